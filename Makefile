@@ -1,0 +1,52 @@
+# Every command sets up its own environment first: Python 3.11 or newer and make are all it takes.
+#   make TORCH=cuda ...   allow PyTorch's CUDA build (several GB) on a machine where no GPU was found
+#   make TORCH=cpu ...    the CPU build, even beside a GPU
+#   make VENV=DIR ...     another folder for the environment
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= auto
+PYTEST ?=
+
+BIN := $(VENV)/bin
+
+# A thread that waits must not spin: on shared cores that costs up to a hundredfold.
+export OMP_WAIT_POLICY ?= passive
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format benchmark clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
+
+setup:  ## the environment in .venv; done by every other command
+	@$(PYTHON) scripts/bootstrap.py --venv "$(VENV)" --torch "$(TORCH)"
+
+demo: setup  ## R1-Zero in miniature on this machine, then the report
+	$(BIN)/dianoia run recipes/miniature-zero.toml
+	$(BIN)/dianoia report runs/miniature-zero
+
+# The tests' models are tiny: one thread is faster than two.
+test: setup  ## the tests; PYTEST="-k name" passes options on
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+
+test-slow: setup  ## the tests that take longer
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST)
+
+check: setup  ## format, lint, types, import contracts, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+
+format: setup  ## put the format right, and what lint can mend by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: setup  ## tokens a second of the native sampler beside transformers
+	$(BIN)/python benchmarks/sampler.py
+
+clean:  ## remove the environment and the caches; runs/ stays
+	[ ! -f "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,162 @@
+"""Scores of an evaluation with their uncertainty: pass@1, pass@k and cons@k.
+
+In: for every problem, how each of its k samples was graded (1 right, 0 wrong) and what it answered.
+Out: an `Estimate`, a mean over problems with a 95 % interval. Left out: sampling and grading.
+
+Shapes: `_P` problems, `_G` samples of a problem.
+
+The interval answers "what if other problems of this kind had been drawn". A problem's samples are
+averaged first, since they are not independent of one another; what their sampling adds to the
+spread of the problems is then part of it. Two problems valued 1 and two valued 0 are added before
+the Student t interval is taken. For values of 0 and 1 that is the adjusted Wald interval of Agresti
+and Coull (1998, The American Statistician 52), and it keeps a perfect score from claiming [1, 1]:
+30 problems out of 30 give [0.86, 1]. It is conservative: narrow spreads and few problems get a
+wider interval.
+
+Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section D.1) is silent:
+1. A problem with few samples weighs as much as one with many.
+2. cons@k: malformed and truncated samples do not vote. Tied answers share the vote: the value is
+   the mean over them, the expectation of a fair draw. A problem without a vote is wrong.
+3. Votes are grouped by a key of the answer. Where a key joins answers that were graded differently,
+   their mean grade counts.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+_Z = 1.959963984540054  # standard normal quantile of 0.975
+_PSEUDO = 2  # problems added on either side
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over problems."""
+
+    value: float
+    low: float
+    high: float
+    """`low` and `high` bound the 95 % interval; `low <= value <= high` always."""
+    n: int
+    """Number of problems."""
+
+
+def pass_at_1(correct_PG: Sequence[Sequence[float]]) -> Estimate:
+    """Mean over problems of the share of right samples (section D.1).
+
+    Raises ValueError without problems, or for a problem without samples.
+    """
+    return estimate([_mean(correct_G) for correct_G in correct_PG])
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Probability that k samples, drawn from n of which c are right, hold a right one.
+
+    1 - C(n-c, k) / C(n, k), unbiased over the drawing of the n (Chen et al., arXiv 2107.03374), as
+    a product so that no binomial overflows. Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(
+            f"pass@{k} of {c} right out of {n}: it needs 0 <= right <= samples and "
+            "1 <= k <= samples; draw more samples a problem or lower k"
+        )
+    if n - c < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
+
+
+def mean_pass_at_k(correct_PG: Sequence[Sequence[float]], k: int) -> Estimate:
+    """Mean over problems of `pass_at_k`; a sample is right when its grade is 1.
+
+    Raises ValueError without problems, or for a problem with fewer than k samples.
+    """
+    return estimate(
+        [
+            pass_at_k(len(correct_G), sum(grade == 1.0 for grade in correct_G), k)
+            for correct_G in correct_PG
+        ]
+    )
+
+
+def cons_at_k(
+    correct_PG: Sequence[Sequence[float]],
+    answers_PG: Sequence[Sequence[str | None]],
+    key: Callable[[str], object] = str.strip,
+) -> Estimate:
+    """Grade of the majority answer, as the mean over problems; decisions 2 and 3 above.
+
+    An answer of None does not vote. `key` must give equal, hashable keys to answers that mean the
+    same.
+    """
+    return estimate(
+        [
+            _majority(correct_G, answers_G, key)
+            for correct_G, answers_G in zip(correct_PG, answers_PG, strict=True)
+        ]
+    )
+
+
+def _majority(
+    correct_G: Sequence[float], answers_G: Sequence[str | None], key: Callable[[str], object]
+) -> float:
+    grades: defaultdict[object, list[float]] = defaultdict(list)
+    for grade, answer in zip(correct_G, answers_G, strict=True):
+        if answer is not None:
+            grades[key(answer)].append(grade)
+    if not grades:
+        return 0.0
+    most = max(len(votes) for votes in grades.values())
+    return _mean([_mean(votes) for votes in grades.values() if len(votes) == most])
+
+
+def estimate(values_P: Sequence[float]) -> Estimate:
+    """Mean of one value a problem, each in [0, 1], with the interval described above.
+
+    Raises ValueError without values or for one outside [0, 1].
+    """
+    for value in values_P:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"value {value!r} of a problem is not in [0, 1]; grades are 0 to 1")
+    mean = _mean(values_P)
+    padded = [*values_P, *[0.0, 1.0] * _PSEUDO]
+    center = _mean(padded)
+    freedom = len(padded) - 1
+    variance = math.fsum((value - center) ** 2 for value in padded) / freedom
+    half = _student_t(freedom) * math.sqrt(variance / len(padded))
+    low, high = max(0.0, center - half), min(1.0, center + half)
+    return Estimate(mean, low, high, len(values_P))
+
+
+def estimate_unbounded(values_P: Sequence[float]) -> Estimate:
+    """Mean of one value a problem of any size (lengths, counts), with Student's t interval.
+
+    One problem has no spread to judge by, so its interval is the value itself. Raises ValueError
+    without values.
+    """
+    mean, n = _mean(values_P), len(values_P)
+    if n == 1:
+        return Estimate(mean, mean, mean, 1)
+    variance = math.fsum((value - mean) ** 2 for value in values_P) / (n - 1)
+    half = _student_t(n - 1) * math.sqrt(variance / n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def _mean(values: Sequence[float]) -> float:
+    if not values:
+        raise ValueError("no values to average; an evaluation needs a problem and a sample of each")
+    return math.fsum(values) / len(values)
+
+
+def _student_t(freedom: int) -> float:
+    """Quantile 0.975 of Student's t by its expansion in 1/freedom; within 0.3 % from 4 on.
+
+    Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
+    """
+    z, v = _Z, float(freedom)
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )

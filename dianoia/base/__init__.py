@@ -1,0 +1,1 @@
+"""The ground floor: records, configuration, run directory, errors. Standard library and pydantic only."""

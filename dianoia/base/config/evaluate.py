@@ -1,0 +1,30 @@
+"""The `evaluate` stage (protocol: DeepSeek-R1 supplementary D.1)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dianoia.base.config.settings import Settings
+
+
+class EvaluateStage(Settings):
+    """Samples checkpoints on held-out problems: pass@1, cons@k, pass@k with intervals."""
+
+    kind: Literal["evaluate"]
+    checkpoints: list[str] = Field(min_length=1)
+    """Earlier stages, shipped models, folders or hub names; each gets a row."""
+    problems: str
+    """A problem set of the catalogue, or a file."""
+    limit: int = Field(default=512, ge=1)
+    """At most so many problems."""
+    samples: int = Field(default=16, ge=1)
+    """Samples a problem (k)."""
+    template: str = "r1-zero"
+    max_tokens: int = Field(ge=1)
+    temperature: float = Field(default=0.6, ge=0)
+    """The paper: 0.6. 0 is greedy, which the paper avoids: it repeats itself more."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    slots: int = Field(default=256, ge=1)
+    keep: int = Field(default=64, ge=0)
+    """Problems whose rollouts are kept for reading."""

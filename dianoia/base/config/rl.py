@@ -1,0 +1,196 @@
+"""The `rl` stage: group relative policy optimization (DeepSeek-R1 section 2.1, DeepSeekMath section 4).
+
+Where the paper is silent (or contradicts itself) these are the decisions:
+ 1. Clipping for R1-Zero is not stated; the first RL stage of R1 uses 10. The default here is 10 too.
+ 2. "Randomly split into 16 minibatches" and "32 unique questions a step" exclude one another; `split`
+    offers both and defaults to whole groups, which gives the 32 questions a step of the text.
+ 3. The standard deviation is the population's, with `std_epsilon` in the denominator.
+ 4. The format reward is 0 or 1 and checks all four tags, the answer's too.
+ 5. A step is one optimizer update, as in the paper's figure 1, not one rollout.
+"""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dianoia.base.config.optimizer import OptimizerSettings
+from dianoia.base.config.settings import Settings
+
+
+class LengthStep(Settings):
+    """One rung of the maximum-length schedule."""
+
+    from_step: int = Field(ge=0)
+    """The optimizer step from which it holds."""
+    max_tokens: int = Field(ge=1)
+
+
+class SamplingSettings(Settings):
+    """How rollouts are drawn."""
+
+    max_tokens: int = Field(ge=1)
+    """Response tokens, end included. R1-Zero: 32,768, then 65,536."""
+    longer: list[LengthStep] = []
+    """The maximum-length schedule, e.g. [{ from_step = 8200, max_tokens = 65536 }]."""
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    """0 keeps the whole vocabulary."""
+    slots: int = Field(default=256, ge=1)
+    """Samples that are decoded at the same time."""
+
+    def max_tokens_at(self, step: int) -> int:
+        """The limit that holds at an optimizer step."""
+        reached = [rung for rung in self.longer if rung.from_step <= step]
+        return reached[-1].max_tokens if reached else self.max_tokens
+
+    @property
+    def most_tokens(self) -> int:
+        """The largest limit of the schedule."""
+        return max([self.max_tokens, *(rung.max_tokens for rung in self.longer)])
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Self:
+        steps = [rung.from_step for rung in self.longer]
+        if steps != sorted(set(steps)):
+            raise ValueError(f"longer: from_step values {steps} have to rise")
+        return self
+
+
+class RewardSettings(Settings):
+    """Weights of the rules. The paper adds accuracy and format with equal weights (eq. 4)."""
+
+    accuracy: float = Field(default=1.0, ge=0)
+    format: float = Field(default=1.0, ge=0)
+    random: float = Field(default=0.0, ge=0)
+    """A coin toss, as a control: a model that improves on it was not taught by the reward."""
+    overlong_cache: int = Field(default=0, ge=0)
+    """DAPO's soft punishment: from max_tokens - overlong_cache on, the reward falls to -1. 0: off."""
+
+    @model_validator(mode="after")
+    def _something_pays(self) -> Self:
+        if self.accuracy == self.format == self.random == 0:
+            raise ValueError("accuracy, format and random are all 0, so that no rollout earns anything")
+        return self
+
+
+class AlgorithmSettings(Settings):
+    """The objective. `name` picks loss and aggregation; every other key varies it."""
+
+    name: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"] = "grpo"
+    clip_low: float = Field(default=10.0, ge=0)
+    """The ratio's lower bound is 1 - clip_low. 10, as in R1, means none."""
+    clip_high: float = Field(default=10.0, ge=0)
+    """The ratio's upper bound is 1 + clip_high."""
+    std_epsilon: float = Field(default=1e-6, gt=0)
+    """Added to the group's standard deviation."""
+    kl_coefficient: float = Field(default=0.001, ge=0)
+    """Weight of the k3 divergence from the reference, in the loss. 0 needs no reference model."""
+    reference_every: int = Field(default=400, ge=1)
+    """Optimizer steps after which the reference becomes a copy of the policy."""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """Truncated importance sampling between sampler and learner; None trusts the sampler's numbers."""
+    mask_truncated: bool = False
+    """Leave truncated samples out of the loss."""
+    dynamic_sampling: bool = False
+    """DAPO: draw further problems in place of groups whose rewards are all equal."""
+    dynamic_rounds: int = Field(default=4, ge=1)
+    """At most so many rounds of further problems a rollout."""
+
+
+class ProgressSettings(Settings):
+    """The held-out curve that is drawn while the stage runs, and what is kept to read."""
+
+    every: int = Field(default=10, ge=1)
+    """Optimizer steps between two points of the curve; the first and the last step have one too."""
+    problems: int = Field(default=64, ge=0)
+    """Held-out problems a point; 0 draws no curve."""
+    samples: int = Field(default=4, ge=1)
+    temperature: float = Field(default=0.6, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    rollouts_every: int = Field(default=10, ge=1)
+    """Every so many rollouts one is kept in a Parquet file, the first included."""
+
+
+class RLStage(Settings):
+    """Reinforcement learning from a start checkpoint on problems with verifiers."""
+
+    kind: Literal["rl"]
+    start: str
+    """An earlier stage, a model that ships with Dianoia, a folder, or a hub name."""
+    problems: str
+    """A problem set of the catalogue, or a file (JSONL, CSV, Parquet)."""
+    template: str = "r1-zero"
+    steps: int = Field(ge=1)
+    """Optimizer steps."""
+    group_size: int = Field(default=16, ge=1)
+    """Samples a problem (G)."""
+    problems_per_rollout: int = Field(default=32, ge=1)
+    """Problems sampled before the policy is updated. R1-Zero: 512."""
+    minibatches: int = Field(default=1, ge=1)
+    """Optimizer steps a rollout is split into. R1-Zero: 16."""
+    split: Literal["group", "sample"] = "group"
+    """Whether minibatches hold whole groups or any samples."""
+    tokens_per_micro_batch: int = Field(default=16384, ge=64)
+    """Padded tokens in one forward pass; changes memory and speed, never the result."""
+    autocast: Literal["none", "bfloat16"] = "none"
+    checkpoint_every: int = Field(default=10, ge=1)
+    """Rollouts between two checkpoints to resume from."""
+    sampling: SamplingSettings
+    rewards: RewardSettings = RewardSettings()
+    algorithm: AlgorithmSettings = AlgorithmSettings()
+    optimizer: OptimizerSettings
+    progress: ProgressSettings = ProgressSettings()
+
+    @property
+    def rollout_size(self) -> int:
+        """Samples a rollout."""
+        return self.problems_per_rollout * self.group_size
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts until all optimizer steps are done."""
+        return -(-self.steps // self.minibatches)
+
+    @model_validator(mode="after")
+    def _group_has_a_baseline(self) -> Self:
+        if self.group_size < 2:
+            raise ValueError(
+                f"group_size = {self.group_size}: advantages are relative to the group, so a group "
+                "of one has none and nothing can be learnt; use 2 or more (the paper: 16)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches_divide(self) -> Self:
+        whole = self.problems_per_rollout if self.split == "group" else self.rollout_size
+        what = "problems_per_rollout" if self.split == "group" else "problems_per_rollout x group_size"
+        if whole % self.minibatches:
+            raise ValueError(
+                f"{what} = {whole} does not divide into minibatches = {self.minibatches}; "
+                f"minibatches of unequal size would weigh samples unequally; "
+                f"use one of {_divisors(whole)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_fill_rollouts(self) -> Self:
+        if self.steps % self.minibatches:
+            raise ValueError(
+                f"steps = {self.steps} is not a multiple of minibatches = {self.minibatches}, so the "
+                f"last rollout would be thrown away in part; use {self.rollouts * self.minibatches}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _overlong_fits(self) -> Self:
+        if self.rewards.overlong_cache >= self.sampling.max_tokens:
+            raise ValueError(
+                f"rewards.overlong_cache = {self.rewards.overlong_cache} is not below "
+                f"sampling.max_tokens = {self.sampling.max_tokens}, so every sample would be punished"
+            )
+        return self
+
+
+def _divisors(whole: int) -> list[int]:
+    return [n for n in range(1, min(whole, 64) + 1) if whole % n == 0]

@@ -1,0 +1,11 @@
+"""What every table of a recipe has in common."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """A table of a recipe: frozen, strictly typed, unknown keys refused. Docstrings are the help."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )

@@ -1,0 +1,32 @@
+"""The errors a person is meant to read.
+
+Everything a user can cause derives from `UserError`: the command line prints its message without a
+traceback and leaves with exit status 2. A message says what happened (with the value and the option as
+typed), why it matters, and what to do. Broken invariants of our own are plain `assert`s.
+
+UserError
+ +- ConfigError      a recipe or an override that cannot be run as written
+ +- ProblemFileError a file of problems with a row that cannot be used
+ +- ModelError       a model folder or name that cannot be loaded
+ +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
+"""
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can put right."""
+
+
+class ConfigError(UserError, ValueError):
+    """A recipe or an override cannot be run as written."""
+
+
+class ProblemFileError(UserError, ValueError):
+    """A file of problems holds a row that cannot be used; the message names file and row."""
+
+
+class ModelError(UserError, OSError):
+    """A model folder or hub name cannot be loaded."""
+
+
+class TrainingStopped(UserError, RuntimeError):
+    """Training stopped itself; the message names the files that hold the evidence."""

@@ -1,0 +1,207 @@
+"""The run directory: a run explains itself from its files alone.
+
+    RUN/
+      run.json          who ran what: command, code version, library versions, seed, machine, times
+      recipe.json       the recipe with every default and override resolved
+      results.json      evaluations and claims, see `pipeline`
+      report.html       written by `dianoia report`, which reads the rest and is called by no stage
+      stages/NAME/
+        metrics.jsonl       a line a step; names as in TRL where TRL has the metric
+        diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
+        rollouts/*.parquet  samples to read, a row a rollout
+        checkpoint/         a Hugging Face folder
+        state/              what an interrupted stage continues from
+        evaluation.json     (evaluate) estimates by checkpoint, domain and metric
+        manifest.json       written last: a stage is done if and only if it exists
+
+Times stand under keys that end in `seconds` or `_per_second`, and nothing else differs between two runs of
+one seed on one machine.
+"""
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import dianoia
+from dianoia.base.files import read_json, restore_folder, write_json, write_text
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow")
+
+Metrics = Mapping[str, float | int | str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class StageDirectory:
+    """Where one stage keeps its files."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        """A JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def diagnoses(self) -> Path:
+        """A JSON object a line: step, code, message, advice."""
+        return self.path / "diagnoses.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The stage's result, a Hugging Face folder."""
+        return self.path / "checkpoint"
+
+    @property
+    def state(self) -> Path:
+        """What an interrupted stage continues from."""
+        return self.path / "state"
+
+    @property
+    def evaluation(self) -> Path:
+        """Estimates of an evaluate stage."""
+        return self.path / "evaluation.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Exists if and only if the stage is done."""
+        return self.path / "manifest.json"
+
+    def rollouts(self, name: str) -> Path:
+        """A Parquet file of rollouts, e.g. `step-00010` or `base`."""
+        return self.path / "rollouts" / f"{name}.parquet"
+
+    def rollout_files(self) -> list[Path]:
+        """Every rollout file, in order of name."""
+        return sorted((self.path / "rollouts").glob("[!.]*.parquet"))
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage has written its manifest."""
+        return self.manifest.exists()
+
+    def prepare(self) -> None:
+        """Make the folder and undo what a kill may have left half renamed."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        restore_folder(self.checkpoint)
+        restore_folder(self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Where one run keeps its files."""
+
+    path: Path
+
+    def stage(self, name: str) -> StageDirectory:
+        """The folder of a stage."""
+        return StageDirectory(self.path / "stages" / name)
+
+    @property
+    def results(self) -> Path:
+        """Evaluations and claims."""
+        return self.path / "results.json"
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.json"
+
+    @property
+    def about(self) -> Path:
+        """Command, versions, seed, machine."""
+        return self.path / "run.json"
+
+    @property
+    def report(self) -> Path:
+        """The page that `dianoia report` writes."""
+        return self.path / "report.html"
+
+
+class Journal:
+    """Appends JSON lines; rows from `step` on are dropped when a stage resumes at that step."""
+
+    def __init__(self, path: Path, resume_at: int | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [] if resume_at is None else [r for r in read_journal(path) if r["step"] < resume_at]
+        write_text(path, "".join(_line(row) for row in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, row: Metrics) -> None:
+        """Write one row and flush it, so that a kill loses at most the row in hand."""
+        self._file.write(_line(row))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _line(row: Metrics) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a journal; a last line cut by a kill is passed over, as it never counted."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def code_version() -> str:
+    """The package's version, with the commit and a mark for local changes where there is a checkout."""
+    root = Path(dianoia.__file__).parents[1]
+    if not (root / ".git").exists():
+        return dianoia.__version__
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    changed = "+changes" if _git(root, "status", "--porcelain", "--", "dianoia") else ""
+    return f"{dianoia.__version__}+{commit}{changed}" if commit else dianoia.__version__
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # no git on this machine: the version alone has to do
+    return answer.stdout.strip()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries a result depends on; one that is missing is left out."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_run(command: str, seed: int, threads: int) -> dict[str, Any]:
+    """What `run.json` says."""
+    return {
+        "command": command,
+        "dianoia": code_version(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "libraries": library_versions(),
+        "seed": seed,
+        "threads": threads,
+    }
+
+
+def write_about(run: RunDirectory, about: Mapping[str, Any]) -> None:
+    """Write `run.json`; a resumed run keeps every command that contributed to it."""
+    earlier = read_json(run.about).get("earlier", []) if run.about.exists() else []
+    if run.about.exists():
+        previous = {k: v for k, v in read_json(run.about).items() if k != "earlier"}
+        earlier = [*earlier, previous] if previous != dict(about) else earlier
+    write_json(run.about, {**about, "earlier": earlier})

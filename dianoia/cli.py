@@ -1,0 +1,90 @@
+"""The commands. Each imports what it needs when it is called, so that `--help` answers at once."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import dianoia
+from dianoia.base.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 2 for what the user can put right, 130 for Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = arguments.command
+    try:
+        command(arguments)
+    except UserError as error:
+        print(f"dianoia: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dianoia: interrupted; the same command goes on from the last state", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dianoia", description="Trains reasoning models the way DeepSeek-R1 was trained."
+    )
+    parser.add_argument("--version", action="version", version=dianoia.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run a recipe; goes on where it was interrupted")
+    run.add_argument("recipe", type=Path, help="a TOML file, see recipes/")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STAGE.KEY=VALUE",
+        help="override a value of the recipe, e.g. --set zero.steps=10 or --set seed=2; repeatable",
+    )
+    run.add_argument(
+        "--out", type=Path, help="the run directory (default: runs/NAME of the recipe)"
+    )
+    run.add_argument(
+        "--dry-run", action="store_true", help="check the recipe, print its arithmetic, and stop"
+    )
+    run.set_defaults(command=_run)
+    report = commands.add_parser("report", help="write the HTML report of a run")
+    report.add_argument("run", type=Path, help="a run directory")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from dianoia.base.run import RunDirectory
+    from dianoia.recipe import load_recipe
+    from dianoia.recipe.plan import print_plan
+
+    recipe = load_recipe(arguments.recipe, arguments.set)
+    console = Console(soft_wrap=True)
+    print_plan(recipe, console)
+    if arguments.dry_run:
+        return
+    from dianoia.pipeline import run_recipe
+
+    run = RunDirectory(arguments.out or Path("runs") / recipe.name)
+    run_recipe(recipe, run, _typed(), console)
+    console.print(f"results: {run.results}", highlight=False)
+    console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from dianoia.base.run import RunDirectory
+    from dianoia.report import write_report
+
+    path = write_report(RunDirectory(arguments.run))
+    print(f"report: {path.resolve()}")
+
+
+def _typed() -> str:
+    """The command as it was typed, for the record."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The weights as the native forward wants them: query, key and value in one matrix, gate and up in
+one.
+
+In: a transformers config, then parameters under their Hugging Face names. Out: buffers that `load`
+fills in place, never reallocated. Left out: quantised weights, mixtures of experts, sliding
+windows; `refusal` says which of these a config asks for.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from transformers import PretrainedConfig
+
+from dianoia.base.errors import ModelError
+
+FAMILIES = ("llama", "qwen2", "qwen3")
+ROPES = ("default", "linear", "llama3", "yarn")
+"""Rotary embeddings whose frequencies do not depend on the length of the text."""
+
+
+def refusal(config: PretrainedConfig) -> str | None:
+    """Why the native sampler cannot run this model, or None if it can."""
+    if config.model_type not in FAMILIES:
+        return f"its model_type is {config.model_type!r}, not one of {', '.join(FAMILIES)}"
+    if config.hidden_act != "silu":
+        return f"its hidden_act is {config.hidden_act!r}, not 'silu'"
+    rope = (config.rope_parameters or {}).get("rope_type", "default")
+    if rope not in ROPES:
+        return f"its rope_type is {rope!r}, not one of {', '.join(ROPES)}"
+    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        return "some of its layers attend over a sliding window"
+    if getattr(config, "quantization_config", None) is not None:
+        return "its weights are quantised"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a model that the forward needs."""
+
+    hidden: int
+    inner: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head: int
+    vocabulary: int
+    eps: float
+    tied: bool
+    qkv_bias: bool
+    out_bias: bool
+    mlp_bias: bool
+    qk_norm: bool
+
+    @property
+    def repeats(self) -> int:
+        """Query heads that share one key head."""
+        return self.heads // self.kv_heads
+
+    @classmethod
+    def of(cls, config: PretrainedConfig) -> "Shape":
+        """Read from a config of one of `FAMILIES`."""
+        bias = bool(getattr(config, "attention_bias", False))
+        return cls(
+            hidden=config.hidden_size,
+            inner=config.intermediate_size,
+            layers=config.num_hidden_layers,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head=getattr(config, "head_dim", None)
+            or config.hidden_size // config.num_attention_heads,
+            vocabulary=config.vocab_size,
+            eps=config.rms_norm_eps,
+            tied=config.tie_word_embeddings,
+            qkv_bias=bias or config.model_type == "qwen2",
+            out_bias=bias and config.model_type != "qwen2",
+            mlp_bias=bool(getattr(config, "mlp_bias", False)),
+            qk_norm=config.model_type == "qwen3",
+        )
+
+
+class Layer:
+    """The buffers of one transformer layer. An absent bias or norm is None."""
+
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+        """Allocate; the contents are undefined until loaded."""
+
+        def new(*size: int) -> torch.Tensor:
+            return torch.empty(size, dtype=dtype, device=device)
+
+        queries, keys = shape.heads * shape.head, shape.kv_heads * shape.head
+        self.norm_1, self.norm_2 = new(shape.hidden), new(shape.hidden)
+        self.qkv = new(queries + 2 * keys, shape.hidden)
+        self.qkv_bias = new(queries + 2 * keys) if shape.qkv_bias else None
+        self.qk_norm = new(shape.heads + shape.kv_heads, shape.head) if shape.qk_norm else None
+        self.out = new(shape.hidden, queries)
+        self.out_bias = new(shape.hidden) if shape.out_bias else None
+        self.gate_up = new(2 * shape.inner, shape.hidden)
+        self.gate_up_bias = new(2 * shape.inner) if shape.mlp_bias else None
+        self.down = new(shape.hidden, shape.inner)
+        self.down_bias = new(shape.hidden) if shape.mlp_bias else None
+        self._sizes = (queries, keys, keys)
+        self._heads = (shape.heads, shape.kv_heads)
+
+    def views(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Parameter name inside the layer, and the part of a buffer that holds it."""
+        yield "input_layernorm.weight", self.norm_1
+        yield "post_attention_layernorm.weight", self.norm_2
+        yield "self_attn.o_proj.weight", self.out
+        yield "mlp.down_proj.weight", self.down
+        for kind, qkv in (("weight", self.qkv), ("bias", self.qkv_bias)):
+            if qkv is not None:
+                for name, part in zip("qkv", torch.split_with_sizes(qkv, self._sizes), strict=True):
+                    yield f"self_attn.{name}_proj.{kind}", part
+        for kind, gate_up in (("weight", self.gate_up), ("bias", self.gate_up_bias)):
+            if gate_up is not None:
+                for name, part in zip(("gate", "up"), gate_up.chunk(2), strict=True):
+                    yield f"mlp.{name}_proj.{kind}", part
+        if self.qk_norm is not None:
+            # one row a head, all rows alike: the views broadcast on copy
+            for name, part in zip(
+                "qk", torch.split_with_sizes(self.qk_norm, self._heads), strict=True
+            ):
+                yield f"self_attn.{name}_norm.weight", part
+        if self.out_bias is not None:
+            yield "self_attn.o_proj.bias", self.out_bias
+        if self.down_bias is not None:
+            yield "mlp.down_proj.bias", self.down_bias
+
+
+class Weights:
+    """All buffers of a model."""
+
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+        """Allocate; the contents are undefined until `load`."""
+        table = (shape.vocabulary, shape.hidden)
+        self.embedding = torch.empty(table, dtype=dtype, device=device)
+        self.head = self.embedding if shape.tied else torch.empty_like(self.embedding)
+        self.norm = torch.empty(shape.hidden, dtype=dtype, device=device)
+        self.layers = [Layer(shape, dtype, device) for _ in range(shape.layers)]
+        self._views = dict(self._named())
+
+    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Full Hugging Face name and destination of every parameter."""
+        yield "model.embed_tokens.weight", self.embedding
+        yield "model.norm.weight", self.norm
+        if self.head is not self.embedding:
+            yield "lm_head.weight", self.head
+        for index, layer in enumerate(self.layers):
+            for name, view in layer.views():
+                yield f"model.layers.{index}.{name}", view
+
+    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Copy every parameter into its place; names that the model does not use are ignored.
+
+        Raises ModelError, before anything is copied, for a missing or misshapen parameter.
+        """
+        for name, view in self._views.items():
+            _check(name, view, weights)
+        for name, view in self._views.items():
+            view.copy_(weights[name])
+
+
+def _check(name: str, view: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a parameter that is missing or has another shape than the config says."""
+    if name not in weights:
+        raise ModelError(
+            f"The weights have no parameter {name!r}, which the model's config asks for. "
+            "Pass the state_dict of a model with the same config, under Hugging Face names."
+        )
+    wanted = view.shape[-1:] if name.endswith(("q_norm.weight", "k_norm.weight")) else view.shape
+    if weights[name].shape != wanted:
+        raise ModelError(
+            f"Parameter {name!r} has shape {tuple(weights[name].shape)}, but the model's config "
+            f"makes it {tuple(wanted)}. Pass weights of a model with the same config."
+        )

@@ -1,0 +1,371 @@
+"""The learner: owns the model, its optimizer and its reference, and takes one step at a time.
+
+Inputs are `Sample`s with their advantages; outputs are changed weights and `UpdateMetrics`. A
+rollout goes through `prepare` once and then through `update` minibatch by minibatch; each update
+is exactly one optimizer step, with one denominator however it is split into micro-batches. There
+is no randomness here: the same calls in the same order give the same weights.
+
+Departures from the DeepSeek-R1 paper, and choices where it is silent:
+
+1. pi_old is the sampler's own record of its log-probabilities (section 2, eq. 1), not a second pass
+   through the learner. With `importance_cap`, pi_old is the learner's and the difference between
+   the two enters as a truncated importance weight.
+2. The reference is copied from the policy after every `reference_every` optimizer steps. Reference
+   log-probabilities are those of the moment of `prepare`, so a copy in the middle of a rollout
+   takes effect with the next one. In the paper the two coincide: 400 steps are 25 rollouts of 16.
+3. The gradient's norm is clipped and a norm beyond `stop_grad_norm` ends the run; the paper states
+   neither.
+4. A step in which no sample counts still is a step, with a gradient of zero.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dianoia.algo.batch import Batch, Row, collate, micro_batches, padding_share
+from dianoia.algo.loss import (
+    ALGORITHMS,
+    KL_ESTIMATORS,
+    LossSums,
+    policy_loss,
+    truncated_importance,
+)
+from dianoia.base.errors import ConfigError, TrainingStopped
+from dianoia.base.records import Sample
+from dianoia.learner.model import has_plain_head, response_logprobs
+from dianoia.learner.optimizer import SCHEDULES, adamw, rate_factor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMetrics:
+    """One optimizer step in numbers. None means "not measured in this step", which is not zero."""
+
+    step: int
+    """Optimizer steps taken so far, this one included."""
+    loss: float
+    """The minimised objective, KL term included."""
+    kl: float | None
+    """Mean k3 estimate of KL(policy || reference), nats a token; None without a reference."""
+    clip_fraction_low: float | None
+    clip_fraction_high: float | None
+    """Share of response tokens with the lower or upper bound of the ratio in force."""
+    ratio_max: float | None
+    """Largest pi / pi_old of any token (of any sequence for GSPO)."""
+    entropy: float | None
+    """Mean entropy of the policy where response tokens were drawn, nats a token."""
+    grad_norm: float
+    """Euclidean norm of the gradient before clipping."""
+    learning_rate: float
+    samples: int
+    """Samples in the denominator."""
+    samples_skipped: int
+    """Of these, samples without any gradient (advantage 0, no KL term) that were not run through
+    the model; kl, clip fractions, ratio_max and entropy are over the others."""
+    tokens: int
+    """Response tokens of the samples in the denominator."""
+    padding_share: float
+    """Share of the positions that went through the model that were padding."""
+    gap_mean: float | None
+    gap_max: float | None
+    """Mean and largest |learner - sampler| log-probability of a token, at the weights that drew the
+    rollout: only on the first update after `prepare`."""
+
+
+class Learner:
+    """One policy in training. Settings are plain values; `UpdateMetrics` says what comes out."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        algorithm: str = "grpo",
+        epsilon_low: float = 0.2,
+        epsilon_high: float = 0.2,
+        kl_coefficient: float = 0.0,
+        kl_estimator: str = "k3",
+        reference_every: int | None = None,
+        importance_cap: float | None = None,
+        temperature: float = 1.0,
+        max_tokens: int,
+        learning_rate: float,
+        schedule: str = "constant",
+        warmup_steps: int = 0,
+        total_steps: int,
+        floor: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        adam_epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        max_grad_norm: float = 1.0,
+        stop_grad_norm: float = math.inf,
+        tokens_per_micro_batch: int = 16_384,
+        autocast: Literal["none", "bfloat16"] = "none",
+    ) -> None:
+        """Take over `model` as it is; with a KL term a frozen copy of it becomes the reference.
+
+        `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts
+        padded positions, prompts included. Raises ConfigError for an unknown name.
+        """
+        self.algorithm = _choose("algorithm", algorithm, ALGORITHMS)
+        _choose("kl_estimator", kl_estimator, KL_ESTIMATORS)
+        _choose("schedule", schedule, SCHEDULES)
+        model.eval()  # type: ignore[no-untyped-call]
+        self.model = model
+        self.plain_head = has_plain_head(model)
+        self.epsilon_low, self.epsilon_high = epsilon_low, epsilon_high
+        self.kl_coefficient, self.kl_estimator = kl_coefficient, kl_estimator
+        self.reference_every = reference_every
+        self.importance_cap = importance_cap
+        self.temperature, self.max_tokens = temperature, max_tokens
+        self.learning_rate, self.schedule = learning_rate, schedule
+        self.warmup_steps, self.total_steps, self.floor = warmup_steps, total_steps, floor
+        self.max_grad_norm, self.stop_grad_norm = max_grad_norm, stop_grad_norm
+        self.tokens_per_micro_batch = tokens_per_micro_batch
+        self.autocast = autocast
+        self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
+        self.reference = deepcopy(model).requires_grad_(False) if kl_coefficient > 0 else None
+        self.step = 0
+        self._fresh = False
+
+    # One rollout ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prepare(self, samples: Sequence[Sample], left_out: Sequence[bool] = ()) -> list[Row]:
+        """Rows for `update`, in the order of `samples`; once a rollout, before its first update.
+
+        Samples marked in `left_out` (truncated responses, say) leave both the numerator and the
+        denominator of their step, but keep their place, so that minibatches still divide evenly.
+        """
+        assert len(left_out) in (0, len(samples)), "one mark a sample"
+        counted = [not mark for mark in left_out] or [True] * len(samples)
+        rows = [
+            Row(sample, torch.tensor(sample.logprobs, dtype=torch.float32), counted=keep)
+            for sample, keep in zip(samples, counted, strict=True)
+        ]
+        self._fresh = True
+        if self.reference is None and self.importance_cap is None:
+            return rows
+        for indices in micro_batches(samples, self.tokens_per_micro_batch):
+            filled = self._with_passes([rows[index] for index in indices])
+            for index, row in zip(indices, filled, strict=True):
+                rows[index] = row
+        return rows
+
+    def _with_passes(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows with the reference's, the learner's pi_old and weights, as asked for."""
+        batch = collate(rows, device=self.model.device)
+        old_BT, ref_BT, weights_BT = batch.old_BT, None, None
+        if self.reference is not None:
+            ref_BT, _ = self._logprobs(self.reference, batch)
+        if self.importance_cap is not None:
+            old_BT, _ = self._logprobs(self.model, batch)
+            weights_BT = truncated_importance(
+                old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
+            )
+        return [
+            Row(
+                row.sample,
+                _row(old_BT, index, row.sample),
+                None if ref_BT is None else _row(ref_BT, index, row.sample),
+                None if weights_BT is None else _row(weights_BT, index, row.sample),
+                row.counted,
+            )
+            for index, row in enumerate(rows)
+        ]
+
+    def update(self, rows: Sequence[Row]) -> UpdateMetrics:
+        """One optimizer step on one minibatch.
+
+        Raises TrainingStopped, with the weights untouched, for a loss or gradient that is not
+        finite and for a gradient norm above `stop_grad_norm`.
+        """
+        counted = [row for row in rows if row.counted]
+        live = [row for row in counted if self.kl_coefficient > 0 or row.sample.advantage != 0]
+        tokens = sum(len(row.sample.response_ids) for row in counted)
+        denominator = self.algorithm.aggregation.denominator(len(counted), tokens, self.max_tokens)
+        samples = [row.sample for row in live]
+        batches = micro_batches(samples, self.tokens_per_micro_batch)
+
+        self.optimizer.zero_grad()
+        loss, sums = self._accumulate([[live[i] for i in batch] for batch in batches], denominator)
+        norm = self._gradient_norm()
+        self._stop_if_broken(loss, norm)
+        rate = self._apply(norm)
+        return UpdateMetrics(
+            step=self.step,
+            loss=loss,
+            grad_norm=norm,
+            learning_rate=rate,
+            samples=len(counted),
+            samples_skipped=len(counted) - len(live),
+            tokens=tokens,
+            padding_share=padding_share(samples, batches),
+            **self._means(sums),
+        )
+
+    def _accumulate(
+        self, batches: Sequence[Sequence[Row]], denominator: int
+    ) -> tuple[float, LossSums | None]:
+        """Leaves the step's gradient in `.grad`; returns loss and sums (None: nothing to run)."""
+        loss, sums = torch.zeros((), device=self.model.device), None
+        for rows in batches:
+            batch = collate(rows, device=self.model.device)
+            logprobs_BT, entropy_BT = self._logprobs(self.model, batch, with_entropy=True)
+            numerator, part = policy_loss(
+                self.algorithm,
+                logprobs_BT,
+                batch.old_BT,
+                batch.advantages_B,
+                batch.mask_BT,
+                epsilon_low=self.epsilon_low,
+                epsilon_high=self.epsilon_high,
+                ref_BT=batch.ref_BT,
+                kl_coefficient=self.kl_coefficient,
+                kl_estimator=self.kl_estimator,
+                weights_BT=batch.weights_BT,
+                entropy_BT=entropy_BT,
+                sampler_BT=batch.sampler_BT,
+            )
+            (numerator / denominator).backward()  # type: ignore[no-untyped-call]
+            loss = loss + numerator.detach() / denominator
+            sums = part if sums is None else sums + part
+        return float(loss), sums
+
+    def _logprobs(
+        self, model: PreTrainedModel, batch: Batch, with_entropy: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        enabled = self.autocast == "bfloat16"
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled):
+            return response_logprobs(
+                model,
+                batch,
+                self.temperature,
+                with_entropy=with_entropy,
+                plain_head=self.plain_head,
+            )
+
+    def _gradient_norm(self) -> float:
+        """Norm over all trainable parameters; those that nothing reached get a gradient of zero, so
+        that the optimizer's averages and weight decay move in every step alike."""
+        gradients = []
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                gradients.append(parameter.grad)
+        return float(torch.nn.utils.get_total_norm(gradients))
+
+    def _stop_if_broken(self, loss: float, norm: float) -> None:
+        broken = [
+            f"the {name} is {value}"
+            for name, value in (("loss", loss), ("gradient norm", norm))
+            if not math.isfinite(value)
+        ]
+        if norm > self.stop_grad_norm and not broken:
+            broken = [
+                f"the gradient norm is {norm:.6g}, above stop_grad_norm={self.stop_grad_norm:g}"
+            ]
+        if not broken:
+            return
+        self.optimizer.zero_grad()
+        raise TrainingStopped(
+            f"Training stopped before optimizer step {self.step + 1}: {' and '.join(broken)}. No "
+            "weight was changed. Read the rollouts of this step; then resume from the last "
+            f"checkpoint with a lower learning_rate (now {self.learning_rate:g}), a smaller "
+            f"epsilon_high (now {self.epsilon_high:g}) or a smaller max_grad_norm "
+            f"(now {self.max_grad_norm:g})."
+        )
+
+    def _apply(self, norm: float) -> float:
+        """Clip, step, count, refresh the reference when it is time; returns the learning rate."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if norm > self.max_grad_norm:
+            total = torch.tensor(norm, device=self.model.device)
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, total)
+        rate = self.learning_rate * rate_factor(
+            self.step,
+            schedule=self.schedule,
+            warmup_steps=self.warmup_steps,
+            total_steps=self.total_steps,
+            floor=self.floor,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        due = bool(self.reference_every) and self.step % (self.reference_every or 1) == 0
+        if due and self.reference is not None:
+            self.reference.load_state_dict(self.model.state_dict())
+        return rate
+
+    def _means(self, sums: LossSums | None) -> dict[str, float | None]:
+        """The metrics that are means over the tokens that went through the model."""
+        fresh, self._fresh = self._fresh and self.algorithm.sampled, False
+        if sums is None:
+            names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
+            return dict.fromkeys(names.split())
+        tokens = float(sums.tokens)
+        return {
+            "kl": float(sums.kl) / tokens if self.reference is not None else None,
+            "clip_fraction_low": float(sums.clipped_low) / tokens,
+            "clip_fraction_high": float(sums.clipped_high) / tokens,
+            "ratio_max": float(sums.ratio_max),
+            "entropy": float(sums.entropy) / tokens,
+            "gap_mean": float(sums.gap) / tokens if fresh else None,
+            "gap_max": float(sums.gap_max) if fresh else None,
+        }
+
+    # Weights in and out --------------------------------------------------------------------------
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Parameters and persistent buffers by name, live: the next update changes them."""
+        return self.model.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact continuation needs, as live tensors: write it out before going on."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "reference": None if self.reference is None else self.reference.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict` of a learner with the same settings.
+
+        Raises ConfigError if one of the two has a reference and the other has not.
+        """
+        if (state["reference"] is None) != (self.reference is None):
+            raise ConfigError(
+                f"The checkpoint was written {'without' if self.reference else 'with'} a reference "
+                f"model, and kl_coefficient is now {self.kl_coefficient:g}. Resume with the value "
+                "the run began with, or start a new run from the saved model."
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.reference is not None:
+            self.reference.load_state_dict(state["reference"])
+        self.step = state["step"]
+
+    def save(self, folder: Path) -> None:
+        """An ordinary Hugging Face folder with the model; the tokenizer is the caller's."""
+        self.model.save_pretrained(folder)
+
+
+def _choose(option: str, name: str, table: Mapping[str, T]) -> T:
+    if name not in table:
+        raise ConfigError(f"{option} is {name!r}; choose one of {', '.join(sorted(table))}.")
+    return table[name]
+
+
+def _row(values_BT: Tensor, index: int, sample: Sample) -> Tensor:
+    """The real positions of one row, on the CPU."""
+    return values_BT[index, : len(sample.response_ids)].float().cpu()

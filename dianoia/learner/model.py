@@ -1,0 +1,251 @@
+"""Models and tokenizers in, log-probabilities of response tokens out.
+
+Inputs are Hugging Face folders or hub names, and `Batch`es of `algo.batch`; outputs are ordinary
+transformers models and `logprobs_BT` under the policy at the sampling temperature.
+
+Memory: the vocabulary is large and the prompt is long, so the output head sees the positions that
+predict response tokens and no others, in chunks of at most `LOGITS_AT_ONCE` logits; when more than
+one chunk is needed, logits are computed again in the backward pass and never kept.
+
+Precision: log-softmax in float32 at least. Under autocast the head itself is multiplied in the
+precision of its weights, since logits rounded to bfloat16 are what separates sampler and learner
+(MiniMax-M1, https://arxiv.org/abs/2506.13585, section 3.2).
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from dianoia.algo.batch import Batch
+from dianoia.base.errors import ModelError
+
+LOGITS_AT_ONCE = 2**25
+"""Most logits that exist at one time: 128 MiB of float32."""
+
+_HEAD_ATTRIBUTES = (
+    "logit_scale",
+    "logits_scaling",
+    "final_logit_softcapping",
+    "lm_head_multiplier",
+)
+"""Configuration entries that say that something happens between the output head and the logits."""
+
+
+def load_model(
+    name_or_path: str | Path,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> PreTrainedModel:
+    """A causal language model in evaluation mode (no dropout), on `device`.
+
+    Raises ModelError, with what to do about it, for anything that cannot be found or read.
+    """
+    _check_folder("model", "config.json", name_or_path)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(name_or_path), dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise _unreadable("model", name_or_path, error) from error
+    # Through nn.Module, whose `to` and `eval` are typed.
+    nn.Module.eval(nn.Module.to(model, device))
+    return cast(PreTrainedModel, model)
+
+
+def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder or hub name. Raises ModelError like `load_model`."""
+    _check_folder("tokenizer", "tokenizer_config.json", name_or_path)
+    try:
+        return AutoTokenizer.from_pretrained(str(name_or_path))
+    except (OSError, ValueError) as error:
+        raise _unreadable("tokenizer", name_or_path, error) from error
+
+
+def _check_folder(what: str, file: str, name_or_path: str | Path) -> None:
+    """Say that a folder is missing before a path is looked up as a hub name."""
+    path = Path(name_or_path)
+    looks_local = path.is_absolute() or str(name_or_path).startswith((".", "~"))
+    local = isinstance(name_or_path, Path) or looks_local or path.exists()
+    if local and not (path / file).is_file():
+        raise ModelError(
+            f"There is no {what} in {str(name_or_path)!r}: {file} is missing, and it needs to be a "
+            "whole Hugging Face folder. Check the path, or give a hub name such as "
+            "'Qwen/Qwen3-0.6B'."
+        )
+
+
+def _unreadable(what: str, name_or_path: str | Path, error: Exception) -> ModelError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ModelError(
+        f"The {what} {str(name_or_path)!r} cannot be loaded: {reason} Check the spelling and the "
+        "network, download it first (hf download), or give a folder that holds it."
+    )
+
+
+def active_dropout(model: nn.Module) -> list[str]:
+    """Names of what would drop activations in a forward pass now; empty in evaluation mode.
+
+    Log-probabilities under dropout are those of another policy, and differ with every pass.
+    """
+    if not model.training:
+        return []
+    modules = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Dropout) and module.p
+    ]
+    config = getattr(model, "config", None)
+    entries = config.to_dict().items() if config is not None else ()
+    rates = [name for name, value in entries if _is_dropout_rate(name) and value]
+    return modules + rates
+
+
+def _is_dropout_rate(name: str) -> bool:
+    return name.endswith(("dropout", "pdrop", "dropout_prob"))
+
+
+def _head(model: PreTrainedModel) -> nn.Linear | None:
+    """The output embedding; None if the model has none or it is not a linear map."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return head if isinstance(head, nn.Linear) else None
+
+
+def has_plain_head(model: PreTrainedModel) -> bool:
+    """Whether logits are the output head applied to the backbone's last hidden states and no more.
+
+    Some architectures scale or cap their logits. Known configuration entries are looked up; and
+    since a list is never complete, four tokens go both ways and must agree to the last bit.
+    """
+    config = model.config.get_text_config()
+    if any(getattr(config, name, None) is not None for name in _HEAD_ATTRIBUTES):
+        return False
+    backbone, head = model.base_model, _head(model)
+    if backbone is model or head is None:
+        return False
+    ids_BL = torch.arange(4, device=model.device)[None] % head.out_features
+    with torch.no_grad():
+        hidden_BLD = backbone(input_ids=ids_BL, use_cache=False).last_hidden_state
+        return torch.equal(head(hidden_BLD), model(input_ids=ids_BL, use_cache=False).logits)
+
+
+def response_logprobs(
+    model: PreTrainedModel,
+    batch: Batch,
+    temperature: float,
+    *,
+    with_entropy: bool = False,
+    plain_head: bool | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Natural-log probability of each response token, and the entropy in nats where it was drawn.
+
+    Logits are divided by `temperature` first, as the sampler does; entropies carry no gradient.
+    Both are `_BT`, at least float32, and 0 at masked positions. `plain_head` is the answer of
+    `has_plain_head` where the caller knows it already; None asks again.
+    """
+    if not temperature > 0:
+        raise ValueError(
+            f"temperature is {temperature}; a greedy sampler has no log-probabilities to learn "
+            "from. Sample with a temperature above 0 (the paper: 1.0, and 0.7 in the last stage)."
+        )
+    dropping = active_dropout(model)
+    assert not dropping, f"dropout is on in {dropping}; call model.eval()"
+    plain = has_plain_head(model) if plain_head is None else plain_head
+    read = _hidden_states if plain else _own_logits
+    states_NX, logits_of, vocabulary = read(model, batch)
+    ids_N = batch.response_ids_BT[batch.mask_BT]
+    size = max(1, LOGITS_AT_ONCE // vocabulary)
+    chunks = _chunks(states_NX, ids_N, logits_of, temperature, with_entropy, size)
+    logprob_chunks, entropy_chunks = zip(*chunks, strict=True)
+    logprobs_BT = _scatter(torch.cat(logprob_chunks), batch.mask_BT)
+    if not with_entropy:
+        return logprobs_BT, None
+    return logprobs_BT, _scatter(torch.cat(entropy_chunks), batch.mask_BT)
+
+
+LogitsOf = Callable[[Tensor], Tensor]
+
+
+def _predicting(batch: Batch) -> tuple[Tensor, Tensor]:
+    """(row, position) before each real response token, in the order of `mask_BT`; both `_N`."""
+    rows_N = batch.mask_BT.nonzero()[:, 0]
+    return rows_N, batch.positions_BT[batch.mask_BT]
+
+
+def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
+    """Hidden states `_ND` before the response tokens, the head that makes logits of them, and V."""
+    output = model.base_model(
+        input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
+    )
+    head = _head(model)
+    assert head is not None, "only for models with a plain head"
+
+    def logits_of(states_ND: Tensor) -> Tensor:
+        with torch.autocast(states_ND.device.type, enabled=False):
+            logits_NV: Tensor = head(states_ND.to(head.weight.dtype))
+            return logits_NV
+
+    return output.last_hidden_state[_predicting(batch)], logits_of, head.out_features
+
+
+def _own_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
+    """The model's own logits `_NV` before the response tokens, kept as they are, and V."""
+    rows_N, positions_N = _predicting(batch)
+    first, arguments = 0, {}
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        first = int(positions_N.min())
+        arguments = {"logits_to_keep": batch.ids_BL.shape[1] - first}
+    output = model(
+        input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False, **arguments
+    )
+    logits_NV = output.logits[rows_N, positions_N - first]
+    return logits_NV, lambda logits_CV: logits_CV, logits_NV.shape[-1]
+
+
+def _chunks(
+    states_NX: Tensor,
+    ids_N: Tensor,
+    logits_of: LogitsOf,
+    temperature: float,
+    with_entropy: bool,
+    size: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(logprobs, entropies) of `size` tokens at a time; of several, logits are not kept."""
+
+    def score(states_CX: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
+        return _score(logits_of(states_CX), ids_C, temperature, with_entropy)
+
+    again = torch.is_grad_enabled() and len(ids_N) > size
+    for states_CX, ids_C in zip(
+        torch.split(states_NX, size), torch.split(ids_N, size), strict=True
+    ):
+        if again:
+            yield checkpoint(score, states_CX, ids_C, use_reentrant=False)
+        else:
+            yield score(states_CX, ids_C)
+
+
+def _score(
+    logits_NV: Tensor, ids_N: Tensor, temperature: float, with_entropy: bool
+) -> tuple[Tensor, Tensor]:
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
+    all_NV = torch.log_softmax(logits_NV, dim=-1)
+    logprobs_N = all_NV.gather(1, ids_N[:, None])[:, 0]
+    if not with_entropy:
+        return logprobs_N, logprobs_N.detach()
+    # entr(p) = -p log p with entr(0) = 0, so that a token of probability zero is not a NaN.
+    return logprobs_N, torch.special.entr(all_NV.detach().exp()).sum(dim=-1)
+
+
+def _scatter(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+    """Values in the order of the mask, back at their places; 0 elsewhere."""
+    empty_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)
+    return empty_BT.masked_scatter(mask_BT, values_N)

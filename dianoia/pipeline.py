@@ -1,0 +1,142 @@
+"""Runs a recipe: its stages in order, each in its own folder, and the results at the end.
+
+A stage with a manifest that matches its resolved configuration is skipped; one that was interrupted goes on
+from its state. Everything that can be refused is refused before the first stage begins. The results file
+holds nothing but what stages have written.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.errors import ConfigError
+from dianoia.base.files import read_json, write_json
+from dianoia.base.run import RunDirectory, describe_run, write_about
+from dianoia.bases import shipped_model
+from dianoia.recipe.inputs import check_inputs
+from dianoia.recipe.model import Recipe, Stage
+from dianoia.runtime import devices
+from dianoia.runtime.context import Context
+from dianoia.runtime.progress import Progress
+from dianoia.stages import evaluate, pretrain, rl
+from dianoia.tasks.catalog import problem_source
+
+
+def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console) -> None:
+    """Run what is not done yet and write `results.json`.
+
+    Raises:
+        ConfigError, ModelError, ProblemFileError: something cannot be run; nothing was begun.
+    """
+    check_inputs(recipe)
+    _same_recipe(recipe, run)
+    threads = devices.use_threads(recipe.threads)
+    devices.exact_arithmetic()
+    write_about(run, describe_run(command, recipe.seed, threads))
+    write_json(run.recipe, recipe.model_dump(mode="json"))
+    for name, stage in recipe.stages.items():
+        directory = run.stage(name)
+        if directory.done:
+            console.print(f"{name}: done before, skipped")
+            continue
+        _run_stage(name, stage, recipe, run, console)
+    write_json(run.results, results(recipe, run))
+
+
+def _same_recipe(recipe: Recipe, run: RunDirectory) -> None:
+    """A run directory belongs to one resolved recipe: mixing two would make its results a lie."""
+    if not run.recipe.exists():
+        return
+    before, now = read_json(run.recipe), recipe.model_dump(mode="json")
+    changed = [key for key in _flat(now) if _flat(now)[key] != _flat(before).get(key)]
+    changed += [key for key in _flat(before) if key not in _flat(now)]
+    if changed:
+        raise ConfigError(
+            f"{run.path} holds a run of another configuration ({', '.join(changed[:6])} differ); "
+            "give another --out, or delete the folder"
+        )
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _run_stage(
+    name: str, stage: Stage, recipe: Recipe, run: RunDirectory, console: Console
+) -> None:
+    directory = run.stage(name)
+    directory.prepare()
+    start = time.perf_counter()
+    with Progress(console, name, _total(stage)) as progress:
+        context = Context(
+            name, directory, recipe.seed, devices.pick_device(), _resolver(recipe, run), progress
+        )
+        match stage:
+            case PretrainStage():
+                pretrain.run(stage, context)
+            case RLStage():
+                rl.run(stage, context)
+            case EvaluateStage():
+                evaluate.run(stage, context)
+    seconds = time.perf_counter() - start
+    write_json(directory.manifest, {"configuration": fingerprint(stage), "seconds": seconds})
+    shutil.rmtree(directory.state, ignore_errors=True)
+
+
+def _total(stage: Stage) -> int:
+    match stage:
+        case PretrainStage():
+            return stage.tokens
+        case RLStage():
+            return stage.steps
+        case EvaluateStage():
+            count = len(problem_source(stage.problems).heldout(stage.limit))
+            return len(stage.checkpoints) * count
+
+
+def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
+    def resolve(name: str) -> str | Path:
+        if name in recipe.stages:
+            return run.stage(name).checkpoint
+        path = Path(name).expanduser()
+        return shipped_model(name) or (path if path.exists() else name)
+
+    return resolve
+
+
+def fingerprint(stage: Stage) -> str:
+    """A hash of a stage's resolved configuration."""
+    text = json.dumps(stage.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
+    """What `results.json` holds, gathered from the stages' own files."""
+    found: dict[str, Any] = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "seconds": sum(read_json(run.stage(name).manifest)["seconds"] for name in recipe.stages),
+        "evaluations": {},
+        "by_difficulty": {},
+        "claims": [],
+    }
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, EvaluateStage):
+            evaluation = read_json(run.stage(name).evaluation)
+            for key in ("evaluations", "by_difficulty"):
+                for checkpoint, domains in evaluation[key].items():
+                    found[key].setdefault(checkpoint, {}).update(domains)
+    return found

@@ -1,0 +1,84 @@
+"""Looks up what a recipe needs before any work begins: models, problem sets, templates. No torch."""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from dianoia.base.config import EvaluateStage, RLStage
+from dianoia.base.errors import ConfigError, ModelError
+from dianoia.base.files import read_json
+from dianoia.bases import SHIPPED, shipped_model
+from dianoia.recipe.model import Recipe, sources
+from dianoia.tasks.catalog import ProblemSource, problem_source
+from dianoia.text.template import TEMPLATES
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """Find every model and read every problem set from the first row to the last.
+
+    Raises:
+        ConfigError, ModelError, ProblemFileError: the first thing that is not usable.
+    """
+    for name, stage in recipe.stages.items():
+        for source in sources(stage):
+            if source not in recipe.stages:
+                model_config(f"stages.{name}", source)
+        if isinstance(stage, RLStage | EvaluateStage):
+            _check_template(name, stage.template)
+            _check_problems(name, stage)
+
+
+def model_config(where: str, source: str) -> dict[str, Any]:
+    """The `config.json` of a shipped model, a folder or a hub name.
+
+    Raises:
+        ModelError: there is no such model; `where` names the table that asks for it.
+    """
+    folder = shipped_model(source) or Path(source).expanduser()
+    if (folder / "config.json").is_file():
+        found: dict[str, Any] = read_json(folder / "config.json")
+        return found
+    if source in SHIPPED or folder.exists() or source.startswith((".", "/", "~")):
+        raise ModelError(
+            f"{where}: the model {source!r} is not a Hugging Face folder on this machine (there is no "
+            f"{folder / 'config.json'}); give the folder that holds config.json and model.safetensors"
+        )
+    found = read_json(_from_hub(where, source))
+    return found
+
+
+def _from_hub(where: str, source: str) -> Path:
+    if source.count("/") != 1:
+        raise ModelError(
+            f"{where}: {source!r} is neither an earlier stage, nor a shipped model "
+            f"({', '.join(SHIPPED)}), nor a folder, nor a hub name such as Qwen/Qwen3-0.6B-Base"
+        )
+    try:
+        return Path(hf_hub_download(source, "config.json"))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{where}: the model {source!r} is no folder here and cannot be fetched from the hub "
+            f"({type(error).__name__}); check the name and the connection, or give a folder"
+        ) from error
+
+
+def _check_template(name: str, template: str) -> None:
+    if template not in TEMPLATES:
+        raise ConfigError(
+            f"stages.{name}.template = {template!r}: there is no such template; "
+            f"there are {', '.join(TEMPLATES)}"
+        )
+
+
+def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:
+    try:
+        source = problem_source(stage.problems)
+    except ConfigError as error:
+        raise ConfigError(f"stages.{name}.{error}") from None
+    if isinstance(stage, RLStage):
+        source.draw(0, 0, 1)
+    if isinstance(stage, EvaluateStage) or stage.progress.problems:
+        source.heldout(1)
+    return source

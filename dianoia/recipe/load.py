@@ -1,0 +1,139 @@
+"""Recipes from TOML files and overrides, with every mistake named as the user typed it.
+
+`load_recipe(path, ["zero.group_size=8"])` reads the file, lays the overrides over it, validates, and
+raises `ConfigError` with file, key, value, reason and the nearest right name.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.errors import ConfigError
+from dianoia.recipe.model import Recipe
+
+KINDS: dict[str, type[BaseModel]] = {
+    "pretrain": PretrainStage,
+    "rl": RLStage,
+    "evaluate": EvaluateStage,
+}
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """The validated recipe.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a key, type, value or combination is wrong.
+    """
+    path = Path(path)
+    table = _read(path)
+    for override in overrides:
+        _lay_over(table, override)
+    typed = {override.partition("=")[0].strip(): override for override in overrides}
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, table, typed, error)) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        near = _nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
+        raise ConfigError(f"{path}: there is no such recipe{near}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: this is not TOML: {error}") from None
+
+
+def _lay_over(table: dict[str, Any], override: str) -> None:
+    """Put one `stage.key=value` into the table; top-level keys such as `seed` stand alone."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {override}: expected stage.key=value, e.g. --set zero.group_size=8")
+    if len(parts) > 1 and parts[0] != "stages":
+        parts = ["stages", *parts]
+    if parts[0] == "stages" and len(parts) > 1 and parts[1] not in table.get("stages", {}):
+        stages = list(table.get("stages", {}))
+        raise ConfigError(
+            f"--set {override}: the recipe has no stage {parts[1]!r}{_nearest(parts[1], stages)}; "
+            f"its stages are {', '.join(stages)}"
+        )
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override}: {part!r} is a value, not a table")
+    table[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    """The value as TOML reads it (8, 0.5, true, [1, 2]); a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(path: Path, table: dict[str, Any], typed: dict[str, str], error: ValidationError) -> str:
+    lines = [f"{path}: the recipe cannot run as written"]
+    for problem in error.errors():
+        where = [str(part) for part in problem["loc"]]
+        # pydantic names the member of a discriminated union (stages.zero.rl.steps); people do not.
+        if len(where) > 2 and where[0] == "stages" and where[2] in KINDS:
+            del where[2]
+        key = ".".join(where)
+        option = typed.get(key.removeprefix("stages."))
+        shown = f"--set {option}" if option else key or "recipe"
+        lines.append(f"  {shown}: {_reason(problem, where, table)}")
+    return "\n".join(lines)
+
+
+def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
+    value = problem.get("input")
+    match problem["type"]:
+        case "extra_forbidden":
+            names = _names_beside(where, table)
+            near = _nearest(where[-1], names)
+            return f"unknown key (value {value!r}){near or '; known here: ' + ', '.join(names)}"
+        case "missing":
+            return "this key is required and has no default"
+        case "union_tag_invalid" | "union_tag_not_found":
+            kind = value.get("kind") if isinstance(value, dict) else value
+            near = _nearest(str(kind), KINDS)
+            return f"kind = {kind!r} is no kind of stage{near}; there are {', '.join(KINDS)}"
+        case "value_error":
+            return str(problem["ctx"]["error"])
+        case _:
+            return f"value {value!r}: {problem['msg'].lower()}"
+
+
+def _names_beside(where: list[str], table: dict[str, Any]) -> list[str]:
+    """The keys that would be right where a wrong one stands."""
+    model: Any = Recipe
+    parts = iter(where[:-1])
+    for part in parts:
+        if model is Recipe and part == "stages":
+            stage = next(parts, None)
+            model = KINDS.get(table["stages"].get(stage, {}).get("kind"), Recipe)
+        elif not part.isdigit():  # a number is a place in a list, not a key
+            model = next(_models_in(model.model_fields[part].annotation), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (list, Union, UnionType):
+        for argument in get_args(annotation):
+            yield from _models_in(argument)
+
+
+def _nearest(name: str, names: Any) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

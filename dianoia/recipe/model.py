@@ -1,0 +1,45 @@
+"""The recipe itself: named stages in the order in which they run, and who starts from whom."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, Settings
+
+Stage = Annotated[PretrainStage | RLStage | EvaluateStage, Field(discriminator="kind")]
+
+
+class Recipe(Settings):
+    """A graph of stages. Stages run in the order of the file and may use the checkpoints of earlier ones."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str = ""
+    seed: int = Field(default=1, ge=0)
+    """Every random draw of the run derives from it."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of PyTorch. 0: as many as there are cores, at most 8."""
+    stages: dict[str, Stage] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _inputs_come_first(self) -> Self:
+        earlier: set[str] = set()
+        for name, stage in self.stages.items():
+            for source in sources(stage):
+                if source in self.stages and source not in earlier:
+                    raise ValueError(
+                        f"stages.{name} uses stages.{source}, which comes after it (or is itself); "
+                        "a stage can only use earlier ones, so move it up"
+                    )
+            earlier.add(name)
+        return self
+
+
+def sources(stage: Stage) -> list[str]:
+    """The checkpoints a stage reads: names of stages, shipped models, folders or hub names."""
+    match stage:
+        case RLStage():
+            return [stage.start]
+        case EvaluateStage():
+            return list(stage.checkpoints)
+        case PretrainStage():
+            return [stage.tokenizer] if stage.tokenizer else []

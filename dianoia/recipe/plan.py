@@ -1,0 +1,171 @@
+"""What a recipe will do, in prompts, groups, completions, optimizer steps, tokens, memory and time.
+
+No torch. Tokens are upper limits where a stage may stop earlier. Memory counts weights, gradients, Adam's
+two averages, the reference, the sampler's copy and its key-value cache, all in 4 bytes, and leaves out
+activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
+for a CPU; it says "about".
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from dianoia.base.config import EvaluateStage, ModelShape, PretrainStage, RLStage
+from dianoia.recipe.inputs import check_inputs, model_config
+from dianoia.recipe.model import Recipe, Stage, sources
+
+_EFFICIENCY = 0.4
+"""Share of the plain matrix rate that training and sampling reach on small models."""
+_PROMPT_TOKENS = 80
+"""Guess for a prompt where its length is not known without a tokenizer."""
+_FILLED = 0.4
+"""Guess for the share of max_tokens that a response fills."""
+_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What the arithmetic needs of a model."""
+
+    parameters: int
+    cache_per_token: int
+    """Numbers in the key-value cache a token."""
+    name: str
+
+
+def print_plan(recipe: Recipe, console: Console) -> None:
+    """Check the recipe's inputs and print its arithmetic.
+
+    Raises:
+        ConfigError, ModelError, ProblemFileError: as `recipe.inputs.check_inputs`.
+    """
+    check_inputs(recipe)
+    table = Table(title=f"{recipe.name} (seed {recipe.seed})", title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("what it does")
+    table.add_column("memory", justify="right")
+    table.add_column("time", justify="right")
+    rate = multiply_rate()
+    for name, stage in recipe.stages.items():
+        size = size_of(name, recipe)
+        what, operations, numbers = _arithmetic(stage, size)
+        table.add_row(f"{name} ({stage.kind})", what, _bytes(numbers), _about(operations / rate))
+    console.print(table)
+
+
+def size_of(name: str, recipe: Recipe) -> Size:
+    """The size of the model a stage works on, followed back to where it comes from."""
+    stage = recipe.stages[name]
+    if isinstance(stage, PretrainStage):
+        return _size(_as_config(stage.model, stage.vocabulary), name)
+    source = sources(stage)[-1]
+    if source in recipe.stages:
+        return size_of(source, recipe)
+    return _size(model_config(f"stages.{name}", source), source)
+
+
+def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
+    return {
+        "hidden_size": shape.hidden_size,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "intermediate_size": shape.intermediate_size,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": True,
+    }
+
+
+def _size(config: dict[str, Any], name: str) -> Size:
+    """Parameters of a dense decoder with gated feed-forward layers; norms are too small to count."""
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    heads = config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    head = config.get("head_dim") or hidden // heads
+    attention = 2 * hidden * head * (heads + kv_heads)
+    layer = attention + 3 * hidden * config["intermediate_size"]
+    tables = 1 if config.get("tie_word_embeddings") else 2
+    parameters = layers * layer + tables * hidden * config["vocab_size"]
+    return Size(parameters, 2 * layers * kv_heads * head, name)
+
+
+def _arithmetic(stage: Stage, size: Size) -> tuple[str, float, float]:
+    match stage:
+        case PretrainStage():
+            return _pretraining(stage, size)
+        case RLStage():
+            return _reinforcement(stage, size)
+        case EvaluateStage():
+            return _evaluation(stage, size)
+
+
+def _pretraining(stage: PretrainStage, size: Size) -> tuple[str, float, float]:
+    steps = -(-stage.tokens // stage.tokens_per_step)
+    what = (
+        f"{size.parameters / 1e6:.2f} M parameters, {stage.tokens / 1e6:.1f} M tokens, about "
+        f"{steps:,} optimizer steps of {stage.tokens_per_step:,} tokens"
+    )
+    return what, 6.0 * size.parameters * stage.tokens, 4.0 * size.parameters
+
+
+def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
+    rollouts, each = stage.rollouts, stage.rollout_size
+    completions, longest = rollouts * each, stage.sampling.most_tokens
+    what = (
+        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): {rollouts:,} rollouts of "
+        f"{stage.problems_per_rollout:,} prompts x {stage.group_size} samples = {each:,} completions; "
+        f"{completions:,} completions in {rollouts * stage.problems_per_rollout:,} groups; "
+        f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; at most "
+        f"{completions * longest:,} sampled tokens ({longest:,} a completion)"
+    )
+    sampled, reference = completions * longest * _FILLED, stage.algorithm.kl_coefficient > 0
+    trained = sampled + completions * _PROMPT_TOKENS
+    operations = size.parameters * (2 * sampled + (8 if reference else 6) * trained)
+    copies = 6 if reference else 5
+    cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
+    return what, operations, copies * size.parameters + cache
+
+
+def _evaluation(stage: EvaluateStage, size: Size) -> tuple[str, float, float]:
+    completions = len(stage.checkpoints) * stage.limit * stage.samples
+    what = (
+        f"{len(stage.checkpoints)} checkpoints x at most {stage.limit} problems x {stage.samples} "
+        f"samples = {completions:,} completions; at most {completions * stage.max_tokens:,} sampled "
+        f"tokens ({stage.max_tokens:,} a completion)"
+    )
+    operations = 2 * size.parameters * completions * stage.max_tokens * _FILLED
+    cache = stage.slots * (stage.max_tokens + _PROMPT_TOKENS) * size.cache_per_token
+    return what, operations, 2 * size.parameters + cache
+
+
+def multiply_rate() -> float:
+    """Operations a second that training may expect of this machine's CPU, by a short measurement."""
+    a, b = np.ones((1024, 256), np.float32), np.ones((256, 512), np.float32)
+    a @ b
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - start)
+    return _EFFICIENCY * 2 * a.shape[0] * a.shape[1] * b.shape[1] / best
+
+
+def _bytes(numbers: float) -> str:
+    size = numbers * _BYTES
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _about(seconds: float) -> str:
+    for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"about {max(1, round(seconds / divisor))} {unit}"
+    return f"about {seconds / 86_400:,.0f} days on this CPU"

@@ -1,0 +1,166 @@
+// Held-out problems to read, samples side by side. Texts come from models: they are only ever set as text.
+"use strict";
+const Reader = (() => {
+  const data = (name) => JSON.parse(document.getElementById("data-" + name).textContent);
+  const reflection = data("reflection");
+
+  const make = (tag, kind, ...children) => {
+    const element = document.createElement(tag);
+    if (kind) element.className = kind;
+    element.append(...children.filter((child) => child !== null));
+    return element;
+  };
+
+  // A text with its reflection words in <mark>.
+  const marked = (text) => {
+    const block = make("pre", "text");
+    let end = 0;
+    for (const match of text.matchAll(new RegExp(reflection, "gi"))) {
+      block.append(text.slice(end, match.index), make("mark", "", match[0]));
+      end = match.index + match[0].length;
+    }
+    block.append(text.slice(end));
+    block.tabIndex = 0;
+    return block;
+  };
+
+  const chooser = (label, options, onchange) => {
+    const select = make("select");
+    for (const [value, name] of options) select.append(new Option(name, value));
+    select.addEventListener("change", onchange);
+    return { element: make("label", "", label, select), get value() { return select.value; }, select };
+  };
+
+  const button = (name, onclick) => {
+    const element = make("button", "", name);
+    element.type = "button";
+    element.addEventListener("click", onclick);
+    return element;
+  };
+
+  const number = (value) => String(Math.round(value * 1000) / 1000);
+
+  // "reward 2 = accuracy 1 + format 1"; the parts are unweighted, so the sum stands only where it is one.
+  const reward = (sample) => {
+    if (sample.reward === null) return null;
+    const parts = ["accuracy", "format"].filter((part) => sample[part] !== null);
+    const sum = parts.reduce((total, part) => total + sample[part], 0);
+    const told = parts.map((part) => part + " " + number(sample[part]));
+    const joined = told.length === 0 ? "" : Math.abs(sum - sample.reward) < 1e-6
+      ? " = " + told.join(" + ") : " (" + told.join(", ") + ")";
+    return "reward " + number(sample.reward) + joined;
+  };
+
+  const status = (sample) => {
+    const fault = sample.fault ? ": " + sample.fault.replaceAll("_", " ") : "";
+    const pieces = [sample.tokens === null ? null : number(sample.tokens) + " tokens", reward(sample)];
+    return make("p", "status", make("b", sample.outcome, sample.outcome + fault),
+      ...pieces.map((piece) => (piece === null ? null : make("span", "", piece))));
+  };
+
+  const body = (sample) => {
+    if (sample.text !== null) {
+      return [status(sample), make("p", "label", "Response, as written"), marked(sample.text)];
+    }
+    return [status(sample), make("p", "label", "Thought"), marked(sample.thought),
+      make("p", "label", "Answer"), make("p", "answer " + sample.outcome, sample.answer ?? "none")];
+  };
+
+  const question = (problem) => {
+    const facts = [problem.id, problem.domain, problem.language,
+      problem.difficulty === null ? null : problem.difficulty + " steps"].filter(Boolean);
+    return make("div", "question", make("p", "", problem.question ?? ""),
+      make("p", "meta", make("span", "gold", "Gold answer: " + (problem.gold ?? "none")),
+        " · " + facts.join(" · ")));
+  };
+
+  return { data, make, marked, chooser, button, number, status, body, question };
+})();
+
+(() => {
+  const { data, make, chooser, button, body, question } = Reader;
+  const place = document.getElementById("heldout");
+  if (!place) return;
+  const { checkpoints, problems } = data("heldout");
+  const first = checkpoints[0];
+  const last = checkpoints[checkpoints.length - 1];
+  const OUTCOMES = ["right", "wrong", "malformed", "truncated", "ungraded"];
+  let shown = [];
+  let at = 0;
+  let picked = {};
+
+  const samples = (problem, checkpoint) => problem.samples[checkpoint] ?? [];
+  const present = (outcome, checkpoint) =>
+    problems.some((problem) => samples(problem, checkpoint).some((s) => s.outcome === outcome));
+  const values = (key) => [...new Set(problems.map((p) => p[key]).filter((v) => v !== null))]
+    .sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+
+  const outcomes = (checkpoint) => [["", "any"], ...OUTCOMES.filter((o) => present(o, checkpoint)).map((o) => [o, o])];
+  const names = checkpoints.map((name) => [name, name]);
+  const sides = checkpoints.length > 1 ? [first, last] : [last];
+  const filters = sides.map((name) => chooser(name + " is", outcomes(name), refresh));
+  const picks = checkpoints.length > 2 ? sides.map((_, i) => chooser(i ? "right pane" : "left pane", names, repick)) : [];
+  if (picks.length) picks[1].select.value = last;
+  const facets = [["language", "language"], ["difficulty", "steps"], ["domain", "domain"]]
+    .filter(([key]) => values(key).length > 1)
+    .map(([key, label]) => ({ key, control: chooser(label, [["", "any"], ...values(key).map((v) => [v, v])], refresh) }));
+
+  const where = make("span", "where");
+  where.setAttribute("aria-live", "polite");
+  const back = button("← Previous", () => move(-1));
+  const next = button("Next →", () => move(1));
+  const stage = make("div");
+  place.append(make("div", "toolbar", ...picks.map((p) => p.element), ...filters.map((f) => f.element),
+    ...facets.map((f) => f.control.element), make("div", "pager", back, where, next)), stage);
+
+  function names_now() { return picks.length ? picks.map((p) => p.value) : sides; }
+
+  function repick() {
+    names_now().forEach((name, i) => {
+      const label = filters[i].element;
+      label.firstChild.textContent = name + " is";
+      const kept = filters[i].value;
+      filters[i].select.replaceChildren(...outcomes(name).map(([value, text]) => new Option(text, value)));
+      filters[i].select.value = outcomes(name).some(([value]) => value === kept) ? kept : "";
+    });
+    refresh();
+  }
+
+  function matches(problem) {
+    return facets.every(({ key, control }) => !control.value || String(problem[key]) === control.value)
+      && names_now().every((name, i) => !filters[i].value
+        || samples(problem, name).some((s) => s.outcome === filters[i].value));
+  }
+
+  function refresh() { shown = problems.filter(matches); at = 0; picked = {}; draw(); }
+  function move(by) { at = (at + by + shown.length) % shown.length; picked = {}; draw(); }
+
+  function pane(problem, name, i) {
+    const all = samples(problem, name);
+    const wanted = all.findIndex((s) => s.outcome === filters[i].value);
+    const index = picked[i] ?? Math.max(0, wanted);
+    const tabs = make("span", "tabs", ...all.map((sample, j) => {
+      const tab = button("", () => { picked[i] = j; draw(); place.querySelectorAll(".pane")[i].querySelectorAll(".tabs button")[j].focus(); });
+      tab.append(make("i", sample.outcome), String(j + 1));
+      tab.setAttribute("aria-pressed", String(j === index));
+      tab.setAttribute("aria-label", "sample " + (j + 1) + ", " + sample.outcome);
+      return tab;
+    }));
+    const side = names_now().length < 2 ? "" : i === 0 ? "Before: " : "After: ";
+    return make("div", "pane", make("h4", "", make("span", "", (picks.length ? "" : side) + name), tabs),
+      ...(all.length ? body(all[index]) : [make("p", "status", "no sample")]));
+  }
+
+  function draw() {
+    where.textContent = shown.length ? "problem " + (at + 1) + " of " + shown.length : "no problem";
+    back.disabled = next.disabled = shown.length < 2;
+    if (!shown.length) {
+      stage.replaceChildren(make("p", "nothing", "No problem fits these filters. Set one of them back to any."));
+      return;
+    }
+    stage.replaceChildren(question(shown[at]),
+      make("div", "panes", ...names_now().map((name, i) => pane(shown[at], name, i))));
+  }
+
+  refresh();
+})();

@@ -1,0 +1,238 @@
+"""The curves of the training stages: the paper's figures first, then the health of the optimization.
+
+In: the metrics of a stage, any of which may be absent. Out: charts, each with a sentence that says what it
+is and what good looks like. A chart without data is left out and named by `absent`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from dianoia.report.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    TEAL,
+    Chart,
+    Point,
+    figure,
+    line,
+)
+from dianoia.report.load import Stage, number
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric of a chart. A `*` in `key` matches any text; `{key}` in `name` is the key found."""
+
+    key: str
+    name: str
+    colour: str
+    style: str = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A chart to draw if its metrics were recorded."""
+
+    title: str
+    caption: str
+    series: tuple[Series, ...]
+    share: bool = False
+    small: bool = False
+    """A share that stays near 0: in percent, on an axis of its own size."""
+
+
+PAPER = (
+    Plan(
+        "Accuracy",
+        "Share of right answers: one sample (pass@1), and a majority vote of a problem's samples (cons). "
+        "Held-out should follow training; training is noisy, as every step draws other problems. "
+        "Paper: AIME 2024 from 15.6 % to 77.9 %, by vote 86.7 %.",
+        (
+            Series("rewards/accuracy/mean", "training pass@1", GREY),
+            Series("cons@*", "training {key}", PURPLE, "dashed"),
+            Series("heldout/pass@1", "held-out pass@1", BLUE, "dots"),
+            Series("heldout/cons@*", "held-out {key}", TEAL, "dots"),
+        ),
+        share=True,
+    ),
+    Plan(
+        "Length",
+        "Mean tokens of a thought and of a whole response. Growth shows that the model buys accuracy with "
+        "thinking, as in the paper; a fall to nearly nothing is a collapse.",
+        (
+            Series("completions/mean_length", "response", GREY),
+            Series("thought_tokens", "thought", BLUE),
+            Series("heldout/thought_tokens", "held-out thought", TEAL, "dots"),
+        ),
+    ),
+    Plan(
+        "Reflection words",
+        "Words such as “wait”, “check”, “but”, “重新” per thought. In the paper, where nothing "
+        "rewards them, they become 5 to 7 times as frequent.",
+        (Series("reflection", "words per thought", BLUE),),
+    ),
+    Plan(
+        "Thoughts that reflect",
+        "Share of thoughts with at least one reflection word, so that a few wordy ones cannot pass for many.",
+        (Series("reflecting", "share that reflects", BLUE),),
+        share=True,
+    ),
+    Plan(
+        "Format",
+        "Responses that keep the template, break it, are cut at the length limit, or think nothing. "
+        "The first should approach 100 %, the others 0.",
+        (
+            Series("rewards/format/mean", "format kept", BLUE),
+            Series("malformed", "malformed", ORANGE),
+            Series("completions/clipped_ratio", "truncated", PURPLE),
+            Series("empty_thoughts", "empty thoughts", RED, "dashed"),
+        ),
+        share=True,
+    ),
+    Plan(
+        "Language",
+        "Share of a thought's words in the question's language. Where nothing rewards it, it may "
+        "fall: the paper's R1-Zero mixes languages too.",
+        (Series("target_language", "question's language", BLUE),),
+        share=True,
+    ),
+)
+
+HEALTH = (
+    Plan(
+        "Reward",
+        "Mean reward of a sample and its standard deviation. The mean rises; where the deviation is 0 there "
+        "is nothing to learn.",
+        (Series("reward", "mean", BLUE), Series("reward_std", "deviation", GREY, "dashed")),
+    ),
+    Plan(
+        "Groups that teach nothing",
+        "Share of groups whose samples all got the same reward, hence advantage 0. It rises as problems are "
+        "solved; near 100 % the batch is wasted.",
+        (Series("frac_reward_zero_std", "groups with one reward", BLUE),),
+        share=True,
+    ),
+    Plan(
+        "Entropy",
+        "Mean entropy of a token, in nats: how much the policy still explores. A slow fall is usual; near 0 "
+        "early on, all samples of a group are alike.",
+        (Series("entropy", "entropy", BLUE),),
+    ),
+    Plan(
+        "Divergence from the reference",
+        "KL (k3 estimate) per token. It rises from 0 and drops whenever the reference is refreshed; a "
+        "sudden jump is a warning.",
+        (Series("kl", "KL", BLUE),),
+    ),
+    Plan(
+        "Gradient norm",
+        "Before clipping. Steady is good; spikes that grow mean that the learning rate is too high.",
+        (Series("grad_norm", "gradient norm", BLUE),),
+    ),
+    Plan(
+        "Clipped ratios",
+        "Share of tokens whose probability ratio left the trust region, below and above. A few per cent is "
+        "healthy; always 0 means that clipping never acts.",
+        (
+            Series("clip_ratio/low_mean", "below", ORANGE),
+            Series("clip_ratio/high_mean", "above", BLUE),
+        ),
+        small=True,
+    ),
+    Plan(
+        "Largest ratio",
+        "Largest probability ratio, new policy over the one that sampled. It is 1 on the first minibatch of "
+        "a rollout and stays near it.",
+        (Series("ratio_max", "largest ratio", BLUE),),
+    ),
+    Plan(
+        "Sampler against learner",
+        "Difference of the log-probabilities that the two give to the same tokens. It should be rounding "
+        "noise; more than 0.01 biases the gradient.",
+        (
+            Series("sampling/sampling_logp_difference/mean", "mean", BLUE),
+            Series("sampling/sampling_logp_difference/max", "largest", ORANGE),
+        ),
+    ),
+    Plan(
+        "Seconds a step",
+        "Where the time goes. Writing samples usually takes the most, and grows with the thoughts.",
+        (
+            Series("generate_seconds", "generate", BLUE, "stacked"),
+            Series("score_seconds", "score", PURPLE, "stacked"),
+            Series("update_seconds", "update", ORANGE, "stacked"),
+            Series("evaluate_seconds", "evaluate", GREY, "stacked"),
+        ),
+    ),
+)
+
+PRETRAIN = (
+    Plan(
+        "Loss",
+        "Cross-entropy of the next token, in nats, on text never seen before. It falls fast, then slowly.",
+        (Series("loss", "loss", BLUE),),
+    ),
+    Plan(
+        "Learning rate",
+        "As scheduled: warm-up, then constant or falling.",
+        (Series("learning_rate", "learning rate", BLUE),),
+    ),
+    Plan(
+        "Gradient norm",
+        "Before clipping. Steady is good; spikes that grow mean that the learning rate is too high.",
+        (Series("grad_norm", "gradient norm", BLUE),),
+    ),
+)
+
+
+def charts(stage: Stage, plans: Sequence[Plan]) -> list[Chart]:
+    """The charts for which the stage has numbers."""
+    drawn = ((plan, _traces(plan, stage.rows)) for plan in plans)
+    return [
+        Chart(
+            plan.title,
+            plan.caption,
+            figure(traces, "optimizer step", share=plan.share, small=plan.small),
+        )
+        for plan, traces in drawn
+        if traces
+    ]
+
+
+def absent(stage: Stage, plans: Sequence[Plan]) -> list[str]:
+    """Titles of the charts that have no numbers."""
+    return [plan.title for plan in plans if not _traces(plan, stage.rows)]
+
+
+def _traces(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for series in plan.series:
+        for key in _keys(series.key, rows):
+            points = _points(key, rows, stacked=series.style == "stacked")
+            if points:
+                name = series.name.format(key=key.removeprefix("heldout/"))
+                found.append(
+                    line(name, points, series.colour, series.style, plan.share or plan.small)
+                )
+    return found
+
+
+def _keys(pattern: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if "*" not in pattern:
+        return [pattern]
+    return sorted({key for row in rows for key in row if fnmatchcase(key, pattern)})
+
+
+def _points(key: str, rows: Sequence[Mapping[str, Any]], stacked: bool) -> list[Point]:
+    """Finite values over their steps. A stack needs a value at every step: what did not run took 0."""
+    points = []
+    for row in rows:
+        step, value = number(row.get("step")), number(row.get(key))
+        if step is not None and (value is not None or stacked):
+            points.append((step, value or 0.0))
+    return points if any(number(row.get(key)) is not None for row in rows) else []

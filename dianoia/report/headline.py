@@ -1,0 +1,272 @@
+"""The top of the page: what was trained, from what, on what, and whether it worked.
+
+In: a `Run`. Out: HTML. "Before" is the first checkpoint that was evaluated, "after" the last. Left out:
+judgement beyond the intervals; "worked" means that the two intervals of pass@1 do not overlap.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dianoia.report.load import Estimate, Metrics, Run, Stage, metric_order, number
+from dianoia.report.show import amount, code, duration, escape, interval, is_share, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """First and last checkpoint on one domain."""
+
+    before: str
+    after: str
+    domain: str
+    metrics_before: Metrics
+    metrics_after: Metrics
+
+
+_CARDS = (
+    ("pass@1", "Held-out pass@1", "one sample is right"),
+    (r"cons@\d+", "Held-out {key}", "the samples' majority vote is right"),
+    ("format", "Format", "responses that keep the template"),
+    ("thought_tokens", "Thought length", "tokens of a thought"),
+    ("reflection", "Reflection", "words such as “wait” or “check” per thought"),
+    ("target_language", "Language", "share of words in the question's language"),
+)
+
+
+def compare(run: Run) -> Comparison | None:
+    """First against last checkpoint, on the first domain that both have; None without evaluation."""
+    if not run.evaluations:
+        return None
+    before, after = next(iter(run.evaluations)), list(run.evaluations)[-1]
+    first, last = run.evaluations[before], run.evaluations[after]
+    domain = next((d for d in ("all", "overall", *first) if d in first and d in last), None)
+    if domain is None:
+        return None
+    return Comparison(before, after, domain, first[domain], last[domain])
+
+
+def header(run: Run) -> str:
+    """Title, facts, verdict."""
+    recipe = run.recipe
+    seed = run.about.get("seed", recipe.get("seed", "unknown"))
+    seconds = run.seconds if run.seconds is not None else _so_far(run)
+    facts = [f"seed {escape(seed)}", f"{duration(seconds)}" + ("" if run.seconds else " so far")]
+    if not all(stage.done for stage in run.stages):
+        facts.append("not finished")
+    description = recipe.get("description") or ""
+    return (
+        f'<p class="kicker">Dianoia training report · {" · ".join(facts)}</p>'
+        f"<h1>{escape(recipe.get('name', run.path.name))}</h1>"
+        f'<p class="description">{escape(description)}</p>'
+        f'<p class="lede">{verdict(run)}</p>'
+        f'<ul class="facts">{"".join(f"<li>{told(stage)}</li>" for stage in run.stages)}</ul>'
+    )
+
+
+def _so_far(run: Run) -> float | None:
+    known = [stage.seconds for stage in run.stages if stage.seconds is not None]
+    unfinished = [s for stage in run.stages if stage.seconds is None for s in _step_seconds(stage)]
+    return sum(known) + sum(unfinished) if known or unfinished else None
+
+
+def _step_seconds(stage: Stage) -> list[float]:
+    values = (number(row.get("step_seconds")) for row in stage.rows)
+    return [value for value in values if value is not None]
+
+
+def verdict(run: Run) -> str:
+    """One or two sentences: did it work?"""
+    warned = sum(len(stage.diagnoses) for stage in run.stages)
+    link = f' <a href="#diagnoses">{_plural(warned, "diagnosis", "diagnoses")}</a> to read.'
+    return _outcome(run) + (link if warned else "")
+
+
+def _outcome(run: Run) -> str:
+    found = compare(run)
+    if found is None:
+        return _progress(run)
+    a, b = found.metrics_before.get("pass@1"), found.metrics_after.get("pass@1")
+    if a is None or b is None or found.before == found.after:
+        return f"Only {code(found.after)} was evaluated, so there is no before and after."
+    n = f"{b.n:,} held-out problems" if b.n else "held-out problems"
+    return (
+        f"<strong>{_change(a, b)}</strong> From {code(found.before)} to {code(found.after)}, pass@1 on {n} "
+        f"went from {amount('pass@1', a.value)} to {amount('pass@1', b.value)}."
+        f"{_longer(found)}"
+    )
+
+
+def _change(before: Estimate, after: Estimate) -> str:
+    if None in (before.low, before.high, after.low, after.high):
+        return "No intervals, so no verdict."
+    if (after.low or 0.0) > (before.high or 0.0):
+        return "It worked."
+    if (after.high or 0.0) < (before.low or 0.0):
+        return "It got worse."
+    return "No clear change."
+
+
+def _longer(found: Comparison) -> str:
+    a, b = found.metrics_before.get("thought_tokens"), found.metrics_after.get("thought_tokens")
+    if a is None or b is None or a.value <= 0:
+        return ""
+    verb = "grew" if b.value > a.value else "shrank"
+    return f" Thoughts {verb} from {plain(a.value)} to {plain(b.value)} tokens."
+
+
+def _progress(run: Run) -> str:
+    """What can be said without an evaluation."""
+    for stage in reversed(run.of_kind("rl")):
+        values = [number(row.get("rewards/accuracy/mean")) for row in stage.rows]
+        known = [value for value in values if value is not None]
+        if known:
+            return (
+                "<strong>No evaluation yet.</strong> On its training problems "
+                f"{code(stage.name)} went from {known[0]:.1%} right to {known[-1]:.1%} "
+                f"by step {stage.last_step}."
+            )
+    return "<strong>Nothing to judge yet.</strong> No stage has written metrics or an evaluation."
+
+
+def told(stage: Stage) -> str:
+    """A stage in a sentence."""
+    tell = {"rl": _rl, "pretrain": _pretrain, "evaluate": _evaluate}.get(stage.kind)
+    body = tell(stage.settings) if tell else f"a stage of kind {code(stage.kind)}"
+    return f"<b>{escape(stage.name)}</b> {body}{_state(stage)}"
+
+
+def _state(stage: Stage) -> str:
+    if stage.done:
+        return f" Took {duration(stage.seconds)}." if stage.seconds else ""
+    if not stage.started:
+        return ' <span class="warn">not started</span>'
+    at = "" if stage.last_step is None else f" after step {stage.last_step}"
+    return f' <span class="warn">not finished{at}</span>'
+
+
+def _rl(settings: Mapping[str, Any]) -> str:
+    algorithm = (settings.get("algorithm") or {}).get("name", "grpo")
+    return (
+        f"trains {code(settings.get('start', '?'))} by reinforcement learning "
+        f"({escape(algorithm.upper().replace('_', ' '))}) on {code(settings.get('problems', '?'))}: "
+        f"{_batch(settings)}, reward = {_reward(settings)}."
+    )
+
+
+def _batch(settings: Mapping[str, Any]) -> str:
+    steps, group = number(settings.get("steps")), number(settings.get("group_size"))
+    problems = number(settings.get("problems_per_rollout"))
+    if steps is None:
+        return "number of steps unknown"
+    told = f"{steps:,.0f} optimizer steps"
+    if group is None or problems is None:
+        return told
+    per_step = problems / (number(settings.get("minibatches")) or 1.0)
+    return f"{told} of {per_step:,g} problems × {group:g} samples"
+
+
+def _reward(settings: Mapping[str, Any]) -> str:
+    """The rules with a weight; the two of the paper if the recipe names none."""
+    rules = settings.get("rewards") or {"accuracy": 1.0, "format": 1.0}
+    named = ("accuracy", "format", "language", "random")
+    weights = {rule: number(rules.get(rule)) for rule in named}
+    told = [
+        escape(rule) if weight == 1 else f"{weight:g} × {escape(rule)}"
+        for rule, weight in weights.items()
+        if weight
+    ]
+    return " + ".join(told) or "nothing"
+
+
+def _pretrain(settings: Mapping[str, Any]) -> str:
+    tokens = number(settings.get("tokens"))
+    size = f" on {tokens:,.0f} tokens" if tokens else ""
+    return f"trains a base model from nothing{size} of {code(settings.get('corpus', '?'))}."
+
+
+def _evaluate(settings: Mapping[str, Any]) -> str:
+    names = ", ".join(code(name) for name in settings.get("checkpoints") or ())
+    limit, samples = number(settings.get("limit")), number(settings.get("samples"))
+    size = f": {limit:,.0f} problems at most, {samples:g} samples each" if limit and samples else ""
+    return f"measures {names} on held-out {code(settings.get('problems', '?'))}{size}."
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def cards(run: Run) -> str:
+    """The headline numbers, before and after; empty without evaluation."""
+    found = compare(run)
+    if found is None:
+        return ""
+    drawn = "".join(_card(found, *card) for card in _CARDS)
+    bars = f"<b>{escape(found.domain)}</b> problems. Bars and ranges: 95 % intervals over the n problems."
+    if found.before == found.after:
+        return f'<div class="cards">{drawn}</div><p class="key">{code(found.after)} on {bars}</p>'
+    return (
+        f'<div class="cards">{drawn}</div><p class="key"><i class="dot before"></i>before: '
+        f'{code(found.before)} <i class="dot after"></i>after: {code(found.after)}, on {bars}</p>'
+    )
+
+
+def _card(found: Comparison, rule: str, label: str, help_: str) -> str:
+    keys = sorted((k for k in found.metrics_after if re.fullmatch(rule, k)), key=metric_order)
+    if not keys:
+        return ""
+    key = keys[-1]
+    after = found.metrics_after[key]
+    before = found.metrics_before.get(key) if found.before != found.after else None
+    old = f'<span class="old">{amount(key, before.value)}</span> → ' if before else ""
+    return (
+        f'<div class="card"><h3>{escape(label.format(key=key))}{_growth(key, before, after)}</h3>'
+        f'<p class="big">{old}{amount(key, after.value)}</p>{_bars(key, before, after)}'
+        f'<p class="ranges">{_ranges(key, before, after)}</p><p class="help">{help_}</p></div>'
+    )
+
+
+def _growth(key: str, before: Estimate | None, after: Estimate) -> str:
+    if before is None:
+        return ""
+    if is_share(key):
+        return f'<span class="delta">{_signed(100 * (after.value - before.value))} points</span>'
+    return (
+        f'<span class="delta">× {plain(after.value / before.value)}</span>' if before.value else ""
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _ranges(key: str, before: Estimate | None, after: Estimate) -> str:
+    both = [interval(key, e) for e in (before, after) if e is not None and interval(key, e)]
+    counts = {f"{e.n:,}" for e in (before, after) if e is not None and e.n is not None}
+    n = f" · n = {' and '.join(sorted(counts))}" if counts else ""
+    return " → ".join(both) + n
+
+
+def _bars(key: str, before: Estimate | None, after: Estimate) -> str:
+    """Two rows, each a dot with its interval, on one scale that begins at 0."""
+    both = [e for e in (before, after) if e is not None]
+    top = 1.0 if is_share(key) else 1.08 * max(max(e.value, e.high or 0.0) for e in both) or 1.0
+    rows = "".join(
+        _bar(estimate, kind, 8 + 14 * row, top)
+        for row, (kind, estimate) in enumerate((("before", before), ("after", after)))
+        if estimate is not None
+    )
+    return f'<svg class="bars" viewBox="0 0 300 30" aria-hidden="true">{rows}</svg>'
+
+
+def _bar(estimate: Estimate, kind: str, y: int, top: float) -> str:
+    def x(value: float) -> str:
+        return f"{5 + 290 * min(max(value / top, 0.0), 1.0):.1f}"
+
+    low = estimate.value if estimate.low is None else estimate.low
+    high = estimate.value if estimate.high is None else estimate.high
+    return (
+        f'<line class="rail" x1="5" x2="295" y1="{y}" y2="{y}"/><g class="{kind}">'
+        f'<line class="span" x1="{x(low)}" x2="{x(high)}" y1="{y}" y2="{y}"/>'
+        f'<circle cx="{x(estimate.value)}" cy="{y}" r="4"/></g>'
+    )

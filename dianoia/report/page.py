@@ -1,0 +1,161 @@
+"""Puts the report together.
+
+In: a run directory. Out: `report.html` in it: one file with its styles, scripts, data and Plotly inside.
+A content security policy lets only these scripts run and nothing reach the network, so that a text written
+by a model stays a text.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped,unused-ignore]
+
+from dianoia.base.files import write_text
+from dianoia.base.run import RunDirectory
+from dianoia.report import about, curves, evaluation, headline, rollouts
+from dianoia.report.figures import Chart, frame
+from dianoia.report.load import Run, Stage, load, number
+from dianoia.report.reflection import PATTERN
+from dianoia.report.show import code, duration, embed, escape, missing, paragraph
+
+_ASSETS = files("dianoia.report").joinpath("assets")
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write RUN/report.html and return its path. Raises ConfigError if the folder is no run directory."""
+    text = page(load(run))
+    # A lone surrogate, which JSON can hold and UTF-8 cannot, must not cost the report.
+    write_text(run.report, text.encode("utf-8", "replace").decode("utf-8"))
+    return run.report
+
+
+def page(run: Run) -> str:
+    """The whole page."""
+    charts: list[Chart] = []
+    heldout, training = rollouts.heldout(run), rollouts.training(run)
+    scripts = [get_plotlyjs(), _asset("charts.js"), _asset("rollouts.js"), _asset("training.js")]
+    return Template(_asset("report.html")).substitute(
+        policy=_policy(scripts),
+        title=escape(run.recipe.get("name", run.path.name)),
+        style=_asset("style.css"),
+        header=headline.header(run),
+        cards=headline.cards(run),
+        curves=_curves(run, charts),
+        evaluation=_evaluation(run, charts),
+        rollouts=_rollouts(heldout, training),
+        diagnoses=about.diagnoses(run),
+        about=about.about(run),
+        charts=embed([chart.figure for chart in charts]),
+        heldout=embed(heldout),
+        training=embed(training),
+        reflection=embed(PATTERN),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+
+
+def _asset(name: str) -> str:
+    return _ASSETS.joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Only these very scripts; styles inline, which Plotly needs; no network at all."""
+    hashes = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _curves(run: Run, charts: list[Chart]) -> str:
+    stages = [stage for stage in run.stages if stage.kind in ("rl", "pretrain")]
+    if not stages:
+        return missing("This recipe trains nothing, so there are no curves.")
+    hint = paragraph("Drag over a chart to zoom; double-click to see all of it again.", "dim")
+    return hint + "".join(_stage_curves(stage, charts) for stage in stages)
+
+
+def _stage_curves(stage: Stage, charts: list[Chart]) -> str:
+    heading = f"<h3>Stage {escape(stage.name)}</h3>"
+    if not stage.rows:
+        return heading + missing("This stage has not written any step yet.")
+    if stage.kind == "pretrain":
+        return heading + _pace(stage) + _grid(curves.charts(stage, curves.PRETRAIN), charts)
+    return (
+        heading
+        + _pace(stage)
+        + _grid(curves.charts(stage, curves.PAPER), charts)
+        + '<h3 class="minor">Health of the optimization</h3>'
+        + _grid(curves.charts(stage, curves.HEALTH), charts)
+        + _absent(stage)
+    )
+
+
+def _pace(stage: Stage) -> str:
+    """How far and how fast, in a line."""
+    last = stage.rows[-1]
+    told = [f"{len(stage.rows):,} steps written"]
+    tokens = number(last.get("num_tokens") if stage.kind == "rl" else last.get("tokens"))
+    if tokens is not None:
+        told.append(f"{tokens:,.0f} tokens")
+    told.append(f"took {duration(stage.seconds)}" if stage.done else "not finished")
+    thinned = " Each point is the mean of several steps." if len(stage.rows) > 300 else ""
+    return paragraph(f"{' · '.join(told)}.{thinned}", "dim")
+
+
+def _absent(stage: Stage) -> str:
+    names = curves.absent(stage, (*curves.PAPER, *curves.HEALTH))
+    told = f"Not recorded in this run: {', '.join(names).lower()}."
+    return missing(told) if names else ""
+
+
+def _grid(drawn: Sequence[Chart], charts: list[Chart]) -> str:
+    """Frames for the charts, which join the page's list of figures."""
+    first = len(charts)
+    charts.extend(drawn)
+    return f'<div class="grid">{"".join(frame(c, first + i) for i, c in enumerate(drawn))}</div>'
+
+
+def _evaluation(run: Run, charts: list[Chart]) -> str:
+    by_difficulty = evaluation.difficulty_charts(run)
+    pairs = f'<div class="pairs">{_grid(by_difficulty, charts)}</div>' if by_difficulty else ""
+    return evaluation.table(run) + pairs + evaluation.claims(run)
+
+
+def _rollouts(heldout: rollouts.Table, training: rollouts.Table) -> str:
+    return (
+        f"<h3>Held-out problems, before and after</h3>{_heldout(heldout)}"
+        f"<h3>Groups in training</h3>{_training(training)}"
+    )
+
+
+def _heldout(table: rollouts.Table) -> str:
+    shown, of = len(table["problems"]), table["of"]
+    if not shown:
+        return missing("No rollouts of an evaluate stage are there to read.")
+    names = " and ".join(code(name) for name in table["checkpoints"])
+    kept = f"{shown} of the {of}" if shown < of else f"the {of}"
+    return (
+        paragraph(
+            f"{kept.capitalize()} held-out problems that were kept, with up to {rollouts.SAMPLES} samples by "
+            f"{names}. They are not chosen by outcome. <mark>Marked</mark> words are those counted as reflection.",
+        )
+        + '<div id="heldout" class="viewer"></div>'
+    )
+
+
+def _training(table: rollouts.Table) -> str:
+    if not table["stages"]:
+        return missing("No rollouts of a reinforcement learning stage are there to read.")
+    return (
+        paragraph(
+            "What the algorithm saw: all samples of one problem. The advantage is the reward relative to the "
+            "group; samples above 0 are made likelier, those below 0 less likely. Groups whose rewards differ "
+            "come first.",
+        )
+        + '<div id="training" class="viewer"></div>'
+    )

@@ -1,0 +1,64 @@
+"""A rubric adds the weighted rules of a stage up to one reward and keeps the breakdown.
+
+In: rules with weights, then rollouts. Out: a `Score` each. Left out: what the rules measure, and
+advantages. By default every weight is 1: `R = R_accuracy + R_format`
+(DeepSeek-R1, arXiv 2501.12948v2, eq. 4).
+"""
+
+import math
+from dataclasses import dataclass
+
+from dianoia.base.errors import ConfigError, ProblemFileError, UserError
+from dianoia.base.records import Rollout, Score
+from dianoia.rewards.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """The rules of a stage. Raises ConfigError without rules and for two rules of one name."""
+
+    rules: tuple[Rule, ...]
+
+    def __post_init__(self) -> None:
+        names = [rule.name for rule in self.rules]
+        if not names:
+            raise ConfigError("the rubric has no rule, so every reward would be 0; add one")
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(
+                    f"two rules of the rubric are named {name!r}, so the breakdown would keep one "
+                    "of them; rename or remove one"
+                )
+
+    def score(self, rollout: Rollout) -> Score:
+        """Weighted sum of the rules that apply.
+
+        Raises ProblemFileError when none applies, since the total would be a 0 that nobody gave,
+        and UserError when a rule's value is not a finite number.
+        """
+        parts = {rule.name: _finite(rule, rollout) for rule in self.rules}
+        if all(value is None for value in parts.values()):
+            raise ProblemFileError(_nothing_applies(rollout, list(parts)))
+        total = math.fsum(rule.weight * (parts[rule.name] or 0.0) for rule in self.rules)
+        return Score(total, parts)
+
+
+def _finite(rule: Rule, rollout: Rollout) -> float | None:
+    value = rule.measure(rollout)
+    if value is not None and not math.isfinite(value):
+        raise UserError(
+            f"rule {rule.name!r} gave {value!r} to sample {rollout.sample} of problem "
+            f"{rollout.problem.id!r}; one such reward spoils its whole group. "
+            "Return a finite number, or None where the rule does not apply"
+        )
+    return value
+
+
+def _nothing_applies(rollout: Rollout, names: list[str]) -> str:
+    problem = rollout.problem
+    return (
+        f"no rule applies to problem {problem.id!r} ({', '.join(names)}), so it has no reward: "
+        f"verifier {problem.verifier!r} probably cannot read its gold answer "
+        f"{problem.answer[:80]!r}. Check the problem's answer column, name another "
+        "verifier, or add the format rule"
+    )

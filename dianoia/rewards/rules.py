@@ -1,0 +1,89 @@
+"""The rules that score a rollout, each a named function `(Rollout) -> float | None`.
+
+In: a rollout. Out: the rule's value; None where it does not apply, which is not zero. Left out: how
+the values are weighed (`dianoia.rewards.rubric`), reward models, and the verifiers themselves,
+which are handed in so that this room knows nothing of tasks.
+
+Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent:
+1. Accuracy and format are 1 or 0 (section 2.2 gives equal weights and no values).
+2. Malformed and truncated rollouts get accuracy 0: an answer that cannot be found is not right. The
+   format rule asks for the answer's tags too, not only for those of the thought.
+3. Language consistency (eq. 7) targets the language of the question. A malformed or truncated
+   rollout gets 0, so that breaking the format is no way around it; a thought without words gets
+   None.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dianoia.base.records import Problem, Rollout, RolloutStatus
+from dianoia.text.language import language_share
+
+ACCURACY = "accuracy"
+FORMAT = "format"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One part of a reward."""
+
+    name: str
+    """Key in `Score.parts`, in metrics and in reports."""
+    measure: Callable[[Rollout], float | None]
+    """None: the rule does not apply to this rollout."""
+    weight: float = 1.0
+
+
+def accuracy(verify: Callable[[Problem, str], float | None], weight: float = 1.0) -> Rule:
+    """1 for a right answer and 0 for a wrong or missing one (section 2.2).
+
+    `verify(problem, answer)` returns None when it cannot read the problem's own gold answer.
+    """
+
+    def measure(rollout: Rollout) -> float | None:
+        if rollout.answer is None:
+            return 0.0
+        return verify(rollout.problem, rollout.answer)
+
+    return Rule(ACCURACY, measure, weight)
+
+
+def format_rule(weight: float = 1.0) -> Rule:
+    """1 when the rollout ended by itself and keeps every rule of its template, else 0."""
+    return Rule(FORMAT, lambda rollout: float(rollout.status is RolloutStatus.FINISHED), weight)
+
+
+def language(
+    share: Callable[[str, str], float | None] = language_share, weight: float = 1.0
+) -> Rule:
+    """Share of the thought's words that are in the question's language, 0 to 1 (eq. 7)."""
+
+    def measure(rollout: Rollout) -> float | None:
+        if rollout.thought is None:
+            return 0.0
+        return share(rollout.thought, rollout.problem.language)
+
+    return Rule("language", measure, weight)
+
+
+def overlong(penalty: Callable[[int], float], weight: float = 1.0) -> Rule:
+    """A penalty on the number of response tokens, such as DAPO's (arXiv 2503.14476, eq. 13).
+
+    Not part of DeepSeek-R1. The end-of-sequence token counts.
+    """
+    return Rule("overlong", lambda rollout: penalty(len(rollout.completion.ids)), weight)
+
+
+def random_reward(seed: int, weight: float = 1.0) -> Rule:
+    """The control: 1 or 0 by a fair coin, whatever the rollout says.
+
+    What a model gains under it is not learned from the reward. The coin is seeded by who the
+    rollout is (problem, sample, response tokens), so it does not depend on the order of scoring.
+    """
+
+    def measure(rollout: Rollout) -> float:
+        who = repr((seed, rollout.problem.id, rollout.sample, rollout.completion.ids))
+        return float(hashlib.sha256(who.encode()).digest()[0] & 1)
+
+    return Rule("random", measure, weight)

@@ -1,0 +1,94 @@
+"""What a batch of scored groups amounts to, for the diagnosis of flat rewards.
+
+In: the groups of one rollout batch. Out: a `BatchSummary`. Left out: any judgement.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from dianoia.base.records import Group, Rollout, RolloutStatus
+from dianoia.rewards.rules import ACCURACY
+
+_EXAMPLE_CHARS = 200
+_IDS_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """One rollout batch. Shares are of all its rollouts unless said otherwise, from 0 to 1."""
+
+    step: int
+    share_truncated: float
+    share_malformed: float
+    common_fault: str | None
+    """The rule that malformed rollouts break most often; None when none is malformed."""
+    fault_example: str | None
+    """Beginning of a response that breaks it."""
+    share_uniform_groups: float
+    """Share of the groups whose rewards are all the same."""
+    mean_accuracy: float | None
+    """Over the rollouts that have an accuracy; None when none has."""
+    mean_format: float
+    """Share of finished rollouts."""
+    share_unparseable: float
+    """Share of rollouts with accuracy None: the verifier cannot read the gold answer."""
+    unparseable_ids: tuple[str, ...]
+    """Some of their problems."""
+    mean_thought_tokens: float | None
+    """Over the finished rollouts; None when there is none."""
+    share_empty_thoughts: float
+    """Share of the finished rollouts whose thought is blank; 0 when there is none."""
+    mean_reward: float
+
+
+def summarize(
+    step: int, groups: Sequence[Group], count_tokens: Callable[[str], int]
+) -> BatchSummary:
+    """Summarize the groups of a batch. `count_tokens` gives the number of tokens of a thought."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    assert rollouts, "a batch has rollouts"
+    fault, example = _common_fault(rollouts)
+    accuracies, unparseable = _accuracies(groups)
+    thoughts = [rollout.thought for rollout in rollouts if rollout.thought is not None]
+    return BatchSummary(
+        step=step,
+        share_truncated=_share(rollouts, RolloutStatus.TRUNCATED),
+        share_malformed=_share(rollouts, RolloutStatus.MALFORMED),
+        common_fault=fault,
+        fault_example=example,
+        share_uniform_groups=fmean(len(set(group.rewards_G)) == 1 for group in groups),
+        mean_accuracy=fmean(accuracies) if accuracies else None,
+        mean_format=_share(rollouts, RolloutStatus.FINISHED),
+        share_unparseable=len(unparseable) / len(rollouts),
+        unparseable_ids=tuple(dict.fromkeys(unparseable))[:_IDS_NAMED],
+        mean_thought_tokens=fmean(map(count_tokens, thoughts)) if thoughts else None,
+        share_empty_thoughts=fmean(not text.strip() for text in thoughts) if thoughts else 0.0,
+        mean_reward=fmean(reward for group in groups for reward in group.rewards_G),
+    )
+
+
+def _share(rollouts: Sequence[Rollout], status: RolloutStatus) -> float:
+    return fmean(rollout.status is status for rollout in rollouts)
+
+
+def _common_fault(rollouts: Sequence[Rollout]) -> tuple[str | None, str | None]:
+    faults = Counter(rollout.fault for rollout in rollouts if rollout.fault is not None)
+    if not faults:
+        return None, None
+    fault = faults.most_common(1)[0][0]
+    example = next(rollout.text for rollout in rollouts if rollout.fault == fault)
+    return fault, example[:_EXAMPLE_CHARS]
+
+
+def _accuracies(groups: Sequence[Group]) -> tuple[list[float], list[str]]:
+    """The accuracies there are, and the problem of each rollout whose accuracy is None."""
+    known: list[float] = []
+    unknown: list[str] = []
+    for group in groups:
+        for score in group.scores:
+            if ACCURACY in score.parts:
+                value = score.parts[ACCURACY]
+                unknown.append(group.problem.id) if value is None else known.append(value)
+    return known, unknown

@@ -1,0 +1,43 @@
+"""From rollouts to scored groups: the recipe's rewards as a rubric, the problems' own verifiers."""
+
+from collections.abc import Sequence
+
+from dianoia.algo.advantage import soft_overlong
+from dianoia.base.config import RewardSettings
+from dianoia.base.records import Group, Problem, Rollout
+from dianoia.rewards import rules
+from dianoia.rewards.rubric import Rubric
+from dianoia.tasks.catalog import VERIFIERS
+
+
+def verify(problem: Problem, answer: str) -> float | None:
+    """The problem's own verifier on an answer."""
+    return VERIFIERS[problem.verifier](problem, answer)
+
+
+def training_rubric(rewards: RewardSettings, max_tokens: int, seed: int) -> Rubric:
+    """The rules of an RL stage; a rule of weight 0 still is measured where it costs nothing."""
+    chosen = [rules.accuracy(verify, rewards.accuracy), rules.format_rule(rewards.format)]
+    if rewards.random:
+        chosen.append(rules.random_reward(seed, rewards.random))
+    if rewards.overlong_cache:
+        cache = rewards.overlong_cache
+        chosen.append(rules.overlong(lambda n: soft_overlong(n, max_tokens, cache)))
+    return Rubric(tuple(chosen))
+
+
+def evaluation_rubric() -> Rubric:
+    """Accuracy and format, the same rules as in training."""
+    return Rubric((rules.accuracy(verify), rules.format_rule()))
+
+
+def judge(rubric: Rubric, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
+    """Score every rollout."""
+    return [
+        Group(
+            rollouts_G[0].problem,
+            tuple(rollouts_G),
+            tuple(rubric.score(rollout) for rollout in rollouts_G),
+        )
+        for rollouts_G in rollouts_PG
+    ]

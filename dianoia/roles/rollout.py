@@ -1,0 +1,107 @@
+"""From problems to parsed rollouts: template, tokenizer and sampler put together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dianoia.base.errors import ConfigError
+from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams
+from dianoia.engine.interface import Sampler
+from dianoia.text.parsing import make_rollout
+from dianoia.text.template import TEMPLATES, Template
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every id that ends a sample: many models have several, and miss them in one place or another.
+
+    Raises:
+        ConfigError: the model names none, so that no sample could ever finish.
+    """
+    generation: Any = model.generation_config
+    named = [generation.eos_token_id if generation else None, model.config.eos_token_id]
+    found: set[int] = set()
+    for ids in [*named, tokenizer.eos_token_id]:
+        if ids is not None:
+            found.update([ids] if isinstance(ids, int) else ids)
+    if not found:
+        raise ConfigError(
+            "neither the model nor its tokenizer names an end-of-sequence token, so every sample would "
+            "be cut at max_tokens; set eos_token_id in generation_config.json"
+        )
+    return frozenset(found)
+
+
+class Roller:
+    """Rolls a policy out: each problem becomes a list of rollouts."""
+
+    def __init__(
+        self, sampler: Sampler, tokenizer: PreTrainedTokenizerBase, template: Template
+    ) -> None:
+        self.sampler, self.tokenizer, self.template = sampler, tokenizer, template
+
+    def __call__(
+        self,
+        problems: Sequence[Problem],
+        samples: int,
+        params: SamplingParams,
+        key: tuple[int, ...],
+    ) -> list[list[Rollout]]:
+        """`samples` rollouts a problem, in the order of `problems`.
+
+        `key` seeds them together with the problem's place in the list and the sample's index.
+        """
+        prompts = [self.template.render(problem.question) for problem in problems]
+        prompt_ids = [tuple(ids) for ids in self.tokenizer(prompts)["input_ids"]]
+        requests = [
+            Request(ids, samples, (*key, index)) for index, ids in enumerate(prompt_ids)
+        ]
+        completions_PG = self.sampler.generate(requests, params)
+        return [
+            self._parsed(problem, ids, completions_G, params)
+            for problem, ids, completions_G in zip(
+                problems, prompt_ids, completions_PG, strict=True
+            )
+        ]
+
+    def _parsed(
+        self,
+        problem: Problem,
+        prompt_ids: tuple[int, ...],
+        completions_G: Sequence[Completion],
+        params: SamplingParams,
+    ) -> list[Rollout]:
+        return [
+            make_rollout(problem, sample, prompt_ids, c, self.text(c), self.template)
+            for sample, c in enumerate(completions_G)
+        ]
+
+    def text(self, completion: Completion) -> str:
+        """The response as text, without the id that ended it."""
+        ids = completion.ids[:-1] if completion.stopped else completion.ids
+        # Special tokens stay: a tag that a tokenizer calls special must not vanish from the text.
+        text = self.tokenizer.decode(
+            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        assert isinstance(text, str)
+        return text
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return [len(ids) for ids in encoded]
+
+
+def named_template(name: str) -> Template:
+    """A template by name. Raises ConfigError naming the ones there are."""
+    if name not in TEMPLATES:
+        raise ConfigError(f"template = {name!r}: there are {', '.join(TEMPLATES)}")
+    return TEMPLATES[name]
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Put the tokenizer beside the weights, so that the folder is whole."""
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,80 @@
+"""Rollouts as a Parquet file: a row a rollout, to be read by people and by the report."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+
+from dianoia.base.files import whole_file
+from dianoia.base.records import Group
+
+_COLUMNS = {
+    "checkpoint": pa.string(),
+    "step": pa.int64(),
+    "problem": pa.string(),
+    "question": pa.string(),
+    "gold": pa.string(),
+    "domain": pa.string(),
+    "language": pa.string(),
+    "difficulty": pa.int64(),
+    "sample": pa.int64(),
+    "text": pa.string(),
+    "thought": pa.string(),
+    "answer": pa.string(),
+    "status": pa.string(),
+    "fault": pa.string(),
+    "tokens": pa.int64(),
+    "reward": pa.float64(),
+    "accuracy": pa.float64(),
+    "format": pa.float64(),
+    "advantage": pa.float64(),
+}
+
+
+def write_rollouts(
+    path: Path,
+    groups: Iterable[Group],
+    *,
+    checkpoint: str = "",
+    step: int | None = None,
+    advantages_PG: Iterable[Iterable[float]] | None = None,
+) -> None:
+    """Write every rollout of `groups`, whole. Advantages come in the order of the groups."""
+    groups = list(groups)
+    advantages = [list(a) for a in advantages_PG] if advantages_PG else [[]] * len(groups)
+    rows = [
+        _row(group, index, checkpoint, step, advantages_G[index] if advantages_G else None)
+        for group, advantages_G in zip(groups, advantages, strict=True)
+        for index in range(len(group.rollouts))
+    ]
+    with whole_file(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), temporary)
+
+
+def _row(
+    group: Group, index: int, checkpoint: str, step: int | None, advantage: float | None
+) -> Mapping[str, Any]:
+    problem, rollout, score = group.problem, group.rollouts[index], group.scores[index]
+    return {
+        "checkpoint": checkpoint,
+        "step": step,
+        "problem": problem.id,
+        "question": problem.question,
+        "gold": problem.answer,
+        "domain": problem.domain,
+        "language": problem.language,
+        "difficulty": problem.difficulty,
+        "sample": rollout.sample,
+        "text": rollout.text,
+        "thought": rollout.thought,
+        "answer": rollout.answer,
+        "status": rollout.status.value,
+        "fault": rollout.fault,
+        "tokens": len(rollout.completion.ids),
+        "reward": score.total,
+        "accuracy": score.parts.get("accuracy"),
+        "format": score.parts.get("format"),
+        "advantage": advantage,
+    }

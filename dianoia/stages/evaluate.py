@@ -1,0 +1,108 @@
+"""The `evaluate` stage: checkpoints on held-out problems, by the paper's protocol (section D.1).
+
+In: checkpoints and a problem set. Out: `evaluation.json` (estimates by checkpoint, domain and metric, and
+by difficulty) and a Parquet file of rollouts a checkpoint. k samples a problem at temperature 0.6 and
+top-p 0.95 unless the recipe says otherwise. The scorer is the one of training. Left out: few-shot prompts,
+which the paper avoids.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dianoia.base.config import EvaluateStage
+from dianoia.base.files import read_json, write_json
+from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.engine.factory import make_sampler
+from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.roles.judge import evaluation_rubric, judge
+from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
+from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.runtime.context import Context
+from dianoia.runtime.tables import write_rollouts
+from dianoia.tasks.catalog import problem_source
+
+AT_ONCE = 64
+"""Problems sampled between two updates of the progress line."""
+_KEY = 7919
+"""Keeps an evaluation's random draws apart from those of training."""
+
+
+def run(config: EvaluateStage, context: Context) -> None:
+    """Evaluate every checkpoint; one that was evaluated before an interruption is not repeated."""
+    problems = problem_source(config.problems).heldout(config.limit)
+    parts = context.directory.path / "parts"
+    for name in config.checkpoints:
+        part = parts / f"{name.replace('/', '--')}.json"
+        if not part.exists():
+            write_json(part, _evaluate(name, problems, config, context))
+    merged: dict[str, dict[str, Any]] = {"evaluations": {}, "by_difficulty": {}, "seconds": {}}
+    for name in config.checkpoints:
+        for key, value in read_json(parts / f"{name.replace('/', '--')}.json").items():
+            merged[key][name] = value
+    write_json(context.directory.evaluation, merged)
+
+
+def _evaluate(
+    name: str, problems: Sequence[Problem], config: EvaluateStage, context: Context
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    roller, params = _roller(name, config, context)
+    groups = _groups(name, roller, params, problems, config, context)
+    file = context.directory.rollouts(name.replace("/", "--"))
+    write_rollouts(file, groups[: config.keep], checkpoint=name)
+    domains = by_domain(groups)
+    return {
+        "evaluations": _table(domains, roller.count_tokens),
+        "by_difficulty": {
+            domain: _table(by_difficulty(members), roller.count_tokens)
+            for domain, members in domains.items()
+        },
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _table(parts: Mapping[str, Sequence[Group]], count_tokens: Counter) -> dict[str, Any]:
+    return {
+        part: {metric: asdict(value) for metric, value in measures(groups, count_tokens).items()}
+        for part, groups in parts.items()
+    }
+
+
+def _roller(
+    name: str, config: EvaluateStage, context: Context
+) -> tuple[Roller, SamplingParams]:
+    source = context.resolve(name)
+    model = load_model(source, device=context.device)
+    tokenizer = load_tokenizer(source)
+    sampler = make_sampler(model, slots=config.slots)
+    params = SamplingParams(
+        max_tokens=config.max_tokens,
+        stop_ids=stop_ids(model, tokenizer),
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+    )
+    return Roller(sampler, tokenizer, named_template(config.template)), params
+
+
+def _groups(
+    name: str,
+    roller: Roller,
+    params: SamplingParams,
+    problems: Sequence[Problem],
+    config: EvaluateStage,
+    context: Context,
+) -> list[Group]:
+    rubric = evaluation_rubric()
+    groups: list[Group] = []
+    done = config.checkpoints.index(name) * len(problems)
+    for start in range(0, len(problems), AT_ONCE):
+        few = problems[start : start + AT_ONCE]
+        key = (context.seed, _KEY, start)
+        groups += judge(rubric, roller(few, config.samples, params, key))
+        right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)
+        count = len(groups) * config.samples
+        context.progress.show(done + len(groups), {f"{name} pass@1": right / count})
+    return groups

@@ -1,0 +1,210 @@
+"""The `pretrain` stage: a tokenizer and a base model from nothing but generated documents.
+
+In: a corpus generator, the authors' habits, a model's shape. Out: a checkpoint (a Qwen3 causal LM as a
+Hugging Face folder) and `metrics.jsonl`. Documents are drawn as they are needed and none is seen twice;
+each is a row of its own, so that nothing attends across documents, and rows of like length share a batch.
+Every token is learnt, the questions' too, as in any pretraining. Left out: packing, and everything that
+only matters above a few million parameters.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import (
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from dianoia.base.config import PretrainStage
+from dianoia.base.files import whole_folder
+from dianoia.base.run import Journal
+from dianoia.learner.model import load_tokenizer
+from dianoia.learner.optimizer import adamw, rate_factor
+from dianoia.runtime.context import Context
+from dianoia.runtime.state import load_state, save_state
+from dianoia.tasks.miniature.corpus import documents
+from dianoia.tasks.miniature.tokenizer import END, train_tokenizer
+
+_POOL = 2048
+"""Documents that are sorted into batches together."""
+_TOKENIZER_DOCUMENTS = 8000
+_SAVE_EVERY = 500
+"""Optimizer steps between two states."""
+_LOG_EVERY = 20
+_IGNORED = -100
+
+
+def run(config: PretrainStage, context: Context) -> None:
+    """Train on `config.tokens` tokens, from the state if there is one, and write the checkpoint."""
+    torch.manual_seed(context.seed)
+    tokenizer = _tokenizer(config, context)
+    model = Qwen3ForCausalLM(_shape(config, tokenizer)).to(context.device)
+    pretraining = _Pretraining(config, context, tokenizer, model)
+    pretraining.run()
+    with whole_folder(context.directory.checkpoint) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def _tokenizer(config: PretrainStage, context: Context) -> PreTrainedTokenizerBase:
+    if config.tokenizer is not None:
+        return load_tokenizer(context.resolve(config.tokenizer))
+    # A seed of its own: the tokenizer must not depend on where pretraining reads.
+    texts = islice(documents(config.habits, context.seed + 1_000_000), _TOKENIZER_DOCUMENTS)
+    trained: Tokenizer = train_tokenizer(texts, config.vocabulary)
+    limit = config.model.max_positions
+    return PreTrainedTokenizerFast(
+        tokenizer_object=trained, eos_token=END, pad_token=END, model_max_length=limit
+    )
+
+
+def _shape(config: PretrainStage, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config:
+    shape, end = config.model, tokenizer.eos_token_id
+    return Qwen3Config(
+        vocab_size=-(-len(tokenizer) // 8) * 8,  # a multiple of 8 multiplies faster
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate_size,
+        max_position_embeddings=shape.max_positions,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+
+
+class _Pretraining:
+    """The loop and its state."""
+
+    def __init__(
+        self,
+        config: PretrainStage,
+        context: Context,
+        tokenizer: PreTrainedTokenizerBase,
+        model: Qwen3ForCausalLM,
+    ) -> None:
+        self.config, self.context, self.tokenizer, self.model = config, context, tokenizer, model
+        o = config.optimizer
+        self.optimizer = adamw(
+            model, o.learning_rate, (o.beta1, o.beta2), o.epsilon, o.weight_decay
+        )
+        self.step, self.tokens = 0, 0
+
+    def run(self) -> None:
+        """Every batch from where the state left off."""
+        self.resume()
+        journal = Journal(self.context.directory.metrics, resume_at=self.step + 1)
+        self.started, self.tokens_before = time.perf_counter(), self.tokens
+        for ids_BL, mask_BL in islice(self.batches(), self.step, None):
+            row = self.update(ids_BL, mask_BL)
+            if self.step % _LOG_EVERY == 0 or self.tokens >= self.config.tokens:
+                journal.append(row | self.speed())
+                self.context.progress.show(
+                    min(self.tokens, self.config.tokens), {"loss": row["loss"]}
+                )
+            if self.tokens >= self.config.tokens:
+                break
+            if self.step % _SAVE_EVERY == 0:
+                self.save()
+        journal.close()
+
+    def update(self, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Any]:
+        """One optimizer step on the next-token loss of every token of a batch."""
+        targets_BT = ids_BL[:, 1:].masked_fill(~mask_BL[:, 1:], _IGNORED)
+        logits_BTV = self.model(input_ids=ids_BL[:, :-1], use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=_IGNORED
+        )
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.config.optimizer.max_grad_norm
+        )
+        rate = self.learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        self.tokens += int(mask_BL.sum())
+        return {
+            "step": self.step,
+            "tokens": self.tokens,
+            "loss": float(loss),
+            "grad_norm": float(norm),
+            "learning_rate": rate,
+        }
+
+    def learning_rate(self) -> float:
+        """By tokens, not steps: the number of steps is not known before the documents are."""
+        chosen, size = self.config.optimizer, self.config.tokens_per_step
+        factor = rate_factor(
+            self.tokens // size,
+            schedule=chosen.schedule,
+            warmup_steps=chosen.warmup_steps,
+            total_steps=self.config.tokens // size,
+            floor=chosen.floor,
+        )
+        return chosen.learning_rate * factor
+
+    def speed(self) -> dict[str, float]:
+        """Tokens a second since the stage was started or resumed."""
+        seconds = time.perf_counter() - self.started
+        return {"tokens_per_second": (self.tokens - self.tokens_before) / seconds}
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Padded rows `_BL` and the mask of their real tokens, without end, in one order a seed."""
+        end, size = self.tokenizer.eos_token_id, self.config.tokens_per_step
+        source = documents(self.config.habits, self.context.seed)
+        generator = torch.Generator().manual_seed(self.context.seed)
+        while True:
+            texts = list(islice(source, _POOL))
+            encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            rows = sorted((torch.tensor([*ids, end]) for ids in encoded), key=len)
+            lots = _lots(rows, size)
+            for index in torch.randperm(len(lots), generator=generator).tolist():
+                yield _padded(lots[index], end, self.context.device)
+
+    def save(self) -> None:
+        """Write the state, whole."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "at": (self.step, self.tokens),
+        }
+        save_state(self.context.directory.state, state)
+
+    def resume(self) -> None:
+        """Continue from the state if there is one."""
+        state = load_state(self.context.directory.state, self.context.device)
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.tokens = state["at"]
+            self.context.progress.say(f"{self.context.name}: going on after step {self.step}")
+
+
+def _lots(rows: list[Tensor], size: int) -> list[list[Tensor]]:
+    """Rows in lots of at most `size` padded tokens; `rows` come sorted by length."""
+    lots: list[list[Tensor]] = [[]]
+    for row in rows:
+        if lots[-1] and len(row) * (len(lots[-1]) + 1) > size:
+            lots.append([])
+        lots[-1].append(row)
+    return lots
+
+
+def _padded(rows: list[Tensor], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    ids_BL = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
+    lengths_B = torch.tensor([len(row) for row in rows])
+    mask_BL = torch.arange(ids_BL.shape[1])[None] < lengths_B[:, None]
+    return ids_BL.to(device), mask_BL.to(device)

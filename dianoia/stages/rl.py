@@ -1,0 +1,231 @@
+"""The `rl` stage: the loop of DeepSeek-R1 section 2.1, in four verbs: rollout, score, advantage, update.
+
+In: a start checkpoint and problems with verifiers. Out: a checkpoint, `metrics.jsonl` (a row an optimizer
+step), `diagnoses.jsonl`, rollouts to read, and a state from which an interrupted stage goes on as if it had
+never stopped: the policy, optimizer and reference, the step, and the place in the stream of problems.
+Every random draw derives from (seed, problem number, sample), so there is no generator state to keep.
+
+Decisions where the paper is silent stand in `base.config.rl`. Left out: reward models and mixed batches.
+"""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedModel
+
+from dianoia.algo.advantage import centred, group_normalised, informative
+from dianoia.algo.batch import Row as LossRow
+from dianoia.algo.batch import split_minibatches
+from dianoia.base.config import RLStage
+from dianoia.base.errors import TrainingStopped
+from dianoia.base.files import whole_folder
+from dianoia.base.records import Group, RolloutStatus, Sample, SamplingParams
+from dianoia.engine.factory import make_sampler
+from dianoia.learner.learner import Learner
+from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.roles.curve import update_row
+from dianoia.roles.judge import judge, training_rubric
+from dianoia.roles.recorder import Recorder
+from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.runtime.context import Context
+from dianoia.runtime.state import load_state, save_state
+from dianoia.tasks.catalog import problem_source
+
+Advantages = list[tuple[float, ...]]
+
+
+def run(config: RLStage, context: Context) -> None:
+    """Train to the last step, from the state if there is one, and write the checkpoint."""
+    training = _Training(config, context)
+    training.resume()
+    while training.learner.step < config.steps:
+        training.turn()
+    training.finish()
+
+
+class _Training:
+    """The three roles of one stage in one process, and where in the run they are."""
+
+    def __init__(self, config: RLStage, context: Context) -> None:
+        self.config, self.context = config, context
+        self.problems = problem_source(config.problems)
+        source = context.resolve(config.start)
+        model, self.tokenizer = load_model(source, device=context.device), load_tokenizer(source)
+        self.stops = stop_ids(model, self.tokenizer)
+        sampler = make_sampler(model, slots=config.sampling.slots)
+        self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
+        self.recorder = Recorder(context, self.roller, config.progress)
+        self.learner = _learner(model, config)
+        self.rollouts_done, self.problems_drawn, self.tokens = 0, 0, 0
+
+    def turn(self) -> None:
+        """One rollout and the optimizer steps it is split into."""
+        groups = self.rollout()
+        advantages = [self.advantages(group) for group in groups]
+        self.recorder.rollout(self.learner.step, groups, advantages, self.rollouts_done)
+        for minibatch in self.minibatches(groups, advantages):
+            self.update(minibatch, groups, advantages)
+        self.rollouts_done += 1
+        if self.rollouts_done % self.config.checkpoint_every == 0:
+            self.save()
+
+    # Rollout and score ---------------------------------------------------------------------------
+
+    def rollout(self) -> list[Group]:
+        """A full rollout; under dynamic sampling, of groups that teach something where possible."""
+        wanted = self.config.problems_per_rollout
+        groups = self.scored_groups(wanted)
+        if not self.config.algorithm.dynamic_sampling:
+            return groups
+        kept = [group for group in groups if informative(group.rewards_G)]
+        for _ in range(self.config.algorithm.dynamic_rounds):
+            if len(kept) >= wanted:
+                break
+            more = self.scored_groups(wanted)
+            kept += [group for group in more if informative(group.rewards_G)]
+        # Uniform groups fill what is missing: they have no gradient, and minibatches still divide.
+        filler = [group for group in groups if not informative(group.rewards_G)]
+        return (kept + filler)[:wanted]
+
+    def scored_groups(self, count: int) -> list[Group]:
+        """Rollouts of the next `count` problems, scored."""
+        config, seed = self.config, self.context.seed
+        problems = self.problems.draw(seed, self.problems_drawn, count)
+        with self.recorder.spending("generate_seconds"):
+            key = (seed, self.problems_drawn)
+            rollouts_PG = self.roller(problems, config.group_size, self.params(), key)
+        self.problems_drawn += count
+        with self.recorder.spending("score_seconds"):
+            groups = judge(training_rubric(config.rewards, self.max_tokens, seed), rollouts_PG)
+        self.tokens += sum(len(r.completion.ids) for group in groups for r in group.rollouts)
+        return groups
+
+    @property
+    def max_tokens(self) -> int:
+        """The length limit that holds now."""
+        return self.config.sampling.max_tokens_at(self.learner.step)
+
+    def params(self) -> SamplingParams:
+        """How this rollout is drawn."""
+        chosen = self.config.sampling
+        return SamplingParams(
+            self.max_tokens, self.stops, chosen.temperature, chosen.top_p, chosen.top_k
+        )
+
+    # Advantage and update ------------------------------------------------------------------------
+
+    def advantages(self, group: Group) -> tuple[float, ...]:
+        """Relative to the group; Dr. GRPO only centres."""
+        if self.config.algorithm.name == "dr_grpo":
+            return centred(group.rewards_G)
+        return group_normalised(group.rewards_G, self.config.algorithm.std_epsilon)
+
+    def minibatches(self, groups: Sequence[Group], advantages: Advantages) -> list[list[LossRow]]:
+        """The rollout as rows of the loss, split; reference log-probabilities are taken here, once."""
+        samples, indices, left_out = _samples(groups, advantages, self.config)
+        self.learner.max_tokens = self.max_tokens
+        with self.recorder.spending("update_seconds"):
+            rows = self.learner.prepare(samples, left_out)
+        count, seed = self.config.minibatches, self.context.seed * 1_000_003 + self.rollouts_done
+        split = split_minibatches(indices, count, self.config.split, seed)
+        return [[rows[index] for index in minibatch] for minibatch in split]
+
+    def update(
+        self, minibatch: list[LossRow], groups: Sequence[Group], advantages: Advantages
+    ) -> None:
+        """One optimizer step; the sampler has the new weights when it returns."""
+        with self.recorder.spending("update_seconds"):
+            try:
+                done = self.learner.update(minibatch)
+            except TrainingStopped as error:
+                step = self.learner.step
+                path = self.recorder.keep(f"stopped-{step:05d}", step, groups, advantages)
+                raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
+            self.roller.sampler.load(self.learner.weights())
+        self.curve()
+        row = {"rollout": self.rollouts_done, "num_tokens": self.tokens, **update_row(done)}
+        self.recorder.write(done.step, row)
+
+    def curve(self) -> None:
+        """A point of the held-out curve, at the first step, the last, and every so many."""
+        settings, step = self.config.progress, self.learner.step
+        if settings.problems and (step % settings.every == 0 or step == self.config.steps):
+            params = SamplingParams(
+                self.max_tokens, self.stops, settings.temperature, settings.top_p
+            )
+            self.recorder.curve(self.problems.heldout(settings.problems), params)
+
+    # Stopping and going on -----------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Continue from the state; or begin, with the start's own point on the curve."""
+        state = load_state(self.context.directory.state, self.context.device)
+        if state is None:
+            self.recorder.open(0, [])
+            self.curve()
+            self.recorder.write(0, {})
+            return
+        self.learner.load_state_dict(state["learner"])
+        self.rollouts_done, self.problems_drawn, self.tokens = state["at"]
+        self.recorder.open(self.learner.step, state["history"])
+        self.roller.sampler.load(self.learner.weights())
+        self.context.progress.say(f"{self.context.name}: going on after step {self.learner.step}")
+
+    def save(self) -> None:
+        """Write the state, whole."""
+        state = {
+            "learner": self.learner.state_dict(),
+            "at": (self.rollouts_done, self.problems_drawn, self.tokens),
+            "history": self.recorder.state(),
+        }
+        save_state(self.context.directory.state, state)
+
+    def finish(self) -> None:
+        """Write the checkpoint: an ordinary Hugging Face folder."""
+        with whole_folder(self.context.directory.checkpoint) as folder:
+            self.learner.save(folder)
+            self.tokenizer.save_pretrained(folder)
+        self.recorder.close()
+
+
+def _learner(model: PreTrainedModel, config: RLStage) -> Learner:
+    algorithm, optimizer = config.algorithm, config.optimizer
+    return Learner(
+        model,
+        algorithm=algorithm.name,
+        epsilon_low=algorithm.clip_low,
+        epsilon_high=algorithm.clip_high,
+        kl_coefficient=algorithm.kl_coefficient,
+        reference_every=algorithm.reference_every,
+        importance_cap=algorithm.importance_cap,
+        temperature=config.sampling.temperature,
+        max_tokens=config.sampling.max_tokens,
+        learning_rate=optimizer.learning_rate,
+        schedule=optimizer.schedule,
+        warmup_steps=optimizer.warmup_steps,
+        total_steps=config.steps,
+        floor=optimizer.floor,
+        betas=(optimizer.beta1, optimizer.beta2),
+        adam_epsilon=optimizer.epsilon,
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.max_grad_norm,
+        stop_grad_norm=optimizer.stop_grad_norm,
+        tokens_per_micro_batch=config.tokens_per_micro_batch,
+        autocast=config.autocast,
+    )
+
+
+def _samples(
+    groups: Sequence[Group], advantages: Advantages, config: RLStage
+) -> tuple[list[Sample], list[list[int]], list[bool]]:
+    """Samples in one list, their indices by group, and which are left out of the loss."""
+    samples: list[Sample] = []
+    indices: list[list[int]] = []
+    left_out: list[bool] = []
+    for group, advantages_G in zip(groups, advantages, strict=True):
+        indices.append(list(range(len(samples), len(samples) + len(group.rollouts))))
+        for rollout, advantage in zip(group.rollouts, advantages_G, strict=True):
+            done = rollout.completion
+            samples.append(Sample(rollout.prompt_ids, done.ids, done.logprobs, advantage))
+            cut = rollout.status is RolloutStatus.TRUNCATED
+            left_out.append(cut and config.algorithm.mask_truncated)
+    return samples, indices, left_out

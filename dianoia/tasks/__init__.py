@@ -1,0 +1,1 @@
+"""Problems and the verifiers that grade their answers."""

@@ -1,0 +1,97 @@
+"""Every problem set by name, and every verifier.
+
+A problem set is a `ProblemSource`: training problems by number, so that a resumed run continues where it
+was without any state, and held-out problems that no training problem can equal.
+"""
+
+import random
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from dianoia.base.errors import ConfigError
+from dianoia.base.records import Problem
+from dianoia.tasks.answers import Verifier, exact, number
+from dianoia.tasks.files import check_problems, read_problems, split_of
+from dianoia.tasks.miniature.problems import MiniatureMath
+
+VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact}
+"""Verifier by the name that a problem carries."""
+
+
+class ProblemSource(Protocol):
+    """Where problems come from."""
+
+    def draw(self, seed: int, start: int, count: int) -> list[Problem]:
+        """Training problems `start` to `start + count - 1` of the stream that `seed` names."""
+        ...
+
+    def heldout(self, limit: int) -> list[Problem]:
+        """At most `limit` held-out problems, the same ones every time."""
+        ...
+
+
+class FileProblems:
+    """Problems of a JSONL, CSV or Parquet file; a tenth, chosen by a hash of the question, is held out."""
+
+    def __init__(self, path: Path) -> None:
+        check_problems(path, VERIFIERS)
+        self.path = path
+
+    @cached_property
+    def _sides(self) -> dict[str, list[Problem]]:
+        sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
+        for problem in read_problems(self.path, VERIFIERS):
+            sides[split_of(problem.question)].append(problem)
+        return sides
+
+    def draw(self, seed: int, start: int, count: int) -> list[Problem]:
+        """As `ProblemSource`; every epoch is a new order of all training problems."""
+        problems = self._side("train")
+        size = len(problems)
+        first, last = start // size, (start + count - 1) // size
+        orders = {epoch: _order(size, seed, epoch) for epoch in range(first, last + 1)}
+        return [
+            problems[orders[index // size][index % size]] for index in range(start, start + count)
+        ]
+
+    def heldout(self, limit: int) -> list[Problem]:
+        """As `ProblemSource`."""
+        return self._side("heldout")[:limit]
+
+    def _side(self, name: str) -> list[Problem]:
+        if not self._sides[name]:
+            raise ConfigError(
+                f"{self.path}: none of its problems falls on the {name} side (a hash of the question "
+                "puts a tenth into held-out); add problems"
+            )
+        return self._sides[name]
+
+
+def _order(size: int, seed: int, epoch: int) -> list[int]:
+    order = list(range(size))
+    random.Random(f"order-{seed}-{epoch}").shuffle(order)
+    return order
+
+
+PROBLEM_SETS: Mapping[str, type[ProblemSource]] = {"miniature/math": MiniatureMath}
+"""Built-in problem sets by name."""
+
+
+def problem_source(name: str) -> ProblemSource:
+    """A built-in set, or a file that is read and checked from the first row to the last.
+
+    Raises:
+        ConfigError: there is neither a set nor a file of that name.
+        ProblemFileError: a row cannot be used.
+    """
+    if name in PROBLEM_SETS:
+        return PROBLEM_SETS[name]()
+    path = Path(name)
+    if path.is_file():
+        return FileProblems(path)
+    raise ConfigError(
+        f"problems = {name!r}: there is no such problem set and no such file; "
+        f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet"
+    )

@@ -1,0 +1,130 @@
+"""Chains of arithmetic: the numbers behind a word problem, before any words.
+
+A chain is a start value and 2 to 6 operations, no two alike, whose every value stays within 1..60, so that a model of a
+million parameters can know each single step by heart, and no chain of them. Difficulty is the number of
+steps.
+
+Held-out chains are disjoint from training chains by construction: a hash of the chain's signature (its
+start and operations, without the words) decides the split, so neither another seed, another wording nor
+another language can carry a chain across. The base's corpus is drawn from the training split as well.
+
+Left out: words (see `wording`), answers in text (see `thoughts`).
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+LARGEST = 60
+"""Every value of a chain lies in 1..LARGEST."""
+STEPS = range(2, 7)
+"""Numbers of operations in a chain: the difficulties."""
+HELDOUT_SHARE = 0.1
+
+
+class Split(StrEnum):
+    """Which side of the fence a chain is on."""
+
+    TRAIN = "train"
+    HELDOUT = "heldout"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step: `sign` is one of + - * /, applied to the value so far and `operand`."""
+
+    sign: str
+    operand: int
+
+    def apply(self, value: int) -> int:
+        """The next value. Division is exact by construction of the chain."""
+        match self.sign:
+            case "+":
+                return value + self.operand
+            case "-":
+                return value - self.operand
+            case "*":
+                return value * self.operand
+            case _:
+                return value // self.operand
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A start value and the operations on it."""
+
+    start: int
+    operations: tuple[Operation, ...]
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Every value from the start to the result: one more than there are operations."""
+        values = [self.start]
+        for operation in self.operations:
+            values.append(operation.apply(values[-1]))
+        return tuple(values)
+
+    @property
+    def result(self) -> int:
+        """The last value: the answer."""
+        return self.values[-1]
+
+    @property
+    def signature(self) -> str:
+        """The chain in signs, e.g. `12+7*2-5`: what two wordings of the same chain share."""
+        return str(self.start) + "".join(f"{o.sign}{o.operand}" for o in self.operations)
+
+    @property
+    def split(self) -> Split:
+        """Decided by the signature alone."""
+        digest = hashlib.sha256(self.signature.encode()).digest()
+        held_out = int.from_bytes(digest[:4]) / 2**32 < HELDOUT_SHARE
+        return Split.HELDOUT if held_out else Split.TRAIN
+
+
+def operations_on(value: int, rng: random.Random) -> list[Operation]:
+    """One operation of each kind that keeps `value` within bounds; never empty for 1..LARGEST."""
+    found = []
+    if value <= LARGEST - 2:
+        found.append(Operation("+", rng.randint(2, min(9, LARGEST - value))))
+    if value >= 3:
+        found.append(Operation("-", rng.randint(2, min(9, value - 1))))
+    factors = [f for f in (2, 3) if value * f <= LARGEST]
+    if factors:
+        found.append(Operation("*", rng.choice(factors)))
+    if value % 2 == 0 and value > 2:
+        found.append(Operation("/", 2))
+    return found
+
+
+def _unlike(earlier: list[Operation], value: int, rng: random.Random) -> Operation:
+    """An operation on `value` that shares neither operand nor kind of factor with an earlier one.
+
+    So the last step written down tells which step of the story comes next.
+    """
+    while True:
+        operation = rng.choice(operations_on(value, rng))
+        if all(_place(operation) != _place(other) for other in earlier):
+            return operation
+
+
+def _place(operation: Operation) -> str:
+    """What may occur once in a chain: a number added or taken away, doubling, tripling, halving."""
+    if operation.sign in "+-":
+        return str(operation.operand)
+    return f"{operation.sign}{operation.operand}"
+
+
+def draw_chain(rng: random.Random, steps: int, split: Split) -> Chain:
+    """A random chain of `steps` operations on the given side of the fence."""
+    while True:
+        value = start = rng.randint(3, 30)
+        operations = []
+        for _ in range(steps):
+            operation = _unlike(operations, value, rng)
+            value = operation.apply(value)
+            operations.append(operation)
+        chain = Chain(start, tuple(operations))
+        if chain.split is split:
+            return chain

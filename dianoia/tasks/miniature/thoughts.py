@@ -1,0 +1,113 @@
+"""How the miniature's authors think on paper: derivations that slip, checks that catch slips, guesses.
+
+A derivation writes one line a step, `12+7=19 apples`. With probability `slip` a line's result is wrong, and
+everything after it builds on the wrong value. A checked derivation derives a second time, independently,
+compares the two results, and settles a difference by a third derivation: the value that two of the three
+agree on wins. So reflection carries information by construction of the world, not of the reward.
+
+The thought's language is the question's, the other one, or a mixture line by line.
+"""
+
+import random
+from dataclasses import dataclass
+
+from dianoia.tasks.miniature.chains import LARGEST, Chain
+from dianoia.tasks.miniature.wording import Story
+
+MIXED = "mixed"
+
+_UNIT = {"en": " {thing}", "zh": "个"}
+_SAY = {
+    "en": {
+        "open": ("", "Let me count.\n", "Step by step.\n"),
+        "check": ("Wait, let me check.\n", "Let me verify.\n", "Check again.\n"),
+        "same": ("Same, so {a}.\n", "Both give {a}.\n"),
+        "differ": ("But {a} is not {b}. Retry.\n", "However, {a} or {b}? Once more.\n"),
+        "settle": ("So {a}.\n", "It is {a}.\n"),
+        "guess": ("", "", "", "Easy.\n", "I know.\n", "It is {a}.\n"),
+    },
+    "zh": {
+        "open": ("", "我来数。\n", "一步一步。\n"),
+        "check": ("等等，检查一下。\n", "我来验证。\n", "再检查。\n"),
+        "same": ("一样，是{a}。\n", "都是{a}。\n"),
+        "differ": ("但是{a}不是{b}。重新算。\n", "不对，{a}还是{b}？再来。\n"),
+        "settle": ("所以是{a}。\n", "是{a}。\n"),
+        "guess": ("", "", "", "简单。\n", "我知道。\n", "是{a}。\n"),
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A thought and the answer that it ends in (right or wrong)."""
+
+    text: str
+    answer: int
+
+
+class Author:
+    """Writes thoughts about one story in one language habit, drawing from `rng`."""
+
+    def __init__(self, story: Story, language: str, slip: float, rng: random.Random) -> None:
+        self.story, self.language, self.slip, self.rng = story, language, slip, rng
+
+    def _tongue(self) -> str:
+        return self.rng.choice(("en", "zh")) if self.language == MIXED else self.language
+
+    def _say(self, what: str, **values: int) -> str:
+        return self.rng.choice(_SAY[self._tongue()][what]).format(**values)
+
+    def _unit(self) -> str:
+        tongue = self._tongue()
+        # A Chinese story's things have no English name here; its English line counts "items".
+        thing = self.story.thing if tongue == self.story.language else "items"
+        return _UNIT[tongue].format(thing=thing)
+
+    def derive(self) -> Thought:
+        """One derivation, a line a step, slipping with probability `slip` a line."""
+        value, lines = self.story.chain.start, []
+        for operation in self.story.chain.operations:
+            after = operation.apply(value)
+            if self.rng.random() < self.slip:
+                after = slipped(after, self.rng)
+            lines.append(f"{value}{operation.sign}{operation.operand}={after}{self._unit()}\n")
+            value = after
+        return Thought("".join(lines), value)
+
+    def derivation(self) -> Thought:
+        """A derivation with an opening and, sometimes, a closing line."""
+        first = self.derive()
+        close = self._say("settle", a=first.answer) if self.rng.random() < 0.3 else ""
+        return Thought(self._say("open") + first.text + close, first.answer)
+
+    def checked(self) -> Thought:
+        """Derive, derive again, compare; settle a difference by a third derivation."""
+        first, second = self.derive(), self.derive()
+        text = self._say("open") + first.text + self._say("check") + second.text
+        if first.answer == second.answer:
+            return Thought(text + self._say("same", a=first.answer), first.answer)
+        third = self.derive()
+        votes = (first.answer, second.answer, third.answer)
+        answer = max(votes, key=votes.count) if len(set(votes)) < 3 else third.answer
+        differ = self._say("differ", a=first.answer, b=second.answer)
+        return Thought(text + differ + third.text + self._say("settle", a=answer), answer)
+
+    def guess(self, right: float) -> Thought:
+        """An answer at once: right with probability `right`, else somewhere near."""
+        answer = self.story.chain.result
+        if self.rng.random() >= right:
+            answer = near(self.story.chain, self.rng)
+        return Thought(self._say("guess", a=answer), answer)
+
+
+def slipped(value: int, rng: random.Random) -> int:
+    """A wrong result that a person might write for `value`."""
+    return value + rng.choice((-10, -2, -1, 1, 2, 10))
+
+
+def near(chain: Chain, rng: random.Random) -> int:
+    """A guess that looks like an answer to `chain` without having worked it out."""
+    while True:
+        wrong = chain.result + rng.randint(-15, 15)
+        if wrong != chain.result and 1 <= wrong <= LARGEST:
+            return wrong

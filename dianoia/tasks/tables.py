@@ -1,0 +1,109 @@
+"""Rows of a JSONL, CSV or Parquet file, one after another.
+
+In: a path. Out: `(row, columns)` pairs, row counted from 1: the line of a JSONL file, the record of
+a CSV file (its header not counted), the row of a Parquet file. A file is never held in memory as a
+whole. Left out: what the columns mean. Blank lines of a JSONL file are skipped but counted.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dianoia.base.errors import ProblemFileError
+
+Columns = dict[str, Any]
+_BATCH_ROWS = 1024
+_MAX_CELL_CHARS = 16 * 2**20
+"""Of a CSV file. Python's own limit for the process, 128 KiB, is too small for test cases."""
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
+    """The rows of a file, read while they are asked for.
+
+    Raises ProblemFileError for a missing file, an unknown ending, or a row that cannot be read.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ProblemFileError(
+            f"{path}: cannot read problems from a {path.suffix or 'file without an ending'}; "
+            f"convert it to one of {', '.join(_READERS)}"
+        )
+    if not path.is_file():
+        raise ProblemFileError(f"{path}: no such file of problems; check the path")
+    return reader(path)
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, Columns]]:
+    with path.open("rb") as file:
+        for row, line in enumerate(file, start=1):
+            if line.strip():
+                yield row, _json_object(path, row, line)
+
+
+def _json_object(path: Path, row: int, line: bytes) -> Columns:
+    try:
+        columns = json.loads(line.decode("utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ProblemFileError(
+            f"{path}, row {row}: not a line of JSON ({error}): {line[:80]!r}; a JSONL file holds "
+            "one object a line, in UTF-8"
+        ) from error
+    if not isinstance(columns, dict):
+        raise ProblemFileError(
+            f"{path}, row {row}: a {type(columns).__name__}, not a JSON object: {line[:80]!r}; "
+            'write one object a line, such as {"question": "2+3?", "answer": "5"}'
+        )
+    return columns
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, Columns]]:
+    row = 0
+    csv.field_size_limit(_MAX_CELL_CHARS)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row, cells in enumerate(csv.DictReader(file, strict=True), start=1):
+                yield row, _csv_row(path, row, cells)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ProblemFileError(
+            f"{path}, after row {row}: not readable as CSV in UTF-8 ({error}); check the quotes "
+            "and the encoding of the next row"
+        ) from error
+
+
+def _csv_row(path: Path, row: int, cells: dict[str | Any, str | Any]) -> Columns:
+    """csv puts cells without a header under None, and None into headers without a cell."""
+    if None in cells or None in cells.values():
+        raise ProblemFileError(
+            f"{path}, row {row}: it has {'more' if None in cells else 'fewer'} cells than the "
+            f"header {list(filter(None, cells))}; quote cells that contain a comma"
+        )
+    # An empty cell is an absent value: CSV has no other way to say so.
+    return {name: cell if cell != "" else None for name, cell in cells.items()}
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, Columns]]:
+    # Here, so that JSONL and CSV do not pay for loading it.
+    import pyarrow  # type: ignore[import-untyped, unused-ignore]
+    import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
+
+    row = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                for columns in batch.to_pylist():
+                    row += 1
+                    yield row, columns
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        raise ProblemFileError(
+            f"{path}, after row {row}: not readable as Parquet ({error}); write the file again, "
+            "for example with datasets.Dataset.to_parquet"
+        ) from error
+
+
+_READERS: dict[str, Callable[[Path], Iterator[tuple[int, Columns]]]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}

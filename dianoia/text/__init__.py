@@ -1,0 +1,1 @@
+"""Prompts, and what can be read from a response: thought, answer, reflection, language."""

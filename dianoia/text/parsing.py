@@ -1,0 +1,178 @@
+"""From the text of a response to its thought and answer, or to the rule that it breaks.
+
+In: a response, without the end-of-sequence token, and the template it was asked with. Out: `Parsed`
+or `Broken`; `make_rollout` turns either into a `Rollout`. Left out: whether the answer is right.
+
+Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) only says that the thinking must sit
+between its tags:
+1. Every tag comes exactly once and in order, with nothing but whitespace before, between and after
+   the two parts: looser rules get hacked (Logic-RL, arXiv 2502.14768).
+2. An empty thought is well-formed. The paper does not forbid it, and forbidding it would only move
+   the hack to one filler word; `dianoia.rewards.diagnosis` reports a collapse into empty thoughts
+   instead.
+3. Reasoning inside the answer is a fault only where it shows in the tags (nested, repeated) or in
+   the placeholder text. Prose around an answer, two answers in one pair of tags and a copy of the
+   question are well-formed and wrong: the verifiers accept a bare answer only.
+4. Filler inside the thought is not a fault: no rule tells it from thinking, and nothing here
+   rewards length.
+5. Only the exact tags count. `<THINK>`, `< think >` and look-alike letters are ordinary text, so a
+   response that uses them lacks the real tag.
+6. Without tags (template `plain`) the last line that is not blank is the answer and what stands
+   before it is the thought. An answer of several lines, such as a program, needs tags.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
+from dianoia.text.template import Tags, Template
+
+
+class Fault(StrEnum):
+    """The rules of a template that a response can break; the first broken one is reported."""
+
+    NO_TAGS = "no_tags"
+    """None of the tags occurs: the response ignores the template."""
+    TAG_REPEATED = "tag_repeated"
+    """A tag occurs more often than once, or the response opens a thought that the prompt opened."""
+    NO_THOUGHT_TAG = "no_thought_tag"
+    """The thought is not opened: typically it was skipped."""
+    THOUGHT_NOT_CLOSED = "thought_not_closed"
+    """The thought is not closed."""
+    NO_ANSWER_TAG = "no_answer_tag"
+    """The answer is not opened."""
+    ANSWER_NOT_CLOSED = "answer_not_closed"
+    """The answer is not closed."""
+    TAGS_OUT_OF_ORDER = "tags_out_of_order"
+    """Every tag occurs once, but not in order, as in a thought after or inside the answer."""
+    TEXT_BEFORE = "text_before"
+    """There is text before the thought."""
+    TEXT_BETWEEN = "text_between"
+    """There is text between the thought and the answer."""
+    TEXT_AFTER = "text_after"
+    """There is text after the answer."""
+    EMPTY_ANSWER = "empty_answer"
+    """The answer has no visible character."""
+    PLACEHOLDER_ANSWER = "placeholder_answer"
+    """The answer is what stands for an answer in an example, such as "..." or "answer here"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A well-formed response."""
+
+    thought: str
+    """Text between the thinking tags as it is; may be empty."""
+    answer: str
+    """Text between the answer tags, stripped; never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A response that breaks a rule of its template."""
+
+    rule: Fault
+
+
+_PLACEHOLDER = re.compile(
+    r"[\[({<]*\s*(?:(?:your |the |final )*answer (?:goes )?here|your (?:final )?answer|[.…]+)"
+    r"\s*[])}>]*[.…]*",
+    re.IGNORECASE,
+)
+_PLACEHOLDER_CHARS = 60  # longer than any of them, so that a huge answer is not searched
+
+
+def parse(text: str, template: Template) -> Parsed | Broken:
+    """Read a response, or name the first rule that it breaks."""
+    if template.tags is None:
+        return _last_line(text)
+    expected = _expected(template.tags, template.opens_thought)
+    pieces = re.split("(" + "|".join(map(re.escape, expected)) + ")", text)
+    # A prefilled opening tag is not expected, but it must not be taken for ordinary text either.
+    found = pieces[1::2]
+    reopened = template.opens_thought and template.tags.open_thought in text
+    if reopened or found != expected:
+        return Broken(
+            Fault.TAG_REPEATED if reopened else _tag_fault(found, expected, template.tags)
+        )
+    return _parts(pieces[0::2], template.opens_thought)
+
+
+def _expected(tags: Tags, opens_thought: bool) -> list[str]:
+    in_order = [tags.open_thought, tags.close_thought, tags.open_answer, tags.close_answer]
+    return in_order[1:] if opens_thought else in_order
+
+
+def _tag_fault(found: list[str], expected: list[str], tags: Tags) -> Fault:
+    if not found:
+        return Fault.NO_TAGS
+    if len(set(found)) < len(found):
+        return Fault.TAG_REPEATED
+    missing = {
+        tags.open_thought: Fault.NO_THOUGHT_TAG,
+        tags.close_thought: Fault.THOUGHT_NOT_CLOSED,
+        tags.open_answer: Fault.NO_ANSWER_TAG,
+        tags.close_answer: Fault.ANSWER_NOT_CLOSED,
+    }
+    return next((missing[tag] for tag in expected if tag not in found), Fault.TAGS_OUT_OF_ORDER)
+
+
+def _parts(texts: list[str], opens_thought: bool) -> Parsed | Broken:
+    """`texts` are the stretches around the tags, before the first to after the last."""
+    before, thought, between, answer, after = ["", *texts] if opens_thought else texts
+    outside = (
+        (before, Fault.TEXT_BEFORE),
+        (between, Fault.TEXT_BETWEEN),
+        (after, Fault.TEXT_AFTER),
+    )
+    for text, fault in outside:
+        if text.strip():
+            return Broken(fault)
+    return _checked(thought, answer.strip())
+
+
+def _last_line(text: str) -> Parsed | Broken:
+    head, _, answer = text.rstrip().rpartition("\n")
+    return _checked(head, answer.strip())
+
+
+def _checked(thought: str, answer: str) -> Parsed | Broken:
+    if not any(_visible(char) for char in answer):
+        return Broken(Fault.EMPTY_ANSWER)
+    if len(answer) <= _PLACEHOLDER_CHARS and _PLACEHOLDER.fullmatch(answer):
+        return Broken(Fault.PLACEHOLDER_ANSWER)
+    return Parsed(thought, answer)
+
+
+def _visible(char: str) -> bool:
+    """False for whitespace, control and format characters such as the zero-width space."""
+    return unicodedata.category(char)[0] not in "ZC"
+
+
+def make_rollout(
+    problem: Problem,
+    sample: int,
+    prompt_ids: tuple[int, ...],
+    completion: Completion,
+    text: str,
+    template: Template,
+) -> Rollout:
+    """Decide how a sample ended. One that was cut is TRUNCATED, whatever its text looks like.
+
+    `text` is the decoded response without the end-of-sequence token and without the prompt.
+    """
+    if not completion.stopped:
+        status = RolloutStatus.TRUNCATED
+        return Rollout(problem, sample, prompt_ids, completion, text, status)
+    parsed = parse(text, template)
+    if isinstance(parsed, Broken):
+        status = RolloutStatus.MALFORMED
+        return Rollout(
+            problem, sample, prompt_ids, completion, text, status, fault=parsed.rule.value
+        )
+    status = RolloutStatus.FINISHED
+    return Rollout(
+        problem, sample, prompt_ids, completion, text, status, parsed.thought, parsed.answer
+    )

@@ -1,0 +1,54 @@
+"""What a person types first starts at once: no torch behind --help, --dry-run and the report."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "transformers")
+
+RUN_MAIN = f"""
+import sys
+from dianoia.cli import main
+try:
+    status = main(sys.argv[1:]) or 0
+except SystemExit as stop:
+    status = stop.code or 0
+heavy = [name for name in {HEAVY} if name in sys.modules]
+assert not heavy, f"imported on the way: {{heavy}}"
+sys.exit(status)
+"""
+
+
+def _succeeds(code: str, *arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["report", "--help"]], ids=" ".join
+)
+def test_help_imports_no_torch(root: Path, arguments: list[str]) -> None:
+    assert "usage" in _succeeds(RUN_MAIN, *arguments, root=root).stdout.lower()
+
+
+def test_dry_run_imports_no_torch(root: Path) -> None:
+    recipes = sorted((root / "recipes").rglob("*.toml"))
+    assert recipes
+    for recipe in recipes:
+        assert _succeeds(RUN_MAIN, "run", str(recipe), "--dry-run", root=root).stdout
+
+
+def test_report_imports_no_torch(root: Path) -> None:
+    code = f"import sys, dianoia.report; assert not any(n in sys.modules for n in {HEAVY})"
+    _succeeds(code, root=root)
+
+
+def test_python_m_starts_the_command_line(root: Path) -> None:
+    command = [sys.executable, "-m", "dianoia", "--help"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout.lower()

@@ -1,0 +1,297 @@
+"""Losses: every formula against numbers worked out by hand, and the laws of gradients."""
+
+import math
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import Tensor
+
+from dianoia.algo.loss import (
+    AGGREGATIONS,
+    ALGORITHMS,
+    KL_ESTIMATORS,
+    LOSSES,
+    cispo,
+    clipped,
+    gspo,
+    kl_k3,
+    likelihood,
+    policy_loss,
+    truncated_importance,
+)
+
+ALL = pytest.mark.parametrize("name", sorted(ALGORITHMS))
+
+
+def one_token(ratio: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(logprobs, old, mask) of a single response token with that ratio."""
+    logprobs_BT = torch.tensor([[math.log(ratio) - 2.0]], dtype=torch.float64, requires_grad=True)
+    return logprobs_BT, torch.full_like(logprobs_BT, -2.0), torch.tensor([[True]])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "gradient", "low", "high"),
+    [
+        # -min(rho A, clip(rho, 0.8, 1.28) A); d rho / d logp = rho
+        (1.5, 1.0, -1.28, 0.0, False, True),  # min(1.5, 1.28)
+        (0.5, 1.0, -0.5, -0.5, False, False),  # min(0.5, 0.8)
+        (0.5, -1.0, 0.8, 0.0, True, False),  # min(-0.5, -0.8)
+        (1.5, -1.0, 1.5, 1.5, False, False),  # min(-1.5, -1.28)
+        (1.1, 2.0, -2.2, -2.2, False, False),  # inside the bounds
+    ],
+)
+def test_clipped(
+    ratio: float, advantage: float, loss: float, gradient: float, low: bool, high: bool
+) -> None:
+    logprobs_BT, old_BT, mask_BT = one_token(ratio)
+    token = clipped(logprobs_BT, old_BT, torch.tensor([advantage]), mask_BT, 0.2, 0.28)
+    token.loss_BT.sum().backward()
+    assert token.loss_BT.item() == pytest.approx(loss)
+    assert logprobs_BT.grad is not None
+    assert logprobs_BT.grad.item() == pytest.approx(gradient)
+    assert (token.clipped_low_BT.item(), token.clipped_high_BT.item()) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss"),
+    # epsilon 10 is the interval [-9, 11]: only a good token beyond 11 is cut
+    [(10.0, 1.0, -10.0), (12.0, 1.0, -11.0), (12.0, -1.0, 12.0), (0.001, -1.0, 0.001)],
+)
+def test_clipped_with_the_papers_epsilon(ratio: float, advantage: float, loss: float) -> None:
+    logprobs_BT, old_BT, mask_BT = one_token(ratio)
+    token = clipped(logprobs_BT, old_BT, torch.tensor([advantage]), mask_BT, 10.0, 10.0)
+    assert token.loss_BT.item() == pytest.approx(loss)
+    assert not token.clipped_low_BT.item()
+
+
+@pytest.mark.parametrize(
+    ("advantage", "loss", "gradient"),
+    [
+        (2.0, -2 * 1.0004, 0.0),  # s = 1.2214 is above 1.0004
+        (-2.0, 2 * 1.2214028, 1.2214028),  # not bounded; d/dlogp_t = 2 s / |o| = s
+    ],
+)
+def test_gspo(advantage: float, loss: float, gradient: float) -> None:
+    # log-ratios 0.1 and 0.3: s = exp(0.2) = 1.2214028; the third position is padding
+    logprobs_BT = torch.tensor([[-0.9, -0.7, 5.0]], dtype=torch.float64, requires_grad=True)
+    old_BT, mask_BT = torch.full_like(logprobs_BT, -1.0), torch.tensor([[True, True, False]])
+    token = gspo(logprobs_BT, old_BT, torch.tensor([advantage]), mask_BT, 3e-4, 4e-4)
+    total = AGGREGATIONS["sequence_mean"].numerator(token.loss_BT, mask_BT)
+    total.backward()
+    assert total.item() == pytest.approx(loss)
+    assert logprobs_BT.grad is not None
+    assert logprobs_BT.grad[0].tolist() == pytest.approx([gradient, gradient, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("logprob", "weight", "high"),
+    # old -3: ratio e^2 = 7.389 is cut to 1 + 5; ratio e^1 = 2.718 is not; log pi stays the factor
+    [(-1.0, 6.0, True), (-2.0, math.e, False)],
+)
+def test_cispo(logprob: float, weight: float, high: bool) -> None:
+    logprobs_BT = torch.tensor([[logprob]], dtype=torch.float64, requires_grad=True)
+    old_BT, mask_BT = torch.full_like(logprobs_BT, -3.0), torch.tensor([[True]])
+    token = cispo(logprobs_BT, old_BT, torch.tensor([2.0]), mask_BT, 10.0, 5.0)
+    token.loss_BT.sum().backward()
+    assert token.loss_BT.item() == pytest.approx(-weight * 2 * logprob)
+    assert logprobs_BT.grad is not None
+    assert logprobs_BT.grad.item() == pytest.approx(-weight * 2)
+    assert token.clipped_high_BT.item() is high
+
+
+def test_likelihood_is_the_cross_entropy() -> None:
+    logprobs_BT = torch.tensor([[-0.5, -1.5]])
+    mask_BT = torch.tensor([[True, True]])
+    token = likelihood(logprobs_BT, logprobs_BT, torch.tensor([1.0]), mask_BT, 0.2, 0.2)
+    assert token.loss_BT.tolist() == [[0.5, 1.5]]
+
+
+@pytest.mark.parametrize(
+    ("r", "k3"),
+    # 2 - ln 2 - 1 = 0.3068528; 0.5 + ln 2 - 1 = 0.1931472
+    [(1.0, 0.0), (2.0, 0.3068528), (0.5, 0.1931472)],
+)
+def test_k3(r: float, k3: float) -> None:
+    logprobs_BT = torch.tensor([[-2.0]], dtype=torch.float64)
+    ref_BT = logprobs_BT + math.log(r)
+    value = kl_k3(logprobs_BT, logprobs_BT, ref_BT, torch.tensor([[True]]))
+    assert value.item() == pytest.approx(k3, abs=1e-7)
+
+
+def test_truncated_importance() -> None:
+    # ratios 4, 1/2 and 1, capped at 2; a NaN at a masked position is a 1
+    learner_BT = torch.tensor([[math.log(4), math.log(0.5), 0.0, math.nan]], requires_grad=True)
+    mask_BT = torch.tensor([[True, True, True, False]])
+    weights_BT = truncated_importance(learner_BT, torch.zeros(1, 4), mask_BT, cap=2.0)
+    assert weights_BT[0].tolist() == pytest.approx([2.0, 0.5, 1.0, 1.0])
+    assert not weights_BT.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("name", "numerator", "denominator"),
+    [
+        ("sequence_mean", 6.0, 2),  # (1 + 2 + 3) / 3 + 4, over 2 samples
+        ("token_sum", 10.0, 4),  # 1 + 2 + 3 + 4, over 4 tokens
+        ("constant_length", 10.0, 10),  # the same sum over 2 samples x max_tokens 5
+    ],
+)
+def test_aggregations(name: str, numerator: float, denominator: int) -> None:
+    loss_BT = torch.tensor([[1.0, 2.0, 3.0], [4.0, math.nan, math.nan]])
+    mask_BT = torch.tensor([[True, True, True], [True, False, False]])
+    assert AGGREGATIONS[name].numerator(loss_BT, mask_BT).item() == numerator
+    assert AGGREGATIONS[name].denominator(2, 4, 5) == denominator
+
+
+def inputs(padding: float) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """(logprobs, further _BT inputs, mask); masked positions hold `padding`."""
+    random = torch.Generator().manual_seed(3)
+    mask_BT = torch.tensor([[True, True, True], [True, False, False]])
+    names = ("logprobs", "old", "ref_BT", "weights_BT", "entropy_BT", "sampler_BT")
+    drawn = {name: -torch.rand(2, 3, generator=random, dtype=torch.float64) for name in names}
+    filled = {name: torch.where(mask_BT, value, padding) for name, value in drawn.items()}
+    return filled.pop("logprobs").requires_grad_(), filled, mask_BT
+
+
+@ALL
+@pytest.mark.parametrize("estimator", sorted(KL_ESTIMATORS))
+def test_nan_at_masked_positions_changes_nothing(name: str, estimator: str) -> None:
+    results = []
+    for padding in (0.0, math.nan, math.inf):
+        logprobs_BT, more, mask_BT = inputs(padding)
+        loss, sums = policy_loss(
+            ALGORITHMS[name],
+            logprobs_BT,
+            more.pop("old"),
+            torch.tensor([1.0, -1.0]),
+            mask_BT,
+            epsilon_low=0.2,
+            epsilon_high=0.2,
+            kl_coefficient=0.1,
+            kl_estimator=estimator,
+            **more,  # type: ignore[arg-type]
+        )
+        loss.backward()
+        assert logprobs_BT.grad is not None
+        values = [float(value) for value in asdict(sums).values()]
+        results.append((loss.item(), logprobs_BT.grad.tolist(), values))
+    assert math.isfinite(results[0][0])
+    assert results[0] == results[1] == results[2]
+
+
+@ALL
+def test_on_policy_gradient_is_advantage_times_score(name: str) -> None:
+    # rho = 1, so the gradient with respect to log pi is -A, averaged as the algorithm does
+    logprobs_BT, _, mask_BT = inputs(0.0)
+    advantages_B = torch.tensor([1.5, -0.5])
+    loss, sums = policy_loss(
+        ALGORITHMS[name],
+        logprobs_BT,
+        logprobs_BT.detach().clone(),
+        advantages_B,
+        mask_BT,
+        epsilon_low=0.2,
+        epsilon_high=0.2,
+    )
+    loss.backward()
+    share_B = torch.tensor([1 / 3, 1.0]) if name in ("grpo", "gspo") else torch.tensor([1.0, 1.0])
+    expected_BT = -(advantages_B * share_B)[:, None] * mask_BT
+    assert logprobs_BT.grad is not None
+    assert torch.allclose(logprobs_BT.grad, expected_BT.double())
+    assert sums.ratio_max.item() == 1.0
+    assert (sums.clipped_low + sums.clipped_high).item() == 0
+
+
+@ALL
+def test_uniform_group_has_exactly_no_gradient(name: str) -> None:
+    logprobs_BT, more, mask_BT = inputs(0.0)
+    loss, _ = policy_loss(
+        ALGORITHMS[name],
+        logprobs_BT,
+        more["old"],
+        torch.zeros(2),
+        mask_BT,
+        epsilon_low=0.2,
+        epsilon_high=0.2,
+    )
+    loss.backward()
+    assert logprobs_BT.grad is not None
+    assert not logprobs_BT.grad.any()
+
+
+def test_importance_weights_scale_the_policy_term_and_not_the_kl() -> None:
+    logprobs_BT, more, mask_BT = inputs(0.0)
+    arguments = (ALGORITHMS["dapo"], logprobs_BT, more["old"], torch.zeros(2), mask_BT)
+    bounds = {"epsilon_low": 0.2, "epsilon_high": 0.2, "kl_coefficient": 0.5}
+    without, _ = policy_loss(*arguments, **bounds, ref_BT=more["ref_BT"])  # type: ignore[arg-type]
+    with_, _ = policy_loss(
+        *arguments,
+        **bounds,  # type: ignore[arg-type]
+        ref_BT=more["ref_BT"],
+        weights_BT=torch.full((2, 3), 7.0),
+    )
+    assert with_.item() == without.item() > 0
+
+
+def kl_gradients(estimator: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients over 5 logits: of the estimator in expectation, of KL(pi|ref), of KL(ref|pi).
+
+    The expectation over tokens drawn from pi is a sum over the whole vocabulary: each token is
+    a row, weighted with its probability, which is a constant, as it is for drawn samples.
+    """
+    theta_V = torch.tensor([0.3, -1.0, 0.8, 0.0, -0.4], dtype=torch.float64, requires_grad=True)
+    ref_V = torch.tensor([-0.2, 0.5, 0.1, 0.9, -1.3], dtype=torch.float64).log_softmax(0)
+    log_V = theta_V.log_softmax(0)
+    pi_V = log_V.exp()
+    kl_B1 = KL_ESTIMATORS[estimator](
+        log_V[:, None], log_V[:, None].detach(), ref_V[:, None], torch.ones(5, 1, dtype=torch.bool)
+    )
+    quantities = (
+        (pi_V.detach() * kl_B1[:, 0]).sum(),
+        (pi_V * (log_V - ref_V)).sum(),
+        (ref_V.exp() * (ref_V - log_V)).sum(),
+    )
+    first, reverse, forward = (
+        torch.autograd.grad(quantity, theta_V, retain_graph=True)[0] for quantity in quantities
+    )
+    assert quantities[0].item() == pytest.approx(quantities[1].item())  # the value is unbiased
+    return first, reverse, forward
+
+
+def test_gradient_of_k3_is_that_of_the_forward_kl() -> None:
+    estimated, reverse, forward = kl_gradients("k3")
+    assert torch.allclose(estimated, forward)
+    assert not torch.allclose(estimated, reverse, atol=0.05)
+
+
+def test_gradient_of_corrected_k3_is_that_of_the_reverse_kl() -> None:
+    estimated, reverse, _ = kl_gradients("k3_corrected")
+    assert torch.allclose(estimated, reverse)
+
+
+def test_sums_add_up_over_micro_batches() -> None:
+    logprobs_BT, more, mask_BT = inputs(0.0)
+    parts = []
+    for rows in (slice(0, 2), slice(0, 1), slice(1, 2)):
+        _, sums = policy_loss(
+            ALGORITHMS["grpo"],
+            logprobs_BT[rows],
+            more["old"][rows],
+            torch.tensor([1.0, -1.0])[rows],
+            mask_BT[rows],
+            epsilon_low=0.01,
+            epsilon_high=0.01,
+            ref_BT=more["ref_BT"][rows],
+            entropy_BT=more["entropy_BT"][rows],
+            sampler_BT=more["sampler_BT"][rows],
+        )
+        parts.append(sums)
+    joined = parts[1] + parts[2]
+    assert joined.tokens.item() == 4
+    for name, value in asdict(parts[0]).items():
+        assert getattr(joined, name).item() == pytest.approx(value.item()), name
+
+
+def test_every_objective_belongs_to_an_algorithm() -> None:
+    used = {algorithm.objective for algorithm in ALGORITHMS.values()}
+    assert used == set(LOSSES.values())

@@ -1,0 +1,126 @@
+"""pass@1, pass@k, cons@k and their intervals, with numbers worked out by hand."""
+
+import random
+from collections.abc import Callable
+from fractions import Fraction
+from math import comb
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dianoia.algo.estimates import (
+    cons_at_k,
+    estimate,
+    mean_pass_at_k,
+    pass_at_1,
+    pass_at_k,
+)
+
+
+def test_pass_at_1_is_the_mean_of_the_problems_means() -> None:
+    result = pass_at_1([[1, 0, 0, 0], [1, 1]])
+    assert result.value == pytest.approx((0.25 + 1.0) / 2)
+    assert result.n == 2
+
+
+def test_pass_at_k_by_hand() -> None:
+    # Of 10 samples 3 are right; 5 drawn: 1 - C(7,5)/C(10,5) = 1 - 21/252.
+    assert pass_at_k(10, 3, 5) == pytest.approx(1 - 21 / 252)
+    assert pass_at_k(10, 0, 5) == 0.0
+    assert pass_at_k(10, 6, 5) == 1.0
+    assert pass_at_k(10, 3, 1) == pytest.approx(0.3)
+
+
+@given(st.integers(1, 200), st.data())
+def test_pass_at_k_equals_the_binomial_form(n: int, data: st.DataObject) -> None:
+    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    exactly = 1 - Fraction(comb(n - c, k), comb(n, k))
+    assert pass_at_k(n, c, k) == pytest.approx(float(exactly), abs=1e-12)
+
+
+def test_pass_at_k_is_stable_for_many_samples() -> None:
+    assert pass_at_k(100_000, 1, 50_000) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(4, 5, 1), (4, -1, 1), (4, 2, 5), (4, 2, 0)])
+def test_pass_at_k_refuses_the_impossible(n: int, c: int, k: int) -> None:
+    with pytest.raises(ValueError, match="draw more samples"):
+        pass_at_k(n, c, k)
+
+
+def test_mean_pass_at_k() -> None:
+    # Two of four right: 1 - C(2,2)/C(4,2) = 5/6. None right: 0.
+    assert mean_pass_at_k([[1, 1, 0, 0], [0, 0, 0, 0]], 2).value == pytest.approx(5 / 12)
+
+
+@pytest.mark.parametrize(
+    ("correct", "answers", "value"),
+    [
+        ([1, 1, 0], ["5", "5", "6"], 1.0),
+        ([1, 0, 0], ["5", "6", "6"], 0.0),
+        ([1, 0], ["5", "6"], 0.5),  # a tie: either with probability 1/2
+        ([1, 0, 0], ["5", "6", "7"], 1 / 3),
+        ([1, 1, 0, 0], ["5", " 5 ", "6", "6"], 0.5),
+        ([1, 0, 0, 0], ["5", None, None, None], 1.0),  # malformed samples do not vote
+        ([0, 0], [None, None], 0.0),
+    ],
+)
+def test_cons_at_k(correct: list[float], answers: list[str | None], value: float) -> None:
+    assert cons_at_k([correct], [answers]).value == pytest.approx(value)
+
+
+def test_cons_at_k_joins_answers_by_key() -> None:
+    answers: list[str | None] = ["1/2", "0.5", "3", "3.0", "1/2"]
+    assert cons_at_k([[1, 1, 0, 0, 1]], [answers], key=Fraction).value == 1.0
+
+
+def test_a_perfect_score_leaves_room_for_doubt() -> None:
+    perfect, hopeless = estimate([1.0] * 30), estimate([0.0] * 30)
+    # 32 ones and 2 zeros: mean 32/34, variance 34/33 * 32/34 * 2/34 = 0.05704, t(33) = 2.0345, so
+    # 0.9412 - 2.0345 * sqrt(0.05704 / 34) = 0.8579.
+    assert perfect.low == pytest.approx(0.8579, abs=5e-4)
+    assert (perfect.value, perfect.high) == (1.0, 1.0)
+    assert hopeless.high == pytest.approx(1 - perfect.low)
+    assert (hopeless.value, hopeless.low) == (0.0, 0.0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
+def test_the_interval_holds_the_mean(values: list[float]) -> None:
+    result = estimate(values)
+    assert 0.0 <= result.low <= result.value <= result.high <= 1.0
+    assert result.low < result.high
+
+
+@pytest.mark.parametrize("values", [[], [1.5], [-0.1], [float("nan")]])
+def test_estimate_refuses_what_is_no_grade(values: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"0 to 1|no values"):
+        estimate(values)
+
+
+def test_no_samples_is_an_error_not_a_zero() -> None:
+    with pytest.raises(ValueError, match="a sample of each"):
+        pass_at_1([[1.0], []])
+
+
+def coverage(draw: Callable[[random.Random], float], truth: float, n: int) -> float:
+    generator = random.Random(0)
+    results = [estimate([draw(generator) for _ in range(n)]) for _ in range(600)]
+    return sum(result.low <= truth <= result.high for result in results) / len(results)
+
+
+@pytest.mark.parametrize("n", [10, 40])
+@pytest.mark.parametrize("truth", [0.02, 0.3, 0.5, 0.9, 0.99])
+def test_the_interval_covers_the_truth_one_sample_a_problem(truth: float, n: int) -> None:
+    assert coverage(lambda generator: float(generator.random() < truth), truth, n) >= 0.93
+
+
+@pytest.mark.parametrize("n", [10, 40])
+def test_the_interval_covers_the_truth_many_samples_a_problem(n: int) -> None:
+    """Problems differ in difficulty, uniform on [0, 1], and each is sampled 8 times."""
+
+    def draw(generator: random.Random) -> float:
+        difficulty = generator.random()
+        return sum(generator.random() < difficulty for _ in range(8)) / 8
+
+    assert coverage(draw, 0.5, n) >= 0.93

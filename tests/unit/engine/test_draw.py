@@ -1,0 +1,108 @@
+"""Drawing from logits: random streams, inverse CDF, top-k and top-p."""
+
+import math
+
+import pytest
+import torch
+
+from dianoia.base.records import SamplingParams
+from dianoia.engine.draw import _mix, _signed, draw, seed_of, uniforms
+
+ROWS = 20000
+
+
+def drawn(logits: list[float], params: SamplingParams) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and log-probabilities of many draws from the same logits."""
+    seeds_B = torch.tensor([seed_of((5,), i) for i in range(ROWS)])
+    logits_BV = torch.tensor(logits).expand(ROWS, -1)
+    return draw(logits_BV, seeds_B, torch.zeros_like(seeds_B), params)
+
+
+def test_tensor_hash_is_splitmix64() -> None:
+    # the first output of splitmix64 seeded with 0, as in the reference implementation
+    assert _mix(0x9E3779B97F4A7C15) == 0xE220A8397B1DCDAF
+    seeds = [0, -1, 12345, _signed(1 << 63)]
+    for index in (0, 1, 999):
+        expected = [
+            (_mix((s + (index + 1) * 0x9E3779B97F4A7C15) & ((1 << 64) - 1)) >> 40) / 2**24
+            for s in seeds
+        ]
+        got = uniforms(torch.tensor(seeds), torch.full((4,), index))
+        assert got.tolist() == expected
+
+
+def test_uniforms_are_uniform_over_samples_and_positions() -> None:
+    seeds = torch.tensor([seed_of((1, 2), i) for i in range(200)])
+    numbers = torch.stack([uniforms(seeds, torch.full_like(seeds, i)) for i in range(200)])
+    counts = torch.histc(numbers, bins=20, min=0, max=1)
+    assert (counts - 2000).abs().max() < 5 * math.sqrt(2000)
+    assert numbers.min() >= 0 and numbers.max() < 1
+    assert torch.corrcoef(numbers[:, :2].t())[0, 1].abs() < 0.3
+
+
+def test_seeds_tell_keys_apart() -> None:
+    keys = [(), (0,), (0, 0), (1, 0), (0, 1), (-1,), (1 << 62,)]
+    seeds = {seed_of(key, sample) for key in keys for sample in range(3)}
+    assert len(seeds) == 3 * len(keys)
+
+
+def test_impossible_tokens_are_never_drawn() -> None:
+    logits = [-math.inf, 0.0, -math.inf, 0.0, -math.inf]
+    ids_B, logprobs_B = drawn(logits, SamplingParams(1, frozenset()))
+    assert set(ids_B.tolist()) == {1, 3}
+    assert logprobs_B.tolist() == pytest.approx([math.log(0.5)] * ROWS)
+
+
+def test_top_k_of_one_is_greedy() -> None:
+    logits = torch.randn(64, 40, generator=torch.Generator().manual_seed(0))
+    seeds_B = torch.arange(64)
+    for params in (
+        SamplingParams(1, frozenset(), top_k=1),
+        SamplingParams(1, frozenset(), top_p=1e-6),
+        SamplingParams(1, frozenset(), temperature=0.0),
+    ):
+        ids_B, logprobs_B = draw(logits, seeds_B, seeds_B, params)
+        assert ids_B.tolist() == logits.argmax(-1).tolist()
+        expected_B = logits.log_softmax(-1).amax(-1)
+        assert torch.allclose(logprobs_B, expected_B, atol=1e-6)
+
+
+def test_top_p_keeps_the_smallest_set() -> None:
+    logits = [math.log(p) for p in (0.1, 0.4, 0.2, 0.3)]
+    for top_p, kept in ((0.35, {1}), (0.45, {1, 3}), (0.75, {1, 2, 3}), (0.95, {0, 1, 2, 3})):
+        ids_B, logprobs_B = drawn(logits, SamplingParams(1, frozenset(), top_p=top_p))
+        assert set(ids_B.tolist()) == kept
+        # recorded before top-p: not renormalised
+        assert logprobs_B.exp().max().item() == pytest.approx(0.4)
+    ids_B, _ = drawn(logits, SamplingParams(1, frozenset(), top_p=0.45))
+    assert (ids_B == 1).float().mean().item() == pytest.approx(4 / 7, abs=0.02)
+
+
+def test_top_p_applies_to_what_top_k_left() -> None:
+    logits = [math.log(p) for p in (0.1, 0.4, 0.2, 0.3)]
+    # of 0.4 and 0.3 the first holds 0.57
+    ids_B, _ = drawn(logits, SamplingParams(1, frozenset(), top_k=2, top_p=0.5))
+    assert set(ids_B.tolist()) == {1}
+    ids_B, _ = drawn(logits, SamplingParams(1, frozenset(), top_k=2))
+    assert set(ids_B.tolist()) == {1, 3}
+
+
+def test_top_p_beyond_the_prefix_of_flat_rows() -> None:
+    flat, peaked = torch.zeros(2000, 200), torch.zeros(2000, 200)
+    peaked[:, 7] = 20.0
+    logits = torch.cat((flat, peaked))
+    seeds_B = torch.tensor([seed_of((0,), i) for i in range(4000)])
+    params = SamplingParams(1, frozenset(), top_p=0.5)
+    ids_B, _ = draw(logits, seeds_B, torch.zeros_like(seeds_B), params)
+    assert len(set(ids_B[:2000].tolist())) == 100
+    assert set(ids_B[2000:].tolist()) == {7}
+
+
+def test_large_vocabulary_follows_the_softmax_in_both_levels() -> None:
+    probs = torch.full((1000,), 0.5 / 998)
+    probs[[3, 997]] = 0.25
+    ids_B, _ = drawn(probs.log().tolist(), SamplingParams(1, frozenset()))
+    shares = torch.bincount(ids_B, minlength=1000) / ROWS
+    assert shares[3].item() == pytest.approx(0.25, abs=0.015)
+    assert shares[997].item() == pytest.approx(0.25, abs=0.015)
+    assert shares[:500].sum().item() == pytest.approx(0.5, abs=0.02)

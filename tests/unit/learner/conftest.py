@@ -1,0 +1,74 @@
+"""Models of a few hundred parameters, and samples for them."""
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from dianoia.base.records import Sample
+
+VOCABULARY = 13
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 8,
+    "intermediate_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.5,
+}
+KINDS = {
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 4}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "llama": (LlamaConfig, LlamaForCausalLM, {}),
+}
+
+MakeModel = Callable[..., PreTrainedModel]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small only lose time to several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def make_model() -> MakeModel:
+    """A tiny model in float64, whose weights depend on the seed alone."""
+
+    def make(kind: str = "qwen3", tied: bool = True, seed: int = 0) -> PreTrainedModel:
+        config, model, more = KINDS[kind]
+        torch.manual_seed(seed)
+        return model(config(**SIZES, **more, tie_word_embeddings=tied)).double().eval()
+
+    return make
+
+
+@pytest.fixture
+def samples() -> list[Sample]:
+    """Eight samples of uneven lengths with advantages of both signs and off-policy log-probs."""
+    draw = random.Random(5)
+    lengths = [(3, 4), (1, 1), (6, 9), (2, 3), (3, 12), (4, 2), (1, 7), (5, 5)]
+    return [
+        Sample(
+            tuple(draw.randrange(VOCABULARY) for _ in range(prompt)),
+            tuple(draw.randrange(VOCABULARY) for _ in range(response)),
+            tuple(-draw.uniform(1.0, 4.0) for _ in range(response)),
+            draw.choice([-1.5, -0.5, 0.5, 1.0]),
+        )
+        for prompt, response in lengths
+    ]
