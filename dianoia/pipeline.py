@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from transformers.utils.logging import disable_progress_bar
 
 from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
 from dianoia.base.errors import ConfigError
@@ -37,6 +38,7 @@ def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console
     """
     check_inputs(recipe)
     _same_recipe(recipe, run)
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     threads = devices.use_threads(recipe.threads)
     devices.exact_arithmetic()
     write_about(run, describe_run(command, recipe.seed, threads))

@@ -207,7 +207,7 @@ def install_torch(environment: Environment, asked: str) -> None:
 
 def digest() -> str:
     """Of everything that decides what is installed."""
-    total = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    total = hashlib.sha256()
     for name in INPUTS:
         total.update((ROOT / name).read_bytes())
     return total.hexdigest()

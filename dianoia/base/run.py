@@ -123,22 +123,18 @@ class RunDirectory:
 
 
 class Journal:
-    """Appends JSON lines; rows from `step` on are dropped when a stage resumes at that step."""
+    """Appends JSON lines; rows from `resume_at` on are dropped when a stage resumes there."""
 
-    def __init__(self, path: Path, resume_at: int | None = None) -> None:
+    def __init__(self, path: Path, resume_at: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [] if resume_at is None else [r for r in read_journal(path) if r["step"] < resume_at]
+        kept = [row for row in read_journal(path) if row["step"] < resume_at]
         write_text(path, "".join(_line(row) for row in kept))
-        self._file = path.open("a", encoding="utf-8")
+        self.path = path
 
     def append(self, row: Metrics) -> None:
-        """Write one row and flush it, so that a kill loses at most the row in hand."""
-        self._file.write(_line(row))
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Write one row. The file is closed again, so that a kill loses at most the row in hand."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
 
 
 def _line(row: Metrics) -> str:

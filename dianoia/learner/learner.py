@@ -41,8 +41,12 @@ from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.records import Sample
 from dianoia.learner.model import has_plain_head, response_logprobs
 from dianoia.learner.optimizer import SCHEDULES, adamw, rate_factor
+from dianoia.learner.shared import can_share_prompts
 
 T = TypeVar("T")
+
+CPU_TOKENS = 1536
+"""Most positions of a micro-batch on a CPU: more of them fall out of its cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +111,15 @@ class Learner:
         max_grad_norm: float = 1.0,
         stop_grad_norm: float = math.inf,
         tokens_per_micro_batch: int = 16_384,
+        share_prompts: bool = True,
         autocast: Literal["none", "bfloat16"] = "none",
     ) -> None:
         """Take over `model` as it is; with a KL term a frozen copy of it becomes the reference.
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts
-        padded positions, prompts included. Raises ConfigError for an unknown name.
+        padded positions, prompts included. `share_prompts` runs a prompt once for all of its samples
+        in a micro-batch, where the architecture allows it: the attribute `shares_prompts` says so.
+        Raises ConfigError for an unknown name.
         """
         self.algorithm = _choose("algorithm", algorithm, ALGORITHMS)
         _choose("kl_estimator", kl_estimator, KL_ESTIMATORS)
@@ -120,6 +127,7 @@ class Learner:
         model.eval()  # type: ignore[no-untyped-call]
         self.model = model
         self.plain_head = has_plain_head(model)
+        self.shares_prompts = share_prompts and self.plain_head and can_share_prompts(model)
         self.epsilon_low, self.epsilon_high = epsilon_low, epsilon_high
         self.kl_coefficient, self.kl_estimator = kl_coefficient, kl_estimator
         self.reference_every = reference_every
@@ -153,15 +161,21 @@ class Learner:
         self._fresh = True
         if self.reference is None and self.importance_cap is None:
             return rows
-        for indices in micro_batches(samples, self.tokens_per_micro_batch):
+        for indices in self._micro_batches(samples):
             filled = self._with_passes([rows[index] for index in indices])
             for index, row in zip(indices, filled, strict=True):
                 rows[index] = row
         return rows
 
+    def _micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
+        budget = self.tokens_per_micro_batch
+        if self.shares_prompts and self.model.device.type == "cpu":
+            budget = min(budget, CPU_TOKENS)
+        return micro_batches(samples, budget, self.shares_prompts)
+
     def _with_passes(self, rows: Sequence[Row]) -> list[Row]:
         """The rows with the reference's, the learner's pi_old and weights, as asked for."""
-        batch = collate(rows, device=self.model.device)
+        batch = collate(rows, device=self.model.device, shared=self.shares_prompts)
         old_BT, ref_BT, weights_BT = batch.old_BT, None, None
         if self.reference is not None:
             ref_BT, _ = self._logprobs(self.reference, batch)
@@ -192,7 +206,7 @@ class Learner:
         tokens = sum(len(row.sample.response_ids) for row in counted)
         denominator = self.algorithm.aggregation.denominator(len(counted), tokens, self.max_tokens)
         samples = [row.sample for row in live]
-        batches = micro_batches(samples, self.tokens_per_micro_batch)
+        batches = self._micro_batches(samples)
 
         self.optimizer.zero_grad()
         loss, sums = self._accumulate([[live[i] for i in batch] for batch in batches], denominator)
@@ -207,7 +221,7 @@ class Learner:
             samples=len(counted),
             samples_skipped=len(counted) - len(live),
             tokens=tokens,
-            padding_share=padding_share(samples, batches),
+            padding_share=padding_share(samples, batches, self.shares_prompts),
             **self._means(sums),
         )
 
@@ -217,7 +231,7 @@ class Learner:
         """Leaves the step's gradient in `.grad`; returns loss and sums (None: nothing to run)."""
         loss, sums = torch.zeros((), device=self.model.device), None
         for rows in batches:
-            batch = collate(rows, device=self.model.device)
+            batch = collate(rows, device=self.model.device, shared=self.shares_prompts)
             logprobs_BT, entropy_BT = self._logprobs(self.model, batch, with_entropy=True)
             numerator, part = policy_loss(
                 self.algorithm,

@@ -29,6 +29,7 @@ from transformers import (
 
 from dianoia.algo.batch import Batch
 from dianoia.base.errors import ModelError
+from dianoia.learner.shared import shared_hidden_states
 
 LOGITS_AT_ONCE = 2**25
 """Most logits that exist at one time: 128 MiB of float32."""
@@ -160,6 +161,9 @@ def response_logprobs(
     assert not dropping, f"dropout is on in {dropping}; call model.eval()"
     plain = has_plain_head(model) if plain_head is None else plain_head
     read = _hidden_states if plain else _own_logits
+    if batch.shared is not None:
+        assert plain, "prompts are shared only under a plain head"
+        read = _shared_states
     states_NX, logits_of, vocabulary = read(model, batch)
     ids_N = batch.response_ids_BT[batch.mask_BT]
     size = max(1, LOGITS_AT_ONCE // vocabulary)
@@ -185,6 +189,20 @@ def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Logits
     output = model.base_model(
         input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
     )
+    return output.last_hidden_state[_predicting(batch)], *_head_alone(model)
+
+
+def _shared_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
+    """`_hidden_states` with every prompt run once."""
+    assert batch.shared is not None
+    hidden_ND = shared_hidden_states(model, batch.shared)
+    # The backward pass of an embedding adds rows up several times faster on a CPU than that of an
+    # index does.
+    return nn.functional.embedding(batch.shared.before_M, hidden_ND), *_head_alone(model)
+
+
+def _head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
+    """The head that makes logits of hidden states, and V."""
     head = _head(model)
     assert head is not None, "only for models with a plain head"
 
@@ -193,7 +211,7 @@ def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Logits
             logits_NV: Tensor = head(states_ND.to(head.weight.dtype))
             return logits_NV
 
-    return output.last_hidden_state[_predicting(batch)], logits_of, head.out_features
+    return logits_of, head.out_features
 
 
 def _own_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
@@ -241,8 +259,9 @@ def _score(
     logprobs_N = all_NV.gather(1, ids_N[:, None])[:, 0]
     if not with_entropy:
         return logprobs_N, logprobs_N.detach()
-    # entr(p) = -p log p with entr(0) = 0, so that a token of probability zero is not a NaN.
-    return logprobs_N, torch.special.entr(all_NV.detach().exp()).sum(dim=-1)
+    # -p log p without a second logarithm; the bound makes 0 x -inf the 0 that it is in the limit.
+    bounded_NV = all_NV.detach().clamp(min=torch.finfo(all_NV.dtype).min)
+    return logprobs_N, -torch.linalg.vecdot(bounded_NV.exp(), bounded_NV)
 
 
 def _scatter(values_N: Tensor, mask_BT: Tensor) -> Tensor:

@@ -56,7 +56,9 @@ def _lay_over(table: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"--set {override}: expected stage.key=value, e.g. --set zero.group_size=8")
+        raise ConfigError(
+            f"--set {override}: expected stage.key=value, e.g. --set zero.group_size=8"
+        )
     if len(parts) > 1 and parts[0] != "stages":
         parts = ["stages", *parts]
     if parts[0] == "stages" and len(parts) > 1 and parts[1] not in table.get("stages", {}):
@@ -80,7 +82,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def _explain(path: Path, table: dict[str, Any], typed: dict[str, str], error: ValidationError) -> str:
+def _explain(
+    path: Path, table: dict[str, Any], typed: dict[str, str], error: ValidationError
+) -> str:
     lines = [f"{path}: the recipe cannot run as written"]
     for problem in error.errors():
         where = [str(part) for part in problem["loc"]]

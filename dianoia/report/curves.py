@@ -74,7 +74,10 @@ PAPER = (
         "Reflection words",
         "Words such as “wait”, “check”, “but”, “重新” per thought. In the paper, where nothing "
         "rewards them, they become 5 to 7 times as frequent.",
-        (Series("reflection", "words per thought", BLUE),),
+        (
+            Series("reflection", "training", GREY),
+            Series("heldout/reflection", "held-out", BLUE, "dots"),
+        ),
     ),
     Plan(
         "Thoughts that reflect",
@@ -161,7 +164,7 @@ HEALTH = (
     ),
     Plan(
         "Seconds a step",
-        "Where the time goes. Writing samples usually takes the most, and grows with the thoughts.",
+        "Where the time goes. Writing samples grows with the thoughts, and takes the most once they are long.",
         (
             Series("generate_seconds", "generate", BLUE, "stacked"),
             Series("score_seconds", "score", PURPLE, "stacked"),

@@ -1,7 +1,7 @@
 """The top of the page: what was trained, from what, on what, and whether it worked.
 
 In: a `Run`. Out: HTML. "Before" is the first checkpoint that was evaluated, "after" the last. Left out:
-judgement beyond the intervals; "worked" means that the two intervals of pass@1 do not overlap.
+judgement beyond the intervals; "clearly" means that the two intervals of pass@1 do not overlap.
 """
 
 import re
@@ -101,10 +101,10 @@ def _change(before: Estimate, after: Estimate) -> str:
     if None in (before.low, before.high, after.low, after.high):
         return "No intervals, so no verdict."
     if (after.low or 0.0) > (before.high or 0.0):
-        return "It worked."
+        return "Accuracy rose clearly."
     if (after.high or 0.0) < (before.low or 0.0):
-        return "It got worse."
-    return "No clear change."
+        return "Accuracy fell clearly."
+    return "No clear change in accuracy."
 
 
 def _longer(found: Comparison) -> str:

@@ -168,6 +168,6 @@ def _estimate(entry: object) -> Estimate | None:
 def metric_order(name: str) -> tuple[int, str]:
     """Sorts metrics as a reader asks: right, by vote, at best, well-formed, cut, how long, how."""
     order = ("pass@1", r"cons@\d+", r"pass@\d+", "format", "truncated", "thought_tokens",
-             "reflection", "target_language")  # fmt: skip
+             "reflection", "reflecting", "target_language")  # fmt: skip
     places = (place for place, rule in enumerate(order) if re.fullmatch(rule, name))
     return next(places, len(order)), name

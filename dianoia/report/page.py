@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped,unused-ignore]
+from plotly.offline import get_plotlyjs
 
 from dianoia.base.files import write_text
 from dianoia.base.run import RunDirectory
@@ -98,7 +98,9 @@ def _stage_curves(stage: Stage, charts: list[Chart]) -> str:
 def _pace(stage: Stage) -> str:
     """How far and how fast, in a line."""
     last = stage.rows[-1]
-    told = [f"{len(stage.rows):,} steps written"]
+    planned = number(stage.settings.get("steps"))
+    of = f" of {planned:,.0f}" if planned else ""
+    told = [f"Step {stage.last_step or 0:,}{of}"]
     tokens = number(last.get("num_tokens") if stage.kind == "rl" else last.get("tokens"))
     if tokens is not None:
         told.append(f"{tokens:,.0f} tokens")
@@ -137,7 +139,7 @@ def _heldout(table: rollouts.Table) -> str:
     shown, of = len(table["problems"]), table["of"]
     if not shown:
         return missing("No rollouts of an evaluate stage are there to read.")
-    names = " and ".join(code(name) for name in table["checkpoints"])
+    names = ", ".join(code(name) for name in table["checkpoints"])
     kept = f"{shown} of the {of}" if shown < of else f"the {of}"
     return (
         paragraph(

@@ -119,7 +119,7 @@ def _sample(row: Row) -> Table:
         "index": number(row.get("sample")),
         "outcome": _outcome(row),
         "fault": _text(row.get("fault")),
-        "thought": _text(thought),
+        "thought": None if thought is None else _text(str(thought).strip()),
         "answer": _text(row.get("answer")),
         "text": _text(row.get("text")) if thought is None else None,
         **{k: number(row.get(k)) for k in ("tokens", "reward", "accuracy", "format", "advantage")},

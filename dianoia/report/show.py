@@ -15,9 +15,10 @@ NAMES = {
     "truncated": "truncated",
     "thought_tokens": "thought tokens",
     "reflection": "reflection words",
+    "reflecting": "thoughts that reflect",
     "target_language": "question's language",
 }
-_SHARES = ("format", "truncated", "target_language")
+_SHARES = ("format", "truncated", "reflecting", "target_language")
 
 
 def escape(value: object) -> str:

@@ -53,11 +53,6 @@ class Recorder:
         """What `open` needs to go on."""
         return [asdict(summary) for summary in self.history]
 
-    def close(self) -> None:
-        """Close the files."""
-        self.metrics.close()
-        self.diagnoses.close()
-
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
         """Adds the block's seconds to a phase of the row in hand."""
@@ -66,7 +61,11 @@ class Recorder:
         self.row[name] = float(self.row.get(name) or 0.0) + time.perf_counter() - start
 
     def rollout(
-        self, step: int, groups: Sequence[Group], advantages_PG: Sequence[Sequence[float]], index: int
+        self,
+        step: int,
+        groups: Sequence[Group],
+        advantages_PG: Sequence[Sequence[float]],
+        index: int,
     ) -> None:
         """Metrics and diagnosis of rollout number `index`; now and then the rollouts themselves."""
         self.row |= rollout_row(groups, self.roller.count_tokens)
@@ -79,7 +78,11 @@ class Recorder:
             self.diagnoses.append({"step": step, **asdict(found)})
 
     def keep(
-        self, name: str, step: int, groups: Sequence[Group], advantages_PG: Sequence[Sequence[float]]
+        self,
+        name: str,
+        step: int,
+        groups: Sequence[Group],
+        advantages_PG: Sequence[Sequence[float]],
     ) -> Path:
         """Write the rollouts of a step and return where they are."""
         path = self.context.directory.rollouts(name)

@@ -54,9 +54,7 @@ class Roller:
         """
         prompts = [self.template.render(problem.question) for problem in problems]
         prompt_ids = [tuple(ids) for ids in self.tokenizer(prompts)["input_ids"]]
-        requests = [
-            Request(ids, samples, (*key, index)) for index, ids in enumerate(prompt_ids)
-        ]
+        requests = [Request(ids, samples, (*key, index)) for index, ids in enumerate(prompt_ids)]
         completions_PG = self.sampler.generate(requests, params)
         return [
             self._parsed(problem, ids, completions_G, params)
@@ -82,7 +80,7 @@ class Roller:
         ids = completion.ids[:-1] if completion.stopped else completion.ids
         # Special tokens stay: a tag that a tokenizer calls special must not vanish from the text.
         text = self.tokenizer.decode(
-            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         assert isinstance(text, str)
         return text

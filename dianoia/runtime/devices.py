@@ -20,7 +20,9 @@ def use_threads(wanted: int) -> int:
     to a hundred times the work.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     threads = wanted or min(cores, MOST_THREADS)
     torch.set_num_threads(threads)
     return threads

@@ -70,9 +70,7 @@ def _table(parts: Mapping[str, Sequence[Group]], count_tokens: Counter) -> dict[
     }
 
 
-def _roller(
-    name: str, config: EvaluateStage, context: Context
-) -> tuple[Roller, SamplingParams]:
+def _roller(name: str, config: EvaluateStage, context: Context) -> tuple[Roller, SamplingParams]:
     source = context.resolve(name)
     model = load_model(source, device=context.device)
     tokenizer = load_tokenizer(source)

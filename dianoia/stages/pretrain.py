@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -29,7 +29,7 @@ from dianoia.learner.model import load_tokenizer
 from dianoia.learner.optimizer import adamw, rate_factor
 from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
-from dianoia.tasks.miniature.corpus import documents
+from dianoia.tasks.catalog import CORPORA
 from dianoia.tasks.miniature.tokenizer import END, train_tokenizer
 
 _POOL = 2048
@@ -45,7 +45,8 @@ def run(config: PretrainStage, context: Context) -> None:
     """Train on `config.tokens` tokens, from the state if there is one, and write the checkpoint."""
     torch.manual_seed(context.seed)
     tokenizer = _tokenizer(config, context)
-    model = Qwen3ForCausalLM(_shape(config, tokenizer)).to(context.device)
+    model = Qwen3ForCausalLM(_shape(config, tokenizer))
+    nn.Module.to(model, context.device)  # through nn.Module, whose `to` is typed
     pretraining = _Pretraining(config, context, tokenizer, model)
     pretraining.run()
     with whole_folder(context.directory.checkpoint) as folder:
@@ -57,10 +58,11 @@ def _tokenizer(config: PretrainStage, context: Context) -> PreTrainedTokenizerBa
     if config.tokenizer is not None:
         return load_tokenizer(context.resolve(config.tokenizer))
     # A seed of its own: the tokenizer must not depend on where pretraining reads.
-    texts = islice(documents(config.habits, context.seed + 1_000_000), _TOKENIZER_DOCUMENTS)
+    documents = CORPORA[config.corpus](config.habits, context.seed + 1_000_000)
+    texts = islice(documents, _TOKENIZER_DOCUMENTS)
     trained: Tokenizer = train_tokenizer(texts, config.vocabulary)
     limit = config.model.max_positions
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=trained, eos_token=END, pad_token=END, model_max_length=limit
     )
 
@@ -116,7 +118,6 @@ class _Pretraining:
                 break
             if self.step % _SAVE_EVERY == 0:
                 self.save()
-        journal.close()
 
     def update(self, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Any]:
         """One optimizer step on the next-token loss of every token of a batch."""
@@ -126,7 +127,7 @@ class _Pretraining:
             logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=_IGNORED
         )
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_grad_norm
         )
@@ -139,7 +140,7 @@ class _Pretraining:
         return {
             "step": self.step,
             "tokens": self.tokens,
-            "loss": float(loss),
+            "loss": loss.item(),
             "grad_norm": float(norm),
             "learning_rate": rate,
         }
@@ -164,7 +165,7 @@ class _Pretraining:
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Padded rows `_BL` and the mask of their real tokens, without end, in one order a seed."""
         end, size = self.tokenizer.eos_token_id, self.config.tokens_per_step
-        source = documents(self.config.habits, self.context.seed)
+        source = CORPORA[self.config.corpus](self.config.habits, self.context.seed)
         generator = torch.Generator().manual_seed(self.context.seed)
         while True:
             texts = list(islice(source, _POOL))

@@ -184,7 +184,6 @@ class _Training:
         with whole_folder(self.context.directory.checkpoint) as folder:
             self.learner.save(folder)
             self.tokenizer.save_pretrained(folder)
-        self.recorder.close()
 
 
 def _learner(model: PreTrainedModel, config: RLStage) -> Learner:

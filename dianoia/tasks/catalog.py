@@ -1,23 +1,28 @@
-"""Every problem set by name, and every verifier.
+"""Every problem set by name, every verifier, every corpus.
 
 A problem set is a `ProblemSource`: training problems by number, so that a resumed run continues where it
 was without any state, and held-out problems that no training problem can equal.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from dianoia.base.config import Habits
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number
 from dianoia.tasks.files import check_problems, read_problems, split_of
+from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.problems import MiniatureMath
 
 VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact}
 """Verifier by the name that a problem carries."""
+
+CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math": documents}
+"""Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
 
 
 class ProblemSource(Protocol):

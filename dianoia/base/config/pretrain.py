@@ -62,7 +62,9 @@ class Habits(Settings):
         ):
             total = sum(getattr(self, name) for name in names)
             if total > 1 + 1e-9:
-                raise ValueError(f"{' + '.join(names)} = {total:g}; shares cannot exceed 1 together")
+                raise ValueError(
+                    f"{' + '.join(names)} = {total:g}; shares cannot exceed 1 together"
+                )
         return self
 
 

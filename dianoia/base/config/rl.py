@@ -70,7 +70,9 @@ class RewardSettings(Settings):
     @model_validator(mode="after")
     def _something_pays(self) -> Self:
         if self.accuracy == self.format == self.random == 0:
-            raise ValueError("accuracy, format and random are all 0, so that no rollout earns anything")
+            raise ValueError(
+                "accuracy, format and random are all 0, so that no rollout earns anything"
+            )
         return self
 
 
@@ -164,7 +166,9 @@ class RLStage(Settings):
     @model_validator(mode="after")
     def _minibatches_divide(self) -> Self:
         whole = self.problems_per_rollout if self.split == "group" else self.rollout_size
-        what = "problems_per_rollout" if self.split == "group" else "problems_per_rollout x group_size"
+        what = (
+            "problems_per_rollout" if self.split == "group" else "problems_per_rollout x group_size"
+        )
         if whole % self.minibatches:
             raise ValueError(
                 f"{what} = {whole} does not divide into minibatches = {self.minibatches}; "

@@ -120,7 +120,7 @@ def draw_chain(rng: random.Random, steps: int, split: Split) -> Chain:
     """A random chain of `steps` operations on the given side of the fence."""
     while True:
         value = start = rng.randint(3, 30)
-        operations = []
+        operations: list[Operation] = []
         for _ in range(steps):
             operation = _unlike(operations, value, rng)
             value = operation.apply(value)

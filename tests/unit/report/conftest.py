@@ -88,17 +88,19 @@ def rl_row(step: int, rng: random.Random) -> dict[str, Any]:
         "num_tokens": int(256 * 110 * (step + 1)), "generate_seconds": rise(step, 0.9, 1.9),
         "score_seconds": 0.06, "update_seconds": rise(step, 0.8, 1.3), "step_seconds": rise(step, 1.8, 3.3),
     }  # fmt: skip
-    if step % 10 == 9 or step == 0:
+    if step == 0:  # before any update there is only the held-out point
+        row = {"step": 0}
+    if step % 10 == 0:
         row |= {
             "heldout/pass@1": noisy(rise(step, 0.14, 0.9), 0.01), "heldout/cons@4": rise(step, 0.2, 0.95),
-            "heldout/thought_tokens": thought * 0.95, "evaluate_seconds": 1.4,
+            "heldout/thought_tokens": thought * 0.95, "heldout/reflection": rise(step, 0.2, 1.2, 18), "evaluate_seconds": 1.4,
         }  # fmt: skip
     return row
 
 
 DERIVED = {
-    "en": "Let me count.\n{lines}Wait, let me check.\n{lines}Both give {gold}.\n",
-    "zh": "我来数。\n{lines}等等，检查一下。\n{lines}一样，是{gold}。\n",
+    "en": "\nLet me count.\n{lines}Wait, let me check.\n{lines}Both give {gold}.\n",
+    "zh": "\n我来数。\n{lines}等等，检查一下。\n{lines}一样，是{gold}。\n",
 }
 ASKED = {
     "en": "Mia has {start} apples. {told} How many apples does she have now?",
@@ -128,9 +130,11 @@ def draw_rollout(
     gold, language = problem["gold"], problem["language"]
     base = {k: v for k, v in problem.items() if k != "lines"} | {"sample": sample, "fault": None}
     reasons = rng.random() < skill
-    thought = DERIVED[language].format(lines=problem["lines"], gold=gold) if reasons else "Easy.\n"
+    thought = (
+        DERIVED[language].format(lines=problem["lines"], gold=gold) if reasons else "\nEasy.\n"
+    )
     answer = gold if reasons else str(int(gold) + rng.choice((-2, -1, 0, 1, 2, 5)))
-    text = f" <think>\n{thought}</think>\n<answer>{answer}</answer>"
+    text = f" <think>{thought}</think>\n<answer>{answer}</answer>"
     row = base | {
         "text": text, "thought": thought, "answer": answer, "status": "finished",
         "tokens": len(text) // 3, "accuracy": float(answer == gold), "format": 1.0,
@@ -190,7 +194,7 @@ def metrics_of(skill: float) -> dict[str, Any]:
         "pass@1": estimate(0.02 + 0.92 * skill), "cons@16": estimate(0.08 + 0.9 * skill),
         "pass@16": estimate(0.55 + 0.43 * skill), "format": estimate(0.8 + 0.196 * skill),
         "truncated": estimate(0.025 - 0.02 * skill), "thought_tokens": estimate(17 + 43 * skill),
-        "reflection": estimate(0.1 + 1.2 * skill), "target_language": estimate(0.9 - 0.1 * skill),
+        "reflection": estimate(0.1 + 1.2 * skill), "reflecting": estimate(0.08 + 0.6 * skill), "target_language": estimate(0.9 - 0.1 * skill),
     }  # fmt: skip
 
 
@@ -230,7 +234,7 @@ def build_run(
     write_json(run.results, results(skills))
     for name in stages:
         stage = run.stage(name)
-        write_lines(stage.metrics, [rl_row(step, rng) for step in range(STEPS)])
+        write_lines(stage.metrics, [rl_row(step, rng) for step in range(STEPS + 1)])
         write_lines(stage.diagnoses, [DIAGNOSIS])
         for step in range(0, STEPS, 5):
             write_rollouts(stage.rollouts(f"step-{step:05d}"), training_rows(step, rng))
@@ -245,7 +249,7 @@ def build_run(
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., RunDirectory]:
     """Builds a run directory; takes the arguments of `build_run` after the path."""
-    return lambda **options: build_run(tmp_path / "run", **options)
+    return lambda **options: build_run(tmp_path / "run", **{"problems": 6} | options)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_headline_says_what_was_trained_and_whether_it_worked(make_run: MakeRun)
     text = read(make_run()).text
     for piece in (
         "miniature-zero",
-        "It worked. From miniature-base to zero , pass@1 on 512 held-out problems",
+        "Accuracy rose clearly. From miniature-base to zero , pass@1 on 512 held-out problems",
         "40 optimizer steps of 16 problems × 16 samples, reward = accuracy + format",
         "Held-out cons@16",
         "seed 1 · 3 min 07 s",
@@ -124,7 +124,7 @@ def test_each_trained_stage_has_a_heading(make_run: MakeRun) -> None:
         ("stages/zero", "This stage has not written any step yet."),
         ("stages/zero/metrics.jsonl", "This stage has not written any step yet."),
         ("stages/zero/diagnoses.jsonl", "Nothing to report."),
-        ("stages/zero/manifest.json", "not finished after step 39"),
+        ("stages/zero/manifest.json", "not finished after step 40"),
         ("stages/zero/rollouts", "No rollouts of a reinforcement learning stage"),
         ("stages/evaluation", "No rollouts of an evaluate stage"),
     ],
@@ -227,6 +227,14 @@ def test_a_broken_rollout_file_is_passed_over(make_run: MakeRun) -> None:
     assert read(run).data["data-heldout"]["checkpoints"] == ["miniature-base"]
 
 
+def test_a_thought_is_shown_without_the_blank_lines_around_it(make_run: MakeRun) -> None:
+    run = make_run(problems=1)
+    rewrite(run.stage("evaluation").rollouts("zero"), thought="\n \n", status="finished")
+    problem = read(run).data["data-heldout"]["problems"][0]
+    assert {s["thought"] for s in problem["samples"]["zero"]} == {""}
+    assert "Step 40 of 40" in read(run).text
+
+
 def test_claims_are_listed(make_run: MakeRun) -> None:
     run = make_run(problems=1)
     claim = {"id": "a", "claim": "thoughts grow", "rule": "above 1.5", "value": 2.5, "paper": "28"}
@@ -239,7 +247,11 @@ def test_claims_are_listed(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "told"),
-    [(0.95, 0.99, "It worked."), (0.0, 0.05, "It got worse."), (0.1, 0.3, "No clear change.")],
+    [
+        (0.95, 0.99, "Accuracy rose clearly."),
+        (0.0, 0.05, "Accuracy fell clearly."),
+        (0.1, 0.3, "No clear change in accuracy."),
+    ],
 )
 def test_the_verdict_is_about_intervals(
     make_run: MakeRun, low: float, high: float, told: str
@@ -251,19 +263,19 @@ def test_the_verdict_is_about_intervals(
 
 
 def test_the_file_stays_small_enough_to_send(make_run: MakeRun) -> None:
-    run = make_run(problems=200, stages=("zero", "more"))
+    run = make_run(problems=80, stages=("zero", "more"))
     for stage in ("zero", "more", "evaluation"):
         for path in run.stage(stage).rollout_files():
-            rewrite(path, thought="等 <wait> & check\n" * 2000, status="finished")
+            rewrite(path, thought="等 <wait> & check\n" * 500, status="finished")
     many = "".join(
         json.dumps({"step": s, "reward": s / 3, "entropy": 1 / (s + 1)}) + "\n"
-        for s in range(20_000)
+        for s in range(5_000)
     )
     run.stage("zero").metrics.write_text(many)
     page = read(run)
     assert run.report.stat().st_size < 7_000_000
-    assert page.data["data-heldout"]["of"] == 200 and page.data["data-heldout"]["problems"]
-    assert "of the 200 held-out problems" in page.text
+    assert page.data["data-heldout"]["of"] == 80 and page.data["data-heldout"]["problems"]
+    assert "of the 80 held-out problems" in page.text
     assert all(len(t["x"]) <= 300 for f in page.data["data-charts"] for t in f["data"])
 
 

@@ -1,0 +1,90 @@
+"""What several tests need: a tiny base made by the real `pretrain` stage, recipes, the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dianoia.cli import main
+
+TINY_BASE = """
+name = "tiny-base"
+threads = 1
+[stages.base]
+kind = "pretrain"
+tokens = 12_000
+tokens_per_step = 1024
+vocabulary = 700
+[stages.base.model]
+hidden_size = 16
+layers = 2
+heads = 2
+kv_heads = 1
+head_dim = 8
+intermediate_size = 32
+[stages.base.optimizer]
+learning_rate = 1e-2
+"""
+
+TINY_ZERO = """
+name = "tiny-zero"
+threads = 1
+[stages.zero]
+kind = "rl"
+start = "{base}"
+problems = "miniature/math"
+steps = 4
+group_size = 4
+problems_per_rollout = 4
+minibatches = 2
+checkpoint_every = 1
+[stages.zero.sampling]
+max_tokens = 24
+slots = 8
+[stages.zero.optimizer]
+learning_rate = 1e-2
+[stages.zero.progress]
+every = 2
+problems = 4
+samples = 2
+rollouts_every = 1
+[stages.evaluation]
+kind = "evaluate"
+checkpoints = ["{base}", "zero"]
+problems = "miniature/math"
+limit = 6
+samples = 2
+max_tokens = 24
+slots = 8
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder with a base model that knows next to nothing."""
+    folder = tmp_path_factory.mktemp("tiny-base")
+    recipe = folder / "base.toml"
+    recipe.write_text(TINY_BASE, encoding="utf-8")
+    assert main(["run", str(recipe), "--out", str(folder / "run")]) == 0
+    return folder / "run" / "stages" / "base" / "checkpoint"
+
+
+@pytest.fixture
+def tiny_zero(tmp_path: Path, tiny_base: Path) -> Path:
+    """A recipe of reinforcement learning and evaluation that takes seconds."""
+    recipe = tmp_path / "zero.toml"
+    recipe.write_text(TINY_ZERO.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
+    return recipe
+
+
+@pytest.fixture
+def metrics() -> Callable[[Path], list[dict[str, object]]]:
+    """Reads the rows of a run's RL metrics, without what differs between two runs: times."""
+
+    def read(run: Path) -> list[dict[str, object]]:
+        lines = (run / "stages" / "zero" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+
+    return read

@@ -1,0 +1,80 @@
+"""What cannot run is refused before any work, in one clear message, with a non-zero exit."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dianoia.cli import main
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("zero.gruop_size=8", ["zero.gruop_size=8", "unknown key", "did you mean 'group_size'"]),
+        ("zero.steps=many", ["zero.steps=many", "valid integer"]),
+        ("zero.group_size=1", ["group_size = 1", "relative to the group", "use 2 or more"]),
+        ("zero.minibatches=3", ["problems_per_rollout = 4", "minibatches = 3", "use one of"]),
+        ("zero.steps=3", ["steps = 3", "not a multiple of minibatches = 2", "use 4"]),
+        ("zro.steps=4", ["no stage 'zro'", "did you mean 'zero'"]),
+        ("zero.start=./nowhere", ["stages.zero", "./nowhere", "config.json"]),
+        ("zero.start=nothing", ["stages.zero", "'nothing'", "hub name"]),
+        ("zero.template=r1zero", ["stages.zero.template", "r1zero", "r1-zero"]),
+        ("zero.problems=nowhere.jsonl", ["nowhere.jsonl", "no such file"]),
+        ("zero.kind=lr", ["kind = 'lr'", "did you mean 'rl'"]),
+        ('evaluation.checkpoints=["later"]', ["stages.evaluation", "later"]),
+        ("zero.sampling.top_p=1.5", ["zero.sampling.top_p=1.5", "less than or equal to 1"]),
+        ("zero.steps", ["--set zero.steps", "stage.key=value"]),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_recipe_that_cannot_run(
+    override: str,
+    parts: list[str],
+    dry: bool,
+    tiny_zero: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    options = ["--dry-run"] if dry else []
+    assert main(["run", str(tiny_zero), "--out", str(out), "--set", override, *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("dianoia: ") and "Traceback" not in said
+    for part in parts:
+        assert part in said
+    assert not out.exists(), "nothing may have begun"
+
+
+def test_a_problem_file_with_a_broken_row(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"question": f"{n}+1?", "answer": str(n + 1)} for n in range(50)]
+    rows[32]["answer"] = "about forty"
+    file = tmp_path / "problems.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    out = tmp_path / "run"
+    assert main(["run", str(tiny_zero), "--out", str(out), "--set", f"zero.problems={file}"]) == 2
+    said = capsys.readouterr().err
+    assert f"{file}, row 33" in said and "about forty" in said
+    assert not out.exists()
+
+
+def test_problems_from_a_file(tiny_zero: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"What is {n}+1?", "solution": n + 1} for n in range(60)]
+    file = tmp_path / "problems.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    out = tmp_path / "run"
+    options = ["--set", f"zero.problems={file}", "--set", f"evaluation.problems={file}"]
+    assert main(["run", str(tiny_zero), "--out", str(out), *options]) == 0
+
+
+def test_another_configuration_in_the_same_folder(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", str(tiny_zero), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    before = (tmp_path / "run/results.json").read_bytes()
+    assert main([*command, "--set", "zero.group_size=8"]) == 2
+    assert "stages.zero.group_size" in capsys.readouterr().err
+    assert (tmp_path / "run/results.json").read_bytes() == before

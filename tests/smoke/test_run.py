@@ -1,0 +1,137 @@
+"""The real commands on a tiny model, in a temporary folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dianoia.cli import main
+from dianoia.roles.recorder import Recorder
+
+METRICS = {"pass@1", "cons@2", "pass@2", "format", "truncated"}
+Read = Callable[[Path], list[dict[str, object]]]
+
+
+def run(recipe: Path, out: Path, *options: str) -> int:
+    return main(["run", str(recipe), "--out", str(out), *options])
+
+
+def test_a_run_explains_itself(tiny_zero: Path, tmp_path: Path, tiny_base: Path) -> None:
+    out = tmp_path / "run"
+    assert run(tiny_zero, out) == 0
+    results = json.loads((out / "results.json").read_text())
+    assert set(results) >= {"recipe", "seed", "seconds", "evaluations", "claims"}
+    assert list(results["evaluations"]) == [tiny_base.as_posix(), "zero"]
+    for domains in results["evaluations"].values():
+        assert set(domains["math"]) >= METRICS
+        for estimate in domains["math"].values():
+            assert estimate["low"] <= estimate["value"] <= estimate["high"]
+            assert estimate["n"] <= 6
+    about = json.loads((out / "run.json").read_text())
+    assert about["seed"] == 1 and about["libraries"]["torch"] and about["dianoia"]
+    assert json.loads((out / "recipe.json").read_text())["stages"]["zero"]["steps"] == 4
+    rollouts = pq.read_table(out / "stages/zero/rollouts/step-00000.parquet").to_pylist()
+    assert len(rollouts) == 16
+    assert {row["status"] for row in rollouts} <= {"finished", "malformed", "truncated"}
+
+
+def test_the_rows_of_metrics_are_the_optimizer_steps(
+    tiny_zero: Path, tmp_path: Path, metrics: Read
+) -> None:
+    assert run(tiny_zero, tmp_path / "run") == 0
+    rows = metrics(tmp_path / "run")
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
+    assert [row.get("rollout") for row in rows] == [None, 0, 0, 1, 1]
+    assert [("heldout/pass@1" in row) for row in rows] == [True, False, True, False, True]
+    first_of_rollout = [("reward" in row) for row in rows]
+    assert first_of_rollout == [False, True, False, True, False]
+    assert rows[1]["sampling/sampling_logp_difference/max"] < 1e-4  # type: ignore[operator]
+
+
+def test_one_seed_is_one_result(tiny_zero: Path, tmp_path: Path, metrics: Read) -> None:
+    assert run(tiny_zero, tmp_path / "a") == run(tiny_zero, tmp_path / "b") == 0
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+    assert run(tiny_zero, tmp_path / "c", "--set", "seed=2") == 0
+    assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
+
+
+@pytest.mark.parametrize("last_step", [0, 1, 2, 3])
+def test_going_on_is_as_if_never_stopped(
+    last_step: int, tiny_zero: Path, tmp_path: Path, metrics: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tiny_zero, tmp_path / "whole") == 0
+    write = Recorder.write
+
+    def write_then_die(self: Recorder, step: int, row: object) -> None:
+        write(self, step, row)  # type: ignore[arg-type]
+        if step == last_step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "write", write_then_die)
+        assert run(tiny_zero, tmp_path / "cut") == 130
+    assert not (tmp_path / "cut/stages/zero/manifest.json").exists()
+    assert run(tiny_zero, tmp_path / "cut") == 0
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    weights = [
+        load_file(tmp_path / name / "stages/zero/checkpoint/model.safetensors")
+        for name in ("whole", "cut")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut")]
+    assert results[0]["evaluations"] == results[1]["evaluations"]
+
+
+def test_a_finished_run_is_not_run_again(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_zero, tmp_path / "run") == run(tiny_zero, tmp_path / "run") == 0
+    assert "zero: done before, skipped" in capsys.readouterr().out
+
+
+def test_the_checkpoint_is_an_ordinary_folder(tiny_zero: Path, tmp_path: Path) -> None:
+    assert run(tiny_zero, tmp_path / "run") == 0
+    folder = tmp_path / "run/stages/zero/checkpoint"
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    ids = tokenizer("User: 2+3?\nAssistant:", return_tensors="pt")["input_ids"]
+    assert model(ids).logits.shape[:2] == ids.shape
+    assert (
+        tokenizer.decode(tokenizer("<think>")["input_ids"], skip_special_tokens=True) == "<think>"
+    )
+
+
+@pytest.mark.parametrize("name", ["dr_grpo", "dapo", "gspo", "cispo"])
+def test_every_algorithm_runs(name: str, tiny_zero: Path, tmp_path: Path, metrics: Read) -> None:
+    options = [
+        f"zero.algorithm.name={name}",
+        "zero.algorithm.dynamic_sampling=true",
+        "zero.algorithm.mask_truncated=true",
+        "zero.algorithm.importance_cap=2.0",
+        "zero.rewards.overlong_cache=8",
+        "zero.split=sample",
+        "zero.sampling.longer=[{from_step=2, max_tokens=32}]",
+        "evaluation.limit=1",
+    ]
+    assert run(tiny_zero, tmp_path / "run", *[p for o in options for p in ("--set", o)]) == 0
+    rows = metrics(tmp_path / "run")
+    assert rows[-1]["step"] == 4
+    assert max(row.get("completions/max_length", 0) for row in rows) == 32  # type: ignore[type-var]
+
+
+def test_a_broken_gradient_stops_and_leaves_its_rollouts(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("zero.optimizer.max_grad_norm=1e-9", "zero.optimizer.stop_grad_norm=1e-8")
+    code = run(tiny_zero, tmp_path / "run", "--set", options[0], "--set", options[1])
+    assert code == 2
+    said = capsys.readouterr().err
+    assert "stop_grad_norm" in said and "stopped-00000.parquet" in said
+    assert (tmp_path / "run/stages/zero/rollouts/stopped-00000.parquet").exists()
