@@ -145,9 +145,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a journal; a last line cut by a kill is passed over, as it never counted."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+        yield json.loads(line)
 
 
 def code_version() -> str:

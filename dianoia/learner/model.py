@@ -254,7 +254,9 @@ def _chunks(
 def _score(
     logits_NV: Tensor, ids_N: Tensor, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
-    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+    if temperature != 1.0:  # a copy of all logits for nothing
+        logits_NV = logits_NV / temperature
     all_NV = torch.log_softmax(logits_NV, dim=-1)
     logprobs_N = all_NV.gather(1, ids_N[:, None])[:, 0]
     if not with_entropy:

@@ -15,7 +15,7 @@ from dianoia.engine.native.forward import Batch, Forward
 from dianoia.engine.native.prompts import Live
 
 ARRANGE_EVERY = 8
-"""Decoding steps between two sortings by length."""
+"""Decoding steps between two re-orderings by length."""
 SPAN_CPU = 64
 """Rows that share one attention call on a CPU; on CUDA all do, as calls cost more than padding."""
 
