@@ -1,6 +1,7 @@
 """The commands. Each imports what it needs when it is called, so that `--help` answers at once."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -65,6 +66,9 @@ def _run(arguments: argparse.Namespace) -> None:
     print_plan(recipe, console)
     if arguments.dry_run:
         return
+    # Before torch is imported. Idle threads sleep: with another process on the cores, OpenMP's spinning
+    # barriers cost up to a hundred times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from dianoia.pipeline import run_recipe
 
     run = RunDirectory(arguments.out or Path("runs") / recipe.name)

@@ -1,18 +1,17 @@
 """Runs a recipe: its stages in order, each in its own folder, and the results at the end.
 
-A stage with a manifest that matches its resolved configuration is skipped; one that was interrupted goes on
-from its state. Everything that can be refused is refused before the first stage begins. The results file
-holds nothing but what stages have written.
+A run directory belongs to one resolved recipe. A stage with a manifest is done and skipped; one that was
+interrupted goes on from its state. Everything that can be refused is refused before the first stage begins.
+The results file holds nothing but what stages have written.
 """
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
@@ -40,15 +39,15 @@ def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console
     _same_recipe(recipe, run)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     threads = devices.use_threads(recipe.threads)
-    devices.exact_arithmetic()
+    device = devices.pick_device()
+    devices.exact_arithmetic(device)
     write_about(run, describe_run(command, recipe.seed, threads))
     write_json(run.recipe, recipe.model_dump(mode="json"))
-    for name, stage in recipe.stages.items():
-        directory = run.stage(name)
-        if directory.done:
+    for name in recipe.stages:
+        if run.stage(name).done:
             console.print(f"{name}: done before, skipped")
             continue
-        _run_stage(name, stage, recipe, run, console)
+        _run_stage(name, recipe, run, device, console)
     write_json(run.results, results(recipe, run))
 
 
@@ -77,15 +76,13 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _run_stage(
-    name: str, stage: Stage, recipe: Recipe, run: RunDirectory, console: Console
+    name: str, recipe: Recipe, run: RunDirectory, device: torch.device, console: Console
 ) -> None:
-    directory = run.stage(name)
+    stage, directory = recipe.stages[name], run.stage(name)
     directory.prepare()
     start = time.perf_counter()
     with Progress(console, name, _total(stage)) as progress:
-        context = Context(
-            name, directory, recipe.seed, devices.pick_device(), _resolver(recipe, run), progress
-        )
+        context = Context(name, directory, recipe.seed, device, _resolver(recipe, run), progress)
         match stage:
             case PretrainStage():
                 pretrain.run(stage, context)
@@ -93,8 +90,7 @@ def _run_stage(
                 rl.run(stage, context)
             case EvaluateStage():
                 evaluate.run(stage, context)
-    seconds = time.perf_counter() - start
-    write_json(directory.manifest, {"configuration": fingerprint(stage), "seconds": seconds})
+    write_json(directory.manifest, {"seconds": time.perf_counter() - start})
     shutil.rmtree(directory.state, ignore_errors=True)
 
 
@@ -117,12 +113,6 @@ def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
         return shipped_model(name) or (path if path.exists() else name)
 
     return resolve
-
-
-def fingerprint(stage: Stage) -> str:
-    """A hash of a stage's resolved configuration."""
-    text = json.dumps(stage.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:

@@ -32,8 +32,7 @@ from torch import Tensor
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Sample
 
-
-PADDING_PER_BLOCK = 24
+PADDING_PER_BLOCK = 12
 """Positions of padding that are cheaper than one more block of responses."""
 
 PADDING_SHARE = 0.03
@@ -167,28 +166,32 @@ def _by_prompt(samples: Sequence[Sample]) -> list[list[int]]:
 def _shared_positions(samples: Sequence[Sample]) -> int:
     """N of `Shared`, padding included."""
     prompts = {sample.prompt_ids for sample in samples}
-    lengths = [len(sample.response_ids) - 1 for sample in samples]
-    blocks = sum(len(block) * lengths[block[0]] for block in _blocks(lengths))
-    return len(prompts) * max(map(len, prompts)) + blocks
+    blocks = _response_blocks(samples)
+    responses = sum(len(block) * (len(samples[block[0]].response_ids) - 1) for block in blocks)
+    return len(prompts) * max(map(len, prompts)) + responses
 
 
-def _blocks(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices by length, longest first, cut where padding would cost more than another block.
+def _response_blocks(samples: Sequence[Sample]) -> list[list[int]]:
+    """Sample indices, longest response first, cut where padding would cost more than a block does.
 
     A block costs a few calls a layer, about as much time as PADDING_PER_BLOCK positions; a share
-    of PADDING_SHARE is always granted. What has length 0 is in no block.
+    of PADDING_SHARE is always granted. Responses of one token are in no block: they are predicted
+    from the prompt, and nothing is predicted from them.
     """
+    lengths = [len(sample.response_ids) - 1 for sample in samples]
+    order = [index for index, length in enumerate(lengths) if length]
     blocks: list[list[int]] = []
     padding = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        longest = lengths[blocks[-1][0]] if blocks else lengths[index]
-        padding += longest - lengths[index]
-        allowed = PADDING_SHARE * longest * (len(blocks[-1]) + 1 if blocks else 1)
-        if not blocks or padding > max(PADDING_PER_BLOCK, allowed):
+    for index in sorted(order, key=lambda i: (-lengths[i], i)):
+        if blocks:
+            longest = lengths[blocks[-1][0]]
+            padding += longest - lengths[index]
+            granted = PADDING_SHARE * longest * (len(blocks[-1]) + 1)
+        if not blocks or padding > max(PADDING_PER_BLOCK, granted):
             blocks.append([])
             padding = 0
         blocks[-1].append(index)
-    return [nonzero for block in blocks if (nonzero := [i for i in block if lengths[i] > 0])]
+    return blocks
 
 
 def padding_share(
@@ -276,40 +279,44 @@ def collate(
 
 def _share(samples: Sequence[Sample], pad_id: int, device: torch.device | str | None) -> Shared:
     prompts = list(dict.fromkeys(sample.prompt_ids for sample in samples))
-    numbers = {ids: number for number, ids in enumerate(prompts)}
     longest = max(map(len, prompts))
     ids = [_pad([torch.tensor(prompt) for prompt in prompts], pad_id, device).flatten()]
     places = [torch.arange(longest, device=device).repeat(len(prompts))]
-    first = [0] * len(samples)
-    """Index into N of a sample's first response token."""
-    size, blocks = len(ids[0]), []
-    for members in _blocks([len(sample.response_ids) - 1 for sample in samples]):
-        rows = [samples[index] for index in members]
+    members, blocks = _response_blocks(samples), []
+    for rows in ([samples[index] for index in block] for block in members):
         ids_RT = _pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
         start_R1 = torch.tensor([[len(row.prompt_ids)] for row in rows], device=device)
         ids.append(ids_RT.flatten())
         places.append((start_R1 + torch.arange(ids_RT.shape[1], device=device)).flatten())
-        prompts_R = torch.tensor([numbers[row.prompt_ids] for row in rows], device=device)
+        prompts_R = torch.tensor([prompts.index(row.prompt_ids) for row in rows], device=device)
         blocks.append(Block(prompts_R, _block_mask(start_R1, longest, ids_RT.shape[1])))
-        for row, index in enumerate(members):
-            first[index] = size + row * ids_RT.shape[1]
-        size += ids_RT.numel()
-    before = [
-        torch.tensor([numbers[s.prompt_ids] * longest + len(s.prompt_ids) - 1, *_behind(s, start)])
-        for s, start in zip(samples, first, strict=True)
-    ]
     return Shared(
         ids_1N=torch.cat(ids)[None],
         places_1N=torch.cat(places)[None],
         prompts_shape=(len(prompts), longest),
         blocks=tuple(blocks),
-        before_M=torch.cat(before).to(device),
+        before_M=torch.tensor(_before(samples, prompts, members), device=device),
     )
 
 
-def _behind(sample: Sample, first: int) -> range:
-    """Where the tokens after the first are predicted: at the response tokens but the last."""
-    return range(first, first + len(sample.response_ids) - 1)
+def _before(
+    samples: Sequence[Sample],
+    prompts: Sequence[tuple[int, ...]],
+    members: Sequence[Sequence[int]],
+) -> list[int]:
+    """`Shared.before_M`: the first token of a response is predicted at its prompt's last, each
+    other one at the response token before it."""
+    longest = max(map(len, prompts))
+    size, first = len(prompts) * longest, [0] * len(samples)
+    for block in members:
+        for index in block:
+            first[index] = size
+            size += len(samples[block[0]].response_ids) - 1
+    ends = {ids: number * longest + len(ids) - 1 for number, ids in enumerate(prompts)}
+    before: list[int] = []
+    for sample, start in zip(samples, first, strict=True):
+        before += [ends[sample.prompt_ids], *range(start, start + len(sample.response_ids) - 1)]
+    return before
 
 
 def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:

@@ -45,7 +45,7 @@ from dianoia.learner.shared import can_share_prompts
 
 T = TypeVar("T")
 
-CPU_TOKENS = 1536
+CPU_TOKENS = 3072
 """Most positions of a micro-batch on a CPU: more of them fall out of its cache."""
 
 
@@ -117,7 +117,7 @@ class Learner:
         """Take over `model` as it is; with a KL term a frozen copy of it becomes the reference.
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts
-        padded positions, prompts included. `share_prompts` runs a prompt once for all of its samples
+        padded positions, prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its samples
         in a micro-batch, where the architecture allows it: the attribute `shares_prompts` says so.
         Raises ConfigError for an unknown name.
         """
@@ -136,7 +136,8 @@ class Learner:
         self.learning_rate, self.schedule = learning_rate, schedule
         self.warmup_steps, self.total_steps, self.floor = warmup_steps, total_steps, floor
         self.max_grad_norm, self.stop_grad_norm = max_grad_norm, stop_grad_norm
-        self.tokens_per_micro_batch = tokens_per_micro_batch
+        most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_micro_batch
+        self.tokens_per_micro_batch = min(most, tokens_per_micro_batch)
         self.autocast = autocast
         self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
         self.reference = deepcopy(model).requires_grad_(False) if kl_coefficient > 0 else None
@@ -161,17 +162,11 @@ class Learner:
         self._fresh = True
         if self.reference is None and self.importance_cap is None:
             return rows
-        for indices in self._micro_batches(samples):
+        for indices in micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts):
             filled = self._with_passes([rows[index] for index in indices])
             for index, row in zip(indices, filled, strict=True):
                 rows[index] = row
         return rows
-
-    def _micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
-        budget = self.tokens_per_micro_batch
-        if self.shares_prompts and self.model.device.type == "cpu":
-            budget = min(budget, CPU_TOKENS)
-        return micro_batches(samples, budget, self.shares_prompts)
 
     def _with_passes(self, rows: Sequence[Row]) -> list[Row]:
         """The rows with the reference's, the learner's pi_old and weights, as asked for."""
@@ -206,7 +201,7 @@ class Learner:
         tokens = sum(len(row.sample.response_ids) for row in counted)
         denominator = self.algorithm.aggregation.denominator(len(counted), tokens, self.max_tokens)
         samples = [row.sample for row in live]
-        batches = self._micro_batches(samples)
+        batches = micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts)
 
         self.optimizer.zero_grad()
         loss, sums = self._accumulate([[live[i] for i in batch] for batch in batches], denominator)

@@ -49,7 +49,8 @@ def shared_hidden_states(model: PreTrainedModel, shared: Shared) -> Tensor:
 @contextmanager
 def _attention_of(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Attention layers look their function up by name in every pass; afterwards it is their own."""
-    config, before = model.config, model.config._attn_implementation
+    config = model.config.get_text_config()
+    before = config._attn_implementation
     config._attn_implementation = name
     try:
         yield
@@ -93,9 +94,11 @@ AttentionInterface.register(_NAME, _attend)
 def _split(states_1HND: Tensor, shared: Shared) -> list[Tensor]:
     """The prompts and each block, `_RHTD`: views."""
     shapes = shared.shapes
-    parts = states_1HND[0].transpose(0, 1).split([rows * length for rows, length in shapes])
+    sizes = [rows * length for rows, length in shapes]
+    parts = torch.split(states_1HND[0].transpose(0, 1), sizes)
     return [
-        part.unflatten(0, shape).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)
+        part.view(*shape, *part.shape[1:]).transpose(1, 2)
+        for part, shape in zip(parts, shapes, strict=True)
     ]
 
 
@@ -139,7 +142,7 @@ def can_share_prompts(model: PreTrainedModel) -> bool:
 def _probe(model: PreTrainedModel) -> Batch:
     """Two prompts, and responses of several lengths, one token among them."""
     draw = torch.Generator().manual_seed(0)
-    size = model.get_input_embeddings().weight.shape[0]
+    size: int = model.config.get_text_config().vocab_size
 
     def ids(count: int) -> tuple[int, ...]:
         return tuple(torch.randint(size, (count,), generator=draw).tolist())

@@ -14,12 +14,7 @@ def pick_device() -> torch.device:
 
 
 def use_threads(wanted: int) -> int:
-    """Let PyTorch use `wanted` CPU threads (0: one a core, at most MOST_THREADS); returns the number.
-
-    Idle threads are told to sleep: with another process on the cores, OpenMP's spinning barriers cost up
-    to a hundred times the work.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    """Let PyTorch use `wanted` CPU threads (0: one a core, at most MOST_THREADS); returns the number."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -28,9 +23,14 @@ def use_threads(wanted: int) -> int:
     return threads
 
 
-def exact_arithmetic() -> None:
-    """Ask for one result a seed: no TF32, no nondeterministic kernels where there is a choice."""
+def exact_arithmetic(device: torch.device) -> None:
+    """One result a seed. A CPU with a fixed number of threads gives that by itself; CUDA has to be asked:
+    no TF32, and deterministic kernels where there is a choice."""
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Filling new memory costs time and guards nothing here.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
 from dianoia.tasks.catalog import problem_source
 
-AT_ONCE = 64
+AT_ONCE = 256
 """Problems sampled between two updates of the progress line."""
 _KEY = 7919
 """Keeps an evaluation's random draws apart from those of training."""

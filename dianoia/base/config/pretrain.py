@@ -45,7 +45,9 @@ class Habits(Settings):
     sloppy: float = Field(default=0.15, ge=0, le=1)
     """Share of dialogues that break the format."""
     slip: float = Field(default=0.07, ge=0, le=1)
-    """Probability that a derived line is wrong."""
+    """Probability that a line of a first derivation is wrong."""
+    check_slip: float = Field(default=0.02, ge=0, le=1)
+    """The same for a second or third derivation: whoever checks takes more care."""
     guess_right: float = Field(default=0.5, ge=0, le=1)
     """Probability that an answer at once is the right one."""
     foreign: float = Field(default=0.08, ge=0, le=1)

@@ -29,7 +29,7 @@ def _tongue(story: Story, habits: Habits, rng: random.Random) -> str:
 
 def _author(habits: Habits, rng: random.Random) -> Author:
     story = draw_story(rng, Split.TRAIN)
-    return Author(story, _tongue(story, habits, rng), habits.slip, rng)
+    return Author(story, _tongue(story, habits, rng), habits.slip, habits.check_slip, rng)
 
 
 def _well_formed(thought: Thought) -> str:

@@ -1,8 +1,8 @@
 """How the miniature's authors think on paper: derivations that slip, checks that catch slips, guesses.
 
 A derivation writes one line a step, `12+7=19 apples`. With probability `slip` a line's result is wrong, and
-everything after it builds on the wrong value. A checked derivation derives a second time, independently,
-compares the two results, and settles a difference by a third derivation: the value that two of the three
+everything after it builds on the wrong value. A checked derivation derives a second time, independently and
+with more care (`check_slip`), compares the two results, and settles a difference by a third derivation: the value that two of the three
 agree on wins. So reflection carries information by construction of the world, not of the reward.
 
 The thought's language is the question's, the other one, or a mixture line by line.
@@ -48,8 +48,11 @@ class Thought:
 class Author:
     """Writes thoughts about one story in one language habit, drawing from `rng`."""
 
-    def __init__(self, story: Story, language: str, slip: float, rng: random.Random) -> None:
-        self.story, self.language, self.slip, self.rng = story, language, slip, rng
+    def __init__(
+        self, story: Story, language: str, slip: float, check_slip: float, rng: random.Random
+    ) -> None:
+        self.story, self.language, self.rng = story, language, rng
+        self.slip, self.check_slip = slip, check_slip
 
     def _tongue(self) -> str:
         return self.rng.choice(("en", "zh")) if self.language == MIXED else self.language
@@ -63,12 +66,12 @@ class Author:
         thing = self.story.thing if tongue == self.story.language else "items"
         return _UNIT[tongue].format(thing=thing)
 
-    def derive(self) -> Thought:
+    def derive(self, slip: float) -> Thought:
         """One derivation, a line a step, slipping with probability `slip` a line."""
         value, lines = self.story.chain.start, []
         for operation in self.story.chain.operations:
             after = operation.apply(value)
-            if self.rng.random() < self.slip:
+            if self.rng.random() < slip:
                 after = slipped(after, self.rng)
             lines.append(f"{value}{operation.sign}{operation.operand}={after}{self._unit()}\n")
             value = after
@@ -76,17 +79,17 @@ class Author:
 
     def derivation(self) -> Thought:
         """A derivation with an opening and, sometimes, a closing line."""
-        first = self.derive()
+        first = self.derive(self.slip)
         close = self._say("settle", a=first.answer) if self.rng.random() < 0.3 else ""
         return Thought(self._say("open") + first.text + close, first.answer)
 
     def checked(self) -> Thought:
         """Derive, derive again, compare; settle a difference by a third derivation."""
-        first, second = self.derive(), self.derive()
+        first, second = self.derive(self.slip), self.derive(self.check_slip)
         text = self._say("open") + first.text + self._say("check") + second.text
         if first.answer == second.answer:
             return Thought(text + self._say("same", a=first.answer), first.answer)
-        third = self.derive()
+        third = self.derive(self.check_slip)
         votes = (first.answer, second.answer, third.answer)
         answer = max(votes, key=votes.count) if len(set(votes)) < 3 else third.answer
         differ = self._say("differ", a=first.answer, b=second.answer)

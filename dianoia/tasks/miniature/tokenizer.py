@@ -7,6 +7,7 @@ end-of-sequence token is special and has id 0.
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -35,6 +36,8 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
         show_progress=False,
     )
     tags = re.compile("|".join(map(re.escape, TAG_TOKENS)))
-    tokenizer.train_from_iterator((tags.sub("", text) for text in documents), trainer)
+    numbers = " ".join(map(str, range(100)))
+    texts = chain([numbers], (tags.sub("", text) for text in documents))
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAG_TOKENS])
     return tokenizer

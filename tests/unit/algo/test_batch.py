@@ -1,5 +1,7 @@
 """Batching: what is predicted where, and how a rollout is cut up."""
 
+import random
+
 import pytest
 import torch
 from hypothesis import given
@@ -85,6 +87,78 @@ def test_micro_batches_sort_by_length() -> None:
     batches = micro_batches(samples, 10)
     assert batches == [[1], [2, 0]]
     assert padding_share(samples, batches) == pytest.approx(1 / 18)  # 17 of 18 positions are real
+
+
+# Prompts that stand once ---------------------------------------------------------------------------
+
+
+def continued(prompt: tuple[int, ...], *response: int) -> Sample:
+    return Sample(prompt, response, (-1.0,) * len(response), 0.0)
+
+
+def test_shared_layout() -> None:
+    samples = [continued((9, 4, 7), 5, 6, EOS), continued((8,), 3), continued((9, 4, 7), 1, EOS)]
+    shared = collate([row(sample) for sample in samples], pad_id=0, shared=True).shared
+    assert shared is not None
+    # two prompts of at most 3; then 5 6 and 1, padded to 2; the last tokens predict nothing
+    assert shared.shapes == [(2, 3), (2, 2)]
+    assert shared.ids_1N.tolist() == [[9, 4, 7, 8, 0, 0, 5, 6, 1, 0]]
+    assert shared.places_1N.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 3, 4]]
+    assert shared.blocks[0].prompts_R.tolist() == [0, 0]
+    # each sample's first token at its prompt's end (2 or 3), the others at the token before them
+    assert shared.before_M.tolist() == [2, 6, 7, 3, 2, 8]
+
+
+def test_shared_mask_is_the_own_prompt_and_the_past() -> None:
+    samples = [continued((9, 4), 5, 6, EOS), continued((8,), 3, 3, EOS)]
+    shared = collate([row(sample) for sample in samples], shared=True).shared
+    assert shared is not None
+    first, second = shared.blocks[0].mask_R1TK[:, 0].int().tolist()
+    assert first == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert second == [[1, 0, 1, 0], [1, 0, 1, 1]]
+
+
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 60)), min_size=1, max_size=30),
+    budget=st.integers(1, 200),
+)
+def test_shared_micro_batches(shapes: list[tuple[int, int]], budget: int) -> None:
+    samples = [continued((1,) * prompt, *[3] * length) for prompt, length in shapes]
+    batches = micro_batches(samples, budget, shared=True)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(samples)))
+    positions = real = 0
+    for batch in batches:
+        chosen = [samples[index] for index in batch]
+        shared = collate([row(sample) for sample in chosen], shared=True).shared
+        assert shared is not None
+        count = shared.ids_1N.shape[1]
+        assert count <= budget or len(batch) == 1
+        assert len(shared.before_M) == sum(len(sample.response_ids) for sample in chosen)
+        positions += count
+        real += sum(map(len, {s.prompt_ids for s in chosen}))
+        real += sum(len(s.response_ids) - 1 for s in chosen)
+    assert padding_share(samples, batches, shared=True) == pytest.approx(1 - real / positions)
+
+
+def test_groups_stay_whole_while_they_fit() -> None:
+    # a group is 3 + 4 x 5 = 23 positions: two fit 50; a group that fits nowhere is cut
+    samples = [continued((g, g, g), 3, 3, 3, 3, 3, EOS) for _ in range(4) for g in range(3)]
+    groups = micro_batches(samples, 50, shared=True)
+    assert groups == [[0, 3, 6, 9, 1, 4, 7, 10], [2, 5, 8, 11]]
+    assert [len(batch) for batch in micro_batches(samples[::3], 15, shared=True)] == [2, 2]
+
+
+def test_padding_at_the_load_of_the_miniature() -> None:
+    # 16 prompts of 50 to 80 tokens with 16 responses each, from 5 to 140 and mostly short
+    draw = random.Random(0)
+    samples = []
+    for group in range(16):
+        prompt = (group, *[1] * draw.randint(49, 79))
+        lengths = [min(140, max(5, int(draw.lognormvariate(3.4, 0.6)))) for _ in range(16)]
+        samples += [continued(prompt, *[3] * length) for length in lengths]
+    batches = micro_batches(samples, 3072, shared=True)
+    assert padding_share(samples, batches, shared=True) < 0.06
+    assert padding_share(samples, micro_batches(samples, 16_384)) > 0.2
 
 
 def test_the_papers_rollout() -> None:

@@ -1,0 +1,386 @@
+"""The pages of docs/ say what the code does: every metric, key, column and link, and TOML that loads."""
+
+import ast
+import itertools
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from dianoia.algo.advantage import group_normalised
+from dianoia.base.config import (
+    AlgorithmSettings,
+    EvaluateStage,
+    PretrainStage,
+    ProgressSettings,
+    RewardSettings,
+    RLStage,
+)
+from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
+from dianoia.base.run import StageDirectory, describe_run
+from dianoia.cli import main
+from dianoia.learner.learner import UpdateMetrics
+from dianoia.recipe import Recipe, load_recipe
+from dianoia.recipe.load import KINDS
+from dianoia.rewards import diagnosis
+from dianoia.roles.curve import rollout_row, update_row
+from dianoia.roles.judge import judge, training_rubric
+from dianoia.roles.measure import measures
+from dianoia.roles.recorder import Recorder
+from dianoia.roles.rollout import Roller
+from dianoia.runtime import tables
+from dianoia.runtime.context import Context
+from dianoia.tasks.answers import Verifier
+from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
+from dianoia.text.parsing import Fault
+from dianoia.text.template import TEMPLATES
+
+HEADINGS = ["Usage", "Logged metrics", "Implementation details", "Reading the curves", "Resuming"]
+STAGES: Mapping[str, type[BaseModel]] = {
+    "rl": RLStage,
+    "pretrain": PretrainStage,
+    "evaluate": EvaluateStage,
+}
+PAGES = ("index", "rl", "pretrain", "evaluate", "choices", "miniature", "run-directory", "recipes")
+
+
+@pytest.fixture(scope="module")
+def pages(root: Path) -> dict[str, str]:
+    """Text of every page by its name."""
+    found = {p.stem: p.read_text(encoding="utf-8") for p in sorted((root / "docs").glob("*.md"))}
+    assert set(PAGES) <= set(found)
+    return found
+
+
+def _first_cells(page: str) -> set[str]:
+    """What stands in code marks in the first column of the page's tables."""
+    return set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+# Metrics -----------------------------------------------------------------------------------------
+
+RIGHT = ("1+1=2", RolloutStatus.FINISHED, "wait, 1+1=2 apples", "2")
+CUT = ("1+1=", RolloutStatus.TRUNCATED, None, None)
+
+
+def _rollouts() -> list[list[Rollout]]:
+    problem = Problem(id="p", question="1+1?", answer="2", verifier="number", difficulty=1)
+    completion = Completion(ids=(1, 2), logprobs=(-0.5, -0.5), stopped=True)
+    return [
+        [
+            Rollout(problem, i, (3,), completion, text, status, thought, answer)
+            for i, (text, status, thought, answer) in enumerate((RIGHT, CUT))
+        ]
+    ]
+
+
+def _groups() -> list[Group]:
+    """One group, scored by every rule that a recipe can ask for."""
+    rewards = RewardSettings(random=1.0, overlong_cache=1)
+    return judge(training_rubric(rewards, max_tokens=4, seed=1), _rollouts())
+
+
+def _count_tokens(texts: Sequence[str]) -> list[int]:
+    return [len(text.split()) for text in texts]
+
+
+class _Roller:
+    """Stands in for a sampler: the same two rollouts whatever is asked."""
+
+    count_tokens = staticmethod(_count_tokens)
+
+    def __call__(self, *_: object) -> list[list[Rollout]]:
+        return _rollouts()
+
+
+def _recorded(folder: Path) -> set[str]:
+    """Keys of the row that an RL stage's recorder writes."""
+    directory = StageDirectory(folder)
+    progress = SimpleNamespace(show=lambda *_: None, say=lambda *_: None)
+    context = SimpleNamespace(directory=directory, seed=1, progress=progress)
+    recorder = Recorder(
+        cast(Context, context), cast(Roller, _Roller()), ProgressSettings(samples=2)
+    )
+    recorder.open(0, [])
+    groups = _groups()
+    advantages_PG = [group_normalised(group.rewards_G) for group in groups]
+    recorder.rollout(0, groups, advantages_PG, index=0)
+    recorder.curve([groups[0].problem], SamplingParams(max_tokens=4, stop_ids=frozenset({2})))
+    recorder.write(1, {})
+    return set(json.loads(directory.metrics.read_text(encoding="utf-8")))
+
+
+def _strings(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def _written_in(path: Path, *functions: str) -> set[str]:
+    """Literal keys of the dictionaries that stand in the named functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    chosen = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name in functions]
+    assert {function.name for function in chosen} == set(functions), path
+    dicts = [n for function in chosen for n in ast.walk(function) if isinstance(n, ast.Dict)]
+    return {text for d in dicts for key in d.keys if key is not None for text in _strings(key)}
+
+
+def _spent(path: Path) -> set[str]:
+    """Names of the phases whose seconds are recorded."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "spending"
+    ]
+    return {text for call in calls for argument in call.args for text in _strings(argument)}
+
+
+def _as_on_the_page(name: str) -> str:
+    """`cons@16` stands for any k, `pass@1` for itself."""
+    return re.sub(r"(cons|pass)@(?!1$)\d+", r"\1@k", name)
+
+
+def _rl_metrics(root: Path, folder: Path) -> set[str]:
+    stage, recorder = root / "dianoia/stages/rl.py", root / "dianoia/roles/recorder.py"
+    update = UpdateMetrics(**dict.fromkeys(UpdateMetrics.__dataclass_fields__, 1))
+    return (
+        _recorded(folder)
+        | set(rollout_row(_groups(), _count_tokens))
+        | set(update_row(update))
+        | _written_in(stage, "update")
+        | _spent(stage)
+        | _spent(recorder)
+    )
+
+
+def test_every_metric_of_rl_is_defined(
+    root: Path, tmp_path: Path, pages: Mapping[str, str]
+) -> None:
+    names = {_as_on_the_page(name) for name in _rl_metrics(root, tmp_path)}
+    assert {"reward", "kl", "heldout/pass@1", "num_tokens", "generate_seconds"} <= names
+    assert not names - _first_cells(pages["rl"]), "define these in docs/rl.md"
+
+
+def test_no_metric_of_rl_is_invented(root: Path, tmp_path: Path, pages: Mapping[str, str]) -> None:
+    metrics = pages["rl"].split("## Logged metrics")[1].split("## Implementation details")[0]
+    names = {_as_on_the_page(name) for name in _rl_metrics(root, tmp_path)}
+    invented = _first_cells(metrics) - names
+    assert not invented, f"docs/rl.md defines what nothing writes: {invented}"
+
+
+def test_every_metric_of_pretrain_is_defined(root: Path, pages: Mapping[str, str]) -> None:
+    names = _written_in(root / "dianoia/stages/pretrain.py", "update", "speed")
+    assert {"loss", "tokens_per_second"} <= names
+    metrics = pages["pretrain"].split("## Logged metrics")[1].split("## Implementation")[0]
+    assert _first_cells(metrics) == names
+
+
+def test_every_metric_of_evaluate_is_defined(pages: Mapping[str, str]) -> None:
+    names = {_as_on_the_page(name) for name in measures(_groups(), _count_tokens)}
+    metrics = pages["evaluate"].split("## Logged metrics")[1].split("## Implementation")[0]
+    assert _first_cells(metrics) == names
+
+
+# Keys --------------------------------------------------------------------------------------------
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key with its table before it: `sampling.max_tokens`."""
+    for name, field in model.model_fields.items():
+        tables = _models_in(field.annotation)
+        if not tables or not isinstance(field.annotation, type):  # a list of tables is a key too
+            yield prefix + name, field
+        for table in tables:
+            yield from _keys(table, f"{prefix}{name}.")
+
+
+def _default(cell: str) -> object:
+    """The value of a default's cell."""
+    if cell == "absent":
+        return None
+    if cell.endswith("required"):
+        return PydanticUndefined
+    return tomllib.loads(f"value = {cell.strip('`')}")["value"]
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_every_key_stands_on_its_page_with_its_default(kind: str, pages: Mapping[str, str]) -> None:
+    usage = pages[kind].split("## Usage")[1].split("## Logged metrics")[0]
+    told = dict(re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \| [^|]{3,}", usage, re.MULTILINE))
+    keys = dict(_keys(STAGES[kind]))
+    assert not set(keys) - set(told), f"explain these in docs/{kind}.md"
+    assert not set(told) - set(keys), f"docs/{kind}.md explains keys that there are not"
+    for key, field in keys.items():
+        default = field.get_default(call_default_factory=True)
+        assert _default(told[key].strip()) == default, f"docs/{kind}.md: {key} has {default!r}"
+
+
+def test_every_kind_of_stage_has_a_page(pages: Mapping[str, str]) -> None:
+    assert set(KINDS) == set(STAGES)
+    for kind in KINDS:
+        headings = re.findall(r"^## (.+)$", pages[kind], re.MULTILINE)
+        assert headings == HEADINGS, f"docs/{kind}.md"
+
+
+def test_every_key_of_a_recipe_is_explained(pages: Mapping[str, str]) -> None:
+    assert set(Recipe.model_fields) <= _first_cells(pages["recipes"])
+
+
+# Names -------------------------------------------------------------------------------------------
+
+
+def test_every_diagnosis_is_explained(pages: Mapping[str, str]) -> None:
+    source = Path(diagnosis.__file__).read_text(encoding="utf-8")
+    makers = ("_Condition", "Diagnosis")
+    codes = {
+        node.args[0].value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in makers
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(codes) > 5
+    assert not codes - _first_cells(pages["rl"].split("### Diagnoses")[1])
+
+
+def test_the_run_directory_is_explained(pages: Mapping[str, str]) -> None:
+    page = pages["run-directory"]
+    assert not set(tables._COLUMNS) - _first_cells(page)
+    assert all(f"`{fault}`" in page for fault in Fault)
+    assert all(f"`{key}`" in page for key in describe_run("", 1, 1))
+
+
+def test_every_name_a_recipe_may_use_is_explained(pages: Mapping[str, str]) -> None:
+    algorithms = get_args(AlgorithmSettings.model_fields["name"].annotation)
+    verifiers: Mapping[str, Verifier] = VERIFIERS
+    columns = (*QUESTION_COLUMNS, *ANSWER_COLUMNS)
+    assert not {*algorithms, *TEMPLATES} - _first_cells(pages["recipes"])
+    for name in (*verifiers, *columns):
+        assert f"`{name}`" in pages["recipes"], name
+    for name in PROBLEM_SETS:
+        assert f"`{name}`" in pages["rl"], name
+
+
+# TOML and commands -------------------------------------------------------------------------------
+
+
+def _laid_over(table: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in more.items():
+        old = table.get(key)
+        table[key] = _laid_over(old, value) if isinstance(old, dict) else value
+    return table
+
+
+def test_every_toml_block_is_a_recipe_or_fits_into_one(
+    root: Path, tmp_path: Path, pages: Mapping[str, str]
+) -> None:
+    blocks = [(page, block) for page, text in pages.items() for block in _blocks(text, "toml")]
+    whole = 0
+    for page, block in blocks:
+        table = tomllib.loads(block)
+        if "name" in table:
+            file = tmp_path / f"{page}.toml"
+            file.write_text(block, encoding="utf-8")
+            load_recipe(file)
+            whole += 1
+        else:
+            recipe = tomllib.loads((root / "recipes/miniature-zero.toml").read_text("utf-8"))
+            assert set(table["stages"]) <= set(recipe["stages"]), block
+            Recipe.model_validate(_laid_over(recipe, table))
+    assert len(blocks) > whole > 1
+
+
+def test_the_settings_of_r1_zero(tmp_path: Path, pages: Mapping[str, str]) -> None:
+    (block,) = [b for b in _blocks(pages["recipes"], "toml") if 'name = "r1-zero"' in b]
+    file = tmp_path / "r1-zero.toml"
+    file.write_text(block, encoding="utf-8")
+    stage = load_recipe(file).stages["zero"]
+    assert isinstance(stage, RLStage)
+    assert (stage.rollout_size, stage.rollouts, stage.steps) == (8192, 650, 10_400)
+    assert stage.sampling.max_tokens_at(8199) == 32_768
+    assert stage.sampling.max_tokens_at(8200) == 65_536
+
+
+def _commands(pages: Mapping[str, str]) -> Iterator[tuple[list[str], str | None]]:
+    """(words, what it answers or None) of every `dianoia run`."""
+    for text in pages.values():
+        for block in _blocks(text, "sh"):
+            for line in block.splitlines():
+                yield shlex.split(line, comments=True), None
+        for block in _blocks(text, "console"):
+            line, _, answer = block.partition("\n")
+            yield shlex.split(line.removeprefix("$ ")), answer
+
+
+def test_every_command_is_taken_or_refused_as_shown(
+    root: Path,
+    pages: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(root)
+    commands = [(words[2:], answer) for words, answer in _commands(pages) if words[1:2] == ["run"]]
+    assert len(commands) > 5
+    for (recipe, *options), answer in commands:
+        if answer is None:
+            overrides = [o for flag, o in itertools.pairwise(options) if flag == "--set"]
+            assert load_recipe(recipe, overrides).stages
+        else:
+            assert main(["run", recipe, *options, "--dry-run"]) == 2, recipe
+            assert capsys.readouterr().err == answer
+
+
+# Links -------------------------------------------------------------------------------------------
+
+
+def _links(page: str) -> list[str]:
+    prose = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link]
+
+
+def _anchors(page: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_every_link_leads_somewhere(root: Path, pages: Mapping[str, str]) -> None:
+    broken = []
+    for name, text in pages.items():
+        for link in _links(text):
+            path, _, anchor = link.partition("#")
+            target = root / "docs" / path if path else root / "docs" / f"{name}.md"
+            if not target.exists():
+                broken.append(f"{name}.md: {link}")
+            elif anchor and anchor not in _anchors(target.read_text(encoding="utf-8")):
+                broken.append(f"{name}.md: {link} (no such heading)")
+    assert not broken
+
+
+def test_the_index_names_every_page(pages: Mapping[str, str]) -> None:
+    linked = {link.partition("#")[0] for link in _links(pages["index"])}
+    assert {f"{name}.md" for name in pages if name != "index"} <= linked

@@ -1,0 +1,216 @@
+"""The miniature's problems: chains within bounds, a fence that nothing crosses, answers that hold.
+
+Questions are read back to chains here, by a reader of the test's own, so that nothing is compared
+with itself.
+"""
+
+import hashlib
+import math
+import random
+import re
+from collections import Counter
+
+import pytest
+
+from dianoia.base.records import Problem
+from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.miniature.chains import (
+    Chain,
+    Operation,
+    Split,
+    draw_chain,
+    operations_on,
+)
+from dianoia.tasks.miniature.problems import MiniatureMath, as_problem
+from dianoia.tasks.miniature.wording import tell
+
+QUESTIONS = {
+    "en": re.compile(r"[A-Z][a-z]+ has (\d+) ([a-z]+), ([^?\n]*?)\. How many now\?"),
+    "zh": re.compile(r"小[\u4e00-\u9fff]有(\d+)个([\u4e00-\u9fff]{2})，([^？\n]*?)。现在有几个？"),
+}
+EVENTS = (
+    (re.compile(r"(?:gets|buys|finds) (\d+) more"), "+"),
+    (re.compile(r"又(?:买了|得到|找到)(\d+)个"), "+"),
+    (re.compile(r"(?:sells|loses|gives away) (\d+)"), "-"),
+    (re.compile(r"(?:卖掉|丢了|送人)(\d+)个"), "-"),
+    (re.compile(r"doubles them|数量翻倍"), "*2"),
+    (re.compile(r"triples them|数量变成三倍"), "*3"),
+    (re.compile(r"halves them|数量减半"), "/2"),
+)
+
+
+def operation_told(event: str) -> Operation:
+    for pattern, sign in EVENTS:
+        if found := pattern.fullmatch(event):
+            return Operation(sign[0], int(sign[1:] or found[1]))
+    raise AssertionError(f"no operation is told by {event!r}")
+
+
+def chains_told(text: str) -> list[tuple[str, Chain]]:
+    """(language, chain) of every question in a text."""
+    told = []
+    for language, pattern in QUESTIONS.items():
+        for start, _, events in pattern.findall(text):
+            parts = re.split(", |，", events)
+            told.append((language, Chain(int(start), tuple(map(operation_told, parts)))))
+    return told
+
+
+def within(share: float, expected: float, n: int, deviations: float = 4.5) -> bool:
+    """Whether a share of n draws is one that a binomial of `expected` gives."""
+    return abs(share - expected) <= deviations * math.sqrt(expected * (1 - expected) / n)
+
+
+def verdict(problem: Problem, answer: str) -> float | None:
+    return VERIFIERS[problem.verifier](problem, answer)
+
+
+def test_a_chain_by_hand() -> None:
+    chain = Chain(12, (Operation("+", 7), Operation("*", 2), Operation("-", 4), Operation("/", 2)))
+    assert chain.values == (12, 19, 38, 34, 17)
+    assert chain.result == 17
+    assert chain.signature == "12+7*2-4/2"
+
+
+@pytest.mark.parametrize("split", list(Split))
+@pytest.mark.parametrize("steps", [2, 3, 4, 5, 6])
+def test_chains_keep_their_bounds(steps: int, split: Split) -> None:
+    rng = random.Random(steps)
+    for _ in range(200):
+        chain = draw_chain(rng, steps, split)
+        assert len(chain.operations) == steps and chain.split is split
+        assert len(chain.values) == steps + 1
+        assert all(1 <= value <= 60 for value in chain.values)
+        for value, operation in zip(chain.values, chain.operations, strict=False):
+            if operation.sign == "/":
+                assert operation.operand == 2 and value % 2 == 0
+            elif operation.sign == "*":
+                assert operation.operand in (2, 3)
+            else:
+                assert operation.sign in "+-" and 2 <= operation.operand <= 9
+        # no two operations are alike: an operand is added or taken away once, a factor used once
+        added = [o.operand for o in chain.operations if o.sign in "+-"]
+        scaled = [(o.sign, o.operand) for o in chain.operations if o.sign in "*/"]
+        assert len(set(added)) == len(added) and len(set(scaled)) == len(scaled)
+
+
+@pytest.mark.parametrize("value", range(1, 61))
+def test_every_value_has_a_next_one_within_bounds(value: int) -> None:
+    rng = random.Random(value)
+    for _ in range(40):
+        found = operations_on(value, rng)
+        assert found
+        for operation in found:
+            assert 1 <= operation.apply(value) <= 60
+            assert operation.sign != "/" or value % 2 == 0
+    expected = {"+"} if value <= 58 else set()
+    expected |= {"-"} if value >= 3 else set()
+    expected |= {"*"} if value <= 30 else set()
+    expected |= {"/"} if value % 2 == 0 and value > 2 else set()
+    assert {operation.sign for operation in operations_on(value, rng)} == expected
+
+
+def test_the_fence_is_a_hash_of_the_signature() -> None:
+    chains = [
+        Chain(start, (Operation("+", a), Operation("*", 2), Operation("-", b)))
+        for start in range(3, 20)
+        for a in range(2, 10)
+        for b in range(2, 10)
+        if a != b
+    ]
+    held_out = 0
+    for chain in chains:
+        number = int(hashlib.sha256(chain.signature.encode()).hexdigest()[:8], 16)
+        assert chain.split is (Split.HELDOUT if number < 0.1 * 2**32 else Split.TRAIN)
+        held_out += chain.split is Split.HELDOUT
+    assert within(held_out / len(chains), 0.1, len(chains))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_story_tells_its_chain_and_no_wording_crosses_the_fence(language: str) -> None:
+    rng = random.Random(3)
+    for steps in (2, 3, 4, 5, 6):
+        for split in Split:
+            chain = draw_chain(rng, steps, split)
+            problems = [as_problem(tell(chain, language, rng)) for _ in range(10)]
+            assert len({problem.question for problem in problems}) > 1
+            for problem in problems:
+                assert chains_told(problem.question) == [(language, chain)]
+                assert problem.language == language
+                assert problem.difficulty == steps
+                assert problem.answer == str(chain.result)
+                assert problem.domain == "math"
+
+
+def test_heldout_problems_are_all_different_and_always_the_same() -> None:
+    problems = MiniatureMath().heldout(512)
+    assert len(problems) == 512
+    assert len({problem.id for problem in problems}) == 512
+    assert len({problem.question for problem in problems}) == 512
+    assert MiniatureMath().heldout(512) == problems
+    assert MiniatureMath().heldout(64) == problems[:64]
+    for problem in problems:
+        ((language, chain),) = chains_told(problem.question)
+        assert chain.split is Split.HELDOUT
+        assert problem.id == f"{language}:{chain.signature}"
+    assert within(sum(p.language == "en" for p in problems) / 512, 0.5, 512)
+    steps = Counter(problem.difficulty for problem in problems)
+    assert sorted(steps) == [2, 3, 4, 5, 6]
+    assert all(within(count / 512, 0.2, 512) for count in steps.values())
+
+
+def test_no_training_problem_is_held_out_for_any_seed_or_language() -> None:
+    kept_back = {chains_told(p.question)[0][1].signature for p in MiniatureMath().heldout(1000)}
+    for seed in range(5):
+        for problem in MiniatureMath().draw(seed, 1000 * seed, 200):
+            ((_, chain),) = chains_told(problem.question)
+            assert chain.split is Split.TRAIN
+            assert chain.signature not in kept_back
+
+
+def test_problems_do_not_depend_on_how_they_are_batched() -> None:
+    source = MiniatureMath()
+    whole = source.draw(1, 0, 12)
+    assert source.draw(1, 0, 5) + source.draw(1, 5, 1) + source.draw(1, 6, 6) == whole
+    assert MiniatureMath().draw(1, 7, 3) == whole[7:10]
+    assert len({problem.question for problem in source.draw(1, 0, 300)}) > 290
+
+
+def test_another_seed_is_another_stream() -> None:
+    streams = [MiniatureMath().draw(seed, 0, 200) for seed in (1, 2, 11)]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        same = sum(a.id == b.id for a, b in zip(streams[one], streams[other], strict=True))
+        assert same <= 2
+    # seed 1 problem 11 and seed 11 problem 1 must not share a generator
+    assert MiniatureMath().draw(1, 11, 1) != MiniatureMath().draw(11, 1, 1)
+
+
+def test_the_gold_answer_is_right_and_near_misses_are_not() -> None:
+    for problem in MiniatureMath().draw(5, 0, 200) + MiniatureMath().heldout(200):
+        ((_, chain),) = chains_told(problem.question)
+        value = chain.start
+        for operation in chain.operations:
+            value = {
+                "+": value + operation.operand,
+                "-": value - operation.operand,
+                "*": value * operation.operand,
+                "/": value / operation.operand,
+            }[operation.sign]
+        assert float(problem.answer) == value
+        assert verdict(problem, problem.answer) == 1.0
+        gold = int(problem.answer)
+        for junk in (
+            str(gold + 1),
+            str(gold - 1),
+            str(-gold),
+            f"{gold}0",
+            f"{gold}%",
+            "",
+            " ",
+            f"the answer is {gold}",
+            f"{gold} apples",
+            f"{gold - 1}+1",
+            f"{gold} or {gold + 1}",
+            problem.question,
+        ):
+            assert verdict(problem, junk) == 0.0, junk

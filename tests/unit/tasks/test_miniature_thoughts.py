@@ -1,0 +1,208 @@
+"""How the miniature's authors think: right lines are right, slips are carried on, checks help."""
+
+import random
+import re
+
+import pytest
+
+from dianoia.tasks.miniature.chains import Chain, Operation, Split, draw_chain
+from dianoia.tasks.miniature.thoughts import MIXED, Author, Thought, near, slipped
+from dianoia.tasks.miniature.wording import tell
+from dianoia.text.reflection import reflection_words
+from tests.unit.tasks.test_miniature import within
+
+LINE = re.compile(r"(-?\d+)([-+*/])(\d+)=(-?\d+)(?: ([a-z]+)|(个))")
+HAN = re.compile(r"[\u4e00-\u9fff]")
+LATIN = re.compile(r"[A-Za-z]")
+
+
+def author(
+    rng: random.Random, slip: float = 0.0, language: str = "en", thoughts: str | None = None
+) -> Author:
+    chain = draw_chain(rng, rng.choice((2, 3, 4, 5, 6)), Split.TRAIN)
+    return Author(tell(chain, language, rng), thoughts or language, slip, rng)
+
+
+def lines_of(text: str) -> list[tuple[int, Operation, int, str]]:
+    """(value before, operation, value after, unit) of every derived line; any other is an error."""
+    lines = []
+    for line in text.splitlines():
+        found = LINE.fullmatch(line)
+        assert found, line
+        before, sign, operand, after, thing, unit = found.groups()
+        lines.append((int(before), Operation(sign, int(operand)), int(after), thing or unit))
+    return lines
+
+
+def derived(thought: Thought) -> str:
+    return "".join(line + "\n" for line in thought.text.splitlines() if "=" in line)
+
+
+class Scripted(Author):
+    """An author whose derivations end in given answers."""
+
+    answers: list[int]
+
+    def derive(self) -> Thought:
+        answer = self.answers.pop(0)
+        return Thought(f"1+2={answer} cups\n", answer)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_without_slips_every_line_is_right(language: str) -> None:
+    rng = random.Random(1)
+    for _ in range(150):
+        one = author(rng, language=language)
+        chain, thought = one.story.chain, one.derive()
+        lines = lines_of(thought.text)
+        assert [before for before, *_ in lines] == list(chain.values[:-1])
+        assert [after for _, _, after, _ in lines] == list(chain.values[1:])
+        assert tuple(operation for _, operation, _, _ in lines) == chain.operations
+        for before, operation, after, unit in lines:
+            sums = {"+": before + operation.operand, "-": before - operation.operand}
+            sums |= {"*": before * operation.operand, "/": before / operation.operand}
+            assert after == sums[operation.sign]
+            assert unit == (one.story.thing if language == "en" else "个")
+        assert thought.answer == chain.result
+
+
+def test_slips_come_at_their_rate_and_are_built_upon() -> None:
+    rng, slip, wrong, count = random.Random(2), 0.2, 0, 0
+    for _ in range(1000):
+        one = author(rng, slip=slip)
+        thought = one.derive()
+        lines = lines_of(thought.text)
+        assert tuple(operation for _, operation, _, _ in lines) == one.story.chain.operations
+        assert lines[0][0] == one.story.chain.start
+        for (_, _, after, _), (before, *_) in zip(lines, lines[1:], strict=False):
+            assert before == after
+        assert thought.answer == lines[-1][2]
+        wrong += sum(operation.apply(before) != after for before, operation, after, _ in lines)
+        count += len(lines)
+    assert within(wrong / count, slip, count)
+
+
+@pytest.mark.xfail(reason="a half of an odd value, reached by a slip, is rounded down: 19/2=9")
+def test_a_line_that_did_not_slip_is_true() -> None:
+    rng = random.Random(2)
+    for _ in range(1000):
+        for before, operation, after, _ in lines_of(author(rng, slip=0.2).derive().text):
+            if operation.sign == "/" and after == operation.apply(before):
+                assert after * operation.operand == before
+
+
+def test_a_slip_is_wrong_by_what_a_person_would_err() -> None:
+    rng = random.Random(0)
+    off = {slipped(30, rng) - 30 for _ in range(500)}
+    assert off == {-10, -2, -1, 1, 2, 10}
+
+
+@pytest.mark.parametrize(
+    ("answers", "settled", "used"),
+    [
+        ([5, 5], 5, 2),
+        ([5, 6, 6], 6, 3),
+        ([5, 6, 5], 5, 3),
+        ([5, 6, 7], 7, 3),  # no majority: the last word counts
+    ],
+)
+def test_a_check_settles_by_majority(answers: list[int], settled: int, used: int) -> None:
+    for seed in range(20):
+        rng = random.Random(seed)
+        scripted = Scripted(author(rng).story, "en", 0.0, rng)
+        scripted.answers = [*answers, 99]
+        thought = scripted.checked()
+        assert thought.answer == settled
+        assert len(answers) == used and scripted.answers == [99]
+        lines = thought.text.splitlines()
+        assert [int(line.split("=")[1].split()[0]) for line in lines if "=" in line] == answers
+        assert re.findall(r"\d+", lines[-1]) == [str(settled)]
+        disputed = [line for line in lines if "5" in line and "6" in line and "=" not in line]
+        assert len(disputed) == (used == 3)
+
+
+def test_a_check_derives_twice_and_a_third_time_only_on_a_difference() -> None:
+    rng, thrice = random.Random(4), 0
+    for _ in range(400):
+        one = author(rng, slip=0.1)
+        steps = len(one.story.chain.operations)
+        lines = lines_of(derived(one.checked()))
+        assert len(lines) in (2 * steps, 3 * steps)
+        results = [after for _, _, after, _ in lines][steps - 1 :: steps]
+        assert (results[0] == results[1]) == (len(lines) == 2 * steps)
+        assert {before for before, *_ in lines[::steps]} == {one.story.chain.start}
+        thrice += len(lines) == 3 * steps
+    assert 40 < thrice < 360
+
+
+def test_checking_makes_an_answer_right_more_often() -> None:
+    """The reason why reflection can grow: a check carries information."""
+    rng, right = random.Random(5), {"once": 0, "checked": 0}
+    for _ in range(1500):
+        one = author(rng, slip=0.1)
+        right["once"] += one.derivation().answer == one.story.chain.result
+        right["checked"] += one.checked().answer == one.story.chain.result
+    # about 66 % of derivations of 2 to 6 lines have no slip; five standard deviations are 9 points
+    assert right["checked"] - right["once"] > 0.09 * 1500
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("thoughts", ["en", "zh"])
+def test_a_thought_keeps_its_language(language: str, thoughts: str) -> None:
+    rng = random.Random(6)
+    for _ in range(60):
+        one = author(rng, 0.2, language, thoughts)
+        foreign = HAN if thoughts == "en" else LATIN
+        for thought in (one.derive(), one.derivation(), one.checked(), one.guess(0.5)):
+            assert not foreign.search(thought.text)
+        for _, _, _, unit in lines_of(one.derive().text):
+            own = one.story.thing if language == "en" else "items"
+            assert unit == ("个" if thoughts == "zh" else own)
+
+
+def test_a_mixed_thought_mixes_line_by_line() -> None:
+    rng, chinese, count, both = random.Random(7), 0, 0, 0
+    for _ in range(300):
+        lines = author(rng, thoughts=MIXED).derive().text.splitlines()
+        marked = [bool(HAN.search(line)) for line in lines]
+        assert all(bool(LATIN.search(line)) != han for line, han in zip(lines, marked, strict=True))
+        both += len(set(marked)) == 2
+        chinese, count = chinese + sum(marked), count + len(lines)
+    assert within(chinese / count, 0.5, count)
+    assert both > 200
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_only_a_check_has_reflection_words(language: str) -> None:
+    rng = random.Random(8)
+    for _ in range(100):
+        one = author(rng, 0.1, language)
+        assert reflection_words(one.derivation().text).total() == 0
+        assert reflection_words(one.guess(0.5).text).total() == 0
+        assert reflection_words(one.checked().text).total() >= 1
+
+
+def test_guesses_are_right_as_often_as_asked_and_else_near() -> None:
+    rng, right = random.Random(9), 0
+    for _ in range(800):
+        one = author(rng)
+        result = one.story.chain.result
+        assert one.guess(1.0).answer == result
+        wrong = one.guess(0.0)
+        assert wrong.answer != result and 1 <= wrong.answer <= 60
+        assert abs(wrong.answer - result) <= 15 and "=" not in wrong.text
+        numbers = re.findall(r"\d+", wrong.text)
+        assert numbers in ([], [str(wrong.answer)])
+        right += one.guess(0.3).answer == result
+    assert within(right / 800, 0.3, 800)
+
+
+def test_near_finds_a_value_at_either_border() -> None:
+    rng = random.Random(0)
+    for chain in (
+        Chain(3, (Operation("-", 2),)),  # 1
+        Chain(30, (Operation("*", 2),)),  # 60
+    ):
+        found = {near(chain, rng) for _ in range(500)}
+        assert len(found) == 15 and chain.result not in found
+        assert min(found) >= 1 and max(found) <= 60
