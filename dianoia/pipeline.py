@@ -101,7 +101,8 @@ def _total(stage: Stage) -> int:
         case RLStage():
             return stage.steps
         case EvaluateStage():
-            count = len(problem_source(stage.problems).heldout(stage.limit))
+            problems = problem_source(stage.problems, stage.whole_file)
+            count = len(problems.heldout(stage.limit))
             return len(stage.checkpoints) * count
 
 

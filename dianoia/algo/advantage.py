@@ -15,7 +15,7 @@ Choices where the DeepSeek-R1 paper is silent (eq. 3 prints `std` and nothing el
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 
 def _check(rewards_G: Sequence[float]) -> None:
@@ -69,13 +69,6 @@ def group_normalised(rewards_G: Sequence[float], epsilon: float = 1e-6) -> tuple
     variance = math.fsum(deviation * deviation for deviation in deviations_G) / len(rewards_G)
     scale = math.sqrt(variance) + epsilon
     return tuple(deviation / scale for deviation in deviations_G)
-
-
-ADVANTAGES: Mapping[str, Callable[[Sequence[float]], tuple[float, ...]]] = {
-    "group_normalised": group_normalised,
-    "centred": centred,
-}
-"""Advantage functions by the name a recipe uses."""
 
 
 def soft_overlong(length: int, max_tokens: int, cache: int) -> float:

@@ -78,8 +78,9 @@ class Request:
     prompt_ids: tuple[int, ...]
     samples: int
     key: tuple[int, ...]
-    """Seeds the samples together with the sample's index, e.g. (run seed, step, problem index), so that a
-    sample depends on who it is and never on what it is batched with."""
+    """Seeds the samples together with the sample's index, e.g. (run seed, problem number), so that a sample
+    depends on who it is and never on what it is batched with. Problem numbers never repeat in a
+    run, so the step needs no place in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,17 @@
 """The run directory: a run explains itself from its files alone.
 
     RUN/
-      run.json          who ran what: command, code version, library versions, seed, machine, times
+      run.json          who ran what: command, code version, library versions, seed, machine
       recipe.json       the recipe with every default and override resolved
       results.json      evaluations and claims, see `pipeline`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
-        metrics.jsonl       a line a step; names as in TRL where TRL has the metric
+        metrics.jsonl       a line an optimizer step (rl) or every 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
         rollouts/*.parquet  samples to read, a row a rollout
         checkpoint/         a Hugging Face folder
         state/              what an interrupted stage continues from
+        parts/*.json        (evaluate) one checkpoint each, so that none is evaluated twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric
         manifest.json       written last: a stage is done if and only if it exists
 

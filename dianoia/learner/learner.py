@@ -287,9 +287,9 @@ class Learner:
         self.optimizer.zero_grad()
         raise TrainingStopped(
             f"Training stopped before optimizer step {self.step + 1}: {' and '.join(broken)}. No "
-            "weight was changed. Read the rollouts of this step; then resume from the last "
-            f"checkpoint with a lower learning_rate (now {self.learning_rate:g}), a smaller "
-            f"epsilon_high (now {self.epsilon_high:g}) or a smaller max_grad_norm "
+            "weight was changed. Read the rollouts of this step; then start a new run (another --out) "
+            f"with a lower optimizer.learning_rate (now {self.learning_rate:g}), a smaller "
+            f"algorithm.clip_high (now {self.epsilon_high:g}) or a smaller optimizer.max_grad_norm "
             f"(now {self.max_grad_norm:g})."
         )
 

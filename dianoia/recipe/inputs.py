@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from dianoia.base.config import EvaluateStage, RLStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
@@ -28,6 +28,7 @@ def check_inputs(recipe: Recipe) -> None:
         if isinstance(stage, RLStage | EvaluateStage):
             _check_template(name, stage.template)
             _check_problems(name, stage)
+            _check_length(name, recipe)
 
 
 def model_config(where: str, source: str) -> dict[str, Any]:
@@ -64,6 +65,35 @@ def _from_hub(where: str, source: str) -> Path:
         ) from error
 
 
+def _check_length(name: str, recipe: Recipe) -> None:
+    """Responses have to fit into the model's positions, or the stage would stop halfway."""
+    stage = recipe.stages[name]
+    if isinstance(stage, RLStage):
+        key, longest = "sampling.max_tokens (or longer)", stage.sampling.most_tokens
+    elif isinstance(stage, EvaluateStage):
+        key, longest = "max_tokens", stage.max_tokens
+    else:
+        return
+    for source in sources(stage):
+        positions = _positions(f"stages.{name}", source, recipe)
+        if longest >= positions:
+            raise ConfigError(
+                f"stages.{name}.{key} = {longest}: the model {source!r} has {positions} positions for "
+                f"prompt and response together; lower it, below {positions} by the length of a prompt"
+            )
+
+
+def _positions(where: str, source: str, recipe: Recipe) -> int:
+    """Positions of a model, followed back through the recipe's stages."""
+    stage = recipe.stages.get(source)
+    if stage is None:
+        found: int = model_config(where, source)["max_position_embeddings"]
+        return found
+    if isinstance(stage, PretrainStage):
+        return stage.model.max_positions
+    return _positions(where, sources(stage)[-1], recipe)
+
+
 def _check_template(name: str, template: str) -> None:
     if template not in TEMPLATES:
         raise ConfigError(
@@ -74,7 +104,8 @@ def _check_template(name: str, template: str) -> None:
 
 def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:
     try:
-        source = problem_source(stage.problems)
+        whole = isinstance(stage, EvaluateStage) and stage.whole_file
+        source = problem_source(stage.problems, whole)
     except ConfigError as error:
         raise ConfigError(f"stages.{name}.{error}") from None
     if isinstance(stage, RLStage):

@@ -33,6 +33,19 @@ class Recipe(Settings):
             earlier.add(name)
         return self
 
+    @model_validator(mode="after")
+    def _evaluated_once(self) -> Self:
+        seen: dict[str, str] = {}
+        for name, stage in self.stages.items():
+            for checkpoint in stage.checkpoints if isinstance(stage, EvaluateStage) else ():
+                if checkpoint in seen:
+                    raise ValueError(
+                        f"{checkpoint!r} is evaluated twice, in stages.{seen[checkpoint]} and "
+                        f"stages.{name}; results.json has one place for it, so name it once"
+                    )
+                seen[checkpoint] = name
+        return self
+
 
 def sources(stage: Stage) -> list[str]:
     """The checkpoints a stage reads: names of stages, shipped models, folders or hub names."""

@@ -106,7 +106,7 @@ _CONDITIONS = (
             f"{batch.share_truncated:.0%} of the responses are cut at the length limit, so they "
             "cannot be right and the reward cannot rise"
         ),
-        "raise sampling.max_tokens, or check that sampling.stop_ids holds every end-of-sequence id "
+        "raise sampling.max_tokens, or check that eos_token_id in the model's generation_config.json holds every end-of-sequence id "
         "of the model",
     ),
     _Condition(

@@ -57,7 +57,7 @@ def _thoughts(groups: Sequence[Group], count_tokens: Counter) -> Row:
     shares = [thought.language for thought in thoughts if thought.language is not None]
     return {
         "thought_tokens": fmean(thought.tokens for thought in thoughts),
-        "empty_thoughts": fmean(thought.tokens == 0 for thought in thoughts),
+        "empty_thoughts": fmean(thought.blank for thought in thoughts),
         "reflection": fmean(thought.reflection for thought in thoughts),
         "reflecting": fmean(thought.reflection > 0 for thought in thoughts),
         "target_language": fmean(shares) if shares else None,

@@ -36,6 +36,8 @@ class Thought:
     """One finished rollout's thought in numbers."""
 
     tokens: int
+    blank: bool
+    """Nothing but white space: what a collapse ends in."""
     reflection: int
     """Reflection words in it."""
     language: float | None
@@ -59,7 +61,7 @@ def thoughts_of(groups: Sequence[Group], count_tokens: Counter) -> list[list[Tho
 def _thought(rollout: Rollout, text: str, tokens: int) -> Thought:
     language = rollout.problem.language
     share = language_share(text, language) if language in ("en", "zh") else None
-    return Thought(tokens, reflection_words(text).total(), share)
+    return Thought(tokens, not text.strip(), reflection_words(text).total(), share)
 
 
 def answer_key(answer: str) -> object:

@@ -60,17 +60,9 @@ class Recorder:
         yield
         self.row[name] = float(self.row.get(name) or 0.0) + time.perf_counter() - start
 
-    def rollout(
-        self,
-        step: int,
-        groups: Sequence[Group],
-        advantages_PG: Sequence[Sequence[float]],
-        index: int,
-    ) -> None:
-        """Metrics and diagnosis of rollout number `index`; now and then the rollouts themselves."""
+    def rollout(self, step: int, groups: Sequence[Group]) -> None:
+        """Metrics and diagnosis of everything that was drawn for a rollout."""
         self.row |= rollout_row(groups, self.roller.count_tokens)
-        if index % self.settings.rollouts_every == 0:
-            self.keep(f"step-{step:05d}", step, groups, advantages_PG)
         summary = summarize(step, groups, lambda text: self.roller.count_tokens([text])[0])
         self.history = [*self.history, summary][-_HISTORY:]
         for found in diagnose(self.history):

@@ -1,7 +1,6 @@
 """From problems to parsed rollouts: template, tokenizer and sampler put together."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,14 +46,18 @@ class Roller:
         samples: int,
         params: SamplingParams,
         key: tuple[int, ...],
+        first: int = 0,
     ) -> list[list[Rollout]]:
         """`samples` rollouts a problem, in the order of `problems`.
 
-        `key` seeds them together with the problem's place in the list and the sample's index.
+        `key` seeds them together with the problem's number and the sample's index; `first` is the
+        number of the first problem, so that a rollout does not depend on how problems are batched.
         """
         prompts = [self.template.render(problem.question) for problem in problems]
         prompt_ids = [tuple(ids) for ids in self.tokenizer(prompts)["input_ids"]]
-        requests = [Request(ids, samples, (*key, index)) for index, ids in enumerate(prompt_ids)]
+        requests = [
+            Request(ids, samples, (*key, number)) for number, ids in enumerate(prompt_ids, first)
+        ]
         completions_PG = self.sampler.generate(requests, params)
         return [
             self._parsed(problem, ids, completions_G, params)
@@ -98,8 +101,3 @@ def named_template(name: str) -> Template:
     if name not in TEMPLATES:
         raise ConfigError(f"template = {name!r}: there are {', '.join(TEMPLATES)}")
     return TEMPLATES[name]
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Put the tokenizer beside the weights, so that the folder is whole."""
-    tokenizer.save_pretrained(folder)

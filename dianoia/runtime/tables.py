@@ -1,5 +1,6 @@
 """Rollouts as a Parquet file: a row a rollout, to be read by people and by the report."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _COLUMNS = {
     "fault": pa.string(),
     "tokens": pa.int64(),
     "reward": pa.float64(),
+    "parts": pa.string(),
     "accuracy": pa.float64(),
     "format": pa.float64(),
     "advantage": pa.float64(),
@@ -74,6 +76,7 @@ def _row(
         "fault": rollout.fault,
         "tokens": len(rollout.completion.ids),
         "reward": score.total,
+        "parts": json.dumps(dict(score.parts)),
         "accuracy": score.parts.get("accuracy"),
         "format": score.parts.get("format"),
         "advantage": advantage,

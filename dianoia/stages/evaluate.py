@@ -6,6 +6,7 @@ top-p 0.95 unless the recipe says otherwise. The scorer is the one of training. 
 which the paper avoids.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -31,17 +32,22 @@ _KEY = 7919
 
 def run(config: EvaluateStage, context: Context) -> None:
     """Evaluate every checkpoint; one that was evaluated before an interruption is not repeated."""
-    problems = problem_source(config.problems).heldout(config.limit)
+    problems = problem_source(config.problems, config.whole_file).heldout(config.limit)
     parts = context.directory.path / "parts"
     for name in config.checkpoints:
-        part = parts / f"{name.replace('/', '--')}.json"
+        part = parts / f"{file_name(name)}.json"
         if not part.exists():
             write_json(part, _evaluate(name, problems, config, context))
     merged: dict[str, dict[str, Any]] = {"evaluations": {}, "by_difficulty": {}, "seconds": {}}
     for name in config.checkpoints:
-        for key, value in read_json(parts / f"{name.replace('/', '--')}.json").items():
+        for key, value in read_json(parts / f"{file_name(name)}.json").items():
             merged[key][name] = value
     write_json(context.directory.evaluation, merged)
+
+
+def file_name(checkpoint: str) -> str:
+    """A checkpoint's name as that of a file: a folder's or hub's slashes become dashes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "--", checkpoint).lstrip(".-")
 
 
 def _evaluate(
@@ -50,7 +56,7 @@ def _evaluate(
     start = time.perf_counter()
     roller, params = _roller(name, config, context)
     groups = _groups(name, roller, params, problems, config, context)
-    file = context.directory.rollouts(name.replace("/", "--"))
+    file = context.directory.rollouts(file_name(name))
     write_rollouts(file, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
     return {
@@ -98,8 +104,8 @@ def _groups(
     done = config.checkpoints.index(name) * len(problems)
     for start in range(0, len(problems), AT_ONCE):
         few = problems[start : start + AT_ONCE]
-        key = (context.seed, _KEY, start)
-        groups += judge(rubric, roller(few, config.samples, params, key))
+        key = (context.seed, _KEY)
+        groups += judge(rubric, roller(few, config.samples, params, key, first=start))
         right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)
         count = len(groups) * config.samples
         context.progress.show(done + len(groups), {f"{name} pass@1": right / count})

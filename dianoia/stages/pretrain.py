@@ -7,6 +7,7 @@ Every token is learnt, the questions' too, as in any pretraining. Left out: pack
 only matters above a few million parameters.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -23,6 +24,7 @@ from transformers import (
 )
 
 from dianoia.base.config import PretrainStage
+from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
 from dianoia.base.run import Journal
 from dianoia.learner.model import load_tokenizer
@@ -131,6 +133,7 @@ class _Pretraining:
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_grad_norm
         )
+        self.stop_if_broken(float(loss.detach()), float(norm))
         rate = self.learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -144,6 +147,17 @@ class _Pretraining:
             "grad_norm": float(norm),
             "learning_rate": rate,
         }
+
+    def stop_if_broken(self, loss: float, norm: float) -> None:
+        """Raise TrainingStopped, before a weight changes, where going on would ruin the model."""
+        limit = self.config.optimizer.stop_grad_norm
+        if math.isfinite(loss) and norm <= limit:
+            return
+        raise TrainingStopped(
+            f"{self.context.name}: pretraining stopped before step {self.step + 1}: the loss is "
+            f"{loss:g} and the gradient norm {norm:g} (optimizer.stop_grad_norm = {limit:g}); start a "
+            "new run (another --out) with a lower optimizer.learning_rate or more warmup_steps"
+        )
 
     def learning_rate(self) -> float:
         """By tokens, not steps: the number of steps is not known before the documents are."""

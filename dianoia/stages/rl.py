@@ -59,9 +59,13 @@ class _Training:
 
     def turn(self) -> None:
         """One rollout and the optimizer steps it is split into."""
-        groups = self.rollout()
+        drawn = self.rollout()
+        groups = self.chosen(drawn)
         advantages = [self.advantages(group) for group in groups]
-        self.recorder.rollout(self.learner.step, groups, advantages, self.rollouts_done)
+        self.recorder.rollout(self.learner.step, drawn)
+        if self.rollouts_done % self.config.progress.rollouts_every == 0:
+            step = self.learner.step
+            self.recorder.keep(f"step-{step:05d}", step, groups, advantages)
         for minibatch in self.minibatches(groups, advantages):
             self.update(minibatch, groups, advantages)
         self.rollouts_done += 1
@@ -71,28 +75,34 @@ class _Training:
     # Rollout and score ---------------------------------------------------------------------------
 
     def rollout(self) -> list[Group]:
-        """A full rollout; under dynamic sampling, of groups that teach something where possible."""
-        wanted = self.config.problems_per_rollout
+        """All groups drawn for this rollout: as many as wanted, more under dynamic sampling."""
+        wanted, algorithm = self.config.problems_per_rollout, self.config.algorithm
         groups = self.scored_groups(wanted)
-        if not self.config.algorithm.dynamic_sampling:
-            return groups
-        kept = [group for group in groups if informative(group.rewards_G)]
-        for _ in range(self.config.algorithm.dynamic_rounds):
-            if len(kept) >= wanted:
+        for _ in range(algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0):
+            if sum(informative(group.rewards_G) for group in groups) >= wanted:
                 break
-            more = self.scored_groups(wanted)
-            kept += [group for group in more if informative(group.rewards_G)]
-        # Uniform groups fill what is missing: they have no gradient, and minibatches still divide.
-        filler = [group for group in groups if not informative(group.rewards_G)]
-        return (kept + filler)[:wanted]
+            groups += self.scored_groups(wanted)
+        return groups
+
+    def chosen(self, drawn: list[Group]) -> list[Group]:
+        """The groups to learn from: those that teach something first, uniform ones to fill up.
+
+        Uniform groups have no gradient of the reward, and minibatches still divide.
+        """
+        if not self.config.algorithm.dynamic_sampling:
+            return drawn
+        useful = [group for group in drawn if informative(group.rewards_G)]
+        filler = [group for group in drawn if not informative(group.rewards_G)]
+        return (useful + filler)[: self.config.problems_per_rollout]
 
     def scored_groups(self, count: int) -> list[Group]:
         """Rollouts of the next `count` problems, scored."""
         config, seed = self.config, self.context.seed
         problems = self.problems.draw(seed, self.problems_drawn, count)
         with self.recorder.spending("generate_seconds"):
-            key = (seed, self.problems_drawn)
-            rollouts_PG = self.roller(problems, config.group_size, self.params(), key)
+            rollouts_PG = self.roller(
+                problems, config.group_size, self.params(), (seed,), first=self.problems_drawn
+            )
         self.problems_drawn += count
         with self.recorder.spending("score_seconds"):
             groups = judge(training_rubric(config.rewards, self.max_tokens, seed), rollouts_PG)
@@ -194,6 +204,7 @@ def _learner(model: PreTrainedModel, config: RLStage) -> Learner:
         epsilon_low=algorithm.clip_low,
         epsilon_high=algorithm.clip_high,
         kl_coefficient=algorithm.kl_coefficient,
+        kl_estimator=algorithm.kl_estimator,
         reference_every=algorithm.reference_every,
         importance_cap=algorithm.importance_cap,
         temperature=config.sampling.temperature,

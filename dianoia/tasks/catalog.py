@@ -38,17 +38,20 @@ class ProblemSource(Protocol):
 
 
 class FileProblems:
-    """Problems of a JSONL, CSV or Parquet file; a tenth, chosen by a hash of the question, is held out."""
+    """Problems of a JSONL, CSV or Parquet file; a tenth, chosen by a hash of the question, is held out.
 
-    def __init__(self, path: Path) -> None:
+    With `whole`, all of them are: the file is a test set and nothing of it is for training.
+    """
+
+    def __init__(self, path: Path, whole: bool = False) -> None:
         check_problems(path, VERIFIERS)
-        self.path = path
+        self.path, self.whole = path, whole
 
     @cached_property
     def _sides(self) -> dict[str, list[Problem]]:
         sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
         for problem in read_problems(self.path, VERIFIERS):
-            sides[split_of(problem.question)].append(problem)
+            sides["heldout" if self.whole else split_of(problem.question)].append(problem)
         return sides
 
     def draw(self, seed: int, start: int, count: int) -> list[Problem]:
@@ -84,8 +87,10 @@ PROBLEM_SETS: Mapping[str, type[ProblemSource]] = {"miniature/math": MiniatureMa
 """Built-in problem sets by name."""
 
 
-def problem_source(name: str) -> ProblemSource:
+def problem_source(name: str, whole_file: bool = False) -> ProblemSource:
     """A built-in set, or a file that is read and checked from the first row to the last.
+
+    `whole_file` takes every problem of a file as held out; a built-in set has no such choice.
 
     Raises:
         ConfigError: there is neither a set nor a file of that name.
@@ -95,7 +100,7 @@ def problem_source(name: str) -> ProblemSource:
         return PROBLEM_SETS[name]()
     path = Path(name)
     if path.is_file():
-        return FileProblems(path)
+        return FileProblems(path, whole_file)
     raise ConfigError(
         f"problems = {name!r}: there is no such problem set and no such file; "
         f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet"

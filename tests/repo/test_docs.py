@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from dianoia.algo.advantage import group_normalised
 from dianoia.base.config import (
     AlgorithmSettings,
     EvaluateStage,
@@ -117,8 +116,7 @@ def _recorded(folder: Path) -> set[str]:
     )
     recorder.open(0, [])
     groups = _groups()
-    advantages_PG = [group_normalised(group.rewards_G) for group in groups]
-    recorder.rollout(0, groups, advantages_PG, index=0)
+    recorder.rollout(0, groups)
     recorder.curve([groups[0].problem], SamplingParams(max_tokens=4, stop_ids=frozenset({2})))
     recorder.write(1, {})
     return set(json.loads(directory.metrics.read_text(encoding="utf-8")))

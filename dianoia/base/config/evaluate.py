@@ -15,6 +15,8 @@ class EvaluateStage(Settings):
     """Earlier stages, shipped models, folders or hub names; each gets a row."""
     problems: str
     """A problem set of the catalogue, or a file."""
+    whole_file: bool = False
+    """Use every problem of a file, not the tenth that is held out: for a file that is a test set."""
     limit: int = Field(default=512, ge=1)
     """At most so many problems."""
     samples: int = Field(default=16, ge=1)

@@ -20,7 +20,7 @@ class OptimizerSettings(Settings):
     floor: float = Field(default=0.1, ge=0, le=1)
     """Where the cosine ends, as a share of the peak. The paper's SFT: a tenth."""
     warmup_steps: int = Field(default=0, ge=0)
-    """Optimizer steps over which the rate rises linearly from zero."""
+    """Optimizer steps over which the rate rises linearly; the first of n has 1/n of the peak."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
     epsilon: float = Field(default=1e-8, gt=0)

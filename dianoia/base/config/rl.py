@@ -90,6 +90,9 @@ class AlgorithmSettings(Settings):
     """Weight of the k3 divergence from the reference, in the loss. 0 needs no reference model."""
     reference_every: int = Field(default=400, ge=1)
     """Optimizer steps after which the reference becomes a copy of the policy."""
+    kl_estimator: Literal["k3", "k3_corrected"] = "k3"
+    """The paper's k3, whose gradient is that of the forward divergence; k3_corrected (DeepSeek-V3.2) has
+    the reverse divergence's."""
     importance_cap: float | None = Field(default=None, gt=0)
     """Truncated importance sampling between sampler and learner; None trusts the sampler's numbers."""
     mask_truncated: bool = False
@@ -188,10 +191,11 @@ class RLStage(Settings):
 
     @model_validator(mode="after")
     def _overlong_fits(self) -> Self:
-        if self.rewards.overlong_cache >= self.sampling.max_tokens:
+        limits = [self.sampling.max_tokens, *(rung.max_tokens for rung in self.sampling.longer)]
+        if self.rewards.overlong_cache >= min(limits):
             raise ValueError(
-                f"rewards.overlong_cache = {self.rewards.overlong_cache} is not below "
-                f"sampling.max_tokens = {self.sampling.max_tokens}, so every sample would be punished"
+                f"rewards.overlong_cache = {self.rewards.overlong_cache} is not below the limit on "
+                f"response tokens ({min(limits)}), so every sample would be punished"
             )
         return self
 

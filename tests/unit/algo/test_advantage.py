@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dianoia.algo.advantage import (
-    ADVANTAGES,
     centred,
     group_normalised,
     informative,
@@ -16,6 +15,7 @@ from dianoia.algo.advantage import (
 )
 
 REWARDS = st.lists(st.integers(-8, 8).map(lambda n: n / 4), min_size=2, max_size=16)
+ADVANTAGES = {"group_normalised": group_normalised, "centred": centred}
 NAMES = pytest.mark.parametrize("name", sorted(ADVANTAGES))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from dianoia.base.config import RLStage
+from dianoia.base.config import AlgorithmSettings, RLStage
 from dianoia.base.records import Group
 from dianoia.runtime.context import Context
 from dianoia.stages import rl
@@ -66,52 +66,46 @@ def places(made: Any, groups: list[Group]) -> list[int]:
 
 def test_without_it_a_rollout_is_the_next_problems(training: MakeTraining) -> None:
     made = training("10010000")
-    assert places(made, made.rollout()) == [0, 1, 2, 3]
-    assert places(made, made.rollout()) == [4, 5, 6, 7]
+    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
+    assert places(made, made.chosen(made.rollout())) == [4, 5, 6, 7]
     assert made.problems_drawn == 8
 
 
 def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
     made = training("1001010011111111", dynamic_sampling=True)
-    groups = made.rollout()
+    groups = made.chosen(drawn := made.rollout())
+    assert places(made, drawn) == list(range(12)), "metrics are of all that was drawn"
     assert places(made, groups) == [0, 3, 5, 8]
     assert all(len(set(group.rewards_G)) == 2 for group in groups)
     assert made.problems_drawn == 12
     # what was sampled and thrown away was sampled all the same
-    assert made.tokens == sum(
-        len(c.ids)
-        for requests, params in made.roller.sampler.asked
-        for request in requests
-        for c in made.roller.sampler.generate([request], params)[0]
-    )
+    said = [made.roller.sampler.generate(*asked) for asked in list(made.roller.sampler.asked)]
+    assert made.tokens == sum(len(c.ids) for groups in said for group in groups for c in group)
     assert places(made, made.rollout()) == [12, 13, 14, 15], "the next rollout goes on behind"
 
 
 def test_groups_that_teach_nothing_fill_up_after_the_last_round(training: MakeTraining) -> None:
     made = training("100101001111", dynamic_sampling=True, dynamic_rounds=1)
-    assert places(made, made.rollout()) == [0, 3, 5, 1]
+    assert places(made, made.chosen(made.rollout())) == [0, 3, 5, 1]
     assert made.problems_drawn == 8
 
 
 def test_a_full_first_round_draws_no_more(training: MakeTraining) -> None:
     made = training("11111111", dynamic_sampling=True)
-    assert places(made, made.rollout()) == [0, 1, 2, 3]
+    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
     assert made.problems_drawn == 4
 
 
 def test_rollouts_are_whole_even_where_nothing_teaches(training: MakeTraining) -> None:
     made = training("0" * 20, dynamic_sampling=True)
-    assert places(made, made.rollout()) == [0, 1, 2, 3]
+    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
     assert made.problems_drawn == 20  # one round, and four more
 
 
-def test_no_two_problems_share_a_key(training: MakeTraining) -> None:
+def test_a_problem_is_sampled_under_its_number_whatever_the_batch(training: MakeTraining) -> None:
     made = training("1001010011110000", dynamic_sampling=True)
     made.rollout()
-    made.config = made.config.model_copy(
-        update={"algorithm": rl.RLStage.model_fields["algorithm"].default}
-    )
+    made.config = made.config.model_copy(update={"algorithm": AlgorithmSettings()})
     made.rollout()
     keys = [request.key for requests, _ in made.roller.sampler.asked for request in requests]
-    assert len(keys) == 16 == len(set(keys))
-    assert {key[0] for key in keys} == {3}, "the run's seed"
+    assert keys == [(3, number) for number in range(16)], "the run's seed, the problem's number"

@@ -91,7 +91,7 @@ def test_rollout_metrics_go_with_the_first_of_its_steps(
     recorder.open(0, [])
     recorder.write(0, {})
     with recorder.spending("update_seconds"), recorder.spending("generate_seconds"):
-        recorder.rollout(0, groups, [[1.0, -1.0]] * 2, 0)
+        recorder.rollout(0, groups)
     with recorder.spending("update_seconds"):
         pass
     recorder.write(1, {"loss": 0.5})
@@ -103,20 +103,19 @@ def test_rollout_metrics_go_with_the_first_of_its_steps(
     assert rows[0] == {"step": 0} and rows[2] == {"step": 2, "loss": 0.25}
 
 
-def test_rollouts_are_kept_now_and_then_with_their_advantages(
+def test_rollouts_are_kept_with_their_advantages(
     context: Context, roller: MakeRoller, groups: list[Group]
 ) -> None:
-    recorder = make(context, roller(scripted), rollouts_every=2)
-    recorder.open(0, [])
-    for index in range(4):
-        recorder.rollout(3 * index, groups, [[1.5, -1.5], [0.0, 0.25]], index)
-    files = context.directory.rollout_files()
-    assert [file.stem for file in files] == ["step-00000", "step-00006"]
-    rows = pq.read_table(files[1]).to_pylist()
+    recorder = make(context, roller(scripted))
+    path = recorder.keep("step-00006", 6, groups, [[1.5, -1.5], [0.0, 0.25]])
+    assert context.directory.rollout_files() == [path] and path.stem == "step-00006"
+    rows = pq.read_table(path).to_pylist()
     assert [row["advantage"] for row in rows] == [1.5, -1.5, 0.0, 0.25]
     assert [row["problem"] for row in rows] == ["a", "a", "b", "b"]
+    assert [row["sample"] for row in rows] == [0, 1, 0, 1]
     assert [row["status"] for row in rows] == ["finished"] * 3 + ["truncated"]
     assert [row["reward"] for row in rows] == [2.0, 2.0, 1.0, 0.0]
+    assert [row["answer"] for row in rows] == ["5", "5", "8", None]
     assert {row["step"] for row in rows} == {6}
 
 
@@ -130,11 +129,13 @@ def test_the_held_out_curve_has_draws_of_its_own(
     recorder.write(0, {})
     (row,) = read(context.directory.metrics)
     assert (row["heldout/pass@1"], row["heldout/cons@2"]) == (0.5, 0.5)
-    assert row["heldout/thought_tokens"] == pytest.approx((1.5 + 1) / 2, abs=1.0)
+    first, second = made.count_tokens(["7\n7", "wait"])  # and an empty thought
+    assert row["heldout/thought_tokens"] == pytest.approx((first / 2 + second) / 2)
+    assert row["heldout/reflection"] == pytest.approx(1 / 2)
     assert "reward" not in row and row["evaluate_seconds"] >= 0.0
     ((requests, params),) = made.sampler.asked
     assert params == PARAMS and all(request.samples == 2 for request in requests)
-    # training's keys are (seed, problems drawn, place): two small numbers and no third prime
+    # training's keys are (seed, problem number), and so never these
     assert [request.key for request in requests] == [(3, 104_729, 0), (3, 104_729, 1)]
 
 
@@ -146,7 +147,7 @@ def test_going_on_drops_later_rows_and_remembers_the_batches(
 
     def go(recorder: Recorder, steps: range) -> None:
         for step in steps:
-            recorder.rollout(step, cut, [[0.0, 0.0]] * 2, step)
+            recorder.rollout(step, cut)
             recorder.write(step + 1, {"loss": 0.0})
 
     whole = make(context, truncated)

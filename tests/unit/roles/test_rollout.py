@@ -64,6 +64,17 @@ def test_the_sampler_is_asked_what_the_caller_wants(
         assert {rollout.prompt_ids for rollout in group} == {request.prompt_ids}
 
 
+def test_keys_are_problem_numbers(
+    roller: Callable[..., Roller], problems: list[Problem], params: SamplingParams
+) -> None:
+    made = roller(lambda *_: RESPONSE)
+    made(problems, 1, params, (7,), first=40)
+    made(problems[1:], 1, params, (7,), first=41)
+    (whole, _), (half, _) = made.sampler.asked
+    assert [request.key for request in whole] == [(7, 40), (7, 41)]
+    assert half == whole[1:], "a rollout does not depend on how problems are batched"
+
+
 def test_a_rollout_is_what_the_sampler_said(
     roller: Callable[..., Roller], problems: list[Problem], params: SamplingParams
 ) -> None:

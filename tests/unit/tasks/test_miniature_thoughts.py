@@ -2,6 +2,7 @@
 
 import random
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_slips_come_at_their_rate_and_are_built_upon() -> None:
         lines = lines_of(thought.text)
         assert tuple(operation for _, operation, _, _ in lines) == one.story.chain.operations
         assert lines[0][0] == one.story.chain.start
-        for (_, _, after, _), (before, *_) in zip(lines, lines[1:], strict=False):
+        for (_, _, after, _), (before, *_) in pairwise(lines):
             assert before == after
         assert thought.answer == lines[-1][2]
         wrong += sum(operation.apply(before) != after for before, operation, after, _ in lines)

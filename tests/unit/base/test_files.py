@@ -1,0 +1,164 @@
+"""Files appear whole or not at all, wherever a write is cut."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dianoia.base.files import (
+    read_json,
+    restore_folder,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_text,
+)
+from dianoia.base.run import StageDirectory
+
+
+class Kill(BaseException):
+    """What no `except Exception` may swallow."""
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_text()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[Path, Path], Path]:
+    """Lets `number` renames happen and dies before the next."""
+    rename, left = Path.replace, [number]
+
+    def replace(self: Path, target: Path) -> Path:
+        if not left[0]:
+            raise Kill
+        left[0] -= 1
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    return replace
+
+
+def test_a_file_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.txt"
+    for text in ("one", "two: 苹果"):
+        write_text(path, text)
+        assert path.read_text(encoding="utf-8") == text
+    assert list(path.parent.iterdir()) == [path], "nothing else is left"
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "b.txt"
+    write_text(path, "old")
+    with pytest.raises(Kill), whole_file(path) as temporary:
+        temporary.write_text("ne")
+        assert path.read_text() == "old", "not before the block ends"
+        raise Kill
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_no_file_where_none_was(tmp_path: Path) -> None:
+    with pytest.raises(Kill), whole_file(tmp_path / "c.txt") as temporary:
+        temporary.write_text("half")
+        raise Kill
+    assert not (tmp_path / "c.txt").exists()
+
+
+def test_json_that_is_none_is_refused_and_leaves_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    write_json(path, {"a": [1, 2.5, None, "苹果\u2028"]})
+    for value in (float("nan"), float("inf"), {1, 2}, Path("x")):
+        with pytest.raises((ValueError, TypeError)):
+            write_json(path, {"a": value})
+    assert read_json(path) == {"a": [1, 2.5, None, "苹果\u2028"]}
+    assert "苹果" in path.read_text(encoding="utf-8") and path.read_text().endswith("}\n")
+    assert json.loads(path.read_bytes()) == read_json(path)
+
+
+def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with whole_folder(path) as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "x").write_text("1")
+        (temporary / "gone").write_text("old")
+        assert not path.exists()
+    assert contents(path) == {"deep/x": "1", "gone": "old"}
+    with whole_folder(path) as temporary:
+        (temporary / "x").write_text("2")
+        assert contents(path) == {"deep/x": "1", "gone": "old"}
+    assert contents(path) == {"x": "2"}, "no file of the old one stays"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with whole_folder(path) as temporary:
+        (temporary / "x").write_text("old")
+    with pytest.raises(Kill), whole_folder(path) as temporary:
+        (temporary / "y").write_text("half")
+        raise Kill
+    assert contents(path) == {"x": "old"}
+    with whole_folder(path) as temporary:
+        (temporary / "z").write_text("new")
+    assert contents(path) == {"z": "new"}, "nothing of the half folder gets in"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("renames", "found"), [(0, "old"), (1, "old"), (2, "new")])
+def test_a_kill_at_any_rename_leaves_one_whole_folder(
+    renames: int, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    with whole_folder(path) as temporary:
+        (temporary / "x").write_text("old")
+    with monkeypatch.context() as patched:
+        kill_at(patched, renames)
+        if renames < 2:
+            with pytest.raises(Kill), whole_folder(path) as temporary:
+                (temporary / "x").write_text("new")
+        else:  # dies when it tidies up
+            patched.setattr("shutil.rmtree", lambda folder, **_: 1 / 0 if path.exists() else None)
+            with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "model") as temporary:
+                (temporary / "x").write_text("new")
+    restore_folder(path)
+    if renames < 2:
+        assert contents(path) == {"x": found}
+    restore_folder(path)
+    with whole_folder(path) as temporary:
+        (temporary / "x").write_text("newest")
+    assert contents(path) == {"x": "newest"} and list(tmp_path.iterdir()) == [path]
+
+
+def test_restoring_never_undoes_a_new_folder(tmp_path: Path) -> None:
+    path, old = tmp_path / "model", tmp_path / ".model.old"
+    for folder, text in ((path, "new"), (old, "old")):
+        folder.mkdir()
+        (folder / "x").write_text(text)
+    restore_folder(path)
+    assert contents(path) == {"x": "new"}
+    restore_folder(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "state"])
+def test_a_stage_restores_what_was_half_renamed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = StageDirectory(tmp_path / "stages" / "zero")
+    stage.prepare()
+    path = getattr(stage, name)
+    with whole_folder(path) as temporary:
+        (temporary / "x").write_text("old")
+    with monkeypatch.context() as patched, pytest.raises(Kill):
+        kill_at(patched, 1)
+        with whole_folder(path) as temporary:
+            (temporary / "x").write_text("new")
+    assert not path.exists()
+    stage.prepare()
+    assert contents(path) == {"x": "old"}

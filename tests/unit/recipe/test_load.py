@@ -1,0 +1,169 @@
+"""Recipes and overrides: typed values, and mistakes named as the user typed them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dianoia.base.errors import ConfigError
+from dianoia.recipe import Recipe, load_recipe
+from tests.unit.recipe.conftest import TEXT
+
+Write = Callable[..., Path]
+
+
+def value(recipe: Recipe, key: str) -> Any:
+    found: Any = recipe.model_dump()
+    for part in key.split("."):
+        found = found[part]
+    return found
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "expected"),
+    [
+        ("zero.group_size=8", "stages.zero.group_size", 8),
+        ("stages.zero.group_size=8", "stages.zero.group_size", 8),
+        (" zero.group_size = 8 ", "stages.zero.group_size", 8),
+        ("zero.steps=1_000", "stages.zero.steps", 1000),
+        ("zero.optimizer.learning_rate=3e-6", "stages.zero.optimizer.learning_rate", 3e-6),
+        ("zero.optimizer.learning_rate=1", "stages.zero.optimizer.learning_rate", 1.0),
+        ("zero.sampling.top_p=0.5", "stages.zero.sampling.top_p", 0.5),
+        ("zero.algorithm.mask_truncated=true", "stages.zero.algorithm.mask_truncated", True),
+        ("zero.algorithm.name=dr_grpo", "stages.zero.algorithm.name", "dr_grpo"),
+        ('zero.algorithm.name="dapo"', "stages.zero.algorithm.name", "dapo"),
+        ("zero.start=Qwen/Qwen3-0.6B-Base", "stages.zero.start", "Qwen/Qwen3-0.6B-Base"),
+        ("zero.start=./a folder", "stages.zero.start", "./a folder"),
+        ('evaluation.checkpoints=["zero"]', "stages.evaluation.checkpoints", ["zero"]),
+        (
+            "zero.sampling.longer=[{from_step=2, max_tokens=32}]",
+            "stages.zero.sampling.longer",
+            [{"from_step": 2, "max_tokens": 32}],
+        ),
+        ("seed=5", "seed", 5),
+        ("description=what = this", "description", "what = this"),
+        ("zero.progress.every=3", "stages.zero.progress.every", 3),
+    ],
+)
+def test_overrides_are_typed(override: str, key: str, expected: Any, write: Write) -> None:
+    found = value(load_recipe(write(), [override]), key)
+    assert found == expected and type(found) is type(expected)
+    assert value(load_recipe(write()), key) != expected, "the override changed something"
+
+
+def test_the_last_override_wins_and_the_rest_stays(write: Write) -> None:
+    recipe = load_recipe(write(), ["zero.steps=2", "zero.group_size=6", "zero.steps=8"])
+    assert (value(recipe, "stages.zero.steps"), value(recipe, "stages.zero.group_size")) == (8, 6)
+    before, after = load_recipe(write()).model_dump(), recipe.model_dump()
+    for dump in (before, after):
+        del dump["stages"]["zero"]["steps"], dump["stages"]["zero"]["group_size"]
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("zero.steps=2.0", ["--set zero.steps=2.0", "2.0", "integer"]),
+        ("zero.steps=true", ["--set zero.steps=true", "True", "integer"]),
+        ('zero.steps="4"', ['--set zero.steps="4"', "'4'", "integer"]),
+        ("zero.start=5", ["--set zero.start=5", "5", "string"]),
+        ("zero.algorithm.mask_truncated=1", ["mask_truncated=1", "boolean"]),
+        ("zero.sampling.top_p=nan", ["top_p=nan", "finite number"]),
+        ("zero.sampling.topp=0.5", ["topp=0.5", "unknown key", "did you mean 'top_p'"]),
+        ("zero.algorithm.name=grop", ["name=grop", "'grop'", "grpo"]),
+        ("evaluation.checkpoints=zero", ["checkpoints=zero", "list"]),
+        ("zero.steps", ["--set zero.steps", "expected stage.key=value"]),
+        ("=4", ["--set =4", "expected stage.key=value"]),
+        ("zero..steps=4", ["--set zero..steps=4", "expected stage.key=value"]),
+        ("zeor.steps=4", ["no stage 'zeor'", "did you mean 'zero'", "base, zero, evaluation"]),
+        ("zero.steps.more=4", ["--set zero.steps.more=4", "'steps' is a value"]),
+        ("sed=4", ["--set sed=4", "unknown key", "did you mean 'seed'"]),
+        ("seed=-1", ["--set seed=-1", "greater than or equal to 0"]),
+        ("zero=4", ["--set zero=4", "4"]),
+        ("stages=4", ["--set stages=4", "4"]),
+        (
+            "zero.sampling.longer=[{from_stp=2, max_tokens=32}]",
+            ["unknown key", "did you mean 'from_step'"],
+        ),
+    ],
+)
+def test_a_mistake_is_named_as_it_was_typed(override: str, parts: list[str], write: Write) -> None:
+    said = refusal(write(), override)
+    for part in parts:
+        assert part in said, said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "parts"),
+    [
+        ("steps = 6", "stepz = 6", ["stages.zero.stepz", "'steps'", "required"]),
+        ("steps = 6", "steps = 6.5", ["stages.zero.steps", "6.5"]),
+        ('kind = "rl"', 'kind = "lr"', ["stages.zero", "'lr'", "did you mean 'rl'"]),
+        ('kind = "rl"', "", ["stages.zero", "pretrain, rl, evaluate"]),
+        ('name = "tiny"', 'name = "Tiny Zero"', ["name", "Tiny Zero"]),
+        ('name = "tiny"', 'name = "tiny"\nseeds = 3', ["seeds", "'seed'"]),
+        ("heads = 4", "heads = 3", ["heads = 3", "kv_heads = 2"]),
+        ("[stages.zero]", "[stages.zero", ["not TOML", "line"]),
+        (
+            'start = "base"',
+            'start = "evaluation"',
+            ["stages.zero uses stages.evaluation", "move it"],
+        ),
+        ('start = "base"', 'start = "zero"', ["stages.zero uses stages.zero", "or is itself"]),
+    ],
+)
+def test_a_mistake_in_the_file_names_file_key_and_value(
+    before: str, after: str, parts: list[str], write: Write
+) -> None:
+    assert TEXT.count(before) >= 1
+    path = write(TEXT.replace(before, after, 1))
+    said = refusal(path)
+    assert said.startswith(str(path))
+    for part in parts:
+        assert part in said, said
+
+
+def test_every_mistake_is_named_at_once(write: Write) -> None:
+    said = refusal(write(), "zero.steps=x", "zero.sampling.top_p=2", "evaluation.limt=3")
+    for part in ("zero.steps=x", "zero.sampling.top_p=2", "evaluation.limt=3"):
+        assert f"--set {part}" in said
+    assert len(said.splitlines()) == 4
+
+
+def test_a_recipe_that_is_not_there(write: Write, tmp_path: Path) -> None:
+    write()
+    assert "did you mean 'tiny.toml'" in refusal(tmp_path / "tinny.toml")
+    assert "no such recipe" in refusal(tmp_path)
+    assert "no such recipe" in refusal(tmp_path / "nowhere" / "a.toml")
+
+
+def test_a_recipe_without_stages(write: Write) -> None:
+    assert "stages" in refusal(write('name = "a"'))
+    assert "stages" in refusal(write('name = "a"\n[stages]'))
+    assert "no stage 'zero'" in refusal(write('name = "a"'), "zero.steps=4")
+
+
+@pytest.mark.xfail(raises=UnicodeDecodeError, reason="a traceback instead of a message")
+def test_a_recipe_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "latin.toml"
+    path.write_bytes('name = "caf\xe9"'.encode("latin-1"))
+    assert str(path) in refusal(path)
+
+
+@pytest.mark.xfail(raises=TypeError, reason="a traceback instead of a message")
+def test_stages_that_are_no_table(write: Write) -> None:
+    assert "stages" in refusal(write('name = "a"\nstages = 3'), "zero.steps=4")
+
+
+def test_a_loaded_recipe_cannot_be_changed(write: Write) -> None:
+    recipe = load_recipe(write())
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 2  # type: ignore[misc]
+    assert list(recipe.stages) == ["base", "zero", "evaluation"]
