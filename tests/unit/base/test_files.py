@@ -1,7 +1,7 @@
 """Files appear whole or not at all, wherever a write is cut."""
 
 import json
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[Path, Path], Path]:
+def kill_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Lets `number` renames happen and dies before the next."""
     rename, left = Path.replace, [number]
 
@@ -40,7 +40,6 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[Path, Pat
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    return replace
 
 
 def test_a_file_is_written(tmp_path: Path) -> None:
@@ -110,29 +109,33 @@ def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("renames", "found"), [(0, "old"), (1, "old"), (2, "new")])
-def test_a_kill_at_any_rename_leaves_one_whole_folder(
-    renames: int, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_kill_at_either_rename_leaves_one_whole_folder(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model"
     with whole_folder(path) as temporary:
         (temporary / "x").write_text("old")
+    remove = shutil.rmtree
+
+    def tidy_up(folder: Path, **options: bool) -> None:
+        if path.exists() and (path / "x").read_text() == "new":
+            raise Kill
+        remove(folder, **options)
+
     with monkeypatch.context() as patched:
-        kill_at(patched, renames)
-        if renames < 2:
-            with pytest.raises(Kill), whole_folder(path) as temporary:
-                (temporary / "x").write_text("new")
-        else:  # dies when it tidies up
-            patched.setattr("shutil.rmtree", lambda folder, **_: 1 / 0 if path.exists() else None)
-            with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "model") as temporary:
-                (temporary / "x").write_text("new")
-    restore_folder(path)
-    if renames < 2:
-        assert contents(path) == {"x": found}
-    restore_folder(path)
+        kill_at(patched, {"before": 0, "between": 1, "after": 2}[moment])
+        patched.setattr(shutil, "rmtree", tidy_up)
+        with pytest.raises(Kill), whole_folder(path) as temporary:
+            (temporary / "x").write_text("new")
+    assert path.exists() == (moment != "between")
+    for _ in range(2):
+        restore_folder(path)
+        assert contents(path) == {"x": "new" if moment == "after" else "old"}
     with whole_folder(path) as temporary:
         (temporary / "x").write_text("newest")
-    assert contents(path) == {"x": "newest"} and list(tmp_path.iterdir()) == [path]
+    assert contents(path) == {"x": "newest"}
+    assert list(tmp_path.iterdir()) == [path], "what the kill left is cleaned up"
 
 
 def test_restoring_never_undoes_a_new_folder(tmp_path: Path) -> None:

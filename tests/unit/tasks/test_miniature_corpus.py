@@ -23,6 +23,7 @@ HABITS = Habits(
     check=0.2,
     sloppy=0.25,
     slip=0.05,
+    check_slip=0.05,
     guess_right=0.4,
     foreign=0.1,
     mixed=0.1,

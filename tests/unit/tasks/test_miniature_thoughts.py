@@ -18,10 +18,16 @@ LATIN = re.compile(r"[A-Za-z]")
 
 
 def author(
-    rng: random.Random, slip: float = 0.0, language: str = "en", thoughts: str | None = None
+    rng: random.Random,
+    slip: float = 0.0,
+    language: str = "en",
+    thoughts: str | None = None,
+    check_slip: float | None = None,
 ) -> Author:
+    """An author who slips as often in a check as before, unless told otherwise."""
     chain = draw_chain(rng, rng.choice((2, 3, 4, 5, 6)), Split.TRAIN)
-    return Author(tell(chain, language, rng), thoughts or language, slip, rng)
+    again = slip if check_slip is None else check_slip
+    return Author(tell(chain, language, rng), thoughts or language, slip, again, rng)
 
 
 def lines_of(text: str) -> list[tuple[int, Operation, int, str]]:
@@ -44,7 +50,7 @@ class Scripted(Author):
 
     answers: list[int]
 
-    def derive(self) -> Thought:
+    def derive(self, slip: float) -> Thought:
         answer = self.answers.pop(0)
         return Thought(f"1+2={answer} cups\n", answer)
 
@@ -54,7 +60,7 @@ def test_without_slips_every_line_is_right(language: str) -> None:
     rng = random.Random(1)
     for _ in range(150):
         one = author(rng, language=language)
-        chain, thought = one.story.chain, one.derive()
+        chain, thought = one.story.chain, one.derive(0.0)
         lines = lines_of(thought.text)
         assert [before for before, *_ in lines] == list(chain.values[:-1])
         assert [after for _, _, after, _ in lines] == list(chain.values[1:])
@@ -70,8 +76,8 @@ def test_without_slips_every_line_is_right(language: str) -> None:
 def test_slips_come_at_their_rate_and_are_built_upon() -> None:
     rng, slip, wrong, count = random.Random(2), 0.2, 0, 0
     for _ in range(1000):
-        one = author(rng, slip=slip)
-        thought = one.derive()
+        one = author(rng)
+        thought = one.derive(slip)
         lines = lines_of(thought.text)
         assert tuple(operation for _, operation, _, _ in lines) == one.story.chain.operations
         assert lines[0][0] == one.story.chain.start
@@ -87,7 +93,7 @@ def test_slips_come_at_their_rate_and_are_built_upon() -> None:
 def test_a_line_that_did_not_slip_is_true() -> None:
     rng = random.Random(2)
     for _ in range(1000):
-        for before, operation, after, _ in lines_of(author(rng, slip=0.2).derive().text):
+        for before, operation, after, _ in lines_of(author(rng).derive(0.2).text):
             if operation.sign == "/" and after == operation.apply(before):
                 assert after * operation.operand == before
 
@@ -110,7 +116,7 @@ def test_a_slip_is_wrong_by_what_a_person_would_err() -> None:
 def test_a_check_settles_by_majority(answers: list[int], settled: int, used: int) -> None:
     for seed in range(20):
         rng = random.Random(seed)
-        scripted = Scripted(author(rng).story, "en", 0.0, rng)
+        scripted = Scripted(author(rng).story, "en", 0.0, 0.0, rng)
         scripted.answers = [*answers, 99]
         thought = scripted.checked()
         assert thought.answer == settled
@@ -136,6 +142,28 @@ def test_a_check_derives_twice_and_a_third_time_only_on_a_difference() -> None:
     assert 40 < thrice < 360
 
 
+def wrong_lines(text: str) -> int:
+    return sum(o.apply(before) != after for before, o, after, _ in lines_of(text))
+
+
+def test_first_derivations_and_checks_slip_each_at_their_own_rate() -> None:
+    rng, wrong, count = random.Random(10), {"first": 0, "again": 0, "alone": 0}, 0
+    for _ in range(800):
+        one = author(rng, slip=0.3, check_slip=0.1)
+        steps = len(one.story.chain.operations)
+        lines = derived(one.checked()).splitlines(keepends=True)
+        wrong["first"] += wrong_lines("".join(lines[:steps]))
+        wrong["again"] += wrong_lines("".join(lines[steps : 2 * steps]))
+        wrong["alone"] += wrong_lines(derived(one.derivation()))
+        count += steps
+    for part, slip in (("first", 0.3), ("again", 0.1), ("alone", 0.3)):
+        assert within(wrong[part] / count, slip, count), part
+    # who checks without slips is always right
+    for _ in range(100):
+        careful = author(rng, slip=0.5, check_slip=0.0)
+        assert careful.checked().answer == careful.story.chain.result
+
+
 def test_checking_makes_an_answer_right_more_often() -> None:
     """The reason why reflection can grow: a check carries information."""
     rng, right = random.Random(5), {"once": 0, "checked": 0}
@@ -154,9 +182,9 @@ def test_a_thought_keeps_its_language(language: str, thoughts: str) -> None:
     for _ in range(60):
         one = author(rng, 0.2, language, thoughts)
         foreign = HAN if thoughts == "en" else LATIN
-        for thought in (one.derive(), one.derivation(), one.checked(), one.guess(0.5)):
+        for thought in (one.derive(0.2), one.derivation(), one.checked(), one.guess(0.5)):
             assert not foreign.search(thought.text)
-        for _, _, _, unit in lines_of(one.derive().text):
+        for _, _, _, unit in lines_of(one.derive(0.0).text):
             own = one.story.thing if language == "en" else "items"
             assert unit == ("个" if thoughts == "zh" else own)
 
@@ -164,7 +192,7 @@ def test_a_thought_keeps_its_language(language: str, thoughts: str) -> None:
 def test_a_mixed_thought_mixes_line_by_line() -> None:
     rng, chinese, count, both = random.Random(7), 0, 0, 0
     for _ in range(300):
-        lines = author(rng, thoughts=MIXED).derive().text.splitlines()
+        lines = author(rng, thoughts=MIXED).derive(0.0).text.splitlines()
         marked = [bool(HAN.search(line)) for line in lines]
         assert all(bool(LATIN.search(line)) != han for line, han in zip(lines, marked, strict=True))
         both += len(set(marked)) == 2
