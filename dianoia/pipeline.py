@@ -5,7 +5,6 @@ interrupted goes on from its state. Everything that can be refused is refused be
 The results file holds nothing but what stages have written.
 """
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +90,7 @@ def _run_stage(
             case EvaluateStage():
                 evaluate.run(stage, context)
     write_json(directory.manifest, {"seconds": time.perf_counter() - start})
-    shutil.rmtree(directory.state, ignore_errors=True)
+    directory.forget_state()
 
 
 def _total(stage: Stage) -> int:

@@ -21,6 +21,7 @@ one seed on one machine.
 
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,12 @@ class StageDirectory:
         """Whether the stage has written its manifest."""
         return self.manifest.exists()
 
+    def forget_state(self) -> None:
+        """Delete what a finished stage no longer needs, the leftovers of a kill too."""
+        for folder in self.path.glob(f"*{self.state.name}*"):
+            if folder.name.strip(".").split(".")[0] == self.state.name:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def prepare(self) -> None:
         """Make the folder and undo what a kill may have left half renamed."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -146,7 +153,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a journal; a last line cut by a kill is passed over, as it never counted."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+    # Bytes first: a kill can cut a letter in two, and only whole lines are text.
+    for line in path.read_bytes().split(b"\n")[:-1]:
         yield json.loads(line)
 
 

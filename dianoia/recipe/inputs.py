@@ -50,6 +50,19 @@ def model_config(where: str, source: str) -> dict[str, Any]:
     return found
 
 
+def text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The part about the language model, under the names of today: GPT-2 has its own for the same things."""
+    inner: dict[str, Any] = config.get("text_config") or config
+    old = {
+        "n_embd": "hidden_size",
+        "n_layer": "num_hidden_layers",
+        "n_head": "num_attention_heads",
+        "n_positions": "max_position_embeddings",
+        "n_inner": "intermediate_size",
+    }
+    return {old.get(key, key): value for key, value in inner.items() if value is not None}
+
+
 def _from_hub(where: str, source: str) -> Path:
     if source.count("/") != 1:
         raise ModelError(
@@ -76,18 +89,18 @@ def _check_length(name: str, recipe: Recipe) -> None:
         return
     for source in sources(stage):
         positions = _positions(f"stages.{name}", source, recipe)
-        if longest >= positions:
+        if positions is not None and longest >= positions:
             raise ConfigError(
                 f"stages.{name}.{key} = {longest}: the model {source!r} has {positions} positions for "
                 f"prompt and response together; lower it, below {positions} by the length of a prompt"
             )
 
 
-def _positions(where: str, source: str, recipe: Recipe) -> int:
-    """Positions of a model, followed back through the recipe's stages."""
+def _positions(where: str, source: str, recipe: Recipe) -> int | None:
+    """Positions of a model, followed back through the stages; None where its config does not say."""
     stage = recipe.stages.get(source)
     if stage is None:
-        found: int = model_config(where, source)["max_position_embeddings"]
+        found: int | None = text_config(model_config(where, source)).get("max_position_embeddings")
         return found
     if isinstance(stage, PretrainStage):
         return stage.model.max_positions

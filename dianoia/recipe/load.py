@@ -47,8 +47,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: there is no such recipe{near}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: this is not TOML in UTF-8: {error}") from None
 
 
 def _lay_over(table: dict[str, Any], override: str) -> None:
@@ -61,8 +61,10 @@ def _lay_over(table: dict[str, Any], override: str) -> None:
         )
     if len(parts) > 1 and parts[0] != "stages":
         parts = ["stages", *parts]
-    if parts[0] == "stages" and len(parts) > 1 and parts[1] not in table.get("stages", {}):
-        stages = list(table.get("stages", {}))
+    stages = table.get("stages", {})
+    if not isinstance(stages, dict):
+        return  # the file itself is wrong, and validation will say how
+    if parts[0] == "stages" and len(parts) > 1 and parts[1] not in stages:
         raise ConfigError(
             f"--set {override}: the recipe has no stage {parts[1]!r}{_nearest(parts[1], stages)}; "
             f"its stages are {', '.join(stages)}"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dianoia.base.config import EvaluateStage, ModelShape, PretrainStage, RLStage
-from dianoia.recipe.inputs import check_inputs, model_config
+from dianoia.recipe.inputs import check_inputs, model_config, text_config
 from dianoia.recipe.model import Recipe, Stage, sources
 
 _EFFICIENCY = 0.4
@@ -58,14 +58,17 @@ def print_plan(recipe: Recipe, console: Console) -> None:
 
 
 def size_of(name: str, recipe: Recipe) -> Size:
-    """The size of the model a stage works on, followed back to where it comes from."""
+    """The size of the model a stage works on; of the largest one that it evaluates."""
     stage = recipe.stages[name]
     if isinstance(stage, PretrainStage):
         return _size(_as_config(stage.model, stage.vocabulary), name)
-    source = sources(stage)[-1]
-    if source in recipe.stages:
-        return size_of(source, recipe)
-    return _size(model_config(f"stages.{name}", source), source)
+    found = [
+        size_of(source, recipe)
+        if source in recipe.stages
+        else _size(text_config(model_config(f"stages.{name}", source)), source)
+        for source in sources(stage)
+    ]
+    return max(found, key=lambda size: size.parameters)
 
 
 def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
@@ -82,15 +85,18 @@ def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
 
 
 def _size(config: dict[str, Any], name: str) -> Size:
-    """Parameters of a dense decoder with gated feed-forward layers; norms are too small to count."""
-    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
-    heads = config["num_attention_heads"]
+    """Parameters of a dense decoder with gated feed-forward layers; norms are too small to count.
+
+    Another architecture gets the same formula, and so a rough number.
+    """
+    hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
+    heads = config.get("num_attention_heads", 1)
     kv_heads = config.get("num_key_value_heads") or heads
     head = config.get("head_dim") or hidden // heads
     attention = 2 * hidden * head * (heads + kv_heads)
-    layer = attention + 3 * hidden * config["intermediate_size"]
+    layer = attention + 3 * hidden * config.get("intermediate_size", 4 * hidden)
     tables = 1 if config.get("tie_word_embeddings") else 2
-    parameters = layers * layer + tables * hidden * config["vocab_size"]
+    parameters = layers * layer + tables * hidden * config.get("vocab_size", 0)
     return Size(parameters, 2 * layers * kv_heads * head, name)
 
 
@@ -116,19 +122,30 @@ def _pretraining(stage: PretrainStage, size: Size) -> tuple[str, float, float]:
 def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
     rollouts, each = stage.rollouts, stage.rollout_size
     completions, longest = rollouts * each, stage.sampling.most_tokens
+    algorithm, curve = stage.algorithm, _curve_completions(stage)
+    rounds = 1 + (algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0)
     what = (
         f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): {rollouts:,} rollouts of "
         f"{stage.problems_per_rollout:,} prompts x {stage.group_size} samples = {each:,} completions; "
         f"{completions:,} completions in {rollouts * stage.problems_per_rollout:,} groups; "
-        f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; at most "
-        f"{completions * longest:,} sampled tokens ({longest:,} a completion)"
+        f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
+        f"completions for the held-out curve; at most {(completions * rounds + curve) * longest:,} "
+        f"sampled tokens ({longest:,} a completion)"
     )
-    sampled, reference = completions * longest * _FILLED, stage.algorithm.kl_coefficient > 0
-    trained = sampled + completions * _PROMPT_TOKENS
+    sampled = (completions + curve) * longest * _FILLED
+    reference = algorithm.kl_coefficient > 0
+    trained = (
+        completions * longest * _FILLED + rollouts * stage.problems_per_rollout * _PROMPT_TOKENS
+    )
     operations = size.parameters * (2 * sampled + (8 if reference else 6) * trained)
     copies = 6 if reference else 5
     cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
     return what, operations, copies * size.parameters + cache
+
+
+def _curve_completions(stage: RLStage) -> int:
+    points = 1 + -(-stage.steps // stage.progress.every)
+    return points * stage.progress.problems * stage.progress.samples
 
 
 def _evaluation(stage: EvaluateStage, size: Size) -> tuple[str, float, float]:

@@ -38,6 +38,8 @@ class Habits(Settings):
     """Share of documents that are questions answered at once, without the prompt."""
     worked: float = Field(default=0.25, ge=0, le=1)
     """Share of documents with a derivation or a check, without the prompt. The rest are drills."""
+    worked_check: float = Field(default=0.4, ge=0, le=1)
+    """Share of the worked documents that check."""
     derive: float = Field(default=0.17, ge=0, le=1)
     """Share of dialogues that derive once."""
     check: float = Field(default=0.06, ge=0, le=1)

@@ -73,7 +73,7 @@ def _page(habits: Habits, rng: random.Random) -> str:
 def _worked(habits: Habits, rng: random.Random) -> str:
     author = _author(habits, rng)
     question, working, answer = _HEADINGS[author.story.language]
-    thought = author.checked() if rng.random() < 0.5 else author.derivation()
+    thought = author.checked() if rng.random() < habits.worked_check else author.derivation()
     body = f"{working}{thought.text}{answer}{thought.answer}"
     return f"{question}{author.story.question}\n{body}"
 

@@ -11,7 +11,7 @@ The thought's language is the question's, the other one, or a mixture line by li
 import random
 from dataclasses import dataclass
 
-from dianoia.tasks.miniature.chains import LARGEST, Chain
+from dianoia.tasks.miniature.chains import LARGEST, Chain, Operation
 from dianoia.tasks.miniature.wording import Story
 
 MIXED = "mixed"
@@ -21,16 +21,22 @@ _SAY = {
     "en": {
         "open": ("", "Let me count.\n", "Step by step.\n"),
         "check": ("Wait, let me check.\n", "Let me verify.\n", "Check again.\n"),
-        "same": ("Same, so {a}.\n", "Both give {a}.\n"),
-        "differ": ("But {a} is not {b}. Retry.\n", "However, {a} or {b}? Once more.\n"),
+        "same": ("First {a}, now {b}. Same.\n",),
+        "differ": (
+            "First {a}, now {b}. But they differ. Retry.\n",
+            "First {a}, now {b}. However, one is wrong. Once more.\n",
+        ),
         "settle": ("So {a}.\n", "It is {a}.\n"),
         "guess": ("", "", "", "Easy.\n", "I know.\n", "It is {a}.\n"),
     },
     "zh": {
         "open": ("", "我来数。\n", "一步一步。\n"),
         "check": ("等等，检查一下。\n", "我来验证。\n", "再检查。\n"),
-        "same": ("一样，是{a}。\n", "都是{a}。\n"),
-        "differ": ("但是{a}不是{b}。重新算。\n", "不对，{a}还是{b}？再来。\n"),
+        "same": ("先是{a}，现在{b}。一样。\n",),
+        "differ": (
+            "先是{a}，现在{b}。但是不同。重新算。\n",
+            "先是{a}，现在{b}。不对，再来。\n",
+        ),
         "settle": ("所以是{a}。\n", "是{a}。\n"),
         "guess": ("", "", "", "简单。\n", "我知道。\n", "是{a}。\n"),
     },
@@ -69,10 +75,11 @@ class Author:
     def derive(self, slip: float) -> Thought:
         """One derivation, a line a step, slipping with probability `slip` a line."""
         value, lines = self.story.chain.start, []
-        for operation in self.story.chain.operations:
+        operations = self.story.chain.operations
+        for index, operation in enumerate(operations):
             after = operation.apply(value)
             if self.rng.random() < slip:
-                after = slipped(after, self.rng)
+                after = slipped(after, operations[index + 1 :], self.rng)
             lines.append(f"{value}{operation.sign}{operation.operand}={after}{self._unit()}\n")
             value = after
         return Thought("".join(lines), value)
@@ -86,14 +93,16 @@ class Author:
     def checked(self) -> Thought:
         """Derive, derive again, compare; settle a difference by a third derivation."""
         first, second = self.derive(self.slip), self.derive(self.check_slip)
-        text = self._say("open") + first.text + self._say("check") + second.text
+        text = self._say("open") + first.text + self._say("settle", a=first.answer)
+        text += self._say("check") + second.text
+        both = {"a": first.answer, "b": second.answer}
         if first.answer == second.answer:
-            return Thought(text + self._say("same", a=first.answer), first.answer)
+            return Thought(text + self._say("same", **both), first.answer)
         third = self.derive(self.check_slip)
-        votes = (first.answer, second.answer, third.answer)
-        answer = max(votes, key=votes.count) if len(set(votes)) < 3 else third.answer
-        differ = self._say("differ", a=first.answer, b=second.answer)
-        return Thought(text + differ + third.text + self._say("settle", a=answer), answer)
+        # Two that agree win; of three different results the last is the most careful one.
+        answer = first.answer if third.answer == first.answer else third.answer
+        text += self._say("differ", **both) + third.text
+        return Thought(text + self._say("settle", a=answer), answer)
 
     def guess(self, right: float) -> Thought:
         """An answer at once: right with probability `right`, else somewhere near."""
@@ -103,9 +112,23 @@ class Author:
         return Thought(self._say("guess", a=answer), answer)
 
 
-def slipped(value: int, rng: random.Random) -> int:
-    """A wrong result that a person might write for `value`."""
-    return value + rng.choice((-10, -2, -1, 1, 2, 10))
+def slipped(value: int, rest: tuple[Operation, ...], rng: random.Random) -> int:
+    """A wrong result that a person might write for `value`, with the steps of `rest` to follow.
+
+    Where there is a choice, one on which the rest can be built: every later value is at least 1 and every
+    halving comes out even, so that lines without a slip are true.
+    """
+    wrong = [value + error for error in (-10, -2, -1, 1, 2, 10)]
+    return rng.choice([one for one in wrong if _carries(one, rest)] or wrong)
+
+
+def _carries(value: int, rest: tuple[Operation, ...]) -> bool:
+    """Whether steps applied to `value` stay whole and positive."""
+    for operation in rest:
+        if value < 1 or (operation.sign == "/" and value % operation.operand):
+            return False
+        value = operation.apply(value)
+    return value >= 1
 
 
 def near(chain: Chain, rng: random.Random) -> int:

@@ -150,14 +150,12 @@ def test_a_recipe_without_stages(write: Write) -> None:
     assert "no stage 'zero'" in refusal(write('name = "a"'), "zero.steps=4")
 
 
-@pytest.mark.xfail(raises=UnicodeDecodeError, reason="a traceback instead of a message")
 def test_a_recipe_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "latin.toml"
     path.write_bytes('name = "caf\xe9"'.encode("latin-1"))
     assert str(path) in refusal(path)
 
 
-@pytest.mark.xfail(raises=TypeError, reason="a traceback instead of a message")
 def test_stages_that_are_no_table(write: Write) -> None:
     assert "stages" in refusal(write('name = "a"\nstages = 3'), "zero.steps=4")
 

@@ -89,19 +89,20 @@ def test_slips_come_at_their_rate_and_are_built_upon() -> None:
     assert within(wrong / count, slip, count)
 
 
-@pytest.mark.xfail(reason="a half of an odd value, reached by a slip, is rounded down: 19/2=9")
-def test_a_line_that_did_not_slip_is_true() -> None:
-    rng = random.Random(2)
-    for _ in range(1000):
-        for before, operation, after, _ in lines_of(author(rng).derive(0.2).text):
-            if operation.sign == "/" and after == operation.apply(before):
-                assert after * operation.operand == before
-
-
 def test_a_slip_is_wrong_by_what_a_person_would_err() -> None:
     rng = random.Random(0)
-    off = {slipped(30, rng) - 30 for _ in range(500)}
+    off = {slipped(30, (), rng) - 30 for _ in range(500)}
     assert off == {-10, -2, -1, 1, 2, 10}
+
+
+def test_what_follows_a_slip_is_true_arithmetic() -> None:
+    rng = random.Random(0)
+    halved = {slipped(30, (Operation("+", 3), Operation("/", 2)), rng) for _ in range(500)}
+    assert halved == {29, 31}, "odd, so that the halving after + 3 comes out even"
+    lessened = {slipped(10, (Operation("-", 9),), rng) for _ in range(500)}
+    assert lessened == {11, 12, 20}, "nothing falls below 1"
+    stuck = {slipped(1, (Operation("-", 9), Operation("-", 8)), rng) for _ in range(500)}
+    assert stuck == {-9, -1, 0, 2, 3, 11}, "where nothing fits, anything goes"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_check_settles_by_majority(answers: list[int], settled: int, used: int
         assert len(answers) == used and scripted.answers == [99]
         lines = thought.text.splitlines()
         assert [int(line.split("=")[1].split()[0]) for line in lines if "=" in line] == answers
-        assert re.findall(r"\d+", lines[-1]) == [str(settled)]
+        assert set(re.findall(r"\d+", lines[-1])) == {str(settled)}
         disputed = [line for line in lines if "5" in line and "6" in line and "=" not in line]
         assert len(disputed) == (used == 3)
 
