@@ -129,8 +129,12 @@ def test_every_algorithm_runs(name: str, tiny_zero: Path, tmp_path: Path, metric
 def test_a_broken_gradient_stops_and_leaves_its_rollouts(
     tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("zero.optimizer.max_grad_norm=1e-9", "zero.optimizer.stop_grad_norm=1e-8")
-    code = run(tiny_zero, tmp_path / "run", "--set", options[0], "--set", options[1])
+    options = [
+        "zero.optimizer.max_grad_norm=1e-9",
+        "zero.optimizer.stop_grad_norm=1e-8",
+        "zero.rewards.random=1.0",  # so that there is a gradient
+    ]
+    code = run(tiny_zero, tmp_path / "run", *[p for o in options for p in ("--set", o)])
     assert code == 2
     said = capsys.readouterr().err
     assert "stop_grad_norm" in said and "stopped-00000.parquet" in said

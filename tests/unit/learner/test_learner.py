@@ -228,7 +228,7 @@ def test_stops_before_any_weight_changes(
     learner.stop_grad_norm = stop
     before, state = snapshot(learner.model), str(learner.optimizer.state_dict())
     broken = Sample((1, 2), (3,), (logprob,), -1.0)
-    with pytest.raises(TrainingStopped, match=rf"step 2.*{words}.*lower learning_rate"):
+    with pytest.raises(TrainingStopped, match=rf"step 2.*{words}.*lower optimizer.learning_rate"):
         learner.update(learner.prepare([*samples, broken]))
     assert distance(before, snapshot(learner.model)) == 0.0
     assert str(learner.optimizer.state_dict()) == state
