@@ -19,9 +19,10 @@ Departures from the DeepSeek-R1 paper, and choices where it is silent:
 """
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -39,49 +40,17 @@ from dianoia.algo.loss import (
 )
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.records import Sample
+from dianoia.learner.metrics import UpdateMetrics
 from dianoia.learner.model import has_plain_head, response_logprobs
 from dianoia.learner.optimizer import SCHEDULES, adamw, rate_factor
 from dianoia.learner.shared import can_share_prompts
+from dianoia.learner.twins import gather, twins
+from dianoia.runtime.lanes import in_lanes, lanes_of
 
 T = TypeVar("T")
 
 CPU_TOKENS = 3072
 """Most positions of a micro-batch on a CPU: more of them fall out of its cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateMetrics:
-    """One optimizer step in numbers. None means "not measured in this step", which is not zero."""
-
-    step: int
-    """Optimizer steps taken so far, this one included."""
-    loss: float
-    """The minimised objective, KL term included."""
-    kl: float | None
-    """Mean k3 estimate of KL(policy || reference), nats a token; None without a reference."""
-    clip_fraction_low: float | None
-    clip_fraction_high: float | None
-    """Share of response tokens with the lower or upper bound of the ratio in force."""
-    ratio_max: float | None
-    """Largest pi / pi_old of any token (of any sequence for GSPO)."""
-    entropy: float | None
-    """Mean entropy of the policy where response tokens were drawn, nats a token."""
-    grad_norm: float
-    """Euclidean norm of the gradient before clipping."""
-    learning_rate: float
-    samples: int
-    """Samples in the denominator."""
-    samples_skipped: int
-    """Of these, samples without any gradient (advantage 0, no KL term) that were not run through
-    the model; kl, clip fractions, ratio_max and entropy are over the others."""
-    tokens: int
-    """Response tokens of the samples in the denominator."""
-    padding_share: float
-    """Share of the positions that went through the model that were padding."""
-    gap_mean: float | None
-    gap_max: float | None
-    """Mean and largest |learner - sampler| log-probability of a token, at the weights that drew the
-    rollout: only on the first update after `prepare`."""
 
 
 class Learner:
@@ -141,12 +110,14 @@ class Learner:
         self.autocast = autocast
         self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
         self.reference = deepcopy(model).requires_grad_(False) if kl_coefficient > 0 else None
+        count = lanes_of(model.device)
+        self._models = twins(model, count)
+        self._references = twins(self.reference, count) if self.reference is not None else []
         self.step = 0
         self._fresh = False
 
     # One rollout ---------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def prepare(self, samples: Sequence[Sample], left_out: Sequence[bool] = ()) -> list[Row]:
         """Rows for `update`, in the order of `samples`; once a rollout, before its first update.
 
@@ -162,20 +133,32 @@ class Learner:
         self._fresh = True
         if self.reference is None and self.importance_cap is None:
             return rows
-        for indices in micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts):
-            filled = self._with_passes([rows[index] for index in indices])
-            for index, row in zip(indices, filled, strict=True):
-                rows[index] = row
+        batches = micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts)
+        lanes = self._lanes(batches)
+        in_lanes([partial(self._fill, rows, part, lane) for lane, part in enumerate(lanes)])
         return rows
 
-    def _with_passes(self, rows: Sequence[Row]) -> list[Row]:
+    def _lanes(self, batches: Sequence[T]) -> list[Sequence[T]]:
+        """Micro-batches dealt out to the twins; at least one, perhaps empty, lane."""
+        count = max(1, min(len(self._models), len(batches)))
+        return [batches[lane::count] for lane in range(count)]
+
+    @torch.no_grad()
+    def _fill(self, rows: list[Row], batches: Sequence[Sequence[int]], lane: int) -> None:
+        """Exchange the rows of these micro-batches for filled ones."""
+        for indices in batches:
+            filled = self._with_passes([rows[index] for index in indices], lane)
+            for index, row in zip(indices, filled, strict=True):
+                rows[index] = row
+
+    def _with_passes(self, rows: Sequence[Row], lane: int) -> list[Row]:
         """The rows with the reference's, the learner's pi_old and weights, as asked for."""
         batch = collate(rows, device=self.model.device, shared=self.shares_prompts)
         old_BT, ref_BT, weights_BT = batch.old_BT, None, None
         if self.reference is not None:
-            ref_BT, _ = self._logprobs(self.reference, batch)
+            ref_BT, _ = self._logprobs(self._references[lane], batch)
         if self.importance_cap is not None:
-            old_BT, _ = self._logprobs(self.model, batch)
+            old_BT, _ = self._logprobs(self._models[lane], batch)
             weights_BT = truncated_importance(
                 old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
             )
@@ -224,10 +207,23 @@ class Learner:
         self, batches: Sequence[Sequence[Row]], denominator: int
     ) -> tuple[float, LossSums | None]:
         """Leaves the step's gradient in `.grad`; returns loss and sums (None: nothing to run)."""
-        loss, sums = torch.zeros((), device=self.model.device), None
+        jobs = [
+            partial(self._accumulate_lane, self._models[lane], part, denominator)
+            for lane, part in enumerate(self._lanes(batches))
+        ]
+        losses, parts = zip(*in_lanes(jobs), strict=True)
+        gather(self._models)
+        known = [part for part in parts if part is not None]
+        return sum(losses), reduce(operator.add, known) if known else None
+
+    def _accumulate_lane(
+        self, model: PreTrainedModel, batches: Sequence[Sequence[Row]], denominator: int
+    ) -> tuple[float, LossSums | None]:
+        """`_accumulate` of one lane, into the gradients of its own twin."""
+        loss, sums = torch.zeros((), device=model.device), None
         for rows in batches:
-            batch = collate(rows, device=self.model.device, shared=self.shares_prompts)
-            logprobs_BT, entropy_BT = self._logprobs(self.model, batch, with_entropy=True)
+            batch = collate(rows, device=model.device, shared=self.shares_prompts)
+            logprobs_BT, entropy_BT = self._logprobs(model, batch, with_entropy=True)
             numerator, part = policy_loss(
                 self.algorithm,
                 logprobs_BT,

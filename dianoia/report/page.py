@@ -19,8 +19,8 @@ from dianoia.base.run import RunDirectory
 from dianoia.report import about, curves, evaluation, headline, rollouts
 from dianoia.report.figures import Chart, frame
 from dianoia.report.load import Run, Stage, load, number
-from dianoia.report.reflection import PATTERN
 from dianoia.report.show import code, duration, embed, escape, missing, paragraph
+from dianoia.text.reflection import PATTERN
 
 _ASSETS = files("dianoia.report").joinpath("assets")
 

@@ -4,7 +4,7 @@ In: the groups of one rollout batch. Out: a `BatchSummary`. Left out: any judgem
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -44,9 +44,9 @@ class BatchSummary:
 
 
 def summarize(
-    step: int, groups: Sequence[Group], count_tokens: Callable[[str], int]
+    step: int, groups: Sequence[Group], mean_thought_tokens: float | None
 ) -> BatchSummary:
-    """Summarize the groups of a batch. `count_tokens` gives the number of tokens of a thought."""
+    """Summarize the groups of a batch, whose thoughts have been counted already."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     assert rollouts, "a batch has rollouts"
     fault, example = _common_fault(rollouts)
@@ -63,7 +63,7 @@ def summarize(
         mean_format=_share(rollouts, RolloutStatus.FINISHED),
         share_unparseable=len(unparseable) / len(rollouts),
         unparseable_ids=tuple(dict.fromkeys(unparseable))[:_IDS_NAMED],
-        mean_thought_tokens=fmean(map(count_tokens, thoughts)) if thoughts else None,
+        mean_thought_tokens=mean_thought_tokens,
         share_empty_thoughts=fmean(not text.strip() for text in thoughts) if thoughts else 0.0,
         mean_reward=fmean(reward for group in groups for reward in group.rewards_G),
     )

@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 
 from dianoia.algo.estimates import cons_at_k
 from dianoia.base.records import Group, RolloutStatus
-from dianoia.learner.learner import UpdateMetrics
+from dianoia.learner.metrics import UpdateMetrics
 from dianoia.roles.measure import Counter, answer_key, right_PG, thoughts_of
 
 Row = dict[str, float | int | str | None]

@@ -62,8 +62,11 @@ class Recorder:
 
     def rollout(self, step: int, groups: Sequence[Group]) -> None:
         """Metrics and diagnosis of everything that was drawn for a rollout."""
-        self.row |= rollout_row(groups, self.roller.count_tokens)
-        summary = summarize(step, groups, lambda text: self.roller.count_tokens([text])[0])
+        row = rollout_row(groups, self.roller.count_tokens)
+        tokens = row["thought_tokens"]
+        assert tokens is None or isinstance(tokens, float), "a mean"
+        self.row |= row
+        summary = summarize(step, groups, tokens)
         self.history = [*self.history, summary][-_HISTORY:]
         for found in diagnose(self.history):
             self.context.progress.say(f"{found.code}: {found.message} {found.advice}")

@@ -6,7 +6,7 @@ was without any state, and held-out problems that no training problem can equal.
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -100,8 +100,14 @@ def problem_source(name: str, whole_file: bool = False) -> ProblemSource:
         return PROBLEM_SETS[name]()
     path = Path(name)
     if path.is_file():
-        return FileProblems(path, whole_file)
+        return _file_problems(path, whole_file, path.stat().st_mtime_ns)
     raise ConfigError(
         f"problems = {name!r}: there is no such problem set and no such file; "
         f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet"
     )
+
+
+@lru_cache(maxsize=8)
+def _file_problems(path: Path, whole: bool, _changed: int) -> FileProblems:
+    """Plan, check and stage ask for the same file; it is read once while it does not change."""
+    return FileProblems(path, whole)

@@ -40,11 +40,13 @@ def _chinese_pattern(word: str) -> str:
     return (f"(?<!{_NOT_AFTER[word]})" if word in _NOT_AFTER else "") + word
 
 
-_PATTERN = re.compile(
+PATTERN = (
     # Latin letters only as borders: "check" next to a Han character is still a whole word.
     r"(?<![a-z])(?:" + "|".join(_LEMMA) + r")(?![a-z])|"
     + "|".join(_chinese_pattern(word) for word in sorted(_CHINESE, key=len, reverse=True))
 )  # fmt: skip
+"""Every form, ignoring case; a regular expression that JavaScript reads as Python does."""
+_PATTERN = re.compile(PATTERN)
 
 
 def reflection_words(text: str) -> Counter[str]:

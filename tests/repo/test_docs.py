@@ -27,7 +27,7 @@ from dianoia.base.config import (
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
 from dianoia.base.run import StageDirectory, describe_run
 from dianoia.cli import main
-from dianoia.learner.learner import UpdateMetrics
+from dianoia.learner.metrics import UpdateMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis

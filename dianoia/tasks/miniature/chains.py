@@ -1,7 +1,7 @@
 """Chains of arithmetic: the numbers behind a word problem, before any words.
 
-A chain is a start value and 2 to 6 operations, no two alike, whose every value stays within 1..60, so that a model of a
-million parameters can know each single step by heart, and no chain of them. Difficulty is the number of
+A chain is a start value and 2 to 6 operations whose every value stays within 1..60, so that a model of a million
+parameters can know each single step by heart, and no chain of them. Difficulty is the number of
 steps.
 
 Held-out chains are disjoint from training chains by construction: a hash of the chain's signature (its
@@ -98,31 +98,13 @@ def operations_on(value: int, rng: random.Random) -> list[Operation]:
     return found
 
 
-def _unlike(earlier: list[Operation], value: int, rng: random.Random) -> Operation:
-    """An operation on `value` that shares neither operand nor kind of factor with an earlier one.
-
-    So the last step written down tells which step of the story comes next.
-    """
-    while True:
-        operation = rng.choice(operations_on(value, rng))
-        if all(_place(operation) != _place(other) for other in earlier):
-            return operation
-
-
-def _place(operation: Operation) -> str:
-    """What may occur once in a chain: a number added or taken away, doubling, tripling, halving."""
-    if operation.sign in "+-":
-        return str(operation.operand)
-    return f"{operation.sign}{operation.operand}"
-
-
 def draw_chain(rng: random.Random, steps: int, split: Split) -> Chain:
     """A random chain of `steps` operations on the given side of the fence."""
     while True:
         value = start = rng.randint(3, 30)
         operations: list[Operation] = []
         for _ in range(steps):
-            operation = _unlike(operations, value, rng)
+            operation = rng.choice(operations_on(value, rng))
             value = operation.apply(value)
             operations.append(operation)
         chain = Chain(start, tuple(operations))

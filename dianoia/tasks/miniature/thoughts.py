@@ -1,9 +1,10 @@
 """How the miniature's authors think on paper: derivations that slip, checks that catch slips, guesses.
 
-A derivation writes one line a step, `12+7=19 apples`. With probability `slip` a line's result is wrong, and
-everything after it builds on the wrong value. A checked derivation derives a second time, independently and
-with more care (`check_slip`), compares the two results, and settles a difference by a third derivation: the value that two of the three
-agree on wins. So reflection carries information by construction of the world, not of the reward.
+A derivation keeps a tally: the start, then a line a day of the story, `Monday +7=19`. With probability `slip` a line's result is
+wrong, and everything after it builds on the wrong value. A checked derivation derives a second time,
+independently and with more care (`check_slip`), compares the two results, and settles a difference by a third
+derivation: the value that two of the three agree on wins. So reflection carries information by construction of
+the world, not of the reward.
 
 The thought's language is the question's, the other one, or a mixture line by line.
 """
@@ -12,11 +13,12 @@ import random
 from dataclasses import dataclass
 
 from dianoia.tasks.miniature.chains import LARGEST, Chain, Operation
-from dianoia.tasks.miniature.wording import Story
+from dianoia.tasks.miniature.wording import DAYS, Story
 
 MIXED = "mixed"
 
-_UNIT = {"en": " {thing}", "zh": "个"}
+_GAP = {"en": " ", "zh": ""}
+
 _SAY = {
     "en": {
         "open": ("", "Let me count.\n", "Step by step.\n"),
@@ -66,22 +68,17 @@ class Author:
     def _say(self, what: str, **values: int) -> str:
         return self.rng.choice(_SAY[self._tongue()][what]).format(**values)
 
-    def _unit(self) -> str:
-        tongue = self._tongue()
-        # A Chinese story's things have no English name here; its English line counts "items".
-        thing = self.story.thing if tongue == self.story.language else "items"
-        return _UNIT[tongue].format(thing=thing)
-
     def derive(self, slip: float) -> Thought:
-        """One derivation, a line a step, slipping with probability `slip` a line."""
-        value, lines = self.story.chain.start, []
-        operations = self.story.chain.operations
+        """One derivation, a line a day, slipping with probability `slip` a line."""
+        operations, value = self.story.chain.operations, self.story.chain.start
+        lines = [f"{value}\n"]
         for index, operation in enumerate(operations):
-            after = operation.apply(value)
+            value = operation.apply(value)
             if self.rng.random() < slip:
-                after = slipped(after, operations[index + 1 :], self.rng)
-            lines.append(f"{value}{operation.sign}{operation.operand}={after}{self._unit()}\n")
-            value = after
+                value = slipped(value, operations[index + 1 :], self.rng)
+            tongue = self._tongue()
+            day = DAYS[tongue][index] + _GAP[tongue]
+            lines.append(f"{day}{operation.sign}{operation.operand}={value}\n")
         return Thought("".join(lines), value)
 
     def derivation(self) -> Thought:

@@ -14,6 +14,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from dianoia.text.template import Tags
 
 END = "<|endoftext|>"
+_PIECES = r"[-+*/]?\d{1,2}|[\n:]|\p{Han}{1,2}|(?<=\d) [A-Za-z]+ ?|[A-Za-z]+ ?"
+"""What a token never reaches across: operations (`+7`) and numbers, lines, Chinese words, English words.
+
+The space before a number belongs to the word before it, so that a number looks the same wherever it
+stands: a small model has to learn its sums but once. An operation is one token, since finding one thing
+in the question at a time is all that four layers learn in minutes. The colon that ends a prompt stands
+alone, so that a prompt has the same tokens whether or not a response follows.
+"""
 _TAGS = Tags()
 TAG_TOKENS = (_TAGS.open_thought, _TAGS.close_thought, _TAGS.open_answer, _TAGS.close_answer)
 
@@ -23,9 +31,8 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\d{1,2}"), "isolated"),
-            pre_tokenizers.Split(Regex(r"\n"), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()

@@ -22,7 +22,8 @@ from transformers import (
 import dianoia.learner.shared as learner_shared
 from dianoia.algo.batch import Row, collate
 from dianoia.base.records import Sample
-from dianoia.learner.learner import Learner, UpdateMetrics
+from dianoia.learner.learner import Learner
+from dianoia.learner.metrics import UpdateMetrics
 from dianoia.learner.model import response_logprobs
 from dianoia.learner.shared import can_share_prompts, shared_hidden_states
 

@@ -6,10 +6,9 @@ import pytest
 
 from dianoia.report.figures import thin
 from dianoia.report.load import number
-from dianoia.report.reflection import PATTERN
 from dianoia.report.rollouts import _spread, _within
 from dianoia.report.show import amount, duration, embed, plain
-from dianoia.text.reflection import reflection_words
+from dianoia.text.reflection import PATTERN, reflection_words
 
 TEXTS = (
     "Wait, let me check. But 12 is wrong; however, retry.",

@@ -127,7 +127,7 @@ def test_summarize() -> None:
         Group(problems[0], (good, blank), (unread, Score(2.0, {"accuracy": 1.0, "format": 1.0}))),
         Group(problems[1], (bad, long), (Score(0.0, {"accuracy": 0.0}),) * 2),
     ]
-    assert summarize(7, groups, lambda text: len(text.split())) == BatchSummary(
+    assert summarize(7, groups, 1.5) == BatchSummary(
         step=7,
         share_truncated=0.25,
         share_malformed=0.25,

@@ -150,9 +150,11 @@ def test_thoughts_stray_from_the_questions_language(
     own = other = count = 0
     for text in islice(documents(habits, seed=1), 1200):
         body = text.partition("\nAssistant:")[2]
-        if lines := re.findall(r"=-?\d+( [a-z]+|个)", body):
+        if lines := re.findall(
+            r"^(Mon|Tues|Wednes|Thurs|Fri|Satur|周)\S* ?[-+*/]\d+=", body, re.MULTILINE
+        ):
             ((language, _),) = chains_told(text)
-            chinese = {unit == "个" for unit in lines}
+            chinese = {day.startswith("周") for day in lines}
             count += 1
             own += chinese == {language == "zh"}
             other += chinese == {language == "en"}
@@ -164,8 +166,10 @@ def test_mixed_thoughts_have_both_languages() -> None:
     habits = HABITS.model_copy(update={"foreign": 0.0, "mixed": 1.0})
     both = count = 0
     for _, parsed in well_formed(list(islice(documents(habits, seed=1), 1500))):
-        units = re.findall(r"=-?\d+( [a-z]+|个)", parsed.thought)
-        if len(units) >= 4:
+        days = re.findall(
+            r"^(Mon|Tues|Wednes|Thurs|Fri|Satur|周)\S* ?[-+*/]\d+=", parsed.thought, re.MULTILINE
+        )
+        if len(days) >= 4:
             count += 1
-            both += len({unit == "个" for unit in units}) == 2
+            both += len({day.startswith("周") for day in days}) == 2
     assert count > 150 and both / count > 0.8

@@ -2,7 +2,6 @@
 
 import random
 import re
-from itertools import pairwise
 
 import pytest
 
@@ -12,7 +11,11 @@ from dianoia.tasks.miniature.wording import tell
 from dianoia.text.reflection import reflection_words
 from tests.unit.tasks.test_miniature import within
 
-LINE = re.compile(r"(-?\d+)([-+*/])(\d+)=(-?\d+)(?: ([a-z]+)|(个))")
+LINE = re.compile(r"(?:([A-Z][a-z]+) |(周.))([-+*/])(\d+)=(-?\d+)")
+WEEK = {
+    "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
+    "zh": ["周一", "周二", "周三", "周四", "周五", "周六"],
+}
 HAN = re.compile(r"[\u4e00-\u9fff]")
 LATIN = re.compile(r"[A-Za-z]")
 
@@ -31,18 +34,26 @@ def author(
 
 
 def lines_of(text: str) -> list[tuple[int, Operation, int, str]]:
-    """(value before, operation, value after, unit) of every derived line; any other is an error."""
-    lines = []
+    """(value before, operation, value after, day) of every line of a tally; any other is an error.
+
+    A line that is a number alone begins a tally.
+    """
+    lines, before = [], 0
     for line in text.splitlines():
+        if line.isdigit():
+            before = int(line)
+            continue
         found = LINE.fullmatch(line)
         assert found, line
-        before, sign, operand, after, thing, unit = found.groups()
-        lines.append((int(before), Operation(sign, int(operand)), int(after), thing or unit))
+        english, chinese, sign, operand, after = found.groups()
+        lines.append((before, Operation(sign, int(operand)), int(after), english or chinese))
+        before = int(after)
     return lines
 
 
 def derived(thought: Thought) -> str:
-    return "".join(line + "\n" for line in thought.text.splitlines() if "=" in line)
+    lines = thought.text.splitlines()
+    return "".join(line + "\n" for line in lines if "=" in line or line.isdigit())
 
 
 class Scripted(Author):
@@ -65,11 +76,11 @@ def test_without_slips_every_line_is_right(language: str) -> None:
         assert [before for before, *_ in lines] == list(chain.values[:-1])
         assert [after for _, _, after, _ in lines] == list(chain.values[1:])
         assert tuple(operation for _, operation, _, _ in lines) == chain.operations
-        for before, operation, after, unit in lines:
+        assert [day for *_, day in lines] == WEEK[language][: len(lines)]
+        for before, operation, after, _ in lines:
             sums = {"+": before + operation.operand, "-": before - operation.operand}
             sums |= {"*": before * operation.operand, "/": before / operation.operand}
             assert after == sums[operation.sign]
-            assert unit == (one.story.thing if language == "en" else "个")
         assert thought.answer == chain.result
 
 
@@ -81,8 +92,6 @@ def test_slips_come_at_their_rate_and_are_built_upon() -> None:
         lines = lines_of(thought.text)
         assert tuple(operation for _, operation, _, _ in lines) == one.story.chain.operations
         assert lines[0][0] == one.story.chain.start
-        for (_, _, after, _), (before, *_) in pairwise(lines):
-            assert before == after
         assert thought.answer == lines[-1][2]
         wrong += sum(operation.apply(before) != after for before, operation, after, _ in lines)
         count += len(lines)
@@ -153,8 +162,8 @@ def test_first_derivations_and_checks_slip_each_at_their_own_rate() -> None:
         one = author(rng, slip=0.3, check_slip=0.1)
         steps = len(one.story.chain.operations)
         lines = derived(one.checked()).splitlines(keepends=True)
-        wrong["first"] += wrong_lines("".join(lines[:steps]))
-        wrong["again"] += wrong_lines("".join(lines[steps : 2 * steps]))
+        wrong["first"] += wrong_lines("".join(lines[: steps + 1]))
+        wrong["again"] += wrong_lines("".join(lines[steps + 1 : 2 * steps + 2]))
         wrong["alone"] += wrong_lines(derived(one.derivation()))
         count += steps
     for part, slip in (("first", 0.3), ("again", 0.1), ("alone", 0.3)):
@@ -185,15 +194,14 @@ def test_a_thought_keeps_its_language(language: str, thoughts: str) -> None:
         foreign = HAN if thoughts == "en" else LATIN
         for thought in (one.derive(0.2), one.derivation(), one.checked(), one.guess(0.5)):
             assert not foreign.search(thought.text)
-        for _, _, _, unit in lines_of(one.derive(0.0).text):
-            own = one.story.thing if language == "en" else "items"
-            assert unit == ("个" if thoughts == "zh" else own)
+        for number, (*_, day) in enumerate(lines_of(one.derive(0.0).text)):
+            assert day == WEEK[thoughts][number]
 
 
 def test_a_mixed_thought_mixes_line_by_line() -> None:
     rng, chinese, count, both = random.Random(7), 0, 0, 0
     for _ in range(300):
-        lines = author(rng, thoughts=MIXED).derive(0.0).text.splitlines()
+        lines = author(rng, thoughts=MIXED).derive(0.0).text.splitlines()[1:]
         marked = [bool(HAN.search(line)) for line in lines]
         assert all(bool(LATIN.search(line)) != han for line, han in zip(lines, marked, strict=True))
         both += len(set(marked)) == 2

@@ -22,6 +22,7 @@ ANY_TEXT = st.text() | st.lists(
         [*TAG_TOKENS, "12", "7", "100", " ", "\n", "\r\n", "\t", "苹果", "🤔", "é", "\0"]
     )
 ).map("".join)
+ANY_TEXT = ANY_TEXT.filter(lambda text: END not in text)  # typed, it is the end token all the same
 
 
 @settings(max_examples=300, deadline=None)
@@ -59,6 +60,13 @@ def test_tags_are_one_plain_token_each() -> None:
     assert all(token in prompt for (token,) in ids)
 
 
+@pytest.mark.parametrize("response", [" <think>\n", " 12", " I know", "\n"])
+def test_a_prompt_has_the_same_tokens_with_and_without_a_response(response: str) -> None:
+    prompt = TEMPLATES["r1-zero"].render(MiniatureMath().heldout(1)[0].question)
+    alone = TOKENIZER.encode(prompt).ids
+    assert TOKENIZER.encode(prompt + response).ids[: len(alone)] == alone
+
+
 def test_a_vocabulary_has_room_for_the_tags() -> None:
     for size in (400, 1024):
         tokenizer = train_tokenizer(DOCUMENTS[:200], size)
@@ -73,6 +81,15 @@ def test_the_numbers_of_problems_are_one_token_each() -> None:
         for text in (f"{number}", f"has {number} ", f"有{number}个", f"={number}\n"):
             encoded = TOKENIZER.encode(text)
             assert str(number) in [TOKENIZER.decode([i]).strip() for i in encoded.ids], text
+
+
+def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
+    (twelve,), (monday,) = TOKENIZER.encode("12").ids, TOKENIZER.encode("Monday ").ids
+    text = "Tom has 12 eggs, Monday buys 12 more.\nMonday +12=24\n小明有12个"
+    pieces = [TOKENIZER.decode([i]) for i in TOKENIZER.encode(text).ids]
+    assert TOKENIZER.encode(text).ids.count(twelve) == 4 and " " not in pieces
+    assert TOKENIZER.encode(text).ids.count(monday) == 2
+    assert pieces[:4] == ["Tom ", "has ", "12", " eggs"]
 
 
 @pytest.mark.parametrize("count", [300, 2000])

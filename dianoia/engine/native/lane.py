@@ -1,0 +1,142 @@
+"""One lane of the native sampler: continuous batching over a fixed number of slots.
+
+In: requests. Out: their completions, and a clock (`Run`). A lane has a cache of its own and shares the
+weights with its neighbours. Left out: how requests are dealt out to lanes.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import torch
+
+from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.engine.native.cache import Cache, CacheSizes
+from dianoia.engine.native.forward import Forward
+from dianoia.engine.native.prompts import Live, Prompts, Unit, cut
+from dianoia.engine.native.slots import ARRANGE_EVERY, Slots
+
+MEMBERS = 4
+"""Samples that share a prompt row: more reads a prompt's keys less often, but leaves more places
+empty once samples of a group have ended."""
+SPARE_ROWS = 16
+"""Prompt rows beyond one a slot, for prompts read ahead."""
+LOT_TOKENS = {"cpu": 512, "cuda": 8192}
+"""Prompt tokens read at a time: enough to keep the arithmetic busy, few enough not to read far
+ahead."""
+
+Finished = Callable[[int, int, Completion], None]
+"""Called with (request, sample, completion) of this lane."""
+
+
+class Lane:
+    """Slots, a cache, and the loop that keeps them full."""
+
+    def __init__(self, forward: Forward, slots: int) -> None:
+        """slots: samples decoded at a time."""
+        self._forward, self._slots = forward, slots
+        self._cache: Cache | None = None
+
+    @torch.inference_mode()
+    def generate(
+        self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None
+    ) -> "Run":
+        """Decode every sample of `requests`; the rotary tables must reach far enough already."""
+        run = Run(requests, self._slots, finished)
+        members = min(MEMBERS, max((request.samples for request in requests), default=0))
+        units = cut(requests, max(members, 1))
+        if units:
+            self._decode_all(run, units, members, params)
+        return run
+
+    def _decode_all(
+        self, run: "Run", units: list[Unit], members: int, params: SamplingParams
+    ) -> None:
+        """The loop: refill the slots, draw one token for each, hand out what ended."""
+        forward, requests = self._forward, run.requests
+        cache = self._reserve(requests, units, members, params)
+        lot_tokens = LOT_TOKENS[forward.device.type]
+        prompts = Prompts(requests, units, params, (forward, cache), lot_tokens)
+        slots = Slots(forward, cache, params)
+        waiting: deque[Live] = deque()
+        ended: list[int] = []
+        while True:
+            room = len(ended) + slots.free
+            _read_ahead(prompts, waiting, room, run, params)
+            slots.replace(ended, [waiting.popleft() for _ in range(min(room, len(waiting)))])
+            if not slots.live:
+                return
+            if slots.step % ARRANGE_EVERY == 0:
+                slots.arrange()
+                if prompts.pack([*slots.live, *waiting]):
+                    slots.reseat()
+            run.steps += 1
+            run.seated += len(slots.live)
+            ended = slots.decode(prompts.mask())
+            if ended:
+                for row, completion in zip(ended, slots.completions(ended), strict=True):
+                    prompts.release(slots.live[row].row)
+                    run.finish(slots.live[row], completion)
+
+    def _reserve(
+        self,
+        requests: Sequence[Request],
+        units: list[Unit],
+        members: int,
+        params: SamplingParams,
+    ) -> Cache:
+        """The cache of the last call if it is the right one, else a new one."""
+        longest = max(len(request.prompt_ids) for request in requests)
+        slots = min(self._slots, sum(request.samples for request in requests))
+        rows = min(len(units), slots + SPARE_ROWS)
+        sizes = CacheSizes(slots, rows, members, longest, params.max_tokens)
+        if self._cache is None or not self._cache.sizes.covers(sizes):
+            self._cache = None  # frees the old one before the new one is allocated
+            self._cache = Cache(
+                self._forward.shape, sizes, self._forward.dtype, self._forward.device
+            )
+        return self._cache
+
+
+class Run:
+    """Results and clock of one lane in one `generate`."""
+
+    def __init__(self, requests: Sequence[Request], slots: int, finished: Finished | None) -> None:
+        """Nothing finished yet."""
+        self.requests, self.slots, self._finished = requests, slots, finished
+        self._done: list[list[Completion | None]] = [[None] * r.samples for r in requests]
+        self.prefill = 0.0
+        self.tokens = self.steps = self.seated = 0
+
+    def finish(self, sample: Live, completion: Completion) -> None:
+        """Keep a completion and tell the caller."""
+        self._done[sample.request][sample.index] = completion
+        self.tokens += len(completion.ids)
+        if self._finished is not None:
+            self._finished(sample.request, sample.index, completion)
+
+    def results(self) -> list[list[Completion]]:
+        """All completions, in the order asked for."""
+        results = [[one for one in group if one is not None] for group in self._done]
+        assert list(map(len, results)) == [r.samples for r in self.requests], "a sample got lost"
+        return results
+
+
+def _read_ahead(
+    prompts: Prompts, waiting: deque[Live], room: int, run: Run, params: SamplingParams
+) -> None:
+    """Read prompts until there is a waiting sample for every free slot, or nothing left to read.
+
+    A sample that ends with its first token is handed out here and never takes a slot.
+    """
+    start = time.perf_counter()
+    while len(waiting) < room and prompts.readable:
+        for sample in prompts.read():
+            stopped = sample.token in params.stop_ids
+            if stopped or params.max_tokens == 1:
+                prompts.release(sample.row)
+                completion = Completion((sample.token,), (sample.logprob,), stopped)
+                run.finish(sample, completion)
+            else:
+                waiting.append(sample)
+    run.prefill += time.perf_counter() - start

@@ -1,0 +1,37 @@
+"""Work beside work on a CPU: one thread of arithmetic each, instead of many threads on every product.
+
+The products of a small model are too short to be shared out among cores: two threads on each of them are
+hardly faster than one. Two halves of the work with a thread each are twice as fast. PyTorch lets go of the
+interpreter's lock while it computes, so threads of one process do, and weights need no copying. How work is
+split depends on the number of threads only, so one seed and one number of threads give one result.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def lanes_of(device: torch.device) -> int:
+    """How many jobs are worth running beside each other: a CPU's threads, one on anything else."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def in_lanes(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of `jobs` in their order, each run in a thread of its own with one core.
+
+    A thread begins with PyTorch's defaults: `inference_mode` and the like are for the job to enter. The
+    first exception, in the order of the jobs, is raised here once all have ended.
+    """
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what threads that begin now will use
+    try:
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            return [done.result() for done in [pool.submit(job) for job in jobs]]
+    finally:
+        torch.set_num_threads(threads)
