@@ -45,7 +45,7 @@ format: setup  ## put the format right, and what lint can mend by itself
 	$(BIN)/ruff check --fix .
 
 benchmark: setup  ## tokens a second of the native sampler beside transformers
-	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python -m benchmarks.sampler
 
 clean:  ## remove the environment and the caches; runs/ stays
 	[ ! -f "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"

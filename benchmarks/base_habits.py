@@ -4,7 +4,7 @@ Held-out problems are sampled under the R1-Zero template, and every response is 
 the derived lines of its thought (lines with "="): *at once* has none, *derived* has fewer than 1.5 times the
 problem's steps, *checked* has as many or more; *broken* is malformed or cut and has no thought.
 
-    python benchmarks/base_habits.py miniature-base --temperature 1.0
+    python -m benchmarks.base_habits miniature-base --temperature 1.0
 
 Shares are of all samples. Accuracies are within a mode, with Wilson's 95 % interval; differences have Newcombe's.
 Both take the samples as independent, which those of one problem are not quite.

@@ -4,7 +4,7 @@ random model, same samples, same run.
 The load is that of the miniature: a Qwen3 of under a million parameters, 16 prompts of about 62
 tokens with 16 responses each, skewed from 5 to 140 tokens, a KL term and hence a reference pass.
 
-    python benchmarks/learner.py --runs 5 --threads 1
+    python -m benchmarks.learner --runs 5 --threads 1
 
 The two take turns, and medians are printed, so that other work on the machine meets both alike.
 Tokens are response tokens; padding is the share of positions that hold none.
@@ -17,31 +17,12 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from benchmarks.models import miniature
 from dianoia.base.records import Sample
 from dianoia.learner.learner import Learner
 
 VOCABULARY = 800
-
-
-def model(device: str) -> Qwen3ForCausalLM:
-    """The miniature's architecture with random weights."""
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        intermediate_size=320,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    built: Qwen3ForCausalLM = Qwen3ForCausalLM(config)
-    built.to(device)  # type: ignore[arg-type]
-    return built
 
 
 def load(prompts: int, group: int) -> list[Sample]:
@@ -91,7 +72,7 @@ class Timed:
 def timed(name: str, options: argparse.Namespace, share: bool) -> Timed:
     """A fresh learner."""
     learner = Learner(
-        model(options.device),
+        miniature(VOCABULARY, options.device),
         kl_coefficient=0.001,
         max_tokens=140,
         learning_rate=1e-4,

@@ -4,7 +4,7 @@ run.
 The load is that of the miniature: a Qwen3 of about a million parameters, prompts of about 100
 tokens, responses of 1 to 100 tokens with a skewed (geometric) length, 16 samples a prompt.
 
-    python benchmarks/sampler.py --prompts 128 --slots 256 --threads 1
+    python -m benchmarks.sampler --prompts 128 --slots 256 --threads 1
 
 `generate` decodes batches of `slots` samples, each until its longest has ended; it is not asked for
 log-probabilities, which the native sampler always computes.
@@ -15,33 +15,15 @@ import random
 import time
 
 import torch
-from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+from transformers import GenerationConfig, Qwen3ForCausalLM
 
+from benchmarks.models import miniature
 from dianoia.base.records import Request, SamplingParams
 from dianoia.engine.native.sampler import NativeSampler
 
 VOCABULARY = 1024
 STOPS = frozenset(range(30))
 """30 of 1024 nearly equally likely ids: about one token in 34 ends its sample."""
-
-
-def model() -> Qwen3ForCausalLM:
-    """The miniature's architecture with random weights."""
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        intermediate_size=384,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    built: Qwen3ForCausalLM = Qwen3ForCausalLM(config)
-    built.train(False)
-    return built
 
 
 def load(prompts: int, samples: int) -> list[Request]:
@@ -115,7 +97,7 @@ def main() -> None:
     parser.add_argument("--only-native", action="store_true", help="skip the slow half")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    peer, requests = model(), load(options.prompts, options.samples)
+    peer, requests = miniature(VOCABULARY), load(options.prompts, options.samples)
     params = SamplingParams(options.max_tokens, STOPS)
     ours = native(peer, requests, params, options.slots)
     if not options.only_native:

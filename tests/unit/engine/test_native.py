@@ -76,6 +76,26 @@ def test_a_sample_does_not_depend_on_its_company() -> None:
         assert [c.ids for c in group] == [c.ids for c in first[i]]
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_sample_does_not_depend_on_the_number_of_threads(threads: int) -> None:
+    before = torch.get_num_threads()
+    asked, finished = requests(7, samples=6), []
+    torch.set_num_threads(1)
+    native = sampler(slots=12)
+    alone = native.generate(asked, PARAMS)
+    tokens = native.stats.tokens
+    torch.set_num_threads(threads)
+    for _ in range(2):  # the second time with the lanes and caches of the first
+        finished.clear()
+        again = native.generate(asked, PARAMS, lambda *ended: finished.append(ended))
+        assert [[c.ids for c in g] for g in again] == [[c.ids for c in g] for g in alone]
+        assert worst_difference(make("qwen3-tied"), asked, again) < 1e-4
+        assert native.stats.tokens == tokens and 0 < native.stats.occupancy <= 1
+        told = {(request, sample): completion for request, sample, completion in finished}
+        assert told == {(i, j): c for i, g in enumerate(again) for j, c in enumerate(g)}
+    torch.set_num_threads(before)
+
+
 def test_samples_of_a_group_differ_and_keys_matter() -> None:
     prompt = (9, 4, 7)
     asked = [Request(prompt, 4, (1, 2)), Request(prompt, 4, (2, 1)), Request(prompt, 4, (1, 2))]

@@ -75,6 +75,32 @@ def test_micro_batches_do_not_change_the_step(
     assert outcomes[-1][1].padding_share == 0.0 < outcomes[0][1].padding_share
 
 
+@ALL
+@pytest.mark.parametrize("tied", [False, True])
+def test_threads_do_not_change_the_step(
+    make_model: MakeModel, samples: list[Sample], algorithm: str, tied: bool
+) -> None:
+    outcomes = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        learner = learner_of(
+            make_model(tied=tied),
+            algorithm=algorithm,
+            kl_coefficient=0.1,
+            reference_every=1,
+            importance_cap=2.0,
+            tokens_per_micro_batch=17,
+        )
+        done = [learner.update(learner.prepare(samples)) for _ in range(3)]
+        outcomes.append((snapshot(learner.model), done))
+    for weights, done in outcomes[1:]:
+        assert distance(weights, outcomes[0][0]) < 1e-9
+        for mine, theirs in zip(done, outcomes[0][1], strict=True):
+            assert (mine.loss, mine.kl, mine.grad_norm) == pytest.approx(
+                (theirs.loss, theirs.kl, theirs.grad_norm), abs=1e-9
+            )
+
+
 @pytest.mark.parametrize(
     ("algorithm", "loss"),
     # two on-policy samples of 4 and 2 tokens with advantages 1 and -3: the ratio is 1, so the loss
