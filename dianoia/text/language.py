@@ -112,10 +112,24 @@ def words_by_language(text: str, target: str | None = None) -> Counter[str]:
     return Counter(_found(text, target)[1])
 
 
+def check_measurable(target: str) -> None:
+    """Raise ConfigError for a target language that cannot be told from others, or not on this machine."""
+    if target not in LANGUAGES:
+        raise ConfigError(
+            f"Language {target!r} cannot be told from the others, so a language share would mean "
+            f"nothing; use one of {', '.join(LANGUAGES)} or leave the language reward out"
+        )
+    if target in latin.LATIN and target != "en":
+        latin.check_available()
+
+
 def is_measurable(target: str) -> bool:
-    """Whether the share of a language can be measured here: it is one of LANGUAGES, and where the library
-    has to tell it from others, that is installed."""
-    return target in LANGUAGES and (target not in latin.LATIN[1:] or latin.is_available())
+    """Whether the share of a language can be measured on this machine."""
+    try:
+        check_measurable(target)
+    except ConfigError:
+        return False
+    return True
 
 
 def language_share(text: str, target: str) -> float | None:
@@ -123,11 +137,7 @@ def language_share(text: str, target: str) -> float | None:
 
     Raises ConfigError for a target that cannot be told apart, or not without the `languages` extra.
     """
-    if target not in LANGUAGES:
-        raise ConfigError(
-            f"language {target!r} cannot be told from the others, so a language share would mean "
-            f"nothing; use one of {', '.join(LANGUAGES)} or leave the language reward out"
-        )
+    check_measurable(target)
     words = words_by_language(text, target)
     return words[target] / words.total() if words else None
 

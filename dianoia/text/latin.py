@@ -58,6 +58,15 @@ def is_available() -> bool:
     return find_spec("lingua") is not None
 
 
+def check_available() -> None:
+    """Raise ConfigError, with the cure, where the library is missing."""
+    if not is_available():
+        raise ConfigError(
+            "Languages in Latin letters are told apart by lingua, which is not installed, so only English "
+            "can be a target among them; pip install 'dianoia[languages]', or leave the language reward out"
+        )
+
+
 def needs_telling(words: Sequence[str], assumed: str) -> bool:
     """Whether some of the words may be in another language than the assumed one.
 
@@ -127,12 +136,8 @@ def _log_probabilities(word: str) -> _Six:
 
 @cache
 def _detector() -> "LanguageDetector":
-    try:
-        from lingua import IsoCode639_1, LanguageDetectorBuilder  # noqa: PLC0415  an optional extra
-    except ImportError as error:
-        raise ConfigError(
-            "languages that are written in Latin letters are told apart by lingua, which is not installed; "
-            "pip install 'dianoia[languages]', or leave the language reward out"
-        ) from error
+    check_available()
+    from lingua import IsoCode639_1, LanguageDetectorBuilder  # noqa: PLC0415  an optional extra, slow to load
+
     codes = [getattr(IsoCode639_1, language.upper()) for language in LATIN]
     return LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()

@@ -115,13 +115,11 @@ assert "lingua" not in sys.modules
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """English is measured by script alone; another language of the script is refused, with the cure."""
     monkeypatch.setattr(latin, "is_available", lambda: False)
-    monkeypatch.setattr(latin, "_log_probabilities", latin._log_probabilities.__wrapped__)
-    monkeypatch.setattr(latin, "_detector", latin._detector.__wrapped__)
-    monkeypatch.setitem(sys.modules, "lingua", None)
     assert language_share("la suma es cinco", "en") == 1.0
     assert language_share("la suma 是五", "zh") == 0.5
     assert main_language("¿cuántas quedan?") == "en"
     assert is_measurable("en") and is_measurable("ru") and not is_measurable("es")
+    assert not is_measurable("sw")
     with pytest.raises(ConfigError, match=r"pip install 'dianoia\[languages\]'"):
         language_share("la suma es cinco", "es")
 
