@@ -1,7 +1,7 @@
 """The commonest words of six languages in Latin letters: function words, numbers, the talk of solving a problem.
 
 They are what short phrases are made of, and what a model that knows a language by its letters is
-least sure of. Written for this project; words of one letter are left out, since in a formula they are names.
+least sure of. Written for this project; single plain letters are left out, since in a formula they are names.
 """
 
 COMMON_WORDS = {
