@@ -10,7 +10,7 @@ Decisions where the paper is silent (the unit of a word, what is no word, how la
    as two thirds of a word, while whole runs would make a Chinese sentence weigh as little as one
    English word. A Japanese word is one Han character or one run of kana.
 2. Numbers, formulas (LaTeX between dollars or brackets, commands, single letters other than "a" and
-   "I", letters next to digits) and tags are in no language. Fenced code is not counted either.
+   "I", letters next to digits), tags and code between backticks are in no language.
 3. The script decides where it can: Han characters are Chinese, in a sentence with kana Japanese; Hangul
    is Korean; Cyrillic is Russian, unless the word has a letter that Russian lacks. Words in any other
    script count as "other", and so lower every share.
@@ -37,7 +37,7 @@ OTHER = "other"
 _Matches = Sequence[re.Match[str]]
 
 _NO_WORDS = re.compile(
-    r"```.*?```"
+    r"```.*?```|`[^`\n]+`"
     r"|\$\$[^$]*\$\$|\$(?=\S)[^$\n]*(?<=\S)\$(?!\d)"  # as in Pandoc, or prices would hide words
     r"|\\\((?:(?!\\[()]).)*\\\)|\\\[(?:(?!\\[\[\]]).)*\\\]"
     r"|\\[A-Za-z]+"
@@ -51,14 +51,17 @@ _HANGUL = "\uac00-\ud7a3"
 _CYRILLIC = "\u0400-\u0481\u048a-\u052f"
 _RUSSIAN = "А-Яа-яЁё"
 # Possessive runs (++): "mod7" must not be read as "mo" by giving letters back. A run starts only
-# where no letter stands before it, so that no text takes quadratic time.
+# where no letter stands before it, so that no text takes quadratic time. The first line makes short work
+# of whatever is no letter.
 _WORD = re.compile(
+    r"(?=[^\W\d_])(?:"
     rf"(?P<zh>[{_HAN}])"
     rf"|(?<![\d_{_LATIN}])(?P<en>[{_LATIN}]++(?:['’][{_LATIN}]++)*+)(?![\d_])"
     rf"|(?P<ru>[{_RUSSIAN}]++)(?![{_CYRILLIC}])"
     rf"|(?P<ja>[{_KANA}]+)"
     rf"|(?P<ko>[{_HANGUL}]+)"
     rf"|(?P<other>(?:(?![{_HAN}{_LATIN}{_KANA}{_HANGUL}])[^\W\d_])+)"
+    r")"
 )
 _SYMBOLS = frozenset(string.ascii_letters) - frozenset("aAI")
 """A single Latin letter is a name in a formula, except the two that are English words."""

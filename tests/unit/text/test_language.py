@@ -37,6 +37,7 @@ needs_lingua = pytest.mark.skipif(
         (r"open \( never closed \( twice", {"en": 4}),
         ("<think>five</think><answer>", {"en": 1}),
         ("see ```for word in words: pass``` there", {"en": 2}),
+        ("call `sum(values)` or `x` there `open", {"en": 4}),
         ("Ｗａｉｔ 好", {"en": 1, "zh": 1}),
         ("Привет мир, über café", {"ru": 2, "en": 2}),  # Latin letters, and nobody asked
         ("Київ маї їх ёлка", {"other": 3, "ru": 1}),  # ї is no Russian letter
@@ -147,6 +148,8 @@ HOSTILE = (
     r"\[x" * 100_000,
     "$ " * 100_000,
     "`" * 100_000,
+    "`a\n" * 100_000,
+    "```a" * 75_001,
     "а" * 300_000 + "ї",
     "иї" * 100_000,
     "あ" * 300_000,

@@ -79,7 +79,7 @@ def test_there_are_enough_segments_of_every_language() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_segments_are_told_right(name: str, target: str) -> None:
     """Whatever the target: it decides close calls only."""
-    segments = list(_segments(name, target))
+    segments = [s for s in _segments(name, target) if s.language != NO_LANGUAGE]
     assert _graded(segments, f"{name}, target {target}") >= NEEDED
 
 
