@@ -63,7 +63,8 @@ def check_available() -> None:
     if not is_available():
         raise ConfigError(
             "Languages in Latin letters are told apart by lingua, which is not installed, so only English "
-            "can be a target among them; pip install 'dianoia[languages]', or leave the language reward out"
+            "can be a target among them; pip install 'dianoia[languages]' (Python below 3.14), or leave the "
+            "language reward out"
         )
 
 

@@ -160,9 +160,9 @@ HOSTILE = (
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_takes_long(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     words_by_language(text)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 @needs_lingua
@@ -178,6 +178,6 @@ def test_no_text_takes_long(text: str) -> None:
 )
 def test_telling_apart_takes_time_linear_in_the_words(text: str) -> None:
     language_share("la suma", "es")  # loads the library
-    start = time.perf_counter()
+    start = time.process_time()
     language_share(text, "en")
-    assert time.perf_counter() - start < 4.0
+    assert time.process_time() - start < 4.0
