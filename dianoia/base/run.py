@@ -32,7 +32,8 @@ from typing import Any
 import dianoia
 from dianoia.base.files import read_json, restore_folder, write_json, write_text
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow")
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow",
+             "lingua-language-detector")  # fmt: skip
 
 Metrics = Mapping[str, float | int | str | None]
 

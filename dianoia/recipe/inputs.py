@@ -12,6 +12,7 @@ from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.model import Recipe, sources
 from dianoia.tasks.catalog import ProblemSource, problem_source
+from dianoia.text.language import check_measurable
 from dianoia.text.template import TEMPLATES
 
 
@@ -123,6 +124,21 @@ def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:
         raise ConfigError(f"stages.{name}.{error}") from None
     if isinstance(stage, RLStage):
         source.draw(0, 0, 1)
+        _check_languages(name, stage, source)
     if isinstance(stage, EvaluateStage) or stage.progress.problems:
         source.heldout(1)
     return source
+
+
+def _check_languages(name: str, stage: RLStage, source: ProblemSource) -> None:
+    """A language reward needs targets that can be told from other languages."""
+    if not stage.rewards.language:
+        return
+    for language in sorted(source.languages):
+        try:
+            check_measurable(language)
+        except ConfigError as error:
+            raise ConfigError(
+                f"stages.{name}.rewards.language = {stage.rewards.language:g}: questions of "
+                f"{stage.problems!r} are in {language!r}. {error}"
+            ) from None

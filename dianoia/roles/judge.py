@@ -18,6 +18,8 @@ def verify(problem: Problem, answer: str) -> float | None:
 def training_rubric(rewards: RewardSettings, max_tokens: int, seed: int) -> Rubric:
     """The rules of an RL stage; a rule of weight 0 still is measured where it costs nothing."""
     chosen = [rules.accuracy(verify, rewards.accuracy), rules.format_rule(rewards.format)]
+    if rewards.language:
+        chosen.append(rules.language(weight=rewards.language))
     if rewards.random:
         chosen.append(rules.random_reward(seed, rewards.random))
     if rewards.overlong_cache:

@@ -36,6 +36,11 @@ class ProblemSource(Protocol):
         """At most `limit` held-out problems, the same ones every time."""
         ...
 
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages of the training problems' questions, as ISO 639-1 codes."""
+        ...
+
 
 class FileProblems:
     """Problems of a JSONL, CSV or Parquet file; a tenth, chosen by a hash of the question, is held out.
@@ -67,6 +72,11 @@ class FileProblems:
     def heldout(self, limit: int) -> list[Problem]:
         """As `ProblemSource`."""
         return self._side("heldout")[:limit]
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """As `ProblemSource`."""
+        return frozenset(problem.language for problem in self._side("train"))
 
     def _side(self, name: str) -> list[Problem]:
         if not self._sides[name]:

@@ -89,7 +89,7 @@ def _rollouts() -> list[list[Rollout]]:
 
 def _groups() -> list[Group]:
     """One group, scored by every rule that a recipe can ask for."""
-    rewards = RewardSettings(random=1.0, overlong_cache=1)
+    rewards = RewardSettings(language=1.0, random=1.0, overlong_cache=1)
     return judge(training_rubric(rewards, max_tokens=4, seed=1), _rollouts())
 
 

@@ -62,6 +62,9 @@ class RewardSettings(Settings):
 
     accuracy: float = Field(default=1.0, ge=0)
     format: float = Field(default=1.0, ge=0)
+    language: float = Field(default=0.0, ge=0)
+    """Share of the thought's words in the question's language (eq. 7). 0: off. R1's RL stages add it with
+    equal weight; R1-Zero has none."""
     random: float = Field(default=0.0, ge=0)
     """A coin toss, as a control: a model that improves on it was not taught by the reward."""
     overlong_cache: int = Field(default=0, ge=0)
@@ -69,9 +72,9 @@ class RewardSettings(Settings):
 
     @model_validator(mode="after")
     def _something_pays(self) -> Self:
-        if self.accuracy == self.format == self.random == 0:
+        if self.accuracy == self.format == self.language == self.random == 0:
             raise ValueError(
-                "accuracy, format and random are all 0, so that no rollout earns anything"
+                "accuracy, format, language and random are all 0, so that no rollout earns anything"
             )
         return self
 

@@ -1,5 +1,7 @@
 """The recipe's rewards as a rubric: weights, the problems' own verifiers, what does not apply."""
 
+from dataclasses import replace
+
 import pytest
 
 from dianoia.base.config import RewardSettings
@@ -54,6 +56,35 @@ def test_the_coin_is_seeded_and_fair() -> None:
     assert tosses[0] == tosses[1] != tosses[2]
     assert set(tosses[0]) == {0.0, 2.0}
     assert 150 < tosses[0].count(2.0) < 250  # five standard deviations
+
+
+@pytest.mark.parametrize(
+    ("thought", "status", "part", "total"),
+    [
+        ("so 五", FINISHED, 0.5, 2.0 + 2.0 * 0.5),  # one English word of two
+        ("所以五", FINISHED, 0.0, 2.0),
+        ("so five", FINISHED, 1.0, 4.0),
+        ("2+3=5", FINISHED, None, 2.0),  # no words: the rule does not apply
+        (None, MALFORMED, 0.0, 0.0),
+        (None, TRUNCATED, 0.0, 0.0),
+    ],
+)
+def test_the_language_of_the_thought_is_weighed(
+    thought: str | None, status: RolloutStatus, part: float | None, total: float
+) -> None:
+    rubric = training_rubric(RewardSettings(language=2.0), 100, seed=1)
+    answer = None if thought is None else "5"
+    score = rubric.score(replace(rollout(answer, status), thought=thought))
+    assert score.parts["language"] == part
+    assert score.total == total
+
+
+def test_the_target_is_the_problems_language() -> None:
+    rubric = training_rubric(RewardSettings(language=1.0), 100, seed=1)
+    for language, share in (("en", 1 / 4), ("zh", 2 / 4), ("ru", 1 / 4)):
+        problem = replace(GOLD, language=language)
+        score = rubric.score(replace(rollout("5", problem=problem), thought="so 所以 пять"))
+        assert score.parts["language"] == share
 
 
 @pytest.mark.parametrize(
