@@ -88,7 +88,7 @@ class Limits:
     """Of each process; rounded up to whole seconds."""
     memory_bytes: int = 512 * 2**20
     """Address space of each process. Python itself takes about 50 MB of it."""
-    processes: int = 16
+    processes: int = 8
     """Processes and threads together, the program itself included. `landlock`: one process."""
     output_bytes: int = 2**20
     """Of standard output, of standard error and of results, each."""

@@ -22,6 +22,9 @@ from dianoia.tasks.miniature.problems import MiniatureMath
 VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact, "code": code}
 """Verifier by the name that a problem carries."""
 
+CONCURRENT = frozenset({"code"})
+"""Verifiers that wait for other processes: asked from several threads, they answer sooner."""
+
 CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math": documents}
 """Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
 

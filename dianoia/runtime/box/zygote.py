@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from dianoia.runtime.box import guest
@@ -50,6 +51,7 @@ def main(name: str, control_fd: int, folder_bytes: int) -> None:
     for module in _PRELOADED:
         importlib.import_module(module)
     walls = WALLS[name]()
+    _volunteer()
     try:
         walls.enter(folder_bytes)
     except OSError as error:
@@ -61,6 +63,14 @@ def main(name: str, control_fd: int, folder_bytes: int) -> None:
     _send(control, {"state": READY})
     while _serve_one(control, wakeup, walls):
         pass
+
+
+def _volunteer() -> None:
+    """Let the kernel, when the machine runs out of memory, kill programs before anything else."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    except OSError:
+        return
 
 
 def _note_dead_children() -> int:

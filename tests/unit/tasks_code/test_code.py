@@ -14,6 +14,7 @@ from dianoia.runtime.sandbox import (
     VARIABLE,
     ForkSandbox,
     Limits,
+    Program,
     Sandbox,
     offered,
 )
@@ -143,15 +144,15 @@ ATTACKS = {
 @pytest.mark.parametrize("tests", [CALLS, ASSERTS], ids=["calls", "asserts"])
 @pytest.mark.parametrize("case", ATTACKS)
 def test_no_attack_earns_a_pass(sandbox: Sandbox, case: str, tests: Any) -> None:
-    for fraction in ("all", "fraction"):
-        read = code_tests(problem({**tests, "score": fraction}))
-        assert judge_code(ATTACKS[case], read, sandbox) == 0.0
+    read = code_tests(problem({**tests, "score": "fraction"}))
+    found = judge_program(ATTACKS[case], read, sandbox)
+    assert (found.passed, found.verdict is Verdict.PASSED) == (0, False)
 
 
 SEARCH = """
 import gc, os, sys
 def square(n):
-    wanted, seen, frame = '91827' + '36455', [], sys._getframe()
+    wanted, seen, frame = str(5546372819)[::-1], [], sys._getframe().f_back
     while frame:
         seen.append(repr(frame.f_locals) + repr(frame.f_globals))
         frame = frame.f_back
@@ -165,14 +166,15 @@ def square(n):
 
 
 def test_the_expected_value_is_nowhere_in_reach(sandbox: Sandbox) -> None:
-    def found(argument: int, expected: Any) -> float:
+    def score(argument: int, expected: Any) -> float:
         call = {"function": "square", "arguments": [argument], "expected": expected}
-        hidden = {"function": "square", "arguments": [0], "expected": 9182736455}
-        tests = {"calls": [call, hidden], "score": "fraction", "limits": LIMITS}
-        return judge_code(SEARCH, code_tests(problem(tests)), sandbox)
+        return judge_code(SEARCH, code_tests(problem({"calls": [call], "limits": LIMITS})), sandbox)
 
-    assert found(9182736455, True) == 0.5, "the search finds an argument, so it does search"
-    assert found(1, False) == 0.5, "and does not find what is expected"
+    assert score(9182736455, True) == 1.0, "the search finds an argument, so it does search"
+    assert score(1, 9182736455) == 0.0
+    tests = code_tests(problem({"asserts": ["assert square(1) == 9182736455"], "limits": LIMITS}))
+    outcome = sandbox.run(Program(SEARCH, steps=tests.steps), tests.limits)
+    assert outcome.results == ((0, "value", "false"),), "and nothing of what is expected"
 
 
 IO_ATTACKS = {
@@ -217,7 +219,7 @@ def test_the_sandbox_is_never_told_what_is_expected() -> None:
 
 def test_a_fraction_counts_the_tests_that_passed(sandbox: Sandbox) -> None:
     half = "def square(n):\n    while n < 0: pass\n    return n * n"
-    limits = {"wall_seconds": 0.3}
+    limits = {"wall_seconds": 0.5}
     fraction = code_tests(problem({**CALLS, "limits": limits, "score": "fraction"}))
     found = judge_program(half, fraction, sandbox)
     assert (found.verdict, found.passed, found.total) == (Verdict.TIMED_OUT, 1, 2)
