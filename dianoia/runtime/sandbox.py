@@ -197,16 +197,16 @@ class ForkSandbox:
 
     def run(self, program: Program, limits: Limits) -> Outcome:
         """As `Sandbox`."""
-        for _ in range(
-            2
-        ):  # a warm process that died, perhaps long before, is no fault of a program
+        ending = Ending.KILLED
+        for _ in range(2):  # a warm process that died, perhaps long ago, is no fault of a program
             with _files(program) as files:
                 report = self._ask(files, limits)
-                if isinstance(report, dict):
+                if not isinstance(report, Ending):
                     return _outcome(report, files[2:], limits)
-            if report is Ending.TIMED_OUT:
+            ending = report
+            if ending is Ending.TIMED_OUT:
                 break
-        return Outcome(report, None, "", "", (), limits.wall_seconds, 0.0)
+        return Outcome(ending, None, "", "", (), limits.wall_seconds, 0.0)
 
     def _ask(self, files: Sequence[int], limits: Limits) -> dict[str, Any] | Ending:
         """The report of the warm process; how the run ended if there is none, in which case the
