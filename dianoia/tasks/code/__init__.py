@@ -8,7 +8,7 @@ from dianoia.tasks.code.judge import (
     judge_program,
 )
 from dianoia.tasks.code.tests import CodeTests, code_tests
-from dianoia.tasks.code.verifier import code, code_many, shared_pool
+from dianoia.tasks.code.verifier import code, code_many, shared_pool, verdicts
 
 __all__ = [
     "CodeTests",
@@ -21,4 +21,5 @@ __all__ = [
     "judge_code",
     "judge_program",
     "shared_pool",
+    "verdicts",
 ]

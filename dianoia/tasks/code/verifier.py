@@ -6,15 +6,20 @@ that works on this machine, or the one that the environment variable DIANOIA_SAN
 
 import atexit
 import os
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from threading import Lock
 
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.runtime.pool import Pool
 from dianoia.runtime.sandbox import AUTO, VARIABLE, Sandbox
-from dianoia.tasks.code.judge import judge_code
+from dianoia.tasks.code.judge import Verdict, judge_program
 from dianoia.tasks.code.tests import CodeTests, code_tests
+
+_verdicts: Counter[Verdict] = Counter()
+_counting = Lock()
 
 
 def code(problem: Problem, answer: str) -> float | None:
@@ -31,7 +36,7 @@ def code(problem: Problem, answer: str) -> float | None:
         return None
     if answer == problem.answer:  # the tests themselves, asked about when a file is checked
         return 0.0
-    return shared_pool().run(partial(judge_code, answer, tests))
+    return shared_pool().run(partial(_judged, answer, tests))
 
 
 def code_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
@@ -43,7 +48,21 @@ def code_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
 
 def _score(problem: Problem, answer: str, sandbox: Sandbox) -> float | None:
     tests = _tests(problem)
-    return None if tests is None else judge_code(answer, tests, sandbox)
+    return None if tests is None else _judged(answer, tests, sandbox)
+
+
+def _judged(answer: str, tests: CodeTests, sandbox: Sandbox) -> float:
+    judgement = judge_program(answer, tests, sandbox)
+    with _counting:
+        _verdicts[judgement.verdict] += 1
+    return judgement.score(tests.fraction)
+
+
+def verdicts() -> dict[Verdict, int]:
+    """Programs that this process has judged so far, by verdict: a time-out, a crash and a wrong
+    answer are three different things."""
+    with _counting:
+        return dict(_verdicts)
 
 
 def _tests(problem: Problem) -> CodeTests | None:

@@ -1,6 +1,7 @@
 """Graders graded: right, nearly right and junk answers; programs that try to win without solving."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ from dianoia.tasks.code import (
     extract_program,
     judge_code,
     judge_program,
+    verdicts,
 )
 
 STRONGEST = next((name for name in STRONG if offered(name) is None), None)
@@ -264,8 +266,10 @@ def test_the_verifier_scores_and_says_none_for_tests_it_cannot_read(registered: 
 def test_many_at_once_come_in_order(registered: Any) -> None:
     good, unreadable = problem(SQUARE), problem("[]")
     pairs = [(good, RIGHT_IO), (good, "1/0"), (unreadable, "x"), (problem(CALLS), RIGHT)]
+    before = Counter(verdicts())
     assert code_many(pairs) == [1.0, 0.0, None, 1.0]
     assert code_many([]) == []
+    assert Counter(verdicts()) - before == Counter({Verdict.PASSED: 2, Verdict.ERROR: 1})
 
 
 # Reading tests -----------------------------------------------------------------------------------
