@@ -1,13 +1,15 @@
 """From rollouts to scored groups: the recipe's rewards as a rubric, the problems' own verifiers."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from dianoia.algo.advantage import soft_overlong
 from dianoia.base.config import RewardSettings
-from dianoia.base.records import Group, Problem, Rollout
+from dianoia.base.records import Group, Problem, Rollout, Score
 from dianoia.rewards import rules
 from dianoia.rewards.rubric import Rubric
-from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.catalog import CONCURRENT, VERIFIERS
 
 
 def verify(problem: Problem, answer: str) -> float | None:
@@ -35,11 +37,20 @@ def evaluation_rubric() -> Rubric:
 
 def judge(rubric: Rubric, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
     """Score every rollout."""
+    scores = iter(_score_all(rubric, [r for rollouts_G in rollouts_PG for r in rollouts_G]))
     return [
         Group(
             rollouts_G[0].problem,
             tuple(rollouts_G),
-            tuple(rubric.score(rollout) for rollout in rollouts_G),
+            tuple(islice(scores, len(rollouts_G))),
         )
         for rollouts_G in rollouts_PG
     ]
+
+
+def _score_all(rubric: Rubric, rollouts: Sequence[Rollout]) -> list[Score]:
+    """In order. Threads wait for verifiers that wait for other processes."""
+    if not any(rollout.problem.verifier in CONCURRENT for rollout in rollouts):
+        return [rubric.score(rollout) for rollout in rollouts]
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(rubric.score, rollouts))

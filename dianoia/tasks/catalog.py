@@ -14,12 +14,16 @@ from dianoia.base.config import Habits
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number
+from dianoia.tasks.code import code
 from dianoia.tasks.files import check_problems, read_problems, split_of
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.problems import MiniatureMath
 
-VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact}
+VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact, "code": code}
 """Verifier by the name that a problem carries."""
+
+CONCURRENT = frozenset({"code"})
+"""Verifiers that wait for other processes: asked from several threads, they answer sooner."""
 
 CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math": documents}
 """Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""

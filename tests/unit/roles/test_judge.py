@@ -1,5 +1,6 @@
 """The recipe's rewards as a rubric: weights, the problems' own verifiers, what does not apply."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from dianoia.base.config import RewardSettings
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.roles.judge import evaluation_rubric, judge, training_rubric, verify
+from dianoia.tasks import catalog
 
 GOLD = Problem("p", "2+3?", "5", "number")
 FINISHED, MALFORMED, TRUNCATED = RolloutStatus
@@ -125,3 +127,24 @@ def test_no_score_is_made_up_for_a_gold_that_nothing_can_read() -> None:
     with pytest.raises(ProblemFileError, match="'five'"):
         only_accuracy = training_rubric(RewardSettings(), 100, seed=1).rules[:1]
         type(evaluation_rubric())(only_accuracy).score(rollout("5", problem=odd))
+
+
+def test_a_verifier_that_waits_is_asked_from_threads_and_order_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: set[int] = set()
+    meet = threading.Barrier(2, timeout=10)
+
+    def slow(problem: Problem, answer: str) -> float:
+        threads.add(threading.get_ident())
+        meet.wait()  # only passes if two are asked at once
+        return float(answer == problem.answer)
+
+    monkeypatch.setitem(catalog.VERIFIERS, "code", slow)  # type: ignore[index]
+    coded = Problem("c", "?", "5", "code")
+    groups = judge(
+        evaluation_rubric(),
+        [[rollout("5", problem=coded), rollout("7", problem=coded)], [rollout("7"), rollout("5")]],
+    )
+    assert [group.rewards_G for group in groups] == [(2.0, 1.0), (1.0, 2.0)]
+    assert len(threads) == 2
