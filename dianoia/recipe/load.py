@@ -13,12 +13,13 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.recipe.model import Recipe
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
+    "sft": SFTStage,
     "rl": RLStage,
     "evaluate": EvaluateStage,
 }
