@@ -72,7 +72,8 @@ def lay(samples: Sequence[Demonstration], device: torch.device | str = "cpu") ->
 def packed_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
     """The backbone's last hidden states `_MD` before the learnt tokens."""
     hidden_1ND: Tensor = _run(model.base_model, model, row).last_hidden_state
-    return hidden_1ND[0][row.before_M]
+    # Its backward pass adds rows up several times faster on a CPU than that of an index does.
+    return nn.functional.embedding(row.before_M, hidden_1ND[0])
 
 
 def packed_logits(model: PreTrainedModel, row: PackedRow) -> Tensor:

@@ -19,9 +19,9 @@ from dianoia.recipe.model import Recipe
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
-    "sft": SFTStage,
     "rl": RLStage,
     "evaluate": EvaluateStage,
+    "sft": SFTStage,
 }
 
 
