@@ -6,7 +6,7 @@
       results.json      evaluations and claims, see `pipeline`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
-        metrics.jsonl       a line an optimizer step (rl) or every 20 (pretrain); names as in TRL where it has them
+        metrics.jsonl       a line an optimizer step (rl, sft) or every 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
         rollouts/*.parquet  samples to read, a row a rollout
         checkpoint/         a Hugging Face folder

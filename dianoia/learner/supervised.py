@@ -24,7 +24,6 @@ from dianoia.algo.likelihood import token_losses
 from dianoia.algo.packing import pack
 from dianoia.base.errors import TrainingStopped
 from dianoia.learner.descent import Descent
-from dianoia.learner.learner import CPU_TOKENS
 from dianoia.learner.model import LOGITS_AT_ONCE, has_plain_head, head_alone
 from dianoia.learner.packed import (
     Demonstration,
@@ -36,6 +35,9 @@ from dianoia.learner.packed import (
 )
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import in_lanes, lanes_of
+
+CPU_TOKENS = 1024
+"""Most tokens of a row on a CPU: longer ones fall out of its cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ adapters, data sets that do not fit into memory as token ids.
 """
 
 import time
+from itertools import accumulate
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -54,7 +55,11 @@ class _Training:
             tokens=config.tokens_per_step,
             seed=context.seed,
         )
-        self.tokens_of = [sum(lengths[index] for index in step) for step in self.steps]
+        # After n steps, at index n.
+        self.seen = list(accumulate(map(len, self.steps), initial=0))
+        sizes = (sum(lengths[index] for index in step) for step in self.steps)
+        self.tokens = list(accumulate(sizes, initial=0))
+        self.data = self.corpus.fingerprint()
         self.learner = _learner(model, config, len(self.steps))
         self.announce()
 
@@ -85,7 +90,7 @@ class _Training:
         self.context.progress.say(
             f"{self.context.name}: {corpus.epoch_samples:,} samples an epoch, {len(corpus.heldout):,} held out, "
             f"{corpus.longer:,} longer than max_length = {self.config.max_length:,} {done[self.config.longer]}; "
-            f"{sum(self.tokens_of):,} tokens in {len(self.steps):,} optimizer steps"
+            f"{self.tokens[-1]:,} tokens in {len(self.steps):,} optimizer steps"
         )
         if not self.learner.packs:
             self.context.progress.say(
@@ -109,8 +114,8 @@ class _Training:
         done = self.learner.update(self.samples(self.learner.step))
         return {
             "step": done.step,
-            "epoch": self.seen() / self.corpus.epoch_samples,
-            "tokens": self.tokens(),
+            "epoch": self.seen[done.step] / self.corpus.epoch_samples,
+            "tokens": self.tokens[done.step],
             "loss": done.loss,
             "mean_token_accuracy": done.mean_token_accuracy,
             "grad_norm": done.grad_norm,
@@ -120,14 +125,6 @@ class _Training:
     def samples(self, step: int) -> list[Demonstration]:
         """Those of an optimizer step, counted from 0."""
         return [self.corpus.training[index] for index in self.steps[step]]
-
-    def seen(self) -> int:
-        """Samples of the steps taken."""
-        return sum(len(step) for step in self.steps[: self.learner.step])
-
-    def tokens(self) -> int:
-        """Tokens of the steps taken, prompts included."""
-        return sum(self.tokens_of[: self.learner.step])
 
     def evaluation(self) -> dict[str, Any]:
         """The loss on what is held out; nothing where nothing is."""
@@ -139,7 +136,9 @@ class _Training:
     def speed(self) -> dict[str, float]:
         """Tokens a second since the stage was started or resumed, evaluations included."""
         seconds = time.perf_counter() - self.started
-        return {"tokens_per_second": (self.tokens() - self.tokens_before) / seconds}
+        return {
+            "tokens_per_second": (self.tokens[self.learner.step] - self.tokens_before) / seconds
+        }
 
     # Stopping and going on -----------------------------------------------------------------------
 
@@ -154,13 +153,13 @@ class _Training:
             )
         path = self.context.directory.metrics
         self.journal = Journal(path, resume_at=self.learner.step + 1 if state is not None else 0)
-        self.started, self.tokens_before = time.perf_counter(), self.tokens()
+        self.started, self.tokens_before = time.perf_counter(), self.tokens[self.learner.step]
         if state is None and self.corpus.heldout:
             self.journal.append({"step": 0, "epoch": 0.0, "tokens": 0} | self.evaluation())
 
     def check_same_data(self, before: str) -> None:
         """The order of samples is only the same if the samples are."""
-        if before != self.corpus.fingerprint():
+        if before != self.data:
             raise ConfigError(
                 f"stages.{self.context.name}: the data sets have changed since this stage was interrupted, so "
                 "it cannot go on as if it had never stopped; bring the files back, or start a new run "
@@ -169,7 +168,7 @@ class _Training:
 
     def save(self) -> None:
         """Write the state, whole."""
-        state = {"learner": self.learner.state_dict(), "data": self.corpus.fingerprint()}
+        state = {"learner": self.learner.state_dict(), "data": self.data}
         save_state(self.context.directory.state, state)
 
     def finish(self) -> None:

@@ -91,8 +91,9 @@ def check_amounts(rows: int, learnt: int, heldout: int, share: float, wanted: bo
             "add data, raise weight or max_length, or lower evaluation_share"
         )
     if (share > 0 or wanted) and not heldout:
+        cause = "evaluation_file" if wanted else f"evaluation_share = {share:g}"
         raise ConfigError(
-            f"evaluation_share = {share:g}: none of {rows} samples is held out, so there would be no evaluation "
+            f"{cause}: none of {rows} samples is held out, so there would be no evaluation "
             "loss; raise evaluation_share, name an evaluation_file with samples that fit into max_length, or "
             "set evaluation_share = 0 to go without"
         )
