@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+)
 
 from dianoia.base.errors import TrainingStopped
 from dianoia.learner import supervised
@@ -140,6 +147,24 @@ def test_the_probe_refuses_windows(make_model: MakeModel) -> None:
     assert not one.packs
     apart = torch.cat([plain_losses(model, sample) for sample in samples])
     assert one.evaluate(samples)[0] == pytest.approx(apart.mean().item(), abs=1e-9)
+
+
+def test_a_row_by_hand() -> None:
+    row = lay([demonstration([5, 6, 7], 1), demonstration([8, 9], 1), demonstration([1, 2, 3], 2)])
+    assert row.ids_1N.tolist() == [[5, 6, 7, 8, 9, 1, 2, 3]]
+    assert row.places_1N.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
+    assert row.targets_M.tolist() == [6, 7, 9, 3]
+    assert row.before_M.tolist() == [0, 1, 3, 6]
+
+
+def test_positions_that_are_learnt_start_again_too() -> None:
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=8, n_layer=2, n_head=2, n_positions=16)
+    model = GPT2LMHeadModel(config).double().eval()
+    torch.nn.init.normal_(model.transformer.wpe.weight)
+    samples = demonstrations()
+    apart = torch.cat([plain_losses(model, sample) for sample in samples])
+    assert learner(model).evaluate(samples)[0] == pytest.approx(apart.mean().item(), abs=1e-9)
 
 
 def test_one_denominator_whatever_the_rows(make_model: MakeModel) -> None:
