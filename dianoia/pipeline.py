@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
@@ -24,7 +24,7 @@ from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
-from dianoia.stages import evaluate, pretrain, rl
+from dianoia.stages import evaluate, pretrain, rl, sft
 from dianoia.tasks.catalog import problem_source
 
 
@@ -85,6 +85,8 @@ def _run_stage(
         match stage:
             case PretrainStage():
                 pretrain.run(stage, context)
+            case SFTStage():
+                sft.run(stage, context)
             case RLStage():
                 rl.run(stage, context)
             case EvaluateStage():
@@ -97,6 +99,8 @@ def _total(stage: Stage) -> int:
     match stage:
         case PretrainStage():
             return stage.tokens
+        case SFTStage():
+            return stage.epochs  # until the stage has counted tokens and knows its steps
         case RLStage():
             return stage.steps
         case EvaluateStage():

@@ -58,6 +58,34 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said."""
+
+    role: str
+    """`system`, `user` or `assistant`."""
+    text: str
+    """The whole turn, a thought in its tags included; without it where `thought` stands apart."""
+    thought: str | None = None
+    """An assistant's thought without tags, which the template puts around it; None: all is in `text`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A sample for supervised fine-tuning: user and assistant in turn, the assistant last."""
+
+    turns: tuple[Turn, ...]
+    source: str
+    """File and row, for messages to a person."""
+    first_learnt: int = 0
+    """The assistant's turns from this index on are learnt; those before are context."""
+
+    @property
+    def question(self) -> str:
+        """What the user said first."""
+        return next(turn.text for turn in self.turns if turn.role == "user")
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How tokens are drawn. `temperature=0` is greedy."""
 

@@ -6,12 +6,13 @@
       results.json      evaluations and claims, see `pipeline`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
-        metrics.jsonl       a line an optimizer step (rl) or every 20 (pretrain); names as in TRL where it has them
+        metrics.jsonl       a line an optimizer step (rl, sft) or every 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
         rollouts/*.parquet  samples to read, a row a rollout
         checkpoint/         a Hugging Face folder
         state/              what an interrupted stage continues from
         parts/*.json        (evaluate) one checkpoint each, so that none is evaluated twice
+        data.parquet        (stages that make samples for supervised fine-tuning)
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric
         manifest.json       written last: a stage is done if and only if it exists
 
@@ -70,6 +71,11 @@ class StageDirectory:
         return self.path / "evaluation.json"
 
     @property
+    def dataset(self) -> Path:
+        """Samples for supervised fine-tuning, from a stage that makes them."""
+        return self.path / "data.parquet"
+
+    @property
     def manifest(self) -> Path:
         """Exists if and only if the stage is done."""
         return self.path / "manifest.json"
@@ -98,6 +104,12 @@ class StageDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         restore_folder(self.checkpoint)
         restore_folder(self.state)
+
+
+def dataset_path(stage: StageDirectory, source: str) -> Path:
+    """The file of a data set that `stage` reads: that of an earlier stage of its run, else a path."""
+    made = StageDirectory(stage.path.parent / source).dataset
+    return made if made.is_file() else Path(source).expanduser()
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Logits
     output = model.base_model(
         input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
     )
-    return output.last_hidden_state[_predicting(batch)], *_head_alone(model)
+    return output.last_hidden_state[_predicting(batch)], *head_alone(model)
 
 
 def _shared_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
@@ -198,10 +198,10 @@ def _shared_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Logits
     hidden_ND = shared_hidden_states(model, batch.shared)
     # The backward pass of an embedding adds rows up several times faster on a CPU than that of an
     # index does.
-    return nn.functional.embedding(batch.shared.before_M, hidden_ND), *_head_alone(model)
+    return nn.functional.embedding(batch.shared.before_M, hidden_ND), *head_alone(model)
 
 
-def _head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
+def head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
     """The head that makes logits of hidden states, and V."""
     head = _head(model)
     assert head is not None, "only for models with a plain head"

@@ -6,12 +6,14 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
-from dianoia.base.errors import ConfigError, ModelError
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SFTStage
+from dianoia.base.errors import ConfigError, ModelError, UserError
 from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
-from dianoia.recipe.model import Recipe, sources
+from dianoia.recipe.datasets import survey
+from dianoia.recipe.model import DATA_KINDS, Recipe, datasets, sources
 from dianoia.tasks.catalog import ProblemSource, problem_source
+from dianoia.tasks.conversations import check_amounts
 from dianoia.text.language import check_measurable
 from dianoia.text.template import TEMPLATES
 
@@ -30,6 +32,10 @@ def check_inputs(recipe: Recipe) -> None:
             _check_template(name, stage.template)
             _check_problems(name, stage)
             _check_length(name, recipe)
+        if isinstance(stage, SFTStage):
+            _check_template(name, stage.template)
+            _check_length(name, recipe)
+            _check_datasets(name, stage, recipe)
 
 
 def model_config(where: str, source: str) -> dict[str, Any]:
@@ -80,8 +86,11 @@ def _from_hub(where: str, source: str) -> Path:
 
 
 def _check_length(name: str, recipe: Recipe) -> None:
-    """Responses have to fit into the model's positions, or the stage would stop halfway."""
+    """Sequences have to fit into the model's positions, or the stage would stop halfway."""
     stage = recipe.stages[name]
+    if isinstance(stage, SFTStage):
+        _check_whole_length(name, stage, recipe)
+        return
     if isinstance(stage, RLStage):
         key, longest = "sampling.max_tokens (or longer)", stage.sampling.most_tokens
     elif isinstance(stage, EvaluateStage):
@@ -95,6 +104,15 @@ def _check_length(name: str, recipe: Recipe) -> None:
                 f"stages.{name}.{key} = {longest}: the model {source!r} has {positions} positions for "
                 f"prompt and response together; lower it, below {positions} by the length of a prompt"
             )
+
+
+def _check_whole_length(name: str, stage: SFTStage, recipe: Recipe) -> None:
+    positions = _positions(f"stages.{name}", stage.start, recipe)
+    if positions is not None and stage.max_length > positions:
+        raise ConfigError(
+            f"stages.{name}.max_length = {stage.max_length}: the model {stage.start!r} has {positions} positions "
+            f"for prompt and response together; lower it to {positions} or less"
+        )
 
 
 def _positions(where: str, source: str, recipe: Recipe) -> int | None:
@@ -142,3 +160,22 @@ def _check_languages(name: str, stage: RLStage, source: ProblemSource) -> None:
                 f"stages.{name}.rewards.language = {stage.rewards.language:g}: questions of "
                 f"{stage.problems!r} are in {language!r}. {error}"
             ) from None
+
+
+def _check_datasets(name: str, stage: SFTStage, recipe: Recipe) -> None:
+    """Read every row of every file. What an earlier stage will write cannot be read yet."""
+    made = [source for source in datasets(stage) if source in recipe.stages]
+    for source in made:
+        kind = recipe.stages[source].kind
+        if kind not in DATA_KINDS:
+            raise ConfigError(
+                f"stages.{name}: the data set {source!r} is a stage of kind {kind!r}, which writes a model or "
+                "estimates and no samples to learn from; name a JSONL, CSV or Parquet file"
+            )
+    try:
+        counts = survey(stage, recipe.stages)
+        if not made:
+            share, wanted = stage.heldout_share, stage.evaluation_file is not None
+            check_amounts(counts.rows, counts.learnt, counts.heldout, share, wanted)
+    except UserError as error:
+        raise type(error)(f"stages.{name}: {error}") from None

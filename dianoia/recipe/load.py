@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.recipe.model import Recipe
 
@@ -21,6 +21,7 @@ KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "rl": RLStage,
     "evaluate": EvaluateStage,
+    "sft": SFTStage,
 }
 
 

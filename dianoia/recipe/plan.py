@@ -14,9 +14,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dianoia.base.config import EvaluateStage, ModelShape, PretrainStage, RLStage
+from dianoia.base.config import EvaluateStage, ModelShape, PretrainStage, RLStage, SFTStage
+from dianoia.recipe.datasets import amounts, survey
 from dianoia.recipe.inputs import check_inputs, model_config, text_config
-from dianoia.recipe.model import Recipe, Stage, sources
+from dianoia.recipe.model import Recipe, Stage, datasets, sources
 
 _EFFICIENCY = 0.4
 """Share of the plain matrix rate that training and sampling reach on small models."""
@@ -52,7 +53,7 @@ def print_plan(recipe: Recipe, console: Console) -> None:
     rate = multiply_rate()
     for name, stage in recipe.stages.items():
         size = size_of(name, recipe)
-        what, operations, numbers = _arithmetic(stage, size)
+        what, operations, numbers = _arithmetic(stage, size, recipe)
         table.add_row(f"{name} ({stage.kind})", what, _bytes(numbers), _about(operations / rate))
     console.print(table)
 
@@ -100,10 +101,12 @@ def _size(config: dict[str, Any], name: str) -> Size:
     return Size(parameters, 2 * layers * kv_heads * head, name)
 
 
-def _arithmetic(stage: Stage, size: Size) -> tuple[str, float, float]:
+def _arithmetic(stage: Stage, size: Size, recipe: Recipe) -> tuple[str, float, float]:
     match stage:
         case PretrainStage():
             return _pretraining(stage, size)
+        case SFTStage():
+            return _supervision(stage, size, recipe)
         case RLStage():
             return _reinforcement(stage, size)
         case EvaluateStage():
@@ -117,6 +120,21 @@ def _pretraining(stage: PretrainStage, size: Size) -> tuple[str, float, float]:
         f"{steps:,} optimizer steps of {stage.tokens_per_step:,} tokens"
     )
     return what, 6.0 * size.parameters * stage.tokens, 4.0 * size.parameters
+
+
+def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> tuple[str, float, float]:
+    found = survey(stage, recipe.stages)
+    about = amounts(stage, found, recipe.seed)
+    what = (
+        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): {about.samples:,} samples x "
+        f"{stage.epochs} epochs = {about.samples * stage.epochs:,}, {found.heldout:,} held out; about "
+        f"{about.tokens:,} tokens in {about.rows:,} packed rows; about {about.steps:,} optimizer steps of at "
+        f"most {stage.tokens_per_step:,} tokens"
+    )
+    made = [source for source in datasets(stage) if source in recipe.stages]
+    if made:
+        what += f"; besides, as many samples as {' and '.join(made)} will write"
+    return what, 6.0 * size.parameters * about.tokens, 4.0 * size.parameters
 
 
 def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:

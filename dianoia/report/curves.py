@@ -192,6 +192,28 @@ PRETRAIN = (
     ),
 )
 
+SUPERVISED = (
+    Plan(
+        "Loss",
+        "Cross-entropy of a response token, in nats. The held-out loss should fall with the training loss; "
+        "where it turns up while the other falls, the model learns the samples by heart.",
+        (
+            Series("loss", "training", GREY),
+            Series("eval_loss", "held out", BLUE, "dots"),
+        ),
+    ),
+    Plan(
+        "Tokens guessed right",
+        "Share of response tokens that were the likeliest one, given everything before them.",
+        (
+            Series("mean_token_accuracy", "training", GREY),
+            Series("eval_mean_token_accuracy", "held out", BLUE, "dots"),
+        ),
+        share=True,
+    ),
+    *PRETRAIN[1:],
+)
+
 
 def charts(stage: Stage, plans: Sequence[Plan]) -> list[Chart]:
     """The charts for which the stage has numbers."""

@@ -23,6 +23,7 @@ from dianoia.base.config import (
     ProgressSettings,
     RewardSettings,
     RLStage,
+    SFTStage,
 )
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
 from dianoia.base.run import StageDirectory, describe_run
@@ -40,6 +41,7 @@ from dianoia.runtime import tables
 from dianoia.runtime.context import Context
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
 from dianoia.text.parsing import Fault
 from dianoia.text.template import TEMPLATES
@@ -47,10 +49,21 @@ from dianoia.text.template import TEMPLATES
 HEADINGS = ["Usage", "Logged metrics", "Implementation details", "Reading the curves", "Resuming"]
 STAGES: Mapping[str, type[BaseModel]] = {
     "rl": RLStage,
+    "sft": SFTStage,
     "pretrain": PretrainStage,
     "evaluate": EvaluateStage,
 }
-PAGES = ("index", "rl", "pretrain", "evaluate", "choices", "miniature", "run-directory", "recipes")
+PAGES = (
+    "index",
+    "rl",
+    "sft",
+    "pretrain",
+    "evaluate",
+    "choices",
+    "miniature",
+    "run-directory",
+    "recipes",
+)
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +203,13 @@ def test_every_metric_of_pretrain_is_defined(root: Path, pages: Mapping[str, str
     assert _first_cells(metrics) == names
 
 
+def test_every_metric_of_sft_is_defined(root: Path, pages: Mapping[str, str]) -> None:
+    names = _written_in(root / "dianoia/stages/sft.py", "update", "evaluation", "speed")
+    assert {"loss", "eval_loss", "tokens_per_second"} <= names
+    metrics = pages["sft"].split("## Logged metrics")[1].split("## Implementation")[0]
+    assert _first_cells(metrics) == names
+
+
 def test_every_metric_of_evaluate_is_defined(pages: Mapping[str, str]) -> None:
     names = {_as_on_the_page(name) for name in measures(_groups(), _count_tokens)}
     metrics = pages["evaluate"].split("## Logged metrics")[1].split("## Implementation")[0]
@@ -279,6 +299,8 @@ def test_every_name_a_recipe_may_use_is_explained(pages: Mapping[str, str]) -> N
     assert not {*algorithms, *TEMPLATES} - _first_cells(pages["recipes"])
     for name in (*verifiers, *columns):
         assert f"`{name}`" in pages["recipes"], name
+    for name in (*RESPONSE_COLUMNS, *ROLES):
+        assert f"`{name}`" in pages["sft"], name
     for name in PROBLEM_SETS:
         assert f"`{name}`" in pages["rl"], name
 

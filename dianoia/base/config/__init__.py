@@ -12,9 +12,11 @@ from dianoia.base.config.rl import (
     SamplingSettings,
 )
 from dianoia.base.config.settings import Settings
+from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTStage
 
 __all__ = [
     "AlgorithmSettings",
+    "DatasetSettings",
     "EvaluateStage",
     "Habits",
     "LengthStep",
@@ -24,6 +26,8 @@ __all__ = [
     "ProgressSettings",
     "RLStage",
     "RewardSettings",
+    "SFTOptimizerSettings",
+    "SFTStage",
     "SamplingSettings",
     "Settings",
 ]
