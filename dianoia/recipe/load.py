@@ -13,13 +13,14 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RewardModelStage, RLStage
 from dianoia.base.errors import ConfigError
 from dianoia.recipe.model import Recipe
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "rl": RLStage,
+    "reward_model": RewardModelStage,
     "evaluate": EvaluateStage,
 }
 
