@@ -27,10 +27,10 @@ def bradley_terry_loss(chosen_B: Tensor, rejected_B: Tensor) -> Tensor:
     Bradley and Terry (1952, Biometrika 39), as InstructGPT trains reward models with it
     (https://arxiv.org/abs/2203.02155, eq. 1). Assumes that the probability of preferring one response
     depends on the difference of rewards alone: adding a constant to both changes nothing, so only
-    differences of rewards mean anything. Two equal rewards cost log 2. Written as softplus, it
-    neither overflows nor rounds to 0 for large differences.
+    differences of rewards mean anything. Two equal rewards cost log 2. logsigmoid is one
+    function and not the logarithm of one, so that it overflows nowhere.
     """
-    return functional.softplus(_precise(rejected_B) - _precise(chosen_B))
+    return -functional.logsigmoid(_precise(chosen_B) - _precise(rejected_B))
 
 
 def pointwise_loss(rewards_B: Tensor, good_B: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ VERDICTS = {"A>>B": 2.0, "A>B": 1.0, "A=B": 0.0, "B>A": -1.0, "B>>A": -2.0}
 BIN = 1.25
 """Ratio of lengths that one bin spans."""
 
-_BRACKETS = re.compile(r"\s*\[*\s*(.*?)\s*\]*\s*", re.DOTALL)
+_MARKED = re.compile(r"\[\[([AB<>=]+)\]\]")
 
 
 class LeftOut(StrEnum):
@@ -53,16 +53,21 @@ class LeftOut(StrEnum):
 def preference(verdicts: Sequence[str | None]) -> float | LeftOut:
     """Mean score of response 0 over response 1, from -2 to 2; or why there is none.
 
-    Verdicts 0, 2, ... had response 0 shown first, verdicts 1, 3, ... response 1. Brackets around a label,
-    as in `[[A>B]]`, are passed over.
+    Verdicts 0, 2, ... had response 0 shown first, verdicts 1, 3, ... response 1. A verdict is a label, or a
+    judge's whole answer with one label in it as `[[A>B]]`.
     """
     if not verdicts or len(verdicts) % 2:
         return LeftOut.ONE_SIDED
-    labels = [_BRACKETS.sub(r"\1", verdict, count=1) if verdict else None for verdict in verdicts]
-    known = [VERDICTS[label] for label in labels if label in VERDICTS]
-    if len(known) < len(labels):
+    known = [VERDICTS[label] for label in map(_label, verdicts) if label in VERDICTS]
+    if len(known) < len(verdicts):
         return LeftOut.UNREADABLE
     return math.fsum(-s if index % 2 else s for index, s in enumerate(known)) / len(known)
+
+
+def _label(verdict: str | None) -> str | None:
+    """The label of a verdict; None where there is none, or where two contradict each other."""
+    marked = set(_MARKED.findall(verdict or "")) or {(verdict or "").strip()}
+    return marked.pop() if len(marked) == 1 else None
 
 
 def decide(judged: Judged, margin: float) -> Pair | LeftOut:
