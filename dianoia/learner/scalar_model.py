@@ -6,6 +6,7 @@ reward model keeps its own. What a reward model sees is written into its `config
 transformers keeps it and everyone else may pass over it.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
+from transformers.utils import logging as reports
 
 from dianoia.base.errors import ModelError
 from dianoia.text.seen import Sees
@@ -87,12 +88,12 @@ def _loaded(source: str | Path) -> tuple[PreTrainedModel, list[str]]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """transformers reports every head that it draws; here it is meant to, or refused."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    before = reports.get_verbosity()
+    reports.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        reports.set_verbosity(before)
 
 
 def prepare_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -20,8 +20,8 @@ from dianoia.recipe.model import Recipe
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "rl": RLStage,
-    "reward_model": RewardModelStage,
     "evaluate": EvaluateStage,
+    "reward_model": RewardModelStage,
 }
 
 

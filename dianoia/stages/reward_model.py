@@ -16,12 +16,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean
 
 from transformers import PreTrainedModel
 
-from dianoia.algo.estimates import Estimate, estimate, estimate_unbounded
-from dianoia.algo.preference import pair_grade, pointwise_grade
+from dianoia.algo.estimates import Estimate
 from dianoia.base.config import RewardModelStage
 from dianoia.base.files import whole_folder, write_json
 from dianoia.base.preferences import Pair
@@ -38,12 +37,10 @@ from dianoia.rewards.pairs import LeftOut
 from dianoia.roles.learned import encode
 from dianoia.roles.preferences import Example as TextExample
 from dianoia.roles.preferences import Preferences, preferences, ready, texts_of
+from dianoia.roles.reward_measures import grades, measures, spread
 from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
 from dianoia.text.template import TEMPLATES
-
-Rewards = Sequence[tuple[float, ...]]
-"""Of the texts of each example."""
 
 
 def run(config: RewardModelStage, context: Context) -> None:
@@ -148,7 +145,7 @@ class _Training:
         texts = [ids for example in self.heldout for ids in example.texts]
         flat = iter(self.learner.rewards(texts))
         rewards = [tuple(islice(flat, len(example.texts))) for example in self.heldout]
-        found = measures(self.heldout, rewards) | {"baseline": baseline(self.data.heldout)}
+        found = measures(self.data.heldout, self.heldout, rewards)
         self.context.progress.say(
             f"{self.context.name}: held-out accuracy {_told(found['accuracy'])}, "
             f"baseline {_told(found['baseline'])}"
@@ -212,63 +209,6 @@ def _learner(model: PreTrainedModel, config: RewardModelStage, steps: int) -> Sc
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         autocast=config.autocast,
     )
-
-
-# What rewards amount to ------------------------------------------------------------------------------
-
-
-def grades(examples: Sequence[Example], rewards: Rewards) -> list[float]:
-    """1, 1/2 (a tie) or 0 of each example: the better response ahead, or the sign on the label's side."""
-    return [
-        pair_grade(*values) if example.good is None else pointwise_grade(values[0], example.good)
-        for example, values in zip(examples, rewards, strict=True)
-    ]
-
-
-def sides(examples: Sequence[Example], rewards: Rewards) -> tuple[list[float], list[float]]:
-    """Rewards of the better and of the worse responses: chosen and rejected, or safe and unsafe."""
-    better, worse = [], []
-    for example, values in zip(examples, rewards, strict=True):
-        if example.good is not False:
-            better.append(values[0])
-        if example.good is not True:
-            worse.append(values[-1])
-    return better, worse
-
-
-def spread(examples: Sequence[Example], rewards: Rewards) -> dict[str, float | None]:
-    """Mean and population standard deviation of either side, and the distance of the means."""
-    better, worse = sides(examples, rewards)
-    margin = fmean(better) - fmean(worse) if better and worse else None
-    return {
-        "margin": margin,
-        "rewards/chosen/mean": fmean(better) if better else None,
-        "rewards/chosen/std": pstdev(better) if better else None,
-        "rewards/rejected/mean": fmean(worse) if worse else None,
-        "rewards/rejected/std": pstdev(worse) if worse else None,
-    }
-
-
-def measures(examples: Sequence[Example], rewards: Rewards) -> dict[str, Estimate]:
-    """Accuracy over held-out examples, and where pairs are compared, the mean margin."""
-    found = {"accuracy": estimate(grades(examples, rewards))}
-    better, worse = sides(examples, rewards)
-    found["rewards/chosen"] = estimate_unbounded(better)
-    found["rewards/rejected"] = estimate_unbounded(worse)
-    if examples[0].good is None:
-        differences = [chosen - rejected for chosen, rejected in rewards]
-        found["margin"] = estimate_unbounded(differences)
-    return found
-
-
-def baseline(examples: Sequence[TextExample]) -> Estimate:
-    """Accuracy of a rule without a model: the longer response of a pair, the more frequent label."""
-    pairs = [example for example in examples if isinstance(example, Pair)]
-    if pairs:
-        return estimate([pair_grade(len(pair.chosen), len(pair.rejected)) for pair in pairs])
-    good = [example.good for example in examples if not isinstance(example, Pair)]
-    usual = 2 * sum(good) >= len(good)
-    return estimate([float(label is usual) for label in good])
 
 
 def _told(value: Estimate) -> str:

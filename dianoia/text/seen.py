@@ -1,8 +1,7 @@
 """What a reward model sees of a response (DeepSeek-R1 section 3.1).
 
-In: the text of a response. Out: the text that is scored. The helpful model sees the final part only, "so
-as to minimise interference with the reasoning" in the paper's argument; the safety model sees everything,
-the thought too.
+In: the text of a response. Out: the text that is scored. The helpful model sees the final part only, so
+that it does not meddle with the reasoning; the safety model sees everything, the thought too.
 
 Decisions where the paper is silent:
 1. The final part is what follows the last tag that closes a thought, without the tags of an answer

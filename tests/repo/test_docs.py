@@ -21,6 +21,7 @@ from dianoia.base.config import (
     EvaluateStage,
     PretrainStage,
     ProgressSettings,
+    RewardModelStage,
     RewardSettings,
     RLStage,
 )
@@ -31,6 +32,8 @@ from dianoia.learner.metrics import UpdateMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis
+from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
+from dianoia.rewards.pairs import LeftOut
 from dianoia.roles.curve import rollout_row, update_row
 from dianoia.roles.judge import judge, training_rubric
 from dianoia.roles.measure import measures
@@ -41,6 +44,7 @@ from dianoia.runtime.context import Context
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
+from dianoia.tasks.preferences import RESPONSE_COLUMNS
 from dianoia.text.parsing import Fault
 from dianoia.text.template import TEMPLATES
 
@@ -48,6 +52,7 @@ HEADINGS = ["Usage", "Logged metrics", "Implementation details", "Reading the cu
 STAGES: Mapping[str, type[BaseModel]] = {
     "rl": RLStage,
     "pretrain": PretrainStage,
+    "reward_model": RewardModelStage,
     "evaluate": EvaluateStage,
 }
 PAGES = ("index", "rl", "pretrain", "evaluate", "choices", "miniature", "run-directory", "recipes")
@@ -188,6 +193,18 @@ def test_every_metric_of_pretrain_is_defined(root: Path, pages: Mapping[str, str
     assert {"loss", "tokens_per_second"} <= names
     metrics = pages["pretrain"].split("## Logged metrics")[1].split("## Implementation")[0]
     assert _first_cells(metrics) == names
+
+
+def test_every_metric_of_reward_model_is_defined(root: Path, pages: Mapping[str, str]) -> None:
+    page = pages["reward_model"].split("## Logged metrics")[1].split("## Implementation")[0]
+    metrics, estimates = page.split("`evaluation.json` holds")
+    names = _written_in(root / "dianoia/stages/reward_model.py", "run", "row")
+    names |= _written_in(root / "dianoia/roles/reward_measures.py", "spread")
+    assert {"loss", "rewards/chosen/std", "step_seconds"} <= names
+    assert _first_cells(metrics) == names
+    assert _first_cells(estimates) >= {"accuracy", "baseline", "margin", *LeftOut}
+    columns = pages["reward_model"].split("### Columns")[1]
+    assert all(f"`{name}`" in columns for name in (*RESPONSE_COLUMNS, *PAIR_VERDICTS))
 
 
 def test_every_metric_of_evaluate_is_defined(pages: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ threads = 1
 [stages.helpful]
 kind = "reward_model"
 start = "{base}"
-data = ["{data}"]
+data = ["{rows}"]
 heldout_share = 0.25
 epochs = 4
 samples_per_step = 32
@@ -29,7 +29,7 @@ checkpoint_every = 5
 [stages.helpful.optimizer]
 learning_rate = 1e-2
 """
-WORDS = "two six ten apple pear box red blue buys sells".split()
+WORDS = ["two", "six", "ten", "apple", "pear", "box", "red", "blue", "buys", "sells"]
 Write = Callable[..., Path]
 
 
@@ -70,7 +70,7 @@ def write(tmp_path: Path, tiny_base: Path) -> Write:
         data = tmp_path / "rows.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         path = tmp_path / "helpful.toml"
-        text = recipe.replace("{base}", tiny_base.as_posix()).replace("{data}", data.as_posix())
+        text = recipe.replace("{base}", tiny_base.as_posix()).replace("{rows}", data.as_posix())
         path.write_text(text, encoding="utf-8")
         return path
 

@@ -125,8 +125,7 @@ def test_going_on_from_a_state(scalar: Make) -> None:
     for batch in batches:
         last = straight.update(batch)
     first.update(batches[0])
-    state = {key: value for key, value in first.state_dict().items()}
-    second.load_state_dict(state)
+    second.load_state_dict(first.state_dict())
     for batch in batches[1:]:
         again = second.update(batch)
     assert again == last and again.step == 3

@@ -17,7 +17,8 @@ from dianoia.base.errors import ModelError
 from dianoia.learner.scalar_model import Outlook, prepare_padding, save_reward_model
 from dianoia.roles.learned import RewardModel
 
-WORDS = "<pad> <end> <unk> <user> <assistant> why because so <think> </think> long".split()
+SPECIAL = ["<pad>", "<end>", "<unk>", "<user>", "<assistant>", "<think>", "</think>"]
+WORDS = [*SPECIAL, "why", "because", "so", "long"]
 CHAT = "{% for m in messages %}<{{ m.role }}> {{ m.content }} <end> {% endfor %}"
 
 

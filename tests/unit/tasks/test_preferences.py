@@ -69,9 +69,18 @@ def test_every_format(tmp_path: Path) -> None:
         assert list(read_labelled(file, str)) == [Labelled("Why?", "a, b", good=True)]
 
 
-@pytest.mark.parametrize("label", [True, 1, "safe", " Safe ", "1", "true", "True"])
-def test_labels(label: object, tmp_path: Path) -> None:
-    opposite = {True: False, 1: 0, "1": "0"}.get(label, "unsafe")  # type: ignore[call-overload]
+@pytest.mark.parametrize(
+    ("label", "opposite"),
+    [
+        (True, False),
+        (1, 0),
+        ("safe", "unsafe"),
+        (" Safe ", "UNSAFE"),
+        ("1", "0"),
+        ("true", "False"),
+    ],
+)
+def test_labels(label: object, opposite: object, tmp_path: Path) -> None:
     rows = [{"prompt": "Why?", "response": "a", "label": value} for value in (label, opposite)]
     assert [row.good for row in read_labelled(jsonl(tmp_path, *rows), str)] == [True, False]
     assert sorted(LABELS.values()) == [False] * 3 + [True] * 3
