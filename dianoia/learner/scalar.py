@@ -64,11 +64,13 @@ class ScalarMetrics:
     """Of every text of every example, in their order, before the step."""
 
 
-def micro_batches(examples: Sequence[Example], tokens: int) -> list[list[int]]:
+def micro_batches(examples: Sequence[Example], tokens: int, lanes: int = 1) -> list[list[int]]:
     """Indices of `examples`, longest first, so that a batch has at most `tokens` padded positions.
 
-    A pair stays together, since its loss needs both rewards. Deterministic.
+    A pair stays together, since its loss needs both rewards; where there are examples enough, each lane
+    gets a batch. Deterministic.
     """
+    most = max(1, -(-len(examples) // lanes))
     order = sorted(range(len(examples)), key=lambda index: (-examples[index].longest, index))
     batches: list[list[int]] = []
     room = 0
@@ -76,7 +78,7 @@ def micro_batches(examples: Sequence[Example], tokens: int) -> list[list[int]]:
         if room == 0:
             example = examples[index]
             batches.append([])
-            room = max(1, tokens // (example.longest * len(example.texts)))
+            room = min(most, max(1, tokens // (example.longest * len(example.texts))))
         batches[-1].append(index)
         room -= 1
     return batches
@@ -118,7 +120,7 @@ class Rewarder:
     def __call__(self, texts: Sequence[Ids]) -> list[float]:
         """Reward of each text, in order; computed longest first."""
         examples = [Example((ids,), good=True) for ids in texts]
-        batches = micro_batches(examples, self.tokens)
+        batches = micro_batches(examples, self.tokens, len(self.models))
         count = max(1, min(len(self.models), len(batches)))
         jobs = [
             partial(self._lane, self.models[lane], texts, batches[lane::count])
@@ -195,7 +197,7 @@ class ScalarLearner:
         self, examples: Sequence[Example]
     ) -> tuple[float, tuple[tuple[float, ...], ...]]:
         """Leaves the step's gradient in `.grad`; returns the loss and every reward."""
-        batches = micro_batches(examples, self.tokens_per_micro_batch)
+        batches = micro_batches(examples, self.tokens_per_micro_batch, len(self._models))
         count = max(1, min(len(self._models), len(batches)))
         jobs = [
             partial(self._lane, self._models[lane], examples, batches[lane::count])

@@ -122,13 +122,21 @@ def _check_template(name: str, template: str) -> None:
 
 
 def _check_language_models(name: str, recipe: Recipe) -> None:
-    """A reward model has no output head over the vocabulary: it cannot be sampled or rewarded."""
+    """A reward model has no output head over the vocabulary: nothing can be sampled from it."""
     for source in sources(recipe.stages[name]):
-        if isinstance(recipe.stages.get(source), RewardModelStage):
+        if _is_reward_model(name, source, recipe):
             raise ConfigError(
-                f"stages.{name} uses stages.{source}, which makes a reward model; a reward model gives "
-                "numbers and writes no text, so name a language model"
+                f"stages.{name} uses {source!r}, which is a reward model; a reward model gives numbers and "
+                "writes no text, so name a language model"
             )
+
+
+def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
+    stage = recipe.stages.get(source)
+    if stage is not None:
+        return isinstance(stage, RewardModelStage)
+    kinds = model_config(f"stages.{name}", source).get("architectures") or []
+    return any(kind.endswith("ForSequenceClassification") for kind in kinds)
 
 
 def check_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Preferences:

@@ -21,7 +21,7 @@ threads = 1
 [stages.helpful]
 kind = "reward_model"
 start = "{base}"
-data = ["{rows}"]
+data = ["{source}"]
 heldout_share = 0.25
 epochs = 4
 samples_per_step = 32
@@ -70,7 +70,7 @@ def write(tmp_path: Path, tiny_base: Path) -> Write:
         data = tmp_path / "rows.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         path = tmp_path / "helpful.toml"
-        text = recipe.replace("{base}", tiny_base.as_posix()).replace("{rows}", data.as_posix())
+        text = recipe.replace("{base}", tiny_base.as_posix()).replace("{source}", data.as_posix())
         path.write_text(text, encoding="utf-8")
         return path
 
@@ -325,7 +325,13 @@ problems = "miniature/math"
 max_tokens = 8
 """
     assert run(write(pairs(40), RECIPE + evaluation), tmp_path / "run") == 2
-    assert "stages.evaluation uses stages.helpful, which makes a reward" in capsys.readouterr().err
+    assert "stages.evaluation uses 'helpful', which is a reward" in capsys.readouterr().err
+    assert run(write(pairs(40)), tmp_path / "first", "helpful.epochs=1") == 0
+    folder = (tmp_path / "first/stages/helpful/checkpoint").as_posix()
+    recipe = write(pairs(40), RECIPE + evaluation.replace("helpful", folder))
+    assert run(recipe, tmp_path / "second") == 2
+    said = capsys.readouterr().err
+    assert folder in said and "writes no text" in said
 
 
 def test_a_broken_gradient_stops(

@@ -114,6 +114,8 @@ def test_a_micro_batch_keeps_within_its_budget() -> None:
     assert sorted(index for batch in batches for index in batch) == list(range(20))
     for batch in batches:
         assert len(batch) * 2 * max(examples[index].longest for index in batch) <= 40
+    assert [len(batch) for batch in micro_batches(examples, 10_000, lanes=3)] == [7, 7, 6]
+    assert micro_batches([], 40, lanes=3) == []
     assert micro_batches(examples, 1) == [
         [i] for batch in micro_batches(examples, 1) for i in batch
     ]

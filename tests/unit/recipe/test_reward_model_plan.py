@@ -16,7 +16,7 @@ STAGE = """
 [stages.helpful]
 kind = "reward_model"
 start = "base"
-data = ["{rows}"]
+data = ["{source}"]
 heldout_share = 0.5
 epochs = 3
 samples_per_step = 4
@@ -30,7 +30,7 @@ def recipe(write: Write, tmp_path: Path) -> Path:
     rows = [{"prompt": f"{n}?", "chosen": "yes", "rejected": "no!"} for n in range(40)]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return write(TEXT + STAGE.replace("{rows}", file.as_posix()))
+    return write(TEXT + STAGE.replace("{source}", file.as_posix()))
 
 
 def test_the_arithmetic_by_hand(recipe: Path) -> None:
@@ -61,5 +61,5 @@ def test_no_reinforcement_learning_on_a_reward_model(recipe: Path) -> None:
     later = text.split("[stages.zero]")[1].split("[stages.evaluation]")[0]
     later = later.replace("stages.zero", "stages.later").replace('"base"', '"helpful"')
     recipe.write_text(text + "[stages.later]" + later, encoding="utf-8")
-    with pytest.raises(ConfigError, match="stages.later uses stages.helpful.*writes no text"):
+    with pytest.raises(ConfigError, match="stages.later uses 'helpful'.*writes no text"):
         check_inputs(load_recipe(recipe))
