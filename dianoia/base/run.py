@@ -6,14 +6,14 @@
       results.json      evaluations and claims, see `pipeline`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
-        metrics.jsonl       a line an optimizer step (rl, sft) or every 20 (pretrain); names as in TRL where it has them
+        metrics.jsonl       a line an optimizer step (rl, sft, reward_model) or every 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
         rollouts/*.parquet  samples to read, a row a rollout
         checkpoint/         a Hugging Face folder
         state/              what an interrupted stage continues from
         parts/*.json        (evaluate) one checkpoint each, so that none is evaluated twice
         data.parquet        (stages that make samples for supervised fine-tuning)
-        evaluation.json     (evaluate) estimates by checkpoint, domain and metric
+        evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
         manifest.json       written last: a stage is done if and only if it exists
 
 Times stand under keys that end in `seconds` or `_per_second`, and nothing else differs between two runs of

@@ -6,12 +6,19 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SFTStage
+from dianoia.base.config import (
+    EvaluateStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SFTStage,
+)
 from dianoia.base.errors import ConfigError, ModelError, UserError
 from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.datasets import survey
 from dianoia.recipe.model import DATA_KINDS, Recipe, datasets, sources
+from dianoia.roles.preferences import Preferences, preferences, ready
 from dianoia.tasks.catalog import ProblemSource, problem_source
 from dianoia.tasks.conversations import check_amounts
 from dianoia.text.language import check_measurable
@@ -28,6 +35,11 @@ def check_inputs(recipe: Recipe) -> None:
         for source in sources(stage):
             if source not in recipe.stages:
                 model_config(f"stages.{name}", source)
+        if isinstance(stage, RewardModelStage):
+            _check_template(name, stage.template)
+            check_preferences(name, stage, recipe)
+        else:
+            _check_language_models(name, recipe)
         if isinstance(stage, RLStage | EvaluateStage):
             _check_template(name, stage.template)
             _check_problems(name, stage)
@@ -132,6 +144,40 @@ def _check_template(name: str, template: str) -> None:
             f"stages.{name}.template = {template!r}: there is no such template; "
             f"there are {', '.join(TEMPLATES)}"
         )
+
+
+def _check_language_models(name: str, recipe: Recipe) -> None:
+    """A reward model has no output head over the vocabulary: nothing can be sampled from it."""
+    for source in sources(recipe.stages[name]):
+        if _is_reward_model(name, source, recipe):
+            raise ConfigError(
+                f"stages.{name} uses {source!r}, which is a reward model; a reward model gives numbers and "
+                "writes no text, so name a language model"
+            )
+
+
+def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
+    stage = recipe.stages.get(source)
+    if stage is not None:
+        return isinstance(stage, RewardModelStage)
+    kinds = model_config(f"stages.{name}", source).get("architectures") or []
+    return any(kind.endswith("ForSequenceClassification") for kind in kinds)
+
+
+def check_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Preferences:
+    """Read every row of a reward model's files; what it will learn from, before tokens are counted.
+
+    Raises:
+        ConfigError, ProblemFileError: a file is missing, a row cannot be used, or nothing is left.
+    """
+    files = [Path(source) for source in stage.data]
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(
+                f"stages.{name}.data = {str(file)!r}: there is no such file of preferences; give JSONL, "
+                "CSV or Parquet files with the columns of docs/reward_model.md"
+            )
+    return ready(stage, preferences(stage, files), name, recipe.seed)
 
 
 def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SFTStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RewardModelStage, RLStage, SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.recipe.model import Recipe
 
@@ -22,6 +22,7 @@ KINDS: dict[str, type[BaseModel]] = {
     "rl": RLStage,
     "evaluate": EvaluateStage,
     "sft": SFTStage,
+    "reward_model": RewardModelStage,
 }
 
 

@@ -4,9 +4,19 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, Settings, SFTStage
+from dianoia.base.config import (
+    EvaluateStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    Settings,
+    SFTStage,
+)
 
-Stage = Annotated[PretrainStage | SFTStage | RLStage | EvaluateStage, Field(discriminator="kind")]
+Stage = Annotated[
+    PretrainStage | SFTStage | RLStage | RewardModelStage | EvaluateStage,
+    Field(discriminator="kind"),
+]
 
 DATA_KINDS = frozenset({"sample"})
 """Kinds of stages that write a data set for supervised fine-tuning."""
@@ -53,7 +63,7 @@ class Recipe(Settings):
 def sources(stage: Stage) -> list[str]:
     """The checkpoints a stage reads: names of stages, shipped models, folders or hub names."""
     match stage:
-        case RLStage() | SFTStage():
+        case RLStage() | SFTStage() | RewardModelStage():
             return [stage.start]
         case EvaluateStage():
             return list(stage.checkpoints)

@@ -14,10 +14,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dianoia.base.config import EvaluateStage, ModelShape, PretrainStage, RLStage, SFTStage
+from dianoia.base.config import (
+    EvaluateStage,
+    ModelShape,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SFTStage,
+)
 from dianoia.recipe.datasets import amounts, survey
-from dianoia.recipe.inputs import check_inputs, model_config, text_config
+from dianoia.recipe.inputs import check_inputs, check_preferences, model_config, text_config
 from dianoia.recipe.model import Recipe, Stage, datasets, sources
+from dianoia.roles.preferences import Preferences, texts_of
 
 _EFFICIENCY = 0.4
 """Share of the plain matrix rate that training and sampling reach on small models."""
@@ -25,6 +33,8 @@ _PROMPT_TOKENS = 80
 """Guess for a prompt where its length is not known without a tokenizer."""
 _FILLED = 0.4
 """Guess for the share of max_tokens that a response fills."""
+_CHARACTERS = 3
+"""Guess for the characters of a token where there is no tokenizer."""
 _BYTES = 4
 
 
@@ -53,7 +63,7 @@ def print_plan(recipe: Recipe, console: Console) -> None:
     rate = multiply_rate()
     for name, stage in recipe.stages.items():
         size = size_of(name, recipe)
-        what, operations, numbers = _arithmetic(stage, size, recipe)
+        what, operations, numbers = _arithmetic(name, recipe, size)
         table.add_row(f"{name} ({stage.kind})", what, _bytes(numbers), _about(operations / rate))
     console.print(table)
 
@@ -101,7 +111,8 @@ def _size(config: dict[str, Any], name: str) -> Size:
     return Size(parameters, 2 * layers * kv_heads * head, name)
 
 
-def _arithmetic(stage: Stage, size: Size, recipe: Recipe) -> tuple[str, float, float]:
+def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, float]:
+    stage: Stage = recipe.stages[name]
     match stage:
         case PretrainStage():
             return _pretraining(stage, size)
@@ -109,6 +120,8 @@ def _arithmetic(stage: Stage, size: Size, recipe: Recipe) -> tuple[str, float, f
             return _supervision(stage, size, recipe)
         case RLStage():
             return _reinforcement(stage, size)
+        case RewardModelStage():
+            return _reward_model(stage, check_preferences(name, stage, recipe), size)
         case EvaluateStage():
             return _evaluation(stage, size)
 
@@ -164,6 +177,22 @@ def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
 def _curve_completions(stage: RLStage) -> int:
     points = 1 + -(-stage.steps // stage.progress.every)
     return points * stage.progress.problems * stage.progress.samples
+
+
+def _reward_model(
+    stage: RewardModelStage, found: Preferences, size: Size
+) -> tuple[str, float, float]:
+    count, texts = len(found.train), 2 if stage.objective == "pairwise" else 1
+    noun = "pairs" if stage.objective == "pairwise" else "labelled responses"
+    what = (
+        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {count:,} {noun} to learn "
+        f"from and {len(found.heldout):,} held out, of {found.rows:,} rows; {stage.steps(count):,} "
+        f"optimizer steps of {min(count, stage.samples_per_step):,} {noun} in {stage.epochs} "
+        f"epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
+    )
+    characters = sum(len(text) for example in found.train for text in texts_of(example))
+    tokens = characters / _CHARACTERS + count * texts * _PROMPT_TOKENS
+    return what, 6.0 * size.parameters * tokens * stage.epochs, 4.0 * size.parameters
 
 
 def _evaluation(stage: EvaluateStage, size: Size) -> tuple[str, float, float]:

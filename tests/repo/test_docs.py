@@ -21,6 +21,7 @@ from dianoia.base.config import (
     EvaluateStage,
     PretrainStage,
     ProgressSettings,
+    RewardModelStage,
     RewardSettings,
     RLStage,
     SFTStage,
@@ -32,6 +33,8 @@ from dianoia.learner.metrics import UpdateMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis
+from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
+from dianoia.rewards.pairs import LeftOut
 from dianoia.roles.curve import rollout_row, update_row
 from dianoia.roles.judge import judge, training_rubric
 from dianoia.roles.measure import measures
@@ -43,6 +46,7 @@ from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
 from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
+from dianoia.tasks.preferences import RESPONSE_COLUMNS as JUDGED_COLUMNS
 from dianoia.text.parsing import Fault
 from dianoia.text.template import TEMPLATES
 
@@ -51,6 +55,7 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "rl": RLStage,
     "sft": SFTStage,
     "pretrain": PretrainStage,
+    "reward_model": RewardModelStage,
     "evaluate": EvaluateStage,
 }
 PAGES = (
@@ -208,6 +213,18 @@ def test_every_metric_of_sft_is_defined(root: Path, pages: Mapping[str, str]) ->
     assert {"loss", "eval_loss", "tokens_per_second"} <= names
     metrics = pages["sft"].split("## Logged metrics")[1].split("## Implementation")[0]
     assert _first_cells(metrics) == names
+
+
+def test_every_metric_of_reward_model_is_defined(root: Path, pages: Mapping[str, str]) -> None:
+    page = pages["reward_model"].split("## Logged metrics")[1].split("## Implementation")[0]
+    metrics, estimates = page.split("`evaluation.json` holds")
+    names = _written_in(root / "dianoia/stages/reward_model.py", "run", "row")
+    names |= _written_in(root / "dianoia/roles/reward_measures.py", "spread")
+    assert {"loss", "rewards/chosen/std", "step_seconds"} <= names
+    assert _first_cells(metrics) == names
+    assert _first_cells(estimates) >= {"accuracy", "baseline", "margin", *LeftOut}
+    columns = pages["reward_model"].split("### Columns")[1]
+    assert all(f"`{name}`" in columns for name in (*JUDGED_COLUMNS, *PAIR_VERDICTS))
 
 
 def test_every_metric_of_evaluate_is_defined(pages: Mapping[str, str]) -> None:

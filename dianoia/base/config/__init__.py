@@ -3,6 +3,7 @@
 from dianoia.base.config.evaluate import EvaluateStage
 from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
+from dianoia.base.config.reward_model import PairSettings, RewardModelStage
 from dianoia.base.config.rl import (
     AlgorithmSettings,
     LengthStep,
@@ -22,9 +23,11 @@ __all__ = [
     "LengthStep",
     "ModelShape",
     "OptimizerSettings",
+    "PairSettings",
     "PretrainStage",
     "ProgressSettings",
     "RLStage",
+    "RewardModelStage",
     "RewardSettings",
     "SFTOptimizerSettings",
     "SFTStage",
