@@ -40,9 +40,16 @@ from dianoia.algo.loss import (
 )
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.records import Sample
-from dianoia.learner.metrics import UpdateMetrics
+from dianoia.learner.metrics import UpdateMetrics, token_means
 from dianoia.learner.model import has_plain_head, response_logprobs
-from dianoia.learner.optimizer import SCHEDULES, adamw, rate_factor
+from dianoia.learner.optimizer import (
+    SCHEDULES,
+    adamw,
+    descend,
+    faults,
+    gradient_norm,
+    rate_factor,
+)
 from dianoia.learner.shared import can_share_prompts
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import in_lanes, lanes_of
@@ -188,7 +195,7 @@ class Learner:
 
         self.optimizer.zero_grad()
         loss, sums = self._accumulate([[live[i] for i in batch] for batch in batches], denominator)
-        norm = self._gradient_norm()
+        norm = gradient_norm(self.optimizer)
         self._stop_if_broken(loss, norm)
         rate = self._apply(norm)
         return UpdateMetrics(
@@ -257,27 +264,8 @@ class Learner:
                 plain_head=self.plain_head,
             )
 
-    def _gradient_norm(self) -> float:
-        """Norm over all trainable parameters; those that nothing reached get a gradient of zero, so
-        that the optimizer's averages and weight decay move in every step alike."""
-        gradients = []
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                gradients.append(parameter.grad)
-        return float(torch.nn.utils.get_total_norm(gradients))
-
     def _stop_if_broken(self, loss: float, norm: float) -> None:
-        broken = [
-            f"the {name} is {value}"
-            for name, value in (("loss", loss), ("gradient norm", norm))
-            if not math.isfinite(value)
-        ]
-        if norm > self.stop_grad_norm and not broken:
-            broken = [
-                f"the gradient norm is {norm:.6g}, above stop_grad_norm={self.stop_grad_norm:g}"
-            ]
+        broken = faults(loss, norm, self.stop_grad_norm)
         if not broken:
             return
         self.optimizer.zero_grad()
@@ -291,10 +279,6 @@ class Learner:
 
     def _apply(self, norm: float) -> float:
         """Clip, step, count, refresh the reference when it is time; returns the learning rate."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if norm > self.max_grad_norm:
-            total = torch.tensor(norm, device=self.model.device)
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, total)
         rate = self.learning_rate * rate_factor(
             self.step,
             schedule=self.schedule,
@@ -302,9 +286,7 @@ class Learner:
             total_steps=self.total_steps,
             floor=self.floor,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        descend(self.optimizer, rate, norm, self.max_grad_norm)
         self.step += 1
         due = bool(self.reference_every) and self.step % (self.reference_every or 1) == 0
         if due and self.reference is not None:
@@ -312,21 +294,8 @@ class Learner:
         return rate
 
     def _means(self, sums: LossSums | None) -> dict[str, float | None]:
-        """The metrics that are means over the tokens that went through the model."""
         fresh, self._fresh = self._fresh and self.algorithm.sampled, False
-        if sums is None:
-            names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
-            return dict.fromkeys(names.split())
-        tokens = float(sums.tokens)
-        return {
-            "kl": float(sums.kl) / tokens if self.reference is not None else None,
-            "clip_fraction_low": float(sums.clipped_low) / tokens,
-            "clip_fraction_high": float(sums.clipped_high) / tokens,
-            "ratio_max": float(sums.ratio_max),
-            "entropy": float(sums.entropy) / tokens,
-            "gap_mean": float(sums.gap) / tokens if fresh else None,
-            "gap_max": float(sums.gap_max) if fresh else None,
-        }
+        return token_means(sums, with_kl=self.reference is not None, with_gap=fresh)
 
     # Weights in and out --------------------------------------------------------------------------
 

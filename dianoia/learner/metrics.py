@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from dianoia.algo.loss import LossSums
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateMetrics:
@@ -36,3 +38,20 @@ class UpdateMetrics:
     gap_max: float | None
     """Mean and largest |learner - sampler| log-probability of a token, at the weights that drew the
     rollout: only on the first update after `prepare`."""
+
+
+def token_means(sums: LossSums | None, *, with_kl: bool, with_gap: bool) -> dict[str, float | None]:
+    """The metrics that are means over the tokens that went through the model; None: nothing did."""
+    if sums is None:
+        names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
+        return dict.fromkeys(names.split())
+    tokens = float(sums.tokens)
+    return {
+        "kl": float(sums.kl) / tokens if with_kl else None,
+        "clip_fraction_low": float(sums.clipped_low) / tokens,
+        "clip_fraction_high": float(sums.clipped_high) / tokens,
+        "ratio_max": float(sums.ratio_max),
+        "entropy": float(sums.entropy) / tokens,
+        "gap_mean": float(sums.gap) / tokens if with_gap else None,
+        "gap_max": float(sums.gap_max) if with_gap else None,
+    }
