@@ -6,6 +6,26 @@ from dianoia.algo.loss import LossSums
 
 
 @dataclass(frozen=True, slots=True)
+class ValueMetrics:
+    """A value model's part of an optimizer step, over the response tokens in its denominator."""
+
+    loss: float
+    """Mean of 1/2 (value - return)^2, clipped where that is asked for."""
+    grad_norm: float
+    """Euclidean norm of the value model's gradient before clipping."""
+    clip_fraction: float
+    """Share of tokens whose value is held at its bound."""
+    explained_variance: float | None
+    """1 - Var(return - value) / Var(return), values of before the rollout's first update; None where all
+    returns are the same."""
+    values_mean: float | None
+    """Of the same values; like the two below None where no sample counts."""
+    advantages_mean: float | None
+    advantages_std: float | None
+    """Before whitening; population standard deviation."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateMetrics:
     """One optimizer step in numbers. None means "not measured in this step", which is not zero."""
 
@@ -38,6 +58,8 @@ class UpdateMetrics:
     gap_max: float | None
     """Mean and largest |learner - sampler| log-probability of a token, at the weights that drew the
     rollout: only on the first update after `prepare`."""
+    value: ValueMetrics | None = None
+    """None without a value model."""
 
 
 def token_means(sums: LossSums | None, *, with_kl: bool, with_gap: bool) -> dict[str, float | None]:
