@@ -19,8 +19,8 @@ from dianoia.learner.shared import can_share_prompts
 from dianoia.learner.value import CriticSettings, ValueModel
 
 MakeModel = Callable[..., PreTrainedModel]
-# more heads than zero, so that values and their gradients are those of a model in the middle of training
-WEIGHTS = 0.3
+HEAD = 0.3
+"""Scale of a head that has learnt already, so that the backbone has a gradient from the first step."""
 
 
 def samples_with_rewards(samples: list[Sample]) -> list[Sample]:
@@ -38,7 +38,7 @@ def ppo(model: PreTrainedModel, critic: CriticSettings | None = None, **settings
     draw = torch.Generator().manual_seed(4)
     with torch.no_grad():
         weight = learner.critic.model.head.weight
-        weight.copy_(WEIGHTS * torch.randn(weight.shape, generator=draw))
+        weight.copy_(HEAD * torch.randn(weight.shape, generator=draw))
     return learner
 
 
@@ -126,7 +126,6 @@ def test_the_credit_of_a_rollout_by_hand(make_model: MakeModel) -> None:
     assert (done.value.values_mean, done.value.explained_variance) == (0.0, 0.0)
     assert done.value.advantages_mean == pytest.approx(1.5)
     assert done.value.advantages_std == pytest.approx(math.sqrt(0.75))
-    # ratio exp(log pi + 1) a token; without bounds each sample has the mean of its own tokens
     assert done.samples == 2 and done.tokens == 4
 
 
