@@ -1,6 +1,7 @@
 """The learner: owns the model, its optimizer and its reference, and takes one step at a time.
 
-Inputs are `Sample`s with their advantages; outputs are changed weights and `UpdateMetrics`. A
+Inputs are `Sample`s with their advantages, or with rewards that a value model beside the policy
+(`learner.value`) turns into advantages; outputs are changed weights and `UpdateMetrics`. A
 rollout goes through `prepare` once and then through `update` minibatch by minibatch; each update
 is exactly one optimizer step, with one denominator however it is split into micro-batches. There
 is no randomness here: the same calls in the same order give the same weights.
