@@ -171,13 +171,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the learner sees of a rollout: token ids, behaviour log-probabilities, advantage."""
+    """What the learner sees of a rollout: token ids, behaviour log-probabilities, advantage, reward."""
 
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     """Of `response_ids` under the policy that drew them, at the sampling temperature."""
     advantage: float
+    """Of every token; 0 where the learner's value model gives each token its own."""
+    reward: float = 0.0
+    """The total reward; read by a value model alone."""
 
     def __post_init__(self) -> None:
         assert len(self.response_ids) == len(self.logprobs), "one log-probability a response token"

@@ -1,8 +1,8 @@
 """What a recipe will do, in prompts, groups, completions, optimizer steps, tokens, memory and time.
 
 No torch. Tokens are upper limits where a stage may stop earlier. Memory counts weights, gradients, Adam's
-two averages, the reference, the sampler's copy and its key-value cache, all in 4 bytes, and leaves out
-activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
+two averages, the reference, a value model with all of these, the sampler's copy and its key-value cache, all
+in 4 bytes, and leaves out activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
 for a CPU; it says "about".
 """
 
@@ -36,6 +36,8 @@ _FILLED = 0.4
 _CHARACTERS = 3
 """Guess for the characters of a token where there is no tokenizer."""
 _BYTES = 4
+_VALUE_COPIES = 4
+"""A value model's weights, gradients and Adam's two averages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +163,27 @@ def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
         f"{completions:,} completions in {rollouts * stage.problems_per_rollout:,} groups; "
         f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
         f"completions for the held-out curve; at most {(completions * rounds + curve) * longest:,} "
-        f"sampled tokens ({longest:,} a completion)"
+        f"sampled tokens ({longest:,} a completion){_value_model(stage, size)}"
     )
     sampled = (completions + curve) * longest * _FILLED
     reference = algorithm.kl_coefficient > 0
     trained = (
         completions * longest * _FILLED + rollouts * stage.problems_per_rollout * _PROMPT_TOKENS
     )
-    operations = size.parameters * (2 * sampled + (8 if reference else 6) * trained)
-    copies = 6 if reference else 5
+    # forward 2 operations a parameter and token, backward 4; a value model runs once more for its values
+    passes = 6 + 2 * reference + 8 * (algorithm.name == "ppo")
+    operations = size.parameters * (2 * sampled + passes * trained)
+    copies = 5 + reference + _VALUE_COPIES * (algorithm.name == "ppo")
     cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
     return what, operations, copies * size.parameters + cache
+
+
+def _value_model(stage: RLStage, size: Size) -> str:
+    """What PPO needs besides; the head is too small to count."""
+    if stage.algorithm.name != "ppo":
+        return ""
+    memory = _bytes(_VALUE_COPIES * size.parameters)
+    return f"; beside it a value model of {size.parameters / 1e6:.2f} M parameters, {memory} with its optimizer"
 
 
 def _curve_completions(stage: RLStage) -> int:

@@ -174,6 +174,29 @@ HEALTH = (
     ),
 )
 
+VALUE = (
+    Plan(
+        "Explained variance",
+        "How much of the returns the value model foresees: 1 is everything, 0 no better than one number for "
+        "every state. Below 0 its advantages are noisier than plain rewards.",
+        (Series("explained_variance", "explained variance", BLUE),),
+    ),
+    Plan(
+        "Value loss",
+        "Half of the squared distance between values and returns, a token.",
+        (Series("value_loss", "value loss", BLUE),),
+    ),
+    Plan(
+        "Values and advantages",
+        "The mean value follows the mean reward; the advantages' deviation falls as values foresee more.",
+        (
+            Series("values/mean", "mean value", BLUE),
+            Series("advantages/mean", "mean advantage", GREY),
+            Series("advantages/std", "deviation of advantages", GREY, "dashed"),
+        ),
+    ),
+)
+
 PRETRAIN = (
     Plan(
         "Loss",

@@ -91,7 +91,7 @@ def _stage_curves(stage: Stage, charts: list[Chart]) -> str:
         + _pace(stage)
         + _grid(curves.charts(stage, curves.PAPER), charts)
         + '<h3 class="minor">Health of the optimization</h3>'
-        + _grid(curves.charts(stage, curves.HEALTH), charts)
+        + _grid(curves.charts(stage, (*curves.HEALTH, *curves.VALUE)), charts)
         + _absent(stage)
     )
 

@@ -29,7 +29,7 @@ from dianoia.base.config import (
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
 from dianoia.base.run import StageDirectory, describe_run
 from dianoia.cli import main
-from dianoia.learner.metrics import UpdateMetrics
+from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis
@@ -175,7 +175,9 @@ def _as_on_the_page(name: str) -> str:
 
 def _rl_metrics(root: Path, folder: Path) -> set[str]:
     stage, recorder = root / "dianoia/stages/rl.py", root / "dianoia/roles/recorder.py"
-    update = UpdateMetrics(**dict.fromkeys(UpdateMetrics.__dataclass_fields__, 1))
+    value = ValueMetrics(**dict.fromkeys(ValueMetrics.__dataclass_fields__, 1))
+    fields = dict.fromkeys(UpdateMetrics.__dataclass_fields__, 1)
+    update = UpdateMetrics(**{**fields, "value": value})
     return (
         _recorded(folder)
         | set(rollout_row(_groups(), _count_tokens))
@@ -190,7 +192,14 @@ def test_every_metric_of_rl_is_defined(
     root: Path, tmp_path: Path, pages: Mapping[str, str]
 ) -> None:
     names = {_as_on_the_page(name) for name in _rl_metrics(root, tmp_path)}
-    assert {"reward", "kl", "heldout/pass@1", "num_tokens", "generate_seconds"} <= names
+    assert {
+        "reward",
+        "kl",
+        "value_loss",
+        "heldout/pass@1",
+        "num_tokens",
+        "generate_seconds",
+    } <= names
     assert not names - _first_cells(pages["rl"]), "define these in docs/rl.md"
 
 
