@@ -1,8 +1,8 @@
 """The miniature's "internet": what its base models are pretrained on.
 
 Documents of four kinds, all from training chains: dialogues under the R1-Zero prompt (most answer at
-once, some derive, few check, many are sloppy), question-and-answer pages, worked pages, and drills: single
-sums, and two results compared. So the base can reason, but mostly does not. Nothing here is used by reinforcement learning.
+once, some derive, few check, many are sloppy), question-and-answer pages, worked pages, and drills of
+single sums. So the base can reason, but mostly does not. Nothing here is used by reinforcement learning.
 
 The shares are the base's habits, stated in the recipe (`base.config.Habits`).
 """
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dianoia.base.config import Habits
 from dianoia.tasks.miniature.chains import LARGEST, Split, operations_on
 from dianoia.tasks.miniature.problems import draw_story
-from dianoia.tasks.miniature.thoughts import MIXED, Author, Thought, comparison, slipped
-from dianoia.tasks.miniature.wording import LANGUAGES, Story
+from dianoia.tasks.miniature.thoughts import MIXED, Author, Thought
+from dianoia.tasks.miniature.wording import Story
 from dianoia.text.template import TEMPLATES
 
 
@@ -79,19 +79,6 @@ def _worked(habits: Habits, rng: random.Random) -> str:
 
 
 def _drill(_: Habits, rng: random.Random) -> str:
-    return _sums(rng) if rng.random() < 0.5 else _comparisons(rng)
-
-
-def _comparisons(rng: random.Random) -> str:
-    tongue, lines = rng.choice(LANGUAGES), []
-    for _line in range(16):
-        first = rng.randint(1, LARGEST)
-        second = first if rng.random() < 0.5 else slipped(first, (), rng)
-        lines.append(comparison(first, second, tongue, rng))
-    return "".join(lines)
-
-
-def _sums(rng: random.Random) -> str:
     sums = []
     for _line in range(16):
         value = rng.randint(1, LARGEST)

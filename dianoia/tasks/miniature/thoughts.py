@@ -92,13 +92,14 @@ class Author:
         first, second = self.derive(self.slip), self.derive(self.check_slip)
         text = self._say("open") + first.text + self._say("settle", a=first.answer)
         text += self._say("check") + second.text
-        text += comparison(first.answer, second.answer, self._tongue(), self.rng)
+        both = {"a": first.answer, "b": second.answer}
         if first.answer == second.answer:
-            return Thought(text, first.answer)
+            return Thought(text + self._say("same", **both), first.answer)
         third = self.derive(self.check_slip)
         # Two that agree win; of three different results the last is the most careful one.
         answer = first.answer if third.answer == first.answer else third.answer
-        return Thought(text + third.text + self._say("settle", a=answer), answer)
+        text += self._say("differ", **both) + third.text
+        return Thought(text + self._say("settle", a=answer), answer)
 
     def guess(self, right: float) -> Thought:
         """An answer at once: right with probability `right`, else somewhere near."""
@@ -106,12 +107,6 @@ class Author:
         if self.rng.random() >= right:
             answer = near(self.story.chain, self.rng)
         return Thought(self._say("guess", a=answer), answer)
-
-
-def comparison(first: int, second: int, tongue: str, rng: random.Random) -> str:
-    """Both results side by side, and whether they are the same."""
-    what = "same" if first == second else "differ"
-    return rng.choice(_SAY[tongue][what]).format(a=first, b=second)
 
 
 def slipped(value: int, rest: tuple[Operation, ...], rng: random.Random) -> int:
