@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SampleStage
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
@@ -24,8 +24,9 @@ from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
-from dianoia.stages import evaluate, pretrain, rl
+from dianoia.stages import evaluate, pretrain, rl, sample
 from dianoia.tasks.catalog import problem_source
+from dianoia.tasks.ranges import problem_range
 
 
 def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console) -> None:
@@ -87,6 +88,8 @@ def _run_stage(
                 pretrain.run(stage, context)
             case RLStage():
                 rl.run(stage, context)
+            case SampleStage():
+                sample.run(stage, context)
             case EvaluateStage():
                 evaluate.run(stage, context)
     write_json(directory.manifest, {"seconds": time.perf_counter() - start})
@@ -99,6 +102,8 @@ def _total(stage: Stage) -> int:
             return stage.tokens
         case RLStage():
             return stage.steps
+        case SampleStage():
+            return len(problem_range(problem_source(stage.problems), stage.first, stage.prompts))
         case EvaluateStage():
             problems = problem_source(stage.problems, stage.whole_file)
             count = len(problems.heldout(stage.limit))

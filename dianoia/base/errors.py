@@ -8,6 +8,7 @@ UserError
  +- ConfigError      a recipe or an override that cannot be run as written
  +- ProblemFileError a file of problems with a row that cannot be used
  +- ModelError       a model folder or name that cannot be loaded
+ +- EndpointError    a model behind an endpoint that does not answer, or a budget that is spent
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
 """
 
@@ -26,6 +27,10 @@ class ProblemFileError(UserError, ValueError):
 
 class ModelError(UserError, OSError):
     """A model folder or hub name cannot be loaded."""
+
+
+class EndpointError(UserError, RuntimeError):
+    """A model behind an endpoint refuses, cannot be reached, or has used up its budget."""
 
 
 class TrainingStopped(UserError, RuntimeError):

@@ -6,11 +6,12 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SampleStage
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.model import Recipe, sources
+from dianoia.recipe.sampling import check_sampling
 from dianoia.tasks.catalog import ProblemSource, problem_source
 from dianoia.text.template import TEMPLATES
 
@@ -25,9 +26,18 @@ def check_inputs(recipe: Recipe) -> None:
         for source in sources(stage):
             if source not in recipe.stages:
                 model_config(f"stages.{name}", source)
+            elif isinstance(recipe.stages[source], SampleStage):
+                raise ConfigError(
+                    f"stages.{name}: {source!r} is a stage of kind 'sample', which writes data and no model; "
+                    f"name the model it samples ({sources(recipe.stages[source])[0]!r}) or one trained on the data"
+                )
         if isinstance(stage, RLStage | EvaluateStage):
             _check_template(name, stage.template)
             _check_problems(name, stage)
+            _check_length(name, recipe)
+        if isinstance(stage, SampleStage):
+            _check_template(name, stage.template)
+            check_sampling(f"stages.{name}", stage)
             _check_length(name, recipe)
 
 
@@ -83,6 +93,8 @@ def _check_length(name: str, recipe: Recipe) -> None:
     stage = recipe.stages[name]
     if isinstance(stage, RLStage):
         key, longest = "sampling.max_tokens (or longer)", stage.sampling.most_tokens
+    elif isinstance(stage, SampleStage):
+        key, longest = "sampling.max_tokens", stage.sampling.max_tokens
     elif isinstance(stage, EvaluateStage):
         key, longest = "max_tokens", stage.max_tokens
     else:

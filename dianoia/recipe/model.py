@@ -4,9 +4,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, Settings
+from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SampleStage, Settings
 
-Stage = Annotated[PretrainStage | RLStage | EvaluateStage, Field(discriminator="kind")]
+Stage = Annotated[
+    PretrainStage | RLStage | SampleStage | EvaluateStage, Field(discriminator="kind")
+]
 
 
 class Recipe(Settings):
@@ -50,7 +52,7 @@ class Recipe(Settings):
 def sources(stage: Stage) -> list[str]:
     """The checkpoints a stage reads: names of stages, shipped models, folders or hub names."""
     match stage:
-        case RLStage():
+        case RLStage() | SampleStage():
             return [stage.start]
         case EvaluateStage():
             return list(stage.checkpoints)

@@ -14,7 +14,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dianoia.base.config import EvaluateStage, ModelShape, PretrainStage, RLStage
+from dianoia.base.config import (
+    EndpointSettings,
+    EvaluateStage,
+    ModelShape,
+    PretrainStage,
+    RLStage,
+    SampleStage,
+)
 from dianoia.recipe.inputs import check_inputs, model_config, text_config
 from dianoia.recipe.model import Recipe, Stage, sources
 
@@ -106,6 +113,8 @@ def _arithmetic(stage: Stage, size: Size) -> tuple[str, float, float]:
             return _pretraining(stage, size)
         case RLStage():
             return _reinforcement(stage, size)
+        case SampleStage():
+            return _sampling(stage, size)
         case EvaluateStage():
             return _evaluation(stage, size)
 
@@ -146,6 +155,25 @@ def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
 def _curve_completions(stage: RLStage) -> int:
     points = 1 + -(-stage.steps // stage.progress.every)
     return points * stage.progress.problems * stage.progress.samples
+
+
+def _sampling(stage: SampleStage, size: Size) -> tuple[str, float, float]:
+    completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
+    kept = stage.prompts * min(stage.samples, stage.most_per_problem)
+    what = (
+        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {stage.prompts:,} problems x "
+        f"{stage.samples} samples = {completions:,} completions, of which at most {kept:,} are kept; at most "
+        f"{completions * longest:,} sampled tokens ({longest:,} a completion)"
+    )
+    for task, most, model in (
+        ("grade", completions, stage.judge),
+        ("rewrite", kept, stage.rewriter),
+    ):
+        if isinstance(model, EndpointSettings):
+            what += f"; at most {most:,} requests to {model.model} to {task}"
+    operations = 2 * size.parameters * completions * longest * _FILLED
+    cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
+    return what, operations, 2 * size.parameters + cache
 
 
 def _evaluation(stage: EvaluateStage, size: Size) -> tuple[str, float, float]:

@@ -13,12 +13,12 @@ from typing import Protocol
 from dianoia.base.config import Habits
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.tasks.answers import Verifier, exact, number
+from dianoia.tasks.answers import Verifier, exact, number, reference
 from dianoia.tasks.files import check_problems, read_problems, split_of
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.problems import MiniatureMath
 
-VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact}
+VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact, "reference": reference}
 """Verifier by the name that a problem carries."""
 
 CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math": documents}
