@@ -93,7 +93,7 @@ class Tally:
     def right(self) -> bool:
         """Whether every line is true."""
         return all(
-            line.operation.apply(before) == line.after and _divides(before, line.operation)
+            _divides(before, line.operation) and line.operation.apply(before) == line.after
             for before, line in zip(self.befores, self.lines, strict=True)
         )
 
