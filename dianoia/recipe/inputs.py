@@ -26,10 +26,10 @@ def check_inputs(recipe: Recipe) -> None:
         for source in sources(stage):
             if source not in recipe.stages:
                 model_config(f"stages.{name}", source)
-            elif isinstance(recipe.stages[source], SampleStage):
+            elif isinstance(recipe.stages[source], SampleStage | EvaluateStage):
                 raise ConfigError(
-                    f"stages.{name}: {source!r} is a stage of kind 'sample', which writes data and no model; "
-                    f"name the model it samples ({sources(recipe.stages[source])[0]!r}) or one trained on the data"
+                    f"stages.{name}: {source!r} is a stage of kind {recipe.stages[source].kind!r}, which writes "
+                    "no model; name a stage that trains one, a folder or a hub name"
                 )
         if isinstance(stage, RLStage | EvaluateStage):
             _check_template(name, stage.template)

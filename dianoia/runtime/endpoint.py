@@ -149,8 +149,10 @@ class Endpoint:
     def _parsed(self, response: httpx2.Response) -> dict[str, Any] | str:
         try:
             reply = response.json()
-            reply["choices"][0]["message"]["content"]
+            content = reply["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
+            content = reply = {}
+        if not isinstance(content, str | None):
             return f"a reply that is no chat completion: {self._told(response)}"
         found: dict[str, Any] = reply
         return found

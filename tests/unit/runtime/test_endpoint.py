@@ -126,7 +126,12 @@ def test_a_slow_answer_is_asked_again(make: Make, server: Server) -> None:
     assert len(server.bodies) == 2
 
 
-@pytest.mark.parametrize("body", ["<html>", {"choices": []}, {"choices": [{}]}, "[]", "null"])
+LISTED = {"choices": [{"message": {"content": ["a"]}}]}
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>", {"choices": []}, {"choices": [{}]}, "[]", "null", LISTED]
+)
 def test_no_chat_completion(body: Any, make: Make, server: Server) -> None:
     server.script = [(200, body, 0.0)]
     assert make().ask(asked("a")) == [Answer("a", cut=False)]
