@@ -56,7 +56,9 @@ def _rewriter(chosen: object) -> str:
     if isinstance(chosen, Mapping):
         return f"{code(chosen.get('model', ''))} rewrote the thoughts that are kept."
     if chosen == "miniature":
-        return "Rules that stand for people and for a large model rewrote the thoughts that are kept."
+        return (
+            "Rules that stand for people and for a large model rewrote the thoughts that are kept."
+        )
     return "Thoughts are as they were sampled."
 
 

@@ -77,7 +77,9 @@ def test_the_shipped_model(cold: Path, tmp_path: Path, capsys: pytest.CaptureFix
         assert row["messages"] == [asked, said] and asked["content"] == row["question"]
         assert said["content"].endswith(f"</think>\n<answer>{row['answer']}</answer>")
     assert {row["reason"] for row in rejected} == set(found["rejected"])
-    assert not (out / "stages/cold/state").exists() and not (out / "stages/cold/checkpoint").exists()
+    assert (
+        not (out / "stages/cold/state").exists() and not (out / "stages/cold/checkpoint").exists()
+    )
     assert f"cold: {len(kept)} of 72 samples kept; rejected: " in capsys.readouterr().out
     assert main(["report", str(out)]) == 0
     assert "more than wanted of one problem" in (out / "report.html").read_text(encoding="utf-8")

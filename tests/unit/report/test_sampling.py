@@ -33,12 +33,14 @@ def test_counts_and_shares() -> None:
 
 def test_texts_are_texts() -> None:
     page = shown(FOUND, {"model": "<script>"})
-    assert "&lt;zero&gt;" in page and "&lt;b&gt;" in page and "&lt;script&gt;</code> rewrote" in page
+    assert (
+        "&lt;zero&gt;" in page and "&lt;b&gt;" in page and "&lt;script&gt;</code> rewrote" in page
+    )
     assert "<script>" not in page and "<zero>" not in page
 
 
 def test_one_domain_needs_no_columns() -> None:
-    assert "<th scope=\"col\">samples</th></tr>" in shown({**FOUND, "by_domain": {"math": FOUND}})
+    assert '<th scope="col">samples</th></tr>' in shown({**FOUND, "by_domain": {"math": FOUND}})
 
 
 def test_who_rewrote() -> None:

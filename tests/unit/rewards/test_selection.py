@@ -200,8 +200,6 @@ def test_the_counts_add_up(some: list[Candidate], keep: KeepSettings, most: int)
     assert list(counted["rejected"]) == [r for r in Reason if r in counted["rejected"]]
     for one, reason in zip(some, found, strict=True):
         alone = rejected_by(one, keep)
-        assert reason is alone or (
-            alone is None and reason in (Reason.DUPLICATE, Reason.SURPLUS)
-        )
+        assert reason is alone or (alone is None and reason in (Reason.DUPLICATE, Reason.SURPLUS))
     if Reason.SURPLUS in found:
         assert counted["kept"] == most

@@ -131,7 +131,11 @@ def test_only_what_is_kept_is_rewritten() -> None:
     assert [row.reason for row in rows] == [None, "not_rewritten", "wrong"]
     assert [row.detail for row in rows] == [None, "no_reasoning", None]
     assert rows[0].completion[0]["content"] == "<think>\nI think so.\n</think>\n<answer>2</answer>"
-    assert (rows[0].thought, rows[0].summary, rows[0].thought_tokens) == ("I think so.", "It is 2.", 3)
+    assert (rows[0].thought, rows[0].summary, rows[0].thought_tokens) == (
+        "I think so.",
+        "It is 2.",
+        3,
+    )
     assert (rows[0].sampled_thought or "").strip() == "yes" and rows[1].summary is None
 
 

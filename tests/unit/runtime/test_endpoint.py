@@ -21,7 +21,11 @@ Reply = tuple[int, dict[str, Any] | str, float]
 
 def said(text: str, reason: str = "stop", tokens: int | None = 10, wait: float = 0.0) -> Reply:
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": reason}
-    return 200, {"choices": [choice], **({"usage": {"total_tokens": tokens}} if tokens else {})}, wait
+    return (
+        200,
+        {"choices": [choice], **({"usage": {"total_tokens": tokens}} if tokens else {})},
+        wait,
+    )
 
 
 class Server(ThreadingHTTPServer):
@@ -139,7 +143,9 @@ def test_no_chat_completion(body: Any, make: Make, server: Server) -> None:
 
 def test_one_that_stays_away(make: Make, server: Server, tmp_path: Path) -> None:
     server.script = [(503, "overloaded", 0.0)] * 3
-    with pytest.raises(EndpointError, match="did not answer in 3 attempts.*overloaded.*same command"):
+    with pytest.raises(
+        EndpointError, match="did not answer in 3 attempts.*overloaded.*same command"
+    ):
         make().ask(asked("a"))
     gone = make(url="http://127.0.0.1:9/v1", retries=0)
     with pytest.raises(EndpointError, match="in 1 attempts.*ConnectError"):

@@ -18,7 +18,10 @@ from dianoia.text.response import respond
 from dianoia.text.template import TEMPLATES
 
 PROBLEM = Problem(
-    "p", "Tom has 12 apples, Monday buys 7 more, Tuesday doubles them. How many now?", "38", "number"
+    "p",
+    "Tom has 12 apples, Monday buys 7 more, Tuesday doubles them. How many now?",
+    "38",
+    "number",
 )
 TALLY = "12\nMonday +7=19\nTuesday *2=38\n"
 SLIPPED = "12\nMonday +7=18\nTuesday *2=36\n"
