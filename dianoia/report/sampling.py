@@ -4,7 +4,7 @@ In: a `Run`. Out: HTML, empty for a recipe without such a stage. Left out: the s
 in `data.parquet` and `rejected.parquet`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dianoia.report.load import Run, Stage, number
@@ -78,7 +78,7 @@ def _table(found: Mapping[str, Any]) -> str:
     )
 
 
-def _row(name: str, counts: list[float | None], columns: list[Any]) -> str:
+def _row(name: str, counts: Sequence[float | None], columns: Sequence[Any]) -> str:
     cells = "".join(_cell(count, column) for count, column in zip(counts, columns, strict=True))
     return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
 
