@@ -14,17 +14,24 @@ import torch
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SampleStage
+from dianoia.base.config import (
+    EvaluateStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SampleStage,
+    SFTStage,
+)
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
 from dianoia.bases import shipped_model
-from dianoia.recipe.inputs import check_inputs
+from dianoia.recipe.inputs import check_inputs, check_preferences
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
-from dianoia.stages import evaluate, pretrain, rl, sample
+from dianoia.stages import evaluate, pretrain, reward_model, rl, sample, sft
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.ranges import problem_range
 
@@ -81,29 +88,38 @@ def _run_stage(
     stage, directory = recipe.stages[name], run.stage(name)
     directory.prepare()
     start = time.perf_counter()
-    with Progress(console, name, _total(stage)) as progress:
+    with Progress(console, name, _total(name, recipe)) as progress:
         context = Context(name, directory, recipe.seed, device, _resolver(recipe, run), progress)
         match stage:
             case PretrainStage():
                 pretrain.run(stage, context)
+            case SFTStage():
+                sft.run(stage, context)
             case RLStage():
                 rl.run(stage, context)
             case SampleStage():
                 sample.run(stage, context)
+            case RewardModelStage():
+                reward_model.run(stage, context)
             case EvaluateStage():
                 evaluate.run(stage, context)
     write_json(directory.manifest, {"seconds": time.perf_counter() - start})
     directory.forget_state()
 
 
-def _total(stage: Stage) -> int:
+def _total(name: str, recipe: Recipe) -> int:
+    stage: Stage = recipe.stages[name]
     match stage:
         case PretrainStage():
             return stage.tokens
+        case SFTStage():
+            return stage.epochs  # until the stage has counted tokens and knows its steps
         case RLStage():
             return stage.steps
         case SampleStage():
             return len(problem_range(problem_source(stage.problems), stage.first, stage.prompts))
+        case RewardModelStage():
+            return stage.steps(len(check_preferences(name, stage, recipe).train))
         case EvaluateStage():
             problems = problem_source(stage.problems, stage.whole_file)
             count = len(problems.heldout(stage.limit))
@@ -128,6 +144,7 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         "seconds": sum(read_json(run.stage(name).manifest)["seconds"] for name in recipe.stages),
         "evaluations": {},
         "by_difficulty": {},
+        "reward_models": {},
         "claims": [],
     }
     for name, stage in recipe.stages.items():
@@ -136,4 +153,6 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
             for key in ("evaluations", "by_difficulty"):
                 for checkpoint, domains in evaluation[key].items():
                     found[key].setdefault(checkpoint, {}).update(domains)
+        elif isinstance(stage, RewardModelStage):
+            found["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
     return found

@@ -52,6 +52,19 @@ class Row:
     """Importance weights of the policy term; None without correction."""
     counted: bool = True
     """False takes the sample out of numerator and denominator (a masked truncated response)."""
+    credit: "Credit | None" = None
+    """What a value model says of it; None where the sample's own advantage holds for every token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What a value model and `algo.gae` make of a response (or of a batch, `_BT`), float32."""
+
+    advantages_T: Tensor
+    values_T: Tensor
+    """Of the states before each response token, before the first update of the rollout."""
+    returns_T: Tensor
+    """Targets of the value model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +122,13 @@ class Batch:
     weights_BT: Tensor | None
     shared: Shared | None = None
     """The same samples with every prompt once; None unless asked for."""
+    credit: Credit | None = None
+    """`_BT`; None without a value model."""
+
+    @property
+    def advantages(self) -> Tensor:
+        """One a token (`_BT`) where a value model gave them, else one a sample (`_B`)."""
+        return self.advantages_B if self.credit is None else self.credit.advantages_T
 
 
 def total_length(sample: Sample) -> int:
@@ -274,6 +294,7 @@ def collate(
         ref_BT=_pad_optional([row.ref_T for row in rows], device),
         weights_BT=_pad_optional([row.weights_T for row in rows], device),
         shared=_share([row.sample for row in rows], pad_id, device) if shared else None,
+        credit=_pad_credit([row.credit for row in rows], device),
     )
 
 
@@ -336,6 +357,15 @@ def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:
 def _pad(rows: Sequence[Tensor], value: float, device: torch.device | str | None) -> Tensor:
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
     return padded.to(device)
+
+
+def _pad_credit(rows: Sequence[Credit | None], device: torch.device | str | None) -> Credit | None:
+    present = [row for row in rows if row is not None]
+    assert len(present) in (0, len(rows)), "some rows of a micro-batch lack credit"
+    if not present:
+        return None
+    columns = ([getattr(row, name) for row in present] for name in Credit.__dataclass_fields__)
+    return Credit(*(_pad(column, 0.0, device) for column in columns))
 
 
 def _pad_optional(

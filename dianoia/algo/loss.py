@@ -2,9 +2,10 @@
 
 Inputs, for one micro-batch: `logprobs_BT` of the response tokens under the policy being trained
 (with gradient), `old_BT` under the policy that counts as pi_old, `ref_BT` under the reference or
-None, `advantages_B`, and the boolean `mask_BT` of real response tokens. Output: the NUMERATOR of
-the step's loss, and sums for the metrics. The caller divides by one denominator for the whole
-optimizer step, so that no split into micro-batches changes the step.
+None, advantages (`_B`, one a sample, or `_BT`, one a token), and the boolean `mask_BT` of real
+response tokens. Output: the NUMERATOR of the step's loss, and sums for the metrics. The caller
+divides by one denominator for the whole optimizer step, so that no split into micro-batches changes
+the step.
 
 An algorithm is three parts: a per-token objective (`LOSSES`), a way to add tokens up
 (`AGGREGATIONS`), and, when a reference is given, a KL term (`KL_ESTIMATORS`) that is added per
@@ -26,6 +27,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from dianoia.algo.masked import at as _at
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +73,30 @@ class LossSums:
         )
 
 
-def _at(mask_BT: Tensor, values_BT: Tensor) -> Tensor:
-    """The values with 0 at masked positions, which then carry no gradient, not even of a NaN."""
-    return torch.where(mask_BT, values_BT, torch.zeros_like(values_BT))
-
-
 # Per-token objectives ---------------------------------------------------------------------------
 
 Objective = Callable[[Tensor, Tensor, Tensor, Tensor, float, float], TokenLoss]
-"""(logprobs_BT, old_BT, advantages_B, mask_BT, epsilon_low, epsilon_high) -> TokenLoss"""
+"""(logprobs_BT, old_BT, advantages, mask_BT, epsilon_low, epsilon_high) -> TokenLoss"""
 
 
-def _clip(ratio_BT: Tensor, advantages_B: Tensor, low: float, high: float) -> TokenLoss:
+def _a_token(advantages: Tensor, mask_BT: Tensor) -> Tensor:
+    """Advantages a token, `_BT`; those a sample as `_B1`, which stands for every token of it."""
+    return advantages[:, None] if advantages.dim() == 1 else _at(mask_BT, advantages)
+
+
+def _clip(ratio_BT: Tensor, advantages_BT: Tensor, low: float, high: float) -> TokenLoss:
     """-min(rho A, clip(rho) A), and where the minimum is the clipped branch."""
-    advantages_B1 = advantages_B[:, None]
     bounded_BT = ratio_BT.clamp(1.0 - low, 1.0 + high)
-    loss_BT = -torch.minimum(ratio_BT * advantages_B1, bounded_BT * advantages_B1)
-    below_BT = (ratio_BT < 1.0 - low) & (advantages_B1 < 0)
-    above_BT = (ratio_BT > 1.0 + high) & (advantages_B1 > 0)
+    loss_BT = -torch.minimum(ratio_BT * advantages_BT, bounded_BT * advantages_BT)
+    below_BT = (ratio_BT < 1.0 - low) & (advantages_BT < 0)
+    above_BT = (ratio_BT > 1.0 + high) & (advantages_BT > 0)
     return TokenLoss(loss_BT, ratio_BT, below_BT, above_BT)
 
 
 def clipped(
     logprobs_BT: Tensor,
     old_BT: Tensor,
-    advantages_B: Tensor,
+    advantages: Tensor,
     mask_BT: Tensor,
     epsilon_low: float,
     epsilon_high: float,
@@ -108,13 +110,13 @@ def clipped(
     is that of -A log pi, whatever the bounds.
     """
     ratio_BT = (_at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT)).exp()
-    return _clip(ratio_BT, advantages_B, epsilon_low, epsilon_high)
+    return _clip(ratio_BT, _a_token(advantages, mask_BT), epsilon_low, epsilon_high)
 
 
 def gspo(
     logprobs_BT: Tensor,
     old_BT: Tensor,
-    advantages_B: Tensor,
+    advantages: Tensor,
     mask_BT: Tensor,
     epsilon_low: float,
     epsilon_high: float,
@@ -130,13 +132,14 @@ def gspo(
     log_ratio_BT = _at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT)
     lengths_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
     ratio_B1 = (log_ratio_BT.sum(dim=1, keepdim=True) / lengths_B1).exp()
-    return _clip(ratio_B1.expand_as(log_ratio_BT), advantages_B, epsilon_low, epsilon_high)
+    ratio_BT = ratio_B1.expand_as(log_ratio_BT)
+    return _clip(ratio_BT, _a_token(advantages, mask_BT), epsilon_low, epsilon_high)
 
 
 def cispo(
     logprobs_BT: Tensor,
     old_BT: Tensor,
-    advantages_B: Tensor,
+    advantages: Tensor,
     mask_BT: Tensor,
     epsilon_low: float,
     epsilon_high: float,
@@ -152,7 +155,7 @@ def cispo(
     logprobs_BT = _at(mask_BT, logprobs_BT)
     ratio_BT = (logprobs_BT - _at(mask_BT, old_BT)).exp().detach()
     weight_BT = ratio_BT.clamp(1.0 - epsilon_low, 1.0 + epsilon_high)
-    loss_BT = -weight_BT * advantages_B[:, None] * logprobs_BT
+    loss_BT = -weight_BT * _a_token(advantages, mask_BT) * logprobs_BT
     below_BT, above_BT = ratio_BT < 1.0 - epsilon_low, ratio_BT > 1.0 + epsilon_high
     return TokenLoss(loss_BT, ratio_BT, below_BT, above_BT)
 
@@ -160,7 +163,7 @@ def cispo(
 def likelihood(
     logprobs_BT: Tensor,
     old_BT: Tensor,
-    advantages_B: Tensor,
+    advantages: Tensor,
     mask_BT: Tensor,
     epsilon_low: float,
     epsilon_high: float,
@@ -172,9 +175,8 @@ def likelihood(
     """
     logprobs_BT = _at(mask_BT, logprobs_BT)
     nowhere_BT = torch.zeros_like(mask_BT)
-    return TokenLoss(
-        -advantages_B[:, None] * logprobs_BT, torch.ones_like(logprobs_BT), nowhere_BT, nowhere_BT
-    )
+    loss_BT = -_a_token(advantages, mask_BT) * logprobs_BT
+    return TokenLoss(loss_BT, torch.ones_like(logprobs_BT), nowhere_BT, nowhere_BT)
 
 
 LOSSES: Mapping[str, Objective] = {
@@ -292,17 +294,18 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "dapo": Algorithm(clipped, AGGREGATIONS["token_sum"]),
     "gspo": Algorithm(gspo, AGGREGATIONS["sequence_mean"]),
     "cispo": Algorithm(cispo, AGGREGATIONS["token_sum"]),
+    "ppo": Algorithm(clipped, AGGREGATIONS["sequence_mean"]),
     "sft": Algorithm(likelihood, AGGREGATIONS["token_sum"], sampled=False),
 }
-"""Named as in their papers. Dr. GRPO goes with `centred` advantages, the others with
-`group_normalised`; `sft` is the token mean of the cross-entropy when every advantage is 1."""
+"""Named as in their papers. Dr. GRPO goes with `centred` advantages, PPO (DeepSeekMath, eq. 1) with
+those of `algo.gae`, the others with `group_normalised`; `sft` is the token mean of the cross-entropy when every advantage is 1."""
 
 
 def policy_loss(
     algorithm: Algorithm,
     logprobs_BT: Tensor,
     old_BT: Tensor,
-    advantages_B: Tensor,
+    advantages: Tensor,
     mask_BT: Tensor,
     *,
     epsilon_low: float,
@@ -319,9 +322,7 @@ def policy_loss(
     `weights_BT` are importance weights of the policy term; the KL term is not weighted.
     `entropy_BT` and `sampler_BT` (the sampler's log-probabilities) only feed the metrics.
     """
-    token = algorithm.objective(
-        logprobs_BT, old_BT, advantages_B, mask_BT, epsilon_low, epsilon_high
-    )
+    token = algorithm.objective(logprobs_BT, old_BT, advantages, mask_BT, epsilon_low, epsilon_high)
     loss_BT = token.loss_BT
     if weights_BT is not None:
         loss_BT = loss_BT * _at(mask_BT, weights_BT).detach()

@@ -7,8 +7,10 @@ typed), why it matters, and what to do. Broken invariants of our own are plain `
 UserError
  +- ConfigError      a recipe or an override that cannot be run as written
  +- ProblemFileError a file of problems with a row that cannot be used
+ +- ProblemTestsError a problem whose own tests of a program cannot be read
  +- ModelError       a model folder or name that cannot be loaded
  +- EndpointError    a model behind an endpoint that does not answer, or a budget that is spent
+ +- SandboxError     no sandbox for untrusted programs, or one that failed
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
 """
 
@@ -25,12 +27,20 @@ class ProblemFileError(UserError, ValueError):
     """A file of problems holds a row that cannot be used; the message names file and row."""
 
 
+class ProblemTestsError(UserError, ValueError):
+    """The tests of a problem about code cannot be read; the message names problem, key and value."""
+
+
 class ModelError(UserError, OSError):
     """A model folder or hub name cannot be loaded."""
 
 
 class EndpointError(UserError, RuntimeError):
     """A model behind an endpoint refuses, cannot be reached, or has used up its budget."""
+
+
+class SandboxError(UserError, RuntimeError):
+    """Untrusted programs cannot be run: this machine has no sandbox, or the sandbox failed."""
 
 
 class TrainingStopped(UserError, RuntimeError):

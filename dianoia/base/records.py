@@ -58,6 +58,34 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said."""
+
+    role: str
+    """`system`, `user` or `assistant`."""
+    text: str
+    """The whole turn, a thought in its tags included; without it where `thought` stands apart."""
+    thought: str | None = None
+    """An assistant's thought without tags, which the template puts around it; None: all is in `text`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A sample for supervised fine-tuning: user and assistant in turn, the assistant last."""
+
+    turns: tuple[Turn, ...]
+    source: str
+    """File and row, for messages to a person."""
+    first_learnt: int = 0
+    """The assistant's turns from this index on are learnt; those before are context."""
+
+    @property
+    def question(self) -> str:
+        """What the user said first."""
+        return next(turn.text for turn in self.turns if turn.role == "user")
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How tokens are drawn. `temperature=0` is greedy."""
 
@@ -143,13 +171,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the learner sees of a rollout: token ids, behaviour log-probabilities, advantage."""
+    """What the learner sees of a rollout: token ids, behaviour log-probabilities, advantage, reward."""
 
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     """Of `response_ids` under the policy that drew them, at the sampling temperature."""
     advantage: float
+    """Of every token; 0 where the learner's value model gives each token its own."""
+    reward: float = 0.0
+    """The total reward; read by a value model alone."""
 
     def __post_init__(self) -> None:
         assert len(self.response_ids) == len(self.logprobs), "one log-probability a response token"

@@ -6,7 +6,7 @@
       results.json      evaluations and claims, see `pipeline`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
-        metrics.jsonl       a line an optimizer step (rl) or every 20 (pretrain); names as in TRL where it has them
+        metrics.jsonl       a line an optimizer step (rl, sft, reward_model) or every 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
         rollouts/*.parquet  samples to read, a row a rollout
         checkpoint/         a Hugging Face folder
@@ -16,7 +16,7 @@
         rejected.parquet    (sample) what was not kept, and why
         sampling.json       (sample) how many were sampled, kept and rejected
         answers/            (sample) what models behind endpoints have answered, so that none is asked twice
-        evaluation.json     (evaluate) estimates by checkpoint, domain and metric
+        evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
         manifest.json       written last: a stage is done if and only if it exists
 
 Times stand under keys that end in `seconds` or `_per_second`, and nothing else differs between two runs of
@@ -36,7 +36,8 @@ from typing import Any
 import dianoia
 from dianoia.base.files import read_json, restore_folder, write_json, write_text
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow")
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow",
+             "lingua-language-detector")  # fmt: skip
 
 Metrics = Mapping[str, float | int | str | None]
 
@@ -121,6 +122,12 @@ class StageDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         restore_folder(self.checkpoint)
         restore_folder(self.state)
+
+
+def dataset_path(stage: StageDirectory, source: str) -> Path:
+    """The file of a data set that `stage` reads: that of an earlier stage of its run, else a path."""
+    made = StageDirectory(stage.path.parent / source).dataset
+    return made if made.is_file() else Path(source).expanduser()
 
 
 @dataclass(frozen=True, slots=True)

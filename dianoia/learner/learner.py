@@ -1,6 +1,7 @@
 """The learner: owns the model, its optimizer and its reference, and takes one step at a time.
 
-Inputs are `Sample`s with their advantages; outputs are changed weights and `UpdateMetrics`. A
+Inputs are `Sample`s with their advantages, or with rewards that a value model beside the policy
+(`learner.value`) turns into advantages; outputs are changed weights and `UpdateMetrics`. A
 rollout goes through `prepare` once and then through `update` minibatch by minibatch; each update
 is exactly one optimizer step, with one denominator however it is split into micro-batches. There
 is no randomness here: the same calls in the same order give the same weights.
@@ -22,6 +23,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -40,11 +42,19 @@ from dianoia.algo.loss import (
 )
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.records import Sample
-from dianoia.learner.metrics import UpdateMetrics
+from dianoia.learner.metrics import UpdateMetrics, ValueMetrics, token_means
 from dianoia.learner.model import has_plain_head, response_logprobs
-from dianoia.learner.optimizer import SCHEDULES, adamw, rate_factor
+from dianoia.learner.optimizer import (
+    SCHEDULES,
+    adamw,
+    descend,
+    faults,
+    gradient_norm,
+    rate_factor,
+)
 from dianoia.learner.shared import can_share_prompts
 from dianoia.learner.twins import gather, twins
+from dianoia.learner.value import Critic, CriticSettings, Passes
 from dianoia.runtime.lanes import in_lanes, lanes_of
 
 T = TypeVar("T")
@@ -82,13 +92,15 @@ class Learner:
         tokens_per_micro_batch: int = 16_384,
         share_prompts: bool = True,
         autocast: Literal["none", "bfloat16"] = "none",
+        critic: CriticSettings | None = None,
     ) -> None:
         """Take over `model` as it is; with a KL term a frozen copy of it becomes the reference.
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts
         padded positions, prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its samples
         in a micro-batch, where the architecture allows it: the attribute `shares_prompts` says so.
-        Raises ConfigError for an unknown name.
+        With `critic` a value model beside the policy gives every token its advantage.
+        Raises ConfigError for an unknown name, ModelError for a model that no value model can be made of.
         """
         self.algorithm = _choose("algorithm", algorithm, ALGORITHMS)
         _choose("kl_estimator", kl_estimator, KL_ESTIMATORS)
@@ -110,6 +122,19 @@ class Learner:
         self.autocast = autocast
         self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
         self.reference = deepcopy(model).requires_grad_(False) if kl_coefficient > 0 else None
+        self.critic: Critic | None = None
+        if critic is not None:
+            self.critic = Critic(
+                model,
+                critic,
+                Passes(self.tokens_per_micro_batch, self.shares_prompts, autocast == "bfloat16"),
+                kl_coefficient=kl_coefficient,
+                betas=betas,
+                adam_epsilon=adam_epsilon,
+                weight_decay=weight_decay,
+                max_grad_norm=max_grad_norm,
+            )
+        self._loss_kl = 0.0 if critic is not None and critic.kl_in_reward else kl_coefficient
         count = lanes_of(model.device)
         self._models = twins(model, count)
         self._references = twins(self.reference, count) if self.reference is not None else []
@@ -131,12 +156,11 @@ class Learner:
             for sample, keep in zip(samples, counted, strict=True)
         ]
         self._fresh = True
-        if self.reference is None and self.importance_cap is None:
-            return rows
-        batches = micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts)
-        lanes = self._lanes(batches)
-        in_lanes([partial(self._fill, rows, part, lane) for lane, part in enumerate(lanes)])
-        return rows
+        if self.reference is not None or self.importance_cap is not None:
+            batches = micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts)
+            lanes = self._lanes(batches)
+            in_lanes([partial(self._fill, rows, part, lane) for lane, part in enumerate(lanes)])
+        return rows if self.critic is None else self.critic.credit(rows)
 
     def _lanes(self, batches: Sequence[T]) -> list[Sequence[T]]:
         """Micro-batches dealt out to the twins; at least one, perhaps empty, lane."""
@@ -163,12 +187,11 @@ class Learner:
                 old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
             )
         return [
-            Row(
-                row.sample,
-                _row(old_BT, index, row.sample),
-                None if ref_BT is None else _row(ref_BT, index, row.sample),
-                None if weights_BT is None else _row(weights_BT, index, row.sample),
-                row.counted,
+            replace(
+                row,
+                old_T=_row(old_BT, index, row.sample),
+                ref_T=None if ref_BT is None else _row(ref_BT, index, row.sample),
+                weights_T=None if weights_BT is None else _row(weights_BT, index, row.sample),
             )
             for index, row in enumerate(rows)
         ]
@@ -180,7 +203,7 @@ class Learner:
         finite and for a gradient norm above `stop_grad_norm`.
         """
         counted = [row for row in rows if row.counted]
-        live = [row for row in counted if self.kl_coefficient > 0 or row.sample.advantage != 0]
+        live = [row for row in counted if self._has_gradient(row)]
         tokens = sum(len(row.sample.response_ids) for row in counted)
         denominator = self.algorithm.aggregation.denominator(len(counted), tokens, self.max_tokens)
         samples = [row.sample for row in live]
@@ -188,9 +211,10 @@ class Learner:
 
         self.optimizer.zero_grad()
         loss, sums = self._accumulate([[live[i] for i in batch] for batch in batches], denominator)
-        norm = self._gradient_norm()
-        self._stop_if_broken(loss, norm)
-        rate = self._apply(norm)
+        norm = gradient_norm(self.optimizer)
+        value = None if self.critic is None else self.critic.accumulate(counted)
+        self._stop_if_broken(loss, norm, value)
+        rate = self._apply(norm, value)
         return UpdateMetrics(
             step=self.step,
             loss=loss,
@@ -201,7 +225,12 @@ class Learner:
             tokens=tokens,
             padding_share=padding_share(samples, batches, self.shares_prompts),
             **self._means(sums),
+            value=value,
         )
+
+    def _has_gradient(self, row: Row) -> bool:
+        """Whether the row has to run: advantage 0 and no KL term leave nothing to learn from it."""
+        return row.credit is not None or self._loss_kl > 0 or row.sample.advantage != 0
 
     def _accumulate(
         self, batches: Sequence[Sequence[Row]], denominator: int
@@ -228,12 +257,12 @@ class Learner:
                 self.algorithm,
                 logprobs_BT,
                 batch.old_BT,
-                batch.advantages_B,
+                batch.advantages,
                 batch.mask_BT,
                 epsilon_low=self.epsilon_low,
                 epsilon_high=self.epsilon_high,
                 ref_BT=batch.ref_BT,
-                kl_coefficient=self.kl_coefficient,
+                kl_coefficient=self._loss_kl,
                 kl_estimator=self.kl_estimator,
                 weights_BT=batch.weights_BT,
                 entropy_BT=entropy_BT,
@@ -257,54 +286,41 @@ class Learner:
                 plain_head=self.plain_head,
             )
 
-    def _gradient_norm(self) -> float:
-        """Norm over all trainable parameters; those that nothing reached get a gradient of zero, so
-        that the optimizer's averages and weight decay move in every step alike."""
-        gradients = []
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                gradients.append(parameter.grad)
-        return float(torch.nn.utils.get_total_norm(gradients))
-
-    def _stop_if_broken(self, loss: float, norm: float) -> None:
-        broken = [
-            f"the {name} is {value}"
-            for name, value in (("loss", loss), ("gradient norm", norm))
-            if not math.isfinite(value)
-        ]
-        if norm > self.stop_grad_norm and not broken:
-            broken = [
-                f"the gradient norm is {norm:.6g}, above stop_grad_norm={self.stop_grad_norm:g}"
-            ]
+    def _stop_if_broken(self, loss: float, norm: float, value: ValueMetrics | None) -> None:
+        broken = faults(loss, norm, self.stop_grad_norm)
+        rates = f"lower optimizer.learning_rate (now {self.learning_rate:g})"
+        if self.critic is not None and value is not None:
+            limit = self.stop_grad_norm
+            if of_value := faults(value.loss, value.grad_norm, limit, of="value model's "):
+                rate = self.critic.settings.learning_rate
+                rates += f" or algorithm.value_learning_rate (now {rate:g})"
+                broken += of_value
         if not broken:
             return
         self.optimizer.zero_grad()
+        if self.critic is not None:
+            self.critic.optimizer.zero_grad()
         raise TrainingStopped(
             f"Training stopped before optimizer step {self.step + 1}: {' and '.join(broken)}. No "
             "weight was changed. Read the rollouts of this step; then start a new run (another --out) "
-            f"with a lower optimizer.learning_rate (now {self.learning_rate:g}), a smaller "
+            f"with a {rates}, a smaller "
             f"algorithm.clip_high (now {self.epsilon_high:g}) or a smaller optimizer.max_grad_norm "
             f"(now {self.max_grad_norm:g})."
         )
 
-    def _apply(self, norm: float) -> float:
+    def _apply(self, norm: float, value: ValueMetrics | None) -> float:
         """Clip, step, count, refresh the reference when it is time; returns the learning rate."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if norm > self.max_grad_norm:
-            total = torch.tensor(norm, device=self.model.device)
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, total)
-        rate = self.learning_rate * rate_factor(
+        factor = rate_factor(
             self.step,
             schedule=self.schedule,
             warmup_steps=self.warmup_steps,
             total_steps=self.total_steps,
             floor=self.floor,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        rate = self.learning_rate * factor
+        descend(self.optimizer, rate, norm, self.max_grad_norm)
+        if self.critic is not None and value is not None:
+            self.critic.apply(value, factor)
         self.step += 1
         due = bool(self.reference_every) and self.step % (self.reference_every or 1) == 0
         if due and self.reference is not None:
@@ -312,21 +328,8 @@ class Learner:
         return rate
 
     def _means(self, sums: LossSums | None) -> dict[str, float | None]:
-        """The metrics that are means over the tokens that went through the model."""
         fresh, self._fresh = self._fresh and self.algorithm.sampled, False
-        if sums is None:
-            names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
-            return dict.fromkeys(names.split())
-        tokens = float(sums.tokens)
-        return {
-            "kl": float(sums.kl) / tokens if self.reference is not None else None,
-            "clip_fraction_low": float(sums.clipped_low) / tokens,
-            "clip_fraction_high": float(sums.clipped_high) / tokens,
-            "ratio_max": float(sums.ratio_max),
-            "entropy": float(sums.entropy) / tokens,
-            "gap_mean": float(sums.gap) / tokens if fresh else None,
-            "gap_max": float(sums.gap_max) if fresh else None,
-        }
+        return token_means(sums, with_kl=self.reference is not None, with_gap=fresh)
 
     # Weights in and out --------------------------------------------------------------------------
 
@@ -341,12 +344,13 @@ class Learner:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "reference": None if self.reference is None else self.reference.state_dict(),
+            "critic": None if self.critic is None else self.critic.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict` of a learner with the same settings.
 
-        Raises ConfigError if one of the two has a reference and the other has not.
+        Raises ConfigError if one of the two has a reference or a value model and the other has not.
         """
         if (state["reference"] is None) != (self.reference is None):
             raise ConfigError(
@@ -354,8 +358,16 @@ class Learner:
                 f"model, and kl_coefficient is now {self.kl_coefficient:g}. Resume with the value "
                 "the run began with, or start a new run from the saved model."
             )
+        if (state.get("critic") is None) != (self.critic is None):
+            raise ConfigError(
+                f"The checkpoint was written {'without' if self.critic else 'with'} a value model, which "
+                "only algorithm.name = 'ppo' has. Resume with the algorithm the run began with, or start "
+                "a new run from the saved model."
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])
         self.step = state["step"]

@@ -2,6 +2,28 @@
 
 from dataclasses import dataclass
 
+from dianoia.algo.loss import LossSums
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMetrics:
+    """A value model's part of an optimizer step, over the response tokens in its denominator."""
+
+    loss: float
+    """Mean of 1/2 (value - return)^2, clipped where that is asked for."""
+    grad_norm: float
+    """Euclidean norm of the value model's gradient before clipping."""
+    clip_fraction: float
+    """Share of tokens whose value is held at its bound."""
+    explained_variance: float | None
+    """1 - Var(return - value) / Var(return), values of before the rollout's first update; None where all
+    returns are the same."""
+    values_mean: float | None
+    """Of the same values; like the two below None where no sample counts."""
+    advantages_mean: float | None
+    advantages_std: float | None
+    """Before whitening; population standard deviation."""
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateMetrics:
@@ -36,3 +58,22 @@ class UpdateMetrics:
     gap_max: float | None
     """Mean and largest |learner - sampler| log-probability of a token, at the weights that drew the
     rollout: only on the first update after `prepare`."""
+    value: ValueMetrics | None = None
+    """None without a value model."""
+
+
+def token_means(sums: LossSums | None, *, with_kl: bool, with_gap: bool) -> dict[str, float | None]:
+    """The metrics that are means over the tokens that went through the model; None: nothing did."""
+    if sums is None:
+        names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
+        return dict.fromkeys(names.split())
+    tokens = float(sums.tokens)
+    return {
+        "kl": float(sums.kl) / tokens if with_kl else None,
+        "clip_fraction_low": float(sums.clipped_low) / tokens,
+        "clip_fraction_high": float(sums.clipped_high) / tokens,
+        "ratio_max": float(sums.ratio_max),
+        "entropy": float(sums.entropy) / tokens,
+        "gap_mean": float(sums.gap) / tokens if with_gap else None,
+        "gap_max": float(sums.gap_max) if with_gap else None,
+    }

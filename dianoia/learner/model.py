@@ -160,19 +160,17 @@ def response_logprobs(
     dropping = active_dropout(model)
     assert not dropping, f"dropout is on in {dropping}; call model.eval()"
     plain = has_plain_head(model) if plain_head is None else plain_head
+    assert plain or batch.shared is None, "prompts are shared only under a plain head"
     read = _hidden_states if plain else _own_logits
-    if batch.shared is not None:
-        assert plain, "prompts are shared only under a plain head"
-        read = _shared_states
     states_NX, logits_of, vocabulary = read(model, batch)
     ids_N = batch.response_ids_BT[batch.mask_BT]
     size = max(1, LOGITS_AT_ONCE // vocabulary)
     chunks = _chunks(states_NX, ids_N, logits_of, temperature, with_entropy, size)
     logprob_chunks, entropy_chunks = zip(*chunks, strict=True)
-    logprobs_BT = _scatter(torch.cat(logprob_chunks), batch.mask_BT)
+    logprobs_BT = at_mask(torch.cat(logprob_chunks), batch.mask_BT)
     if not with_entropy:
         return logprobs_BT, None
-    return logprobs_BT, _scatter(torch.cat(entropy_chunks), batch.mask_BT)
+    return logprobs_BT, at_mask(torch.cat(entropy_chunks), batch.mask_BT)
 
 
 LogitsOf = Callable[[Tensor], Tensor]
@@ -184,24 +182,29 @@ def _predicting(batch: Batch) -> tuple[Tensor, Tensor]:
     return rows_N, batch.positions_BT[batch.mask_BT]
 
 
-def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
-    """Hidden states `_ND` before the response tokens, the head that makes logits of them, and V."""
-    output = model.base_model(
-        input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
-    )
-    return output.last_hidden_state[_predicting(batch)], *_head_alone(model)
+def states_before(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The backbone's last hidden states `_ND` before each real response token, in `mask_BT`'s order.
 
-
-def _shared_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
-    """`_hidden_states` with every prompt run once."""
-    assert batch.shared is not None
+    Prompts of a shared batch run once; the caller knows that the model can share them.
+    """
+    if batch.shared is None:
+        output = model.base_model(
+            input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
+        )
+        plain_ND: Tensor = output.last_hidden_state[_predicting(batch)]
+        return plain_ND
     hidden_ND = shared_hidden_states(model, batch.shared)
     # The backward pass of an embedding adds rows up several times faster on a CPU than that of an
     # index does.
-    return nn.functional.embedding(batch.shared.before_M, hidden_ND), *_head_alone(model)
+    return nn.functional.embedding(batch.shared.before_M, hidden_ND)
 
 
-def _head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
+def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
+    """Hidden states `_ND` before the response tokens, the head that makes logits of them, and V."""
+    return states_before(model, batch), *head_alone(model)
+
+
+def head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
     """The head that makes logits of hidden states, and V."""
     head = _head(model)
     assert head is not None, "only for models with a plain head"
@@ -266,7 +269,7 @@ def _score(
     return logprobs_N, -torch.linalg.vecdot(bounded_NV.exp(), bounded_NV)
 
 
-def _scatter(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+def at_mask(values_N: Tensor, mask_BT: Tensor) -> Tensor:
     """Values in the order of the mask, back at their places; 0 elsewhere."""
     empty_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)
     return empty_BT.masked_scatter(mask_BT, values_N)

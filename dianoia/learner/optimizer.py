@@ -1,7 +1,7 @@
-"""AdamW and learning-rate schedules.
+"""AdamW, learning-rate schedules, and one step of descent with its gradient clipped.
 
-Inputs are a model and plain numbers; outputs are a torch optimizer and the learning rate's factor
-for a step. The DeepSeek-R1 paper states learning rates and, for supervised stages, a cosine decay;
+Inputs are a model and plain numbers; outputs are a torch optimizer, the learning rate's factor for
+a step, and the norm of a gradient and what is wrong with it. The DeepSeek-R1 paper states learning rates and, for supervised stages, a cosine decay;
 betas, weight decay and warm-up are not stated and stand with the caller.
 """
 
@@ -58,3 +58,46 @@ def rate_factor(
         return (step + 1) / warmup_steps
     length = max(1, total_steps - warmup_steps)
     return SCHEDULES[schedule](min(1.0, (step - warmup_steps) / length), floor)
+
+
+# One step -----------------------------------------------------------------------------------------
+
+
+def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
+    """Euclidean norm over all trainable parameters, before clipping.
+
+    Parameters that nothing reached get a gradient of zero, so that the optimizer's averages and
+    weight decay move in every step alike.
+    """
+    parameters = _parameters(optimizer)
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    return float(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+
+
+def faults(loss: float, norm: float, limit: float, of: str = "") -> list[str]:
+    """What forbids a step, in words; nothing where it may be taken. `of` names whose numbers."""
+    broken = [
+        f"the {of}{name} is {value}"
+        for name, value in (("loss", loss), ("gradient norm", norm))
+        if not math.isfinite(value)
+    ]
+    if norm > limit and not broken:
+        return [f"the {of}gradient norm is {norm:.6g}, above stop_grad_norm={limit:g}"]
+    return broken
+
+
+def descend(optimizer: torch.optim.Optimizer, rate: float, norm: float, max_norm: float) -> None:
+    """Scale the gradient, whose norm is `norm`, down to `max_norm`; then a step at `rate`."""
+    parameters = _parameters(optimizer)
+    if norm > max_norm:
+        total = torch.tensor(norm, device=parameters[0].device)
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, total)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -25,7 +25,7 @@ from dianoia.base.records import Sample
 
 _NAME = "dianoia_shared_prompts"
 
-_REFUSED = ("sliding_window", "softcap", "s_aux", "position_bias", "chunk_size", "cache")
+REFUSED_ARGUMENTS = ("sliding_window", "softcap", "s_aux", "position_bias", "chunk_size", "cache")
 """Arguments of attention functions that ask for more than causal attention over everything."""
 
 
@@ -35,7 +35,7 @@ class _NotShareableError(ValueError):
 
 def shared_hidden_states(model: PreTrainedModel, shared: Shared) -> Tensor:
     """The backbone's last hidden states `_ND` at all positions, padding included."""
-    with _attention_of(model, _NAME):
+    with attention_of(model, _NAME):
         output = model.base_model(
             input_ids=shared.ids_1N,
             position_ids=shared.places_1N,
@@ -47,7 +47,7 @@ def shared_hidden_states(model: PreTrainedModel, shared: Shared) -> Tensor:
 
 
 @contextmanager
-def _attention_of(model: PreTrainedModel, name: str) -> Iterator[None]:
+def attention_of(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Attention layers look their function up by name in every pass; afterwards it is their own."""
     config = model.config.get_text_config()
     before = config._attn_implementation
@@ -71,7 +71,7 @@ def _attend(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """Prompts attend to themselves; responses to their prompt and to themselves."""
-    refused = [name for name in _REFUSED if more.get(name) is not None]
+    refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
     if shared_prompts is None or attention_mask is not None or dropout or refused:
         raise _NotShareableError(f"no shared prompts with {refused}")
     # split, whose backward pass is one copy; that of slices is one copy of everything a slice
@@ -131,12 +131,15 @@ def can_share_prompts(model: PreTrainedModel) -> bool:
     What a configuration says is looked up; and since that is never complete, a few samples go both
     ways and must agree up to rounding.
     """
+    return has_plain_attention(model) and _agrees(model, _probe(model))
+
+
+def has_plain_attention(model: PreTrainedModel) -> bool:
+    """Whether every layer says that it attends to all earlier positions, by an exchangeable function."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     windowed = getattr(config, "sliding_window", None) and not hasattr(config, "layer_types")
-    if kinds != {"full_attention"} or windowed or not model._supports_attention_backend:
-        return False
-    return _agrees(model, _probe(model))
+    return kinds == {"full_attention"} and not windowed and bool(model._supports_attention_backend)
 
 
 def _probe(model: PreTrainedModel) -> Batch:

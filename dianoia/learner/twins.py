@@ -4,17 +4,21 @@ A CPU's threads work on different micro-batches (`runtime.lanes`), each through 
 add to one gradient at once; `gather` adds the gradients up afterwards, always in the same order.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
+from typing import TypeVar
 
-from transformers import PreTrainedModel
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
-def twins(model: PreTrainedModel, count: int) -> list[PreTrainedModel]:
+def twins(model: M, count: int) -> list[M]:
     """`model` itself and `count - 1` twins of it. Weights have to be changed in place from now on."""
     return [model, *(_twin(model) for _ in range(count - 1))]
 
 
-def _twin(model: PreTrainedModel) -> PreTrainedModel:
+def _twin(model: M) -> M:
     twin = deepcopy(model)
     mine, theirs = [[*one.parameters(), *one.buffers()] for one in (twin, model)]
     for copy, original in zip(mine, theirs, strict=True):
@@ -22,7 +26,7 @@ def _twin(model: PreTrainedModel) -> PreTrainedModel:
     return twin
 
 
-def gather(models: list[PreTrainedModel]) -> None:
+def gather(models: Sequence[nn.Module]) -> None:
     """Leave the sum of all twins' gradients in the first one's `.grad`, and none in the others."""
     for twin in models[1:]:
         for sum_, part in zip(models[0].parameters(), twin.parameters(), strict=True):

@@ -6,13 +6,24 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SampleStage
-from dianoia.base.errors import ConfigError, ModelError
+from dianoia.base.config import (
+    EvaluateStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SampleStage,
+    SFTStage,
+)
+from dianoia.base.errors import ConfigError, ModelError, UserError
 from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
-from dianoia.recipe.model import Recipe, sources
+from dianoia.recipe.datasets import survey
+from dianoia.recipe.model import DATA_KINDS, Recipe, datasets, sources
 from dianoia.recipe.sampling import check_sampling
+from dianoia.roles.preferences import Preferences, preferences, ready
 from dianoia.tasks.catalog import ProblemSource, problem_source
+from dianoia.tasks.conversations import check_amounts
+from dianoia.text.language import check_measurable
 from dianoia.text.template import TEMPLATES
 
 
@@ -24,21 +35,19 @@ def check_inputs(recipe: Recipe) -> None:
     """
     for name, stage in recipe.stages.items():
         for source in sources(stage):
-            if source not in recipe.stages:
-                model_config(f"stages.{name}", source)
-            elif isinstance(recipe.stages[source], SampleStage | EvaluateStage):
-                raise ConfigError(
-                    f"stages.{name}: {source!r} is a stage of kind {recipe.stages[source].kind!r}, which writes "
-                    "no model; name a stage that trains one, a folder or a hub name"
-                )
-        if isinstance(stage, RLStage | EvaluateStage):
+            _check_source(name, source, recipe)
+        if not isinstance(stage, PretrainStage):
             _check_template(name, stage.template)
-            _check_problems(name, stage)
-            _check_length(name, recipe)
-        if isinstance(stage, SampleStage):
-            _check_template(name, stage.template)
-            check_sampling(f"stages.{name}", stage)
-            _check_length(name, recipe)
+        _check_length(name, recipe)
+        match stage:
+            case RLStage() | EvaluateStage():
+                _check_problems(name, stage)
+            case SampleStage():
+                check_sampling(f"stages.{name}", stage)
+            case SFTStage():
+                _check_datasets(name, stage, recipe)
+            case RewardModelStage():
+                check_preferences(name, stage, recipe)
 
 
 def model_config(where: str, source: str) -> dict[str, Any]:
@@ -89,8 +98,11 @@ def _from_hub(where: str, source: str) -> Path:
 
 
 def _check_length(name: str, recipe: Recipe) -> None:
-    """Responses have to fit into the model's positions, or the stage would stop halfway."""
+    """Sequences have to fit into the model's positions, or the stage would stop halfway."""
     stage = recipe.stages[name]
+    if isinstance(stage, SFTStage):
+        _check_whole_length(name, stage, recipe)
+        return
     if isinstance(stage, RLStage):
         key, longest = "sampling.max_tokens (or longer)", stage.sampling.most_tokens
     elif isinstance(stage, SampleStage):
@@ -106,6 +118,15 @@ def _check_length(name: str, recipe: Recipe) -> None:
                 f"stages.{name}.{key} = {longest}: the model {source!r} has {positions} positions for "
                 f"prompt and response together; lower it, below {positions} by the length of a prompt"
             )
+
+
+def _check_whole_length(name: str, stage: SFTStage, recipe: Recipe) -> None:
+    positions = _positions(f"stages.{name}", stage.start, recipe)
+    if positions is not None and stage.max_length > positions:
+        raise ConfigError(
+            f"stages.{name}.max_length = {stage.max_length}: the model {stage.start!r} has {positions} positions "
+            f"for prompt and response together; lower it to {positions} or less"
+        )
 
 
 def _positions(where: str, source: str, recipe: Recipe) -> int | None:
@@ -127,6 +148,47 @@ def _check_template(name: str, template: str) -> None:
         )
 
 
+def _check_source(name: str, source: str, recipe: Recipe) -> None:
+    """What a stage starts from has weights and, unless a reward model is to come of it, writes text."""
+    stage = recipe.stages.get(source)
+    if isinstance(stage, SampleStage | EvaluateStage):
+        raise ConfigError(
+            f"stages.{name}: {source!r} is a stage of kind {stage.kind!r}, which writes no model; name a stage "
+            "that trains one, a folder or a hub name"
+        )
+    rewards = _is_reward_model(name, source, recipe)
+    if rewards and not isinstance(recipe.stages[name], RewardModelStage):
+        raise ConfigError(
+            f"stages.{name} uses {source!r}, which is a reward model; a reward model gives numbers and "
+            "writes no text, so name a language model"
+        )
+
+
+def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
+    """By its head: a reward model has none over the vocabulary, so that nothing can be sampled from it."""
+    stage = recipe.stages.get(source)
+    if stage is not None:
+        return isinstance(stage, RewardModelStage)
+    kinds = model_config(f"stages.{name}", source).get("architectures") or []
+    return any(kind.endswith("ForSequenceClassification") for kind in kinds)
+
+
+def check_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Preferences:
+    """Read every row of a reward model's files; what it will learn from, before tokens are counted.
+
+    Raises:
+        ConfigError, ProblemFileError: a file is missing, a row cannot be used, or nothing is left.
+    """
+    files = [Path(source) for source in stage.data]
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(
+                f"stages.{name}.data = {str(file)!r}: there is no such file of preferences; give JSONL, "
+                "CSV or Parquet files with the columns of docs/reward_model.md"
+            )
+    return ready(stage, preferences(stage, files), name, recipe.seed)
+
+
 def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:
     try:
         whole = isinstance(stage, EvaluateStage) and stage.whole_file
@@ -135,6 +197,40 @@ def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:
         raise ConfigError(f"stages.{name}.{error}") from None
     if isinstance(stage, RLStage):
         source.draw(0, 0, 1)
+        _check_languages(name, stage, source)
     if isinstance(stage, EvaluateStage) or stage.progress.problems:
         source.heldout(1)
     return source
+
+
+def _check_languages(name: str, stage: RLStage, source: ProblemSource) -> None:
+    """A language reward needs targets that can be told from other languages."""
+    if not stage.rewards.language:
+        return
+    for language in sorted(source.languages):
+        try:
+            check_measurable(language)
+        except ConfigError as error:
+            raise ConfigError(
+                f"stages.{name}.rewards.language = {stage.rewards.language:g}: questions of "
+                f"{stage.problems!r} are in {language!r}. {error}"
+            ) from None
+
+
+def _check_datasets(name: str, stage: SFTStage, recipe: Recipe) -> None:
+    """Read every row of every file. What an earlier stage will write cannot be read yet."""
+    made = [source for source in datasets(stage) if source in recipe.stages]
+    for source in made:
+        kind = recipe.stages[source].kind
+        if kind not in DATA_KINDS:
+            raise ConfigError(
+                f"stages.{name}: the data set {source!r} is a stage of kind {kind!r}, which writes a model or "
+                "estimates and no samples to learn from; name a JSONL, CSV or Parquet file"
+            )
+    try:
+        counts = survey(stage, recipe.stages)
+        if not made:
+            share, wanted = stage.heldout_share, stage.evaluation_file is not None
+            check_amounts(counts.rows, counts.learnt, counts.heldout, share, wanted)
+    except UserError as error:
+        raise type(error)(f"stages.{name}: {error}") from None

@@ -13,7 +13,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SampleStage
+from dianoia.base.config import (
+    EvaluateStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SampleStage,
+    SFTStage,
+)
 from dianoia.base.errors import ConfigError
 from dianoia.recipe.model import Recipe
 
@@ -22,6 +29,8 @@ KINDS: dict[str, type[BaseModel]] = {
     "rl": RLStage,
     "sample": SampleStage,
     "evaluate": EvaluateStage,
+    "sft": SFTStage,
+    "reward_model": RewardModelStage,
 }
 
 

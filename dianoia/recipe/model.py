@@ -4,11 +4,23 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RLStage, SampleStage, Settings
+from dianoia.base.config import (
+    EvaluateStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SampleStage,
+    Settings,
+    SFTStage,
+)
 
 Stage = Annotated[
-    PretrainStage | RLStage | SampleStage | EvaluateStage, Field(discriminator="kind")
+    PretrainStage | SFTStage | RLStage | SampleStage | RewardModelStage | EvaluateStage,
+    Field(discriminator="kind"),
 ]
+
+DATA_KINDS = frozenset({"sample"})
+"""Kinds of stages that write a data set for supervised fine-tuning."""
 
 
 class Recipe(Settings):
@@ -26,7 +38,7 @@ class Recipe(Settings):
     def _inputs_come_first(self) -> Self:
         earlier: set[str] = set()
         for name, stage in self.stages.items():
-            for source in sources(stage):
+            for source in [*sources(stage), *datasets(stage)]:
                 if source in self.stages and source not in earlier:
                     raise ValueError(
                         f"stages.{name} uses stages.{source}, which comes after it (or is itself); "
@@ -52,9 +64,17 @@ class Recipe(Settings):
 def sources(stage: Stage) -> list[str]:
     """The checkpoints a stage reads: names of stages, shipped models, folders or hub names."""
     match stage:
-        case RLStage() | SampleStage():
+        case RLStage() | SFTStage() | SampleStage() | RewardModelStage():
             return [stage.start]
         case EvaluateStage():
             return list(stage.checkpoints)
         case PretrainStage():
             return [stage.tokenizer] if stage.tokenizer else []
+
+
+def datasets(stage: Stage) -> list[str]:
+    """The data sets a stage reads: names of stages, or files."""
+    if not isinstance(stage, SFTStage):
+        return []
+    named = [dataset.path for dataset in stage.datasets]
+    return named if stage.evaluation_file is None else [*named, stage.evaluation_file]

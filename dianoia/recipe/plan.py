@@ -1,8 +1,8 @@
 """What a recipe will do, in prompts, groups, completions, optimizer steps, tokens, memory and time.
 
 No torch. Tokens are upper limits where a stage may stop earlier. Memory counts weights, gradients, Adam's
-two averages, the reference, the sampler's copy and its key-value cache, all in 4 bytes, and leaves out
-activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
+two averages, the reference, a value model with all of these, the sampler's copy and its key-value cache, all
+in 4 bytes, and leaves out activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
 for a CPU; it says "about".
 """
 
@@ -19,11 +19,15 @@ from dianoia.base.config import (
     EvaluateStage,
     ModelShape,
     PretrainStage,
+    RewardModelStage,
     RLStage,
     SampleStage,
+    SFTStage,
 )
-from dianoia.recipe.inputs import check_inputs, model_config, text_config
-from dianoia.recipe.model import Recipe, Stage, sources
+from dianoia.recipe.datasets import amounts, survey
+from dianoia.recipe.inputs import check_inputs, check_preferences, model_config, text_config
+from dianoia.recipe.model import Recipe, Stage, datasets, sources
+from dianoia.roles.preferences import Preferences, texts_of
 
 _EFFICIENCY = 0.4
 """Share of the plain matrix rate that training and sampling reach on small models."""
@@ -31,7 +35,11 @@ _PROMPT_TOKENS = 80
 """Guess for a prompt where its length is not known without a tokenizer."""
 _FILLED = 0.4
 """Guess for the share of max_tokens that a response fills."""
+_CHARACTERS = 3
+"""Guess for the characters of a token where there is no tokenizer."""
 _BYTES = 4
+_VALUE_COPIES = 4
+"""A value model's weights, gradients and Adam's two averages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def print_plan(recipe: Recipe, console: Console) -> None:
     rate = multiply_rate()
     for name, stage in recipe.stages.items():
         size = size_of(name, recipe)
-        what, operations, numbers = _arithmetic(stage, size)
+        what, operations, numbers = _arithmetic(name, recipe, size)
         table.add_row(f"{name} ({stage.kind})", what, _bytes(numbers), _about(operations / rate))
     console.print(table)
 
@@ -107,14 +115,19 @@ def _size(config: dict[str, Any], name: str) -> Size:
     return Size(parameters, 2 * layers * kv_heads * head, name)
 
 
-def _arithmetic(stage: Stage, size: Size) -> tuple[str, float, float]:
+def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, float]:
+    stage: Stage = recipe.stages[name]
     match stage:
         case PretrainStage():
             return _pretraining(stage, size)
+        case SFTStage():
+            return _supervision(stage, size, recipe)
         case RLStage():
             return _reinforcement(stage, size)
         case SampleStage():
             return _sampling(stage, size)
+        case RewardModelStage():
+            return _reward_model(stage, check_preferences(name, stage, recipe), size)
         case EvaluateStage():
             return _evaluation(stage, size)
 
@@ -128,6 +141,21 @@ def _pretraining(stage: PretrainStage, size: Size) -> tuple[str, float, float]:
     return what, 6.0 * size.parameters * stage.tokens, 4.0 * size.parameters
 
 
+def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> tuple[str, float, float]:
+    found = survey(stage, recipe.stages)
+    about = amounts(stage, found, recipe.seed)
+    what = (
+        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): {about.samples:,} samples x "
+        f"{stage.epochs} epochs = {about.samples * stage.epochs:,}, {found.heldout:,} held out; about "
+        f"{about.tokens:,} tokens in {about.rows:,} packed rows; about {about.steps:,} optimizer steps of at "
+        f"most {stage.tokens_per_step:,} tokens"
+    )
+    made = [source for source in datasets(stage) if source in recipe.stages]
+    if made:
+        what += f"; besides, as many samples as {' and '.join(made)} will write"
+    return what, 6.0 * size.parameters * about.tokens, 4.0 * size.parameters
+
+
 def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
     rollouts, each = stage.rollouts, stage.rollout_size
     completions, longest = rollouts * each, stage.sampling.most_tokens
@@ -139,17 +167,27 @@ def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
         f"{completions:,} completions in {rollouts * stage.problems_per_rollout:,} groups; "
         f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
         f"completions for the held-out curve; at most {(completions * rounds + curve) * longest:,} "
-        f"sampled tokens ({longest:,} a completion)"
+        f"sampled tokens ({longest:,} a completion){_value_model(stage, size)}"
     )
     sampled = (completions + curve) * longest * _FILLED
     reference = algorithm.kl_coefficient > 0
     trained = (
         completions * longest * _FILLED + rollouts * stage.problems_per_rollout * _PROMPT_TOKENS
     )
-    operations = size.parameters * (2 * sampled + (8 if reference else 6) * trained)
-    copies = 6 if reference else 5
+    # forward 2 operations a parameter and token, backward 4; a value model runs once more for its values
+    passes = 6 + 2 * reference + 8 * (algorithm.name == "ppo")
+    operations = size.parameters * (2 * sampled + passes * trained)
+    copies = 5 + reference + _VALUE_COPIES * (algorithm.name == "ppo")
     cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
     return what, operations, copies * size.parameters + cache
+
+
+def _value_model(stage: RLStage, size: Size) -> str:
+    """What PPO needs besides; the head is too small to count."""
+    if stage.algorithm.name != "ppo":
+        return ""
+    memory = _bytes(_VALUE_COPIES * size.parameters)
+    return f"; beside it a value model of {size.parameters / 1e6:.2f} M parameters, {memory} with its optimizer"
 
 
 def _curve_completions(stage: RLStage) -> int:
@@ -174,6 +212,22 @@ def _sampling(stage: SampleStage, size: Size) -> tuple[str, float, float]:
     operations = 2 * size.parameters * completions * longest * _FILLED
     cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
     return what, operations, 2 * size.parameters + cache
+
+
+def _reward_model(
+    stage: RewardModelStage, found: Preferences, size: Size
+) -> tuple[str, float, float]:
+    count, texts = len(found.train), 2 if stage.objective == "pairwise" else 1
+    noun = "pairs" if stage.objective == "pairwise" else "labelled responses"
+    what = (
+        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {count:,} {noun} to learn "
+        f"from and {len(found.heldout):,} held out, of {found.rows:,} rows; {stage.steps(count):,} "
+        f"optimizer steps of {min(count, stage.samples_per_step):,} {noun} in {stage.epochs} "
+        f"epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
+    )
+    characters = sum(len(text) for example in found.train for text in texts_of(example))
+    tokens = characters / _CHARACTERS + count * texts * _PROMPT_TOKENS
+    return what, 6.0 * size.parameters * tokens * stage.epochs, 4.0 * size.parameters
 
 
 def _evaluation(stage: EvaluateStage, size: Size) -> tuple[str, float, float]:

@@ -174,6 +174,29 @@ HEALTH = (
     ),
 )
 
+VALUE = (
+    Plan(
+        "Explained variance",
+        "How much of the returns the value model foresees: 1 is everything, 0 no better than one number for "
+        "every state. Below 0 its advantages are noisier than plain rewards.",
+        (Series("explained_variance", "explained variance", BLUE),),
+    ),
+    Plan(
+        "Value loss",
+        "Half of the squared distance between values and returns, a token.",
+        (Series("value_loss", "value loss", BLUE),),
+    ),
+    Plan(
+        "Values and advantages",
+        "The mean value follows the mean reward; the advantages' deviation falls as values foresee more.",
+        (
+            Series("values/mean", "mean value", BLUE),
+            Series("advantages/mean", "mean advantage", GREY),
+            Series("advantages/std", "deviation of advantages", GREY, "dashed"),
+        ),
+    ),
+)
+
 PRETRAIN = (
     Plan(
         "Loss",
@@ -190,6 +213,28 @@ PRETRAIN = (
         "Before clipping. Steady is good; spikes that grow mean that the learning rate is too high.",
         (Series("grad_norm", "gradient norm", BLUE),),
     ),
+)
+
+SUPERVISED = (
+    Plan(
+        "Loss",
+        "Cross-entropy of a response token, in nats. The held-out loss should fall with the training loss; "
+        "where it turns up while the other falls, the model learns the samples by heart.",
+        (
+            Series("loss", "training", GREY),
+            Series("eval_loss", "held out", BLUE, "dots"),
+        ),
+    ),
+    Plan(
+        "Tokens guessed right",
+        "Share of response tokens that were the likeliest one, given everything before them.",
+        (
+            Series("mean_token_accuracy", "training", GREY),
+            Series("eval_mean_token_accuracy", "held out", BLUE, "dots"),
+        ),
+        share=True,
+    ),
+    *PRETRAIN[1:],
 )
 
 

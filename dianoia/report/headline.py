@@ -131,7 +131,7 @@ def _progress(run: Run) -> str:
 
 def told(stage: Stage) -> str:
     """A stage in a sentence."""
-    tell = {"rl": _rl, "pretrain": _pretrain, "evaluate": _evaluate}.get(stage.kind)
+    tell = {"rl": _rl, "sft": _sft, "pretrain": _pretrain, "evaluate": _evaluate}.get(stage.kind)
     body = tell(stage.settings) if tell else f"a stage of kind {code(stage.kind)}"
     return f"<b>{escape(stage.name)}</b> {body}{_state(stage)}"
 
@@ -183,6 +183,16 @@ def _pretrain(settings: Mapping[str, Any]) -> str:
     tokens = number(settings.get("tokens"))
     size = f" on {tokens:,.0f} tokens" if tokens else ""
     return f"trains a base model from nothing{size} of {code(settings.get('corpus', '?'))}."
+
+
+def _sft(settings: Mapping[str, Any]) -> str:
+    named = [d.get("path", "?") for d in settings.get("datasets") or () if isinstance(d, dict)]
+    epochs = number(settings.get("epochs"))
+    times = f", {_plural(int(epochs), 'epoch', 'epochs')}" if epochs else ""
+    return (
+        f"teaches {code(settings.get('start', '?'))} to write the responses of "
+        f"{', '.join(code(str(name)) for name in named) or '?'}{times}."
+    )
 
 
 def _evaluate(settings: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _curves(run: Run, charts: list[Chart]) -> str:
-    stages = [stage for stage in run.stages if stage.kind in ("rl", "pretrain")]
+    stages = [stage for stage in run.stages if stage.kind in ("rl", "pretrain", "sft")]
     if not stages:
         return missing("This recipe trains nothing, so there are no curves.")
     hint = paragraph("Drag over a chart to zoom; double-click to see all of it again.", "dim")
@@ -84,14 +84,15 @@ def _stage_curves(stage: Stage, charts: list[Chart]) -> str:
     heading = f"<h3>Stage {escape(stage.name)}</h3>"
     if not stage.rows:
         return heading + missing("This stage has not written any step yet.")
-    if stage.kind == "pretrain":
-        return heading + _pace(stage) + _grid(curves.charts(stage, curves.PRETRAIN), charts)
+    plain = {"pretrain": curves.PRETRAIN, "sft": curves.SUPERVISED}.get(stage.kind)
+    if plain is not None:
+        return heading + _pace(stage) + _grid(curves.charts(stage, plain), charts)
     return (
         heading
         + _pace(stage)
         + _grid(curves.charts(stage, curves.PAPER), charts)
         + '<h3 class="minor">Health of the optimization</h3>'
-        + _grid(curves.charts(stage, curves.HEALTH), charts)
+        + _grid(curves.charts(stage, (*curves.HEALTH, *curves.VALUE)), charts)
         + _absent(stage)
     )
 

@@ -8,9 +8,9 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent:
 1. Accuracy and format are 1 or 0 (section 2.2 gives equal weights and no values).
 2. Malformed and truncated rollouts get accuracy 0: an answer that cannot be found is not right. The
    format rule asks for the answer's tags too, not only for those of the thought.
-3. Language consistency (eq. 7) targets the language of the question. A malformed or truncated
-   rollout gets 0, so that breaking the format is no way around it; a thought without words gets
-   None.
+3. Language consistency (eq. 7) targets the problem's language, which is that of its question unless the
+   problem names another. A malformed or truncated rollout gets 0, so that breaking the format is no way
+   around it; a thought without words gets None, which adds nothing to the reward.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from dianoia.text.language import language_share
 
 ACCURACY = "accuracy"
 FORMAT = "format"
+LANGUAGE = "language"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,17 @@ def format_rule(weight: float = 1.0) -> Rule:
 def language(
     share: Callable[[str, str], float | None] = language_share, weight: float = 1.0
 ) -> Rule:
-    """Share of the thought's words that are in the question's language, 0 to 1 (eq. 7)."""
+    """Share of the thought's words that are in the problem's language, 0 to 1 (section 3, eq. 7).
+
+    `share(text, language)` returns None for a text without words.
+    """
 
     def measure(rollout: Rollout) -> float | None:
         if rollout.thought is None:
             return 0.0
         return share(rollout.thought, rollout.problem.language)
 
-    return Rule("language", measure, weight)
+    return Rule(LANGUAGE, measure, weight)
 
 
 def overlong(penalty: Callable[[int], float], weight: float = 1.0) -> Rule:

@@ -27,7 +27,8 @@ class BatchSummary:
     fault_example: str | None
     """Beginning of a response that breaks it."""
     share_uniform_groups: float
-    """Share of the groups whose rewards are all the same."""
+    """Share of the groups whose rewards are all the same; 0 where advantages are not relative to the
+    group, since such a group teaches as much as any other."""
     mean_accuracy: float | None
     """Over the rollouts that have an accuracy; None when none has."""
     mean_format: float
@@ -44,9 +45,15 @@ class BatchSummary:
 
 
 def summarize(
-    step: int, groups: Sequence[Group], mean_thought_tokens: float | None
+    step: int,
+    groups: Sequence[Group],
+    mean_thought_tokens: float | None,
+    relative: bool = True,
 ) -> BatchSummary:
-    """Summarize the groups of a batch, whose thoughts have been counted already."""
+    """Summarize the groups of a batch, whose thoughts have been counted already.
+
+    `relative` says whether advantages are relative to the group, which PPO's are not.
+    """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     assert rollouts, "a batch has rollouts"
     fault, example = _common_fault(rollouts)
@@ -58,7 +65,7 @@ def summarize(
         share_malformed=_share(rollouts, RolloutStatus.MALFORMED),
         common_fault=fault,
         fault_example=example,
-        share_uniform_groups=fmean(len(set(group.rewards_G)) == 1 for group in groups),
+        share_uniform_groups=fmean(relative and len(set(group.rewards_G)) == 1 for group in groups),
         mean_accuracy=fmean(accuracies) if accuracies else None,
         mean_format=_share(rollouts, RolloutStatus.FINISHED),
         share_unparseable=len(unparseable) / len(rollouts),

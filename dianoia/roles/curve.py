@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 
 from dianoia.algo.estimates import cons_at_k
 from dianoia.base.records import Group, RolloutStatus
-from dianoia.learner.metrics import UpdateMetrics
+from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.roles.measure import Counter, answer_key, right_PG, thoughts_of
 
 Row = dict[str, float | int | str | None]
@@ -84,4 +84,18 @@ def update_row(update: UpdateMetrics) -> Row:
         "sampling/sampling_logp_difference/mean": update.gap_mean,
         "sampling/sampling_logp_difference/max": update.gap_max,
         "padding_share": update.padding_share,
+        **({} if update.value is None else _value_row(update.value)),
+    }
+
+
+def _value_row(value: ValueMetrics) -> Row:
+    """What the value model believed, and what it learnt."""
+    return {
+        "value_loss": value.loss,
+        "value_grad_norm": value.grad_norm,
+        "value_clip_ratio": value.clip_fraction,
+        "explained_variance": value.explained_variance,
+        "values/mean": value.values_mean,
+        "advantages/mean": value.advantages_mean,
+        "advantages/std": value.advantages_std,
     }

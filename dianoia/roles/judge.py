@@ -1,13 +1,18 @@
 """From rollouts to scored groups: the recipe's rewards as a rubric, the problems' own verifiers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
 
 from dianoia.algo.advantage import soft_overlong
 from dianoia.base.config import RewardSettings
 from dianoia.base.records import Group, Problem, Rollout
 from dianoia.rewards import rules
 from dianoia.rewards.rubric import Rubric
-from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.catalog import CONCURRENT, VERIFIERS
+
+_Grade = TypeVar("_Grade")
 
 
 def verify(problem: Problem, answer: str) -> float | None:
@@ -18,6 +23,8 @@ def verify(problem: Problem, answer: str) -> float | None:
 def training_rubric(rewards: RewardSettings, max_tokens: int, seed: int) -> Rubric:
     """The rules of an RL stage; a rule of weight 0 still is measured where it costs nothing."""
     chosen = [rules.accuracy(verify, rewards.accuracy), rules.format_rule(rewards.format)]
+    if rewards.language:
+        chosen.append(rules.language(weight=rewards.language))
     if rewards.random:
         chosen.append(rules.random_reward(seed, rewards.random))
     if rewards.overlong_cache:
@@ -33,11 +40,20 @@ def evaluation_rubric() -> Rubric:
 
 def judge(rubric: Rubric, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
     """Score every rollout."""
+    scores = iter(each(rubric.score, [r for rollouts_G in rollouts_PG for r in rollouts_G]))
     return [
         Group(
             rollouts_G[0].problem,
             tuple(rollouts_G),
-            tuple(rubric.score(rollout) for rollout in rollouts_G),
+            tuple(islice(scores, len(rollouts_G))),
         )
         for rollouts_G in rollouts_PG
     ]
+
+
+def each(grade: Callable[[Rollout], _Grade], rollouts: Sequence[Rollout]) -> list[_Grade]:
+    """Grades in order. Threads wait for verifiers that wait for other processes."""
+    if not any(rollout.problem.verifier in CONCURRENT for rollout in rollouts):
+        return [grade(rollout) for rollout in rollouts]
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(grade, rollouts))

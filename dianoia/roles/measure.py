@@ -6,7 +6,8 @@ problems. The same groups, and so the same scorer, serve training and evaluation
 Decisions where the paper is silent:
 1. Thought length, reflection words and language are over finished rollouts: a malformed or truncated one
    has no thought. A problem without any is left out, and `n` says how many remain.
-2. A thought's target language is the language of its question.
+2. A thought's target language is the language of its question. Where that cannot be told from others here,
+   the thought has no share.
 """
 
 from collections import defaultdict
@@ -24,7 +25,7 @@ from dianoia.algo.estimates import (
 )
 from dianoia.base.records import Group, Rollout, RolloutStatus
 from dianoia.tasks.answers import parse_number
-from dianoia.text.language import language_share
+from dianoia.text.language import is_measurable, language_share
 from dianoia.text.reflection import reflection_words
 
 Counter = Callable[[Sequence[str]], list[int]]
@@ -60,7 +61,7 @@ def thoughts_of(groups: Sequence[Group], count_tokens: Counter) -> list[list[Tho
 
 def _thought(rollout: Rollout, text: str, tokens: int) -> Thought:
     language = rollout.problem.language
-    share = language_share(text, language) if language in ("en", "zh") else None
+    share = language_share(text, language) if is_measurable(language) else None
     return Thought(tokens, not text.strip(), reflection_words(text).total(), share)
 
 

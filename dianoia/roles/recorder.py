@@ -34,8 +34,12 @@ _SHOWN = {
 class Recorder:
     """Gathers one row of metrics an optimizer step and keeps the evidence around it."""
 
-    def __init__(self, context: Context, roller: Roller, settings: ProgressSettings) -> None:
+    def __init__(
+        self, context: Context, roller: Roller, settings: ProgressSettings, relative: bool = True
+    ) -> None:
+        """`relative`: whether a group of equal rewards teaches nothing, as `summarize` asks."""
         self.context, self.roller, self.settings = context, roller, settings
+        self.relative = relative
         self.history: list[BatchSummary] = []
         self.row: Row = {}
 
@@ -66,7 +70,7 @@ class Recorder:
         tokens = row["thought_tokens"]
         assert tokens is None or isinstance(tokens, float), "a mean"
         self.row |= row
-        summary = summarize(step, groups, tokens)
+        summary = summarize(step, groups, tokens, self.relative)
         self.history = [*self.history, summary][-_HISTORY:]
         for found in diagnose(self.history):
             self.context.progress.say(f"{found.code}: {found.message} {found.advice}")

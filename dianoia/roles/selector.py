@@ -20,10 +20,9 @@ from dianoia.rewards.selection import (
     repetition,
     select,
 )
-from dianoia.roles.judge import verify
+from dianoia.roles.judge import each, verify
 from dianoia.roles.measure import Counter
 from dianoia.runtime.dataset import Row
-from dianoia.text.response import respond
 from dianoia.text.template import TEMPLATES
 
 
@@ -71,10 +70,7 @@ class Selector:
         return [Candidate(*one) for one in zip(rollouts, grades, tokens, strict=True)]
 
     def _grades(self, rollouts: Sequence[Rollout]) -> list[float | None]:
-        grades = [
-            None if rollout.answer is None else verify(rollout.problem, rollout.answer)
-            for rollout in rollouts
-        ]
+        grades = each(_grade, rollouts)
         asked = {
             place: (rollout.problem, rollout.answer)
             for place, rollout in enumerate(rollouts)
@@ -147,7 +143,11 @@ class Selector:
         if rollout.thought is None or rollout.answer is None:
             return rollout.text
         final = one.summary if self.config.final == "summary" and one.summary else rollout.answer
-        return respond(rollout.thought, final, TEMPLATES[self.config.template])
+        return TEMPLATES[self.config.template].whole(rollout.thought, final)
+
+
+def _grade(rollout: Rollout) -> float | None:
+    return None if rollout.answer is None else verify(rollout.problem, rollout.answer)
 
 
 def _judged(one: Candidate, reason: Reason | None) -> _Sampled:

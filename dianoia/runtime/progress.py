@@ -42,6 +42,11 @@ class Progress:
     ) -> None:
         self._bars.stop()
 
+    def expect(self, total: int) -> None:
+        """Correct the total, where it was not known before the stage had read its data."""
+        self.total = total
+        self._bars.update(self._task, total=total)
+
     def show(self, done: int, figures: Mapping[str, float | None]) -> None:
         """Move to `done` of the total and show some figures; None is left out."""
         text = "  ".join(f"{k} {v:.3g}" for k, v in figures.items() if v is not None)

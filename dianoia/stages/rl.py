@@ -2,7 +2,7 @@
 
 In: a start checkpoint and problems with verifiers. Out: a checkpoint, `metrics.jsonl` (a row an optimizer
 step), `diagnoses.jsonl`, rollouts to read, and a state from which an interrupted stage goes on as if it had
-never stopped: the policy, optimizer and reference, the step, and the place in the stream of problems.
+never stopped: the policy, optimizer, reference and value model, the step, and the place in the stream of problems.
 Every random draw derives from (seed, problem number, sample), so there is no generator state to keep.
 
 Decisions where the paper is silent stand in `base.config.rl`. Left out: reward models and mixed batches.
@@ -22,6 +22,7 @@ from dianoia.base.records import Group, RolloutStatus, Sample, SamplingParams
 from dianoia.engine.factory import make_sampler
 from dianoia.learner.learner import Learner
 from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.learner.value import CriticSettings
 from dianoia.roles.curve import update_row
 from dianoia.roles.judge import judge, training_rubric
 from dianoia.roles.recorder import Recorder
@@ -53,7 +54,8 @@ class _Training:
         self.stops = stop_ids(model, self.tokenizer)
         sampler = make_sampler(model, slots=config.sampling.slots)
         self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
-        self.recorder = Recorder(context, self.roller, config.progress)
+        relative = config.algorithm.name != "ppo"
+        self.recorder = Recorder(context, self.roller, config.progress, relative)
         self.learner = _learner(model, config)
         self.rollouts_done, self.problems_drawn, self.tokens = 0, 0, 0
 
@@ -124,7 +126,9 @@ class _Training:
     # Advantage and update ------------------------------------------------------------------------
 
     def advantages(self, group: Group) -> tuple[float, ...]:
-        """Relative to the group; Dr. GRPO only centres."""
+        """Relative to the group; Dr. GRPO only centres. PPO has none here: its learner has one a token."""
+        if self.config.algorithm.name == "ppo":
+            return ()
         if self.config.algorithm.name == "dr_grpo":
             return centred(group.rewards_G)
         return group_normalised(group.rewards_G, self.config.algorithm.std_epsilon)
@@ -221,6 +225,22 @@ def _learner(model: PreTrainedModel, config: RLStage) -> Learner:
         stop_grad_norm=optimizer.stop_grad_norm,
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         autocast=config.autocast,
+        critic=_critic(config),
+    )
+
+
+def _critic(config: RLStage) -> CriticSettings | None:
+    """A value model, for the one algorithm that has one."""
+    algorithm = config.algorithm
+    if algorithm.name != "ppo":
+        return None
+    return CriticSettings(
+        learning_rate=algorithm.value_learning_rate or config.optimizer.learning_rate,
+        gamma=algorithm.gamma,
+        lam=algorithm.gae_lambda,
+        whiten=algorithm.whiten_advantages,
+        clip=algorithm.value_clip,
+        kl_in_reward=algorithm.kl_in == "reward",
     )
 
 
@@ -231,11 +251,14 @@ def _samples(
     samples: list[Sample] = []
     indices: list[list[int]] = []
     left_out: list[bool] = []
-    for group, advantages_G in zip(groups, advantages, strict=True):
+    for group, known_G in zip(groups, advantages, strict=True):
+        advantages_G = known_G or (0.0,) * len(group.rollouts)
         indices.append(list(range(len(samples), len(samples) + len(group.rollouts))))
-        for rollout, advantage in zip(group.rollouts, advantages_G, strict=True):
+        for rollout, advantage, reward in zip(
+            group.rollouts, advantages_G, group.rewards_G, strict=True
+        ):
             done = rollout.completion
-            samples.append(Sample(rollout.prompt_ids, done.ids, done.logprobs, advantage))
+            samples.append(Sample(rollout.prompt_ids, done.ids, done.logprobs, advantage, reward))
             cut = rollout.status is RolloutStatus.TRUNCATED
             left_out.append(cut and config.algorithm.mask_truncated)
     return samples, indices, left_out

@@ -14,12 +14,21 @@ from dianoia.base.config import Habits
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number, reference
+from dianoia.tasks.code import code
 from dianoia.tasks.files import check_problems, read_problems, split_of
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.problems import MiniatureMath
 
-VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact, "reference": reference}
+VERIFIERS: Mapping[str, Verifier] = {
+    "number": number,
+    "exact": exact,
+    "code": code,
+    "reference": reference,
+}
 """Verifier by the name that a problem carries."""
+
+CONCURRENT = frozenset({"code"})
+"""Verifiers that wait for other processes: asked from several threads, they answer sooner."""
 
 CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math": documents}
 """Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
@@ -34,6 +43,11 @@ class ProblemSource(Protocol):
 
     def heldout(self, limit: int) -> list[Problem]:
         """At most `limit` held-out problems, the same ones every time."""
+        ...
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages of the training problems' questions, as ISO 639-1 codes."""
         ...
 
 
@@ -67,6 +81,11 @@ class FileProblems:
     def heldout(self, limit: int) -> list[Problem]:
         """As `ProblemSource`."""
         return self._side("heldout")[:limit]
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """As `ProblemSource`."""
+        return frozenset(problem.language for problem in self._side("train"))
 
     def _side(self, name: str) -> list[Problem]:
         if not self._sides[name]:

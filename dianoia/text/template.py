@@ -40,16 +40,39 @@ class Template:
     """None: the response has no tags, and its last line is the answer."""
     opens_thought: bool = False
     """The prompt ends with the tag that opens the thought, so the response must not write it."""
+    later: str = "\n{question}\n"
+    """The prompt of a question that follows an answer, in a conversation of several turns."""
 
     def __post_init__(self) -> None:
-        assert self.prompt.count(_QUESTION) == 1, "a prompt holds {question} exactly once"
+        for prompt in (self.prompt, self.later):
+            assert prompt.count(_QUESTION) == 1, "a prompt holds {question} exactly once"
         if self.opens_thought:
             assert self.tags is not None, "a template without tags cannot open a thought"
-            assert self.prompt.endswith(self.tags.open_thought), "the prompt ends with the tag"
+            for prompt in (self.prompt, self.later):
+                assert prompt.endswith(self.tags.open_thought), "the prompt ends with the tag"
 
-    def render(self, question: str) -> str:
-        """The prompt for a question. Braces in the question survive: it is not a format string."""
-        return self.prompt.replace(_QUESTION, question)
+    def render(self, question: str, later: bool = False) -> str:
+        """The prompt for a question, the first or a later one of a conversation.
+
+        Braces in the question survive: it is not a format string.
+        """
+        return (self.later if later else self.prompt).replace(_QUESTION, question)
+
+    def respond(self, thought: str, answer: str) -> str:
+        """A response made of a thought and an answer, as it follows the prompt."""
+        whole = self.whole(thought, answer)
+        if self.tags is None:
+            return whole
+        return whole.removeprefix(self.tags.open_thought) if self.opens_thought else f" {whole}"
+
+    def whole(self, thought: str, answer: str) -> str:
+        """A response with all its tags, that which a prompt may open too, so that it serves every prompt."""
+        thought = thought.strip()
+        if self.tags is None:
+            return f"{thought}\n{answer}" if thought else answer
+        inside = f"\n{thought}\n" if thought else "\n"
+        answered = f"{self.tags.open_answer}{answer}{self.tags.close_answer}"
+        return f"{self.tags.open_thought}{inside}{self.tags.close_thought}\n{answered}"
 
 
 _R1_ZERO = (
@@ -59,11 +82,15 @@ _R1_ZERO = (
     "User: {question}\nAssistant:"
 )
 
+_LATER = "\nUser: {question}\nAssistant:"
+
 TEMPLATES = {
     template.name: template
     for template in (
-        Template("r1-zero", _R1_ZERO, Tags()),
-        Template("r1-zero-prefilled", _R1_ZERO + " <think>", Tags(), opens_thought=True),
+        Template("r1-zero", _R1_ZERO, Tags(), later=_LATER),
+        Template(
+            "r1-zero-prefilled", _R1_ZERO + " <think>", Tags(), True, later=_LATER + " <think>"
+        ),
         Template("plain", "{question}\n", None),
     )
 }

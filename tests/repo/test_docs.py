@@ -21,18 +21,22 @@ from dianoia.base.config import (
     EvaluateStage,
     PretrainStage,
     ProgressSettings,
+    RewardModelStage,
     RewardSettings,
     RLStage,
     SampleStage,
+    SFTStage,
 )
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
 from dianoia.base.rewriting import Refusal
 from dianoia.base.run import StageDirectory, describe_run
 from dianoia.cli import main
-from dianoia.learner.metrics import UpdateMetrics
+from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis
+from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
+from dianoia.rewards.pairs import LeftOut
 from dianoia.rewards.selection import Reason
 from dianoia.roles.curve import rollout_row, update_row
 from dianoia.roles.judge import judge, training_rubric
@@ -44,18 +48,32 @@ from dianoia.runtime.context import Context
 from dianoia.stages.sample import counts
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
+from dianoia.tasks.preferences import RESPONSE_COLUMNS as JUDGED_COLUMNS
 from dianoia.text.parsing import Fault
 from dianoia.text.template import TEMPLATES
 
 HEADINGS = ["Usage", "Logged metrics", "Implementation details", "Reading the curves", "Resuming"]
 STAGES: Mapping[str, type[BaseModel]] = {
     "rl": RLStage,
+    "sft": SFTStage,
     "pretrain": PretrainStage,
+    "reward_model": RewardModelStage,
     "sample": SampleStage,
     "evaluate": EvaluateStage,
 }
-PAGES = ("index", "rl", "pretrain", "evaluate", "choices", "miniature", "run-directory", "recipes")
+PAGES = (
+    "index",
+    "rl",
+    "sft",
+    "pretrain",
+    "evaluate",
+    "choices",
+    "miniature",
+    "run-directory",
+    "recipes",
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +112,7 @@ def _rollouts() -> list[list[Rollout]]:
 
 def _groups() -> list[Group]:
     """One group, scored by every rule that a recipe can ask for."""
-    rewards = RewardSettings(random=1.0, overlong_cache=1)
+    rewards = RewardSettings(language=1.0, random=1.0, overlong_cache=1)
     return judge(training_rubric(rewards, max_tokens=4, seed=1), _rollouts())
 
 
@@ -162,7 +180,9 @@ def _as_on_the_page(name: str) -> str:
 
 def _rl_metrics(root: Path, folder: Path) -> set[str]:
     stage, recorder = root / "dianoia/stages/rl.py", root / "dianoia/roles/recorder.py"
-    update = UpdateMetrics(**dict.fromkeys(UpdateMetrics.__dataclass_fields__, 1))
+    value = ValueMetrics(**dict.fromkeys(ValueMetrics.__dataclass_fields__, 1))
+    fields = dict.fromkeys(UpdateMetrics.__dataclass_fields__, 1)
+    update = UpdateMetrics(**{**fields, "value": value})
     return (
         _recorded(folder)
         | set(rollout_row(_groups(), _count_tokens))
@@ -177,7 +197,14 @@ def test_every_metric_of_rl_is_defined(
     root: Path, tmp_path: Path, pages: Mapping[str, str]
 ) -> None:
     names = {_as_on_the_page(name) for name in _rl_metrics(root, tmp_path)}
-    assert {"reward", "kl", "heldout/pass@1", "num_tokens", "generate_seconds"} <= names
+    assert {
+        "reward",
+        "kl",
+        "value_loss",
+        "heldout/pass@1",
+        "num_tokens",
+        "generate_seconds",
+    } <= names
     assert not names - _first_cells(pages["rl"]), "define these in docs/rl.md"
 
 
@@ -193,6 +220,25 @@ def test_every_metric_of_pretrain_is_defined(root: Path, pages: Mapping[str, str
     assert {"loss", "tokens_per_second"} <= names
     metrics = pages["pretrain"].split("## Logged metrics")[1].split("## Implementation")[0]
     assert _first_cells(metrics) == names
+
+
+def test_every_metric_of_sft_is_defined(root: Path, pages: Mapping[str, str]) -> None:
+    names = _written_in(root / "dianoia/stages/sft.py", "update", "evaluation", "speed")
+    assert {"loss", "eval_loss", "tokens_per_second"} <= names
+    metrics = pages["sft"].split("## Logged metrics")[1].split("## Implementation")[0]
+    assert _first_cells(metrics) == names
+
+
+def test_every_metric_of_reward_model_is_defined(root: Path, pages: Mapping[str, str]) -> None:
+    page = pages["reward_model"].split("## Logged metrics")[1].split("## Implementation")[0]
+    metrics, estimates = page.split("`evaluation.json` holds")
+    names = _written_in(root / "dianoia/stages/reward_model.py", "run", "row")
+    names |= _written_in(root / "dianoia/roles/reward_measures.py", "spread")
+    assert {"loss", "rewards/chosen/std", "step_seconds"} <= names
+    assert _first_cells(metrics) == names
+    assert _first_cells(estimates) >= {"accuracy", "baseline", "margin", *LeftOut}
+    columns = pages["reward_model"].split("### Columns")[1]
+    assert all(f"`{name}`" in columns for name in (*JUDGED_COLUMNS, *PAIR_VERDICTS))
 
 
 def test_every_metric_of_evaluate_is_defined(pages: Mapping[str, str]) -> None:
@@ -298,6 +344,8 @@ def test_every_name_a_recipe_may_use_is_explained(pages: Mapping[str, str]) -> N
     assert not {*algorithms, *TEMPLATES} - _first_cells(pages["recipes"])
     for name in (*verifiers, *columns):
         assert f"`{name}`" in pages["recipes"], name
+    for name in (*RESPONSE_COLUMNS, *ROLES):
+        assert f"`{name}`" in pages["sft"], name
     for name in PROBLEM_SETS:
         assert f"`{name}`" in pages["rl"], name
 

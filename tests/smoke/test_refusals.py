@@ -78,3 +78,17 @@ def test_another_configuration_in_the_same_folder(
     assert main([*command, "--set", "zero.group_size=8"]) == 2
     assert "stages.zero.group_size" in capsys.readouterr().err
     assert (tmp_path / "run/results.json").read_bytes() == before
+
+
+def test_a_language_reward_for_a_language_that_nothing_tells_apart(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"question": f"{n}+1 ni?", "answer": str(n + 1), "language": "sw"} for n in range(50)]
+    file = tmp_path / "problems.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    options = ["--set", f"zero.problems={file}", "--dry-run", "--out", str(tmp_path / "run")]
+    assert main(["run", str(tiny_zero), *options]) == 0
+    assert main(["run", str(tiny_zero), *options, "--set", "zero.rewards.language=1"]) == 2
+    said = capsys.readouterr().err
+    for part in ("stages.zero.rewards.language = 1", str(file), "'sw'", "use one of en, es"):
+        assert part in said

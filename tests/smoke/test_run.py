@@ -126,6 +126,17 @@ def test_every_algorithm_runs(name: str, tiny_zero: Path, tmp_path: Path, metric
     assert max(row.get("completions/max_length", 0) for row in rows) == 32  # type: ignore[type-var]
 
 
+def test_a_language_reward_is_earned_and_written_down(
+    tiny_zero: Path, tmp_path: Path, metrics: Read
+) -> None:
+    assert run(tiny_zero, tmp_path / "run", "--set", "zero.rewards.language=1") == 0
+    rows = [row for row in metrics(tmp_path / "run") if "reward" in row]
+    assert len(rows) == 2
+    for row in rows:
+        share = row["rewards/language/mean"]
+        assert isinstance(share, float) and 0.0 <= share <= 1.0
+
+
 def test_a_broken_gradient_stops_and_leaves_its_rollouts(
     tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

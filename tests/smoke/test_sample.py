@@ -12,6 +12,8 @@ import pytest
 
 from dianoia.cli import main
 from dianoia.stages import sample
+from dianoia.tasks.catalog import problem_source
+from dianoia.tasks.ranges import problem_range
 
 RECIPE = """
 name = "cold"
@@ -30,6 +32,18 @@ shortest = 0
 [stages.cold.sampling]
 max_tokens = 40
 slots = 8
+"""
+LEARN = """
+[stages.learnt]
+kind = "sft"
+start = "miniature-base"
+datasets = [{ path = "cold" }]
+epochs = 4
+max_length = 512
+tokens_per_step = 1024
+evaluation_share = 0.0
+[stages.learnt.optimizer]
+learning_rate = 1e-3
 """
 FILES = ("data.parquet", "rejected.parquet")
 
@@ -168,8 +182,8 @@ def test_a_model_judges_and_rewrites_within_its_budget(
     url: str, cold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
-        {"question": f"Tom has {n} apples. How many?", "answer": "a few", "verifier": "reference"}
-        for n in range(12)
+        {"question": problem.question, "answer": "a few", "verifier": "reference"}
+        for problem in problem_range(problem_source("miniature/math"), 0, 12)
     ]
     file, out = tmp_path / "facts.jsonl", tmp_path / "run"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -177,11 +191,12 @@ def test_a_model_judges_and_rewrites_within_its_budget(
         f"cold.problems={file}",
         "cold.start=miniature-base",
         "cold.keep.correct=true",
+        "cold.sampling.max_tokens=192",
     ]
-    model = f'{{url="{url}", model="m", concurrency=2, budget_requests=8}}'
+    model = f'{{url="{url}", model="m", concurrency=2, budget_requests=16}}'
     options += [f"cold.judge={model}", f"cold.rewriter={model}"]
     stopped = run(cold, out, *options)
-    assert stopped == 2 and "budget_requests = 8" in capsys.readouterr().err
+    assert stopped == 2 and "budget_requests = 16" in capsys.readouterr().err
     tries = 1
     while run(cold, out, *options) == 2:  # the same command spends as much again
         tries += 1
@@ -193,3 +208,19 @@ def test_a_model_judges_and_rewrites_within_its_budget(
     assert all(row["accuracy"] == 1.0 and row["answer"] in row["summary"] for row in kept)
     assert all(row["sampled_thought"] is not None for row in kept)
     assert "wrong" not in found["rejected"] and "ungraded" not in found["rejected"]
+
+
+def test_a_model_learns_from_what_was_sampled(
+    cold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    cold.write_text(cold.read_text(encoding="utf-8") + LEARN, encoding="utf-8")
+    options = ("start=miniature-base", "prompts=24", "keep.correct=true", "sampling.max_tokens=192")
+    assert run(cold, out, *(f"cold.{option}" for option in options)) == 0
+    kept, said = len(table(out, "data.parquet")), capsys.readouterr().out
+    assert kept and f"learnt: {kept} samples an epoch, 0 held out, 0 longer" in said
+    lines = (out / "stages/learnt/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert rows[-1]["epoch"] == 4.0 and rows[-1]["loss"] < rows[0]["loss"]
+    assert (out / "stages/learnt/checkpoint/model.safetensors").is_file()
+    assert main(["report", str(out)]) == 0

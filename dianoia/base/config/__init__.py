@@ -4,6 +4,7 @@ from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
 from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
+from dianoia.base.config.reward_model import PairSettings, RewardModelStage
 from dianoia.base.config.rl import (
     AlgorithmSettings,
     LengthStep,
@@ -14,9 +15,11 @@ from dianoia.base.config.rl import (
 )
 from dianoia.base.config.sample import KeepSettings, SampleStage
 from dianoia.base.config.settings import Settings
+from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTStage
 
 __all__ = [
     "AlgorithmSettings",
+    "DatasetSettings",
     "EndpointSettings",
     "EvaluateStage",
     "Habits",
@@ -24,10 +27,14 @@ __all__ = [
     "LengthStep",
     "ModelShape",
     "OptimizerSettings",
+    "PairSettings",
     "PretrainStage",
     "ProgressSettings",
     "RLStage",
+    "RewardModelStage",
     "RewardSettings",
+    "SFTOptimizerSettings",
+    "SFTStage",
     "SampleStage",
     "SamplingSettings",
     "Settings",

@@ -1,4 +1,5 @@
-"""The `rl` stage: group relative policy optimization (DeepSeek-R1 section 2.1, DeepSeekMath section 4).
+"""The `rl` stage: group relative policy optimization (DeepSeek-R1 section 2.1, DeepSeekMath section 4), and
+PPO beside it as a baseline (DeepSeek-R1 A.3).
 
 Where the paper is silent (or contradicts itself) these are the decisions:
  1. Clipping for R1-Zero is not stated; the first RL stage of R1 uses 10. The default here is 10 too.
@@ -62,6 +63,9 @@ class RewardSettings(Settings):
 
     accuracy: float = Field(default=1.0, ge=0)
     format: float = Field(default=1.0, ge=0)
+    language: float = Field(default=0.0, ge=0)
+    """Share of the thought's words in the question's language (eq. 7). 0: off. R1's RL stages add it with
+    equal weight; R1-Zero has none."""
     random: float = Field(default=0.0, ge=0)
     """A coin toss, as a control: a model that improves on it was not taught by the reward."""
     overlong_cache: int = Field(default=0, ge=0)
@@ -69,17 +73,28 @@ class RewardSettings(Settings):
 
     @model_validator(mode="after")
     def _something_pays(self) -> Self:
-        if self.accuracy == self.format == self.random == 0:
+        if self.accuracy == self.format == self.language == self.random == 0:
             raise ValueError(
-                "accuracy, format and random are all 0, so that no rollout earns anything"
+                "accuracy, format, language and random are all 0, so that no rollout earns anything"
             )
         return self
+
+
+_PPO_ALONE = (
+    "gae_lambda",
+    "gamma",
+    "whiten_advantages",
+    "value_learning_rate",
+    "value_clip",
+    "kl_in",
+)
+_GROUPS_ALONE = ("std_epsilon", "dynamic_sampling", "dynamic_rounds")
 
 
 class AlgorithmSettings(Settings):
     """The objective. `name` picks loss and aggregation; every other key varies it."""
 
-    name: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"] = "grpo"
+    name: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "ppo"] = "grpo"
     clip_low: float = Field(default=10.0, ge=0)
     """The ratio's lower bound is 1 - clip_low. 10, as in R1, means none."""
     clip_high: float = Field(default=10.0, ge=0)
@@ -87,7 +102,9 @@ class AlgorithmSettings(Settings):
     std_epsilon: float = Field(default=1e-6, gt=0)
     """Added to the group's standard deviation."""
     kl_coefficient: float = Field(default=0.001, ge=0)
-    """Weight of the k3 divergence from the reference, in the loss. 0 needs no reference model."""
+    """Weight of the divergence from the reference. 0 needs no reference model."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """Where it stands: a term of the loss (k3, as in GRPO), or, with ppo, a penalty a token in the reward."""
     reference_every: int = Field(default=400, ge=1)
     """Optimizer steps after which the reference becomes a copy of the policy."""
     kl_estimator: Literal["k3", "k3_corrected"] = "k3"
@@ -101,6 +118,30 @@ class AlgorithmSettings(Settings):
     """DAPO: draw further problems in place of groups whose rewards are all equal."""
     dynamic_rounds: int = Field(default=4, ge=1)
     """At most so many rounds of further problems a rollout."""
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+    """ppo: 1 is the Monte Carlo return minus the value, 0 trusts the values entirely."""
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    """ppo: discount a token."""
+    whiten_advantages: bool = True
+    """ppo: advantages of a rollout get mean 0 and standard deviation 1."""
+    value_learning_rate: float | None = Field(default=None, gt=0)
+    """ppo: peak rate of the value model, under the optimizer's schedule; None is the policy's own rate."""
+    value_clip: float | None = Field(default=None, gt=0)
+    """ppo: how far values may move within a rollout; None bounds nothing."""
+
+    @model_validator(mode="after")
+    def _every_key_has_a_reader(self) -> Self:
+        ppo = self.name == "ppo"
+        for key in _GROUPS_ALONE if ppo else _PPO_ALONE:
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
+                raise ValueError(_unread(key, value, self.name))
+        if self.kl_in == "reward" and self.kl_estimator != "k3":
+            raise ValueError(
+                f'kl_estimator = "{self.kl_estimator}" is for the term in the loss, and kl_in = "reward" has '
+                "none (its penalty is log pi_old - log pi_ref); remove one of the two"
+            )
+        return self
 
 
 class ProgressSettings(Settings):
@@ -159,7 +200,7 @@ class RLStage(Settings):
 
     @model_validator(mode="after")
     def _group_has_a_baseline(self) -> Self:
-        if self.group_size < 2:
+        if self.group_size < 2 and self.algorithm.name != "ppo":
             raise ValueError(
                 f"group_size = {self.group_size}: advantages are relative to the group, so a group "
                 "of one has none and nothing can be learnt; use 2 or more (the paper: 16)"
@@ -198,6 +239,19 @@ class RLStage(Settings):
                 f"response tokens ({min(limits)}), so every sample would be punished"
             )
         return self
+
+
+def _unread(key: str, value: object, name: str) -> str:
+    shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+    what, instead = (
+        ("advantages relative to the group", "an algorithm such as grpo")
+        if name == "ppo"
+        else ("a value model", 'name = "ppo"')
+    )
+    return (
+        f'{key} = {shown} belongs to {what}, and name = "{name}" has none, so nothing would read '
+        f"it; remove {key}, or choose {instead}"
+    )
 
 
 def _divisors(whole: int) -> list[int]:

@@ -43,3 +43,8 @@ class MiniatureMath:
             problem = as_problem(draw_story(rng, Split.HELDOUT))
             found.setdefault(problem.id, problem)
         return list(found.values())
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """English and Chinese."""
+        return frozenset(LANGUAGES)

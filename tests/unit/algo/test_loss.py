@@ -194,7 +194,9 @@ def test_on_policy_gradient_is_advantage_times_score(name: str) -> None:
         epsilon_high=0.2,
     )
     loss.backward()
-    share_B = torch.tensor([1 / 3, 1.0]) if name in ("grpo", "gspo") else torch.tensor([1.0, 1.0])
+    share_B = (
+        torch.tensor([1 / 3, 1.0]) if name in ("grpo", "gspo", "ppo") else torch.tensor([1.0, 1.0])
+    )
     expected_BT = -(advantages_B * share_B)[:, None] * mask_BT
     assert logprobs_BT.grad is not None
     assert torch.allclose(logprobs_BT.grad, expected_BT.double())
@@ -295,3 +297,20 @@ def test_sums_add_up_over_micro_batches() -> None:
 def test_every_objective_belongs_to_an_algorithm() -> None:
     used = {algorithm.objective for algorithm in ALGORITHMS.values()}
     assert used == set(LOSSES.values())
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_advantages_a_token(name: str) -> None:
+    """One and the same at every token is one a sample; a row of its own leaves the others alone."""
+    logprobs_BT, others, mask_BT = inputs(0.3)
+    old_BT = others["old"]
+    a_sample = LOSSES[name](logprobs_BT, old_BT, torch.tensor([1.5, -0.5]), mask_BT, 0.2, 0.2)
+    same_BT = torch.tensor([[1.5], [-0.5]]).expand(mask_BT.shape).masked_fill(~mask_BT, math.nan)
+    a_token = LOSSES[name](logprobs_BT, old_BT, same_BT, mask_BT, 0.2, 0.2)
+    assert torch.equal(a_sample.loss_BT[mask_BT], a_token.loss_BT[mask_BT])
+    assert torch.equal(a_sample.clipped_low_BT & mask_BT, a_token.clipped_low_BT & mask_BT)
+    other_BT = same_BT.clone()
+    other_BT[0, 1] = 4.0
+    changed = LOSSES[name](logprobs_BT, old_BT, other_BT, mask_BT, 0.2, 0.2)
+    differs_BT = (changed.loss_BT != a_token.loss_BT) & mask_BT
+    assert differs_BT.nonzero().tolist() == [[0, 1]]

@@ -324,8 +324,8 @@ def test_bfloat16_autocast_trains_float32_weights(
 
 @pytest.mark.parametrize("option", ["algorithm", "schedule", "kl_estimator"])
 def test_unknown_names_are_refused(make_model: MakeModel, option: str) -> None:
-    with pytest.raises(ConfigError, match=f"{option} is 'ppo'; choose one of"):
-        learner_of(make_model(), **{option: "ppo"})
+    with pytest.raises(ConfigError, match=f"{option} is 'sarsa'; choose one of"):
+        learner_of(make_model(), **{option: "sarsa"})
 
 
 def test_saved_folder_is_an_ordinary_model(

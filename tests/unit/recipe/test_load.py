@@ -130,6 +130,45 @@ def test_a_mistake_in_the_file_names_file_key_and_value(
         assert part in said, said
 
 
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["gae_lambda=0.95"], ["gae_lambda = 0.95", 'name = "grpo"', 'name = "ppo"']),
+        (["gamma=0.9", "name=dapo"], ["gamma = 0.9", 'name = "dapo"', "a value model"]),
+        (["whiten_advantages=false"], ["whiten_advantages = false"]),
+        (["value_learning_rate=1e-4"], ["value_learning_rate = 0.0001"]),
+        (["value_clip=0.2"], ["value_clip = 0.2", "remove value_clip"]),
+        (["kl_in=reward"], ['kl_in = "reward"', "nothing would read it"]),
+        (["name=ppo", "std_epsilon=1e-4"], ["std_epsilon = 0.0001", "relative to the group"]),
+        (["name=ppo", "dynamic_sampling=true"], ["dynamic_sampling = true", "such as grpo"]),
+        (["name=ppo", "dynamic_rounds=2"], ["dynamic_rounds = 2"]),
+        (
+            ["name=ppo", "kl_in=reward", "kl_estimator=k3_corrected"],
+            ['kl_estimator = "k3_corrected"', 'kl_in = "reward"', "remove one"],
+        ),
+        (["name=ppo", "gae_lambda=1.5"], ["gae_lambda=1.5", "less than or equal to 1"]),
+    ],
+)
+def test_what_an_algorithm_would_not_read_is_refused(
+    overrides: list[str], parts: list[str], write: Write
+) -> None:
+    said = refusal(write(), *(f"zero.algorithm.{override}" for override in overrides))
+    for part in ("tiny.toml", "zero.algorithm", *parts):
+        assert part in said, said
+
+
+def test_ppo_needs_no_group(write: Write) -> None:
+    options = ["zero.algorithm.name=ppo", "zero.algorithm.gae_lambda=0.95", "zero.group_size=1"]
+    assert value(load_recipe(write(), options), "stages.zero.group_size") == 1
+    assert "group_size = 1" in refusal(write(), "zero.group_size=1")
+
+
+def test_a_resolved_recipe_can_be_read_again(write: Write) -> None:
+    for name in ("grpo", "ppo"):
+        recipe = load_recipe(write(), [f"zero.algorithm.name={name}"])
+        assert type(recipe).model_validate(recipe.model_dump()) == recipe
+
+
 def test_every_mistake_is_named_at_once(write: Write) -> None:
     said = refusal(write(), "zero.steps=x", "zero.sampling.top_p=2", "evaluation.limt=3")
     for part in ("zero.steps=x", "zero.sampling.top_p=2", "evaluation.limt=3"):

@@ -132,6 +132,20 @@ def test_memory_grows_with_what_it_holds(write: Write) -> None:
     assert memory("zero.sampling.slots=800") == pytest.approx(6 * weights + 100 * cache, abs=1)
 
 
+def test_a_value_model_is_planned(model: Path, write: Write) -> None:
+    start = f"zero.start={model}"
+    plain, ppo = (
+        printed(write(), start, *more)["zero (rl)"] for more in ((), ("zero.algorithm.name=ppo",))
+    )
+    millions = size_of("zero", load_recipe(write(), [start])).parameters / 1e6
+    found = re.search(r"a value model of ([\d.]+) M parameters, (\d+) ([kM]B) with", ppo)
+    assert found is not None and "value model" not in plain
+    assert float(found[1]) == pytest.approx(millions, abs=0.006)
+    # weights, gradients and Adam's two averages, 4 bytes each
+    shown = float(found[2]) * {"kB": 1e-3, "MB": 1.0}[found[3]]
+    assert shown == pytest.approx(4 * 4 * millions, abs=0.5)
+
+
 def test_other_architectures_are_planned_or_refused_in_words(write: Write, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=600, n_embd=16, n_layer=1, n_head=2, n_positions=256)

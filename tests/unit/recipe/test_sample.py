@@ -87,8 +87,9 @@ def test_what_cannot_run(override: str, parts: list[str], cold: Path) -> None:
 
 def test_data_are_no_model(write: Write) -> None:
     more = '[stages.after]\nkind="evaluate"\ncheckpoints=["cold"]\nproblems="miniature/math"\nmax_tokens=9\n'
-    with pytest.raises(ConfigError, match=r"stages.after: 'cold' is .* writes no model"):
+    with pytest.raises(ConfigError, match=r"stages.after: 'cold' is .* writes no model") as caught:
         check_inputs(load_recipe(write(TEXT + COLD + more)))
+    assert str(caught.value).count("'cold'") == 1
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """Pieces of the report whose rules are worth stating on their own."""
 
 import re
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from dianoia.report import curves
 from dianoia.report.figures import thin
-from dianoia.report.load import number
+from dianoia.report.load import Stage, number
 from dianoia.report.rollouts import _spread, _within
 from dianoia.report.show import amount, duration, embed, plain
 from dianoia.text.reflection import PATTERN, reflection_words
@@ -72,3 +75,13 @@ def test_spread_keeps_the_ends() -> None:
 def test_within_stays_below_its_budget() -> None:
     items = [{"text": "x" * 50} for _ in range(10)]
     assert len(_within(items, 200)) == 3
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_a_value_model_has_charts_where_there_is_one(value: bool) -> None:
+    told = {"explained_variance": 0.5, "value_loss": 0.1, "values/mean": 1.0} if value else {}
+    rows = [{"step": step, "loss": 0.1, **told} for step in (1, 2)]
+    stage = SimpleNamespace(rows=rows)
+    titles = [chart.title for chart in curves.charts(cast(Stage, stage), curves.VALUE)]
+    drawn = ["Explained variance", "Value loss", "Values and advantages"]
+    assert titles == (drawn if value else [])

@@ -142,3 +142,16 @@ def test_summarize() -> None:
         share_empty_thoughts=0.5,
         mean_reward=0.75,
     )
+
+
+def test_where_advantages_are_not_relative_no_group_is_wasted() -> None:
+    problem = Problem("p", "1+1?", "2", "number")
+    completion = Completion((1,), (-0.5,), stopped=True)
+    rollout = Rollout(problem, 0, (3,), completion, "2", RolloutStatus.FINISHED, "", "2")
+    group = Group(problem, (rollout,), (Score(2.0, {"accuracy": 1.0}),))
+    told = [
+        summarize(step, [group], 0.0, relative=relative)
+        for step, relative in enumerate((True, False))
+    ]
+    assert [summary.share_uniform_groups for summary in told] == [1.0, 0.0]
+    assert [bool(fired([summary] * PATIENCE)) for summary in told] == [True, False]

@@ -1,11 +1,15 @@
 """The recipe's rewards as a rubric: weights, the problems' own verifiers, what does not apply."""
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from dianoia.base.config import RewardSettings
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.roles.judge import evaluation_rubric, judge, training_rubric, verify
+from dianoia.tasks import catalog
 
 GOLD = Problem("p", "2+3?", "5", "number")
 FINISHED, MALFORMED, TRUNCATED = RolloutStatus
@@ -57,6 +61,35 @@ def test_the_coin_is_seeded_and_fair() -> None:
 
 
 @pytest.mark.parametrize(
+    ("thought", "status", "part", "total"),
+    [
+        ("so 五", FINISHED, 0.5, 2.0 + 2.0 * 0.5),  # one English word of two
+        ("所以五", FINISHED, 0.0, 2.0),
+        ("so five", FINISHED, 1.0, 4.0),
+        ("2+3=5", FINISHED, None, 2.0),  # no words: the rule does not apply
+        (None, MALFORMED, 0.0, 0.0),
+        (None, TRUNCATED, 0.0, 0.0),
+    ],
+)
+def test_the_language_of_the_thought_is_weighed(
+    thought: str | None, status: RolloutStatus, part: float | None, total: float
+) -> None:
+    rubric = training_rubric(RewardSettings(language=2.0), 100, seed=1)
+    answer = None if thought is None else "5"
+    score = rubric.score(replace(rollout(answer, status), thought=thought))
+    assert score.parts["language"] == part
+    assert score.total == total
+
+
+def test_the_target_is_the_problems_language() -> None:
+    rubric = training_rubric(RewardSettings(language=1.0), 100, seed=1)
+    for language, share in (("en", 1 / 4), ("zh", 2 / 4), ("ru", 1 / 4)):
+        problem = replace(GOLD, language=language)
+        score = rubric.score(replace(rollout("5", problem=problem), thought="so 所以 пять"))
+        assert score.parts["language"] == share
+
+
+@pytest.mark.parametrize(
     ("tokens", "penalty"), [(1, 0.0), (60, 0.0), (70, -0.25), (80, -0.5), (100, -1.0)]
 )
 def test_overlong_answers_are_punished_softly(tokens: int, penalty: float) -> None:
@@ -94,3 +127,24 @@ def test_no_score_is_made_up_for_a_gold_that_nothing_can_read() -> None:
     with pytest.raises(ProblemFileError, match="'five'"):
         only_accuracy = training_rubric(RewardSettings(), 100, seed=1).rules[:1]
         type(evaluation_rubric())(only_accuracy).score(rollout("5", problem=odd))
+
+
+def test_a_verifier_that_waits_is_asked_from_threads_and_order_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: set[int] = set()
+    meet = threading.Barrier(2, timeout=10)
+
+    def slow(problem: Problem, answer: str) -> float:
+        threads.add(threading.get_ident())
+        meet.wait()  # only passes if two are asked at once
+        return float(answer == problem.answer)
+
+    monkeypatch.setitem(catalog.VERIFIERS, "code", slow)  # type: ignore[index]
+    coded = Problem("c", "?", "5", "code")
+    groups = judge(
+        evaluation_rubric(),
+        [[rollout("5", problem=coded), rollout("7", problem=coded)], [rollout("7"), rollout("5")]],
+    )
+    assert [group.rewards_G for group in groups] == [(2.0, 1.0), (1.0, 2.0)]
+    assert len(threads) == 2

@@ -14,7 +14,6 @@ from dianoia.tasks.miniature.rewriter import MiniatureRewriter, rewrite
 from dianoia.tasks.miniature.thoughts import MIXED, Author
 from dianoia.text.language import language_share
 from dianoia.text.parsing import Parsed, parse
-from dianoia.text.response import respond
 from dianoia.text.template import TEMPLATES
 
 PROBLEM = Problem(
@@ -112,7 +111,7 @@ def test_generated_thoughts(seed: int, language: str) -> None:
     # every derivation of the thought, with its numbers in their order
     sums = re.findall(r"[-+*/]\d+=-?\d+", thought.text)
     assert re.findall(r"[-+*/]\d+=-?\d+", found.thought) == sums
-    parsed = parse(respond(found.thought, answer, TEMPLATES["r1-zero"]), TEMPLATES["r1-zero"])
+    parsed = parse(TEMPLATES["r1-zero"].whole(found.thought, answer), TEMPLATES["r1-zero"])
     assert isinstance(parsed, Parsed)
     assert parsed.answer == answer and parsed.thought.strip() == found.thought
 

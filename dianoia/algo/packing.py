@@ -1,0 +1,56 @@
+"""How samples become epochs, optimizer steps and packed rows: arithmetic on lengths, without torch.
+
+Inputs are lengths in tokens and plain numbers; outputs are lists of indices. A sample is repeated, then
+shuffled with the others of its epoch, then put into an optimizer step by the number of its tokens; the
+samples of a step are laid end to end in rows, which changes memory and speed and never the loss.
+
+Choices where the DeepSeek-R1 paper is silent:
+
+1. Epochs follow one another without a gap, so that only the very last step may be small.
+2. A row is filled best-fit from the longest sample down; nothing is ever split over two rows.
+"""
+
+import random
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+
+
+def epoch_order(copies_S: Sequence[int], seed: int, epoch: int) -> list[int]:
+    """Indices of samples, each as often as `copies_S` says, in an order of this seed and epoch."""
+    order = [index for index, count in enumerate(copies_S) for _ in range(count)]
+    random.Random(f"epoch-{seed}-{epoch}").shuffle(order)
+    return order
+
+
+def optimizer_steps(
+    lengths_S: Sequence[int], copies_S: Sequence[int], *, epochs: int, tokens: int, seed: int
+) -> list[list[int]]:
+    """Indices of the samples of each optimizer step: as many as have `tokens` tokens, and at least one."""
+    steps: list[list[int]] = []
+    room = 0
+    for epoch in range(epochs):
+        for index in epoch_order(copies_S, seed, epoch):
+            if not steps or lengths_S[index] > room:
+                steps.append([])
+                room = tokens
+            steps[-1].append(index)
+            room -= lengths_S[index]
+    return steps
+
+
+def pack(lengths: Sequence[int], limit: int) -> list[list[int]]:
+    """Indices of the samples of each row of at most `limit` tokens; a longer sample gets its own.
+
+    Longest first, each into the fullest row that has room for it (best-fit decreasing). Deterministic.
+    """
+    rows: list[list[int]] = []
+    open_rows: list[tuple[int, int]] = []  # (room, row), the least room first
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        place = bisect_left(open_rows, (lengths[index], -1))
+        room, row = open_rows.pop(place) if place < len(open_rows) else (limit, len(rows))
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(index)
+        if room > lengths[index]:
+            insort(open_rows, (room - lengths[index], row))
+    return rows

@@ -1,0 +1,162 @@
+"""Samples laid end to end in one row, and a forward pass in which none of them sees another.
+
+Inputs are `Demonstration`s and a transformers model; outputs are hidden states at the positions before the
+learnt tokens. Positions start again with every sample, and attention runs sample by sample: there is no
+mask that a NaN could leak through, no square of the row's length in memory, and no padding.
+
+Left out: layers that mix positions in any other way than attention over everything before (sliding windows,
+recurrent states). `can_pack` tells them apart, by what they say and by what they compute.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_attention
+
+_NAME = "dianoia_packed"
+
+
+class _NotPackableError(ValueError):
+    """The architecture wants an attention that this one is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A sample: its tokens, and which of them are learnt."""
+
+    ids_L: Tensor
+    """int32, on the CPU."""
+    learnt_L: Tensor
+    """True at response tokens, the end of sequence included; never at the first token, which nothing
+    predicts."""
+
+    def __len__(self) -> int:
+        return len(self.ids_L)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """Samples end to end, N tokens in all, of which M are learnt."""
+
+    ids_1N: Tensor
+    places_1N: Tensor
+    """Position of each token in its own sample."""
+    lengths: tuple[int, ...]
+    before_M: Tensor
+    """Index into N of the token before each learnt token: where that token is predicted."""
+    targets_M: Tensor
+
+
+def lay(samples: Sequence[Demonstration], device: torch.device | str = "cpu") -> PackedRow:
+    """One row of all `samples`, in their order."""
+    ids_N = torch.cat([sample.ids_L for sample in samples]).long()
+    learnt_M = torch.cat([sample.learnt_L for sample in samples]).nonzero()[:, 0]
+    lengths = tuple(len(sample) for sample in samples)
+    places_N = torch.cat([torch.arange(length) for length in lengths])
+    assert bool((places_N[learnt_M] > 0).all()), "nothing predicts the first token of a sample"
+    return PackedRow(
+        ids_N[None].to(device),
+        places_N[None].to(device),
+        lengths,
+        (learnt_M - 1).to(device),
+        ids_N[learnt_M].to(device),
+    )
+
+
+def packed_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
+    """The backbone's last hidden states `_MD` before the learnt tokens."""
+    hidden_1ND: Tensor = _run(model.base_model, model, row).last_hidden_state
+    # Its backward pass adds rows up several times faster on a CPU than that of an index does.
+    return nn.functional.embedding(row.before_M, hidden_1ND[0])
+
+
+def packed_logits(model: PreTrainedModel, row: PackedRow) -> Tensor:
+    """The model's own logits `_MV` of the learnt tokens, for heads that do more than multiply."""
+    logits_1NV: Tensor = _run(model, model, row).logits
+    return logits_1NV[0][row.before_M]
+
+
+def _run(part: nn.Module, model: PreTrainedModel, row: PackedRow) -> Any:
+    """A row of a single sample is an ordinary pass, which every architecture can do."""
+    if len(row.lengths) == 1:
+        return part(input_ids=row.ids_1N, use_cache=False)
+    with attention_of(model, _NAME):
+        return part(
+            input_ids=row.ids_1N,
+            position_ids=row.places_1N,
+            use_cache=False,
+            packed_lengths=row.lengths,
+        )
+
+
+def _attend(
+    module: nn.Module,
+    query_1HND: Tensor,
+    key_1HND: Tensor,
+    value_1HND: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed_lengths: tuple[int, ...] | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention of every sample to itself."""
+    refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
+    if packed_lengths is None or attention_mask is not None or dropout or refused:
+        raise _NotPackableError(f"no packed rows with {refused}")
+    parts = (
+        torch.split(states, list(packed_lengths), dim=2)
+        for states in (query_1HND, key_1HND, value_1HND)
+    )
+    outputs = [
+        scaled_dot_product_attention(
+            query,
+            keys,
+            values,
+            is_causal=True,
+            scale=scaling,
+            enable_gqa=query.shape[1] != keys.shape[1],
+        )
+        for query, keys, values in zip(*parts, strict=True)
+    ]
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+AttentionInterface.register(_NAME, _attend)
+
+
+# Where it is exact --------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def can_pack(model: PreTrainedModel) -> bool:
+    """Whether a packed pass gives the hidden states of one pass a sample.
+
+    What a configuration says is looked up; and since that is never complete, a few samples go both ways and
+    must agree up to rounding.
+    """
+    if not has_plain_attention(model):
+        return False
+    samples = [_probe(model, length) for length in (5, 2, 7)]
+    try:
+        packed_MD = packed_states(model, lay(samples, model.device)).float()
+    except (_NotPackableError, TypeError):  # or a forward without room for further arguments
+        return False
+    alone = [packed_states(model, lay([sample], model.device)) for sample in samples]
+    alone_MD = torch.cat(alone)
+    tolerance = torch.finfo(alone_MD.dtype).eps ** 0.5 * alone_MD.float().abs().max()
+    return bool((packed_MD - alone_MD.float()).abs().max() <= tolerance)
+
+
+def _probe(model: PreTrainedModel, length: int) -> Demonstration:
+    draw = torch.Generator().manual_seed(length)
+    size: int = model.config.get_text_config().vocab_size
+    ids_L = torch.randint(size, (length,), generator=draw, dtype=torch.int32)
+    return Demonstration(ids_L, torch.arange(length) > 0)

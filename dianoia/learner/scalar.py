@@ -1,0 +1,266 @@
+"""A scalar head on a causal language model's backbone: one reward a text, and its training.
+
+Inputs are token ids; outputs are rewards, changed weights and `ScalarMetrics`. The models are
+transformers' own `AutoModelForSequenceClassification` with one label, loaded from and saved to ordinary
+folders. Each update is exactly one optimizer step, with one denominator however it is split into
+micro-batches.
+
+Departures from the DeepSeek-R1 paper (section 3.1), and choices where it is silent:
+
+1. The reward is read where transformers reads it: at the last token that is not padding. Rows are padded
+   on the right; `prepare_padding` sees to it that model and tokenizer mean the same token by it.
+2. No dropout: a pair's two rewards come from one and the same network.
+3. The gradient's norm is clipped and a norm beyond `stop_grad_norm` ends the run, as in `Learner`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
+from dianoia.base.errors import TrainingStopped
+from dianoia.learner.learner import CPU_TOKENS
+from dianoia.learner.optimizer import adamw, rate_factor
+from dianoia.learner.twins import gather, twins
+from dianoia.runtime.lanes import in_lanes, lanes_of
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Texts that are learnt from together: a pair, the better one first, or a labelled response."""
+
+    texts: tuple[Ids, ...]
+    good: bool | None = None
+    """The label; None for a pair."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return max(map(len, self.texts))
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarMetrics:
+    """One optimizer step in numbers."""
+
+    step: int
+    """Optimizer steps taken so far, this one included."""
+    loss: float
+    """Mean over the examples of the step, nats."""
+    grad_norm: float
+    """Euclidean norm of the gradient before clipping."""
+    learning_rate: float
+    tokens: int
+    """Real tokens of the step."""
+    rewards: tuple[tuple[float, ...], ...]
+    """Of every text of every example, in their order, before the step."""
+
+
+def micro_batches(examples: Sequence[Example], tokens: int, lanes: int = 1) -> list[list[int]]:
+    """Indices of `examples`, longest first, so that a batch has at most `tokens` padded positions.
+
+    A pair stays together, since its loss needs both rewards; where there are examples enough, each lane
+    gets a batch. Deterministic.
+    """
+    most = max(1, -(-len(examples) // lanes))
+    order = sorted(range(len(examples)), key=lambda index: (-examples[index].longest, index))
+    batches: list[list[int]] = []
+    room = 0
+    for index in order:
+        if room == 0:
+            example = examples[index]
+            batches.append([])
+            room = min(most, max(1, tokens // (example.longest * len(example.texts))))
+        batches[-1].append(index)
+        room -= 1
+    return batches
+
+
+def losses(rewards_BR: Tensor, examples: Sequence[Example]) -> Tensor:
+    """Loss `_B` of each example; R is 2 for pairs, 1 for labelled responses."""
+    if examples[0].good is None:
+        return bradley_terry_loss(rewards_BR[:, 0], rewards_BR[:, 1])
+    good_B = torch.tensor([bool(example.good) for example in examples], device=rewards_BR.device)
+    return pointwise_loss(rewards_BR[:, 0], good_B)
+
+
+def forward(model: PreTrainedModel, texts: Sequence[Ids]) -> Tensor:
+    """Reward `_N` of each text, with gradient."""
+    pad = pad_id(model)
+    rows = [torch.tensor(ids) for ids in texts]
+    ids_NL = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
+    lengths_N1 = torch.tensor([[len(ids)] for ids in texts])
+    mask_NL = (torch.arange(ids_NL.shape[1])[None] < lengths_N1).long()
+    output = model(input_ids=ids_NL.to(model.device), attention_mask=mask_NL.to(model.device))
+    rewards_N: Tensor = output.logits[:, 0]
+    return rewards_N
+
+
+def pad_id(model: PreTrainedModel) -> int:
+    """The id that is padded with, and that the model passes over when it reads the reward."""
+    pad: int | None = model.config.get_text_config().pad_token_id
+    assert pad is not None, "prepare_padding sets it"
+    return pad
+
+
+class Rewarder:
+    """Rewards of token ids without gradients; a CPU's threads work on batches of their own."""
+
+    def __init__(self, models: Sequence[PreTrainedModel], tokens_per_batch: int) -> None:
+        self.models, self.tokens = models, tokens_per_batch
+
+    def __call__(self, texts: Sequence[Ids]) -> list[float]:
+        """Reward of each text, in order; computed longest first."""
+        examples = [Example((ids,), good=True) for ids in texts]
+        batches = micro_batches(examples, self.tokens, len(self.models))
+        count = max(1, min(len(self.models), len(batches)))
+        jobs = [
+            partial(self._lane, self.models[lane], texts, batches[lane::count])
+            for lane in range(count)
+        ]
+        found = {index: reward for part in in_lanes(jobs) for index, reward in part}
+        return [found[index] for index in range(len(texts))]
+
+    @torch.no_grad()
+    def _lane(
+        self, model: PreTrainedModel, texts: Sequence[Ids], batches: Sequence[Sequence[int]]
+    ) -> list[tuple[int, float]]:
+        found: list[tuple[int, float]] = []
+        for batch in batches:
+            rewards = forward(model, [texts[index] for index in batch]).float().tolist()
+            found += zip(batch, rewards, strict=True)
+        return found
+
+
+class ScalarLearner:
+    """One reward model in training."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        learning_rate: float,
+        total_steps: int,
+        schedule: str = "constant",
+        warmup_steps: int = 0,
+        floor: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        adam_epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        max_grad_norm: float = 1.0,
+        stop_grad_norm: float = math.inf,
+        tokens_per_micro_batch: int = 16_384,
+        autocast: Literal["none", "bfloat16"] = "none",
+    ) -> None:
+        """Take over `model` as it is. `tokens_per_micro_batch` counts padded positions; on a CPU at most
+        `learner.CPU_TOKENS` are used."""
+        nn.Module.eval(model)
+        self.model = model
+        self.learning_rate, self.schedule, self.floor = learning_rate, schedule, floor
+        self.warmup_steps, self.total_steps = warmup_steps, total_steps
+        self.max_grad_norm, self.stop_grad_norm = max_grad_norm, stop_grad_norm
+        most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_micro_batch
+        self.tokens_per_micro_batch = min(most, tokens_per_micro_batch)
+        self.autocast = autocast
+        self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
+        self._models = twins(model, lanes_of(model.device))
+        self.rewards = Rewarder(self._models, self.tokens_per_micro_batch)
+        self.step = 0
+
+    def update(self, examples: Sequence[Example]) -> ScalarMetrics:
+        """One optimizer step on the mean loss of `examples`, all pairs or all labelled.
+
+        Raises TrainingStopped, with the weights untouched, for a loss or gradient that is not finite
+        and for a gradient norm above `stop_grad_norm`.
+        """
+        self.optimizer.zero_grad()
+        loss, rewards = self._accumulate(examples)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm))
+        self._stop_if_broken(loss, norm)
+        rate = self._rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        tokens = sum(len(ids) for example in examples for ids in example.texts)
+        return ScalarMetrics(self.step, loss, norm, rate, tokens, rewards)
+
+    def _accumulate(
+        self, examples: Sequence[Example]
+    ) -> tuple[float, tuple[tuple[float, ...], ...]]:
+        """Leaves the step's gradient in `.grad`; returns the loss and every reward."""
+        batches = micro_batches(examples, self.tokens_per_micro_batch, len(self._models))
+        count = max(1, min(len(self._models), len(batches)))
+        jobs = [
+            partial(self._lane, self._models[lane], examples, batches[lane::count])
+            for lane in range(count)
+        ]
+        parts, found = zip(*in_lanes(jobs), strict=True)
+        gather(self._models)
+        by_index = {index: rewards for part in found for index, rewards in part}
+        return sum(parts), tuple(by_index[index] for index in range(len(examples)))
+
+    def _lane(
+        self,
+        model: PreTrainedModel,
+        examples: Sequence[Example],
+        batches: Sequence[Sequence[int]],
+    ) -> tuple[float, list[tuple[int, tuple[float, ...]]]]:
+        """`_accumulate` of one lane, into the gradients of its own twin."""
+        loss = 0.0
+        found: list[tuple[int, tuple[float, ...]]] = []
+        for batch in batches:
+            some = [examples[index] for index in batch]
+            with torch.autocast(
+                model.device.type, torch.bfloat16, enabled=self.autocast == "bfloat16"
+            ):
+                rewards_N = forward(model, [ids for example in some for ids in example.texts])
+            rewards_BR = rewards_N.view(len(some), -1)
+            part = losses(rewards_BR, some).sum() / len(examples)
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += float(part.detach())
+            found += zip(batch, map(tuple, rewards_BR.tolist()), strict=True)
+        return loss, found
+
+    def _stop_if_broken(self, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and norm <= self.stop_grad_norm and math.isfinite(norm):
+            return
+        self.optimizer.zero_grad()
+        raise TrainingStopped(
+            f"Training of the reward model stopped before optimizer step {self.step + 1}: the loss is "
+            f"{loss:g} and the gradient norm {norm:g} (optimizer.stop_grad_norm = "
+            f"{self.stop_grad_norm:g}). No weight was changed. Start a new run (another --out) with a "
+            f"lower optimizer.learning_rate (now {self.learning_rate:g}) or more warmup_steps."
+        )
+
+    def _rate(self) -> float:
+        factor = rate_factor(
+            self.step,
+            schedule=self.schedule,
+            warmup_steps=self.warmup_steps,
+            total_steps=self.total_steps,
+            floor=self.floor,
+        )
+        return self.learning_rate * factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact continuation needs, as live tensors: write it out before going on."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict` of a learner with the same settings."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = cast(int, state["step"])

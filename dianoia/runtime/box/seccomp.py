@@ -1,0 +1,204 @@
+"""A seccomp filter: system calls that no judged program needs are refused by the kernel.
+
+In: which of two sets of rules. Out: the filter is in force for this process and its children. A
+list of refused calls, not of allowed ones, beside the other walls; calls newer than the list
+(numbers above `_LAST_KNOWN`) are refused too. x86-64 and arm64, numbers as in the kernel's
+`unistd.h`; other architectures have no filter and hence no sandbox.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+
+from dianoia.runtime.box import linux
+
+_ARCHITECTURE = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+"""By machine: audit number, column in `_CALLS`."""
+
+# name: (x86-64, arm64); None where the architecture has no such call.
+_CALLS: dict[str, tuple[int | None, int | None]] = {
+    # network: without socket there is nothing to bind, connect or send on (socketpair stays)
+    "socket": (41, 198),
+    # other processes
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "kcmp": (312, 272),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
+    # namespaces and mounts
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    # memory and objects that no limit of a process counts
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    # large or rarely used parts of the kernel
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "fanotify_init": (300, 262),
+    "personality": (135, 92),
+    # the machine
+    "syslog": (103, 116),
+    "acct": (163, 89),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "reboot": (169, 142),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+}
+# Refused where no namespace hides the user's other processes and files.
+_ALONE: dict[str, tuple[int | None, int | None]] = {
+    "fork": (57, None),
+    "vfork": (58, None),
+    "kill": (62, 129),
+    "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "setpgid": (109, 154),
+    "setsid": (112, 157),
+    "setpriority": (141, 140),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    # Landlock guards contents and names of files, not their owners, modes and times
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "truncate": (76, 45),
+}
+_CLONE, _CLONE3 = (56, 220), (435, 435)
+_TGKILL, _PRLIMIT = (234, 131), (302, 261)
+_LAST_KNOWN = 462
+_NEW_NAMESPACES = (
+    linux.CLONE_NEWNS
+    | linux.CLONE_NEWCGROUP
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWUSER
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWNET
+    | linux.CLONE_NEWTIME
+)
+
+# Berkeley packet filter: load a word of the call, jump if equal / greater / any bit, return.
+_LOAD, _JEQ, _JGT, _JSET, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
+_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
+_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+
+_Instruction = tuple[int, int, int, int]
+
+
+def apply(alone: bool) -> None:
+    """Put the filter in force. `alone`: a program may neither fork nor signal any other process.
+
+    Raises OSError where the kernel or the architecture has no seccomp filter.
+    """
+    program = b"".join(struct.pack("HBBI", *line) for line in filter_program(alone))
+    code = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: the number of instructions, then their address
+    head = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
+    buffer = ctypes.create_string_buffer(head, len(head))
+    if linux.prctl3(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(buffer)) < 0:
+        raise OSError(ctypes.get_errno(), "prctl SECCOMP: the kernel takes no filter")
+
+
+def filter_program(alone: bool) -> list[_Instruction]:
+    """The filter's instructions, each (code, jump if true, jump if false, value)."""
+    if platform.machine() not in _ARCHITECTURE:
+        raise OSError(f"seccomp: no call numbers known for {platform.machine()}")
+    audit, column = _ARCHITECTURE[platform.machine()]
+    calls = _CALLS | (_ALONE if alone else {})
+    program = [(_LOAD, 0, 0, _ARCHITECTURE_AT), (_JEQ, 1, 0, audit), (_RETURN, 0, 0, _KILL)]
+    program += [(_LOAD, 0, 0, _NUMBER_AT), (_JGT, 0, 1, _LAST_KNOWN), _refuse(errno.ENOSYS)]
+    program += _when(_CLONE3[column], [_refuse(errno.ENOSYS)])  # the C library falls back to clone
+    for numbers in calls.values():
+        number = numbers[column]
+        if number is not None:
+            program += _when(number, [_refuse()])
+    program += _when(_CLONE[column], _clone_rule(alone))
+    if alone:
+        program += _when(_TGKILL[column], _only_first_argument(os.getpid()))
+        program += _when(_PRLIMIT[column], _only_first_argument(0))
+    return [*program, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _refuse(number: int = errno.EPERM) -> _Instruction:
+    return (_RETURN, 0, 0, _REFUSE | number)
+
+
+def _when(number: int, then: list[_Instruction]) -> list[_Instruction]:
+    return [(_JEQ, 0, len(then), number), *then]
+
+
+def _clone_rule(alone: bool) -> list[_Instruction]:
+    """Threads always; processes unless alone; never a new namespace. Ends with a return."""
+    load = (_LOAD, 0, 0, _FIRST_ARGUMENT_AT)
+    spaces: list[_Instruction] = [load, (_JSET, 0, 1, _NEW_NAMESPACES), _refuse()]
+    threads: list[_Instruction] = [(_JSET, 1, 0, linux.CLONE_THREAD), _refuse()] if alone else []
+    return [*spaces, *threads, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _only_first_argument(value: int) -> list[_Instruction]:
+    load = (_LOAD, 0, 0, _FIRST_ARGUMENT_AT)
+    return [load, (_JEQ, 1, 0, value & 0xFFFFFFFF), _refuse(), (_RETURN, 0, 0, _ALLOW)]

@@ -1,0 +1,214 @@
+"""What a program has to pass, read from a problem.
+
+In: a `Problem`; its tests stand in the first of the columns `tests`, `verification_info` and
+`test_list` that it has, else in its gold answer, as JSON text or as columns of their own. Out: `CodeTests`, or
+ProblemTestsError, which names the problem, the key and the value. An object may hold:
+
+    {"cases":   [{"input": "2 3", "output": "5"}],                       standard input and output
+     "calls":   [{"function": "add", "arguments": [2, 3], "expected": 5}],
+     "asserts": ["assert add(2, 3) == 5"],
+     "tolerance": 1e-6,                  for floats in cases and calls; none without it
+     "score": "all",                     or "fraction" of the tests passed
+     "language": "python",
+     "limits": {"wall_seconds": 2}}      any of `Limits`
+
+A list of texts is read as asserts (MBPP's `test_list`), `test_cases` as `cases` (open-r1's
+`verification_info`).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NoReturn
+
+from dianoia.base.errors import ProblemTestsError
+from dianoia.base.records import Problem
+from dianoia.runtime.sandbox import LANGUAGES, Limits
+from dianoia.tasks.code.asserts import Assertion, Step, take_apart
+
+COLUMNS = ("tests", "verification_info", "test_list")
+_KEYS = ("cases", "test_cases", "calls", "asserts", "tolerance", "score", "language", "limits")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\(\))?(?:\.[A-Za-z_]\w*)*")
+_SHOWN_CHARS = 80
+_MAX_LIMIT = {"wall_seconds": 600.0, "cpu_seconds": 600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A run on a standard input of its own."""
+
+    stdin: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call whose value is compared; all calls of a problem share one run."""
+
+    step: int
+    """Number of the step that makes it."""
+    expected: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTests:
+    """Everything that a program is tested on."""
+
+    cases: tuple[Case, ...] = ()
+    calls: tuple[Call, ...] = ()
+    assertions: tuple[Assertion, ...] = ()
+    steps: tuple[Step, ...] = ()
+    """What runs inside for calls and assertions. It holds no expected value."""
+    tolerance: float | None = None
+    fraction: bool = False
+    """Score the share of tests passed; otherwise all have to pass, as in the paper."""
+    language: str = "python"
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def count(self) -> int:
+        """Number of tests."""
+        return len(self.cases) + len(self.calls) + len(self.assertions)
+
+
+def code_tests(problem: Problem) -> CodeTests:
+    """The tests of a problem.
+
+    Raises:
+        ProblemTestsError: they cannot be read, or there are none.
+    """
+    column = next((name for name in COLUMNS if problem.columns.get(name) is not None), "answer")
+    value = problem.answer if column == "answer" else problem.columns[column]
+    return _Reader(problem.id, column).read(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the tests of one problem; it knows how to complain."""
+
+    problem: str
+    column: str
+
+    def fail(self, key: str, value: object, why: str, advice: str) -> NoReturn:
+        shown = repr(value)
+        shown = shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
+        raise ProblemTestsError(
+            f"problem {self.problem!r}, {self.column}, {key} = {shown}: {why}, so that no program "
+            f"could be judged; {advice}"
+        )
+
+    def read(self, value: object) -> CodeTests:
+        table = self._table(value)
+        unknown = [key for key in table if key not in _KEYS]
+        if unknown:
+            self.fail(unknown[0], table[unknown[0]], "an unknown key", f"use {', '.join(_KEYS)}")
+        steps, calls = self._calls(table)
+        inside, assertions = self._asserts(table, len(steps))
+        tests = CodeTests(
+            cases=self._cases(table),
+            calls=calls,
+            assertions=assertions,
+            steps=(*steps, *inside),
+            tolerance=self._tolerance(table),
+            fraction=self._one_of(table, "score", ("all", "fraction")) == "fraction",
+            language=self._one_of(table, "language", LANGUAGES),
+            limits=self._limits(table),
+        )
+        if not tests.count:
+            self.fail("tests", value, "there is no test", "add cases, calls or asserts")
+        return tests
+
+    def _table(self, value: object) -> Mapping[str, Any]:
+        if isinstance(value, str):
+            try:
+                value = json.loads(value, parse_constant=self._no_constant)
+            except (json.JSONDecodeError, RecursionError) as error:
+                self.fail("tests", value, f"not JSON ({error})", 'write {"cases": [...]}')
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            return {"asserts": value}
+        if not isinstance(value, dict):
+            self.fail("tests", value, "no object", 'write {"cases": [...]}, or a list of asserts')
+        # A Parquet file fills absent fields with None.
+        return {key: item for key, item in value.items() if item is not None}
+
+    def _no_constant(self, name: str) -> NoReturn:
+        self.fail("tests", name, "a number that JSON does not have", "write it as text")
+
+    def _list(self, table: Mapping[str, Any], key: str) -> list[Any]:
+        value = table.get(key, [])
+        if not isinstance(value, list):
+            self.fail(key, value, "not a list", "write a list")
+        return value
+
+    def _cases(self, table: Mapping[str, Any]) -> tuple[Case, ...]:
+        cases = []
+        for item in [*self._list(table, "cases"), *self._list(table, "test_cases")]:
+            stdin, expected = (
+                item.get(key) if isinstance(item, dict) else None for key in ("input", "output")
+            )
+            if not (isinstance(stdin, str) and isinstance(expected, str)):
+                self.fail("cases", item, "input or output is no text", "write both as text")
+            if item.get("type", "stdin_stdout") != "stdin_stdout":
+                self.fail("cases", item, "not a test on standard input", "write it under calls")
+            cases.append(Case(stdin, expected))
+        return tuple(cases)
+
+    def _calls(self, table: Mapping[str, Any]) -> tuple[list[Step], tuple[Call, ...]]:
+        steps, calls = [], []
+        for number, item in enumerate(self._list(table, "calls")):
+            if not (isinstance(item, dict) and "expected" in item):
+                self.fail("calls", item, "there is no expected value", "add the key expected")
+            function, arguments = item.get("function"), item.get("arguments", [])
+            if not (isinstance(function, str) and _FUNCTION.fullmatch(function)):
+                self.fail("calls", item, "no name of a function", "such as add or Solution().add")
+            if not isinstance(arguments, list):
+                self.fail("calls", item, "arguments are no list", "write [2, 3]")
+            steps.append(("value", f"{function}(*{arguments!r})"))
+            calls.append(Call(number, item["expected"]))
+        return steps, tuple(calls)
+
+    def _asserts(
+        self, table: Mapping[str, Any], first: int
+    ) -> tuple[list[Step], tuple[Assertion, ...]]:
+        steps: list[Step] = []
+        assertions: list[Assertion] = []
+        for snippet in self._list(table, "asserts"):
+            if not isinstance(snippet, str):
+                self.fail("asserts", snippet, "not text", 'write "assert f(2) == 4"')
+            try:
+                more, found = take_apart(snippet, first + len(steps))
+            except (SyntaxError, ValueError, RecursionError) as error:
+                self.fail("asserts", snippet, f"not supported: {error}", "or write it as a call")
+            steps += more
+            assertions += found
+        return steps, tuple(assertions)
+
+    def _tolerance(self, table: Mapping[str, Any]) -> float | None:
+        value = table.get("tolerance")
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+            self.fail("tolerance", value, "not a number from 0 to 1", "such as 1e-6")
+        return float(value)
+
+    def _one_of(self, table: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
+        value = table.get(key, known[0])
+        if value not in known:
+            self.fail(key, value, "not known", f"use one of {', '.join(known)}")
+        return str(value)
+
+    def _limits(self, table: Mapping[str, Any]) -> Limits:
+        given = table.get("limits", {})
+        known = {field.name: type(getattr(Limits(), field.name)) for field in fields(Limits)}
+        if not isinstance(given, dict):
+            self.fail("limits", given, "no object", f"use the keys {', '.join(known)}")
+        chosen: dict[str, Any] = {}
+        for key, value in given.items():
+            if key not in known:
+                self.fail(f"limits.{key}", value, "an unknown limit", f"use {', '.join(known)}")
+            good = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (good and 0 < value <= _MAX_LIMIT.get(key, 2.0**40)):
+                self.fail(f"limits.{key}", value, "out of range", "write a number above 0")
+            chosen[key] = known[key](value)
+        return replace(Limits(), **chosen)

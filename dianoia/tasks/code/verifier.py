@@ -1,0 +1,85 @@
+"""The verifier "code": the tests of a problem, the sandboxes of this process.
+
+In: problems and answers. Out: scores as every verifier gives them. The sandbox is the strongest
+that works on this machine, or the one that the environment variable DIANOIA_SANDBOX names.
+"""
+
+import atexit
+import os
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from threading import Lock
+
+from dianoia.base.errors import ProblemTestsError
+from dianoia.base.records import Problem
+from dianoia.runtime.pool import Pool
+from dianoia.runtime.sandbox import AUTO, VARIABLE, Sandbox
+from dianoia.tasks.code.judge import Verdict, judge_program
+from dianoia.tasks.code.tests import CodeTests, code_tests
+
+_verdicts: Counter[Verdict] = Counter()
+_counting = Lock()
+
+
+def code(problem: Problem, answer: str) -> float | None:
+    """1.0 if the program in the answer passes all tests, else 0.0 (or the fraction it passes).
+
+    None when the problem's own tests cannot be read. Blocks for as long as the program may run;
+    may be called from many threads.
+
+    Raises:
+        SandboxError: no sandbox works on this machine and none was waived.
+    """
+    tests = _tests(problem)
+    if tests is None:
+        return None
+    if answer == problem.answer:  # the tests themselves, asked about when a file is checked
+        return 0.0
+    return shared_pool().run(partial(_judged, answer, tests))
+
+
+def code_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
+    """As `code`, for many answers at once: results in order, one program a core at a time."""
+    if not pairs:
+        return []
+    return shared_pool().map([partial(_score, problem, answer) for problem, answer in pairs])
+
+
+def _score(problem: Problem, answer: str, sandbox: Sandbox) -> float | None:
+    tests = _tests(problem)
+    return None if tests is None else _judged(answer, tests, sandbox)
+
+
+def _judged(answer: str, tests: CodeTests, sandbox: Sandbox) -> float:
+    judgement = judge_program(answer, tests, sandbox)
+    with _counting:
+        _verdicts[judgement.verdict] += 1
+    return judgement.score(tests.fraction)
+
+
+def verdicts() -> dict[Verdict, int]:
+    """Programs that this process has judged so far, by verdict: a time-out, a crash and a wrong
+    answer are three different things."""
+    with _counting:
+        return dict(_verdicts)
+
+
+def _tests(problem: Problem) -> CodeTests | None:
+    try:
+        return code_tests(problem)
+    except ProblemTestsError:
+        return None
+
+
+def shared_pool() -> Pool:
+    """The sandboxes of this process, started when first asked for."""
+    return _pool(os.environ.get(VARIABLE, AUTO), os.getpid())
+
+
+@lru_cache(maxsize=2)
+def _pool(name: str, _process: int) -> Pool:
+    """A process that was forked has its own: two must not speak on one socket."""
+    pool = Pool(name)
+    atexit.register(pool.close)
+    return pool
