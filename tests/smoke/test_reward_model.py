@@ -257,7 +257,7 @@ BAD_ROW = {"prompt": "Why?", "chosen": "a", "rejected": "a"}
         ("helpful.objective=pairs", {}, ["helpful.objective=pairs", "pairwise"]),
         ("helpful.data=[]", {}, ["helpful.data=[]", "at least 1"]),
         ('helpful.data=["nowhere.jsonl"]', {}, ["stages.helpful.data", "nowhere.jsonl", "JSONL"]),
-        ("helpful.template=plian", {}, ["stages.helpful.template", "plian", "plain"]),
+        ("helpful.template=plan", {}, ["stages.helpful.template", "'plan'", "plain"]),
         ("helpful.start=./nowhere", {}, ["stages.helpful", "./nowhere", "config.json"]),
         ("helpful.heldout_share=1.0", {}, ["helpful.heldout_share=1.0", "less than 1"]),
         ("helpful.heldout_share=0.000001", {}, ["nothing is left on the heldout side"]),
