@@ -191,6 +191,7 @@ def test_a_model_judges_and_rewrites_within_its_budget(
         f"cold.problems={file}",
         "cold.start=miniature-base",
         "cold.keep.correct=true",
+        "cold.prompts=6",
         "cold.sampling.max_tokens=192",
     ]
     model = f'{{url="{url}", model="m", concurrency=2, budget_requests=16}}'

@@ -85,7 +85,7 @@ class Tally:
         return self.lines[-1].after
 
     @property
-    def befores(self) -> tuple[int, ...]:
+    def values_before(self) -> tuple[int, ...]:
         """The value each line works on."""
         return (self.start, *(line.after for line in self.lines[:-1]))
 
@@ -94,7 +94,7 @@ class Tally:
         """Whether every line is true."""
         return all(
             _divides(before, line.operation) and line.operation.apply(before) == line.after
-            for before, line in zip(self.befores, self.lines, strict=True)
+            for before, line in zip(self.values_before, self.lines, strict=True)
         )
 
 
@@ -168,7 +168,8 @@ def _told(tallies: Sequence[Tally], language: str) -> list[str]:
     for place, tally in enumerate(tallies):
         told.append(says["again" if place else "first"].format(start=tally.start))
         told += [
-            _day(*one, language) for one in enumerate(zip(tally.befores, tally.lines, strict=True))
+            _day(*one, language)
+            for one in enumerate(zip(tally.values_before, tally.lines, strict=True))
         ]
         told.append(_after(place, tallies, says))
     return told
