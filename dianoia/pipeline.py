@@ -19,6 +19,7 @@ from dianoia.base.config import (
     PretrainStage,
     RewardModelStage,
     RLStage,
+    SampleStage,
     SFTStage,
 )
 from dianoia.base.errors import ConfigError
@@ -30,8 +31,9 @@ from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
-from dianoia.stages import evaluate, pretrain, reward_model, rl, sft
+from dianoia.stages import evaluate, pretrain, reward_model, rl, sample, sft
 from dianoia.tasks.catalog import problem_source
+from dianoia.tasks.ranges import problem_range
 
 
 def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console) -> None:
@@ -95,6 +97,8 @@ def _run_stage(
                 sft.run(stage, context)
             case RLStage():
                 rl.run(stage, context)
+            case SampleStage():
+                sample.run(stage, context)
             case RewardModelStage():
                 reward_model.run(stage, context)
             case EvaluateStage():
@@ -112,6 +116,8 @@ def _total(name: str, recipe: Recipe) -> int:
             return stage.epochs  # until the stage has counted tokens and knows its steps
         case RLStage():
             return stage.steps
+        case SampleStage():
+            return len(problem_range(problem_source(stage.problems), stage.first, stage.prompts))
         case RewardModelStage():
             return stage.steps(len(check_preferences(name, stage, recipe).train))
         case EvaluateStage():

@@ -9,6 +9,7 @@ UserError
  +- ProblemFileError a file of problems with a row that cannot be used
  +- ProblemTestsError a problem whose own tests of a program cannot be read
  +- ModelError       a model folder or name that cannot be loaded
+ +- EndpointError    a model behind an endpoint that does not answer, or a budget that is spent
  +- SandboxError     no sandbox for untrusted programs, or one that failed
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
 """
@@ -32,6 +33,10 @@ class ProblemTestsError(UserError, ValueError):
 
 class ModelError(UserError, OSError):
     """A model folder or hub name cannot be loaded."""
+
+
+class EndpointError(UserError, RuntimeError):
+    """A model behind an endpoint refuses, cannot be reached, or has used up its budget."""
 
 
 class SandboxError(UserError, RuntimeError):

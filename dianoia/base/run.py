@@ -13,6 +13,9 @@
         state/              what an interrupted stage continues from
         parts/*.json        (evaluate) one checkpoint each, so that none is evaluated twice
         data.parquet        (stages that make samples for supervised fine-tuning)
+        rejected.parquet    (sample) what was not kept, and why
+        sampling.json       (sample) how many were sampled, kept and rejected
+        answers/            (sample) what models behind endpoints have answered, so that none is asked twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
         manifest.json       written last: a stage is done if and only if it exists
 
@@ -74,6 +77,21 @@ class StageDirectory:
     def dataset(self) -> Path:
         """Samples for supervised fine-tuning, from a stage that makes them."""
         return self.path / "data.parquet"
+
+    @property
+    def rejected(self) -> Path:
+        """What a sample stage did not keep, with the reason."""
+        return self.path / "rejected.parquet"
+
+    @property
+    def sampling(self) -> Path:
+        """Counts of a sample stage."""
+        return self.path / "sampling.json"
+
+    @property
+    def answers(self) -> Path:
+        """Answers of models behind endpoints, one file each."""
+        return self.path / "answers"
 
     @property
     def manifest(self) -> Path:

@@ -11,6 +11,7 @@ from dianoia.base.config import (
     PretrainStage,
     RewardModelStage,
     RLStage,
+    SampleStage,
     SFTStage,
 )
 from dianoia.base.errors import ConfigError, ModelError, UserError
@@ -18,6 +19,7 @@ from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.datasets import survey
 from dianoia.recipe.model import DATA_KINDS, Recipe, datasets, sources
+from dianoia.recipe.sampling import check_sampling
 from dianoia.roles.preferences import Preferences, preferences, ready
 from dianoia.tasks.catalog import ProblemSource, problem_source
 from dianoia.tasks.conversations import check_amounts
@@ -33,21 +35,19 @@ def check_inputs(recipe: Recipe) -> None:
     """
     for name, stage in recipe.stages.items():
         for source in sources(stage):
-            if source not in recipe.stages:
-                model_config(f"stages.{name}", source)
-        if isinstance(stage, RewardModelStage):
+            _check_source(name, source, recipe)
+        if not isinstance(stage, PretrainStage):
             _check_template(name, stage.template)
-            check_preferences(name, stage, recipe)
-        else:
-            _check_language_models(name, recipe)
-        if isinstance(stage, RLStage | EvaluateStage):
-            _check_template(name, stage.template)
-            _check_problems(name, stage)
-            _check_length(name, recipe)
-        if isinstance(stage, SFTStage):
-            _check_template(name, stage.template)
-            _check_length(name, recipe)
-            _check_datasets(name, stage, recipe)
+        _check_length(name, recipe)
+        match stage:
+            case RLStage() | EvaluateStage():
+                _check_problems(name, stage)
+            case SampleStage():
+                check_sampling(f"stages.{name}", stage)
+            case SFTStage():
+                _check_datasets(name, stage, recipe)
+            case RewardModelStage():
+                check_preferences(name, stage, recipe)
 
 
 def model_config(where: str, source: str) -> dict[str, Any]:
@@ -105,6 +105,8 @@ def _check_length(name: str, recipe: Recipe) -> None:
         return
     if isinstance(stage, RLStage):
         key, longest = "sampling.max_tokens (or longer)", stage.sampling.most_tokens
+    elif isinstance(stage, SampleStage):
+        key, longest = "sampling.max_tokens", stage.sampling.max_tokens
     elif isinstance(stage, EvaluateStage):
         key, longest = "max_tokens", stage.max_tokens
     else:
@@ -146,17 +148,24 @@ def _check_template(name: str, template: str) -> None:
         )
 
 
-def _check_language_models(name: str, recipe: Recipe) -> None:
-    """A reward model has no output head over the vocabulary: nothing can be sampled from it."""
-    for source in sources(recipe.stages[name]):
-        if _is_reward_model(name, source, recipe):
-            raise ConfigError(
-                f"stages.{name} uses {source!r}, which is a reward model; a reward model gives numbers and "
-                "writes no text, so name a language model"
-            )
+def _check_source(name: str, source: str, recipe: Recipe) -> None:
+    """What a stage starts from has weights and, unless a reward model is to come of it, writes text."""
+    stage = recipe.stages.get(source)
+    if isinstance(stage, SampleStage | EvaluateStage):
+        raise ConfigError(
+            f"stages.{name}: {source!r} is a stage of kind {stage.kind!r}, which writes no model; name a stage "
+            "that trains one, a folder or a hub name"
+        )
+    rewards = _is_reward_model(name, source, recipe)
+    if rewards and not isinstance(recipe.stages[name], RewardModelStage):
+        raise ConfigError(
+            f"stages.{name} uses {source!r}, which is a reward model; a reward model gives numbers and "
+            "writes no text, so name a language model"
+        )
 
 
 def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
+    """By its head: a reward model has none over the vocabulary, so that nothing can be sampled from it."""
     stage = recipe.stages.get(source)
     if stage is not None:
         return isinstance(stage, RewardModelStage)

@@ -9,17 +9,25 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dianoia.base.config import EvaluateStage, PretrainStage, RewardModelStage, RLStage, SFTStage
+from dianoia.base.config import (
+    EvaluateStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SampleStage,
+    SFTStage,
+)
 from dianoia.base.errors import ConfigError
 from dianoia.recipe.model import Recipe
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "rl": RLStage,
+    "sample": SampleStage,
     "evaluate": EvaluateStage,
     "sft": SFTStage,
     "reward_model": RewardModelStage,
@@ -95,6 +103,7 @@ def _explain(
         # pydantic names the member of a discriminated union (stages.zero.rl.steps); people do not.
         if len(where) > 2 and where[0] == "stages" and where[2] in KINDS:
             del where[2]
+        where = [part for part in where if not part.startswith("@")]  # nor that of another union
         key = ".".join(where)
         option = typed.get(key.removeprefix("stages."))
         shown = f"--set {option}" if option else key or "recipe"
@@ -137,7 +146,7 @@ def _names_beside(where: list[str], table: dict[str, Any]) -> list[str]:
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif get_origin(annotation) in (list, Union, UnionType):
+    elif get_origin(annotation) in (list, Union, UnionType, Annotated):
         for argument in get_args(annotation):
             yield from _models_in(argument)
 

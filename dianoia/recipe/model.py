@@ -9,12 +9,13 @@ from dianoia.base.config import (
     PretrainStage,
     RewardModelStage,
     RLStage,
+    SampleStage,
     Settings,
     SFTStage,
 )
 
 Stage = Annotated[
-    PretrainStage | SFTStage | RLStage | RewardModelStage | EvaluateStage,
+    PretrainStage | SFTStage | RLStage | SampleStage | RewardModelStage | EvaluateStage,
     Field(discriminator="kind"),
 ]
 
@@ -63,7 +64,7 @@ class Recipe(Settings):
 def sources(stage: Stage) -> list[str]:
     """The checkpoints a stage reads: names of stages, shipped models, folders or hub names."""
     match stage:
-        case RLStage() | SFTStage() | RewardModelStage():
+        case RLStage() | SFTStage() | SampleStage() | RewardModelStage():
             return [stage.start]
         case EvaluateStage():
             return list(stage.checkpoints)

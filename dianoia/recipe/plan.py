@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dianoia.base.config import (
+    EndpointSettings,
     EvaluateStage,
     ModelShape,
     PretrainStage,
     RewardModelStage,
     RLStage,
+    SampleStage,
     SFTStage,
 )
 from dianoia.recipe.datasets import amounts, survey
@@ -122,6 +124,8 @@ def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, floa
             return _supervision(stage, size, recipe)
         case RLStage():
             return _reinforcement(stage, size)
+        case SampleStage():
+            return _sampling(stage, size)
         case RewardModelStage():
             return _reward_model(stage, check_preferences(name, stage, recipe), size)
         case EvaluateStage():
@@ -189,6 +193,25 @@ def _value_model(stage: RLStage, size: Size) -> str:
 def _curve_completions(stage: RLStage) -> int:
     points = 1 + -(-stage.steps // stage.progress.every)
     return points * stage.progress.problems * stage.progress.samples
+
+
+def _sampling(stage: SampleStage, size: Size) -> tuple[str, float, float]:
+    completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
+    kept = stage.prompts * min(stage.samples, stage.most_per_problem)
+    what = (
+        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {stage.prompts:,} problems x "
+        f"{stage.samples} samples = {completions:,} completions, of which at most {kept:,} are kept; at most "
+        f"{completions * longest:,} sampled tokens ({longest:,} a completion)"
+    )
+    for task, most, model in (
+        ("grade", completions, stage.judge),
+        ("rewrite", kept, stage.rewriter),
+    ):
+        if isinstance(model, EndpointSettings):
+            what += f"; at most {most:,} requests to {model.model} to {task}"
+    operations = 2 * size.parameters * completions * longest * _FILLED
+    cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
+    return what, operations, 2 * size.parameters + cache
 
 
 def _reward_model(

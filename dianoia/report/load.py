@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Stage:
     done: bool
     seconds: float | None
     """From the manifest; None until the stage is done."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """`sampling.json` of a sample stage; empty until it is there."""
 
     @property
     def last_step(self) -> int | None:
@@ -131,6 +133,7 @@ def _stage(name: str, settings: Mapping[str, Any], directory: StageDirectory) ->
         started=directory.path.exists(),
         done=directory.done,
         seconds=number(_table(directory.manifest).get("seconds")),
+        sampling=_table(directory.sampling),
     )
 
 

@@ -1,15 +1,18 @@
 """From rollouts to scored groups: the recipe's rewards as a rubric, the problems' own verifiers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 from dianoia.algo.advantage import soft_overlong
 from dianoia.base.config import RewardSettings
-from dianoia.base.records import Group, Problem, Rollout, Score
+from dianoia.base.records import Group, Problem, Rollout
 from dianoia.rewards import rules
 from dianoia.rewards.rubric import Rubric
 from dianoia.tasks.catalog import CONCURRENT, VERIFIERS
+
+_Grade = TypeVar("_Grade")
 
 
 def verify(problem: Problem, answer: str) -> float | None:
@@ -37,7 +40,7 @@ def evaluation_rubric() -> Rubric:
 
 def judge(rubric: Rubric, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
     """Score every rollout."""
-    scores = iter(_score_all(rubric, [r for rollouts_G in rollouts_PG for r in rollouts_G]))
+    scores = iter(each(rubric.score, [r for rollouts_G in rollouts_PG for r in rollouts_G]))
     return [
         Group(
             rollouts_G[0].problem,
@@ -48,9 +51,9 @@ def judge(rubric: Rubric, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Grou
     ]
 
 
-def _score_all(rubric: Rubric, rollouts: Sequence[Rollout]) -> list[Score]:
-    """In order. Threads wait for verifiers that wait for other processes."""
+def each(grade: Callable[[Rollout], _Grade], rollouts: Sequence[Rollout]) -> list[_Grade]:
+    """Grades in order. Threads wait for verifiers that wait for other processes."""
     if not any(rollout.problem.verifier in CONCURRENT for rollout in rollouts):
-        return [rubric.score(rollout) for rollout in rollouts]
+        return [grade(rollout) for rollout in rollouts]
     with ThreadPoolExecutor() as threads:
-        return list(threads.map(rubric.score, rollouts))
+        return list(threads.map(grade, rollouts))

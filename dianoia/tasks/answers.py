@@ -1,4 +1,5 @@
-"""Verifiers for short answers: "number" by exact arithmetic, "exact" by normalised text.
+"""Verifiers for short answers: "number" by exact arithmetic, "exact" by normalised text; "reference" for
+answers that no rule can grade.
 
 In: a problem and an answer. Out: 1.0 right, 0.0 wrong, None when the problem's own gold answer
 cannot be read. Left out: LaTeX, symbols, units, sets and intervals; finding the answer in a longer
@@ -99,6 +100,14 @@ def exact(problem: Problem, answer: str) -> float | None:
     if not gold:
         return None
     return float(normalize(answer) == gold)
+
+
+def reference(problem: Problem, answer: str) -> float | None:
+    """1 for the reference itself by `normalize`; None for anything else, since no rule can tell.
+
+    A model has to judge such answers against the reference (a `sample` stage with a `judge`).
+    """
+    return 1.0 if exact(problem, answer) else None
 
 
 def normalize(text: str) -> str | None:

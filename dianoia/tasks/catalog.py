@@ -13,13 +13,18 @@ from typing import Protocol
 from dianoia.base.config import Habits
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.tasks.answers import Verifier, exact, number
+from dianoia.tasks.answers import Verifier, exact, number, reference
 from dianoia.tasks.code import code
 from dianoia.tasks.files import check_problems, read_problems, split_of
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.problems import MiniatureMath
 
-VERIFIERS: Mapping[str, Verifier] = {"number": number, "exact": exact, "code": code}
+VERIFIERS: Mapping[str, Verifier] = {
+    "number": number,
+    "exact": exact,
+    "code": code,
+    "reference": reference,
+}
 """Verifier by the name that a problem carries."""
 
 CONCURRENT = frozenset({"code"})

@@ -59,14 +59,20 @@ class Template:
         return (self.later if later else self.prompt).replace(_QUESTION, question)
 
     def respond(self, thought: str, answer: str) -> str:
-        """A response made of a thought and an answer, as the prompt asks for it."""
+        """A response made of a thought and an answer, as it follows the prompt."""
+        whole = self.whole(thought, answer)
+        if self.tags is None:
+            return whole
+        return whole.removeprefix(self.tags.open_thought) if self.opens_thought else f" {whole}"
+
+    def whole(self, thought: str, answer: str) -> str:
+        """A response with all its tags, that which a prompt may open too, so that it serves every prompt."""
         thought = thought.strip()
-        inside = f"\n{thought}\n" if thought else "\n"
         if self.tags is None:
             return f"{thought}\n{answer}" if thought else answer
-        opening = "" if self.opens_thought else f" {self.tags.open_thought}"
+        inside = f"\n{thought}\n" if thought else "\n"
         answered = f"{self.tags.open_answer}{answer}{self.tags.close_answer}"
-        return f"{opening}{inside}{self.tags.close_thought}\n{answered}"
+        return f"{self.tags.open_thought}{inside}{self.tags.close_thought}\n{answered}"
 
 
 _R1_ZERO = (

@@ -24,9 +24,11 @@ from dianoia.base.config import (
     RewardModelStage,
     RewardSettings,
     RLStage,
+    SampleStage,
     SFTStage,
 )
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
+from dianoia.base.rewriting import Refusal
 from dianoia.base.run import StageDirectory, describe_run
 from dianoia.cli import main
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
@@ -35,13 +37,15 @@ from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis
 from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
 from dianoia.rewards.pairs import LeftOut
+from dianoia.rewards.selection import Reason
 from dianoia.roles.curve import rollout_row, update_row
 from dianoia.roles.judge import judge, training_rubric
 from dianoia.roles.measure import measures
 from dianoia.roles.recorder import Recorder
 from dianoia.roles.rollout import Roller
-from dianoia.runtime import tables
+from dianoia.runtime import dataset, tables
 from dianoia.runtime.context import Context
+from dianoia.stages.sample import counts
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
 from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
@@ -56,6 +60,7 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "sft": SFTStage,
     "pretrain": PretrainStage,
     "reward_model": RewardModelStage,
+    "sample": SampleStage,
     "evaluate": EvaluateStage,
 }
 PAGES = (
@@ -240,6 +245,20 @@ def test_every_metric_of_evaluate_is_defined(pages: Mapping[str, str]) -> None:
     names = {_as_on_the_page(name) for name in measures(_groups(), _count_tokens)}
     metrics = pages["evaluate"].split("## Logged metrics")[1].split("## Implementation")[0]
     assert _first_cells(metrics) == names
+
+
+def test_counts_reasons_and_columns_of_sample_are_defined(pages: Mapping[str, str]) -> None:
+    metrics, reasons = (
+        pages["sample"]
+        .split("## Logged metrics")[1]
+        .split("## Implementation")[0]
+        .split("| reason |")
+    )
+    assert _first_cells(metrics) == {*counts([]), "seconds"}
+    assert list(re.findall(r"^\| `([^`]+)` \|", reasons, re.MULTILINE)) == [*Reason]
+    assert all(f"`{refusal}`" in reasons for refusal in Refusal)
+    data = pages["sample"].split("### The data")[1].split("## Logged")[0]
+    assert all(f"`{column}`" in data for column in (*dataset.COLUMNS, *dataset.WHY))
 
 
 # Keys --------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
 
+from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
 from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
@@ -12,14 +13,17 @@ from dianoia.base.config.rl import (
     RLStage,
     SamplingSettings,
 )
+from dianoia.base.config.sample import KeepSettings, SampleStage
 from dianoia.base.config.settings import Settings
 from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTStage
 
 __all__ = [
     "AlgorithmSettings",
     "DatasetSettings",
+    "EndpointSettings",
     "EvaluateStage",
     "Habits",
+    "KeepSettings",
     "LengthStep",
     "ModelShape",
     "OptimizerSettings",
@@ -31,6 +35,7 @@ __all__ = [
     "RewardSettings",
     "SFTOptimizerSettings",
     "SFTStage",
+    "SampleStage",
     "SamplingSettings",
     "Settings",
 ]

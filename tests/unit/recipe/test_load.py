@@ -106,7 +106,7 @@ def test_a_mistake_is_named_as_it_was_typed(override: str, parts: list[str], wri
         ("steps = 6", "stepz = 6", ["stages.zero.stepz", "'steps'", "required"]),
         ("steps = 6", "steps = 6.5", ["stages.zero.steps", "6.5"]),
         ('kind = "rl"', 'kind = "lr"', ["stages.zero", "'lr'", "did you mean 'rl'"]),
-        ('kind = "rl"', "", ["stages.zero", "pretrain, rl, evaluate"]),
+        ('kind = "rl"', "", ["stages.zero", "pretrain, rl"]),
         ('name = "tiny"', 'name = "Tiny Zero"', ["name", "Tiny Zero"]),
         ('name = "tiny"', 'name = "tiny"\nseeds = 3', ["seeds", "'seed'"]),
         ("heads = 4", "heads = 3", ["heads = 3", "kv_heads = 2"]),

@@ -9,7 +9,6 @@ import pytest
 from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.run import RunDirectory, dataset_path
 from dianoia.recipe import load_recipe
-from dianoia.recipe import model as recipe_model
 from dianoia.recipe.inputs import check_inputs
 from dianoia.text.template import TEMPLATES
 from tests.unit.recipe.conftest import TEXT
@@ -27,6 +26,17 @@ evaluation_share = 0.0
 datasets = [{ path = "{file}", weight = 2.0 }]
 [stages.cold.optimizer]
 learning_rate = 1e-3
+"""
+
+TRACES = """
+[stages.traces]
+kind = "sample"
+start = "zero"
+problems = "miniature/math"
+prompts = 10
+[stages.traces.sampling]
+max_tokens = 24
+[stages.cold]
 """
 
 
@@ -88,18 +98,14 @@ def test_a_data_set_is_named_once(cold: Path) -> None:
         load_recipe(cold, ['cold.datasets=[{path="a.jsonl"}, {path="a.jsonl"}]'])
 
 
-def test_a_data_set_comes_from_an_earlier_stage(
-    write: Write, cold: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = cold.read_text(encoding="utf-8")
+def test_a_data_set_comes_from_an_earlier_stage(write: Write, cold: Path) -> None:
+    text = cold.read_text(encoding="utf-8").replace("[stages.cold]\n", TRACES)
     with pytest.raises(ConfigError, match=r"stages.cold uses stages.cold, which comes after"):
         load_recipe(cold, ['cold.datasets=[{path="cold"}]'])
-    monkeypatch.setattr("dianoia.recipe.inputs.DATA_KINDS", frozenset({"rl"}))
-    recipe = load_recipe(
-        write(text), ['cold.datasets=[{path="zero"}]', "cold.evaluation_share=0.1"]
-    )
-    check_inputs(recipe)  # what zero will write cannot be read yet
-    assert "sample" in recipe_model.DATA_KINDS
+    options = ['cold.datasets=[{path="traces"}]', "cold.evaluation_share=0.1"]
+    check_inputs(load_recipe(write(text), options))  # what traces will write cannot be read yet
+    plan = printed(write(text), *options)["cold (sft)"]
+    assert "0 samples x 3 epochs" in plan and "as many samples as traces will write" in plan
 
 
 def test_a_broken_evaluation_file(cold: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Grade the graders: labelled pairs for every verifier, and hostile strings in bounded time."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import MAX_NUMBER_CHARS, Verifier, exact, number, parse_number
+from dianoia.tasks.catalog import VERIFIERS
 
 SAME = [
     ("5", "5"), ("5", " 5\n"), ("5", "5."), ("5", "5.0"), ("5", "+5"), ("5", "005"), ("5", "5。"),
@@ -99,3 +101,10 @@ EXACT = [
 @pytest.mark.parametrize(("gold", "answer", "value"), EXACT)
 def test_exact(gold: str, answer: str, value: float | None) -> None:
     assert verdict(exact, gold, answer) == value
+
+
+def test_only_the_reference_itself_is_right_by_rule() -> None:
+    problem = Problem("f", "Who wrote Faust?", "Goethe", "reference")
+    assert VERIFIERS["reference"](problem, " goethe ") == 1.0
+    assert VERIFIERS["reference"](problem, "J. W. Goethe") is None
+    assert VERIFIERS["reference"](replace(problem, answer=" "), " ") is None

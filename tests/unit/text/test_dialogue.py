@@ -48,7 +48,11 @@ def test_a_thought_and_an_answer_become_a_response_that_parses(name: str, though
 
 
 def test_the_response_has_the_form_of_the_miniatures_corpus() -> None:
-    assert ZERO.respond("2\n", "2") == " <think>\n2\n</think>\n<answer>2</answer>"
+    whole = "<think>\n2\n</think>\n<answer>2</answer>"
+    assert ZERO.respond("2\n", "2") == f" {whole}"
+    assert all(
+        template.whole(" 2\n", "2") == whole for template in (ZERO, TEMPLATES["r1-zero-prefilled"])
+    )
     assert PLAIN.respond("so", "2") == "so\n2" and PLAIN.respond("", "2") == "2"
 
 

@@ -1,0 +1,96 @@
+"""A model as rewriter of thoughts: what people and DeepSeek-V3 did for the cold start (section B.3.2).
+
+In: a problem, a sampled thought, and the answer it led to. Out: a readable thought in the question's
+language and a summary, or a typed refusal. Where we depart from the paper:
+1. One request gives both texts; the paper refines the thought and has the summary written from it.
+2. No examples by people are shown: the prompt tells the style instead, in our own words.
+3. The sample's answer is kept as it is and a summary without it is refused, so that no rewriting changes it.
+"""
+
+import re
+from collections.abc import Sequence
+
+from dianoia.base.rewriting import Case, Refusal, Rewritten
+from dianoia.rewards.model_judge import Ask
+from dianoia.runtime.endpoint import Answer, Messages
+from dianoia.text.language import LANGUAGES, language_share
+
+ONE_LANGUAGE = 0.9
+"""Least share of a rewritten thought's words in the question's language."""
+_NAMES = {"en": "English", "zh": "Chinese"}
+_PARTS = re.compile(
+    r"\s*<thought>(?P<thought>.*)</thought>\s*<summary>(?P<summary>.*)</summary>\s*", re.DOTALL
+)
+
+_PROMPT = """\
+Below are a question, the rough notes of someone who solved it, and the answer they came to. Write two texts in {language}.
+
+1. The notes as a readable train of thought, as if one person thought aloud: begin with what the question asks, \
+say "I", keep every step in its order, also doubts, checks and mistakes that are found and mended. Short \
+paragraphs, no headings, no code blocks. Add no step, leave none out, and change no number. Translate what is in another language.
+2. A summary of one or two sentences for the person who asked: the decisive steps and the answer, exactly as given \
+below. Nothing that the notes do not say, and no mention of notes or of a thought.
+
+Reply with exactly this and nothing around it:
+<thought>
+the train of thought
+</thought>
+<summary>
+the summary
+</summary>
+
+# Question
+{question}
+
+# Notes
+{thought}
+
+# Answer
+{answer}
+"""
+
+
+class ModelRewriter:
+    """A `Rewriter` that asks a model."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+
+    def rewrite(self, cases: Sequence[Case]) -> list[Rewritten | Refusal]:
+        """One outcome a case, in their order."""
+        replies = self.ask([_messages(case) for case in cases])
+        return [read(case, reply) for case, reply in zip(cases, replies, strict=True)]
+
+
+def _messages(case: Case) -> Messages:
+    language = _NAMES.get(case.problem.language, "the language of the question")
+    text = _PROMPT.format(
+        language=language, question=case.problem.question, thought=case.thought, answer=case.answer
+    )
+    return [{"role": "user", "content": text}]
+
+
+def read(case: Case, reply: Answer) -> Rewritten | Refusal:
+    """The two texts of a reply, or why it cannot be used."""
+    if reply.cut:
+        return Refusal.CUT
+    parts = _PARTS.fullmatch(reply.text)
+    if parts is None or not parts["thought"].strip() or not parts["summary"].strip():
+        return Refusal.UNREADABLE
+    thought, summary = parts["thought"].strip(), parts["summary"].strip()
+    if not _holds(summary, case.answer):
+        return Refusal.ANSWER_MISSING
+    if not _in_language(f"{thought}\n{summary}", case.problem.language):
+        return Refusal.LANGUAGE
+    return Rewritten(thought, summary)
+
+
+def _holds(summary: str, answer: str) -> bool:
+    """Whether the answer stands in the summary, not as a part of a longer number or word."""
+    before, after = r"(?<![0-9A-Za-z-])(?<![0-9][.,/])", r"(?![0-9A-Za-z]|[.,/][0-9])"
+    return re.search(before + re.escape(answer) + after, summary) is not None
+
+
+def _in_language(text: str, language: str) -> bool:
+    share = language_share(text, language) if language in LANGUAGES else None
+    return share is None or share >= ONE_LANGUAGE

@@ -1,0 +1,123 @@
+"""Sampled data as a Parquet file: a row a sample, in the columns that TRL and `sft` stages read."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+
+from dianoia.base.files import whole_file
+
+_MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
+COLUMNS = {
+    "problem": pa.string(),
+    "domain": pa.string(),
+    "language": pa.string(),
+    "difficulty": pa.int64(),
+    "question": pa.string(),
+    "gold": pa.string(),
+    "prompt": _MESSAGES,
+    "completion": _MESSAGES,
+    "messages": _MESSAGES,
+    "thought": pa.string(),
+    "answer": pa.string(),
+    "summary": pa.string(),
+    "sampled_thought": pa.string(),
+    "stage": pa.string(),
+    "checkpoint": pa.string(),
+    "sample": pa.int64(),
+    "tokens": pa.int64(),
+    "thought_tokens": pa.int64(),
+    "accuracy": pa.float64(),
+    "target_language": pa.float64(),
+    "repetition": pa.float64(),
+    "paragraph": pa.int64(),
+}
+WHY = {"reason": pa.string(), "detail": pa.string()}
+"""Further columns of samples that were not kept."""
+_SECONDS = "seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sample; the names are those of the columns."""
+
+    problem: str
+    domain: str
+    language: str
+    difficulty: int | None
+    question: str
+    gold: str
+    prompt: list[dict[str, str]]
+    completion: list[dict[str, str]]
+    messages: list[dict[str, str]]
+    thought: str | None
+    answer: str | None
+    summary: str | None
+    sampled_thought: str | None
+    """Before rewriting; None where nothing was rewritten."""
+    stage: str
+    checkpoint: str
+    sample: int
+    tokens: int
+    """Of the sampled response, end token included."""
+    thought_tokens: int
+    accuracy: float | None
+    target_language: float | None
+    repetition: float
+    paragraph: int
+    reason: str | None
+    """None: kept."""
+    detail: str | None
+
+
+assert [field.name for field in fields(Row)] == [*COLUMNS, *WHY], "one column a field"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What counts need of a row."""
+
+    problem: str
+    domain: str
+    reason: str | None
+    detail: str | None
+    tokens: int
+    thought_tokens: int
+
+
+def write_part(path: Path, rows: Sequence[Row], seconds: float) -> None:
+    """Write the rows of a batch, kept and rejected, and the seconds they took."""
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=pa.schema(COLUMNS | WHY))
+    with whole_file(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({_SECONDS: repr(seconds)}), temporary)
+
+
+def seconds_of(part: Path) -> float:
+    """The seconds that a batch took."""
+    return float(pq.read_schema(part).metadata[_SECONDS.encode()])
+
+
+def outcomes(parts: Sequence[Path]) -> list[Outcome]:
+    """What became of every sample, in order."""
+    names = [field.name for field in fields(Outcome)]
+    return [
+        Outcome(**row) for part in parts for row in pq.read_table(part, columns=names).to_pylist()
+    ]
+
+
+def gather(parts: Sequence[Path], path: Path, *, kept: bool) -> None:
+    """One file, whole, of the kept rows of all batches, or of the rejected ones with their reasons.
+
+    A batch at a time is in memory.
+    """
+    schema = pa.schema(COLUMNS if kept else COLUMNS | WHY)
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for part in parts:
+            table = pq.read_table(part)
+            chosen = table.filter(
+                pc.is_null(table["reason"]) if kept else pc.is_valid(table["reason"])
+            )
+            writer.write_table(chosen.select(schema.names).replace_schema_metadata(None))

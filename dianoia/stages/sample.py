@@ -1,0 +1,147 @@
+"""The `sample` stage: from a checkpoint and problems to a data set (DeepSeek-R1 sections B.3.2 and B.3.3).
+
+In: a checkpoint, training problems, filters, and where the recipe names them a judge and a rewriter. Out:
+`data.parquet` (what is kept), `rejected.parquet` (everything else, with the reason) and `sampling.json`, whose
+counts add up: sampled = kept + rejected by reason. Problems go through in batches; a batch that is done is a
+file in `state/`, so that an interrupted stage repeats at most one and ends with the same data. A sample depends
+on the seed, its problem's number and its index, never on the batch.
+
+Left out: people. The paper's annotators stand behind its rewriter and look at the result.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dianoia.base.config import EndpointSettings, SampleStage
+from dianoia.base.files import write_json
+from dianoia.base.records import Problem, SamplingParams
+from dianoia.base.rewriting import Rewriter
+from dianoia.engine.factory import make_sampler
+from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.rewards.model_judge import ModelJudge
+from dianoia.rewards.model_rewriter import ModelRewriter
+from dianoia.rewards.selection import Reason, tally
+from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.roles.selector import Selector
+from dianoia.runtime.context import Context
+from dianoia.runtime.dataset import Outcome, Row, gather, outcomes, seconds_of, write_part
+from dianoia.runtime.endpoint import Endpoint
+from dianoia.tasks.catalog import problem_source
+from dianoia.tasks.miniature.rewriter import MiniatureRewriter
+from dianoia.tasks.ranges import problem_range
+
+_KEY = 15_485_863
+"""Keeps the random draws of data apart from those of training and evaluation."""
+
+
+def run(config: SampleStage, context: Context) -> None:
+    """Sample every batch that has no file yet, then write the data set."""
+    problems = problem_range(problem_source(config.problems), config.first, config.prompts)
+    size = config.problems_per_batch
+    starts = range(0, len(problems), size)
+    missing = [start for start in starts if not _part(context, start).exists()]
+    if missing:
+        sampling = _Sampling(config, context)
+        for start in missing:
+            began = time.perf_counter()
+            rows = sampling.rows(problems[start : start + size], start)
+            write_part(_part(context, start), rows, seconds=time.perf_counter() - began)
+            kept = sum(row.reason is None for row in rows) / len(rows)
+            context.progress.show(min(start + size, len(problems)), {"kept": kept})
+    _finish(context, [_part(context, start) for start in starts])
+
+
+def _part(context: Context, start: int) -> Path:
+    return context.directory.state / f"problems-{start:07d}.parquet"
+
+
+class _Sampling:
+    """A sampler, a judge and a rewriter, ready for batches of problems."""
+
+    def __init__(self, config: SampleStage, context: Context) -> None:
+        self.config, self.context = config, context
+        source = context.resolve(config.start)
+        model, tokenizer = load_model(source, device=context.device), load_tokenizer(source)
+        chosen = config.sampling
+        self.params = SamplingParams(
+            max_tokens=chosen.max_tokens,
+            stop_ids=stop_ids(model, tokenizer),
+            temperature=chosen.temperature,
+            top_p=chosen.top_p,
+            top_k=chosen.top_k,
+        )
+        sampler = make_sampler(model, slots=chosen.slots)
+        self.roller = Roller(sampler, tokenizer, named_template(config.template))
+        self.selector = Selector(
+            config, context.name, self.roller.count_tokens, self.judge(), self.rewriter()
+        )
+
+    def rows(self, problems: Sequence[Problem], start: int) -> list[Row]:
+        """A row for every sample of some problems, of which the first is number `start` of the range."""
+        key, number = (self.context.seed, _KEY), self.config.first + start
+        rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
+        return self.selector(rollouts_PG)
+
+    def judge(self) -> ModelJudge | None:
+        """The model that grades what no rule can, if the recipe names one."""
+        settings = self.config.judge
+        return None if settings is None else ModelJudge(self.endpoint(settings).ask)
+
+    def rewriter(self) -> Rewriter | None:
+        """Who makes thoughts readable."""
+        chosen = self.config.rewriter
+        if isinstance(chosen, EndpointSettings):
+            return ModelRewriter(self.endpoint(chosen).ask)
+        return MiniatureRewriter() if chosen == "miniature" else None
+
+    def endpoint(self, settings: EndpointSettings) -> Endpoint:
+        """A model that keeps its answers in the stage's folder."""
+        return Endpoint(settings, self.context.directory.answers)
+
+
+def _finish(context: Context, parts: Sequence[Path]) -> None:
+    """Put the batches together and count."""
+    gather(parts, context.directory.dataset, kept=True)
+    gather(parts, context.directory.rejected, kept=False)
+    found = counts(outcomes(parts)) | {"seconds": sum(map(seconds_of, parts))}
+    write_json(context.directory.sampling, found)
+    context.progress.say(f"{context.name}: {_told(found)}")
+
+
+def counts(rows: Sequence[Outcome]) -> dict[str, Any]:
+    """What `sampling.json` says of the samples, times aside."""
+    kept = [row for row in rows if row.reason is None]
+    domains = dict.fromkeys(row.domain for row in rows)
+    return {
+        **tally([row.reason for row in rows]),
+        "details": {reason.value: _details(rows, reason) for reason in _detailed(rows)},
+        "by_domain": {d: tally([r.reason for r in rows if r.domain == d]) for d in domains},
+        "problems": len({row.problem for row in rows}),
+        "problems_kept": len({row.problem for row in kept}),
+        "tokens": sum(row.tokens for row in rows),
+        "thought_tokens_kept": sum(row.thought_tokens for row in kept),
+    }
+
+
+def _detailed(rows: Sequence[Outcome]) -> list[Reason]:
+    named = {row.reason for row in rows if row.detail is not None}
+    return [reason for reason in Reason if reason.value in named]
+
+
+def _details(rows: Sequence[Outcome], reason: Reason) -> dict[str, int]:
+    found = Counter(row.detail for row in rows if row.reason == reason.value)
+    return {str(detail): count for detail, count in sorted(found.items(), key=str)}
+
+
+def _told(found: dict[str, Any]) -> str:
+    why = sorted(found["rejected"].items(), key=lambda item: -item[1])
+    told = ", ".join(f"{count:,} {reason}" for reason, count in why) or "none"
+    text = f"{found['kept']:,} of {found['sampled']:,} samples kept; rejected: {told}"
+    if not found["kept"]:
+        text += (
+            ". Nothing is left to train on: read rejected.parquet, then change what rejects most"
+        )
+    return text
