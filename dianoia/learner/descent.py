@@ -7,11 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from dianoia.base.errors import TrainingStopped
-from dianoia.learner.optimizer import adamw, rate_factor
+from dianoia.learner.optimizer import adamw, descend, gradient_norm, rate_factor
 
 
 class Descent:
@@ -31,9 +30,11 @@ class Descent:
         weight_decay: float = 0.0,
         max_grad_norm: float = 1.0,
         stop_grad_norm: float = math.inf,
+        what: str = "Training",
     ) -> None:
+        """`what` begins the message of a step that cannot be taken."""
+        self.what = what
         self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
-        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.learning_rate, self.schedule = learning_rate, schedule
         self.warmup_steps, self.total_steps, self.floor = warmup_steps, total_steps, floor
         self.max_grad_norm, self.stop_grad_norm = max_grad_norm, stop_grad_norm
@@ -45,17 +46,12 @@ class Descent:
         Raises TrainingStopped, with the weights untouched, for a loss or gradient that is not finite and for
         a gradient norm above `stop_grad_norm`.
         """
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        self._stop_if_broken(loss, float(norm))
-        if norm > self.max_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_grad_norm, norm)
+        norm = gradient_norm(self.optimizer)
+        self._stop_if_broken(loss, norm)
         rate = self._rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        descend(self.optimizer, rate, norm, self.max_grad_norm)
         self.step += 1
-        return float(norm), rate
+        return norm, rate
 
     def _rate(self) -> float:
         return self.learning_rate * rate_factor(
@@ -67,11 +63,11 @@ class Descent:
         )
 
     def _stop_if_broken(self, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and norm <= self.stop_grad_norm:
+        if math.isfinite(loss) and math.isfinite(norm) and norm <= self.stop_grad_norm:
             return
         self.optimizer.zero_grad()
         raise TrainingStopped(
-            f"Training stopped before optimizer step {self.step + 1}: the loss is {loss:g} and the gradient "
+            f"{self.what} stopped before optimizer step {self.step + 1}: the loss is {loss:g} and the gradient "
             f"norm {norm:g} (optimizer.stop_grad_norm = {self.stop_grad_norm:g}). No weight was changed. "
             "Start a new run (another --out) with a lower optimizer.learning_rate (now "
             f"{self.learning_rate:g}) or more optimizer.warmup_steps (now {self.warmup_steps})."

@@ -55,7 +55,7 @@ from dianoia.learner.optimizer import (
 from dianoia.learner.shared import can_share_prompts
 from dianoia.learner.twins import gather, twins
 from dianoia.learner.value import Critic, CriticSettings, Passes
-from dianoia.runtime.lanes import in_lanes, lanes_of
+from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
 T = TypeVar("T")
 
@@ -158,14 +158,9 @@ class Learner:
         self._fresh = True
         if self.reference is not None or self.importance_cap is not None:
             batches = micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts)
-            lanes = self._lanes(batches)
+            lanes = deal(batches, len(self._models))
             in_lanes([partial(self._fill, rows, part, lane) for lane, part in enumerate(lanes)])
         return rows if self.critic is None else self.critic.credit(rows)
-
-    def _lanes(self, batches: Sequence[T]) -> list[Sequence[T]]:
-        """Micro-batches dealt out to the twins; at least one, perhaps empty, lane."""
-        count = max(1, min(len(self._models), len(batches)))
-        return [batches[lane::count] for lane in range(count)]
 
     @torch.no_grad()
     def _fill(self, rows: list[Row], batches: Sequence[Sequence[int]], lane: int) -> None:
@@ -238,7 +233,7 @@ class Learner:
         """Leaves the step's gradient in `.grad`; returns loss and sums (None: nothing to run)."""
         jobs = [
             partial(self._accumulate_lane, self._models[lane], part, denominator)
-            for lane, part in enumerate(self._lanes(batches))
+            for lane, part in enumerate(deal(batches, len(self._models)))
         ]
         losses, parts = zip(*in_lanes(jobs), strict=True)
         gather(self._models)

@@ -13,22 +13,20 @@ Departures from the DeepSeek-R1 paper (section 3.1), and choices where it is sil
 3. The gradient's norm is clipped and a norm beyond `stop_grad_norm` ends the run, as in `Learner`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
-from dianoia.base.errors import TrainingStopped
+from dianoia.learner.descent import Descent
 from dianoia.learner.learner import CPU_TOKENS
-from dianoia.learner.optimizer import adamw, rate_factor
 from dianoia.learner.twins import gather, twins
-from dianoia.runtime.lanes import in_lanes, lanes_of
+from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
 Ids = tuple[int, ...]
 
@@ -121,10 +119,9 @@ class Rewarder:
         """Reward of each text, in order; computed longest first."""
         examples = [Example((ids,), good=True) for ids in texts]
         batches = micro_batches(examples, self.tokens, len(self.models))
-        count = max(1, min(len(self.models), len(batches)))
         jobs = [
-            partial(self._lane, self.models[lane], texts, batches[lane::count])
-            for lane in range(count)
+            partial(self._lane, self.models[lane], texts, part)
+            for lane, part in enumerate(deal(batches, len(self.models)))
         ]
         found = {index: reward for part in in_lanes(jobs) for index, reward in part}
         return [found[index] for index in range(len(texts))]
@@ -146,50 +143,34 @@ class ScalarLearner:
     def __init__(
         self,
         model: PreTrainedModel,
+        descent: Descent,
         *,
-        learning_rate: float,
-        total_steps: int,
-        schedule: str = "constant",
-        warmup_steps: int = 0,
-        floor: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
-        adam_epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        max_grad_norm: float = 1.0,
-        stop_grad_norm: float = math.inf,
         tokens_per_micro_batch: int = 16_384,
         autocast: Literal["none", "bfloat16"] = "none",
     ) -> None:
         """Take over `model` as it is. `tokens_per_micro_batch` counts padded positions; on a CPU at most
         `learner.CPU_TOKENS` are used."""
         nn.Module.eval(model)
-        self.model = model
-        self.learning_rate, self.schedule, self.floor = learning_rate, schedule, floor
-        self.warmup_steps, self.total_steps = warmup_steps, total_steps
-        self.max_grad_norm, self.stop_grad_norm = max_grad_norm, stop_grad_norm
+        self.model, self.descent = model, descent
         most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_micro_batch
         self.tokens_per_micro_batch = min(most, tokens_per_micro_batch)
         self.autocast = autocast
-        self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
         self._models = twins(model, lanes_of(model.device))
         self.rewards = Rewarder(self._models, self.tokens_per_micro_batch)
-        self.step = 0
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken."""
+        return self.descent.step
 
     def update(self, examples: Sequence[Example]) -> ScalarMetrics:
         """One optimizer step on the mean loss of `examples`, all pairs or all labelled.
 
-        Raises TrainingStopped, with the weights untouched, for a loss or gradient that is not finite
-        and for a gradient norm above `stop_grad_norm`.
+        Raises TrainingStopped, with the weights untouched, as `Descent.take`.
         """
-        self.optimizer.zero_grad()
+        self.descent.optimizer.zero_grad()
         loss, rewards = self._accumulate(examples)
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm))
-        self._stop_if_broken(loss, norm)
-        rate = self._rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.step += 1
+        norm, rate = self.descent.take(loss)
         tokens = sum(len(ids) for example in examples for ids in example.texts)
         return ScalarMetrics(self.step, loss, norm, rate, tokens, rewards)
 
@@ -198,10 +179,9 @@ class ScalarLearner:
     ) -> tuple[float, tuple[tuple[float, ...], ...]]:
         """Leaves the step's gradient in `.grad`; returns the loss and every reward."""
         batches = micro_batches(examples, self.tokens_per_micro_batch, len(self._models))
-        count = max(1, min(len(self._models), len(batches)))
         jobs = [
-            partial(self._lane, self._models[lane], examples, batches[lane::count])
-            for lane in range(count)
+            partial(self._lane, self._models[lane], examples, part)
+            for lane, part in enumerate(deal(batches, len(self._models)))
         ]
         parts, found = zip(*in_lanes(jobs), strict=True)
         gather(self._models)
@@ -230,37 +210,11 @@ class ScalarLearner:
             found += zip(batch, map(tuple, rewards_BR.tolist()), strict=True)
         return loss, found
 
-    def _stop_if_broken(self, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and norm <= self.stop_grad_norm and math.isfinite(norm):
-            return
-        self.optimizer.zero_grad()
-        raise TrainingStopped(
-            f"Training of the reward model stopped before optimizer step {self.step + 1}: the loss is "
-            f"{loss:g} and the gradient norm {norm:g} (optimizer.stop_grad_norm = "
-            f"{self.stop_grad_norm:g}). No weight was changed. Start a new run (another --out) with a "
-            f"lower optimizer.learning_rate (now {self.learning_rate:g}) or more warmup_steps."
-        )
-
-    def _rate(self) -> float:
-        factor = rate_factor(
-            self.step,
-            schedule=self.schedule,
-            warmup_steps=self.warmup_steps,
-            total_steps=self.total_steps,
-            floor=self.floor,
-        )
-        return self.learning_rate * factor
-
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact continuation needs, as live tensors: write it out before going on."""
-        return {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
+        return {"model": self.model.state_dict(), "descent": self.descent.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict` of a learner with the same settings."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = cast(int, state["step"])
+        self.descent.load_state_dict(state["descent"])

@@ -34,7 +34,7 @@ from dianoia.learner.packed import (
     packed_states,
 )
 from dianoia.learner.twins import gather, twins
-from dianoia.runtime.lanes import in_lanes, lanes_of
+from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
 CPU_TOKENS = 1024
 """Most tokens of a row on a CPU: longer ones fall out of its cache."""
@@ -109,10 +109,9 @@ class SupervisedLearner:
         """Loss and accuracy over all learnt tokens; with `learn` the gradients, in the twins' `.grad`."""
         denominator = sum(int(sample.learnt_L.sum()) for sample in samples)
         rows = self._rows(samples)
-        count = max(1, min(len(self._models), len(rows)))
         jobs = [
-            partial(self._lane, self._models[lane], rows[lane::count], denominator, learn)
-            for lane in range(count)
+            partial(self._lane, self._models[lane], part, denominator, learn)
+            for lane, part in enumerate(deal(rows, len(self._models)))
         ]
         losses, rights = zip(*in_lanes(jobs), strict=True)
         return sum(losses) / denominator, sum(rights) / denominator

@@ -33,7 +33,7 @@ from dianoia.learner.metrics import ValueMetrics
 from dianoia.learner.model import at_mask, states_before
 from dianoia.learner.optimizer import adamw, descend, gradient_norm
 from dianoia.learner.twins import gather, twins
-from dianoia.runtime.lanes import in_lanes, lanes_of
+from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,8 @@ class Critic:
         values: list[Tensor] = [torch.empty(0)] * len(rows)
         batches = self._cut(rows)
         jobs = [
-            partial(self._fill, values, rows, batches[lane :: len(self._models)], model)
-            for lane, model in enumerate(self._models)
+            partial(self._fill, values, rows, part, self._models[lane])
+            for lane, part in enumerate(deal(batches, len(self._models)))
         ]
         in_lanes(jobs)
         return values
@@ -187,8 +187,8 @@ class Critic:
         batches = [[rows[index] for index in batch] for batch in self._cut(rows)]
         tokens = sum(len(row.sample.response_ids) for row in rows)
         jobs = [
-            partial(self._accumulate_lane, model, batches[lane :: len(self._models)], tokens)
-            for lane, model in enumerate(self._models)
+            partial(self._accumulate_lane, self._models[lane], part, tokens)
+            for lane, part in enumerate(deal(batches, len(self._models)))
         ]
         losses, clipped = zip(*in_lanes(jobs), strict=True)
         gather(self._models)

@@ -20,6 +20,12 @@ def lanes_of(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
+def deal(items: Sequence[T], lanes: int) -> list[Sequence[T]]:
+    """The items dealt out to at most `lanes` hands, one after another; at least one hand, perhaps empty."""
+    count = max(1, min(lanes, len(items)))
+    return [items[lane::count] for lane in range(count)]
+
+
 def in_lanes(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """The results of `jobs` in their order, each run in a thread of its own with one core.
 

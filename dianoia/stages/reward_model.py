@@ -40,6 +40,7 @@ from dianoia.roles.preferences import Preferences, preferences, ready, texts_of
 from dianoia.roles.reward_measures import grades, measures, spread
 from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
+from dianoia.stages._common import descent_of
 from dianoia.text.template import TEMPLATES
 
 
@@ -193,19 +194,9 @@ def _limit(model: PreTrainedModel, wanted: int) -> int:
 
 
 def _learner(model: PreTrainedModel, config: RewardModelStage, steps: int) -> ScalarLearner:
-    optimizer = config.optimizer
     return ScalarLearner(
         model,
-        learning_rate=optimizer.learning_rate,
-        total_steps=steps,
-        schedule=optimizer.schedule,
-        warmup_steps=optimizer.warmup_steps,
-        floor=optimizer.floor,
-        betas=(optimizer.beta1, optimizer.beta2),
-        adam_epsilon=optimizer.epsilon,
-        weight_decay=optimizer.weight_decay,
-        max_grad_norm=optimizer.max_grad_norm,
-        stop_grad_norm=optimizer.stop_grad_norm,
+        descent_of(model, config.optimizer, steps, "Training of the reward model"),
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         autocast=config.autocast,
     )

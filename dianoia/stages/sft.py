@@ -20,7 +20,6 @@ from dianoia.base.config import SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import whole_folder
 from dianoia.base.run import Journal, dataset_path
-from dianoia.learner.descent import Descent
 from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.learner.packed import Demonstration
 from dianoia.learner.supervised import SupervisedLearner
@@ -28,6 +27,7 @@ from dianoia.roles.demonstrations import Corpus, Encoder, load_corpus
 from dianoia.roles.rollout import named_template, stop_ids
 from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
+from dianoia.stages._common import descent_of
 
 
 def run(config: SFTStage, context: Context) -> None:
@@ -179,20 +179,7 @@ class _Training:
 
 
 def _learner(model: PreTrainedModel, config: SFTStage, steps: int) -> SupervisedLearner:
-    chosen = config.optimizer
-    descent = Descent(
-        model,
-        learning_rate=chosen.learning_rate,
-        schedule=chosen.schedule,
-        warmup_steps=chosen.warmup_steps,
-        total_steps=steps,
-        floor=chosen.floor,
-        betas=(chosen.beta1, chosen.beta2),
-        adam_epsilon=chosen.epsilon,
-        weight_decay=chosen.weight_decay,
-        max_grad_norm=chosen.max_grad_norm,
-        stop_grad_norm=chosen.stop_grad_norm,
-    )
+    descent = descent_of(model, config.optimizer, steps)
     return SupervisedLearner(
         model, descent, tokens_per_row=config.tokens_per_micro_batch, autocast=config.autocast
     )

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError, TrainingStopped
+from dianoia.learner.descent import Descent
 from dianoia.learner.scalar import Example, Rewarder, ScalarLearner, forward, micro_batches
 from dianoia.learner.scalar_model import load_reward_model, start_reward_model
 from tests.unit.learner.conftest import VOCABULARY, MakeModel
@@ -56,8 +57,10 @@ def labelled(count: int) -> list[Example]:
 
 
 def learner(model: PreTrainedModel, **settings: float) -> ScalarLearner:
+    budget = int(settings.pop("tokens_per_micro_batch", 16_384))
     options = {"learning_rate": 1e-2, "total_steps": 10} | settings
-    return ScalarLearner(model, **options)  # type: ignore[arg-type]
+    descent = Descent(model, what="Training of the reward model", **options)  # type: ignore[arg-type]
+    return ScalarLearner(model, descent, tokens_per_micro_batch=budget)
 
 
 def weights(model: PreTrainedModel) -> list[torch.Tensor]:
