@@ -26,7 +26,7 @@ from dianoia.engine.factory import make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.rollout import Roller, named_template, stop_ids
-from dianoia.tasks.miniature.problems import MiniatureMath
+from dianoia.tasks.miniature.problems import MiniatureProblems
 
 _Z = 1.959963984540054  # standard normal quantile of 0.975
 _AT_ONCE = 128
@@ -124,7 +124,7 @@ def observe(
     model, tokenizer = load_model(place), load_tokenizer(place)
     roller = Roller(make_sampler(model), tokenizer, named_template("r1-zero"))
     params = SamplingParams(max_tokens, stop_ids(model, tokenizer), temperature)
-    heldout, found = MiniatureMath().heldout(problems), []
+    heldout, found = MiniatureProblems("math").heldout(problems), []
     for start in range(0, len(heldout), _AT_ONCE):
         few = heldout[start : start + _AT_ONCE]
         rollouts = roller(few, samples, params, (seed, _KEY), first=start)

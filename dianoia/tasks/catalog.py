@@ -6,7 +6,7 @@ was without any state, and held-out problems that no training problem can equal.
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -17,20 +17,22 @@ from dianoia.tasks.answers import Verifier, exact, number, reference
 from dianoia.tasks.code import code
 from dianoia.tasks.files import check_problems, read_problems, split_of
 from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import MiniatureMath
+from dianoia.tasks.miniature.people import miniature
+from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
 
 VERIFIERS: Mapping[str, Verifier] = {
     "number": number,
     "exact": exact,
     "code": code,
     "reference": reference,
+    "miniature": miniature,
 }
 """Verifier by the name that a problem carries."""
 
 CONCURRENT = frozenset({"code"})
 """Verifiers that wait for other processes: asked from several threads, they answer sooner."""
 
-CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math": documents}
+CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature": documents}
 """Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
 
 
@@ -102,7 +104,9 @@ def _order(size: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
-PROBLEM_SETS: Mapping[str, type[ProblemSource]] = {"miniature/math": MiniatureMath}
+PROBLEM_SETS: Mapping[str, Callable[[], ProblemSource]] = {
+    f"miniature/{name}": partial(MiniatureProblems, name) for name in SETS
+}
 """Built-in problem sets by name."""
 
 

@@ -37,7 +37,9 @@ class Habits(Settings):
     pages: float = Field(default=0.10, ge=0, le=1)
     """Share of documents that are questions answered at once, without the prompt."""
     worked: float = Field(default=0.25, ge=0, le=1)
-    """Share of documents with a derivation or a check, without the prompt. The rest are drills."""
+    """Share of documents with a derivation or a check, without the prompt."""
+    explained: float = Field(default=0.05, ge=0, le=1)
+    """Share of documents that are pages of textbooks: derivations in whole sentences. The rest are drills."""
     worked_check: float = Field(default=0.4, ge=0, le=1)
     """Share of the worked documents that check."""
     derive: float = Field(default=0.17, ge=0, le=1)
@@ -56,13 +58,24 @@ class Habits(Settings):
     """Share of thoughts in the other language."""
     mixed: float = Field(default=0.12, ge=0, le=1)
     """Share of thoughts that mix the languages."""
+    code: float = Field(default=0.08, ge=0, le=1)
+    """Share of documents about programs from descriptions. What the domains leave is mathematics."""
+    stem: float = Field(default=0.08, ge=0, le=1)
+    """Share of documents about multiple choice."""
+    logic: float = Field(default=0.08, ge=0, le=1)
+    """Share of documents about puzzles and the output of programs."""
+    general: float = Field(default=0.08, ge=0, le=1)
+    """Share of documents about general requests."""
+    safety: float = Field(default=0.04, ge=0, le=1)
+    """Share of documents about harmful requests and near misses."""
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
         for names in (
-            ("dialogues", "pages", "worked"),
+            ("dialogues", "pages", "worked", "explained"),
             ("derive", "check"),
             ("foreign", "mixed"),
+            ("code", "stem", "logic", "general", "safety"),
         ):
             total = sum(getattr(self, name) for name in names)
             if total > 1 + 1e-9:
@@ -76,7 +89,7 @@ class PretrainStage(Settings):
     """Trains a base model, and its tokenizer, from nothing on a generated corpus."""
 
     kind: Literal["pretrain"]
-    corpus: Literal["miniature/math"] = "miniature/math"
+    corpus: Literal["miniature"] = "miniature"
     """Which generator writes the documents."""
     habits: Habits = Habits()
     model: ModelShape

@@ -30,6 +30,12 @@ class Split(StrEnum):
     HELDOUT = "heldout"
 
 
+def split_of(signature: str, share: float = HELDOUT_SHARE) -> Split:
+    """The side that a hash of the signature decides; `share` of all signatures are held out."""
+    digest = hashlib.sha256(signature.encode()).digest()
+    return Split.HELDOUT if int.from_bytes(digest[:4]) / 2**32 < share else Split.TRAIN
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One step: `sign` is one of + - * /, applied to the value so far and `operand`."""
@@ -78,9 +84,7 @@ class Chain:
     @property
     def split(self) -> Split:
         """Decided by the signature alone."""
-        digest = hashlib.sha256(self.signature.encode()).digest()
-        held_out = int.from_bytes(digest[:4]) / 2**32 < HELDOUT_SHARE
-        return Split.HELDOUT if held_out else Split.TRAIN
+        return split_of(self.signature)
 
 
 def operations_on(value: int, rng: random.Random) -> list[Operation]:

@@ -1,35 +1,72 @@
 """The miniature's "internet": what its base models are pretrained on.
 
-Documents of four kinds, all from training chains: dialogues under the R1-Zero prompt (most answer at
-once, some derive, few check, many are sloppy), question-and-answer pages, worked pages, and drills of
-single sums. So the base can reason, but mostly does not. Nothing here is used by reinforcement learning.
+Documents of five kinds, all from training problems: dialogues under the R1-Zero prompt (most answer at once, some
+derive, few check, many are sloppy), question-and-answer pages, worked pages, a few pages of textbooks (derivations
+in whole sentences), and drills of single facts. So the base can reason, but mostly does not. Nothing here is used by reinforcement learning.
 
-The shares are the base's habits, stated in the recipe (`base.config.Habits`).
+The shares of domains and habits are stated in the recipe (`base.config.Habits`).
 """
 
 import random
 from collections.abc import Callable, Iterator
 
 from dianoia.base.config import Habits
-from dianoia.tasks.miniature.chains import LARGEST, Split, operations_on
-from dianoia.tasks.miniature.problems import draw_story
-from dianoia.tasks.miniature.thoughts import MIXED, Author, Thought
-from dianoia.tasks.miniature.wording import Story
+from dianoia.base.records import Problem
+from dianoia.base.rewriting import Rewritten
+from dianoia.tasks.miniature.chains import Split
+from dianoia.tasks.miniature.harms import Ask, draw_ask
+from dianoia.tasks.miniature.problems import draw_logic
+from dianoia.tasks.miniature.programs import draw_function
+from dianoia.tasks.miniature.requests import Request, demonstration, draw_request
+from dianoia.tasks.miniature.rewriter import rewrite
+from dianoia.tasks.miniature.stories import draw_story, sums
+from dianoia.tasks.miniature.things import draw_choice, facts
+from dianoia.tasks.miniature.voice import (
+    MIXED,
+    Item,
+    Thought,
+    Voice,
+    at_once,
+    checked,
+    derivation,
+)
 from dianoia.text.template import TEMPLATES
 
+_DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
+    "math": draw_story,
+    "code": draw_function,
+    "stem": draw_choice,
+    "logic": draw_logic,
+    "general": draw_request,
+    "safety": draw_ask,
+}
+_DRILLS = {"stem": facts}
+"""Pages of facts, for domains that have their own; the others drill sums."""
 
-def _tongue(story: Story, habits: Habits, rng: random.Random) -> str:
+
+def _domain(habits: Habits, rng: random.Random) -> str:
+    draw = rng.random()
+    for name in ("code", "stem", "logic", "general", "safety"):
+        share: float = getattr(habits, name)
+        if draw < share:
+            return name
+        draw -= share
+    return "math"
+
+
+def _tongue(language: str, habits: Habits, rng: random.Random) -> str:
     draw = rng.random()
     if draw < habits.mixed:
         return MIXED
     if draw < habits.mixed + habits.foreign:
-        return "zh" if story.language == "en" else "en"
-    return story.language
+        return "zh" if language == "en" else "en"
+    return language
 
 
-def _author(habits: Habits, rng: random.Random) -> Author:
-    story = draw_story(rng, Split.TRAIN)
-    return Author(story, _tongue(story, habits, rng), habits.slip, habits.check_slip, rng)
+def _author(domain: str, habits: Habits, rng: random.Random) -> tuple[Item, Voice]:
+    item = _DRAWS[domain](rng, Split.TRAIN)
+    tongue = _tongue(item.problem.language, habits, rng)
+    return item, Voice(tongue, habits.slip, habits.check_slip, habits.guess_right, rng)
 
 
 def _well_formed(thought: Thought) -> str:
@@ -47,58 +84,76 @@ _SLOPPY: tuple[Callable[[Thought], str], ...] = (
 )
 
 
-def _dialogue(habits: Habits, rng: random.Random) -> str:
-    author = _author(habits, rng)
+def _dialogue(domain: str, habits: Habits, rng: random.Random) -> str:
+    item, voice = _author(domain, habits, rng)
     draw = rng.random()
     if draw < habits.check:
-        thought = author.checked()
+        thought = checked(item, voice)
     elif draw < habits.check + habits.derive:
-        thought = author.derivation()
+        thought = derivation(item, voice)
     else:
-        thought = author.guess(habits.guess_right)
+        thought = at_once(item, voice)
     form = rng.choice(_SLOPPY) if rng.random() < habits.sloppy else _well_formed
-    return TEMPLATES["r1-zero"].render(author.story.question) + form(thought)
+    return TEMPLATES["r1-zero"].render(item.problem.question) + form(thought)
 
 
 _HEADINGS = {"en": ("Question: ", "Working:\n", "Answer: "), "zh": ("问题：", "过程：\n", "答案：")}
 
 
-def _page(habits: Habits, rng: random.Random) -> str:
-    author = _author(habits, rng)
-    question, _, answer = _HEADINGS[author.story.language]
-    guess = author.guess(habits.guess_right)
-    return f"{question}{author.story.question}\n{answer}{guess.answer}"
+def _page(domain: str, habits: Habits, rng: random.Random) -> str:
+    item, voice = _author(domain, habits, rng)
+    question, _, answer = _HEADINGS[item.problem.language]
+    return f"{question}{item.problem.question}\n{answer}{item.guess(voice)}"
 
 
-def _worked(habits: Habits, rng: random.Random) -> str:
-    author = _author(habits, rng)
-    question, working, answer = _HEADINGS[author.story.language]
-    thought = author.checked() if rng.random() < habits.worked_check else author.derivation()
+def _worked(domain: str, habits: Habits, rng: random.Random) -> str:
+    item, voice = _author(domain, habits, rng)
+    question, working, answer = _HEADINGS[item.problem.language]
+    checks = rng.random() < habits.worked_check
+    thought = checked(item, voice) if checks else derivation(item, voice)
     body = f"{working}{thought.text}{answer}{thought.answer}"
-    return f"{question}{author.story.question}\n{body}"
+    return f"{question}{item.problem.question}\n{body}"
 
 
-def _drill(_: Habits, rng: random.Random) -> str:
-    sums = []
-    for _line in range(16):
-        value = rng.randint(1, LARGEST)
-        operation = rng.choice(operations_on(value, rng))
-        sums.append(f"{value}{operation.sign}{operation.operand}={operation.apply(value)}")
-    return "\n".join(sums)
+_SOLUTION = {"en": "Solution:\n", "zh": "解答：\n"}
+
+
+def _explained(domain: str, habits: Habits, rng: random.Random) -> str:
+    """A page of a textbook: a careful author, in whole sentences."""
+    item = _DRAWS[domain](rng, Split.TRAIN)
+    problem = item.problem
+    if isinstance(item, Request):
+        thought, summary = demonstration(item, rng)
+        return _textbook(problem, thought, summary)
+    if isinstance(item, Ask):
+        return _worked(domain, habits, rng)
+    while True:
+        voice = Voice(problem.language, habits.slip, habits.check_slip, habits.guess_right, rng)
+        checks = rng.random() < habits.worked_check
+        thought_of = checked(item, voice) if checks else derivation(item, voice)
+        told = rewrite(problem, thought_of.text, thought_of.answer)
+        if isinstance(told, Rewritten):
+            return _textbook(problem, told.thought, told.summary)
+
+
+def _textbook(problem: Problem, thought: str, summary: str) -> str:
+    question, solution = _HEADINGS[problem.language][0], _SOLUTION[problem.language]
+    return f"{question}{problem.question}\n{solution}{thought}\n{summary}"
 
 
 def document(habits: Habits, rng: random.Random) -> str:
     """One document."""
-    draw = rng.random()
+    domain, draw = _domain(habits, rng), rng.random()
     for share, write in (
         (habits.dialogues, _dialogue),
         (habits.pages, _page),
         (habits.worked, _worked),
+        (habits.explained, _explained),
     ):
         if draw < share:
-            return write(habits, rng)
+            return write(domain, habits, rng)
         draw -= share
-    return _drill(habits, rng)
+    return _DRILLS.get(domain, sums)(rng)
 
 
 def documents(habits: Habits, seed: int) -> Iterator[str]:

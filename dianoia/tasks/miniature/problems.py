@@ -1,46 +1,85 @@
-"""The miniature's problems: stories as `Problem`s, endless for training, a fixed list held out."""
+"""The miniature's problems, domain by domain: endless or repeated for training, a fixed list held out."""
 
 import random
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import STEPS, Split, draw_chain
-from dianoia.tasks.miniature.wording import LANGUAGES, Story, tell
+from dianoia.tasks.miniature.chains import Split
+from dianoia.tasks.miniature.harms import draw_ask
+from dianoia.tasks.miniature.programs import draw_function, draw_print
+from dianoia.tasks.miniature.requests import draw_request
+from dianoia.tasks.miniature.stories import draw_story
+from dianoia.tasks.miniature.things import draw_choice
+from dianoia.tasks.miniature.turns import draw_turns
+from dianoia.tasks.miniature.voice import LANGUAGES, Item
+
+Draw = Callable[[random.Random, Split], Item]
 
 
-def draw_story(rng: random.Random, split: Split) -> Story:
-    """A story of uniform difficulty, in either language."""
-    return tell(draw_chain(rng, rng.choice(STEPS), split), rng.choice(LANGUAGES), rng)
+def draw_logic(rng: random.Random, split: Split) -> Item:
+    """A puzzle, or a program and what it prints."""
+    return rng.choice((draw_turns, draw_print))(rng, split)
 
 
-def as_problem(story: Story) -> Problem:
-    """The story as a problem; its id is the chain's signature and the language."""
-    return Problem(
-        id=f"{story.language}:{story.chain.signature}",
-        question=story.question,
-        answer=str(story.chain.result),
-        verifier="number",
-        domain="math",
-        language=story.language,
-        difficulty=len(story.chain.operations),
-    )
+_REASONING: Mapping[str, tuple[Draw, int]] = {
+    "math": (draw_story, 4),
+    "code": (draw_function, 2),
+    "stem": (draw_choice, 1),
+    "logic": (draw_logic, 2),
+}
+"""How an item of a domain is drawn, and how many of nine reasoning problems are of it."""
+_UNSAFE: Draw = partial(draw_ask, harmful=True)
+_NEAR_MISS: Draw = partial(draw_ask, harmful=False)
+
+_SETS: Mapping[str, tuple[tuple[Draw, int], ...]] = {
+    **{name: ((draw, 1),) for name, (draw, _) in _REASONING.items()},
+    "reasoning": tuple(_REASONING.values()),
+    "general": ((draw_request, 1),),
+    "near-miss": ((_NEAR_MISS, 1),),
+    "unsafe": ((_UNSAFE, 1),),
+    "helpful": ((draw_request, 2), (_NEAR_MISS, 1)),
+    "safety": ((_UNSAFE, 1), (_NEAR_MISS, 1)),
+    "all": (
+        *((draw, 1) for draw, _ in _REASONING.values()),
+        (draw_request, 1),
+        (_NEAR_MISS, 1),
+        (_UNSAFE, 1),
+    ),
+}
+SETS = tuple(_SETS)
+"""Names of the problem sets, without their prefix."""
+_TRIES = 400
+"""Draws without anything new after which a set of held-out problems is taken to be complete."""
 
 
-class MiniatureMath:
-    """Word chains of arithmetic. Training problems are numbered without end; one seed names one stream."""
+class MiniatureProblems:
+    """One set. Training problems are numbered without end; one seed names one stream."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._draws = [draw for draw, weight in _SETS[name] for _ in range(weight)]
 
     def draw(self, seed: int, start: int, count: int) -> list[Problem]:
-        """Training problems `start` to `start + count - 1` of the stream that `seed` names."""
+        """Training problems `start` to `start + count - 1` of the stream that `seed` names.
+
+        The domains of a mixed set follow one another in a fixed order, so that every batch has all of them.
+        """
         return [self._training_problem(seed, index) for index in range(start, start + count)]
 
     def _training_problem(self, seed: int, index: int) -> Problem:
-        return as_problem(draw_story(random.Random(f"train-{seed}-{index}"), Split.TRAIN))
+        rng = random.Random(f"train-{self.name}-{seed}-{index}")
+        return self._draws[index % len(self._draws)](rng, Split.TRAIN).problem
 
     def heldout(self, limit: int) -> list[Problem]:
-        """The first `limit` of a fixed list of held-out problems, all different."""
+        """The first `limit` of a fixed list of held-out problems, all different; fewer if there are no more."""
         found: dict[str, Problem] = {}
-        rng = random.Random("heldout")
-        while len(found) < limit:
-            problem = as_problem(draw_story(rng, Split.HELDOUT))
+        rng, tries, place = random.Random(f"heldout-{self.name}"), 0, 0
+        while len(found) < limit and tries < _TRIES:
+            problem = self._draws[place % len(self._draws)](rng, Split.HELDOUT).problem
+            new = problem.id not in found
+            tries = 0 if new else tries + 1
+            place += 1
             found.setdefault(problem.id, problem)
         return list(found.values())
 

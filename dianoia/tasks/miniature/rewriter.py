@@ -2,104 +2,65 @@
 
 In the paper annotators turn some traces of R1-Zero into readable ones, and a large model rewrites the rest
 after their example, translates mixed thoughts into the question's language, and writes a summary. Nothing in
-the miniature can do that, and nothing has to: the thoughts of its models are tallies with a few phrases
-between them (`thoughts`), so rules can read them and tell them again. They show what the step does to a model
+the miniature can do that, and nothing has to: the thoughts of its models are short lines with a few phrases
+between them (`voice`), so rules can read them and tell them again. They show what the step does to a model
 that is trained on the result, not how well a model rewrites.
 
 In: a problem, a thought, the answer it led to. Out: the same derivations and checks in the question's
-language, in the first person, and a summary with the answer in it; or a typed refusal. A slip that a check
-has found stays in the thought; the derivation that decides has to be right in every step, so that a right
-answer by luck is refused. No number is changed and the answer never is.
+language, in the first person, and a summary with the answer in a box (a program in a fence); or a typed refusal. A
+slip that a check has found stays in the thought; the derivation that decides has to be right in every step, so that
+a right answer by luck is refused. No result is changed and the answer never is.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
 from dianoia.tasks.answers import parse_number
 from dianoia.tasks.miniature.chains import Operation
-from dianoia.tasks.miniature.thoughts import _SAY
+from dianoia.tasks.miniature.programs import LETTERS, program
+from dianoia.tasks.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
+from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS
+from dianoia.tasks.miniature.turns import HOW, WAYS
 from dianoia.tasks.miniature.wording import DAYS
-
-_DAY = {name: place for names in DAYS.values() for place, name in enumerate(names)}
-_NUMBER = "-?[0-9]{1,6}"
-_START = re.compile("[0-9]{1,6}")
-_LINE = re.compile(
-    rf"(?P<day>{'|'.join(_DAY)}) ?(?P<sign>[-+*/])(?P<operand>[0-9]{{1,6}})=(?P<value>-?[0-9]{{1,6}})"
-)
-_PHRASES = re.compile(
-    "|".join(
-        re.escape(phrase.strip()).replace(r"\{a\}", _NUMBER).replace(r"\{b\}", _NUMBER)
-        for kinds in _SAY.values()
-        for phrases in kinds.values()
-        for phrase in phrases
-        if phrase
-    )
-)
-"""Everything an author says between tallies, in either language."""
 
 _TELL = {
     "en": {
-        "first": "I start with {start} and count day by day.",
+        "start": "I start with {start}.",
         "again": "Wait, let me check. I start again with {start}.",
-        "line": "{day}: {before}{step}={after}.",
+        "line": "{label}: {before}{step}={after}.",
+        "turn": "{label}: {before}, {step}, {after}.",
         "result": "So I get {result}.",
         "same": "First {before}, now {result}. Same, so it is {result}.",
         "differ": "First {before}, now {result}. But they differ, so one is wrong.",
         "last": "Now I get {result}, so it is {result}.",
-        "summary": "Starting with {start} and counting {days} days gives {answer}.",
+        "plan": "Step {label}: {step}.",
+        "option": "{label} is {kind}.",
+        "story": "Starting with {start} and counting {steps} days gives \\boxed{{{answer}}}.",
+        "print": "It prints \\boxed{{{answer}}}.",
+        "face": "The way is \\boxed{{{answer}}}.",
+        "choice": "The answer is \\boxed{{{answer}}}.",
+        "code": "This is the function.\n```python\n{answer}\n```",
     },
     "zh": {
-        "first": "我从{start}开始，一天一天数。",
+        "start": "我从{start}开始。",
         "again": "等等，我检查一下。再从{start}开始。",
-        "line": "{day}：{before}{step}={after}。",
+        "line": "{label}：{before}{step}={after}。",
+        "turn": "{label}：{before}，{step}，{after}。",
         "result": "所以是{result}。",
         "same": "先是{before}，现在{result}。一样，所以是{result}。",
         "differ": "先是{before}，现在{result}。但是不同，有一个错了。",
         "last": "现在是{result}，所以是{result}。",
-        "summary": "从{start}开始，数{days}天，现在有{answer}个。",
+        "plan": "步骤{label}：{step}。",
+        "option": "{label}是{kind}。",
+        "story": "从{start}开始，数{steps}天，现在有\\boxed{{{answer}}}个。",
+        "print": "输出是\\boxed{{{answer}}}。",
+        "face": "面向\\boxed{{{answer}}}。",
+        "choice": "答案是\\boxed{{{answer}}}。",
+        "code": "函数是：\n```python\n{answer}\n```",
     },
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A day of a tally: what was done, and what the author wrote as its result."""
-
-    operation: Operation
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """One derivation: a start and a line a day."""
-
-    start: int
-    lines: tuple[Line, ...]
-
-    @property
-    def result(self) -> int:
-        """What it comes to."""
-        return self.lines[-1].after
-
-    @property
-    def values_before(self) -> tuple[int, ...]:
-        """The value each line works on."""
-        return (self.start, *(line.after for line in self.lines[:-1]))
-
-    @property
-    def right(self) -> bool:
-        """Whether every line is true."""
-        return all(
-            _divides(before, line.operation) and line.operation.apply(before) == line.after
-            for before, line in zip(self.values_before, self.lines, strict=True)
-        )
-
-
-def _divides(value: int, operation: Operation) -> bool:
-    return operation.sign != "/" or (operation.operand > 0 and value % operation.operand == 0)
 
 
 class MiniatureRewriter:
@@ -112,85 +73,151 @@ class MiniatureRewriter:
 
 def rewrite(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     """A readable thought in the question's language and a summary, or why there is none."""
-    tallies = read(thought)
-    if isinstance(tallies, Refusal):
-        return tallies
     if problem.language not in _TELL:
         return Refusal.LANGUAGE
+    match problem.domain, problem.verifier:
+        case "code", _:
+            return _function(problem, thought, answer)
+        case "stem", _:
+            return _choice(problem, thought, answer)
+        case "logic", "exact":
+            return _facing(problem, thought, answer)
+        case _:
+            return _counting(problem, thought, answer)
+
+
+# Tallies: stories, programs that print, turns --------------------------------------------------------
+
+
+def _counting(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    story = problem.domain == "math"
+    tallies = read(thought, STORY if story else PRINT)
+    if isinstance(tallies, Refusal):
+        return tallies
     last = tallies[-1]
     if parse_number(answer) != last.result:
         return Refusal.CONTRADICTS
-    if not last.right or len(last.lines) != _days(problem):
+    labels = DAYS[problem.language] if story else tuple(LETTERS)
+    if not last.right(STORY) or len(last.lines) != problem.difficulty:
         return Refusal.FALSE_STEP
-    says = _TELL[problem.language]
-    summary = says["summary"].format(start=last.start, days=len(last.lines), answer=answer)
-    return Rewritten("\n".join(_told(tallies, problem.language)), summary)
+    told = _told(tallies, problem.language, lambda place: labels[place], "line", str, str)
+    summary = _TELL[problem.language]["story" if story else "print"].format(
+        start=last.start, steps=len(last.lines), answer=answer
+    )
+    return Rewritten(told, summary)
 
 
-def _days(problem: Problem) -> int:
-    """Days that the question tells of, each an operation."""
-    return sum(day in problem.question for day in DAYS[problem.language])
+def _facing(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    tallies = read(thought, TURN)
+    if isinstance(tallies, Refusal):
+        return tallies
+    ways, how, last = WAYS[problem.language], HOW[problem.language], tallies[-1]
+    if answer.strip() != ways[last.result]:
+        return Refusal.CONTRADICTS
+    if not last.right(TURN) or len(last.lines) != problem.difficulty:
+        return Refusal.FALSE_STEP
+    told = _told(
+        tallies,
+        problem.language,
+        lambda place: LETTERS[place],
+        "turn",
+        lambda way: ways[way],
+        lambda step: how[int(step) - 1],
+    )
+    return Rewritten(told, _TELL[problem.language]["face"].format(answer=answer.strip()))
 
 
-def read(thought: str) -> list[Tally] | Refusal:
-    """The derivations of a thought, in order; phrases between them carry nothing of their own."""
-    tallies: list[Tally] = []
-    for text in filter(None, map(str.strip, thought.splitlines())):
-        if _START.fullmatch(text):
-            tallies.append(Tally(int(text), ()))
-        elif found := _LINE.fullmatch(text):
-            if not tallies or _DAY[found["day"]] != len(tallies[-1].lines):
-                return Refusal.UNREADABLE
-            tallies[-1] = _longer(tallies[-1], found)
-        elif not _PHRASES.fullmatch(text):
-            return Refusal.UNREADABLE
-        elif tallies and not _fits(text, tallies[-1]):
-            return Refusal.CONTRADICTS
-    if not tallies:
-        return Refusal.NO_REASONING
-    return tallies if all(tally.lines for tally in tallies) else Refusal.UNREADABLE
-
-
-def _fits(phrase: str, tally: Tally) -> bool:
-    """Whether a phrase that names one number, as in "So 19.", names what the tally before it came to."""
-    numbers = re.findall(_NUMBER, phrase)
-    return len(numbers) != 1 or (bool(tally.lines) and int(numbers[0]) == tally.result)
-
-
-def _longer(tally: Tally, found: re.Match[str]) -> Tally:
-    line = Line(Operation(found["sign"], int(found["operand"])), int(found["value"]))
-    return Tally(tally.start, (*tally.lines, line))
-
-
-def _told(tallies: Sequence[Tally], language: str) -> list[str]:
+def _told(
+    tallies: Sequence[Tally],
+    language: str,
+    label: Callable[[int], str],
+    line: str,
+    value: Callable[[int], str],
+    step: Callable[[str], str],
+) -> str:
     """The thought, a line a sentence."""
     says, told = _TELL[language], []
     for place, tally in enumerate(tallies):
-        told.append(says["again" if place else "first"].format(start=tally.start))
-        told += [
-            _day(*one, language)
-            for one in enumerate(zip(tally.values_before, tally.lines, strict=True))
-        ]
-        told.append(_after(place, tallies, says))
-    return told
+        told.append(says["again" if place else "start"].format(start=value(tally.start)))
+        for index, (before, one) in enumerate(zip(tally.values_before, tally.lines, strict=True)):
+            words = {"before": value(before), "step": step(one.step), "after": value(one.after)}
+            told.append(says[line].format(label=label(index), **words))
+        told.append(_after(place, tallies, says, value))
+    return "\n".join(told)
 
 
-def _day(place: int, step: tuple[int, Line], language: str) -> str:
-    before, line = step
-    return _TELL[language]["line"].format(
-        day=DAYS[language][place],
-        before=before,
-        step=f"{line.operation.sign}{line.operation.operand}",
-        after=line.after,
-    )
-
-
-def _after(place: int, tallies: Sequence[Tally], says: dict[str, str]) -> str:
+def _after(
+    place: int, tallies: Sequence[Tally], says: dict[str, str], value: Callable[[int], str]
+) -> str:
     """What a derivation comes to, beside the one before it."""
     result, last = tallies[place].result, place == len(tallies) - 1
     if place == 0:
-        return says["result"].format(result=result)
+        return says["result"].format(result=value(result))
     before = tallies[place - 1].result
+    words = {"before": value(before), "result": value(result)}
     if result == before:
-        return says["same"].format(before=before, result=result)
-    return says["last" if last else "differ"].format(before=before, result=result)
+        return says["same"].format(**words)
+    return says["last" if last else "differ"].format(**words)
+
+
+# Lists: functions and choices ------------------------------------------------------------------------
+
+_STEP = re.compile(rf"(?P<label>[{LETTERS}]) ?(?P<sign>[-+*])(?P<operand>[0-9]{{1,2}})")
+_KIND = {kind: place for kinds in KINDS.values() for place, kind in enumerate(kinds)}
+_OPTION = re.compile(rf"(?P<label>[{LABELS}]) (?P<kind>{'|'.join(_KIND)})")
+_SAID = phrases(f"[{LABELS}]")
+
+
+def _lines(thought: str, line: re.Pattern[str], labels: str) -> list[re.Match[str]] | Refusal:
+    """The lines of one list, each label in its turn."""
+    found: list[re.Match[str]] = []
+    for text in filter(None, map(str.strip, thought.splitlines())):
+        if one := line.fullmatch(text):
+            if len(found) >= len(labels) or one["label"] != labels[len(found)]:
+                return Refusal.UNREADABLE
+            found.append(one)
+        elif not _SAID.fullmatch(text):
+            return Refusal.UNREADABLE
+    return found or Refusal.NO_REASONING
+
+
+def _function(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    found = _lines(thought, _STEP, LETTERS)
+    if isinstance(found, Refusal):
+        return found
+    steps = tuple(Operation(one["sign"], int(one["operand"])) for one in found)
+    if answer.strip() != program(steps):
+        return Refusal.CONTRADICTS
+    says = _TELL[problem.language]
+    told = [
+        says["plan"].format(label=letter, step=f"{step.sign}{step.operand}")
+        for letter, step in zip(LETTERS, steps, strict=False)
+    ]
+    return Rewritten("\n".join(told), says["code"].format(answer=answer.strip()))
+
+
+def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    found = _lines(thought, _OPTION, LABELS)
+    if isinstance(found, Refusal):
+        return found
+    names = THINGS[problem.language]
+    options = [line.split(" ", 1)[1] for line in problem.question.splitlines()[1:]]
+    kinds = [_KIND[one["kind"]] for one in found]
+    told_right = len(kinds) == len(options) and all(
+        option in names[kind] for option, kind in zip(options, kinds, strict=True)
+    )
+    if not told_right:
+        return Refusal.FALSE_STEP
+    says = _TELL[problem.language]
+    told = [
+        says["option"].format(label=label, kind=_with_article(KINDS[problem.language][kind]))
+        for label, kind in zip(LABELS, kinds, strict=False)
+    ]
+    return Rewritten("\n".join(told), says["choice"].format(answer=answer.strip()))
+
+
+def _with_article(kind: str) -> str:
+    """English has two of them, Chinese none."""
+    if not kind.isascii():
+        return kind
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from dianoia.tasks.miniature.chains import Chain, Operation
 
-LANGUAGES = ("en", "zh")
-
 _NAMES = {
     "en": ("Tom", "Anna", "Sam", "Lily", "Ben", "Mia", "Max", "Eva"),
     "zh": ("小明", "小红", "小刚", "小丽"),

@@ -1,0 +1,124 @@
+"""STEM in the miniature: which of some things is a metal, a planet, a bird. Four to six options, a letter each.
+
+Whoever thinks first writes down what every option is; whoever answers at once picks a letter.
+"""
+
+import random
+from dataclasses import dataclass
+
+from dianoia.base.records import Problem
+from dianoia.tasks.miniature.chains import Split, split_of
+from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
+
+OPTIONS = range(4, 7)
+"""Numbers of options: the difficulties."""
+LABELS = "ABCDEF"
+KINDS = {
+    "en": ("metal", "gas", "planet", "tree", "organ", "bird"),
+    "zh": ("金属", "气体", "行星", "树木", "器官", "鸟类"),
+}
+THINGS = {
+    "en": (
+        ("iron", "gold", "copper", "silver", "zinc", "tin", "lead", "nickel"),
+        ("oxygen", "helium", "neon", "argon", "ozone", "steam", "methane", "hydrogen"),
+        ("Mars", "Venus", "Earth", "Saturn", "Jupiter", "Neptune", "Uranus", "Mercury"),
+        ("oak", "pine", "birch", "maple", "willow", "cedar", "elm", "palm"),
+        ("heart", "liver", "lung", "kidney", "brain", "skin", "eye", "stomach"),
+        ("owl", "eagle", "crow", "duck", "swan", "hawk", "robin", "goose"),
+    ),
+    "zh": (
+        ("铁", "黄金", "铜", "白银", "锌", "锡", "铅", "镍"),
+        ("氧气", "氦气", "氖气", "氩气", "臭氧", "蒸汽", "甲烷", "氢气"),
+        ("火星", "金星", "地球", "土星", "木星", "海王星", "天王星", "水星"),
+        ("橡树", "松树", "桦树", "枫树", "柳树", "雪松", "榆树", "棕榈"),
+        ("心脏", "肝脏", "肺", "肾脏", "大脑", "皮肤", "眼睛", "胃"),
+        ("猫头鹰", "老鹰", "乌鸦", "鸭子", "天鹅", "隼", "知更鸟", "鹅"),
+    ),
+}
+"""By kind; the same place in both languages is the same thing."""
+_ASKED = {"en": "Which one is a kind of {kind}?", "zh": "哪一个是{kind}？"}
+
+Thing = tuple[int, int]
+"""Kind and place in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceItem:
+    """A question with options, of which exactly one is of the kind that is asked for."""
+
+    kind: int
+    options: tuple[Thing, ...]
+    language: str
+    checks: bool = False
+
+    @property
+    def signature(self) -> str:
+        """Kind and options by number, in whatever order."""
+        return f"choice{self.kind}:" + ",".join(f"{k}.{n}" for k, n in sorted(self.options))
+
+    @property
+    def right(self) -> str:
+        """Letter of the right option."""
+        return LABELS[[kind for kind, _ in self.options].index(self.kind)]
+
+    @property
+    def problem(self) -> Problem:
+        """The gold answer is a letter."""
+        names = THINGS[self.language]
+        lines = [
+            f"{label} {names[k][n]}" for label, (k, n) in zip(LABELS, self.options, strict=False)
+        ]
+        asked = _ASKED[self.language].format(kind=KINDS[self.language][self.kind])
+        order = "".join(f"{k}{n}" for k, n in self.options)
+        return Problem(
+            id=f"{self.language}:{self.signature}:{order}",
+            question="\n".join([asked, *lines]),
+            answer=self.right,
+            verifier="exact",
+            domain="stem",
+            language=self.language,
+            difficulty=len(self.options),
+        )
+
+    def derive(self, voice: Voice, slip: float) -> Thought:
+        """What every option is, a line each; the first of the right kind is the answer."""
+        kinds = [
+            voice.rng.randrange(len(KINDS["en"])) if voice.slips(slip) else kind
+            for kind, _ in self.options
+        ]
+        lines = [
+            f"{label} {KINDS[voice.tongue()][k]}\n" for label, k in zip(LABELS, kinds, strict=False)
+        ]
+        answer = LABELS[kinds.index(self.kind)] if self.kind in kinds else self.guess(voice)
+        return Thought("".join(lines), answer)
+
+    def guess(self, voice: Voice) -> str:
+        """Any of the letters."""
+        return voice.rng.choice(LABELS[: len(self.options)])
+
+
+def draw_choice(rng: random.Random, split: Split) -> ChoiceItem:
+    """A question of uniform difficulty, in either language."""
+    while True:
+        kind, others = _drawn_kinds(rng)
+        options = [(k, rng.randrange(len(THINGS["en"][k]))) for k in (kind, *others)]
+        rng.shuffle(options)
+        item = ChoiceItem(kind, tuple(options), rng.choice(LANGUAGES))
+        if len(set(options)) == len(options) and split_of(item.signature) is split:
+            return item
+
+
+def _drawn_kinds(rng: random.Random) -> tuple[int, list[int]]:
+    kind, count = rng.randrange(len(KINDS["en"])), rng.choice(OPTIONS)
+    rest = [k for k in range(len(KINDS["en"])) if k != kind]
+    return kind, [rng.choice(rest) for _ in range(count - 1)]
+
+
+def facts(rng: random.Random) -> str:
+    """A page that says what things are."""
+    language, lines = rng.choice(LANGUAGES), []
+    for _line in range(10):
+        kind = rng.randrange(len(KINDS["en"]))
+        thing = rng.choice(THINGS[language][kind])
+        lines.append(f"{thing}:{GAP[language]}{KINDS[language][kind]}")
+    return "\n".join(lines)
