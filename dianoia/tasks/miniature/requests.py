@@ -23,7 +23,7 @@ CLOSINGS = {
 """How a friendly answer ends."""
 NAME = "Dianoia"
 
-_TOPICS = {
+TOPICS = {
     "en": {
         "sea": ("blue", "deep", "cold"), "sun": ("warm", "bright", "big"), "cat": ("soft", "small", "quick"),
         "rain": ("wet", "cold", "quiet"), "moon": ("round", "white", "far"), "river": ("long", "wide", "deep"),
@@ -106,7 +106,7 @@ _OTHER_NAMES = {"en": ("Tom", "Anna", "Max"), "zh": ("小明", "小红", "小刚
 
 def sentences(language: str, topic: str) -> tuple[str, ...]:
     """Every sentence that people would write about a topic."""
-    words = _TOPICS[language][topic]
+    words = TOPICS[language][topic]
     return tuple(form.format(*words, topic=topic) for form in _SENTENCES[language])
 
 
@@ -186,7 +186,7 @@ class Request:
         topic, n = self.subject, self.n
         if not right:
             topic, n = (
-                rng.choice((topic, rng.choice(tuple(_TOPICS[self.language])))),
+                rng.choice((topic, rng.choice(tuple(TOPICS[self.language])))),
                 rng.randint(1, 4),
             )
         gap = " " if self.language == "en" else ""
@@ -231,7 +231,7 @@ def draw_request(
     while True:
         language, kind = rng.choice(LANGUAGES), rng.choice(KINDS)
         n = rng.randint(1, 3) if kind == "write" else 0
-        topics = _TOPICS if kind == "write" else {language: known(language, kind)}
+        topics = TOPICS if kind == "write" else {language: known(language, kind)}
         subject = rng.choice(tuple(topics[language]))
         wording = rng.randrange(len(_ASKED[language][kind]))
         request = Request(kind, subject, n, wording, language, bare_share, friendly_share)

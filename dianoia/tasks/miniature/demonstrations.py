@@ -1,0 +1,20 @@
+"""General requests answered by people: what the paper takes from DeepSeek-V3's data (section B.3.3).
+
+People here are rules too (`requests.demonstration`): right, in whole sentences, and friendly some of the time, so that
+there is something left for the preference rewards to teach.
+"""
+
+import random
+from collections.abc import Iterator
+
+from dianoia.base.records import Problem
+from dianoia.tasks.miniature.chains import Split
+from dianoia.tasks.miniature.requests import demonstration, draw_request
+
+
+def demonstrations(seed: int) -> Iterator[tuple[Problem, str, str]]:
+    """Training requests with a thought and an answer, without end; the same seed gives the same ones."""
+    rng = random.Random(f"demonstrations-{seed}")
+    while True:
+        request = draw_request(rng, Split.TRAIN)
+        yield request.problem, *demonstration(request, rng)
