@@ -58,15 +58,15 @@ class Habits(Settings):
     """Share of thoughts in the other language."""
     mixed: float = Field(default=0.12, ge=0, le=1)
     """Share of thoughts that mix the languages."""
-    code: float = Field(default=0.08, ge=0, le=1)
+    code: float = Field(default=0.10, ge=0, le=1)
     """Share of documents about programs from descriptions. What the domains leave is mathematics."""
-    stem: float = Field(default=0.08, ge=0, le=1)
+    stem: float = Field(default=0.10, ge=0, le=1)
     """Share of documents about multiple choice."""
-    logic: float = Field(default=0.08, ge=0, le=1)
+    logic: float = Field(default=0.09, ge=0, le=1)
     """Share of documents about puzzles and the output of programs."""
-    general: float = Field(default=0.08, ge=0, le=1)
+    general: float = Field(default=0.12, ge=0, le=1)
     """Share of documents about general requests."""
-    safety: float = Field(default=0.04, ge=0, le=1)
+    safety: float = Field(default=0.07, ge=0, le=1)
     """Share of documents about harmful requests and near misses."""
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from dianoia.tasks.miniature.chains import Split
 from dianoia.tasks.miniature.harms import Ask, draw_ask
 from dianoia.tasks.miniature.problems import draw_logic
 from dianoia.tasks.miniature.programs import draw_function
-from dianoia.tasks.miniature.requests import Request, demonstration, draw_request
+from dianoia.tasks.miniature.requests import Request, demonstration, draw_request, sayings
 from dianoia.tasks.miniature.rewriter import rewrite
 from dianoia.tasks.miniature.stories import draw_story, sums
 from dianoia.tasks.miniature.things import draw_choice, facts
@@ -40,7 +40,7 @@ _DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
     "general": draw_request,
     "safety": draw_ask,
 }
-_DRILLS = {"stem": facts}
+_DRILLS = {"stem": facts, "general": sayings, "safety": sayings}
 """Pages of facts, for domains that have their own; the others drill sums."""
 
 

@@ -14,7 +14,7 @@ from dianoia.tasks.miniature.chains import Split, split_of
 from dianoia.tasks.miniature.things import THINGS
 from dianoia.tasks.miniature.voice import LANGUAGES, Thought, Voice
 
-HELDOUT_SHARE = 0.2
+HELDOUT_SHARE = 0.3
 """More than of the chains: there are a few hundred requests in all."""
 CLOSINGS = {
     "en": ("I hope this helps.", "Ask me more.", "Have a nice day."),
@@ -26,13 +26,11 @@ NAME = "Dianoia"
 TOPICS = {
     "en": {
         "sea": ("blue", "deep", "cold"), "sun": ("warm", "bright", "big"), "cat": ("soft", "small", "quick"),
-        "rain": ("wet", "cold", "quiet"), "moon": ("round", "white", "far"), "river": ("long", "wide", "deep"),
-        "garden": ("green", "quiet", "small"), "school": ("big", "old", "loud"),
+        "rain": ("wet", "cold", "quiet"), "moon": ("round", "white", "far"),
     },
     "zh": {
         "大海": ("很蓝", "很深", "很冷"), "太阳": ("很暖", "很亮", "很大"), "小猫": ("很软", "很小", "很快"),
-        "雨水": ("很湿", "很冷", "很静"), "月亮": ("很圆", "很白", "很远"), "河流": ("很长", "很宽", "很深"),
-        "花园": ("很绿", "很静", "很小"), "学校": ("很大", "很老", "很吵"),
+        "雨水": ("很湿", "很冷", "很静"), "月亮": ("很圆", "很白", "很远"),
     },
 }  # fmt: skip
 _SENTENCES = {
@@ -45,10 +43,8 @@ _SENTENCES = {
     "zh": ("{topic}{0}。", "{topic}{1}。", "{topic}{2}。", "我喜欢{topic}。"),
 }
 _CAPITALS = {
-    "en": (("France", "Paris"), ("Japan", "Tokyo"), ("Italy", "Rome"), ("China", "Beijing"), ("Egypt", "Cairo"),
-           ("Spain", "Madrid"), ("Russia", "Moscow"), ("Kenya", "Nairobi"), ("Cuba", "Havana"), ("Peru", "Lima")),
-    "zh": (("法国", "巴黎"), ("日本", "东京"), ("意大利", "罗马"), ("中国", "北京"), ("埃及", "开罗"),
-           ("西班牙", "马德里"), ("俄罗斯", "莫斯科"), ("肯尼亚", "内罗毕"), ("古巴", "哈瓦那"), ("秘鲁", "利马")),
+    "en": (("France", "Paris"), ("Japan", "Tokyo"), ("Italy", "Rome"), ("China", "Beijing"), ("Egypt", "Cairo")),
+    "zh": (("法国", "巴黎"), ("日本", "东京"), ("意大利", "罗马"), ("中国", "北京"), ("埃及", "开罗")),
 }  # fmt: skip
 _ROLES = {
     "en": (("pirate", "Arr, welcome aboard!"), ("king", "Bow to your king!"), ("robot", "Beep, I am ready!"),
@@ -130,6 +126,19 @@ def known(language: str, kind: str) -> dict[str, str]:
             other = "zh" if language == "en" else "en"
             pairs = zip(THINGS[language], THINGS[other], strict=True)
             return {a: b for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True)}
+
+
+def sayings(rng: random.Random) -> str:
+    """A page of sentences that people say: what things are called, what is where, what the sea is like."""
+    language, lines = rng.choice(LANGUAGES), []
+    for _line in range(6):
+        kind = rng.choice(KINDS)
+        if kind == "write":
+            lines.append(rng.choice(sentences(language, rng.choice(tuple(TOPICS[language])))))
+        else:
+            subject, bare = rng.choice(tuple(known(language, kind).items()))
+            lines.append(whole(language, kind, subject, bare))
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,20 +19,20 @@ KINDS = {
 }
 THINGS = {
     "en": (
-        ("iron", "gold", "copper", "silver", "zinc", "tin", "lead", "nickel"),
-        ("oxygen", "helium", "neon", "argon", "ozone", "steam", "methane", "hydrogen"),
-        ("Mars", "Venus", "Earth", "Saturn", "Jupiter", "Neptune", "Uranus", "Mercury"),
-        ("oak", "pine", "birch", "maple", "willow", "cedar", "elm", "palm"),
-        ("heart", "liver", "lung", "kidney", "brain", "skin", "eye", "stomach"),
-        ("owl", "eagle", "crow", "duck", "swan", "hawk", "robin", "goose"),
+        ("iron", "gold", "copper", "silver", "zinc"),
+        ("oxygen", "helium", "neon", "steam", "methane"),
+        ("Mars", "Venus", "Earth", "Saturn", "Neptune"),
+        ("oak", "pine", "maple", "willow", "palm"),
+        ("heart", "liver", "lung", "brain", "skin"),
+        ("owl", "eagle", "duck", "swan", "goose"),
     ),
     "zh": (
-        ("铁", "黄金", "铜", "白银", "锌", "锡", "铅", "镍"),
-        ("氧气", "氦气", "氖气", "氩气", "臭氧", "蒸汽", "甲烷", "氢气"),
-        ("火星", "金星", "地球", "土星", "木星", "海王星", "天王星", "水星"),
-        ("橡树", "松树", "桦树", "枫树", "柳树", "雪松", "榆树", "棕榈"),
-        ("心脏", "肝脏", "肺", "肾脏", "大脑", "皮肤", "眼睛", "胃"),
-        ("猫头鹰", "老鹰", "乌鸦", "鸭子", "天鹅", "隼", "知更鸟", "鹅"),
+        ("铁", "黄金", "铜", "白银", "锌"),
+        ("氧气", "氦气", "氖气", "蒸汽", "甲烷"),
+        ("火星", "金星", "地球", "土星", "海王星"),
+        ("橡树", "松树", "枫树", "柳树", "棕榈"),
+        ("心脏", "肝脏", "肺", "大脑", "皮肤"),
+        ("猫头鹰", "老鹰", "鸭子", "天鹅", "鹅"),
     ),
 }
 """By kind; the same place in both languages is the same thing."""

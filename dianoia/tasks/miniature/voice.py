@@ -24,7 +24,7 @@ _LONGEST_NAMED = 8
 
 SAY = {
     "en": {
-        "open": ("", "Let me count.\n", "Step by step.\n"),
+        "open": ("", "Let me see.\n", "Step by step.\n"),
         "check": ("Wait, let me check.\n", "Let me verify.\n", "Check again.\n"),
         "same": ("First {a}, now {b}. Same.\n",),
         "differ": (
@@ -35,7 +35,7 @@ SAY = {
         "guess": ("", "", "", "Easy.\n", "I know.\n", "It is {a}.\n"),
     },
     "zh": {
-        "open": ("", "我来数。\n", "一步一步。\n"),
+        "open": ("", "我来看看。\n", "一步一步。\n"),
         "check": ("等等，检查一下。\n", "我来验证。\n", "再检查。\n"),
         "same": ("先是{a}，现在{b}。一样。\n",),
         "differ": (
