@@ -97,6 +97,8 @@ _PLANS = {
     },
 }
 KINDS = tuple(_PLANS["en"])
+_TRANSLATED = 3
+"""Things of a kind that people ask the other language's word for."""
 _OTHER_NAMES = {"en": ("Tom", "Anna", "Max"), "zh": ("小明", "小红", "小刚")}
 
 
@@ -125,7 +127,12 @@ def known(language: str, kind: str) -> dict[str, str]:
         case _:
             other = "zh" if language == "en" else "en"
             pairs = zip(THINGS[language], THINGS[other], strict=True)
-            return {a: b for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True)}
+            named = slice(_TRANSLATED)
+            return {
+                a: b
+                for mine, theirs in pairs
+                for a, b in zip(mine[named], theirs[named], strict=True)
+            }
 
 
 def sayings(rng: random.Random) -> str:
