@@ -37,12 +37,13 @@ def check_inputs(recipe: Recipe) -> None:
         for source in sources(stage):
             _check_source(name, source, recipe)
         if not isinstance(stage, PretrainStage):
-            _check_template(name, stage.template)
+            _check_template(name, "template", stage.template)
         _check_length(name, recipe)
         match stage:
             case RLStage() | EvaluateStage():
                 _check_problems(name, stage)
             case SampleStage():
+                _check_template(name, "completion_template", stage.written_in)
                 check_sampling(f"stages.{name}", stage)
             case SFTStage():
                 _check_datasets(name, stage, recipe)
@@ -140,10 +141,10 @@ def _positions(where: str, source: str, recipe: Recipe) -> int | None:
     return _positions(where, sources(stage)[-1], recipe)
 
 
-def _check_template(name: str, template: str) -> None:
+def _check_template(name: str, key: str, template: str) -> None:
     if template not in TEMPLATES:
         raise ConfigError(
-            f"stages.{name}.template = {template!r}: there is no such template; "
+            f"stages.{name}.{key} = {template!r}: there is no such template; "
             f"there are {', '.join(TEMPLATES)}"
         )
 

@@ -94,7 +94,9 @@ class _Sampling:
         """Who makes thoughts readable."""
         chosen = self.config.rewriter
         if isinstance(chosen, EndpointSettings):
-            return ModelRewriter(self.endpoint(chosen).ask)
+            form = named_template(self.config.written_in).final
+            boxed = form == "summary" == self.config.final
+            return ModelRewriter(self.endpoint(chosen).ask, boxed)
         return MiniatureRewriter() if chosen == "miniature" else None
 
     def endpoint(self, settings: EndpointSettings) -> Endpoint:

@@ -78,6 +78,9 @@ class SampleStage(Settings):
     problems_per_batch: int = Field(default=64, ge=1)
     """An interrupted stage repeats at most so many problems. Changes no result."""
     template: str = "r1-zero"
+    """The prompt around a question, and the form in which the model answers."""
+    completion_template: str | None = None
+    """The form in which `completion` is written; absent: that of `template`."""
     sampling: SamplingSettings
     keep: KeepSettings = KeepSettings()
     judge: EndpointSettings | None = None
@@ -85,7 +88,12 @@ class SampleStage(Settings):
     rewriter: Rewriter = "none"
     """Who makes kept thoughts readable: `none`, `miniature` (rules), or the table of an endpoint."""
     final: Literal["answer", "summary"] = "answer"
-    """What follows the thought in `completion`: the sample's bare answer, or the rewriter's summary."""
+    """What follows the thought in `completion`: what the sample says, or the rewriter's summary."""
+
+    @property
+    def written_in(self) -> str:
+        """Name of the template of `completion`."""
+        return self.completion_template or self.template
 
     @model_validator(mode="after")
     def _no_schedule(self) -> Self:
