@@ -19,6 +19,7 @@ from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.datasets import survey
 from dianoia.recipe.model import DATA_KINDS, Recipe, datasets, sources
+from dianoia.recipe.programs import sandbox_of
 from dianoia.recipe.sampling import check_sampling
 from dianoia.roles.preferences import Preferences, preferences, ready
 from dianoia.tasks.catalog import ProblemSource, problem_source
@@ -31,7 +32,7 @@ def check_inputs(recipe: Recipe) -> None:
     """Find every model and read every problem set from the first row to the last.
 
     Raises:
-        ConfigError, ModelError, ProblemFileError: the first thing that is not usable.
+        ConfigError, ModelError, ProblemFileError, SandboxError: the first thing that is not usable.
     """
     for name, stage in recipe.stages.items():
         for source in sources(stage):
@@ -48,6 +49,7 @@ def check_inputs(recipe: Recipe) -> None:
                 _check_datasets(name, stage, recipe)
             case RewardModelStage():
                 check_preferences(name, stage, recipe)
+    sandbox_of(recipe)
 
 
 def model_config(where: str, source: str) -> dict[str, Any]:
