@@ -196,5 +196,9 @@ class _Training:
 def _learner(model: PreTrainedModel, config: SFTStage, steps: int) -> SupervisedLearner:
     descent = descent_of(model, config.optimizer, steps)
     return SupervisedLearner(
-        model, descent, tokens_per_row=config.tokens_per_micro_batch, autocast=config.autocast
+        model,
+        descent,
+        tokens_per_row=config.tokens_per_micro_batch,
+        autocast=config.autocast,
+        recompute=config.recompute,
     )

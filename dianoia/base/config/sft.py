@@ -53,6 +53,8 @@ class SFTStage(Settings):
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
     """Tokens of a packed row, one forward pass; changes memory and speed, never the result."""
     autocast: Literal["none", "bfloat16"] = "none"
+    recompute: bool = False
+    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
     evaluation_share: float = Field(default=0.05, ge=0, le=0.5)
     """Share of questions that is held out for the evaluation loss, by a hash of the question; 0: none."""
     evaluation_file: str | None = None
