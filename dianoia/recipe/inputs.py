@@ -123,11 +123,12 @@ def _check_length(name: str, recipe: Recipe) -> None:
 
 
 def _check_whole_length(name: str, stage: SFTStage, recipe: Recipe) -> None:
-    positions = _positions(f"stages.{name}", stage.start, recipe)
+    positions = _positions(f"stages.{name}", name, recipe)
     if positions is not None and stage.max_length > positions:
         raise ConfigError(
             f"stages.{name}.max_length = {stage.max_length}: the model {stage.start!r} has {positions} positions "
-            f"for prompt and response together; lower it to {positions} or less"
+            f"for prompt and response together; lower it to {positions} or less, or give the model more with "
+            f"positions = {stage.max_length}"
         )
 
 
@@ -139,7 +140,9 @@ def _positions(where: str, source: str, recipe: Recipe) -> int | None:
         return found
     if isinstance(stage, PretrainStage):
         return stage.model.max_positions
-    return _positions(where, sources(stage)[-1], recipe)
+    before = _positions(where, sources(stage)[-1], recipe)
+    given = stage.positions if isinstance(stage, SFTStage) else None
+    return max(before, given) if before is not None and given is not None else before
 
 
 def _check_template(name: str, template: str) -> None:

@@ -21,7 +21,7 @@ from dianoia.base.config import SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import whole_folder
 from dianoia.base.run import Journal, dataset_path
-from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.learner.model import extend_positions, load_model, load_tokenizer
 from dianoia.learner.packed import Demonstration
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.roles.demonstrations import Corpus, Encoder, load_corpus
@@ -48,6 +48,8 @@ class _Training:
         self.config, self.context = config, context
         source = context.resolve(config.start)
         model, self.tokenizer = load_model(source, device=context.device), load_tokenizer(source)
+        if config.positions is not None:
+            extend_positions(model, config.positions)
         self.corpus = self.read(model)
         lengths = [len(sample) for sample in self.corpus.training]
         self.steps = optimizer_steps(

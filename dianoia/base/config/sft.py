@@ -46,6 +46,9 @@ class SFTStage(Settings):
     """The paper: 2 to 3."""
     max_length: int = Field(ge=2)
     """Tokens of a sample, prompt, response and end together. The paper: 32,768."""
+    positions: int | None = Field(default=None, ge=2)
+    """Positions that the model is given where its configuration has fewer, as the students made of
+    Qwen2.5-Math's 4,096 have; absent: its own."""
     longer: Literal["drop", "cut", "refuse"] = "drop"
     """What happens to longer samples."""
     tokens_per_step: int = Field(ge=2)
