@@ -28,11 +28,13 @@ from dianoia.base.run import RunDirectory, describe_run, write_about
 from dianoia.bases import shipped_model
 from dianoia.recipe.inputs import check_inputs, check_preferences
 from dianoia.recipe.model import Recipe, Stage
+from dianoia.recipe.programs import sandbox_of, wanted_sandbox
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
 from dianoia.stages import evaluate, pretrain, reward_model, rl, sample, sft
 from dianoia.tasks.catalog import problem_source
+from dianoia.tasks.code import use_sandbox
 from dianoia.tasks.ranges import problem_range
 
 
@@ -48,7 +50,8 @@ def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console
     threads = devices.use_threads(recipe.threads)
     device = devices.pick_device()
     devices.exact_arithmetic(device)
-    write_about(run, describe_run(command, recipe.seed, threads))
+    use_sandbox(wanted_sandbox(recipe))
+    write_about(run, describe_run(command, recipe.seed, threads, sandbox_of(recipe)))
     write_json(run.recipe, recipe.model_dump(mode="json"))
     for name in recipe.stages:
         if run.stage(name).done:

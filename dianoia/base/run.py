@@ -220,8 +220,10 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def describe_run(command: str, seed: int, threads: int) -> dict[str, Any]:
-    """What `run.json` says."""
+def describe_run(
+    command: str, seed: int, threads: int, sandbox: str | None = None
+) -> dict[str, Any]:
+    """What `run.json` says; no sandbox where no problem is judged by running a program."""
     return {
         "command": command,
         "dianoia": code_version(),
@@ -230,6 +232,7 @@ def describe_run(command: str, seed: int, threads: int) -> dict[str, Any]:
         "libraries": library_versions(),
         "seed": seed,
         "threads": threads,
+        "sandbox": sandbox,
     }
 
 

@@ -16,6 +16,9 @@ from dianoia.engine.transformers import TransformersSampler
 
 log = logging.getLogger(__name__)
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""By the name that a recipe gives."""
+
 
 def make_sampler(
     model: PreTrainedModel,

@@ -52,6 +52,7 @@ from dianoia.learner.optimizer import (
     gradient_norm,
     rate_factor,
 )
+from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.shared import can_share_prompts
 from dianoia.learner.twins import gather, twins
 from dianoia.learner.value import Critic, CriticSettings, Passes
@@ -92,6 +93,7 @@ class Learner:
         tokens_per_micro_batch: int = 16_384,
         share_prompts: bool = True,
         autocast: Literal["none", "bfloat16"] = "none",
+        recompute: bool = False,
         critic: CriticSettings | None = None,
     ) -> None:
         """Take over `model` as it is; with a KL term a frozen copy of it becomes the reference.
@@ -106,6 +108,8 @@ class Learner:
         _choose("kl_estimator", kl_estimator, KL_ESTIMATORS)
         _choose("schedule", schedule, SCHEDULES)
         model.eval()  # type: ignore[no-untyped-call]
+        if recompute:
+            recompute_layers(model)
         self.model = model
         self.plain_head = has_plain_head(model)
         self.shares_prompts = share_prompts and self.plain_head and can_share_prompts(model)

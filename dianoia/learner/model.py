@@ -62,6 +62,23 @@ def load_model(
     return cast(PreTrainedModel, model)
 
 
+def extend_positions(model: PreTrainedModel, positions: int) -> None:
+    """Let the model read up to `positions` tokens; its checkpoint will say so. Never fewer than before.
+
+    Rotary frequencies stay as they are: what lies beyond the old limit has to be learnt. Raises ModelError
+    for positions that are learnt vectors, or scaled by the old limit.
+    """
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "none") != "default":
+        raise ModelError(
+            f"positions = {positions}: a model of type {config.model_type!r} with positions of the kind "
+            f"{rope.get('rope_type', 'learnt')!r} cannot be given more; remove positions and set max_length "
+            f"to at most {config.max_position_embeddings}"
+        )
+    config.max_position_embeddings = max(positions, config.max_position_embeddings)
+
+
 def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder or hub name. Raises ModelError like `load_model`."""
     _check_folder("tokenizer", "tokenizer_config.json", name_or_path)

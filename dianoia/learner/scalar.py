@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
 from dianoia.learner.descent import Descent
 from dianoia.learner.learner import CPU_TOKENS
+from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
@@ -147,10 +148,13 @@ class ScalarLearner:
         *,
         tokens_per_micro_batch: int = 16_384,
         autocast: Literal["none", "bfloat16"] = "none",
+        recompute: bool = False,
     ) -> None:
         """Take over `model` as it is. `tokens_per_micro_batch` counts padded positions; on a CPU at most
         `learner.CPU_TOKENS` are used."""
         nn.Module.eval(model)
+        if recompute:
+            recompute_layers(model)
         self.model, self.descent = model, descent
         most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_micro_batch
         self.tokens_per_micro_batch = min(most, tokens_per_micro_batch)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 from dianoia.algo.batch import Batch, Row, Shared, collate
 from dianoia.base.records import Sample
@@ -49,7 +49,13 @@ def shared_hidden_states(model: PreTrainedModel, shared: Shared) -> Tensor:
 @contextmanager
 def attention_of(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Attention layers look their function up by name in every pass; afterwards it is their own."""
-    config = model.config.get_text_config()
+    with attention_named(model.config.get_text_config(), name):
+        yield
+
+
+@contextmanager
+def attention_named(config: PretrainedConfig, name: str | None) -> Iterator[None]:
+    """`attention_of` by the configuration that the layers of one model share."""
     before = config._attn_implementation
     config._attn_implementation = name
     try:

@@ -33,6 +33,7 @@ from dianoia.learner.packed import (
     packed_logits,
     packed_states,
 )
+from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
@@ -65,12 +66,15 @@ class SupervisedLearner:
         *,
         tokens_per_row: int = 16_384,
         autocast: Literal["none", "bfloat16"] = "none",
+        recompute: bool = False,
     ) -> None:
         """Take over `model` as it is. On a CPU a row has at most CPU_TOKENS tokens.
 
         `packs` says whether the architecture allows several samples in a row; elsewhere each has its own.
         """
         model.eval()  # type: ignore[no-untyped-call]
+        if recompute:
+            recompute_layers(model)
         self.model, self.descent = model, descent
         self.plain_head, self.packs = has_plain_head(model), can_pack(model)
         most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_row

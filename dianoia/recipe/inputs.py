@@ -19,6 +19,7 @@ from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.datasets import survey
 from dianoia.recipe.model import DATA_KINDS, Recipe, datasets, sources
+from dianoia.recipe.programs import sandbox_of
 from dianoia.recipe.sampling import check_sampling
 from dianoia.roles.preferences import Preferences, preferences, ready
 from dianoia.tasks.catalog import ProblemSource, problem_source
@@ -31,7 +32,7 @@ def check_inputs(recipe: Recipe) -> None:
     """Find every model and read every problem set from the first row to the last.
 
     Raises:
-        ConfigError, ModelError, ProblemFileError: the first thing that is not usable.
+        ConfigError, ModelError, ProblemFileError, SandboxError: the first thing that is not usable.
     """
     for name, stage in recipe.stages.items():
         for source in sources(stage):
@@ -49,6 +50,7 @@ def check_inputs(recipe: Recipe) -> None:
                 _check_datasets(name, stage, recipe)
             case RewardModelStage():
                 check_preferences(name, stage, recipe)
+    sandbox_of(recipe)
 
 
 def model_config(where: str, source: str) -> dict[str, Any]:
@@ -122,11 +124,12 @@ def _check_length(name: str, recipe: Recipe) -> None:
 
 
 def _check_whole_length(name: str, stage: SFTStage, recipe: Recipe) -> None:
-    positions = _positions(f"stages.{name}", stage.start, recipe)
+    positions = _positions(f"stages.{name}", name, recipe)
     if positions is not None and stage.max_length > positions:
         raise ConfigError(
             f"stages.{name}.max_length = {stage.max_length}: the model {stage.start!r} has {positions} positions "
-            f"for prompt and response together; lower it to {positions} or less"
+            f"for prompt and response together; lower it to {positions} or less, or give the model more with "
+            f"positions = {stage.max_length}"
         )
 
 
@@ -138,7 +141,9 @@ def _positions(where: str, source: str, recipe: Recipe) -> int | None:
         return found
     if isinstance(stage, PretrainStage):
         return stage.model.max_positions
-    return _positions(where, sources(stage)[-1], recipe)
+    before = _positions(where, sources(stage)[-1], recipe)
+    given = stage.positions if isinstance(stage, SFTStage) else None
+    return max(before, given) if before is not None and given is not None else before
 
 
 def _check_template(name: str, key: str, template: str) -> None:

@@ -1,6 +1,6 @@
 """The recipe itself: named stages in the order in which they run, and who starts from whom."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,8 @@ class Recipe(Settings):
     """Every random draw of the run derives from it."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of PyTorch. 0: as many as there are cores, at most 8."""
+    sandbox: Literal["auto", "namespaces", "landlock", "i-accept-unsandboxed-code"] = "auto"
+    """Walls around programs that a model wrote. auto: the strongest that this machine offers."""
     stages: dict[str, Stage] = Field(min_length=1)
 
     @model_validator(mode="after")

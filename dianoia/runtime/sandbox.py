@@ -39,7 +39,7 @@ STRONG = ("namespaces", "landlock")
 LANGUAGES = ("python",)
 """Languages of programs; each has a runner in `dianoia.runtime.box.guest`."""
 VARIABLE = "DIANOIA_SANDBOX"
-"""Environment variable that names the sandbox."""
+"""Environment variable that names the sandbox, before the recipe does."""
 
 _WALLS = {"namespaces": "namespaces", "landlock": "landlock", UNSANDBOXED: "none"}
 _START_SECONDS = 30.0
@@ -163,7 +163,8 @@ def choose(name: str = AUTO) -> str:
     raise SandboxError(
         f"sandbox = {name!r}: this machine offers none ({found}), and programs that a model wrote "
         "could read your files and use your network; use Linux 5.14 or newer, allow user "
-        f"namespaces, or accept the risk in words with {VARIABLE}={UNSANDBOXED}"
+        f'namespaces, or accept the risk in words: sandbox = "{UNSANDBOXED}" in the recipe, or '
+        f"{VARIABLE}={UNSANDBOXED} in the environment"
     )
 
 

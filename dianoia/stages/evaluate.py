@@ -15,7 +15,7 @@ from typing import Any
 from dianoia.base.config import EvaluateStage
 from dianoia.base.files import read_json, write_json
 from dianoia.base.records import Group, Problem, SamplingParams
-from dianoia.engine.factory import make_sampler
+from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
@@ -80,7 +80,7 @@ def _roller(name: str, config: EvaluateStage, context: Context) -> tuple[Roller,
     source = context.resolve(name)
     model = load_model(source, device=context.device)
     tokenizer = load_tokenizer(source)
-    sampler = make_sampler(model, slots=config.slots)
+    sampler = make_sampler(model, slots=config.slots, dtype=DTYPES[config.dtype])
     params = SamplingParams(
         max_tokens=config.max_tokens,
         stop_ids=stop_ids(model, tokenizer),

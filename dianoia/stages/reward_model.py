@@ -199,6 +199,7 @@ def _learner(model: PreTrainedModel, config: RewardModelStage, steps: int) -> Sc
         descent_of(model, config.optimizer, steps, "Training of the reward model"),
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         autocast=config.autocast,
+        recompute=config.recompute,
     )
 
 

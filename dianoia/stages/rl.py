@@ -19,7 +19,7 @@ from dianoia.base.config import RLStage
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
 from dianoia.base.records import Group, RolloutStatus, Sample, SamplingParams
-from dianoia.engine.factory import make_sampler
+from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.learner import Learner
 from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.learner.value import CriticSettings
@@ -52,7 +52,7 @@ class _Training:
         source = context.resolve(config.start)
         model, self.tokenizer = load_model(source, device=context.device), load_tokenizer(source)
         self.stops = stop_ids(model, self.tokenizer)
-        sampler = make_sampler(model, slots=config.sampling.slots)
+        sampler = make_sampler(model, slots=config.sampling.slots, dtype=DTYPES[config.sampling.dtype])
         self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
         relative = config.algorithm.name != "ppo"
         self.recorder = Recorder(context, self.roller, config.progress, relative)
@@ -155,6 +155,7 @@ class _Training:
                 path = self.recorder.keep(f"stopped-{step:05d}", step, groups, advantages)
                 raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
             self.roller.sampler.load(self.learner.weights())
+        self.learner.optimizer.zero_grad()  # what is drawn next needs the room
         self.curve()
         row = {"rollout": self.rollouts_done, "num_tokens": self.tokens, **update_row(done)}
         self.recorder.write(done.step, row)
@@ -225,6 +226,7 @@ def _learner(model: PreTrainedModel, config: RLStage) -> Learner:
         stop_grad_norm=optimizer.stop_grad_norm,
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         autocast=config.autocast,
+        recompute=config.recompute,
         critic=_critic(config),
     )
 

@@ -19,7 +19,7 @@ from dianoia.base.config import EndpointSettings, SampleStage
 from dianoia.base.files import write_json
 from dianoia.base.records import Problem, SamplingParams
 from dianoia.base.rewriting import Rewriter
-from dianoia.engine.factory import make_sampler
+from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.rewards.model_judge import ModelJudge
 from dianoia.rewards.model_rewriter import ModelRewriter
@@ -73,7 +73,7 @@ class _Sampling:
             top_p=chosen.top_p,
             top_k=chosen.top_k,
         )
-        sampler = make_sampler(model, slots=chosen.slots)
+        sampler = make_sampler(model, slots=chosen.slots, dtype=DTYPES[chosen.dtype])
         self.roller = Roller(sampler, tokenizer, named_template(config.template))
         self.selector = Selector(
             config, context.name, self.roller.count_tokens, self.judge(), self.rewriter()

@@ -11,6 +11,7 @@ adapters, data sets that do not fit into memory as token ids.
 
 import time
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -20,7 +21,7 @@ from dianoia.base.config import SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import whole_folder
 from dianoia.base.run import Journal, dataset_path
-from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.learner.model import extend_positions, load_model, load_tokenizer
 from dianoia.learner.packed import Demonstration
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.roles.demonstrations import Corpus, Encoder, load_corpus
@@ -28,6 +29,7 @@ from dianoia.roles.rollout import named_template, stop_ids
 from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
 from dianoia.stages._common import descent_of
+from dianoia.tasks.tables import read_rows
 
 
 def run(config: SFTStage, context: Context) -> None:
@@ -46,6 +48,8 @@ class _Training:
         self.config, self.context = config, context
         source = context.resolve(config.start)
         model, self.tokenizer = load_model(source, device=context.device), load_tokenizer(source)
+        if config.positions is not None:
+            extend_positions(model, config.positions)
         self.corpus = self.read(model)
         lengths = [len(sample) for sample in self.corpus.training]
         self.steps = optimizer_steps(
@@ -78,10 +82,23 @@ class _Training:
         files = [(dataset_path(directory, d.path), d.weight) for d in config.datasets]
         held = config.evaluation_file
         file = None if held is None else dataset_path(directory, held)
+        self.check_made([d.path for d in config.datasets] + ([held] if held else []))
         try:
             return load_corpus(encoder, files, config.heldout_share, file)
         except ConfigError as error:
             raise ConfigError(f"stages.{self.context.name}: {error}") from None
+
+    def check_made(self, named: list[str]) -> None:
+        """What earlier stages wrote was not there to be checked before the run began."""
+        for source in named:
+            path = dataset_path(self.context.directory, source)
+            if path != Path(source).expanduser() and next(read_rows(path), None) is None:
+                raise ConfigError(
+                    f"stages.{self.context.name}: the data set {source!r} is empty, because the stage "
+                    f"{source!r} kept none of its samples, so there is nothing to learn from; read "
+                    f"{path.with_name('rejected.parquet')}, loosen stages.{source}.keep or sample more "
+                    "problems, and start a new run (another --out)"
+                )
 
     def announce(self) -> None:
         """Say what the data came to, now that tokens are counted."""
@@ -181,5 +198,9 @@ class _Training:
 def _learner(model: PreTrainedModel, config: SFTStage, steps: int) -> SupervisedLearner:
     descent = descent_of(model, config.optimizer, steps)
     return SupervisedLearner(
-        model, descent, tokens_per_row=config.tokens_per_micro_batch, autocast=config.autocast
+        model,
+        descent,
+        tokens_per_row=config.tokens_per_micro_batch,
+        autocast=config.autocast,
+        recompute=config.recompute,
     )

@@ -89,6 +89,11 @@ class FileProblems:
         """As `ProblemSource`."""
         return frozenset(problem.language for problem in self._side("train"))
 
+    @property
+    def verifiers(self) -> frozenset[str]:
+        """Of all problems, held out or not."""
+        return frozenset(problem.verifier for side in self._sides.values() for problem in side)
+
     def _side(self, name: str) -> list[Problem]:
         if not self._sides[name]:
             raise ConfigError(
@@ -128,6 +133,17 @@ def problem_source(name: str, whole_file: bool = False) -> ProblemSource:
         f"problems = {name!r}: there is no such problem set and no such file; "
         f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet"
     )
+
+
+_LOOKED_AT = 256
+"""Problems of a built-in set by which it is judged: it has no end."""
+
+
+def verifiers_of(source: ProblemSource) -> frozenset[str]:
+    """Names of the verifiers that a source's problems ask for."""
+    if isinstance(source, FileProblems):
+        return source.verifiers
+    return frozenset(problem.verifier for problem in source.draw(0, 0, _LOOKED_AT))
 
 
 @lru_cache(maxsize=8)

@@ -27,14 +27,13 @@ from typing import Any
 from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.records import Conversation, Turn
 from dianoia.tasks.answers import normalize
-from dianoia.tasks.tables import Columns, read_rows
+from dianoia.tasks.tables import Row, read_rows
 
 ROLES = ("system", "user", "assistant")
 RESPONSE_COLUMNS = ("completion", "response")
 _FORMS = (
     "`messages`; `prompt` with `completion` or `response`; or `prompt` with `thought` and `answer`"
 )
-_SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +112,8 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A row on its way to a conversation; it knows how to complain."""
-
-    path: Path
-    number: int
-    columns: Columns
-
-    def error(self, column: str, why: str, advice: str) -> ProblemFileError:
-        value = repr(self.columns.get(column))
-        if len(value) > _SHOWN_CHARS:
-            value = value[:_SHOWN_CHARS] + "..."
-        return ProblemFileError(
-            f"{self.path}, row {self.number}, column {column!r}, value {value}: {why}; {advice}"
-        )
-
-    def has(self, column: str) -> bool:
-        return self.columns.get(column) is not None
+class _Row(Row):
+    """A row on its way to a conversation."""
 
     def conversation(self) -> Conversation:
         source = f"{self.path}, row {self.number}"
@@ -170,11 +154,7 @@ class _Row:
         """A text that is not blank."""
         if not isinstance(value, str):
             raise self.error(column, f"a {type(value).__name__}, not text", "write it as text")
-        if not value.strip():
-            raise self.error(column, "it is blank", "fill it or remove the row")
-        # JSON can write half of a surrogate pair, which no tokenizer takes.
-        if any("\ud800" <= char <= "\udfff" for char in value):
-            raise self.error(column, "it holds half a character", "repair its encoding")
+        self.check(column, value)
         return value
 
     def turns(self, column: str, ends_with: str, starts_with: str = "user") -> tuple[Turn, ...]:

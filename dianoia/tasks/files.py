@@ -26,15 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dianoia.base.errors import ProblemFileError
+from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, normalize
-from dianoia.tasks.tables import Columns, read_rows
+from dianoia.tasks.tables import Row, read_rows
 from dianoia.text.language import main_language
 
 QUESTION_COLUMNS = ("prompt", "question", "problem")
 ANSWER_COLUMNS = ("answer", "solution")
-_SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +45,12 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A row on its way to a problem; it knows how to complain."""
-
-    path: Path
-    number: int
-    columns: Columns
-
-    def error(self, column: str, why: str, advice: str) -> ProblemFileError:
-        value = repr(self.columns.get(column))
-        if len(value) > _SHOWN_CHARS:
-            value = value[:_SHOWN_CHARS] + "..."
-        return ProblemFileError(
-            f"{self.path}, row {self.number}, column {column!r}, value {value}: {why}; {advice}"
-        )
+class _Row(Row):
+    """A row on its way to a problem."""
 
     def first_present(self, names: tuple[str, ...], what: str) -> str:
         for name in names:
-            if self.columns.get(name) is not None:
+            if self.has(name):
                 return name
         raise self.error(
             names[0],
@@ -79,15 +66,8 @@ class _Row:
         self.check(column, str(value))
         return str(value)
 
-    def check(self, column: str, text: str) -> None:
-        if not text.strip():
-            raise self.error(column, "it is blank", "fill it or remove the row")
-        # JSON can write half of a surrogate pair, which no tokenizer takes.
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise self.error(column, "it holds half a character", "repair its encoding")
-
     def optional_text(self, column: str) -> str | None:
-        return self.text(column).strip() if self.columns.get(column) is not None else None
+        return self.text(column).strip() if self.has(column) else None
 
 
 def read_problems(
@@ -192,7 +172,11 @@ def _check_gold(
             f"there is no verifier named {problem.verifier!r}",
             f"use one of {', '.join(sorted(verifiers))}",
         )
-    if verify(problem, problem.answer) is None:
+    try:
+        readable = verify(problem, problem.answer) is not None
+    except ProblemTestsError as error:  # it names problem, column, key and value itself
+        raise ProblemFileError(f"{row.path}, row {row.number}: {error}") from error
+    if not readable:
         raise row.error(
             column,
             f"verifier {problem.verifier!r} cannot read this gold answer, so no "

@@ -17,36 +17,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dianoia.base.errors import ProblemFileError
 from dianoia.base.preferences import Judged, Labelled, Pair
-from dianoia.tasks.tables import Columns, read_rows
+from dianoia.tasks.tables import Row, read_rows
 
 RESPONSE_COLUMNS = ("response", "completion")
 LABELS = {"true": True, "1": True, "safe": True, "false": False, "0": False, "unsafe": False}
-_SHOWN_CHARS = 80
 
 See = Callable[[str], str]
 """From a response to the part of it that the reward model sees; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A row on its way to an example; it knows how to complain."""
+class _Row(Row):
+    """A row on its way to an example."""
 
-    path: Path
-    number: int
-    columns: Columns
     see: See
-
-    def error(self, column: str, why: str, advice: str) -> ProblemFileError:
-        value = repr(self.columns.get(column))
-        shown = value if len(value) <= _SHOWN_CHARS else value[:_SHOWN_CHARS] + "..."
-        return ProblemFileError(
-            f"{self.path}, row {self.number}, column {column!r}, value {shown}: {why}; {advice}"
-        )
-
-    def has(self, column: str) -> bool:
-        return self.columns.get(column) is not None
 
     def needed(self, column: str, what: str) -> object:
         if not self.has(column):
@@ -66,11 +51,7 @@ class _Row:
                 f"neither text nor messages with one of the {role} that holds text",
                 f'write text, or messages such as [{{"role": "{role}", "content": "Hello"}}]',
             )
-        if not value.strip():
-            raise self.error(column, "it is blank", "fill it or remove the row")
-        # JSON can write half of a surrogate pair, which no tokenizer takes.
-        if any("\ud800" <= char <= "\udfff" for char in value):
-            raise self.error(column, "it holds half a character", "repair its encoding")
+        self.check(column, value)
         return value
 
     def prompt(self) -> str:

@@ -1,13 +1,15 @@
 """Rows of a JSONL, CSV or Parquet file, one after another.
 
 In: a path. Out: `(row, columns)` pairs, row counted from 1: the line of a JSONL file, the record of
-a CSV file (its header not counted), the row of a Parquet file. A file is never held in memory as a
-whole. Left out: what the columns mean. Blank lines of a JSONL file are skipped but counted.
+a CSV file (its header not counted), the row of a Parquet file; `Row` is one that knows how to complain. A
+file is never held in memory as a whole. Left out: what the columns mean. Blank lines of a JSONL file are
+skipped but counted.
 """
 
 import csv
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,37 @@ Columns = dict[str, Any]
 _BATCH_ROWS = 1024
 _MAX_CELL_CHARS = 16 * 2**20
 """Of a CSV file. Python's own limit for the process, 128 KiB, is too small for test cases."""
+_SHOWN_CHARS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row on its way to a record; it knows how to complain."""
+
+    path: Path
+    number: int
+    columns: Columns
+
+    def error(self, column: str, why: str, advice: str) -> ProblemFileError:
+        """Names file, row, column and value."""
+        value = repr(self.columns.get(column))
+        if len(value) > _SHOWN_CHARS:
+            value = value[:_SHOWN_CHARS] + "..."
+        return ProblemFileError(
+            f"{self.path}, row {self.number}, column {column!r}, value {value}: {why}; {advice}"
+        )
+
+    def has(self, column: str) -> bool:
+        """Whether the column is there and filled."""
+        return self.columns.get(column) is not None
+
+    def check(self, column: str, text: str) -> None:
+        """Raise ProblemFileError for text that is blank or that no tokenizer takes."""
+        if not text.strip():
+            raise self.error(column, "it is blank", "fill it or remove the row")
+        # JSON can write half of a surrogate pair.
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise self.error(column, "it holds half a character", "repair its encoding")
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:

@@ -242,3 +242,14 @@ def test_a_model_learns_from_what_was_sampled(
     assert rows[-1]["epoch"] == 4.0 and rows[-1]["loss"] < rows[0]["loss"]
     assert (out / "stages/learnt/checkpoint/model.safetensors").is_file()
     assert main(["report", str(out)]) == 0
+
+
+def test_an_empty_data_set_names_the_stage_that_left_it(
+    cold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cold.write_text(cold.read_text("utf-8") + LEARN, encoding="utf-8")
+    # a tiny base has no thought of a thousand tokens in forty
+    assert run(cold, tmp_path / "run", "cold.keep.shortest=1000") == 2
+    said = capsys.readouterr().err
+    for part in ("stages.learnt", "data set 'cold' is empty", "rejected.parquet", "cold.keep"):
+        assert part in said

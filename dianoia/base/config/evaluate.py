@@ -28,5 +28,7 @@ class EvaluateStage(Settings):
     top_p: float = Field(default=0.95, gt=0, le=1)
     top_k: int = Field(default=0, ge=0)
     slots: int = Field(default=256, ge=1)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the sampler's weights and its cache; log-probabilities and the output head stay float32."""
     keep: int = Field(default=64, ge=0)
     """Problems whose rollouts are kept for reading."""

@@ -45,6 +45,8 @@ class RewardModelStage(Settings):
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
     """Padded tokens in one forward pass; changes memory and speed, never the result."""
     autocast: Literal["none", "bfloat16"] = "none"
+    recompute: bool = False
+    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
     checkpoint_every: int = Field(default=100, ge=1)
     """Optimizer steps between two states to resume from."""
     pairs: PairSettings = PairSettings()

@@ -39,6 +39,8 @@ class SamplingSettings(Settings):
     """0 keeps the whole vocabulary."""
     slots: int = Field(default=256, ge=1)
     """Samples that are decoded at the same time."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the sampler's weights and its cache; log-probabilities and the output head stay float32."""
 
     def max_tokens_at(self, step: int) -> int:
         """The limit that holds at an optimizer step."""
@@ -180,6 +182,8 @@ class RLStage(Settings):
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
     """Padded tokens in one forward pass; changes memory and speed, never the result."""
     autocast: Literal["none", "bfloat16"] = "none"
+    recompute: bool = False
+    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
     checkpoint_every: int = Field(default=10, ge=1)
     """Rollouts between two checkpoints to resume from."""
     sampling: SamplingSettings

@@ -46,6 +46,9 @@ class SFTStage(Settings):
     """The paper: 2 to 3."""
     max_length: int = Field(ge=2)
     """Tokens of a sample, prompt, response and end together. The paper: 32,768."""
+    positions: int | None = Field(default=None, ge=2)
+    """Positions that the model is given where its configuration has fewer, as the students made of
+    Qwen2.5-Math's 4,096 have; absent: its own."""
     longer: Literal["drop", "cut", "refuse"] = "drop"
     """What happens to longer samples."""
     tokens_per_step: int = Field(ge=2)
@@ -53,6 +56,8 @@ class SFTStage(Settings):
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
     """Tokens of a packed row, one forward pass; changes memory and speed, never the result."""
     autocast: Literal["none", "bfloat16"] = "none"
+    recompute: bool = False
+    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
     evaluation_share: float = Field(default=0.05, ge=0, le=0.5)
     """Share of questions that is held out for the evaluation loss, by a hash of the question; 0: none."""
     evaluation_file: str | None = None

@@ -74,7 +74,7 @@ class Forward:
 
     def logits(self, hidden_BH: torch.Tensor) -> torch.Tensor:
         """Scores of the next token `[B, V]`, float32."""
-        return F.linear(hidden_BH, self.weights.head).float()
+        return F.linear(hidden_BH.to(self.weights.head.dtype), self.weights.head).float()
 
     def prefill(
         self, prompts: list[tuple[int, ...]], rows: list[int], owners: list[int], cache: Cache

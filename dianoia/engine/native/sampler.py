@@ -85,6 +85,8 @@ class NativeSampler:
         ]
         runs = in_lanes(jobs)
         self._stats = _stats(runs, time.perf_counter() - began)
+        if self._forward.device.type != "cpu":
+            self._lanes.clear()  # the learner needs the room; allocated memory is kept and comes back at once
         results = [run.results() for run in runs]
         return [results[i % count][i // count] for i in range(len(requests))]
 

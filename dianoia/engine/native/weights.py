@@ -136,17 +136,21 @@ class Weights:
         """Allocate; the contents are undefined until `load`."""
         table = (shape.vocabulary, shape.hidden)
         self.embedding = torch.empty(table, dtype=dtype, device=device)
-        self.head = self.embedding if shape.tied else torch.empty_like(self.embedding)
+        # Logits of few bits are what parts sampler and learner (MiniMax-M1, arXiv 2506.13585, 3.2).
+        kind = torch.promote_types(dtype, torch.float32)
+        shared = shape.tied and kind == dtype
+        self.head = self.embedding if shared else torch.empty(table, dtype=kind, device=device)
+        self._head_name = "model.embed_tokens.weight" if shape.tied else "lm_head.weight"
         self.norm = torch.empty(shape.hidden, dtype=dtype, device=device)
         self.layers = [Layer(shape, dtype, device) for _ in range(shape.layers)]
-        self._views = dict(self._named())
+        self._views = list(self._named())
 
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Full Hugging Face name and destination of every parameter."""
         yield "model.embed_tokens.weight", self.embedding
         yield "model.norm.weight", self.norm
         if self.head is not self.embedding:
-            yield "lm_head.weight", self.head
+            yield self._head_name, self.head
         for index, layer in enumerate(self.layers):
             for name, view in layer.views():
                 yield f"model.layers.{index}.{name}", view
@@ -156,9 +160,9 @@ class Weights:
 
         Raises ModelError, before anything is copied, for a missing or misshapen parameter.
         """
-        for name, view in self._views.items():
+        for name, view in self._views:
             _check(name, view, weights)
-        for name, view in self._views.items():
+        for name, view in self._views:
             view.copy_(weights[name])
 
 

@@ -8,7 +8,7 @@ from dianoia.tasks.code.judge import (
     judge_program,
 )
 from dianoia.tasks.code.tests import CodeTests, code_tests
-from dianoia.tasks.code.verifier import code, code_many, shared_pool, verdicts
+from dianoia.tasks.code.verifier import code, code_many, shared_pool, use_sandbox, verdicts
 
 __all__ = [
     "CodeTests",
@@ -21,5 +21,6 @@ __all__ = [
     "judge_code",
     "judge_program",
     "shared_pool",
+    "use_sandbox",
     "verdicts",
 ]

@@ -1,7 +1,7 @@
 """The verifier "code": the tests of a problem, the sandboxes of this process.
 
-In: problems and answers. Out: scores as every verifier gives them. The sandbox is the strongest
-that works on this machine, or the one that the environment variable DIANOIA_SANDBOX names.
+In: problems and answers. Out: scores as every verifier gives them. The sandbox is the strongest that works on
+this machine, or the one that the environment variable DIANOIA_SANDBOX names, or else `use_sandbox`.
 """
 
 import atexit
@@ -22,6 +22,12 @@ _verdicts: Counter[Verdict] = Counter()
 _counting = Lock()
 
 
+class _Wanted:
+    """What `use_sandbox` was told last."""
+
+    name = AUTO
+
+
 def code(problem: Problem, answer: str) -> float | None:
     """1.0 if the program in the answer passes all tests, else 0.0 (or the fraction it passes).
 
@@ -30,13 +36,14 @@ def code(problem: Problem, answer: str) -> float | None:
 
     Raises:
         SandboxError: no sandbox works on this machine and none was waived.
+        ProblemTestsError: the gold answer itself was asked about, as when a file is checked, and the tests
+            cannot be read; the message says why.
     """
-    tests = _tests(problem)
-    if tests is None:
-        return None
-    if answer == problem.answer:  # the tests themselves, asked about when a file is checked
+    if answer == problem.answer:
+        code_tests(problem)
         return 0.0
-    return shared_pool().run(partial(_judged, answer, tests))
+    tests = _tests(problem)
+    return None if tests is None else shared_pool().run(partial(_judged, answer, tests))
 
 
 def code_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
@@ -72,9 +79,14 @@ def _tests(problem: Problem) -> CodeTests | None:
         return None
 
 
+def use_sandbox(name: str) -> None:
+    """Run this process's programs in the sandbox of that name, unless the environment names another."""
+    _Wanted.name = name
+
+
 def shared_pool() -> Pool:
     """The sandboxes of this process, started when first asked for."""
-    return _pool(os.environ.get(VARIABLE, AUTO), os.getpid())
+    return _pool(os.environ.get(VARIABLE) or _Wanted.name, os.getpid())
 
 
 @lru_cache(maxsize=2)

@@ -197,3 +197,20 @@ def test_bfloat16_stays_near_float32() -> None:
     native = NativeSampler(model.config, slots=4, dtype=torch.bfloat16)
     native.load(model.state_dict())
     assert worst_difference(model, asked, native.generate(asked, PARAMS)) < 0.5
+
+
+@pytest.mark.parametrize("family", ["qwen3-tied", "qwen2", "llama"])
+def test_bfloat16_keeps_its_head_in_float32(family: str) -> None:
+    """Next to a float32 learner, what differs is rounding inside the layers, not of the logits."""
+    model = make(family)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.3 if parameter.dim() > 1 else 1.0)
+    sampler = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
+    sampler.load(model.state_dict())
+    head = model.get_output_embeddings().weight
+    assert torch.equal(sampler._forward.weights.head, head), "not rounded"
+    assert sampler._forward.weights.embedding.dtype == torch.bfloat16
+    asked = requests(12)
+    answered = sampler.generate(asked, SamplingParams(12, frozenset()))
+    assert worst_difference(model, asked, answered) < 0.05
