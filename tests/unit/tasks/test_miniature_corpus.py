@@ -9,7 +9,7 @@ import pytest
 from dianoia.base.config import Habits
 from dianoia.tasks.miniature.chains import Chain, Split
 from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import MiniatureMath
+from dianoia.tasks.miniature.problems import MiniatureProblems
 from dianoia.text.parsing import Broken, Parsed, parse
 from dianoia.text.template import TEMPLATES
 from tests.unit.tasks.test_miniature import chains_told, within
@@ -67,7 +67,9 @@ def lines_in(thought: str) -> int:
 
 
 def test_nothing_held_out_is_in_the_corpus(texts: list[str]) -> None:
-    kept_back = {chains_told(p.question)[0][1].signature for p in MiniatureMath().heldout(512)}
+    kept_back = {
+        chains_told(p.question)[0][1].signature for p in MiniatureProblems("math").heldout(512)
+    }
     for seed, some in ((3, texts), (4, list(islice(documents(Habits(), 4), 1000)))):
         for text in some:
             told = chains_told(text)

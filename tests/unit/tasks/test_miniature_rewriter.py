@@ -4,6 +4,7 @@ import random
 import re
 
 import pytest
+from dianoia.tasks.miniature.thoughts import MIXED, Author
 
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
@@ -11,7 +12,6 @@ from dianoia.tasks.answers import number
 from dianoia.tasks.miniature.chains import Split
 from dianoia.tasks.miniature.problems import as_problem, draw_story
 from dianoia.tasks.miniature.rewriter import MiniatureRewriter, rewrite
-from dianoia.tasks.miniature.thoughts import MIXED, Author
 from dianoia.text.language import language_share
 from dianoia.text.parsing import Parsed, parse
 from dianoia.text.template import TEMPLATES
