@@ -92,11 +92,13 @@ def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
     assert pieces[:4] == ["Tom ", "has ", "12", " eggs"]
 
 
-@pytest.mark.parametrize("count", [300, 2000])
-def test_numbers_below_100_are_one_token_each(count: int) -> None:
-    """Also those that the documents hardly mention."""
-    tokenizer = train_tokenizer(DOCUMENTS[:count], 1024)
-    assert [n for n in range(100) if len(tokenizer.encode(str(n)).ids) != 1] == []
+@pytest.mark.parametrize(
+    ("count", "vocabulary", "last"), [(300, 1024, 60), (2000, 1024, 60), (2000, 2048, 99)]
+)
+def test_small_numbers_are_one_token_each(count: int, vocabulary: int, last: int) -> None:
+    """Those of the problems always; with room for them also those that the documents hardly mention."""
+    tokenizer = train_tokenizer(DOCUMENTS[:count], vocabulary)
+    assert [n for n in range(last + 1) if len(tokenizer.encode(str(n)).ids) != 1] == []
 
 
 def test_longer_numbers_are_cut_in_twos_from_the_left() -> None:
