@@ -1,17 +1,24 @@
 """How a base model of the miniature thinks, and how often each way is right.
 
 Held-out problems are sampled under the R1-Zero template, and every response is put into one of four modes by
-the derived lines of its thought (lines with "="): *at once* has none, *derived* has fewer than 1.5 times the
-problem's steps, *checked* has as many or more; *broken* is malformed or cut and has no thought.
+the derived lines of its thought (lines with "=", a step of a function such as `a +3`, an option and its kind such as
+`A metal`): *at once* has none, *derived* has fewer than 1.5 times the problem's steps, *checked* has as many or more;
+*broken* is malformed or cut and has no thought. For requests, which have no steps, *derived* has a plan line such as
+`France: Paris.` or `Is it harmful? No.`.
 
     python -m benchmarks.base_habits miniature-base --temperature 1.0
+    python -m benchmarks.base_habits miniature-base --problems-of miniature/code
+    python -m benchmarks.base_habits miniature-base --all-domains --problems 128
 
+A response is right if its verifier gives it anything: where rules decide that is all there is; to a general request its
+content is right (on the topic, where something is to be written), whole sentences and friendliness aside.
 Shares are of all samples. Accuracies are within a mode, with Wilson's 95 % interval; differences have Newcombe's.
 Both take the samples as independent, which those of one problem are not quite.
 """
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,18 +27,32 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dianoia.base.records import Rollout, SamplingParams
+from dianoia.base.records import Group, Rollout, SamplingParams
 from dianoia.bases import shipped_model
 from dianoia.engine.factory import make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.rollout import Roller, named_template, stop_ids
-from dianoia.tasks.miniature.problems import MiniatureProblems
+from dianoia.tasks.catalog import PROBLEM_SETS, problem_source
+from dianoia.tasks.miniature.programs import LETTERS
+from dianoia.tasks.miniature.things import KINDS, LABELS
 
 _Z = 1.959963984540054  # standard normal quantile of 0.975
 _AT_ONCE = 128
 _KEY = 6_700_417
 """Keeps these draws apart from those of training and evaluation."""
+_DOMAINS = ("math", "code", "stem", "logic", "general", "near-miss", "unsafe")
+"""The sets of one domain each, for `--all-domains`."""
+_REQUESTS = frozenset({"general", "near-miss", "safety"})
+"""Domains of problems without steps."""
+_STEP = re.compile(rf"[{LETTERS}] ?[-+*/][0-9]+")
+_KIND = re.compile(
+    rf"[{LABELS}] (?:{'|'.join(kind for kinds in KINDS.values() for kind in kinds)})"
+)
+_PLAN = re.compile(
+    r"[0-9] sentences, .+\.|As a .+\.|About me\.|Is it harmful\? (?:Yes|No)\.|[^.!?:]+: .+\."
+    r"|[0-9]句，.+。|像.+。|关于我。|有害吗？(?:有害|无害)。|[^。！？：]+：.+。"
+)
 
 
 class Mode(StrEnum):
@@ -52,7 +73,9 @@ class Observation:
     language: str
     """Of the question."""
     difficulty: int
-    """Steps of the problem."""
+    """Steps of the problem; 0 for one without."""
+    domain: str
+    """Of the problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +95,23 @@ class Rate:
 
 def derived_lines(thought: str) -> int:
     """Lines that derive something."""
-    return sum("=" in line for line in thought.splitlines())
+    return sum(
+        "=" in line or any(form.fullmatch(line.strip()) for form in (_STEP, _KIND))
+        for line in thought.splitlines()
+    )
+
+
+def plans(thought: str) -> bool:
+    """Whether a thought about a request says what to do or what the case is."""
+    return any(_PLAN.fullmatch(line.strip()) for line in thought.splitlines())
 
 
 def mode_of(rollout: Rollout) -> Mode:
-    """The mode of a response to a problem with a known number of steps."""
+    """The mode of a response to one of the miniature's problems."""
     if rollout.thought is None:
         return Mode.BROKEN
+    if rollout.problem.domain in _REQUESTS:
+        return Mode.DERIVED if plans(rollout.thought) else Mode.AT_ONCE
     lines, steps = derived_lines(rollout.thought), rollout.problem.difficulty
     assert steps is not None, "only the miniature's problems say how many steps they have"
     if not lines:
@@ -113,28 +146,42 @@ def accuracy(observations: Iterable[Observation], mode: Mode | None = None) -> R
 def observe(
     source: str,
     *,
+    problems_of: Sequence[str] = ("miniature/math",),
     problems: int = 512,
     samples: int = 4,
     temperature: float = 1.0,
     max_tokens: int = 192,
     seed: int = 1,
 ) -> list[Observation]:
-    """Sample a shipped model, a folder or a hub name on the miniature's held-out problems."""
+    """Sample a shipped model, a folder or a hub name on the held-out problems of the miniature's sets."""
     place = shipped_model(source) or source
     model, tokenizer = load_model(place), load_tokenizer(place)
     roller = Roller(make_sampler(model), tokenizer, named_template("r1-zero"))
     params = SamplingParams(max_tokens, stop_ids(model, tokenizer), temperature)
-    heldout, found = MiniatureProblems("math").heldout(problems), []
-    for start in range(0, len(heldout), _AT_ONCE):
-        few = heldout[start : start + _AT_ONCE]
-        rollouts = roller(few, samples, params, (seed, _KEY), first=start)
-        for group in judge(evaluation_rubric(), rollouts):
-            problem = group.problem
-            for rollout, score in zip(group.rollouts, group.scores, strict=True):
-                right = score.parts["accuracy"] == 1.0
-                steps = problem.difficulty or 0
-                found.append(Observation(mode_of(rollout), right, problem.language, steps))
+    found = []
+    for name in problems_of:
+        heldout = problem_source(name).heldout(problems)
+        for start in range(0, len(heldout), _AT_ONCE):
+            few = heldout[start : start + _AT_ONCE]
+            rollouts = roller(few, samples, params, (seed, _KEY), first=start)
+            for group in judge(evaluation_rubric(), rollouts):
+                found += observed(group)
     return found
+
+
+def observed(group: Group) -> list[Observation]:
+    """The samples of one problem."""
+    problem = group.problem
+    return [
+        Observation(
+            mode=mode_of(rollout),
+            right=(score.parts["accuracy"] or 0.0) > 0.0,
+            language=problem.language,
+            difficulty=problem.difficulty or 0,
+            domain=problem.domain,
+        )
+        for rollout, score in zip(group.rollouts, group.scores, strict=True)
+    ]
 
 
 def table(title: str, observations: Sequence[Observation]) -> Table:
@@ -178,37 +225,60 @@ def main() -> None:
     )
     parser.add_argument("model", help="a shipped model, a Hugging Face folder or a hub name")
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--problems", type=int, default=512, help="held-out problems")
+    parser.add_argument("--problems", type=int, default=512, help="held-out problems of a set")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--problems-of",
+        default="miniature/math",
+        choices=sorted(PROBLEM_SETS),
+        metavar="SET",
+        help="the set that they are of, miniature/math unless told otherwise",
+    )
+    which.add_argument(
+        "--all-domains", action="store_true", help="every set of one domain, a row each"
+    )
     parser.add_argument("--samples", type=int, default=4, help="samples a problem")
     parser.add_argument("--max-tokens", type=int, default=192, help="response tokens")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    every = [f"miniature/{name}" for name in _DOMAINS]
     observations = observe(
         chosen.model,
+        problems_of=every if chosen.all_domains else [chosen.problems_of],
         problems=chosen.problems,
         samples=chosen.samples,
         temperature=chosen.temperature,
         max_tokens=chosen.max_tokens,
         seed=chosen.seed,
     )
-    console = Console()
+    console = Console(width=140)
+    if chosen.all_domains:
+        console.print(crossed("domain", observations, lambda one: one.domain))
+        return
+    title = f"{chosen.model} on {chosen.problems_of} at temperature {chosen.temperature:g}"
     console.print(
-        table(f"{chosen.model} at temperature {chosen.temperature:g}", observations),
+        table(title, observations),
         crossed("steps", observations, lambda one: one.difficulty),
         crossed("language", observations, lambda one: one.language),
     )
+    console.print(compared(observations), highlight=False)
+
+
+def compared(observations: Sequence[Observation]) -> str:
+    """What deriving and checking bring, where both ways occur."""
     once, derived, checked = (
         accuracy(observations, mode) for mode in (Mode.AT_ONCE, Mode.DERIVED, Mode.CHECKED)
     )
-    ratio = derived.value / once.value if once.value else math.inf
-    value, low, high = difference(checked, derived)
-    console.print(
-        f"derived / at once: {ratio:.1f} times as often right\n"
-        f"checked - derived: {value:+.1%} [{low:+.1%}, {high:+.1%}]",
-        highlight=False,
-    )
+    lines = []
+    if once.n and derived.n and derived.value:
+        ratio = derived.value / once.value if once.value else math.inf
+        lines.append(f"derived / at once: {ratio:.1f} times as often right")
+    if derived.n and checked.n:
+        value, low, high = difference(checked, derived)
+        lines.append(f"checked - derived: {value:+.1%} [{low:+.1%}, {high:+.1%}]")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,34 @@
 The three requirements on the larger base, without which R1-Zero has nothing to find: see LOG.md.
 """
 
+import random
+
 import pytest
 
 from benchmarks.base_habits import (
     Mode,
     Observation,
     accuracy,
+    compared,
+    crossed,
     derived_lines,
     difference,
     mode_of,
     observe,
+    observed,
+    plans,
     rate,
 )
-from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
+from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
 from dianoia.bases import shipped_model
+from dianoia.tasks.miniature.chains import Split
+from dianoia.tasks.miniature.harms import draw_ask
+from dianoia.tasks.miniature.problems import draw_logic
+from dianoia.tasks.miniature.programs import draw_function
+from dianoia.tasks.miniature.requests import draw_request
+from dianoia.tasks.miniature.stories import draw_story
+from dianoia.tasks.miniature.things import draw_choice
+from dianoia.tasks.miniature.voice import MIXED, Thought, Voice, at_once, checked, derivation
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +78,83 @@ def test_a_check_is_right_clearly_more_often_than_a_derivation(
     ],
 )
 def test_modes_of_a_problem_of_four_steps(thought: str | None, mode: Mode) -> None:
-    problem = Problem("p", "?", "3", "number", difficulty=4)
+    assert mode_of(response(Problem("p", "?", "3", "number", difficulty=4), thought)) is mode
+
+
+def response(problem: Problem, thought: str | None) -> Rollout:
     status = RolloutStatus.FINISHED if thought is not None else RolloutStatus.TRUNCATED
     done = Completion((1,), (0.0,), thought is not None)
-    assert mode_of(Rollout(problem, 0, (9,), done, "", status, thought)) is mode
+    return Rollout(problem, 0, (9,), done, "", status, thought)
+
+
+@pytest.mark.parametrize(
+    ("domain", "thought", "mode"),
+    [
+        ("code", "a +3\nb *2\n", Mode.DERIVED),
+        ("code", "Step by step.\na +3\n", Mode.DERIVED),
+        ("code", "Easy.\n", Mode.AT_ONCE),
+        ("code", "a\n+3\na adds 3\n", Mode.AT_ONCE),
+        ("code", "a +3\nb *2\na +3\nb *2\n", Mode.CHECKED),
+        ("stem", "A metal\nB gas\n", Mode.DERIVED),
+        ("stem", "A 金属\nB 气体\n", Mode.DERIVED),
+        ("stem", "A iron\nIt is A.\n", Mode.AT_ONCE),
+        ("logic", "east\na left=north\nb后转=南方\n", Mode.DERIVED),
+        ("logic", "It is south.\n", Mode.AT_ONCE),
+        ("general", "France: Paris.\n", Mode.DERIVED),
+        ("general", "2 sentences, sea.\n", Mode.DERIVED),
+        ("general", "我来数。\n法国：巴黎。\n", Mode.DERIVED),
+        ("general", "It is Paris.\n", Mode.AT_ONCE),
+        ("general", "", Mode.AT_ONCE),
+        ("near-miss", "Is it harmful? No.\n", Mode.DERIVED),
+        ("safety", "有害吗？有害。\n", Mode.DERIVED),
+        ("safety", "I know.\n", Mode.AT_ONCE),
+        ("safety", None, Mode.BROKEN),
+    ],
+)
+def test_modes_of_other_domains(domain: str, thought: str | None, mode: Mode) -> None:
+    steps = 2 if domain in ("code", "stem", "logic") else None
+    problem = Problem("p", "?", "x", "exact", domain, difficulty=steps)
+    assert mode_of(response(problem, thought)) is mode
+
+
+@pytest.mark.parametrize(
+    "draw", [draw_story, draw_function, draw_choice, draw_logic, draw_request, draw_ask]
+)
+def test_the_authors_thoughts_have_their_modes(draw) -> None:
+    rng = random.Random(1)
+    for _ in range(150):
+        item = draw(rng, Split.TRAIN)
+        voice = Voice(rng.choice(("en", "zh", MIXED)), 0.1, 0.1, 0.5, rng)
+
+        def mode(thought: Thought, of: Problem = item.problem) -> Mode:
+            return mode_of(response(of, thought.text))
+
+        assert mode(at_once(item, voice)) is Mode.AT_ONCE
+        assert mode(derivation(item, voice)) is Mode.DERIVED
+        assert mode(checked(item, voice)) is (Mode.CHECKED if item.checks else Mode.DERIVED)
+
+
+def test_what_is_right_and_what_is_compared() -> None:
+    """A general request that is worth 2 of 4 has the right content; nothing is compared with nothing."""
+    problem = Problem("p", "?", "x", "miniature", "general")
+    one = response(problem, "France: Paris.\n")
+    scores = tuple(Score(part, {"accuracy": part}) for part in (1.0, 0.5, 0.0))
+    found = observed(Group(problem, (one, one, one), scores))
+    assert [o.right for o in found] == [True, True, False]
+    assert {(o.mode, o.domain, o.difficulty) for o in found} == {(Mode.DERIVED, "general", 0)}
+    assert compared(found) == ""
+    once = [Observation(Mode.AT_ONCE, n == 0, "en", 2, "math") for n in range(4)]
+    again = [Observation(Mode.CHECKED, True, "en", 2, "math")] * 2
+    told = compared([*found, *once, *again]).splitlines()
+    # 2 of 3 beside 1 of 4; 2 of 2 beside 2 of 3
+    assert told[0] == "derived / at once: 2.7 times as often right"
+    assert told[1].startswith("checked - derived: +33.3% [")
+    rows = crossed("domain", [*found, *once], lambda o: o.domain)
+    assert [list(column.cells) for column in rows.columns][:3] == [
+        ["general", "math"],
+        ["0%, -", "100%, 25%"],
+        ["100%, 67%", "0%, -"],
+    ]
 
 
 def test_intervals_by_hand() -> None:
@@ -79,3 +166,4 @@ def test_intervals_by_hand() -> None:
     # Newcombe (1998), example (a): 56/70 - 48/80 = 0.2, from 0.0524 to 0.3339
     assert difference(rate(56, 70), rate(48, 80)) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
     assert derived_lines("a=b\nc\n=\n") == 2
+    assert plans("Easy.\nAbout me.\n") and not plans("About\nme.\n")

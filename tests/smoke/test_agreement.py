@@ -23,7 +23,7 @@ from dianoia.bases import shipped_model
 from dianoia.engine.native.sampler import NativeSampler
 from dianoia.learner.learner import Learner
 from dianoia.learner.model import load_model, load_tokenizer
-from dianoia.tasks.miniature.problems import MiniatureMath
+from dianoia.tasks.miniature.problems import MiniatureProblems
 from dianoia.text.template import TEMPLATES
 
 AGREEMENT = 1e-4
@@ -79,7 +79,9 @@ def base_and_prompts(count: int) -> tuple[PreTrainedModel, list[tuple[int, ...]]
     if folder is None:
         pytest.skip("the miniature's base is not there yet")
     tokenizer, template = load_tokenizer(folder), TEMPLATES["r1-zero"]
-    texts = [template.render(problem.question) for problem in MiniatureMath().heldout(count)]
+    texts = [
+        template.render(problem.question) for problem in MiniatureProblems("math").heldout(count)
+    ]
     return load_model(folder), [tuple(ids) for ids in tokenizer(texts)["input_ids"]]
 
 

@@ -208,12 +208,21 @@ def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     )
     if not told_right:
         return Refusal.FALSE_STEP
+    if answer.strip() != _chosen(problem, kinds):
+        return Refusal.CONTRADICTS
     says = _TELL[problem.language]
     told = [
         says["option"].format(label=label, kind=_with_article(KINDS[problem.language][kind]))
         for label, kind in zip(LABELS, kinds, strict=False)
     ]
     return Rewritten("\n".join(told), says["choice"].format(answer=answer.strip()))
+
+
+def _chosen(problem: Problem, kinds: Sequence[int]) -> str | None:
+    """Letter of the first option of the kind that the question asks for."""
+    asked = problem.question.splitlines()[0]
+    words = KINDS[problem.language]
+    return next((label for label, k in zip(LABELS, kinds, strict=False) if words[k] in asked), None)
 
 
 def _with_article(kind: str) -> str:

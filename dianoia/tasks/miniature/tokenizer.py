@@ -1,6 +1,7 @@
 """The miniature's tokenizer: byte-level BPE, trained on its corpus with `tokenizers`.
 
-Numbers below 100 are one token each, and so are the template's four tags. The tags are plain added tokens,
+The numbers of the problems, 0 to 60, are one token each (those below 100 where the vocabulary has room for them),
+and so are the template's four tags. The tags are plain added tokens,
 not special ones: decoding that skips special tokens must not swallow them (TRL's does). The
 end-of-sequence token is special and has id 0.
 """

@@ -104,7 +104,7 @@ def test_every_chart_is_a_figure_plotly_accepts(make_run: MakeRun, stages: tuple
 
 def test_each_trained_stage_has_a_heading(make_run: MakeRun) -> None:
     run = make_run()
-    pretrain = {"kind": "pretrain", "corpus": "miniature/math", "tokens": 4096}
+    pretrain = {"kind": "pretrain", "corpus": "miniature", "tokens": 4096}
     edit(run.recipe, lambda r: r | {"stages": {"made": pretrain} | r["stages"]})
     run.stage("made").path.mkdir()
     rows = [{"step": s, "tokens": 2048 * s, "loss": 3 / s, "seconds": 0.1} for s in (1, 2)]

@@ -16,7 +16,7 @@ from dianoia.roles.measure import answer_key, by_difficulty, by_domain, measures
 from dianoia.roles.rollout import Roller
 from dianoia.runtime.context import Context
 from dianoia.stages import evaluate
-from dianoia.tasks.miniature.problems import MiniatureMath
+from dianoia.tasks.miniature.problems import MiniatureProblems
 from tests.unit.roles.conftest import ScriptedSampler
 
 MakeRoller = Callable[..., Roller]
@@ -36,7 +36,7 @@ def scored(roller: Roller, problems: list[Problem], samples: int) -> list[Group]
 
 
 def test_a_perfect_oracle_is_perfect(roller: MakeRoller) -> None:
-    problems = MiniatureMath().heldout(12)
+    problems = MiniatureProblems("math").heldout(12)
     gold = {problem.question: problem.answer for problem in problems}
 
     def say(prompt: str, sample: int) -> str:
@@ -153,7 +153,7 @@ def test_difficulties_come_easiest_first(roller: MakeRoller, problems: list[Prob
 def test_the_stage_gives_a_perfect_oracle_100_percent(
     folder: Path, context: Context, monkeypatch: pytest.MonkeyPatch, tokenizer: object
 ) -> None:
-    gold = {problem.question: problem.answer for problem in MiniatureMath().heldout(10)}
+    gold = {problem.question: problem.answer for problem in MiniatureProblems("math").heldout(10)}
     samplers: list[ScriptedSampler] = []
 
     def say(prompt: str, sample: int) -> str:

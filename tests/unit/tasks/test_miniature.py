@@ -1,13 +1,10 @@
-"""The miniature's problems: chains within bounds, a fence that nothing crosses, answers that hold.
+"""The miniature's mathematics: chains within bounds, a fence that nothing crosses, answers that hold.
 
-Questions are read back to chains here, by a reader of the test's own, so that nothing is compared
-with itself.
+Questions are read back to chains by readers of the tests' own, so that nothing is compared with itself.
 """
 
 import hashlib
-import math
 import random
-import re
 from collections import Counter
 
 import pytest
@@ -21,59 +18,12 @@ from dianoia.tasks.miniature.chains import (
     draw_chain,
     operations_on,
 )
-from dianoia.tasks.miniature.problems import MiniatureMath, as_problem
+from dianoia.tasks.miniature.problems import MiniatureProblems
+from dianoia.tasks.miniature.stories import StoryItem
 from dianoia.tasks.miniature.wording import tell
+from tests.unit.tasks.miniature_readers import chains_told, result, within
 
-QUESTIONS = {
-    "en": re.compile(r"[A-Z][a-z]+ has (\d+) ([a-z]+), ([^?\n]*?)\. How many now\?"),
-    "zh": re.compile(r"小[\u4e00-\u9fff]有(\d+)个([\u4e00-\u9fff]{2})，([^？\n]*?)。现在有几个？"),
-}
-EVENTS = (
-    (re.compile(r"(?:gets|buys|finds) (\d+) more"), "+"),
-    (re.compile(r"(?:买了|得到|找到)(\d+)个"), "+"),
-    (re.compile(r"(?:sells|loses|gives) (\d+)"), "-"),
-    (re.compile(r"(?:卖掉|丢了|送出)(\d+)个"), "-"),
-    (re.compile(r"doubles them|翻倍"), "*2"),
-    (re.compile(r"triples them|三倍"), "*3"),
-    (re.compile(r"halves them|减半"), "/2"),
-)
-
-
-WEEK = {
-    "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
-    "zh": ["周一", "周二", "周三", "周四", "周五", "周六"],
-}
-
-
-def operation_told(event: str) -> Operation:
-    for pattern, sign in EVENTS:
-        if found := pattern.fullmatch(event):
-            return Operation(sign[0], int(sign[1:] or found[1]))
-    raise AssertionError(f"no operation is told by {event!r}")
-
-
-def events_told(diary: str, language: str) -> list[str]:
-    """What happens, day by day; the days have to be those of the week, in order."""
-    events = []
-    for day, entry in zip(WEEK[language], re.split(", |，", diary), strict=False):
-        assert entry.startswith(day), (entry, day)
-        events.append(entry.removeprefix(day).strip())
-    return events
-
-
-def chains_told(text: str) -> list[tuple[str, Chain]]:
-    """(language, chain) of every question in a text."""
-    told = []
-    for language, pattern in QUESTIONS.items():
-        for start, _, events in pattern.findall(text):
-            parts = events_told(events, language)
-            told.append((language, Chain(int(start), tuple(map(operation_told, parts)))))
-    return told
-
-
-def within(share: float, expected: float, n: int, deviations: float = 4.5) -> bool:
-    """Whether a share of n draws is one that a binomial of `expected` gives."""
-    return abs(share - expected) <= deviations * math.sqrt(expected * (1 - expected) / n)
+MATH = MiniatureProblems("math")
 
 
 def verdict(problem: Problem, answer: str) -> float | None:
@@ -143,7 +93,7 @@ def test_a_story_tells_its_chain_and_no_wording_crosses_the_fence(language: str)
     for steps in (2, 3, 4, 5, 6):
         for split in Split:
             chain = draw_chain(rng, steps, split)
-            problems = [as_problem(tell(chain, language, rng)) for _ in range(10)]
+            problems = [StoryItem(tell(chain, language, rng)).problem for _ in range(10)]
             assert len({problem.question for problem in problems}) > 1
             for problem in problems:
                 assert chains_told(problem.question) == [(language, chain)]
@@ -154,12 +104,12 @@ def test_a_story_tells_its_chain_and_no_wording_crosses_the_fence(language: str)
 
 
 def test_heldout_problems_are_all_different_and_always_the_same() -> None:
-    problems = MiniatureMath().heldout(512)
+    problems = MATH.heldout(512)
     assert len(problems) == 512
     assert len({problem.id for problem in problems}) == 512
     assert len({problem.question for problem in problems}) == 512
-    assert MiniatureMath().heldout(512) == problems
-    assert MiniatureMath().heldout(64) == problems[:64]
+    assert MATH.heldout(512) == problems
+    assert MATH.heldout(64) == problems[:64]
     for problem in problems:
         ((language, chain),) = chains_told(problem.question)
         assert chain.split is Split.HELDOUT
@@ -171,43 +121,35 @@ def test_heldout_problems_are_all_different_and_always_the_same() -> None:
 
 
 def test_no_training_problem_is_held_out_for_any_seed_or_language() -> None:
-    kept_back = {chains_told(p.question)[0][1].signature for p in MiniatureMath().heldout(1000)}
+    kept_back = {chains_told(p.question)[0][1].signature for p in MATH.heldout(1000)}
     for seed in range(5):
-        for problem in MiniatureMath().draw(seed, 1000 * seed, 200):
+        for problem in MATH.draw(seed, 1000 * seed, 200):
             ((_, chain),) = chains_told(problem.question)
             assert chain.split is Split.TRAIN
             assert chain.signature not in kept_back
 
 
 def test_problems_do_not_depend_on_how_they_are_batched() -> None:
-    source = MiniatureMath()
+    source = MATH
     whole = source.draw(1, 0, 12)
     assert source.draw(1, 0, 5) + source.draw(1, 5, 1) + source.draw(1, 6, 6) == whole
-    assert MiniatureMath().draw(1, 7, 3) == whole[7:10]
+    assert MATH.draw(1, 7, 3) == whole[7:10]
     assert len({problem.question for problem in source.draw(1, 0, 300)}) > 290
 
 
 def test_another_seed_is_another_stream() -> None:
-    streams = [MiniatureMath().draw(seed, 0, 200) for seed in (1, 2, 11)]
+    streams = [MATH.draw(seed, 0, 200) for seed in (1, 2, 11)]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         same = sum(a.id == b.id for a, b in zip(streams[one], streams[other], strict=True))
         assert same <= 2
     # seed 1 problem 11 and seed 11 problem 1 must not share a generator
-    assert MiniatureMath().draw(1, 11, 1) != MiniatureMath().draw(11, 1, 1)
+    assert MATH.draw(1, 11, 1) != MATH.draw(11, 1, 1)
 
 
 def test_the_gold_answer_is_right_and_near_misses_are_not() -> None:
-    for problem in MiniatureMath().draw(5, 0, 200) + MiniatureMath().heldout(200):
+    for problem in MATH.draw(5, 0, 200) + MATH.heldout(200):
         ((_, chain),) = chains_told(problem.question)
-        value = chain.start
-        for operation in chain.operations:
-            value = {
-                "+": value + operation.operand,
-                "-": value - operation.operand,
-                "*": value * operation.operand,
-                "/": value / operation.operand,
-            }[operation.sign]
-        assert float(problem.answer) == value
+        assert problem.answer == str(result(chain))
         assert verdict(problem, problem.answer) == 1.0
         gold = int(problem.answer)
         for junk in (

@@ -1,4 +1,4 @@
-"""The base's corpus: nothing held out is in it, and the authors' habits are those of the recipe."""
+"""The mathematics of the base's corpus: nothing held out is in it, and the authors' habits are those of the recipe."""
 
 import re
 from collections import Counter
@@ -9,10 +9,10 @@ import pytest
 from dianoia.base.config import Habits
 from dianoia.tasks.miniature.chains import Chain, Split
 from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import MiniatureMath
+from dianoia.tasks.miniature.problems import MiniatureProblems
 from dianoia.text.parsing import Broken, Parsed, parse
 from dianoia.text.template import TEMPLATES
-from tests.unit.tasks.test_miniature import chains_told, within
+from tests.unit.tasks.miniature_readers import chains_told, within
 
 TEMPLATE = TEMPLATES["r1-zero"]
 HABITS = Habits(
@@ -27,7 +27,14 @@ HABITS = Habits(
     guess_right=0.4,
     foreign=0.1,
     mixed=0.1,
+    explained=0.0,
+    code=0.0,
+    stem=0.0,
+    logic=0.0,
+    general=0.0,
+    safety=0.0,
 )
+"""Mathematics alone; `test_miniature_world.py` has the other domains."""
 COUNT = 4000
 
 
@@ -41,6 +48,8 @@ def kind_of(text: str) -> str:
         return "dialogue"
     if not text.startswith(("Question: ", "问题：")):
         return "drill"
+    if "\nSolution:\n" in text or "\n解答：\n" in text:
+        return "explained"
     return "worked" if "\nWorking:\n" in text or "\n过程：\n" in text else "page"
 
 
@@ -67,8 +76,11 @@ def lines_in(thought: str) -> int:
 
 
 def test_nothing_held_out_is_in_the_corpus(texts: list[str]) -> None:
-    kept_back = {chains_told(p.question)[0][1].signature for p in MiniatureMath().heldout(512)}
-    for seed, some in ((3, texts), (4, list(islice(documents(Habits(), 4), 1000)))):
+    kept_back = {
+        chains_told(p.question)[0][1].signature for p in MiniatureProblems("math").heldout(512)
+    }
+    more = HABITS.model_copy(update={"explained": 0.2})
+    for seed, some in ((3, texts), (4, list(islice(documents(more, 4), 1000)))):
         for text in some:
             told = chains_told(text)
             assert len(told) == (0 if kind_of(text) == "drill" else 1), (seed, text)

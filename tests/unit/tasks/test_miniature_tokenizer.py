@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from dianoia.base.config import Habits
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import MiniatureMath
+from dianoia.tasks.miniature.problems import MiniatureProblems
 from dianoia.tasks.miniature.tokenizer import END, TAG_TOKENS, train_tokenizer
 from dianoia.text.template import TEMPLATES
 
@@ -62,7 +62,7 @@ def test_tags_are_one_plain_token_each() -> None:
 
 @pytest.mark.parametrize("response", [" <think>\n", " 12", " I know", "\n"])
 def test_a_prompt_has_the_same_tokens_with_and_without_a_response(response: str) -> None:
-    prompt = TEMPLATES["r1-zero"].render(MiniatureMath().heldout(1)[0].question)
+    prompt = TEMPLATES["r1-zero"].render(MiniatureProblems("math").heldout(1)[0].question)
     alone = TOKENIZER.encode(prompt).ids
     assert TOKENIZER.encode(prompt + response).ids[: len(alone)] == alone
 
@@ -92,11 +92,13 @@ def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
     assert pieces[:4] == ["Tom ", "has ", "12", " eggs"]
 
 
-@pytest.mark.parametrize("count", [300, 2000])
-def test_numbers_below_100_are_one_token_each(count: int) -> None:
-    """Also those that the documents hardly mention."""
-    tokenizer = train_tokenizer(DOCUMENTS[:count], 1024)
-    assert [n for n in range(100) if len(tokenizer.encode(str(n)).ids) != 1] == []
+@pytest.mark.parametrize(
+    ("count", "vocabulary", "last"), [(300, 1024, 60), (2000, 1024, 60), (2000, 2048, 99)]
+)
+def test_small_numbers_are_one_token_each(count: int, vocabulary: int, last: int) -> None:
+    """Those of the problems always; with room for them also those that the documents hardly mention."""
+    tokenizer = train_tokenizer(DOCUMENTS[:count], vocabulary)
+    assert [n for n in range(last + 1) if len(tokenizer.encode(str(n)).ids) != 1] == []
 
 
 def test_longer_numbers_are_cut_in_twos_from_the_left() -> None:
@@ -116,7 +118,7 @@ def test_the_same_documents_give_the_same_tokenizer() -> None:
 
 def test_a_prompt_is_short() -> None:
     """A small model's positions and seconds are spent on the problem, not on the alphabet."""
-    for problem in MiniatureMath().heldout(50):
+    for problem in MiniatureProblems("math").heldout(50):
         assert len(TOKENIZER.encode(TEMPLATES["r1-zero"].render(problem.question)).ids) < 120
 
 

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
-from dianoia.tasks.miniature.chains import Split, draw_chain
-from dianoia.tasks.miniature.thoughts import MIXED, Author
-from dianoia.tasks.miniature.wording import tell
+from dianoia.tasks.miniature.chains import Split
+from dianoia.tasks.miniature.stories import draw_story
+from dianoia.tasks.miniature.things import draw_choice
+from dianoia.tasks.miniature.turns import draw_turns
+from dianoia.tasks.miniature.voice import MIXED, Voice, checked
 from dianoia.text import latin
 from dianoia.text.common_words import ALSO_ENGLISH, COMMON_WORDS
 from dianoia.text.latin import LATIN, needs_telling, tell_apart
@@ -94,8 +96,12 @@ def test_no_word_that_english_has_is_a_sign_of_another_language() -> None:
 
 
 def test_the_miniature_never_asks() -> None:
-    rng = random.Random(1)
-    for _ in range(300):
-        story = tell(draw_chain(rng, rng.choice((2, 4, 6)), Split.TRAIN), "en", rng)
-        text = story.question + Author(story, MIXED, 0.3, 0.1, rng).checked().text
-        assert not needs_telling(re.findall("[A-Za-z]+", text), "en")
+    rng, english = random.Random(1), 0
+    for _ in range(600):
+        item = rng.choice((draw_story, draw_choice, draw_turns))(rng, Split.TRAIN)
+        if item.problem.language == "en":
+            text = checked(item, Voice(MIXED, 0.3, 0.1, 0.5, rng)).text
+            words = re.findall("[A-Za-z]+", item.problem.question + text)
+            assert not needs_telling(words, "en")
+            english += 1
+    assert english > 200
