@@ -203,8 +203,8 @@ def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     names = THINGS[problem.language]
     options = [line.split(" ", 1)[1] for line in problem.question.splitlines()[1:]]
     kinds = [_KIND[one["kind"]] for one in found]
-    told_right = len(kinds) == len(options) and all(
-        option in names[kind] for option, kind in zip(options, kinds, strict=True)
+    told_right = len(kinds) <= len(options) and all(
+        option in names[kind] for option, kind in zip(options, kinds, strict=False)
     )
     if not told_right:
         return Refusal.FALSE_STEP

@@ -1,6 +1,6 @@
 """STEM in the miniature: which of some things is a metal, a planet, a bird. Four to six options, a letter each.
 
-Whoever thinks first writes down what every option is; whoever answers at once picks a letter.
+Whoever thinks first writes down what the options are until one fits; whoever answers at once picks a letter.
 """
 
 import random
@@ -81,16 +81,14 @@ class ChoiceItem:
         )
 
     def derive(self, voice: Voice, slip: float) -> Thought:
-        """What every option is, a line each; the first of the right kind is the answer."""
-        kinds = [
-            voice.rng.randrange(len(KINDS["en"])) if voice.slips(slip) else kind
-            for kind, _ in self.options
-        ]
-        lines = [
-            f"{label} {KINDS[voice.tongue()][k]}\n" for label, k in zip(LABELS, kinds, strict=False)
-        ]
-        answer = LABELS[kinds.index(self.kind)] if self.kind in kinds else self.guess(voice)
-        return Thought("".join(lines), answer)
+        """What the options are, a line each, up to the first of the right kind: the answer."""
+        lines = []
+        for label, (right, _) in zip(LABELS, self.options, strict=False):
+            kind = voice.rng.randrange(len(KINDS["en"])) if voice.slips(slip) else right
+            lines.append(f"{label} {KINDS[voice.tongue()][kind]}\n")
+            if kind == self.kind:
+                return Thought("".join(lines), label)
+        return Thought("".join(lines), self.guess(voice))
 
     def guess(self, voice: Voice) -> str:
         """Any of the letters."""
