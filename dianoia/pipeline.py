@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from dianoia.base.config import (
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -26,12 +27,12 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
 from dianoia.bases import shipped_model
-from dianoia.recipe.inputs import check_inputs, check_preferences
+from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
-from dianoia.stages import evaluate, pretrain, reward_model, rl, sample, sft
+from dianoia.stages import evaluate, preferences, pretrain, reward_model, rl, sample, sft
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.ranges import problem_range
 
@@ -99,6 +100,8 @@ def _run_stage(
                 rl.run(stage, context)
             case SampleStage():
                 sample.run(stage, context)
+            case PreferencesStage():
+                preferences.run(stage, context)
             case RewardModelStage():
                 reward_model.run(stage, context)
             case EvaluateStage():
@@ -112,17 +115,18 @@ def _total(name: str, recipe: Recipe) -> int:
     match stage:
         case PretrainStage():
             return stage.tokens
-        case SFTStage():
-            return stage.epochs  # until the stage has counted tokens and knows its steps
+        case SFTStage() | RewardModelStage():
+            return stage.epochs  # until the stage has counted its data and knows its steps
         case RLStage():
             return stage.steps
         case SampleStage():
             return len(problem_range(problem_source(stage.problems), stage.first, stage.prompts))
-        case RewardModelStage():
-            return stage.steps(len(check_preferences(name, stage, recipe).train))
+        case PreferencesStage():
+            problems = problem_range(problem_source(stage.problems), stage.first, stage.prompts)
+            return (len(stage.starts) + 1) * len(problems)  # sampled by each, then judged
         case EvaluateStage():
-            problems = problem_source(stage.problems, stage.whole_file)
-            count = len(problems.heldout(stage.limit))
+            source = problem_source(stage.problems, stage.whole_file)
+            count = len(source.heldout(stage.limit))
             return len(stage.checkpoints) * count
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from dianoia.base.config import (
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -15,7 +16,13 @@ from dianoia.base.config import (
 )
 
 Stage = Annotated[
-    PretrainStage | SFTStage | RLStage | SampleStage | RewardModelStage | EvaluateStage,
+    PretrainStage
+    | SFTStage
+    | RLStage
+    | SampleStage
+    | PreferencesStage
+    | RewardModelStage
+    | EvaluateStage,
     Field(discriminator="kind"),
 ]
 
@@ -66,6 +73,8 @@ def sources(stage: Stage) -> list[str]:
     match stage:
         case RLStage() | SFTStage() | SampleStage() | RewardModelStage():
             return [stage.start]
+        case PreferencesStage():
+            return list(stage.starts)
         case EvaluateStage():
             return list(stage.checkpoints)
         case PretrainStage():
@@ -74,6 +83,8 @@ def sources(stage: Stage) -> list[str]:
 
 def datasets(stage: Stage) -> list[str]:
     """The data sets a stage reads: names of stages, or files."""
+    if isinstance(stage, RewardModelStage):
+        return list(stage.data)
     if not isinstance(stage, SFTStage):
         return []
     named = [dataset.path for dataset in stage.datasets]

@@ -1,8 +1,9 @@
 """Sampled data as a Parquet file: a row a sample, in the columns that TRL and `sft` stages read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
@@ -90,7 +91,14 @@ class Outcome:
 
 def write_part(path: Path, rows: Sequence[Row], seconds: float) -> None:
     """Write the rows of a batch, kept and rejected, and the seconds they took."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=pa.schema(COLUMNS | WHY))
+    write_rows(path, [asdict(row) for row in rows], COLUMNS | WHY, seconds)
+
+
+def write_rows(
+    path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], seconds: float
+) -> None:
+    """Write a batch of rows in these columns, and the seconds they took."""
+    table = pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
     with whole_file(path) as temporary:
         pq.write_table(table.replace_schema_metadata({_SECONDS: repr(seconds)}), temporary)
 

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from dianoia.base.config import (
     AlgorithmSettings,
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     ProgressSettings,
     RewardModelStage,
@@ -35,6 +36,7 @@ from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis
+from dianoia.rewards.comparing import Unjudged
 from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
 from dianoia.rewards.pairs import LeftOut
 from dianoia.rewards.selection import Reason
@@ -43,8 +45,9 @@ from dianoia.roles.judge import judge, training_rubric
 from dianoia.roles.measure import measures
 from dianoia.roles.recorder import Recorder
 from dianoia.roles.rollout import Roller
-from dianoia.runtime import dataset, tables
+from dianoia.runtime import dataset, judged, tables
 from dianoia.runtime.context import Context
+from dianoia.stages.preferences import counts as preference_counts
 from dianoia.stages.sample import counts
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
@@ -61,6 +64,7 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "reward_model": RewardModelStage,
     "sample": SampleStage,
+    "preferences": PreferencesStage,
     "evaluate": EvaluateStage,
 }
 PAGES = (
@@ -259,6 +263,16 @@ def test_counts_reasons_and_columns_of_sample_are_defined(pages: Mapping[str, st
     assert all(f"`{refusal}`" in reasons for refusal in Refusal)
     data = pages["sample"].split("### The data")[1].split("## Logged")[0]
     assert all(f"`{column}`" in data for column in (*dataset.COLUMNS, *dataset.WHY))
+
+
+def test_counts_reasons_and_columns_of_preferences_are_defined(pages: Mapping[str, str]) -> None:
+    page = pages["preferences"].split("## Logged metrics")[1].split("## Implementation")[0]
+    metrics, reasons = page.split("| reason |")
+    assert _first_cells(metrics) == {*preference_counts([], []), "seconds"}
+    assert list(re.findall(r"^\| `([^`]+)` \|", reasons, re.MULTILINE)) == [*Unjudged]
+    data = pages["preferences"].split("### The data")[1].split("## Logged")[0]
+    columns = (*judged.PAIRWISE, *judged.POINTWISE, *judged.RESPONSES)
+    assert all(f"`{column}`" in data for column in columns)
 
 
 # Keys --------------------------------------------------------------------------------------------

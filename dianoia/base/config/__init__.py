@@ -3,6 +3,7 @@
 from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
 from dianoia.base.config.optimizer import OptimizerSettings
+from dianoia.base.config.preferences import PreferencesStage
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
 from dianoia.base.config.reward_model import PairSettings, RewardModelStage
 from dianoia.base.config.rl import (
@@ -28,6 +29,7 @@ __all__ = [
     "ModelShape",
     "OptimizerSettings",
     "PairSettings",
+    "PreferencesStage",
     "PretrainStage",
     "ProgressSettings",
     "RLStage",
