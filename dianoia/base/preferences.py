@@ -60,11 +60,11 @@ class Comparison:
 class Judge(Protocol):
     """Judges one thing at a time."""
 
-    def compare(self, problem: Problem, first_answer: str, second_answer: str) -> str | None:
+    def compare(self, problem: Problem, first: str, second: str, /) -> str | None:
         """A label `A>>B` to `B>>A`, A being the answer shown first, without thoughts; None: no verdict."""
         ...
 
-    def is_safe(self, problem: Problem, response: str) -> bool | None:
+    def is_safe(self, problem: Problem, response: str, /) -> bool | None:
         """Whether a response, its thought included, keeps the guideline; None: no verdict."""
         ...
 

@@ -1,6 +1,6 @@
 """What stages that sample need besides models, looked up before any work: problems, judges, keys. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dianoia.base.config import EndpointSettings, PreferencesStage, SampleStage
 from dianoia.base.errors import ConfigError
@@ -8,7 +8,7 @@ from dianoia.base.records import Problem
 from dianoia.rewards.model_preferences import read_guideline
 from dianoia.runtime.endpoint import endpoint_key
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.judges import rule_judge
+from dianoia.tasks.judges import RULES, rule_judge
 from dianoia.tasks.ranges import problem_range
 
 _MINIATURE = "miniature/"
@@ -31,20 +31,29 @@ def check_sampling(where: str, stage: SampleStage) -> None:
 def check_judging(where: str, stage: PreferencesStage) -> None:
     """As `check_sampling`, for a `preferences` stage."""
     _check_keys(where, {"judge": stage.judge})
-    _problems(where, stage)
+    problems = _problems(where, stage)
     try:
         if isinstance(stage.judge, EndpointSettings):
             read_guideline(stage.guideline)
-        elif not stage.problems.startswith(_MINIATURE):
-            raise ConfigError(
-                f'judge = "miniature" with problems = {stage.problems!r}: its rules know the miniature\'s questions '
-                "and no others; name a model behind an endpoint, "
-                'judge = { url = "http://localhost:8000/v1", model = "..." }'
-            )
         else:
             rule_judge(stage.judge)
+            _check_rules(stage, stage.judge, problems)
     except ConfigError as error:
         raise ConfigError(f"{where}.{error}") from None
+
+
+def _check_rules(stage: PreferencesStage, judge: str, problems: Sequence[Problem]) -> None:
+    """Rules know the miniature's questions, and of these only some."""
+    known = RULES[judge].domains[stage.objective]
+    strange = [problem.domain for problem in problems if problem.domain not in known]
+    if strange or not stage.problems.startswith(_MINIATURE):
+        raise ConfigError(
+            f"judge = {judge!r} with problems = {stage.problems!r}: with objective = {stage.objective!r} its rules "
+            f"judge the miniature's problems of {', '.join(sorted(known))} and no others"
+            + (f" (here are some of {strange[0]})" if strange else "")
+            + "; name a model behind an endpoint, "
+            'judge = { url = "http://localhost:8000/v1", model = "..." }'
+        )
 
 
 def _problems(where: str, stage: SampleStage | PreferencesStage) -> list[Problem]:

@@ -59,7 +59,8 @@ class Digits:
 
 @pytest.fixture(autouse=True)
 def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(judges.RULES, "miniature", (__name__, "Digits"))
+    domains = dict.fromkeys(("pairwise", "pointwise"), frozenset({"math"}))
+    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Digits", domains))
 
 
 @pytest.fixture

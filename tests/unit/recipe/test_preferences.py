@@ -38,6 +38,7 @@ epochs = 2
 [stages.helpful.optimizer]
 learning_rate = 1e-2
 """
+DOMAINS = {"pairwise": frozenset({"math"}), "pointwise": frozenset({"math", "safety"})}
 MODEL = 'url = "http://localhost:1/v1", model = "big"'
 
 
@@ -53,7 +54,7 @@ class Rules:
 
 @pytest.fixture(autouse=True)
 def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(judges.RULES, "miniature", (__name__, "Rules"))
+    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Rules", DOMAINS))
 
 
 @pytest.fixture
@@ -168,14 +169,31 @@ def test_the_miniatures_judge_is_for_the_miniature(pairs: Path, tmp_path: Path) 
     file = tmp_path / "sums.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     options = [f"pairs.problems={file}"]
-    with pytest.raises(UserError, match=r'judge = "miniature" with problems = .*sums\.jsonl'):
+    with pytest.raises(UserError, match=r"judge = 'miniature' with problems = .*sums\.jsonl"):
         check_inputs(load_recipe(pairs, options))
     check_inputs(load_recipe(pairs, [*options, f"pairs.judge={{{MODEL}}}"]))
+
+
+def test_rules_judge_what_they_know(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {**DOMAINS, "pairwise": frozenset({"general", "near-miss"})}
+    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Rules", other))
+    told = (
+        r"problems = 'miniature/math'.*general, near-miss and no others \(here are some of math\)"
+    )
+    with pytest.raises(UserError, match=told):
+        check_inputs(load_recipe(pairs))
+    labels = (
+        "pairs.objective=pointwise",
+        "pairs.pairs_per_problem=1",
+        "helpful.objective=pointwise",
+    )
+    check_inputs(load_recipe(pairs, labels))
 
 
 def test_rules_that_are_not_there_are_refused(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rules: Judge = judges.rule_judge("miniature")
     assert isinstance(rules, Rules)
-    monkeypatch.setitem(judges.RULES, "miniature", ("dianoia.tasks.miniature.nobody", "Judge"))
+    nobody = judges.Rules("dianoia.tasks.miniature.nobody", "Judge", DOMAINS)
+    monkeypatch.setitem(judges.RULES, "miniature", nobody)
     with pytest.raises(UserError, match=r"stages\.pairs\.judge = 'miniature'.*no such rules"):
         check_inputs(load_recipe(pairs))
