@@ -15,6 +15,7 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
     PretrainStage,
@@ -32,7 +33,16 @@ from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
-from dianoia.stages import evaluate, preferences, pretrain, reward_model, rl, sample, sft
+from dianoia.stages import (
+    demonstrations,
+    evaluate,
+    preferences,
+    pretrain,
+    reward_model,
+    rl,
+    sample,
+    sft,
+)
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.ranges import problem_range
 
@@ -100,6 +110,8 @@ def _run_stage(
                 rl.run(stage, context)
             case SampleStage():
                 sample.run(stage, context)
+            case DemonstrationsStage():
+                demonstrations.run(stage, context)
             case PreferencesStage():
                 preferences.run(stage, context)
             case RewardModelStage():
@@ -121,6 +133,8 @@ def _total(name: str, recipe: Recipe) -> int:
             return stage.steps
         case SampleStage():
             return len(problem_range(problem_source(stage.problems), stage.first, stage.prompts))
+        case DemonstrationsStage():
+            return stage.rows
         case PreferencesStage():
             problems = problem_range(problem_source(stage.problems), stage.first, stage.prompts)
             return (len(stage.starts) + 1) * len(problems)  # sampled by each, then judged

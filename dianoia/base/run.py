@@ -15,6 +15,7 @@
         data.parquet        (stages that make samples to learn from)
         rejected.parquet    (sample, preferences) what was not kept, and why
         sampling.json       (sample) how many were sampled, kept and rejected
+        demonstrations.json (demonstrations) how many were written, by domain and language
         preferences.json    (preferences) how many were sampled, judged and left out
         answers/            (sample, preferences) what models behind endpoints have answered, so that none is asked twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
@@ -88,6 +89,11 @@ class StageDirectory:
     def sampling(self) -> Path:
         """Counts of a sample stage."""
         return self.path / "sampling.json"
+
+    @property
+    def demonstrations(self) -> Path:
+        """Counts of a demonstrations stage."""
+        return self.path / "demonstrations.json"
 
     @property
     def preferences(self) -> Path:

@@ -7,6 +7,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
     PretrainStage,
@@ -23,7 +24,7 @@ from dianoia.recipe.load import nearest
 from dianoia.recipe.model import DATA_KINDS, Recipe, Stage, datasets, sources
 from dianoia.recipe.sampling import check_judging, check_sampling
 from dianoia.roles.preferences import Preferences, preferences, ready
-from dianoia.tasks.catalog import ProblemSource, problem_source
+from dianoia.tasks.catalog import DEMONSTRATIONS, ProblemSource, problem_source
 from dianoia.tasks.conversations import check_amounts
 from dianoia.text.language import check_measurable
 from dianoia.text.template import TEMPLATES
@@ -47,6 +48,8 @@ def check_inputs(recipe: Recipe) -> None:
             case SampleStage():
                 _check_template(name, "completion_template", stage.written_in)
                 check_sampling(f"stages.{name}", stage)
+            case DemonstrationsStage():
+                _check_demonstrations(name, stage)
             case PreferencesStage():
                 check_judging(f"stages.{name}", stage)
             case SFTStage():
@@ -156,7 +159,7 @@ def _check_template(name: str, key: str, template: str) -> None:
 def _check_source(name: str, source: str, recipe: Recipe) -> None:
     """What a stage starts from has weights and, unless a reward model is to come of it, writes text."""
     stage = recipe.stages.get(source)
-    if isinstance(stage, SampleStage | PreferencesStage | EvaluateStage):
+    if isinstance(stage, SampleStage | DemonstrationsStage | PreferencesStage | EvaluateStage):
         raise ConfigError(
             f"stages.{name}: {source!r} is a stage of kind {stage.kind!r}, which writes no model; name a stage "
             "that trains one, a folder or a hub name"
@@ -241,6 +244,15 @@ def _check_languages(name: str, stage: RLStage, source: ProblemSource) -> None:
                 f"stages.{name}.rewards.language = {stage.rewards.language:g}: questions of "
                 f"{stage.problems!r} are in {language!r}. {error}"
             ) from None
+
+
+def _check_demonstrations(name: str, stage: DemonstrationsStage) -> None:
+    if stage.source not in DEMONSTRATIONS:
+        raise ConfigError(
+            f"stages.{name}.source = {stage.source!r}: there are no such demonstrations"
+            f"{nearest(stage.source, DEMONSTRATIONS)}; there are {', '.join(DEMONSTRATIONS) or 'none yet'}. A "
+            "file of your own needs no stage: name it under datasets of the sft stage"
+        )
 
 
 def _check_datasets(name: str, stage: SFTStage, recipe: Recipe) -> None:

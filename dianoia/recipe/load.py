@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
     PretrainStage,
@@ -29,6 +30,7 @@ KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "rl": RLStage,
     "sample": SampleStage,
+    "demonstrations": DemonstrationsStage,
     "preferences": PreferencesStage,
     "evaluate": EvaluateStage,
     "sft": SFTStage,

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
     PretrainStage,
@@ -20,13 +21,14 @@ Stage = Annotated[
     | SFTStage
     | RLStage
     | SampleStage
+    | DemonstrationsStage
     | PreferencesStage
     | RewardModelStage
     | EvaluateStage,
     Field(discriminator="kind"),
 ]
 
-DATA_KINDS = frozenset({"sample"})
+DATA_KINDS = frozenset({"sample", "demonstrations"})
 """Kinds of stages that write a data set for supervised fine-tuning."""
 
 
@@ -79,6 +81,8 @@ def sources(stage: Stage) -> list[str]:
             return list(stage.checkpoints)
         case PretrainStage():
             return [stage.tokenizer] if stage.tokenizer else []
+        case DemonstrationsStage():
+            return []
 
 
 def datasets(stage: Stage) -> list[str]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EndpointSettings,
     EvaluateStage,
     ModelShape,
@@ -78,6 +79,8 @@ def size_of(name: str, recipe: Recipe) -> Size:
     stage = recipe.stages[name]
     if isinstance(stage, PretrainStage):
         return _size(_as_config(stage.model, stage.vocabulary), name)
+    if isinstance(stage, DemonstrationsStage):
+        return Size(0, 0, "no model")
     found = [
         size_of(source, recipe)
         if source in recipe.stages
@@ -127,6 +130,8 @@ def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, floa
             return _reinforcement(stage, size)
         case SampleStage():
             return _sampling(stage, size)
+        case DemonstrationsStage():
+            return f"{stage.rows:,} demonstrations of {stage.source}; no model", 0.0, 0.0
         case PreferencesStage():
             return _preferences(stage, size)
         case RewardModelStage():
