@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EndpointSettings,
     EvaluateStage,
     ModelShape,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -77,6 +79,8 @@ def size_of(name: str, recipe: Recipe) -> Size:
     stage = recipe.stages[name]
     if isinstance(stage, PretrainStage):
         return _size(_as_config(stage.model, stage.vocabulary), name)
+    if isinstance(stage, DemonstrationsStage):
+        return Size(0, 0, "no model")
     found = [
         size_of(source, recipe)
         if source in recipe.stages
@@ -126,8 +130,12 @@ def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, floa
             return _reinforcement(stage, size)
         case SampleStage():
             return _sampling(stage, size)
+        case DemonstrationsStage():
+            return f"{stage.rows:,} demonstrations of {stage.source}; no model", 0.0, 0.0
+        case PreferencesStage():
+            return _preferences(stage, size)
         case RewardModelStage():
-            return _reward_model(stage, check_preferences(name, stage, recipe), size)
+            return _reward_model(stage, check_preferences(name, stage, recipe), size, recipe)
         case EvaluateStage():
             return _evaluation(stage, size)
 
@@ -214,19 +222,43 @@ def _sampling(stage: SampleStage, size: Size) -> tuple[str, float, float]:
     return what, operations, 2 * size.parameters + cache
 
 
+def _preferences(stage: PreferencesStage, size: Size) -> tuple[str, float, float]:
+    completions, longest = stage.prompts * stage.responses_per_problem, stage.sampling.max_tokens
+    pairwise = stage.objective == "pairwise"
+    rows = f"{stage.most_rows:,} {'pairs' if pairwise else 'labelled responses'}"
+    verdicts = stage.most_rows * (stage.judgements if pairwise else 1)
+    what = (
+        f"from {' and '.join(stage.starts)} (at most {size.parameters / 1e6:.2f} M parameters): at most "
+        f"{stage.prompts:,} problems x {stage.samples} samples x {len(stage.starts)} checkpoints = {completions:,} "
+        f"responses; at most {rows} with {verdicts:,} verdicts; at most {completions * longest:,} sampled tokens "
+        f"({longest:,} a response)"
+    )
+    if isinstance(stage.judge, EndpointSettings):
+        what += f"; at most {verdicts:,} requests to {stage.judge.model} to judge"
+    operations = 2 * size.parameters * completions * longest * _FILLED
+    cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
+    return what, operations, 2 * size.parameters + cache
+
+
 def _reward_model(
-    stage: RewardModelStage, found: Preferences, size: Size
+    stage: RewardModelStage, found: Preferences, size: Size, recipe: Recipe
 ) -> tuple[str, float, float]:
-    count, texts = len(found.train), 2 if stage.objective == "pairwise" else 1
+    made = {s: recipe.stages[s] for s in datasets(stage) if s in recipe.stages}
+    coming = [judged for judged in made.values() if isinstance(judged, PreferencesStage)]
+    more = sum(judged.most_rows for judged in coming)
+    count, texts = len(found.train) + more, 2 if stage.objective == "pairwise" else 1
     noun = "pairs" if stage.objective == "pairwise" else "labelled responses"
+    held = f"and {len(found.heldout):,} held out, of {found.rows:,} rows"
+    if made:
+        held = f"or hold out, {more:,} of them from {' and '.join(made)}"
     what = (
         f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {count:,} {noun} to learn "
-        f"from and {len(found.heldout):,} held out, of {found.rows:,} rows; {stage.steps(count):,} "
-        f"optimizer steps of {min(count, stage.samples_per_step):,} {noun} in {stage.epochs} "
-        f"epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
+        f"from {held}; {'at most ' if made else ''}{stage.steps(count):,} optimizer steps "
+        f"of {min(count, stage.samples_per_step):,} {noun} in {stage.epochs} epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
     )
     characters = sum(len(text) for example in found.train for text in texts_of(example))
     tokens = characters / _CHARACTERS + count * texts * _PROMPT_TOKENS
+    tokens += sum(j.most_rows * texts * j.sampling.max_tokens * _FILLED for j in coming)
     return what, 6.0 * size.parameters * tokens * stage.epochs, 4.0 * size.parameters
 
 
