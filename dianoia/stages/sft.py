@@ -169,7 +169,7 @@ class _Training:
     def save(self) -> None:
         """Write the state, whole."""
         state = {"learner": self.learner.state_dict(), "data": self.data}
-        save_state(self.context.directory.state, state)
+        save_state(self.context.directory.state, state, self.learner.step)
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
