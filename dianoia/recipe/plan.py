@@ -70,7 +70,7 @@ def print_plan(
     title = Text(f"{recipe.name} (seed {recipe.seed}){where}")
     table = Table(title=title, title_justify="left")
     table.add_column("stage", no_wrap=True)
-    table.add_column("what it does")
+    table.add_column("what it does", overflow="fold")  # a path must not lose its end
     table.add_column("memory", justify="right")
     table.add_column("time", justify="right")
     rate = multiply_rate()

@@ -50,6 +50,8 @@ class Stage:
     """From the manifest; None until the stage is done."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """`sampling.json` of a sample stage; empty until it is there."""
+    stale: bool = False
+    """It was made from something else than the recipe says now, or from a stage that was run again."""
 
     @property
     def last_step(self) -> int | None:
@@ -90,6 +92,7 @@ def load(directory: RunDirectory) -> Run:
     """Read a run directory. Raises ConfigError for a folder that is none."""
     recipe = _recipe(directory)
     results = _table(directory.results)
+    states = _dict(results.get("states"))
     return Run(
         path=directory.path,
         recipe=recipe,
@@ -102,7 +105,7 @@ def load(directory: RunDirectory) -> Run:
         },
         claims=tuple(c for c in results.get("claims") or () if isinstance(c, dict)),
         stages=tuple(
-            _stage(name, _dict(settings), directory.stage(name))
+            _stage(name, _dict(settings), directory.stage(name), states.get(name))
             for name, settings in _dict(recipe.get("stages")).items()
         ),
     )
@@ -122,7 +125,11 @@ def _recipe(directory: RunDirectory) -> Mapping[str, Any]:
     return recipe
 
 
-def _stage(name: str, settings: Mapping[str, Any], directory: StageDirectory) -> Stage:
+def _stage(
+    name: str, planned: Mapping[str, Any], directory: StageDirectory, state: object
+) -> Stage:
+    # What the stage was made from, if it has begun: the recipe may have changed since.
+    settings = _dict(_table(directory.begun).get("configuration")) or planned
     return Stage(
         name=name,
         kind=str(settings.get("kind", "")),
@@ -134,6 +141,7 @@ def _stage(name: str, settings: Mapping[str, Any], directory: StageDirectory) ->
         done=directory.done,
         seconds=number(_table(directory.manifest).get("seconds")),
         sampling=_table(directory.sampling),
+        stale=state == "out of date",
     )
 
 

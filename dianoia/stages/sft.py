@@ -162,8 +162,8 @@ class _Training:
         if before != self.data:
             raise ConfigError(
                 f"stages.{self.context.name}: the data sets have changed since this stage was interrupted, so "
-                "it cannot go on as if it had never stopped; bring the files back, or start a new run "
-                "(another --out)"
+                "it cannot go on as if it had never stopped; bring the files back, or run it from "
+                f"nothing with --only {self.context.name} --force"
             )
 
     def save(self) -> None:
