@@ -89,6 +89,7 @@ def print_plan(
             f"What runs again begins from nothing; what is there now is kept in {place / 'stages' / OLD}.",
             highlight=False,
             markup=False,
+            soft_wrap=True,
         )
 
 
