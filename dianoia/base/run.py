@@ -78,7 +78,10 @@ class StageDirectory:
     @property
     def state_step(self) -> Path:
         """The optimizer step of the state, for those who cannot read the state itself."""
-        return self.state / STEP_FILE
+        old = (
+            self.path / f".{self.state.name}.old"
+        )  # all there is, between the two renames of a state
+        return (old if old.exists() and not self.state.exists() else self.state) / STEP_FILE
 
     def parts(self) -> list[Path]:
         """Files of those parts of an interrupted stage that are done."""

@@ -124,14 +124,19 @@ def _model(stage: str, source: str) -> dict[str, str]:
     shipped = shipped_model(source)
     folder = shipped or Path(source).expanduser()
     if not folder.is_dir():
-        config = model_config(f"stages.{stage}", source)
-        return {f"{source}/config.json": f"sha256 {_hash(config)}"}
+        return {f"{source}/config.json": _from_hub(stage, source)}
     found = {path for pattern in _MODEL_FILES for path in folder.glob(pattern)}
     return {
         f"{source.rstrip('/')}/{path.name}": _content(path) if shipped else _weights(path)
         for path in sorted(found)
         if path.is_file() and not path.name.startswith(".")
     }
+
+
+@lru_cache(maxsize=256)
+def _from_hub(stage: str, source: str) -> str:
+    """Asked once a process: the network may be gone when a long run ends."""
+    return f"sha256 {_hash(model_config(f'stages.{stage}', source))}"
 
 
 def _weights(path: Path) -> str:
@@ -143,7 +148,9 @@ def _weights(path: Path) -> str:
 
 def _content(path: Path) -> str:
     about = path.stat()
-    return f"{about.st_size} bytes, sha256 {_digest(path, about.st_size, about.st_mtime_ns)}"
+    return (
+        f"{about.st_size} bytes, sha256 {_digest(path.resolve(), about.st_size, about.st_mtime_ns)}"
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -99,8 +99,10 @@ def _standing(
         return Standing(State.OUT_OF_DATE, "nothing in its folder says what it was made from")
     chosen = recipe.stages[name].model_dump(mode="json", exclude_defaults=True)
     reasons = differences(before, fingerprint(name, recipe, run), chosen)
-    stale = [s for s in upstream(name, recipe) if earlier[s].state is State.OUT_OF_DATE]
-    reasons += [why for s in stale if (why := f"{s} is run again") not in reasons]
+    for source in upstream(name, recipe):
+        if earlier[source].state is State.OUT_OF_DATE:
+            known = (f"{source} was run again", f"{source} is run again")
+            reasons = [*(reason for reason in reasons if reason not in known), known[1]]
     if reasons:
         return Standing(State.OUT_OF_DATE, "; ".join(reasons))
     if directory.done:

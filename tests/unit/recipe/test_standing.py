@@ -105,6 +105,8 @@ def test_how_far_a_stage_came(run: Run) -> None:
     stage = run.directory.stage("base")
     write_json(stage.state_step, {"step": 1500})
     assert run.plan()["base"] == "goes on from step 1,500"
+    stage.state.rename(stage.path / ".state.old")  # killed between two renames
+    assert run.plan()["base"] == "goes on from step 1,500"
     stage.state_step.unlink()
     for number in range(2):
         write_json(stage.path / "parts" / f"{number}.json", {})
@@ -125,6 +127,7 @@ def test_a_changed_stage_and_what_depends_on_it_run_again(run: Run) -> None:
     assert run.states("base.tokens=9") == [State.OUT_OF_DATE] * 3 + [State.DONE]
     run.finish("zero", overrides=["zero.steps=8"])
     assert run.plan("zero.steps=8")["evaluation"] == "runs again: zero was run again"
+    assert run.plan()["evaluation"] == "runs again: zero is run again", "said once"
 
 
 def test_going_back_to_what_was_done_before_is_a_change_too(run: Run) -> None:
@@ -204,7 +207,7 @@ def test_only_some(run: Run) -> None:
          "base,zero,evaluation --force"),
         ((), (), {"only": ("zro",)}, "--only zro: the recipe has no stage 'zro'; did you mean 'zero'?; its stages are base,"),
         ((), (), {"only": ("zero", "")}, "--only zero,: the recipe has no stage ''"),
-        ((), (), {"start": "evalution"}, "--from evalution: the recipe has no stage 'evalution'; did you mean 'evaluation'?"),
+        ((), (), {"start": "evaluations"}, "--from evaluations: the recipe has no stage 'evaluations'; did you mean 'evaluation'?"),
         ((), (), {"start": "zero", "only": ("zero",)}, "--from zero with --only"),
         ((), (), {"start": "zero", "force": True}, "--from zero with --force"),
         (("base",), ("seed=2",), {}, "holds a run with seed = 1, and this one has seed = 2"),
