@@ -7,12 +7,15 @@ for a CPU; it says "about".
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dianoia.base.config import (
     DemonstrationsStage,
@@ -26,9 +29,11 @@ from dianoia.base.config import (
     SampleStage,
     SFTStage,
 )
+from dianoia.base.run import OLD
 from dianoia.recipe.datasets import amounts, survey
 from dianoia.recipe.inputs import check_inputs, check_preferences, model_config, text_config
 from dianoia.recipe.model import Recipe, Stage, datasets, sources
+from dianoia.recipe.standing import Action, Todo
 from dianoia.roles.preferences import Preferences, texts_of
 
 _EFFICIENCY = 0.4
@@ -54,24 +59,40 @@ class Size:
     name: str
 
 
-def print_plan(recipe: Recipe, console: Console) -> None:
-    """Check the recipe's inputs and print its arithmetic.
+def print_plan(
+    recipe: Recipe, console: Console, plan: Sequence[Todo] = (), place: Path | None = None
+) -> None:
+    """Check the recipe's inputs and print its arithmetic; with a plan, also what happens to each stage in `place`.
 
     Raises:
         ConfigError, ModelError, ProblemFileError: as `recipe.inputs.check_inputs`.
     """
     check_inputs(recipe)
-    table = Table(title=f"{recipe.name} (seed {recipe.seed})", title_justify="left")
+    where = f" in {place}" if place else ""
+    title = Text(f"{recipe.name} (seed {recipe.seed}){where}")
+    table = Table(title=title, title_justify="left")
     table.add_column("stage", no_wrap=True)
-    table.add_column("what it does")
+    table.add_column("what it does", overflow="fold")  # a path must not lose its end
     table.add_column("memory", justify="right")
     table.add_column("time", justify="right")
     rate = multiply_rate()
     for name, stage in recipe.stages.items():
         size = size_of(name, recipe)
         what, operations, numbers = _arithmetic(name, recipe, size)
-        table.add_row(f"{name} ({stage.kind})", what, _bytes(numbers), _about(operations / rate))
+        costs = _bytes(numbers), _about(operations / rate)
+        todo = next((todo for todo in plan if todo.name == name), None)
+        if todo is not None:
+            what = f"{todo.why}\n{what}"
+            costs = costs if todo.works else ("", "")
+        table.add_row(*map(Text, (f"{name} ({stage.kind})", what, *costs)))
     console.print(table)
+    if place and any(todo.action is Action.AGAIN for todo in plan):
+        console.print(
+            f"What runs again begins from nothing; what is there now is kept in {place / 'stages' / OLD}.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def size_of(name: str, recipe: Recipe) -> Size:

@@ -194,7 +194,7 @@ class _Training:
             "at": (self.rollouts_done, self.problems_drawn, self.tokens),
             "history": self.recorder.state(),
         }
-        save_state(self.context.directory.state, state)
+        save_state(self.context.directory.state, state, self.learner.step)
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
