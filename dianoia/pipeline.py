@@ -26,6 +26,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
 from dianoia.bases import shipped_model
+from dianoia.claims import claims_of
 from dianoia.recipe.inputs import check_inputs, check_preferences
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
@@ -145,7 +146,6 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         "evaluations": {},
         "by_difficulty": {},
         "reward_models": {},
-        "claims": [],
     }
     for name, stage in recipe.stages.items():
         if isinstance(stage, EvaluateStage):
@@ -155,4 +155,4 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
                     found[key].setdefault(checkpoint, {}).update(domains)
         elif isinstance(stage, RewardModelStage):
             found["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
-    return found
+    return found | claims_of(recipe, run, found)

@@ -4,7 +4,6 @@
 raises `ConfigError` with file, key, value, reason and the nearest right name.
 """
 
-import difflib
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from dianoia.base.config import (
     SFTStage,
 )
 from dianoia.base.errors import ConfigError
+from dianoia.base.errors import nearest as _nearest
 from dianoia.recipe.model import Recipe
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -69,7 +69,7 @@ def _lay_over(table: dict[str, Any], override: str) -> None:
         raise ConfigError(
             f"--set {override}: expected stage.key=value, e.g. --set zero.group_size=8"
         )
-    if len(parts) > 1 and parts[0] != "stages":
+    if len(parts) > 1 and parts[0] not in ("stages", "claims"):
         parts = ["stages", *parts]
     stages = table.get("stages", {})
     if not isinstance(stages, dict):
@@ -149,8 +149,3 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     elif get_origin(annotation) in (list, Union, UnionType, Annotated):
         for argument in get_args(annotation):
             yield from _models_in(argument)
-
-
-def _nearest(name: str, names: Any) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,5 +1,6 @@
 """Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
 
+from dianoia.base.config.claims import ClaimsSettings
 from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
 from dianoia.base.config.optimizer import OptimizerSettings
@@ -19,6 +20,7 @@ from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTSt
 
 __all__ = [
     "AlgorithmSettings",
+    "ClaimsSettings",
     "DatasetSettings",
     "EndpointSettings",
     "EvaluateStage",
