@@ -118,7 +118,7 @@ def steps_saved(part: str, than: str, tolerance: float) -> Measure:
         best = max(value for _, value in other)
         reached, before = (_first(points, best - tolerance) for points in (curve, other))
         assert before is not None, "a curve reaches its own best"
-        told = f"{than} comes within {_percent(tolerance)} of its best, {_percent(best)}, at step {before:g}"
+        told = f"{than} comes within {100 * tolerance:g} point of its best, {_percent(best)}, at step {before:g}"
         if reached is None:
             most = max(value for _, value in curve)
             return Measured(None, note=f"{told}; {part} never does, its best is {_percent(most)}")

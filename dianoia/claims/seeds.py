@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json
@@ -156,10 +157,10 @@ def print_grids(grids: Sequence[Grid], console: Console, markdown: bool) -> None
         if markdown:
             console.print(as_markdown(grid), markup=False, highlight=False, soft_wrap=True)
             continue
-        table = Table(*grid.head, title=grid.title, title_justify="left")
+        table = Table(*grid.head, title=Text(grid.title), title_justify="left")
         for row in grid.rows:
-            table.add_row(*row)
-        console.print(table, markup=False)
+            table.add_row(*map(Text, row))
+        console.print(table)
 
 
 def as_markdown(grid: Grid) -> str:

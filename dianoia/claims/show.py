@@ -25,7 +25,7 @@ def say(value: float | None, unit: str) -> str:
 
 
 def _digits(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
 def say_interval(low: float | None, high: float | None, unit: str) -> str:
