@@ -82,6 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the HTML report of a run")
     report.add_argument("run", type=Path, help="a run directory")
     report.set_defaults(command=_report)
+    claims = commands.add_parser(
+        "claims", help="the paper's claims in one run, or over several seeds"
+    )
+    claims.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="run directories of one recipe, a seed each",
+    )
+    claims.add_argument("--markdown", action="store_true", help="tables in Markdown")
+    claims.set_defaults(command=_claims)
     return parser
 
 
@@ -126,6 +138,17 @@ def _report(arguments: argparse.Namespace) -> None:
 
     path = write_report(RunDirectory(arguments.run))
     print(f"report: {path.resolve()}")
+
+
+def _claims(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from dianoia.base.run import RunDirectory
+    from dianoia.claims import seeds
+
+    runs = seeds.load([RunDirectory(path) for path in arguments.runs])
+    grids = [seeds.claims_grid(runs), seeds.stages_grid(runs)]
+    seeds.print_grids(grids, Console(), arguments.markdown)
 
 
 def _typed() -> str:

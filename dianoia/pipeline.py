@@ -29,6 +29,7 @@ from dianoia.base.config import (
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
 from dianoia.bases import shipped_model
+from dianoia.claims import claims_of
 from dianoia.recipe.fingerprint import fingerprint, record_of
 from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.model import Recipe, Stage
@@ -161,7 +162,6 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         "evaluations": {},
         "by_difficulty": {},
         "reward_models": {},
-        "claims": [],
     }
     for name in done:
         stage = recipe.stages[name]
@@ -172,4 +172,4 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
                     gathered[key].setdefault(checkpoint, {}).update(domains)
         elif isinstance(stage, RewardModelStage):
             gathered["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
-    return gathered
+    return gathered | claims_of(recipe, run, gathered)

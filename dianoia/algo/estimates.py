@@ -97,6 +97,24 @@ def cons_at_k(
     )
 
 
+def vote_gain(
+    correct_PG: Sequence[Sequence[float]],
+    answers_PG: Sequence[Sequence[str | None]],
+    key: Callable[[str], object] = str.strip,
+) -> Estimate:
+    """cons@k minus pass@1, paired: of each problem, the majority's grade less the mean grade.
+
+    Both come from the same samples, so that the interval of their difference is far narrower than two
+    intervals suggest. It lies in [-1, 1].
+    """
+    return estimate_unbounded(
+        [
+            _majority(correct_G, answers_G, key) - _mean(correct_G)
+            for correct_G, answers_G in zip(correct_PG, answers_PG, strict=True)
+        ]
+    )
+
+
 def _majority(
     correct_G: Sequence[float], answers_G: Sequence[str | None], key: Callable[[str], object]
 ) -> float:

@@ -16,11 +16,10 @@ from dianoia.base.config import (
     SampleStage,
     SFTStage,
 )
-from dianoia.base.errors import ConfigError, ModelError, UserError
+from dianoia.base.errors import ConfigError, ModelError, UserError, nearest
 from dianoia.base.files import read_json
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.datasets import survey
-from dianoia.recipe.load import nearest
 from dianoia.recipe.model import DATA_KINDS, Recipe, Stage, datasets, sources
 from dianoia.recipe.programs import sandbox_of
 from dianoia.recipe.sampling import check_judging, check_sampling

@@ -4,7 +4,6 @@
 raises `ConfigError` with file, key, value, reason and the nearest right name.
 """
 
-import difflib
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from dianoia.base.config import (
     SampleStage,
     SFTStage,
 )
-from dianoia.base.errors import ConfigError
+from dianoia.base.errors import ConfigError, nearest
 from dianoia.recipe.model import Recipe
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -73,7 +72,7 @@ def _lay_over(table: dict[str, Any], override: str) -> None:
         raise ConfigError(
             f"--set {override}: expected stage.key=value, e.g. --set zero.group_size=8"
         )
-    if len(parts) > 1 and parts[0] != "stages":
+    if len(parts) > 1 and parts[0] not in ("stages", "claims"):
         parts = ["stages", *parts]
     stages = table.get("stages", {})
     if not isinstance(stages, dict):
@@ -163,9 +162,3 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     elif get_origin(annotation) in (list, Union, UnionType, Annotated):
         for argument in get_args(annotation):
             yield from _models_in(argument)
-
-
-def nearest(name: str, names: Any) -> str:
-    """ "; did you mean ...?" with the name that is most like a wrong one; empty where none is."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""

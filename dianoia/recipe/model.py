@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.base.config import (
+    ClaimsSettings,
     DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
@@ -16,6 +17,7 @@ from dianoia.base.config import (
     Settings,
     SFTStage,
 )
+from dianoia.base.errors import nearest
 
 Stage = Annotated[
     PretrainStage
@@ -30,6 +32,8 @@ Stage = Annotated[
 ]
 
 _STAGE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+MODEL_KINDS = frozenset({"pretrain", "sft", "rl"})
+"""Kinds of stages that write a language model."""
 DATA_KINDS = frozenset({"sample", "demonstrations"})
 """Kinds of stages that write a data set for supervised fine-tuning."""
 
@@ -46,6 +50,8 @@ class Recipe(Settings):
     sandbox: Literal["auto", "namespaces", "landlock", "i-accept-unsandboxed-code"] = "auto"
     """Walls around programs that a model wrote. auto: the strongest that this machine offers."""
     stages: dict[str, Stage] = Field(min_length=1)
+    claims: ClaimsSettings = ClaimsSettings()
+    """Which checkpoint plays which part of the paper."""
 
     @model_validator(mode="after")
     def _names_are_folders(self) -> Self:
@@ -81,6 +87,29 @@ class Recipe(Settings):
                         f"stages.{name}; results.json has one place for it, so name it once"
                     )
                 seen[checkpoint] = name
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_there(self) -> Self:
+        """A claim is about a model of this run: one that a stage trains or evaluates."""
+        stages = self.stages.values()
+        seen = [
+            c for stage in stages if isinstance(stage, EvaluateStage) for c in stage.checkpoints
+        ]
+        trained = [name for name, stage in self.stages.items() if stage.kind in MODEL_KINDS]
+        known = list(dict.fromkeys([*trained, *seen]))
+        for part, name in self.claims.parts.items():
+            if name not in known:
+                raise ValueError(
+                    f"claims.{part} = {name!r}: no stage of this recipe trains such a model and none evaluates "
+                    f"it{nearest(name, known)}; there are {', '.join(known) or 'none'}"
+                )
+        overoptimized = self.claims.overoptimized
+        if overoptimized is not None and not isinstance(self.stages.get(overoptimized), RLStage):
+            raise ValueError(
+                f"claims.overoptimized = {overoptimized!r} is no stage of kind 'rl', and the claim is about "
+                "the course of one; name the stage that trains under the helpful reward model"
+            )
         return self
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dianoia.report.load import Run, Stage
-from dianoia.report.show import code, duration, escape, missing, paragraph
+from dianoia.report.show import SECTIONED, anchor, code, duration, escape, missing, paragraph
 
 _WATCHED = (
     "Nothing to report. While a reinforcement learning stage runs, Dianoia watches for responses that are "
@@ -67,7 +67,7 @@ def _command(run: Run) -> str:
 
 def _stages(run: Run) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(stage.name)}</th><td>{escape(stage.kind)}</td>'
+        f'<tr{_place(stage)}><th scope="row">{escape(stage.name)}</th><td>{escape(stage.kind)}</td>'
         f"<td>{_state(stage)}</td><td>{duration(stage.seconds)}</td></tr>"
         for stage in run.stages
     )
@@ -75,6 +75,10 @@ def _stages(run: Run) -> str:
         '<table class="plain"><thead><tr><th scope="col">stage</th><th scope="col">kind</th>'
         f'<th scope="col">state</th><th scope="col">time</th></tr></thead><tbody>{rows}</tbody></table>'
     )
+
+
+def _place(stage: Stage) -> str:
+    return "" if stage.kind in SECTIONED else f' id="{anchor(stage.name)}"'
 
 
 def _state(stage: Stage) -> str:

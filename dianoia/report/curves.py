@@ -237,6 +237,29 @@ SUPERVISED = (
     *PRETRAIN[1:],
 )
 
+REWARD_MODEL = (
+    Plan(
+        "Loss",
+        "Of pairs -log σ(chosen - rejected), of labels the cross-entropy, in nats; 0.69 is a coin toss.",
+        (Series("loss", "loss", BLUE),),
+    ),
+    Plan(
+        "Told right",
+        "Share of pairs whose chosen response gets the higher reward, or of labels on the right side of 0.",
+        (Series("accuracy", "training", BLUE),),
+        share=True,
+    ),
+    Plan(
+        "Rewards",
+        "Mean reward of chosen (safe) and rejected (unsafe) responses. They move apart.",
+        (
+            Series("rewards/chosen/mean", "chosen", BLUE),
+            Series("rewards/rejected/mean", "rejected", ORANGE),
+        ),
+    ),
+    *PRETRAIN[1:],
+)
+
 
 def charts(stage: Stage, plans: Sequence[Plan]) -> list[Chart]:
     """The charts for which the stage has numbers."""

@@ -1,14 +1,14 @@
-"""The evaluation: a table of checkpoints, charts by difficulty, and the claims with what they came to.
+"""The evaluation: a table of checkpoints, and charts by difficulty.
 
 In: a `Run`. Out: HTML and charts. Left out: choosing what to compare; every checkpoint has a row.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from dianoia.claims.paper import CHAIN
 from dianoia.report.figures import BLUE, GREY, ORANGE, PURPLE, TEAL, Chart, figure, with_errors
-from dianoia.report.load import Estimate, Metrics, Run, metric_order, number
-from dianoia.report.show import amount, escape, interval, is_share, metric_name, missing, plain
+from dianoia.report.load import Estimate, Metrics, Run, metric_order
+from dianoia.report.show import amount, escape, interval, is_share, metric_name, missing
 
 _NO_EVALUATION = (
     "There is no evaluation: no evaluate stage is done, or what it measured has changed since. "
@@ -28,6 +28,13 @@ def table(run: Run) -> str:
     """Checkpoint by metric, a body for each domain."""
     if not run.evaluations:
         return missing(_NO_EVALUATION)
+    drawn = _table(run)
+    if not run.stage_table:
+        return drawn
+    return f"<details><summary>Every metric of every checkpoint</summary>{drawn}</details>"
+
+
+def _table(run: Run) -> str:
     names = _metric_names(run)
     head = "".join(f'<th scope="col">{escape(metric_name(name))}</th>' for name in names)
     domains = dict.fromkeys(d for found in run.evaluations.values() for d in found)
@@ -69,7 +76,7 @@ def _cell(name: str, estimate: Estimate | None) -> str:
 
 def difficulty_charts(run: Run) -> list[Chart]:
     """Right answers and thought length by difficulty, a pair a domain."""
-    domains = dict.fromkeys(d for found in run.by_difficulty.values() for d in found)
+    domains = dict.fromkeys(d for name in _charted(run) for d in run.by_difficulty[name])
     charts = []
     for domain in domains:
         suffix = f" ({domain})" if len(domains) > 1 else ""
@@ -83,14 +90,20 @@ def difficulty_charts(run: Run) -> list[Chart]:
 
 
 def _levels(run: Run, domain: str, metric: str) -> list[dict[str, Any]]:
-    traces = []
-    for checkpoint, colour in zip(run.by_difficulty, _colours(len(run.by_difficulty)), strict=True):
+    traces, names = [], _charted(run)
+    for checkpoint, colour in zip(names, _colours(len(names)), strict=True):
         found = run.by_difficulty[checkpoint].get(domain, {})
         levels = [level for level in sorted(found, key=_hardness) if metric in found[level]]
         if levels:
             estimates = [found[level][metric] for level in levels]
             traces.append(with_errors(checkpoint, levels, estimates, colour, is_share(metric)))
     return traces
+
+
+def _charted(run: Run) -> list[str]:
+    """The checkpoints that lead to R1, where the recipe says which; else all."""
+    chain = [row.checkpoint for row in run.stage_table if set(row.parts) & set(CHAIN)]
+    return [name for name in chain if name in run.by_difficulty] or list(run.by_difficulty)
 
 
 def _all_levels(run: Run, domain: str) -> list[str]:
@@ -111,29 +124,4 @@ def _colours(count: int) -> list[str]:
     between = (TEAL, ORANGE, PURPLE)
     return (
         [GREY, *(between[i % 3] for i in range(count - 2)), BLUE][:count] if count > 1 else [BLUE]
-    )
-
-
-def claims(run: Run) -> str:
-    """What the run set out to show, with the paper's number beside it; empty if it claims nothing."""
-    if not run.claims:
-        return ""
-    rows = "".join(_claim(claim) for claim in run.claims)
-    return (
-        '<h3>Claims</h3><div class="wide" tabindex="0"><table class="claims"><thead><tr>'
-        '<th scope="col">claim</th><th scope="col">rule</th><th scope="col">here</th>'
-        f'<th scope="col">paper</th><th scope="col">holds</th></tr></thead><tbody>{rows}</tbody></table></div>'
-    )
-
-
-def _claim(claim: Mapping[str, Any]) -> str:
-    value, low, high = (number(claim.get(key)) for key in ("value", "low", "high"))
-    here = "–" if value is None else plain(value)
-    between = "" if low is None or high is None else f"<small>{plain(low)} to {plain(high)}</small>"
-    verdict = {True: "yes", False: "<b>no</b>"}
-    holds = next((told for v, told in verdict.items() if claim.get("holds") is v), "not decided")
-    paper = "–" if claim.get("paper") is None else escape(claim["paper"])
-    return (
-        f'<tr><th scope="row">{escape(claim.get("claim", ""))}</th><td>{escape(claim.get("rule", ""))}</td>'
-        f"<td>{here}{between}</td><td>{paper}</td><td>{holds}</td></tr>"
     )

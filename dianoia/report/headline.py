@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dianoia.report import claims
 from dianoia.report.load import Estimate, Metrics, Run, Stage, metric_order, number
 from dianoia.report.show import amount, code, duration, escape, interval, is_share, plain
 
@@ -24,6 +25,8 @@ class Comparison:
     metrics_after: Metrics
 
 
+FEW = 5
+"""At most so many stages are told at the top of the page."""
 _CARDS = (
     ("pass@1", "Held-out pass@1", "one sample is right"),
     (r"cons@\d+", "Held-out {key}", "the samples' majority vote is right"),
@@ -35,10 +38,15 @@ _CARDS = (
 
 
 def compare(run: Run) -> Comparison | None:
-    """First against last checkpoint, on the first domain that both have; None without evaluation."""
+    """First against last, on the first domain that both have; None without evaluation.
+
+    Where the recipe says who plays which part, that is the base against the last model of the paper's chain.
+    """
     if not run.evaluations:
         return None
-    before, after = next(iter(run.evaluations)), list(run.evaluations)[-1]
+    names = list(run.evaluations)
+    before = run.playing("base") or names[0]
+    after = run.playing("r1", "dev3", "dev2", "dev1", "zero") or names[-1]
     first, last = run.evaluations[before], run.evaluations[after]
     domain = next((d for d in ("all", "overall", *first) if d in first and d in last), None)
     if domain is None:
@@ -60,9 +68,14 @@ def header(run: Run) -> str:
         f'<p class="kicker">Dianoia training report · {" · ".join(facts)}</p>'
         f"<h1>{escape(recipe.get('name', run.path.name))}</h1>"
         f'<p class="description">{escape(description)}</p>'
-        f'<p class="lede">{verdict(run)}</p>'
-        f'<ul class="facts">{"".join(f"<li>{told(stage)}</li>" for stage in run.stages)}</ul>'
+        f'<p class="lede">{verdict(run)}</p>{claims.headline(run)}'
+        + (facts_of(run) if len(run.stages) <= FEW else "")
     )
+
+
+def facts_of(run: Run) -> str:
+    """A sentence a stage."""
+    return f'<ul class="facts">{"".join(f"<li>{told(stage)}</li>" for stage in run.stages)}</ul>'
 
 
 def _so_far(run: Run) -> float | None:
@@ -90,7 +103,10 @@ def _outcome(run: Run) -> str:
     a, b = found.metrics_before.get("pass@1"), found.metrics_after.get("pass@1")
     if a is None or b is None or found.before == found.after:
         return f"Only {code(found.after)} was evaluated, so there is no before and after."
-    n = f"{b.n:,} held-out problems" if b.n else "held-out problems"
+    about = (
+        f"{escape(found.domain)} problems" if len(run.evaluations[found.after]) > 1 else "problems"
+    )
+    n = f"{b.n:,} held-out {about}" if b.n else f"held-out {about}"
     return (
         f"<strong>{_change(a, b)}</strong> From {code(found.before)} to {code(found.after)}, pass@1 on {n} "
         f"went from {amount('pass@1', a.value)} to {amount('pass@1', b.value)}."
@@ -132,7 +148,7 @@ def _progress(run: Run) -> str:
 
 def told(stage: Stage) -> str:
     """A stage in a sentence."""
-    tell = {"rl": _rl, "sft": _sft, "pretrain": _pretrain, "evaluate": _evaluate}.get(stage.kind)
+    tell = _TOLD.get(stage.kind)
     body = tell(stage.settings) if tell else f"a stage of kind {code(stage.kind)}"
     return f"<b>{escape(stage.name)}</b> {body}{_state(stage)}"
 
@@ -205,6 +221,30 @@ def _evaluate(settings: Mapping[str, Any]) -> str:
     limit, samples = number(settings.get("limit")), number(settings.get("samples"))
     size = f": {limit:,.0f} problems at most, {samples:g} samples each" if limit and samples else ""
     return f"measures {names} on held-out {code(settings.get('problems', '?'))}{size}."
+
+
+def _sample(settings: Mapping[str, Any]) -> str:
+    prompts, samples = number(settings.get("prompts")), number(settings.get("samples"))
+    size = f", {prompts:,.0f} of them, {samples:g} samples each" if prompts and samples else ""
+    return (
+        f"samples {code(settings.get('start', '?'))} on {code(settings.get('problems', '?'))}{size}, and keeps "
+        "what passes."
+    )
+
+
+def _reward_model(settings: Mapping[str, Any]) -> str:
+    files = ", ".join(code(name) for name in settings.get("data") or ())
+    return f"makes a reward model of {code(settings.get('start', '?'))} from {files or '?'}."
+
+
+_TOLD = {
+    "rl": _rl,
+    "sft": _sft,
+    "pretrain": _pretrain,
+    "sample": _sample,
+    "reward_model": _reward_model,
+    "evaluate": _evaluate,
+}
 
 
 def _plural(count: int, one: str, many: str) -> str:

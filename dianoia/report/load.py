@@ -63,6 +63,16 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class StageRow:
+    """A checkpoint that plays a part of the paper."""
+
+    checkpoint: str
+    parts: tuple[str, ...]
+    domains: Domains
+    """Reasoning, the mean of several, among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything the report says, apart from rollouts."""
 
@@ -77,6 +87,20 @@ class Run:
     """By checkpoint, domain and difficulty."""
     claims: tuple[Mapping[str, Any], ...]
     stages: tuple[Stage, ...]
+    stage_table: tuple[StageRow, ...] = ()
+
+    @property
+    def measured(self) -> dict[str, dict[str, Metrics]]:
+        """By checkpoint and domain: the evaluations, and what the stage table adds to them."""
+        found = {name: dict(domains) for name, domains in self.evaluations.items()}
+        for row in self.stage_table:
+            found[row.checkpoint] = {**row.domains, **found.get(row.checkpoint, {})}
+        return found
+
+    def playing(self, *parts: str) -> str | None:
+        """The evaluated checkpoint that plays the first of these parts that is played."""
+        played = {part: row.checkpoint for row in self.stage_table for part in row.parts}
+        return next((played[p] for p in parts if played.get(p) in self.evaluations), None)
 
     def of_kind(self, kind: str) -> list[Stage]:
         """The stages of one kind, in the recipe's order."""
@@ -110,7 +134,22 @@ def load(directory: RunDirectory) -> Run:
             _stage(name, _dict(settings), directory.stage(name), states.get(name))
             for name, settings in _dict(recipe.get("stages")).items()
         ),
+        stage_table=tuple(
+            StageRow(
+                str(row.get("checkpoint")), _texts(row.get("parts")), _domains(row.get("domains"))
+            )
+            for row in _list(results.get("stage_table"))
+            if isinstance(row, dict)
+        ),
     )
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(one) for one in _list(value))
 
 
 def _recipe(directory: RunDirectory) -> Mapping[str, Any]:
@@ -181,7 +220,7 @@ def _estimate(entry: object) -> Estimate | None:
 
 def metric_order(name: str) -> tuple[int, str]:
     """Sorts metrics as a reader asks: right, by vote, at best, well-formed, cut, how long, how."""
-    order = ("pass@1", r"cons@\d+", r"pass@\d+", "format", "truncated", "thought_tokens",
+    order = ("pass@1", r"cons@\d+", "vote_gain", r"pass@\d+", "format", "truncated", "thought_tokens",
              "reflection", "reflecting", "target_language")  # fmt: skip
     places = (place for place, rule in enumerate(order) if re.fullmatch(rule, name))
     return next(places, len(order)), name

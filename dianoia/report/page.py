@@ -16,12 +16,31 @@ from plotly.offline import get_plotlyjs
 
 from dianoia.base.files import write_text
 from dianoia.base.run import RunDirectory
-from dianoia.report import about, curves, evaluation, headline, preferences, rollouts, sampling
+from dianoia.report import (
+    about,
+    claims,
+    curves,
+    evaluation,
+    graph,
+    headline,
+    preferences,
+    rollouts,
+    sampling,
+    stages,
+)
 from dianoia.report.figures import Chart, frame
 from dianoia.report.load import Run, Stage, load, number
-from dianoia.report.show import code, duration, embed, escape, missing, paragraph
+from dianoia.report.show import anchor, code, duration, embed, escape, missing, paragraph
 from dianoia.text.reflection import PATTERN
 
+_PLAIN = {
+    "pretrain": curves.PRETRAIN,
+    "sft": curves.SUPERVISED,
+    "reward_model": curves.REWARD_MODEL,
+}
+"""Charts of the stages that do not sample."""
+_UNFOLDED = 2
+"""With more rl stages than this, the health of the optimization is folded away."""
 _ASSETS = files("dianoia.report").joinpath("assets")
 
 
@@ -42,8 +61,12 @@ def page(run: Run) -> str:
         policy=_policy(scripts),
         title=escape(run.recipe.get("name", run.path.name)),
         style=_asset("style.css"),
+        nav=_nav(run),
         header=headline.header(run),
         cards=headline.cards(run),
+        graph=_graph(run),
+        claims=claims.section(run),
+        stages=stages.section(run),
         curves=_curves(run, charts),
         evaluation=_evaluation(run, charts),
         sampling=sampling.section(run) + preferences.section(run),
@@ -55,6 +78,33 @@ def page(run: Run) -> str:
         training=embed(training),
         reflection=embed(PATTERN),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+
+
+def _nav(run: Run) -> str:
+    """Links to the sections that there are."""
+    named = {
+        "summary": "Summary",
+        "recipe": "Recipe",
+        **({"claims": "Claims"} if run.claims else {}),
+        **({"stages": "Stages"} if run.stage_table else {}),
+        "curves": "Curves",
+        "evaluation": "Evaluation",
+        **({"data": "Data"} if run.of_kind("sample") else {}),
+        "rollouts": "Rollouts",
+        "diagnoses": "Diagnoses",
+        "run": "This run",
+    }
+    return "".join(f'<a href="#{name}">{told}</a>' for name, told in named.items())
+
+
+def _graph(run: Run) -> str:
+    """The picture; the stages in words where the top of the page does not tell them."""
+    drawn = graph.section(run)
+    if len(run.stages) <= headline.FEW:
+        return drawn
+    return (
+        f"{drawn}<details><summary>The stages in words</summary>{headline.facts_of(run)}</details>"
     )
 
 
@@ -73,28 +123,27 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _curves(run: Run, charts: list[Chart]) -> str:
-    stages = [stage for stage in run.stages if stage.kind in ("rl", "pretrain", "sft")]
-    if not stages:
+    trained = [stage for stage in run.stages if stage.kind == "rl" or stage.kind in _PLAIN]
+    if not trained:
         return missing("This recipe trains nothing, so there are no curves.")
     hint = paragraph("Drag over a chart to zoom; double-click to see all of it again.", "dim")
-    return hint + "".join(_stage_curves(stage, charts) for stage in stages)
+    fold = len(run.of_kind("rl")) > _UNFOLDED
+    return hint + "".join(_stage_curves(stage, charts, fold) for stage in trained)
 
 
-def _stage_curves(stage: Stage, charts: list[Chart]) -> str:
-    heading = f"<h3>Stage {escape(stage.name)}</h3>"
+def _stage_curves(stage: Stage, charts: list[Chart], fold: bool) -> str:
+    heading = f'<h3 id="{anchor(stage.name)}">Stage {escape(stage.name)}</h3>'
     if not stage.rows:
         return heading + missing("This stage has not written any step yet.")
-    plain = {"pretrain": curves.PRETRAIN, "sft": curves.SUPERVISED}.get(stage.kind)
+    plain = _PLAIN.get(stage.kind)
     if plain is not None:
         return heading + _pace(stage) + _grid(curves.charts(stage, plain), charts)
-    return (
-        heading
-        + _pace(stage)
-        + _grid(curves.charts(stage, curves.PAPER), charts)
-        + '<h3 class="minor">Health of the optimization</h3>'
-        + _grid(curves.charts(stage, (*curves.HEALTH, *curves.VALUE)), charts)
-        + _absent(stage)
-    )
+    paper = _grid(curves.charts(stage, curves.PAPER), charts)
+    health = _grid(curves.charts(stage, (*curves.HEALTH, *curves.VALUE)), charts)
+    named = "Health of the optimization"
+    folded = f"<details><summary>{named}</summary>{health}{_absent(stage)}</details>"
+    plainly = f'<h3 class="minor">{named}</h3>{health}{_absent(stage)}'
+    return heading + _pace(stage) + paper + (folded if fold else plainly)
 
 
 def _pace(stage: Stage) -> str:
@@ -127,7 +176,7 @@ def _grid(drawn: Sequence[Chart], charts: list[Chart]) -> str:
 def _evaluation(run: Run, charts: list[Chart]) -> str:
     by_difficulty = evaluation.difficulty_charts(run)
     pairs = f'<div class="pairs">{_grid(by_difficulty, charts)}</div>' if by_difficulty else ""
-    return evaluation.table(run) + pairs + evaluation.claims(run)
+    return evaluation.table(run) + pairs
 
 
 def _rollouts(heldout: rollouts.Table, training: rollouts.Table) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dianoia.report.load import Run, Stage, number
-from dianoia.report.show import code, escape, missing, paragraph, unbroken
+from dianoia.report.show import anchor, code, escape, missing, paragraph, unbroken
 
 WORDS = {
     "truncated": "cut at the length limit",
@@ -37,7 +37,7 @@ def section(run: Run) -> str:
 
 
 def _stage(stage: Stage) -> str:
-    heading = f"<h3>Stage {escape(stage.name)}</h3>"
+    heading = f'<h3 id="{anchor(stage.name)}">Stage {escape(stage.name)}</h3>'
     if not stage.sampling:
         return heading + missing("This stage has not written its data yet.")
     return heading + _told(stage) + _table(stage.sampling)

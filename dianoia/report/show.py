@@ -6,11 +6,13 @@ Every text of a run passes through `escape` on its way into HTML, or through `em
 
 import html
 import json
+import re
 from typing import Any
 
 from dianoia.report.load import Estimate
 
 NAMES = {
+    "vote_gain": "gain by vote",
     "format": "format kept",
     "truncated": "truncated",
     "thought_tokens": "thought tokens",
@@ -18,7 +20,7 @@ NAMES = {
     "reflecting": "thoughts that reflect",
     "target_language": "question's language",
 }
-_SHARES = ("format", "truncated", "reflecting", "target_language")
+_SHARES = ("vote_gain", "format", "truncated", "reflecting", "target_language")
 
 
 def escape(value: object) -> str:
@@ -85,6 +87,15 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+SECTIONED = ("rl", "sft", "pretrain", "reward_model", "sample")
+"""Kinds of stages that have a place of their own on the page; the others have their row in the last section."""
+
+
+def anchor(stage: str) -> str:
+    """The id of the part of the page that is about a stage."""
+    return "stage-" + re.sub(r"[^A-Za-z0-9._-]", "-", stage)
 
 
 def code(value: object) -> str:

@@ -22,6 +22,7 @@ from dianoia.algo.estimates import (
     estimate_unbounded,
     mean_pass_at_k,
     pass_at_1,
+    vote_gain,
 )
 from dianoia.base.records import Group, Rollout, RolloutStatus
 from dianoia.tasks.answers import parse_number
@@ -84,6 +85,7 @@ def measures(groups: Sequence[Group], count_tokens: Counter) -> dict[str, Estima
     found: dict[str, Estimate | None] = {
         "pass@1": pass_at_1(grades),
         f"cons@{k}": cons_at_k(grades, answers, answer_key),
+        "vote_gain": vote_gain(grades, answers, answer_key),
         f"pass@{k}": mean_pass_at_k(grades, k),
         "format": _share(groups, RolloutStatus.FINISHED),
         "truncated": _share(groups, RolloutStatus.TRUNCATED),

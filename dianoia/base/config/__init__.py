@@ -1,5 +1,6 @@
 """Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
 
+from dianoia.base.config.claims import ClaimsSettings
 from dianoia.base.config.demonstrations import DemonstrationsStage
 from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
@@ -21,6 +22,7 @@ from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTSt
 
 __all__ = [
     "AlgorithmSettings",
+    "ClaimsSettings",
     "DatasetSettings",
     "DemonstrationsStage",
     "EndpointSettings",

@@ -1,5 +1,6 @@
 """pass@1, pass@k, cons@k and their intervals, with numbers worked out by hand."""
 
+import math
 import random
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,6 +16,7 @@ from dianoia.algo.estimates import (
     mean_pass_at_k,
     pass_at_1,
     pass_at_k,
+    vote_gain,
 )
 
 
@@ -73,6 +75,19 @@ def test_cons_at_k(correct: list[float], answers: list[str | None], value: float
 def test_cons_at_k_joins_answers_by_key() -> None:
     answers: list[str | None] = ["1/2", "0.5", "3", "3.0", "1/2"]
     assert cons_at_k([[1, 1, 0, 0, 1]], [answers], key=Fraction).value == 1.0
+
+
+def test_vote_gain_is_paired() -> None:
+    # Problem by problem, majority less mean: 1 - 3/4, 1 - 1, 0 - 1/4, and a tie of 1 and 0: 1/2 - 1/2.
+    correct = [[1, 1, 1, 0], [1, 1], [1, 0, 0, 0], [1, 0]]
+    answers = [["5", "5", "5", "6"], ["7", "7"], ["2", "3", "3", "3"], ["1", "4"]]
+    gain = vote_gain(correct, answers)
+    assert gain.value == 0.0 and gain.n == 4
+    # Mean 0, sum of squares 2 * 0.0625, sample variance 0.125 / 3; t(3) is 3.182 (expansion: within 1 %).
+    half = 3.182 * math.sqrt(0.125 / 3 / 4)
+    assert gain.high == pytest.approx(half, rel=0.01) and gain.low == pytest.approx(-half, rel=0.01)
+    every = vote_gain(correct[:1] * 9, answers[:1] * 9)  # all alike: no doubt left
+    assert (every.low, every.value, every.high) == (0.25, 0.25, 0.25)
 
 
 def test_a_perfect_score_leaves_room_for_doubt() -> None:

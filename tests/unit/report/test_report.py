@@ -76,12 +76,11 @@ def test_headline_says_what_was_trained_and_whether_it_worked(make_run: MakeRun)
 
 
 def test_sections_come_in_reading_order(make_run: MakeRun) -> None:
-    sections = ["summary", "curves", "evaluation", "rollouts", "diagnoses", "run"]
+    sections = ["summary", "recipe", "curves", "evaluation", "rollouts", "diagnoses", "run"]
     page = read(make_run())
     assert [name for name in page.ids if name in sections] == sections
-    assert [a for a in page.addresses if a != "#diagnoses"] == [
-        f"#{s}" for s in sections if s != "diagnoses"
-    ]
+    assert page.addresses[: len(sections)] == [f"#{section}" for section in sections]
+    assert {address[1:] for address in page.addresses} <= set(page.ids)
 
 
 def test_nothing_is_fetched(make_run: MakeRun) -> None:
@@ -233,16 +232,6 @@ def test_a_thought_is_shown_without_the_blank_lines_around_it(make_run: MakeRun)
     problem = read(run).data["data-heldout"]["problems"][0]
     assert {s["thought"] for s in problem["samples"]["zero"]} == {""}
     assert "Step 40 of 40" in read(run).text
-
-
-def test_claims_are_listed(make_run: MakeRun) -> None:
-    run = make_run(problems=1)
-    claim = {"id": "a", "claim": "thoughts grow", "rule": "above 1.5", "value": 2.5, "paper": "28"}
-    claims = [{**claim, "low": 2.0, "high": 3.0, "holds": held} for held in (True, False, None)]
-    edit(run.results, lambda r: r | {"claims": claims})
-    text = read(run).text
-    assert text.count("thoughts grow above 1.5 2.50 2.00 to 3.00 28") == 3
-    assert "28 yes" in text and "28 no " in text and "28 not decided" in text
 
 
 @pytest.mark.parametrize(

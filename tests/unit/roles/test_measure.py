@@ -82,6 +82,7 @@ def test_a_known_pattern_gives_known_numbers(roller: MakeRoller, problems: list[
         {
             "pass@1": (2 / 4 + 1 / 4) / 2,
             "cons@4": (1 + 0) / 2,
+            "vote_gain": ((1 - 2 / 4) + (0 - 1 / 4)) / 2,
             "pass@4": 1.0,
             "format": (3 / 4 + 3 / 4) / 2,
             "truncated": (1 / 4 + 0) / 2,
