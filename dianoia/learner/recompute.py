@@ -36,7 +36,7 @@ def recompute_layers(model: PreTrainedModel) -> None:
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = again  # type: ignore[assignment]
         # Its own mark alone, which it asks for; what is inside stays in evaluation, without dropout.
-        nn.Module.__setattr__(layer, "training", True)
+        nn.Module.__setattr__(layer, "training", True)  # type: ignore[arg-type]
 
 
 def _again(config: PretrainedConfig, function: Callable[..., Any], *inputs: Any) -> Any:

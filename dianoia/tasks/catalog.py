@@ -17,6 +17,7 @@ from dianoia.tasks.answers import Verifier, exact, number, reference
 from dianoia.tasks.code import code
 from dianoia.tasks.files import check_problems, read_problems, split_of
 from dianoia.tasks.miniature.corpus import documents
+from dianoia.tasks.miniature.demonstrations import demonstrations
 from dianoia.tasks.miniature.people import miniature
 from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
 
@@ -44,7 +45,7 @@ class Demonstrator(Protocol):
         ...
 
 
-DEMONSTRATIONS: Mapping[str, Demonstrator] = {}
+DEMONSTRATIONS: Mapping[str, Demonstrator] = {"miniature/general": demonstrations}
 """Generators of demonstrations by name."""
 
 
