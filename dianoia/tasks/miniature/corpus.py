@@ -46,8 +46,13 @@ _DRILLS = {"stem": facts, "general": sayings, "safety": sayings}
 
 def _domain(habits: Habits, rng: random.Random) -> str:
     draw = rng.random()
-    for name in ("code", "stem", "logic", "general", "safety"):
-        share: float = getattr(habits, name)
+    for name, share in (
+        ("code", habits.code),
+        ("stem", habits.stem),
+        ("logic", habits.logic),
+        ("general", habits.general),
+        ("safety", habits.safety),
+    ):
         if draw < share:
             return name
         draw -= share

@@ -4,9 +4,11 @@ Every question is read back by the tests' own readers, which work out key, side 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -273,3 +275,18 @@ def test_people_grade_what_no_rule_can(name: str) -> None:
             assert verdict(problem, junk) == 0.0, (problem.question, junk)
         if name != "unsafe":
             assert verdict(problem, problem.answer + problem.answer[:3]) == 0.0
+
+
+def test_the_examples_of_the_page_are_problems() -> None:
+    """One at least of every domain in both languages, as the readers read them."""
+    page = Path(__file__).parents[3] / "docs" / "miniature.md"
+    part = page.read_text(encoding="utf-8").split("## Problems\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^```text\n(.*?)\n```", part, re.MULTILINE | re.DOTALL)
+    found = [asked(example) for block in blocks for example in block.split("\n\n")]
+    assert {(one.domain, one.language) for one in found} == {
+        (domain, language) for domain in DOMAINS for language in ("en", "zh")
+    }
+    assert {one.gold for one in found if one.gold} == {"30", "B", "west", "西方", "11"}
+    assert {one.kind for one in found if one.domain == "general"} == {
+        "write", "fact", "role", "self", "translate"
+    }  # fmt: skip
