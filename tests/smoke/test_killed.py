@@ -213,22 +213,20 @@ def test_killed_in_the_middle_of_every_kind(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", KINDS)
-def test_killed_before_every_rename(
-    stage: str, whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe, reference = whole
-    before(stage, reference, tmp_path / "start")
-    shutil.copytree(tmp_path / "start", tmp_path / "log")
-    found = renames([*arguments(recipe, tmp_path / "log"), "--only", stage], tmp_path / "moments")
+def test_killed_before_every_rename(stage: str, whole: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe, start, reference = whole[0], tmp_path / "start", tmp_path / "reference"
+    before(stage, whole[1], start)
+    shutil.copytree(start, reference)
+    found = renames([*arguments(recipe, reference), "--only", stage], tmp_path / "moments")
     assert len(found) >= 8
-    for count in range(1, len(found) + 1):
-        run = tmp_path / "run"
-        shutil.copytree(tmp_path / "start", run)
-        kill([*arguments(recipe, run), "--only", stage], Moment(".", count))
-        assert main(arguments(recipe, run)) == 0, found[count - 1]
+    for count, name in enumerate(found, start=1):
+        run = tmp_path / f"killed-before-{count}-{Path(name).name}"
+        shutil.copytree(start, run)
+        command = [*arguments(recipe, run), "--only", stage]
+        kill(command, Moment(".", count))
+        assert main(command) == 0, name
         assert_same(run, reference)
         shutil.rmtree(run)
-        capsys.readouterr()
 
 
 @pytest.mark.slow
