@@ -2,5 +2,5 @@
 
 ACCURACY = "heldout/pass@1"
 """Share of right samples on the stage's held-out problems, by rule."""
-HELPFUL = "progress/helpful"
+HELPFUL = "heldout/rewards/helpful/mean"
 """Mean score of the helpful reward model on held-out general prompts."""

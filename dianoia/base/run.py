@@ -3,7 +3,7 @@
     RUN/
       run.json          who ran what: command, code version, library versions, seed, machine
       recipe.json       the recipe with every default and override resolved
-      results.json      where each stage stands, evaluations and claims, see `pipeline`
+      results.json      where each stage stands, evaluations, stage table and claims, see `pipeline` and `claims`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
         metrics.jsonl       a line an optimizer step (rl, sft, reward_model) or every 20 (pretrain); names as in TRL where it has them

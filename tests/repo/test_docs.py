@@ -1,5 +1,6 @@
 """The pages of docs/ say what the code does: every metric, key, column and link, and TOML that loads."""
 
+import argparse
 import ast
 import itertools
 import json
@@ -18,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from dianoia.base.config import (
     AlgorithmSettings,
+    ClaimsSettings,
     DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
@@ -32,7 +34,10 @@ from dianoia.base.config import (
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
 from dianoia.base.rewriting import Refusal
 from dianoia.base.run import StageDirectory, describe_run
-from dianoia.cli import main
+from dianoia.claims.judge import Value, Verdict
+from dianoia.claims.rules import RULES
+from dianoia.claims.show import UNITS
+from dianoia.cli import _parser, main
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
@@ -331,6 +336,30 @@ def test_every_kind_of_stage_has_a_page(pages: Mapping[str, str]) -> None:
         assert headings == HEADINGS, f"docs/{kind}.md"
 
 
+def test_every_part_of_the_claims_is_explained(pages: Mapping[str, str]) -> None:
+    usage = pages["claims"].split("## Usage")[1].split("## The claims")[0]
+    told = dict(re.findall(r"^\| `([^`]+)` \| text \| absent \| ([^|]+) \|$", usage, re.MULTILINE))
+    fields = ClaimsSettings.model_fields
+    assert {part: text.strip() for part, text in told.items()} == {
+        part: field.description for part, field in fields.items()
+    }
+
+
+def test_every_rule_stands_as_it_is_judged(pages: Mapping[str, str]) -> None:
+    for rule in RULES:
+        parts = ", ".join(f"`{part}`" for part in rule.parts)
+        row = f"| {rule.number} | {rule.title} | {rule.rule} | {parts} | {rule.paper} |"
+        assert row in pages["claims"].splitlines(), f"docs/claims.md: claim {rule.number}"
+    for name in (*Verdict.__dataclass_fields__, *Value.__dataclass_fields__, *UNITS):
+        assert f"`{name}`" in pages["claims"], name
+
+
+def test_every_command_is_in_the_readme(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    assert {f"dianoia {name}" for name in commands.choices} <= set(re.findall(r"^\| `(dianoia \w+)", text, re.MULTILINE))  # fmt: skip
+
+
 def test_every_key_of_a_recipe_is_explained(pages: Mapping[str, str]) -> None:
     assert set(Recipe.model_fields) <= _first_cells(pages["recipes"])
 
@@ -397,7 +426,7 @@ def test_every_toml_block_is_a_recipe_or_fits_into_one(
             whole += 1
         else:
             recipe = tomllib.loads((root / "recipes/miniature-zero.toml").read_text("utf-8"))
-            assert set(table["stages"]) <= set(recipe["stages"]), block
+            assert set(table.get("stages", {})) <= set(recipe["stages"]), block
             Recipe.model_validate(_laid_over(recipe, table))
     assert len(blocks) > whole > 1
 

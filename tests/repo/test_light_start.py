@@ -34,7 +34,9 @@ def _succeeds(code: str, *arguments: str, root: Path) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["report", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["run", "--help"], ["report", "--help"], ["claims", "--help"]],
+    ids=" ".join,
 )
 def test_help_imports_no_torch(root: Path, arguments: list[str]) -> None:
     assert "usage" in _succeeds(RUN_MAIN, *arguments, root=root).stdout.lower()
@@ -59,7 +61,7 @@ def test_dry_run_of_a_run_that_goes_on_imports_no_torch(root: Path, tmp_path: Pa
 
 
 def test_report_imports_no_torch(root: Path) -> None:
-    code = f"import sys, dianoia.report; assert not any(n in sys.modules for n in {HEAVY})"
+    code = f"import sys, dianoia.report, dianoia.claims.seeds; assert not any(n in sys.modules for n in {HEAVY})"
     _succeeds(code, root=root)
 
 

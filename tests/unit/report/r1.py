@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dianoia.base.heldout import ACCURACY, HELPFUL
 from dianoia.base.run import RunDirectory
 from dianoia.claims import claims_of
 from dianoia.recipe import Recipe
@@ -119,10 +120,10 @@ def rl_rows(name: str, rng: random.Random) -> list[dict[str, Any]]:
     for row in rows[::10]:
         step = row["step"]
         if name == "dev2":  # comes from above, and so arrives sooner
-            row["heldout/pass@1"] = min(0.9, 0.7 + step / 50)
+            row[ACCURACY] = min(0.9, 0.7 + step / 50)
         if name == "overoptimized":
-            row["heldout/pass@1"] = 0.88 + (0.02 if step == 10 else -0.004 * step)
-            row["progress/helpful"] = -1.0 + step / 20
+            row[ACCURACY] = 0.88 + (0.02 if step == 10 else -0.004 * step)
+            row[HELPFUL] = -1.0 + step / 20
     return rows
 
 
