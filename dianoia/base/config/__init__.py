@@ -5,11 +5,11 @@ from dianoia.base.config.evaluate import EvaluateStage
 from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
 from dianoia.base.config.reward_model import PairSettings, RewardModelStage
+from dianoia.base.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.base.config.rl import (
     AlgorithmSettings,
     LengthStep,
     ProgressSettings,
-    RewardSettings,
     RLStage,
     SamplingSettings,
 )
@@ -28,6 +28,7 @@ __all__ = [
     "ModelShape",
     "OptimizerSettings",
     "PairSettings",
+    "PreferenceSettings",
     "PretrainStage",
     "ProgressSettings",
     "RLStage",
