@@ -27,7 +27,7 @@ from dianoia.base.files import read_json
 from dianoia.base.run import RunDirectory, StageDirectory
 from dianoia.bases import shipped_model
 from dianoia.recipe.inputs import model_config
-from dianoia.recipe.model import Recipe, reads, sources
+from dianoia.recipe.model import Recipe, reads, reward_models, sources
 
 LARGE = 64_000_000
 """Bytes above which a weight file counts by size and time of change."""
@@ -59,7 +59,7 @@ def fingerprint(name: str, recipe: Recipe, run: RunDirectory) -> Fingerprint:
     stage = recipe.stages[name]
     named = dict.fromkeys(reads(stage))
     outside = [source for source in named if source not in recipe.stages]
-    models = set(sources(stage))
+    models = {*sources(stage), *reward_models(stage).values()}
     files: dict[str, str] = {}
     for source in outside:
         files |= _model(name, source) if source in models else _file(source)

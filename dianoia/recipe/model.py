@@ -67,7 +67,7 @@ class Recipe(Settings):
     def _inputs_come_first(self) -> Self:
         earlier: set[str] = set()
         for name, stage in self.stages.items():
-            for source in [*sources(stage), *datasets(stage)]:
+            for source in [*sources(stage), *datasets(stage), *reward_models(stage).values()]:
                 if source in self.stages and source not in earlier:
                     raise ValueError(
                         f"stages.{name} uses stages.{source}, which comes after it (or is itself); "
@@ -138,10 +138,22 @@ def datasets(stage: Stage) -> list[str]:
     return named if stage.evaluation_file is None else [*named, stage.evaluation_file]
 
 
+def reward_models(stage: Stage) -> dict[str, str]:
+    """The reward models a stage reads, by the key that names them: stages, folders or hub names."""
+    if not isinstance(stage, RLStage) or stage.preferences is None:
+        return {}
+    named = {"helpful": stage.preferences.helpful, "safety": stage.preferences.safety}
+    return {key: source for key, source in named.items() if source is not None}
+
+
 def others(stage: Stage) -> list[str]:
     """What a stage reads besides checkpoints and data sets: problem sets, files of problems or of preferences."""
     match stage:
-        case RLStage() | SampleStage() | EvaluateStage():
+        case RLStage():
+            chosen = stage.preferences
+            general = () if chosen is None else (chosen.problems, chosen.safety_problems)
+            return [stage.problems, *(name for name in general if name is not None)]
+        case SampleStage() | EvaluateStage() | PreferencesStage():
             return [stage.problems]
         case RewardModelStage():
             return list(stage.data)
@@ -151,7 +163,8 @@ def others(stage: Stage) -> list[str]:
 
 def reads(stage: Stage) -> list[str]:
     """Everything that a stage reads, by name: what is no earlier stage is a built-in, a file, a folder or a hub name."""
-    return list(dict.fromkeys([*sources(stage), *datasets(stage), *others(stage)]))
+    judges = reward_models(stage).values()
+    return list(dict.fromkeys([*sources(stage), *judges, *datasets(stage), *others(stage)]))
 
 
 def upstream(name: str, recipe: Recipe) -> list[str]:

@@ -1,14 +1,14 @@
 """What a recipe will do, in prompts, groups, completions, optimizer steps, tokens, memory and time.
 
 No torch. Tokens are upper limits where a stage may stop earlier. Memory counts weights, gradients, Adam's
-two averages, the reference, a value model with all of these, the sampler's copy and its key-value cache, all
-in 4 bytes, and leaves out activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
+two averages, the reference, a value model with all of these, reward models, the sampler's copy and its key-value cache,
+all in 4 bytes, and leaves out activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
 for a CPU; it says "about".
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from dianoia.base.config import (
 from dianoia.base.run import OLD
 from dianoia.recipe.datasets import amounts, survey
 from dianoia.recipe.inputs import check_inputs, check_preferences, model_config, text_config
-from dianoia.recipe.model import Recipe, Stage, datasets, sources
+from dianoia.recipe.model import Recipe, Stage, datasets, reward_models, sources
 from dianoia.recipe.standing import Action, Todo
 from dianoia.roles.preferences import Preferences, texts_of
 
@@ -111,6 +111,13 @@ def size_of(name: str, recipe: Recipe) -> Size:
     return max(found, key=lambda size: size.parameters)
 
 
+def _judge_size(name: str, source: str, recipe: Recipe) -> Size:
+    """The size of a reward model that stage `name` reads; its head is too small to count."""
+    if source in recipe.stages:
+        return replace(size_of(source, recipe), name=source)
+    return _size(text_config(model_config(f"stages.{name}", source)), source)
+
+
 def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
     return {
         "hidden_size": shape.hidden_size,
@@ -148,7 +155,10 @@ def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, floa
         case SFTStage():
             return _supervision(stage, size, recipe)
         case RLStage():
-            return _reinforcement(stage, size)
+            judges = {
+                k: _judge_size(name, source, recipe) for k, source in reward_models(stage).items()
+            }
+            return _reinforcement(stage, size, judges)
         case SampleStage():
             return _sampling(stage, size)
         case DemonstrationsStage():
@@ -185,7 +195,9 @@ def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> tuple[str, floa
     return what, 6.0 * size.parameters * about.tokens, 4.0 * size.parameters
 
 
-def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
+def _reinforcement(
+    stage: RLStage, size: Size, judges: Mapping[str, Size]
+) -> tuple[str, float, float]:
     rollouts, each = stage.rollouts, stage.rollout_size
     completions, longest = rollouts * each, stage.sampling.most_tokens
     algorithm, curve = stage.algorithm, _curve_completions(stage)
@@ -197,6 +209,7 @@ def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
         f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
         f"completions for the held-out curve; at most {(completions * rounds + curve) * longest:,} "
         f"sampled tokens ({longest:,} a completion){_value_model(stage, size)}"
+        f"{_scenarios(stage, judges)}"
     )
     sampled = (completions + curve) * longest * _FILLED
     reference = algorithm.kl_coefficient > 0
@@ -205,10 +218,11 @@ def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
     )
     # forward 2 operations a parameter and token, backward 4; a value model runs once more for its values
     passes = 6 + 2 * reference + 8 * (algorithm.name == "ppo")
-    operations = size.parameters * (2 * sampled + passes * trained)
+    operations = size.parameters * (2 * sampled + passes * trained) + _judging(stage, judges)
     copies = 5 + reference + _VALUE_COPIES * (algorithm.name == "ppo")
     cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
-    return what, operations, copies * size.parameters + cache
+    held = sum(judge.parameters for judge in judges.values())
+    return what, operations, copies * size.parameters + held + cache
 
 
 def _value_model(stage: RLStage, size: Size) -> str:
@@ -219,9 +233,54 @@ def _value_model(stage: RLStage, size: Size) -> str:
     return f"; beside it a value model of {size.parameters / 1e6:.2f} M parameters, {memory} with its optimizer"
 
 
+def _scenarios(stage: RLStage, judges: Mapping[str, Size]) -> str:
+    """From when general prompts come in, how many, and what scores them."""
+    chosen = stage.preferences
+    if chosen is None:
+        return ""
+    general = chosen.general(stage.problems_per_rollout)
+    told = " and ".join(f"{count:,} {name}" for name, count in general.items() if count)
+    models = ", ".join(
+        f"{name} model {judge.name} ({judge.parameters / 1e6:.2f} M parameters, {_bytes(judge.parameters)})"
+        for name, judge in judges.items()
+    )
+    return (
+        f"; from step {_general_from(stage):,} on {sum(general.values()):,} of {stage.problems_per_rollout:,} prompts "
+        f"are general ({told}), {_general_rollouts(stage) * sum(general.values()) * stage.group_size:,} completions "
+        f"in all, scored by the {models}"
+    )
+
+
+def _general_from(stage: RLStage) -> int:
+    """The step at which the first rollout with general prompts begins."""
+    assert stage.preferences is not None, "asked for a stage with preferences"
+    return -(-stage.preferences.from_step // stage.minibatches) * stage.minibatches
+
+
+def _general_rollouts(stage: RLStage) -> int:
+    return stage.rollouts - _general_from(stage) // stage.minibatches
+
+
+def _judging(stage: RLStage, judges: Mapping[str, Size]) -> float:
+    """Operations of reward models: one pass over every general completion and its prompt."""
+    if stage.preferences is None:
+        return 0.0
+    general = stage.preferences.general(stage.problems_per_rollout)
+    tokens = stage.sampling.most_tokens * _FILLED + _PROMPT_TOKENS
+    held = _points(stage) * stage.progress.problems * stage.progress.samples
+    counts = {n: _general_rollouts(stage) * c * stage.group_size for n, c in general.items()}
+    return sum(2.0 * one.parameters * tokens * (counts[n] + held) for n, one in judges.items())
+
+
+def _points(stage: RLStage) -> int:
+    """Points of the held-out curve."""
+    return 1 + -(-stage.steps // stage.progress.every)
+
+
 def _curve_completions(stage: RLStage) -> int:
-    points = 1 + -(-stage.steps // stage.progress.every)
-    return points * stage.progress.problems * stage.progress.samples
+    """Of all points; each general set has a curve of its own."""
+    sets = 1 + len(reward_models(stage))
+    return _points(stage) * stage.progress.problems * stage.progress.samples * sets
 
 
 def _sampling(stage: SampleStage, size: Size) -> tuple[str, float, float]:

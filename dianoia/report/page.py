@@ -138,12 +138,19 @@ def _stage_curves(stage: Stage, charts: list[Chart], fold: bool) -> str:
     plain = _PLAIN.get(stage.kind)
     if plain is not None:
         return heading + _pace(stage) + _grid(curves.charts(stage, plain), charts)
-    paper = _grid(curves.charts(stage, curves.PAPER), charts)
+    paper = _grid(curves.charts(stage, (*curves.PAPER, *curves.PROGRAMS)), charts)
+    paper += _preferences(stage, charts)
     health = _grid(curves.charts(stage, (*curves.HEALTH, *curves.VALUE)), charts)
     named = "Health of the optimization"
     folded = f"<details><summary>{named}</summary>{health}{_absent(stage)}</details>"
     plainly = f'<h3 class="minor">{named}</h3>{health}{_absent(stage)}'
     return heading + _pace(stage) + paper + (folded if fold else plainly)
+
+
+def _preferences(stage: Stage, charts: list[Chart]) -> str:
+    """Reward models beside the rules; empty for a stage without them."""
+    drawn = curves.charts(stage, curves.PREFERENCES)
+    return '<h3 class="minor">Reward models</h3>' + _grid(drawn, charts) if drawn else ""
 
 
 def _pace(stage: Stage) -> str:
