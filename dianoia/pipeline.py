@@ -155,4 +155,4 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
                     found[key].setdefault(checkpoint, {}).update(domains)
         elif isinstance(stage, RewardModelStage):
             found["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
-    return found | claims_of(recipe, run, found)
+    return found | claims_of(recipe, run, list(recipe.stages), found)
