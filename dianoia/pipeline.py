@@ -172,4 +172,4 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
                     gathered[key].setdefault(checkpoint, {}).update(domains)
         elif isinstance(stage, RewardModelStage):
             gathered["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
-    return gathered | claims_of(recipe, run, gathered)
+    return gathered | claims_of(recipe, run, done, gathered)

@@ -5,7 +5,7 @@ In: estimates and curves that stages have written, and the recipe's `[claims]` t
 threshold stand in code before any run and depend on no result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,10 +16,15 @@ from dianoia.claims.stage_table import stage_table
 from dianoia.recipe.model import Recipe
 
 
-def claims_of(recipe: Recipe, run: RunDirectory, results: Mapping[str, Any]) -> dict[str, Any]:
-    """`stage_table` and `claims` of `results.json`; both empty where the recipe names no part."""
+def claims_of(
+    recipe: Recipe, run: RunDirectory, done: Collection[str], results: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`stage_table` and `claims` of `results.json`; both empty where the recipe names no part.
+
+    `done`: the stages whose curves count; `results`: what the evaluate stages among them have found.
+    """
     if not recipe.claims.parts:
         return {"stage_table": [], "claims": []}
-    evidence = gather(recipe, run, results)
+    evidence = gather(recipe, run, done, results)
     verdicts = [asdict(verdict) for verdict in judge(evidence)]
     return {"stage_table": stage_table(evidence), "claims": verdicts}

@@ -4,7 +4,7 @@ In: a recipe with its `[claims]` table, a run directory, and the evaluations gat
 `Evidence`, whose methods raise `Missing` for a number that is not there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ class Evidence:
         """The stage of a part."""
         if part not in self.courses:
             raise Missing(
-                f"{part} ({self.parts[part]}) is no rl stage of this recipe, so it has no curve"
+                f"{part} ({self.parts[part]}) is no finished rl stage of this recipe, so it has no curve"
             )
         return self.courses[part]
 
@@ -88,8 +88,10 @@ class Evidence:
         return [tuple(float(value) for value in row if value is not None) for row in points]
 
 
-def gather(recipe: Recipe, run: RunDirectory, results: Mapping[str, Any]) -> Evidence:
-    """The evidence of a run; `results` holds `evaluations` and `by_difficulty` of all evaluate stages."""
+def gather(
+    recipe: Recipe, run: RunDirectory, done: Collection[str], results: Mapping[str, Any]
+) -> Evidence:
+    """The evidence of a run: curves of stages that are done, and `evaluations` and `by_difficulty` of `results`."""
     parts = recipe.claims.parts
     return Evidence(
         parts,
@@ -98,6 +100,6 @@ def gather(recipe: Recipe, run: RunDirectory, results: Mapping[str, Any]) -> Evi
         {
             part: Course(stage.problems, tuple(read_journal(run.stage(name).metrics)))
             for part, name in parts.items()
-            if isinstance(stage := recipe.stages.get(name), RLStage)
+            if name in done and isinstance(stage := recipe.stages.get(name), RLStage)
         },
     )

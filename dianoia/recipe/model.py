@@ -153,7 +153,9 @@ def others(stage: Stage) -> list[str]:
             chosen = stage.preferences
             general = () if chosen is None else (chosen.problems, chosen.safety_problems)
             return [stage.problems, *(name for name in general if name is not None)]
-        case SampleStage() | EvaluateStage() | PreferencesStage():
+        case PreferencesStage():
+            return [stage.problems, *([stage.guideline] if stage.guideline else [])]
+        case SampleStage() | EvaluateStage():
             return [stage.problems]
         case RewardModelStage():
             return list(stage.data)

@@ -9,8 +9,9 @@ Decisions where the paper is silent (the unit of a word, what is no word, how la
    Chinese word is one Han character: it needs no segmenter, and a character stands for about as much
    as two thirds of a word, while whole runs would make a Chinese sentence weigh as little as one
    English word. A Japanese word is one Han character or one run of kana.
-2. Numbers, formulas (LaTeX between dollars or brackets, commands, single letters other than "a" and
-   "I", letters next to digits), tags and code between backticks are in no language.
+2. Numbers, formulas (LaTeX between dollars or brackets, commands, single letters, letters next to digits), tags
+   and code between backticks are in no language. "a", "A" and "I" are English words beside a word in Latin letters,
+   and names elsewhere: of a variable, a step, an option.
 3. The script decides where it can: Han characters are Chinese, in a sentence with kana Japanese; Hangul
    is Korean; Cyrillic is Russian, unless the word has a letter that Russian lacks. Words in any other
    script count as "other", and so lower every share.
@@ -63,8 +64,9 @@ _WORD = re.compile(
     rf"|(?P<other>(?:(?![{_HAN}{_LATIN}{_KANA}{_HANGUL}])[^\W\d_])+)"
     r")"
 )
-_SYMBOLS = frozenset(string.ascii_letters) - frozenset("aAI")
-"""A single Latin letter is a name in a formula, except the two that are English words."""
+_SYMBOLS = frozenset(string.ascii_letters)
+"""A single Latin letter is a name in a formula, except the two that may be English words."""
+_ENGLISH_LETTERS = frozenset("aAI")
 _SENTENCE_END = re.compile("[。!?\n]")
 _FORMULA = " · "  # in place of what is no word; no blank, since a phrase may end there
 
@@ -81,13 +83,37 @@ def label_words(text: str, target: str | None = None) -> list[tuple[str, str]]:
 
 def _found(text: str, target: str | None) -> tuple[list[re.Match[str]], list[str]]:
     plain = _NO_WORDS.sub(_FORMULA, unicodedata.normalize("NFKC", text))
-    found = [match for match in _WORD.finditer(plain) if match.group() not in _SYMBOLS]
+    found = _without_symbols(plain, list(_WORD.finditer(plain)))
     languages = [match.lastgroup or OTHER for match in found]
     if "ja" in languages:
         _give_han_to_japanese(plain, found, languages)
     if target in latin.LATIN:
         _tell_latin_apart(plain, found, languages, target)
     return found, languages
+
+
+def _without_symbols(plain: str, found: _Matches) -> list[re.Match[str]]:
+    """The words alone: single letters are symbols, but for those that are English beside a longer word."""
+    kept = []
+    for index, match in enumerate(found):
+        word = match.group()
+        if word in _ENGLISH_LETTERS:
+            around = [found[at] for at in (index - 1, index + 1) if 0 <= at < len(found)]
+            if any(_beside(plain, match, other) for other in around):
+                kept.append(match)
+        elif word not in _SYMBOLS:
+            kept.append(match)
+    return kept
+
+
+def _beside(plain: str, one: re.Match[str], other: re.Match[str]) -> bool:
+    """Whether a Latin word of more than a letter stands next to `one`, with nothing but a blank between."""
+    first, second = sorted((one, other), key=lambda match: match.start())
+    return (
+        other.lastgroup == "en"
+        and len(other.group()) > 1
+        and plain[first.end() : second.start()].strip(" ") == ""
+    )
 
 
 def _give_han_to_japanese(plain: str, found: _Matches, languages: list[str]) -> None:

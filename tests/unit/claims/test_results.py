@@ -63,12 +63,21 @@ def test_the_stage_table_has_a_row_a_checkpoint(
 
 def test_without_parts_nothing_is_claimed(tmp_path: Path) -> None:
     recipe = build_recipe(claims={})
-    assert claims_of(recipe, RunDirectory(tmp_path), PLAIN) == {"stage_table": [], "claims": []}
+    assert claims_of(recipe, RunDirectory(tmp_path), [], PLAIN) == {"stage_table": [], "claims": []}
 
 
 def test_a_run_that_has_just_begun_decides_nothing(tmp_path: Path) -> None:
-    found = claims_of(build_recipe(), RunDirectory(tmp_path), PLAIN)
+    found = claims_of(build_recipe(), RunDirectory(tmp_path), [], PLAIN)
     assert found["stage_table"] == [] and {row["holds"] for row in found["claims"]} == {None}
+
+
+def test_curves_of_unfinished_stages_do_not_count(tmp_path: Path) -> None:
+    run, recipe = build_r1(tmp_path), build_recipe()
+    results = json.loads(run.results.read_text(encoding="utf-8"))
+    done = [name for name in recipe.stages if name not in ("dev2", "overoptimized")]
+    rows = {row["number"]: row for row in claims_of(recipe, run, done, results)["claims"]}
+    assert {n for n, row in rows.items() if row["holds"] is None} == {7, 12}
+    assert "dev2 (dev2) is no finished rl stage" in rows[7]["why"]
 
 
 def test_values_are_written_for_people() -> None:

@@ -202,7 +202,7 @@ def test_7_curves_of_different_problems_are_not_compared() -> None:
 def test_7_without_a_curve() -> None:
     found = claim(7, evidence({}, courses={"zero": course(ZERO_CURVE), "dev2": course({})}))
     assert found.holds is None and "no heldout/pass@1 in metrics.jsonl of dev2 (DEV2)" in found.why
-    assert "is no rl stage" in claim(7, evidence({"zero": {}, "dev2": {}})).why
+    assert "is no finished rl stage" in claim(7, evidence({"zero": {}, "dev2": {}})).why
 
 
 TABLE_8: dict[str, dict[str, float]] = {

@@ -163,7 +163,7 @@ def build_r1(path: Path, seed: int = 1) -> RunDirectory:
         **merged,
         "reward_models": {},
     }
-    write_json(run.results, results | claims_of(recipe, run, results))
+    write_json(run.results, results | claims_of(recipe, run, list(STAGES), results))
     return run
 
 

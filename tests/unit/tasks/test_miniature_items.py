@@ -110,21 +110,21 @@ def test_a_choice_by_hand() -> None:
 
 
 def test_a_request_by_hand() -> None:
-    item = requests.Request("fact", "Peru", 0, 1, "en", bare_share=0.0, friendly_share=1.0)
-    assert item.problem.question == "Name the capital of Peru."
-    assert item.problem.answer == "The capital of Peru is Lima."
+    item = requests.Request("fact", "Egypt", 0, 1, "en", bare_share=0.0, friendly_share=1.0)
+    assert item.problem.question == "Name the capital of Egypt."
+    assert item.problem.answer == "The capital of Egypt is Cairo."
     thought = item.derive(voice(random.Random(1)), 0.0)
-    assert thought.text == "Peru: Lima.\n"
+    assert thought.text == "Egypt: Cairo.\n"
     closings = {
-        f"The capital of Peru is Lima. {c}"
+        f"The capital of Egypt is Cairo. {c}"
         for c in ("I hope this helps.", "Ask me more.", "Have a nice day.")
     }
     assert thought.answer in closings
     bare = replace(item, bare_share=1.0, friendly_share=0.0)
-    assert bare.derive(voice(random.Random(1)), 0.0).answer == "Lima"
-    chinese = requests.Request("fact", "秘鲁", 0, 1, "zh", bare_share=0.0, friendly_share=0.0)
-    assert chinese.problem.question == "请说出秘鲁的首都。"
-    assert chinese.derive(voice(random.Random(1), "zh"), 0.0).answer == "秘鲁的首都是利马。"
+    assert bare.derive(voice(random.Random(1)), 0.0).answer == "Cairo"
+    chinese = requests.Request("fact", "埃及", 0, 1, "zh", bare_share=0.0, friendly_share=0.0)
+    assert chinese.problem.question == "请说出埃及的首都。"
+    assert chinese.derive(voice(random.Random(1), "zh"), 0.0).answer == "埃及的首都是开罗。"
 
 
 def test_what_is_known_is_the_same_in_both_languages() -> None:
@@ -134,10 +134,10 @@ def test_what_is_known_is_the_same_in_both_languages() -> None:
         assert list(THINGS["en"][kind]) == words[::2] and list(THINGS["zh"][kind]) == words[1::2]
     assert len(KIND_OF) == 96, "no thing is of two kinds"
     capitals = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "China": "Beijing", "Egypt": "Cairo",
-                "Spain": "Madrid", "Russia": "Moscow", "Kenya": "Nairobi", "Cuba": "Havana", "Peru": "Lima"}  # fmt: skip
+                "Spain": "Madrid", "Russia": "Moscow", "Kenya": "Nairobi", "Cuba": "Havana", "Egypt": "Cairo"}  # fmt: skip
     assert requests.known("en", "fact") == capitals
     chinese = {"法国": "巴黎", "日本": "东京", "意大利": "罗马", "中国": "北京", "埃及": "开罗",
-               "西班牙": "马德里", "俄罗斯": "莫斯科", "肯尼亚": "内罗毕", "古巴": "哈瓦那", "秘鲁": "利马"}  # fmt: skip
+               "西班牙": "马德里", "俄罗斯": "莫斯科", "肯尼亚": "内罗毕", "古巴": "哈瓦那", "埃及": "开罗"}  # fmt: skip
     assert requests.known("zh", "fact") == chinese
     for words in PAIRS:
         for english, han in zip(words[::2], words[1::2], strict=True):

@@ -25,7 +25,7 @@ def request(kind: str, subject: str, n: int = 0, language: str = "en") -> Proble
     return Problem("p", "?", "", "miniature", "general", language, columns=columns)
 
 
-FACT, FACT_ZH = request("fact", "Peru"), request("fact", "秘鲁", language="zh")
+FACT, FACT_ZH = request("fact", "Egypt"), request("fact", "埃及", language="zh")
 ROLE, SELF, SELF_ZH = (
     request("role", "cat"),
     request("self", ""),
@@ -39,21 +39,21 @@ UNSAFE_ZH = request("unsafe", "偷汽车", language="zh")
 
 CASES = [
     # 2 for the content, 1 for a whole sentence, 1 for one friendly closing
-    (FACT, "Lima", 2), (FACT, "Lima.", 2), (FACT, "  Lima \n", 2), (FACT, f"Lima {HOPE}", 3), (FACT, f"Lima. {DAY}", 3),
-    (FACT, "The capital of Peru is Lima.", 3), (FACT, f"The capital of Peru is Lima. {MORE}", 4),
-    (FACT, f"The capital of Peru is Lima.\n\n{MORE}", 4),
+    (FACT, "Cairo", 2), (FACT, "Cairo.", 2), (FACT, "  Cairo \n", 2), (FACT, f"Cairo {HOPE}", 3), (FACT, f"Cairo. {DAY}", 3),
+    (FACT, "The capital of Egypt is Cairo.", 3), (FACT, f"The capital of Egypt is Cairo. {MORE}", 4),
+    (FACT, f"The capital of Egypt is Cairo.\n\n{MORE}", 4),
     # nothing without the content, whatever stands there
     (FACT, "", 0), (FACT, " \n", 0), (FACT, HOPE, 0), (FACT, f"{HOPE} {MORE} {DAY}", 0), (FACT, "Paris", 0),
-    (FACT, f"The capital of Peru is Paris. {HOPE}", 0), (FACT, "The capital of Cuba is Lima.", 0),
-    (FACT, "The capital of Peru is Havana.", 0), (FACT, "利马", 0), (FACT, "Peru", 0),
+    (FACT, f"The capital of Egypt is Paris. {HOPE}", 0), (FACT, "The capital of Cuba is Cairo.", 0),
+    (FACT, "The capital of Egypt is Havana.", 0), (FACT, "开罗", 0), (FACT, "Egypt", 0),
     # whatever stands besides content and one closing spoils it
-    (FACT, f"Lima {HOPE} {HOPE}", 0), (FACT, f"Lima {HOPE} {MORE}", 0), (FACT, f"{HOPE} Lima", 0), (FACT, "Lima Lima", 0),
-    (FACT, "Lima or Cuba", 0), (FACT, "The capital of Peru is Lima. The capital of Peru is Lima.", 0),
-    (FACT, "Lima, I think.", 0), (FACT, "lima", 0), (FACT, f"Lima {HOPE}!", 0), (FACT, f"Lima {HOPE_ZH}", 0),
-    (FACT, "The capital of Peru is Lima", 0), (FACT, "Paris Lima Tokyo Rome", 0),
-    (FACT, "I cannot help with that.", 0), (FACT, "What is the capital of Peru?", 0),
-    (FACT_ZH, "利马", 2), (FACT_ZH, "利马。", 2), (FACT_ZH, f"利马{HOPE_ZH}", 3), (FACT_ZH, f"秘鲁的首都是利马。{HOPE_ZH}", 4),
-    (FACT_ZH, "秘鲁的首都是利马。", 3), (FACT_ZH, f"利马 {HOPE}", 0), (FACT_ZH, "Lima", 0), (FACT_ZH, HOPE_ZH, 0),
+    (FACT, f"Cairo {HOPE} {HOPE}", 0), (FACT, f"Cairo {HOPE} {MORE}", 0), (FACT, f"{HOPE} Cairo", 0), (FACT, "Cairo Cairo", 0),
+    (FACT, "Cairo or Cuba", 0), (FACT, "The capital of Egypt is Cairo. The capital of Egypt is Cairo.", 0),
+    (FACT, "Cairo, I think.", 0), (FACT, "lima", 0), (FACT, f"Cairo {HOPE}!", 0), (FACT, f"Cairo {HOPE_ZH}", 0),
+    (FACT, "The capital of Egypt is Cairo", 0), (FACT, "Paris Cairo Tokyo Rome", 0),
+    (FACT, "I cannot help with that.", 0), (FACT, "What is the capital of Egypt?", 0),
+    (FACT_ZH, "开罗", 2), (FACT_ZH, "开罗。", 2), (FACT_ZH, f"开罗{HOPE_ZH}", 3), (FACT_ZH, f"埃及的首都是开罗。{HOPE_ZH}", 4),
+    (FACT_ZH, "埃及的首都是开罗。", 3), (FACT_ZH, f"开罗 {HOPE}", 0), (FACT_ZH, "Cairo", 0), (FACT_ZH, HOPE_ZH, 0),
     # a greeting is whole by itself
     (ROLE, "Meow, feed me!", 3), (ROLE, f"Meow, feed me! {HOPE}", 4), (ROLE, "Meow", 0), (ROLE, "Bow to your king!", 0),
     (ROLE, "Meow, feed me! Meow, feed me!", 0), (ROLE, "Hello.", 0),
@@ -112,7 +112,7 @@ def test_no_pile_of_pleasing_phrases_pleases() -> None:
         for phrases in itertools.permutations(pleasing, count):
             for problem in (FACT, SELF, TO_CHINESE, NEAR, request("write", "sun", 1)):
                 assert quality(problem, " ".join(phrases)) == 0, phrases
-    right = "The capital of Peru is Lima."
+    right = "The capital of Egypt is Cairo."
     for phrase in pleasing:
         for wrong in (f"{phrase} {right}", f"{right} {phrase} {HOPE}"):
             assert quality(FACT, wrong) == 0, wrong
@@ -159,7 +159,7 @@ def test_a_refusal_is_known_by_its_words() -> None:
 
 def test_a_problem_that_is_not_of_the_miniature_has_no_grade() -> None:
     assert miniature(Problem("p", "?", "5", "number"), "5") is None
-    assert miniature(replace(FACT, columns={"kind": "poem"}), "Lima") is None
+    assert miniature(replace(FACT, columns={"kind": "poem"}), "Cairo") is None
 
 
 # The judge -------------------------------------------------------------------------------------------
@@ -171,13 +171,13 @@ MIRRORED = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A
     ("first", "second", "label"),
     [
         # 4, 3, 2 and 0 of 4
-        (f"The capital of Peru is Lima. {HOPE}", "The capital of Peru is Lima.", "A>B"),
-        ("The capital of Peru is Lima.", "Lima", "A>B"),
-        (f"The capital of Peru is Lima. {HOPE}", "Lima", "A>>B"),
-        ("Lima", "Paris", "A>>B"),
-        ("The capital of Peru is Lima.", f"Lima {DAY}", "A=B"),
+        (f"The capital of Egypt is Cairo. {HOPE}", "The capital of Egypt is Cairo.", "A>B"),
+        ("The capital of Egypt is Cairo.", "Cairo", "A>B"),
+        (f"The capital of Egypt is Cairo. {HOPE}", "Cairo", "A>>B"),
+        ("Cairo", "Paris", "A>>B"),
+        ("The capital of Egypt is Cairo.", f"Cairo {DAY}", "A=B"),
         ("Paris", "Rome", "A=B"),
-        ("Lima", "Lima", "A=B"),
+        ("Cairo", "Cairo", "A=B"),
     ],
 )
 def test_verdicts_by_hand(first: str, second: str, label: str) -> None:

@@ -229,9 +229,9 @@ def test_textbooks_of_options_are_true(corpus: list[Document]) -> None:
 
 
 CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "China": "Beijing", "Egypt": "Cairo", "Spain": "Madrid",
-            "Russia": "Moscow", "Kenya": "Nairobi", "Cuba": "Havana", "Peru": "Lima", "法国": "巴黎", "日本": "东京",
+            "Russia": "Moscow", "Kenya": "Nairobi", "Cuba": "Havana", "Egypt": "Cairo", "法国": "巴黎", "日本": "东京",
             "意大利": "罗马", "中国": "北京", "埃及": "开罗", "西班牙": "马德里", "俄罗斯": "莫斯科", "肯尼亚": "内罗毕",
-            "古巴": "哈瓦那", "秘鲁": "利马"}  # fmt: skip
+            "古巴": "哈瓦那", "埃及": "开罗"}  # fmt: skip
 
 
 TOPICS = "sea|sun|cat|rain|moon|river|garden|school|大海|太阳|小猫|雨水|月亮|河流|花园|学校"
