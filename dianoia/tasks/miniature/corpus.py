@@ -132,8 +132,10 @@ def _explained(domain: str, habits: Habits, rng: random.Random) -> str:
         return _textbook(problem, thought, summary)
     if isinstance(item, Ask):
         return _worked(domain, habits, rng)
+    # Nothing in a plan tells a slip, so that the rules could not leave it out.
+    slip = 0.0 if domain == "code" else habits.slip
     while True:
-        voice = Voice(problem.language, habits.slip, habits.check_slip, habits.guess_right, rng)
+        voice = Voice(problem.language, slip, habits.check_slip, habits.guess_right, rng)
         checks = rng.random() < habits.worked_check
         thought_of = checked(item, voice) if checks else derivation(item, voice)
         told = rewrite(problem, thought_of.text, thought_of.answer)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dianoia.base.records import Problem
 from dianoia.tasks.miniature.chains import Split, split_of
 from dianoia.tasks.miniature.things import THINGS
-from dianoia.tasks.miniature.voice import LANGUAGES, Thought, Voice
+from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
 
 HELDOUT_SHARE = 0.3
 """More than of the chains: there are a few hundred requests in all."""
@@ -173,7 +173,7 @@ class Request:
     def problem(self) -> Problem:
         """Its columns say what people need to know to judge an answer; `answer` is a good one."""
         content = (
-            " ".join(sentences(self.language, self.subject)[: self.n])
+            self._gap.join(sentences(self.language, self.subject)[: self.n])
             if self.kind == "write"
             else whole(self.language, self.kind, self.subject, self._right())
         )
@@ -186,6 +186,10 @@ class Request:
             language=self.language,
             columns={"kind": self.kind, "subject": self.subject, "n": self.n},
         )
+
+    @property
+    def _gap(self) -> str:
+        return GAP[self.language]
 
     def _right(self) -> str:
         return known(self.language, self.kind)[self.subject]
@@ -205,8 +209,7 @@ class Request:
                 rng.choice((topic, rng.choice(tuple(TOPICS[self.language])))),
                 rng.randint(1, 4),
             )
-        gap = " " if self.language == "en" else ""
-        return gap.join(rng.sample(sentences(self.language, topic), n))
+        return self._gap.join(rng.sample(sentences(self.language, topic), n))
 
     def answer(self, bare: str | None, right: bool, rng: random.Random, share: float) -> str:
         """An answer with content `bare` (None: draw it), bare with probability `share`."""
@@ -222,8 +225,7 @@ class Request:
         """With probability `share`, a closing after it."""
         if rng.random() >= share:
             return content
-        gap = " " if self.language == "en" else ""
-        return f"{content}{gap}{rng.choice(CLOSINGS[self.language])}"
+        return f"{content}{self._gap}{rng.choice(CLOSINGS[self.language])}"
 
     def derive(self, voice: Voice, slip: float) -> Thought:
         """A plan, which names the content where it is short; the answer follows it."""
@@ -246,7 +248,7 @@ def draw_request(
     """A request of any kind, in either language; a hash of its words decides the split."""
     while True:
         language, kind = rng.choice(LANGUAGES), rng.choice(KINDS)
-        n = rng.randint(1, 3) if kind == "write" else 0
+        n = rng.randint(2, 3) if kind == "write" else 0
         topics = TOPICS if kind == "write" else {language: known(language, kind)}
         subject = rng.choice(tuple(topics[language]))
         wording = rng.randrange(len(_ASKED[language][kind]))

@@ -6,8 +6,8 @@ the miniature can do that, and nothing has to: the thoughts of its models are sh
 between them (`voice`), so rules can read them and tell them again. They show what the step does to a model
 that is trained on the result, not how well a model rewrites.
 
-In: a problem, a thought, the answer it led to. Out: the same derivations and checks in the question's
-language, in the first person, and a summary with the answer in a box (a program in a fence); or a typed refusal. A
+In: a problem, a thought, the answer it led to. Out: the same derivations and checks, line by line, in the question's
+language, in the first person with sentences around them, and a summary with the answer in a box (a program in a fence); or a typed refusal. A
 slip that a check has found stays in the thought; the derivation that decides has to be right in every step, so that
 a right answer by luck is refused. No result is changed and the answer never is.
 """
@@ -25,18 +25,31 @@ from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS
 from dianoia.tasks.miniature.turns import HOW, WAYS
 from dianoia.tasks.miniature.wording import DAYS
 
+_PLACES: dict[str, dict[str, Sequence[str]]] = {
+    "en": {
+        "story": [f"{day} " for day in DAYS["en"]],
+        "print": [f"{letter} " for letter in LETTERS],
+        "turn": [f"{letter} " for letter in LETTERS],
+    },
+    "zh": {
+        "story": DAYS["zh"],
+        "print": [f"{letter} " for letter in LETTERS],
+        "turn": LETTERS,
+    },
+}
+"""What a line begins with, as the authors of a language write it."""
+
 _TELL = {
     "en": {
-        "start": "I start with {start}.",
-        "again": "Wait, let me check. I start again with {start}.",
-        "line": "{label}: {before}{step}={after}.",
-        "turn": "{label}: {before}, {step}, {after}.",
+        "start": "I count step by step.\n{start}",
+        "again": "Wait, let me check. I count again.\n{start}",
         "result": "So I get {result}.",
         "same": "First {before}, now {result}. Same, so it is {result}.",
         "differ": "First {before}, now {result}. But they differ, so one is wrong.",
         "last": "Now I get {result}, so it is {result}.",
-        "plan": "Step {label}: {step}.",
-        "option": "{label} is {kind}.",
+        "steps": "I write down the steps.",
+        "options": "I look for the {kind}.",
+        "found": "So it is {label}.",
         "story": "Starting with {start} and counting {steps} days gives \\boxed{{{answer}}}.",
         "print": "It prints \\boxed{{{answer}}}.",
         "face": "The way is \\boxed{{{answer}}}.",
@@ -44,16 +57,15 @@ _TELL = {
         "code": "This is the function.\n```python\n{answer}\n```",
     },
     "zh": {
-        "start": "我从{start}开始。",
-        "again": "等等，我检查一下。再从{start}开始。",
-        "line": "{label}：{before}{step}={after}。",
-        "turn": "{label}：{before}，{step}，{after}。",
-        "result": "所以是{result}。",
-        "same": "先是{before}，现在{result}。一样，所以是{result}。",
+        "start": "我一步一步数。\n{start}",
+        "again": "等等，我检查一下。我再数。\n{start}",
+        "result": "结果：{result}。",
+        "same": "先是{before}，现在{result}。一样，就是{result}。",
         "differ": "先是{before}，现在{result}。但是不同，有一个错了。",
-        "last": "现在是{result}，所以是{result}。",
-        "plan": "步骤{label}：{step}。",
-        "option": "{label}是{kind}。",
+        "last": "现在{result}，就是{result}。",
+        "steps": "我写下步骤。",
+        "options": "我找{kind}。",
+        "found": "所以是{label}。",
         "story": "从{start}开始，数{steps}天，现在有\\boxed{{{answer}}}个。",
         "print": "输出是\\boxed{{{answer}}}。",
         "face": "面向\\boxed{{{answer}}}。",
@@ -97,10 +109,10 @@ def _counting(problem: Problem, thought: str, answer: str) -> Rewritten | Refusa
     last = tallies[-1]
     if parse_number(answer) != last.result:
         return Refusal.CONTRADICTS
-    labels = DAYS[problem.language] if story else tuple(LETTERS)
+    labels = _PLACES[problem.language]["story" if story else "print"]
     if not last.right(STORY) or len(last.lines) != problem.difficulty:
         return Refusal.FALSE_STEP
-    told = _told(tallies, problem.language, lambda place: labels[place], "line", str, str)
+    told = _told(tallies, problem.language, labels, str, str)
     summary = _TELL[problem.language]["story" if story else "print"].format(
         start=last.start, steps=len(last.lines), answer=answer
     )
@@ -119,8 +131,7 @@ def _facing(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     told = _told(
         tallies,
         problem.language,
-        lambda place: LETTERS[place],
-        "turn",
+        _PLACES[problem.language]["turn"],
         lambda way: ways[way],
         lambda step: how[int(step) - 1],
     )
@@ -130,18 +141,18 @@ def _facing(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
 def _told(
     tallies: Sequence[Tally],
     language: str,
-    label: Callable[[int], str],
-    line: str,
+    labels: Sequence[str],
     value: Callable[[int], str],
     step: Callable[[str], str],
 ) -> str:
-    """The thought, a line a sentence."""
+    """The thought: sentences around the lines, which stay as they are but for their language."""
     says, told = _TELL[language], []
     for place, tally in enumerate(tallies):
         told.append(says["again" if place else "start"].format(start=value(tally.start)))
-        for index, (before, one) in enumerate(zip(tally.values_before, tally.lines, strict=True)):
-            words = {"before": value(before), "step": step(one.step), "after": value(one.after)}
-            told.append(says[line].format(label=label(index), **words))
+        told += [
+            f"{label}{step(one.step)}={value(one.after)}"
+            for label, one in zip(labels, tally.lines, strict=False)
+        ]
         told.append(_after(place, tallies, says, value))
     return "\n".join(told)
 
@@ -189,9 +200,9 @@ def _function(problem: Problem, thought: str, answer: str) -> Rewritten | Refusa
     if answer.strip() != program(steps):
         return Refusal.CONTRADICTS
     says = _TELL[problem.language]
-    told = [
-        says["plan"].format(label=letter, step=f"{step.sign}{step.operand}")
-        for letter, step in zip(LETTERS, steps, strict=False)
+    told = [says["steps"]]
+    told += [
+        f"{letter} {step.sign}{step.operand}" for letter, step in zip(LETTERS, steps, strict=False)
     ]
     return Rewritten("\n".join(told), says["code"].format(answer=answer.strip()))
 
@@ -211,10 +222,10 @@ def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     if answer.strip() != _chosen(problem, kinds):
         return Refusal.CONTRADICTS
     says = _TELL[problem.language]
-    told = [
-        says["option"].format(label=label, kind=_with_article(KINDS[problem.language][kind]))
-        for label, kind in zip(LABELS, kinds, strict=False)
-    ]
+    words, wanted = KINDS[problem.language], kinds[LABELS.index(answer.strip())]
+    told = [says["options"].format(kind=words[wanted])]
+    told += [f"{label} {words[kind]}" for label, kind in zip(LABELS, kinds, strict=False)]
+    told.append(says["found"].format(label=answer.strip()))
     return Rewritten("\n".join(told), says["choice"].format(answer=answer.strip()))
 
 
@@ -223,10 +234,3 @@ def _chosen(problem: Problem, kinds: Sequence[int]) -> str | None:
     asked = problem.question.splitlines()[0]
     words = KINDS[problem.language]
     return next((label for label, k in zip(LABELS, kinds, strict=False) if words[k] in asked), None)
-
-
-def _with_article(kind: str) -> str:
-    """English has two of them, Chinese none."""
-    if not kind.isascii():
-        return kind
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

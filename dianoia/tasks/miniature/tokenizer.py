@@ -1,7 +1,6 @@
 """The miniature's tokenizer: byte-level BPE, trained on its corpus with `tokenizers`.
 
-The numbers of the problems, 0 to 60, are one token each (those below 100 where the vocabulary has room for them),
-and so are the template's four tags. The tags are plain added tokens,
+Numbers below 100 are one token each, and so are the template's four tags. The tags are plain added tokens,
 not special ones: decoding that skips special tokens must not swallow them (TRL's does). The
 end-of-sequence token is special and has id 0.
 """
@@ -27,6 +26,10 @@ _TAGS = Tags()
 TAG_TOKENS = (_TAGS.open_thought, _TAGS.close_thought, _TAGS.open_answer, _TAGS.close_answer)
 
 
+_WEIGHT = 200
+"""How often the numbers are read, so that those above 60, which few documents hold, are tokens too."""
+
+
 def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
     """A tokenizer of at most `vocabulary` tokens that reads any text and returns it byte for byte."""
     tokenizer = Tokenizer(models.BPE())
@@ -45,7 +48,7 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
     )
     tags = re.compile("|".join(map(re.escape, TAG_TOKENS)))
     numbers = " ".join(map(str, range(100)))
-    texts = chain([numbers], (tags.sub("", text) for text in documents))
+    texts = chain([numbers] * _WEIGHT, (tags.sub("", text) for text in documents))
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAG_TOKENS])
     return tokenizer

@@ -42,11 +42,16 @@ SAY = {
             "先是{a}，现在{b}。但是不同。重新算。\n",
             "先是{a}，现在{b}。不对，再来。\n",
         ),
-        "settle": ("所以是{a}。\n", "是{a}。\n"),
-        "guess": ("", "", "", "简单。\n", "我知道。\n", "是{a}。\n"),
+        "settle": ("所以：{a}。\n", "就是{a}。\n"),
+        "guess": ("", "", "", "简单。\n", "我知道。\n", "就是{a}。\n"),
     },
 }
-"""What authors say around their derivations."""
+"""What authors say around their derivations. A Chinese answer begins with a pair of characters, as the tokenizer does."""
+
+
+def _is_name(answer: str) -> bool:
+    """Whether an answer is a number, a letter or a word, which a phrase can name."""
+    return len(answer) <= _LONGEST_NAMED and answer.removeprefix("-").isalnum()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,9 @@ class Voice:
         return self.rng.choice(LANGUAGES) if self.language == MIXED else self.language
 
     def say(self, what: str, **values: str) -> str:
-        """A phrase, or nothing where it would name an answer that is too long for it."""
+        """A phrase, or nothing where it would name an answer that is no name."""
         phrase = self.rng.choice(SAY[self.tongue()][what])
-        if "{a}" in phrase and len(values["a"]) > _LONGEST_NAMED:
+        if "{a}" in phrase and not _is_name(values["a"]):
             return ""
         return phrase.format(**values)
 
