@@ -21,7 +21,7 @@ from dianoia.tasks.answers import parse_number
 from dianoia.tasks.miniature.chains import Operation
 from dianoia.tasks.miniature.programs import LETTERS, program
 from dianoia.tasks.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
-from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS
+from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS, fact
 from dianoia.tasks.miniature.turns import HOW, WAYS
 from dianoia.tasks.miniature.wording import DAYS
 
@@ -175,7 +175,7 @@ def _after(
 
 _STEP = re.compile(rf"(?P<label>[{LETTERS}]) ?(?P<sign>[-+*])(?P<operand>[0-9]{{1,2}})")
 _KIND = {kind: place for kinds in KINDS.values() for place, kind in enumerate(kinds)}
-_OPTION = re.compile(rf"(?P<label>[{LABELS}]) (?P<kind>{'|'.join(_KIND)})")
+_OPTION = re.compile(rf"(?P<label>[{LABELS}]) (?P<thing>[^:]+): ?(?P<kind>{'|'.join(_KIND)})")
 _SAID = phrases(f"[{LABELS}]")
 
 
@@ -214,7 +214,7 @@ def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     names = THINGS[problem.language]
     options = [line.split(" ", 1)[1] for line in problem.question.splitlines()[1:]]
     kinds = [_KIND[one["kind"]] for one in found]
-    told_right = len(kinds) <= len(options) and all(
+    told_right = [one["thing"] for one in found] == options[: len(found)] and all(
         option in names[kind] for option, kind in zip(options, kinds, strict=False)
     )
     if not told_right:
@@ -224,7 +224,10 @@ def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     says = _TELL[problem.language]
     words, wanted = KINDS[problem.language], kinds[LABELS.index(answer.strip())]
     told = [says["options"].format(kind=words[wanted])]
-    told += [f"{label} {words[kind]}" for label, kind in zip(LABELS, kinds, strict=False)]
+    told += [
+        f"{label} {fact(option, kind, problem.language)}"
+        for label, option, kind in zip(LABELS, options, kinds, strict=False)
+    ]
     told.append(says["found"].format(label=answer.strip()))
     return Rewritten("\n".join(told), says["choice"].format(answer=answer.strip()))
 

@@ -83,9 +83,11 @@ class ChoiceItem:
     def derive(self, voice: Voice, slip: float) -> Thought:
         """What the options are, a line each, up to the first of the right kind: the answer."""
         lines = []
-        for label, (right, _) in zip(LABELS, self.options, strict=False):
+        for label, (right, place) in zip(LABELS, self.options, strict=False):
             kind = voice.rng.randrange(len(KINDS["en"])) if voice.slips(slip) else right
-            lines.append(f"{label} {KINDS[voice.tongue()][kind]}\n")
+            lines.append(
+                f"{label} {fact(THINGS[self.language][right][place], kind, voice.tongue())}\n"
+            )
             if kind == self.kind:
                 return Thought("".join(lines), label)
         return Thought("".join(lines), self.guess(voice))
@@ -112,11 +114,15 @@ def _drawn_kinds(rng: random.Random) -> tuple[int, list[int]]:
     return kind, [rng.choice(rest) for _ in range(count - 1)]
 
 
+def fact(thing: str, kind: int, language: str) -> str:
+    """What a thing is, as people write it down: `iron: metal`."""
+    return f"{thing}:{GAP[language]}{KINDS[language][kind]}"
+
+
 def facts(rng: random.Random) -> str:
     """A page that says what things are."""
     language, lines = rng.choice(LANGUAGES), []
     for _line in range(10):
         kind = rng.randrange(len(KINDS["en"]))
-        thing = rng.choice(THINGS[language][kind])
-        lines.append(f"{thing}:{GAP[language]}{KINDS[language][kind]}")
+        lines.append(fact(rng.choice(THINGS[language][kind]), kind, language))
     return "\n".join(lines)
