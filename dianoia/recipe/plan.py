@@ -334,7 +334,8 @@ def _reward_model(
     what = (
         f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {count:,} {noun} to learn "
         f"from {held}; {'at most ' if made else ''}{stage.steps(count):,} optimizer steps "
-        f"of {min(count, stage.samples_per_step):,} {noun} in {stage.epochs} epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
+        f"of {min(count, stage.samples_per_step):,} {noun} in {stage.epochs} "
+        f"epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
     )
     characters = sum(len(text) for example in found.train for text in texts_of(example))
     tokens = characters / _CHARACTERS + count * texts * _PROMPT_TOKENS
