@@ -236,8 +236,8 @@ BAD = {
     "no model": ("", ["preferences names no reward model"]),
     "no problems": ('helpful = "{helpful}"', ["helpful = ", "and no problems"]),
     "no such stage": (
-        'helpful = "helpfull"\nproblems = "{general}"',
-        ["preferences.helpful", "'helpfull' is neither an earlier stage"],
+        'helpful = "helper"\nproblems = "{general}"',
+        ["preferences.helpful", "'helper' is neither an earlier stage"],
     ),
     "no reward model": (
         'helpful = "{base}"\nproblems = "{general}"',
