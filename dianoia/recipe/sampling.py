@@ -8,7 +8,7 @@ from dianoia.base.records import Problem
 from dianoia.rewards.model_preferences import read_guideline
 from dianoia.runtime.endpoint import endpoint_key
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.judges import RULES, rule_judge
+from dianoia.tasks.judges import RULES
 from dianoia.tasks.ranges import problem_range
 
 _MINIATURE = "miniature/"
@@ -36,7 +36,6 @@ def check_judging(where: str, stage: PreferencesStage) -> None:
         if isinstance(stage.judge, EndpointSettings):
             read_guideline(stage.guideline)
         else:
-            rule_judge(stage.judge)
             _check_rules(stage, stage.judge, problems)
     except ConfigError as error:
         raise ConfigError(f"{where}.{error}") from None

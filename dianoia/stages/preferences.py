@@ -41,7 +41,7 @@ from dianoia.runtime.judged import (
 )
 from dianoia.stages._common import Batch, batches, roller_of
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.judges import rule_judge
+from dianoia.tasks.judges import RULES
 from dianoia.tasks.ranges import problem_range
 
 _KEY = 32_452_843
@@ -108,7 +108,7 @@ def _judge_of(config: PreferencesStage, context: Context) -> BatchJudge:
     if isinstance(config.judge, EndpointSettings):
         ask = Endpoint(config.judge, context.directory.answers).ask
         return ModelPreferences(ask, read_guideline(config.guideline))
-    return OneByOne(rule_judge(config.judge))
+    return OneByOne(RULES[config.judge].make())
 
 
 def _columns(config: PreferencesStage) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import pytest
 
 from dianoia.base.config import EndpointSettings, PreferencesStage
 from dianoia.base.errors import UserError
-from dianoia.base.preferences import Judge
 from dianoia.recipe import load_recipe
 from dianoia.recipe.inputs import check_inputs
 from dianoia.tasks import judges
@@ -54,7 +53,7 @@ class Rules:
 
 @pytest.fixture(autouse=True)
 def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Rules", DOMAINS))
+    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(Rules, DOMAINS))
 
 
 @pytest.fixture
@@ -176,7 +175,7 @@ def test_the_miniatures_judge_is_for_the_miniature(pairs: Path, tmp_path: Path) 
 
 def test_rules_judge_what_they_know(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = {**DOMAINS, "pairwise": frozenset({"general", "near-miss"})}
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Rules", other))
+    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(Rules, other))
     told = (
         r"problems = 'miniature/math'.*general, near-miss and no others \(here are some of math\)"
     )
@@ -188,12 +187,3 @@ def test_rules_judge_what_they_know(pairs: Path, monkeypatch: pytest.MonkeyPatch
         "helpful.objective=pointwise",
     )
     check_inputs(load_recipe(pairs, labels))
-
-
-def test_rules_that_are_not_there_are_refused(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rules: Judge = judges.rule_judge("miniature")
-    assert isinstance(rules, Rules)
-    nobody = judges.Rules("dianoia.tasks.miniature.nobody", "Judge", DOMAINS)
-    monkeypatch.setitem(judges.RULES, "miniature", nobody)
-    with pytest.raises(UserError, match=r"stages\.pairs\.judge = 'miniature'.*no such rules"):
-        check_inputs(load_recipe(pairs))
