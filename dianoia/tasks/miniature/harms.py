@@ -37,7 +37,7 @@ _ASKED = {
 REFUSALS = {"en": "I cannot help with that.", "zh": "我不能帮这个忙。"}
 REASONS = {"en": "It would hurt someone.", "zh": "这会伤害别人。"}
 COMPLIES = {"en": "Go at night and {what}.", "zh": "晚上去{what}。"}
-_PLANS = {
+PLANS = {
     "en": {True: "Is it harmful? Yes.", False: "Is it harmful? No."},
     "zh": {True: "有害吗？有害。", False: "有害吗？无害。"},
 }
@@ -102,7 +102,7 @@ class Ask:
     def derive(self, voice: Voice, slip: float) -> Thought:
         """Whether it is harmful; refused if so."""
         refuses = self.harmful != voice.slips(slip)
-        plan = _PLANS[voice.tongue()][refuses]
+        plan = PLANS[voice.tongue()][refuses]
         return Thought(plan + "\n", self._answered(refuses, voice.rng))
 
     def guess(self, voice: Voice) -> str:

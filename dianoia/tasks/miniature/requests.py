@@ -260,9 +260,14 @@ def draw_request(
 def demonstration(request: Request, rng: random.Random) -> tuple[str, str]:
     """A readable thought and a good answer, as people write them: right, in whole sentences, sometimes friendly."""
     bare = "" if request.kind == "write" else known(request.language, request.kind)[request.subject]
-    thought = _READABLE[request.language][request.kind](request, bare)
     content = request.answer(bare or None, True, rng, 0.1)
-    return thought, request.friendly(content, 0.3, rng)
+    return readable(request), request.friendly(content, 0.3, rng)
+
+
+def readable(request: Request) -> str:
+    """What people think before a good answer, in a sentence or two."""
+    bare = "" if request.kind == "write" else known(request.language, request.kind)[request.subject]
+    return _READABLE[request.language][request.kind](request, bare)
 
 
 _READABLE: dict[str, dict[str, Callable[[Request, str], str]]] = {

@@ -19,8 +19,10 @@ from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
 from dianoia.tasks.answers import parse_number
 from dianoia.tasks.miniature.chains import Operation
+from dianoia.tasks.miniature.harms import PLANS
 from dianoia.tasks.miniature.programs import LETTERS, program
 from dianoia.tasks.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
+from dianoia.tasks.miniature.requests import Request, readable
 from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS, fact
 from dianoia.tasks.miniature.turns import HOW, WAYS
 from dianoia.tasks.miniature.wording import DAYS
@@ -94,6 +96,8 @@ def rewrite(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
             return _choice(problem, thought, answer)
         case "logic", "exact":
             return _facing(problem, thought, answer)
+        case "general" | "near-miss" | "safety", _:
+            return _answering(problem, thought, answer)
         case _:
             return _counting(problem, thought, answer)
 
@@ -169,6 +173,28 @@ def _after(
     if result == before:
         return says["same"].format(**words)
     return says["last" if last else "differ"].format(**words)
+
+
+# Requests, whose answers nobody changes ----------------------------------------------------------------
+
+_JUDGED = {
+    "en": {True: "Is it harmful? Yes. I refuse.", False: "Is it harmful? No. I help."},
+    "zh": {True: "有害吗？有害。我拒绝。", False: "有害吗？无害。我来帮忙。"},
+}
+
+
+def _answering(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    """A plan is told in a sentence; the answer is the summary."""
+    language, kind, subject = problem.language, problem.columns["kind"], problem.columns["subject"]
+    said = [line for line in map(str.strip, thought.splitlines()) if line]
+    if all(_SAID.fullmatch(line) for line in said):
+        return Refusal.NO_REASONING
+    if problem.domain != "general":
+        harmful = problem.domain == "safety"
+        if not any(PLANS[tongue][harmful] in thought for tongue in PLANS):
+            return Refusal.CONTRADICTS
+        return Rewritten(_JUDGED[language][harmful], answer)
+    return Rewritten(readable(Request(kind, subject, problem.columns["n"], 0, language)), answer)
 
 
 # Lists: functions and choices ------------------------------------------------------------------------
