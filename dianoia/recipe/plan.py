@@ -1,121 +1,130 @@
 """What a recipe will do, in prompts, groups, completions, optimizer steps, tokens, memory and time.
 
-No torch. Tokens are upper limits where a stage may stop earlier. Memory counts weights, gradients, Adam's
-two averages, the reference, a value model with all of these, the sampler's copy and its key-value cache, all
-in 4 bytes, and leaves out activations. Time is arithmetic over this machine's own rate of matrix multiplication, and so an estimate
-for a CPU; it says "about".
+No torch. Tokens are upper limits where a stage may stop earlier. Memory (`recipe.memory`) is that of the phase
+that needs most, and is held against what this machine has; time (`recipe.work`) is an estimate; it says "about".
+What is not here yet does not stop a plan: it is listed at the end, and would stop a run.
 """
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from dianoia.base.config import (
     EndpointSettings,
     EvaluateStage,
-    ModelShape,
     PretrainStage,
     RewardModelStage,
     RLStage,
     SampleStage,
     SFTStage,
 )
+from dianoia.base.limits import EVALUATED_AT_ONCE
+from dianoia.recipe.advice import changes
 from dianoia.recipe.datasets import amounts, survey
-from dianoia.recipe.inputs import check_inputs, check_preferences, model_config, text_config
-from dianoia.recipe.model import Recipe, Stage, datasets, sources
-from dianoia.roles.preferences import Preferences, texts_of
+from dianoia.recipe.inputs import check_inputs, check_preferences
+from dianoia.recipe.memory import PROMPT_TOKENS, Phase, peak
+from dianoia.recipe.missing import absent, still_missing
+from dianoia.recipe.model import Recipe, Stage, datasets
+from dianoia.recipe.sizes import Size, size_of
+from dianoia.recipe.work import FILLED, Work, drawing, learning, seconds
+from dianoia.roles.preferences import texts_of
+from dianoia.runtime.machine import Machine, this_machine
 
-_EFFICIENCY = 0.4
-"""Share of the plain matrix rate that training and sampling reach on small models."""
-_PROMPT_TOKENS = 80
-"""Guess for a prompt where its length is not known without a tokenizer."""
-_FILLED = 0.4
-"""Guess for the share of max_tokens that a response fills."""
+__all__ = ["print_plan", "size_of"]
+
 _CHARACTERS = 3
 """Guess for the characters of a token where there is no tokenizer."""
-_BYTES = 4
-_VALUE_COPIES = 4
-"""A value model's weights, gradients and Adam's two averages."""
+_LEARN = 3.0
+"""Passes of a step: forward, and backward, which is two."""
+_TIGHT = 0.9
+"""Share of a machine's memory above which an estimate is too close to it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """What the arithmetic needs of a model."""
+class Entry:
+    """A stage's line of the plan."""
 
-    parameters: int
-    cache_per_token: int
-    """Numbers in the key-value cache a token."""
-    name: str
+    what: str
+    work: Sequence[Work]
+    longest: int | None = None
+    """Tokens of the longest text that is learnt from, where the data says."""
+    unit: str = ""
+    """What the time is for, where the whole is not known yet."""
 
 
 def print_plan(recipe: Recipe, console: Console) -> None:
     """Check the recipe's inputs and print its arithmetic.
 
     Raises:
-        ConfigError, ModelError, ProblemFileError: as `recipe.inputs.check_inputs`.
+        ConfigError, ModelError, ProblemFileError, SandboxError: as `recipe.inputs.check_inputs` of a plan.
     """
-    check_inputs(recipe)
+    check_inputs(recipe, planned=True)
+    machine = this_machine(recipe.threads)
     table = Table(title=f"{recipe.name} (seed {recipe.seed})", title_justify="left")
     table.add_column("stage", no_wrap=True)
     table.add_column("what it does")
     table.add_column("memory", justify="right")
     table.add_column("time", justify="right")
-    rate = multiply_rate()
+    details = []
     for name, stage in recipe.stages.items():
         size = size_of(name, recipe)
-        what, operations, numbers = _arithmetic(name, recipe, size)
-        table.add_row(f"{name} ({stage.kind})", what, _bytes(numbers), _about(operations / rate))
+        entry = _entry(name, recipe, size)
+        phase = peak(stage, size, machine, entry.longest)
+        spent = _about(sum(seconds(work, machine) for work in entry.work)) + entry.unit
+        table.add_row(f"{name} ({stage.kind})", entry.what, _bytes(phase.bytes), spent)
+        details.append(_memory(name, phase))
+        details += _fit(name, stage, size, machine, phase, entry.longest)
     console.print(table)
+    console.print("\n".join([f"Time and memory for {machine.name}{_of(machine)}.", *details]))
+    for line in still_missing(recipe):
+        console.print(
+            f"Still missing, and a run would stop before it began: {line}", highlight=False
+        )
 
 
-def size_of(name: str, recipe: Recipe) -> Size:
-    """The size of the model a stage works on; of the largest one that it evaluates."""
-    stage = recipe.stages[name]
-    if isinstance(stage, PretrainStage):
-        return _size(_as_config(stage.model, stage.vocabulary), name)
-    found = [
-        size_of(source, recipe)
-        if source in recipe.stages
-        else _size(text_config(model_config(f"stages.{name}", source)), source)
-        for source in sources(stage)
-    ]
-    return max(found, key=lambda size: size.parameters)
+def _of(machine: Machine) -> str:
+    return "" if machine.memory is None else f", {_bytes(machine.memory)}"
 
 
-def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
-    return {
-        "hidden_size": shape.hidden_size,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_dim,
-        "intermediate_size": shape.intermediate_size,
-        "vocab_size": vocabulary,
-        "tie_word_embeddings": True,
-    }
+def _memory(name: str, phase: Phase) -> str:
+    """Parts from the largest down; what is below a hundredth goes without saying."""
+    parts = sorted(phase.parts.items(), key=lambda part: -part[1])
+    told = [f"{part} {_bytes(size)}" for part, size in parts if size >= phase.bytes / 100]
+    return f"Memory of {name}, at its highest while {phase.doing}: {', '.join(told)}."
 
 
-def _size(config: dict[str, Any], name: str) -> Size:
-    """Parameters of a dense decoder with gated feed-forward layers; norms are too small to count.
+def _fit(
+    name: str, stage: Stage, size: Size, machine: Machine, phase: Phase, longest: int | None
+) -> list[str]:
+    """Whether it fits, in plain words, and what to do."""
+    if machine.memory is None or phase.bytes <= _TIGHT * machine.memory:
+        return []
+    how = "more than" if phase.bytes > machine.memory else "close to"
+    told = (
+        f"WARNING: {name} needs about {_bytes(phase.bytes)} while {phase.doing}, {how} the "
+        f"{_bytes(machine.memory)} of {machine.name}."
+    )
+    useful, least = changes(stage, size, machine, longest)
+    for change in useful:
+        told += f" {name}.{change.text} would bring it to {_bytes(change.bytes)}."
+    if least > _TIGHT * machine.memory:
+        told += (
+            f" All of these together leave {_bytes(least)}: take a smaller model, shorter texts or a larger "
+            "machine."
+            if useful
+            else " No key would lower it: take a smaller model, shorter texts or a larger machine."
+        )
+    elif len(useful) > 1:
+        told += f" All of these together leave {_bytes(least)}."
+    return [told]
 
-    Another architecture gets the same formula, and so a rough number.
-    """
-    hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
-    heads = config.get("num_attention_heads", 1)
-    kv_heads = config.get("num_key_value_heads") or heads
-    head = config.get("head_dim") or hidden // heads
-    attention = 2 * hidden * head * (heads + kv_heads)
-    layer = attention + 3 * hidden * config.get("intermediate_size", 4 * hidden)
-    tables = 1 if config.get("tie_word_embeddings") else 2
-    parameters = layers * layer + tables * hidden * config.get("vocab_size", 0)
-    return Size(parameters, 2 * layers * kv_heads * head, name)
+
+# What each kind of stage does ---------------------------------------------------------------------
 
 
-def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, float]:
+def _entry(name: str, recipe: Recipe, size: Size) -> Entry:
     stage: Stage = recipe.stages[name]
     match stage:
         case PretrainStage():
@@ -127,67 +136,100 @@ def _arithmetic(name: str, recipe: Recipe, size: Size) -> tuple[str, float, floa
         case SampleStage():
             return _sampling(stage, size)
         case RewardModelStage():
-            return _reward_model(stage, check_preferences(name, stage, recipe), size)
+            return _reward_model(name, stage, recipe, size)
         case EvaluateStage():
             return _evaluation(stage, size)
 
 
-def _pretraining(stage: PretrainStage, size: Size) -> tuple[str, float, float]:
+def _named(size: Size) -> str:
+    return f"from {size.name} ({size.parameters / 1e6:.2f} M parameters)"
+
+
+def _pretraining(stage: PretrainStage, size: Size) -> Entry:
     steps = -(-stage.tokens // stage.tokens_per_step)
     what = (
         f"{size.parameters / 1e6:.2f} M parameters, {stage.tokens / 1e6:.1f} M tokens, about "
         f"{steps:,} optimizer steps of {stage.tokens_per_step:,} tokens"
     )
-    return what, 6.0 * size.parameters * stage.tokens, 4.0 * size.parameters
+    return Entry(what, [learning(size, stage.tokens, PROMPT_TOKENS, _LEARN, autocast=False)])
 
 
-def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> tuple[str, float, float]:
-    found = survey(stage, recipe.stages)
+def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> Entry:
+    missing = absent(stage, recipe)
+    found = survey(stage, {*recipe.stages, *missing})
     about = amounts(stage, found, recipe.seed)
     what = (
-        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): {about.samples:,} samples x "
+        f"{_named(size)}: {about.samples:,} samples x "
         f"{stage.epochs} epochs = {about.samples * stage.epochs:,}, {found.heldout:,} held out; about "
         f"{about.tokens:,} tokens in {about.rows:,} packed rows; about {about.steps:,} optimizer steps of at "
         f"most {stage.tokens_per_step:,} tokens"
     )
+    passes = _LEARN + stage.recompute
+    autocast = stage.autocast == "bfloat16"
+    work = [learning(size, about.tokens, about.mean, passes, autocast)]
     made = [source for source in datasets(stage) if source in recipe.stages]
     if made:
         what += f"; besides, as many samples as {' and '.join(made)} will write"
-    return what, 6.0 * size.parameters * about.tokens, 4.0 * size.parameters
+    for samples, length in (_written(recipe.stages[source]) for source in made):
+        tokens = samples * length * stage.epochs
+        what += f", at most {samples:,}, about {_count(tokens)} tokens in {_steps(tokens, stage)}"
+        work.append(learning(size, tokens, length, passes, autocast))
+    longest = None if made or missing else about.longest
+    if not missing:
+        return Entry(what, work, longest)
+    what += f"; {' and '.join(missing)} is not here yet: " + _a_million(stage)
+    unit = [learning(size, 1e6 * stage.epochs, stage.max_length / 2, passes, autocast)]
+    return Entry(what, unit, longest, unit=" a million tokens of data")
 
 
-def _reinforcement(stage: RLStage, size: Size) -> tuple[str, float, float]:
+def _a_million(stage: SFTStage) -> str:
+    steps = _steps(1e6 * stage.epochs, stage)
+    return f"each million of its tokens is {steps} in {stage.epochs} epochs"
+
+
+def _steps(tokens: float, stage: SFTStage) -> str:
+    return f"{max(1, round(tokens / stage.tokens_per_step)):,} optimizer steps"
+
+
+def _written(stage: Stage) -> tuple[int, float]:
+    """Most samples that a stage will write, and about how many tokens each has."""
+    if not isinstance(stage, SampleStage):
+        return 0, 0.0
+    kept = stage.prompts * min(stage.samples, stage.most_per_problem)
+    return kept, PROMPT_TOKENS + FILLED * stage.sampling.max_tokens
+
+
+def _reinforcement(stage: RLStage, size: Size) -> Entry:
     rollouts, each = stage.rollouts, stage.rollout_size
     completions, longest = rollouts * each, stage.sampling.most_tokens
     algorithm, curve = stage.algorithm, _curve_completions(stage)
     rounds = 1 + (algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0)
     what = (
-        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): {rollouts:,} rollouts of "
+        f"{_named(size)}: {rollouts:,} rollouts of "
         f"{stage.problems_per_rollout:,} prompts x {stage.group_size} samples = {each:,} completions; "
         f"{completions:,} completions in {rollouts * stage.problems_per_rollout:,} groups; "
         f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
         f"completions for the held-out curve; at most {(completions * rounds + curve) * longest:,} "
         f"sampled tokens ({longest:,} a completion){_value_model(stage, size)}"
     )
-    sampled = (completions + curve) * longest * _FILLED
-    reference = algorithm.kl_coefficient > 0
-    trained = (
-        completions * longest * _FILLED + rollouts * stage.problems_per_rollout * _PROMPT_TOKENS
-    )
-    # forward 2 operations a parameter and token, backward 4; a value model runs once more for its values
-    passes = 6 + 2 * reference + 8 * (algorithm.name == "ppo")
-    operations = size.parameters * (2 * sampled + passes * trained)
-    copies = 5 + reference + _VALUE_COPIES * (algorithm.name == "ppo")
-    cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
-    return what, operations, copies * size.parameters + cache
+    chosen, length = stage.sampling, FILLED * longest
+    draw = drawing(size, completions + curve, longest, chosen.slots, chosen.dtype, rollouts)
+    prompts = rollouts * stage.problems_per_rollout * PROMPT_TOKENS
+    ppo = algorithm.name == "ppo"
+    # the reference runs once, a value model once more for its values, the learner for its own pi_old
+    once = (algorithm.kl_coefficient > 0) + ppo + (algorithm.importance_cap is not None)
+    passes = once + (_LEARN + stage.recompute) * (1 + ppo)
+    autocast = stage.autocast == "bfloat16"
+    learn = learning(size, completions * length + prompts, length, passes, autocast)
+    return Entry(what, [draw, learn])
 
 
 def _value_model(stage: RLStage, size: Size) -> str:
     """What PPO needs besides; the head is too small to count."""
     if stage.algorithm.name != "ppo":
         return ""
-    memory = _bytes(_VALUE_COPIES * size.parameters)
-    return f"; beside it a value model of {size.parameters / 1e6:.2f} M parameters, {memory} with its optimizer"
+    memory = _bytes(4 * 4 * size.backbone)
+    return f"; beside it a value model of {size.backbone / 1e6:.2f} M parameters, {memory} with its optimizer"
 
 
 def _curve_completions(stage: RLStage) -> int:
@@ -195,11 +237,11 @@ def _curve_completions(stage: RLStage) -> int:
     return points * stage.progress.problems * stage.progress.samples
 
 
-def _sampling(stage: SampleStage, size: Size) -> tuple[str, float, float]:
+def _sampling(stage: SampleStage, size: Size) -> Entry:
     completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
     kept = stage.prompts * min(stage.samples, stage.most_per_problem)
     what = (
-        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {stage.prompts:,} problems x "
+        f"{_named(size)}: at most {stage.prompts:,} problems x "
         f"{stage.samples} samples = {completions:,} completions, of which at most {kept:,} are kept; at most "
         f"{completions * longest:,} sampled tokens ({longest:,} a completion)"
     )
@@ -209,62 +251,69 @@ def _sampling(stage: SampleStage, size: Size) -> tuple[str, float, float]:
     ):
         if isinstance(model, EndpointSettings):
             what += f"; at most {most:,} requests to {model.model} to {task}"
-    operations = 2 * size.parameters * completions * longest * _FILLED
-    cache = stage.sampling.slots * (longest + _PROMPT_TOKENS) * size.cache_per_token
-    return what, operations, 2 * size.parameters + cache
+    chosen, calls = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
+    return Entry(what, [drawing(size, completions, longest, chosen.slots, chosen.dtype, calls)])
 
 
-def _reward_model(
-    stage: RewardModelStage, found: Preferences, size: Size
-) -> tuple[str, float, float]:
-    count, texts = len(found.train), 2 if stage.objective == "pairwise" else 1
+def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size) -> Entry:
+    missing = absent(stage, recipe)
     noun = "pairs" if stage.objective == "pairwise" else "labelled responses"
+    passes, autocast = _LEARN + stage.recompute, stage.autocast == "bfloat16"
+    limit = f"texts of at most {stage.max_length:,} tokens"
+    texts = 2 if stage.objective == "pairwise" else 1
+    if missing:
+        what = (
+            f"{_named(size)}: {' and '.join(missing)} is not here yet; each thousand {noun} is about "
+            f"{stage.epochs * 1000 / stage.samples_per_step:.1f} optimizer steps of "
+            f"{stage.samples_per_step:,}; {limit}"
+        )
+        tokens = 1000 * texts * stage.epochs * stage.max_length / 2
+        work = [learning(size, tokens, stage.max_length / 2, passes, autocast)]
+        return Entry(what, work, unit=f" a thousand {noun}")
+    found = check_preferences(name, stage, recipe)
+    count = len(found.train)
     what = (
-        f"from {size.name} ({size.parameters / 1e6:.2f} M parameters): at most {count:,} {noun} to learn "
+        f"{_named(size)}: at most {count:,} {noun} to learn "
         f"from and {len(found.heldout):,} held out, of {found.rows:,} rows; {stage.steps(count):,} "
         f"optimizer steps of {min(count, stage.samples_per_step):,} {noun} in {stage.epochs} "
-        f"epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
+        f"epoch{'s' if stage.epochs > 1 else ''}; {limit}"
     )
-    characters = sum(len(text) for example in found.train for text in texts_of(example))
-    tokens = characters / _CHARACTERS + count * texts * _PROMPT_TOKENS
-    return what, 6.0 * size.parameters * tokens * stage.epochs, 4.0 * size.parameters
+    lengths = [len(text) / _CHARACTERS for example in found.train for text in texts_of(example)]
+    tokens = (sum(lengths) + count * texts * PROMPT_TOKENS) * stage.epochs
+    longest = round(max(lengths, default=0.0)) + PROMPT_TOKENS
+    work = [learning(size, tokens, tokens / max(1, count * texts), passes, autocast)]
+    return Entry(what, work, longest)
 
 
-def _evaluation(stage: EvaluateStage, size: Size) -> tuple[str, float, float]:
+def _evaluation(stage: EvaluateStage, size: Size) -> Entry:
     completions = len(stage.checkpoints) * stage.limit * stage.samples
     what = (
         f"{len(stage.checkpoints)} checkpoints x at most {stage.limit} problems x {stage.samples} "
         f"samples = {completions:,} completions; at most {completions * stage.max_tokens:,} sampled "
         f"tokens ({stage.max_tokens:,} a completion)"
     )
-    operations = 2 * size.parameters * completions * stage.max_tokens * _FILLED
-    cache = stage.slots * (stage.max_tokens + _PROMPT_TOKENS) * size.cache_per_token
-    return what, operations, 2 * size.parameters + cache
+    calls = len(stage.checkpoints) * -(-stage.limit // EVALUATED_AT_ONCE)
+    work = drawing(size, completions, stage.max_tokens, stage.slots, stage.dtype, calls)
+    return Entry(what, [work])
 
 
-def multiply_rate() -> float:
-    """Operations a second that training may expect of this machine's CPU, by a short measurement."""
-    a, b = np.ones((1024, 256), np.float32), np.ones((256, 512), np.float32)
-    a @ b
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - start)
-    return _EFFICIENCY * 2 * a.shape[0] * a.shape[1] * b.shape[1] / best
+# Numbers for people -------------------------------------------------------------------------------
 
 
-def _bytes(numbers: float) -> str:
-    size = numbers * _BYTES
-    for unit in ("B", "kB", "MB", "GB"):
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}"
         size /= 1000
-    return f"{size:.1f} TB"
+    return f"{size:.1f} GB" if size < 100 else f"{size:,.0f} GB"
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e6:,.0f} M" if number >= 1e6 else f"{number:,.0f}"
 
 
 def _about(seconds: float) -> str:
     for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"about {max(1, round(seconds / divisor))} {unit}"
-    return f"about {seconds / 86_400:,.0f} days on this CPU"
+    return f"about {seconds / 86_400:,.0f} days"

@@ -8,6 +8,7 @@ import os
 
 from dianoia.base.config import EvaluateStage, RLStage, SampleStage
 from dianoia.base.errors import SandboxError
+from dianoia.recipe.missing import absent
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime.sandbox import VARIABLE, choose
 from dianoia.tasks.catalog import problem_source, verifiers_of
@@ -26,7 +27,11 @@ def sandbox_of(recipe: Recipe) -> str | None:
     """
     for name, stage in recipe.stages.items():
         problems = _problems(stage)
-        if problems is None or "code" not in verifiers_of(problem_source(*problems)):
+        if (
+            problems is None
+            or absent(stage, recipe)
+            or "code" not in verifiers_of(problem_source(*problems))
+        ):
             continue
         try:
             return choose(wanted_sandbox(recipe))

@@ -52,7 +52,9 @@ class _Training:
         source = context.resolve(config.start)
         model, self.tokenizer = load_model(source, device=context.device), load_tokenizer(source)
         self.stops = stop_ids(model, self.tokenizer)
-        sampler = make_sampler(model, slots=config.sampling.slots, dtype=DTYPES[config.sampling.dtype])
+        sampler = make_sampler(
+            model, slots=config.sampling.slots, dtype=DTYPES[config.sampling.dtype]
+        )
         self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
         relative = config.algorithm.name != "ppo"
         self.recorder = Recorder(context, self.roller, config.progress, relative)

@@ -127,7 +127,8 @@ def problem_source(name: str, whole_file: bool = False) -> ProblemSource:
         return _file_problems(path, whole_file, path.stat().st_mtime_ns)
     raise ConfigError(
         f"problems = {name!r}: there is no such problem set and no such file; "
-        f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet"
+        f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet with a row a problem, such as "
+        '{"problem": "2+3?", "answer": "5"} (docs/recipes.md says how to make one of a public set)'
     )
 
 

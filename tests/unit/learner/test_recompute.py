@@ -90,15 +90,14 @@ def test_steps_of_reinforcement_are_the_same(family: str, ppo: bool) -> None:
         assert torch.equal(one, other)
     if ppo:
         assert kept.critic is not None and again.critic is not None
-        pairs = zip(
-            kept.critic.model.parameters(), again.critic.model.parameters(), strict=True
-        )
+        pairs = zip(kept.critic.model.parameters(), again.critic.model.parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_less_is_kept() -> None:
     kept, again = (
-        kept_bytes(supervised(make("qwen3"), flag, "none"), demonstrations()) for flag in (False, True)
+        kept_bytes(supervised(make("qwen3"), flag, "none"), demonstrations())
+        for flag in (False, True)
     )
     assert again < 0.5 * kept
 

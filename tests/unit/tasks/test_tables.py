@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import ProblemFileError
+from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.conversations import read_conversations
+from dianoia.tasks.files import read_problems
+from dianoia.tasks.preferences import read_pairs
 from dianoia.tasks.tables import Row, read_rows
 
 
@@ -25,10 +29,6 @@ def test_a_text_that_no_tokenizer_takes(text: str, why: str) -> None:
 
 def test_one_class_complains_for_every_kind_of_file(tmp_path: Path) -> None:
     """Each reader's row is this one: the same blank text is refused in the same words."""
-    from dianoia.tasks.catalog import VERIFIERS
-    from dianoia.tasks.conversations import read_conversations
-    from dianoia.tasks.files import read_problems
-    from dianoia.tasks.preferences import read_pairs
 
     file = tmp_path / "rows.jsonl"
     file.write_text(
