@@ -15,7 +15,9 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -26,13 +28,22 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
 from dianoia.bases import shipped_model
-from dianoia.recipe.inputs import check_inputs, check_preferences
+from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.recipe.programs import sandbox_of, wanted_sandbox
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
-from dianoia.stages import evaluate, pretrain, reward_model, rl, sample, sft
+from dianoia.stages import (
+    demonstrations,
+    evaluate,
+    preferences,
+    pretrain,
+    reward_model,
+    rl,
+    sample,
+    sft,
+)
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.code import use_sandbox
 from dianoia.tasks.ranges import problem_range
@@ -102,6 +113,10 @@ def _run_stage(
                 rl.run(stage, context)
             case SampleStage():
                 sample.run(stage, context)
+            case DemonstrationsStage():
+                demonstrations.run(stage, context)
+            case PreferencesStage():
+                preferences.run(stage, context)
             case RewardModelStage():
                 reward_model.run(stage, context)
             case EvaluateStage():
@@ -115,17 +130,20 @@ def _total(name: str, recipe: Recipe) -> int:
     match stage:
         case PretrainStage():
             return stage.tokens
-        case SFTStage():
-            return stage.epochs  # until the stage has counted tokens and knows its steps
+        case SFTStage() | RewardModelStage():
+            return stage.epochs  # until the stage has counted its data and knows its steps
         case RLStage():
             return stage.steps
         case SampleStage():
             return len(problem_range(problem_source(stage.problems), stage.first, stage.prompts))
-        case RewardModelStage():
-            return stage.steps(len(check_preferences(name, stage, recipe).train))
+        case DemonstrationsStage():
+            return stage.rows
+        case PreferencesStage():
+            problems = problem_range(problem_source(stage.problems), stage.first, stage.prompts)
+            return (len(stage.starts) + 1) * len(problems)  # sampled by each, then judged
         case EvaluateStage():
-            problems = problem_source(stage.problems, stage.whole_file)
-            count = len(problems.heldout(stage.limit))
+            source = problem_source(stage.problems, stage.whole_file)
+            count = len(source.heldout(stage.limit))
             return len(stage.checkpoints) * count
 
 

@@ -138,9 +138,12 @@ class Rollout:
     thought: str | None = None
     """Text between the thinking tags; None unless FINISHED."""
     answer: str | None = None
-    """Text between the answer tags, stripped; None unless FINISHED."""
+    """Text between the answer tags, or in the last box of the summary, else the summary; stripped; None
+    unless FINISHED."""
     fault: str | None = None
     """The rule that was broken; None unless MALFORMED."""
+    summary: str | None = None
+    """All that follows the thought, where the template asks for a summary; None elsewhere and unless FINISHED."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@
         checkpoint/         a Hugging Face folder
         state/              what an interrupted stage continues from
         parts/*.json        (evaluate) one checkpoint each, so that none is evaluated twice
-        data.parquet        (stages that make samples for supervised fine-tuning)
-        rejected.parquet    (sample) what was not kept, and why
+        data.parquet        (stages that make samples to learn from)
+        rejected.parquet    (sample, preferences) what was not kept, and why
         sampling.json       (sample) how many were sampled, kept and rejected
-        answers/            (sample) what models behind endpoints have answered, so that none is asked twice
+        demonstrations.json (demonstrations) how many were written, by domain and language
+        preferences.json    (preferences) how many were sampled, judged and left out
+        answers/            (sample, preferences) what models behind endpoints have answered, so that none is asked twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
         manifest.json       written last: a stage is done if and only if it exists
 
@@ -75,18 +77,28 @@ class StageDirectory:
 
     @property
     def dataset(self) -> Path:
-        """Samples for supervised fine-tuning, from a stage that makes them."""
+        """Samples to learn from, of a stage that makes them."""
         return self.path / "data.parquet"
 
     @property
     def rejected(self) -> Path:
-        """What a sample stage did not keep, with the reason."""
+        """What a stage that samples did not keep, with the reason."""
         return self.path / "rejected.parquet"
 
     @property
     def sampling(self) -> Path:
         """Counts of a sample stage."""
         return self.path / "sampling.json"
+
+    @property
+    def demonstrations(self) -> Path:
+        """Counts of a demonstrations stage."""
+        return self.path / "demonstrations.json"
+
+    @property
+    def preferences(self) -> Path:
+        """Counts of a preferences stage."""
+        return self.path / "preferences.json"
 
     @property
     def answers(self) -> Path:

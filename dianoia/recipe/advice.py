@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dianoia.base.config import (
     EvaluateStage,
+    PreferencesStage,
     RewardModelStage,
     RLStage,
     SampleStage,
@@ -55,7 +56,7 @@ def alternatives(stage: Stage) -> Iterator[tuple[str, Stage]]:
     if isinstance(stage, RLStage | SFTStage | RewardModelStage):
         yield from _learning(stage)
     match stage:
-        case RLStage() | SampleStage():
+        case RLStage() | SampleStage() | PreferencesStage():
             for key, value in _drawing(stage.sampling.slots, stage.sampling.dtype):
                 sampling = stage.sampling.model_copy(update={key: value})
                 changed = stage.model_copy(update={"sampling": sampling})

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -13,12 +15,13 @@ from dianoia.base.config import (
 from dianoia.base.errors import ConfigError, ModelError, UserError
 from dianoia.recipe.datasets import survey
 from dianoia.recipe.hub import model_config, out_of_reach, text_config
+from dianoia.recipe.load import nearest
 from dianoia.recipe.missing import absent
-from dianoia.recipe.model import DATA_KINDS, Recipe, datasets, sources
+from dianoia.recipe.model import DATA_KINDS, Recipe, Stage, datasets, sources
 from dianoia.recipe.programs import sandbox_of
-from dianoia.recipe.sampling import check_sampling
+from dianoia.recipe.sampling import check_judging, check_sampling
 from dianoia.roles.preferences import Preferences, preferences, ready
-from dianoia.tasks.catalog import ProblemSource, problem_source
+from dianoia.tasks.catalog import DEMONSTRATIONS, ProblemSource, problem_source
 from dianoia.tasks.conversations import check_amounts
 from dianoia.text.language import check_measurable
 from dianoia.text.template import TEMPLATES
@@ -39,7 +42,7 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
             if not planned:
                 _check_reach(name, source, recipe)
         if not isinstance(stage, PretrainStage):
-            _check_template(name, stage.template)
+            _check_template(name, "template", stage.template)
         _check_length(name, recipe)
         if planned and absent(stage, recipe):
             continue
@@ -47,7 +50,12 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
             case RLStage() | EvaluateStage():
                 _check_problems(name, stage)
             case SampleStage():
+                _check_template(name, "completion_template", stage.written_in)
                 check_sampling(f"stages.{name}", stage)
+            case DemonstrationsStage():
+                _check_demonstrations(name, stage)
+            case PreferencesStage():
+                check_judging(f"stages.{name}", stage)
             case SFTStage():
                 _check_datasets(name, stage, recipe)
             case RewardModelStage():
@@ -63,7 +71,7 @@ def _check_length(name: str, recipe: Recipe) -> None:
         return
     if isinstance(stage, RLStage):
         key, longest = "sampling.max_tokens (or longer)", stage.sampling.most_tokens
-    elif isinstance(stage, SampleStage):
+    elif isinstance(stage, SampleStage | PreferencesStage):
         key, longest = "sampling.max_tokens", stage.sampling.max_tokens
     elif isinstance(stage, EvaluateStage):
         key, longest = "max_tokens", stage.max_tokens
@@ -101,10 +109,10 @@ def _positions(where: str, source: str, recipe: Recipe) -> int | None:
     return max(before, given) if before is not None and given is not None else before
 
 
-def _check_template(name: str, template: str) -> None:
+def _check_template(name: str, key: str, template: str) -> None:
     if template not in TEMPLATES:
         raise ConfigError(
-            f"stages.{name}.template = {template!r}: there is no such template; "
+            f"stages.{name}.{key} = {template!r}: there is no such template; "
             f"there are {', '.join(TEMPLATES)}"
         )
 
@@ -112,7 +120,7 @@ def _check_template(name: str, template: str) -> None:
 def _check_source(name: str, source: str, recipe: Recipe) -> None:
     """What a stage starts from has weights and, unless a reward model is to come of it, writes text."""
     stage = recipe.stages.get(source)
-    if isinstance(stage, SampleStage | EvaluateStage):
+    if isinstance(stage, SampleStage | DemonstrationsStage | PreferencesStage | EvaluateStage):
         raise ConfigError(
             f"stages.{name}: {source!r} is a stage of kind {stage.kind!r}, which writes no model; name a stage "
             "that trains one, a folder or a hub name"
@@ -148,17 +156,38 @@ def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
 def check_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Preferences:
     """Read every row of a reward model's files; what it will learn from, before tokens are counted.
 
+    What an earlier stage will write cannot be read yet, and so is not in what is found.
+
     Raises:
         ConfigError, ProblemFileError: a file is missing, a row cannot be used, or nothing is left.
     """
-    files = [Path(source) for source in stage.data]
+    made = [source for source in stage.data if source in recipe.stages]
+    for source in made:
+        _check_made(f"stages.{name}.data = {source!r}", stage, recipe.stages[source])
+    files = [Path(source).expanduser() for source in stage.data if source not in made]
     for file in files:
         if not file.is_file():
+            judged = [n for n, s in recipe.stages.items() if isinstance(s, PreferencesStage)]
             raise ConfigError(
-                f"stages.{name}.data = {str(file)!r}: there is no such file of preferences; give JSONL, "
-                "CSV or Parquet files with the columns of docs/reward_model.md"
+                f"stages.{name}.data = {str(file)!r}: there is no such file of preferences and no earlier stage "
+                f"of that name{nearest(str(file), judged)}; give JSONL, CSV or Parquet files with the columns of "
+                "docs/reward_model.md, or the name of a preferences stage"
             )
-    return ready(stage, preferences(stage, files), name, recipe.seed)
+    found = preferences(stage, files)
+    return found if made else ready(stage, found, name, recipe.seed)
+
+
+def _check_made(where: str, stage: RewardModelStage, source: Stage) -> None:
+    if not isinstance(source, PreferencesStage):
+        raise ConfigError(
+            f"{where}: this is a stage of kind {source.kind!r}, which writes no preferences; name a stage of "
+            'kind = "preferences", or a file'
+        )
+    if source.objective != stage.objective:
+        raise ConfigError(
+            f"{where}: that stage has objective = {source.objective!r} and this one {stage.objective!r}; pairs and "
+            "labelled responses are different data, so give both the same objective"
+        )
 
 
 def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:
@@ -187,6 +216,15 @@ def _check_languages(name: str, stage: RLStage, source: ProblemSource) -> None:
                 f"stages.{name}.rewards.language = {stage.rewards.language:g}: questions of "
                 f"{stage.problems!r} are in {language!r}. {error}"
             ) from None
+
+
+def _check_demonstrations(name: str, stage: DemonstrationsStage) -> None:
+    if stage.source not in DEMONSTRATIONS:
+        raise ConfigError(
+            f"stages.{name}.source = {stage.source!r}: there are no such demonstrations"
+            f"{nearest(stage.source, DEMONSTRATIONS)}; there are {', '.join(DEMONSTRATIONS) or 'none yet'}. A "
+            "file of your own needs no stage: name it under datasets of the sft stage"
+        )
 
 
 def _check_datasets(name: str, stage: SFTStage, recipe: Recipe) -> None:

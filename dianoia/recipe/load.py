@@ -14,7 +14,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -28,6 +30,8 @@ KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "rl": RLStage,
     "sample": SampleStage,
+    "demonstrations": DemonstrationsStage,
+    "preferences": PreferencesStage,
     "evaluate": EvaluateStage,
     "sft": SFTStage,
     "reward_model": RewardModelStage,
@@ -53,7 +57,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        near = _nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
         raise ConfigError(f"{path}: there is no such recipe{near}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -76,7 +80,7 @@ def _lay_over(table: dict[str, Any], override: str) -> None:
         return  # the file itself is wrong, and validation will say how
     if parts[0] == "stages" and len(parts) > 1 and parts[1] not in stages:
         raise ConfigError(
-            f"--set {override}: the recipe has no stage {parts[1]!r}{_nearest(parts[1], stages)}; "
+            f"--set {override}: the recipe has no stage {parts[1]!r}{nearest(parts[1], stages)}; "
             f"its stages are {', '.join(stages)}"
         )
     for part in parts[:-1]:
@@ -116,13 +120,13 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
     match problem["type"]:
         case "extra_forbidden":
             names = _names_beside(where, table)
-            near = _nearest(where[-1], names)
+            near = nearest(where[-1], names)
             return f"unknown key (value {value!r}){near or '; known here: ' + ', '.join(names)}"
         case "missing":
             return "this key is required and has no default"
         case "union_tag_invalid" | "union_tag_not_found":
             kind = value.get("kind") if isinstance(value, dict) else value
-            near = _nearest(str(kind), KINDS)
+            near = nearest(str(kind), KINDS)
             return f"kind = {kind!r} is no kind of stage{near}; there are {', '.join(KINDS)}"
         case "value_error":
             return str(problem["ctx"]["error"])
@@ -151,6 +155,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _models_in(argument)
 
 
-def _nearest(name: str, names: Any) -> str:
+def nearest(name: str, names: Any) -> str:
+    """ "; did you mean ...?" with the name that is most like a wrong one; empty where none is."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

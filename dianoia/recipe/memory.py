@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -77,7 +79,9 @@ def peak(stage: Stage, size: Size, machine: Machine, longest: int | None = None)
     match stage:
         case RLStage():
             phases = _reinforcement(stage, size, machine)
-        case SampleStage():
+        case DemonstrationsStage():
+            phases = [Phase("writing", {"PyTorch itself": _ITSELF})]
+        case SampleStage() | PreferencesStage():
             chosen = stage.sampling
             drawn = stage.problems_per_batch, stage.samples
             cache = _cache(size, machine, chosen.slots, chosen.max_tokens, *drawn, chosen.dtype)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dianoia.base.config import (
     EvaluateStage,
-    RewardModelStage,
+    PreferencesStage,
     RLStage,
     SampleStage,
 )
@@ -29,10 +29,8 @@ def absent(stage: Stage, recipe: Recipe) -> list[str]:
 
 def _files(stage: Stage) -> list[str]:
     match stage:
-        case RLStage() | SampleStage() | EvaluateStage():
+        case RLStage() | SampleStage() | PreferencesStage() | EvaluateStage():
             return [stage.problems]
-        case RewardModelStage():
-            return list(stage.data)
         case _:
             return datasets(stage)
 

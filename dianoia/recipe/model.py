@@ -5,7 +5,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.base.config import (
+    DemonstrationsStage,
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     RewardModelStage,
     RLStage,
@@ -15,11 +17,18 @@ from dianoia.base.config import (
 )
 
 Stage = Annotated[
-    PretrainStage | SFTStage | RLStage | SampleStage | RewardModelStage | EvaluateStage,
+    PretrainStage
+    | SFTStage
+    | RLStage
+    | SampleStage
+    | DemonstrationsStage
+    | PreferencesStage
+    | RewardModelStage
+    | EvaluateStage,
     Field(discriminator="kind"),
 ]
 
-DATA_KINDS = frozenset({"sample"})
+DATA_KINDS = frozenset({"sample", "demonstrations"})
 """Kinds of stages that write a data set for supervised fine-tuning."""
 
 
@@ -68,14 +77,20 @@ def sources(stage: Stage) -> list[str]:
     match stage:
         case RLStage() | SFTStage() | SampleStage() | RewardModelStage():
             return [stage.start]
+        case PreferencesStage():
+            return list(stage.starts)
         case EvaluateStage():
             return list(stage.checkpoints)
         case PretrainStage():
             return [stage.tokenizer] if stage.tokenizer else []
+        case DemonstrationsStage():
+            return []
 
 
 def datasets(stage: Stage) -> list[str]:
     """The data sets a stage reads: names of stages, or files."""
+    if isinstance(stage, RewardModelStage):
+        return list(stage.data)
     if not isinstance(stage, SFTStage):
         return []
     named = [dataset.path for dataset in stage.datasets]

@@ -6,7 +6,7 @@ environment variable DIANOIA_SANDBOX is this machine's word and goes before the 
 
 import os
 
-from dianoia.base.config import EvaluateStage, RLStage, SampleStage
+from dianoia.base.config import EvaluateStage, PreferencesStage, RLStage, SampleStage
 from dianoia.base.errors import SandboxError
 from dianoia.recipe.missing import absent
 from dianoia.recipe.model import Recipe, Stage
@@ -46,7 +46,7 @@ def sandbox_of(recipe: Recipe) -> str | None:
 def _problems(stage: Stage) -> tuple[str, bool] | None:
     """Arguments of `problem_source`; None for a stage without problems."""
     match stage:
-        case RLStage() | SampleStage():
+        case RLStage() | SampleStage() | PreferencesStage():
             return stage.problems, False
         case EvaluateStage():
             return stage.problems, stage.whole_file

@@ -7,7 +7,7 @@ feed-forward layers; another architecture gets the same formula, and so a rough 
 from dataclasses import dataclass
 from typing import Any
 
-from dianoia.base.config import ModelShape, PretrainStage
+from dianoia.base.config import DemonstrationsStage, ModelShape, PretrainStage
 from dianoia.recipe.hub import model_config, text_config
 from dianoia.recipe.model import Recipe, sources
 
@@ -59,6 +59,8 @@ def size_of(name: str, recipe: Recipe) -> Size:
     stage = recipe.stages[name]
     if isinstance(stage, PretrainStage):
         return size(_as_config(stage.model, stage.vocabulary), name)
+    if isinstance(stage, DemonstrationsStage):
+        return Size(0, 0, "no model")
     found = [
         size_of(source, recipe)
         if source in recipe.stages

@@ -50,6 +50,8 @@ class Stage:
     """From the manifest; None until the stage is done."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """`sampling.json` of a sample stage; empty until it is there."""
+    preferences: Mapping[str, Any] = field(default_factory=dict)
+    """`preferences.json` of a preferences stage; empty until it is there."""
 
     @property
     def last_step(self) -> int | None:
@@ -134,6 +136,7 @@ def _stage(name: str, settings: Mapping[str, Any], directory: StageDirectory) ->
         done=directory.done,
         seconds=number(_table(directory.manifest).get("seconds")),
         sampling=_table(directory.sampling),
+        preferences=_table(directory.preferences),
     )
 
 

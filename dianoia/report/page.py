@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from dianoia.base.files import write_text
 from dianoia.base.run import RunDirectory
-from dianoia.report import about, curves, evaluation, headline, rollouts, sampling
+from dianoia.report import about, curves, evaluation, headline, preferences, rollouts, sampling
 from dianoia.report.figures import Chart, frame
 from dianoia.report.load import Run, Stage, load, number
 from dianoia.report.show import code, duration, embed, escape, missing, paragraph
@@ -46,7 +46,7 @@ def page(run: Run) -> str:
         cards=headline.cards(run),
         curves=_curves(run, charts),
         evaluation=_evaluation(run, charts),
-        sampling=sampling.section(run),
+        sampling=sampling.section(run) + preferences.section(run),
         rollouts=_rollouts(heldout, training),
         diagnoses=about.diagnoses(run),
         about=about.about(run),

@@ -46,8 +46,8 @@ def _stage(stage: Stage) -> str:
 def _told(stage: Stage) -> str:
     found, settings = stage.sampling, stage.settings
     return paragraph(
-        f"{_count(found, 'sampled')} samples of {code(settings.get('start', ''))} on {_count(found, 'problems')} "
-        f"problems; {_count(found, 'kept')} are kept, of {_count(found, 'problems_kept')} problems. A rejected "
+        f"{count(found, 'sampled')} samples of {code(settings.get('start', ''))} on {count(found, 'problems')} "
+        f"problems; {count(found, 'kept')} are kept, of {count(found, 'problems_kept')} problems. A rejected "
         f"sample has the first reason that applies. {_rewriter(settings.get('rewriter'))}"
     )
 
@@ -64,14 +64,22 @@ def _rewriter(chosen: object) -> str:
 
 def _table(found: Mapping[str, Any]) -> str:
     domains = _dict(found.get("by_domain"))
-    columns = [found, *domains.values()] if len(domains) > 1 else [found]
-    names = ["all", *domains] if len(domains) > 1 else ["samples"]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    columns = {"all": found, **domains} if len(domains) > 1 else {"samples": found}
+    return verdicts(columns, WORDS, "rejected")
+
+
+def verdicts(table: Mapping[str, Any], words: Mapping[str, str], left: str) -> str:
+    """A column a tally, a row a verdict: all, kept, and by reason what was not.
+
+    The first tally has every reason that occurs, under the key `left`; `words` say them.
+    """
+    columns = list(table.values())
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table)
     rows = _row("sampled", [number(_dict(c).get("sampled")) for c in columns], columns)
     rows += _row("kept", [number(_dict(c).get("kept")) for c in columns], columns)
-    for reason in [r for r in WORDS if r in _dict(found.get("rejected"))]:
-        counts = [number(_dict(_dict(c).get("rejected")).get(reason)) or 0.0 for c in columns]
-        rows += _row(WORDS[reason], counts, columns)
+    for reason in [r for r in words if r in _dict(_dict(columns[0]).get(left))]:
+        counts = [number(_dict(_dict(c).get(left)).get(reason)) or 0.0 for c in columns]
+        rows += _row(words[reason], counts, columns)
     return (
         f'<div class="wide" tabindex="0"><table class="plain"><thead><tr><th scope="col">verdict</th>{head}</tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
@@ -91,7 +99,8 @@ def _cell(count: float | None, column: Any) -> str:
     return f"<td>{count:,.0f}{share}</td>"
 
 
-def _count(found: Mapping[str, Any], name: str) -> str:
+def count(found: Mapping[str, Any], name: str) -> str:
+    """A number of `found` as text."""
     value = number(found.get(name))
     return "–" if value is None else f"{value:,.0f}"
 

@@ -118,7 +118,7 @@ _CONDITIONS = (
             f"commonest fault is {batch.common_fault}, as in {batch.fault_example!r}"
         ),
         "check that the template fits the model (a prompt that opens the thought itself needs "
-        "r1-zero-prefilled), or start from a model that was fine-tuned on the template",
+        "r1-zero-prefilled or r1-prefilled), or start from a model that was fine-tuned on the template",
     ),
     _Condition(
         "all_wrong",

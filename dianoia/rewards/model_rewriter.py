@@ -4,7 +4,8 @@ In: a problem, a sampled thought, and the answer it led to. Out: a readable thou
 language and a summary, or a typed refusal. Where we depart from the paper:
 1. One request gives both texts; the paper refines the thought and has the summary written from it.
 2. No examples by people are shown: the prompt tells the style instead, in our own words.
-3. The sample's answer is kept as it is and a summary without it is refused, so that no rewriting changes it.
+3. Where the form of the data has its answer in a box, the summary is asked for with one, except for programs.
+4. The sample's answer is kept as it is and a summary without it is refused, so that no rewriting changes it.
 """
 
 import re
@@ -18,6 +19,7 @@ from dianoia.text.language import LANGUAGES, language_share
 ONE_LANGUAGE = 0.9
 """Least share of a rewritten thought's words in the question's language."""
 _NAMES = {"en": "English", "zh": "Chinese"}
+_BOX = ", written as \\boxed{the answer}"
 _PARTS = re.compile(
     r"\s*<thought>(?P<thought>.*)</thought>\s*<summary>(?P<summary>.*)</summary>\s*", re.DOTALL
 )
@@ -29,7 +31,7 @@ Below are a question, the rough notes of someone who solved it, and the answer t
 say "I", keep every step in its order, also doubts, checks and mistakes that are found and mended. Short \
 paragraphs, no headings, no code blocks. Add no step, leave none out, and change no number. Translate what is in another language.
 2. A summary of one or two sentences for the person who asked: the decisive steps and the answer, exactly as given \
-below. Nothing that the notes do not say, and no mention of notes or of a thought.
+below{box}. Nothing that the notes do not say, and no mention of notes or of a thought.
 
 Reply with exactly this and nothing around it:
 <thought>
@@ -51,21 +53,26 @@ the summary
 
 
 class ModelRewriter:
-    """A `Rewriter` that asks a model."""
+    """A `Rewriter` that asks a model; `boxed`: for summaries with the answer in a box."""
 
-    def __init__(self, ask: Ask) -> None:
-        self.ask = ask
+    def __init__(self, ask: Ask, boxed: bool = False) -> None:
+        self.ask, self.boxed = ask, boxed
 
     def rewrite(self, cases: Sequence[Case]) -> list[Rewritten | Refusal]:
         """One outcome a case, in their order."""
-        replies = self.ask([_messages(case) for case in cases])
+        replies = self.ask([_messages(case, self.boxed) for case in cases])
         return [read(case, reply) for case, reply in zip(cases, replies, strict=True)]
 
 
-def _messages(case: Case) -> Messages:
+def _messages(case: Case, boxed: bool) -> Messages:
+    box = _BOX if boxed and case.problem.verifier != "code" else ""
     language = _NAMES.get(case.problem.language, "the language of the question")
     text = _PROMPT.format(
-        language=language, question=case.problem.question, thought=case.thought, answer=case.answer
+        language=language,
+        box=box,
+        question=case.problem.question,
+        thought=case.thought,
+        answer=case.answer,
     )
     return [{"role": "user", "content": text}]
 

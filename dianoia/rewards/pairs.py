@@ -58,16 +58,16 @@ def preference(verdicts: Sequence[str | None]) -> float | LeftOut:
     """
     if not verdicts or len(verdicts) % 2:
         return LeftOut.ONE_SIDED
-    known = [VERDICTS[label] for label in map(_label, verdicts) if label in VERDICTS]
+    known = [VERDICTS[label] for label in map(label_of, verdicts) if label is not None]
     if len(known) < len(verdicts):
         return LeftOut.UNREADABLE
     return math.fsum(-s if index % 2 else s for index, s in enumerate(known)) / len(known)
 
 
-def _label(verdict: str | None) -> str | None:
-    """The label of a verdict; None where there is none, or where two contradict each other."""
+def label_of(verdict: str | None) -> str | None:
+    """The label in a verdict; None where there is none of `VERDICTS`, or where two contradict each other."""
     marked = set(_MARKED.findall(verdict or "")) or {(verdict or "").strip()}
-    return marked.pop() if len(marked) == 1 else None
+    return marked.pop() if len(marked) == 1 and marked <= VERDICTS.keys() else None
 
 
 def decide(judged: Judged, margin: float) -> Pair | LeftOut:

@@ -23,6 +23,7 @@ from dianoia.rewards.selection import (
 from dianoia.roles.judge import each, verify
 from dianoia.roles.measure import Counter
 from dianoia.runtime.dataset import Row
+from dianoia.text.parsing import Parsed, parse_answer
 from dianoia.text.template import TEMPLATES
 
 
@@ -51,6 +52,7 @@ class Selector:
     ) -> None:
         self.config, self.stage, self.count_tokens = config, stage, count_tokens
         self.judge, self.rewriter = judge, rewriter
+        self.template = TEMPLATES[config.written_in]
 
     def __call__(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Row]:
         """A row for every rollout, in order."""
@@ -101,7 +103,18 @@ class Selector:
         again = rejected_by(new, self.config.keep, FORM)
         if again is not None:
             return _Sampled(one, Reason.NOT_REWRITTEN, again.value)
+        if not self._says_the_same(one, outcome):
+            return _Sampled(one, Reason.NOT_REWRITTEN, Refusal.ANSWER_MISSING.value)
         return _Sampled(new, None, before=one.thought, summary=outcome.summary)
+
+    def _says_the_same(self, one: Candidate, outcome: Rewritten) -> bool:
+        """Whether the answer that is found in a summary is as right by rule as the sample's own was."""
+        if self.config.final != "summary" or self.template.final != "summary":
+            return True
+        problem = one.rollout.problem
+        told = self.template.respond(outcome.thought, outcome.summary)
+        parsed = parse_answer(problem, told, self.template)
+        return isinstance(parsed, Parsed) and verify(problem, parsed.answer) in (None, one.grade)
 
     # Rows ----------------------------------------------------------------------------------------
 
@@ -142,8 +155,12 @@ class Selector:
         rollout = one.candidate.rollout
         if rollout.thought is None or rollout.answer is None:
             return rollout.text
-        final = one.summary if self.config.final == "summary" and one.summary else rollout.answer
-        return TEMPLATES[self.config.template].whole(rollout.thought, final)
+        final = rollout.answer
+        if self.config.final == "summary" and one.summary:
+            final = one.summary
+        elif self.template.final == "summary":
+            final = rollout.summary or rollout.answer
+        return self.template.whole(rollout.thought, final)
 
 
 def _grade(rollout: Rollout) -> float | None:

@@ -1,8 +1,10 @@
-"""Sampled data as a Parquet file: a row a sample, in the columns that TRL and `sft` stages read."""
+"""Data as a Parquet file: a row a sample, in the columns that TRL and `sft` stages read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
@@ -38,6 +40,8 @@ COLUMNS = {
 WHY = {"reason": pa.string(), "detail": pa.string()}
 """Further columns of samples that were not kept."""
 _SECONDS = "seconds"
+_LOT = 1024
+"""Rows that are written together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,9 @@ class Row:
     stage: str
     checkpoint: str
     sample: int
-    tokens: int
-    """Of the sampled response, end token included."""
-    thought_tokens: int
+    tokens: int | None
+    """Of the sampled response, end token included; None where nobody sampled it."""
+    thought_tokens: int | None
     accuracy: float | None
     target_language: float | None
     repetition: float
@@ -90,9 +94,24 @@ class Outcome:
 
 def write_part(path: Path, rows: Sequence[Row], seconds: float) -> None:
     """Write the rows of a batch, kept and rejected, and the seconds they took."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=pa.schema(COLUMNS | WHY))
+    write_rows(path, [asdict(row) for row in rows], COLUMNS | WHY, seconds)
+
+
+def write_rows(
+    path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], seconds: float
+) -> None:
+    """Write a batch of rows in these columns, and the seconds they took."""
+    table = pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
     with whole_file(path) as temporary:
         pq.write_table(table.replace_schema_metadata({_SECONDS: repr(seconds)}), temporary)
+
+
+def write_data(path: Path, rows: Iterable[Row]) -> None:
+    """One file, whole, of rows that are all kept, written while they come."""
+    schema, source = pa.schema(COLUMNS), iter(rows)
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        while lot := [asdict(row) for row in islice(source, _LOT)]:
+            writer.write_table(pa.Table.from_pylist(lot, schema=schema))
 
 
 def seconds_of(part: Path) -> float:

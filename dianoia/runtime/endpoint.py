@@ -67,13 +67,19 @@ class Endpoint:
         self.requests, self.tokens = 0, 0
         self._lock, self._stopped = threading.Lock(), threading.Event()
 
-    def ask(self, conversations: Sequence[Messages]) -> list[Answer]:
+    def ask(
+        self, conversations: Sequence[Messages], repetitions: Sequence[int] | None = None
+    ) -> list[Answer]:
         """The answers, in order; equal conversations are asked once.
+
+        `repetitions` says of each how often it was asked before, where another answer to the same is wanted:
+        a number that is new is a request that is new.
 
         Raises EndpointError when the endpoint refuses, stays away, or the budget is spent. What was answered
         until then is in the cache.
         """
-        names = [self._name(messages) for messages in conversations]
+        again = repetitions or [0] * len(conversations)
+        names = [self._name(*one) for one in zip(conversations, again, strict=True)]
         limits = httpx2.Limits(max_connections=self.settings.concurrency)
         with httpx2.Client(timeout=self.settings.timeout, limits=limits) as self._client:
             answers = self._all(dict(zip(names, conversations, strict=True)))
@@ -100,8 +106,9 @@ class Endpoint:
         write_json(file, asdict(answer))
         return answer
 
-    def _name(self, messages: Messages) -> str:
-        text = json.dumps(self._body(messages), sort_keys=True, ensure_ascii=False)
+    def _name(self, messages: Messages, repetition: int) -> str:
+        body = self._body(messages) | ({"repetition": repetition} if repetition else {})
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _body(self, messages: Messages) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """The `reward_model` stage: a helpful or a safety model (DeepSeek-R1 section 3.1 and B.2).
 
-In: a start checkpoint, files of pairs (`objective = "pairwise"`) or of labelled responses (`pointwise`). Out:
+In: a start checkpoint, pairs (`objective = "pairwise"`) or labelled responses (`pointwise`) from files or stages. Out:
 a checkpoint (an ordinary sequence classification folder), `metrics.jsonl` (a row an optimizer step) and
 `evaluation.json` (held-out accuracy with its interval, and what became of every row). An interrupted stage
 goes on as if it had never stopped: orders derive from the seed and the epoch, so there is no generator state.
 
 Decisions where the paper is silent stand in `rewards.pairs`, `text.seen` and `algo.preference`. Left out:
-making the data; a judge model that gives the verdicts.
+making the data, which a `preferences` stage does.
 """
 
 import random
@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
-from pathlib import Path
 from statistics import fmean
 
 from transformers import PreTrainedModel
@@ -24,7 +23,7 @@ from dianoia.algo.estimates import Estimate
 from dianoia.base.config import RewardModelStage
 from dianoia.base.files import whole_folder, write_json
 from dianoia.base.preferences import Pair
-from dianoia.base.run import Journal
+from dianoia.base.run import Journal, dataset_path
 from dianoia.learner.model import load_tokenizer
 from dianoia.learner.scalar import Example, ScalarLearner, ScalarMetrics
 from dianoia.learner.scalar_model import (
@@ -64,14 +63,19 @@ class _Training:
         self.limit = _limit(model, config.max_length)
         self.data = self.usable()
         self.train, self.heldout = self.encoded(self.data.train), self.encoded(self.data.heldout)
-        self.learner = _learner(model, config, config.steps(len(self.train)))
+        steps = config.steps(len(self.train))
+        context.progress.expect(steps)
+        self.learner = _learner(model, config, steps)
         self.tokens = 0
 
     # Data ----------------------------------------------------------------------------------------
 
     def usable(self) -> Preferences:
         """The rows that are neither too long nor in the way of balanced lengths."""
-        found = preferences(self.config, [Path(source) for source in self.config.data])
+        directory = self.context.directory
+        found = preferences(
+            self.config, [dataset_path(directory, source) for source in self.config.data]
+        )
         train, heldout = (
             [
                 example

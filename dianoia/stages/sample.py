@@ -17,18 +17,17 @@ from typing import Any
 
 from dianoia.base.config import EndpointSettings, SampleStage
 from dianoia.base.files import write_json
-from dianoia.base.records import Problem, SamplingParams
+from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
-from dianoia.engine.factory import DTYPES, make_sampler
-from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.rewards.model_judge import ModelJudge
 from dianoia.rewards.model_rewriter import ModelRewriter
 from dianoia.rewards.selection import Reason, tally
-from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.roles.rollout import named_template
 from dianoia.roles.selector import Selector
 from dianoia.runtime.context import Context
 from dianoia.runtime.dataset import Outcome, Row, gather, outcomes, seconds_of, write_part
 from dianoia.runtime.endpoint import Endpoint
+from dianoia.stages._common import batches, roller_of
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.miniature.rewriter import MiniatureRewriter
 from dianoia.tasks.ranges import problem_range
@@ -40,22 +39,17 @@ _KEY = 15_485_863
 def run(config: SampleStage, context: Context) -> None:
     """Sample every batch that has no file yet, then write the data set."""
     problems = problem_range(problem_source(config.problems), config.first, config.prompts)
-    size = config.problems_per_batch
-    starts = range(0, len(problems), size)
-    missing = [start for start in starts if not _part(context, start).exists()]
+    every = batches(context, problems, config.problems_per_batch)
+    missing = [batch for batch in every if not batch.path.exists()]
     if missing:
         sampling = _Sampling(config, context)
-        for start in missing:
+        for batch in missing:
             began = time.perf_counter()
-            rows = sampling.rows(problems[start : start + size], start)
-            write_part(_part(context, start), rows, seconds=time.perf_counter() - began)
+            rows = sampling.rows(batch.problems, batch.start)
+            write_part(batch.path, rows, seconds=time.perf_counter() - began)
             kept = sum(row.reason is None for row in rows) / len(rows)
-            context.progress.show(min(start + size, len(problems)), {"kept": kept})
-    _finish(context, [_part(context, start) for start in starts])
-
-
-def _part(context: Context, start: int) -> Path:
-    return context.directory.state / f"problems-{start:07d}.parquet"
+            context.progress.show(batch.end, {"kept": kept})
+    _finish(context, [batch.path for batch in every])
 
 
 class _Sampling:
@@ -63,18 +57,9 @@ class _Sampling:
 
     def __init__(self, config: SampleStage, context: Context) -> None:
         self.config, self.context = config, context
-        source = context.resolve(config.start)
-        model, tokenizer = load_model(source, device=context.device), load_tokenizer(source)
-        chosen = config.sampling
-        self.params = SamplingParams(
-            max_tokens=chosen.max_tokens,
-            stop_ids=stop_ids(model, tokenizer),
-            temperature=chosen.temperature,
-            top_p=chosen.top_p,
-            top_k=chosen.top_k,
+        self.roller, self.params = roller_of(
+            context, config.start, config.template, config.sampling
         )
-        sampler = make_sampler(model, slots=chosen.slots, dtype=DTYPES[chosen.dtype])
-        self.roller = Roller(sampler, tokenizer, named_template(config.template))
         self.selector = Selector(
             config, context.name, self.roller.count_tokens, self.judge(), self.rewriter()
         )
@@ -94,7 +79,9 @@ class _Sampling:
         """Who makes thoughts readable."""
         chosen = self.config.rewriter
         if isinstance(chosen, EndpointSettings):
-            return ModelRewriter(self.endpoint(chosen).ask)
+            form = named_template(self.config.written_in).final
+            boxed = form == "summary" == self.config.final
+            return ModelRewriter(self.endpoint(chosen).ask, boxed)
         return MiniatureRewriter() if chosen == "miniature" else None
 
     def endpoint(self, settings: EndpointSettings) -> Endpoint:

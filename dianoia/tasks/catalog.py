@@ -34,6 +34,18 @@ CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math
 """Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
 
 
+class Demonstrator(Protocol):
+    """Where demonstrations come from."""
+
+    def __call__(self, seed: int, /) -> Iterator[tuple[Problem, str, str]]:
+        """(problem, thought, summary) without end, the same ones for one seed; a thought may be empty."""
+        ...
+
+
+DEMONSTRATIONS: Mapping[str, Demonstrator] = {}
+"""Generators of demonstrations by name."""
+
+
 class ProblemSource(Protocol):
     """Where problems come from."""
 

@@ -19,11 +19,16 @@ between its tags:
    response that uses them lacks the real tag.
 6. Without tags (template `plain`) the last line that is not blank is the answer and what stands
    before it is the thought. An answer of several lines, such as a program, needs tags.
+7. Where a summary follows the thought (template `r1`), only the thinking tags count, and the answer is what the
+   summary's last `\\boxed{...}` holds. A box that is empty, a placeholder or never closed is a fault. A summary
+   without a box is the answer as a whole, since the paper's summaries of writing and facts have none. A box
+   inside fenced code is a part of the program. For the verifier `code` there are no boxes: the program
+   stands in the summary's last fenced block, which the verifier finds.
 """
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
@@ -44,7 +49,7 @@ class Fault(StrEnum):
     NO_ANSWER_TAG = "no_answer_tag"
     """The answer is not opened."""
     ANSWER_NOT_CLOSED = "answer_not_closed"
-    """The answer is not closed."""
+    """The answer, or the box that holds it, is not closed."""
     TAGS_OUT_OF_ORDER = "tags_out_of_order"
     """Every tag occurs once, but not in order, as in a thought after or inside the answer."""
     TEXT_BEFORE = "text_before"
@@ -54,7 +59,7 @@ class Fault(StrEnum):
     TEXT_AFTER = "text_after"
     """There is text after the answer."""
     EMPTY_ANSWER = "empty_answer"
-    """The answer has no visible character."""
+    """The answer, the box that should hold it, or the summary has no visible character."""
     PLACEHOLDER_ANSWER = "placeholder_answer"
     """The answer is what stands for an answer in an example, such as "..." or "answer here"."""
 
@@ -66,7 +71,9 @@ class Parsed:
     thought: str
     """Text between the thinking tags as it is; may be empty."""
     answer: str
-    """Text between the answer tags, stripped; never empty."""
+    """Text between the answer tags, or in the summary's last box, else the summary; stripped, never empty."""
+    summary: str | None = None
+    """All that follows the thought, stripped; None where the answer has tags or a line of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +89,17 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _PLACEHOLDER_CHARS = 60  # longer than any of them, so that a huge answer is not searched
+_BOX = "\\boxed{"
+_FENCED = re.compile(r"^ {0,3}```.*?(?:^ {0,3}```[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
+_UNBOXED = "code"
+"""The verifier that reads a summary as a whole (decision 7)."""
 
 
-def parse(text: str, template: Template) -> Parsed | Broken:
-    """Read a response, or name the first rule that it breaks."""
+def parse(text: str, template: Template, boxed: bool = True) -> Parsed | Broken:
+    """Read a response, or name the first rule that it breaks. `boxed` looks for the answer in a summary's box."""
     if template.tags is None:
         return _last_line(text)
-    expected = _expected(template.tags, template.opens_thought)
+    expected = _expected(template.tags, template)
     pieces = re.split("(" + "|".join(map(re.escape, expected)) + ")", text)
     # A prefilled opening tag is not expected, but it must not be taken for ordinary text either.
     found = pieces[1::2]
@@ -97,12 +108,14 @@ def parse(text: str, template: Template) -> Parsed | Broken:
         return Broken(
             Fault.TAG_REPEATED if reopened else _tag_fault(found, expected, template.tags)
         )
-    return _parts(pieces[0::2], template.opens_thought)
+    return _parts(pieces[0::2], template, boxed)
 
 
-def _expected(tags: Tags, opens_thought: bool) -> list[str]:
-    in_order = [tags.open_thought, tags.close_thought, tags.open_answer, tags.close_answer]
-    return in_order[1:] if opens_thought else in_order
+def _expected(tags: Tags, template: Template) -> list[str]:
+    in_order = [tags.open_thought, tags.close_thought]
+    if template.final == "answer":
+        in_order += [tags.open_answer, tags.close_answer]
+    return in_order[1:] if template.opens_thought else in_order
 
 
 def _tag_fault(found: list[str], expected: list[str], tags: Tags) -> Fault:
@@ -119,9 +132,13 @@ def _tag_fault(found: list[str], expected: list[str], tags: Tags) -> Fault:
     return next((missing[tag] for tag in expected if tag not in found), Fault.TAGS_OUT_OF_ORDER)
 
 
-def _parts(texts: list[str], opens_thought: bool) -> Parsed | Broken:
+def _parts(texts: list[str], template: Template, boxed: bool) -> Parsed | Broken:
     """`texts` are the stretches around the tags, before the first to after the last."""
-    before, thought, between, answer, after = ["", *texts] if opens_thought else texts
+    before, thought, *rest = ["", *texts] if template.opens_thought else texts
+    if template.final == "summary":
+        (summary,) = rest
+        return Broken(Fault.TEXT_BEFORE) if before.strip() else _summed_up(thought, summary, boxed)
+    between, answer, after = rest
     outside = (
         (before, Fault.TEXT_BEFORE),
         (between, Fault.TEXT_BETWEEN),
@@ -131,6 +148,34 @@ def _parts(texts: list[str], opens_thought: bool) -> Parsed | Broken:
         if text.strip():
             return Broken(fault)
     return _checked(thought, answer.strip())
+
+
+def _summed_up(thought: str, summary: str, boxed: bool) -> Parsed | Broken:
+    """A thought and its summary, the answer in the summary's last box if there is one (decision 7)."""
+    summary = summary.strip()
+    box = _outside_code(summary).rfind(_BOX) if boxed else -1
+    answer = summary if box < 0 else _balanced(summary, box + len(_BOX))
+    if answer is None:
+        return Broken(Fault.ANSWER_NOT_CLOSED)
+    found = _checked(thought, answer.strip())
+    return replace(found, summary=summary) if isinstance(found, Parsed) else found
+
+
+def _outside_code(text: str) -> str:
+    """The text with blanks in place of fenced code, everything else where it was."""
+    return _FENCED.sub(lambda block: " " * len(block.group()), text)
+
+
+def _balanced(text: str, start: int) -> str | None:
+    """From `start` up to the brace that closes what was opened before it; None if nothing does."""
+    depth, place = 1, start
+    while place < len(text):
+        char = text[place]
+        depth += (char == "{") - (char == "}")
+        if not depth:
+            return text[start:place]
+        place += 2 if char == "\\" else 1  # an escaped brace is a sign, not a brace
+    return None
 
 
 def _last_line(text: str) -> Parsed | Broken:
@@ -151,6 +196,11 @@ def _visible(char: str) -> bool:
     return unicodedata.category(char)[0] not in "ZC"
 
 
+def parse_answer(problem: Problem, text: str, template: Template) -> Parsed | Broken:
+    """A response to a problem, the answer read as the problem's verifier needs it."""
+    return parse(text, template, boxed=problem.verifier != _UNBOXED)
+
+
 def make_rollout(
     problem: Problem,
     sample: int,
@@ -166,7 +216,7 @@ def make_rollout(
     if not completion.stopped:
         status = RolloutStatus.TRUNCATED
         return Rollout(problem, sample, prompt_ids, completion, text, status)
-    parsed = parse(text, template)
+    parsed = parse_answer(problem, text, template)
     if isinstance(parsed, Broken):
         status = RolloutStatus.MALFORMED
         return Rollout(
@@ -174,5 +224,13 @@ def make_rollout(
         )
     status = RolloutStatus.FINISHED
     return Rollout(
-        problem, sample, prompt_ids, completion, text, status, parsed.thought, parsed.answer
+        problem,
+        sample,
+        prompt_ids,
+        completion,
+        text,
+        status,
+        parsed.thought,
+        parsed.answer,
+        summary=parsed.summary,
     )

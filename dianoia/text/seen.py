@@ -9,6 +9,8 @@ Decisions where the paper is silent:
 2. A response that opens a thought and never closes it has no final part: what is seen is empty.
 3. Prompt and text are joined as they are; no end token follows. That is how TRL's GRPO calls a reward
    model, and it does not matter then whether a tokenizer pads with its end token.
+4. The tag that a prompt opens belongs to the thought: it stands before a thought that is seen, wherever it
+   came from, and not before a final part. So a prefilled prompt is scored as its sibling without the tag.
 """
 
 from typing import Literal
@@ -35,6 +37,17 @@ def final_part(response: str, tags: Tags) -> str:
     return final.strip().removeprefix(tags.open_answer).removesuffix(tags.close_answer).strip()
 
 
+def whole_response(template: Template, response: str) -> str:
+    """A response with the tag that its prompt opened, white space around it aside."""
+    if not (template.opens_thought and template.tags) or template.tags.open_thought in response:
+        return response.strip()
+    return template.tags.open_thought + response.rstrip()
+
+
 def scored_text(template: Template, prompt: str, part: str) -> str:
     """The text that goes to a reward model: the prompt in its template, then what is `seen`."""
-    return template.render(prompt) + part
+    rendered = template.render(prompt)
+    if template.opens_thought and template.tags:
+        rendered = rendered.removesuffix(template.tags.open_thought).rstrip(" ")
+        part = whole_response(template, part) if template.tags.close_thought in part else part
+    return rendered + part

@@ -12,9 +12,14 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent or where we depart fr
    then must not open the thought again.
 4. `plain` has no tags at all. It is the control for a template's own effect: R1's template can cost
    an untrained model most of its accuracy (arXiv 2503.20783), and training then seems to gain it.
+5. `r1` is the form of the released models (sections B.3.2, listings 5 to 7): after the thought comes a summary for
+   whoever asked, without tags, with the answer in `\\boxed{}`. Nothing is explained in the prompt: a model learns
+   the form by supervised fine-tuning. One line break follows the thought, where the released models
+   write two. `r1-prefilled` ends with the opening tag, as later revisions of their chat template do.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 _QUESTION = "{question}"
 
@@ -42,6 +47,8 @@ class Template:
     """The prompt ends with the tag that opens the thought, so the response must not write it."""
     later: str = "\n{question}\n"
     """The prompt of a question that follows an answer, in a conversation of several turns."""
+    final: Literal["answer", "summary"] = "answer"
+    """What follows the thought: the bare answer in its tags, or a summary without tags that holds it."""
 
     def __post_init__(self) -> None:
         for prompt in (self.prompt, self.later):
@@ -58,21 +65,22 @@ class Template:
         """
         return (self.later if later else self.prompt).replace(_QUESTION, question)
 
-    def respond(self, thought: str, answer: str) -> str:
-        """A response made of a thought and an answer, as it follows the prompt."""
-        whole = self.whole(thought, answer)
+    def respond(self, thought: str, final: str) -> str:
+        """A response made of a thought and what follows it (answer or summary), as it follows the prompt."""
+        whole = self.whole(thought, final)
         if self.tags is None:
             return whole
         return whole.removeprefix(self.tags.open_thought) if self.opens_thought else f" {whole}"
 
-    def whole(self, thought: str, answer: str) -> str:
+    def whole(self, thought: str, final: str) -> str:
         """A response with all its tags, that which a prompt may open too, so that it serves every prompt."""
         thought = thought.strip()
         if self.tags is None:
-            return f"{thought}\n{answer}" if thought else answer
+            return f"{thought}\n{final}" if thought else final
         inside = f"\n{thought}\n" if thought else "\n"
-        answered = f"{self.tags.open_answer}{answer}{self.tags.close_answer}"
-        return f"{self.tags.open_thought}{inside}{self.tags.close_thought}\n{answered}"
+        if self.final == "answer":
+            final = f"{self.tags.open_answer}{final}{self.tags.close_answer}"
+        return f"{self.tags.open_thought}{inside}{self.tags.close_thought}\n{final}"
 
 
 _R1_ZERO = (
@@ -82,7 +90,8 @@ _R1_ZERO = (
     "User: {question}\nAssistant:"
 )
 
-_LATER = "\nUser: {question}\nAssistant:"
+_R1 = "User: {question}\nAssistant:"
+_LATER = f"\n{_R1}"
 
 TEMPLATES = {
     template.name: template
@@ -92,5 +101,14 @@ TEMPLATES = {
             "r1-zero-prefilled", _R1_ZERO + " <think>", Tags(), True, later=_LATER + " <think>"
         ),
         Template("plain", "{question}\n", None),
+        Template("r1", _R1, Tags(), later=_LATER, final="summary"),
+        Template(
+            "r1-prefilled",
+            _R1 + " <think>",
+            Tags(),
+            True,
+            later=_LATER + " <think>",
+            final="summary",
+        ),
     )
 }

@@ -18,7 +18,9 @@ from pydantic_core import PydanticUndefined
 
 from dianoia.base.config import (
     AlgorithmSettings,
+    DemonstrationsStage,
     EvaluateStage,
+    PreferencesStage,
     PretrainStage,
     ProgressSettings,
     RewardModelStage,
@@ -35,6 +37,7 @@ from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis
+from dianoia.rewards.comparing import Unjudged
 from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
 from dianoia.rewards.pairs import LeftOut
 from dianoia.rewards.selection import Reason
@@ -43,11 +46,13 @@ from dianoia.roles.judge import judge, training_rubric
 from dianoia.roles.measure import measures
 from dianoia.roles.recorder import Recorder
 from dianoia.roles.rollout import Roller
-from dianoia.runtime import dataset, tables
+from dianoia.runtime import dataset, judged, tables
 from dianoia.runtime.context import Context
+from dianoia.stages.demonstrations import Tally
+from dianoia.stages.preferences import counts as preference_counts
 from dianoia.stages.sample import counts
 from dianoia.tasks.answers import Verifier
-from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.catalog import DEMONSTRATIONS, PROBLEM_SETS, VERIFIERS
 from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
 from dianoia.tasks.preferences import RESPONSE_COLUMNS as JUDGED_COLUMNS
@@ -61,6 +66,8 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
     "reward_model": RewardModelStage,
     "sample": SampleStage,
+    "demonstrations": DemonstrationsStage,
+    "preferences": PreferencesStage,
     "evaluate": EvaluateStage,
 }
 PAGES = (
@@ -259,6 +266,22 @@ def test_counts_reasons_and_columns_of_sample_are_defined(pages: Mapping[str, st
     assert all(f"`{refusal}`" in reasons for refusal in Refusal)
     data = pages["sample"].split("### The data")[1].split("## Logged")[0]
     assert all(f"`{column}`" in data for column in (*dataset.COLUMNS, *dataset.WHY))
+
+
+def test_every_count_of_demonstrations_is_defined(pages: Mapping[str, str]) -> None:
+    page = pages["demonstrations"].split("## Logged metrics")[1].split("## Implementation")[0]
+    assert _first_cells(page) == {*Tally().found(), "seconds"}
+    assert all(f"`{name}`" in pages["demonstrations"] for name in DEMONSTRATIONS)
+
+
+def test_counts_reasons_and_columns_of_preferences_are_defined(pages: Mapping[str, str]) -> None:
+    page = pages["preferences"].split("## Logged metrics")[1].split("## Implementation")[0]
+    metrics, reasons = page.split("| reason |")
+    assert _first_cells(metrics) == {*preference_counts([], []), "seconds"}
+    assert list(re.findall(r"^\| `([^`]+)` \|", reasons, re.MULTILINE)) == [*Unjudged]
+    data = pages["preferences"].split("### The data")[1].split("## Logged")[0]
+    columns = (*judged.PAIRWISE, *judged.POINTWISE, *judged.RESPONSES)
+    assert all(f"`{column}`" in data for column in columns)
 
 
 # Keys --------------------------------------------------------------------------------------------

@@ -155,7 +155,8 @@ class Model(BaseHTTPRequestHandler):
         answer = asked.rstrip().rpartition("# Answer\n")[2]
         text = '{"analysis": "", "correctness": "correct"}'
         if "<thought>" in asked:
-            text = f"<thought>\nI think.\n</thought>\n<summary>It is {answer}.</summary>"
+            told = rf"\boxed{{{answer}}}" if "boxed" in asked else answer
+            text = f"<thought>\nI think.\n</thought>\n<summary>It is {told}.</summary>"
         reply = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
         data = json.dumps(reply).encode()
         self.send_response(503 if Model.count % 3 == 0 else 200)
@@ -209,6 +210,22 @@ def test_a_model_judges_and_rewrites_within_its_budget(
     assert all(row["accuracy"] == 1.0 and row["answer"] in row["summary"] for row in kept)
     assert all(row["sampled_thought"] is not None for row in kept)
     assert "wrong" not in found["rejected"] and "ungraded" not in found["rejected"]
+
+
+def test_a_model_learns_to_sum_up(url: str, cold: Path, tmp_path: Path) -> None:
+    """Cold start in the form of the released models: sampled with bare answers, learnt with summaries."""
+    out, model = tmp_path / "run", f'{{url="{url}", model="m"}}'
+    learn = LEARN.replace("epochs = 4", 'epochs = 1\ntemplate = "r1"')
+    cold.write_text(cold.read_text(encoding="utf-8") + learn, encoding="utf-8")
+    options = ("start=miniature-base", "prompts=24", "keep.correct=true", "sampling.max_tokens=192")
+    written = ("completion_template=r1", "final=summary", f"rewriter={model}")
+    assert run(cold, out, *(f"cold.{option}" for option in (*options, *written))) == 0
+    kept = table(out, "data.parquet")
+    assert kept
+    for row in kept:
+        said = row["completion"][0]["content"]
+        assert said == f"<think>\nI think.\n</think>\nIt is \\boxed{{{row['answer']}}}."
+    assert (out / "stages/learnt/checkpoint/model.safetensors").is_file()
 
 
 def test_a_model_learns_from_what_was_sampled(

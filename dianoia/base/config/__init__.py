@@ -1,8 +1,10 @@
 """Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
 
+from dianoia.base.config.demonstrations import DemonstrationsStage
 from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
 from dianoia.base.config.optimizer import OptimizerSettings
+from dianoia.base.config.preferences import PreferencesStage
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
 from dianoia.base.config.reward_model import PairSettings, RewardModelStage
 from dianoia.base.config.rl import (
@@ -20,6 +22,7 @@ from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTSt
 __all__ = [
     "AlgorithmSettings",
     "DatasetSettings",
+    "DemonstrationsStage",
     "EndpointSettings",
     "EvaluateStage",
     "Habits",
@@ -28,6 +31,7 @@ __all__ = [
     "ModelShape",
     "OptimizerSettings",
     "PairSettings",
+    "PreferencesStage",
     "PretrainStage",
     "ProgressSettings",
     "RLStage",

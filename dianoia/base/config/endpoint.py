@@ -1,6 +1,6 @@
 """A table that names a model behind an OpenAI-compatible endpoint."""
 
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -45,3 +45,8 @@ class EndpointSettings(Settings):
                 "key into an environment variable and name that in key_env"
             )
         return self
+
+
+def form(value: Any) -> str:
+    """Tells the table of an endpoint from a name, for keys that take either."""
+    return "@table" if isinstance(value, dict | EndpointSettings) else "@name"

@@ -30,7 +30,7 @@ class RewardModelStage(Settings):
     objective: Literal["pairwise", "pointwise"] = "pairwise"
     """pairwise (Bradley-Terry) from pairs, as the helpful model; pointwise from labels, as the safety model."""
     data: list[str] = Field(min_length=1)
-    """Files of pairs or of labelled responses (JSONL, CSV, Parquet)."""
+    """Files of pairs or of labelled responses (JSONL, CSV, Parquet), or earlier `preferences` stages."""
     template: str = "plain"
     """What stands around a prompt."""
     sees: Literal["answer", "response"] | None = None

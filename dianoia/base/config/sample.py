@@ -7,11 +7,11 @@ Where the paper is silent these are the decisions:
  3. A paragraph ends with its line, so that a list of short lines is not a long paragraph.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dianoia.base.config.endpoint import EndpointSettings
+from dianoia.base.config.endpoint import EndpointSettings, form
 from dianoia.base.config.rl import SamplingSettings
 from dianoia.base.config.settings import Settings
 
@@ -47,15 +47,20 @@ class KeepSettings(Settings):
         return self
 
 
-def _form(value: Any) -> str:
-    return "@table" if isinstance(value, dict | EndpointSettings) else "@name"
-
-
 Rewriter = Annotated[
     Annotated[Literal["none", "miniature"], Tag("@name")]
     | Annotated[EndpointSettings, Tag("@table")],
-    Discriminator(_form),
+    Discriminator(form),
 ]
+
+
+def refuse_schedule(sampling: SamplingSettings, kind: str) -> None:
+    """Raise ValueError for a schedule over optimizer steps in a stage that takes none."""
+    if sampling.longer:
+        raise ValueError(
+            f"sampling.longer is a schedule over optimizer steps, and a {kind} stage takes none; "
+            "set sampling.max_tokens"
+        )
 
 
 class SampleStage(Settings):
@@ -78,6 +83,9 @@ class SampleStage(Settings):
     problems_per_batch: int = Field(default=64, ge=1)
     """An interrupted stage repeats at most so many problems. Changes no result."""
     template: str = "r1-zero"
+    """The prompt around a question, and the form in which the model answers."""
+    completion_template: str | None = None
+    """The form in which `completion` is written; absent: that of `template`."""
     sampling: SamplingSettings
     keep: KeepSettings = KeepSettings()
     judge: EndpointSettings | None = None
@@ -85,15 +93,16 @@ class SampleStage(Settings):
     rewriter: Rewriter = "none"
     """Who makes kept thoughts readable: `none`, `miniature` (rules), or the table of an endpoint."""
     final: Literal["answer", "summary"] = "answer"
-    """What follows the thought in `completion`: the sample's bare answer, or the rewriter's summary."""
+    """What follows the thought in `completion`: what the sample says, or the rewriter's summary."""
+
+    @property
+    def written_in(self) -> str:
+        """Name of the template of `completion`."""
+        return self.completion_template or self.template
 
     @model_validator(mode="after")
     def _no_schedule(self) -> Self:
-        if self.sampling.longer:
-            raise ValueError(
-                "sampling.longer is a schedule over optimizer steps, and a sample stage takes none; "
-                "set sampling.max_tokens"
-            )
+        refuse_schedule(self.sampling, self.kind)
         return self
 
     @model_validator(mode="after")

@@ -72,6 +72,7 @@ def test_an_endpoint_is_a_table(cold: Path) -> None:
         ("cold.sampling.longer=[{from_step=1, max_tokens=9}]", ["takes none", "max_tokens"]),
         ("cold.sampling.max_tokens=2000", ["stages.cold.sampling.max_tokens = 2000", "1024 positions"]),
         ("cold.template=r1zero", ["stages.cold.template", "r1-zero"]),
+        ("cold.completion_template=r2", ["stages.cold.completion_template = 'r2'", "r1-prefilled"]),
         ("cold.problems=none.jsonl", ["stages.cold.problems", "'none.jsonl'"]),
         ("cold.start=evaluation", ["stages.cold: 'evaluation' is a stage", "no model"]),
         ("evaluation.checkpoints=[\"cold\"]", ["stages.evaluation uses stages.cold, which comes after"]),

@@ -1,6 +1,7 @@
 """A model as judge and as rewriter: what it is asked, and what is read from its reply."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,16 @@ def test_a_good_reply() -> None:
     assert ModelRewriter(model).rewrite([CASE]) == [expected]
     for part in ("in English", "12+7?", "周一+7=19", "# Answer\n19"):
         assert part in model.asked[0][0]["content"]
+
+
+def test_a_box_is_asked_for_where_the_data_need_one() -> None:
+    model = Model(GOOD.text)
+    program = replace(CASE, problem=replace(CASE.problem, verifier="code"))
+    ModelRewriter(model).rewrite([CASE])
+    ModelRewriter(model, boxed=True).rewrite([CASE, program])
+    wanted = [r"written as \boxed{the answer}." in asked[0]["content"] for asked in model.asked]
+    assert wanted == [False, True, False]
+    assert isinstance(read(CASE, reply("I add.", r"It is \boxed{19}.")), Rewritten)
 
 
 @pytest.mark.parametrize(

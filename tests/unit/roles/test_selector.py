@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
 from dianoia.base.config import SampleStage
 from dianoia.base.records import Completion, Problem, Rollout
@@ -145,6 +146,68 @@ def test_the_summary_may_be_what_follows_the_thought() -> None:
     (row,) = Selector(chosen, "cold", count_tokens, rewriter=Teller())([drawn])
     assert row.completion[0]["content"].endswith("\n<answer>It is 2.</answer>")
     assert row.answer == "2"
+
+
+class Boxer(Teller):
+    """Puts what it is told to into the summary's box."""
+
+    def __init__(self, box: str) -> None:
+        super().__init__()
+        self.box = box
+
+    def rewrite(self, cases: Sequence[Case]) -> list[Rewritten | Refusal]:
+        return [Rewritten(self.again, f"One and one is {self.box}.") for _ in cases]
+
+
+def released(**more: Any) -> SampleStage:
+    """Sampled in the form of R1-Zero, written in that of the released models."""
+    return stage(completion_template="r1", rewriter="miniature", final="summary", **more)
+
+
+def test_a_summary_may_take_another_template() -> None:
+    drawn = rollouts(SUM, thinking("yes", "2"))
+    boxer = Boxer(r"\boxed{2}")
+    (row,) = Selector(released(), "cold", count_tokens, rewriter=boxer)([drawn])
+    content = "<think>\nI think so.\n</think>\nOne and one is \\boxed{2}."
+    assert row.completion[0]["content"] == content and row.messages[1]["content"] == content
+    assert (row.answer, row.summary, row.reason) == ("2", r"One and one is \boxed{2}.", None)
+
+
+@pytest.mark.parametrize(
+    "box", ["2", r"\boxed{3}", r"\boxed{}", r"\boxed{2", r"\boxed{2}, not \boxed{3}"]
+)
+def test_a_summary_with_another_answer_is_no_data(box: str) -> None:
+    drawn = rollouts(SUM, thinking("yes", "2"))
+    (row,) = Selector(released(), "cold", count_tokens, rewriter=Boxer(box))([drawn])
+    assert (row.reason, row.detail, row.summary) == ("not_rewritten", "answer_missing", None)
+    tagged = stage(rewriter="miniature", final="summary")
+    (row,) = Selector(tagged, "cold", count_tokens, rewriter=Boxer(box))([drawn])
+    assert row.reason is None and row.completion[0]["content"].endswith(f" {box}.</answer>")
+
+
+def test_a_summary_that_no_rule_can_grade_is_taken() -> None:
+    drawn = rollouts(FACT, thinking("a poet", "J. W. von Goethe"))
+    chosen = released(keep={"correct": False})
+    (row,) = Selector(chosen, "cold", count_tokens, rewriter=Boxer("Goethe's"))([drawn])
+    assert row.reason is None and row.completion[0]["content"].endswith("One and one is Goethe's.")
+
+
+def test_samples_with_summaries_keep_theirs() -> None:
+    """Rejection sampling from a model that writes summaries: what it said, box and all."""
+    said = r"Adding gives \boxed{2}."
+    drawn = rollouts(SUM, TEMPLATES["r1"].respond("one more", said), template="r1")
+    (row,) = Selector(stage(template="r1"), "more", count_tokens)([drawn])
+    assert row.completion[0]["content"] == f"<think>\none more\n</think>\n{said}"
+    assert (row.answer, row.accuracy, row.summary) == ("2", 1.0, None)
+    tagged = stage(template="r1", completion_template="r1-zero")
+    (row,) = Selector(tagged, "more", count_tokens)([drawn])
+    assert row.completion[0]["content"].endswith("</think>\n<answer>2</answer>")
+
+
+def test_a_bare_answer_may_stand_for_a_summary() -> None:
+    drawn = rollouts(SUM, thinking("yes", "2"))
+    (row,) = Selector(stage(completion_template="r1"), "cold", count_tokens)([drawn])
+    assert row.completion[0]["content"] == "<think>\nyes\n</think>\n2"
 
 
 def test_what_was_rewritten_is_looked_at_again() -> None:

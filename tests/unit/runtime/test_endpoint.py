@@ -243,3 +243,15 @@ def test_a_key_that_is_not_there(value: str | None, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match=r"key_env = 'SOME_KEY'.*export it"):
         endpoint_key(settings)
     assert endpoint_key(EndpointSettings(url="http://localhost/v1", model="m")) is None
+
+
+def test_a_repetition_is_a_new_request_with_an_answer_of_its_own(
+    make: Make, server: Server
+) -> None:
+    server.script = [said("one"), said("two")]
+    first = make(concurrency=1).ask(asked("a", "a", "a"), [0, 1, 0])
+    assert [answer.text for answer in first] == ["one", "two", "one"]
+    again = make().ask(asked("a", "a"), [1, 0])
+    assert [answer.text for answer in again] == ["two", "one"]
+    assert [answer.text for answer in make().ask(asked("a"))] == ["one"]
+    assert len(server.bodies) == 2 and server.bodies[0] == server.bodies[1], "the number is ours"

@@ -1,0 +1,115 @@
+"""The `demonstrations` stage: a data set that no model of the pipeline wrote (DeepSeek-R1 section B.3.3).
+
+In: a generator of the catalogue. Out: `data.parquet` in the columns of a `sample` stage, so that an `sft` stage reads
+it by this stage's name, and `demonstrations.json`, which counts. No model is needed, and there is no state: the whole
+is written at once, and an interrupted stage begins anew. What nobody measured is null: tokens, accuracy.
+
+It stands for the paper's data that is not sampled from a reasoning model. Left out: people who look at it.
+"""
+
+import time
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+from dianoia.base.config import DemonstrationsStage
+from dianoia.base.files import write_json
+from dianoia.base.records import Problem
+from dianoia.rewards.selection import longest_paragraph, repetition
+from dianoia.runtime.context import Context
+from dianoia.runtime.dataset import Row, write_data
+from dianoia.tasks.catalog import DEMONSTRATIONS
+from dianoia.text.language import LANGUAGES, language_share
+from dianoia.text.parsing import Parsed, parse_answer
+from dianoia.text.template import TEMPLATES
+
+
+def run(config: DemonstrationsStage, context: Context) -> None:
+    """Write the first rows of the generator and count them."""
+    began, tally = time.perf_counter(), Tally()
+    drawn = islice(DEMONSTRATIONS[config.source](context.seed), config.rows)
+    write_data(
+        context.directory.dataset,
+        (
+            tally.counted(row_of(config, context.name, number, *one))
+            for number, one in enumerate(drawn)
+        ),
+    )
+    found = tally.found() | {"seconds": time.perf_counter() - began}
+    write_json(context.directory.demonstrations, found)
+    context.progress.show(found["rows"], {})
+    fewer = "" if found["rows"] == config.rows else f", fewer than rows = {config.rows:,}"
+    context.progress.say(
+        f"{context.name}: {found['rows']:,} demonstrations of {config.source}{fewer}, "
+        f"{found['without_thought']:,} of them without a thought"
+    )
+
+
+def row_of(
+    config: DemonstrationsStage,
+    stage: str,
+    number: int,
+    problem: Problem,
+    thought: str,
+    summary: str,
+) -> Row:
+    """A demonstration as a row."""
+    template = TEMPLATES[config.template]
+    whole = template.whole(thought, summary)
+    parsed = parse_answer(problem, template.respond(thought, summary), template)
+    assert isinstance(parsed, Parsed), f"{config.source}: {parsed} in {whole!r}"
+    prompt = [{"role": "user", "content": problem.question}]
+    completion = [{"role": "assistant", "content": whole}]
+    known = problem.language in LANGUAGES
+    return Row(
+        problem=problem.id,
+        domain=problem.domain,
+        language=problem.language,
+        difficulty=problem.difficulty,
+        question=problem.question,
+        gold=problem.answer,
+        prompt=prompt,
+        completion=completion,
+        messages=prompt + completion,
+        thought=thought,
+        answer=parsed.answer,
+        summary=summary,
+        sampled_thought=None,
+        stage=stage,
+        checkpoint=config.source,
+        sample=number,
+        tokens=None,
+        thought_tokens=None,
+        accuracy=None,
+        target_language=language_share(thought, problem.language) if known else None,
+        repetition=repetition(thought),
+        paragraph=longest_paragraph(thought),
+        reason=None,
+        detail=None,
+    )
+
+
+class Tally:
+    """Counts rows while they pass."""
+
+    def __init__(self) -> None:
+        self.domains, self.languages = Counter[str](), Counter[str]()
+        self.questions, self.without_thought = set[str](), 0
+
+    def counted(self, row: Row) -> Row:
+        """The row, counted."""
+        self.domains[row.domain] += 1
+        self.languages[row.language] += 1
+        self.questions.add(row.question)
+        self.without_thought += not (row.thought or "").strip()
+        return row
+
+    def found(self) -> dict[str, Any]:
+        """What `demonstrations.json` says, times aside."""
+        return {
+            "rows": self.domains.total(),
+            "questions": len(self.questions),
+            "without_thought": self.without_thought,
+            "by_domain": dict(self.domains),
+            "by_language": dict(self.languages),
+        }
