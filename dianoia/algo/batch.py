@@ -1,4 +1,4 @@
-"""From samples to padded tensors, and from a rollout to minibatches and micro-batches.
+"""From samples to padded tensors, and from a minibatch to micro-batches.
 
 Inputs are `Sample`s (ids and sampler log-probabilities, advantages already computed); outputs are
 lists of indices and `Batch`es of tensors. This is THE place where tokens are shifted:
@@ -6,30 +6,20 @@ lists of indices and `Batch`es of tensors. This is THE place where tokens are sh
 else adds or takes away one.
 
 Three levels: a *rollout* (the paper: 8,192 outputs) is split into *minibatches* (16; one optimizer
-step each, `split_minibatches`), and a minibatch into *micro-batches* (what fits into memory,
+step each, `algo.minibatches`), and a minibatch into *micro-batches* (what fits into memory,
 `micro_batches`), which change nothing but memory and speed.
 
 A micro-batch can be *shared*: each distinct prompt stands in it once, and the responses to it, in
 blocks of nearly one length, are laid end to end behind the prompts (`Shared`). Sixteen responses of
 40 tokens to a prompt of 60 are then 700 positions and not 1,600.
-
-Choices where the DeepSeek-R1 paper is silent:
-
-1. The settings of R1-Zero's training (section 2) split outputs "randomly into 16 minibatches" and
-   also say that each step has 32 unique questions, which a random split of outputs does not give.
-   `by="group"` (the default) keeps 32 whole groups a step; `by="sample"` is the random split of
-   outputs. Advantages are computed before either, so both see the same numbers.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dianoia.base.errors import ConfigError
 from dianoia.base.records import Sample
 
 PADDING_PER_BLOCK = 12
@@ -227,33 +217,6 @@ def padding_share(
         padded = sum(len(batch) * max(map(total_length, batch)) for batch in chosen)
         real = sum(total_length(sample) for batch in chosen for sample in batch)
     return 1.0 - real / padded if padded else 0.0
-
-
-def split_minibatches(
-    groups: Sequence[Sequence[int]],
-    minibatches: int,
-    by: Literal["group", "sample"] = "group",
-    seed: int = 0,
-) -> list[list[int]]:
-    """Split a rollout into minibatches of sample indices, shuffled by `seed`.
-
-    `groups` holds the sample indices of each group. `by="group"` keeps groups together, so a
-    minibatch has whole problems; `by="sample"` mixes the samples of all groups. Raises ConfigError
-    when groups (or samples) do not divide evenly.
-    """
-    units = list(groups) if by == "group" else [(index,) for group in groups for index in group]
-    if minibatches < 1 or not units or len(units) % minibatches:
-        raise ConfigError(
-            f"{len(units)} {by}s cannot be split into {minibatches} equal minibatches, and unequal "
-            "ones would be optimizer steps of unequal size. Choose a number of minibatches that "
-            f"divides {len(units)}, or another number of problems."
-        )
-    random.Random(seed).shuffle(units)
-    size = len(units) // minibatches
-    return [
-        [index for unit in units[start : start + size] for index in unit]
-        for start in range(0, len(units), size)
-    ]
 
 
 def collate(

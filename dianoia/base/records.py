@@ -152,7 +152,8 @@ class Score:
 
     total: float
     parts: Mapping[str, float | None]
-    """Unweighted value of each rule by name; None means that the rule does not apply to this rollout."""
+    """Unweighted value of each rule by name; None means that the rule does not apply to this rollout. What is no
+    part of the group's reward has no entry: a general prompt no accuracy, another problem no reward model."""
 
 
 @dataclass(frozen=True, slots=True)

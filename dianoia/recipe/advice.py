@@ -6,7 +6,7 @@ without a divergence there is no reference. None of them changes what is learnt 
 them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from dianoia.base.config import (
@@ -39,16 +39,16 @@ class Change:
 
 
 def changes(
-    stage: Stage, size: Size, machine: Machine, longest: int | None
+    stage: Stage, size: Size, machine: Machine, longest: int | None, judges: Collection[Size] = ()
 ) -> tuple[list[Change], float]:
     """Changes that help, the one that helps most first, and the peak with all of them together."""
-    before = peak(stage, size, machine, longest).bytes
+    before = peak(stage, size, machine, longest, judges).bytes
     found = [
-        Change(text, peak(changed, size, machine, longest).bytes)
+        Change(text, peak(changed, size, machine, longest, judges).bytes)
         for text, changed in alternatives(stage)
     ]
     useful = sorted((one for one in found if one.bytes < _WORTH_IT * before), key=lambda c: c.bytes)
-    return useful, peak(_together(stage), size, machine, longest).bytes
+    return useful, peak(_together(stage), size, machine, longest, judges).bytes
 
 
 def alternatives(stage: Stage) -> Iterator[tuple[str, Stage]]:

@@ -5,7 +5,7 @@ upper limits where a stage may stop earlier. What is not here yet, a file or wha
 told by its most, or by the million.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dianoia.base.config import (
@@ -24,8 +24,8 @@ from dianoia.recipe.datasets import amounts, survey
 from dianoia.recipe.inputs import check_preferences
 from dianoia.recipe.memory import PROMPT_TOKENS
 from dianoia.recipe.missing import absent
-from dianoia.recipe.model import Recipe, Stage, datasets
-from dianoia.recipe.sizes import Size
+from dianoia.recipe.model import Recipe, Stage, datasets, reward_models
+from dianoia.recipe.sizes import Size, judge_sizes
 from dianoia.recipe.units import count, in_bytes
 from dianoia.recipe.work import FILLED, Work, drawing, learning
 from dianoia.roles.preferences import texts_of
@@ -57,13 +57,13 @@ def entry_of(name: str, recipe: Recipe, size: Size) -> Entry:
         case SFTStage():
             return _supervision(stage, size, recipe)
         case RLStage():
-            return _reinforcement(stage, size)
+            return _reinforcement(stage, size, judge_sizes(name, recipe))
         case SampleStage():
             return _sampling(stage, size)
         case DemonstrationsStage():
             return Entry(f"{stage.rows:,} demonstrations of {stage.source}; no model", [])
         case PreferencesStage():
-            return _preferences(stage, size)
+            return _judged(stage, size)
         case RewardModelStage():
             return _reward_model(name, stage, recipe, size)
         case EvaluateStage():
@@ -128,7 +128,7 @@ def _written(stage: Stage) -> tuple[int, float]:
     return kept, PROMPT_TOKENS + FILLED * stage.sampling.max_tokens
 
 
-def _reinforcement(stage: RLStage, size: Size) -> Entry:
+def _reinforcement(stage: RLStage, size: Size, judges: Mapping[str, Size]) -> Entry:
     rollouts, each = stage.rollouts, stage.rollout_size
     completions, longest = rollouts * each, stage.sampling.most_tokens
     algorithm, curve = stage.algorithm, _curve_completions(stage)
@@ -140,6 +140,7 @@ def _reinforcement(stage: RLStage, size: Size) -> Entry:
         f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
         f"completions for the held-out curve; at most {(completions * rounds + curve) * longest:,} "
         f"sampled tokens ({longest:,} a completion){_value_model(stage, size)}"
+        f"{_general(stage, judges)}"
     )
     chosen, length = stage.sampling, FILLED * longest
     draw = drawing(size, completions + curve, longest, chosen.slots, chosen.dtype, rollouts)
@@ -150,7 +151,7 @@ def _reinforcement(stage: RLStage, size: Size) -> Entry:
     passes = once + (_LEARN + stage.recompute) * (1 + ppo)
     autocast = stage.autocast == "bfloat16"
     learn = learning(size, completions * length + prompts, length, passes, autocast)
-    return Entry(what, [draw, learn])
+    return Entry(what, [draw, learn, *_scoring(stage, judges)])
 
 
 def _value_model(stage: RLStage, size: Size) -> str:
@@ -161,9 +162,57 @@ def _value_model(stage: RLStage, size: Size) -> str:
     return f"; beside it a value model of {size.backbone / 1e6:.2f} M parameters, {memory} with its optimizer"
 
 
+def _general(stage: RLStage, judges: Mapping[str, Size]) -> str:
+    """From when general prompts come in, how many, and what scores them."""
+    chosen = stage.preferences
+    if chosen is None:
+        return ""
+    general = chosen.general(stage.problems_per_rollout)
+    told = " and ".join(f"{count:,} {name}" for name, count in general.items() if count)
+    models = ", ".join(
+        f"{name} model {judge.name} ({judge.parameters / 1e6:.2f} M parameters, {in_bytes(4 * judge.parameters)})"
+        for name, judge in judges.items()
+    )
+    return (
+        f"; from step {_general_from(stage):,} on {sum(general.values()):,} of {stage.problems_per_rollout:,} prompts "
+        f"are general ({told}), {_general_rollouts(stage) * sum(general.values()) * stage.group_size:,} completions "
+        f"in all, scored by the {models}"
+    )
+
+
+def _general_from(stage: RLStage) -> int:
+    """The step at which the first rollout with general prompts begins."""
+    assert stage.preferences is not None, "asked for a stage with preferences"
+    return -(-stage.preferences.from_step // stage.minibatches) * stage.minibatches
+
+
+def _general_rollouts(stage: RLStage) -> int:
+    return stage.rollouts - _general_from(stage) // stage.minibatches
+
+
+def _scoring(stage: RLStage, judges: Mapping[str, Size]) -> list[Work]:
+    """Of reward models: one pass over every general completion and its prompt."""
+    if stage.preferences is None:
+        return []
+    general = stage.preferences.general(stage.problems_per_rollout)
+    length = stage.sampling.most_tokens * FILLED + PROMPT_TOKENS
+    held = _points(stage) * stage.progress.problems * stage.progress.samples
+    counts = {n: _general_rollouts(stage) * c * stage.group_size for n, c in general.items()}
+    return [
+        learning(judge, (counts[name] + held) * length, length, 1.0, autocast=False)
+        for name, judge in judges.items()
+    ]
+
+
+def _points(stage: RLStage) -> int:
+    """Points of the held-out curve."""
+    return 1 + -(-stage.steps // stage.progress.every)
+
+
 def _curve_completions(stage: RLStage) -> int:
-    points = 1 + -(-stage.steps // stage.progress.every)
-    return points * stage.progress.problems * stage.progress.samples
+    """Of all points; each general set has a curve of its own."""
+    sets = 1 + len(reward_models(stage))
+    return _points(stage) * stage.progress.problems * stage.progress.samples * sets
 
 
 def _sampling(stage: SampleStage, size: Size) -> Entry:
@@ -184,7 +233,7 @@ def _sampling(stage: SampleStage, size: Size) -> Entry:
     return Entry(what, [drawing(size, completions, longest, chosen.slots, chosen.dtype, calls)])
 
 
-def _preferences(stage: PreferencesStage, size: Size) -> Entry:
+def _judged(stage: PreferencesStage, size: Size) -> Entry:
     completions, longest = stage.prompts * stage.responses_per_problem, stage.sampling.max_tokens
     pairwise = stage.objective == "pairwise"
     verdicts = stage.most_rows * (stage.judgements if pairwise else 1)

@@ -1,6 +1,8 @@
 """Looks up what a recipe needs before any work begins: models, problem sets, templates. No torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dianoia.base.config import (
     DemonstrationsStage,
@@ -17,13 +19,20 @@ from dianoia.recipe.datasets import survey
 from dianoia.recipe.hub import model_config, out_of_reach, text_config
 from dianoia.recipe.load import nearest
 from dianoia.recipe.missing import absent
-from dianoia.recipe.model import DATA_KINDS, Recipe, Stage, datasets, sources
+from dianoia.recipe.model import (
+    DATA_KINDS,
+    Recipe,
+    Stage,
+    datasets,
+    reward_models,
+    sources,
+)
+from dianoia.recipe.problems import check_problems
 from dianoia.recipe.programs import sandbox_of
 from dianoia.recipe.sampling import check_judging, check_sampling
 from dianoia.roles.preferences import Preferences, preferences, ready
-from dianoia.tasks.catalog import DEMONSTRATIONS, ProblemSource, problem_source
+from dianoia.tasks.catalog import DEMONSTRATIONS
 from dianoia.tasks.conversations import check_amounts
-from dianoia.text.language import check_measurable
 from dianoia.text.template import TEMPLATES
 
 
@@ -37,30 +46,40 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
         ConfigError, ModelError, ProblemFileError, SandboxError: the first thing that is not usable.
     """
     for name, stage in recipe.stages.items():
-        for source in sources(stage):
-            _check_source(name, source, recipe)
-            if not planned:
-                _check_reach(name, source, recipe)
+        _check_models(name, stage, recipe, planned)
         if not isinstance(stage, PretrainStage):
             _check_template(name, "template", stage.template)
         _check_length(name, recipe)
-        if planned and absent(stage, recipe):
-            continue
-        match stage:
-            case RLStage() | EvaluateStage():
-                _check_problems(name, stage)
-            case SampleStage():
-                _check_template(name, "completion_template", stage.written_in)
-                check_sampling(f"stages.{name}", stage)
-            case DemonstrationsStage():
-                _check_demonstrations(name, stage)
-            case PreferencesStage():
-                check_judging(f"stages.{name}", stage)
-            case SFTStage():
-                _check_datasets(name, stage, recipe)
-            case RewardModelStage():
-                check_preferences(name, stage, recipe)
+        if not (planned and absent(stage, recipe)):
+            _check_data(name, stage, recipe)
     sandbox_of(recipe)
+
+
+def _check_models(name: str, stage: Stage, recipe: Recipe, planned: bool) -> None:
+    for source in sources(stage):
+        _check_source(name, source, recipe)
+    judges = reward_models(stage)
+    for key, source in judges.items():
+        _check_reward_model(name, key, source, recipe)
+    for source in [] if planned else [*sources(stage), *judges.values()]:
+        _check_reach(name, source, recipe)
+
+
+def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
+    match stage:
+        case RLStage() | EvaluateStage():
+            check_problems(name, stage)
+        case SampleStage():
+            _check_template(name, "completion_template", stage.written_in)
+            check_sampling(f"stages.{name}", stage)
+        case DemonstrationsStage():
+            _check_demonstrations(name, stage)
+        case PreferencesStage():
+            check_judging(f"stages.{name}", stage)
+        case SFTStage():
+            _check_datasets(name, stage, recipe)
+        case RewardModelStage():
+            check_preferences(name, stage, recipe)
 
 
 def _check_length(name: str, recipe: Recipe) -> None:
@@ -153,6 +172,57 @@ def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
     return any(kind.endswith("ForSequenceClassification") for kind in kinds)
 
 
+def _check_reward_model(name: str, key: str, source: str, recipe: Recipe) -> None:
+    """What `preferences` names gives one number, was trained to see what it is shown, and has room for it."""
+    where, sees = (
+        f"stages.{name}.preferences.{key}",
+        {"helpful": "answer", "safety": "response"}[key],
+    )
+    stage = recipe.stages.get(source)
+    config = {} if stage is not None else model_config(where, source)
+    if not _is_reward_model(name, source, recipe) or (stage is None and _labels(config) != 1):
+        what = f"is a stage of kind {stage.kind!r}" if stage is not None else _kind_of_model(config)
+        raise ConfigError(
+            f"{where} = {source!r}: this {what}, and a reward model gives one number to a response; name a stage of "
+            "kind 'reward_model' that comes before, or a sequence classification model with one label"
+        )
+    if isinstance(stage, RewardModelStage):
+        view: str | None = stage.view
+    else:
+        view = (config.get("dianoia_reward_model") or {}).get("sees")
+    if view not in (None, sees):
+        other = "safety" if key == "helpful" else "helpful"
+        raise ConfigError(
+            f"{where} = {source!r}: this reward model was trained with sees = {view!r}, and the {key} model is shown "
+            f"the {sees} (the paper, section 3.1); train it with sees = {sees!r}, or name it as {other}"
+        )
+    _check_room(name, key, source, recipe)
+
+
+def _labels(config: Mapping[str, Any]) -> int:
+    """Numbers that a classifier gives; transformers does not write down its default, which is 2."""
+    return len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
+
+
+def _kind_of_model(config: Mapping[str, Any]) -> str:
+    kind = (config.get("architectures") or ["model of unknown architecture"])[0]
+    return f"is a {kind}" + (f" with {_labels(config)} labels" if "Classif" in kind else "")
+
+
+def _check_room(name: str, key: str, source: str, recipe: Recipe) -> None:
+    """A reward model's positions hold the prompt and the longest response."""
+    stage = recipe.stages[name]
+    assert isinstance(stage, RLStage), "only these name reward models"
+    longest = stage.sampling.most_tokens
+    positions = _positions(f"stages.{name}", source, recipe)
+    if positions is not None and longest >= positions:
+        raise ConfigError(
+            f"stages.{name}.sampling.max_tokens (or longer) = {longest}: the reward model preferences.{key} = "
+            f"{source!r} has {positions} positions for prompt and response together; lower it, or name a model "
+            "with more"
+        )
+
+
 def check_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Preferences:
     """Read every row of a reward model's files; what it will learn from, before tokens are counted.
 
@@ -188,34 +258,6 @@ def _check_made(where: str, stage: RewardModelStage, source: Stage) -> None:
             f"{where}: that stage has objective = {source.objective!r} and this one {stage.objective!r}; pairs and "
             "labelled responses are different data, so give both the same objective"
         )
-
-
-def _check_problems(name: str, stage: RLStage | EvaluateStage) -> ProblemSource:
-    try:
-        whole = isinstance(stage, EvaluateStage) and stage.whole_file
-        source = problem_source(stage.problems, whole)
-    except ConfigError as error:
-        raise ConfigError(f"stages.{name}.{error}") from None
-    if isinstance(stage, RLStage):
-        source.draw(0, 0, 1)
-        _check_languages(name, stage, source)
-    if isinstance(stage, EvaluateStage) or stage.progress.problems:
-        source.heldout(1)
-    return source
-
-
-def _check_languages(name: str, stage: RLStage, source: ProblemSource) -> None:
-    """A language reward needs targets that can be told from other languages."""
-    if not stage.rewards.language:
-        return
-    for language in sorted(source.languages):
-        try:
-            check_measurable(language)
-        except ConfigError as error:
-            raise ConfigError(
-                f"stages.{name}.rewards.language = {stage.rewards.language:g}: questions of "
-                f"{stage.problems!r} are in {language!r}. {error}"
-            ) from None
 
 
 def _check_demonstrations(name: str, stage: DemonstrationsStage) -> None:

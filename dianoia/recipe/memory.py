@@ -8,7 +8,7 @@ what PyTorch keeps. Counted as upper limits: every slot and every micro-batch is
 responses. Left out: the problems and data themselves, states on their way to the disk.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from dianoia.base.config import (
@@ -73,12 +73,19 @@ class Pass:
     """Whether keys of shared prompts are joined to those of their responses."""
 
 
-def peak(stage: Stage, size: Size, machine: Machine, longest: int | None = None) -> Phase:
-    """The phase that needs most. `longest`: tokens of the longest text, where the data is known."""
+def peak(
+    stage: Stage,
+    size: Size,
+    machine: Machine,
+    longest: int | None = None,
+    judges: Collection[Size] = (),
+) -> Phase:
+    """The phase that needs most. `longest`: tokens of the longest text, where the data is known; `judges`: the
+    reward models that the stage reads."""
     phases: list[Phase]
     match stage:
         case RLStage():
-            phases = _reinforcement(stage, size, machine)
+            phases = _reinforcement(stage, size, machine, judges)
         case DemonstrationsStage():
             phases = [Phase("writing", {"PyTorch itself": _ITSELF})]
         case SampleStage() | PreferencesStage():
@@ -98,7 +105,9 @@ def peak(stage: Stage, size: Size, machine: Machine, longest: int | None = None)
 # Phases -------------------------------------------------------------------------------------------
 
 
-def _reinforcement(stage: RLStage, size: Size, machine: Machine) -> list[Phase]:
+def _reinforcement(
+    stage: RLStage, size: Size, machine: Machine, judges: Collection[Size]
+) -> list[Phase]:
     algorithm, chosen, longest = stage.algorithm, stage.sampling, stage.sampling.most_tokens
     ppo = algorithm.name == "ppo"
     held = {
@@ -106,6 +115,7 @@ def _reinforcement(stage: RLStage, size: Size, machine: Machine) -> list[Phase]:
         "AdamW": 2.0 * _FULL * size.parameters,
         "reference": _FULL * size.parameters * (algorithm.kl_coefficient > 0),
         "value model": 3.0 * _FULL * size.backbone * ppo,
+        "reward models": float(sum(_FULL * judge.backbone for judge in judges)),
         "sampler": _sampler(size, chosen.dtype),
     }
     drawn = stage.problems_per_rollout, stage.group_size

@@ -12,7 +12,7 @@ from dianoia.base.config import (
     SampleStage,
 )
 from dianoia.recipe.hub import KNOWN, out_of_reach
-from dianoia.recipe.model import Recipe, Stage, datasets, sources
+from dianoia.recipe.model import Recipe, Stage, datasets, reward_models, sources
 from dianoia.tasks.tables import ENDINGS
 
 
@@ -29,7 +29,11 @@ def absent(stage: Stage, recipe: Recipe) -> list[str]:
 
 def _files(stage: Stage) -> list[str]:
     match stage:
-        case RLStage() | SampleStage() | PreferencesStage() | EvaluateStage():
+        case RLStage():
+            chosen = stage.preferences
+            general = () if chosen is None else (chosen.problems, chosen.safety_problems)
+            return [stage.problems, *(file for file in general if file is not None)]
+        case SampleStage() | PreferencesStage() | EvaluateStage():
             return [stage.problems]
         case _:
             return datasets(stage)
@@ -42,7 +46,7 @@ def still_missing(recipe: Recipe) -> list[str]:
     for name, stage in recipe.stages.items():
         for file in absent(stage, recipe):
             files.setdefault(file, []).append(name)
-        for source in sources(stage):
+        for source in [*sources(stage), *reward_models(stage).values()]:
             reason = None if source in recipe.stages else out_of_reach(source)
             if reason is not None:
                 models[source] = reason

@@ -49,7 +49,7 @@ class Recipe(Settings):
     def _inputs_come_first(self) -> Self:
         earlier: set[str] = set()
         for name, stage in self.stages.items():
-            for source in [*sources(stage), *datasets(stage)]:
+            for source in [*sources(stage), *datasets(stage), *reward_models(stage).values()]:
                 if source in self.stages and source not in earlier:
                     raise ValueError(
                         f"stages.{name} uses stages.{source}, which comes after it (or is itself); "
@@ -95,3 +95,11 @@ def datasets(stage: Stage) -> list[str]:
         return []
     named = [dataset.path for dataset in stage.datasets]
     return named if stage.evaluation_file is None else [*named, stage.evaluation_file]
+
+
+def reward_models(stage: Stage) -> dict[str, str]:
+    """The reward models a stage reads, by the key that names them: stages, folders or hub names."""
+    if not isinstance(stage, RLStage) or stage.preferences is None:
+        return {}
+    named = {"helpful": stage.preferences.helpful, "safety": stage.preferences.safety}
+    return {key: source for key, source in named.items() if source is not None}

@@ -5,16 +5,18 @@ that needs most, and is held against what this machine has; time (`recipe.work`)
 What is not here yet does not stop a plan: it is listed at the end, and would stop a run.
 """
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from dianoia.recipe.advice import changes
+from dianoia.recipe.advice import Change, changes
 from dianoia.recipe.entries import entry_of
 from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.memory import Phase, peak
 from dianoia.recipe.missing import still_missing
-from dianoia.recipe.model import Recipe, Stage
-from dianoia.recipe.sizes import Size, size_of
+from dianoia.recipe.model import Recipe
+from dianoia.recipe.sizes import judge_sizes, size_of
 from dianoia.recipe.units import about, in_bytes
 from dianoia.recipe.work import seconds
 from dianoia.runtime.machine import Machine, this_machine
@@ -42,11 +44,14 @@ def print_plan(recipe: Recipe, console: Console) -> None:
     for name, stage in recipe.stages.items():
         size = size_of(name, recipe)
         entry = entry_of(name, recipe, size)
-        phase = peak(stage, size, machine, entry.longest)
+        judges = judge_sizes(name, recipe).values()
+        phase = peak(stage, size, machine, entry.longest, judges)
         spent = about(sum(seconds(work, machine) for work in entry.work)) + entry.unit
         table.add_row(f"{name} ({stage.kind})", entry.what, in_bytes(phase.bytes), spent)
         details.append(_memory(name, phase))
-        details += _fit(name, stage, size, machine, phase, entry.longest)
+        if machine.memory is not None and phase.bytes > _TIGHT * machine.memory:
+            useful = changes(stage, size, machine, entry.longest, judges)
+            details.append(_too_much(name, machine, phase, *useful))
     console.print(table)
     console.print("\n".join([f"Time and memory for {machine.name}{_of(machine)}.", *details]))
     for line in still_missing(recipe):
@@ -66,27 +71,23 @@ def _memory(name: str, phase: Phase) -> str:
     return f"Memory of {name}, at its highest while {phase.doing}: {', '.join(told)}."
 
 
-def _fit(
-    name: str, stage: Stage, size: Size, machine: Machine, phase: Phase, longest: int | None
-) -> list[str]:
-    """Whether it fits, in plain words, and what to do."""
-    if machine.memory is None or phase.bytes <= _TIGHT * machine.memory:
-        return []
+def _too_much(
+    name: str, machine: Machine, phase: Phase, useful: Sequence[Change], least: float
+) -> str:
+    """What does not fit, in plain words, and what to do."""
+    assert machine.memory is not None, "asked only where it is known"
     how = "more than" if phase.bytes > machine.memory else "close to"
     told = (
         f"WARNING: {name} needs about {in_bytes(phase.bytes)} while {phase.doing}, {how} the "
         f"{in_bytes(machine.memory)} of {machine.name}."
     )
-    useful, least = changes(stage, size, machine, longest)
     for change in useful:
         told += f" {name}.{change.text} would bring it to {in_bytes(change.bytes)}."
+    if not useful:
+        told += " No key would lower it:"
+    elif len(useful) > 1 or least > _TIGHT * machine.memory:
+        told += f" All of these together leave {in_bytes(least)}"
+        told += ":" if least > _TIGHT * machine.memory else "."
     if least > _TIGHT * machine.memory:
-        told += (
-            f" All of these together leave {in_bytes(least)}: take a smaller model, shorter texts or a larger "
-            "machine."
-            if useful
-            else " No key would lower it: take a smaller model, shorter texts or a larger machine."
-        )
-    elif len(useful) > 1:
-        told += f" All of these together leave {in_bytes(least)}."
-    return [told]
+        told += " take a smaller model, shorter texts or a larger machine."
+    return told

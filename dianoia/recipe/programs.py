@@ -29,7 +29,7 @@ def sandbox_of(recipe: Recipe) -> str | None:
         problems = _problems(stage)
         if (
             problems is None
-            or absent(stage, recipe)
+            or problems[0] in absent(stage, recipe)
             or "code" not in verifiers_of(problem_source(*problems))
         ):
             continue

@@ -4,12 +4,12 @@ In: `config.json`s, of folders, shipped models or the hub (`recipe.hub`). Out: `
 feed-forward layers; another architecture gets the same formula, and so a rough number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dianoia.base.config import DemonstrationsStage, ModelShape, PretrainStage
 from dianoia.recipe.hub import model_config, text_config
-from dianoia.recipe.model import Recipe, sources
+from dianoia.recipe.model import Recipe, reward_models, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,16 @@ def size_of(name: str, recipe: Recipe) -> Size:
         for source in sources(stage)
     ]
     return max(found, key=lambda size: size.parameters)
+
+
+def judge_sizes(name: str, recipe: Recipe) -> dict[str, Size]:
+    """Sizes of the reward models that a stage reads, by the key that names them; a head is too small to count."""
+    return {
+        key: replace(size_of(source, recipe), name=source)
+        if source in recipe.stages
+        else size(text_config(model_config(f"stages.{name}", source)), source)
+        for key, source in reward_models(recipe.stages[name]).items()
+    }
 
 
 def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from dianoia.report.show import code, duration, escape, missing, paragraph
 _WATCHED = (
     "Nothing to report. While a reinforcement learning stage runs, Dianoia watches for responses that are "
     "all cut, a format that is never met, groups that are all right, all wrong or all alike, gold answers "
-    "that cannot be read, and thoughts that collapse. None of these happened."
+    "that cannot be read, thoughts that collapse, and reward models that tell nothing apart, drown the rules or rise "
+    "while accuracy falls. None of these happened."
 )
 
 

@@ -197,6 +197,65 @@ VALUE = (
     ),
 )
 
+PREFERENCES = (
+    Plan(
+        "Held-out rewards",
+        "Mean score that each reward model gives on held-out prompts. Read it beside held-out pass@1 above: where one "
+        "rises and the other falls, the policy learns what the model likes and not what is good. Paper: the "
+        "helpful reward keeps rising while Codeforces falls, so it takes part only in the last 400 of 1,700 steps.",
+        (
+            Series("heldout/rewards/helpful/mean", "helpful, held-out", BLUE, "dots"),
+            Series("heldout/rewards/safety/mean", "safety, held-out", ORANGE, "dots"),
+        ),
+    ),
+    Plan(
+        "Learned rewards",
+        "Scores of the general prompts of each rollout, as the models give them; lowest and highest dashed.",
+        (
+            Series("rewards/helpful/mean", "helpful", BLUE),
+            Series("rewards/helpful/min", "helpful, lowest", BLUE, "dashed"),
+            Series("rewards/helpful/max", "helpful, highest", BLUE, "dashed"),
+            Series("rewards/safety/mean", "safety", ORANGE),
+            Series("rewards/safety/min", "safety, lowest", ORANGE, "dashed"),
+            Series("rewards/safety/max", "safety, highest", ORANGE, "dashed"),
+        ),
+    ),
+    Plan(
+        "What decides within a group",
+        "Standard deviation of each part of the reward within its groups, weighted: the largest one decides which "
+        "samples become likelier. A part at 0 teaches nothing.",
+        (
+            Series("rewards/accuracy/spread", "accuracy", TEAL),
+            Series("rewards/format/spread", "format", GREY),
+            Series("rewards/language/spread", "language", PURPLE),
+            Series("rewards/helpful/spread", "helpful", BLUE),
+            Series("rewards/safety/spread", "safety", ORANGE),
+        ),
+    ),
+    Plan(
+        "General prompts",
+        "Share of a rollout's groups that are scored by a reward model instead of a verifier.",
+        (Series("frac_general", "general prompts", BLUE),),
+        share=True,
+    ),
+)
+
+PROGRAMS = (
+    Plan(
+        "Programs",
+        "What became of the programs of each rollout. Time-outs and crashes that grow are worth a look at the "
+        "rollouts: they cost time and earn nothing.",
+        (
+            Series("code/passed", "passed", TEAL),
+            Series("code/wrong_answer", "wrong answer", GREY),
+            Series("code/error", "error", ORANGE),
+            Series("code/timed_out", "timed out", RED),
+            Series("code/crashed", "crashed", PURPLE),
+            Series("code/no_program", "no program", BLUE, "dashed"),
+        ),
+    ),
+)
+
 PRETRAIN = (
     Plan(
         "Loss",

@@ -150,7 +150,24 @@ def _rl(settings: Mapping[str, Any]) -> str:
     return (
         f"trains {code(settings.get('start', '?'))} by reinforcement learning "
         f"({escape(algorithm.upper().replace('_', ' '))}) on {code(settings.get('problems', '?'))}: "
-        f"{_batch(settings)}, reward = {_reward(settings)}."
+        f"{_batch(settings)}, reward = {_reward(settings)}{_preferences(settings)}."
+    )
+
+
+def _preferences(settings: Mapping[str, Any]) -> str:
+    """The reward models and their prompts, if there are any."""
+    chosen = settings.get("preferences") or {}
+    named = (("helpful", "problems"), ("safety", "safety_problems"))
+    models = " and ".join(
+        f"{code(chosen[model])} on {code(chosen.get(problems, '?'))} ({model})"
+        for model, problems in named
+        if chosen.get(model)
+    )
+    first, share = number(chosen.get("from_step")) or 0, number(chosen.get("share")) or 0
+    return (
+        f"; from step {first:,.0f} on {share:.0%} general prompts, scored by {models}"
+        if models
+        else ""
     )
 
 

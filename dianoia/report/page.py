@@ -90,11 +90,18 @@ def _stage_curves(stage: Stage, charts: list[Chart]) -> str:
     return (
         heading
         + _pace(stage)
-        + _grid(curves.charts(stage, curves.PAPER), charts)
+        + _grid(curves.charts(stage, (*curves.PAPER, *curves.PROGRAMS)), charts)
+        + _preferences(stage, charts)
         + '<h3 class="minor">Health of the optimization</h3>'
         + _grid(curves.charts(stage, (*curves.HEALTH, *curves.VALUE)), charts)
         + _absent(stage)
     )
+
+
+def _preferences(stage: Stage, charts: list[Chart]) -> str:
+    """Reward models beside the rules; empty for a stage without them."""
+    drawn = curves.charts(stage, curves.PREFERENCES)
+    return '<h3 class="minor">Reward models</h3>' + _grid(drawn, charts) if drawn else ""
 
 
 def _pace(stage: Stage) -> str:

@@ -3,38 +3,86 @@
 Names are TRL's where TRL has the metric, so that its users and dashboards find them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, pstdev
 
 from dianoia.algo.estimates import cons_at_k
 from dianoia.base.records import Group, RolloutStatus
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
+from dianoia.rewards.learned import GENERAL, REASONING, of_kind
 from dianoia.roles.measure import Counter, answer_key, right_PG, thoughts_of
 
 Row = dict[str, float | int | str | None]
+Weights = Mapping[str, float]
+"""Weight of each part of the reward."""
 
 
-def rollout_row(groups: Sequence[Group], count_tokens: Counter) -> Row:
-    """What was sampled and what it earned. None: there was nothing to measure."""
+def rollout_row(
+    groups: Sequence[Group], count_tokens: Counter, weights: Weights | None = None
+) -> Row:
+    """What was sampled and what it earned. None: there was nothing to measure.
+
+    Thoughts and votes are those of problems with a verifier, so that general prompts do not move their curves.
+    `weights` are given where reward models take part, and their parts of the reward are then told too.
+    """
     rewards = [reward for group in groups for reward in group.rewards_G]
+    reasoning = of_kind(groups, REASONING)
     return {
         "reward": fmean(rewards),
         "reward_std": pstdev(rewards),
         "frac_reward_zero_std": fmean(len(set(group.rewards_G)) == 1 for group in groups),
         **_parts(groups),
         **_endings(groups),
-        **_thoughts(groups, count_tokens),
-        **_votes(groups),
+        **_thoughts(reasoning, count_tokens),
+        **_votes(reasoning),
+        **({} if weights is None else _mixture(groups, weights)),
     }
 
 
 def _parts(groups: Sequence[Group]) -> Row:
-    """Mean of each rule over the rollouts it applies to."""
+    """Mean of each part of the reward over the rollouts it applies to."""
     row: Row = {}
-    for name in groups[0].scores[0].parts:
-        values = [v for g in groups for s in g.scores if (v := s.parts[name]) is not None]
+    for name in _names(groups):
+        values = _values(groups, name)
         row[f"rewards/{name}/mean"] = fmean(values) if values else None
     return row
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    """Of the parts of any reward."""
+    return list(dict.fromkeys(name for group in groups for name in group.scores[0].parts))
+
+
+def _values(groups: Sequence[Group], name: str) -> list[float]:
+    scores = [score for group in groups for score in group.scores]
+    return [value for score in scores if (value := score.parts.get(name)) is not None]
+
+
+def _mixture(groups: Sequence[Group], weights: Weights) -> Row:
+    """General prompts among the others, what reward models gave, and the size of each part of the reward."""
+    row: Row = {"frac_general": len(of_kind(groups, *GENERAL)) / len(groups)}
+    for name in (name for name in GENERAL if name in _names(groups)):
+        values = _values(groups, name)
+        row[f"rewards/{name}/std"] = pstdev(values) if values else None
+        row[f"rewards/{name}/min"] = min(values, default=None)
+        row[f"rewards/{name}/max"] = max(values, default=None)
+    for name in _names(groups):
+        row[f"rewards/{name}/spread"] = weights[name] * _within(groups, name)
+    return row
+
+
+def _within(groups: Sequence[Group], name: str) -> float:
+    """Mean standard deviation of a part within the groups that have it; where it does not apply it adds 0."""
+    return fmean(
+        pstdev([score.parts[name] or 0.0 for score in group.scores])
+        for group in groups
+        if name in group.scores[0].parts
+    )
+
+
+def verdict_row(verdicts: Mapping[str, int]) -> Row:
+    """How many programs of the rollout met with each verdict."""
+    return {f"code/{verdict}": count for verdict, count in verdicts.items()}
 
 
 def _endings(groups: Sequence[Group]) -> Row:

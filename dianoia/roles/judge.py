@@ -10,6 +10,7 @@ from dianoia.base.config import RewardSettings
 from dianoia.base.records import Group, Problem, Rollout
 from dianoia.rewards import rules
 from dianoia.rewards.rubric import Rubric
+from dianoia.rewards.rules import Rule
 from dianoia.tasks.catalog import CONCURRENT, VERIFIERS
 
 _Grade = TypeVar("_Grade")
@@ -21,8 +22,14 @@ def verify(problem: Problem, answer: str) -> float | None:
 
 
 def training_rubric(rewards: RewardSettings, max_tokens: int, seed: int) -> Rubric:
-    """The rules of an RL stage; a rule of weight 0 still is measured where it costs nothing."""
-    chosen = [rules.accuracy(verify, rewards.accuracy), rules.format_rule(rewards.format)]
+    """Reward_rule + Reward_language (eq. 4, 7); a rule of weight 0 still is measured where it costs nothing."""
+    accuracy = rules.accuracy(verify, rewards.accuracy)
+    return Rubric((accuracy, *general_rules(rewards, max_tokens, seed)))
+
+
+def general_rules(rewards: RewardSettings, max_tokens: int, seed: int) -> tuple[Rule, ...]:
+    """What holds for every rollout, one of a general prompt too, whose verifier is not asked (eq. 8 to 10)."""
+    chosen = [rules.format_rule(rewards.format)]
     if rewards.language:
         chosen.append(rules.language(weight=rewards.language))
     if rewards.random:
@@ -30,7 +37,7 @@ def training_rubric(rewards: RewardSettings, max_tokens: int, seed: int) -> Rubr
     if rewards.overlong_cache:
         cache = rewards.overlong_cache
         chosen.append(rules.overlong(lambda n: soft_overlong(n, max_tokens, cache)))
-    return Rubric(tuple(chosen))
+    return tuple(chosen)
 
 
 def evaluation_rubric() -> Rubric:

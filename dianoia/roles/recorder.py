@@ -1,28 +1,30 @@
 """Writes down what an RL stage does: metrics, diagnoses, rollouts to read, the held-out curve."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from dianoia.base.config import ProgressSettings
 from dianoia.base.records import Group, Problem, SamplingParams
 from dianoia.base.run import Journal
-from dianoia.rewards.diagnosis import diagnose
-from dianoia.rewards.summary import BatchSummary, summarize
-from dianoia.roles.curve import Row, rollout_row
+from dianoia.rewards.diagnosis import Diagnosis
+from dianoia.rewards.hacking import Point
+from dianoia.roles.curve import Row, Weights, rollout_row, verdict_row
 from dianoia.roles.judge import evaluation_rubric, judge
-from dianoia.roles.measure import measures
+from dianoia.roles.measure import measures, right_PG
 from dianoia.roles.rollout import Roller
+from dianoia.roles.scenarios import Scenario
+from dianoia.roles.watch import Watch
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
+from dianoia.tasks.code import Verdict, verdicts
 
 _CURVE_KEY = 104_729
 """Keeps the held-out curve's random draws apart from those of training."""
-_HISTORY = 64
-"""Batches that the diagnosis looks back on."""
 _SHOWN = {
     "accuracy": "rewards/accuracy/mean",
     "format": "rewards/format/mean",
@@ -35,27 +37,29 @@ class Recorder:
     """Gathers one row of metrics an optimizer step and keeps the evidence around it."""
 
     def __init__(
-        self, context: Context, roller: Roller, settings: ProgressSettings, relative: bool = True
+        self,
+        context: Context,
+        roller: Roller,
+        settings: ProgressSettings,
+        watch: Watch | None = None,
+        weights: Weights | None = None,
     ) -> None:
-        """`relative`: whether a group of equal rewards teaches nothing, as `summarize` asks."""
+        """`weights` of the parts of the reward are given where reward models take part, as `rollout_row` asks."""
         self.context, self.roller, self.settings = context, roller, settings
-        self.relative = relative
-        self.history: list[BatchSummary] = []
+        self.watch, self.weights = watch or Watch(), weights
         self.row: Row = {}
 
-    def open(self, step: int, history: Sequence[dict[str, Any]]) -> None:
-        """Begin at `step` with the summaries of `state()`; rows of later steps are dropped."""
-        self.history = [
-            BatchSummary(**{**one, "unparseable_ids": tuple(one["unparseable_ids"])})
-            for one in history
-        ]
+    def open(self, step: int, state: Mapping[str, Any] | None = None) -> None:
+        """Begin at `step` with what `state()` gave there; rows of later steps are dropped."""
+        if state is not None:
+            self.watch.load_state(state)
         # Row s describes the update that led to step s; a diagnosis at s precedes that update.
         self.metrics = Journal(self.context.directory.metrics, resume_at=step + 1 if step else 0)
         self.diagnoses = Journal(self.context.directory.diagnoses, resume_at=step)
 
-    def state(self) -> list[dict[str, Any]]:
+    def state(self) -> dict[str, Any]:
         """What `open` needs to go on."""
-        return [asdict(summary) for summary in self.history]
+        return self.watch.state()
 
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
@@ -64,15 +68,28 @@ class Recorder:
         yield
         self.row[name] = float(self.row.get(name) or 0.0) + time.perf_counter() - start
 
+    @contextmanager
+    def judging(self, problems: Sequence[Problem]) -> Iterator[None]:
+        """Counts the verdicts on the programs that the block judges, if any of its problems asks for one."""
+        before = verdicts()
+        yield
+        if any(problem.verifier == "code" for problem in problems):
+            after = verdicts()
+            found = {v.value: after.get(v, 0) - before.get(v, 0) for v in Verdict}
+            for name, count in verdict_row(found).items():
+                self.row[name] = int(self.row.get(name) or 0) + int(count or 0)
+
     def rollout(self, step: int, groups: Sequence[Group]) -> None:
         """Metrics and diagnosis of everything that was drawn for a rollout."""
-        row = rollout_row(groups, self.roller.count_tokens)
+        row = rollout_row(groups, self.roller.count_tokens, self.weights)
         tokens = row["thought_tokens"]
         assert tokens is None or isinstance(tokens, float), "a mean"
         self.row |= row
-        summary = summarize(step, groups, tokens, self.relative)
-        self.history = [*self.history, summary][-_HISTORY:]
-        for found in diagnose(self.history):
+        self.tell(step, self.watch.rollout(step, groups, tokens))
+
+    def tell(self, step: int, diagnoses: Sequence[Diagnosis]) -> None:
+        """Say and write down diagnoses of what came before the update that follows `step`."""
+        for found in diagnoses:
             self.context.progress.say(f"{found.code}: {found.message} {found.advice}")
             self.diagnoses.append({"step": step, **asdict(found)})
 
@@ -88,15 +105,38 @@ class Recorder:
         write_rollouts(path, groups, step=step, advantages_PG=advantages_PG)
         return path
 
-    def curve(self, problems: Sequence[Problem], params: SamplingParams) -> None:
-        """A point of the held-out curve into the row in hand."""
+    def curve(
+        self,
+        step: int,
+        problems: Sequence[Problem],
+        params: SamplingParams,
+        general: Sequence[Scenario] = (),
+    ) -> None:
+        """A point of the held-out curves into the row in hand; of every general set one too."""
         key, k = (self.context.seed, _CURVE_KEY), self.settings.samples
         with self.spending("evaluate_seconds"):
             groups = judge(evaluation_rubric(), self.roller(problems, k, params, key))
             found = measures(groups, self.roller.count_tokens)
+            learned = {one.name: self._learned(one, params, key) for one in general}
         for name in ("pass@1", f"cons@{k}", "thought_tokens", "reflection"):
             if name in found:
                 self.row[f"heldout/{name}"] = found[name].value
+        for name, values_P in learned.items():
+            self.row[f"heldout/rewards/{name}/mean"] = fmean(values_P) if values_P else None
+        if general:
+            accuracy_P = tuple(map(fmean, right_PG(groups)))
+            known = {name: tuple(values_P) for name, values_P in learned.items() if values_P}
+            # Its row is that of the update before, and so is its diagnosis: going on keeps both.
+            self.tell(step - 1, self.watch.point(Point(step, accuracy_P, known)))
+
+    def _learned(
+        self, scenario: Scenario, params: SamplingParams, key: tuple[int, ...]
+    ) -> list[float] | None:
+        """A reward model's mean score of each held-out prompt of its set."""
+        assert scenario.preferred is not None, "a general set has a model"
+        prompts = scenario.source.heldout(self.settings.problems)
+        key = (*key, *scenario.mark)
+        return scenario.preferred.measure(self.roller(prompts, self.settings.samples, params, key))
 
     def write(self, step: int, row: Row) -> None:
         """One line of metrics; what is about the rollout goes with its first step."""

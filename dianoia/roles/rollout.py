@@ -53,11 +53,20 @@ class Roller:
         `key` seeds them together with the problem's number and the sample's index; `first` is the
         number of the first problem, so that a rollout does not depend on how problems are batched.
         """
+        keys = [(*key, number) for number in range(first, first + len(problems))]
+        return self.under(keys, problems, samples, params)
+
+    def under(
+        self,
+        keys: Sequence[tuple[int, ...]],
+        problems: Sequence[Problem],
+        samples: int,
+        params: SamplingParams,
+    ) -> list[list[Rollout]]:
+        """The same, each problem under a key of its own, all of them at once."""
         prompts = [self.template.render(problem.question) for problem in problems]
         prompt_ids = [tuple(ids) for ids in self.tokenizer(prompts)["input_ids"]]
-        requests = [
-            Request(ids, samples, (*key, number)) for number, ids in enumerate(prompt_ids, first)
-        ]
+        requests = [Request(ids, samples, key) for ids, key in zip(prompt_ids, keys, strict=True)]
         completions_PG = self.sampler.generate(requests, params)
         return [
             self._parsed(problem, ids, completions_G, params)

@@ -2,19 +2,22 @@
 
 In: a start checkpoint and problems with verifiers. Out: a checkpoint, `metrics.jsonl` (a row an optimizer
 step), `diagnoses.jsonl`, rollouts to read, and a state from which an interrupted stage goes on as if it had
-never stopped: the policy, optimizer, reference and value model, the step, and the place in the stream of problems.
+never stopped: the policy, optimizer, reference and value model, the step, and the place in each stream of problems.
 Every random draw derives from (seed, problem number, sample), so there is no generator state to keep.
 
-Decisions where the paper is silent stand in `base.config.rl`. Left out: reward models and mixed batches.
+Problems come from one set, or, where the recipe has `preferences`, from several: general prompts that reward
+models score beside problems with verifiers (section 3.2), mixed in every minibatch (`roles.scenarios`).
+Decisions where the paper is silent stand in `base.config.rl`, `base.config.rewards` and `rewards.learned`.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel
 
 from dianoia.algo.advantage import centred, group_normalised, informative
 from dianoia.algo.batch import Row as LossRow
-from dianoia.algo.batch import split_minibatches
+from dianoia.algo.minibatches import split_minibatches
 from dianoia.base.config import RLStage
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
@@ -23,13 +26,14 @@ from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.learner import Learner
 from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.learner.value import CriticSettings
+from dianoia.rewards.learned import REASONING, kind_of
 from dianoia.roles.curve import update_row
-from dianoia.roles.judge import judge, training_rubric
 from dianoia.roles.recorder import Recorder
 from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.roles.scenarios import scenarios, weights
+from dianoia.roles.watch import Watch
 from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
-from dianoia.tasks.catalog import problem_source
 
 Advantages = list[tuple[float, ...]]
 
@@ -48,7 +52,7 @@ class _Training:
 
     def __init__(self, config: RLStage, context: Context) -> None:
         self.config, self.context = config, context
-        self.problems = problem_source(config.problems)
+        self.scenarios = scenarios(config, context)
         source = context.resolve(config.start)
         model, self.tokenizer = load_model(source, device=context.device), load_tokenizer(source)
         self.stops = stop_ids(model, self.tokenizer)
@@ -56,10 +60,9 @@ class _Training:
             model, slots=config.sampling.slots, dtype=DTYPES[config.sampling.dtype]
         )
         self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
-        relative = config.algorithm.name != "ppo"
-        self.recorder = Recorder(context, self.roller, config.progress, relative)
+        self.recorder = _recorder(config, context, self.roller)
         self.learner = _learner(model, config)
-        self.rollouts_done, self.problems_drawn, self.tokens = 0, 0, 0
+        self.rollouts_done, self.tokens = 0, 0
 
     def turn(self) -> None:
         """One rollout and the optimizer steps it is split into."""
@@ -79,37 +82,40 @@ class _Training:
     # Rollout and score ---------------------------------------------------------------------------
 
     def rollout(self) -> list[Group]:
-        """All groups drawn for this rollout: as many as wanted, more under dynamic sampling."""
-        wanted, algorithm = self.config.problems_per_rollout, self.config.algorithm
+        """All groups drawn for this rollout: of each set as many as wanted, more under dynamic sampling."""
+        algorithm, wanted = self.config.algorithm, self.config.counts(self.learner.step)
         groups = self.scored_groups(wanted)
         for _ in range(algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0):
-            if sum(informative(group.rewards_G) for group in groups) >= wanted:
+            useful = Counter(kind_of(group) for group in groups if informative(group.rewards_G))
+            lacking = {name: count for name, count in wanted.items() if useful[name] < count}
+            if not lacking:
                 break
-            groups += self.scored_groups(wanted)
+            groups += self.scored_groups(lacking)
         return groups
 
     def chosen(self, drawn: list[Group]) -> list[Group]:
-        """The groups to learn from: those that teach something first, uniform ones to fill up.
+        """The groups to learn from: of each set those that teach something first, uniform ones to fill up.
 
         Uniform groups have no gradient of the reward, and minibatches still divide.
         """
         if not self.config.algorithm.dynamic_sampling:
             return drawn
-        useful = [group for group in drawn if informative(group.rewards_G)]
-        filler = [group for group in drawn if not informative(group.rewards_G)]
-        return (useful + filler)[: self.config.problems_per_rollout]
+        chosen = []
+        for name, count in self.config.counts(self.learner.step).items():
+            groups = [group for group in drawn if kind_of(group) == name]
+            useful = [group for group in groups if informative(group.rewards_G)]
+            filler = [group for group in groups if not informative(group.rewards_G)]
+            chosen += (useful + filler)[:count]
+        return chosen
 
-    def scored_groups(self, count: int) -> list[Group]:
-        """Rollouts of the next `count` problems, scored."""
-        config, seed = self.config, self.context.seed
-        problems = self.problems.draw(seed, self.problems_drawn, count)
+    def scored_groups(self, counts: Mapping[str, int]) -> list[Group]:
+        """Rollouts of the next `counts` problems of each set, scored."""
+        keys, problems = self.scenarios.next(counts)
         with self.recorder.spending("generate_seconds"):
-            rollouts_PG = self.roller(
-                problems, config.group_size, self.params(), (seed,), first=self.problems_drawn
-            )
-        self.problems_drawn += count
-        with self.recorder.spending("score_seconds"):
-            groups = judge(training_rubric(config.rewards, self.max_tokens, seed), rollouts_PG)
+            size, params = self.config.group_size, self.params()
+            rollouts_PG = self.roller.under(keys, problems, size, params)
+        with self.recorder.spending("score_seconds"), self.recorder.judging(problems):
+            groups = self.scenarios.judge(counts, rollouts_PG, self.max_tokens)
         self.tokens += sum(len(r.completion.ids) for group in groups for r in group.rollouts)
         return groups
 
@@ -142,7 +148,8 @@ class _Training:
         with self.recorder.spending("update_seconds"):
             rows = self.learner.prepare(samples, left_out)
         count, seed = self.config.minibatches, self.context.seed * 1_000_003 + self.rollouts_done
-        split = split_minibatches(indices, count, self.config.split, seed)
+        kinds = [kind_of(group) for group in groups]
+        split = split_minibatches(indices, count, self.config.split, seed, kinds)
         return [[rows[index] for index in minibatch] for minibatch in split]
 
     def update(
@@ -169,7 +176,8 @@ class _Training:
             params = SamplingParams(
                 self.max_tokens, self.stops, settings.temperature, settings.top_p
             )
-            self.recorder.curve(self.problems.heldout(settings.problems), params)
+            problems = self.scenarios.sets[REASONING].source.heldout(settings.problems)
+            self.recorder.curve(step, problems, params, self.scenarios.general)
 
     # Stopping and going on -----------------------------------------------------------------------
 
@@ -177,12 +185,13 @@ class _Training:
         """Continue from the state; or begin, with the start's own point on the curve."""
         state = load_state(self.context.directory.state, self.context.device)
         if state is None:
-            self.recorder.open(0, [])
+            self.recorder.open(0)
             self.curve()
             self.recorder.write(0, {})
             return
         self.learner.load_state_dict(state["learner"])
-        self.rollouts_done, self.problems_drawn, self.tokens = state["at"]
+        self.rollouts_done, self.tokens = state["at"]
+        self.scenarios.load_state(state["scenarios"])
         self.recorder.open(self.learner.step, state["history"])
         self.roller.sampler.load(self.learner.weights())
         self.context.progress.say(f"{self.context.name}: going on after step {self.learner.step}")
@@ -191,7 +200,8 @@ class _Training:
         """Write the state, whole."""
         state = {
             "learner": self.learner.state_dict(),
-            "at": (self.rollouts_done, self.problems_drawn, self.tokens),
+            "at": (self.rollouts_done, self.tokens),
+            "scenarios": self.scenarios.state(),
             "history": self.recorder.state(),
         }
         save_state(self.context.directory.state, state)
@@ -201,6 +211,13 @@ class _Training:
         with whole_folder(self.context.directory.checkpoint) as folder:
             self.learner.save(folder)
             self.tokenizer.save_pretrained(folder)
+
+
+def _recorder(config: RLStage, context: Context, roller: Roller) -> Recorder:
+    chosen, relative = config.preferences, config.algorithm.name != "ppo"
+    parts = None if chosen is None else weights(config.rewards, chosen)
+    watch = Watch(relative, parts, 0 if chosen is None else chosen.from_step)
+    return Recorder(context, roller, config.progress, watch, parts)
 
 
 def _learner(model: PreTrainedModel, config: RLStage) -> Learner:

@@ -15,7 +15,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number, reference
 from dianoia.tasks.code import code
-from dianoia.tasks.files import check_problems, read_problems, split_of
+from dianoia.tasks.files import Defaults, check_problems, read_problems, split_of
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.problems import MiniatureMath
 
@@ -29,6 +29,12 @@ VERIFIERS: Mapping[str, Verifier] = {
 
 CONCURRENT = frozenset({"code"})
 """Verifiers that wait for other processes: asked from several threads, they answer sooner."""
+
+GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
+"""What a row of a file of general prompts is taken to be; it needs no answer."""
+
+PROBE = 512
+"""Problems that are looked at where a set has no end."""
 
 CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature/math": documents}
 """Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
@@ -69,14 +75,14 @@ class FileProblems:
     With `whole`, all of them are: the file is a test set and nothing of it is for training.
     """
 
-    def __init__(self, path: Path, whole: bool = False) -> None:
-        check_problems(path, VERIFIERS)
-        self.path, self.whole = path, whole
+    def __init__(self, path: Path, whole: bool = False, defaults: Defaults | None = None) -> None:
+        check_problems(path, VERIFIERS, defaults)
+        self.path, self.whole, self.defaults = path, whole, defaults
 
     @cached_property
     def _sides(self) -> dict[str, list[Problem]]:
         sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
-        for problem in read_problems(self.path, VERIFIERS):
+        for problem in read_problems(self.path, VERIFIERS, self.defaults):
             sides["heldout" if self.whole else split_of(problem.question)].append(problem)
         return sides
 
@@ -104,6 +110,11 @@ class FileProblems:
         """Of all problems, held out or not."""
         return frozenset(problem.verifier for side in self._sides.values() for problem in side)
 
+    @property
+    def training(self) -> list[Problem]:
+        """Every training problem once."""
+        return self._side("train")
+
     def _side(self, name: str) -> list[Problem]:
         if not self._sides[name]:
             raise ConfigError(
@@ -123,10 +134,11 @@ PROBLEM_SETS: Mapping[str, type[ProblemSource]] = {"miniature/math": MiniatureMa
 """Built-in problem sets by name."""
 
 
-def problem_source(name: str, whole_file: bool = False) -> ProblemSource:
+def problem_source(name: str, whole_file: bool = False, key: str = "problems") -> ProblemSource:
     """A built-in set, or a file that is read and checked from the first row to the last.
 
-    `whole_file` takes every problem of a file as held out; a built-in set has no such choice.
+    `whole_file` takes every problem of a file as held out; a built-in set has no such choice. `key` is the
+    option that names the set, for messages.
 
     Raises:
         ConfigError: there is neither a set nor a file of that name.
@@ -138,24 +150,38 @@ def problem_source(name: str, whole_file: bool = False) -> ProblemSource:
     if path.is_file():
         return _file_problems(path, whole_file, path.stat().st_mtime_ns)
     raise ConfigError(
-        f"problems = {name!r}: there is no such problem set and no such file; "
+        f"{key} = {name!r}: there is no such problem set and no such file; "
         f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet with a row a problem, such as "
         '{"problem": "2+3?", "answer": "5"} (docs/recipes.md says how to make one of a public set)'
     )
 
 
-_LOOKED_AT = 256
-"""Problems of a built-in set by which it is judged: it has no end."""
+def general_source(name: str, key: str = "problems") -> ProblemSource:
+    """As `problem_source`, for general prompts, which a reward model scores: their files need no answers.
+
+    `key` is the option that names the set, for messages.
+    """
+    path = Path(name)
+    if name not in PROBLEM_SETS and path.is_file():
+        return _file_problems(path, False, path.stat().st_mtime_ns, GENERAL_PROMPTS)
+    return problem_source(name, key=key)
+
+
+def looked_at(source: ProblemSource) -> list[Problem]:
+    """All training problems of a file; of a built-in set, which may be endless, the first PROBE."""
+    return source.training if isinstance(source, FileProblems) else source.draw(0, 0, PROBE)
 
 
 def verifiers_of(source: ProblemSource) -> frozenset[str]:
     """Names of the verifiers that a source's problems ask for."""
     if isinstance(source, FileProblems):
         return source.verifiers
-    return frozenset(problem.verifier for problem in source.draw(0, 0, _LOOKED_AT))
+    return frozenset(problem.verifier for problem in looked_at(source))
 
 
 @lru_cache(maxsize=8)
-def _file_problems(path: Path, whole: bool, _changed: int) -> FileProblems:
+def _file_problems(
+    path: Path, whole: bool, _changed: int, defaults: Defaults | None = None
+) -> FileProblems:
     """Plan, check and stage ask for the same file; it is read once while it does not change."""
-    return FileProblems(path, whole)
+    return FileProblems(path, whole, defaults)

@@ -42,6 +42,8 @@ class Defaults:
 
     verifier: str = "number"
     domain: str = "math"
+    graded: bool = True
+    """Whether every row needs a gold answer that its verifier reads; a general prompt has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +106,29 @@ def check_problems(
 
 def _problem(row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults) -> Problem:
     question_column = row.first_present(QUESTION_COLUMNS, "question")
-    answer_column = row.first_present(ANSWER_COLUMNS, "gold answer")
+    answer_column = ANSWER_COLUMNS[0]
+    if defaults.graded:
+        answer_column = row.first_present(ANSWER_COLUMNS, "gold answer")
     question = _question(row, question_column)
     problem = Problem(
         id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
         question=question,
-        answer=row.text(answer_column),
+        answer=row.text(answer_column) if defaults.graded else _answer_if_any(row),
         verifier=row.optional_text("verifier") or defaults.verifier,
         domain=row.optional_text("domain") or defaults.domain,
         language=_language(row, question),
         difficulty=_whole_number(row.columns.get("difficulty")),
         columns={name: value for name, value in row.columns.items() if name != question_column},
     )
-    _check_gold(row, problem, answer_column, verifiers)
+    if defaults.graded:
+        _check_gold(row, problem, answer_column, verifiers)
     return problem
+
+
+def _answer_if_any(row: _Row) -> str:
+    """What a general prompt has for an answer; empty unless it is text."""
+    answers = (row.columns.get(column) for column in ANSWER_COLUMNS)
+    return next((answer for answer in answers if isinstance(answer, str)), "")
 
 
 def _question(row: _Row, column: str) -> str:

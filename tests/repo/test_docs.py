@@ -20,6 +20,7 @@ from dianoia.base.config import (
     AlgorithmSettings,
     DemonstrationsStage,
     EvaluateStage,
+    PreferenceSettings,
     PreferencesStage,
     PretrainStage,
     ProgressSettings,
@@ -36,16 +37,19 @@ from dianoia.cli import main
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
-from dianoia.rewards import diagnosis
+from dianoia.rewards import diagnosis, hacking
 from dianoia.rewards.comparing import Unjudged
+from dianoia.rewards.learned import GENERAL
 from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
 from dianoia.rewards.pairs import LeftOut
 from dianoia.rewards.selection import Reason
-from dianoia.roles.curve import rollout_row, update_row
-from dianoia.roles.judge import judge, training_rubric
+from dianoia.roles.curve import rollout_row, update_row, verdict_row
+from dianoia.roles.judge import general_rules, judge, training_rubric
 from dianoia.roles.measure import measures
+from dianoia.roles.preferred import Preferred
 from dianoia.roles.recorder import Recorder
 from dianoia.roles.rollout import Roller
+from dianoia.roles.scenarios import Scenario, weights
 from dianoia.runtime import dataset, judged, tables
 from dianoia.runtime.context import Context
 from dianoia.stages.demonstrations import Tally
@@ -53,6 +57,7 @@ from dianoia.stages.preferences import counts as preference_counts
 from dianoia.stages.sample import counts
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import DEMONSTRATIONS, PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.code import Verdict
 from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
 from dianoia.tasks.preferences import RESPONSE_COLUMNS as JUDGED_COLUMNS
@@ -117,10 +122,47 @@ def _rollouts() -> list[list[Rollout]]:
     ]
 
 
+REWARDS = RewardSettings(language=1.0, random=1.0, overlong_cache=1)
+"""Every rule that a recipe can ask for."""
+
+
 def _groups() -> list[Group]:
-    """One group, scored by every rule that a recipe can ask for."""
-    rewards = RewardSettings(language=1.0, random=1.0, overlong_cache=1)
-    return judge(training_rubric(rewards, max_tokens=4, seed=1), _rollouts())
+    """One group, scored by every rule."""
+    return judge(training_rubric(REWARDS, max_tokens=4, seed=1), _rollouts())
+
+
+class _Liking:
+    """A reward model that likes everything."""
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+        return [1.0 for _ in zip(prompts, responses, strict=True)]
+
+
+class _Prompts:
+    """Held-out general prompts."""
+
+    languages = frozenset({"en"})
+
+    def draw(self, *_: int) -> list[Problem]:
+        return []
+
+    def heldout(self, limit: int) -> list[Problem]:
+        return [_rollouts()[0][0].problem][:limit]
+
+
+def _general() -> list[Scenario]:
+    """A set of general prompts for each reward model."""
+    return [Scenario(name, _Prompts(), Preferred(name, _Liking())) for name in GENERAL]
+
+
+def _mixed_row() -> set[str]:
+    """Keys of a rollout with general prompts of both kinds, and of one with programs."""
+    rules = general_rules(REWARDS, 4, 1)
+    models = [scenario.preferred for scenario in _general()]
+    general = [group for m in models if m is not None for group in m.judge(rules, _rollouts())]
+    chosen = weights(REWARDS, PreferenceSettings(helpful="a", problems="b"))
+    row = rollout_row([*_groups(), *general], _count_tokens, chosen)
+    return set(row) | set(verdict_row(dict.fromkeys(Verdict, 0)))
 
 
 def _count_tokens(texts: Sequence[str]) -> list[int]:
@@ -144,10 +186,11 @@ def _recorded(folder: Path) -> set[str]:
     recorder = Recorder(
         cast(Context, context), cast(Roller, _Roller()), ProgressSettings(samples=2)
     )
-    recorder.open(0, [])
+    recorder.open(0)
     groups = _groups()
     recorder.rollout(0, groups)
-    recorder.curve([groups[0].problem], SamplingParams(max_tokens=4, stop_ids=frozenset({2})))
+    params = SamplingParams(max_tokens=4, stop_ids=frozenset({2}))
+    recorder.curve(0, [groups[0].problem], params, _general())
     recorder.write(1, {})
     return set(json.loads(directory.metrics.read_text(encoding="utf-8")))
 
@@ -181,7 +224,10 @@ def _spent(path: Path) -> set[str]:
 
 
 def _as_on_the_page(name: str) -> str:
-    """`cons@16` stands for any k, `pass@1` for itself."""
+    """`cons@16` stands for any k, `pass@1` for itself; parts, reward models and verdicts for one another."""
+    name = re.sub(r"^rewards/\w+/spread$", "rewards/PART/spread", name)
+    name = re.sub(r"\brewards/(helpful|safety)/", "rewards/MODEL/", name)
+    name = re.sub(r"^code/\w+$", "code/VERDICT", name)
     return re.sub(r"(cons|pass)@(?!1$)\d+", r"\1@k", name)
 
 
@@ -193,6 +239,7 @@ def _rl_metrics(root: Path, folder: Path) -> set[str]:
     return (
         _recorded(folder)
         | set(rollout_row(_groups(), _count_tokens))
+        | _mixed_row()
         | set(update_row(update))
         | _written_in(stage, "update")
         | _spent(stage)
@@ -211,8 +258,12 @@ def test_every_metric_of_rl_is_defined(
         "heldout/pass@1",
         "num_tokens",
         "generate_seconds",
+        "rewards/PART/spread",
+        "heldout/rewards/MODEL/mean",
+        "code/VERDICT",
     } <= names
     assert not names - _first_cells(pages["rl"]), "define these in docs/rl.md"
+    assert all(f"`{verdict}`" in pages["rl"] for verdict in Verdict)
 
 
 def test_no_metric_of_rl_is_invented(root: Path, tmp_path: Path, pages: Mapping[str, str]) -> None:
@@ -339,17 +390,18 @@ def test_every_key_of_a_recipe_is_explained(pages: Mapping[str, str]) -> None:
 
 
 def test_every_diagnosis_is_explained(pages: Mapping[str, str]) -> None:
-    source = Path(diagnosis.__file__).read_text(encoding="utf-8")
     makers = ("_Condition", "Diagnosis")
+    sources = (Path(module.__file__).read_text(encoding="utf-8") for module in (diagnosis, hacking))
     codes = {
         node.args[0].value
+        for source in sources
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id in makers
         and isinstance(node.args[0], ast.Constant)
     }
-    assert len(codes) > 5
+    assert {"all_wrong", "reward_hacking", "learned_flat", "learned_dominates"} <= codes
     assert not codes - _first_cells(pages["rl"].split("### Diagnoses")[1])
 
 

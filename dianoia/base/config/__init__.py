@@ -7,11 +7,11 @@ from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.preferences import PreferencesStage
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
 from dianoia.base.config.reward_model import PairSettings, RewardModelStage
+from dianoia.base.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.base.config.rl import (
     AlgorithmSettings,
     LengthStep,
     ProgressSettings,
-    RewardSettings,
     RLStage,
     SamplingSettings,
 )
@@ -31,6 +31,7 @@ __all__ = [
     "ModelShape",
     "OptimizerSettings",
     "PairSettings",
+    "PreferenceSettings",
     "PreferencesStage",
     "PretrainStage",
     "ProgressSettings",

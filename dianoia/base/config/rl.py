@@ -15,6 +15,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.base.config.optimizer import OptimizerSettings
+from dianoia.base.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.base.config.settings import Settings
 
 
@@ -57,28 +58,6 @@ class SamplingSettings(Settings):
         steps = [rung.from_step for rung in self.longer]
         if steps != sorted(set(steps)):
             raise ValueError(f"longer: from_step values {steps} have to rise")
-        return self
-
-
-class RewardSettings(Settings):
-    """Weights of the rules. The paper adds accuracy and format with equal weights (eq. 4)."""
-
-    accuracy: float = Field(default=1.0, ge=0)
-    format: float = Field(default=1.0, ge=0)
-    language: float = Field(default=0.0, ge=0)
-    """Share of the thought's words in the question's language (eq. 7). 0: off. R1's RL stages add it with
-    equal weight; R1-Zero has none."""
-    random: float = Field(default=0.0, ge=0)
-    """A coin toss, as a control: a model that improves on it was not taught by the reward."""
-    overlong_cache: int = Field(default=0, ge=0)
-    """DAPO's soft punishment: from max_tokens - overlong_cache on, the reward falls to -1. 0: off."""
-
-    @model_validator(mode="after")
-    def _something_pays(self) -> Self:
-        if self.accuracy == self.format == self.language == self.random == 0:
-            raise ValueError(
-                "accuracy, format, language and random are all 0, so that no rollout earns anything"
-            )
         return self
 
 
@@ -188,6 +167,8 @@ class RLStage(Settings):
     """Rollouts between two checkpoints to resume from."""
     sampling: SamplingSettings
     rewards: RewardSettings = RewardSettings()
+    preferences: PreferenceSettings | None = None
+    """Reward models beside the rules, on general prompts: RL for all scenarios, the last stage of R1."""
     algorithm: AlgorithmSettings = AlgorithmSettings()
     optimizer: OptimizerSettings
     progress: ProgressSettings = ProgressSettings()
@@ -196,6 +177,15 @@ class RLStage(Settings):
     def rollout_size(self) -> int:
         """Samples a rollout."""
         return self.problems_per_rollout * self.group_size
+
+    def counts(self, step: int) -> dict[str, int]:
+        """Problems of a rollout that begins at an optimizer step, by set: `reasoning`, and general ones."""
+        whole, preferences = self.problems_per_rollout, self.preferences
+        if preferences is None or step < preferences.from_step:
+            return {"reasoning": whole}
+        general = preferences.general(whole)
+        sets = {"reasoning": whole - sum(general.values()), **general}
+        return {name: count for name, count in sets.items() if count}
 
     @property
     def rollouts(self) -> int:
@@ -235,6 +225,47 @@ class RLStage(Settings):
         return self
 
     @model_validator(mode="after")
+    def _preferences_come_into_play(self) -> Self:
+        chosen = self.preferences
+        last = self.steps - self.minibatches
+        if chosen is not None and chosen.from_step > last:
+            raise ValueError(
+                f"preferences.from_step = {chosen.from_step}: with steps = {self.steps} and minibatches = "
+                f"{self.minibatches} the last rollout begins at step {last}, so that no general prompt would "
+                f"ever be drawn; lower from_step to {last} or less (the paper: the last 400 of 1,700)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches_mix(self) -> Self:
+        """Every minibatch has the same share of general problems, and of every set at least one is drawn."""
+        if self.preferences is None:
+            return self
+        whole, general = (
+            self.problems_per_rollout,
+            self.preferences.general(self.problems_per_rollout),
+        )
+        count = sum(general.values())
+        of = f"preferences.share = {self.preferences.share:g} of problems_per_rollout = {whole} is {count} general"
+        unit = 1 if self.split == "group" else self.group_size
+        if not 0 < count < whole or count * unit % self.minibatches:
+            right = [n for n in range(1, whole) if n * unit % self.minibatches == 0]
+            shares = ", ".join(f"{n / whole:g}" for n in _few(right))
+            raise ValueError(
+                f"{of} and {whole - count} other problems, which cannot be dealt in equal numbers, and at least "
+                f"one of each, to minibatches = {self.minibatches}; "
+                + (f"use a share such as {shares}" if right else "raise problems_per_rollout")
+            )
+        both = self.preferences.helpful and self.preferences.safety
+        if both and not all(general.values()):
+            raise ValueError(
+                f"{of} problems, and preferences.safety_share = {self.preferences.safety_share:g} of them leaves "
+                f"{general['helpful']} for the helpful and {general['safety']} for the safety model; change "
+                "safety_share, or raise share or problems_per_rollout"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _overlong_fits(self) -> Self:
         limits = [self.sampling.max_tokens, *(rung.max_tokens for rung in self.sampling.longer)]
         if self.rewards.overlong_cache >= min(limits):
@@ -256,6 +287,11 @@ def _unread(key: str, value: object, name: str) -> str:
         f'{key} = {shown} belongs to {what}, and name = "{name}" has none, so nothing would read '
         f"it; remove {key}, or choose {instead}"
     )
+
+
+def _few(numbers: list[int]) -> list[int]:
+    """At most five, spread over all of them."""
+    return numbers[:: max(1, -(-len(numbers) // 5))]
 
 
 def _divisors(whole: int) -> list[int]:

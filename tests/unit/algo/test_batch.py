@@ -12,10 +12,8 @@ from dianoia.algo.batch import (
     collate,
     micro_batches,
     padding_share,
-    split_minibatches,
     total_length,
 )
-from dianoia.base.errors import ConfigError
 from dianoia.base.records import Sample
 
 EOS = 2
@@ -159,32 +157,3 @@ def test_padding_at_the_load_of_the_miniature() -> None:
     batches = micro_batches(samples, 3072, shared=True)
     assert padding_share(samples, batches, shared=True) < 0.06
     assert padding_share(samples, micro_batches(samples, 16_384)) > 0.2
-
-
-def test_the_papers_rollout() -> None:
-    # 512 questions x 16 outputs = 8,192 in 16 minibatches of 512, each with 32 whole questions
-    groups = [range(16 * g, 16 * g + 16) for g in range(512)]
-    parts = split_minibatches(groups, 16, by="group", seed=1)
-    assert [len(part) for part in parts] == [512] * 16
-    assert all(len({index // 16 for index in part}) == 32 for part in parts)
-    assert sorted(index for part in parts for index in part) == list(range(8192))
-
-
-def test_splitting_by_sample_mixes_groups() -> None:
-    groups = [range(16 * g, 16 * g + 16) for g in range(32)]
-    parts = split_minibatches(groups, 16, by="sample", seed=1)
-    assert [len(part) for part in parts] == [32] * 16
-    assert all(len({index // 16 for index in part}) > 2 for part in parts)
-    assert sorted(index for part in parts for index in part) == list(range(512))
-
-
-def test_splitting_depends_on_the_seed_alone() -> None:
-    groups = [(0, 1), (2, 3), (4, 5), (6, 7)]
-    assert split_minibatches(groups, 2, seed=3) == split_minibatches(groups, 2, seed=3)
-    assert len({str(split_minibatches(groups, 2, seed=seed)) for seed in range(9)}) > 1
-
-
-@pytest.mark.parametrize("minibatches", [0, 3])
-def test_uneven_minibatches_are_refused(minibatches: int) -> None:
-    with pytest.raises(ConfigError, match="divides 4"):
-        split_minibatches([(0, 1), (2, 3), (4, 5), (6, 7)], minibatches)

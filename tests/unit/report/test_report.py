@@ -115,6 +115,40 @@ def test_each_trained_stage_has_a_heading(make_run: MakeRun) -> None:
     assert "made trains a base model" in page.text and "not finished after step 2" in page.text
 
 
+def test_reward_models_have_curves_beside_the_rules(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "Reward models" not in read(run).text
+    preferences = {
+        "helpful": "helpful", "problems": "general.jsonl", "safety": None, "safety_problems": None,
+        "from_step": 12, "share": 0.5,
+    }  # fmt: skip
+    edit(run.recipe, lambda r: r["stages"]["zero"].update(preferences=preferences))
+    file = run.stage("zero").metrics
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["heldout/rewards/helpful/mean"] = 0.1 * row["step"]
+        row["rewards/helpful/mean"] = row["rewards/helpful/min"] = row["frac_general"] = 0.5
+        row["rewards/helpful/spread"] = row["rewards/accuracy/spread"] = 0.3
+        row["code/passed"] = 7
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    page = read(run)
+    for part in (
+        "from step 12 on 50% general prompts, scored by helpful on general.jsonl (helpful)",
+        "Reward models",
+        "Held-out rewards",
+        "Learned rewards",
+        "What decides within a group",
+        "General prompts",
+        "Programs",
+    ):
+        assert part in page.text, part
+    names = {
+        trace["name"]: trace for figure in page.data["data-charts"] for trace in figure["data"]
+    }
+    assert names["helpful, held-out"]["y"][:3] == [0.0, 0.1, 0.2]
+    assert names["passed"]["y"][0] == 7 and "safety" not in names
+
+
 @pytest.mark.parametrize(
     ("missing", "told"),
     [

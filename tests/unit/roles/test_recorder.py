@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 
 import pyarrow.parquet as pq
 import pytest
@@ -88,7 +87,7 @@ def test_rollout_metrics_go_with_the_first_of_its_steps(
     context: Context, roller: MakeRoller, groups: list[Group]
 ) -> None:
     recorder = make(context, roller(scripted))
-    recorder.open(0, [])
+    recorder.open(0)
     recorder.write(0, {})
     with recorder.spending("update_seconds"), recorder.spending("generate_seconds"):
         recorder.rollout(0, groups)
@@ -124,8 +123,8 @@ def test_the_held_out_curve_has_draws_of_its_own(
 ) -> None:
     made = roller(scripted)
     recorder = make(context, made, samples=2)
-    recorder.open(0, [])
-    recorder.curve(problems, PARAMS)
+    recorder.open(0)
+    recorder.curve(0, problems, PARAMS)
     recorder.write(0, {})
     (row,) = read(context.directory.metrics)
     assert (row["heldout/pass@1"], row["heldout/cons@2"]) == (0.5, 0.5)
@@ -151,7 +150,7 @@ def test_going_on_drops_later_rows_and_remembers_the_batches(
             recorder.write(step + 1, {"loss": 0.0})
 
     whole = make(context, truncated)
-    whole.open(0, [])
+    whole.open(0)
     go(whole, range(2))
     state = json.loads(json.dumps(whole.state()))
     go(whole, range(2, 5))
@@ -160,7 +159,7 @@ def test_going_on_drops_later_rows_and_remembers_the_batches(
     assert [(row["step"], row["code"]) for row in diagnoses] == [(2, "all_truncated")]
     again = make(context, truncated)
     again.open(2, state)
-    assert [asdict(summary) for summary in again.history] == [asdict(s) for s in whole.history[:2]]
+    assert again.watch.batches == whole.watch.batches[:2]
     assert [row["step"] for row in read(context.directory.metrics)] == [1, 2]
     assert read(context.directory.diagnoses) == []
     go(again, range(2, 5))

@@ -1,0 +1,91 @@
+"""The problems of `rl` and `evaluate` stages, looked up and looked through before any work. No torch.
+
+In: a stage's table. Out: nothing, or a refusal in the words of the recipe. A file is read from the first row to the
+last; of a built-in set, which may be endless, the beginning is looked at.
+"""
+
+from collections.abc import Sequence
+
+from dianoia.base.config import EvaluateStage, PreferenceSettings, RLStage
+from dianoia.base.errors import ConfigError
+from dianoia.base.records import Problem
+from dianoia.tasks.catalog import ProblemSource, general_source, looked_at, problem_source
+from dianoia.text.language import check_measurable
+
+_UNGRADED = "reference"
+"""The verifier of problems that no rule can grade."""
+
+
+def check_problems(name: str, stage: RLStage | EvaluateStage) -> None:
+    """Raise ConfigError or ProblemFileError for problems that would stop the stage, or teach it nothing."""
+    try:
+        if isinstance(stage, EvaluateStage):
+            source = problem_source(stage.problems, stage.whole_file)
+        else:
+            source = problem_source(stage.problems)
+    except ConfigError as error:
+        raise ConfigError(f"stages.{name}.{error}") from None
+    where = f"stages.{name}.problems = {stage.problems!r}"
+    if isinstance(stage, EvaluateStage):
+        _check_graded(where, source.heldout(stage.limit))
+        return
+    _check_graded(where, looked_at(source))
+    _check_languages(name, stage, source, stage.problems)
+    if stage.progress.problems:
+        _check_graded(where, source.heldout(stage.progress.problems))
+    if stage.preferences is not None:
+        _check_general(name, stage, stage.preferences)
+
+
+def _check_graded(where: str, problems: Sequence[Problem]) -> None:
+    """What no rule can grade has no accuracy, so that nobody could be right."""
+    ungraded = [problem.id for problem in problems if problem.verifier == _UNGRADED]
+    if ungraded:
+        raise ConfigError(
+            f"{where}: {len(ungraded)} of {len(problems)} problems, such as {ungraded[0]!r}, have the verifier "
+            f"{_UNGRADED!r}, which no rule can grade, so that they would have no accuracy; leave them out, name "
+            "another verifier in the column 'verifier', or, in an rl stage, name them under preferences, where a reward model "
+            "scores them"
+        )
+
+
+def _check_languages(name: str, stage: RLStage, source: ProblemSource, problems: str) -> None:
+    """A language reward needs targets that can be told from other languages."""
+    if not stage.rewards.language:
+        return
+    for language in sorted(source.languages):
+        try:
+            check_measurable(language)
+        except ConfigError as error:
+            raise ConfigError(
+                f"stages.{name}.rewards.language = {stage.rewards.language:g}: questions of "
+                f"{problems!r} are in {language!r}. {error}"
+            ) from None
+
+
+def _check_general(name: str, stage: RLStage, chosen: PreferenceSettings) -> None:
+    """General prompts: found, held out in part, in languages that can be measured, each in one set."""
+    seen: dict[str, str] = {}
+    for key, problems in (
+        ("problems", chosen.problems),
+        ("safety_problems", chosen.safety_problems),
+    ):
+        if problems is None:
+            continue
+        where = f"stages.{name}.preferences"
+        try:
+            source = general_source(problems, key)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.{error}") from None
+        questions = {problem.question for problem in looked_at(source)}
+        twice = sorted(question for question in questions if question in seen)
+        if twice:
+            raise ConfigError(
+                f"{where}: {len(twice)} prompts, such as {twice[0][:80]!r}, are both in problems = "
+                f"{chosen.problems!r} and in safety_problems = {problems!r}; each general prompt belongs to "
+                "exactly one set, since two models would pull at it; take them out of one of the two"
+            )
+        seen |= dict.fromkeys(questions, key)
+        _check_languages(name, stage, source, problems)
+        if stage.progress.problems:
+            source.heldout(1)
