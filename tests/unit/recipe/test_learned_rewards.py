@@ -12,7 +12,10 @@ from dianoia.base.config import RLStage
 from dianoia.base.errors import ConfigError, ModelError, UserError
 from dianoia.recipe import load_recipe
 from dianoia.recipe.inputs import check_inputs
+from dianoia.recipe.memory import peak
 from dianoia.recipe.model import reward_models
+from dianoia.recipe.sizes import judge_sizes, size_of
+from dianoia.runtime.machine import Machine
 from tests.unit.recipe.conftest import TEXT
 from tests.unit.recipe.test_plan import printed
 
@@ -77,11 +80,14 @@ def test_the_arithmetic_by_hand(write: Write, preferences: Callable[..., str]) -
 
 
 def test_memory_holds_the_reward_models(write: Write, preferences: Callable[..., str]) -> None:
-    def kilobytes(text: str) -> int:
-        return int(printed(write(text))["zero (rl)"].split()[-2])
+    def needed(text: str) -> float:
+        recipe = load_recipe(write(text))
+        judges = judge_sizes("zero", recipe).values()
+        machine = Machine("this CPU", None, 1, 1e11, 1e11, None)
+        return peak(recipe.stages["zero"], size_of("zero", recipe), machine, None, judges).bytes
 
-    more = kilobytes(preferences()) - kilobytes(TEXT)
-    assert more == pytest.approx(2 * 4 * PARAMETERS / 1000, abs=1)
+    more = needed(preferences()) - needed(TEXT)
+    assert more == 2 * 4 * PARAMETERS
 
 
 def test_the_papers_last_stage(write: Write, preferences: Callable[..., str]) -> None:
