@@ -41,6 +41,7 @@ from dianoia.algo.loss import (
     truncated_importance,
 )
 from dianoia.base.errors import ConfigError, TrainingStopped
+from dianoia.base.limits import CPU_TOKENS
 from dianoia.base.records import Sample
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics, token_means
 from dianoia.learner.model import has_plain_head, response_logprobs
@@ -59,9 +60,6 @@ from dianoia.learner.value import Critic, CriticSettings, Passes
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
 T = TypeVar("T")
-
-CPU_TOKENS = 3072
-"""Most positions of a micro-batch on a CPU: more of them fall out of its cache."""
 
 
 class Learner:

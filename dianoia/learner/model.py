@@ -29,10 +29,8 @@ from transformers import (
 
 from dianoia.algo.batch import Batch
 from dianoia.base.errors import ModelError
+from dianoia.base.limits import LOGITS_AT_ONCE
 from dianoia.learner.shared import shared_hidden_states
-
-LOGITS_AT_ONCE = 2**25
-"""Most logits that exist at one time: 128 MiB of float32."""
 
 _HEAD_ATTRIBUTES = (
     "logit_scale",

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -36,7 +35,7 @@ def recompute_layers(model: PreTrainedModel) -> None:
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = again  # type: ignore[assignment]
         # Its own mark alone, which it asks for; what is inside stays in evaluation, without dropout.
-        nn.Module.__setattr__(layer, "training", True)  # type: ignore[arg-type]
+        layer.training = True
 
 
 def _again(config: PretrainedConfig, function: Callable[..., Any], *inputs: Any) -> Any:

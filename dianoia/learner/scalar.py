@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
+from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.descent import Descent
-from dianoia.learner.learner import CPU_TOKENS
 from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
@@ -151,7 +151,7 @@ class ScalarLearner:
         recompute: bool = False,
     ) -> None:
         """Take over `model` as it is. `tokens_per_micro_batch` counts padded positions; on a CPU at most
-        `learner.CPU_TOKENS` are used."""
+        CPU_TOKENS are used."""
         nn.Module.eval(model)
         if recompute:
             recompute_layers(model)

@@ -23,8 +23,9 @@ from transformers import PreTrainedModel
 from dianoia.algo.likelihood import token_losses
 from dianoia.algo.packing import pack
 from dianoia.base.errors import TrainingStopped
+from dianoia.base.limits import CPU_ROW_TOKENS, LOGITS_AT_ONCE
 from dianoia.learner.descent import Descent
-from dianoia.learner.model import LOGITS_AT_ONCE, has_plain_head, head_alone
+from dianoia.learner.model import has_plain_head, head_alone
 from dianoia.learner.packed import (
     Demonstration,
     PackedRow,
@@ -36,9 +37,6 @@ from dianoia.learner.packed import (
 from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
-
-CPU_TOKENS = 1024
-"""Most tokens of a row on a CPU: longer ones fall out of its cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class SupervisedLearner:
         autocast: Literal["none", "bfloat16"] = "none",
         recompute: bool = False,
     ) -> None:
-        """Take over `model` as it is. On a CPU a row has at most CPU_TOKENS tokens.
+        """Take over `model` as it is. On a CPU a row has at most CPU_ROW_TOKENS tokens.
 
         `packs` says whether the architecture allows several samples in a row; elsewhere each has its own.
         """
@@ -77,7 +75,7 @@ class SupervisedLearner:
             recompute_layers(model)
         self.model, self.descent = model, descent
         self.plain_head, self.packs = has_plain_head(model), can_pack(model)
-        most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_row
+        most = CPU_ROW_TOKENS if model.device.type == "cpu" else tokens_per_row
         self.tokens_per_row = min(most, tokens_per_row)
         self.autocast = autocast
         self._models = twins(model, lanes_of(model.device))

@@ -1,6 +1,6 @@
 """The data sets of supervised fine-tuning in numbers, before a model or torch is loaded.
 
-In: an `sft` table, and the names of the recipe's stages, whose data sets do not exist yet. Out: `Survey`.
+In: an `sft` table, and the names of data sets that do not exist yet, such as those of stages. Out: `Survey`.
 Tokens are characters times the tokens a character that the start's own tokenizer gives the first samples,
 where its file is on this machine, else a guess.
 """
@@ -49,15 +49,22 @@ class Amounts:
     steps: int
     rows: int
     """Packed rows, forward passes, of all epochs."""
+    longest: int
+    """Tokens of the longest sample."""
+
+    @property
+    def mean(self) -> float:
+        """Tokens of a sample, about; 0 without one."""
+        return self.tokens / max(1, self.samples)
 
 
-def survey(stage: SFTStage, stages: Collection[str]) -> Survey:
-    """Count the samples of those data sets that are files, reading every row."""
+def survey(stage: SFTStage, elsewhere: Collection[str]) -> Survey:
+    """Count the samples of the data sets, reading every row; those of `elsewhere` cannot be read yet."""
     template, keep = TEMPLATES[stage.template], stage.earlier_thoughts == "keep"
     rows = heldout = 0
     lengths: list[tuple[int, int]] = []
     beginning: list[str] = []
-    for drawn in draw(*_files(stage, stages)):
+    for drawn in draw(*_files(stage, elsewhere)):
         rows, heldout = rows + 1, heldout + drawn.heldout
         for sample in samples_of(drawn.conversation, template, keep) if drawn.copies else ():
             text = "".join(piece.text for piece in sample)
@@ -68,13 +75,13 @@ def survey(stage: SFTStage, stages: Collection[str]) -> Survey:
 
 
 def _files(
-    stage: SFTStage, stages: Collection[str]
+    stage: SFTStage, elsewhere: Collection[str]
 ) -> tuple[list[tuple[Path, float]], float, Path | None]:
     """The arguments of `draw`."""
-    named = [dataset for dataset in stage.datasets if dataset.path not in stages]
+    named = [dataset for dataset in stage.datasets if dataset.path not in elsewhere]
     files = [(Path(dataset.path).expanduser(), dataset.weight) for dataset in named]
     held = stage.evaluation_file
-    file = None if held is None or held in stages else Path(held).expanduser()
+    file = None if held is None or held in elsewhere else Path(held).expanduser()
     return files, stage.heldout_share, file
 
 
@@ -92,7 +99,7 @@ def amounts(stage: SFTStage, found: Survey, seed: int) -> Amounts:
     packed = ([lengths[index] for index in step] for step in steps)
     rows = sum(len(pack(step, stage.tokens_per_micro_batch)) for step in packed)
     tokens = stage.epochs * sum(n * copies for n, copies in zip(lengths, counts, strict=True))
-    return Amounts(sum(counts), tokens, len(steps), rows)
+    return Amounts(sum(counts), tokens, len(steps), rows, max(lengths, default=0))
 
 
 def _tokens_a_character(start: str, texts: tuple[str, ...]) -> float:

@@ -26,7 +26,7 @@ from typing import Any
 from dianoia.base.files import read_json
 from dianoia.base.run import RunDirectory, StageDirectory
 from dianoia.bases import shipped_model
-from dianoia.recipe.inputs import model_config
+from dianoia.recipe.hub import model_config
 from dianoia.recipe.model import Recipe, reads, reward_models, sources
 
 LARGE = 64_000_000

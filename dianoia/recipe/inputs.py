@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from dianoia.base.config import (
     DemonstrationsStage,
     EvaluateStage,
@@ -18,10 +15,17 @@ from dianoia.base.config import (
     SFTStage,
 )
 from dianoia.base.errors import ConfigError, ModelError, UserError, nearest
-from dianoia.base.files import read_json
-from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe.datasets import survey
-from dianoia.recipe.model import DATA_KINDS, Recipe, Stage, datasets, reward_models, sources
+from dianoia.recipe.hub import model_config, out_of_reach, text_config
+from dianoia.recipe.missing import absent
+from dianoia.recipe.model import (
+    DATA_KINDS,
+    Recipe,
+    Stage,
+    datasets,
+    reward_models,
+    sources,
+)
 from dianoia.recipe.problems import check_problems
 from dianoia.recipe.programs import sandbox_of
 from dianoia.recipe.sampling import check_judging, check_sampling
@@ -31,82 +35,50 @@ from dianoia.tasks.conversations import check_amounts
 from dianoia.text.template import TEMPLATES
 
 
-def check_inputs(recipe: Recipe) -> None:
+def check_inputs(recipe: Recipe, planned: bool = False) -> None:
     """Find every model and read every problem set from the first row to the last.
+
+    A plan (`planned`) may go without files that are not there yet, and without models that the hub has and
+    whose shape is known; `recipe.missing` lists them. A run may not.
 
     Raises:
         ConfigError, ModelError, ProblemFileError, SandboxError: the first thing that is not usable.
     """
     for name, stage in recipe.stages.items():
-        for source in sources(stage):
-            _check_source(name, source, recipe)
-        for key, source in reward_models(stage).items():
-            _check_reward_model(name, key, source, recipe)
+        _check_models(name, stage, recipe, planned)
         if not isinstance(stage, PretrainStage):
             _check_template(name, "template", stage.template)
         _check_length(name, recipe)
-        match stage:
-            case RLStage() | EvaluateStage():
-                check_problems(name, stage)
-            case SampleStage():
-                _check_template(name, "completion_template", stage.written_in)
-                check_sampling(f"stages.{name}", stage)
-            case DemonstrationsStage():
-                _check_demonstrations(name, stage)
-            case PreferencesStage():
-                check_judging(f"stages.{name}", stage)
-            case SFTStage():
-                _check_datasets(name, stage, recipe)
-            case RewardModelStage():
-                check_preferences(name, stage, recipe)
+        if not (planned and absent(stage, recipe)):
+            _check_data(name, stage, recipe)
     sandbox_of(recipe)
 
 
-def model_config(where: str, source: str) -> dict[str, Any]:
-    """The `config.json` of a shipped model, a folder or a hub name.
-
-    Raises:
-        ModelError: there is no such model; `where` names the table that asks for it.
-    """
-    folder = shipped_model(source) or Path(source).expanduser()
-    if (folder / "config.json").is_file():
-        found: dict[str, Any] = read_json(folder / "config.json")
-        return found
-    if source in SHIPPED or folder.exists() or source.startswith((".", "/", "~")):
-        raise ModelError(
-            f"{where}: the model {source!r} is not a Hugging Face folder on this machine (there is no "
-            f"{folder / 'config.json'}); give the folder that holds config.json and model.safetensors"
-        )
-    found = read_json(_from_hub(where, source))
-    return found
+def _check_models(name: str, stage: Stage, recipe: Recipe, planned: bool) -> None:
+    for source in sources(stage):
+        _check_source(name, source, recipe)
+    judges = reward_models(stage)
+    for key, source in judges.items():
+        _check_reward_model(name, key, source, recipe)
+    for source in [] if planned else [*sources(stage), *judges.values()]:
+        _check_reach(name, source, recipe)
 
 
-def text_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The part about the language model, under the names of today: GPT-2 has its own for the same things."""
-    inner: dict[str, Any] = config.get("text_config") or config
-    old = {
-        "n_embd": "hidden_size",
-        "n_layer": "num_hidden_layers",
-        "n_head": "num_attention_heads",
-        "n_positions": "max_position_embeddings",
-        "n_inner": "intermediate_size",
-    }
-    return {old.get(key, key): value for key, value in inner.items() if value is not None}
-
-
-def _from_hub(where: str, source: str) -> Path:
-    if source.count("/") != 1:
-        raise ModelError(
-            f"{where}: {source!r} is neither an earlier stage, nor a shipped model "
-            f"({', '.join(SHIPPED)}), nor a folder, nor a hub name such as Qwen/Qwen3-0.6B-Base"
-        )
-    try:
-        return Path(hf_hub_download(source, "config.json"))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{where}: the model {source!r} is no folder here and cannot be fetched from the hub "
-            f"({type(error).__name__}); check the name and the connection, or give a folder"
-        ) from error
+def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
+    match stage:
+        case RLStage() | EvaluateStage():
+            check_problems(name, stage)
+        case SampleStage():
+            _check_template(name, "completion_template", stage.written_in)
+            check_sampling(f"stages.{name}", stage)
+        case DemonstrationsStage():
+            _check_demonstrations(name, stage)
+        case PreferencesStage():
+            check_judging(f"stages.{name}", stage)
+        case SFTStage():
+            _check_datasets(name, stage, recipe)
+        case RewardModelStage():
+            check_preferences(name, stage, recipe)
 
 
 def _check_length(name: str, recipe: Recipe) -> None:
@@ -176,6 +148,17 @@ def _check_source(name: str, source: str, recipe: Recipe) -> None:
         raise ConfigError(
             f"stages.{name} uses {source!r}, which is a reward model; a reward model gives numbers and "
             "writes no text, so name a language model"
+        )
+
+
+def _check_reach(name: str, source: str, recipe: Recipe) -> None:
+    """A plan needs a model's shape, a run its weights."""
+    missing = None if source in recipe.stages else out_of_reach(source)
+    if missing is not None:
+        raise ModelError(
+            f"stages.{name}: the model {source!r} is no folder here and cannot be fetched from the hub "
+            f"({missing}); check the connection, fetch it elsewhere (hf download) and give its folder, or look "
+            "at the plan alone with --dry-run"
         )
 
 

@@ -6,8 +6,9 @@ environment variable DIANOIA_SANDBOX is this machine's word and goes before the 
 
 import os
 
-from dianoia.base.config import EvaluateStage, RLStage, SampleStage
+from dianoia.base.config import EvaluateStage, PreferencesStage, RLStage, SampleStage
 from dianoia.base.errors import SandboxError
+from dianoia.recipe.missing import absent
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime.sandbox import VARIABLE, choose
 from dianoia.tasks.catalog import problem_source, verifiers_of
@@ -26,7 +27,11 @@ def sandbox_of(recipe: Recipe) -> str | None:
     """
     for name, stage in recipe.stages.items():
         problems = _problems(stage)
-        if problems is None or "code" not in verifiers_of(problem_source(*problems)):
+        if (
+            problems is None
+            or problems[0] in absent(stage, recipe)
+            or "code" not in verifiers_of(problem_source(*problems))
+        ):
             continue
         try:
             return choose(wanted_sandbox(recipe))
@@ -41,7 +46,7 @@ def sandbox_of(recipe: Recipe) -> str | None:
 def _problems(stage: Stage) -> tuple[str, bool] | None:
     """Arguments of `problem_source`; None for a stage without problems."""
     match stage:
-        case RLStage() | SampleStage():
+        case RLStage() | SampleStage() | PreferencesStage():
             return stage.problems, False
         case EvaluateStage():
             return stage.problems, stage.whole_file

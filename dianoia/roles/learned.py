@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dianoia.learner.learner import CPU_TOKENS
+from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.model import load_tokenizer
 from dianoia.learner.scalar import Ids, Rewarder
 from dianoia.learner.scalar_model import Outlook, load_reward_model, outlook_of, prepare_padding

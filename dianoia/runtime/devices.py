@@ -4,8 +4,7 @@ import os
 
 import torch
 
-MOST_THREADS = 8
-"""More threads than this slow a small model down."""
+from dianoia.runtime.machine import threads_of
 
 
 def pick_device() -> torch.device:
@@ -15,10 +14,7 @@ def pick_device() -> torch.device:
 
 def use_threads(wanted: int) -> int:
     """Let PyTorch use `wanted` CPU threads (0: one a core, at most MOST_THREADS); returns the number."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    threads = wanted or min(cores, MOST_THREADS)
+    threads = threads_of(wanted)
     torch.set_num_threads(threads)
     return threads
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from dianoia.base.config import EvaluateStage
 from dianoia.base.files import read_json, write_json
+from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.base.records import Group, Problem, SamplingParams
 from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
@@ -24,8 +25,6 @@ from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
 from dianoia.tasks.catalog import problem_source
 
-AT_ONCE = 256
-"""Problems sampled between two updates of the progress line."""
 _KEY = 7919
 """Keeps an evaluation's random draws apart from those of training."""
 
@@ -102,8 +101,8 @@ def _groups(
     rubric = evaluation_rubric()
     groups: list[Group] = []
     done = config.checkpoints.index(name) * len(problems)
-    for start in range(0, len(problems), AT_ONCE):
-        few = problems[start : start + AT_ONCE]
+    for start in range(0, len(problems), EVALUATED_AT_ONCE):
+        few = problems[start : start + EVALUATED_AT_ONCE]
         key = (context.seed, _KEY)
         groups += judge(rubric, roller(few, config.samples, params, key, first=start))
         right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)

@@ -156,15 +156,9 @@ def problem_source(name: str, whole_file: bool = False, key: str = "problems") -
         return _file_problems(path, whole_file, path.stat().st_mtime_ns)
     raise ConfigError(
         f"{key} = {name!r}: there is no such problem set and no such file; "
-        f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet"
+        f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet with a row a problem, such as "
+        '{"problem": "2+3?", "answer": "5"} (docs/recipes.md says how to make one of a public set)'
     )
-
-
-def verifiers_of(source: ProblemSource) -> frozenset[str]:
-    """Names of the verifiers that a source's problems ask for."""
-    if isinstance(source, FileProblems):
-        return source.verifiers
-    return frozenset(problem.verifier for problem in looked_at(source))
 
 
 def general_source(name: str, key: str = "problems") -> ProblemSource:
@@ -181,6 +175,13 @@ def general_source(name: str, key: str = "problems") -> ProblemSource:
 def looked_at(source: ProblemSource) -> list[Problem]:
     """All training problems of a file; of a built-in set, which may be endless, the first PROBE."""
     return source.training if isinstance(source, FileProblems) else source.draw(0, 0, PROBE)
+
+
+def verifiers_of(source: ProblemSource) -> frozenset[str]:
+    """Names of the verifiers that a source's problems ask for."""
+    if isinstance(source, FileProblems):
+        return source.verifiers
+    return frozenset(problem.verifier for problem in looked_at(source))
 
 
 @lru_cache(maxsize=8)

@@ -140,3 +140,5 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[int, Columns]]]] = {
     ".csv": _read_csv,
     ".parquet": _read_parquet,
 }
+ENDINGS = tuple(_READERS)
+"""Of the files that can be read."""

@@ -20,7 +20,6 @@ from dianoia.cli import main
         ("zero.start=./nowhere", ["stages.zero", "./nowhere", "config.json"]),
         ("zero.start=nothing", ["stages.zero", "'nothing'", "hub name"]),
         ("zero.template=r1zero", ["stages.zero.template", "r1zero", "r1-zero"]),
-        ("zero.problems=nowhere.jsonl", ["nowhere.jsonl", "no such file"]),
         ("zero.kind=lr", ["kind = 'lr'", "did you mean 'rl'"]),
         ('evaluation.checkpoints=["later"]', ["stages.evaluation", "later"]),
         ("zero.sampling.top_p=1.5", ["zero.sampling.top_p=1.5", "less than or equal to 1"]),
@@ -43,6 +42,19 @@ def test_a_recipe_that_cannot_run(
     assert said.startswith("dianoia: ") and "Traceback" not in said
     for part in parts:
         assert part in said
+    assert not out.exists(), "nothing may have begun"
+
+
+def test_a_file_that_is_not_there_stops_a_run_and_not_a_plan(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    command = ["run", str(tiny_zero), "--out", str(out), "--set", "zero.problems=nowhere.jsonl"]
+    assert main([*command, "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a run would stop before it began: nowhere.jsonl: no such file here; zero" in said
+    assert main(command) == 2
+    assert "nowhere.jsonl" in capsys.readouterr().err
     assert not out.exists(), "nothing may have begun"
 
 

@@ -171,7 +171,7 @@ def test_a_step_is_the_same_in_one_row_and_in_many(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(recipe, tmp_path / "packed", "cold.epochs=1") == 0
-    monkeypatch.setattr(supervised, "CPU_TOKENS", 1)
+    monkeypatch.setattr(supervised, "CPU_ROW_TOKENS", 1)
     assert run(recipe, tmp_path / "apart", "cold.epochs=1") == 0
     for one, other in zip(metrics(tmp_path / "packed"), metrics(tmp_path / "apart"), strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)

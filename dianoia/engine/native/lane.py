@@ -10,17 +10,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from dianoia.base.limits import MEMBERS, SPARE_ROWS
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.native.cache import Cache, CacheSizes
 from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.prompts import Live, Prompts, Unit, cut
 from dianoia.engine.native.slots import ARRANGE_EVERY, Slots
 
-MEMBERS = 4
-"""Samples that share a prompt row: more reads a prompt's keys less often, but leaves more places
-empty once samples of a group have ended."""
-SPARE_ROWS = 16
-"""Prompt rows beyond one a slot, for prompts read ahead."""
 LOT_TOKENS = {"cpu": 512, "cuda": 8192}
 """Prompt tokens read at a time: enough to keep the arithmetic busy, few enough not to read far
 ahead."""

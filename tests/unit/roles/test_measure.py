@@ -166,7 +166,7 @@ def test_the_stage_gives_a_perfect_oracle_100_percent(
         return samplers[-1]
 
     monkeypatch.setattr(evaluate, "make_sampler", make)
-    monkeypatch.setattr(evaluate, "AT_ONCE", 4)
+    monkeypatch.setattr(evaluate, "EVALUATED_AT_ONCE", 4)
     config = EvaluateStage(
         kind="evaluate",
         checkpoints=[folder.as_posix()],

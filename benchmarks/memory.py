@@ -1,0 +1,160 @@
+"""The memory that `--dry-run` foresees beside the peak of a real run, for random models in a process of its own.
+
+    python -m benchmarks.memory                    every case
+    python -m benchmarks.memory --case rl --threads 2
+
+Responses of a random model rarely end by themselves, so slots and micro-batches fill up as the estimate assumes.
+The peak is that of the whole process, Python and PyTorch included, and so is the estimate. A CPU only.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from dianoia.bases import shipped_model
+from dianoia.recipe import load_recipe
+from dianoia.recipe.memory import Phase, peak
+from dianoia.recipe.sizes import size_of
+from dianoia.runtime.machine import Machine
+
+HEAD = """
+name = "memory"
+threads = {threads}
+"""
+RL = """
+[stages.stage]
+kind = "rl"
+start = "{start}"
+problems = "miniature/math"
+steps = 2
+group_size = 8
+problems_per_rollout = 4
+minibatches = 2
+recompute = {recompute}
+[stages.stage.sampling]
+max_tokens = 150
+slots = 32
+dtype = "{dtype}"
+[stages.stage.algorithm]
+name = "{algorithm}"
+[stages.stage.optimizer]
+learning_rate = 1e-5
+[stages.stage.progress]
+problems = 0
+"""
+SFT = """
+[stages.stage]
+kind = "sft"
+start = "{start}"
+datasets = [{{ path = "{data}" }}]
+epochs = 1
+max_length = 1024
+tokens_per_step = 2048
+evaluation_share = 0.0
+recompute = {recompute}
+[stages.stage.optimizer]
+learning_rate = 1e-5
+"""
+EVALUATE = """
+[stages.stage]
+kind = "evaluate"
+checkpoints = ["{start}"]
+problems = "miniature/math"
+limit = 4
+samples = 16
+max_tokens = 200
+slots = 64
+dtype = "{dtype}"
+"""
+PLAIN = {"recompute": "false", "dtype": "float32", "algorithm": "grpo"}
+CASES = {
+    "rl": (RL, {}),
+    "rl, recompute": (RL, {"recompute": "true"}),
+    "rl, ppo": (RL, {"algorithm": "ppo"}),
+    "sft": (SFT, {}),
+    "sft, recompute": (SFT, {"recompute": "true"}),
+    "evaluate": (EVALUATE, {}),
+    "evaluate, bfloat16": (EVALUATE, {"dtype": "bfloat16"}),
+}
+
+
+def random_model(folder: Path, hidden: int = 512, layers: int = 6) -> Path:
+    """A Qwen2 with random weights and the miniature's tokenizer; about 25 million parameters."""
+    shipped = shipped_model("miniature-base")
+    assert shipped is not None, "the miniature's base ships with the package"
+    for file in shipped.glob("*token*"):
+        shutil.copy(file, folder)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=1024,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        intermediate_size=4 * hidden,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=0,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def written(case: str, start: Path, folder: Path, threads: int) -> Path:
+    """The recipe of a case, and the data that it needs."""
+    data, recipe = folder / "data.jsonl", folder / "memory.toml"
+    row = '{"prompt": "Count.", "completion": "' + "one two three " * 60 + '"}\n'
+    data.write_text(row * 8, encoding="utf-8")
+    text, changed = CASES[case]
+    values = {**PLAIN, **changed, "start": start.as_posix(), "data": data.as_posix()}
+    recipe.write_text((HEAD + text).format(threads=threads, **values), encoding="utf-8")
+    return recipe
+
+
+def foreseen(recipe: Path, threads: int) -> Phase:
+    """What a plan says of the recipe's only stage, on a CPU with so many threads."""
+    loaded = load_recipe(recipe)
+    machine = Machine("a CPU", None, threads, 1e11, 1e11, None)
+    return peak(loaded.stages["stage"], size_of("stage", loaded), machine)
+
+
+def measured(recipe: Path, out: Path) -> float:
+    """Most bytes that a run of the recipe kept in main memory."""
+    command = [sys.executable, "-m", "dianoia", "run", str(recipe), "--out", str(out)]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        assert process.returncode == 0, said.read().decode("utf-8", "replace")
+    return usage.ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+def main() -> None:
+    """Print a line a case."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", choices=CASES, action="append", help="default: every case")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    for case in arguments.case or CASES:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            recipe = written(case, random_model(folder), folder, arguments.threads)
+            estimate = foreseen(recipe, arguments.threads)
+            peak_bytes = measured(recipe, folder / "run")
+        print(
+            f"{case:20} foreseen {estimate.bytes / 1e6:6,.0f} MB while {estimate.doing:8} "
+            f"measured {peak_bytes / 1e6:6,.0f} MB  ratio {estimate.bytes / peak_bytes:.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

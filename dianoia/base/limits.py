@@ -1,0 +1,20 @@
+"""How much of a batch exists at one time: read by the code that computes and by the plan that foresees memory.
+
+They change memory and speed, never a result.
+"""
+
+CPU_TOKENS = 3072
+"""Most positions of a micro-batch on a CPU: more of them fall out of its cache."""
+CPU_ROW_TOKENS = 1024
+"""Most tokens of a packed row of supervised fine-tuning on a CPU, for the same reason."""
+LOGITS_AT_ONCE = 2**25
+"""Most logits of a learner that exist at one time: 128 MiB of float32."""
+MEMBERS = 4
+"""Samples that share a prompt row of the native sampler: more reads a prompt's keys less often, but leaves more
+places empty once samples of a group have ended."""
+SPARE_ROWS = 16
+"""Prompt rows of the native sampler beyond one a slot, for prompts read ahead."""
+EVALUATED_AT_ONCE = 256
+"""Problems of an evaluation sampled between two updates of the progress line."""
+MOST_THREADS = 8
+"""More threads than this slow a small model down."""

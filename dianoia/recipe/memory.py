@@ -1,0 +1,244 @@
+"""What a stage keeps in memory, part by part, in the phases it goes through. No torch.
+
+In: a stage's table, the size of its model, the machine. Out: `Phase`s, of which the largest is what the stage
+needs. As the code does it: weights, gradients, both of AdamW's averages, the reference and the value model are
+float32 always; the sampler holds a copy of its own, whose head is float32 too; off the CPU its cache is given
+back before an update. Activations are those that the backward pass reads, by coefficients that the tests hold to
+what PyTorch keeps. Counted as upper limits: every slot and every micro-batch is full, and holds the longest
+responses. Left out: the problems and data themselves, states on their way to the disk.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from dianoia.base.config import (
+    DemonstrationsStage,
+    EvaluateStage,
+    PreferencesStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SampleStage,
+    SFTStage,
+)
+from dianoia.base.limits import (
+    CPU_ROW_TOKENS,
+    CPU_TOKENS,
+    EVALUATED_AT_ONCE,
+    LOGITS_AT_ONCE,
+    MEMBERS,
+    SPARE_ROWS,
+)
+from dianoia.recipe.model import Stage
+from dianoia.recipe.sizes import Size
+from dianoia.runtime.machine import Machine
+
+PROMPT_TOKENS = 80
+"""Guess for a prompt where its length is not known without a tokenizer."""
+_FULL, _HALF = 4, 2
+"""Bytes of a float32 and of a bfloat16."""
+_ITSELF = 0.45e9
+"""PyTorch, its libraries and Python, or CUDA's own part of the device."""
+_DRAWN = 4
+"""Copies of a distribution over the vocabulary while tokens are drawn."""
+_SCORED = 4
+"""Copies of the logits while they are scored and their gradient is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A time in a stage, and what is in memory then."""
+
+    doing: str
+    parts: Mapping[str, float]
+    """Bytes by name."""
+
+    @property
+    def bytes(self) -> float:
+        """All parts together."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One forward and backward pass of a learner."""
+
+    tokens: float
+    """Positions of one pass."""
+    scored: float
+    """Positions whose logits are taken."""
+    autocast: bool = False
+    recompute: bool = False
+    joined: bool = False
+    """Whether keys of shared prompts are joined to those of their responses."""
+
+
+def peak(
+    stage: Stage,
+    size: Size,
+    machine: Machine,
+    longest: int | None = None,
+    judges: Collection[Size] = (),
+) -> Phase:
+    """The phase that needs most. `longest`: tokens of the longest text, where the data is known; `judges`: the
+    reward models that the stage reads."""
+    phases: list[Phase]
+    match stage:
+        case RLStage():
+            phases = _reinforcement(stage, size, machine, judges)
+        case DemonstrationsStage():
+            phases = [Phase("writing", {"PyTorch itself": _ITSELF})]
+        case SampleStage() | PreferencesStage():
+            chosen = stage.sampling
+            drawn = stage.problems_per_batch, stage.samples
+            cache = _cache(size, machine, chosen.slots, chosen.max_tokens, *drawn, chosen.dtype)
+            phases = _drawing(size, machine, cache, chosen.dtype)
+        case EvaluateStage():
+            drawn = min(EVALUATED_AT_ONCE, stage.limit), stage.samples
+            cache = _cache(size, machine, stage.slots, stage.max_tokens, *drawn, stage.dtype)
+            phases = _drawing(size, machine, cache, stage.dtype)
+        case SFTStage() | RewardModelStage() | PretrainStage():
+            phases = [_supervision(stage, size, machine, longest)]
+    return max(phases, key=lambda phase: phase.bytes)
+
+
+# Phases -------------------------------------------------------------------------------------------
+
+
+def _reinforcement(
+    stage: RLStage, size: Size, machine: Machine, judges: Collection[Size]
+) -> list[Phase]:
+    algorithm, chosen, longest = stage.algorithm, stage.sampling, stage.sampling.most_tokens
+    ppo = algorithm.name == "ppo"
+    held = {
+        "weights": _FULL * size.parameters,
+        "AdamW": 2.0 * _FULL * size.parameters,
+        "reference": _FULL * size.parameters * (algorithm.kl_coefficient > 0),
+        "value model": 3.0 * _FULL * size.backbone * ppo,
+        "reward models": float(sum(_FULL * judge.backbone for judge in judges)),
+        "sampler": _sampler(size, chosen.dtype),
+    }
+    drawn = stage.problems_per_rollout, stage.group_size
+    cache = _cache(size, machine, chosen.slots, longest, *drawn, chosen.dtype)
+    learning = _learning(size, machine, _micro_batch(stage, machine))
+    if ppo:
+        learning["gradients"] += _FULL * size.backbone * machine.lanes
+    kept = {"cache": cache["cache"] * machine.cpu}
+    itself = {"PyTorch itself": _ITSELF}
+    return [
+        Phase("drawing", {**held, **cache, **itself}),
+        Phase("updating", {**held, **kept, **learning, **itself}),
+    ]
+
+
+def _micro_batch(stage: RLStage, machine: Machine) -> Pass:
+    longest = stage.sampling.most_tokens
+    row = longest + PROMPT_TOKENS
+    budget = min(stage.tokens_per_micro_batch, CPU_TOKENS if machine.cpu else 2**62)
+    rows = max(1, min(budget // row, -(-stage.rollout_size // stage.minibatches // machine.lanes)))
+    return Pass(
+        rows * row, rows * longest, stage.autocast == "bfloat16", stage.recompute, joined=True
+    )
+
+
+def _supervision(
+    stage: SFTStage | RewardModelStage | PretrainStage,
+    size: Size,
+    machine: Machine,
+    longest: int | None,
+) -> Phase:
+    if isinstance(stage, PretrainStage):
+        batch, lanes = Pass(stage.tokens_per_step, stage.tokens_per_step), 1
+    else:
+        limit = CPU_ROW_TOKENS if isinstance(stage, SFTStage) else CPU_TOKENS
+        budget = min(stage.tokens_per_micro_batch, limit if machine.cpu else 2**62)
+        text = min(stage.max_length, longest or stage.max_length)
+        texts = 2 if isinstance(stage, RewardModelStage) and stage.objective == "pairwise" else 1
+        tokens = max(budget, text * texts)
+        scored = tokens if isinstance(stage, SFTStage) else 0
+        autocast = stage.autocast == "bfloat16"
+        batch, lanes = Pass(tokens, scored, autocast, stage.recompute), machine.lanes
+    held = {"weights": _FULL * size.parameters, "AdamW": 2.0 * _FULL * size.parameters}
+    learning = _learning(size, machine, batch, lanes)
+    return Phase("updating", {**held, **learning, "PyTorch itself": _ITSELF})
+
+
+def _drawing(size: Size, machine: Machine, cache: dict[str, float], dtype: str) -> list[Phase]:
+    """The model as it is loaded goes once the sampler has its copy."""
+    sampler, itself = {"sampler": _sampler(size, dtype)}, {"PyTorch itself": _ITSELF}
+    return [
+        Phase("loading", {"weights": _FULL * size.parameters, **sampler, **itself}),
+        Phase("drawing", {**sampler, **cache, **itself}),
+    ]
+
+
+# Parts --------------------------------------------------------------------------------------------
+
+
+def _sampler(size: Size, dtype: str) -> float:
+    """Weights of the native sampler; in bfloat16 the head is a table of its own, in float32."""
+    if dtype == "float32":
+        return _FULL * size.parameters
+    return _HALF * size.backbone + _FULL * size.table
+
+
+def _cache(
+    size: Size,
+    machine: Machine,
+    slots: int,
+    longest: int,
+    problems: int,
+    samples: int,
+    dtype: str,
+) -> dict[str, float]:
+    """Keys and values of every slot at full length and of the prompts, and what drawing a token needs."""
+    used = min(slots, problems * samples)
+    units = problems * -(-samples // MEMBERS)
+    rows = min(units, used + SPARE_ROWS * machine.lanes)
+    numbers = (used * (1 + longest) + rows * PROMPT_TOKENS) * size.cache_per_token
+    width = _FULL if dtype == "float32" else _HALF
+    return {
+        "cache": float(width * numbers),
+        "distributions": float(_DRAWN * _FULL * used * size.vocabulary),
+    }
+
+
+def _learning(
+    size: Size, machine: Machine, batch: Pass, lanes: int | None = None
+) -> dict[str, float]:
+    """What a step adds to weights and averages; every lane has gradients and activations of its own."""
+    count = machine.lanes if lanes is None else lanes
+    logits = min(batch.scored * size.vocabulary, max(LOGITS_AT_ONCE, size.vocabulary))
+    return {
+        "gradients": float(_FULL * size.parameters * count),
+        "bfloat16 weights": float(_HALF * size.matrices * count * batch.autocast),
+        "activations": count * activations(size, batch, machine.cpu),
+        "logits": float(count * _SCORED * _FULL * logits),
+    }
+
+
+def activations(size: Size, batch: Pass, cpu: bool = True) -> float:
+    """Bytes that a pass keeps for its backward pass, and the working room of one layer."""
+    layer = layer_bytes(size, batch.autocast, batch.joined, cpu)
+    outside = 3 * _FULL * size.hidden
+    if batch.recompute:
+        return batch.tokens * (_FULL * size.hidden * size.layers + 2 * layer + outside)
+    return batch.tokens * (layer * (size.layers + 1) + outside)
+
+
+def layer_bytes(size: Size, autocast: bool, joined: bool, cpu: bool = True) -> float:
+    """Bytes that one layer keeps a token.
+
+    Counted once in transformers' Llama, Qwen2 and Qwen3: inputs of both norms, their results and what enters the
+    products; queries, keys, values and what attention saw; four times the inner width of the feed-forward part.
+    """
+    hidden, inner, queries, keys = (26, 8, 6, 4) if autocast else (24, 16, 12, 8)
+    if size.normed:
+        queries, keys = queries + (6 if autocast else 8), keys + (6 if autocast else 8)
+    if joined:  # keys and values of a prompt beside those of its responses, once more
+        more = 2 if autocast else 8
+        keys, queries = (
+            keys + more * cpu,
+            queries + more * (not cpu),
+        )  # CUDA has one for every query head
+    return hidden * size.hidden + inner * size.inner + queries * size.queries + keys * size.keys
