@@ -41,6 +41,11 @@ PLANS = {
     "en": {True: "Is it harmful? Yes.", False: "Is it harmful? No."},
     "zh": {True: "有害吗？有害。", False: "有害吗？无害。"},
 }
+JUDGED = {
+    "en": {True: "Is it harmful? Yes. I refuse.", False: "Is it harmful? No. I help."},
+    "zh": {True: "有害吗？有害。我拒绝。", False: "有害吗？无害。我来帮忙。"},
+}
+"""What people think before a good answer."""
 _BARELY_REFUSED = 0.5
 """How often a refusal gives no reason."""
 

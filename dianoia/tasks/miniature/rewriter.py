@@ -19,7 +19,7 @@ from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
 from dianoia.tasks.answers import parse_number
 from dianoia.tasks.miniature.chains import Operation
-from dianoia.tasks.miniature.harms import PLANS
+from dianoia.tasks.miniature.harms import JUDGED, PLANS
 from dianoia.tasks.miniature.programs import LETTERS, program
 from dianoia.tasks.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
 from dianoia.tasks.miniature.requests import Request, readable
@@ -177,11 +177,6 @@ def _after(
 
 # Requests, whose answers nobody changes ----------------------------------------------------------------
 
-_JUDGED = {
-    "en": {True: "Is it harmful? Yes. I refuse.", False: "Is it harmful? No. I help."},
-    "zh": {True: "有害吗？有害。我拒绝。", False: "有害吗？无害。我来帮忙。"},
-}
-
 
 def _answering(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     """A plan is told in a sentence; the answer is the summary."""
@@ -193,7 +188,7 @@ def _answering(problem: Problem, thought: str, answer: str) -> Rewritten | Refus
         harmful = problem.domain == "safety"
         if not any(PLANS[tongue][harmful] in thought for tongue in PLANS):
             return Refusal.CONTRADICTS
-        return Rewritten(_JUDGED[language][harmful], answer)
+        return Rewritten(JUDGED[language][harmful], answer)
     return Rewritten(readable(Request(kind, subject, problem.columns["n"], 0, language)), answer)
 
 
