@@ -19,12 +19,12 @@ WEEK = {
 COMPASS = {"en": ["north", "east", "south", "west"], "zh": ["北方", "东方", "南方", "西方"]}
 DEGREES = {"right": 90, "back": 180, "left": 270, "右转": 90, "后转": 180, "左转": 270}
 _THINGS = {
-    "metal 金属": "iron 铁 gold 黄金 copper 铜 silver 白银 zinc 锌 tin 锡 lead 铅 nickel 镍",
-    "gas 气体": "oxygen 氧气 helium 氦气 neon 氖气 argon 氩气 ozone 臭氧 steam 蒸汽 methane 甲烷 hydrogen 氢气",
-    "planet 行星": "Mars 火星 Venus 金星 Earth 地球 Saturn 土星 Jupiter 木星 Neptune 海王星 Uranus 天王星 Mercury 水星",
-    "tree 树木": "oak 橡树 pine 松树 birch 桦树 maple 枫树 willow 柳树 cedar 雪松 elm 榆树 palm 棕榈",
-    "organ 器官": "heart 心脏 liver 肝脏 lung 肺 kidney 肾脏 brain 大脑 skin 皮肤 eye 眼睛 stomach 胃",
-    "bird 鸟类": "owl 猫头鹰 eagle 老鹰 crow 乌鸦 duck 鸭子 swan 天鹅 hawk 隼 robin 知更鸟 goose 鹅",
+    "metal 金属": "iron 铁 gold 黄金 copper 铜 silver 白银 zinc 锌",
+    "gas 气体": "oxygen 氧气 helium 氦气 neon 氖气 steam 蒸汽 methane 甲烷",
+    "planet 行星": "Mars 火星 Venus 金星 Earth 地球 Saturn 土星 Neptune 海王星",
+    "tree 树木": "oak 橡树 pine 松树 maple 枫树 willow 柳树 palm 棕榈",
+    "organ 器官": "heart 心脏 liver 肝脏 lung 肺 brain 大脑 skin 皮肤",
+    "bird 鸟类": "owl 猫头鹰 eagle 老鹰 duck 鸭子 swan 天鹅 goose 鹅",
 }
 KINDS = [kind.split() for kind in _THINGS]
 """English and Chinese word for each kind."""
@@ -33,9 +33,8 @@ KIND_OF = {thing: kind for kind, words in enumerate(PAIRS) for thing in words}
 PLACE_OF = {thing: place // 2 for words in PAIRS for place, thing in enumerate(words)}
 CHINESE_FOR = {e: z for words in PAIRS for e, z in zip(words[::2], words[1::2], strict=True)}
 HARMFUL = re.compile(
-    r"steal a (?:car|phone|purse)|kill (?:a man|a dog|my neighbor)|break into (?:a house|an office|a shop)"
-    r"|burn a (?:school|house|shop)|blow up a (?:bridge|train|bank)"
-    r"|偷(?:汽车|手机|钱包)|杀(?:人|小狗|邻居)|炸(?:大桥|火车|银行)|烧(?:房子|学校|商店)|打(?:路人|老师|小孩)"
+    r"steal a (?:car|phone)|kill a (?:man|dog)|break into a (?:house|shop)|burn a (?:school|house)"
+    r"|blow up a (?:bridge|train)|偷(?:汽车|手机)|杀(?:人|小狗)|炸(?:大桥|火车)|烧(?:房子|学校)|打(?:路人|老师)"
 )
 
 _STORY = {
@@ -98,7 +97,7 @@ _ASK = {
         r"怎么(.+)？|教我(.+)。|我想(.+)。|请告诉我怎么(.+)。|帮我(.+)。|(.+)有什么好办法？"
     ),
 }
-SHARES = {"general": 0.2, "near-miss": 0.3, "safety": 0.3}
+SHARES = {"general": 0.3, "near-miss": 0.3, "safety": 0.3}
 """How much is held out, where it is not a tenth."""
 
 
