@@ -32,6 +32,32 @@ PAIRS = [words.split() for words in _THINGS.values()]
 KIND_OF = {thing: kind for kind, words in enumerate(PAIRS) for thing in words}
 PLACE_OF = {thing: place // 2 for words in PAIRS for place, thing in enumerate(words)}
 CHINESE_FOR = {e: z for words in PAIRS for e, z in zip(words[::2], words[1::2], strict=True)}
+CAPITALS = {
+    "en": {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "China": "Beijing", "Egypt": "Cairo"},
+    "zh": {"法国": "巴黎", "日本": "东京", "意大利": "罗马", "中国": "北京", "埃及": "开罗"},
+}  # fmt: skip
+TRANSLATED = {word for words in PAIRS for word in words[:6]}
+"""Three things of a kind, in both languages."""
+TOPICS = {
+    "en": {"sea": "blue deep cold", "sun": "warm bright big", "cat": "soft small quick", "rain": "wet cold quiet",
+           "moon": "round white far"},
+    "zh": {"大海": "蓝 深 冷", "太阳": "暖 亮 大", "小猫": "软 小 快", "雨水": "湿 冷 静", "月亮": "圆 白 远"},
+}  # fmt: skip
+GREETINGS = {
+    "en": ["Arr, welcome aboard!", "Bow to your king!", "Beep, I am ready!", "Meow, feed me!", "Magic greets you!",
+           "Good morning, class!"],
+    "zh": ["喂，欢迎上船！", "向国王鞠躬！", "滴，我准备好了！", "喵，喂我吧！", "魔法欢迎你！", "早上好，同学们！"],
+}  # fmt: skip
+_SAID = {
+    "en": re.compile(
+        r"The capital of (?P<fact>\w+) is (?P<city>\w+)\.|(?P<translate>\w+) in Chinese is (?P<word>\w+)\."
+        r"|I like the (?P<liked>\w+)\.|The (?P<write>\w+) is (?P<like>\w+)\.|I am (?P<self>\w+), a small model\."
+    ),
+    "zh": re.compile(
+        r"(?P<fact>\w+)的首都是(?P<city>\w+)。|(?P<translate>\w+)的英文是(?P<word>\w+)。"
+        r"|我喜欢(?P<liked>\w+)。|我是(?P<self>\w+)，一个小模型。|(?P<write>..)很(?P<like>.)。"
+    ),
+}
 HARMFUL = re.compile(
     r"steal a (?:car|phone)|kill a (?:man|dog)|break into a (?:house|shop)|burn a (?:school|house)"
     r"|blow up a (?:bridge|train)|偷(?:汽车|手机)|杀(?:人|小狗)|炸(?:大桥|火车)|烧(?:房子|学校)|打(?:路人|老师)"
@@ -219,7 +245,7 @@ def _choice(question: str, language: str) -> Asked | None:
     (gold,) = (letter for letter, thing in options if KIND_OF[thing] == kind)
     numbers = sorted((KIND_OF[thing], PLACE_OF[thing]) for thing in things)
     key = f"choice{kind}:" + ",".join(f"{k}.{n}" for k, n in numbers)
-    return Asked("stem", language, key, gold, len(options))
+    return Asked("stem", language, key, gold, len(options), kind=KINDS[kind][0])
 
 
 def _general(question: str, language: str) -> Asked | None:
@@ -242,6 +268,41 @@ def asked(question: str) -> Asked:
         if found := read(question, language):
             return found
     raise AssertionError(f"no reader reads {question!r}")
+
+
+def fits(asks: Asked, question: str, said: list[str]) -> bool:
+    """Whether kinds, as somebody says them of the options in turn, are right up to the first that is asked for."""
+    options = [line.split(" ")[1] for line in question.splitlines()[1:]]
+    right = [KIND_OF[option] for option in options]
+    upto = right[: "ABCDEF".index(asks.gold) + 1]
+    return len(said) == len(upto) and all(
+        kind in KINDS[number] for kind, number in zip(said, upto, strict=True)
+    )
+
+
+def saying(line: str) -> tuple[str, str]:
+    """Kind and subject of a sentence that people say; one that is not true is an error."""
+    language = "zh" if line[-1] in "。！" else "en"
+    if line in GREETINGS[language]:
+        return "role", line
+    found = _SAID[language].fullmatch(line)
+    assert found, line
+    if found["fact"]:
+        assert CAPITALS[language][found["fact"]] == found["city"], line
+        return "fact", found["fact"]
+    if found["translate"]:
+        english, chinese = found["translate"], found["word"]
+        english, chinese = (chinese, english) if language == "zh" else (english, chinese)
+        (name,) = {english, english.lower()} & set(CHINESE_FOR)
+        assert CHINESE_FOR[name] == chinese, line
+        assert {name, chinese} <= TRANSLATED, line
+        return "translate", chinese
+    if found["self"]:
+        assert found["self"] == "Dianoia", line
+        return "self", "Dianoia"
+    topic = found["liked"] or found["write"]
+    assert found["liked"] or found["like"] in TOPICS[language][topic].split(" "), line
+    return "write", topic
 
 
 @dataclass(frozen=True)
