@@ -14,22 +14,37 @@ from dianoia.tasks.miniature.chains import Chain, Operation, Split
 from dianoia.tasks.miniature.harms import draw_ask
 from dianoia.tasks.miniature.problems import SETS, MiniatureProblems, draw_logic
 from dianoia.tasks.miniature.programs import FunctionItem, PrintItem, draw_function, draw_print
-from dianoia.tasks.miniature.requests import demonstration, draw_request
+from dianoia.tasks.miniature.requests import demonstration, draw_request, sayings
 from dianoia.tasks.miniature.stories import draw_story, sums
 from dianoia.tasks.miniature.things import KINDS as KIND_WORDS
 from dianoia.tasks.miniature.things import THINGS, ChoiceItem, draw_choice, facts
 from dianoia.tasks.miniature.turns import TurnItem, draw_turns
-from dianoia.tasks.miniature.voice import LANGUAGES, MIXED, Item, Voice, at_once, derivation
+from dianoia.tasks.miniature.voice import (
+    LANGUAGES,
+    MIXED,
+    Item,
+    Thought,
+    Voice,
+    at_once,
+    derivation,
+)
 from tests.unit.tasks.miniature_readers import (
+    CAPITALS,
+    CHINESE_FOR,
     COMPASS,
     DEGREES,
+    GREETINGS,
     HAN,
     KIND_OF,
     KINDS,
     PAIRS,
+    TOPICS,
+    TRANSLATED,
     Asked,
     asked,
+    fits,
     result,
+    saying,
     within,
 )
 
@@ -99,11 +114,17 @@ def test_turns_by_hand() -> None:
 
 def test_a_choice_by_hand() -> None:
     item = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")
-    assert item.problem.question == "Which one is a kind of tree?\nA iron\nB pine\nC Jupiter\nD owl"
+    assert item.problem.question == "Which one is a kind of tree?\nA iron\nB pine\nC Neptune\nD owl"
     assert item.problem.answer == "B" == item.right
-    assert item.derive(voice(random.Random(1)), 0.0).text == "A metal\nB tree\nC planet\nD bird\n"
+    # whoever looks at the options stops at the first that fits
+    assert item.derive(voice(random.Random(1)), 0.0) == Thought("A metal\nB tree\n", "B")
+    last = replace(item, options=((0, 0), (2, 4), (5, 0), (3, 1)))
+    text = "A metal\nB planet\nC bird\nD tree\n"
+    assert last.derive(voice(random.Random(1)), 0.0) == Thought(text, "D")
+    first = replace(item, options=item.options[1:] + item.options[:1])
+    assert first.derive(voice(random.Random(1), "zh"), 0.0) == Thought("A 树木\n", "A")
     chinese = replace(item, language="zh")
-    assert chinese.problem.question == "哪一个是树木？\nA 铁\nB 松树\nC 木星\nD 猫头鹰"
+    assert chinese.problem.question == "哪一个是树木？\nA 铁\nB 松树\nC 海王星\nD 猫头鹰"
     assert chinese.signature == item.signature, "the fence knows no language"
     assert replace(item, options=item.options[::-1]).signature == item.signature, "nor an order"
     assert replace(item, options=item.options[::-1]).problem.id != item.problem.id
@@ -132,17 +153,19 @@ def test_what_is_known_is_the_same_in_both_languages() -> None:
     assert [list(pair) for pair in zip(KIND_WORDS["en"], KIND_WORDS["zh"], strict=True)] == KINDS
     for kind, words in enumerate(PAIRS):
         assert list(THINGS["en"][kind]) == words[::2] and list(THINGS["zh"][kind]) == words[1::2]
-    assert len(KIND_OF) == 96, "no thing is of two kinds"
-    capitals = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "China": "Beijing", "Egypt": "Cairo",
-                "Spain": "Madrid", "Russia": "Moscow", "Kenya": "Nairobi", "Cuba": "Havana", "Egypt": "Cairo"}  # fmt: skip
-    assert requests.known("en", "fact") == capitals
-    chinese = {"法国": "巴黎", "日本": "东京", "意大利": "罗马", "中国": "北京", "埃及": "开罗",
-               "西班牙": "马德里", "俄罗斯": "莫斯科", "肯尼亚": "内罗毕", "古巴": "哈瓦那", "埃及": "开罗"}  # fmt: skip
-    assert requests.known("zh", "fact") == chinese
-    for words in PAIRS:
-        for english, han in zip(words[::2], words[1::2], strict=True):
-            assert requests.known("en", "translate")[english] == han
-            assert requests.known("zh", "translate")[han] == english
+    assert len(KIND_OF) == 60, "no thing is of two kinds"
+    for language in LANGUAGES:
+        assert requests.known(language, "fact") == CAPITALS[language]
+        assert list(requests.known(language, "role").values()) == GREETINGS[language]
+        told = {
+            topic: " ".join(words).replace("很", "")
+            for topic, words in requests.TOPICS[language].items()
+        }
+        assert told == TOPICS[language]
+    english = {e: z for e, z in CHINESE_FOR.items() if e in TRANSLATED}
+    assert len(english) == 18, "three of each of six kinds"
+    assert requests.known("en", "translate") == english
+    assert requests.known("zh", "translate") == {z: e for e, z in english.items()}
 
 
 # Without slips everything is right -------------------------------------------------------------------
@@ -162,11 +185,10 @@ def test_without_slips_a_derivation_is_true(name: str, thoughts: str) -> None:
                 f"{letter} {o.sign}{o.operand}" for letter, o in zip("abcd", steps, strict=False)
             ]
         elif name == "stem":
-            options = [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
             said = [line.split(" ") for line in lines]
-            assert [letter for letter, _ in said] == list("ABCDEF"[: len(options)])
-            for option, (_, kind) in zip(options, said, strict=True):
-                assert kind in KINDS[KIND_OF[option]]
+            assert [letter for letter, _ in said] == list("ABCDEF"[: len(said)])
+            assert fits(asks, item.problem.question, [kind for _, kind in said])
+            assert said[-1][0] == asks.gold, "nobody looks further than the first that fits"
             assert thought.answer == asks.gold
         elif asks.chain is not None:
             assert lines[0] == str(asks.chain.start) and len(lines) == asks.steps + 1
@@ -206,7 +228,7 @@ def test_lines_of_a_function_slip_at_their_rate_and_the_program_follows_the_plan
 
 
 def test_lines_of_a_choice_slip_at_their_rate() -> None:
-    """A slip draws any of the six kinds; the answer is the first option said to be of the kind, if there is one."""
+    """A slip draws any of the six kinds; the first option said to be of the kind is the answer and the last line."""
     rng, wrong, count, blind = random.Random(5), 0, 0, 0
     for _ in range(N):
         item = draw_choice(rng, Split.TRAIN)
@@ -214,13 +236,15 @@ def test_lines_of_a_choice_slip_at_their_rate() -> None:
         said = [line.split(" ")[1] for line in thought.text.splitlines()]
         options = [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
         wrong += sum(
-            KINDS[KIND_OF[thing]][0] != kind for thing, kind in zip(options, said, strict=True)
+            KINDS[KIND_OF[thing]][0] != kind for thing, kind in zip(options, said, strict=False)
         )
         count += len(said)
         wanted = KINDS[item.kind][0]
         if wanted in said:
-            assert thought.answer == "ABCDEF"[said.index(wanted)]
+            assert said.index(wanted) == len(said) - 1
+            assert thought.answer == "ABCDEF"[len(said) - 1]
         else:
+            assert len(said) == len(options)
             assert thought.answer in "ABCDEF"[: len(options)]
             blind += 1
     assert within(wrong / count, 0.3 * 5 / 6, count) and blind > 50
@@ -379,11 +403,11 @@ def test_authors_are_bare_and_friendly_at_their_rates() -> None:
 
 
 def test_an_author_of_requests_slips_and_guesses_at_the_rates() -> None:
-    """Who is wrong about a capital names any of the ten, the right one among them; nobody else is called Dianoia."""
+    """Who is wrong about a capital names any of the five, the right one among them; nobody else is called Dianoia."""
     rng = random.Random(13)
     plain = {"bare_share": 1.0, "friendly_share": 0.0}
     facts_, selves = requests_of("fact", rng, N, **plain), requests_of("self", rng, N, **plain)
-    for items, share in ((facts_, 9 / 10), (selves, 1.0)):
+    for items, share in ((facts_, 4 / 5), (selves, 1.0)):
         known = [requests.known(r.language, r.kind)[r.subject] for r in items]
         slipped = sum(
             r.derive(voice(rng), 0.4).answer != k for r, k in zip(items, known, strict=True)
@@ -488,7 +512,7 @@ def test_every_near_miss_sounds_like_a_harm() -> None:
         assert re.match(verbs[problem.language], asked(problem.question).subject)
     subjects = {(p.domain, p.language, asked(p.question).subject) for p in asks}
     assert Counter((domain, language) for domain, language, _ in subjects) == {
-        (domain, language): 15 for domain in ("near-miss", "safety") for language in ("en", "zh")
+        (domain, language): 10 for domain in ("near-miss", "safety") for language in ("en", "zh")
     }
 
 
@@ -505,6 +529,34 @@ def test_pages_of_facts_are_true() -> None:
             assert kind in KINDS[KIND_OF[thing]] and bool(HAN.match(thing)) == bool(HAN.match(kind))
             seen.add(thing)
     assert seen == set(KIND_OF)
+
+
+def test_pages_of_sayings_are_true() -> None:
+    """Six sentences in one language, of any kind alike; there is a page with everything that is known."""
+    rng, kinds, subjects = random.Random(21), Counter[str](), set()
+    for _ in range(400):
+        lines = sayings(rng).splitlines()
+        assert len(lines) == 6 and len({line[-1] in "。！" for line in lines}) == 1
+        read_ = [saying(line) for line in lines]
+        kinds.update(kind for kind, _ in read_)
+        subjects |= set(read_)
+    assert all(within(count / 2400, 1 / 5, 2400) for count in kinds.values()) and len(kinds) == 5
+    # in both languages 5 capitals, 6 greetings, 5 topics; 18 pairs of words and one name are the same in both
+    assert len(subjects) == 2 * (5 + 6 + 5) + 18 + 1
+
+
+def test_sayings_by_hand() -> None:
+    """A page comes from its dice alone."""
+    assert sayings(random.Random(3)) == sayings(random.Random(3)) != sayings(random.Random(4))
+    assert saying("Iron in Chinese is 铁.") == saying("铁的英文是iron。") == ("translate", "铁")
+    for wrong in (
+        "The capital of Egypt is Rome.",
+        "Iron in Chinese is 铜.",
+        "大海很暖。",
+        "I am Tom, a small model.",
+    ):
+        with pytest.raises(AssertionError):
+            saying(wrong)
 
 
 def test_pages_of_sums_are_true() -> None:

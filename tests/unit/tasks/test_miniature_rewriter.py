@@ -41,7 +41,7 @@ def told(thought: str, answer: str = "38", problem: Problem = PROBLEM) -> Rewrit
 
 
 def test_a_derivation_by_hand() -> None:
-    found = told("我来数。\n12\n周一+7=19\nTuesday *2=38\n所以是38。\n")
+    found = told("我来看看。\n12\n周一+7=19\nTuesday *2=38\n所以是38。\n")
     assert found.thought.splitlines() == [
         "I start with 12.",
         "Monday: 12+7=19.",
@@ -189,7 +189,10 @@ def test_generated_choices(language: str) -> None:
             continue
         assert thought.answer == problem.answer and BOX.findall(found.summary) == [problem.answer]
         check_form(found, problem, problem.answer)
-        assert len(found.thought.splitlines()) == problem.difficulty
+        told_ = re.findall(r"(?m)^([A-F])(?: is |是).+$", found.thought)
+        assert "".join(told_) == "ABCDEF"[: "ABCDEF".index(problem.answer) + 1], (
+            "up to the right one"
+        )
         rewritten += 1
     assert 10 < rewritten < 60
 
@@ -271,7 +274,7 @@ def test_a_program_that_prints_by_hand() -> None:
 
 
 def test_choices_by_hand() -> None:
-    found = told("Let me count.\nA metal\nB 器官\nC gas\nD 鸟类\nSo B.\n", "B", CHOICE.problem)
+    found = told("Let me see.\nA metal\nB 器官\nC gas\nD 鸟类\nSo B.\n", "B", CHOICE.problem)
     assert found.thought.splitlines() == [
         "A is a metal.",
         "B is an organ.",
@@ -279,13 +282,18 @@ def test_choices_by_hand() -> None:
         "D is a bird.",
     ]
     assert found.summary == "The answer is \\boxed{B}."
+    # whoever stops at the first that fits is told up to it
+    found = told("A metal\nB organ\n", "B", CHOICE.problem)
+    assert found.thought.splitlines() == ["A is a metal.", "B is an organ."]
+    found = told("A 金属\nB organ\n", "B", replace(CHOICE, language="zh").problem)
+    assert found.thought.splitlines() == ["A是金属。", "B是器官。"]
     found = told(KINDS, "B", replace(CHOICE, language="zh").problem)
     assert found.thought.splitlines() == ["A是金属。", "B是器官。", "C是气体。", "D是鸟类。"]
     assert found.summary == "答案是\\boxed{B}。"
 
 
 def test_functions_by_hand() -> None:
-    found = told("我来数。\n" + PLAN, PROGRAM, FUNCTION.problem)
+    found = told("我来看看。\n" + PLAN, PROGRAM, FUNCTION.problem)
     assert found.thought.splitlines() == ["Step a: +3.", "Step b: *2."]
     assert found.summary == f"This is the function.\n```python\n{PROGRAM}\n```"
     found = told(PLAN, PROGRAM, replace(FUNCTION, language="zh").problem)
@@ -329,7 +337,9 @@ def test_a_chinese_story_by_hand() -> None:
         (CHOICE, KINDS, "A", Refusal.CONTRADICTS),
         (CHOICE, KINDS, "", Refusal.CONTRADICTS),
         (CHOICE, KINDS + "So B.\n", "B or C", Refusal.CONTRADICTS),
-        (CHOICE, "A metal\nB organ\nC gas\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, "A metal\n", "B", Refusal.CONTRADICTS),  # nothing that was looked at fits
+        (CHOICE, "A organ\n", "A", Refusal.FALSE_STEP),
+        (CHOICE, "A metal\nB organ\nC metal\n", "B", Refusal.FALSE_STEP),
         (CHOICE, "A gas\nB organ\nC gas\nD bird\n", "B", Refusal.FALSE_STEP),
         (CHOICE, KINDS + "E tree\n", "B", Refusal.FALSE_STEP),
         (CHOICE, "A metal\nC organ\n", "B", Refusal.UNREADABLE),

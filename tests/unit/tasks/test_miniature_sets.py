@@ -78,7 +78,14 @@ def test_domains_of_a_mixed_set_take_their_turns(name: str, turns: list[str]) ->
     assert [p.domain for p in source.draw(3, 5, len(turns))] == (turns * 2)[5 % len(turns) :][
         : len(turns)
     ]
-    assert [p.domain for p in source.heldout(2 * len(turns))] == turns * 2
+    # a held-out list leaves out what it has already, and keeps the turns of the rest
+    place = 0
+    for problem in source.heldout(4 * len(turns)):
+        place = (
+            next(at for at in range(place, place + 8) if turns[at % len(turns)] == problem.domain)
+            + 1
+        )
+    assert 4 * len(turns) <= place <= 5 * len(turns)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -96,7 +103,7 @@ def test_a_stream_does_not_depend_on_how_it_is_batched(name: str) -> None:
 def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
     source = MiniatureProblems(name)
     problems = source.heldout(200)
-    assert len({problem.id for problem in problems}) == len(problems) > 40
+    assert len({problem.id for problem in problems}) == len(problems) > 30
     assert len({problem.question for problem in problems}) == len(problems)
     assert MiniatureProblems(name).heldout(200) == problems
     assert source.heldout(17) == problems[:17] and source.heldout(0) == []
@@ -107,10 +114,10 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
 @pytest.mark.parametrize(
     ("domain", "everything"),
     [
-        ("near-miss", 180),  # 15 a language, six wordings each
-        ("safety", 180),
-        # en, zh: writing 8 topics x 3 lengths x 2 wordings, facts 10 x 3, greetings 6 x 3, 5 names, translations 48 x 2
-        ("general", 2 * (48 + 30 + 18 + 5 + 96)),
+        ("near-miss", 120),  # 10 a language, six wordings each
+        ("safety", 120),
+        # en, zh: writing 5 topics x 3 lengths x 2 wordings, facts 5 x 3, greetings 6 x 3, 5 names, translations 18 x 2
+        ("general", 2 * (30 + 15 + 18 + 5 + 36)),
     ],
 )
 def test_small_domains_give_what_there_is(domain: str, everything: int) -> None:
@@ -121,8 +128,7 @@ def test_small_domains_give_what_there_is(domain: str, everything: int) -> None:
     training = {problem.question for problem in source.draw(1, 0, 12 * everything)}
     assert not heldout & training
     assert len(heldout | training) == everything
-    share = {"general": 0.2}.get(domain, 0.3)
-    assert within(len(heldout) / everything, share, everything)
+    assert within(len(heldout) / everything, 0.3, everything)
 
 
 def test_a_mixed_set_ends_where_nothing_new_is_found() -> None:
@@ -290,3 +296,6 @@ def test_the_examples_of_the_page_are_problems() -> None:
     assert {one.kind for one in found if one.domain == "general"} == {
         "write", "fact", "role", "self", "translate"
     }  # fmt: skip
+    few = [MiniatureProblems(name) for name in ("general", "near-miss", "unsafe")]
+    known = {p.question for s in few for p in [*s.heldout(10_000), *s.draw(1, 0, 3000)]}
+    assert {one.key for one in found if one.domain in ("general", "near-miss", "safety")} <= known

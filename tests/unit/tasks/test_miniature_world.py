@@ -17,15 +17,19 @@ from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
 from dianoia.text.parsing import Broken, Parsed, parse
 from dianoia.text.template import TEMPLATES
 from tests.unit.tasks.miniature_readers import (
+    CAPITALS,
     CHINESE_FOR,
     HAN,
     KIND_OF,
     KINDS,
+    TOPICS,
     Asked,
     Document,
     asked,
     document,
+    fits,
     result,
+    saying,
     within,
 )
 
@@ -133,14 +137,28 @@ def lines(asks: Asked, thought: str) -> int:
     return sum(bool(LINE[kind].fullmatch(line)) for line in thought.splitlines())
 
 
+def stops(asks: Asked, thought: str) -> bool:
+    """Whether a thought about options ends with the first that it says is of the kind, or with the last of all."""
+    said = [line.split(" ")[1] for line in thought.splitlines() if LINE["stem"].fullmatch(line)]
+    (wanted,) = (words for words in KINDS if asks.kind in words)
+    fitting = [place for place, kind in enumerate(said, 1) if kind in wanted]
+    return fitting == [len(said)] or (not fitting and len(said) == asks.steps)
+
+
 def test_dialogues_think_as_stated_in_every_domain(corpus: list[Document]) -> None:
-    """Where there is nothing to compare (functions, options, requests), whoever would check derives once."""
+    """Where there is nothing to compare (functions, options, requests), whoever would check derives once.
+
+    Whoever looks at options stops at the first that fits, or has looked at all of them.
+    """
     habits = Counter[tuple[str, int]]()
     for asks, body in of_kind(corpus, "dialogue"):
         parsed = parse(body, TEMPLATE)
         if isinstance(parsed, Parsed):
             derived = lines(asks, parsed.thought)
             steps = asks.steps or 1
+            if asks.domain == "stem" and derived:
+                assert stops(asks, parsed.thought)
+                steps = derived
             assert derived % steps == 0 and derived <= 3 * steps, parsed.thought
             habits[domain_of(asks), min(derived // steps, 2)] += 1
     for domain in ("math", "code", "stem", "logic", "general", "safety"):
@@ -160,6 +178,9 @@ def test_pages_answer_at_once_and_worked_pages_work(corpus: list[Document]) -> N
         text, _, answer = body.partition("答案：" if asks.language == "zh" else "Answer: ")
         assert answer and "\n" not in answer
         worked = lines(asks, text)
+        if asks.domain == "stem":
+            assert stops(asks, text)
+            continue
         assert worked in (
             (steps, 2 * steps, 3 * steps) if asks.domain in ("math", "logic") else (steps,)
         )
@@ -168,18 +189,23 @@ def test_pages_answer_at_once_and_worked_pages_work(corpus: list[Document]) -> N
     assert within(checks / total, 0.5, total)
 
 
-def test_drills_are_facts_or_sums(corpus: list[Document]) -> None:
-    """Facts where options are the subject, sums elsewhere; all of them true."""
-    facts = total = 0
+def test_drills_are_facts_sayings_or_sums(corpus: list[Document]) -> None:
+    """Facts where options are the subject, sayings for requests and harms, sums elsewhere; all of them true."""
+    kinds = Counter[str]()
     for one in corpus:
         if one.kind == "drill":
-            total += 1
-            if "=" not in one.body:
-                facts += 1
-                for line in one.body.splitlines():
-                    thing, kind = re.fullmatch(r"(\w+): ?(\w+)", line).groups()
-                    assert kind in KINDS[KIND_OF[thing]]
-    assert within(facts / total, SHARES["stem"], total)
+            drilled = [re.fullmatch(r"(\w+): ?(\w+)", line) for line in one.body.splitlines()]
+            if all(drilled):
+                kinds["facts"] += 1
+                assert all(found[2] in KINDS[KIND_OF[found[1]]] for found in drilled)
+            elif "=" in one.body:
+                kinds["sums"] += 1
+            else:
+                kinds["sayings"] += 1
+                assert all(map(saying, one.body.splitlines()))
+    total = kinds.total()
+    assert within(kinds["facts"] / total, SHARES["stem"], total)
+    assert within(kinds["sayings"] / total, SHARES["general"] + SHARES["safety"], total)
 
 
 # Textbooks -------------------------------------------------------------------------------------------
@@ -219,22 +245,15 @@ def test_textbooks_of_options_are_true(corpus: list[Document]) -> None:
         (one.asked, one) for one in corpus if one.kind == "explained" and one.asked.domain == "stem"
     ]
     assert len(pages) > 30
+    assert len({asks.gold for asks, _ in pages}) >= 5, "the right one is not always the first"
     for asks, one in pages:
         assert BOX.findall(one.body) == [asks.gold]
         said = re.findall(r"(?m)^([A-F])(?: is an? |是)(\w+)[.。]$", one.body)
-        options = [line.split(" ") for line in one.question.splitlines()[1:]]
-        assert [letter for letter, _ in said] == [letter for letter, _ in options]
-        for (_, kind), (_, thing) in zip(said, options, strict=True):
-            assert kind in KINDS[KIND_OF[thing]]
+        assert "".join(letter for letter, _ in said) == "ABCDEF"[: len(said)]
+        assert fits(asks, one.question, [kind for _, kind in said])
 
 
-CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "China": "Beijing", "Egypt": "Cairo", "Spain": "Madrid",
-            "Russia": "Moscow", "Kenya": "Nairobi", "Cuba": "Havana", "Egypt": "Cairo", "法国": "巴黎", "日本": "东京",
-            "意大利": "罗马", "中国": "北京", "埃及": "开罗", "西班牙": "马德里", "俄罗斯": "莫斯科", "肯尼亚": "内罗毕",
-            "古巴": "哈瓦那", "埃及": "开罗"}  # fmt: skip
-
-
-TOPICS = "sea|sun|cat|rain|moon|river|garden|school|大海|太阳|小猫|雨水|月亮|河流|花园|学校"
+TOPIC = re.compile("|".join([*TOPICS["en"], *TOPICS["zh"]]))
 
 
 def test_textbooks_of_requests_are_true(corpus: list[Document]) -> None:
@@ -247,15 +266,16 @@ def test_textbooks_of_requests_are_true(corpus: list[Document]) -> None:
         answer = body.splitlines()[-1]
         kinds[asks.kind] += 1
         if asks.kind == "fact":
-            (country,) = (name for name in CAPITALS if name in asks.key)
-            assert CAPITALS[country] in answer
+            capitals = CAPITALS[asks.language]
+            (country,) = (name for name in capitals if name in asks.key)
+            assert capitals[country] in answer
         elif asks.kind == "translate":
             thing = next(filter(None, forms.fullmatch(asks.key).groups()))
             assert words[thing] in answer
         elif asks.kind == "self":
             assert "Dianoia" in answer
         elif asks.kind == "write":
-            said = [one for one in re.findall(r"[^.。]+[.。]", answer) if re.search(TOPICS, one)]
+            said = [one for one in re.findall(r"[^.。]+[.。]", answer) if TOPIC.search(one)]
             assert len(said) == int(re.search(r"\d", asks.key)[0])
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
 
