@@ -6,9 +6,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dianoia
 from dianoia.base.errors import UserError
+
+if TYPE_CHECKING:
+    from dianoia.recipe.standing import Choice
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,9 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"dianoia: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dianoia: interrupted; the same command goes on from the last state", file=sys.stderr)
+        print(f"dianoia: interrupted; {_goes_on(arguments)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _goes_on(arguments: argparse.Namespace) -> str:
+    """What to type after Ctrl-C."""
+    if getattr(arguments, "force", False) or getattr(arguments, "start", None):
+        return "the same command without --force or --from goes on from the last state"
+    return "the same command goes on from the last state"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,7 +56,27 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="the run directory (default: runs/NAME of the recipe)"
     )
     run.add_argument(
-        "--dry-run", action="store_true", help="check the recipe, print its arithmetic, and stop"
+        "--only",
+        action="append",
+        default=[],
+        metavar="STAGE[,STAGE]",
+        help="run just these stages; what they read has to be there",
+    )
+    run.add_argument(
+        "--from",
+        dest="start",
+        metavar="STAGE",
+        help="run this stage and all that depend on it again, from nothing",
+    )
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="run again, from nothing, what would be skipped or gone on with; with --only, just those",
+    )
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the recipe, print its arithmetic and what would run, and stop",
     )
     run.set_defaults(command=_run)
     report = commands.add_parser("report", help="write the HTML report of a run")
@@ -60,10 +91,13 @@ def _run(arguments: argparse.Namespace) -> None:
     from dianoia.base.run import RunDirectory
     from dianoia.recipe import load_recipe
     from dianoia.recipe.plan import print_plan
+    from dianoia.recipe.standing import what_to_do
 
     recipe = load_recipe(arguments.recipe, arguments.set)
+    run = RunDirectory(arguments.out or Path("runs") / recipe.name)
+    plan = what_to_do(recipe, run, _choice(arguments))
     console = Console(soft_wrap=True)
-    print_plan(recipe, console)
+    print_plan(recipe, console, plan, run.path)
     if arguments.dry_run:
         return
     # Before torch is imported. Idle threads sleep: with another process on the cores, OpenMP's spinning
@@ -71,10 +105,19 @@ def _run(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from dianoia.pipeline import run_recipe
 
-    run = RunDirectory(arguments.out or Path("runs") / recipe.name)
-    run_recipe(recipe, run, _typed(), console)
+    run_recipe(recipe, run, plan, _typed(), console)
     console.print(f"results: {run.results}", highlight=False)
     console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
+
+
+def _choice(arguments: argparse.Namespace) -> "Choice":
+    from dianoia.recipe.standing import Choice
+
+    words = ["dianoia", "run", str(arguments.recipe)]
+    words += [word for override in arguments.set for word in ("--set", override)]
+    words += ["--out", str(arguments.out)] if arguments.out else []
+    only = tuple(name.strip() for option in arguments.only for name in option.split(","))
+    return Choice(only, arguments.start, arguments.force, shlex.join(words))
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -1,12 +1,14 @@
 """Runs a recipe: its stages in order, each in its own folder, and the results at the end.
 
-A run directory belongs to one resolved recipe. A stage with a manifest is done and skipped; one that was
-interrupted goes on from its state. Everything that can be refused is refused before the first stage begins.
-The results file holds nothing but what stages have written.
+`recipe.standing` has decided what happens to each stage; this room does it. A stage that begins writes what it
+is made from, one that is done writes its manifest last; one that is run again leaves what was there under
+`stages/.old/`. Everything that can be refused is refused before the first stage begins. The results file holds
+nothing but what stages have written, and only of those that are done and up to date.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,14 @@ from dianoia.base.config import (
     SampleStage,
     SFTStage,
 )
-from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
 from dianoia.bases import shipped_model
+from dianoia.recipe.fingerprint import fingerprint, record_of
 from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.recipe.programs import sandbox_of, wanted_sandbox
+from dianoia.recipe.standing import Action, State, Todo, standings
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Progress
@@ -49,14 +52,15 @@ from dianoia.tasks.code import use_sandbox
 from dianoia.tasks.ranges import problem_range
 
 
-def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console) -> None:
-    """Run what is not done yet and write `results.json`.
+def run_recipe(
+    recipe: Recipe, run: RunDirectory, plan: Sequence[Todo], command: str, console: Console
+) -> None:
+    """Do what the plan says, stage by stage, and keep `results.json` true.
 
     Raises:
         ConfigError, ModelError, ProblemFileError: something cannot be run; nothing was begun.
     """
     check_inputs(recipe)
-    _same_recipe(recipe, run)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     threads = devices.use_threads(recipe.threads)
     device = devices.pick_device()
@@ -64,43 +68,30 @@ def run_recipe(recipe: Recipe, run: RunDirectory, command: str, console: Console
     use_sandbox(wanted_sandbox(recipe))
     write_about(run, describe_run(command, recipe.seed, threads, sandbox_of(recipe)))
     write_json(run.recipe, recipe.model_dump(mode="json"))
-    for name in recipe.stages:
-        if run.stage(name).done:
-            console.print(f"{name}: done before, skipped")
-            continue
-        _run_stage(name, recipe, run, device, console)
+    for todo in plan:
+        if todo.works:
+            _begin(todo, recipe, run)
+            _run_stage(todo.name, recipe, run, device, console)
+        elif todo.action is Action.SKIP:
+            run.stage(todo.name).forget_state()  # a kill may have come between manifest and this
     write_json(run.results, results(recipe, run))
 
 
-def _same_recipe(recipe: Recipe, run: RunDirectory) -> None:
-    """A run directory belongs to one resolved recipe: mixing two would make its results a lie."""
-    if not run.recipe.exists():
-        return
-    before, now = read_json(run.recipe), recipe.model_dump(mode="json")
-    changed = [key for key in _flat(now) if _flat(now)[key] != _flat(before).get(key)]
-    changed += [key for key in _flat(before) if key not in _flat(now)]
-    if changed:
-        raise ConfigError(
-            f"{run.path} holds a run of another configuration ({', '.join(changed[:6])} differ); "
-            "give another --out, or delete the folder"
-        )
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _begin(todo: Todo, recipe: Recipe, run: RunDirectory) -> None:
+    """Make the stage's folder ready; a stage that begins from nothing says what it is made from."""
+    directory = run.stage(todo.name)
+    if todo.anew:
+        directory.begin_anew()
+        began = datetime.now(UTC).isoformat()
+        write_json(directory.begun, record_of(fingerprint(todo.name, recipe, run), began))
+    directory.prepare()
+    write_json(run.results, results(recipe, run))  # what has begun anew is no result any more
 
 
 def _run_stage(
     name: str, recipe: Recipe, run: RunDirectory, device: torch.device, console: Console
 ) -> None:
     stage, directory = recipe.stages[name], run.stage(name)
-    directory.prepare()
     start = time.perf_counter()
     with Progress(console, name, _total(name, recipe)) as progress:
         context = Context(name, directory, recipe.seed, device, _resolver(recipe, run), progress)
@@ -121,7 +112,8 @@ def _run_stage(
                 reward_model.run(stage, context)
             case EvaluateStage():
                 evaluate.run(stage, context)
-    write_json(directory.manifest, {"seconds": time.perf_counter() - start})
+    seconds = time.perf_counter() - start
+    write_json(directory.manifest, read_json(directory.begun) | {"seconds": seconds})
     directory.forget_state()
 
 
@@ -158,22 +150,26 @@ def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
 
 
 def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
-    """What `results.json` holds, gathered from the stages' own files."""
-    found: dict[str, Any] = {
+    """What `results.json` holds: where each stage stands, and what those have found that are done."""
+    found = standings(recipe, run)
+    done = [name for name in recipe.stages if found[name].state is State.DONE]
+    gathered: dict[str, Any] = {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "seconds": sum(read_json(run.stage(name).manifest)["seconds"] for name in recipe.stages),
+        "states": {name: standing.state.value for name, standing in found.items()},
+        "seconds": sum(read_json(run.stage(name).manifest)["seconds"] for name in done),
         "evaluations": {},
         "by_difficulty": {},
         "reward_models": {},
         "claims": [],
     }
-    for name, stage in recipe.stages.items():
+    for name in done:
+        stage = recipe.stages[name]
         if isinstance(stage, EvaluateStage):
             evaluation = read_json(run.stage(name).evaluation)
             for key in ("evaluations", "by_difficulty"):
                 for checkpoint, domains in evaluation[key].items():
-                    found[key].setdefault(checkpoint, {}).update(domains)
+                    gathered[key].setdefault(checkpoint, {}).update(domains)
         elif isinstance(stage, RewardModelStage):
-            found["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
-    return found
+            gathered["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
+    return gathered

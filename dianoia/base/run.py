@@ -3,7 +3,7 @@
     RUN/
       run.json          who ran what: command, code version, library versions, seed, machine
       recipe.json       the recipe with every default and override resolved
-      results.json      evaluations and claims, see `pipeline`
+      results.json      where each stage stands, evaluations and claims, see `pipeline`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
         metrics.jsonl       a line an optimizer step (rl, sft, reward_model) or every 20 (pretrain); names as in TRL where it has them
@@ -19,7 +19,9 @@
         preferences.json    (preferences) how many were sampled, judged and left out
         answers/            (sample, preferences) what models behind endpoints have answered, so that none is asked twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
-        manifest.json       written last: a stage is done if and only if it exists
+        begun.json          what the stage is made from (`recipe.fingerprint`), written when it begins
+        manifest.json       the same and its seconds, written last: a stage is done if and only if it exists
+      stages/.old/NAME-N/ what was there before a stage was run again from nothing
 
 Times stand under keys that end in `seconds` or `_per_second`, and nothing else differs between two runs of
 one seed on one machine.
@@ -40,6 +42,11 @@ from dianoia.base.files import read_json, restore_folder, write_json, write_text
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow",
              "lingua-language-detector")  # fmt: skip
+
+STEP_FILE = "at.json"
+"""Beside a state: its optimizer step."""
+OLD = ".old"
+"""The folder beside the stages' own that keeps what was there before a stage was run again."""
 
 Metrics = Mapping[str, float | int | str | None]
 
@@ -69,6 +76,18 @@ class StageDirectory:
     def state(self) -> Path:
         """What an interrupted stage continues from."""
         return self.path / "state"
+
+    @property
+    def state_step(self) -> Path:
+        """The optimizer step of the state, for those who cannot read the state itself."""
+        old = (
+            self.path / f".{self.state.name}.old"
+        )  # all there is, between the two renames of a state
+        return (old if old.exists() and not self.state.exists() else self.state) / STEP_FILE
+
+    def parts(self) -> list[Path]:
+        """Files of those parts of an interrupted stage that are done."""
+        return sorted([*self.state.glob("[!.]*.parquet"), *self.path.glob("parts/[!.]*.json")])
 
     @property
     def evaluation(self) -> Path:
@@ -106,6 +125,11 @@ class StageDirectory:
         return self.path / "answers"
 
     @property
+    def begun(self) -> Path:
+        """What the stage is made from; written when it begins from nothing."""
+        return self.path / "begun.json"
+
+    @property
     def manifest(self) -> Path:
         """Exists if and only if the stage is done."""
         return self.path / "manifest.json"
@@ -134,6 +158,30 @@ class StageDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         restore_folder(self.checkpoint)
         restore_folder(self.state)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was begun here; answers of models behind endpoints belong to no beginning."""
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        return all(name.startswith(".") or name == self.answers.name for name in names)
+
+    def begin_anew(self) -> None:
+        """An empty folder. What was there goes to `stages/.old/NAME-N`, but answers, which cost, come along."""
+        if not self.empty:
+            target = self.path.parent / OLD / f"{self.path.name}-{self._times() + 1}"
+            target.parent.mkdir(exist_ok=True)
+            self.path.rename(target)
+        self.path.mkdir(parents=True, exist_ok=True)
+        last = StageDirectory(self.path.parent / OLD / f"{self.path.name}-{self._times()}")
+        if last.answers.is_dir() and not self.answers.exists():
+            last.answers.rename(self.answers)
+
+    def _times(self) -> int:
+        """How often the stage was moved away: the largest N of its old folders."""
+        found = (p.name.rpartition("-") for p in (self.path.parent / OLD).glob("*"))
+        return max(
+            (int(n) for name, _, n in found if name == self.path.name and n.isdecimal()), default=0
+        )
 
 
 def dataset_path(stage: StageDirectory, source: str) -> Path:

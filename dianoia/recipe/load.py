@@ -90,6 +90,16 @@ def _lay_over(table: dict[str, Any], override: str) -> None:
     table[parts[-1]] = _value(text.strip())
 
 
+def check_stage_names(option: str, names: Sequence[str], recipe: Recipe) -> None:
+    """Raise ConfigError for a name, given to an option such as `--only`, that is no stage of the recipe."""
+    for name in names:
+        if name not in recipe.stages:
+            raise ConfigError(
+                f"{option} {','.join(names)}: the recipe has no stage {name!r}{nearest(name, recipe.stages)}; its "
+                f"stages are {', '.join(recipe.stages)}"
+            )
+
+
 def _value(text: str) -> Any:
     """The value as TOML reads it (8, 0.5, true, [1, 2]); a bare word is a string."""
     try:

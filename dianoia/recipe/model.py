@@ -1,5 +1,6 @@
 """The recipe itself: named stages in the order in which they run, and who starts from whom."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -28,6 +29,7 @@ Stage = Annotated[
     Field(discriminator="kind"),
 ]
 
+_STAGE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 DATA_KINDS = frozenset({"sample", "demonstrations"})
 """Kinds of stages that write a data set for supervised fine-tuning."""
 
@@ -44,6 +46,16 @@ class Recipe(Settings):
     sandbox: Literal["auto", "namespaces", "landlock", "i-accept-unsandboxed-code"] = "auto"
     """Walls around programs that a model wrote. auto: the strongest that this machine offers."""
     stages: dict[str, Stage] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_folders(self) -> Self:
+        for name in self.stages:
+            if not re.fullmatch(_STAGE_NAME, name):
+                raise ValueError(
+                    f"stages.{name}: the name of a stage is that of its folder, so it holds letters, digits, '.', "
+                    "'_' and '-' only, and begins with a letter or a digit; rename it"
+                )
+        return self
 
     @model_validator(mode="after")
     def _inputs_come_first(self) -> Self:
@@ -103,3 +115,36 @@ def reward_models(stage: Stage) -> dict[str, str]:
         return {}
     named = {"helpful": stage.preferences.helpful, "safety": stage.preferences.safety}
     return {key: source for key, source in named.items() if source is not None}
+
+
+def others(stage: Stage) -> list[str]:
+    """What a stage reads besides checkpoints and data sets: problem sets and files of problems."""
+    match stage:
+        case RLStage():
+            chosen = stage.preferences
+            general = () if chosen is None else (chosen.problems, chosen.safety_problems)
+            return [stage.problems, *(name for name in general if name is not None)]
+        case SampleStage() | PreferencesStage() | EvaluateStage():
+            return [stage.problems]
+        case _:
+            return []
+
+
+def reads(stage: Stage) -> list[str]:
+    """Everything that a stage reads, by name: what is no earlier stage is a built-in, a file, a folder or a hub name."""
+    models = [*sources(stage), *reward_models(stage).values()]
+    return list(dict.fromkeys([*models, *datasets(stage), *others(stage)]))
+
+
+def upstream(name: str, recipe: Recipe) -> list[str]:
+    """The earlier stages that a stage reads itself."""
+    return [source for source in reads(recipe.stages[name]) if source in recipe.stages]
+
+
+def dependents(name: str, recipe: Recipe) -> list[str]:
+    """The stages that read a stage, directly or through others, in the order of the recipe."""
+    found = [name]
+    for later in recipe.stages:
+        if set(upstream(later, recipe)) & set(found):
+            found.append(later)
+    return found[1:]

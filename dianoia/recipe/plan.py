@@ -6,10 +6,13 @@ What is not here yet does not stop a plan: it is listed at the end, and would st
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from dianoia.base.run import OLD
 from dianoia.recipe.advice import Change, changes
 from dianoia.recipe.entries import entry_of
 from dianoia.recipe.inputs import check_inputs
@@ -17,6 +20,7 @@ from dianoia.recipe.memory import Phase, peak
 from dianoia.recipe.missing import still_missing
 from dianoia.recipe.model import Recipe
 from dianoia.recipe.sizes import judge_sizes, size_of
+from dianoia.recipe.standing import Action, Todo
 from dianoia.recipe.units import about, in_bytes
 from dianoia.recipe.work import seconds
 from dianoia.runtime.machine import Machine, this_machine
@@ -27,37 +31,50 @@ _TIGHT = 0.9
 """Share of a machine's memory above which an estimate is too close to it."""
 
 
-def print_plan(recipe: Recipe, console: Console) -> None:
-    """Check the recipe's inputs and print its arithmetic.
+def print_plan(
+    recipe: Recipe, console: Console, plan: Sequence[Todo] = (), place: Path | None = None
+) -> None:
+    """Check the recipe's inputs and print its arithmetic; with a plan, also what happens to each stage in `place`.
 
     Raises:
         ConfigError, ModelError, ProblemFileError, SandboxError: as `recipe.inputs.check_inputs` of a plan.
     """
     check_inputs(recipe, planned=True)
     machine = this_machine(recipe.threads)
-    table = Table(title=f"{recipe.name} (seed {recipe.seed})", title_justify="left")
+    where = f" in {place}" if place else ""
+    title = Text(f"{recipe.name} (seed {recipe.seed}){where}")
+    table = Table(title=title, title_justify="left")
     table.add_column("stage", no_wrap=True)
-    table.add_column("what it does")
+    table.add_column("what it does", overflow="fold")  # a path must not lose its end
     table.add_column("memory", justify="right")
     table.add_column("time", justify="right")
     details = []
     for name, stage in recipe.stages.items():
-        size = size_of(name, recipe)
+        size, judges = size_of(name, recipe), judge_sizes(name, recipe).values()
         entry = entry_of(name, recipe, size)
-        judges = judge_sizes(name, recipe).values()
         phase = peak(stage, size, machine, entry.longest, judges)
         spent = about(sum(seconds(work, machine) for work in entry.work)) + entry.unit
-        table.add_row(f"{name} ({stage.kind})", entry.what, in_bytes(phase.bytes), spent)
-        details.append(_memory(name, phase))
-        if machine.memory is not None and phase.bytes > _TIGHT * machine.memory:
-            useful = changes(stage, size, machine, entry.longest, judges)
-            details.append(_too_much(name, machine, phase, *useful))
+        what, costs = entry.what, (in_bytes(phase.bytes), spent)
+        todo = next((todo for todo in plan if todo.name == name), None)
+        if todo is not None:
+            what = f"{todo.why}\n{what}"
+            costs = costs if todo.works else ("", "")
+        table.add_row(*map(Text, (f"{name} ({stage.kind})", what, *costs)))
+        if todo is None or todo.works:
+            details.append(_memory(name, phase))
+            if machine.memory is not None and phase.bytes > _TIGHT * machine.memory:
+                useful = changes(stage, size, machine, entry.longest, judges)
+                details.append(_too_much(name, machine, phase, *useful))
     console.print(table)
-    console.print("\n".join([f"Time and memory for {machine.name}{_of(machine)}.", *details]))
-    for line in still_missing(recipe):
-        console.print(
-            f"Still missing, and a run would stop before it began: {line}", highlight=False
-        )
+    lines = [f"Time and memory for {machine.name}{_of(machine)}.", *details]
+    lines += [
+        f"Still missing, and a run would stop before it began: {m}" for m in still_missing(recipe)
+    ]
+    if place and any(todo.action is Action.AGAIN for todo in plan):
+        kept = place / "stages" / OLD
+        lines.append(f"What runs again begins from nothing; what is there now is kept in {kept}.")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _of(machine: Machine) -> str:

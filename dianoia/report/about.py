@@ -79,6 +79,8 @@ def _stages(run: Run) -> str:
 
 
 def _state(stage: Stage) -> str:
+    if stage.stale:
+        return "out of date"
     return "done" if stage.done else "not finished" if stage.started else "not started"
 
 

@@ -11,7 +11,7 @@ from dianoia.report.load import Estimate, Metrics, Run, metric_order, number
 from dianoia.report.show import amount, escape, interval, is_share, metric_name, missing, plain
 
 _NO_EVALUATION = (
-    "No checkpoint has been evaluated yet: results.json is written when an evaluate stage is done. "
+    "There is no evaluation: no evaluate stage is done, or what it measured has changed since. "
     "Run the recipe to its end (it resumes where it stopped) and write the report again."
 )
 _BY_DIFFICULTY = (

@@ -50,9 +50,10 @@ def header(run: Run) -> str:
     """Title, facts, verdict."""
     recipe = run.recipe
     seed = run.about.get("seed", recipe.get("seed", "unknown"))
-    seconds = run.seconds if run.seconds is not None else _so_far(run)
-    facts = [f"seed {escape(seed)}", f"{duration(seconds)}" + ("" if run.seconds else " so far")]
-    if not all(stage.done for stage in run.stages):
+    whole = all(stage.done and not stage.stale for stage in run.stages)
+    seconds = run.seconds if whole and run.seconds is not None else _so_far(run)
+    facts = [f"seed {escape(seed)}", duration(seconds) + ("" if whole else " so far")]
+    if not whole:
         facts.append("not finished")
     description = recipe.get("description") or ""
     return (
@@ -137,6 +138,10 @@ def told(stage: Stage) -> str:
 
 
 def _state(stage: Stage) -> str:
+    if stage.stale:
+        return (
+            ' <span class="warn">out of date: something it was made from has changed since</span>'
+        )
     if stage.done:
         return f" Took {duration(stage.seconds)}." if stage.seconds else ""
     if not stage.started:

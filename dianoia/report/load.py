@@ -52,6 +52,8 @@ class Stage:
     """`sampling.json` of a sample stage; empty until it is there."""
     preferences: Mapping[str, Any] = field(default_factory=dict)
     """`preferences.json` of a preferences stage; empty until it is there."""
+    stale: bool = False
+    """It was made from something else than the recipe says now, or from a stage that was run again."""
 
     @property
     def last_step(self) -> int | None:
@@ -92,6 +94,7 @@ def load(directory: RunDirectory) -> Run:
     """Read a run directory. Raises ConfigError for a folder that is none."""
     recipe = _recipe(directory)
     results = _table(directory.results)
+    states = _dict(results.get("states"))
     return Run(
         path=directory.path,
         recipe=recipe,
@@ -104,7 +107,7 @@ def load(directory: RunDirectory) -> Run:
         },
         claims=tuple(c for c in results.get("claims") or () if isinstance(c, dict)),
         stages=tuple(
-            _stage(name, _dict(settings), directory.stage(name))
+            _stage(name, _dict(settings), directory.stage(name), states.get(name))
             for name, settings in _dict(recipe.get("stages")).items()
         ),
     )
@@ -124,7 +127,11 @@ def _recipe(directory: RunDirectory) -> Mapping[str, Any]:
     return recipe
 
 
-def _stage(name: str, settings: Mapping[str, Any], directory: StageDirectory) -> Stage:
+def _stage(
+    name: str, planned: Mapping[str, Any], directory: StageDirectory, state: object
+) -> Stage:
+    # What the stage was made from, if it has begun: the recipe may have changed since.
+    settings = _dict(_table(directory.begun).get("configuration")) or planned
     return Stage(
         name=name,
         kind=str(settings.get("kind", "")),
@@ -137,6 +144,7 @@ def _stage(name: str, settings: Mapping[str, Any], directory: StageDirectory) ->
         seconds=number(_table(directory.manifest).get("seconds")),
         sampling=_table(directory.sampling),
         preferences=_table(directory.preferences),
+        stale=state == "out of date",
     )
 
 

@@ -211,7 +211,7 @@ class Endpoint:
         return (
             f"{self._who()}: the budget is spent, {used:,} {name} of budget_{name} = {most}; what was "
             "answered is kept and costs nothing again. Run the same command to spend as much once more, or "
-            f"start anew under another --out with a larger budget_{name} or fewer prompts"
+            f"raise budget_{name}: the stage goes on with what it has"
         )
 
 

@@ -5,15 +5,17 @@ from typing import Any
 
 import torch
 
-from dianoia.base.files import whole_folder
+from dianoia.base.files import whole_folder, write_json
+from dianoia.base.run import STEP_FILE
 
 _FILE = "state.pt"
 
 
-def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the state in `folder`."""
+def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
+    """Replace the state in `folder`; `step` stands beside it for those who do not import torch."""
     with whole_folder(folder) as temporary:
         torch.save(state, temporary / _FILE)
+        write_json(temporary / STEP_FILE, {"step": step})
 
 
 def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:

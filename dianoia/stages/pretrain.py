@@ -196,7 +196,7 @@ class _Pretraining:
             "optimizer": self.optimizer.state_dict(),
             "at": (self.step, self.tokens),
         }
-        save_state(self.context.directory.state, state)
+        save_state(self.context.directory.state, state, self.step)
 
     def resume(self) -> None:
         """Continue from the state if there is one."""

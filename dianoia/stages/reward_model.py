@@ -182,7 +182,7 @@ class _Training:
     def save(self) -> None:
         """Write the state, whole."""
         state = {"learner": self.learner.state_dict(), "tokens": self.tokens}
-        save_state(self.context.directory.state, state)
+        save_state(self.context.directory.state, state, self.learner.step)
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""

@@ -204,7 +204,7 @@ class _Training:
             "scenarios": self.scenarios.state(),
             "history": self.recorder.state(),
         }
-        save_state(self.context.directory.state, state)
+        save_state(self.context.directory.state, state, self.learner.step)
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""

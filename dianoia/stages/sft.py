@@ -179,14 +179,14 @@ class _Training:
         if before != self.data:
             raise ConfigError(
                 f"stages.{self.context.name}: the data sets have changed since this stage was interrupted, so "
-                "it cannot go on as if it had never stopped; bring the files back, or start a new run "
-                "(another --out)"
+                "it cannot go on as if it had never stopped; bring the files back, or run it from "
+                f"nothing with --only {self.context.name} --force"
             )
 
     def save(self) -> None:
         """Write the state, whole."""
         state = {"learner": self.learner.state_dict(), "data": self.data}
-        save_state(self.context.directory.state, state)
+        save_state(self.context.directory.state, state, self.learner.step)
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dianoia.base.files import write_json
+from dianoia.base.run import RunDirectory
+from dianoia.recipe import load_recipe
+from dianoia.recipe.fingerprint import fingerprint, record_of
+
 HEAVY = ("torch", "transformers")
 
 RUN_MAIN = f"""
@@ -40,6 +45,17 @@ def test_dry_run_imports_no_torch(root: Path) -> None:
     assert recipes
     for recipe in recipes:
         assert _succeeds(RUN_MAIN, "run", str(recipe), "--dry-run", root=root).stdout
+
+
+def test_dry_run_of_a_run_that_goes_on_imports_no_torch(root: Path, tmp_path: Path) -> None:
+    recipe, run = load_recipe(root / "recipes/miniature-zero.toml"), RunDirectory(tmp_path)
+    before = fingerprint("zero", recipe, run)
+    write_json(run.stage("zero").begun, record_of(before, "today"))
+    write_json(run.stage("zero").state_step, {"step": 4})
+    command = ("run", "recipes/miniature-zero.toml", "--dry-run", "--out", str(tmp_path))
+    assert (
+        "goes on from step 4" in _succeeds(RUN_MAIN, *command, "--only", "zero", root=root).stdout
+    )
 
 
 def test_report_imports_no_torch(root: Path) -> None:

@@ -81,15 +81,27 @@ def test_problems_from_a_file(tiny_zero: Path, tmp_path: Path) -> None:
     assert main(["run", str(tiny_zero), "--out", str(out), *options]) == 0
 
 
-def test_another_configuration_in_the_same_folder(
-    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("override", "before", "now"),
+    [("seed=2", "seed = 1", "seed = 2"), ("name=other", "'tiny-zero'", "'other'")],
+)
+def test_another_seed_or_recipe_in_the_same_folder(
+    override: str,
+    before: str,
+    now: str,
+    tiny_zero: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["run", str(tiny_zero), "--out", str(tmp_path / "run")]
-    assert main(command) == 0
-    before = (tmp_path / "run/results.json").read_bytes()
-    assert main([*command, "--set", "zero.group_size=8"]) == 2
-    assert "stages.zero.group_size" in capsys.readouterr().err
-    assert (tmp_path / "run/results.json").read_bytes() == before
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "recipe.json").write_text('{"name": "tiny-zero", "seed": 1, "stages": {}}')
+    for options in ([], ["--only", "zero"], ["--dry-run"]):
+        assert main(["run", str(tiny_zero), "--out", str(out), "--set", override, *options]) == 2
+        said = capsys.readouterr().err
+        for part in (str(out), before, now, "another --out", "--force"):
+            assert part in said
+    assert [path.name for path in out.iterdir()] == ["recipe.json"]
 
 
 def test_a_language_reward_for_a_language_that_nothing_tells_apart(

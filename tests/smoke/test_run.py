@@ -90,8 +90,13 @@ def test_going_on_is_as_if_never_stopped(
 def test_a_finished_run_is_not_run_again(
     tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tiny_zero, tmp_path / "run") == run(tiny_zero, tmp_path / "run") == 0
-    assert "zero: done before, skipped" in capsys.readouterr().out
+    assert run(tiny_zero, tmp_path / "run") == 0
+    before = (tmp_path / "run/results.json").read_bytes()
+    capsys.readouterr()
+    assert run(tiny_zero, tmp_path / "run") == 0
+    assert capsys.readouterr().out.count("done, skipped") == 2
+    assert (tmp_path / "run/results.json").read_bytes() == before
+    assert not (tmp_path / "run/stages/.old").exists()
 
 
 def test_the_checkpoint_is_an_ordinary_folder(tiny_zero: Path, tmp_path: Path) -> None:

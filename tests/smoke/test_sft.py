@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from dianoia.base.run import Journal
 from dianoia.cli import main
 from dianoia.learner import supervised
+from dianoia.roles.demonstrations import Corpus
 from dianoia.stages import sft
 
 RECIPE = """
@@ -153,9 +154,17 @@ def test_changed_data_are_not_gone_on_with(
     with monkeypatch.context() as patched:
         patched.setattr(sft._Training, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(recipe, tmp_path / "run") == 130
+    with monkeypatch.context() as patched:  # the same files, read into other tokens
+        patched.setattr(Corpus, "fingerprint", lambda _: "another")
+        assert run(recipe, tmp_path / "run") == 2
+    said = capsys.readouterr()
+    assert "stages.cold: the data sets have changed" in said.err
+    assert "goes on from step " in said.out
     data.write_text(data.read_text(encoding="utf-8").replace("apples", "pears"), encoding="utf-8")
-    assert run(recipe, tmp_path / "run") == 2
-    assert "stages.cold: the data sets have changed" in capsys.readouterr().err
+    assert run(recipe, tmp_path / "run") == 0
+    said = capsys.readouterr()
+    assert "runs again: the file" in said.out and "going on after step" not in said.out
+    assert (tmp_path / "run/stages/.old/cold-1/state/state.pt").is_file()
 
 
 def test_a_step_is_the_same_in_one_row_and_in_many(

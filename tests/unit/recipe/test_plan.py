@@ -14,6 +14,7 @@ from dianoia.base.errors import UserError
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.recipe import load_recipe, plan
 from dianoia.recipe.plan import print_plan, size_of
+from dianoia.recipe.standing import Action, Todo
 from dianoia.runtime.machine import Machine
 from tests.unit.recipe.conftest import TEXT
 
@@ -186,3 +187,28 @@ def test_a_plan_checks_the_inputs_first(
         printed(write(TEXT.replace(before, after, 1)))
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_the_plan_says_what_happens(write: Write, tmp_path: Path) -> None:
+    said = {
+        "base": Todo("base", Action.SKIP, "done, skipped"),
+        "zero": Todo(
+            "zero", Action.AGAIN, "runs again: its configuration changed (longer: [] -> [{}])"
+        ),
+        "evaluation": Todo("evaluation", Action.LEAVE, "left alone"),
+    }
+    file, place = io.StringIO(), tmp_path / "a-directory-with-a-long-name"
+    print_plan(load_recipe(write()), Console(file=file, width=90), list(said.values()), place)
+    text = file.getvalue()
+    cells = [
+        [c.strip() for c in r.strip("│").split("│")] for r in text.splitlines() if r[:1] == "│"
+    ]
+    begins = {row[0].split()[0]: row for row in cells if row[0]}
+    assert begins["base"][1:] == ["done, skipped", "", ""], "nothing runs, so nothing is spent"
+    assert begins["zero"][3].startswith("about ") and begins["evaluation"][3] == ""
+    whole = " ".join(row[1] for row in cells)
+    assert "(longer: [] -> [{}]) from base" in whole
+    assert f"kept in {place / 'stages' / '.old'}." in " ".join(text.split())
+    with_out = io.StringIO()
+    print_plan(load_recipe(write()), Console(file=with_out, width=90), [said["base"]], place)
+    assert ".old" not in with_out.getvalue()
