@@ -118,13 +118,15 @@ def reward_models(stage: Stage) -> dict[str, str]:
 
 
 def others(stage: Stage) -> list[str]:
-    """What a stage reads besides checkpoints and data sets: problem sets and files of problems."""
+    """What a stage reads besides checkpoints and data sets: problem sets, files of problems, a guideline."""
     match stage:
         case RLStage():
             chosen = stage.preferences
             general = () if chosen is None else (chosen.problems, chosen.safety_problems)
             return [stage.problems, *(name for name in general if name is not None)]
-        case SampleStage() | PreferencesStage() | EvaluateStage():
+        case PreferencesStage():
+            return [stage.problems, *([stage.guideline] if stage.guideline else [])]
+        case SampleStage() | EvaluateStage():
             return [stage.problems]
         case _:
             return []

@@ -26,7 +26,7 @@ from dianoia.recipe.fingerprint import (
     recorded,
 )
 from dianoia.recipe.load import KINDS
-from dianoia.recipe.model import datasets, others, sources
+from dianoia.recipe.model import datasets, others, reward_models, sources
 from tests.unit.recipe.conftest import TEXT
 
 Write = Callable[..., Path]
@@ -219,7 +219,7 @@ def test_a_shipped_model_counts_by_content_always(
 
 # What a stage reads --------------------------------------------------------------------------------
 
-PLAIN = frozenset({"template", "url", "model", "key_env"})
+PLAIN = frozenset({"template", "completion_template", "source", "url", "model", "key_env"})
 """Keys with texts that name nothing outside of the recipe. A new key stands here or in `model.reads`."""
 
 
@@ -239,7 +239,9 @@ def _leaves(annotation: Any) -> list[Any]:
 
 def test_every_text_of_a_table_is_read_or_plain() -> None:
     """What a stage reads from outside has to be in its fingerprint."""
-    source = "".join(inspect.getsource(function) for function in (sources, datasets, others))
+    source = "".join(
+        inspect.getsource(function) for function in (sources, reward_models, datasets, others)
+    )
     texts = {name for model in KINDS.values() for name in _texts(model)}
     assert {"start", "problems", "path", *PLAIN} <= texts
     unknown = {name for name in texts - PLAIN if f".{name}" not in source}
