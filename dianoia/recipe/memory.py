@@ -125,6 +125,8 @@ def _reinforcement(
         learning["gradients"] += _FULL * size.backbone * machine.lanes
     kept = {"cache": cache["cache"] * machine.cpu}
     itself = {"PyTorch itself": _ITSELF}
+    if ppo:  # the value model's gradients of the last step are still there
+        cache["gradients"] = _FULL * size.backbone
     return [
         Phase("drawing", {**held, **cache, **itself}),
         Phase("updating", {**held, **kept, **learning, **itself}),
