@@ -1,199 +1,163 @@
-"""Preferences in recipes: what is refused, the plan by hand, and reward models that learn by a stage's name."""
+"""RL for all scenarios before it runs: what is planned, by hand, and which reward models are refused."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
-from dianoia.base.config import EndpointSettings, PreferencesStage
-from dianoia.base.errors import UserError
-from dianoia.base.preferences import Judge
+from dianoia.base.config import RLStage
+from dianoia.base.errors import ConfigError, ModelError, UserError
 from dianoia.recipe import load_recipe
 from dianoia.recipe.inputs import check_inputs
-from dianoia.tasks import judges
+from dianoia.recipe.memory import peak
+from dianoia.recipe.model import reward_models
+from dianoia.recipe.sizes import judge_sizes, size_of
+from dianoia.runtime.machine import Machine
 from tests.unit.recipe.conftest import TEXT
 from tests.unit.recipe.test_plan import printed
 
 Write = Callable[..., Path]
-PAIRS = """
-[stages.pairs]
-kind = "preferences"
-starts = ["zero", "base"]
-problems = "miniature/math"
-prompts = 10
-samples = 4
-pairs_per_problem = 3
-judge = "miniature"
-[stages.pairs.sampling]
-max_tokens = 100
-"""
-HELPFUL = """
-[stages.helpful]
-kind = "reward_model"
-start = "base"
-data = ["pairs"]
-samples_per_step = 8
-epochs = 2
-[stages.helpful.optimizer]
-learning_rate = 1e-2
-"""
-DOMAINS = {"pairwise": frozenset({"math"}), "pointwise": frozenset({"math", "safety"})}
-MODEL = 'url = "http://localhost:1/v1", model = "big"'
+SHAPE = {
+    "vocab_size": 100, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 32, "tie_word_embeddings": True,
+}  # fmt: skip
+PARAMETERS = 2 * 16 * 8 * (2 + 1) + 3 * 16 * 32 + 100 * 16
+"""Attention, feed-forward, embeddings."""
 
 
-class Rules:
-    """Stands for the miniature's judge."""
-
-    def compare(self, *_: object) -> str | None:
-        return "A=B"
-
-    def is_safe(self, *_: object) -> bool | None:
-        return True
-
-
-@pytest.fixture(autouse=True)
-def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Rules", DOMAINS))
+def classifier(path: Path, labels: int = 1, positions: int = 256) -> str:
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        **SHAPE, num_labels=labels, max_position_embeddings=positions, pad_token_id=0
+    )
+    Qwen3ForSequenceClassification(config).save_pretrained(path)
+    return path.as_posix()
 
 
 @pytest.fixture
-def pairs(write: Write) -> Path:
-    return write(TEXT + PAIRS + HELPFUL)
+def preferences(tmp_path: Path) -> Callable[..., str]:
+    """The recipe with a table of preferences, whose values may be changed."""
+
+    def text(**changed: object) -> str:
+        table = {
+            "helpful": classifier(tmp_path / "helpful"),
+            "safety": classifier(tmp_path / "safety"),
+        }
+        for key in ("problems", "safety_problems"):
+            file = tmp_path / f"{key}.jsonl"
+            rows = [{"prompt": f"Tell me of {key} {n}"} for n in range(40)]
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            table[key] = file.as_posix()
+        table |= {"from_step": 3, "safety_share": 0.25} | changed
+        lines = [
+            f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None
+        ]
+        return "\n".join([TEXT, "[stages.zero.preferences]", *lines])
+
+    return text
 
 
-def test_the_plan_by_hand(pairs: Path) -> None:
-    plan = printed(pairs)
-    # 10 x 4 x 2 = 80 responses; 10 x 3 = 30 pairs x 4 = 120 verdicts; 80 x 100 = 8,000 tokens
+def test_the_arithmetic_by_hand(write: Write, preferences: Callable[..., str]) -> None:
+    path = write(preferences())
+    plan = printed(path)["zero (rl)"]
     for part in (
-        "from zero and base",
-        "at most 10 problems x 4 samples x 2 checkpoints = 80 responses",
-        "at most 30 pairs with 120 verdicts; at most 8,000 sampled tokens (100 a response)",
+        "3 rollouts of 8 prompts x 4 samples = 32 completions",
+        # two points of 64 x 4, for reasoning and each general set
+        "1,536 more completions for the held-out curve",
+        f"at most {(96 + 1536) * 24:,} sampled tokens",
+        # rollouts begin at steps 0, 2 and 4, so general prompts come in at 4: one rollout, half of 8 prompts
+        "from step 4 on 4 of 8 prompts are general (3 helpful and 1 safety), 16 completions in all",
+        f"helpful model {path.parent / 'helpful'} (0.00 M parameters, {round(4 * PARAMETERS / 1000)} kB)",
     ):
-        assert part in plan["pairs (preferences)"], plan["pairs (preferences)"]
-    assert "requests" not in plan["pairs (preferences)"]
-    # 30 pairs / 8 = 4 steps x 2 epochs
-    for part in (
-        "at most 30 pairs to learn from or hold out, 30 of them from pairs;",
-        "at most 8 optimizer steps of 8 pairs in 2 epochs",
-    ):
-        assert part in plan["helpful (reward_model)"], plan["helpful (reward_model)"]
+        assert part in plan, plan
+    stage = load_recipe(path).stages["zero"]
+    assert isinstance(stage, RLStage)
+    assert stage.counts(3) == {"reasoning": 4, "helpful": 3, "safety": 1}
+    assert stage.counts(2) == {"reasoning": 8}
 
 
-def test_the_plan_of_labels_counts_requests(pairs: Path) -> None:
-    more = ["pairs.objective=pointwise", "helpful.objective=pointwise", "pairs.pairs_per_problem=1"]
-    plan = printed(pairs, *more, f"pairs.judge={{{MODEL}}}")
-    assert "at most 80 labelled responses with 80 verdicts" in plan["pairs (preferences)"]
-    assert "at most 80 requests to big to judge" in plan["pairs (preferences)"]
-    assert "80 labelled responses to learn from or hold out" in plan["helpful (reward_model)"]
+def test_memory_holds_the_reward_models(write: Write, preferences: Callable[..., str]) -> None:
+    def needed(text: str) -> float:
+        recipe = load_recipe(write(text))
+        judges = judge_sizes("zero", recipe).values()
+        machine = Machine("this CPU", None, 1, 1e11, 1e11, None)
+        return peak(recipe.stages["zero"], size_of("zero", recipe), machine, None, judges).bytes
+
+    more = needed(preferences()) - needed(TEXT)
+    assert more == 2 * 4 * PARAMETERS
 
 
-def test_files_and_stages_are_learnt_together(pairs: Path, tmp_path: Path) -> None:
-    rows = [{"prompt": f"{n}?", "chosen": "yes", "rejected": "no!"} for n in range(40)]
-    file = tmp_path / "rows.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    plan = printed(pairs, f'helpful.data=["{file.as_posix()}", "pairs"]')["helpful (reward_model)"]
-    count = int(plan.partition("at most ")[2].split()[0])
-    assert f"{count} pairs to learn from or hold out, 30 of them from pairs" in plan
-    assert 30 + 25 < count < 30 + 40, "a tenth of the files' rows is held out"
+def test_the_papers_last_stage(write: Write, preferences: Callable[..., str]) -> None:
+    """1,700 steps of 32 questions, 16 samples each; general prompts in the last 400. 1,700 is no multiple of 16
+    minibatches, so 4 a rollout here."""
+    options = (
+        "zero.steps=1_700", "zero.minibatches=4", "zero.problems_per_rollout=128", "zero.group_size=16",
+        "zero.preferences.from_step=1_300", "zero.progress.problems=0",
+    )  # fmt: skip
+    path = write(preferences())
+    plan = printed(path, *options)["zero (rl)"]
+    # 100 rollouts of 64 x 16
+    assert (
+        "from step 1,300 on 64 of 128 prompts are general (48 helpful and 16 safety), 102,400"
+        in plan
+    )
 
 
-def test_an_endpoint_is_a_table(pairs: Path) -> None:
-    stage = load_recipe(pairs, [f"pairs.judge={{{MODEL}}}"]).stages["pairs"]
-    assert isinstance(stage, PreferencesStage) and isinstance(stage.judge, EndpointSettings)
-    assert (stage.judgements, stage.judge.model) == (4, "big")
+def test_reward_models_may_be_earlier_stages_and_no_later_ones(
+    write: Write, preferences: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Say {n}", "chosen": "red", "rejected": "six"} for n in range(200)]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    stage = f"""
+[stages.liked]
+kind = "reward_model"
+start = "base"
+data = ["{pairs.as_posix()}"]
+[stages.liked.optimizer]
+learning_rate = 1e-2
+"""
+    text = preferences(helpful="liked", safety=None, safety_problems=None, safety_share=0.2)
+    before, after = text.split("[stages.zero]")
+    path = write(f"{before}{stage}[stages.zero]{after}")
+    recipe = load_recipe(path)
+    check_inputs(recipe)
+    assert reward_models(recipe.stages["zero"]) == {"helpful": "liked"}
+    assert reward_models(recipe.stages["base"]) == {}
+    assert "scored by the helpful model liked (" in printed(path)["zero (rl)"]
+    with pytest.raises(ConfigError, match=r"stages\.zero uses stages\.liked, which comes after it"):
+        load_recipe(write(text + stage))
+    with pytest.raises(ConfigError, match=r"'base': this is a stage of kind 'pretrain'"):
+        check_inputs(load_recipe(write(preferences(helpful="base"))))
 
 
 @pytest.mark.parametrize(
-    ("override", "parts"),
+    ("labels", "positions", "parts"),
     [
-        ("pairs.starts=[]", ["pairs.starts=[]", "at least 1"]),
-        ('pairs.starts=["zero", "zero"]', ["'zero' is named twice", "raise samples"]),
-        ('pairs.starts=["zero", "./nowhere"]', ["stages.pairs", "./nowhere"]),
-        ('pairs.starts=["helpful"]', ["stages.pairs uses stages.helpful, which comes after"]),
-        ("pairs.judge=miniatur", ["pairs.judge=miniatur", "'miniature'"]),
-        (f"pairs.judge={{{MODEL}, modle=1}}", ["judge.modle", "did you mean 'model'"]),
-        (f'pairs.judge={{{MODEL}, key_env="NOT_SET_1"}}', ["stages.pairs.judge.key_env", "export it"]),
-        ("pairs.judgements=3", ["judgements = 3", "each response first equally often"]),
-        ("pairs.judgements=0", ["pairs.judgements=0", "greater than or equal to 2"]),
-        ("pairs.pairs_per_problem=29", ["pairs_per_problem = 29", "8 responses", "28 pairs"]),
-        ("pairs.objective=pointwise", ["pairs_per_problem belong to pairs", "labels each"]),
-        ("pairs.guideline=rules.txt", ["guideline = 'rules.txt'", "only a model that labels"]),
-        ("pairs.sampling.longer=[{from_step=1, max_tokens=9}]", ["a preferences stage takes none"]),
-        ("pairs.sampling.max_tokens=2000", ["stages.pairs.sampling.max_tokens = 2000", "1024"]),
-        ("pairs.template=r2", ["stages.pairs.template = 'r2'", "r1-prefilled"]),
-        ("pairs.problems=none.jsonl", ["stages.pairs.problems", "'none.jsonl'"]),
-        ('helpful.data=["pears"]', ["stages.helpful.data = 'pears'", "did you mean 'pairs'?"]),
-        ('helpful.data=["zero"]', ["stages.helpful.data = 'zero'", "kind 'rl'", "no preferences"]),
-        ("helpful.objective=pointwise", ["'pairwise'", "'pointwise'", "the same objective"]),
-        ("helpful.start=pairs", ["'pairs' is a stage of kind 'preferences', which writes no model"]),
+        (2, 256, ["Qwen3ForSequenceClassification with 2 labels", "one number to a response"]),
+        (1, 24, ["sampling.max_tokens (or longer) = 24", "has 24 positions"]),
     ],
-)  # fmt: skip
-def test_what_cannot_run(override: str, parts: list[str], pairs: Path) -> None:
+)
+def test_a_model_that_cannot_judge_is_refused(
+    labels: int,
+    positions: int,
+    parts: list[str],
+    write: Write,
+    preferences: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    other = classifier(tmp_path / "other", labels, positions)
     with pytest.raises(UserError) as caught:
-        check_inputs(load_recipe(pairs, [override]))
-    for part in parts:
-        assert part in str(caught.value), str(caught.value)
+        check_inputs(load_recipe(write(preferences(safety=other))))
+    for part in ("stages.zero", "preferences.safety", other, *parts):
+        assert part in str(caught.value), caught.value
 
 
-def test_a_guideline_is_read_before_any_work(pairs: Path) -> None:
-    more = ["pairs.objective=pointwise", "helpful.objective=pointwise", "pairs.pairs_per_problem=1"]
-    more += [f"pairs.judge={{{MODEL}}}", "pairs.guideline=nowhere.txt"]
-    with pytest.raises(UserError, match=r"stages\.pairs\.guideline = 'nowhere\.txt'"):
-        check_inputs(load_recipe(pairs, more))
-
-
-def test_preferences_come_before_who_learns_them(write: Write) -> None:
-    with pytest.raises(UserError, match=r"stages\.helpful uses stages\.pairs, which comes after"):
-        load_recipe(write(TEXT + HELPFUL + PAIRS))
-
-
-def test_preferences_are_no_samples_for_fine_tuning(pairs: Path) -> None:
-    learn = """
-[stages.learnt]
-kind = "sft"
-start = "base"
-datasets = [{ path = "pairs" }]
-max_length = 64
-tokens_per_step = 64
-[stages.learnt.optimizer]
-learning_rate = 1e-3
-"""
-    pairs.write_text(pairs.read_text(encoding="utf-8") + learn, encoding="utf-8")
-    with pytest.raises(UserError, match="'pairs' is a stage of kind 'preferences'"):
-        check_inputs(load_recipe(pairs))
-
-
-def test_the_miniatures_judge_is_for_the_miniature(pairs: Path, tmp_path: Path) -> None:
-    rows = [{"question": f"{n}+1?", "answer": str(n + 1)} for n in range(40)]
-    file = tmp_path / "sums.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    options = [f"pairs.problems={file}"]
-    with pytest.raises(UserError, match=r"judge = 'miniature' with problems = .*sums\.jsonl"):
-        check_inputs(load_recipe(pairs, options))
-    check_inputs(load_recipe(pairs, [*options, f"pairs.judge={{{MODEL}}}"]))
-
-
-def test_rules_judge_what_they_know(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = {**DOMAINS, "pairwise": frozenset({"general", "near-miss"})}
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Rules", other))
-    told = (
-        r"problems = 'miniature/math'.*general, near-miss and no others \(here are some of math\)"
-    )
-    with pytest.raises(UserError, match=told):
-        check_inputs(load_recipe(pairs))
-    labels = (
-        "pairs.objective=pointwise",
-        "pairs.pairs_per_problem=1",
-        "helpful.objective=pointwise",
-    )
-    check_inputs(load_recipe(pairs, labels))
-
-
-def test_rules_that_are_not_there_are_refused(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rules: Judge = judges.rule_judge("miniature")
-    assert isinstance(rules, Rules)
-    nobody = judges.Rules("dianoia.tasks.miniature.nobody", "Judge", DOMAINS)
-    monkeypatch.setitem(judges.RULES, "miniature", nobody)
-    with pytest.raises(UserError, match=r"stages\.pairs\.judge = 'miniature'.*no such rules"):
-        check_inputs(load_recipe(pairs))
+def test_a_folder_that_is_not_there_is_refused(
+    write: Write, preferences: Callable[..., str]
+) -> None:
+    with pytest.raises(ModelError, match=r"stages\.zero\.preferences\.helpful: the model '\./no'"):
+        check_inputs(load_recipe(write(preferences(helpful="./no"))))
