@@ -38,6 +38,7 @@ group_size = 8
 problems_per_rollout = 4
 minibatches = 2
 recompute = {recompute}
+autocast = "{autocast}"
 [stages.stage.sampling]
 max_tokens = 150
 slots = 32
@@ -73,11 +74,12 @@ max_tokens = 200
 slots = 64
 dtype = "{dtype}"
 """
-PLAIN = {"recompute": "false", "dtype": "float32", "algorithm": "grpo"}
+PLAIN = {"recompute": "false", "dtype": "float32", "algorithm": "grpo", "autocast": "none"}
 CASES = {
     "rl": (RL, {}),
     "rl, recompute": (RL, {"recompute": "true"}),
     "rl, ppo": (RL, {"algorithm": "ppo"}),
+    "rl, bfloat16": (RL, {"autocast": "bfloat16", "dtype": "bfloat16"}),
     "sft": (SFT, {}),
     "sft, recompute": (SFT, {"recompute": "true"}),
     "evaluate": (EVALUATE, {}),

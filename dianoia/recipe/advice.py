@@ -48,7 +48,9 @@ def changes(
         for text, changed in alternatives(stage)
     ]
     useful = sorted((one for one in found if one.bytes < _WORTH_IT * before), key=lambda c: c.bytes)
-    return useful, peak(_together(stage), size, machine, longest, judges).bytes
+    return useful, peak(
+        _together(stage, {_key(one.text) for one in useful}), size, machine, longest, judges
+    ).bytes
 
 
 def alternatives(stage: Stage) -> Iterator[tuple[str, Stage]]:
@@ -89,13 +91,12 @@ def _toml(value: int | str) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _together(stage: Stage) -> Stage:
-    """The stage with every alternative once."""
-    done: set[str] = set()
-    while True:
-        rest = ((text.partition(" = ")[0], changed) for text, changed in alternatives(stage))
-        key, changed = next((one for one in rest if one[0] not in done), (None, stage))
-        if key is None:
-            return stage
-        done.add(key)
-        stage = changed
+def _key(text: str) -> str:
+    return text.partition(" = ")[0]
+
+
+def _together(stage: Stage, keys: set[str]) -> Stage:
+    """The stage with each of the alternatives of these keys once."""
+    for key in sorted(keys):
+        stage = next(changed for text, changed in alternatives(stage) if _key(text) == key)
+    return stage

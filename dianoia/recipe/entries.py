@@ -32,6 +32,8 @@ from dianoia.roles.preferences import texts_of
 
 _CHARACTERS = 3
 """Guess for the characters of a token where there is no tokenizer."""
+_UNIT = 1e8
+"""Tokens of data by which a data set that is not here yet is told. The paper's 800,000 samples have 43 times as many."""
 _LEARN = 3.0
 """Passes of a step: forward, and backward, which is two."""
 
@@ -87,18 +89,20 @@ def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> Entry:
     missing = absent(stage, recipe)
     found = survey(stage, {*recipe.stages, *missing})
     about = amounts(stage, found, recipe.seed)
-    what = (
-        f"{_named(size)}: {about.samples:,} samples x "
-        f"{stage.epochs} epochs = {about.samples * stage.epochs:,}, {found.heldout:,} held out; about "
-        f"{about.tokens:,} tokens in {about.rows:,} packed rows; about {about.steps:,} optimizer steps of at "
-        f"most {stage.tokens_per_step:,} tokens"
-    )
+    what = f"{_named(size)}: {stage.epochs} epochs in steps of at most {stage.tokens_per_step:,} tokens"
+    if found.rows:
+        what = (
+            f"{_named(size)}: {about.samples:,} samples x "
+            f"{stage.epochs} epochs = {about.samples * stage.epochs:,}, {found.heldout:,} held out; about "
+            f"{about.tokens:,} tokens in {about.rows:,} packed rows; about {about.steps:,} optimizer steps of at "
+            f"most {stage.tokens_per_step:,} tokens"
+        )
     passes = _LEARN + stage.recompute
     autocast = stage.autocast == "bfloat16"
     work = [learning(size, about.tokens, about.mean, passes, autocast)]
     made = [source for source in datasets(stage) if source in recipe.stages]
     if made:
-        what += f"; besides, as many samples as {' and '.join(made)} will write"
+        what += f"; {'besides, ' if found.rows else ''}as many samples as {' and '.join(made)} will write"
     for samples, length in (_written(recipe.stages[source]) for source in made):
         tokens = samples * length * stage.epochs
         what += f", at most {samples:,}, about {count(tokens)} tokens in {_steps(tokens, stage)}"
@@ -106,14 +110,13 @@ def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> Entry:
     longest = None if made or missing else about.longest
     if not missing:
         return Entry(what, work, longest)
-    what += f"; {' and '.join(missing)} is not here yet: " + _a_million(stage)
-    unit = [learning(size, 1e6 * stage.epochs, stage.max_length / 2, passes, autocast)]
-    return Entry(what, unit, longest, unit=" a million tokens of data")
-
-
-def _a_million(stage: SFTStage) -> str:
-    steps = _steps(1e6 * stage.epochs, stage)
-    return f"each million of its tokens is {steps} in {stage.epochs} epochs"
+    tokens = _UNIT * stage.epochs
+    what += (
+        f"; {' and '.join(missing)} is not here yet: each {count(_UNIT)} tokens of it are {_steps(tokens, stage)} "
+        f"in {stage.epochs} epochs"
+    )
+    unit = [learning(size, tokens, FILLED * stage.max_length, passes, autocast)]
+    return Entry(what, unit, longest, unit=f" for {count(_UNIT)} tokens of data")
 
 
 def _steps(tokens: float, stage: SFTStage) -> str:

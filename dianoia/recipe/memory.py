@@ -39,6 +39,8 @@ _FULL, _HALF = 4, 2
 """Bytes of a float32 and of a bfloat16."""
 _ITSELF = 0.45e9
 """PyTorch, its libraries and Python, or CUDA's own part of the device."""
+_KERNELS = 0.4e9
+"""What a CPU's library keeps of compiled kernels in bfloat16, one for every shape that it has met lately."""
 _DRAWN = 4
 """Copies of a distribution over the vocabulary while tokens are drawn."""
 _SCORED = 4
@@ -125,6 +127,8 @@ def _reinforcement(
         learning["gradients"] += _FULL * size.backbone * machine.lanes
     kept = {"cache": cache["cache"] * machine.cpu}
     itself = {"PyTorch itself": _ITSELF}
+    if ppo:  # the value model's gradients of the last step are still there
+        cache["gradients"] = _FULL * size.backbone
     return [
         Phase("drawing", {**held, **cache, **itself}),
         Phase("updating", {**held, **kept, **learning, **itself}),
@@ -198,9 +202,14 @@ def _cache(
     numbers = (used * (1 + longest) + rows * PROMPT_TOKENS) * size.cache_per_token
     width = _FULL if dtype == "float32" else _HALF
     return {
+        "kernels": _kernels(machine, dtype != "float32"),
         "cache": float(width * numbers),
         "distributions": float(_DRAWN * _FULL * used * size.vocabulary),
     }
+
+
+def _kernels(machine: Machine, bfloat16: bool) -> float:
+    return _KERNELS * (machine.cpu and bfloat16)
 
 
 def _learning(
@@ -211,6 +220,7 @@ def _learning(
     logits = min(batch.scored * size.vocabulary, max(LOGITS_AT_ONCE, size.vocabulary))
     return {
         "gradients": float(_FULL * size.parameters * count),
+        "kernels": _kernels(machine, batch.autocast),
         "bfloat16 weights": float(_HALF * size.matrices * count * batch.autocast),
         "activations": count * activations(size, batch, machine.cpu),
         "logits": float(count * _SCORED * _FULL * logits),

@@ -5,14 +5,8 @@ A plan goes without them and lists them; a run is refused. In: a recipe. Out: na
 
 from pathlib import Path
 
-from dianoia.base.config import (
-    EvaluateStage,
-    PreferencesStage,
-    RLStage,
-    SampleStage,
-)
 from dianoia.recipe.hub import KNOWN, out_of_reach
-from dianoia.recipe.model import Recipe, Stage, datasets, reward_models, sources
+from dianoia.recipe.model import Recipe, Stage, datasets, others, reward_models, sources
 from dianoia.tasks.tables import ENDINGS
 
 
@@ -20,23 +14,11 @@ def absent(stage: Stage, recipe: Recipe) -> list[str]:
     """Files that the stage reads and that are not there. A name without a file's ending is no file."""
     return [
         name
-        for name in _files(stage)
+        for name in [*datasets(stage), *others(stage)]
         if name not in recipe.stages
         and Path(name).suffix.lower() in ENDINGS
         and not Path(name).expanduser().exists()
     ]
-
-
-def _files(stage: Stage) -> list[str]:
-    match stage:
-        case RLStage():
-            chosen = stage.preferences
-            general = () if chosen is None else (chosen.problems, chosen.safety_problems)
-            return [stage.problems, *(file for file in general if file is not None)]
-        case SampleStage() | PreferencesStage() | EvaluateStage():
-            return [stage.problems]
-        case _:
-            return datasets(stage)
 
 
 def still_missing(recipe: Recipe) -> list[str]:

@@ -147,7 +147,7 @@ def reward_models(stage: Stage) -> dict[str, str]:
 
 
 def others(stage: Stage) -> list[str]:
-    """What a stage reads besides checkpoints and data sets: problem sets, files of problems or of preferences."""
+    """What a stage reads besides checkpoints and data sets: problem sets, files of problems, a guideline."""
     match stage:
         case RLStage():
             chosen = stage.preferences
@@ -157,8 +157,6 @@ def others(stage: Stage) -> list[str]:
             return [stage.problems, *([stage.guideline] if stage.guideline else [])]
         case SampleStage() | EvaluateStage():
             return [stage.problems]
-        case RewardModelStage():
-            return list(stage.data)
         case _:
             return []
 

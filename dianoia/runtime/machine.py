@@ -88,8 +88,9 @@ def this_machine(threads: int) -> Machine:
     """The device that a run with so many threads (0: as `threads_of`) would use here."""
     found = _first_gpu()
     if found is None:
-        rate = multiply_rate()
-        return Machine("this CPU", main_memory(), threads_of(threads), rate, rate, None)
+        lanes = threads_of(threads)
+        rate = lanes * multiply_rate()
+        return Machine("this CPU", main_memory(), lanes, rate, rate, None)
     name, memory = found
     peak = next((gpu for part, gpu in GPUS.items() if part in name), GPUS["A10"])
     return Machine(
@@ -142,12 +143,15 @@ def main_memory() -> float | None:
 
 @lru_cache(maxsize=1)
 def multiply_rate() -> float:
-    """Operations a second that training may expect of this machine's CPU, by a short measurement."""
+    """Operations a second that training may expect of one core, by a short measurement.
+
+    Of the time that this process was given, so that other work on the machine hardly matters.
+    """
     a, b = np.ones((1024, 256), np.float32), np.ones((256, 512), np.float32)
     a @ b
     best = float("inf")
     for _ in range(25):
-        start = time.perf_counter()
+        start = time.process_time()
         a @ b
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return _CPU_SHARE * 2 * a.shape[0] * a.shape[1] * b.shape[1] / best

@@ -1,5 +1,6 @@
 """What a person types first starts at once: no torch behind --help, --dry-run and the report."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,15 @@ sys.exit(status)
 """
 
 
+OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1"}
+"""A plan of a known model needs no connection, and the tests should not have one."""
+
+
 def _succeeds(code: str, *arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=root, env=OFFLINE, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

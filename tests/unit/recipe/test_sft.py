@@ -105,7 +105,7 @@ def test_a_data_set_comes_from_an_earlier_stage(write: Write, cold: Path) -> Non
     options = ['cold.datasets=[{path="traces"}]', "cold.evaluation_share=0.1"]
     check_inputs(load_recipe(write(text), options))  # what traces will write cannot be read yet
     plan = printed(write(text), *options)["cold (sft)"]
-    assert "0 samples x 3 epochs" in plan and "as many samples as traces will write" in plan
+    assert "3 epochs in steps of at most 2,048 tokens; as many samples as traces will write" in plan
 
 
 def test_a_broken_evaluation_file(cold: Path, tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""The memory of a plan beside the peak of a real run, in a process of its own (`benchmarks.memory`)."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.memory import CASES, foreseen, measured, random_model, written
+
+FACTOR = 1.3
+"""How far an estimate may be from what was measured, either way."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_foreseen_is_near_measured(case: str, tmp_path: Path) -> None:
+    recipe = written(case, random_model(tmp_path), tmp_path, threads=1)
+    ratio = foreseen(recipe, threads=1).bytes / measured(recipe, tmp_path / "run")
+    assert 1 / FACTOR < ratio < FACTOR
+
+
+def test_a_small_model_too(tmp_path: Path) -> None:
+    """Most of it is PyTorch itself, which the plan counts."""
+    recipe = written("sft", random_model(tmp_path, hidden=128, layers=2), tmp_path, threads=1)
+    ratio = foreseen(recipe, threads=1).bytes / measured(recipe, tmp_path / "run")
+    assert 1 / FACTOR < ratio < FACTOR
