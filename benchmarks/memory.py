@@ -95,7 +95,7 @@ def random_model(folder: Path, hidden: int = 512, layers: int = 6) -> Path:
         shutil.copy(file, folder)
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=1024,
+        vocab_size=1536,
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=8,

@@ -48,9 +48,13 @@ def changes(
         for text, changed in alternatives(stage)
     ]
     useful = sorted((one for one in found if one.bytes < _WORTH_IT * before), key=lambda c: c.bytes)
-    return useful, peak(
-        _together(stage, {_key(one.text) for one in useful}), size, machine, longest, judges
-    ).bytes
+    together, least = stage, before
+    for one in useful:
+        changed = _with(together, _key(one.text))
+        left = peak(changed, size, machine, longest, judges).bytes
+        if left < least:  # beside another change this one may cost memory
+            together, least = changed, left
+    return useful, least
 
 
 def alternatives(stage: Stage) -> Iterator[tuple[str, Stage]]:
@@ -95,8 +99,6 @@ def _key(text: str) -> str:
     return text.partition(" = ")[0]
 
 
-def _together(stage: Stage, keys: set[str]) -> Stage:
-    """The stage with each of the alternatives of these keys once."""
-    for key in sorted(keys):
-        stage = next(changed for text, changed in alternatives(stage) if _key(text) == key)
-    return stage
+def _with(stage: Stage, key: str) -> Stage:
+    """The stage with the alternative of this key."""
+    return next(changed for text, changed in alternatives(stage) if _key(text) == key)

@@ -60,7 +60,7 @@ class Digits:
 @pytest.fixture(autouse=True)
 def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
     domains = dict.fromkeys(("pairwise", "pointwise"), frozenset({"math"}))
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(__name__, "Digits", domains))
+    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(Digits, domains))
 
 
 @pytest.fixture
