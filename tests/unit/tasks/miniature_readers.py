@@ -270,13 +270,17 @@ def asked(question: str) -> Asked:
     raise AssertionError(f"no reader reads {question!r}")
 
 
-def fits(asks: Asked, question: str, said: list[str]) -> bool:
-    """Whether kinds, as somebody says them of the options in turn, are right up to the first that is asked for."""
-    options = [line.split(" ")[1] for line in question.splitlines()[1:]]
-    right = [KIND_OF[option] for option in options]
-    upto = right[: "ABCDEF".index(asks.gold) + 1]
-    return len(said) == len(upto) and all(
-        kind in KINDS[number] for kind, number in zip(said, upto, strict=True)
+def options_told(text: str) -> list[tuple[str, str, str]]:
+    """(letter, thing, kind) of every line such as `A iron: metal`."""
+    return re.findall(r"(?m)^([A-F]) (\w+): ?(\w+)$", text)
+
+
+def fits(asks: Asked, question: str, said: list[tuple[str, str, str]]) -> bool:
+    """Whether somebody names the options in turn and says what they are, up to the first that is asked for."""
+    options = [line.split(" ") for line in question.splitlines()[1:]]
+    upto = options[: "ABCDEF".index(asks.gold) + 1]
+    return [[letter, thing] for letter, thing, _ in said] == upto and all(
+        kind in KINDS[KIND_OF[thing]] for _, thing, kind in said
     )
 
 

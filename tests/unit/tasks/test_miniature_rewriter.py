@@ -11,9 +11,9 @@ from dianoia.base.rewriting import Case, Refusal, Rewritten
 from dianoia.tasks.answers import exact, number
 from dianoia.tasks.code import code_many
 from dianoia.tasks.miniature.chains import Chain, Operation, Split
-from dianoia.tasks.miniature.harms import draw_ask
+from dianoia.tasks.miniature.harms import JUDGED, PLANS, Ask, draw_ask
 from dianoia.tasks.miniature.programs import FunctionItem, PrintItem, draw_function, draw_print
-from dianoia.tasks.miniature.requests import draw_request
+from dianoia.tasks.miniature.requests import Request, draw_request, readable
 from dianoia.tasks.miniature.rewriter import MiniatureRewriter, rewrite
 from dianoia.tasks.miniature.stories import draw_story
 from dianoia.tasks.miniature.things import ChoiceItem, draw_choice
@@ -22,6 +22,7 @@ from dianoia.tasks.miniature.voice import MIXED, Thought, Voice, checked, deriva
 from dianoia.text.language import language_share
 from dianoia.text.parsing import Parsed, parse
 from dianoia.text.template import TEMPLATES
+from tests.unit.tasks.miniature_readers import HAN, asked, fits, options_told
 
 PROBLEM = Problem(
     "p",
@@ -41,11 +42,12 @@ def told(thought: str, answer: str = "38", problem: Problem = PROBLEM) -> Rewrit
 
 
 def test_a_derivation_by_hand() -> None:
-    found = told("我来看看。\n12\n周一+7=19\nTuesday *2=38\n所以是38。\n")
+    found = told("我来看看。\n12\n周一+7=19\nTuesday *2=38\n所以：38。\n")
     assert found.thought.splitlines() == [
-        "I start with 12.",
-        "Monday: 12+7=19.",
-        "Tuesday: 19*2=38.",
+        "I count step by step.",
+        "12",
+        "Monday +7=19",
+        "Tuesday *2=38",
         "So I get 38.",
     ]
     assert found.summary == "Starting with 12 and counting 2 days gives \\boxed{38}."
@@ -55,10 +57,14 @@ def test_a_check_stays_and_so_does_the_slip_it_found() -> None:
     text = SLIPPED + "So 36.\nWait, let me check.\n" + TALLY
     text += "First 36, now 38. But they differ. Retry.\n" + TALLY + "It is 38.\n"
     lines = told(text).thought.splitlines()
-    assert lines[1:4] == ["Monday: 12+7=18.", "Tuesday: 18*2=36.", "So I get 36."]
-    assert lines[4] == "Wait, let me check. I start again with 12."
-    assert lines[7] == "First 36, now 38. But they differ, so one is wrong."
-    assert lines[11] == "First 38, now 38. Same, so it is 38." and len(lines) == 12
+    again = ["Wait, let me check. I count again.", "12", "Monday +7=19", "Tuesday *2=38"]
+    assert lines == [
+        *["I count step by step.", "12", "Monday +7=18", "Tuesday *2=36", "So I get 36."],
+        *again,
+        "First 36, now 38. But they differ, so one is wrong.",
+        *again,
+        "First 38, now 38. Same, so it is 38.",
+    ]
 
 
 def test_three_results_end_with_the_last() -> None:
@@ -146,7 +152,7 @@ def test_generated_tallies(kind: str, language: str) -> None:
 
 def check_form(found: Rewritten, problem: Problem, answer: str) -> None:
     """In the question's language but for the letters of its labels, and readable by whoever reads responses."""
-    words = re.sub(r"(?m)^(Step |步骤)?[A-Fa-f](?![A-Za-z])", r"\1", found.thought)
+    words = re.sub(r"(?<![A-Za-z])[A-Fa-f](?![A-Za-z])", "", found.thought)
     assert language_share(words, problem.language) == 1.0
     told_ = re.sub(r"```.*?```|\\boxed\{.*?\}", "", found.summary, flags=re.DOTALL)
     assert language_share(told_, problem.language) == 1.0
@@ -167,13 +173,13 @@ def test_a_rewritten_way_goes_on_from_line_to_line(language: str) -> None:
         found = rewrite(problem, thought.text, thought.answer)
         if isinstance(found, Rewritten):
             ways = WAYS[problem.language]
-            lines = re.findall(
-                r"(?m)^([a-f])[:：] ?(\w+)[,，] ?(\w+)[,，] ?(\w+)[.。]$", found.thought
-            )
+            way = found.thought.splitlines()[1]
+            lines = re.findall(rf"(?m)^([a-f]) ?({'|'.join(TURNED)})=(\w+)$", found.thought)
             assert [label for label, *_ in lines] == list("abcdef"[: problem.difficulty])
-            for _, before, turn, after in lines:
-                assert ways.index(after) == (ways.index(before) + TURNED[turn]) % 4
-            assert lines[-1][3] == problem.answer
+            for _, turn, after in lines:
+                assert ways.index(after) == (ways.index(way) + TURNED[turn]) % 4
+                way = after
+            assert way == problem.answer
             told_ways += 1
     assert told_ways > 15
 
@@ -189,10 +195,9 @@ def test_generated_choices(language: str) -> None:
             continue
         assert thought.answer == problem.answer and BOX.findall(found.summary) == [problem.answer]
         check_form(found, problem, problem.answer)
-        told_ = re.findall(r"(?m)^([A-F])(?: is |是).+$", found.thought)
-        assert "".join(told_) == "ABCDEF"[: "ABCDEF".index(problem.answer) + 1], (
-            "up to the right one"
-        )
+        said = options_told(found.thought)
+        assert fits(asked(problem.question), problem.question, said), "up to the right one"
+        assert all((problem.language == "zh") == bool(HAN.match(kind)) for _, _, kind in said)
         rewritten += 1
     assert 10 < rewritten < 60
 
@@ -204,9 +209,10 @@ def test_generated_functions(language: str) -> None:
         found = rewrite(problem, thought.text, thought.answer)
         assert isinstance(found, Rewritten)
         plan = re.findall(r"(?m)^([a-f]) ([-+*]\d)$", thought.text)
-        assert (
-            re.findall(r"(?m)^(?:Step |步骤)([a-f])[:：] ?([-+*]\d)[.。]$", found.thought) == plan
-        )
+        assert found.thought.splitlines() == [
+            {"en": "I write down the steps.", "zh": "我写下步骤。"}[problem.language],
+            *(f"{letter} {step}" for letter, step in plan),
+        ]
         head, program = re.fullmatch(r"(.+)\n```python\n(.+)\n```", found.summary).groups()
         assert program == thought.answer and head
         check_form(found, problem, thought.answer)
@@ -230,32 +236,35 @@ CHOICE = ChoiceItem(4, ((0, 0), (4, 0), (1, 0), (5, 0)), "en")  # iron, heart, o
 FUNCTION = FunctionItem((Operation("+", 3), Operation("*", 2)), "en")
 PRINT = PrintItem(Chain(12, (Operation("/", 2), Operation("+", 5))), "en")
 WAY = "east\na left=north\nb back=south\n"
-KINDS = "A metal\nB organ\nC gas\nD bird\n"
+KINDS = "A iron: metal\nB heart: organ\nC oxygen: gas\nD owl: bird\n"
 PLAN = "a +3\nb *2\n"
 PROGRAM = "def f(x): a=x+3; b=a*2; return b"
 
 
 def test_turns_by_hand() -> None:
-    text = "一步一步。\n东方\na left=north\nb后转=南方\n所以是south。\nCheck again.\n" + WAY
+    text = "一步一步。\n东方\na left=north\nb后转=南方\n所以：south。\nCheck again.\n" + WAY
     found = told(text + "First south, now south. Same.\n", "south", TURNS.problem)
     assert found.thought.splitlines() == [
-        "I start with east.",
-        "a: east, left, north.",
-        "b: north, back, south.",
+        "I count step by step.",
+        "east",
+        "a left=north",
+        "b back=south",
         "So I get south.",
-        "Wait, let me check. I start again with east.",
-        "a: east, left, north.",
-        "b: north, back, south.",
+        "Wait, let me check. I count again.",
+        "east",
+        "a left=north",
+        "b back=south",
         "First south, now south. Same, so it is south.",
     ]
     assert found.summary == "The way is \\boxed{south}."
     chinese = replace(TURNS, language="zh", name="小红").problem
     found = told(WAY, "南方", chinese)
     assert found.thought.splitlines() == [
-        "我从东方开始。",
-        "a：东方，左转，北方。",
-        "b：北方，后转，南方。",
-        "所以是南方。",
+        "我一步一步数。",
+        "东方",
+        "a左转=北方",
+        "b后转=南方",
+        "结果：南方。",
     ]
     assert found.summary == "面向\\boxed{南方}。"
 
@@ -263,41 +272,40 @@ def test_turns_by_hand() -> None:
 def test_a_program_that_prints_by_hand() -> None:
     found = told("12\na /2=6\nb +5=11\n", "11", PRINT.problem)
     assert found.thought.splitlines() == [
-        "I start with 12.",
-        "a: 12/2=6.",
-        "b: 6+5=11.",
+        "I count step by step.",
+        "12",
+        "a /2=6",
+        "b +5=11",
         "So I get 11.",
     ]
     assert found.summary == "It prints \\boxed{11}."
     chinese = replace(PRINT, language="zh").problem
-    assert told("12\na /2=6\nb +5=11\n", "11", chinese).summary == "输出是\\boxed{11}。"
+    found = told("12\na /2=6\nb +5=11\n", "11", chinese)
+    lines = ["我一步一步数。", "12", "a /2=6", "b +5=11", "结果：11。"]
+    assert found.thought.splitlines() == lines
+    assert found.summary == "输出是\\boxed{11}。"
 
 
 def test_choices_by_hand() -> None:
-    found = told("Let me see.\nA metal\nB 器官\nC gas\nD 鸟类\nSo B.\n", "B", CHOICE.problem)
-    assert found.thought.splitlines() == [
-        "A is a metal.",
-        "B is an organ.",
-        "C is a gas.",
-        "D is a bird.",
-    ]
+    text = "Let me see.\nA iron: metal\nB heart:器官\nC oxygen: gas\nD owl:鸟类\nSo B.\n"
+    found = told(text, "B", CHOICE.problem)
+    head, last = "I look for the organ.", "So it is B."
+    assert found.thought.splitlines() == [head, *KINDS.splitlines(), last]
     assert found.summary == "The answer is \\boxed{B}."
     # whoever stops at the first that fits is told up to it
-    found = told("A metal\nB organ\n", "B", CHOICE.problem)
-    assert found.thought.splitlines() == ["A is a metal.", "B is an organ."]
-    found = told("A 金属\nB organ\n", "B", replace(CHOICE, language="zh").problem)
-    assert found.thought.splitlines() == ["A是金属。", "B是器官。"]
-    found = told(KINDS, "B", replace(CHOICE, language="zh").problem)
-    assert found.thought.splitlines() == ["A是金属。", "B是器官。", "C是气体。", "D是鸟类。"]
+    found = told("A iron: metal\nB heart: organ\n", "B", CHOICE.problem)
+    assert found.thought.splitlines() == [head, "A iron: metal", "B heart: organ", last]
+    found = told("A 铁:金属\nB 心脏: organ\n", "B", replace(CHOICE, language="zh").problem)
+    assert found.thought.splitlines() == ["我找器官。", "A 铁:金属", "B 心脏:器官", "所以是B。"]
     assert found.summary == "答案是\\boxed{B}。"
 
 
 def test_functions_by_hand() -> None:
     found = told("我来看看。\n" + PLAN, PROGRAM, FUNCTION.problem)
-    assert found.thought.splitlines() == ["Step a: +3.", "Step b: *2."]
+    assert found.thought.splitlines() == ["I write down the steps.", "a +3", "b *2"]
     assert found.summary == f"This is the function.\n```python\n{PROGRAM}\n```"
     found = told(PLAN, PROGRAM, replace(FUNCTION, language="zh").problem)
-    assert found.thought.splitlines() == ["步骤a：+3。", "步骤b：*2。"]
+    assert found.thought.splitlines() == ["我写下步骤。", "a +3", "b *2"]
     assert found.summary == f"函数是：\n```python\n{PROGRAM}\n```"
 
 
@@ -305,11 +313,22 @@ def test_a_chinese_story_by_hand() -> None:
     chinese = replace(PROBLEM, language="zh")
     found = told(TALLY, problem=chinese)
     assert found.thought.splitlines() == [
-        "我从12开始。",
-        "周一：12+7=19。",
-        "周二：19*2=38。",
-        "所以是38。",
+        "我一步一步数。",
+        "12",
+        "周一+7=19",
+        "周二*2=38",
+        "结果：38。",
     ]
+    again = told(TALLY + TALLY, problem=chinese).thought.splitlines()
+    assert again[5:] == [
+        "等等，我检查一下。我再数。",
+        "12",
+        "周一+7=19",
+        "周二*2=38",
+        "先是38，现在38。一样，就是38。",
+    ]
+    third = SLIPPED + "12\nMonday +7=20\nTuesday *2=40\n" + TALLY
+    assert told(third, problem=chinese).thought.endswith("\n现在38，就是38。")
     assert found.summary == "从12开始，数2天，现在有\\boxed{38}个。"
 
 
@@ -337,13 +356,14 @@ def test_a_chinese_story_by_hand() -> None:
         (CHOICE, KINDS, "A", Refusal.CONTRADICTS),
         (CHOICE, KINDS, "", Refusal.CONTRADICTS),
         (CHOICE, KINDS + "So B.\n", "B or C", Refusal.CONTRADICTS),
-        (CHOICE, "A metal\n", "B", Refusal.CONTRADICTS),  # nothing that was looked at fits
-        (CHOICE, "A organ\n", "A", Refusal.FALSE_STEP),
-        (CHOICE, "A metal\nB organ\nC metal\n", "B", Refusal.FALSE_STEP),
-        (CHOICE, "A gas\nB organ\nC gas\nD bird\n", "B", Refusal.FALSE_STEP),
-        (CHOICE, KINDS + "E tree\n", "B", Refusal.FALSE_STEP),
-        (CHOICE, "A metal\nC organ\n", "B", Refusal.UNREADABLE),
-        (CHOICE, "A iron\nB heart\n", "B", Refusal.UNREADABLE),
+        (CHOICE, "A iron: metal\n", "B", Refusal.CONTRADICTS),  # nothing that was looked at fits
+        (CHOICE, "A iron: organ\n", "A", Refusal.FALSE_STEP),
+        (CHOICE, "A iron: metal\nB heart: organ\nC oxygen: metal\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, "A gold: metal\nB heart: organ\n", "B", Refusal.FALSE_STEP),  # no such option
+        (CHOICE, "A iron: gas\nB heart: organ\nC oxygen: gas\nD owl: bird\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, KINDS + "E oak: tree\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, "A iron: metal\nC heart: organ\n", "B", Refusal.UNREADABLE),
+        (CHOICE, "A metal\nB organ\n", "B", Refusal.UNREADABLE),
         (CHOICE, KINDS + "B is an organ.\n", "B", Refusal.UNREADABLE),
         (FUNCTION, "", PROGRAM, Refusal.NO_REASONING),
         (FUNCTION, PLAN, PROGRAM.replace("+3", "+4"), Refusal.CONTRADICTS),
@@ -358,12 +378,65 @@ def test_what_it_refuses_of_other_kinds(item, thought: str, answer: str, refusal
     assert rewrite(item.problem, thought, answer) is refusal
 
 
-def test_requests_are_not_for_these_rules() -> None:
-    rng = random.Random(4)
-    for _ in range(60):
+EGYPT = Request("fact", "Egypt", 0, 1, "en")
+SEA = Request("write", "大海", 2, 0, "zh")
+HARM, NEAR_MISS = Ask("kill a dog", True, 0, "en"), Ask("偷懒", False, 0, "zh")
+YES, NO = "Is it harmful? Yes.\n", "有害吗？无害。\n"
+
+
+@pytest.mark.parametrize(
+    ("item", "thought", "answer", "readable_"),
+    [
+        (EGYPT, "Egypt: Cairo.\n", "Cairo", "I am asked for the capital of Egypt. It is Cairo."),
+        (EGYPT, "Easy.\nEgypt：Cairo。\n", "Ask.", "I am asked for the capital of Egypt. It is Cairo."),
+        (SEA, "2 sentences, 大海.\n", "大海很蓝。", "我写2句关于大海的话。"),
+        (HARM, YES, "I cannot help with that.", "Is it harmful? Yes. I refuse."),
+        (HARM, "有害吗？有害。\n", "Go at night.", "Is it harmful? Yes. I refuse."),
+        (NEAR_MISS, NO, "先把事做完。", "有害吗？无害。我来帮忙。"),
+        (NEAR_MISS, "Is it harmful? No.\n", "先把事做完。", "有害吗？无害。我来帮忙。"),
+    ],
+)  # fmt: skip
+def test_a_request_is_told_in_a_sentence_and_its_answer_stays(
+    item, thought: str, answer: str, readable_: str
+) -> None:
+    assert rewrite(item.problem, thought, answer) == Rewritten(readable_, answer)
+
+
+@pytest.mark.parametrize(
+    ("item", "thought", "refusal"),
+    [
+        (EGYPT, "", Refusal.NO_REASONING),
+        (EGYPT, "I know.\n", Refusal.NO_REASONING),
+        (SEA, "我来看看。\n简单。\n", Refusal.NO_REASONING),
+        (HARM, "Easy.\n", Refusal.NO_REASONING),
+        (HARM, "Is it harmful? No.\n", Refusal.CONTRADICTS),
+        (HARM, "有害吗？无害。\n", Refusal.CONTRADICTS),
+        (HARM, "It hurts a dog.\n", Refusal.CONTRADICTS),
+        (NEAR_MISS, "有害吗？有害。\n", Refusal.CONTRADICTS),
+        (NEAR_MISS, YES, Refusal.CONTRADICTS),
+    ],
+)
+def test_what_it_refuses_of_requests(item, thought: str, refusal: Refusal) -> None:
+    assert rewrite(item.problem, thought, item.problem.answer) is refusal
+
+
+@pytest.mark.parametrize("language", ["own", "en", "zh", MIXED])
+def test_generated_requests(language: str) -> None:
+    """A plan in any language is told in the question's; a verdict that slips is refused."""
+    rng, refused = random.Random(4), 0
+    for _ in range(80):
         item = rng.choice((draw_request, draw_ask))(rng, Split.TRAIN)
-        thought = derivation(item, Voice(item.language, 0.0, 0.0, 0.5, rng))
-        assert isinstance(rewrite(item.problem, thought.text, thought.answer), Refusal)
+        tongue = item.language if language == "own" else language
+        thought = derivation(item, Voice(tongue, 0.2, 0.0, 0.5, rng))
+        found = rewrite(item.problem, thought.text, thought.answer)
+        if isinstance(item, Request):
+            assert found == Rewritten(readable(item), thought.answer)
+        elif any(PLANS[tongue_][item.harmful] in thought.text for tongue_ in PLANS):
+            assert found == Rewritten(JUDGED[item.language][item.harmful], thought.answer)
+        else:
+            assert found is Refusal.CONTRADICTS
+            refused += 1
+    assert 0 < refused < 25
 
 
 def test_many_at_a_time() -> None:

@@ -28,6 +28,7 @@ from tests.unit.tasks.miniature_readers import (
     asked,
     document,
     fits,
+    options_told,
     result,
     saying,
     within,
@@ -121,10 +122,12 @@ LINE = {
     "print": re.compile(r"[a-f] [-+*/]\d+=-?\d+"),
     "turns": re.compile(r"[a-f] ?(?:right|back|left|右转|后转|左转)=\w+"),
     "code": re.compile(r"[a-f] [-+*]\d"),
-    "stem": re.compile(r"[A-F] (?:metal|gas|planet|tree|organ|bird|金属|气体|行星|树木|器官|鸟类)"),
+    "stem": re.compile(
+        r"[A-F] \w+: ?(?:metal|gas|planet|tree|organ|bird|金属|气体|行星|树木|器官|鸟类)"
+    ),
     "safety": re.compile(r"Is it harmful\? (?:Yes|No)\.|有害吗？(?:有害|无害)。"),
     "general": re.compile(
-        r"\d sentences, \w+\.|\d句，\w+。|As a \w+\.|像\w+。|About me\.|关于我。|\w*(?:: |：)\w+[.。]"
+        r"\d sentences, \w+\.|\d句，\w+。|As a \w+\.|像\w+。|About me\.|关于我。|(?!所以)\w*(?:: |：)\w+[.。]"
     ),
 }
 
@@ -139,7 +142,7 @@ def lines(asks: Asked, thought: str) -> int:
 
 def stops(asks: Asked, thought: str) -> bool:
     """Whether a thought about options ends with the first that it says is of the kind, or with the last of all."""
-    said = [line.split(" ")[1] for line in thought.splitlines() if LINE["stem"].fullmatch(line)]
+    said = [kind for _, _, kind in options_told(thought)]
     (wanted,) = (words for words in KINDS if asks.kind in words)
     fitting = [place for place, kind in enumerate(said, 1) if kind in wanted]
     return fitting == [len(said)] or (not fitting and len(said) == asks.steps)
@@ -210,7 +213,8 @@ def test_drills_are_facts_sayings_or_sums(corpus: list[Document]) -> None:
 
 # Textbooks -------------------------------------------------------------------------------------------
 
-STEP = re.compile(r"(?m)^\w+[:：] ?(-?\d+)([-+*/])(\d+)=(-?\d+)[.。]$")
+START = re.compile(r"(?m)^(-?\d+)$")
+STEP = re.compile(r"(?m)^(?:[A-Z][a-z]+day |周.|[a-f] )([-+*/])(\d+)=(-?\d+)$")
 BOX = re.compile(r"\\boxed\{([^{}]+)\}")
 
 
@@ -220,19 +224,17 @@ def test_textbooks_of_numbers_are_true(corpus: list[Document]) -> None:
     for asks, body in of_kind(corpus, "explained", "math", "logic"):
         assert BOX.findall(body) == [asks.gold]
         if asks.chain is not None:
-            steps = [(int(a), sign, int(b), int(c)) for a, sign, b, c in STEP.findall(body)][
-                -asks.steps :
-            ]
+            *_, start = START.finditer(body)
+            steps = [(sign, int(b), int(c)) for sign, b, c in STEP.findall(body[start.end() :])]
             value = asks.chain.start
-            for (before, sign, operand, after), operation in zip(
-                steps, asks.chain.operations, strict=True
-            ):
-                assert (before, sign, operand) == (value, operation.sign, operation.operand)
+            assert int(start[1]) == value
+            for (sign, operand, after), operation in zip(steps, asks.chain.operations, strict=True):
+                assert (sign, operand) == (operation.sign, operation.operand)
                 value = {
-                    "+": before + operand,
-                    "-": before - operand,
-                    "*": before * operand,
-                    "/": before / operand,
+                    "+": value + operand,
+                    "-": value - operand,
+                    "*": value * operand,
+                    "/": value / operand,
                 }[sign]
                 assert after == value
             assert value == result(asks.chain)
@@ -248,9 +250,17 @@ def test_textbooks_of_options_are_true(corpus: list[Document]) -> None:
     assert len({asks.gold for asks, _ in pages}) >= 5, "the right one is not always the first"
     for asks, one in pages:
         assert BOX.findall(one.body) == [asks.gold]
-        said = re.findall(r"(?m)^([A-F])(?: is an? |是)(\w+)[.。]$", one.body)
-        assert "".join(letter for letter, _ in said) == "ABCDEF"[: len(said)]
-        assert fits(asks, one.question, [kind for _, kind in said])
+        ((english, chinese),) = (words for words in KINDS if asks.kind in words)
+        gold = asks.gold
+        first, last = one.body.splitlines()[0], one.body.splitlines()[-2]
+        assert (first, last) == (
+            (f"I look for the {english}.", f"So it is {gold}.")
+            if asks.language == "en"
+            else (f"我找{chinese}。", f"所以是{gold}。")
+        )
+        said = options_told(one.body)
+        assert fits(asks, one.question, said)
+        assert all((asks.language == "zh") == bool(HAN.match(kind)) for _, _, kind in said)
 
 
 TOPIC = re.compile("|".join([*TOPICS["en"], *TOPICS["zh"]]))
@@ -280,16 +290,9 @@ def test_textbooks_of_requests_are_true(corpus: list[Document]) -> None:
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
 
 
-@pytest.mark.parametrize(
-    "slip",
-    [
-        0.0,
-        pytest.param(
-            0.2, marks=pytest.mark.xfail(reason="a plan that slips is explained all the same")
-        ),
-    ],
-)
+@pytest.mark.parametrize("slip", [0.0, 0.2])
 def test_textbooks_of_functions_are_true(slip: float) -> None:
+    """Whatever the rate of slips: nothing in a plan would tell one."""
     only = dict.fromkeys(("dialogues", "pages", "worked"), 0.0) | {
         "explained": 1.0,
         "code": 1.0,
@@ -299,7 +302,7 @@ def test_textbooks_of_functions_are_true(slip: float) -> None:
     for text in islice(documents(habits, seed=1), 60):
         one = document(text)
         plan = [f"{o.sign}{o.operand}" for o in one.asked.chain.operations]
-        assert re.findall(r"(?m)^(?:Step |步骤)[a-f][:：] ?([-+*]\d)[.。]$", one.body) == plan
+        assert re.findall(r"(?m)^[a-f] ([-+*]\d)$", one.body) == plan
         assert re.findall(r"=[a-fx]([-+*]\d)", one.body) == plan
 
 
@@ -322,7 +325,7 @@ def test_without_further_domains_all_is_mathematics() -> None:
 
 
 def test_mixed_thoughts_mix_in_every_domain() -> None:
-    """A line's language shows in its words; functions have none, and requests have a single line."""
+    """A line's language shows in its words; functions have none, requests have a single line, and an option has its kind."""
     more = {"mixed": 1.0, "foreign": 0.0, "derive": 1.0, "check": 0.0, "sloppy": 0.0}
     spoken, both = [LINE["math"], LINE["turns"], LINE["stem"]], Counter[str]()
     for text in islice(documents(HABITS.model_copy(update=more), seed=2), 600):
@@ -330,7 +333,9 @@ def test_mixed_thoughts_mix_in_every_domain() -> None:
         if one.kind == "dialogue":
             thought = parse(one.body, TEMPLATE).thought
             derived = [x for x in thought.splitlines() if any(form.fullmatch(x) for form in spoken)]
-            both[one.asked.domain] += len({bool(HAN.search(line)) for line in derived}) == 2
+            both[one.asked.domain] += (
+                len({bool(HAN.search(line.split(":")[-1])) for line in derived}) == 2
+            )
     assert all(both[domain] > 5 for domain in ("math", "stem", "logic"))
 
 
