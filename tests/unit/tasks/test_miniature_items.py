@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
 from dianoia.tasks.miniature import requests
 from dianoia.tasks.miniature.chains import Chain, Operation, Split
+from dianoia.tasks.miniature.demonstrations import demonstrations
 from dianoia.tasks.miniature.harms import draw_ask
 from dianoia.tasks.miniature.problems import SETS, MiniatureProblems, draw_logic
 from dianoia.tasks.miniature.programs import FunctionItem, PrintItem, draw_function, draw_print
@@ -572,3 +574,42 @@ def test_pages_of_sums_are_true() -> None:
     for line in "\n".join(sums(rng) for _ in range(50)).splitlines():
         start, sign, operand, end = re.fullmatch(r"(\d+)([-+*/])(\d+)=(\d+)", line).groups()
         assert result(Chain(int(start), (Operation(sign, int(operand)),))) == int(end)
+
+
+# Demonstrations --------------------------------------------------------------------------------------
+
+
+def test_demonstrations_are_requests_and_near_misses_two_to_one() -> None:
+    """All of them good answers, none of them a refusal; from training problems alone."""
+    found = list(islice(demonstrations(3), N))
+    assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
+    domains = Counter(problem.domain for problem, _, _ in found)
+    assert set(domains) == {"general", "near-miss"}
+    assert within(domains["near-miss"] / N, 1 / 3, N)
+    for problem, thought, answer in found:
+        assert not asked(problem.question).heldout and not answer.startswith(REFUSALS)
+        if problem.domain == "near-miss":
+            assert answer == problem.answer
+            assert thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
+
+
+# Phrases ---------------------------------------------------------------------------------------------
+
+
+def test_a_phrase_names_numbers_letters_and_words_alone() -> None:
+    said = {"en": {"So {a}.\n", "It is {a}.\n"}, "zh": {"所以：{a}。\n", "就是{a}。\n"}}
+    for language, phrases in said.items():
+        speaker = voice(random.Random(22), language)
+        for name in ("38", "-4", "B", "Cairo", "开罗", "abcdefgh"):
+            told = {speaker.say("settle", a=name) for _ in range(40)}
+            assert told == {phrase.format(a=name) for phrase in phrases}
+        for other in ("Go on.", "大海很蓝。", "a=x+3", "two words", "abcdefghi", ""):
+            assert {speaker.say("settle", a=other) for _ in range(40)} == {""}
+
+
+def test_sentences_of_a_language_stand_as_it_writes_them() -> None:
+    """A Chinese gold answer has no space in it."""
+    chinese = requests.Request("write", "大海", 3, 0, "zh").problem
+    assert chinese.answer == "大海很蓝。大海很深。大海很冷。"
+    english = requests.Request("write", "sea", 2, 0, "en").problem
+    assert english.answer == "The sea is blue. The sea is deep."
