@@ -47,7 +47,7 @@ _REQUESTS = frozenset({"general", "near-miss", "safety"})
 """Domains of problems without steps."""
 _STEP = re.compile(rf"[{LETTERS}] ?[-+*/][0-9]+")
 _KIND = re.compile(
-    rf"[{LABELS}] (?:{'|'.join(kind for kinds in KINDS.values() for kind in kinds)})"
+    rf"[{LABELS}] [^:]+: ?(?:{'|'.join(kind for kinds in KINDS.values() for kind in kinds)})"
 )
 _PLAN = re.compile(
     r"[0-9] sentences, .+\.|As a .+\.|About me\.|Is it harmful\? (?:Yes|No)\.|[^.!?:]+: .+\."
