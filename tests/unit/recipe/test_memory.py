@@ -232,4 +232,4 @@ def test_changes_are_keys_with_what_they_leave(write: Write) -> None:
         key, _, value = one.text.partition(" = ")
         changed = load_recipe(write(), [*options, f"zero.{key}={value}"]).stages["zero"]
         assert peak(changed, sized, CPU).bytes == one.bytes < before
-    assert least < min(one.bytes for one in found)
+    assert least <= min(one.bytes for one in found)
