@@ -41,20 +41,26 @@ class Change:
 def changes(
     stage: Stage, size: Size, machine: Machine, longest: int | None, judges: Collection[Size] = ()
 ) -> tuple[list[Change], float]:
-    """Changes that help, the one that helps most first, and the peak with all of them together."""
-    before = peak(stage, size, machine, longest, judges).bytes
-    found = [
-        Change(text, peak(changed, size, machine, longest, judges).bytes)
-        for text, changed in alternatives(stage)
-    ]
+    """Changes that help, the one that helps most first, and the peak with all of them that help together."""
+
+    def needed(one: Stage) -> float:
+        return peak(one, size, machine, longest, judges).bytes
+
+    before = needed(stage)
+    found = [Change(text, needed(changed)) for text, changed in alternatives(stage)]
     useful = sorted((one for one in found if one.bytes < _WORTH_IT * before), key=lambda c: c.bytes)
-    together, least = stage, before
+    least = before
     for one in useful:
-        changed = _with(together, _key(one.text))
-        left = peak(changed, size, machine, longest, judges).bytes
-        if left < least:  # beside another change this one may cost memory
-            together, least = changed, left
+        changed = _with(stage, one.text)
+        if needed(changed) < least:
+            stage, least = changed, needed(changed)
     return useful, least
+
+
+def _with(stage: Stage, text: str) -> Stage:
+    """The stage with the alternative of the same key."""
+    key = text.partition(" = ")[0]
+    return next(changed for other, changed in alternatives(stage) if other.startswith(f"{key} = "))
 
 
 def alternatives(stage: Stage) -> Iterator[tuple[str, Stage]]:
@@ -93,12 +99,3 @@ def _drawing(slots: int, dtype: str) -> Iterator[tuple[str, int | str]]:
 
 def _toml(value: int | str) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _key(text: str) -> str:
-    return text.partition(" = ")[0]
-
-
-def _with(stage: Stage, key: str) -> Stage:
-    """The stage with the alternative of this key."""
-    return next(changed for text, changed in alternatives(stage) if _key(text) == key)
