@@ -23,7 +23,7 @@ from dianoia.tasks.miniature.harms import JUDGED, PLANS
 from dianoia.tasks.miniature.programs import LETTERS, program
 from dianoia.tasks.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
 from dianoia.tasks.miniature.requests import Request, readable
-from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS, fact
+from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS, weighed
 from dianoia.tasks.miniature.turns import HOW, WAYS
 from dianoia.tasks.miniature.wording import DAYS
 
@@ -196,7 +196,12 @@ def _answering(problem: Problem, thought: str, answer: str) -> Rewritten | Refus
 
 _STEP = re.compile(rf"(?P<label>[{LETTERS}]) ?(?P<sign>[-+*])(?P<operand>[0-9]{{1,2}})")
 _KIND = {kind: place for kinds in KINDS.values() for place, kind in enumerate(kinds)}
-_OPTION = re.compile(rf"(?P<label>[{LABELS}]) (?P<thing>[^:]+): ?(?P<kind>{'|'.join(_KIND)})")
+_KINDS = "|".join(_KIND)
+_OPTION = re.compile(
+    rf"(?P<label>[{LABELS}]) (?P<thing>[^:]+): ?(?P<kind>{_KINDS})"
+    rf"(?:, |，)(?P<asked>{_KINDS})(?:\? |？)(?P<verdict>yes|no|是|否)"
+)
+_YES = ("yes", "是")
 _SAID = phrases(f"[{LABELS}]")
 
 
@@ -232,29 +237,39 @@ def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     found = _lines(thought, _OPTION, LABELS)
     if isinstance(found, Refusal):
         return found
-    names = THINGS[problem.language]
-    options = [line.split(" ", 1)[1] for line in problem.question.splitlines()[1:]]
-    kinds = [_KIND[one["kind"]] for one in found]
-    told_right = [one["thing"] for one in found] == options[: len(found)] and all(
-        option in names[kind] for option, kind in zip(options, kinds, strict=False)
-    )
-    if not told_right:
+    asked = _asked(problem)
+    if not _weighs(problem, asked, found):
         return Refusal.FALSE_STEP
-    if answer.strip() != _chosen(problem, kinds):
+    if _KIND[found[-1]["kind"]] != asked or answer.strip() != found[-1]["label"]:
         return Refusal.CONTRADICTS
-    says = _TELL[problem.language]
-    words, wanted = KINDS[problem.language], kinds[LABELS.index(answer.strip())]
-    told = [says["options"].format(kind=words[wanted])]
+    says, last = _TELL[problem.language], answer.strip()
+    told = [says["options"].format(kind=KINDS[problem.language][asked])]
     told += [
-        f"{label} {fact(option, kind, problem.language)}"
-        for label, option, kind in zip(LABELS, options, kinds, strict=False)
+        f"{label} {weighed(option, _KIND[one['kind']], asked, problem.language)}"
+        for label, option, one in zip(LABELS, _options(problem), found, strict=False)
     ]
-    told.append(says["found"].format(label=answer.strip()))
-    return Rewritten("\n".join(told), says["choice"].format(answer=answer.strip()))
+    told.append(says["found"].format(label=last))
+    return Rewritten("\n".join(told), says["choice"].format(answer=last))
 
 
-def _chosen(problem: Problem, kinds: Sequence[int]) -> str | None:
-    """Letter of the first option of the kind that the question asks for."""
+def _asked(problem: Problem) -> int:
+    """The kind that the question asks for; with it the first line ends, a mark apart."""
     asked = problem.question.splitlines()[0]
-    words = KINDS[problem.language]
-    return next((label for label, k in zip(LABELS, kinds, strict=False) if words[k] in asked), None)
+    kinds = KINDS[problem.language]
+    return next(place for place, kind in enumerate(kinds) if asked[:-1].endswith(kind))
+
+
+def _options(problem: Problem) -> list[str]:
+    return [line.split(" ", 1)[1] for line in problem.question.splitlines()[1:]]
+
+
+def _weighs(problem: Problem, asked: int, found: Sequence[re.Match[str]]) -> bool:
+    """Whether each line names its option, what that is, what is asked, and says rightly whether the two are one."""
+    names, options = THINGS[problem.language], _options(problem)
+    return len(found) <= len(options) and all(
+        one["thing"] == option
+        and option in names[_KIND[one["kind"]]]
+        and _KIND[one["asked"]] == asked
+        and (one["verdict"] in _YES) == (_KIND[one["kind"]] == asked)
+        for one, option in zip(found, options, strict=False)
+    )

@@ -37,6 +37,8 @@ THINGS = {
 }
 """By kind; the same place in both languages is the same thing."""
 _ASKED = {"en": "Which one is a kind of {kind}?", "zh": "哪一个是{kind}？"}
+_WEIGHED = {"en": (", ", "? ", ("no", "yes")), "zh": ("，", "？", ("否", "是"))}
+"""Comma, question mark, and the verdicts for no and yes."""
 
 Thing = tuple[int, int]
 """Kind and place in it."""
@@ -85,9 +87,8 @@ class ChoiceItem:
         lines = []
         for label, (right, place) in zip(LABELS, self.options, strict=False):
             kind = voice.rng.randrange(len(KINDS["en"])) if voice.slips(slip) else right
-            lines.append(
-                f"{label} {fact(THINGS[self.language][right][place], kind, voice.tongue())}\n"
-            )
+            thing = THINGS[self.language][right][place]
+            lines.append(f"{label} {weighed(thing, kind, self.kind, voice.tongue())}\n")
             if kind == self.kind:
                 return Thought("".join(lines), label)
         return Thought("".join(lines), self.guess(voice))
@@ -117,6 +118,16 @@ def _drawn_kinds(rng: random.Random) -> tuple[int, list[int]]:
 def fact(thing: str, kind: int, language: str) -> str:
     """What a thing is, as people write it down: `iron: metal`."""
     return f"{thing}:{GAP[language]}{KINDS[language][kind]}"
+
+
+def weighed(thing: str, kind: int, asked: int, language: str) -> str:
+    """What a thing is, and whether that is what is asked for: `iron: metal, gas? no`.
+
+    The verdict stands beside the two words that it compares: one question at a time, which a small model learns.
+    """
+    comma, mark, verdicts = _WEIGHED[language]
+    question = f"{comma}{KINDS[language][asked]}{mark}{verdicts[kind == asked]}"
+    return fact(thing, kind, language) + question
 
 
 def facts(rng: random.Random) -> str:
