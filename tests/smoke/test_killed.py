@@ -14,17 +14,22 @@ import pytest
 from dianoia.base.run import RunDirectory
 from dianoia.cli import main
 from tests.conftest import TINY_BASE, TINY_ZERO
-from tests.smoke.killing import Moment, assert_same, contents, kill, kill_when, renames
+from tests.smoke.killing import (
+    Moment,
+    arguments,
+    assert_same,
+    before,
+    check_every_rename,
+    contents,
+    kill,
+    kill_when,
+)
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan on lines that do not wrap."""
     monkeypatch.setenv("COLUMNS", "400")
-
-
-def arguments(recipe: Path, out: Path) -> list[str]:
-    return ["run", str(recipe), "--out", str(out)]
 
 
 # By default ----------------------------------------------------------------------------------------
@@ -175,13 +180,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return recipe, folder / "run"
 
 
-def before(stage: str, whole: Path, out: Path) -> None:
-    """A run in which everything before a stage is done."""
-    shutil.copytree(whole, out)
-    for name in KINDS[KINDS.index(stage) :]:
-        shutil.rmtree(out / "stages" / name)
-
-
 MIDDLES = [
     ("base", Moment("base/metrics.jsonl", 27, "open"), "goes on from step 500"),
     ("zero", Moment("zero/metrics.jsonl", 5, "open"), "goes on from step 2"),
@@ -203,7 +201,7 @@ def test_killed_in_the_middle_of_every_kind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe, reference = whole
-    before(stage, reference, tmp_path / "run")
+    before(stage, KINDS, reference, tmp_path / "run")
     command = arguments(recipe, tmp_path / "run")
     kill(command, moment)
     assert main(command) == 0
@@ -214,19 +212,9 @@ def test_killed_in_the_middle_of_every_kind(
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", KINDS)
 def test_killed_before_every_rename(stage: str, whole: tuple[Path, Path], tmp_path: Path) -> None:
-    recipe, start, reference = whole[0], tmp_path / "start", tmp_path / "reference"
-    before(stage, whole[1], start)
-    shutil.copytree(start, reference)
-    found = renames([*arguments(recipe, reference), "--only", stage], tmp_path / "moments")
-    assert len(found) >= 8
-    for count, name in enumerate(found, start=1):
-        run = tmp_path / f"killed-before-{count}-{Path(name).name}"
-        shutil.copytree(start, run)
-        command = [*arguments(recipe, run), "--only", stage]
-        kill(command, Moment(".", count))
-        assert main(command) == 0, name
-        assert_same(run, reference)
-        shutil.rmtree(run)
+    recipe, reference = whole
+    before(stage, KINDS, reference, tmp_path / "start")
+    check_every_rename(recipe, stage, tmp_path)
 
 
 @pytest.mark.slow
