@@ -71,6 +71,31 @@ def test_killed_and_started_again(
     assert_same(tmp_path / "run", whole)
 
 
+def test_a_second_command_is_refused(
+    whole_zero: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the first one works; a plan and a report are not, and a killed first one holds nobody up."""
+    (recipe, whole), run = whole_zero, tmp_path / "run"
+    command, lock = arguments(recipe, run), run / ".lock"
+
+    def second_is_refused() -> bool:
+        if not (run / "stages/zero/begun.json").exists():
+            return False
+        before = contents(run / "stages").keys()
+        assert main(command) == main([*command, "--force"]) == 2
+        said = capsys.readouterr().err
+        assert f"process {lock.read_text().split()[0]} on" in said and str(run) in said
+        assert main([*command, "--dry-run"]) == main(["report", str(run)]) == 0
+        assert before <= contents(run / "stages").keys(), "nothing was moved away"
+        return True
+
+    kill_when(command, second_is_refused)
+    assert lock.exists()
+    (run / "report.html").unlink()
+    assert main(command) == 0
+    assert_same(run, whole)
+
+
 def test_two_runs_that_differ_are_told_apart(whole_zero: tuple[Path, Path], tmp_path: Path) -> None:
     """The comparison above is worth something: one letter and one leftover break it."""
     _, whole = whole_zero
