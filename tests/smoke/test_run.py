@@ -87,6 +87,31 @@ def test_going_on_is_as_if_never_stopped(
     assert results[0]["evaluations"] == results[1]["evaluations"]
 
 
+def test_seconds_are_those_of_all_commands(
+    tiny_zero: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write = tmp_path / "run/stages/zero", Recorder.write
+
+    def write_then_die(self: Recorder, step: int, row: object) -> None:
+        write(self, step, row)  # type: ignore[arg-type]
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "write", write_then_die)
+        assert run(tiny_zero, tmp_path / "run") == 130
+    assert float((folder / ".seconds").read_text()) > 0
+    (folder / ".seconds").write_text("5000\n")
+    assert run(tiny_zero, tmp_path / "run") == 0
+    assert not (folder / ".seconds").exists()
+    seconds = [
+        json.loads((tmp_path / "run" / name).read_text())["seconds"]
+        for name in ("stages/zero/manifest.json", "stages/evaluation/manifest.json", "results.json")
+    ]
+    assert 5000 < seconds[0] < 6000 and seconds[1] < 1000
+    assert seconds[2] == seconds[0] + seconds[1]
+
+
 def test_a_finished_run_is_not_run_again(
     tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
