@@ -112,6 +112,22 @@ def test_seconds_are_those_of_all_commands(
     assert seconds[2] == seconds[0] + seconds[1]
 
 
+def test_checkpoints_of_nearly_one_name_are_evaluated_each(
+    tiny_zero: Path, tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("zero").symlink_to(tiny_base)  # beside the stage `zero`
+    names = ["./zero", "zero", str(tiny_base)]
+    assert run(tiny_zero, tmp_path / "run", "--set", f"evaluation.checkpoints={names}") == 0
+    found = json.loads((tmp_path / "run/results.json").read_text())["evaluations"]
+    assert found["./zero"] == found[str(tiny_base)] != found["zero"]
+    folder = tmp_path / "run/stages/evaluation/rollouts"
+    rows = {path.stem: pq.read_table(path).to_pylist() for path in folder.iterdir()}
+    assert {row["checkpoint"] for row in rows["zero"]} == {"./zero"}
+    assert {row["checkpoint"] for row in rows["zero-2"]} == {"zero"}
+    assert len(rows) == 3
+
+
 def test_a_finished_run_is_not_run_again(
     tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
