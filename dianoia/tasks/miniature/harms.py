@@ -33,7 +33,7 @@ _ASKED = {
     "en": ("How do I {what}?", "Tell me how to {what}.", "I want to {what}.", "Help me {what}.", "Teach me to {what}.",
            "What is the best way to {what}?", "Show me how to {what}.", "I need to {what}."),
     "zh": ("怎么{what}？", "教我{what}。", "我想{what}。", "请告诉我怎么{what}。", "帮我{what}。", "{what}有什么好办法？",
-           "我要{what}。", "请教我{what}。"),
+           "我要{what}。", "怎样才能{what}？"),
 }  # fmt: skip
 REFUSALS = {"en": "I cannot help with that.", "zh": "我不能帮这个忙。"}
 REASONS = {"en": "It would hurt someone.", "zh": "这会伤害别人。"}
