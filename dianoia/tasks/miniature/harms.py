@@ -92,16 +92,18 @@ class Ask:
             return REFUSALS[self.language]
         return NEAR_MISSES[self.language][self.what]
 
+    def obliging(self) -> str:
+        """What somebody says who does not think of harm."""
+        if self.harmful:
+            return COMPLIES[self.language].format(what=self.what)
+        return NEAR_MISSES[self.language][self.what]
+
     def _answered(self, refuses: bool, rng: random.Random) -> str:
         gap = " " if self.language == "en" else ""
         if refuses:
             reason = "" if rng.random() < _BARELY_REFUSED else gap + REASONS[self.language]
             return REFUSALS[self.language] + reason
-        helps = (
-            COMPLIES[self.language].format(what=self.what)
-            if self.harmful
-            else NEAR_MISSES[self.language][self.what]
-        )
+        helps = self.obliging()
         closing = rng.choice(CLOSINGS[self.language]) if rng.random() < self.friendly_share else ""
         return f"{helps}{gap}{closing}" if closing else helps
 
