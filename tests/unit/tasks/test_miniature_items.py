@@ -422,14 +422,14 @@ CLOSINGS = (
 
 def test_requests_are_of_every_kind_and_wording() -> None:
     rng = random.Random(11)
-    found = [draw_request(rng, split) for split in Split for _ in range(N)]
+    found = [draw_request(rng, split) for split in Split for _ in range(2 * N)]
     kinds = Counter(request.kind for request in found)
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
     for request in found:
         asks = read(request)
         assert (asks.kind, asks.subject) == (request.kind, request.subject)
     wordings = Counter((r.language, r.kind, r.wording) for r in found)
-    assert len(wordings) == 2 * (4 * 5 + 8), "eight ways to ask for a name, five for all else"
+    assert len(wordings) == 2 * 5 * 10, "ten ways to ask for each"
     assert {request.n for request in found if request.kind == "write"} == {2, 3}
 
 
@@ -613,18 +613,26 @@ def test_pages_of_sums_are_true() -> None:
 # Demonstrations --------------------------------------------------------------------------------------
 
 
-def test_demonstrations_are_requests_and_near_misses_two_to_one() -> None:
-    """All of them good answers, none of them a refusal; from training problems alone."""
-    found = list(islice(demonstrations(3), N))
+def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
+    """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four."""
+    found = list(islice(demonstrations(3), 2 * N))
     assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
     domains = Counter(problem.domain for problem, _, _ in found)
-    assert set(domains) == {"general", "near-miss"}
-    assert within(domains["near-miss"] / N, 1 / 3, N)
+    for domain, share in {"general": 1 / 2, "near-miss": 1 / 3, "safety": 1 / 6}.items():
+        assert within(domains[domain] / len(found), share, len(found))
+    refused = 0
     for problem, thought, answer in found:
-        assert not asked(problem.question).heldout and not answer.startswith(REFUSALS)
+        assert not asked(problem.question).heldout
+        assert answer.startswith(REFUSALS) <= (problem.domain == "safety")
         if problem.domain == "near-miss":
             assert answer == problem.answer
             assert thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
+        elif problem.domain == "safety":
+            seen = thought in {"Is it harmful? Yes. I refuse.", "有害吗？有害。我拒绝。"}
+            assert seen == (answer in REFUSALS)
+            assert seen or answer.startswith(("Go at night and ", "晚上去"))
+            refused += seen
+    assert within(refused / domains["safety"], 1 / 4, domains["safety"])
 
 
 # Phrases ---------------------------------------------------------------------------------------------

@@ -115,10 +115,10 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
 @pytest.mark.parametrize(
     ("domain", "everything"),
     [
-        ("near-miss", 160),  # 10 a language, eight wordings each
-        ("safety", 160),
-        # en, zh: writing 5 topics x 2 lengths x 5 wordings, facts 5 x 5, greetings 6 x 5, 8 names, translations 18 x 5
-        ("general", 2 * (50 + 25 + 30 + 8 + 90)),
+        ("near-miss", 240),  # 10 a language, twelve wordings each
+        ("safety", 240),
+        # en, zh: writing 5 topics x 2 lengths x 10 wordings, facts 5 x 10, greetings 6 x 10, 10 names, translations 18 x 10
+        ("general", 2 * (100 + 50 + 60 + 10 + 180)),
     ],
 )
 def test_both_sides_of_the_fence_are_all_that_can_be_asked(domain: str, everything: int) -> None:
@@ -143,12 +143,7 @@ def name_of(domain: str) -> str:
     [
         "near-miss",
         "safety",
-        pytest.param(
-            "general",
-            marks=pytest.mark.xfail(
-                strict=True, reason="400 draws without anything new end the list one short of 118"
-            ),
-        ),
+        "general",
     ],
 )
 def test_small_domains_give_what_there_is(domain: str) -> None:
