@@ -21,6 +21,7 @@
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
         begun.json          what the stage is made from (`recipe.fingerprint`), written when it begins
         manifest.json       the same and its seconds, written last: a stage is done if and only if it exists
+      .lock             held by the command that works in it, see `base.lock`
       stages/.old/NAME-N/ what was there before a stage was run again from nothing
 
 Times stand under keys that end in `seconds` or `_per_second`, and nothing else differs between two runs of
