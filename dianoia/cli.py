@@ -62,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="the run directory (default: runs/NAME of the recipe)"
     )
     run.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=(),
+        metavar="SEED[,SEED]",
+        help="one run a seed, each in OUT/seed-N, one after another; then the claims over all of them",
+    )
+    run.add_argument(
         "--only",
         action="append",
         default=[],
@@ -103,7 +110,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    """`1,2,3` as numbers; raises ArgumentTypeError for anything else."""
+    words = [word.strip() for word in text.split(",")]
+    seeds = tuple(int(word) for word in words if word.isascii() and word.isdigit())
+    if len(seeds) < len(words) or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of different whole numbers; write for example 1,2,3"
+        )
+    return seeds
+
+
 def _run(arguments: argparse.Namespace) -> None:
+    if not arguments.seeds:
+        _run_one(arguments)
+        return
+    from dianoia.recipe import load_recipe
+
+    # What the first seed would refuse is refused for all; the name of the folder is the recipe's.
+    recipe = load_recipe(arguments.recipe, arguments.set)
+    out = arguments.out or Path("runs") / recipe.name
+    runs = [out / f"seed-{seed}" for seed in arguments.seeds]
+    for seed, path in zip(arguments.seeds, runs, strict=True):
+        overrides = [*arguments.set, f"seed={seed}"]
+        _run_one(argparse.Namespace(**vars(arguments) | {"set": overrides, "out": path}))
+    if recipe.claims.parts and not arguments.dry_run:
+        _claims(argparse.Namespace(runs=runs, markdown=False))
+
+
+def _run_one(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     from dianoia.base.lock import at_work

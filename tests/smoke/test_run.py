@@ -60,6 +60,43 @@ def test_one_seed_is_one_result(tiny_zero: Path, tmp_path: Path, metrics: Read) 
     assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
 
 
+def test_seeds_are_runs_beside_one_another_with_their_claims_together(
+    tiny_zero: Path,
+    tmp_path: Path,
+    tiny_base: Path,
+    metrics: Read,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parts = f'[claims]\nbase = "{tiny_base.as_posix()}"\nzero = "zero"\n'
+    tiny_zero.write_text(f"{tiny_zero.read_text()}\n{parts}")
+    assert run(tiny_zero, tmp_path / "runs", "--seeds", "2, 1") == 0
+    told = capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["seed-1", "seed-2"]
+    for seed in (1, 2):
+        results = json.loads((tmp_path / f"runs/seed-{seed}/results.json").read_text())
+        assert results["seed"] == seed
+    together = told[told.rindex("results:") :]
+    assert "RL alone multiplies" in together and "seed 1" in together and "seed 2" in together, (
+        together
+    )
+    # each is what it would have been alone
+    assert run(tiny_zero, tmp_path / "alone", "--set", "seed=2") == 0
+    assert metrics(tmp_path / "alone") == metrics(tmp_path / "runs/seed-2")
+    # and done already when it is asked for again
+    before = (tmp_path / "runs/seed-1/stages/zero/manifest.json").stat().st_mtime_ns
+    assert run(tiny_zero, tmp_path / "runs", "--seeds", "1") == 0
+    assert (tmp_path / "runs/seed-1/stages/zero/manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("text", ["1,1", "1,", "one", "-1", ""])
+def test_seeds_are_different_whole_numbers(
+    text: str, tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(tiny_zero, tmp_path / "run", f"--seeds={text}")
+    assert f"{text!r} is not a list of different whole numbers" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("last_step", [0, 1, 2, 3])
 def test_going_on_is_as_if_never_stopped(
     last_step: int, tiny_zero: Path, tmp_path: Path, metrics: Read, monkeypatch: pytest.MonkeyPatch
