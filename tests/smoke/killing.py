@@ -55,7 +55,9 @@ def kill(arguments: Sequence[str], moment: Moment) -> None:
         text=True,
         timeout=SECONDS,
     )
-    assert done.returncode == -signal.SIGKILL, f"{moment} never came\n{done.stdout}{done.stderr}"
+    assert done.returncode == -signal.SIGKILL, (
+        f"{moment} never came, status {done.returncode}\n{done.stdout}{done.stderr}"
+    )
 
 
 def kill_when(arguments: Sequence[str], true: Callable[[], bool]) -> None:
