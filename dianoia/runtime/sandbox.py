@@ -73,6 +73,9 @@ class Ending(StrEnum):
     """Asked for more memory than it may have and did not catch that."""
     OUTPUT_LIMIT = "output_limit"
     """Wrote more than it may."""
+    PROCESS_LIMIT = "process_limit"
+    """Had more threads than it may. Where the kernel refuses them (`namespaces`), the program decides what
+    becomes of that."""
     CRASHED = "crashed"
     """Ended by a signal of its own making, such as a segmentation fault."""
     KILLED = "killed"
@@ -89,7 +92,7 @@ class Limits:
     memory_bytes: int = 512 * 2**20
     """Address space of each process. Python itself takes about 50 MB of it."""
     processes: int = 8
-    """Processes and threads together, the program itself included. `landlock`: one process."""
+    """Processes and threads together, the program itself included. `landlock`: threads of its one process."""
     output_bytes: int = 2**20
     """Of standard output, of standard error and of results, each."""
     file_bytes: int = 8 * 2**20
@@ -341,6 +344,8 @@ def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: byte
     code = os.waitstatus_to_exitcode(report["status"])
     if report["late"]:
         return Ending.TIMED_OUT
+    if report["crowded"]:
+        return Ending.PROCESS_LIMIT
     if flooded:
         return Ending.OUTPUT_LIMIT
     # The kernel counts in ticks: the CPU time it kills at may read a little less than the limit.

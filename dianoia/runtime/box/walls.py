@@ -32,6 +32,9 @@ class Walls(Protocol):
     more_processes: int | None
     """How many processes beside the program's own the process limit counts; None: not applied."""
 
+    counts_threads: bool
+    """Whether the warm process has to count a program's threads, since the kernel does not."""
+
     def enter(self, folder_bytes: int) -> None:
         """Once, in the warm process. Raises OSError where the machine does not offer it."""
         ...
@@ -61,6 +64,7 @@ class Open:
     """No wall: resource limits, a folder and a process group. For those who ask for it in words."""
 
     more_processes: int | None = None
+    counts_threads = False
     _folder = ""
 
     def enter(self, folder_bytes: int) -> None:
@@ -86,9 +90,11 @@ class Alone:
     """Landlock and seccomp: one process that may read Python's installation and write no file."""
 
     more_processes: int | None = None  # it cannot fork
+    counts_threads = True  # the kernel counts all that the user has, and root's not at all
 
     def enter(self, folder_bytes: int) -> None:
-        """Check that the kernel has both."""
+        """Check that the kernel has both, and a way to count threads."""
+        os.listdir("/proc/self/task")  # noqa: PTH208 (raises where there is no /proc)
         landlock.version()
         seccomp.filter_program(alone=True)
 
@@ -112,6 +118,7 @@ class Namespaces:
     """Own network, files, processes and users, and seccomp."""
 
     more_processes: int | None = 2  # the warm process and the one that waits for it
+    counts_threads = False
     _pid_space = -1
     _tmp_options = ""
 

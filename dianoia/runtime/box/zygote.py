@@ -22,6 +22,8 @@ from dianoia.runtime.box.walls import WALLS, Walls
 READY = "ready"
 FILES = 5
 _MESSAGE_BYTES = 4096
+_GLANCE_SECONDS = 0.02
+"""How often threads are counted."""
 # What programs import most; loaded once here instead of once a program.
 _PRELOADED = [
     "bisect",
@@ -98,7 +100,8 @@ def _serve_one(control: socket.socket, wakeup: int, walls: Walls) -> bool:
     pid, closed = _fork(files, limits, folder, walls)
     for fd in files:
         os.close(fd)
-    report = _wait(pid, control, wakeup, started + limits["wall_seconds"])
+    most = limits["processes"] if walls.counts_threads else None
+    report = _wait(pid, control, wakeup, started + limits["wall_seconds"], most)
     walls.after(pid)
     report["wall"] = time.monotonic() - started
     report["state"] = "ended" if os.read(closed, 1) else "walls"
@@ -117,18 +120,30 @@ def _fork(files: list[int], limits: dict[str, Any], folder: str, walls: Walls) -
     return pid, reader
 
 
-def _wait(pid: int, control: socket.socket, wakeup: int, deadline: float) -> dict[str, Any]:
-    """Wait until the program has ended, if need be by force; how it ended and what it used."""
-    late = False
+def _wait(
+    pid: int, control: socket.socket, wakeup: int, deadline: float, most: int | None
+) -> dict[str, Any]:
+    """Wait until the program has ended, if need be by force; how it ended and what it used.
+
+    With `most`, it is stopped when it has more threads than that.
+    """
+    late = crowded = False
     while True:
-        found, status, usage = os.wait4(pid, 0 if late else os.WNOHANG)
+        found, status, usage = os.wait4(pid, 0 if late or crowded else os.WNOHANG)
         if found:
-            return {"status": status, "late": late, "cpu": usage.ru_utime + usage.ru_stime}
+            cpu = usage.ru_utime + usage.ru_stime
+            return {"status": status, "late": late, "crowded": crowded, "cpu": cpu}
         left = deadline - time.monotonic()
         watched: list[Any] = [control, wakeup]
-        readable = select.select(watched, [], [], left)[0] if left > 0 else []
-        if not readable or control in readable:  # nothing is sent while a program runs: it closed
+        pause = left if most is None else min(left, _GLANCE_SECONDS)
+        readable = select.select(watched, [], [], pause)[0] if left > 0 else []
+        late = left <= 0 or control in readable  # nothing is sent while a program runs: it closed
+        crowded = most is not None and not late and _threads(pid) > most
+        if late or crowded:
             os.kill(pid, signal.SIGKILL)
-            late = True
         elif wakeup in readable:
             os.read(wakeup, 512)
+
+
+def _threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 (names are enough)
