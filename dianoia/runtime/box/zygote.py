@@ -12,7 +12,10 @@ import os
 import select
 import signal
 import socket
+import sys
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +50,24 @@ _PRELOADED = [
 ]
 
 
-def main(name: str, control_fd: int, folder_bytes: int) -> None:
-    """Enter the walls, say ready (or why not) and serve until the socket closes."""
+def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules: str) -> None:
+    """Enter the walls, say ready (or why not) and serve until the socket closes.
+
+    `packages` is a folder that programs may import from, or empty; `modules` of it are loaded once.
+    """
     control = socket.socket(fileno=control_fd)
     for module in _PRELOADED:
         importlib.import_module(module)
-    walls = WALLS[name]()
+    walls = WALLS[name](packages)
     _volunteer()
     try:
         walls.enter(folder_bytes)
+        _load(walls.packages_at, modules)
     except OSError as error:
         _send(control, {"state": f"{error.strerror or error}"})
+        return
+    except ImportError as error:
+        _send(control, {"state": f"a package that it needs cannot be loaded: {error}"})
         return
     wakeup = _note_dead_children()
     gc.collect()
@@ -65,6 +75,19 @@ def main(name: str, control_fd: int, folder_bytes: int) -> None:
     _send(control, {"state": READY})
     while _serve_one(control, wakeup, walls):
         pass
+
+
+def _load(packages: str, modules: Iterable[str]) -> None:
+    """Let programs import from a folder. Caches that packages write at their first start are thrown away."""
+    if not packages:
+        return
+    sys.path.append(packages)
+    home = os.environ["HOME"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder
+        for module in modules:
+            importlib.import_module(module)
+    os.environ["HOME"] = home
 
 
 def _volunteer() -> None:

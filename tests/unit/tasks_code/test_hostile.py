@@ -127,7 +127,7 @@ class Host:
             "reached": [_reached(one) for one in self.sockets],
             "alive": self.victim.poll() is None,
             "processes": self._processes(),
-            "open files": len(os.listdir("/proc/self/fd")),
+            "open files": len(list(Path("/proc/self/fd").iterdir())),
             "environment": dict(os.environ),
             "folder of this process": Path.cwd(),
             "limits of processes": [_limits(pid) for pid in (os.getpid(), self.victim.pid)],
