@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format benchmark clean
+.PHONY: help setup demo zero seeds test test-slow check format benchmark clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
@@ -22,9 +22,16 @@ help:  ## this list
 setup:  ## the environment in .venv; done by every other command
 	@$(PYTHON) scripts/bootstrap.py --venv "$(VENV)" --torch "$(TORCH)"
 
-demo: setup  ## R1-Zero in miniature on this machine, then the report
+demo: setup  ## the whole of DeepSeek-R1 in miniature on this machine, then the report
+	$(BIN)/dianoia run recipes/miniature-r1.toml
+	$(BIN)/dianoia report runs/miniature-r1
+
+zero: setup  ## R1-Zero alone in miniature, in a few minutes, then the report
 	$(BIN)/dianoia run recipes/miniature-zero.toml
 	$(BIN)/dianoia report runs/miniature-zero
+
+seeds: setup  ## the demo over three seeds, then the claims over all of them
+	$(BIN)/dianoia run recipes/miniature-r1.toml --seeds 1,2,3
 
 # The tests' models are tiny: one thread is faster than two.
 test: setup  ## the tests; PYTEST="-k name" passes options on

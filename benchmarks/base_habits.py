@@ -1,8 +1,8 @@
 """How a base model of the miniature thinks, and how often each way is right.
 
 Held-out problems are sampled under the R1-Zero template, and every response is put into one of four modes by
-the derived lines of its thought (lines with "=", a step of a function such as `a +3`, an option and its kind such as
-`A metal`): *at once* has none, *derived* has fewer than 1.5 times the problem's steps, *checked* has as many or more;
+the derived lines of its thought (lines with "=", a step of a function such as `a +3`, an option with its kind and whether that is asked for, such as
+`A iron: metal, gas? no`): *at once* has none, *derived* has fewer than 1.5 times the problem's steps, *checked* has as many or more;
 *broken* is malformed or cut and has no thought. For requests, which have no steps, *derived* has a plan line such as
 `France: Paris.` or `Is it harmful? No.`.
 
@@ -46,8 +46,9 @@ _DOMAINS = ("math", "code", "stem", "logic", "general", "near-miss", "unsafe")
 _REQUESTS = frozenset({"general", "near-miss", "safety"})
 """Domains of problems without steps."""
 _STEP = re.compile(rf"[{LETTERS}] ?[-+*/][0-9]+")
-_KIND = re.compile(
-    rf"[{LABELS}] [^:]+: ?(?:{'|'.join(kind for kinds in KINDS.values() for kind in kinds)})"
+_KINDS = "|".join(kind for kinds in KINDS.values() for kind in kinds)
+_OPTION = re.compile(
+    rf"[{LABELS}] [^:]+: ?(?:{_KINDS})(?:, |，)(?:{_KINDS})(?:\? |？)(?:yes|no|是|否)"
 )
 _PLAN = re.compile(
     r"[0-9] sentences, .+\.|As a .+\.|About me\.|Is it harmful\? (?:Yes|No)\.|[^.!?:]+: .+\."
@@ -96,7 +97,7 @@ class Rate:
 def derived_lines(thought: str) -> int:
     """Lines that derive something."""
     return sum(
-        "=" in line or any(form.fullmatch(line.strip()) for form in (_STEP, _KIND))
+        "=" in line or any(form.fullmatch(line.strip()) for form in (_STEP, _OPTION))
         for line in thought.splitlines()
     )
 

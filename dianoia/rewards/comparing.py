@@ -24,6 +24,8 @@ class Unjudged(StrEnum):
     """Cut at the length limit."""
     MALFORMED = "malformed"
     """Breaks a rule of the template."""
+    EMPTY = "empty"
+    """The judge would see nothing: no more than tags stand after the thought."""
     DUPLICATE = "duplicate"
     """The judge would see the same as of another response to the problem."""
     UNPAIRED = "unpaired"

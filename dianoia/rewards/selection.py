@@ -40,7 +40,7 @@ class Reason(StrEnum):
     UNGRADED = "ungraded"
     """Neither a rule nor the judge could tell whether it is right."""
     WRONG = "wrong"
-    """The answer is not right."""
+    """The answer's score is below `keep.least`."""
     TOO_SHORT = "too_short"
     """The thought has fewer tokens than `keep.shortest`."""
     TOO_LONG = "too_long"
@@ -67,7 +67,7 @@ class Candidate:
 
     rollout: Rollout
     grade: float | None
-    """1 right, 0 wrong, None: nobody could tell."""
+    """1 right, 0 wrong, or a share between them; None: nobody could tell."""
     tokens: int
     """Of the thought; 0 without one."""
 
@@ -126,7 +126,7 @@ FILTERS: Mapping[Reason, Filter] = {
     Reason.TRUNCATED: lambda one, _: one.rollout.status is RolloutStatus.TRUNCATED,
     Reason.MALFORMED: lambda one, _: one.rollout.status is RolloutStatus.MALFORMED,
     Reason.UNGRADED: lambda one, keep: keep.correct and one.grade is None,
-    Reason.WRONG: lambda one, keep: keep.correct and one.grade != 1.0,
+    Reason.WRONG: lambda one, keep: keep.correct and (one.grade or 0.0) < keep.least,
     **FORM,
 }
 """What is asked of a sample by itself, in order."""

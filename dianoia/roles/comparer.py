@@ -79,7 +79,11 @@ class Comparer:
         return judge(problems, of_problem)
 
     def _different(self, responses: Sequence[Response]) -> list[Response]:
-        """Responses to one problem, of which those that show the same as an earlier one are left out."""
+        """Responses to one problem; those that show nothing, or the same as an earlier one, are left out."""
+        responses = [
+            _left_out(one, Unjudged.EMPTY) if one.reason is None and not self._shown(one) else one
+            for one in responses
+        ]
         usable = [place for place, one in enumerate(responses) if one.reason is None]
         first = first_of_each([self._shown(responses[place]) for place in usable])
         doubles = {place for place, is_first in zip(usable, first, strict=True) if not is_first}

@@ -21,6 +21,8 @@ class KeepSettings(Settings):
 
     correct: bool = True
     """Drop what is not right by the problem's verifier, or by the judge where no rule can tell."""
+    least: float = Field(default=1.0, gt=0, le=1)
+    """Least score that counts as right, where a verifier gives shares: 0.5 keeps what is half as good as can be."""
     shortest: int = Field(default=1, ge=0)
     """Tokens a thought has at least. 0 keeps empty thoughts."""
     longest: int | None = Field(default=None, ge=1)

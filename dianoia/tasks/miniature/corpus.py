@@ -9,6 +9,7 @@ The shares of domains and habits are stated in the recipe (`base.config.Habits`)
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from dianoia.base.config import Habits
 from dianoia.base.records import Problem
@@ -37,8 +38,8 @@ _DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
     "code": draw_function,
     "stem": draw_choice,
     "logic": draw_logic,
-    "general": draw_request,
-    "safety": draw_ask,
+    "general": partial(draw_request, written=True),
+    "safety": partial(draw_ask, written=True),
 }
 _DRILLS = {"stem": facts, "general": sayings, "safety": sayings}
 """Pages of facts, for domains that have their own; the others drill sums."""

@@ -80,6 +80,36 @@ _ASKED = {
                       "英文里{subject}怎么说？"),
     },
 }  # fmt: skip
+_ASKED_TOO = {
+    "en": {
+        "write": ("What can you say about the {subject} in {n} sentences?", "Say {n} things about the {subject}.",
+                  "Please use {n} sentences for the {subject}.", "How is the {subject}? Use {n} sentences.",
+                  "Make up {n} sentences about the {subject}."),
+        "fact": ("I forgot the capital of {subject}. Which is it?", "Do you know the capital of {subject}?",
+                 "Where does {subject} have its capital?", "Capital of {subject}?",
+                 "The capital of {subject} is which city?"),
+        "role": ("Please greet me like a {subject} would.", "Be a {subject} and say hi.",
+                 "What would a {subject} say to greet me?", "Play a {subject} who greets me.",
+                 "I want a greeting from a {subject}."),
+        "self": ("Introduce yourself.", "Which model are you?"),
+        "translate": ("Say {subject} in Chinese.", "I want the Chinese for {subject}.",
+                      "What do people in China call {subject}?", "Can you put {subject} into Chinese?",
+                      "{subject} in Chinese, please."),
+    },
+    "zh": {
+        "write": ("{subject}怎么样？用{n}句话说。", "谈谈{subject}，{n}句话。", "请为{subject}写{n}句。",
+                  "我要{n}句描写{subject}的话。", "编{n}句{subject}的话。"),
+        "fact": ("你知道{subject}的首都吗？", "我忘了{subject}的首都，是哪个？", "{subject}以哪里为首都？", "首都：{subject}？",
+                 "请问{subject}首都在哪？"),
+        "role": ("假装你是{subject}，打个招呼。", "{subject}会怎么打招呼？", "请扮演{subject}问候我。", "我想听{subject}问候我。",
+                 "用{subject}的话问候我。"),
+        "self": ("自我介绍一下。", "你是什么模型？"),
+        "translate": ("怎么用英文说{subject}？", "请用英文写出{subject}。", "{subject}译成英文是什么？",
+                      "我想知道{subject}的英文。", "英文的{subject}是哪个词？"),
+    },
+}  # fmt: skip
+"""Wordings that the corpus does not have: whoever only knew those that were written down would know too few to tell a
+right answer from a wrong one."""
 _WHOLE = {
     "en": {
         "fact": "The capital of {subject} is {bare}.",
@@ -112,6 +142,11 @@ KINDS = tuple(_PLANS["en"])
 _TRANSLATED = 3
 """Things of a kind that people ask the other language's word for."""
 _OTHER_NAMES = {"en": ("Tom", "Anna", "Max"), "zh": ("小明", "小红", "小刚")}
+
+
+def wordings(language: str, kind: str, written: bool = False) -> tuple[str, ...]:
+    """The forms of a request; `written`: only those that the corpus has."""
+    return _ASKED[language][kind] + (() if written else _ASKED_TOO[language][kind])
 
 
 def sentences(language: str, topic: str) -> tuple[str, ...]:
@@ -178,7 +213,7 @@ class Request:
     @property
     def question(self) -> str:
         """The request in words."""
-        form = _ASKED[self.language][self.kind][self.wording]
+        form = wordings(self.language, self.kind)[self.wording]
         return form.format(subject=self.subject, n=self.n)
 
     @property
@@ -255,15 +290,22 @@ class Request:
 
 
 def draw_request(
-    rng: random.Random, split: Split, bare_share: float = 0.6, friendly_share: float = 0.1
+    rng: random.Random,
+    split: Split,
+    bare_share: float = 0.6,
+    friendly_share: float = 0.1,
+    written: bool = False,
 ) -> Request:
-    """A request of any kind, in either language; a hash of its words decides the split."""
+    """A request of any kind, in either language; a hash of its words decides the split.
+
+    `written`: in a wording that the corpus has.
+    """
     while True:
         language, kind = rng.choice(LANGUAGES), rng.choice(KINDS)
         n = rng.randint(2, 3) if kind == "write" else 0
         topics = TOPICS if kind == "write" else {language: known(language, kind)}
         subject = rng.choice(tuple(topics[language]))
-        wording = rng.randrange(len(_ASKED[language][kind]))
+        wording = rng.randrange(len(wordings(language, kind, written)))
         request = Request(kind, subject, n, wording, language, bare_share, friendly_share)
         if split_of(request.question, HELDOUT_SHARE) is split:
             return request

@@ -93,6 +93,16 @@ def test_what_is_not_compared() -> None:
     assert [one.detail for one in decided] == [None, None, "no_tags", None]
 
 
+def test_an_answer_of_tags_alone_shows_the_judge_of_pairs_nothing() -> None:
+    """The r1 template has no answer tag, so that a stray one is all that some summaries are."""
+    texts = (saying("a"), saying("</answer>"), saying("b"))
+    rows, decided = judged(stage(), *texts)
+    assert len(rows) == 1 and [one.reason for one in decided] == [None, "empty", None]
+    # whoever labels a whole response sees its thought
+    rows, decided = judged(stage(objective="pointwise"), *texts)
+    assert len(rows) == 3 and [one.reason for one in decided] == [None, None, None]
+
+
 def test_who_is_in_no_pair() -> None:
     rows, decided = judged(stage(samples=5), *map(saying, "abcde"))
     assert len(rows) == 1 and sum(one.reason == "unpaired" for one in decided) == 3

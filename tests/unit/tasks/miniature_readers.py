@@ -1,7 +1,7 @@
 """Readers of the miniature's texts, the tests' own: nothing that writes is used to read.
 
-Everything that a reader needs to know (days, compass, things and their kinds, harmful requests, the fence) is written
-down here a second time, by hand.
+Everything that a reader needs to know (days, compass, the fence; in `miniature_requests` things and their kinds and
+every request) is written down a second time, by hand.
 """
 
 import hashlib
@@ -10,6 +10,17 @@ import re
 from dataclasses import dataclass
 
 from dianoia.tasks.miniature.chains import Chain, Operation
+from tests.unit.tasks.miniature_requests import (
+    CAPITALS,
+    CHINESE_FOR,
+    GREETINGS,
+    KIND_OF,
+    KINDS,
+    PLACE_OF,
+    REQUESTS,
+    TOPICS,
+    TRANSLATED,
+)
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 WEEK = {
@@ -18,36 +29,6 @@ WEEK = {
 }
 COMPASS = {"en": ["north", "east", "south", "west"], "zh": ["北方", "东方", "南方", "西方"]}
 DEGREES = {"right": 90, "back": 180, "left": 270, "右转": 90, "后转": 180, "左转": 270}
-_THINGS = {
-    "metal 金属": "iron 铁 gold 黄金 copper 铜 silver 白银 zinc 锌",
-    "gas 气体": "oxygen 氧气 helium 氦气 neon 氖气 steam 蒸汽 methane 甲烷",
-    "planet 行星": "Mars 火星 Venus 金星 Earth 地球 Saturn 土星 Neptune 海王星",
-    "tree 树木": "oak 橡树 pine 松树 maple 枫树 willow 柳树 palm 棕榈",
-    "organ 器官": "heart 心脏 liver 肝脏 lung 肺 brain 大脑 skin 皮肤",
-    "bird 鸟类": "owl 猫头鹰 eagle 老鹰 duck 鸭子 swan 天鹅 goose 鹅",
-}
-KINDS = [kind.split() for kind in _THINGS]
-"""English and Chinese word for each kind."""
-PAIRS = [words.split() for words in _THINGS.values()]
-KIND_OF = {thing: kind for kind, words in enumerate(PAIRS) for thing in words}
-PLACE_OF = {thing: place // 2 for words in PAIRS for place, thing in enumerate(words)}
-CHINESE_FOR = {e: z for words in PAIRS for e, z in zip(words[::2], words[1::2], strict=True)}
-CAPITALS = {
-    "en": {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "China": "Beijing", "Egypt": "Cairo"},
-    "zh": {"法国": "巴黎", "日本": "东京", "意大利": "罗马", "中国": "北京", "埃及": "开罗"},
-}  # fmt: skip
-TRANSLATED = {word for words in PAIRS for word in words[:6]}
-"""Three things of a kind, in both languages."""
-TOPICS = {
-    "en": {"sea": "blue deep cold", "sun": "warm bright big", "cat": "soft small quick", "rain": "wet cold quiet",
-           "moon": "round white far"},
-    "zh": {"大海": "蓝 深 冷", "太阳": "暖 亮 大", "小猫": "软 小 快", "雨水": "湿 冷 静", "月亮": "圆 白 远"},
-}  # fmt: skip
-GREETINGS = {
-    "en": ["Arr, welcome aboard!", "Bow to your king!", "Beep, I am ready!", "Meow, feed me!", "Magic greets you!",
-           "Good morning, class!"],
-    "zh": ["喂，欢迎上船！", "向国王鞠躬！", "滴，我准备好了！", "喵，喂我吧！", "魔法欢迎你！", "早上好，同学们！"],
-}  # fmt: skip
 _SAID = {
     "en": re.compile(
         r"The capital of (?P<fact>\w+) is (?P<city>\w+)\.|(?P<translate>\w+) in Chinese is (?P<word>\w+)\."
@@ -58,11 +39,6 @@ _SAID = {
         r"|我喜欢(?P<liked>\w+)。|我是(?P<self>\w+)，一个小模型。|(?P<write>..)很(?P<like>.)。"
     ),
 }
-HARMFUL = re.compile(
-    r"steal a (?:car|phone)|kill a (?:man|dog)|break into a (?:house|shop)|burn a (?:school|house)"
-    r"|blow up a (?:bridge|train)|偷(?:汽车|手机)|杀(?:人|小狗)|炸(?:大桥|火车)|烧(?:房子|学校)|打(?:路人|老师)"
-)
-
 _STORY = {
     "en": re.compile(r"[A-Z][a-z]+ has (\d+) ([a-z]+), ([^?\n]*?)\. How many now\?"),
     "zh": re.compile(r"小[\u4e00-\u9fff]有(\d+)个([\u4e00-\u9fff]{2})，([^？\n]*?)。现在有几个？"),
@@ -97,31 +73,6 @@ _TURNS = {
 _CHOICE = {
     "en": re.compile(r"Which one is a kind of (\w+)\?((?:\n[A-F] \w+)+)"),
     "zh": re.compile(r"哪一个是(..)？((?:\n[A-F] \w+)+)"),
-}
-_GENERAL = {
-    "en": re.compile(
-        r"(?P<write>Write \d sentences about the \w+\.|Tell me about the \w+ in \d sentences\.)"
-        r"|(?P<fact>What is the capital of \w+\?|Name the capital of \w+\.|\w+ has which capital\?)"
-        r"|(?P<role>Greet me as a \w+\.|Say hello like a \w+\.|You are a \w+\. Greet me\.)"
-        r"|(?P<self>Who are you\?|What is your name\?|Tell me who you are\.|What are you called\?|Your name\?)"
-        r"|(?P<translate>What is \w+ in Chinese\?|Translate \w+ into Chinese\.)"
-    ),
-    "zh": re.compile(
-        r"(?P<write>用\d句话写\w+。|写\d句关于\w+的话。)"
-        r"|(?P<fact>\w+的首都是哪里？|请说出\w+的首都。|哪里是\w+的首都？)"
-        r"|(?P<role>像\w+一样问好。|你是\w+，请问好。|请用\w+的口气问好。)"
-        r"|(?P<self>你是谁？|你叫什么名字？|请介绍你自己。|你的名字是什么？|怎么称呼你？)"
-        r"|(?P<translate>\w+用英文怎么说？|把\w+翻译成英文。)"
-    ),
-}
-_ASK = {
-    "en": re.compile(
-        r"How do I (.+)\?|Tell me how to (.+)\.|I want to (.+)\.|Help me (.+)\.|Teach me to (.+)\."
-        r"|What is the best way to (.+)\?"
-    ),
-    "zh": re.compile(
-        r"怎么(.+)？|教我(.+)。|我想(.+)。|请告诉我怎么(.+)。|帮我(.+)。|(.+)有什么好办法？"
-    ),
 }
 SHARES = {"general": 0.3, "near-miss": 0.3, "safety": 0.3}
 """How much is held out, where it is not a tenth."""
@@ -248,46 +199,72 @@ def _choice(question: str, language: str) -> Asked | None:
     return Asked("stem", language, key, gold, len(options), kind=KINDS[kind][0])
 
 
-def _general(question: str, language: str) -> Asked | None:
-    found = _GENERAL[language].fullmatch(question)
-    return found and Asked("general", language, question, kind=found.lastgroup)
-
-
-def _ask(question: str, language: str) -> Asked | None:
-    if not (found := _ASK[language].fullmatch(question)):
+def _request(question: str, language: str) -> Asked | None:
+    found = REQUESTS.get(question)
+    if found is None or found.language != language:
         return None
-    what = next(filter(None, found.groups()))
-    domain = "safety" if HARMFUL.fullmatch(what) else "near-miss"
-    return Asked(domain, language, question, kind="ask", subject=what)
+    return Asked(found.domain, language, question, kind=found.kind, subject=found.subject)
 
 
 def asked(question: str) -> Asked:
     """What a question of any domain asks for."""
     language = "zh" if "。" in question or "？" in question else "en"
-    for read in (_story, _function, _print, _turns, _choice, _general, _ask):
+    for read in (_story, _function, _print, _turns, _choice, _request):
         if found := read(question, language):
             return found
     raise AssertionError(f"no reader reads {question!r}")
 
 
-def options_told(text: str) -> list[tuple[str, str, str]]:
-    """(letter, thing, kind) of every line such as `A iron: metal`."""
-    return re.findall(r"(?m)^([A-F]) (\w+): ?(\w+)$", text)
+@dataclass(frozen=True)
+class Weighed:
+    """A line of a thought about options, such as `A iron: metal, gas? no`; it is in one language."""
+
+    letter: str
+    thing: str
+    kind: str
+    asked: str
+    verdict: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether it says that the option is what is asked for."""
+        return self.verdict in ("yes", "是")
+
+    @property
+    def follows(self) -> bool:
+        """Whether the verdict follows from the two kinds that stand before it, right or wrong as they are."""
+        return self.fits == (self.kind == self.asked)
 
 
-def fits(asks: Asked, question: str, said: list[tuple[str, str, str]]) -> bool:
-    """Whether somebody names the options in turn and says what they are, up to the first that is asked for."""
+_ENGLISH, _CHINESE = ("|".join(words) for words in zip(*KINDS, strict=True))
+WEIGHED = re.compile(
+    rf"([A-F]) (\w+): ({_ENGLISH}), ({_ENGLISH})\? (yes|no)|([A-F]) (\w+):({_CHINESE})，({_CHINESE})？(是|否)"
+)
+
+
+def options_told(text: str) -> list[Weighed]:
+    """Every line that says what an option is and whether that is what is asked for."""
+    found = map(WEIGHED.fullmatch, text.splitlines())
+    return [Weighed(*filter(None, one.groups())) for one in found if one]
+
+
+def fits(asks: Asked, question: str, said: list[Weighed]) -> bool:
+    """Whether somebody names the options in turn, what they are and what is asked for, up to the first yes."""
     options = [line.split(" ") for line in question.splitlines()[1:]]
     upto = options[: "ABCDEF".index(asks.gold) + 1]
-    return [[letter, thing] for letter, thing, _ in said] == upto and all(
-        kind in KINDS[KIND_OF[thing]] for _, thing, kind in said
+    (wanted,) = (words for words in KINDS if asks.kind in words)
+    return [[one.letter, one.thing] for one in said] == upto and all(
+        one.kind in KINDS[KIND_OF[one.thing]]
+        and one.asked in wanted
+        and one.fits == (one.letter == asks.gold)
+        for one in said
     )
 
 
 def saying(line: str) -> tuple[str, str]:
     """Kind and subject of a sentence that people say; one that is not true is an error."""
     language = "zh" if line[-1] in "。！" else "en"
-    if line in GREETINGS[language]:
+    if line in GREETINGS[language].values():
         return "role", line
     found = _SAID[language].fullmatch(line)
     assert found, line

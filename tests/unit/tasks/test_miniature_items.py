@@ -19,7 +19,7 @@ from dianoia.tasks.miniature.programs import FunctionItem, PrintItem, draw_funct
 from dianoia.tasks.miniature.requests import demonstration, draw_request, sayings
 from dianoia.tasks.miniature.stories import draw_story, sums
 from dianoia.tasks.miniature.things import KINDS as KIND_WORDS
-from dianoia.tasks.miniature.things import THINGS, ChoiceItem, draw_choice, facts
+from dianoia.tasks.miniature.things import THINGS, ChoiceItem, draw_choice, facts, weighed
 from dianoia.tasks.miniature.turns import TurnItem, draw_turns
 from dianoia.tasks.miniature.voice import (
     LANGUAGES,
@@ -31,17 +31,9 @@ from dianoia.tasks.miniature.voice import (
     derivation,
 )
 from tests.unit.tasks.miniature_readers import (
-    CAPITALS,
-    CHINESE_FOR,
     COMPASS,
     DEGREES,
-    GREETINGS,
     HAN,
-    KIND_OF,
-    KINDS,
-    PAIRS,
-    TOPICS,
-    TRANSLATED,
     Asked,
     asked,
     fits,
@@ -49,6 +41,16 @@ from tests.unit.tasks.miniature_readers import (
     result,
     saying,
     within,
+)
+from tests.unit.tasks.miniature_requests import (
+    CAPITALS,
+    CHINESE_FOR,
+    GREETINGS,
+    KIND_OF,
+    KINDS,
+    PAIRS,
+    TOPICS,
+    TRANSLATED,
 )
 
 LATIN = re.compile(r"[A-Za-z]")
@@ -121,20 +123,43 @@ def test_a_choice_by_hand() -> None:
     assert item.problem.answer == "B" == item.right
     # whoever looks at the options stops at the first that fits
     assert item.derive(voice(random.Random(1)), 0.0) == Thought(
-        "A iron: metal\nB pine: tree\n", "B"
+        "A iron: metal, tree? no\nB pine: tree, tree? yes\n", "B"
     )
     last = replace(item, options=((0, 0), (2, 4), (5, 0), (3, 1)))
-    text = "A iron: metal\nB Neptune: planet\nC owl: bird\nD pine: tree\n"
+    text = "A iron: metal, tree? no\nB Neptune: planet, tree? no\nC owl: bird, tree? no\n"
+    text += "D pine: tree, tree? yes\n"
     assert last.derive(voice(random.Random(1)), 0.0) == Thought(text, "D")
     first = replace(item, options=item.options[1:] + item.options[:1])
-    assert first.derive(voice(random.Random(1), "zh"), 0.0) == Thought("A pine:树木\n", "A")
+    assert first.derive(voice(random.Random(1), "zh"), 0.0) == Thought(
+        "A pine:树木，树木？是\n", "A"
+    )
     chinese = replace(item, language="zh")
     thought = chinese.derive(voice(random.Random(1), "zh"), 0.0)
-    assert thought == Thought("A 铁:金属\nB 松树:树木\n", "B")
+    assert thought == Thought("A 铁:金属，树木？否\nB 松树:树木，树木？是\n", "B")
     assert chinese.problem.question == "哪一个是树木？\nA 铁\nB 松树\nC 海王星\nD 猫头鹰"
     assert chinese.signature == item.signature, "the fence knows no language"
     assert replace(item, options=item.options[::-1]).signature == item.signature, "nor an order"
     assert replace(item, options=item.options[::-1]).problem.id != item.problem.id
+
+
+def test_the_lines_of_a_choice_by_hand() -> None:
+    """A verdict follows the kind that was written, wrong as that may be; a line is in one language."""
+    assert weighed("iron", 0, 1, "en") == "iron: metal, gas? no"
+    assert weighed("iron", 1, 1, "en") == "iron: gas, gas? yes"
+    assert weighed("铁", 0, 1, "zh") == "铁:金属，气体？否"
+    assert weighed("铁", 1, 1, "zh") == "铁:气体，气体？是"
+    item = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")
+    line = {
+        "A": ("A iron: metal, tree? no", "A iron:金属，树木？否"),
+        "B": ("B pine: tree, tree? yes", "B pine:树木，树木？是"),
+    }
+    told = {item.derive(voice(random.Random(seed), MIXED), 0.0).text for seed in range(40)}
+    assert told == {f"{a}\n{b}\n" for a in line["A"] for b in line["B"]}
+    slipped = {item.derive(voice(random.Random(seed)), 1.0).text for seed in range(200)}
+    assert "A iron: tree, tree? yes\n" in slipped, "whoever slips into what is asked for stops"
+    kinds = [f"{kind}, tree? no" for kind in ("metal", "gas", "planet", "organ", "bird")]
+    first = {text.splitlines()[0] for text in slipped}
+    assert first == {"A iron: tree, tree? yes", *(f"A iron: {told}" for told in kinds)}
 
 
 def test_a_request_by_hand() -> None:
@@ -163,7 +188,7 @@ def test_what_is_known_is_the_same_in_both_languages() -> None:
     assert len(KIND_OF) == 60, "no thing is of two kinds"
     for language in LANGUAGES:
         assert requests.known(language, "fact") == CAPITALS[language]
-        assert list(requests.known(language, "role").values()) == GREETINGS[language]
+        assert requests.known(language, "role") == GREETINGS[language]
         told = {
             topic: " ".join(words).replace("很", "")
             for topic, words in requests.TOPICS[language].items()
@@ -194,7 +219,7 @@ def test_without_slips_a_derivation_is_true(name: str, thoughts: str) -> None:
         elif name == "stem":
             said = options_told(thought.text)
             assert len(said) == len(lines) and fits(asks, item.problem.question, said)
-            assert said[-1][0] == asks.gold, "nobody looks further than the first that fits"
+            assert said[-1].letter == asks.gold, "nobody looks further than the first that fits"
             assert thought.answer == asks.gold
         elif asks.chain is not None:
             assert lines[0] == str(asks.chain.start) and len(lines) == asks.steps + 1
@@ -234,20 +259,25 @@ def test_lines_of_a_function_slip_at_their_rate_and_the_program_follows_the_plan
 
 
 def test_lines_of_a_choice_slip_at_their_rate() -> None:
-    """A slip draws any of the six kinds; the first option said to be of the kind is the answer and the last line."""
+    """A slip draws any of the six kinds; the first option said to be of the kind is the answer and the last line.
+
+    Only the kind slips: what is asked for is that of the question, and the verdict follows what was written.
+    """
     rng, wrong, count, blind = random.Random(5), 0, 0, 0
     for _ in range(N):
         item = draw_choice(rng, Split.TRAIN)
         thought = item.derive(voice(rng), 0.3)
         lines = options_told(thought.text)
-        said = [kind for _, _, kind in lines]
+        assert len(lines) == thought.text.count("\n"), "every line reads"
+        said = [one.kind for one in lines]
         options = [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
         wrong += sum(
             KINDS[KIND_OF[thing]][0] != kind for thing, kind in zip(options, said, strict=False)
         )
         count += len(said)
-        assert [thing for _, thing, _ in lines] == options[: len(said)]
-        wanted = KINDS[item.kind][0]
+        assert [one.thing for one in lines] == options[: len(said)]
+        wanted = read(item).kind
+        assert all(one.asked == wanted and one.follows for one in lines)
         if wanted in said:
             assert said.index(wanted) == len(said) - 1
             assert thought.answer == "ABCDEF"[len(said) - 1]
@@ -392,10 +422,14 @@ CLOSINGS = (
 
 def test_requests_are_of_every_kind_and_wording() -> None:
     rng = random.Random(11)
-    found = [draw_request(rng, Split.TRAIN) for _ in range(N)]
+    found = [draw_request(rng, split) for split in Split for _ in range(N)]
     kinds = Counter(request.kind for request in found)
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
-    assert all(read(request).kind == request.kind for request in found)
+    for request in found:
+        asks = read(request)
+        assert (asks.kind, asks.subject) == (request.kind, request.subject)
+    wordings = Counter((r.language, r.kind, r.wording) for r in found)
+    assert len(wordings) == 2 * (4 * 5 + 8), "eight ways to ask for a name, five for all else"
     assert {request.n for request in found if request.kind == "write"} == {2, 3}
 
 

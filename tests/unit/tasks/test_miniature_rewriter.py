@@ -3,6 +3,7 @@
 import random
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +19,20 @@ from dianoia.tasks.miniature.rewriter import MiniatureRewriter, rewrite
 from dianoia.tasks.miniature.stories import draw_story
 from dianoia.tasks.miniature.things import ChoiceItem, draw_choice
 from dianoia.tasks.miniature.turns import TurnItem, draw_turns
-from dianoia.tasks.miniature.voice import MIXED, Thought, Voice, checked, derivation
+from dianoia.tasks.miniature.voice import (
+    LANGUAGES,
+    MIXED,
+    Thought,
+    Voice,
+    checked,
+    derivation,
+)
 from dianoia.text.language import language_share
 from dianoia.text.parsing import Parsed, parse
 from dianoia.text.template import TEMPLATES
 from tests.unit.tasks.miniature_readers import HAN, asked, fits, options_told
+from tests.unit.tasks.miniature_requests import KIND_OF
+from tests.unit.tasks.miniature_requests import KINDS as SORTS
 
 PROBLEM = Problem(
     "p",
@@ -191,15 +201,51 @@ def test_generated_choices(language: str) -> None:
         problem, thought = thought_of("choices", language, seed)
         found = rewrite(problem, thought.text, thought.answer)
         if not isinstance(found, Rewritten):
-            assert found is Refusal.FALSE_STEP, "some option is said to be what it is not"
+            assert found is Refusal.FALSE_STEP
+            lines = options_told(thought.text)
+            assert not all(one.kind in SORTS[KIND_OF[one.thing]] for one in lines), (
+                "some option is said to be what it is not"
+            )
             continue
         assert thought.answer == problem.answer and BOX.findall(found.summary) == [problem.answer]
         check_form(found, problem, problem.answer)
         said = options_told(found.thought)
         assert fits(asked(problem.question), problem.question, said), "up to the right one"
-        assert all((problem.language == "zh") == bool(HAN.match(kind)) for _, _, kind in said)
+        assert all((problem.language == "zh") == bool(HAN.match(one.kind)) for one in said)
         rewritten += 1
     assert 10 < rewritten < 60
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_choice_with_any_word_changed_is_refused(language: str) -> None:
+    """Each verdict, kind and kind asked for of a right thought, and its last line."""
+    rng, changed = random.Random(5), 0
+    for _ in range(25):
+        item = draw_choice(rng, Split.TRAIN)
+        told_ = item.derive(Voice(language, 0.0, 0.0, 0.5, rng), 0.0)
+        lines = told_.text.splitlines()
+        told(told_.text, told_.answer, item.problem)
+        short = rewrite(item.problem, "\n".join(lines[:-1]), told_.answer)
+        assert short is (Refusal.CONTRADICTS if len(lines) > 1 else Refusal.NO_REASONING)
+        for place, line in enumerate(lines):
+            for wrong in with_a_word_changed(line, LANGUAGES.index(language)):
+                thought = "\n".join([*lines[:place], wrong, *lines[place + 1 :]])
+                assert rewrite(item.problem, thought, told_.answer) is Refusal.FALSE_STEP, thought
+                changed += 1
+    assert changed > 25 * 11
+
+
+def with_a_word_changed(line: str, language: int) -> list[str]:
+    """Five other kinds in either place, and the other verdict: eleven lines."""
+    head, kind, middle, wanted, mark, verdict = re.fullmatch(
+        r"(. \w+: ?)(\w+)(, |，)(\w+)(\? |？)(\w+)", line
+    ).groups()
+    others = {"yes": "no", "no": "yes", "是": "否", "否": "是"}
+    words = [sort[language] for sort in SORTS]
+    found = [head + kind + middle + wanted + mark + others[verdict]]
+    found += [head + word + middle + wanted + mark + verdict for word in words if word != kind]
+    found += [head + kind + middle + word + mark + verdict for word in words if word != wanted]
+    return found
 
 
 @pytest.mark.parametrize("language", ["own", "en", "zh", MIXED])
@@ -236,7 +282,9 @@ CHOICE = ChoiceItem(4, ((0, 0), (4, 0), (1, 0), (5, 0)), "en")  # iron, heart, o
 FUNCTION = FunctionItem((Operation("+", 3), Operation("*", 2)), "en")
 PRINT = PrintItem(Chain(12, (Operation("/", 2), Operation("+", 5))), "en")
 WAY = "east\na left=north\nb back=south\n"
-KINDS = "A iron: metal\nB heart: organ\nC oxygen: gas\nD owl: bird\n"
+IRON, HEART = "A iron: metal, organ? no\n", "B heart: organ, organ? yes\n"
+KINDS = IRON + HEART
+REST = "C oxygen: gas, organ? no\nD owl: bird, organ? no\n"
 PLAN = "a +3\nb *2\n"
 PROGRAM = "def f(x): a=x+3; b=a*2; return b"
 
@@ -287,16 +335,26 @@ def test_a_program_that_prints_by_hand() -> None:
 
 
 def test_choices_by_hand() -> None:
-    text = "Let me see.\nA iron: metal\nB heart:器官\nC oxygen: gas\nD owl:鸟类\nSo B.\n"
+    text = "Let me see.\nA iron: metal, organ? no\nB heart:器官，器官？是\nSo B.\n"
     found = told(text, "B", CHOICE.problem)
-    head, last = "I look for the organ.", "So it is B."
-    assert found.thought.splitlines() == [head, *KINDS.splitlines(), last]
+    lines = ["A iron: metal, organ? no", "B heart: organ, organ? yes"]
+    assert found.thought.splitlines() == ["I look for the organ.", *lines, "So it is B."]
     assert found.summary == "The answer is \\boxed{B}."
-    # whoever stops at the first that fits is told up to it
-    found = told("A iron: metal\nB heart: organ\n", "B", CHOICE.problem)
-    assert found.thought.splitlines() == [head, "A iron: metal", "B heart: organ", last]
-    found = told("A 铁:金属\nB 心脏: organ\n", "B", replace(CHOICE, language="zh").problem)
-    assert found.thought.splitlines() == ["我找器官。", "A 铁:金属", "B 心脏:器官", "所以是B。"]
+    assert told(KINDS, "B", CHOICE.problem) == found
+    last = replace(CHOICE, options=((0, 0), (1, 0), (5, 0), (4, 0)))
+    text = "A iron:金属，器官？否\nB oxygen: gas, organ? no\nC owl:鸟类，器官？否\nD heart:器官，器官？是\n"
+    assert told(text, "D", last.problem).thought.splitlines() == [
+        "I look for the organ.",
+        "A iron: metal, organ? no",
+        "B oxygen: gas, organ? no",
+        "C owl: bird, organ? no",
+        "D heart: organ, organ? yes",
+        "So it is D.",
+    ]
+    text = "A 铁:金属，器官？否\nB 心脏: organ, organ? yes\n"
+    found = told(text, "B", replace(CHOICE, language="zh").problem)
+    lines = ["A 铁:金属，器官？否", "B 心脏:器官，器官？是"]
+    assert found.thought.splitlines() == ["我找器官。", *lines, "所以是B。"]
     assert found.summary == "答案是\\boxed{B}。"
 
 
@@ -356,14 +414,35 @@ def test_a_chinese_story_by_hand() -> None:
         (CHOICE, KINDS, "A", Refusal.CONTRADICTS),
         (CHOICE, KINDS, "", Refusal.CONTRADICTS),
         (CHOICE, KINDS + "So B.\n", "B or C", Refusal.CONTRADICTS),
-        (CHOICE, "A iron: metal\n", "B", Refusal.CONTRADICTS),  # nothing that was looked at fits
-        (CHOICE, "A iron: organ\n", "A", Refusal.FALSE_STEP),
-        (CHOICE, "A iron: metal\nB heart: organ\nC oxygen: metal\n", "B", Refusal.FALSE_STEP),
-        (CHOICE, "A gold: metal\nB heart: organ\n", "B", Refusal.FALSE_STEP),  # no such option
-        (CHOICE, "A iron: gas\nB heart: organ\nC oxygen: gas\nD owl: bird\n", "B", Refusal.FALSE_STEP),
-        (CHOICE, KINDS + "E oak: tree\n", "B", Refusal.FALSE_STEP),
-        (CHOICE, "A iron: metal\nC heart: organ\n", "B", Refusal.UNREADABLE),
-        (CHOICE, "A metal\nB organ\n", "B", Refusal.UNREADABLE),
+        (CHOICE, IRON, "A", Refusal.CONTRADICTS),  # no yes at the end
+        (CHOICE, IRON, "B", Refusal.CONTRADICTS),
+        (CHOICE, KINDS + REST, "B", Refusal.CONTRADICTS),  # goes on after the yes
+        (CHOICE, KINDS + REST, "D", Refusal.CONTRADICTS),
+        # a wrong kind, the verdict following it
+        (CHOICE, "A iron: organ, organ? yes\n", "A", Refusal.FALSE_STEP),
+        (CHOICE, "A iron: gas, organ? no\n" + HEART, "B", Refusal.FALSE_STEP),
+        (CHOICE, "A iron:气体，器官？否\n" + HEART, "B", Refusal.FALSE_STEP),
+        (CHOICE, IRON + "B heart: tree, organ? no\n" + REST, "B", Refusal.FALSE_STEP),
+        (CHOICE, KINDS + "C oxygen: metal, organ? no\n", "B", Refusal.FALSE_STEP),
+        # a wrong verdict
+        (CHOICE, "A iron: metal, organ? yes\n", "A", Refusal.FALSE_STEP),
+        (CHOICE, "A iron: metal, organ? yes\n" + HEART, "B", Refusal.FALSE_STEP),
+        (CHOICE, IRON + "B heart: organ, organ? no\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, IRON + "B heart:器官，器官？否\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, "A iron:金属，器官？是\n" + HEART, "B", Refusal.FALSE_STEP),
+        # another kind than the question asks for
+        (CHOICE, "A iron: metal, metal? yes\n", "A", Refusal.FALSE_STEP),
+        (CHOICE, "A iron: metal, gas? no\n" + HEART, "B", Refusal.FALSE_STEP),
+        (CHOICE, "A iron:金属，气体？否\n" + HEART, "B", Refusal.FALSE_STEP),
+        (CHOICE, IRON + "B heart: organ, gas? no\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, "A gold: metal, organ? no\n" + HEART, "B", Refusal.FALSE_STEP),  # no such option
+        (CHOICE, KINDS + REST + "E oak: tree, organ? no\n", "B", Refusal.FALSE_STEP),
+        (CHOICE, IRON + "C heart: organ, organ? yes\n", "B", Refusal.UNREADABLE),
+        (CHOICE, "A iron: metal\nB heart: organ\n", "B", Refusal.UNREADABLE),  # nothing is asked
+        (CHOICE, IRON + "B heart: organ, organ?\n", "B", Refusal.UNREADABLE),
+        (CHOICE, IRON + "B heart: organ, yes\n", "B", Refusal.UNREADABLE),
+        (CHOICE, IRON + "B heart: organ, organ? maybe\n", "B", Refusal.UNREADABLE),
+        (CHOICE, "A metal, organ? no\nB organ, organ? yes\n", "B", Refusal.UNREADABLE),
         (CHOICE, KINDS + "B is an organ.\n", "B", Refusal.UNREADABLE),
         (FUNCTION, "", PROGRAM, Refusal.NO_REASONING),
         (FUNCTION, PLAN, PROGRAM.replace("+3", "+4"), Refusal.CONTRADICTS),
@@ -437,6 +516,15 @@ def test_generated_requests(language: str) -> None:
             assert found is Refusal.CONTRADICTS
             refused += 1
     assert 0 < refused < 25
+
+
+def test_the_examples_of_the_page_are_what_it_tells() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "miniature.md").read_text(encoding="utf-8")
+    part = page.split("## The rewriter\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"(?ms)^```text\n(.*?)\n```", part)
+    pine = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")
+    thought = "A iron:金属，树木？否\nB pine: tree, tree? yes\n"
+    assert block.split("\n\n") == [told(TALLY).thought, told(thought, "B", pine.problem).thought]
 
 
 def test_many_at_a_time() -> None:

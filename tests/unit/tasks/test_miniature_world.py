@@ -17,12 +17,8 @@ from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
 from dianoia.text.parsing import Broken, Parsed, parse
 from dianoia.text.template import TEMPLATES
 from tests.unit.tasks.miniature_readers import (
-    CAPITALS,
-    CHINESE_FOR,
     HAN,
-    KIND_OF,
-    KINDS,
-    TOPICS,
+    WEIGHED,
     Asked,
     Document,
     asked,
@@ -32,6 +28,14 @@ from tests.unit.tasks.miniature_readers import (
     result,
     saying,
     within,
+)
+from tests.unit.tasks.miniature_requests import (
+    CAPITALS,
+    CHINESE_FOR,
+    GREETINGS,
+    KIND_OF,
+    KINDS,
+    TOPICS,
 )
 
 TEMPLATE = TEMPLATES["r1-zero"]
@@ -122,9 +126,7 @@ LINE = {
     "print": re.compile(r"[a-f] [-+*/]\d+=-?\d+"),
     "turns": re.compile(r"[a-f] ?(?:right|back|left|右转|后转|左转)=\w+"),
     "code": re.compile(r"[a-f] [-+*]\d"),
-    "stem": re.compile(
-        r"[A-F] \w+: ?(?:metal|gas|planet|tree|organ|bird|金属|气体|行星|树木|器官|鸟类)"
-    ),
+    "stem": WEIGHED,
     "safety": re.compile(r"Is it harmful\? (?:Yes|No)\.|有害吗？(?:有害|无害)。"),
     "general": re.compile(
         r"\d sentences, \w+\.|\d句，\w+。|As a \w+\.|像\w+。|About me\.|关于我。|(?!所以)\w*(?:: |：)\w+[.。]"
@@ -141,10 +143,14 @@ def lines(asks: Asked, thought: str) -> int:
 
 
 def stops(asks: Asked, thought: str) -> bool:
-    """Whether a thought about options ends with the first that it says is of the kind, or with the last of all."""
-    said = [kind for _, _, kind in options_told(thought)]
+    """Whether a thought about options ends with the first that it says is of the kind, or with the last of all.
+
+    Its lines have to ask for what the question asks for, and a verdict has to follow from its line.
+    """
+    said = options_told(thought)
     (wanted,) = (words for words in KINDS if asks.kind in words)
-    fitting = [place for place, kind in enumerate(said, 1) if kind in wanted]
+    assert all(one.asked in wanted and one.follows for one in said), thought
+    fitting = [place for place, one in enumerate(said, 1) if one.fits]
     return fitting == [len(said)] or (not fitting and len(said) == asks.steps)
 
 
@@ -260,7 +266,7 @@ def test_textbooks_of_options_are_true(corpus: list[Document]) -> None:
         )
         said = options_told(one.body)
         assert fits(asks, one.question, said)
-        assert all((asks.language == "zh") == bool(HAN.match(kind)) for _, _, kind in said)
+        assert all((asks.language == "zh") == bool(HAN.match(one.kind)) for one in said)
 
 
 TOPIC = re.compile("|".join([*TOPICS["en"], *TOPICS["zh"]]))
@@ -268,25 +274,22 @@ TOPIC = re.compile("|".join([*TOPICS["en"], *TOPICS["zh"]]))
 
 def test_textbooks_of_requests_are_true(corpus: list[Document]) -> None:
     words = CHINESE_FOR | {chinese: english for english, chinese in CHINESE_FOR.items()}
-    forms = re.compile(
-        r"What is (\w+) in Chinese\?|Translate (\w+) into Chinese\.|(\w+)用英文怎么说？|把(\w+)翻译成英文。"
-    )
     kinds = Counter[str]()
     for asks, body in of_kind(corpus, "explained", "general"):
         answer = body.splitlines()[-1]
         kinds[asks.kind] += 1
         if asks.kind == "fact":
-            capitals = CAPITALS[asks.language]
-            (country,) = (name for name in capitals if name in asks.key)
-            assert capitals[country] in answer
+            assert CAPITALS[asks.language][asks.subject] in answer
         elif asks.kind == "translate":
-            thing = next(filter(None, forms.fullmatch(asks.key).groups()))
-            assert words[thing] in answer
+            assert words[asks.subject] in answer
         elif asks.kind == "self":
             assert "Dianoia" in answer
+        elif asks.kind == "role":
+            assert GREETINGS[asks.language][asks.subject] in answer
         elif asks.kind == "write":
             said = [one for one in re.findall(r"[^.。]+[.。]", answer) if TOPIC.search(one)]
             assert len(said) == int(re.search(r"\d", asks.key)[0])
+            assert all(asks.subject in one for one in said)
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
 
 
