@@ -105,6 +105,9 @@ def _run(arguments: argparse.Namespace) -> None:
     from dianoia.recipe.plan import print_plan
     from dianoia.recipe.standing import what_to_do
 
+    # Before torch is imported, which a reward function of the recipe may do. Idle threads sleep: with another
+    # process on the cores, OpenMP's spinning barriers cost up to a hundred times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     recipe = load_recipe(arguments.recipe, arguments.set)
     run = RunDirectory(arguments.out or Path("runs") / recipe.name)
     plan = what_to_do(recipe, run, _choice(arguments))
@@ -112,9 +115,6 @@ def _run(arguments: argparse.Namespace) -> None:
     print_plan(recipe, console, plan, run.path)
     if arguments.dry_run:
         return
-    # Before torch is imported. Idle threads sleep: with another process on the cores, OpenMP's spinning
-    # barriers cost up to a hundred times the work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from dianoia.pipeline import run_recipe
 
     run_recipe(recipe, run, plan, _typed(), console)
