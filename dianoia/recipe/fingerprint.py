@@ -199,7 +199,7 @@ def _changes(
     for key in dict.fromkeys([*now, *before]):
         new_default = key not in before and key not in chosen
         if (
-            key.rpartition(".")[2] in COSTS
+            (key.rpartition(".")[2] in COSTS and ".arguments." not in key)
             or new_default
             or before.get(key, ...) == now.get(key, ...)
         ):

@@ -50,6 +50,8 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
         if not isinstance(stage, PretrainStage):
             _check_template(name, "template", stage.template)
         _check_length(name, recipe)
+        if isinstance(stage, RLStage):
+            check_rewards(name, stage)
         if not (planned and absent(stage, recipe)):
             _check_data(name, stage, recipe)
     sandbox_of(recipe)
@@ -67,10 +69,7 @@ def _check_models(name: str, stage: Stage, recipe: Recipe, planned: bool) -> Non
 
 def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
     match stage:
-        case RLStage():
-            check_rewards(name, stage)
-            check_problems(name, stage)
-        case EvaluateStage():
+        case RLStage() | EvaluateStage():
             check_problems(name, stage)
         case SampleStage():
             _check_template(name, "completion_template", stage.written_in)

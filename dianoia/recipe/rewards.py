@@ -7,7 +7,7 @@ file is run to look it up, by a plan too, and it may import what it likes; the f
 from collections.abc import Mapping
 
 from dianoia.base.config import FunctionSettings, RLStage
-from dianoia.base.errors import ConfigError
+from dianoia.base.errors import ConfigError, UserError
 from dianoia.base.records import Problem
 from dianoia.recipe.sizes import Size
 from dianoia.recipe.units import in_bytes
@@ -31,16 +31,8 @@ def check_rewards(name: str, stage: RLStage) -> None:
             endpoint_key(rewards.judge)
         except ConfigError as error:
             raise ConfigError(f"{where}.judge.{error}") from None
-    if rewards.functions:
-        _check_functions(where, stage)
-
-
-def _check_functions(where: str, stage: RLStage) -> None:
-    try:
-        (problem, *_) = looked_at(problem_source(stage.problems))
-    except ConfigError:  # the check of the problems says what is wrong with them
-        return
-    for place, function in enumerate(stage.rewards.functions):
+    problem = _first(stage) if rewards.functions else None
+    for place, function in enumerate(rewards.functions):
         try:
             _check_function(function, problem)
         except ConfigError as error:
@@ -49,13 +41,22 @@ def _check_functions(where: str, stage: RLStage) -> None:
             ) from error.__cause__
 
 
-def _check_function(function: FunctionSettings, problem: Problem) -> None:
+def _first(stage: RLStage) -> Problem | None:
+    """A problem of the stage; None where none can be read, which the check of the problems tells."""
+    try:
+        return looked_at(problem_source(stage.problems))[0]
+    except UserError:
+        return None
+
+
+def _check_function(function: FunctionSettings, problem: Problem | None) -> None:
+    """`problem` stands for all of them."""
     found = find(function.path)
     if function.arguments is not None:
         check_arguments(function.path, function.arguments)
         return
-    lacking = missing(found, problem)
-    if lacking:
+    lacking = [] if problem is None else missing(found, problem)
+    if problem is not None and lacking:
         raise ConfigError(
             f"the function asks for {', '.join(map(repr, lacking))}, which is no column of problem {problem.id!r}; "
             "add the column, give the parameter a default, or, where the path names a factory, set arguments"

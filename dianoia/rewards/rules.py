@@ -120,13 +120,13 @@ def tags(names: Sequence[str], weight: float = 1.0) -> Rule:
 
 
 def once(grade: Callable[[Rollout], float | None]) -> Callable[[Rollout], float | None]:
-    """The same, asked once a rollout: a verifier may run a program. For the rollouts of one call."""
-    known: dict[int, float | None] = {}
+    """The same, asked once a rollout: a verifier may run a program."""
+    known: dict[int, tuple[Rollout, float | None]] = {}  # a rollout that is kept keeps its id to itself
 
     def remembered(rollout: Rollout) -> float | None:
         if id(rollout) not in known:
-            known[id(rollout)] = grade(rollout)
-        return known[id(rollout)]
+            known[id(rollout)] = (rollout, grade(rollout))
+        return known[id(rollout)][1]
 
     return remembered
 

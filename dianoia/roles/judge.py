@@ -38,7 +38,8 @@ def training_rubric(
     `further` are parts that were measured for many rollouts at once.
     """
     accuracy = verdict or rules.accuracy(verify, rewards.accuracy)
-    accuracy = replace(accuracy, measure=rules.once(accuracy.measure))
+    if rewards.cosine is not None:
+        accuracy = replace(accuracy, measure=rules.once(accuracy.measure))
     chosen = [accuracy, *general_rules(rewards, max_tokens, seed, template)]
     if rewards.cosine is not None:
         values = _cosine(rewards.cosine, max_tokens)
