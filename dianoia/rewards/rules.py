@@ -121,7 +121,9 @@ def tags(names: Sequence[str], weight: float = 1.0) -> Rule:
 
 def once(grade: Callable[[Rollout], float | None]) -> Callable[[Rollout], float | None]:
     """The same, asked once a rollout: a verifier may run a program."""
-    known: dict[int, tuple[Rollout, float | None]] = {}  # a rollout that is kept keeps its id to itself
+    known: dict[
+        int, tuple[Rollout, float | None]
+    ] = {}  # a rollout that is kept keeps its id to itself
 
     def remembered(rollout: Rollout) -> float | None:
         if id(rollout) not in known:

@@ -37,7 +37,9 @@ def rollout(problem: Problem, sample: int = 0, text: str = "<think>so</think>5")
 ROLLOUTS = [rollout(PLAIN), rollout(PLAIN, 1, "5"), rollout(ASKED)]
 
 
-def seen(form: Form = "auto", rollouts: Any = ROLLOUTS, template: str = "r1-zero") -> dict[str, Any]:
+def seen(
+    form: Form = "auto", rollouts: Any = ROLLOUTS, template: str = "r1-zero"
+) -> dict[str, Any]:
     """The keywords of one call."""
     calls: list[dict[str, Any]] = []
 

@@ -134,4 +134,6 @@ def test_a_sample_to_which_nothing_that_pays_applies_moves_nobody(
     rubric, group = Rubric(rules), [replace(RIGHT, sample=index) for index in range(4)]
     settled = rubric.settled([rubric.score(rollout) for rollout in group])
     assert [score.total for score in settled] == totals
-    assert all(score.parts == rubric.score(r).parts for score, r in zip(settled, group, strict=True))
+    assert all(
+        score.parts == rubric.score(r).parts for score, r in zip(settled, group, strict=True)
+    )
