@@ -1,4 +1,4 @@
-"""Compares rewards with TRL's own, in an environment that has TRL: `python trl_rewards.py RUN`; prints JSON.
+"""Compares rewards with TRL's own, in an environment that has TRL: `python trl_rewards.py RUN`; writes JSON.
 
 For the completions that a run's function `keep` has written down, and for hand-made ones, TRL's own
 `GRPOTrainer._calculate_rewards` is asked. In RUN's rollouts stand the values that the recipe got.
@@ -132,4 +132,4 @@ if __name__ == "__main__":
         "run": of_the_run(Path(sys.argv[1])),
         "hand": by_hand(),
     }
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
