@@ -57,7 +57,6 @@ def test_a_function_of_a_file(folder: Path) -> None:
 
 
 def test_a_function_of_a_module(folder: Path) -> None:
-
     assert find("statistics.fmean") is find("statistics:fmean") is statistics.fmean
     (folder / "package").mkdir()
     (folder / "package/__init__.py").write_text("")
@@ -132,7 +131,6 @@ def test_a_file_counts_with_what_it_imports_from_its_folder(folder: Path) -> Non
 
 
 def test_a_module_counts_by_its_file_and_a_package_by_all_of_its_own(folder: Path) -> None:
-
     (found,) = source_files("statistics.fmean").values()
     assert found == Path(statistics.__file__)
     package = source_files("email.message_from_string")
