@@ -73,8 +73,8 @@ def test_functions_and_shaping_rules_in_a_run(
     recipe: Path, metrics: Read, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(recipe, "run") == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "tags x 0.25 + cosine + short x 0.5 (mine.py:short) + evenness (mine.py:even)" in said
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "cosine + tags x 0.25 + short x 0.5 (mine.py:short) + evenness (mine.py:even)" in said
     rows = rollouts("run", 2)
     for row in rows:
         parts = row["parts"]
@@ -143,7 +143,7 @@ def test_a_function_that_fails_stops_the_stage_in_words(
     assert run(recipe, "run") == 2
     said = capsys.readouterr().err
     assert "'short' (mine.py:short) raised ValueError: not today" in said
-    assert "mine.py, line 8: raise ValueError('not today')" in said
+    assert "mine.py, line 7: raise ValueError('not today')" in said
     assert "16 completions" in said and "Traceback" not in said
 
 
