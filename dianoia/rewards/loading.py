@@ -92,7 +92,10 @@ def check_arguments(path: str, arguments: Mapping[str, Any]) -> None:
     try:
         inspect.signature(find(path)).bind(**arguments)
     except TypeError as error:
-        raise ConfigError(f"the factory {path} does not take these arguments: {error}") from None
+        given = ", ".join(arguments) or "none"
+        raise ConfigError(
+            f"the factory {path} does not take these arguments ({given}): {error}"
+        ) from None
     except ValueError:  # a builtin without a signature: the call will tell
         return
 
