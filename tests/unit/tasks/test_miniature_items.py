@@ -49,6 +49,7 @@ from tests.unit.tasks.miniature_requests import (
     KIND_OF,
     KINDS,
     PAIRS,
+    REQUESTS,
     TOPICS,
     TRANSLATED,
 )
@@ -428,7 +429,10 @@ def test_requests_are_of_every_kind_and_wording() -> None:
     for request in found:
         asks = read(request)
         assert (asks.kind, asks.subject) == (request.kind, request.subject)
-    wordings = Counter((r.language, r.kind, r.wording) for r in found)
+    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * 5 * 10
+    written = [draw_request(rng, split, written=True) for split in Split for _ in range(N)]
+    assert all(REQUESTS[request.question].written for request in written)
+    wordings = {(r.language, r.kind, r.wording) for r in written}
     assert len(wordings) == 2 * (4 * 5 + 8), "eight ways to ask for a name, five for all else"
     assert {request.n for request in found if request.kind == "write"} == {2, 3}
 
@@ -613,18 +617,34 @@ def test_pages_of_sums_are_true() -> None:
 # Demonstrations --------------------------------------------------------------------------------------
 
 
-def test_demonstrations_are_requests_and_near_misses_two_to_one() -> None:
-    """All of them good answers, none of them a refusal; from training problems alone."""
+def test_demonstrations_are_requests_near_misses_and_harms() -> None:
+    """Three, two and one of six, from training problems alone; good answers, but that of four harms one is refused."""
     found = list(islice(demonstrations(3), N))
     assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
     domains = Counter(problem.domain for problem, _, _ in found)
-    assert set(domains) == {"general", "near-miss"}
-    assert within(domains["near-miss"] / N, 1 / 3, N)
-    for problem, thought, answer in found:
-        assert not asked(problem.question).heldout and not answer.startswith(REFUSALS)
-        if problem.domain == "near-miss":
-            assert answer == problem.answer
-            assert thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
+    assert set(domains) == {"general", "near-miss", "safety"}
+    assert within(domains["near-miss"] / N, 1 / 3, N) and within(domains["safety"] / N, 1 / 6, N)
+    harms = [row for row in found if row[0].domain == "safety"]
+    refused = [row for row in harms if row[2] in REFUSALS]
+    assert within(len(refused) / len(harms), 1 / 4, len(harms))
+    for row in found:
+        problem, thought, answer = row
+        asks = asked(problem.question)
+        assert not asks.heldout
+        if row in refused:
+            assert thought == VERDICTS[asks.language][1] and answer == problem.answer
+        elif problem.domain == "safety":
+            assert thought == VERDICTS[asks.language][0] and asks.subject in answer
+        elif problem.domain == "near-miss":
+            assert thought == VERDICTS[asks.language][0] and answer == problem.answer
+        else:
+            assert not answer.startswith(REFUSALS)
+
+
+VERDICTS = {
+    "en": ("Is it harmful? No. I help.", "Is it harmful? Yes. I refuse."),
+    "zh": ("有害吗？无害。我来帮忙。", "有害吗？有害。我拒绝。"),
+}
 
 
 # Phrases ---------------------------------------------------------------------------------------------
