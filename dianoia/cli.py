@@ -12,7 +12,13 @@ import dianoia
 from dianoia.base.errors import UserError
 
 if TYPE_CHECKING:
-    from dianoia.recipe.standing import Choice
+    from rich.console import Console
+
+    from dianoia.base.run import RunDirectory
+    from dianoia.recipe import Recipe
+    from dianoia.recipe.standing import Choice, Todo
+
+NO_LOCKS = "this file system has no locks, so a second command would not be noticed; start none in this folder"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,18 +141,36 @@ def _run(arguments: argparse.Namespace) -> None:
 def _run_one(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from dianoia.base.lock import at_work
     from dianoia.base.run import RunDirectory
     from dianoia.recipe import load_recipe
-    from dianoia.recipe.plan import print_plan
-    from dianoia.recipe.standing import what_to_do
 
     recipe = load_recipe(arguments.recipe, arguments.set)
     run = RunDirectory(arguments.out or Path("runs") / recipe.name)
-    plan = what_to_do(recipe, run, _choice(arguments))
     console = Console(soft_wrap=True)
-    print_plan(recipe, console, plan, run.path)
     if arguments.dry_run:
+        _plan(arguments, recipe, run, console)
         return
+    with at_work(run.path) as alone:  # before the plan, which another command would make untrue
+        if not alone:
+            console.print(f"{run.path}: {NO_LOCKS}", highlight=False)
+        _work(recipe, run, _plan(arguments, recipe, run, console), console)
+
+
+def _plan(
+    arguments: argparse.Namespace, recipe: "Recipe", run: "RunDirectory", console: "Console"
+) -> "list[Todo]":
+    """What the command does with each stage, printed."""
+    from dianoia.recipe.plan import print_plan
+    from dianoia.recipe.standing import what_to_do
+
+    plan = what_to_do(recipe, run, _choice(arguments))
+    print_plan(recipe, console, plan, run.path)
+    return plan
+
+
+def _work(recipe: "Recipe", run: "RunDirectory", plan: "list[Todo]", console: "Console") -> None:
+    """Do what the plan says and tell where the results are."""
     # Before torch is imported. Idle threads sleep: with another process on the cores, OpenMP's spinning
     # barriers cost up to a hundred times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -6,7 +6,6 @@ is made from, one that is done writes its manifest last; one that is run again l
 nothing but what stages have written, and only of those that are done and up to date.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from dianoia.base.config import (
 )
 from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory, describe_run, write_about
+from dianoia.base.worked import worked
 from dianoia.bases import shipped_model
 from dianoia.claims import claims_of
 from dianoia.recipe.fingerprint import fingerprint, record_of
@@ -92,30 +92,34 @@ def _begin(todo: Todo, recipe: Recipe, run: RunDirectory) -> None:
 def _run_stage(
     name: str, recipe: Recipe, run: RunDirectory, device: torch.device, console: Console
 ) -> None:
-    stage, directory = recipe.stages[name], run.stage(name)
-    start = time.perf_counter()
-    with Progress(console, name, _total(name, recipe)) as progress:
-        context = Context(name, directory, recipe.seed, device, _resolver(recipe, run), progress)
-        match stage:
-            case PretrainStage():
-                pretrain.run(stage, context)
-            case SFTStage():
-                sft.run(stage, context)
-            case RLStage():
-                rl.run(stage, context)
-            case SampleStage():
-                sample.run(stage, context)
-            case DemonstrationsStage():
-                demonstrations.run(stage, context)
-            case PreferencesStage():
-                preferences.run(stage, context)
-            case RewardModelStage():
-                reward_model.run(stage, context)
-            case EvaluateStage():
-                evaluate.run(stage, context)
-    seconds = time.perf_counter() - start
-    write_json(directory.manifest, read_json(directory.begun) | {"seconds": seconds})
+    directory = run.stage(name)
+    with worked(directory.worked) as seconds:
+        with Progress(console, name, _total(name, recipe), seconds) as progress:
+            resolve = _resolver(recipe, run)
+            context = Context(name, directory, recipe.seed, device, resolve, progress)
+            _run_kind(recipe.stages[name], context)
+        write_json(directory.manifest, read_json(directory.begun) | {"seconds": seconds()})
     directory.forget_state()
+
+
+def _run_kind(stage: Stage, context: Context) -> None:
+    match stage:
+        case PretrainStage():
+            pretrain.run(stage, context)
+        case SFTStage():
+            sft.run(stage, context)
+        case RLStage():
+            rl.run(stage, context)
+        case SampleStage():
+            sample.run(stage, context)
+        case DemonstrationsStage():
+            demonstrations.run(stage, context)
+        case PreferencesStage():
+            preferences.run(stage, context)
+        case RewardModelStage():
+            reward_model.run(stage, context)
+        case EvaluateStage():
+            evaluate.run(stage, context)
 
 
 def _total(name: str, recipe: Recipe) -> int:

@@ -5,8 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dianoia.cli import main
+
+# A law is no less a law on a busy machine, where one example may take any time.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 TINY_BASE = """
 name = "tiny-base"

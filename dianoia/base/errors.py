@@ -11,6 +11,7 @@ UserError
  +- ModelError       a model folder or name that cannot be loaded
  +- EndpointError    a model behind an endpoint that does not answer, or a budget that is spent
  +- SandboxError     no sandbox for untrusted programs, or one that failed
+ +- RunInUse         another process is at work in the run directory
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
 """
 
@@ -50,6 +51,10 @@ class EndpointError(UserError, RuntimeError):
 
 class SandboxError(UserError, RuntimeError):
     """Untrusted programs cannot be run: this machine has no sandbox, or the sandbox failed."""
+
+
+class RunInUse(UserError, RuntimeError):
+    """Another process is at work in the run directory; the message names it."""
 
 
 class TrainingStopped(UserError, RuntimeError):

@@ -20,7 +20,9 @@
         answers/            (sample, preferences) what models behind endpoints have answered, so that none is asked twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
         begun.json          what the stage is made from (`recipe.fingerprint`), written when it begins
+        .seconds            how long commands have worked on it; gone when it is done
         manifest.json       the same and its seconds, written last: a stage is done if and only if it exists
+      .lock             held by the command that works in it, see `base.lock`
       stages/.old/NAME-N/ what was there before a stage was run again from nothing
 
 Times stand under keys that end in `seconds` or `_per_second`, and nothing else differs between two runs of
@@ -134,6 +136,11 @@ class StageDirectory:
         """Exists if and only if the stage is done."""
         return self.path / "manifest.json"
 
+    @property
+    def worked(self) -> Path:
+        """Seconds that commands have worked on the stage until now, see `base.worked`."""
+        return self.path / ".seconds"
+
     def rollouts(self, name: str) -> Path:
         """A Parquet file of rollouts, e.g. `step-00010` or `base`."""
         return self.path / "rollouts" / f"{name}.parquet"
@@ -152,6 +159,7 @@ class StageDirectory:
         for folder in self.path.glob(f"*{self.state.name}*"):
             if folder.name.strip(".").split(".")[0] == self.state.name:
                 shutil.rmtree(folder, ignore_errors=True)
+        self.worked.unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """Make the folder and undo what a kill may have left half renamed."""

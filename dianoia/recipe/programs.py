@@ -11,7 +11,7 @@ from dianoia.base.errors import SandboxError
 from dianoia.recipe.missing import absent
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime.sandbox import VARIABLE, choose
-from dianoia.tasks.catalog import problem_source, verifiers_of
+from dianoia.tasks.catalog import CONCURRENT, problem_source, verifiers_of
 
 
 def wanted_sandbox(recipe: Recipe) -> str:
@@ -30,7 +30,7 @@ def sandbox_of(recipe: Recipe) -> str | None:
         if (
             problems is None
             or problems[0] in absent(stage, recipe)
-            or "code" not in verifiers_of(problem_source(*problems))
+            or CONCURRENT.isdisjoint(verifiers_of(problem_source(*problems)))
         ):
             continue
         try:

@@ -21,6 +21,7 @@ from dianoia.roles.scenarios import Scenario
 from dianoia.roles.watch import Watch
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
+from dianoia.tasks.catalog import CONCURRENT
 from dianoia.tasks.code import Verdict, verdicts
 
 _CURVE_KEY = 104_729
@@ -73,7 +74,7 @@ class Recorder:
         """Counts the verdicts on the programs that the block judges, if any of its problems asks for one."""
         before = verdicts()
         yield
-        if any(problem.verifier == "code" for problem in problems):
+        if any(problem.verifier in CONCURRENT for problem in problems):
             after = verdicts()
             found = {v.value: after.get(v, 0) - before.get(v, 0) for v in Verdict}
             for name, count in verdict_row(found).items():

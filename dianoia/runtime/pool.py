@@ -20,6 +20,7 @@ from dianoia.runtime.sandbox import (
     ForkSandbox,
     Limits,
     Outcome,
+    Packages,
     Program,
     Sandbox,
     choose,
@@ -34,13 +35,16 @@ class Pool(AbstractContextManager["Pool"]):
     Args:
         name: of the sandbox, as `choose` takes it.
         workers: how many programs run at once; by default one for every core this process may use.
+        packages: what they may import beside the standard library.
 
     Raises:
         SandboxError: the machine offers no such sandbox.
     """
 
-    def __init__(self, name: str = AUTO, workers: int | None = None) -> None:
-        self.name = choose(name)
+    def __init__(
+        self, name: str = AUTO, workers: int | None = None, packages: Packages | None = None
+    ) -> None:
+        self.name, self._packages = choose(name), packages
         self.workers = workers or _cores()
         self.endings: Counter[Ending] = Counter()
         """Runs so far by how they ended."""
@@ -70,7 +74,7 @@ class Pool(AbstractContextManager["Pool"]):
             self._idle.put(sandbox)
 
     def _make(self) -> ForkSandbox:
-        sandbox = ForkSandbox(self.name)
+        sandbox = ForkSandbox(self.name, self._packages)
         with self._lock:
             self._made.append(sandbox)
         return sandbox

@@ -1,7 +1,7 @@
 """Live progress of a stage: one line that moves in a terminal, plain lines in a log."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -16,8 +16,15 @@ _LINE_EVERY = 10.0
 class Progress:
     """Shows `figures` of the stage in hand. Use as a context manager around a stage."""
 
-    def __init__(self, console: Console, title: str, total: int) -> None:
-        self.console, self.title, self.total = console, title, total
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        total: int,
+        moved: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`moved` is called whenever the stage has come further."""
+        self.console, self.title, self.total, self.moved = console, title, total, moved
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -49,6 +56,7 @@ class Progress:
 
     def show(self, done: int, figures: Mapping[str, float | None]) -> None:
         """Move to `done` of the total and show some figures; None is left out."""
+        self.moved()
         text = "  ".join(f"{k} {v:.3g}" for k, v in figures.items() if v is not None)
         self._bars.update(self._task, completed=done, figures=text)
         due = time.monotonic() - self._last_line > _LINE_EVERY or done == self.total

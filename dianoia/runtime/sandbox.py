@@ -50,7 +50,7 @@ _FOLDER_BYTES = 16 * 2**20
 _SHOWN_ERROR_BYTES = 4096
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from dianoia.runtime.box import zygote; "
-    "del sys.path[0]; zygote.main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
+    "del sys.path[0]; zygote.main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])"
 )
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -58,6 +58,7 @@ _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "MALLOC_ARENA_MAX": "2",
+    "OPENBLAS_NUM_THREADS": "1",  # no new namespace for a process with threads
 }
 """All that a program sees of the environment. Hash order is fixed, so that a program's verdict is."""
 
@@ -73,6 +74,9 @@ class Ending(StrEnum):
     """Asked for more memory than it may have and did not catch that."""
     OUTPUT_LIMIT = "output_limit"
     """Wrote more than it may."""
+    PROCESS_LIMIT = "process_limit"
+    """Had more threads than it may. Where the kernel refuses them (`namespaces`), the program decides what
+    becomes of that."""
     CRASHED = "crashed"
     """Ended by a signal of its own making, such as a segmentation fault."""
     KILLED = "killed"
@@ -89,7 +93,7 @@ class Limits:
     memory_bytes: int = 512 * 2**20
     """Address space of each process. Python itself takes about 50 MB of it."""
     processes: int = 8
-    """Processes and threads together, the program itself included. `landlock`: one process."""
+    """Processes and threads together, the program itself included. `landlock`: threads of its one process."""
     output_bytes: int = 2**20
     """Of standard output, of standard error and of results, each."""
     file_bytes: int = 8 * 2**20
@@ -122,6 +126,16 @@ class Outcome:
     """(index of the step, "value" or "error", the value as `box.values` encodes it or the error)."""
     wall_seconds: float
     cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """What programs may import beside the standard library."""
+
+    folder: Path
+    """Such as site-packages. Programs may read all of it."""
+    modules: tuple[str, ...]
+    """Loaded once, so that no program pays for it. They must not start threads."""
 
 
 class Sandbox(Protocol):
@@ -190,11 +204,11 @@ class ForkSandbox:
     A warm process that does not answer is killed and replaced.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, packages: Packages | None = None) -> None:
+        self.name, self._packages = name, packages
         self.replaced = 0
         """How many warm processes had to be killed so far."""
-        self._process, self._control = _start(_WALLS[name])
+        self._process, self._control = _start(_WALLS[name], packages)
 
     def run(self, program: Program, limits: Limits) -> Outcome:
         """As `Sandbox`."""
@@ -230,7 +244,7 @@ class ForkSandbox:
     def _replace(self) -> None:
         self.close()
         self.replaced += 1
-        self._process, self._control = _start(_WALLS[self.name])
+        self._process, self._control = _start(_WALLS[self.name], self._packages)
 
     def close(self) -> None:
         """As `Sandbox`."""
@@ -248,12 +262,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _start(walls: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _start(walls: str, packages: Packages | None) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a warm process and wait until its walls stand."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            _command(walls, theirs.fileno()),
+            [*_command(walls, theirs.fileno()), *_packages(packages)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -275,10 +289,14 @@ def _start(walls: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
 
 
 def _command(walls: str, control: int) -> list[str]:
-    # Isolated, without site-packages: a program sees the standard library and nothing else.
+    # Isolated, without site-packages: a program sees the standard library and what it is given.
     options = ["-I", "-S", "-B", "-X", "utf8"]
     root = str(Path(__file__).parents[2])
     return [sys.executable, *options, "-c", _BOOT, root, walls, str(control), str(_FOLDER_BYTES)]
+
+
+def _packages(packages: Packages | None) -> list[str]:
+    return [str(packages.folder), *packages.modules] if packages else [""]
 
 
 def _receive(control: socket.socket) -> dict[str, Any]:
@@ -341,6 +359,8 @@ def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: byte
     code = os.waitstatus_to_exitcode(report["status"])
     if report["late"]:
         return Ending.TIMED_OUT
+    if report["crowded"]:
+        return Ending.PROCESS_LIMIT
     if flooded:
         return Ending.OUTPUT_LIMIT
     # The kernel counts in ticks: the CPU time it kills at may read a little less than the limit.

@@ -6,10 +6,12 @@ top-p 0.95 unless the recipe says otherwise. The scorer is the one of training. 
 which the paper avoids.
 """
 
+import itertools
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from dianoia.base.config import EvaluateStage
@@ -32,31 +34,47 @@ _KEY = 7919
 def run(config: EvaluateStage, context: Context) -> None:
     """Evaluate every checkpoint; one that was evaluated before an interruption is not repeated."""
     problems = problem_source(config.problems, config.whole_file).heldout(config.limit)
-    parts = context.directory.path / "parts"
-    for name in config.checkpoints:
-        part = parts / f"{file_name(name)}.json"
+    files = file_names(config.checkpoints)
+    parts = {name: context.directory.path / f"parts/{file}.json" for name, file in files.items()}
+    for name, part in parts.items():
         if not part.exists():
-            write_json(part, _evaluate(name, problems, config, context))
+            rollouts = context.directory.rollouts(files[name])
+            write_json(part, _evaluate(name, problems, config, context, rollouts))
     merged: dict[str, dict[str, Any]] = {"evaluations": {}, "by_difficulty": {}, "seconds": {}}
-    for name in config.checkpoints:
-        for key, value in read_json(parts / f"{file_name(name)}.json").items():
+    for name, part in parts.items():
+        for key, value in read_json(part).items():
             merged[key][name] = value
     write_json(context.directory.evaluation, merged)
 
 
-def file_name(checkpoint: str) -> str:
-    """A checkpoint's name as that of a file: a folder's or hub's slashes become dashes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "--", checkpoint).lstrip(".-")
+def file_names(checkpoints: Sequence[str]) -> dict[str, str]:
+    """Each checkpoint's name as that of a file: a folder's or hub's slashes become dashes.
+
+    Names that would share a file, on a disk that does not tell capitals apart either, are numbered: `base` and
+    `./base` become `base` and `base-2`.
+    """
+    found: dict[str, str] = {}
+    taken = set[str]()
+    for checkpoint in checkpoints:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "--", checkpoint).lstrip(".-") or "checkpoint"
+        numbered = (f"{plain}-{number}" for number in itertools.count(2))
+        names = itertools.chain([plain], numbered)
+        found[checkpoint] = next(name for name in names if name.casefold() not in taken)
+        taken.add(found[checkpoint].casefold())
+    return found
 
 
 def _evaluate(
-    name: str, problems: Sequence[Problem], config: EvaluateStage, context: Context
+    name: str,
+    problems: Sequence[Problem],
+    config: EvaluateStage,
+    context: Context,
+    rollouts: Path,
 ) -> dict[str, Any]:
     start = time.perf_counter()
     roller, params = _roller(name, config, context)
     groups = _groups(name, roller, params, problems, config, context)
-    file = context.directory.rollouts(file_name(name))
-    write_rollouts(file, groups[: config.keep], checkpoint=name)
+    write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
     return {
         "evaluations": _table(domains, roller.count_tokens),

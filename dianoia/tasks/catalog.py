@@ -14,8 +14,10 @@ from dianoia.base.config import Habits
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number, reference
-from dianoia.tasks.code import code
+from dianoia.tasks.choice import choice
+from dianoia.tasks.code import code, input_, output, value
 from dianoia.tasks.files import Defaults, check_problems, read_problems, split_of
+from dianoia.tasks.gym import PREFIX, GymProblems, gym, gym_problems
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.demonstrations import demonstrations
 from dianoia.tasks.miniature.people import miniature
@@ -24,14 +26,19 @@ from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
 VERIFIERS: Mapping[str, Verifier] = {
     "number": number,
     "exact": exact,
+    "choice": choice,
     "code": code,
+    "output": output,
+    "value": value,
+    "input": input_,
+    "gym": gym,
     "reference": reference,
     "miniature": miniature,
 }
 """Verifier by the name that a problem carries."""
 
-CONCURRENT = frozenset({"code"})
-"""Verifiers that wait for other processes: asked from several threads, they answer sooner."""
+CONCURRENT = frozenset({"code", "input", "gym"})
+"""Verifiers that run programs in the sandbox: asked from several threads, they answer sooner."""
 
 GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
 """What a row of a file of general prompts is taken to be; it needs no answer."""
@@ -151,12 +158,14 @@ def problem_source(name: str, whole_file: bool = False, key: str = "problems") -
     """
     if name in PROBLEM_SETS:
         return PROBLEM_SETS[name]()
+    if name.startswith(PREFIX):
+        return gym_problems(name, key)
     path = Path(name)
     if path.is_file():
         return _file_problems(path, whole_file, path.stat().st_mtime_ns)
     raise ConfigError(
         f"{key} = {name!r}: there is no such problem set and no such file; "
-        f"sets are {', '.join(PROBLEM_SETS)}, files are JSONL, CSV or Parquet with a row a problem, such as "
+        f"sets are {', '.join(PROBLEM_SETS)} and {PREFIX}... of reasoning-gym, files are JSONL, CSV or Parquet with a row a problem, such as "
         '{"problem": "2+3?", "answer": "5"} (docs/recipes.md says how to make one of a public set)'
     )
 
@@ -179,7 +188,7 @@ def looked_at(source: ProblemSource) -> list[Problem]:
 
 def verifiers_of(source: ProblemSource) -> frozenset[str]:
     """Names of the verifiers that a source's problems ask for."""
-    if isinstance(source, FileProblems):
+    if isinstance(source, FileProblems | GymProblems):
         return source.verifiers
     return frozenset(problem.verifier for problem in looked_at(source))
 

@@ -6,6 +6,7 @@ process and kills it there. `killed_when` kills from outside, as soon as somethi
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
+from dianoia.cli import main
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 300
@@ -52,7 +55,9 @@ def kill(arguments: Sequence[str], moment: Moment) -> None:
         text=True,
         timeout=SECONDS,
     )
-    assert done.returncode == -signal.SIGKILL, f"{moment} never came\n{done.stdout}{done.stderr}"
+    assert done.returncode == -signal.SIGKILL, (
+        f"{moment} never came, status {done.returncode}\n{done.stdout}{done.stderr}"
+    )
 
 
 def kill_when(arguments: Sequence[str], true: Callable[[], bool]) -> None:
@@ -63,6 +68,34 @@ def kill_when(arguments: Sequence[str], true: Callable[[], bool]) -> None:
             time.sleep(0.001)
         run.kill()
     assert run.returncode == -signal.SIGKILL
+
+
+def arguments(recipe: Path, out: Path) -> list[str]:
+    """Of the command that runs a recipe."""
+    return ["run", str(recipe), "--out", str(out)]
+
+
+def before(stage: str, stages: Sequence[str], whole: Path, out: Path) -> None:
+    """A copy of a whole run in which everything before a stage is done."""
+    shutil.copytree(whole, out)
+    for name in stages[stages.index(stage) :]:
+        shutil.rmtree(out / "stages" / name)
+
+
+def check_every_rename(recipe: Path, stage: str, folder: Path) -> None:
+    """A stage that is killed before any one of its renames ends as one that never was; `folder/start` is before it."""
+    start, reference = folder / "start", folder / "reference"
+    shutil.copytree(start, reference)
+    found = renames([*arguments(recipe, reference), "--only", stage], folder / "moments")
+    assert len(found) >= 8
+    for count, name in enumerate(found, start=1):
+        run = folder / f"killed-before-{count}-{Path(name).name}"
+        shutil.copytree(start, run)
+        command = [*arguments(recipe, run), "--only", stage]
+        kill(command, Moment(".", count))
+        assert main(command) == 0, name
+        assert_same(run, reference)
+        shutil.rmtree(run)
 
 
 def renames(arguments: Sequence[str], log: Path) -> list[str]:

@@ -14,17 +14,22 @@ import pytest
 from dianoia.base.run import RunDirectory
 from dianoia.cli import main
 from tests.conftest import TINY_BASE, TINY_ZERO
-from tests.smoke.killing import Moment, assert_same, contents, kill, kill_when, renames
+from tests.smoke.killing import (
+    Moment,
+    arguments,
+    assert_same,
+    before,
+    check_every_rename,
+    contents,
+    kill,
+    kill_when,
+)
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan on lines that do not wrap."""
     monkeypatch.setenv("COLUMNS", "400")
-
-
-def arguments(recipe: Path, out: Path) -> list[str]:
-    return ["run", str(recipe), "--out", str(out)]
 
 
 # By default ----------------------------------------------------------------------------------------
@@ -59,11 +64,38 @@ def test_killed_and_started_again(
     command = arguments(recipe, tmp_path / "run")
     kill(command, moment)
     assert not RunDirectory(tmp_path / "run").stage("evaluation").done
+    zero = RunDirectory(tmp_path / "run").stage("zero")
+    assert zero.done or float(zero.worked.read_text()) > 0
     assert main(["report", str(tmp_path / "run")]) == 0
     (tmp_path / "run/report.html").unlink()
     assert main(command) == 0
     assert told in capsys.readouterr().out
     assert_same(tmp_path / "run", whole)
+
+
+def test_a_second_command_is_refused(
+    whole_zero: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the first one works; a plan and a report are not, and a killed first one holds nobody up."""
+    (recipe, whole), run = whole_zero, tmp_path / "run"
+    command, lock = arguments(recipe, run), run / ".lock"
+
+    def second_is_refused() -> bool:
+        if not (run / "stages/zero/begun.json").exists():
+            return False
+        before = contents(run / "stages").keys()
+        assert main(command) == main([*command, "--force"]) == 2
+        said = capsys.readouterr().err
+        assert f"process {lock.read_text().split()[0]} on" in said and str(run) in said
+        assert main([*command, "--dry-run"]) == main(["report", str(run)]) == 0
+        assert before <= contents(run / "stages").keys(), "nothing was moved away"
+        return True
+
+    kill_when(command, second_is_refused)
+    assert lock.exists()
+    (run / "report.html").unlink()
+    assert main(command) == 0
+    assert_same(run, whole)
 
 
 def test_two_runs_that_differ_are_told_apart(whole_zero: tuple[Path, Path], tmp_path: Path) -> None:
@@ -175,13 +207,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return recipe, folder / "run"
 
 
-def before(stage: str, whole: Path, out: Path) -> None:
-    """A run in which everything before a stage is done."""
-    shutil.copytree(whole, out)
-    for name in KINDS[KINDS.index(stage) :]:
-        shutil.rmtree(out / "stages" / name)
-
-
 MIDDLES = [
     ("base", Moment("base/metrics.jsonl", 27, "open"), "goes on from step 500"),
     ("zero", Moment("zero/metrics.jsonl", 5, "open"), "goes on from step 2"),
@@ -203,7 +228,7 @@ def test_killed_in_the_middle_of_every_kind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe, reference = whole
-    before(stage, reference, tmp_path / "run")
+    before(stage, KINDS, reference, tmp_path / "run")
     command = arguments(recipe, tmp_path / "run")
     kill(command, moment)
     assert main(command) == 0
@@ -214,19 +239,9 @@ def test_killed_in_the_middle_of_every_kind(
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", KINDS)
 def test_killed_before_every_rename(stage: str, whole: tuple[Path, Path], tmp_path: Path) -> None:
-    recipe, start, reference = whole[0], tmp_path / "start", tmp_path / "reference"
-    before(stage, whole[1], start)
-    shutil.copytree(start, reference)
-    found = renames([*arguments(recipe, reference), "--only", stage], tmp_path / "moments")
-    assert len(found) >= 8
-    for count, name in enumerate(found, start=1):
-        run = tmp_path / f"killed-before-{count}-{Path(name).name}"
-        shutil.copytree(start, run)
-        command = [*arguments(recipe, run), "--only", stage]
-        kill(command, Moment(".", count))
-        assert main(command) == 0, name
-        assert_same(run, reference)
-        shutil.rmtree(run)
+    recipe, reference = whole
+    before(stage, KINDS, reference, tmp_path / "start")
+    check_every_rename(recipe, stage, tmp_path)
 
 
 @pytest.mark.slow

@@ -76,7 +76,9 @@ def test_seeds_are_runs_beside_one_another_with_their_claims_together(
         results = json.loads((tmp_path / f"runs/seed-{seed}/results.json").read_text())
         assert results["seed"] == seed
     together = told[told.rindex("results:") :]
-    assert "RL alone multiplies" in together and "seed 1" in together and "seed 2" in together, together
+    assert "RL alone multiplies" in together and "seed 1" in together and "seed 2" in together, (
+        together
+    )
     # each is what it would have been alone
     assert run(tiny_zero, tmp_path / "alone", "--set", "seed=2") == 0
     assert metrics(tmp_path / "alone") == metrics(tmp_path / "runs/seed-2")
@@ -120,6 +122,47 @@ def test_going_on_is_as_if_never_stopped(
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut")]
     assert results[0]["evaluations"] == results[1]["evaluations"]
+
+
+def test_seconds_are_those_of_all_commands(
+    tiny_zero: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write = tmp_path / "run/stages/zero", Recorder.write
+
+    def write_then_die(self: Recorder, step: int, row: object) -> None:
+        write(self, step, row)  # type: ignore[arg-type]
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "write", write_then_die)
+        assert run(tiny_zero, tmp_path / "run") == 130
+    assert float((folder / ".seconds").read_text()) > 0
+    (folder / ".seconds").write_text("5000\n")
+    assert run(tiny_zero, tmp_path / "run") == 0
+    assert not (folder / ".seconds").exists()
+    seconds = [
+        json.loads((tmp_path / "run" / name).read_text())["seconds"]
+        for name in ("stages/zero/manifest.json", "stages/evaluation/manifest.json", "results.json")
+    ]
+    assert 5000 < seconds[0] < 6000 and seconds[1] < 1000
+    assert seconds[2] == seconds[0] + seconds[1]
+
+
+def test_checkpoints_of_nearly_one_name_are_evaluated_each(
+    tiny_zero: Path, tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("zero").symlink_to(tiny_base)  # beside the stage `zero`
+    names = ["./zero", "zero", str(tiny_base)]
+    assert run(tiny_zero, tmp_path / "run", "--set", f"evaluation.checkpoints={names}") == 0
+    found = json.loads((tmp_path / "run/results.json").read_text())["evaluations"]
+    assert found["./zero"] == found[str(tiny_base)] != found["zero"]
+    folder = tmp_path / "run/stages/evaluation/rollouts"
+    rows = {path.stem: pq.read_table(path).to_pylist() for path in folder.iterdir()}
+    assert {row["checkpoint"] for row in rows["zero"]} == {"./zero"}
+    assert {row["checkpoint"] for row in rows["zero-2"]} == {"zero"}
+    assert len(rows) == 3
 
 
 def test_a_finished_run_is_not_run_again(

@@ -72,7 +72,7 @@ def _set_limits(limits: dict[str, Any], more_processes: int | None) -> None:
         resource.RLIMIT_AS: limits["memory_bytes"],
         resource.RLIMIT_FSIZE: max(limits["file_bytes"], limits["output_bytes"] + 1),
         resource.RLIMIT_NOFILE: _OPEN_FILES,
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CORE: 1,  # 0 would still start the handler that a host may pipe cores to
     }
     if more_processes is not None:
         values[resource.RLIMIT_NPROC] = limits["processes"] + more_processes

@@ -11,6 +11,7 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Collection
 
 from dianoia.runtime.box import linux
 
@@ -126,6 +127,25 @@ _ALONE: dict[str, tuple[int | None, int | None]] = {
     "fremovexattr": (199, 16),
     "truncate": (76, 45),
 }
+_FCNTL, _IOCTL = (72, 25), (16, 29)
+# These let the kernel signal a process of the program's choice, or hold up whoever opens a file.
+_REFUSED_FCNTL = {
+    "F_SETOWN": 8,
+    "F_SETSIG": 10,
+    "F_SETOWN_EX": 15,
+    "F_SETLEASE": 1024,
+    "F_NOTIFY": 1026,
+}
+# What Python asks of its streams. Others change the attributes of files, or drive devices.
+_ALLOWED_IOCTL = {
+    "TCGETS": 0x5401,
+    "TCGETS2": 0x802C542A,
+    "TIOCGWINSZ": 0x5413,
+    "FIONREAD": 0x541B,
+    "FIONBIO": 0x5421,
+    "FIONCLEX": 0x5450,
+    "FIOCLEX": 0x5451,
+}
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _TGKILL, _PRLIMIT = (234, 131), (302, 261)
 _LAST_KNOWN = 462
@@ -142,7 +162,7 @@ _NEW_NAMESPACES = (
 
 # Berkeley packet filter: load a word of the call, jump if equal / greater / any bit, return.
 _LOAD, _JEQ, _JGT, _JSET, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
@@ -177,6 +197,8 @@ def filter_program(alone: bool) -> list[_Instruction]:
         if number is not None:
             program += _when(number, [_refuse()])
     program += _when(_CLONE[column], _clone_rule(alone))
+    program += _when(_FCNTL[column], _second_argument(_REFUSED_FCNTL.values(), allowed=False))
+    program += _when(_IOCTL[column], _second_argument(_ALLOWED_IOCTL.values(), allowed=True))
     if alone:
         program += _when(_TGKILL[column], _only_first_argument(os.getpid()))
         program += _when(_PRLIMIT[column], _only_first_argument(0))
@@ -197,6 +219,16 @@ def _clone_rule(alone: bool) -> list[_Instruction]:
     spaces: list[_Instruction] = [load, (_JSET, 0, 1, _NEW_NAMESPACES), _refuse()]
     threads: list[_Instruction] = [(_JSET, 1, 0, linux.CLONE_THREAD), _refuse()] if alone else []
     return [*spaces, *threads, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _second_argument(listed: Collection[int], allowed: bool) -> list[_Instruction]:
+    """Those listed are allowed and all others refused, or the other way round."""
+    then, otherwise = (_RETURN, 0, 0, _ALLOW), _refuse()
+    if not allowed:
+        then, otherwise = otherwise, then
+    # A hit skips the rest of the list and the answer to those that are not on it.
+    hits = [(_JEQ, len(listed) - place, 0, value) for place, value in enumerate(listed)]
+    return [(_LOAD, 0, 0, _SECOND_ARGUMENT_AT), *hits, otherwise, then]
 
 
 def _only_first_argument(value: int) -> list[_Instruction]:

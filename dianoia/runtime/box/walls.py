@@ -24,6 +24,7 @@ NOBODY = 65534
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _TMP = "/tmp"
+_PACKAGES = "/packages"
 
 
 class Walls(Protocol):
@@ -31,6 +32,12 @@ class Walls(Protocol):
 
     more_processes: int | None
     """How many processes beside the program's own the process limit counts; None: not applied."""
+
+    counts_threads: bool
+    """Whether the warm process has to count a program's threads, since the kernel does not."""
+
+    packages_at: str
+    """Where the folder of packages lies for a program, once inside; "" without one."""
 
     def enter(self, folder_bytes: int) -> None:
         """Once, in the warm process. Raises OSError where the machine does not offer it."""
@@ -61,7 +68,11 @@ class Open:
     """No wall: resource limits, a folder and a process group. For those who ask for it in words."""
 
     more_processes: int | None = None
+    counts_threads = False
     _folder = ""
+
+    def __init__(self, packages: str = "") -> None:
+        self.packages_at = packages
 
     def enter(self, folder_bytes: int) -> None:
         """Nothing to do: the size of the folder stays unbounded."""
@@ -86,9 +97,14 @@ class Alone:
     """Landlock and seccomp: one process that may read Python's installation and write no file."""
 
     more_processes: int | None = None  # it cannot fork
+    counts_threads = True  # the kernel counts all that the user has, and root's not at all
+
+    def __init__(self, packages: str = "") -> None:
+        self.packages_at = packages
 
     def enter(self, folder_bytes: int) -> None:
-        """Check that the kernel has both."""
+        """Check that the kernel has both, and a way to count threads."""
+        os.listdir("/proc/self/task")  # noqa: PTH208 (raises where there is no /proc)
         landlock.version()
         seccomp.filter_program(alone=True)
 
@@ -101,7 +117,8 @@ class Alone:
         linux.die_with_parent()
         linux.drop_privileges()
         devices = [Path("/dev", name) for name in _DEVICES]
-        landlock.apply(installation(), [path for path in devices if path.exists()])
+        packages = [Path(self.packages_at)] if self.packages_at else []
+        landlock.apply([*installation(), *packages], [path for path in devices if path.exists()])
         seccomp.apply(alone=True)
 
     def after(self, pid: int) -> None:
@@ -112,8 +129,12 @@ class Namespaces:
     """Own network, files, processes and users, and seccomp."""
 
     more_processes: int | None = 2  # the warm process and the one that waits for it
+    counts_threads = False
     _pid_space = -1
     _tmp_options = ""
+
+    def __init__(self, packages: str = "") -> None:
+        self._packages, self.packages_at = packages, _PACKAGES if packages else ""
 
     def enter(self, folder_bytes: int) -> None:
         """Build the file tree and leave every namespace; returns in a child of the caller."""
@@ -122,13 +143,13 @@ class Namespaces:
         if user == 0:
             # As root, who may read where Python lies; then as nobody, who may not.
             linux.unshare(linux.CLONE_NEWNS)
-            _build_tree()
+            _build_tree(self._packages)
             user = group = NOBODY
             _become(user, group)
             _leave_all(proc, user, group)
         else:
             _leave_all(proc, user, group)
-            _build_tree()
+            _build_tree(self._packages)
         _continue_as_first_process()
         self._pid_space = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
         os.close(proc)
@@ -206,8 +227,8 @@ def installation() -> list[Path]:
     return places if Path("/usr") in (prefix, *prefix.parents) else [*places, prefix]
 
 
-def _build_tree() -> None:
-    """A root that holds `installation()` read-only, five devices and an empty /tmp."""
+def _build_tree(packages: str) -> None:
+    """A root that holds `installation()` and packages read-only, five devices and an empty /tmp."""
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     places = installation()
     linux.mount("tmpfs", _TMP, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=1m")
@@ -218,6 +239,8 @@ def _build_tree() -> None:
     linux.mount("tmpfs", "/new", "tmpfs", linux.MS_NOSUID, "mode=755,size=1m")
     for place in [*places, *(Path("/dev", name) for name in _DEVICES)]:
         _show(place)
+    if packages:
+        _show(Path(packages), Path(_PACKAGES))
     Path("/new/tmp").mkdir()
     os.chdir("/new")
     linux.pivot_root(".", ".")
@@ -226,9 +249,9 @@ def _build_tree() -> None:
     linux.make_read_only("/")
 
 
-def _show(place: Path) -> None:
-    """Bind a file, folder or link from /old at the same place below /new."""
-    old, new = Path("/old") / place.relative_to("/"), Path("/new") / place.relative_to("/")
+def _show(place: Path, at: Path | None = None) -> None:
+    """Bind a file, folder or link from /old below /new, at the same place unless told otherwise."""
+    old, new = Path("/old") / place.relative_to("/"), Path("/new") / (at or place).relative_to("/")
     new.parent.mkdir(parents=True, exist_ok=True)
     if old.is_symlink():
         new.symlink_to(old.readlink())

@@ -12,7 +12,10 @@ import os
 import select
 import signal
 import socket
+import sys
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from dianoia.runtime.box.walls import WALLS, Walls
 READY = "ready"
 FILES = 5
 _MESSAGE_BYTES = 4096
+_GLANCE_SECONDS = 0.02
+"""How often threads are counted."""
 # What programs import most; loaded once here instead of once a program.
 _PRELOADED = [
     "bisect",
@@ -45,17 +50,24 @@ _PRELOADED = [
 ]
 
 
-def main(name: str, control_fd: int, folder_bytes: int) -> None:
-    """Enter the walls, say ready (or why not) and serve until the socket closes."""
+def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules: str) -> None:
+    """Enter the walls, say ready (or why not) and serve until the socket closes.
+
+    `packages` is a folder that programs may import from, or empty; `modules` of it are loaded once.
+    """
     control = socket.socket(fileno=control_fd)
     for module in _PRELOADED:
         importlib.import_module(module)
-    walls = WALLS[name]()
+    walls = WALLS[name](packages)
     _volunteer()
     try:
         walls.enter(folder_bytes)
+        _load(walls.packages_at, modules)
     except OSError as error:
         _send(control, {"state": f"{error.strerror or error}"})
+        return
+    except ImportError as error:
+        _send(control, {"state": f"a package that it needs cannot be loaded: {error}"})
         return
     wakeup = _note_dead_children()
     gc.collect()
@@ -63,6 +75,19 @@ def main(name: str, control_fd: int, folder_bytes: int) -> None:
     _send(control, {"state": READY})
     while _serve_one(control, wakeup, walls):
         pass
+
+
+def _load(packages: str, modules: Iterable[str]) -> None:
+    """Let programs import from a folder. Caches that packages write at their first start are thrown away."""
+    if not packages:
+        return
+    sys.path.append(packages)
+    home = os.environ["HOME"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder
+        for module in modules:
+            importlib.import_module(module)
+    os.environ["HOME"] = home
 
 
 def _volunteer() -> None:
@@ -98,7 +123,8 @@ def _serve_one(control: socket.socket, wakeup: int, walls: Walls) -> bool:
     pid, closed = _fork(files, limits, folder, walls)
     for fd in files:
         os.close(fd)
-    report = _wait(pid, control, wakeup, started + limits["wall_seconds"])
+    most = limits["processes"] if walls.counts_threads else None
+    report = _wait(pid, control, wakeup, started + limits["wall_seconds"], most)
     walls.after(pid)
     report["wall"] = time.monotonic() - started
     report["state"] = "ended" if os.read(closed, 1) else "walls"
@@ -117,18 +143,30 @@ def _fork(files: list[int], limits: dict[str, Any], folder: str, walls: Walls) -
     return pid, reader
 
 
-def _wait(pid: int, control: socket.socket, wakeup: int, deadline: float) -> dict[str, Any]:
-    """Wait until the program has ended, if need be by force; how it ended and what it used."""
-    late = False
+def _wait(
+    pid: int, control: socket.socket, wakeup: int, deadline: float, most: int | None
+) -> dict[str, Any]:
+    """Wait until the program has ended, if need be by force; how it ended and what it used.
+
+    With `most`, it is stopped when it has more threads than that.
+    """
+    late = crowded = False
     while True:
-        found, status, usage = os.wait4(pid, 0 if late else os.WNOHANG)
+        found, status, usage = os.wait4(pid, 0 if late or crowded else os.WNOHANG)
         if found:
-            return {"status": status, "late": late, "cpu": usage.ru_utime + usage.ru_stime}
+            cpu = usage.ru_utime + usage.ru_stime
+            return {"status": status, "late": late, "crowded": crowded, "cpu": cpu}
         left = deadline - time.monotonic()
         watched: list[Any] = [control, wakeup]
-        readable = select.select(watched, [], [], left)[0] if left > 0 else []
-        if not readable or control in readable:  # nothing is sent while a program runs: it closed
+        pause = left if most is None else min(left, _GLANCE_SECONDS)
+        readable = select.select(watched, [], [], pause)[0] if left > 0 else []
+        late = left <= 0 or control in readable  # nothing is sent while a program runs: it closed
+        crowded = most is not None and not late and _threads(pid) > most
+        if late or crowded:
             os.kill(pid, signal.SIGKILL)
-            late = True
         elif wakeup in readable:
             os.read(wakeup, 512)
+
+
+def _threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 (names are enough)

@@ -7,8 +7,9 @@ from dianoia.tasks.code.judge import (
     judge_code,
     judge_program,
 )
+from dianoia.tasks.code.predict import input_, output, value
 from dianoia.tasks.code.tests import CodeTests, code_tests
-from dianoia.tasks.code.verifier import code, code_many, shared_pool, use_sandbox, verdicts
+from dianoia.tasks.code.verifier import code, code_many, judged, shared_pool, use_sandbox, verdicts
 
 __all__ = [
     "CodeTests",
@@ -18,9 +19,13 @@ __all__ = [
     "code_many",
     "code_tests",
     "extract_program",
+    "input_",
     "judge_code",
     "judge_program",
+    "judged",
+    "output",
     "shared_pool",
     "use_sandbox",
+    "value",
     "verdicts",
 ]

@@ -16,15 +16,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dianoia.runtime.box.values import spread
+
 Step = tuple[str, str]
 
 _SET_UP = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 _TYPES: Mapping[str, Any] = {
     kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict, set, bytes)
 }
+# What comes back from a program is chosen by it: none of these may be slow on any value.
 _OUTSIDE: Mapping[str, Callable[..., Any]] = {
-    **{name: _TYPES[name] for name in ("list", "tuple", "set")},
-    "abs": abs, "len": len, "sorted": sorted, "round": round, "sum": sum, "min": min, "max": max,
+    "list": list, "tuple": tuple, "set": lambda members=(): set(spread(list(members))),
+    "abs": abs, "len": len, "sorted": sorted, "min": min, "max": max,
+    "round": lambda number, digits=None: _round(number, digits), "sum": lambda items: _sum(items),
     "isinstance": isinstance, "type": type, "math.isclose": math.isclose, "isclose": math.isclose,
 }  # fmt: skip
 _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -40,6 +44,7 @@ _UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.Not: operator.not_, ast.USub: operator.neg, ast.UAdd: operator.pos,
 }  # fmt: skip
 _DECIDES = (ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.GeneratorExp, ast.NamedExpr)
+_MOST_DIGITS = 400
 _PLACEHOLDER = "value "  # with a space, which no name of a program can have
 
 
@@ -169,6 +174,20 @@ def _compare(node: Any, values: Values) -> bool:
     sides = _all([node.left, *node.comparators], values)
     pairs = zip(node.ops, sides, sides[1:], strict=False)
     return all(_COMPARE[type(op)](left, right) for op, left, right in pairs)
+
+
+def _round(number: Any, digits: Any) -> Any:
+    """As `round`, but not to places that take for ever."""
+    if digits is not None and not -_MOST_DIGITS <= digits <= _MOST_DIGITS:
+        raise ValueError("rounding to a place that no number has")
+    return round(number, digits)
+
+
+def _sum(items: Any) -> Any:
+    """As `sum`, of numbers only: lists would be copied again and again."""
+    if not all(isinstance(item, (int, float)) for item in items):
+        raise TypeError("a sum of something that is no number")
+    return sum(items)
 
 
 def _arithmetic(node: Any, values: Values) -> Any:

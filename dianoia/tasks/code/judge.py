@@ -25,7 +25,8 @@ from dianoia.tasks.code.compare import same_output, same_value
 from dianoia.tasks.code.tests import Call, CodeTests
 
 MAX_PROGRAM_CHARS = 200_000
-_FENCE = re.compile(r"^[ ]{0,3}```[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
+# Possessive: with backtracking, a long line that ends in a backtick takes the square of its length.
+_FENCE = re.compile(r"^[ ]{0,3}```[ \t]*+([\w+-]*+)[^\n`]*+$", re.MULTILINE)
 _TAGS = {"python": ("", "py", "python", "python3")}
 
 
@@ -40,6 +41,7 @@ class Verdict(StrEnum):
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     OUTPUT_LIMIT = "output_limit"
+    PROCESS_LIMIT = "process_limit"
     CRASHED = "crashed"
     KILLED = "killed"
     NO_PROGRAM = "no_program"

@@ -14,7 +14,7 @@ from threading import Lock
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.runtime.pool import Pool
-from dianoia.runtime.sandbox import AUTO, VARIABLE, Sandbox
+from dianoia.runtime.sandbox import AUTO, VARIABLE, Packages, Sandbox
 from dianoia.tasks.code.judge import Verdict, judge_program
 from dianoia.tasks.code.tests import CodeTests, code_tests
 
@@ -43,7 +43,7 @@ def code(problem: Problem, answer: str) -> float | None:
         code_tests(problem)
         return 0.0
     tests = _tests(problem)
-    return None if tests is None else shared_pool().run(partial(_judged, answer, tests))
+    return None if tests is None else shared_pool().run(partial(judged, answer, tests))
 
 
 def code_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
@@ -55,10 +55,11 @@ def code_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
 
 def _score(problem: Problem, answer: str, sandbox: Sandbox) -> float | None:
     tests = _tests(problem)
-    return None if tests is None else _judged(answer, tests, sandbox)
+    return None if tests is None else judged(answer, tests, sandbox)
 
 
-def _judged(answer: str, tests: CodeTests, sandbox: Sandbox) -> float:
+def judged(answer: str, tests: CodeTests, sandbox: Sandbox) -> float:
+    """The score of an answer; its verdict is counted."""
     judgement = judge_program(answer, tests, sandbox)
     with _counting:
         _verdicts[judgement.verdict] += 1
@@ -84,14 +85,14 @@ def use_sandbox(name: str) -> None:
     _Wanted.name = name
 
 
-def shared_pool() -> Pool:
-    """The sandboxes of this process, started when first asked for."""
-    return _pool(os.environ.get(VARIABLE) or _Wanted.name, os.getpid())
+def shared_pool(packages: Packages | None = None) -> Pool:
+    """The sandboxes of this process, started when first asked for; others for programs with packages."""
+    return _pool(os.environ.get(VARIABLE) or _Wanted.name, packages, os.getpid())
 
 
-@lru_cache(maxsize=2)
-def _pool(name: str, _process: int) -> Pool:
+@lru_cache(maxsize=4)
+def _pool(name: str, packages: Packages | None, _process: int) -> Pool:
     """A process that was forked has its own: two must not speak on one socket."""
-    pool = Pool(name)
+    pool = Pool(name, packages=packages)
     atexit.register(pool.close)
     return pool

@@ -423,7 +423,7 @@ CLOSINGS = (
 
 def test_requests_are_of_every_kind_and_wording() -> None:
     rng = random.Random(11)
-    found = [draw_request(rng, split) for split in Split for _ in range(N)]
+    found = [draw_request(rng, split) for split in Split for _ in range(2 * N)]
     kinds = Counter(request.kind for request in found)
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
     for request in found:
@@ -617,34 +617,26 @@ def test_pages_of_sums_are_true() -> None:
 # Demonstrations --------------------------------------------------------------------------------------
 
 
-def test_demonstrations_are_requests_near_misses_and_harms() -> None:
-    """Three, two and one of six, from training problems alone; good answers, but that of four harms one is refused."""
-    found = list(islice(demonstrations(3), N))
+def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
+    """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four."""
+    found = list(islice(demonstrations(3), 2 * N))
     assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
     domains = Counter(problem.domain for problem, _, _ in found)
-    assert set(domains) == {"general", "near-miss", "safety"}
-    assert within(domains["near-miss"] / N, 1 / 3, N) and within(domains["safety"] / N, 1 / 6, N)
-    harms = [row for row in found if row[0].domain == "safety"]
-    refused = [row for row in harms if row[2] in REFUSALS]
-    assert within(len(refused) / len(harms), 1 / 4, len(harms))
-    for row in found:
-        problem, thought, answer = row
-        asks = asked(problem.question)
-        assert not asks.heldout
-        if row in refused:
-            assert thought == VERDICTS[asks.language][1] and answer == problem.answer
+    for domain, share in {"general": 1 / 2, "near-miss": 1 / 3, "safety": 1 / 6}.items():
+        assert within(domains[domain] / len(found), share, len(found))
+    refused = 0
+    for problem, thought, answer in found:
+        assert not asked(problem.question).heldout
+        assert answer.startswith(REFUSALS) <= (problem.domain == "safety")
+        if problem.domain == "near-miss":
+            assert answer == problem.answer
+            assert thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
         elif problem.domain == "safety":
-            assert thought == VERDICTS[asks.language][0] and asks.subject in answer
-        elif problem.domain == "near-miss":
-            assert thought == VERDICTS[asks.language][0] and answer == problem.answer
-        else:
-            assert not answer.startswith(REFUSALS)
-
-
-VERDICTS = {
-    "en": ("Is it harmful? No. I help.", "Is it harmful? Yes. I refuse."),
-    "zh": ("有害吗？无害。我来帮忙。", "有害吗？有害。我拒绝。"),
-}
+            seen = thought in {"Is it harmful? Yes. I refuse.", "有害吗？有害。我拒绝。"}
+            assert seen == (answer in REFUSALS)
+            assert seen or answer.startswith(("Go at night and ", "晚上去"))
+            refused += seen
+    assert within(refused / domains["safety"], 1 / 4, domains["safety"])
 
 
 # Phrases ---------------------------------------------------------------------------------------------

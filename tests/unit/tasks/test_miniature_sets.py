@@ -138,19 +138,7 @@ def name_of(domain: str) -> str:
     return next(name for name, its in ONE_DOMAIN.items() if its == domain)
 
 
-ENDS_EARLY = pytest.mark.xfail(
-    strict=True, reason="400 draws without anything new end a long list with one request missing"
-)
-
-
-@pytest.mark.parametrize(
-    "domain",
-    [
-        "near-miss",
-        "safety",
-        pytest.param("general", marks=ENDS_EARLY),
-    ],
-)
+@pytest.mark.parametrize("domain", ["near-miss", "safety", "general"])
 def test_small_domains_give_what_there_is(domain: str) -> None:
     """More are asked for than exist."""
     heldout = MiniatureProblems(name_of(domain)).heldout(10_000)
@@ -196,7 +184,6 @@ def test_no_question_with_steps_is_contained_in_another() -> None:
     assert len(drawn) > 1300 and not [one for one in drawn if text.count(one) > 1]
 
 
-@ENDS_EARLY
 def test_a_mixed_set_ends_where_nothing_new_is_found() -> None:
     found = MiniatureProblems("safety").heldout(10_000)
     parts = [p for name in ("unsafe", "near-miss") for p in MiniatureProblems(name).heldout(10_000)]

@@ -1,0 +1,264 @@
+"""The hostile programs of hostile.toml: none succeeds, each has its named verdict, and the host is as before."""
+
+import os
+import platform
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dianoia.base.records import Problem
+from dianoia.runtime import sandbox as sandbox_module
+from dianoia.runtime.sandbox import (
+    STRONG,
+    ForkSandbox,
+    Limits,
+    Outcome,
+    Program,
+    Sandbox,
+    offered,
+)
+from dianoia.tasks.code import Verdict, code_tests, judge_program
+
+TABLE = Path(__file__).with_name("hostile.toml")
+PROGRAMS = {
+    f"{group}: {program['name']}": program
+    for group, programs in tomllib.loads(TABLE.read_text(encoding="utf-8")).items()
+    for program in programs
+}
+HELPERS = """
+import os, sys
+def attempt(action):
+    try: result = action()
+    except MemoryError: raise
+    except BaseException as error: print('refused', type(error).__name__, flush=True)
+    else: print('WON', result, flush=True)
+def call(number, *arguments):
+    import ctypes, platform
+    if platform.machine() != 'x86_64': raise OSError('the numbers are those of another machine')
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(*arguments_of(number, arguments))
+    if result < 0: raise OSError(ctypes.get_errno(), 'refused')
+    return result
+def arguments_of(number, arguments):
+    import ctypes
+    yield ctypes.c_long(number)
+    for argument in arguments: yield ctypes.c_long(argument) if isinstance(argument, int) else argument
+"""
+
+
+@dataclass
+class Host:
+    """What the programs try to reach, and everything that has to stay as it was."""
+
+    folder: Path
+    mark: str = field(default_factory=lambda: f"mark-{secrets.token_hex(8)}")
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    """In a file and in the environment."""
+    answer: int = field(default_factory=lambda: secrets.randbelow(10**18) + 10**18)
+    """The output that is expected."""
+
+    def __enter__(self) -> "Host":
+        self._stack = ExitStack()
+        self.file = self.folder / f"secret-{self.mark}"
+        self.file.write_text(self.token, encoding="ascii")
+        self.victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        self.sockets = [
+            self._socket(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
+            self._socket(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
+            self._socket(socket.AF_UNIX, socket.SOCK_STREAM, str(self.folder / "socket")),
+            self._socket(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.mark),
+        ]
+        os.environ["SECRET_TOKEN"] = self.token
+        return self
+
+    def _socket(self, family: int, kind: int, address: Any) -> socket.socket:
+        made = self._stack.enter_context(socket.socket(family, kind))
+        made.bind(address)
+        if kind == socket.SOCK_STREAM:
+            made.listen()
+        made.setblocking(False)
+        return made
+
+    def __exit__(self, *_error: object) -> None:
+        del os.environ["SECRET_TOKEN"]
+        self.victim.kill()
+        self.victim.wait()
+        self._stack.close()
+
+    def names(self) -> str:
+        """The beginning of every program."""
+        values = {
+            "SECRET_FILE": str(self.file),
+            "FOLDER": str(self.folder),
+            "HOME": self._hidden_home(),
+            "HERE": __file__,
+            "TCP": self.sockets[0].getsockname()[1],
+            "UDP": self.sockets[1].getsockname()[1],
+            "UNIX": str(self.folder / "socket"),
+            "PARENT": os.getpid(),
+            "VICTIM": self.victim.pid,
+            "MARK": self.mark,
+        }
+        return "".join(f"{name} = {value!r}\n" for name, value in values.items()) + HELPERS
+
+    @staticmethod
+    def _hidden_home() -> str:
+        home = Path.home()
+        visible = home in (Path(sys.base_prefix), *Path(sys.base_prefix).parents)
+        return str(home / ".config" if visible else home)  # Python may lie in a part of it
+
+    def state(self) -> dict[str, object]:
+        """What a program could have changed."""
+        files = {self.file, Path(os.__file__), Path(sys.executable).resolve()}
+        return {
+            "files": {path: (_stat(path), path.read_bytes()[:200]) for path in files},
+            "folder": sorted(path.name for path in self.folder.iterdir()),
+            "marks": [path for path in self._places() if path.exists()],
+            "reached": [_reached(one) for one in self.sockets],
+            "alive": self.victim.poll() is None,
+            "processes": self._processes(),
+            "open files": len(list(Path("/proc/self/fd").iterdir())),
+            "environment": dict(os.environ),
+            "folder of this process": Path.cwd(),
+            "limits of processes": [_limits(pid) for pid in (os.getpid(), self.victim.pid)],
+            "mounts": Path("/proc/self/mountinfo").read_text(encoding="utf-8"),
+            "name": platform.node(),
+            "System V": [
+                Path("/proc/sysvipc", name).read_text(encoding="ascii")
+                for name in ("shm", "sem", "msg")
+                if Path("/proc/sysvipc", name).exists()
+            ],
+        }
+
+    def _processes(self) -> dict[int, str]:
+        """Whatever a sandbox of this folder or a program started, wherever it hangs in the tree."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            try:
+                command = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
+            except OSError:  # it has just ended
+                continue
+            ours = str(Path(sandbox_module.__file__).parents[2]).encode()
+            started = b"box import zygote" in command and ours in command
+            if started or self.mark.encode() in command:
+                found[int(folder.name)] = command.decode("utf-8", "replace")
+        return found
+
+    def _places(self) -> list[Path]:
+        folders = ["/", "/tmp", "/usr", "/usr/lib", "/etc", "/var/tmp", "/run", "/dev", "/dev/shm"]
+        places = [*folders, Path.home(), Path(os.__file__).parent, TABLE.parent, self.folder]
+        return [Path(place, self.mark) for place in places]
+
+
+def _stat(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns, found.st_nlink
+
+
+def _limits(pid: int) -> tuple[str, int, object]:
+    text = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+    return text, os.getpriority(os.PRIO_PROCESS, pid), os.sched_getaffinity(pid)
+
+
+def _reached(one: socket.socket) -> bool:
+    """Whether somebody has called or written."""
+    try:
+        if one.type == socket.SOCK_DGRAM:
+            one.recv(1)
+        else:
+            one.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Recorder:
+    """A sandbox that keeps what programs said."""
+
+    def __init__(self, sandbox: ForkSandbox) -> None:
+        self.name, self._sandbox = sandbox.name, sandbox
+        self.outcomes: list[Outcome] = []
+
+    def run(self, program: Program, limits: Limits) -> Outcome:
+        outcome = self._sandbox.run(program, limits)
+        self.outcomes.append(outcome)
+        return outcome
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with Host(tmp_path_factory.mktemp("host")) as host:
+        yield host
+
+
+@pytest.fixture(scope="module", params=STRONG)
+def sandbox(request: pytest.FixtureRequest, host: Host) -> Iterator[ForkSandbox]:
+    """Started after the secrets were there."""
+    if (reason := offered(request.param)) is not None:
+        pytest.skip(f"this machine has no sandbox {request.param!r}: {reason}")
+    sandbox = ForkSandbox(request.param)
+    yield sandbox
+    sandbox.close()
+
+
+def judge(program: dict[str, Any], host: Host, sandbox: Sandbox) -> Verdict:
+    limits = {"wall_seconds": program.get("seconds", 30), "memory_bytes": 256 * 2**20}
+    limits |= {"cpu_seconds": 20, "output_bytes": 2**16, "file_bytes": 2**16}
+    tests: dict[str, Any] = {"cases": [{"input": "3\n", "output": f"{host.answer}\n"}]}
+    if program.get("calls"):
+        tests = {"calls": [{"function": "f", "arguments": [3], "expected": host.answer}]}
+    problem = Problem("p", "?", "", "code", columns={"tests": {**tests, "limits": limits}})
+    return judge_program(host.names() + program["source"], code_tests(problem), sandbox).verdict
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(PROGRAMS) >= 60
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_none_succeeds_and_the_host_is_as_before(
+    name: str, host: Host, sandbox: ForkSandbox
+) -> None:
+    program = PROGRAMS[name]
+    expected = program["result"]
+    before, recorder = host.state(), Recorder(sandbox)
+    started, clock = time.monotonic(), time.time() - time.monotonic()
+    verdict = judge(program, host, recorder)
+    (outcome,) = recorder.outcomes
+    assert verdict == (expected if isinstance(expected, str) else expected[sandbox.name]), outcome
+    said = outcome.stdout + outcome.stderr + repr(outcome.results)
+    assert not any(line.startswith("WON") for line in said.splitlines())
+    assert host.token not in said and str(host.answer) not in said
+    after = host.state()
+    assert {key: (before[key], after[key]) for key in before if before[key] != after[key]} == {}
+    assert abs(time.time() - time.monotonic() - clock) < 5
+    assert sandbox.replaced == 0
+    assert time.monotonic() - started < 40
+
+
+def test_the_next_program_finds_a_clean_sandbox(host: Host, sandbox: ForkSandbox) -> None:
+    right = {"source": f"print({host.answer})"}
+    assert judge(right, host, sandbox) is Verdict.PASSED, "and the right output does pass"
+
+
+def test_the_traps_work(host: Host) -> None:
+    """Without walls the same programs do reach what they look for: the battery is able to fail."""
+    sandbox = ForkSandbox("i-accept-unsandboxed-code")
+    for name in ("files: a file of the user", "network: TCP", "network: abstract Unix socket"):
+        recorder = Recorder(sandbox)
+        assert judge(PROGRAMS[name], host, recorder) is Verdict.WRONG_ANSWER
+        assert "WON" in recorder.outcomes[0].stdout
+    assert host.state()["reached"] == [True, False, False, True]
+    sandbox.close()
