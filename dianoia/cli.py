@@ -122,6 +122,9 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    # Before torch is imported, which a reward function of the recipe may do. Idle threads sleep: with another
+    # process on the cores, OpenMP's spinning barriers cost up to a hundred times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if not arguments.seeds:
         _run_one(arguments)
         return
@@ -171,9 +174,6 @@ def _plan(
 
 def _work(recipe: "Recipe", run: "RunDirectory", plan: "list[Todo]", console: "Console") -> None:
     """Do what the plan says and tell where the results are."""
-    # Before torch is imported. Idle threads sleep: with another process on the cores, OpenMP's spinning
-    # barriers cost up to a hundred times the work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from dianoia.pipeline import run_recipe
 
     run_recipe(recipe, run, plan, _typed(), console)

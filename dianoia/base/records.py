@@ -154,6 +154,8 @@ class Score:
     parts: Mapping[str, float | None]
     """Unweighted value of each rule by name; None means that the rule does not apply to this rollout. What is no
     part of the group's reward has no entry: a general prompt no accuracy, another problem no reward model."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What reward functions logged about the rollout, by column."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from dianoia.recipe.datasets import amounts, survey
 from dianoia.recipe.inputs import check_preferences
 from dianoia.recipe.memory import PROMPT_TOKENS
 from dianoia.recipe.missing import absent
-from dianoia.recipe.model import Recipe, Stage, datasets, reward_models
+from dianoia.recipe.model import Recipe, Stage, datasets, general_models
+from dianoia.recipe.rewards import further
 from dianoia.recipe.sizes import Size, judge_sizes
 from dianoia.recipe.units import count, in_bytes
 from dianoia.recipe.work import FILLED, Work, drawing, learning
@@ -143,7 +144,7 @@ def _reinforcement(stage: RLStage, size: Size, judges: Mapping[str, Size]) -> En
         f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
         f"completions for the held-out curve; at most {(completions * rounds + curve) * longest:,} "
         f"sampled tokens ({longest:,} a completion){_value_model(stage, size)}"
-        f"{_general(stage, judges)}"
+        f"{_general(stage, judges)}{further(stage, completions, judges)}"
     )
     chosen, length = stage.sampling, FILLED * longest
     draw = drawing(size, completions + curve, longest, chosen.slots, chosen.dtype, rollouts)
@@ -175,6 +176,7 @@ def _general(stage: RLStage, judges: Mapping[str, Size]) -> str:
     models = ", ".join(
         f"{name} model {judge.name} ({judge.parameters / 1e6:.2f} M parameters, {in_bytes(4 * judge.parameters)})"
         for name, judge in judges.items()
+        if name in general
     )
     return (
         f"; from step {_general_from(stage):,} on {sum(general.values()):,} of {stage.problems_per_rollout:,} prompts "
@@ -194,15 +196,16 @@ def _general_rollouts(stage: RLStage) -> int:
 
 
 def _scoring(stage: RLStage, judges: Mapping[str, Size]) -> list[Work]:
-    """Of reward models: one pass over every general completion and its prompt."""
-    if stage.preferences is None:
-        return []
-    general = stage.preferences.general(stage.problems_per_rollout)
+    """Of reward models: one pass over every completion that they score, and its prompt."""
     length = stage.sampling.most_tokens * FILLED + PROMPT_TOKENS
-    held = _points(stage) * stage.progress.problems * stage.progress.samples
-    counts = {n: _general_rollouts(stage) * c * stage.group_size for n, c in general.items()}
+    counts = dict.fromkeys(judges, stage.rollouts * stage.rollout_size)
+    if stage.preferences is not None:
+        general = stage.preferences.general(stage.problems_per_rollout)
+        held = _points(stage) * stage.progress.problems * stage.progress.samples
+        of = {n: _general_rollouts(stage) * c * stage.group_size for n, c in general.items()}
+        counts |= {name: of[name] + held for name in general_models(stage)}
     return [
-        learning(judge, (counts[name] + held) * length, length, 1.0, autocast=False)
+        learning(judge, counts[name] * length, length, 1.0, autocast=False)
         for name, judge in judges.items()
     ]
 
@@ -214,7 +217,7 @@ def _points(stage: RLStage) -> int:
 
 def _curve_completions(stage: RLStage) -> int:
     """Of all points; each general set has a curve of its own."""
-    sets = 1 + len(reward_models(stage))
+    sets = 1 + len(general_models(stage))
     return _points(stage) * stage.progress.problems * stage.progress.samples * sets
 
 

@@ -13,6 +13,8 @@ Decisions:
  4. A key that was not there before, with its default, does not count, so that a newer version goes on with what
     an older one began.
  5. `threads` counts as the recipe writes it: 0 stays 0 on another machine.
+ 6. Of a reward function the files count in which it is written (`rewards.loading`), also where nothing in them that
+    the function calls has changed.
 """
 
 import hashlib
@@ -27,7 +29,8 @@ from dianoia.base.files import read_json
 from dianoia.base.run import RunDirectory, StageDirectory
 from dianoia.bases import shipped_model
 from dianoia.recipe.hub import model_config
-from dianoia.recipe.model import Recipe, reads, reward_models, sources
+from dianoia.recipe.model import Recipe, functions, reads, reward_models, sources
+from dianoia.rewards.loading import source_files
 
 LARGE = 64_000_000
 """Bytes above which a weight file counts by size and time of change."""
@@ -63,6 +66,8 @@ def fingerprint(name: str, recipe: Recipe, run: RunDirectory) -> Fingerprint:
     files: dict[str, str] = {}
     for source in outside:
         files |= _model(name, source) if source in models else _file(source)
+    for function in functions(stage):
+        files |= {known: _content(file) for known, file in source_files(function.path).items()}
     return Fingerprint(
         seed=recipe.seed,
         threads=recipe.threads,
@@ -194,7 +199,7 @@ def _changes(
     for key in dict.fromkeys([*now, *before]):
         new_default = key not in before and key not in chosen
         if (
-            key.rpartition(".")[2] in COSTS
+            (key.rpartition(".")[2] in COSTS and ".arguments." not in key)
             or new_default
             or before.get(key, ...) == now.get(key, ...)
         ):

@@ -28,6 +28,7 @@ from dianoia.recipe.model import (
 )
 from dianoia.recipe.problems import check_problems
 from dianoia.recipe.programs import sandbox_of
+from dianoia.recipe.rewards import check_rewards
 from dianoia.recipe.sampling import check_judging, check_sampling
 from dianoia.roles.preferences import Preferences, preferences, ready
 from dianoia.tasks.catalog import DEMONSTRATIONS
@@ -49,6 +50,8 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
         if not isinstance(stage, PretrainStage):
             _check_template(name, "template", stage.template)
         _check_length(name, recipe)
+        if isinstance(stage, RLStage):
+            check_rewards(name, stage)
         if not (planned and absent(stage, recipe)):
             _check_data(name, stage, recipe)
     sandbox_of(recipe)
@@ -172,11 +175,11 @@ def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
 
 
 def _check_reward_model(name: str, key: str, source: str, recipe: Recipe) -> None:
-    """What `preferences` names gives one number, was trained to see what it is shown, and has room for it."""
-    where, sees = (
-        f"stages.{name}.preferences.{key}",
-        {"helpful": "answer", "safety": "response"}[key],
-    )
+    """What a stage names gives one number, was trained to see what it is shown, and has room for it."""
+    general = {"helpful": "answer", "safety": "response"}
+    where = f"stages.{name}.preferences.{key}"
+    if key not in general:
+        where = f"stages.{name}.rewards.models ({key})"
     stage = recipe.stages.get(source)
     config = {} if stage is not None else model_config(where, source)
     if not _is_reward_model(name, source, recipe) or (stage is None and _labels(config) != 1):
@@ -189,13 +192,14 @@ def _check_reward_model(name: str, key: str, source: str, recipe: Recipe) -> Non
         view: str | None = stage.view
     else:
         view = (config.get("dianoia_reward_model") or {}).get("sees")
+    sees = general.get(key, view)  # a part of its own is shown whatever it was trained to see
     if view not in (None, sees):
         other = "safety" if key == "helpful" else "helpful"
         raise ConfigError(
             f"{where} = {source!r}: this reward model was trained with sees = {view!r}, and the {key} model is shown "
             f"the {sees} (the paper, section 3.1); train it with sees = {sees!r}, or name it as {other}"
         )
-    _check_room(name, key, source, recipe)
+    _check_room(name, where, source, recipe)
 
 
 def _labels(config: Mapping[str, Any]) -> int:
@@ -208,7 +212,7 @@ def _kind_of_model(config: Mapping[str, Any]) -> str:
     return f"is a {kind}" + (f" with {_labels(config)} labels" if "Classif" in kind else "")
 
 
-def _check_room(name: str, key: str, source: str, recipe: Recipe) -> None:
+def _check_room(name: str, where: str, source: str, recipe: Recipe) -> None:
     """A reward model's positions hold the prompt and the longest response."""
     stage = recipe.stages[name]
     assert isinstance(stage, RLStage), "only these name reward models"
@@ -216,8 +220,8 @@ def _check_room(name: str, key: str, source: str, recipe: Recipe) -> None:
     positions = _positions(f"stages.{name}", source, recipe)
     if positions is not None and longest >= positions:
         raise ConfigError(
-            f"stages.{name}.sampling.max_tokens (or longer) = {longest}: the reward model preferences.{key} = "
-            f"{source!r} has {positions} positions for prompt and response together; lower it, or name a model "
+            f"stages.{name}.sampling.max_tokens (or longer) = {longest}: the reward model "
+            f"{where.removeprefix(f'stages.{name}.')} = {source!r} has {positions} positions for prompt and response together; lower it, or name a model "
             "with more"
         )
 

@@ -9,6 +9,7 @@ from dianoia.base.config import (
     ClaimsSettings,
     DemonstrationsStage,
     EvaluateStage,
+    FunctionSettings,
     PreferencesStage,
     PretrainStage,
     RewardModelStage,
@@ -139,11 +140,23 @@ def datasets(stage: Stage) -> list[str]:
 
 
 def reward_models(stage: Stage) -> dict[str, str]:
-    """The reward models a stage reads, by the key that names them: stages, folders or hub names."""
-    if not isinstance(stage, RLStage) or stage.preferences is None:
+    """The reward models a stage reads, by the name of their part of the reward: stages, folders or hub names."""
+    if not isinstance(stage, RLStage):
+        return {}
+    return {**general_models(stage), **{one.name: one.model for one in stage.rewards.models}}
+
+
+def general_models(stage: RLStage) -> dict[str, str]:
+    """Those of them that score general prompts, by the key of `preferences` that names them."""
+    if stage.preferences is None:
         return {}
     named = {"helpful": stage.preferences.helpful, "safety": stage.preferences.safety}
     return {key: source for key, source in named.items() if source is not None}
+
+
+def functions(stage: Stage) -> list[FunctionSettings]:
+    """The reward functions that a stage calls."""
+    return stage.rewards.functions if isinstance(stage, RLStage) else []
 
 
 def others(stage: Stage) -> list[str]:

@@ -29,10 +29,15 @@ def check_problems(name: str, stage: RLStage | EvaluateStage) -> None:
     if isinstance(stage, EvaluateStage):
         _check_graded(where, source.heldout(stage.limit))
         return
-    _check_graded(where, looked_at(source))
+    if stage.rewards.judge is None:
+        _check_graded(where, looked_at(source))
+    elif stage.rewards.judge.grades == _UNGRADED:
+        _check_asked(name, looked_at(source))
     _check_languages(name, stage, source, stage.problems)
     if stage.progress.problems:
-        _check_graded(where, source.heldout(stage.progress.problems))
+        held = source.heldout(stage.progress.problems)
+        if stage.rewards.judge is None:
+            _check_graded(where, held)
     if stage.preferences is not None:
         _check_general(name, stage, stage.preferences)
 
@@ -44,8 +49,18 @@ def _check_graded(where: str, problems: Sequence[Problem]) -> None:
         raise ConfigError(
             f"{where}: {len(ungraded)} of {len(problems)} problems, such as {ungraded[0]!r}, have the verifier "
             f"{_UNGRADED!r}, which no rule can grade, so that they would have no accuracy; leave them out, name "
-            "another verifier in the column 'verifier', or, in an rl stage, name them under preferences, where a reward model "
-            "scores them"
+            "another verifier in the column 'verifier', or, in an rl stage, add rewards.judge, a model that grades them, or "
+            "name them under preferences, where a reward model scores them"
+        )
+
+
+def _check_asked(name: str, problems: Sequence[Problem]) -> None:
+    """A judge that nobody asks was meant otherwise."""
+    if not any(problem.verifier == _UNGRADED for problem in problems):
+        raise ConfigError(
+            f'stages.{name}.rewards.judge with grades = "reference": none of the {len(problems)} problems has the '
+            f"verifier {_UNGRADED!r}, so that the judge would never be asked; give problems that verifier, set "
+            'grades = "all", or remove the judge'
         )
 
 

@@ -209,12 +209,23 @@ def _reward(settings: Mapping[str, Any]) -> str:
     rules = settings.get("rewards") or {"accuracy": 1.0, "format": 1.0}
     named = ("accuracy", "format", "language", "random")
     weights = {rule: number(rules.get(rule)) for rule in named}
+    weights |= _further(rules)
     told = [
         escape(rule) if weight == 1 else f"{weight:g} × {escape(rule)}"
         for rule, weight in weights.items()
         if weight
     ]
     return " + ".join(told) or "nothing"
+
+
+def _further(rewards: Mapping[str, Any]) -> dict[str, float | None]:
+    """Weights of the parts beside the paper's, by name."""
+    tables = {name: rewards.get(name) or {} for name in ("repetition", "cosine", "tags", "judge")}
+    found = {name: number(table.get("weight")) for name, table in tables.items()}
+    for one in [*(rewards.get("functions") or ()), *(rewards.get("models") or ())]:
+        name = one.get("name") or re.split(r"[.:]", str(one.get("path", "?")))[-1]
+        found[name] = number(one.get("weight"))
+    return found
 
 
 def _pretrain(settings: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from dianoia.report import (
     evaluation,
     graph,
     headline,
+    parts,
     preferences,
     rollouts,
     sampling,
@@ -138,7 +139,8 @@ def _stage_curves(stage: Stage, charts: list[Chart], fold: bool) -> str:
     plain = _PLAIN.get(stage.kind)
     if plain is not None:
         return heading + _pace(stage) + _grid(curves.charts(stage, plain), charts)
-    paper = _grid(curves.charts(stage, (*curves.PAPER, *curves.PROGRAMS)), charts)
+    plans = (*curves.PAPER, *parts.plans(stage), *curves.PROGRAMS)
+    paper = _grid(curves.charts(stage, plans), charts)
     paper += _preferences(stage, charts)
     health = _grid(curves.charts(stage, (*curves.HEALTH, *curves.VALUE)), charts)
     named = "Health of the optimization"

@@ -14,6 +14,7 @@ from dianoia.report.show import code, escape, missing, paragraph, unbroken
 WORDS = {
     "truncated": "cut at the length limit",
     "malformed": "breaks the template",
+    "empty": "nothing but tags after the thought",
     "duplicate": "shows the same as another",
     "unpaired": "in no pair",
     "unreadable": "no label from the judge",

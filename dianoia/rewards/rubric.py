@@ -6,7 +6,9 @@ advantages. By default every weight is 1: `R = R_accuracy + R_format`
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from dianoia.base.errors import ConfigError, ProblemFileError, UserError
 from dianoia.base.records import Rollout, Score
@@ -41,6 +43,21 @@ class Rubric:
             raise ProblemFileError(_nothing_applies(rollout, list(parts)))
         total = math.fsum(rule.weight * (parts[rule.name] or 0.0) for rule in self.rules)
         return Score(total, parts)
+
+    def settled(self, scores_G: Sequence[Score]) -> list[Score]:
+        """The scores of a group, in which one that no rule with a weight applies to has the mean of the others.
+
+        Its advantage is then 0 and moves nobody's baseline: it teaches nothing, as None means. TRL leaves such a
+        sample out of its group's mean and deviation; here it stays in the deviation, which is that much smaller.
+        """
+        paying = [rule.name for rule in self.rules if rule.weight]
+        scored = [any(score.parts[name] is not None for name in paying) for score in scores_G]
+        totals = [score.total for score, counts in zip(scores_G, scored, strict=True) if counts]
+        mean = fmean(totals) if totals else 0.0
+        return [
+            score if counts else replace(score, total=mean)
+            for score, counts in zip(scores_G, scored, strict=True)
+        ]
 
 
 def _finite(rule: Rule, rollout: Rollout) -> float | None:

@@ -14,15 +14,19 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent:
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem, Rollout, RolloutStatus
+from dianoia.rewards.shaping import cosine_by_length, repetition_penalty, tag_count
 from dianoia.text.language import language_share
 
 ACCURACY = "accuracy"
 FORMAT = "format"
 LANGUAGE = "language"
+JUDGE = "judge"
+SIMPLE = (ACCURACY, FORMAT, LANGUAGE, "random", "overlong")
+"""Rules whose mean says all: shares, and a penalty that hardly any sample meets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,56 @@ def overlong(penalty: Callable[[int], float], weight: float = 1.0) -> Rule:
     Not part of DeepSeek-R1. The end-of-sequence token counts.
     """
     return Rule("overlong", lambda rollout: penalty(len(rollout.completion.ids)), weight)
+
+
+def repetition(ngram: int, weight: float = 1.0) -> Rule:
+    """The penalty on repeated n-grams of response tokens; any rollout has one."""
+    return Rule("repetition", lambda r: repetition_penalty(r.completion.ids, ngram), weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Cosine:
+    """The values of a cosine by length; lengths are response tokens, the end token included."""
+
+    full: int
+    right: tuple[float, float]
+    """Of a right answer: without any token, and at full length."""
+    wrong: tuple[float, float]
+    truncated: float | None
+    """None: as a wrong answer of that length."""
+
+    def __call__(self, rollout: Rollout, grade: float | None) -> float | None:
+        """None where the answer has no grade; malformed is wrong, and so is truncated unless it has its own value."""
+        if rollout.status is RolloutStatus.TRUNCATED and self.truncated is not None:
+            return self.truncated
+        if grade is None:
+            return None
+        short, long = self.right if grade >= 1.0 else self.wrong
+        return cosine_by_length(len(rollout.completion.ids), self.full, short, long)
+
+
+def cosine(values: Cosine, grade: Callable[[Rollout], float | None], weight: float = 1.0) -> Rule:
+    """Right and wrong, scaled by length; `grade` is the accuracy of a rollout."""
+    return Rule("cosine", lambda rollout: values(rollout, grade(rollout)), weight)
+
+
+def tags(names: Sequence[str], weight: float = 1.0) -> Rule:
+    """The share of the tags `names` that stand exactly once in the response."""
+    return Rule("tags", lambda rollout: tag_count(rollout.text, names), weight)
+
+
+def once(grade: Callable[[Rollout], float | None]) -> Callable[[Rollout], float | None]:
+    """The same, asked once a rollout: a verifier may run a program."""
+    known: dict[
+        int, tuple[Rollout, float | None]
+    ] = {}  # a rollout that is kept keeps its id to itself
+
+    def remembered(rollout: Rollout) -> float | None:
+        if id(rollout) not in known:
+            known[id(rollout)] = (rollout, grade(rollout))
+        return known[id(rollout)][1]
+
+    return remembered
 
 
 def random_reward(seed: int, weight: float = 1.0) -> Rule:

@@ -97,5 +97,8 @@ def _accuracies(groups: Sequence[Group]) -> tuple[list[float], list[str]]:
         for score in group.scores:
             if ACCURACY in score.parts:
                 value = score.parts[ACCURACY]
-                unknown.append(group.problem.id) if value is None else known.append(value)
+                if value is not None:
+                    known.append(value)
+                elif group.problem.verifier != "reference":  # else a judge's reply was unreadable
+                    unknown.append(group.problem.id)
     return known, unknown

@@ -10,6 +10,7 @@ from dianoia.algo.estimates import cons_at_k
 from dianoia.base.records import Group, RolloutStatus
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.rewards.learned import GENERAL, REASONING, of_kind
+from dianoia.rewards.rules import SIMPLE
 from dianoia.roles.measure import Counter, answer_key, right_PG, thoughts_of
 
 Row = dict[str, float | int | str | None]
@@ -40,11 +41,14 @@ def rollout_row(
 
 
 def _parts(groups: Sequence[Group]) -> Row:
-    """Mean of each part of the reward over the rollouts it applies to."""
+    """Mean of each part of the reward over the rollouts it applies to; of those with a scale of their own also the
+    standard deviation."""
     row: Row = {}
     for name in _names(groups):
         values = _values(groups, name)
         row[f"rewards/{name}/mean"] = fmean(values) if values else None
+        if name not in SIMPLE:
+            row[f"rewards/{name}/std"] = pstdev(values) if values else None
     return row
 
 
@@ -63,7 +67,6 @@ def _mixture(groups: Sequence[Group], weights: Weights) -> Row:
     row: Row = {"frac_general": len(of_kind(groups, *GENERAL)) / len(groups)}
     for name in (name for name in GENERAL if name in _names(groups)):
         values = _values(groups, name)
-        row[f"rewards/{name}/std"] = pstdev(values) if values else None
         row[f"rewards/{name}/min"] = min(values, default=None)
         row[f"rewards/{name}/max"] = max(values, default=None)
     for name in _names(groups):

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
 from dianoia.algo.advantage import soft_overlong
-from dianoia.base.config import RewardSettings
+from dianoia.base.config import CosineSettings, RewardSettings
 from dianoia.base.records import Group, Problem, Rollout
 from dianoia.rewards import rules
 from dianoia.rewards.rubric import Rubric
 from dianoia.rewards.rules import Rule
+from dianoia.rewards.shaping import tags_to_write
 from dianoia.tasks.catalog import CONCURRENT, VERIFIERS
+from dianoia.text.template import Template
 
 _Grade = TypeVar("_Grade")
 
@@ -21,14 +24,42 @@ def verify(problem: Problem, answer: str) -> float | None:
     return VERIFIERS[problem.verifier](problem, answer)
 
 
-def training_rubric(rewards: RewardSettings, max_tokens: int, seed: int) -> Rubric:
-    """Reward_rule + Reward_language (eq. 4, 7); a rule of weight 0 still is measured where it costs nothing."""
-    accuracy = rules.accuracy(verify, rewards.accuracy)
-    return Rubric((accuracy, *general_rules(rewards, max_tokens, seed)))
+def training_rubric(
+    rewards: RewardSettings,
+    max_tokens: int,
+    seed: int,
+    template: Template | None = None,
+    verdict: Rule | None = None,
+    further: Sequence[Rule] = (),
+) -> Rubric:
+    """Reward_rule + Reward_language (eq. 4, 7); a rule of weight 0 still is measured where it costs nothing.
+
+    `template` as `general_rules`. `verdict` stands in for the verifier where a judge has graded the group;
+    `further` are parts that were measured for many rollouts at once.
+    """
+    accuracy = verdict or rules.accuracy(verify, rewards.accuracy)
+    if rewards.cosine is not None:
+        accuracy = replace(accuracy, measure=rules.once(accuracy.measure))
+    chosen = [accuracy, *general_rules(rewards, max_tokens, seed, template)]
+    if rewards.cosine is not None:
+        values = _cosine(rewards.cosine, max_tokens)
+        chosen.append(rules.cosine(values, accuracy.measure, rewards.cosine.weight))
+    return Rubric((*chosen, *further))
 
 
-def general_rules(rewards: RewardSettings, max_tokens: int, seed: int) -> tuple[Rule, ...]:
-    """What holds for every rollout, one of a general prompt too, whose verifier is not asked (eq. 8 to 10)."""
+def _cosine(chosen: CosineSettings, max_tokens: int) -> rules.Cosine:
+    right = (chosen.right_short, chosen.right_long)
+    wrong = (chosen.wrong_short, chosen.wrong_long)
+    return rules.Cosine(chosen.length or max_tokens, right, wrong, chosen.truncated)
+
+
+def general_rules(
+    rewards: RewardSettings, max_tokens: int, seed: int, template: Template | None = None
+) -> tuple[Rule, ...]:
+    """What holds for every rollout, one of a general prompt too, whose verifier is not asked (eq. 8 to 10).
+
+    `template` says which tags count; without one there is no rule for tags.
+    """
     chosen = [rules.format_rule(rewards.format)]
     if rewards.language:
         chosen.append(rules.language(weight=rewards.language))
@@ -37,24 +68,33 @@ def general_rules(rewards: RewardSettings, max_tokens: int, seed: int) -> tuple[
     if rewards.overlong_cache:
         cache = rewards.overlong_cache
         chosen.append(rules.overlong(lambda n: soft_overlong(n, max_tokens, cache)))
+    if rewards.repetition is not None:
+        chosen.append(rules.repetition(rewards.repetition.ngram, rewards.repetition.weight))
+    if rewards.tags is not None and template is not None:
+        chosen.append(rules.tags(tags_to_write(template), rewards.tags.weight))
     return tuple(chosen)
 
 
-def evaluation_rubric() -> Rubric:
-    """Accuracy and format, the same rules as in training."""
-    return Rubric((rules.accuracy(verify), rules.format_rule()))
+def evaluation_rubric(verdict: Rule | None = None) -> Rubric:
+    """Accuracy and format, the same rules as in training; `verdict` as there."""
+    return Rubric((verdict or rules.accuracy(verify), rules.format_rule()))
 
 
-def judge(rubric: Rubric, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
-    """Score every rollout."""
-    scores = iter(each(rubric.score, [r for rollouts_G in rollouts_PG for r in rollouts_G]))
+def judge(
+    rubric: Rubric | Sequence[Rubric], rollouts_PG: Sequence[Sequence[Rollout]]
+) -> list[Group]:
+    """Score every rollout by one rubric, or those of each group by its own."""
+    rubrics = [rubric] * len(rollouts_PG) if isinstance(rubric, Rubric) else rubric
+    its = {id(r): one for one, some in zip(rubrics, rollouts_PG, strict=True) for r in some}
+    every = [rollout for rollouts_G in rollouts_PG for rollout in rollouts_G]
+    scores = iter(each(lambda rollout: its[id(rollout)].score(rollout), every))
     return [
         Group(
             rollouts_G[0].problem,
             tuple(rollouts_G),
-            tuple(islice(scores, len(rollouts_G))),
+            tuple(one.settled(list(islice(scores, len(rollouts_G))))),
         )
-        for rollouts_G in rollouts_PG
+        for one, rollouts_G in zip(rubrics, rollouts_PG, strict=True)
     ]
 
 

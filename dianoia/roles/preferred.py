@@ -16,6 +16,7 @@ from dianoia.base.records import Group, Rollout
 from dianoia.rewards.learned import HELPFUL, learned, with_lowest
 from dianoia.rewards.rubric import Rubric
 from dianoia.rewards.rules import Rule
+from dianoia.roles.judge import judge
 
 
 class Scorer(Protocol):
@@ -29,26 +30,27 @@ class Scorer(Protocol):
 class Preferred:
     """One reward model, by the name of its part of the reward."""
 
-    def __init__(self, name: str, model: Scorer, weight: float = 1.0) -> None:
-        self.name, self.model, self.weight = name, model, weight
+    def __init__(
+        self, name: str, model: Scorer, weight: float = 1.0, where: str = "preferences"
+    ) -> None:
+        """`where` is the table of the recipe that names it, for messages."""
+        self.name, self.model, self.weight, self.where = name, model, weight, where
         self.lowest: float | None = None
         """The lowest score that it has given in training; part of what a stage resumes from."""
 
     def judge(self, rules: Sequence[Rule], rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
         """Scored groups: the model's part beside `rules`, which hold no accuracy."""
+        own = self.rules(rollouts_PG)
+        return judge([Rubric((*rules, rule)) for rule in own], rollouts_PG)
+
+    def rules(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Rule]:
+        """The model's part of the reward of each group."""
         scores_PG = self.scores(rollouts_PG)
         self.lowest = _lowest(scores_PG, self.lowest)
         return [
-            self._group(rules, rollouts_G, with_lowest(scores_G, self.lowest))
-            for rollouts_G, scores_G in zip(rollouts_PG, scores_PG, strict=True)
+            learned(self.name, with_lowest(scores_G, self.lowest), self.weight)
+            for scores_G in scores_PG
         ]
-
-    def _group(
-        self, rules: Sequence[Rule], rollouts_G: Sequence[Rollout], scores_G: list[float | None]
-    ) -> Group:
-        rubric = Rubric((*rules, learned(self.name, scores_G, self.weight)))
-        scores = tuple(rubric.score(rollout) for rollout in rollouts_G)
-        return Group(rollouts_G[0].problem, tuple(rollouts_G), scores)
 
     def measure(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[float] | None:
         """Mean score of each problem, unweighted; None where no sample of any has finished.
@@ -85,7 +87,7 @@ class Preferred:
     def _check(self, rollout: Rollout, score: float) -> None:
         if not math.isfinite(score):
             raise UserError(
-                f"preferences.{self.name}: the reward model gave {score} to sample {rollout.sample} of problem "
+                f"{self.where}.{self.name}: the reward model gave {score} to sample {rollout.sample} of problem "
                 f"{rollout.problem.id!r}, and one such score spoils every later one; the model's weights are "
                 "broken, or it is loaded as another architecture than it was trained as"
             )

@@ -1,7 +1,7 @@
 """Writes down what an RL stage does: metrics, diagnoses, rollouts to read, the held-out curve."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from dianoia.base.config import ProgressSettings
-from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.base.records import Group, Problem, Rollout, SamplingParams
 from dianoia.base.run import Journal
 from dianoia.rewards.diagnosis import Diagnosis
 from dianoia.rewards.hacking import Point
@@ -32,6 +32,12 @@ _SHOWN = {
     "thought": "thought_tokens",
     "held-out": "heldout/pass@1",
 }
+Grader = Callable[[Sequence[Sequence[Rollout]]], list[Group]]
+"""Scores rollouts for accuracy and format."""
+
+
+def _graded(rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
+    return judge(evaluation_rubric(), rollouts_PG)
 
 
 class Recorder:
@@ -44,10 +50,14 @@ class Recorder:
         settings: ProgressSettings,
         watch: Watch | None = None,
         weights: Weights | None = None,
+        grade: Grader = _graded,
     ) -> None:
-        """`weights` of the parts of the reward are given where reward models take part, as `rollout_row` asks."""
+        """`weights` of the parts of the reward are given where reward models take part, as `rollout_row` asks.
+
+        `grade` scores held-out rollouts for accuracy and format.
+        """
         self.context, self.roller, self.settings = context, roller, settings
-        self.watch, self.weights = watch or Watch(), weights
+        self.watch, self.weights, self.grade = watch or Watch(), weights, grade
         self.row: Row = {}
 
     def open(self, step: int, state: Mapping[str, Any] | None = None) -> None:
@@ -80,9 +90,11 @@ class Recorder:
             for name, count in verdict_row(found).items():
                 self.row[name] = int(self.row.get(name) or 0) + int(count or 0)
 
-    def rollout(self, step: int, groups: Sequence[Group]) -> None:
-        """Metrics and diagnosis of everything that was drawn for a rollout."""
-        row = rollout_row(groups, self.roller.count_tokens, self.weights)
+    def rollout(
+        self, step: int, groups: Sequence[Group], figures: Mapping[str, float] | None = None
+    ) -> None:
+        """Metrics and diagnosis of everything that was drawn for a rollout; `figures` are further metrics."""
+        row = rollout_row(groups, self.roller.count_tokens, self.weights) | dict(figures or {})
         tokens = row["thought_tokens"]
         assert tokens is None or isinstance(tokens, float), "a mean"
         self.row |= row
@@ -116,7 +128,7 @@ class Recorder:
         """A point of the held-out curves into the row in hand; of every general set one too."""
         key, k = (self.context.seed, _CURVE_KEY), self.settings.samples
         with self.spending("evaluate_seconds"):
-            groups = judge(evaluation_rubric(), self.roller(problems, k, params, key))
+            groups = self.grade(self.roller(problems, k, params, key))
             found = measures(groups, self.roller.count_tokens)
             learned = {one.name: self._learned(one, params, key) for one in general}
         for name in ("pass@1", f"cons@{k}", "thought_tokens", "reflection"):

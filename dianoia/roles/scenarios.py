@@ -13,8 +13,11 @@ from typing import Any
 
 from dianoia.base.config import PreferenceSettings, RewardSettings, RLStage
 from dianoia.base.records import Group, Problem, Rollout
+from dianoia.rewards.functions import TrainerState
 from dianoia.rewards.learned import GENERAL, HELPFUL, REASONING, SAFETY
-from dianoia.roles.judge import general_rules, judge, training_rubric
+from dianoia.rewards.rubric import Rubric
+from dianoia.roles.further import Further, Parts, parts
+from dianoia.roles.judge import evaluation_rubric, general_rules, judge, training_rubric
 from dianoia.roles.learned import RewardModel
 from dianoia.roles.preferred import Preferred
 from dianoia.runtime.context import Context
@@ -53,9 +56,18 @@ class Scenario:
 class Scenarios:
     """All sets of a stage, by name."""
 
-    def __init__(self, sets: Sequence[Scenario], rewards: RewardSettings, seed: int) -> None:
+    def __init__(
+        self,
+        sets: Sequence[Scenario],
+        rewards: RewardSettings,
+        seed: int,
+        parts: Parts | None = None,
+        steps: int = 1,
+    ) -> None:
+        """`parts` are measured for many rollouts at once; `steps` is how many the stage takes."""
         self.sets = {scenario.name: scenario for scenario in sets}
-        self.rewards, self.seed = rewards, seed
+        self.rewards, self.seed, self.steps = rewards, seed, steps
+        self.parts = parts or Parts()
 
     @property
     def general(self) -> list[Scenario]:
@@ -69,24 +81,55 @@ class Scenarios:
         return keys, [problem for _, problems in drawn for problem in problems]
 
     def judge(
-        self, counts: Mapping[str, int], rollouts_PG: Sequence[Sequence[Rollout]], max_tokens: int
+        self,
+        counts: Mapping[str, int],
+        rollouts_PG: Sequence[Sequence[Rollout]],
+        max_tokens: int,
+        step: int = 0,
     ) -> list[Group]:
-        """The rollouts of what `next` drew, scored: by rules, or by the set's reward model beside rules."""
-        rest, groups = iter(rollouts_PG), []
+        """The rollouts of what `next` drew, scored: by rules, or by the set's reward model beside rules.
+
+        `step` is the number of optimizer steps that are done.
+        """
+        further_P = self.parts.of_all(rollouts_PG, TrainerState(step, self.steps))
+        rest, groups = iter(zip(rollouts_PG, further_P, strict=True)), []
         for name, count in counts.items():
-            some, model = list(islice(rest, count)), self.sets[name].preferred
-            arguments = (self.rewards, max_tokens, self.seed)
-            if model is None:
-                groups += judge(training_rubric(*arguments), some)
-            else:
-                groups += model.judge(general_rules(*arguments), some)
+            drawn = list(islice(rest, count))
+            some, known = [one for one, _ in drawn], [further for _, further in drawn]
+            scored = judge(self._rubrics(name, some, known, max_tokens), some)
+            groups += [one.noted(group) for one, group in zip(known, scored, strict=True)]
         return groups
+
+    def _rubrics(
+        self,
+        name: str,
+        some: Sequence[Sequence[Rollout]],
+        known: Sequence[Further],
+        max_tokens: int,
+    ) -> list[Rubric]:
+        """A rubric for each group of a set."""
+        arguments = (self.rewards, max_tokens, self.seed, self.parts.template)
+        model = self.sets[name].preferred
+        if model is not None:
+            rules = general_rules(*arguments)
+            own = zip(model.rules(some), known, strict=True)
+            return [Rubric((*rules, rule, *further.rules)) for rule, further in own]
+        return [
+            training_rubric(*arguments, further.verdict, further.rules)
+            for further in self.parts.of_problems(some, known)
+        ]
+
+    def grade(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
+        """Held-out rollouts of problems with a verifier, scored for accuracy and format alone."""
+        verdicts = self.parts.verdicts(rollouts_PG)
+        return judge([evaluation_rubric(verdict) for verdict in verdicts], rollouts_PG)
 
     def state(self) -> dict[str, Any]:
         """What `load_state` needs to go on."""
         return {
             "drawn": {name: scenario.drawn for name, scenario in self.sets.items()},
             "lowest": {s.name: s.preferred.lowest for s in self.general if s.preferred},
+            "parts": self.parts.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -95,12 +138,12 @@ class Scenarios:
             scenario.drawn = state["drawn"][name]
             if scenario.preferred is not None:
                 scenario.preferred.lowest = state["lowest"][name]
+        self.parts.load_state(state.get("parts", {}))
 
 
 def weights(rewards: RewardSettings, chosen: PreferenceSettings) -> dict[str, float]:
-    """Weight of each part of the reward by name; the overlong rule's is 1."""
-    rules = rewards.model_dump(exclude={"overlong_cache"})
-    return {**rules, "overlong": 1.0, HELPFUL: chosen.helpful_weight, SAFETY: chosen.safety_weight}
+    """Weight of each part of the reward by name."""
+    return {**rewards.parts, HELPFUL: chosen.helpful_weight, SAFETY: chosen.safety_weight}
 
 
 def scenarios(config: RLStage, context: Context) -> Scenarios:
@@ -110,7 +153,8 @@ def scenarios(config: RLStage, context: Context) -> Scenarios:
     """
     reasoning = Scenario(REASONING, problem_source(config.problems))
     general = [] if config.preferences is None else _general(config.preferences, context)
-    return Scenarios([reasoning, *general], config.rewards, context.seed)
+    further = parts(config.rewards, config.template, context)
+    return Scenarios([reasoning, *general], config.rewards, context.seed, further, config.steps)
 
 
 def _general(chosen: PreferenceSettings, context: Context) -> list[Scenario]:

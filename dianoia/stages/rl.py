@@ -28,7 +28,7 @@ from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.learner.value import CriticSettings
 from dianoia.rewards.learned import REASONING, kind_of
 from dianoia.roles.curve import update_row
-from dianoia.roles.recorder import Recorder
+from dianoia.roles.recorder import Grader, Recorder
 from dianoia.roles.rollout import Roller, named_template, stop_ids
 from dianoia.roles.scenarios import scenarios, weights
 from dianoia.roles.watch import Watch
@@ -60,7 +60,7 @@ class _Training:
             model, slots=config.sampling.slots, dtype=DTYPES[config.sampling.dtype]
         )
         self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
-        self.recorder = _recorder(config, context, self.roller)
+        self.recorder = _recorder(config, context, self.roller, self.scenarios.grade)
         self.learner = _learner(model, config)
         self.rollouts_done, self.tokens = 0, 0
 
@@ -69,7 +69,7 @@ class _Training:
         drawn = self.rollout()
         groups = self.chosen(drawn)
         advantages = [self.advantages(group) for group in groups]
-        self.recorder.rollout(self.learner.step, drawn)
+        self.recorder.rollout(self.learner.step, drawn, self.scenarios.parts.figures())
         if self.rollouts_done % self.config.progress.rollouts_every == 0:
             step = self.learner.step
             self.recorder.keep(f"step-{step:05d}", step, groups, advantages)
@@ -115,7 +115,8 @@ class _Training:
             size, params = self.config.group_size, self.params()
             rollouts_PG = self.roller.under(keys, problems, size, params)
         with self.recorder.spending("score_seconds"), self.recorder.judging(problems):
-            groups = self.scenarios.judge(counts, rollouts_PG, self.max_tokens)
+            step = self.learner.step
+            groups = self.scenarios.judge(counts, rollouts_PG, self.max_tokens, step)
         self.tokens += sum(len(r.completion.ids) for group in groups for r in group.rollouts)
         return groups
 
@@ -213,11 +214,11 @@ class _Training:
             self.tokenizer.save_pretrained(folder)
 
 
-def _recorder(config: RLStage, context: Context, roller: Roller) -> Recorder:
+def _recorder(config: RLStage, context: Context, roller: Roller, grade: Grader) -> Recorder:
     chosen, relative = config.preferences, config.algorithm.name != "ppo"
     parts = None if chosen is None else weights(config.rewards, chosen)
     watch = Watch(relative, parts, 0 if chosen is None else chosen.from_step)
-    return Recorder(context, roller, config.progress, watch, parts)
+    return Recorder(context, roller, config.progress, watch, parts, grade)
 
 
 def _learner(model: PreTrainedModel, config: RLStage) -> Learner:

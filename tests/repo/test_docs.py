@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast, get_args
@@ -20,17 +20,20 @@ from pydantic_core import PydanticUndefined
 from dianoia.base.config import (
     AlgorithmSettings,
     ClaimsSettings,
+    CosineSettings,
     DemonstrationsStage,
     EvaluateStage,
     PreferenceSettings,
     PreferencesStage,
     PretrainStage,
     ProgressSettings,
+    RepetitionSettings,
     RewardModelStage,
     RewardSettings,
     RLStage,
     SampleStage,
     SFTStage,
+    TagSettings,
 )
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
 from dianoia.base.rewriting import Refusal
@@ -44,11 +47,14 @@ from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
 from dianoia.rewards import diagnosis, hacking
 from dianoia.rewards.comparing import Unjudged
+from dianoia.rewards.functions import Function, TrainerState
 from dianoia.rewards.learned import GENERAL
+from dianoia.rewards.model_judge import ModelJudge
 from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
 from dianoia.rewards.pairs import LeftOut
 from dianoia.rewards.selection import Reason
 from dianoia.roles.curve import rollout_row, update_row, verdict_row
+from dianoia.roles.further import Judge, Parts
 from dianoia.roles.judge import general_rules, judge, training_rubric
 from dianoia.roles.measure import measures
 from dianoia.roles.preferred import Preferred
@@ -57,6 +63,7 @@ from dianoia.roles.rollout import Roller
 from dianoia.roles.scenarios import Scenario, weights
 from dianoia.runtime import dataset, judged, tables
 from dianoia.runtime.context import Context
+from dianoia.runtime.endpoint import Answer
 from dianoia.stages.demonstrations import Tally
 from dianoia.stages.preferences import counts as preference_counts
 from dianoia.stages.sample import counts
@@ -127,13 +134,44 @@ def _rollouts() -> list[list[Rollout]]:
     ]
 
 
-REWARDS = RewardSettings(language=1.0, random=1.0, overlong_cache=1)
+REWARDS = RewardSettings(
+    language=1.0,
+    random=1.0,
+    overlong_cache=1,
+    repetition=RepetitionSettings(),
+    cosine=CosineSettings(),
+    tags=TagSettings(),
+)
 """Every rule that a recipe can ask for."""
+FURTHER = ("repetition", "cosine", "tags", "mine", "judge")
+"""Parts whose names stand for one another; `mine` is a function's."""
 
 
 def _groups() -> list[Group]:
     """One group, scored by every rule."""
-    return judge(training_rubric(REWARDS, max_tokens=4, seed=1), _rollouts())
+    template = TEMPLATES["r1-zero"]
+    (further,) = _parts().of_problems(_rollouts(), _parts().of_all(_rollouts(), TrainerState(0, 1)))
+    rubric = training_rubric(REWARDS, 4, 1, template, further=further.rules)
+    return judge(rubric, _rollouts())
+
+
+def _parts() -> Parts:
+    """A function that logs, and a judge of everything."""
+
+    def mine(log_metric: Callable[..., None], **columns: Any) -> list[float]:
+        log_metric("speed", 1.0)
+        return [1.0] * len(columns["prompts"])
+
+    correct = [Answer('{"correctness": "correct"}', False)]
+    grader = Judge(ModelJudge(lambda asked: correct * len(asked)), 1.0, everything=True)
+    return Parts([(Function("mine", mine, "f.py:mine"), 1.0)], judge=grader)
+
+
+def _figures() -> set[str]:
+    """Keys of what functions and the judge add to a row."""
+    parts = _parts()
+    parts.of_problems(_rollouts(), parts.of_all(_rollouts(), TrainerState(0, 1)))
+    return set(parts.figures())
 
 
 class _Liking:
@@ -162,10 +200,11 @@ def _general() -> list[Scenario]:
 
 def _mixed_row() -> set[str]:
     """Keys of a rollout with general prompts of both kinds, and of one with programs."""
-    rules = general_rules(REWARDS, 4, 1)
+    rules = general_rules(REWARDS, 4, 1, TEMPLATES["r1-zero"])
     models = [scenario.preferred for scenario in _general()]
     general = [group for m in models if m is not None for group in m.judge(rules, _rollouts())]
-    chosen = weights(REWARDS, PreferenceSettings(helpful="a", problems="b"))
+    further = {"mine": 1.0, "judge": 1.0}
+    chosen = weights(REWARDS, PreferenceSettings(helpful="a", problems="b")) | further
     row = rollout_row([*_groups(), *general], _count_tokens, chosen)
     return set(row) | set(verdict_row(dict.fromkeys(ProgramVerdict, 0)))
 
@@ -231,6 +270,8 @@ def _spent(path: Path) -> set[str]:
 def _as_on_the_page(name: str) -> str:
     """`cons@16` stands for any k, `pass@1` for itself; parts, reward models and verdicts for one another."""
     name = re.sub(r"^rewards/\w+/spread$", "rewards/PART/spread", name)
+    name = re.sub(rf"^rewards/({'|'.join(FURTHER)})/", "rewards/NAME/", name)
+    name = re.sub(r"^logged/\w+$", "logged/NAME", name)
     name = re.sub(r"\brewards/(helpful|safety)/", "rewards/MODEL/", name)
     name = re.sub(r"^code/\w+$", "code/VERDICT", name)
     return re.sub(r"(cons|pass)@(?!1$)\d+", r"\1@k", name)
@@ -245,6 +286,7 @@ def _rl_metrics(root: Path, folder: Path) -> set[str]:
         _recorded(folder)
         | set(rollout_row(_groups(), _count_tokens))
         | _mixed_row()
+        | _figures()
         | set(update_row(update))
         | _written_in(stage, "update")
         | _spent(stage)
@@ -266,6 +308,9 @@ def test_every_metric_of_rl_is_defined(
         "rewards/PART/spread",
         "heldout/rewards/MODEL/mean",
         "code/VERDICT",
+        "rewards/NAME/std",
+        "logged/NAME",
+        "judge/unread",
     } <= names
     assert not names - _first_cells(pages["rl"]), "define these in docs/rl.md"
     assert all(f"`{verdict}`" in pages["rl"] for verdict in ProgramVerdict)

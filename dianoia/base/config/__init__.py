@@ -8,6 +8,14 @@ from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.preferences import PreferencesStage
 from dianoia.base.config.pretrain import Habits, ModelShape, PretrainStage
 from dianoia.base.config.reward_model import PairSettings, RewardModelStage
+from dianoia.base.config.reward_parts import (
+    CosineSettings,
+    FunctionSettings,
+    JudgeRewardSettings,
+    ModelRewardSettings,
+    RepetitionSettings,
+    TagSettings,
+)
 from dianoia.base.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.base.config.rl import (
     AlgorithmSettings,
@@ -23,13 +31,17 @@ from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTSt
 __all__ = [
     "AlgorithmSettings",
     "ClaimsSettings",
+    "CosineSettings",
     "DatasetSettings",
     "DemonstrationsStage",
     "EndpointSettings",
     "EvaluateStage",
+    "FunctionSettings",
     "Habits",
+    "JudgeRewardSettings",
     "KeepSettings",
     "LengthStep",
+    "ModelRewardSettings",
     "ModelShape",
     "OptimizerSettings",
     "PairSettings",
@@ -38,6 +50,7 @@ __all__ = [
     "PretrainStage",
     "ProgressSettings",
     "RLStage",
+    "RepetitionSettings",
     "RewardModelStage",
     "RewardSettings",
     "SFTOptimizerSettings",
@@ -45,4 +58,5 @@ __all__ = [
     "SampleStage",
     "SamplingSettings",
     "Settings",
+    "TagSettings",
 ]

@@ -11,6 +11,15 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from dianoia.base.config.reward_parts import (
+    CosineSettings,
+    FunctionSettings,
+    JudgeRewardSettings,
+    ModelRewardSettings,
+    RepetitionSettings,
+    TagSettings,
+    check_names,
+)
 from dianoia.base.config.settings import Settings
 
 
@@ -26,12 +35,50 @@ class RewardSettings(Settings):
     """A coin toss, as a control: a model that improves on it was not taught by the reward."""
     overlong_cache: int = Field(default=0, ge=0)
     """DAPO's soft punishment: from max_tokens - overlong_cache on, the reward falls to -1. 0: off."""
+    repetition: RepetitionSettings | None = None
+    """A penalty on repeated n-grams of tokens."""
+    cosine: CosineSettings | None = None
+    """Right and wrong, scaled by length."""
+    tags: TagSettings | None = None
+    """The share of the template's tags that stand exactly once."""
+    functions: list[FunctionSettings] = []
+    """Functions with TRL's signature."""
+    models: list[ModelRewardSettings] = []
+    """Reward models that score problems with a verifier."""
+    judge: JudgeRewardSettings | None = None
+    """A model behind an endpoint that grades answers against the reference answer."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Weight of each part of the reward by its name; that of the overlong rule is 1."""
+        shaping = {
+            "repetition": self.repetition,
+            "cosine": self.cosine,
+            "tags": self.tags,
+            "judge": self.judge,
+        }
+        return {
+            "accuracy": self.accuracy,
+            "format": self.format,
+            "language": self.language,
+            "random": self.random,
+            "overlong": float(self.overlong_cache > 0),
+            **{name: chosen.weight for name, chosen in shaping.items() if chosen is not None},
+            **{function.title: function.weight for function in self.functions},
+            **{model.name: model.weight for model in self.models},
+        }
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        check_names([*(f.title for f in self.functions), *(model.name for model in self.models)])
+        return self
 
     @model_validator(mode="after")
     def _something_pays(self) -> Self:
-        if self.accuracy == self.format == self.language == self.random == 0:
+        if not any(weight for name, weight in self.parts.items() if name != "overlong"):
             raise ValueError(
-                "accuracy, format, language and random are all 0, so that no rollout earns anything"
+                "accuracy, format, language and random are all 0, and nothing else has a weight, so that no rollout "
+                "earns anything"
             )
         return self
 

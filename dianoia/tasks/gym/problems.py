@@ -15,7 +15,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -157,7 +157,8 @@ def _typed(text: str, like: object, where: str) -> Any:
     try:
         if isinstance(like, bool):
             return {"true": True, "false": False}[text.lower()]
-        return type(like)(text)
+        make: Callable[[str], object] = type(like)
+        return make(text)
     except (ValueError, KeyError):
         raise ConfigError(f"{where}: not a {type(like).__name__}, as {like!r} is") from None
 

@@ -15,6 +15,8 @@ from typing import Any
 VERSION = "0.1.25"
 _LIST = r"\[[a-z\s\",\[\]]*\]"
 _MOVE = r"Move disk \d+ from Peg \d+ to Peg \d+"
+# No rounding division, no name of two letters, no power but that of a short whole number: no towers.
+_POLYNOMIAL = r"(?!.*(?://|[xXC]{2}|\*\*(?!\s*\d{1,3}(?![\d.])(?!\s*\*\*))))"
 _LETTER_DIGIT = "[A-Z]=[0-9]"
 
 
@@ -39,11 +41,11 @@ rectangle_count rotten_oranges self_reference simple_equations simple_geometry
 """
 _TEXTS = """
 ab arc_1d base_conversion binary_matrix bitwise_arithmetic caesar_cipher calendar_arithmetic color_cube_rotation
-course_schedule emoji_mystery family_relationships figlet_font fraction_simplification futoshiki game_of_life_halting
+course_schedule emoji_mystery family_relationships figlet_font fraction_simplification game_of_life_halting
 knights_knaves letter_jumble mahjong_puzzle manipulate_matrix mini_sudoku modulo_grid needle_haystack path_star
 prime_factorization rearc rotate_matrix sentence_reordering spell_backward spiral_matrix string_insertion
-string_manipulation string_splitting string_synthesis sudoku survo syllogism time_intervals tsumego
-word_sequence_reversal word_sorting zebra_puzzles
+string_manipulation string_splitting string_synthesis survo syllogism time_intervals tsumego
+word_sequence_reversal word_sorting
 """
 
 OFFERED: Mapping[str, Rule] = {
@@ -66,7 +68,7 @@ OFFERED: Mapping[str, Rule] = {
     "palindrome_partitioning": Rule("gym", _LIST),
     "quantum_lock": Rule("gym", r"[ABC](?:\s*(?:→|->|,)\s*[ABC])*"),
     "shortest_path": Rule("gym", r"infeasible|(?:up|down|left|right)(?:\s+(?:up|down|left|right))*"),
-    "simple_integration": Rule("gym", r"(?!.*(?://|[xXC]{2}))[0-9xXC+\-*/() ]+"),
+    "simple_integration": Rule("gym", rf"{_POLYNOMIAL}[0-9xXC+\-*/() ]+"),
     "tower_of_hanoi": Rule("gym", rf"{_MOVE}(?:\s*\n\s*{_MOVE})*"),
 }  # fmt: skip
 
@@ -76,6 +78,7 @@ _BY_PROCESS = (
 )
 _ALL_FIRST = "it makes a list of all its problems before the first one"
 _GLOBAL = "it draws from the random numbers of the whole process"
+_SLOW = "it searches for each problem, so that those of one step would take minutes"
 _TEST_SET = "its problems are those of a public test set"
 
 REFUSED: Mapping[str, str] = {
@@ -88,6 +91,7 @@ REFUSED: Mapping[str, str] = {
     "coin_flip": "its gold answers are rounded without saying so, and its scorer takes any number close to them",
     "complex_arithmetic": 'its scorer takes "nan" for every number',
     "composite": "it is a mixture of other tasks; list them one by one",
+    "futoshiki": _SLOW,
     "graph_color": _NO_GOLD,
     "gsm_symbolic": f"{_TEST_SET} (GSM8K) with other numbers",
     "intermediate_integration": _BY_PROCESS,
@@ -105,5 +109,7 @@ REFUSED: Mapping[str, str] = {
     "rubiks_cube": _NO_GOLD,
     "rush_hour": _NO_GOLD,
     "sokoban": "its scorer passes over whatever is no move",
+    "sudoku": _SLOW,
     "word_ladder": _ALL_FIRST,
+    "zebra_puzzles": _SLOW,
 }

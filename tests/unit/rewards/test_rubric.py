@@ -111,3 +111,29 @@ def test_the_random_control_ignores_text_and_order() -> None:
     assert set(rewards) == {0.0, 1.0}
     assert 150 < sum(reward or 0.0 for reward in rewards) < 250
     assert rewards != [random_reward(seed=2).measure(rollout) for rollout in rollouts]
+
+
+NEVER = Rule("never", lambda _: None)
+ODD = Rule("odd", lambda rollout: float(rollout.sample) if rollout.sample % 2 else None, weight=2.0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "totals"),
+    [
+        # samples 0 and 2 have no value of the one rule that pays: (2 + 6) / 2
+        ((ODD, format_rule(weight=0.0)), [4.0, 2.0, 4.0, 6.0]),
+        # a rule that pays and applies to all leaves nothing to settle
+        ((ODD, format_rule()), [1.0, 3.0, 1.0, 7.0]),
+        # nobody has a value: all are equal
+        ((NEVER, format_rule(weight=0.0)), [0.0] * 4),
+    ],
+)
+def test_a_sample_to_which_nothing_that_pays_applies_moves_nobody(
+    rules: tuple[Rule, ...], totals: list[float]
+) -> None:
+    rubric, group = Rubric(rules), [replace(RIGHT, sample=index) for index in range(4)]
+    settled = rubric.settled([rubric.score(rollout) for rollout in group])
+    assert [score.total for score in settled] == totals
+    assert all(
+        score.parts == rubric.score(r).parts for score, r in zip(settled, group, strict=True)
+    )

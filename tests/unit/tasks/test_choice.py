@@ -1,0 +1,120 @@
+"""Multiple choice: letters, texts, both; near misses and junk."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dianoia.base.records import Problem
+from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.choice import LETTERS, choice, chosen
+
+CITIES = ["Rome", "Paris", "New York", "Oslo", "Lima", "Cairo", "Bonn", "Kyiv"]
+
+
+def problem(gold: str, options: Any = None, column: str = "options") -> Problem:
+    columns = {} if options is None else {column: options}
+    return Problem("c", "Which is the capital of France?", gold, "choice", columns=columns)
+
+
+RIGHT = ("B", "b", "(B)", "B.", "B)", "[B]", "B:", "**B**", r"\text{B}", "$B$", "Ｂ", "（B）")
+RIGHT_TEXT = (
+    "Paris",
+    "paris",
+    " PARIS ",
+    "B) Paris",
+    "(B) Paris",
+    "B. Paris",
+    "B: paris",
+    "**B) Paris**",
+)
+WRONG = (
+    "A", "(C)", "Rome", "A) Paris", "B) Rome", "A, B", "A B", "B or A", "B B", "AB", "A) B) C) D)", "all of them",
+    "The answer is B", "B because it is", "", " ", "2", "1", "E) Paris", "I", "J", "Par is", "Paris Paris", "Z",
+    "\0", "B" * 5000, "(" * 3000, "None", "options[1]", "Paris\nB",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("count", range(4, 9))
+@pytest.mark.parametrize("gold", ["B", "Paris", "B) Paris", "(B)"])
+def test_letters_texts_and_both(count: int, gold: str) -> None:
+    asked = problem(gold, CITIES[:count])
+    assert [choice(asked, answer) for answer in (*RIGHT, *RIGHT_TEXT)] == [1.0] * 20
+    for answer in WRONG:
+        assert choice(asked, answer) == 0.0, answer
+
+
+@pytest.mark.parametrize("count", range(4, 9))
+def test_every_option_is_its_own_gold_and_no_other(count: int) -> None:
+    for number in range(count):
+        asked = problem(LETTERS[number], CITIES[:count])
+        scores = [choice(asked, letter) for letter in LETTERS]
+        assert scores == [float(place == number) for place in range(len(LETTERS))]
+        assert [choice(asked, text) for text in CITIES] == scores[:8]
+
+
+SHAPES = {
+    "choices": ("choices", CITIES[:4]),
+    "JSON": ("options", json.dumps(CITIES[:4])),
+    "by letter": ("options", dict(zip("ABCD", CITIES, strict=False))),
+    "by letter, gaps of Parquet": ("options", {**dict(zip("ABCD", CITIES, strict=False)), "E": None}),
+    "ARC": ("choices", {"label": list("ABCD"), "text": CITIES[:4]}),
+    "ARC by number": ("choices", {"label": list("1234"), "text": CITIES[:4]}),
+    "labelled": ("options", [f"{letter}) {city}" for letter, city in zip("ABCD", CITIES, strict=False)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_options_in_every_shape(shape: str) -> None:
+    column, options = SHAPES[shape]
+    asked = problem("B", options, column)
+    for answer in ("B", "Paris", "(B) Paris"):
+        assert choice(asked, answer) == 1.0
+    for answer in ("A", "Rome", "E", "A) Paris"):
+        assert choice(asked, answer) == 0.0
+
+
+def test_without_options_only_letters_are_read() -> None:
+    asked = problem("C")
+    assert [choice(asked, answer) for answer in ("C", "(c)", "C.", "B", "C) Rome", "Rome")] == [
+        1.0, 1.0, 1.0, 0.0, 0.0, 0.0]  # fmt: skip
+    assert choice(problem("Rome"), "C") is None
+
+
+UNREADABLE = {
+    "a letter too far": ("E", CITIES[:4]),
+    "no option": ("Madrid", CITIES[:4]),
+    "letter and text disagree": ("A) Paris", CITIES[:4]),
+    "a text twice": ("Paris", ["Rome", "Paris", "Paris", "Oslo"]),
+    "one option": ("A", ["Rome"]),
+    "eleven options": ("A", [str(n) for n in range(11)]),
+    "an empty option": ("A", ["Rome", ""]),
+    "no texts": ("A", [["Rome"], ["Paris"]]),
+    "no JSON": ("A", "Rome, Paris"),
+    "other letters": ("A", {"X": "Rome", "Y": "Paris"}),
+    "labels without texts": ("A", {"label": ["A"], "text": "Rome"}),
+    "no letters": ("A", {"B": "Rome", "A": "Paris"}),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_gold_answer_that_names_no_option_is_none(case: str) -> None:
+    gold, options = UNREADABLE[case]
+    assert choice(problem(gold, options), "A") is None
+
+
+def test_options_that_look_like_letters() -> None:
+    """Genes are called A and B: an answer that can be read in two ways is not guessed."""
+    options = ["B", "A", "C", "None of these"]
+    assert chosen("A", options) is None and chosen("C", options) == 2
+    assert chosen("A) B", options) == 0 and chosen("B) A", options) == 1
+
+
+def test_numbers_as_options() -> None:
+    asked = problem("4", [2, 4, 8, 16])
+    assert [choice(asked, answer) for answer in ("4", "B", "B) 4", "8", "D", "40")] == [
+        1.0, 1.0, 1.0, 0.0, 0.0, 0.0]  # fmt: skip
+
+
+def test_it_is_in_the_catalogue() -> None:
+    assert VERIFIERS["choice"] is choice
