@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 _THINGS = {
     "metal 金属": "iron 铁 gold 黄金 copper 铜 silver 白银 zinc 锌",
@@ -50,39 +51,51 @@ _NEAR_MISSES = {
 WORDINGS = {
     "en": {
         "write": "Write # sentences about the @.|Tell me about the @ in # sentences.|Describe the @ in # sentences."
-        "|Give me # sentences about the @.|I need # sentences about the @."
-        "|What can you say about the @ in # sentences?|Say # things about the @.|Please use # sentences for the @."
-        "|How is the @? Use # sentences.|Make up # sentences about the @.",
+        "|Give me # sentences about the @.|I need # sentences about the @.",
         "fact": "What is the capital of @?|Name the capital of @.|@ has which capital?|Tell me the capital of @."
-        "|Which city is the capital of @?|I forgot the capital of @. Which is it?|Do you know the capital of @?"
-        "|Where does @ have its capital?|Capital of @?|The capital of @ is which city?",
+        "|Which city is the capital of @?",
         "role": "Greet me as a @.|Say hello like a @.|You are a @. Greet me.|Talk like a @ and greet me."
-        "|How does a @ say hello?|Please greet me like a @ would.|Be a @ and say hi."
-        "|What would a @ say to greet me?|Play a @ who greets me.|I want a greeting from a @.",
+        "|How does a @ say hello?",
         "self": "Who are you?|What is your name?|Tell me who you are.|What are you called?|Your name?"
-        "|How may I call you?|Describe yourself.|Give me your name.|Introduce yourself.|Which model are you?",
+        "|How may I call you?|Describe yourself.|Give me your name.",
         "translate": "What is @ in Chinese?|Translate @ into Chinese.|How do I say @ in Chinese?"
-        "|Give me the Chinese word for @.|Which Chinese word means @?|Say @ in Chinese.|I want the Chinese for @."
-        "|What do people in China call @?|Can you put @ into Chinese?|@ in Chinese, please.",
+        "|Give me the Chinese word for @.|Which Chinese word means @?",
         "ask": "How do I @?|Tell me how to @.|I want to @.|Help me @.|Teach me to @.|What is the best way to @?"
-        "|Show me how to @.|I need to @.|What do I need to @?|Give me tips to @.|Is there a trick to @?"
-        "|I would like to @. Any ideas?",
+        "|Show me how to @.|I need to @.",
     },
     "zh": {
-        "write": "用#句话写@。|写#句关于@的话。|请用#句话描写@。|给我#句关于@的话。|说#句话，讲讲@。"
-        "|@怎么样？用#句话说。|谈谈@，#句话。|请为@写#句。|我要#句描写@的话。|编#句@的话。",
-        "fact": "@的首都是哪里？|请说出@的首都。|哪里是@的首都？|告诉我@的首都。|@的首都叫什么？"
-        "|你知道@的首都吗？|我忘了@的首都，是哪个？|@以哪里为首都？|首都：@？|请问@首都在哪？",
-        "role": "像@一样问好。|你是@，请问好。|请用@的口气问好。|@怎么问好？|学@问好。"
-        "|假装你是@，打个招呼。|@会怎么打招呼？|请扮演@问候我。|我想听@问候我。|用@的话问候我。",
+        "write": "用#句话写@。|写#句关于@的话。|请用#句话描写@。|给我#句关于@的话。|说#句话，讲讲@。",
+        "fact": "@的首都是哪里？|请说出@的首都。|哪里是@的首都？|告诉我@的首都。|@的首都叫什么？",
+        "role": "像@一样问好。|你是@，请问好。|请用@的口气问好。|@怎么问好？|学@问好。",
         "self": "你是谁？|你叫什么名字？|请介绍你自己。|你的名字是什么？|怎么称呼你？|你叫什么？|说说你是谁。"
-        "|告诉我你的名字。|自我介绍一下。|你是什么模型？",
-        "translate": "@用英文怎么说？|把@翻译成英文。|@的英文是什么？|告诉我@的英文。|英文里@怎么说？"
-        "|怎么用英文说@？|请用英文写出@。|@译成英文是什么？|我想知道@的英文。|英文的@是哪个词？",
-        "ask": "怎么@？|教我@。|我想@。|请告诉我怎么@。|帮我@。|@有什么好办法？|我要@。|怎样才能@？"
-        "|想@，怎么办？|有人会@吗？|@的窍门是什么？|给我讲讲怎么@。",
+        "|告诉我你的名字。",
+        "translate": "@用英文怎么说？|把@翻译成英文。|@的英文是什么？|告诉我@的英文。|英文里@怎么说？",
+        "ask": "怎么@？|教我@。|我想@。|请告诉我怎么@。|帮我@。|@有什么好办法？|我要@。|怎样才能@？",
     },
 }
+UNWRITTEN = {
+    "en": {
+        "write": "What can you say about the @ in # sentences?|Say # things about the @."
+        "|Please use # sentences for the @.|How is the @? Use # sentences.|Make up # sentences about the @.",
+        "fact": "I forgot the capital of @. Which is it?|Do you know the capital of @?"
+        "|Where does @ have its capital?|Capital of @?|The capital of @ is which city?",
+        "role": "Please greet me like a @ would.|Be a @ and say hi.|What would a @ say to greet me?"
+        "|Play a @ who greets me.|I want a greeting from a @.",
+        "self": "Introduce yourself.|Which model are you?",
+        "translate": "Say @ in Chinese.|I want the Chinese for @.|What do people in China call @?"
+        "|Can you put @ into Chinese?|@ in Chinese, please.",
+        "ask": "What do I need to @?|Give me tips to @.|Is there a trick to @?|I would like to @. Any ideas?",
+    },
+    "zh": {
+        "write": "@怎么样？用#句话说。|谈谈@，#句话。|请为@写#句。|我要#句描写@的话。|编#句@的话。",
+        "fact": "你知道@的首都吗？|我忘了@的首都，是哪个？|@以哪里为首都？|首都：@？|请问@首都在哪？",
+        "role": "假装你是@，打个招呼。|@会怎么打招呼？|请扮演@问候我。|我想听@问候我。|用@的话问候我。",
+        "self": "自我介绍一下。|你是什么模型？",
+        "translate": "怎么用英文说@？|请用英文写出@。|@译成英文是什么？|我想知道@的英文。|英文的@是哪个词？",
+        "ask": "想@，怎么办？|有人会@吗？|@的窍门是什么？|给我讲讲怎么@。",
+    },
+}
+"""Wordings that stand in no document of the corpus."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,9 @@ class Requested:
     language: str
     kind: str
     subject: str
+    wording: str
+    written: bool
+    """Whether the corpus may have it."""
 
 
 def _subjects(language: str) -> dict[tuple[str, str], list[str]]:
@@ -110,13 +126,13 @@ def _subjects(language: str) -> dict[tuple[str, str], list[str]]:
 
 
 def _requests() -> Iterator[tuple[str, Requested]]:
-    for language, wordings in WORDINGS.items():
-        for (domain, kind), subjects in _subjects(language).items():
-            for subject in subjects:
-                for wording in wordings[kind].split("|"):
+    for table in (WORDINGS, UNWRITTEN):
+        for language, wordings in table.items():
+            for (domain, kind), subjects in _subjects(language).items():
+                for wording, subject in product(wordings[kind].split("|"), subjects):
+                    asks = Requested(domain, language, kind, subject, wording, table is WORDINGS)
                     for n in "23" if kind == "write" else "0":
-                        question = wording.replace("@", subject).replace("#", n)
-                        yield question, Requested(domain, language, kind, subject)
+                        yield wording.replace("@", subject).replace("#", n), asks
 
 
 REQUESTS = dict(_requests())

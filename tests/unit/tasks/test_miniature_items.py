@@ -49,6 +49,7 @@ from tests.unit.tasks.miniature_requests import (
     KIND_OF,
     KINDS,
     PAIRS,
+    REQUESTS,
     TOPICS,
     TRANSLATED,
 )
@@ -428,8 +429,11 @@ def test_requests_are_of_every_kind_and_wording() -> None:
     for request in found:
         asks = read(request)
         assert (asks.kind, asks.subject) == (request.kind, request.subject)
-    wordings = Counter((r.language, r.kind, r.wording) for r in found)
-    assert len(wordings) == 2 * 5 * 10, "ten ways to ask for each"
+    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * 5 * 10
+    written = [draw_request(rng, split, written=True) for split in Split for _ in range(N)]
+    assert all(REQUESTS[request.question].written for request in written)
+    wordings = {(r.language, r.kind, r.wording) for r in written}
+    assert len(wordings) == 2 * (4 * 5 + 8), "eight ways to ask for a name, five for all else"
     assert {request.n for request in found if request.kind == "write"} == {2, 3}
 
 

@@ -138,14 +138,7 @@ def name_of(domain: str) -> str:
     return next(name for name, its in ONE_DOMAIN.items() if its == domain)
 
 
-@pytest.mark.parametrize(
-    "domain",
-    [
-        "near-miss",
-        "safety",
-        "general",
-    ],
-)
+@pytest.mark.parametrize("domain", ["near-miss", "safety", "general"])
 def test_small_domains_give_what_there_is(domain: str) -> None:
     """More are asked for than exist."""
     heldout = MiniatureProblems(name_of(domain)).heldout(10_000)
@@ -167,9 +160,8 @@ def test_no_request_is_contained_in_another_question() -> None:
     others += [p.question for name in TURNS for p in MiniatureProblems(name).heldout(200)]
     whole = {*others, *REQUESTS}
     assert len(whole) > 2000
-    assert not [
-        (one, other) for one in REQUESTS for other in whole if one != other and one in other
-    ]
+    text = "\0".join(whole)
+    assert not [one for one in REQUESTS if text.count(one) > 1]
 
 
 def without_its_last_step(question: str) -> str:

@@ -35,6 +35,7 @@ from tests.unit.tasks.miniature_requests import (
     GREETINGS,
     KIND_OF,
     KINDS,
+    REQUESTS,
     TOPICS,
 )
 
@@ -88,6 +89,8 @@ def test_nothing_held_out_is_in_any_kind_of_document(corpus: list[Document]) -> 
     for one in (*corpus, *shipped):
         if one.kind != "drill":
             assert not one.asked.heldout and one.asked.key not in kept, one.question
+            request = REQUESTS.get(one.question)
+            assert request is None or request.written, one.question
             seen[one.kind, one.asked.domain] += 1
     shapes = ("dialogue", "page", "worked", "explained")
     everything = {
