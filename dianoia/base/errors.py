@@ -11,6 +11,7 @@ UserError
  +- ModelError       a model folder or name that cannot be loaded
  +- EndpointError    a model behind an endpoint that does not answer, or a budget that is spent
  +- SandboxError     no sandbox for untrusted programs, or one that failed
+ +- VerifierError    no process that verifies answers could be started
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
 """
 
@@ -50,6 +51,10 @@ class EndpointError(UserError, RuntimeError):
 
 class SandboxError(UserError, RuntimeError):
     """Untrusted programs cannot be run: this machine has no sandbox, or the sandbox failed."""
+
+
+class VerifierError(UserError, RuntimeError):
+    """Answers cannot be verified: no process that does it could be started."""
 
 
 class TrainingStopped(UserError, RuntimeError):
