@@ -87,7 +87,9 @@ def _start(control: socket.socket, fd: int, job: _Job) -> int:
     try:
         control.close()
         _confine(job)
-        connection = socket.socket(fileno=fd)  # open to the very end: its closing would tell of an end by force
+        connection = socket.socket(
+            fileno=fd
+        )  # open to the very end: its closing would tell of an end by force
         code = _work(connection, job)
     finally:
         os._exit(code)

@@ -21,6 +21,7 @@ from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
 from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.roles.verdicts import counted
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
 from dianoia.tasks.catalog import problem_source
@@ -37,10 +38,10 @@ def run(config: EvaluateStage, context: Context) -> None:
         part = parts / f"{file_name(name)}.json"
         if not part.exists():
             write_json(part, _evaluate(name, problems, config, context))
-    merged: dict[str, dict[str, Any]] = {"evaluations": {}, "by_difficulty": {}, "seconds": {}}
+    merged: dict[str, dict[str, Any]] = {}
     for name in config.checkpoints:
         for key, value in read_json(parts / f"{file_name(name)}.json").items():
-            merged[key][name] = value
+            merged.setdefault(key, {})[name] = value
     write_json(context.directory.evaluation, merged)
 
 
@@ -54,7 +55,8 @@ def _evaluate(
 ) -> dict[str, Any]:
     start = time.perf_counter()
     roller, params = _roller(name, config, context)
-    groups = _groups(name, roller, params, problems, config, context)
+    with counted(problems) as verdicts:
+        groups = _groups(name, roller, params, problems, config, context)
     file = context.directory.rollouts(file_name(name))
     write_rollouts(file, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
@@ -64,6 +66,7 @@ def _evaluate(
             domain: _table(by_difficulty(members), roller.count_tokens)
             for domain, members in domains.items()
         },
+        "verdicts": verdicts,
         "seconds": time.perf_counter() - start,
     }
 

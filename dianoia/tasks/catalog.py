@@ -5,7 +5,7 @@ was without any state, and held-out problems that no training problem can equal.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number, reference
 from dianoia.tasks.code import code
 from dianoia.tasks.files import Defaults, check_problems, read_problems, split_of
+from dianoia.tasks.math import ahead, math
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.demonstrations import demonstrations
 from dianoia.tasks.miniature.people import miniature
@@ -24,6 +25,7 @@ from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
 VERIFIERS: Mapping[str, Verifier] = {
     "number": number,
     "exact": exact,
+    "math": math,
     "code": code,
     "reference": reference,
     "miniature": miniature,
@@ -32,6 +34,9 @@ VERIFIERS: Mapping[str, Verifier] = {
 
 CONCURRENT = frozenset({"code"})
 """Verifiers that wait for other processes: asked from several threads, they answer sooner."""
+
+AHEAD: Mapping[str, Callable[[Sequence[tuple[Problem, str]]], None]] = {"math": ahead}
+"""Verifiers that like to see many answers before they are asked for each: then they have them at hand."""
 
 GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
 """What a row of a file of general prompts is taken to be; it needs no answer."""
