@@ -37,7 +37,7 @@ _NUMBER = re.compile(
     |10\^(?:\{{(?P<ten3>-?\d{{1,4}})\}}|(?P<ten4>\d))
     |(?P<number>{_UNSIGNED})(?:\s*(?:\\cdot|x)\s*10\^(?:\{{(?P<ten>-?\d{{1,4}})\}}|(?P<ten2>\d))|[eE](?P<e>[+-]?\d{{1,4}}))?)
     \s*(?P<rest>.*)""",
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _PERCENT = re.compile(r"(?:\\?%|percent|pct|(?:\\text)\{\s*(?:\\?%|percent)\s*\})\s*")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}\s*(?:\^\{?(-?\d)\}?)?\s*")

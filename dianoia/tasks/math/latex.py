@@ -97,5 +97,6 @@ def unwrapped(text: str) -> str:
 
 def squeezed(text: str) -> str:
     """For comparing texts: `plain`, without white space, grouping braces around one sign, and `\\cdot`."""
-    text = plain(text).replace(r"\text", "").replace(r"\cdot", "*").replace(" ", "")
+    text = plain(text).replace(r"\text", "").replace(r"\cdot", "*")
+    text = re.sub(r"(?<!\d) | (?!\d)", "", text)  # between digits it is no decoration
     return re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)

@@ -35,7 +35,7 @@ def repeats(gold: str, answer: str, question: str) -> bool:
         gold_number = quantity(gold, None)
         other = gold_number is not None and gold_number.kind != number.kind
         return other and number.kind != "integer" and _stands_in(given, asked)
-    if len(given) < 3 or Counter(given) == Counter(wanted):
+    if len(given) < 2 or Counter(given) == Counter(wanted):
         return False
     if _shuffled_in(given, asked):
         return True

@@ -7,7 +7,8 @@ processes import this file: it brings sympy, and nothing stops sympy but the end
 Guards against what math-verify 0.9 takes for equal:
 1. Numbers and expressions are evaluated to 30 digits first, at points of either sign, and have to agree in all
    but rounding, relative to their size: math-verify rounds differences to 0, so that 1/2004! is 1/2006! there.
-2. Equations are equal if one is a constant multiple of the other; math-verify equates any two without solutions.
+2. Equations are equal if one is a constant multiple of the other; math-verify equates any two without solutions,
+   and x+y=3 with 3.
 3. Units are never stripped by letters (it reads 6t as 6), nothing is looked for in sentences, and small and
    capital letters of one name in one answer are not mixed up.
 An irrational gold answer is met by a decimal number that agrees with it to six places, as math-verify has it.
@@ -81,8 +82,9 @@ def equal(gold: str, answer: str) -> bool | None:
         return None
     if _mixed_case(gold, answer) or not _plausible(left, right):
         return False
-    if isinstance(left, sympy.Eq) and isinstance(right, sympy.Eq):
-        return _same_equation(left, right)
+    equations = [isinstance(side, sympy.Eq) for side in (left, right)]
+    if any(equations):
+        return all(equations) and _same_equation(left, right)
     if _expands_to_zero(left, right):
         return True
     return bool(
