@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 from dianoia.base.errors import VerifierError
 from dianoia.runtime.service_host import OUT_OF_MEMORY
 
-_START_SECONDS = 120.0
+_START_SECONDS = 600.0
 """How long the warm process may take to import, on a machine that is busy."""
 _CONTROL_SECONDS = 30.0
 _BATCH_ITEMS = 32
@@ -70,7 +70,7 @@ class Bounds:
     """What one item may use."""
 
     cpu_seconds: float = 1.0
-    wall_seconds: float = 5.0
+    wall_seconds: float = 20.0
     memory_bytes: int = 2**30
     """Address space of the whole worker."""
     items: int = 2000

@@ -21,10 +21,10 @@ from dianoia.tasks.math.verdict import Verdict
 MAX_ANSWER_CHARS = 20_000
 """Longer ones are not read, wherever their box stands."""
 MAX_QUESTION_CHARS = 4_000
-BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=5.0, memory_bytes=2**30)
+BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=20.0, memory_bytes=2**30)
 """Of one answer."""
 _TARGET = "dianoia.tasks.math.grade:grade"
-_REMEMBERED = 100_000
+_REMEMBERED = 20_000
 
 _verdicts: Counter[Verdict] = Counter()
 _known: OrderedDict[bytes, Verdict] = OrderedDict()
