@@ -26,11 +26,19 @@ from dianoia.tasks.math import Verdict, judged, shared_service
 
 Case = tuple[str, str, str, bool]
 """Family, gold answer, answer, whether it is right."""
-_SOUP = (
+_SIGNS = (
     r"\frac \sqrt \sum \int \boxed \left( \right) \begin{pmatrix} \end{pmatrix} { } ( ) [ ] ^ _ ! + - * / = < > , . $ & \\ x y n 1 2 9 99 0.5 "
     r"\cdot \pi \infty \cup \text{cm} % \pm e i"
-).split()
-_INJECTED = ("__import__('os').abort()", "exec('1')", "().__class__.__mro__", "open('/etc/passwd').read()", "lambda x: x", "os._exit(0)")
+)
+_SOUP = _SIGNS.split()
+_INJECTED = (
+    "__import__('os').abort()",
+    "exec('1')",
+    "().__class__.__mro__",
+    "open('/etc/passwd').read()",
+    "lambda x: x",
+    "os._exit(0)",
+)
 _BOMBS = (r"\def\a{{\a\a}}\a{n}", r"\newcommand{{\x}}{{\x\x}}\x{n}", r"\input{{/dev/zero}}{n}", r"\csname a{n}\endcsname", r"\loop\iftrue\repeat{n}")  # fmt: skip
 
 
@@ -43,7 +51,9 @@ def _tower(draw: random.Random) -> str:
 
 def _factorial(draw: random.Random) -> str:
     n = draw.randint(10**4, 10**9)
-    return draw.choice((f"{n}!", f"({n}^{n})!", f"(({n % 99}!)!)!", f"{n}!!!", rf"\frac{{{n}!}}{{{n - 1}!}}"))
+    return draw.choice(
+        (f"{n}!", f"({n}^{n})!", f"(({n % 99}!)!)!", f"{n}!!!", rf"\frac{{{n}!}}{{{n - 1}!}}")
+    )
 
 
 def _binomial(draw: random.Random) -> str:
@@ -58,7 +68,9 @@ def _nested(draw: random.Random) -> str:
 
 
 def _megabyte(draw: random.Random) -> str:
-    piece = draw.choice(("9", "(", "x+", r"\frac{1}{2}+", " ", "\\", r"\boxed{", "1,", "ab ", "\n", "^2"))
+    piece = draw.choice(
+        ("9", "(", "x+", r"\frac{1}{2}+", " ", "\\", r"\boxed{", "1,", "ab ", "\n", "^2")
+    )
     return piece * (draw.randint(10**6, 2 * 10**6) // len(piece))
 
 
@@ -177,7 +189,9 @@ def resident(pid: int) -> float:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
     except OSError:
         return 0.0
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
+    return (
+        next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
+    )
 
 
 def tree() -> list[int]:
@@ -247,7 +261,9 @@ def report(run: Run, wall: float) -> list[str]:
     """Print the tables; what must hold and does not."""
     print(f"{'family':24}{'answers':>8}{'median ms':>11}{'p99 ms':>9}{'max ms':>9}  verdicts")
     for family, taken in run.seconds.items():
-        told = ", ".join(f"{count} {verdict}" for verdict, count in run.verdicts[family].most_common())
+        told = ", ".join(
+            f"{count} {verdict}" for verdict, count in run.verdicts[family].most_common()
+        )
         print(f"{family:24}{len(taken):8}{percentile(taken, 0.5):11.2f}{percentile(taken, 0.99):9.1f}{percentile(taken, 1):9.1f}  {told}")  # fmt: skip
     every = [one for taken in run.seconds.values() for one in taken]
     high = percentile(every, 0.99)

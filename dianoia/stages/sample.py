@@ -26,7 +26,15 @@ from dianoia.roles.rollout import named_template
 from dianoia.roles.selector import Selector
 from dianoia.roles.verdicts import added, counted
 from dianoia.runtime.context import Context
-from dianoia.runtime.dataset import Outcome, Row, gather, outcomes, seconds_of, verdicts_of, write_part
+from dianoia.runtime.dataset import (
+    Outcome,
+    Row,
+    gather,
+    outcomes,
+    seconds_of,
+    verdicts_of,
+    write_part,
+)
 from dianoia.runtime.endpoint import Endpoint
 from dianoia.stages._common import batches, roller_of
 from dianoia.tasks.catalog import problem_source

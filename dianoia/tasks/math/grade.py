@@ -63,7 +63,7 @@ def _bare(text: str) -> str | None:
 def _unboxed(text: str) -> str:
     """Without a `\\text{}` around the whole that holds a number, and without a sign at the end."""
     inner = text.removeprefix(r"\text{").removesuffix("}")
-    if text == rf"\text{{{inner}}}" and any(map(str.isdigit, inner)) and "{" not in inner:
+    if text == rf"\text{{{inner}}}" and quantity(plain(inner), None) is not None:
         text = plain(inner)
     return text.rstrip(",;:").strip()
 

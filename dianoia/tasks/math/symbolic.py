@@ -16,6 +16,7 @@ An irrational gold answer is met by a decimal number that agrees with it to six 
 
 import logging
 from functools import lru_cache
+from operator import truediv
 from typing import Any
 
 import sympy
@@ -147,15 +148,23 @@ def _agree(left: Any, right: Any, point: dict[Any, Any]) -> bool | None:
 
 def _expands_to_zero(left: Any, right: Any) -> bool:
     """Equal by multiplying out alone, which takes a fraction of the time that simplifying does."""
+    if isinstance(left, sympy.MatrixBase) and isinstance(right, sympy.MatrixBase):
+        return all(map(_expands_to_zero, left, right))
     if not (isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr)):
         return False
     try:
-        return bool(sympy.expand((left - right).doit()) == 0)
+        return bool(sympy.expand((_exactly(left) - _exactly(right)).doit()) == 0)
     except (ArithmeticError, TypeError, ValueError, AttributeError, RecursionError):
         return False
 
 
+def _exactly(value: Any) -> Any:
+    """With decimals as the fractions that they are."""
+    return value.xreplace({one: sympy.Rational(str(one)) for one in value.atoms(sympy.Float)})
+
+
 def _same_equation(left: Any, right: Any) -> bool:
     """Whether one equation is a multiple of the other by a number that is not 0."""
-    ratio = sympy.simplify((left.lhs - left.rhs).doit() / (right.lhs - right.rhs).doit())
+    sides = (_exactly(side.lhs - side.rhs).doit() for side in (left, right))
+    ratio = sympy.simplify(truediv(*sides))
     return bool(ratio.is_number and ratio.is_finite and ratio != 0)

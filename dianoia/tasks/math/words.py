@@ -6,6 +6,8 @@ _SHORT = "yes no true false odd even none all never always both neither"
 _BARE = frozenset(_SHORT.split())
 _WORD = re.compile(r"[A-Za-z]{4,}(?:[ -][A-Za-z]+){0,3}")
 _WRAPPED = re.compile(r"\\text\s*\{([^{}\\$^_=+*/<>]{1,60})\}")
+_DATED = re.compile(r"\\text\s*\{\s*[A-Za-z]{3,12} \d{1,4}\s*\}")
+"""\\text{June 20} is no product of letters and a number."""
 _CHOICE = re.compile(r"\(?([A-J])\)?")
 
 
@@ -13,7 +15,7 @@ def words(text: str) -> str | None:
     """The words that a text in plain LaTeX is, in lower case; None for anything else."""
     wrapped = _WRAPPED.fullmatch(text)
     inner = (wrapped[1] if wrapped else text).strip().rstrip(".")
-    if not inner or any(char.isdigit() for char in inner):
+    if not inner or (any(char.isdigit() for char in inner) and not _DATED.fullmatch(text)):
         return None
     if (letter := choice(inner)) is not None:
         return letter if wrapped or len(inner) > 1 else None

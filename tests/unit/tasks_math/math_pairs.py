@@ -65,6 +65,12 @@ _EQUIVALENT = [
     # words, choices, bases, ratios
     (r"\text{even}", "even"), ("Tuesday", "tuesday"), ("C", "(C)"), ("(C)", "C"), ("C", r"\text{(C)}"), (r"\text{(C)}", "C"), ("yes", "Yes"),
     ("101_2", "101_{2}"), ("101_2", "101"), ("3:4", "3 : 4"), (r"\text{Evelyn}", "Evelyn"),
+    # as they stand in sets of competition problems
+    ("10,\\!080", "10080"), (r"\text{June 20}", r"\text{june 20}"), (r"15\mbox{ cm}^2", "15"), (r"(3, \frac{\pi}{2})", r"\left(3,\frac12\pi\right)"), ("-2+7i", "7i-2"),
+    (r"11\sqrt2", r"\sqrt{242}"), (r"1 \pm \sqrt{19}", r"1-\sqrt{19}, 1+\sqrt{19}"), ("2516_8", "2516_{8}"), (r"x \in [-2,7]", "[-2,7]"), (r"\frac{5}{7} \text{ pounds}", "5/7"),
+    (r"5.4 \text{ cents}", "5.4"), ("3R^2", r"3 R^{2}"), (r"\cot x", r"\frac{\cos x}{\sin x}"), ("y = 2x + 3", "y=3+2x"), (r"(0,9) \cup (9,36)", r"(9,36)\cup(0,9)"), ("1, 16, 81", "81, 16, 1"),
+    (r"\left( \frac{3}{2}, -13 \right)", "(1.5, -13)"), (r"\$36", "36"), (r"33\%", r"33\%"), ("2k+2", "2(k+1)"), (r"\begin{pmatrix} 1/5 \\ -18/5 \end{pmatrix}", r"\begin{pmatrix}0.2\\-3.6\end{pmatrix}"),
+    (r"\frac{\sqrt{21}}{2}", r"\sqrt{\frac{21}{4}}"), (r"145^\circ", "145°"), ("p - q", "-q+p"), (r"\dfrac{9}{7}", "9/7"), (r"\frac14", "0.25"), ("-5, 3", "x=3 and x=-5"), ("6 - 5i", r"6-5\,i"),
 ]  # fmt: skip
 
 _DIFFERENT = [
@@ -84,7 +90,7 @@ _DIFFERENT = [
     (r"\{1,2\}", r"\{1,3\}"), (r"\{1,2\}", "1"), ("5", "5 or 6"), ("5", "5, 6"), ("5", "4, 5, 6"), ("1,2", "1,2,3"), ("(1,2)", "(2,1)"), (r"\pm 2", "2"), ("2", r"\pm 2"), ("1,1", "1,2"),
     ("[1,2)", "(1,2]"), ("[1,2]", "(1,2)"), ("(1,3)", "[1,3)"), (r"(2,\infty)", r"(-\infty,2)"), (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2\\3&5\end{pmatrix}"),
     (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&3\\2&4\end{pmatrix}"), (r"\emptyset", "0"), ("(1,2),(3,4)", "(1,2),(4,3)"), ("5", r"\boxed{5}, \boxed{6}"),
-    (r"(-\infty,1)\cup(2,\infty)", r"(-\infty,1)\cup(3,\infty)"), (r"\{1,2,3\}", r"\{1,2\}"),
+    (r"(-\infty,1)\cup(2,\infty)", r"(-\infty,1)\cup(3,\infty)"), (r"\{1,2,3\}", r"\{1,2\}"), ("5", "x=5, y=6"), ("5", r"5 \text{ or } 6"), (r"\text{June 20}", r"\text{June 21}"), ("10,\\!080", "10"),
     (r"\text{even}", "odd"), ("Tuesday", "Monday"), ("C", "(D)"), ("C", r"\text{(B)}"), ("yes", "no"), ("101_2", "5"), ("101_2", "101_3"), ("3:4", "4:3"), ("3:4", "6:8"), ("A", "AB"),
     # equal, but only the question
     ("x^2+2x+1", "(x+1)^2", _EXPAND), ("x^2+2x+1", r"\left(1+x\right)^{2}", _EXPAND), ("391", "17*23", "What is 17*23?"), ("391", r"23\cdot 17", "What is $17\\times 23$?"),

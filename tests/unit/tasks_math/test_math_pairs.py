@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from math_pairs import Pair, by_hand, generated
 
 from dianoia.base.records import Problem
 from dianoia.tasks.math import Verdict, judged, shared_service
+from tests.unit.tasks_math.math_pairs import Pair, by_hand, generated
 
 MANY_TIMES = 10
 SEED = 20_250_117
