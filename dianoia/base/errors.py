@@ -12,6 +12,7 @@ UserError
  +- EndpointError    a model behind an endpoint that does not answer, or a budget that is spent
  +- SandboxError     no sandbox for untrusted programs, or one that failed
  +- RunInUse         another process is at work in the run directory
+ +- VerifierError    no process that verifies answers could be started
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
 """
 
@@ -55,6 +56,10 @@ class SandboxError(UserError, RuntimeError):
 
 class RunInUse(UserError, RuntimeError):
     """Another process is at work in the run directory; the message names it."""
+
+
+class VerifierError(UserError, RuntimeError):
+    """Answers cannot be verified: no process that does it could be started."""
 
 
 class TrainingStopped(UserError, RuntimeError):

@@ -83,9 +83,13 @@ def _within(groups: Sequence[Group], name: str) -> float:
     )
 
 
-def verdict_row(verdicts: Mapping[str, int]) -> Row:
-    """How many programs of the rollout met with each verdict."""
-    return {f"code/{verdict}": count for verdict, count in verdicts.items()}
+def verdict_row(counts: Mapping[str, Mapping[str, int]]) -> Row:
+    """How many answers of the rollout met with each verdict, by verifier."""
+    return {
+        f"{verifier}/{verdict}": count
+        for verifier, verdicts in counts.items()
+        for verdict, count in verdicts.items()
+    }
 
 
 def _endings(groups: Sequence[Group]) -> Row:

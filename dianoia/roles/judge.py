@@ -13,7 +13,7 @@ from dianoia.rewards import rules
 from dianoia.rewards.rubric import Rubric
 from dianoia.rewards.rules import Rule
 from dianoia.rewards.shaping import tags_to_write
-from dianoia.tasks.catalog import CONCURRENT, VERIFIERS
+from dianoia.tasks.catalog import AHEAD, CONCURRENT, VERIFIERS
 from dianoia.text.template import Template
 
 _Grade = TypeVar("_Grade")
@@ -99,8 +99,21 @@ def judge(
 
 
 def each(grade: Callable[[Rollout], _Grade], rollouts: Sequence[Rollout]) -> list[_Grade]:
-    """Grades in order. Threads wait for verifiers that wait for other processes."""
+    """Grades in order. What can be graded ahead is; threads wait for verifiers that wait for other processes."""
+    grade_ahead(rollouts)
     if not any(rollout.problem.verifier in CONCURRENT for rollout in rollouts):
         return [grade(rollout) for rollout in rollouts]
     with ThreadPoolExecutor() as threads:
         return list(threads.map(grade, rollouts))
+
+
+def grade_ahead(rollouts: Sequence[Rollout]) -> None:
+    """Hand answers to the verifiers that grade many at once; may be called from any thread, at any time."""
+    for name, many in AHEAD.items():
+        pairs = [
+            (rollout.problem, rollout.answer)
+            for rollout in rollouts
+            if rollout.answer is not None and rollout.problem.verifier == name
+        ]
+        if pairs:
+            many(pairs)

@@ -18,11 +18,10 @@ from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import measures, right_PG
 from dianoia.roles.rollout import Roller
 from dianoia.roles.scenarios import Scenario
+from dianoia.roles.verdicts import counted
 from dianoia.roles.watch import Watch
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
-from dianoia.tasks.catalog import CONCURRENT
-from dianoia.tasks.code import Verdict, verdicts
 
 _CURVE_KEY = 104_729
 """Keeps the held-out curve's random draws apart from those of training."""
@@ -81,14 +80,11 @@ class Recorder:
 
     @contextmanager
     def judging(self, problems: Sequence[Problem]) -> Iterator[None]:
-        """Counts the verdicts on the programs that the block judges, if any of its problems asks for one."""
-        before = verdicts()
-        yield
-        if any(problem.verifier in CONCURRENT for problem in problems):
-            after = verdicts()
-            found = {v.value: after.get(v, 0) - before.get(v, 0) for v in Verdict}
-            for name, count in verdict_row(found).items():
-                self.row[name] = int(self.row.get(name) or 0) + int(count or 0)
+        """Counts the verdicts on the answers that the block judges, if any of its problems has such."""
+        with counted(problems) as found:
+            yield
+        for name, count in verdict_row(found).items():
+            self.row[name] = int(self.row.get(name) or 0) + int(count or 0)
 
     def rollout(
         self, step: int, groups: Sequence[Group], figures: Mapping[str, float] | None = None

@@ -1,5 +1,6 @@
 """Data as a Parquet file: a row a sample, in the columns that TRL and `sft` stages read."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
@@ -40,6 +41,7 @@ COLUMNS = {
 WHY = {"reason": pa.string(), "detail": pa.string()}
 """Further columns of samples that were not kept."""
 _SECONDS = "seconds"
+_VERDICTS = "verdicts"
 _LOT = 1024
 """Rows that are written together."""
 
@@ -92,18 +94,28 @@ class Outcome:
     thought_tokens: int
 
 
-def write_part(path: Path, rows: Sequence[Row], seconds: float) -> None:
-    """Write the rows of a batch, kept and rejected, and the seconds they took."""
-    write_rows(path, [asdict(row) for row in rows], COLUMNS | WHY, seconds)
+def write_part(
+    path: Path,
+    rows: Sequence[Row],
+    seconds: float,
+    verdicts: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """Write the rows of a batch, kept and rejected, the seconds they took, and verdicts counted by verifier."""
+    write_rows(path, [asdict(row) for row in rows], COLUMNS | WHY, seconds, verdicts)
 
 
 def write_rows(
-    path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], seconds: float
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Any],
+    seconds: float,
+    verdicts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
-    """Write a batch of rows in these columns, and the seconds they took."""
+    """Write a batch of rows in these columns, the seconds they took, and verdicts counted by verifier."""
     table = pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
     with whole_file(path) as temporary:
-        pq.write_table(table.replace_schema_metadata({_SECONDS: repr(seconds)}), temporary)
+        told = {_SECONDS: repr(seconds), _VERDICTS: json.dumps(verdicts or {})}
+        pq.write_table(table.replace_schema_metadata(told), temporary)
 
 
 def write_data(path: Path, rows: Iterable[Row]) -> None:
@@ -117,6 +129,13 @@ def write_data(path: Path, rows: Iterable[Row]) -> None:
 def seconds_of(part: Path) -> float:
     """The seconds that a batch took."""
     return float(pq.read_schema(part).metadata[_SECONDS.encode()])
+
+
+def verdicts_of(part: Path) -> dict[str, dict[str, int]]:
+    """The verdicts of a batch, counted by verifier."""
+    told = pq.read_schema(part).metadata.get(_VERDICTS.encode(), b"{}")
+    found: dict[str, dict[str, int]] = json.loads(told)
+    return found
 
 
 def outcomes(parts: Sequence[Path]) -> list[Outcome]:

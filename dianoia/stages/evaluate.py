@@ -23,6 +23,7 @@ from dianoia.learner.model import load_model, load_tokenizer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
 from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.roles.verdicts import counted
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
 from dianoia.tasks.catalog import problem_source
@@ -40,10 +41,10 @@ def run(config: EvaluateStage, context: Context) -> None:
         if not part.exists():
             rollouts = context.directory.rollouts(files[name])
             write_json(part, _evaluate(name, problems, config, context, rollouts))
-    merged: dict[str, dict[str, Any]] = {"evaluations": {}, "by_difficulty": {}, "seconds": {}}
+    merged: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         for key, value in read_json(part).items():
-            merged[key][name] = value
+            merged.setdefault(key, {})[name] = value
     write_json(context.directory.evaluation, merged)
 
 
@@ -73,7 +74,8 @@ def _evaluate(
 ) -> dict[str, Any]:
     start = time.perf_counter()
     roller, params = _roller(name, config, context)
-    groups = _groups(name, roller, params, problems, config, context)
+    with counted(problems) as verdicts:
+        groups = _groups(name, roller, params, problems, config, context)
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
     return {
@@ -82,6 +84,7 @@ def _evaluate(
             domain: _table(by_difficulty(members), roller.count_tokens)
             for domain, members in domains.items()
         },
+        "verdicts": verdicts,
         "seconds": time.perf_counter() - start,
     }
 

@@ -24,8 +24,17 @@ from dianoia.rewards.model_rewriter import ModelRewriter
 from dianoia.rewards.selection import Reason, tally
 from dianoia.roles.rollout import named_template
 from dianoia.roles.selector import Selector
+from dianoia.roles.verdicts import added, counted
 from dianoia.runtime.context import Context
-from dianoia.runtime.dataset import Outcome, Row, gather, outcomes, seconds_of, write_part
+from dianoia.runtime.dataset import (
+    Outcome,
+    Row,
+    gather,
+    outcomes,
+    seconds_of,
+    verdicts_of,
+    write_part,
+)
 from dianoia.runtime.endpoint import Endpoint
 from dianoia.stages._common import batches, roller_of
 from dianoia.tasks.catalog import problem_source
@@ -45,8 +54,9 @@ def run(config: SampleStage, context: Context) -> None:
         sampling = _Sampling(config, context)
         for batch in missing:
             began = time.perf_counter()
-            rows = sampling.rows(batch.problems, batch.start)
-            write_part(batch.path, rows, seconds=time.perf_counter() - began)
+            with counted(batch.problems) as verdicts:
+                rows = sampling.rows(batch.problems, batch.start)
+            write_part(batch.path, rows, time.perf_counter() - began, verdicts)
             kept = sum(row.reason is None for row in rows) / len(rows)
             context.progress.show(batch.end, {"kept": kept})
     _finish(context, [batch.path for batch in every])
@@ -93,7 +103,10 @@ def _finish(context: Context, parts: Sequence[Path]) -> None:
     """Put the batches together and count."""
     gather(parts, context.directory.dataset, kept=True)
     gather(parts, context.directory.rejected, kept=False)
-    found = counts(outcomes(parts)) | {"seconds": sum(map(seconds_of, parts))}
+    found = counts(outcomes(parts)) | {
+        "verdicts": added(map(verdicts_of, parts)),
+        "seconds": sum(map(seconds_of, parts)),
+    }
     write_json(context.directory.sampling, found)
     context.progress.say(f"{context.name}: {_told(found)}")
 

@@ -5,7 +5,7 @@ was without any state, and held-out problems that no training problem can equal.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from dianoia.tasks.choice import choice
 from dianoia.tasks.code import code, input_, output, value
 from dianoia.tasks.files import Defaults, check_problems, read_problems, split_of
 from dianoia.tasks.gym import PREFIX, GymProblems, gym, gym_problems
+from dianoia.tasks.math import ahead, math
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.demonstrations import demonstrations
 from dianoia.tasks.miniature.people import miniature
@@ -27,6 +28,7 @@ VERIFIERS: Mapping[str, Verifier] = {
     "number": number,
     "exact": exact,
     "choice": choice,
+    "math": math,
     "code": code,
     "output": output,
     "value": value,
@@ -39,6 +41,9 @@ VERIFIERS: Mapping[str, Verifier] = {
 
 CONCURRENT = frozenset({"code", "input", "gym"})
 """Verifiers that run programs in the sandbox: asked from several threads, they answer sooner."""
+
+AHEAD: Mapping[str, Callable[[Sequence[tuple[Problem, str]]], None]] = {"math": ahead}
+"""Verifiers that like to see many answers before they are asked for each: then they have them at hand."""
 
 GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
 """What a row of a file of general prompts is taken to be; it needs no answer."""

@@ -61,6 +61,7 @@ from dianoia.roles.preferred import Preferred
 from dianoia.roles.recorder import Recorder
 from dianoia.roles.rollout import Roller
 from dianoia.roles.scenarios import Scenario, weights
+from dianoia.roles.verdicts import COUNTED
 from dianoia.runtime import dataset, judged, tables
 from dianoia.runtime.context import Context
 from dianoia.runtime.endpoint import Answer
@@ -69,7 +70,6 @@ from dianoia.stages.preferences import counts as preference_counts
 from dianoia.stages.sample import counts
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import DEMONSTRATIONS, PROBLEM_SETS, VERIFIERS
-from dianoia.tasks.code import Verdict as ProgramVerdict
 from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
 from dianoia.tasks.preferences import RESPONSE_COLUMNS as JUDGED_COLUMNS
@@ -206,7 +206,8 @@ def _mixed_row() -> set[str]:
     further = {"mine": 1.0, "judge": 1.0}
     chosen = weights(REWARDS, PreferenceSettings(helpful="a", problems="b")) | further
     row = rollout_row([*_groups(), *general], _count_tokens, chosen)
-    return set(row) | set(verdict_row(dict.fromkeys(ProgramVerdict, 0)))
+    verdicts = {name: dict.fromkeys(kinds, 0) for name, (kinds, _) in COUNTED.items()}
+    return set(row) | set(verdict_row(verdicts))
 
 
 def _count_tokens(texts: Sequence[str]) -> list[int]:
@@ -273,7 +274,7 @@ def _as_on_the_page(name: str) -> str:
     name = re.sub(rf"^rewards/({'|'.join(FURTHER)})/", "rewards/NAME/", name)
     name = re.sub(r"^logged/\w+$", "logged/NAME", name)
     name = re.sub(r"\brewards/(helpful|safety)/", "rewards/MODEL/", name)
-    name = re.sub(r"^code/\w+$", "code/VERDICT", name)
+    name = re.sub(r"^(code|math)/\w+$", r"\1/VERDICT", name)
     return re.sub(r"(cons|pass)@(?!1$)\d+", r"\1@k", name)
 
 
@@ -311,9 +312,10 @@ def test_every_metric_of_rl_is_defined(
         "rewards/NAME/std",
         "logged/NAME",
         "judge/unread",
+        "math/VERDICT",
     } <= names
     assert not names - _first_cells(pages["rl"]), "define these in docs/rl.md"
-    assert all(f"`{verdict}`" in pages["rl"] for verdict in ProgramVerdict)
+    assert all(f"`{v}`" in pages["rl"] for verdicts, _ in COUNTED.values() for v in verdicts)
 
 
 def test_no_metric_of_rl_is_invented(root: Path, tmp_path: Path, pages: Mapping[str, str]) -> None:
@@ -362,7 +364,7 @@ def test_counts_reasons_and_columns_of_sample_are_defined(pages: Mapping[str, st
         .split("## Implementation")[0]
         .split("| reason |")
     )
-    assert _first_cells(metrics) == {*counts([]), "seconds"}
+    assert _first_cells(metrics) == {*counts([]), "verdicts", "seconds"}
     assert list(re.findall(r"^\| `([^`]+)` \|", reasons, re.MULTILINE)) == [*Reason]
     assert all(f"`{refusal}`" in reasons for refusal in Refusal)
     data = pages["sample"].split("### The data")[1].split("## Logged")[0]

@@ -17,6 +17,7 @@ from dianoia.roles.preferred import Preferred
 from dianoia.roles.recorder import Recorder
 from dianoia.roles.rollout import Roller
 from dianoia.roles.scenarios import Scenario
+from dianoia.roles.verdicts import COUNTED
 from dianoia.roles.watch import Watch
 from dianoia.runtime.context import Context
 from dianoia.runtime.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
@@ -191,7 +192,7 @@ def test_verdicts_on_programs_are_counted_where_programs_are_asked_for(
     context: Context, roller: MakeRoller, problems: list[Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged = {Verdict.PASSED: 5, Verdict.TIMED_OUT: 1}
-    monkeypatch.setattr("dianoia.roles.recorder.verdicts", lambda: dict(judged))
+    monkeypatch.setitem(COUNTED, "code", (Verdict, lambda: dict(judged)))
     one = recorder(context, roller(scripted))
     one.open(0)
     program = replace(problems[0], verifier="code")
