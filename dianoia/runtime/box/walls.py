@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -263,5 +264,9 @@ def _show(place: Path, at: Path | None = None) -> None:
     linux.mount(str(old), str(new), None, linux.MS_BIND | linux.MS_REC)
 
 
-WALLS: dict[str, type[Walls]] = {"namespaces": Namespaces, "landlock": Alone, "none": Open}
+WALLS: dict[str, Callable[[str], Walls]] = {
+    "namespaces": Namespaces,
+    "landlock": Alone,
+    "none": Open,
+}
 """By the name that the caller gives."""
