@@ -153,7 +153,7 @@ def _options(task: str, given: Mapping[str, str], where: str) -> Options:
     return tuple(sorted(chosen.items()))
 
 
-def _typed(text: str, like: object, where: str) -> Any:
+def _typed(text: str, like: bool | int | float | str, where: str) -> Any:
     try:
         if isinstance(like, bool):
             return {"true": True, "false": False}[text.lower()]
