@@ -76,7 +76,9 @@ def test_seeds_are_runs_beside_one_another_with_their_claims_together(
         results = json.loads((tmp_path / f"runs/seed-{seed}/results.json").read_text())
         assert results["seed"] == seed
     together = told[told.rindex("results:") :]
-    assert "RL alone multiplies" in together and "seed 1" in together and "seed 2" in together, together
+    assert "RL alone multiplies" in together and "seed 1" in together and "seed 2" in together, (
+        together
+    )
     # each is what it would have been alone
     assert run(tiny_zero, tmp_path / "alone", "--set", "seed=2") == 0
     assert metrics(tmp_path / "alone") == metrics(tmp_path / "runs/seed-2")

@@ -1,6 +1,7 @@
 """Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
 
 from dianoia.base.config.claims import ClaimsSettings
+from dianoia.base.config.data import DataSettings, Problems, path_of
 from dianoia.base.config.demonstrations import DemonstrationsStage
 from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
@@ -23,6 +24,7 @@ from dianoia.base.config.sft import DatasetSettings, SFTOptimizerSettings, SFTSt
 __all__ = [
     "AlgorithmSettings",
     "ClaimsSettings",
+    "DataSettings",
     "DatasetSettings",
     "DemonstrationsStage",
     "EndpointSettings",
@@ -36,6 +38,7 @@ __all__ = [
     "PreferenceSettings",
     "PreferencesStage",
     "PretrainStage",
+    "Problems",
     "ProgressSettings",
     "RLStage",
     "RewardModelStage",
@@ -45,4 +48,5 @@ __all__ = [
     "SampleStage",
     "SamplingSettings",
     "Settings",
+    "path_of",
 ]
