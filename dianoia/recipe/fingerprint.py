@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.config import Problems, path_of
+from dianoia.base.config import FileSettings, path_of
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json
 from dianoia.base.run import RunDirectory, StageDirectory
@@ -124,7 +124,7 @@ def _file(source: str) -> dict[str, str]:
     return {source: _content(path)} if path.is_file() else {}
 
 
-def _data(problems: Problems) -> dict[str, str]:
+def _data(problems: str | FileSettings) -> dict[str, str]:
     """The files of a folder or of a hub name; nothing for what is not here. Large ones count as weights do."""
     try:
         found = files_behind(problems)

@@ -11,6 +11,7 @@ from dianoia.base.config import (
     DataSettings,
     DemonstrationsStage,
     EvaluateStage,
+    FileSettings,
     PreferencesStage,
     PretrainStage,
     Problems,
@@ -146,10 +147,7 @@ def _with_tables(stage: Stage, data: Mapping[str, DataSettings]) -> tuple[Stage,
             return problems
         used.update(name for name in map(path_of, problems.decontaminate) if name in data)
         tests = [
-            # What the tests are themselves kept clear of is nothing to those who are kept clear of them.
-            data[test].model_copy(update={"decontaminate": []})
-            if isinstance(test, str) and test in data
-            else test
+            _as_tests(data[test]) if isinstance(test, str) and test in data else test
             for test in problems.decontaminate
         ]
         return problems.model_copy(update={"decontaminate": tests})
@@ -198,13 +196,21 @@ def reward_models(stage: Stage) -> dict[str, str]:
     return {key: source for key, source in named.items() if source is not None}
 
 
-def problems_of(stage: Stage) -> list[Problems]:
+def _as_tests(data: DataSettings) -> FileSettings:
+    """What others are kept clear of: the same rows, whatever is held out of them."""
+    return FileSettings.model_validate(data.model_dump(include=set(FileSettings.model_fields)))
+
+
+def problems_of(stage: Stage) -> list[str | FileSettings]:
     """The sets of problems that a stage reads, those that it is kept clear of included."""
     match stage:
         case RLStage():
             chosen = stage.preferences
             general = () if chosen is None else (chosen.problems, chosen.safety_problems)
-            named = [stage.problems, *(name for name in general if name is not None)]
+            named: list[Problems] = [
+                stage.problems,
+                *(name for name in general if name is not None),
+            ]
         case PreferencesStage() | SampleStage() | EvaluateStage():
             named = [stage.problems]
         case _:

@@ -73,7 +73,10 @@ def told_problems(stage: Stage) -> list[str]:
         case RLStage():
             chosen = stage.preferences
             general = () if chosen is None else (chosen.problems, chosen.safety_problems)
-            found = [problem_source(stage.problems), *(general_source(one) for one in general if one)]
+            found = [
+                problem_source(stage.problems),
+                *(general_source(one) for one in general if one),
+            ]
         case _:
             found = []
     return [line for one in found if isinstance(one, FilesSource) for line in told(one.summary)]

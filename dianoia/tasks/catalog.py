@@ -4,12 +4,12 @@ A problem set is a `ProblemSource`: training problems by number, so that a resum
 was without any state, and held-out problems that no training problem can equal.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
-from dianoia.base.config import DataSettings, Habits, Problems
+from dianoia.base.config import DataSettings, FileSettings, Habits, Problems
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number, reference
@@ -125,7 +125,7 @@ def _source(problems: Problems, whole: bool, key: str, defaults: Defaults) -> Pr
     try:
         stamps = tuple(
             (str(path), path.stat().st_mtime_ns)
-            for table in (problems, *tables_against(problems))
+            for table in (problems, *_tables_against(problems))
             for path in files_of(table)
         )
         return _files_source(problems.model_dump_json(), whole, defaults, stamps)
@@ -134,14 +134,14 @@ def _source(problems: Problems, whole: bool, key: str, defaults: Defaults) -> Pr
         raise type(error)(f"{key} = {str(problems)!r}: {error}") from error
 
 
-def files_behind(problems: Problems) -> tuple[Path, ...]:
+def files_behind(problems: str | FileSettings) -> tuple[Path, ...]:
     """The files that a set is read from: none for a built-in one and for a name that means nothing.
 
     Raises ConfigError as `files_of`.
     """
     if isinstance(problems, str):
-        problems = DataSettings(path=problems) if _is_data(problems) else ""
-    return files_of(problems) if isinstance(problems, DataSettings) else ()
+        problems = FileSettings(path=problems) if _is_data(problems) else ""
+    return files_of(problems) if isinstance(problems, FileSettings) else ()
 
 
 def _is_data(name: str) -> bool:
@@ -151,9 +151,9 @@ def _is_data(name: str) -> bool:
     return name not in PROBLEM_SETS and (path.is_file() or saved or name in HUB)
 
 
-def tables_against(data: DataSettings) -> list[DataSettings]:
+def _tables_against(data: DataSettings) -> list[FileSettings]:
     """The sets of tests in files that a table is kept clear of."""
-    named = (DataSettings(path=one) if isinstance(one, str) else one for one in data.decontaminate)
+    named = (FileSettings(path=one) if isinstance(one, str) else one for one in data.decontaminate)
     return [table for table in named if table.path not in PROBLEM_SETS]
 
 
@@ -170,21 +170,24 @@ def _files_source(
         verifiers=VERIFIERS,
         heldout_share=settings.heldout_share,
         whole=whole,
-        tests=_tests(settings),
+        tests=tests_of(settings.decontaminate),
     )
     return LargeProblems(data) if data.size > LARGE else FileProblems(data)
 
 
-def _tests(data: DataSettings) -> Tests | None:
-    """What a table is kept clear of: all problems of files, the held-out side of built-in sets."""
-    if not data.decontaminate:
+def tests_of(named: Sequence[str | FileSettings]) -> Tests | None:
+    """What others are kept clear of: all problems of files, the held-out side of built-in sets; None for nothing.
+
+    Raises ConfigError, ProblemFileError for tests that cannot be read.
+    """
+    if not named:
         return None
     tests = Tests()
-    for one in data.decontaminate:
+    for one in named:
         if isinstance(one, str) and one in PROBLEM_SETS:
             tests.add(one, problem_source(one).heldout(_MOST_TESTS))
         else:
-            table = DataSettings(path=one) if isinstance(one, str) else one
+            table = FileSettings(path=one) if isinstance(one, str) else one
             reading = reading_of(table, VERIFIERS, Defaults())
             tests.add(str(table), every_problem(files_of(table), reading, VERIFIERS))
     return tests

@@ -71,6 +71,30 @@ def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
     return reader(path)
 
 
+def rows_or_errors(path: Path) -> Iterator[Row | ProblemFileError]:
+    """Every row, or what is wrong with it; of a JSONL file those after a broken line too.
+
+    Raises ProblemFileError where `read_rows` does at once.
+    """
+    rows = read_rows(path)
+    if path.suffix.lower() == ".jsonl":
+        with path.open("rb") as file:
+            yield from (_row(path, n, line) for n, line in enumerate(file, start=1) if line.strip())
+        return
+    try:
+        for number, columns in rows:
+            yield Row(path, number, columns)
+    except ProblemFileError as error:
+        yield error
+
+
+def _row(path: Path, number: int, line: bytes) -> Row | ProblemFileError:
+    try:
+        return Row(path, number, json_object(path, number, line))
+    except ProblemFileError as error:
+        return error
+
+
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Columns]]:
     with path.open("rb") as file:
         for row, line in enumerate(file, start=1):

@@ -1,7 +1,7 @@
 """Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
 
 from dianoia.base.config.claims import ClaimsSettings
-from dianoia.base.config.data import DataSettings, Problems, path_of
+from dianoia.base.config.data import DataSettings, FileSettings, Problems, path_of
 from dianoia.base.config.demonstrations import DemonstrationsStage
 from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
@@ -29,6 +29,7 @@ __all__ = [
     "DemonstrationsStage",
     "EndpointSettings",
     "EvaluateStage",
+    "FileSettings",
     "Habits",
     "KeepSettings",
     "LengthStep",

@@ -7,8 +7,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from dianoia.base.config.settings import Settings
 
 
-class DataSettings(Settings):
-    """A set of problems: files, a folder or a hub name, how its columns are read, what is kept of it."""
+class FileSettings(Settings):
+    """Files, a folder or a hub name, and how the columns of their rows are read."""
 
     path: str = Field(min_length=1)
     """A JSONL, CSV, Parquet or Arrow file, a folder of them or one that `save_to_disk` wrote, or a hub name."""
@@ -26,10 +26,6 @@ class DataSettings(Settings):
     """Of rows that name none."""
     language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
     """ISO 639-1 code of rows that name none; absent: the language most of a question's words are in."""
-    heldout_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of the questions that is held out, by a hash of their words."""
-    decontaminate: "list[Problems]" = []
-    """Sets, files or `[data]` names of tests; a training problem that shares ten words in a row with one is left out."""
 
     def __str__(self) -> str:
         """What people call it."""
@@ -51,7 +47,21 @@ class DataSettings(Settings):
 
 def form(value: Any) -> str:
     """Tells a table from a name, for keys that take either."""
-    return "@table" if isinstance(value, dict | DataSettings) else "@name"
+    return "@table" if isinstance(value, dict | FileSettings) else "@name"
+
+
+Tests = Annotated[
+    Annotated[str, Tag("@name")] | Annotated[FileSettings, Tag("@table")], Discriminator(form)
+]
+
+
+class DataSettings(FileSettings):
+    """A set of problems: where it is, how it is read, what is kept of it."""
+
+    heldout_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the questions that is held out, by a hash of their words."""
+    decontaminate: list[Tests] = []
+    """Sets, files or `[data]` names of tests; a training problem that shares ten words in a row with one is left out."""
 
 
 Problems = Annotated[
@@ -59,9 +69,7 @@ Problems = Annotated[
 ]
 """A set of the catalogue, a file, a folder, a known hub name or the name of a `[data]` table; or such a table."""
 
-DataSettings.model_rebuild()
 
-
-def path_of(problems: Problems) -> str:
+def path_of(problems: str | FileSettings) -> str:
     """The name, or the path of a table."""
     return problems if isinstance(problems, str) else problems.path

@@ -10,7 +10,7 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dianoia.base.config import DataSettings
+from dianoia.base.config import FileSettings
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.tasks.data import public
 from dianoia.tasks.data.livecodebench import read_livecodebench
@@ -117,7 +117,7 @@ HUB: Table[str, Mapping] = {name: one for one in MAPPINGS.values() for name in o
 """The mapping of each hub name that is known."""
 
 
-def mapping_of(data: DataSettings) -> Mapping | None:
+def mapping_of(data: FileSettings) -> Mapping | None:
     """The ready mapping of a table: the one it names, or that of its hub name.
 
     Raises ConfigError for a name that there is not.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from dianoia.base.config import DataSettings
+from dianoia.base.config import FileSettings
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.base.files import read_json
 from dianoia.tasks.data.mappings import HUB
@@ -23,7 +23,7 @@ class DataMissing(ConfigError):
     """The data are not on this machine and cannot be fetched: a plan goes without them, a run does not."""
 
 
-def files_of(data: DataSettings) -> tuple[Path, ...]:
+def files_of(data: FileSettings) -> tuple[Path, ...]:
     """The files that hold the rows, in order.
 
     Raises:
@@ -50,7 +50,7 @@ def is_hub_name(path: str) -> bool:
 # Folders -----------------------------------------------------------------------------------------
 
 
-def _in_folder(folder: Path, data: DataSettings) -> Sequence[Path]:
+def _in_folder(folder: Path, data: FileSettings) -> Sequence[Path]:
     if (folder / "dataset_dict.json").is_file():
         splits = read_json(folder / "dataset_dict.json")["splits"]
         return _saved(folder / _split(folder, data.split, splits))

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
-from dianoia.base.config import DataSettings
+from dianoia.base.config import FileSettings
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.tasks.data.mappings import Mapping, mapping_of, prepared
 from dianoia.tasks.files import QUESTION_COLUMNS, Defaults
 
 
-def reading_of(data: DataSettings, verifiers: Collection[str], defaults: Defaults) -> Defaults:
+def reading_of(data: FileSettings, verifiers: Collection[str], defaults: Defaults) -> Defaults:
     """How the rows of a table are read; what the table does not say is as in `defaults`.
 
     Raises ConfigError for a mapping or a verifier that there is not.

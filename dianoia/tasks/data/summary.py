@@ -63,7 +63,9 @@ class Summary:
 
 def told(summary: Summary) -> list[str]:
     """The summary in sentences."""
-    if summary.whole:
+    if summary.whole and not summary.train + summary.heldout:
+        what = f"{summary.problems:,} problems in {summary.rows:,} rows"
+    elif summary.whole:
         what = f"{summary.train:,} for training and {summary.heldout:,} held out, of {summary.rows:,} rows"
     else:
         what = (

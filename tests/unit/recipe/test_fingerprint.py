@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from dianoia.base.config import EndpointSettings
+from dianoia.base.config import EndpointSettings, path_of
 from dianoia.base.files import write_json
 from dianoia.base.run import RunDirectory
 from dianoia.recipe import fingerprint as module
@@ -26,7 +26,7 @@ from dianoia.recipe.fingerprint import (
     recorded,
 )
 from dianoia.recipe.load import KINDS
-from dianoia.recipe.model import datasets, others, reward_models, sources
+from dianoia.recipe.model import datasets, others, problems_of, reward_models, sources
 from tests.unit.recipe.conftest import TEXT
 
 Write = Callable[..., Path]
@@ -219,7 +219,10 @@ def test_a_shipped_model_counts_by_content_always(
 
 # What a stage reads --------------------------------------------------------------------------------
 
-PLAIN = frozenset({"template", "completion_template", "source", "url", "model", "key_env"})
+PLAIN = frozenset(
+    {"template", "completion_template", "source", "url", "model", "key_env", "config", "split", "mapping",
+     "columns", "verifier", "domain", "language"}
+)  # fmt: skip
 """Keys with texts that name nothing outside of the recipe. A new key stands here or in `model.reads`."""
 
 
@@ -239,7 +242,7 @@ def _leaves(annotation: Any) -> list[Any]:
 
 def test_every_text_of_a_table_is_read_or_plain() -> None:
     """What a stage reads from outside has to be in its fingerprint."""
-    readers = (sources, datasets, reward_models, others)
+    readers = (sources, datasets, reward_models, others, problems_of, path_of)
     source = "".join(inspect.getsource(function) for function in readers)
     texts = {name for model in KINDS.values() for name in _texts(model)}
     assert {"start", "problems", "path", *PLAIN} <= texts
