@@ -227,10 +227,10 @@ def _check_tasks(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from dianoia.recipe.golds import golds
-    from dianoia.tasks.catalog import tests_of
+    from dianoia.tasks.catalog import clear_of
     from dianoia.tasks.show import show_graded
 
-    tests = tests_of(arguments.against)
+    tests = clear_of(arguments.against)
     found = [
         show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)
         for name, rows in golds(arguments.names, arguments.mapping, arguments.split)

@@ -170,12 +170,12 @@ def _files_source(
         verifiers=VERIFIERS,
         heldout_share=settings.heldout_share,
         whole=whole,
-        tests=tests_of(settings.decontaminate),
+        tests=clear_of(settings.decontaminate),
     )
     return LargeProblems(data) if data.size > LARGE else FileProblems(data)
 
 
-def tests_of(named: Sequence[str | FileSettings]) -> Tests | None:
+def clear_of(named: Sequence[str | FileSettings]) -> Tests | None:
     """What others are kept clear of: all problems of files, the held-out side of built-in sets; None for nothing.
 
     Raises ConfigError, ProblemFileError for tests that cannot be read.

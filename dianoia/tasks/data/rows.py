@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -76,12 +77,10 @@ class _Bytes:
     def __init__(self, path: Path, begins: Offsets) -> None:
         self.path, self.begins = path, begins
         self.descriptor = os.open(path, os.O_RDONLY)
+        finalize(self, os.close, self.descriptor)
 
     def __len__(self) -> int:
         return len(self.begins) - 1
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
 
     def stretch(self, place: int) -> bytes:
         begin, end = int(self.begins[place]), int(self.begins[place + 1])

@@ -103,7 +103,7 @@ def _lengths(lengths: list[int]) -> str:
 
 
 def _repeated(summary: Summary) -> str:
-    return f" {summary.repeated:,} questions stand there again." if summary.repeated else ""
+    return f" Repeated questions: {summary.repeated:,}." if summary.repeated else ""
 
 
 def _contamination(summary: Summary) -> list[str]:
