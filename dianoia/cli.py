@@ -22,18 +22,17 @@ NO_LOCKS = "this file system has no locks, so a second command would not be noti
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 2 for what the user can put right, 130 for Ctrl-C."""
+    """Run one command; returns the exit status: 0, 1 for gold answers that are not right, 2 for what the user can put right, 130 for Ctrl-C."""
     arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], None] = arguments.command
+    command: Callable[[argparse.Namespace], int | None] = arguments.command
     try:
-        command(arguments)
+        return command(arguments) or 0
     except UserError as error:
         print(f"dianoia: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"dianoia: interrupted; {_goes_on(arguments)}", file=sys.stderr)
         return 130
-    return 0
 
 
 def _goes_on(arguments: argparse.Namespace) -> str:
@@ -107,7 +106,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     claims.add_argument("--markdown", action="store_true", help="tables in Markdown")
     claims.set_defaults(command=_claims)
+    _add_tasks(
+        commands.add_parser("tasks", help="the problem sets, and whether gold answers are right")
+    )
     return parser
+
+
+def _add_tasks(tasks: argparse.ArgumentParser) -> None:
+    tasks.description = "Shows the problem sets with samples, the verifiers and the ready mappings."
+    tasks.set_defaults(command=_tasks)
+    check = tasks.add_subparsers(metavar="check").add_parser(
+        "check",
+        help="grade gold answers by their own verifiers; exit status 1 where any is not right",
+        description="Grades every gold answer with its own verifier and prints what does not come out as right.",
+    )
+    check.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="files, folders, hub names, recipes (TOML) or built-in sets; none: every built-in set",
+    )
+    check.add_argument("--mapping", help="a ready mapping of a public set's columns")
+    check.add_argument("--split", help="the split of a folder or hub name")
+    check.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="TESTS",
+        help="count the problems that share ten words in a row with a test of this set; repeatable",
+    )
+    check.add_argument("--most", type=int, default=100, help="rows that are printed (default: 100)")
+    check.set_defaults(command=_check_tasks)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -208,6 +237,29 @@ def _claims(arguments: argparse.Namespace) -> None:
     runs = seeds.load([RunDirectory(path) for path in arguments.runs])
     grids = [seeds.claims_grid(runs), seeds.stages_grid(runs)]
     seeds.print_grids(grids, Console(), arguments.markdown)
+
+
+def _tasks(_arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from dianoia.tasks.show import show_catalogue
+
+    show_catalogue(Console(soft_wrap=True))
+
+
+def _check_tasks(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from dianoia.recipe.golds import golds
+    from dianoia.tasks.catalog import clear_of
+    from dianoia.tasks.show import show_graded
+
+    tests = clear_of(arguments.against)
+    found = [
+        show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)
+        for name, rows in golds(arguments.names, arguments.mapping, arguments.split)
+    ]
+    return 0 if all(found) else 1
 
 
 def _typed() -> str:

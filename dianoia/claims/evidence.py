@@ -98,7 +98,7 @@ def gather(
         results["evaluations"],
         results["by_difficulty"],
         {
-            part: Course(stage.problems, tuple(read_journal(run.stage(name).metrics)))
+            part: Course(str(stage.problems), tuple(read_journal(run.stage(name).metrics)))
             for part, name in parts.items()
             if name in done and isinstance(stage := recipe.stages.get(name), RLStage)
         },

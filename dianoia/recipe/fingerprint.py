@@ -6,7 +6,7 @@ to `manifest.json` when it is done, and the differences of two of them in words.
 Decisions:
  1. An earlier stage counts by the hash of its own record, which holds when it began: a stage that was run again
     is another one, even where its table is the same.
- 2. Files count by their content. Weights of a model folder above LARGE count by size and time of change, since
+ 2. Files count by their content. Weights of a model folder and files of a data folder above LARGE count by size and time of change, since
     reading them would take longer than a plan may. Shipped models always count by content, hub names by their
     `config.json`.
  3. Keys that decide what a run costs, and nothing else, do not count: COSTS.
@@ -25,12 +25,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dianoia.base.config import FileSettings, path_of
+from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json
 from dianoia.base.run import RunDirectory, StageDirectory
 from dianoia.bases import shipped_model
 from dianoia.recipe.hub import model_config
-from dianoia.recipe.model import Recipe, functions, reads, reward_models, sources
+from dianoia.recipe.model import Recipe, functions, problems_of, reads, reward_models, sources
 from dianoia.rewards.loading import source_files
+from dianoia.tasks.catalog import files_behind
 
 LARGE = 64_000_000
 """Bytes above which a weight file counts by size and time of change."""
@@ -68,6 +71,8 @@ def fingerprint(name: str, recipe: Recipe, run: RunDirectory) -> Fingerprint:
         files |= _model(name, source) if source in models else _file(source)
     for function in functions(stage):
         files |= {known: _content(file) for known, file in source_files(function.path).items()}
+    for problems in problems_of(stage):
+        files |= _data(problems)
     return Fingerprint(
         seed=recipe.seed,
         threads=recipe.threads,
@@ -122,6 +127,16 @@ def _file(source: str) -> dict[str, str]:
     """A file; nothing for the name of a built-in set of problems."""
     path = Path(source).expanduser()
     return {source: _content(path)} if path.is_file() else {}
+
+
+def _data(problems: str | FileSettings) -> dict[str, str]:
+    """The files of a folder or of a hub name; nothing for what is not here. Large ones count as weights do."""
+    try:
+        found = files_behind(problems)
+    except ConfigError:  # a plan goes without it, and a run says what is wrong
+        return {}
+    named = Path(path_of(problems)).expanduser()
+    return {str(path): _weights(path) for path in found if path != named}
 
 
 def _model(stage: str, source: str) -> dict[str, str]:

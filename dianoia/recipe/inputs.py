@@ -70,7 +70,7 @@ def _check_models(name: str, stage: Stage, recipe: Recipe, planned: bool) -> Non
 def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
     match stage:
         case RLStage() | EvaluateStage():
-            check_problems(name, stage)
+            check_problems(name, stage, recipe.seed)
         case SampleStage():
             _check_template(name, "completion_template", stage.written_in)
             check_sampling(f"stages.{name}", stage)

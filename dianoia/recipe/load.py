@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from dianoia.base.config import (
+    DataSettings,
     DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
@@ -72,7 +73,7 @@ def _lay_over(table: dict[str, Any], override: str) -> None:
         raise ConfigError(
             f"--set {override}: expected stage.key=value, e.g. --set zero.group_size=8"
         )
-    if len(parts) > 1 and parts[0] not in ("stages", "claims"):
+    if len(parts) > 1 and parts[0] not in ("stages", "claims", "data"):
         parts = ["stages", *parts]
     stages = table.get("stages", {})
     if not isinstance(stages, dict):
@@ -151,6 +152,9 @@ def _names_beside(where: list[str], table: dict[str, Any]) -> list[str]:
         if model is Recipe and part == "stages":
             stage = next(parts, None)
             model = KINDS.get(table["stages"].get(stage, {}).get("kind"), Recipe)
+        elif model is Recipe and part == "data":
+            next(parts, None)  # the name that the recipe gives it
+            model = DataSettings
         elif not part.isdigit():  # a number is a place in a list, not a key
             model = next(_models_in(model.model_fields[part].annotation), model)
     return list(model.model_fields)

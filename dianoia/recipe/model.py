@@ -1,22 +1,27 @@
 """The recipe itself: named stages in the order in which they run, and who starts from whom."""
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dianoia.base.config import (
     ClaimsSettings,
+    DataSettings,
     DemonstrationsStage,
     EvaluateStage,
+    FileSettings,
     FunctionSettings,
     PreferencesStage,
     PretrainStage,
+    Problems,
     RewardModelStage,
     RLStage,
     SampleStage,
     Settings,
     SFTStage,
+    path_of,
 )
 from dianoia.base.errors import nearest
 
@@ -50,6 +55,8 @@ class Recipe(Settings):
     """CPU threads of PyTorch. 0: as many as there are cores, at most 8."""
     sandbox: Literal["auto", "namespaces", "landlock", "i-accept-unsandboxed-code"] = "auto"
     """Walls around programs that a model wrote. auto: the strongest that this machine offers."""
+    data: dict[str, DataSettings] = Field(default={})
+    """Sets of problems by name, for `problems` of the stages."""
     stages: dict[str, Stage] = Field(min_length=1)
     claims: ClaimsSettings = ClaimsSettings()
     """Which checkpoint plays which part of the paper."""
@@ -62,6 +69,21 @@ class Recipe(Settings):
                     f"stages.{name}: the name of a stage is that of its folder, so it holds letters, digits, '.', "
                     "'_' and '-' only, and begins with a letter or a digit; rename it"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _data_have_their_tables(self) -> Self:
+        """Where a stage says the name of a `[data]` table, the table takes the name's place."""
+        unused = set(self.data)
+        for name, stage in self.stages.items():
+            found, used = _with_tables(stage, self.data)
+            self.stages[name] = found
+            unused -= used
+        if unused:
+            raise ValueError(
+                f"data.{min(unused)}: no stage names this table; name it in the problems of a stage, or under "
+                "decontaminate of a table that a stage names, or remove it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -114,6 +136,34 @@ class Recipe(Settings):
         return self
 
 
+def _with_tables(stage: Stage, data: Mapping[str, DataSettings]) -> tuple[Stage, set[str]]:
+    """The stage with tables in place of their names, and the names that were used."""
+    used: set[str] = set()
+
+    def table(problems: Problems | None) -> Problems | None:
+        if isinstance(problems, str) and problems in data:
+            used.add(problems)
+            problems = data[problems]
+        if not isinstance(problems, DataSettings):
+            return problems
+        used.update(name for name in map(path_of, problems.decontaminate) if name in data)
+        tests = [
+            _as_tests(data[test]) if isinstance(test, str) and test in data else test
+            for test in problems.decontaminate
+        ]
+        return problems.model_copy(update={"decontaminate": tests})
+
+    update: dict[str, Any] = {}
+    if isinstance(stage, RLStage | EvaluateStage | SampleStage | PreferencesStage):
+        update["problems"] = table(stage.problems)
+    if isinstance(stage, RLStage) and stage.preferences is not None:
+        chosen = stage.preferences
+        general = {"problems": chosen.problems, "safety_problems": chosen.safety_problems}
+        tables = {key: table(value) for key, value in general.items()}
+        update["preferences"] = chosen.model_copy(update=tables)
+    return (stage.model_copy(update=update) if used else stage), used
+
+
 def sources(stage: Stage) -> list[str]:
     """The checkpoints a stage reads: names of stages, shipped models, folders or hub names."""
     match stage:
@@ -159,19 +209,35 @@ def functions(stage: Stage) -> list[FunctionSettings]:
     return stage.rewards.functions if isinstance(stage, RLStage) else []
 
 
-def others(stage: Stage) -> list[str]:
-    """What a stage reads besides checkpoints and data sets: problem sets, files of problems, a guideline."""
+def _as_tests(data: DataSettings) -> FileSettings:
+    """What others are kept clear of: the same rows, whatever is held out of them."""
+    return FileSettings.model_validate(data.model_dump(include=set(FileSettings.model_fields)))
+
+
+def problems_of(stage: Stage) -> list[str | FileSettings]:
+    """The sets of problems that a stage reads, those that it is kept clear of included."""
     match stage:
         case RLStage():
             chosen = stage.preferences
             general = () if chosen is None else (chosen.problems, chosen.safety_problems)
-            return [stage.problems, *(name for name in general if name is not None)]
-        case PreferencesStage():
-            return [stage.problems, *([stage.guideline] if stage.guideline else [])]
-        case SampleStage() | EvaluateStage():
-            return [stage.problems]
+            named: list[Problems] = [
+                stage.problems,
+                *(name for name in general if name is not None),
+            ]
+        case PreferencesStage() | SampleStage() | EvaluateStage():
+            named = [stage.problems]
         case _:
             return []
+    tables = (one for one in named if isinstance(one, DataSettings))
+    return [*named, *(test for table in tables for test in table.decontaminate)]
+
+
+def others(stage: Stage) -> list[str]:
+    """What a stage reads besides checkpoints and data sets: problem sets, files of problems, a guideline."""
+    found = [path_of(problems) for problems in problems_of(stage)]
+    if isinstance(stage, PreferencesStage) and stage.guideline:
+        found.append(stage.guideline)
+    return found
 
 
 def reads(stage: Stage) -> list[str]:

@@ -17,8 +17,9 @@ from dianoia.recipe.advice import Change, changes
 from dianoia.recipe.entries import entry_of
 from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.memory import Phase, peak
-from dianoia.recipe.missing import still_missing
+from dianoia.recipe.missing import absent, still_missing
 from dianoia.recipe.model import Recipe
+from dianoia.recipe.problems import told_problems
 from dianoia.recipe.sizes import judge_sizes, size_of
 from dianoia.recipe.standing import Action, Todo
 from dianoia.recipe.units import about, in_bytes
@@ -48,12 +49,20 @@ def print_plan(
     table.add_column("memory", justify="right")
     table.add_column("time", justify="right")
     details: list[str] = []
+    problems: dict[str, None] = {}
     for name in recipe.stages:
         todo = next((todo for todo in plan if todo.name == name), None)
         cells, more = _line(name, recipe, machine, todo)
         table.add_row(*map(Text, cells))
         details += more
+        stage = recipe.stages[name]
+        works = todo is None or todo.works
+        problems |= dict.fromkeys(
+            told_problems(stage) if works and not absent(stage, recipe) else ()
+        )
     console.print(table)
+    if problems:
+        _say(console, "\n".join(["Problems read from files.", *problems]))
     _say(console, "\n".join([f"Time and memory for {machine.name}{_of(machine)}.", *details]))
     if place and any(todo.action is Action.AGAIN for todo in plan):
         kept = place / "stages" / OLD

@@ -1,22 +1,38 @@
 """The problems of `rl` and `evaluate` stages, looked up and looked through before any work. No torch.
 
-In: a stage's table. Out: nothing, or a refusal in the words of the recipe. A file is read from the first row to the
-last; of a built-in set, which may be endless, the beginning is looked at.
+In: a stage's table and the run's seed. Out: nothing, or a refusal in the words of the recipe. Files are read from the
+first row to the last; of larger ones (`tasks.data.large`) rows from all over them and the first ones that the run
+will draw, of a built-in set, which may be endless, the beginning.
 """
 
 from collections.abc import Sequence
 
-from dianoia.base.config import EvaluateStage, PreferenceSettings, RLStage
-from dianoia.base.errors import ConfigError
+from dianoia.base.config import (
+    EvaluateStage,
+    PreferenceSettings,
+    PreferencesStage,
+    Problems,
+    RLStage,
+    SampleStage,
+)
+from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.records import Problem
-from dianoia.tasks.catalog import ProblemSource, general_source, looked_at, problem_source
+from dianoia.recipe.model import Stage
+from dianoia.tasks.catalog import (
+    FilesSource,
+    ProblemSource,
+    general_source,
+    looked_at,
+    problem_source,
+)
+from dianoia.tasks.data.summary import told
 from dianoia.text.language import check_measurable
 
 _UNGRADED = "reference"
 """The verifier of problems that no rule can grade."""
 
 
-def check_problems(name: str, stage: RLStage | EvaluateStage) -> None:
+def check_problems(name: str, stage: RLStage | EvaluateStage, seed: int) -> None:
     """Raise ConfigError or ProblemFileError for problems that would stop the stage, or teach it nothing."""
     try:
         if isinstance(stage, EvaluateStage):
@@ -28,7 +44,10 @@ def check_problems(name: str, stage: RLStage | EvaluateStage) -> None:
     where = f"stages.{name}.problems = {stage.problems!r}"
     if isinstance(stage, EvaluateStage):
         _check_graded(where, source.heldout(stage.limit))
+        refuse_broken(source)
         return
+    if isinstance(source, FilesSource):
+        source.check(seed, stage.rollouts * stage.problems_per_rollout)
     if stage.rewards.judge is None:
         _check_graded(where, looked_at(source))
     elif stage.rewards.judge.grades == _UNGRADED:
@@ -38,8 +57,34 @@ def check_problems(name: str, stage: RLStage | EvaluateStage) -> None:
         held = source.heldout(stage.progress.problems)
         if stage.rewards.judge is None:
             _check_graded(where, held)
+        refuse_broken(source)
     if stage.preferences is not None:
         _check_general(name, stage, stage.preferences)
+
+
+def refuse_broken(source: ProblemSource) -> None:
+    """Raise ProblemFileError where a row of those read so far cannot be used: before a run it is no small matter."""
+    for line in source.news() if isinstance(source, FilesSource) else ():
+        raise ProblemFileError(line)
+
+
+def told_problems(stage: Stage) -> list[str]:
+    """What a person wants to know of the files of problems that a stage reads, in sentences."""
+    match stage:
+        case EvaluateStage():
+            found = [problem_source(stage.problems, stage.whole_file)]
+        case SampleStage() | PreferencesStage():
+            found = [problem_source(stage.problems)]
+        case RLStage():
+            chosen = stage.preferences
+            general = () if chosen is None else (chosen.problems, chosen.safety_problems)
+            found = [
+                problem_source(stage.problems),
+                *(general_source(one) for one in general if one),
+            ]
+        case _:
+            found = []
+    return [line for one in found if isinstance(one, FilesSource) for line in told(one.summary)]
 
 
 def _check_graded(where: str, problems: Sequence[Problem]) -> None:
@@ -64,7 +109,7 @@ def _check_asked(name: str, problems: Sequence[Problem]) -> None:
         )
 
 
-def _check_languages(name: str, stage: RLStage, source: ProblemSource, problems: str) -> None:
+def _check_languages(name: str, stage: RLStage, source: ProblemSource, problems: Problems) -> None:
     """A language reward needs targets that can be told from other languages."""
     if not stage.rewards.language:
         return

@@ -6,7 +6,14 @@ environment variable DIANOIA_SANDBOX is this machine's word and goes before the 
 
 import os
 
-from dianoia.base.config import EvaluateStage, PreferencesStage, RLStage, SampleStage
+from dianoia.base.config import (
+    EvaluateStage,
+    PreferencesStage,
+    Problems,
+    RLStage,
+    SampleStage,
+    path_of,
+)
 from dianoia.base.errors import SandboxError
 from dianoia.recipe.missing import absent
 from dianoia.recipe.model import Recipe, Stage
@@ -29,7 +36,7 @@ def sandbox_of(recipe: Recipe) -> str | None:
         problems = _problems(stage)
         if (
             problems is None
-            or problems[0] in absent(stage, recipe)
+            or path_of(problems[0]) in absent(stage, recipe)
             or CONCURRENT.isdisjoint(verifiers_of(problem_source(*problems)))
         ):
             continue
@@ -43,7 +50,7 @@ def sandbox_of(recipe: Recipe) -> str | None:
     return None
 
 
-def _problems(stage: Stage) -> tuple[str, bool] | None:
+def _problems(stage: Stage) -> tuple[Problems, bool] | None:
     """Arguments of `problem_source`; None for a stage without problems."""
     match stage:
         case RLStage() | SampleStage() | PreferencesStage():

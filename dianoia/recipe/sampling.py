@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from dianoia.base.config import EndpointSettings, PreferencesStage, SampleStage
+from dianoia.base.config import EndpointSettings, PreferencesStage, SampleStage, path_of
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
+from dianoia.recipe.problems import refuse_broken
 from dianoia.rewards.model_preferences import read_guideline
 from dianoia.runtime.endpoint import endpoint_key
 from dianoia.tasks.catalog import problem_source
@@ -45,7 +46,7 @@ def _check_rules(stage: PreferencesStage, judge: str, problems: Sequence[Problem
     """Rules know the miniature's questions, and of these only some."""
     known = RULES[judge].domains[stage.objective]
     strange = [problem.domain for problem in problems if problem.domain not in known]
-    if strange or not stage.problems.startswith(_MINIATURE):
+    if strange or not path_of(stage.problems).startswith(_MINIATURE):
         raise ConfigError(
             f"judge = {judge!r} with problems = {stage.problems!r}: with objective = {stage.objective!r} its rules "
             f"judge the miniature's problems of {', '.join(sorted(known))} and no others"
@@ -57,13 +58,16 @@ def _check_rules(stage: PreferencesStage, judge: str, problems: Sequence[Problem
 
 def _problems(where: str, stage: SampleStage | PreferencesStage) -> list[Problem]:
     try:
-        return problem_range(problem_source(stage.problems), stage.first, stage.prompts)
+        source = problem_source(stage.problems)
+        found = problem_range(source, stage.first, stage.prompts)
+        refuse_broken(source)
+        return found
     except ConfigError as error:
         raise ConfigError(f"{where}.{error}") from None
 
 
 def _check_rewriter(where: str, stage: SampleStage) -> None:
-    if stage.rewriter == "miniature" and not stage.problems.startswith(_MINIATURE):
+    if stage.rewriter == "miniature" and not path_of(stage.problems).startswith(_MINIATURE):
         raise ConfigError(
             f'{where}.rewriter = "miniature" with problems = {stage.problems!r}: its rules read the thoughts '
             "of the miniature's models and would refuse all others; name a model behind an endpoint, "

@@ -11,7 +11,16 @@ from typing import Any
 
 from dianoia.report import claims
 from dianoia.report.load import Estimate, Metrics, Run, Stage, metric_order, number
-from dianoia.report.show import amount, code, duration, escape, interval, is_share, plain
+from dianoia.report.show import (
+    amount,
+    code,
+    duration,
+    escape,
+    interval,
+    is_share,
+    plain,
+    problem_set,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +179,7 @@ def _rl(settings: Mapping[str, Any]) -> str:
     algorithm = (settings.get("algorithm") or {}).get("name", "grpo")
     return (
         f"trains {code(settings.get('start', '?'))} by reinforcement learning "
-        f"({escape(algorithm.upper().replace('_', ' '))}) on {code(settings.get('problems', '?'))}: "
+        f"({escape(algorithm.upper().replace('_', ' '))}) on {code(problem_set(settings.get('problems', '?')))}: "
         f"{_batch(settings)}, reward = {_reward(settings)}{_preferences(settings)}."
     )
 
@@ -180,7 +189,7 @@ def _preferences(settings: Mapping[str, Any]) -> str:
     chosen = settings.get("preferences") or {}
     named = (("helpful", "problems"), ("safety", "safety_problems"))
     models = " and ".join(
-        f"{code(chosen[model])} on {code(chosen.get(problems, '?'))} ({model})"
+        f"{code(chosen[model])} on {code(problem_set(chosen.get(problems, '?')))} ({model})"
         for model, problems in named
         if chosen.get(model)
     )
@@ -248,14 +257,14 @@ def _evaluate(settings: Mapping[str, Any]) -> str:
     names = ", ".join(code(name) for name in settings.get("checkpoints") or ())
     limit, samples = number(settings.get("limit")), number(settings.get("samples"))
     size = f": {limit:,.0f} problems at most, {samples:g} samples each" if limit and samples else ""
-    return f"measures {names} on held-out {code(settings.get('problems', '?'))}{size}."
+    return f"measures {names} on held-out {code(problem_set(settings.get('problems', '?')))}{size}."
 
 
 def _sample(settings: Mapping[str, Any]) -> str:
     prompts, samples = number(settings.get("prompts")), number(settings.get("samples"))
     size = f", {prompts:,.0f} of them, {samples:g} samples each" if prompts and samples else ""
     return (
-        f"samples {code(settings.get('start', '?'))} on {code(settings.get('problems', '?'))}{size}, and keeps "
+        f"samples {code(settings.get('start', '?'))} on {code(problem_set(settings.get('problems', '?')))}{size}, and keeps "
         "what passes."
     )
 

@@ -103,6 +103,11 @@ def code(value: object) -> str:
     return f"<code>{escape(value)}</code>"
 
 
+def problem_set(problems: object) -> str:
+    """What a stage's table calls its problems: a name, or the path of a table of its own."""
+    return str(problems.get("path", "?") if isinstance(problems, dict) else problems)
+
+
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of HTML that is already safe."""
     return f'<p class="{kind}">{text}</p>' if kind else f"<p>{text}</p>"

@@ -21,7 +21,7 @@ from dianoia.roles.judge import evaluation_rubric, general_rules, judge, trainin
 from dianoia.roles.learned import RewardModel
 from dianoia.roles.preferred import Preferred
 from dianoia.runtime.context import Context
-from dianoia.tasks.catalog import ProblemSource, general_source, problem_source
+from dianoia.tasks.catalog import FilesSource, ProblemSource, general_source, problem_source
 
 Key = tuple[int, ...]
 
@@ -79,6 +79,13 @@ class Scenarios:
         drawn = [self.sets[name].next(self.seed, count) for name, count in counts.items()]
         keys = [key for keys, _ in drawn for key in keys]
         return keys, [problem for _, problems in drawn for problem in problems]
+
+    def news(self) -> list[str]:
+        """Rows of the sets' files that could not be used since this was asked last."""
+        sources = [scenario.source for scenario in self.sets.values()]
+        return [
+            line for source in sources if isinstance(source, FilesSource) for line in source.news()
+        ]
 
     def judge(
         self,

@@ -111,6 +111,8 @@ class _Training:
     def scored_groups(self, counts: Mapping[str, int]) -> list[Group]:
         """Rollouts of the next `counts` problems of each set, scored."""
         keys, problems = self.scenarios.next(counts)
+        for line in self.scenarios.news():
+            self.context.progress.say(f"{self.context.name}: {line}")
         with self.recorder.spending("generate_seconds"):
             size, params = self.config.group_size, self.params()
             rollouts_PG = self.roller.under(keys, problems, size, params)

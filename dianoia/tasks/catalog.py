@@ -4,19 +4,24 @@ A problem set is a `ProblemSource`: training problems by number, so that a resum
 was without any state, and held-out problems that no training problem can equal.
 """
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
-from dianoia.base.config import Habits
+from dianoia.base.config import DataSettings, FileSettings, Habits, Problems
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number, reference
 from dianoia.tasks.choice import choice
 from dianoia.tasks.code import code, input_, output, value
-from dianoia.tasks.files import Defaults, check_problems, read_problems, split_of
+from dianoia.tasks.data.contamination import Tests
+from dianoia.tasks.data.large import LargeProblems
+from dianoia.tasks.data.mappings import HUB
+from dianoia.tasks.data.places import files_of
+from dianoia.tasks.data.problems import LARGE, Data, FileProblems, every_problem
+from dianoia.tasks.data.reading import reading_of
+from dianoia.tasks.files import Defaults
 from dianoia.tasks.gym import PREFIX, GymProblems, gym, gym_problems
 from dianoia.tasks.math import ahead, math
 from dianoia.tasks.miniature.corpus import documents
@@ -50,6 +55,11 @@ GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
 
 PROBE = 512
 """Problems that are looked at where a set has no end."""
+_MOST_TESTS = 4096
+"""Held-out problems of a built-in set that others are kept clear of."""
+
+FilesSource = FileProblems | LargeProblems
+"""A source that reads files; it can tell what it read."""
 
 CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature": documents}
 """Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
@@ -84,123 +94,127 @@ class ProblemSource(Protocol):
         ...
 
 
-class FileProblems:
-    """Problems of a JSONL, CSV or Parquet file; a tenth, chosen by a hash of the question, is held out.
-
-    With `whole`, all of them are: the file is a test set and nothing of it is for training.
-    """
-
-    def __init__(self, path: Path, whole: bool = False, defaults: Defaults | None = None) -> None:
-        check_problems(path, VERIFIERS, defaults)
-        self.path, self.whole, self.defaults = path, whole, defaults
-
-    @cached_property
-    def _sides(self) -> dict[str, list[Problem]]:
-        sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
-        for problem in read_problems(self.path, VERIFIERS, self.defaults):
-            sides["heldout" if self.whole else split_of(problem.question)].append(problem)
-        return sides
-
-    def draw(self, seed: int, start: int, count: int) -> list[Problem]:
-        """As `ProblemSource`; every epoch is a new order of all training problems."""
-        problems = self._side("train")
-        size = len(problems)
-        first, last = start // size, (start + count - 1) // size
-        orders = {epoch: _order(size, seed, epoch) for epoch in range(first, last + 1)}
-        return [
-            problems[orders[index // size][index % size]] for index in range(start, start + count)
-        ]
-
-    def heldout(self, limit: int) -> list[Problem]:
-        """As `ProblemSource`."""
-        return self._side("heldout")[:limit]
-
-    @property
-    def languages(self) -> frozenset[str]:
-        """As `ProblemSource`."""
-        return frozenset(problem.language for problem in self._side("train"))
-
-    @property
-    def verifiers(self) -> frozenset[str]:
-        """Of all problems, held out or not."""
-        return frozenset(problem.verifier for side in self._sides.values() for problem in side)
-
-    @property
-    def training(self) -> list[Problem]:
-        """Every training problem once."""
-        return self._side("train")
-
-    def _side(self, name: str) -> list[Problem]:
-        if not self._sides[name]:
-            raise ConfigError(
-                f"{self.path}: none of its problems falls on the {name} side (a hash of the question "
-                "puts a tenth into held-out); add problems"
-            )
-        return self._sides[name]
-
-
-def _order(size: int, seed: int, epoch: int) -> list[int]:
-    order = list(range(size))
-    random.Random(f"order-{seed}-{epoch}").shuffle(order)
-    return order
-
-
 PROBLEM_SETS: Mapping[str, Callable[[], ProblemSource]] = {
     f"miniature/{name}": partial(MiniatureProblems, name) for name in SETS
 }
 """Built-in problem sets by name."""
 
 
-def problem_source(name: str, whole_file: bool = False, key: str = "problems") -> ProblemSource:
-    """A built-in set, or a file that is read and checked from the first row to the last.
+def problem_source(
+    problems: Problems, whole_file: bool = False, key: str = "problems"
+) -> ProblemSource:
+    """A built-in set, or a set of files, checked as `tasks.data` says.
 
-    `whole_file` takes every problem of a file as held out; a built-in set has no such choice. `key` is the
+    `whole_file` takes every problem of files as held out; a built-in set has no such choice. `key` is the
     option that names the set, for messages.
 
     Raises:
-        ConfigError: there is neither a set nor a file of that name.
+        ConfigError: there is neither a set nor a file of that name, or a `[data]` table that cannot be read.
         ProblemFileError: a row cannot be used.
     """
-    if name in PROBLEM_SETS:
-        return PROBLEM_SETS[name]()
-    if name.startswith(PREFIX):
-        return gym_problems(name, key)
-    path = Path(name)
-    if path.is_file():
-        return _file_problems(path, whole_file, path.stat().st_mtime_ns)
-    raise ConfigError(
-        f"{key} = {name!r}: there is no such problem set and no such file; "
-        f"sets are {', '.join(PROBLEM_SETS)} and {PREFIX}... of reasoning-gym, files are JSONL, CSV or Parquet with a row a problem, such as "
-        '{"problem": "2+3?", "answer": "5"} (docs/recipes.md says how to make one of a public set)'
-    )
+    return _source(problems, whole_file, key, Defaults())
 
 
-def general_source(name: str, key: str = "problems") -> ProblemSource:
+def general_source(problems: Problems, key: str = "problems") -> ProblemSource:
     """As `problem_source`, for general prompts, which a reward model scores: their files need no answers.
 
     `key` is the option that names the set, for messages.
     """
-    path = Path(name)
-    if name not in PROBLEM_SETS and path.is_file():
-        return _file_problems(path, False, path.stat().st_mtime_ns, GENERAL_PROMPTS)
-    return problem_source(name, key=key)
+    return _source(problems, False, key, GENERAL_PROMPTS)
+
+
+def _source(problems: Problems, whole: bool, key: str, defaults: Defaults) -> ProblemSource:
+    if isinstance(problems, str):
+        if problems in PROBLEM_SETS:
+            return PROBLEM_SETS[problems]()
+        if problems.startswith(PREFIX):
+            return gym_problems(problems, key)
+        if not _is_data(problems):
+            raise ConfigError(
+                f"{key} = {problems!r}: there is no such problem set and no such file; "
+                f"sets are {', '.join(PROBLEM_SETS)} and {PREFIX}... of reasoning-gym, files are JSONL, CSV or Parquet with a row a problem, such as "
+                '{"problem": "2+3?", "answer": "5"} (docs/data.md says what else there is, and how a hub name is given)'
+            )
+        problems = DataSettings(path=problems)
+    try:
+        stamps = tuple(
+            (str(path), path.stat().st_mtime_ns)
+            for table in (problems, *_tables_against(problems))
+            for path in files_of(table)
+        )
+        return _files_source(problems.model_dump_json(), whole, defaults, stamps)
+    except ConfigError as error:
+        # A row's error names its file; what is wrong with a table needs the key that names the table.
+        raise type(error)(f"{key} = {str(problems)!r}: {error}") from error
+
+
+def files_behind(problems: str | FileSettings) -> tuple[Path, ...]:
+    """The files that a set is read from: none for a built-in one and for a name that means nothing.
+
+    Raises ConfigError as `files_of`.
+    """
+    if isinstance(problems, str):
+        problems = FileSettings(path=problems) if _is_data(problems) else ""
+    return files_of(problems) if isinstance(problems, FileSettings) else ()
+
+
+def _is_data(name: str) -> bool:
+    """Whether a name alone says where problems are: a file, a saved data set, or a hub name with a mapping."""
+    path = Path(name).expanduser()
+    saved = any((path / mark).is_file() for mark in ("state.json", "dataset_dict.json"))
+    return name not in PROBLEM_SETS and (path.is_file() or saved or name in HUB)
+
+
+def _tables_against(data: DataSettings) -> list[FileSettings]:
+    """The sets of tests in files that a table is kept clear of."""
+    named = (FileSettings(path=one) if isinstance(one, str) else one for one in data.decontaminate)
+    return [table for table in named if table.path not in PROBLEM_SETS]
+
+
+@lru_cache(maxsize=8)
+def _files_source(
+    table: str, whole: bool, defaults: Defaults, _stamps: tuple[tuple[str, int], ...]
+) -> FilesSource:
+    """Plan, check and stage ask for the same set; it is read once while its files do not change."""
+    settings = DataSettings.model_validate_json(table)
+    data = Data(
+        name=str(settings),
+        files=files_of(settings),
+        reading=reading_of(settings, VERIFIERS, defaults),
+        verifiers=VERIFIERS,
+        heldout_share=settings.heldout_share,
+        whole=whole,
+        tests=clear_of(settings.decontaminate),
+    )
+    return LargeProblems(data) if data.size > LARGE else FileProblems(data)
+
+
+def clear_of(named: Sequence[str | FileSettings]) -> Tests | None:
+    """What others are kept clear of: all problems of files, the held-out side of built-in sets; None for nothing.
+
+    Raises ConfigError, ProblemFileError for tests that cannot be read.
+    """
+    if not named:
+        return None
+    tests = Tests()
+    for one in named:
+        if isinstance(one, str) and one in PROBLEM_SETS:
+            tests.add(one, problem_source(one).heldout(_MOST_TESTS))
+        else:
+            table = FileSettings(path=one) if isinstance(one, str) else one
+            reading = reading_of(table, VERIFIERS, Defaults())
+            tests.add(str(table), every_problem(files_of(table), reading, VERIFIERS))
+    return tests
 
 
 def looked_at(source: ProblemSource) -> list[Problem]:
-    """All training problems of a file; of a built-in set, which may be endless, the first PROBE."""
-    return source.training if isinstance(source, FileProblems) else source.draw(0, 0, PROBE)
+    """All training problems of files, or those that were looked at; of a built-in set, which may be endless, the
+    first PROBE."""
+    return source.training if isinstance(source, FilesSource) else source.draw(0, 0, PROBE)
 
 
 def verifiers_of(source: ProblemSource) -> frozenset[str]:
     """Names of the verifiers that a source's problems ask for."""
-    if isinstance(source, FileProblems | GymProblems):
+    if isinstance(source, FilesSource | GymProblems):
         return source.verifiers
     return frozenset(problem.verifier for problem in looked_at(source))
-
-
-@lru_cache(maxsize=8)
-def _file_problems(
-    path: Path, whole: bool, _changed: int, defaults: Defaults | None = None
-) -> FileProblems:
-    """Plan, check and stage ask for the same file; it is read once while it does not change."""
-    return FileProblems(path, whole, defaults)

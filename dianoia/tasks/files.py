@@ -1,14 +1,16 @@
 """Problems from a user's file, with the columns that TRL users have.
 
-In: a JSONL, CSV or Parquet file. Out: `Problem`s, one row after another, each checked;
-`check_problems` goes through the whole file before a run starts, so a broken row stops it before
-any work is done. Left out: hub names, images, tools; writing problems; the verifiers, which are
-handed in.
+In: a JSONL, CSV, Parquet or Arrow file. Out: `Problem`s, one row after another, each checked;
+they are read before a run starts, so a broken row stops it before any work is done. Left out: which files
+make up a set, what is kept of it and files larger than memory (`tasks.data`); images, tools; writing problems;
+the verifiers, which are handed in.
 
 Columns:
 - the question: `prompt` (text, or messages, of which the last one of the user), `question` or
   `problem`;
-- the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is worked out;
+- the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is worked out; a row whose
+  tests stand in a column of their own (`tests`, `verification_info`, `test_list`) needs none, and its verifier is
+  `code` unless it says otherwise;
 - optional: `id`, `domain`, `language` (ISO 639-1), `difficulty` (a whole number), `verifier`. Every
   column but the question's is also kept in `Problem.columns` under its own name, so that a reward
   function written for TRL finds what it asks for.
@@ -21,14 +23,15 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.3) is silent:
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem
-from dianoia.tasks.answers import Verifier, normalize
+from dianoia.tasks.answers import MAX_TEXT_CHARS, Verifier, normalize
+from dianoia.tasks.code.tests import COLUMNS as TEST_COLUMNS
 from dianoia.tasks.tables import Row, read_rows
 from dianoia.text.language import main_language
 
@@ -44,6 +47,18 @@ class Defaults:
     domain: str = "math"
     graded: bool = True
     """Whether every row needs a gold answer that its verifier reads; a general prompt has none."""
+    language: str | None = None
+    """None: the language most of a question's words are in."""
+    questions: tuple[str, ...] = QUESTION_COLUMNS
+    """Columns in which the question is looked for, in this order."""
+    prepare: Callable[[Row], Row | None] | None = None
+    """Gives a row the names that are read here, or None for a row that is no problem."""
+    lenient: bool = False
+    """Whether a row whose gold answer alone is unreadable is left out: nobody can correct a public set."""
+
+
+class UnreadableGold(ProblemFileError):
+    """A row is in order, but its verifier cannot read its gold answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,50 +88,87 @@ class _Row(Row):
 
 
 def read_problems(
-    path: Path, verifiers: Mapping[str, Verifier], defaults: Defaults | None = None
+    files: Path | Sequence[Path],
+    verifiers: Mapping[str, Verifier],
+    defaults: Defaults | None = None,
+    left_out: Callable[[str], None] | None = None,
 ) -> Iterator[Problem]:
-    """The problems of a file, read while they are asked for.
+    """The problems of a file, or of several, read while they are asked for.
+
+    `left_out` is called with the reason for each row that a mapping leaves out.
 
     Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be
     used: no question or answer, an unknown verifier, a gold answer that its verifier cannot read,
-    an id twice.
+    an id twice; and for files without a problem.
     """
-    first_rows: dict[str, int] = {}
-    for number, columns in read_rows(path):
-        row = _Row(path, number, columns)
-        problem = _problem(row, verifiers, defaults or Defaults())
-        first = first_rows.setdefault(problem.id, number)
-        if first != number:
-            raise row.error("id", f"row {first} has the same id", "give every problem its own id")
+    paths = [files] if isinstance(files, Path) else files
+    first_rows: dict[str, str] = {}
+    rows = (Row(path, *found) for path in paths for found in read_rows(path))
+    for row in rows:
+        problem, why = usable(row, verifiers, defaults or Defaults())
+        if problem is None:
+            if left_out is not None:
+                left_out(why)
+            continue
+        place = f"row {row.number}" + (f" of {row.path}" if len(paths) > 1 else "")
+        if first_rows.setdefault(problem.id, place) != place:
+            why = f"{first_rows[problem.id]} has the same id"
+            raise row.error("id", why, "give every problem its own id")
         yield problem
+    if not first_rows:
+        raise ProblemFileError(
+            f"{', '.join(map(str, paths))}: the file holds no problem; add rows or name another file"
+        )
 
 
-def check_problems(
-    path: Path, verifiers: Mapping[str, Verifier], defaults: Defaults | None = None
-) -> int:
-    """Go through the whole file and return its number of problems, at least 1.
+def usable(
+    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool = True
+) -> tuple[Problem | None, str]:
+    """As `problem_of`, with the reason where a row is left out; a lenient reading leaves out unreadable golds."""
+    try:
+        return problem_of(
+            row, verifiers, defaults, told
+        ), f"{row.place}: no problem, by its mapping"
+    except UnreadableGold as error:
+        if not defaults.lenient:
+            raise
+        return None, str(error)
 
-    Raises ProblemFileError as `read_problems` does, and for a file without a problem.
+
+def problem_of(
+    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool = True
+) -> Problem | None:
+    """The problem of a row; None for one that its mapping leaves out.
+
+    `told=False` does not find out which language a question is in, which takes longer than all the rest; it
+    is then what the row or `defaults` say, or English.
+
+    Raises ProblemFileError as `read_problems`; UnreadableGold where only the gold answer is at fault.
     """
-    count = sum(1 for _ in read_problems(path, verifiers, defaults))
-    if not count:
-        raise ProblemFileError(f"{path}: the file holds no problem; add rows or name another file")
-    return count
+    prepared = row if defaults.prepare is None else defaults.prepare(row)
+    if prepared is None:
+        return None
+    return _problem(
+        _Row(prepared.path, prepared.number, prepared.columns), verifiers, defaults, told
+    )
 
 
-def _problem(row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults) -> Problem:
-    question_column = row.first_present(QUESTION_COLUMNS, "question")
-    answer_column = ANSWER_COLUMNS[0]
-    if defaults.graded:
+def _problem(
+    row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool
+) -> Problem:
+    question_column = row.first_present(defaults.questions, "question")
+    tested = _tests(row)
+    answer_column = tested or ANSWER_COLUMNS[0]
+    if defaults.graded and tested is None:
         answer_column = row.first_present(ANSWER_COLUMNS, "gold answer")
     question = _question(row, question_column)
     problem = Problem(
         id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
         question=question,
-        answer=row.text(answer_column) if defaults.graded else _answer_if_any(row),
-        verifier=row.optional_text("verifier") or defaults.verifier,
+        answer=_answer(row, answer_column, defaults.graded, tested),
+        verifier=row.optional_text("verifier") or ("code" if tested else defaults.verifier),
         domain=row.optional_text("domain") or defaults.domain,
-        language=_language(row, question),
+        language=_language(row, question, defaults, told),
         difficulty=_whole_number(row.columns.get("difficulty")),
         columns={name: value for name, value in row.columns.items() if name != question_column},
     )
@@ -125,8 +177,22 @@ def _problem(row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults) -
     return problem
 
 
-def _answer_if_any(row: _Row) -> str:
-    """What a general prompt has for an answer; empty unless it is text."""
+def _tests(row: _Row) -> str | None:
+    """The column with the tests of a program; None for a row with an answer, or another verifier."""
+    said = row.columns.get("verifier")
+    if any(row.has(name) for name in ANSWER_COLUMNS) and said != "code":
+        return None
+    if said not in (None, "code"):
+        return None
+    return next((name for name in TEST_COLUMNS if row.has(name)), None)
+
+
+def _answer(row: _Row, column: str, graded: bool, tested: str | None) -> str:
+    """The gold answer; empty where tests stand elsewhere. A general prompt's may be anything, or be absent."""
+    if tested is not None:
+        return ""
+    if graded:
+        return row.text(column)
     answers = (row.columns.get(column) for column in ANSWER_COLUMNS)
     return next((answer for answer in answers if isinstance(answer, str)), "")
 
@@ -151,10 +217,10 @@ def _field(message: object, name: str) -> object:
     return message.get(name) if isinstance(message, dict) else None
 
 
-def _language(row: _Row, question: str) -> str:
-    language = row.optional_text("language")
+def _language(row: _Row, question: str, defaults: Defaults, told: bool) -> str:
+    language = row.optional_text("language") or defaults.language
     if language is None:
-        return main_language(question) or "en"
+        return (main_language(question) if told else None) or "en"
     if not (len(language) == 2 and language.isascii() and language.islower()):
         raise row.error(
             "language",
@@ -188,11 +254,15 @@ def _check_gold(
     except ProblemTestsError as error:  # it names problem, column, key and value itself
         raise ProblemFileError(f"{row.path}, row {row.number}: {error}") from error
     if not readable:
-        raise row.error(
-            column,
-            f"verifier {problem.verifier!r} cannot read this gold answer, so no "
-            "response could be right",
-            "correct it, or name another verifier in the column 'verifier'",
+        raise UnreadableGold(
+            str(
+                row.error(
+                    column,
+                    f"verifier {problem.verifier!r} cannot read this gold answer, so no "
+                    "response could be right",
+                    "correct it, or name another verifier in the column 'verifier'",
+                )
+            )
         )
 
 
@@ -204,6 +274,13 @@ def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "hel
     """
     if not 0.0 <= heldout_share <= 1.0:
         raise ValueError(f"heldout_share is {heldout_share!r}; it has to be from 0 to 1")
-    words = normalize(question) or question  # an overlong question is hashed as it is
+    words = plain_words(question)
     digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()
     return "heldout" if int.from_bytes(digest[:8]) < heldout_share * 2**64 else "train"
+
+
+def plain_words(question: str) -> str:
+    """What `normalize` makes of a question, of any length: equal for equal questions."""
+    if question.isascii() and question.strip() and len(question) <= MAX_TEXT_CHARS:
+        return " ".join(question.casefold().split())  # the same, twenty times as fast
+    return normalize(question) or question  # an overlong question is taken as it is

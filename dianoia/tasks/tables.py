@@ -1,7 +1,7 @@
-"""Rows of a JSONL, CSV or Parquet file, one after another.
+"""Rows of a JSONL, CSV, Parquet or Arrow file, one after another.
 
 In: a path. Out: `(row, columns)` pairs, row counted from 1: the line of a JSONL file, the record of
-a CSV file (its header not counted), the row of a Parquet file; `Row` is one that knows how to complain. A
+a CSV file (its header not counted), the row of a Parquet or Arrow file; `Row` is one that knows how to complain. A
 file is never held in memory as a whole. Left out: what the columns mean. Blank lines of a JSONL file are
 skipped but counted.
 """
@@ -30,14 +30,17 @@ class Row:
     number: int
     columns: Columns
 
+    @property
+    def place(self) -> str:
+        """File and row, for messages."""
+        return f"{self.path}, row {self.number}"
+
     def error(self, column: str, why: str, advice: str) -> ProblemFileError:
         """Names file, row, column and value."""
         value = repr(self.columns.get(column))
         if len(value) > _SHOWN_CHARS:
             value = value[:_SHOWN_CHARS] + "..."
-        return ProblemFileError(
-            f"{self.path}, row {self.number}, column {column!r}, value {value}: {why}; {advice}"
-        )
+        return ProblemFileError(f"{self.place}, column {column!r}, value {value}: {why}; {advice}")
 
     def has(self, column: str) -> bool:
         """Whether the column is there and filled."""
@@ -48,7 +51,7 @@ class Row:
         if not text.strip():
             raise self.error(column, "it is blank", "fill it or remove the row")
         # JSON can write half of a surrogate pair.
-        if any("\ud800" <= char <= "\udfff" for char in text):
+        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
             raise self.error(column, "it holds half a character", "repair its encoding")
 
 
@@ -68,14 +71,39 @@ def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
     return reader(path)
 
 
+def rows_or_errors(path: Path) -> Iterator[Row | ProblemFileError]:
+    """Every row, or what is wrong with it; of a JSONL file those after a broken line too.
+
+    Raises ProblemFileError where `read_rows` does at once.
+    """
+    rows = read_rows(path)
+    if path.suffix.lower() == ".jsonl":
+        with path.open("rb") as file:
+            yield from (_row(path, n, line) for n, line in enumerate(file, start=1) if line.strip())
+        return
+    try:
+        for number, columns in rows:
+            yield Row(path, number, columns)
+    except ProblemFileError as error:
+        yield error
+
+
+def _row(path: Path, number: int, line: bytes) -> Row | ProblemFileError:
+    try:
+        return Row(path, number, json_object(path, number, line))
+    except ProblemFileError as error:
+        return error
+
+
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Columns]]:
     with path.open("rb") as file:
         for row, line in enumerate(file, start=1):
             if line.strip():
-                yield row, _json_object(path, row, line)
+                yield row, json_object(path, row, line)
 
 
-def _json_object(path: Path, row: int, line: bytes) -> Columns:
+def json_object(path: Path, row: int, line: bytes) -> Columns:
+    """The object of a line of a JSONL file; raises ProblemFileError, naming file and row."""
     try:
         columns = json.loads(line.decode("utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -97,7 +125,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Columns]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for row, cells in enumerate(csv.DictReader(file, strict=True), start=1):
-                yield row, _csv_row(path, row, cells)
+                yield row, csv_row(path, row, cells)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ProblemFileError(
             f"{path}, after row {row}: not readable as CSV in UTF-8 ({error}); check the quotes "
@@ -105,8 +133,11 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Columns]]:
         ) from error
 
 
-def _csv_row(path: Path, row: int, cells: dict[str | Any, str | Any]) -> Columns:
-    """csv puts cells without a header under None, and None into headers without a cell."""
+def csv_row(path: Path, row: int, cells: dict[str | Any, str | Any]) -> Columns:
+    """The columns of a record; raises ProblemFileError where it does not fit the header.
+
+    csv puts cells without a header under None, and None into headers without a cell.
+    """
     if None in cells or None in cells.values():
         raise ProblemFileError(
             f"{path}, row {row}: it has {'more' if None in cells else 'fewer'} cells than the "
@@ -135,10 +166,42 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Columns]]:
         ) from error
 
 
+def _read_arrow(path: Path) -> Iterator[tuple[int, Columns]]:
+    row = 0
+    for batch in arrow_batches(path):
+        for first in range(0, batch.num_rows, _BATCH_ROWS):
+            for columns in batch.slice(first, _BATCH_ROWS).to_pylist():
+                row += 1
+                yield row, columns
+
+
+def arrow_batches(path: Path) -> list[Any]:
+    """The record batches of an Arrow file, mapped into memory and not read: as `datasets` writes it, or IPC.
+
+    Raises ProblemFileError for a file that is neither.
+    """
+    import pyarrow
+
+    try:
+        source = pyarrow.memory_map(str(path))
+        try:
+            return list(pyarrow.ipc.open_stream(source))
+        except pyarrow.ArrowInvalid:
+            source.seek(0)
+            reader = pyarrow.ipc.open_file(source)
+            return [reader.get_batch(index) for index in range(reader.num_record_batches)]
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ProblemFileError(
+            f"{path}: not readable as an Arrow file ({error}); write the data set again, for example with "
+            "datasets.Dataset.save_to_disk"
+        ) from error
+
+
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, Columns]]]] = {
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
     ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
 }
 ENDINGS = tuple(_READERS)
 """Of the files that can be read."""

@@ -21,8 +21,10 @@ from dianoia.base.config import (
     AlgorithmSettings,
     ClaimsSettings,
     CosineSettings,
+    DataSettings,
     DemonstrationsStage,
     EvaluateStage,
+    FileSettings,
     PreferenceSettings,
     PreferencesStage,
     PretrainStage,
@@ -70,7 +72,13 @@ from dianoia.stages.preferences import counts as preference_counts
 from dianoia.stages.sample import counts
 from dianoia.tasks.answers import Verifier
 from dianoia.tasks.catalog import DEMONSTRATIONS, PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.check import Outcome
+from dianoia.tasks.code.tests import COLUMNS as TEST_COLUMNS
 from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
+from dianoia.tasks.data.large import CHECKED, FIRST
+from dianoia.tasks.data.mappings import HUB, MAPPINGS
+from dianoia.tasks.data.problems import LARGE
+from dianoia.tasks.data.rows import CACHE
 from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
 from dianoia.tasks.preferences import RESPONSE_COLUMNS as JUDGED_COLUMNS
 from dianoia.text.parsing import Fault
@@ -391,6 +399,8 @@ def test_counts_reasons_and_columns_of_preferences_are_defined(pages: Mapping[st
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, FileSettings):
+        return []  # the tables of `problems` have a page of their own
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
@@ -425,6 +435,25 @@ def test_every_key_stands_on_its_page_with_its_default(kind: str, pages: Mapping
     for key, field in keys.items():
         default = field.get_default(call_default_factory=True)
         assert _default(told[key].strip()) == default, f"docs/{kind}.md: {key} has {default!r}"
+
+
+def test_every_key_of_data_stands_on_its_page(pages: Mapping[str, str]) -> None:
+    usage = pages["data"].split("## Usage")[1].split("## Columns")[0]
+    told = dict(re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \| [^|]{3,}", usage, re.MULTILINE))
+    fields = DataSettings.model_fields
+    assert set(told) == set(fields)
+    for key, field in fields.items():
+        default = field.get_default(call_default_factory=True)
+        assert _default(told[key].strip()) == default, f"docs/data.md: {key} has {default!r}"
+
+
+def test_mappings_columns_and_outcomes_of_data_are_explained(pages: Mapping[str, str]) -> None:
+    page = pages["data"]
+    assert {*MAPPINGS, *Outcome} <= _first_cells(page)
+    for name in (*HUB, *QUESTION_COLUMNS, *ANSWER_COLUMNS, *TEST_COLUMNS, CACHE):
+        assert f"`{name}`" in page, name
+    for key, amount in (("64 MiB", LARGE >> 20), ("512 rows", FIRST), ("4,096", CHECKED)):
+        assert key in page and key.split()[0] == f"{amount:,}"
 
 
 def test_every_kind_of_stage_has_a_page(pages: Mapping[str, str]) -> None:

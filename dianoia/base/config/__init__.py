@@ -1,6 +1,7 @@
 """Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
 
 from dianoia.base.config.claims import ClaimsSettings
+from dianoia.base.config.data import DataSettings, FileSettings, Problems, path_of
 from dianoia.base.config.demonstrations import DemonstrationsStage
 from dianoia.base.config.endpoint import EndpointSettings
 from dianoia.base.config.evaluate import EvaluateStage
@@ -32,10 +33,12 @@ __all__ = [
     "AlgorithmSettings",
     "ClaimsSettings",
     "CosineSettings",
+    "DataSettings",
     "DatasetSettings",
     "DemonstrationsStage",
     "EndpointSettings",
     "EvaluateStage",
+    "FileSettings",
     "FunctionSettings",
     "Habits",
     "JudgeRewardSettings",
@@ -48,6 +51,7 @@ __all__ = [
     "PreferenceSettings",
     "PreferencesStage",
     "PretrainStage",
+    "Problems",
     "ProgressSettings",
     "RLStage",
     "RepetitionSettings",
@@ -59,4 +63,5 @@ __all__ = [
     "SamplingSettings",
     "Settings",
     "TagSettings",
+    "path_of",
 ]

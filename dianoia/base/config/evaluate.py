@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dianoia.base.config.data import Problems
 from dianoia.base.config.settings import Settings
 
 
@@ -13,7 +14,7 @@ class EvaluateStage(Settings):
     kind: Literal["evaluate"]
     checkpoints: list[str] = Field(min_length=1)
     """Earlier stages, shipped models, folders or hub names; each gets a row."""
-    problems: str
+    problems: Problems
     """A problem set of the catalogue, or a file."""
     whole_file: bool = False
     """Use every problem of a file, not the tenth that is held out: for a file that is a test set."""

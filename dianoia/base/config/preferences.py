@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from dianoia.base.config.data import Problems
 from dianoia.base.config.endpoint import EndpointSettings, form
 from dianoia.base.config.rl import SamplingSettings
 from dianoia.base.config.sample import refuse_schedule
@@ -29,7 +30,7 @@ class PreferencesStage(Settings):
     kind: Literal["preferences"]
     starts: list[str] = Field(min_length=1)
     """The models whose responses are judged: earlier stages, shipped models, folders or hub names."""
-    problems: str
+    problems: Problems
     """A problem set of the catalogue, or a file; its training side is used."""
     first: int = Field(default=0, ge=0)
     """Number of the first problem; `first` and `prompts` name a range as in a `sample` stage."""

@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from dianoia.base.config.data import Problems
 from dianoia.base.config.reward_parts import (
     CosineSettings,
     FunctionSettings,
@@ -88,11 +89,11 @@ class PreferenceSettings(Settings):
 
     helpful: str | None = None
     """An earlier reward_model stage, a folder, or a hub name. It is shown what follows the thought."""
-    problems: str | None = None
+    problems: Problems | None = None
     """General prompts that the helpful model scores: a problem set or a file."""
     safety: str | None = None
     """As `helpful`; it is shown the whole response, thought included."""
-    safety_problems: str | None = None
+    safety_problems: Problems | None = None
     """General prompts that the safety model scores."""
     from_step: int = Field(default=0, ge=0)
     """The optimizer step from which rollouts hold general prompts. The paper: 1,300 of 1,700."""

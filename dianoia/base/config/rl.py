@@ -14,6 +14,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dianoia.base.config.data import Problems
 from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.base.config.settings import Settings
@@ -145,7 +146,7 @@ class RLStage(Settings):
     kind: Literal["rl"]
     start: str
     """An earlier stage, a model that ships with Dianoia, a folder, or a hub name."""
-    problems: str
+    problems: Problems
     """A problem set of the catalogue, or a file (JSONL, CSV, Parquet)."""
     template: str = "r1-zero"
     steps: int = Field(ge=1)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from dianoia.base.config.data import Problems
 from dianoia.base.config.endpoint import EndpointSettings, form
 from dianoia.base.config.rl import SamplingSettings
 from dianoia.base.config.settings import Settings
@@ -71,7 +72,7 @@ class SampleStage(Settings):
     kind: Literal["sample"]
     start: str
     """The model that is sampled: an earlier stage, a shipped model, a folder or a hub name."""
-    problems: str
+    problems: Problems
     """A problem set of the catalogue, or a file; its training side is used."""
     first: int = Field(default=0, ge=0)
     """Number of the first problem. `first` and `prompts` name a range that is the same for every seed, so

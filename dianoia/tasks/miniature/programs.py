@@ -59,7 +59,7 @@ class FunctionItem:
 
     @property
     def problem(self) -> Problem:
-        """Its gold answer is a list of tests, which the verifier `code` runs."""
+        """Its gold answer is a list of tests, which the verifier `code` runs; `solution` passes them."""
         return Problem(
             id=f"{self.language}:{self.signature}",
             question=_ASKED[self.language].format(steps=self._steps()),
@@ -68,6 +68,7 @@ class FunctionItem:
             domain="code",
             language=self.language,
             difficulty=len(self.operations),
+            columns={"solution": program(self.operations)},
         )
 
     def _steps(self) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dianoia.base.errors import ProblemFileError
 from dianoia.tasks.answers import exact, number
-from dianoia.tasks.files import Defaults, check_problems, read_problems, split_of
+from dianoia.tasks.files import Defaults, read_problems, split_of
 
 VERIFIERS = {"number": number, "exact": exact}
 ROWS = [
@@ -120,7 +120,7 @@ GOOD = {"question": "2+3?", "answer": "5"}
 def test_a_bad_row_is_named(tmp_path: Path, bad: object, message: str) -> None:
     file = jsonl(tmp_path, GOOD, GOOD, bad, GOOD)
     with pytest.raises(ProblemFileError) as caught:
-        check_problems(file, VERIFIERS)
+        list(read_problems(file, VERIFIERS))
     assert str(caught.value).startswith(f"{file}, row 3")
     assert message in str(caught.value)
 
@@ -139,7 +139,7 @@ def test_broken_jsonl(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_bytes(content)
     with pytest.raises(ProblemFileError, match=message):
-        check_problems(file, VERIFIERS)
+        list(read_problems(file, VERIFIERS))
 
 
 @pytest.mark.parametrize(
@@ -157,18 +157,20 @@ def test_broken_csv(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "problems.csv"
     file.write_bytes(content)
     with pytest.raises(ProblemFileError, match=message):
-        check_problems(file, VERIFIERS)
+        list(read_problems(file, VERIFIERS))
 
 
 def test_broken_parquet_unknown_ending_and_missing_file(tmp_path: Path) -> None:
     file = tmp_path / "problems.parquet"
     file.write_bytes(b"no parquet")
     with pytest.raises(ProblemFileError, match="after row 0: not readable as Parquet"):
-        check_problems(file, VERIFIERS)
-    with pytest.raises(ProblemFileError, match=r"convert it to one of .jsonl, .csv, .parquet"):
-        check_problems(tmp_path / "problems.xlsx", VERIFIERS)
+        list(read_problems(file, VERIFIERS))
+    with pytest.raises(
+        ProblemFileError, match=r"convert it to one of .jsonl, .csv, .parquet, .arrow"
+    ):
+        list(read_problems(tmp_path / "problems.xlsx", VERIFIERS))
     with pytest.raises(ProblemFileError, match="no such file"):
-        check_problems(tmp_path / "none.jsonl", VERIFIERS)
+        list(read_problems(tmp_path / "none.jsonl", VERIFIERS))
 
 
 def test_rows_are_read_while_they_are_asked_for(tmp_path: Path) -> None:
@@ -176,10 +178,6 @@ def test_rows_are_read_while_they_are_asked_for(tmp_path: Path) -> None:
     assert next(problems).answer == "5"
     with pytest.raises(ProblemFileError, match="row 2"):
         next(problems)
-
-
-def test_check_counts(tmp_path: Path) -> None:
-    assert check_problems(jsonl(tmp_path, GOOD, GOOD), VERIFIERS) == 2
 
 
 def test_split_depends_on_the_words_only() -> None:
