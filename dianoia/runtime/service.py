@@ -113,8 +113,9 @@ class Service(AbstractContextManager["Service"]):
         self._lock = Lock()
         self._host = _Host(target, self.bounds)
         self._idle: LifoQueue[_Worker] = LifoQueue()
-        for _ in range(self.workers):
-            self._idle.put(_Worker(self._host, self.bounds))
+        self._places = [_Worker(self._host, self.bounds) for _ in range(self.workers)]
+        for place in self._places:
+            self._idle.put(place)
         self._threads: ThreadPoolExecutor | None = None
 
     def run(self, item: object) -> Reply:
@@ -149,6 +150,8 @@ class Service(AbstractContextManager["Service"]):
         """End every process. The service is not to be used again."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
+        for place in self._places:
+            place.close()
         self._host.close()
 
     def __exit__(self, *_error: object) -> None:
@@ -240,6 +243,12 @@ class _Worker:
             raise _Lost(Ended.OUT_OF_MEMORY)
         raise _Lost(Ended.CRASHED, f"its process ended with {code}")
 
+    def close(self) -> None:
+        """Let the process end, which it does when nobody can ask it any more."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
     def _stop(self) -> int | None:
         assert self._line is not None, "there is a worker"
         self._line.close()
@@ -303,10 +312,14 @@ class _Host:
     def _forked(self) -> tuple[_Line, int]:
         control = self._line or self._boot()
         ours, theirs = socket.socketpair()
-        with theirs:
-            control.connection.settimeout(_CONTROL_SECONDS)
-            socket.send_fds(control.connection, [b"start"], [theirs.fileno()])
-        return _Line(ours), int(control.receive(_CONTROL_SECONDS)["pid"])
+        try:
+            with theirs:
+                control.connection.settimeout(_CONTROL_SECONDS)
+                socket.send_fds(control.connection, [b"start"], [theirs.fileno()])
+            return _Line(ours), int(control.receive(_CONTROL_SECONDS)["pid"])
+        except OSError:
+            ours.close()
+            raise
 
     def stop(self, pid: int) -> int | None:
         """End a worker; its exit status, minus a signal's number; None if nobody can say."""

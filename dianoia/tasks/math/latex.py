@@ -38,7 +38,7 @@ _SUBSTITUTIONS = tuple(
     for pattern, replacement in (
         (r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|limits)(?![A-Za-z])\.?", ""),
         (r"\\!", ""),
-        (r"\\[,;:> ]|\\(?:quad|qquad)(?![A-Za-z])|~", " "),
+        (r"(?<!\\)\\[,;:> ]|\\(?:quad|qquad)(?![A-Za-z])|~", " "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:times|ast|cdotp)(?![A-Za-z])", r"\\cdot "),
         (r"\\div(?![A-Za-z])", "/"),

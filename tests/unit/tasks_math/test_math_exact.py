@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dianoia.tasks.math.bounds import Refusal, refused
@@ -12,6 +12,9 @@ from dianoia.tasks.math.extract import bare_answer
 from dianoia.tasks.math.latex import plain
 from dianoia.tasks.math.repeated import repeats
 from dianoia.tasks.math.units import unit
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Machines that do other work at the same time are slow now and then."""
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,7 @@ def test_what_is_no_quantity(text: str) -> None:
     assert quantity(plain(text), None) is None
 
 
+@UNHURRIED
 @given(st.fractions(max_denominator=10**9))
 def test_a_fraction_is_read_back(value: Fraction) -> None:
     for text in (f"{value.numerator}/{value.denominator}", rf"\frac{{{value.numerator}}}{{{value.denominator}}}"):  # fmt: skip
@@ -51,6 +55,7 @@ def test_a_fraction_is_read_back(value: Fraction) -> None:
         assert found.value == value
 
 
+@UNHURRIED
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_cheap_steps(text: str) -> None:
     bare = bare_answer(text)
