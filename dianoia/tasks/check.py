@@ -3,7 +3,7 @@
 In: a set of the catalogue, files, or a `[data]` table. Out: a `Graded` a row, in order. Left out: whether a gold answer
 is true, which nobody here knows.
 
-The gold of a problem about code is its tests; what is graded is the program in its column `solution`, in the sandbox.
+The gold of a problem about code is its tests; what is graded is the program in the first of PROGRAMS that it has.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,8 +24,8 @@ from dianoia.tasks.tables import Row, rows_or_errors
 
 DRAWN = 256
 """Problems of a built-in set that are graded on either side."""
-PROGRAM = "solution"
-"""Column with a program that passes a problem's tests."""
+PROGRAMS = ("solution", "gold_standard_solution", "canonical_solution")
+"""Columns with a program that passes a problem's tests."""
 _FULL = {"miniature": 0.75}
 """What a gold answer gets, where it is not 1: the miniature's has no friendly end, which counts a quarter."""
 _LOT = 256
@@ -110,9 +110,10 @@ def _grade(place: str, found: Problem | ProblemFileError | None) -> Graded:
         return Graded(place, Outcome.UNREADABLE, None, str(found))
     gold = found.answer
     if found.verifier == "code":
-        program = found.columns.get(PROGRAM)
-        if not isinstance(program, str) or not program.strip():
-            why = f"{place}: its tests are in order; no program in the column {PROGRAM!r} to run them on"
+        columns = (found.columns.get(name) for name in PROGRAMS)
+        program = next((text for text in columns if isinstance(text, str) and text.strip()), None)
+        if program is None:
+            why = f"{place}: its tests are in order; no program in a column {PROGRAMS[0]!r} to run them on"
             return Graded(place, Outcome.UNGRADED, found, why)
         gold = program
     return _verdict(place, found, gold)

@@ -178,11 +178,12 @@ def _problem(
 
 
 def _tests(row: _Row) -> str | None:
-    """The column with the tests of a program; None for a row with an answer, or another verifier."""
+    """The column with the tests of a program; None for a row with an answer, or with another verifier.
+
+    A `solution` beside tests is a program that passes them.
+    """
     said = row.columns.get("verifier")
-    if any(row.has(name) for name in ANSWER_COLUMNS) and said != "code":
-        return None
-    if said not in (None, "code"):
+    if said != "code" and (said is not None or row.has(ANSWER_COLUMNS[0])):
         return None
     return next((name for name in TEST_COLUMNS if row.has(name)), None)
 

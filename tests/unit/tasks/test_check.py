@@ -1,5 +1,6 @@
 """Gold answers graded by their own verifiers: what is right comes out right, and nothing else does."""
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_every_set_of_the_catalogue_passes(name: str, monkeypatch: pytest.Monkey
         (
             {"question": "f", "tests": TESTS},
             Outcome.UNGRADED,
-            "no program in the column 'solution'",
+            "no program in a column 'solution'",
         ),
         ({"question": "f", "tests": {"calls": 5}}, Outcome.UNREADABLE, "not a list"),
         ({"question": "Why?", "answer": "So.", "verifier": "reference"}, Outcome.RIGHT, ""),
@@ -113,7 +114,7 @@ def printed(console: Console) -> str:
 
 
 def console() -> Console:
-    return Console(record=True, soft_wrap=True, quiet=True)
+    return Console(record=True, soft_wrap=True, file=io.StringIO())
 
 
 def test_bad_rows_are_printed_as_many_as_wanted(tmp_path: Path) -> None:
