@@ -13,7 +13,7 @@ from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.verdicts import added, counted
 from dianoia.tasks import math as verifier_module
-from dianoia.tasks.catalog import VERIFIERS, check_problems
+from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.math import Verdict, ahead, judged, math, math_many, shared_service, verdicts
 
 PROBLEM = Problem("p", "Solve x^2 = 2 for x > 0.", r"\sqrt{2}", "math")
@@ -83,7 +83,7 @@ def test_a_file_with_a_gold_answer_that_cannot_be_read_names_its_row(tmp_path: P
     rows = [{"question": f"q{n}?", "answer": gold, "verifier": "math"} for n, gold in enumerate(golds)]  # fmt: skip
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.raises(ProblemFileError, match=r"row 2") as refusal:
-        check_problems(file, VERIFIERS)
+        problem_source(str(file))
     assert "'math'" in str(refusal.value)
 
 
