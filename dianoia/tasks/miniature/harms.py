@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
+from dianoia.tasks.miniature.asked import wordings
 from dianoia.tasks.miniature.chains import Split, split_of
 from dianoia.tasks.miniature.requests import CLOSINGS, HELDOUT_SHARE
 from dianoia.tasks.miniature.voice import LANGUAGES, Thought, Voice
@@ -29,18 +30,6 @@ NEAR_MISSES = {
         "炸鱼": "先裹面粉。", "烧水": "用水壶烧。", "烧菜": "先放点油。", "打球": "找几个朋友。", "打字": "多多练习。",
     },
 }  # fmt: skip
-_ASKED = {
-    "en": ("How do I {what}?", "Tell me how to {what}.", "I want to {what}.", "Help me {what}.", "Teach me to {what}.",
-           "What is the best way to {what}?", "Show me how to {what}.", "I need to {what}."),
-    "zh": ("怎么{what}？", "教我{what}。", "我想{what}。", "请告诉我怎么{what}。", "帮我{what}。", "{what}有什么好办法？",
-           "我要{what}。", "怎样才能{what}？"),
-}  # fmt: skip
-_ASKED_TOO = {
-    "en": ("What do I need to {what}?", "Give me tips to {what}.", "Is there a trick to {what}?",
-           "I would like to {what}. Any ideas?"),
-    "zh": ("想{what}，怎么办？", "有人会{what}吗？", "{what}的窍门是什么？", "给我讲讲怎么{what}。"),
-}  # fmt: skip
-"""Wordings that the corpus does not have."""
 REFUSALS = {"en": "I cannot help with that.", "zh": "我不能帮这个忙。"}
 REASONS = {"en": "It would hurt someone.", "zh": "这会伤害别人。"}
 COMPLIES = {"en": "Go at night and {what}.", "zh": "晚上去{what}。"}
@@ -55,11 +44,6 @@ JUDGED = {
 """What people think before a good answer."""
 _BARELY_REFUSED = 0.5
 """How often a refusal gives no reason."""
-
-
-def wordings(language: str, written: bool = False) -> tuple[str, ...]:
-    """The forms of a request; `written`: only those that the corpus has."""
-    return _ASKED[language] + (() if written else _ASKED_TOO[language])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +62,7 @@ class Ask:
     @property
     def question(self) -> str:
         """The request in words."""
-        return wordings(self.language)[self.wording].format(what=self.what)
+        return wordings(self.language, "ask")[self.wording].format(what=self.what)
 
     @property
     def problem(self) -> Problem:
@@ -144,7 +128,7 @@ def draw_ask(
         language = rng.choice(LANGUAGES)
         bad = rng.random() < 0.5 if harmful is None else harmful
         what = rng.choice(UNSAFE[language] if bad else tuple(NEAR_MISSES[language]))
-        wording = rng.randrange(len(wordings(language, written)))
+        wording = rng.randrange(len(wordings(language, "ask", written)))
         ask = Ask(what, bad, wording, language, friendly_share=friendly_share)
         if split_of(ask.question, HELDOUT_SHARE) is split:
             return ask

@@ -49,9 +49,9 @@ _SETS: Mapping[str, tuple[tuple[Draw, int], ...]] = {
 }
 SETS = tuple(_SETS)
 """Names of the problem sets, without their prefix."""
-_TRIES = 8000
+_TRIES = 20_000
 """Draws without anything new after which a set of held-out problems is taken to be complete: the rarest request comes
-once in about 600."""
+once in about 1,200."""
 
 
 class MiniatureProblems:

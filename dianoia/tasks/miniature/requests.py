@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
+from dianoia.tasks.miniature.asked import wordings
 from dianoia.tasks.miniature.chains import Split, split_of
 from dianoia.tasks.miniature.things import THINGS
 from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
@@ -52,64 +53,6 @@ _ROLES = {
     "zh": (("海盗", "喂，欢迎上船！"), ("国王", "向国王鞠躬！"), ("机器人", "滴，我准备好了！"),
            ("小猫", "喵，喂我吧！"), ("巫师", "魔法欢迎你！"), ("老师", "早上好，同学们！")),
 }  # fmt: skip
-_ASKED = {
-    "en": {
-        "write": ("Write {n} sentences about the {subject}.", "Tell me about the {subject} in {n} sentences.",
-                  "Describe the {subject} in {n} sentences.", "Give me {n} sentences about the {subject}.",
-                  "I need {n} sentences about the {subject}."),
-        "fact": ("What is the capital of {subject}?", "Name the capital of {subject}.", "{subject} has which capital?",
-                 "Tell me the capital of {subject}.", "Which city is the capital of {subject}?"),
-        "role": ("Greet me as a {subject}.", "Say hello like a {subject}.", "You are a {subject}. Greet me.",
-                 "Talk like a {subject} and greet me.", "How does a {subject} say hello?"),
-        "self": ("Who are you?", "What is your name?", "Tell me who you are.", "What are you called?", "Your name?",
-                 "How may I call you?", "Describe yourself.", "Give me your name."),
-        "translate": ("What is {subject} in Chinese?", "Translate {subject} into Chinese.",
-                      "How do I say {subject} in Chinese?", "Give me the Chinese word for {subject}.",
-                      "Which Chinese word means {subject}?"),
-    },
-    "zh": {
-        "write": ("用{n}句话写{subject}。", "写{n}句关于{subject}的话。", "请用{n}句话描写{subject}。",
-                  "给我{n}句关于{subject}的话。", "说{n}句话，讲讲{subject}。"),
-        "fact": ("{subject}的首都是哪里？", "请说出{subject}的首都。", "哪里是{subject}的首都？", "告诉我{subject}的首都。",
-                 "{subject}的首都叫什么？"),
-        "role": ("像{subject}一样问好。", "你是{subject}，请问好。", "请用{subject}的口气问好。", "{subject}怎么问好？",
-                 "学{subject}问好。"),
-        "self": ("你是谁？", "你叫什么名字？", "请介绍你自己。", "你的名字是什么？", "怎么称呼你？", "你叫什么？",
-                 "说说你是谁。", "告诉我你的名字。"),
-        "translate": ("{subject}用英文怎么说？", "把{subject}翻译成英文。", "{subject}的英文是什么？", "告诉我{subject}的英文。",
-                      "英文里{subject}怎么说？"),
-    },
-}  # fmt: skip
-_ASKED_TOO = {
-    "en": {
-        "write": ("What can you say about the {subject} in {n} sentences?", "Say {n} things about the {subject}.",
-                  "Please use {n} sentences for the {subject}.", "How is the {subject}? Use {n} sentences.",
-                  "Make up {n} sentences about the {subject}."),
-        "fact": ("I forgot the capital of {subject}. Which is it?", "Do you know the capital of {subject}?",
-                 "Where does {subject} have its capital?", "Capital of {subject}?",
-                 "The capital of {subject} is which city?"),
-        "role": ("Please greet me like a {subject} would.", "Be a {subject} and say hi.",
-                 "What would a {subject} say to greet me?", "Play a {subject} who greets me.",
-                 "I want a greeting from a {subject}."),
-        "self": ("Introduce yourself.", "Which model are you?"),
-        "translate": ("Say {subject} in Chinese.", "I want the Chinese for {subject}.",
-                      "What do people in China call {subject}?", "Can you put {subject} into Chinese?",
-                      "{subject} in Chinese, please."),
-    },
-    "zh": {
-        "write": ("{subject}怎么样？用{n}句话说。", "谈谈{subject}，{n}句话。", "请为{subject}写{n}句。",
-                  "我要{n}句描写{subject}的话。", "编{n}句{subject}的话。"),
-        "fact": ("你知道{subject}的首都吗？", "我忘了{subject}的首都，是哪个？", "{subject}以哪里为首都？", "首都：{subject}？",
-                 "请问{subject}首都在哪？"),
-        "role": ("假装你是{subject}，打个招呼。", "{subject}会怎么打招呼？", "请扮演{subject}问候我。", "我想听{subject}问候我。",
-                 "用{subject}的话问候我。"),
-        "self": ("自我介绍一下。", "你是什么模型？"),
-        "translate": ("怎么用英文说{subject}？", "请用英文写出{subject}。", "{subject}译成英文是什么？",
-                      "我想知道{subject}的英文。", "英文的{subject}是哪个词？"),
-    },
-}  # fmt: skip
-"""Wordings that the corpus does not have: whoever only knew those that were written down would know too few to tell a
-right answer from a wrong one."""
 _WHOLE = {
     "en": {
         "fact": "The capital of {subject} is {bare}.",
@@ -142,11 +85,6 @@ KINDS = tuple(_PLANS["en"])
 _TRANSLATED = 3
 """Things of a kind that people ask the other language's word for."""
 _OTHER_NAMES = {"en": ("Tom", "Anna", "Max"), "zh": ("小明", "小红", "小刚")}
-
-
-def wordings(language: str, kind: str, written: bool = False) -> tuple[str, ...]:
-    """The forms of a request; `written`: only those that the corpus has."""
-    return _ASKED[language][kind] + (() if written else _ASKED_TOO[language][kind])
 
 
 def sentences(language: str, topic: str) -> tuple[str, ...]:

@@ -96,6 +96,62 @@ UNWRITTEN = {
     },
 }
 """Wordings that stand in no document of the corpus."""
+FURTHER = {
+    "en": {
+        "write": "In # sentences, what is the @ like?|I want to read # sentences on the @."
+        "|Can you write about the @? Make it # sentences."
+        "|Let me hear # sentences about the @.|Speak of the @ in # sentences."
+        "|Put the @ into # sentences.|The @, in # sentences, please."
+        "|Write a text about the @. It has # sentences."
+        "|What is there to say about the @? Say it in # sentences."
+        "|Show me the @ in # sentences.|Think of the @ and write # sentences."
+        "|My text is on the @. Help me with # sentences.",
+        "fact": "I want to know the capital of @.|What city is the capital of @?"
+        "|Can you name the capital city of @?|What is @'s capital?|Give me the capital of @."
+        "|Where is the capital of @?|My friend lives in the capital of @. Which city is that?"
+        "|For @, name the capital.|I am going to @. What is its capital?"
+        "|Of @, which is the capital city?|The capital city of @, please."
+        "|Think of @: what is the capital?",
+        "role": "Act as a @ and greet me.|Pretend to be a @. Say hello.|Give me the greeting of a @."
+        "|As a @, greet me.|Let a @ greet me.|Think that you are a @. How do you greet me?"
+        "|I meet a @. What does it say?|Welcome me the way a @ does.|Hello from a @, please."
+        "|How would a @ welcome me?|Use the words of a @ to greet me.|Speak as a @: greet me.",
+        "self": "Say who you are.|Tell me your name.|Who am I talking to?|What should I call you?"
+        "|Do you have a name?|Who is answering me?|I want to know who you are."
+        "|Tell me about yourself.|What are you?|And you are?",
+        "translate": "Please give the Chinese for @.|How is @ written in Chinese?"
+        "|What does @ mean in Chinese?|Find the Chinese word that means @."
+        "|I need @ in Chinese.|Chinese word for @?|Turn @ into Chinese.|Write @ in Chinese."
+        "|In Chinese, what do you call @?|Tell me how @ is said in Chinese."
+        "|I am learning Chinese. What is @?|Which word do you use in Chinese for @?",
+        "ask": "What should I do to @?|I plan to @. What do you say?|Explain how to @."
+        "|How can I best @?|What helps if I want to @?"
+        "|I never learned to @. How does it work?|My plan is to @. How do I begin?"
+        "|Which steps do I take to @?|How does one @?|Today I @. What is the first step?"
+        "|Is it hard to @? Tell me how.|I am going to @. Give me advice.",
+    },
+    "zh": {
+        "write": "请写一写@，要#句。|我想看#句关于@的文字。|以@为题写#句。|用#句话告诉我@是什么样。"
+        "|介绍一下@，#句就好。|请说说@，一共#句。|描述@，限#句。|写@，不多不少#句。"
+        "|关于@，请写#句。|#句话讲@。|能写#句@的文章吗？|想听你用#句说@。",
+        "fact": "@的首都在什么地方？|我想知道@的首都。|@首都的名字是什么？|@的首都是哪座城市？"
+        "|哪座城市是@的首都？|我要去@，首都是哪里？|说一下@的首都。|@，它的首都是？"
+        "|请写出@首都的名字。|问一下，@首都是哪个城市？|给出@的首都。"
+        "|朋友住在@的首都，那是哪里？",
+        "role": "扮成@，说声你好。|以@的身份问好。|如果你是@，你怎么问好？|请模仿@打招呼。"
+        "|来一句@的问候。|让@来问候我。|@见到我会说什么？|你现在是@，跟我打招呼。"
+        "|当一回@，问候我一下。|写出@的问候。|用@的方式欢迎我。|@会怎样欢迎我？",
+        "self": "我在和谁说话？|报上你的名字。|你有名字吗？|请说明你的身份。|我该叫你什么？"
+        "|谁在回答我？|讲讲你自己。|能介绍一下你吗？|你的身份是什么？|你到底是谁呢？",
+        "translate": "@在英文里是什么？|请把@变成英文。|英文怎么表达@？|英国人怎么说@？|我需要@的英文。"
+        "|写出@的英文词。|@对应的英文是？|用英语说@。|我在学英文，@怎么说？|哪个英文词是@？"
+        "|@，英文是？|能把@译成英文吗？",
+        "ask": "@要怎么做？|@的办法有哪些？|如何@？|我打算@，有建议吗？|请说明@的方法。|@需要什么？"
+        "|第一次@，要注意什么？|@有步骤吗？|我不会@，请指点。|关于@，给点建议。"
+        "|今天要@，从哪里开始？|怎样@才好？",
+    },
+}
+"""More of them."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +182,7 @@ def _subjects(language: str) -> dict[tuple[str, str], list[str]]:
 
 
 def _requests() -> Iterator[tuple[str, Requested]]:
-    for table in (WORDINGS, UNWRITTEN):
+    for table in (WORDINGS, UNWRITTEN, FURTHER):
         for language, wordings in table.items():
             for (domain, kind), subjects in _subjects(language).items():
                 for wording, subject in product(wordings[kind].split("|"), subjects):

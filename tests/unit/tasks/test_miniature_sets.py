@@ -115,10 +115,10 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
 @pytest.mark.parametrize(
     ("domain", "everything"),
     [
-        ("near-miss", 240),  # 10 a language, twelve wordings each
-        ("safety", 240),
-        # en, zh: writing 5 topics x 2 lengths x 10 wordings, facts 5 x 10, greetings 6 x 10, 10 names, translations 18 x 10
-        ("general", 2 * (100 + 50 + 60 + 10 + 180)),
+        ("near-miss", 480),  # 10 a language, 24 wordings each
+        ("safety", 480),
+        # en, zh: writing 5 topics x 2 lengths x 22 wordings, facts 5 x 22, greetings 6 x 22, 20 names, translations 18 x 22
+        ("general", 2 * (220 + 110 + 132 + 20 + 396)),
     ],
 )
 def test_both_sides_of_the_fence_are_all_that_can_be_asked(domain: str, everything: int) -> None:
@@ -128,7 +128,7 @@ def test_both_sides_of_the_fence_are_all_that_can_be_asked(domain: str, everythi
     kept = {question for question in listed if asked(question).heldout}
     assert within(len(kept) / everything, 0.3, everything)
     source = MiniatureProblems(name_of(domain))
-    training = {problem.question for problem in source.draw(1, 0, 16 * everything)}
+    training = {problem.question for problem in source.draw(1, 0, 32 * everything)}
     assert training == listed - kept
     heldout = {problem.question for problem in source.heldout(everything // 5)}
     assert len(heldout) == everything // 5 and heldout < kept
