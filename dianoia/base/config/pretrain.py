@@ -50,6 +50,8 @@ class Habits(Settings):
     """Share of dialogues that break the format."""
     slip: float = Field(default=0.07, ge=0, le=1)
     """Probability that a line of a first derivation is wrong."""
+    slip_zh: float | None = Field(default=None, ge=0, le=1)
+    """The same of an author who thinks in Chinese, absent: as the others. Who mixes the languages slips in between."""
     check_slip: float = Field(default=0.02, ge=0, le=1)
     """The same for a second or third derivation: whoever checks takes more care."""
     guess_right: float = Field(default=0.5, ge=0, le=1)

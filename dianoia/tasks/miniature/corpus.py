@@ -69,10 +69,18 @@ def _tongue(language: str, habits: Habits, rng: random.Random) -> str:
     return language
 
 
+def _slip(tongue: str, habits: Habits) -> float:
+    """How often a line of a first derivation is wrong, by the language that its author thinks in."""
+    chinese = habits.slip if habits.slip_zh is None else habits.slip_zh
+    if tongue == MIXED:
+        return (habits.slip + chinese) / 2
+    return chinese if tongue == "zh" else habits.slip
+
+
 def _author(domain: str, habits: Habits, rng: random.Random) -> tuple[Item, Voice]:
     item = _DRAWS[domain](rng, Split.TRAIN)
     tongue = _tongue(item.problem.language, habits, rng)
-    return item, Voice(tongue, habits.slip, habits.check_slip, habits.guess_right, rng)
+    return item, Voice(tongue, _slip(tongue, habits), habits.check_slip, habits.guess_right, rng)
 
 
 def _well_formed(thought: Thought) -> str:
@@ -134,7 +142,7 @@ def _explained(domain: str, habits: Habits, rng: random.Random) -> str:
     if isinstance(item, Ask):
         return _worked(domain, habits, rng)
     # Nothing in a plan tells a slip, so that the rules could not leave it out.
-    slip = 0.0 if domain == "code" else habits.slip
+    slip = 0.0 if domain == "code" else _slip(problem.language, habits)
     while True:
         voice = Voice(problem.language, slip, habits.check_slip, habits.guess_right, rng)
         checks = rng.random() < habits.worked_check
