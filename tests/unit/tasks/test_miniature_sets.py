@@ -350,5 +350,5 @@ def test_the_examples_of_the_page_are_problems() -> None:
         "write", "fact", "role", "self", "translate"
     }  # fmt: skip
     few = [MiniatureProblems(name) for name in ("general", "near-miss", "unsafe")]
-    known = {p.question for s in few for p in [*s.heldout(10_000), *s.draw(1, 0, 3000)]}
+    known = {p.question for s in few for p in [*s.heldout(10_000), *s.draw(1, 0, 24_000)]}
     assert {one.key for one in found if one.domain in ("general", "near-miss", "safety")} <= known
