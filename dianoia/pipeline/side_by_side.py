@@ -96,9 +96,8 @@ class _Floor:
                 self._listen()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise UserError(
-                "the process that starts the stages has ended, and with it every stage, as where the system ends "
-                "processes because memory runs out; the same command goes on from the last states, and needs less "
-                "memory with fewer --jobs"
+                "the process that starts the stages has ended, and with it every stage, as where the system finds that "
+                "memory runs out; the same command goes on from the last states, and needs less memory with fewer --jobs"
             ) from None
 
     def _fill(self) -> None:
@@ -180,10 +179,12 @@ def _hear(stage: _Running) -> None:
 
 
 def _killed(title: str, status: int) -> Failed:
-    how = f"was ended from outside by signal {-status}" if status < 0 else f"ended with {status}"
+    how = f"ended by itself with status {status}"
+    if status < 0:
+        how = f"was ended from outside by signal {-status}, as where the system finds that memory runs out"
     return Failed(
-        f"the process of {title} {how}, as where the system ends a process because memory runs out; the same "
-        "command goes on from its last state, and needs less memory with fewer --jobs",
+        f"the process of {title} {how}; the stage is not done. The same command goes on from its last state, and "
+        "needs less memory with fewer --jobs",
         UserError.__name__,
     )
 
