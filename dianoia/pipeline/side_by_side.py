@@ -9,6 +9,7 @@ Where a stage fails nothing new begins, those that are running are left to finis
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
@@ -117,7 +118,10 @@ class _Floor:
         connection = self._host.start(number)
         capture = self._board.console.is_terminal
         sandbox = wanted_sandbox(recipe)
-        connection.send(Request(key[1], recipe, planned.run, threads, sandbox, capture))
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # it has just been killed: `_ended` tells
+            connection.send(Request(key[1], recipe, planned.run, threads, sandbox, capture))
         progress = self._board.stage(key[1], prefix)
         self._running[number] = _Running(key, prefix + key[1], connection, progress)
         self._begun.append(key)

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 _LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
@@ -29,13 +30,15 @@ class Reports(Protocol):
 
 
 def _bars(console: Console, width: int, transient: bool = False) -> Bars:
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # figures have the room that is left
     return Bars(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=width),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False, table_column=rest),
         console=console,
+        expand=True,
         transient=transient,
         disable=not console.is_terminal,
     )
@@ -88,11 +91,12 @@ class Progress(Reports):
         due = time.monotonic() - self._last_line > _LINE_EVERY or done == self.total
         if not self.console.is_terminal and due:
             self._last_line = time.monotonic()
-            self.console.print(f"{self.title}  {done}/{self.total}  {text}", highlight=False)
+            line = f"{self.title}  {done}/{self.total}  {text}"
+            self.console.print(line, highlight=False, markup=False)
 
     def say(self, text: str) -> None:
         """As `Reports`."""
-        self._bars.console.print(f"{self._prefix}{text}", highlight=False)
+        self._bars.console.print(f"{self._prefix}{text}", highlight=False, markup=False)
 
 
 class Board:
