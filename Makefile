@@ -23,7 +23,7 @@ setup:  ## the environment in .venv; done by every other command
 	@$(PYTHON) scripts/bootstrap.py --venv "$(VENV)" --torch "$(TORCH)"
 
 demo: setup  ## the whole of DeepSeek-R1 in miniature on this machine, then the report
-	$(BIN)/dianoia run recipes/miniature-r1.toml
+	$(BIN)/dianoia run recipes/miniature-r1.toml --jobs 0
 	$(BIN)/dianoia report runs/miniature-r1
 
 zero: setup  ## R1-Zero alone in miniature, in a few minutes, then the report
@@ -31,7 +31,7 @@ zero: setup  ## R1-Zero alone in miniature, in a few minutes, then the report
 	$(BIN)/dianoia report runs/miniature-zero
 
 seeds: setup  ## the demo over three seeds, then the claims over all of them
-	$(BIN)/dianoia run recipes/miniature-r1.toml --seeds 1,2,3
+	$(BIN)/dianoia run recipes/miniature-r1.toml --seeds 1,2,3 --jobs 0
 
 # The tests' models are tiny: one thread is faster than two.
 test: setup  ## the tests; PYTEST="-k name" passes options on

@@ -4,17 +4,22 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dianoia
-from dianoia.base.errors import UserError
+from dianoia.base.errors import StageCrashed, UserError
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from rich.console import Console
 
     from dianoia.base.run import RunDirectory
+    from dianoia.pipeline.results import Planned
     from dianoia.recipe import Recipe
     from dianoia.recipe.standing import Choice, Todo
 
@@ -22,7 +27,7 @@ NO_LOCKS = "this file system has no locks, so a second command would not be noti
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for gold answers that are not right, 2 for what the user can put right, 130 for Ctrl-C."""
+    """Run one command; returns the exit status: 0, 1 for gold answers that are not right and for errors of ours, 2 for what the user can put right, 130 for Ctrl-C."""
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int | None] = arguments.command
     try:
@@ -30,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"dianoia: {error}", file=sys.stderr)
         return 2
+    except StageCrashed as error:
+        print(f"dianoia: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"dianoia: interrupted; {_goes_on(arguments)}", file=sys.stderr)
         return 130
@@ -65,7 +73,14 @@ def _parser() -> argparse.ArgumentParser:
         type=_seeds,
         default=(),
         metavar="SEED[,SEED]",
-        help="one run a seed, each in OUT/seed-N, one after another; then the claims over all of them",
+        help="one run a seed, each in OUT/seed-N; then the claims over all of them",
+    )
+    run.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N",
+        help="run up to N stages side by side, of all seeds together (default: 1; 0: one a core, at most 4)",
     )
     run.add_argument(
         "--only",
@@ -150,43 +165,64 @@ def _seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
+def _jobs(text: str) -> int:
+    """A number of jobs; raises ArgumentTypeError for anything else."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of stages; write for example 2, or 0 for one a core"
+        )
+    return int(text)
+
+
 def _run(arguments: argparse.Namespace) -> None:
     # Before torch is imported, which a reward function of the recipe may do. Idle threads sleep: with another
     # process on the cores, OpenMP's spinning barriers cost up to a hundred times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if not arguments.seeds:
-        _run_one(arguments)
+    from dianoia.runtime.machine import jobs_of
+
+    arguments.jobs = jobs_of(arguments.jobs)
+    every = _one_a_seed(arguments) if arguments.seeds else [arguments]
+    if arguments.dry_run:
+        from rich.console import Console
+
+        for one in every:
+            _plan(one, *_place(one), Console(soft_wrap=True))
         return
+    for some in [every] if arguments.jobs > 1 else [[one] for one in every]:
+        _work(some)
+    if arguments.seeds:
+        _claims_of_seeds(every)
+
+
+def _one_a_seed(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """The arguments of each seed's run."""
     from dianoia.recipe import load_recipe
 
     # What the first seed would refuse is refused for all; the name of the folder is the recipe's.
-    recipe = load_recipe(arguments.recipe, arguments.set)
-    out = arguments.out or Path("runs") / recipe.name
-    runs = [out / f"seed-{seed}" for seed in arguments.seeds]
-    for seed, path in zip(arguments.seeds, runs, strict=True):
-        overrides = [*arguments.set, f"seed={seed}"]
-        _run_one(argparse.Namespace(**vars(arguments) | {"set": overrides, "out": path}))
-    if recipe.claims.parts and not arguments.dry_run:
-        _claims(argparse.Namespace(runs=runs, markdown=False))
+    out = arguments.out or Path("runs") / load_recipe(arguments.recipe, arguments.set).name
+    return [
+        argparse.Namespace(
+            **vars(arguments)
+            | {"set": [*arguments.set, f"seed={seed}"], "out": out / f"seed-{seed}"}
+        )
+        for seed in arguments.seeds
+    ]
 
 
-def _run_one(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
+def _claims_of_seeds(every: Sequence[argparse.Namespace]) -> None:
+    from dianoia.recipe import load_recipe
 
-    from dianoia.base.lock import at_work
+    if load_recipe(every[0].recipe, every[0].set).claims.parts:
+        _claims(argparse.Namespace(runs=[one.out for one in every], markdown=False))
+
+
+def _place(arguments: argparse.Namespace) -> "tuple[Recipe, RunDirectory]":
+    """The recipe, and where it runs."""
     from dianoia.base.run import RunDirectory
     from dianoia.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.set)
-    run = RunDirectory(arguments.out or Path("runs") / recipe.name)
-    console = Console(soft_wrap=True)
-    if arguments.dry_run:
-        _plan(arguments, recipe, run, console)
-        return
-    with at_work(run.path) as alone:  # before the plan, which another command would make untrue
-        if not alone:
-            console.print(f"{run.path}: {NO_LOCKS}", highlight=False)
-        _work(recipe, run, _plan(arguments, recipe, run, console), console)
+    return recipe, RunDirectory(arguments.out or Path("runs") / recipe.name)
 
 
 def _plan(
@@ -197,17 +233,52 @@ def _plan(
     from dianoia.recipe.standing import what_to_do
 
     plan = what_to_do(recipe, run, _choice(arguments))
-    print_plan(recipe, console, plan, run.path)
+    print_plan(recipe, console, plan, run.path, arguments.jobs)
     return plan
 
 
-def _work(recipe: "Recipe", run: "RunDirectory", plan: "list[Todo]", console: "Console") -> None:
-    """Do what the plan says and tell where the results are."""
-    from dianoia.pipeline import run_recipe
+def _work(every: Sequence[argparse.Namespace]) -> None:
+    """Do what the plans say and tell where the results are."""
+    from contextlib import ExitStack
 
-    run_recipe(recipe, run, plan, _typed(), console)
-    console.print(f"results: {run.results}", highlight=False)
-    console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
+    from rich.console import Console
+
+    console, began = Console(soft_wrap=True), time.monotonic()
+    with ExitStack() as held:
+        planned = [_planned(one, held, console) for one in every]
+        _go(planned, every[0].jobs, console)
+    took = timedelta(seconds=round(time.monotonic() - began))
+    console.print(f"took {took}", highlight=False)
+    for one in planned:
+        console.print(f"results: {one.run.results}", highlight=False)
+        console.print(
+            f"to see them: dianoia report {shlex.quote(str(one.run.path))}", highlight=False
+        )
+
+
+def _planned(arguments: argparse.Namespace, held: "ExitStack", console: "Console") -> "Planned":
+    """A run that is about to begin, its directory held and its plan printed."""
+    from dianoia.base.lock import at_work
+    from dianoia.pipeline.results import Planned
+
+    recipe, run = _place(arguments)
+    # before the plan, which another command would make untrue
+    lock = held.enter_context(at_work(run.path))
+    if lock is None:
+        console.print(f"{run.path}: {NO_LOCKS}", highlight=False)
+    return Planned(recipe, run, tuple(_plan(arguments, recipe, run, console)), lock)
+
+
+def _go(planned: "Sequence[Planned]", jobs: int, console: "Console") -> None:
+    if jobs > 1:
+        from dianoia.pipeline.side_by_side import run_side_by_side
+
+        run_side_by_side(planned, jobs, _typed(), console)
+        return
+    from dianoia.pipeline.run import run_recipe
+
+    for one in planned:
+        run_recipe(one, _typed(), console)
 
 
 def _choice(arguments: argparse.Namespace) -> "Choice":
@@ -216,6 +287,7 @@ def _choice(arguments: argparse.Namespace) -> "Choice":
     words = ["dianoia", "run", str(arguments.recipe)]
     words += [word for override in arguments.set for word in ("--set", override)]
     words += ["--out", str(arguments.out)] if arguments.out else []
+    words += ["--jobs", str(arguments.jobs)] if arguments.jobs > 1 else []
     only = tuple(name.strip() for option in arguments.only for name in option.split(","))
     return Choice(only, arguments.start, arguments.force, shlex.join(words))
 

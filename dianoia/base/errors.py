@@ -14,6 +14,8 @@ UserError
  +- RunInUse         another process is at work in the run directory
  +- VerifierError    no process that verifies answers could be started
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
+
+StageCrashed is none of them: an error of ours in a process beside that of the command.
 """
 
 import difflib
@@ -64,3 +66,7 @@ class VerifierError(UserError, RuntimeError):
 
 class TrainingStopped(UserError, RuntimeError):
     """Training stopped itself; the message names the files that hold the evidence."""
+
+
+class StageCrashed(Exception):
+    """A stage was ended by an error that nobody is meant to see; the message ends with its traceback."""

@@ -18,3 +18,5 @@ EVALUATED_AT_ONCE = 256
 """Problems of an evaluation sampled between two updates of the progress line."""
 MOST_THREADS = 8
 """More threads than this slow a small model down."""
+MOST_JOBS = 4
+"""Stages side by side where nobody says how many: more of them are seldom ready at one time."""

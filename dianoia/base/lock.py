@@ -1,13 +1,16 @@
 """One process at work in a folder at a time: an advisory lock that the system takes back from whoever dies.
 
 The lock is `flock` on a file `.lock`, which names its holder and is removed by it. A file that a kill left behind
-holds nobody up. Left out: file systems without locks, where `at_work` says so and nobody is noticed.
+holds nobody up. A process that the holder starts may be given the open file: it then holds the folder too, and who
+comes after the holder was killed waits for it to end. Left out: file systems without locks, where `at_work` says so
+and nobody is noticed.
 """
 
 import errno
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,14 +18,16 @@ from pathlib import Path
 from dianoia.base.errors import RunInUse
 
 LOCK_FILE = ".lock"
+_PATIENCE = 20.0
+"""Seconds for which processes that a killed holder has left may take to end."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def at_work(folder: Path) -> Iterator[bool]:
+def at_work(folder: Path) -> Iterator[int | None]:
     """Hold a folder, which is made where there is none and removed again if the block leaves nothing in it.
 
-    Yields whether the folder is held, False on a file system without locks.
+    Yields the open lock, None on a file system without locks.
 
     Raises:
         RunInUse: another process holds it; nothing was touched.
@@ -32,7 +37,7 @@ def at_work(folder: Path) -> Iterator[bool]:
     file, descriptor = folder / LOCK_FILE, None
     try:
         descriptor = _held(file)
-        yield descriptor is not None
+        yield descriptor
     finally:
         if descriptor is not None:
             file.unlink(
@@ -46,6 +51,7 @@ def at_work(folder: Path) -> Iterator[bool]:
 
 def _held(file: Path) -> int | None:
     """The open lock file, held; None where the file system has no locks."""
+    deadline = time.monotonic() + _PATIENCE
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -57,7 +63,11 @@ def _held(file: Path) -> int | None:
         except BlockingIOError:
             who = os.read(descriptor, 1000).decode(errors="replace")
             os.close(descriptor)
-            raise RunInUse(_refusal(file.parent, who)) from None
+            gone = _is_gone(who)
+            if not gone or time.monotonic() > deadline:
+                raise RunInUse(_refusal(file.parent, who, gone)) from None
+            time.sleep(0.05)
+            continue
         except OSError as error:
             os.close(descriptor)
             if error.errno not in _NO_LOCKS:
@@ -75,10 +85,26 @@ def _is_still(file: Path, descriptor: int) -> bool:
         return False
 
 
-def _refusal(folder: Path, who: str) -> str:
+def _is_gone(who: str) -> bool:
+    """Whether the process that the file names has ended; what it started may be at work still."""
+    pid, _, host = who.partition(" ")
+    if not pid.isdecimal() or host != platform.node():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _refusal(folder: Path, who: str, gone: bool) -> str:
     pid, _, host = who.partition(" ")
     process = f"process {pid} on {host}" if pid else "another process"
     end = f"end it (kill {pid}, on {host})" if pid else "end it"
+    if gone:
+        process, end = f"what {process}, which is gone, has started", "end it"
     return (
         f"{process} is at work in the run directory {folder}, and two would overwrite each other's files; wait "
         f"until it is done, or {end} and type the same command again, which goes on from the last state, or give "

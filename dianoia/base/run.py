@@ -289,7 +289,7 @@ def library_versions() -> dict[str, str]:
 
 
 def describe_run(
-    command: str, seed: int, threads: int, sandbox: str | None = None
+    command: str, seed: int, threads: int, sandbox: str | None = None, jobs: int = 1
 ) -> dict[str, Any]:
     """What `run.json` says; no sandbox where no problem is judged by running a program."""
     return {
@@ -300,6 +300,7 @@ def describe_run(
         "libraries": library_versions(),
         "seed": seed,
         "threads": threads,
+        "jobs": jobs,
         "sandbox": sandbox,
     }
 

@@ -24,7 +24,7 @@ from dianoia.recipe.sizes import judge_sizes, size_of
 from dianoia.recipe.standing import Action, Todo
 from dianoia.recipe.units import about, in_bytes
 from dianoia.recipe.work import seconds
-from dianoia.runtime.machine import Machine, this_machine
+from dianoia.runtime.machine import Machine, this_machine, threads_of
 
 __all__ = ["print_plan", "size_of"]
 
@@ -33,15 +33,22 @@ _TIGHT = 0.9
 
 
 def print_plan(
-    recipe: Recipe, console: Console, plan: Sequence[Todo] = (), place: Path | None = None
+    recipe: Recipe,
+    console: Console,
+    plan: Sequence[Todo] = (),
+    place: Path | None = None,
+    jobs: int = 1,
 ) -> None:
     """Check the recipe's inputs and print its arithmetic; with a plan, also what happens to each stage in `place`.
+
+    `jobs`: how many stages run side by side.
 
     Raises:
         ConfigError, ModelError, ProblemFileError, SandboxError: as `recipe.inputs.check_inputs` of a plan.
     """
     check_inputs(recipe, planned=True)
-    machine = this_machine(recipe.threads)
+    threads = threads_of(recipe.threads, jobs)
+    machine = this_machine(threads)
     where = f" in {place}" if place else ""
     table = Table(title=Text(f"{recipe.name} (seed {recipe.seed}){where}"), title_justify="left")
     table.add_column("stage", no_wrap=True)
@@ -50,11 +57,13 @@ def print_plan(
     table.add_column("time", justify="right")
     details: list[str] = []
     problems: dict[str, None] = {}
+    memory: list[float] = []
     for name in recipe.stages:
         todo = next((todo for todo in plan if todo.name == name), None)
-        cells, more = _line(name, recipe, machine, todo)
+        cells, more, needed = _line(name, recipe, machine, todo)
         table.add_row(*map(Text, cells))
         details += more
+        memory.append(needed)
         stage = recipe.stages[name]
         works = todo is None or todo.works
         problems |= dict.fromkeys(
@@ -64,6 +73,8 @@ def print_plan(
     if problems:
         _say(console, "\n".join(["Problems read from files.", *problems]))
     _say(console, "\n".join([f"Time and memory for {machine.name}{_of(machine)}.", *details]))
+    if jobs > 1:
+        _say(console, _side_by_side(jobs, threads, memory, machine))
     if place and any(todo.action is Action.AGAIN for todo in plan):
         kept = place / "stages" / OLD
         _say(console, f"What runs again begins from nothing; what is there now is kept in {kept}.")
@@ -77,20 +88,32 @@ def _say(console: Console, text: str) -> None:
 
 def _line(
     name: str, recipe: Recipe, machine: Machine, todo: Todo | None
-) -> tuple[tuple[str, str, str, str], list[str]]:
-    """The cells of a stage, and what there is to say of its memory if it works."""
+) -> tuple[tuple[str, str, str, str], list[str], float]:
+    """The cells of a stage; if it works, what there is to say of its memory, and its bytes."""
     stage, size = recipe.stages[name], size_of(name, recipe)
     entry, judges = entry_of(name, recipe, size), judge_sizes(name, recipe).values()
     phase = peak(stage, size, machine, entry.longest, judges)
     spent = about(sum(seconds(work, machine) for work in entry.work)) + entry.unit
     what = entry.what if todo is None else f"{todo.why}\n{entry.what}"
     if todo is not None and not todo.works:
-        return (f"{name} ({stage.kind})", what, "", ""), []
+        return (f"{name} ({stage.kind})", what, "", ""), [], 0.0
     details = [_memory(name, phase)]
     if machine.memory is not None and phase.bytes > _TIGHT * machine.memory:
         useful = changes(stage, size, machine, entry.longest, judges)
         details.append(_too_much(name, machine, phase, *useful))
-    return (f"{name} ({stage.kind})", what, in_bytes(phase.bytes), spent), details
+    return (f"{name} ({stage.kind})", what, in_bytes(phase.bytes), spent), details, phase.bytes
+
+
+def _side_by_side(jobs: int, threads: int, memory: Sequence[float], machine: Machine) -> str:
+    """How many stages run at a time, and whether those that need most fit together."""
+    most = sum(sorted(memory)[-jobs:])
+    told = f"Up to {jobs} stages run side by side, each with {threads} thread{'s' * (threads > 1)}"
+    if machine.memory is None or most <= _TIGHT * machine.memory:
+        return f"{told}; those that need most take {in_bytes(most)} together."
+    return (
+        f"{told}. WARNING: those that need most take {in_bytes(most)} together, and {machine.name} has "
+        f"{in_bytes(machine.memory)}; give a smaller --jobs."
+    )
 
 
 def _of(machine: Machine) -> str:

@@ -8,6 +8,7 @@ A stage is out of date where its fingerprint has changed or an earlier stage tha
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -114,7 +115,8 @@ def _reached(name: str, run: RunDirectory) -> str:
     """How far an interrupted stage came."""
     directory = run.stage(name)
     if directory.state_step.exists():
-        return f"from step {read_json(directory.state_step)['step']:,}"
+        with suppress(FileNotFoundError):  # a stage at work has just replaced it
+            return f"from step {read_json(directory.state_step)['step']:,}"
     parts = len(directory.parts())
     if parts:
         return (

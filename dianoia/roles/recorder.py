@@ -99,7 +99,9 @@ class Recorder:
     def tell(self, step: int, diagnoses: Sequence[Diagnosis]) -> None:
         """Say and write down diagnoses of what came before the update that follows `step`."""
         for found in diagnoses:
-            self.context.progress.say(f"{found.code}: {found.message} {found.advice}")
+            self.context.progress.say(
+                f"{self.context.name}: {found.code}: {found.message} {found.advice}"
+            )
             self.diagnoses.append({"step": step, **asdict(found)})
 
     def keep(

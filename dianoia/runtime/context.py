@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from dianoia.base.run import StageDirectory
-from dianoia.runtime.progress import Progress
+from dianoia.runtime.progress import Reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,4 +20,4 @@ class Context:
     device: torch.device
     resolve: Callable[[str], str | Path]
     """From a name in the recipe (stage, shipped model, folder, hub name) to what transformers loads."""
-    progress: Progress
+    progress: Reports

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dianoia.base.limits import MOST_THREADS
+from dianoia.base.limits import MOST_JOBS, MOST_THREADS
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _CPU_SHARE = 0.4
@@ -76,12 +76,21 @@ class Machine:
         return self.bandwidth is None
 
 
-def threads_of(wanted: int) -> int:
-    """CPU threads of a run that asks for `wanted`; 0: one a core, at most MOST_THREADS."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return wanted or min(cores, MOST_THREADS)
+def threads_of(wanted: int, jobs: int = 1) -> int:
+    """CPU threads of a stage that asks for `wanted`; 0: one a core, at most MOST_THREADS.
+
+    Where `jobs` stages run side by side, each has its share of the cores, and at least one.
+    """
+    return wanted or min(max(1, _cores() // jobs), MOST_THREADS)
+
+
+def jobs_of(wanted: int) -> int:
+    """Stages side by side where `wanted` are asked for; 0: one a core, at most MOST_JOBS, and one alone on a GPU."""
+    return wanted or (min(_cores(), MOST_JOBS) if _first_gpu() is None else 1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def this_machine(threads: int) -> Machine:

@@ -4,12 +4,15 @@ import errno
 import fcntl
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from dianoia.base import lock
 from dianoia.base.errors import RunInUse
 from dianoia.base.lock import LOCK_FILE, at_work
 
@@ -74,13 +77,13 @@ def test_the_file_of_one_that_just_ended_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opened, then removed by its holder at its end: who locks it now would be alone with it."""
-    lock, times = fcntl.flock, [0]
+    flock, times = fcntl.flock, [0]
 
     def locked_late(descriptor: int, how: int) -> None:
         times[0] += 1
         if times[0] == 1:
             (tmp_path / LOCK_FILE).unlink()
-        lock(descriptor, how)
+        flock(descriptor, how)
 
     with monkeypatch.context() as patched:
         patched.setattr(fcntl, "flock", locked_late)
@@ -102,3 +105,37 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     fails(errno.EIO)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)), at_work(tmp_path):
         pytest.fail("a disk that fails is no file system without locks")
+
+
+LEAVE = """
+import subprocess, sys
+from pathlib import Path
+from dianoia.base.lock import at_work
+with at_work(Path(sys.argv[1])) as lock:
+    left = subprocess.Popen(["sleep", sys.argv[2]], pass_fds=[lock], stdout=subprocess.DEVNULL)
+    print(left.pid, flush=True)
+    left.wait()
+"""
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [("0.7", True), ("60", False)])
+def test_what_a_killed_holder_has_started_is_waited_for(
+    seconds: str, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And refused by name if it does not end."""
+    monkeypatch.setattr(lock, "_PATIENCE", 30.0 if waits else 0.2)
+    began = time.monotonic()
+    command = [sys.executable, "-c", LEAVE, str(tmp_path), seconds]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        left = int(holder.stdout.readline())
+        holder.kill()
+    if waits:
+        with at_work(tmp_path):
+            assert time.monotonic() - began > 0.4
+        return
+    try:
+        with pytest.raises(RunInUse, match=f"what process {holder.pid} on .* has started"):
+            at_work(tmp_path).__enter__()
+    finally:
+        os.kill(left, signal.SIGKILL)

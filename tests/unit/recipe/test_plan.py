@@ -212,3 +212,20 @@ def test_the_plan_says_what_happens(write: Write, tmp_path: Path) -> None:
     with_out = io.StringIO()
     print_plan(load_recipe(write()), Console(file=with_out, width=90), [said["base"]], place)
     assert ".old" not in with_out.getvalue()
+
+
+def test_the_plan_says_how_many_run_side_by_side(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(jobs: int, memory: float) -> str:
+        here = Machine("this CPU", memory, 1, 1e9, 1e9, None)
+        monkeypatch.setattr(plan, "this_machine", lambda _: here)
+        file = io.StringIO()
+        recipe = load_recipe(write(), ["threads=3"])
+        print_plan(recipe, Console(file=file, width=1000), jobs=jobs)
+        return file.getvalue()
+
+    assert "side by side" not in told(1, 64e9)
+    assert "Up to 2 stages run side by side, each with 3 threads; those that need" in told(2, 64e9)
+    assert "WARNING" not in told(2, 64e9)
+    assert "together, and this CPU has 800 MB; give a smaller --jobs." in told(2, 0.8e9)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.runtime import machine
-from dianoia.runtime.machine import main_memory, this_machine
+from dianoia.runtime.machine import jobs_of, main_memory, this_machine, threads_of
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, line: str, build: str = "2.13.0") -> list[list[str]]:
@@ -70,3 +70,23 @@ def test_a_container_has_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert main_memory() >= (whole or 0)  # type: ignore[operator]
     file.write_text("1000000\n", encoding="ascii")
     assert main_memory() == 1e6
+
+
+def test_cores_are_shared_out_among_stages_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "", build="2.13.0+cpu")
+    for cores, jobs, threads in (
+        (2, 1, 2),
+        (2, 2, 1),
+        (2, 3, 1),
+        (8, 3, 2),
+        (64, 2, 8),
+        (64, 1, 8),
+    ):
+        monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
+        assert threads_of(0, jobs) == threads
+        assert threads_of(5, jobs) == 5, "what the recipe says"
+    for cores, jobs in ((1, 1), (2, 2), (64, 4)):
+        monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
+        assert jobs_of(0) == jobs and jobs_of(7) == 7
+    answer(monkeypatch, "NVIDIA L4, 23034")
+    assert jobs_of(0) == 1, "stages would share one GPU's memory"

@@ -1,0 +1,60 @@
+"""What the process of a stage and the command that started it tell one another. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dianoia.base.run import RunDirectory
+from dianoia.recipe.model import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """To the stage's process: what to run, and how."""
+
+    name: str
+    recipe: Recipe
+    run: RunDirectory
+    threads: int
+    sandbox: str
+    capture: bool
+    """Whether what is printed is told too, as a terminal's moving lines would tear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The total is this."""
+
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The stage has come further."""
+
+    done: int
+    figures: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line that stays."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The stage is done; its manifest is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The stage has ended by an error."""
+
+    text: str
+    """The message of an error that a person can put right; of any other its traceback."""
+    kind: str | None
+    """Its class in `base.errors`; None of an error that nobody is meant to see."""
+
+
+Message = Expected | Moved | Told | Done | Failed

@@ -1,0 +1,302 @@
+"""Stages side by side: what they leave is what one after another leaves, however the command ends."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dianoia.base.errors import RunInUse
+from dianoia.base.lock import LOCK_FILE, at_work
+from dianoia.base.run import RunDirectory
+from dianoia.cli import main
+from dianoia.pipeline import host
+from tests.smoke.killing import arguments, assert_same, command, environment
+
+RECIPE = """
+name = "tiny-graph"
+threads = 1
+[stages.zero]
+kind = "rl"
+start = "{base}"
+problems = "miniature/math"
+steps = 4
+group_size = 4
+problems_per_rollout = 4
+minibatches = 2
+checkpoint_every = 1
+[stages.zero.sampling]
+max_tokens = 24
+slots = 8
+[stages.zero.optimizer]
+learning_rate = 1e-2
+[stages.ppo]
+kind = "rl"
+start = "{base}"
+problems = "miniature/math"
+steps = 4
+group_size = 4
+problems_per_rollout = 4
+minibatches = 2
+checkpoint_every = 1
+[stages.ppo.sampling]
+max_tokens = 24
+slots = 8
+[stages.ppo.algorithm]
+name = "ppo"
+[stages.ppo.optimizer]
+learning_rate = 1e-2
+[stages.general]
+kind = "demonstrations"
+source = "miniature/general"
+rows = 20
+[stages.student]
+kind = "sft"
+start = "{base}"
+datasets = [{ path = "general" }]
+epochs = 1
+max_length = 512
+tokens_per_step = 2048
+[stages.student.optimizer]
+learning_rate = 1e-2
+[stages.evaluation]
+kind = "evaluate"
+checkpoints = ["zero", "ppo", "student"]
+problems = "miniature/math"
+limit = 4
+samples = 2
+max_tokens = 24
+slots = 8
+"""
+STAGES = ("zero", "ppo", "general", "student", "evaluation")
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that do not wrap."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path]:
+    """A recipe whose stages depend on one another here and there, and its run, one stage after another."""
+    folder = tmp_path_factory.mktemp("graph")
+    recipe = folder / "graph.toml"
+    recipe.write_text(RECIPE.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
+    assert main(arguments(recipe, folder / "run")) == 0
+    return recipe, folder / "run"
+
+
+def states(run: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads((run / "results.json").read_text())["states"]
+    return found
+
+
+# The same results ----------------------------------------------------------------------------------
+
+
+def test_two_at_a_time_leave_what_one_at_a_time_leaves(
+    whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, reference = whole
+    assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "Up to 2 stages run side by side, each with 1 thread;" in told
+    assert all(f"{name}: done in 0:0" in told for name in STAGES)
+    assert told.index("ppo  0/4") < told.index("zero: done"), "they ran at one time"
+    assert "took 0:" in told
+    assert_same(tmp_path / "run", reference)
+    about = json.loads((tmp_path / "run/run.json").read_text())
+    assert about["threads"] == 1 and about["jobs"] == 2
+    found = json.loads((tmp_path / "run/results.json").read_text())
+    manifests = [tmp_path / f"run/stages/{name}/manifest.json" for name in STAGES]
+    seconds = [json.loads(manifest.read_text())["seconds"] for manifest in manifests]
+    assert found["seconds"] == pytest.approx(sum(seconds)), "work, not the time on the clock"
+    assert set(states(tmp_path / "run").values()) == {"done"}
+    before = [manifest.stat().st_mtime_ns for manifest in manifests]
+    assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
+    assert "done, skipped" in capsys.readouterr().out
+    assert before == [manifest.stat().st_mtime_ns for manifest in manifests]
+
+
+@pytest.mark.slow
+def test_a_fresh_interpreter_a_stage_does_too(
+    whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on machines that cannot fork."""
+    monkeypatch.setattr(host, "FORKS", False)
+    recipe, reference = whole
+    assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "3"]) == 0
+    assert_same(tmp_path / "run", reference)
+
+
+@pytest.mark.slow
+def test_seeds_share_the_jobs(
+    whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, reference = whole
+    command = [*arguments(recipe, tmp_path / "runs"), "--seeds", "1,2", "--jobs", "2"]
+    assert main([*command, "--only", "zero"]) == 0
+    told = capsys.readouterr().out
+    assert told.index("seed 2: zero  0/4") < told.index("seed 1: zero: done")
+    assert main(command) == 0
+    assert_same(tmp_path / "runs/seed-1", reference)
+    assert set(states(tmp_path / "runs/seed-2").values()) == {"done"}
+
+
+# Ends ----------------------------------------------------------------------------------------------
+
+
+def both_at_work(run: Path) -> Callable[[], bool]:
+    """Whether two stages are in their middle."""
+    journals = [run / f"stages/{name}/metrics.jsonl" for name in ("zero", "ppo")]
+
+    def true() -> bool:
+        return all(path.exists() and path.read_bytes().count(b"\n") >= 2 for path in journals)
+
+    return true
+
+
+def stopped(arguments: list[str], true: Callable[[], bool], how: signal.Signals) -> tuple[int, str]:
+    """Run the command and send its process group (SIGINT, as Ctrl-C) or itself a signal as soon as `true`."""
+    with subprocess.Popen(
+        command(arguments),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        while not true():
+            assert run.poll() is None, "the command ended before it was stopped"
+            time.sleep(0.001)
+        (os.killpg if how is signal.SIGINT else os.kill)(run.pid, how)
+        said = run.communicate(timeout=60)[1]
+    return run.returncode, said
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_stopped_with_two_at_work_and_started_again(
+    how: signal.Signals, whole: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (recipe, reference), run = whole, tmp_path / "run"
+    command = [*arguments(recipe, run), "--jobs", "2"]
+    status, said = stopped(command, both_at_work(run), how)
+    if how is signal.SIGKILL:
+        assert status == -signal.SIGKILL
+    else:
+        assert status == 130
+        assert said == "dianoia: interrupted; the same command goes on from the last state\n"
+    with at_work(run):  # waits until those are gone that the command had started
+        before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+        time.sleep(0.3)
+        assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    directory = RunDirectory(run)
+    assert not directory.stage("evaluation").done and directory.stage("zero").begun.exists()
+    assert main(command) == 0
+    assert_same(run, reference)
+
+
+def test_the_stages_hold_the_run_directory(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    """As long as one of their processes is there, also one that nobody ends."""
+    run = tmp_path / "run"
+    with at_work(run) as lock:
+        assert lock is not None
+        with host.Host([lock]) as started:
+            other = os.open(run / LOCK_FILE, os.O_RDWR)
+            os.close(lock)  # as the death of the command does
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert started.control
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.dup2(other, lock)
+        os.close(other)
+    assert not run.exists()
+
+
+FAILING = """
+import os, time
+
+def fails(completions, **columns):
+    while not os.path.exists("RUN/stages/zero/metrics.jsonl"):
+        time.sleep(0.01)
+    BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise ValueError('no such thing')", "no such thing"),
+        pytest.param(
+            "os.kill(os.getpid(), 9)",
+            "the process of ppo was ended from outside by signal 9",
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["an error", "killed"],
+)
+def test_one_fails_and_the_other_finishes(
+    body: str,
+    told: str,
+    whole: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (recipe, _), run = whole, tmp_path / "run"
+    text = FAILING.replace("RUN", run.as_posix()).replace("BODY", body)
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    broken = tmp_path / "broken.toml"
+    functions = '[[stages.ppo.rewards.functions]]\npath = "mine.py:fails"\n'
+    broken.write_text(recipe.read_text() + functions, encoding="utf-8")
+    assert main([*arguments(broken, run), "--jobs", "2"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("dianoia: ") and told in said.err
+    assert "ppo failed; nothing new begins, what runs is left to finish: zero" in said.out
+    assert said.out.index("ppo failed") < said.out.index("zero: done")
+    assert states(run) == {
+        "zero": "done",
+        "ppo": "interrupted",
+        "general": "done",
+        "student": "not run",
+        "evaluation": "not run",
+    }
+    # general went first, as two stages wait for one another behind it. Put right, only what is missing runs
+    assert main(arguments(recipe, run)) == 0
+    assert "done, skipped" in capsys.readouterr().out
+    assert set(states(run).values()) == {"done"}
+
+
+def test_a_refusal_comes_before_any_work(
+    whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, _ = whole
+    with (
+        at_work(tmp_path / "runs/seed-2"),
+        pytest.raises(RunInUse),
+        at_work(tmp_path / "runs/seed-2"),
+    ):
+        pass
+    with at_work(tmp_path / "runs/seed-2"):
+        command = [*arguments(recipe, tmp_path / "runs"), "--seeds", "1,2", "--jobs", "2"]
+        assert main(command) == 2
+        assert "seed-2" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("text", ["-1", "two", "1.5", ""])
+def test_jobs_are_a_number(
+    text: str, whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*arguments(whole[0], tmp_path / "run"), f"--jobs={text}"])
+    assert f"{text!r} is no number of stages" in capsys.readouterr().err
