@@ -40,9 +40,7 @@ def varying(*tensors: torch.Tensor) -> None:
 @cache
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     """One compiled form a function, whoever asks."""
-    torch._dynamo.config.recompile_limit = max(
-        VARIANTS, torch._dynamo.config.recompile_limit
-    )
+    torch._dynamo.config.recompile_limit = max(VARIANTS, torch._dynamo.config.recompile_limit)
     return torch.compile(function)
 
 
