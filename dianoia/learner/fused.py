@@ -35,7 +35,7 @@ def fuse_layers(model: PreTrainedModel, kind: torch.dtype) -> bool:
         return False
     layers = [one for one in model.modules() if isinstance(one, GradientCheckpointingLayer)]
     for layer in layers:
-        layer.forward = _Fused(layer, kind)  # type: ignore[method-assign]
+        layer.forward = _Fused(layer, kind)
     return True
 
 
@@ -120,7 +120,8 @@ def before(
     joined = _join((queries, keys, values), kind)
     both = F.linear(_rms(x_NH, entry, epsilon).to(kind), *joined)
     sizes = [weight.shape[0] for weight, _ in (queries, keys, values)]
-    q, k, v = (part.unflatten(1, (-1, cos_N1D.shape[-1])) for part in both.split(sizes, dim=1))
+    head = cos_N1D.shape[-1]
+    q, k, v = (part.view(part.shape[0], -1, head) for part in torch.split(both, sizes, dim=1))
     if norms is not None:
         q, k = _rms(q, norms[0], epsilon), _rms(k, norms[1], epsilon)
     return _turn(q, cos_N1D, sin_N1D).to(kind), _turn(k, cos_N1D, sin_N1D).to(kind), v

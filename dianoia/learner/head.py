@@ -39,9 +39,9 @@ def scored(
     states_ND: Tensor, head: tuple[Tensor, Tensor | None], ids_N: Tensor, scoring: Scoring
 ) -> tuple[Tensor, Tensor]:
     """(log-probability, entropy) of each token, both float32 `_N`; the entropy carries no gradient."""
-    weight_VD, bias_V = head
-    logprobs_N, entropies_N = _Scored.apply(states_ND, weight_VD, bias_V, ids_N, scoring)
-    return logprobs_N, entropies_N
+    both: tuple[Tensor, Tensor]
+    both = _Scored.apply(states_ND, *head, ids_N, scoring)  # type: ignore[no-untyped-call]
+    return both
 
 
 class _Scored(torch.autograd.Function):
@@ -78,10 +78,11 @@ class _Scored(torch.autograd.Function):
         of_weight = torch.zeros_like(weight_VD)
         of_bias = None if bias_V is None else torch.zeros_like(bias_V)
         of_states = []
-        for states_CD, *rest in _chunks(scoring, states_ND, ids_N, normal_N, grads[0]):
+        chunks = _chunks(scoring, states_ND, ids_N, normal_N, grads[0])
+        for states_CD, ids_C, normal_C, grad_C in chunks:
             logits_CV = _logits(states_CD, weight_VD, bias_V, scoring)
-            varying(logits_CV, *rest)
-            grad_CV = pull(logits_CV, *rest, scoring.temperature, scoring.kind)
+            varying(logits_CV, ids_C, normal_C, grad_C)
+            grad_CV = pull(logits_CV, ids_C, normal_C, grad_C, scoring.temperature, scoring.kind)
             del logits_CV
             of_states.append((grad_CV @ small_VD).to(states_ND.dtype))
             of_weight += grad_CV.t() @ states_CD.to(scoring.kind)

@@ -134,9 +134,9 @@ def _attend(
         raise _NotPackableError(f"no packed rows with {refused}")
     kind, head = product_kind(query_1HND), query_1HND.shape[-1]
     if packed_spans is not None and has_flash(query_1HND.device, kind, head):
-        states = (x[0].transpose(0, 1).to(kind) for x in (query_1HND, key_1HND, value_1HND))
+        q, k, v = (x[0].transpose(0, 1).to(kind) for x in (query_1HND, key_1HND, value_1HND))
         scale = head**-0.5 if scaling is None else scaling
-        return causal_attention(*states, packed_spans, scale)[None], None
+        return causal_attention(q, k, v, packed_spans, scale)[None], None
     parts = (
         torch.split(states, list(packed_lengths), dim=2)
         for states in (query_1HND, key_1HND, value_1HND)

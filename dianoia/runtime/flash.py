@@ -41,7 +41,7 @@ def has_flash(device: torch.device, kind: torch.dtype, head: int) -> bool:
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, spans: Spans, scale: float) -> Tensor:
     """Every token sees itself and what comes before it in its sequence."""
-    seen: Tensor = _Causal.apply(q, k, v, spans, scale)
+    seen: Tensor = _Causal.apply(q, k, v, spans, scale)  # type: ignore[no-untyped-call]
     return seen
 
 

@@ -117,14 +117,14 @@ class RowForward:
         """Causal attention of each prompt to itself `[N, heads, D]`."""
         if self.flash:
             return causal_attention(*qkv, spans, self._scale)
-        parts = zip(*(part.split(lengths) for part in qkv), strict=True)
+        parts = zip(*(torch.split(part.transpose(0, 1), lengths, 1) for part in qkv), strict=True)
         seen = [
             F.scaled_dot_product_attention(
-                *(part.transpose(0, 1)[None] for part in prompt), is_causal=True, enable_gqa=True
-            )[0].transpose(0, 1)
-            for prompt in parts
+                q[None], k[None], v[None], is_causal=True, enable_gqa=True
+            )
+            for q, k, v in parts
         ]
-        return torch.cat(seen)
+        return torch.cat([prompt[0].transpose(0, 1) for prompt in seen])
 
     def _attend_rows(
         self,

@@ -8,6 +8,7 @@ is the first time and is captured as a CUDA graph the second time. Left out: whi
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -43,6 +44,8 @@ class RowSteps:
         self._forward, self.device = forward, device
         dtype = forward.base.dtype
         self.cache = RowCache(forward.shape, slots, row, dtype, device)
+        # now, and never anew under a captured step, which reads the tables where they are
+        forward.base.reserve(self.cache.row)
         self._tokens, self._used, self._columns, self._seeds = torch.zeros(
             4, slots, dtype=torch.int64, device=device
         )
@@ -55,7 +58,7 @@ class RowSteps:
         self._params = SamplingParams(1, frozenset())
         self._graphs: dict[object, torch.cuda.CUDAGraph | None] = {}
         self._logits_of: dict[object, torch.Tensor] = {}
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
         self.captures = device.type == "cuda"
 
     def holds(self, slots: int, row: int, response: int) -> bool:
