@@ -6,7 +6,7 @@ Products run in the number format of autocast; norms, rotations and the residual
 autocast itself. Attention is looked up by name as ever, so shared prompts and packed rows work; copies of the
 model and the recomputation of layers too. Left out: every other architecture, which stays as it is.
 
-Shapes: `N` positions, `H` hidden, `D` head.
+Shapes: `B` rows (one where rows run end to end), `L` positions, `H` hidden, `D` head.
 """
 
 from typing import Any, cast
@@ -55,33 +55,27 @@ class _Fused:
         use_cache: bool = False,
         **more: Any,
     ) -> Tensor:
-        """As a layer of transformers without a cache: `[1 or B, L, H]` in and out."""
+        """As a layer of transformers without a cache: `[B, L, H]` in and out."""
         assert past_key_values is None, "a learner keeps no cache"
         assert position_embeddings is not None, "these families rotate queries and keys"
-        shape, device = hidden_states.shape, hidden_states.device
-        tables = [table.expand(*shape[:2], -1).flatten(0, 1) for table in position_embeddings]
-        x_NH = hidden_states.flatten(0, 1)
+        device = hidden_states.device
         with torch.autocast(device.type, enabled=False):
-            varying(x_NH, *tables)
-            q, k, v = for_device(before, device)(x_NH, _before(self.layer), tables, self.kind)
-            seen = self._attend((q, k, v), shape, attention_mask, more)
-            varying(x_NH, seen)
-            done = for_device(after, device)(x_NH, seen, _after(self.layer), self.kind)
-        return done.view(shape)
+            varying(hidden_states, *position_embeddings, at=1)
+            own = _before(self.layer)
+            qkv = for_device(before, device)(hidden_states, own, position_embeddings, self.kind)
+            seen = self._attend(qkv, attention_mask, more)
+            varying(hidden_states, seen, at=1)
+            return for_device(after, device)(hidden_states, seen, _after(self.layer), self.kind)
 
     def _attend(
-        self,
-        qkv: tuple[Tensor, Tensor, Tensor],
-        shape: torch.Size,
-        mask: Tensor | None,
-        more: dict[str, Any],
+        self, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, more: dict[str, Any]
     ) -> Tensor:
-        """What the model's present attention function makes of it `[N, heads * D]`."""
+        """What the model's present attention function makes of it `[B, L, heads, D]`."""
         attention = cast(Any, self.layer).self_attn
         function = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
-        states = (part.view(*shape[:2], *part.shape[1:]).transpose(1, 2) for part in qkv)
+        states = (part.transpose(1, 2) for part in qkv)
         seen, _ = function(attention, *states, mask, dropout=0.0, scaling=attention.scaling, **more)
-        return cast(Tensor, seen.reshape(shape[0] * shape[1], -1))
+        return cast(Tensor, seen)
 
 
 Before = tuple[Weighted, Weighted, Weighted, Tensor, tuple[Tensor, Tensor] | None, float]
@@ -112,29 +106,29 @@ def _weighted(linear: nn.Linear) -> Weighted:
 
 
 def before(
-    x_NH: Tensor, parts: Before, tables: list[Tensor], kind: torch.dtype
+    x_BLH: Tensor, parts: Before, tables: tuple[Tensor, Tensor], kind: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotated queries `[N, heads, D]`, rotated keys and values `[N, kv heads, D]`, of `kind`."""
+    """Rotated queries `[B, L, heads, D]`, rotated keys and values `[B, L, kv heads, D]`, of `kind`."""
     queries, keys, values, entry, norms, epsilon = parts
-    cos_N1D, sin_N1D = (table[:, None].to(_full(x_NH)) for table in tables)
+    cos, sin = (table[:, :, None].to(_full(x_BLH)) for table in tables)
     joined = _join((queries, keys, values), kind)
-    both = F.linear(_rms(x_NH, entry, epsilon).to(kind), *joined)
+    both = F.linear(_rms(x_BLH, entry, epsilon).to(kind), *joined)
     sizes = [weight.shape[0] for weight, _ in (queries, keys, values)]
-    head = cos_N1D.shape[-1]
-    q, k, v = (part.view(part.shape[0], -1, head) for part in torch.split(both, sizes, dim=1))
+    shape = (*x_BLH.shape[:2], -1, cos.shape[-1])
+    q, k, v = (part.reshape(shape) for part in torch.split(both, sizes, dim=2))
     if norms is not None:
         q, k = _rms(q, norms[0], epsilon), _rms(k, norms[1], epsilon)
-    return _turn(q, cos_N1D, sin_N1D).to(kind), _turn(k, cos_N1D, sin_N1D).to(kind), v
+    return _turn(q, cos, sin).to(kind), _turn(k, cos, sin).to(kind), v
 
 
-def after(x_NH: Tensor, seen: Tensor, parts: After, kind: torch.dtype) -> Tensor:
-    """The residual stream after a layer `[N, H]`, from what attention saw."""
+def after(x_BLH: Tensor, seen: Tensor, parts: After, kind: torch.dtype) -> Tensor:
+    """The residual stream after a layer `[B, L, H]`, from what attention saw."""
     out, gate, up, down, middle, epsilon = parts
-    x_NH = x_NH + _product(seen.to(kind), out, kind)
-    both = F.linear(_rms(x_NH, middle, epsilon).to(kind), *_join((gate, up), kind))
-    opened, passed = both.chunk(2, dim=1)
-    inner = F.silu(opened.to(_full(x_NH))) * passed
-    return x_NH + _product(inner.to(kind), down, kind)
+    x_BLH = x_BLH + _product(seen.flatten(2).to(kind), out, kind)
+    both = F.linear(_rms(x_BLH, middle, epsilon).to(kind), *_join((gate, up), kind))
+    opened, passed = both.chunk(2, dim=2)
+    inner = F.silu(opened.to(_full(x_BLH))) * passed
+    return x_BLH + _product(inner.to(kind), down, kind)
 
 
 def _full(x: Tensor) -> torch.dtype:
@@ -147,9 +141,9 @@ def _rms(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     return full * torch.rsqrt(full.square().mean(-1, keepdim=True) + epsilon) * weight
 
 
-def _turn(x_NAD: Tensor, cos_N1D: Tensor, sin_N1D: Tensor) -> Tensor:
-    left, right = x_NAD.chunk(2, dim=-1)
-    return x_NAD * cos_N1D + torch.cat((-right, left), dim=-1) * sin_N1D
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    left, right = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
 def _join(products: tuple[Weighted, ...], kind: torch.dtype) -> Weighted:

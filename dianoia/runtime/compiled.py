@@ -30,11 +30,11 @@ def for_device(function: Callable[P, R], device: torch.device) -> Callable[P, R]
     return _compiled(function)
 
 
-def varying(*tensors: torch.Tensor) -> None:
-    """Their first dimension differs from call to call: one compiled form serves all sizes."""
+def varying(*tensors: torch.Tensor, at: int = 0) -> None:
+    """This dimension of theirs differs from call to call: one compiled form serves all sizes."""
     for tensor in tensors:
         if tensor.device.type == "cuda":
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+            torch._dynamo.maybe_mark_dynamic(tensor, at)
 
 
 @cache
