@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dianoia.algo.packing import pack
 from dianoia.base.records import Sample
 
 PADDING_PER_BLOCK = 12
@@ -114,6 +115,8 @@ class Batch:
     """The same samples with every prompt once; None unless asked for."""
     credit: Credit | None = None
     """`_BT`; None without a value model."""
+    lengths: tuple[int, ...] | None = None
+    """Tokens of each row, where rows run end to end and not padded; None unless asked for."""
 
     @property
     def advantages(self) -> Tensor:
@@ -127,14 +130,20 @@ def total_length(sample: Sample) -> int:
 
 
 def micro_batches(
-    samples: Sequence[Sample], tokens_per_micro_batch: int, shared: bool = False
+    samples: Sequence[Sample],
+    tokens_per_micro_batch: int,
+    shared: bool = False,
+    packed: bool = False,
 ) -> list[list[int]]:
     """Indices of `samples`, grouped so that the positions of a micro-batch stay within the budget.
 
     Longest first, so rows of a micro-batch have nearly one length and memory peaks at once; when
-    prompts are `shared`, samples of one prompt stay together as far as the budget allows. A
-    sample that is longer than the budget gets a micro-batch of its own. Deterministic.
+    prompts are `shared`, samples of one prompt stay together as far as the budget allows; when rows are
+    `packed` end to end, they are filled up best-fit, since padding costs nothing. A sample that is longer
+    than the budget gets a micro-batch of its own. Deterministic.
     """
+    if packed:
+        return pack([total_length(sample) for sample in samples], tokens_per_micro_batch)
     if shared:
         return _shared_micro_batches(samples, tokens_per_micro_batch)
     order = sorted(range(len(samples)), key=lambda index: (-total_length(samples[index]), index))
@@ -205,9 +214,14 @@ def _response_blocks(samples: Sequence[Sample]) -> list[list[int]]:
 
 
 def padding_share(
-    samples: Sequence[Sample], batches: Sequence[Sequence[int]], shared: bool = False
+    samples: Sequence[Sample],
+    batches: Sequence[Sequence[int]],
+    shared: bool = False,
+    packed: bool = False,
 ) -> float:
     """Share of the positions of all micro-batches that hold padding, from 0 to below 1."""
+    if packed:
+        return 0.0
     chosen = [[samples[index] for index in batch] for batch in batches]
     if shared:
         padded = sum(map(_shared_positions, chosen))
@@ -224,8 +238,11 @@ def collate(
     pad_id: int = 0,
     device: torch.device | str | None = None,
     shared: bool = False,
+    packed: bool = False,
 ) -> Batch:
     """Pad rows into one micro-batch on `device`. `pad_id` is any id of the vocabulary.
+
+    `shared` adds the same samples with every prompt once, `packed` what is needed to run rows end to end.
 
     Raises ValueError for an empty prompt or an empty response.
     """
@@ -258,6 +275,7 @@ def collate(
         weights_BT=_pad_optional([row.weights_T for row in rows], device),
         shared=_share([row.sample for row in rows], pad_id, device) if shared else None,
         credit=_pad_credit([row.credit for row in rows], device),
+        lengths=tuple(map(len, ids)) if packed else None,
     )
 
 

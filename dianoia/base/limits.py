@@ -9,6 +9,8 @@ CPU_ROW_TOKENS = 1024
 """Most tokens of a packed row of supervised fine-tuning on a CPU, for the same reason."""
 LOGITS_AT_ONCE = 2**25
 """Most logits of a learner that exist at one time: 128 MiB of float32."""
+GPU_LOGITS_AT_ONCE = 2**29
+"""The same on a GPU, where each chunk of tokens costs a pass over the gradient of the whole head: 2 GiB."""
 MEMBERS = 4
 """Samples that share a prompt row of the native sampler: more reads a prompt's keys less often, but leaves more
 places empty once samples of a group have ended."""

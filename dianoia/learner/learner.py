@@ -43,6 +43,7 @@ from dianoia.algo.loss import (
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.base.records import Sample
+from dianoia.learner.gpu import prepared_for_gpu
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics, token_means
 from dianoia.learner.model import has_plain_head, response_logprobs
 from dianoia.learner.optimizer import (
@@ -98,7 +99,8 @@ class Learner:
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts
         padded positions, prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its samples
-        in a micro-batch, where the architecture allows it: the attribute `shares_prompts` says so.
+        in a micro-batch, where the architecture allows it: the attribute `shares_prompts` says so. A GPU's
+        products in bfloat16 run rows end to end instead: `packs_rows`.
         With `critic` a value model beside the policy gives every token its advantage.
         Raises ConfigError for an unknown name, ModelError for a model that no value model can be made of.
         """
@@ -110,7 +112,9 @@ class Learner:
             recompute_layers(model)
         self.model = model
         self.plain_head = has_plain_head(model)
-        self.shares_prompts = share_prompts and self.plain_head and can_share_prompts(model)
+        self.packs_rows = self.plain_head and prepared_for_gpu(model, autocast)
+        shares = share_prompts and self.plain_head and not self.packs_rows
+        self.shares_prompts = shares and can_share_prompts(model)
         self.epsilon_low, self.epsilon_high = epsilon_low, epsilon_high
         self.kl_coefficient, self.kl_estimator = kl_coefficient, kl_estimator
         self.reference_every = reference_every
@@ -125,11 +129,12 @@ class Learner:
         self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
         self.reference = deepcopy(model).requires_grad_(False) if kl_coefficient > 0 else None
         self.critic: Critic | None = None
+        layout = (self.shares_prompts, self.packs_rows)
         if critic is not None:
             self.critic = Critic(
                 model,
                 critic,
-                Passes(self.tokens_per_micro_batch, self.shares_prompts, autocast == "bfloat16"),
+                Passes(self.tokens_per_micro_batch, *layout, autocast == "bfloat16"),
                 kl_coefficient=kl_coefficient,
                 betas=betas,
                 adam_epsilon=adam_epsilon,
@@ -159,7 +164,7 @@ class Learner:
         ]
         self._fresh = True
         if self.reference is not None or self.importance_cap is not None:
-            batches = micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts)
+            batches = self._cut(samples)
             lanes = deal(batches, len(self._models))
             in_lanes([partial(self._fill, rows, part, lane) for lane, part in enumerate(lanes)])
         return rows if self.critic is None else self.critic.credit(rows)
@@ -174,7 +179,7 @@ class Learner:
 
     def _with_passes(self, rows: Sequence[Row], lane: int) -> list[Row]:
         """The rows with the reference's, the learner's pi_old and weights, as asked for."""
-        batch = collate(rows, device=self.model.device, shared=self.shares_prompts)
+        batch = self._collate(rows)
         old_BT, ref_BT, weights_BT = batch.old_BT, None, None
         if self.reference is not None:
             ref_BT, _ = self._logprobs(self._references[lane], batch)
@@ -204,7 +209,7 @@ class Learner:
         tokens = sum(len(row.sample.response_ids) for row in counted)
         denominator = self.algorithm.aggregation.denominator(len(counted), tokens, self.max_tokens)
         samples = [row.sample for row in live]
-        batches = micro_batches(samples, self.tokens_per_micro_batch, self.shares_prompts)
+        batches = self._cut(samples)
 
         self.optimizer.zero_grad()
         loss, sums = self._accumulate([[live[i] for i in batch] for batch in batches], denominator)
@@ -220,10 +225,17 @@ class Learner:
             samples=len(counted),
             samples_skipped=len(counted) - len(live),
             tokens=tokens,
-            padding_share=padding_share(samples, batches, self.shares_prompts),
+            padding_share=padding_share(samples, batches, self.shares_prompts, self.packs_rows),
             **self._means(sums),
             value=value,
         )
+
+    def _cut(self, samples: Sequence[Sample]) -> list[list[int]]:
+        budget = self.tokens_per_micro_batch
+        return micro_batches(samples, budget, self.shares_prompts, self.packs_rows)
+
+    def _collate(self, rows: Sequence[Row]) -> Batch:
+        return collate(rows, 0, self.model.device, self.shares_prompts, self.packs_rows)
 
     def _has_gradient(self, row: Row) -> bool:
         """Whether the row has to run: advantage 0 and no KL term leave nothing to learn from it."""
@@ -248,7 +260,7 @@ class Learner:
         """`_accumulate` of one lane, into the gradients of its own twin."""
         loss, sums = torch.zeros((), device=model.device), None
         for rows in batches:
-            batch = collate(rows, device=model.device, shared=self.shares_prompts)
+            batch = self._collate(rows)
             logprobs_BT, entropy_BT = self._logprobs(model, batch, with_entropy=True)
             numerator, part = policy_loss(
                 self.algorithm,

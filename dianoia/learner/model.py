@@ -5,10 +5,11 @@ transformers models and `logprobs_BT` under the policy at the sampling temperatu
 
 Memory: the vocabulary is large and the prompt is long, so the output head sees the positions that
 predict response tokens and no others, in chunks of at most `LOGITS_AT_ONCE` logits; when more than
-one chunk is needed, logits are computed again in the backward pass and never kept.
+one chunk is needed, logits are computed again in the backward pass and never kept. On a GPU `learner.head`
+does the same with larger chunks and fewer passes over memory.
 
 Precision: log-softmax in float32 at least. Under autocast the head itself is multiplied in the
-precision of its weights, since logits rounded to bfloat16 are what separates sampler and learner
+precision of its weights (a GPU: TF32), since logits rounded to bfloat16 are what separates sampler and learner
 (MiniMax-M1, https://arxiv.org/abs/2506.13585, section 3.2).
 """
 
@@ -29,7 +30,9 @@ from transformers import (
 
 from dianoia.algo.batch import Batch
 from dianoia.base.errors import ModelError
-from dianoia.base.limits import LOGITS_AT_ONCE
+from dianoia.base.limits import GPU_LOGITS_AT_ONCE, LOGITS_AT_ONCE
+from dianoia.learner.head import Scoring, scored
+from dianoia.learner.packed import lay_batch, packed_states, product_kind
 from dianoia.learner.shared import shared_hidden_states
 
 _HEAD_ATTRIBUTES = (
@@ -175,17 +178,22 @@ def response_logprobs(
     dropping = active_dropout(model)
     assert not dropping, f"dropout is on in {dropping}; call model.eval()"
     plain = has_plain_head(model) if plain_head is None else plain_head
-    assert plain or batch.shared is None, "prompts are shared only under a plain head"
+    special = batch.shared is not None or batch.lengths is not None
+    assert plain or not special, "prompts are shared and rows packed only under a plain head"
     read = _hidden_states if plain else _own_logits
     states_NX, logits_of, vocabulary = read(model, batch)
     ids_N = batch.response_ids_BT[batch.mask_BT]
-    size = max(1, LOGITS_AT_ONCE // vocabulary)
-    chunks = _chunks(states_NX, ids_N, logits_of, temperature, with_entropy, size)
-    logprob_chunks, entropy_chunks = zip(*chunks, strict=True)
-    logprobs_BT = at_mask(torch.cat(logprob_chunks), batch.mask_BT)
-    if not with_entropy:
-        return logprobs_BT, None
-    return logprobs_BT, at_mask(torch.cat(entropy_chunks), batch.mask_BT)
+    head = _head(model) if plain and states_NX.device.type == "cuda" else None
+    if head is not None:
+        size = max(1, GPU_LOGITS_AT_ONCE // vocabulary)
+        scoring = Scoring(temperature, product_kind(states_NX), size)
+        logprobs_N, entropies_N = scored(states_NX, (head.weight, head.bias), ids_N, scoring)
+    else:
+        size = max(1, LOGITS_AT_ONCE // vocabulary)
+        chunks = _chunks(states_NX, ids_N, logits_of, temperature, with_entropy, size)
+        logprobs_N, entropies_N = (torch.cat(part) for part in zip(*chunks, strict=True))
+    logprobs_BT = at_mask(logprobs_N, batch.mask_BT)
+    return logprobs_BT, at_mask(entropies_N, batch.mask_BT) if with_entropy else None
 
 
 LogitsOf = Callable[[Tensor], Tensor]
@@ -200,8 +208,11 @@ def _predicting(batch: Batch) -> tuple[Tensor, Tensor]:
 def states_before(model: PreTrainedModel, batch: Batch) -> Tensor:
     """The backbone's last hidden states `_ND` before each real response token, in `mask_BT`'s order.
 
-    Prompts of a shared batch run once; the caller knows that the model can share them.
+    Prompts of a shared batch run once and rows of a packed one end to end; the caller knows that the model
+    allows it.
     """
+    if batch.lengths is not None:
+        return packed_states(model, lay_batch(batch))
     if batch.shared is None:
         output = model.base_model(
             input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False

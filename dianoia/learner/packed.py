@@ -1,8 +1,9 @@
 """Samples laid end to end in one row, and a forward pass in which none of them sees another.
 
 Inputs are `Demonstration`s and a transformers model; outputs are hidden states at the positions before the
-learnt tokens. Positions start again with every sample, and attention runs sample by sample: there is no
-mask that a NaN could leak through, no square of the row's length in memory, and no padding.
+learnt tokens. Positions start again with every sample, and attention runs sample by sample, on a GPU in one
+call of a flash kernel: there is no mask that a NaN could leak through, no square of the row's length in memory,
+and no padding. A `Batch` of rollouts can be laid out like that too.
 
 Left out: layers that mix positions in any other way than attention over everything before (sliding windows,
 recurrent states). `can_pack` tells them apart, by what they say and by what they compute.
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from dianoia.algo.batch import Batch
 from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_attention
+from dianoia.runtime.flash import Spans, causal_attention, has_flash
 
 _NAME = "dianoia_packed"
 
@@ -69,6 +72,22 @@ def lay(samples: Sequence[Demonstration], device: torch.device | str = "cpu") ->
     )
 
 
+def lay_batch(batch: Batch) -> PackedRow:
+    """The rows of a batch without their padding; learnt are the response tokens."""
+    assert batch.lengths is not None, "collate(packed=True) says how long each row is"
+    device = batch.ids_BL.device
+    lengths_B = torch.tensor(batch.lengths)
+    starts_B1 = (lengths_B.cumsum(0) - lengths_B)[:, None].to(device)
+    places_N = torch.cat([torch.arange(length) for length in batch.lengths])
+    return PackedRow(
+        batch.ids_BL[batch.attention_BL.bool()][None],
+        places_N[None].to(device),
+        batch.lengths,
+        (starts_B1 + batch.positions_BT)[batch.mask_BT],
+        batch.response_ids_BT[batch.mask_BT],
+    )
+
+
 def packed_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
     """The backbone's last hidden states `_MD` before the learnt tokens."""
     hidden_1ND: Tensor = _run(model.base_model, model, row).last_hidden_state
@@ -92,6 +111,7 @@ def _run(part: nn.Module, model: PreTrainedModel, row: PackedRow) -> Any:
             position_ids=row.places_1N,
             use_cache=False,
             packed_lengths=row.lengths,
+            packed_spans=Spans.of(list(row.lengths), row.ids_1N.device),
         )
 
 
@@ -103,6 +123,7 @@ def _attend(
     attention_mask: Tensor | None,
     *,
     packed_lengths: tuple[int, ...] | None = None,
+    packed_spans: Spans | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **more: Any,
@@ -111,6 +132,11 @@ def _attend(
     refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
     if packed_lengths is None or attention_mask is not None or dropout or refused:
         raise _NotPackableError(f"no packed rows with {refused}")
+    kind, head = product_kind(query_1HND), query_1HND.shape[-1]
+    if packed_spans is not None and has_flash(query_1HND.device, kind, head):
+        q, k, v = (x[0].transpose(0, 1).to(kind) for x in (query_1HND, key_1HND, value_1HND))
+        scale = head**-0.5 if scaling is None else scaling
+        return causal_attention(q, k, v, packed_spans, scale)[None], None
     parts = (
         torch.split(states, list(packed_lengths), dim=2)
         for states in (query_1HND, key_1HND, value_1HND)
@@ -130,6 +156,12 @@ def _attend(
 
 
 AttentionInterface.register(_NAME, _attend)
+
+
+def product_kind(x: Tensor) -> torch.dtype:
+    """The number format in which products with `x` run here and now."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 # Where it is exact --------------------------------------------------------------------------------

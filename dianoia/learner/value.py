@@ -59,6 +59,8 @@ class Passes:
     """Positions of a micro-batch, padding included."""
     shared: bool
     """Whether a prompt runs once for all of its samples."""
+    packed: bool
+    """Whether rows run end to end."""
     autocast: bool
     """Whether matrix products are in bfloat16."""
 
@@ -173,11 +175,13 @@ class Critic:
 
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
         samples = [row.sample for row in rows]
-        return micro_batches(samples, self.passes.tokens, self.passes.shared)
+        passes = self.passes
+        return micro_batches(samples, passes.tokens, passes.shared, passes.packed)
 
     def _run(self, model: ValueModel, rows: Sequence[Row]) -> tuple[Batch, Tensor]:
-        batch = collate(rows, device=self.device, shared=self.passes.shared)
-        return batch, model(batch, self.passes.autocast)
+        passes = self.passes
+        batch = collate(rows, device=self.device, shared=passes.shared, packed=passes.packed)
+        return batch, model(batch, passes.autocast)
 
     # One step ------------------------------------------------------------------------------------
 

@@ -20,8 +20,10 @@ import torch.nn.functional as F
 from transformers import LlamaConfig, PretrainedConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from dianoia.engine.native.blocks import finish, norm, project
 from dianoia.engine.native.cache import Cache
 from dianoia.engine.native.weights import Layer, Shape, Weights
+from dianoia.runtime.devices import tf32
 
 MASKED = -1e30
 """Added to scores that do not count; finite, so that a row with nothing to see yields no NaN."""
@@ -72,9 +74,16 @@ class Forward:
             self._cos = cos[0].to(self.device, self.dtype)
             self._sin = sin[0].to(self.device, self.dtype)
 
+    def turn(self, positions_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rotary tables at these positions, both `[B, D]`."""
+        return self._cos[positions_B], self._sin[positions_B]
+
     def logits(self, hidden_BH: torch.Tensor) -> torch.Tensor:
         """Scores of the next token `[B, V]`, float32."""
-        return F.linear(hidden_BH.to(self.weights.head.dtype), self.weights.head).float()
+        if self.device.type == "cpu":
+            return F.linear(hidden_BH.to(self.weights.head.dtype), self.weights.head).float()
+        with tf32(self.dtype != self.weights.head.dtype):
+            return F.linear(hidden_BH.to(self.weights.head.dtype), self.weights.head).float()
 
     def prefill(
         self, prompts: list[tuple[int, ...]], rows: list[int], owners: list[int], cache: Cache
@@ -128,32 +137,18 @@ class Forward:
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """RMS norm over the last dimension."""
-        return F.rms_norm(x, x.shape[-1:], weight, self.shape.eps)
+        return norm(x, weight, self.shape.eps)
 
     def _project(
         self, layer: Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rotated queries `[B, heads, D]` and keys, and values `[B, K, D]`."""
-        shape = self.shape
-        both = shape.heads + shape.kv_heads
-        qkv = F.linear(self._norm(x, layer.norm_1), layer.qkv, layer.qkv_bias)
-        qkv = qkv.view(-1, both + shape.kv_heads, shape.head)
-        qk, v = qkv[:, :both], qkv[:, both:]
-        if layer.qk_norm is not None:
-            qk = F.rms_norm(qk, (shape.head,), None, shape.eps).mul_(layer.qk_norm)
-        turned = qk.roll(shape.head // 2, -1).mul_(sin[:, None])
-        qk = turned.addcmul_(qk, cos[:, None])
-        return qk[:, : shape.heads], qk[:, shape.heads :], v
+        heads = (self.shape.heads, self.shape.kv_heads)
+        return project(x, layer.before, (cos, sin), heads, self.shape.eps)
 
     def _finish(self, layer: Layer, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """What follows attention in a layer: output projection, feed-forward, both residuals."""
-        x = torch.addmm(x, seen, layer.out.t())
-        if layer.out_bias is not None:
-            x += layer.out_bias
-        gate_up = F.linear(self._norm(x, layer.norm_2), layer.gate_up, layer.gate_up_bias)
-        gate, up = gate_up.chunk(2, -1)
-        x = torch.addmm(x, F.silu(gate).mul_(up), layer.down.t())
-        return x if layer.down_bias is None else x.add_(layer.down_bias)
+        return finish(x, seen, *layer.after, self.shape.eps)
 
     def _attend_prompt(
         self, q: torch.Tensor, places: torch.Tensor, batch: Batch, cache: Cache, index: int

@@ -1,8 +1,8 @@
 """The native sampler: continuous batching over a fixed number of slots, in process.
 
-In: a config, then weights under Hugging Face names, then requests. Out: completions. The same code
-runs on CPU and CUDA; a CPU with several threads decodes in as many lanes, each with its part of the
-slots. Left out: everything about text; architectures other than `weights.FAMILIES`.
+In: a config, then weights under Hugging Face names, then requests. Out: completions. A CPU with several
+threads decodes in as many lanes, each with its part of the slots; a GPU in one `RowLane`, which draws the
+same tokens up to rounding. Left out: everything about text; architectures other than `weights.FAMILIES`.
 """
 
 import time
@@ -18,8 +18,12 @@ from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.interface import OnFinish, SamplerStats, check
 from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.lane import Finished, Lane, Run
+from dianoia.engine.native.row_lane import RowLane
 from dianoia.engine.native.weights import refusal
 from dianoia.runtime.lanes import in_lanes, lanes_of
+
+KEPT = 0.2
+"""Share of a GPU's memory that a cache may take up between two calls."""
 
 
 class NativeSampler:
@@ -49,7 +53,7 @@ class NativeSampler:
         self._forward = Forward(config, dtype, torch.device(device))
         self._positions: int = config.max_position_embeddings
         self._slots = slots
-        self._lanes: list[Lane] = []
+        self._lanes: list[Lane | RowLane] = []
         self._loaded = False
         self._stats = SamplerStats()
 
@@ -85,17 +89,27 @@ class NativeSampler:
         ]
         runs = in_lanes(jobs)
         self._stats = _stats(runs, time.perf_counter() - began)
-        if self._forward.device.type != "cpu":
-            self._lanes.clear()  # the learner needs the room; allocated memory is kept and comes back at once
+        if not self._keeps():
+            self._lanes.clear()
         results = [run.results() for run in runs]
         return [results[i % count][i // count] for i in range(len(requests))]
 
-    def _opened(self, count: int) -> list[Lane]:
+    def _opened(self, count: int) -> list[Lane | RowLane]:
         """So many lanes, those of the last call if it had as many."""
         if len(self._lanes) != count:
             slots = -(-self._slots // count)
-            self._lanes = [Lane(self._forward, slots) for _ in range(count)]
+            kind = Lane if self._forward.device.type == "cpu" else RowLane
+            self._lanes = [kind(self._forward, slots) for _ in range(count)]
         return self._lanes
+
+    def _keeps(self) -> bool:
+        """Whether caches, and steps captured over them, wait for the next call. A large one on a GPU does not:
+        the learner needs the room, and allocated memory is kept and comes back at once."""
+        device = self._forward.device
+        if device.type == "cpu":
+            return True
+        held = sum(lane.bytes for lane in self._lanes if isinstance(lane, RowLane))
+        return held <= KEPT * torch.cuda.get_device_properties(device).total_memory
 
 
 def _serial(on_finish: OnFinish | None) -> OnFinish | None:

@@ -103,6 +103,24 @@ class Layer:
         self._sizes = (queries, keys, keys)
         self._heads = (shape.heads, shape.kv_heads)
 
+    @property
+    def before(
+        self,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """What `blocks.project` asks for."""
+        return self.norm_1, self.qkv, self.qkv_bias, self.qk_norm
+
+    @property
+    def after(
+        self,
+    ) -> tuple[
+        tuple[torch.Tensor, torch.Tensor | None, torch.Tensor],
+        tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None],
+    ]:
+        """What `blocks.finish` asks for."""
+        inner = (self.gate_up, self.gate_up_bias, self.down, self.down_bias)
+        return (self.out, self.out_bias, self.norm_2), inner
+
     def views(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Parameter name inside the layer, and the part of a buffer that holds it."""
         yield "input_layernorm.weight", self.norm_1

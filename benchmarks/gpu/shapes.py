@@ -1,0 +1,96 @@
+"""Qwen3 with random weights at two of its sizes, and loads for it; nothing is downloaded."""
+
+import random
+from dataclasses import dataclass
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from dianoia.base.records import Request, Sample
+
+VOCABULARY = 151_936
+SIZES = {
+    "0.6B": {"hidden_size": 1024, "intermediate_size": 3072},
+    "1.7B": {"hidden_size": 2048, "intermediate_size": 6144},
+    "tiny": {"hidden_size": 64, "intermediate_size": 96},
+}
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What a model asks of the machine."""
+
+    backbone: int
+    """Parameters of the layers."""
+    table: int
+    """Parameters of the output head, which is the embedding."""
+    width: int
+    """Heads times head, times layers: what attention multiplies a pair of positions by."""
+    cached: int
+    """Numbers of keys and values a token."""
+
+    def training(self, samples: list[Sample]) -> float:
+        """Operations of a forward and a backward pass: 6 a parameter and position, 6 a pair and width.
+
+        The head is counted where it is applied, at responses; attention over half of the square.
+        """
+        lengths = [len(sample.prompt_ids) + len(sample.response_ids) for sample in samples]
+        scored = sum(len(sample.response_ids) for sample in samples)
+        pairs = sum(length * length for length in lengths) * self.width
+        return 6.0 * (self.backbone * sum(lengths) + self.table * scored + pairs)
+
+
+def config_of(size: str) -> Qwen3Config:
+    """The configuration; `tiny` is for trying the benchmark out without a GPU."""
+    tiny = size == "tiny"
+    return Qwen3Config(
+        **SIZES[size],
+        vocab_size=1_000 if tiny else VOCABULARY,
+        num_hidden_layers=2 if tiny else 28,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=8 if tiny else 128,
+        max_position_embeddings=40_960,
+        tie_word_embeddings=True,
+    )
+
+
+def model_of(size: str) -> Qwen3ForCausalLM:
+    """In float32 and evaluation mode; the same weights every time."""
+    torch.manual_seed(0)
+    with DEVICE:
+        model: Qwen3ForCausalLM = Qwen3ForCausalLM(config_of(size))
+    model.train(False)
+    return model
+
+
+def arithmetic_of(size: str) -> Arithmetic:
+    """Counted from the configuration."""
+    c = config_of(size)
+    queries, keys = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    layer = c.hidden_size * (2 * queries + 2 * keys + 3 * c.intermediate_size)
+    return Arithmetic(
+        c.num_hidden_layers * layer,
+        c.vocab_size * c.hidden_size,
+        queries * c.num_hidden_layers,
+        2 * keys * c.num_hidden_layers,
+    )
+
+
+def requests(size: str, prompts: int, samples: int, length: int) -> list[Request]:
+    """Random prompts of one length."""
+    draw, most = random.Random(0), config_of(size).vocab_size
+    ids = [tuple(draw.randrange(most) for _ in range(length)) for _ in range(prompts)]
+    return [Request(prompt, samples, (0, i)) for i, prompt in enumerate(ids)]
+
+
+def samples(size: str, count: int, prompt: int, response: int) -> list[Sample]:
+    """Random samples whose recorded log-probabilities are about those of a random model."""
+    draw, most = random.Random(1), config_of(size).vocab_size
+
+    def ids(length: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(most) for _ in range(length))
+
+    logprobs = (-torch.tensor(float(most)).log().item(),) * response
+    return [Sample(ids(prompt), ids(response), logprobs, 1.0 - 2.0 * (i % 2)) for i in range(count)]

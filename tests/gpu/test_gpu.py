@@ -1,0 +1,288 @@
+"""The sampler and the learner on a GPU: the numbers of a CPU, and in bfloat16 numbers near them.
+
+These tests use no conftest, so that a machine with PyTorch, transformers and pytest alone can run them:
+`python -m pytest --noconftest -m gpu tests/gpu`.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel
+
+from dianoia.algo.batch import Row, collate
+from dianoia.base.records import Completion, Request, Sample, SamplingParams
+from dianoia.engine.native.row_lane import RowLane
+from dianoia.engine.native.row_steps import RowSteps
+from dianoia.engine.native.sampler import NativeSampler
+from dianoia.learner.head import Scoring, scored
+from dianoia.learner.learner import Learner
+from dianoia.learner.model import response_logprobs
+from dianoia.runtime import compiled
+from dianoia.runtime.devices import exact_arithmetic
+from dianoia.runtime.flash import Spans, cached_attention, causal_attention, has_flash
+from tests.unit.engine.models import make, requests
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("default"),
+]
+CUDA = torch.device("cuda")
+PARAMS = SamplingParams(max_tokens=40, stop_ids=frozenset({3, 5}))
+FAMILIES = ("qwen3-tied", "qwen2", "llama-rope-bias")
+
+
+@pytest.fixture(autouse=True)
+def exact() -> Iterator[None]:
+    """As in a run."""
+    if torch.cuda.is_available():
+        exact_arithmetic(CUDA)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def sampler(
+    family: str,
+    device: torch.device | str = CUDA,
+    dtype: torch.dtype = torch.float32,
+    slots: int = 16,
+) -> NativeSampler:
+    model = make(family)
+    native = NativeSampler(model.config, slots=slots, dtype=dtype, device=device)
+    native.load(model.state_dict())
+    return native
+
+
+def ids(groups: list[list[Completion]]) -> list[list[tuple[int, ...]]]:
+    return [[done.ids for done in group] for group in groups]
+
+
+def logprobs(groups: list[list[Completion]]) -> torch.Tensor:
+    return torch.tensor([p for group in groups for done in group for p in done.logprobs])
+
+
+# Pieces -------------------------------------------------------------------------------------------
+
+
+def test_this_machine_has_flash_attention() -> None:
+    assert has_flash(CUDA, torch.bfloat16, 128)
+
+
+@pytest.mark.skipif(os.environ.get(compiled.SWITCH) == "0", reason="compilation is turned off")
+def test_this_machine_compiles() -> None:
+    assert compiled._compiles()
+
+
+def plain_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool
+) -> torch.Tensor:
+    """Of one sequence, `[T, heads, D]`, in float32."""
+    parts = (x.float().transpose(0, 1)[None] for x in (q, k, v))
+    seen = F.scaled_dot_product_attention(*parts, is_causal=causal, enable_gqa=True)
+    return seen[0].transpose(0, 1)
+
+
+def test_flash_attention_end_to_end_with_gradients() -> None:
+    torch.manual_seed(0)
+    lengths = [5, 1, 130, 64]
+    sizes = [(sum(lengths), heads, 64) for heads in (4, 2, 2)]
+    q, k, v = (torch.randn(s, device=CUDA, dtype=torch.bfloat16, requires_grad=True) for s in sizes)
+    seen = causal_attention(q, k, v, Spans.of(lengths, CUDA), 64**-0.5)
+    parts = zip(*(x.split(lengths) for x in (q, k, v)), strict=True)
+    expected = torch.cat([plain_attention(*part, causal=True) for part in parts])
+    assert (seen.float() - expected).abs().max() < 0.03
+    factors = torch.randn(seen.shape, device=CUDA)
+    ours = torch.autograd.grad((seen.float() * factors).sum(), (q, k, v))
+    theirs = torch.autograd.grad((expected * factors).sum(), (q, k, v))
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.float() - other.float()).norm() < 0.02 * other.float().norm()
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_flash_attention_over_filled_rows(rows: int) -> None:
+    torch.manual_seed(0)
+    row, used = 192, torch.randint(1, 192, (rows,), device=CUDA, dtype=torch.int32)
+    q = torch.randn(rows, 4, 64, device=CUDA, dtype=torch.bfloat16)
+    k, v = (torch.randn(rows * row, 2, 64, device=CUDA, dtype=torch.bfloat16) for _ in range(2))
+    edges = (torch.arange(rows + 1, device=CUDA) * row).to(torch.int32)
+    seen = cached_attention(q, k, v, Spans(edges, row), used, 64**-0.5)
+    for i, count in enumerate(used.tolist()):
+        part = slice(i * row, i * row + count)
+        expected = plain_attention(q[i : i + 1], k[part], v[part], causal=False)
+        assert (seen[i : i + 1].float() - expected).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_head_in_chunks(kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(70, 64, device=CUDA, requires_grad=True)
+    weight = torch.randn(3001, 64, device=CUDA, requires_grad=True)
+    drawn = torch.randint(3001, (70,), device=CUDA)
+    got, entropies = scored(states, (weight, None), drawn, Scoring(0.8, kind, 32))
+    all_NV = torch.log_softmax(states.double() @ weight.double().t() / 0.8, -1)
+    expected = all_NV.gather(1, drawn[:, None])[:, 0]
+    within = 1e-4 if kind == torch.float32 else 0.05
+    assert (got - expected).abs().max() < within
+    assert (entropies + (all_NV.exp() * all_NV).sum(-1)).abs().max() < within
+    factors = torch.randn(70, device=CUDA)
+    ours = torch.autograd.grad((got * factors).sum(), (states, weight))
+    theirs = torch.autograd.grad((expected * factors).sum(), (states, weight))
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).norm() < within * other.norm()
+
+
+# Sampler ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float32_draws_what_a_cpu_draws(family: str) -> None:
+    asked = requests(9, samples=7)
+    ours = sampler(family).generate(asked, PARAMS)
+    theirs = sampler(family, "cpu").generate(asked, PARAMS)
+    assert ids(ours) == ids(theirs)
+    assert (logprobs(ours) - logprobs(theirs)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_equals_transformers(family: str) -> None:
+    model, params = make(family).to(CUDA), SamplingParams(30, frozenset(), temperature=0.0)
+    asked = requests(4, samples=1)
+    for request, group in zip(asked, sampler(family).generate(asked, params), strict=True):
+        prompt = torch.tensor([request.prompt_ids], device=CUDA)
+        theirs = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=30,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        assert group[0].ids == tuple(theirs[0, len(request.prompt_ids) :].tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "params",
+    [
+        PARAMS,
+        SamplingParams(40, frozenset({3}), temperature=0.7, top_p=0.8),
+        SamplingParams(40, frozenset({3}), top_k=5),
+        SamplingParams(40, frozenset(), temperature=0.0),
+    ],
+)
+def test_captured_steps_draw_what_plain_steps_draw(
+    params: SamplingParams, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requests(9, samples=7)
+    native = sampler("qwen3", dtype=dtype)
+    captured = native.generate(asked, params)
+    (lane,) = native._lanes
+    assert isinstance(lane, RowLane) and lane._steps is not None
+    assert lane._steps.captures and any(lane._steps._graphs.values())
+    again = native.generate(asked, params)
+    monkeypatch.setattr(RowSteps, "_capture", lambda *_: None)
+    plain = sampler("qwen3", dtype=dtype).generate(asked, params)
+    assert ids(captured) == ids(again) == ids(plain)
+    assert (logprobs(captured) - logprobs(plain)).abs().max() < 1e-5
+
+
+def test_float32_does_not_depend_on_slots_and_new_weights_take_effect() -> None:
+    asked = requests(9, samples=7)
+    first = sampler("qwen3", slots=64).generate(asked, PARAMS)
+    native = sampler("qwen3", slots=3)
+    assert ids(native.generate(asked, PARAMS)) == ids(first)
+    native.load(make("qwen3", seed=1).state_dict())
+    assert ids(native.generate(asked, PARAMS)) != ids(first)
+
+
+# Learner ------------------------------------------------------------------------------------------
+
+
+def learner(
+    family: str, device: torch.device | str, autocast: str = "none", recompute: bool = False
+) -> Learner:
+    return Learner(
+        make(family).to(device),
+        kl_coefficient=0.01,
+        max_tokens=40,
+        learning_rate=1e-3,
+        total_steps=4,
+        tokens_per_micro_batch=256,
+        autocast=autocast,  # type: ignore[arg-type]
+        recompute=recompute,
+    )
+
+
+def drawn(family: str, dtype: torch.dtype = torch.float32) -> list[Sample]:
+    """What the sampler on the GPU draws, with advantages of both signs."""
+    asked = requests(9, samples=7)
+    groups = sampler(family, dtype=dtype).generate(asked, PARAMS)
+    pairs: list[tuple[Request, Completion]] = [
+        (request, done) for request, group in zip(asked, groups, strict=True) for done in group
+    ]
+    return [
+        Sample(request.prompt_ids, done.ids, done.logprobs, 1.0 - 0.7 * (i % 3))
+        for i, (request, done) in enumerate(pairs)
+    ]
+
+
+def parameters(model: PreTrainedModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten().cpu() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_float32_update_is_that_of_a_cpu(family: str) -> None:
+    samples = drawn(family)
+    ours, theirs = learner(family, CUDA), learner(family, "cpu")
+    for _ in range(2):
+        one, other = (each.update(each.prepare(samples)) for each in (ours, theirs))
+        assert one.loss == pytest.approx(other.loss, abs=1e-5)
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
+    # AdamW's first steps have the size of the rate, whatever the gradient's, so small ones are noise
+    assert (parameters(ours.model) - parameters(theirs.model)).abs().mean() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_sampler_agrees_with_the_learner(family: str) -> None:
+    exactly = learner(family, CUDA)
+    metrics = exactly.update(exactly.prepare(drawn(family)))
+    assert metrics.gap_max is not None and metrics.gap_max < 1e-4
+    rounded = learner(family, CUDA, "bfloat16")
+    assert rounded.packs_rows
+    metrics = rounded.update(rounded.prepare(drawn(family, torch.bfloat16)))
+    assert metrics.gap_mean is not None and metrics.gap_mean < 0.05, metrics
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bfloat16_gradients_point_where_float32_ones_do(family: str, recompute: bool) -> None:
+    samples = drawn(family)
+    rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
+    found = []
+    for autocast in ("none", "bfloat16"):
+        one = learner(family, CUDA, autocast, recompute)
+        batch = collate(rows, device=CUDA, packed=one.packs_rows)
+        with torch.autocast("cuda", torch.bfloat16, enabled=autocast == "bfloat16"):
+            logprobs_BT, _ = response_logprobs(one.model, batch, 1.0, plain_head=True)
+        (logprobs_BT * batch.advantages_B[:, None]).sum().backward()
+        grads = torch.cat([p.grad.flatten() for p in one.model.parameters() if p.grad is not None])
+        found.append((logprobs_BT.detach(), grads))
+    (exact_BT, exact_grad), (round_BT, round_grad) = found
+    difference = (exact_BT - round_BT)[batch.mask_BT].abs()
+    cosine = F.cosine_similarity(exact_grad, round_grad, dim=0)
+    assert difference.mean() < 0.05, (difference.mean(), difference.max())
+    assert cosine > 0.98
+
+
+def test_two_updates_of_one_seed_are_the_same_to_the_bit() -> None:
+    samples = drawn("qwen3", torch.bfloat16)
+    found = []
+    for _ in range(2):
+        one = learner("qwen3", CUDA, "bfloat16")
+        for _ in range(2):
+            one.update(one.prepare(samples))
+        found.append(parameters(one.model))
+    assert torch.equal(*found)
