@@ -18,7 +18,7 @@ from dianoia.tasks.math import symbolic
 from dianoia.tasks.math.bounds import refused
 from dianoia.tasks.math.exact import quantity, same_quantity
 from dianoia.tasks.math.extract import bare_answer
-from dianoia.tasks.math.forms import Form, Value, based, form, ratio, value
+from dianoia.tasks.math.forms import MAX_ITEMS, Form, Value, based, form, ratio, value
 from dianoia.tasks.math.latex import plain, squeezed
 from dianoia.tasks.math.repeated import repeats
 from dianoia.tasks.math.units import same_unit, split_unit
@@ -119,6 +119,9 @@ class _Grader:
             return self.same(left.items[0], right.items[0], depth - 1)
         if left.shape == right.shape == "one":
             return self._same_one(left.items[0], right.items[0])
+        if right.shape == "one" and answer.count(",") >= MAX_ITEMS > gold.count(","):
+            self.refusal = Verdict.TOO_LARGE
+            return False
         return self._computed(gold, answer)
 
     def _same_parts(self, left: Form, right: Form, depth: int) -> bool:
