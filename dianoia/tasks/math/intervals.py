@@ -26,12 +26,11 @@ class _Piece(NamedTuple):
 
 def same_members(left: Any, right: Any) -> bool | None:
     """Whether two sets hold the same real numbers; None where nobody can say."""
-    sides = [_pieces(side) for side in (left, right)]
-    if sides[0] is None or sides[1] is None:
+    one, other = _pieces(left), _pieces(right)
+    if one is None or other is None:
         return None
-    ends = sorted({end for side in sides for piece in side or () for end in piece[:2]})
+    ends = sorted({end for piece in (*one, *other) for end in piece[:2]})
     between = [_between(low, high) for low, high in pairwise(ends)]
-    one, other = sides
     return all(
         any(piece.holds(number) for piece in one) == any(piece.holds(number) for piece in other)
         for number in (*ends, *between)
