@@ -26,6 +26,8 @@ from dianoia.tasks.math.verdict import Verdict
 from dianoia.tasks.math.words import choice, same_words, words
 
 MAX_BARE_CHARS = 2000
+SPARE_CHARS, SPARE_TIMES = 120, 6
+"""How much longer than the gold answer an answer may be that has to be computed."""
 _PERCENT = ("%", "percent", "百分")
 warm = symbolic.warm
 
@@ -189,6 +191,9 @@ class _Grader:
         if squeezed(gold) == squeezed(answer):
             return True
         if not same_unit(split_unit(gold)[1], split_unit(answer)[1]):
+            return False
+        if len(answer) > SPARE_CHARS + SPARE_TIMES * len(gold):
+            self.refusal = Verdict.TOO_LARGE
             return False
         left, right = _computable(gold), _computable(answer)
         refusal = refused(right)

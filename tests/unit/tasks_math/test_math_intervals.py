@@ -57,6 +57,13 @@ def test_what_is_slow_to_read_is_refused_by_its_looks(text: str, refusal: Refusa
     assert refused(text) is refusal
 
 
+def test_an_answer_that_is_much_longer_than_the_gold_answer_is_not_computed() -> None:
+    problem = Problem("p", "?", r"x\sqrt{2}", "math")
+    added = r"+\frac{0}{1111}"  # 14 more characters, of 120 + 6 * 9
+    long, longer = (r"x\sqrt{2}" + added * count for count in (11, 12))
+    assert judged([(problem, long), (problem, longer)]) == [Verdict.RIGHT, Verdict.TOO_LARGE]
+
+
 def test_a_list_that_is_much_too_long_is_not_read() -> None:
     many = ", ".join(rf"\sqrt{{{n}}}" for n in range(2, 40))
     problem = Problem("p", "?", r"\sqrt{2}, \sqrt{3}", "math")
