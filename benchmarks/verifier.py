@@ -4,12 +4,14 @@
 
 As many clients as workers ask for one verdict at a time, so that a latency is what a caller waits: hand-over, reading,
 arithmetic, and where a worker was killed its replacement. One answer in ten is an ordinary right one, one in a
-thousand is right and takes longer than an answer may: it has to be told as timed out, and not as wrong. Exits with 1
+thousand is right and takes longer than an answer may: it has to be told as timed out, and not as wrong. Other work on
+the machine makes latencies longer, so the processor time of one answer in fifty is printed too. Exits with 1
 if a verdict is missing, a hostile answer was taken for right, an ordinary one was not, the 99th percentile is
 above 100 ms, or memory grew by more than a fifth.
 """
 
 import argparse
+import importlib
 import os
 import random
 import statistics
@@ -24,6 +26,7 @@ from threading import Lock
 
 from dianoia.base.records import Problem
 from dianoia.tasks.math import Verdict, judged, shared_service
+from dianoia.tasks.math.verifier import MAX_ANSWER_CHARS
 
 Case = tuple[str, str, str, set[Verdict]]
 """Family, gold answer, answer, the verdicts that are no fault."""
@@ -264,6 +267,19 @@ class Run:
                 one.result()
 
 
+def processor_seconds(count: int, seed: int) -> list[float]:
+    """Of so many other answers, graded here and not in a worker; those beyond the limit are left out."""
+    grader = importlib.import_module("dianoia.tasks.math.grade")
+    grader.warm()
+    taken = []
+    for family, gold, answer, _ in cases(count, seed):
+        if family != "beyond the limit" and len(answer) <= MAX_ANSWER_CHARS:
+            began = time.process_time()
+            grader.grade((gold, answer, ""))
+            taken.append(time.process_time() - began)
+    return taken
+
+
 def percentile(values: list[float], share: float) -> float:
     """In milliseconds."""
     return 1000 * sorted(values)[min(len(values) - 1, int(share * len(values)))]
@@ -306,6 +322,8 @@ def main() -> None:
     run, started = Run(), time.perf_counter()
     run.everything(cases(options.answers, options.seed), options.answers, options.clients)
     faults = report(run, time.perf_counter() - started)
+    spent = processor_seconds(options.answers // 50, options.seed + 1)
+    print(f"processor time: {len(spent)} answers, 99 % {percentile(spent, 0.99):.0f}, longest {percentile(spent, 1):.0f} ms")  # fmt: skip
     lost = options.answers - sum(map(len, run.seconds.values()))
     faults += [f"{lost} answers have no verdict"] if lost else []
     print("\n".join(faults) or "nothing hung, nothing was lost, nothing was graded falsely")
