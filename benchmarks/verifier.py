@@ -3,12 +3,15 @@
     python -m benchmarks.verifier --answers 100000 --clients 2
 
 As many clients as workers ask for one verdict at a time, so that a latency is what a caller waits: hand-over, reading,
-arithmetic, and where a worker was killed its replacement. One answer in ten is an ordinary right one. Exits with 1
-if a verdict is missing, a hostile answer was taken for right, an ordinary one was not, or the 99th percentile is
-above 100 ms.
+arithmetic, and where a worker was killed its replacement. One answer in ten is an ordinary right one, one in a
+thousand is right and takes longer than an answer may: it has to be told as timed out, and not as wrong. Other work on
+the machine makes latencies longer, so the processor time of one answer in fifty is printed too. Exits with 1
+if a verdict is missing, a hostile answer was taken for right, an ordinary one was not, the 99th percentile is
+above 100 ms, or memory grew by more than a fifth.
 """
 
 import argparse
+import importlib
 import os
 import random
 import statistics
@@ -23,9 +26,12 @@ from threading import Lock
 
 from dianoia.base.records import Problem
 from dianoia.tasks.math import Verdict, judged, shared_service
+from dianoia.tasks.math.verifier import MAX_ANSWER_CHARS
 
-Case = tuple[str, str, str, bool]
-"""Family, gold answer, answer, whether it is right."""
+Case = tuple[str, str, str, set[Verdict]]
+"""Family, gold answer, answer, the verdicts that are no fault."""
+RIGHT, BEYOND = {Verdict.RIGHT}, {Verdict.RIGHT, Verdict.TIMED_OUT}
+NOT_RIGHT = {verdict for verdict in Verdict if verdict.score == 0.0}
 _SIGNS = (
     r"\frac \sqrt \sum \int \boxed \left( \right) \begin{pmatrix} \end{pmatrix} { } ( ) [ ] ^ _ ! + - * / = < > , . $ & \\ x y n 1 2 9 99 0.5 "
     r"\cdot \pi \infty \cup \text{cm} % \pm e i"
@@ -144,6 +150,12 @@ def _many(draw: random.Random) -> str:
     return ",".join(rf"\sqrt{{{draw.randint(2, 999)}}}" for _ in range(draw.randint(5, 60)))
 
 
+def _endless(draw: random.Random) -> str:
+    """1, as nobody would write it; a fast machine may still find it out in time."""
+    one = r"(\sin(x+{0}y)^{{2}}+\cos(x+{0}y)^{{2}})^{{40}}"
+    return "".join(one.format(n) for n in draw.sample(range(2, 99), 3))
+
+
 FAMILIES: dict[str, tuple[Callable[[random.Random], str], str]] = {
     "towers": (_tower, "5"),
     "factorials": (_factorial, "5"),
@@ -174,13 +186,16 @@ def cases(count: int, seed: int) -> Iterator[Case]:
     draw = random.Random(seed)
     names = list(FAMILIES)
     for number in range(count):
-        if number % 10 == 0:
+        if number % 1000 == 500:
+            yield "beyond the limit", "1", _endless(draw), BEYOND
+        elif number % 10 == 0:
             value = draw.randint(-(10**6), 10**6)
-            yield "ordinary", str(value), draw.choice(("{}.0", r"\boxed{{{}}}", "x = {}", "{}/1")).format(value), True  # fmt: skip
+            yield "ordinary", str(value), draw.choice(("{}.0", r"\boxed{{{}}}", "x = {}", "{}/1")).format(value), RIGHT  # fmt: skip
         else:
-            name = names[number % len(names)]
+            # Each in turn, also those whose number would always fall on an ordinary answer.
+            name = names[(number - number // 10) % len(names)]
             make, gold = FAMILIES[name]
-            yield name, gold, make(draw), False
+            yield name, gold, make(draw), NOT_RIGHT
 
 
 def resident(pid: int) -> float:
@@ -221,7 +236,7 @@ class Run:
 
     def ask(self, case: Case) -> None:
         """One answer, one verdict."""
-        family, gold, answer, right = case
+        family, gold, answer, allowed = case
         problem = Problem("benchmark", "", gold, "math")
         started = time.perf_counter()
         (verdict,) = judged([(problem, answer)])
@@ -229,7 +244,7 @@ class Run:
         with self._lock:
             self.seconds.setdefault(family, []).append(taken)
             self.verdicts.setdefault(family, Counter())[verdict] += 1
-            if (verdict is Verdict.RIGHT) != right:
+            if verdict not in allowed:
                 self.false.append(case)
 
     def client(self, queue: "Queue[Case | None]") -> None:
@@ -252,6 +267,19 @@ class Run:
                 one.result()
 
 
+def processor_seconds(count: int, seed: int) -> list[float]:
+    """Of so many other answers, graded here and not in a worker; those beyond the limit are left out."""
+    grader = importlib.import_module("dianoia.tasks.math.grade")
+    grader.warm()
+    taken = []
+    for family, gold, answer, _ in cases(count, seed):
+        if family != "beyond the limit" and len(answer) <= MAX_ANSWER_CHARS:
+            began = time.process_time()
+            grader.grade((gold, answer, ""))
+            taken.append(time.process_time() - began)
+    return taken
+
+
 def percentile(values: list[float], share: float) -> float:
     """In milliseconds."""
     return 1000 * sorted(values)[min(len(values) - 1, int(share * len(values)))]
@@ -268,13 +296,18 @@ def report(run: Run, wall: float) -> list[str]:
     every = [one for taken in run.seconds.values() for one in taken]
     high = percentile(every, 0.99)
     print(f"\nall: {len(every)} answers in {wall:.0f} s; median {percentile(every, 0.5):.2f}, 99 % {high:.1f}, 99.9 % {percentile(every, 0.999):.1f}, longest {percentile(every, 1):.0f} ms")  # fmt: skip
+    total = sum(run.verdicts.values(), Counter())
+    print(f"verdicts: {', '.join(f'{count} {verdict}' for verdict, count in total.most_common())}")
     service = shared_service()
-    print(f"workers: {dict(service.ended)}, killed or died {service.replaced}")
+    ended = ", ".join(f"{count} {how}" for how, count in service.ended.items())
+    print(f"workers: {ended}; killed or died {service.replaced}")
     parts = [statistics.fmean(run.memory[i : i + 10]) for i in (10, len(run.memory) - 10)]
     print(f"memory of all processes: {parts[0]:.0f} MiB after a tenth, {parts[1]:.0f} at the end, peak {max(run.memory):.0f}")  # fmt: skip
     faults = [f"graded falsely: {family}, gold {gold!r}, answer {answer[:100]!r}" for family, gold, answer, _ in run.false[:20]]  # fmt: skip
     if high > 100:
         faults.append(f"the 99th percentile is {high:.1f} ms")
+    if parts[1] > 1.2 * parts[0]:
+        faults.append(f"memory grew from {parts[0]:.0f} to {parts[1]:.0f} MiB")
     return faults
 
 
@@ -289,6 +322,8 @@ def main() -> None:
     run, started = Run(), time.perf_counter()
     run.everything(cases(options.answers, options.seed), options.answers, options.clients)
     faults = report(run, time.perf_counter() - started)
+    spent = processor_seconds(options.answers // 50, options.seed + 1)
+    print(f"processor time: {len(spent)} answers, 99 % {percentile(spent, 0.99):.0f}, longest {percentile(spent, 1):.0f} ms")  # fmt: skip
     lost = options.answers - sum(map(len, run.seconds.values()))
     faults += [f"{lost} answers have no verdict"] if lost else []
     print("\n".join(faults) or "nothing hung, nothing was lost, nothing was graded falsely")

@@ -12,7 +12,7 @@ from dianoia.base.config import (
 )
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.recipe.load import load_recipe
-from dianoia.tasks.catalog import PROBLEM_SETS
+from dianoia.tasks.catalog import PROBLEM_SETS, is_built_in
 from dianoia.tasks.check import Graded, check_files, check_set
 from dianoia.tasks.data.places import DataMissing
 
@@ -29,7 +29,7 @@ def golds(
     Raises ConfigError, ProblemFileError for what is not there or cannot be opened.
     """
     for name in names or PROBLEM_SETS:
-        if name in PROBLEM_SETS:
+        if is_built_in(name):
             yield name, check_set(name)
         elif Path(name).suffix.lower() == ".toml":
             yield from _of_recipe(name)

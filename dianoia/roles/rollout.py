@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams
 from dianoia.engine.interface import Sampler
+from dianoia.roles.early import graded_early
 from dianoia.text.parsing import make_rollout
 from dianoia.text.template import TEMPLATES, Template
 
@@ -67,24 +68,17 @@ class Roller:
         prompts = [self.template.render(problem.question) for problem in problems]
         prompt_ids = [tuple(ids) for ids in self.tokenizer(prompts)["input_ids"]]
         requests = [Request(ids, samples, key) for ids, key in zip(prompt_ids, keys, strict=True)]
-        completions_PG = self.sampler.generate(requests, params)
-        return [
-            self._parsed(problem, ids, completions_G, params)
-            for problem, ids, completions_G in zip(
-                problems, prompt_ids, completions_PG, strict=True
-            )
-        ]
 
-    def _parsed(
-        self,
-        problem: Problem,
-        prompt_ids: tuple[int, ...],
-        completions_G: Sequence[Completion],
-        params: SamplingParams,
-    ) -> list[Rollout]:
+        def parsed(place: int, sample: int, c: Completion) -> Rollout:
+            problem, ids = problems[place], prompt_ids[place]
+            return make_rollout(problem, sample, ids, c, self.text(c), self.template)
+
+        with graded_early(problems) as take:
+            finish = (lambda *ended: take(parsed(*ended))) if take else None
+            completions_PG = self.sampler.generate(requests, params, finish)
         return [
-            make_rollout(problem, sample, prompt_ids, c, self.text(c), self.template)
-            for sample, c in enumerate(completions_G)
+            [parsed(place, sample, c) for sample, c in enumerate(completions_G)]
+            for place, completions_G in enumerate(completions_PG)
         ]
 
     def text(self, completion: Completion) -> str:

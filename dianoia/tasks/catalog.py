@@ -100,6 +100,11 @@ PROBLEM_SETS: Mapping[str, Callable[[], ProblemSource]] = {
 """Built-in problem sets by name."""
 
 
+def is_built_in(name: str) -> bool:
+    """Whether it names a set of the catalogue or of reasoning-gym, rather than files."""
+    return name in PROBLEM_SETS or name.startswith(PREFIX)
+
+
 def problem_source(
     problems: Problems, whole_file: bool = False, key: str = "problems"
 ) -> ProblemSource:
@@ -168,7 +173,7 @@ def _is_data(name: str) -> bool:
 def _tables_against(data: DataSettings) -> list[FileSettings]:
     """The sets of tests in files that a table is kept clear of."""
     named = (FileSettings(path=one) if isinstance(one, str) else one for one in data.decontaminate)
-    return [table for table in named if table.path not in PROBLEM_SETS]
+    return [table for table in named if not is_built_in(table.path)]
 
 
 @lru_cache(maxsize=8)
@@ -198,7 +203,7 @@ def clear_of(named: Sequence[str | FileSettings]) -> Tests | None:
         return None
     tests = Tests()
     for one in named:
-        if isinstance(one, str) and one in PROBLEM_SETS:
+        if isinstance(one, str) and is_built_in(one):
             tests.add(one, problem_source(one).heldout(_MOST_TESTS))
         else:
             table = FileSettings(path=one) if isinstance(one, str) else one

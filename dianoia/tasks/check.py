@@ -16,7 +16,7 @@ from pathlib import Path
 from dianoia.base.config import FileSettings
 from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem
-from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.data.places import files_of
 from dianoia.tasks.data.reading import reading_of
 from dianoia.tasks.files import Defaults, problem_of
@@ -58,8 +58,11 @@ class Graded:
 
 
 def check_set(name: str) -> Iterator[Graded]:
-    """Grade the beginning of a built-in set: training problems of one stream, and those that are held out."""
-    source = PROBLEM_SETS[name]()
+    """Grade the beginning of a built-in set, reasoning-gym's too: training problems of one stream, and held-out ones.
+
+    Raises ConfigError for a task of reasoning-gym that is not offered, or without reasoning-gym.
+    """
+    source = problem_source(name)
     problems = [*source.draw(0, 0, DRAWN), *source.heldout(DRAWN)]
     return _graded((f"{name}, {problem.id}", problem) for problem in problems)
 

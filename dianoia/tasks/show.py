@@ -12,6 +12,7 @@ from dianoia.tasks.data.contamination import Tests
 from dianoia.tasks.data.mappings import MAPPINGS
 from dianoia.tasks.data.problems import contaminated
 from dianoia.tasks.data.summary import Summary, told
+from dianoia.tasks.gym import OFFERED, PREFIX
 
 _BAD = (Outcome.WRONG, Outcome.UNREADABLE)
 
@@ -27,6 +28,11 @@ def show_catalogue(console: Console) -> None:
                 console,
                 f"    {verifier}: {_line(problem.question)}\n        gold: {_line(problem.answer)}",
             )
+    _say(
+        console,
+        f"{PREFIX}TASK?option=value: {len(OFFERED)} tasks of reasoning-gym (docs/choice-and-logic.md): "
+        f"{', '.join(sorted(OFFERED))}",
+    )
     _say(console, "\nVerifiers, for the column `verifier` of a file:")
     for verifier, function in VERIFIERS.items():
         first = (function.__doc__ or "").split("\n\n")[0]

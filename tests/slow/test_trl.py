@@ -35,6 +35,7 @@ threads = 1
 kind = "rl"
 start = "miniature-base"
 problems = "miniature/math"
+template = "r1-zero-prefilled"
 steps = 2
 group_size = 4
 problems_per_rollout = 4
@@ -134,7 +135,8 @@ def _equal(one: list[list[float | None]], other: list[list[float | None]]) -> bo
 
 def test_a_run_gives_trls_own_values(found: dict[str, Any]) -> None:
     run = found["run"]
-    assert run["texts"] == run["told"] and len(run["texts"]) == 16
+    assert run["told"] == [f"<think>{text}" for text in run["texts"]], "with the tag of the prompt"
+    assert len(run["told"]) == 16
     assert _equal(run["ours"], run["theirs"])
     assert any(row[2] == 1.0 for row in run["ours"]), "some keep the form"
     assert {"gold_parsed", "answer_parsed"} <= set(run["notes"]), "what they log is kept"
@@ -149,4 +151,5 @@ def test_hand_made_completions_have_trls_own_values(found: dict[str, Any]) -> No
     columns = list(zip(*hand["ours"], strict=True))
     assert set(columns[0]) == {None, 0.0, 1.0}, "right, wrong, and a gold that cannot be read"
     assert set(columns[2]) == {0.0, 1.0}
-    assert all(len(set(column)) > 2 for column in columns[3:])
+    assert all(len(set(column)) > 2 for column in columns[3:6]), "length and loops are graded"
+    assert set(columns[6]) == {None, 1.0}, "one message each, where the function applies"

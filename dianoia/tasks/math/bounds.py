@@ -18,6 +18,10 @@ MAX_TERMS = 60
 """Operators in all."""
 MAX_LETTERS = 40
 MAX_COMMANDS = 80
+MAX_CALLS = 3
+"""Functions of functions."""
+MAX_DETERMINANT = 9
+"""Entries; what is larger is multiplied out as it is read."""
 MAX_FACTORIAL = 3000
 MAX_BINOMIAL = 2000
 MAX_POWER = {"number": 5000, "name": 100_000, "group": 40}
@@ -42,6 +46,8 @@ class Refusal(StrEnum):
 
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]|\S", re.DOTALL)
+_CALLS = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp"
+_FUNCTIONS = frozenset("\\" + name for name in _CALLS.split())
 _OPENING, _CLOSING = "([{", ")]}"
 _OPERATORS = frozenset(
     ("+", "-", "/", "=", "<", ">", ",", "&", r"\cdot", r"\le", r"\ge", r"\cup", r"\cap")
@@ -60,7 +66,8 @@ def refused(text: str) -> Refusal | None:
     depth = _depth(tokens)
     if depth is None:
         return Refusal.UNREADABLE
-    large = depth > MAX_DEPTH or _many(tokens) or _huge_powers(tokens) or _huge_factorials(tokens)
+    checks = (_many, _huge_powers, _huge_factorials, _deep_calls, _large_determinant)
+    large = depth > MAX_DEPTH or any(check(tokens) for check in checks)
     return Refusal.TOO_LARGE if large else None
 
 
@@ -177,3 +184,30 @@ def _small_sum(tokens: list[str], closing: int) -> bool:
 
 def _beyond(tokens: list[str], limit: int) -> bool:
     return any(one[0].isdigit() and (len(one) > 6 or float(one) > limit) for one in tokens)
+
+
+def _deep_calls(tokens: list[str]) -> bool:
+    """Functions of functions, which take the parser the longer the deeper they lie, and grow beyond any size."""
+    calls: list[int] = []  # at which depth of brackets the functions stand whose arguments go on
+    depth = 0
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        if token in _FUNCTIONS:
+            if depth in calls and before not in _FUNCTIONS:  # sin x cos y: the argument ends here
+                calls.remove(depth)
+            calls.append(depth)
+        elif token in _CLOSING or token == r"\}":
+            depth -= 1
+            calls = [one for one in calls if one < depth]
+        elif token in _OPENING or token == r"\{":
+            depth += 1
+        elif token in ("+", "-", "=", "<", ">", ",", "&"):
+            calls = [one for one in calls if one < depth]
+        if len(calls) > MAX_CALLS:
+            return True
+    return False
+
+
+def _large_determinant(tokens: list[str]) -> bool:
+    """A determinant with more entries than its letters let it be worked out."""
+    entries = 1 + tokens.count("&") + tokens.count(r"\\")
+    return "vmatrix" in "".join(tokens) and entries > MAX_DETERMINANT

@@ -18,7 +18,7 @@ from dianoia.tasks.math import symbolic
 from dianoia.tasks.math.bounds import refused
 from dianoia.tasks.math.exact import quantity, same_quantity
 from dianoia.tasks.math.extract import bare_answer
-from dianoia.tasks.math.forms import Form, Value, based, form, ratio, value
+from dianoia.tasks.math.forms import MAX_ITEMS, Form, Value, based, form, ratio, value
 from dianoia.tasks.math.latex import plain, squeezed
 from dianoia.tasks.math.repeated import repeats
 from dianoia.tasks.math.units import same_unit, split_unit
@@ -26,6 +26,8 @@ from dianoia.tasks.math.verdict import Verdict
 from dianoia.tasks.math.words import choice, same_words, words
 
 MAX_BARE_CHARS = 2000
+SPARE_CHARS, SPARE_TIMES = 120, 6
+"""How much longer than the gold answer an answer may be that has to be computed."""
 _PERCENT = ("%", "percent", "百分")
 warm = symbolic.warm
 
@@ -119,6 +121,9 @@ class _Grader:
             return self.same(left.items[0], right.items[0], depth - 1)
         if left.shape == right.shape == "one":
             return self._same_one(left.items[0], right.items[0])
+        if right.shape == "one" and answer.count(",") >= MAX_ITEMS > gold.count(","):
+            self.refusal = Verdict.TOO_LARGE
+            return False
         return self._computed(gold, answer)
 
     def _same_parts(self, left: Form, right: Form, depth: int) -> bool:
@@ -186,6 +191,9 @@ class _Grader:
         if squeezed(gold) == squeezed(answer):
             return True
         if not same_unit(split_unit(gold)[1], split_unit(answer)[1]):
+            return False
+        if len(answer) > SPARE_CHARS + SPARE_TIMES * len(gold):
+            self.refusal = Verdict.TOO_LARGE
             return False
         left, right = _computable(gold), _computable(answer)
         refusal = refused(right)

@@ -12,9 +12,13 @@ Guards against what math-verify 0.9 takes for equal:
 3. Units are never stripped by letters (it reads 6t as 6), nothing is looked for in sentences, and small and
    capital letters of one name in one answer are not mixed up.
 An irrational gold answer is met by a decimal number that agrees with it to six places, as math-verify has it.
+
+What differs is told before math-verify is asked wherever numbers can tell it, since its own comparison of sets and of
+equations takes a hundred times as long; and brackets are spelled as its parser reads them fastest.
 """
 
 import logging
+import re
 from functools import lru_cache
 from operator import truediv
 from typing import Any
@@ -22,6 +26,8 @@ from typing import Any
 import sympy
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
+
+from dianoia.tasks.math.intervals import same_members
 
 _CONFIG = LatexExtractionConfig(
     boxed_match_priority=-1,
@@ -42,6 +48,11 @@ _POINTS = (
     (sympy.Rational(-9, 4), sympy.Rational(17, 6), sympy.Rational(-5, 11)),
     (sympy.Rational(31, 9), sympy.Rational(8, 13), sympy.Rational(19, 7)),
 )
+_POWER = re.compile(r"(?<![A-Za-z\\{_])([a-cf-hj-zA-Z])\^(?=\{|\d)")
+_CALL = re.compile(
+    r"(\\(?:sin|cos|tan|ln|exp|arcsin|arccos|arctan|sinh|cosh|tanh))\s*\(((?:[^()\\,]|\\[a-z])*)\)(?=[-+)}\]=<>]|$)"
+)
+"""A call whose brackets hold no brackets, before a sign that its argument cannot go on over."""
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 logging.getLogger("latex2sympy2_extended").setLevel(logging.CRITICAL)
 
@@ -56,6 +67,9 @@ def warm() -> None:
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2\\3&5\end{pmatrix}"),
         (r"\sin{x}\cos{x}", r"\frac{1}{2}\sin(2x)"),
         (r"x<3", r"3>x"),
+        (r"\ln(\cos(\tan(x+1)+2)+3)", r"\exp(\arctan(\sin(x)-2))"),
+        (r"3x^{2}+2x^{3}=y", r"\frac{1}{x+1}+\frac{x}{y}=\sqrt{2+\sqrt{3}}"),
+        (r"\begin{vmatrix}x&2\\3&y\end{vmatrix}", r"\sqrt{2},\sqrt{3}"),
     ):
         equal(left, right)
 
@@ -64,7 +78,7 @@ def warm() -> None:
 def read(text: str) -> Any:
     """The sympy object that an expression is; None where it is none."""
     found = parse(
-        f"${text}$",
+        f"${_spelled(text)}$",
         [_CONFIG],
         fallback_mode="no_fallback",
         parsing_timeout=None,
@@ -74,6 +88,14 @@ def read(text: str) -> Any:
     if value is None or isinstance(value, str) or value in (sympy.nan, sympy.zoo):
         return None
     return value
+
+
+def _spelled(text: str) -> str:
+    """As the parser reads it fastest: `\\sin{x}` for `\\sin(x)` takes a tenth of the time, `{x}^2` for `x^2` a third."""
+    text = _POWER.sub(r"{\1}^", text)
+    while (spelled := _CALL.sub(r"\1{\2}", text)) != text:
+        text = spelled
+    return text
 
 
 def equal(gold: str, answer: str) -> bool | None:
@@ -117,6 +139,8 @@ def _plausible(left: Any, right: Any) -> bool:
     """False where two expressions differ in value; True where nothing can be said so easily."""
     if isinstance(left, sympy.MatrixBase) and isinstance(right, sympy.MatrixBase):
         return left.shape == right.shape and all(map(_plausible, left, right))
+    if isinstance(left, sympy.Set) and isinstance(right, sympy.Set):
+        return same_members(left, right) is not False
     if not (isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr)):
         return True
     names = sorted(left.free_symbols | right.free_symbols, key=str)
@@ -166,5 +190,16 @@ def _exactly(value: Any) -> Any:
 def _same_equation(left: Any, right: Any) -> bool:
     """Whether one equation is a multiple of the other by a number that is not 0."""
     sides = (_exactly(side.lhs - side.rhs).doit() for side in (left, right))
-    ratio = sympy.simplify(truediv(*sides))
+    ratio = truediv(*sides)
+    if not _constant(ratio):
+        return False
+    ratio = sympy.simplify(ratio)
     return bool(ratio.is_number and ratio.is_finite and ratio != 0)
+
+
+def _constant(value: Any) -> bool:
+    """False where it has different values at different points."""
+    names = sorted(value.free_symbols, key=str)
+    points = [dict(zip(names, _cycled(point, len(names)), strict=True)) for point in _POINTS]
+    first = value.subs(points[0])
+    return all(_agree(value, first, point) is not False for point in points[1:])

@@ -45,7 +45,11 @@ class ScriptedSampler:
         on_finish: OnFinish | None = None,
     ) -> list[list[Completion]]:
         self.asked.append((list(requests), params))
-        return [[self._completion(r, sample) for sample in range(r.samples)] for r in requests]
+        drawn = [[self._completion(r, sample) for sample in range(r.samples)] for r in requests]
+        for place, completions in enumerate(drawn if on_finish else ()):
+            for sample, completion in enumerate(completions):
+                on_finish(place, sample, completion)
+        return drawn
 
     def _completion(self, request: Request, sample: int) -> Completion:
         text = self.say(self.tokenizer.decode(list(request.prompt_ids)), sample)

@@ -1,15 +1,21 @@
-"""The hostile programs of hostile.toml: none succeeds, each has its named verdict, and the host is as before."""
+"""The hostile programs of hostile.toml: none succeeds, each has its named verdict, and the host is as before.
 
+Looked at is only what these programs could have caused, so that sandboxes of another run beside this one, of the same
+checkout too, change nothing.
+"""
+
+import ctypes
 import os
 import platform
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +23,6 @@ from typing import Any
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.runtime import sandbox as sandbox_module
 from dianoia.runtime.sandbox import (
     STRONG,
     ForkSandbox,
@@ -29,6 +34,10 @@ from dianoia.runtime.sandbox import (
 )
 from dianoia.tasks.code import Verdict, code_tests, judge_program
 
+PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
+SYSTEM_V_KEY = "4711"
+"""Of what the programs of hostile.toml try to make."""
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the walls are those of Linux")
 TABLE = Path(__file__).with_name("hostile.toml")
 PROGRAMS = {
     f"{group}: {program['name']}": program
@@ -69,6 +78,7 @@ class Host:
 
     def __enter__(self) -> "Host":
         self._stack = ExitStack()
+        self._stack.enter_context(_adopting())
         self.file = self.folder / f"secret-{self.mark}"
         self.file.write_text(self.token, encoding="ascii")
         self.victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
@@ -126,7 +136,7 @@ class Host:
             "marks": [path for path in self._places() if path.exists()],
             "reached": [_reached(one) for one in self.sockets],
             "alive": self.victim.poll() is None,
-            "processes": self._processes(),
+            "processes": self.processes(),
             "open files": len(list(Path("/proc/self/fd").iterdir())),
             "environment": dict(os.environ),
             "folder of this process": Path.cwd(),
@@ -134,30 +144,56 @@ class Host:
             "mounts": Path("/proc/self/mountinfo").read_text(encoding="utf-8"),
             "name": platform.node(),
             "System V": [
-                Path("/proc/sysvipc", name).read_text(encoding="ascii")
+                line
                 for name in ("shm", "sem", "msg")
                 if Path("/proc/sysvipc", name).exists()
+                for line in Path("/proc/sysvipc", name).read_text(encoding="ascii").splitlines()
+                if line.split()[0] == SYSTEM_V_KEY
             ],
         }
 
-    def _processes(self) -> dict[int, str]:
-        """Whatever a sandbox of this folder or a program started, wherever it hangs in the tree."""
-        found = {}
-        for folder in Path("/proc").iterdir():
+    def processes(self) -> dict[int, str]:
+        """Whatever lives below this process, to which everything that loses its parent comes back."""
+        below, found = _children(), {}
+        pids = list(below.get(os.getpid(), ()))
+        for pid in pids:
+            pids += below.get(pid, ())
             try:
-                command = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:  # it has just ended
                 continue
-            ours = str(Path(sandbox_module.__file__).parents[2]).encode()
-            started = b"box import zygote" in command and ours in command
-            if started or self.mark.encode() in command:
-                found[int(folder.name)] = command.decode("utf-8", "replace")
+            found[pid] = command.decode("utf-8", "replace")
         return found
 
     def _places(self) -> list[Path]:
         folders = ["/", "/tmp", "/usr", "/usr/lib", "/etc", "/var/tmp", "/run", "/dev", "/dev/shm"]
         places = [*folders, Path.home(), Path(os.__file__).parent, TABLE.parent, self.folder]
         return [Path(place, self.mark) for place in places]
+
+
+@contextmanager
+def _adopting() -> Iterator[None]:
+    """As long as it is open, a process below this one that loses its parent becomes a child of this one."""
+    before, prctl = ctypes.c_int(), ctypes.CDLL(None).prctl
+    assert prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(before)) == 0
+    assert prctl(PR_SET_CHILD_SUBREAPER, 1) == 0
+    try:
+        yield
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, before.value)
+
+
+def _children() -> dict[int, list[int]]:
+    """The living processes of this machine by their parents."""
+    found: dict[int, list[int]] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = file.read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+        except OSError:  # it has just ended
+            continue
+        if state not in "ZX":
+            found.setdefault(int(parent), []).append(int(file.parent.name))
+    return found
 
 
 def _stat(path: Path) -> tuple[int, ...]:
@@ -251,6 +287,29 @@ def test_none_succeeds_and_the_host_is_as_before(
 def test_the_next_program_finds_a_clean_sandbox(host: Host, sandbox: ForkSandbox) -> None:
     right = {"source": f"print({host.answer})"}
     assert judge(right, host, sandbox) is Verdict.PASSED, "and the right output does pass"
+
+
+DAEMON = """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execv(sys.executable, [sys.executable, '-c', 'import time; time.sleep(600)', MARK])
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_process_that_gets_away_is_found(host: Host) -> None:
+    """Without walls it does: a session of its own, no parent, another program."""
+    before, sandbox = host.processes(), ForkSandbox("i-accept-unsandboxed-code")
+    judge({"source": DAEMON}, host, sandbox)
+    sandbox.close()
+    left = {pid: line for pid, line in host.processes().items() if pid not in before}
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)  # it has become this process's child
+    assert len(left) == 1 and host.mark in next(iter(left.values()))
+    assert host.processes() == before
 
 
 def test_the_traps_work(host: Host) -> None:

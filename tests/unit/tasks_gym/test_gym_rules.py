@@ -12,7 +12,10 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
+from dianoia.recipe.golds import golds
+from dianoia.tasks import catalog, check
 from dianoia.tasks.catalog import VERIFIERS, problem_source
+from dianoia.tasks.check import Outcome
 from dianoia.tasks.gym import OFFERED, REFUSED, gym, problems
 
 HOSTILE = (
@@ -45,6 +48,25 @@ def test_no_task_is_both_offered_and_refused() -> None:
 def test_a_refused_task_says_why(task: str) -> None:
     with pytest.raises(ConfigError, match=r"problems = 'gym/.*not offered: .*use one of ab, "):
         problem_source(f"gym/{task}")
+
+
+def test_its_gold_answers_are_checked_as_those_of_other_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = source(monkeypatch, 60)
+    monkeypatch.setattr(catalog, "gym_problems", lambda name, key: few)
+    ((name, graded),) = golds(["gym/gcd"])
+    rows = list(graded)
+    assert name == "gym/gcd" and len(rows) > check.DRAWN
+    assert {row.outcome for row in rows} == {Outcome.RIGHT}
+    tests = catalog.clear_of(["gym/gcd"])
+    assert tests is not None and tests.sets
+
+
+def test_without_reasoning_gym_its_tasks_are_no_hub_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="reasoning-gym is not installed"):
+        list(golds(["gym/gcd"]))
 
 
 def test_an_unknown_task_is_refused() -> None:

@@ -71,6 +71,11 @@ _EQUIVALENT = [
     (r"5.4 \text{ cents}", "5.4"), ("3R^2", r"3 R^{2}"), (r"\cot x", r"\frac{\cos x}{\sin x}"), ("y = 2x + 3", "y=3+2x"), (r"(0,9) \cup (9,36)", r"(9,36)\cup(0,9)"), ("1, 16, 81", "81, 16, 1"),
     (r"\left( \frac{3}{2}, -13 \right)", "(1.5, -13)"), (r"\$36", "36"), (r"33\%", r"33\%"), ("2k+2", "2(k+1)"), (r"\begin{pmatrix} 1/5 \\ -18/5 \end{pmatrix}", r"\begin{pmatrix}0.2\\-3.6\end{pmatrix}"),
     (r"\frac{\sqrt{21}}{2}", r"\sqrt{\frac{21}{4}}"), (r"145^\circ", "145°"), ("p - q", "-q+p"), (r"\dfrac{9}{7}", "9/7"), (r"\frac14", "0.25"), ("-5, 3", "x=3 and x=-5"), ("6 - 5i", r"6-5\,i"),
+    # sets of numbers, calls, equations, as the fast ways see them
+    (r"(1,5]", r"(1,3]\cup(2,5]"), ("[1,2]", r"[1,2)\cup\{2\}"), (r"(0,1)\cup(1,2)", r"(1,2)\cup(0,1)"), (r"(\sqrt{2},2]", r"(\frac{2}{\sqrt{2}},2]"), (r"[\frac{1}{3},\infty)", r"[\frac{2}{6},\infty)"),
+    (r"(-\infty,0)\cup(0,\infty)", r"(0,\infty)\cup(-\infty,0)"), (r"\sin(\cos(x)+1)", r"\sin(1+\cos x)"), (r"\sin(x)^2", r"\sin^2 x"), (r"\sin(x)\cos(y)", r"\cos(y)\sin(x)"),
+    (r"\ln(x)+\ln(y)", r"\ln(y)+\ln(x)"), (r"e^{x}+x^{2}", r"x^2+e^x"), ("x^2+y^2=4", "2x^2+2y^2=8"), (r"x^2+y^2=4", r"\frac{x^2}{4}+\frac{y^2}{4}=1"), (r"\sin x\cos x\cos(2x)\cos(4x)", r"\cos(4x)\cos(2x)\cos x\sin x"),
+    (r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", "-2"),
 ]  # fmt: skip
 
 _DIFFERENT = [
@@ -92,6 +97,8 @@ _DIFFERENT = [
     (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&3\\2&4\end{pmatrix}"), (r"\emptyset", "0"), ("(1,2),(3,4)", "(1,2),(4,3)"), ("5", r"\boxed{5}, \boxed{6}"),
     (r"(-\infty,1)\cup(2,\infty)", r"(-\infty,1)\cup(3,\infty)"), (r"\{1,2,3\}", r"\{1,2\}"), ("5", "x=5, y=6"), ("5", r"5 \text{ or } 6"), (r"\text{June 20}", r"\text{June 21}"), ("10,\\!080", "10"),
     (r"\text{even}", "odd"), ("Tuesday", "Monday"), ("C", "(D)"), ("C", r"\text{(B)}"), ("yes", "no"), ("101_2", "5"), ("101_2", "101_3"), ("3:4", "4:3"), ("3:4", "6:8"), ("A", "AB"),
+    (r"(1,5]", r"(1,3]\cup(4,5]"), ("[1,2]", r"[1,2)\cup(2,3]"), ("[1,2]", r"[1,2)"), (r"(\sqrt{2},2]", "(1,2]"), (r"(0,1)\cup(1,2)", "(0,2)"), (r"(-\infty,0)\cup(0,\infty)", r"(-\infty,\infty)"),
+    (r"\sin(\cos(x)+1)", r"\sin(\cos(x))+1"), (r"\sin(x)^2", r"\sin(x^2)"), (r"\ln(x)+1", r"\ln(x+1)"), ("x^2+y^2=4", "x^2+y^2=5"), ("x^2+y^2=4", "x^2-y^2=4"), ("e^{x}", "x^{e}"), (r"\sin(x)y", r"\sin(xy)"),
     # equal, but only the question
     ("x^2+2x+1", "(x+1)^2", _EXPAND), ("x^2+2x+1", r"\left(1+x\right)^{2}", _EXPAND), ("391", "17*23", "What is 17*23?"), ("391", r"23\cdot 17", "What is $17\\times 23$?"),
     ("19", "12+7", _APPLES), ("19", "7+12", _APPLES), ("0.75", r"\frac{3}{4}", r"Write $\frac{3}{4}$ as a decimal."), ("0.75", "3/4", "Write 3/4 as a decimal."), ("1024", "2^{10}", "Compute 2^10."),
@@ -111,6 +118,7 @@ _HOSTILE = [
     r"\def\a{\a\a}\a", r"\newcommand{\x}{\x\x}\x", r"\input{/etc/passwd}", r"\write18{ls}", r"\csname end\endcsname", "__import__('os').system('true')", "exec('5')", "lambda: 5", "().__class__", "{{5}}^{{9}}",
     r"\sum_{n=1}^{10^{100}} n", r"\prod_{n=1}^{99999999} n", r"\int_0^{5} 1 dx", r"\lim_{x\to 5} x", r"\det(A)", r"\gcd(10^{4000},7)", r"\phi(10^{60}+7)", "5" * 59 + "!", "1e400*1e400", r"10^{400}\cdot 10^{-400}\cdot 10^{9999}",
     r"\begin{pmatrix}" + r"x&" * 500 + r"\end{pmatrix}", r"\begin{array}{c}", r"\text{" * 500, r"\left(" * 500, "x_" * 2000, "5\u0301" * 3000, "sin(" * 300 + "5" + ")" * 300, "2^" * 1000 + "5", "-" * 9999 + "5",
+    r"\sin(\cos(\tan(\ln(x+1)+2)+3)+4)", r"\exp\exp\exp\exp 9", r"\ln{\frac{\sin{\cos{\tan{x}}}}{2}}", r"\begin{vmatrix}" + r"\\".join(["x&y&1&2&3&x&y&z"] * 8) + r"\end{vmatrix}", ",".join(rf"\sqrt{{{n}}}" for n in range(2, 50)),
 ]  # fmt: skip
 
 
