@@ -1,7 +1,7 @@
 """Answers that are graded in other processes while the next samples are drawn.
 
 In: rollouts, each as soon as it ends. Out: nothing; a verifier that was handed an answer has its verdict at hand when
-it is asked (`catalog.AHEAD`). Left out: scores, and verifiers that answer at once or run programs.
+it is asked (`catalog.EARLY`). Left out: scores, and verifiers that answer within microseconds or run programs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,24 +10,24 @@ from contextlib import contextmanager
 
 from dianoia.base.records import Problem, Rollout
 from dianoia.roles.judge import grade_ahead
-from dianoia.tasks.catalog import AHEAD
+from dianoia.tasks.catalog import EARLY
 
 Take = Callable[[Rollout], None]
 
 
 @contextmanager
 def graded_early(problems: Sequence[Problem]) -> Iterator[Take | None]:
-    """What takes the rollouts of these problems; None where no verifier likes to be asked early.
+    """What takes the rollouts of these problems; None where no verifier is asked early.
 
     On leaving, all that was taken is graded; what went wrong with it is raised.
     """
-    if not any(problem.verifier in AHEAD for problem in problems):
+    if not any(problem.verifier in EARLY for problem in problems):
         yield None
         return
     threads, handed = ThreadPoolExecutor(thread_name_prefix="early"), list[Future[None]]()
 
     def take(rollout: Rollout) -> None:
-        if rollout.answer is not None and rollout.problem.verifier in AHEAD:
+        if rollout.answer is not None and rollout.problem.verifier in EARLY:
             handed.append(threads.submit(grade_ahead, [rollout]))
 
     try:

@@ -109,11 +109,10 @@ def each(grade: Callable[[Rollout], _Grade], rollouts: Sequence[Rollout]) -> lis
 
 def grade_ahead(rollouts: Sequence[Rollout]) -> None:
     """Hand answers to the verifiers that grade many at once; may be called from any thread, at any time."""
-    for name, many in AHEAD.items():
-        pairs = [
-            (rollout.problem, rollout.answer)
-            for rollout in rollouts
-            if rollout.answer is not None and rollout.problem.verifier == name
-        ]
-        if pairs:
-            many(pairs)
+    asked: dict[Callable[[Sequence[tuple[Problem, str]]], None], list[tuple[Problem, str]]] = {}
+    for rollout in rollouts:
+        many = AHEAD.get(rollout.problem.verifier)
+        if many is not None and rollout.answer is not None:
+            asked.setdefault(many, []).append((rollout.problem, rollout.answer))
+    for many, pairs in asked.items():
+        many(pairs)

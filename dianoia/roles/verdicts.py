@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from dianoia.base.records import Problem
-from dianoia.tasks import code, math
+from dianoia.tasks import code, math, plain
 from dianoia.tasks.catalog import CONCURRENT
 
 Counts = dict[str, dict[str, int]]
@@ -18,6 +18,7 @@ Counts = dict[str, dict[str, int]]
 COUNTED: Mapping[str, tuple[type[StrEnum], Callable[[], Mapping[Any, int]]]] = {
     "code": (code.Verdict, code.verdicts),
     "math": (math.Verdict, math.verdicts),
+    "plain": (plain.Verdict, plain.verdicts),
 }
 """Verdicts of a verifier, and how many of each this process has seen."""
 
@@ -35,8 +36,10 @@ def counted(problems: Iterable[Problem]) -> Iterator[Counts]:
 
 
 def _counted_as(verifier: str) -> str:
-    """Every verifier that runs programs counts as `code`."""
-    return "code" if verifier in CONCURRENT else verifier
+    """Every verifier that runs programs counts as `code`, every one that compares by bounded rules as `plain`."""
+    if verifier in CONCURRENT:
+        return "code"
+    return "plain" if verifier in plain.PLAIN else verifier
 
 
 def added(all_counts: Iterable[Mapping[str, Mapping[str, int]]]) -> Counts:

@@ -12,9 +12,9 @@ from typing import Protocol
 from dianoia.base.config import DataSettings, FileSettings, Habits, Problems
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.tasks.answers import Verifier, exact, number, reference
-from dianoia.tasks.choice import choice
-from dianoia.tasks.code import code, input_, output, value
+from dianoia.tasks import plain
+from dianoia.tasks.answers import Verifier
+from dianoia.tasks.code import code, input_
 from dianoia.tasks.data.contamination import Tests
 from dianoia.tasks.data.large import LargeProblems
 from dianoia.tasks.data.mappings import HUB
@@ -26,29 +26,31 @@ from dianoia.tasks.gym import PREFIX, GymProblems, gym, gym_problems
 from dianoia.tasks.math import ahead, math
 from dianoia.tasks.miniature.corpus import documents
 from dianoia.tasks.miniature.demonstrations import demonstrations
-from dianoia.tasks.miniature.people import miniature
 from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
 
 VERIFIERS: Mapping[str, Verifier] = {
-    "number": number,
-    "exact": exact,
-    "choice": choice,
+    **plain.PLAIN,
     "math": math,
     "code": code,
-    "output": output,
-    "value": value,
     "input": input_,
     "gym": gym,
-    "reference": reference,
-    "miniature": miniature,
 }
-"""Verifier by the name that a problem carries."""
+"""Verifier by the name that a problem carries: they grade in worker processes, or run programs in the sandbox."""
+
+GOLD_VERIFIERS: Mapping[str, Verifier] = {**VERIFIERS, **plain.PURE}
+"""The same for gold answers alone, which are the user's own text: a file of a million rows is checked at once."""
 
 CONCURRENT = frozenset({"code", "input", "gym"})
 """Verifiers that run programs in the sandbox: asked from several threads, they answer sooner."""
 
-AHEAD: Mapping[str, Callable[[Sequence[tuple[Problem, str]]], None]] = {"math": ahead}
+AHEAD: Mapping[str, Callable[[Sequence[tuple[Problem, str]]], None]] = {
+    **dict.fromkeys(plain.PLAIN, plain.ahead),
+    "math": ahead,
+}
 """Verifiers that like to see many answers before they are asked for each: then they have them at hand."""
+
+EARLY = frozenset({"math"})
+"""Those of them that take long enough to be asked while further samples are drawn."""
 
 GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
 """What a row of a file of general prompts is taken to be; it needs no answer."""
@@ -185,8 +187,8 @@ def _files_source(
     data = Data(
         name=str(settings),
         files=files_of(settings),
-        reading=reading_of(settings, VERIFIERS, defaults),
-        verifiers=VERIFIERS,
+        reading=reading_of(settings, GOLD_VERIFIERS, defaults),
+        verifiers=GOLD_VERIFIERS,
         heldout_share=settings.heldout_share,
         whole=whole,
         tests=clear_of(settings.decontaminate),
@@ -207,8 +209,8 @@ def clear_of(named: Sequence[str | FileSettings]) -> Tests | None:
             tests.add(one, problem_source(one).heldout(_MOST_TESTS))
         else:
             table = FileSettings(path=one) if isinstance(one, str) else one
-            reading = reading_of(table, VERIFIERS, Defaults())
-            tests.add(str(table), every_problem(files_of(table), reading, VERIFIERS))
+            reading = reading_of(table, GOLD_VERIFIERS, Defaults())
+            tests.add(str(table), every_problem(files_of(table), reading, GOLD_VERIFIERS))
     return tests
 
 

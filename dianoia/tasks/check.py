@@ -16,7 +16,7 @@ from pathlib import Path
 from dianoia.base.config import FileSettings
 from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem
-from dianoia.tasks.catalog import VERIFIERS, problem_source
+from dianoia.tasks.catalog import GOLD_VERIFIERS, problem_source
 from dianoia.tasks.data.places import files_of
 from dianoia.tasks.data.reading import reading_of
 from dianoia.tasks.files import Defaults, problem_of
@@ -69,7 +69,7 @@ def check_set(name: str) -> Iterator[Graded]:
 
 def check_files(data: FileSettings) -> Iterator[Graded]:
     """Grade every row of files; raises ConfigError for files that are not there, or no mapping."""
-    files, reading = files_of(data), reading_of(data, VERIFIERS, Defaults())
+    files, reading = files_of(data), reading_of(data, GOLD_VERIFIERS, Defaults())
     return _graded(_problems(files, replace(reading, lenient=False)))
 
 
@@ -83,7 +83,7 @@ def _problems(
             yield "", row
             continue
         try:
-            problem = problem_of(row, VERIFIERS, reading)
+            problem = problem_of(row, GOLD_VERIFIERS, reading)
             if problem is not None:
                 _check_id(row, problem, first_rows)
         except ProblemFileError as error:
@@ -124,7 +124,7 @@ def _grade(place: str, found: Problem | ProblemFileError | None) -> Graded:
 
 def _verdict(place: str, problem: Problem, gold: str) -> Graded:
     try:
-        score = VERIFIERS[problem.verifier](problem, gold)
+        score = GOLD_VERIFIERS[problem.verifier](problem, gold)
     except ProblemTestsError as error:
         return Graded(place, Outcome.UNREADABLE, problem, f"{place}: {error}")
     verifier = f"verifier {problem.verifier!r}"

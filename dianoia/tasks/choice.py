@@ -36,13 +36,17 @@ _WRAPS = (
 
 def choice(problem: Problem, answer: str) -> float | None:
     """Whether the answer names the option that the gold answer names."""
-    options = read_options(problem)
+    return of_options(read_options(problem), problem.answer, answer)
+
+
+def of_options(options: Sequence[str] | None, gold: str, answer: str) -> float | None:
+    """As `choice`, for options that have been read; None where they cannot be used."""
     if options is None:
         return None
-    gold = chosen(problem.answer, options)
-    if gold is None:
+    wanted = chosen(gold, options)
+    if wanted is None:
         return None
-    return float(chosen(answer, options) == gold)
+    return float(chosen(answer, options) == wanted)
 
 
 def read_options(problem: Problem) -> list[str] | None:

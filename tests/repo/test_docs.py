@@ -282,7 +282,7 @@ def _as_on_the_page(name: str) -> str:
     name = re.sub(rf"^rewards/({'|'.join(FURTHER)})/", "rewards/NAME/", name)
     name = re.sub(r"^logged/\w+$", "logged/NAME", name)
     name = re.sub(r"\brewards/(helpful|safety)/", "rewards/MODEL/", name)
-    name = re.sub(r"^(code|math)/\w+$", r"\1/VERDICT", name)
+    name = re.sub(r"^(code|math|plain)/\w+$", r"\1/VERDICT", name)
     return re.sub(r"(cons|pass)@(?!1$)\d+", r"\1@k", name)
 
 
@@ -321,6 +321,7 @@ def test_every_metric_of_rl_is_defined(
         "logged/NAME",
         "judge/unread",
         "math/VERDICT",
+        "plain/VERDICT",
     } <= names
     assert not names - _first_cells(pages["rl"]), "define these in docs/rl.md"
     assert all(f"`{v}`" in pages["rl"] for verdicts, _ in COUNTED.values() for v in verdicts)

@@ -6,28 +6,23 @@ trains, an answer's length is looked at and nothing else: reading, arithmetic an
 to one problem are graded once.
 """
 
-import atexit
-import os
-from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from hashlib import blake2b
+from collections import Counter
+from collections.abc import Sequence
 from threading import Lock
 
 from dianoia.base.records import Problem
 from dianoia.runtime.service import Bounds, Ended, Reply, Service
 from dianoia.tasks.math.verdict import Verdict
+from dianoia.tasks.workers import Workers
 
 MAX_ANSWER_CHARS = 20_000
 """Longer ones are not read, wherever their box stands."""
 MAX_QUESTION_CHARS = 4_000
 BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=20.0, memory_bytes=2**30)
 """Of one answer."""
-_TARGET = "dianoia.tasks.math.grade:grade"
-_REMEMBERED = 20_000
+_WORKERS = Workers("dianoia.tasks.math.grade:grade", BOUNDS)
 
 _verdicts: Counter[Verdict] = Counter()
-_known: OrderedDict[bytes, Verdict] = OrderedDict()
 _lock = Lock()
 
 
@@ -68,68 +63,31 @@ def verdicts() -> dict[Verdict, int]:
 
 def shared_service() -> Service:
     """The workers of this process, started when first asked for."""
-    return _service(os.getpid())
-
-
-@lru_cache(maxsize=1)
-def _service(_process: int) -> Service:
-    """A process that was forked has its own: two must not speak on one socket."""
-    service = Service(_TARGET, BOUNDS)
-    atexit.register(service.close)
-    return service
+    return _WORKERS.service()
 
 
 def _graded(pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
     """A verdict each: what is too long at once, what is known from memory, the rest by the workers."""
-    keys = [_key(problem, answer) for problem, answer in pairs]
-    found = _recalled(keys)
-    asked = {
-        key: (problem.answer, answer, problem.question[:MAX_QUESTION_CHARS])
-        for key, (problem, answer) in zip(keys, pairs, strict=True)
-        if key is not None and key not in found
-    }
-    if asked:
-        replies = shared_service().map(list(asked.values()))
-        new = {
-            key: _verdict(reply, answer == gold)
-            for (key, (gold, answer, _)), reply in zip(asked.items(), replies, strict=True)
-        }
-        _remember(new)
-        found |= new
+    asked = [
+        (problem.answer, answer, problem.question[:MAX_QUESTION_CHARS])
+        for problem, answer in pairs
+        if not _too_long(problem, answer)
+    ]
+    replies = iter(_WORKERS.replies(asked))
     return [
-        _too_long(problem) if key is None else found[key]
-        for key, (problem, answer) in zip(keys, pairs, strict=True)
+        _too_long(problem, answer) or _verdict(next(replies), answer == problem.answer)
+        for problem, answer in pairs
     ]
 
 
-def _key(problem: Problem, answer: str) -> bytes | None:
-    """Equal for what has one verdict; None for an answer that is too long to be read."""
-    if max(len(answer), len(problem.answer)) > MAX_ANSWER_CHARS:
-        return None
-    question = problem.question[:MAX_QUESTION_CHARS]
-    said = "\0".join((str(len(answer)), answer, str(len(question)), question, problem.answer))
-    return blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _too_long(problem: Problem) -> Verdict:
-    gold = len(problem.answer) > MAX_ANSWER_CHARS
-    return Verdict.GOLD_UNREADABLE if gold else Verdict.TOO_LARGE
+def _too_long(problem: Problem, answer: str) -> Verdict | None:
+    """What a text that is too long to be read is told as; None for others."""
+    if len(problem.answer) > MAX_ANSWER_CHARS:
+        return Verdict.GOLD_UNREADABLE
+    return Verdict.TOO_LARGE if len(answer) > MAX_ANSWER_CHARS else None
 
 
 def _verdict(reply: Reply, is_gold: bool) -> Verdict:
     """A gold answer that cannot be graded beside itself cannot be read."""
     found = Verdict(reply.value if reply.ended is Ended.ANSWERED else reply.ended.value)
     return Verdict.GOLD_UNREADABLE if is_gold and found is not Verdict.RIGHT else found
-
-
-def _recalled(keys: Sequence[bytes | None]) -> dict[bytes, Verdict]:
-    with _lock:
-        return {key: _known[key] for key in keys if key is not None and key in _known}
-
-
-def _remember(new: Mapping[bytes, Verdict]) -> None:
-    """The newest so many are kept."""
-    with _lock:
-        _known.update(new)
-        while len(_known) > _REMEMBERED:
-            _known.popitem(last=False)

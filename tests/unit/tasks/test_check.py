@@ -12,7 +12,7 @@ from rich.console import Console
 from dianoia.base.config import FileSettings
 from dianoia.base.records import Problem
 from dianoia.tasks import check
-from dianoia.tasks.catalog import PROBLEM_SETS, VERIFIERS, clear_of
+from dianoia.tasks.catalog import GOLD_VERIFIERS, PROBLEM_SETS, VERIFIERS, clear_of
 from dianoia.tasks.check import Outcome, check_files, check_set
 from dianoia.tasks.show import show_catalogue, show_graded
 
@@ -75,7 +75,7 @@ def test_a_verifier_that_does_not_take_its_own_gold(
     def strange(problem: Problem, answer: str) -> float | None:
         return 0.5 if answer == "half" else 0.0
 
-    monkeypatch.setitem(VERIFIERS, "strange", strange)  # type: ignore[arg-type]
+    monkeypatch.setitem(GOLD_VERIFIERS, "strange", strange)  # type: ignore[arg-type]
     rows = [{"question": "?", "answer": gold, "verifier": "strange"} for gold in ("half", "none")]
     graded = list(check_files(write(tmp_path, *rows)))
     assert [one.outcome for one in graded] == [Outcome.WRONG] * 2

@@ -117,4 +117,5 @@ def test_numbers_as_options() -> None:
 
 
 def test_it_is_in_the_catalogue() -> None:
-    assert VERIFIERS["choice"] is choice
+    asked = problem("B", ["Rome", "Paris"])
+    assert [VERIFIERS["choice"](asked, answer) for answer in ("paris", "A")] == [1.0, 0.0]

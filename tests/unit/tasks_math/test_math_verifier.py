@@ -12,9 +12,9 @@ from dianoia.base.errors import ProblemFileError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.verdicts import added, counted
-from dianoia.tasks import math as verifier_module
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.math import Verdict, ahead, judged, math, math_many, shared_service, verdicts
+from dianoia.tasks.workers import Workers
 
 PROBLEM = Problem("p", "Solve x^2 = 2 for x > 0.", r"\sqrt{2}", "math")
 
@@ -34,7 +34,7 @@ def test_scores_are_as_every_verifier_gives_them() -> None:
 
 
 def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifier_module.verifier, "shared_service", lambda: pytest.fail("sent"))
+    monkeypatch.setattr(Workers, "service", lambda _: pytest.fail("sent"))
     assert judged([(PROBLEM, "1" * 20_001)]) == [Verdict.TOO_LARGE]
     assert judged([(Problem("p", "?", "1" * 20_001, "math"), "1")]) == [Verdict.GOLD_UNREADABLE]
 
@@ -91,7 +91,7 @@ def test_nothing_is_started_or_imported_before_the_first_answer() -> None:
     code = (
         "import sys, dianoia.tasks.catalog, dianoia.roles.verdicts; from dianoia.tasks.math import verifier; "
         "assert not [n for n in ('sympy', 'math_verify', 'torch') if n in sys.modules], 'imported'; "
-        "assert verifier._service.cache_info().currsize == 0"
+        "assert not verifier._WORKERS.started"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
