@@ -1,0 +1,108 @@
+"""What a CPU computes between two matrix products, in C: compiled on first use, once a machine and version.
+
+In: tensors in float32, contiguous and on the CPU. Out: the same tensors, filled. PyTorch needs several passes over
+memory where one is enough, and masks and padding where lengths differ; at the sizes of a small model that is as
+much time as the products take. A C compiler (`CC`, else cc, gcc, clang) takes a second, and the library is kept
+in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache). Where there is no compiler, or
+DIANOIA_COMPILE is 0, `library()` is None and callers compute the same with PyTorch, up to rounding.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dianoia.runtime.compiled import SWITCH
+
+log = logging.getLogger(__name__)
+
+SOURCES = ("layers.c", "decode.c")
+FLAGS = (
+    *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
+    *("-shared", "-fPIC"),
+)
+SECONDS = 120
+"""Longest compilation; it takes about one."""
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The functions of the C files, or None where they cannot be compiled."""
+    compiler = _compiler()
+    if os.environ.get(SWITCH, "1") == "0" or compiler is None:
+        return None
+    try:
+        return ctypes.CDLL(str(_built(compiler)))
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("No C functions, so that a CPU's steps are slower: %s", error)
+        return None
+
+
+def call(name: str, *arguments: Tensor | int | float | None) -> None:
+    """Run one of the functions: tensors by address, whole numbers as int64, others as float."""
+    loaded = library()
+    assert loaded is not None, "ask library() first"
+    getattr(loaded, name)(*map(_passed, arguments))
+
+
+def _passed(argument: Tensor | int | float | None) -> Any:
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if isinstance(argument, int):
+        return ctypes.c_int64(argument)
+    return argument if argument is None else ctypes.c_float(argument)
+
+
+# Compiling ----------------------------------------------------------------------------------------
+
+
+def _compiler() -> str | None:
+    """Path of a C compiler."""
+    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def _built(compiler: str) -> Path:
+    """The library for this source, compiler and processor, compiled now if nobody did before."""
+    source = "\n".join((Path(__file__).parent / name).read_text() for name in SOURCES)
+    key = hashlib.sha256("\n".join((source, *FLAGS, compiler, _processor())).encode())
+    target = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            _compile(compiler, source, Path(scratch) / "kernels.c", Path(scratch) / "kernels.so")
+            (Path(scratch) / "kernels.so").replace(target)  # whole, whoever else compiles
+    return target
+
+
+def _compile(compiler: str, source: str, code: Path, out: Path) -> None:
+    code.write_text(source)
+    command = [compiler, *FLAGS, str(code), "-o", str(out), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    if done.returncode:
+        raise OSError(f"{compiler} failed: {done.stderr.strip()[-500:]}")
+
+
+def _processor() -> str:
+    """What `-march=native` depends on: a cache folder may be shared by unlike machines."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    known = [line for line in lines if line.startswith(("model", "flags", "Features", "CPU part"))]
+    return "\n".join((platform.machine(), platform.processor(), *dict.fromkeys(known)))
+
+
+def _folder() -> Path:
+    """Where compiled libraries stay; made if it is not there."""
+    named, base = os.environ.get("DIANOIA_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    cache_home = Path(base) if base else Path.home() / ".cache"
+    folder = (Path(named) if named else cache_home / "dianoia") / "kernels"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
