@@ -1,9 +1,10 @@
-"""Decoder layers of dense Llama, Qwen2 and Qwen3 as two functions around attention, for a GPU to compile.
+"""Decoder layers of dense Llama, Qwen2 and Qwen3 as two functions around attention, compiled where that can be.
 
 In: a model of transformers. Out: the same model, whose layers compute the same with other kernels: everything
 between two products is one pass over memory, queries, keys and values are one product, and so are gate and up.
 Products run in the number format of autocast; norms, rotations and the residual stream stay float32, as under
-autocast itself. Attention is looked up by name as ever, so shared prompts and packed rows work; copies of the
+autocast itself. A GPU compiles the functions below; a CPU with a C compiler has `learner.layers_c` for models
+without biases. Attention is looked up by name as ever, so shared prompts and packed rows work; copies of the
 model and the recomputation of layers too. Left out: every other architecture, which stays as it is.
 
 Shapes: `B` rows (one where rows run end to end), `L` positions, `H` hidden, `D` head.
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from dianoia.learner.layers_c import Heads, look, runs_in_c, think
 from dianoia.learner.shared import has_plain_attention
 from dianoia.runtime.compiled import for_device, varying
 
@@ -59,6 +61,8 @@ class _Fused:
         assert past_key_values is None, "a learner keeps no cache"
         assert position_embeddings is not None, "these families rotate queries and keys"
         device = hidden_states.device
+        if self.kind == torch.float32 and runs_in_c(hidden_states) and not has_biases(self.layer):
+            return self._in_c(hidden_states, position_embeddings, attention_mask, more)
         with torch.autocast(device.type, enabled=False):
             varying(hidden_states, *position_embeddings, at=1)
             own = _before(self.layer)
@@ -66,6 +70,27 @@ class _Fused:
             seen = self._attend(qkv, attention_mask, more)
             varying(hidden_states, seen, at=1)
             return for_device(after, device)(hidden_states, seen, _after(self.layer), self.kind)
+
+    def _in_c(
+        self,
+        x_BLH: Tensor,
+        tables: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        more: dict[str, Any],
+    ) -> Tensor:
+        """The same in float32 on a CPU."""
+        queries, keys, values, entry, norms, eps = _before(self.layer)
+        shape, size = x_BLH.shape[:2], tables[0].shape[-1]
+        turn = tuple(table.expand(*shape, -1).reshape(-1, size) for table in tables)
+        heads = Heads(len(queries[0]) // size, len(keys[0]) // size, size, eps)
+        products = (queries[0], keys[0], values[0])
+        all_norms = (entry, *(norms or (None, None)))
+        *qkv, x_NH = look(x_BLH.flatten(0, 1), products, all_norms, (turn[0], turn[1]), heads)
+        q, k, v = (part.unflatten(0, shape) for part in qkv)
+        seen = self._attend((q, k, v), mask, more).reshape(len(x_NH), -1)
+        *ends, middle, eps = _after(self.layer)
+        out, gate, up, down = (weight for weight, _ in ends)
+        return think(x_NH, seen, (out, gate, up, down), middle, eps).view(x_BLH.shape)
 
     def _attend(
         self, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, more: dict[str, Any]
@@ -96,6 +121,11 @@ def _after(layer: Any) -> After:
     products = (layer.self_attn.o_proj, inner.gate_proj, inner.up_proj, inner.down_proj)
     out, gate, up, down = map(_weighted, products)
     return out, gate, up, down, middle.weight, middle.variance_epsilon
+
+
+def has_biases(part: nn.Module) -> bool:
+    """Whether a product of the layer, or of the model, adds a bias."""
+    return any(one.bias is not None for one in part.modules() if isinstance(one, nn.Linear))
 
 
 def _weighted(linear: nn.Linear) -> Weighted:

@@ -1,13 +1,15 @@
-"""What a learner exchanges in a model for a GPU's bfloat16 products: layers that compile, rows end to end.
+"""What a learner exchanges in a model before it runs: layers with fewer passes over memory, rows end to end.
 
-In: a model and the name of its autocast. Out: the model prepared, and whether rows may run end to end. In
-float32, and on a CPU, nothing is exchanged.
+In: a model and the name of its autocast. Out: the model prepared. On a GPU layers are exchanged for bfloat16's
+products and rows may run end to end; on a CPU with a C compiler layers are exchanged in float32.
 """
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
-from dianoia.learner.fused import fuse_layers
+from dianoia.learner.fused import fuse_layers, has_biases
+from dianoia.learner.layers_c import runs_in_c
 from dianoia.learner.packed import can_pack
 from dianoia.runtime.flash import has_flash
 
@@ -22,3 +24,11 @@ def prepared_for_gpu(model: PreTrainedModel, autocast: str) -> bool:
         return False
     fuse_layers(model, kind)
     return True
+
+
+def prepare_for_cpu(model: nn.Module, autocast: str) -> None:
+    """Exchange the layers of a model without biases, in float32 on a CPU with a C compiler; results stay, up to
+    rounding. Anything else is left as it is."""
+    weight, exact = next(model.parameters()), autocast == "none" and not has_biases(model)
+    if isinstance(model, PreTrainedModel) and exact and runs_in_c(weight):
+        fuse_layers(model, torch.float32)

@@ -43,7 +43,7 @@ from dianoia.algo.loss import (
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.base.records import Sample
-from dianoia.learner.gpu import prepared_for_gpu
+from dianoia.learner.gpu import prepare_for_cpu, prepared_for_gpu
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics, token_means
 from dianoia.learner.model import has_plain_head, response_logprobs
 from dianoia.learner.optimizer import (
@@ -110,6 +110,7 @@ class Learner:
         model.eval()  # type: ignore[no-untyped-call]
         if recompute:
             recompute_layers(model)
+        prepare_for_cpu(model, autocast)
         self.model = model
         self.plain_head = has_plain_head(model)
         self.packs_rows = self.plain_head and prepared_for_gpu(model, autocast)

@@ -32,6 +32,8 @@ from dianoia.algo.batch import Batch
 from dianoia.base.errors import ModelError
 from dianoia.base.limits import GPU_LOGITS_AT_ONCE, LOGITS_AT_ONCE
 from dianoia.learner.head import Scoring, scored
+from dianoia.learner.head_c import scored_in_c
+from dianoia.learner.layers_c import runs_in_c
 from dianoia.learner.packed import lay_batch, packed_states, product_kind
 from dianoia.learner.shared import shared_hidden_states
 
@@ -183,8 +185,11 @@ def response_logprobs(
     read = _hidden_states if plain else _own_logits
     states_NX, logits_of, vocabulary = read(model, batch)
     ids_N = batch.response_ids_BT[batch.mask_BT]
-    head = _head(model) if plain and states_NX.device.type == "cuda" else None
-    if head is not None:
+    head = _head(model) if plain else None
+    if head is not None and runs_in_c(head.weight):
+        weighted, size = (head.weight, head.bias), max(1, LOGITS_AT_ONCE // vocabulary)
+        logprobs_N, entropies_N = scored_in_c(states_NX, weighted, ids_N, temperature, size)
+    elif head is not None and states_NX.device.type == "cuda":
         size = max(1, GPU_LOGITS_AT_ONCE // vocabulary)
         scoring = Scoring(temperature, product_kind(states_NX), size)
         logprobs_N, entropies_N = scored(states_NX, (head.weight, head.bias), ids_N, scoring)

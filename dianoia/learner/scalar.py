@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.descent import Descent
+from dianoia.learner.gpu import prepare_for_cpu
 from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
@@ -155,6 +156,7 @@ class ScalarLearner:
         nn.Module.eval(model)
         if recompute:
             recompute_layers(model)
+        prepare_for_cpu(model, autocast)
         self.model, self.descent = model, descent
         most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_micro_batch
         self.tokens_per_micro_batch = min(most, tokens_per_micro_batch)

@@ -25,6 +25,7 @@ from dianoia.algo.packing import pack
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.limits import CPU_ROW_TOKENS, LOGITS_AT_ONCE
 from dianoia.learner.descent import Descent
+from dianoia.learner.gpu import prepare_for_cpu
 from dianoia.learner.model import has_plain_head, head_alone
 from dianoia.learner.packed import (
     Demonstration,
@@ -73,6 +74,7 @@ class SupervisedLearner:
         model.eval()  # type: ignore[no-untyped-call]
         if recompute:
             recompute_layers(model)
+        prepare_for_cpu(model, autocast)
         self.model, self.descent = model, descent
         self.plain_head, self.packs = has_plain_head(model), can_pack(model)
         most = CPU_ROW_TOKENS if model.device.type == "cpu" else tokens_per_row

@@ -22,6 +22,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from dianoia.engine.native.blocks import finish, norm, project
 from dianoia.engine.native.cache import Cache
+from dianoia.engine.native.exact import Step, is_exact
 from dianoia.engine.native.weights import Layer, Shape, Weights
 from dianoia.runtime.devices import tf32
 
@@ -56,6 +57,8 @@ class Forward:
         self.shape = Shape.of(config)
         self.dtype, self.device = dtype, device
         self.weights = Weights(self.shape, dtype, device)
+        self.exact = is_exact(self.shape, dtype, device)
+        """Whether decoding reads just what is filled, so that the order of rows costs nothing."""
         self._scale = self.shape.head**-0.5
         # the three families share these frequencies; the class only reads what their configs have
         # in common
@@ -116,6 +119,8 @@ class Forward:
 
     def decode(self, batch: Batch, cache: Cache) -> torch.Tensor:
         """Read one token a sample; the final hidden states `[B, H]`."""
+        if self.exact:
+            return self._step(batch, cache).run(F.embedding(batch.tokens_B, self.weights.embedding))
         rows = batch.tokens_B.shape[0]
         x = F.embedding(batch.tokens_B, self.weights.embedding)
         cos, sin = self._cos[batch.positions_B], self._sin[batch.positions_B]
@@ -134,6 +139,12 @@ class Forward:
             seen = self._attend_response(q, prompt, masks, batch.bounds, (keys, values))
             x = self._finish(layer, x, seen.view(rows, -1))
         return self._norm(x, self.weights.norm)
+
+    def _step(self, batch: Batch, cache: Cache) -> Step:
+        turn, columns_B = self.turn(batch.positions_B), batch.columns_B
+        prompt_rows_B = batch.members_B // (self.shape.kv_heads * cache.sizes.members)
+        prompts = (prompt_rows_B, batch.positions_B - columns_B)
+        return Step(self.weights, self.shape, cache, turn, columns_B, prompts)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """RMS norm over the last dimension."""

@@ -62,7 +62,7 @@ class Lane:
             slots.replace(ended, [waiting.popleft() for _ in range(min(room, len(waiting)))])
             if not slots.live:
                 return
-            if slots.step % ARRANGE_EVERY == 0:
+            if slots.step % ARRANGE_EVERY == 0 and not forward.exact:
                 slots.arrange()
                 if prompts.pack([*slots.live, *waiting]):
                     slots.reseat()
