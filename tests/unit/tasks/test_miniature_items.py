@@ -429,7 +429,7 @@ def test_requests_are_of_every_kind_and_wording() -> None:
     for request in found:
         asks = read(request)
         assert (asks.kind, asks.subject) == (request.kind, request.subject)
-    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * (4 * 22 + 20)
+    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * (4 * 40 + 30)
     written = [draw_request(rng, split, written=True) for split in Split for _ in range(N)]
     assert all(REQUESTS[request.question].written for request in written)
     wordings = {(r.language, r.kind, r.wording) for r in written}
