@@ -21,6 +21,13 @@ def use_threads(wanted: int) -> int:
     return threads
 
 
+def moved(tensor: torch.Tensor, device: torch.device | str | None) -> torch.Tensor:
+    """A tensor of the CPU on `device`. CUDA copies it in its turn, and nobody waits for what it does before."""
+    if device is None or torch.device(device).type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def exact_arithmetic(device: torch.device) -> None:
     """One result a seed. A CPU with a fixed number of threads gives that by itself; CUDA has to be asked:
     no TF32, and deterministic kernels where there is a choice."""

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dianoia.runtime.devices import moved
+
 LARGEST_HEAD = 256
 
 
@@ -27,7 +29,7 @@ class Spans:
     def of(cls, lengths: list[int], device: torch.device) -> "Spans":
         """Sequences of these lengths, without gaps."""
         edges = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
-        return cls(edges.to(device), max(lengths))
+        return cls(moved(edges, device), max(lengths))
 
 
 def has_flash(device: torch.device, kind: torch.dtype, head: int) -> bool:

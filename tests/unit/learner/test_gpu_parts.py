@@ -14,7 +14,6 @@ from dianoia.learner.fused import fuse_layers
 from dianoia.learner.head import Scoring, scored
 from dianoia.learner.learner import Learner
 from dianoia.learner.model import response_logprobs
-from dianoia.learner.packed import lay_batch
 from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.value import CriticSettings
 from tests.unit.engine.models import make
@@ -52,7 +51,8 @@ FLOAT32 = 1e-4
 def test_a_batch_end_to_end_by_hand() -> None:
     """Two rows, 1 2 | 3 4 and 5 | 6 7 8: the tokens before 3 and 4 lie at 1 and 2; before 6, 7, 8 at 4, 5, 6."""
     samples = [Sample((1, 2), (3, 4), (0.0,) * 2, 1.0), Sample((5,), (6, 7, 8), (0.0,) * 3, 1.0)]
-    row = lay_batch(batch_of(samples, packed=True))
+    row = batch_of(samples, packed=True).packed
+    assert row is not None
     assert row.ids_1N.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
     assert row.places_1N.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3]]
     assert row.lengths == (4, 4)
