@@ -105,7 +105,14 @@ class _Scored(torch.autograd.Function):
             of_weight = _added(of_weight, product(slopes_CV.t(), scaled_CD))
             if bias_V is not None:
                 of_bias = _added(of_bias, grad_C @ slopes_CV.to(grad_C.dtype))
-        return torch.cat(of_states), _as(of_weight, weight_VD), _as(of_bias, bias_V), None, None, None
+        return (
+            torch.cat(of_states),
+            _as(of_weight, weight_VD),
+            _as(of_bias, bias_V),
+            None,
+            None,
+            None,
+        )
 
 
 def _added(total: Tensor | None, more: Tensor) -> Tensor:
@@ -120,9 +127,7 @@ def _chunks(scoring: Scoring, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(torch.split(tensor, scoring.chunk) for tensor in tensors), strict=True)
 
 
-def _logits(
-    states_CD: Tensor, small_VD: Tensor, bias_V: Tensor | None, scoring: Scoring
-) -> Tensor:
+def _logits(states_CD: Tensor, small_VD: Tensor, bias_V: Tensor | None, scoring: Scoring) -> Tensor:
     """Float32 at least, of factors of `kind`."""
     logits_CV = product(states_CD.to(scoring.kind), small_VD.t())
     return logits_CV if bias_V is None else logits_CV.add_(bias_V)

@@ -185,9 +185,11 @@ class Learner:
             ref_BT = self._logprobs(self._references[lane], batch)[0].float().cpu()
         if self.importance_cap is not None:
             old_BT, _ = self._logprobs(self._models[lane], batch)
-            weights_BT = truncated_importance(
-                old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
-            ).float().cpu()
+            weights_BT = (
+                truncated_importance(old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap)
+                .float()
+                .cpu()
+            )
         old_BT = old_BT.float().cpu()
         return [
             replace(

@@ -54,6 +54,18 @@ def tf32(enabled: bool = True) -> Iterator[None]:
 
 
 @contextmanager
+def one_order() -> Iterator[None]:
+    """Where `exact_arithmetic` asks for it, for kernels that under `warn_only` warn and take any order."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
+
+
+@contextmanager
 def any_order() -> Iterator[None]:
     """Kernels of any order, for code whose writes never meet: the deterministic ones sort indices first."""
     before = torch.are_deterministic_algorithms_enabled()

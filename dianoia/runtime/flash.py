@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dianoia.runtime.devices import moved
+from dianoia.runtime.devices import moved, one_order
 
 LARGEST_HEAD = 256
 
@@ -100,21 +100,22 @@ class _Causal(torch.autograd.Function):
         """Gradients of queries, keys and values."""
         q, k, v, seen, lse, state, unused = ctx.saved_tensors
         spans: Spans = ctx.spans
-        of_q, of_k, of_v = torch.ops.aten._flash_attention_backward(
-            grads[0].contiguous(),
-            q,
-            k,
-            v,
-            seen,
-            lse,
-            spans.edges,
-            spans.edges,
-            spans.longest,
-            spans.longest,
-            0.0,
-            True,
-            state,
-            unused,
-            scale=ctx.scale,
-        )
+        with one_order():
+            of_q, of_k, of_v = torch.ops.aten._flash_attention_backward(
+                grads[0].contiguous(),
+                q,
+                k,
+                v,
+                seen,
+                lse,
+                spans.edges,
+                spans.edges,
+                spans.longest,
+                spans.longest,
+                0.0,
+                True,
+                state,
+                unused,
+                scale=ctx.scale,
+            )
         return of_q, of_k, of_v, None, None

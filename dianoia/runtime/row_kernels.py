@@ -67,7 +67,9 @@ def attend(
         place = base + (start + n)[:, None] * (KV * D) + d[None, :]
         k = tl.load(keys + place, mask=there[:, None], other=0.0)
         v = tl.load(values + place, mask=there[:, None], other=0.0)
-        scores = tl.where(there[None, :], tl.dot(q, tl.trans(k)) * (scale * 1.4426950408889634), -1e30)
+        scores = tl.where(
+            there[None, :], tl.dot(q, tl.trans(k)) * (scale * 1.4426950408889634), -1e30
+        )
         higher = tl.maximum(top, tl.max(scores, 1))
         shares = tl.exp2(scores - higher[:, None])
         fade = tl.exp2(top - higher)
@@ -77,7 +79,9 @@ def attend(
     # a part with nothing in it weighs nothing
     total = total / tl.where(mass > 0.0, mass, 1.0)[:, None]
     at = (b * SPLITS + s) * HEADS + heads
-    tl.store(seen + at[:, None] * D + d[None, :], total.to(seen.dtype.element_ty), mask=own[:, None])
+    tl.store(
+        seen + at[:, None] * D + d[None, :], total.to(seen.dtype.element_ty), mask=own[:, None]
+    )
     if SPLITS > 1:
         tl.store(masses + at, tl.where(mass > 0.0, top + tl.log2(mass), -1e30), mask=own)
 

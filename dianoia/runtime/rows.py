@@ -9,11 +9,14 @@ logarithm of its normaliser; the whole is the parts weighed by their normalisers
 Shapes: `B` rows, `H` query heads, `K` kv heads, `D` head, `S` parts.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 try:
     from dianoia.runtime import row_kernels
@@ -50,7 +53,21 @@ def has_row_kernels(device: torch.device, kind: torch.dtype, head: int, group: i
     if row_kernels is None or device.type != "cuda" or kind not in (torch.bfloat16, torch.float16):
         return False
     even = head in (16, 32, 64, 128, 256)
-    return even and group <= MOST_GROUP and torch.cuda.get_device_capability(device) >= (8, 0)
+    capable = torch.cuda.get_device_capability(device) >= (8, 0)
+    return even and group <= MOST_GROUP and capable and _run(device)
+
+
+@cache
+def _run(device: torch.device) -> bool:
+    """Whether Triton works here, tried once on a small case: it needs a toolchain."""
+    try:
+        queries = torch.ones(2, 2, 16, device=device, dtype=torch.bfloat16)
+        cached = queries.new_ones(2 * BLOCK, 1, 16), queries.new_ones(2 * BLOCK, 1, 16)
+        filled_B = torch.full((2,), BLOCK, device=device, dtype=torch.int32)
+        return bool((attend_rows(queries, cached, filled_B, 1.0, (BLOCK, 2)) == 1.0).all())
+    except Exception as error:  # noqa: BLE001 - a toolchain can be broken in any way
+        log.warning("Triton does not work here, so decoding on the GPU is slower: %s", error)
+        return False
 
 
 @cache
@@ -86,7 +103,11 @@ def turn_into_cache(
 
 
 def attend_rows(
-    queries: Tensor, cached: tuple[Tensor, Tensor], filled_B: Tensor, scale: float, size: tuple[int, int]
+    queries: Tensor,
+    cached: tuple[Tensor, Tensor],
+    filled_B: Tensor,
+    scale: float,
+    size: tuple[int, int],
 ) -> Tensor:
     """What `queries` `[B, H, D]` see of the first `filled_B` tokens of their rows. size: of a row, and parts."""
     keys, values = cached
@@ -129,13 +150,21 @@ def turned_plainly(
 
 
 def attended_plainly(
-    queries: Tensor, cached: tuple[Tensor, Tensor], filled_B: Tensor, scale: float, size: tuple[int, int]
+    queries: Tensor,
+    cached: tuple[Tensor, Tensor],
+    filled_B: Tensor,
+    scale: float,
+    size: tuple[int, int],
 ) -> Tensor:
     """`attend_rows`, part by part."""
-    (rows, heads, head), (row, splits) = queries.shape, size
-    span_B = -(-(-(-filled_B // splits)) // BLOCK) * BLOCK
+    (rows, heads, _), (row, splits) = queries.shape, size
+    span_B = (
+        (filled_B + splits * BLOCK - 1) // (splits * BLOCK) * BLOCK
+    )  # the least that covers all
     keys, values = (
-        part.view(-1, row, *part.shape[1:])[:rows].float().repeat_interleave(heads // part.shape[1], 2)
+        part.view(-1, row, *part.shape[1:])[:rows]
+        .float()
+        .repeat_interleave(heads // part.shape[1], 2)
         for part in cached
     )
     scores_BHN = scale * torch.einsum("bhd,bnhd->bhn", queries.float(), keys)

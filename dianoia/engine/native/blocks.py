@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 After = tuple[
     tuple[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 ]
@@ -22,9 +21,7 @@ def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, x.shape[-1:], weight, eps)
 
 
-def joined(
-    x_BH: Tensor, norm_1: Tensor, weight: Tensor, bias: Tensor | None, eps: float
-) -> Tensor:
+def joined(x_BH: Tensor, norm_1: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     """Queries, keys and values `[B, (heads + 2 K) D]`, not yet rotated."""
     return F.linear(norm(x_BH, norm_1, eps), weight, bias)
 
@@ -76,7 +73,11 @@ def finish(
 
 
 def finish_and_join(
-    x_BH: Tensor, seen: Tensor, after: After, before: tuple[Tensor, Tensor, Tensor | None], eps: float
+    x_BH: Tensor,
+    seen: Tensor,
+    after: After,
+    before: tuple[Tensor, Tensor, Tensor | None],
+    eps: float,
 ) -> tuple[Tensor, Tensor]:
     """`finish` of a layer and `joined` of the next one, so that a sum and the norm of it are one pass."""
     x = finish(x_BH, seen, *after, eps)

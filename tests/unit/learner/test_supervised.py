@@ -21,7 +21,7 @@ from transformers import (
 from dianoia.base.errors import TrainingStopped
 from dianoia.learner import supervised
 from dianoia.learner.descent import Descent
-from dianoia.learner.packed import Demonstration, can_pack, lay
+from dianoia.learner.packed import Demonstration, can_pack, lay_samples
 from dianoia.learner.supervised import SupervisedLearner
 
 MakeModel = Callable[..., PreTrainedModel]
@@ -103,7 +103,9 @@ def test_one_forward_pass_holds_them_all(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = []
-    monkeypatch.setattr(supervised, "lay_samples", lambda s, d: rows.append(len(s)) or lay_samples(s, d))
+    monkeypatch.setattr(
+        supervised, "lay_samples", lambda s, d: rows.append(len(s)) or lay_samples(s, d)
+    )
     learner(make_model()).evaluate(demonstrations())
     assert rows == [7]
 
@@ -150,7 +152,9 @@ def test_the_probe_refuses_windows(make_model: MakeModel) -> None:
 
 
 def test_a_row_by_hand() -> None:
-    row = lay_samples([demonstration([5, 6, 7], 1), demonstration([8, 9], 1), demonstration([1, 2, 3], 2)])
+    row = lay_samples(
+        [demonstration([5, 6, 7], 1), demonstration([8, 9], 1), demonstration([1, 2, 3], 2)]
+    )
     assert row.ids_1N.tolist() == [[5, 6, 7, 8, 9, 1, 2, 3]]
     assert row.places_1N.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
     assert row.targets_M.tolist() == [6, 7, 9, 3]

@@ -24,7 +24,9 @@ def test_two_parts_by_hand() -> None:
     assert merged(parts, masses).item() == pytest.approx(7.0)
 
 
-def case(group: int = 2, head: int = 16) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor]:
+def case(
+    group: int = 2, head: int = 16
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor]:
     """Queries, keys and values of four rows of 192 tokens, and how far each is filled."""
     draw = torch.Generator().manual_seed(0)
     filled_B = torch.tensor([1, 64, 65, 192], dtype=torch.int32)
@@ -33,9 +35,13 @@ def case(group: int = 2, head: int = 16) -> tuple[torch.Tensor, tuple[torch.Tens
     return queries, cached, filled_B
 
 
-def expected(queries: torch.Tensor, cached: tuple[torch.Tensor, ...], i: int, count: int) -> torch.Tensor:
+def expected(
+    queries: torch.Tensor, cached: tuple[torch.Tensor, ...], i: int, count: int
+) -> torch.Tensor:
     """Ordinary attention of one token to the first `count` of row `i`."""
-    keys, values = (part.view(4, 192, *part.shape[1:])[i, :count].transpose(0, 1) for part in cached)
+    keys, values = (
+        part.view(4, 192, *part.shape[1:])[i, :count].transpose(0, 1) for part in cached
+    )
     seen = F.scaled_dot_product_attention(
         queries[i][:, None], keys, values, scale=0.3, enable_gqa=True
     )
@@ -104,7 +110,9 @@ def test_a_product_of_halves_is_float32() -> None:
 def test_the_attention_kernel_interpreted(splits: int, group: int) -> None:
     queries, cached, filled_B = case(group)
     seen = rows.attend_rows(queries, cached, filled_B, 0.3, (192, splits))
-    assert torch.allclose(seen, attended_plainly(queries, cached, filled_B, 0.3, (192, splits)), atol=1e-4)
+    assert torch.allclose(
+        seen, attended_plainly(queries, cached, filled_B, 0.3, (192, splits)), atol=1e-4
+    )
 
 
 @pytest.mark.skipif(not HAS_INTERPRETER, reason="needs Triton and TRITON_INTERPRET=1")
