@@ -64,7 +64,7 @@ _PARTS: dict[str, Callable[[argparse.Namespace, Setting], Iterator[Row]]] = {
     "loss": lambda asked, setting: loss_rows(setting),
     "grpo_step": _steps,
     "sampler": lambda asked, setting: sampler_rows(setting, asked.prompts),
-    "shares": lambda asked, setting: share_rows(setting),
+    "shares": lambda asked, setting: share_rows(setting, asked.runs),
     "limit": lambda asked, setting: limit_rows(setting),
 }
 

@@ -42,9 +42,10 @@ class Work:
     def forward(self, tokens: int, scored: int, attended: float) -> float:
         """Operations of so many positions, logits at `scored` of them, and pairs of positions that attend."""
         head = self.head[0] * self.head[1]
-        return 2.0 * (
-            self.layers * self.layer * tokens + head * scored
-        ) + 4.0 * self.layers * self.width * attended
+        return (
+            2.0 * (self.layers * self.layer * tokens + head * scored)
+            + 4.0 * self.layers * self.width * attended
+        )
 
     def training(self, tokens: int, scored: int, attended: float) -> float:
         """Forward, and backward through inputs and weights."""
@@ -102,7 +103,10 @@ def _chain(shapes: list[tuple[int, int]], rows: int, kind: torch.dtype) -> Calla
     made: dict[tuple[int, int], list[Tensor]] = {}
     for shape in shapes:
         if shape not in made:
-            made[shape] = [torch.randn(rows, shape[0]).to(kind), torch.empty(rows, shape[1]).to(kind)]
+            made[shape] = [
+                torch.randn(rows, shape[0]).to(kind),
+                torch.empty(rows, shape[1]).to(kind),
+            ]
     weights = [(torch.randn(shape[1], shape[0]).to(kind).T, *made[shape]) for shape in shapes]
 
     def run() -> None:

@@ -24,7 +24,9 @@ def model_folder(chosen: Case, folder: Path) -> Path:
 def tokenizer_of(chosen: Case) -> PreTrainedTokenizerFast:
     """A token a word `w0`, `w1`, ...; `w0` is padding, and the case's end-of-text id has a word of its own."""
     ids = {f"w{index}": index for index in range(chosen.vocabulary)}
-    ids = {word: index for word, index in ids.items() if index != chosen.end} | {"<end>": chosen.end}
+    ids = {word: index for word, index in ids.items() if index != chosen.end} | {
+        "<end>": chosen.end
+    }
     inner = Tokenizer(models.WordLevel(ids, unk_token="w1"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>", pad_token="w0")

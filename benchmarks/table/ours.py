@@ -1,6 +1,6 @@
 """Dianoia's process of the benchmark: does what `link.Child` asks.
 
-    python -m benchmarks.table.ours      (started by the benchmark)
+python -m benchmarks.table.ours      (started by the benchmark)
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from benchmarks.table.arithmetic import machine_rates
 from benchmarks.table.cases import Case
 from benchmarks.table.folders import two_models
 from benchmarks.table.link import Link, peak_bytes
-from benchmarks.table.phases import decoding, updating
+from benchmarks.table.phases import decoding, updating, work
 from benchmarks.table.stage import Opened, opened, step_recipe
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.engine.native.sampler import NativeSampler
@@ -45,7 +45,12 @@ class Ours:
         seconds, row = time.perf_counter() - start, self.stage.last()
         tokens, self.seen = row["num_tokens"] - self.seen, row["num_tokens"]
         rollout = row["generate_seconds"]
-        return {"seconds": seconds, "rollout": rollout, "update": seconds - rollout, "tokens": tokens}
+        return {
+            "seconds": seconds,
+            "rollout": rollout,
+            "update": seconds - rollout,
+            "tokens": tokens,
+        }
 
     def peak(self) -> int:
         """Bytes."""
@@ -120,7 +125,7 @@ def main() -> None:
     commands = {name: call for name, call in commands.items() if callable(call)}
     further = {
         "machine": machine_rates, "decoding": decoding, "updating": updating,
-        "two_models": two_models,
+        "two_models": two_models, "work": work,
     }  # fmt: skip
     link.serve(commands | further)
 

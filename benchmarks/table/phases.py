@@ -69,6 +69,16 @@ def _learner(chosen: Case, dtype: str) -> Learner:
     )
 
 
+def work(case: dict[str, Any]) -> float:
+    """Operations of a step without a divergence term: prompts read once, responses drawn one by one, then learnt."""
+    chosen = Case(**case)
+    known, scored = work_of(chosen), chosen.completions * chosen.limit
+    tokens = scored + chosen.prompts * chosen.prompt
+    attended = chosen.completions * pairs(chosen.prompt, chosen.limit)
+    attended += chosen.prompts * pairs(0, chosen.prompt)
+    return known.forward(tokens, scored, attended) + known.training(tokens, scored, attended)
+
+
 def samples_of(chosen: Case) -> list[Sample]:
     """Random responses of the full length, every advantage other than 0."""
     draw, samples = random.Random(0), []

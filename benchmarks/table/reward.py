@@ -3,11 +3,11 @@
 from typing import Any
 
 
-def low_words(completions: list[str], **_: Any) -> list[float]:
-    """The share of a completion's words with a number below 400."""
+def even_words(completions: list[str], **_: Any) -> list[float]:
+    """The share of a completion's words with an even number."""
     return [_share(text.split()) for text in completions]
 
 
 def _share(found: list[str]) -> float:
-    low = sum(int(word.removeprefix("w")) < 400 for word in found if word[1:].isdigit())
-    return low / max(1, len(found))
+    even = sum(int(word[1:]) % 2 == 0 for word in found if word[1:].isdigit())
+    return even / max(1, len(found))

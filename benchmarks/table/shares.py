@@ -9,11 +9,10 @@ from benchmarks.table.grpo import Setting
 from benchmarks.table.link import ROOT
 from benchmarks.table.rows import Row
 
-STEPS = 5
 RECIPE = ROOT / "recipes" / "miniature-zero.toml"
 
 
-def share_rows(setting: Setting, steps: int = STEPS) -> Iterator[Row]:
+def share_rows(setting: Setting, steps: int) -> Iterator[Row]:
     """Medians over some steps after the first; the checkpoint is spread over the rollouts between two of them."""
     with setting.ours() as ours:
         found = ours.ask("shares", threads=setting.threads, steps=steps)

@@ -47,7 +47,7 @@ dtype = "{dtype}"
 accuracy = 0.0
 format = 0.0
 [[stages.zero.rewards.functions]]
-path = "benchmarks.table.reward.low_words"
+path = "benchmarks.table.reward.even_words"
 [stages.zero.algorithm]
 kl_coefficient = {kl}
 reference_every = {never}

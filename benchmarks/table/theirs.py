@@ -9,6 +9,7 @@ holds all that lies between: data, tokens, completions, rewards, losses, the opt
 
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from benchmarks.table.cases import Case, prompts
 from benchmarks.table.folders import model_folder
 from benchmarks.table.link import Link, peak_bytes
-from benchmarks.table.reward import low_words
+from benchmarks.table.reward import even_words
 
 ENDLESS = 1_000_000
 
@@ -42,8 +43,11 @@ class Timed(GRPOTrainer):
 class TakesTurns(TrainerCallback):
     """Holds the trainer until the parent asks for a step."""
 
-    def __init__(self, link: Link) -> None:
-        self.link, self.trainer = link, None
+    def __init__(self, link: Link, further: Mapping[str, Callable[[], Any]] | None = None) -> None:
+        """`further` commands are answered between two steps."""
+        self.link = link
+        self.commands = {"peak": peak_bytes, **(further or {})}
+        self.trainer: Timed
         self.start = 0.0
 
     def hold(self, control: Any) -> None:
@@ -53,8 +57,7 @@ class TakesTurns(TrainerCallback):
                 self.trainer.rollout_seconds, self.trainer.rollout_tokens = 0.0, 0
                 self.start = time.perf_counter()
                 return
-            assert asked[0] == "peak", asked
-            self.link.reply(peak_bytes())
+            self.link.reply(self.commands[asked[0]]())
         control.should_training_stop = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -93,7 +96,7 @@ def trainer_of(
     return Timed(
         model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
         processing_class=AutoTokenizer.from_pretrained(model),
-        reward_funcs=low_words,
+        reward_funcs=even_words,
         args=settings(folder, chosen, batch, dtype),
         train_dataset=Dataset.from_list(rows),
         callbacks=callbacks,
