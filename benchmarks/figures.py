@@ -20,6 +20,7 @@ mpl.rcParams.update(
     }
 )
 import matplotlib.pyplot as plt  # noqa: E402 - after the choice of what it draws with
+from matplotlib.ticker import LogLocator, StrMethodFormatter  # noqa: E402 - the same
 
 COLOURS = {"dianoia": "#1f6f8b", "trl": "#c8553d"}
 
@@ -42,7 +43,12 @@ def learning(kept: Any) -> Any:
 def growth(kept: Any) -> Any:
     """Seconds and memory of each sweep, with the line of what grows as the work does."""
     figure, panels = plt.subplots(
-        2, len(kept), figsize=(2.4 * len(kept) + 0.6, 4.4), layout="constrained", squeeze=False
+        2,
+        len(kept),
+        figsize=(2.4 * len(kept) + 0.6, 4.4),
+        layout="constrained",
+        squeeze=False,
+        sharey="row",
     )
     for column, (name, points) in enumerate(kept.items()):
         sizes, first = [point["size"] for point in points], points[0]
@@ -61,6 +67,8 @@ def growth(kept: Any) -> Any:
             panel.set(xscale="log", yscale="log", xlabel=name)
             panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
             panel.minorticks_off()
+            panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             panel.grid(alpha=0.3)
             if column == 0:
                 panel.set_ylabel(f"{'step' if key == 'seconds' else 'memory of a step'}, {unit}")

@@ -34,7 +34,7 @@ def measured(chosen: Case, asked: argparse.Namespace) -> dict[str, float]:
         runs = [child.ask("step") for _ in range(1 + asked.runs)][1:]
         peak = child.ask("peak")
     found = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-    return {**found, "memory": (peak - loaded) / 1e6, "peak": peak / 1e6, "work": work}
+    return {**found, "memory": max(1.0, (peak - loaded) / 1e6), "peak": peak / 1e6, "work": work}
 
 
 def main() -> None:

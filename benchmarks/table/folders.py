@@ -11,13 +11,17 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qw
 from benchmarks.table.cases import Case
 
 
-def model_folder(chosen: Case, folder: Path) -> Path:
-    """Write model and tokenizer, if they are not there yet; returns the folder."""
+def place_of(chosen: Case, folder: Path) -> Path:
+    """Where `model_folder` puts the case's model."""
     law = "fixed" if chosen.mean is None else f"mean{chosen.mean}"
-    place = folder / f"h{chosen.hidden}-l{chosen.layers}-v{chosen.vocabulary}-{law}"
-    if not (place / "tokenizer_config.json").exists():
-        model_of(chosen).save_pretrained(place)
-        tokenizer_of(chosen).save_pretrained(place)
+    return folder / f"h{chosen.hidden}-l{chosen.layers}-v{chosen.vocabulary}-{law}"
+
+
+def model_folder(chosen: Case, folder: Path) -> Path:
+    """Write model and tokenizer; returns where."""
+    place = place_of(chosen, folder)
+    model_of(chosen).save_pretrained(place)
+    tokenizer_of(chosen).save_pretrained(place)
     return place
 
 

@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, Generat
 
 from benchmarks.table.link import Link, peak_bytes
 
-PAGE = 32
-"""Positions of a block of the continuous batching's cache."""
+PAGE, AT_ONCE, BATCH_TOKENS = 32, 64, 256
+"""Continuous batching: positions of a block of its cache, samples that the cache has room for, tokens of a step. On a CPU a
+step attends to all of the cache under a mask, so that more room makes it slower."""
 
 
 class Peer:
@@ -25,16 +26,16 @@ class Peer:
         self.slots = 0
 
     def open(self, model: str, slots: int, limit: int, end: int, longest: int) -> bool:
-        """A model for both ways; room for `slots` samples at a time."""
+        """A model for both ways; room for `slots` samples at a time in padded batches."""
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.model.train(False)
         self.slots = slots
         self.settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=True, max_new_tokens=limit, eos_token_id=end, pad_token_id=0, top_k=0
         )
-        blocks = slots * (-(-(longest + limit) // PAGE) + 1)
+        blocks = AT_ONCE * (-(-(longest + limit) // PAGE) + 1)
         self.batching = ContinuousBatchingConfig(
-            page_size=PAGE, num_blocks=blocks, max_batch_tokens=2 * slots
+            page_size=PAGE, num_blocks=blocks, max_batch_tokens=BATCH_TOKENS
         )
         return True
 
@@ -58,7 +59,7 @@ class Peer:
         stopped = (drawn == self.settings.eos_token_id).long()
         return int((stopped.cumsum(1) - stopped == 0).sum())  # those before and at the first end
 
-    @torch.inference_mode()
+    @torch.no_grad()  # its own thread would not be in inference mode
     def continuous(self, prompts: list[list[int]], samples: int) -> dict[str, float]:
         """All samples at once; the library decides which run together."""
         rows = [ids for ids in prompts for _ in range(samples)]

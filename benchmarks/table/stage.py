@@ -5,6 +5,7 @@ update, new weights in the sampler, the row of metrics.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ def opened(recipe_file: Path, folder: Path, name: str = "zero", **changes: objec
     assert isinstance(stage, RLStage), "a stage with rollouts"
     stage = RLStage.model_validate(stage.model_dump() | changes)
     directory = StageDirectory(folder / "stage")
+    shutil.rmtree(directory.path, ignore_errors=True)  # of an earlier measurement
     directory.path.mkdir(parents=True, exist_ok=True)
     device = settle(recipe.threads, recipe.sandbox)
     context = Context(name, directory, recipe.seed, device, _resolved, Silent())

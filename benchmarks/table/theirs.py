@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.table.cases import Case, prompts
-from benchmarks.table.folders import model_folder
+from benchmarks.table.folders import place_of
 from benchmarks.table.link import Link, peak_bytes
 from benchmarks.table.reward import even_words
 
@@ -160,8 +160,8 @@ def main() -> None:
         torch.set_num_threads(given["threads"])
         chosen, place = Case(**given["case"]), Path(given["folder"])
         turns = TakesTurns(link)
-        batch = given["batch"] or chosen.completions
-        model = model_folder(chosen, place.parent)
+        batch = min(given["batch"] or chosen.completions, chosen.completions)
+        model = place_of(chosen, place.parent)
         turns.trainer = trainer_of(chosen, model, str(place), batch, given["dtype"], [turns])
         link.reply(True)
         turns.trainer.train()
