@@ -1,6 +1,8 @@
 """Draws what `benchmarks.learning` and `benchmarks.growth` have kept; needs matplotlib, which the peers' environment has.
 
-.venv-peers/bin/python -m benchmarks.figures learning runs/benchmark/learning.json docs/learning.svg
+    .venv-peers/bin/python -m benchmarks.figures learning runs/benchmark/learning.json docs/learning.svg
+
+Both commands call it by themselves; a name that ends in .png gives a picture of pixels.
 """
 
 import argparse
@@ -34,6 +36,7 @@ def learning(kept: Any) -> Any:
             up = [100 * point["accuracy"] for point in points]
             panel.plot(across, up, marker="o", markersize=3, label=name, color=COLOURS[name])
         panel.set(xlabel="seconds" if key == "seconds" else "steps", ylim=(0, 100))
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("held-out accuracy, %")
     panels[1].legend(frameon=False)

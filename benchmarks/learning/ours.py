@@ -1,7 +1,4 @@
-"""Dianoia's process: the recipe's own stage, a step at a time.
-
-python -m benchmarks.learning.ours    (started by the benchmark)
-"""
+"""Dianoia's process of `benchmarks.learning`: the recipe's own stage, a step at a time."""
 
 import tempfile
 import time

@@ -1,7 +1,5 @@
-"""TRL's process: `GRPOTrainer` on the same model, problems and reward, with the recipe's hyperparameters.
-
-python -m benchmarks.learning.theirs    (started by the benchmark)
-"""
+"""TRL's process of `benchmarks.learning`: `GRPOTrainer` on the same model, problems and reward, with the recipe's
+hyperparameters."""
 
 import tempfile
 from typing import Any

@@ -1,7 +1,4 @@
-"""Dianoia's process of the benchmark: does what `link.Child` asks.
-
-python -m benchmarks.table.ours      (started by the benchmark)
-"""
+"""Dianoia's process of the benchmark, `python -m benchmarks.table.ours`: does what `link.Child` asks."""
 
 import tempfile
 import time
