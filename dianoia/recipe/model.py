@@ -104,7 +104,9 @@ class Recipe(Settings):
         """On other problems a checkpoint may be evaluated again: by domain, the later stage counts."""
         seen: dict[tuple[str, str], str] = {}
         for name, stage in self.stages.items():
-            for checkpoint in stage.checkpoints if isinstance(stage, EvaluateStage) else ():
+            if not isinstance(stage, EvaluateStage):
+                continue
+            for checkpoint in stage.checkpoints:
                 before = seen.setdefault((checkpoint, repr(stage.problems)), name)
                 if before != name:
                     raise ValueError(
