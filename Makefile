@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= auto
 PYTEST ?=
+BENCHMARK ?=
 
 BIN := $(VENV)/bin
 
@@ -51,9 +52,10 @@ format: setup  ## put the format right, and what lint can mend by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmark: setup  ## tokens a second of the native sampler beside transformers
-	$(BIN)/python -m benchmarks.sampler
+benchmark: setup  ## speed and memory beside TRL, transformers and the machine; BENCHMARK="--runs 5 --only grpo_step" passes options on
+	$(BIN)/python -m benchmarks.table $(BENCHMARK)
 
 clean:  ## remove the environment and the caches; runs/ stays
 	[ ! -f "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
+	[ ! -f .venv-peers/pyvenv.cfg ] || rm -rf .venv-peers
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,17 +1,30 @@
 """What several tests need: a tiny base made by the real `pretrain` stage, recipes, the command line."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from dianoia.cli import main
+from dianoia.runtime.kernels import SWITCH, library
 
 # A law is no less a law on a busy machine, where one example may take any time.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+@pytest.fixture
+def in_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The C functions of a CPU, where there is a compiler."""
+    monkeypatch.setenv(SWITCH, "1")
+    library.cache_clear()
+    if library() is None:
+        pytest.skip("no C compiler here")
+    yield
+    library.cache_clear()
+
 
 TINY_BASE = """
 name = "tiny-base"

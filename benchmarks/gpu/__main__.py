@@ -99,8 +99,8 @@ def run(report: Report, options: argparse.Namespace) -> None:
     product = report.known("product bfloat16", "flop_per_second", 8e14)
     for size in options.sizes:
         torch._dynamo.reset()  # what was compiled for another size would make this one's sizes vary
-        budget, limit = BUDGETS[size], options.limit
-        drawn = samples(size, 2 * budget // (prompt + response), prompt, response)
+        budget, limit = options.budget or BUDGETS[size], options.limit
+        drawn = samples(size, options.prompts * 16, prompt, response)
         parts: dict[str, Callable[[], Iterable[Any]]] = {
             "decode": lambda size=size: (
                 measures.decode(size, batch, bandwidth, prompt, response)
@@ -140,9 +140,12 @@ def main() -> None:
     parser.add_argument("--part", choices=known, nargs="+", default=known[:3])
     parser.add_argument("--sizes", choices=SIZES, nargs="+", default=["0.6B", "1.7B"])
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="of decoding")
-    parser.add_argument("--prompts", type=int, default=16, help="of the step, with 16 samples each")
+    parser.add_argument(
+        "--prompts", type=int, default=16, help="of an update and a step, with 16 samples each"
+    )
     parser.add_argument("--prompt", type=int, default=128, help="tokens")
     parser.add_argument("--response", type=int, default=256, help="tokens")
+    parser.add_argument("--budget", type=int, help="tokens of a micro-batch")
     parser.add_argument("--limit", type=int, default=150, help="seconds of a part")
     options = parser.parse_args()
     exact_arithmetic(DEVICE)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dianoia.algo.packing import pack
 from dianoia.base.records import Sample
+from dianoia.runtime.devices import moved
 
 PADDING_PER_BLOCK = 12
 """Positions of padding that are cheaper than one more block of responses."""
@@ -92,6 +93,19 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedRow:
+    """Samples end to end, N tokens in all, of which M are learnt."""
+
+    ids_1N: Tensor
+    places_1N: Tensor
+    """Position of each token in its own sample."""
+    lengths: tuple[int, ...]
+    before_M: Tensor
+    """Index into N of the token before each learnt token: where that token is predicted."""
+    targets_M: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """A padded micro-batch. Rows are `prompt + response + padding`; padding is on the right.
 
@@ -106,6 +120,8 @@ class Batch:
     response_ids_BT: Tensor
     mask_BT: Tensor
     """True at real response tokens, the end-of-sequence id included."""
+    real_M: Tensor
+    """Where the mask is true, as an index into B * T: a GPU need not be asked for it."""
     sampler_BT: Tensor
     old_BT: Tensor
     advantages_B: Tensor
@@ -115,8 +131,8 @@ class Batch:
     """The same samples with every prompt once; None unless asked for."""
     credit: Credit | None = None
     """`_BT`; None without a value model."""
-    lengths: tuple[int, ...] | None = None
-    """Tokens of each row, where rows run end to end and not padded; None unless asked for."""
+    packed: PackedRow | None = None
+    """The same samples end to end; None unless asked for."""
 
     @property
     def advantages(self) -> Tensor:
@@ -257,7 +273,7 @@ def collate(
     ids = [torch.tensor(row.sample.prompt_ids + row.sample.response_ids) for row in rows]
     responses = [torch.tensor(row.sample.response_ids, dtype=torch.long) for row in rows]
     attention = [torch.ones_like(row_L) for row_L in ids]
-    mask = [torch.ones_like(row_T, dtype=torch.bool) for row_T in responses]
+    mask_BT = _pad([torch.ones_like(row_T, dtype=torch.bool) for row_T in responses], 0, None)
     positions = [
         torch.arange(len(row.sample.response_ids)) + len(row.sample.prompt_ids) - 1 for row in rows
     ]
@@ -267,16 +283,36 @@ def collate(
         attention_BL=_pad(attention, 0, device),
         positions_BT=_pad(positions, 0, device),
         response_ids_BT=_pad(responses, pad_id, device),
-        mask_BT=_pad(mask, 0, device),
+        mask_BT=moved(mask_BT, device),
+        real_M=moved(mask_BT.flatten().nonzero()[:, 0], device),
         sampler_BT=_pad(sampler, 0.0, device),
         old_BT=_pad([row.old_T for row in rows], 0.0, device),
-        advantages_B=torch.tensor([row.sample.advantage for row in rows], device=device),
+        advantages_B=moved(torch.tensor([row.sample.advantage for row in rows]), device),
         ref_BT=_pad_optional([row.ref_T for row in rows], device),
         weights_BT=_pad_optional([row.weights_T for row in rows], device),
         shared=_share([row.sample for row in rows], pad_id, device) if shared else None,
         credit=_pad_credit([row.credit for row in rows], device),
-        lengths=tuple(map(len, ids)) if packed else None,
+        packed=lay(ids, _responses([row.sample for row in rows]), device) if packed else None,
     )
+
+
+def lay(
+    ids: Sequence[Tensor], learnt: Sequence[Tensor], device: torch.device | str | None
+) -> PackedRow:
+    """One row of samples, given by the ids of each and by a mask of what is learnt of it."""
+    ids_N = torch.cat(list(ids)).long()
+    learnt_M = torch.cat(list(learnt)).nonzero()[:, 0]
+    lengths = tuple(map(len, ids))
+    places_N = torch.cat([torch.arange(length) for length in lengths])
+    assert bool((places_N[learnt_M] > 0).all()), "nothing predicts the first token of a sample"
+    parts = (ids_N[None], places_N[None], learnt_M - 1, ids_N[learnt_M])
+    ids_1N, places_1N, before_M, targets_M = (moved(part, device) for part in parts)
+    return PackedRow(ids_1N, places_1N, lengths, before_M, targets_M)
+
+
+def _responses(samples: Sequence[Sample]) -> list[Tensor]:
+    """True at the response tokens of each sample."""
+    return [torch.arange(total_length(one)) >= len(one.prompt_ids) for one in samples]
 
 
 def _share(samples: Sequence[Sample], pad_id: int, device: torch.device | str | None) -> Shared:
@@ -337,7 +373,7 @@ def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:
 
 def _pad(rows: Sequence[Tensor], value: float, device: torch.device | str | None) -> Tensor:
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
-    return padded.to(device)
+    return moved(padded, device)
 
 
 def _pad_credit(rows: Sequence[Credit | None], device: torch.device | str | None) -> Credit | None:

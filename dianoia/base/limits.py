@@ -11,6 +11,9 @@ LOGITS_AT_ONCE = 2**25
 """Most logits of a learner that exist at one time: 128 MiB of float32."""
 GPU_LOGITS_AT_ONCE = 2**29
 """The same on a GPU, where each chunk of tokens costs a pass over the gradient of the whole head: 2 GiB."""
+GPU_SLOPES_KEPT = 2**31
+"""Most gradients of logits that a micro-batch on a GPU keeps for its backward pass: 4 GiB of bfloat16. Of more
+tokens the logits are computed a second time."""
 MEMBERS = 4
 """Samples that share a prompt row of the native sampler: more reads a prompt's keys less often, but leaves more
 places empty once samples of a group have ended."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from dianoia.base.records import SamplingParams
+from dianoia.runtime.compiled import for_device, varying
 
 PREFIX = 64
 """Most likely tokens looked at before a whole row is sorted for top-p."""
@@ -63,6 +64,9 @@ def draw(
     Temperature 0 takes the most likely token and reports its log-probability at temperature 1.
     """
     logits_BV = logits_BV.float()
+    everything = params.temperature > 0.0 and params.top_p >= 1.0 and not params.top_k
+    if everything and logits_BV.is_cuda:
+        return _draw_by_blocks(logits_BV, uniforms(seeds_B, indices_B), params.temperature)
     if params.temperature not in (0.0, 1.0):
         logits_BV = logits_BV / params.temperature
     probs_BV = logits_BV.softmax(-1)
@@ -93,13 +97,47 @@ def _draw_all(probs_BV: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
     """Inverse CDF over the whole vocabulary in two levels: first a block of about sqrt(V) ids, then
     an id within it. Cheaper than one running sum over V, and rounds less."""
     rows, vocabulary = probs_BV.shape
-    width = 1 << (vocabulary.bit_length() // 2)
+    width = _width(vocabulary)
     padded_BV = torch.nn.functional.pad(probs_BV, (0, -vocabulary % width))
     blocks_BNW = padded_BV.view(rows, -1, width)
     sums_BN = blocks_BNW.sum(-1)
     block_B, rest_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
     chosen_BW = blocks_BNW[torch.arange(rows, device=probs_BV.device), block_B]
     return block_B * width + _invert(chosen_BW, rest_B)[0]
+
+
+def _width(vocabulary: int) -> int:
+    """Ids of a block: a power of two near the root."""
+    return 1 << (vocabulary.bit_length() // 2)
+
+
+def _draw_by_blocks(
+    logits_BV: torch.Tensor, uniforms_B: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_draw_all` and log-probabilities without ever writing the probabilities down: logits are read twice for
+    the masses of blocks, and once more in the block that is drawn."""
+    vocabulary = logits_BV.shape[1]
+    width = _width(vocabulary)
+    varying(logits_BV)
+    normal_B1, sums_BN = for_device(_masses, logits_BV.device)(logits_BV, temperature, width)
+    block_B, rest_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
+    ids_BW = block_B[:, None] * width + torch.arange(width, device=logits_BV.device)
+    inside_BW = ids_BW < vocabulary
+    chosen_BW = logits_BV.gather(1, ids_BW.clamp(max=vocabulary - 1)) / temperature
+    index_B, _ = _invert((chosen_BW - normal_B1).exp() * inside_BW, rest_B)
+    drawn_B1 = index_B[:, None]
+    return ids_BW.gather(1, drawn_B1)[:, 0], (chosen_BW.gather(1, drawn_B1) - normal_B1)[:, 0]
+
+
+def _masses(
+    logits_BV: torch.Tensor, temperature: float, width: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logarithm of the normaliser `[B, 1]`, and the probability of each block of `width` ids."""
+    scaled_BV = logits_BV / temperature
+    normal_B1 = scaled_BV.logsumexp(-1, keepdim=True)
+    probs_BV = (scaled_BV - normal_B1).exp()
+    padded_BV = torch.nn.functional.pad(probs_BV, (0, -logits_BV.shape[1] % width))
+    return normal_B1, padded_BV.view(len(logits_BV), -1, width).sum(-1)
 
 
 def _draw_kept(

@@ -86,7 +86,7 @@ class _Fused:
         products = (queries[0], keys[0], values[0])
         all_norms = (entry, *(norms or (None, None)))
         *qkv, x_NH = look(x_BLH.flatten(0, 1), products, all_norms, (turn[0], turn[1]), heads)
-        q, k, v = (part.unflatten(0, shape) for part in qkv)
+        q, k, v = (part.unflatten(0, shape) for part in qkv)  # type: ignore[no-untyped-call]
         seen = self._attend((q, k, v), mask, more).reshape(len(x_NH), -1)
         *ends, middle, eps = _after(self.layer)
         out, gate, up, down = (weight for weight, _ in ends)

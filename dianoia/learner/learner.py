@@ -183,12 +183,15 @@ class Learner:
         batch = self._collate(rows)
         old_BT, ref_BT, weights_BT = batch.old_BT, None, None
         if self.reference is not None:
-            ref_BT, _ = self._logprobs(self._references[lane], batch)
+            ref_BT = self._logprobs(self._references[lane], batch)[0].float().cpu()
         if self.importance_cap is not None:
             old_BT, _ = self._logprobs(self._models[lane], batch)
-            weights_BT = truncated_importance(
-                old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
+            weights_BT = (
+                truncated_importance(old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap)
+                .float()
+                .cpu()
             )
+        old_BT = old_BT.float().cpu()
         return [
             replace(
                 row,
@@ -394,5 +397,5 @@ def _choose(option: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def _row(values_BT: Tensor, index: int, sample: Sample) -> Tensor:
-    """The real positions of one row, on the CPU."""
-    return values_BT[index, : len(sample.response_ids)].float().cpu()
+    """The real positions of one row."""
+    return values_BT[index, : len(sample.response_ids)]

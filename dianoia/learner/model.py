@@ -6,11 +6,12 @@ transformers models and `logprobs_BT` under the policy at the sampling temperatu
 Memory: the vocabulary is large and the prompt is long, so the output head sees the positions that
 predict response tokens and no others, in chunks of at most `LOGITS_AT_ONCE` logits; when more than
 one chunk is needed, logits are computed again in the backward pass and never kept. On a GPU `learner.head`
-does the same with larger chunks and fewer passes over memory.
+does so with larger chunks and fewer passes over memory, and keeps bfloat16 gradients of a few logits.
 
-Precision: log-softmax in float32 at least. Under autocast the head itself is multiplied in the
-precision of its weights (a GPU: TF32), since logits rounded to bfloat16 are what separates sampler and learner
-(MiniMax-M1, https://arxiv.org/abs/2506.13585, section 3.2).
+Precision: log-softmax in float32 at least. Logits are float32 under autocast too, since logits rounded to
+bfloat16 are what separates sampler and learner (MiniMax-M1, https://arxiv.org/abs/2506.13585, section 3.2).
+A CPU multiplies the head in the precision of its weights; a GPU takes bfloat16 factors, in the sampler and in
+the learner alike, and sums them in float32.
 """
 
 import inspect
@@ -30,11 +31,11 @@ from transformers import (
 
 from dianoia.algo.batch import Batch
 from dianoia.base.errors import ModelError
-from dianoia.base.limits import GPU_LOGITS_AT_ONCE, LOGITS_AT_ONCE
-from dianoia.learner.head import Scoring, scored
+from dianoia.base.limits import GPU_LOGITS_AT_ONCE, GPU_SLOPES_KEPT, LOGITS_AT_ONCE
+from dianoia.learner.head import Scores, Scoring, scored
 from dianoia.learner.head_c import scored_in_c
 from dianoia.learner.layers_c import runs_in_c
-from dianoia.learner.packed import lay_batch, packed_states, product_kind
+from dianoia.learner.packed import packed_states, product_kind
 from dianoia.learner.shared import shared_hidden_states
 
 _HEAD_ATTRIBUTES = (
@@ -180,25 +181,23 @@ def response_logprobs(
     dropping = active_dropout(model)
     assert not dropping, f"dropout is on in {dropping}; call model.eval()"
     plain = has_plain_head(model) if plain_head is None else plain_head
-    special = batch.shared is not None or batch.lengths is not None
+    special = batch.shared is not None or batch.packed is not None
     assert plain or not special, "prompts are shared and rows packed only under a plain head"
     read = _hidden_states if plain else _own_logits
     states_NX, logits_of, vocabulary = read(model, batch)
-    ids_N = batch.response_ids_BT[batch.mask_BT]
+    ids_N = batch.response_ids_BT.flatten()[batch.real_M]
     head = _head(model) if plain else None
     if head is not None and runs_in_c(head.weight):
         weighted, size = (head.weight, head.bias), max(1, LOGITS_AT_ONCE // vocabulary)
         logprobs_N, entropies_N = scored_in_c(states_NX, weighted, ids_N, temperature, size)
     elif head is not None and states_NX.device.type == "cuda":
-        size = max(1, GPU_LOGITS_AT_ONCE // vocabulary)
-        scoring = Scoring(temperature, product_kind(states_NX), size)
-        logprobs_N, entropies_N = scored(states_NX, (head.weight, head.bias), ids_N, scoring)
+        logprobs_N, entropies_N, _ = gpu_scores(model, states_NX, ids_N, temperature)
     else:
         size = max(1, LOGITS_AT_ONCE // vocabulary)
         chunks = _chunks(states_NX, ids_N, logits_of, temperature, with_entropy, size)
         logprobs_N, entropies_N = (torch.cat(part) for part in zip(*chunks, strict=True))
-    logprobs_BT = at_mask(logprobs_N, batch.mask_BT)
-    return logprobs_BT, at_mask(entropies_N, batch.mask_BT) if with_entropy else None
+    logprobs_BT = at_mask(logprobs_N, batch)
+    return logprobs_BT, at_mask(entropies_N, batch) if with_entropy else None
 
 
 LogitsOf = Callable[[Tensor], Tensor]
@@ -206,8 +205,8 @@ LogitsOf = Callable[[Tensor], Tensor]
 
 def _predicting(batch: Batch) -> tuple[Tensor, Tensor]:
     """(row, position) before each real response token, in the order of `mask_BT`; both `_N`."""
-    rows_N = batch.mask_BT.nonzero()[:, 0]
-    return rows_N, batch.positions_BT[batch.mask_BT]
+    rows_N = batch.real_M // batch.mask_BT.shape[1]
+    return rows_N, batch.positions_BT.flatten()[batch.real_M]
 
 
 def states_before(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -216,8 +215,8 @@ def states_before(model: PreTrainedModel, batch: Batch) -> Tensor:
     Prompts of a shared batch run once and rows of a packed one end to end; the caller knows that the model
     allows it.
     """
-    if batch.lengths is not None:
-        return packed_states(model, lay_batch(batch))
+    if batch.packed is not None:
+        return packed_states(model, batch.packed)
     if batch.shared is None:
         output = model.base_model(
             input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
@@ -246,6 +245,17 @@ def head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
             return logits_NV
 
     return logits_of, head.out_features
+
+
+def gpu_scores(
+    model: PreTrainedModel, states_ND: Tensor, ids_N: Tensor, temperature: float = 1.0
+) -> Scores:
+    """`head.scored` under the plain head of a model, with as many logits at a time as a GPU has room for."""
+    head = _head(model)
+    assert head is not None, "only for models with a plain head"
+    size = max(1, GPU_LOGITS_AT_ONCE // head.out_features)
+    scoring = Scoring(temperature, product_kind(states_ND), size, GPU_SLOPES_KEPT)
+    return scored(states_ND, (head.weight, head.bias), ids_N, scoring)
 
 
 def _own_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
@@ -300,7 +310,7 @@ def _score(
     return logprobs_N, -torch.linalg.vecdot(bounded_NV.exp(), bounded_NV)
 
 
-def at_mask(values_N: Tensor, mask_BT: Tensor) -> Tensor:
-    """Values in the order of the mask, back at their places; 0 elsewhere."""
-    empty_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)
-    return empty_BT.masked_scatter(mask_BT, values_N)
+def at_mask(values_N: Tensor, batch: Batch) -> Tensor:
+    """Values in the order of the mask, back at their places `_BT`; 0 elsewhere."""
+    empty_N = values_N.new_zeros(batch.mask_BT.numel())
+    return empty_N.index_copy(0, batch.real_M, values_N).view(batch.mask_BT.shape)

@@ -3,7 +3,7 @@
 Inputs are `Demonstration`s and a transformers model; outputs are hidden states at the positions before the
 learnt tokens. Positions start again with every sample, and attention runs sample by sample, on a GPU in one
 call of a flash kernel: there is no mask that a NaN could leak through, no square of the row's length in memory,
-and no padding. A `Batch` of rollouts can be laid out like that too.
+and no padding. A `Batch` of rollouts can be laid out like that too (`algo.batch`).
 
 Left out: layers that mix positions in any other way than attention over everything before (sliding windows,
 recurrent states). `can_pack` tells them apart, by what they say and by what they compute.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from dianoia.algo.batch import Batch
+from dianoia.algo.batch import PackedRow, lay
 from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_attention
 from dianoia.runtime.flash import Spans, causal_attention, has_flash
 
@@ -43,49 +43,12 @@ class Demonstration:
         return len(self.ids_L)
 
 
-@dataclass(frozen=True, slots=True)
-class PackedRow:
-    """Samples end to end, N tokens in all, of which M are learnt."""
-
-    ids_1N: Tensor
-    places_1N: Tensor
-    """Position of each token in its own sample."""
-    lengths: tuple[int, ...]
-    before_M: Tensor
-    """Index into N of the token before each learnt token: where that token is predicted."""
-    targets_M: Tensor
-
-
-def lay(samples: Sequence[Demonstration], device: torch.device | str = "cpu") -> PackedRow:
+def lay_samples(
+    samples: Sequence[Demonstration], device: torch.device | str | None = None
+) -> PackedRow:
     """One row of all `samples`, in their order."""
-    ids_N = torch.cat([sample.ids_L for sample in samples]).long()
-    learnt_M = torch.cat([sample.learnt_L for sample in samples]).nonzero()[:, 0]
-    lengths = tuple(len(sample) for sample in samples)
-    places_N = torch.cat([torch.arange(length) for length in lengths])
-    assert bool((places_N[learnt_M] > 0).all()), "nothing predicts the first token of a sample"
-    return PackedRow(
-        ids_N[None].to(device),
-        places_N[None].to(device),
-        lengths,
-        (learnt_M - 1).to(device),
-        ids_N[learnt_M].to(device),
-    )
-
-
-def lay_batch(batch: Batch) -> PackedRow:
-    """The rows of a batch without their padding; learnt are the response tokens."""
-    assert batch.lengths is not None, "collate(packed=True) says how long each row is"
-    device = batch.ids_BL.device
-    lengths_B = torch.tensor(batch.lengths)
-    starts_B1 = (lengths_B.cumsum(0) - lengths_B)[:, None].to(device)
-    places_N = torch.cat([torch.arange(length) for length in batch.lengths])
-    return PackedRow(
-        batch.ids_BL[batch.attention_BL.bool()][None],
-        places_N[None].to(device),
-        batch.lengths,
-        (starts_B1 + batch.positions_BT)[batch.mask_BT],
-        batch.response_ids_BT[batch.mask_BT],
-    )
+    ids, learnt = zip(*((sample.ids_L, sample.learnt_L) for sample in samples), strict=True)
+    return lay(ids, learnt, device)
 
 
 def packed_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
@@ -178,10 +141,10 @@ def can_pack(model: PreTrainedModel) -> bool:
         return False
     samples = [_probe(model, length) for length in (5, 2, 7)]
     try:
-        packed_MD = packed_states(model, lay(samples, model.device)).float()
+        packed_MD = packed_states(model, lay_samples(samples, model.device)).float()
     except (_NotPackableError, TypeError):  # or a forward without room for further arguments
         return False
-    alone = [packed_states(model, lay([sample], model.device)) for sample in samples]
+    alone = [packed_states(model, lay_samples([sample], model.device)) for sample in samples]
     alone_MD = torch.cat(alone)
     tolerance = torch.finfo(alone_MD.dtype).eps ** 0.5 * alone_MD.float().abs().max()
     return bool((packed_MD - alone_MD.float()).abs().max() <= tolerance)

@@ -20,18 +20,18 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from dianoia.algo.batch import PackedRow
 from dianoia.algo.likelihood import token_losses
 from dianoia.algo.packing import pack
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.limits import CPU_ROW_TOKENS, LOGITS_AT_ONCE
 from dianoia.learner.descent import Descent
-from dianoia.learner.gpu import prepare_for_cpu
-from dianoia.learner.model import has_plain_head, head_alone
+from dianoia.learner.gpu import prepare_for_cpu, prepared_for_gpu
+from dianoia.learner.model import gpu_scores, has_plain_head, head_alone
 from dianoia.learner.packed import (
     Demonstration,
-    PackedRow,
     can_pack,
-    lay,
+    lay_samples,
     packed_logits,
     packed_states,
 )
@@ -76,7 +76,8 @@ class SupervisedLearner:
             recompute_layers(model)
         prepare_for_cpu(model, autocast)
         self.model, self.descent = model, descent
-        self.plain_head, self.packs = has_plain_head(model), can_pack(model)
+        self.plain_head = has_plain_head(model)
+        self.packs = prepared_for_gpu(model, autocast) or can_pack(model)
         most = CPU_ROW_TOKENS if model.device.type == "cpu" else tokens_per_row
         self.tokens_per_row = min(most, tokens_per_row)
         self.autocast = autocast
@@ -137,15 +138,17 @@ class SupervisedLearner:
         learn: bool,
     ) -> tuple[float, int]:
         """Sums over the rows of one lane: loss in nats, tokens that were the likeliest."""
-        total, right = 0.0, 0
+        # sums stay on the device: asking for one would wait for every row
+        total = torch.zeros((), dtype=torch.float64, device=model.device)
+        right = torch.zeros((), dtype=torch.int64, device=model.device)
         with torch.set_grad_enabled(learn):
             for samples in rows:
-                losses_M, right_M = self.token_losses(model, lay(samples, model.device))
+                losses_M, right_M = self.token_losses(model, lay_samples(samples, model.device))
                 if learn:
                     (losses_M.sum() / denominator).backward()  # type: ignore[no-untyped-call]
-                total += float(losses_M.detach().double().sum())
-                right += int(right_M.sum())
-        return total, right
+                total += losses_M.detach().double().sum()
+                right += right_M.sum()
+        return float(total), int(right)
 
     def token_losses(self, model: PreTrainedModel, row: PackedRow) -> tuple[Tensor, Tensor]:
         """Loss of each learnt token of a row in nats, and whether it was the likeliest; both `_M`."""
@@ -173,6 +176,9 @@ def _in_chunks(
     model: PreTrainedModel, states_MD: Tensor, targets_M: Tensor
 ) -> tuple[Tensor, Tensor]:
     """`token_losses` under the output head; of several chunks logits are not kept but computed again."""
+    if states_MD.device.type == "cuda":
+        scores = gpu_scores(model, states_MD, targets_M)
+        return -scores.logprobs, scores.likeliest
     logits_of, vocabulary = head_alone(model)
     size = max(1, LOGITS_AT_ONCE // vocabulary)
 

@@ -91,7 +91,7 @@ class ValueModel(nn.Module):
         with torch.autocast(device, enabled=False):
             values_N = self.head(states_ND.to(self.head.weight.dtype))[:, 0]
         kind = torch.promote_types(values_N.dtype, torch.float32)
-        return at_mask(values_N.to(kind), batch.mask_BT)
+        return at_mask(values_N.to(kind), batch)
 
 
 class Critic:

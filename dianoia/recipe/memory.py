@@ -2,7 +2,7 @@
 
 In: a stage's table, the size of its model, the machine. Out: `Phase`s, of which the largest is what the stage
 needs. As the code does it: weights, gradients, both of AdamW's averages, the reference and the value model are
-float32 always; the sampler holds a copy of its own, whose head is float32 too; off the CPU its cache is given
+float32 always; the sampler holds a copy of its own, whose head is float32 on a CPU; off the CPU its cache is given
 back before an update. Activations are those that the backward pass reads, by coefficients that the tests hold to
 what PyTorch keeps. Counted as upper limits: every slot and every micro-batch is full, and holds the longest
 responses. Left out: the problems and data themselves, states on their way to the disk.
@@ -25,6 +25,8 @@ from dianoia.base.limits import (
     CPU_ROW_TOKENS,
     CPU_TOKENS,
     EVALUATED_AT_ONCE,
+    GPU_LOGITS_AT_ONCE,
+    GPU_SLOPES_KEPT,
     LOGITS_AT_ONCE,
     MEMBERS,
     SPARE_ROWS,
@@ -118,7 +120,7 @@ def _reinforcement(
         "reference": _FULL * size.parameters * (algorithm.kl_coefficient > 0),
         "value model": 3.0 * _FULL * size.backbone * ppo,
         "reward models": float(sum(_FULL * judge.backbone for judge in judges)),
-        "sampler": _sampler(size, chosen.dtype),
+        "sampler": _sampler(size, machine, chosen.dtype),
     }
     drawn = stage.problems_per_rollout, stage.group_size
     cache = _cache(size, machine, chosen.slots, longest, *drawn, chosen.dtype)
@@ -169,7 +171,7 @@ def _supervision(
 
 def _drawing(size: Size, machine: Machine, cache: dict[str, float], dtype: str) -> list[Phase]:
     """The model as it is loaded goes once the sampler has its copy."""
-    sampler, itself = {"sampler": _sampler(size, dtype)}, {"PyTorch itself": _ITSELF}
+    sampler, itself = {"sampler": _sampler(size, machine, dtype)}, {"PyTorch itself": _ITSELF}
     return [
         Phase("loading", {"weights": _FULL * size.parameters, **sampler, **itself}),
         Phase("drawing", {**sampler, **cache, **itself}),
@@ -179,10 +181,10 @@ def _drawing(size: Size, machine: Machine, cache: dict[str, float], dtype: str) 
 # Parts --------------------------------------------------------------------------------------------
 
 
-def _sampler(size: Size, dtype: str) -> float:
-    """Weights of the native sampler; in bfloat16 the head is a table of its own, in float32."""
-    if dtype == "float32":
-        return _FULL * size.parameters
+def _sampler(size: Size, machine: Machine, dtype: str) -> float:
+    """Weights of the native sampler; on a CPU in bfloat16 the head is a table of its own, in float32."""
+    if dtype == "float32" or not machine.cpu:
+        return (_FULL if dtype == "float32" else _HALF) * size.parameters
     return _HALF * size.backbone + _FULL * size.table
 
 
@@ -217,14 +219,31 @@ def _learning(
 ) -> dict[str, float]:
     """What a step adds to weights and averages; every lane has gradients and activations of its own."""
     count = machine.lanes if lanes is None else lanes
-    logits = min(batch.scored * size.vocabulary, max(LOGITS_AT_ONCE, size.vocabulary))
     return {
         "gradients": float(_FULL * size.parameters * count),
         "kernels": _kernels(machine, batch.autocast),
         "bfloat16 weights": float(_HALF * size.matrices * count * batch.autocast),
         "activations": count * activations(size, batch, machine.cpu),
-        "logits": float(count * _SCORED * _FULL * logits),
+        "logits": count * _logits(size, batch) if machine.cpu else _gpu_logits(size, batch),
     }
+
+
+def _logits(size: Size, batch: Pass) -> float:
+    """Logits of a CPU, with the copies that their loss and gradient take."""
+    logits = min(batch.scored * size.vocabulary, max(LOGITS_AT_ONCE, size.vocabulary))
+    return float(_SCORED * _FULL * logits)
+
+
+def _gpu_logits(size: Size, batch: Pass) -> float:
+    """As `learner.head` computes them, compiled: logits of a chunk, the slopes that are kept (else of a chunk), the
+    head in the format of its products, its gradient, and what a chunk adds to it."""
+    if not batch.scored:
+        return 0.0
+    every = batch.scored * size.vocabulary
+    once = min(every, max(GPU_LOGITS_AT_ONCE, size.vocabulary))
+    slopes = every if every <= GPU_SLOPES_KEPT else once
+    width = _HALF if batch.autocast else _FULL
+    return float(_FULL * once + width * slopes + (width + 2 * _FULL) * size.table)
 
 
 def activations(size: Size, batch: Pass, cpu: bool = True) -> float:

@@ -101,15 +101,18 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _evaluated_once(self) -> Self:
-        seen: dict[str, str] = {}
+        """On other problems a checkpoint may be evaluated again: by domain, the later stage counts."""
+        seen: dict[tuple[str, str], str] = {}
         for name, stage in self.stages.items():
-            for checkpoint in stage.checkpoints if isinstance(stage, EvaluateStage) else ():
-                if checkpoint in seen:
+            if not isinstance(stage, EvaluateStage):
+                continue
+            for checkpoint in stage.checkpoints:
+                before = seen.setdefault((checkpoint, repr(stage.problems)), name)
+                if before != name:
                     raise ValueError(
-                        f"{checkpoint!r} is evaluated twice, in stages.{seen[checkpoint]} and "
+                        f"{checkpoint!r} is evaluated twice on problems = {stage.problems!r}, in stages.{before} and "
                         f"stages.{name}; results.json has one place for it, so name it once"
                     )
-                seen[checkpoint] = name
         return self
 
     @model_validator(mode="after")

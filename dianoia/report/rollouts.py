@@ -36,15 +36,16 @@ Table = dict[str, Any]
 
 
 def heldout(run: Run) -> Table:
-    """Problems with samples of every checkpoint, from all evaluate stages."""
+    """Problems with samples of every checkpoint, or of as many as there are, from all evaluate stages."""
     files = [path for stage in run.of_kind("evaluate") for path in stage.rollout_files]
     order = list(run.evaluations)
     files.sort(key=lambda path: order.index(path.stem) if path.stem in order else len(order))
     by_problem: dict[str, Table] = {}
     for path in files:
         _collect(by_problem, path)
-    shared = [p for p in by_problem.values() if len(p["samples"]) == len(files)]
-    problems = _spread(shared or list(by_problem.values()), PROBLEMS)
+    most = max((len(p["samples"]) for p in by_problem.values()), default=0)
+    shared = [p for p in by_problem.values() if len(p["samples"]) == most]
+    problems = _spread(shared, PROBLEMS)
     kept = _within(problems, HELDOUT_BYTES)
     names = list(dict.fromkeys(name for p in kept for name in p["samples"]))
     names.sort(key=lambda name: order.index(name) if name in order else len(order))

@@ -6,7 +6,8 @@ kept + rejected by reason. Reasons are tried in the order of `Reason`; the first
 From DeepSeek-R1 sections B.3.2 (cold start: right answer, readable form, repetition, mixed languages) and
 B.3.3 (rejection sampling: mixed languages, long paragraphs, code blocks). Thresholds are ours, in
 `base.config.sample`. Nothing depends on the order of the samples: of equal ones, and of more than are wanted,
-a hash of what they say decides which are kept.
+a hash of what they say decides which are kept; with `keep.prefer = "reflection"`, reflection words before the hash
+(for its cold start the paper asked for answers with reflection and verification; v1, section 2.3.1).
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from typing import Any
 from dianoia.base.config import KeepSettings
 from dianoia.base.records import Rollout, RolloutStatus
 from dianoia.text.language import LANGUAGES, language_share
+from dianoia.text.reflection import reflection_words
 
 NGRAM = 4
 """Words whose repetition is counted."""
@@ -145,7 +147,7 @@ def select(candidates: Sequence[Candidate], keep: KeepSettings, most: int) -> li
     passing = [place for place, verdict in enumerate(verdicts) if verdict is None]
     seen: set[str] = set()
     kept = 0
-    for place in sorted(passing, key=lambda place: _rank(candidates[place])):
+    for place in sorted(passing, key=lambda place: _rank(candidates[place], keep)):
         said = _said(candidates[place])
         if said in seen and not keep.duplicates:
             verdicts[place] = Reason.DUPLICATE
@@ -163,9 +165,10 @@ def _said(one: Candidate) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _rank(one: Candidate) -> tuple[str, str]:
-    """A hash that decides who is kept; equal only for samples that say the same in the same way."""
-    return _hash(f"{one.rollout.problem.id}\n{_said(one)}"), _hash(one.rollout.text)
+def _rank(one: Candidate, keep: KeepSettings) -> tuple[int, str, str]:
+    """Least first is kept; equal only for samples that say the same in the same way."""
+    reflects = reflection_words(one.thought).total() if keep.prefer == "reflection" else 0
+    return -reflects, _hash(f"{one.rollout.problem.id}\n{_said(one)}"), _hash(one.rollout.text)
 
 
 def _hash(text: str) -> str:

@@ -21,6 +21,13 @@ def use_threads(wanted: int) -> int:
     return threads
 
 
+def moved(tensor: torch.Tensor, device: torch.device | str | None) -> torch.Tensor:
+    """A tensor of the CPU on `device`. CUDA copies it in its turn, and nobody waits for what it does before."""
+    if device is None or torch.device(device).type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def exact_arithmetic(device: torch.device) -> None:
     """One result a seed. A CPU with a fixed number of threads gives that by itself; CUDA has to be asked:
     no TF32, and deterministic kernels where there is a choice."""
@@ -44,6 +51,18 @@ def tf32(enabled: bool = True) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def one_order() -> Iterator[None]:
+    """Where `exact_arithmetic` asks for it, for kernels that under `warn_only` warn and take any order."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
 
 
 @contextmanager

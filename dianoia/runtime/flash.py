@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dianoia.runtime.devices import moved, one_order
+
 LARGEST_HEAD = 256
 
 
@@ -27,7 +29,7 @@ class Spans:
     def of(cls, lengths: list[int], device: torch.device) -> "Spans":
         """Sequences of these lengths, without gaps."""
         edges = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
-        return cls(edges.to(device), max(lengths))
+        return cls(moved(edges, device), max(lengths))
 
 
 def has_flash(device: torch.device, kind: torch.dtype, head: int) -> bool:
@@ -98,21 +100,22 @@ class _Causal(torch.autograd.Function):
         """Gradients of queries, keys and values."""
         q, k, v, seen, lse, state, unused = ctx.saved_tensors
         spans: Spans = ctx.spans
-        of_q, of_k, of_v = torch.ops.aten._flash_attention_backward(
-            grads[0].contiguous(),
-            q,
-            k,
-            v,
-            seen,
-            lse,
-            spans.edges,
-            spans.edges,
-            spans.longest,
-            spans.longest,
-            0.0,
-            True,
-            state,
-            unused,
-            scale=ctx.scale,
-        )
+        with one_order():
+            of_q, of_k, of_v = torch.ops.aten._flash_attention_backward(
+                grads[0].contiguous(),
+                q,
+                k,
+                v,
+                seen,
+                lse,
+                spans.edges,
+                spans.edges,
+                spans.longest,
+                spans.longest,
+                0.0,
+                True,
+                state,
+                unused,
+                scale=ctx.scale,
+            )
         return of_q, of_k, of_v, None, None

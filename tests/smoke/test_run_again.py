@@ -144,6 +144,23 @@ def test_a_stage_that_fails_leaves_the_others_alone(
     assert "runs again: its configuration changed (" in told and "stop_grad_norm: 1e-08 ->" in told
 
 
+def test_of_a_domain_that_is_evaluated_twice_the_later_stage_counts(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    evaluations = [
+        f"[stages.{name}]\nkind = 'evaluate'\ncheckpoints = ['{tiny_base.as_posix()}']\n"
+        f"problems = 'miniature/{problems}'\nlimit = {limit}\nsamples = 2\nmax_tokens = 8\n"
+        for name, problems, limit in (("all", "all", 7), ("more", "math", 5))
+    ]
+    recipe, out = tmp_path / "twice.toml", tmp_path / "run"
+    recipe.write_text('name = "twice"\n' + "".join(evaluations), encoding="utf-8")
+    assert run(recipe, out) == 0
+    (domains,) = results(out)["evaluations"].values()
+    counts = {name: metrics["pass@1"]["n"] for name, metrics in domains.items()}
+    assert counts.pop("math") == 5 and sum(counts.values()) == 6 and len(counts) > 3
+    assert main(["report", str(out)]) == 0
+
+
 def test_ctrl_c_says_what_goes_on(
     tiny_base: Path,
     tmp_path: Path,

@@ -39,6 +39,8 @@ class KeepSettings(Settings):
     """Keep thoughts with fenced code."""
     duplicates: bool = False
     """Keep samples of a problem whose thought and answer equal another's, case and spacing aside."""
+    prefer: Literal["any", "reflection"] = "any"
+    """Which are kept where more pass than `most_per_problem`: any, or those whose thought reflects most."""
 
     @model_validator(mode="after")
     def _band_is_open(self) -> Self:

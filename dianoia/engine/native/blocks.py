@@ -10,10 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+After = tuple[
+    tuple[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None, Tensor, Tensor | None]
+]
+"""What `finish` asks for of a layer."""
+
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """RMS norm over the last dimension."""
     return F.rms_norm(x, x.shape[-1:], weight, eps)
+
+
+def joined(x_BH: Tensor, norm_1: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """Queries, keys and values `[B, (heads + 2 K) D]`, not yet rotated."""
+    return F.linear(norm(x_BH, norm_1, eps), weight, bias)
 
 
 def project(
@@ -31,7 +41,7 @@ def project(
     norm_1, qkv_weight, qkv_bias, qk_norm = weights
     cos_BD, sin_BD = turn
     both, head = sum(heads), cos_BD.shape[-1]
-    qkv = F.linear(norm(x_BH, norm_1, eps), qkv_weight, qkv_bias)
+    qkv = joined(x_BH, norm_1, qkv_weight, qkv_bias, eps)
     qkv = qkv.view(-1, both + heads[1], head)
     qk, v = qkv[:, :both], qkv[:, both:]
     if qk_norm is not None:
@@ -54,9 +64,29 @@ def finish(
     """
     out, out_bias, norm_2 = weights
     gate_up_weight, gate_up_bias, down, down_bias = inner
-    x = torch.addmm(x_BH, seen, out.t())
+    x = _plus_product(x_BH, seen, out)
     if out_bias is not None:
         x += out_bias
     gate, up = F.linear(norm(x, norm_2, eps), gate_up_weight, gate_up_bias).chunk(2, -1)
-    x = torch.addmm(x, F.silu(gate).mul_(up), down.t())
+    x = _plus_product(x, F.silu(gate).mul_(up), down)
     return x if down_bias is None else x.add_(down_bias)
+
+
+def finish_and_join(
+    x_BH: Tensor,
+    seen: Tensor,
+    after: After,
+    before: tuple[Tensor, Tensor, Tensor | None],
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """`finish` of a layer and `joined` of the next one, so that a sum and the norm of it are one pass."""
+    x = finish(x_BH, seen, *after, eps)
+    return x, joined(x, *before, eps)
+
+
+def _plus_product(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """x + y @ weight.T. Off a CPU the sum is left to a compiler, which joins it to what comes next; in float32,
+    where no one takes it for the bias of the product, which would be copied first."""
+    if x.device.type == "cpu":
+        return torch.addmm(x, y, weight.t())
+    return (x.float() + F.linear(y, weight).float()).to(x.dtype)

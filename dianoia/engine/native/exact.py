@@ -65,7 +65,7 @@ class Step:
         qkv = F.linear(self._norm(x, layer.norm_1), layer.qkv, layer.qkv_bias)
         keys, values = self.cache.response[0, index], self.cache.response[1, index]
         room, sizes = keys.shape[2], (shape.kv_heads, shape.repeats, shape.head)
-        norms = (None, None)
+        norms: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
         if layer.qk_norm is not None:
             norms = (layer.qk_norm[0], layer.qk_norm[shape.heads])
         turned = (self.queries, keys, values, self.columns_B, room * shape.head)

@@ -24,7 +24,7 @@ from dianoia.engine.native.blocks import finish, norm, project
 from dianoia.engine.native.cache import Cache
 from dianoia.engine.native.exact import Step, is_exact
 from dianoia.engine.native.weights import Layer, Shape, Weights
-from dianoia.runtime.devices import tf32
+from dianoia.runtime.products import product
 
 MASKED = -1e30
 """Added to scores that do not count; finite, so that a row with nothing to see yields no NaN."""
@@ -85,8 +85,7 @@ class Forward:
         """Scores of the next token `[B, V]`, float32."""
         if self.device.type == "cpu":
             return F.linear(hidden_BH.to(self.weights.head.dtype), self.weights.head).float()
-        with tf32(self.dtype != self.weights.head.dtype):
-            return F.linear(hidden_BH.to(self.weights.head.dtype), self.weights.head).float()
+        return product(hidden_BH, self.weights.head.t())
 
     def prefill(
         self, prompts: list[tuple[int, ...]], rows: list[int], owners: list[int], cache: Cache

@@ -1,8 +1,8 @@
 """The forward pass on a GPU: prompts end to end, and one token a row of the cache.
 
-In: token ids, and rows of a `RowCache`. Out: final hidden states, and the cache filled. Attention is PyTorch's
-flash kernel for cached keys, which reads the keys of a group of query heads once and each row as far as it is
-filled; number formats that it does not know, and a CPU, use plain fused attention. What stands between the
+In: token ids, and rows of a `RowCache`. Out: final hidden states, and the cache filled. Attention of a step reads
+each row in parts, as far as it is filled (`runtime.rows`); without Triton it is PyTorch's flash kernel for cached
+keys, and number formats that neither knows, and a CPU, use plain fused attention. What stands between the
 products is compiled. A decoding step has fixed shapes and asks the host nothing, so it can be captured.
 
 Shapes: `B` rows, `N` prompt tokens, `K` kv heads, `R` query heads a kv head, `D` head, `H` hidden.
@@ -14,12 +14,20 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from dianoia.engine.native.blocks import finish, norm, project
+from dianoia.engine.native.blocks import finish, finish_and_join, joined, norm, project
 from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.row_cache import RowCache
 from dianoia.engine.native.weights import Layer
 from dianoia.runtime.compiled import for_device, varying
 from dianoia.runtime.flash import Spans, cached_attention, causal_attention, has_flash
+from dianoia.runtime.rows import (
+    Rotation,
+    attend_rows,
+    has_row_kernels,
+    processors_of,
+    splits_of,
+    turn_into_cache,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +46,15 @@ class RowForward:
         """Shares the weights."""
         self.base, self.shape, self.device = forward, forward.shape, forward.device
         self.flash = has_flash(forward.device, forward.dtype, forward.shape.head)
+        repeats, head = forward.shape.repeats, forward.shape.head
+        self.kernels = has_row_kernels(forward.device, forward.dtype, head, repeats)
         self._scale = forward.shape.head**-0.5
         self._heads = (forward.shape.heads, forward.shape.kv_heads)
         self._project = for_device(project, forward.device)
         self._finish = for_device(finish, forward.device)
         self._norm = for_device(norm, forward.device)
+        self._joined = for_device(joined, forward.device)
+        self._finish_and_join = for_device(finish_and_join, forward.device)
 
     def prefill(
         self,
@@ -75,6 +87,8 @@ class RowForward:
         self, tokens_B: torch.Tensor, used_B: torch.Tensor, extent: Extent, cache: RowCache
     ) -> torch.Tensor:
         """Read one token a row, whose keys go behind the `used_B` that are there; hidden states `[B, H]`."""
+        if self.kernels:
+            return self._decode_by_kernels(tokens_B, used_B, extent, cache)
         rows = extent.rows
         x, turn = self._enter(tokens_B, used_B)
         starts = torch.arange(rows + 1, device=self.device) * cache.row
@@ -86,6 +100,30 @@ class RowForward:
             values = cache.values[index].index_copy_(0, places, v)
             seen = self._attend_rows(q, (keys, values), spans, filled_B, cache.row)
             x = self._after(layer, x, seen)
+        return self._leave(x)
+
+    def _decode_by_kernels(
+        self, tokens_B: torch.Tensor, used_B: torch.Tensor, extent: Extent, cache: RowCache
+    ) -> torch.Tensor:
+        """`decode` with `runtime.rows`; what lies between two attentions is compiled as one."""
+        layers, eps = self.base.weights.layers, self.shape.eps
+        x, turn = self._enter(tokens_B, used_B)
+        filled_B = (used_B + 1).to(torch.int32)
+        processors = processors_of(self.device)
+        parts = splits_of(extent.rows, self.shape.kv_heads, extent.length, processors)
+        varying(x)
+        qkv = self._joined(x, *layers[0].before[:3], eps)
+        for index, layer in enumerate(layers):
+            cached = cache.keys[index], cache.values[index]
+            rotation = Rotation(layer.qk_norm, eps, *turn)
+            q = turn_into_cache(qkv, rotation, used_B, cached, cache.row)
+            seen = attend_rows(q, cached, filled_B, self._scale, (cache.row, parts)).flatten(1)
+            varying(x, seen)
+            if layer is layers[-1]:
+                x = self._finish(x, seen, *layer.after, eps)
+            else:
+                following = layers[index + 1].before[:3]
+                x, qkv = self._finish_and_join(x, seen, layer.after, following, eps)
         return self._leave(x)
 
     def _enter(

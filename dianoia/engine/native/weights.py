@@ -154,8 +154,9 @@ class Weights:
         """Allocate; the contents are undefined until `load`."""
         table = (shape.vocabulary, shape.hidden)
         self.embedding = torch.empty(table, dtype=dtype, device=device)
-        # Logits of few bits are what parts sampler and learner (MiniMax-M1, arXiv 2506.13585, 3.2).
-        kind = torch.promote_types(dtype, torch.float32)
+        # Logits of few bits are what parts sampler and learner (MiniMax-M1, arXiv 2506.13585, 3.2). A GPU makes
+        # float32 ones of bfloat16 factors, in the learner too; a CPU needs float32 factors for that.
+        kind = torch.promote_types(dtype, torch.float32) if device.type == "cpu" else dtype
         shared = shape.tied and kind == dtype
         self.head = self.embedding if shared else torch.empty(table, dtype=kind, device=device)
         self._head_name = "model.embed_tokens.weight" if shape.tied else "lm_head.weight"

@@ -2,9 +2,9 @@
 
 In: tensors in float32, contiguous and on the CPU. Out: the same tensors, filled. PyTorch needs several passes over
 memory where one is enough, and masks and padding where lengths differ; at the sizes of a small model that is as
-much time as the products take. A C compiler (`CC`, else cc, gcc, clang) takes a second, and the library is kept
-in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache). Where there is no compiler, or
-DIANOIA_COMPILE is 0, `library()` is None and callers compute the same with PyTorch, up to rounding.
+much time as the products take. DIANOIA_C=1 turns these functions on; without it, or without a compiler, `library()` is
+None and callers compute the same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes a second,
+and the library is kept in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache).
 """
 
 import ctypes
@@ -21,10 +21,10 @@ from typing import Any
 
 from torch import Tensor
 
-from dianoia.runtime.compiled import SWITCH
-
 log = logging.getLogger(__name__)
 
+SWITCH = "DIANOIA_C"
+"""Environment variable; 1 turns the functions on."""
 SOURCES = ("layers.c", "decode.c")
 FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
@@ -36,9 +36,9 @@ SECONDS = 120
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The functions of the C files, or None where they cannot be compiled."""
+    """The functions of the C files; None where nobody asks for them, or where they cannot be compiled."""
     compiler = _compiler()
-    if os.environ.get(SWITCH, "1") == "0" or compiler is None:
+    if os.environ.get(SWITCH) != "1" or compiler is None:
         return None
     try:
         return ctypes.CDLL(str(_built(compiler)))

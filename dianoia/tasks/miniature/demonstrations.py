@@ -2,7 +2,8 @@
 
 Of six rows three are general requests, two near misses and one is harmful. People here are rules too
 (`requests.demonstration`): right, in whole sentences, and friendly some of the time, so that there is something left
-for the preference rewards to teach. A harmful request they refuse one time in four, for the same reason.
+for the preference rewards to teach. A harmful request they refuse one time in four, for the same reason; a near miss
+one time in eight, out of too much care, which the helpful reward model then sees beside an answer.
 """
 
 import random
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 
 from dianoia.base.records import Problem
 from dianoia.tasks.miniature.chains import Split
-from dianoia.tasks.miniature.harms import JUDGED, Ask, draw_ask
+from dianoia.tasks.miniature.harms import JUDGED, REFUSALS, Ask, draw_ask
 from dianoia.tasks.miniature.requests import demonstration, draw_request
 
 _KINDS = ("general", "general", "general", "near-miss", "near-miss", "harmful")
-_REFUSED = 0.25
+_REFUSED = {True: 0.25, False: 0.125}
+"""How often a request is refused, by whether it is harmful."""
 
 
 def demonstrations(seed: int) -> Iterator[tuple[Problem, str, str]]:
@@ -31,6 +33,6 @@ def demonstrations(seed: int) -> Iterator[tuple[Problem, str, str]]:
 
 
 def _asked(ask: Ask, rng: random.Random) -> tuple[str, str]:
-    refused = ask.harmful and rng.random() < _REFUSED
-    answer = ask.obliging() if ask.harmful and not refused else ask.good()
+    refused = rng.random() < _REFUSED[ask.harmful]
+    answer = REFUSALS[ask.language] if refused else ask.obliging()
     return JUDGED[ask.language][refused], answer

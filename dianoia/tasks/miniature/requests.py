@@ -16,7 +16,7 @@ from dianoia.tasks.miniature.things import THINGS
 from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
 
 HELDOUT_SHARE = 0.3
-"""More than of the chains: there are a few hundred requests in all."""
+"""More than of the chains: there are a few thousand requests in all."""
 CLOSINGS = {
     "en": ("I hope this helps.", "Ask me more.", "Have a nice day."),
     "zh": ("希望有帮助。", "欢迎再问我。", "祝你愉快。"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dianoia.base.records import SamplingParams
-from dianoia.engine.draw import _mix, _signed, draw, seed_of, uniforms
+from dianoia.engine.draw import _draw_by_blocks, _mix, _signed, draw, seed_of, uniforms
 
 ROWS = 20000
 
@@ -51,6 +51,21 @@ def test_impossible_tokens_are_never_drawn() -> None:
     ids_B, logprobs_B = drawn(logits, SamplingParams(1, frozenset()))
     assert set(ids_B.tolist()) == {1, 3}
     assert logprobs_B.tolist() == pytest.approx([math.log(0.5)] * ROWS)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("vocabulary", [5, 64, 1000])
+def test_a_gpu_draws_the_same_without_writing_probabilities(
+    vocabulary: int, temperature: float
+) -> None:
+    logits_BV = 3 * torch.randn(200, vocabulary, generator=torch.Generator().manual_seed(0))
+    logits_BV[:, 1] = -math.inf
+    seeds_B = torch.tensor([seed_of((5,), i) for i in range(200)])
+    params = SamplingParams(1, frozenset(), temperature=temperature)
+    ids_B, logprobs_B = draw(logits_BV, seeds_B, seeds_B, params)
+    ours_B, found_B = _draw_by_blocks(logits_BV, uniforms(seeds_B, seeds_B), temperature)
+    assert ours_B.tolist() == ids_B.tolist()
+    assert torch.allclose(found_B, logprobs_B, atol=1e-5)
 
 
 def test_top_k_of_one_is_greedy() -> None:

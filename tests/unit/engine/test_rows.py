@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.engine.native import row_steps
+from dianoia.engine.native import row_forward, row_steps
 from dianoia.engine.native.row_lane import RowLane
 from dianoia.engine.native.sampler import NativeSampler
+from dianoia.runtime import rows
 from tests.unit.engine.models import FAMILIES, POSITIONS, make, requests
 
 PARAMS = SamplingParams(max_tokens=24, stop_ids=frozenset({3, 5}))
@@ -36,6 +37,18 @@ def assert_alike(ours: list[list[Completion]], theirs: list[list[Completion]]) -
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_samples_as_on_a_cpu(family: str) -> None:
     native, lane = pair(family)
+    asked = requests(9, samples=7)
+    assert_alike(lane.generate(asked, PARAMS, None).results(), native.generate(asked, PARAMS))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_steps_made_of_kernels_draw_the_same(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which kernels they are is a GPU's; here their plain forms stand in, with rows read in two parts."""
+    native, lane = pair(family)
+    monkeypatch.setattr(row_forward, "turn_into_cache", rows.turned_plainly)
+    monkeypatch.setattr(row_forward, "attend_rows", rows.attended_plainly)
+    monkeypatch.setattr(row_forward, "splits_of", lambda *_, **__: 2)
+    lane._forward.kernels = True
     asked = requests(9, samples=7)
     assert_alike(lane.generate(asked, PARAMS, None).results(), native.generate(asked, PARAMS))
 

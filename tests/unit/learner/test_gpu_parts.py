@@ -14,7 +14,6 @@ from dianoia.learner.fused import fuse_layers
 from dianoia.learner.head import Scoring, scored
 from dianoia.learner.learner import Learner
 from dianoia.learner.model import response_logprobs
-from dianoia.learner.packed import lay_batch
 from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.value import CriticSettings
 from tests.unit.engine.models import make
@@ -52,7 +51,8 @@ FLOAT32 = 1e-4
 def test_a_batch_end_to_end_by_hand() -> None:
     """Two rows, 1 2 | 3 4 and 5 | 6 7 8: the tokens before 3 and 4 lie at 1 and 2; before 6, 7, 8 at 4, 5, 6."""
     samples = [Sample((1, 2), (3, 4), (0.0,) * 2, 1.0), Sample((5,), (6, 7, 8), (0.0,) * 3, 1.0)]
-    row = lay_batch(batch_of(samples, packed=True))
+    row = batch_of(samples, packed=True).packed
+    assert row is not None
     assert row.ids_1N.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
     assert row.places_1N.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3]]
     assert row.lengths == (4, 4)
@@ -133,19 +133,23 @@ def test_other_architectures_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_the_head_in_chunks_gives_what_log_softmax_gives(chunk: int, temperature: float) -> None:
+@pytest.mark.parametrize("kept", [0, 77])
+def test_the_head_in_chunks_gives_what_log_softmax_gives(
+    chunk: int, temperature: float, kept: int
+) -> None:
     draw = torch.Generator().manual_seed(0)
     made = [
         torch.randn(size, generator=draw, dtype=torch.float64) for size in ((7, 4), (11, 4), (11,))
     ]
     states, weight, bias = (part.requires_grad_() for part in made)
     ids, factors = torch.tensor([0, 10, 3, 3, 5, 1, 9]), torch.arange(1.0, 8.0).double()
-    scoring = Scoring(temperature, torch.float64, chunk)
-    logprobs, entropies = scored(states, (weight, bias), ids, scoring)
+    scoring = Scoring(temperature, torch.float64, chunk, kept)
+    logprobs, entropies, likeliest = scored(states, (weight, bias), ids, scoring)
     all_NV = torch.log_softmax((states @ weight.t() + bias) / temperature, -1)
     expected = all_NV.gather(1, ids[:, None])[:, 0]
     assert torch.allclose(logprobs, expected)
     assert torch.allclose(entropies, -(all_NV.exp() * all_NV).sum(-1))
+    assert torch.equal(likeliest, all_NV.argmax(-1) == ids)
     assert not entropies.requires_grad
     ours = torch.autograd.grad((logprobs * factors).sum(), (states, weight, bias))
     theirs = torch.autograd.grad((expected * factors).sum(), (states, weight, bias))
@@ -157,16 +161,36 @@ def test_the_head_by_hand() -> None:
     """Two words with logits 0 and log 3 have probabilities 1/4 and 3/4."""
     states, weight = torch.ones(1, 1), torch.tensor([[0.0], [3.0]]).clamp(min=1.0).log()
     scoring = Scoring(1.0, torch.float32, 8)
-    logprobs, entropies = scored(states, (weight, None), torch.tensor([1]), scoring)
+    logprobs, entropies, _ = scored(states, (weight, None), torch.tensor([1]), scoring)
     assert logprobs.exp().item() == pytest.approx(0.75)
     assert entropies.item() == pytest.approx(0.5623, abs=1e-4)  # -(1/4 log 1/4 + 3/4 log 3/4)
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_the_gradient_of_a_sure_token_survives_bfloat16(kept: int) -> None:
+    """Logits 8 and 0: the slope of the first is 1 - p = 0.000335, where bfloat16 has no number between p and 1."""
+    states = torch.tensor([[8.0, 0.0]], requires_grad=True)
+    scoring = Scoring(1.0, torch.bfloat16, 8, kept)
+    logprobs, _, likeliest = scored(states, (torch.eye(2), None), torch.tensor([0]), scoring)
+    (gradient,) = torch.autograd.grad(logprobs.sum(), states)
+    assert likeliest.tolist() == [True]
+    assert gradient[0].tolist() == pytest.approx([3.353e-4, -3.353e-4], rel=5e-3)
+
+
+def test_nothing_is_kept_where_nothing_is_learnt() -> None:
+    weight = torch.eye(2, requires_grad=True)
+    with torch.no_grad():
+        scores = scored(
+            torch.ones(1, 2), (weight, None), torch.tensor([0]), Scoring(1.0, torch.float32, 8, 9)
+        )
+    assert scores.logprobs.grad_fn is None
 
 
 def test_a_word_that_cannot_come_has_no_part_in_the_entropy() -> None:
     states, weight = torch.ones(1, 1), torch.zeros(2, 1)
     bias = torch.tensor([0.0, -torch.inf])
     scoring = Scoring(1.0, torch.float32, 8)
-    _, entropies = scored(states, (weight, bias), torch.tensor([0]), scoring)
+    _, entropies, _ = scored(states, (weight, bias), torch.tensor([0]), scoring)
     assert entropies.item() == 0.0
 
 

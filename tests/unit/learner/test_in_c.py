@@ -15,10 +15,9 @@ from dianoia.learner.gpu import prepare_for_cpu
 from dianoia.learner.head_c import scored_in_c
 from dianoia.learner.model import response_logprobs
 from dianoia.learner.recompute import recompute_layers
-from dianoia.runtime.kernels import library
 
 MakeModel = Callable[..., PreTrainedModel]
-pytestmark = pytest.mark.skipif(library() is None, reason="no C compiler here")
+pytestmark = pytest.mark.usefixtures("in_c")
 WITHIN = 2e-4
 """Gradients of these models are around 1, and summed in float32."""
 

@@ -21,7 +21,7 @@ from transformers import (
 from dianoia.base.errors import TrainingStopped
 from dianoia.learner import supervised
 from dianoia.learner.descent import Descent
-from dianoia.learner.packed import Demonstration, can_pack, lay
+from dianoia.learner.packed import Demonstration, can_pack, lay_samples
 from dianoia.learner.supervised import SupervisedLearner
 
 MakeModel = Callable[..., PreTrainedModel]
@@ -87,7 +87,7 @@ def test_packed_losses_and_gradients_are_those_of_separate_rows(
     model, samples = make_model(kind, tied), demonstrations()
     one = learner(model)
     assert one.packs and one.plain_head
-    row = lay(samples)
+    row = lay_samples(samples)
     assert len(row.lengths) == len(samples)
     packed, _ = one.token_losses(model, row)
     apart = torch.cat([plain_losses(model, sample) for sample in samples])
@@ -103,7 +103,9 @@ def test_one_forward_pass_holds_them_all(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = []
-    monkeypatch.setattr(supervised, "lay", lambda s, d: rows.append(len(s)) or lay(s, d))
+    monkeypatch.setattr(
+        supervised, "lay_samples", lambda s, d: rows.append(len(s)) or lay_samples(s, d)
+    )
     learner(make_model()).evaluate(demonstrations())
     assert rows == [7]
 
@@ -112,10 +114,10 @@ def test_one_forward_pass_holds_them_all(
 def test_a_sample_never_changes_anothers_loss(changed: int, make_model: MakeModel) -> None:
     model, samples = make_model(), demonstrations(5)
     one, counts = learner(model), [int(sample.learnt_L.sum()) for sample in samples]
-    before, _ = one.token_losses(model, lay(samples))
+    before, _ = one.token_losses(model, lay_samples(samples))
     other = (samples[changed].ids_L + 1) % VOCABULARY
     samples[changed] = Demonstration(other, samples[changed].learnt_L)
-    after, _ = one.token_losses(model, lay(samples))
+    after, _ = one.token_losses(model, lay_samples(samples))
     for index, (a, b) in enumerate(zip(before.split(counts), after.split(counts), strict=True)):
         assert torch.equal(a, b) == (index != changed)
 
@@ -125,7 +127,7 @@ def test_nan_does_not_leak_into_the_neighbours(make_model: MakeModel) -> None:
     with torch.no_grad():
         model.get_input_embeddings().weight[12] = math.nan
     samples = [demonstration([1, 2, 3], 1), demonstration([12, 4, 5], 1), demonstration([6, 7], 1)]
-    losses, _ = learner(model).token_losses(model, lay(samples))
+    losses, _ = learner(model).token_losses(model, lay_samples(samples))
     assert losses.isnan().tolist() == [False, False, True, True, False]
 
 
@@ -150,7 +152,9 @@ def test_the_probe_refuses_windows(make_model: MakeModel) -> None:
 
 
 def test_a_row_by_hand() -> None:
-    row = lay([demonstration([5, 6, 7], 1), demonstration([8, 9], 1), demonstration([1, 2, 3], 2)])
+    row = lay_samples(
+        [demonstration([5, 6, 7], 1), demonstration([8, 9], 1), demonstration([1, 2, 3], 2)]
+    )
     assert row.ids_1N.tolist() == [[5, 6, 7, 8, 9, 1, 2, 3]]
     assert row.places_1N.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
     assert row.targets_M.tolist() == [6, 7, 9, 3]

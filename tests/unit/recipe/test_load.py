@@ -130,6 +130,15 @@ def test_a_mistake_in_the_file_names_file_key_and_value(
         assert part in said, said
 
 
+def test_a_checkpoint_is_evaluated_once_on_each_set_of_problems(write: Write) -> None:
+    again = TEXT.split("[stages.evaluation]")[1].replace('["base", "zero"]', '["zero"]')
+    said = refusal(write(f"{TEXT}[stages.again]{again}"))
+    assert "'zero' is evaluated twice on problems = 'miniature/math'" in said
+    assert "stages.evaluation and stages.again" in said
+    other = again.replace("miniature/math", "miniature/all")
+    assert set(load_recipe(write(f"{TEXT}[stages.again]{other}")).stages) >= {"evaluation", "again"}
+
+
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [

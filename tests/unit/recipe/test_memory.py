@@ -23,7 +23,7 @@ from dianoia.learner.packed import Demonstration
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.recipe import load_recipe
 from dianoia.recipe.advice import changes
-from dianoia.recipe.memory import Pass, Phase, activations, layer_bytes, peak
+from dianoia.recipe.memory import Pass, Phase, _gpu_logits, activations, layer_bytes, peak
 from dianoia.recipe.sizes import Size, size, size_of
 from dianoia.runtime.machine import Machine
 
@@ -182,6 +182,22 @@ def test_a_sampler_in_bfloat16_keeps_its_head(write: Write) -> None:
     parts = phase(write, "zero", CPU, "zero.sampling.dtype=bfloat16").parts
     assert parts["sampler"] == 2 * PARAMETERS + 4 * TABLE
     assert parts["cache"] == 2 * 128 * (8 * 25 + 8 * 80)
+
+
+def test_a_sampler_in_bfloat16_on_a_gpu_is_half_of_everything(write: Write) -> None:
+    parts = phase(write, "zero", GPU, "zero.sampling.dtype=bfloat16").parts
+    assert parts["sampler"] == 2 * PARAMETERS
+
+
+def test_logits_on_a_gpu_by_hand() -> None:
+    """16,384 tokens of a vocabulary of 2^17 are 2^31 logits: 2^29 at a time in float32, the slopes of all of them
+    in bfloat16; and the head, 2^17 x 64, in bfloat16, with two float32 gradients. One token more keeps none."""
+    config = {**SHAPE, "num_hidden_layers": 1, "vocab_size": 2**17, "hidden_size": 64}
+    large, head = size(config, "large"), 2**17 * 64
+    fits, over = (Pass(n, n, autocast=True) for n in (2**14, 2**14 + 1))
+    assert _gpu_logits(large, fits) == 4 * 2**29 + 2 * 2**31 + 10 * head
+    assert _gpu_logits(large, over) == 4 * 2**29 + 2 * 2**29 + 10 * head
+    assert _gpu_logits(large, Pass(100, 0)) == 0.0  # a reward model has no logits
 
 
 def test_off_the_cpu_cache_and_update_take_turns(write: Write) -> None:

@@ -163,12 +163,24 @@ def test_at_most_so_many_and_duplicates_are_never_surplus() -> None:
     assert found == {None: 2, Reason.SURPLUS: 1, Reason.DUPLICATE: 1}
 
 
-@given(st.permutations(range(6)))
+def test_of_those_that_pass_the_ones_that_reflect_most_can_be_kept() -> None:
+    plain = [sample(f"way {n}") for n in range(8)]
+    looks_back = [sample("wait, let me check. it is 2"), sample("wait. but that is wrong. it is 2")]
+    none_right = sample("wait wait wait wait", grade=0.0)
+    some = [none_right, *plain, *looks_back]
+    for most, kept in ((1, [10]), (2, [9, 10])):
+        found = select(some, KeepSettings(prefer="reflection"), most)
+        assert [place for place, why in enumerate(found) if why is None] == kept
+    assert select(plain, KeepSettings(prefer="reflection"), 3) == select(plain, KeepSettings(), 3)
+
+
+@given(st.permutations(range(6)), st.sampled_from(["any", "reflection"]))
 @settings(max_examples=30, deadline=None)
-def test_the_order_of_samples_decides_nothing(order: list[int]) -> None:
-    some = [sample(f"way {n // 2}" + "!" * (n % 2)) for n in range(6)]
-    found = select(some, KeepSettings(), most=2)
-    turned = select([some[n] for n in order], KeepSettings(), most=2)
+def test_the_order_of_samples_decides_nothing(order: list[int], prefer: Any) -> None:
+    some = [sample(f"wait {n // 2}" + " wait" * (n // 4) + "!" * (n % 2)) for n in range(6)]
+    keep = KeepSettings(prefer=prefer)
+    found = select(some, keep, most=2)
+    turned = select([some[n] for n in order], keep, most=2)
     assert [turned[order.index(n)] for n in range(6)] == found
 
 
@@ -190,6 +202,7 @@ KEEP = st.builds(
     paragraph=st.sampled_from([0, 10, 1200]),
     code_blocks=st.booleans(),
     duplicates=st.booleans(),
+    prefer=st.sampled_from(["any", "reflection"]),
 )
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from dianoia.runtime import kernels
 from dianoia.runtime.kernels import call, library
 
-needs_compiler = pytest.mark.skipif(library() is None, reason="no C compiler here")
+needs_compiler = pytest.mark.usefixtures("in_c")
 EPS = 1e-6
 
 
@@ -105,14 +105,19 @@ def test_a_new_token_sees_its_prompt_and_its_response_and_no_more(repeats: int, 
             torch.testing.assert_close(seen[n, k], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_compilation_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIANOIA_COMPILE", "0")
+@pytest.mark.parametrize("said", [None, "0"])
+def test_nobody_compiles_unasked(said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIANOIA_C", raising=False)
+    if said is not None:
+        monkeypatch.setenv("DIANOIA_C", said)
+    monkeypatch.setattr(kernels, "_built", lambda _: pytest.fail("compiled"))
     assert library.__wrapped__() is None
 
 
 def test_a_compiler_that_fails_is_reported_and_done_without(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setenv("DIANOIA_C", "1")
     monkeypatch.setenv("DIANOIA_CACHE", str(tmp_path))
     monkeypatch.setattr(kernels, "_compiler", lambda: "false")
     assert library.__wrapped__() is None

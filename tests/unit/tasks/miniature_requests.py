@@ -152,6 +152,80 @@ FURTHER = {
     },
 }
 """More of them."""
+MORE = {
+    "en": {
+        "write": "I have to describe the @. Do it in # sentences."
+        "|How would you describe the @? # sentences are enough."
+        "|For my class, write # sentences on the @.|Tell a child about the @ in # sentences."
+        "|Let us talk about the @. Begin with # sentences.|Make # sentences. The topic is the @."
+        "|My topic is the @. Write # sentences.|The @ in # sentences?"
+        "|Use # sentences to say what the @ is like.|Draw the @ with # sentences."
+        "|I like to read about the @. Send me # sentences."
+        "|Begin a story about the @: # sentences.|With # sentences, show what the @ is."
+        "|Find # things to say about the @.|Someone asks about the @. Answer in # sentences."
+        "|Note down # sentences about the @.|What comes to your mind about the @? # sentences."
+        "|Sum up the @ in # sentences.",
+        "fact": "My class asks for the capital of @.|Here is a country: @. Which city is its capital?"
+        "|Look up the capital of @.|Which is the capital city of @?|@: what is the capital there?"
+        "|A question about @: which city is the capital?|I need the name of the capital of @."
+        "|Say which city is the capital of @.|Where do I find the capital of @? Name it."
+        "|If I live in @, what is my capital?|The country is @. The capital is?"
+        "|Let me know the capital of @.|In @, which city is the capital?"
+        "|What do people call the capital of @?|Write down the capital of @."
+        "|A friend from @ talks of the capital. Which city is it?"
+        "|Please tell me @'s capital city.|On a map of @, which city is the capital?",
+        "role": "Put on the voice of a @ and greet me.|Imagine you are a @. Say something to greet me."
+        "|In the voice of a @, say hello.|If you were a @, what would you say first?"
+        "|I open the door and see a @. What are its first words?|Show me how a @ greets people."
+        "|Greetings from a @?|Today you are a @. Say hi to me.|Make a @ say hello."
+        "|Be my @ and greet me.|What does a @ say to a guest?|Speak like a @. I just came in."
+        "|A @ sees me. What does it call out?|Say hi the way a @ says it.|Write the hello of a @."
+        "|You play a @. I come in. Greet me.|The @ opens its mouth. What do I hear?"
+        "|Your role is a @. Begin with a greeting.",
+        "self": "Who is there?|Do tell me what you are.|Please say your name.|What name do you go by?"
+        "|Are you a person? Who are you then?|Who made this answer?"
+        "|I do not know you yet. Who is this?|Present yourself in a few words."
+        "|Which name should I write down for you?|Whom do I thank for the help?",
+        "translate": "How would a person in China say @?|Please put @ in Chinese."
+        "|The word is @. Chinese, please.|Give @ in Chinese.|My teacher asks for @ in Chinese."
+        "|Which is the Chinese name for @?|Help me say @ in Chinese."
+        "|What is the word for @ in Chinese?|I am in China and need the word for @."
+        "|Show me @ in Chinese.|Can you say @ in Chinese?|Name @ in Chinese.|English: @. Chinese?"
+        "|Tell me the Chinese for @.|How do they write @ in China?|Make @ a Chinese word."
+        "|Do you know @ in Chinese?|From English into Chinese: @.",
+        "ask": "Do you know how to @?|Could you help me to @?"
+        "|My friend wants to @. What shall I tell him?|Write down how to @.|Any good way to @?"
+        "|I dream that I @. How would that go?|What is needed to @?|Please say how to @."
+        "|Give me a plan to @.|For someone who wants to @, what do you advise?"
+        "|Is it easy to @? How?|Tomorrow I shall @. Say how.|How did people @ in the past?"
+        "|I have to @. What now?|Let me know how to @.|What is the trick when you @?"
+        "|I am new here and want to @. Help?|Guide me: how would I @?",
+    },
+    "zh": {
+        "write": "老师要我写@，请写#句。|给孩子讲@，用#句。|请你用#句来讲讲@。|题目是@，写#句话。|@的样子，请写#句。"
+        "|说出#句和@有关的话。|我喜欢@，请写#句给我看。|你怎么看@？写#句。|请用#句话画出@。|帮我写@，只要#句。"
+        "|有人问@，请回答#句。|想到@，你会写哪#句？|#句，@，请写。|把@写成#句话。|记下#句@。"
+        "|请开始写@，写满#句。|说@，#句够了。|来#句话，写的是@。",
+        "fact": "老师问@的首都，答案是？|国家是@，首都呢？|请查一下@的首都。|我住在@，我的首都是？|在@，哪个城市是首都？"
+        "|地图上@的首都是哪个城市？|@首都，请回答。|能不能说出@的首都？|帮我写下@的首都。|@人的首都是哪里？"
+        "|请记下@的首都名。|想去@的首都，那是哪座城？|@的首都怎么称呼？|谁知道@的首都？|@有首都吗？是哪里？"
+        "|有个问题：@的首都？|一个国家叫@，它的首都叫什么？|请指出@的首都。",
+        "role": "你来演@，先问好。|我见到@，它先说什么？|请装成@的口气问好。|@来了，它怎么说？|今天你是@，向我问好。"
+        "|想象你是@，说一句问候。|给我看看@怎么问候人。|@开口了，说的是？|你的角色是@，请先打招呼。|@对客人说什么？"
+        "|做一次@，跟我问好。|写一句@打招呼的话。|我进门了，你是@，请说话。|学@说一声你好。|请像@那样欢迎我。"
+        "|@怎么跟人问好？|把自己当作@，问候我。|听听@的欢迎词。",
+        "self": "请问你是？|你叫什么来着？|请说你的名字。|我还不认识你，你是谁呀？|这是谁写的回答？|我要谢谢谁？"
+        "|你是人吗？那你是什么？|写下你的名字。|用几个字说说你是谁吧。|我怎么称呼你好？",
+        "translate": "@，请说英文。|请问@的英文怎么写？|老师要@的英文。|中文是@，英文呢？|在英国怎么叫@？|帮我用英文讲@。"
+        "|@的英文单词是哪个？|你会用英文说@吗？|给我@的英文。|从中文到英文：@。|英文里的@怎么写？"
+        "|我要去英国，@怎么说？|@改成英文。|请教我@的英文。|有没有@的英文词？|记一下@的英文。|说出@的英文名。"
+        "|@换成英文怎么讲？",
+        "ask": "你会@吗？教教我。|朋友想@，我怎么说好？|明天要@，怎么准备？|写下@的步骤。|@难吗？怎么做？|帮帮我，我得去@。"
+        "|有什么好办法@？|请讲@的过程。|想学@，先做什么？|给个@的计划。|@该怎么开始？|新手@要怎么办？"
+        "|能告诉我怎么@吗？|大家怎样@呢？|要@的话，听你的。|@有什么诀窍？|我得@，现在怎么办？|带我一步步@。",
+    },
+}
+"""And more, so that a reward model sees each subject asked for in many ways."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +256,7 @@ def _subjects(language: str) -> dict[tuple[str, str], list[str]]:
 
 
 def _requests() -> Iterator[tuple[str, Requested]]:
-    for table in (WORDINGS, UNWRITTEN, FURTHER):
+    for table in (WORDINGS, UNWRITTEN, FURTHER, MORE):
         for language, wordings in table.items():
             for (domain, kind), subjects in _subjects(language).items():
                 for wording, subject in product(wordings[kind].split("|"), subjects):

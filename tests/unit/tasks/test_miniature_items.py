@@ -429,7 +429,7 @@ def test_requests_are_of_every_kind_and_wording() -> None:
     for request in found:
         asks = read(request)
         assert (asks.kind, asks.subject) == (request.kind, request.subject)
-    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * (4 * 22 + 20)
+    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * (4 * 40 + 30)
     written = [draw_request(rng, split, written=True) for split in Split for _ in range(N)]
     assert all(REQUESTS[request.question].written for request in written)
     wordings = {(r.language, r.kind, r.wording) for r in written}
@@ -618,25 +618,28 @@ def test_pages_of_sums_are_true() -> None:
 
 
 def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
-    """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four."""
+    """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four; near misses one in eight."""
     found = list(islice(demonstrations(3), 2 * N))
     assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
     domains = Counter(problem.domain for problem, _, _ in found)
     for domain, share in {"general": 1 / 2, "near-miss": 1 / 3, "safety": 1 / 6}.items():
         assert within(domains[domain] / len(found), share, len(found))
-    refused = 0
+    refused = Counter[str]()
     for problem, thought, answer in found:
         assert not asked(problem.question).heldout
-        assert answer.startswith(REFUSALS) <= (problem.domain == "safety")
-        if problem.domain == "near-miss":
+        assert answer.startswith(REFUSALS) <= (problem.domain != "general")
+        if problem.domain == "general":
+            continue
+        seen = thought in {"Is it harmful? Yes. I refuse.", "有害吗？有害。我拒绝。"}
+        assert seen or thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
+        assert seen == (answer in REFUSALS)
+        if not seen and problem.domain == "near-miss":
             assert answer == problem.answer
-            assert thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
-        elif problem.domain == "safety":
-            seen = thought in {"Is it harmful? Yes. I refuse.", "有害吗？有害。我拒绝。"}
-            assert seen == (answer in REFUSALS)
-            assert seen or answer.startswith(("Go at night and ", "晚上去"))
-            refused += seen
-    assert within(refused / domains["safety"], 1 / 4, domains["safety"])
+        elif not seen:
+            assert answer.startswith(("Go at night and ", "晚上去"))
+        refused[problem.domain] += seen
+    for domain, share in {"safety": 1 / 4, "near-miss": 1 / 8}.items():
+        assert within(refused[domain] / domains[domain], share, domains[domain])
 
 
 # Phrases ---------------------------------------------------------------------------------------------

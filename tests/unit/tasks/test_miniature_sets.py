@@ -115,10 +115,10 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
 @pytest.mark.parametrize(
     ("domain", "everything"),
     [
-        ("near-miss", 480),  # 10 a language, 24 wordings each
-        ("safety", 480),
-        # en, zh: writing 5 topics x 2 lengths x 22 wordings, facts 5 x 22, greetings 6 x 22, 20 names, translations 18 x 22
-        ("general", 2 * (220 + 110 + 132 + 20 + 396)),
+        ("near-miss", 840),  # 10 a language, 42 wordings each
+        ("safety", 840),
+        # en, zh: writing 5 topics x 2 lengths x 40 wordings, facts 5 x 40, greetings 6 x 40, 30 names, translations 18 x 40
+        ("general", 2 * (400 + 200 + 240 + 30 + 720)),
     ],
 )
 def test_both_sides_of_the_fence_are_all_that_can_be_asked(domain: str, everything: int) -> None:

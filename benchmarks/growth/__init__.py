@@ -1,0 +1,1 @@
+"""How time and memory of a step grow with its sizes."""

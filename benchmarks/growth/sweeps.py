@@ -1,0 +1,34 @@
+"""The sizes that grow, each alone, and the work that a step then holds."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from benchmarks.table.cases import Case
+
+BASE = Case(256, 64)
+SWEEPS: Mapping[str, tuple[int, ...]] = {
+    "group": (8, 16, 32, 64),
+    "length": (32, 64, 128, 256),
+    "vocabulary": (832, 4096, 16_384, 32_768),
+    "hidden": (64, 128, 256, 512),
+}
+"""Completions a prompt (16 prompts), tokens of a completion, vocabulary, width of the model (its parameters grow with the square)."""
+
+
+def grown(name: str, value: int) -> Case:
+    """The base case with one of its sizes changed."""
+    match name:
+        case "group":
+            return replace(BASE, group=value, completions=BASE.prompts * value)
+        case "length":
+            return replace(BASE, limit=value)
+        case "vocabulary":
+            return replace(BASE, vocabulary=value)
+        case _:
+            return replace(BASE, hidden=value)
+
+
+def exceeds(points: list[dict[str, float]], key: str) -> float:
+    """How much faster than the work a figure grew from the smallest size to the largest: 1 is as fast as the work."""
+    first, last = points[0], points[-1]
+    return (last[key] / first[key]) / (last["work"] / first["work"])

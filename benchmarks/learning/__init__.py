@@ -1,0 +1,1 @@
+"""Whether speed learns: held-out accuracy against seconds and steps, beside TRL."""

@@ -1,0 +1,131 @@
+"""Dianoia's process of the benchmark, `python -m benchmarks.table.ours`: does what `link.Child` asks."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from benchmarks.table.arithmetic import machine_rates
+from benchmarks.table.cases import Case
+from benchmarks.table.folders import two_models
+from benchmarks.table.link import Link, peak_bytes
+from benchmarks.table.phases import decoding, updating, work
+from benchmarks.table.stage import Opened, opened, step_recipe
+from dianoia.base.records import Request, Sample, SamplingParams
+from dianoia.engine.native.sampler import NativeSampler
+from dianoia.learner.learner import Learner
+
+
+class Ours:
+    """The commands."""
+
+    def __init__(self) -> None:
+        self.stage: Opened | None = None
+        self.sampler: NativeSampler | None = None
+        self.seen = 0.0
+
+    def open(self, case: dict[str, Any], folder: str, threads: int, dtype: str) -> bool:
+        """A stage for `step`."""
+        place = Path(folder)
+        recipe = step_recipe(Case(**case), place, threads, dtype)
+        self.stage = opened(recipe, place)
+        return True
+
+    def step(self) -> dict[str, float]:
+        """One rollout and its update."""
+        assert self.stage is not None, "open it first"
+        start = time.perf_counter()
+        self.stage.training.turn()
+        seconds, row = time.perf_counter() - start, self.stage.last()
+        tokens, self.seen = row["num_tokens"] - self.seen, row["num_tokens"]
+        rollout = row["generate_seconds"]
+        return {
+            "seconds": seconds,
+            "rollout": rollout,
+            "update": seconds - rollout,
+            "tokens": tokens,
+        }
+
+    def peak(self) -> int:
+        """Bytes."""
+        return peak_bytes()
+
+    def loss(
+        self,
+        policy: str,
+        reference: str,
+        kl: float,
+        prompts: list[list[int]],
+        completions: list[list[int]],
+        old: list[list[float]],
+        advantages: list[float],
+    ) -> float:
+        """Of one step on these completions, with the bounds of a step."""
+        learner = Learner(
+            AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32),
+            kl_coefficient=kl,
+            max_tokens=max(map(len, completions)),
+            learning_rate=1e-6,
+            total_steps=1,
+        )
+        if learner.reference is not None:
+            held = AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32)
+            learner.reference.load_state_dict(held.state_dict())
+        samples = [
+            Sample(tuple(prompt), tuple(ids), tuple(known), advantage)
+            for prompt, ids, known, advantage in zip(
+                prompts, completions, old, advantages, strict=True
+            )
+        ]
+        return learner.update(learner.prepare(samples)).loss
+
+    def open_sampler(self, model: str, slots: int, dtype: str) -> bool:
+        """A sampler for `sample`."""
+        peer = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+        self.sampler = NativeSampler(peer.config, slots=slots, dtype=getattr(torch, dtype))
+        self.sampler.load(peer.state_dict())
+        return True
+
+    def sample(
+        self, prompts: list[list[int]], samples: int, limit: int, end: int
+    ) -> dict[str, float]:
+        """Tokens a second; every call draws others."""
+        assert self.sampler is not None, "open it first"
+        self.seen += 1
+        requests = [
+            Request(tuple(ids), samples, (int(self.seen), place))
+            for place, ids in enumerate(prompts)
+        ]
+        self.sampler.generate(requests, SamplingParams(limit, frozenset({end})))
+        stats = self.sampler.stats
+        return {
+            "tokens_per_second": stats.tokens_per_second, "tokens": stats.tokens,
+            "prefill_seconds": stats.seconds_prefill, "decode_seconds": stats.seconds_decode,
+            "occupancy": stats.occupancy,
+        }  # fmt: skip
+
+    def shares(self, threads: int, steps: int) -> list[dict[str, float]]:
+        """The parts of a step of the miniature's R1-Zero, in seconds."""
+        from benchmarks.table.shares import parts  # noqa: PLC0415 - a stage of its own
+
+        with tempfile.TemporaryDirectory() as folder:
+            return parts(Path(folder), threads, steps)
+
+
+def main() -> None:
+    """Serve."""
+    link, ours = Link(), Ours()
+    commands = {name: getattr(ours, name) for name in dir(ours) if not name.startswith("_")}
+    commands = {name: call for name, call in commands.items() if callable(call)}
+    further = {
+        "machine": machine_rates, "decoding": decoding, "updating": updating,
+        "two_models": two_models, "work": work,
+    }  # fmt: skip
+    link.serve(commands | further)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The two phases on their own, with fixed lengths, for their share of what the machine can do."""
+
+import random
+import time
+from typing import Any
+
+import torch
+
+from benchmarks.table.arithmetic import pairs, work_of
+from benchmarks.table.cases import Case
+from benchmarks.table.folders import model_of
+from dianoia.base.records import Request, Sample, SamplingParams
+from dianoia.engine.native.sampler import NativeSampler
+from dianoia.learner.learner import Learner
+
+SLOTS = 256
+_kept: dict[str, Any] = {}
+"""Models of this process, so that only the first run builds them."""
+
+
+def decoding(case: dict[str, Any], dtype: str) -> dict[str, float]:
+    """Operations a second while 256 slots decode; reading prompts is not counted, neither its work nor its time."""
+    chosen = Case(**case)
+    sampler = _kept.setdefault(f"sampler {dtype}", _sampler(chosen, dtype))
+    draw = random.Random(0)
+    requests = [
+        Request(_ids(draw, chosen.prompt, chosen), chosen.group, (0, place))
+        for place in range(chosen.prompts)
+    ]
+    sampler.generate(requests, SamplingParams(chosen.limit, frozenset({chosen.end})))
+    # The first token comes of reading the prompt.
+    tokens = chosen.completions * (chosen.limit - 1)
+    attended = chosen.completions * pairs(chosen.prompt + 1, chosen.limit - 1)
+    done = work_of(chosen).forward(tokens, tokens, attended)
+    return {"rate": done / sampler.stats.seconds_decode, "seconds": sampler.stats.seconds_decode}
+
+
+def _sampler(chosen: Case, dtype: str) -> NativeSampler:
+    model = model_of(chosen)
+    sampler = NativeSampler(model.config, slots=SLOTS, dtype=getattr(torch, dtype))
+    sampler.load(model.state_dict())
+    return sampler
+
+
+def updating(case: dict[str, Any], dtype: str) -> dict[str, float]:
+    """Operations a second of one update; a prompt counts once a group, however often it is run."""
+    chosen = Case(**case)
+    learner = _kept.setdefault(f"learner {dtype}", _learner(chosen, dtype))
+    samples = samples_of(chosen)
+    start = time.perf_counter()
+    learner.update(learner.prepare(samples))
+    seconds = time.perf_counter() - start
+    scored = chosen.completions * chosen.limit
+    tokens = scored + chosen.prompts * chosen.prompt
+    attended = chosen.completions * pairs(chosen.prompt, chosen.limit)
+    attended += chosen.prompts * pairs(0, chosen.prompt)
+    done = work_of(chosen).training(tokens, scored, attended)
+    return {"rate": done / seconds, "seconds": seconds}
+
+
+def _learner(chosen: Case, dtype: str) -> Learner:
+    return Learner(
+        model_of(chosen),
+        kl_coefficient=chosen.kl,
+        max_tokens=chosen.limit,
+        learning_rate=1e-6,
+        total_steps=1000,
+        autocast="bfloat16" if dtype == "bfloat16" else "none",
+    )
+
+
+def work(case: dict[str, Any]) -> float:
+    """Operations of a step without a divergence term: prompts read once, responses drawn one by one, then learnt."""
+    chosen = Case(**case)
+    known, scored = work_of(chosen), chosen.completions * chosen.limit
+    tokens = scored + chosen.prompts * chosen.prompt
+    attended = chosen.completions * pairs(chosen.prompt, chosen.limit)
+    attended += chosen.prompts * pairs(0, chosen.prompt)
+    return known.forward(tokens, scored, attended) + known.training(tokens, scored, attended)
+
+
+def samples_of(chosen: Case) -> list[Sample]:
+    """Random responses of the full length, every advantage other than 0."""
+    draw, samples = random.Random(0), []
+    for _ in range(chosen.prompts):
+        prompt = _ids(draw, chosen.prompt, chosen)
+        for place in range(chosen.group):
+            response = _ids(draw, chosen.limit, chosen)
+            known = (-6.7,) * chosen.limit  # about the logarithm of 1 / vocabulary
+            samples.append(Sample(prompt, response, known, 1.0 if place % 2 else -1.0))
+    return samples
+
+
+def _ids(draw: random.Random, count: int, chosen: Case) -> tuple[int, ...]:
+    return tuple(draw.randrange(1, chosen.vocabulary - 1) for _ in range(count))

@@ -1,0 +1,108 @@
+"""Rows of the table: a measure's name, what stands beside it, both figures, and their ratio.
+
+Left out: measuring. Everything here is arithmetic on numbers and text.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+Kind = Literal["lower", "higher", "share", "difference", "alone"]
+"""`lower` and `higher`: which is better; `share`: ours as a part of the other; `difference`: how far apart two
+numbers are that should be one; `alone`: a figure with nothing beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measure. Figures are medians; `details` holds the single runs and whatever explains them."""
+
+    name: str
+    beside: str
+    """Whose figure `theirs` is: trl, generate, step, machine."""
+    theirs: float
+    ours: float
+    unit: str
+    kind: Kind = "lower"
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """How many times better ours is; for a share the share, for a difference its size."""
+        match self.kind:
+            case "lower":
+                return self.theirs / self.ours
+            case "difference":
+                return abs(self.ours - self.theirs)
+            case "alone":
+                return 1.0
+            case _:
+                return self.ours / self.theirs
+
+    @property
+    def shown_ratio(self) -> str:
+        """The ratio as it is printed: `4.5x`, `31 %`, `2.0e-07`."""
+        match self.kind:
+            case "share":
+                return f"{100 * self.ratio:.3g} %"
+            case "difference":
+                return f"{self.ratio:.1e}"
+            case "alone":
+                return ""
+            case _:
+                return f"{self.ratio:.1f}x"
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Name, theirs, ours, ratio."""
+        theirs = "" if self.kind == "alone" else f"{self.beside} {figure(self.theirs, self.unit)}"
+        return (self.name, theirs, f"dianoia {figure(self.ours, self.unit)}", self.shown_ratio)
+
+
+def median_row(
+    name: str,
+    beside: str,
+    theirs: Sequence[float],
+    ours: Sequence[float],
+    unit: str,
+    kind: Kind = "lower",
+) -> Row:
+    """The medians of several runs, which are kept as details."""
+    runs = {"theirs": list(theirs), "ours": list(ours)}
+    return Row(name, beside, statistics.median(theirs), statistics.median(ours), unit, kind, runs)
+
+
+def figure(value: float, unit: str) -> str:
+    """A number of three digits and its unit: `6.74 s`, `12,300 tokens/s`."""
+    size = abs(value)
+    if size >= 1000:
+        text = f"{float(f'{value:.3g}'):,.0f}"
+    elif size >= 0.001 or size == 0:
+        digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+        text = f"{value:.{digits}f}"
+    else:
+        text = f"{value:.2e}"
+    return f"{text} {unit}".strip()
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Aligned lines for a terminal."""
+    cells = [row.cells() for row in rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(4)] if cells else []
+    return "\n".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def markdown(rows: Sequence[Row], about: Mapping[str, object]) -> str:
+    """What was measured where, and the table."""
+    lines = [f"- {key}: {value}" for key, value in about.items()]
+    lines += ["", "| measure | beside | Dianoia | ratio |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row.cells())} |" for row in rows)]) + "\n"
+
+
+def document(rows: Sequence[Row], about: Mapping[str, object]) -> str:
+    """The same as JSON, single runs included."""
+    kept = [asdict(row) | {"ratio": row.ratio} for row in rows]
+    return json.dumps({"about": dict(about), "rows": kept}, indent=1) + "\n"
