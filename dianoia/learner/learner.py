@@ -99,8 +99,7 @@ class Learner:
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts
         padded positions, prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its samples
-        in a micro-batch, where the architecture allows it: the attribute `shares_prompts` says so. A GPU's
-        products in bfloat16 run rows end to end instead: `packs_rows`.
+        in a micro-batch, where the architecture allows it (`shares_prompts`); a GPU's bfloat16 runs rows end to end (`packs_rows`).
         With `critic` a value model beside the policy gives every token its advantage.
         Raises ConfigError for an unknown name, ModelError for a model that no value model can be made of.
         """
