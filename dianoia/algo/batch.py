@@ -323,17 +323,17 @@ def _share(samples: Sequence[Sample], pad_id: int, device: torch.device | str | 
     members, blocks = _response_blocks(samples), []
     for rows in ([samples[index] for index in block] for block in members):
         ids_RT = _pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
-        start_R1 = torch.tensor([[len(row.prompt_ids)] for row in rows], device=device)
+        start_R1 = moved(torch.tensor([[len(row.prompt_ids)] for row in rows]), device)
         ids.append(ids_RT.flatten())
         places.append((start_R1 + torch.arange(ids_RT.shape[1], device=device)).flatten())
-        prompts_R = torch.tensor([prompts.index(row.prompt_ids) for row in rows], device=device)
+        prompts_R = moved(torch.tensor([prompts.index(row.prompt_ids) for row in rows]), device)
         blocks.append(Block(prompts_R, _block_mask(start_R1, longest, ids_RT.shape[1])))
     return Shared(
         ids_1N=torch.cat(ids)[None],
         places_1N=torch.cat(places)[None],
         prompts_shape=(len(prompts), longest),
         blocks=tuple(blocks),
-        before_M=torch.tensor(_before(samples, prompts, members), device=device),
+        before_M=moved(torch.tensor(_before(samples, prompts, members)), device),
     )
 
 

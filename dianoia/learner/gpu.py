@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from dianoia.learner.fused import fuse_layers, has_biases
 from dianoia.learner.layers_c import runs_in_c
-from dianoia.learner.packed import can_pack
+from dianoia.learner.packed import can_pack, never_plain
 from dianoia.runtime.flash import has_flash
 
 
@@ -22,6 +22,7 @@ def prepared_for_gpu(model: PreTrainedModel, autocast: str) -> bool:
     head = head or config.hidden_size // config.num_attention_heads
     if not has_flash(model.device, kind, head) or not can_pack(model):
         return False
+    never_plain(model)
     fuse_layers(model, kind)
     return True
 

@@ -58,6 +58,7 @@ from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.shared import can_share_prompts
 from dianoia.learner.twins import gather, twins
 from dianoia.learner.value import Critic, CriticSettings, Passes
+from dianoia.runtime.devices import arrived, fetched
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
 T = TypeVar("T")
@@ -176,28 +177,23 @@ class Learner:
             filled = self._with_passes([rows[index] for index in indices], lane)
             for index, row in zip(indices, filled, strict=True):
                 rows[index] = row
+        arrived(self.model.device)
 
     def _with_passes(self, rows: Sequence[Row], lane: int) -> list[Row]:
-        """The rows with the reference's, the learner's pi_old and weights, as asked for."""
+        """The rows with the reference's, the learner's pi_old and weights, as asked for; `arrived` later."""
         batch = self._collate(rows)
-        old_BT, ref_BT, weights_BT = batch.old_BT, None, None
+        found: dict[str, Tensor] = {}
         if self.reference is not None:
-            ref_BT = self._logprobs(self._references[lane], batch)[0].float().cpu()
+            found["ref_T"], _ = self._logprobs(self._references[lane], batch)
         if self.importance_cap is not None:
             old_BT, _ = self._logprobs(self._models[lane], batch)
-            weights_BT = (
-                truncated_importance(old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap)
-                .float()
-                .cpu()
+            found["old_T"] = old_BT
+            found["weights_T"] = truncated_importance(
+                old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
             )
-        old_BT = old_BT.float().cpu()
+        here = {name: fetched(values_BT.float()) for name, values_BT in found.items()}
         return [
-            replace(
-                row,
-                old_T=_row(old_BT, index, row.sample),
-                ref_T=None if ref_BT is None else _row(ref_BT, index, row.sample),
-                weights_T=None if weights_BT is None else _row(weights_BT, index, row.sample),
-            )
+            replace(row, **{name: _row(here[name], index, row.sample) for name in here})
             for index, row in enumerate(rows)
         ]
 

@@ -23,6 +23,7 @@ from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_at
 from dianoia.runtime.flash import Spans, causal_attention, has_flash
 
 _NAME = "dianoia_packed"
+_MARK = "dianoia_never_plain"
 
 
 class _NotPackableError(ValueError):
@@ -65,8 +66,8 @@ def packed_logits(model: PreTrainedModel, row: PackedRow) -> Tensor:
 
 
 def _run(part: nn.Module, model: PreTrainedModel, row: PackedRow) -> Any:
-    """A row of a single sample is an ordinary pass, which every architecture can do."""
-    if len(row.lengths) == 1:
+    """A row of a single sample is an ordinary pass, which every architecture can do, unless `never_plain`."""
+    if len(row.lengths) == 1 and not getattr(model.base_model, _MARK, False):
         return part(input_ids=row.ids_1N, use_cache=False)
     with attention_of(model, _NAME):
         return part(
@@ -76,6 +77,15 @@ def _run(part: nn.Module, model: PreTrainedModel, row: PackedRow) -> Any:
             packed_lengths=row.lengths,
             packed_spans=Spans.of(list(row.lengths), row.ids_1N.device),
         )
+
+
+def never_plain(model: PreTrainedModel) -> None:
+    """Let rows of a single sample run as the others do; the caller knows that the model allows it.
+
+    For a GPU: an ordinary pass asks it for numbers, and may take a kernel that adds up in any order. Copies of
+    the model keep it.
+    """
+    setattr(model.base_model, _MARK, True)
 
 
 def _attend(

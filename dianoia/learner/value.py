@@ -33,6 +33,7 @@ from dianoia.learner.metrics import ValueMetrics
 from dianoia.learner.model import at_mask, states_before
 from dianoia.learner.optimizer import adamw, descend, gradient_norm
 from dianoia.learner.twins import gather, twins
+from dianoia.runtime.devices import arrived, fetched
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
 
 
@@ -169,9 +170,10 @@ class Critic:
         model: ValueModel,
     ) -> None:
         for indices in batches:
-            values_BT = self._run(model, [rows[index] for index in indices])[1].float().cpu()
+            values_BT = fetched(self._run(model, [rows[index] for index in indices])[1].float())
             for index, values_T in zip(indices, values_BT, strict=True):
                 values[index] = values_T[: len(rows[index].sample.response_ids)]
+        arrived(self.device)
 
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
         samples = [row.sample for row in rows]
@@ -203,7 +205,9 @@ class Critic:
         self, model: ValueModel, batches: Sequence[Sequence[Row]], tokens: int
     ) -> tuple[float, int]:
         """(loss, tokens at the bound) of one lane, into the gradients of its own twin."""
-        loss, clipped = 0.0, 0
+        # sums stay on the device: asking for one would wait for every micro-batch
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        clipped = torch.zeros((), dtype=torch.int64, device=self.device)
         for rows in batches:
             batch, values_BT = self._run(model, rows)
             assert batch.credit is not None, "rows come from `credit`"
@@ -215,8 +219,9 @@ class Critic:
                 self.settings.clip,
             )
             (numerator / tokens).backward()  # type: ignore[no-untyped-call]
-            loss, clipped = loss + float(numerator.detach()) / tokens, clipped + int(held)
-        return loss, clipped
+            loss += numerator.detach().double() / tokens
+            clipped += held
+        return float(loss), int(clipped)
 
     def apply(self, metrics: ValueMetrics, factor: float) -> None:
         """Take the step that `accumulate` prepared, at `factor` times the peak learning rate."""

@@ -28,6 +28,17 @@ def moved(tensor: torch.Tensor, device: torch.device | str | None) -> torch.Tens
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def fetched(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on its way to the CPU, to be read after `arrived`; nobody waits for it before."""
+    return tensor.to("cpu", non_blocking=True)
+
+
+def arrived(device: torch.device) -> None:
+    """Wait for everything that was `fetched` from `device`."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def exact_arithmetic(device: torch.device) -> None:
     """One result a seed. A CPU with a fixed number of threads gives that by itself; CUDA has to be asked:
     no TF32, and deterministic kernels where there is a choice."""
