@@ -192,10 +192,11 @@ class Learner:
                 old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
             )
         here = {name: fetched(values_BT.float()) for name, values_BT in found.items()}
-        return [
-            replace(row, **{name: _row(here[name], index, row.sample) for name in here})
+        parts: list[dict[str, Any]] = [
+            {name: _row(values_BT, index, row.sample) for name, values_BT in here.items()}
             for index, row in enumerate(rows)
         ]
+        return [replace(row, **part) for row, part in zip(rows, parts, strict=True)]
 
     def update(self, rows: Sequence[Row]) -> UpdateMetrics:
         """One optimizer step on one minibatch.
