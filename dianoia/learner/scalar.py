@@ -99,7 +99,8 @@ def forward(model: PreTrainedModel, texts: Sequence[Ids]) -> Tensor:
     ids_NL = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
     lengths_N1 = torch.tensor([[len(ids)] for ids in texts])
     mask_NL = (torch.arange(ids_NL.shape[1])[None] < lengths_N1).long()
-    output = model(input_ids=ids_NL.to(model.device), attention_mask=mask_NL.to(model.device))
+    ids_NL, mask_NL = ids_NL.to(model.device), mask_NL.to(model.device)
+    output = model(input_ids=ids_NL, attention_mask=mask_NL, use_cache=False)
     rewards_N: Tensor = output.logits[:, 0]
     return rewards_N
 

@@ -5,8 +5,8 @@ from copy import deepcopy
 
 import pytest
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Qwen3ForSequenceClassification
 
 from dianoia.algo.batch import Batch, Row, collate
 from dianoia.base.records import Sample
@@ -15,6 +15,7 @@ from dianoia.learner.gpu import prepare_for_cpu
 from dianoia.learner.head_c import scored_in_c
 from dianoia.learner.model import response_logprobs
 from dianoia.learner.recompute import recompute_layers
+from dianoia.learner.scalar import forward
 
 MakeModel = Callable[..., PreTrainedModel]
 pytestmark = pytest.mark.usefixtures("in_c")
@@ -56,6 +57,21 @@ def test_layers_and_head_give_what_transformers_gives(
     """Qwen2 has biases, so its layers stay those of transformers and only the head is exchanged."""
     model, batch = make_model(family), batch_of(samples, layout)
     assert_close(passed(prepared(model), batch), passed(model, batch))
+
+
+def test_a_reward_model_gives_what_transformers_gives(make_model: MakeModel) -> None:
+    config = deepcopy(make_model().config)
+    config.num_labels, config.pad_token_id = 1, 0
+    model = nn.Module.eval(Qwen3ForSequenceClassification(config).float())
+    ours = prepared(model)
+
+    def passed(one: PreTrainedModel) -> list[Tensor]:
+        rewards_N = forward(one, [(3, 4, 5, 6), (7, 8), (5, 5, 9)])
+        (rewards_N * torch.tensor([1.0, -2.0, 0.5])).sum().backward()
+        gradients = [p.grad for p in one.parameters() if p.grad is not None]
+        return [rewards_N.detach(), *gradients]
+
+    assert_close(passed(ours), passed(model))
 
 
 def test_layers_computed_again_give_the_same(make_model: MakeModel, samples: list[Sample]) -> None:
