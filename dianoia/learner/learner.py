@@ -192,11 +192,7 @@ class Learner:
                 old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
             )
         here = {name: fetched(values_BT.float()) for name, values_BT in found.items()}
-        parts: list[dict[str, Any]] = [
-            {name: _row(values_BT, index, row.sample) for name, values_BT in here.items()}
-            for index, row in enumerate(rows)
-        ]
-        return [replace(row, **part) for row, part in zip(rows, parts, strict=True)]
+        return [_filled(row, here, index) for index, row in enumerate(rows)]
 
     def update(self, rows: Sequence[Row]) -> UpdateMetrics:
         """One optimizer step on one minibatch.
@@ -390,6 +386,12 @@ def _choose(option: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise ConfigError(f"{option} is {name!r}; choose one of {', '.join(sorted(table))}.")
     return table[name]
+
+
+def _filled(row: Row, found: Mapping[str, Tensor], index: int) -> Row:
+    """With what was found (fields of a row by name, `_BT`) in line `index`."""
+    fields: dict[str, Any] = {name: _row(found[name], index, row.sample) for name in found}
+    return replace(row, **fields)
 
 
 def _row(values_BT: Tensor, index: int, sample: Sample) -> Tensor:

@@ -56,7 +56,7 @@ def packed_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
     """The backbone's last hidden states `_MD` before the learnt tokens."""
     hidden_1ND: Tensor = _run(model.base_model, model, row).last_hidden_state
     # Its backward pass adds rows up several times faster on a CPU than that of an index does.
-    return nn.functional.embedding(row.before_M, hidden_1ND[0])
+    return nn.functional.embedding(row.before_M, hidden_1ND.squeeze(0))
 
 
 def packed_logits(model: PreTrainedModel, row: PackedRow) -> Tensor:
@@ -107,7 +107,9 @@ def _attend(
         raise _NotPackableError(f"no packed rows with {refused}")
     kind, head = product_kind(query_1HND), query_1HND.shape[-1]
     if packed_spans is not None and has_flash(query_1HND.device, kind, head):
-        q, k, v = (x[0].transpose(0, 1).to(kind) for x in (query_1HND, key_1HND, value_1HND))
+        # squeezed and not indexed: the backward pass of an index is a copy, and of another order another one
+        states = (x.transpose(1, 2).squeeze(0) for x in (query_1HND, key_1HND, value_1HND))
+        q, k, v = (x.to(kind) for x in states)
         scale = head**-0.5 if scaling is None else scaling
         return causal_attention(q, k, v, packed_spans, scale)[None], None
     parts = (
