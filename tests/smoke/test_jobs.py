@@ -54,7 +54,7 @@ learning_rate = 1e-2
 [stages.general]
 kind = "demonstrations"
 source = "miniature/general"
-rows = 20
+rows = 40
 [stages.student]
 kind = "sft"
 start = "{base}"
