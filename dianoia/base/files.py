@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: temporary sibling, fsync, rename."""
+"""Files that appear whole or not at all: temporary sibling, fsync, rename; and where those lie that can be made again."""
 
 import json
 import os
@@ -7,6 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+CACHE = "DIANOIA_CACHE"
+"""Environment variable: the folder for what can be made again."""
+
+
+def cache_folder() -> Path:
+    """Where goes what can be made again."""
+    named = os.environ.get(CACHE)
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "dianoia"
 
 
 def _sync(path: Path) -> None:

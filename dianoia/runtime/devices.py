@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -64,24 +64,22 @@ def tf32(enabled: bool = True) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-@contextmanager
-def one_order() -> Iterator[None]:
+def one_order() -> AbstractContextManager[None]:
     """Where `exact_arithmetic` asks for it, for kernels that under `warn_only` warn and take any order."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(before)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warns)
+    return _deterministic(torch.are_deterministic_algorithms_enabled())
+
+
+def any_order() -> AbstractContextManager[None]:
+    """Kernels of any order, for code whose writes never meet: the deterministic ones sort indices first."""
+    return _deterministic(False)
 
 
 @contextmanager
-def any_order() -> Iterator[None]:
-    """Kernels of any order, for code whose writes never meet: the deterministic ones sort indices first."""
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Without `warn_only`, and at the end as it was."""
     before = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
+    torch.use_deterministic_algorithms(wanted)
     try:
         yield
     finally:

@@ -21,6 +21,8 @@ from typing import Any
 
 from torch import Tensor
 
+from dianoia.base.files import cache_folder
+
 log = logging.getLogger(__name__)
 
 SWITCH = "DIANOIA_C"
@@ -101,8 +103,6 @@ def _processor() -> str:
 
 def _folder() -> Path:
     """Where compiled libraries stay; made if it is not there."""
-    named, base = os.environ.get("DIANOIA_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    cache_home = Path(base) if base else Path.home() / ".cache"
-    folder = (Path(named) if named else cache_home / "dianoia") / "kernels"
+    folder = cache_folder() / "kernels"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

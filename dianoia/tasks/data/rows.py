@@ -20,11 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dianoia.base.errors import ProblemFileError
-from dianoia.base.files import whole_file
+from dianoia.base.files import CACHE, cache_folder, whole_file
 from dianoia.tasks.tables import Columns, Row, arrow_batches, csv_row, json_object
 
-CACHE = "DIANOIA_CACHE"
-"""Environment variable: the folder for what is derived from data and can be derived again."""
 _CHUNK = 16 * 2**20
 _NEWLINE = 10
 _BATCH_ROWS = 1024
@@ -202,15 +200,6 @@ def _as_arrow(path: Path, copy: Path) -> None:
             f"{path}: it could not be read as Parquet, or not be written as Arrow to {copy} ({error}); write the "
             f"file again, or let {CACHE} name a folder with more room"
         ) from error
-
-
-def cache_folder() -> Path:
-    """Where copies go that can be made again."""
-    named = os.environ.get(CACHE)
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "dianoia"
 
 
 _OPENERS: dict[str, Callable[[Path], Rows]] = {

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from dianoia.base.files import CACHE
 from dianoia.tasks import catalog
-from dianoia.tasks.data import rows
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
-    monkeypatch.setenv(rows.CACHE, str(folder))
+    monkeypatch.setenv(CACHE, str(folder))
     catalog._files_source.cache_clear()
     return folder

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dianoia.base.errors import ProblemFileError
-from dianoia.tasks.data.rows import CACHE, cache_folder, line_begins, open_rows
+from dianoia.base.files import CACHE, cache_folder
+from dianoia.tasks.data.rows import line_begins, open_rows
 from dianoia.tasks.tables import read_rows
 from tests.unit.tasks_data.data_files import ENDINGS, sums, write
 
