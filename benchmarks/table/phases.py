@@ -2,6 +2,7 @@
 
 import random
 import time
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,14 +15,12 @@ from dianoia.engine.native.sampler import NativeSampler
 from dianoia.learner.learner import Learner
 
 SLOTS = 256
-_kept: dict[str, Any] = {}
-"""Models of this process, so that only the first run builds them."""
 
 
 def decoding(case: dict[str, Any], dtype: str) -> dict[str, float]:
     """Operations a second while 256 slots decode; reading prompts is not counted, neither its work nor its time."""
     chosen = Case(**case)
-    sampler = _kept.setdefault(f"sampler {dtype}", _sampler(chosen, dtype))
+    sampler = _sampler(chosen, dtype)
     draw = random.Random(0)
     requests = [
         Request(_ids(draw, chosen.prompt, chosen), chosen.group, (0, place))
@@ -35,7 +34,9 @@ def decoding(case: dict[str, Any], dtype: str) -> dict[str, float]:
     return {"rate": done / sampler.stats.seconds_decode, "seconds": sampler.stats.seconds_decode}
 
 
+@cache
 def _sampler(chosen: Case, dtype: str) -> NativeSampler:
+    """Built by the first run, not timed."""
     model = model_of(chosen)
     sampler = NativeSampler(model.config, slots=SLOTS, dtype=getattr(torch, dtype))
     sampler.load(model.state_dict())
@@ -45,20 +46,18 @@ def _sampler(chosen: Case, dtype: str) -> NativeSampler:
 def updating(case: dict[str, Any], dtype: str) -> dict[str, float]:
     """Operations a second of one update; a prompt counts once a group, however often it is run."""
     chosen = Case(**case)
-    learner = _kept.setdefault(f"learner {dtype}", _learner(chosen, dtype))
+    learner = _learner(chosen, dtype)
     samples = samples_of(chosen)
     start = time.perf_counter()
     learner.update(learner.prepare(samples))
     seconds = time.perf_counter() - start
-    scored = chosen.completions * chosen.limit
-    tokens = scored + chosen.prompts * chosen.prompt
-    attended = chosen.completions * pairs(chosen.prompt, chosen.limit)
-    attended += chosen.prompts * pairs(0, chosen.prompt)
-    done = work_of(chosen).training(tokens, scored, attended)
+    done = work_of(chosen).training(*_counts(chosen))
     return {"rate": done / seconds, "seconds": seconds}
 
 
+@cache
 def _learner(chosen: Case, dtype: str) -> Learner:
+    """Built by the first run, not timed."""
     return Learner(
         model_of(chosen),
         kl_coefficient=chosen.kl,
@@ -72,11 +71,16 @@ def _learner(chosen: Case, dtype: str) -> Learner:
 def work(case: dict[str, Any]) -> float:
     """Operations of a step without a divergence term: prompts read once, responses drawn one by one, then learnt."""
     chosen = Case(**case)
-    known, scored = work_of(chosen), chosen.completions * chosen.limit
+    known, counts = work_of(chosen), _counts(chosen)
+    return known.forward(*counts) + known.training(*counts)
+
+
+def _counts(chosen: Case) -> tuple[int, int, float]:
+    """Tokens read, tokens scored, pairs attended, where a prompt is read once a group."""
+    scored = chosen.completions * chosen.limit
     tokens = scored + chosen.prompts * chosen.prompt
     attended = chosen.completions * pairs(chosen.prompt, chosen.limit)
-    attended += chosen.prompts * pairs(0, chosen.prompt)
-    return known.forward(tokens, scored, attended) + known.training(tokens, scored, attended)
+    return tokens, scored, attended + chosen.prompts * pairs(0, chosen.prompt)
 
 
 def samples_of(chosen: Case) -> list[Sample]:

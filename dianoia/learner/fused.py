@@ -46,6 +46,7 @@ class _Fused:
 
     def __init__(self, layer: nn.Module, kind: torch.dtype) -> None:
         self.layer, self.kind = layer, kind
+        self.exact = kind == torch.float32 and not has_biases(layer)
 
     def __call__(
         self,
@@ -61,7 +62,7 @@ class _Fused:
         assert past_key_values is None, "a learner keeps no cache"
         assert position_embeddings is not None, "these families rotate queries and keys"
         device = hidden_states.device
-        if self.kind == torch.float32 and runs_in_c(hidden_states) and not has_biases(self.layer):
+        if self.exact and runs_in_c(hidden_states):
             return self._in_c(hidden_states, position_embeddings, attention_mask, more)
         with torch.autocast(device.type, enabled=False):
             varying(hidden_states, *position_embeddings, at=1)
