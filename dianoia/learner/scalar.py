@@ -10,13 +10,15 @@ Departures from the DeepSeek-R1 paper (section 3.1), and choices where it is sil
 1. The reward is read where transformers reads it: at the last token that is not padding. Rows are padded
    on the right; `prepare_padding` sees to it that model and tokenizer mean the same token by it.
 2. No dropout: a pair's two rewards come from one and the same network.
-3. The gradient's norm is clipped and a norm beyond `stop_grad_norm` ends the run, as in `Learner`.
+3. Where the model allows it (`learner.prefixes`), what texts of a micro-batch begin with in common runs once: the
+   prompt of a pair, and that of all responses to a question.
+4. The gradient's norm is clipped and a norm beyond `stop_grad_norm` ends the run, as in `Learner`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +28,10 @@ from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.descent import Descent
 from dianoia.learner.gpu import prepare_for_cpu
+from dianoia.learner.prefixes import Ids, can_share_prefixes, last_states, lay_prefixes
 from dianoia.learner.recompute import recompute_layers
 from dianoia.learner.twins import gather, twins
 from dianoia.runtime.lanes import deal, in_lanes, lanes_of
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,12 @@ def losses(rewards_BR: Tensor, examples: Sequence[Example]) -> Tensor:
     return pointwise_loss(rewards_BR[:, 0], good_B)
 
 
-def forward(model: PreTrainedModel, texts: Sequence[Ids]) -> Tensor:
-    """Reward `_N` of each text, with gradient."""
+def forward(model: PreTrainedModel, texts: Sequence[Ids], shared: bool = False) -> Tensor:
+    """Reward `_N` of each text, with gradient; `shared`: the caller knows that `can_share` holds."""
+    if shared:
+        states_ND = last_states(model, lay_prefixes(texts, model.device))
+        scores_N1: Tensor = cast(Any, model).score(states_ND)
+        return scores_N1[:, 0]
     pad = pad_id(model)
     rows = [torch.tensor(ids) for ids in texts]
     ids_NL = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
@@ -103,6 +108,11 @@ def forward(model: PreTrainedModel, texts: Sequence[Ids]) -> Tensor:
     output = model(input_ids=ids_NL, attention_mask=mask_NL, use_cache=False)
     rewards_N: Tensor = output.logits[:, 0]
     return rewards_N
+
+
+def can_share(model: PreTrainedModel) -> bool:
+    """Whether texts may run what they begin with in common once, and the reward is a product of the last state."""
+    return isinstance(getattr(model, "score", None), nn.Linear) and can_share_prefixes(model)
 
 
 def pad_id(model: PreTrainedModel) -> int:
@@ -117,6 +127,7 @@ class Rewarder:
 
     def __init__(self, models: Sequence[PreTrainedModel], tokens_per_batch: int) -> None:
         self.models, self.tokens = models, tokens_per_batch
+        self.shared = can_share(models[0])
 
     def __call__(self, texts: Sequence[Ids]) -> list[float]:
         """Reward of each text, in order; computed longest first."""
@@ -135,8 +146,8 @@ class Rewarder:
     ) -> list[tuple[int, float]]:
         found: list[tuple[int, float]] = []
         for batch in batches:
-            rewards = forward(model, [texts[index] for index in batch]).float().tolist()
-            found += zip(batch, rewards, strict=True)
+            rewards = forward(model, [texts[index] for index in batch], self.shared)
+            found += zip(batch, rewards.float().tolist(), strict=True)
         return found
 
 
@@ -209,7 +220,8 @@ class ScalarLearner:
             with torch.autocast(
                 model.device.type, torch.bfloat16, enabled=self.autocast == "bfloat16"
             ):
-                rewards_N = forward(model, [ids for example in some for ids in example.texts])
+                texts = [ids for example in some for ids in example.texts]
+                rewards_N = forward(model, texts, self.rewards.shared)
             rewards_BR = rewards_N.view(len(some), -1)
             part = losses(rewards_BR, some).sum() / len(examples)
             part.backward()  # type: ignore[no-untyped-call]

@@ -86,11 +86,11 @@ def _attend(
         strict=True,
     )
     query, prompt_keys, prompt_values = next(parts)
-    outputs = [_sdpa(query, prompt_keys, prompt_values, None, scaling)]
+    outputs = [sdpa(query, prompt_keys, prompt_values, None, scaling)]
     for block, (query, keys, values) in zip(shared_prompts.blocks, parts, strict=True):
         keys = torch.cat([prompt_keys.index_select(0, block.prompts_R), keys], dim=2)
         values = torch.cat([prompt_values.index_select(0, block.prompts_R), values], dim=2)
-        outputs.append(_sdpa(query, keys, values, block.mask_R1TK, scaling))
+        outputs.append(sdpa(query, keys, values, block.mask_R1TK, scaling))
     return torch.cat([rows.transpose(1, 2).flatten(0, 1) for rows in outputs])[None], None
 
 
@@ -108,7 +108,7 @@ def _split(states_1HND: Tensor, shared: Shared) -> list[Tensor]:
     ]
 
 
-def _sdpa(
+def sdpa(
     query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float | None
 ) -> Tensor:
     """Causal without a mask: right padding is seen by padding alone."""

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.model import load_tokenizer
-from dianoia.learner.scalar import Ids, Rewarder
+from dianoia.learner.prefixes import Ids
+from dianoia.learner.scalar import Rewarder
 from dianoia.learner.scalar_model import Outlook, load_reward_model, outlook_of, prepare_padding
 from dianoia.learner.twins import twins
 from dianoia.runtime.lanes import lanes_of

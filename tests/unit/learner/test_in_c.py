@@ -59,14 +59,15 @@ def test_layers_and_head_give_what_transformers_gives(
     assert_close(passed(prepared(model), batch), passed(model, batch))
 
 
-def test_a_reward_model_gives_what_transformers_gives(make_model: MakeModel) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_reward_model_gives_what_transformers_gives(make_model: MakeModel, shared: bool) -> None:
     config = deepcopy(make_model().config)
     config.num_labels, config.pad_token_id = 1, 0
     model = nn.Module.eval(Qwen3ForSequenceClassification(config).float())
     ours = prepared(model)
 
     def passed(one: PreTrainedModel) -> list[Tensor]:
-        rewards_N = forward(one, [(3, 4, 5, 6), (7, 8), (5, 5, 9)])
+        rewards_N = forward(one, [(3, 4, 5, 6), (3, 4), (3, 5, 9)], shared)
         (rewards_N * torch.tensor([1.0, -2.0, 0.5])).sum().backward()
         gradients = [p.grad for p in one.parameters() if p.grad is not None]
         return [rewards_N.detach(), *gradients]

@@ -234,10 +234,10 @@ def test_a_window_is_noticed_that_no_configuration_mentions(
 
 
 def test_a_difference_is_noticed(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = learner_shared._sdpa
+    exact = learner_shared.sdpa
 
     def scaled(*args: Any) -> Tensor:
         return exact(*args) * 1.001
 
-    monkeypatch.setattr(learner_shared, "_sdpa", scaled)
+    monkeypatch.setattr(learner_shared, "sdpa", scaled)
     assert not can_share_prompts(make_model())
