@@ -26,6 +26,15 @@ def in_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     library.cache_clear()
 
 
+@pytest.fixture
+def without_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch alone."""
+    monkeypatch.setenv(SWITCH, "0")
+    library.cache_clear()
+    yield
+    library.cache_clear()
+
+
 TINY_BASE = """
 name = "tiny-base"
 threads = 1

@@ -9,9 +9,7 @@ Three levels: a *rollout* (the paper: 8,192 outputs) is split into *minibatches*
 step each, `algo.minibatches`), and a minibatch into *micro-batches* (what fits into memory,
 `micro_batches`), which change nothing but memory and speed.
 
-A micro-batch can be *shared*: each distinct prompt stands in it once, and the responses to it, in
-blocks of nearly one length, are laid end to end behind the prompts (`Shared`). Sixteen responses of
-40 tokens to a prompt of 60 are then 700 positions and not 1,600.
+A micro-batch can be *shared*: each distinct prompt stands in it once (`algo.sharing`).
 """
 
 from collections.abc import Sequence
@@ -21,14 +19,9 @@ import torch
 from torch import Tensor
 
 from dianoia.algo.packing import pack
+from dianoia.algo.sharing import Shared, pad, share, shared_positions
 from dianoia.base.records import Sample
 from dianoia.runtime.devices import moved
-
-PADDING_PER_BLOCK = 12
-"""Positions of padding that are cheaper than one more block of responses."""
-
-PADDING_SHARE = 0.03
-"""Share of padding in a block that never is a reason for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +50,6 @@ class Credit:
     """Of the states before each response token, before the first update of the rollout."""
     returns_T: Tensor
     """Targets of the value model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """R responses of nearly one length, padded on the right to T positions each."""
-
-    prompts_R: Tensor
-    """Which of the prompts each response continues."""
-    mask_R1TK: Tensor
-    """True where a position sees a key; K is the longest prompt, then the response itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """A micro-batch as one row of N positions: G prompts of P positions, then the blocks.
-
-    A response stands without its last token, from which nothing is predicted.
-    """
-
-    ids_1N: Tensor
-    places_1N: Tensor
-    """Position of each token in its own sequence: a response goes on where its prompt ends."""
-    prompts_shape: tuple[int, int]
-    """(G, P)"""
-    blocks: tuple[Block, ...]
-    before_M: Tensor
-    """Index into N of the token before each real response token, in the order of `mask_BT`."""
-
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """(rows, length) of the prompts and of each block, in their order in N."""
-        blocks = [(block.mask_R1TK.shape[0], block.mask_R1TK.shape[2]) for block in self.blocks]
-        return [self.prompts_shape, *blocks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +138,7 @@ def _shared_micro_batches(samples: Sequence[Sample], budget: int) -> list[list[i
     """Whole groups while they fit; a group that fits nowhere whole is cut, longest first."""
 
     def fits(indices: Sequence[int]) -> bool:
-        return _shared_positions([samples[index] for index in indices]) <= budget
+        return shared_positions([samples[index] for index in indices]) <= budget
 
     batches: list[list[int]] = []
     for group in _by_prompt(samples):
@@ -198,37 +158,6 @@ def _by_prompt(samples: Sequence[Sample]) -> list[list[int]]:
     return sorted(groups.values(), key=lambda group: -len(samples[group[0]].prompt_ids))
 
 
-def _shared_positions(samples: Sequence[Sample]) -> int:
-    """N of `Shared`, padding included."""
-    prompts = {sample.prompt_ids for sample in samples}
-    blocks = _response_blocks(samples)
-    responses = sum(len(block) * (len(samples[block[0]].response_ids) - 1) for block in blocks)
-    return len(prompts) * max(map(len, prompts)) + responses
-
-
-def _response_blocks(samples: Sequence[Sample]) -> list[list[int]]:
-    """Sample indices, longest response first, cut where padding would cost more than a block does.
-
-    A block costs a few calls a layer, about as much time as PADDING_PER_BLOCK positions; a share
-    of PADDING_SHARE is always granted. Responses of one token are in no block: they are predicted
-    from the prompt, and nothing is predicted from them.
-    """
-    lengths = [len(sample.response_ids) - 1 for sample in samples]
-    order = [index for index, length in enumerate(lengths) if length]
-    blocks: list[list[int]] = []
-    padding = 0
-    for index in sorted(order, key=lambda i: (-lengths[i], i)):
-        if blocks:
-            longest = lengths[blocks[-1][0]]
-            padding += longest - lengths[index]
-            granted = PADDING_SHARE * longest * (len(blocks[-1]) + 1)
-        if not blocks or padding > max(PADDING_PER_BLOCK, granted):
-            blocks.append([])
-            padding = 0
-        blocks[-1].append(index)
-    return blocks
-
-
 def padding_share(
     samples: Sequence[Sample],
     batches: Sequence[Sequence[int]],
@@ -240,7 +169,7 @@ def padding_share(
         return 0.0
     chosen = [[samples[index] for index in batch] for batch in batches]
     if shared:
-        padded = sum(map(_shared_positions, chosen))
+        padded = sum(map(shared_positions, chosen))
         prompts = sum(len(ids) for batch in chosen for ids in {s.prompt_ids for s in batch})
         real = prompts + sum(len(s.response_ids) - 1 for batch in chosen for s in batch)
     else:
@@ -273,24 +202,24 @@ def collate(
     ids = [torch.tensor(row.sample.prompt_ids + row.sample.response_ids) for row in rows]
     responses = [torch.tensor(row.sample.response_ids, dtype=torch.long) for row in rows]
     attention = [torch.ones_like(row_L) for row_L in ids]
-    mask_BT = _pad([torch.ones_like(row_T, dtype=torch.bool) for row_T in responses], 0, None)
+    mask_BT = pad([torch.ones_like(row_T, dtype=torch.bool) for row_T in responses], 0, None)
     positions = [
         torch.arange(len(row.sample.response_ids)) + len(row.sample.prompt_ids) - 1 for row in rows
     ]
     sampler = [torch.tensor(row.sample.logprobs, dtype=torch.float32) for row in rows]
     return Batch(
-        ids_BL=_pad(ids, pad_id, device),
-        attention_BL=_pad(attention, 0, device),
-        positions_BT=_pad(positions, 0, device),
-        response_ids_BT=_pad(responses, pad_id, device),
+        ids_BL=pad(ids, pad_id, device),
+        attention_BL=pad(attention, 0, device),
+        positions_BT=pad(positions, 0, device),
+        response_ids_BT=pad(responses, pad_id, device),
         mask_BT=moved(mask_BT, device),
         real_M=moved(mask_BT.flatten().nonzero()[:, 0], device),
-        sampler_BT=_pad(sampler, 0.0, device),
-        old_BT=_pad([row.old_T for row in rows], 0.0, device),
+        sampler_BT=pad(sampler, 0.0, device),
+        old_BT=pad([row.old_T for row in rows], 0.0, device),
         advantages_B=moved(torch.tensor([row.sample.advantage for row in rows]), device),
         ref_BT=_pad_optional([row.ref_T for row in rows], device),
         weights_BT=_pad_optional([row.weights_T for row in rows], device),
-        shared=_share([row.sample for row in rows], pad_id, device) if shared else None,
+        shared=share([row.sample for row in rows], pad_id, device) if shared else None,
         credit=_pad_credit([row.credit for row in rows], device),
         packed=lay(ids, _responses([row.sample for row in rows]), device) if packed else None,
     )
@@ -315,74 +244,13 @@ def _responses(samples: Sequence[Sample]) -> list[Tensor]:
     return [torch.arange(total_length(one)) >= len(one.prompt_ids) for one in samples]
 
 
-def _share(samples: Sequence[Sample], pad_id: int, device: torch.device | str | None) -> Shared:
-    prompts = list(dict.fromkeys(sample.prompt_ids for sample in samples))
-    longest = max(map(len, prompts))
-    ids = [_pad([torch.tensor(prompt) for prompt in prompts], pad_id, device).flatten()]
-    places = [torch.arange(longest, device=device).repeat(len(prompts))]
-    members, blocks = _response_blocks(samples), []
-    for rows in ([samples[index] for index in block] for block in members):
-        ids_RT = _pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
-        start_R1 = moved(torch.tensor([[len(row.prompt_ids)] for row in rows]), device)
-        ids.append(ids_RT.flatten())
-        places.append((start_R1 + torch.arange(ids_RT.shape[1], device=device)).flatten())
-        prompts_R = moved(torch.tensor([prompts.index(row.prompt_ids) for row in rows]), device)
-        blocks.append(Block(prompts_R, _block_mask(start_R1, longest, ids_RT.shape[1])))
-    return Shared(
-        ids_1N=torch.cat(ids)[None],
-        places_1N=torch.cat(places)[None],
-        prompts_shape=(len(prompts), longest),
-        blocks=tuple(blocks),
-        before_M=moved(torch.tensor(_before(samples, prompts, members)), device),
-    )
-
-
-def _before(
-    samples: Sequence[Sample],
-    prompts: Sequence[tuple[int, ...]],
-    members: Sequence[Sequence[int]],
-) -> list[int]:
-    """`Shared.before_M`: the first token of a response is predicted at its prompt's last, each
-    other one at the response token before it."""
-    longest = max(map(len, prompts))
-    size, first = len(prompts) * longest, [0] * len(samples)
-    for block in members:
-        for index in block:
-            first[index] = size
-            size += len(samples[block[0]].response_ids) - 1
-    ends = {ids: number * longest + len(ids) - 1 for number, ids in enumerate(prompts)}
-    before: list[int] = []
-    for sample, start in zip(samples, first, strict=True):
-        before += [ends[sample.prompt_ids], *range(start, start + len(sample.response_ids) - 1)]
-    return before
-
-
-def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:
-    """True at the real tokens of the own prompt and at no later token of the response.
-
-    Padding on the right of a response is seen by itself alone, so it needs no mask.
-    """
-    prompt_RP = torch.arange(longest, device=start_R1.device) < start_R1
-    own_TT = torch.ones(length, length, dtype=torch.bool, device=start_R1.device).tril()
-    rows = len(start_R1)
-    return torch.cat(
-        [prompt_RP[:, None].expand(rows, length, longest), own_TT.expand(rows, length, length)],
-        dim=2,
-    )[:, None]
-
-
-def _pad(rows: Sequence[Tensor], value: float, device: torch.device | str | None) -> Tensor:
-    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
-    return moved(padded, device)
-
-
 def _pad_credit(rows: Sequence[Credit | None], device: torch.device | str | None) -> Credit | None:
     present = [row for row in rows if row is not None]
     assert len(present) in (0, len(rows)), "some rows of a micro-batch lack credit"
     if not present:
         return None
     columns = ([getattr(row, name) for row in present] for name in Credit.__dataclass_fields__)
-    return Credit(*(_pad(column, 0.0, device) for column in columns))
+    return Credit(*(pad(column, 0.0, device) for column in columns))
 
 
 def _pad_optional(
@@ -391,4 +259,4 @@ def _pad_optional(
     """None unless every row has a value: a rollout has them for all of its samples or for none."""
     present = [row for row in rows if row is not None]
     assert len(present) in (0, len(rows)), "some rows of a micro-batch lack reference or weights"
-    return _pad(present, 0.0, device) if present else None
+    return pad(present, 0.0, device) if present else None

@@ -10,6 +10,7 @@ model and the recomputation of layers too. Left out: every other architecture, w
 Shapes: `B` rows (one where rows run end to end), `L` positions, `H` hidden, `D` head.
 """
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,6 +25,9 @@ from dianoia.learner.shared import has_plain_attention
 from dianoia.runtime.compiled import for_device, varying
 
 FAMILIES = ("llama", "qwen2", "qwen3")
+
+_IN_FORWARD = GradientCheckpointingLayer.__call__ is nn.Module.__call__
+"""Whether this transformers runs a layer again from within the function that is exchanged here."""
 
 Weighted = tuple[Tensor, Tensor | None]
 """A weight and its bias."""
@@ -48,7 +52,15 @@ class _Fused:
         self.layer, self.kind = layer, kind
         self.exact = kind == torch.float32 and not has_biases(layer)
 
-    def __call__(
+    def __call__(self, *states: Any, **more: Any) -> Tensor:
+        """As a layer of transformers without a cache: `[B, L, H]` in and out."""
+        layer = cast(Any, self.layer)
+        if layer.gradient_checkpointing and layer.training and _IN_FORWARD:
+            function = partial(self._forward, **more)
+            return cast(Tensor, layer._gradient_checkpointing_func(function, *states))
+        return self._forward(*states, **more)
+
+    def _forward(
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
@@ -58,7 +70,6 @@ class _Fused:
         use_cache: bool = False,
         **more: Any,
     ) -> Tensor:
-        """As a layer of transformers without a cache: `[B, L, H]` in and out."""
         assert past_key_values is None, "a learner keeps no cache"
         assert position_embeddings is not None, "these families rotate queries and keys"
         device = hidden_states.device

@@ -19,6 +19,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
 from dianoia.algo.batch import PackedRow, lay
+from dianoia.algo.views import Views
+from dianoia.learner.attention_c import attend_in_c, attends_in_c
 from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_attention
 from dianoia.runtime.flash import Spans, causal_attention, has_flash
 
@@ -76,6 +78,7 @@ def _run(part: nn.Module, model: PreTrainedModel, row: PackedRow) -> Any:
             use_cache=False,
             packed_lengths=row.lengths,
             packed_spans=Spans.of(list(row.lengths), row.ids_1N.device),
+            packed_views=Views.end_to_end(row.lengths),
         )
 
 
@@ -97,6 +100,7 @@ def _attend(
     *,
     packed_lengths: tuple[int, ...] | None = None,
     packed_spans: Spans | None = None,
+    packed_views: Views | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **more: Any,
@@ -105,6 +109,8 @@ def _attend(
     refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
     if packed_lengths is None or attention_mask is not None or dropout or refused:
         raise _NotPackableError(f"no packed rows with {refused}")
+    if packed_views is not None and attends_in_c(query_1HND, key_1HND, value_1HND):
+        return attend_in_c(query_1HND, key_1HND, value_1HND, packed_views, scaling), None
     kind, head = product_kind(query_1HND), query_1HND.shape[-1]
     if packed_spans is not None and has_flash(query_1HND.device, kind, head):
         # squeezed and not indexed: the backward pass of an index is a copy, and of another order another one

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 from transformers import AttentionInterface, PreTrainedModel
 
+from dianoia.algo.views import Span, Views
+from dianoia.learner.attention_c import attend_in_c, attends_in_c
 from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_attention, sdpa
 from dianoia.runtime.devices import moved
 
@@ -42,6 +44,8 @@ class Prefixes:
     """Index into N of what each text has read at each token; padding repeats the last."""
     first_N: Tensor
     """Index into B * L of where each prefix stands first."""
+    views: Views
+    """Who sees whom: what is new of each text sees what is known of it."""
 
     @property
     def last_B(self) -> Tensor:
@@ -57,8 +61,10 @@ def lay_prefixes(texts: Sequence[Ids], device: torch.device | str | None = None)
     places: list[int] = []
     first: list[int] = []
     rows: list[list[int]] = []
+    spans: list[Span] = []
     for text in texts:
         row: list[int] = []
+        start = len(ids)
         for place, token in enumerate(text):
             after = (row[-1] if row else -1, token)
             if after not in known:
@@ -67,9 +73,14 @@ def lay_prefixes(texts: Sequence[Ids], device: torch.device | str | None = None)
                 places.append(place)
                 first.append(len(rows) * longest + place)
             row.append(known[after])
+        new = len(ids) - start
+        spans.append((start, new, len(rows) * longest, len(text) - new))
         rows.append(row + row[-1:] * (longest - len(row)))
-    parts = (torch.tensor(part) for part in ([ids], [places], rows, first))
-    return Prefixes(*(moved(part, device) for part in parts))
+    known_BL = torch.tensor(rows)
+    parts = (torch.tensor([ids]), torch.tensor([places]), known_BL, torch.tensor(first))
+    ids_1N, places_1N, rows_BL, first_N = (moved(part, device) for part in parts)
+    views = Views.of(spans, known_BL.flatten())
+    return Prefixes(ids_1N, places_1N, rows_BL, first_N, views)
 
 
 def last_states(model: PreTrainedModel, prefixes: Prefixes) -> Tensor:
@@ -101,6 +112,9 @@ def _attend(
     refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
     if shared_prefixes is None or attention_mask is not None or dropout or refused:
         raise _NotShareableError(f"no shared prefixes with {refused}")
+    if attends_in_c(query_1HND, key_1HND, value_1HND):
+        views = shared_prefixes.views
+        return attend_in_c(query_1HND, key_1HND, value_1HND, views, scaling), None
     states = (query_1HND, key_1HND, value_1HND)
     query, keys, values = (_texts(part, shared_prefixes.rows_BL) for part in states)
     seen_BHLD = sdpa(query, keys, values, None, scaling)

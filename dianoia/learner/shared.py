@@ -1,6 +1,6 @@
 """One forward pass in which all responses to a prompt share it, gradients included.
 
-Inputs are a transformers model and `Shared` of `algo.batch`: prompts and responses laid end to end
+Inputs are a transformers model and `Shared` of `algo.sharing`: prompts and responses laid end to end
 in one row. Everything in a decoder but attention treats positions one by one, so the model runs on
 that row as it is; only its attention is exchanged for the time of the pass, through transformers'
 `AttentionInterface`, for one that knows which prompt a response continues. Nothing is approximated:
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
-from dianoia.algo.batch import Batch, Row, Shared, collate
+from dianoia.algo.batch import Batch, Row, collate
+from dianoia.algo.sharing import Shared
 from dianoia.base.records import Sample
+from dianoia.learner.attention_c import attend_in_c, attends_in_c
 
 _NAME = "dianoia_shared_prompts"
 
@@ -80,6 +82,9 @@ def _attend(
     refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
     if shared_prompts is None or attention_mask is not None or dropout or refused:
         raise _NotShareableError(f"no shared prompts with {refused}")
+    if attends_in_c(query_1HND, key_1HND, value_1HND):
+        views = shared_prompts.views
+        return attend_in_c(query_1HND, key_1HND, value_1HND, views, scaling), None
     # split, whose backward pass is one copy; that of slices is one copy of everything a slice
     parts = zip(
         *(_split(states, shared_prompts) for states in (query_1HND, key_1HND, value_1HND)),

@@ -2,8 +2,8 @@
 
 In: tensors in float32, contiguous and on the CPU. Out: the same tensors, filled. PyTorch needs several passes over
 memory where one is enough, and masks and padding where lengths differ; at the sizes of a small model that is as
-much time as the products take. DIANOIA_C=1 turns these functions on; without it, or without a compiler, `library()` is
-None and callers compute the same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes a second,
+much time as the products take. Without a compiler, or with DIANOIA_C=0, `library()` is None and callers compute the
+same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes a second,
 and the library is kept in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache).
 """
 
@@ -26,8 +26,8 @@ from dianoia.base.files import cache_folder
 log = logging.getLogger(__name__)
 
 SWITCH = "DIANOIA_C"
-"""Environment variable; 1 turns the functions on."""
-SOURCES = ("layers.c", "decode.c")
+"""Environment variable; 0 turns the functions off."""
+SOURCES = ("layers.c", "decode.c", "attend.c")
 FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC"),
@@ -38,9 +38,9 @@ SECONDS = 120
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The functions of the C files; None where nobody asks for them, or where they cannot be compiled."""
+    """The functions of the C files; None where they are turned off or cannot be compiled."""
     compiler = _compiler()
-    if os.environ.get(SWITCH) != "1" or compiler is None:
+    if os.environ.get(SWITCH) == "0" or compiler is None:
         return None
     try:
         return ctypes.CDLL(str(_built(compiler)))

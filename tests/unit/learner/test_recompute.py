@@ -94,7 +94,9 @@ def test_steps_of_reinforcement_are_the_same(family: str, ppo: bool) -> None:
         assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_less_is_kept() -> None:
+@pytest.mark.parametrize("how", ["in_c", "without_c"])
+def test_less_is_kept(how: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(how)
     kept, again = (
         kept_bytes(supervised(make("qwen3"), flag, "none"), demonstrations())
         for flag in (False, True)

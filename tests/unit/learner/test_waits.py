@@ -78,7 +78,8 @@ def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         monkeypatch.setattr(f"{path}.has_plain_head", lambda _: True)
         monkeypatch.setattr(f"{path}.prepared_for_gpu", prepared)
     monkeypatch.setattr("dianoia.learner.learner.can_share_prompts", lambda _: True)
-    for path in ("dianoia.algo.batch.moved", "dianoia.runtime.flash.moved"):
+    for path in ("algo.batch.moved", "algo.sharing.moved", "runtime.flash.moved"):
+        path = f"dianoia.{path}"
         monkeypatch.setattr(path, lambda tensor, device: tensor.to(device, non_blocking=True))
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)

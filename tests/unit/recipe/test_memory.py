@@ -110,6 +110,7 @@ def known(family: str, layers: int) -> Size:
     return size({**SHAPE, "num_hidden_layers": layers, "model_type": family}, family)
 
 
+@pytest.mark.usefixtures("without_c")
 @pytest.mark.parametrize("autocast", ["none", "bfloat16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layer_keeps_what_the_plan_says(family: str, autocast: str) -> None:
@@ -119,6 +120,7 @@ def test_a_layer_keeps_what_the_plan_says(family: str, autocast: str) -> None:
     assert foreseen == pytest.approx(found, rel=0.05)
 
 
+@pytest.mark.usefixtures("without_c")
 @pytest.mark.parametrize("autocast", ["none", "bfloat16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layer_with_shared_prompts(family: str, autocast: str) -> None:
@@ -126,6 +128,19 @@ def test_a_layer_with_shared_prompts(family: str, autocast: str) -> None:
     found = (reinforced(family, 3, autocast) - reinforced(family, 1, autocast)) / 2 / tokens
     foreseen = layer_bytes(known(family, 1), autocast == "bfloat16", joined=True)
     assert foreseen == pytest.approx(found, rel=0.1)
+
+
+@pytest.mark.usefixtures("in_c")
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_in_c_a_layer_keeps_less(family: str) -> None:
+    """Inputs and results of both norms, 4 x 96; both halves of the feed-forward part and their product, 3 x 160;
+    queries before and after rotation and what attention saw, 3 x 192; keys and values before and after, 4 x 64; the
+    norms' and the heads' normalisers, 2 + 6. Beside that joined weights, a copy a layer."""
+    numbers = 4 * 96 + 3 * 160 + 3 * 192 + 4 * 64 + 2 + 6
+    joined = 4 * 96 * (192 + 2 * 64 + 2 * 160)
+    found = (supervised(family, 3, "none") - supervised(family, 1, "none")) / 2
+    assert found == 4 * numbers * TOKENS + joined
+    assert found < TOKENS * layer_bytes(known(family, 1), autocast=False, joined=False)
 
 
 def test_computing_again_keeps_the_input_of_a_layer() -> None:
