@@ -155,7 +155,10 @@ def test_checkpoints_of_nearly_one_name_are_evaluated_each(
     monkeypatch.chdir(tmp_path)
     Path("zero").symlink_to(tiny_base)  # beside the stage `zero`
     names = ["./zero", "zero", str(tiny_base)]
-    assert run(tiny_zero, tmp_path / "run", "--set", f"evaluation.checkpoints={names}") == 0
+    # a decay changes weights even where no sample earns a reward
+    changes = [f"evaluation.checkpoints={names}", "zero.optimizer.weight_decay=10"]
+    overrides = [part for change in changes for part in ("--set", change)]
+    assert run(tiny_zero, tmp_path / "run", *overrides) == 0
     found = json.loads((tmp_path / "run/results.json").read_text())["evaluations"]
     assert found["./zero"] == found[str(tiny_base)]
     folder = tmp_path / "run/stages/evaluation/rollouts"
