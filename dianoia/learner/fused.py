@@ -21,6 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from dianoia.learner.layers_c import Heads, look, runs_in_c, think
+from dianoia.learner.layers_half import look_in_half, think_in_half
 from dianoia.learner.shared import has_plain_attention
 from dianoia.runtime.compiled import for_device, varying
 
@@ -50,7 +51,7 @@ class _Fused:
 
     def __init__(self, layer: nn.Module, kind: torch.dtype) -> None:
         self.layer, self.kind = layer, kind
-        self.exact = kind == torch.float32 and not has_biases(layer)
+        self.plain = kind in (torch.float32, torch.bfloat16) and not has_biases(layer)
 
     def __call__(self, *states: Any, **more: Any) -> Tensor:
         """As a layer of transformers without a cache: `[B, L, H]` in and out."""
@@ -73,9 +74,9 @@ class _Fused:
         assert past_key_values is None, "a learner keeps no cache"
         assert position_embeddings is not None, "these families rotate queries and keys"
         device = hidden_states.device
-        if self.exact and runs_in_c(hidden_states):
-            return self._in_c(hidden_states, position_embeddings, attention_mask, more)
         with torch.autocast(device.type, enabled=False):
+            if self.plain and runs_in_c(hidden_states):
+                return self._in_c(hidden_states, position_embeddings, attention_mask, more)
             varying(hidden_states, *position_embeddings, at=1)
             own = _before(self.layer)
             qkv = for_device(before, device)(hidden_states, own, position_embeddings, self.kind)
@@ -90,19 +91,23 @@ class _Fused:
         mask: Tensor | None,
         more: dict[str, Any],
     ) -> Tensor:
-        """The same in float32 on a CPU."""
+        """The same on a CPU."""
+        half = self.kind == torch.bfloat16
         queries, keys, values, entry, norms, eps = _before(self.layer)
         shape, size = x_BLH.shape[:2], tables[0].shape[-1]
         turn = tuple(table.expand(*shape, -1).reshape(-1, size) for table in tables)
         heads = Heads(len(queries[0]) // size, len(keys[0]) // size, size, eps)
         products = (queries[0], keys[0], values[0])
         all_norms = (entry, *(norms or (None, None)))
-        *qkv, x_NH = look(x_BLH.flatten(0, 1), products, all_norms, (turn[0], turn[1]), heads)
+        *qkv, x_NH = (look_in_half if half else look)(
+            x_BLH.flatten(0, 1), products, all_norms, (turn[0], turn[1]), heads
+        )
         q, k, v = (part.unflatten(0, shape) for part in qkv)  # type: ignore[no-untyped-call]
         seen = self._attend((q, k, v), mask, more).reshape(len(x_NH), -1)
         *ends, middle, eps = _after(self.layer)
         out, gate, up, down = (weight for weight, _ in ends)
-        return think(x_NH, seen, (out, gate, up, down), middle, eps).view(x_BLH.shape)
+        rest = think_in_half if half else think
+        return rest(x_NH, seen, (out, gate, up, down), middle, eps).view(x_BLH.shape)
 
     def _attend(
         self, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, more: dict[str, Any]

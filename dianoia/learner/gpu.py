@@ -1,8 +1,10 @@
 """What a learner exchanges in a model before it runs: layers with fewer passes over memory, rows end to end.
 
 In: a model and the name of its autocast. Out: the model prepared. On a GPU layers are exchanged for bfloat16's
-products and rows may run end to end; on a CPU with a C compiler layers are exchanged in float32.
+products and rows may run end to end; on a CPU with a C compiler layers are exchanged for C functions.
 """
+
+from typing import cast
 
 import torch
 from torch import nn
@@ -29,7 +31,8 @@ def prepared_for_gpu(model: PreTrainedModel, autocast: str) -> bool:
 
 def prepare_for_cpu(model: nn.Module, autocast: str) -> None:
     """Exchange the layers of a model without biases, in float32 on a CPU with a C compiler; results stay, up to
-    rounding. Anything else is left as it is."""
-    weight, exact = next(model.parameters()), autocast == "none" and not has_biases(model)
-    if isinstance(model, PreTrainedModel) and exact and runs_in_c(weight):
-        fuse_layers(model, torch.float32)
+    the rounding that `autocast` asks for. Anything else is left as it is."""
+    plain = isinstance(model, PreTrainedModel) and not has_biases(model)
+    if plain and runs_in_c(next(model.parameters())):
+        kind = torch.bfloat16 if autocast == "bfloat16" else torch.float32
+        fuse_layers(cast(PreTrainedModel, model), kind)

@@ -143,6 +143,13 @@ def test_in_c_a_layer_keeps_less(family: str) -> None:
     assert found < TOKENS * layer_bytes(known(family, 1), autocast=False, joined=False)
 
 
+@pytest.mark.usefixtures("in_c")
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_in_c_a_layer_of_bfloat16_products_keeps_less(family: str) -> None:
+    found = (supervised(family, 3, "bfloat16") - supervised(family, 1, "bfloat16")) / 2
+    assert 0 < found < TOKENS * layer_bytes(known(family, 1), autocast=True, joined=False)
+
+
 def test_computing_again_keeps_the_input_of_a_layer() -> None:
     found = (supervised("qwen3", 3, "none", True) - supervised("qwen3", 1, "none", True)) / 2
     assert found / TOKENS == pytest.approx(4 * 96, rel=0.02)
