@@ -202,7 +202,8 @@ def _cache(
     units = problems * -(-samples // MEMBERS)
     rows = min(units, used + SPARE_ROWS * machine.lanes)
     numbers = (used * (1 + longest) + rows * PROMPT_TOKENS) * size.cache_per_token
-    width = _FULL if dtype == "float32" else _HALF
+    # a CPU keeps states in float32 around bfloat16 products, where it can
+    width = _FULL if dtype == "float32" or machine.cpu else _HALF
     return {
         "kernels": _kernels(machine, dtype != "float32"),
         "cache": float(width * numbers),

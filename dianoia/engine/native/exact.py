@@ -2,12 +2,14 @@
 
 In: a `Forward` and what its `decode` gets. Out: the same states, up to rounding, and the cache filled in the same
 layout. No masks, no padding, no copies of what several samples share; between two products everything is one pass.
-Left out: other number formats, and machines without a C compiler, where `Forward.decode` goes its own way.
+With matrices in bfloat16 states and cache are float32 all the same. Left out: biases beside bfloat16, other number
+formats, and machines without a C compiler, where `Forward.decode` goes its own way.
 """
 
 import torch
 import torch.nn.functional as F
 
+from dianoia.engine.native import half
 from dianoia.engine.native.cache import Cache
 from dianoia.engine.native.weights import Layer, Shape, Weights
 from dianoia.runtime.kernels import call, library
@@ -18,7 +20,9 @@ MOST_REPEATS = 8
 
 def is_exact(shape: Shape, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether steps of such a model run here."""
-    fits = dtype == torch.float32 and device.type == "cpu" and shape.repeats <= MOST_REPEATS
+    biased = shape.qkv_bias or shape.out_bias or shape.mlp_bias
+    known = dtype == torch.float32 or (dtype == torch.bfloat16 and not biased)
+    fits = known and device.type == "cpu" and shape.repeats <= MOST_REPEATS
     return fits and library() is not None
 
 
@@ -46,30 +50,39 @@ class Step:
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
         """Final hidden states `[B, H]` of the embedded tokens."""
+        narrow = self.weights.layers[0].qkv.dtype == torch.bfloat16
         for index, layer in enumerate(self.weights.layers):
-            self._look(index, layer, x)
-            x = torch.addmm(x, self.seen, layer.out.t())
-            if layer.out_bias is not None:
-                x += layer.out_bias
-            x = self._think(layer, x)
+            x = self._in_half(index, layer, x) if narrow else self._in_full(index, layer, x)
         return self._norm(x, self.weights.norm)
+
+    def _in_full(self, index: int, layer: Layer, x: torch.Tensor) -> torch.Tensor:
+        """A layer with float32 products."""
+        self._look(index, layer, F.linear(self._norm(x, layer.norm_1), layer.qkv, layer.qkv_bias))
+        x = torch.addmm(x, self.seen, layer.out.t())
+        if layer.out_bias is not None:
+            x += layer.out_bias
+        return self._think(layer, x)
+
+    def _in_half(self, index: int, layer: Layer, x: torch.Tensor) -> torch.Tensor:
+        """A layer with bfloat16 products."""
+        self._look(index, layer, half.joined(x, layer, self.shape.eps))
+        return half.finish(x, self.seen, layer, self.shape.eps)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         y = torch.empty_like(x)
         call("rms", x, weight, self.shape.eps, y, self.inverse, *x.shape)
         return y
 
-    def _look(self, index: int, layer: Layer, x: torch.Tensor) -> None:
+    def _look(self, index: int, layer: Layer, qkv: torch.Tensor) -> None:
         """Write the new keys and values, and fill `seen`."""
         shape, (prompt_rows_B, prompt_lengths_B) = self.shape, self.prompts
-        qkv = F.linear(self._norm(x, layer.norm_1), layer.qkv, layer.qkv_bias)
         keys, values = self.cache.response[0, index], self.cache.response[1, index]
         room, sizes = keys.shape[2], (shape.kv_heads, shape.repeats, shape.head)
         norms: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
         if layer.qk_norm is not None:
             norms = (layer.qk_norm[0], layer.qk_norm[shape.heads])
         turned = (self.queries, keys, values, self.columns_B, room * shape.head)
-        counts = (len(x), shape.heads, shape.kv_heads, shape.head)
+        counts = (len(qkv), shape.heads, shape.kv_heads, shape.head)
         call("rotate", qkv, *norms, shape.eps, *self.turn, *turned, *counts)
         prompt = self.cache.prompt[:, index]
         where = (prompt_rows_B, prompt_lengths_B, self.used_B, self.scratch, self.seen)
@@ -82,7 +95,7 @@ class Step:
             *where,
             prompt.shape[3],
             room,
-            len(x),
+            len(qkv),
             *sizes,
         )
 

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from transformers import LlamaConfig, PretrainedConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from dianoia.engine.native.blocks import finish, norm, project
+from dianoia.engine.native import half
+from dianoia.engine.native.blocks import finish, norm, project, rotated
 from dianoia.engine.native.cache import Cache
 from dianoia.engine.native.exact import Step, is_exact
 from dianoia.engine.native.weights import Layer, Shape, Weights
@@ -55,15 +56,17 @@ class Forward:
     def __init__(self, config: PretrainedConfig, dtype: torch.dtype, device: torch.device) -> None:
         """Allocate the weights of a config that `weights.refusal` accepts."""
         self.shape = Shape.of(config)
-        self.dtype, self.device = dtype, device
-        self.weights = Weights(self.shape, dtype, device)
         self.exact = is_exact(self.shape, dtype, device)
         """Whether decoding reads just what is filled, so that the order of rows costs nothing."""
+        self.narrow = self.exact and dtype != torch.float32
+        """Whether products alone are of `dtype`."""
+        self.dtype, self.device = torch.float32 if self.narrow else dtype, device
+        self.weights = Weights(self.shape, dtype, self.dtype, device)
         self._scale = self.shape.head**-0.5
         # the three families share these frequencies; the class only reads what their configs have
         # in common
         self._rotary = LlamaRotaryEmbedding(cast(LlamaConfig, config))
-        self._cos = self._sin = torch.empty(0, self.shape.head, dtype=dtype, device=device)
+        self._cos = self._sin = torch.empty(0, self.shape.head, dtype=self.dtype, device=device)
         self._heads_K = torch.arange(self.shape.kv_heads, device=device)
 
     def reserve(self, length: int) -> None:
@@ -153,11 +156,15 @@ class Forward:
         self, layer: Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rotated queries `[B, heads, D]` and keys, and values `[B, K, D]`."""
-        heads = (self.shape.heads, self.shape.kv_heads)
-        return project(x, layer.before, (cos, sin), heads, self.shape.eps)
+        heads, eps = (self.shape.heads, self.shape.kv_heads), self.shape.eps
+        if self.narrow:
+            return rotated(half.joined(x, layer, eps), layer.qk_norm, (cos, sin), heads, eps)
+        return project(x, layer.before, (cos, sin), heads, eps)
 
     def _finish(self, layer: Layer, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """What follows attention in a layer: output projection, feed-forward, both residuals."""
+        if self.narrow:
+            return half.finish(x, seen, layer, self.shape.eps)
         return finish(x, seen, *layer.after, self.shape.eps)
 
     def _attend_prompt(

@@ -200,8 +200,12 @@ def test_bfloat16_stays_near_float32() -> None:
 
 
 @pytest.mark.parametrize("family", ["qwen3-tied", "qwen2", "llama"])
-def test_bfloat16_keeps_its_head_in_float32(family: str) -> None:
+@pytest.mark.parametrize("how", ["in_c", "without_c"])
+def test_bfloat16_keeps_its_head_in_float32(
+    family: str, how: str, request: pytest.FixtureRequest
+) -> None:
     """Next to a float32 learner, what differs is rounding inside the layers, not of the logits."""
+    request.getfixturevalue(how)
     model = make(family)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -210,7 +214,12 @@ def test_bfloat16_keeps_its_head_in_float32(family: str) -> None:
     sampler.load(model.state_dict())
     head = model.get_output_embeddings().weight
     assert torch.equal(sampler._forward.weights.head, head), "not rounded"
-    assert sampler._forward.weights.embedding.dtype == torch.bfloat16
+    # states are float32 in C, and so is what they come from; biases are left to PyTorch
+    in_c = how == "in_c" and family != "qwen2"
+    states = torch.float32 if in_c else torch.bfloat16
+    assert sampler._forward.weights.embedding.dtype == states
+    assert sampler._forward.weights.layers[0].qkv.dtype == torch.bfloat16
+    assert (sampler._forward.exact, sampler._forward.narrow) == (in_c, in_c)
     asked = requests(12)
     answered = sampler.generate(asked, SamplingParams(12, frozenset()))
     assert worst_difference(model, asked, answered) < 0.05

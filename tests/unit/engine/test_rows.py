@@ -120,6 +120,7 @@ def test_rows_close_up_when_nothing_waits() -> None:
     assert seen == sorted(seen, reverse=True)
 
 
+@pytest.mark.usefixtures("without_c")  # whose lane keeps states in float32
 def test_bfloat16_stays_near_the_lane_of_a_cpu() -> None:
     model = make("qwen3")
     native = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
