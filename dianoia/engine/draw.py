@@ -14,6 +14,7 @@ import torch
 
 from dianoia.base.records import SamplingParams
 from dianoia.runtime.compiled import for_device, varying
+from dianoia.runtime.kernels import call, library
 
 PREFIX = 64
 """Most likely tokens looked at before a whole row is sorted for top-p."""
@@ -144,6 +145,8 @@ def _draw_kept(
     probs_BV: torch.Tensor, uniforms_B: torch.Tensor, params: SamplingParams
 ) -> torch.Tensor:
     """Inverse CDF over the tokens that top-k and then top-p (of what top-k left) keep."""
+    if probs_BV.device.type == "cpu" and not params.top_k and library() is not None:
+        return _draw_nucleus(probs_BV, uniforms_B, params.top_p)
     vocabulary = probs_BV.shape[-1]
     count = min(params.top_k or PREFIX, vocabulary)
     values_BN, order_BN = probs_BV.topk(count)
@@ -153,6 +156,14 @@ def _draw_kept(
         if short.numel():
             values_SV, order_SV = probs_BV[short].sort(descending=True)
             ids_B[short] = _draw_sorted(values_SV, order_SV, uniforms_B[short], params)
+    return ids_B
+
+
+def _draw_nucleus(probs_BV: torch.Tensor, uniforms_B: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The same for top-p alone, by the C function, which sorts what can be kept and no more."""
+    ids_B = torch.empty(len(probs_BV), dtype=torch.int64)
+    scratch = torch.empty(2 * probs_BV.shape[1])
+    call("draw_nucleus", probs_BV, uniforms_B, top_p, ids_B, scratch, *probs_BV.shape)
     return ids_B
 
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 SWITCH = "DIANOIA_C"
 """Environment variable; 0 turns the functions off."""
-SOURCES = ("layers.c", "decode.c", "attend.c", "half.c")
+SOURCES = ("layers.c", "decode.c", "attend.c", "half.c", "draw.c")
 FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC"),

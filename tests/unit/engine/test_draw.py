@@ -6,9 +6,24 @@ import pytest
 import torch
 
 from dianoia.base.records import SamplingParams
-from dianoia.engine.draw import _draw_by_blocks, _mix, _signed, draw, seed_of, uniforms
+from dianoia.engine.draw import (
+    _draw_by_blocks,
+    _draw_nucleus,
+    _mix,
+    _signed,
+    draw,
+    seed_of,
+    uniforms,
+)
 
 ROWS = 20000
+
+
+@pytest.fixture(params=["in_c", "without_c"])
+def either(request: pytest.FixtureRequest) -> str:
+    """With the C functions of a CPU and without."""
+    request.getfixturevalue(request.param)
+    return str(request.param)
 
 
 def drawn(logits: list[float], params: SamplingParams) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,6 +97,7 @@ def test_top_k_of_one_is_greedy() -> None:
         assert torch.allclose(logprobs_B, expected_B, atol=1e-6)
 
 
+@pytest.mark.usefixtures("either")
 def test_top_p_keeps_the_smallest_set() -> None:
     logits = [math.log(p) for p in (0.1, 0.4, 0.2, 0.3)]
     for top_p, kept in ((0.35, {1}), (0.45, {1, 3}), (0.75, {1, 2, 3}), (0.95, {0, 1, 2, 3})):
@@ -93,6 +109,7 @@ def test_top_p_keeps_the_smallest_set() -> None:
     assert (ids_B == 1).float().mean().item() == pytest.approx(4 / 7, abs=0.02)
 
 
+@pytest.mark.usefixtures("either")
 def test_top_p_applies_to_what_top_k_left() -> None:
     logits = [math.log(p) for p in (0.1, 0.4, 0.2, 0.3)]
     # of 0.4 and 0.3 the first holds 0.57
@@ -102,6 +119,7 @@ def test_top_p_applies_to_what_top_k_left() -> None:
     assert set(ids_B.tolist()) == {1, 3}
 
 
+@pytest.mark.usefixtures("either")
 def test_top_p_beyond_the_prefix_of_flat_rows() -> None:
     flat, peaked = torch.zeros(2000, 200), torch.zeros(2000, 200)
     peaked[:, 7] = 20.0
@@ -111,6 +129,33 @@ def test_top_p_beyond_the_prefix_of_flat_rows() -> None:
     ids_B, _ = draw(logits, seeds_B, torch.zeros_like(seeds_B), params)
     assert len(set(ids_B[:2000].tolist())) == 100
     assert set(ids_B[2000:].tolist()) == {7}
+
+
+@pytest.mark.usefixtures("in_c")
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0, 8.0])
+def test_a_nucleus_is_drawn_from_in_order_of_likelihood(scale: float) -> None:
+    """In float64 by hand, but where a number falls on a border within float32's rounding."""
+    torch.manual_seed(int(10 * scale))
+    probs_BV, uniforms_B = (scale * torch.randn(500, 300)).softmax(-1), torch.rand(500)
+    ids_B = _draw_nucleus(probs_BV, uniforms_B, 0.9)
+    sums_BV, order_BV = probs_BV.double().sort(descending=True, stable=True)
+    sums_BV = sums_BV.cumsum(-1)
+    kept_B1 = (sums_BV < 0.9).sum(-1, keepdim=True)
+    points_B1 = uniforms_B[:, None].double() * sums_BV.gather(1, kept_B1)
+    index_B1 = torch.searchsorted(sums_BV, points_B1, right=True)
+    certain = (sums_BV - points_B1).abs().amin(-1) > 1e-6
+    certain &= (sums_BV - 0.9).abs().amin(-1) > 1e-6
+    assert certain.float().mean() > 0.95
+    assert torch.equal(ids_B[certain], order_BV.gather(1, index_B1)[certain, 0])
+
+
+@pytest.mark.usefixtures("in_c")
+@pytest.mark.parametrize("size", [40, 60])  # sorted by insertion, and by the library
+def test_equals_are_drawn_lower_ids_first(size: int) -> None:
+    """Half of them are kept, so a quarter, a half and all but the last of that are every eighth, quarter, half."""
+    equal = torch.full((4, size), 1 / size)
+    ids_B = _draw_nucleus(equal, torch.tensor([0.0, 0.26, 0.51, 0.999]), 0.499)
+    assert ids_B.tolist() == [0, int(0.26 * size / 2), int(0.51 * size / 2), size // 2 - 1]
 
 
 def test_large_vocabulary_follows_the_softmax_in_both_levels() -> None:
