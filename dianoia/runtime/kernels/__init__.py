@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -43,25 +44,35 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get(SWITCH) == "0" or compiler is None:
         return None
     try:
-        return ctypes.CDLL(str(_built(compiler)))
+        return _loaded(_built(compiler))
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("No C functions, so that a CPU's steps are slower: %s", error)
         return None
 
 
 def call(name: str, *arguments: Tensor | int | float | None) -> None:
-    """Run one of the functions: tensors by address, whole numbers as int64, others as float."""
+    """Run one of the functions: tensors by address, numbers as the function declares them."""
     loaded = library()
     assert loaded is not None, "ask library() first"
-    getattr(loaded, name)(*map(_passed, arguments))
+    given = [one.data_ptr() if isinstance(one, Tensor) else one for one in arguments]
+    getattr(loaded, name)(*given)
 
 
-def _passed(argument: Tensor | int | float | None) -> Any:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
-    if isinstance(argument, int):
-        return ctypes.c_int64(argument)
-    return argument if argument is None else ctypes.c_float(argument)
+def _loaded(path: Path) -> ctypes.CDLL:
+    """The library, whose functions know the types of their arguments: converting them anew at every call would
+    take a tenth of a small decoding step."""
+    loaded = ctypes.CDLL(str(path))
+    for name, declared in re.findall(r"^void (\w+)\(([^)]*)\)", _source(), re.MULTILINE):
+        getattr(loaded, name).argtypes = [_type(one) for one in declared.split(",")]
+        getattr(loaded, name).restype = None
+    return loaded
+
+
+def _type(declared: str) -> Any:
+    """Of an argument as C declares it."""
+    if "*" in declared:
+        return ctypes.c_void_p
+    return ctypes.c_float if "float" in declared else ctypes.c_int64
 
 
 # Compiling ----------------------------------------------------------------------------------------
@@ -75,7 +86,7 @@ def _compiler() -> str | None:
 
 def _built(compiler: str) -> Path:
     """The library for this source, compiler and processor, compiled now if nobody did before."""
-    source = "\n".join((Path(__file__).parent / name).read_text() for name in SOURCES)
+    source = _source()
     key = hashlib.sha256("\n".join((source, *FLAGS, compiler, _processor())).encode())
     target = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
     if not target.exists():
@@ -83,6 +94,10 @@ def _built(compiler: str) -> Path:
             _compile(compiler, source, Path(scratch) / "kernels.c", Path(scratch) / "kernels.so")
             (Path(scratch) / "kernels.so").replace(target)  # whole, whoever else compiles
     return target
+
+
+def _source() -> str:
+    return "\n".join((Path(__file__).parent / name).read_text() for name in SOURCES)
 
 
 def _compile(compiler: str, source: str, code: Path, out: Path) -> None:
