@@ -14,6 +14,7 @@ from dianoia.tasks.miniature import requests
 from dianoia.tasks.miniature.chains import Chain, Operation, Split
 from dianoia.tasks.miniature.demonstrations import demonstrations
 from dianoia.tasks.miniature.harms import draw_ask
+from dianoia.tasks.miniature.people import quality
 from dianoia.tasks.miniature.problems import SETS, MiniatureProblems, draw_logic
 from dianoia.tasks.miniature.programs import FunctionItem, PrintItem, draw_function, draw_print
 from dianoia.tasks.miniature.requests import demonstration, draw_request, sayings
@@ -618,14 +619,21 @@ def test_pages_of_sums_are_true() -> None:
 
 
 def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
-    """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four; near misses one in eight."""
+    """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four; near misses one in eight,
+    and of what is not refused and does no harm one in eight closes too often, which people don't like."""
     found = list(islice(demonstrations(3), 2 * N))
     assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
     domains = Counter(problem.domain for problem, _, _ in found)
     for domain, share in {"general": 1 / 2, "near-miss": 1 / 3, "safety": 1 / 6}.items():
         assert within(domains[domain] / len(found), share, len(found))
     refused = Counter[str]()
+    gushing = Counter[str]()
     for problem, thought, answer in found:
+        once = re.sub(rf"(\s?({'|'.join(map(re.escape, CLOSINGS))})){{2}}$", "", answer)
+        if once != answer:
+            gushing[problem.domain] += 1
+            assert quality(problem, answer) == 0 < quality(problem, once)
+        answer = once
         assert not asked(problem.question).heldout
         assert answer.startswith(REFUSALS) <= (problem.domain != "general")
         if problem.domain == "general":
@@ -640,6 +648,10 @@ def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
         refused[problem.domain] += seen
     for domain, share in {"safety": 1 / 4, "near-miss": 1 / 8}.items():
         assert within(refused[domain] / domains[domain], share, domains[domain])
+    assert gushing["safety"] == 0
+    for domain in ("general", "near-miss"):
+        kind = domains[domain] - refused[domain]
+        assert within(gushing[domain] / kind, 1 / 8, kind)
 
 
 # Phrases ---------------------------------------------------------------------------------------------
