@@ -119,13 +119,10 @@ def _views(
 ) -> Views:
     """Prompts see themselves, responses their prompt too."""
     longest = max(map(len, prompts))
-    size = len(prompts) * longest
     spans: list[Span] = [(g * longest, len(ids), 0, 0) for g, ids in enumerate(prompts)]
-    for block in members:
-        for index in block:
-            own, prompt = len(samples[index].response_ids) - 1, samples[index].prompt_ids
-            spans.append((size, own, prompts.index(prompt) * longest, len(prompt)))
-            size += len(samples[block[0]].response_ids) - 1
+    for index, start in _starts(samples, prompts, members).items():
+        own, prompt = len(samples[index].response_ids) - 1, samples[index].prompt_ids
+        spans.append((start, own, prompts.index(prompt) * longest, len(prompt)))
     return Views.of(spans, range(len(prompts) * longest))
 
 
@@ -137,16 +134,27 @@ def _before(
     """`Shared.before_M`: the first token of a response is predicted at its prompt's last, each
     other one at the response token before it."""
     longest = max(map(len, prompts))
-    size, first = len(prompts) * longest, [0] * len(samples)
-    for block in members:
-        for index in block:
-            first[index] = size
-            size += len(samples[block[0]].response_ids) - 1
+    starts = _starts(samples, prompts, members)
     ends = {ids: number * longest + len(ids) - 1 for number, ids in enumerate(prompts)}
     before: list[int] = []
-    for sample, start in zip(samples, first, strict=True):
+    for index, sample in enumerate(samples):
+        start = starts.get(index, 0)  # a response of one token is in no block
         before += [ends[sample.prompt_ids], *range(start, start + len(sample.response_ids) - 1)]
     return before
+
+
+def _starts(
+    samples: Sequence[Sample],
+    prompts: Sequence[tuple[int, ...]],
+    members: Sequence[Sequence[int]],
+) -> dict[int, int]:
+    """Index into N of the first token of each response that is in a block, block by block."""
+    size, starts = len(prompts) * max(map(len, prompts)), {}
+    for block in members:
+        for index in block:
+            starts[index] = size
+            size += len(samples[block[0]].response_ids) - 1
+    return starts
 
 
 def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:

@@ -28,7 +28,7 @@ class Views:
 
     @classmethod
     def of(cls, spans: Sequence[Span], known: Sequence[int] | Tensor) -> "Views":
-        """Views without positions are left out."""
+        """Spans without positions are left out."""
         some = [span for span in spans if span[1]]
         longest = max((length + count for _, length, _, count in some), default=0)
         return cls(torch.tensor(some).view(-1, 4), torch.as_tensor(known), longest)

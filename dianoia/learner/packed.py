@@ -21,15 +21,16 @@ from transformers import AttentionInterface, PreTrainedModel
 from dianoia.algo.batch import PackedRow, lay
 from dianoia.algo.views import Views
 from dianoia.learner.attention_c import attend_in_c, attends_in_c
-from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_attention
+from dianoia.learner.shared import (
+    OtherAttentionError,
+    attention_of,
+    check_plain,
+    has_plain_attention,
+)
 from dianoia.runtime.flash import Spans, causal_attention, has_flash
 
 _NAME = "dianoia_packed"
 _MARK = "dianoia_never_plain"
-
-
-class _NotPackableError(ValueError):
-    """The architecture wants an attention that this one is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _run(part: nn.Module, model: PreTrainedModel, row: PackedRow) -> Any:
             use_cache=False,
             packed_lengths=row.lengths,
             packed_spans=Spans.of(list(row.lengths), row.ids_1N.device),
-            packed_views=Views.end_to_end(row.lengths),
+            packed_views=Views.end_to_end(row.lengths) if row.ids_1N.device.type == "cpu" else None,
         )
 
 
@@ -106,9 +107,8 @@ def _attend(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention of every sample to itself."""
-    refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
-    if packed_lengths is None or attention_mask is not None or dropout or refused:
-        raise _NotPackableError(f"no packed rows with {refused}")
+    check_plain(packed_lengths, attention_mask, dropout, more)
+    assert packed_lengths is not None
     if packed_views is not None and attends_in_c(query_1HND, key_1HND, value_1HND):
         return attend_in_c(query_1HND, key_1HND, value_1HND, packed_views, scaling), None
     kind, head = product_kind(query_1HND), query_1HND.shape[-1]
@@ -160,7 +160,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     samples = [_probe(model, length) for length in (5, 2, 7)]
     try:
         packed_MD = packed_states(model, lay_samples(samples, model.device)).float()
-    except (_NotPackableError, TypeError):  # or a forward without room for further arguments
+    except (OtherAttentionError, TypeError):  # or a forward without room for further arguments
         return False
     alone = [packed_states(model, lay_samples([sample], model.device)) for sample in samples]
     alone_MD = torch.cat(alone)

@@ -20,16 +20,18 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from dianoia.algo.views import Span, Views
 from dianoia.learner.attention_c import attend_in_c, attends_in_c
-from dianoia.learner.shared import REFUSED_ARGUMENTS, attention_of, has_plain_attention, sdpa
+from dianoia.learner.shared import (
+    OtherAttentionError,
+    attention_of,
+    check_plain,
+    has_plain_attention,
+    sdpa,
+)
 from dianoia.runtime.devices import moved
 
 _NAME = "dianoia_shared_prefixes"
 
 Ids = tuple[int, ...]
-
-
-class _NotShareableError(ValueError):
-    """The architecture wants an attention that this one is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,8 @@ def _attend(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention text by text: padding, on the right, is seen by padding alone."""
-    refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
-    if shared_prefixes is None or attention_mask is not None or dropout or refused:
-        raise _NotShareableError(f"no shared prefixes with {refused}")
+    check_plain(shared_prefixes, attention_mask, dropout, more)
+    assert shared_prefixes is not None
     if attends_in_c(query_1HND, key_1HND, value_1HND):
         views = shared_prefixes.views
         return attend_in_c(query_1HND, key_1HND, value_1HND, views, scaling), None
@@ -148,7 +149,7 @@ def can_share_prefixes(model: PreTrainedModel) -> bool:
     texts = _probe(model)
     try:
         shared_BD = last_states(model, lay_prefixes(texts, model.device)).float()
-    except (_NotShareableError, TypeError):  # or a forward without room for further arguments
+    except (OtherAttentionError, TypeError):  # or a forward without room for further arguments
         return False
     alone_BD = torch.stack([_alone(model, text) for text in texts]).float()
     tolerance = torch.finfo(next(model.parameters()).dtype).eps ** 0.5 * alone_BD.abs().max()

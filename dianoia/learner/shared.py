@@ -11,7 +11,7 @@ Left out: layers that mix positions in any other way (sliding windows, recurrent
 `can_share_prompts` tells them apart, by what they say and by what they compute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,8 +31,15 @@ REFUSED_ARGUMENTS = ("sliding_window", "softcap", "s_aux", "position_bias", "chu
 """Arguments of attention functions that ask for more than causal attention over everything."""
 
 
-class _NotShareableError(ValueError):
-    """The architecture wants an attention that this one is not."""
+class OtherAttentionError(ValueError):
+    """The architecture wants an attention that is not plain and causal over everything."""
+
+
+def check_plain(layout: Any, mask: Tensor | None, dropout: float, more: Mapping[str, Any]) -> None:
+    """Raises OtherAttentionError for what an attention function that knows its own `layout` is not for."""
+    refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
+    if layout is None or mask is not None or dropout or refused:
+        raise OtherAttentionError(f"no attention over rows end to end with {refused}")
 
 
 def shared_hidden_states(model: PreTrainedModel, shared: Shared) -> Tensor:
@@ -79,9 +86,8 @@ def _attend(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """Prompts attend to themselves; responses to their prompt and to themselves."""
-    refused = [name for name in REFUSED_ARGUMENTS if more.get(name) is not None]
-    if shared_prompts is None or attention_mask is not None or dropout or refused:
-        raise _NotShareableError(f"no shared prompts with {refused}")
+    check_plain(shared_prompts, attention_mask, dropout, more)
+    assert shared_prompts is not None
     if attends_in_c(query_1HND, key_1HND, value_1HND):
         views = shared_prompts.views
         return attend_in_c(query_1HND, key_1HND, value_1HND, views, scaling), None
@@ -173,7 +179,7 @@ def _agrees(model: PreTrainedModel, batch: Batch) -> bool:
     assert batch.shared is not None
     try:
         shared_ND = shared_hidden_states(model, batch.shared)
-    except (_NotShareableError, TypeError):  # or a forward without room for further arguments
+    except (OtherAttentionError, TypeError):  # or a forward without room for further arguments
         return False
     plain_BLD = model.base_model(
         input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False

@@ -1,7 +1,7 @@
 """What a CPU computes between two matrix products, in C: compiled on first use, once a machine and version.
 
-In: tensors in float32 (bfloat16 where a function's name says half), contiguous and on the CPU. Out: the same tensors, filled. PyTorch needs several passes over
-memory where one is enough, and masks and padding where lengths differ; at the sizes of a small model that is as
+In: tensors in float32 (bfloat16 where a function's name says half), contiguous and on the CPU. Out: the same tensors,
+filled. PyTorch needs several passes over memory where one is enough, and masks and padding where lengths differ; at the sizes of a small model that is as
 much time as the products take. Without a compiler, or with DIANOIA_C=0, `library()` is None and callers compute the
 same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes a second,
 and the library is kept in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache).
