@@ -65,6 +65,8 @@ def draw(
     Temperature 0 takes the most likely token and reports its log-probability at temperature 1.
     """
     logits_BV = logits_BV.float()
+    if logits_BV.device.type == "cpu" and library() is not None:
+        return _draw_in_c(logits_BV.contiguous(), None, seeds_B, indices_B, params)
     everything = params.temperature > 0.0 and params.top_p >= 1.0 and not params.top_k
     if everything and logits_BV.is_cuda:
         return _draw_by_blocks(logits_BV, uniforms(seeds_B, indices_B), params.temperature)
@@ -78,6 +80,30 @@ def draw(
     else:
         ids_B = _draw_all(probs_BV, uniforms(seeds_B, indices_B))
     return ids_B, probs_BV.gather(1, ids_B[:, None])[:, 0].log()
+
+
+def draw_owned(
+    logits_NV: torch.Tensor, owners_B: torch.Tensor, seeds_B: torch.Tensor, params: SamplingParams
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first token of each sample, which has its logits in row `owners_B`, on a CPU with C; as `draw`."""
+    return _draw_in_c(logits_NV, owners_B, seeds_B, torch.zeros_like(seeds_B), params)
+
+
+def _draw_in_c(
+    logits_NV: torch.Tensor,
+    owners_B: torch.Tensor | None,
+    seeds_B: torch.Tensor,
+    indices_B: torch.Tensor,
+    params: SamplingParams,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`draw`; rows of logits may lie apart."""
+    ids_B, logprobs_B = torch.empty_like(seeds_B), torch.empty(len(seeds_B))
+    vocabulary, law = logits_NV.shape[1], (params.temperature, params.top_p, params.top_k)
+    scratch = torch.empty(3 * vocabulary)
+    sizes = (logits_NV.stride(0), len(seeds_B), vocabulary)
+    given = (logits_NV, owners_B, seeds_B.contiguous(), indices_B.contiguous(), *law)
+    call("draw", *given, ids_B, logprobs_B, scratch, *sizes)
+    return ids_B, logprobs_B
 
 
 def _invert(weights_BN: torch.Tensor, points_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,8 +171,6 @@ def _draw_kept(
     probs_BV: torch.Tensor, uniforms_B: torch.Tensor, params: SamplingParams
 ) -> torch.Tensor:
     """Inverse CDF over the tokens that top-k and then top-p (of what top-k left) keep."""
-    if probs_BV.device.type == "cpu" and not params.top_k and library() is not None:
-        return _draw_nucleus(probs_BV, uniforms_B, params.top_p)
     vocabulary = probs_BV.shape[-1]
     count = min(params.top_k or PREFIX, vocabulary)
     values_BN, order_BN = probs_BV.topk(count)
@@ -156,14 +180,6 @@ def _draw_kept(
         if short.numel():
             values_SV, order_SV = probs_BV[short].sort(descending=True)
             ids_B[short] = _draw_sorted(values_SV, order_SV, uniforms_B[short], params)
-    return ids_B
-
-
-def _draw_nucleus(probs_BV: torch.Tensor, uniforms_B: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The same for top-p alone, by the C function, which sorts what can be kept and no more."""
-    ids_B = torch.empty(len(probs_BV), dtype=torch.int64)
-    scratch = torch.empty(2 * probs_BV.shape[1])
-    call("draw_nucleus", probs_BV, uniforms_B, top_p, ids_B, scratch, *probs_BV.shape)
     return ids_B
 
 

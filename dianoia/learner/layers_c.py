@@ -103,8 +103,7 @@ class _Look(torch.autograd.Function):
         q = x.new_empty(len(x), heads.queries, heads.size)
         k = x.new_empty(len(x), heads.keys, heads.size)
         counts = (len(x), heads.queries, heads.keys, heads.size)
-        where = (q, k, None, None, heads.size)
-        call("rotate", qkv, norm_q, norm_k, heads.eps, cos, sin, *where, *counts)
+        call("rotate", qkv, norm_q, norm_k, heads.eps, cos, sin, q, k, *counts)
         v = qkv[:, -wv.shape[0] :].reshape(k.shape)
         ctx.heads, ctx.rows = heads, [len(part) for part in (wq, wk, wv)]
         ctx.save_for_backward(x, norm, inverse, normed, qkv, weight, norm_q, norm_k, cos, sin)

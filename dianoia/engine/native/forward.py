@@ -13,17 +13,14 @@ vocabulary.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
-from transformers import LlamaConfig, PretrainedConfig
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers import PretrainedConfig
 
-from dianoia.engine.native import half
-from dianoia.engine.native.blocks import finish, norm, project, rotated
+from dianoia.engine.native.blocks import finish, norm, project
 from dianoia.engine.native.cache import Cache
-from dianoia.engine.native.exact import Step, is_exact
+from dianoia.engine.native.rotary import Rotary
 from dianoia.engine.native.weights import Layer, Shape, Weights
 from dianoia.runtime.products import product
 
@@ -56,29 +53,19 @@ class Forward:
     def __init__(self, config: PretrainedConfig, dtype: torch.dtype, device: torch.device) -> None:
         """Allocate the weights of a config that `weights.refusal` accepts."""
         self.shape = Shape.of(config)
-        self.exact = is_exact(self.shape, dtype, device)
-        """Whether decoding reads just what is filled, so that the order of rows costs nothing."""
-        self.narrow = self.exact and dtype != torch.float32
-        """Whether products alone are of `dtype`."""
-        self.dtype, self.device = torch.float32 if self.narrow else dtype, device
-        self.weights = Weights(self.shape, dtype, self.dtype, device)
+        self.dtype, self.device = dtype, device
+        self.weights = Weights(self.shape, dtype, device)
         self._scale = self.shape.head**-0.5
-        # the three families share these frequencies; the class only reads what their configs have
-        # in common
-        self._rotary = LlamaRotaryEmbedding(cast(LlamaConfig, config))
+        self._rotary = Rotary(config)
         self._cos = self._sin = torch.empty(0, self.shape.head, dtype=self.dtype, device=device)
         self._heads_K = torch.arange(self.shape.kv_heads, device=device)
 
     def reserve(self, length: int) -> None:
         """Make the rotary tables cover `length` positions."""
         if self._cos.shape[0] < length:
-            positions = torch.arange(length)[None]
-            cos, sin = self._rotary(torch.empty(1, dtype=torch.float32), positions)
-            half = self.shape.head // 2
-            # the sign of "rotate half" is put into the table, so that rotating is a roll
-            sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
-            self._cos = cos[0].to(self.device, self.dtype)
-            self._sin = sin[0].to(self.device, self.dtype)
+            cos, sin = self._rotary.tables(length)
+            self._cos = cos.to(self.device, self.dtype)
+            self._sin = sin.to(self.device, self.dtype)
 
     def turn(self, positions_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The rotary tables at these positions, both `[B, D]`."""
@@ -121,8 +108,6 @@ class Forward:
 
     def decode(self, batch: Batch, cache: Cache) -> torch.Tensor:
         """Read one token a sample; the final hidden states `[B, H]`."""
-        if self.exact:
-            return self._step(batch, cache).run(F.embedding(batch.tokens_B, self.weights.embedding))
         rows = batch.tokens_B.shape[0]
         x = F.embedding(batch.tokens_B, self.weights.embedding)
         cos, sin = self._cos[batch.positions_B], self._sin[batch.positions_B]
@@ -142,12 +127,6 @@ class Forward:
             x = self._finish(layer, x, seen.view(rows, -1))
         return self._norm(x, self.weights.norm)
 
-    def _step(self, batch: Batch, cache: Cache) -> Step:
-        turn, columns_B = self.turn(batch.positions_B), batch.columns_B
-        prompt_rows_B = batch.members_B // (self.shape.kv_heads * cache.sizes.members)
-        prompts = (prompt_rows_B, batch.positions_B - columns_B)
-        return Step(self.weights, self.shape, cache, turn, columns_B, prompts)
-
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """RMS norm over the last dimension."""
         return norm(x, weight, self.shape.eps)
@@ -156,15 +135,11 @@ class Forward:
         self, layer: Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rotated queries `[B, heads, D]` and keys, and values `[B, K, D]`."""
-        heads, eps = (self.shape.heads, self.shape.kv_heads), self.shape.eps
-        if self.narrow:
-            return rotated(half.joined(x, layer, eps), layer.qk_norm, (cos, sin), heads, eps)
-        return project(x, layer.before, (cos, sin), heads, eps)
+        heads = (self.shape.heads, self.shape.kv_heads)
+        return project(x, layer.before, (cos, sin), heads, self.shape.eps)
 
     def _finish(self, layer: Layer, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """What follows attention in a layer: output projection, feed-forward, both residuals."""
-        if self.narrow:
-            return half.finish(x, seen, layer, self.shape.eps)
         return finish(x, seen, *layer.after, self.shape.eps)
 
     def _attend_prompt(

@@ -1,4 +1,4 @@
-"""One lane of the native sampler: continuous batching over a fixed number of slots.
+"""One lane of the native sampler where no C compiler is: continuous batching over a fixed number of slots.
 
 In: requests. Out: their completions, and a clock (`Run`). A lane has a cache of its own and shares the
 weights with its neighbours. Left out: how requests are dealt out to lanes.
@@ -6,7 +6,7 @@ weights with its neighbours. Left out: how requests are dealt out to lanes.
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -15,14 +15,12 @@ from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.native.cache import Cache, CacheSizes
 from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.prompts import Live, Prompts, Unit, cut
+from dianoia.engine.native.run import Finished, Run
 from dianoia.engine.native.slots import ARRANGE_EVERY, Slots
 
 LOT_TOKENS = {"cpu": 512, "cuda": 8192}
 """Prompt tokens read at a time: enough to keep the arithmetic busy, few enough not to read far
 ahead."""
-
-Finished = Callable[[int, int, Completion], None]
-"""Called with (request, sample, completion) of this lane."""
 
 
 class Lane:
@@ -36,7 +34,7 @@ class Lane:
     @torch.inference_mode()
     def generate(
         self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None
-    ) -> "Run":
+    ) -> Run:
         """Decode every sample of `requests`; the rotary tables must reach far enough already."""
         run = Run(requests, self._slots, finished)
         members = min(MEMBERS, max((request.samples for request in requests), default=0))
@@ -46,7 +44,7 @@ class Lane:
         return run
 
     def _decode_all(
-        self, run: "Run", units: list[Unit], members: int, params: SamplingParams
+        self, run: Run, units: list[Unit], members: int, params: SamplingParams
     ) -> None:
         """The loop: refill the slots, draw one token for each, hand out what ended."""
         forward, requests = self._forward, run.requests
@@ -62,7 +60,7 @@ class Lane:
             slots.replace(ended, [waiting.popleft() for _ in range(min(room, len(waiting)))])
             if not slots.live:
                 return
-            if slots.step % ARRANGE_EVERY == 0 and not forward.exact:
+            if slots.step % ARRANGE_EVERY == 0:
                 slots.arrange()
                 if prompts.pack([*slots.live, *waiting]):
                     slots.reseat()
@@ -72,7 +70,8 @@ class Lane:
             if ended:
                 for row, completion in zip(ended, slots.completions(ended), strict=True):
                     prompts.release(slots.live[row].row)
-                    run.finish(slots.live[row], completion)
+                    sample = slots.live[row]
+                    run.finish(sample.request, sample.index, completion)
 
     def _reserve(
         self,
@@ -94,30 +93,6 @@ class Lane:
         return self._cache
 
 
-class Run:
-    """Results and clock of one lane in one `generate`."""
-
-    def __init__(self, requests: Sequence[Request], slots: int, finished: Finished | None) -> None:
-        """Nothing finished yet."""
-        self.requests, self.slots, self._finished = requests, slots, finished
-        self._done: list[list[Completion | None]] = [[None] * r.samples for r in requests]
-        self.prefill = 0.0
-        self.tokens = self.steps = self.seated = 0
-
-    def finish(self, sample: Live, completion: Completion) -> None:
-        """Keep a completion and tell the caller."""
-        self._done[sample.request][sample.index] = completion
-        self.tokens += len(completion.ids)
-        if self._finished is not None:
-            self._finished(sample.request, sample.index, completion)
-
-    def results(self) -> list[list[Completion]]:
-        """All completions, in the order asked for."""
-        results = [[one for one in group if one is not None] for group in self._done]
-        assert list(map(len, results)) == [r.samples for r in self.requests], "a sample got lost"
-        return results
-
-
 def _read_ahead(
     prompts: Prompts, waiting: deque[Live], room: int, run: Run, params: SamplingParams
 ) -> None:
@@ -132,7 +107,7 @@ def _read_ahead(
             if stopped or params.max_tokens == 1:
                 prompts.release(sample.row)
                 completion = Completion((sample.token,), (sample.logprob,), stopped)
-                run.finish(sample, completion)
+                run.finish(sample.request, sample.index, completion)
             else:
                 waiting.append(sample)
     run.prefill += time.perf_counter() - start

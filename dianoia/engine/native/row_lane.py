@@ -16,10 +16,11 @@ import torch
 from dianoia.base.records import Request, SamplingParams
 from dianoia.engine.draw import seed_of
 from dianoia.engine.native.forward import Forward
-from dianoia.engine.native.lane import LOT_TOKENS, Finished, Run
+from dianoia.engine.native.lane import LOT_TOKENS
 from dianoia.engine.native.prompts import Live
 from dianoia.engine.native.row_forward import Extent, RowForward
 from dianoia.engine.native.row_steps import RowSteps, Seat
+from dianoia.engine.native.run import Finished, Run
 from dianoia.runtime.devices import any_order
 
 CHECK_EVERY = 8
@@ -148,7 +149,8 @@ class _Decoding:
         self._steps.free(rows)
         for row, completion in zip(rows, done, strict=True):
             self._run.seated += len(completion.ids) - 1
-            self._run.finish(self._seats.pop(row).sample, completion)
+            sample = self._seats.pop(row).sample
+            self._run.finish(sample.request, sample.index, completion)
 
     def _close_up(self) -> None:
         """Once nothing waits, move samples into the first rows where that halves a step's rows."""

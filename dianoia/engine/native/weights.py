@@ -83,20 +83,17 @@ class Shape:
 class Layer:
     """The buffers of one transformer layer. An absent bias or norm is None."""
 
-    def __init__(
-        self, shape: Shape, dtype: torch.dtype, states: torch.dtype, device: torch.device
-    ) -> None:
-        """Allocate: matrices and biases of `dtype`, norms of `states`. The contents are undefined until loaded."""
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+        """Allocate; the contents are undefined until loaded."""
 
         def new(*size: int) -> torch.Tensor:
             return torch.empty(size, dtype=dtype, device=device)
 
         queries, keys = shape.heads * shape.head, shape.kv_heads * shape.head
-        self.norm_1, self.norm_2 = torch.empty(2, shape.hidden, dtype=states, device=device)
+        self.norm_1, self.norm_2 = new(2, shape.hidden)
         self.qkv = new(queries + 2 * keys, shape.hidden)
         self.qkv_bias = new(queries + 2 * keys) if shape.qkv_bias else None
-        heads = (shape.heads + shape.kv_heads, shape.head)
-        self.qk_norm = torch.empty(heads, dtype=states, device=device) if shape.qk_norm else None
+        self.qk_norm = new(shape.heads + shape.kv_heads, shape.head) if shape.qk_norm else None
         self.out = new(shape.hidden, queries)
         self.out_bias = new(shape.hidden) if shape.out_bias else None
         self.gate_up = new(2 * shape.inner, shape.hidden)
@@ -153,20 +150,18 @@ class Layer:
 class Weights:
     """All buffers of a model."""
 
-    def __init__(
-        self, shape: Shape, dtype: torch.dtype, states: torch.dtype, device: torch.device
-    ) -> None:
-        """Allocate: products of `dtype`, what they are fed from of `states`. Undefined until `load`."""
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+        """Allocate; the contents are undefined until `load`."""
         table = (shape.vocabulary, shape.hidden)
-        self.embedding = torch.empty(table, dtype=states, device=device)
+        self.embedding = torch.empty(table, dtype=dtype, device=device)
         # Logits of few bits are what parts sampler and learner (MiniMax-M1, arXiv 2506.13585, 3.2). A GPU makes
         # float32 ones of bfloat16 factors, in the learner too; a CPU needs float32 factors for that.
         kind = torch.promote_types(dtype, torch.float32) if device.type == "cpu" else dtype
-        shared = shape.tied and kind == states
+        shared = shape.tied and kind == dtype
         self.head = self.embedding if shared else torch.empty(table, dtype=kind, device=device)
         self._head_name = "model.embed_tokens.weight" if shape.tied else "lm_head.weight"
-        self.norm = torch.empty(shape.hidden, dtype=states, device=device)
-        self.layers = [Layer(shape, dtype, states, device) for _ in range(shape.layers)]
+        self.norm = torch.empty(shape.hidden, dtype=dtype, device=device)
+        self.layers = [Layer(shape, dtype, device) for _ in range(shape.layers)]
         self._views = list(self._named())
 
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -184,10 +179,14 @@ class Weights:
 
         Raises ModelError, before anything is copied, for a missing or misshapen parameter.
         """
-        for name, view in self._views:
-            _check(name, view, weights)
+        self.check(weights)
         for name, view in self._views:
             view.copy_(weights[name])
+
+    def check(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Raise ModelError for a missing or misshapen parameter."""
+        for name, view in self._views:
+            _check(name, view, weights)
 
 
 def _check(name: str, view: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> None:

@@ -16,10 +16,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dianoia.base.files import cache_folder
@@ -28,11 +30,13 @@ log = logging.getLogger(__name__)
 
 SWITCH = "DIANOIA_C"
 """Environment variable; 0 turns the functions off."""
-SOURCES = ("layers.c", "decode.c", "attend.c", "half.c", "draw.c")
+SOURCES = ("layers.c", "attend.c", "half.c", "draw.c", "product.c", "step.c")
 FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC"),
 )
+LANE = 16
+"""Numbers of a vector, as the C files have it: what weights and caches are laid out by."""
 SECONDS = 120
 """Longest compilation; it takes about one."""
 
@@ -48,6 +52,19 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("No C functions, so that a CPU's steps are slower: %s", error)
         return None
+
+
+def struct(name: str, values: Mapping[str, Tensor | int | None]) -> Tensor:
+    """A C structure of addresses and 64-bit numbers, int64 `[fields]`, for a function that takes its words.
+
+    The tensors among `values` must outlive it. Raises KeyError where a field of the C declaration has no value.
+    """
+    declared = re.search(r"typedef struct \{([^}]*)\} " + name + ";", _source())
+    assert declared is not None, f"no structure {name}"
+    fields = re.findall(r"(\w+)\s*[,;]", declared[1])
+    given = [values[field] for field in fields]
+    words = [one.data_ptr() if isinstance(one, Tensor) else (one or 0) for one in given]
+    return torch.tensor(words, dtype=torch.int64)
 
 
 def call(name: str, *arguments: Tensor | int | float | None) -> None:

@@ -90,22 +90,16 @@ INLINE void turn(const float *x, const float *norm, float eps, const float *cosi
     }
 }
 
-/* From `qkv` [rows, heads + 2 kv, head] to rotated queries and keys, and values. `cosine`, `sine` are [rows, head],
- * of which the second half is read. Row n's key of head k goes to keys + (n kv + k) stride + (columns ? columns[n]
- * + 1 : 0) head, and so does its value; without `values` they stay where they are. */
+/* From `qkv` [rows, heads + 2 kv, head] to rotated queries and keys; values stay where they are. `cosine`, `sine` are
+ * [rows, head], of which the second half is read. */
 void rotate(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
-            const float *sine, float *queries, float *keys, float *values, const int64_t *columns, int64_t stride,
-            int64_t rows, int64_t heads, int64_t kv, int64_t head)
+            const float *sine, float *queries, float *keys, int64_t rows, int64_t heads, int64_t kv, int64_t head)
 {
-    for (int64_t n = 0; n < rows; n++) {
+    for (int64_t n = 0; n < rows; n++, qkv += kv * head) {
         const float *c = cosine + n * head + head / 2, *s = sine + n * head + head / 2;
         for (int64_t h = 0; h < heads; h++, qkv += head, queries += head)
             turn(qkv, norm_q, eps, c, s, queries, head);
-        int64_t shift = columns ? (columns[n] + 1) * head : 0;
-        for (int64_t k = 0; k < kv; k++, qkv += head)
-            turn(qkv, norm_k, eps, c, s, keys + (n * kv + k) * stride + shift, head);
-        for (int64_t k = 0; k < kv; k++, qkv += head)
-            if (values) memcpy(values + (n * kv + k) * stride + shift, qkv, (size_t)head * sizeof *qkv);
+        for (int64_t k = 0; k < kv; k++, qkv += head, keys += head) turn(qkv, norm_k, eps, c, s, keys, head);
     }
 }
 
@@ -121,7 +115,7 @@ INLINE void turn_back(const float *x, const float *norm, float eps, const float 
     if (norm) rms_pull(x, norm, inverse_rms(x, head, eps), dx, dx, dnorm, head);
 }
 
-/* Gradient of `rotate` without columns, for `dqkv` in the layout of `qkv`; dnorm_q, dnorm_k begin at zero. */
+/* Gradient of `rotate`, for `dqkv` in the layout of `qkv`; dnorm_q, dnorm_k begin at zero. */
 void rotate_backward(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
                      const float *sine, const float *dqueries, const float *dkeys, const float *dvalues,
                      float *dqkv, float *dnorm_q, float *dnorm_k, int64_t rows, int64_t heads, int64_t kv,

@@ -8,10 +8,10 @@ import torch
 from dianoia.base.records import SamplingParams
 from dianoia.engine.draw import (
     _draw_by_blocks,
-    _draw_nucleus,
     _mix,
     _signed,
     draw,
+    draw_owned,
     seed_of,
     uniforms,
 )
@@ -61,6 +61,7 @@ def test_seeds_tell_keys_apart() -> None:
     assert len(seeds) == 3 * len(keys)
 
 
+@pytest.mark.usefixtures("either")
 def test_impossible_tokens_are_never_drawn() -> None:
     logits = [-math.inf, 0.0, -math.inf, 0.0, -math.inf]
     ids_B, logprobs_B = drawn(logits, SamplingParams(1, frozenset()))
@@ -83,6 +84,7 @@ def test_a_gpu_draws_the_same_without_writing_probabilities(
     assert torch.allclose(found_B, logprobs_B, atol=1e-5)
 
 
+@pytest.mark.usefixtures("either")
 def test_top_k_of_one_is_greedy() -> None:
     logits = torch.randn(64, 40, generator=torch.Generator().manual_seed(0))
     seeds_B = torch.arange(64)
@@ -136,9 +138,10 @@ def test_top_p_beyond_the_prefix_of_flat_rows() -> None:
 def test_a_nucleus_is_drawn_from_in_order_of_likelihood(scale: float) -> None:
     """In float64 by hand, but where a number falls on a border within float32's rounding."""
     torch.manual_seed(int(10 * scale))
-    probs_BV, uniforms_B = (scale * torch.randn(500, 300)).softmax(-1), torch.rand(500)
-    ids_B = _draw_nucleus(probs_BV, uniforms_B, 0.9)
-    sums_BV, order_BV = probs_BV.double().sort(descending=True, stable=True)
+    logits_BV, seeds_B = scale * torch.randn(500, 300), torch.randint(1 << 60, (500,))
+    ids_B, _ = draw(logits_BV, seeds_B, seeds_B, SamplingParams(1, frozenset(), top_p=0.9))
+    uniforms_B = uniforms(seeds_B, seeds_B)
+    sums_BV, order_BV = logits_BV.double().softmax(-1).sort(descending=True, stable=True)
     sums_BV = sums_BV.cumsum(-1)
     kept_B1 = (sums_BV < 0.9).sum(-1, keepdim=True)
     points_B1 = uniforms_B[:, None].double() * sums_BV.gather(1, kept_B1)
@@ -151,13 +154,44 @@ def test_a_nucleus_is_drawn_from_in_order_of_likelihood(scale: float) -> None:
 
 @pytest.mark.usefixtures("in_c")
 @pytest.mark.parametrize("size", [40, 60])  # sorted by insertion, and by the library
-def test_equals_are_drawn_lower_ids_first(size: int) -> None:
-    """Half of them are kept, so a quarter, a half and all but the last of that are every eighth, quarter, half."""
-    equal = torch.full((4, size), 1 / size)
-    ids_B = _draw_nucleus(equal, torch.tensor([0.0, 0.26, 0.51, 0.999]), 0.499)
-    assert ids_B.tolist() == [0, int(0.26 * size / 2), int(0.51 * size / 2), size // 2 - 1]
+@pytest.mark.parametrize("top_k", [0, 25])
+def test_equals_are_drawn_lower_ids_first(size: int, top_k: int) -> None:
+    """Half of all, or of the 25 lowest, are kept: the lowest ones, each as often as any other."""
+    seeds_B = torch.arange(3000)
+    params = SamplingParams(1, frozenset(), top_p=0.499, top_k=top_k)
+    ids_B, _ = draw(torch.zeros(3000, size), seeds_B, seeds_B, params)
+    kept = -(-((top_k or size) * 499) // 1000)
+    expected_B = (uniforms(seeds_B, seeds_B).double() * kept).long()
+    assert (ids_B != expected_B).sum() <= 1  # a number on a border
 
 
+@pytest.mark.usefixtures("either")
+def test_top_k_of_many_is_that_of_a_sort() -> None:
+    logits_BV, seeds_B = torch.randn(400, 500), torch.arange(400)
+    ids_B, _ = draw(logits_BV, seeds_B, seeds_B, SamplingParams(1, frozenset(), top_k=30))
+    rank_B = (logits_BV > logits_BV.gather(1, ids_B[:, None])).sum(-1)
+    assert rank_B.max() < 30 and len(set(rank_B.tolist())) > 20
+
+
+@pytest.mark.usefixtures("in_c")
+def test_samples_may_share_logits_whose_rows_lie_apart() -> None:
+    torch.manual_seed(0)
+    wide, owners_B, seeds_B = torch.randn(3, 64), torch.tensor([2, 0, 0, 1]), torch.arange(4)
+    logits, params = wide[:, :50], SamplingParams(1, frozenset())
+    ours = draw_owned(logits, owners_B, seeds_B, params)
+    theirs = draw(logits[owners_B], seeds_B, torch.zeros_like(seeds_B), params)
+    assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+
+
+@pytest.mark.usefixtures("in_c")
+def test_a_logit_that_is_no_number_shows_in_the_log_probability() -> None:
+    logits = torch.tensor([[0.0, math.nan, 1.0]])
+    for params in (SamplingParams(1, frozenset()), SamplingParams(1, frozenset(), top_p=0.9)):
+        ids_B, logprobs_B = draw(logits, torch.zeros(1).long(), torch.zeros(1).long(), params)
+        assert 0 <= ids_B.item() < 3 and logprobs_B.isnan().all()
+
+
+@pytest.mark.usefixtures("either")
 def test_large_vocabulary_follows_the_softmax_in_both_levels() -> None:
     probs = torch.full((1000,), 0.5 / 998)
     probs[[3, 997]] = 0.25

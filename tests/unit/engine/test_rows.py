@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.native import row_forward, row_steps
+from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.row_lane import RowLane
 from dianoia.engine.native.sampler import NativeSampler
 from dianoia.runtime import rows
@@ -18,8 +20,15 @@ def pair(family: str = "qwen3-tied", slots: int = 8) -> tuple[NativeSampler, Row
     model = make(family)
     native = NativeSampler(model.config, slots=slots)
     native.load(model.state_dict())
-    native._forward.reserve(POSITIONS)
-    return native, RowLane(native._forward, slots)
+    return native, RowLane(forward(model, torch.float32), slots)
+
+
+def forward(model: PreTrainedModel, dtype: torch.dtype) -> Forward:
+    """The model as a lane of rows wants it."""
+    ready = Forward(model.config, dtype, torch.device("cpu"))
+    ready.weights.load(model.state_dict())
+    ready.reserve(POSITIONS)
+    return ready
 
 
 def even(count: int, samples: int) -> list[Request]:
@@ -125,10 +134,9 @@ def test_bfloat16_stays_near_the_lane_of_a_cpu() -> None:
     model = make("qwen3")
     native = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
     native.load(model.state_dict())
-    native._forward.reserve(POSITIONS)
     asked = requests(4, samples=1)
     params = SamplingParams(2, frozenset(), temperature=0.0)
-    ours = RowLane(native._forward, 8).generate(asked, params, None).results()
+    ours = RowLane(forward(model, torch.bfloat16), 8).generate(asked, params, None).results()
     theirs = native.generate(asked, params)
     for group, other in zip(ours, theirs, strict=True):
         assert group[0].logprobs[0] == pytest.approx(other[0].logprobs[0], abs=0.05)

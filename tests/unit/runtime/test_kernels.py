@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dianoia.engine.native.packed import packed
 from dianoia.runtime import kernels
-from dianoia.runtime.kernels import call, library
+from dianoia.runtime.kernels import LANE, call, library, struct
 
 needs_compiler = pytest.mark.usefixtures("in_c")
 EPS = 1e-6
@@ -39,16 +40,13 @@ def test_the_gradient_of_a_norm_and_what_passes_beside_it() -> None:
 
 
 @needs_compiler
-def test_queries_and_keys_are_rotated_and_written_where_asked() -> None:
-    """A head of two numbers turns like a vector in the plane: (1, 0) by 90 degrees is (0, 1)."""
+def test_queries_and_keys_are_rotated() -> None:
+    """A head of two numbers turns like a vector in the plane: (1, 0) by 90 degrees is (0, 1), (0, 2) is (-2, 0)."""
     qkv = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [5.0, 6.0]]])
     cos, sin = torch.zeros(1, 2), torch.ones(1, 2)
-    queries, keys, values = torch.empty(1, 1, 2), torch.zeros(1, 1, 4, 2), torch.zeros(1, 1, 4, 2)
-    where = (queries, keys, values, torch.tensor([1]), 8)
-    call("rotate", qkv, None, None, EPS, cos, sin, *where, 1, 1, 1, 2)
-    assert queries.flatten().tolist() == [0.0, 1.0]
-    assert keys[0, 0].tolist() == [[0, 0], [0, 0], [-2, 0], [0, 0]]  # column 1 lies behind the seat
-    assert values[0, 0].tolist() == [[0, 0], [0, 0], [5, 6], [0, 0]]
+    queries, keys = torch.empty(1, 1, 2), torch.empty(1, 1, 2)
+    call("rotate", qkv, None, None, EPS, cos, sin, queries, keys, 1, 1, 1, 2)
+    assert (queries.flatten().tolist(), keys.flatten().tolist()) == ([0.0, 1.0], [-2.0, 0.0])
 
 
 @needs_compiler
@@ -86,23 +84,41 @@ def test_an_impossible_token_costs_no_entropy_and_a_nan_stays_one() -> None:
     assert logprob.isnan().tolist() == [False, True]
 
 
+def multiplied(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The product in C."""
+    rows, (outer, inner) = len(x), weight.shape
+    y = torch.empty(rows, -(-outer // LANE) * LANE)
+    half = int(dtype == torch.bfloat16)
+    call("product", x.to(dtype), packed(weight, dtype), y, half, rows, inner, outer)
+    return y[:, :outer]
+
+
 @needs_compiler
-@pytest.mark.parametrize(("repeats", "head"), [(2, 32), (1, 8), (3, 64), (8, 128)])
-def test_a_new_token_sees_its_prompt_and_its_response_and_no_more(repeats: int, head: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("outer", [16, 48, 50])
+def test_products_of_any_number_of_rows(dtype: torch.dtype, outer: int) -> None:
+    """As in float64 of the same factors; and a row is the same bits whatever rows are beside it."""
     torch.manual_seed(0)
-    q = torch.randn(3, 2, repeats, head)
-    prompt, cache = torch.randn(2, 2, 2, 5, head), torch.randn(2, 3, 2, 7, head)
-    rows, lengths, used = torch.tensor([1, 0, 1]), torch.tensor([4, 5, 4]), torch.tensor([1, 6, 3])
-    seen, scratch = torch.empty_like(q), torch.empty(repeats, 12)
-    call(
-        "decode", q, *prompt, *cache, rows, lengths, used, scratch, seen, 5, 7, 3, 2, repeats, head
+    x, weight = torch.randn(41, 24).to(dtype), torch.randn(outer, 24).to(dtype)
+    exact, alone = x.double() @ weight.double().T, multiplied(x[7:8], weight, dtype)
+    for rows in (*range(1, 30), 41):
+        y = multiplied(x[:rows], weight, dtype)
+        torch.testing.assert_close(y.double(), exact[:rows], rtol=1e-5, atol=1e-5)
+        assert rows < 8 or torch.equal(y[7:8], alone)
+
+
+@needs_compiler
+def test_a_structure_has_its_words_in_the_order_of_c() -> None:
+    held = torch.zeros(3)
+    absent = dict.fromkeys(
+        ("qkv", "qkv_bias", "norm_q", "norm_k", "out", "out_bias", "norm_2", "gate_up")
     )
-    for n in range(3):
-        for k in range(2):
-            own, shared = cache[:, n, k, 1 : 1 + used[n]], prompt[:, rows[n], k, : lengths[n]]
-            keys, values = torch.cat((shared, own), 1)
-            expected = (q[n, k] @ keys.T / head**0.5).softmax(-1) @ values
-            torch.testing.assert_close(seen[n, k], expected, rtol=1e-5, atol=1e-5)
+    words = struct(
+        "Layer", {**absent, "norm_1": held, "gate_up_bias": 7, "down": 8, "down_bias": 9}
+    )
+    assert words.tolist() == [held.data_ptr(), 0, 0, 0, 0, 0, 0, 0, 0, 7, 8, 9]
+    with pytest.raises(KeyError, match="gate_up"):
+        struct("Layer", {"norm_1": held} | {name: None for name in absent if name != "gate_up"})
 
 
 def test_nobody_compiles_where_it_is_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
