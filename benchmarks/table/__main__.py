@@ -60,8 +60,13 @@ def _steps(asked: argparse.Namespace, setting: Setting) -> Iterator[Row]:
             yield from step_rows(Case(size.completions, size.limit, size.mean, kl), setting)
 
 
+def _losses(asked: argparse.Namespace, setting: Setting) -> Iterator[Row]:
+    for size in asked.sizes:
+        yield from loss_rows(size, setting)
+
+
 _PARTS: dict[str, Callable[[argparse.Namespace, Setting], Iterator[Row]]] = {
-    "loss": lambda asked, setting: loss_rows(setting),
+    "loss": _losses,
     "grpo_step": _steps,
     "sampler": lambda asked, setting: sampler_rows(setting, asked.prompts),
     "shares": lambda asked, setting: share_rows(setting, asked.runs),

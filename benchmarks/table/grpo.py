@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,27 +83,30 @@ def _of(runs: list[dict[str, float]], key: str) -> list[float]:
     return [run[key] for run in runs]
 
 
-def loss_rows(setting: Setting) -> Iterator[Row]:
+def loss_rows(chosen: Case, setting: Setting) -> Iterator[Row]:
     """The loss of the same completions, which another policy drew: with clipping, without and with a KL term."""
-    chosen = Case(64, 64)
     batch = completions(chosen)
     with setting.ours() as ours, setting.theirs() as theirs:
         folders = ours.ask("two_models", case=asdict(chosen), folder=str(setting.folder))
-        for name, kl in (("loss_difference", 0.0), ("loss_difference_kl", 0.04)):
+        for kl in (0.0, 0.04):
             told = theirs.ask("loss", kl=kl, **folders, **batch)
-            own = ours.ask("loss", kl=kl, old=told["old"], **folders, **batch)
-            yield Row(name, "trl", told["loss"], own, "", "difference")
+            given = {"kl": kl, "old": told["old"], "dtype": setting.dtype}
+            own = ours.ask("loss", **given, **folders, **batch)
+            name = named(replace(chosen, kl=kl), setting)
+            yield Row(f"loss_difference_{name}", "trl", told["loss"], own, "", "difference")
 
 
 def completions(chosen: Case, seed: int = 0) -> dict[str, list[Any]]:
-    """Random completions of skewed lengths, in groups, with advantages of either sign."""
+    """Random completions of the case's lengths, in groups, with advantages of either sign."""
     draw = random.Random(seed)
 
     def ids(count: int) -> list[int]:
         return [draw.randrange(1, chosen.vocabulary - 1) for _ in range(count)]
 
     asked = [ids(chosen.prompt) for _ in range(chosen.prompts)]
-    lengths = skewed(chosen.completions, chosen.limit, chosen.limit / 3, seed)
+    lengths = [chosen.limit] * chosen.completions
+    if chosen.mean is not None:
+        lengths = skewed(chosen.completions, chosen.limit, chosen.mean, seed)
     return {
         "prompts": [asked[place // chosen.group] for place in range(chosen.completions)],
         "completions": [ids(length) for length in lengths],

@@ -62,6 +62,7 @@ class Ours:
         completions: list[list[int]],
         old: list[list[float]],
         advantages: list[float],
+        dtype: str,
     ) -> float:
         """Of one step on these completions, with the bounds of a step."""
         learner = Learner(
@@ -70,6 +71,7 @@ class Ours:
             max_tokens=max(map(len, completions)),
             learning_rate=1e-6,
             total_steps=1,
+            autocast="bfloat16" if dtype == "bfloat16" else "none",
         )
         if learner.reference is not None:
             held = AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32)

@@ -12,6 +12,7 @@ step each, `algo.minibatches`), and a minibatch into *micro-batches* (what fits 
 A micro-batch can be *shared*: each distinct prompt stands in it once (`algo.sharing`).
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,44 +111,76 @@ def micro_batches(
     tokens_per_micro_batch: int,
     shared: bool = False,
     packed: bool = False,
+    lanes: int = 1,
 ) -> list[list[int]]:
     """Indices of `samples`, grouped so that the positions of a micro-batch stay within the budget.
 
     Longest first, so rows of a micro-batch have nearly one length and memory peaks at once; when
     prompts are `shared`, samples of one prompt stay together as far as the budget allows; when rows are
     `packed` end to end, they are filled up best-fit, since padding costs nothing. A sample that is longer
-    than the budget gets a micro-batch of its own. Deterministic.
+    than the budget gets a micro-batch of its own. Of `lanes` that work side by side each gets as many
+    micro-batches, of nearly one size where prompts are shared. Deterministic.
     """
     if packed:
         return pack([total_length(sample) for sample in samples], tokens_per_micro_batch)
     if shared:
-        return _shared_micro_batches(samples, tokens_per_micro_batch)
+        return _shared_micro_batches(samples, tokens_per_micro_batch, lanes)
     order = sorted(range(len(samples)), key=lambda index: (-total_length(samples[index]), index))
+    most = max(1, -(-len(samples) // lanes))
     batches: list[list[int]] = []
     room = 0
     for index in order:
         if room == 0:
             batches.append([])
-            room = max(1, tokens_per_micro_batch // total_length(samples[index]))
+            room = min(most, max(1, tokens_per_micro_batch // total_length(samples[index])))
         batches[-1].append(index)
         room -= 1
     return batches
 
 
-def _shared_micro_batches(samples: Sequence[Sample], budget: int) -> list[list[int]]:
-    """Whole groups while they fit; a group that fits nowhere whole is cut, longest first."""
-
-    def fits(indices: Sequence[int]) -> bool:
-        return shared_positions([samples[index] for index in indices]) <= budget
-
+def _shared_micro_batches(samples: Sequence[Sample], budget: int, lanes: int) -> list[list[int]]:
+    """Whole groups while they fit; a group is cut, longest first, where it fits nowhere whole, or where a lane's part
+    is full."""
+    parts = lanes * -(-_load(samples) // (lanes * budget))
+    share = budget if lanes == 1 else -(-_load(samples) // max(1, parts))
     batches: list[list[int]] = []
     for group in _by_prompt(samples):
-        for part in [group] if fits(group) else [[index] for index in group]:
-            if batches and fits(batches[-1] + part):
-                batches[-1] += part
-            else:
-                batches.append(list(part))
+        chosen = [samples[index] for index in group]
+        while chosen:
+            held = [samples[index] for index in batches[-1]] if batches else []
+            room = min(budget, share if len(batches) < parts else budget)
+            count = _taken(held, chosen, room, budget, lanes > 1) if batches else 0
+            if not count:
+                batches.append([])
+                count = max(1, _taken([], chosen, min(budget, share), budget, lanes > 1))
+            batches[-1] += group[-len(chosen) :][:count]
+            chosen = chosen[count:]
     return batches
+
+
+def _load(samples: Sequence[Sample]) -> int:
+    """Positions without padding."""
+    prompts = {sample.prompt_ids for sample in samples}
+    return sum(map(len, prompts)) + sum(len(sample.response_ids) - 1 for sample in samples)
+
+
+def _taken(
+    held: Sequence[Sample], group: Sequence[Sample], room: int, budget: int, cuts: bool
+) -> int:
+    """How many of the group's samples, from the front, join those held."""
+
+    def positions(count: int) -> int:
+        return shared_positions([*held, *group[:count]])
+
+    prompt = len(group[0].prompt_ids)
+    # a little too much is cheaper than the prompt once more
+    if positions(len(group)) <= min(budget, room + prompt):
+        return len(group)
+    if held and not cuts and shared_positions(group) <= budget:
+        return 0
+    count = bisect_right(range(1, len(group) + 1), room, key=positions)
+    worth = sum(len(sample.response_ids) for sample in group[:count]) > prompt
+    return count if worth or not held else 0
 
 
 def _by_prompt(samples: Sequence[Sample]) -> list[list[int]]:

@@ -227,8 +227,8 @@ class Learner:
         )
 
     def _cut(self, samples: Sequence[Sample]) -> list[list[int]]:
-        budget = self.tokens_per_micro_batch
-        return micro_batches(samples, budget, self.shares_prompts, self.packs_rows)
+        budget, lanes = self.tokens_per_micro_batch, len(self._models)
+        return micro_batches(samples, budget, self.shares_prompts, self.packs_rows, lanes)
 
     def _collate(self, rows: Sequence[Row]) -> Batch:
         return collate(rows, 0, self.model.device, self.shares_prompts, self.packs_rows)

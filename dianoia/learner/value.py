@@ -178,7 +178,8 @@ class Critic:
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
         samples = [row.sample for row in rows]
         passes = self.passes
-        return micro_batches(samples, passes.tokens, passes.shared, passes.packed)
+        lanes = len(self._models)
+        return micro_batches(samples, passes.tokens, passes.shared, passes.packed, lanes)
 
     def _run(self, model: ValueModel, rows: Sequence[Row]) -> tuple[Batch, Tensor]:
         passes = self.passes
