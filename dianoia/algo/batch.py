@@ -12,7 +12,8 @@ step each, `algo.minibatches`), and a minibatch into *micro-batches* (what fits 
 A micro-batch can be *shared*: each distinct prompt stands in it once (`algo.sharing`).
 """
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ from dianoia.algo.packing import pack
 from dianoia.algo.sharing import Shared, pad, share, shared_positions
 from dianoia.base.records import Sample
 from dianoia.runtime.devices import moved
+
+FILLED = 1.06
+"""Positions of a full micro-batch a real one: padding, and prompts of groups that are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,46 +145,44 @@ def micro_batches(
 def _shared_micro_batches(samples: Sequence[Sample], budget: int, lanes: int) -> list[list[int]]:
     """Whole groups while they fit; a group is cut, longest first, where it fits nowhere whole, or where a lane's part
     is full."""
-    parts = lanes * -(-_load(samples) // (lanes * budget))
-    share = budget if lanes == 1 else -(-_load(samples) // max(1, parts))
+    parts = lanes * math.ceil(FILLED * _load(samples) / (lanes * budget))
     batches: list[list[int]] = []
     for group in _by_prompt(samples):
-        chosen = [samples[index] for index in group]
-        while chosen:
+        left = [samples[index] for index in group]
+        # each part but the first may run the prompt of a cut group once more
+        even = _load(samples) / parts + len(left[0].prompt_ids) if lanes > 1 else budget
+        while left:
             held = [samples[index] for index in batches[-1]] if batches else []
-            room = min(budget, share if len(batches) < parts else budget)
-            count = _taken(held, chosen, room, budget, lanes > 1) if batches else 0
+            count = _taken(held, left, even, budget) if held else 0
             if not count:
                 batches.append([])
-                count = max(1, _taken([], chosen, min(budget, share), budget, lanes > 1))
-            batches[-1] += group[-len(chosen) :][:count]
-            chosen = chosen[count:]
+                count = max(1, _taken([], left, even, budget))
+            batches[-1] += group[len(group) - len(left) :][:count]
+            left = left[count:]
     return batches
+
+
+def _taken(held: Sequence[Sample], group: Sequence[Sample], even: float, budget: int) -> int:
+    """How many of the group's samples, from the front, join those held, up to `even` positions without padding and the
+    budget with it. None, where whole groups fit the budget, if what is learnt from them is not worth their prompt."""
+
+    def over(count: int) -> bool:
+        together = [*held, *group[:count]]
+        return _load(together) > even or shared_positions(together) > budget
+
+    count = bisect_left(range(1, len(group) + 1), True, key=over)
+    if count == len(group) or not held:
+        return count
+    if even >= budget and shared_positions(group) <= budget:
+        return 0
+    worth = sum(len(sample.response_ids) for sample in group[:count])
+    return count if worth > len(group[0].prompt_ids) else 0
 
 
 def _load(samples: Sequence[Sample]) -> int:
     """Positions without padding."""
     prompts = {sample.prompt_ids for sample in samples}
     return sum(map(len, prompts)) + sum(len(sample.response_ids) - 1 for sample in samples)
-
-
-def _taken(
-    held: Sequence[Sample], group: Sequence[Sample], room: int, budget: int, cuts: bool
-) -> int:
-    """How many of the group's samples, from the front, join those held."""
-
-    def positions(count: int) -> int:
-        return shared_positions([*held, *group[:count]])
-
-    prompt = len(group[0].prompt_ids)
-    # a little too much is cheaper than the prompt once more
-    if positions(len(group)) <= min(budget, room + prompt):
-        return len(group)
-    if held and not cuts and shared_positions(group) <= budget:
-        return 0
-    count = bisect_right(range(1, len(group) + 1), room, key=positions)
-    worth = sum(len(sample.response_ids) for sample in group[:count]) > prompt
-    return count if worth or not held else 0
 
 
 def _by_prompt(samples: Sequence[Sample]) -> list[list[int]]:

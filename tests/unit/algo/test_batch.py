@@ -14,6 +14,7 @@ from dianoia.algo.batch import (
     padding_share,
     total_length,
 )
+from dianoia.algo.sharing import shared_positions
 from dianoia.base.records import Sample
 
 EOS = 2
@@ -119,10 +120,11 @@ def test_shared_mask_is_the_own_prompt_and_the_past() -> None:
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 60)), min_size=1, max_size=30),
     budget=st.integers(1, 200),
+    lanes=st.integers(1, 4),
 )
-def test_shared_micro_batches(shapes: list[tuple[int, int]], budget: int) -> None:
+def test_shared_micro_batches(shapes: list[tuple[int, int]], budget: int, lanes: int) -> None:
     samples = [continued((1,) * prompt, *[3] * length) for prompt, length in shapes]
-    batches = micro_batches(samples, budget, shared=True)
+    batches = micro_batches(samples, budget, shared=True, lanes=lanes)
     assert sorted(index for batch in batches for index in batch) == list(range(len(samples)))
     positions = real = 0
     for batch in batches:
@@ -146,14 +148,48 @@ def test_groups_stay_whole_while_they_fit() -> None:
     assert [len(batch) for batch in micro_batches(samples[::3], 15, shared=True)] == [2, 2]
 
 
-def test_padding_at_the_load_of_the_miniature() -> None:
-    # 16 prompts of 50 to 80 tokens with 16 responses each, from 5 to 140 and mostly short
+def test_lanes_get_parts_of_one_size() -> None:
+    # 4 groups of 10 + 16 x 63 = 1,018 positions: three would fit 3,072, but then a lane had three, the other one
+    samples = [continued((g,) * 10, *[3] * 64) for g in range(4) for _ in range(16)]
+    whole = [set(range(g * 16, g * 16 + 16)) for g in range(4)]
+    batches = micro_batches(samples, 3072, shared=True, lanes=2)
+    assert list(map(set, batches)) == [whole[0] | whole[1], whole[2] | whole[3]]
+    assert [len(batch) for batch in micro_batches(samples, 3072, shared=True)] == [48, 16]
+    # one group is cut, for the prompt twice; not when the prompt is longer than the half of its responses
+    assert [len(batch) for batch in micro_batches(samples[:16], 3072, shared=True, lanes=2)] == [
+        8,
+        8,
+    ]
+    short = [continued((1,) * 200, 3, 3, EOS) for _ in range(16)]
+    assert micro_batches(short, 3072, shared=True, lanes=2) == [list(range(16))]
+    assert [len(batch) for batch in micro_batches(samples, 10**6, lanes=3)] == [22, 22, 20]
+
+
+def test_lanes_are_even_at_the_load_of_the_miniature() -> None:
+    samples = miniature_load()
+    for lanes in (1, 2, 3):
+        batches = micro_batches(samples, 3072, shared=True, lanes=lanes)
+        loads = [
+            sum(shared_positions([samples[i] for i in batch]) for batch in batches[lane::lanes])
+            for lane in range(lanes)
+        ]
+        assert max(loads) < 1.1 * min(loads)
+        assert padding_share(samples, batches, shared=True) < 0.06
+
+
+def miniature_load() -> list[Sample]:
+    """16 prompts of 50 to 80 tokens with 16 responses each, from 5 to 140 and mostly short."""
     draw = random.Random(0)
     samples = []
     for group in range(16):
         prompt = (group, *[1] * draw.randint(49, 79))
         lengths = [min(140, max(5, int(draw.lognormvariate(3.4, 0.6)))) for _ in range(16)]
         samples += [continued(prompt, *[3] * length) for length in lengths]
+    return samples
+
+
+def test_padding_at_the_load_of_the_miniature() -> None:
+    samples = miniature_load()
     batches = micro_batches(samples, 3072, shared=True)
     assert padding_share(samples, batches, shared=True) < 0.06
     assert padding_share(samples, micro_batches(samples, 16_384)) > 0.2
