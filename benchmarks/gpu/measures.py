@@ -136,7 +136,7 @@ def training(size: str, budget: int, drawn: list[Sample], product: float) -> Row
         "budget": budget,
         "mfu": rate / NOMINAL,
         "share_of_product": rate / product,
-        "packs": learner.packs_rows,
+        "packs": learner.layout == "packed",
         "warm_up_seconds": first,
         "peak_gib": memory,
     }

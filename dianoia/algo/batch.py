@@ -16,6 +16,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,6 +26,25 @@ from dianoia.algo.packing import pack
 from dianoia.algo.sharing import Shared, pad, share, shared_positions
 from dianoia.base.records import Sample
 from dianoia.runtime.devices import moved
+
+
+class Layout(StrEnum):
+    """How the samples of a micro-batch stand beside each other."""
+
+    PADDED = "padded"
+    """A row each, filled up on the right."""
+    SHARED = "shared"
+    """Each distinct prompt once, responses in blocks of nearly one length (`algo.sharing`)."""
+    TIGHT = "tight"
+    """The same without padding in responses, for attention that does not go by blocks."""
+    PACKED = "packed"
+    """End to end in one row."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether a prompt runs once for all of its samples."""
+        return self in (Layout.SHARED, Layout.TIGHT)
+
 
 FILLED = 1.06
 """Positions of a full micro-batch a real one: padding, and prompts of groups that are cut."""
@@ -113,22 +134,21 @@ def total_length(sample: Sample) -> int:
 def micro_batches(
     samples: Sequence[Sample],
     tokens_per_micro_batch: int,
-    shared: bool = False,
-    packed: bool = False,
+    layout: Layout = Layout.PADDED,
     lanes: int = 1,
 ) -> list[list[int]]:
     """Indices of `samples`, grouped so that the positions of a micro-batch stay within the budget.
 
     Longest first, so rows of a micro-batch have nearly one length and memory peaks at once; when
-    prompts are `shared`, samples of one prompt stay together as far as the budget allows; when rows are
-    `packed` end to end, they are filled up best-fit, since padding costs nothing. A sample that is longer
+    prompts are shared, samples of one prompt stay together as far as the budget allows; when rows are
+    packed end to end, they are filled up best-fit, since padding costs nothing. A sample that is longer
     than the budget gets a micro-batch of its own. Of `lanes` that work side by side each gets as many
     micro-batches, of nearly one size where prompts are shared. Deterministic.
     """
-    if packed:
+    if layout is Layout.PACKED:
         return pack([total_length(sample) for sample in samples], tokens_per_micro_batch)
-    if shared:
-        return _shared_micro_batches(samples, tokens_per_micro_batch, lanes)
+    if layout.shares:
+        return _shared_micro_batches(samples, tokens_per_micro_batch, layout, lanes)
     order = sorted(range(len(samples)), key=lambda index: (-total_length(samples[index]), index))
     most = max(1, -(-len(samples) // lanes))
     batches: list[list[int]] = []
@@ -142,7 +162,9 @@ def micro_batches(
     return batches
 
 
-def _shared_micro_batches(samples: Sequence[Sample], budget: int, lanes: int) -> list[list[int]]:
+def _shared_micro_batches(
+    samples: Sequence[Sample], budget: int, layout: Layout, lanes: int
+) -> list[list[int]]:
     """Whole groups while they fit; a group is cut, longest first, where it fits nowhere whole, or where a lane's part
     is full."""
     parts = lanes * math.ceil(FILLED * _load(samples) / (lanes * budget))
@@ -153,27 +175,31 @@ def _shared_micro_batches(samples: Sequence[Sample], budget: int, lanes: int) ->
         even = _load(samples) / parts + len(left[0].prompt_ids) if lanes > 1 else budget
         while left:
             held = [samples[index] for index in batches[-1]] if batches else []
-            count = _taken(held, left, even, budget) if held else 0
+            count = _taken(held, left, even, budget, layout) if held else 0
             if not count:
                 batches.append([])
-                count = max(1, _taken([], left, even, budget))
+                count = max(1, _taken([], left, even, budget, layout))
             batches[-1] += group[len(group) - len(left) :][:count]
             left = left[count:]
     return batches
 
 
-def _taken(held: Sequence[Sample], group: Sequence[Sample], even: float, budget: int) -> int:
+def _taken(
+    held: Sequence[Sample], group: Sequence[Sample], even: float, budget: int, layout: Layout
+) -> int:
     """How many of the group's samples, from the front, join those held, up to `even` positions without padding and the
     budget with it. None, where whole groups fit the budget, if what is learnt from them is not worth their prompt."""
 
+    positions = partial(shared_positions, tight=layout is Layout.TIGHT)
+
     def over(count: int) -> bool:
         together = [*held, *group[:count]]
-        return _load(together) > even or shared_positions(together) > budget
+        return _load(together) > even or positions(together) > budget
 
     count = bisect_left(range(1, len(group) + 1), True, key=over)
     if count == len(group) or not held:
         return count
-    if even >= budget and shared_positions(group) <= budget:
+    if even >= budget and positions(group) <= budget:
         return 0
     worth = sum(len(sample.response_ids) for sample in group[:count])
     return count if worth > len(group[0].prompt_ids) else 0
@@ -196,15 +222,14 @@ def _by_prompt(samples: Sequence[Sample]) -> list[list[int]]:
 def padding_share(
     samples: Sequence[Sample],
     batches: Sequence[Sequence[int]],
-    shared: bool = False,
-    packed: bool = False,
+    layout: Layout = Layout.PADDED,
 ) -> float:
     """Share of the positions of all micro-batches that hold padding, from 0 to below 1."""
-    if packed:
+    if layout is Layout.PACKED:
         return 0.0
     chosen = [[samples[index] for index in batch] for batch in batches]
-    if shared:
-        padded = sum(map(shared_positions, chosen))
+    if layout.shares:
+        padded = sum(shared_positions(batch, layout is Layout.TIGHT) for batch in chosen)
         prompts = sum(len(ids) for batch in chosen for ids in {s.prompt_ids for s in batch})
         real = prompts + sum(len(s.response_ids) - 1 for batch in chosen for s in batch)
     else:
@@ -217,12 +242,10 @@ def collate(
     rows: Sequence[Row],
     pad_id: int = 0,
     device: torch.device | str | None = None,
-    shared: bool = False,
-    packed: bool = False,
+    layout: Layout = Layout.PADDED,
 ) -> Batch:
-    """Pad rows into one micro-batch on `device`. `pad_id` is any id of the vocabulary.
-
-    `shared` adds the same samples with every prompt once, `packed` what is needed to run rows end to end.
+    """Pad rows into one micro-batch on `device`, and lay them out otherwise beside it, as asked for. `pad_id` is any id
+    of the vocabulary.
 
     Raises ValueError for an empty prompt or an empty response.
     """
@@ -234,7 +257,8 @@ def collate(
                 "from the one before it. Begin the prompt with a begin-of-sequence id, end the "
                 "response with an end-of-sequence id."
             )
-    ids = [torch.tensor(row.sample.prompt_ids + row.sample.response_ids) for row in rows]
+    samples = [row.sample for row in rows]
+    ids = [torch.tensor(sample.prompt_ids + sample.response_ids) for sample in samples]
     responses = [torch.tensor(row.sample.response_ids, dtype=torch.long) for row in rows]
     attention = [torch.ones_like(row_L) for row_L in ids]
     mask_BT = pad([torch.ones_like(row_T, dtype=torch.bool) for row_T in responses], 0, None)
@@ -254,9 +278,9 @@ def collate(
         advantages_B=moved(torch.tensor([row.sample.advantage for row in rows]), device),
         ref_BT=_pad_optional([row.ref_T for row in rows], device),
         weights_BT=_pad_optional([row.weights_T for row in rows], device),
-        shared=share([row.sample for row in rows], pad_id, device) if shared else None,
+        shared=share(samples, pad_id, device, layout is Layout.TIGHT) if layout.shares else None,
         credit=_pad_credit([row.credit for row in rows], device),
-        packed=lay(ids, _responses([row.sample for row in rows]), device) if packed else None,
+        packed=lay(ids, _responses(samples), device) if layout is Layout.PACKED else None,
     )
 
 

@@ -28,8 +28,18 @@ class Block:
 
     prompts_R: Tensor
     """Which of the prompts each response continues."""
-    mask_R1TK: Tensor
-    """True where a position sees a key; K is the longest prompt, then the response itself."""
+    start_R1: Tensor
+    """Tokens of these prompts."""
+    longest: int
+    """Tokens of the longest prompt of the micro-batch."""
+    length: int
+    """T"""
+
+    @property
+    def mask_R1TK(self) -> Tensor:
+        """True where a position sees a key; K is the longest prompt, then the response itself. Made when it is asked
+        for: attention without padding has no use for it."""
+        return _block_mask(self.start_R1, self.longest, self.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +63,23 @@ class Shared:
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """(rows, length) of the prompts and of each block, in their order in N."""
-        blocks = [(block.mask_R1TK.shape[0], block.mask_R1TK.shape[2]) for block in self.blocks]
+        blocks = [(len(block.prompts_R), block.length) for block in self.blocks]
         return [self.prompts_shape, *blocks]
 
 
-def shared_positions(samples: Sequence[Sample]) -> int:
+def shared_positions(samples: Sequence[Sample], tight: bool = False) -> int:
     """N of `Shared`, padding included."""
     prompts = {sample.prompt_ids for sample in samples}
-    blocks = response_blocks(samples)
+    blocks = response_blocks(samples, tight)
     responses = sum(len(block) * (len(samples[block[0]].response_ids) - 1) for block in blocks)
     return len(prompts) * max(map(len, prompts)) + responses
 
 
-def response_blocks(samples: Sequence[Sample]) -> list[list[int]]:
+def response_blocks(samples: Sequence[Sample], tight: bool = False) -> list[list[int]]:
     """Sample indices, longest response first, cut where padding would cost more than a block does.
 
     A block costs a few calls a layer, about as much time as PADDING_PER_BLOCK positions; a share
-    of PADDING_SHARE is always granted. Responses of one token are in no block: they are predicted
+    of PADDING_SHARE is always granted. `tight` is for attention that does not go by blocks: none has padding. Responses of one token are in no block: they are predicted
     from the prompt, and nothing is predicted from them.
     """
     lengths = [len(sample.response_ids) - 1 for sample in samples]
@@ -80,28 +90,30 @@ def response_blocks(samples: Sequence[Sample]) -> list[list[int]]:
         if blocks:
             longest = lengths[blocks[-1][0]]
             padding += longest - lengths[index]
-            granted = PADDING_SHARE * longest * (len(blocks[-1]) + 1)
-        if not blocks or padding > max(PADDING_PER_BLOCK, granted):
+            granted = max(PADDING_PER_BLOCK, PADDING_SHARE * longest * (len(blocks[-1]) + 1))
+        if not blocks or padding > (0 if tight else granted):
             blocks.append([])
             padding = 0
         blocks[-1].append(index)
     return blocks
 
 
-def share(samples: Sequence[Sample], pad_id: int, device: torch.device | str | None) -> Shared:
+def share(
+    samples: Sequence[Sample], pad_id: int, device: torch.device | str | None, tight: bool = False
+) -> Shared:
     """Lay out samples, none of which is without a prompt or a response; `pad_id` is any id of the vocabulary."""
     prompts = list(dict.fromkeys(sample.prompt_ids for sample in samples))
     longest = max(map(len, prompts))
     ids = [pad([torch.tensor(prompt) for prompt in prompts], pad_id, device).flatten()]
     places = [torch.arange(longest, device=device).repeat(len(prompts))]
-    members, blocks = response_blocks(samples), []
+    members, blocks = response_blocks(samples, tight), []
     for rows in ([samples[index] for index in block] for block in members):
         ids_RT = pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
         start_R1 = moved(torch.tensor([[len(row.prompt_ids)] for row in rows]), device)
         ids.append(ids_RT.flatten())
         places.append((start_R1 + torch.arange(ids_RT.shape[1], device=device)).flatten())
         prompts_R = moved(torch.tensor([prompts.index(row.prompt_ids) for row in rows]), device)
-        blocks.append(Block(prompts_R, _block_mask(start_R1, longest, ids_RT.shape[1])))
+        blocks.append(Block(prompts_R, start_R1, longest, ids_RT.shape[1]))
     return Shared(
         ids_1N=torch.cat(ids)[None],
         places_1N=torch.cat(places)[None],

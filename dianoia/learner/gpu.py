@@ -1,6 +1,6 @@
 """What a learner exchanges in a model before it runs: layers with fewer passes over memory, rows end to end.
 
-In: a model and the name of its autocast. Out: the model prepared. On a GPU layers are exchanged for bfloat16's
+In: a model and the name of its autocast. Out: the model prepared, and how micro-batches are laid out for it. On a GPU layers are exchanged for bfloat16's
 products and rows may run end to end; on a CPU with a C compiler layers are exchanged for C functions.
 """
 
@@ -10,9 +10,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from dianoia.algo.batch import Layout
 from dianoia.learner.fused import fuse_layers, has_biases
 from dianoia.learner.layers_c import runs_in_c
 from dianoia.learner.packed import can_pack, never_plain
+from dianoia.learner.shared import can_share_prompts
 from dianoia.runtime.flash import has_flash
 
 
@@ -36,3 +38,14 @@ def prepare_for_cpu(model: nn.Module, autocast: str) -> None:
     if plain and runs_in_c(next(model.parameters())):
         kind = torch.bfloat16 if autocast == "bfloat16" else torch.float32
         fuse_layers(cast(PreTrainedModel, model), kind)
+
+
+def layout_for(model: PreTrainedModel, autocast: str, share_prompts: bool) -> Layout:
+    """Prepare a model whose head is plain, on a GPU too; how its micro-batches are laid out."""
+    if prepared_for_gpu(model, autocast):
+        return Layout.PACKED
+    if not share_prompts or not can_share_prompts(model):
+        return Layout.PADDED
+    # layers that are left as they are attend in autocast's format, which C has no function for
+    in_c = runs_in_c(next(model.parameters())) and (autocast == "none" or not has_biases(model))
+    return Layout.TIGHT if in_c else Layout.SHARED

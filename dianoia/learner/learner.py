@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dianoia.algo.batch import Batch, Row, collate, micro_batches, padding_share
+from dianoia.algo.batch import Batch, Layout, Row, collate, micro_batches, padding_share
 from dianoia.algo.loss import (
     ALGORITHMS,
     KL_ESTIMATORS,
@@ -43,7 +43,7 @@ from dianoia.algo.loss import (
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.base.records import Sample
-from dianoia.learner.gpu import prepare_for_cpu, prepared_for_gpu
+from dianoia.learner.gpu import layout_for, prepare_for_cpu
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics, token_means
 from dianoia.learner.model import has_plain_head, response_logprobs
 from dianoia.learner.optimizer import (
@@ -55,7 +55,6 @@ from dianoia.learner.optimizer import (
     rate_factor,
 )
 from dianoia.learner.recompute import recompute_layers
-from dianoia.learner.shared import can_share_prompts
 from dianoia.learner.twins import gather, twins
 from dianoia.learner.value import Critic, CriticSettings, Passes
 from dianoia.runtime.devices import arrived, fetched
@@ -99,8 +98,8 @@ class Learner:
         """Take over `model` as it is; with a KL term a frozen copy of it becomes the reference.
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts
-        padded positions, prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its samples
-        in a micro-batch, where the architecture allows it (`shares_prompts`); a GPU's bfloat16 runs rows end to end (`packs_rows`).
+        padded positions, prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its
+        samples in a micro-batch, where the architecture allows it; a GPU's bfloat16 runs rows end to end (`layout`).
         With `critic` a value model beside the policy gives every token its advantage.
         Raises ConfigError for an unknown name, ModelError for a model that no value model can be made of.
         """
@@ -113,9 +112,8 @@ class Learner:
         prepare_for_cpu(model, autocast)
         self.model = model
         self.plain_head = has_plain_head(model)
-        self.packs_rows = self.plain_head and prepared_for_gpu(model, autocast)
-        shares = share_prompts and self.plain_head and not self.packs_rows
-        self.shares_prompts = shares and can_share_prompts(model)
+        plain = Layout.PADDED
+        self.layout = layout_for(model, autocast, share_prompts) if self.plain_head else plain
         self.epsilon_low, self.epsilon_high = epsilon_low, epsilon_high
         self.kl_coefficient, self.kl_estimator = kl_coefficient, kl_estimator
         self.reference_every = reference_every
@@ -130,12 +128,11 @@ class Learner:
         self.optimizer = adamw(model, learning_rate, betas, adam_epsilon, weight_decay)
         self.reference = deepcopy(model).requires_grad_(False) if kl_coefficient > 0 else None
         self.critic: Critic | None = None
-        layout = (self.shares_prompts, self.packs_rows)
         if critic is not None:
             self.critic = Critic(
                 model,
                 critic,
-                Passes(self.tokens_per_micro_batch, *layout, autocast == "bfloat16"),
+                Passes(self.tokens_per_micro_batch, self.layout, autocast == "bfloat16"),
                 kl_coefficient=kl_coefficient,
                 betas=betas,
                 adam_epsilon=adam_epsilon,
@@ -221,17 +218,17 @@ class Learner:
             samples=len(counted),
             samples_skipped=len(counted) - len(live),
             tokens=tokens,
-            padding_share=padding_share(samples, batches, self.shares_prompts, self.packs_rows),
+            padding_share=padding_share(samples, batches, self.layout),
             **self._means(sums),
             value=value,
         )
 
     def _cut(self, samples: Sequence[Sample]) -> list[list[int]]:
         budget, lanes = self.tokens_per_micro_batch, len(self._models)
-        return micro_batches(samples, budget, self.shares_prompts, self.packs_rows, lanes)
+        return micro_batches(samples, budget, self.layout, lanes)
 
     def _collate(self, rows: Sequence[Row]) -> Batch:
-        return collate(rows, 0, self.model.device, self.shares_prompts, self.packs_rows)
+        return collate(rows, 0, self.model.device, self.layout)
 
     def _has_gradient(self, row: Row) -> bool:
         """Whether the row has to run: advantage 0 and no KL term leave nothing to learn from it."""

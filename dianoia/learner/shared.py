@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
-from dianoia.algo.batch import Batch, Row, collate
+from dianoia.algo.batch import Batch, Layout, Row, collate
 from dianoia.algo.sharing import Shared
 from dianoia.base.records import Sample
 from dianoia.learner.attention_c import attend_in_c, attends_in_c
@@ -171,7 +171,7 @@ def _probe(model: PreTrainedModel) -> Batch:
     shape = [(short, 6), (long, 1), (long, 7), (short, 2), (long, 2)]
     samples = [Sample(prompt, ids(n), (0.0,) * n, 1.0) for prompt, n in shape]
     rows = [Row(sample, torch.zeros(len(sample.response_ids))) for sample in samples]
-    return collate(rows, device=model.device, shared=True)
+    return collate(rows, device=model.device, layout=Layout.SHARED)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dianoia.algo.batch import Batch, Credit, Row, collate, micro_batches
+from dianoia.algo.batch import Batch, Credit, Layout, Row, collate, micro_batches
 from dianoia.algo.gae import (
     explained_variance,
     gae_batch,
@@ -58,10 +58,7 @@ class Passes:
 
     tokens: int
     """Positions of a micro-batch, padding included."""
-    shared: bool
-    """Whether a prompt runs once for all of its samples."""
-    packed: bool
-    """Whether rows run end to end."""
+    layout: Layout
     autocast: bool
     """Whether matrix products are in bfloat16."""
 
@@ -179,11 +176,11 @@ class Critic:
         samples = [row.sample for row in rows]
         passes = self.passes
         lanes = len(self._models)
-        return micro_batches(samples, passes.tokens, passes.shared, passes.packed, lanes)
+        return micro_batches(samples, passes.tokens, passes.layout, lanes)
 
     def _run(self, model: ValueModel, rows: Sequence[Row]) -> tuple[Batch, Tensor]:
         passes = self.passes
-        batch = collate(rows, device=self.device, shared=passes.shared, packed=passes.packed)
+        batch = collate(rows, device=self.device, layout=passes.layout)
         return batch, model(batch, passes.autocast)
 
     # One step ------------------------------------------------------------------------------------

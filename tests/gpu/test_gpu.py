@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
-from dianoia.algo.batch import Row, collate
+from dianoia.algo.batch import Layout, Row, collate
 from dianoia.base.records import Completion, Request, Sample, SamplingParams
 from dianoia.engine.native.row_lane import RowLane
 from dianoia.engine.native.row_steps import RowSteps
@@ -299,7 +299,7 @@ def test_the_sampler_agrees_with_the_learner(family: str) -> None:
     metrics = exactly.update(exactly.prepare(drawn(family)))
     assert metrics.gap_max is not None and metrics.gap_max < 1e-4
     rounded = learner(family, CUDA, "bfloat16")
-    assert rounded.packs_rows
+    assert rounded.layout is Layout.PACKED
     metrics = rounded.update(rounded.prepare(drawn(family, torch.bfloat16)))
     assert metrics.gap_mean is not None and metrics.gap_mean < 0.05, metrics
 
@@ -312,7 +312,7 @@ def test_bfloat16_gradients_point_where_float32_ones_do(family: str, recompute: 
     found = []
     for autocast in ("none", "bfloat16"):
         one = learner(family, CUDA, autocast, recompute)
-        batch = collate(rows, device=CUDA, packed=one.packs_rows)
+        batch = collate(rows, device=CUDA, layout=one.layout)
         with torch.autocast("cuda", torch.bfloat16, enabled=autocast == "bfloat16"):
             logprobs_BT, _ = response_logprobs(one.model, batch, 1.0, plain_head=True)
         (logprobs_BT * batch.advantages_B[:, None]).sum().backward()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from dianoia.algo.batch import Batch, Row, collate, micro_batches, padding_share
+from dianoia.algo.batch import Batch, Layout, Row, collate, micro_batches, padding_share
 from dianoia.base.records import Sample
 from dianoia.learner.fused import fuse_layers
 from dianoia.learner.head import Scoring, scored
@@ -22,9 +22,9 @@ MakeModel = Callable[..., PreTrainedModel]
 FAMILIES = ("qwen3", "qwen2", "llama")
 
 
-def batch_of(samples: list[Sample], packed: bool = False, shared: bool = False) -> Batch:
+def batch_of(samples: list[Sample], layout: Layout = Layout.PADDED) -> Batch:
     rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
-    return collate(rows, shared=shared, packed=packed)
+    return collate(rows, layout=layout)
 
 
 def gradients(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, list[Tensor]]:
@@ -51,7 +51,7 @@ FLOAT32 = 1e-4
 def test_a_batch_end_to_end_by_hand() -> None:
     """Two rows, 1 2 | 3 4 and 5 | 6 7 8: the tokens before 3 and 4 lie at 1 and 2; before 6, 7, 8 at 4, 5, 6."""
     samples = [Sample((1, 2), (3, 4), (0.0,) * 2, 1.0), Sample((5,), (6, 7, 8), (0.0,) * 3, 1.0)]
-    row = batch_of(samples, packed=True).packed
+    row = batch_of(samples, Layout.PACKED).packed
     assert row is not None
     assert row.ids_1N.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
     assert row.places_1N.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3]]
@@ -63,9 +63,9 @@ def test_a_batch_end_to_end_by_hand() -> None:
 def test_micro_batches_end_to_end_are_filled_by_tokens() -> None:
     """Of 7, 5, 4 and 3 tokens at most 10 at a time: 7 + 3, then 5 + 4."""
     samples = [Sample((1,) * 2, (1,) * (n - 2), (0.0,) * (n - 2), 1.0) for n in (4, 7, 3, 5)]
-    batches = micro_batches(samples, 10, packed=True)
+    batches = micro_batches(samples, 10, layout=Layout.PACKED)
     assert sorted(sorted(batch) for batch in batches) == [[0, 3], [1, 2]]
-    assert padding_share(samples, batches, packed=True) == 0.0
+    assert padding_share(samples, batches, layout=Layout.PACKED) == 0.0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -74,16 +74,16 @@ def test_rows_end_to_end_give_what_padded_rows_give(
 ) -> None:
     model = make_model(family)
     apart = gradients(model, batch_of(samples))
-    assert_close(gradients(model, batch_of(samples, packed=True)), apart)
+    assert_close(gradients(model, batch_of(samples, Layout.PACKED)), apart)
 
 
-@pytest.mark.parametrize("layout", ["padded", "shared", "packed"])
+@pytest.mark.parametrize("layout", ["padded", "shared", "tight", "packed"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fused_layers_give_what_those_of_transformers_give(
     make_model: MakeModel, samples: list[Sample], family: str, layout: str
 ) -> None:
     model = make_model(family)
-    batch = batch_of(samples, shared=layout == "shared", packed=layout == "packed")
+    batch = batch_of(samples, Layout(layout))
     before = gradients(model, batch)
     assert fuse_layers(model, torch.float64)
     assert_close(gradients(model, batch), before, FLOAT32)
@@ -122,7 +122,7 @@ def test_fused_layers_are_computed_again_where_asked(
     recompute_layers(again)
     for model in (kept, again):
         fuse_layers(model, torch.float64)
-    batch = batch_of(samples, packed=True)
+    batch = batch_of(samples, Layout.PACKED)
     assert_close(gradients(again, batch), gradients(kept, batch))
 
 
@@ -215,9 +215,9 @@ def test_steps_of_a_learner_that_packs_are_those_of_one_that_pads(
 ) -> None:
     padded = learner_of(make_model(), critic)
     with monkeypatch.context() as patch:
-        patch.setattr("dianoia.learner.learner.prepared_for_gpu", lambda *_: True)
+        patch.setattr("dianoia.learner.gpu.prepared_for_gpu", lambda *_: True)
         packed = learner_of(make_model(), critic)
-    assert packed.packs_rows and not padded.packs_rows
+    assert (packed.layout, padded.layout) == (Layout.PACKED, Layout.PADDED)
     for _ in range(2):
         ours, theirs = (one.update(one.prepare(samples)) for one in (packed, padded))
         assert ours.loss == pytest.approx(theirs.loss, abs=1e-8)

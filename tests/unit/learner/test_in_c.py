@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen3ForSequenceClassification
 
-from dianoia.algo.batch import Batch, Row, collate
+from dianoia.algo.batch import Batch, Layout, Row, collate
 from dianoia.base.records import Sample
 from dianoia.learner import model as scoring
 from dianoia.learner.gpu import prepare_for_cpu
@@ -25,7 +25,7 @@ WITHIN = 2e-4
 
 def batch_of(samples: list[Sample], layout: str) -> Batch:
     rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
-    return collate(rows, shared=layout == "shared", packed=layout == "packed")
+    return collate(rows, layout=Layout(layout))
 
 
 def passed(model: PreTrainedModel, batch: Batch) -> list[Tensor]:
@@ -49,7 +49,7 @@ def assert_close(ours: list[Tensor], theirs: list[Tensor]) -> None:
         torch.testing.assert_close(one.double(), other.double(), rtol=WITHIN, atol=WITHIN)
 
 
-@pytest.mark.parametrize("layout", ["padded", "shared", "packed"])
+@pytest.mark.parametrize("layout", ["padded", "shared", "tight", "packed"])
 @pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
 def test_layers_and_head_give_what_transformers_gives(
     make_model: MakeModel, samples: list[Sample], family: str, layout: str

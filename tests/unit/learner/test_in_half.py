@@ -13,7 +13,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from dianoia.algo.batch import Batch, Row, collate
+from dianoia.algo.batch import Batch, Layout, Row, collate
 from dianoia.base.records import Sample
 from dianoia.learner.fused import _Fused
 from dianoia.learner.gpu import prepare_for_cpu
@@ -46,7 +46,7 @@ def make(family: str) -> PreTrainedModel:
 
 def batch_of(layout: str) -> Batch:
     rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in SAMPLES]
-    return collate(rows, shared=layout == "shared", packed=layout == "packed")
+    return collate(rows, layout=Layout(layout))
 
 
 def passed(model: PreTrainedModel, layout: str, autocast: bool) -> list[Tensor]:
@@ -67,7 +67,7 @@ def distances(found: list[Tensor], exact: list[Tensor]) -> Tensor:
     return torch.stack([(one.double() - other).norm() / other.norm() for one, other in pairs])
 
 
-@pytest.mark.parametrize("layout", ["padded", "shared", "packed"])
+@pytest.mark.parametrize("layout", ["padded", "shared", "tight", "packed"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_is_no_further_from_float64_than_autocast(family: str, layout: str) -> None:
     model = make(family)

@@ -83,7 +83,7 @@ def rl(family: str, recompute: bool, ppo: bool) -> Learner:
 def test_steps_of_reinforcement_are_the_same(family: str, ppo: bool) -> None:
     """With prompts shared, a reference and a value model: all of them are copies of the policy."""
     kept, again = rl(family, False, ppo), rl(family, True, ppo)
-    assert again.shares_prompts
+    assert again.layout.shares
     for _ in range(2):
         assert kept.update(kept.prepare(SAMPLES)) == again.update(again.prepare(SAMPLES))
     for one, other in zip(kept.model.parameters(), again.model.parameters(), strict=True):

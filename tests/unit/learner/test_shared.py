@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import dianoia.learner.shared as learner_shared
-from dianoia.algo.batch import Row, collate
+from dianoia.algo.batch import Layout, Row, collate
 from dianoia.base.records import Sample
 from dianoia.learner.learner import Learner
 from dianoia.learner.metrics import UpdateMetrics
@@ -63,10 +63,10 @@ def rows_of(samples: Sequence[Sample]) -> list[Row]:
 
 
 def gradients(
-    model: PreTrainedModel, samples: Sequence[Sample], shared: bool
+    model: PreTrainedModel, samples: Sequence[Sample], layout: Layout
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Log-probabilities, entropies, and gradients of a sum in which every token counts apart."""
-    batch = collate(rows_of(samples), shared=shared)
+    batch = collate(rows_of(samples), layout=layout)
     model.zero_grad()
     logprobs_BT, entropy_BT = response_logprobs(
         model, batch, 0.7, with_entropy=True, plain_head=True
@@ -112,12 +112,15 @@ def assert_same(first: Sequence[Tensor], second: Sequence[Tensor]) -> None:
 
 @pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
 @pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("layout", [Layout.SHARED, Layout.TIGHT])
 @EACH_GROUP
-def test_logprobs_and_gradients(make_model: MakeModel, kind: str, tied: bool, name: str) -> None:
+def test_logprobs_and_gradients(
+    make_model: MakeModel, kind: str, tied: bool, name: str, layout: Layout
+) -> None:
     model, samples = make_model(kind, tied), samples_of(name)
     assert can_share_prompts(model)
-    logprobs_BT, entropy_BT, grads = gradients(model, samples, shared=True)
-    expected_BT, expected_entropy_BT, expected = gradients(model, samples, shared=False)
+    logprobs_BT, entropy_BT, grads = gradients(model, samples, layout)
+    expected_BT, expected_entropy_BT, expected = gradients(model, samples, layout=Layout.PADDED)
     assert_same([logprobs_BT, entropy_BT, *grads], [expected_BT, expected_entropy_BT, *expected])
 
 
@@ -128,7 +131,7 @@ def test_a_whole_step(make_model: MakeModel, name: str, budget: int) -> None:
     samples = samples_of(name)
     shared, grads, one = step(make_model(), samples, tokens_per_micro_batch=budget)
     plain, expected, other = step(make_model(), samples, share_prompts=False)
-    assert (one.shares_prompts, other.shares_prompts) == (True, False)
+    assert (one.layout.shares, other.layout.shares) == (True, False)
     assert_same(grads, expected)
     assert_same(list(one.weights().values()), list(other.weights().values()))
     padding = {"padding_share": 0.0}  # which is what the two do not have in common
@@ -152,7 +155,9 @@ def test_nan_weights_stay_visible(make_model: MakeModel) -> None:
     model = make_model()
     with torch.no_grad():
         model.get_input_embeddings().weight[12] = float("nan")
-    batch = collate(rows_of([Sample((1, 2), (3, 4), (-1.0,) * 2, 1.0)]), pad_id=12, shared=True)
+    batch = collate(
+        rows_of([Sample((1, 2), (3, 4), (-1.0,) * 2, 1.0)]), pad_id=12, layout=Layout.SHARED
+    )
     assert response_logprobs(model, batch, 1.0, plain_head=True)[0].isnan().all()  # a tied head
 
 
@@ -164,7 +169,7 @@ def test_padding_reaches_nothing(make_model: MakeModel) -> None:
     for value in (0.0, 1e3):
         with torch.no_grad():
             model.get_input_embeddings().weight[12] = value
-        batch = collate(rows_of(samples), pad_id=12, shared=True)
+        batch = collate(rows_of(samples), pad_id=12, layout=Layout.SHARED)
         assert batch.shared is not None
         assert bool((batch.shared.ids_1N == 12).any())
         results.append(response_logprobs(model, batch, 1.0, plain_head=True)[0])
@@ -173,7 +178,7 @@ def test_padding_reaches_nothing(make_model: MakeModel) -> None:
 
 def test_attention_is_the_models_own_again_afterwards(make_model: MakeModel) -> None:
     model = make_model()
-    shared = collate(rows_of(samples_of("one group")), shared=True).shared
+    shared = collate(rows_of(samples_of("one group")), layout=Layout.SHARED).shared
     assert shared is not None
     before = model.config._attn_implementation
     shared_hidden_states(model, shared)
@@ -214,7 +219,7 @@ def test_other_architectures(make: Callable[[], PreTrainedModel], shares: bool) 
     samples = samples_of("prompts of several lengths")
     plain, expected, _ = step(make_like(model), samples, share_prompts=False)
     metrics, grads, learner = step(model, samples)
-    assert learner.shares_prompts is shares
+    assert learner.layout.shares is shares
     assert_same(grads, expected)
     assert metrics.loss == pytest.approx(plain.loss, abs=1e-6)
 

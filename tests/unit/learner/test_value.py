@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dianoia.algo.batch import Row, collate
+from dianoia.algo.batch import Layout, Row, collate
 from dianoia.base.errors import ConfigError, ModelError, TrainingStopped
 from dianoia.base.records import Sample
 from dianoia.learner.learner import Learner
@@ -77,8 +77,8 @@ def test_values_begin_at_zero_and_the_backbone_is_the_policys(make_model: MakeMo
     assert made(collate(rows)).tolist() == [[0.0, 0.0]]
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_value_is_of_the_state_before_its_token(make_model: MakeModel, shared: bool) -> None:
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_value_is_of_the_state_before_its_token(make_model: MakeModel, layout: Layout) -> None:
     policy = make_model()
     assert can_share_prompts(policy)
     made = ValueModel(policy)
@@ -88,7 +88,7 @@ def test_a_value_is_of_the_state_before_its_token(make_model: MakeModel, shared:
         rows = [
             Row(Sample((1, 2), r, (0.0,) * len(r), 0.0), torch.zeros(len(r))) for r in responses
         ]
-        got: Tensor = made(collate(rows, shared=shared)).detach()
+        got: Tensor = made(collate(rows, layout=layout)).detach()
         return got
 
     first_BT = values((3, 4, 5), (3, 9, 5))

@@ -76,8 +76,9 @@ def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     for module in ("learner", "supervised"):
         path = f"dianoia.learner.{module}"
         monkeypatch.setattr(f"{path}.has_plain_head", lambda _: True)
-        monkeypatch.setattr(f"{path}.prepared_for_gpu", prepared)
-    monkeypatch.setattr("dianoia.learner.learner.can_share_prompts", lambda _: True)
+    for module in ("gpu", "supervised"):
+        monkeypatch.setattr(f"dianoia.learner.{module}.prepared_for_gpu", prepared)
+    monkeypatch.setattr("dianoia.learner.gpu.can_share_prompts", lambda _: True)
     for path in ("algo.batch.moved", "algo.sharing.moved", "runtime.flash.moved"):
         path = f"dianoia.{path}"
         monkeypatch.setattr(path, lambda tensor, device: tensor.to(device, non_blocking=True))
@@ -111,10 +112,7 @@ def test_micro_batches_of_rollouts_do_not_wait(
     counts = []
     for tokens in (8, 20, 4096):
         learner = learner_of(make_model().to(META), algorithm, tokens)
-        assert (learner.packs_rows, learner.shares_prompts) == (
-            layout == "packed",
-            layout != "packed",
-        )
+        assert learner.layout == layout
         with asked(monkeypatch) as questions:
             learner.update(learner.prepare(samples))
         counts.append(questions.count)
