@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dianoia.learner.layers_c import Gradients, Heads
-from dianoia.runtime.half import HALF, normed_in_half
 from dianoia.runtime.kernels import call
+
+HALF = torch.bfloat16
 
 
 def look_in_half(
@@ -42,6 +43,17 @@ def think_in_half(
     """As `layers_c.think`, results in float32."""
     y: Tensor = _Think.apply(x_NH, seen, *products, norm, eps)  # type: ignore[no-untyped-call]
     return y
+
+
+def _normed(
+    x_NH: Tensor, more: Tensor | None, norm: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The states with what a product adds to them, their norm in bfloat16, and the inverse of the root mean square
+    `_N`."""
+    y = x_NH if more is None else torch.empty_like(x_NH)
+    normed, inverse_N = torch.empty_like(x_NH, dtype=HALF), x_NH.new_empty(len(x_NH))
+    call("add_rms_half", x_NH, more, norm, eps, y, normed, inverse_N, *x_NH.shape)
+    return y, normed, inverse_N
 
 
 def _normed_back(
@@ -73,7 +85,7 @@ class _Look(torch.autograd.Function):
         heads: Heads,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Keeps the normed states, the product before rotation, and the weights in one."""
-        _, normed, inverse = normed_in_half(x, None, norm, heads.eps)
+        _, normed, inverse = _normed(x, None, norm, heads.eps)
         weight = torch.cat((wq, wk, wv)).to(HALF)
         qkv = F.linear(normed, weight)
         q = x.new_empty(len(x), heads.queries, heads.size)
@@ -119,7 +131,7 @@ class _Think(torch.autograd.Function):
     ) -> Tensor:
         """Keeps the states between the products; what was seen in float32, as attention keeps it too."""
         out, down = out.to(HALF), down.to(HALF)
-        y, normed, inverse = normed_in_half(x, F.linear(seen.to(HALF), out), norm, eps)
+        y, normed, inverse = _normed(x, F.linear(seen.to(HALF), out), norm, eps)
         weight = torch.cat((gate, up)).to(HALF)
         both = F.linear(normed, weight)
         inner = both.new_empty(len(x), len(up))

@@ -39,17 +39,7 @@ def project(
     with the sign of "rotate half", so that rotating is a roll. heads: of queries, and of keys.
     """
     norm_1, qkv_weight, qkv_bias, qk_norm = weights
-    return rotated(joined(x_BH, norm_1, qkv_weight, qkv_bias, eps), qk_norm, turn, heads, eps)
-
-
-def rotated(
-    qkv: Tensor,
-    qk_norm: Tensor | None,
-    turn: tuple[Tensor, Tensor],
-    heads: tuple[int, int],
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`project` of what is `joined` already."""
+    qkv = joined(x_BH, norm_1, qkv_weight, qkv_bias, eps)
     cos_BD, sin_BD = turn
     both, head = sum(heads), cos_BD.shape[-1]
     qkv = qkv.view(-1, both + heads[1], head)

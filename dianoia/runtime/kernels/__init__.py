@@ -1,8 +1,9 @@
-"""What a CPU computes between two matrix products, in C: compiled on first use, once a machine and version.
+"""What a CPU computes in C: a decoding model as a whole, and what a learner computes between two matrix products.
 
-In: tensors in float32 (bfloat16 where a function's name says half), contiguous and on the CPU. Out: the same tensors,
-filled. PyTorch needs several passes over memory where one is enough, and masks and padding where lengths differ; at the sizes of a small model that is as
-much time as the products take. Without a compiler, or with DIANOIA_C=0, `library()` is None and callers compute the
+Compiled on first use, once a machine and version. In: tensors in float32 (bfloat16 where a function's name or argument
+says half), contiguous and on the CPU. Out: the same tensors, filled. PyTorch needs several passes over memory where one is
+enough, masks and padding where lengths differ, and a call from Python for each; at the sizes of a small model that is more
+time than the products take. Without a compiler, or with DIANOIA_C=0, `library()` is None and callers compute the
 same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes a second,
 and the library is kept in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache).
 """
@@ -59,10 +60,7 @@ def struct(name: str, values: Mapping[str, Tensor | int | None]) -> Tensor:
 
     The tensors among `values` must outlive it. Raises KeyError where a field of the C declaration has no value.
     """
-    declared = re.search(r"typedef struct \{([^}]*)\} " + name + ";", _source())
-    assert declared is not None, f"no structure {name}"
-    fields = re.findall(r"(\w+)\s*[,;]", declared[1])
-    given = [values[field] for field in fields]
+    given = [values[field] for field in _fields(name)]
     words = [one.data_ptr() if isinstance(one, Tensor) else (one or 0) for one in given]
     return torch.tensor(words, dtype=torch.int64)
 
@@ -83,6 +81,14 @@ def _loaded(path: Path) -> ctypes.CDLL:
         getattr(loaded, name).argtypes = [_type(one) for one in declared.split(",")]
         getattr(loaded, name).restype = None
     return loaded
+
+
+@cache
+def _fields(name: str) -> list[str]:
+    """Of a structure, in their order."""
+    declared = re.search(r"typedef struct \{([^}]*)\} " + name + ";", _source())
+    assert declared is not None, f"no structure {name}"
+    return re.findall(r"(\w+)\s*[,;]", declared[1])
 
 
 def _type(declared: str) -> Any:
