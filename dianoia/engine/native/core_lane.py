@@ -1,6 +1,6 @@
 """One core of the native sampler: prompts and responses by the C functions of `runtime/kernels/step.c`.
 
-In: a queue of requests that the cores share. Out: completions. A core takes the next prompt when it has a slot free, so
+In: a queue of pieces of requests that the cores share. Out: completions. A core takes the next prompt when it has a slot free, so
 none waits for another; a completion is the same numbers whichever core draws it and whatever is drawn beside it, because
 no sum in these functions depends on the other rows. Left out: machines without a C compiler (`lane`), GPUs (`row_lane`).
 """
@@ -25,6 +25,37 @@ STEPS = 64
 """Steps between two looks at whether somebody wants to stop."""
 OF_PROMPT = -1
 """Instead of a slot: a token that belongs to a prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Samples of one request that one core draws."""
+
+    request: int
+    first: int
+    samples: int
+
+
+def sizes_for(
+    requests: Sequence[Request], queued: int, slots: int, params: SamplingParams
+) -> CoreSizes:
+    """What a core needs for `slots` samples at a time out of so many pieces."""
+    longest = max(len(request.prompt_ids) for request in requests)
+    prompts = min(queued, slots + 1)
+    rows = max(slots, min(LOT_TOKENS, prompts * longest))
+    return CoreSizes(slots, prompts, blocks(longest), blocks(params.max_tokens), rows)
+
+
+def pieces(requests: Sequence[Request], cores: int) -> list[Piece]:
+    """All samples, no more of them in a piece than an even part; long prompts first: what is likely to take longest is
+    begun first."""
+    most = max(1, -(-sum(request.samples for request in requests) // cores))
+    order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
+    return [
+        Piece(i, first, min(most, requests[i].samples - first))
+        for i in order
+        for first in range(0, requests[i].samples, most)
+    ]
 
 
 @dataclass(slots=True)
@@ -55,22 +86,17 @@ class CoreLane:
     def generate(
         self,
         requests: Sequence[Request],
-        queue: deque[int],
-        slots: int,
+        queue: deque[Piece],
+        sizes: CoreSizes,
         params: SamplingParams,
         finished: Finished | None,
     ) -> Run:
-        """Take requests by their numbers from the queue until it is empty, `slots` samples at a time."""
-        run = Run(requests, slots, finished)
-        if slots:
-            longest = max(len(request.prompt_ids) for request in requests)
-            prompts = min(len(requests), slots + 1)
-            rows = max(slots, min(LOT_TOKENS, prompts * longest))
-            sizes = CoreSizes(slots, prompts, blocks(longest), blocks(params.max_tokens), rows)
-            if self._memory is None or not self._memory.sizes.covers(sizes):
-                self._memory = None  # frees the old one before the new one is allocated
-                self._memory = CoreMemory(self._model, sizes)
-            _Turn(self._model, self._memory, run, queue, params).decode_all()
+        """Take pieces of `requests` from the queue until it is empty; `sizes` say how many at a time."""
+        run = Run(requests, sizes.slots, finished)
+        if self._memory is None or not self._memory.sizes.covers(sizes):
+            self._memory = None  # frees the old one before the new one is allocated
+            self._memory = CoreMemory(self._model, sizes)
+        _Turn(self._model, self._memory, run, queue, params).decode_all()
         return run
 
 
@@ -82,7 +108,7 @@ class _Turn:
         model: PackedModel,
         memory: CoreMemory,
         run: Run,
-        queue: deque[int],
+        queue: deque[Piece],
         params: SamplingParams,
     ) -> None:
         self._model, self._memory, self._run, self._queue = model, memory, run, queue
@@ -158,25 +184,23 @@ class _Turn:
                     self._waiting.append(sample)
         self._run.prefill += time.perf_counter() - start
 
-    def _lot(self) -> list[tuple[int, int]]:
-        """Requests to be read now, each with a row: no more than the free slots ask for."""
-        lot: list[tuple[int, int]] = []
+    def _lot(self) -> list[tuple[Piece, int]]:
+        """Pieces whose prompts are read now, each with a row: no more than the free slots ask for."""
+        lot: list[tuple[Piece, int]] = []
         wanted, tokens = len(self._free_slots) - len(self._waiting), 0
         while wanted > 0 and tokens < LOT_TOKENS and self._free_rows:
             try:
-                number = self._queue.popleft()
+                piece = self._queue.popleft()
             except IndexError:  # another core took the last one
                 break
-            request = self._run.requests[number]
-            if request.samples:
-                lot.append((number, self._free_rows.pop()))
-                wanted -= request.samples
-                tokens += len(request.prompt_ids)
+            lot.append((piece, self._free_rows.pop()))
+            wanted -= piece.samples
+            tokens += len(self._run.requests[piece.request].prompt_ids)
         return lot
 
-    def _read(self, lot: list[tuple[int, int]]) -> torch.Tensor:
+    def _read(self, lot: list[tuple[Piece, int]]) -> torch.Tensor:
         """Fill the rows; final states after each prompt `[N, H]`."""
-        prompts = [self._run.requests[number].prompt_ids for number, _ in lot]
+        prompts = [self._run.requests[piece.request].prompt_ids for piece, _ in lot]
         places = torch.cat([_places(ids, row) for ids, (_, row) in zip(prompts, lot, strict=True)])
         rows, states = self._memory.sizes.rows, torch.empty(len(places), self._model.shape.hidden)
         for first in range(0, len(places), rows):
@@ -185,17 +209,17 @@ class _Turn:
         lengths = torch.tensor([len(ids) for ids in prompts])
         return states[lengths.cumsum(0) - 1]
 
-    def _first_tokens(self, lot: list[tuple[int, int]], states_NH: torch.Tensor) -> list[Live]:
-        """Every sample of the requests, with its first token."""
+    def _first_tokens(self, lot: list[tuple[Piece, int]], states_NH: torch.Tensor) -> list[Live]:
+        """Every sample of the pieces, with its first token."""
         logits = torch.empty(len(lot), blocks(self._model.shape.vocabulary))
         call("logits_of", self._words, states_NH, logits, len(lot))
         samples, owners = [], []
-        for owner, (number, row) in enumerate(lot):
-            request = self._run.requests[number]
-            self._users[row] = request.samples
-            for index in range(request.samples):
+        for owner, (piece, row) in enumerate(lot):
+            request = self._run.requests[piece.request]
+            self._users[row] = piece.samples
+            for index in range(piece.first, piece.first + piece.samples):
                 seed = seed_of(request.key, index)
-                samples.append(Live(number, index, seed, row, len(request.prompt_ids)))
+                samples.append(Live(piece.request, index, seed, row, len(request.prompt_ids)))
                 owners.append(owner)
         seeds = torch.tensor([sample.seed for sample in samples])
         logits = logits[:, : self._model.shape.vocabulary]

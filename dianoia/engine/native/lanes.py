@@ -16,7 +16,7 @@ from transformers import PretrainedConfig
 
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.interface import OnFinish
-from dianoia.engine.native.core_lane import CoreLane
+from dianoia.engine.native.core_lane import CoreLane, pieces, sizes_for
 from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.lane import Lane
 from dianoia.engine.native.packed import PackedModel
@@ -63,14 +63,14 @@ class CoreLanes:
         """See `Lanes`."""
         longest = max(len(request.prompt_ids) for request in requests)
         self._model.reserve(longest + params.max_tokens)
-        cores = min(lanes_of(torch.device("cpu")), len(requests), self._slots)
+        samples = min(self._slots, sum(request.samples for request in requests))
+        cores = max(1, min(lanes_of(torch.device("cpu")), samples))
         while len(self._lanes) < cores:
             self._lanes.append(CoreLane(self._model))
-        # long prompts first: what is likely to take longest is begun first
-        queue = deque(sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids)))
-        samples = min(self._slots, sum(request.samples for request in requests))
+        queue = deque(pieces(requests, cores))
+        sizes = sizes_for(requests, len(queue), -(-samples // cores), params)
         jobs = [
-            partial(lane.generate, requests, queue, -(-samples // cores), params, finish)
+            partial(lane.generate, requests, queue, sizes, params, finish)
             for lane in self._lanes[:cores]
         ]
         runs = in_lanes(jobs)

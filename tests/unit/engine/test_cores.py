@@ -89,6 +89,16 @@ def test_models_whose_sizes_fill_no_vector(sizes: dict[str, Any], dtype: torch.d
     assert worst_difference(model, asked, answered) < (1e-4 if dtype == torch.float32 else 0.02)
 
 
+def test_one_request_is_cut_for_the_cores(threads: Any) -> None:
+    asked = [Request((4, 9, 7), 11, (0,))]
+    assert core_lane.pieces(asked, 2) == [core_lane.Piece(0, 0, 6), core_lane.Piece(0, 6, 5)]
+    model, found = make("qwen3"), []
+    for count in (1, 2, 3):
+        threads(count)
+        found.append(sampler(model, torch.float32).generate(asked, PARAMS))
+    assert found[0] == found[1] == found[2]
+
+
 def test_odd_sizes_are_not_multiplied_in_pairs() -> None:
     config = Qwen3Config(**{**SIZES, "intermediate_size": 33}, head_dim=8)
     assert isinstance(NativeSampler(config)._lanes, CoreLanes)
@@ -99,6 +109,7 @@ def test_a_request_without_samples_gets_none() -> None:
     asked = [Request((4,), 0, (0,)), Request((4, 9), 2, (1,)), Request((4,), 0, (2,))]
     answered = sampler(make("qwen3"), torch.float32).generate(asked, PARAMS)
     assert [len(group) for group in answered] == [0, 2, 0]
+    assert sampler(make("qwen3"), torch.float32).generate(asked[:1], PARAMS) == [[]]
 
 
 def test_weights_taken_are_the_samplers_own() -> None:
