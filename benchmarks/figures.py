@@ -68,7 +68,7 @@ def growth(kept: Any) -> Any:
             work = [first[key] * point["work"] / first["work"] for point in points]
             panel.plot(sizes, work, "--", color="grey", linewidth=1, label="as the work")
             panel.set(xscale="log", yscale="log", xlabel=name)
-            panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            panel.set_xticks(sizes, [_short(size) for size in sizes])
             panel.minorticks_off()
             panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -77,6 +77,11 @@ def growth(kept: Any) -> Any:
                 panel.set_ylabel(f"{'step' if key == 'seconds' else 'memory of a step'}, {unit}")
     panels[0, 0].legend(frameon=False)
     return figure
+
+
+def _short(size: int) -> str:
+    """As a tick: 256, 16k (of 1,024)."""
+    return f"{size / 1024:.0f}k" if size >= 4096 else str(size)
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ GPU_SLOPES_KEPT = 2**31
 """Most gradients of logits that a micro-batch on a GPU keeps for its backward pass: 4 GiB of bfloat16. Of more
 tokens the logits are computed a second time."""
 MEMBERS = 4
-"""Samples that share a prompt row of the native sampler: more reads a prompt's keys less often, but leaves more
+"""Samples that share a prompt row of the native sampler's PyTorch: more reads a prompt's keys less often, but leaves more
 places empty once samples of a group have ended."""
 SPARE_ROWS = 16
-"""Prompt rows of the native sampler beyond one a slot, for prompts read ahead."""
+"""Its prompt rows beyond one a slot, for prompts read ahead."""
 EVALUATED_AT_ONCE = 256
 """Problems of an evaluation sampled between two updates of the progress line."""
 MOST_THREADS = 8
