@@ -4,8 +4,8 @@ Compiled on first use, once a machine and version. In: tensors in float32 (bfloa
 says half), contiguous and on the CPU. Out: the same tensors, filled. PyTorch needs several passes over memory where one is
 enough, masks and padding where lengths differ, and a call from Python for each; at the sizes of a small model that is more
 time than the products take. Without a compiler, or with DIANOIA_C=0, `library()` is None and callers compute the
-same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes a second,
-and the library is kept in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache).
+same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes some
+seconds, and the library is kept in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache).
 """
 
 import ctypes
@@ -39,7 +39,7 @@ FLAGS = (
 LANE = 16
 """Numbers of a vector, as the C files have it: what weights and caches are laid out by."""
 SECONDS = 120
-"""Longest compilation; it takes about one."""
+"""Longest compilation; it takes about seven."""
 
 
 @cache
