@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dianoia.algo.packing import pack
+from dianoia.algo.packing import alike, pack
 from dianoia.algo.sharing import Shared, pad, share, shared_positions
 from dianoia.base.records import Sample
 from dianoia.runtime.devices import moved
@@ -149,17 +149,7 @@ def micro_batches(
         return pack([total_length(sample) for sample in samples], tokens_per_micro_batch)
     if layout.shares:
         return _shared_micro_batches(samples, tokens_per_micro_batch, layout, lanes)
-    order = sorted(range(len(samples)), key=lambda index: (-total_length(samples[index]), index))
-    most = max(1, -(-len(samples) // lanes))
-    batches: list[list[int]] = []
-    room = 0
-    for index in order:
-        if room == 0:
-            batches.append([])
-            room = min(most, max(1, tokens_per_micro_batch // total_length(samples[index])))
-        batches[-1].append(index)
-        room -= 1
-    return batches
+    return alike([total_length(sample) for sample in samples], tokens_per_micro_batch, lanes)
 
 
 def _shared_micro_batches(
@@ -167,12 +157,13 @@ def _shared_micro_batches(
 ) -> list[list[int]]:
     """Whole groups while they fit; a group is cut, longest first, where it fits nowhere whole, or where a lane's part
     is full."""
-    parts = lanes * math.ceil(FILLED * _load(samples) / (lanes * budget))
+    load = _load(samples)
+    parts = lanes * math.ceil(FILLED * load / (lanes * budget))
     batches: list[list[int]] = []
     for group in _by_prompt(samples):
         left = [samples[index] for index in group]
         # each part but the first may run the prompt of a cut group once more
-        even = _load(samples) / parts + len(left[0].prompt_ids) if lanes > 1 else budget
+        even = load / parts + len(left[0].prompt_ids) if lanes > 1 else budget
         while left:
             held = [samples[index] for index in batches[-1]] if batches else []
             count = _taken(held, left, even, budget, layout) if held else 0
@@ -230,8 +221,7 @@ def padding_share(
     chosen = [[samples[index] for index in batch] for batch in batches]
     if layout.shares:
         padded = sum(shared_positions(batch, layout is Layout.TIGHT) for batch in chosen)
-        prompts = sum(len(ids) for batch in chosen for ids in {s.prompt_ids for s in batch})
-        real = prompts + sum(len(s.response_ids) - 1 for batch in chosen for s in batch)
+        real = sum(map(_load, chosen))
     else:
         padded = sum(len(batch) * max(map(total_length, batch)) for batch in chosen)
         real = sum(total_length(sample) for batch in chosen for sample in batch)

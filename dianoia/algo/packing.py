@@ -38,6 +38,21 @@ def optimizer_steps(
     return steps
 
 
+def alike(lengths: Sequence[int], limit: int, lanes: int = 1) -> list[list[int]]:
+    """Indices longest first, in batches that have at most `limit` positions once they are padded to their longest; a
+    longer sample gets its own. Where there are samples enough, each of `lanes` gets a batch. Deterministic."""
+    most = max(1, -(-len(lengths) // lanes))
+    batches: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if room == 0:
+            batches.append([])
+            room = min(most, max(1, limit // lengths[index]))
+        batches[-1].append(index)
+        room -= 1
+    return batches
+
+
 def pack(lengths: Sequence[int], limit: int) -> list[list[int]]:
     """Indices of the samples of each row of at most `limit` tokens; a longer sample gets its own.
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from dianoia.algo.packing import alike
 from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.descent import Descent
@@ -71,18 +72,7 @@ def micro_batches(examples: Sequence[Example], tokens: int, lanes: int = 1) -> l
     A pair stays together, since its loss needs both rewards; where there are examples enough, each lane
     gets a batch. Deterministic.
     """
-    most = max(1, -(-len(examples) // lanes))
-    order = sorted(range(len(examples)), key=lambda index: (-examples[index].longest, index))
-    batches: list[list[int]] = []
-    room = 0
-    for index in order:
-        if room == 0:
-            example = examples[index]
-            batches.append([])
-            room = min(most, max(1, tokens // (example.longest * len(example.texts))))
-        batches[-1].append(index)
-        room -= 1
-    return batches
+    return alike([one.longest * len(one.texts) for one in examples], tokens, lanes)
 
 
 def losses(rewards_BR: Tensor, examples: Sequence[Example]) -> Tensor:

@@ -1,6 +1,6 @@
 """One core of the native sampler: prompts and responses by the C functions of `runtime/kernels/step.c`.
 
-In: a queue of pieces of requests that the cores share. Out: completions. A core takes the next prompt when it has a slot free, so
+In: a queue of units of requests that the cores share. Out: completions. A core takes the next prompt when it has a slot free, so
 none waits for another; a completion is the same numbers whichever core draws it and whatever is drawn beside it, because
 no sum in these functions depends on the other rows. Left out: machines without a C compiler (`lane`), GPUs (`row_lane`).
 """
@@ -8,7 +8,6 @@ no sum in these functions depends on the other rows. Left out: machines without 
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -17,6 +16,7 @@ from dianoia.engine.draw import draw_owned, seed_of
 from dianoia.engine.native.core_memory import CoreMemory, CoreSizes, blocks
 from dianoia.engine.native.packed import PackedModel
 from dianoia.engine.native.run import Finished, Run
+from dianoia.engine.native.samples import Live, Unit, cut, stops_of
 from dianoia.runtime.kernels import call
 
 LOT_TOKENS = 256
@@ -27,52 +27,19 @@ OF_PROMPT = -1
 """Instead of a slot: a token that belongs to a prompt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Samples of one request that one core draws."""
-
-    request: int
-    first: int
-    samples: int
-
-
 def sizes_for(
     requests: Sequence[Request], queued: int, slots: int, params: SamplingParams
 ) -> CoreSizes:
-    """What a core needs for `slots` samples at a time out of so many pieces."""
+    """What a core needs for `slots` samples at a time out of so many units."""
     longest = max(len(request.prompt_ids) for request in requests)
     prompts = min(queued, slots + 1)
     rows = max(slots, min(LOT_TOKENS, prompts * longest))
     return CoreSizes(slots, prompts, blocks(longest), blocks(params.max_tokens), rows)
 
 
-def pieces(requests: Sequence[Request], cores: int) -> list[Piece]:
-    """All samples, no more of them in a piece than an even part; long prompts first: what is likely to take longest is
-    begun first."""
-    most = max(1, -(-sum(request.samples for request in requests) // cores))
-    order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
-    return [
-        Piece(i, first, min(most, requests[i].samples - first))
-        for i in order
-        for first in range(0, requests[i].samples, most)
-    ]
-
-
-@dataclass(slots=True)
-class Live:
-    """A sample between its first token and its last."""
-
-    request: int
-    index: int
-    """Number among the samples of its request."""
-    seed: int
-    row: int
-    """Of the prompt."""
-    length: int
-    """Tokens of the prompt."""
-    token: int = 0
-    """First token drawn."""
-    logprob: float = 0.0
+def units(requests: Sequence[Request], cores: int) -> list[Unit]:
+    """All samples, no more of them in a unit than an even part."""
+    return cut(requests, max(1, -(-sum(request.samples for request in requests) // cores)))
 
 
 class CoreLane:
@@ -86,12 +53,12 @@ class CoreLane:
     def generate(
         self,
         requests: Sequence[Request],
-        queue: deque[Piece],
+        queue: deque[Unit],
         sizes: CoreSizes,
         params: SamplingParams,
         finished: Finished | None,
     ) -> Run:
-        """Take pieces of `requests` from the queue until it is empty; `sizes` say how many at a time."""
+        """Take units of `requests` from the queue until it is empty; `sizes` say how many at a time."""
         run = Run(requests, sizes.slots, finished)
         if self._memory is None or not self._memory.sizes.covers(sizes):
             self._memory = None  # frees the old one before the new one is allocated
@@ -108,7 +75,7 @@ class _Turn:
         model: PackedModel,
         memory: CoreMemory,
         run: Run,
-        queue: deque[Piece],
+        queue: deque[Unit],
         params: SamplingParams,
     ) -> None:
         self._model, self._memory, self._run, self._queue = model, memory, run, queue
@@ -119,9 +86,7 @@ class _Turn:
         self._ids = torch.empty(run.slots, params.max_tokens, dtype=torch.int64)
         self._logprobs = torch.empty(run.slots, params.max_tokens)
         self._told = torch.zeros(2 + run.slots, dtype=torch.int64)
-        self._stops = torch.zeros(model.shape.vocabulary, dtype=torch.uint8)
-        known = [i for i in params.stop_ids if 0 <= i < model.shape.vocabulary]
-        self._stops[torch.tensor(known, dtype=torch.int64)] = 1
+        self._stops = stops_of(params, model.shape.vocabulary, torch.device("cpu"))
         self._free_slots = list(range(run.slots))
         self._free_rows = list(range(memory.sizes.prompts))
         self._users: dict[int, int] = {}
@@ -184,23 +149,23 @@ class _Turn:
                     self._waiting.append(sample)
         self._run.prefill += time.perf_counter() - start
 
-    def _lot(self) -> list[tuple[Piece, int]]:
-        """Pieces whose prompts are read now, each with a row: no more than the free slots ask for."""
-        lot: list[tuple[Piece, int]] = []
+    def _lot(self) -> list[tuple[Unit, int]]:
+        """Units whose prompts are read now, each with a row: no more than the free slots ask for."""
+        lot: list[tuple[Unit, int]] = []
         wanted, tokens = len(self._free_slots) - len(self._waiting), 0
         while wanted > 0 and tokens < LOT_TOKENS and self._free_rows:
             try:
-                piece = self._queue.popleft()
+                unit = self._queue.popleft()
             except IndexError:  # another core took the last one
                 break
-            lot.append((piece, self._free_rows.pop()))
-            wanted -= piece.samples
-            tokens += len(self._run.requests[piece.request].prompt_ids)
+            lot.append((unit, self._free_rows.pop()))
+            wanted -= unit.samples
+            tokens += len(self._run.requests[unit.request].prompt_ids)
         return lot
 
-    def _read(self, lot: list[tuple[Piece, int]]) -> torch.Tensor:
+    def _read(self, lot: list[tuple[Unit, int]]) -> torch.Tensor:
         """Fill the rows; final states after each prompt `[N, H]`."""
-        prompts = [self._run.requests[piece.request].prompt_ids for piece, _ in lot]
+        prompts = [self._run.requests[unit.request].prompt_ids for unit, _ in lot]
         places = torch.cat([_places(ids, row) for ids, (_, row) in zip(prompts, lot, strict=True)])
         rows, states = self._memory.sizes.rows, torch.empty(len(places), self._model.shape.hidden)
         for first in range(0, len(places), rows):
@@ -209,17 +174,17 @@ class _Turn:
         lengths = torch.tensor([len(ids) for ids in prompts])
         return states[lengths.cumsum(0) - 1]
 
-    def _first_tokens(self, lot: list[tuple[Piece, int]], states_NH: torch.Tensor) -> list[Live]:
-        """Every sample of the pieces, with its first token."""
+    def _first_tokens(self, lot: list[tuple[Unit, int]], states_NH: torch.Tensor) -> list[Live]:
+        """Every sample of the units, with its first token."""
         logits = torch.empty(len(lot), blocks(self._model.shape.vocabulary))
         call("logits_of", self._words, states_NH, logits, len(lot))
         samples, owners = [], []
-        for owner, (piece, row) in enumerate(lot):
-            request = self._run.requests[piece.request]
-            self._users[row] = piece.samples
-            for index in range(piece.first, piece.first + piece.samples):
+        for owner, (unit, row) in enumerate(lot):
+            request = self._run.requests[unit.request]
+            self._users[row] = unit.samples
+            for index in range(unit.first, unit.first + unit.samples):
                 seed = seed_of(request.key, index)
-                samples.append(Live(piece.request, index, seed, row, len(request.prompt_ids)))
+                samples.append(Live(unit.request, index, seed, row, len(request.prompt_ids)))
                 owners.append(owner)
         seeds = torch.tensor([sample.seed for sample in samples])
         logits = logits[:, : self._model.shape.vocabulary]
@@ -236,7 +201,7 @@ class _Turn:
         slots = [self._free_slots.pop() for _ in range(count)]
         samples = [self._waiting.popleft() for _ in range(count)]
         self._live.update(zip(slots, samples, strict=True))
-        rows = [(s.token, 1, s.seed, s.row, s.length) for s in samples]
+        rows = [(s.token, 1, s.seed, s.row, s.prompt) for s in samples]
         self._state[slots] = torch.tensor(rows)
         self._ids[slots, 0] = torch.tensor([sample.token for sample in samples])
         self._logprobs[slots, 0] = torch.tensor([sample.logprob for sample in samples])

@@ -4,7 +4,7 @@ Rows are as long as the longest prompt or response asked for, in whole blocks; n
 that a system which hands out memory on first touch gives what is used. Left out: who sits where.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 
@@ -34,8 +34,7 @@ class CoreSizes:
 
     def covers(self, other: "CoreSizes") -> bool:
         """Whether memory of this size can serve where the other is asked for."""
-        mine, theirs = ((s.slots, s.prompts, s.prompt_room, s.room, s.rows) for s in (self, other))
-        return all(have >= need for have, need in zip(mine, theirs, strict=True))
+        return all(have >= need for have, need in zip(astuple(self), astuple(other), strict=True))
 
 
 class CoreMemory:

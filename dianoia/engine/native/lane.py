@@ -14,8 +14,9 @@ from dianoia.base.limits import MEMBERS, SPARE_ROWS
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.native.cache import Cache, CacheSizes
 from dianoia.engine.native.forward import Forward
-from dianoia.engine.native.prompts import Live, Prompts, Unit, cut
+from dianoia.engine.native.prompts import Prompts
 from dianoia.engine.native.run import Finished, Run
+from dianoia.engine.native.samples import Live, Unit, cut
 from dianoia.engine.native.slots import ARRANGE_EVERY, Slots
 
 LOT_TOKENS = {"cpu": 512, "cuda": 8192}

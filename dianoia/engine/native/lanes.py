@@ -16,7 +16,7 @@ from transformers import PretrainedConfig
 
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.interface import OnFinish
-from dianoia.engine.native.core_lane import CoreLane, pieces, sizes_for
+from dianoia.engine.native.core_lane import CoreLane, sizes_for, units
 from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.lane import Lane
 from dianoia.engine.native.packed import PackedModel
@@ -67,7 +67,7 @@ class CoreLanes:
         cores = max(1, min(lanes_of(torch.device("cpu")), samples))
         while len(self._lanes) < cores:
             self._lanes.append(CoreLane(self._model))
-        queue = deque(pieces(requests, cores))
+        queue = deque(units(requests, cores))
         sizes = sizes_for(requests, len(queue), -(-samples // cores), params)
         jobs = [
             partial(lane.generate, requests, queue, sizes, params, finish)

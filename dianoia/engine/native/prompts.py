@@ -9,7 +9,6 @@ bounded. Left out: decoding; slots.
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -17,50 +16,10 @@ from dianoia.base.records import Request, SamplingParams
 from dianoia.engine.draw import draw, seed_of
 from dianoia.engine.native.cache import Cache
 from dianoia.engine.native.forward import MASKED, Forward
+from dianoia.engine.native.samples import Live, Unit
 
 DRAW_ROWS = 512
 """First tokens drawn at a time: bounds the memory of their distributions."""
-
-
-@dataclass(slots=True)
-class Live:
-    """A sample between its first token and its last."""
-
-    request: int
-    index: int
-    """Number among the samples of its request."""
-    seed: int
-    row: int
-    """Prompt row."""
-    place: int
-    """Place within the prompt row."""
-    prompt: int
-    """Tokens of the prompt."""
-    token: int
-    """First token drawn."""
-    logprob: float
-    start: int = 0
-    """Decoding step at which it took its slot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Samples of one request that share a prompt row."""
-
-    request: int
-    first: int
-    samples: int
-
-
-def cut(requests: Sequence[Request], members: int) -> list[Unit]:
-    """Units of all requests, long prompts first: like lengths together waste least padding, and
-    what is likely to take longest is begun first. Results do not depend on the order."""
-    order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
-    return [
-        Unit(i, first, min(members, requests[i].samples - first))
-        for i in order
-        for first in range(0, requests[i].samples, members)
-    ]
 
 
 class Prompts:
@@ -203,7 +162,7 @@ class Prompts:
         """The record of one sample of a unit, its first token still to be drawn."""
         request, index = self._requests[unit.request], unit.first + place
         seed = seed_of(request.key, index)
-        return Live(unit.request, index, seed, row, place, len(request.prompt_ids), 0, 0.0)
+        return Live(unit.request, index, seed, row, len(request.prompt_ids), place=place)
 
     def _draw_first(
         self, hidden_NH: torch.Tensor, samples: list[Live], owners: dict[int, int]

@@ -17,10 +17,10 @@ from dianoia.base.records import Request, SamplingParams
 from dianoia.engine.draw import seed_of
 from dianoia.engine.native.forward import Forward
 from dianoia.engine.native.lane import LOT_TOKENS
-from dianoia.engine.native.prompts import Live
 from dianoia.engine.native.row_forward import Extent, RowForward
 from dianoia.engine.native.row_steps import RowSteps, Seat
 from dianoia.engine.native.run import Finished, Run
+from dianoia.engine.native.samples import Live
 from dianoia.runtime.devices import any_order
 
 CHECK_EVERY = 8
@@ -136,7 +136,7 @@ class _Decoding:
             self._waiting.popleft()
             row, seed, length = free.pop(0), seed_of(asked.key, index), len(asked.prompt_ids)
             seats.append(Seat(row, numbers[request], seed, length))
-            self._seats[row] = Seated(Live(request, index, seed, row, 0, length, 0, 0.0))
+            self._seats[row] = Seated(Live(request, index, seed, row, length))
         self._steps.seat(prompts, seats)
 
     def _hand_out(self) -> None:

@@ -16,6 +16,7 @@ from dianoia.base.records import Completion, SamplingParams
 from dianoia.engine.draw import draw
 from dianoia.engine.native.row_cache import RowCache
 from dianoia.engine.native.row_forward import Extent, RowForward
+from dianoia.engine.native.samples import stops_of
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,7 @@ class RowSteps:
         """How the samples that come now are drawn; all rows are free."""
         self._params = params
         self._limit.fill_(params.max_tokens)
-        known = [i for i in params.stop_ids if 0 <= i < len(self._stops)]
-        self._stops.zero_()
-        self._stops[torch.tensor(known, dtype=torch.int64, device=self.device)] = True
+        self._stops.copy_(stops_of(params, len(self._stops), self.device))
         self._ended.fill_(True)
         self._used.zero_()
 

@@ -12,7 +12,7 @@ from dianoia.base.records import Completion, SamplingParams
 from dianoia.engine.draw import draw
 from dianoia.engine.native.cache import Cache
 from dianoia.engine.native.forward import Batch, Forward
-from dianoia.engine.native.prompts import Live
+from dianoia.engine.native.samples import Live, stops_of
 
 ARRANGE_EVERY = 8
 """Decoding steps between two re-orderings by length."""
@@ -31,9 +31,7 @@ class Slots:
         self._state = torch.zeros(5, sizes.slots, dtype=torch.int64, device=device)
         self._ids = torch.zeros(sizes.slots, sizes.response, dtype=torch.int64, device=device)
         self._logprobs = torch.zeros(sizes.slots, sizes.response, device=device)
-        self._stops = torch.zeros(forward.shape.vocabulary, dtype=torch.bool, device=device)
-        known = [i for i in params.stop_ids if 0 <= i < forward.shape.vocabulary]
-        self._stops[torch.tensor(known, dtype=torch.int64, device=device)] = True
+        self._stops = stops_of(params, forward.shape.vocabulary, device)
         self._row_step = forward.shape.kv_heads * sizes.members
         self.live: list[Live] = []
         self.step = 0

@@ -43,12 +43,12 @@ INLINE float inverse_rms(const float *x, int64_t size, float eps)
     return 1.0f / sqrtf(sum / (float)size + eps);
 }
 
-/* y = x / rms(x) * weight; `inverse` [rows] receives 1 / rms. */
+/* y = x / rms(x) * weight; `inverse` [rows], if not NULL, receives 1 / rms. */
 void rms(const float *x, const float *weight, float eps, float *y, float *inverse, int64_t rows, int64_t size)
 {
     for (int64_t n = 0; n < rows; n++, x += size, y += size) {
         float r = inverse_rms(x, size, eps);
-        inverse[n] = r;
+        if (inverse) inverse[n] = r;
         EACH for (int64_t i = 0; i < size; i++) y[i] = x[i] * r * weight[i];
     }
 }

@@ -258,15 +258,6 @@ INLINE void multiply(const Model *m, const Work *w, const void *weight, const fl
     for (int64_t n = 0; n < rows; n++) round_up(w->out + n * lanes(outer), bias, m->half, outer);
 }
 
-INLINE void normed(const Work *w, const float *weight, float eps, int64_t rows, int64_t size)
-{
-    for (int64_t n = 0; n < rows; n++) {
-        const float *x = w->states + n * size;
-        float r = inverse_rms(x, size, eps);
-        EACH for (int64_t i = 0; i < size; i++) w->in[n * size + i] = x[i] * r * weight[i];
-    }
-}
-
 INLINE void add_out(const Work *w, int64_t rows, int64_t size)
 {
     for (int64_t n = 0; n < rows; n++)
@@ -277,7 +268,7 @@ INLINE void run_layer(const Model *m, float eps, const Memory *memory, const Wor
 {
     const Layer *layer = m->layer + number;
     int64_t hidden = m->hidden, seen = m->heads * m->head;
-    normed(w, layer->norm_1, eps, rows, hidden);
+    rms(w->states, layer->norm_1, eps, w->in, NULL, rows, hidden);
     multiply(m, w, layer->qkv, layer->qkv_bias, rows, hidden, joined_of(m));
     for (int64_t n = 0; n < rows; n++) {
         const float *qkv = w->out + n * lanes(joined_of(m));
@@ -286,7 +277,7 @@ INLINE void run_layer(const Model *m, float eps, const Memory *memory, const Wor
     }
     multiply(m, w, layer->out, layer->out_bias, rows, seen, hidden);
     add_out(w, rows, hidden);
-    normed(w, layer->norm_2, eps, rows, hidden);
+    rms(w->states, layer->norm_2, eps, w->in, NULL, rows, hidden);
     multiply(m, w, layer->gate_up, layer->gate_up_bias, rows, hidden, 2 * m->inner);
     for (int64_t n = 0; n < rows; n++) gated(w->out + n * lanes(2 * m->inner), w->in + n * m->inner, 1, m->inner);
     multiply(m, w, layer->down, layer->down_bias, rows, m->inner, hidden);
@@ -305,7 +296,7 @@ static void run(const Model *m, float eps, const Memory *memory, const Work *w, 
 {
     for (int64_t n = 0; n < rows; n++) embed(m, w->places[n].token, w->states + n * m->hidden);
     for (int64_t number = 0; number < m->layers; number++) run_layer(m, eps, memory, w, number, rows);
-    normed(w, m->norm, eps, rows, m->hidden);
+    rms(w->states, m->norm, eps, w->in, NULL, rows, m->hidden);
 }
 
 /* Prompts and responses --------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@ from dianoia.base.records import Request, SamplingParams
 from dianoia.engine.native import core_lane
 from dianoia.engine.native.lanes import CoreLanes
 from dianoia.engine.native.sampler import NativeSampler
+from dianoia.engine.native.samples import Unit
 from tests.unit.engine.models import SIZES, make, requests, worst_difference
 
 pytestmark = pytest.mark.usefixtures("in_c")
@@ -91,7 +92,7 @@ def test_models_whose_sizes_fill_no_vector(sizes: dict[str, Any], dtype: torch.d
 
 def test_one_request_is_cut_for_the_cores(threads: Any) -> None:
     asked = [Request((4, 9, 7), 11, (0,))]
-    assert core_lane.pieces(asked, 2) == [core_lane.Piece(0, 0, 6), core_lane.Piece(0, 6, 5)]
+    assert core_lane.units(asked, 2) == [Unit(0, 0, 6), Unit(0, 6, 5)]
     model, found = make("qwen3"), []
     for count in (1, 2, 3):
         threads(count)
