@@ -14,6 +14,11 @@ GPU_LOGITS_AT_ONCE = 2**29
 GPU_SLOPES_KEPT = 2**31
 """Most gradients of logits that a micro-batch on a GPU keeps for its backward pass: 4 GiB of bfloat16. Of more
 tokens the logits are computed a second time."""
+CORE_CACHE = 2**22
+"""Bytes of keys and values that a CPU's core decodes over at a time: more of them come from memory at every token. A
+model whose weights are twice as many takes every slot, since then it is weights that come from there."""
+CORE_ROWS = 16
+"""Responses that a core decodes at a time at least: fewer read its weights too often."""
 MEMBERS = 4
 """Samples that share a prompt row of the native sampler's PyTorch: more reads a prompt's keys less often, but leaves more
 places empty once samples of a group have ended."""

@@ -13,7 +13,7 @@ import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.draw import draw_owned, seed_of
-from dianoia.engine.native.core_memory import CoreMemory, CoreSizes, blocks
+from dianoia.engine.native.core_memory import CoreMemory, CoreSizes, blocks, fitting
 from dianoia.engine.native.packed import PackedModel
 from dianoia.engine.native.run import Finished, Run
 from dianoia.engine.native.samples import Live, Unit, cut, stops_of
@@ -28,13 +28,19 @@ OF_PROMPT = -1
 
 
 def sizes_for(
-    requests: Sequence[Request], queued: int, slots: int, params: SamplingParams
+    model: PackedModel,
+    requests: Sequence[Request],
+    queued: int,
+    slots: int,
+    params: SamplingParams,
 ) -> CoreSizes:
-    """What a core needs for `slots` samples at a time out of so many units."""
+    """What a core needs for at most `slots` samples at a time out of so many units."""
     longest = max(len(request.prompt_ids) for request in requests)
+    prompt_room, room = blocks(longest), blocks(params.max_tokens)
+    slots = min(slots, fitting(model, prompt_room + room))
     prompts = min(queued, slots + 1)
     rows = max(slots, min(LOT_TOKENS, prompts * longest))
-    return CoreSizes(slots, prompts, blocks(longest), blocks(params.max_tokens), rows)
+    return CoreSizes(slots, prompts, prompt_room, room, rows)
 
 
 def units(requests: Sequence[Request], cores: int) -> list[Unit]:

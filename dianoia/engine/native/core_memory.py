@@ -4,10 +4,12 @@ Rows are as long as the longest prompt or response asked for, in whole blocks; n
 that a system which hands out memory on first touch gives what is used. Left out: who sits where.
 """
 
+import sys
 from dataclasses import astuple, dataclass
 
 import torch
 
+from dianoia.base.limits import CORE_CACHE, CORE_ROWS
 from dianoia.engine.native.packed import PackedModel
 from dianoia.runtime.kernels import LANE, call, struct
 
@@ -35,6 +37,16 @@ class CoreSizes:
     def covers(self, other: "CoreSizes") -> bool:
         """Whether memory of this size can serve where the other is asked for."""
         return all(have >= need for have, need in zip(astuple(self), astuple(other), strict=True))
+
+
+def fitting(model: PackedModel, length: int) -> int:
+    """Most responses that one core decodes over faster than over fewer, where each attends to `length` tokens."""
+    shape = model.shape
+    numbers = shape.head * torch.float32.itemsize + blocks(shape.head) * model.dtype.itemsize
+    row = shape.layers * shape.kv_heads * length * numbers
+    if model.bytes > 2 * CORE_CACHE:
+        return sys.maxsize
+    return max(CORE_ROWS, CORE_CACHE // row)
 
 
 class CoreMemory:

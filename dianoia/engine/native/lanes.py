@@ -68,7 +68,7 @@ class CoreLanes:
         while len(self._lanes) < cores:
             self._lanes.append(CoreLane(self._model))
         queue = deque(units(requests, cores))
-        sizes = sizes_for(requests, len(queue), -(-samples // cores), params)
+        sizes = sizes_for(self._model, requests, len(queue), -(-samples // cores), params)
         jobs = [
             partial(lane.generate, requests, queue, sizes, params, finish)
             for lane in self._lanes[:cores]

@@ -81,6 +81,12 @@ class PackedModel:
             for index in range(self.shape.layers)
         ]
 
+    @property
+    def bytes(self) -> int:
+        """Of everything that is read for a token."""
+        held = [self._held, *self._layers]
+        return sum(one.nbytes for part in held for one in part.values())
+
     def reserve(self, length: int) -> None:
         """Make the rotary tables cover `length` positions."""
         if len(self._tables[0]) < length:

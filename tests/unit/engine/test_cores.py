@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from dianoia.base.records import Request, SamplingParams
-from dianoia.engine.native import core_lane
+from dianoia.engine.native import core_lane, core_memory
 from dianoia.engine.native.lanes import CoreLanes
 from dianoia.engine.native.sampler import NativeSampler
 from dianoia.engine.native.samples import Unit
@@ -98,6 +98,25 @@ def test_one_request_is_cut_for_the_cores(threads: Any) -> None:
         threads(count)
         found.append(sampler(model, torch.float32).generate(asked, PARAMS))
     assert found[0] == found[1] == found[2]
+
+
+def test_a_core_decodes_as_many_at_a_time_as_its_cache_holds(
+    monkeypatch: pytest.MonkeyPatch, threads: Any
+) -> None:
+    """2 layers x 2 heads x 64 positions x 16 numbers: 16 KiB of keys, and of values as much or half."""
+    threads(1)
+    model, asked = make("qwen3"), [Request((4, 9, 7), 100, (0,))]
+    native = sampler(model, torch.float32, slots=256)
+    packed, half = native._lanes._model, sampler(model, torch.bfloat16)._lanes._model  # type: ignore[attr-defined]
+    assert core_memory.fitting(packed, 64) == 2**22 // 2**15
+    assert core_memory.fitting(half, 64) == 2**22 // (3 * 2**13)
+    assert core_memory.fitting(packed, 2**13) == 16  # never fewer
+    whole = native.generate(asked, PARAMS)
+    monkeypatch.setattr(core_memory, "CORE_CACHE", packed.bytes)
+    assert core_lane.sizes_for(packed, asked, 1, 100, PARAMS).slots == 16
+    assert native.generate(asked, PARAMS) == whole and native.stats.occupancy > 0.5
+    monkeypatch.setattr(core_memory, "CORE_CACHE", packed.bytes // 2 - 1)  # weights do not fit
+    assert core_lane.sizes_for(packed, asked, 1, 100, PARAMS).slots == 100
 
 
 def test_odd_sizes_are_not_multiplied_in_pairs() -> None:
