@@ -6,8 +6,10 @@ interpreter's lock while it computes, so threads of one process do, and weights 
 split depends on the number of threads only, so one seed and one number of threads give one result.
 """
 
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -29,15 +31,25 @@ def deal(items: Sequence[T], lanes: int) -> list[Sequence[T]]:
 def in_lanes(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """The results of `jobs` in their order, each run in a thread of its own with one core.
 
-    A thread begins with PyTorch's defaults: `inference_mode` and the like are for the job to enter. The
-    first exception, in the order of the jobs, is raised here once all have ended.
+    Threads outlive the call, and what PyTorch keeps for each of them too; `inference_mode` and the like are for the
+    job to enter and to leave. The first exception, in the order of the jobs, is raised here once all have ended.
     """
     if len(jobs) == 1:
         return [jobs[0]()]
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # what threads that begin now will use
+    torch.set_num_threads(1)  # what threads that begin now will use, as long as they live
+    running = [_pool(len(jobs)).submit(job) for job in jobs]
     try:
-        with ThreadPoolExecutor(len(jobs)) as pool:
-            return [done.result() for done in [pool.submit(job) for job in jobs]]
+        return [done.result() for done in running]
     finally:
+        wait(running)  # also where somebody interrupts: nothing goes on behind the caller's back
         torch.set_num_threads(threads)
+
+
+@cache
+def _pool(count: int) -> ThreadPoolExecutor:
+    """Kept: new threads for every call would take a tenth of a small step."""
+    return ThreadPoolExecutor(count)
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has no threads but one

@@ -49,7 +49,7 @@ class CoreLanes:
     """Cores that run C, a thread each."""
 
     def __init__(self, config: PretrainedConfig, dtype: torch.dtype, slots: int) -> None:
-        """slots: samples decoded at a time, by all cores together."""
+        """slots: samples decoded at a time at most, by all cores together."""
         self._model, self._slots = PackedModel(config, dtype), slots
         self._lanes: list[CoreLane] = []
 
