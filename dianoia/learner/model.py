@@ -10,8 +10,8 @@ does so with larger chunks and fewer passes over memory, and keeps bfloat16 grad
 
 Precision: log-softmax in float32 at least. Logits are float32 under autocast too, since logits rounded to
 bfloat16 are what separates sampler and learner (MiniMax-M1, https://arxiv.org/abs/2506.13585, section 3.2).
-A CPU multiplies the head in the precision of its weights; a GPU takes bfloat16 factors, in the sampler and in
-the learner alike, and sums them in float32.
+Where products are bfloat16, the head's factors are too, in the sampler and in the learner alike, and sums are
+float32; a CPU without the C functions multiplies the head in the precision of its weights.
 """
 
 import inspect
@@ -34,6 +34,7 @@ from dianoia.base.errors import ModelError
 from dianoia.base.limits import GPU_LOGITS_AT_ONCE, GPU_SLOPES_KEPT, LOGITS_AT_ONCE
 from dianoia.learner.head import Scores, Scoring, scored
 from dianoia.learner.head_c import scored_in_c
+from dianoia.learner.head_half import scored_in_half
 from dianoia.learner.layers_c import runs_in_c
 from dianoia.learner.packed import packed_states, product_kind
 from dianoia.learner.shared import shared_hidden_states
@@ -189,7 +190,9 @@ def response_logprobs(
     head = _head(model) if plain else None
     if head is not None and runs_in_c(head.weight):
         weighted, size = (head.weight, head.bias), max(1, LOGITS_AT_ONCE // vocabulary)
-        logprobs_N, entropies_N = scored_in_c(states_NX, weighted, ids_N, temperature, size)
+        half = product_kind(states_NX) == torch.bfloat16 and states_NX.shape[1] % 2 == 0
+        score = scored_in_half if half else scored_in_c
+        logprobs_N, entropies_N = score(states_NX, weighted, ids_N, temperature, size)
     elif head is not None and states_NX.device.type == "cuda":
         logprobs_N, entropies_N, _ = gpu_scores(model, states_NX, ids_N, temperature)
     else:

@@ -183,7 +183,7 @@ class _Turn:
     def _first_tokens(self, lot: list[tuple[Unit, int]], states_NH: torch.Tensor) -> list[Live]:
         """Every sample of the units, with its first token."""
         logits = torch.empty(len(lot), blocks(self._model.shape.vocabulary))
-        call("logits_of", self._words, states_NH, logits, len(lot))
+        call("logits_of", self._words, states_NH.to(self._model.dtype), logits, len(lot))
         samples, owners = [], []
         for owner, (unit, row) in enumerate(lot):
             request = self._run.requests[unit.request]

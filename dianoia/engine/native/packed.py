@@ -1,21 +1,20 @@
 """A model's weights as the C functions of a CPU read them: matrices in panels, one address after another.
 
 In: a config, then parameters under their Hugging Face names. Out: the structure `Model` of `runtime/kernels/step.c`.
-Matrices of layers are float32 or bfloat16; what stands between two products is float32 always, and so is the output
-head: logits of few bits are what parts sampler and learner (MiniMax-M1, arXiv 2506.13585, 3.2). Left out: everything
+Matrices are float32 or bfloat16, the output head too; what stands between two products is float32 always, and so are
+logits: such of few bits are what parts sampler and learner (MiniMax-M1, arXiv 2506.13585, 3.2). Left out: everything
 off a CPU.
 """
 
 from collections.abc import Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PretrainedConfig
 
 from dianoia.engine.native.rotary import Rotary
 from dianoia.engine.native.weights import Shape, Weights
-from dianoia.runtime.kernels import LANE, library, struct
+from dianoia.runtime.kernels import library, packed, struct
 
 MATRICES = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -41,20 +40,11 @@ def runs_in_c(shape: Shape, dtype: torch.dtype, device: torch.device) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and even)
 
 
-def packed(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """`[outer, inner]` in panels of LANE rows: `[outer / LANE, inner, LANE]`, in bfloat16 `[.., inner / 2, LANE, 2]`."""
-    inner = matrix.shape[1]
-    panels = F.pad(matrix, (0, 0, 0, -len(matrix) % LANE)).to(dtype).view(-1, LANE, inner)
-    if dtype == torch.bfloat16:
-        panels = panels.view(-1, LANE, inner // 2, 2)
-    return panels.transpose(1, 2).contiguous()
-
-
 class PackedModel:
     """Weights, rotary tables, and the structure that points at them."""
 
     def __init__(self, config: PretrainedConfig, dtype: torch.dtype) -> None:
-        """dtype: of the layers' matrices. `load` must fill them."""
+        """dtype: of the matrices. `load` must fill them."""
         self.shape, self.dtype = Shape.of(config), dtype
         self._known = Weights(self.shape, dtype, torch.device("meta"))
         self._rotary = Rotary(config)
@@ -71,10 +61,10 @@ class PackedModel:
         table = weights["model.embed_tokens.weight"]
         head = table if self.shape.tied else weights["lm_head.weight"]
         self._held = {
-            "unembedding": packed(head, torch.float32),
+            "unembedding": packed(head, self.dtype),
             "norm": weights["model.norm.weight"].float().clone(),
         }
-        if not self.shape.tied:
+        if not self.shape.tied or self.dtype != torch.float32:
             self._held["embedding"] = table.float().clone()
         self._layers = [
             dict(_layer(weights, f"model.layers.{index}.", self.dtype))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dianoia.base.files import cache_folder
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 SWITCH = "DIANOIA_C"
 """Environment variable; 0 turns the functions off."""
-SOURCES = ("layers.c", "attend.c", "half.c", "draw.c", "product.c", "step.c")
+SOURCES = ("layers.c", "attend.c", "half.c", "draw.c", "product.c", "head.c", "step.c")
 FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC"),
@@ -71,6 +72,15 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     assert loaded is not None, "ask library() first"
     given = [one.data_ptr() if isinstance(one, Tensor) else one for one in arguments]
     getattr(loaded, name)(*given)
+
+
+def packed(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """`[outer, inner]` in panels of LANE rows: `[outer / LANE, inner, LANE]`, in bfloat16 `[.., inner / 2, LANE, 2]`."""
+    inner = matrix.shape[1]
+    panels = F.pad(matrix, (0, 0, 0, -len(matrix) % LANE)).to(dtype).view(-1, LANE, inner)
+    if dtype == torch.bfloat16:
+        panels = panels.view(-1, LANE, inner // 2, 2)
+    return panels.transpose(1, 2).contiguous()
 
 
 def _loaded(path: Path) -> ctypes.CDLL:

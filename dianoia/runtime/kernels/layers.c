@@ -159,25 +159,30 @@ void gated_backward(const float *both, const float *dy, float *dboth, int64_t ro
 
 /* Head -------------------------------------------------------------------------------------------- */
 
+INLINE void score_row(const float *logits, int64_t id, float scale, float *normal, float *logprob, float *entropy,
+                      int64_t vocabulary)
+{
+    float top = -INFINITY, sum = 0, mean = 0;
+    _Pragma("omp simd reduction(max : top)")
+    for (int64_t i = 0; i < vocabulary; i++) top = logits[i] > top ? logits[i] : top;
+    _Pragma("omp simd reduction(+ : sum, mean)")
+    for (int64_t i = 0; i < vocabulary; i++) {
+        float below = (logits[i] - top) * scale, weight = exponential(below);
+        sum += weight;
+        mean += weight * (below < -1e30f ? -1e30f : below);
+    }
+    float log_sum = logf(sum);
+    *normal = top * scale + log_sum;
+    *logprob = (logits[id] - top) * scale - log_sum;
+    *entropy = log_sum - mean / sum;
+}
+
 /* Logarithm of the normaliser, log-probability of `ids`, and entropy, of logits times `scale`; all [rows]. */
 void score(const float *logits, const int64_t *ids, float scale, float *normal, float *logprobs, float *entropies,
            int64_t rows, int64_t vocabulary)
 {
-    for (int64_t n = 0; n < rows; n++, logits += vocabulary) {
-        float top = -INFINITY, sum = 0, mean = 0;
-        _Pragma("omp simd reduction(max : top)")
-        for (int64_t i = 0; i < vocabulary; i++) top = logits[i] > top ? logits[i] : top;
-        _Pragma("omp simd reduction(+ : sum, mean)")
-        for (int64_t i = 0; i < vocabulary; i++) {
-            float below = (logits[i] - top) * scale, weight = exponential(below);
-            sum += weight;
-            mean += weight * (below < -1e30f ? -1e30f : below);
-        }
-        float log_sum = logf(sum);
-        normal[n] = top * scale + log_sum;
-        logprobs[n] = (logits[ids[n]] - top) * scale - log_sum;
-        entropies[n] = log_sum - mean / sum;
-    }
+    for (int64_t n = 0; n < rows; n++)
+        score_row(logits + n * vocabulary, ids[n], scale, normal + n, logprobs + n, entropies + n, vocabulary);
 }
 
 /* In place: the gradient of the logits, which is (1 at the token) - probability times that of the log-probability. */

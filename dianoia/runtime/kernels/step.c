@@ -24,12 +24,13 @@ typedef struct {
     const float *down_bias;
 } Layer;
 
-/* unembedding: packed, float32. embedding [vocabulary, hidden], or NULL where the unembedding is it. cosine, sine
- * [positions, head]. half: matrices of layers are bfloat16. */
+/* unembedding: packed. embedding [vocabulary, hidden], or NULL where the unembedding is it, in float32. cosine, sine
+ * [positions, head]. half: matrices are bfloat16. */
 typedef struct {
     int64_t layers, hidden, inner, heads, kv, head, vocabulary, half;
     const Layer *layer;
-    const float *embedding, *unembedding, *norm, *cosine, *sine;
+    const void *unembedding;
+    const float *embedding, *norm, *cosine, *sine;
 } Model;
 
 /* Keys and values of `prompts` rows of `prompt_room` columns, and of `slots` responses of `room` columns, a layer each;
@@ -245,16 +246,19 @@ INLINE void round_up(float *y, const float *bias, int64_t half, int64_t outer)
     if (half) { EACH for (int64_t i = 0; i < outer; i++) y[i] = from_half(to_half(y[i])); }
 }
 
+/* `size` numbers of w->in as products take them. */
+INLINE const char *factors_of(const Model *m, const Work *w, int64_t size)
+{
+    if (!m->half) return (const char *)w->in;
+    EACH for (int64_t i = 0; i < size; i++) w->narrow[i] = to_half(w->in[i]);
+    return (const char *)w->narrow;
+}
+
 /* w->out = w->in times the weight. */
 INLINE void multiply(const Model *m, const Work *w, const void *weight, const float *bias, int64_t rows,
                      int64_t inner, int64_t outer)
 {
-    const void *x = w->in;
-    if (m->half) {
-        EACH for (int64_t i = 0; i < rows * inner; i++) w->narrow[i] = to_half(w->in[i]);
-        x = w->narrow;
-    }
-    product(x, weight, w->out, m->half, rows, inner, outer);
+    product(factors_of(m, w, rows * inner), weight, w->out, m->half, rows, inner, outer);
     for (int64_t n = 0; n < rows; n++) round_up(w->out + n * lanes(outer), bias, m->half, outer);
 }
 
@@ -286,7 +290,7 @@ INLINE void run_layer(const Model *m, float eps, const Memory *memory, const Wor
 
 INLINE void embed(const Model *m, int64_t token, float *state)
 {
-    const float *panel = m->unembedding + token / LANE * LANE * m->hidden + token % LANE;
+    const float *panel = (const float *)m->unembedding + token / LANE * LANE * m->hidden + token % LANE;
     if (m->embedding) memcpy(state, m->embedding + token * m->hidden, (size_t)m->hidden * sizeof *state);
     else for (int64_t i = 0; i < m->hidden; i++) state[i] = panel[i * LANE];
 }
@@ -313,20 +317,22 @@ void read_prompts(const int64_t *model, float eps, const int64_t *memory, const 
     memcpy(states, w.in, (size_t)(rows * m->hidden) * sizeof *states);
 }
 
-/* logits [rows, lanes(vocabulary)] of final states. */
-void logits_of(const int64_t *model, const float *states, float *logits, int64_t rows)
+/* logits [rows, lanes(vocabulary)] of final states, which are as products take them. */
+void logits_of(const int64_t *model, const void *states, float *logits, int64_t rows)
 {
     const Model *m = (const Model *)model;
-    product(states, m->unembedding, logits, 0, rows, m->hidden, m->vocabulary);
+    product(states, m->unembedding, logits, m->half, rows, m->hidden, m->vocabulary);
 }
 
 /* A token for each live slot, from w->in. */
 INLINE void draw_all(const Model *m, const Work *w, Slot *slots, const int64_t *live, int64_t count, const Law *law,
                      int64_t most, int64_t *ids, float *logprobs)
 {
+    const char *states = factors_of(m, w, count * m->hidden);
+    int64_t bytes = m->hidden * (int64_t)(m->half ? sizeof(Half) : sizeof(float)); /* of a row */
     for (int64_t first = 0; first < count; first += DRAWN) {
         int64_t rows = count - first < DRAWN ? count - first : DRAWN;
-        product(w->in + first * m->hidden, m->unembedding, w->logits, 0, rows, m->hidden, m->vocabulary);
+        product(states + first * bytes, m->unembedding, w->logits, m->half, rows, m->hidden, m->vocabulary);
         for (int64_t n = 0; n < rows; n++) {
             int64_t number = live[first + n];
             Slot *slot = slots + number;
