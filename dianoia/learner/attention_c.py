@@ -14,9 +14,9 @@ from torch import Tensor
 
 from dianoia.algo.views import Views
 from dianoia.learner.layers_c import runs_in_c
-from dianoia.runtime.kernels import call
+from dianoia.runtime.kernels import blocks, call
 
-_LANE, _TILE = 16, 8
+_TILE = 8
 """As in attend.c."""
 
 
@@ -39,12 +39,8 @@ def attend_in_c(
 
 def _scratch(like: Tensor, room: int, parts: int) -> Tensor:
     """As many numbers as attend.c wants for `parts` copies of a span."""
-    padded = _rounded(like.shape[-1])
+    padded = blocks(like.shape[-1])
     return like.new_empty(parts * room * padded + 2 * _TILE * (room + padded))
-
-
-def _rounded(size: int) -> int:
-    return -(-size // _LANE) * _LANE
 
 
 class _Attend(torch.autograd.Function):
@@ -56,7 +52,7 @@ class _Attend(torch.autograd.Function):
     ) -> Tensor:
         """Keeps what it was given, what was seen, and the normalisers."""
         seen, normal_NH = torch.zeros_like(query), query.new_empty(query.shape[:2])
-        room = _rounded(views.longest)
+        room = blocks(views.longest)
         sizes = (room, len(views.spans_R4), query.shape[1], *key.shape[1:])
         given = (query, key, value, views.spans_R4, views.known_K, scale)
         call("attend", *given, seen, normal_NH, _scratch(query, room, 4), *sizes)
@@ -70,7 +66,7 @@ class _Attend(torch.autograd.Function):
         query, key, value, seen, normal_NH = ctx.saved_tensors
         views: Views = ctx.views
         results = [torch.zeros_like(part) for part in (query, key, value)]
-        room = _rounded(views.longest)
+        room = blocks(views.longest)
         sizes = (room, len(views.spans_R4), query.shape[1], *key.shape[1:])
         given = (query, key, value, views.spans_R4, views.known_K, ctx.scale)
         pulled = (seen, normal_NH, grads[0].contiguous())

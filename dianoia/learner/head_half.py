@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dianoia.runtime.kernels import LANE, call, packed
+from dianoia.runtime.kernels import blocks, call, packed
 
 HALF = torch.bfloat16
 _SCORED = 96
@@ -87,7 +87,7 @@ class _Scored(torch.autograd.Function):
 
 
 def _room(like: Tensor, rows: int, vocabulary: int) -> Tensor:
-    return like.new_empty(rows, -(-vocabulary // LANE) * LANE)
+    return like.new_empty(rows, blocks(vocabulary))
 
 
 def _score(

@@ -182,7 +182,7 @@ def _drawing(size: Size, machine: Machine, cache: dict[str, float], dtype: str) 
 
 
 def _sampler(size: Size, machine: Machine, dtype: str) -> float:
-    """Weights of the native sampler; on a CPU in bfloat16 the head is a table of its own, in float32."""
+    """Weights of the native sampler; on a CPU in bfloat16 embedding and head are two tables, one of them in float32."""
     if dtype == "float32" or not machine.cpu:
         return (_FULL if dtype == "float32" else _HALF) * size.parameters
     return _HALF * size.backbone + _FULL * size.table

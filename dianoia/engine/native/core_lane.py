@@ -13,11 +13,11 @@ import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.engine.draw import draw_owned, seed_of
-from dianoia.engine.native.core_memory import CoreMemory, CoreSizes, blocks, fitting
+from dianoia.engine.native.core_memory import CoreMemory, CoreSizes, fitting
 from dianoia.engine.native.packed import PackedModel
 from dianoia.engine.native.run import Finished, Run
 from dianoia.engine.native.samples import Live, Unit, cut, stops_of
-from dianoia.runtime.kernels import call
+from dianoia.runtime.kernels import blocks, call
 
 LOT_TOKENS = 256
 """Prompt tokens read at a time: enough that weights are read seldom, few enough for a core's cache."""

@@ -11,12 +11,7 @@ import torch
 
 from dianoia.base.limits import CORE_CACHE, CORE_ROWS
 from dianoia.engine.native.packed import PackedModel
-from dianoia.runtime.kernels import LANE, call, struct
-
-
-def blocks(length: int) -> int:
-    """The length in whole blocks."""
-    return -(-length // LANE) * LANE
+from dianoia.runtime.kernels import blocks, call, struct
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +36,11 @@ class CoreSizes:
 
 def fitting(model: PackedModel, length: int) -> int:
     """Most responses that one core decodes over faster than over fewer, where each attends to `length` tokens."""
+    if model.bytes > 2 * CORE_CACHE:
+        return sys.maxsize
     shape = model.shape
     numbers = shape.head * torch.float32.itemsize + blocks(shape.head) * model.dtype.itemsize
     row = shape.layers * shape.kv_heads * length * numbers
-    if model.bytes > 2 * CORE_CACHE:
-        return sys.maxsize
     return max(CORE_ROWS, CORE_CACHE // row)
 
 

@@ -73,9 +73,9 @@ class PackedModel:
 
     @property
     def bytes(self) -> int:
-        """Of everything that is read for a token."""
-        held = [self._held, *self._layers]
-        return sum(one.nbytes for part in held for one in part.values())
+        """Of everything that is read whole for a token: not of a table that gives it a row."""
+        head = {name: one for name, one in self._held.items() if name != "embedding"}
+        return sum(one.nbytes for part in (head, *self._layers) for one in part.values())
 
     def reserve(self, length: int) -> None:
         """Make the rotary tables cover `length` positions."""

@@ -34,7 +34,7 @@ class NativeSampler:
     ) -> None:
         """Allocate the weights; `load` must fill them before the first `generate`.
 
-        slots: samples decoded at a time, at most. dtype: of weights and cache, where C runs of the layers'
+        slots: samples decoded at a time, at most. dtype: of weights and cache, where C runs of
         matrices and of values; log-probabilities are float32. Raises ConfigError for a model that `weights.refusal` names, or for slots below 1.
         """
         reason = refusal(config)

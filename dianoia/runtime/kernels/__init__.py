@@ -74,6 +74,11 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     getattr(loaded, name)(*given)
 
 
+def blocks(length: int) -> int:
+    """The length in whole vectors."""
+    return -(-length // LANE) * LANE
+
+
 def packed(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """`[outer, inner]` in panels of LANE rows: `[outer / LANE, inner, LANE]`, in bfloat16 `[.., inner / 2, LANE, 2]`."""
     inner = matrix.shape[1]

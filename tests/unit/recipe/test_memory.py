@@ -199,8 +199,8 @@ def test_a_value_model_has_weights_averages_and_gradients(write: Write) -> None:
     assert parts["value model"] == 12 * PARAMETERS and parts["gradients"] == 8 * PARAMETERS
 
 
-def test_a_sampler_in_bfloat16_keeps_its_head(write: Write) -> None:
-    """Half of the weights, and the table over the vocabulary once more in float32, as the cache is."""
+def test_a_sampler_in_bfloat16_has_two_tables(write: Write) -> None:
+    """Half of the weights, and a table over the vocabulary once more in float32, as the cache is."""
     parts = phase(write, "zero", CPU, "zero.sampling.dtype=bfloat16").parts
     assert parts["sampler"] == 2 * PARAMETERS + 4 * TABLE
     assert parts["cache"] == 4 * 128 * (8 * 25 + 8 * 80)

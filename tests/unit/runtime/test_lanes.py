@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,8 +13,11 @@ from dianoia.runtime.lanes import in_lanes, lanes_of
 
 
 @pytest.fixture(autouse=True)
-def three_threads() -> None:
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
     torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_results_are_in_the_order_of_the_jobs() -> None:
