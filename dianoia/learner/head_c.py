@@ -24,10 +24,22 @@ def scored_in_c(
     chunk: int,
 ) -> tuple[Tensor, Tensor]:
     """(log-probability, entropy) of each token, both `_N`; the entropy carries no gradient."""
+    return scored_by(_Scored, states_ND, head, ids_N, temperature, chunk)
+
+
+def scored_by(
+    function: type[torch.autograd.Function],
+    states_ND: Tensor,
+    head: tuple[Tensor, Tensor | None],
+    ids_N: Tensor,
+    temperature: float,
+    chunk: int,
+) -> tuple[Tensor, Tensor]:
+    """What a function of states, weight, bias, ids, scale and chunk gives, on float32 whatever autocast says."""
     both: tuple[Tensor, Tensor]
     with torch.autocast("cpu", enabled=False):
         how = (1.0 / temperature, chunk)
-        both = _Scored.apply(states_ND.float(), *head, ids_N, *how)  # type: ignore[no-untyped-call]
+        both = function.apply(states_ND.float(), *head, ids_N, *how)  # type: ignore[no-untyped-call]
     return both
 
 

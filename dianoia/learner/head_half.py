@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dianoia.learner.head_c import scored_by
 from dianoia.runtime.kernels import blocks, call, packed
 
 HALF = torch.bfloat16
@@ -29,11 +30,7 @@ def scored_in_half(
 ) -> tuple[Tensor, Tensor]:
     """As `head_c.scored_in_c`."""
     assert states_ND.shape[1] % 2 == 0, "an odd hidden size is for head_c"
-    both: tuple[Tensor, Tensor]
-    with torch.autocast("cpu", enabled=False):
-        how = (1.0 / temperature, chunk)
-        both = _Scored.apply(states_ND.float(), *head, ids_N, *how)  # type: ignore[no-untyped-call]
-    return both
+    return scored_by(_Scored, states_ND, head, ids_N, temperature, chunk)
 
 
 class _Scored(torch.autograd.Function):
@@ -68,13 +65,13 @@ class _Scored(torch.autograd.Function):
         grad_N, of_states = grads[0].contiguous(), torch.empty_like(narrow_ND, dtype=torch.float32)
         of_weight, narrow_VD = torch.zeros_like(weight_VD), weight_VD.to(HALF)
         of_bias = None if bias_V is None else torch.zeros_like(bias_V)
+        head = (packed(weight_VD, HALF), bias_V) if ctx.kept is None else None
         for first in range(0, len(ids_N), ctx.chunk):
             some = slice(first, first + ctx.chunk)
             states_CD, ids_C = narrow_ND[some], ids_N[some]
             logits_CW = ctx.kept
-            if logits_CW is None:
+            if head is not None:
                 logits_CW = _room(grad_N, len(ids_C), len(weight_VD))
-                head = (packed(weight_VD, HALF), bias_V)
                 _score(states_CD, head, ids_C, ctx.scale, logits_CW, True, len(weight_VD))
             slopes_CV = states_CD.new_empty(len(ids_C), len(weight_VD))
             given = (ids_C, ctx.scale, normal_N[some], grad_N[some])
