@@ -239,7 +239,8 @@ class Run:
         family, gold, answer, allowed = case
         problem = Problem("benchmark", "", gold, "math")
         started = time.perf_counter()
-        (verdict,) = judged([(problem, answer)])
+        (judgement,) = judged([(problem, answer)])
+        verdict = judgement.verdict
         taken = time.perf_counter() - started
         with self._lock:
             self.seconds.setdefault(family, []).append(taken)

@@ -20,7 +20,7 @@ COUNTED: Mapping[str, tuple[type[StrEnum], Callable[[], Mapping[Any, int]]]] = {
     "math": (math.Verdict, math.verdicts),
     "plain": (plain.Verdict, plain.verdicts),
 }
-"""Verdicts of a verifier, and how many of each this process has seen."""
+"""Verdicts of a verifier, and how many of each this process has seen; reasons of a verdict stand behind a stroke."""
 
 
 @contextmanager
@@ -32,7 +32,10 @@ def counted(problems: Iterable[Problem]) -> Iterator[Counts]:
     for name in {_counted_as(problem.verifier) for problem in problems} & COUNTED.keys():
         verdicts, seen = COUNTED[name]
         after = seen()
-        found[name] = {v.value: after.get(v, 0) - before[name].get(v, 0) for v in verdicts}
+        counts = {v.value: after.get(v, 0) - before[name].get(v, 0) for v in verdicts}
+        reasons = sorted(reason for reason in after if reason not in counts)
+        more = {reason: after[reason] - before[name].get(reason, 0) for reason in reasons}
+        found[name] = counts | {reason: count for reason, count in more.items() if count}
 
 
 def _counted_as(verifier: str) -> str:

@@ -20,10 +20,10 @@ between its tags:
 6. Without tags (template `plain`) the last line that is not blank is the answer and what stands
    before it is the thought. An answer of several lines, such as a program, needs tags.
 7. Where a summary follows the thought (template `r1`), only the thinking tags count, and the answer is what the
-   summary's last `\\boxed{...}` holds. A box that is empty, a placeholder or never closed is a fault. A summary
-   without a box is the answer as a whole, since the paper's summaries of writing and facts have none. A box
-   inside fenced code is a part of the program. For the verifier `code` there are no boxes: the program
-   stands in the summary's last fenced block, which the verifier finds.
+   summary's boxes hold, several of them as a list (`dianoia.text.boxes`). A box that is empty, a placeholder or never
+   closed is a fault. A summary without a box is the answer as a whole, since the paper's summaries of writing and
+   facts have none. A box inside fenced code is a part of the program. For the verifier `code` there are no boxes: the
+   program stands in the summary's last fenced block, which the verifier finds.
 """
 
 import re
@@ -32,6 +32,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
+from dianoia.text.boxes import UnclosedBox, boxed_answer
 from dianoia.text.template import Tags, Template
 
 
@@ -71,7 +72,7 @@ class Parsed:
     thought: str
     """Text between the thinking tags as it is; may be empty."""
     answer: str
-    """Text between the answer tags, or in the summary's last box, else the summary; stripped, never empty."""
+    """Text between the answer tags, or in the summary's boxes, else the summary; stripped, never empty."""
     summary: str | None = None
     """All that follows the thought, stripped; None where the answer has tags or a line of its own."""
 
@@ -89,7 +90,6 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _PLACEHOLDER_CHARS = 60  # longer than any of them, so that a huge answer is not searched
-_BOX = "\\boxed{"
 _FENCED = re.compile(r"^ {0,3}```.*?(?:^ {0,3}```[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
 _UNBOXED = "code"
 """The verifier that reads a summary as a whole (decision 7)."""
@@ -151,31 +151,19 @@ def _parts(texts: list[str], template: Template, boxed: bool) -> Parsed | Broken
 
 
 def _summed_up(thought: str, summary: str, boxed: bool) -> Parsed | Broken:
-    """A thought and its summary, the answer in the summary's last box if there is one (decision 7)."""
+    """A thought and its summary, the answer in the summary's boxes if there are any (decision 7)."""
     summary = summary.strip()
-    box = _outside_code(summary).rfind(_BOX) if boxed else -1
-    answer = summary if box < 0 else _balanced(summary, box + len(_BOX))
-    if answer is None:
+    try:
+        answer = boxed_answer(summary, _outside_code(summary)) if boxed else None
+    except UnclosedBox:
         return Broken(Fault.ANSWER_NOT_CLOSED)
-    found = _checked(thought, answer.strip())
-    return replace(found, summary=summary) if isinstance(found, Parsed) else found
+    parsed = _checked(thought, (summary if answer is None else answer).strip())
+    return replace(parsed, summary=summary) if isinstance(parsed, Parsed) else parsed
 
 
 def _outside_code(text: str) -> str:
     """The text with blanks in place of fenced code, everything else where it was."""
     return _FENCED.sub(lambda block: " " * len(block.group()), text)
-
-
-def _balanced(text: str, start: int) -> str | None:
-    """From `start` up to the brace that closes what was opened before it; None if nothing does."""
-    depth, place = 1, start
-    while place < len(text):
-        char = text[place]
-        depth += (char == "{") - (char == "}")
-        if not depth:
-            return text[start:place]
-        place += 2 if char == "\\" else 1  # an escaped brace is a sign, not a brace
-    return None
 
 
 def _last_line(text: str) -> Parsed | Broken:

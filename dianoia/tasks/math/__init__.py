@@ -1,6 +1,16 @@
-"""Mathematics: answers graded by exact arithmetic, then by math-verify, in worker processes."""
+"""Mathematics: answers read by a grammar that overlooks nothing, compared by arithmetic, in worker processes."""
 
-from dianoia.tasks.math.verdict import Verdict
+from dianoia.tasks.math.verdict import Judgement, Reason, Verdict
 from dianoia.tasks.math.verifier import ahead, judged, math, math_many, shared_service, verdicts
 
-__all__ = ["Verdict", "ahead", "judged", "math", "math_many", "shared_service", "verdicts"]
+__all__ = [
+    "Judgement",
+    "Reason",
+    "Verdict",
+    "ahead",
+    "judged",
+    "math",
+    "math_many",
+    "shared_service",
+    "verdicts",
+]

@@ -1,7 +1,7 @@
 """No credit for repeating the question: an answer that is the question's own expression, not yet worked out.
 
-In: a gold answer, an answer, a question. Out: whether the answer only repeats. Equivalence cannot see this:
-(x+1)^2 is equal to x^2+2x+1, and 17*23 to 391.
+In: the texts of a gold answer, an answer and a question. Out: whether the answer only repeats. Equivalence cannot see
+this: (x+1)^2 is equal to x^2+2x+1, and 17*23 to 391.
 
 Decisions, for an answer that is not written as the gold answer is:
 1. An expression whose signs stand side by side in the question, in any order, repeats it.
@@ -11,56 +11,92 @@ Decisions, for an answer that is not written as the gold answer is:
 Not covered: an expression that was rewritten without being worked out, (x+1)(x+1) for (x+1)^2.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
-from dianoia.tasks.math.exact import quantity
-from dianoia.tasks.math.latex import plain
+from dianoia.tasks.math.lexer import signs
+from dianoia.tasks.math.nodes import (
+    Boxed,
+    Name,
+    Negative,
+    Node,
+    Number,
+    Quantity,
+    Quotient,
+    Relation,
+)
 
 MAX_QUESTION_CHARS = 4000
-_TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:\.\d+)?|[^\W\d_]|\S", re.DOTALL)
-_NOISE = frozenset(("{", "}", "$", r"\text", "\\"))
+_NOISE = frozenset(("{", "}", "boxed"))
 _ARITHMETIC = frozenset("+-*/()[]")
 
 
-def repeats(gold: str, answer: str, question: str) -> bool:
-    """Whether the answer is the question's own expression. Gold and answer are in plain LaTeX."""
+def repeats(gold: Node, answer: Node, gold_text: str, answer_text: str, question: str) -> bool:
+    """Whether the answer is the question's own expression."""
     if not question.strip():
         return False
-    wanted, given = _signs(gold), _signs(answer)
-    asked = _signs(plain(question[:MAX_QUESTION_CHARS]))
-    number = quantity(answer)
-    if number is not None:
-        gold_number = quantity(gold, None)
-        other = gold_number is not None and gold_number.kind != number.kind
-        return other and number.kind != "integer" and _stands_in(given, asked)
-    if len(given) < 2 or Counter(given) == Counter(wanted):
+    wanted, written = _value_of(_written(gold_text)), _written(answer_text)
+    if isinstance(answer, Relation) and isinstance(answer.parts[0], Name):
+        written = _value_of(written)
+    asked = _written(question[:MAX_QUESTION_CHARS])
+    kind, gold_kind = notation(answer), notation(gold)
+    if kind is not None:
+        return gold_kind not in (None, kind) and kind != "integer" and _stands_in(written, asked)
+    if len(written) < 2 or Counter(written) == Counter(wanted):
         return False
-    if _shuffled_in(given, asked):
+    if _shuffled_in(written, asked):
         return True
-    return quantity(gold, None) is not None and _only_restates(given, asked)
+    return gold_kind is not None and _only_restates(written, asked)
 
 
-def _signs(text: str) -> list[str]:
-    """The signs of an expression; different signs for one operation are one."""
-    text = text.replace(r"\cdot", "*").replace(r"\frac", "").replace("}{", "}/{")
-    return [token for token in _TOKEN.findall(text) if token not in _NOISE]
+def notation(node: Node) -> str | None:
+    """How a bare number is written; None for anything else."""
+    if isinstance(node, Boxed):
+        return notation(node.content)
+    if isinstance(node, Relation) and set(node.signs) == {"="}:
+        return notation(node.parts[-1]) if len(node.parts) == 2 else None
+    if isinstance(node, Negative):
+        return notation(node.value)
+    if isinstance(node, Quantity):
+        return "percent" if node.percent else notation(node.value)
+    if isinstance(node, Quotient):
+        return "fraction" if notation(node.top) == notation(node.bottom) == "integer" else None
+    return node.notation if isinstance(node, Number) else None
 
 
-def _stands_in(given: Sequence[str], asked: Sequence[str]) -> bool:
-    size = len(given)
+def _written(text: str) -> list[str]:
+    """The signs of an expression behind its last equals sign; different signs for one operation are one."""
+    read: list[str] = []
+    previous = ""
+    for sign in signs(text):
+        if sign == "{" and previous == "}":
+            read.append("/")
+        previous = sign
+        if sign not in _NOISE and sign != "frac":
+            read.append(sign)
+    return read
+
+
+def _value_of(read: Sequence[str]) -> list[str]:
+    """What stands behind a name and its equals sign."""
+    return list(read[read.index("=") + 1 :]) if read.count("=") == 1 else list(read)
+
+
+def _stands_in(written: Sequence[str], asked: Sequence[str]) -> bool:
+    size = len(written)
     return any(
-        list(asked[start : start + size]) == list(given) for start in range(len(asked) - size + 1)
+        list(asked[start : start + size]) == list(written) for start in range(len(asked) - size + 1)
     )
 
 
-def _shuffled_in(given: Sequence[str], asked: Sequence[str]) -> bool:
+def _shuffled_in(written: Sequence[str], asked: Sequence[str]) -> bool:
     """Whether some neighbouring signs of the question are those of the answer, in any order."""
-    size = len(given)
-    if size > len(asked) or not any(sign in "+-*/^!=" or sign[0] == "\\" for sign in given):
+    size = len(written)
+    if size > len(asked) or not any(
+        sign in "+-*/^!=" or (len(sign) > 1 and sign.isalpha()) for sign in written
+    ):
         return False
-    lacking = Counter(given)
+    lacking = Counter(written)
     lacking.subtract(asked[:size])
     for start in range(len(asked) - size + 1):
         if start:
@@ -71,10 +107,10 @@ def _shuffled_in(given: Sequence[str], asked: Sequence[str]) -> bool:
     return False
 
 
-def _only_restates(given: Sequence[str], asked: Sequence[str]) -> bool:
+def _only_restates(written: Sequence[str], asked: Sequence[str]) -> bool:
     """Whether nothing but the question's numbers are joined by sums, products and quotients."""
-    numbers = [sign for sign in given if sign[0].isdigit()]
-    rest = [sign for sign in given if not sign[0].isdigit()]
+    numbers = [sign for sign in written if sign[0].isdigit()]
+    rest = [sign for sign in written if not sign[0].isdigit()]
     return (
         len(numbers) > 1
         and set(rest) <= _ARITHMETIC

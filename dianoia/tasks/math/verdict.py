@@ -1,5 +1,6 @@
-"""What can become of an answer to a problem of mathematics."""
+"""What can become of an answer to a problem of mathematics, and why."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -9,7 +10,7 @@ class Verdict(StrEnum):
     RIGHT = "right"
     WRONG = "wrong"
     UNREADABLE = "unreadable"
-    """Nothing in the answer can be read as an answer."""
+    """Something in the answer can be read by no rule; `Reason` says what."""
     REPEATED = "repeated"
     """Equal to the gold answer, but only the question's own expression."""
     TOO_LARGE = "too_large"
@@ -26,3 +27,63 @@ class Verdict(StrEnum):
         if self is Verdict.GOLD_UNREADABLE:
             return None
         return float(self is Verdict.RIGHT)
+
+
+class Reason(StrEnum):
+    """What makes an answer unreadable."""
+
+    NOTHING = "no answer"
+    BOX = "a box that is empty or not closed"
+    SEVERAL_LINES = "several lines without a box"
+    CHARACTER = "a character that mathematics does not use"
+    COMMAND = "an unknown LaTeX command"
+    BRACKETS = "brackets that do not close"
+    DOLLARS = "dollar signs that do not pair"
+    INCOMPLETE = "an operator without its terms"
+    NUMBERS = "two numbers side by side"
+    TEXT_BEHIND = "text behind the number"
+    TEXT_BEFORE = "text before the number"
+    TEXT = "text in a formula"
+    SCRIPT = "a subscript or a prime that belongs to no name"
+    UNIT = "a unit that was not asked for"
+    SEPARATOR = "a list with an empty place"
+    AMBIGUOUS = "a formula that can be read in two ways"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, with the reason where an answer is unreadable."""
+
+    verdict: Verdict
+    reason: Reason | None = None
+
+    @property
+    def score(self) -> float | None:
+        """As `Verdict.score`."""
+        return self.verdict.score
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is right."""
+        return self.verdict is Verdict.RIGHT
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.reason}" if self.reason else str(self.verdict)
+
+    @classmethod
+    def read(cls, text: str) -> "Judgement":
+        """The judgement that `str` wrote."""
+        verdict, _, reason = text.partition(": ")
+        return cls(Verdict(verdict), Reason(reason) if reason else None)
+
+
+class Unreadable(ValueError):
+    """An answer that no rule reads."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class TooLarge(ValueError):
+    """An answer that would take too long, or too much memory, to compute."""

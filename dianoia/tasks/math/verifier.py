@@ -1,7 +1,7 @@
 """The verifier "math": problems of mathematics, graded in worker processes.
 
-In: problems and answers. Out: scores as every verifier gives them, and verdicts, counted. Here, in the process that
-trains, an answer's length is looked at and nothing else: reading, arithmetic and math-verify run in workers
+In: problems and answers. Out: scores as every verifier gives them, and judgements, counted by verdict and reason. Here,
+in the process that trains, an answer's length is looked at and nothing else: reading and arithmetic run in workers
 (`dianoia.runtime.service`), started with the first answer, each with a limit of time and memory. Equal answers
 to one problem are graded once.
 """
@@ -12,7 +12,7 @@ from threading import Lock
 
 from dianoia.base.records import Problem
 from dianoia.runtime.service import Bounds, Ended, Reply, Service
-from dianoia.tasks.math.verdict import Verdict
+from dianoia.tasks.math.verdict import Judgement, Verdict
 from dianoia.tasks.workers import Workers
 
 MAX_ANSWER_CHARS = 20_000
@@ -22,7 +22,7 @@ BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=20.0, memory_bytes=2**30)
 """Of one answer."""
 _WORKERS = Workers("dianoia.tasks.math.grade:grade", BOUNDS)
 
-_verdicts: Counter[Verdict] = Counter()
+_verdicts: Counter[str] = Counter()
 _lock = Lock()
 
 
@@ -47,16 +47,19 @@ def ahead(pairs: Sequence[tuple[Problem, str]]) -> None:
     _graded(pairs)
 
 
-def judged(pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-    """The verdicts themselves, in order; counted."""
-    found = _graded(pairs)
+def judged(pairs: Sequence[tuple[Problem, str]]) -> list[Judgement]:
+    """The judgements themselves, in order; counted."""
+    judgements = _graded(pairs)
     with _lock:
-        _verdicts.update(found)
-    return found
+        for judgement in judgements:
+            _verdicts[judgement.verdict.value] += 1
+            if judgement.reason is not None:
+                _verdicts[f"{judgement.verdict}/{judgement.reason.name.lower()}"] += 1
+    return judgements
 
 
-def verdicts() -> dict[Verdict, int]:
-    """Answers that this process has judged so far, by verdict."""
+def verdicts() -> dict[str, int]:
+    """Answers that this process has judged so far, by verdict; unreadable ones by reason too (`unreadable/text_behind`)."""
     with _lock:
         return dict(_verdicts)
 
@@ -66,28 +69,23 @@ def shared_service() -> Service:
     return _WORKERS.service()
 
 
-def _graded(pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-    """A verdict each: what is too long at once, what is known from memory, the rest by the workers."""
+def _graded(pairs: Sequence[tuple[Problem, str]]) -> list[Judgement]:
+    """A judgement each: what is too long at once, what is known from memory, the rest by the workers."""
     asked = [
         (problem.answer, answer, problem.question[:MAX_QUESTION_CHARS])
         for problem, answer in pairs
         if not _too_long(problem, answer)
     ]
     replies = iter(_WORKERS.replies(asked))
-    return [
-        _too_long(problem, answer) or _verdict(next(replies), answer == problem.answer)
-        for problem, answer in pairs
-    ]
+    return [_too_long(problem, answer) or _judgement(next(replies)) for problem, answer in pairs]
 
 
-def _too_long(problem: Problem, answer: str) -> Verdict | None:
-    """What a text that is too long to be read is told as; None for others."""
+def _too_long(problem: Problem, answer: str) -> Judgement | None:
+    """The judgement on a text that is too long to be read; None for others."""
     if len(problem.answer) > MAX_ANSWER_CHARS:
-        return Verdict.GOLD_UNREADABLE
-    return Verdict.TOO_LARGE if len(answer) > MAX_ANSWER_CHARS else None
+        return Judgement(Verdict.GOLD_UNREADABLE)
+    return Judgement(Verdict.TOO_LARGE) if len(answer) > MAX_ANSWER_CHARS else None
 
 
-def _verdict(reply: Reply, is_gold: bool) -> Verdict:
-    """A gold answer that cannot be graded beside itself cannot be read."""
-    found = Verdict(reply.value if reply.ended is Ended.ANSWERED else reply.ended.value)
-    return Verdict.GOLD_UNREADABLE if is_gold and found is not Verdict.RIGHT else found
+def _judgement(reply: Reply) -> Judgement:
+    return Judgement.read(reply.value if reply.ended is Ended.ANSWERED else reply.ended.value)

@@ -13,7 +13,12 @@ SEED = 20_250_117
 
 
 def _verdicts(pairs: list[Pair]) -> list[Verdict]:
-    return judged([(Problem("p", p.question, p.gold, "math"), p.answer) for p in pairs])
+    return [
+        judgement.verdict
+        for judgement in judged(
+            [(Problem("p", p.question, p.gold, "math"), p.answer) for p in pairs]
+        )
+    ]
 
 
 def _told(pair: Pair, verdict: Verdict) -> str:
@@ -66,6 +71,6 @@ def test_every_gold_answer_is_right() -> None:
 def test_a_gold_answer_that_cannot_be_read_is_nobody_s_fault(gold: str) -> None:
     problem = Problem("p", "?", gold, "math")
     for answer in ("5", gold, ""):
-        (verdict,) = judged([(problem, answer)])
-        assert verdict is Verdict.GOLD_UNREADABLE
-        assert verdict.score is None
+        (judgement,) = judged([(problem, answer)])
+        assert judgement.verdict is Verdict.GOLD_UNREADABLE
+        assert judgement.score is None

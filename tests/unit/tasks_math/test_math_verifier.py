@@ -13,7 +13,16 @@ from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.verdicts import added, counted
 from dianoia.tasks.catalog import VERIFIERS, problem_source
-from dianoia.tasks.math import Verdict, ahead, judged, math, math_many, shared_service, verdicts
+from dianoia.tasks.math import (
+    Judgement,
+    Verdict,
+    ahead,
+    judged,
+    math,
+    math_many,
+    shared_service,
+    verdicts,
+)
 from dianoia.tasks.workers import Workers
 
 PROBLEM = Problem("p", "Solve x^2 = 2 for x > 0.", r"\sqrt{2}", "math")
@@ -35,8 +44,10 @@ def test_scores_are_as_every_verifier_gives_them() -> None:
 
 def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workers, "service", lambda _: pytest.fail("sent"))
-    assert judged([(PROBLEM, "1" * 20_001)]) == [Verdict.TOO_LARGE]
-    assert judged([(Problem("p", "?", "1" * 20_001, "math"), "1")]) == [Verdict.GOLD_UNREADABLE]
+    assert judged([(PROBLEM, "1" * 20_001)]) == [Judgement(Verdict.TOO_LARGE)]
+    assert judged([(Problem("p", "?", "1" * 20_001, "math"), "1")]) == [
+        Judgement(Verdict.GOLD_UNREADABLE)
+    ]
 
 
 def test_equal_answers_are_graded_once_and_counted_each() -> None:
@@ -65,7 +76,13 @@ def test_a_group_is_scored_and_its_verdicts_are_counted() -> None:
     assert [score.parts["accuracy"] for score in group.scores] == [1.0, 0.0, 0.0, 0.0, 0.0]
     assert set(found) == {"math"}
     seen = {verdict: count for verdict, count in found["math"].items() if count}
-    assert seen == {"right": 1, "wrong": 1, "unreadable": 1, "too_large": 1}
+    assert seen == {
+        "right": 1,
+        "wrong": 1,
+        "unreadable": 1,
+        "unreadable/text_before": 1,
+        "too_large": 1,
+    }
     assert found["math"]["timed_out"] == 0
 
 
@@ -90,7 +107,7 @@ def test_a_file_with_a_gold_answer_that_cannot_be_read_names_its_row(tmp_path: P
 def test_nothing_is_started_or_imported_before_the_first_answer() -> None:
     code = (
         "import sys, dianoia.tasks.catalog, dianoia.roles.verdicts; from dianoia.tasks.math import verifier; "
-        "assert not [n for n in ('sympy', 'math_verify', 'torch') if n in sys.modules], 'imported'; "
+        "assert not [n for n in ('mpmath', 'dianoia.tasks.math.grammar', 'torch') if n in sys.modules], 'imported'; "
         "assert not verifier._WORKERS.started"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -38,7 +38,10 @@ def test_a_response_by_hand() -> None:
     [
         (r"Adding gives \boxed{5}.", "5"),
         (r"\boxed{ 5 }", "5"),
-        (r"First \boxed{4}, then \boxed{5}", "5"),
+        (r"First \boxed{4}, then \boxed{5}", r"\boxed{4}, \boxed{5}"),
+        (r"The roots are \boxed{2} and \boxed{3}.", r"\boxed{2}, \boxed{3}"),
+        (r"\boxed{5}, once more: \boxed{5}", "5"),
+        (r"It is \boxed{5} million.", r"\boxed{5}\text{ million}"),
         (r"$\boxed{\frac{1}{2}}$", r"\frac{1}{2}"),
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
         (r"\boxed{\}}", r"\}"),
