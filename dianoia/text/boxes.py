@@ -130,7 +130,7 @@ def _boxes(text: str, searched: str) -> list[_Box]:
             raise UnclosedBox("too many boxes")
         inside = match.end()
         if text[inside : inside + 1] == "{":
-            end = _closing(text, inside + 1)
+            end = closing_brace(text, inside + 1)
             if end is None:
                 raise UnclosedBox("a box is not closed")
             content, position = text[inside + 1 : end], end + 1
@@ -150,13 +150,13 @@ def _innermost(content: str) -> str:
         match = _BOX.match(content)
         if match is None or content[match.end() : match.end() + 1] != "{":
             break
-        if _closing(content, match.end() + 1) != len(content) - 1:
+        if closing_brace(content, match.end() + 1) != len(content) - 1:
             break
         content = content[match.end() + 1 : -1]
     return content
 
 
-def _closing(text: str, start: int) -> int | None:
+def closing_brace(text: str, start: int) -> int | None:
     """Where the brace closes that was opened before `start`; an escaped brace is a sign, not a brace."""
     depth, position = 1, start
     while position < len(text):
@@ -233,9 +233,7 @@ def _adjoins(rest: str, spaced: bool, text: str) -> bool:
     first = rest[0]
     if first in ",;，；、":
         return _goes_on(rest[1:])
-    if first in ".。":
-        return rest[1:2].isdigit()
-    if first == ":":
+    if first in ".。:":
         return rest[1:2].isdigit()
     if first == "!":
         return re.match(r"!+\s*(?:\$|\\\)|\\\]|[\d+\-*/^!])", rest) is not None

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from dianoia.tasks.math.evaluate import (
-    Evaluator,
+from dianoia.tasks.math.evaluate import Evaluator
+from dianoia.tasks.math.nodes import Constant, Negative, Node, Number
+from dianoia.tasks.math.numbers import (
     Undefined,
     Value,
     below,
@@ -25,7 +26,6 @@ from dianoia.tasks.math.evaluate import (
     multiplied,
     real_part,
 )
-from dianoia.tasks.math.nodes import Constant, Negative, Node, Number
 from dianoia.tasks.math.tree import has_constant, has_two_signs, names_of
 from dianoia.tasks.math.verdict import TooLarge
 

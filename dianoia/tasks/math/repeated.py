@@ -14,7 +14,8 @@ Not covered: an expression that was rewritten without being worked out, (x+1)(x+
 from collections import Counter
 from collections.abc import Sequence
 
-from dianoia.tasks.math.lexer import signs
+from dianoia.tasks.math.alphabet import SPELLINGS, Token
+from dianoia.tasks.math.lexer import MAX_TOKENS, Lexer
 from dianoia.tasks.math.nodes import (
     Boxed,
     Name,
@@ -25,6 +26,7 @@ from dianoia.tasks.math.nodes import (
     Quotient,
     Relation,
 )
+from dianoia.tasks.math.verdict import TooLarge, Unreadable
 
 MAX_QUESTION_CHARS = 4000
 _NOISE = frozenset(("{", "}", "boxed"))
@@ -117,3 +119,40 @@ def _only_restates(written: Sequence[str], asked: Sequence[str]) -> bool:
         and any(sign in "+-*/" for sign in rest)
         and set(numbers) <= set(asked)
     )
+
+
+def signs(text: str) -> list[str]:
+    """The tokens of a longer text as they are written, what has no rule left out: for comparing a question."""
+    text = text.translate(SPELLINGS)
+    read: list[str] = []
+    position = 0
+    while position < len(text):
+        lexer = Lexer(text[position:], lenient=True)
+        try:
+            lexer.read()
+        except (Unreadable, TooLarge):
+            lexer.position += 1
+        read += _split_fractions(
+            [token for token in lexer.read_tokens if not token.upright or len(token.text) == 1]
+        )
+        position += max(1, lexer.position)
+        if len(read) > 10 * MAX_TOKENS:
+            break
+    return read
+
+
+def _split_fractions(read: list[Token]) -> list[str]:
+    """As written, but `\\frac12` as 1/2."""
+    texts: list[str] = []
+    for before, token in zip([None, *read], read, strict=False):
+        if (
+            before is not None
+            and before.text == "frac"
+            and token.kind == "number"
+            and len(token.text) == 2
+            and token.text.isdigit()
+        ):
+            texts += [token.text[0], "/", token.text[1]]
+        else:
+            texts.append(token.text)
+    return texts

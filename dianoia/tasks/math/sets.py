@@ -11,14 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from dianoia.tasks.math.equal import infinity
-from dianoia.tasks.math.evaluate import (
-    Evaluator,
-    Undefined,
-    difference,
-    inexact,
-    is_complex,
-    real_part,
-)
+from dianoia.tasks.math.evaluate import Evaluator
 from dianoia.tasks.math.nodes import (
     Boxed,
     Bracketed,
@@ -33,6 +26,7 @@ from dianoia.tasks.math.nodes import (
     SetOperation,
     Words,
 )
+from dianoia.tasks.math.numbers import Undefined, difference, inexact, is_complex, real_part
 from dianoia.tasks.math.tree import names_of
 
 _DIGITS = 80
@@ -96,9 +90,8 @@ def real_set(node: Node) -> RealSet | None:
     if isinstance(node, SetOperation):
         return _combined(node.operation, real_set(node.left), real_set(node.right))
     if isinstance(node, NumberSet) and node.name in _NAMED_SETS:
-        return _between(
-            *(None if end is None else End(Fraction(end)) for end in _NAMED_SETS[node.name])
-        )
+        low, high = (None if end is None else End(Fraction(end)) for end in _NAMED_SETS[node.name])
+        return _between(low, high)
     if isinstance(node, Words):
         return {
             "all real numbers": _between(None, None),
@@ -270,3 +263,10 @@ def _of_conditions(node: Listing) -> RealSet | None:
     for part in sets[1:]:
         whole = _combined(operation, whole, part)
     return whole
+
+
+def speaks_of_sets(node: Node) -> bool:
+    """Whether a tree, or a member of it, is a set or an inequality."""
+    if isinstance(node, Listing):
+        return any(map(speaks_of_sets, node.items))
+    return is_set_like(node) or (isinstance(node, Relation) and "=" not in node.signs)

@@ -1,9 +1,26 @@
 """Walks over the trees of answers: their names, their parts, both values of a plus-minus sign."""
 
 from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
 from typing import Any
 
-from dianoia.tasks.math.nodes import Constant, Name, Negative, Node, Signed
+from dianoia.tasks.math.nodes import (
+    Bracketed,
+    Builder,
+    Constant,
+    Listing,
+    Matrix,
+    Name,
+    Negative,
+    Node,
+    Number,
+    NumberSet,
+    Product,
+    Quantity,
+    SetOf,
+    SetOperation,
+    Signed,
+)
 
 
 def names_of(node: Any) -> set[str]:
@@ -52,3 +69,45 @@ def has_two_signs(node: Node) -> bool:
 def has_constant(node: Any, name: str) -> bool:
     """Whether a constant stands in a tree."""
     return node == Constant(name) or any(has_constant(part, name) for part in children(node))
+
+
+def members(node: Node) -> tuple[Node, ...]:
+    """The members of a list, set or tuple; anything else is its own."""
+    return node.items if isinstance(node, Listing | SetOf | Bracketed) else (node,)
+
+
+def is_collection(node: Node) -> bool:
+    """Whether a tree has members, and is no value."""
+    return isinstance(node, Bracketed | SetOf | SetOperation | NumberSet | Builder | Matrix)
+
+
+def flat(node: Node) -> list[Node]:
+    """The sets that a union or intersection joins."""
+    if isinstance(node, SetOperation) and node.operation in ("cup", "cap"):
+        return [*flat(node.left), *flat(node.right)]
+    return [node]
+
+
+def same_shape(gold: Node, answer: Node) -> bool:
+    """False for a matrix beside a number, and for matrices of two shapes."""
+    shapes = [
+        (len(node.rows), len(node.rows[0])) if isinstance(node, Matrix) else None
+        for node in (gold, answer)
+    ]
+    return shapes[0] == shapes[1] or None in shapes
+
+
+def as_quantity(node: Node) -> Quantity:
+    """A value as a quantity without a unit."""
+    return node if isinstance(node, Quantity) else Quantity(node)
+
+
+def scaled(node: Node, factor: Fraction) -> Node:
+    """A value times a number."""
+    if factor == 1:
+        return node
+    return (
+        Number(node.value * factor, node.notation)
+        if isinstance(node, Number)
+        else Product((Number(factor, "fraction"), node))
+    )

@@ -1,0 +1,174 @@
+r"""The alphabet of answers: characters and LaTeX commands, and the signs, names and layout that they stand for.
+
+Nothing is read here; `lexer` does, into the tokens that are defined here. A character or command that stands in no table makes an answer unreadable.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+Kind = Literal[
+    "number",
+    "letters",
+    "name",
+    "function",
+    "constant",
+    "words",
+    "sign",
+    "based",
+    "begin",
+    "end",
+    "font",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One sign, number, name or word."""
+
+    kind: Kind
+    text: str
+    value: Fraction | None = None
+    spaced: bool = False
+    """White space stands before it."""
+    shifted: bool = False
+    """A dollar sign stands before it: mathematics begins or ends here."""
+    upright: bool = False
+    r"""It stands in `\text{}`."""
+    base: int = 0
+    thin: bool = False
+    """The white space before it is a thin one."""
+
+
+_FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+SPELLINGS = {
+    **_FULL_WIDTH,
+    **{ord(space): " " for space in "\u3000\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\t\r\n"},
+    **{ord(space): "\\," for space in "\u2009\u202f\u200a"},
+    **dict.fromkeys(map(ord, "\u2212\u2013\u2014\u2010\u2011"), "-"),
+    **dict.fromkeys(map(ord, "×⋅·∙∗"), "*"),
+    **dict(zip(map(ord, "，；：、。‘’′"), ",;:,.'''", strict=True)),
+}
+SIGN_CHARACTERS = {
+    "÷": "/", "∕": "/", "⁄": "/", "±": "pm", "∓": "mp", "≤": "le", "⩽": "le", "≥": "ge", "⩾": "ge", "≠": "ne", "≈": "approx",
+    "≡": "equiv", "∪": "cup", "∩": "cap", "∈": "in", "∖": "minus", "∅": "emptyset", "°": "degree", "√": "sqrt", "∛": "cbrt",
+    "⌊": "lfloor", "⌋": "rfloor", "⌈": "lceil", "⌉": "rceil", "⟨": "langle", "⟩": "rangle", "…": "ldots", "∣": "|", "∠": "angle",
+    "△": "triangle", "％": "%",
+}  # fmt: skip
+GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΠΣΦΨΩϕ",
+        [
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lambda",
+            "mu",
+            "nu",
+            "xi",
+            "rho",
+            "sigma",
+            "tau",
+            "upsilon",
+            "phi",
+            "chi",
+            "psi",
+            "omega",
+            "Gamma",
+            "Delta",
+            "Theta",
+            "Lambda",
+            "Xi",
+            "Pi",
+            "Sigma",
+            "Phi",
+            "Psi",
+            "Omega",
+            "varphi",
+        ],
+        strict=True,
+    )
+)
+NAME_COMMANDS = frozenset(GREEK.values()) | frozenset(
+    ("varepsilon", "vartheta", "varrho", "varsigma", "ell", "hbar", "Upsilon")
+)
+SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
+SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+VULGAR_FRACTIONS = {
+    "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5), "⅘": (4, 5),
+    "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
+}  # fmt: skip
+FUNCTIONS = {
+    "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "cosec": "csc",
+    "arcsin": "arcsin", "arccos": "arccos", "arctan": "arctan", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "arccot": "arccot", "arcsec": "arcsec", "arccsc": "arccsc", "tg": "tan", "ctg": "cot", "arctg": "arctan",
+    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "coth": "coth", "ln": "ln", "log": "log", "lg": "lg", "exp": "exp",
+    "abs": "abs", "max": "max", "min": "min", "gcd": "gcd", "lcm": "lcm", "floor": "floor", "ceil": "ceil", "det": "det",
+    "arcsinh": "arcsinh", "arccosh": "arccosh", "arctanh": "arctanh", "sgn": "sgn",
+}  # fmt: skip
+CONSTANTS = {
+    "pi": "pi",
+    "infinity": "infinity",
+    "infty": "infinity",
+    "inf": "infinity",
+    "imath": "i",
+    "oo": "infinity",
+}
+SPACE_COMMANDS = frozenset(
+    ("quad", "qquad", "enspace", "thinspace", "medspace", "thickspace", "space", "nobreakspace")
+)
+LAYOUT_COMMANDS = frozenset(
+    ("left", "right", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr", "Biggl", "Biggr",
+     "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "rm", "bf", "it", "sf", "tt", "mathstrut", "strut",
+     "normalsize", "small", "large", "Large", "LARGE", "huge", "Huge", "boldmath", "unboldmath", "bm", "boldsymbol", "mathbf", "mathit", "mathsf",
+     "mathtt", "pmb", "bold", "underline", "mathnormal", "mathord", "mathop", "ensuremath")
+)  # fmt: skip
+"""Commands that change how mathematics looks; a group behind them stays a group."""
+TEXT_COMMANDS = frozenset(
+    (
+        "text",
+        "textbf",
+        "textit",
+        "textrm",
+        "textnormal",
+        "textsf",
+        "texttt",
+        "textup",
+        "mathrm",
+        "mbox",
+        "hbox",
+        "emph",
+        "operatorname",
+        "textmd",
+    )
+)
+COLOUR_COMMANDS = frozenset(("color", "textcolor"))
+SIGN_COMMANDS = {
+    "cdot": "*", "times": "*", "ast": "*", "cdotp": "*", "centerdot": "*", "bullet": "*", "div": "/", "slash": "/", "pm": "pm", "mp": "mp",
+    "le": "le", "leq": "le", "leqslant": "le", "leqq": "le", "ge": "ge", "geq": "ge", "geqslant": "ge", "geqq": "ge", "lt": "<", "gt": ">",
+    "ne": "ne", "neq": "ne", "approx": "approx", "approxeq": "approx", "simeq": "approx", "doteq": "approx", "equiv": "equiv",
+    "cup": "cup", "bigcup": "cup", "cap": "cap", "bigcap": "cap", "setminus": "minus", "smallsetminus": "minus", "backslash": "minus",
+    "in": "in", "emptyset": "emptyset", "varnothing": "emptyset", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]",
+    "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil",
+    "langle": "langle", "rangle": "rangle", "degree": "degree", "circ": "circ", "prime": "'", "colon": ":", "ratio": ":",
+    "frac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "sfrac": "frac", "nicefrac": "frac", "sqrt": "sqrt", "root": "root",
+    "binom": "binom", "dbinom": "binom", "tbinom": "binom", "over": "over", "choose": "choose", "of": "of", "overline": "overline", "bar": "overline",
+    "dot": "dot", "vec": "vec", "hat": "hat", "widehat": "hat", "tilde": "tilde", "overrightarrow": "overrightarrow", "angle": "angle",
+    "measuredangle": "angle", "triangle": "triangle", "mathbb": "mathbb", "mathcal": "mathcal", "ldots": "ldots", "dots": "ldots", "cdots": "ldots",
+    "dotsc": "ldots", "dotsb": "ldots", "pmod": "pmod", "bmod": "bmod", "mod": "mod", "top": "top", "intercal": "top", "land": "and", "lor": "or", "wedge": "and", "vee": "or", "parallel": "parallel",
+    "perp": "perp", "to": "to", "sim": "sim", "notin": "notin", "subset": "subset", "subseteq": "subset", "oplus": "oplus",
+    "hline": "hline",
+}  # fmt: skip
+PLAIN_SIGNS = "+-*/^_!'|,;:=<>()[]{}%&"
+
+ENVIRONMENTS = {
+    "pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix", "Bmatrix": "matrix", "smallmatrix": "matrix", "array": "matrix",
+    "vmatrix": "det", "cases": "cases", "aligned": "cases", "align": "cases", "gathered": "cases", "dcases": "cases",
+}  # fmt: skip
