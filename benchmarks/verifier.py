@@ -4,7 +4,7 @@
 
 As many clients as workers ask for one verdict at a time, so that a latency is what a caller waits: hand-over, reading,
 arithmetic, and where a worker was killed its replacement. One answer in ten is an ordinary right one, one in a
-thousand is right and takes longer than an answer may: it has to be told as timed out, and not as wrong. Other work on
+thousand is right and takes long: if it takes longer than an answer may, it has to be told as timed out, and not as wrong. Other work on
 the machine makes latencies longer, so the processor time of one answer in fifty is printed too. Exits with 1
 if a verdict is missing, a hostile answer was taken for right, an ordinary one was not, the 99th percentile is
 above 100 ms, or memory grew by more than a fifth.

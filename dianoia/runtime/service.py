@@ -377,8 +377,8 @@ class _Host:
 def _no_worker(target: str, reason: str) -> str:
     return (
         f"no process could be started to run {target} ({reason}); answers are verified in processes of their own, "
-        "so nothing can be graded. If a package is missing, install it (`make setup`, or `pip install "
-        "math-verify` for the verifier 'math'); if memory or processes are, free some"
+        "so nothing can be graded. If a package is missing, install it (`make setup`); if memory or processes are, "
+        "free some"
     )
 
 

@@ -55,7 +55,16 @@ from dianoia.tasks.math.nodes import (
 )
 from dianoia.tasks.math.numbers import Undefined
 from dianoia.tasks.math.sets import real_set, same_set, speaks_of_sets
-from dianoia.tasks.math.tree import flat, has_constant, is_collection, members, names_of, same_shape
+from dianoia.tasks.math.tree import (
+    as_quantity,
+    flat,
+    has_constant,
+    is_collection,
+    members,
+    names_of,
+    same_shape,
+    scaled,
+)
 from dianoia.tasks.math.units import unit
 
 _DEGREE = unit("°")

@@ -174,7 +174,7 @@ def test_a_summary_may_take_another_template() -> None:
 
 
 @pytest.mark.parametrize(
-    "box", ["2", r"\boxed{3}", r"\boxed{}", r"\boxed{2", r"\boxed{2}, not \boxed{3}"]
+    "box", ["2", r"\boxed{3}", r"\boxed{}", r"\boxed{2", r"\boxed{2}, then \boxed{3}"]
 )
 def test_a_summary_with_another_answer_is_no_data(box: str) -> None:
     drawn = rollouts(SUM, thinking("yes", "2"))

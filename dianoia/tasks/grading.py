@@ -1,0 +1,33 @@
+"""Grades one answer by the name of a verifier: `dianoia.grade`, for people and other programs."""
+
+from dianoia.base.errors import ConfigError, nearest
+from dianoia.base.records import Problem
+from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.math import Judgement, Verdict, judged
+
+_SCORED = {1.0: Verdict.RIGHT, None: Verdict.GOLD_UNREADABLE}
+
+
+def grade(verifier: str, *, gold: str, answer: str, question: str = "") -> Judgement:
+    r"""Grade an answer to a question against its gold answer.
+
+        grade("math", gold=r"\frac12", answer="0.5").right                     # True
+        str(grade("math", gold="5", answer=r"5\text{ or so}"))                 # "unreadable: text behind the number"
+
+    Args:
+        verifier: `math`, `number`, `choice`, ... as in a problem file.
+        question: units, words and percent signs of an answer are held against it.
+
+    Raises:
+        ConfigError: there is no such verifier.
+        ProblemTestsError: the gold answer is no test, where the verifier needs one.
+        VerifierError: no worker process could be started.
+    """
+    if verifier not in VERIFIERS:
+        raise ConfigError(
+            f"verifier = {verifier!r}: there is no such verifier{nearest(verifier, VERIFIERS)}; use one of {', '.join(sorted(VERIFIERS))}"
+        )
+    problem = Problem("graded", question, gold, verifier)
+    if verifier == "math":
+        return judged([(problem, answer)])[0]
+    return Judgement(_SCORED.get(VERIFIERS[verifier](problem, answer), Verdict.WRONG))
