@@ -34,12 +34,13 @@ _NEGATED_BEHIND = re.compile(
 )
 _MATHEMATICS = re.compile(r"[\d$\\+\-−√(\[{.]")
 _SIGNS_BEFORE = "+-−*/^_<>|!%×·÷±√~"
+_ENDS_IN_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\Z")
 _COMMANDS_BEFORE = re.compile(
     r"\\(?:cdot|times|div|pm|mp|sqrt|neg|le|leq|leqslant|ge|geq|geqslant|lt|gt|ne|neq|approx|sin|cos|tan|ln|log|frac|dfrac|tfrac)\s*\Z"
 )
 _ALTERNATIVE_BEFORE = re.compile(r"[\d})\]$]\s*(?:,|;|\bor\b|\\text\s*\{\s*or\s*\}|或)\s*\Z")
 _SEPARATED_BOX = re.compile(
-    r"(?:[\s,;.、，；$]|\\text\s*\{\s*(?:and|or|,)?\s*\}|\b(?:and|or)\b|[和或]|\\(?:quad|qquad|[,;:> ()\[\]])(?![A-Za-z]))*\\(?:boxed|fbox)(?![A-Za-z])"
+    r"(?:[\s,;.、，；$]|\\text\s*\{\s*(?:and|or|,)?\s*\}|\b(?:and|or)\b|[和或]|\\(?:quad|qquad|[,;:> ()\[\]])(?![A-Za-z])|(?<![A-Za-z\\])[A-Za-z](?:_\{?\w\}?)?\s*=)*\\(?:boxed|fbox)(?![A-Za-z])"
 )
 _HARMLESS_COMMANDS = re.compile(
     r"\\(?:square|blacksquare|Box|qed|tag\b|end\b|\\|newline|hfill|checkmark|label\b|text\s*\{\s*[.,;:!]?\s*\})"
@@ -186,6 +187,8 @@ def _before(text: str, box: _Box) -> int:
     line = text.rfind("\n", 0, box.start) + 1
     head = text[line : box.start]
     if (opener := _OPENERS.search(head)) is None or not (bare := head[: opener.start()]):
+        return box.start
+    if _ENDS_IN_BOX.search(bare):
         return box.start
     crossed = _FORMULA_EDGE.search(head, opener.start()) is not None
     last = bare[-1]

@@ -36,7 +36,7 @@ from dianoia.tasks.math.nodes import (
     SetOperation,
     Words,
 )
-from dianoia.tasks.math.quantities import RELATIONS, QuantityParser
+from dianoia.tasks.math.quantities import RELATIONS, QuantityParser, normal_words
 from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
 MAX_CHARS = 2000
@@ -83,7 +83,7 @@ def readings(text: str) -> tuple[Reading, ...]:
                 reads.append(Reading(rule, node))
     if not reads and refusal is not None:
         raise refusal
-    if (spelled := _spelled(bare)) is not None:
+    if (spelled := _spelled(bare)) is not None and not isinstance(reads[0].node, Words):
         reads.append(Reading("spelled", spelled))
     return tuple(reads)
 
@@ -130,6 +130,8 @@ def _without_end(text: str) -> str:
     for _ in range(6):
         before = text
         text = text.strip()
+        if text.endswith("\\") and not text.endswith("\\\\"):
+            text = text[:-1].strip()  # of an escaped space
         text = (
             _SENTENCE_END.sub("", text) if not text.endswith(("\\,", "\\;", "\\:")) else text[:-2]
         )
@@ -151,10 +153,17 @@ def _without_end(text: str) -> str:
     return text
 
 
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9 .,:;'’/()-]{1,60}")
+_MATHEMATICS_AROUND = re.compile(r"(?:\$\$?|\\\(|\\\[)(.*?)(?:\$\$?|\\\)|\\\])", re.DOTALL)
+
+
 def _spelled(text: str) -> Node | None:
-    """Letters as a word: VW, AB."""
-    bare = re.fullmatch(r"\$?(?:([A-Za-z]{1,12})|\(([A-Z])\))\$?", text)
-    return Words((bare[1] or bare[2]).casefold()) if bare else None
+    """Plain text as words, beside a gold answer in words: VW, 1:03 PM, June 20."""
+    inner = _MATHEMATICS_AROUND.fullmatch(text)
+    bare = (inner[1] if inner else text).strip()
+    if not _PLAIN_TEXT.fullmatch(bare) or not any(char.isalpha() for char in bare):
+        return None
+    return Words(normal_words(bare))
 
 
 class AnswerParser(QuantityParser):
@@ -189,6 +198,13 @@ class AnswerParser(QuantityParser):
             items.append(self._item())
             if len(items) > MAX_ITEMS:
                 raise TooLarge("items")
+        if (
+            len(items) == 1
+            and self.tokens[0].text == "["
+            and self.tokens[-1].text == "]"
+            and not isinstance(items[0], Bracketed | SetOperation | Listing)
+        ):
+            raise Unreadable(Reason.AMBIGUOUS)  # [5] is a list, a floor, or a habit
         if len(items) == 1:
             only = items[0]
             return only.content if isinstance(only, Boxed) else only
@@ -279,7 +295,15 @@ class AnswerParser(QuantityParser):
     def _function_name(self) -> Apply | None:
         """`P(x)` before an equals sign: a name, and no product."""
         start = self.position
-        token, bracket = self.peek(), self.peek(1)
+        inverse = [token.text for token in self.tokens[start + 1 : start + 6]] == [
+            "^",
+            "{",
+            "-",
+            "1",
+            "}",
+        ]
+        begin = start + (7 if inverse else 2)
+        token, bracket = self.peek(), self._at(begin - 1)
         if (
             token is None
             or bracket is None
@@ -290,7 +314,7 @@ class AnswerParser(QuantityParser):
             return None
         if token.kind == "letters" and (len(token.text) > 1 or token.text in ("i", "e")):
             return None
-        end = start + 2
+        end = begin
         while (inner := self._at(end)) is not None and inner.text != ")":
             if not (
                 inner.kind in ("letters", "number", "name", "constant") or inner.text in (",", "-")
@@ -302,13 +326,13 @@ class AnswerParser(QuantityParser):
             following is None
             or following.kind != "sign"
             or following.text not in ("=", "approx")
-            or end == start + 2
+            or end == begin
         ):
             return None
-        self.position = start + 2
+        self.position = begin
         arguments = tuple(self._items(")"))
         self.expect(")")
-        return Apply(token.text, arguments)
+        return Apply(token.text + ("^-1" if inverse else ""), arguments)
 
     def _union_letter(self, left: Node) -> bool:
         """`(1,2) U (3,4)`."""

@@ -4,6 +4,9 @@ In: quantities and a question in lower case. Out: nothing; `Unreadable` for a wo
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from dianoia.tasks.math.nodes import Quantity
 from dianoia.tasks.math.units import Unit, unit
@@ -22,11 +25,97 @@ _CUES = {
 """What makes a question ask for a quantity, by base quantity."""
 
 
+_HOW_MANY = re.compile(
+    r"(?:how many|how much|number of|amount of)\s+((?:more|fewer|less|total|different|distinct|whole|of|the|these|those|other|such|his|her|their|its|\d+)\s+)*([a-z][a-z' -]*)"
+)
+_IN_UNIT = re.compile(
+    r"(?:\bin|nearest)\s+(?:(?:terms of|units of|whole|a|an|the)\s+)?([a-z$€£][a-z/ ^0-9{}\\]*)"
+)
+_AUXILIARIES = frozenset(
+    [
+        "do",
+        "does",
+        "did",
+        "is",
+        "are",
+        "was",
+        "were",
+        "will",
+        "would",
+        "can",
+        "could",
+        "should",
+        "has",
+        "have",
+        "had",
+        "must",
+        "may",
+        "might",
+        "he",
+        "she",
+        "they",
+        "it",
+        "we",
+        "you",
+        "i",
+        "does",
+        "money",
+        "time",
+    ]
+)
+_PERCENT = re.compile(
+    r"(?:what|which|how many|find the|as a)\s+(?:is the\s+)?percent|percentage of|in percent|百分之几|百分比"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a question asks for, where it says so."""
+
+    nouns: str
+    """Words behind "how many"; empty where there are none."""
+    units: tuple[Unit, ...]
+    """Units behind "how many" and "in"."""
+    percent: bool
+
+
+@lru_cache(maxsize=512)
+def asked_for(question: str) -> Asked:
+    """What a question in lower case asks for."""
+    nouns, units = [], []
+    for match in _HOW_MANY.finditer(question):
+        words = match[2].split()
+        if words[0] in _AUXILIARIES:
+            continue
+        measured = _unit_at(words)
+        if measured is not None:
+            units.append(measured)
+        else:
+            nouns.append(" ".join(words[:5]))
+    units += [
+        measured
+        for match in _IN_UNIT.finditer(question)
+        if (measured := _unit_at(match[1].split())) is not None
+    ]
+    return Asked(" ".join(nouns), tuple(units), _PERCENT.search(question) is not None)
+
+
+def _unit_at(words: Sequence[str]) -> Unit | None:
+    """The longest unit that words begin with; a letter alone, or "in", is none."""
+    for count in (4, 3, 2, 1):
+        text = " ".join(words[:count]).strip(" .,?;:$")
+        if len(text) > 1 and text != "in" and (measured := unit(text)) is not None:
+            return measured
+    return None
+
+
 def check_noun(gold: Quantity, answer: Quantity, question: str) -> None:
-    """Refuse a noun that is neither the question's nor the gold answer's."""
-    if answer.noun and not occurs(
-        answer.noun, f"{question} {gold.noun or ''} {gold.symbols.lower()}"
-    ):
+    """Refuse a noun that is neither what the question asks for nor the gold answer's."""
+    if not answer.noun or occurs(answer.noun, f"{gold.noun or ''} {gold.symbols.lower()}"):
+        return
+    asked = asked_for(question)
+    allowed = asked.nouns if asked.nouns or asked.units or asked.percent else question
+    if not occurs(answer.noun, allowed):
         raise Unreadable(Reason.TEXT_BEHIND)
 
 
@@ -34,7 +123,14 @@ def check_unit(measured: Unit, symbols: str, question: str) -> None:
     """Refuse a unit of a quantity that the question does not ask for, or asks for in another unit."""
     if not question.strip():
         return
-    asked = _units_of(question)
+    asked = asked_for(question)
+    if asked.units:
+        if measured not in asked.units:
+            raise Unreadable(Reason.UNIT)
+        return
+    if asked.nouns or asked.percent:
+        raise Unreadable(Reason.UNIT)
+    spoken_of = _units_of(question)
     parts = [
         part
         for word in re.findall(r"[^\W\d_]+|[°$€£¥₹¢]", symbols)
@@ -42,7 +138,9 @@ def check_unit(measured: Unit, symbols: str, question: str) -> None:
     ]
     for part in parts or [measured]:
         quantities = {base for base, _ in part.dimension}
-        rivals = [rival for rival in asked if {base for base, _ in rival.dimension} == quantities]
+        rivals = [
+            rival for rival in spoken_of if {base for base, _ in rival.dimension} == quantities
+        ]
         of_one_kind = [rival for rival in rivals if rival.dimension == part.dimension]
         if of_one_kind and all(rival.size != part.size for rival in of_one_kind):
             raise Unreadable(Reason.UNIT)

@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from dianoia.tasks.math.asked import check_noun, check_unit, occurs
+from dianoia.tasks.math.asked import asked_for, check_noun, check_unit, occurs
 from dianoia.tasks.math.equal import equal, same_ratio
 from dianoia.tasks.math.evaluate import Evaluator
 from dianoia.tasks.math.named import (
@@ -57,6 +57,7 @@ from dianoia.tasks.math.numbers import Undefined
 from dianoia.tasks.math.sets import real_set, same_set, speaks_of_sets
 from dianoia.tasks.math.tree import (
     as_quantity,
+    as_words,
     flat,
     has_constant,
     is_collection,
@@ -260,22 +261,20 @@ class Comparison:
     def _same_values(self, gold: Node, answer: Node) -> bool:
         if isinstance(gold, Quantity) or isinstance(answer, Quantity):
             return self._same_quantities(as_quantity(gold), as_quantity(answer))
-        if isinstance(gold, Words) and isinstance(answer, Words):
-            return gold.text == answer.text
+        if (
+            any(isinstance(side, Words) for side in (gold, answer))
+            and (texts := [as_words(side) for side in (gold, answer)])
+            and all(texts)
+        ):
+            return texts[0] == texts[1]
         if isinstance(gold, Based) or isinstance(answer, Based):
             return self._same_digits(gold, answer)
-        if isinstance(gold, Ratio) or isinstance(answer, Ratio):
-            return (
-                isinstance(gold, Ratio)
-                and isinstance(answer, Ratio)
-                and self._each(gold.parts, answer.parts)
-            )
-        if isinstance(gold, Cases) or isinstance(answer, Cases):
-            return (
-                isinstance(gold, Cases)
-                and isinstance(answer, Cases)
-                and self._same_cases(gold, answer)
-            )
+        if isinstance(gold, Ratio) and isinstance(answer, Ratio):
+            return self._each(gold.parts, answer.parts)
+        if isinstance(gold, Cases) and isinstance(answer, Cases):
+            return self._same_cases(gold, answer)
+        if any(isinstance(side, Ratio | Cases) for side in (gold, answer)):
+            return False
         if isinstance(gold, Ellipsis) or isinstance(answer, Ellipsis):
             return gold == answer
         if isinstance(gold, (*COLLECTIONS[:5], Words)) or isinstance(
@@ -367,33 +366,45 @@ class Comparison:
                 return False
             left = scaled(gold.value, gold.unit.size / answer.unit.size)
             return gold.percent == answer.percent and self.same(left, answer.value)
+        if not self._one_kind(gold, answer):
+            return False
+        if gold.percent == answer.percent:
+            return self.same(gold.value, answer.value)
+        return not (answer.unit or gold.unit or answer.noun) and self._same_share(gold, answer)
+
+    def _one_kind(self, gold: Quantity, answer: Quantity) -> bool:
+        """Whether the unit or noun of one side can stand beside the other's, or beside none."""
         if answer.unit and not gold.unit:
             if gold.noun:
                 return False
             check_unit(answer.unit, answer.symbols, self.question)
-        if (
-            gold.noun
-            and answer.noun
-            and not (occurs(answer.noun, gold.noun) or occurs(gold.noun, answer.noun))
-        ):
-            return False
-        if gold.unit and answer.noun:
-            return False
-        if (gold.unit is None and answer.unit == _DEGREE and has_constant(gold.value, "pi")) or (
-            answer.unit is None and gold.unit == _DEGREE and has_constant(answer.value, "pi")
-        ):
-            return False  # an angle in radians
-        if gold.percent == answer.percent:
-            return self.same(gold.value, answer.value)
-        if answer.unit or gold.unit or answer.noun:
-            return False
+        if gold.noun and answer.noun:
+            return occurs(answer.noun, gold.noun) or occurs(gold.noun, answer.noun)
+        in_degrees = [side.unit == _DEGREE for side in (gold, answer)]
+        in_radians = [has_constant(side.value, "pi") for side in (gold, answer)]
+        return not (gold.unit and answer.noun) and not (
+            in_degrees[0] != in_degrees[1] and any(in_radians)
+        )
+
+    def _same_share(self, gold: Quantity, answer: Quantity) -> bool:
+        """Decision 6: one side has a percent sign, the other has none."""
         if gold.percent:
             return self.same(gold.value, answer.value) or self.same(
                 scaled(gold.value, Fraction(1, 100)), answer.value
             )
-        if self.same(gold.value, scaled(answer.value, Fraction(1, 100))):
+        as_share = not asked_for(self.question).percent or _is_at_most_one(gold.value)
+        if as_share and self.same(gold.value, scaled(answer.value, Fraction(1, 100))):
             return True
         return self.asks_percent and self.same(gold.value, answer.value)
 
 
 # Parts ---------------------------------------------------------------------------------------------
+
+
+def _is_at_most_one(node: Node) -> bool:
+    """Whether a value can be meant as a share of one."""
+    try:
+        value = Evaluator(30)(node)
+    except Undefined:
+        return False
+    return isinstance(value, Fraction) and abs(value) <= 1

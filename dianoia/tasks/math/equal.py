@@ -93,7 +93,7 @@ def _same_constant(left: Node, right: Node, point: Mapping[str, Fraction]) -> bo
     digits = FIRST_DIGITS
     for _ in range(3):
         once, spread, _ = _difference(left, right, point, digits)
-        if not _size(once) and _is_exact(once):
+        if _is_zero(once) and _is_exact(once):
             return True
         twice, spread, largest = _difference(left, right, point, 2 * digits)
         if _stands(once, twice):
@@ -137,10 +137,10 @@ def _is_exact(value: Any) -> bool:
     return isinstance(value, Fraction)
 
 
-def _size(value: Any) -> Any:
+def _is_zero(value: Any) -> bool:
     if isinstance(value, list):
-        return max((_size(entry) for row in value for entry in row), default=Fraction(0))
-    return abs(value)
+        return all(_is_zero(entry) for row in value for entry in row)
+    return not value
 
 
 def _stands(once: Any, twice: Any) -> bool:

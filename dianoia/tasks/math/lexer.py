@@ -23,6 +23,8 @@ MAX_EXPONENT = 400
 
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]+")
+_HYPHENATED = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*")
+_HALF_DAY = re.compile(r"([ap])\.\s?m\b\.?", re.IGNORECASE)
 _CJK = re.compile(r"[\u3400-\u9fff]+")
 _ENVIRONMENT = re.compile(r"\s*\{([A-Za-z]+)\*?\}")
 _COLUMNS = re.compile(r"\s*\{[lcr|]{1,24}\}")
@@ -190,9 +192,12 @@ class Lexer:
         match = _LETTERS.match(self.text, self.position)
         assert match is not None
         word = match[0]
+        if half := _HALF_DAY.match(self.text, self.position):
+            self._put("letters", half[1].lower() + "m", len(half[0]))
+            return
         if self.upright:
-            apostrophe = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*").match(self.text, self.position)
-            word = apostrophe[0] if apostrophe else word
+            hyphenated = _HYPHENATED.match(self.text, self.position)
+            word = hyphenated[0] if hyphenated else word
         self._word(word, len(word))
 
     def _word(self, word: str, length: int) -> None:

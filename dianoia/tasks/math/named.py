@@ -33,7 +33,7 @@ from dianoia.tasks.math.nodes import (
 )
 from dianoia.tasks.math.numbers import Undefined, below, difference, is_complex
 from dianoia.tasks.math.sets import real_set
-from dianoia.tasks.math.tree import has_two_signs, names_of, with_sign
+from dianoia.tasks.math.tree import has_two_signs, is_collection, names_of, with_sign
 
 MIRRORED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "=": "=", "ne": "ne", "approx": "approx"}
 COLLECTIONS = (
@@ -64,12 +64,13 @@ def opened(node: Node) -> Node:
     if isinstance(node, Cases) and all(len(row) == 1 for row in node.rows):
         return opened(Listing(tuple(row[0] for row in node.rows), ","))
     if has_two_signs(node):
-        return Listing((with_sign(node, 1), with_sign(node, -1)), "or")
-    if isinstance(node, Relation) and node.signs == ("in",):
+        return Listing((with_sign(node, 1), with_sign(node, -1)), "signs")
+    if isinstance(node, Relation) and node.signs == ("in",) and isinstance(node.parts[0], Name):
+        members = node.parts[1]
         return (
-            node
-            if real_set(node) is not None or not isinstance(node.parts[0], Name)
-            else node.parts[1]
+            members
+            if isinstance(members, SetOf) or (real_set(node) is None and is_collection(members))
+            else node
         )
     if (
         isinstance(node, Relation)
@@ -92,7 +93,7 @@ def opened(node: Node) -> Node:
 
 
 def _spread(node: Node) -> tuple[Node, ...]:
-    return node.items if isinstance(node, Listing) and node.joint == "or" else (node,)
+    return node.items if isinstance(node, Listing) and node.joint in ("or", "signs") else (node,)
 
 
 def distinct_names(items: Sequence[Node]) -> list[str] | None:

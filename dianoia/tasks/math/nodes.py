@@ -210,7 +210,8 @@ class Listing(Node):
     """Several answers side by side."""
 
     items: tuple[Node, ...]
-    joint: Literal[",", "and", "or"]
+    joint: Literal[",", "and", "or", "signs"]
+    """What joins them; "signs" for both values of a plus-minus."""
     boxed: bool = False
     """Every item stands in a box of its own."""
 

@@ -164,12 +164,14 @@ class QuantityParser(Parser):
         for token in stretch:
             glued = not token.spaced or not text
             text += token.text if glued else f" {token.text}"
-        return Words(_normal_words(text))
+        return Words(normal_words(text))
 
     def _at(self, position: int) -> Token | None:
         return self.tokens[position] if position < len(self.tokens) else None
 
     def _ends_item(self, token: Token, position: int) -> bool:
+        if token.upright and token.text in (",", ";"):
+            return True
         if token.kind in ("sign", "end") and not token.upright:
             return (
                 token.text in (",", ";", *RELATIONS, "and", "or", "&", "row", r"\}")
@@ -230,7 +232,7 @@ class QuantityParser(Parser):
             measured, symbols = money, symbols or currency
         if measured is not None or not symbols:
             return Quantity(value, percent, measured, None, symbols)
-        noun = _normal_words(symbols)
+        noun = normal_words(symbols)
         pieces = re.findall(r"[a-z'-]+|[^\x00-\x7f]", noun)
         countable = not isinstance(
             value, Bracketed | SetOf | SetOperation | Based
@@ -358,8 +360,10 @@ _SYNONYMS = {
 }  # fmt: skip
 
 
-def _normal_words(text: str) -> str:
+def normal_words(text: str) -> str:
+    """Words in lower case, spacing and full stops aside; one spelling for what means the same."""
     text = " ".join(text.casefold().replace("’", "'").split()).strip(" .,;:")
+    text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
     if (choice := re.fullmatch(r"\(?([a-z])\)?", text)) is not None:
         return choice[1]
     return _SYNONYMS.get(text, text)

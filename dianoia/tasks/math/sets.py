@@ -169,6 +169,10 @@ def _interval(node: Bracketed) -> RealSet | None:
     if len(node.items) != 2 or node.opening not in "([":
         return None
     low, high = map(_number, node.items)
+    if (low and low.infinite and node.opening == "[") or (
+        high and high.infinite and node.closing == "]"
+    ):
+        return None
     if (
         low is None
         or high is None
@@ -246,6 +250,8 @@ def _half_line(left: Node, sign: str, right: Node) -> RealSet | None:
 
 def _of_conditions(node: Listing) -> RealSet | None:
     """Conditions joined by "or" make a union, by "and" an intersection; intervals side by side a union."""
+    if node.joint == "signs":
+        return None
     sets = [real_set(item) for item in node.items]
     conditions = [isinstance(item, Relation) for item in node.items]
     if any(part is None for part in sets):

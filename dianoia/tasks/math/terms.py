@@ -189,6 +189,13 @@ class Terms:
             return token.text not in ("i", "e", "d")
         if token.text.lower() in ("and", "or", "mod") or len(token.text) > LONGEST_PRODUCT:
             return True
+        if (
+            token.text.lower() in ("am", "pm")
+            and token.spaced
+            and self.position
+            and self.tokens[self.position - 1].kind == "number"
+        ):
+            return True
         return token.spaced and self._ends_as_unit(token)
 
     def _ends_as_unit(self, token: Token) -> bool:

@@ -20,6 +20,7 @@ from dianoia.tasks.math.nodes import (
     SetOf,
     SetOperation,
     Signed,
+    Words,
 )
 
 
@@ -110,4 +111,15 @@ def scaled(node: Node, factor: Fraction) -> Node:
         Number(node.value * factor, node.notation)
         if isinstance(node, Number)
         else Product((Number(factor, "fraction"), node))
+    )
+
+
+def as_words(node: Node) -> str | None:
+    """The text of words, or of a capital letter, in lower case; None for anything else."""
+    if isinstance(node, Words):
+        return node.text
+    return (
+        node.text.lower()
+        if isinstance(node, Name) and len(node.text) == 1 and node.text.isupper()
+        else None
     )

@@ -61,6 +61,16 @@ WRONG: dict[str, list[tuple[str, ...]]] = {
         ("5", "500 cm", METERS), ("75", "75 cm", "Find the number."), ("75", r"75^\circ", "Find x."), ("75", "75 dollars", "Find the sum."), ("75", "75 radians", "What is the number?"), ("75", "€75", "Find x."), ("47%", r"47^\circ"), (r"\frac{3\pi}{4}", r"\frac{3\pi}{4}^\circ"), (r"\tan 19^\circ", r"\tan 19"), ("5 cm", "5 kg"), ("782 dollars", r"\$782 \text{ per hour}"), ("5 apples", "5 pears"),
         ("5 m^2", "5 m"), ("50%", "5000%"), ("19", "19 oranges", APPLES),
     ],
+    "what the question does not ask for": [
+        ("7", "7 pears", "Tom has 3 apples and 2 pears. How many apples does he buy for 4 dollars?"), ("7", "7 dollars", "Tom has 3 pears. How many apples does he buy for 4 dollars?"),
+        ("21", "21 shirts", "How much do 7 shirts cost, in dollars?"), ("21", "€21", "How much do 7 shirts cost, in dollars?"), ("1.5", "1.5 minutes", "A train needs 90 minutes. How many hours is that?"),
+        ("25", "25 cm", "A side is 5 cm long. What is the area in square centimeters?"), ("25", "25 cm^3", "A side is 5 cm long. What is the area in square centimeters?"), ("29", "2900%", "What percent of 200 people is 58?"),
+        ("29", "29 people", "What percent of 200 people are older?"), ("45", "45 radians", "What is angle ABC, in degrees?"), ("4", "4 trains", "How many hours do two trains need?"),
+    ],
+    "signs, sets and infinities": [
+        (r"[-3,\infty)", r"[\pm 3,\infty)"), ("y = 20x^2+29", r"y \in 20x^2+29"), (r"(37,\infty)", r"(37,\infty]"), (r"(-\infty, 2]", r"[-\infty, 2]"), ("5", "[5]"), ("2, -2", r"x \in \{2\}"),
+        (r"\begin{pmatrix} -2 \\ -7 \end{pmatrix}", r"\begin{pmatrix} -2 \\ -7\pi \end{pmatrix}"),
+    ],
 }  # fmt: skip
 
 RIGHT: dict[str, list[tuple[str, ...]]] = {
@@ -104,6 +114,10 @@ RIGHT: dict[str, list[tuple[str, ...]]] = {
     "announcements": [
         ("72", "**Answer**: 72"), ("72", "Final Answer: The final answer is $72$. I hope it is correct."), ("72", "The answer is not 5. The answer is 72."), ("72", "#### 72"), ("72", "**Answer:** 72"), ("72", "答案是$72$。"), ("72", "## Answer\n\n72"),
         ("72", r"\text{Answer: }72"), ("72", "The answer is $72$."), ("72", "The final answer is: $\\boxed{72}$. I hope it is correct."), ("72.5", "The answer is 72.5. Thanks"), ("72", "**72**"), ("72", "`72`"),
+    ],
+    "texts in plain typing": [
+        (r"\text{1:03 PM}", "1:03 PM"), (r"\text{1:03 PM}", "1:03 p.m."), (r"9\text{ a.m.}", "9 am"), (r"9\text{ a.m.}", "9 AM"), (r"\text{B, E, G}", "B, G, E"), (r"\text{C,E}", "C, E"), (r"\text{E}", r"\[E\]"), (r"\text{E}", r"\[(E)\]"),
+        ("2, -2", r"x \in \{-2, 2\}"), ("3,4", r"$x=\boxed{3}$ or $x=\boxed{4}$"), ("2x", "f^{-1}(x) = 2x"),
     ],
     "golds that are no numbers": [
         ("no solution", "no solution"), ("no solution", r"\text{No solutions.}"), ("all real numbers", r"\mathbb{R}"), ("all real numbers", r"(-\infty, \infty)"), (r"1, 2, \ldots, n", r"1,2,\dots,n"), ("does not exist", "DNE"), (r"\emptyset", "no solution"),

@@ -86,8 +86,8 @@ def test_numbers(text: str, values: list[Fraction]) -> None:
 
 
 def test_ambiguous_answers_have_two_readings() -> None:
-    assert [reading.rule for reading in readings("5 m")] == ["ordinary", "unit letters"]
-    assert [type(reading.node) for reading in readings("5 m")] == [Product, Quantity]
+    assert [reading.rule for reading in readings("5 m")] == ["ordinary", "unit letters", "spelled"]
+    assert [type(reading.node) for reading in readings("5 m")] == [Product, Quantity, Words]
     assert [type(reading.node) for reading in readings("200,100")] == [Number, Listing]
     assert [type(reading.node) for reading in readings("AB")] == [Product, Words]
     assert [type(reading.node) for reading in readings("(C)")] == [Name, Words]
