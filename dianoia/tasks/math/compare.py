@@ -32,6 +32,7 @@ from dianoia.tasks.math.named import (
     named,
     names_a_sum,
     opened,
+    same_digits,
     sides_difference,
 )
 from dianoia.tasks.math.nodes import (
@@ -43,7 +44,6 @@ from dianoia.tasks.math.nodes import (
     Listing,
     Negative,
     Node,
-    Number,
     NumberSet,
     Quantity,
     Ratio,
@@ -268,7 +268,7 @@ class Comparison:
         ):
             return texts[0] == texts[1]
         if isinstance(gold, Based) or isinstance(answer, Based):
-            return self._same_digits(gold, answer)
+            return same_digits(gold, answer, self.question)
         if isinstance(gold, Ratio) and isinstance(answer, Ratio):
             return self._each(gold.parts, answer.parts)
         if isinstance(gold, Cases) and isinstance(answer, Cases):
@@ -334,28 +334,6 @@ class Comparison:
         if isinstance(gold, Builder) and isinstance(answer, Builder):
             return gold.variable == answer.variable and self.same(gold.condition, answer.condition)
         return False
-
-    def _same_digits(self, gold: Node, answer: Node) -> bool:
-        """Numbers in a base by their digits, which may stand without the base."""
-        if isinstance(gold, Based) and isinstance(answer, Based):
-            return gold == answer
-        based, other, is_gold = (
-            (gold, answer, True) if isinstance(gold, Based) else (answer, gold, False)
-        )
-        negative = isinstance(other, Negative)
-        inner = other.value if isinstance(other, Negative) else other
-        if (
-            not isinstance(based, Based)
-            or not isinstance(inner, Number)
-            or inner.value.denominator != 1
-        ):
-            return False
-        asked = (
-            is_gold
-            or re.search(rf"base[ -]*\$?{based.base}\b|_{{?{based.base}\b", self.question)
-            is not None
-        )
-        return asked and str(inner.value) == based.digits and negative == based.negative
 
     # Quantities ------------------------------------------------------------------------------------
 

@@ -136,8 +136,6 @@ class Lexer:
             and (following != "||" or self.text.count("|") % 2)
         ):
             self._put("sign", pairs[following], 2)
-        elif char == "%":
-            self._put("sign", "%", 1)
         else:
             self._put("sign", char, 1)
 
@@ -196,8 +194,8 @@ class Lexer:
             self._put("letters", half[1].lower() + "m", len(half[0]))
             return
         if self.upright:
-            hyphenated = _HYPHENATED.match(self.text, self.position)
-            word = hyphenated[0] if hyphenated else word
+            match = _HYPHENATED.match(self.text, self.position)
+            word = match[0] if match else word
         self._word(word, len(word))
 
     def _word(self, word: str, length: int) -> None:

@@ -3,12 +3,14 @@
 In: trees. Out: a name and what is said to be equal to it, one side less the other, what an approximation stands for.
 """
 
+import re
 from collections.abc import Sequence
 
 from dianoia.tasks.math.equal import equal
 from dianoia.tasks.math.evaluate import Evaluator
 from dianoia.tasks.math.nodes import (
     Apply,
+    Based,
     Boxed,
     Bracketed,
     Builder,
@@ -248,3 +250,25 @@ def _is_rounded(exact: Node, rounded: Node) -> bool:
     if any(isinstance(value, list) or is_complex(value) for value in values):
         return False
     return below(difference(values[0], values[1]), -number.places)
+
+
+def same_digits(gold: Node, answer: Node, question: str) -> bool:
+    """Numbers in a base by their digits, which may stand without the base."""
+    if isinstance(gold, Based) and isinstance(answer, Based):
+        return gold == answer
+    based, other, is_gold = (
+        (gold, answer, True) if isinstance(gold, Based) else (answer, gold, False)
+    )
+    negative = isinstance(other, Negative)
+    inner = other.value if isinstance(other, Negative) else other
+    if (
+        not isinstance(based, Based)
+        or not isinstance(inner, Number)
+        or inner.value.denominator != 1
+    ):
+        return False
+    asked = (
+        is_gold
+        or re.search(rf"base[ -]*\$?{based.base}\b|_{{?{based.base}\b", question) is not None
+    )
+    return asked and str(inner.value) == based.digits and negative == based.negative

@@ -14,6 +14,7 @@ from dianoia.tasks.math.nodes import (
     Based,
     Boxed,
     Bracketed,
+    Call,
     Negative,
     Node,
     Number,
@@ -249,8 +250,6 @@ class QuantityParser(Parser):
 
     def _degrees(self, value: Node) -> Node:
         """`30^\\circ` as a quantity whose unit is the degree."""
-        from dianoia.tasks.math.nodes import Call  # noqa: PLC0415
-
         if isinstance(value, Call) and value.function == "degree":
             return Quantity(value.arguments[0], unit=unit("°"), symbols="°")
         if (

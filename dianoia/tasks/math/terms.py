@@ -23,6 +23,7 @@ from dianoia.tasks.math.nodes import (
     Signed,
     Sum,
 )
+from dianoia.tasks.math.units import unit
 from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
 MAX_DEPTH = 40
@@ -200,8 +201,6 @@ class Terms:
 
     def _ends_as_unit(self, token: Token) -> bool:
         """Whether a short word behind a space is a unit: a known one, and nothing but its power and words behind it."""
-        from dianoia.tasks.math.units import unit  # noqa: PLC0415
-
         if len(token.text) == 1 and not self.letters_are_units:
             return False
         before = self.tokens[self.position - 1] if self.position else None
