@@ -117,7 +117,7 @@ def _piece(text: str, box: _Box) -> str:
 
 
 def _is_negated(text: str, box: _Box) -> bool:
-    """Whether a box stands behind "not", or before "is wrong"."""
+    """Tell whether a box stands behind "not", or before "is wrong"."""
     before, behind = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 60]
     return _NEGATED.search(before) is not None or _NEGATED_BEHIND.match(behind) is not None
 
@@ -158,7 +158,7 @@ def _innermost(content: str) -> str:
 
 
 def closing_brace(text: str, start: int) -> int | None:
-    """Where the brace closes that was opened before `start`; an escaped brace is a sign, not a brace."""
+    """Find where the brace closes that was opened before `start`; an escaped brace is a sign, not a brace."""
     depth, position = 1, start
     while position < len(text):
         char = text[position]
@@ -170,7 +170,7 @@ def closing_brace(text: str, start: int) -> int | None:
 
 
 def _joined(between: str) -> bool:
-    """Whether two boxes are parts of one formula: what stands between them begins or ends with an operator."""
+    """Tell whether two boxes are parts of one formula: what stands between them begins or ends with an operator."""
     inner = _CLOSERS.sub("", between, count=1)
     inner = _OPENERS.sub("", inner)
     if not inner:
@@ -183,7 +183,7 @@ def _joined(between: str) -> bool:
 
 
 def _before(text: str, box: _Box) -> int:
-    """Where the answer of a box begins: the box itself, or its line where something before it belongs to it."""
+    """Find where the answer of a box begins: the box itself, or its line where something before it belongs to it."""
     line = text.rfind("\n", 0, box.start) + 1
     head = text[line : box.start]
     if (opener := _OPENERS.search(head)) is None or not (bare := head[: opener.start()]):
@@ -205,12 +205,12 @@ def _before(text: str, box: _Box) -> int:
 
 
 def _lone_letter(text: str) -> bool:
-    """Whether a text ends in a single letter: a factor, and no word."""
+    """Tell whether a text ends in a single letter: a factor, and no word."""
     return re.search(r"(?<![A-Za-z\\])[A-Za-z]\Z", text) is not None
 
 
 def _behind(text: str, box: _Box) -> int:
-    """Where the answer of a box ends: behind it, or behind what adjoins it."""
+    """Find where the answer of a box ends: behind it, or behind what adjoins it."""
     line_end = text.find("\n", box.end)
     line_end = len(text) if line_end < 0 else line_end
     closers = _CLOSERS.match(text, box.end, line_end)
@@ -232,7 +232,7 @@ def _behind(text: str, box: _Box) -> int:
 
 
 def _adjoins(rest: str, spaced: bool, text: str) -> bool:
-    """Whether what follows a box, closing signs aside, is a part of its answer."""
+    """Tell whether what follows a box, closing signs aside, is a part of its answer."""
     first = rest[0]
     if first in ",;，；、":
         return _goes_on(rest[1:])
@@ -261,7 +261,7 @@ def _adjoins(rest: str, spaced: bool, text: str) -> bool:
 
 
 def _goes_on(rest: str) -> bool:
-    """Whether a list goes on behind a comma or an "and": with mathematics, not with a sentence or another box."""
+    """Tell whether a list goes on behind a comma or an "and": with mathematics, not with a sentence or another box."""
     rest = rest.lstrip(" \t$~")
     rest = re.sub(r"\A(?:and|or|或|和)\s*[$\s]*", "", rest)
     rest = re.sub(

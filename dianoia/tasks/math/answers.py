@@ -213,7 +213,7 @@ class AnswerParser(QuantityParser):
         return Listing(bare, "or" if "or" in joints else "and" if "and" in joints else ",", boxed)
 
     def _separator(self) -> str | None:
-        """What separates two answers, consumed; None where the list ends."""
+        """Consume what separates two answers and name it; None where the list ends."""
         joint = None
         if self.at(",", ";"):
             self.take()
@@ -343,7 +343,7 @@ class AnswerParser(QuantityParser):
         )  # fmt: skip
 
     def factor_follows(self) -> bool:
-        """As in `Parser`; the U of a union is no factor."""
+        """Look for a factor as `Parser` does; the U of a union is none."""
         token = self.peek()
         if (
             token is not None
@@ -368,7 +368,7 @@ class AnswerParser(QuantityParser):
         return node
 
     def condition(self) -> Node:
-        """What a member of a set fulfils, or a row of cases."""
+        """Read what a member of a set fulfils, or a row of cases."""
         if (words := self._words()) is not None:
             return words
         token = self.peek()

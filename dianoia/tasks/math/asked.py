@@ -1,4 +1,4 @@
-"""Whether a question asks for what stands behind a number: a noun, a unit.
+"""Tell whether a question asks for what stands behind a number: a noun, a unit.
 
 In: quantities and a question in lower case. Out: nothing; `Unreadable` for a word or unit that nobody asked for.
 """
@@ -81,7 +81,7 @@ class Asked:
 
 @lru_cache(maxsize=512)
 def asked_for(question: str) -> Asked:
-    """What a question in lower case asks for."""
+    """Find what a question in lower case asks for."""
     nouns, units = [], []
     for match in _HOW_MANY.finditer(question):
         words = match[2].split()
@@ -158,13 +158,13 @@ def _units_of(question: str) -> list[Unit]:
 
 
 def _is_cued(base: str, question: str) -> bool:
-    """Whether a question asks for a quantity without a unit: "How long is it?"."""
+    """Tell whether a question asks for a quantity without a unit: "How long is it?"."""
     cue = _CUES.get(base, _CUES["usd"] if base in ("eur", "gbp", "yuan", "rupee") else r"(?!)")
     return re.search(cue, question) is not None
 
 
 def occurs(words: str, text: str) -> bool:
-    """Whether each word occurs, in either number."""
+    """Tell whether each word occurs, in either number."""
     if not words.isascii():
         return all(word in text for word in words.split())
     known = {_singular(word) for word in re.findall(r"[a-z]+", text)}

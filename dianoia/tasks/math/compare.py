@@ -1,4 +1,4 @@
-"""Whether an answer says what a gold answer says, part by part.
+"""Tell whether an answer says what a gold answer says, part by part.
 
 In: two trees (`answers`) and the question. Out: True or False; `Unreadable` where the answer has a word or unit that
 nobody asked for. The gold answer is read and compared as any answer is.
@@ -81,7 +81,7 @@ class Comparison:
         self.asks_set = re.search(r"\bset\b|集合", self.question) is not None
 
     def same(self, gold: Node, answer: Node) -> bool:
-        """Whether an answer says what the gold answer says."""
+        """Tell whether an answer says what the gold answer says."""
         gold, answer = opened(gold), opened(answer)
         if isinstance(gold, Listing) or isinstance(answer, Listing):
             return self._same_lists(gold, answer)
@@ -184,11 +184,11 @@ class Comparison:
         return self._same_inequality(gold, answer)
 
     def _is_chain(self, values: Sequence[Node]) -> bool:
-        """Whether an equation says one value in several ways: 2+3 = 5."""
+        """Tell whether an equation says one value in several ways: 2+3 = 5."""
         return not names_of(tuple(values)) or all(self.same(values[-1], value) for value in values)
 
     def _same_equation(self, gold: Node, answer: Node) -> bool:
-        """Whether one equation is a multiple of the other by a number that is not 0."""
+        """Tell whether one equation is a multiple of the other by a number that is not 0."""
         if not (is_equation(gold) and is_equation(answer)):
             return False
         sides = [sides_difference(node) for node in (gold, answer)]
@@ -351,7 +351,7 @@ class Comparison:
         return not (answer.unit or gold.unit or answer.noun) and self._same_share(gold, answer)
 
     def _one_kind(self, gold: Quantity, answer: Quantity) -> bool:
-        """Whether the unit or noun of one side can stand beside the other's, or beside none."""
+        """Tell whether the unit or noun of one side can stand beside the other's, or beside none."""
         if answer.unit and not gold.unit:
             if gold.noun:
                 return False
@@ -380,7 +380,7 @@ class Comparison:
 
 
 def _is_at_most_one(node: Node) -> bool:
-    """Whether a value can be meant as a share of one."""
+    """Tell whether a value can be meant as a share of one."""
     try:
         value = Evaluator(30)(node)
     except Undefined:

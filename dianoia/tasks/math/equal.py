@@ -1,4 +1,4 @@
-"""Whether two expressions have one value: exactly where they are rational, else to as many digits as it takes.
+"""Tell whether two expressions have one value: exactly where they are rational, else to as many digits as it takes.
 
 In: two trees. Out: True or False. Two constants are equal if their difference vanishes as the digits grow, which also
 tells 1 - 2**-100 from 1 - 2**-99; two expressions with names if they are equal at points that nobody can foresee.
@@ -47,7 +47,7 @@ _RANGES = (
 
 
 def equal(left: Node, right: Node) -> bool:
-    """Whether two expressions are equal.
+    """Tell whether two expressions are equal.
 
     Raises:
         TooLarge: they would take too long to compute.
@@ -74,7 +74,7 @@ def infinity(node: Node) -> int:
 
 
 def _has_value(node: Node) -> bool:
-    """Whether an expression has a value somewhere."""
+    """Tell whether an expression has a value somewhere."""
     names = sorted(names_of(node))
     for point in _points(names, repr(node)) if names else ({},):
         try:
@@ -89,7 +89,7 @@ def _has_value(node: Node) -> bool:
 
 
 def _same_constant(left: Node, right: Node, point: Mapping[str, Fraction]) -> bool:
-    """Whether both have one value at a point; raises Undefined where either has none."""
+    """Tell whether both have one value at a point; raises Undefined where either has none."""
     digits = FIRST_DIGITS
     for _ in range(3):
         once, spread, _ = _difference(left, right, point, digits)
@@ -144,7 +144,7 @@ def _is_zero(value: Any) -> bool:
 
 
 def _stands(once: Any, twice: Any) -> bool:
-    """Whether a difference is the same with twice the digits, and so is one."""
+    """Tell whether a difference is the same with twice the digits, and so is one."""
     if isinstance(twice, list):
         return any(
             _stands(a, b)
@@ -156,7 +156,7 @@ def _stands(once: Any, twice: Any) -> bool:
 
 
 def _vanishes(once: Any, twice: Any, largest: float, digits: int) -> bool:
-    """Whether a difference is nothing but rounding: far below its largest part, and smaller with twice the digits."""
+    """Tell whether a difference is nothing but rounding: far below its largest part, and smaller with twice the digits."""
     if isinstance(twice, list):
         return all(
             _vanishes(a, b, largest, digits)
@@ -169,7 +169,7 @@ def _vanishes(once: Any, twice: Any, largest: float, digits: int) -> bool:
 
 
 def _rounded(exact: Node, decimal: Node) -> bool:
-    """Whether a decimal number is an irrational value to at least six places, rounded or cut (decision 2)."""
+    """Tell whether a decimal number is an irrational value to at least six places, rounded or cut (decision 2)."""
     inner = decimal.value if isinstance(decimal, Negative) else decimal
     if not (isinstance(inner, Number) and inner.notation == "decimal" and inner.places >= PLACES):
         return False

@@ -57,7 +57,7 @@ def bare_answer(text: str) -> str:
 
 
 def _announced(text: str) -> str | None:
-    """What is announced as the answer; None where nothing is."""
+    """Find what is announced as the answer; None where nothing is."""
     answers = []
     if heading := _HEADING.search(text):
         answers.append(heading[1])

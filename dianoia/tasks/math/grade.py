@@ -99,7 +99,7 @@ def _equal_readings(
 
 
 def _allowed(reading: Reading, other: Reading) -> bool:
-    """Whether a reading out of the ordinary may be taken beside the other side's ordinary one."""
+    """Tell whether a reading out of the ordinary may be taken beside the other side's ordinary one."""
     if reading.rule == "commas separate":
         return isinstance(other.node, Listing | Bracketed | SetOf)
     if reading.rule == "spelled":

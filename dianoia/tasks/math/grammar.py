@@ -113,7 +113,7 @@ class Parser(Terms):
         return self._bars() if text == "|" else self._group(text, token)
 
     def _argument(self) -> Node:
-        """What a command takes: braces, or one digit, letter or command."""
+        """Read what a command takes: braces, or one digit, letter or command."""
         token = self.peek()
         if token is None:
             raise Unreadable(Reason.INCOMPLETE)

@@ -373,7 +373,7 @@ class Lexer:
 
 
 def _function_behind(word: str) -> int:
-    """Where a function's name begins behind one or two letters, as in `xsin(`; 0 where none does."""
+    """Find where a function's name begins behind one or two letters, as in `xsin(`; 0 where none does."""
     for split in (1, 2):
         if word[split:] in alphabet.FUNCTIONS and len(word) > split:
             return split

@@ -155,7 +155,7 @@ def _own_names(node: Node) -> set[str]:
 
 
 def _name_of(node: Node) -> str | None:
-    """What names a value: x, f(-1), AB, |AB|, the angle ABC, (x, y), a label of words; None for anything else."""
+    """Return what names a value: x, f(-1), AB, |AB|, the angle ABC, (x, y), a label of words; None for anything else."""
     if isinstance(node, Name):
         return node.text
     if isinstance(node, Words):
@@ -183,7 +183,7 @@ def _name_of(node: Node) -> str | None:
 
 
 def is_equation(node: Node) -> bool:
-    """Whether a tree is one equation."""
+    """Tell whether a tree is one equation."""
     return isinstance(node, Relation) and node.signs == ("=",)
 
 
@@ -206,7 +206,7 @@ def mirrored(node: Relation) -> tuple[tuple[Node, ...], tuple[str, ...]]:
 
 
 def approximate_values(node: Node) -> list[Node] | None:
-    """What an answer with an approximation says: its first exact part, and its last decimal; None where they disagree."""
+    """Return what an answer with an approximation says: its first exact part, and its last decimal; None where they disagree."""
     if not isinstance(node, Relation):
         return [node]
     parts = list(node.parts)
@@ -239,7 +239,7 @@ def _decimal(node: Node) -> Number | None:
 
 
 def _is_rounded(exact: Node, rounded: Node) -> bool:
-    """Whether a decimal number is another value, rounded or cut to its places."""
+    """Tell whether a decimal number is another value, rounded or cut to its places."""
     number = _decimal(rounded)
     if number is None or isinstance(exact, COLLECTIONS):
         return False

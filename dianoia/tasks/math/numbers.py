@@ -27,7 +27,7 @@ class Undefined(ValueError):
 
 
 def are_exact(*values: Value) -> bool:
-    """Whether all are fractions."""
+    """Tell whether all are fractions."""
     return all(isinstance(value, Fraction) for value in values)
 
 
@@ -71,7 +71,7 @@ def _whole_root(number: int, degree: int) -> int | None:
 
 
 def is_complex(value: Value) -> bool:
-    """Whether a value is not real, rounding aside."""
+    """Tell whether a value is not real, rounding aside."""
     if isinstance(value, Fraction):
         return False
     imaginary = abs(CONTEXT.im(value))
@@ -89,7 +89,7 @@ def difference(left: Value, right: Value) -> Value:
 
 
 def below(value: Value, exponent: float) -> bool:
-    """Whether a number is smaller than ten to an exponent, its sign aside."""
+    """Tell whether a number is smaller than ten to an exponent, its sign aside."""
     if isinstance(value, Fraction):
         return abs(value) < Fraction(10) ** math.floor(exponent)
     return bool(abs(value) < CONTEXT.mpf(10) ** exponent)

@@ -53,7 +53,7 @@ def base_of(match: re.Match[str]) -> int:
 
 
 def digits_fit(digits: str, base: int) -> bool:
-    """Whether every digit is one of the base."""
+    """Tell whether every digit is one of the base."""
     return base > 0 and all(int(digit, 36) < base for digit in digits.replace(".", ""))
 
 
@@ -160,7 +160,7 @@ def _levels(read: list[Token]) -> list[str]:
 
 
 def _separates(read: list[Token], position: int) -> bool:
-    """Whether a token separates members whatever else: a comma with a space, a semicolon, "and", "or"."""
+    """Tell whether a token separates members whatever else: a comma with a space, a semicolon, "and", "or"."""
     token = read[position]
     if token.text in (";", "and", "or", "和", "或"):
         return True
@@ -207,7 +207,7 @@ def _number_end(read: list[Token], levels: list[str], start: int) -> int:
 
 
 def _next_group(read: list[Token], end: int, separator: str) -> tuple[int, str] | None:
-    """Where the next three digits of a number stand, and what separates them."""
+    """Find where the next three digits of a number stand, and what separates them."""
     following = read[end + 1] if end + 1 < len(read) else None
     if following is None:
         return None
@@ -239,7 +239,7 @@ def _three(token: Token) -> bool:
 
 
 def _alone(read: list[Token], start: int, end: int) -> bool:
-    """Whether no other comma stands beside a number outside of all brackets."""
+    """Tell whether no other comma stands beside a number outside of all brackets."""
     return all(
         token.text != "," for position, token in enumerate(read) if not start <= position <= end
     )

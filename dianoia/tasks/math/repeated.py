@@ -34,7 +34,7 @@ _ARITHMETIC = frozenset("+-*/()[]")
 
 
 def repeats(gold: Node, answer: Node, gold_text: str, answer_text: str, question: str) -> bool:
-    """Whether the answer is the question's own expression."""
+    """Tell whether the answer is the question's own expression."""
     if not question.strip():
         return False
     wanted, written = _value_of(_written(gold_text)), _written(answer_text)
@@ -52,7 +52,7 @@ def repeats(gold: Node, answer: Node, gold_text: str, answer_text: str, question
 
 
 def notation(node: Node) -> str | None:
-    """How a bare number is written; None for anything else."""
+    """Name the notation of a bare number; None for anything else."""
     if isinstance(node, Boxed):
         return notation(node.content)
     if isinstance(node, Relation) and set(node.signs) == {"="}:
@@ -92,7 +92,7 @@ def _stands_in(written: Sequence[str], asked: Sequence[str]) -> bool:
 
 
 def _shuffled_in(written: Sequence[str], asked: Sequence[str]) -> bool:
-    """Whether some neighbouring signs of the question are those of the answer, in any order."""
+    """Tell whether some neighbouring signs of the question are those of the answer, in any order."""
     size = len(written)
     if size > len(asked) or not any(
         sign in "+-*/^!=" or (len(sign) > 1 and sign.isalpha()) for sign in written
@@ -110,7 +110,7 @@ def _shuffled_in(written: Sequence[str], asked: Sequence[str]) -> bool:
 
 
 def _only_restates(written: Sequence[str], asked: Sequence[str]) -> bool:
-    """Whether nothing but the question's numbers are joined by sums, products and quotients."""
+    """Tell whether nothing but the question's numbers are joined by sums, products and quotients."""
     numbers = [sign for sign in written if sign[0].isdigit()]
     rest = [sign for sign in written if not sign[0].isdigit()]
     return (

@@ -106,14 +106,14 @@ def real_set(node: Node) -> RealSet | None:
 
 
 def is_set_like(node: Node) -> bool:
-    """Whether a tree can only be a set."""
+    """Tell whether a tree can only be a set."""
     return isinstance(node, SetOperation | NumberSet | Builder) or (
         isinstance(node, Bracketed) and (node.opening, node.closing) in (("(", "]"), ("[", ")"))
     )
 
 
 def same_set(left: RealSet, right: RealSet) -> bool:
-    """Whether two sets hold the same real numbers."""
+    """Tell whether two sets hold the same real numbers."""
     if left.name and right.name and left.name != right.name:
         return False
     ends = _sorted((*left.ends, *right.ends))
@@ -272,7 +272,7 @@ def _of_conditions(node: Listing) -> RealSet | None:
 
 
 def speaks_of_sets(node: Node) -> bool:
-    """Whether a tree, or a member of it, is a set or an inequality."""
+    """Tell whether a tree, or a member of it, is a set or an inequality."""
     if isinstance(node, Listing):
         return any(map(speaks_of_sets, node.items))
     return is_set_like(node) or (isinstance(node, Relation) and "=" not in node.signs)

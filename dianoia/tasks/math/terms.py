@@ -75,7 +75,7 @@ class Terms:
         return self.tokens[position] if position < len(self.tokens) else None
 
     def at(self, *texts: str, ahead: int = 0) -> bool:
-        """Whether the next token is one of these signs."""
+        """Tell whether the next token is one of these signs."""
         token = self.peek(ahead)
         return (
             token is not None
@@ -164,7 +164,7 @@ class Terms:
         )  # fmt: skip
 
     def factor_follows(self) -> bool:
-        """Whether the next token is a factor without a sign before it."""
+        """Tell whether the next token is a factor without a sign before it."""
         token = self.peek()
         if token is None or token.shifted:
             return False
@@ -185,7 +185,7 @@ class Terms:
         return token.kind == "sign" and token.text in BEGINS_PRIMARY
 
     def is_word(self, token: Token) -> bool:
-        """Whether letters are a word or a unit here, and no factors."""
+        """Tell whether letters are a word or a unit here, and no factors."""
         if token.upright:
             return token.text not in ("i", "e", "d")
         if token.text.lower() in ("and", "or", "mod") or len(token.text) > LONGEST_PRODUCT:
@@ -200,7 +200,7 @@ class Terms:
         return token.spaced and self._ends_as_unit(token)
 
     def _ends_as_unit(self, token: Token) -> bool:
-        """Whether a short word behind a space is a unit: a known one, and nothing but its power and words behind it."""
+        """Tell whether a short word behind a space is a unit: a known one, and nothing but its power and words behind it."""
         if len(token.text) == 1 and not self.letters_are_units:
             return False
         before = self.tokens[self.position - 1] if self.position else None

@@ -45,7 +45,7 @@ def children(node: Any) -> list[Any]:
 
 
 def has(node: Any, kind: type) -> bool:
-    """Whether a node of a kind stands in a tree."""
+    """Tell whether a node of a kind stands in a tree."""
     return isinstance(node, kind) or any(has(part, kind) for part in children(node))
 
 
@@ -63,12 +63,12 @@ def with_sign(node: Any, sign: int) -> Any:
 
 
 def has_two_signs(node: Node) -> bool:
-    """Whether a plus-minus sign stands in a tree."""
+    """Tell whether a plus-minus sign stands in a tree."""
     return has(node, Signed)
 
 
 def has_constant(node: Any, name: str) -> bool:
-    """Whether a constant stands in a tree."""
+    """Tell whether a constant stands in a tree."""
     return node == Constant(name) or any(has_constant(part, name) for part in children(node))
 
 
@@ -78,7 +78,7 @@ def members(node: Node) -> tuple[Node, ...]:
 
 
 def is_collection(node: Node) -> bool:
-    """Whether a tree has members, and is no value."""
+    """Tell whether a tree has members, and is no value."""
     return isinstance(node, Bracketed | SetOf | SetOperation | NumberSet | Builder | Matrix)
 
 

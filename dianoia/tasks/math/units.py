@@ -148,7 +148,7 @@ def split_unit(text: str) -> tuple[str, str | None]:
 
 
 def same_unit(gold: str | None, given: str | None) -> bool:
-    """Whether two units, or other words, are one; left out on either side they are."""
+    """Tell whether two units, or other words, are one; left out on either side they are."""
     if gold is None or given is None:
         return True
     left, right = unit(gold), unit(given)

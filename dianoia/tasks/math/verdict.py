@@ -1,4 +1,4 @@
-"""What can become of an answer to a problem of mathematics, and why."""
+"""Verdicts on an answer to a problem of mathematics, and why."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -59,12 +59,12 @@ class Judgement:
 
     @property
     def score(self) -> float | None:
-        """As `Verdict.score`."""
+        """Return the score of the verdict."""
         return self.verdict.score
 
     @property
     def right(self) -> bool:
-        """Whether the answer is right."""
+        """Tell whether the answer is right."""
         return self.verdict is Verdict.RIGHT
 
     def __str__(self) -> str:
