@@ -294,7 +294,8 @@ class Terms:
         following = self.peek()
         if following is None or following.shifted:
             return None
-        mark = self.position
+        # A fraction that is no part of a mixed number is read again: its digits, too, are put back.
+        mark, before = self.position, list(self.tokens)
         if self.at("frac"):
             fraction = self._primary()
             top, bottom = (
@@ -318,7 +319,7 @@ class Terms:
             and top.notation == bottom.notation == "integer"
         )
         if not (whole and isinstance(top, Number) and isinstance(bottom, Number)):
-            self.position = mark
+            self.position, self.tokens = mark, before
             return None
         if not 0 < top.value < bottom.value:
             raise Unreadable(Reason.AMBIGUOUS)

@@ -94,6 +94,11 @@ def test_ambiguous_answers_have_two_readings() -> None:
     assert [type(reading.node) for reading in readings("(200,100)")] == [Bracketed]
 
 
+def test_what_is_read_again_is_whole() -> None:
+    assert grade((r"\frac{6ac}{b}", r"6\frac{a}bc", "")) == "right"
+    assert grade((r"\frac{6a}{c}", r"6\frac{a}bc", "")) == "wrong"
+
+
 def test_signs_of_a_question() -> None:
     assert signs(r"What is $17\times \frac12$, @?") == [
         "What",
