@@ -24,6 +24,7 @@ from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
 from dianoia.roles.rollout import Roller, named_template, stop_ids
 from dianoia.roles.verdicts import counted
+from dianoia.roles.votes import with_votes
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
 from dianoia.tasks.catalog import problem_source
@@ -76,6 +77,7 @@ def _evaluate(
     roller, params = _roller(name, config, context)
     with counted(problems) as verdicts:
         groups = _groups(name, roller, params, problems, config, context)
+    groups = with_votes(groups)
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
     return {
