@@ -5,15 +5,17 @@ with the last of them, each with advice in the names of the options. Left out: p
 stopping.
 
 A condition counts when it has held for PATIENCE batches in a row, since one small batch can look
-like anything; only an unreadable gold answer is told at once. It is told when it begins and again
+like anything; only an unreadable gold answer is told at once, and one answer to everything in an evaluation, which has one
+batch. It is told when it begins and again
 only after it has been away. Consequences are not told beside their cause: truncated rollouts cannot
 keep the format, and without the format nothing can be right.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dianoia.rewards.summary import BatchSummary
+from dianoia.rewards.summary import BatchSummary, OneAnswer
 
 PATIENCE = 3
 """Batches in a row."""
@@ -23,6 +25,22 @@ _MOST = 0.9
 _NEARLY_ALL = 0.95
 _NEARLY_NONE = 0.05
 _LOW_ACCURACY = 0.2
+_ONE_ANSWER = 0.9
+"""Share of a model's answers that are one and the same."""
+_NOT_THE_GOLDS = 0.1
+"""By how much the commonest gold answer has to be rarer for that to be no matter of the problems."""
+_FEWEST_PROBLEMS = 4
+_FEWEST_ROLLOUTS = 32
+"""Over all batches of a streak, for a part of the reward to be called constant: a few samples may well be alike."""
+_BEST = {
+    "format": 1.0,
+    "accuracy": 1.0,
+    "language": 1.0,
+    "tags": 1.0,
+    "overlong": 0.0,
+    "repetition": 0.0,
+}
+"""Values of parts that every rollout may have because nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,10 @@ def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
         for condition in _CONDITIONS
         if _streak(history, condition.holds) == condition.patience
     ]
+    found += _constant(history)
+    if _streak(history, lambda batch: _is_one_answer(batch.one_answer)) == PATIENCE:
+        assert history[-1].one_answer is not None, "the condition holds"
+        found.append(_one_answer_told(history[-1].one_answer))
     if _collapsed(history) and not _collapsed(history[:-1]):
         found.append(_collapse(history))
     return found
@@ -161,6 +183,90 @@ _CONDITIONS = (
         patience=1,
     ),
 )
+_SHOWN_CHARS = 80
+
+
+# One and the same ---------------------------------------------------------------------------------
+
+
+def _constant(history: Sequence[BatchSummary]) -> list[Diagnosis]:
+    """Parts of the reward that have been the same for every rollout for just PATIENCE batches, or just enough rollouts."""
+    return [
+        _constant_told(name, history[-1].constant_parts[name])
+        for name in history[-1].constant_parts
+        if _lasts(history, name) and not _lasts(history[:-1], name)
+    ]
+
+
+def _lasts(history: Sequence[BatchSummary], name: str) -> bool:
+    if not history or name not in history[-1].constant_parts:
+        return False
+    value = history[-1].constant_parts[name]
+    streak = _streak(
+        history,
+        lambda batch: (
+            batch.constant_parts.get(name, math.nan) == value and not _explained(batch, name, value)
+        ),
+    )
+    rollouts = sum(batch.rollouts for batch in history[len(history) - streak :])
+    return streak >= PATIENCE and rollouts >= _FEWEST_ROLLOUTS
+
+
+def _explained(batch: BatchSummary, name: str, value: float | None) -> bool:
+    """Whether nothing is wrong with it, or another diagnosis says what is."""
+    if value is not None and value == _BEST.get(name):
+        return True
+    if _truncated(batch) or _format_never(batch):
+        return name in _FOLLOWS_FORMAT
+    return name == "accuracy" and (
+        _all_wrong(batch) or _all_right(batch) or batch.share_unparseable > 0
+    )
+
+
+_FOLLOWS_FORMAT = ("accuracy", "format", "language", "tags", "cosine", "judge")
+"""Parts that a response without the template cannot earn."""
+
+
+def _constant_told(name: str, value: float | None) -> Diagnosis:
+    what = (
+        "has applied to no sample"
+        if value is None
+        else f"has been {value:g} for every sample, right or wrong,"
+    )
+    return Diagnosis(
+        "part_constant",
+        f"the part {name!r} of the reward {what} in the last rollouts, so that it tells no sample of a group from "
+        "another and teaches nothing",
+        f"read what {name!r} was given for a few samples (`parts` and `text` in the stage's rollouts): a function may expect "
+        "another form of completions (rewards.functions, form), other tags than the template's, or a column that is empty; "
+        "if every sample earns it by now, it can be left out",
+    )
+
+
+def diagnose_one_answer(found: OneAnswer) -> list[Diagnosis]:
+    """The diagnosis of an evaluation whose answers are nearly all the same; empty where they are not."""
+    return [_one_answer_told(found)] if _is_one_answer(found) else []
+
+
+def _is_one_answer(found: OneAnswer | None) -> bool:
+    return (
+        found is not None
+        and found.problems >= _FEWEST_PROBLEMS
+        and found.share >= _ONE_ANSWER
+        and found.gold_share <= found.share - _NOT_THE_GOLDS
+    )
+
+
+def _one_answer_told(found: OneAnswer) -> Diagnosis:
+    return Diagnosis(
+        "one_answer",
+        f"{found.share:.0%} of the answers are {found.answer[:_SHOWN_CHARS]!r}, whatever the problem, and of the {found.problems} "
+        f"problems {found.gold_share:.0%} have the commonest gold answer: accuracy is what that answer happens to be worth, "
+        "and nothing is solved",
+        "compare pass@1 with `baseline`, the accuracy of always giving the commonest gold answer; take problems whose gold answers "
+        "differ more, or balance them; where this begins in training, lower the learning rate, raise sampling.temperature, or go "
+        "back to a checkpoint from before it",
+    )
 
 
 def _collapsed(history: Sequence[BatchSummary]) -> bool:

@@ -25,6 +25,7 @@ from dianoia.algo.estimates import (
     vote_gain,
 )
 from dianoia.base.records import Group, Rollout, RolloutStatus
+from dianoia.roles.commonest import commonest_answer, commonest_gold
 from dianoia.roles.votes import votes_PG
 from dianoia.text.language import is_measurable, language_share
 from dianoia.text.reflection import reflection_words
@@ -76,8 +77,11 @@ def measures(groups: Sequence[Group], count_tokens: Counter) -> dict[str, Estima
     k = len(groups[0].rollouts)
     grades, votes = right_PG(groups), votes_PG(groups)
     thoughts = thoughts_of(groups, count_tokens)
+    given = commonest_answer(groups)
     found: dict[str, Estimate | None] = {
         "pass@1": pass_at_1(grades),
+        "baseline": estimate(commonest_gold([group.problem for group in groups]).share_P),
+        "one_answer": None if given is None else estimate(given.share_P),
         f"cons@{k}": cons_at_k(grades, votes),
         "vote_gain": vote_gain(grades, votes),
         f"pass@{k}": mean_pass_at_k(grades, k),

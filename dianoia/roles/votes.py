@@ -144,9 +144,9 @@ def _drop_unreadable(ballots: Sequence[_Ballot]) -> None:
         (ballot, text)
         for ballot in ballots
         for text in ballot.waiting
-        if not _is_whole(ballot, text)
+        if not is_whole(ballot.problem, text)
     ]
-    equal = _verdicts([(ballot.put(text), text) for ballot, text in asked])
+    equal = found_right([(ballot.put(text), text) for ballot, text in asked])
     for (ballot, text), same in zip(asked, equal, strict=True):
         if not same:
             ballot.class_of[text] = None
@@ -159,23 +159,23 @@ def _same(pairs: Sequence[tuple[_Ballot, str, str]]) -> list[bool]:
     asked = [
         place
         for place, (ballot, *texts) in enumerate(pairs)
-        if not all(_is_whole(ballot, text) for text in texts)
+        if not all(is_whole(ballot.problem, text) for text in texts)
     ]
     equal = dict.fromkeys(range(len(pairs)), False)  # two whole numbers that are not one text
-    there = _verdicts([(pairs[n][0].put(pairs[n][1]), pairs[n][2]) for n in asked])
+    there = found_right([(pairs[n][0].put(pairs[n][1]), pairs[n][2]) for n in asked])
     equal |= dict(zip(asked, there, strict=True))
     asked = [place for place in asked if not equal[place]]
-    back = _verdicts([(pairs[n][0].put(pairs[n][2]), pairs[n][1]) for n in asked])
+    back = found_right([(pairs[n][0].put(pairs[n][2]), pairs[n][1]) for n in asked])
     equal |= dict(zip(asked, back, strict=True))
     return list(equal.values())
 
 
-def _is_whole(ballot: _Ballot, text: str) -> bool:
-    """Whether it is a whole number to a verifier that compares numbers: readable, and equal to itself alone."""
-    return ballot.problem.verifier in _OF_WHOLE_NUMBERS and bool(_WHOLE.fullmatch(text))
+def is_whole(problem: Problem, text: str) -> bool:
+    """Whether it is a whole number to a verifier that compares numbers: readable, and equal to no other one."""
+    return problem.verifier in _OF_WHOLE_NUMBERS and bool(_WHOLE.fullmatch(text))
 
 
-def _verdicts(pairs: Sequence[tuple[Problem, str]]) -> list[bool]:
+def found_right(pairs: Sequence[tuple[Problem, str]]) -> list[bool]:
     """Whether the verifier finds each answer right, asked by many."""
     equal: list[bool] = []
     for start in range(0, len(pairs), _AT_ONCE):

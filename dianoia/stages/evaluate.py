@@ -1,7 +1,7 @@
 """The `evaluate` stage: checkpoints on held-out problems, by the paper's protocol (section D.1).
 
 In: checkpoints and a problem set. Out: `evaluation.json` (estimates by checkpoint, domain and metric, and
-by difficulty) and a Parquet file of rollouts a checkpoint. k samples a problem at temperature 0.6 and
+by difficulty), `diagnoses.jsonl`, and a Parquet file of rollouts a checkpoint. k samples a problem at temperature 0.6 and
 top-p 0.95 unless the recipe says otherwise. The scorer is the one of training. Left out: few-shot prompts,
 which the paper avoids.
 """
@@ -18,8 +18,11 @@ from dianoia.base.config import EvaluateStage
 from dianoia.base.files import read_json, write_json
 from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.base.run import Journal
 from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.rewards.diagnosis import diagnose_one_answer
+from dianoia.roles.commonest import one_answer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
 from dianoia.roles.rollout import Roller, named_template, stop_ids
@@ -46,6 +49,11 @@ def run(config: EvaluateStage, context: Context) -> None:
     for name, part in parts.items():
         for key, value in read_json(part).items():
             merged.setdefault(key, {})[name] = value
+    context.directory.diagnoses.unlink(missing_ok=True)
+    diagnoses = Journal(context.directory.diagnoses)
+    for name, of_checkpoint in merged.pop("diagnoses", {}).items():
+        for row in of_checkpoint:
+            diagnoses.append({"checkpoint": name, **row})
     write_json(context.directory.evaluation, merged)
 
 
@@ -80,6 +88,10 @@ def _evaluate(
     groups = with_votes(groups)
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
+    diagnoses = _diagnoses(domains)
+    for row in diagnoses:
+        line = f"{row['code']}: {row['message']} {row['advice']}"
+        context.progress.say(f"{context.name}: {name} on {row['domain']}: {line}")
     return {
         "evaluations": _table(domains, roller.count_tokens),
         "by_difficulty": {
@@ -87,8 +99,20 @@ def _evaluate(
             for domain, members in domains.items()
         },
         "verdicts": verdicts,
+        "diagnoses": diagnoses,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _diagnoses(domains: Mapping[str, Sequence[Group]]) -> list[dict[str, Any]]:
+    """What is wrong with a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`."""
+    answers = ((domain, one_answer(groups)) for domain, groups in domains.items())
+    return [
+        {"domain": domain, **asdict(diagnosis)}
+        for domain, given in answers
+        if given is not None
+        for diagnosis in diagnose_one_answer(given)
+    ]
 
 
 def _table(parts: Mapping[str, Sequence[Group]], count_tokens: Counter) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
-from dianoia.rewards.diagnosis import PATIENCE, Diagnosis, diagnose
-from dianoia.rewards.summary import BatchSummary, summarize
+from dianoia.rewards.diagnosis import PATIENCE, Diagnosis, diagnose, diagnose_one_answer
+from dianoia.rewards.summary import BatchSummary, OneAnswer, summarize
 
 HEALTHY = BatchSummary(
     step=0,
@@ -141,7 +141,76 @@ def test_summarize() -> None:
         mean_thought_tokens=1.5,
         share_empty_thoughts=0.5,
         mean_reward=0.75,
+        constant_parts={"format": 1.0},
+        rollouts=4,
     )
+
+
+ONE = OneAnswer(answer="1", share=1.0, gold_share=0.625, problems=32)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (ONE, True),  # the commonest gold answer, always
+        (replace(ONE, answer="0", gold_share=0.01), True),  # or any other one
+        (replace(ONE, share=0.9), True),
+        (replace(ONE, share=0.89), False),
+        (replace(ONE, gold_share=0.95), False),  # the problems have one answer
+        (replace(ONE, share=0.95, gold_share=0.9), False),
+        (replace(ONE, problems=3), False),  # too few to tell
+        (replace(ONE, answer="B", share=0.97, gold_share=0.25), True),
+    ],
+)
+def test_one_answer_to_everything(given: OneAnswer, told: bool) -> None:
+    batch = replace(HEALTHY, one_answer=given)
+    found = fired([HEALTHY] * 2 + [batch] * 6)
+    assert [(end, d.code) for end, d in found] == ([(2 + PATIENCE, "one_answer")] if told else [])
+    assert [d.code for d in diagnose_one_answer(given)] == (["one_answer"] if told else [])
+    if told:
+        assert repr(given.answer) in found[0][1].message and "baseline" in found[0][1].advice
+
+
+CONSTANT = replace(HEALTHY, rollouts=16, constant_parts={"short": 0.0})
+
+
+@pytest.mark.parametrize("name", ["short", "trl", "cosine", "judge", "random", "accuracy", "taste"])
+@pytest.mark.parametrize("value", [0.0, 0.5, -1.0, None])
+def test_a_part_of_the_reward_that_never_differs(name: str, value: float | None) -> None:
+    batch = replace(CONSTANT, constant_parts={name: value})
+    found = fired([HEALTHY] * 3 + [batch] * 6)
+    assert [(end, d.code) for end, d in found] == [(3 + PATIENCE, "part_constant")]
+    assert repr(name) in found[0][1].message
+    assert ("no sample" if value is None else f"{value:g} for every sample") in found[0][1].message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"constant_parts": {"format": 1.0}},  # all that there is to earn
+        {"constant_parts": {"language": 1.0, "tags": 1.0, "overlong": 0.0, "repetition": 0.0}},
+        {"constant_parts": {"accuracy": 0.0}, **SICK["all_wrong"]},  # told as that
+        {"constant_parts": {"accuracy": 1.0}, **SICK["all_right"]},
+        {"constant_parts": {"accuracy": 0.0, "format": 0.0}, **SICK["format_never_met"]},
+        {"constant_parts": {"accuracy": 0.0, "format": 0.0}, **SICK["all_truncated"]},
+        {"constant_parts": {"accuracy": None}, "share_unparseable": 1.0},
+        {"constant_parts": {}},
+    ],
+)
+def test_what_another_diagnosis_says_or_nobody_minds(changes: dict[str, Any]) -> None:
+    batch = replace(HEALTHY, rollouts=64, **changes)
+    assert "part_constant" not in [d.code for _, d in fired([batch] * 8)]
+
+
+def test_a_part_is_constant_by_its_value_and_by_enough_samples() -> None:
+    other = replace(CONSTANT, constant_parts={"short": 1.0})
+    assert fired([CONSTANT, other] * 4) == [], "two values, one a rollout, tell rollouts apart"
+    assert fired([CONSTANT] * 2 + [HEALTHY] + [CONSTANT] * 2) == []
+    few = replace(CONSTANT, rollouts=4)
+    assert [end for end, _ in fired([few] * 20)] == [8], "32 samples"
+    both = replace(CONSTANT, constant_parts={"short": 0.0, "long": 2.0})
+    assert [(end, d.code) for end, d in fired([both] * 8)] == [(3, "part_constant")] * 2
+    assert [end for end, _ in fired([CONSTANT] * 4 + [HEALTHY] + [CONSTANT] * 4)] == [3, 8]
 
 
 def test_where_advantages_are_not_relative_no_group_is_wasted() -> None:

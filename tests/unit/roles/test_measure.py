@@ -81,6 +81,8 @@ def test_a_known_pattern_gives_known_numbers(roller: MakeRoller, problems: list[
     assert found == pytest.approx(
         {
             "pass@1": (2 / 4 + 1 / 4) / 2,
+            "baseline": 1 / 2,  # 5 or 7, always
+            "one_answer": (2 / 3 + 0) / 2,  # 5, of three answers and of three others
             "cons@4": (1 + 0) / 2,
             "vote_gain": ((1 - 2 / 4) + (0 - 1 / 4)) / 2,
             "pass@4": 1.0,
