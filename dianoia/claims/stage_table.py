@@ -1,7 +1,7 @@
 """The stage table: every evaluated checkpoint that plays a part, on every domain.
 
-In: `Evidence`. Out: rows of `stage_table` in `results.json`: pass@1 with its interval, thought tokens and the
-share of the question's language, by domain, with reasoning as the mean of its four.
+In: `Evidence`. Out: rows of `stage_table` in `results.json`: pass@1 with its interval, the baseline beside it, thought
+tokens and the share of the question's language, by domain, with reasoning as the mean of its four.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from dianoia.claims.evidence import REASONING, Evidence, Missing
 from dianoia.claims.intervals import Bounded
 
-METRICS = ("pass@1", "thought_tokens", "target_language")
+METRICS = ("pass@1", "baseline", "thought_tokens", "target_language")
 DOMAINS = (*REASONING, "reasoning", "general", "near-miss", "safety")
 """In the order of the table; others that were evaluated follow."""
 
