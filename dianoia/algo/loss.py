@@ -84,10 +84,12 @@ def _ratio(log_ratio_BT: Tensor) -> Tensor:
     """Probability ratios from their logarithms, finite for any finite one.
 
     Beyond `MOST_LOG_RATIO` the ratio stays at its largest value, and its gradient with respect to the logarithm is
-    that value, as at the bound: a clamp would take the gradient away and hide a policy that has run off.
+    that value, as at the bound: a clamp would take the gradient away and hide a policy that has run off. An infinite
+    logarithm is a broken log-probability, and stays infinite so that the loss says so.
     """
     most_BT = log_ratio_BT - log_ratio_BT.detach() + MOST_LOG_RATIO
-    return torch.where(log_ratio_BT > MOST_LOG_RATIO, most_BT, log_ratio_BT).exp()
+    beyond_BT = (log_ratio_BT > MOST_LOG_RATIO) & log_ratio_BT.isfinite()
+    return torch.where(beyond_BT, most_BT, log_ratio_BT).exp()
 
 
 # Per-token objectives ---------------------------------------------------------------------------

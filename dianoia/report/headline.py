@@ -150,9 +150,20 @@ def _progress(run: Run) -> str:
             return (
                 "<strong>No evaluation yet.</strong> On its training problems "
                 f"{code(stage.name)} went from {known[0]:.1%} right to {known[-1]:.1%} "
-                f"by step {stage.last_step}."
+                f"by step {stage.last_step}{_of_its_curve(stage)}."
             )
     return "<strong>Nothing to judge yet.</strong> No stage has written metrics or an evaluation."
+
+
+def _of_its_curve(stage: Stage) -> str:
+    """The baseline of a stage's held-out problems."""
+    values = [number(row.get("heldout/baseline")) for row in stage.rows]
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    return (
+        f"; always giving the commonest gold answer would have {known[-1]:.1%} of its held-out ones"
+    )
 
 
 def told(stage: Stage) -> str:

@@ -84,7 +84,7 @@ def measures(groups: Sequence[Group], count_tokens: Counter) -> dict[str, Estima
         "one_answer": None if given is None else estimate(given.share_P),
         f"cons@{k}": cons_at_k(grades, votes),
         "vote_gain": vote_gain(grades, votes),
-        f"pass@{k}": mean_pass_at_k(grades, k),
+        f"pass@{k}": pass_at_1(grades) if k == 1 else mean_pass_at_k(grades, k),
         "format": _share(groups, RolloutStatus.FINISHED),
         "truncated": _share(groups, RolloutStatus.TRUNCATED),
         "thought_tokens": _over_thoughts(thoughts, lambda t: t.tokens),

@@ -10,7 +10,7 @@ from dianoia.base.run import RunDirectory
 from dianoia.report.comparison import compare
 from dianoia.report.load import load
 from tests.unit.report.conftest import estimate, write_json
-from tests.unit.report.test_report import edit, read
+from tests.unit.report.test_report import edit, read, rewrite
 
 MakeRun = Callable[..., RunDirectory]
 STAGE = {
@@ -147,3 +147,12 @@ def test_an_evaluations_diagnosis_names_checkpoint_and_domain(make_run: MakeRun)
     }
     run.stage("evaluation").diagnoses.write_text(json.dumps(row) + "\n")
     assert "One answer stage evaluation, zero on math" in read(run).text
+
+
+def test_the_reader_says_how_many_samples_vote_alike(make_run: MakeRun) -> None:
+    run = make_run(problems=2)
+    rewrite(run.stage("evaluation").rollouts("zero"), vote=3)
+    for problem in read(run).data["data-heldout"]["problems"]:
+        assert {sample["alike"] for sample in problem["samples"]["zero"]} == {16}
+        others = problem["samples"]["miniature-base"]
+        assert {sample["alike"] for sample in others} == {None}, "from before votes were kept"

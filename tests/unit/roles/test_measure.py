@@ -114,6 +114,16 @@ def test_a_group_without_thoughts_is_left_out_of_their_means(
     assert nothing["cons@2"].value == nothing["pass@1"].value == 0.0
 
 
+def test_one_sample_keeps_its_grade(roller: MakeRoller, problems: list[Problem]) -> None:
+    """With k = 1, pass@k is pass@1 itself, fractions of tests included."""
+    (group,) = scored(roller(lambda *_: formed("", 5)), problems[:1], 1)
+    half = replace(
+        group, scores=(replace(group.scores[0], parts={"accuracy": 0.5, "format": 1.0}),)
+    )
+    found = measures([half], count_words)
+    assert found["pass@1"].value == found["cons@1"].value == 0.5
+
+
 def test_tied_votes_share_the_vote(roller: MakeRoller, problems: list[Problem]) -> None:
     say = lambda prompt, sample: formed("", (5, 6)[sample])  # noqa: E731
     found = measures(scored(roller(say), problems[:1], 2), count_words)
