@@ -5,15 +5,15 @@ with the last of them, each with advice in the names of the options. Left out: p
 stopping.
 
 A condition counts when it has held for PATIENCE batches in a row, since one small batch can look
-like anything; only an unreadable gold answer is told at once, and one answer to everything in an evaluation, which has one
-batch. It is told when it begins and again
-only after it has been away. Consequences are not told beside their cause: truncated rollouts cannot
-keep the format, and without the format nothing can be right.
+like anything; only an unreadable gold answer is told at once, and what is wrong in an evaluation,
+which has one batch. It is told when it begins and again only after it has been away. Consequences
+are not told beside their cause: truncated rollouts cannot keep the format, and without the format
+nothing can be right.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dianoia.rewards.summary import BatchSummary, OneAnswer
 
@@ -243,9 +243,23 @@ def _constant_told(name: str, value: float | None) -> Diagnosis:
     )
 
 
-def diagnose_one_answer(found: OneAnswer) -> list[Diagnosis]:
-    """The diagnosis of an evaluation whose answers are nearly all the same; empty where they are not."""
-    return [_one_answer_told(found)] if _is_one_answer(found) else []
+def diagnose_evaluation(batch: BatchSummary, fitting: tuple[str, float] | None) -> list[Diagnosis]:
+    """What is wrong with the answers of an evaluation, all of them in one summary.
+
+    `fitting` is the template that the responses fit better, with their share, where there is one.
+    """
+    found = [
+        Diagnosis(one.code, one.message(batch), one.advice.replace("sampling.max", "max"))
+        for one in _CONDITIONS
+        if one.code in ("all_truncated", "format_never_met") and one.holds(batch)
+    ]
+    if found and found[0].code == "format_never_met" and fitting is not None:
+        name, share = fitting
+        advice = f"set template = {name!r}, which {share:.0%} of the responses fit"
+        found = [replace(found[0], advice=advice)]
+    if batch.one_answer is not None and _is_one_answer(batch.one_answer):
+        found.append(_one_answer_told(batch.one_answer))
+    return found
 
 
 def _is_one_answer(found: OneAnswer | None) -> bool:

@@ -21,7 +21,8 @@ from dianoia.base.records import Group, Problem, SamplingParams
 from dianoia.base.run import Journal
 from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
-from dianoia.rewards.diagnosis import diagnose_one_answer
+from dianoia.rewards.diagnosis import diagnose_evaluation
+from dianoia.rewards.summary import summarize
 from dianoia.roles.commonest import one_answer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
@@ -31,6 +32,8 @@ from dianoia.roles.votes import with_votes
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
 from dianoia.tasks.catalog import problem_source
+from dianoia.text.fits import fitting_template
+from dianoia.text.template import Template
 
 _KEY = 7919
 """Keeps an evaluation's random draws apart from those of training."""
@@ -88,7 +91,7 @@ def _evaluate(
     groups = with_votes(groups)
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
-    diagnoses = _diagnoses(domains)
+    diagnoses = _diagnoses(domains, roller.template)
     for row in diagnoses:
         line = f"{row['code']}: {row['message']} {row['advice']}"
         context.progress.say(f"{context.name}: {name} on {row['domain']}: {line}")
@@ -104,15 +107,15 @@ def _evaluate(
     }
 
 
-def _diagnoses(domains: Mapping[str, Sequence[Group]]) -> list[dict[str, Any]]:
+def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> list[dict[str, Any]]:
     """What is wrong with a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`."""
-    answers = ((domain, one_answer(groups)) for domain, groups in domains.items())
-    return [
-        {"domain": domain, **asdict(diagnosis)}
-        for domain, given in answers
-        if given is not None
-        for diagnosis in diagnose_one_answer(given)
-    ]
+    rows = []
+    for domain, groups in domains.items():
+        ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
+        batch = summarize(0, groups, None, one_answer=one_answer(groups))
+        found = diagnose_evaluation(batch, fitting_template(ended, template))
+        rows += [{"domain": domain, **asdict(diagnosis)} for diagnosis in found]
+    return rows
 
 
 def _table(parts: Mapping[str, Sequence[Group]], count_tokens: Counter) -> dict[str, Any]:

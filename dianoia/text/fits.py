@@ -8,6 +8,7 @@ Decision: a box in a summary is not asked for (it may be a program or a letter);
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dianoia.base.records import Conversation, Turn
@@ -21,6 +22,22 @@ LOOKED_AT = 2000
 """Responses that are tried under every template, to name the one that they fit."""
 CODE = "template_misfit"
 _SHOWN_CHARS = 120
+
+
+def fitting_template(texts: Sequence[str], template: Template) -> tuple[str, float] | None:
+    """The name of the template that most responses fit, with their share; None where no other one fits more of them.
+
+    Templates without tags are left out: nearly everything fits those.
+    """
+    tagged = {name: one for name, one in TEMPLATES.items() if one.tags is not None}
+    looked_at = texts[:LOOKED_AT]
+    shares = {
+        name: sum(isinstance(parse(text, one, boxed=False), Parsed) for text in looked_at)
+        / max(1, len(looked_at))
+        for name, one in {template.name: template, **tagged}.items()
+    }
+    best = max(shares, key=lambda name: shares[name])
+    return None if shares[best] <= shares[template.name] else (best, shares[best])
 
 
 @dataclass(slots=True)

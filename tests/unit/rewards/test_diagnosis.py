@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
-from dianoia.rewards.diagnosis import PATIENCE, Diagnosis, diagnose, diagnose_one_answer
+from dianoia.rewards.diagnosis import PATIENCE, Diagnosis, diagnose, diagnose_evaluation
 from dianoia.rewards.summary import BatchSummary, OneAnswer, summarize
 
 HEALTHY = BatchSummary(
@@ -166,9 +166,25 @@ def test_one_answer_to_everything(given: OneAnswer, told: bool) -> None:
     batch = replace(HEALTHY, one_answer=given)
     found = fired([HEALTHY] * 2 + [batch] * 6)
     assert [(end, d.code) for end, d in found] == ([(2 + PATIENCE, "one_answer")] if told else [])
-    assert [d.code for d in diagnose_one_answer(given)] == (["one_answer"] if told else [])
+    at_once = diagnose_evaluation(batch, None)
+    assert [d.code for d in at_once] == (["one_answer"] if told else []), (
+        "an evaluation has one batch"
+    )
     if told:
         assert repr(given.answer) in found[0][1].message and "baseline" in found[0][1].advice
+
+
+def test_an_evaluation_under_another_template() -> None:
+    sick = replace(HEALTHY, **SICK["format_never_met"])
+    (told,) = diagnose_evaluation(sick, ("r1", 0.98))
+    assert told.code == "format_never_met" and "text_after" in told.message
+    assert told.advice == "set template = 'r1', which 98% of the responses fit"
+    (told,) = diagnose_evaluation(sick, None)
+    assert "fine-tuned on the template" in told.advice
+    (told,) = diagnose_evaluation(replace(HEALTHY, **SICK["all_truncated"]), ("r1", 0.1))
+    assert told.code == "all_truncated" and told.advice.startswith("raise max_tokens")
+    assert diagnose_evaluation(HEALTHY, ("r1", 0.9)) == []
+    assert diagnose_evaluation(replace(HEALTHY, **SICK["all_wrong"]), None) == [], "hard, not sick"
 
 
 CONSTANT = replace(HEALTHY, rollouts=16, constant_parts={"short": 0.0})

@@ -3,7 +3,7 @@
 import pytest
 
 from dianoia.base.records import Conversation, Turn
-from dianoia.text.fits import LOOKED_AT, Fit
+from dianoia.text.fits import LOOKED_AT, Fit, fitting_template
 from dianoia.text.template import TEMPLATES
 
 BOX = "The answer is \\boxed{5}."
@@ -95,6 +95,24 @@ def test_a_few_that_do_not_fit_are_not_told(wrong: int, told: bool) -> None:
 def test_thought_and_answer_in_columns_fit_every_template() -> None:
     for name in TEMPLATES:
         assert fit(name, asked("5", thought="2+3=5")).misfit() is None, name
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "best"),
+    [
+        ("r1-zero", TRACE, "r1"),
+        ("r1-zero", TRACE.removeprefix("<think>"), "r1-prefilled"),
+        ("r1", TAGGED.removeprefix("<think>"), "r1-zero-prefilled"),
+        ("r1-zero", "5", None),
+        ("r1-zero", TAGGED, None),
+        ("r1", TAGGED, None),  # a summary may be anything
+        ("plain", TRACE, None),
+    ],
+)
+def test_the_template_that_responses_fit(template: str, text: str, best: str | None) -> None:
+    found = fitting_template([text] * 3, TEMPLATES[template])
+    assert found == (None if best is None else (best, 1.0))
+    assert fitting_template([], TEMPLATES[template]) is None
 
 
 def test_only_what_is_learnt_counts() -> None:
