@@ -60,9 +60,10 @@ def times(part: str, of: str, domain: str, metric: str) -> Measure:
         a, b = (evidence.estimate(name, domain, metric) for name in (part, of))
         if b.value <= 0:
             raise Missing(f"{metric} of {of} on {domain} is 0, so that nothing is a multiple of it")
+        counts = _counts(evidence, (of, part), domain, metric)
         if metric != "pass@1":
-            return _of(ratio(a, b), f"from {b.value:.3g} to {a.value:.3g}")
-        note = f"from {_percent(b.value)} to {_percent(a.value)}"
+            return _of(ratio(a, b), f"from {b.value:.3g} to {a.value:.3g}{counts}")
+        note = f"from {_percent(b.value)} to {_percent(a.value)}{counts}"
         baseline = _baseline(evidence, part, domain)
         if baseline is None:
             return _of(ratio(a, b), note)
@@ -74,6 +75,12 @@ def times(part: str, of: str, domain: str, metric: str) -> Measure:
         return _of(ratio(a, b), note)
 
     return measure
+
+
+def _counts(evidence: Evidence, parts: tuple[str, str], domain: str, metric: str) -> str:
+    """The numbers of problems where two parts were not measured on as many; empty where they were."""
+    one, other = (evidence.problems(part, domain, metric) for part in parts)
+    return "" if one == other else f", on {one:,} and {other:,} problems"
 
 
 def _baseline(evidence: Evidence, part: str, domain: str) -> Bounded | None:
@@ -90,7 +97,8 @@ def more(part: str, than: str, domain: str) -> Measure:
 
     def measure(evidence: Evidence) -> Measured:
         a, b = (evidence.estimate(name, domain, "pass@1") for name in (part, than))
-        note = f"{_percent(a.value)} against {_percent(b.value)}"
+        counts = _counts(evidence, (part, than), domain, "pass@1")
+        note = f"{_percent(a.value)} against {_percent(b.value)}{counts}"
         baseline = _baseline(evidence, part, domain)
         if baseline is not None:
             note += f"; always the commonest gold answer: {_percent(baseline.value)}"

@@ -135,7 +135,7 @@ def _change(before: Estimate, after: Estimate, baseline: Estimate | None) -> str
 
 def _longer(found: Comparison) -> str:
     a, b = found.metrics_before.get("thought_tokens"), found.metrics_after.get("thought_tokens")
-    if a is None or b is None or a.value <= 0:
+    if a is None or b is None or a.value <= 0 or plain(a.value) == plain(b.value):
         return ""
     verb = "grew" if b.value > a.value else "shrank"
     return f" Thoughts {verb} from {plain(a.value)} to {plain(b.value)} tokens."

@@ -276,13 +276,34 @@ def _checked(function: Function, found: Any, rollouts: Sequence[Rollout]) -> lis
 def _number(function: Function, value: Any, rollout: Rollout) -> float | None:
     if value is None:
         return None
-    number = float(value) if hasattr(value, "__float__") else math.nan
+    try:
+        number = float(value) if hasattr(value, "__float__") else math.nan
+    except (
+        ArithmeticError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # 10**400; a tensor of two numbers
+        number = math.nan
     if not math.isfinite(number):
         raise UserError(
-            f"{_who(function)} gave {value!r} to sample {rollout.sample} of problem {rollout.problem.id!r}, which is "
+            f"{_who(function)} gave {_short(value)} to sample {rollout.sample} of problem {rollout.problem.id!r}, which is "
             "no finite number; return a number, or None where the function does not apply"
         )
     return number
+
+
+def _short(value: object) -> str:
+    """A value as it is written, or its type where writing it fails or takes too long."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        return repr(value)[:_SHOWN_CHARS]
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError):
+        return f"a {type(value).__name__}"
+
+
+_MOST_BITS, _SHOWN_CHARS = 256, 200
 
 
 # Logging -----------------------------------------------------------------------------------------

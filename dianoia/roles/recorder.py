@@ -102,7 +102,7 @@ class Recorder:
         """Say and write down diagnoses of what came before the update that follows `step`."""
         for found in diagnoses:
             self.context.progress.say(
-                f"{self.context.name}: {found.code}: {found.message} {found.advice}"
+                f"{self.context.name}: {found.code}: {found.message}. {found.advice}"
             )
             self.diagnoses.append({"step": step, **asdict(found)})
 

@@ -93,7 +93,7 @@ def _evaluate(
     domains = by_domain(groups)
     diagnoses = _diagnoses(domains, roller.template)
     for row in diagnoses:
-        line = f"{row['code']}: {row['message']} {row['advice']}"
+        line = f"{row['code']}: {row['message']}. {row['advice']}"
         context.progress.say(f"{context.name}: {name} on {row['domain']}: {line}")
     return {
         "evaluations": _table(domains, roller.count_tokens),

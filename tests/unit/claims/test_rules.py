@@ -87,6 +87,14 @@ def test_1_one_answer_to_everything_multiplies_nothing(baseline: float, holds: b
     assert (found.values[0].value is None) is not holds
 
 
+def test_other_numbers_of_problems_are_said() -> None:
+    few = est(0.9) | {"n": 53}
+    found = claim(1, on_math(zero={"pass@1": few}, base={"pass@1": est(0.2)}))
+    assert found.values[0].note == "from 20.0 % to 90.0 %, on 100 and 53 problems"
+    same = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.2)}))
+    assert "problems" not in same.values[0].note
+
+
 def test_1_a_ratio_over_nearly_nothing_has_no_upper_end() -> None:
     found = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.01, 0.0, 0.03)}))
     assert found.values[0].high is None and found.values[0].low == pytest.approx(30.0)

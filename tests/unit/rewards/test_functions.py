@@ -187,6 +187,24 @@ def test_columns_that_are_asked_for_and_are_not_there() -> None:
 # What it returns -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (10**400, "a whole number of 1329 bits"),
+        pytest.param(10**5000, "a whole number of 16610 bits", id="more digits than Python writes"),
+        (np.array([1.0, 2.0]), "array"),
+        ("5", "'5'"),
+        ([1.0], "[1.0]"),
+        (math.inf, "inf"),
+        (1 + 2j, "(1+2j)"),
+    ],
+)
+def test_what_is_no_number_is_named(value: Any, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        ask(lambda **_: [0.0, value, None])
+    assert said in str(caught.value) and "sample 1 of problem 'a'" in str(caught.value)
+
+
 def test_numbers_of_any_kind_and_none() -> None:
     class Scalar:
         def __float__(self) -> float:
