@@ -40,6 +40,7 @@ _OF_WHOLE_NUMBERS = frozenset({"number", "math"})
 """Verifiers for which two whole numbers in digits alone are equal where they are the same text, and only there."""
 _CASELESS = frozenset({"exact", "reference", "gym"})
 """Verifiers that look at no case, or whose answers are compared here alone."""
+_SPACELESS = frozenset({"input", "miniature"})
 _RIGHT = ("right",)
 """Key of the class of answers that were graded right."""
 
@@ -60,13 +61,11 @@ def votes_PG(groups: Sequence[Group]) -> list[tuple[int | None, ...]]:
 
 
 def answer_key(problem: Problem, answer: str) -> str:
-    """An answer as a text that others are compared with: equal for answers that differ in spacing, or in case where
-    the verifier does not look at it."""
-    if problem.verifier == "code":
-        return answer.strip()
+    """An answer as a text that others are compared with, without the white space around it; without differences in
+    case and spacing where the verifier does not look at them, or does not look at texts at all."""
     if problem.verifier in _CASELESS:
         return normalize(answer) or answer.strip()
-    return " ".join(answer.split())
+    return " ".join(answer.split()) if problem.verifier in _SPACELESS else answer.strip()
 
 
 def _is_open(group: Group) -> bool:

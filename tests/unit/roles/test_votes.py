@@ -103,6 +103,8 @@ def test_what_means_something_else_does_not_vote_together() -> None:
     assert sizes(group("math", "9", ["5", "50%", "5/2", "2/5", "5x", "-5"])) == [1] * 6
     assert sizes(group("number", "9", ["5", "50", "0.05", "5/2", "-5"])) == [1] * 5
     assert sizes(group("exact", "x", ["5", "5.0"])) == [1, 1], "texts to this verifier"
+    assert sizes(group("output", "x", ["a\nb", "a\nb\n", "a b", "a\n\nb"])) == [2, 1, 1], "lines"
+    assert sizes(group("value", "7", ["'a  b'", "'a b'", '"a b"'])) == [2, 1], "inside quotes"
     assert sizes(group("choice", "A", ["B", "C", "Oslo"], OPTIONS)) == [2, 1], "Oslo is C"
 
 
