@@ -32,6 +32,10 @@ _NOT_THE_GOLDS = 0.1
 _FEWEST_PROBLEMS = 4
 _FEWEST_ROLLOUTS = 32
 """Over all batches of a streak, for a part of the reward to be called constant: a few samples may well be alike."""
+_FOR_LEVEL = 128
+"""The same for a part that is alike within every group: samples of a problem are alike more often."""
+_OF_RULES = frozenset({"accuracy", "format", "language", "random", "overlong"})
+"""Parts that are alike within a group once a problem is solved, or out of reach."""
 _BEST = {
     "format": 1.0,
     "accuracy": 1.0,
@@ -190,12 +194,35 @@ _SHOWN_CHARS = 80
 
 
 def _constant(history: Sequence[BatchSummary]) -> list[Diagnosis]:
-    """Parts of the reward that have been the same for every rollout for just PATIENCE batches, or just enough rollouts."""
+    """Parts of the reward that have been the same for every rollout, or within every group, for just PATIENCE batches, or
+    just enough rollouts."""
     return [
         _constant_told(name, history[-1].constant_parts[name])
         for name in history[-1].constant_parts
         if _lasts(history, name) and not _lasts(history[:-1], name)
+    ] + [
+        _level_told(name)
+        for name in history[-1].level_parts
+        if _lasts_level(history, name) and not _lasts_level(history[:-1], name)
     ]
+
+
+def _lasts_level(history: Sequence[BatchSummary], name: str) -> bool:
+    """Whether a part has been alike within each group for long enough to be no chance."""
+    if name in _OF_RULES:
+        return False
+    streak = _streak(history, lambda batch: name in batch.level_parts)
+    rollouts = sum(batch.rollouts for batch in history[len(history) - streak :])
+    return streak >= PATIENCE and rollouts >= _FOR_LEVEL
+
+
+def _level_told(name: str) -> Diagnosis:
+    return Diagnosis(
+        "part_constant",
+        f"the part {name!r} of the reward has been the same for all samples of each problem in the last rollouts: it "
+        "tells problems apart and not samples, so that it cancels out of every advantage and teaches nothing",
+        f"let {name!r} depend on the completion (completions, completion_ids) and not on the problem's columns alone",
+    )
 
 
 def _lasts(history: Sequence[BatchSummary], name: str) -> bool:

@@ -59,6 +59,8 @@ class BatchSummary:
     """None where nothing was answered, or nobody looked."""
     constant_parts: Mapping[str, float | None] = field(default_factory=dict)
     """Parts of the reward that had one value for every rollout; None: the part applied to none."""
+    level_parts: tuple[str, ...] = ()
+    """Parts that had one value within each group, and not the same one in all; empty where advantages are not relative."""
     rollouts: int = 0
 
 
@@ -94,6 +96,7 @@ def summarize(
         mean_reward=fmean(reward for group in groups for reward in group.rewards_G),
         one_answer=one_answer,
         constant_parts=_constant_parts(groups),
+        level_parts=_level_parts(groups) if relative else (),
         rollouts=len(rollouts),
     )
 
@@ -106,6 +109,19 @@ def _constant_parts(groups: Sequence[Group]) -> dict[str, float | None]:
             for name, value in score.parts.items():
                 values.setdefault(name, set()).add(value)
     return {name: next(iter(some)) for name, some in values.items() if len(some) == 1}
+
+
+def _level_parts(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Parts that tell problems apart and not the samples of a problem."""
+    within: dict[str, list[set[float | None]]] = {}
+    for group in groups:
+        for name in group.scores[0].parts:
+            within.setdefault(name, []).append({score.parts.get(name) for score in group.scores})
+    return tuple(
+        name
+        for name, sets in within.items()
+        if all(len(values) == 1 for values in sets) and len(set.union(*sets)) > 1
+    )
 
 
 def _share(rollouts: Sequence[Rollout], status: RolloutStatus) -> float:

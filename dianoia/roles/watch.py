@@ -78,6 +78,7 @@ class Watch:
                 **{
                     **one,
                     "unparseable_ids": tuple(one["unparseable_ids"]),
+                    "level_parts": tuple(one.get("level_parts", ())),
                     "one_answer": OneAnswer(**given) if (given := one.get("one_answer")) else None,
                 }
             )

@@ -218,6 +218,45 @@ def test_what_another_diagnosis_says_or_nobody_minds(changes: dict[str, Any]) ->
     assert "part_constant" not in [d.code for _, d in fired([batch] * 8)]
 
 
+@pytest.mark.parametrize("name", ["hard", "judge", "taste"])
+def test_a_part_that_tells_problems_apart_and_not_samples(name: str) -> None:
+    batch = replace(HEALTHY, rollouts=64, level_parts=(name,))
+    (told,) = fired([HEALTHY] * 2 + [batch] * 6)
+    assert (told[0], told[1].code) == (2 + PATIENCE, "part_constant")
+    assert (
+        f"{name!r} of the reward has been the same for all samples of each problem"
+        in told[1].message
+    )
+    assert [end for end, _ in fired([replace(batch, rollouts=16)] * 12)] == [8], "128 samples"
+    for solved in ("accuracy", "format", "language"):
+        assert fired([replace(batch, level_parts=(solved,))] * 8) == []
+
+
+def test_summarize_tells_constant_parts_from_those_of_problems() -> None:
+    done = Completion((1,), (0.0,), True)
+    groups = []
+    for n in range(2):
+        problem = Problem(f"p{n}", "?", "5", "number")
+        rollouts = tuple(
+            Rollout(problem, k, (1,), done, "", RolloutStatus.FINISHED, "", "5") for k in range(2)
+        )
+        parts = [
+            {
+                "same": 2.0,
+                "hard": float(n),
+                "short": float(k),
+                "never": None,
+                "some": None if n else 1.0,
+            }
+            for k in range(2)
+        ]
+        groups.append(Group(problem, rollouts, tuple(Score(0.0, one) for one in parts)))
+    found = summarize(1, groups, None)
+    assert found.constant_parts == {"same": 2.0, "never": None}
+    assert found.level_parts == ("hard", "some") and found.rollouts == 4
+    assert summarize(1, groups, None, relative=False).level_parts == ()
+
+
 def test_a_part_is_constant_by_its_value_and_by_enough_samples() -> None:
     other = replace(CONSTANT, constant_parts={"short": 1.0})
     assert fired([CONSTANT, other] * 4) == [], "two values, one a rollout, tell rollouts apart"
