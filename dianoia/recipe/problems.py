@@ -104,9 +104,9 @@ def _told_template(stage: SFTStage) -> list[str]:
         path = Path(dataset.path).expanduser()
         for conversation in islice(read_conversations(path), _READ) if path.is_file() else ():
             fit.add(conversation)
-    found = fit.misfit()
+    misfit = fit.misfit()
     files = ", ".join(dataset.path for dataset in stage.datasets)
-    return [] if found is None else [f"{files}: WARNING: {CODE}: {found[0]}. {found[1]}."]
+    return [] if misfit is None else [f"{files}: WARNING: {CODE}: {misfit[0]}. {misfit[1]}."]
 
 
 def _check_graded(where: str, problems: Sequence[Problem]) -> None:

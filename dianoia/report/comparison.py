@@ -52,33 +52,40 @@ def compare(run: Run) -> Comparison | None:
     if domain is None:
         return None
     pairs = [
-        (_unlike(one, other), one, other)
-        for one in _measurements(run, before, domain)
-        for other in _measurements(run, after, domain)
+        (_differences(earlier, later), earlier, later)
+        for earlier in _measurements(run, before, domain)
+        for later in _measurements(run, after, domain)
     ]
-    (differ, settings), one, other = min(pairs, key=lambda pair: (pair[0][0], len(pair[0][1])))
-    return Comparison(before, after, domain, one[1], other[1], differ, settings)
+    (problems_differ, differing), (_, metrics_before), (_, metrics_after) = min(
+        pairs, key=lambda pair: (pair[0][0], len(pair[0][1]))
+    )
+    return Comparison(
+        before, after, domain, metrics_before, metrics_after, problems_differ, differing
+    )
 
 
 def _measurements(run: Run, checkpoint: str, domain: str) -> Iterator[Measurement]:
-    """Of a checkpoint on a domain, the last stage first; what the results have, where no stage tells more."""
-    found = [
+    """List what was measured of a checkpoint on a domain, the last stage first; the results alone where no stage tells
+    more."""
+    measured = [
         (stage.settings, stage.evaluations[checkpoint][domain])
         for stage in reversed(run.evaluated)
         if domain in stage.evaluations.get(checkpoint, {})
     ]
-    yield from found or [({}, run.evaluations[checkpoint][domain])]
+    yield from measured or [({}, run.evaluations[checkpoint][domain])]
 
 
-def _unlike(one: Measurement, other: Measurement) -> tuple[bool, tuple[tuple[str, str, str], ...]]:
-    """Whether problems differ, and the settings that do."""
-    (before, first), (after, last) = one, other
-    a, b = first.get("pass@1"), last.get("pass@1")
+def _differences(
+    earlier: Measurement, later: Measurement
+) -> tuple[bool, tuple[tuple[str, str, str], ...]]:
+    """Compare two measurements: whether their problems differ, and the settings that do."""
+    (before, metrics_before), (after, metrics_after) = earlier, later
+    a, b = metrics_before.get("pass@1"), metrics_after.get("pass@1")
     counts_differ = a is not None and b is not None and a.n != b.n
     if not (before and after):
         return counts_differ, ()
-    differ = counts_differ or any(_said(before, key) != _said(after, key) for key in _PROBLEMS)
-    return differ, tuple(
+    sets_differ = any(_said(before, key) != _said(after, key) for key in _PROBLEMS)
+    return counts_differ or sets_differ, tuple(
         (key, _said(before, key), _said(after, key))
         for key in _SETTINGS
         if _said(before, key) != _said(after, key)

@@ -271,38 +271,42 @@ def _constant_told(name: str, value: float | None) -> Diagnosis:
 
 
 def diagnose_evaluation(batch: BatchSummary, fitting: tuple[str, float] | None) -> list[Diagnosis]:
-    """What is wrong with the answers of an evaluation, all of them in one summary.
+    """Diagnose an evaluation, all of whose answers are in one summary.
 
     `fitting` is the template that the responses fit better, with their share, where there is one.
     """
-    found = [
-        Diagnosis(one.code, one.message(batch), one.advice.replace("sampling.max", "max"))
-        for one in _CONDITIONS
-        if one.code in ("all_truncated", "format_never_met") and one.holds(batch)
+    diagnoses = [
+        Diagnosis(
+            condition.code,
+            condition.message(batch),
+            condition.advice.replace("sampling.max", "max"),
+        )
+        for condition in _CONDITIONS
+        if condition.code in ("all_truncated", "format_never_met") and condition.holds(batch)
     ]
-    if found and found[0].code == "format_never_met" and fitting is not None:
+    if diagnoses and diagnoses[0].code == "format_never_met" and fitting is not None:
         name, share = fitting
         advice = f"set template = {name!r}, which {share:.0%} of the responses fit"
-        found = [replace(found[0], advice=advice)]
+        diagnoses = [replace(diagnoses[0], advice=advice)]
     if batch.one_answer is not None and _is_one_answer(batch.one_answer):
-        found.append(_one_answer_told(batch.one_answer))
-    return found
+        diagnoses.append(_one_answer_told(batch.one_answer))
+    return diagnoses
 
 
-def _is_one_answer(found: OneAnswer | None) -> bool:
+def _is_one_answer(answers: OneAnswer | None) -> bool:
     return (
-        found is not None
-        and found.problems >= _FEWEST_PROBLEMS
-        and found.share >= _ONE_ANSWER
-        and found.gold_share <= found.share - _NOT_THE_GOLDS
+        answers is not None
+        and answers.problems >= _FEWEST_PROBLEMS
+        and answers.share >= _ONE_ANSWER
+        and answers.gold_share <= answers.share - _NOT_THE_GOLDS
     )
 
 
-def _one_answer_told(found: OneAnswer) -> Diagnosis:
+def _one_answer_told(answers: OneAnswer) -> Diagnosis:
     return Diagnosis(
         "one_answer",
-        f"{found.share:.0%} of the answers are {found.answer[:_SHOWN_CHARS]!r}, whatever the problem, and of the {found.problems} "
-        f"problems {found.gold_share:.0%} have the commonest gold answer: accuracy is what that answer happens to be worth, "
+        f"{answers.share:.0%} of the answers are {answers.answer[:_SHOWN_CHARS]!r}, whatever the problem, and of the {answers.problems} "
+        f"problems {answers.gold_share:.0%} have the commonest gold answer: accuracy is what that answer happens to be worth, "
         "and nothing is solved",
         "compare pass@1 with `baseline`, the accuracy of always giving the commonest gold answer; take problems whose gold answers "
         "differ more, or balance them; where this begins in training, lower the learning rate, raise sampling.temperature, or go "

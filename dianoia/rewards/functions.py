@@ -110,8 +110,8 @@ def columns_of(problem: Problem) -> dict[str, Any]:
 
 def messages_of(problem: Problem) -> list[dict[str, Any]] | None:
     """The messages that the problem was asked with in its file, system and earlier turns too; None for a text."""
-    found = (_messages(problem.columns.get(name)) for name in _QUESTIONS)
-    return next((messages for messages in found if messages), None)
+    columns = (_messages(problem.columns.get(name)) for name in _QUESTIONS)
+    return next((messages for messages in columns if messages), None)
 
 
 def _messages(prompt: object) -> list[dict[str, Any]] | None:

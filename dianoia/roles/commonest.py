@@ -20,7 +20,7 @@ from fractions import Fraction
 
 from dianoia.base.records import Group, Problem
 from dianoia.rewards.summary import OneAnswer
-from dianoia.roles.votes import BY_TEXT, answer_key, found_right, is_whole
+from dianoia.roles.votes import BY_TEXT, answer_key, graded_right, is_whole
 from dianoia.tasks.answers import parse_number
 from dianoia.tasks.choice import LETTERS, chosen, read_options
 
@@ -41,7 +41,7 @@ class Constant:
 
 
 def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
-    """The gold answer that is right most often if it is the answer to every problem; decisions 1 and 2.
+    """Find the gold answer that is right most often if it is the answer to every problem; decisions 1 and 2.
 
     Without `ask` no verifier is asked, and a gold answer is right where the gold answer is the same (decision 3).
     """
@@ -60,50 +60,54 @@ def _grades(
     answer: str, problems: Sequence[Problem], keys: Sequence[Key], ask: bool
 ) -> tuple[float, ...]:
     equal = [_key(problem, answer) == key for problem, key in zip(problems, keys, strict=True)]
-    asked = [
-        place
-        for place, problem in enumerate(problems)
+    undecided = [
+        index
+        for index, problem in enumerate(problems)
         if ask
-        and not equal[place]
+        and not equal[index]
         and problem.verifier not in BY_TEXT
         and not (is_whole(problem, answer) and is_whole(problem, problem.answer))
     ]
-    right = found_right([(problems[place], answer) for place in asked])
-    grades = [float(same) for same in equal]
-    for place, same in zip(asked, right, strict=True):
-        grades[place] = float(same)
-    return tuple(grades)
+    for index, right in zip(
+        undecided, graded_right([(problems[index], answer) for index in undecided]), strict=True
+    ):
+        equal[index] = right
+    return tuple(map(float, equal))
 
 
 def commonest_answer(groups: Sequence[Group]) -> Constant | None:
-    """The answer that was given most often, to whichever problem; problems without any answer are left out.
+    """Find the answer that was given most often, to whichever problem; problems without any answer are left out.
 
     None where nothing was answered.
     """
-    given_PG = [
+    answers_PG = [
         [(_key(g.problem, r.answer), r.answer) for r in g.rollouts if r.answer is not None]
         for g in groups
     ]
-    counts = Counter(key for given_G in given_PG for key, _ in given_G)
+    counts = Counter(key for answers_G in answers_PG for key, _ in answers_G)
     if not counts:
         return None
     ((most, _),) = counts.most_common(1)
-    answer = next(text for given_G in given_PG for key, text in given_G if key == most)
-    shares = [sum(key == most for key, _ in some) / len(some) for some in given_PG if some]
+    answer = next(text for answers_G in answers_PG for key, text in answers_G if key == most)
+    shares = [
+        sum(key == most for key, _ in answers_G) / len(answers_G)
+        for answers_G in answers_PG
+        if answers_G
+    ]
     return Constant(answer, tuple(shares))
 
 
 def one_answer(groups: Sequence[Group]) -> OneAnswer | None:
-    """The commonest answer beside the commonest gold answer, for diagnoses; None where nothing was answered."""
-    given = commonest_answer(groups)
-    if given is None:
+    """Set the commonest answer beside the commonest gold answer, for diagnoses; None where nothing was answered."""
+    answer = commonest_answer(groups)
+    if answer is None:
         return None
     gold = commonest_gold([group.problem for group in groups], ask=False)
     return OneAnswer(
-        answer=given.answer,
-        share=sum(given.share_P) / len(given.share_P),
+        answer=answer.answer,
+        share=sum(answer.share_P) / len(answer.share_P),
         gold_share=sum(gold.share_P) / len(gold.share_P),
-        problems=len(given.share_P),
+        problems=len(answer.share_P),
     )
 
 

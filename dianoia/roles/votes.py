@@ -41,28 +41,36 @@ _OF_WHOLE_NUMBERS = frozenset({"number", "math"})
 _CASELESS = frozenset({"exact", "reference", "gym"})
 """Verifiers that look at no case, or whose answers are compared here alone."""
 _SPACELESS = frozenset({"input", "miniature"})
+"""Verifiers that do not look at the gold answer, and whose answers are a line or two."""
 _RIGHT = ("right",)
 """Key of the class of answers that were graded right."""
 
 
 def with_votes(groups: Sequence[Group]) -> list[Group]:
-    """The groups with their votes; those that have them already, and those without an accuracy, as they are."""
-    ballots = {place: _ballot(group) for place, group in enumerate(groups) if _is_open(group)}
+    """Give the groups their votes; those that have them already, and those without an accuracy, stay as they are.
+
+    Raises:
+        VerifierError: no worker process could be started.
+    """
+    ballots = {index: _ballot(group) for index, group in enumerate(groups) if _is_open(group)}
     _compare(list(ballots.values()))
     return [
-        replace(group, votes_G=ballots[place].classes()) if place in ballots else group
-        for place, group in enumerate(groups)
+        replace(group, votes_G=ballots[index].classes()) if index in ballots else group
+        for index, group in enumerate(groups)
     ]
 
 
 def votes_PG(groups: Sequence[Group]) -> list[tuple[int | None, ...]]:
-    """The classes of the answers of groups that have an accuracy, counted where they are not yet."""
+    """Return the class of every answer of groups that have an accuracy, counted where they are not yet."""
     return [group.votes_G or () for group in with_votes(groups)]
 
 
 def answer_key(problem: Problem, answer: str) -> str:
-    """An answer as a text that others are compared with, without the white space around it; without differences in
-    case and spacing where the verifier does not look at them, or does not look at texts at all."""
+    """Write an answer as the text that others are compared with.
+
+    White space around it is left out; differences in case and spacing too, where the verifier does not look at them or
+    compares no texts at all.
+    """
     if problem.verifier in _CASELESS:
         return normalize(answer) or answer.strip()
     return " ".join(answer.split()) if problem.verifier in _SPACELESS else answer.strip()
@@ -85,7 +93,7 @@ class _Ballot:
     """Class of each text that was compared."""
 
     def classes(self) -> tuple[int | None, ...]:
-        """The number of each sample's class, by first sample."""
+        """Number the class of each sample, by first sample."""
         keys_G = [
             self.class_of.get(key, key) if isinstance(key, str) else key for key in self.keys_G
         ]
@@ -94,12 +102,13 @@ class _Ballot:
         }
         return tuple(None if key is None else numbers[key] for key in keys_G)
 
-    def put(self, text: str) -> Problem:
-        """The problem with a text in the place of its gold answer."""
+    def with_gold(self, text: str) -> Problem:
+        """Put a text in the place of the problem's gold answer."""
         return replace(self.problem, answer=text)
 
 
 def _ballot(group: Group) -> _Ballot:
+    """Sort a group's answers: right ones and programs have their class at once, the others wait to be compared."""
     ballot = _Ballot(group.problem, [])
     by_text = group.problem.verifier in BY_TEXT
     for rollout, score in zip(group.rollouts, group.scores, strict=True):
@@ -124,7 +133,9 @@ def _compare(ballots: Sequence[_Ballot]) -> None:
     """Give every waiting text its class: one text of each problem after another, those of all problems together."""
     _drop_unreadable(ballots)
     for ballot in ballots:
-        ballot.waiting = ballot.waiting[:MOST_TEXTS]
+        ballot.waiting = ballot.waiting[:MOST_TEXTS]  # a rarer text is its own class
+    # A round takes the commonest text of each problem as gold and asks about all that still wait, so that
+    # the workers get the pairs of all problems at once.
     while busy := [ballot for ballot in ballots if ballot.waiting]:
         firsts = [(ballot, ballot.waiting.pop(0)) for ballot in busy]
         pairs = [(ballot, first, text) for ballot, first in firsts for text in ballot.waiting]
@@ -139,14 +150,14 @@ def _compare(ballots: Sequence[_Ballot]) -> None:
 
 def _drop_unreadable(ballots: Sequence[_Ballot]) -> None:
     """Take the vote from texts that their verifier does not find equal to themselves."""
-    asked = [
+    questions = [
         (ballot, text)
         for ballot in ballots
         for text in ballot.waiting
         if not is_whole(ballot.problem, text)
     ]
-    equal = found_right([(ballot.put(text), text) for ballot, text in asked])
-    for (ballot, text), same in zip(asked, equal, strict=True):
+    equal = graded_right([(ballot.with_gold(text), text) for ballot, text in questions])
+    for (ballot, text), same in zip(questions, equal, strict=True):
         if not same:
             ballot.class_of[text] = None
     for ballot in ballots:
@@ -154,31 +165,34 @@ def _drop_unreadable(ballots: Sequence[_Ballot]) -> None:
 
 
 def _same(pairs: Sequence[tuple[_Ballot, str, str]]) -> list[bool]:
-    """Whether both texts of each pair mean the same."""
-    asked = [
-        place
-        for place, (ballot, *texts) in enumerate(pairs)
-        if not all(is_whole(ballot.problem, text) for text in texts)
-    ]
-    equal = dict.fromkeys(range(len(pairs)), False)  # two whole numbers that are not one text
-    there = found_right([(pairs[n][0].put(pairs[n][1]), pairs[n][2]) for n in asked])
-    equal |= dict(zip(asked, there, strict=True))
-    asked = [place for place in asked if not equal[place]]
-    back = found_right([(pairs[n][0].put(pairs[n][2]), pairs[n][1]) for n in asked])
-    equal |= dict(zip(asked, back, strict=True))
-    return list(equal.values())
+    """Decide whether both texts of each pair mean the same: the first as gold, and where that says no, the second."""
+    equal = [False] * len(pairs)
+    for gold, answer in ((1, 2), (2, 1)):
+        undecided = [
+            index
+            for index, (ballot, *texts) in enumerate(pairs)
+            # Two whole numbers are here only if they are not one text, and then they differ.
+            if not equal[index] and not all(is_whole(ballot.problem, text) for text in texts)
+        ]
+        questions = [
+            (pairs[index][0].with_gold(str(pairs[index][gold])), str(pairs[index][answer]))
+            for index in undecided
+        ]
+        for index, same in zip(undecided, graded_right(questions), strict=True):
+            equal[index] = same
+    return equal
 
 
 def is_whole(problem: Problem, text: str) -> bool:
-    """Whether it is a whole number to a verifier that compares numbers: readable, and equal to no other one."""
+    """Recognise a whole number to a verifier that compares numbers: readable, and equal to no other one."""
     return problem.verifier in _OF_WHOLE_NUMBERS and bool(_WHOLE.fullmatch(text))
 
 
-def found_right(pairs: Sequence[tuple[Problem, str]]) -> list[bool]:
-    """Whether the verifier finds each answer right, asked by many."""
-    equal: list[bool] = []
+def graded_right(pairs: Sequence[tuple[Problem, str]]) -> list[bool]:
+    """Ask each problem's verifier whether the answer is right, many at a time."""
+    right: list[bool] = []
     for start in range(0, len(pairs), _AT_ONCE):
-        some = pairs[start : start + _AT_ONCE]
-        verify_ahead(some)
-        equal += [verify(problem, answer) == 1.0 for problem, answer in some]
-    return equal
+        batch = pairs[start : start + _AT_ONCE]
+        verify_ahead(batch)
+        right += [verify(problem, answer) == 1.0 for problem, answer in batch]
+    return right

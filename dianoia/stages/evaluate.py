@@ -113,8 +113,8 @@ def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> li
     for domain, groups in domains.items():
         ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
         batch = summarize(0, groups, None, one_answer=one_answer(groups))
-        found = diagnose_evaluation(batch, fitting_template(ended, template))
-        rows += [{"domain": domain, **asdict(diagnosis)} for diagnosis in found]
+        diagnoses = diagnose_evaluation(batch, fitting_template(ended, template))
+        rows += [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
     return rows
 
 

@@ -120,11 +120,11 @@ class _Training:
     def check_template(self) -> None:
         """Say, and write down, that the responses are not such as the template asks for."""
         assert self.corpus.fit is not None, "a corpus that was read knows"
-        found = self.corpus.fit.misfit()
+        misfit = self.corpus.fit.misfit()
         path = self.context.directory.diagnoses
         path.unlink(missing_ok=True)
-        if found is not None:
-            message, advice = found
+        if misfit is not None:
+            message, advice = misfit
             self.context.progress.say(f"{self.context.name}: {CODE}: {message}. {advice}")
             row: Metrics = {"step": 0, "code": CODE, "message": message, "advice": advice}
             Journal(path).append(row)

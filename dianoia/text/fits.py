@@ -25,16 +25,16 @@ _SHOWN_CHARS = 120
 
 
 def fitting_template(texts: Sequence[str], template: Template) -> tuple[str, float] | None:
-    """The name of the template that most responses fit, with their share; None where no other one fits more of them.
+    """Name the template that most responses fit, with their share; None where no other one fits more of them.
 
     Templates without tags are left out: nearly everything fits those.
     """
-    tagged = {name: one for name, one in TEMPLATES.items() if one.tags is not None}
+    tagged = {name: other for name, other in TEMPLATES.items() if other.tags is not None}
     looked_at = texts[:LOOKED_AT]
     shares = {
-        name: sum(isinstance(parse(text, one, boxed=False), Parsed) for text in looked_at)
+        name: sum(isinstance(parse(text, other, boxed=False), Parsed) for text in looked_at)
         / max(1, len(looked_at))
-        for name, one in {template.name: template, **tagged}.items()
+        for name, other in {template.name: template, **tagged}.items()
     }
     best = max(shares, key=lambda name: shares[name])
     return None if shares[best] <= shares[template.name] else (best, shares[best])
@@ -71,13 +71,13 @@ class Fit:
         opening = (self.template.tags or Tags()).open_thought
         self.opened += before is not None and before.text.rstrip().endswith(opening)
         for name, template in {**others, self.template.name: self.template}.items():
-            found = parse(written(turn, template), template, boxed=False)
-            self.fitting[name] += isinstance(found, Parsed) and name in others
-            if name == self.template.name and isinstance(found, Parsed):
+            parsed = parse(written(turn, template), template, boxed=False)
+            self.fitting[name] += isinstance(parsed, Parsed) and name in others
+            if name == self.template.name and isinstance(parsed, Parsed):
                 self.fits += 1
-            if name == self.template.name and isinstance(found, Broken):
-                self.faults[found.rule.value] += 1
-                self.examples.setdefault(found.rule.value, turn.text[:_SHOWN_CHARS])
+            if name == self.template.name and isinstance(parsed, Broken):
+                self.faults[parsed.rule.value] += 1
+                self.examples.setdefault(parsed.rule.value, turn.text[:_SHOWN_CHARS])
 
     @property
     def share(self) -> float:
@@ -85,7 +85,7 @@ class Fit:
         return self.fits / self.responses if self.responses else 1.0
 
     def misfit(self) -> tuple[str, str] | None:
-        """What does not fit and what to do about it; None where nearly all fits."""
+        """Say what does not fit and what to do about it; None where nearly all fits."""
         if self.share >= ENOUGH and not self.opened:
             return None
         if self.share >= ENOUGH:
