@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dianoia.rewards.summary import BatchSummary, OneAnswer
+from dianoia.text.fits import CODE as MISFIT
+from dianoia.text.fits import Other
 
 PATIENCE = 3
 """Batches in a row."""
@@ -30,6 +32,7 @@ _ONE_ANSWER = 0.9
 _NOT_THE_GOLDS = 0.1
 """By how much the commonest gold answer has to be rarer for that to be no matter of the problems."""
 _FEWEST_PROBLEMS = 4
+_HALF = 0.5
 _FEWEST_ROLLOUTS = 32
 """Over all batches of a streak, for a part of the reward to be called constant: a few samples may well be alike."""
 _FOR_LEVEL = 128
@@ -270,10 +273,10 @@ def _constant_told(name: str, value: float | None) -> Diagnosis:
     )
 
 
-def diagnose_evaluation(batch: BatchSummary, fitting: tuple[str, float] | None) -> list[Diagnosis]:
+def diagnose_evaluation(batch: BatchSummary, other: Other | None) -> list[Diagnosis]:
     """Diagnose an evaluation, all of whose answers are in one summary.
 
-    `fitting` is the template that the responses fit better, with their share, where there is one.
+    `other` is the template that the responses fit better, where there is one.
     """
     diagnoses = [
         Diagnosis(
@@ -284,13 +287,24 @@ def diagnose_evaluation(batch: BatchSummary, fitting: tuple[str, float] | None) 
         for condition in _CONDITIONS
         if condition.code in ("all_truncated", "format_never_met") and condition.holds(batch)
     ]
-    if diagnoses and diagnoses[0].code == "format_never_met" and fitting is not None:
-        name, share = fitting
-        advice = f"set template = {name!r}, which {share:.0%} of the responses fit"
-        diagnoses = [replace(diagnoses[0], advice=advice)]
+    if other is not None and not _truncated(batch):
+        advice = f"set template = {other.name!r}, which {other.share:.0%} of the responses fit"
+        if diagnoses:
+            diagnoses = [replace(diagnoses[0], advice=advice)]
+        elif other.own_share <= _NEARLY_NONE and other.share >= _HALF:
+            diagnoses = [_other_template(other, advice)]
     if batch.one_answer is not None and _is_one_answer(batch.one_answer):
         diagnoses.append(_one_answer_told(batch.one_answer))
     return diagnoses
+
+
+def _other_template(other: Other, advice: str) -> Diagnosis:
+    return Diagnosis(
+        MISFIT,
+        f"{1 - other.own_share:.0%} of the responses have the form of another template: the parser of this one passes over "
+        "its tags, and no verifier reads an answer in them",
+        advice,
+    )
 
 
 def _is_one_answer(answers: OneAnswer | None) -> bool:

@@ -4,7 +4,10 @@ In: conversations and a template. Out: how many of the responses to learn the pa
 others, and the template that they would fit. A model that learns responses of another form writes them, and everything
 that samples it afterwards takes them for malformed. Left out: the data's questions, and whether answers are right.
 
-Decision: a box in a summary is not asked for (it may be a program or a letter); an empty one is no fault here.
+Decisions:
+1. A box in a summary is not asked for (it may be a program or a letter); an empty one is no fault here.
+2. Tags that the template does not have are a fault, though its parser passes over them: the summary
+   `<answer>5</answer>` is well-formed under `r1`, and no verifier reads it.
 """
 
 from collections import Counter
@@ -13,7 +16,7 @@ from dataclasses import dataclass, field
 
 from dianoia.base.records import Conversation, Turn
 from dianoia.text.dialogue import written
-from dianoia.text.parsing import Broken, Parsed, parse
+from dianoia.text.parsing import Broken, parse
 from dianoia.text.template import TEMPLATES, Tags, Template
 
 ENOUGH = 0.95
@@ -21,23 +24,48 @@ ENOUGH = 0.95
 LOOKED_AT = 2000
 """Responses that are tried under every template, to name the one that they fit."""
 CODE = "template_misfit"
+FOREIGN = "tags_of_another_template"
+"""A fault beside those of the parser (decision 2)."""
 _SHOWN_CHARS = 120
 
 
-def fitting_template(texts: Sequence[str], template: Template) -> tuple[str, float] | None:
-    """Name the template that most responses fit, with their share; None where no other one fits more of them.
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A template that responses fit better than their own."""
+
+    name: str
+    share: float
+    """Of the responses that fit it."""
+    own_share: float
+    """Of those that fit their own."""
+
+
+def misfit_of(text: str, template: Template) -> str | None:
+    """Name what is wrong with a response under a template; None for one that fits (decisions 1 and 2)."""
+    parsed = parse(text, template, boxed=False)
+    if isinstance(parsed, Broken):
+        return parsed.rule.value
+    tags = Tags()
+    foreign = [tags.open_answer, tags.close_answer] if template.final == "summary" else []
+    if template.tags is None:
+        foreign = [tags.open_thought, tags.close_thought, tags.open_answer, tags.close_answer]
+    return FOREIGN if any(tag in text for tag in foreign) else None
+
+
+def fitting_template(texts: Sequence[str], template: Template) -> Other | None:
+    """Find the template that most responses fit; None where no other one fits more of them.
 
     Templates without tags are left out: nearly everything fits those.
     """
     tagged = {name: other for name, other in TEMPLATES.items() if other.tags is not None}
     looked_at = texts[:LOOKED_AT]
     shares = {
-        name: sum(isinstance(parse(text, other, boxed=False), Parsed) for text in looked_at)
-        / max(1, len(looked_at))
+        name: sum(misfit_of(text, other) is None for text in looked_at) / max(1, len(looked_at))
         for name, other in {template.name: template, **tagged}.items()
     }
     best = max(shares, key=lambda name: shares[name])
-    return None if shares[best] <= shares[template.name] else (best, shares[best])
+    own = shares[template.name]
+    return None if shares[best] <= own else Other(best, shares[best], own)
 
 
 @dataclass(slots=True)
@@ -71,13 +99,13 @@ class Fit:
         opening = (self.template.tags or Tags()).open_thought
         self.opened += before is not None and before.text.rstrip().endswith(opening)
         for name, template in {**others, self.template.name: self.template}.items():
-            parsed = parse(written(turn, template), template, boxed=False)
-            self.fitting[name] += isinstance(parsed, Parsed) and name in others
-            if name == self.template.name and isinstance(parsed, Parsed):
-                self.fits += 1
-            if name == self.template.name and isinstance(parsed, Broken):
-                self.faults[parsed.rule.value] += 1
-                self.examples.setdefault(parsed.rule.value, turn.text[:_SHOWN_CHARS])
+            fault = misfit_of(written(turn, template), template)
+            self.fitting[name] += fault is None and name in others
+            if name == self.template.name:
+                self.fits += fault is None
+                if fault is not None:
+                    self.faults[fault] += 1
+                    self.examples.setdefault(fault, turn.text[:_SHOWN_CHARS])
 
     @property
     def share(self) -> float:

@@ -3,7 +3,7 @@
 import pytest
 
 from dianoia.base.records import Conversation, Turn
-from dianoia.text.fits import LOOKED_AT, Fit, fitting_template
+from dianoia.text.fits import LOOKED_AT, Fit, Other, fitting_template
 from dianoia.text.template import TEMPLATES
 
 BOX = "The answer is \\boxed{5}."
@@ -56,6 +56,9 @@ def test_what_fits_is_not_told(template: str, response: str) -> None:
         ("r1", "<think>first</think><think>second</think>5", "tag_repeated", "columns"),
         ("r1-zero-prefilled", BOX, "no_tags", "columns"),
         ("r1-zero", f"Sure! {TAGGED}", "text_before", "columns"),
+        ("r1", TAGGED, "tags_of_another_template", "template = 'r1-zero'"),
+        ("plain", TAGGED, "tags_of_another_template", "template = 'r1-zero'"),
+        ("plain", TRACE, "tags_of_another_template", "template = 'r1'"),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_cure(
@@ -105,13 +108,16 @@ def test_thought_and_answer_in_columns_fit_every_template() -> None:
         ("r1", TAGGED.removeprefix("<think>"), "r1-zero-prefilled"),
         ("r1-zero", "5", None),
         ("r1-zero", TAGGED, None),
-        ("r1", TAGGED, None),  # a summary may be anything
-        ("plain", TRACE, None),
+        ("r1", TAGGED, "r1-zero"),  # a summary may be anything, but no verifier reads these tags
+        ("plain", TRACE, "r1"),
+        ("plain", TAGGED, "r1-zero"),
+        ("plain", "so\n5", None),
+        ("r1", TRACE, None),
     ],
 )
 def test_the_template_that_responses_fit(template: str, text: str, best: str | None) -> None:
     found = fitting_template([text] * 3, TEMPLATES[template])
-    assert found == (None if best is None else (best, 1.0))
+    assert found == (None if best is None else Other(best, 1.0, 0.0))
     assert fitting_template([], TEMPLATES[template]) is None
 
 
