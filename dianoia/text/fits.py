@@ -122,7 +122,7 @@ class Fit:
         message = (
             f"{self.responses - self.fits:,} of {self.responses:,} responses to learn "
             f"({1 - self.share:.0%}) do not fit template = {self.template.name!r}: a model that learns them writes what "
-            "every stage that samples it under this template takes for malformed, which is never right. The commonest "
+            "every stage that samples it under this template takes for malformed or cannot grade. The commonest "
             f"fault is {fault}, as in {self.examples[fault]!r}"
         )
         if self.opened:
