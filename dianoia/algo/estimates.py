@@ -1,6 +1,6 @@
 """Scores of an evaluation with their uncertainty: pass@1, pass@k and cons@k.
 
-In: for every problem, how each of its k samples was graded (1 right, 0 wrong) and what it answered.
+In: for every problem, how each of its k samples was graded (1 right, 0 wrong) and the class of its answer.
 Out: an `Estimate`, a mean over problems with a 95 % interval. Left out: sampling and grading.
 
 Shapes: `_P` problems, `_G` samples of a problem.
@@ -17,17 +17,20 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section D.1) is silent:
 1. A problem with few samples weighs as much as one with many.
 2. cons@k: malformed and truncated samples do not vote. Tied answers share the vote: the value is
    the mean over them, the expectation of a fair draw. A problem without a vote is wrong.
-3. Votes are grouped by a key of the answer. Where a key joins answers that were graded differently,
+3. Votes are classes of answers (`roles.votes`). Where a class holds answers that were graded differently,
    their mean grade counts.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 _Z = 1.959963984540054  # standard normal quantile of 0.975
 _PSEUDO = 2  # problems added on either side
+
+Votes = Sequence[Sequence[Hashable | None]]
+"""Class of every sample's answer, by problem: equal for answers that mean the same, None for no vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +82,17 @@ def mean_pass_at_k(correct_PG: Sequence[Sequence[float]], k: int) -> Estimate:
     )
 
 
-def cons_at_k(
-    correct_PG: Sequence[Sequence[float]],
-    answers_PG: Sequence[Sequence[str | None]],
-    key: Callable[[str], object] = str.strip,
-) -> Estimate:
-    """Grade of the majority answer, as the mean over problems; decisions 2 and 3 above.
-
-    An answer of None does not vote. `key` must give equal, hashable keys to answers that mean the
-    same.
-    """
+def cons_at_k(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimate:
+    """Grade of the majority answer, as the mean over problems; decisions 2 and 3 above."""
     return estimate(
         [
-            _majority(correct_G, answers_G, key)
-            for correct_G, answers_G in zip(correct_PG, answers_PG, strict=True)
+            _majority(correct_G, votes_G)
+            for correct_G, votes_G in zip(correct_PG, votes_PG, strict=True)
         ]
     )
 
 
-def vote_gain(
-    correct_PG: Sequence[Sequence[float]],
-    answers_PG: Sequence[Sequence[str | None]],
-    key: Callable[[str], object] = str.strip,
-) -> Estimate:
+def vote_gain(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimate:
     """cons@k minus pass@1, paired: of each problem, the majority's grade less the mean grade.
 
     Both come from the same samples, so that the interval of their difference is far narrower than two
@@ -109,19 +100,17 @@ def vote_gain(
     """
     return estimate_unbounded(
         [
-            _majority(correct_G, answers_G, key) - _mean(correct_G)
-            for correct_G, answers_G in zip(correct_PG, answers_PG, strict=True)
+            _majority(correct_G, votes_G) - _mean(correct_G)
+            for correct_G, votes_G in zip(correct_PG, votes_PG, strict=True)
         ]
     )
 
 
-def _majority(
-    correct_G: Sequence[float], answers_G: Sequence[str | None], key: Callable[[str], object]
-) -> float:
-    grades: defaultdict[object, list[float]] = defaultdict(list)
-    for grade, answer in zip(correct_G, answers_G, strict=True):
-        if answer is not None:
-            grades[key(answer)].append(grade)
+def _majority(correct_G: Sequence[float], votes_G: Sequence[Hashable | None]) -> float:
+    grades: defaultdict[Hashable, list[float]] = defaultdict(list)
+    for grade, vote in zip(correct_G, votes_G, strict=True):
+        if vote is not None:
+            grades[vote].append(grade)
     if not grades:
         return 0.0
     most = max(len(votes) for votes in grades.values())

@@ -20,6 +20,8 @@ Departures from the DeepSeek-R1 paper, and choices where it is silent:
 2. The paper gives one epsilon; `epsilon_low` and `epsilon_high` are separate (DAPO). Its epsilon
    of 10 is the interval [-9, 11]: no lower bound in effect, and a bad sample is never clipped.
 3. The KL term is k3, as in eq. 2; `k3_corrected` is DeepSeek-V3.2's unbiased form.
+4. Log-ratios above `MOST_LOG_RATIO` count as that in `exp`, and keep their gradient (`_ratio`). Ordinary ratios
+   are untouched, to the bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -73,6 +75,23 @@ class LossSums:
         )
 
 
+MOST_LOG_RATIO = 20.0
+"""Nats: exp of it is 4.9e8. In float32 exp overflows from 88.7 on, and an infinite ratio times the 0 gradient of a
+clipped branch is NaN."""
+
+
+def _ratio(log_ratio_BT: Tensor) -> Tensor:
+    """Probability ratios from their logarithms, finite for any finite one.
+
+    Beyond `MOST_LOG_RATIO` the ratio stays at its largest value, and its gradient with respect to the logarithm is
+    that value, as at the bound: a clamp would take the gradient away and hide a policy that has run off. An infinite
+    logarithm is a broken log-probability, and stays infinite so that the loss says so.
+    """
+    most_BT = log_ratio_BT - log_ratio_BT.detach() + MOST_LOG_RATIO
+    beyond_BT = (log_ratio_BT > MOST_LOG_RATIO) & log_ratio_BT.isfinite()
+    return torch.where(beyond_BT, most_BT, log_ratio_BT).exp()
+
+
 # Per-token objectives ---------------------------------------------------------------------------
 
 Objective = Callable[[Tensor, Tensor, Tensor, Tensor, float, float], TokenLoss]
@@ -109,7 +128,7 @@ def clipped(
     that single tokens may be re-weighted on their own. On the policy itself (rho = 1) the gradient
     is that of -A log pi, whatever the bounds.
     """
-    ratio_BT = (_at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT)).exp()
+    ratio_BT = _ratio(_at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT))
     return _clip(ratio_BT, _a_token(advantages, mask_BT), epsilon_low, epsilon_high)
 
 
@@ -131,7 +150,7 @@ def gspo(
     """
     log_ratio_BT = _at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT)
     lengths_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
-    ratio_B1 = (log_ratio_BT.sum(dim=1, keepdim=True) / lengths_B1).exp()
+    ratio_B1 = _ratio(log_ratio_BT.sum(dim=1, keepdim=True) / lengths_B1)
     ratio_BT = ratio_B1.expand_as(log_ratio_BT)
     return _clip(ratio_BT, _a_token(advantages, mask_BT), epsilon_low, epsilon_high)
 
@@ -153,7 +172,7 @@ def cispo(
     weight is at its bound.
     """
     logprobs_BT = _at(mask_BT, logprobs_BT)
-    ratio_BT = (logprobs_BT - _at(mask_BT, old_BT)).exp().detach()
+    ratio_BT = _ratio(logprobs_BT - _at(mask_BT, old_BT)).detach()
     weight_BT = ratio_BT.clamp(1.0 - epsilon_low, 1.0 + epsilon_high)
     loss_BT = -weight_BT * _a_token(advantages, mask_BT) * logprobs_BT
     below_BT, above_BT = ratio_BT < 1.0 - epsilon_low, ratio_BT > 1.0 + epsilon_high
@@ -201,7 +220,7 @@ def kl_k3(logprobs_BT: Tensor, old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor) 
     and agree to first order near it. `old_BT` is not read. 0 where pi = pi_ref.
     """
     log_r_BT = _at(mask_BT, ref_BT) - _at(mask_BT, logprobs_BT)
-    return log_r_BT.exp() - log_r_BT - 1.0
+    return _ratio(log_r_BT) - log_r_BT - 1.0
 
 
 def kl_k3_corrected(logprobs_BT: Tensor, old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -210,7 +229,7 @@ def kl_k3_corrected(logprobs_BT: Tensor, old_BT: Tensor, ref_BT: Tensor, mask_BT
     The importance ratio makes both the value and the gradient those of the reverse KL(pi || pi_ref)
     for tokens drawn from pi_old. Assumes the ratio to be of moderate size; it is not clipped.
     """
-    ratio_BT = (_at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT)).exp()
+    ratio_BT = _ratio(_at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT))
     return ratio_BT * kl_k3(logprobs_BT, old_BT, ref_BT, mask_BT)
 
 
@@ -232,7 +251,7 @@ def truncated_importance(
     SAME weights, those that drew the sample. 1 where the two agree and at masked positions.
     """
     gap_BT = _at(mask_BT, learner_BT.detach()) - _at(mask_BT, sampler_BT)
-    return gap_BT.exp().clamp(max=cap)
+    return _ratio(gap_BT).clamp(max=cap)
 
 
 # Adding tokens up -------------------------------------------------------------------------------

@@ -165,9 +165,13 @@ class Group:
     problem: Problem
     rollouts: tuple[Rollout, ...]
     scores: tuple[Score, ...]
+    votes_G: tuple[int | None, ...] | None = None
+    """Class of each answer under the problem's verifier, from 0: answers that mean the same share one. None for a
+    sample without a vote. The whole is None until the votes are counted (`roles.votes`)."""
 
     def __post_init__(self) -> None:
         assert len(self.rollouts) == len(self.scores), "one score a rollout"
+        assert self.votes_G is None or len(self.votes_G) == len(self.scores), "one vote a rollout"
 
     @property
     def rewards_G(self) -> tuple[float, ...]:

@@ -58,6 +58,12 @@ class Evidence:
             raise Missing(f"no {metric} of {part} ({self.parts[part]}) on {domain} problems")
         return Estimate(**found)
 
+    def problems(self, part: str, domain: str, metric: str) -> int:
+        """How many problems stand behind an estimate."""
+        domains = REASONING if domain == "reasoning" else (domain,)
+        measured = self.evaluations.get(self.parts[part], {})
+        return sum(int(measured.get(one, {}).get(metric, {}).get("n") or 0) for one in domains)
+
     def levels(self, part: str, domain: str, metric: str) -> list[tuple[float, Bounded]]:
         """A metric by difficulty, easiest first."""
         found = self.by_difficulty.get(self.parts[part], {}).get(domain, {})

@@ -51,16 +51,45 @@ def level(part: str, domain: str, metric: str) -> Measure:
 
 
 def times(part: str, of: str, domain: str, metric: str) -> Measure:
-    """How many times as much of a metric one part has as another."""
+    """How many times as much of a metric one part has as another.
+
+    No multiple of pass@1 for a part whose interval reaches down to its baseline: one answer to everything has as much.
+    """
 
     def measure(evidence: Evidence) -> Measured:
         a, b = (evidence.estimate(name, domain, metric) for name in (part, of))
         if b.value <= 0:
             raise Missing(f"{metric} of {of} on {domain} is 0, so that nothing is a multiple of it")
-        scale = _percent if metric == "pass@1" else "{:.3g}".format
-        return _of(ratio(a, b), f"from {scale(b.value)} to {scale(a.value)}")
+        counts = _counts(evidence, (of, part), domain, metric)
+        if metric != "pass@1":
+            return _of(ratio(a, b), f"from {b.value:.3g} to {a.value:.3g}{counts}")
+        note = f"from {_percent(b.value)} to {_percent(a.value)}{counts}"
+        baseline = _baseline(evidence, part, domain)
+        if baseline is None:
+            return _of(ratio(a, b), note)
+        note += f"; always the commonest gold answer: {_percent(baseline.value)}"
+        if a.low <= baseline.value:
+            return Measured(
+                None, note=f"{note}, and {part} is not clearly above that: nothing multiplied"
+            )
+        return _of(ratio(a, b), note)
 
     return measure
+
+
+def _counts(evidence: Evidence, parts: tuple[str, str], domain: str, metric: str) -> str:
+    """The numbers of problems where two parts were not measured on as many; empty where they were."""
+    one, other = (evidence.problems(part, domain, metric) for part in parts)
+    return "" if one == other else f", on {one:,} and {other:,} problems"
+
+
+def _baseline(evidence: Evidence, part: str, domain: str) -> Bounded | None:
+    """What the commonest gold answer would have as the answer to everything; None for evaluations from before it was
+    measured."""
+    try:
+        return evidence.estimate(part, domain, "baseline")
+    except Missing:
+        return None
 
 
 def more(part: str, than: str, domain: str) -> Measure:
@@ -68,7 +97,12 @@ def more(part: str, than: str, domain: str) -> Measure:
 
     def measure(evidence: Evidence) -> Measured:
         a, b = (evidence.estimate(name, domain, "pass@1") for name in (part, than))
-        return _of(difference(a, b), f"{_percent(a.value)} against {_percent(b.value)}")
+        counts = _counts(evidence, (part, than), domain, "pass@1")
+        note = f"{_percent(a.value)} against {_percent(b.value)}{counts}"
+        baseline = _baseline(evidence, part, domain)
+        if baseline is not None:
+            note += f"; always the commonest gold answer: {_percent(baseline.value)}"
+        return _of(difference(a, b), note)
 
     return measure
 

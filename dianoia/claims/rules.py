@@ -93,7 +93,8 @@ RULES = (
     Rule(
         1,
         "RL alone multiplies accuracy",
-        f"pass@1 on math: zero at least {MULTIPLE:g} times base, the interval's lower end too",
+        f"pass@1 on math: zero at least {MULTIPLE:g} times base, the interval's lower end too; zero's own lower end above "
+        "the baseline",
         "AIME 2024 from 15.6 to 77.9 %, 5.0 times (figure 1)",
         ("base", "zero"),
         (

@@ -120,7 +120,10 @@ def _count(verdicts: Sequence[bool | None]) -> str:
 
 
 def stages_grid(runs: Sequence[Results]) -> Grid:
-    """pass@1 in per cent: the mean over seeds and its range; of one seed, its interval over problems."""
+    """pass@1 in per cent: the mean over seeds and its range; of one seed, its interval over problems.
+
+    The last row is what one answer to everything would have, on the problems of the last checkpoint that says so.
+    """
     tables = [{row["checkpoint"]: row for row in run["stage_table"]} for run in runs]
     domains = (
         list(dict.fromkeys(d for row in tables[0].values() for d in row["domains"]))
@@ -131,8 +134,27 @@ def stages_grid(runs: Sequence[Results]) -> Grid:
         (f"{_named(row)} ({name})", *(_mean(tables, name, domain) for domain in domains))
         for name, row in tables[0].items()
     ]
+    rows += _baseline(tables, domains)
     over = f"mean of {len(runs)} seeds (range)" if len(runs) > 1 else "one seed (95 % interval)"
     return Grid(f"pass@1 in per cent, {over}", ("checkpoint", *domains), tuple(rows))
+
+
+def _baseline(tables: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> list[tuple[str, ...]]:
+    """The row of the baselines; none for results from before they were measured."""
+    cells = []
+    for domain in domains:
+        of_runs = [
+            [
+                row["domains"][domain]["baseline"]["value"]
+                for row in table.values()
+                if "baseline" in row["domains"].get(domain, {})
+            ]
+            for table in tables
+        ]
+        last = [values[-1] for values in of_runs if values]
+        cells.append(f"{100 * fmean(last):.1f}" if last else MARKS[None])
+    known = any(cell != MARKS[None] for cell in cells)
+    return [("always the commonest gold answer", *cells)] if known else []
 
 
 def _named(row: Mapping[str, Any]) -> str:

@@ -1,16 +1,15 @@
 """The stage table: every evaluated checkpoint that plays a part, on every domain.
 
-In: `Evidence`. Out: rows of `stage_table` in `results.json`: pass@1 with its interval, thought tokens and the
-share of the question's language, by domain, with reasoning as the mean of its four.
+In: `Evidence`. Out: rows of `stage_table` in `results.json`: pass@1 with its interval, the baseline beside it, thought
+tokens and the share of the question's language, by domain, with reasoning as the mean of its four.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from dianoia.claims.evidence import REASONING, Evidence, Missing
 from dianoia.claims.intervals import Bounded
 
-METRICS = ("pass@1", "thought_tokens", "target_language")
+METRICS = ("pass@1", "baseline", "thought_tokens", "target_language")
 DOMAINS = (*REASONING, "reasoning", "general", "near-miss", "safety")
 """In the order of the table; others that were evaluated follow."""
 
@@ -43,16 +42,9 @@ def _metrics(part: str, domain: str, evidence: Evidence) -> Row:
             estimate = evidence.estimate(part, domain, metric)
         except Missing:
             continue
-        found[metric] = _plain(estimate) | {"n": problems(part, domain, metric, evidence)}
+        found[metric] = _plain(estimate) | {"n": evidence.problems(part, domain, metric)}
     return found
 
 
 def _plain(estimate: Bounded) -> Row:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
-def problems(part: str, domain: str, metric: str, evidence: Evidence) -> int:
-    """How many problems stand behind a number."""
-    measured: Mapping[str, Any] = evidence.evaluations[evidence.parts[part]]
-    domains = REASONING if domain == "reasoning" else (domain,)
-    return sum(int(measured[one][metric]["n"]) for one in domains)

@@ -6,6 +6,8 @@ will draw, of a built-in set, which may be endless, the beginning.
 """
 
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 
 from dianoia.base.config import (
     EvaluateStage,
@@ -14,6 +16,7 @@ from dianoia.base.config import (
     Problems,
     RLStage,
     SampleStage,
+    SFTStage,
 )
 from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.records import Problem
@@ -25,11 +28,16 @@ from dianoia.tasks.catalog import (
     looked_at,
     problem_source,
 )
+from dianoia.tasks.conversations import read_conversations
 from dianoia.tasks.data.summary import told
+from dianoia.text.fits import CODE, Fit
 from dianoia.text.language import check_measurable
+from dianoia.text.template import TEMPLATES
 
 _UNGRADED = "reference"
 """The verifier of problems that no rule can grade."""
+_READ = 256
+"""Rows of each file of demonstrations that a plan holds against the template."""
 
 
 def check_problems(name: str, stage: RLStage | EvaluateStage, seed: int) -> None:
@@ -69,7 +77,7 @@ def refuse_broken(source: ProblemSource) -> None:
 
 
 def told_problems(stage: Stage) -> list[str]:
-    """What a person wants to know of the files of problems that a stage reads, in sentences."""
+    """What a person wants to know of the files of problems or demonstrations that a stage reads, in sentences."""
     match stage:
         case EvaluateStage():
             found = [problem_source(stage.problems, stage.whole_file)]
@@ -82,9 +90,23 @@ def told_problems(stage: Stage) -> list[str]:
                 problem_source(stage.problems),
                 *(general_source(one) for one in general if one),
             ]
+        case SFTStage():
+            return _told_template(stage)
         case _:
             found = []
     return [line for one in found if isinstance(one, FilesSource) for line in told(one.summary)]
+
+
+def _told_template(stage: SFTStage) -> list[str]:
+    """That the responses of files do not fit the template, by the first of each; the stage itself looks at all."""
+    fit = Fit(TEMPLATES[stage.template])
+    for dataset in stage.datasets:
+        path = Path(dataset.path).expanduser()
+        for conversation in islice(read_conversations(path), _READ) if path.is_file() else ():
+            fit.add(conversation)
+    misfit = fit.misfit()
+    files = ", ".join(dataset.path for dataset in stage.datasets)
+    return [] if misfit is None else [f"{files}: WARNING: {CODE}: {misfit[0]}. {misfit[1]}."]
 
 
 def _check_graded(where: str, problems: Sequence[Problem]) -> None:

@@ -13,7 +13,7 @@ from dianoia.report.show import SECTIONED, anchor, code, duration, escape, missi
 _WATCHED = (
     "Nothing to report. While a reinforcement learning stage runs, Dianoia watches for responses that are "
     "all cut, a format that is never met, groups that are all right, all wrong or all alike, gold answers "
-    "that cannot be read, thoughts that collapse, and reward models that tell nothing apart, drown the rules or rise "
+    "that cannot be read, one answer to everything, parts of the reward that never differ, thoughts that collapse, and reward models that tell nothing apart, drown the rules or rise "
     "while accuracy falls. None of these happened."
 )
 
@@ -30,10 +30,17 @@ def diagnoses(run: Run) -> str:
 def _diagnosis(stage: Stage, row: Mapping[str, Any]) -> str:
     return (
         f'<article class="diagnosis"><h3>{escape(_words(row.get("code", "unnamed")))}'
-        f'<span class="dim">stage {escape(stage.name)}, step {escape(row.get("step", "unknown"))}</span>'
+        f'<span class="dim">stage {escape(stage.name)}, {_where(row)}</span>'
         f"</h3><p>{_sentence(row.get('message', ''))}</p>"
         f"<p><b>What to do:</b> {_sentence(row.get('advice', ''))}</p></article>"
     )
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    """The step, or of an evaluation the checkpoint and the domain."""
+    if "checkpoint" in row:
+        return f"{escape(row['checkpoint'])} on {escape(row.get('domain', 'its problems'))}"
+    return f"step {escape(row.get('step', 'unknown'))}"
 
 
 def _words(name: object) -> str:

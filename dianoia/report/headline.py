@@ -1,16 +1,17 @@
 """The top of the page: what was trained, from what, on what, and whether it worked.
 
-In: a `Run`. Out: HTML. "Before" is the first checkpoint that was evaluated, "after" the last. Left out:
-judgement beyond the intervals; "clearly" means that the two intervals of pass@1 do not overlap.
+In: a `Run`. Out: HTML. "Before" is the first checkpoint that was evaluated, "after" the last; what they are compared
+by stands in `report.comparison`. Left out: judgement beyond the intervals; "clearly" means that the two intervals of
+pass@1 do not overlap, and "rose" that the lower end is above the baseline, the commonest gold answer given always.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dianoia.report import claims
-from dianoia.report.load import Estimate, Metrics, Run, Stage, metric_order, number
+from dianoia.report.comparison import Comparison, compare
+from dianoia.report.load import Estimate, Run, Stage, metric_order, number
 from dianoia.report.show import (
     amount,
     code,
@@ -22,18 +23,6 @@ from dianoia.report.show import (
     problem_set,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """First and last checkpoint on one domain."""
-
-    before: str
-    after: str
-    domain: str
-    metrics_before: Metrics
-    metrics_after: Metrics
-
-
 FEW = 5
 """At most so many stages are told at the top of the page."""
 _CARDS = (
@@ -44,23 +33,6 @@ _CARDS = (
     ("reflection", "Reflection", "words such as “wait” or “check” per thought"),
     ("target_language", "Language", "share of words in the question's language"),
 )
-
-
-def compare(run: Run) -> Comparison | None:
-    """First against last, on the first domain that both have; None without evaluation.
-
-    Where the recipe says who plays which part, that is the base against the last model of the paper's chain.
-    """
-    if not run.evaluations:
-        return None
-    names = list(run.evaluations)
-    before = run.playing("base") or names[0]
-    after = run.playing("r1", "dev3", "dev2", "dev1", "zero") or names[-1]
-    first, last = run.evaluations[before], run.evaluations[after]
-    domain = next((d for d in ("all", "overall", *first) if d in first and d in last), None)
-    if domain is None:
-        return None
-    return Comparison(before, after, domain, first[domain], last[domain])
 
 
 def header(run: Run) -> str:
@@ -112,21 +84,49 @@ def _outcome(run: Run) -> str:
     a, b = found.metrics_before.get("pass@1"), found.metrics_after.get("pass@1")
     if a is None or b is None or found.before == found.after:
         return f"Only {code(found.after)} was evaluated, so there is no before and after."
+    if found.problems_differ:
+        return (
+            f"<strong>No verdict: the two were not measured on the same problems.</strong> {code(found.before)} has "
+            f"{_measured(a)} {code(found.after)} {_measured(b)} Name both in one evaluate stage, and run it."
+        )
     about = (
         f"{escape(found.domain)} problems" if len(run.evaluations[found.after]) > 1 else "problems"
     )
     n = f"{b.n:,} held-out {about}" if b.n else f"held-out {about}"
+    baseline = found.metrics_after.get("baseline")
     return (
-        f"<strong>{_change(a, b)}</strong> From {code(found.before)} to {code(found.after)}, pass@1 on {n} "
-        f"went from {amount('pass@1', a.value)} to {amount('pass@1', b.value)}."
-        f"{_longer(found)}"
+        f"<strong>{_change(a, b, baseline)}</strong> From {code(found.before)} to {code(found.after)}, pass@1 on {n} "
+        f"went from {amount('pass@1', a.value)} to {amount('pass@1', b.value)}{_beside(baseline)}."
+        f"{_longer(found)}{_settings(found)}"
     )
 
 
-def _change(before: Estimate, after: Estimate) -> str:
+def _measured(estimate: Estimate) -> str:
+    return f"{amount('pass@1', estimate.value)}, on {estimate.n or 0:,} problems."
+
+
+def _beside(baseline: Estimate | None) -> str:
+    if baseline is None:
+        return ""
+    return (
+        f"; always giving the commonest gold answer would have {amount('pass@1', baseline.value)}"
+    )
+
+
+def _settings(found: Comparison) -> str:
+    """How the two were measured differently."""
+    named = "; ".join(
+        f"{escape(key)} {code(before)} and {code(after)}" for key, before, after in found.differing
+    )
+    return f" They were measured with different settings: {named}." if named else ""
+
+
+def _change(before: Estimate, after: Estimate, baseline: Estimate | None) -> str:
     if None in (before.low, before.high, after.low, after.high):
         return "No intervals, so no verdict."
     if (after.low or 0.0) > (before.high or 0.0):
+        if baseline is not None and (after.low or 0.0) <= baseline.value:
+            return "Accuracy rose, but not clearly above giving one answer to everything."
         return "Accuracy rose clearly."
     if (after.high or 0.0) < (before.low or 0.0):
         return "Accuracy fell clearly."
@@ -135,7 +135,7 @@ def _change(before: Estimate, after: Estimate) -> str:
 
 def _longer(found: Comparison) -> str:
     a, b = found.metrics_before.get("thought_tokens"), found.metrics_after.get("thought_tokens")
-    if a is None or b is None or a.value <= 0:
+    if a is None or b is None or a.value <= 0 or plain(a.value) == plain(b.value):
         return ""
     verb = "grew" if b.value > a.value else "shrank"
     return f" Thoughts {verb} from {plain(a.value)} to {plain(b.value)} tokens."
@@ -150,9 +150,20 @@ def _progress(run: Run) -> str:
             return (
                 "<strong>No evaluation yet.</strong> On its training problems "
                 f"{code(stage.name)} went from {known[0]:.1%} right to {known[-1]:.1%} "
-                f"by step {stage.last_step}."
+                f"by step {stage.last_step}{_of_its_curve(stage)}."
             )
     return "<strong>Nothing to judge yet.</strong> No stage has written metrics or an evaluation."
+
+
+def _of_its_curve(stage: Stage) -> str:
+    """The baseline of a stage's held-out problems."""
+    values = [number(row.get("heldout/baseline")) for row in stage.rows]
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    return (
+        f"; always giving the commonest gold answer would have {known[-1]:.1%} of its held-out ones"
+    )
 
 
 def told(stage: Stage) -> str:
@@ -314,8 +325,16 @@ def _card(found: Comparison, rule: str, label: str, help_: str) -> str:
     return (
         f'<div class="card"><h3>{escape(label.format(key=key))}{_growth(key, before, after)}</h3>'
         f'<p class="big">{old}{amount(key, after.value)}</p>{_bars(key, before, after)}'
-        f'<p class="ranges">{_ranges(key, before, after)}</p><p class="help">{help_}</p></div>'
+        f'<p class="ranges">{_ranges(key, before, after)}</p><p class="help">{help_}{_worth(key, found)}</p></div>'
     )
+
+
+def _worth(key: str, found: Comparison) -> str:
+    """The baseline beside the accuracies."""
+    baseline = found.metrics_after.get("baseline")
+    if baseline is None or not re.fullmatch(r"pass@1|cons@\d+", key):
+        return ""
+    return f"; always the commonest gold answer: {amount(key, baseline.value)}"
 
 
 def _growth(key: str, before: Estimate | None, after: Estimate) -> str:

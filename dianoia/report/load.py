@@ -73,6 +73,15 @@ class StageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What one evaluate stage has measured, and how."""
+
+    settings: Mapping[str, Any]
+    evaluations: Mapping[str, Domains]
+    """By checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything the report says, apart from rollouts."""
 
@@ -88,6 +97,8 @@ class Run:
     claims: tuple[Mapping[str, Any], ...]
     stages: tuple[Stage, ...]
     stage_table: tuple[StageRow, ...] = ()
+    evaluated: tuple[Evaluated, ...] = ()
+    """By evaluate stage, of those that are done and up to date; `evaluations` has the last of each checkpoint and domain."""
 
     @property
     def measured(self) -> dict[str, dict[str, Metrics]]:
@@ -119,6 +130,10 @@ def load(directory: RunDirectory) -> Run:
     recipe = _recipe(directory)
     results = _table(directory.results)
     states = _dict(results.get("states"))
+    stages = tuple(
+        _stage(name, _dict(settings), directory.stage(name), states.get(name))
+        for name, settings in _dict(recipe.get("stages")).items()
+    )
     return Run(
         path=directory.path,
         recipe=recipe,
@@ -130,16 +145,19 @@ def load(directory: RunDirectory) -> Run:
             for name, domains in _dict(results.get("by_difficulty")).items()
         },
         claims=tuple(c for c in results.get("claims") or () if isinstance(c, dict)),
-        stages=tuple(
-            _stage(name, _dict(settings), directory.stage(name), states.get(name))
-            for name, settings in _dict(recipe.get("stages")).items()
-        ),
+        stages=stages,
         stage_table=tuple(
             StageRow(
                 str(row.get("checkpoint")), _texts(row.get("parts")), _domains(row.get("domains"))
             )
             for row in _list(results.get("stage_table"))
             if isinstance(row, dict)
+        ),
+        evaluated=tuple(
+            Evaluated(stage.settings, _evaluations(_table(path).get("evaluations")))
+            for stage in stages
+            if stage.kind == "evaluate" and stage.done and not stage.stale
+            for path in [directory.stage(stage.name).evaluation]
         ),
     )
 
@@ -220,7 +238,7 @@ def _estimate(entry: object) -> Estimate | None:
 
 def metric_order(name: str) -> tuple[int, str]:
     """Sorts metrics as a reader asks: right, by vote, at best, well-formed, cut, how long, how."""
-    order = ("pass@1", r"cons@\d+", "vote_gain", r"pass@\d+", "format", "truncated", "thought_tokens",
-             "reflection", "reflecting", "target_language")  # fmt: skip
+    order = ("pass@1", "baseline", r"cons@\d+", "vote_gain", r"pass@\d+", "format", "truncated", "thought_tokens",
+             "reflection", "reflecting", "target_language", "one_answer")  # fmt: skip
     places = (place for place, rule in enumerate(order) if re.fullmatch(rule, name))
     return next(places, len(order)), name

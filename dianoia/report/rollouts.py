@@ -5,6 +5,7 @@ that the report stays small enough to send. Left out: highlighting and layout (`
 What is cut is said: in a text by "cut", in the counts by `of`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -53,12 +54,14 @@ def heldout(run: Run) -> Table:
 
 
 def _collect(by_problem: dict[str, Table], path: Path) -> None:
-    for row in _read(path):
+    rows = _read(path)
+    alike = _alike(rows)
+    for row in rows:
         checkpoint = str(row.get("checkpoint") or path.stem)
         problem = by_problem.setdefault(str(row.get("problem")), {**_problem(row), "samples": {}})
         samples = problem["samples"].setdefault(checkpoint, [])
         if len(samples) < SAMPLES:
-            samples.append(_sample(row))
+            samples.append(_sample(row, alike))
 
 
 def training(run: Run) -> Table:
@@ -89,7 +92,15 @@ def _groups(path: Path) -> Iterator[Table]:
     # Groups whose rewards differ teach something, so they are shown first.
     groups.sort(key=lambda rows: len({row.get("reward") for row in rows}) == 1)
     for rows in groups[:GROUPS]:
-        yield {**_problem(rows[0]), "samples": [_sample(row) for row in rows[:GROUP_SAMPLES]]}
+        alike = _alike(rows)
+        samples = [_sample(row, alike) for row in rows[:GROUP_SAMPLES]]
+        yield {**_problem(rows[0]), "samples": samples}
+
+
+def _alike(rows: Sequence[Row]) -> Counter[tuple[str, float]]:
+    """How many samples of a problem vote alike, by problem and vote."""
+    votes = ((str(row.get("problem")), number(row.get("vote"))) for row in rows)
+    return Counter((problem, vote) for problem, vote in votes if vote is not None)
 
 
 def _read(path: Path) -> list[Row]:
@@ -113,15 +124,16 @@ def _problem(row: Row) -> Table:
     }
 
 
-def _sample(row: Row) -> Table:
-    """One rollout. The whole text only where it could not be parsed: otherwise thought and answer say it."""
-    thought = row.get("thought")
+def _sample(row: Row, alike: Mapping[tuple[str, float], int]) -> Table:
+    """One rollout, with the number of samples that vote as it does. The whole text only where it could not be parsed: otherwise thought and answer say it."""
+    thought, vote = row.get("thought"), number(row.get("vote"))
     return {
         "index": number(row.get("sample")),
         "outcome": _outcome(row),
         "fault": _text(row.get("fault")),
         "thought": None if thought is None else _text(str(thought).strip()),
         "answer": _text(row.get("answer")),
+        "alike": None if vote is None else alike[str(row.get("problem")), vote],
         "text": _text(row.get("text")) if thought is None else None,
         **{k: number(row.get(k)) for k in ("tokens", "reward", "accuracy", "format", "advantage")},
     }

@@ -12,6 +12,8 @@ from typing import Any
 from dianoia.report.load import Estimate
 
 NAMES = {
+    "baseline": "baseline: always the commonest gold answer",
+    "one_answer": "most given answer",
     "vote_gain": "gain by vote",
     "format": "format kept",
     "truncated": "truncated",
@@ -20,7 +22,15 @@ NAMES = {
     "reflecting": "thoughts that reflect",
     "target_language": "question's language",
 }
-_SHARES = ("vote_gain", "format", "truncated", "reflecting", "target_language")
+_SHARES = (
+    "baseline",
+    "one_answer",
+    "vote_gain",
+    "format",
+    "truncated",
+    "reflecting",
+    "target_language",
+)
 
 
 def escape(value: object) -> str:

@@ -12,6 +12,7 @@ from dianoia.report.show import amount, escape, interval, paragraph
 
 _MEASURED = (
     ("pass@1", "Right answers, pass@1"),
+    ("baseline", "Right answers, always the commonest gold answer"),
     ("thought_tokens", "Tokens of a thought"),
     ("target_language", "Words of a thought in the question's language"),
 )

@@ -5,15 +5,19 @@ with the last of them, each with advice in the names of the options. Left out: p
 stopping.
 
 A condition counts when it has held for PATIENCE batches in a row, since one small batch can look
-like anything; only an unreadable gold answer is told at once. It is told when it begins and again
-only after it has been away. Consequences are not told beside their cause: truncated rollouts cannot
-keep the format, and without the format nothing can be right.
+like anything; only an unreadable gold answer is told at once, and what is wrong in an evaluation,
+which has one batch. It is told when it begins and again only after it has been away. Consequences
+are not told beside their cause: truncated rollouts cannot keep the format, and without the format
+nothing can be right.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dianoia.rewards.summary import BatchSummary
+from dianoia.rewards.summary import BatchSummary, OneAnswer
+from dianoia.text.fits import CODE as MISFIT
+from dianoia.text.fits import Other
 
 PATIENCE = 3
 """Batches in a row."""
@@ -23,6 +27,27 @@ _MOST = 0.9
 _NEARLY_ALL = 0.95
 _NEARLY_NONE = 0.05
 _LOW_ACCURACY = 0.2
+_ONE_ANSWER = 0.9
+"""Share of a model's answers that are one and the same."""
+_NOT_THE_GOLDS = 0.1
+"""By how much the commonest gold answer has to be rarer for that to be no matter of the problems."""
+_FEWEST_PROBLEMS = 4
+_HALF = 0.5
+_FEWEST_ROLLOUTS = 32
+"""Over all batches of a streak, for a part of the reward to be called constant: a few samples may well be alike."""
+_FOR_LEVEL = 128
+"""The same for a part that is alike within every group: samples of a problem are alike more often."""
+_OF_RULES = frozenset({"accuracy", "format", "language", "random", "overlong"})
+"""Parts that are alike within a group once a problem is solved, or out of reach."""
+_BEST = {
+    "format": 1.0,
+    "accuracy": 1.0,
+    "language": 1.0,
+    "tags": 1.0,
+    "overlong": 0.0,
+    "repetition": 0.0,
+}
+"""Values of parts that every rollout may have because nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +78,10 @@ def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
         for condition in _CONDITIONS
         if _streak(history, condition.holds) == condition.patience
     ]
+    found += _constant(history)
+    if _streak(history, lambda batch: _is_one_answer(batch.one_answer)) == PATIENCE:
+        assert history[-1].one_answer is not None, "the condition holds"
+        found.append(_one_answer_told(history[-1].one_answer))
     if _collapsed(history) and not _collapsed(history[:-1]):
         found.append(_collapse(history))
     return found
@@ -161,6 +190,142 @@ _CONDITIONS = (
         patience=1,
     ),
 )
+_SHOWN_CHARS = 80
+
+
+# One and the same ---------------------------------------------------------------------------------
+
+
+def _constant(history: Sequence[BatchSummary]) -> list[Diagnosis]:
+    """Parts of the reward that have been the same for every rollout, or within every group, for just PATIENCE batches, or
+    just enough rollouts."""
+    return [
+        _constant_told(name, history[-1].constant_parts[name])
+        for name in history[-1].constant_parts
+        if _lasts(history, name) and not _lasts(history[:-1], name)
+    ] + [
+        _level_told(name)
+        for name in history[-1].level_parts
+        if _lasts_level(history, name) and not _lasts_level(history[:-1], name)
+    ]
+
+
+def _lasts_level(history: Sequence[BatchSummary], name: str) -> bool:
+    """Whether a part has been alike within each group for long enough to be no chance."""
+    if name in _OF_RULES:
+        return False
+    streak = _streak(history, lambda batch: name in batch.level_parts)
+    rollouts = sum(batch.rollouts for batch in history[len(history) - streak :])
+    return streak >= PATIENCE and rollouts >= _FOR_LEVEL
+
+
+def _level_told(name: str) -> Diagnosis:
+    return Diagnosis(
+        "part_constant",
+        f"the part {name!r} of the reward has been the same for all samples of each problem in the last rollouts: it "
+        "tells problems apart and not samples, so that it cancels out of every advantage and teaches nothing",
+        f"let {name!r} depend on the completion (completions, completion_ids) and not on the problem's columns alone",
+    )
+
+
+def _lasts(history: Sequence[BatchSummary], name: str) -> bool:
+    if not history or name not in history[-1].constant_parts:
+        return False
+    value = history[-1].constant_parts[name]
+    streak = _streak(
+        history,
+        lambda batch: (
+            batch.constant_parts.get(name, math.nan) == value and not _explained(batch, name, value)
+        ),
+    )
+    rollouts = sum(batch.rollouts for batch in history[len(history) - streak :])
+    return streak >= PATIENCE and rollouts >= _FEWEST_ROLLOUTS
+
+
+def _explained(batch: BatchSummary, name: str, value: float | None) -> bool:
+    """Whether nothing is wrong with it, or another diagnosis says what is."""
+    if value is not None and value == _BEST.get(name):
+        return True
+    if _truncated(batch) or _format_never(batch):
+        return name in _FOLLOWS_FORMAT
+    return name == "accuracy" and (
+        _all_wrong(batch) or _all_right(batch) or batch.share_unparseable > 0
+    )
+
+
+_FOLLOWS_FORMAT = ("accuracy", "format", "language", "tags", "cosine", "judge")
+"""Parts that a response without the template cannot earn."""
+
+
+def _constant_told(name: str, value: float | None) -> Diagnosis:
+    what = (
+        "has applied to no sample"
+        if value is None
+        else f"has been {value:g} for every sample, right or wrong,"
+    )
+    return Diagnosis(
+        "part_constant",
+        f"the part {name!r} of the reward {what} in the last rollouts, so that it tells no sample of a group from "
+        "another and teaches nothing",
+        f"read what {name!r} was given for a few samples (`parts` and `text` in the stage's rollouts): a function may expect "
+        "another form of completions (rewards.functions, form), other tags than the template's, or a column that is empty; "
+        "if every sample earns it by now, it can be left out",
+    )
+
+
+def diagnose_evaluation(batch: BatchSummary, other: Other | None) -> list[Diagnosis]:
+    """Diagnose an evaluation, all of whose answers are in one summary.
+
+    `other` is the template that the responses fit better, where there is one.
+    """
+    diagnoses = [
+        Diagnosis(
+            condition.code,
+            condition.message(batch),
+            condition.advice.replace("sampling.max", "max"),
+        )
+        for condition in _CONDITIONS
+        if condition.code in ("all_truncated", "format_never_met") and condition.holds(batch)
+    ]
+    if other is not None and not _truncated(batch):
+        advice = f"set template = {other.name!r}, which {other.share:.0%} of the responses fit"
+        if diagnoses:
+            diagnoses = [replace(diagnoses[0], advice=advice)]
+        elif other.own_share <= _NEARLY_NONE and other.share >= _HALF:
+            diagnoses = [_other_template(other, advice)]
+    if batch.one_answer is not None and _is_one_answer(batch.one_answer):
+        diagnoses.append(_one_answer_told(batch.one_answer))
+    return diagnoses
+
+
+def _other_template(other: Other, advice: str) -> Diagnosis:
+    return Diagnosis(
+        MISFIT,
+        f"{1 - other.own_share:.0%} of the responses have the form of another template: the parser of this one passes over "
+        "its tags, and no verifier reads an answer in them",
+        advice,
+    )
+
+
+def _is_one_answer(answers: OneAnswer | None) -> bool:
+    return (
+        answers is not None
+        and answers.problems >= _FEWEST_PROBLEMS
+        and answers.share >= _ONE_ANSWER
+        and answers.gold_share <= answers.share - _NOT_THE_GOLDS
+    )
+
+
+def _one_answer_told(answers: OneAnswer) -> Diagnosis:
+    return Diagnosis(
+        "one_answer",
+        f"{answers.share:.0%} of the answers are {answers.answer[:_SHOWN_CHARS]!r}, whatever the problem, and of the {answers.problems} "
+        f"problems {answers.gold_share:.0%} have the commonest gold answer: accuracy is what that answer happens to be worth, "
+        "and nothing is solved",
+        "compare pass@1 with `baseline`, the accuracy of always giving the commonest gold answer; take problems whose gold answers "
+        "differ more, or balance them; where this begins in training, lower the learning rate, raise sampling.temperature, or go "
+        "back to a checkpoint from before it",
+    )
 
 
 def _collapsed(history: Sequence[BatchSummary]) -> bool:

@@ -8,7 +8,9 @@ column of the problems as a list, `trainer_state`, `log_extra` and `log_metric`,
 number or None a rollout; None: it does not apply. `async` functions are awaited together, after the others.
 
 Where this differs from TRL's GRPOTrainer (1.16):
-1. A completion begins with the tag that the prompt has opened, if it has: what is judged is the whole response.
+1. A completion begins with the tag that the prompt has opened, if it has, and without the white space that stands
+   between a template's prompt and its first tag: what is judged is what a chat template's generation prompt leaves
+   to the model, which TRL hands over.
 2. Every problem has the columns of KNOWN, also one of a built-in set; a column of its own file goes before them.
 3. A function without `**kwargs` gets the keywords that it names; in TRL it fails.
 4. NaN is an error, not another word for None.
@@ -16,6 +18,7 @@ Where this differs from TRL's GRPOTrainer (1.16):
 
 import asyncio
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +40,8 @@ _NO_COLUMNS = frozenset(
      "log_extra", "log_metric"}
 )  # fmt: skip
 """Names that a column of a file cannot have when a function is called."""
+_QUESTIONS = ("prompt", "question", "problem")
+"""Columns that may hold the messages of a problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +109,30 @@ def columns_of(problem: Problem) -> dict[str, Any]:
 
 
 def messages_of(problem: Problem) -> list[dict[str, Any]] | None:
-    """The messages that the problem was asked with in its file; None for a text."""
-    prompt = problem.columns.get("prompt")
-    return prompt if isinstance(prompt, list) else None
+    """The messages that the problem was asked with in its file, system and earlier turns too; None for a text."""
+    columns = (_messages(problem.columns.get(name)) for name in _QUESTIONS)
+    return next((messages for messages in columns if messages), None)
+
+
+def _messages(prompt: object) -> list[dict[str, Any]] | None:
+    """A list of messages, as it is or as the JSON text of a CSV cell."""
+    if isinstance(prompt, str) and prompt.lstrip().startswith("["):
+        try:
+            prompt = json.loads(prompt)
+        except (ValueError, RecursionError):
+            return None
+    whole = isinstance(prompt, list) and all(isinstance(m, dict) and "role" in m for m in prompt)
+    return prompt if whole else None  # type: ignore[return-value]
 
 
 def response(rollout: Rollout, template: Template | None) -> str:
-    """The response with the tag that its prompt has opened."""
-    if template is None or not template.opens_thought or template.tags is None:
+    """The response with the tag that its prompt has opened, from its first tag on."""
+    if template is None or template.tags is None:
         return rollout.text
     opened = template.tags.open_thought
-    return rollout.text if opened in rollout.text else opened + rollout.text
+    if not template.opens_thought or opened in rollout.text:
+        return rollout.text.lstrip()
+    return opened + rollout.text
 
 
 def arguments(
@@ -216,9 +234,24 @@ async def _awaited(calls: Sequence[tuple[Function, Mapping[str, Any]]]) -> list[
 def _failed(function: Function, error: BaseException, keywords: Mapping[str, Any]) -> str:
     count = len(next((v for v in keywords.values() if isinstance(v, list)), []))
     return (
-        f"{_who(function)} {told(error, function.file)} when it was asked about {count} completions. Mend it and run "
-        "the same command again; a changed function makes its stage begin anew"
+        f"{_who(function)} {told(error, function.file)} when it was asked about {count} completions. "
+        f"{_other_form(error, keywords)}Mend it and run the same command again; a changed function makes its stage begin anew"
     )
+
+
+def _other_form(error: BaseException, keywords: Mapping[str, Any]) -> str:
+    """What to try where the function may have expected completions in the other form."""
+    completions = keywords.get("completions") or [None]
+    if not isinstance(error, TypeError | AttributeError | KeyError | IndexError):
+        return ""
+    if isinstance(completions[0], str):
+        return (
+            "Its completions were texts; if it reads completion[0]['content'], as TRL's own functions do, set "
+            'form = "messages". '
+        )
+    if isinstance(completions[0], list):
+        return 'Its completions were lists of messages; if it reads texts, set form = "text". '
+    return ""
 
 
 def _who(function: Function) -> str:
@@ -243,13 +276,34 @@ def _checked(function: Function, found: Any, rollouts: Sequence[Rollout]) -> lis
 def _number(function: Function, value: Any, rollout: Rollout) -> float | None:
     if value is None:
         return None
-    number = float(value) if hasattr(value, "__float__") else math.nan
+    try:
+        number = float(value) if hasattr(value, "__float__") else math.nan
+    except (
+        ArithmeticError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # 10**400; a tensor of two numbers
+        number = math.nan
     if not math.isfinite(number):
         raise UserError(
-            f"{_who(function)} gave {value!r} to sample {rollout.sample} of problem {rollout.problem.id!r}, which is "
+            f"{_who(function)} gave {_short(value)} to sample {rollout.sample} of problem {rollout.problem.id!r}, which is "
             "no finite number; return a number, or None where the function does not apply"
         )
     return number
+
+
+def _short(value: object) -> str:
+    """A value as it is written, or its type where writing it fails or takes too long."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        return repr(value)[:_SHOWN_CHARS]
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError):
+        return f"a {type(value).__name__}"
+
+
+_MOST_BITS, _SHOWN_CHARS = 256, 200
 
 
 # Logging -----------------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ from dianoia.base.errors import ConfigError, ProblemFileError, UserError
 from dianoia.base.records import Rollout, Score
 from dianoia.rewards.rules import Rule
 
+MOST = 1e12
+"""Size of a reward, its square within float32's range by far."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
@@ -36,12 +39,14 @@ class Rubric:
         """Weighted sum of the rules that apply.
 
         Raises ProblemFileError when none applies, since the total would be a 0 that nobody gave,
-        and UserError when a rule's value is not a finite number.
+        and UserError when a rule's value or the sum is not a finite number, or beyond `MOST`.
         """
         parts = {rule.name: _finite(rule, rollout) for rule in self.rules}
         if all(value is None for value in parts.values()):
             raise ProblemFileError(_nothing_applies(rollout, list(parts)))
         total = math.fsum(rule.weight * (parts[rule.name] or 0.0) for rule in self.rules)
+        if not abs(total) <= MOST:
+            raise UserError(_too_large(f"the reward {total:g}, added up by the weights,", rollout))
         return Score(total, parts)
 
     def settled(self, scores_G: Sequence[Score]) -> list[Score]:
@@ -68,7 +73,16 @@ def _finite(rule: Rule, rollout: Rollout) -> float | None:
             f"{rollout.problem.id!r}; one such reward spoils its whole group. "
             "Return a finite number, or None where the rule does not apply"
         )
+    if value is not None and abs(value) > MOST:
+        raise UserError(_too_large(f"rule {rule.name!r} gave {value:g}, which", rollout))
     return value
+
+
+def _too_large(what: str, rollout: Rollout) -> str:
+    return (
+        f"{what} of sample {rollout.sample} of problem {rollout.problem.id!r} is beyond {MOST:g}; rewards are squared in "
+        "float32, where such a one is lost or infinite. Scale it down: within a group only differences count"
+    )
 
 
 def _nothing_applies(rollout: Rollout, names: list[str]) -> str:

@@ -4,8 +4,8 @@ In: the groups of one rollout batch. Out: a `BatchSummary`. Left out: any judgem
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from dianoia.base.records import Group, Rollout, RolloutStatus
@@ -13,6 +13,19 @@ from dianoia.rewards.rules import ACCURACY
 
 _EXAMPLE_CHARS = 200
 _IDS_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class OneAnswer:
+    """The answer that a model gives most often, beside the gold answer that stands most often."""
+
+    answer: str
+    share: float
+    """Of the answers, the mean over problems that have any."""
+    gold_share: float
+    """Share of the problems that have the commonest gold answer."""
+    problems: int
+    """Problems with an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,13 @@ class BatchSummary:
     share_empty_thoughts: float
     """Share of the finished rollouts whose thought is blank; 0 when there is none."""
     mean_reward: float
+    one_answer: OneAnswer | None = None
+    """None where nothing was answered, or nobody looked."""
+    constant_parts: Mapping[str, float | None] = field(default_factory=dict)
+    """Parts of the reward that had one value for every rollout; None: the part applied to none."""
+    level_parts: tuple[str, ...] = ()
+    """Parts that had one value within each group, and not the same one in all; empty where advantages are not relative."""
+    rollouts: int = 0
 
 
 def summarize(
@@ -49,8 +69,9 @@ def summarize(
     groups: Sequence[Group],
     mean_thought_tokens: float | None,
     relative: bool = True,
+    one_answer: OneAnswer | None = None,
 ) -> BatchSummary:
-    """Summarize the groups of a batch, whose thoughts have been counted already.
+    """Summarize the groups of a batch, whose thoughts and answers have been counted already.
 
     `relative` says whether advantages are relative to the group, which PPO's are not.
     """
@@ -73,6 +94,33 @@ def summarize(
         mean_thought_tokens=mean_thought_tokens,
         share_empty_thoughts=fmean(not text.strip() for text in thoughts) if thoughts else 0.0,
         mean_reward=fmean(reward for group in groups for reward in group.rewards_G),
+        one_answer=one_answer,
+        constant_parts=_constant_parts(groups),
+        level_parts=_level_parts(groups) if relative else (),
+        rollouts=len(rollouts),
+    )
+
+
+def _constant_parts(groups: Sequence[Group]) -> dict[str, float | None]:
+    """Value of each part that has just one over all rollouts that have the part."""
+    values: dict[str, set[float | None]] = {}
+    for group in groups:
+        for score in group.scores:
+            for name, value in score.parts.items():
+                values.setdefault(name, set()).add(value)
+    return {name: next(iter(some)) for name, some in values.items() if len(some) == 1}
+
+
+def _level_parts(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Parts that tell problems apart and not the samples of a problem."""
+    within: dict[str, list[set[float | None]]] = {}
+    for group in groups:
+        for name in group.scores[0].parts:
+            within.setdefault(name, []).append({score.parts.get(name) for score in group.scores})
+    return tuple(
+        name
+        for name, sets in within.items()
+        if all(len(values) == 1 for values in sets) and len(set.union(*sets)) > 1
     )
 
 

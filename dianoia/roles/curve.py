@@ -11,7 +11,9 @@ from dianoia.base.records import Group, RolloutStatus
 from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
 from dianoia.rewards.learned import GENERAL, REASONING, of_kind
 from dianoia.rewards.rules import SIMPLE
-from dianoia.roles.measure import Counter, answer_key, right_PG, thoughts_of
+from dianoia.roles.commonest import commonest_answer
+from dianoia.roles.measure import Counter, right_PG, thoughts_of
+from dianoia.roles.votes import votes_PG
 
 Row = dict[str, float | int | str | None]
 Weights = Mapping[str, float]
@@ -120,9 +122,11 @@ def _thoughts(groups: Sequence[Group], count_tokens: Counter) -> Row:
 
 
 def _votes(groups: Sequence[Group]) -> Row:
-    answers = [[rollout.answer for rollout in group.rollouts] for group in groups]
-    k = len(answers[0])
-    return {f"cons@{k}": cons_at_k(right_PG(groups), answers, answer_key).value}
+    k, given = len(groups[0].rollouts), commonest_answer(groups)
+    return {
+        f"cons@{k}": cons_at_k(right_PG(groups), votes_PG(groups)).value,
+        "one_answer": None if given is None else fmean(given.share_P),
+    }
 
 
 def update_row(update: UpdateMetrics) -> Row:

@@ -19,6 +19,7 @@ from dianoia.base.records import Conversation
 from dianoia.learner.packed import Demonstration
 from dianoia.tasks.conversations import Drawn, check_amounts, draw
 from dianoia.text.dialogue import Part, Piece, samples_of
+from dianoia.text.fits import Fit
 from dianoia.text.template import Template
 
 _LOT = 512
@@ -33,6 +34,8 @@ class Corpus:
     copies: list[int] = field(default_factory=list)
     """Times an epoch, one number a training sample."""
     heldout: list[Demonstration] = field(default_factory=list)
+    fit: Fit | None = None
+    """How well the responses of the training side fit the template."""
     longer: int = 0
     """Samples that were longer than the limit, whatever was done with them."""
 
@@ -107,12 +110,15 @@ def load_corpus(
 
     Raises ConfigError, ProblemFileError: a row that cannot be used, or nothing left to learn from.
     """
-    corpus, rows = Corpus(), 0
+    corpus, rows, fit = Corpus(), 0, Fit(encoder.template)
     for lot in _lots(draw(datasets, heldout_share, evaluation_file)):
         rows += len(lot)
         encoded = encoder([drawn.conversation for drawn in lot])
         for drawn, samples in zip(lot, encoded, strict=True):
             _add(corpus, encoder, drawn, samples)
+            if drawn.copies:
+                fit.add(drawn.conversation)
+    corpus.fit = fit
     counts = corpus.epoch_samples, len(corpus.heldout)
     check_amounts(rows, *counts, heldout_share, wanted=evaluation_file is not None)
     return corpus

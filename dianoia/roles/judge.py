@@ -109,10 +109,15 @@ def each(grade: Callable[[Rollout], _Grade], rollouts: Sequence[Rollout]) -> lis
 
 def grade_ahead(rollouts: Sequence[Rollout]) -> None:
     """Hand answers to the verifiers that grade many at once; may be called from any thread, at any time."""
+    verify_ahead([(r.problem, r.answer) for r in rollouts if r.answer is not None])
+
+
+def verify_ahead(pairs: Sequence[tuple[Problem, str]]) -> None:
+    """As `grade_ahead`, for answers that belong to no rollout."""
     asked: dict[Callable[[Sequence[tuple[Problem, str]]], None], list[tuple[Problem, str]]] = {}
-    for rollout in rollouts:
-        many = AHEAD.get(rollout.problem.verifier)
-        if many is not None and rollout.answer is not None:
-            asked.setdefault(many, []).append((rollout.problem, rollout.answer))
-    for many, pairs in asked.items():
-        many(pairs)
+    for problem, answer in pairs:
+        many = AHEAD.get(problem.verifier)
+        if many is not None:
+            asked.setdefault(many, []).append((problem, answer))
+    for many, its in asked.items():
+        many(its)

@@ -25,7 +25,8 @@ from dianoia.algo.estimates import (
     vote_gain,
 )
 from dianoia.base.records import Group, Rollout, RolloutStatus
-from dianoia.tasks.answers import parse_number
+from dianoia.roles.commonest import commonest_answer, commonest_gold
+from dianoia.roles.votes import votes_PG
 from dianoia.text.language import is_measurable, language_share
 from dianoia.text.reflection import reflection_words
 
@@ -66,12 +67,6 @@ def _thought(rollout: Rollout, text: str, tokens: int) -> Thought:
     return Thought(tokens, not text.strip(), reflection_words(text).total(), share)
 
 
-def answer_key(answer: str) -> object:
-    """Answers that vote together: equal numbers, else equal text."""
-    number = parse_number(answer)
-    return answer.strip() if number is None else number
-
-
 def right_PG(groups: Sequence[Group]) -> list[list[float]]:
     """Grade of every sample; a gold that cannot be read counts as not right."""
     return [[score.parts["accuracy"] or 0.0 for score in group.scores] for group in groups]
@@ -80,13 +75,16 @@ def right_PG(groups: Sequence[Group]) -> list[list[float]]:
 def measures(groups: Sequence[Group], count_tokens: Counter) -> dict[str, Estimate]:
     """The metrics of `results.json` over groups of equal size k."""
     k = len(groups[0].rollouts)
-    grades, answers = right_PG(groups), [[r.answer for r in g.rollouts] for g in groups]
+    grades, votes = right_PG(groups), votes_PG(groups)
     thoughts = thoughts_of(groups, count_tokens)
+    given = commonest_answer(groups)
     found: dict[str, Estimate | None] = {
         "pass@1": pass_at_1(grades),
-        f"cons@{k}": cons_at_k(grades, answers, answer_key),
-        "vote_gain": vote_gain(grades, answers, answer_key),
-        f"pass@{k}": mean_pass_at_k(grades, k),
+        "baseline": estimate(commonest_gold([group.problem for group in groups]).share_P),
+        "one_answer": None if given is None else estimate(given.share_P),
+        f"cons@{k}": cons_at_k(grades, votes),
+        "vote_gain": vote_gain(grades, votes),
+        f"pass@{k}": pass_at_1(grades) if k == 1 else mean_pass_at_k(grades, k),
         "format": _share(groups, RolloutStatus.FINISHED),
         "truncated": _share(groups, RolloutStatus.TRUNCATED),
         "thought_tokens": _over_thoughts(thoughts, lambda t: t.tokens),

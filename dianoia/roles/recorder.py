@@ -31,6 +31,8 @@ _SHOWN = {
     "thought": "thought_tokens",
     "held-out": "heldout/pass@1",
 }
+_CURVE = ("pass@1", "baseline", "one_answer", "thought_tokens", "reflection")
+"""Metrics of the held-out curve, beside the majority vote."""
 Grader = Callable[[Sequence[Sequence[Rollout]]], list[Group]]
 """Scores rollouts for accuracy and format."""
 
@@ -100,7 +102,7 @@ class Recorder:
         """Say and write down diagnoses of what came before the update that follows `step`."""
         for found in diagnoses:
             self.context.progress.say(
-                f"{self.context.name}: {found.code}: {found.message} {found.advice}"
+                f"{self.context.name}: {found.code}: {found.message}. {found.advice}"
             )
             self.diagnoses.append({"step": step, **asdict(found)})
 
@@ -129,7 +131,7 @@ class Recorder:
             groups = self.grade(self.roller(problems, k, params, key))
             found = measures(groups, self.roller.count_tokens)
             learned = {one.name: self._learned(one, params, key) for one in general}
-        for name in ("pass@1", f"cons@{k}", "thought_tokens", "reflection"):
+        for name in (*_CURVE, f"cons@{k}"):
             if name in found:
                 self.row[f"heldout/{name}"] = found[name].value
         for name, values_P in learned.items():

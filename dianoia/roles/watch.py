@@ -14,7 +14,8 @@ from dianoia.rewards.diagnosis import PATIENCE, Diagnosis, diagnose
 from dianoia.rewards.hacking import Point, Spread, diagnose_spread, hacking, spread
 from dianoia.rewards.learned import GENERAL, REASONING, of_kind
 from dianoia.rewards.rules import FORMAT, LANGUAGE
-from dianoia.rewards.summary import BatchSummary, summarize
+from dianoia.rewards.summary import BatchSummary, OneAnswer, summarize
+from dianoia.roles.commonest import one_answer
 from dianoia.roles.curve import Weights
 
 BATCHES = 64
@@ -39,7 +40,9 @@ class Watch:
         self, step: int, groups: Sequence[Group], thought_tokens: float | None
     ) -> list[Diagnosis]:
         """What begins with a rollout; `thought_tokens` is the mean of its problems with a verifier."""
-        summary = summarize(step, of_kind(groups, REASONING), thought_tokens, self.relative)
+        reasoning = of_kind(groups, REASONING)
+        given = one_answer(reasoning)
+        summary = summarize(step, reasoning, thought_tokens, self.relative, given)
         self.batches = [*self.batches, summary][-BATCHES:]
         found = diagnose(self.batches)
         for name in GENERAL:
@@ -71,7 +74,14 @@ class Watch:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `state()` was taken."""
         self.batches = [
-            BatchSummary(**{**one, "unparseable_ids": tuple(one["unparseable_ids"])})
+            BatchSummary(
+                **{
+                    **one,
+                    "unparseable_ids": tuple(one["unparseable_ids"]),
+                    "level_parts": tuple(one.get("level_parts", ())),
+                    "one_answer": OneAnswer(**given) if (given := one.get("one_answer")) else None,
+                }
+            )
             for one in state["batches"]
         ]
         self.spreads = {n: [Spread(**one) for one in some] for n, some in state["spreads"].items()}

@@ -1,7 +1,7 @@
 """The `evaluate` stage: checkpoints on held-out problems, by the paper's protocol (section D.1).
 
 In: checkpoints and a problem set. Out: `evaluation.json` (estimates by checkpoint, domain and metric, and
-by difficulty) and a Parquet file of rollouts a checkpoint. k samples a problem at temperature 0.6 and
+by difficulty), `diagnoses.jsonl`, and a Parquet file of rollouts a checkpoint. k samples a problem at temperature 0.6 and
 top-p 0.95 unless the recipe says otherwise. The scorer is the one of training. Left out: few-shot prompts,
 which the paper avoids.
 """
@@ -18,15 +18,22 @@ from dianoia.base.config import EvaluateStage
 from dianoia.base.files import read_json, write_json
 from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.base.run import Journal
 from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.rewards.diagnosis import diagnose_evaluation
+from dianoia.rewards.summary import summarize
+from dianoia.roles.commonest import one_answer
 from dianoia.roles.judge import evaluation_rubric, judge
 from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
 from dianoia.roles.rollout import Roller, named_template, stop_ids
 from dianoia.roles.verdicts import counted
+from dianoia.roles.votes import with_votes
 from dianoia.runtime.context import Context
 from dianoia.runtime.tables import write_rollouts
 from dianoia.tasks.catalog import problem_source
+from dianoia.text.fits import fitting_template
+from dianoia.text.template import Template
 
 _KEY = 7919
 """Keeps an evaluation's random draws apart from those of training."""
@@ -45,6 +52,11 @@ def run(config: EvaluateStage, context: Context) -> None:
     for name, part in parts.items():
         for key, value in read_json(part).items():
             merged.setdefault(key, {})[name] = value
+    context.directory.diagnoses.unlink(missing_ok=True)
+    diagnoses = Journal(context.directory.diagnoses)
+    for name, of_checkpoint in merged.pop("diagnoses", {}).items():
+        for row in of_checkpoint:
+            diagnoses.append({"checkpoint": name, **row})
     write_json(context.directory.evaluation, merged)
 
 
@@ -76,8 +88,13 @@ def _evaluate(
     roller, params = _roller(name, config, context)
     with counted(problems) as verdicts:
         groups = _groups(name, roller, params, problems, config, context)
+    groups = with_votes(groups)
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
+    diagnoses = _diagnoses(domains, roller.template)
+    for row in diagnoses:
+        line = f"{row['code']}: {row['message']}. {row['advice']}"
+        context.progress.say(f"{context.name}: {name} on {row['domain']}: {line}")
     return {
         "evaluations": _table(domains, roller.count_tokens),
         "by_difficulty": {
@@ -85,8 +102,20 @@ def _evaluate(
             for domain, members in domains.items()
         },
         "verdicts": verdicts,
+        "diagnoses": diagnoses,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> list[dict[str, Any]]:
+    """What is wrong with a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`."""
+    rows = []
+    for domain, groups in domains.items():
+        ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
+        batch = summarize(0, groups, None, one_answer=one_answer(groups))
+        diagnoses = diagnose_evaluation(batch, fitting_template(ended, template))
+        rows += [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
+    return rows
 
 
 def _table(parts: Mapping[str, Sequence[Group]], count_tokens: Counter) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from dianoia.roles.curve import update_row
 from dianoia.roles.recorder import Grader, Recorder
 from dianoia.roles.rollout import Roller, named_template, stop_ids
 from dianoia.roles.scenarios import scenarios, weights
+from dianoia.roles.votes import with_votes
 from dianoia.roles.watch import Watch
 from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
@@ -119,6 +120,8 @@ class _Training:
         with self.recorder.spending("score_seconds"), self.recorder.judging(problems):
             step = self.learner.step
             groups = self.scenarios.judge(counts, rollouts_PG, self.max_tokens, step)
+        with self.recorder.spending("score_seconds"):
+            groups = with_votes(groups)  # outside of the count of verdicts
         self.tokens += sum(len(r.completion.ids) for group in groups for r in group.rollouts)
         return groups
 

@@ -20,7 +20,7 @@ from dianoia.algo.packing import optimizer_steps
 from dianoia.base.config import SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import whole_folder
-from dianoia.base.run import Journal, dataset_path
+from dianoia.base.run import Journal, Metrics, dataset_path
 from dianoia.learner.model import extend_positions, load_model, load_tokenizer
 from dianoia.learner.packed import Demonstration
 from dianoia.learner.supervised import SupervisedLearner
@@ -30,6 +30,7 @@ from dianoia.runtime.context import Context
 from dianoia.runtime.state import load_state, save_state
 from dianoia.stages._common import descent_of
 from dianoia.tasks.tables import read_rows
+from dianoia.text.fits import CODE
 
 
 def run(config: SFTStage, context: Context) -> None:
@@ -109,11 +110,24 @@ class _Training:
             f"{corpus.longer:,} longer than max_length = {self.config.max_length:,} {done[self.config.longer]}; "
             f"{self.tokens[-1]:,} tokens in {len(self.steps):,} optimizer steps"
         )
+        self.check_template()
         if not self.learner.packs:
             self.context.progress.say(
                 f"{self.context.name}: this architecture cannot be packed exactly, so every sample is run by "
                 "itself; slower, with the same result"
             )
+
+    def check_template(self) -> None:
+        """Say, and write down, that the responses are not such as the template asks for."""
+        assert self.corpus.fit is not None, "a corpus that was read knows"
+        misfit = self.corpus.fit.misfit()
+        path = self.context.directory.diagnoses
+        path.unlink(missing_ok=True)
+        if misfit is not None:
+            message, advice = misfit
+            self.context.progress.say(f"{self.context.name}: {CODE}: {message}. {advice}")
+            row: Metrics = {"step": 0, "code": CODE, "message": message, "advice": advice}
+            Journal(path).append(row)
 
     def turn(self) -> None:
         """One optimizer step, its row, and the state when it is due."""

@@ -13,7 +13,7 @@ Columns:
   `code` unless it says otherwise;
 - optional: `id`, `domain`, `language` (ISO 639-1), `difficulty` (a whole number), `verifier`. Every
   column but the question's is also kept in `Problem.columns` under its own name, so that a reward
-  function written for TRL finds what it asks for.
+  function written for TRL finds what it asks for; the question's too where it is messages.
 
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.3) is silent:
 1. Without a `language` column a question is in the language most of its words are in, else English.
@@ -170,11 +170,20 @@ def _problem(
         domain=row.optional_text("domain") or defaults.domain,
         language=_language(row, question, defaults, told),
         difficulty=_whole_number(row.columns.get("difficulty")),
-        columns={name: value for name, value in row.columns.items() if name != question_column},
+        columns={
+            name: value
+            for name, value in row.columns.items()
+            if name != question_column or _says_more(value, question)
+        },
     )
     if defaults.graded:
         _check_gold(row, problem, answer_column, verifiers)
     return problem
+
+
+def _says_more(asked: object, question: str) -> bool:
+    """Whether the question's column holds more than the question, as messages with other turns do."""
+    return not isinstance(asked, (str, int, float)) or str(asked).strip() != question
 
 
 def _tests(row: _Row) -> str | None:

@@ -94,7 +94,7 @@ def _answer(
     thinks = _thinks(turn, template)
     whole = learnt or (keep and thinks)
     if whole:
-        text = _written(turn, template)
+        text = written(turn, template)
     else:
         text = turn.text if turn.thought is not None else without_thought(turn.text, template)
         if template.opens_thought:  # nothing is left to open
@@ -104,7 +104,7 @@ def _answer(
     return Piece(prompt, Part.PROMPT), Piece(gap + text, part)
 
 
-def _written(turn: Turn, template: Template) -> str:
+def written(turn: Turn, template: Template) -> str:
     """The whole answer, a thought in its tags included."""
     if turn.thought is not None:
         return template.respond(turn.thought, turn.text)

@@ -240,3 +240,46 @@ def test_a_broken_gradient_stops(
     options = ("cold.optimizer.max_grad_norm=1e-9", "cold.optimizer.stop_grad_norm=1e-8")
     assert run(recipe, tmp_path / "run", *options) == 2
     assert "stop_grad_norm = 1e-08" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (
+            {"prompt": "{n}+2?", "completion": "<think>\nso\n</think>\n\nIt is \\boxed{5}."},
+            ["20 of 20 responses", "(100%)", "no_answer_tag", "set template = 'r1'"],
+        ),
+        (
+            {"prompt": "{n}+2?<think>\n", "completion": "so\n</think>\n<answer>5</answer>"},
+            ["no_thought_tag", "20 of 20 prompts end with <think>", "columns of their own"],
+        ),
+    ],
+)
+def test_demonstrations_of_another_form_are_told_before_any_work(
+    row: dict[str, str],
+    words: list[str],
+    tiny_base: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the plan, when the stage begins, and in what it leaves."""
+    traces = tmp_path / "traces.jsonl"
+    rows = ({**row, "prompt": row["prompt"].replace("{n}", str(n))} for n in range(20))
+    traces.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    text = RECIPE.replace("{base}", tiny_base.as_posix()).replace("{file}", traces.as_posix())
+    recipe = tmp_path / "cold.toml"
+    recipe.write_text(text.replace("_share = 0.2", "_share = 0.0"), encoding="utf-8")
+    out = str(tmp_path / "run")
+    assert main(["run", str(recipe), "--out", out, "--dry-run"]) == 0
+    planned = " ".join(capsys.readouterr().out.split())
+    assert main(["run", str(recipe), "--out", out, "--set", "cold.epochs=1"]) == 0
+    said = " ".join(capsys.readouterr().out.split()).rpartition("template_misfit")[2]
+    (told,) = map(
+        json.loads, (tmp_path / "run/stages/cold/diagnoses.jsonl").read_text().splitlines()
+    )
+    assert told["code"] == "template_misfit" and told["step"] == 0
+    for word in words:
+        assert word in planned and word in said and word in told["message"] + told["advice"]
+    assert main(["report", out]) == 0
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "Template misfit" in page

@@ -1,10 +1,11 @@
 """The `evaluate` stage (protocol: DeepSeek-R1 supplementary D.1)."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dianoia.base.config.data import Problems
+from dianoia.base.config.draws import refuse_alike
 from dianoia.base.config.settings import Settings
 
 
@@ -25,7 +26,7 @@ class EvaluateStage(Settings):
     template: str = "r1-zero"
     max_tokens: int = Field(ge=1)
     temperature: float = Field(default=0.6, ge=0)
-    """The paper: 0.6. 0 is greedy, which the paper avoids: it repeats itself more."""
+    """The paper: 0.6. 0 is greedy, with samples = 1; the paper avoids it: it repeats itself more."""
     top_p: float = Field(default=0.95, gt=0, le=1)
     top_k: int = Field(default=0, ge=0)
     slots: int = Field(default=256, ge=1)
@@ -33,3 +34,9 @@ class EvaluateStage(Settings):
     """Of the sampler's weights and its cache; log-probabilities and the output head stay float32."""
     keep: int = Field(default=64, ge=0)
     """Problems whose rollouts are kept for reading."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        use = f"cons@{self.samples} and pass@{self.samples} would be pass@1 under other names"
+        refuse_alike("samples", self.samples, self, "", use)
+        return self

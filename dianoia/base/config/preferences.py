@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from dianoia.base.config.data import Problems
+from dianoia.base.config.draws import refuse_alike
 from dianoia.base.config.endpoint import EndpointSettings, form
 from dianoia.base.config.rl import SamplingSettings
 from dianoia.base.config.sample import refuse_schedule
@@ -67,6 +68,12 @@ class PreferencesStage(Settings):
     @model_validator(mode="after")
     def _no_schedule(self) -> Self:
         refuse_schedule(self.sampling, self.kind)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        use = "a checkpoint's responses could not be compared with one another"
+        refuse_alike("samples", self.samples, self.sampling, "sampling.", use)
         return self
 
     @model_validator(mode="after")

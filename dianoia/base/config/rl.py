@@ -15,6 +15,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.base.config.data import Problems
+from dianoia.base.config.draws import refuse_alike
 from dianoia.base.config.optimizer import OptimizerSettings
 from dianoia.base.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.base.config.settings import Settings
@@ -35,7 +36,8 @@ class SamplingSettings(Settings):
     """Response tokens, end included. R1-Zero: 32,768, then 65,536."""
     longer: list[LengthStep] = []
     """The maximum-length schedule, e.g. [{ from_step = 8200, max_tokens = 65536 }]."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=0)
+    """0 is greedy; for stages that draw one sample a problem, and no rl stage."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0)
     """0 keeps the whole vocabulary."""
@@ -139,6 +141,13 @@ class ProgressSettings(Settings):
     rollouts_every: int = Field(default=10, ge=1)
     """Every so many rollouts one is kept in a Parquet file, the first included."""
 
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.problems:
+            use = f"cons@{self.samples} would be pass@1 under another name"
+            refuse_alike("samples", self.samples, self, "", use)
+        return self
+
 
 class RLStage(Settings):
     """Reinforcement learning from a start checkpoint on problems with verifiers."""
@@ -200,6 +209,18 @@ class RLStage(Settings):
                 f"group_size = {self.group_size}: advantages are relative to the group, so a group "
                 "of one has none and nothing can be learnt; use 2 or more (the paper: 16)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if not self.sampling.temperature:
+            raise ValueError(
+                "sampling.temperature = 0: the likeliest token is drawn always, so that nothing is tried out and the "
+                "log-probabilities, which are divided by the temperature, have no meaning; use 1 (the paper), or "
+                "something above 0"
+            )
+        use = "every group would have one reward, no advantage, and nothing to learn"
+        refuse_alike("group_size", self.group_size, self.sampling, "sampling.", use)
         return self
 
     @model_validator(mode="after")

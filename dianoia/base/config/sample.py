@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from dianoia.base.config.data import Problems
+from dianoia.base.config.draws import refuse_alike
 from dianoia.base.config.endpoint import EndpointSettings, form
 from dianoia.base.config.rl import SamplingSettings
 from dianoia.base.config.settings import Settings
@@ -108,6 +109,12 @@ class SampleStage(Settings):
     @model_validator(mode="after")
     def _no_schedule(self) -> Self:
         refuse_schedule(self.sampling, self.kind)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        use = "there would be nothing to choose from"
+        refuse_alike("samples", self.samples, self.sampling, "sampling.", use)
         return self
 
     @model_validator(mode="after")

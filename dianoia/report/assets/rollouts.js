@@ -53,7 +53,8 @@ const Reader = (() => {
 
   const status = (sample) => {
     const fault = sample.fault ? ": " + sample.fault.replaceAll("_", " ") : "";
-    const pieces = [sample.tokens === null ? null : number(sample.tokens) + " tokens", reward(sample)];
+    const pieces = [sample.tokens === null ? null : number(sample.tokens) + " tokens", reward(sample),
+      sample.alike ? sample.alike + (sample.alike === 1 ? " sample says this" : " samples say this") : null];
     return make("p", "status", make("b", sample.outcome, sample.outcome + fault),
       ...pieces.map((piece) => (piece === null ? null : make("span", "", piece))));
   };

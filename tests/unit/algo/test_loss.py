@@ -314,3 +314,100 @@ def test_advantages_a_token(name: str) -> None:
     changed = LOSSES[name](logprobs_BT, old_BT, other_BT, mask_BT, 0.2, 0.2)
     differs_BT = (changed.loss_BT != a_token.loss_BT) & mask_BT
     assert differs_BT.nonzero().tolist() == [[0, 1]]
+
+
+MOST = math.exp(20.0)  # the largest ratio, 4.85e8
+
+
+@pytest.mark.parametrize(
+    ("name", "log_ratio", "advantage", "loss", "gradient"),
+    [
+        # clipped at 1.28 with a good token: -1.28 A, and the bound has no gradient
+        ("clipped", 199.0, 1.0, -1.28, 0.0),
+        ("clipped", 89.0, 2.0, -2.56, 0.0),
+        ("clipped", 1e4, 1.0, -1.28, 0.0),
+        ("gspo", 199.0, 1.0, -1.28, 0.0),
+        ("gspo", 1e4, 0.5, -0.64, 0.0),
+        ("cispo", 199.0, 1.0, 1.28, -1.28),  # -1.28 A log pi with log pi = -1
+        ("cispo", -1e4, -1.0, -0.8, 0.8),  # 0.8 log pi
+        # a bad token that has become likelier is never bounded: the ratio's own largest value
+        ("clipped", 199.0, -1.0, MOST, MOST),
+        ("clipped", 1e4, -2.0, 2 * MOST, 2 * MOST),
+        ("gspo", 199.0, -1.0, MOST, MOST),
+        ("gspo", 1e4, -1.0, MOST, MOST),
+        # the other side: exp runs out to 0
+        ("clipped", -1e4, 1.0, 0.0, 0.0),
+        ("clipped", -199.0, -1.0, 0.8, 0.0),
+        ("gspo", -1e4, 1.0, 0.0, 0.0),
+        ("gspo", -199.0, -1.0, 0.8, 0.0),
+        ("clipped", 1e4, 0.0, 0.0, 0.0),
+        ("gspo", -1e4, 0.0, 0.0, 0.0),
+        ("likelihood", 1e4, 1.0, 1.0, -1.0),
+    ],
+)
+def test_an_extreme_ratio_has_the_gradient_of_its_branch(
+    name: str, log_ratio: float, advantage: float, loss: float, gradient: float
+) -> None:
+    logprobs_BT = torch.tensor([[-1.0]], requires_grad=True)
+    old_BT, mask_BT = torch.tensor([[-1.0 - log_ratio]]), torch.tensor([[True]])
+    token = LOSSES[name](logprobs_BT, old_BT, torch.tensor([advantage]), mask_BT, 0.2, 0.28)
+    token.loss_BT.sum().backward()
+    assert logprobs_BT.grad is not None
+    assert token.loss_BT.item() == pytest.approx(loss, rel=1e-4)
+    assert logprobs_BT.grad.item() == pytest.approx(gradient, rel=1e-4)
+    assert math.isfinite(token.ratio_BT.item())
+
+
+@pytest.mark.parametrize("log_ratio", [-1e4, -200.0, -89.0, 21.0, 88.5, 89.0, 200.0, 1e4])
+@pytest.mark.parametrize("estimator", sorted(KL_ESTIMATORS))
+@pytest.mark.parametrize("advantage", [-1.5, 0.0, 1.5])
+@ALL
+def test_no_extreme_ratio_makes_a_loss_or_gradient_infinite(
+    name: str, advantage: float, estimator: str, log_ratio: float
+) -> None:
+    """Everything at once, in float32, of the policy, the reference and the sampler."""
+    logprobs_BT = torch.tensor([[-1.0, -1.0, -3.0]], requires_grad=True)
+    far_BT = torch.tensor([[-1.0 - log_ratio, -1.5, math.nan]])
+    mask_BT = torch.tensor([[True, True, False]])
+    weights_BT = truncated_importance(logprobs_BT, far_BT, mask_BT, 2.0)
+    assert weights_BT.isfinite().all() and weights_BT.max().item() <= 2.0
+    loss, sums = policy_loss(
+        ALGORITHMS[name],
+        logprobs_BT,
+        far_BT,
+        torch.tensor([advantage]),
+        mask_BT,
+        epsilon_low=0.2,
+        epsilon_high=0.28,
+        ref_BT=torch.tensor([[-1.0 + log_ratio, -1.0, math.nan]]),
+        kl_coefficient=0.001,
+        kl_estimator=estimator,
+        weights_BT=weights_BT,
+        sampler_BT=far_BT,
+    )
+    loss.backward()
+    assert logprobs_BT.grad is not None and logprobs_BT.grad.isfinite().all()
+    assert loss.isfinite() and all(value.isfinite() for value in asdict(sums).values())
+
+
+def test_ordinary_ratios_are_those_of_exp_to_the_bit() -> None:
+    generator = torch.Generator().manual_seed(5)
+    logprobs_BT = (torch.randn(8, 64, generator=generator) * 4).requires_grad_()
+    old_BT = torch.randn(8, 64, generator=generator)
+    mask_BT = torch.ones(8, 64, dtype=torch.bool)
+    plain_BT = (logprobs_BT - old_BT).exp()
+    (expected_BT,) = torch.autograd.grad(plain_BT.sum(), logprobs_BT)
+    token = clipped(logprobs_BT, old_BT, -torch.ones(8), mask_BT, 0.2, 1e9)
+    assert torch.equal(token.ratio_BT, plain_BT)
+    (gradient_BT,) = torch.autograd.grad(token.ratio_BT.sum(), logprobs_BT)
+    assert torch.equal(gradient_BT, expected_BT)
+
+
+def test_the_reference_far_above_the_policy() -> None:
+    # k3 = r - log r - 1 with log r = 199: e^20 - 200, and the gradient 1 - r = 1 - e^20
+    logprobs_BT = torch.tensor([[-200.0]], requires_grad=True)
+    kl_BT = kl_k3(logprobs_BT, logprobs_BT, torch.tensor([[-1.0]]), torch.tensor([[True]]))
+    kl_BT.sum().backward()
+    assert logprobs_BT.grad is not None
+    assert kl_BT.item() == pytest.approx(MOST - 200, rel=1e-5)
+    assert logprobs_BT.grad.item() == pytest.approx(1 - MOST, rel=1e-5)

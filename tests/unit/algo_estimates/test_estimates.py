@@ -57,24 +57,21 @@ def test_mean_pass_at_k() -> None:
 
 
 @pytest.mark.parametrize(
-    ("correct", "answers", "value"),
+    ("correct", "votes", "value"),
     [
         ([1, 1, 0], ["5", "5", "6"], 1.0),
         ([1, 0, 0], ["5", "6", "6"], 0.0),
         ([1, 0], ["5", "6"], 0.5),  # a tie: either with probability 1/2
         ([1, 0, 0], ["5", "6", "7"], 1 / 3),
-        ([1, 1, 0, 0], ["5", " 5 ", "6", "6"], 0.5),
+        ([1, 1, 0, 0], ["5", "5", "6", "6"], 0.5),
+        ([1, 1, 0, 0, 0], [0, 0, 1, 2, 3], 1.0),  # any class that can be told from others
+        ([1, 0.5, 0, 0], [4, 4, 4, 7], 0.5),  # a class of different grades counts their mean
         ([1, 0, 0, 0], ["5", None, None, None], 1.0),  # malformed samples do not vote
         ([0, 0], [None, None], 0.0),
     ],
 )
-def test_cons_at_k(correct: list[float], answers: list[str | None], value: float) -> None:
-    assert cons_at_k([correct], [answers]).value == pytest.approx(value)
-
-
-def test_cons_at_k_joins_answers_by_key() -> None:
-    answers: list[str | None] = ["1/2", "0.5", "3", "3.0", "1/2"]
-    assert cons_at_k([[1, 1, 0, 0, 1]], [answers], key=Fraction).value == 1.0
+def test_cons_at_k(correct: list[float], votes: list[str | int | None], value: float) -> None:
+    assert cons_at_k([correct], [votes]).value == pytest.approx(value)
 
 
 def test_vote_gain_is_paired() -> None:

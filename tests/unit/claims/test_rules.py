@@ -75,6 +75,26 @@ def test_1_the_lower_end_decides(base_high: float, low: float, holds: bool) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("baseline", "holds"), [(0.625, False), (0.9, False), (0.55, False), (0.54, True), (0.1, True)]
+)
+def test_1_one_answer_to_everything_multiplies_nothing(baseline: float, holds: bool) -> None:
+    # 0.625 / 0.1 is 6.25 times; zero's interval begins at 0.55
+    both = {"pass@1": est(0.625, 0.55, 0.7), "baseline": est(baseline)}
+    found = claim(1, evidence({"zero": {"math": both}, "base": {"math": {"pass@1": est(0.1)}}}))
+    assert found.holds is holds
+    assert f"always the commonest gold answer: {100 * baseline:.1f} %" in found.values[0].note
+    assert (found.values[0].value is None) is not holds
+
+
+def test_other_numbers_of_problems_are_said() -> None:
+    few = est(0.9) | {"n": 53}
+    found = claim(1, on_math(zero={"pass@1": few}, base={"pass@1": est(0.2)}))
+    assert found.values[0].note == "from 20.0 % to 90.0 %, on 100 and 53 problems"
+    same = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.2)}))
+    assert "problems" not in same.values[0].note
+
+
 def test_1_a_ratio_over_nearly_nothing_has_no_upper_end() -> None:
     found = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.01, 0.0, 0.03)}))
     assert found.values[0].high is None and found.values[0].low == pytest.approx(30.0)

@@ -63,6 +63,18 @@ def test_the_mean_stage_table() -> None:
     )
 
 
+def test_the_baseline_is_the_last_row() -> None:
+    runs = [results(seed, 0.9, True) for seed in (1, 2)]
+    for share, run in zip((0.60, 0.65), runs, strict=True):
+        (only,) = run["stage_table"]
+        only["domains"]["math"]["baseline"] = {"value": share, "low": 0.0, "high": 1.0, "n": 9}
+        first = {"checkpoint": "a", "parts": ["base"], "domains": {"code": only["domains"]["math"]}}
+        run["stage_table"] = [first, only]
+    rows = stages_grid(runs).rows
+    assert rows[-1] == ("always the commonest gold answer", "62.5", "62.5")
+    assert rows[1][1:] == ("–", "90.0 (90.0-90.0)")
+
+
 def test_markdown() -> None:
     told = as_markdown(Grid("T", ("a", "b"), (("1|2", "3"),)))
     assert told == "**T**\n\n| a | b |\n| --- | --- |\n| 1\\|2 | 3 |\n"

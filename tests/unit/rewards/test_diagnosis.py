@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
-from dianoia.rewards.diagnosis import PATIENCE, Diagnosis, diagnose
-from dianoia.rewards.summary import BatchSummary, summarize
+from dianoia.rewards.diagnosis import PATIENCE, Diagnosis, diagnose, diagnose_evaluation
+from dianoia.rewards.summary import BatchSummary, OneAnswer, summarize
+from dianoia.text.fits import Other
 
 HEALTHY = BatchSummary(
     step=0,
@@ -141,7 +142,135 @@ def test_summarize() -> None:
         mean_thought_tokens=1.5,
         share_empty_thoughts=0.5,
         mean_reward=0.75,
+        constant_parts={"format": 1.0},
+        rollouts=4,
     )
+
+
+ONE = OneAnswer(answer="1", share=1.0, gold_share=0.625, problems=32)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (ONE, True),  # the commonest gold answer, always
+        (replace(ONE, answer="0", gold_share=0.01), True),  # or any other one
+        (replace(ONE, share=0.9), True),
+        (replace(ONE, share=0.89), False),
+        (replace(ONE, gold_share=0.95), False),  # the problems have one answer
+        (replace(ONE, share=0.95, gold_share=0.9), False),
+        (replace(ONE, problems=3), False),  # too few to tell
+        (replace(ONE, answer="B", share=0.97, gold_share=0.25), True),
+    ],
+)
+def test_one_answer_to_everything(given: OneAnswer, told: bool) -> None:
+    batch = replace(HEALTHY, one_answer=given)
+    found = fired([HEALTHY] * 2 + [batch] * 6)
+    assert [(end, d.code) for end, d in found] == ([(2 + PATIENCE, "one_answer")] if told else [])
+    at_once = diagnose_evaluation(batch, None)
+    assert [d.code for d in at_once] == (["one_answer"] if told else []), (
+        "an evaluation has one batch"
+    )
+    if told:
+        assert repr(given.answer) in found[0][1].message and "baseline" in found[0][1].advice
+
+
+def test_an_evaluation_under_another_template() -> None:
+    sick = replace(HEALTHY, **SICK["format_never_met"])
+    (told,) = diagnose_evaluation(sick, Other("r1", 0.98, 0.02))
+    assert told.code == "format_never_met" and "text_after" in told.message
+    assert told.advice == "set template = 'r1', which 98% of the responses fit"
+    (told,) = diagnose_evaluation(sick, None)
+    assert "fine-tuned on the template" in told.advice
+    (told,) = diagnose_evaluation(replace(HEALTHY, **SICK["all_truncated"]), Other("r1", 0.1, 0.0))
+    assert told.code == "all_truncated" and told.advice.startswith("raise max_tokens")
+    assert diagnose_evaluation(HEALTHY, Other("r1", 0.9, 0.7)) == []
+    assert diagnose_evaluation(HEALTHY, Other("r1", 0.2, 0.0)) == []
+    (told,) = diagnose_evaluation(HEALTHY, Other("r1-zero", 0.97, 0.01))
+    assert told.code == "template_misfit" and "99% of the responses" in told.message
+    assert told.advice == "set template = 'r1-zero', which 97% of the responses fit"
+    assert diagnose_evaluation(replace(HEALTHY, **SICK["all_wrong"]), None) == [], "hard, not sick"
+
+
+CONSTANT = replace(HEALTHY, rollouts=16, constant_parts={"short": 0.0})
+
+
+@pytest.mark.parametrize("name", ["short", "trl", "cosine", "judge", "random", "accuracy", "taste"])
+@pytest.mark.parametrize("value", [0.0, 0.5, -1.0, None])
+def test_a_part_of_the_reward_that_never_differs(name: str, value: float | None) -> None:
+    batch = replace(CONSTANT, constant_parts={name: value})
+    found = fired([HEALTHY] * 3 + [batch] * 6)
+    assert [(end, d.code) for end, d in found] == [(3 + PATIENCE, "part_constant")]
+    assert repr(name) in found[0][1].message
+    assert ("no sample" if value is None else f"{value:g} for every sample") in found[0][1].message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"constant_parts": {"format": 1.0}},  # all that there is to earn
+        {"constant_parts": {"language": 1.0, "tags": 1.0, "overlong": 0.0, "repetition": 0.0}},
+        {"constant_parts": {"accuracy": 0.0}, **SICK["all_wrong"]},  # told as that
+        {"constant_parts": {"accuracy": 1.0}, **SICK["all_right"]},
+        {"constant_parts": {"accuracy": 0.0, "format": 0.0}, **SICK["format_never_met"]},
+        {"constant_parts": {"accuracy": 0.0, "format": 0.0}, **SICK["all_truncated"]},
+        {"constant_parts": {"accuracy": None}, "share_unparseable": 1.0},
+        {"constant_parts": {}},
+    ],
+)
+def test_what_another_diagnosis_says_or_nobody_minds(changes: dict[str, Any]) -> None:
+    batch = replace(HEALTHY, rollouts=64, **changes)
+    assert "part_constant" not in [d.code for _, d in fired([batch] * 8)]
+
+
+@pytest.mark.parametrize("name", ["hard", "judge", "taste"])
+def test_a_part_that_tells_problems_apart_and_not_samples(name: str) -> None:
+    batch = replace(HEALTHY, rollouts=64, level_parts=(name,))
+    (told,) = fired([HEALTHY] * 2 + [batch] * 6)
+    assert (told[0], told[1].code) == (2 + PATIENCE, "part_constant")
+    assert (
+        f"{name!r} of the reward has been the same for all samples of each problem"
+        in told[1].message
+    )
+    assert [end for end, _ in fired([replace(batch, rollouts=16)] * 12)] == [8], "128 samples"
+    for solved in ("accuracy", "format", "language"):
+        assert fired([replace(batch, level_parts=(solved,))] * 8) == []
+
+
+def test_summarize_tells_constant_parts_from_those_of_problems() -> None:
+    done = Completion((1,), (0.0,), True)
+    groups = []
+    for n in range(2):
+        problem = Problem(f"p{n}", "?", "5", "number")
+        rollouts = tuple(
+            Rollout(problem, k, (1,), done, "", RolloutStatus.FINISHED, "", "5") for k in range(2)
+        )
+        parts = [
+            {
+                "same": 2.0,
+                "hard": float(n),
+                "short": float(k),
+                "never": None,
+                "some": None if n else 1.0,
+            }
+            for k in range(2)
+        ]
+        groups.append(Group(problem, rollouts, tuple(Score(0.0, one) for one in parts)))
+    found = summarize(1, groups, None)
+    assert found.constant_parts == {"same": 2.0, "never": None}
+    assert found.level_parts == ("hard", "some") and found.rollouts == 4
+    assert summarize(1, groups, None, relative=False).level_parts == ()
+
+
+def test_a_part_is_constant_by_its_value_and_by_enough_samples() -> None:
+    other = replace(CONSTANT, constant_parts={"short": 1.0})
+    assert fired([CONSTANT, other] * 4) == [], "two values, one a rollout, tell rollouts apart"
+    assert fired([CONSTANT] * 2 + [HEALTHY] + [CONSTANT] * 2) == []
+    few = replace(CONSTANT, rollouts=4)
+    assert [end for end, _ in fired([few] * 20)] == [8], "32 samples"
+    both = replace(CONSTANT, constant_parts={"short": 0.0, "long": 2.0})
+    assert [(end, d.code) for end, d in fired([both] * 8)] == [(3, "part_constant")] * 2
+    assert [end for end, _ in fired([CONSTANT] * 4 + [HEALTHY] + [CONSTANT] * 4)] == [3, 8]
 
 
 def test_where_advantages_are_not_relative_no_group_is_wasted() -> None:

@@ -1,10 +1,13 @@
 """Reward functions are called as TRL calls them, and what is wrong with one is told by its name."""
 
 import asyncio
+import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,8 @@ import pytest
 from dianoia.base.errors import UserError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.rewards.functions import Form, Function, TrainerState, columns_of, measure, missing
+from dianoia.tasks.files import read_problems
+from dianoia.tasks.plain import PURE
 from dianoia.text.template import TEMPLATES
 
 PLAIN = Problem("a", "2+3?", "5", "number", columns={"answer": 5, "level": "easy"})
@@ -97,6 +102,79 @@ def test_a_tag_that_the_prompt_opened_belongs_to_the_response() -> None:
     assert seen(rollouts=rollouts)["completions"][0] == "so</think>5"
 
 
+def think_format_reward(completions: list[list[dict[str, str]]], **kwargs: Any) -> list[float]:
+    """TRL 1.16's, as it is published."""
+    pattern = r"^<think>(?!.*<think>)(.*?)</think>.*$"
+    completion_contents = [completion[0]["content"] for completion in completions]
+    matches = [
+        re.match(pattern, content, re.DOTALL | re.MULTILINE) for content in completion_contents
+    ]
+    return [1.0 if match else 0.0 for match in matches]
+
+
+@pytest.mark.parametrize("thought", ["2+3=5", "", "first\n\nthen", "它是五"])
+@pytest.mark.parametrize("name", [n for n, t in TEMPLATES.items() if t.tags is not None])
+def test_trls_format_reward_pays_what_the_template_asks_for(name: str, thought: str) -> None:
+    """Under every template, white space before the first tag included, and nothing else."""
+    template = TEMPLATES[name]
+    text = template.respond(thought, "5")
+    texts = [text, "5", text.replace("</think>", "")]
+    if not template.opens_thought:
+        texts += [f" \n {text}", text.lstrip(), f"So: {text}", text.replace("<think>", "")]
+    function = Function("think", think_format_reward, "trl.py:think", "messages")
+    rollouts = [rollout(PLAIN, n, one) for n, one in enumerate(texts)]
+    found = measure([function], rollouts, STATE, template).values["think"]
+    assert found == [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0][: len(texts)]
+
+
+def test_without_tags_a_response_is_handed_over_as_it_is() -> None:
+    assert seen(rollouts=[rollout(PLAIN, 0, " 5\n")], template="plain")["completions"] == [" 5\n"]
+
+
+@pytest.mark.parametrize("column", ["prompt", "question", "problem"])
+@pytest.mark.parametrize("written", [list, json.dumps])
+def test_messages_of_a_file_reach_the_function_whole(
+    column: str, written: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    """System and earlier turns too, from a row of a file, with nothing set."""
+    turns = [CHAT[0], {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
+    messages = [*turns, CHAT[1]]
+    problem = replace(PLAIN, question="Zwei plus zwei?", columns={column: written(messages)})
+    call = seen(rollouts=[rollout(problem)])
+    assert call["prompts"] == [messages]
+    assert call["completions"] == [[{"role": "assistant", "content": "<think>so</think>5"}]]
+    if written is list:
+        path = tmp_path / "p.jsonl"
+        path.write_text(json.dumps({column: messages, "answer": "4"}), encoding="utf-8")
+        (problem,) = read_problems(path, PURE)
+        assert seen(rollouts=[rollout(problem)])["prompts"] == [messages]
+
+
+@pytest.mark.parametrize("text", ["2+3?", "[1, 2] has how many members?", "[]", '["a"]', "[{}]"])
+def test_a_text_stays_a_text(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"prompt": text, "answer": "4"}), encoding="utf-8")
+    (problem,) = read_problems(path, PURE)
+    assert "prompt" not in problem.columns
+    assert seen(rollouts=[rollout(problem)])["prompts"] == [text]
+
+
+@pytest.mark.parametrize(
+    ("form", "call", "hint"),
+    [
+        ("text", lambda completions, **_: [c[0]["content"] for c in completions], '"messages"'),
+        ("text", lambda completions, **_: [c[0].get("content") for c in completions], '"messages"'),
+        ("messages", lambda completions, **_: [len(c.strip()) for c in completions], '"text"'),
+        ("messages", lambda completions, **_: [re.match("a", c) for c in completions], '"text"'),
+        ("messages", lambda completions, **_: [1 / 0 for _ in completions], None),
+    ],
+)
+def test_the_other_form_is_named_where_it_may_help(form: Form, call: Any, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        measure([Function("mine", call, "my.py:mine", form)], ROLLOUTS[:2], STATE)
+    assert (f"set form = {hint}" in str(caught.value)) is (hint is not None), str(caught.value)
+
+
 def test_columns_that_are_asked_for_and_are_not_there() -> None:
     def f(completions: Any, level: Any, tests: Any, log_extra: Any, grade: int = 1) -> None: ...
 
@@ -107,6 +185,24 @@ def test_columns_that_are_asked_for_and_are_not_there() -> None:
 
 
 # What it returns -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (10**400, "a whole number of 1329 bits"),
+        pytest.param(10**5000, "a whole number of 16610 bits", id="more digits than Python writes"),
+        (np.array([1.0, 2.0]), "array"),
+        ("5", "'5'"),
+        ([1.0], "[1.0]"),
+        (math.inf, "inf"),
+        (1 + 2j, "(1+2j)"),
+    ],
+)
+def test_what_is_no_number_is_named(value: Any, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        ask(lambda **_: [0.0, value, None])
+    assert said in str(caught.value) and "sample 1 of problem 'a'" in str(caught.value)
 
 
 def test_numbers_of_any_kind_and_none() -> None:

@@ -42,6 +42,20 @@ def same(problem: Problem, answer: str) -> float | None:
 UNREADABLE = replace(RIGHT, problem=replace(PROBLEM, answer=""))
 
 
+@pytest.mark.parametrize("value", [1e13, -1e13, 1e200, -1.7e308])
+def test_a_reward_of_no_useful_size_is_refused(value: float) -> None:
+    with pytest.raises(
+        UserError, match=r"rule 'mine' gave .* sample 0 of problem 'p' is beyond 1e\+12"
+    ):
+        Rubric((Rule("mine", lambda _: value),)).score(RIGHT)
+
+
+@pytest.mark.parametrize(("value", "weight"), [(1.0, 1e13), (-1e12, 2.0), (1e6, 1e300)])
+def test_a_weight_that_makes_it_so_too(value: float, weight: float) -> None:
+    with pytest.raises(UserError, match="added up by the weights"):
+        Rubric((Rule("mine", lambda _: value, weight), format_rule())).score(RIGHT)
+
+
 @pytest.mark.parametrize(
     ("rollout", "parts", "total"),
     [

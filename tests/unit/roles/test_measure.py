@@ -12,7 +12,7 @@ import pytest
 from dianoia.base.config import EvaluateStage
 from dianoia.base.records import Group, Problem, RolloutStatus, SamplingParams
 from dianoia.roles.judge import evaluation_rubric, judge
-from dianoia.roles.measure import answer_key, by_difficulty, by_domain, measures
+from dianoia.roles.measure import by_difficulty, by_domain, measures
 from dianoia.roles.rollout import Roller
 from dianoia.runtime.context import Context
 from dianoia.stages import evaluate
@@ -81,6 +81,8 @@ def test_a_known_pattern_gives_known_numbers(roller: MakeRoller, problems: list[
     assert found == pytest.approx(
         {
             "pass@1": (2 / 4 + 1 / 4) / 2,
+            "baseline": 1 / 2,  # 5 or 7, always
+            "one_answer": (2 / 3 + 0) / 2,  # 5, of three answers and of three others
             "cons@4": (1 + 0) / 2,
             "vote_gain": ((1 - 2 / 4) + (0 - 1 / 4)) / 2,
             "pass@4": 1.0,
@@ -112,6 +114,16 @@ def test_a_group_without_thoughts_is_left_out_of_their_means(
     assert nothing["cons@2"].value == nothing["pass@1"].value == 0.0
 
 
+def test_one_sample_keeps_its_grade(roller: MakeRoller, problems: list[Problem]) -> None:
+    """With k = 1, pass@k is pass@1 itself, fractions of tests included."""
+    (group,) = scored(roller(lambda *_: formed("", 5)), problems[:1], 1)
+    half = replace(
+        group, scores=(replace(group.scores[0], parts={"accuracy": 0.5, "format": 1.0}),)
+    )
+    found = measures([half], count_words)
+    assert found["pass@1"].value == found["cons@1"].value == 0.5
+
+
 def test_tied_votes_share_the_vote(roller: MakeRoller, problems: list[Problem]) -> None:
     say = lambda prompt, sample: formed("", (5, 6)[sample])  # noqa: E731
     found = measures(scored(roller(say), problems[:1], 2), count_words)
@@ -132,11 +144,6 @@ def test_a_gold_that_cannot_be_read_is_not_right(
     groups = scored(roller(lambda *_: formed("", 7)), odd, 2)
     assert groups[0].scores[0].parts["accuracy"] is None
     assert measures(groups, count_words)["pass@1"].value == 0.5
-
-
-def test_answers_vote_together_when_they_are_the_same_number() -> None:
-    assert answer_key("5") == answer_key(" 5.0 ") == answer_key("10/2")
-    assert answer_key("5") != answer_key("50%") != answer_key("five") == answer_key(" five")
 
 
 def test_difficulties_come_easiest_first(roller: MakeRoller, problems: list[Problem]) -> None:

@@ -65,6 +65,7 @@ def test_the_row_of_a_rollout_by_hand(groups: list[Group]) -> None:
             # "7 7" and the empty thought have no words; "wait" is English
             "target_language": 1.0,
             "cons@2": 1 / 2,
+            "one_answer": (1 + 0) / 2,  # 5 twice, 8 once
         }
     )
 
