@@ -25,7 +25,9 @@ from dianoia.tasks.math.nodes import (
     Apply,
     Boxed,
     Bracketed,
+    Cases,
     Listing,
+    Matrix,
     Negative,
     Node,
     Number,
@@ -202,7 +204,7 @@ class AnswerParser(QuantityParser):
             len(items) == 1
             and self.tokens[0].text == "["
             and self.tokens[-1].text == "]"
-            and not isinstance(items[0], Bracketed | SetOperation | Listing)
+            and not isinstance(items[0], Bracketed | SetOperation | Listing | Matrix | Cases)
         ):
             raise Unreadable(Reason.AMBIGUOUS)  # [5] is a list, a floor, or a habit
         if len(items) == 1:
