@@ -8,7 +8,8 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) says that the answ
 1. Several boxes are one list, wherever they stand: who boxes 99 and then 5 has given two answers. Boxes of one
    text count once.
 2. A sign, a digit, a unit, a scale or an alternative beside a box is a part of the answer. Prose around it is not.
-3. A box behind "not" is none: "It is not \boxed{4} but \boxed{5}".
+3. A box behind "not", or before "is wrong", is none: "It is not \boxed{4} but \boxed{5}". What is taken back behind the
+   last box ("Wait, ...") leaves no answer.
 """
 
 import re
@@ -25,11 +26,15 @@ _CLOSERS = re.compile(
 )
 _FORMULA_EDGE = re.compile(r"\$|\\\(|\\\[|\\\)|\\\]")
 _NEGATED = re.compile(
-    r"(?:\bnot|n't|\bnever|\\neg|\\text\s*\{\s*not\s*\})(?: (?:be|equal to|equal))?[\s$({]*\Z",
+    r"(?:\bnot|n't|\bnever|\bmaybe|\bperhaps|\bpossibly|\\neg|\\text\s*\{\s*not\s*\})(?: (?:be|equal to|equal))?[\s$({]*\Z",
     re.IGNORECASE,
 )
 _NEGATED_BEHIND = re.compile(
     r"[\s$)}*]*(?:\\text\s*\{\s*)?(?:(?:is|are|was|be|would be|seems|cannot|can't|isn't|wasn't)\b[^.\n]{0,20}?\b(?:not|wrong|incorrect|false|right)\b|isn't|is no\b|cannot|can't)",
+    re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+    r"\b(?:wait|actually|sorry|correction|oops|hmm|scratch that|on second thought|alternatively|also (?:found|got)|or maybe)\b|\bno,",
     re.IGNORECASE,
 )
 _MATHEMATICS = re.compile(r"[\d$\\+\-−√(\[{.]")
@@ -88,7 +93,7 @@ def boxed_answer(text: str, searched: str | None = None) -> str | None:
     boxes = [box for box in boxes if not _is_negated(text, box)]
     if not boxes:
         return ""
-    if any(not box.content for box in boxes):
+    if any(not box.content for box in boxes) or _TAKEN_BACK.search(text, boxes[-1].end):
         return ""
     distinct = list(dict.fromkeys(box.content for box in boxes))
     first, last = boxes[0], boxes[-1]
@@ -243,10 +248,10 @@ def _adjoins(rest: str, spaced: bool, text: str) -> bool:
     if first in "-–—−":
         return not spaced or not re.match(r"[-–—−]+\s+[A-Za-z]{2}", rest)
     if first == "(":
-        return not spaced or re.match(r"\(\s*[-\d\\]", rest) is not None
+        return not spaced or re.match(r"\(\s*(?:[-\d\\]|(?:or|and|not|maybe)\b)", rest) is not None
     if first == "\\":
         return _HARMLESS_COMMANDS.match(rest) is None
-    if first.isdigit() or first in "+*/^_=<>%|'×·÷±°²³√":
+    if first.isdigit() or first in "?+*/^_=<>%|'×·÷±°²³√":
         return True
     if alternative := re.match(r"(?:or|and)\b|[或和]", rest, re.IGNORECASE):
         return alternative[0].lower() in ("or", "或") or _goes_on(rest[alternative.end() :])

@@ -30,6 +30,9 @@ _TAKEN_BACK = re.compile(
     r"\b(?:no|not|wait|actually|sorry|correction|rather|instead|mistake|mistaken|wrong|incorrect|but|however|hmm|oops|or|alternatively|unless)\b|n't\b|不|错",
     re.IGNORECASE,
 )
+_BEFORE_BOX = re.compile(r"(?:\A|[$=(\n]|\\\[|\\\()([^$=\n]{1,120})=\s*\\boxed\{")
+_BARE_LINE = re.compile(r"\s*\n\s*[$\\(]*[-+]?\d[^A-Za-z\n]*(?:\n|\Z)")
+"""A line of nothing but mathematics behind an announced answer: another answer."""
 _NEGATED = re.compile(r"\s*(?:not|no longer|neither)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(
     r"(?<![\d.])[.。](?=\s+[A-Z\u4e00-\u9fff])|(?<=\d)[.。](?=\s+[A-Z\u4e00-\u9fff][a-z\u4e00-\u9fff' ])|[!?](?=\s|\Z)(?=[^\d])(?=\s+[A-Z])|(?<=\$)\.(?=\s)"
@@ -54,6 +57,14 @@ def bare_answer(text: str) -> str:
             raise Unreadable(Reason.BOX)
         return " ".join(boxed.split("\n"))
     return _announced(text) or _line(text)
+
+
+def said_equal(text: str) -> str | None:
+    """Find what a formula says to be equal to its box, where it is nothing but numbers: `17 \\cdot 23` of `17 \\cdot 23 = \\boxed{391}`."""
+    match = _BEFORE_BOX.search(text)
+    if match is None or re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", match[1])):
+        return None
+    return match[1].strip() or None
 
 
 def _announced(text: str) -> str | None:
@@ -82,7 +93,7 @@ def _announced(text: str) -> str | None:
     distinct = list(dict.fromkeys(_stripped(answer) for answer in answers))
     if not distinct:
         return None
-    if _TAKEN_BACK.search(behind):
+    if _TAKEN_BACK.search(behind) or _BARE_LINE.match(behind):
         raise Unreadable(Reason.TEXT_BEHIND)
     return distinct[0] if len(distinct) == 1 else "; ".join(distinct)
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from dianoia.tasks.math.answers import Reading, readings
 from dianoia.tasks.math.compare import Comparison
-from dianoia.tasks.math.extract import bare_answer
+from dianoia.tasks.math.extract import bare_answer, said_equal
 from dianoia.tasks.math.nodes import Bracketed, Listing, SetOf, Words
 from dianoia.tasks.math.repeated import repeats
 from dianoia.tasks.math.verdict import Judgement, TooLarge, Unreadable, Verdict
@@ -52,12 +52,23 @@ def _judge(gold_text: str, answer_text: str, question: str) -> Judgement:
         return Judgement(Verdict.UNREADABLE, error.reason)
     except (TooLarge, RecursionError):
         return Judgement(Verdict.TOO_LARGE)
-    if equal is None:
+    if equal is None or not _follows(answer_text, answer):
         return Judgement(Verdict.WRONG)
     gold_reading, reading = equal
     if repeats(gold_reading.node, reading.node, bare_answer(gold_text), bare, question):
         return Judgement(Verdict.REPEATED)
     return Judgement(Verdict.RIGHT)
+
+
+def _follows(answer_text: str, answer: tuple[Reading, ...]) -> bool:
+    """Tell whether the sum that an answer's box ends is true; where there is none, or none that can be read, it does."""
+    before = said_equal(answer_text)
+    if before is None:
+        return True
+    try:
+        return _equal_readings(Comparison(""), readings(before)[:1], answer[:1]) is not None
+    except (Unreadable, TooLarge, RecursionError):
+        return True
 
 
 @lru_cache(maxsize=512)

@@ -24,7 +24,8 @@ WRONG: dict[str, list[tuple[str, ...]]] = {
     ],
     "beside a box": [
         ("5", r"-\boxed{5}"), ("5", r"99-\boxed{5}"), ("5", r"\boxed{5} million"), ("5", r"\boxed{5}^2"), ("5", r"\boxed{5}, 6"), ("5", r"\boxed{5} or 6"), ("5", r"not \boxed{5}"), ("5", r"\boxed{5} is wrong."),
-        ("5", r"\frac{\boxed{5}}{97}"), ("5", r"\sqrt{\boxed{5}+97}"), ("5", r"\boxed{5} = 97"), ("5", r"\boxed{5}\%"), ("5 m", r"\boxed{5} cm"), ("5", r"$\boxed{5}!$"), ("5", r"\boxed{5}_{99}"),
+        ("5", r"\frac{\boxed{5}}{97}"), ("5", r"\sqrt{\boxed{5}+97}"), ("5", r"\boxed{5} = 97"), ("5", r"\boxed{5}\%"), ("5 m", r"\boxed{5} cm"), ("5", r"$\boxed{5}!$"), ("5", r"\boxed{5}_{99}"), ("5", r"$97 = \boxed{5}$"), ("5", r"$\boxed{5}$ (or 97)"), ("5", r"maybe $\boxed{5}$"), ("5", r"\boxed{5}?"), ("5", "\\boxed{5}\n\nWait, 97"),
+        ("5", r"$\boxed{5}$; I also found 97"), ("5", r"\boxed{5}!97"),
     ],
     "thousands": [
         ("1,234 and 5,678", "1,678 and 5,234"), ("1234", "12,34"), ("1234", "1,23,4"), ("43,039", r"\{43,039\}"), ("43,039", "43 and 039"), ("123", "000,123"), ("1234567", "1,234567"), ("1,234", "1.234"),
@@ -55,7 +56,7 @@ WRONG: dict[str, list[tuple[str, ...]]] = {
         ("5", "5\u200b"), ("5", r"5\phantom{9}"), ("5", r"\color{white}{99}5"), ("5", "~~5~~"), ("5", "5?"), ("5", r"5 \ldots"), ("5", "5 % 99"), ("5", r"\sout{5}"), ("5", r"5\hspace{9cm}9"), ("a", "\u0430"),
     ],
     "announced and taken back": [
-        ("5", "The answer is 5. No, it is 97"), ("5", "The answer is 99. The answer is 5"), ("5", "Answer: 5 or 6"), ("5", "The answer is not 5"), ("5", "The answer is 5? Wait, 6"), ("5", "Answer: 5\nActually, 6"),
+        ("5", "The answer is 5. No, it is 97"), ("5", "The answer is 99. The answer is 5"), ("5", "Answer: 5 or 6"), ("5", "The answer is not 5"), ("5", "The answer is 5? Wait, 6"), ("5", "Answer: 5\nActually, 6"), ("5", "Answer: 5\n97"),
     ],
     "units and percent": [
         ("5", "500 cm", METERS), ("75", "75 cm", "Find the number."), ("75", r"75^\circ", "Find x."), ("75", "75 dollars", "Find the sum."), ("75", "75 radians", "What is the number?"), ("75", "€75", "Find x."), ("47%", r"47^\circ"), (r"\frac{3\pi}{4}", r"\frac{3\pi}{4}^\circ"), (r"\tan 19^\circ", r"\tan 19"), ("5 cm", "5 kg"), ("782 dollars", r"\$782 \text{ per hour}"), ("5 apples", "5 pears"),
@@ -80,7 +81,7 @@ RIGHT: dict[str, list[tuple[str, ...]]] = {
     ],
     "several boxes": [
         ("840", r"\boxed{840} \boxed{840}"), ("2, 3", r"\boxed{2} \quad \text{and} \quad \boxed{3}"), ("2,3", r"The roots are \boxed{2} and \boxed{3}."), (r"\frac12", r"\boxed{\frac12}, that is \boxed{0.5}"),
-        ("5", r"\boxed{5} ... \boxed{5}"), ("1,2,3", r"\boxed{1}, \boxed{2}, \boxed{3}"), ("5", r"It is not \boxed{4} but \boxed{5}."),
+        ("5", r"\boxed{5} ... \boxed{5}"), ("1,2,3", r"\boxed{1}, \boxed{2}, \boxed{3}"), ("5", r"It is not \boxed{4} but \boxed{5}."), ("391", r"$17 \cdot 23 = \boxed{391}$"), ("5", r"$x = \sqrt{25} = \boxed{5}$"), (r"25\pi", r"$\pi r^2 = \boxed{25\pi}$"),
     ],
     "thousands": [
         ("1,234 and 5,678", "1234, 5678"), ("100, 200", "200,100"), (r"32,\! 349", "32349"), ("1234", r"1{,}234"), ("1234", r"1\,234"), ("1234567", "1 234 567"), ("(1,234, 5,678)", "(1234,5678)"), (r"\frac{12}{5,\!525}", r"\frac{12}{5525}"),
