@@ -66,7 +66,7 @@ def _follows(answer_text: str, answer: tuple[Reading, ...]) -> bool:
     if before is None:
         return True
     try:
-        return _equal_readings(Comparison(""), readings(before)[:1], answer[:1]) is not None
+        return _equal_readings(Comparison(""), answer[:1], readings(before)[:1]) is not None
     except (Unreadable, TooLarge, RecursionError):
         return True
 
