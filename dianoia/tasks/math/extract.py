@@ -15,7 +15,7 @@ from dianoia.text.boxes import UnclosedBox, boxed_answer
 
 MAX_CHARS = 20_000
 _ANNOUNCED = re.compile(
-    r"(?:\b(?:answers?|result)\b\**(?:[ \t]+(?:is|are)\b|[ \t]*[:：=])[:：*]*|(?:答案|结果)(?:\**(?:是|为|应为|[:：]))+\**)",
+    r"(?:\b(?:ans(?:wers?)?|result)\b\**(?:[ \t]+(?:is|are)\b|[ \t]*[:：=])[:：*]*|\bsolutions?[ \t]+(?:is|are)\b:?|(?:答案|结果)(?:\**(?:是|为|应为|[:：]))+\**)",
     re.IGNORECASE,
 )
 _LEADING_IN = re.compile(

@@ -161,11 +161,7 @@ def _name_of(node: Node) -> str | None:
     if isinstance(node, Words):
         return f"text {node.text}"
     if isinstance(node, Apply):
-        return (
-            f"{node.name}({node.arguments})"
-            if not any(isinstance(a, Name) for a in node.arguments)
-            else node.name
-        )
+        return f"{node.name}({node.arguments})"
     if isinstance(node, Call) and node.function == "abs":
         inner = _name_of(node.arguments[0])
         return f"|{inner}|" if inner and len(inner) > 1 and inner.isupper() else None

@@ -16,6 +16,8 @@ MAX_BITS = 60_000
 """Of an exact numerator or denominator; what is larger is computed to the digits asked for."""
 MAX_LOGARITHM = 60_000
 """Of a value: nothing above e**60000 or below e**-60000 is computed."""
+MAX_ROOT = 64
+"""Denominator of an exponent that is taken for a root, so that (-8)^(1/3) is -2; others are powers on the principal branch."""
 CONTEXT = mpmath.MPContext()
 
 Value = Any
@@ -164,7 +166,7 @@ def raised(base: Value, exponent: Value) -> Value:
     if (
         isinstance(exponent, Fraction)
         and isinstance(base, Fraction)
-        and abs(exponent.denominator) < 10**6
+        and exponent.denominator <= MAX_ROOT
     ):
         root = rooted(exponent.denominator, base)
         return whole_power(root, exponent.numerator)

@@ -50,7 +50,7 @@ WRONG: dict[str, list[tuple[str, ...]]] = {
         (r"\sqrt{2}+10^{90}", r"\sqrt{3}+10^{90}"), (r"\pi\cdot 10^{-50}", r"2\pi\cdot 10^{-50}"), ("262537412640768744", r"e^{\pi\sqrt{163}}"), ("(0,1)", r"(0,1+10^{-40})"),
     ],
     "chains and names": [
-        ("5", "5 = 99"), ("5", "6 = 5"), ("P=(1,2)", "Q=(1,2)"), ("x=5", "y=5"), ("(x,y)=(1,2)", "(y,x)=(1,2)"), ("x=1,y=2", "2, 1"), ("xy=6", "6"), ("5", "x+1=5"), ("x=5", "x'=5"), ("x+y=3", "3"), ("6", "f(6)"),
+        ("5", "5 = 99"), ("5", "6 = 5"), ("P=(1,2)", "Q=(1,2)"), ("x=5", "y=5"), ("(x,y)=(1,2)", "(y,x)=(1,2)"), ("x=1,y=2", "2, 1"), ("xy=6", "6"), ("5", "x+1=5"), ("x=5", "x'=5"), ("x+y=3", "3"), ("6", "f(6)"), (r"P(A)=\frac12", r"P(B)=\frac12"), ("f(2)=6", "f(-1)=6"),
     ],
     "hidden and struck out": [
         ("5", "5\u200b"), ("5", r"5\phantom{9}"), ("5", r"\color{white}{99}5"), ("5", "~~5~~"), ("5", "5?"), ("5", r"5 \ldots"), ("5", "5 % 99"), ("5", r"\sout{5}"), ("5", r"5\hspace{9cm}9"), ("a", "\u0430"),
@@ -114,7 +114,7 @@ RIGHT: dict[str, list[tuple[str, ...]]] = {
     ],
     "announcements": [
         ("72", "**Answer**: 72"), ("72", "Final Answer: The final answer is $72$. I hope it is correct."), ("72", "The answer is not 5. The answer is 72."), ("72", "#### 72"), ("72", "**Answer:** 72"), ("72", "答案是$72$。"), ("72", "## Answer\n\n72"),
-        ("72", r"\text{Answer: }72"), ("72", "The answer is $72$."), ("72", "The final answer is: $\\boxed{72}$. I hope it is correct."), ("72.5", "The answer is 72.5. Thanks"), ("72", "**72**"), ("72", "`72`"),
+        ("72", r"\text{Answer: }72"), ("72", "The answer is $72$."), ("72", "The final answer is: $\\boxed{72}$. I hope it is correct."), ("72.5", "The answer is 72.5. Thanks"), ("72", "**72**"), ("72", "`72`"), ("72", "Ans: 72"), ("72", "The solution is $x = 72$."),
     ],
     "texts in plain typing": [
         (r"\text{1:03 PM}", "1:03 PM"), (r"\text{1:03 PM}", "1:03 p.m."), (r"9\text{ a.m.}", "9 am"), (r"9\text{ a.m.}", "9 AM"), (r"\text{B, E, G}", "B, G, E"), (r"\text{C,E}", "C, E"), (r"\text{E}", r"\[E\]"), (r"\text{E}", r"\[(E)\]"),
@@ -126,6 +126,6 @@ RIGHT: dict[str, list[tuple[str, ...]]] = {
     ],
     "expressions": [
         (r"30x\sqrt{26x}", r"30\sqrt{26x^3}"), (r"\frac{2a+b}{2}", "a + b/2"), ("x^8+x^7", "x^7(x+1)"), (r"\sin 30^\circ", "1/2"), ("n!", r"n\cdot(n-1)!"), (r"\binom{n}{2}", r"\frac{n(n-1)}{2}"), ("|x|", r"\sqrt{x^2}"), (r"\tan x", r"\frac{\sin x}{\cos x}"),
-        (r"\begin{pmatrix}2&4\end{pmatrix}", r"2\begin{pmatrix}1&2\end{pmatrix}"), (r"-\frac{\sqrt{2}}{2}", r"-\frac{1}{\sqrt2}"), (r"\sqrt[3]{-8}", "-2"), ("y = 2x+1", "x = (y-1)/2"), (r"\sqrt{x^2-2x+1}", "|x-1|"),
+        (r"\begin{pmatrix}2&4\end{pmatrix}", r"2\begin{pmatrix}1&2\end{pmatrix}"), (r"-\frac{\sqrt{2}}{2}", r"-\frac{1}{\sqrt2}"), (r"\sqrt[3]{-8}", "-2"), ("y = 2x+1", "x = (y-1)/2"), (r"\sqrt{x^2-2x+1}", "|x-1|"), ("2^{n-1}", r"\frac{2^n}{2}"), ("3^{2n}", "9^n"),
     ],
 }  # fmt: skip
