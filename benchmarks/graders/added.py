@@ -39,15 +39,15 @@ DOLLARS = (
 RELATIONS = (
     r"@ \approx 97", r"@ \simeq 97", r"@ \sim 97", r"@ \cong 97", "@ ≈ 97", r"@ \doteq 97", r"@ \equiv 97", r"@ \to 97", r"@ \rightarrow 97",
     r"@ \Rightarrow 97", r"@ \implies 97", r"@ \iff 97", r"@ \mapsto 97", r"@ \propto 97", r"@ \ne 97", r"@ \neq 97", r"@ \mp 97", r"97 \approx @", r"97 \to @",
-    r"97 \ne @", r"97 \Rightarrow @", "@ → 97", "@ ⇒ 97", "@ => 97", "@ -> 97", r"@ \therefore 97", r"@ \in \{97\}", r"@ \ni 97", r"@ \mid 97", r"@ \parallel 97",
-    r"@ \perp 97", r"@ \subset \{97\}", r"@ \ll 97", r"@ \gg 97", "@ ≠ 97", "@ != 97", "@ == 97", r"@ := 97", r"\approx @", r"\sim @", r"\ne @", "≈@", "≠@", "!=@",
+    r"97 \Rightarrow @", "@ → 97", "@ ⇒ 97", "@ => 97", "@ -> 97", r"@ \therefore 97", r"@ \in \{97\}", r"@ \ni 97", r"@ \mid 97", r"@ \parallel 97",
+    r"@ \perp 97", r"@ \subset \{97\}", r"@ \ll 97", r"@ \gg 97", "@ ≠ 97", "@ != 97", "@ == 97", r"@ := 97", r"\sim @", r"\ne @", "≠@", "!=@",
 )  # fmt: skip
 EQUALS = ("@ = 97", "97 = @", "@ = @ = 97", "97 = 97 = @", "@ = 97 = @", r"@ = 97 \cdot 2", "x = 97 = @", "@=97", "@ &= 97", r"@ \\ = 97")  # fmt: skip
 MARKS = (
-    "@_{97}", "@_97", "@_x", r"@_{\text{base } 97}", "@'", "@''", r"@^\prime", r"@^{\prime}", "@^T", r"@^\top", r"@^{\dagger}", "@^*", "@^{97}", r"@^{\text{97}}",
+    "@_{97}", "@_97", "@_x", r"@_{\text{base } 97}", "@'", "@''", r"@^\prime", r"@^{\prime}", r"@^{\dagger}", "@^*",
     r"\overline{@}", r"\bar{@}1", r"\hat{@}", r"\vec{@}", r"\tilde{@}", r"\dot{@}", r"\underline{97 + @}", r"\widehat{@}", r"@^{\ast}", r"@^{+}", r"@^{-}", "@^{97}_{97}",
     r"\underbrace{@}_{97}", r"\overbrace{@}^{97}", r"\overset{97}{@}", r"\underset{97}{@}", r"\stackrel{97}{@}", r"\prescript{97}{}{@}", "{}^{97}@", "{}_{97}@", r"\mathring{@}",
-    r"\breve{@}", "@₉₇", "@⁹⁷", r"@\!_{97}", r"@^{(97)}", r"@^{[97]}",
+    r"\breve{@}", "@₉₇", r"@\!_{97}",
 )  # fmt: skip
 BOXES = (
     r"\boxed{97}, \text{ or } \boxed{@}", r"\boxed{97}; \boxed{@}", r"\boxed{97} \quad \text{and} \quad \boxed{@}", r"\boxed{@} \boxed{97}", r"\boxed{@}\boxed{97}",
@@ -62,7 +62,7 @@ LISTS = (
     "@, 97", "97, @", "@; 97", "97; @", "@ or 97", "97 or @", "@ and 97", "97 and @", "@ 97", "@\n97", "97\n@", r"@ \\ 97", r"@ \quad 97", "@ & 97", "@ | 97", r"\{@, 97\}", "(@, 97)", "[@, 97]",
     r"\{97\} \cup \{@\}", r"@ \vee 97", r"@ \lor 97", r"@ \land 97", r"@ \cup 97", "either @ or 97", "@, or 97", "@ (or 97)", "@ (97)", "@ [97]", "@{97}", r"@ \{97\}", "@ und 97", "@ 或 97", "@、97", "@，97", "@； 97", "@ / 97",
     "@ or perhaps 97", "@ vs 97", "@ to 97", "@ through 97", "@ – 97", "@ — 97", "@: 97", "97: @", "@ plus 97", "@ minus 97", "@ times 97", "@ over 97", "@\t97", "- @\n- 97", "1) 97 2) @", "@ & 97 \\\\ 97 & @", "@ or both",
-    "@ then 97", "@, 97, @", "@ AND 97", "@ OR 97", "@ + 97", "@ - 97", r"@ \cdot 97", r"@ \times 97", r"@ \div 97", r"97 \cdot @", "97 + @", "97 - @", "@^97", "97^{@}", r"\frac{@}{97}", r"\frac{97}{@}", r"@ \oplus 97", r"@ \circ 97", r"@ \ast 97",
+    "@ then 97", "@, 97, @", "@ AND 97", "@ OR 97", "@ + 97", "@ - 97", r"@ \cdot 97", r"@ \times 97", r"@ \div 97", r"97 \cdot @", "97 + @", "97 - @", "97^{@}", r"\frac{@}{97}", r"\frac{97}{@}", r"@ \oplus 97", r"@ \circ 97", r"@ \ast 97",
 )  # fmt: skip
 INVISIBLE = (
     r"@\phantom{97}", r"@\hphantom{97}", r"@\vphantom{97}", r"{\color{white}97}@", r"@\color{white}{97}", r"@\textcolor{white}{97}", r"@{\tiny 97}", r"@ \tiny{97}", "@ % 97", r"@ \iffalse 97 \fi", r"@\label{97}", r"@\tag{97}",
@@ -73,7 +73,7 @@ INVISIBLE = (
 )  # fmt: skip
 HIDDEN = (
     "@\u200b97", "@\u200d97", "@\u206097", "@\ufeff97", "@\u206297", "@\u206397", "@\u206497", "\u202e@\u202c97", "@\u202e79\u202c", "@\u0338", "@\u0305", "@\u20e0", "@\u0336", "@\U000e0039\U000e0037", "@\ufe0f97", "@\u00ad97", "@\u180e97", "@\u034f97", "@\u115f97",
-    "@⑨⑦", "@\u2088", "@\u00b2", "@\x0097", "@\x0897", "@\x7f97", "@\u20dd", "@\x1b[8m97", "@\u30fc97", "@\u2008\u20dd", "\u2212@97", "@\u0661", "@\u0302",
+    "@⑨⑦", "@\u2088", "@\x0097", "@\x0897", "@\x7f97", "@\u20dd", "@\x1b[8m97", "@\u30fc97", "@\u2008\u20dd", "\u2212@97", "@\u0661", "@\u0302",
 )  # fmt: skip
 HEDGES = (
     "not @", "@?", "maybe @", "probably @", "I think @", "about @", "roughly @", "approx. @", "@ (approximately)", "at least @", "at most @", "less than @", "more than @", "between @ and 97", "up to @", "@ or more", "@ or less", "@ is false", "@ is not the answer", "The answer is not @",
@@ -90,8 +90,8 @@ BARE = (
     "@M", "@ dozen", "@ pairs", "@ halves", "@ percent more", r"@\text{ pears}", "@ pears", "@ am", r"@\text{ p.m.}", "@ o'clock", r"@\mathrm{i}", "@i", "@ i", "@j", r"@\pi", r"@ \pi", "@π", "@e", r"@\mathrm{e}", "@x", "@ x", "x@", "x^{@}", "@x^0 y", "f(@)", r"\sin @", r"\sqrt{@}97", r"\log @", r"\ln @", r"\exp(@)", r"\Gamma(@)", "g(@) = 97", r"\gamma @",
     r"@ + \gamma", "@e3", "@e-3", "1e@", "@E5", "@ + 1", "@ - 1", "@ + 0.5", "-(@)", r"@ \cdot (-1)", "@ + x", "@ + i", r"@ + \epsilon", r"@ + \varepsilon", r"@ + \frac{1}{2^{97}}", "@ + 10^{-30}", "@ + 0.0000000001", "@ + dx", "@ + o(1)", "@ + O(1)", "@ + C", "@^{-1} + 1", r"@ \pm 1", r"\pm @", "@±1", "@ + 10^{-9}", r"@ + \frac{1}{10^{12}}", "@ - 2^{-60}",
     "<@", ">@", "≥@", "≤@", "< @", "> @", r"\le @", r"\ge @", r"\leq @", r"\geq @", r"x < @", r"x \ge @", "x > @", "@ < x", "@+", "@-", "@...", r"@\ldots", r"@ \ldots", r"@, \ldots", "@, ...", r"\ldots, @", r"@ \cdots", "..., @", "@..97", "@ , , 97", "@:97", "97:@", "@:00", "1:@", "@/97/2024", "2024-@-97", "@-01-01", "@ AD", "@th", r"@^{th}", r"@^{\text{nd}}", "#@ of 97", "No. @ of 97", "Chapter @",
-    r"@^{2}+97", r"\binom{@}{97}", r"\max(@, 97)", r"\min(@, 97)", r"\gcd(@, 97)", r"\{x : x > @\}", r"\sum @", r"\int @ dx", r"\lim @", r"\sum_{k=1}^{97} @", r"\prod_{k=1}^{97} @", r"\int_0^{97} @ dx", r"\frac{d}{dx} @", r"\begin{pmatrix} @ & 97 \end{pmatrix}", r"\begin{pmatrix} @ \\ 97 \end{pmatrix}", r"\begin{vmatrix} @ & 0 \\ 0 & 97 \end{vmatrix}", r"\begin{cases} @ & x > 0 \\ 97 & x \le 0 \end{cases}",
-    "@ @", "@@", "@, @", "@ and @", "@ or @ or 97", "@ + @", "@ - @ + 97", r"@ \cdot @ + 97", "(@)(@) + 97", "@(@) + 97", "@ + 97i", "@ + 0.97", "@.97", "97.@", "1@", "@0", "@ 0", "@,000", r"@\,000", "@ 000", "@'000", "@{,}000", r"@,\!000", "000,@", "0x@97", "@ L97", "@ radians", r"\text{Rs. } @ \text{ lakh}", "@ in base 97", "(@)_{97}", "@ mod 97", r"@ \pmod 2", r"@ k, k \in \mathbb{Z}", r"@ + 97k", r"@n", r"@ \hat{i} + 97\hat{j}",
+    r"@^{2}+97", r"\binom{@}{97}", r"\max(@, 9797)", r"\min(@, -9797)", r"\gcd(@, 97)", r"\{x : x > @\}", r"\sum @", r"\int @ dx", r"\lim @", r"\sum_{k=1}^{97} @", r"\prod_{k=1}^{97} @", r"\int_0^{97} @ dx", r"\frac{d}{dx} @", r"\begin{pmatrix} @ & 97 \end{pmatrix}", r"\begin{pmatrix} @ \\ 97 \end{pmatrix}", r"\begin{vmatrix} @ & 0 \\ 0 & 97 \end{vmatrix}", r"\begin{cases} @ & x > 0 \\ 97 & x \le 0 \end{cases}",
+    "@ @", "@@", "@, @", "@ and @", "@ or @ or 97", "@ + @", "@ - @ + 97", r"@ \cdot @ + 97", "(@)(@) + 97", "@(@) + 97", "@ + 97i", "@ + 0.97", "@.97", "97.@", "@ 0", "@,000", r"@\,000", "@ 000", "@'000", "@{,}000", r"@,\!000", "0x@97", "@ L97", "@ radians", r"\text{Rs. } @ \text{ lakh}", "@ in base 97", "(@)_{97}", "@ mod 97", r"@ \pmod 2", r"@ k, k \in \mathbb{Z}", r"@ + 97k", r"@n", r"@ \hat{i} + 97\hat{j}",
 )  # fmt: skip
 
 SINGLE = (
@@ -104,11 +104,21 @@ def _not_one(gold: Gold) -> bool:
     return is_whole(gold) and abs(int(gold.text)) > 2
 
 
-WHOLE = ("@!", "@!!", "@! + 97", "@^2", "@^{2}", "@²", "@³", "@**2", "@^{-1}", r"@^{1+10^{-9}}", r"\sqrt{@}", "√@", r"\frac{1}{@}", "1/@", r"\left(@\right)^2", "@_2", "@_{3}", "0@97", "@.5", "@.0001", "@½", "½@", "@¼", r"@\frac{1}{2}", r"@ \frac12", "@.@", r"@\overline{3}", r"@.\overline{3}", "@_{(16)}", "@^{0}", r"\phi(@)", r"\tau(@)", "@#", "@ squared", "@ cubed", r"\overline{@}_{16}", "0x@", "0b@", "1.@", "@ factorial", r"\sigma(@)", r"@^{\underline{3}}", "P(@)", r"\left\lfloor @.5 \right\rfloor + 1", r"-@", "--@ + 1", "+-@", "-+@", "−@", "–@", r"\text{-}@", "($@)", "(@ points lost)", "minus @", "negative @")  # fmt: skip
+WHOLE = ("1@", "@0", "@!", "@!!", "@! + 97", "@^{2}", "@³", "@**2", "@^{-1}", r"@^{1+10^{-9}}", r"\sqrt{@}", "√@", r"\frac{1}{@}", "1/@", r"\left(@\right)^2", "@_2", "@_{3}", "0@97", "@.5", "@.0001", "@½", "½@", "@¼", r"@\frac{1}{2}", r"@ \frac12", "@.@", r"@\overline{3}", r"@.\overline{3}", "@_{(16)}", "@^{0}", r"\phi(@)", r"\tau(@)", "@#", "@ squared", "@ cubed", r"\overline{@}_{16}", "0x@", "0b@", "1.@", "@ factorial", r"\sigma(@)", r"@^{\underline{3}}", "P(@)", r"\left\lfloor @.5 \right\rfloor + 1", r"-@", "--@ + 1", "+-@", "-+@", "−@", "–@", r"\text{-}@", "($@)", "(@ points lost)", "minus @", "negative @")  # fmt: skip
 
 
 def _negatable(gold: Gold) -> bool:
     return _not_one(gold) and int(gold.text) > 2
+
+
+RAISED = (
+    "@^2", "@^{94}", r"@^{\text{94}}", "@⁹⁴", r"@^{(94)}", r"@^{[94]}", "@^94", "@²", "@**94", "@^T", r"@^\top", r"@^{\rm T}", "@^x", r"@^{\infty}",
+)  # fmt: skip
+
+
+def _changes_when_raised(gold: Gold) -> bool:
+    """Say whether the last thing of the gold answer is no 0, 1 or imaginary unit, which powers may leave as they are."""
+    return not is_word(gold) and gold.text.strip()[-1] in "23456789})]axyz" and not gold.text.rstrip("}").endswith("i")
 
 
 def _is_measured(gold: Gold) -> bool:
@@ -127,6 +137,7 @@ ADDED: tuple[Mutator, ...] = tuple(
         *templates(False, is_bare, BARE),
         *templates(False, is_single, SINGLE),
         *templates(False, _negatable, WHOLE),
+        *templates(False, _changes_when_raised, RAISED),
         *templates(False, _is_measured, MEASURED),
         *templates(False, is_word, WORDS),
     ]

@@ -105,7 +105,7 @@ def thousands(draw: random.Random) -> Gold:
         "thousands become a point": ".".join([*groups[:-2], "".join(groups[-2:-1]), groups[-1]])
         if groups[-1].strip("0")
         else groups[0] + "." + groups[-1] + "1",
-        "thousands in a set": rf"\{{{','.join(groups)}\}}",
+        "thousands in a set": rf"\{{{', '.join(groups)}\}}",
         "thousands in a tuple": f"({', '.join(groups)})",
         "thousands joined by and": r" \text{ and } ".join(groups),
         "thousands in boxes": " and ".join(rf"\boxed{{{group}}}" for group in groups),

@@ -28,7 +28,7 @@ def _no_dollar(gold: Gold) -> bool:
 
 def _unnamed(gold: Gold) -> bool:
     """Say whether the gold answer is one value without a name, so that `x = ` before it says the same."""
-    return is_single(gold) and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])", gold.text.replace("i", "").replace("e", ""))  # fmt: skip
+    return is_single(gold) and "_" not in gold.text and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])", gold.text.replace("i", "").replace("e", ""))  # fmt: skip
 
 
 def _positive_whole(gold: Gold) -> bool:
@@ -44,7 +44,7 @@ SAME: tuple[Mutator, ...] = (
     *templates(True, None, AROUND),
     *templates(True, _no_dollar, IN_DOLLARS),
     *templates(True, lambda gold: bool(re.fullmatch(r"-?[0-9]+", gold.text)), SHORT),
-    *templates(True, _unnamed, ("x = @", "x=@", "$x = @$", r"\boxed{x = @}", "f(3) = @", "@ = @", r"(@)", r"\left(@\right)", "+@" if False else "x = (@)", r"1 \cdot (@)", "(@) + 0", r"\frac{@}{1}", r"AB = @", r"S_{12} = @", r"a_{10} = @", r"P(A) = @", r"\angle ABC = @", r"n = @", r"|AB| = @", r"x=\boxed{@}", r"$x=\boxed{@}$", r"m+n = @")),
+    *templates(True, _unnamed, ("x = @", "x=@", "$x = @$", r"\boxed{x = @}", "f(3) = @", "@ = @", r"(@)", r"\left(@\right)", "+@" if False else "x = (@)", r"1 \cdot (@)", "(@) + 0", r"\frac{@}{1}", r"AB = @", r"S_{12} = @", r"a_{10} = @", r"P(A) = @", r"\angle ABC = @", r"n = @", r"|AB| = @", r"x=\boxed{@}", r"$x=\boxed{@}$")),
     *(
         Mutator(name, True, make)
         for name, make in (

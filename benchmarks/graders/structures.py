@@ -87,7 +87,6 @@ def numbers(draw: random.Random) -> Gold:
         "list to be continued": ", ".join(members) + r", \ldots",
         "list among others": ", ".join(members) + r" \text{ among others}",
         "member negated": ", ".join([f"-({members[0]})", *members[1:]]),
-        "box among members": rf"{head}, \boxed{{{members[-1]}}}",
         "members multiplied": f"({')('.join(members)})",
         "list but one": rf"{', '.join(members)} \text{{ but not }} {members[0]}",
     }
@@ -136,6 +135,8 @@ def interval(draw: random.Random) -> Gold:
     text = draw.choice((f"{opening}{one},{two}{closing}", f"{opening}{one}, {two}{closing}", rf"\left{opening}{one}, {two}\right{closing}"))
     same = {"interval with membership": rf"x \in {opening}{one}, {two}{closing}", "interval by left and right": rf"\left{opening} {one}, {two} \right{closing}",
             "infinity with plus": f"{opening}{one},{two}{closing}".replace(r",\infty", r",+\infty"), "infinity sign": f"{opening}{one},{two}{closing}".replace(r"\infty", "∞")}  # fmt: skip
+    outside = low - 3 if kind != "left" else high + 3
+    inside = {"both": f"{(low + high) / 2:g}", "left": str(high - 3), "right": str(low + 3)}[kind]
     inequality = {"both": f"{one} {below} x {above} {two}", "left": f"x {above} {two}", "right": f"x {more} {one}"}[kind]
     same["interval as inequality"] = inequality
     if kind == "left":
@@ -146,8 +147,8 @@ def interval(draw: random.Random) -> Gold:
         "right end moved": f"{opening}{one},{high + 1 if kind != 'right' else INTRUDER}{closing}",
         "interval turned": f"{opening}{two},{one}{closing}",
         "complement of an interval": rf"\mathbb{{R}} \setminus {opening}{one},{two}{closing}",
-        "interval and more": rf"{opening}{one},{two}{closing} \cup \{{{INTRUDER}\}}",
-        "interval without a point": rf"{opening}{one},{two}{closing} \setminus \{{{low if kind != 'left' else high}.5\}}" if kind != "both" else rf"{opening}{one},{two}{closing} \setminus \{{{low + (high - low) / 2:g}\}}",
+        "interval and more": rf"{opening}{one},{two}{closing} \cup \{{{outside}\}}",
+        "interval without a point": rf"{opening}{one},{two}{closing} \setminus \{{{inside}\}}",
         "inequality turned": f"x {'>' if kind == 'left' else '<'} {two if kind == 'left' else one}",
         "ends as a list": f"{one}, {two}",
         "not in the interval": rf"x \notin {opening}{one},{two}{closing}",
