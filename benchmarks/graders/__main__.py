@@ -32,6 +32,8 @@ CPU_SECONDS = 0.5
 """For one answer, as in `dianoia.tasks.math.verifier`."""
 GENERATORS = (*NUMBERS, *EXPRESSIONS, *STRUCTURES)
 
+MUTATORS = (*SAME, *CHANGED, *ADDED)
+
 
 def is_right(verdict: object) -> bool:
     """Read a verdict: True, 1.0, or a text that is "right"."""
@@ -65,7 +67,8 @@ def named(name: str) -> laws.Grader:
 def from_file(path: Path, every: int) -> list[Gold]:
     """Read gold answers from a JSON list of texts."""
     texts = json.loads(path.read_text(encoding="utf-8"))[::every]
-    return [gold for text in texts if not holds_intruder(gold := Gold(text, "file", text))]
+    drawn = [Gold(text, "file", text, question="Find the answer.") for text in texts if text.isprintable()]
+    return [gold for gold in drawn if not holds_intruder(gold)]
 
 
 def report(tally: laws.Tally, show: int) -> bool:
@@ -90,9 +93,11 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=3, help="examples per mutator")
     asked = parser.parse_args()
     answers = from_file(asked.golds, asked.every) if asked.golds else list(golds(GENERATORS, asked.count, asked.seed))  # fmt: skip
+    if not any(asked.grader(gold.text, gold.text, gold.question) for gold in answers):
+        sys.exit("the grader takes no gold answer for right, so that the laws would say nothing about it")
     grader = laws.Recorded(asked.grader)
     started, pairs, failed = time.perf_counter(), 0, 0
-    for mutator in (*constructed(answers), *SAME, *CHANGED, *ADDED):
+    for mutator in (*constructed(answers), *MUTATORS):
         if asked.only not in mutator.name:
             continue
         result = laws.tally(grader, mutator, answers)

@@ -5,6 +5,8 @@ that a parser drops, commands that print nothing, characters that nobody sees, a
 another value; no gold answer holds it.
 """
 
+import re
+
 from benchmarks.graders.golds import Gold
 from benchmarks.graders.mutators import (
     Mutator,
@@ -21,20 +23,20 @@ TEXT_BEHIND = (
     r"@\text{ dozen}", r"@\text{ and a half}", r"@\mathrm{97}", r"@\mbox{ and 97}", r"@\textbf{ or 97}", r"@\textit{97}",
     r"@\texttt{ 97}", r"@\textrm{ or 97}", r"@\mathbf{97}", r"@\mathit{97}", r"@\mathsf{97}", r"@\operatorname{97}",
     r"@\text{ is wrong}", r"@\text{ is not right}", r"@\text{, but not really}", r"@\text{ or so}", r"@\text{?}", r"@\text{ or } 97",
-    r"@\text{ and } 97", r"@\text{ to } 97", r"@\text{ plus } 97", r"@\text{ times } 97", r"@\text{ more}", r"@\text{ less than } 97",
+    r"@\text{ and } 97", r"@\text{ to } 97", r"@\text{ plus } 97", r"@\text{ more}", r"@\text{ less than } 97",
     r"@ \text{ if } x > 97", r"@ \text{ for } x \ne 97", r"@ \text{ mod } 97", r"@ \pmod{97}", r"@ \bmod 97", r"@\ \text{(approximately)}",
     r"@\text{ when } n = 97, \text{ else } 97", r"@\text{ th}", r"@\text{ 's square}", r"@\text{-ish}", r"@ \quad \text{(or } 97 \text{)}",
 )  # fmt: skip
 TEXT_BEFORE = (
-    r"\text{97 or }@", r"\text{not }@", r"\text{about }@", r"\text{minus }@", r"\text{at least }@", r"\text{at most }@",
-    r"\text{more than }@", r"\text{less than }@", r"\text{not equal to } @", r"\text{twice }@", r"\text{half of }@", r"\text{between } 97 \text{ and } @",
+    r"\text{97 or }@", r"\text{not }@", r"\text{about }@", r"\text{at least }@", r"\text{at most }@",
+    r"\text{more than }@", r"\text{less than }@", r"\text{not equal to } @", r"\text{between } 97 \text{ and } @",
     r"\text{either } 97 \text{ or } @", r"97 \text{ or } @", r"97 \text{ and } @", r"\mathrm{97}@", r"\mbox{97 and }@", r"\text{97}@",
     r"\text{all except } @", r"\text{nearly } @", r"\text{the negative of } @",
 )  # fmt: skip
 DOLLARS = (
-    "$@$, 97", "$@$+97", "$@$ 97", "@$97", "97 - $@$", "97$@$", "$97$ $@$", "$@$$97$", "$@$ and $97$", "$@$ or $97$", "$$@$$97",
-    r"\(@\) 97", r"\(@\)\(97\)", r"\[@\]+97", r"\[@\] \[97\]", "$@$; $97$", "$@ + $97$", "$@$-$97$", "-$@$", r"\sqrt{$@$}", "97 $@$", "$97 = $@",
-    "$@$\n$97$", "$@$ = $97$", r"$@$ \(97\)", "$@$/$97$",
+    "$@$, 97", "$@$+97", "$@$ 97", "@$97", "97 - $@$", "$97$ $@$", "$@$$97$", "$@$ and $97$", "$@$ or $97$", "$$@$$97",
+    r"\(@\) 97", r"\(@\)\(97\)", r"\[@\]+97", r"\[@\] \[97\]", "$@$; $97$", "$@ + $97$", "$@$-$97$", r"\sqrt{$@$}", "$97 = $@",
+    "$@$\n$97$", "$@$ = $97$", r"$@$ \(97\)", 
 )  # fmt: skip
 RELATIONS = (
     r"@ \approx 97", r"@ \simeq 97", r"@ \sim 97", r"@ \cong 97", "@ ≈ 97", r"@ \doteq 97", r"@ \equiv 97", r"@ \to 97", r"@ \rightarrow 97",
@@ -51,19 +53,23 @@ MARKS = (
 )  # fmt: skip
 BOXES = (
     r"\boxed{97}, \text{ or } \boxed{@}", r"\boxed{97}; \boxed{@}", r"\boxed{97} \quad \text{and} \quad \boxed{@}", r"\boxed{@} \boxed{97}", r"\boxed{@}\boxed{97}",
-    r"\boxed{@} and \boxed{97}", r"\boxed{97} or \boxed{@}", r"\boxed{@ + 97}", r"\boxed{@}+97", r"97-\boxed{@}", r"-\boxed{@}", r"\boxed{@}^2 + 97", r"97\boxed{@}", r"\boxed{@}97",
-    r"\frac{\boxed{@}}{97}", r"\sqrt{\boxed{@} + 97}", r"\boxed{@} \text{ or } 97", r"\boxed{97} @", r"\boxed{97", r"\boxed{} 97", r"\boxed{97}\boxed{@", r"\boxed{\boxed{97} @}",
+    r"\boxed{@} and \boxed{97}", r"\boxed{97} or \boxed{@}", r"\boxed{@ + 97}", r"\boxed{@}+97", r"97-\boxed{@}", r"\boxed{@}^2 + 97", r"\boxed{@}97",
+    r"\sqrt{\boxed{@} + 97}", r"\boxed{@} \text{ or } 97", r"\boxed{97} @", r"\boxed{97", r"\boxed{} 97", r"\boxed{97}\boxed{@", r"\boxed{\boxed{97} @}",
     r"\boxed{@, \boxed{97}}", r"\boxed{@ \text{ or } 97}", r"\boxed{@}_{97}", r"\boxed{@}\text{ or }97", r"\boxed{@}, 97", r"97, \boxed{@}", r"\boxed{@} = 97", r"\boxed{@}!97", r"\boxed{@} is wrong.",
-    r"not \boxed{@}", r"It is not \boxed{@}.", r"\boxed{97} / \boxed{@}", r"\boxed{97} - \boxed{@}", r"\boxed{97} + \boxed{@}", r"\boxed{97}\cdot\boxed{@}", r"\boxed{97} = \boxed{@}", r"\boxed{97} \\ \boxed{@}",
+    r"not \boxed{@}", r"It is not \boxed{@}.", r"\boxed{97} / \boxed{@}", r"\boxed{97} - \boxed{@}", r"\boxed{97} + \boxed{@}", r"\boxed{97} = \boxed{@}", r"\boxed{97} \\ \boxed{@}",
     r"\fbox{97} and \fbox{@}", r"\boxed{97} \text{ and also } \boxed{@}", r"\boxed{97} & \boxed{@}", r"\boxed{97}: \boxed{@}", r"$\boxed{97}$ or $\boxed{@}$", r"\boxed{97} to \boxed{@}",
     r"\boxed{97} \approx \boxed{@}", r"\boxed{97} \cup \boxed{@}", r"\boxed{97} \text{ or maybe } \boxed{@}", r"\boxed{@ \mid 97}", r"\boxed{@} \boxed{@} \boxed{97}",
 )  # fmt: skip
 LISTS = (
     "@, 97", "97, @", "@; 97", "97; @", "@ or 97", "97 or @", "@ and 97", "97 and @", "@ 97", "@\n97", "97\n@", r"@ \\ 97", r"@ \quad 97", "@ & 97", "@ | 97", r"\{@, 97\}", "(@, 97)", "[@, 97]",
-    r"\{97\} \cup \{@\}", r"@ \vee 97", r"@ \lor 97", r"@ \land 97", r"@ \cup 97", "either @ or 97", "@, or 97", "@ (or 97)", "@ (97)", "@ [97]", "@{97}", r"@ \{97\}", "@ und 97", "@ 或 97", "@、97", "@，97", "@； 97", "@ / 97",
-    "@ or perhaps 97", "@ vs 97", "@ to 97", "@ through 97", "@ – 97", "@ — 97", "@: 97", "97: @", "@ plus 97", "@ minus 97", "@ times 97", "@ over 97", "@\t97", "- @\n- 97", "1) 97 2) @", "@ & 97 \\\\ 97 & @", "@ or both",
-    "@ then 97", "@, 97, @", "@ AND 97", "@ OR 97", "@ + 97", "@ - 97", r"@ \cdot 97", r"@ \times 97", r"@ \div 97", r"97 \cdot @", "97 + @", "97 - @", "97^{@}", r"\frac{@}{97}", r"\frac{97}{@}", r"@ \oplus 97", r"@ \circ 97", r"@ \ast 97",
+    r"\{97\} \cup \{@\}", r"@ \vee 97", r"@ \lor 97", r"@ \land 97", r"@ \cup 97", "either @ or 97", "@, or 97", "@ (or 97)", "@ (97)", "@ [97]", "@{97}", r"@ \{97\}", "@ und 97", "@ 或 97", "@、97", "@，97", "@； 97", 
+    "@ or perhaps 97", "@ vs 97", "@ to 97", "@ through 97", "@ – 97", "@ — 97", "@: 97", "97: @", "@ plus 97", "@ minus 97", "@\t97", "- @\n- 97", "1) 97 2) @", "@ & 97 \\\\ 97 & @", "@ or both",
+    "@ then 97", "@, 97, @", "@ AND 97", "@ OR 97", "@ + 97", "@ - 97", "97 + @", "97 - @", "97^{@}", r"\frac{97}{@}", r"@ \oplus 97", 
 )  # fmt: skip
+PRODUCTS = (
+    r"@ \cdot 97", r"@ \times 97", r"@ \div 97", r"97 \cdot @", r"@ \ast 97", "@ / 97", "@/97", "-$@$", "$@$/$97$", "97$@$", "@ times 97", "@ over 97", r"\boxed{97}\cdot\boxed{@}", r"97\boxed{@}", r"-\boxed{@}", r"\frac{@}{97}", r"\frac{\boxed{@}}{97}", r"@\text{ times } 97", r"\text{minus }@", r"\text{twice }@", r"\text{half of }@", "97 $@$", r"@ \circ 97",
+)  # fmt: skip
+"""Of a gold answer that holds a 0 they may say the same."""
 INVISIBLE = (
     r"@\phantom{97}", r"@\hphantom{97}", r"@\vphantom{97}", r"{\color{white}97}@", r"@\color{white}{97}", r"@\textcolor{white}{97}", r"@{\tiny 97}", r"@ \tiny{97}", "@ % 97", r"@ \iffalse 97 \fi", r"@\label{97}", r"@\tag{97}",
     r"@\footnote{97}", r"@\hfill 97", r"@\hspace{-5cm}97", r"@\kern-5em 97", r"@\llap{97}", r"@\rlap{97}", r"@\smash{97}", r"@\raisebox{9cm}{97}", r"\phantom{97}@", r"\phantom{-}97@", r"\not @ 97", r"\cancel{@}97", r"\xcancel{@} 97", r"\sout{@} 97",
@@ -86,13 +92,18 @@ CODE = (
 )  # fmt: skip
 
 BARE = (
-    "@%", r"@\%", r"@\text{ percent}", "@ percent", "@‰", r"@^\circ", r"@^{\circ}", "@°", r"@\degree", r"@\text{ degrees}", "@ degrees", r"@^\circ\text{C}", r"@\text{ cm}", "@ cm", r"@\text{ cm}^2", r"@\,\mathrm{m}", r"@\text{ kg}", "@ seconds", r"@\text{ dollars}", r"\$@", "€@", "@€", "£@", "@ million", "@ billion", "@ thousand", "@ hundred", "@k",
+    "@%", r"@\%", r"@\text{ percent}", "@ percent", "@‰", "@ million", "@ billion", "@ thousand", "@ hundred", "@k",
     "@M", "@ dozen", "@ pairs", "@ halves", "@ percent more", r"@\text{ pears}", "@ pears", "@ am", r"@\text{ p.m.}", "@ o'clock", r"@\mathrm{i}", "@i", "@ i", "@j", r"@\pi", r"@ \pi", "@π", "@e", r"@\mathrm{e}", "@x", "@ x", "x@", "x^{@}", "@x^0 y", "f(@)", r"\sin @", r"\sqrt{@}97", r"\log @", r"\ln @", r"\exp(@)", r"\Gamma(@)", "g(@) = 97", r"\gamma @",
     r"@ + \gamma", "@e3", "@e-3", "1e@", "@E5", "@ + 1", "@ - 1", "@ + 0.5", "-(@)", r"@ \cdot (-1)", "@ + x", "@ + i", r"@ + \epsilon", r"@ + \varepsilon", r"@ + \frac{1}{2^{97}}", "@ + 10^{-30}", "@ + 0.0000000001", "@ + dx", "@ + o(1)", "@ + O(1)", "@ + C", "@^{-1} + 1", r"@ \pm 1", r"\pm @", "@±1", "@ + 10^{-9}", r"@ + \frac{1}{10^{12}}", "@ - 2^{-60}",
     "<@", ">@", "≥@", "≤@", "< @", "> @", r"\le @", r"\ge @", r"\leq @", r"\geq @", r"x < @", r"x \ge @", "x > @", "@ < x", "@+", "@-", "@...", r"@\ldots", r"@ \ldots", r"@, \ldots", "@, ...", r"\ldots, @", r"@ \cdots", "..., @", "@..97", "@ , , 97", "@:97", "97:@", "@:00", "1:@", "@/97/2024", "2024-@-97", "@-01-01", "@ AD", "@th", r"@^{th}", r"@^{\text{nd}}", "#@ of 97", "No. @ of 97", "Chapter @",
-    r"@^{2}+97", r"\binom{@}{97}", r"\max(@, 9797)", r"\min(@, -9797)", r"\gcd(@, 97)", r"\{x : x > @\}", r"\sum @", r"\int @ dx", r"\lim @", r"\sum_{k=1}^{97} @", r"\prod_{k=1}^{97} @", r"\int_0^{97} @ dx", r"\frac{d}{dx} @", r"\begin{pmatrix} @ & 97 \end{pmatrix}", r"\begin{pmatrix} @ \\ 97 \end{pmatrix}", r"\begin{vmatrix} @ & 0 \\ 0 & 97 \end{vmatrix}", r"\begin{cases} @ & x > 0 \\ 97 & x \le 0 \end{cases}",
-    "@ @", "@@", "@, @", "@ and @", "@ or @ or 97", "@ + @", "@ - @ + 97", r"@ \cdot @ + 97", "(@)(@) + 97", "@(@) + 97", "@ + 97i", "@ + 0.97", "@.97", "97.@", "@ 0", "@,000", r"@\,000", "@ 000", "@'000", "@{,}000", r"@,\!000", "0x@97", "@ L97", "@ radians", r"\text{Rs. } @ \text{ lakh}", "@ in base 97", "(@)_{97}", "@ mod 97", r"@ \pmod 2", r"@ k, k \in \mathbb{Z}", r"@ + 97k", r"@n", r"@ \hat{i} + 97\hat{j}",
+    r"@^{2}+97", r"\binom{@}{97}", r"\max(@, 10^{97})", r"\min(@, -10^{97})", r"\gcd(@, 97)", r"\{x : x > @\}", r"\sum @", r"\int @ dx", r"\lim @", r"\sum_{k=1}^{97} @", r"\prod_{k=1}^{97} @", r"\int_0^{97} @ dx", r"\frac{d}{dx} @", r"\begin{pmatrix} @ & 97 \end{pmatrix}", r"\begin{pmatrix} @ \\ 97 \end{pmatrix}", r"\begin{vmatrix} @ & 0 \\ 0 & 97 \end{vmatrix}", r"\begin{cases} @ & x > 0 \\ 97 & x \le 0 \end{cases}",
+    "@ @", "@@", "@, @", "@ and @", "@ or @ or 97", "@ + @", "@ - @ + 97", r"@ \cdot @ + 97", "(@)(@) + 97", "@(@) + 97", "@ + 97i", "@ + 0.97", "@.97", "97.@", "@ 0", "@,000", r"@\,000", "@ 000", "@'000", "@{,}000", r"@,\!000", "0x@97", "@ L97", r"\text{Rs. } @ \text{ lakh}", "@ in base 97", "(@)_{97}", "@ mod 97", r"@ \pmod 2", r"@ k, k \in \mathbb{Z}", r"@ + 97k", r"@n", r"@ \hat{i} + 97\hat{j}",
 )  # fmt: skip
+
+UNASKED = (
+    r"@^\circ", r"@^{\circ}", "@°", r"@\degree", r"@\text{ degrees}", "@ degrees", r"@^\circ\text{C}", r"@\text{ cm}", "@ cm", r"@\text{ cm}^2", r"@\,\mathrm{m}", r"@\text{ kg}", "@ seconds", r"@\text{ dollars}", "€@", "@€", "£@", "@ radians", "@ m", "@ km/h", r"@ \text{ square units}", "@ hours", "$@$ cm", r"\boxed{@} cm", r"\boxed{@\text{ cm}}", r"@\ \mathrm{kg}", "@ dollars", "@ inches", r"@\,\text{s}", "@ liters",
+)  # fmt: skip
+"""Units, where the question asks for none."""
 
 SINGLE = (
     "@ > 0.5", r"@ \text{ for all } x", "@ dx", "@ + C + 97", r"|@| + 97", r"@ = 0 \text{ or } 97", r"x = @ \text{ or } x = 97", "x = @, y = 97", r"\frac{@}{2} + 97", "(@) + 97", "(@) 97", "(@)(97)", "@ (mod 97)", "@ + h.c.", r"@ \vert_{97}", r"\left. @ \right|_{x=97}", "@ : 97", "O(@)", r"\Theta(@)", r"\Re(@) + 97", "@ !97", r"\{@\} \setminus \{97\}", r"\mathbb{R} \setminus \{@\}", r"(-\infty, @)", r"[@, \infty)", r"(@, @)",
@@ -116,8 +127,15 @@ RAISED = (
 )  # fmt: skip
 
 
+def _holds_no_zero(gold: Gold) -> bool:
+    """Say whether no part of the gold answer is 0, which products leave as it is."""
+    return not re.search(r"(?<![0-9.])0(?![0-9.])", gold.text)
+
+
 def _changes_when_raised(gold: Gold) -> bool:
     """Say whether the last thing of the gold answer is no 0, 1 or imaginary unit, which powers may leave as they are."""
+    if "begin" in gold.text and not re.search("[2-9]", gold.text):
+        return False
     return not is_word(gold) and gold.text.strip()[-1] in "23456789})]axyz" and not gold.text.rstrip("}").endswith("i")
 
 
@@ -125,16 +143,18 @@ def _is_measured(gold: Gold) -> bool:
     return not is_mathematics(gold) and not is_word(gold)
 
 
-MEASURED = (r"@ \text{ per } 97", r"@ + 97", r"@\text{ squared}", r"97@", "@ each", r"@ \text{ more}", r"@ \text{ per hour}", "@ per day", "@/h 97")  # fmt: skip
+MEASURED = (r"@ \text{ per } 97", r"@\text{ squared}", r"97@", "@ each", r"@ \text{ more}", r"@ \text{ per hour}", "@ per day", "@/h 97")  # fmt: skip
 
-WORDS = ("not @", "@ or none", "@ and others", "un@", "@?!", "@ = 97", r"@\text{ and more}", "@ if n > 97", r"\text{non-}@", "no, @ is wrong", "almost @", "@, then not")  # fmt: skip
+WORDS = ("@ or none", "@ and others", "un@", "@?!", r"@\text{ and more}", "@ if n > 97", r"\text{non-}@", "no, @ is wrong", "almost @", "@, then not")  # fmt: skip
 
 ADDED: tuple[Mutator, ...] = tuple(
     [
         *templates(False, None, (*TEXT_BEHIND, *TEXT_BEFORE, *DOLLARS, *RELATIONS, *EQUALS, *BOXES, *LISTS)),
+        *templates(False, _holds_no_zero, PRODUCTS),
         *templates(False, lambda gold: not is_word(gold), MARKS),
         *templates(False, None, (*INVISIBLE, *HIDDEN, *HEDGES, *CODE)),
         *templates(False, is_bare, BARE),
+        *templates(False, lambda gold: bool(gold.question) and is_bare(gold), UNASKED),
         *templates(False, is_single, SINGLE),
         *templates(False, _negatable, WHOLE),
         *templates(False, _changes_when_raised, RAISED),

@@ -89,7 +89,7 @@ def _distinct(draw: random.Random, count: int, low: int = -20, high: int = 40) -
 def integer(draw: random.Random) -> Gold:
     """Draw a whole number of one to four digits."""
     value = whole(draw, 3, draw.choice((9, 99, 999, 9999)))
-    return Gold(str(value), "integer", value, number=Fraction(value))
+    return Gold(str(value), "integer", value, question="Find the number.", number=Fraction(value))
 
 
 def thousands(draw: random.Random) -> Gold:
@@ -141,7 +141,7 @@ def decimal(draw: random.Random) -> Gold:
         "point moved": f"{float(value * 10):.{places}f}",
         "dots behind a decimal": text + r"\ldots",
     }
-    return Gold(short, "decimal", value, number=value, same=same, different=different)
+    return Gold(short, "decimal", value, question="Find the number.", number=value, same=same, different=different)
 
 
 def repeating(draw: random.Random) -> Gold:
@@ -201,7 +201,7 @@ def fraction(draw: random.Random) -> Gold:
         "half a fraction": rf"{sign}\frac{{{size}}}{{2 \cdot {bottom}}}",
         "date": f"{abs(top)}/{bottom}/2024",
     }
-    return Gold(spelled_fraction(top, bottom, draw), "fraction", value, number=value, same=same, different=different)  # fmt: skip
+    return Gold(spelled_fraction(top, bottom, draw), "fraction", value, question="Find the number.", number=value, same=same, different=different)  # fmt: skip
 
 
 def mixed(draw: random.Random) -> Gold:
