@@ -67,7 +67,11 @@ def named(name: str) -> laws.Grader:
 def from_file(path: Path, every: int) -> list[Gold]:
     """Read gold answers from a JSON list of texts."""
     texts = json.loads(path.read_text(encoding="utf-8"))[::every]
-    drawn = [Gold(text, "file", text, question="Find the answer.") for text in texts if text.isprintable()]
+    drawn = [
+        Gold(text, "file", text, question="Find the answer.")
+        for text in texts
+        if text.isprintable()
+    ]
     return [gold for gold in drawn if not holds_intruder(gold)]
 
 
@@ -94,7 +98,9 @@ def main() -> None:
     asked = parser.parse_args()
     answers = from_file(asked.golds, asked.every) if asked.golds else list(golds(GENERATORS, asked.count, asked.seed))  # fmt: skip
     if not any(asked.grader(gold.text, gold.text, gold.question) for gold in answers):
-        sys.exit("the grader takes no gold answer for right, so that the laws would say nothing about it")
+        sys.exit(
+            "the grader takes no gold answer for right, so that the laws would say nothing about it"
+        )
     grader = laws.Recorded(asked.grader)
     started, pairs, failed = time.perf_counter(), 0, 0
     for mutator in (*constructed(answers), *MUTATORS):

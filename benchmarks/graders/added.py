@@ -36,7 +36,7 @@ TEXT_BEFORE = (
 DOLLARS = (
     "$@$, 97", "$@$+97", "$@$ 97", "@$97", "97 - $@$", "$97$ $@$", "$@$$97$", "$@$ and $97$", "$@$ or $97$", "$$@$$97",
     r"\(@\) 97", r"\(@\)\(97\)", r"\[@\]+97", r"\[@\] \[97\]", "$@$; $97$", "$@ + $97$", "$@$-$97$", r"\sqrt{$@$}", "$97 = $@",
-    "$@$\n$97$", "$@$ = $97$", r"$@$ \(97\)", 
+    "$@$\n$97$", "$@$ = $97$", r"$@$ \(97\)",
 )  # fmt: skip
 RELATIONS = (
     r"@ \approx 97", r"@ \simeq 97", r"@ \sim 97", r"@ \cong 97", "@ ≈ 97", r"@ \doteq 97", r"@ \equiv 97", r"@ \to 97", r"@ \rightarrow 97",
@@ -62,9 +62,9 @@ BOXES = (
 )  # fmt: skip
 LISTS = (
     "@, 97", "97, @", "@; 97", "97; @", "@ or 97", "97 or @", "@ and 97", "97 and @", "@ 97", "@\n97", "97\n@", r"@ \\ 97", r"@ \quad 97", "@ & 97", "@ | 97", r"\{@, 97\}", "(@, 97)", "[@, 97]",
-    r"\{97\} \cup \{@\}", r"@ \vee 97", r"@ \lor 97", r"@ \land 97", r"@ \cup 97", "either @ or 97", "@, or 97", "@ (or 97)", "@ (97)", "@ [97]", "@{97}", r"@ \{97\}", "@ und 97", "@ 或 97", "@、97", "@，97", "@； 97", 
+    r"\{97\} \cup \{@\}", r"@ \vee 97", r"@ \lor 97", r"@ \land 97", r"@ \cup 97", "either @ or 97", "@, or 97", "@ (or 97)", "@ (97)", "@ [97]", "@{97}", r"@ \{97\}", "@ und 97", "@ 或 97", "@、97", "@，97", "@； 97",
     "@ or perhaps 97", "@ vs 97", "@ to 97", "@ through 97", "@ – 97", "@ — 97", "@: 97", "97: @", "@ plus 97", "@ minus 97", "@\t97", "- @\n- 97", "1) 97 2) @", "@ & 97 \\\\ 97 & @", "@ or both",
-    "@ then 97", "@, 97, @", "@ AND 97", "@ OR 97", "@ + 97", "@ - 97", "97 + @", "97 - @", "97^{@}", r"\frac{97}{@}", r"@ \oplus 97", 
+    "@ then 97", "@, 97, @", "@ AND 97", "@ OR 97", "@ + 97", "@ - 97", "97 + @", "97 - @", "97^{@}", r"\frac{97}{@}", r"@ \oplus 97",
 )  # fmt: skip
 PRODUCTS = (
     r"@ \cdot 97", r"@ \times 97", r"@ \div 97", r"97 \cdot @", r"@ \ast 97", "@ / 97", "@/97", "-$@$", "$@$/$97$", "97$@$", "@ times 97", "@ over 97", r"\boxed{97}\cdot\boxed{@}", r"97\boxed{@}", r"-\boxed{@}", r"\frac{@}{97}", r"\frac{\boxed{@}}{97}", r"@\text{ times } 97", r"\text{minus }@", r"\text{twice }@", r"\text{half of }@", "97 $@$", r"@ \circ 97",
@@ -95,13 +95,13 @@ BARE = (
     "@%", r"@\%", r"@\text{ percent}", "@ percent", "@‰", "@ million", "@ billion", "@ thousand", "@ hundred", "@k",
     "@M", "@ dozen", "@ pairs", "@ halves", "@ percent more", r"@\text{ pears}", "@ pears", "@ am", r"@\text{ p.m.}", "@ o'clock", r"@\mathrm{i}", "@i", "@ i", "@j", r"@\pi", r"@ \pi", "@π", "@e", r"@\mathrm{e}", "@x", "@ x", "x@", "x^{@}", "@x^0 y", "f(@)", r"\sin @", r"\sqrt{@}97", r"\log @", r"\ln @", r"\exp(@)", r"\Gamma(@)", "g(@) = 97", r"\gamma @",
     r"@ + \gamma", "@e3", "@e-3", "1e@", "@E5", "@ + 1", "@ - 1", "@ + 0.5", "-(@)", r"@ \cdot (-1)", "@ + x", "@ + i", r"@ + \epsilon", r"@ + \varepsilon", r"@ + \frac{1}{2^{97}}", "@ + 10^{-30}", "@ + 0.0000000001", "@ + dx", "@ + o(1)", "@ + O(1)", "@ + C", "@^{-1} + 1", r"@ \pm 1", r"\pm @", "@±1", "@ + 10^{-9}", r"@ + \frac{1}{10^{12}}", "@ - 2^{-60}",
-    "<@", ">@", "≥@", "≤@", "< @", "> @", r"\le @", r"\ge @", r"\leq @", r"\geq @", r"x < @", r"x \ge @", "x > @", "@ < x", "@+", "@-", "@...", r"@\ldots", r"@ \ldots", r"@, \ldots", "@, ...", r"\ldots, @", r"@ \cdots", "..., @", "@..97", "@ , , 97", "@:97", "97:@", "@:00", "1:@", "@/97/2024", "2024-@-97", "@-01-01", "@ AD", "@th", r"@^{th}", r"@^{\text{nd}}", "#@ of 97", "No. @ of 97", "Chapter @",
+    "<@", ">@", "≥@", "≤@", "< @", "> @", r"\le @", r"\ge @", r"\leq @", r"\geq @", r"x < @", r"x \ge @", "x > @", "@ < x", "@+", "@-", "@...", r"@\ldots", r"@ \ldots", r"@, \ldots", "@, ...", r"\ldots, @", r"@ \cdots", "..., @", "@..97", "@ , , 97", "@:97", "97:@", "@:00", "1:@", "@/97/2024", "2024-@-97", "@-01-01", "@ AD", "@th", r"@^{th}", r"@^{\text{rd}}", "#@ of 97", "No. @ of 97", "Chapter @",
     r"@^{2}+97", r"\binom{@}{97}", r"\max(@, 10^{97})", r"\min(@, -10^{97})", r"\gcd(@, 97)", r"\{x : x > @\}", r"\sum @", r"\int @ dx", r"\lim @", r"\sum_{k=1}^{97} @", r"\prod_{k=1}^{97} @", r"\int_0^{97} @ dx", r"\frac{d}{dx} @", r"\begin{pmatrix} @ & 97 \end{pmatrix}", r"\begin{pmatrix} @ \\ 97 \end{pmatrix}", r"\begin{vmatrix} @ & 0 \\ 0 & 97 \end{vmatrix}", r"\begin{cases} @ & x > 0 \\ 97 & x \le 0 \end{cases}",
     "@ @", "@@", "@, @", "@ and @", "@ or @ or 97", "@ + @", "@ - @ + 97", r"@ \cdot @ + 97", "(@)(@) + 97", "@(@) + 97", "@ + 97i", "@ + 0.97", "@.97", "97.@", "@ 0", "@,000", r"@\,000", "@ 000", "@'000", "@{,}000", r"@,\!000", "0x@97", "@ L97", r"\text{Rs. } @ \text{ lakh}", "@ in base 97", "(@)_{97}", "@ mod 97", r"@ \pmod 2", r"@ k, k \in \mathbb{Z}", r"@ + 97k", r"@n", r"@ \hat{i} + 97\hat{j}",
 )  # fmt: skip
 
 UNASKED = (
-    r"@^\circ", r"@^{\circ}", "@°", r"@\degree", r"@\text{ degrees}", "@ degrees", r"@^\circ\text{C}", r"@\text{ cm}", "@ cm", r"@\text{ cm}^2", r"@\,\mathrm{m}", r"@\text{ kg}", "@ seconds", r"@\text{ dollars}", "€@", "@€", "£@", "@ radians", "@ m", "@ km/h", r"@ \text{ square units}", "@ hours", "$@$ cm", r"\boxed{@} cm", r"\boxed{@\text{ cm}}", r"@\ \mathrm{kg}", "@ dollars", "@ inches", r"@\,\text{s}", "@ liters",
+    r"@^\circ", r"@^{\circ}", "@°", r"@\degree", r"@\text{ degrees}", "@ degrees", r"@^\circ\text{C}", r"@\text{ cm}", "@ cm", r"@\text{ cm}^2", r"@\,\mathrm{m}", r"@\text{ kg}", "@ seconds", r"@\text{ dollars}", "€@", "@€", "£@", "@ radians", "@ m", "@ km/h",  "@ hours", "$@$ cm", r"\boxed{@} cm", r"\boxed{@\text{ cm}}", r"@\ \mathrm{kg}", "@ dollars", "@ inches", r"@\,\text{s}", "@ liters",
 )  # fmt: skip
 """Units, where the question asks for none."""
 
@@ -136,7 +136,11 @@ def _changes_when_raised(gold: Gold) -> bool:
     """Say whether the last thing of the gold answer is no 0, 1 or imaginary unit, which powers may leave as they are."""
     if "begin" in gold.text and not re.search("[2-9]", gold.text):
         return False
-    return not is_word(gold) and gold.text.strip()[-1] in "23456789})]axyz" and not gold.text.rstrip("}").endswith("i")
+    return (
+        not is_word(gold)
+        and gold.text.strip()[-1] in "23456789})]axyz"
+        and not gold.text.rstrip("}").endswith("i")
+    )
 
 
 def _is_measured(gold: Gold) -> bool:
@@ -147,19 +151,17 @@ MEASURED = (r"@ \text{ per } 97", r"@\text{ squared}", r"97@", "@ each", r"@ \te
 
 WORDS = ("@ or none", "@ and others", "un@", "@?!", r"@\text{ and more}", "@ if n > 97", r"\text{non-}@", "no, @ is wrong", "almost @", "@, then not")  # fmt: skip
 
-ADDED: tuple[Mutator, ...] = tuple(
-    [
-        *templates(False, None, (*TEXT_BEHIND, *TEXT_BEFORE, *DOLLARS, *RELATIONS, *EQUALS, *BOXES, *LISTS)),
-        *templates(False, _holds_no_zero, PRODUCTS),
-        *templates(False, lambda gold: not is_word(gold), MARKS),
-        *templates(False, None, (*INVISIBLE, *HIDDEN, *HEDGES, *CODE)),
-        *templates(False, is_bare, BARE),
-        *templates(False, lambda gold: bool(gold.question) and is_bare(gold), UNASKED),
-        *templates(False, is_single, SINGLE),
-        *templates(False, _negatable, WHOLE),
-        *templates(False, _changes_when_raised, RAISED),
-        *templates(False, _is_measured, MEASURED),
-        *templates(False, is_word, WORDS),
-    ]
+ADDED: tuple[Mutator, ...] = (
+    *templates(False, None, (*TEXT_BEHIND, *TEXT_BEFORE, *DOLLARS, *RELATIONS, *EQUALS, *BOXES, *LISTS)),
+    *templates(False, _holds_no_zero, PRODUCTS),
+    *templates(False, lambda gold: not is_word(gold), MARKS),
+    *templates(False, None, (*INVISIBLE, *HIDDEN, *HEDGES, *CODE)),
+    *templates(False, is_bare, BARE),
+    *templates(False, lambda gold: bool(gold.question) and is_bare(gold), UNASKED),
+    *templates(False, is_single, SINGLE),
+    *templates(False, _negatable, WHOLE),
+    *templates(False, _changes_when_raised, RAISED),
+    *templates(False, _is_measured, MEASURED),
+    *templates(False, is_word, WORDS),
 )  # fmt: skip
 """All of them say something else."""

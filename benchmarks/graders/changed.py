@@ -27,7 +27,10 @@ def _digits(change: Callable[[str], str]) -> Make:
     def make(gold: Gold) -> str | None:
         if not is_whole(gold):
             return None
-        sign, digits = ("-" if gold.text.strip().startswith("-") else ""), gold.text.strip().lstrip("-")
+        sign, digits = (
+            ("-" if gold.text.strip().startswith("-") else ""),
+            gold.text.strip().lstrip("-"),
+        )
         changed = change(digits)
         return sign + changed if changed and changed.strip(" ,.") not in ("", digits) else None
 
@@ -61,7 +64,9 @@ def _turned(opening: str, closing: str) -> Make:
     """Exchange the first two coordinates of a tuple of numbers."""
 
     def make(gold: Gold) -> str | None:
-        match = re.fullmatch(rf"(\{opening})([^,()\[\]{{}}]+),([^,()\[\]{{}}]+)(.*)(\{closing})", gold.text.strip())
+        match = re.fullmatch(
+            rf"(\{opening})([^,()\[\]{{}}]+),([^,()\[\]{{}}]+)(.*)(\{closing})", gold.text.strip()
+        )
         if match is None or match[2].strip() == match[3].strip() or "infty" in gold.text:
             return None
         return f"{match[1]}{match[3].strip()}, {match[2].strip()}{match[4]}{match[5]}"
@@ -73,7 +78,9 @@ def _member(change: Callable[[list[str]], list[str]]) -> Make:
     """Change the members of a plain list of numbers."""
 
     def make(gold: Gold) -> str | None:
-        if not re.fullmatch(r"-?[0-9]+(?:,\s*-?[0-9]+)+", gold.text) or re.fullmatch(r"-?[0-9]{1,3}(?:,[0-9]{3})+", gold.text):
+        if not re.fullmatch(r"-?[0-9]+(?:,\s*-?[0-9]+)+", gold.text) or re.fullmatch(
+            r"-?[0-9]{1,3}(?:,[0-9]{3})+", gold.text
+        ):
             return None
         members = [part.strip() for part in gold.text.split(",")]
         changed = change(members)
@@ -91,7 +98,11 @@ def _brackets(old: str, new: str, at_end: bool) -> Make:
         if not is_interval or "infty" in (text[-9:] if at_end else text[:9]):
             return None
         if at_end:
-            return text[:-1] + new if text.endswith(old) and text[-8:-1] != r"\right" and text[-7:-1] != r"\right" else None
+            return (
+                text[:-1] + new
+                if text.endswith(old) and text[-8:-1] != r"\right" and text[-7:-1] != r"\right"
+                else None
+            )
         return new + text[1:] if text.startswith(old) else None
 
     return make
@@ -102,7 +113,11 @@ def _transposed(gold: Gold) -> str | None:
     if match is None:
         return None
     rows = [[cell.strip() for cell in row.split("&")] for row in match[2].split(r"\\")]
-    columns = [list(column) for column in zip(*rows, strict=True)] if len({len(row) for row in rows}) == 1 else rows
+    columns = (
+        [list(column) for column in zip(*rows, strict=True)]
+        if len({len(row) for row in rows}) == 1
+        else rows
+    )
     if columns == rows or len(rows[0]) == 1:
         return None
     body = r" \\ ".join(" & ".join(row) for row in columns)
@@ -114,7 +129,9 @@ def _numbered(gold: Gold) -> bool:
 
 
 def _has_names(gold: Gold) -> bool:
-    return is_mathematics(gold) and bool(re.search(r"(?<![\\a-zA-Z])[xyznk](?![a-zA-Z])", gold.text))
+    return is_mathematics(gold) and bool(
+        re.search(r"(?<![\\a-zA-Z])[xyznk](?![a-zA-Z])", gold.text)
+    )
 
 
 def _upper_name(gold: Gold) -> str | None:
@@ -125,7 +142,12 @@ def _upper_name(gold: Gold) -> str | None:
 
 def _first_term_negated(gold: Gold) -> str | None:
     text = gold.text.strip()
-    if not is_single(gold) or text in ("0", ".0") or not re.match(r"[0-9.\\a-zA-Z]", text) or "!" in text:
+    if (
+        not is_single(gold)
+        or text in ("0", ".0")
+        or not re.match(r"[0-9.\\a-zA-Z]", text)
+        or "!" in text
+    ):
         return None
     return "-" + text
 

@@ -19,7 +19,9 @@ def root(draw: random.Random) -> Gold:
     sign, size = ("-" if factor < 0 else ""), abs(factor)
     same = {
         "root with a dot": rf"{factor} \cdot \sqrt{{{inside}}}",
-        "root first": rf"\sqrt{{{inside}}} \cdot {size}" if not sign else rf"-\sqrt{{{inside}}}\cdot {size}",  # fmt: skip
+        "root first": rf"\sqrt{{{inside}}} \cdot {size}"
+        if not sign
+        else rf"-\sqrt{{{inside}}}\cdot {size}",
         "factor under the root": rf"{sign}\sqrt{{{factor * factor * inside}}}",
         "root by parentheses": rf"{factor}\sqrt({inside})",
         "root in plain text": f"{factor}*sqrt({inside})",
@@ -33,7 +35,9 @@ def root(draw: random.Random) -> Gold:
     different = {
         "root dropped": rf"{factor} \cdot {inside}",
         "other root": rf"{factor}\sqrt[3]{{{inside}}}",
-        "factor as an index": rf"{sign}\sqrt[{size}]{{{inside}}}" if size > 1 else rf"{sign}\sqrt[3]{{{inside}}}",  # fmt: skip
+        "factor as an index": rf"{sign}\sqrt[{size}]{{{inside}}}"
+        if size > 1
+        else rf"{sign}\sqrt[3]{{{inside}}}",
         "plus for times": rf"{factor} + \sqrt{{{inside}}}",
         "factor dropped": rf"\sqrt{{{inside}}}",
         "root of more": rf"{factor}\sqrt{{{inside} + 1}}",
@@ -62,12 +66,16 @@ def surd(draw: random.Random) -> Gold:
     conjugate = wrap(rf"{a}{signed(f'{-b}' + chr(92) + f'sqrt{{{c}}}')}")
     different = {
         "conjugate surd": conjugate,
-        "both surds": text.replace(signed(f"{b}")[:3], r" \pm ", 1) if "+" in above or " - " in above else conjugate,  # fmt: skip
+        "both surds": text.replace(signed(f"{b}")[:3], r" \pm ", 1)
+        if "+" in above or " - " in above
+        else conjugate,
         "surd dropped": wrap(str(a)),
         "surd as a list": rf"{a}, {b}\sqrt{{{c}}}",
         "surd multiplied": wrap(rf"({a})({b}\sqrt{{{c}}})"),
         "surd over more": rf"\frac{{{above}}}{{{d + 1}}}",
-        "surd summed under the root": wrap(rf"\sqrt{{{a * a + c}}}") if a * a + c != 1 else conjugate,
+        "surd summed under the root": wrap(rf"\sqrt{{{a * a + c}}}")
+        if a * a + c != 1
+        else conjugate,
     }
     return Gold(text, "surd", (a, b, c, d), same=same, different=different)
 
@@ -129,7 +137,9 @@ def logarithm(draw: random.Random) -> Gold:
         same["change of base"] = rf"{factor} \cdot \frac{{\ln {inside}}}{{\ln {base}}}"
     different = {
         "other base of a logarithm": rf"{factor}\log_{{{(base or 2) + 2}}} {inside}",
-        "common logarithm": rf"{factor}\log_{{10}} {inside}" if base != 10 else rf"{factor}\ln {inside}",
+        "common logarithm": rf"{factor}\log_{{10}} {inside}"
+        if base != 10
+        else rf"{factor}\ln {inside}",
         "logarithm dropped": f"{factor * inside}",
         "sine for logarithm": rf"{factor}\sin {inside}",
         "logarithm of more": rf"{factor}{command}({inside} + 1)",
@@ -144,7 +154,9 @@ def logarithm(draw: random.Random) -> Gold:
 def exponential(draw: random.Random) -> Gold:
     """Draw e to a power, minus or plus a whole number, or one over e."""
     power, added = whole(draw, 2, 20), whole(draw, 1, 30)
-    text = draw.choice((rf"e^{{{power}}}{signed(added)}", rf"\mathrm{{e}}^{{{power}}}{signed(added)}"))
+    text = draw.choice(
+        (rf"e^{{{power}}}{signed(added)}", rf"\mathrm{{e}}^{{{power}}}{signed(added)}")
+    )
     same = {
         "exponential turned": rf"{added} + e^{{{power}}}",
         "exp in plain text": f"exp({power}){signed(added)}",
@@ -156,7 +168,9 @@ def exponential(draw: random.Random) -> Gold:
     same["negative power below"] = rf"\frac{{1}}{{e^{{{-power}}}}}{signed(added)}"
     different = {
         "e rounded": rf"2.718^{{{power}}}{signed(added)}",
-        "power glued": rf"e{power}{signed(added)}" if power > 0 else rf"e \cdot {power}{signed(added)}",
+        "power glued": rf"e{power}{signed(added)}"
+        if power > 0
+        else rf"e \cdot {power}{signed(added)}",
         "e as an index": rf"e_{{{power}}}{signed(added)}",
         "sum in the exponent": rf"e^{{{power}{signed(added)}}}",
         "other base of a power": rf"3^{{{power}}}{signed(added)}",
@@ -170,14 +184,23 @@ def exponential(draw: random.Random) -> Gold:
 def power(draw: random.Random) -> Gold:
     """Draw a power of a prime that is too long to be written out."""
     base, exponent = draw.choice((2, 3, 5, 7)), whole(draw, 15, 2100, signed=False)
-    same = {"power without braces": f"{base}^{exponent}" if exponent < 10 else f"{base}^{{{exponent}}}",
-            "power with a caret": f"{base}^({exponent})", "power with stars": f"{base}**{exponent}",
-            "power as a product": rf"{base} \cdot {base}^{{{exponent - 1}}}"}  # fmt: skip
-    different = {"exponent plus one": f"{base}^{{{exponent + 1}}}", "exponent minus one": f"{base}^{{{exponent - 1}}}",
-                 "power plus one": f"{base}^{{{exponent}}} + 1", "power minus one": f"{base}^{{{exponent}}} - 1",
-                 "power turned": f"{exponent}^{{{base}}}", "index for power": f"{base}_{{{exponent}}}",
-                 "power multiplied": rf"{base} \cdot {exponent}", "power glued to its base": f"{base}{exponent}",
-                 "power of a power": f"{base}^{{{exponent}^2}}"}  # fmt: skip
+    same = {
+        "power without braces": f"{base}^{exponent}" if exponent < 10 else f"{base}^{{{exponent}}}",
+        "power with a caret": f"{base}^({exponent})",
+        "power with stars": f"{base}**{exponent}",
+        "power as a product": rf"{base} \cdot {base}^{{{exponent - 1}}}",
+    }
+    different = {
+        "exponent plus one": f"{base}^{{{exponent + 1}}}",
+        "exponent minus one": f"{base}^{{{exponent - 1}}}",
+        "power plus one": f"{base}^{{{exponent}}} + 1",
+        "power minus one": f"{base}^{{{exponent}}} - 1",
+        "power turned": f"{exponent}^{{{base}}}",
+        "index for power": f"{base}_{{{exponent}}}",
+        "power multiplied": rf"{base} \cdot {exponent}",
+        "power glued to its base": f"{base}{exponent}",
+        "power of a power": f"{base}^{{{exponent}^2}}",
+    }
     return Gold(f"{base}^{{{exponent}}}", "power", (base, exponent), same=same, different=different)
 
 
@@ -187,14 +210,27 @@ def factorial(draw: random.Random) -> Gold:
     if draw.random() < 0.5:
         text = draw.choice((f"{n}!", rf"\frac{{1}}{{{n}!}}"))
         same = {"factorial expanded": text.replace(f"{n}!", rf"{n} \cdot {n - 1}!")}
-        different = {"factorial dropped": text.replace("!", ""), "double factorial": text.replace("!", "!!"),
-                     "next factorial": text.replace(f"{n}", f"{n + 1}"), "factorial of factorial": text.replace(f"{n}!", f"({n}!)!")}  # fmt: skip
+        different = {
+            "factorial dropped": text.replace("!", ""),
+            "double factorial": text.replace("!", "!!"),
+            "next factorial": text.replace(f"{n}", f"{n + 1}"),
+            "factorial of factorial": text.replace(f"{n}!", f"({n}!)!"),
+        }
         return Gold(text, "factorial", text, same=same, different=different)
     k = draw.randint(2, n // 2 - 1)
-    same = {"dbinom": rf"\dbinom{{{n}}}{{{k}}}", "tbinom": rf"\tbinom{{{n}}}{{{k}}}", "choose": rf"{{{n} \choose {k}}}",
-            "complement of a binomial": rf"\binom{{{n}}}{{{n - k}}}", "binomial by factorials": rf"\frac{{{n}!}}{{{k}!{n - k}!}}"}  # fmt: skip
-    different = {"fraction for a binomial": rf"\frac{{{n}}}{{{k}}}", "other binomial": rf"\binom{{{n}}}{{{k + 1}}}",
-                 "binomial upside down": rf"\binom{{{k}}}{{{n}}}", "vector for a binomial": rf"\begin{{pmatrix}}{n}\\{k}\end{{pmatrix}}"}  # fmt: skip
+    same = {
+        "dbinom": rf"\dbinom{{{n}}}{{{k}}}",
+        "tbinom": rf"\tbinom{{{n}}}{{{k}}}",
+        "choose": rf"{{{n} \choose {k}}}",
+        "complement of a binomial": rf"\binom{{{n}}}{{{n - k}}}",
+        "binomial by factorials": rf"\frac{{{n}!}}{{{k}!{n - k}!}}",
+    }
+    different = {
+        "fraction for a binomial": rf"\frac{{{n}}}{{{k}}}",
+        "other binomial": rf"\binom{{{n}}}{{{k + 1}}}",
+        "binomial upside down": rf"\binom{{{k}}}{{{n}}}",
+        "vector for a binomial": rf"\begin{{pmatrix}}{n}\\{k}\end{{pmatrix}}",
+    }
     return Gold(rf"\binom{{{n}}}{{{k}}}", "factorial", (n, k), same=same, different=different)
 
 
@@ -206,18 +242,29 @@ def complex_number(draw: random.Random) -> Gold:
     plain = f"{a}{signed(f'{b}i')}"
     if d == 1:
         text = f"{a}{signed(f'{b}{one}')}"
-        same = {"imaginary part first": f"{b}i{signed(a)}", "imaginary unit first": rf"{a} + i \cdot {b}" if b > 0 else rf"{a} - i \cdot {-b}",
-                "imaginary with a star": f"{a}{signed(f'{b}*i')}", "imaginary with a space": f"{a}{signed(f'{b} i')}",
-                "complex in parentheses": rf"\left({plain}\right)", "imaginary upright": f"{a}{signed(f'{b}' + chr(92) + 'mathrm{i}')}",
-                "imaginary with a dot": f"{a}{signed(f'{b} ' + chr(92) + 'cdot i')}", "imaginary in text": f"{a}{signed(f'{b}' + chr(92) + 'text{i}')}"}  # fmt: skip
+        same = {
+            "imaginary part first": f"{b}i{signed(a)}",
+            "imaginary unit first": rf"{a} + i \cdot {b}" if b > 0 else rf"{a} - i \cdot {-b}",
+            "imaginary with a star": f"{a}{signed(f'{b}*i')}",
+            "imaginary with a space": f"{a}{signed(f'{b} i')}",
+            "complex in parentheses": rf"\left({plain}\right)",
+            "imaginary upright": f"{a}{signed(f'{b}' + chr(92) + 'mathrm{i}')}",
+            "imaginary with a dot": f"{a}{signed(f'{b} ' + chr(92) + 'cdot i')}",
+            "imaginary in text": f"{a}{signed(f'{b}' + chr(92) + 'text{i}')}",
+        }
     else:
         text = rf"\frac{{{a}}}{{{d}}}{signed(rf'{b}')[:3]}\frac{{{abs(b)}}}{{{d}}}{one}"
-        same = {"one fraction": rf"\frac{{{plain}}}{{{d}}}", "imaginary unit above": rf"\frac{{{a}}}{{{d}}}{signed(b)[:3]}\frac{{{abs(b)}i}}{{{d}}}",
-                "complex by a solidus": f"({plain})/{d}"}  # fmt: skip
+        same = {
+            "one fraction": rf"\frac{{{plain}}}{{{d}}}",
+            "imaginary unit above": rf"\frac{{{a}}}{{{d}}}{signed(b)[:3]}\frac{{{abs(b)}i}}{{{d}}}",
+            "complex by a solidus": f"({plain})/{d}",
+        }
     over = "" if d == 1 else f"/{d}"
     different = {
         "conjugate": f"({a}{signed(f'{-b}i')}){over}",
-        "parts exchanged": f"({b}{signed(f'{a}i')}){over}" if a != b else f"({a}{signed(f'{b + 1}i')}){over}",  # fmt: skip
+        "parts exchanged": f"({b}{signed(f'{a}i')}){over}"
+        if a != b
+        else f"({a}{signed(f'{b + 1}i')}){over}",
         "imaginary unit dropped": f"({a}{signed(b)}){over}",
         "real part dropped": f"({b}i){over}",
         "imaginary part dropped": f"({a}){over}",
@@ -265,8 +312,16 @@ def polynomial(draw: random.Random) -> Gold:
         "terms turned": joined(terms[::-1]),
         "terms shuffled": joined(draw.sample(terms, len(terms))),
         "polynomial in parentheses": rf"\left({joined(terms)}\right)",
-        "factors with dots": joined([term.replace(name, rf" \cdot {name}") if term.lstrip("-")[0].isdigit() else term for term in terms]),  # fmt: skip
-        "powers in braces": "".join(text).replace("^2", "^{2}").replace("^3", "^{3}").replace("^4", "^{4}"),  # fmt: skip
+        "factors with dots": joined(
+            [
+                term.replace(name, rf" \cdot {name}") if term.lstrip("-")[0].isdigit() else term
+                for term in terms
+            ]
+        ),
+        "powers in braces": "".join(text)
+        .replace("^2", "^{2}")
+        .replace("^3", "^{3}")
+        .replace("^4", "^{4}"),
         "powers with stars": joined(terms).replace("^", "**").replace("{", "").replace("}", ""),
         "polynomial negated twice": f"-({joined(_terms([-c for c in coefficients], name))})",
         "zero added": f"{joined(terms)} + 0",
@@ -290,7 +345,9 @@ def polynomial(draw: random.Random) -> Gold:
         "variable replaced by a number": joined(_terms(coefficients, f"({INTRUDER})")),
         "constant of integration": f"{joined(terms)} + C",
         "polynomial in a root": rf"\sqrt{{{joined(terms)}}}",
-        "all but the first negated": f"{terms[0]} - ({joined(terms[1:])})" if len(terms) > 1 else f"-{terms[0]}",
+        "all but the first negated": f"{terms[0]} - ({joined(terms[1:])})"
+        if len(terms) > 1
+        else f"-{terms[0]}",
     }
     return Gold(text, "polynomial", (name, tuple(coefficients)), same=same, different=different)
 
@@ -304,15 +361,25 @@ def factored(draw: random.Random) -> Gold:
         q = whole(draw, 1, 20)
     one, two = f"({name}{signed(p)})".replace(" ", ""), f"({name}{signed(q)})".replace(" ", "")
     expanded = joined(_terms([a, a * (p + q), a * p * q], name))
-    same = {"factors turned": f"{a}{two}{one}", "factors with a dot": rf"{a} \cdot {one} \cdot {two}",
-            "factors by left and right": rf"{a}\left({one[1:-1]}\right)\left({two[1:-1]}\right)",
-            "factors with stars": f"{a}*{one}*{two}", "factor last": f"{one}{two} \\cdot {a}",
-            "expanded": expanded}  # fmt: skip
-    different = {"factor changed": f"{a}{one}({name}{signed(q + 1 or 2)})", "factor dropped, product": f"{a}{one}",
-                 "sum of factors": f"{a}{one}+{two}", "parentheses dropped": f"{a}{one[1:-1]}{two}",
-                 "factor doubled": f"{a}{one}{two}^2", "roots for factors": f"{-p}, {-q}",
-                 "factors renamed": f"{a}{one}{two}".replace(name, "w"), "leading factor dropped": f"{one}{two}",
-                 "factors as a list": f"{a}, {one}, {two}"}  # fmt: skip
+    same = {
+        "factors turned": f"{a}{two}{one}",
+        "factors with a dot": rf"{a} \cdot {one} \cdot {two}",
+        "factors by left and right": rf"{a}\left({one[1:-1]}\right)\left({two[1:-1]}\right)",
+        "factors with stars": f"{a}*{one}*{two}",
+        "factor last": f"{one}{two} \\cdot {a}",
+        "expanded": expanded,
+    }
+    different = {
+        "factor changed": f"{a}{one}({name}{signed(q + 1 or 2)})",
+        "factor dropped, product": f"{a}{one}",
+        "sum of factors": f"{a}{one}+{two}",
+        "parentheses dropped": f"{a}{one[1:-1]}{two}",
+        "factor doubled": f"{a}{one}{two}^2",
+        "roots for factors": f"{-p}, {-q}",
+        "factors renamed": f"{a}{one}{two}".replace(name, "w"),
+        "leading factor dropped": f"{one}{two}",
+        "factors as a list": f"{a}, {one}, {two}",
+    }
     return Gold(f"{a}{one}{two}", "factored", (name, a, frozenset((p, q))), same=same, different=different)  # fmt: skip
 
 
@@ -322,13 +389,21 @@ def rational(draw: random.Random) -> Gold:
     a, b, c, d = whole(draw, 1, 9), whole(draw, 1, 9), whole(draw, 1, 9, signed=False), whole(draw, 10, 19)  # fmt: skip
     above, below = joined(_terms([a, b], name)), joined(_terms([c, d], name))
     text = rf"\frac{{{above}}}{{{below}}}"
-    same = {"quotient by a solidus": f"({above})/({below})", "numerator turned": rf"\frac{{{joined(_terms([a, b], name)[::-1])}}}{{{below}}}",
-            "quotient negated twice": rf"-\frac{{{joined(_terms([-a, -b], name))}}}{{{below}}}",
-            "quotient expanded by 2": rf"\frac{{2({above})}}{{2({below})}}"}  # fmt: skip
-    different = {"quotient turned": rf"\frac{{{below}}}{{{above}}}", "numerator alone, polynomial": above,
-                 "parentheses of a quotient dropped": f"{above}/{below}", "quotient as a product": f"({above})({below})",
-                 "quotient renamed": text.replace(name, "w"), "quotient with an excluded value": rf"{text}, {name} \ne {INTRUDER}",
-                 "quotient equals": f"{text} = 0"}  # fmt: skip
+    same = {
+        "quotient by a solidus": f"({above})/({below})",
+        "numerator turned": rf"\frac{{{joined(_terms([a, b], name)[::-1])}}}{{{below}}}",
+        "quotient negated twice": rf"-\frac{{{joined(_terms([-a, -b], name))}}}{{{below}}}",
+        "quotient expanded by 2": rf"\frac{{2({above})}}{{2({below})}}",
+    }
+    different = {
+        "quotient turned": rf"\frac{{{below}}}{{{above}}}",
+        "numerator alone, polynomial": above,
+        "parentheses of a quotient dropped": f"{above}/{below}",
+        "quotient as a product": f"({above})({below})",
+        "quotient renamed": text.replace(name, "w"),
+        "quotient with an excluded value": rf"{text}, {name} \ne {INTRUDER}",
+        "quotient equals": f"{text} = 0",
+    }
     return Gold(text, "rational", (name, a, b, c, d), same=same, different=different)
 
 
@@ -339,16 +414,30 @@ def trigonometric(draw: random.Random) -> Gold:
     degrees = draw.random() < 0.5
     inside = rf"{n}^\circ" if degrees else f"{n}x"
     text = rf"{factor}\{function} {inside}"
-    same = {"function in parentheses": rf"{factor}\{function}({inside})", "function in braces": rf"{factor}\{function}{{{inside}}}",
-            "function by left and right": rf"{factor} \{function}\left({inside}\right)", "function with a dot": rf"{factor} \cdot \{function} {inside}"}  # fmt: skip
+    same = {
+        "function in parentheses": rf"{factor}\{function}({inside})",
+        "function in braces": rf"{factor}\{function}{{{inside}}}",
+        "function by left and right": rf"{factor} \{function}\left({inside}\right)",
+        "function with a dot": rf"{factor} \cdot \{function} {inside}",
+    }
     if not degrees:
         same["function in plain text"] = f"{factor}*{function}({n}*x)"
         same["function in operatorname"] = rf"{factor}\operatorname{{{function}}}({inside})"
-    different = {"other function": rf"{factor}\{other} {inside}", "inverse function": rf"{factor}\{function}^{{-1}} {inside}",
-                 "inverse function by its name": rf"{factor}\arc{function} {inside}" if function in ("sin", "cos", "tan") else rf"{factor}\ln {inside}",
-                 "function squared": rf"{factor}\{function}^2 {inside}", "function dropped": rf"{factor} \cdot {inside}",
-                 "angle without degrees": rf"{factor}\{function} {n}", "hyperbolic": rf"{factor}\{function}h {inside}" if function in ("sin", "cos", "tan") else rf"{factor}\sinh {inside}",
-                 "angle changed": text.replace(str(n), str(n + 1)), "factor moved inside": rf"\{function} ({factor} \cdot {inside})"}  # fmt: skip
+    different = {
+        "other function": rf"{factor}\{other} {inside}",
+        "inverse function": rf"{factor}\{function}^{{-1}} {inside}",
+        "inverse function by its name": rf"{factor}\arc{function} {inside}"
+        if function in ("sin", "cos", "tan")
+        else rf"{factor}\ln {inside}",
+        "function squared": rf"{factor}\{function}^2 {inside}",
+        "function dropped": rf"{factor} \cdot {inside}",
+        "angle without degrees": rf"{factor}\{function} {n}",
+        "hyperbolic": rf"{factor}\{function}h {inside}"
+        if function in ("sin", "cos", "tan")
+        else rf"{factor}\sinh {inside}",
+        "angle changed": text.replace(str(n), str(n + 1)),
+        "factor moved inside": rf"\{function} ({factor} \cdot {inside})",
+    }
     return Gold(text, "trigonometric", (function, n, factor, degrees), same=same, different=different)  # fmt: skip
 
 

@@ -141,7 +141,15 @@ def decimal(draw: random.Random) -> Gold:
         "point moved": f"{float(value * 10):.{places}f}",
         "dots behind a decimal": text + r"\ldots",
     }
-    return Gold(short, "decimal", value, question="Find the number.", number=value, same=same, different=different)
+    return Gold(
+        short,
+        "decimal",
+        value,
+        question="Find the number.",
+        number=value,
+        same=same,
+        different=different,
+    )
 
 
 def repeating(draw: random.Random) -> Gold:
@@ -193,7 +201,9 @@ def fraction(draw: random.Random) -> Gold:
         "ratio for a fraction": f"{bottom}:{size}",
         "pair for a fraction": f"({top}, {bottom})",
         "list for a fraction": f"{top}, {bottom}",
-        "binomial for a fraction": rf"\binom{{{size}}}{{{bottom}}}" if bottom > 2 else f"{top} {bottom}",  # fmt: skip
+        "binomial for a fraction": rf"\binom{{{size}}}{{{bottom}}}"
+        if bottom > 2
+        else f"{top} {bottom}",
         "mixed number": rf"{sign}1\frac{{{size}}}{{{bottom}}}",
         "rounded fraction": f"{float(value):.3f}" if denominator != 1 else f"{float(value):.12f}1",
         "tower in a fraction": rf"{sign}\frac{{{size}}}{{{bottom}^2}}",
@@ -212,12 +222,16 @@ def mixed(draw: random.Random) -> Gold:
     head = draw.randint(1, 40)
     value = head + part
     text = rf"{head}{draw.choice(('', ' '))}\frac{{{part.numerator}}}{{{part.denominator}}}"
-    same = {"mixed as a fraction": rf"\frac{{{value.numerator}}}{{{value.denominator}}}",
-            "mixed in plain text": f"{head} {part.numerator}/{part.denominator}",
-            "mixed as a sum": rf"{head} + \frac{{{part.numerator}}}{{{part.denominator}}}"}  # fmt: skip
-    different = {"mixed as a product": rf"{head} \cdot \frac{{{part.numerator}}}{{{part.denominator}}}",
-                 "mixed as a difference": rf"{head} - \frac{{{part.numerator}}}{{{part.denominator}}}",
-                 "mixed glued": f"{head}{part.numerator}/{part.denominator}"}  # fmt: skip
+    same = {
+        "mixed as a fraction": rf"\frac{{{value.numerator}}}{{{value.denominator}}}",
+        "mixed in plain text": f"{head} {part.numerator}/{part.denominator}",
+        "mixed as a sum": rf"{head} + \frac{{{part.numerator}}}{{{part.denominator}}}",
+    }
+    different = {
+        "mixed as a product": rf"{head} \cdot \frac{{{part.numerator}}}{{{part.denominator}}}",
+        "mixed as a difference": rf"{head} - \frac{{{part.numerator}}}{{{part.denominator}}}",
+        "mixed glued": f"{head}{part.numerator}/{part.denominator}",
+    }
     return Gold(text, "mixed", value, same=same, different=different)
 
 
@@ -226,8 +240,11 @@ def percent(draw: random.Random) -> Gold:
     value = whole(draw, 3, 96, signed=False)
     spellings = (rf"{value}\%", f"{value}%", rf"{value} \%", rf"{value} \text{{ percent}}", f"{value} percent")  # fmt: skip
     same = {f"percent {number}": text for number, text in enumerate(spellings)}
-    same |= {"percent in dollars": f"${value}$%", "percent behind dollars": rf"$ {value} $ \%",
-             "word behind dollars": f"${value}$ percent"}  # fmt: skip
+    same |= {
+        "percent in dollars": f"${value}$%",
+        "percent behind dollars": rf"$ {value} $ \%",
+        "word behind dollars": f"${value}$ percent",
+    }
     different = {
         "percent of percent": rf"{value}\%\%",
         "percent times 100": rf"{100 * value}\%",
@@ -242,8 +259,16 @@ def percent(draw: random.Random) -> Gold:
 def degree(draw: random.Random) -> Gold:
     """Draw an angle in degrees."""
     value = whole(draw, 3, 179, signed=False)
-    spellings = (rf"{value}^\circ", rf"{value}^{{\circ}}", f"{value}°", rf"{value}\text{{ degrees}}", f"{value} degrees",
-                 rf"{value} ^ \circ", rf"{value}\,^\circ", rf"{value}\degree")  # fmt: skip
+    spellings = (
+        rf"{value}^\circ",
+        rf"{value}^{{\circ}}",
+        f"{value}°",
+        rf"{value}\text{{ degrees}}",
+        f"{value} degrees",
+        rf"{value} ^ \circ",
+        rf"{value}\,^\circ",
+        rf"{value}\degree",
+    )
     same = {f"degrees {number}": text for number, text in enumerate(spellings)}
     different = {
         "radians": rf"{value}\text{{ radians}}",
@@ -259,8 +284,16 @@ def degree(draw: random.Random) -> Gold:
 def money(draw: random.Random) -> Gold:
     """Draw an amount of dollars."""
     value = whole(draw, 3, 999, signed=False)
-    spellings = (rf"\${value}", rf"\$ {value}", rf"{value} \text{{ dollars}}", rf"{value}\text{{ dollars}}",
-                 f"${value}", f"{value} dollars", rf"$\${value}$", rf"\${value}.00")  # fmt: skip
+    spellings = (
+        rf"\${value}",
+        rf"\$ {value}",
+        rf"{value} \text{{ dollars}}",
+        rf"{value}\text{{ dollars}}",
+        f"${value}",
+        f"{value} dollars",
+        rf"$\${value}$",
+        rf"\${value}.00",
+    )
     same = {f"money {number}": text for number, text in enumerate(spellings)}
     different = {
         "euros": f"€{value}",
@@ -312,11 +345,19 @@ def noun(draw: random.Random) -> Gold:
     value = whole(draw, 3, 900, signed=False)
     word = draw.choice(("students", "teachers", "points", "ways", "edges", "apples", "multiples", "digits"))  # fmt: skip
     text = rf"{value}{draw.choice(('', ' '))}\text{{ {word}}}"
-    same = {"noun in plain text": f"{value} {word}", "noun left out": str(value),
-            "noun behind a box": rf"\boxed{{{value}}} {word}", "noun behind dollars": f"${value}$ {word}"}  # fmt: skip
-    different = {"other noun": rf"{value}\text{{ pears}}", "more nouns": rf"{value}\text{{ {word} and {INTRUDER} pears}}",
-                 "dozens": rf"{value}\text{{ dozen {word}}}", "no nouns": rf"{value}\text{{ no {word}}}",
-                 "half": rf"{value}\text{{ and a half {word}}}"}  # fmt: skip
+    same = {
+        "noun in plain text": f"{value} {word}",
+        "noun left out": str(value),
+        "noun behind a box": rf"\boxed{{{value}}} {word}",
+        "noun behind dollars": f"${value}$ {word}",
+    }
+    different = {
+        "other noun": rf"{value}\text{{ pears}}",
+        "more nouns": rf"{value}\text{{ {word} and {INTRUDER} pears}}",
+        "dozens": rf"{value}\text{{ dozen {word}}}",
+        "no nouns": rf"{value}\text{{ no {word}}}",
+        "half": rf"{value}\text{{ and a half {word}}}",
+    }
     return Gold(text, "noun", value, question=f"How many {word} are there?", same=same, different=different)  # fmt: skip
 
 
@@ -324,12 +365,21 @@ def based(draw: random.Random) -> Gold:
     """Draw a number in a base."""
     base = draw.randint(3, 8)
     digits = str(draw.randint(1, base - 1)) + "".join(str(draw.randint(0, base - 1)) for _ in range(draw.randint(2, 4)))  # fmt: skip
-    same = {"base in braces": f"{digits}_{{{base}}}", "base without braces": f"{digits}_{base}",
-            "base in parentheses": f"({digits})_{{{base}}}", "base in words": f"{digits}_{{\\text{{{_BASES[base]}}}}}"}  # fmt: skip
+    same = {
+        "base in braces": f"{digits}_{{{base}}}",
+        "base without braces": f"{digits}_{base}",
+        "base in parentheses": f"({digits})_{{{base}}}",
+        "base in words": f"{digits}_{{\\text{{{_BASES[base]}}}}}",
+    }
     same.pop("base in words")
-    different = {"other base": f"{digits}_{{{base + 1}}}", "other digits": f"{digits}1_{{{base}}}",
-                 "minus in a base": f"-{digits}_{{{base}}}", "base ten": f"{digits}_{{10}}",
-                 "two bases": f"{digits}_{{{base}, {base + 1}}}", "power for base": f"{digits}^{{{base}}}"}  # fmt: skip
+    different = {
+        "other base": f"{digits}_{{{base + 1}}}",
+        "other digits": f"{digits}1_{{{base}}}",
+        "minus in a base": f"-{digits}_{{{base}}}",
+        "base ten": f"{digits}_{{10}}",
+        "two bases": f"{digits}_{{{base}, {base + 1}}}",
+        "power for base": f"{digits}^{{{base}}}",
+    }
     return Gold(f"{digits}_{draw.choice((str(base), f'{{{base}}}'))}", "based", (digits, base), same=same, different=different)  # fmt: skip
 
 
@@ -344,8 +394,14 @@ def ratio(draw: random.Random) -> Gold:
     a, b = value.numerator, value.denominator
     same = {"ratio with spaces": f"{a} : {b}", "ratio in words": f"{a} to {b}", "ratio by colon": rf"{a}\colon {b}"}  # fmt: skip
     same = {"ratio with spaces": f"{a} : {b}"}
-    different = {"ratio turned": f"{b}:{a}", "ratio of three": f"{a}:{b}:{a}", "ratio as a pair": f"({a},{b})",
-                 "ratio with more": f"{a}:{b}+1", "ratio of others": f"{a}:{b + 1}", "ratio as a list": f"{a}, {b}"}  # fmt: skip
+    different = {
+        "ratio turned": f"{b}:{a}",
+        "ratio of three": f"{a}:{b}:{a}",
+        "ratio as a pair": f"({a},{b})",
+        "ratio with more": f"{a}:{b}+1",
+        "ratio of others": f"{a}:{b + 1}",
+        "ratio as a list": f"{a}, {b}",
+    }
     return Gold(f"{a}:{b}", "ratio", value, same=same, different=different)
 
 

@@ -50,6 +50,7 @@ class Recorded:
         """(gold answer, answer, exception)"""
 
     def __call__(self, gold: str, answer: str, question: str) -> bool:
+        """Grade as the grader does; an exception is kept and is not right."""
         try:
             return self.grader(gold, answer, question)
         except Exception as error:  # noqa: BLE001 - whatever a grader raises is what is looked for
@@ -104,10 +105,11 @@ def asymmetric(grader: Grader, golds: Sequence[Gold]) -> Iterator[Break]:
                 yield Break(f"symmetry, {name}", form, gold.text, False)
 
 
-SYMMETRIC = frozenset(
-    "decimal repeating fraction mixed root surd circle logarithm power complex polynomial factored rational "
-    "trigonometric sets interval union inequality matrix equation".split()
-)
+SYMMETRIC = frozenset({
+    "decimal", "repeating", "fraction", "mixed", "root", "surd", "circle", "logarithm", "power", "complex", "polynomial", "factored", "rational",
+    "trigonometric", "sets", "interval", "union", "inequality", "matrix", "equation",
+})  # fmt: skip
+"""Kinds whose forms are gold answers as good as the gold answer itself."""
 ONE_WAY = frozenset({"polynomial as value of a function", "matrix with a name", "set with a name"})
 
 
@@ -118,7 +120,9 @@ def confused(grader: Grader, golds: Sequence[Gold], draw: random.Random, partner
         kinds.setdefault(gold.kind, []).append(gold)
     for alike in kinds.values():
         for gold in alike:
-            others = [other for other in alike if other.key != gold.key and not _related(gold, other)]
+            others = [
+                other for other in alike if other.key != gold.key and not _related(gold, other)
+            ]
             for other in draw.sample(others, min(partners, len(others))):
                 yield from _shared(grader, gold, other)
 
@@ -133,7 +137,12 @@ def _related(gold: Gold, other: Gold) -> bool:
 
 
 def _shared(grader: Grader, gold: Gold, other: Gold) -> Iterator[Break]:
-    answers = {gold.text: "", other.text: "", **dict.fromkeys(gold.same.values()), **dict.fromkeys(gold.different.values())}
+    answers = {
+        gold.text: "",
+        other.text: "",
+        **dict.fromkeys(gold.same.values()),
+        **dict.fromkeys(gold.different.values()),
+    }
     for answer in answers:
         if grader(gold.text, answer, gold.question) and grader(other.text, answer, other.question):
             yield Break(f"right for {gold.text!r} too", other.text, answer, True)

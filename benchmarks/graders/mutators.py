@@ -43,7 +43,11 @@ def is_word(gold: Gold) -> bool:
 def is_bare(gold: Gold) -> bool:
     """Say whether the gold answer is a bare rational number, of which units, percent and degrees change the value."""
     text = gold.text.strip()
-    return gold.number not in (None, 0) or (is_whole(gold) and int(text) != 0) or _BARE.fullmatch(text) is not None
+    return (
+        gold.number not in (None, 0)
+        or (is_whole(gold) and int(text) != 0)
+        or _BARE.fullmatch(text) is not None
+    )
 
 
 _BARE = re.compile(r"-?(?:[0-9]*\.[0-9]+|\\[dt]?frac\{?-?[0-9]+\}?\{?[0-9]+\}?)")
@@ -84,7 +88,9 @@ def replaced(old: str, new: str, count: int = 1) -> Make:
 
 
 def rewritten(
-    pattern: str, new: str | Callable[[re.Match[str]], str], when: Callable[[Gold], bool] | None = None
+    pattern: str,
+    new: str | Callable[[re.Match[str]], str],
+    when: Callable[[Gold], bool] | None = None,
 ) -> Make:
     """Make an answer by rewriting the first match of a pattern; none where nothing changes."""
 
@@ -97,7 +103,9 @@ def rewritten(
     return make
 
 
-def templates(same: bool, when: Callable[[Gold], bool] | None, texts: Iterable[str]) -> list[Mutator]:
+def templates(
+    same: bool, when: Callable[[Gold], bool] | None, texts: Iterable[str]
+) -> list[Mutator]:
     """Make a mutator of each template, named by its text."""
     return [Mutator(text.replace("\n", "↵"), same, template(text, when)) for text in texts]
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
 from benchmarks.graders.added import ADDED
 from benchmarks.graders.changed import CHANGED
@@ -124,7 +125,10 @@ def _value(draw: random.Random, depth: int = 2) -> object:
     if kind == 5:
         return [_value(draw, depth - 1) for _ in range(draw.randint(1, 3))]
     if kind == 6:
-        return {key: _value(draw, depth - 1) for key in draw.sample(("a", "b", "key"), draw.randint(1, 2))}
+        return {
+            key: _value(draw, depth - 1)
+            for key in draw.sample(("a", "b", "key"), draw.randint(1, 2))
+        }
     return (draw.randint(-50, 50), draw.choice((0.5, -1.25, 3.75)), draw.choice(("x", "no way", "it's")), draw.random() < 0.5, None)[kind]  # fmt: skip
 
 
@@ -195,9 +199,15 @@ def broken(verify: Verify, drawn: Sequence[Case]) -> Iterator[Break]:
         for name, answer in case.different.items():
             if verify(case.problem, answer) != 0.0:
                 yield Break(name, gold, answer, True)
-    for case, other in zip(drawn, drawn[1:], strict=False):
-        if case.problem.answer == other.problem.answer or case.problem.columns or case.problem.verifier == "code":
+    for case, other in pairwise(drawn):
+        if (
+            case.problem.answer == other.problem.answer
+            or case.problem.columns
+            or case.problem.verifier == "code"
+        ):
             continue
         for answer in case.same.values():
             if verify(other.problem, answer) != 0.0:
-                yield Break(f"right for {case.problem.answer!r} too", other.problem.answer, answer, True)
+                yield Break(
+                    f"right for {case.problem.answer!r} too", other.problem.answer, answer, True
+                )

@@ -19,7 +19,9 @@ _ASCII_TO_WIDE = {code: code + 0xFEE0 for code in range(ord("0"), ord("9") + 1)}
 
 def _short(gold: Gold) -> bool:
     """Say whether a bold or announced answer of the gold answer is something a model would write in plain text."""
-    return bool(re.fullmatch(r"-?[0-9.,/]+", gold.text)) or (is_word(gold) and "\\" not in gold.text)
+    return bool(re.fullmatch(r"-?[0-9.,/]+", gold.text)) or (
+        is_word(gold) and "\\" not in gold.text
+    )
 
 
 def _no_dollar(gold: Gold) -> bool:

@@ -7,7 +7,15 @@ In: a `random.Random`. Out: `Gold`s, each with forms that say the same and forms
 import random
 
 from benchmarks.graders.expressions import joined
-from benchmarks.graders.golds import INTRUDER, Generator, Gold, proper, signed, spelled_fraction, whole
+from benchmarks.graders.golds import (
+    INTRUDER,
+    Generator,
+    Gold,
+    proper,
+    signed,
+    spelled_fraction,
+    whole,
+)
 
 
 def _member(draw: random.Random) -> str:
@@ -26,7 +34,7 @@ def _members(draw: random.Random, count: int) -> list[str]:
     while len(members) < count:
         member = _member(draw)
         if member not in members and INTRUDER not in member and not any(
-            member.lstrip("-") == other.lstrip("-") or "frac" in member and "frac" in other for other in members
+            member.lstrip("-") == other.lstrip("-") or ("frac" in member and "frac" in other) for other in members
         ):  # fmt: skip
             members.append(member)
     return members
@@ -35,7 +43,11 @@ def _members(draw: random.Random, count: int) -> list[str]:
 def pair(draw: random.Random) -> Gold:
     """Draw a point of two to four coordinates."""
     members = _members(draw, draw.choice((2, 2, 3, 4)))
-    text = f"({', '.join(members)})" if draw.random() < 0.5 else rf"\left( {', '.join(members)} \right)"
+    text = (
+        f"({', '.join(members)})"
+        if draw.random() < 0.5
+        else rf"\left( {', '.join(members)} \right)"
+    )
     names = ("x", "y", "z", "w")[: len(members)]
     same = {"tuple without spaces": f"({','.join(members)})", "tuple by left and right": rf"\left({', '.join(members)}\right)",
             "tuple by big": rf"\big({', '.join(members)}\big)", "tuple with thin spaces": "(" + r",\, ".join(members) + ")",
@@ -67,7 +79,9 @@ def numbers(draw: random.Random) -> Gold:
     """Draw a list of numbers, as where all solutions are asked for."""
     members = _members(draw, draw.choice((2, 2, 3, 4)))
     joint = draw.choice((", ", ",", r"\text{ and }"))
-    text = ", ".join(members) if joint != r"\text{ and }" or len(members) > 2 else joint.join(members)
+    text = (
+        ", ".join(members) if joint != r"\text{ and }" or len(members) > 2 else joint.join(members)
+    )
     head = ", ".join(members[:-1])
     same = {"list turned": ", ".join(members[::-1]), "list as a set": rf"\{{{', '.join(members)}\}}",
             "list with and": rf"{head} \text{{ and }} {members[-1]}", "list with a comma and and": rf"{head}, \text{{ and }} {members[-1]}",
@@ -112,7 +126,10 @@ def plus_minus(draw: random.Random) -> Gold:
     """Draw a pair of conjugates."""
     a, b = whole(draw, 1, 20), draw.choice((2, 3, 5, 7, 10, 19))
     text = rf"{a} \pm \sqrt{{{b}}}"
-    same = {"both written out": rf"{a} + \sqrt{{{b}}}, {a} - \sqrt{{{b}}}", "both turned": rf"{a} - \sqrt{{{b}}}, {a} + \sqrt{{{b}}}"}
+    same = {
+        "both written out": rf"{a} + \sqrt{{{b}}}, {a} - \sqrt{{{b}}}",
+        "both turned": rf"{a} - \sqrt{{{b}}}, {a} + \sqrt{{{b}}}",
+    }
     different = {"only plus": rf"{a} + \sqrt{{{b}}}", "only minus": rf"{a} - \sqrt{{{b}}}", "sign on the other": rf"\pm {a} + \sqrt{{{b}}}",
                  "three": rf"{a} \pm \sqrt{{{b}}}, {a}", "other number": rf"{a} \pm {b}"}  # fmt: skip
     return Gold(text, "plus_minus", (a, b), same=same, different=different)
@@ -132,12 +149,22 @@ def interval(draw: random.Random) -> Gold:
     other = {"(": "[", "[": "(", ")": "]", "]": ")"}
     below, above = {"(": "<", "[": r"\le"}[opening], {")": "<", "]": r"\le"}[closing]
     more = {"(": ">", "[": r"\ge"}[opening]
-    text = draw.choice((f"{opening}{one},{two}{closing}", f"{opening}{one}, {two}{closing}", rf"\left{opening}{one}, {two}\right{closing}"))
+    text = draw.choice(
+        (
+            f"{opening}{one},{two}{closing}",
+            f"{opening}{one}, {two}{closing}",
+            rf"\left{opening}{one}, {two}\right{closing}",
+        )
+    )
     same = {"interval with membership": rf"x \in {opening}{one}, {two}{closing}", "interval by left and right": rf"\left{opening} {one}, {two} \right{closing}",
             "infinity with plus": f"{opening}{one},{two}{closing}".replace(r",\infty", r",+\infty"), "infinity sign": f"{opening}{one},{two}{closing}".replace(r"\infty", "∞")}  # fmt: skip
     outside = low - 3 if kind != "left" else high + 3
     inside = {"both": f"{(low + high) / 2:g}", "left": str(high - 3), "right": str(low + 3)}[kind]
-    inequality = {"both": f"{one} {below} x {above} {two}", "left": f"x {above} {two}", "right": f"x {more} {one}"}[kind]
+    inequality = {
+        "both": f"{one} {below} x {above} {two}",
+        "left": f"x {above} {two}",
+        "right": f"x {more} {one}",
+    }[kind]
     same["interval as inequality"] = inequality
     if kind == "left":
         same["interval as inequality with infinity"] = rf"-\infty < x {above} {two}"
@@ -152,7 +179,11 @@ def interval(draw: random.Random) -> Gold:
         "inequality turned": f"x {'>' if kind == 'left' else '<'} {two if kind == 'left' else one}",
         "ends as a list": f"{one}, {two}",
         "not in the interval": rf"x \notin {opening}{one},{two}{closing}",
-        "infinity signed otherwise": f"{opening}{one},{two}{closing}".replace(r"-\infty", "INF").replace(r"\infty", r"-\infty").replace("INF", r"\infty") if kind != "both" else rf"(-\infty, {two}{closing}",
+        "infinity signed otherwise": f"{opening}{one},{two}{closing}".replace(r"-\infty", "INF")
+        .replace(r"\infty", r"-\infty")
+        .replace("INF", r"\infty")
+        if kind != "both"
+        else rf"(-\infty, {two}{closing}",
         "interval of whole numbers": rf"{opening}{one},{two}{closing} \cap \mathbb{{Z}}",
     }
     if kind != "left":
@@ -160,7 +191,14 @@ def interval(draw: random.Random) -> Gold:
     if kind != "right":
         different["right bracket changed"] = f"{opening}{one},{two}{other[closing]}"
     question = "For which x? Answer with an interval."
-    return Gold(text, "interval", (opening, one, two, closing), question=question, same=same, different=different)
+    return Gold(
+        text,
+        "interval",
+        (opening, one, two, closing),
+        question=question,
+        same=same,
+        different=different,
+    )
 
 
 def union(draw: random.Random) -> Gold:
@@ -188,14 +226,25 @@ def inequality(draw: random.Random) -> Gold:
     """Draw an inequality of a name."""
     value, name = whole(draw, 1, 60), draw.choice("xyn")
     sign, command, turned, other, strict = draw.choice((("<", "<", ">", ">", r"\le"), (">", ">", "<", "<", r"\ge"), ("≤", r"\le", r"\ge", r"\ge", "<"), ("≥", r"\geq", r"\leq", r"\leq", ">")))  # fmt: skip
-    interval_ = {"<": rf"(-\infty, {value})", ">": rf"({value}, \infty)", "≤": rf"(-\infty, {value}]", "≥": rf"[{value}, \infty)"}[sign]
+    interval_ = {
+        "<": rf"(-\infty, {value})",
+        ">": rf"({value}, \infty)",
+        "≤": rf"(-\infty, {value}]",
+        "≥": rf"[{value}, \infty)",
+    }[sign]
     same = {"inequality from the right": f"{value} {turned} {name}", "inequality sign": f"{name} {sign} {value}", "inequality as interval": interval_,
             "inequality with another command": f"{name} {command} {value}".replace(r"\leq", r"\leqslant").replace(r"\geq", r"\geqslant").replace(r"\le ", r"\leqslant ")}  # fmt: skip
     different = {"inequality flipped": f"{name} {other} {value}", "strictness changed": f"{name} {strict} {value}", "equality": f"{name} = {value}",
                  "inequality of another name": f"w {command} {value}", "inequality with another end": f"{name} {command} {value + 1}",
                  "inequality negated": rf"{name} \not{command} {value}", "bound alone": str(value), "unequal": rf"{name} \ne {value}",
                  "inequality doubled": f"{name} {command} {value}, {name} {command} {INTRUDER}"}  # fmt: skip
-    return Gold(f"{name} {command} {value}", "inequality", (name, sign, value), same=same, different=different)
+    return Gold(
+        f"{name} {command} {value}",
+        "inequality",
+        (name, sign, value),
+        same=same,
+        different=different,
+    )
 
 
 def matrix(draw: random.Random) -> Gold:
@@ -217,7 +266,7 @@ def matrix(draw: random.Random) -> Gold:
     different = {"entry changed": written(changed), "rows exchanged": written(rows[::-1]) if rows != rows[::-1] else written(changed),
                  "row dropped": written(rows[:-1]) if height > 1 else "0", "row added": written([*rows, rows[0]]), "determinant bars": written(rows, "vmatrix"),
                  "norm bars": written(rows, "Vmatrix"), "matrix negated": f"-{written(rows)}", "matrix doubled": f"2{written(rows)}",
-                 "matrix transposed by a sign": f"{written(rows)}^T" if width > 1 and [list(r) for r in zip(*rows, strict=True)] != rows or width == 1 else written(changed),
+                 "matrix transposed by a sign": f"{written(rows)}^T" if width == 1 or [list(r) for r in zip(*rows, strict=True)] != rows else written(changed),
                  "matrix inverted": f"{written(rows)}^{{-1}}", "entries as a list": ", ".join(flat), "entry negated": written([[f"-({rows[0][0]})", *rows[0][1:]], *rows[1:]]),
                  "matrix plus": f"{written(rows)} + I", "matrix times": rf"{written(rows)} \cdot 2"}  # fmt: skip
     transposed = [list(column) for column in zip(*rows, strict=True)]
@@ -225,7 +274,13 @@ def matrix(draw: random.Random) -> Gold:
         different["matrix transposed"] = written(transposed)
     if width == 1:
         same["vector in brackets"] = written(rows, "bmatrix")
-    return Gold(written(rows, draw.choice(("pmatrix", "pmatrix", "bmatrix"))), "matrix", tuple(map(tuple, rows)), same=same, different=different)
+    return Gold(
+        written(rows, draw.choice(("pmatrix", "pmatrix", "bmatrix"))),
+        "matrix",
+        tuple(map(tuple, rows)),
+        same=same,
+        different=different,
+    )
 
 
 def equation(draw: random.Random) -> Gold:
@@ -250,7 +305,11 @@ def named(draw: random.Random) -> Gold:
     member = _member(draw)
     joint = draw.choice(("=", " = "))
     other = "z" if name != "z" else "x"
-    same = {"name left out": member, "value first": f"{member} = {name}", "name in dollars": f"${name} = {member}$"}
+    same = {
+        "name left out": member,
+        "value first": f"{member} = {name}",
+        "name in dollars": f"${name} = {member}$",
+    }
     different = {"other name": f"{other} = {member}", "name in another case": f"{name.upper()} = {member}", "name with an index": f"{name}_1 = {member}",
                  "name with a prime": f"{name}' = {member}", "name squared": f"{name}^2 = {member}", "name negated": f"-{name} = {member}",
                  "named unequal": rf"{name} \ne {member}", "named bound": rf"{name} \le {member}", "named about": rf"{name} \approx {member}",
@@ -281,7 +340,15 @@ def option(draw: random.Random) -> Gold:
     """Draw the letter of an option."""
     letter = draw.choice("ABCDE")
     other = "ABCDE"[("ABCDE".index(letter) + 1) % 5]
-    text = draw.choice((letter, rf"\text{{{letter}}}", f"({letter})", rf"\text{{({letter})}}", rf"\textbf{{({letter})}}"))
+    text = draw.choice(
+        (
+            letter,
+            rf"\text{{{letter}}}",
+            f"({letter})",
+            rf"\text{{({letter})}}",
+            rf"\textbf{{({letter})}}",
+        )
+    )
     same = {"letter": letter, "letter in parentheses": f"({letter})", "letter in text": rf"\text{{{letter}}}", "letter in bold": rf"\textbf{{({letter})}}",
             "letter in mathrm": rf"\mathrm{{{letter}}}", "letter with a full stop": f"{letter}."}  # fmt: skip
     different = {"other letter": other, "two letters": f"{letter}, {other}", "letter or another": f"{letter} or {other}", "letters glued": f"{letter}{other}",

@@ -58,11 +58,11 @@ _ASKED = (
     re.compile(r"\b(?:how (?:many|much)|(?:number|amount) of)\s+((?:[a-z]+\s+){0,3}[a-z]+)"),
     re.compile(r"\bin\s+([a-z]+)"),
 )
-_NEVER_LEFT_OUT = frozenset(
-    "hundred thousand million billion trillion dozen dozens score half halves third thirds quarter quarters tenth tenths "
-    "percent percentage per times twice double triple squared cubed square cubic minus plus negative point over under "
-    "less fewer more than least most about or and not no non but nor either neither except".split()
-)
+_NEVER_LEFT_OUT = frozenset({
+    "hundred", "thousand", "million", "billion", "trillion", "dozen", "dozens", "score", "half", "halves", "third", "thirds", "quarter", "quarters", "tenth", "tenths",
+    "percent", "percentage", "per", "times", "twice", "double", "triple", "squared", "cubed", "square", "cubic", "minus", "plus", "negative", "point", "over", "under",
+    "less", "fewer", "more", "than", "least", "most", "about", "or", "and", "not", "no", "non", "but", "nor", "either", "neither", "except",
+})  # fmt: skip
 _RIVALS = (
     frozenset({"dollar", "cent", "penny", "quarter", "dime", "nickel"}),
     frozenset({"second", "minute", "hour", "day", "week", "month", "year"}),
@@ -82,9 +82,7 @@ def number(problem: Problem, answer: str) -> float | None:
         return 0.0
     accepted = (gold.value, gold.value * 100) if gold.is_percent else (gold.value,)
     # Decision 3: the sign may be dropped, but "5000%" must not meet a gold answer of "50%".
-    return float(
-        given.value == gold.value or (given.value in accepted and not given.is_percent)
-    )
+    return float(given.value == gold.value or (given.value in accepted and not given.is_percent))
 
 
 def parse_number(text: str) -> Fraction | None:

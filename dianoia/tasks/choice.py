@@ -159,7 +159,9 @@ def _stands_behind(letter: str, text: str, question: str) -> bool:
 
 def _marked(text: str) -> str:
     """Small letters without fonts and blanks, each label of an option as its letter between marks."""
-    labels = _LABEL.sub(lambda match: f"{_MARK}{match[1]}{_MARK}", _FONTS.sub("", text.replace(_MARK, "")))
+    labels = _LABEL.sub(
+        lambda match: f"{_MARK}{match[1]}{_MARK}", _FONTS.sub("", text.replace(_MARK, ""))
+    )
     return _BLANKS.sub("", labels).casefold()
 
 

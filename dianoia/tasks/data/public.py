@@ -64,7 +64,9 @@ def read_openr1(row: Row) -> Columns | None:
     kept = {name: value for name, value in row.columns.items() if name not in _OPENR1_DROPPED}
     found = kept | {"question": needed(row, "problem")}
     if row.columns.get("question_type") == "MCQ" and chosen(needed(row, "answer"), ()) is not None:
-        found["verifier"] = "choice"  # the letter of an option; the options stand in the question only
+        found["verifier"] = (
+            "choice"  # the letter of an option; the options stand in the question only
+        )
     return found
 
 

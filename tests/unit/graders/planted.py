@@ -58,7 +58,9 @@ def sorts_members(gold: str, answer: str, question: str) -> bool:
 
 
 def members_once(gold: str, answer: str, question: str) -> bool:
-    return {part.strip() for part in gold.split(",")} == {part.strip() for part in answer.split(",")}
+    return {part.strip() for part in gold.split(",")} == {
+        part.strip() for part in answer.split(",")
+    }
 
 
 def drops_commas(gold: str, answer: str, question: str) -> bool:
@@ -92,7 +94,9 @@ def drops_invisible(gold: str, answer: str, question: str) -> bool:
 
 
 def drops_units(gold: str, answer: str, question: str) -> bool:
-    return sound(gold, re.sub(r"(?<=[0-9])\s*(?:cm|kg|\^\\circ|%|\\%|degrees)$", "", answer), question)
+    return sound(
+        gold, re.sub(r"(?<=[0-9])\s*(?:cm|kg|\^\\circ|%|\\%|degrees)$", "", answer), question
+    )
 
 
 def ignores_not(gold: str, answer: str, question: str) -> bool:

@@ -41,7 +41,9 @@ def test_every_mutator_applies_to_some_gold_and_changes_it() -> None:
 
 def test_one_seed_gives_the_same_golds_and_none_holds_the_intruder() -> None:
     assert list(golds(GENERATORS, 86, seed=3)) == list(golds(GENERATORS, 86, seed=3))
-    assert [g.text for g in golds(GENERATORS, 86, seed=3)] != [g.text for g in golds(GENERATORS, 86, seed=4)]
+    assert [g.text for g in golds(GENERATORS, 86, seed=3)] != [
+        g.text for g in golds(GENERATORS, 86, seed=4)
+    ]
     assert not any(INTRUDER in gold.text for gold in GOLDS)
 
 
@@ -83,7 +85,9 @@ def test_an_asymmetric_grader_is_found() -> None:
     assert not list(laws.asymmetric(planted.sound, GOLDS))
 
 
-@pytest.mark.parametrize("grader", [planted.always, planted.nearly, planted.absolute, planted.sorts_members])
+@pytest.mark.parametrize(
+    "grader", [planted.always, planted.nearly, planted.absolute, planted.sorts_members]
+)
 def test_an_answer_that_is_right_for_two_golds_is_found(grader: laws.Grader) -> None:
     alike = [
         Gold("5", "integer", 5), Gold("6", "integer", 6), Gold("-6", "integer", -6),

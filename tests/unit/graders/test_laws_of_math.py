@@ -85,7 +85,11 @@ def _spelled(draw: st.DrawFn, coefficients: dict[str, Fraction]) -> str:
     text = ""
     for name in draw(st.permutations(sorted(coefficients))):
         value = coefficients[name]
-        number = str(abs(value)) if value.denominator == 1 else rf"\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+        number = (
+            str(abs(value))
+            if value.denominator == 1
+            else rf"\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+        )
         dot = draw(st.sampled_from(["", r" \cdot ", " "])) if names[name] else ""
         sign = "-" if value < 0 else "+" if text else ""
         text += f" {sign} {number}{dot}{names[name]}"
@@ -103,8 +107,13 @@ def test_expressions_are_right_where_they_are_equal_and_nowhere_else(
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.integers(-50, 50), min_size=2, max_size=4, unique=True), st.randoms(use_true_random=False))
-def test_lists_are_sets_without_repetition_and_tuples_have_an_order(members: list[int], draw: random.Random) -> None:
+@given(
+    st.lists(st.integers(-50, 50), min_size=2, max_size=4, unique=True),
+    st.randoms(use_true_random=False),
+)
+def test_lists_are_sets_without_repetition_and_tuples_have_an_order(
+    members: list[int], draw: random.Random
+) -> None:
     shuffled = draw.sample(members, len(members))
     listed, other = ", ".join(map(str, members)), ", ".join(map(str, shuffled))
     assert mathematics(listed, other, "")
@@ -118,4 +127,7 @@ def test_lists_are_sets_without_repetition_and_tuples_have_an_order(members: lis
 def test_no_text_behind_a_number_is_overlooked(value: int, text: str) -> None:
     """Letters and digits behind a number say something; blanks and a full stop may say nothing."""
     if any(char.isalnum() for char in text):
-        assert not mathematics(str(value), rf"{value}\text{{{text}}}", "Find the number.") or not text.isascii()
+        assert (
+            not mathematics(str(value), rf"{value}\text{{{text}}}", "Find the number.")
+            or not text.isascii()
+        )

@@ -41,9 +41,13 @@ def test_the_laws_hold_for_programs(sandbox: None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["countdown", "shortest_path", "palindrome_generation", "tower_of_hanoi", "jugs"])
+@pytest.mark.parametrize(
+    "task", ["countdown", "shortest_path", "palindrome_generation", "tower_of_hanoi", "jugs"]
+)
 def test_the_laws_hold_for_reasoning_gym(task: str, sandbox: None) -> None:
-    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed: pip install 'dianoia[gym]'")
+    pytest.importorskip(
+        "reasoning_gym", reason="reasoning-gym is not installed: pip install 'dianoia[gym]'"
+    )
     problems = problem_source(f"gym/{task}").draw(1, 0, 3)
     assert [str(one) for one in broken(VERIFIERS["gym"], list(gym_cases(problems)))] == []
 
@@ -96,24 +100,49 @@ NUMBERS = st.one_of(
 def spelled(draw: st.DrawFn, value: Fraction) -> str:
     """A spelling of a number, in a wrapping or two."""
     sign, size = ("-" if value < 0 else ""), abs(value)
-    forms = [f"{sign}{size.numerator}/{size.denominator}", f"{sign}{3 * size.numerator}/{3 * size.denominator}"]
+    forms = [
+        f"{sign}{size.numerator}/{size.denominator}",
+        f"{sign}{3 * size.numerator}/{3 * size.denominator}",
+    ]
     if size.denominator == 1:
-        forms += [f"{sign}{size}", f"{sign}{size.numerator:,}", f"{sign}{size}.0", f"{sign}{size}.", f"{sign}00{size}"]
+        forms += [
+            f"{sign}{size}",
+            f"{sign}{size.numerator:,}",
+            f"{sign}{size}.0",
+            f"{sign}{size}.",
+            f"{sign}00{size}",
+        ]
         forms += [f"{sign}{size.numerator:,}".replace(",", "{,}")]
     decimal = f"{float(value):.6f}"
     if Fraction(decimal) == value:
         forms += [decimal, decimal.rstrip("0") + "0"]
     text = draw(st.sampled_from(forms))
-    wrappings = ["@", "$@$", r"\boxed{@}", "**@**", r"$\boxed{@}$", "The answer is @", "Answer: @", r"\(@\)", "@."]
+    wrappings = [
+        "@",
+        "$@$",
+        r"\boxed{@}",
+        "**@**",
+        r"$\boxed{@}$",
+        "The answer is @",
+        "Answer: @",
+        r"\(@\)",
+        "@.",
+    ]
     for wrapping in draw(st.lists(st.sampled_from(wrappings), max_size=2, unique=True)):
-        if not (("$" in wrapping and "$" in text) or ("answer" in text.lower() and wrapping != "@") or text.endswith(".")):
+        if not (
+            ("$" in wrapping and "$" in text)
+            or ("answer" in text.lower() and wrapping != "@")
+            or text.endswith(".")
+        ):
             text = wrapping.replace("@", text)
     return text
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data(), NUMBERS, NUMBERS)
-def test_numbers_are_right_where_they_are_equal_and_nowhere_else(data: st.DataObject, one: Fraction, two: Fraction) -> None:
+def test_numbers_are_right_where_they_are_equal_and_nowhere_else(
+    data: st.DataObject, one: Fraction, two: Fraction
+) -> None:
     gold, answer = data.draw(spelled(one)), data.draw(spelled(two))
     again = data.draw(spelled(one))
     number = PURE["number"]
@@ -127,7 +156,10 @@ def test_numbers_are_right_where_they_are_equal_and_nowhere_else(data: st.DataOb
 def test_two_texts_are_never_both_gold_and_different(one: str, two: str) -> None:
     exact = PURE["exact"]
     score = exact(Problem("e", "?", one, "exact"), two)
-    assert score == exact(Problem("e", "?", two, "exact"), one) or None in (score, exact(Problem("e", "?", two, "exact"), one))
+    assert score == exact(Problem("e", "?", two, "exact"), one) or None in (
+        score,
+        exact(Problem("e", "?", two, "exact"), one),
+    )
     if score == 1.0:
         assert normalize(one) == normalize(two)
 

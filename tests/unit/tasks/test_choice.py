@@ -107,18 +107,42 @@ LINES = "How many?\nA. 29\nB. 30\nC. 3"
 
 
 @pytest.mark.parametrize("question", [AMC, LINES])
-def test_without_options_a_text_has_to_stand_behind_its_letter_in_the_question(question: str) -> None:
+def test_without_options_a_text_has_to_stand_behind_its_letter_in_the_question(
+    question: str,
+) -> None:
     asked = Problem("c", question, "B", "choice")
-    for answer in ("B", r"\textbf{(B)}\ 30", "(B) 30", "B) 30", "B. 30", r"\boxed{\textbf{(B)}~30}", "The answer is (B) 30."):
+    for answer in (
+        "B",
+        r"\textbf{(B)}\ 30",
+        "(B) 30",
+        "B) 30",
+        "B. 30",
+        r"\boxed{\textbf{(B)}~30}",
+        "The answer is (B) 30.",
+    ):
         assert choice(asked, answer) == 1.0, answer
-    for answer in ("(B) 29", "(B) 3", "(B) 30 or 29", "(B) 30 (C) 3", "B. 30 C. 3", "(A) 30", "(C) 3", "30", "(B) or (C)", "(B) $"):
+    for answer in (
+        "(B) 29",
+        "(B) 3",
+        "(B) 30 or 29",
+        "(B) 30 (C) 3",
+        "B. 30 C. 3",
+        "(A) 30",
+        "(C) 3",
+        "30",
+        "(B) or (C)",
+        "(B) $",
+    ):
         assert choice(asked, answer) == 0.0, answer
     assert VERIFIERS["choice"](asked, "(B) 30") == 1.0  # the worker has the question too
 
 
 def test_options_in_dollars_are_met_with_and_without_them() -> None:
     asked = problem("A", ["$5$", "$6$", r"\frac{1}{2}"])
-    assert [choice(asked, answer) for answer in ("$5$", "5", "A) 5", "(A) $5$", r"\boxed{5}", "6", "$5$, $6$")] == [1.0] * 5 + [0.0] * 2
+    assert [
+        choice(asked, answer)
+        for answer in ("$5$", "5", "A) 5", "(A) $5$", r"\boxed{5}", "6", "$5$, $6$")
+    ] == [1.0] * 5 + [0.0] * 2
 
 
 UNREADABLE = {
