@@ -23,14 +23,16 @@ from benchmarks.graders import laws
 from benchmarks.graders.added import ADDED
 from benchmarks.graders.changed import CHANGED
 from benchmarks.graders.expressions import EXPRESSIONS
-from benchmarks.graders.golds import NUMBERS, Gold, golds
+from benchmarks.graders.golds import Gold, golds
 from benchmarks.graders.mutators import constructed, holds_intruder
+from benchmarks.graders.numbers import NUMBERS
+from benchmarks.graders.polynomials import POLYNOMIALS
 from benchmarks.graders.same import SAME
 from benchmarks.graders.structures import STRUCTURES
 
 CPU_SECONDS = 0.5
 """For one answer, as in `dianoia.tasks.math.verifier`."""
-GENERATORS = (*NUMBERS, *EXPRESSIONS, *STRUCTURES)
+GENERATORS = (*NUMBERS, *EXPRESSIONS, *POLYNOMIALS, *STRUCTURES)
 
 MUTATORS = (*SAME, *CHANGED, *ADDED)
 

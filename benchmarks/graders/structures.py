@@ -6,7 +6,6 @@ In: a `random.Random`. Out: `Gold`s, each with forms that say the same and forms
 
 import random
 
-from benchmarks.graders.expressions import joined
 from benchmarks.graders.golds import (
     INTRUDER,
     Generator,
@@ -16,6 +15,7 @@ from benchmarks.graders.golds import (
     spelled_fraction,
     whole,
 )
+from benchmarks.graders.polynomials import joined
 
 
 def _member(draw: random.Random) -> str:

@@ -13,8 +13,9 @@ from benchmarks.graders import laws
 from benchmarks.graders.__main__ import GENERATORS, MUTATORS, is_right
 from benchmarks.graders.added import ADDED
 from benchmarks.graders.changed import CHANGED
-from benchmarks.graders.golds import INTRUDER, NUMBERS, Gold, golds
+from benchmarks.graders.golds import INTRUDER, Gold, golds
 from benchmarks.graders.mutators import constructed
+from benchmarks.graders.numbers import NUMBERS
 from benchmarks.graders.same import SAME
 
 GOLDS = list(golds(GENERATORS, 172, seed=7))
