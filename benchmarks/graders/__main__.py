@@ -21,6 +21,7 @@ from types import FrameType
 
 from benchmarks.graders import laws
 from benchmarks.graders.added import ADDED
+from benchmarks.graders.anywhere import ANYWHERE
 from benchmarks.graders.changed import CHANGED
 from benchmarks.graders.expressions import EXPRESSIONS
 from benchmarks.graders.golds import Gold, golds
@@ -34,7 +35,7 @@ CPU_SECONDS = 0.5
 """For one answer, as in `dianoia.tasks.math.verifier`."""
 GENERATORS = (*NUMBERS, *EXPRESSIONS, *POLYNOMIALS, *STRUCTURES)
 
-MUTATORS = (*SAME, *CHANGED, *ADDED)
+MUTATORS = (*SAME, *CHANGED, *ADDED, *ANYWHERE)
 
 
 def is_right(verdict: object) -> bool:
