@@ -131,7 +131,7 @@ def _asks_for(words: Sequence[str], question: str) -> bool:
         for match in pattern.finditer(lower)
         for word in match[1].split()
     }
-    if "$" in lower:
+    if "$" in lower and "how many" not in lower:
         asked.add("dollar")
     wanted = set(map(_singular, words))
     if _NEVER_LEFT_OUT & {*words, *wanted} or not wanted <= asked:

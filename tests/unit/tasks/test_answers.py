@@ -81,7 +81,7 @@ ASKED = [
 NOT_ASKED = [
     ("29 pears", APPLES), ("29 apples or 30", APPLES), ("29 apples and 3 pears", APPLES), ("29 million apples", APPLES), ("29 dozen apples", APPLES),
     ("29 half apples", APPLES), ("30 apples", APPLES), ("29 more", "How many more?"), ("29 not apples", APPLES), ("€29", APPLES),
-    ("29 cents", "How many dollars and cents?"), ("29 minutes", "How many hours and minutes?"), ("29 hundred", "How many hundred?"),
+    ("29 dollars", APPLES), ("29 cents", "How many dollars and cents?"), ("29 minutes", "How many hours and minutes?"), ("29 hundred", "How many hundred?"),
     ("29 cents", "It costs $3. How much does he pay?"), ("29 percent", "How many percent?"), ("29 i", "How many i?"), ("29 dollars", ""),
 ]  # fmt: skip
 
