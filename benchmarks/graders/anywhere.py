@@ -40,8 +40,8 @@ def _digit(step: int) -> Make:
 
     def make(gold: Gold) -> str | None:
         places = [match.start() for match in re.finditer("[0-9]", gold.text)]
-        # A digit of a period may stand for its neighbour's, and text may hold a digit in a name.
-        if not places or "overline" in gold.text or is_word(gold):
+        # A digit of a period may stand for its neighbour's, 11 of 25 is 14 of 25, and a name may hold a digit.
+        if not places or "overline" in gold.text or "binom" in gold.text or is_word(gold):
             return None
         at = places[_place(gold.text, str(step), len(places))]
         return f"{gold.text[:at]}{(int(gold.text[at]) + step) % 10}{gold.text[at + 1 :]}"

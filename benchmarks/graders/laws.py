@@ -129,6 +129,8 @@ def confused(grader: Grader, golds: Sequence[Gold], draw: random.Random, partner
 
 def _related(gold: Gold, other: Gold) -> bool:
     """Say whether one answer may be right for both: units may be left out, and a percent sign."""
+    if gold.kind == "asked" and isinstance(gold.key, tuple) and isinstance(other.key, tuple):
+        return bool(gold.key[0] != other.key[0] or gold.key[1] == other.key[1])
     if gold.kind == "unit" and isinstance(gold.key, tuple) and isinstance(other.key, tuple):
         return bool(gold.key[0] == other.key[0])
     if gold.kind == "percent" and isinstance(gold.key, int) and isinstance(other.key, int):

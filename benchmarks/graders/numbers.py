@@ -329,7 +329,32 @@ def ratio(draw: random.Random) -> Gold:
     return Gold(f"{a}:{b}", "ratio", value, same=same, different=different)
 
 
+_QUESTIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("Tom has 3 pears. How many apples does he buy for 4 dollars?", ("@ apples", r"@\text{ apples}", "$@$ apples"), ("@ pears", "@ dollars", r"@\text{ pears}", "@ cm", "@ apples and 3 pears", "@ dozen apples", "€@")),
+    ("Shirts cost 3 dollars each. How much do seven shirts cost, in dollars?", ("@ dollars", r"\$@", r"@\text{ dollars}", r"\$@.00"), ("@ cents", "@ shirts", "€@", "@ euros", "@ dollars per shirt", r"\$@\text{ million}")),
+    ("A train needs 80 minutes for it. How many hours do two trains need?", ("@ hours", r"@\text{ hours}", "@ h", r"\boxed{@\text{ hours}}"), ("@ minutes", "@ trains", "@ seconds", "@ days", "@ hours per train")),
+    ("The side is 5 cm long. What is the area in square centimeters?", (r"@\text{ cm}^2", "@ cm^2", "@ square centimeters", r"@\ \mathrm{cm}^2"), ("@ cm", "@ cm^3", r"@\text{ cm}", "@ m^2", "@ square meters")),
+    ("What percent of 200 people are older?", ("@%", r"@\%", "@ percent", r"@\text{ percent}"), ("@ people", "@00%", "@‰", r"@^\circ", r"@00\%")),  # noqa: RUF027
+    ("What is the angle at A, in degrees?", (r"@^\circ", "@°", "@ degrees", r"@^{\circ}", r"@\text{ degrees}"), ("@ radians", "@ cm", r"@\%", r"@\pi", r"@^\circ\text{C}")),
+)  # fmt: skip
+"""A question, how its unit stands behind a number, and what else might."""
+
+
+def asked(draw: random.Random) -> Gold:
+    """Draw a bare number for a question that asks for a unit, and says another one too."""
+    value = whole(draw, 6, 96, signed=False)
+    question, same, different = draw.choice(_QUESTIONS)
+    return Gold(
+        str(value),
+        "asked",
+        (question, value),
+        question=question,
+        same={f"asked, {form}": form.replace("@", str(value)) for form in same},
+        different={f"not asked, {form}": form.replace("@", str(value)) for form in different},
+    )
+
+
 NUMBERS: tuple[Generator, ...] = (
     integer, integer, thousands, decimal, repeating, fraction, fraction, mixed, percent, degree,
-    money, unit, noun, based, ratio,
+    money, unit, noun, based, ratio, asked,
 )  # fmt: skip
