@@ -59,6 +59,7 @@ BOXES = (
     r"not \boxed{@}", r"It is not \boxed{@}.", r"\boxed{97} / \boxed{@}", r"\boxed{97} - \boxed{@}", r"\boxed{97} + \boxed{@}", r"\boxed{97} = \boxed{@}", r"\boxed{97} \\ \boxed{@}",
     r"\fbox{97} and \fbox{@}", r"\boxed{97} \text{ and also } \boxed{@}", r"\boxed{97} & \boxed{@}", r"\boxed{97}: \boxed{@}", r"$\boxed{97}$ or $\boxed{@}$", r"\boxed{97} to \boxed{@}",
     r"\boxed{97} \approx \boxed{@}", r"\boxed{97} \cup \boxed{@}", r"\boxed{97} \text{ or maybe } \boxed{@}", r"\boxed{@ \mid 97}", r"\boxed{@} \boxed{@} \boxed{97}",
+    r"$97 = \boxed{@}$", r"$\boxed{@}$ (or 97)", r"maybe $\boxed{@}$", r"$\boxed{@}$; I also found 97", r"\boxed{@}?", "\\boxed{@}\n\nWait, 97", r"Therefore $97 = \boxed{@}$.", "Answer: @\n97",
 )  # fmt: skip
 LISTS = (
     "@, 97", "97, @", "@; 97", "97; @", "@ or 97", "97 or @", "@ and 97", "97 and @", "@ 97", "@\n97", "97\n@", r"@ \\ 97", r"@ \quad 97", "@ & 97", "@ | 97", r"\{@, 97\}", "(@, 97)", "[@, 97]",
