@@ -29,12 +29,16 @@ class Case:
     different: Mapping[str, str] = field(hash=False)
 
 
-WRAPPED = (
+ENCLOSED = (
     "@", " @ ", "@\n", "$@$", "$$@$$", r"\(@\)", r"\[@\]", r"\boxed{@}", r"$\boxed{@}$", r"$\boxed{@}$.", r"\boxed{\boxed{@}}", r"\fbox{@}", "**@**", "*@*", "`@`", r"\text{@}",
-    r"\textbf{@}", r"\mathbf{@}", r"\boxed{\text{@}}", "The answer is @", "The answer is @.", "The answer is $@$.", r"The answer is $\boxed{@}$.", "The answer is **@**.", "Answer: @", "**Answer:** @", "**Answer**: @",
-    "Final Answer: The final answer is $@$. I hope it is correct.", r"Final Answer: The final answer is $\boxed{@}$. I hope it is correct.", "Therefore, the answer is @.", "#### @", "答案是@", "答案：@", "@.",
+    r"\textbf{@}", r"\mathbf{@}", r"\boxed{\text{@}}", "@.",
 )  # fmt: skip
-"""What stands around the whole of an answer and says nothing, for `number` and `choice`."""
+"""What stands around the whole of an answer and says nothing, for `number`, `exact` and `choice`."""
+ANNOUNCED = (
+    "The answer is @", "The answer is @.", "The answer is $@$.", r"The answer is $\boxed{@}$.", "The answer is **@**.", "Answer: @", "**Answer:** @", "**Answer**: @",
+    "Final Answer: The final answer is $@$. I hope it is correct.", r"Final Answer: The final answer is $\boxed{@}$. I hope it is correct.", "Therefore, the answer is @.", "#### @", "答案是@", "答案：@",
+)  # fmt: skip
+"""What announces an answer, for `choice`."""
 
 
 def numbers(draw: random.Random) -> Case:
@@ -46,7 +50,7 @@ def numbers(draw: random.Random) -> Case:
     if INTRUDER in text:
         return numbers(draw)
     question = draw.choice(("How much is it?", "What is the result?"))
-    same = {wrapping: wrapping.replace("@", text) for wrapping in WRAPPED}
+    same = {wrapping: wrapping.replace("@", text) for wrapping in ENCLOSED}
     if kind in ("whole", "decimal"):
         same |= {"plus sign": text if text[0] == "-" else f"+{text}", "trailing zeros": text + ("0" if "." in text else ".00"), "currency": text if text[0] == "-" else f"${text}", "Unicode minus": text.replace("-", "\u2212")}  # fmt: skip
     if kind == "thousands":
@@ -78,7 +82,7 @@ def choices(draw: random.Random) -> Case:
     other = (right + 1) % len(options)
     wrong, wrong_text = "ABCDEFGH"[other], options[other]
     spelled = (letter, letter.lower(), f"({letter})", f"{letter}.", f"{letter})", f"{letter}) {text}", f"({letter}) {text}", f"{letter}. {text}", text, f"Option {letter}")  # fmt: skip
-    same = {f"{wrapping}, {form!r}": wrapping.replace("@", form) for wrapping in WRAPPED for form in spelled
+    same = {f"{wrapping}, {form!r}": wrapping.replace("@", form) for wrapping in (*ENCLOSED, *ANNOUNCED) for form in spelled
             if not (wrapping.endswith("@.") and form.endswith("."))
             and ("$" not in form or ("$" not in wrapping and "\\" not in wrapping and "`" not in wrapping))}  # fmt: skip
     different = {name: template.replace("@", letter).replace("%", wrong).replace("&", wrong_text).replace("^", text) for name, template in ((t, t) for t in (*_NO_CHOICE, *_OTHER_CHOICE))}  # fmt: skip
@@ -101,6 +105,7 @@ def texts(draw: random.Random) -> Case:
     """Draw a text that is compared as it is, case and spacing aside."""
     text = draw.choice(_TEXTS)
     same = {"capitals": text.upper(), "small letters": text.lower(), "blanks around": f"  {text}\n", "wide blanks": text.replace(" ", "\u00a0 \t"), "composed otherwise": text.replace("é", "e\u0301")}  # fmt: skip
+    same |= {wrapping: wrapping.replace("@", text) for wrapping in ENCLOSED if wrapping != "@."}
     templates = ("not @", "@ or Rome", "@, Rome", "@ and Rome", "@?", "the @", "@ @", "@Rome", "Rome", "", "@ is wrong", "un@", "@\u200b", "@\u202e", "@\u0338", "@_1", "@'", "@ 1", "1 @", "@\nRome", "@\0", "~~@~~", r"@\text{ or Rome}", r"\boxed{@} or Rome", "@;", "(@", "maybe @", "@ (probably)")  # fmt: skip
     different = {template: template.replace("@", text) for template in templates}
     different |= {"cut": text[:-1] or "x", "doubled letter": text + text[-1], "homoglyph": text.replace("a", "\u0430").replace("是", "昰").replace("o", "\u043e")}  # fmt: skip

@@ -6,8 +6,7 @@ cannot be read. Left out: mathematics, conversion of units, finding the answer i
 
 DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) compares answers "by rule" and says no more.
 Decisions:
-1. A number is read in what says nothing about it: a box, dollars, bold, "The answer is" (`tasks.wrappings`), a
-   currency's sign in front, and behind it the words that the question asks for ("29 dollars", "7 more apples").
+1. A number is read in what says nothing about it: a box, dollars, bold (`tasks.wrappings`), a currency's sign in front, and behind it the words that the question asks for ("29 dollars", "7 more apples").
    Any other text makes it unreadable. A false "wrong" costs one sample, a false "right" is a hack that training
    finds and multiplies. Words that measure or count, such as "million" and "percent", are never left out.
 2. Numbers are equal as fractions, without tolerance: 0.333 is not 1/3.
@@ -153,11 +152,14 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def exact(problem: Problem, answer: str) -> float | None:
-    """Whether both are the same text by `normalize`; None for an empty or overlong gold answer."""
+    """Whether both are the same text by `normalize`; None for an empty or overlong gold answer.
+
+    What says nothing around the whole of an answer (`tasks.wrappings`) is left out where it does not match as it is.
+    """
     gold = normalize(problem.answer)
     if not gold:
         return None
-    return float(normalize(answer) == gold)
+    return float(gold in (normalize(answer), normalize(unwrapped(answer))))
 
 
 def reference(problem: Problem, answer: str) -> float | None:

@@ -137,9 +137,9 @@ def chosen(text: str, options: Sequence[str], question: str = "") -> int | None:
 
 def _bare(text: str) -> str:
     """Without what says nothing around a choice; "" where a text is too long."""
-    text = unwrapped(text).translate(_ASCII)
+    text = unwrapped(text, announced=True).translate(_ASCII)
     named = _NAMED.fullmatch(text) if len(text) <= MAX_NAMED_CHARS else None
-    inner = unwrapped(named["choice"]) if named is not None else text
+    inner = unwrapped(named["choice"], announced=True) if named is not None else text
     if inner != text and (_LETTER.fullmatch(inner) or _BOTH.fullmatch(inner)):
         text = inner
     font = _FONT_LETTER.fullmatch(text)

@@ -1,7 +1,8 @@
 """Take off what stands around a bare answer and says nothing: boxes, dollars, bold, fonts, "The answer is".
 
-In: a short answer. Out: what it wraps. Only what encloses or announces the whole of an answer is taken off, so that
-nothing of it is overlooked: "not 5", "5 or 6" and `$5$, 6` stay as they are, and no verifier reads them.
+In: a short answer. Out: what it wraps. Only what encloses the whole of an answer, or where that is wanted announces it, is
+taken off, so that nothing of it is overlooked: "not 5", "5 or 6" and `$5$, 6` stay as they are, and no verifier reads
+them.
 """
 
 import re
@@ -11,7 +12,7 @@ _LAYERS = 8
 _FONTS = r"text|textbf|textit|textrm|mathrm|mathbf|mathit|boldsymbol|mathsf|mathtt|texttt|emph|mbox"
 _COMMAND = re.compile(rf"\\(?:boxed|fbox|{_FONTS})\s*(?=\{{)")
 _PAIRS = (
-    ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("*", "*"), ("`", "`"),
+    ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("*", "*"), ("`", "`"),
 )  # fmt: skip
 _BOLD_HEAD = re.compile(r"\A(\*\*|__)([^*_\n]{1,40})\1(?=\s*\S)")
 _ANNOUNCED = re.compile(
@@ -22,20 +23,23 @@ _ANNOUNCED = re.compile(
 _HOPE = re.compile(r"\.?\s*I hope it is correct\.?\s*\Z")
 
 
-def unwrapped(text: str) -> str:
-    """Return a short answer without what stands around the whole of it; "" for more than MAX_CHARS characters."""
+def unwrapped(text: str, announced: bool = False) -> str:
+    """Return a short answer without what encloses the whole of it; "" for more than MAX_CHARS characters.
+
+    `announced` leaves out "The answer is" and its like too.
+    """
     if len(text) > MAX_CHARS:
         return ""
     text = text.strip()
     for _ in range(_LAYERS):
-        inner = _one_layer(text)
+        inner = _one_layer(text, announced)
         if inner == text:
             break
         text = inner
     return text
 
 
-def _one_layer(text: str) -> str:
+def _one_layer(text: str, announced: bool) -> str:
     """Take off one wrapping; a full stop behind it goes with it."""
     body = text.removesuffix(".").rstrip()
     for opening, closing in _PAIRS:
@@ -46,10 +50,8 @@ def _one_layer(text: str) -> str:
     command = _COMMAND.match(body)
     if command is not None:
         return _braced(body[command.end() :]) or text
-    announced = _ANNOUNCED.fullmatch(_BOLD_HEAD.sub(r"\2", text))
-    if announced is None:
-        return text
-    return _HOPE.sub("", announced["rest"]).removesuffix(".").strip()
+    said = _ANNOUNCED.fullmatch(_BOLD_HEAD.sub(r"\2", text)) if announced else None
+    return text if said is None else _HOPE.sub("", said["rest"]).removesuffix(".").strip()
 
 
 def _braced(text: str) -> str | None:

@@ -123,8 +123,6 @@ def spelled(draw: st.DrawFn, value: Fraction) -> str:
         r"\boxed{@}",
         "**@**",
         r"$\boxed{@}$",
-        "The answer is @",
-        "Answer: @",
         r"\(@\)",
         "@.",
     ]

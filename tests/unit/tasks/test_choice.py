@@ -20,7 +20,7 @@ def problem(gold: str, options: Any = None, column: str = "options") -> Problem:
 RIGHT = (
     "B", "b", "(B)", "B.", "B)", "[B]", "B:", "**B**", r"\text{B}", "$B$", "Ｂ", "（B）", "(b).",
     r"\boxed{B}", r"$\boxed{B}$", r"$\boxed{B}$.", r"\(\boxed{B}\)", r"\[\boxed{\mathrm{(B)}}\]", r"\boxed{\text{B}}", r"\textbf{(B)}",
-    r"\boxed{\textbf{(B)}}", r"\mathrm{(B)}", "*B*", "__B__", "`B`", "#### B", "The answer is B", "The answer is (B).", "The answer is **B**.",
+    r"\boxed{\textbf{(B)}}", r"\mathrm{(B)}", "*B*", "`B`", "#### B", "The answer is B", "The answer is (B).", "The answer is **B**.",
     "**The answer is B**", "Answer: B", "**Answer:** B", "**Answer**: **B**", "The correct option is B", "Thus, the correct answer is (B).",
     "Option B", "option (b)", "Choice B", "The answer is option B.", "B is correct.", "B is the correct answer",
     "Final Answer: The final answer is $\\boxed{B}$. I hope it is correct.", "答案是B", "答案：B",
