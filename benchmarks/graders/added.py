@@ -59,8 +59,11 @@ BOXES = (
     r"not \boxed{@}", r"It is not \boxed{@}.", r"\boxed{97} / \boxed{@}", r"\boxed{97} - \boxed{@}", r"\boxed{97} + \boxed{@}", r"\boxed{97} = \boxed{@}", r"\boxed{97} \\ \boxed{@}",
     r"\fbox{97} and \fbox{@}", r"\boxed{97} \text{ and also } \boxed{@}", r"\boxed{97} & \boxed{@}", r"\boxed{97}: \boxed{@}", r"$\boxed{97}$ or $\boxed{@}$", r"\boxed{97} to \boxed{@}",
     r"\boxed{97} \approx \boxed{@}", r"\boxed{97} \cup \boxed{@}", r"\boxed{97} \text{ or maybe } \boxed{@}", r"\boxed{@ \mid 97}", r"\boxed{@} \boxed{@} \boxed{97}",
+)  # fmt: skip
+BOX_AND_PROSE = (
     r"$97 = \boxed{@}$", r"$\boxed{@}$ (or 97)", r"maybe $\boxed{@}$", r"$\boxed{@}$; I also found 97", r"\boxed{@}?", "\\boxed{@}\n\nWait, 97", r"Therefore $97 = \boxed{@}$.", "Answer: @\n97",
 )  # fmt: skip
+"""A box is no licence: what stands beside it in the formula or the text says something else."""
 LISTS = (
     "@, 97", "97, @", "@; 97", "97; @", "@ or 97", "97 or @", "@ and 97", "97 and @", "@ 97", "@\n97", "97\n@", r"@ \\ 97", r"@ \quad 97", "@ & 97", "@ | 97", r"\{@, 97\}", "(@, 97)", "[@, 97]",
     r"\{97\} \cup \{@\}", r"@ \vee 97", r"@ \lor 97", r"@ \land 97", r"@ \cup 97", "either @ or 97", "@, or 97", "@ (or 97)", "@ (97)", "@ [97]", "@{97}", r"@ \{97\}", "@ und 97", "@ 或 97", "@、97", "@，97", "@； 97",
@@ -153,7 +156,7 @@ MEASURED = (r"@ \text{ per } 97", r"@\text{ squared}", r"97@", "@ each", r"@ \te
 WORDS = ("@ or none", "@ and others", "un@", "@?!", r"@\text{ and more}", "@ if n > 97", r"\text{non-}@", "no, @ is wrong", "almost @", "@, then not")  # fmt: skip
 
 ADDED: tuple[Mutator, ...] = (
-    *templates(False, None, (*TEXT_BEHIND, *TEXT_BEFORE, *DOLLARS, *RELATIONS, *EQUALS, *BOXES, *LISTS)),
+    *templates(False, None, (*TEXT_BEHIND, *TEXT_BEFORE, *DOLLARS, *RELATIONS, *EQUALS, *BOXES, *BOX_AND_PROSE, *LISTS)),
     *templates(False, _holds_no_zero, PRODUCTS),
     *templates(False, lambda gold: not is_word(gold), MARKS),
     *templates(False, None, (*INVISIBLE, *HIDDEN, *HEDGES, *CODE)),

@@ -42,6 +42,8 @@ def is_word(gold: Gold) -> bool:
 
 def is_bare(gold: Gold) -> bool:
     """Say whether the gold answer is a bare rational number, of which units, percent and degrees change the value."""
+    if gold.kind == "asked":
+        return False  # the question asks for a unit
     text = gold.text.strip()
     return (
         gold.number not in (None, 0)
