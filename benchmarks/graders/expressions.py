@@ -85,17 +85,17 @@ def circle(draw: random.Random) -> Gold:
     value = proper(draw, 12) if draw.random() < 0.6 else whole(draw, 2, 60)
     top, bottom = value.numerator, value.denominator
     sign, size = ("-" if top < 0 else ""), abs(top)
-    one = "" if size == 1 else str(size)
+    coefficient = "" if size == 1 else str(size)
     if bottom == 1:
         text = draw.choice((rf"{top}\pi", rf"{top} \pi"))
     else:
-        text = draw.choice((rf"{sign}\frac{{{one}\pi}}{{{bottom}}}", rf"{sign}\frac{{{size}}}{{{bottom}}}\pi", rf"{sign}\dfrac{{{one} \pi}}{{{bottom}}}"))  # fmt: skip
+        text = draw.choice((rf"{sign}\frac{{{coefficient}\pi}}{{{bottom}}}", rf"{sign}\frac{{{size}}}{{{bottom}}}\pi", rf"{sign}\dfrac{{{coefficient} \pi}}{{{bottom}}}"))  # fmt: skip
     same = {
         "pi with a dot": rf"\frac{{{top}}}{{{bottom}}} \cdot \pi",
         "pi first": rf"\pi \cdot \frac{{{top}}}{{{bottom}}}",
         "pi in plain text": f"{top}*pi/{bottom}" if bottom > 1 else f"{top}*pi",
-        "pi sign": f"{sign}{one}π/{bottom}" if bottom > 1 else f"{top}π",
-        "pi in braces": rf"{sign}\frac{{{one}{{\pi}}}}{{{bottom}}}",
+        "pi sign": f"{sign}{coefficient}π/{bottom}" if bottom > 1 else f"{top}π",
+        "pi in braces": rf"{sign}\frac{{{coefficient}{{\pi}}}}{{{bottom}}}",
     }
     if bottom < 10 and size == 1:
         same["pi without braces"] = rf"{sign}\frac\pi{bottom}" if bottom > 1 else text
@@ -238,10 +238,10 @@ def complex_number(draw: random.Random) -> Gold:
     """Draw a complex number, whole or with a denominator."""
     a, b = whole(draw, 1, 40), whole(draw, 2, 40)
     d = draw.choice((1, 1, 1, 41, 43))
-    one = draw.choice(("i", "i", r"\mathrm{i}"))
+    unit = draw.choice(("i", "i", r"\mathrm{i}"))
     plain = f"{a}{signed(f'{b}i')}"
     if d == 1:
-        text = f"{a}{signed(f'{b}{one}')}"
+        text = f"{a}{signed(f'{b}{unit}')}"
         same = {
             "imaginary part first": f"{b}i{signed(a)}",
             "imaginary unit first": rf"{a} + i \cdot {b}" if b > 0 else rf"{a} - i \cdot {-b}",
@@ -253,7 +253,7 @@ def complex_number(draw: random.Random) -> Gold:
             "imaginary in text": f"{a}{signed(f'{b}' + chr(92) + 'text{i}')}",
         }
     else:
-        text = rf"\frac{{{a}}}{{{d}}}{signed(rf'{b}')[:3]}\frac{{{abs(b)}}}{{{d}}}{one}"
+        text = rf"\frac{{{a}}}{{{d}}}{signed(rf'{b}')[:3]}\frac{{{abs(b)}}}{{{d}}}{unit}"
         same = {
             "one fraction": rf"\frac{{{plain}}}{{{d}}}",
             "imaginary unit above": rf"\frac{{{a}}}{{{d}}}{signed(b)[:3]}\frac{{{abs(b)}i}}{{{d}}}",

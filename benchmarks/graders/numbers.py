@@ -22,7 +22,7 @@ def thousands(draw: random.Random) -> Gold:
     groups = f"{value:,}".split(",")
     separators = (",", r",\!", "{,}", r",\! ", r"\,")
     chosen = draw.choice(separators)
-    same = {f"thousands by {one!r}": one.join(groups) for one in separators}
+    same = {f"thousands by {separator!r}": separator.join(groups) for separator in separators}
     different = {
         "thousands group short": ",".join([*groups[:-1], groups[-1][:2]]),
         "thousands group long": ",".join([*groups[:-1], groups[-1] + "1"]),

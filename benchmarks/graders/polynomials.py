@@ -88,28 +88,28 @@ def factored(draw: random.Random) -> Gold:
     p, q = whole(draw, 1, 20), whole(draw, 1, 20)
     while q in (p, -p):
         q = whole(draw, 1, 20)
-    one, two = f"({name}{signed(p)})".replace(" ", ""), f"({name}{signed(q)})".replace(" ", "")
+    first, second = f"({name}{signed(p)})".replace(" ", ""), f"({name}{signed(q)})".replace(" ", "")
     expanded = joined(_terms([a, a * (p + q), a * p * q], name))
     same = {
-        "factors turned": f"{a}{two}{one}",
-        "factors with a dot": rf"{a} \cdot {one} \cdot {two}",
-        "factors by left and right": rf"{a}\left({one[1:-1]}\right)\left({two[1:-1]}\right)",
-        "factors with stars": f"{a}*{one}*{two}",
-        "factor last": f"{one}{two} \\cdot {a}",
+        "factors turned": f"{a}{second}{first}",
+        "factors with a dot": rf"{a} \cdot {first} \cdot {second}",
+        "factors by left and right": rf"{a}\left({first[1:-1]}\right)\left({second[1:-1]}\right)",
+        "factors with stars": f"{a}*{first}*{second}",
+        "factor last": f"{first}{second} \\cdot {a}",
         "expanded": expanded,
     }
     different = {
-        "factor changed": f"{a}{one}({name}{signed(q + 1 or 2)})",
-        "factor dropped, product": f"{a}{one}",
-        "sum of factors": f"{a}{one}+{two}",
-        "parentheses dropped": f"{a}{one[1:-1]}{two}",
-        "factor doubled": f"{a}{one}{two}^2",
+        "factor changed": f"{a}{first}({name}{signed(q + 1 or 2)})",
+        "factor dropped, product": f"{a}{first}",
+        "sum of factors": f"{a}{first}+{second}",
+        "parentheses dropped": f"{a}{first[1:-1]}{second}",
+        "factor doubled": f"{a}{first}{second}^2",
         "roots for factors": f"{-p}, {-q}",
-        "factors renamed": f"{a}{one}{two}".replace(name, "w"),
-        "leading factor dropped": f"{one}{two}",
-        "factors as a list": f"{a}, {one}, {two}",
+        "factors renamed": f"{a}{first}{second}".replace(name, "w"),
+        "leading factor dropped": f"{first}{second}",
+        "factors as a list": f"{a}, {first}, {second}",
     }
-    return Gold(f"{a}{one}{two}", "factored", (name, a, frozenset((p, q))), same=same, different=different)  # fmt: skip
+    return Gold(f"{a}{first}{second}", "factored", (name, a, frozenset((p, q))), same=same, different=different)  # fmt: skip
 
 
 def rational(draw: random.Random) -> Gold:

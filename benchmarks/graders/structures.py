@@ -144,57 +144,57 @@ def interval(draw: random.Random) -> Gold:
     kind = draw.choice(("both", "left", "right"))
     opening = "(" if kind == "left" else draw.choice("([")
     closing = ")" if kind == "right" else draw.choice(")]")
-    one = r"-\infty" if kind == "left" else str(low)
-    two = r"\infty" if kind == "right" else str(high)
+    start = r"-\infty" if kind == "left" else str(low)
+    end = r"\infty" if kind == "right" else str(high)
     other = {"(": "[", "[": "(", ")": "]", "]": ")"}
     below, above = {"(": "<", "[": r"\le"}[opening], {")": "<", "]": r"\le"}[closing]
-    more = {"(": ">", "[": r"\ge"}[opening]
+    larger = {"(": ">", "[": r"\ge"}[opening]
     text = draw.choice(
         (
-            f"{opening}{one},{two}{closing}",
-            f"{opening}{one}, {two}{closing}",
-            rf"\left{opening}{one}, {two}\right{closing}",
+            f"{opening}{start},{end}{closing}",
+            f"{opening}{start}, {end}{closing}",
+            rf"\left{opening}{start}, {end}\right{closing}",
         )
     )
-    same = {"interval with membership": rf"x \in {opening}{one}, {two}{closing}", "interval by left and right": rf"\left{opening} {one}, {two} \right{closing}",
-            "infinity with plus": f"{opening}{one},{two}{closing}".replace(r",\infty", r",+\infty"), "infinity sign": f"{opening}{one},{two}{closing}".replace(r"\infty", "∞")}  # fmt: skip
+    same = {"interval with membership": rf"x \in {opening}{start}, {end}{closing}", "interval by left and right": rf"\left{opening} {start}, {end} \right{closing}",
+            "infinity with plus": f"{opening}{start},{end}{closing}".replace(r",\infty", r",+\infty"), "infinity sign": f"{opening}{start},{end}{closing}".replace(r"\infty", "∞")}  # fmt: skip
     outside = low - 3 if kind != "left" else high + 3
     inside = {"both": f"{(low + high) / 2:g}", "left": str(high - 3), "right": str(low + 3)}[kind]
     inequality = {
-        "both": f"{one} {below} x {above} {two}",
-        "left": f"x {above} {two}",
-        "right": f"x {more} {one}",
+        "both": f"{start} {below} x {above} {end}",
+        "left": f"x {above} {end}",
+        "right": f"x {larger} {start}",
     }[kind]
     same["interval as inequality"] = inequality
     if kind == "left":
-        same["interval as inequality with infinity"] = rf"-\infty < x {above} {two}"
+        same["interval as inequality with infinity"] = rf"-\infty < x {above} {end}"
     different = {
-        "interval as a set": rf"\{{{one}, {two}\}}",
-        "left end moved": f"{opening}{low - 1 if kind != 'left' else INTRUDER},{two}{closing}",
-        "right end moved": f"{opening}{one},{high + 1 if kind != 'right' else INTRUDER}{closing}",
-        "interval turned": f"{opening}{two},{one}{closing}",
-        "complement of an interval": rf"\mathbb{{R}} \setminus {opening}{one},{two}{closing}",
-        "interval and more": rf"{opening}{one},{two}{closing} \cup \{{{outside}\}}",
-        "interval without a point": rf"{opening}{one},{two}{closing} \setminus \{{{inside}\}}",
-        "inequality turned": f"x {'>' if kind == 'left' else '<'} {two if kind == 'left' else one}",
-        "ends as a list": f"{one}, {two}",
-        "not in the interval": rf"x \notin {opening}{one},{two}{closing}",
-        "infinity signed otherwise": f"{opening}{one},{two}{closing}".replace(r"-\infty", "INF")
+        "interval as a set": rf"\{{{start}, {end}\}}",
+        "left end moved": f"{opening}{low - 1 if kind != 'left' else INTRUDER},{end}{closing}",
+        "right end moved": f"{opening}{start},{high + 1 if kind != 'right' else INTRUDER}{closing}",
+        "interval turned": f"{opening}{end},{start}{closing}",
+        "complement of an interval": rf"\mathbb{{R}} \setminus {opening}{start},{end}{closing}",
+        "interval and larger": rf"{opening}{start},{end}{closing} \cup \{{{outside}\}}",
+        "interval without a point": rf"{opening}{start},{end}{closing} \setminus \{{{inside}\}}",
+        "inequality turned": f"x {'>' if kind == 'left' else '<'} {end if kind == 'left' else start}",
+        "ends as a list": f"{start}, {end}",
+        "not in the interval": rf"x \notin {opening}{start},{end}{closing}",
+        "infinity signed otherwise": f"{opening}{start},{end}{closing}".replace(r"-\infty", "INF")
         .replace(r"\infty", r"-\infty")
         .replace("INF", r"\infty")
         if kind != "both"
-        else rf"(-\infty, {two}{closing}",
-        "interval of whole numbers": rf"{opening}{one},{two}{closing} \cap \mathbb{{Z}}",
+        else rf"(-\infty, {end}{closing}",
+        "interval of whole numbers": rf"{opening}{start},{end}{closing} \cap \mathbb{{Z}}",
     }
     if kind != "left":
-        different["left bracket changed"] = f"{other[opening]}{one},{two}{closing}"
+        different["left bracket changed"] = f"{other[opening]}{start},{end}{closing}"
     if kind != "right":
-        different["right bracket changed"] = f"{opening}{one},{two}{other[closing]}"
+        different["right bracket changed"] = f"{opening}{start},{end}{other[closing]}"
     question = "For which x? Answer with an interval."
     return Gold(
         text,
         "interval",
-        (opening, one, two, closing),
+        (opening, start, end, closing),
         question=question,
         same=same,
         different=different,

@@ -73,19 +73,21 @@ _RIVALS = (
 
 
 def number(problem: Problem, answer: str) -> float | None:
-    """Whether both are the same number: integer, decimal, simple fraction a/b or percentage."""
-    gold, given = _read(problem.answer, None), _read(answer, problem.question)
+    """Score 1.0 where both are the same number: integer, decimal, simple fraction a/b or percentage."""
+    gold, answered = _read(problem.answer, None), _read(answer, problem.question)
     if gold is None:
         return None
-    if given is None:
+    if answered is None:
         return 0.0
     accepted = (gold.value, gold.value * 100) if gold.is_percent else (gold.value,)
     # Decision 3: the sign may be dropped, but "5000%" must not meet a gold answer of "50%".
-    return float(given.value == gold.value or (given.value in accepted and not given.is_percent))
+    return float(
+        answered.value == gold.value or (answered.value in accepted and not answered.is_percent)
+    )
 
 
 def parse_number(text: str) -> Fraction | None:
-    """The exact value of a number, None for anything else.
+    """Return the exact value of a number, None for anything else.
 
     What says nothing around it is left out (decision 1). Longer texts than MAX_NUMBER_CHARS are not read.
     """
@@ -132,10 +134,10 @@ def _asks_for(words: Sequence[str], question: str) -> bool:
     }
     if "$" in lower and "how many" not in lower:
         asked.add("dollar")
-    wanted = set(map(_singular, words))
-    if _NEVER_LEFT_OUT & {*words, *wanted} or not wanted <= asked:
+    singulars = set(map(_singular, words))
+    if _NEVER_LEFT_OUT & {*words, *singulars} or not singulars <= asked:
         return False
-    return all(len(rivals & asked) < 2 for rivals in _RIVALS if rivals & wanted)
+    return all(len(rivals & asked) < 2 for rivals in _RIVALS if rivals & singulars)
 
 
 def _singular(word: str) -> str:
@@ -152,7 +154,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def exact(problem: Problem, answer: str) -> float | None:
-    """Whether both are the same text by `normalize`; None for an empty or overlong gold answer.
+    """Score 1.0 where both are the same text by `normalize`; None for an empty or overlong gold answer.
 
     What says nothing around the whole of an answer (`tasks.wrappings`) is left out where it does not match as it is.
     """

@@ -50,14 +50,14 @@ _ASCII = {0xFF08: "(", 0xFF09: ")", 0xFF0E: ".", 0xFF1A: ":"}
 
 
 def choice(problem: Problem, answer: str) -> float | None:
-    """Whether the answer names the option that the gold answer names."""
+    """Score 1.0 where the answer names the option that the gold answer names."""
     return of_options(read_options(problem), problem.answer, answer, problem.question)
 
 
 def of_options(
     options: Sequence[str] | None, gold: str, answer: str, question: str = ""
 ) -> float | None:
-    """As `choice`, for options that have been read; None where they cannot be used."""
+    """Score an answer as `choice` does, for options that have been read; None where they cannot be used."""
     if options is None:
         return None
     wanted = chosen(gold, options, question)
@@ -112,7 +112,7 @@ def _without_letters(texts: Sequence[str]) -> list[str]:
 
 
 def chosen(text: str, options: Sequence[str], question: str = "") -> int | None:
-    """The number of the option, from 0, that a text names; None if it names none, or more than one.
+    """Return the number of the option, from 0, that a text names; None if it names none, or more than one.
 
     Without options, a text behind a letter is looked up in the question.
     """
@@ -158,7 +158,7 @@ def _stands_behind(letter: str, text: str, question: str) -> bool:
 
 
 def _marked(text: str) -> str:
-    """Small letters without fonts and blanks, each label of an option as its letter between marks."""
+    """Return small letters without fonts and blanks, each label of an option as its letter between marks."""
     labels = _LABEL.sub(
         lambda match: f"{_MARK}{match[1]}{_MARK}", _FONTS.sub("", text.replace(_MARK, ""))
     )
@@ -173,7 +173,7 @@ def _by_letter(text: str, count: int) -> int | None:
 
 
 def _by_text(text: str, options: Sequence[str]) -> int | None:
-    """The number of the only option with this text, spelled alike or else but for what says nothing around it."""
+    """Return the number of the only option with this text, spelled alike or else but for what says nothing around it."""
     for spelled in (normalize, _unwrapped_key):
         wanted = spelled(text)
         numbers = [number for number, option in enumerate(options) if spelled(option) == wanted]

@@ -57,8 +57,8 @@ def _one_layer(text: str, announced: bool) -> str:
 def _braced(text: str) -> str | None:
     """Return what stands in braces, if the first one closes at the very end and something is in it."""
     depth = 0
-    for place, char in enumerate(text):
+    for index, char in enumerate(text):
         depth += (char == "{") - (char == "}")
         if depth == 0:
-            return text[1:place].strip() or None if place == len(text) - 1 else None
+            return text[1:index].strip() or None if index == len(text) - 1 else None
     return None

@@ -30,8 +30,8 @@ def test_there_are_enough_forms_and_mutators() -> None:
 
 
 def test_every_mutator_applies_to_some_gold_and_changes_it() -> None:
-    more = [*GOLDS, *golds(GENERATORS, 430, seed=8)]
-    unused = [m.name for m in MUTATORS if all(m.make(gold) is None for gold in more)]
+    larger = [*GOLDS, *golds(GENERATORS, 430, seed=8)]
+    unused = [m.name for m in MUTATORS if all(m.make(gold) is None for gold in larger)]
     # Those of data sets' own spellings, which no generator writes.
     assert len(unused) < 20, unused
     for mutator in EVERY.values():

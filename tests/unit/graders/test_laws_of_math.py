@@ -19,13 +19,13 @@ def _broken(sample: list[Gold], share: float, seed: int) -> list[str]:
     """Grade a share of the pairs; the breaks of every law."""
     draw = random.Random(seed)
     grader = laws.Recorded(mathematics)
-    found: list[str] = []
+    breaks: list[str] = []
     for mutator in (*MUTATORS, *constructed(sample)):
         drawn = [gold for gold in sample if draw.random() < share]
         tally = laws.tally(grader, mutator, drawn)
         if not tally.holds and len(tally.breaks) > (1 if mutator.same and share < 1 else 0):
-            found += map(str, tally.breaks[:3])
-    return found + [str(raised) for raised in grader.raised]
+            breaks += map(str, tally.breaks[:3])
+    return breaks + [str(raised) for raised in grader.raised]
 
 
 def test_a_sample_of_all_mutators_holds() -> None:
@@ -34,14 +34,14 @@ def test_a_sample_of_all_mutators_holds() -> None:
 
 def test_what_the_generators_know_holds() -> None:
     grader = laws.Recorded(mathematics)
-    found = [
+    breaks = [
         str(b)
         for mutator in constructed(SAMPLE)
         for tally in [laws.tally(grader, mutator, SAMPLE)]
         if not tally.holds
         for b in tally.breaks[:2]
     ]
-    assert found + [str(raised) for raised in grader.raised] == []
+    assert breaks + [str(raised) for raised in grader.raised] == []
 
 
 def test_right_is_symmetric() -> None:

@@ -26,18 +26,22 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("verifier", PLAIN)
 def test_the_laws_hold(verifier: str) -> None:
-    assert [str(one) for one in broken(PURE[verifier], cases(verifier, 6, seed=1))][:10] == []
+    assert [str(example) for example in broken(PURE[verifier], cases(verifier, 6, seed=1))][
+        :10
+    ] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 6))
 @pytest.mark.parametrize("verifier", PLAIN)
 def test_the_laws_hold_for_many(verifier: str, seed: int) -> None:
-    assert [str(one) for one in broken(PURE[verifier], cases(verifier, 60, seed))][:10] == []
+    assert [str(example) for example in broken(PURE[verifier], cases(verifier, 60, seed))][
+        :10
+    ] == []
 
 
 def test_the_laws_hold_for_programs(sandbox: None) -> None:
-    assert [str(one) for one in broken(VERIFIERS["code"], cases("code", 1, seed=1))] == []
+    assert [str(example) for example in broken(VERIFIERS["code"], cases("code", 1, seed=1))] == []
 
 
 @pytest.mark.slow
@@ -49,7 +53,7 @@ def test_the_laws_hold_for_reasoning_gym(task: str, sandbox: None) -> None:
         "reasoning_gym", reason="reasoning-gym is not installed: pip install 'dianoia[gym]'"
     )
     problems = problem_source(f"gym/{task}").draw(1, 0, 3)
-    assert [str(one) for one in broken(VERIFIERS["gym"], list(gym_cases(problems)))] == []
+    assert [str(example) for example in broken(VERIFIERS["gym"], list(gym_cases(problems)))] == []
 
 
 def _always(problem: Problem, answer: str) -> float:
@@ -84,7 +88,7 @@ def test_an_answer_that_is_right_for_two_golds_is_found() -> None:
     def nearly(problem: Problem, answer: str) -> float:
         return 1.0 if answer.strip("$").isdigit() else 0.0
 
-    assert any("too" in one.law for one in broken(nearly, cases("number", 8, seed=2)))
+    assert any("too" in example.law for example in broken(nearly, cases("number", 8, seed=2)))
 
 
 # New pairs, by Hypothesis ----------------------------------------------------------------------------
