@@ -2,27 +2,30 @@
 answers that no rule can grade.
 
 In: a problem and an answer. Out: 1.0 right, 0.0 wrong, None when the problem's own gold answer
-cannot be read. Left out: LaTeX, symbols, units, sets and intervals; finding the answer in a longer
-text.
+cannot be read. Left out: mathematics, conversion of units, finding the answer in a longer text (`tasks.math`).
 
 DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) compares answers "by rule" and says no more.
 Decisions:
-1. Only a bare answer is read: text around a number, units and currencies make it unreadable. A
-   false "wrong" costs one sample, a false "right" is a hack that training finds and multiplies.
+1. A number is read in what says nothing about it: a box, dollars, bold (`tasks.wrappings`), a currency's sign in front, and behind it the words that the question asks for ("29 dollars", "7 more apples").
+   Any other text makes it unreadable. A false "wrong" costs one sample, a false "right" is a hack that training
+   finds and multiplies. Words that measure or count, such as "million" and "percent", are never left out.
 2. Numbers are equal as fractions, without tolerance: 0.333 is not 1/3.
 3. A percent sign divides by 100. A gold answer with the sign is also met by the same number without
    it, as in "how many percent"; a gold answer without the sign is met by value only, so 50 is not
    50%.
-4. Commas are thousands separators and must stand where those stand: 1,234 but not 12,34.
+4. Commas are thousands separators, LaTeX's `{,}` and `,\\!` too, and must stand where those stand: 1,234 but not
+   12,34.
 5. Lengths and exponents are bounded before any arithmetic, so no answer can hang the verifier.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from dianoia.base.records import Problem
+from dianoia.tasks.wrappings import unwrapped
 
 Verifier = Callable[[Problem, str], float | None]
 """1.0 right, 0.0 wrong, None when the gold answer cannot be read."""
@@ -37,52 +40,108 @@ _TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord("。"): ".",
 }
 _NUMBER = re.compile(
-    r"(?P<sign>[+-]?)"
+    r"(?P<sign>[+-]?)(?:(?:\\?\$|(?P<currency>[€£¥₹])) ?)?"
     r"(?:(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
     r"|(?P<decimal>(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
     r"(?:[eE](?P<exponent>[+-]?[0-9]{1,2}))?)"
-    r"(?P<percent> ?%)?"
+    r"(?P<percent> ?\\?%)?"
     r"\.?"
 )
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!) ?(?=[0-9]{3}(?![0-9]))")
+_WITH_WORDS = re.compile(
+    r"(?P<number>\S.*?)(?:(?:\\[ ,;]|[~\s])*\\(?:text|textrm|mathrm|mbox)\s*\{\s*(?P<wrapped>[a-zA-Z]{2,}(?: [a-zA-Z]{2,}){0,3})\s*\}"
+    r"|\s(?P<plain>[a-zA-Z]{2,}(?: [a-zA-Z]{2,}){0,3}))\.?",
+    re.DOTALL,
+)
+_ASKED = (
+    re.compile(r"\b(?:how (?:many|much)|(?:number|amount) of)\s+((?:[a-z]+\s+){0,3}[a-z]+)"),
+    re.compile(r"\bin\s+([a-z]+)"),
+)
+_NEVER_LEFT_OUT = frozenset({
+    "hundred", "thousand", "million", "billion", "trillion", "dozen", "dozens", "score", "half", "halves", "third", "thirds", "quarter", "quarters", "tenth", "tenths",
+    "percent", "percentage", "per", "times", "twice", "double", "triple", "squared", "cubed", "square", "cubic", "minus", "plus", "negative", "point", "over", "under",
+    "less", "fewer", "more", "than", "least", "most", "about", "or", "and", "not", "no", "non", "but", "nor", "either", "neither", "except",
+})  # fmt: skip
+_RIVALS = (
+    frozenset({"dollar", "cent", "penny", "quarter", "dime", "nickel"}),
+    frozenset({"second", "minute", "hour", "day", "week", "month", "year"}),
+    frozenset({"inch", "foot", "feet", "yard", "mile", "cm", "m", "km", "meter", "metre", "centimeter", "kilometer"}),
+    frozenset({"gram", "kilogram", "kg", "pound", "ounce", "ton"}),
+    frozenset({"pint", "quart", "gallon", "liter", "litre", "milliliter", "cup"}),
+)  # fmt: skip
+"""Units of one quantity: where a question asks for two of them, the word behind a number changes its value."""
 
 
 def number(problem: Problem, answer: str) -> float | None:
-    """Whether both are the same number: integer, decimal, simple fraction a/b or percentage."""
-    gold = parse_number(problem.answer)
+    """Score 1.0 where both are the same number: integer, decimal, simple fraction a/b or percentage."""
+    gold, answered = _read(problem.answer, None), _read(answer, problem.question)
     if gold is None:
         return None
-    given = parse_number(answer)
-    accepted = (gold, gold * 100) if _is_percent(problem.answer) else (gold,)
+    if answered is None:
+        return 0.0
+    accepted = (gold.value, gold.value * 100) if gold.is_percent else (gold.value,)
     # Decision 3: the sign may be dropped, but "5000%" must not meet a gold answer of "50%".
-    return float(given == gold or (given in accepted and not _is_percent(answer)))
+    return float(
+        answered.value == gold.value or (answered.value in accepted and not answered.is_percent)
+    )
 
 
 def parse_number(text: str) -> Fraction | None:
-    """The exact value of a bare number, None for anything else.
+    """Return the exact value of a number, None for anything else.
 
-    Whitespace and one final period are allowed around it. Longer texts than MAX_NUMBER_CHARS are
-    not read.
+    What says nothing around it is left out (decision 1). Longer texts than MAX_NUMBER_CHARS are not read.
     """
-    match = _match(text)
-    if match is None:
+    number_read = _read(text, None)
+    return None if number_read is None else number_read.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    value: Fraction
+    is_percent: bool
+
+
+def _read(text: str, question: str | None) -> _Number | None:
+    """Read a number; words behind it, and other currencies than dollars, where the question has asked for them."""
+    if len(text) > MAX_NUMBER_CHARS:
+        return None
+    bare = unwrapped(text.translate(_TO_ASCII))
+    behind = _WITH_WORDS.fullmatch(bare)
+    if behind is not None:
+        words = (behind["wrapped"] or behind["plain"]).lower().split()
+        if not question or not _asks_for(words, question):
+            return None
+        bare = unwrapped(behind["number"])
+    match = _NUMBER.fullmatch(_THOUSANDS.sub(",", bare))
+    if match is None or (match["currency"] and match["currency"] not in (question or text)):
         return None
     value = _value(match)
     if value is None:
         return None
     if match["percent"]:
         value /= 100
-    return -value if match["sign"] == "-" else value
+    return _Number(-value if match["sign"] == "-" else value, match["percent"] is not None)
 
 
-def _match(text: str) -> re.Match[str] | None:
-    if len(text) > MAX_NUMBER_CHARS:
-        return None
-    return _NUMBER.fullmatch(text.translate(_TO_ASCII).strip())
+def _asks_for(words: Sequence[str], question: str) -> bool:
+    """Say whether a question asks for these words, and for no other unit of the same quantity."""
+    lower = question[:MAX_TEXT_CHARS].lower()
+    asked = {
+        _singular(word)
+        for pattern in _ASKED
+        for match in pattern.finditer(lower)
+        for word in match[1].split()
+    }
+    if "$" in lower and "how many" not in lower:
+        asked.add("dollar")
+    singulars = set(map(_singular, words))
+    if _NEVER_LEFT_OUT & {*words, *singulars} or not singulars <= asked:
+        return False
+    return all(len(rivals & asked) < 2 for rivals in _RIVALS if rivals & singulars)
 
 
-def _is_percent(text: str) -> bool:
-    match = _match(text)
-    return match is not None and match["percent"] is not None
+def _singular(word: str) -> str:
+    return word if len(word) < 4 or word.endswith("ss") else word.removesuffix("s")
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
@@ -95,11 +154,14 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def exact(problem: Problem, answer: str) -> float | None:
-    """Whether both are the same text by `normalize`; None for an empty or overlong gold answer."""
+    """Score 1.0 where both are the same text by `normalize`; None for an empty or overlong gold answer.
+
+    What says nothing around the whole of an answer (`tasks.wrappings`) is left out where it does not match as it is.
+    """
     gold = normalize(problem.answer)
     if not gold:
         return None
-    return float(normalize(answer) == gold)
+    return float(gold in (normalize(answer), normalize(unwrapped(answer))))
 
 
 def reference(problem: Problem, answer: str) -> float | None:

@@ -43,7 +43,7 @@ MAPPINGS: Table[str, Mapping] = {
             "gsm8k",
             "grade school word problems; what follows #### is the answer",
             public.read_gsm8k,
-            ("number",),
+            _MATHS,
             hub={"openai/gsm8k": {"config": "main"}},
         ),
         Mapping(
@@ -84,7 +84,7 @@ MAPPINGS: Table[str, Mapping] = {
             "aime",
             "whole numbers from 0 to 999; the answer, or else the last box of the solution",
             public.read_aime,
-            ("number",),
+            _MATHS,
             hub={
                 "HuggingFaceH4/aime_2024": {},
                 "Maxwell-Jia/AIME_2024": {},

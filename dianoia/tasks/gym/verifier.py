@@ -4,7 +4,8 @@ In: a problem of `GymProblems` and an answer. Out: 1.0 for a full score, else 0.
 scorers give for the form or for a wrong answer, is no credit; None for a problem that is none of reasoning-gym's.
 
 Several scorers evaluate their answer as Python. So an answer is read only if it has the form of the task's rule, in
-which nothing can be called; and what is read is scored behind walls, with limits on time and memory.
+which nothing can be called, as it is or without a box, dollars or bold around the whole of it; and what is read is
+scored behind walls, with limits on time and memory.
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ from dianoia.runtime.sandbox import Limits, Packages
 from dianoia.tasks.code import CodeTests, judged, shared_pool
 from dianoia.tasks.code.tests import Call
 from dianoia.tasks.gym.rules import OFFERED
+from dianoia.tasks.wrappings import unwrapped
 
 _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0, memory_bytes=2**30)
 _SPARE_CHARS, _SPARE_TIMES = 100, 4
@@ -44,8 +46,12 @@ def gym(problem: Problem, answer: str) -> float | None:
     answer = answer.strip()
     if len(answer) > _SPARE_CHARS + _SPARE_TIMES * len(problem.answer):
         return 0.0
-    if not re.fullmatch(rule.form, answer):
+    # As it is first: asterisks and underscores, which also make bold, are signs of some forms.
+    readings = (text for text in (answer, unwrapped(answer)) if re.fullmatch(rule.form, text))
+    read = next(readings, None)
+    if read is None:
         return 0.0
+    answer = read
     call = f"score({columns['task']!r}, {columns['options']}, {columns['entry']}, {answer!r})"
     tests = CodeTests(calls=(Call(0, True),), steps=(("value", call),), limits=_LIMITS)
     return shared_pool(_packages()).run(partial(judged, _PROGRAM, tests))

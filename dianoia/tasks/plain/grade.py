@@ -9,7 +9,7 @@ from typing import Any
 
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import Verifier, exact, number, reference
-from dianoia.tasks.choice import choice, of_options, read_options
+from dianoia.tasks.choice import MAX_QUESTION_CHARS, choice, of_options, read_options
 from dianoia.tasks.code.predict import output, value
 from dianoia.tasks.miniature.people import miniature
 
@@ -35,7 +35,8 @@ def sent(problem: Problem, answer: str) -> Item:
     """What a worker needs; columns may hold what cannot be sent, so only what is read of them goes along."""
     further: Any = None
     if problem.verifier == "choice":
-        further = read_options(problem)
+        options = read_options(problem)
+        further = options, "" if options else problem.question[:MAX_QUESTION_CHARS]
     if problem.verifier == "miniature":
         columns = ((name, problem.columns.get(name)) for name in _COLUMNS)
         further = {name: found for name, found in columns if isinstance(found, _COLUMNS[name])}
@@ -51,6 +52,7 @@ def grade(item: Item) -> float | None:
     """The verifier's score of an answer."""
     verifier, answer, gold, language, further = item
     if verifier == "choice":
-        return of_options(further, gold, answer)
+        options, question = further
+        return of_options(options, gold, answer, question)
     problem = Problem("", "", gold, verifier, language=language, columns=further or {})
     return PURE[verifier](problem, answer)

@@ -19,6 +19,11 @@ SAME = [
     ("50%", "50%"), ("50%", "50 %"), ("50%", "50"), ("50%", "0.5"), ("50%", "1/2"), ("0.5", "50%"),
     ("50％", "50"), ("1e3", "1000"), ("1000", "1E3"), ("0.001", "1e-3"), ("12", "１２"),
     ("0.1", "0.10"), ("1" * 200, "1" * 200), ("100%", "1"), ("-50%", "-50"),
+    ("5", "$5"), ("5", "\\$5"), ("5", "$5$"), ("5", "$5$."), ("5", "$5.00"), ("-5", "-$5"), ("$5", "5"),
+    ("5", "\\(5\\)"), ("5", "\\[5\\]"), ("5", "$$5$$"), ("5", "\\boxed{5}"), ("5", "$\\boxed{5}$"), ("5", "$\\boxed{5}$."),
+    ("5", "\\boxed{\\text{5}}"), ("5", "\\fbox{5}"), ("5", "\\mathbf{5}"), ("5", "**5**"), ("5", "**5.**"), ("5", "*5*"), ("5", "`5`"),
+
+    ("1234", "1{,}234"), ("1234", "1,\\!234"), ("1234567", "1,\\! 234,\\! 567"), ("1234", "$1,234"), ("50%", "50\\%"), ("50%", "$50\\%$"),
 ]  # fmt: skip
 DIFFERENT = [
     ("5", "6"), ("5", "-5"), ("5", "5.0001"), ("1/3", "0.333"), ("50", "50%"), ("50%", "5000%"),
@@ -26,12 +31,16 @@ DIFFERENT = [
     ("10000000000000001", "10000000000000000"), ("50%", "0.5%"),
 ]  # fmt: skip
 JUNK = [
-    "", " ", ".", "-", "+", "%", "/", "five", "5 apples", "$5", "5 or 6", "x=5", "2+3", "2+3=5",
-    "the answer is 5", "5 6", "5,", "12,34", "1,2345", ",123", "1,23,456", "5..", "..5", "5.5.5",
+    "", " ", ".", "-", "+", "%", "/", "five", "5 apples", "5 or 6", "x=5", "2+3", "2+3=5",
+    "5 6", "5,", "12,34", "1,2345", ",123", "1,23,456", "5..", "..5", "5.5.5",
     "--5", "- 5", "5-", "5/0", "0/0", "1/-2", "1/2/3", "1 1/2", "1.5/2", "1/2e3", "5%%", "%5",
     "1_000", "0x5", "1e999", "1e", "e5", "inf", "nan", "Infinity", "5²", "½", "1½", "٥", "五", "Ⅴ",
-    "5j", "(5)", "[5]", "{5}", "**5**", "\\boxed{5}", "5\u200b", "5\n6", "5\x00", "<answer>5",
+    "5j", "(5)", "[5]", "{5}", "5\u200b", "5\n6", "5\x00", "<answer>5",
     "__import__('os')", "9**9**9", "9^9^9^9",
+    "not 5", "5?", "~5", "≈5", "about 5", "5 million", "$5 million", "5 dollars", "$5$, 6", "$5$6", "$5$+6", "5$", "$$5", "5$6", "5_{6}", "5'",
+    "5!", "5^2", "\\boxed{5} or 6", "\\boxed{6} \\boxed{5}", "\\boxed{5", "\\boxed{}", "\\boxed{5}6", "-\\boxed{5}", "\\text{not 5}", "5\\text{ or 6}",
+    "5\\text{ cm}", "\\cancel{5}", "~~5~~", "**5** or **6**", "the answer is not 5", "The answer is 5 or 6", "the answer is 5. No, 6", "answer: 5, 6",
+    "5€", "5°", "\\phantom{6}5", "5 % 6", "5\\%6", "1{,}23", "1,\\!2345", "\u202e5", "5\u03387", "(5 points lost)", "minus 5", "the answer is 5", "The answer is $5$.", "Answer: 5", "**Answer:** 5", "#### 5", "答案是5。", "5i", "5 i", "5e",
 ]  # fmt: skip
 HOSTILE = ["9" * 5_000_000, "1e" + "9" * 100_000, "1/" + "0" * 1_000_000, "," * 1_000_000,
            "1," * 500_000, " " * 1_000_000 + "5", "5" + "." * 1_000_000, "-" * 1_000_000,
@@ -57,6 +66,33 @@ def test_different_numbers(gold: str, answer: str) -> None:
 def test_junk_is_wrong_as_an_answer_and_unreadable_as_gold(junk: str) -> None:
     assert verdict(number, "5", junk) == 0.0
     assert verdict(number, junk, "5") is None
+
+
+APPLES = "Tom has 3 apples and 2 pears. How many apples does he buy? A pear costs $4."
+ASKED = [
+    ("29 apples", APPLES), ("29 apple", APPLES), ("$29$ apples", APPLES), ("\\boxed{29} apples", APPLES), ("**29** apples", APPLES),
+    ("**29 apples**", APPLES), ("29\\text{ apples}", APPLES), ("\\boxed{29\\text{ apples}}", APPLES), ("29 apples.", APPLES),
+    ("29 dollars", "It costs $3. How much does he pay?"), ("$29 dollars", "How many dollars?"),
+    ("29 minutes", "How many minutes does it take?"), ("29 minutes", "How long does it take, in minutes?"),
+    ("29 blue marbles", "What is the number of blue marbles?"), ("€29", "How many € does it cost?"), ("29 km", "How far is it, in km?"),
+]  # fmt: skip
+NOT_ASKED = [
+    ("29 pears", APPLES), ("29 apples or 30", APPLES), ("29 apples and 3 pears", APPLES), ("29 million apples", APPLES), ("29 dozen apples", APPLES),
+    ("29 half apples", APPLES), ("30 apples", APPLES), ("29 more", "How many more?"), ("29 not apples", APPLES), ("€29", APPLES),
+    ("29 dollars", APPLES), ("29 cents", "How many dollars and cents?"), ("29 minutes", "How many hours and minutes?"), ("29 hundred", "How many hundred?"),
+    ("29 cents", "It costs $3. How much does he pay?"), ("29 percent", "How many percent?"), ("29 i", "How many i?"), ("29 dollars", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "question"), ASKED)
+def test_what_the_question_asks_for_may_stand_behind_a_number(answer: str, question: str) -> None:
+    assert number(Problem("p", question, "29", "number"), answer) == 1.0
+    assert number(Problem("p", question, "30", "number"), answer) == 0.0
+
+
+@pytest.mark.parametrize(("answer", "question"), NOT_ASKED)
+def test_other_words_make_a_number_unreadable(answer: str, question: str) -> None:
+    assert number(Problem("p", question, "29", "number"), answer) == 0.0
 
 
 @pytest.mark.parametrize("gold", sorted({gold for gold, _ in SAME + DIFFERENT}))
@@ -94,6 +130,10 @@ EXACT = [
     ("Paris", "Paris.", 0.0), ("Paris", "in Paris", 0.0), ("Paris", "", 0.0), ("a b", "ab", 0.0),
     ("A", "\u0410", 0.0), ("5", "5.0", 0.0), ("210", "2¹⁰", 0.0), ("12", "½", 0.0),
     ("B", "A or B", 0.0),    ("是", "不是", 0.0), ("5", "5\u200b", 0.0),
+    ("Paris", "\\boxed{Paris}", 1.0), ("Paris", "**Paris**", 1.0), ("Paris", "\\boxed{\\text{Paris}}", 1.0), ("Paris", "$\\text{Paris}$", 1.0),
+    ("Paris", "The answer is Paris.", 0.0), ("Paris", "Answer: **Paris**", 0.0), ("**", "**", 1.0), ("The answer is 5", "the answer is 5", 1.0),
+    ("Paris", "\\boxed{Paris} or Rome", 0.0), ("Paris", "**Paris** or **Rome**", 0.0), ("Paris", "The answer is not Paris", 0.0),
+    ("Paris", "\\boxed{Rome} \\boxed{Paris}", 0.0), ("Paris", "The answer is Paris or Rome", 0.0), ("init", "__init__", 0.0), ("a", "~~a~~", 0.0),
     ("", "", None), (" \n", "x", None), ("x" * 10_001, "x" * 10_001, None),
 ]  # fmt: skip
 

@@ -17,7 +17,14 @@ def problem(gold: str, options: Any = None, column: str = "options") -> Problem:
     return Problem("c", "Which is the capital of France?", gold, "choice", columns=columns)
 
 
-RIGHT = ("B", "b", "(B)", "B.", "B)", "[B]", "B:", "**B**", r"\text{B}", "$B$", "Ｂ", "（B）")
+RIGHT = (
+    "B", "b", "(B)", "B.", "B)", "[B]", "B:", "**B**", r"\text{B}", "$B$", "Ｂ", "（B）", "(b).",
+    r"\boxed{B}", r"$\boxed{B}$", r"$\boxed{B}$.", r"\(\boxed{B}\)", r"\[\boxed{\mathrm{(B)}}\]", r"\boxed{\text{B}}", r"\textbf{(B)}",
+    r"\boxed{\textbf{(B)}}", r"\mathrm{(B)}", "*B*", "`B`", "#### B", "The answer is B", "The answer is (B).", "The answer is **B**.",
+    "**The answer is B**", "Answer: B", "**Answer:** B", "**Answer**: **B**", "The correct option is B", "Thus, the correct answer is (B).",
+    "Option B", "option (b)", "Choice B", "The answer is option B.", "B is correct.", "B is the correct answer",
+    "Final Answer: The final answer is $\\boxed{B}$. I hope it is correct.", "答案是B", "答案：B",
+)  # fmt: skip
 RIGHT_TEXT = (
     "Paris",
     "paris",
@@ -27,10 +34,23 @@ RIGHT_TEXT = (
     "B. Paris",
     "B: paris",
     "**B) Paris**",
+    "Paris.",
+    "**B. Paris**",
+    "B. **Paris**",
+    r"\boxed{Paris}",
+    r"\textbf{(B)}\ Paris",
+    r"\boxed{\textbf{(B)}\ Paris}",
+    "The answer is Paris.",
+    "The correct answer is (B) Paris.",
+    "Option B) Paris",
 )
 WRONG = (
     "A", "(C)", "Rome", "A) Paris", "B) Rome", "A, B", "A B", "B or A", "B B", "AB", "A) B) C) D)", "all of them",
-    "The answer is B", "B because it is", "", " ", "2", "1", "E) Paris", "I", "J", "Par is", "Paris Paris", "Z",
+    "B because it is", "not B", "B, C", "B?", "B or C", r"\boxed{A} \boxed{B}", r"\boxed{B} or C", r"\boxed{B}\text{ or C}", "The answer is not B",
+    "The answer is B or C", "Answer: B, C", "B is not correct", "B is wrong", "B is the correct answer, or C", "The answer is B. The answer is C.",
+    "$B$, C", "B_1", "B'", "BC", "both A and B", "neither B", "B and Paris", "Paris or Rome", "Option B or C", "maybe B", "B (probably)", "all but B",
+    r"\text{not B}", r"\text{B or C}", "B\u200b", "~~B~~", "I think B", r"\boxed{B", "B\nC", "A\nB", "B is correct and C is correct", r"\cancel{B}",
+    "Option A is wrong, B is correct", "B) Paris or C) New York", "The answer is B) Rome", r"\textbf{(B)}\ Rome", "not Paris", "", " ", "2", "1", "E) Paris", "I", "J", "Par is", "Paris Paris", "Z",
     "\0", "B" * 5000, "(" * 3000, "None", "options[1]", "Paris\nB",
 )  # fmt: skip
 
@@ -39,7 +59,8 @@ WRONG = (
 @pytest.mark.parametrize("gold", ["B", "Paris", "B) Paris", "(B)"])
 def test_letters_texts_and_both(count: int, gold: str) -> None:
     asked = problem(gold, CITIES[:count])
-    assert [choice(asked, answer) for answer in (*RIGHT, *RIGHT_TEXT)] == [1.0] * 20
+    for answer in (*RIGHT, *RIGHT_TEXT):
+        assert choice(asked, answer) == 1.0, answer
     for answer in WRONG:
         assert choice(asked, answer) == 0.0, answer
 
@@ -79,6 +100,49 @@ def test_without_options_only_letters_are_read() -> None:
     assert [choice(asked, answer) for answer in ("C", "(c)", "C.", "B", "C) Rome", "Rome")] == [
         1.0, 1.0, 1.0, 0.0, 0.0, 0.0]  # fmt: skip
     assert choice(problem("Rome"), "C") is None
+
+
+AMC = r"How many? $\textbf{(A)}\ 29 \qquad \textbf{(B)}\ 30 \qquad \textbf{(C)}\ 3$"
+LINES = "How many?\nA. 29\nB. 30\nC. 3"
+
+
+@pytest.mark.parametrize("question", [AMC, LINES])
+def test_without_options_a_text_has_to_stand_behind_its_letter_in_the_question(
+    question: str,
+) -> None:
+    asked = Problem("c", question, "B", "choice")
+    for answer in (
+        "B",
+        r"\textbf{(B)}\ 30",
+        "(B) 30",
+        "B) 30",
+        "B. 30",
+        r"\boxed{\textbf{(B)}~30}",
+        "The answer is (B) 30.",
+    ):
+        assert choice(asked, answer) == 1.0, answer
+    for answer in (
+        "(B) 29",
+        "(B) 3",
+        "(B) 30 or 29",
+        "(B) 30 (C) 3",
+        "B. 30 C. 3",
+        "(A) 30",
+        "(C) 3",
+        "30",
+        "(B) or (C)",
+        "(B) $",
+    ):
+        assert choice(asked, answer) == 0.0, answer
+    assert VERIFIERS["choice"](asked, "(B) 30") == 1.0  # the worker has the question too
+
+
+def test_options_in_dollars_are_met_with_and_without_them() -> None:
+    asked = problem("A", ["$5$", "$6$", r"\frac{1}{2}"])
+    assert [
+        choice(asked, answer)
+        for answer in ("$5$", "5", "A) 5", "(A) $5$", r"\boxed{5}", "6", "$5$, $6$")
+    ] == [1.0] * 5 + [0.0] * 2
 
 
 UNREADABLE = {

@@ -33,7 +33,7 @@ PUBLIC: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "gsm8k",
         {"question": "How many?", "answer": "He has 1000+234=<<1000+234=1234>>1234.\n#### 1,234"},
-        {"question": "How many?", "answer": "1,234", "verifier": "number"},
+        {"question": "How many?", "answer": "1,234", "verifier": "math"},
     ),
     (
         "math",
@@ -84,7 +84,17 @@ PUBLIC: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "openr1-math-220k",
         {"problem": "A) 1 B) 2?", "answer": "B", "question_type": "MCQ", "solution": "B."},
-        {"answer": "B", "verifier": "exact"},
+        {"answer": "B", "verifier": "choice"},
+    ),
+    (
+        "openr1-math-220k",
+        {"problem": "A) 1 B) 2?", "answer": "\\text{(B)}", "question_type": "MCQ", "solution": "B."},
+        {"answer": "\\text{(B)}", "verifier": "choice"},
+    ),
+    (
+        "openr1-math-220k",
+        {"problem": "Which sum?", "answer": "\\frac{1}{2}", "question_type": "MCQ", "solution": "It is."},
+        {"answer": "\\frac{1}{2}", "verifier": "math"},
     ),
     (
         "deepmath-103k",
@@ -102,7 +112,7 @@ PUBLIC: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "aime",
         {"id": 60, "problem": "Every morning.", "solution": "x", "answer": "204", "year": "2024"},
-        {"question": "Every morning.", "answer": "204", "id": "rows-1", "verifier": "number"},
+        {"question": "Every morning.", "answer": "204", "id": "rows-1", "verifier": "math"},
     ),
     (
         "aime",
@@ -137,6 +147,34 @@ def test_public_sets(
     assert VERIFIERS[problem.verifier](problem, problem.answer) == 1.0
     dropped = {"generations", "messages", "r1_solution_1"}
     assert not dropped & set(problem.columns)
+
+
+AS_WRITTEN: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
+    "gsm8k": (
+        {"question": "A robe costs $3 a yard. How many dollars does Tom pay?", "answer": "#### 29"},
+        ["29", "$29", "\\boxed{29}", "$\\boxed{29}$", "**29**", "29 dollars", "29.", "29.00", "The answer is 29.", "$29$"],
+        ["30", "29 or 30", "not 29", "29 million", "29 pears", ""],
+    ),
+    "aime": (
+        {"problem": "Find the sum.", "answer": "073", "solution": "x"},
+        ["73", "073", "\\boxed{73}", "\\boxed{073}", "$73$", "**73**", "The answer is $\\boxed{073}$."],
+        ["37", "73 or 74", "7, 3", "not 73", ""],
+    ),
+    "openr1-math-220k": (
+        {"problem": "Which? A) 29 B) 30 C) 31", "answer": "B", "question_type": "MCQ", "solution": "x"},
+        ["B", "b", "(B)", "B.", "\\boxed{B}", "$\\boxed{B}$", "\\textbf{(B)}", "**B**", "B) 30", "The answer is B", "Option B"],
+        ["A", "A or B", "not B", "B, C", "B) 29", "30 or 31", "\\boxed{A} \\boxed{B}", "B?", ""],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mapping", AS_WRITTEN)
+def test_answers_to_public_sets_as_a_base_model_writes_them(tmp_path: Path, mapping: str) -> None:
+    row, right, wrong = AS_WRITTEN[mapping]
+    (problem,) = read(tmp_path, row, mapping=mapping)
+    verify = VERIFIERS[problem.verifier]
+    assert [answer for answer in right if verify(problem, answer) != 1.0] == []
+    assert [answer for answer in wrong if verify(problem, answer) != 0.0] == []
 
 
 def test_the_options_of_gpqa_stand_in_an_order_of_the_question(tmp_path: Path) -> None:

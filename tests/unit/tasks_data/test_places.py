@@ -102,7 +102,7 @@ def test_a_known_hub_name_has_its_configuration_and_its_mapping(hub: Hub) -> Non
     source = problem_source("openai/gsm8k", whole_file=True)
     (problem,) = source.heldout(5)
     assert hub.asked == [("openai/gsm8k", "main", "train")]
-    assert (problem.answer, problem.verifier) == ("2", "number")
+    assert (problem.answer, problem.verifier) == ("2", "math")
     assert problem.columns["solution"] == "Add."
 
 
