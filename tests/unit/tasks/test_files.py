@@ -63,7 +63,7 @@ def test_messages_give_the_last_question_of_the_user(tmp_path: Path) -> None:
     ]
     (problem,) = read_problems(jsonl(tmp_path, {"prompt": messages, "answer": 5}), VERIFIERS)
     assert (problem.question, problem.answer, problem.id) == ("2+3?", "5", "problems-1")
-    assert "prompt" not in problem.columns
+    assert problem.columns["prompt"] == messages, "a reward function sees every turn"
 
 
 @pytest.mark.parametrize("name", ["prompt", "question", "problem"])
