@@ -4,6 +4,7 @@
 raises `ConfigError` with file, key, value, reason and the nearest right name.
 """
 
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from dianoia.base.bounded_json import other_encoding
 from dianoia.base.config import (
     DataSettings,
     DemonstrationsStage,
@@ -56,13 +58,35 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
-        raise ConfigError(f"{path}: there is no such recipe{near}")
+    _check_file(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML in UTF-8: {error}") from None
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        instead = other_encoding(path.read_bytes()[:4])
+        raise ConfigError(f"{path}: this is not TOML in UTF-8: {instead or error}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the recipe cannot be read ({error.strerror}); check its permissions"
+        ) from None
+
+
+def _check_file(path: Path) -> None:
+    """Raise ConfigError that says what a path is instead of a recipe."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        names = sorted(p.name for p in path.glob("*.toml"))
+        held = f"; it holds {', '.join(names[:5])}" if names else ""
+        raise ConfigError(f"{path}: this is a folder, not a recipe; name a file in it{held}")
+    if path.is_symlink():
+        raise ConfigError(
+            f"{path}: this link leads nowhere, {os.readlink(path)!r} is not there; mend the link or name the "
+            "recipe itself"
+        )
+    if path.exists():
+        raise ConfigError(f"{path}: this is no file, so it cannot be read as a recipe; name a file")
+    near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
+    raise ConfigError(f"{path}: there is no such recipe{near}")
 
 
 def _lay_over(table: dict[str, Any], override: str) -> None:
