@@ -4,7 +4,6 @@
 raises `ConfigError` with file, key, value, reason and the nearest right name.
 """
 
-import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,7 +79,7 @@ def _check_file(path: Path) -> None:
         raise ConfigError(f"{path}: this is a folder, not a recipe; name a file in it{held}")
     if path.is_symlink():
         raise ConfigError(
-            f"{path}: this link leads nowhere, {os.readlink(path)!r} is not there; mend the link or name the "
+            f"{path}: this link leads nowhere, {str(path.readlink())!r} is not there; mend the link or name the "
             "recipe itself"
         )
     if path.exists():

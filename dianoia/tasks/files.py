@@ -262,21 +262,23 @@ def _difficulty(row: _Row) -> int | None:
     """An int from 3, 3.0 or "3"; None for anything else (decision 2)."""
     value = row.columns.get("difficulty")
     digits = value.strip() if isinstance(value, str) else ""
+    number: int | float | Decimal
     if digits.isascii() and digits.isdigit():
-        value = int(digits) if len(digits) < len(str(_MOST)) + 1 else _MOST + 1
-    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        digits = digits.lstrip("0") or "0"
+        number = int(digits) if len(digits) <= len(str(_MOST)) else _MOST + 1
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = value
+    else:
         return None
-    if isinstance(value, Decimal) and (not value.is_finite() or abs(value) > _MOST):
-        value = _MOST + 1 if value.is_finite() else math.inf
-    if value % 1 != 0:  # infinity too, of which nothing is left but NaN
+    if not isinstance(number, int) and (not math.isfinite(number) or number % 1):
         return None
-    if abs(value) > _MOST:
+    if abs(number) > _MOST:
         raise row.error(
             "difficulty",
             "a whole number of more than 64 bits",
             "write a small number, or rename a column that means something else",
         )
-    return int(value)
+    return int(number)
 
 
 def _check_gold(

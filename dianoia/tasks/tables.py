@@ -256,7 +256,7 @@ def batch_rows(path: Path, before: int, batch: Any) -> list[Columns]:
     """
     try:
         return [without_missing(columns) for columns in batch.to_pylist()]
-    except Exception as error:  # noqa: BLE001 - pyarrow raises whatever the type's conversion does
+    except Exception as error:  # pyarrow raises whatever the type's conversion does
         if batch.num_rows == 1:
             raise ProblemFileError(
                 f"{path}, row {before + 1}: a value cannot be read ({error}); write it as text or as a number"

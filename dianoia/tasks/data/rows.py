@@ -149,7 +149,7 @@ def _record_begins(path: Path) -> tuple[list[str], Offsets]:
     try:
         with path.open("rb") as file:
             records = csv_reader(csv.reader, lines(file))
-            header = next(records, [])
+            header: list[str] = next(records, [])
             check_header(path, header)
             begins.append(at)
             for _ in records:
