@@ -272,7 +272,7 @@ def _difficulty(row: _Row) -> int | None:
         return None
     if not isinstance(number, int) and (not math.isfinite(number) or number % 1):
         return None
-    if abs(number) > _MOST:
+    if not -_MOST <= number <= _MOST:
         raise row.error(
             "difficulty",
             "a whole number of more than 64 bits",
