@@ -1,6 +1,6 @@
 """Tries a tokenizer that somebody else wrote in a process that can be ended, with bounds on its time and memory.
 
-In: a model folder. Out: how many ids its tokenizer can give, or a `ModelError`. A tokenizer is a program: its rules can
+In: a model folder. Out: how many ids the tokens of its tokenizer need, or a `ModelError`. A tokenizer is a program: its rules can
 make a word into gigabytes, its expressions can search for hours, and its chat template can loop. What a short text
 shows of that is refused before any work; so is a file that the tokenizers library cannot read.
 """
@@ -26,7 +26,7 @@ _START = (
 
 
 def tokenizer_size(folder: Path) -> int | None:
-    """How many ids the tokenizer of a folder can give; None where it has no `tokenizer.json`.
+    """How many ids the tokens of a folder's tokenizer need, special ones aside; None without a `tokenizer.json`.
 
     Raises ModelError for a tokenizer or a chat template that cannot be read, or goes beyond the bounds.
     """

@@ -29,15 +29,18 @@ def try_out(folder: str, cpu_seconds: int, size: int) -> None:
 
 
 def _answer(folder: Path) -> dict[str, Any]:
-    """`size` of the vocabulary, or what bound is broken (`beyond`), or why nothing can be read (`unreadable`)."""
+    """`size`, one more than the last id of a token that is not special, or what bound is broken (`beyond`), or why nothing can be read (`unreadable`)."""
     size, file = None, folder / "tokenizer.json"
     beyond = {"beyond": f"{MOST:,} characters or tokens"}
     if file.is_file():
         try:
             tokenizer = Tokenizer.from_file(str(file))
-            size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-            for special in (True, False):
-                ids = tokenizer.encode(SAMPLE, add_special_tokens=special).ids
+            special = {
+                n for n, token in tokenizer.get_added_tokens_decoder().items() if token.special
+            }
+            size = max(set(tokenizer.get_vocab().values()) - special, default=-1) + 1
+            for whole in (True, False):
+                ids = tokenizer.encode(SAMPLE, add_special_tokens=whole).ids
                 if len(ids) > MOST or len(tokenizer.decode(ids)) > MOST:
                     return beyond
         except MemoryError:

@@ -67,6 +67,7 @@ def loaded(
                 str(source),
                 trust_remote_code=False,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # refused below, with their names
                 output_loading_info=True,
                 **options,
             )
@@ -171,13 +172,20 @@ def fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
     Raises ModelError for a tokenizer with ids that the model does not have.
     """
     try:
-        ids = read_tokenizer(source).get_vocab().values()
+        tokenizer = read_tokenizer(source)
     except ModelError:
         return  # a model by itself
-    size, rows = max(map(int, ids), default=-1) + 1, vocabulary_rows(model)
-    if size > rows:
-        raise ModelError(vocabulary_too_small(str(source), rows, size))
-    if size == rows or not size:
+    rows, ids = (
+        vocabulary_rows(model),
+        {text: int(token) for text, token in tokenizer.get_vocab().items()},
+    )
+    # Special tokens that a fine-tuning or transformers itself has added, such as one to pad with, may be unknown here.
+    special = set(tokenizer.all_special_tokens)
+    needed = max((token for text, token in ids.items() if text not in special), default=-1) + 1
+    size = max(ids.values(), default=-1) + 1
+    if needed > rows:
+        raise ModelError(vocabulary_too_small(str(source), rows, needed))
+    if size >= rows or not size:
         return
     log.warning(
         "%s: its vocabulary has %d rows and its tokenizer %d tokens; the rows beyond are left out.",

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError
-from dianoia.learner.loading import loaded
+from dianoia.learner.loading import loaded, vocabulary_rows
 from dianoia.text.seen import Sees
 
 _KEY = "dianoia_reward_model"
@@ -85,7 +85,10 @@ def prepare_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 
     Raises ModelError where there is neither.
     """
-    if tokenizer.pad_token_id is None:
+    rows = vocabulary_rows(model)
+    if (
+        tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows
+    ):  # or one that the model lacks
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise ModelError(
