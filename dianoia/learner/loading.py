@@ -32,6 +32,8 @@ from dianoia.base.model_weights import Head, check_tensors
 
 log = logging.getLogger(__name__)
 
+_ROUNDING = 8
+"""Rows by which our own models are rounded up: so few of them are no news."""
 _CODE = ("trust_remote_code", "custom code", "auto_map")
 """Words of transformers' messages about code that a folder brings along."""
 
@@ -187,12 +189,13 @@ def fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
         raise ModelError(vocabulary_too_small(str(source), rows, needed))
     if size >= rows or not size:
         return
-    log.warning(
-        "%s: its vocabulary has %d rows and its tokenizer %d tokens; the rows beyond are left out.",
-        source,
-        rows,
-        size,
-    )
+    if rows - size >= _ROUNDING:
+        log.warning(
+            "%s: its vocabulary has %d rows and its tokenizer %d tokens; the rows beyond are left out.",
+            source,
+            rows,
+            size,
+        )
     model.resize_token_embeddings(size, mean_resizing=False)
     for settings in (model.config, model.config.get_text_config(), model.generation_config):
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
