@@ -6,7 +6,7 @@ Git LFS pointer and a tensor that is missing or has another shape all show there
 can run code, and expand without bound. `base.model_weights` says what tensors a configuration asks for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -41,6 +41,7 @@ _JSON_FILES = (
     *(CONFIG, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
     *_JSON_SIZES,
 )
+_WITH_VALUES = ("generation_config.json", "tokenizer_config.json")
 _MAX_JSON = 2**22
 """Bytes of any other JSON file."""
 _MAX_TEMPLATE = 2**20
@@ -87,7 +88,57 @@ def read_config(folder: Path) -> Config:
             f"{folder / CONFIG}: it names no model_type, so nobody can tell what kind of model this is; fetch the "
             "file again, or give another folder"
         )
+    _check_values(folder / CONFIG, config)
+    if isinstance(config.get("text_config"), dict):
+        _check_values(folder / CONFIG, config["text_config"])
     return config
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**53
+
+
+def _is_end(value: Any) -> bool:
+    ids = value if isinstance(value, list) else [value]
+    return all(type(token) is int and token >= 0 for token in ids)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(
+        ("max_position_embeddings", "n_positions", "vocab_size", "hidden_size", "num_hidden_layers",
+         "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size", "num_labels"),
+        (_is_size, "a whole number above 0"),
+    ),
+    "eos_token_id": (_is_end, "an id, or a list of ids"),
+    "architectures": (_is_names, "a list of names"),
+    **dict.fromkeys(("text_config", "id2label", "dianoia_reward_model"), (_is_table, "an object")),
+    "model_max_length": (lambda value: type(value) in (int, float) and value > 0, "a number above 0"),
+}  # fmt: skip
+"""What values are checked, by key; others are left to transformers."""
+
+
+def _check_values(file: Path, entries: Config) -> None:
+    """Raise ModelError for an entry of another kind than every reader takes it for."""
+    for key, value in entries.items():
+        right, kind = _VALUES.get(key, (None, ""))
+        if isinstance(value, float) and value != value:
+            right, kind = _never, "a number"
+        if value is not None and right is not None and not right(value):
+            raise ModelError(
+                f"{file}: {key} = {str(value)[:80]!r} is not {kind}; correct it, or fetch the file again"
+            )
+
+
+def _never(_: Any) -> bool:
+    return False
 
 
 def unknown_architecture(where: str, config: Config) -> str:
@@ -116,7 +167,9 @@ def check_files(folder: Path) -> None:
     """Raise ModelError for a JSON file of the folder that is damaged, or a chat template of absurd size."""
     for name in _JSON_FILES:
         if (folder / name).is_file():
-            read_object(folder / name)
+            entries = read_object(folder / name)
+            if name in _WITH_VALUES:
+                _check_values(folder / name, entries)
     for file in (folder / "chat_template.jinja", *folder.glob("additional_chat_templates/*")):
         if file.is_file() and file.stat().st_size > _MAX_TEMPLATE:
             raise ModelError(

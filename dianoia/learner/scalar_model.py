@@ -8,7 +8,7 @@ transformers keeps it and everyone else may pass over it.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from transformers import (
 from dianoia.base.errors import ModelError
 from dianoia.learner.loading import loaded, vocabulary_rows
 from dianoia.text.seen import Sees
+from dianoia.text.template import TEMPLATES
 
 _KEY = "dianoia_reward_model"
 _HEADS = ("score.", "lm_head.")
@@ -109,6 +110,18 @@ def save_reward_model(
 
 
 def outlook_of(model: PreTrainedModel) -> Outlook | None:
-    """What the model was trained to see; None for a model from elsewhere."""
+    """What the model was trained to see; None for a model from elsewhere.
+
+    Raises ModelError for an entry of its configuration that says something else than a `reward_model` stage writes.
+    """
     written: dict[str, Any] | None = getattr(model.config, _KEY, None)
-    return Outlook(**written) if written else None
+    if not written:
+        return None
+    known = written.keys() == {"template", "sees"} and written["sees"] in get_args(Sees)
+    if not known or written["template"] not in TEMPLATES:
+        raise ModelError(
+            f"The model {model.config.name_or_path!r} says in config.json that it sees {_KEY} = {str(written)[:200]}, which no "
+            f"stage of kind reward_model writes; templates are {', '.join(TEMPLATES)}, and sees is one of "
+            f"{', '.join(get_args(Sees))}"
+        )
+    return Outlook(**written)

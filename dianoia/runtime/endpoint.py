@@ -111,14 +111,24 @@ class Endpoint:
         answers: dict[str, Answer] = {}
         failures: list[Exception] = []
         self._stopped, waiting = asyncio.Event(), iter(unique.items())
-        limits = httpx2.Limits(max_connections=self.settings.concurrency)
-        async with httpx2.AsyncClient(timeout=self.settings.timeout, limits=limits) as self._client:
+        async with self._connections() as self._client:
             workers = min(self.settings.concurrency, len(unique))
             work = (self._work(waiting, answers, failures) for _ in range(workers))
             await asyncio.gather(*work)
         if failures:
             raise failures[0]
         return answers
+
+    def _connections(self) -> httpx2.AsyncClient:
+        """A client; raises EndpointError where the environment's proxies or certificates cannot be used."""
+        limits = httpx2.Limits(max_connections=self.settings.concurrency)
+        try:
+            return httpx2.AsyncClient(timeout=self.settings.timeout, limits=limits)
+        except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
+            raise EndpointError(
+                f"{self._who()} cannot be asked: {self._masked(str(error))}; check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
+                "NO_PROXY and SSL_CERT_FILE in the environment"
+            ) from None
 
     async def _work(
         self,

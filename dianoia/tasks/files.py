@@ -295,6 +295,18 @@ def _check_gold(
         readable = verify(problem, problem.answer) is not None
     except ProblemTestsError as error:  # it names problem, column, key and value itself
         raise ProblemFileError(f"{row.path}, row {row.number}: {error}") from error
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise ProblemFileError(
+            f"{row.place}: verifier {problem.verifier!r} fails on this row ({type(error).__name__}: "
+            f"{str(error)[:200]}); correct the values that it reads, or name another verifier"
+        ) from error
     if not readable:
         raise UnreadableGold(
             str(

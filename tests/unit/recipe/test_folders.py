@@ -155,6 +155,34 @@ def test_a_download_that_broke_off_is_told(folder: Path, refusal: Callable[[Path
     assert "4d7a.incomplete" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("config.json", "architectures", float("nan")),
+        ("config.json", "architectures", [1]),
+        ("config.json", "text_config", True),
+        ("config.json", "max_position_embeddings", [None]),
+        ("config.json", "max_position_embeddings", -1),
+        ("config.json", "rms_norm_eps", float("nan")),
+        ("config.json", "vocab_size", "many"),
+        ("config.json", "num_hidden_layers", 10**30),
+        ("config.json", "hidden_size", 1.5),
+        ("config.json", "eos_token_id", {"a": 1}),
+        ("config.json", "id2label", [1]),
+        ("generation_config.json", "eos_token_id", 1.5),
+        ("generation_config.json", "eos_token_id", [[1]]),
+        ("tokenizer_config.json", "model_max_length", [1]),
+    ],
+)
+def test_a_value_of_another_kind_is_named(
+    name: str, key: str, value: object, folder: Path, refusal: Callable[[Path], str]
+) -> None:
+    entries = json.loads((folder / name).read_text()) | {key: value}
+    (folder / name).write_text(json.dumps(entries))
+    said = refusal(folder)
+    assert str(folder / name) in said and f"{key} = " in said
+
+
 # Shards ------------------------------------------------------------------------------------------
 
 INDEX = "model.safetensors.index.json"

@@ -347,6 +347,25 @@ def test_no_address(url: str) -> None:
         EndpointSettings(url=url, model="m")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "nonsense://x"),
+        ("HTTP_PROXY", "http://[::1"),
+        ("SSL_CERT_FILE", "/nowhere.pem"),
+    ],
+)
+def test_an_environment_that_cannot_be_used(
+    name: str, value: str, ask: Ask, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    sockets.scripts = [as_json(completion("5"))]
+    try:
+        ask()
+    except EndpointError as error:
+        assert name in str(error), "some are not looked at for this address"
+
+
 # Kept answers ------------------------------------------------------------------------------------
 
 

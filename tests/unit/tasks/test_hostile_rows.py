@@ -70,6 +70,8 @@ def written(tmp_path: Path, *lines: str) -> Path:
         ('{"question": "2+3?", "answer": NaN, "verifier": "exact"}', "no gold answer"),
         ('{"question": "2+3?", "answer": NaN, "verifier": "math"}', "no gold answer"),
         ('{"question": "2+3?", "answer": NaN, "verifier": "reference"}', "no gold answer"),
+        (f'{{"question": "2+3?", "test_list": "[{DIGITS}]"}}', "row 2"),
+        (f'{{"question": "2+3?", "tests": "{DIGITS}"}}', "row 2"),
         ('{"question": "2+3?", "answer": "5"', "not a line of JSON"),
         ('["2+3?", "5"]', "a list, not a JSON object"),
         ("[", "one JSON array"),
