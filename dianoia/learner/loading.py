@@ -29,6 +29,7 @@ from dianoia.base.model_folder import (
     vocabulary_too_small,
 )
 from dianoia.base.model_weights import Head, check_tensors
+from dianoia.base.tokenizer_probe import tokenizer_size
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +130,7 @@ def read_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     if folder is not None:
         check_tokenizer_files(folder)
         check_files(folder)
+        tokenizer_size(folder)
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)

@@ -15,6 +15,7 @@ import base64
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ class Endpoint:
         self.settings, self.cache = settings, cache
         self.requests, self.tokens = 0, 0
         self.bounds = Bounds(_WHOLE * settings.timeout, _MOST_BYTES)
+        self._lock = threading.Lock()
 
     def ask(
         self, conversations: Sequence[Messages], repetitions: Sequence[int] | None = None
@@ -103,7 +105,8 @@ class Endpoint:
         """
         again = repetitions or [0] * len(conversations)
         names = [self._name(*one) for one in zip(conversations, again, strict=True)]
-        answers = asyncio.run(self._all(dict(zip(names, conversations, strict=True))))
+        with self._lock:  # one event loop at a time
+            answers = asyncio.run(self._all(dict(zip(names, conversations, strict=True))))
         return [answers[name] for name in names]
 
     async def _all(self, unique: Mapping[str, Messages]) -> dict[str, Answer]:

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from dianoia.algo.batch import Layout, Row, collate
+from dianoia.base import tokenizer_probe
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.engine.factory import make_sampler
@@ -23,6 +24,7 @@ from dianoia.learner.loading import encode_prompts
 from dianoia.learner.model import load_model, load_tokenizer, response_logprobs
 from dianoia.learner.scalar import Rewarder, forward, up_to_reward
 from dianoia.learner.scalar_model import load_reward_model, prepare_padding, start_reward_model
+from dianoia.roles.learned import RewardModel
 from tests.unit.model_folders import TOKENS, write_folder, write_model, write_qwen2, write_tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -254,6 +256,41 @@ def test_prompts_begin_once_and_do_not_end(
     assert ids == ([1] if begins and bare[:1] != [1] else []) + bare
     assert 0 not in ids and ids.count(1) <= 1
     assert ("behind every text" in caplog.text) == ends
+
+
+def test_a_template_that_loops_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer_probe, "CPU_SECONDS", 1)
+    write_tokenizer(tmp_path)
+    loop = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+    (tmp_path / "chat_template.jinja").write_text(loop)
+    with pytest.raises(ModelError, match="hold up everything"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ raise_exception('no') }}", "{% if %}", "{{ 1 / 0 }}", "{{ x.y.z }}"]
+)
+def test_a_template_that_fails_is_told_when_it_is_used(text: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    scorer = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
+    scorer.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(text)
+    with pytest.raises(ModelError, match="chat template of the reward model"):
+        RewardModel.load(folder).score(["2+3?"], ["5"])
+
+
+@pytest.mark.parametrize(
+    "entry", [{"template": "plain"}, {"template": "nothing", "sees": "answer"}, {"template": "plain", "sees": 5}, {"x": 1}]
+)  # fmt: skip
+def test_what_a_reward_model_sees_is_checked(entry: dict[str, object], tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    scorer = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
+    scorer.config.dianoia_reward_model = entry
+    scorer.save_pretrained(folder)
+    with pytest.raises(ModelError, match="dianoia_reward_model"):
+        RewardModel.load(folder)
 
 
 # Reward models -----------------------------------------------------------------------------------
