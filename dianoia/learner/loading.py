@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _ROUNDING = 8
 """Rows by which our own models are rounded up: so few of them are no news."""
+_BEFORE: WeakKeyDictionary[PreTrainedTokenizerBase, list[int]] = WeakKeyDictionary()
+"""What each tokenizer puts before a text."""
 _CODE = ("trust_remote_code", "custom code", "auto_map")
 """Words of transformers' messages about code that a folder brings along."""
 
@@ -232,7 +235,9 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> li
 
 
 def _put_before(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids that a tokenizer puts before every text by itself."""
+    """The ids that a tokenizer puts before every text by itself; what it puts behind is told once."""
+    if tokenizer in _BEFORE:
+        return _BEFORE[tokenizer]
     inner: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole: list[int] = tokenizer("a")["input_ids"]
     starts = range(len(whole) - len(inner) + 1)
@@ -243,4 +248,5 @@ def _put_before(tokenizer: PreTrainedTokenizerBase) -> list[int]:
             "The tokenizer puts %s behind every text; prompts go without it.",
             " ".join(map(str, tokenizer.convert_ids_to_tokens(behind))),
         )
+    _BEFORE[tokenizer] = whole[:first]
     return whole[:first]

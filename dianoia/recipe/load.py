@@ -4,6 +4,7 @@
 raises `ConfigError` with file, key, value, reason and the nearest right name.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ def _explain(
         where = [part for part in where if not part.startswith("@")]  # nor that of another union
         key = ".".join(where)
         option = typed.get(key.removeprefix("stages."))
-        shown = f"--set {option}" if option else key or "recipe"
+        shown = f"--set {_without_secret(where, option)}" if option else key or "recipe"
         lines.append(f"  {shown}: {_reason(problem, where, table)}")
     return "\n".join(lines)
 
@@ -154,6 +155,11 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
         case "extra_forbidden":
             names = _names_beside(where, table)
             near = nearest(where[-1], names)
+            if _is_secret(where[-1]):
+                return (
+                    "unknown key, and its value is not shown here, since it may be a secret; put it into an "
+                    "environment variable and name that in key_env"
+                )
             return f"unknown key (value {value!r}){near or '; known here: ' + ', '.join(names)}"
         case "missing":
             return "this key is required and has no default"
@@ -165,6 +171,28 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
             return str(problem["ctx"]["error"])
         case _:
             return f"value {value!r}: {problem['msg'].lower()}"
+
+
+_SECRET = re.compile(
+    r"(?i)(?:^|_)(?:api_?key|key|token|secret|password|passwd|auth|authorization|bearer)$"
+)
+_USER = re.compile(r"//[^/\s]*@")
+
+
+def _is_secret(name: str) -> bool:
+    """Whether the name of a key says that its value is for nobody's eyes."""
+    return _SECRET.search(name) is not None
+
+
+def _without_secret(where: list[str], option: str) -> str:
+    """An override as it was typed, without the value of a secret, a user in an address or what follows its `?`."""
+    name, equals, value = option.partition("=")
+    if _is_secret(where[-1]):
+        return f"{name}{equals}***"
+    if "://" in value:
+        value = _USER.sub("//***@", value)
+        value = value.partition("?")[0] + ("?***" if "?" in value else "")
+    return f"{name}{equals}{value}"
 
 
 def _names_beside(where: list[str], table: dict[str, Any]) -> list[str]:

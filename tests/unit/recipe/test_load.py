@@ -232,6 +232,40 @@ def test_a_file_that_is_no_recipe(content: bytes, why: str, tmp_path: Path) -> N
     assert str(path) in refusal(path) and why in refusal(path)
 
 
+JUDGED = (
+    TEXT.replace("[stages.evaluation]", "[stages.zero.rewards.judge]\nmodel = 'm'\nurl = 'http://h/v1'\n[stages.evaluation]")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "zero.rewards.judge.api_key=sk-hidden",
+        "zero.rewards.judge.key=sk-hidden",
+        "zero.rewards.judge.token=sk-hidden",
+        "zero.rewards.judge.password=sk-hidden",
+        "zero.rewards.judge.url=http://me:sk-hidden@host/v1",
+        "zero.rewards.judge.url=http://host/v1?key=sk-hidden",
+        "zero.rewards.judge.url=ftp://sk-hidden@host/v1",
+    ],
+)
+def test_a_secret_is_not_shown(override: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(JUDGED)
+    load_recipe(path)
+    said = refusal(path, override)
+    assert "hidden" not in said and "zero.rewards.judge" in said
+    key, _, value = override.rpartition(".")[2].partition("=")
+    again = tmp_path / "b.toml"
+    again.write_text(
+        JUDGED.replace(
+            "url = 'http://h/v1'",
+            f"url = '{value}'" if key == "url" else f"url = 'http://h/v1'\n{key} = '{value}'",
+        )
+    )
+    assert "hidden" not in refusal(again)
+
+
 def test_what_a_path_is_instead_of_a_recipe(write: Write, tmp_path: Path) -> None:
     write()
     assert "folder" in refusal(tmp_path) and ".toml" in refusal(tmp_path)
