@@ -345,9 +345,18 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelError, with the tensors' names, for weights that hold NaN or infinity."""
-    broken = [name for name, tensor in tensors.items() if not all(_finite_parts(tensor))]
-    if broken:
-        raise ModelError(not_finite(str(tensors[broken[0]].file), broken))
+    for file in dict.fromkeys(tensor.file for tensor in tensors.values()):
+        about = file.stat()
+        broken = _broken(file, about.st_size, about.st_mtime_ns)
+        if broken:
+            raise ModelError(not_finite(str(file), broken))
+
+
+@lru_cache(maxsize=256)
+def _broken(file: Path, size: int, changed: int) -> list[str]:
+    """Tensors of a file that are not all finite; a file is read once, however many stages name it."""
+    tensors = _header(file, size, changed)
+    return [name for name, tensor in tensors.items() if not all(_finite_parts(tensor))]
 
 
 def not_finite(where: str, names: list[str]) -> str:

@@ -18,14 +18,14 @@ class EndpointSettings(Settings):
     """As the endpoint calls it."""
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable that holds the key. The key itself is never written anywhere."""
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_tokens: int = Field(default=4096, ge=1)
     """Most tokens of an answer; one that is cut there is not used."""
     concurrency: int = Field(default=8, ge=1)
     """Requests under way at the same time."""
     retries: int = Field(default=5, ge=0)
     """Further attempts after a timeout, a broken connection, 408, 429 or 5xx; waits double from half a second."""
-    timeout: float = Field(default=120.0, gt=0)
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds of silence after which a request is repeated; a whole exchange may take five times as long."""
     budget_requests: int | None = Field(default=None, ge=1)
     """Requests that one `dianoia run` may send, repeated ones counted; absent: no limit."""
