@@ -35,7 +35,8 @@ from dianoia.base.records import Problem
 from dianoia.tasks.answers import MAX_TEXT_CHARS, Verifier, normalize
 from dianoia.tasks.code.tests import COLUMNS as TEST_COLUMNS
 from dianoia.tasks.messages import Message
-from dianoia.tasks.tables import Row, read_rows, without_missing
+from dianoia.tasks.missing_values import without_missing
+from dianoia.tasks.tables import Row, read_rows
 from dianoia.text.language import main_language
 
 QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")

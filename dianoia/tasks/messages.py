@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from dianoia.base.bounded_json import UnreadableJSON, parse_json
+from dianoia.tasks.missing_values import without_missing
 
 Message = dict[str, Any]
 
@@ -34,7 +35,8 @@ def messages_in(value: object) -> list[Message] | None:
         return None
     if not all(isinstance(message, dict) and "role" in message for message in value):
         return None
-    return [{**message, "content": content_of(message.get("content"))} for message in value]
+    filled = map(without_missing, value)
+    return [{**message, "content": content_of(message.get("content"))} for message in filled]
 
 
 def content_of(content: object) -> object:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dianoia.base.preferences import Judged, Labelled, Pair
 from dianoia.tasks.messages import Message
+from dianoia.tasks.missing_values import is_missing
 from dianoia.tasks.tables import Row, read_rows
 
 RESPONSE_COLUMNS = ("response", "completion")
@@ -110,6 +111,8 @@ def _judged(row: _Row) -> Judged:
     if not isinstance(responses, list) or len(responses) != 2:
         raise row.error("responses", "not a list of two responses", "write exactly two")
     verdicts = row.needed("verdicts", "verdicts on its responses")
+    if isinstance(verdicts, list):
+        verdicts = [None if is_missing(verdict) else verdict for verdict in verdicts]
     if not isinstance(verdicts, list) or not all(v is None or isinstance(v, str) for v in verdicts):
         raise row.error(
             "verdicts", "not a list of labels", 'write labels such as ["A>B", "B>A", "A>>B", "A=B"]'

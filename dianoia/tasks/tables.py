@@ -10,13 +10,13 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from dianoia.base.bounded_json import UnreadableJSON, other_encoding, parse_json
 from dianoia.base.errors import ProblemFileError
 from dianoia.tasks.messages import Message, UnreadableMessages, messages_in
+from dianoia.tasks.missing_values import is_missing, without_missing
 
 Columns = dict[str, Any]
 _BATCH_ROWS = 1024
@@ -72,22 +72,6 @@ class Row:
             raise self.error(column, "it holds half a character", "repair its encoding")
         if "\0" in text:
             raise self.error(column, "it holds a NUL character", "remove it")
-
-
-def is_missing(value: object) -> bool:
-    """Whether a value says that there is none: None, NaN as a float or a decimal, pandas' NA and NaT."""
-    if value is None or isinstance(value, str):
-        return value is None
-    if isinstance(value, float):
-        return value != value
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    return type(value).__name__ in ("NAType", "NaTType")
-
-
-def without_missing(columns: Columns) -> Columns:
-    """Columns with None for every value that is missing."""
-    return {name: None if is_missing(value) else value for name, value in columns.items()}
 
 
 def _shown(value: object) -> str:

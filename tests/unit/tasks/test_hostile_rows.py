@@ -150,6 +150,22 @@ def test_labels(label: object, tmp_path: Path) -> None:
         list(read_labelled(written(tmp_path, json.dumps(row)), lambda text: text))
 
 
+def test_nan_inside_of_values_is_missing_too(tmp_path: Path) -> None:
+    nan = float("nan")
+    turns = [
+        {"role": "user", "content": "2+3?", "name": nan},
+        {"role": "assistant", "content": "5", "reasoning_content": nan},
+    ]
+    (found,) = read_conversations(written(tmp_path, json.dumps({"messages": turns})))
+    assert found.turns[1].thought is None
+    row = {"prompt": "2+3?", "responses": ["5", "6"], "verdicts": ["A>B", nan, None]}
+    (judged,) = read_pairs(written(tmp_path, json.dumps(row)), str)
+    assert judged.verdicts == ("A>B", None, None)  # type: ignore[union-attr]
+    row = {"prompt": "2+3?", "thought": nan, "answer": "5"}
+    (found,) = read_conversations(written(tmp_path, json.dumps(row)))
+    assert found.turns[1].text == "5" and not found.turns[1].thought
+
+
 # Messages ----------------------------------------------------------------------------------------
 
 ASKED = [
