@@ -1,11 +1,13 @@
 """Data, models and endpoints that somebody else made, with the real command: refused in one message, or used whole."""
 
+import contextlib
 import http.server
 import json
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,11 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.script is not None:  # type: ignore[attr-defined]
+            with contextlib.suppress(OSError):
+                self.server.script(self.wfile)  # type: ignore[attr-defined]
+            self.close_connection = True
+            return
         key = self.headers["Authorization"]
         text = f'{key} {{"analysis": "{key}", "correctness": "correct"}}'
         body = json.dumps(
@@ -243,28 +250,81 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> Iterator[http.server.ThreadingHTTPS
     monkeypatch.setattr(endpoint, "_FIRST_WAIT", 0.01)
     monkeypatch.setenv("SOME_KEY", KEY)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        server.broken = False  # type: ignore[attr-defined]
+        server.broken, server.script = False, None  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
 
 
-def test_the_key_is_in_no_file_of_a_run(
-    echo: http.server.ThreadingHTTPServer, run: Run, tiny_zero: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def judged(
+    echo: http.server.ThreadingHTTPServer, tiny_zero: Path, tmp_path: Path
+) -> tuple[Path, list[str]]:
+    """A recipe whose problems only a model behind the endpoint grades, and the overrides for it."""
     file = written(tmp_path / "rows.jsonl", sums(verifier="reference"))
-    judged = tmp_path / "judged.toml"
+    recipe = tmp_path / "judged.toml"
     text = tiny_zero.read_text().partition("[stages.evaluation]")[0]
-    judged.write_text(
+    recipe.write_text(
         text + '[stages.zero.rewards.judge]\nmodel = "m"\nkey_env = "SOME_KEY"\nretries = 1\n'
         f'url = "http://127.0.0.1:{echo.server_port}/v1"\n'
     )
-    options = [f"zero.problems={file}", "zero.progress.problems=0", "zero.template=plain"]
-    status, said = run(*options, recipe=judged)
+    return recipe, [f"zero.problems={file}", "zero.progress.problems=0", "zero.template=plain"]
+
+
+def endlessly(head: bytes, piece: bytes, seconds: float) -> Callable[[Any], None]:
+    def script(file: Any) -> None:
+        file.write(head)
+        while True:
+            file.write(piece)
+            file.flush()
+            time.sleep(seconds)
+
+    return script
+
+
+def whole(body: bytes, more: str = "") -> Callable[[Any], None]:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    return lambda file: file.write(head.encode() + body)
+
+
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "part"),
+    [
+        (whole(b'{"choices": [{"message": {"content": "\\ud800"}}]}'), "half a character"),
+        (whole(b"[" * 200_000 + b"]" * 200_000), "nested"),
+        (whole(b"nonsense", "Content-Encoding: gzip\r\n"), "unpacked"),
+        (endlessly(OK, b"x" * 2**20, 0.0), "16 MiB"),
+        (endlessly(OK, b" ", 0.05), "in all"),
+        (endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02), "in all"),
+    ],
+)
+def test_an_endpoint_that_misbehaves_ends_a_run_in_one_message(
+    script: Callable[[Any], None],
+    part: str,
+    echo: http.server.ThreadingHTTPServer,
+    judged: tuple[Path, list[str]],
+    run: Run,
+) -> None:
+    echo.script = script  # type: ignore[attr-defined]
+    recipe, options = judged
+    began = time.monotonic()
+    status, said = run(*options, "zero.rewards.judge.timeout=0.2", recipe=recipe)
+    assert status == 2 and "did not answer in 2 attempts" in said and part in said
+    assert time.monotonic() - began < 60
+
+
+def test_the_key_is_in_no_file_of_a_run(
+    echo: http.server.ThreadingHTTPServer, judged: tuple[Path, list[str]], run: Run, tmp_path: Path
+) -> None:
+    recipe, options = judged
+    status, said = run(*options, recipe=recipe)
     assert status == 0 and KEY not in said
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert [path for path in files if path.parent.parent.name == "answers"]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     echo.broken = True  # type: ignore[attr-defined]
-    status, said = run(*options, "seed=2", recipe=judged, options=("--force",))
+    status, said = run(*options, "seed=2", recipe=recipe, options=("--force",))
     assert status == 2 and "status 500" in said and "***" in said and KEY not in said
