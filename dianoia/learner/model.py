@@ -17,17 +17,11 @@ float32; a CPU without the C functions multiplies the head in the precision of i
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.algo.batch import Batch
 from dianoia.base.errors import ModelError
@@ -36,6 +30,7 @@ from dianoia.learner.head import Scores, Scoring, scored
 from dianoia.learner.head_c import scored_in_c
 from dianoia.learner.head_half import scored_in_half
 from dianoia.learner.layers_c import runs_in_c
+from dianoia.learner.loading import fit_vocabulary, loaded, read_tokenizer
 from dianoia.learner.packed import packed_states, product_kind
 from dianoia.learner.shared import shared_hidden_states
 
@@ -55,16 +50,13 @@ def load_model(
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode (no dropout), on `device`.
 
-    Raises ModelError, with what to do about it, for anything that cannot be found or read.
+    Rows of its vocabulary that its tokenizer has no tokens for are cut off (`learner.loading`). Raises ModelError,
+    with what to do about it, for anything that cannot be found or read, and for damaged weights.
     """
-    _check_folder("model", "config.json", name_or_path)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(str(name_or_path), dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise _unreadable("model", name_or_path, error) from error
-    # Through nn.Module, whose `to` and `eval` are typed.
-    nn.Module.eval(nn.Module.to(model, device))
-    return cast(PreTrainedModel, model)
+    model, _ = loaded(AutoModelForCausalLM, name_or_path, dtype=dtype)
+    fit_vocabulary(model, name_or_path)
+    nn.Module.to(model, device)  # through nn.Module, whose `to` is typed
+    return model
 
 
 def extend_positions(model: PreTrainedModel, positions: int) -> None:
@@ -86,32 +78,7 @@ def extend_positions(model: PreTrainedModel, positions: int) -> None:
 
 def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder or hub name. Raises ModelError like `load_model`."""
-    _check_folder("tokenizer", "tokenizer_config.json", name_or_path)
-    try:
-        return AutoTokenizer.from_pretrained(str(name_or_path))
-    except (OSError, ValueError) as error:
-        raise _unreadable("tokenizer", name_or_path, error) from error
-
-
-def _check_folder(what: str, file: str, name_or_path: str | Path) -> None:
-    """Say that a folder is missing before a path is looked up as a hub name."""
-    path = Path(name_or_path)
-    looks_local = path.is_absolute() or str(name_or_path).startswith((".", "~"))
-    local = isinstance(name_or_path, Path) or looks_local or path.exists()
-    if local and not (path / file).is_file():
-        raise ModelError(
-            f"There is no {what} in {str(name_or_path)!r}: {file} is missing, and it needs to be a "
-            "whole Hugging Face folder. Check the path, or give a hub name such as "
-            "'Qwen/Qwen3-0.6B'."
-        )
-
-
-def _unreadable(what: str, name_or_path: str | Path, error: Exception) -> ModelError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ModelError(
-        f"The {what} {str(name_or_path)!r} cannot be loaded: {reason} Check the spelling and the "
-        "network, download it first (hf download), or give a folder that holds it."
-    )
+    return read_tokenizer(name_or_path)
 
 
 def active_dropout(model: nn.Module) -> list[str]:

@@ -86,7 +86,8 @@ def losses(rewards_BR: Tensor, examples: Sequence[Example]) -> Tensor:
 def forward(model: PreTrainedModel, texts: Sequence[Ids], shared: bool = False) -> Tensor:
     """Reward `_N` of each text, with gradient; `shared`: the caller knows that `can_share` holds."""
     if shared:
-        states_ND = last_states(model, lay_prefixes(texts, model.device))
+        read = [up_to_reward(ids, pad_id(model)) for ids in texts]
+        states_ND = last_states(model, lay_prefixes(read, model.device))
         scores_N1: Tensor = cast(Any, model).score(states_ND)
         return scores_N1[:, 0]
     pad = pad_id(model)
@@ -110,6 +111,17 @@ def pad_id(model: PreTrainedModel) -> int:
     pad: int | None = model.config.get_text_config().pad_token_id
     assert pad is not None, "prepare_padding sets it"
     return pad
+
+
+def up_to_reward(ids: Ids, pad: int) -> Ids:
+    """A text up to the token at which transformers reads its reward: the last one that is not `pad`.
+
+    Where the end token is padded with, a text that ends in it is read before it; one of nothing else, at its first.
+    """
+    end = len(ids)
+    while end > 1 and ids[end - 1] == pad:
+        end -= 1
+    return ids[:end]
 
 
 class Rewarder:

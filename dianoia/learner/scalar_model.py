@@ -6,12 +6,9 @@ reward model keeps its own. What a reward model sees is written into its `config
 transformers keeps it and everyone else may pass over it.
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -20,12 +17,15 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as reports
 
 from dianoia.base.errors import ModelError
+from dianoia.learner.loading import loaded, vocabulary_rows
 from dianoia.text.seen import Sees
+from dianoia.text.template import TEMPLATES
 
 _KEY = "dianoia_reward_model"
+_HEADS = ("score.", "lm_head.")
+"""Tensors that come and go between a language model and a reward model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,55 +45,40 @@ def start_reward_model(
     with its own. Raises ModelError for what cannot be loaded.
     """
     torch.manual_seed(seed)
-    model, missing = _loaded(source)
-    # A seq2seq or encoder model would come with a backbone drawn at random, too.
-    if any(name.startswith(f"{model.base_model_prefix}.") for name in missing):
-        raise ModelError(
-            f"The model {str(source)!r} lacks weights of its backbone ({', '.join(missing[:3])}), so a "
-            "reward model would start from noise; give a causal language model or a reward model"
-        )
-    nn.Module.eval(nn.Module.to(model, device))
+    # A seq2seq or encoder model would come with a backbone drawn at random, which `loaded` refuses.
+    model, _ = _loaded(source)
+    nn.Module.to(model, device)
     return model
 
 
 def load_reward_model(source: str | Path, device: torch.device | str = "cpu") -> PreTrainedModel:
     """A trained reward model, in float32. Raises ModelError for anything else."""
-    model, missing = _loaded(source)
-    if missing:
+    model, drawn = _loaded(source)
+    if drawn:
         raise ModelError(
-            f"The model {str(source)!r} has no scalar head ({', '.join(missing[:3])} is missing), so its "
+            f"The model {str(source)!r} has no scalar head ({', '.join(drawn[:3])} is missing), so its "
             "rewards would be noise; train one with a stage of kind reward_model, or give a sequence "
             "classification model with one label"
         )
-    nn.Module.eval(nn.Module.to(model, device))
+    nn.Module.to(model, device)
     return model
 
 
 def _loaded(source: str | Path) -> tuple[PreTrainedModel, list[str]]:
-    """The model and the names of weights that its folder does not have."""
+    """A classifier with one label, and the names of its head's tensors where those were drawn."""
     try:
-        with _quiet():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                str(source), num_labels=1, dtype=torch.float32, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return loaded(
+            AutoModelForSequenceClassification,
+            source,
+            may_lack=_HEADS,
+            num_labels=1,
+            dtype=torch.float32,
+        )
+    except ModelError as error:
         raise ModelError(
-            f"The model {str(source)!r} cannot be loaded as a reward model: {reason} A reward model is a "
-            "causal language model, or a sequence classification model with exactly one label."
+            f"{error} A reward model is a causal language model to begin with, or a sequence classification model "
+            "with exactly one label."
         ) from error
-    return cast(PreTrainedModel, model), sorted(info["missing_keys"])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers reports every head that it draws; here it is meant to, or refused."""
-    before = reports.get_verbosity()
-    reports.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        reports.set_verbosity(before)
 
 
 def prepare_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -101,7 +86,10 @@ def prepare_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 
     Raises ModelError where there is neither.
     """
-    if tokenizer.pad_token_id is None:
+    rows = vocabulary_rows(model)
+    if (
+        tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows
+    ):  # or one that the model lacks
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise ModelError(
@@ -122,6 +110,18 @@ def save_reward_model(
 
 
 def outlook_of(model: PreTrainedModel) -> Outlook | None:
-    """What the model was trained to see; None for a model from elsewhere."""
+    """What the model was trained to see; None for a model from elsewhere.
+
+    Raises ModelError for an entry of its configuration that says something else than a `reward_model` stage writes.
+    """
     written: dict[str, Any] | None = getattr(model.config, _KEY, None)
-    return Outlook(**written) if written else None
+    if not written:
+        return None
+    known = written.keys() == {"template", "sees"} and written["sees"] in get_args(Sees)
+    if not known or written["template"] not in TEMPLATES:
+        raise ModelError(
+            f"The model {model.config.name_or_path!r} says in config.json that it sees {_KEY} = {str(written)[:200]}, which no "
+            f"stage of kind reward_model writes; templates are {', '.join(TEMPLATES)}, and sees is one of "
+            f"{', '.join(get_args(Sees))}"
+        )
+    return Outlook(**written)

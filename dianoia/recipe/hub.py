@@ -13,7 +13,7 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from dianoia.base.errors import ModelError
-from dianoia.base.files import read_json
+from dianoia.base.model_folder import read_config, read_object
 from dianoia.bases import SHIPPED, shipped_model
 
 _SECONDS = 5.0
@@ -71,8 +71,10 @@ def model_config(where: str, source: str) -> Config:
     """
     folder = shipped_model(source) or Path(source).expanduser()
     if (folder / "config.json").is_file():
-        found: Config = read_json(folder / "config.json")
-        return found
+        try:
+            return read_config(folder)
+        except ModelError as error:
+            raise ModelError(f"{where}: {error}") from None
     if source in SHIPPED or folder.exists() or source.startswith((".", "/", "~")):
         raise ModelError(
             f"{where}: the model {source!r} is not a Hugging Face folder on this machine (there is no "
@@ -124,7 +126,9 @@ def _from_hub(source: str) -> tuple[Config | None, str | None]:
         silent = None if isinstance(cached, str) else _hub_silent()
         if silent is None:
             path = cached if isinstance(cached, str) else hf_hub_download(source, "config.json")
-            return read_json(Path(path)), None
+            return read_object(Path(path)), None
+    except ModelError as error:  # a damaged copy in the cache
+        silent = str(error)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         silent = _refusal(error)
     return KNOWN.get(source), silent

@@ -16,6 +16,7 @@ from dianoia.base.config import (
 )
 from dianoia.base.errors import ConfigError, ModelError, UserError, nearest
 from dianoia.recipe.datasets import survey
+from dianoia.recipe.folders import check_folders
 from dianoia.recipe.hub import model_config, out_of_reach, text_config
 from dianoia.recipe.missing import absent
 from dianoia.recipe.model import (
@@ -65,6 +66,7 @@ def _check_models(name: str, stage: Stage, recipe: Recipe, planned: bool) -> Non
         _check_reward_model(name, key, source, recipe)
     for source in [] if planned else [*sources(stage), *judges.values()]:
         _check_reach(name, source, recipe)
+    check_folders(name, recipe, planned)
 
 
 def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:

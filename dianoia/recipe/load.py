@@ -4,6 +4,7 @@
 raises `ConfigError` with file, key, value, reason and the nearest right name.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from dianoia.base.bounded_json import other_encoding
 from dianoia.base.config import (
     DataSettings,
     DemonstrationsStage,
@@ -56,13 +58,35 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
-        raise ConfigError(f"{path}: there is no such recipe{near}")
+    _check_file(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML in UTF-8: {error}") from None
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        instead = other_encoding(path.read_bytes()[:4])
+        raise ConfigError(f"{path}: this is not TOML in UTF-8: {instead or error}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the recipe cannot be read ({error.strerror}); check its permissions"
+        ) from None
+
+
+def _check_file(path: Path) -> None:
+    """Raise ConfigError that says what a path is instead of a recipe."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        names = sorted(p.name for p in path.glob("*.toml"))
+        held = f"; it holds {', '.join(names[:5])}" if names else ""
+        raise ConfigError(f"{path}: this is a folder, not a recipe; name a file in it{held}")
+    if path.is_symlink():
+        raise ConfigError(
+            f"{path}: this link leads nowhere, {str(path.readlink())!r} is not there; mend the link or name the "
+            "recipe itself"
+        )
+    if path.exists():
+        raise ConfigError(f"{path}: this is no file, so it cannot be read as a recipe; name a file")
+    near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
+    raise ConfigError(f"{path}: there is no such recipe{near}")
 
 
 def _lay_over(table: dict[str, Any], override: str) -> None:
@@ -120,7 +144,7 @@ def _explain(
         where = [part for part in where if not part.startswith("@")]  # nor that of another union
         key = ".".join(where)
         option = typed.get(key.removeprefix("stages."))
-        shown = f"--set {option}" if option else key or "recipe"
+        shown = f"--set {_without_secret(where, option)}" if option else key or "recipe"
         lines.append(f"  {shown}: {_reason(problem, where, table)}")
     return "\n".join(lines)
 
@@ -131,6 +155,11 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
         case "extra_forbidden":
             names = _names_beside(where, table)
             near = nearest(where[-1], names)
+            if _is_secret(where[-1]):
+                return (
+                    "unknown key, and its value is not shown here, since it may be a secret; put it into an "
+                    "environment variable and name that in key_env"
+                )
             return f"unknown key (value {value!r}){near or '; known here: ' + ', '.join(names)}"
         case "missing":
             return "this key is required and has no default"
@@ -142,6 +171,28 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
             return str(problem["ctx"]["error"])
         case _:
             return f"value {value!r}: {problem['msg'].lower()}"
+
+
+_SECRET = re.compile(
+    r"(?i)(?:^|_)(?:api_?key|key|token|secret|password|passwd|auth|authorization|bearer)$"
+)
+_USER = re.compile(r"//[^/\s]*@")
+
+
+def _is_secret(name: str) -> bool:
+    """Whether the name of a key says that its value is for nobody's eyes."""
+    return _SECRET.search(name) is not None
+
+
+def _without_secret(where: list[str], option: str) -> str:
+    """An override as it was typed, without the value of a secret, a user in an address or what follows its `?`."""
+    name, equals, value = option.partition("=")
+    if _is_secret(where[-1]):
+        return f"{name}{equals}***"
+    if "://" in value:
+        value = _USER.sub("//***@", value)
+        value = value.partition("?")[0] + ("?***" if "?" in value else "")
+    return f"{name}{equals}{value}"
 
 
 def _names_beside(where: list[str], table: dict[str, Any]) -> list[str]:

@@ -6,8 +6,7 @@ keys `analysis` and `correctness`), in our own words. Left out: the thought, whi
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dianoia.base.records import Problem
@@ -16,6 +15,8 @@ from dianoia.runtime.endpoint import Answer, Messages
 Ask = Callable[[Sequence[Messages]], list[Answer]]
 """From conversations to answers, e.g. `Endpoint.ask`."""
 
+_BRACES = 256
+"""Beginnings of objects that are tried in a reply: a hostile one consists of them."""
 _GRADES = {"correct": 1.0, "incorrect": 0.0}
 
 _PROMPT = """\
@@ -60,17 +61,23 @@ def _messages(problem: Problem, answer: str) -> Messages:
 
 def verdict(reply: Answer) -> float | None:
     """The grade in a reply: that of its last JSON object; None if there is none, or the reply was cut."""
-    found = [] if reply.cut else list(_objects(reply.text))
-    return _GRADES.get(str(found[-1]["correctness"]).strip().lower()) if found else None
+    said = None if reply.cut else _last_object(reply.text)
+    grade = None if said is None else said["correctness"]
+    return _GRADES.get(grade.strip().lower()) if isinstance(grade, str) else None
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a text that hold a correctness."""
+def _last_object(text: str) -> dict[str, Any] | None:
+    """The JSON object in a text that begins last and holds a correctness, among the last _BRACES braces."""
     decoder = json.JSONDecoder()
-    for brace in re.finditer(r"\{", text):
+    end = len(text)
+    for _ in range(_BRACES):
+        end = text.rfind("{", 0, end)
+        if end < 0:
+            return None
         try:
-            value, _ = decoder.raw_decode(text, brace.start())
+            value, _end = decoder.raw_decode(text, end)
         except (ValueError, RecursionError):
             continue
         if "correctness" in value:
-            yield value
+            return dict(value)
+    return None

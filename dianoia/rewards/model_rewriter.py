@@ -20,9 +20,7 @@ ONE_LANGUAGE = 0.9
 """Least share of a rewritten thought's words in the question's language."""
 _NAMES = {"en": "English", "zh": "Chinese"}
 _BOX = ", written as \\boxed{the answer}"
-_PARTS = re.compile(
-    r"\s*<thought>(?P<thought>.*)</thought>\s*<summary>(?P<summary>.*)</summary>\s*", re.DOTALL
-)
+_BETWEEN = re.compile(r"</thought>\s*<summary>")
 
 _PROMPT = """\
 Below are a question, the rough notes of someone who solved it, and the answer they came to. Write two texts in {language}.
@@ -81,15 +79,30 @@ def read(case: Case, reply: Answer) -> Rewritten | Refusal:
     """The two texts of a reply, or why it cannot be used."""
     if reply.cut:
         return Refusal.CUT
-    parts = _PARTS.fullmatch(reply.text)
-    if parts is None or not parts["thought"].strip() or not parts["summary"].strip():
+    thought, summary = _parts(reply.text)
+    if not thought or not summary:
         return Refusal.UNREADABLE
-    thought, summary = parts["thought"].strip(), parts["summary"].strip()
     if not _holds(summary, case.answer):
         return Refusal.ANSWER_MISSING
     if not _in_language(f"{thought}\n{summary}", case.problem.language):
         return Refusal.LANGUAGE
     return Rewritten(thought, summary)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Thought and summary between their tags, divided where a division stands last; empty without them.
+
+    It takes one pass, however many tags a reply repeats.
+    """
+    text = text.strip()
+    if not (text.startswith("<thought>") and text.endswith("</summary>")):
+        return "", ""
+    inner = text.removeprefix("<thought>").removesuffix("</summary>")
+    divisions = list(_BETWEEN.finditer(inner))
+    if not divisions:
+        return "", ""
+    division = divisions[-1]
+    return inner[: division.start()].strip(), inner[division.end() :].strip()
 
 
 def _holds(summary: str, answer: str) -> bool:

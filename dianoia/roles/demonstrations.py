@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Conversation
+from dianoia.learner.loading import encode_prompts
 from dianoia.learner.packed import Demonstration
 from dianoia.tasks.conversations import Drawn, check_amounts, draw
 from dianoia.text.dialogue import Part, Piece, samples_of
@@ -73,8 +74,10 @@ class Encoder:
         return [[next(encoded) for _ in samples] for samples in pieces]
 
     def _ids(self, texts: list[str], whole: bool) -> Iterator[list[int]]:
-        """Of each text; `whole` adds what the tokenizer adds by itself, as the sampler's prompts have it."""
-        return iter(self.tokenizer(texts, add_special_tokens=whole)["input_ids"] if texts else [])
+        """Of each text; `whole` adds what the tokenizer puts before it, as the sampler's prompts have it."""
+        if whole:
+            return iter(encode_prompts(self.tokenizer, texts))
+        return iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
 
     def _sample(
         self, pieces: list[Piece], first: list[int], rest: Iterator[list[int]]

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dianoia.base.errors import ModelError
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.model import load_tokenizer
 from dianoia.learner.prefixes import Ids
@@ -43,7 +44,14 @@ def _chat(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> Ids
         {"role": "user", "content": prompt},
         {"role": "assistant", "content": response},
     ]
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+    except Exception as error:  # a template raises what its author wants
+        raise ModelError(
+            f"The chat template of the reward model {tokenizer.name_or_path!r} cannot be used for a message of the user "
+            f"and one of the assistant ({type(error).__name__}: {str(error)[:200]}); mend chat_template, or remove it to have "
+            "the prompt and the response one after the other"
+        ) from error
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

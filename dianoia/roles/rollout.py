@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams
 from dianoia.engine.interface import Sampler
+from dianoia.learner.loading import encode_prompts
 from dianoia.roles.early import graded_early
 from dianoia.text.parsing import make_rollout
 from dianoia.text.template import TEMPLATES, Template
@@ -66,7 +67,7 @@ class Roller:
     ) -> list[list[Rollout]]:
         """The same, each problem under a key of its own, all of them at once."""
         prompts = [self.template.render(problem.question) for problem in problems]
-        prompt_ids = [tuple(ids) for ids in self.tokenizer(prompts)["input_ids"]]
+        prompt_ids = [tuple(ids) for ids in encode_prompts(self.tokenizer, prompts)]
         requests = [Request(ids, samples, key) for ids, key in zip(prompt_ids, keys, strict=True)]
 
         def parsed(place: int, sample: int, c: Completion) -> Rollout:

@@ -5,7 +5,7 @@ templates of tokenizers, tools, images, hub names.
 
 Columns, in the order in which they are looked for:
 - `messages`: a list of `role` (system, user, assistant) and `content`, the assistant last; every turn of the
-  assistant is learnt. `reasoning_content` beside a `content` is the thought. CSV holds the list as JSON.
+  assistant is learnt. `reasoning_content` beside a `content` is the thought. CSV holds any messages as JSON.
 - `prompt` (text, or messages) and the response: `completion` or `response` (text, or messages), or `thought`
   and `answer`. Only the response is learnt. A thought may be empty.
 Further columns are allowed and not read.
@@ -18,7 +18,6 @@ Decisions where DeepSeek-R1 is silent:
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,18 +128,18 @@ class _Row(Row):
         return Conversation((*before, *response), source, len(before))
 
     def prompt(self) -> tuple[Turn, ...]:
-        if isinstance(self.columns["prompt"], str):
+        if isinstance(self.columns["prompt"], str) and self.messages("prompt") is None:
             return (Turn("user", self.text("prompt", self.columns["prompt"])),)
         return self.turns("prompt", ends_with="user")
 
     def response(self) -> tuple[Turn, ...]:
         for column in RESPONSE_COLUMNS:
-            if isinstance(self.columns.get(column), str):
+            if isinstance(self.columns.get(column), str) and self.messages(column) is None:
                 return (Turn("assistant", self.text(column, self.columns[column])),)
             if self.has(column):
                 return self.turns(column, ends_with="assistant", starts_with="assistant")
         if "thought" in self.columns and self.has("answer"):
-            thought = self.columns["thought"] or ""
+            thought = self.columns["thought"] if self.has("thought") else ""
             if thought:
                 self.text("thought", thought)
             answer = self.text("answer", self.columns["answer"])
@@ -159,7 +158,17 @@ class _Row(Row):
 
     def turns(self, column: str, ends_with: str, starts_with: str = "user") -> tuple[Turn, ...]:
         """Messages as turns; a system message may come first, then the two sides alternate."""
-        turns = tuple(self.turn(column, message) for message in self.messages(column))
+        value = self.columns[column]
+        messages: Any = self.messages(column)
+        if messages is None:
+            messages = value  # a list that holds something else: the message at fault is named
+        if not isinstance(messages, list):
+            raise self.error(
+                column,
+                "this is no list of messages",
+                'write messages such as [{"role": "user", "content": "2+3?"}]',
+            )
+        turns = tuple(self.turn(column, message) for message in messages)
         roles = [turn.role for turn in turns]
         if roles[:1] == ["system"] and starts_with == "user":
             roles = roles[1:]
@@ -173,21 +182,6 @@ class _Row(Row):
                 f"assistant alternate, and end with {ends_with}",
             )
         return turns
-
-    def messages(self, column: str) -> list[Any]:
-        value = self.columns[column]
-        if isinstance(value, str):  # a CSV file has nothing but text
-            try:
-                value = json.loads(value)
-            except (json.JSONDecodeError, RecursionError):
-                value = None
-        if not isinstance(value, list):
-            raise self.error(
-                column,
-                "this is no list of messages",
-                'write messages such as [{"role": "user", "content": "2+3?"}]',
-            )
-        return value
 
     def turn(self, column: str, message: object) -> Turn:
         if not isinstance(message, dict) or message.get("role") not in ROLES:

@@ -6,8 +6,8 @@ make up a set, what is kept of it and files larger than memory (`tasks.data`); i
 the verifiers, which are handed in.
 
 Columns:
-- the question: `prompt` (text, or messages, of which the last one of the user), `question` or
-  `problem`;
+- the question: `prompt` (text, or messages, of which the last one of the user), `question`, `problem` or
+  `messages`; CSV holds messages as JSON. Messages are kept whole in `Problem.columns` as `prompt`;
 - the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is worked out; a row whose
   tests stand in a column of their own (`tests`, `verification_info`, `test_list`) needs none, and its verifier is
   `code` unless it says otherwise;
@@ -23,20 +23,26 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.3) is silent:
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.tasks.answers import MAX_TEXT_CHARS, Verifier, normalize
 from dianoia.tasks.code.tests import COLUMNS as TEST_COLUMNS
+from dianoia.tasks.messages import Message
+from dianoia.tasks.missing_values import without_missing
 from dianoia.tasks.tables import Row, read_rows
 from dianoia.text.language import main_language
 
-QUESTION_COLUMNS = ("prompt", "question", "problem")
+QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")
 ANSWER_COLUMNS = ("answer", "solution")
+_MOST = 2**63 - 1
+"""Of a difficulty: data sets hold whole numbers of 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +84,15 @@ class _Row(Row):
     def text(self, column: str) -> str:
         """A text that is not blank; numbers are written out, since JSON has answers such as 5."""
         value = self.columns[column]
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
             raise self.error(column, f"a {type(value).__name__}, not text", "write it as text")
-        self.check(column, str(value))
-        return str(value)
+        if isinstance(value, float) and math.isinf(value):
+            raise self.error(
+                column, "it is no number that a computer holds exactly", "write it as text"
+            )
+        text = f"{value:f}" if isinstance(value, Decimal) else str(value)
+        self.check(column, text)
+        return text
 
     def optional_text(self, column: str) -> str | None:
         return self.text(column).strip() if self.has(column) else None
@@ -145,12 +156,24 @@ def problem_of(
 
     Raises ProblemFileError as `read_problems`; UnreadableGold where only the gold answer is at fault.
     """
-    prepared = row if defaults.prepare is None else defaults.prepare(row)
+    prepared = row if defaults.prepare is None else _prepared(row, defaults.prepare)
     if prepared is None:
         return None
-    return _problem(
-        _Row(prepared.path, prepared.number, prepared.columns), verifiers, defaults, told
-    )
+    columns = without_missing(prepared.columns)
+    return _problem(_Row(prepared.path, prepared.number, columns), verifiers, defaults, told)
+
+
+def _prepared(row: Row, prepare: Callable[[Row], Row | None]) -> Row | None:
+    """The row as its mapping has it; a column of another kind than the mapping reads is the row's fault."""
+    try:
+        return prepare(row)
+    except ProblemFileError:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ProblemFileError(
+            f"{row.place}: its mapping cannot read this row ({type(error).__name__}: {error}); a column holds "
+            "another kind of value than in the published set, so correct the row or name other columns"
+        ) from error
 
 
 def _problem(
@@ -161,7 +184,8 @@ def _problem(
     answer_column = tested or ANSWER_COLUMNS[0]
     if defaults.graded and tested is None:
         answer_column = row.first_present(ANSWER_COLUMNS, "gold answer")
-    question = _question(row, question_column)
+    messages = row.messages(question_column)
+    question = _question(row, question_column, messages)
     problem = Problem(
         id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
         question=question,
@@ -169,21 +193,12 @@ def _problem(
         verifier=row.optional_text("verifier") or ("code" if tested else defaults.verifier),
         domain=row.optional_text("domain") or defaults.domain,
         language=_language(row, question, defaults, told),
-        difficulty=_whole_number(row.columns.get("difficulty")),
-        columns={
-            name: value
-            for name, value in row.columns.items()
-            if name != question_column or _says_more(value, question)
-        },
+        difficulty=_difficulty(row),
+        columns=_columns(row, question_column, messages),
     )
     if defaults.graded:
         _check_gold(row, problem, answer_column, verifiers)
     return problem
-
-
-def _says_more(asked: object, question: str) -> bool:
-    """Whether the question's column holds more than the question, as messages with other turns do."""
-    return not isinstance(asked, (str, int, float)) or str(asked).strip() != question
 
 
 def _tests(row: _Row) -> str | None:
@@ -207,24 +222,28 @@ def _answer(row: _Row, column: str, graded: bool, tested: str | None) -> str:
     return next((answer for answer in answers if isinstance(answer, str)), "")
 
 
-def _question(row: _Row, column: str) -> str:
-    messages = row.columns[column]
-    if not isinstance(messages, list):
+def _columns(row: _Row, question: str, messages: list[Message] | None) -> dict[str, Any]:
+    """Every column but the question's; messages that it was asked with, as `prompt`."""
+    others = {name: value for name, value in row.columns.items() if name != question}
+    return others if messages is None else {**others, "prompt": messages}
+
+
+def _question(row: _Row, column: str, messages: list[Message] | None) -> str:
+    if messages is None and not isinstance(row.columns[column], list):
         return row.text(column).strip()
-    asked = [message for message in messages if _field(message, "role") == "user"]
-    content = _field(asked[-1], "content") if asked else None
+    asked = [message for message in messages or () if message["role"] == "user"]
+    content = asked[-1].get("content") if asked else None
     if not isinstance(content, str):
         raise row.error(
             column,
             "no last message of the user with text in it",
             'write text, or messages such as [{"role": "user", "content": "2+3?"}]',
         )
+    for message in messages or ():
+        if isinstance(message["content"], str) and message["content"]:
+            row.check(column, message["content"])
     row.check(column, content)
     return content.strip()
-
-
-def _field(message: object, name: str) -> object:
-    return message.get(name) if isinstance(message, dict) else None
 
 
 def _language(row: _Row, question: str, defaults: Defaults, told: bool) -> str:
@@ -240,13 +259,27 @@ def _language(row: _Row, question: str, defaults: Defaults, told: bool) -> str:
     return language
 
 
-def _whole_number(value: object) -> int | None:
+def _difficulty(row: _Row) -> int | None:
     """An int from 3, 3.0 or "3"; None for anything else (decision 2)."""
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-        return int(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value % 1 == 0:
-        return int(value)
-    return None
+    value = row.columns.get("difficulty")
+    digits = value.strip() if isinstance(value, str) else ""
+    number: int | float | Decimal
+    if digits.isascii() and digits.isdigit():
+        digits = digits.lstrip("0") or "0"
+        number = int(digits) if len(digits) <= len(str(_MOST)) else _MOST + 1
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = value
+    else:
+        return None
+    if not isinstance(number, int) and (not math.isfinite(number) or number % 1):
+        return None
+    if not -_MOST <= number <= _MOST:
+        raise row.error(
+            "difficulty",
+            "a whole number of more than 64 bits",
+            "write a small number, or rename a column that means something else",
+        )
+    return int(number)
 
 
 def _check_gold(
@@ -263,6 +296,18 @@ def _check_gold(
         readable = verify(problem, problem.answer) is not None
     except ProblemTestsError as error:  # it names problem, column, key and value itself
         raise ProblemFileError(f"{row.path}, row {row.number}: {error}") from error
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise ProblemFileError(
+            f"{row.place}: verifier {problem.verifier!r} fails on this row ({type(error).__name__}: "
+            f"{str(error)[:200]}); correct the values that it reads, or name another verifier"
+        ) from error
     if not readable:
         raise UnreadableGold(
             str(

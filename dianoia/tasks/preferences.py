@@ -7,6 +7,7 @@ Columns of pairs:
 - `prompt`: text, or messages of which the last one of the user counts; absent where `chosen` and
   `rejected` are whole conversations that hold it (TRL's implicit prompt);
 - `chosen` and `rejected`: text, or messages of which the last one of the assistant counts;
+  CSV holds messages as JSON;
 - or, for a pair that is not decided yet, `responses` (a list of two) and `verdicts` (a list of labels such
   as `A>B`, see `base.preferences.Judged`).
 Columns of labelled responses: `prompt`, `response` or `completion`, and `label`: true, 1 or "safe"; false,
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dianoia.base.preferences import Judged, Labelled, Pair
+from dianoia.tasks.messages import Message
+from dianoia.tasks.missing_values import is_missing
 from dianoia.tasks.tables import Row, read_rows
 
 RESPONSE_COLUMNS = ("response", "completion")
@@ -43,8 +46,9 @@ class _Row(Row):
 
     def text(self, column: str, value: object, role: str) -> str:
         """Text as it is, or that of the last message of `role`; never blank."""
-        if isinstance(value, list):
-            value = _last(value, role)
+        messages = self.messages_of(column, value)
+        if messages is not None:
+            value = _last(messages, role)
         if not isinstance(value, str):
             raise self.error(
                 column,
@@ -55,7 +59,7 @@ class _Row(Row):
         return value
 
     def prompt(self) -> str:
-        implicit = not self.has("prompt") and isinstance(self.columns.get("chosen"), list)
+        implicit = not self.has("prompt") and self.messages("chosen") is not None
         column = "chosen" if implicit else "prompt"
         return self.text(column, self.needed(column, "prompt"), "user").strip()
 
@@ -70,9 +74,9 @@ class _Row(Row):
         return text
 
 
-def _last(messages: list[object], role: str) -> object:
+def _last(messages: list[Message], role: str) -> object:
     """Content of the last message of `role`; None without one."""
-    said = [m.get("content") for m in messages if isinstance(m, dict) and m.get("role") == role]
+    said = [message["content"] for message in messages if message["role"] == role]
     return said[-1] if said else None
 
 
@@ -107,6 +111,8 @@ def _judged(row: _Row) -> Judged:
     if not isinstance(responses, list) or len(responses) != 2:
         raise row.error("responses", "not a list of two responses", "write exactly two")
     verdicts = row.needed("verdicts", "verdicts on its responses")
+    if isinstance(verdicts, list):
+        verdicts = [None if is_missing(verdict) else verdict for verdict in verdicts]
     if not isinstance(verdicts, list) or not all(v is None or isinstance(v, str) for v in verdicts):
         raise row.error(
             "verdicts", "not a list of labels", 'write labels such as ["A>B", "B>A", "A>>B", "A=B"]'

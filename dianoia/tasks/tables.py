@@ -3,17 +3,20 @@
 In: a path. Out: `(row, columns)` pairs, row counted from 1: the line of a JSONL file, the record of
 a CSV file (its header not counted), the row of a Parquet or Arrow file; `Row` is one that knows how to complain. A
 file is never held in memory as a whole. Left out: what the columns mean. Blank lines of a JSONL file are
-skipped but counted.
+skipped but counted. A number that is not one (NaN; pandas writes it for an empty cell) is an absent value, as null is.
 """
 
 import csv
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dianoia.base.bounded_json import UnreadableJSON, other_encoding, parse_json
 from dianoia.base.errors import ProblemFileError
+from dianoia.tasks.messages import Message, UnreadableMessages, messages_in
+from dianoia.tasks.missing_values import is_missing, without_missing
 
 Columns = dict[str, Any]
 _BATCH_ROWS = 1024
@@ -37,14 +40,28 @@ class Row:
 
     def error(self, column: str, why: str, advice: str) -> ProblemFileError:
         """Names file, row, column and value."""
-        value = repr(self.columns.get(column))
-        if len(value) > _SHOWN_CHARS:
-            value = value[:_SHOWN_CHARS] + "..."
+        value = _shown(self.columns.get(column))
         return ProblemFileError(f"{self.place}, column {column!r}, value {value}: {why}; {advice}")
 
     def has(self, column: str) -> bool:
         """Whether the column is there and filled."""
-        return self.columns.get(column) is not None
+        return not is_missing(self.columns.get(column))
+
+    def messages(self, column: str) -> list[Message] | None:
+        """The messages of a column, also where they stand as text; None for anything else.
+
+        Raises ProblemFileError for text that begins as messages do and is broken.
+        """
+        return self.messages_of(column, self.columns.get(column))
+
+    def messages_of(self, column: str, value: object) -> list[Message] | None:
+        """The messages of a value that stands in a column, as `messages`."""
+        try:
+            return messages_in(value)
+        except UnreadableMessages as error:
+            raise self.error(
+                column, str(error), 'write messages such as [{"role": "user", "content": "2+3?"}]'
+            ) from None
 
     def check(self, column: str, text: str) -> None:
         """Raise ProblemFileError for text that is blank or that no tokenizer takes."""
@@ -53,6 +70,17 @@ class Row:
         # JSON can write half of a surrogate pair.
         if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
             raise self.error(column, "it holds half a character", "repair its encoding")
+        if "\0" in text:
+            raise self.error(column, "it holds a NUL character", "remove it")
+
+
+def _shown(value: object) -> str:
+    """A value for a message, cut; of a number with too many digits to be written, what it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
@@ -105,32 +133,60 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Columns]]:
 def json_object(path: Path, row: int, line: bytes) -> Columns:
     """The object of a line of a JSONL file; raises ProblemFileError, naming file and row."""
     try:
-        columns = json.loads(line.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        columns = parse_json(line)
+    except UnreadableJSON as error:
+        whole = "[" if line.lstrip()[:1] == b"[" else ""
+        advice = (
+            "the file seems to hold one JSON array, and a JSONL file holds one object a line"
+            if whole
+            else "a JSONL file holds one object a line, in UTF-8"
+        )
         raise ProblemFileError(
-            f"{path}, row {row}: not a line of JSON ({error}): {line[:80]!r}; a JSONL file holds "
-            "one object a line, in UTF-8"
+            f"{path}, row {row}: not a line of JSON that can be read ({error}): {line[:80]!r}; {advice}"
         ) from error
     if not isinstance(columns, dict):
         raise ProblemFileError(
             f"{path}, row {row}: a {type(columns).__name__}, not a JSON object: {line[:80]!r}; "
             'write one object a line, such as {"question": "2+3?", "answer": "5"}'
         )
-    return columns
+    return without_missing(columns)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, Columns]]:
     row = 0
-    csv.field_size_limit(_MAX_CELL_CHARS)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for row, cells in enumerate(csv.DictReader(file, strict=True), start=1):
+            reader = csv_reader(csv.DictReader, file)
+            check_header(path, reader.fieldnames or [])
+            for row, cells in enumerate(reader, start=1):
                 yield row, csv_row(path, row, cells)
     except (UnicodeDecodeError, csv.Error) as error:
+        raise not_csv(path, row, error) from error
+
+
+def csv_reader(kind: Any, lines: Any, *header: Any) -> Any:
+    """A reader of the csv module, strict, with room for long cells: the module has one limit for the process."""
+    csv.field_size_limit(_MAX_CELL_CHARS)
+    return kind(lines, *header, strict=True)
+
+
+def not_csv(path: Path, row: int, error: Exception) -> ProblemFileError:
+    """What to say of a file that stops being CSV after a row."""
+    with path.open("rb") as file:
+        instead = other_encoding(file.read(4))
+    return ProblemFileError(
+        f"{path}, after row {row}: not readable as CSV in UTF-8 ({instead or error}); check the quotes "
+        "and the encoding of the next row"
+    )
+
+
+def check_header(path: Path, names: list[str]) -> None:
+    """Raise ProblemFileError for a column named twice: only one of the two could be read."""
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
         raise ProblemFileError(
-            f"{path}, after row {row}: not readable as CSV in UTF-8 ({error}); check the quotes "
-            "and the encoding of the next row"
-        ) from error
+            f"{path}: the header has the column {twice[0]!r} twice, and only one can count; rename or remove one"
+        )
 
 
 def csv_row(path: Path, row: int, cells: dict[str | Any, str | Any]) -> Columns:
@@ -155,8 +211,9 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Columns]]:
     row = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            check_header(path, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                for columns in batch.to_pylist():
+                for columns in batch_rows(path, row, batch):
                     row += 1
                     yield row, columns
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
@@ -170,9 +227,29 @@ def _read_arrow(path: Path) -> Iterator[tuple[int, Columns]]:
     row = 0
     for batch in arrow_batches(path):
         for first in range(0, batch.num_rows, _BATCH_ROWS):
-            for columns in batch.slice(first, _BATCH_ROWS).to_pylist():
+            for columns in batch_rows(path, row, batch.slice(first, _BATCH_ROWS)):
                 row += 1
                 yield row, columns
+
+
+def batch_rows(path: Path, before: int, batch: Any) -> list[Columns]:
+    """The rows of a record batch that stands after `before` rows of its file.
+
+    Raises ProblemFileError, naming the row, for a value that Python has no form for, such as a date in the year
+    300,000 or text that is not UTF-8.
+    """
+    try:
+        return [without_missing(columns) for columns in batch.to_pylist()]
+    except Exception as error:  # pyarrow raises whatever the type's conversion does
+        if batch.num_rows == 1:
+            raise ProblemFileError(
+                f"{path}, row {before + 1}: a value cannot be read ({error}); write it as text or as a number"
+            ) from error
+    return [
+        columns
+        for index in range(batch.num_rows)
+        for columns in batch_rows(path, before + index, batch.slice(index, 1))
+    ]
 
 
 def arrow_batches(path: Path) -> list[Any]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.base.config import FileSettings
 from dianoia.base.errors import ConfigError, nearest
-from dianoia.base.files import read_json
 from dianoia.tasks.data.mappings import HUB
 from dianoia.tasks.tables import ENDINGS
 
@@ -52,7 +52,7 @@ def is_hub_name(path: str) -> bool:
 
 def _in_folder(folder: Path, data: FileSettings) -> Sequence[Path]:
     if (folder / "dataset_dict.json").is_file():
-        splits = read_json(folder / "dataset_dict.json")["splits"]
+        splits = _names(folder / "dataset_dict.json", "splits")
         return _saved(folder / _split(folder, data.split, splits))
     if (folder / "state.json").is_file():
         _only_split(folder, data.split)
@@ -62,8 +62,28 @@ def _in_folder(folder: Path, data: FileSettings) -> Sequence[Path]:
 
 def _saved(folder: Path) -> list[Path]:
     """The files of what `save_to_disk` wrote."""
-    named = [entry["filename"] for entry in read_json(folder / "state.json")["_data_files"]]
+    named = _names(folder / "state.json", "_data_files", "filename")
+    missing = [name for name in named if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(
+            f"path = {str(folder)!r}: the data set lacks its file {missing[0]!r}; copy the folder whole, or save "
+            "it again"
+        )
     return [folder / name for name in named]
+
+
+def _names(file: Path, key: str, inner: str | None = None) -> list[str]:
+    """The names that a file of `save_to_disk` lists under a key; raises ConfigError for one that is damaged."""
+    try:
+        listed = parse_json(file.read_bytes())[key]
+        names = [entry if inner is None else entry[inner] for entry in listed]
+    except (UnreadableJSON, OSError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: this is not what datasets' save_to_disk writes ({error}); save the data set again"
+        ) from None
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{file}: {key} holds something else than names; save the data set again")
+    return names
 
 
 def _split(folder: Path, wanted: str | None, splits: Sequence[str]) -> str:

@@ -21,7 +21,16 @@ import numpy.typing as npt
 
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.files import CACHE, cache_folder, whole_file
-from dianoia.tasks.tables import Columns, Row, arrow_batches, csv_row, json_object
+from dianoia.tasks.tables import (
+    Row,
+    arrow_batches,
+    batch_rows,
+    check_header,
+    csv_reader,
+    csv_row,
+    json_object,
+    not_csv,
+)
 
 _CHUNK = 16 * 2**20
 _NEWLINE = 10
@@ -122,7 +131,7 @@ class _Records(_Bytes):
         if not text.strip():
             return None
         lines = io.StringIO(text, newline="\n")  # lines as `_record_begins` has them
-        (cells,) = csv.DictReader(lines, self.header, strict=True)
+        (cells,) = csv_reader(csv.DictReader, lines, self.header)
         return Row(self.path, place + 1, csv_row(self.path, place + 1, dict(cells)))
 
 
@@ -139,16 +148,14 @@ def _record_begins(path: Path) -> tuple[list[str], Offsets]:
     begins: list[int] = []
     try:
         with path.open("rb") as file:
-            records = csv.reader(lines(file), strict=True)
-            header = next(records, [])
+            records = csv_reader(csv.reader, lines(file))
+            header: list[str] = next(records, [])
+            check_header(path, header)
             begins.append(at)
             for _ in records:
                 begins.append(at)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ProblemFileError(
-            f"{path}, after row {max(0, len(begins) - 1)}: not readable as CSV in UTF-8 ({error}); check the quotes "
-            "and the encoding of the next row"
-        ) from error
+        raise not_csv(path, max(0, len(begins) - 1), error) from error
     return header, np.array(begins, np.uint64)
 
 
@@ -169,9 +176,10 @@ class _Batches:
 
     def read(self, place: int) -> Row | None:
         batch = bisect_right(self.firsts, place) - 1
-        (columns,) = self.batches[batch].slice(place - self.firsts[batch], 1).to_pylist()
-        found: Columns = columns
-        return Row(self.path, place + 1, found)
+        (columns,) = batch_rows(
+            self.path, place, self.batches[batch].slice(place - self.firsts[batch], 1)
+        )
+        return Row(self.path, place + 1, columns)
 
 
 def _parquet(path: Path) -> Rows:

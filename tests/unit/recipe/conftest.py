@@ -7,6 +7,8 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from tests.unit.model_folders import write_tokenizer
+
 TEXT = """
 name = "tiny"
 [stages.base]
@@ -74,4 +76,5 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     )
     path = tmp_path_factory.mktemp("model")
     Qwen3ForCausalLM(config).save_pretrained(path)
+    write_tokenizer(path)
     return path

@@ -1,5 +1,7 @@
 """Recipes and overrides: typed values, and mistakes named as the user typed them."""
 
+import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,7 +190,7 @@ def test_every_mistake_is_named_at_once(write: Write) -> None:
 def test_a_recipe_that_is_not_there(write: Write, tmp_path: Path) -> None:
     write()
     assert "did you mean 'tiny.toml'" in refusal(tmp_path / "tinny.toml")
-    assert "no such recipe" in refusal(tmp_path)
+    assert "this is a folder, not a recipe" in refusal(tmp_path)
     assert "no such recipe" in refusal(tmp_path / "nowhere" / "a.toml")
 
 
@@ -202,6 +204,80 @@ def test_a_recipe_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "latin.toml"
     path.write_bytes('name = "caf\xe9"'.encode("latin-1"))
     assert str(path) in refusal(path)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_read(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(("\ufeff" + TEXT.replace("\n", ending)).encode())
+    plain = tmp_path / "b.toml"
+    plain.write_text(TEXT)
+    assert load_recipe(path) == load_recipe(plain)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (TEXT.encode("utf-16"), "UTF-16"),
+        (gzip.compress(TEXT.encode()), "gzip"),
+        (b"\xff", "UTF-8"),
+        (b"seed = " + b"7" * 5000, "not TOML"),
+        (b"a = " + b"[" * 5000, "not TOML"),
+        (b"\0", "not TOML"),
+    ],
+)
+def test_a_file_that_is_no_recipe(content: bytes, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(content)
+    assert str(path) in refusal(path) and why in refusal(path)
+
+
+JUDGED = (
+    TEXT.replace("[stages.evaluation]", "[stages.zero.rewards.judge]\nmodel = 'm'\nurl = 'http://h/v1'\n[stages.evaluation]")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "zero.rewards.judge.api_key=sk-hidden",
+        "zero.rewards.judge.key=sk-hidden",
+        "zero.rewards.judge.token=sk-hidden",
+        "zero.rewards.judge.password=sk-hidden",
+        "zero.rewards.judge.url=http://me:sk-hidden@host/v1",
+        "zero.rewards.judge.url=http://host/v1?key=sk-hidden",
+        "zero.rewards.judge.url=ftp://sk-hidden@host/v1",
+    ],
+)
+def test_a_secret_is_not_shown(override: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(JUDGED)
+    load_recipe(path)
+    said = refusal(path, override)
+    assert "hidden" not in said and "zero.rewards.judge" in said
+    key, _, value = override.rpartition(".")[2].partition("=")
+    again = tmp_path / "b.toml"
+    again.write_text(
+        JUDGED.replace(
+            "url = 'http://h/v1'",
+            f"url = '{value}'" if key == "url" else f"url = 'http://h/v1'\n{key} = '{value}'",
+        )
+    )
+    assert "hidden" not in refusal(again)
+
+
+def test_what_a_path_is_instead_of_a_recipe(write: Write, tmp_path: Path) -> None:
+    write()
+    assert "folder" in refusal(tmp_path) and ".toml" in refusal(tmp_path)
+    (tmp_path / "link.toml").symlink_to(tmp_path / "gone.toml")
+    said = refusal(tmp_path / "link.toml")
+    assert "this link leads nowhere" in said and "gone.toml" in said
+    (tmp_path / "dir.toml").mkdir()
+    assert "folder" in refusal(tmp_path / "dir.toml")
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert "no file" in refusal(tmp_path / "pipe.toml")
+    (tmp_path / "circle.toml").symlink_to(tmp_path / "circle.toml")
+    assert "link leads nowhere" in refusal(tmp_path / "circle.toml")
 
 
 def test_stages_that_are_no_table(write: Write) -> None:

@@ -1,5 +1,6 @@
 """A model as judge and as rewriter: what it is asked, and what is read from its reply."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -107,3 +108,51 @@ def test_replies_that_cannot_be_used(answer: Answer, refusal: Refusal) -> None:
 @pytest.mark.parametrize("summary", ["It is 19.", "19", "Is it 19?", "So (19).", "It is **19**."])
 def test_the_answer_stands_in_the_summary(summary: str) -> None:
     assert isinstance(read(CASE, reply("I add.", summary)), Rewritten)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 200_000,
+        '{"a":' * 100_000,
+        '{"a": [' * 50_000,
+        '{"correctness": ' + "7" * 5000 + "}",
+        '{"correctness": ["correct"]}',
+        '{"correctness": {"correctness": 1}}',
+        '{"correctness": null}',
+        '{"correctness": "' + "x" * 10**6 + '"}',
+        "{}" * 100_000,
+    ],
+)
+def test_a_hostile_reply_is_no_verdict_and_takes_no_time(text: str) -> None:
+    began = time.monotonic()
+    assert verdict(Answer(text, cut=False)) is None
+    assert time.monotonic() - began < 2
+
+
+def test_the_object_that_begins_last_counts() -> None:
+    text = (
+        '{"correctness": "incorrect"} or rather {"analysis": {"a": 1}, "correctness": "correct"} {}'
+    )
+    assert verdict(Answer(text, cut=False)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<thought>" + "</thought><summary>" * 50_000,
+        "<thought>" + "</thought><summary>" * 50_000 + "</summary>",
+        "<thought>" * 50_000 + "</summary>" * 50_000,
+        "<thought></thought>" + " " * 200_000 + "<summary></summary>",
+    ],
+)
+def test_a_rewriter_that_repeats_its_tags_takes_no_time(text: str) -> None:
+    began = time.monotonic()
+    assert isinstance(read(CASE, Answer(text, cut=False)), Refusal)
+    assert time.monotonic() - began < 2
+
+
+def test_the_last_division_counts() -> None:
+    text = " <thought>a</thought> <summary> b</thought>\n<summary>It is 19.</summary>\n"
+    found = read(CASE, Answer(text, cut=False))
+    assert found == Rewritten("a</thought> <summary> b", "It is 19.")

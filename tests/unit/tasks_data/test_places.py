@@ -30,6 +30,24 @@ def test_a_saved_set(tmp_path: Path) -> None:
         names(folder, "train")
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", '"a"', "{}", '{"_data_files": 5}', '{"_data_files": [5]}', '{"_data_files": [{"filename": 5}]}']
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["state.json", "dataset_dict.json"])
+def test_a_damaged_list_of_files(name: str, text: str, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "set", sums(5))
+    (folder / name).write_text(text.replace("_data_files", "splits") if "dict" in name else text)
+    with pytest.raises(ConfigError, match=name):
+        names(folder)
+
+
+def test_a_saved_set_that_lacks_a_file(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "set", sums(5))
+    (folder / "data-00001-of-00002.arrow").unlink()
+    with pytest.raises(ConfigError, match="lacks its file 'data-00001-of-00002.arrow'"):
+        names(folder)
+
+
 def test_a_saved_set_of_several_splits(tmp_path: Path) -> None:
     for split in ("train", "test"):
         saved(tmp_path / split, sums(4))
