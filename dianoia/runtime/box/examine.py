@@ -83,7 +83,10 @@ class _Program:
             self.gone = True
             raise Closed("the program ended before its tests") from None
         if reply[0] == "error":
-            raise rebuilt(classes, words)
+            error = rebuilt(classes, words)
+            if isinstance(error, StopIteration) and message[:2] != ["do", "next"]:
+                error = RuntimeError("the program raised StopIteration, which would end a loop of the tests")
+            raise error
         return self._decoded(text)
 
     def do(self, operation: str, target: int, /, *arguments: Any, **named: Any) -> Any:

@@ -24,6 +24,10 @@ _MOST_COLLISIONS = 32
 """Members of a set with one hash. Numbers can be chosen so that all have the same one, and a set of n of
 them takes n squared steps to build."""
 _PLAIN_INT = 2**62
+_NO_TYPE = "a value of type"
+NOT_PLAIN = f"TypeError: {_NO_TYPE}"
+"""How the error begins that a step reports for a value that stays inside."""
+_MAX_RANGE = 2**20
 _MAX_BITS, _MAX_FRACTION_BITS = 2**20, 20_000
 """Of a whole number, and of the two of a fraction: arithmetic on them takes the square of their length."""
 
@@ -62,7 +66,7 @@ def _tagged(value: Any, foreign: Foreign | None, depth: int) -> object:
         return {"tuple": [_tagged(item, foreign, depth - 1) for item in tuple.__iter__(value)]}
     if foreign is not None:
         return foreign(value)
-    raise TypeError(f"a value of type {kind.__name__!r}, which is no plain type")
+    raise TypeError(f"{_NO_TYPE} {kind.__name__!r}, which is no plain type")
 
 
 _SEQUENCES: dict[type, str] = {
@@ -145,6 +149,13 @@ def _decimal(text: str) -> Decimal:
         raise ValueError("no decimal") from error
 
 
+def _range(parts: Sequence[str]) -> range:
+    numbers = range(*map(_hexadecimal, parts))
+    if len(numbers) > _MAX_RANGE:
+        raise ValueError("a range of more numbers than anybody counts through")
+    return numbers
+
+
 _IN_ORDER: dict[str, Callable[[Iterable[Any]], Any]] = {
     "tuple": tuple,
     "deque": deque,
@@ -163,7 +174,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "complex": lambda parts: complex(*map(float, parts)),
     "Decimal": _decimal,
     "Fraction": _fraction,
-    "range": lambda parts: range(*map(_hexadecimal, parts)),
+    "range": _range,
 }
 
 
