@@ -81,4 +81,6 @@ def rebuilt(names: object, words: object) -> Exception:
 
 
 def _texts(names: object) -> Iterator[str]:
-    return (name for name in names if isinstance(name, str)) if isinstance(names, list) else iter(())
+    return (
+        (name for name in names if isinstance(name, str)) if isinstance(names, list) else iter(())
+    )

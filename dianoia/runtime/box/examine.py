@@ -58,6 +58,15 @@ def _run(source: str, names: dict[str, Any]) -> tuple[str, str]:
     return PASSED, ""
 
 
+_DECIDING = frozenset(
+    name
+    for kind in (str, bytes, float, set, frozenset)
+    for name in dir(kind)
+    if name.startswith("is") or name in ("startswith", "endswith", "find", "rfind", "rindex")
+)
+"""Methods by which a plain value says yes or no: an object of the program could say yes to everything."""
+
+
 class _Program:
     """The other process, as one asks it."""
 
@@ -85,7 +94,9 @@ class _Program:
         if reply[0] == "error":
             error = rebuilt(classes, words)
             if isinstance(error, StopIteration) and message[:2] != ["do", "next"]:
-                error = RuntimeError("the program raised StopIteration, which would end a loop of the tests")
+                error = RuntimeError(
+                    "the program raised StopIteration, which would end a loop of the tests"
+                )
             raise error
         return self._decoded(text)
 
@@ -172,7 +183,7 @@ class Remote:
         return _do(self, "call", *arguments, **named)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or name in _DECIDING:
             raise AttributeError(f"{name} of an object of the program is not looked at")
         return _do(self, "getattr", name)
 
@@ -232,5 +243,7 @@ def _items(iterator: Remote) -> Iterator[Any]:
 
 def _plain(value: Any, kind: type) -> Any:
     if type(value) is not kind:
-        raise TypeError(f"the program gives a {type(value).__name__} where a {kind.__name__} belongs")
+        raise TypeError(
+            f"the program gives a {type(value).__name__} where a {kind.__name__} belongs"
+        )
     return value

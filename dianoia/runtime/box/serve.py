@@ -100,4 +100,6 @@ class Server:
                 return decode(reply[1], self._known)
             if reply[0] == "error":
                 raise rebuilt(reply[1], reply[2])
-            self._channel.send(self._answer(reply))  # the function asks something of the program itself
+            self._channel.send(
+                self._answer(reply)
+            )  # the function asks something of the program itself

@@ -156,7 +156,10 @@ def _verdicts(source: str, tests: CodeTests, sandbox: Sandbox) -> Iterator[tuple
         outcome = sandbox.run(_program(source, tests, stdin=case.stdin), tests.limits)
         clock = _Clock(outcome, tests)
         same = _same_output(outcome.stdout, case.expected, tests)
-        yield _ended(outcome) or clock.late() or _right(same), f"case {number}: {_last_line(outcome)}"
+        yield (
+            _ended(outcome) or clock.late() or _right(same),
+            f"case {number}: {_last_line(outcome)}",
+        )
 
 
 def _program(

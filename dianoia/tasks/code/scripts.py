@@ -19,7 +19,9 @@ from dianoia.tasks.code.names import PROGRAM, Names, names_of, root
 
 _SET_UP = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Pass)
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Call)
-_NEEDS_PROCESS = "only a test in the program's own process could; a program there could change the test"
+_NEEDS_PROCESS = (
+    "only a test in the program's own process could; a program there could change the test"
+)
 _REFUSED_NAMES = {
     "eval": "would run text of the program beside the expected values",
     "exec": "would run text of the program beside the expected values",
@@ -69,7 +71,9 @@ class Script:
 
 
 @lru_cache(maxsize=256)
-def read_script(snippets: tuple[str, ...], setup: str = "", declared: tuple[str, ...] = ()) -> Script:
+def read_script(
+    snippets: tuple[str, ...], setup: str = "", declared: tuple[str, ...] = ()
+) -> Script:
     """The units of a problem's tests; `setup` runs first, and tests nothing.
 
     Raises ValueError for what cannot be kept from the program, SyntaxError for what is not Python.
@@ -102,7 +106,8 @@ def _units(statements: Sequence[tuple[ast.stmt, bool]], names: Names) -> Iterato
     functions = {
         node.name
         for node, _ in statements
-        if isinstance(node, ast.FunctionDef) and any(isinstance(p, ast.Assert) for p in ast.walk(node))
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(p, ast.Assert) for p in ast.walk(node))
     }
     before: list[str] = []
     for node, may_test in statements:
@@ -141,7 +146,9 @@ class _Check(ast.NodeVisitor):
         self.bound_to_displays = {
             target.id
             for node in ast.walk(whole)
-            if isinstance(node, ast.Assign) and isinstance(node.value, _DISPLAYS) and not names.touched(node.value)
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, _DISPLAYS)
+            and not names.touched(node.value)
             for target in node.targets
             if isinstance(target, ast.Name)
         }
@@ -164,7 +171,11 @@ class _Check(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr in _REFUSED_STREAMS and root(node) == "sys":
             raise ValueError(f"sys.{node.attr}: {_NEEDS_PROCESS}")
-        if node.attr in _REFUSED_NAMES and not self.names.touched(node.value) and root(node) != "re":
+        if (
+            node.attr in _REFUSED_NAMES
+            and not self.names.touched(node.value)
+            and root(node) != "re"
+        ):
             raise ValueError(f"{ast.unparse(node)} {_REFUSED_NAMES[node.attr]}")
         self.generic_visit(node)
 
@@ -194,7 +205,11 @@ class _Check(ast.NodeVisitor):
                 "value, or assign it in the test"
             )
         functions = [self._functions(side) for side in sides]
-        if all(functions) and len(frozenset[str]().union(*functions)) > 1 and not functions[0] & functions[-1]:
+        if (
+            all(functions)
+            and len(frozenset[str]().union(*functions)) > 1
+            and not functions[0] & functions[-1]
+        ):
             raise ValueError(
                 f"{ast.unparse(node)} compares functions of the program with one another, so that it would choose "
                 "both sides; define the one that is right in the test"
@@ -203,7 +218,11 @@ class _Check(ast.NodeVisitor):
 
     def visit_Expr(self, node: ast.Expr) -> None:
         call = node.value
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and self.names.is_call(call):
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Name)
+            and self.names.is_call(call)
+        ):
             for argument in call.args:
                 changed = argument.id if isinstance(argument, ast.Name) else ""
                 if changed in self.bound_to_displays & self.asserted:
@@ -246,12 +265,17 @@ class _Check(ast.NodeVisitor):
         if any(isinstance(side, ast.Constant) for side in sides):
             return
         if any(self.names.is_call(side) or _is_tainted_name(side, self.names) for side in sides):
-            raise ValueError("`is` between values of which one came from the program: it is a copy; write ==")
+            raise ValueError(
+                "`is` between values of which one came from the program: it is a copy; write =="
+            )
 
     def _functions(self, side: ast.expr) -> set[str]:
         """Functions that the program alone defines and that are called in it; empty where a value of the test
         is part of it, or something whose origin is not plain."""
-        if not isinstance(side, ast.Call) or root(side) in self.names.tainted - self.names.of_program:
+        if (
+            not isinstance(side, ast.Call)
+            or root(side) in self.names.tainted - self.names.of_program
+        ):
             return set()
         called = {root(part) for part in ast.walk(side) if isinstance(part, ast.Call)}
         return {name for name in called if name in self.names.of_program}
@@ -274,7 +298,11 @@ def _verdicts(test: ast.expr) -> Iterator[ast.expr]:
             yield from _verdicts(part)
     elif isinstance(test, ast.UnaryOp):
         yield from _verdicts(test.operand)
-    elif isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id in ("bool", "all", "any", "int"):
+    elif (
+        isinstance(test, ast.Call)
+        and isinstance(test.func, ast.Name)
+        and test.func.id in ("bool", "all", "any", "int")
+    ):
         for part in test.args:
             yield from _verdicts(part)
     elif isinstance(test, (ast.List, ast.Tuple)):
@@ -283,7 +311,8 @@ def _verdicts(test: ast.expr) -> Iterator[ast.expr]:
     elif isinstance(test, (ast.GeneratorExp, ast.ListComp)):
         yield from _verdicts(test.elt)
     elif isinstance(test, ast.Compare) and any(
-        isinstance(side, ast.Constant) and side.value in (True, False) for side in (test.left, *test.comparators)
+        isinstance(side, ast.Constant) and side.value in (True, False)
+        for side in (test.left, *test.comparators)
     ):
         for part in (test.left, *test.comparators):
             yield from _verdicts(part)

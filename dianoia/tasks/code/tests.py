@@ -137,7 +137,10 @@ class _Reader:
             again=scripts[1],
             prelude="\n".join(
                 part
-                for part in (official.PRELUDE if checker == official.NAME else "", self._code(table, "prelude"))
+                for part in (
+                    official.PRELUDE if checker == official.NAME else "",
+                    self._code(table, "prelude"),
+                )
                 if part
             ),
             continues=self._text(table, "continues"),
@@ -186,9 +189,7 @@ class _Reader:
             cases.append(Case(stdin, expected))
         return tuple(cases)
 
-    def _calls(
-        self, table: Mapping[str, Any], checker: str
-    ) -> tuple[list[Step], tuple[Call, ...]]:
+    def _calls(self, table: Mapping[str, Any], checker: str) -> tuple[list[Step], tuple[Call, ...]]:
         steps: list[Step] = []
         calls = []
         for item in self._list(table, "calls"):

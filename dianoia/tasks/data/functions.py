@@ -45,7 +45,9 @@ def _beside(row: Row, prompt: str, entry: str) -> str:
     try:
         tree = _parsed(prompt)
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise row.error("prompt", f"it is not the beginning of a program ({error})", "fetch it again") from None
+        raise row.error(
+            "prompt", f"it is not the beginning of a program ({error})", "fetch it again"
+        ) from None
     if all(getattr(node, "name", None) != entry for node in tree.body):
         raise row.error("entry_point", "the prompt does not define this function", "fetch it again")
     others = [node for node in tree.body if getattr(node, "name", None) != entry]
