@@ -1,11 +1,18 @@
 """What goes into a sandbox and what comes out of it: programs, tests, limits, outcomes.
 
-In and out: the frozen records of `dianoia.runtime.sandbox`, which runs them.
+In: the frozen records that `dianoia.runtime.sandbox` runs, and what a warm process reports. Out: an `Outcome`.
 """
 
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+_SHOWN_ERROR_BYTES = 4096
 
 
 class Ending(StrEnum):
@@ -98,3 +105,57 @@ class Packages:
     """Such as site-packages. Programs may read all of it."""
     modules: tuple[str, ...]
     """Loaded once, so that no program pays for it. They must not start threads."""
+
+
+def unfinished(ending: Ending, limits: Limits) -> Outcome:
+    """The outcome of a run that nobody can report on."""
+    return Outcome(ending, None, "", "", (), limits.wall_seconds, 0.0)
+
+
+def outcome_of(
+    report: dict[str, Any], files: Sequence[int], limits: Limits, most_results: int
+) -> Outcome:
+    """The outcome of a run, from the warm process's report and the files for output, errors and results."""
+    sizes = [os.fstat(fd).st_size for fd in files]
+    stdout, stderr, results = (os.pread(fd, limits.output_bytes, 0) for fd in files)
+    ending = _ending(report, limits, max(sizes) > limits.output_bytes, results)
+    code = os.waitstatus_to_exitcode(report["status"])
+    return Outcome(
+        ending,
+        code if ending is Ending.FINISHED else None,
+        stdout.decode("utf-8", "replace"),
+        stderr[-_SHOWN_ERROR_BYTES:].decode("utf-8", "replace"),
+        tuple(_results(results, most_results)),
+        report["wall"],
+        report["cpu"],
+    )
+
+
+def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: bytes) -> Ending:
+    code = os.waitstatus_to_exitcode(report["status"])
+    if report["late"]:
+        return Ending.TIMED_OUT
+    if report["crowded"]:
+        return Ending.PROCESS_LIMIT
+    if flooded:
+        return Ending.OUTPUT_LIMIT
+    # The kernel counts in ticks: the CPU time it kills at may read a little less than the limit.
+    used_up = code == -signal.SIGKILL and report["cpu"] >= 0.8 * limits.cpu_seconds
+    if used_up or code == -signal.SIGXCPU:
+        return Ending.TIMED_OUT
+    if results.endswith(b"memory\n"):
+        return Ending.OUT_OF_MEMORY
+    if code == -signal.SIGKILL:
+        return Ending.KILLED
+    return Ending.CRASHED if code < 0 else Ending.FINISHED
+
+
+def _results(data: bytes, most: int) -> Iterator[tuple[int, str, str]]:
+    """The first lines, as far as they have the right form; the program may have written anything there."""
+    for line in data.split(b"\n", most)[:most]:
+        try:
+            number, kind, text = json.loads(line)
+        except (ValueError, TypeError, RecursionError):
+            continue
+        if type(number) is int and isinstance(kind, str) and isinstance(text, str):
+            yield number, kind, text

@@ -16,7 +16,6 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.1: a "code executor")
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -29,7 +28,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dianoia.base.errors import SandboxError
-from dianoia.runtime.program import Ending, Examination, Limits, Outcome, Packages, Program
+from dianoia.runtime.program import (
+    Ending,
+    Examination,
+    Limits,
+    Outcome,
+    Packages,
+    Program,
+    outcome_of,
+    unfinished,
+)
 
 __all__ = [
     "AUTO",
@@ -65,7 +73,6 @@ _GRACE_SECONDS = 10.0
 """How long a warm process may take beyond a program's wall time before it is killed and replaced."""
 _END_SECONDS = 2.0
 _FOLDER_BYTES = 16 * 2**20
-_SHOWN_ERROR_BYTES = 4096
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from dianoia.runtime.box import zygote; "
     "del sys.path[0]; zygote.main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])"
@@ -173,11 +180,11 @@ class ForkSandbox:
             with _files(request, program.stdin) as files:
                 report = self._begin(files, limits) or self._report(limits)
                 if not isinstance(report, Ending):
-                    return _outcome(report, files[2:], limits, len(program.steps))
+                    return outcome_of(report, files[2:], limits, len(program.steps))
             ending = report
             if ending is Ending.TIMED_OUT:
                 break
-        return _unfinished(ending, limits)
+        return unfinished(ending, limits)
 
     def examine(
         self, program: Program, examination: Examination, limits: Limits
@@ -192,28 +199,27 @@ class ForkSandbox:
             _request(program) | {"serves": True},
             asdict(examination) | {"language": program.language},
         )
-        endings = Ending.KILLED, Ending.KILLED
+        endings = [Ending.KILLED, Ending.KILLED]
         for _ in range(2):
             with ExitStack() as stack:
-                served, asked = (
-                    stack.enter_context(_files(request, stdin))
-                    for request, stdin in zip(requests, (program.stdin, ""), strict=True)
-                )
+                served = stack.enter_context(_files(requests[0], program.stdin))
+                asked = stack.enter_context(_files(requests[1], ""))
                 with _channel() as (program_end, tests_end):
-                    begun = self._begin([*served, *program_end], limits)
-                    failed = tests._begin([*asked, *tests_end], longer)
-                found = begun or self._report(limits), failed or tests._report(longer)
-                if not any(isinstance(report, Ending) for report in found):
+                    lost = self._begin([*served, *program_end], limits)
+                    tests_lost = tests._begin([*asked, *tests_end], longer)
+                ran, examined = lost or self._report(limits), tests_lost or tests._report(longer)
+                if not isinstance(ran, Ending) and not isinstance(examined, Ending):
                     return (
-                        _outcome(found[0], served[2:], limits, 0),
-                        _outcome(found[1], asked[2:], limits, len(examination.units)),
+                        outcome_of(ran, served[2:], limits, 0),
+                        outcome_of(examined, asked[2:], limits, len(examination.units)),
                     )
-            endings = tuple(
-                report if isinstance(report, Ending) else Ending.FINISHED for report in found
-            )
+            endings = [
+                report if isinstance(report, Ending) else Ending.FINISHED
+                for report in (ran, examined)
+            ]
             if Ending.TIMED_OUT in endings:
                 break
-        return _unfinished(endings[0], limits), _unfinished(endings[1], limits)
+        return unfinished(endings[0], limits), unfinished(endings[1], limits)
 
     def _begin(self, files: Sequence[int], limits: Limits) -> Ending | None:
         """Hand a run to the warm process; how it ended if that one is dead, in which case it is replaced."""
@@ -359,55 +365,3 @@ def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
     os.lseek(fd, 0, os.SEEK_SET)
-
-
-def _unfinished(ending: Ending, limits: Limits) -> Outcome:
-    return Outcome(ending, None, "", "", (), limits.wall_seconds, 0.0)
-
-
-def _outcome(
-    report: dict[str, Any], files: Sequence[int], limits: Limits, most_results: int
-) -> Outcome:
-    sizes = [os.fstat(fd).st_size for fd in files]
-    stdout, stderr, results = (os.pread(fd, limits.output_bytes, 0) for fd in files)
-    ending = _ending(report, limits, max(sizes) > limits.output_bytes, results)
-    code = os.waitstatus_to_exitcode(report["status"])
-    return Outcome(
-        ending,
-        code if ending is Ending.FINISHED else None,
-        stdout.decode("utf-8", "replace"),
-        stderr[-_SHOWN_ERROR_BYTES:].decode("utf-8", "replace"),
-        tuple(_results(results, most_results)),
-        report["wall"],
-        report["cpu"],
-    )
-
-
-def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: bytes) -> Ending:
-    code = os.waitstatus_to_exitcode(report["status"])
-    if report["late"]:
-        return Ending.TIMED_OUT
-    if report["crowded"]:
-        return Ending.PROCESS_LIMIT
-    if flooded:
-        return Ending.OUTPUT_LIMIT
-    # The kernel counts in ticks: the CPU time it kills at may read a little less than the limit.
-    used_up = code == -signal.SIGKILL and report["cpu"] >= 0.8 * limits.cpu_seconds
-    if used_up or code == -signal.SIGXCPU:
-        return Ending.TIMED_OUT
-    if results.endswith(b"memory\n"):
-        return Ending.OUT_OF_MEMORY
-    if code == -signal.SIGKILL:
-        return Ending.KILLED
-    return Ending.CRASHED if code < 0 else Ending.FINISHED
-
-
-def _results(data: bytes, most: int) -> Iterator[tuple[int, str, str]]:
-    """The first lines, as far as they have the right form; the program may have written anything there."""
-    for line in data.split(b"\n", most)[:most]:
-        try:
-            number, kind, text = json.loads(line)
-        except (ValueError, TypeError, RecursionError):
-            continue
-        if type(number) is int and isinstance(kind, str) and isinstance(text, str):
-            yield number, kind, text

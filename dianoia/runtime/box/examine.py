@@ -180,6 +180,7 @@ class Remote:
         object.__setattr__(self, "_kind", kind)
 
     def __call__(self, /, *arguments: Any, **named: Any) -> Any:
+        """Call it in the program's process, with copies of the arguments."""
         return _do(self, "call", *arguments, **named)
 
     def __getattr__(self, name: str) -> Any:
@@ -223,8 +224,8 @@ class Remote:
         raise TypeError(f"the program's {kind} is no plain value, so that it equals nothing")
 
     # The program's own methods would decide these.
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
-    __bool__ = __contains__ = __hash__ = _refuse  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __bool__ = __contains__ = __hash__ = _refuse
 
 
 def _do(remote: Remote, operation: str, /, *arguments: Any, **named: Any) -> Any:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from dianoia.runtime.box import channel, examine
+from dianoia.runtime.box import examine
 from dianoia.runtime.box.serve import Server
 from dianoia.runtime.box.values import encode
 from dianoia.runtime.box.walls import Walls

@@ -159,9 +159,8 @@ def _bindings(tree: ast.Module) -> Iterator[Binding]:
             yield node.iter, _targets(node.target)
         elif isinstance(node, ast.withitem) and node.optional_vars is not None:
             yield node.context_expr, _targets(node.optional_vars)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in functions:
-                yield from _arguments(node, functions[node.func.id])
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) in functions:
+            yield from _arguments(node, functions[ast.unparse(node.func)])
 
 
 def _targets(node: ast.AST) -> frozenset[str]:

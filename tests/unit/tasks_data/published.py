@@ -3,9 +3,7 @@
 from typing import Any
 
 
-def humaneval(
-    number: int, prompt: str, entry: str, solution: str, test: str
-) -> dict[str, Any]:
+def humaneval(number: int, prompt: str, entry: str, solution: str, test: str) -> dict[str, Any]:
     """A row of HumanEval's columns."""
     return {
         "task_id": f"HumanEval/{number}",

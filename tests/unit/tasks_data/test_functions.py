@@ -53,7 +53,9 @@ def test_there_are_enough_rows() -> None:
 def test_a_row_of_humaneval(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, "humaneval", HUMANEVAL[:1])
     assert (problem.id, problem.verifier, problem.domain) == ("HumanEval/0", "code", "code")
-    assert problem.question.startswith("Complete this Python function. Answer with the whole of it.")
+    assert problem.question.startswith(
+        "Complete this Python function. Answer with the whole of it."
+    )
     assert problem.question.endswith("```") and "def any_close(numbers" in problem.question
     assert "METADATA" not in problem.question and code_tests(problem).count == 1
 
