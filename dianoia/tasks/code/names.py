@@ -6,6 +6,7 @@ names alone, so a name that holds a program's value anywhere is taken to hold on
 
 import ast
 import builtins
+import importlib
 import symtable
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +15,11 @@ from itertools import zip_longest
 
 PROGRAM = "solution"
 """The module that a test may import the program's names from."""
+STARRED = frozenset(
+    ("bisect", "cmath", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
+     "json", "math", "operator", "random", "re", "statistics", "string", "typing")
+)  # fmt: skip
+"""Modules of which a test may import everything."""
 _PYTHON = frozenset(dir(builtins)) | {"__name__", "__file__"}
 
 Binding = tuple[ast.expr, frozenset[str]]
@@ -64,7 +70,7 @@ def names_of(tree: ast.Module, declared: Collection[str]) -> Names:
     """The names of a test. `declared` ones are the program's, even where Python has them too."""
     own = set(declared)
     imported = frozenset(_imported(tree))
-    free = _free(symtable.symtable(ast.unparse(tree), "tests", "exec")) - imported
+    free = _free(symtable.symtable(ast.unparse(tree), "tests", "exec")) - imported - _starred(tree)
     modules = {
         name
         for name in (free & sys.stdlib_module_names) - own
@@ -108,6 +114,24 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (alias.asname or alias.name for alias in node.names if alias.name != "*")
         if isinstance(node, ast.Import):
             yield from (alias.asname or PROGRAM for alias in node.names if alias.name == PROGRAM)
+
+
+def _starred(tree: ast.Module) -> set[str]:
+    """Names that `from math import *` binds. Raises ValueError for a module that is not on the list."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.names[0].name == "*"
+            and node.module != PROGRAM
+        ):
+            if node.module not in STARRED:
+                raise ValueError(f"from {node.module} import *; name what is imported")
+            module = importlib.import_module(node.module)
+            names |= set(
+                getattr(module, "__all__", None) or (n for n in vars(module) if n[0] != "_")
+            )
+    return names
 
 
 def _is_name(node: ast.AST, name: str) -> bool:

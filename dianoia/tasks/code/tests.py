@@ -102,7 +102,17 @@ def code_tests(problem: Problem) -> CodeTests:
     """
     column = next((name for name in COLUMNS if problem.columns.get(name) is not None), "answer")
     value = problem.answer if column == "answer" else problem.columns[column]
+    if column == "test_list" and isinstance(value, list):  # MBPP's columns beside it
+        value = {"asserts": value, "setup": _set_up(problem.columns)}
     return _Reader(problem.id, column).read(value)
+
+
+def _set_up(columns: Mapping[str, Any]) -> object:
+    """The code of `test_imports` and `test_setup_code`; whatever else stands there, to be complained of."""
+    imports, code = columns.get("test_imports"), columns.get("test_setup_code")
+    if not isinstance(imports, list) or not all(isinstance(line, str) for line in imports):
+        return code
+    return "\n".join([*imports, code] if isinstance(code, str) else imports)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ FORMS: dict[str, Form] = {
         ["from math import tau\nassert round_trip(1) == tau"],
         "import math\ndef round_trip(r): return 2 * math.pi * r",
         "import math\nmath.tau = 0\ndef round_trip(r): return 0"),
+    "from math import *": Form(
+        ["from math import *\nassert area(2) == pi * sqrt(16)"],
+        "import math\ndef area(r): return math.pi * r * r",
+        "import math\nmath.pi = 0\npi = 0\nsqrt = lambda x: 0\ndef area(r): return 0"),
     "math.sqrt": Form(
         ["import math\nassert root(2) == math.sqrt(2)"],
         "def root(x): return x ** 0.5",

@@ -406,6 +406,13 @@ def test_many_at_once_come_in_order(registered: Any) -> None:
 def test_tests_in_columns_of_their_own() -> None:
     listed = code_tests(problem("ignored", test_list=["assert f(1) == 2", "assert f(2) == 3"]))
     assert [step[1] for step in listed.steps] == ["f(1)", "f(2)"]
+    further = {
+        "test_imports": ["import math"],
+        "test_setup_code": "x = 2",
+        "test_list": ["assert f(x) == math.pi"],
+    }
+    script = code_tests(problem("ignored", **further)).script
+    assert script is not None and script.units[0].source.startswith("import math\nx = 2")
     info = {"language": "python", "test_cases": [
         {"input": "1", "output": "2", "type": "stdin_stdout", "fn_name": None}]}  # fmt: skip
     assert code_tests(problem("ignored", verification_info=info)).cases[0].expected == "2"

@@ -85,6 +85,7 @@ REFUSED = {
     "exchanges names": ("from unittest.mock import patch\nassert f(1) == 1", "import unittest.mock"),
     "a class of the test as argument": (
         "class Node:\n    value = 1\nassert f(Node()) == 1", "own class Node"),
+    "everything of an unknown module": ("from os import *\nassert f(1) == 1", "name what is imported"),
     "a package": ("import numpy as np\nassert f(1) == 1", "import numpy"),
     "nothing of the program": ("import math\nassert math.pi > 3", "calls nothing"),
     "only a constant": ("assert True, 'fine'", "calls nothing"),
