@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, ModuleType
 from typing import Any, NoReturn
 
@@ -24,8 +25,8 @@ PASSED, FAILED, ERROR, GONE = "passed", "failed", "error", "gone"
 _PROGRAM = "solution"
 """Name of the program as a module: `from solution import f` works in tests."""
 _FUNCTIONS = (BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, partial)
-_BUILTIN_TYPES = (bool, int, float, str, list, tuple, set, dict)
-"""Functions too, where they are handed over."""
+_MOST_ITEMS = 100_000
+"""Of an iterator that tests hand over; it is read to its end first."""
 
 
 def run_tests(request: dict[str, Any]) -> int:
@@ -131,7 +132,12 @@ class _Program:
         """The tag of an argument that is no plain value."""
         if type(value) is Remote:
             return {"object": object.__getattribute__(value, "_number")}
-        if isinstance(value, _FUNCTIONS) or value in _BUILTIN_TYPES:
+        if isinstance(value, Iterator):
+            items = list(islice(value, _MOST_ITEMS + 1))
+            if len(items) > _MOST_ITEMS:
+                raise TypeError(f"the tests hand over an iterator of more than {_MOST_ITEMS} items")
+            return {"iterator": encode(items, self._foreign)}
+        if isinstance(value, _FUNCTIONS):
             self._callbacks.append(value)
             return {"callback": len(self._callbacks) - 1}
         raise TypeError(

@@ -86,6 +86,8 @@ class Server:
     def _known(self, tag: str, inside: Any) -> Any:
         if tag == "object":
             return self._objects[inside]
+        if tag == "iterator":
+            return iter(decode(inside, self._known))
         if tag == "callback":
             return lambda *arguments, **named: self._call_back(inside, arguments, named)
         raise ValueError(f"not an encoded value: {tag!r}")

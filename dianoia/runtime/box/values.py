@@ -9,9 +9,11 @@ What is bounded: how deep a value is nested, how deep members of sets and keys o
 them share a hash, how long a whole number inside a fraction is. So reading takes time in proportion to the text.
 """
 
+import builtins
 import json
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
@@ -60,7 +62,7 @@ def _tagged(value: Any, foreign: Foreign | None, depth: int) -> object:
             for key, item in value.items()
         ]
         return {_TABLES[kind]: pairs}
-    if kind in _WRITERS:
+    if kind in _WRITERS and not (kind is type and value not in _TYPES.values()):
         return _WRITERS[kind](value)
     if isinstance(value, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
         return {"tuple": [_tagged(item, foreign, depth - 1) for item in tuple.__iter__(value)]}
@@ -82,6 +84,16 @@ _WRITERS: dict[type, Callable[[Any], object]] = {
     Decimal: lambda value: {"Decimal": str(value)},
     Fraction: lambda value: {"Fraction": [hex(value.numerator), hex(value.denominator)]},
     range: lambda value: {"range": [hex(part) for part in (value.start, value.stop, value.step)]},
+    date: lambda value: {"date": value.isoformat()},
+    datetime: lambda value: {"datetime": value.isoformat()},
+    time: lambda value: {"time": value.isoformat()},
+    timedelta: lambda value: {"timedelta": [value.days, value.seconds, value.microseconds]},
+    type: lambda value: {"type": value.__name__},  # one of _TYPES
+}
+_TYPES = {
+    name: kind
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type) and kind.__name__ == name
 }
 
 
@@ -92,7 +104,7 @@ def decode(text: str, foreign: Callable[[str, Any], Any] | None = None) -> Any:
     """
     try:
         return _Reader(foreign).value(json.loads(text), MAX_DEPTH, _MAX_HASHED_DEPTH)
-    except (TypeError, RecursionError, AttributeError, ArithmeticError) as error:
+    except (TypeError, RecursionError, AttributeError, ArithmeticError, LookupError) as error:
         raise ValueError(f"not an encoded value: {error}") from error
 
 
@@ -175,6 +187,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "Decimal": _decimal,
     "Fraction": _fraction,
     "range": _range,
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "time": time.fromisoformat,
+    "timedelta": lambda parts: timedelta(*map(int, parts)),
+    "type": lambda name: _TYPES[name],
 }
 
 

@@ -9,6 +9,7 @@ Tests are their author's: they are checked for slips, not for malice, and run be
 """
 
 import ast
+import builtins
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -152,12 +153,14 @@ class _Check(ast.NodeVisitor):
             for target in node.targets
             if isinstance(target, ast.Name)
         }
-        self.asserted = {
-            part.id
+        self.handed_over = {
+            argument.id
             for node in ast.walk(whole)
-            if isinstance(node, ast.Assert)
-            for part in ast.walk(node.test)
-            if isinstance(part, ast.Name)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and names.is_call(node)
+            for argument in node.args
+            if isinstance(argument, ast.Name)
         }
 
     def check(self) -> None:
@@ -192,6 +195,7 @@ class _Check(ast.NodeVisitor):
     def visit_Assert(self, node: ast.Assert) -> None:
         for part in _verdicts(node.test):
             self._decided_inside(part)
+            self._changed_in_place(part)
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
@@ -214,22 +218,6 @@ class _Check(ast.NodeVisitor):
                 f"{ast.unparse(node)} compares functions of the program with one another, so that it would choose "
                 "both sides; define the one that is right in the test"
             )
-        self.generic_visit(node)
-
-    def visit_Expr(self, node: ast.Expr) -> None:
-        call = node.value
-        if (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Name)
-            and self.names.is_call(call)
-        ):
-            for argument in call.args:
-                changed = argument.id if isinstance(argument, ast.Name) else ""
-                if changed in self.bound_to_displays & self.asserted:
-                    raise ValueError(
-                        f"{ast.unparse(call)} would have to change the test's own {changed}, and programs get copies; "
-                        "test what it returns"
-                    )
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -261,8 +249,19 @@ class _Check(ast.NodeVisitor):
                 f"{ast.unparse(part.func)}; write f(x) == value, or define it in the test"
             )
 
+    def _changed_in_place(self, part: ast.expr) -> None:
+        """An argument that is looked at afterwards, by itself."""
+        if self.names.touched(part):
+            return
+        for name in ast.walk(part):
+            if isinstance(name, ast.Name) and name.id in self.bound_to_displays & self.handed_over:
+                raise ValueError(
+                    f"{ast.unparse(part)} asks what the program did to {name.id}, and programs get copies; test what "
+                    "it returns"
+                )
+
     def _identity(self, sides: Sequence[ast.expr]) -> None:
-        if any(isinstance(side, ast.Constant) for side in sides):
+        if any(isinstance(side, ast.Constant) or _is_type(side) for side in sides):
             return
         if any(self.names.is_call(side) or _is_tainted_name(side, self.names) for side in sides):
             raise ValueError(
@@ -285,6 +284,10 @@ class _Check(ast.NodeVisitor):
         plain = isinstance(side, (ast.Name, ast.Attribute, ast.Subscript))
         called = any(isinstance(part, ast.Call) for part in ast.walk(side))
         return plain and not called and root(side) in self.names.of_program
+
+
+def _is_type(side: ast.expr) -> bool:
+    return isinstance(side, ast.Name) and isinstance(getattr(builtins, side.id, None), type)
 
 
 def _is_tainted_name(side: ast.expr, names: Names) -> bool:

@@ -1,6 +1,7 @@
 """When outputs are equal, values are equal, assertions hold."""
 
 from collections import Counter, OrderedDict, deque, namedtuple
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -115,6 +116,10 @@ def test_a_tolerance_holds_inside_values_too() -> None:
         frozenset({1}),
         Counter("aab"),
         OrderedDict([(2, 1)]),
+        date(2024, 2, 29),
+        datetime(2024, 2, 29, 12, 30, 1, 5, timezone(timedelta(hours=2))),
+        timedelta(days=-1, seconds=5),
+        [int, ValueError],
     ],
 )
 def test_a_plain_value_comes_back_equal_and_of_its_type(value: Any) -> None:
@@ -131,7 +136,7 @@ def test_named_tuples_and_views_become_plain() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), len, int, (n for n in ()), iter([]), type("I", (int,), {})(1)]
+    "value", [object(), len, type("T", (), {}), (n for n in ()), iter([]), type("I", (int,), {})(1)]
 )
 def test_what_is_no_plain_value_does_not_go_over(value: Any) -> None:
     with pytest.raises(TypeError, match="no plain type"):

@@ -71,6 +71,10 @@ REFUSED = {
     "in place": ("x = [2, 1]\nf(x)\nassert x == [1, 2]", "programs get copies"),
     "in place, in a function": (
         "def check(c):\n    x = [2, 1]\n    c(x)\n    assert x == [1, 2]\ncheck(f)", "programs get copies"),
+    "in place, in one assert": (
+        "x = [2, 1]\nassert f(x) is None and x == [1, 2]", "programs get copies"),
+    "left alone": ("x = [2, 1]\ny = f(x)\nassert y == [1, 2]\nassert x == [2, 1]", "programs get copies"),
+    "in place, a copy of its own": ("x = list('ba')\nf(x)\nassert ''.join(x) == 'ab'", "programs get copies"),
     "evaluates what came back": ("assert eval(f('1+1')) == 2", "eval"),
     "runs what came back": ("exec(f('x = 1'))\nassert x == 1", "exec"),
     "imports what came back": ("m = __import__(f(1))\nassert m", "import"),
@@ -109,6 +113,9 @@ ACCEPTED = [
     "assert is_even(double(3))",
     "assert type(f(1)) is int",
     "assert f(1) is None",
+    "assert f(1) is int",
+    "x = [2, 1]\nassert f(x) == sorted(x)",
+    "x = [2, 1]\ny = f(x)\nassert y == sorted(x) and len(y) == len(x)",
     "stack = Stack()\nstack.push(1)\nassert stack.pop() == 1",
     "x = [1]\nstack = Stack()\nstack.extend(x)\nassert stack.items == x",
     "assert CONSTANT == 5",
