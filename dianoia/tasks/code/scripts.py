@@ -37,7 +37,7 @@ _REFUSED_NAMES = {
 }
 _REFUSED_STREAMS = {"stdin", "stdout", "stderr", "_getframe", "settrace", "setprofile", "modules"}
 _REFUSED_MODULES = {
-    "builtins", "code", "ctypes", "dill", "gc", "importlib", "inspect", "marshal", "multiprocessing", "pickle",
+    "builtins", "code", "ctypes", "dill", "doctest", "gc", "importlib", "inspect", "marshal", "multiprocessing", "pickle",
     "pkgutil", "runpy", "shelve", "socket", "subprocess", "unittest",
 }  # fmt: skip
 
