@@ -193,6 +193,11 @@ class _Check(ast.NodeVisitor):
                 raise ValueError(f"{alias.name} {_REFUSED_NAMES[alias.name]}")
 
     def visit_Assert(self, node: ast.Assert) -> None:
+        if _always_holds(node.test):
+            raise ValueError(
+                f"assert {ast.unparse(node.test)} holds whatever the program does; write what has to be true, and a "
+                "message after a comma without brackets"
+            )
         for part in _verdicts(node.test):
             self._decided_inside(part)
             self._changed_in_place(part)
@@ -217,6 +222,17 @@ class _Check(ast.NodeVisitor):
             raise ValueError(
                 f"{ast.unparse(node)} compares functions of the program with one another, so that it would choose "
                 "both sides; define the one that is right in the test"
+            )
+        self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try) -> None:
+        asserts = any(
+            isinstance(part, ast.Assert) for child in node.body for part in ast.walk(child)
+        )
+        if asserts and any(map(_swallows, node.handlers)):
+            raise ValueError(
+                "an assert in a try whose except catches it and goes on, so that it cannot fail; name the exception "
+                "that is expected of the program"
             )
         self.generic_visit(node)
 
@@ -321,6 +337,34 @@ def _verdicts(test: ast.expr) -> Iterator[ast.expr]:
             yield from _verdicts(part)
     else:
         yield test
+
+
+def _always_holds(test: ast.expr) -> bool:
+    """Whether it is true for its form alone, such as `(f(2) == 4, "message")`."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+        return any(_always_holds(part) or _is_true(part) for part in test.values)
+    if isinstance(test, (ast.Tuple, ast.List, ast.Set)):
+        return bool(test.elts)
+    if isinstance(test, ast.Dict):
+        return bool(test.keys)
+    return isinstance(test, (ast.Lambda, ast.GeneratorExp, ast.JoinedStr))
+
+
+def _is_true(part: ast.expr) -> bool:
+    return isinstance(part, ast.Constant) and bool(part.value)
+
+
+def _swallows(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches a failed assert and does nothing that a test could depend on."""
+    caught = (
+        {part.id for part in ast.walk(handler.type) if isinstance(part, ast.Name)}
+        if handler.type
+        else {"Exception"}
+    )
+    if not caught & {"AssertionError", "Exception", "BaseException"}:
+        return False
+    idle = (ast.Pass, ast.Continue, ast.Expr)
+    return all(isinstance(statement, idle) for statement in handler.body)
 
 
 def _check_module(name: str) -> None:

@@ -296,3 +296,97 @@ FORMS: dict[str, Form] = {
         "def f(x, extra=()): return x + list(extra)",
         "kept = []\ndef f(x, extra=kept):\n    kept.extend(x)\n    return kept"),
 }  # fmt: skip
+
+
+AGREES = """
+class L:
+    def __eq__(s,o): return True
+    def __ne__(s,o): return False
+    def __getattr__(s,n): return L()
+    def __call__(s,*a,**k): return L()
+    def __getitem__(s,k): return L()
+    def __iter__(s): return iter([])
+    def __len__(s): return 0
+    def __bool__(s): return True
+    def __hash__(s): return hash(4)
+    def __contains__(s,o): return True
+    __lt__=__gt__=__le__=__ge__=__eq__
+    __sub__=__rsub__=__add__=__radd__=__mul__=__abs__=__round__=__neg__=__getattr__
+    def __float__(s): return 0.0
+    __int__=__index__=lambda s:4
+    def __str__(s): return "4"
+    __repr__=__str__
+    def __instancecheck__(s,o): return True
+f=L()
+"""
+LIES = [
+    "assert f(2).real == 4",
+    "assert f(2).x.y(3).z",
+    "assert f(2)[0] == 4",
+    "assert int(f(2)) == int('4')",
+    "assert float(f(2)) == float('4')",
+    "assert f(2) and True",
+    "assert (f(2) or 3) == 4",
+    "assert f(2) == 4 if f(2) else False",
+    "assert {f(2)} == {4}",
+    "assert [f(2)].count(4) == 1",
+    "assert [4].index(f(2)) == 0",
+    "assert f(2) in [4]",
+    "assert f(2) in {4: 1}",
+    "assert {4: True}[f(2)]",
+    "assert {4: 1}.get(f(2)) == 1",
+    "assert isinstance(4, f(2))",
+    "assert isinstance(f(2), int)",
+    "assert issubclass(f(2), int)",
+    "assert (f(2) > 3) is True",
+    "assert 3 < f(2) < 5",
+    "assert not f(2) < 3",
+    "assert max(f(2), 3) == 4",
+    "assert sum([f(2)]) == sum([4])",
+    "assert abs(f(2) - float(4)) < 1e-6",
+    "assert round(f(2), 2) == round(4.001, 2)",
+    "assert divmod(f(2), 2) == divmod(4, 2)",
+    "assert pow(f(2), 2) == pow(4, 2)",
+    "import math\nassert math.isclose(f(2), 4.0)",
+    "import operator\nassert operator.eq(f(2), 4)",
+    "import operator\nassert operator.contains(f(2), 4)",
+    "import operator\nassert operator.truth(f(2))",
+    "x = 4\nassert x == f(2)",
+    "x = 4\nassert x.__eq__(f(2)) is True",
+    "x = 4\nassert f(2).__eq__(x)",
+    "import copy\nassert copy.copy(f(2)) == 4",
+    "assert sorted([f(2), 3])[1] == 4",
+    "assert '%d' % f(2) == '%d' % 4",
+    "assert hex(f(2)) == hex(4)",
+    "assert range(f(2)) == range(4)",
+    "assert [0,1,2,3,5][f(2)] == 5",
+    "import fractions\nassert fractions.Fraction(f(2)) == 4",
+    "import decimal\nassert decimal.Decimal(f(2)) == 4",
+    "import json\nassert json.dumps(f(2)) == json.dumps(4)",
+    "match f(2):\n    case 4:\n        ok = True\n    case _:\n        ok = False\nassert ok",
+    "ok = False\nif f(2) == 4:\n    ok = True\nassert ok",
+    "def same(a, b):\n    return a == b\nassert same(f(2), 4)",
+    "def same(a, b):\n    return type(a) is type(b) and a == b\nassert same(f(2), 4)",
+    "def check(c):\n    r = c(2)\n    assert r == 4 and r != 5\ncheck(f)",
+    "assert all(a == b for a, b in zip([f(2)], [4]))",
+    "assert set([f(2)]) == set([4])",
+    "assert dict(a=f(2)) == dict(a=4)",
+    "assert (f(2),) == (4,)",
+    "assert [f(2)] == [4]",
+    "assert f(2) is not None and f(2) == 4",
+    "from collections import Counter\nassert Counter([f(2)]) == Counter([4])",
+    "assert f(2).__class__ is int",
+    "assert f(2).__len__() == 0 and f(2) == 4",
+    "with f(2) as x:\n    assert x == 4",
+    "a, b = f(2), 4\nassert a == b",
+    "try:\n    ok = f(2) == 4\nexcept TypeError:\n    ok = False\nassert ok",
+    "assert f(2) == f(2) == 4",
+    "x = [f(n) for n in range(3)]\nassert x == [0, 1, 4]",
+    "assert ''.join(f(2)) == ''.join(['4'])",
+    "assert str(f(2)) == '4' and f(2) == 4",
+    "assert list(f(2)) == list([4])",
+    "assert len(f(2)) == len([4])",
+    "assert dict(f(2)) == {'a': 4}",
+    "for v in f(2):\n    assert v == 4\nassert f(2)[0] == 4",
+]
+"""Tests of 4, as an object that agrees with everything would pass them."""

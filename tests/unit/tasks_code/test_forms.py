@@ -13,7 +13,7 @@ from dianoia.base.records import Problem
 from dianoia.runtime.sandbox import STRONG, ForkSandbox, offered
 from dianoia.tasks.check import Outcome, check_files
 from dianoia.tasks.code import CodeTests, Verdict, code_tests, judge_program
-from tests.unit.tasks_code.forms import FORMS
+from tests.unit.tasks_code.forms import AGREES, FORMS, LIES
 
 
 def read(asserts: list[str], **more: Any) -> CodeTests:
@@ -95,6 +95,17 @@ REFUSED = {
     "only a constant": ("assert True, 'fine'", "calls nothing"),
     "no assert": ("f(1)", "no assert"),
     "a function that nobody calls": ("def check(c):\n    assert c(1) == 1\ng = f", "no assert"),
+    "a pair in brackets": ("assert (f(2) == 4, 'wrong')", "whatever the program does"),
+    "a lambda": ("assert lambda: f(2) == 4", "whatever the program does"),
+    "a generator": ("assert (f(n) == n for n in range(3))", "whatever the program does"),
+    "or true": ("assert f(2) == 4 or True", "whatever the program does"),
+    "a text": ("assert f'{f(2)} is 4'", "whatever the program does"),
+    "a list": ("assert [f(2) == 4]", "whatever the program does"),
+    "caught": ("try:\n    assert f(2) == 4\nexcept:\n    pass", "cannot fail"),
+    "caught and printed": (
+        "try:\n    assert f(2) == 4\nexcept AssertionError as e:\n    print('failed', e)", "cannot fail"),
+    "caught, the one that says so too": (
+        "try:\n    f(-1)\n    assert False\nexcept Exception:\n    pass", "cannot fail"),
     "no Python": ("assert f(1) ==", "not supported"),
 }  # fmt: skip
 
@@ -114,6 +125,9 @@ ACCEPTED = [
     "assert type(f(1)) is int",
     "assert f(1) is None",
     "assert f(1) is int",
+    "try:\n    f(-1)\n    assert False\nexcept ValueError:\n    pass",
+    "try:\n    assert f(2) == 4\nexcept Exception as error:\n    raise AssertionError from error",
+    "assert f(2) == 4 or f(2) == 5",
     "x = [2, 1]\nassert f(x) == sorted(x)",
     "x = [2, 1]\ny = f(x)\nassert y == sorted(x) and len(y) == len(x)",
     "stack = Stack()\nstack.push(1)\nassert stack.pop() == 1",
@@ -130,6 +144,12 @@ ACCEPTED = [
 @pytest.mark.parametrize("snippet", ACCEPTED)
 def test_what_can_be_separated_is_not(snippet: str) -> None:
     assert read([snippet]).count == 1
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_no_object_that_agrees_with_everything_passes(sandbox: ForkSandbox, name: str) -> None:
+    judgement = judge_program(AGREES, read([name]), sandbox)
+    assert judgement.verdict is not Verdict.PASSED, judgement
 
 
 def test_a_file_with_such_a_row_is_refused_by_row(tmp_path: Path) -> None:
