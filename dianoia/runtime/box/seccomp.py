@@ -188,7 +188,7 @@ _ALLOWED_PRCTL = {
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _TGKILL, _PRLIMIT = (234, 131), (302, 261)
 _SOCKETPAIR, _SENDTO, _PRCTL = (53, 199), (44, 206), (157, 167)
-_SOCKET_TYPE, _SOCK_STREAM = 0xF, 1
+_AF_UNIX, _SOCKET_TYPE, _SOCK_STREAM = 1, 0xF, 1
 _LAST_KNOWN = 462
 _NEW_NAMESPACES = (
     linux.CLONE_NEWNS
@@ -273,9 +273,9 @@ def _second_argument(listed: Collection[int], allowed: bool) -> list[_Instructio
 
 def _only_streams() -> list[_Instruction]:
     """Refuse a pair of sockets that is no connected stream: a datagram can be sent to any address."""
-    load = (_LOAD, 0, 0, _SECOND_ARGUMENT_AT)
-    masked = (_AND, 0, 0, _SOCKET_TYPE)
-    return [load, masked, (_JEQ, 1, 0, _SOCK_STREAM), _refuse(), (_RETURN, 0, 0, _ALLOW)]
+    family = [(_LOAD, 0, 0, _FIRST_ARGUMENT_AT), (_JEQ, 1, 0, _AF_UNIX), _refuse()]
+    kind = [(_LOAD, 0, 0, _SECOND_ARGUMENT_AT), (_AND, 0, 0, _SOCKET_TYPE)]
+    return [*family, *kind, (_JEQ, 1, 0, _SOCK_STREAM), _refuse(), (_RETURN, 0, 0, _ALLOW)]
 
 
 def _without_address() -> list[_Instruction]:

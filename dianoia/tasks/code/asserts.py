@@ -20,6 +20,7 @@ from fractions import Fraction
 from typing import Any
 
 from dianoia.runtime.box.values import spread
+from dianoia.tasks.code.names import parsed
 from dianoia.tasks.code.scripts import is_vacuous
 
 Step = tuple[str, str]
@@ -90,7 +91,7 @@ def take_apart(
     """
     steps: list[Step] = []
     assertions = []
-    for statement in ast.parse(snippet).body:
+    for statement in parsed(snippet).body:
         if is_vacuous(statement) or _imports_isclose(statement):
             continue
         if not isinstance(statement, ast.Assert):

@@ -9,6 +9,7 @@ import builtins
 import importlib
 import symtable
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -57,6 +58,20 @@ class Names:
         if isinstance(node.func, ast.Attribute):
             return root(node.func) in self.tainted
         return root(node.func) in self.callables
+
+
+def parsed(source: str) -> ast.Module:
+    """The tree of Python code that somebody else wrote; what Python would warn of is not told.
+
+    Raises SyntaxError or ValueError for what is not Python.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # unknown escapes, until Python 3.12
+        try:
+            return ast.parse(source)
+        except (RecursionError, MemoryError) as error:
+            raise ValueError(f"nested too deep ({type(error).__name__})") from error
 
 
 def root(node: ast.AST) -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dianoia.runtime.sandbox import Examination
-from dianoia.tasks.code.names import PROGRAM, Names, names_of, root
+from dianoia.tasks.code.names import PROGRAM, Names, names_of, parsed, root
 
 _SET_UP = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Pass)
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Call)
@@ -79,7 +79,7 @@ def read_script(
 
     Raises ValueError for what cannot be kept from the program, SyntaxError for what is not Python.
     """
-    trees = [ast.parse(text) for text in (setup, *snippets)]
+    trees = [parsed(text) for text in (setup, *snippets)]
     whole = ast.Module([statement for tree in trees for statement in tree.body], [])
     names = names_of(whole, declared)
     if not names.of_program:

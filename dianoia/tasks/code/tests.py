@@ -21,7 +21,6 @@ A list of texts is read as asserts (MBPP's `test_list`), `test_cases` as `cases`
 `verification_info`).
 """
 
-import ast
 import json
 import re
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ from dianoia.base.records import Problem
 from dianoia.runtime.sandbox import LANGUAGES, Limits
 from dianoia.tasks.code import official
 from dianoia.tasks.code.asserts import Assertion, NotPlain, Step, take_apart
+from dianoia.tasks.code.names import parsed
 from dianoia.tasks.code.scripts import Script, read_script
 
 COLUMNS = ("tests", "verification_info", "test_list")
@@ -245,8 +245,8 @@ class _Reader:
     def _script(self, snippets: list[str], setup: str, declared: tuple[str, ...]) -> Script:
         for snippet in snippets:  # to name the one that is at fault
             try:
-                ast.parse(snippet)
-            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                parsed(snippet)
+            except (SyntaxError, ValueError) as error:
                 self.fail("asserts", snippet, f"not supported: {error}", "write Python code")
         try:
             return read_script(tuple(snippets), setup, declared)
@@ -263,8 +263,8 @@ class _Reader:
     def _code(self, table: Mapping[str, Any], key: str) -> str:
         source = self._text(table, key)
         try:
-            ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            parsed(source)
+        except (SyntaxError, ValueError) as error:
             self.fail(key, source, f"not Python ({error})", "correct it")
         return source
 

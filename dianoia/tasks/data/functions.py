@@ -13,6 +13,7 @@ import ast
 import builtins
 from typing import Any
 
+from dianoia.tasks.code.names import parsed
 from dianoia.tasks.data.public import needed
 from dianoia.tasks.tables import Columns, Row
 
@@ -44,7 +45,7 @@ def _beside(row: Row, prompt: str, entry: str) -> str:
         raise row.error("entry_point", "no name of a function", "fetch it again")
     try:
         tree = _parsed(prompt)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError) as error:
         raise row.error(
             "prompt", f"it is not the beginning of a program ({error})", "fetch it again"
         ) from None
@@ -57,9 +58,9 @@ def _beside(row: Row, prompt: str, entry: str) -> str:
 def _parsed(prompt: str) -> ast.Module:
     """A prompt that ends in a function's description, or in its head alone."""
     try:
-        return ast.parse(prompt)
+        return parsed(prompt)
     except SyntaxError:
-        return ast.parse(f"{prompt.rstrip()}\n    pass\n")
+        return parsed(f"{prompt.rstrip()}\n    pass\n")
 
 
 def read_mbpp(row: Row) -> Columns:
@@ -98,8 +99,8 @@ def _texts(row: Row, column: str) -> list[str]:
 def _shadowing(code: str) -> list[str]:
     """Functions of the reference program that are named like Python's own, such as `sum`."""
     try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError):
+        body = parsed(code).body
+    except (SyntaxError, ValueError):
         return []
     names = {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     return sorted(names & set(dir(builtins)))

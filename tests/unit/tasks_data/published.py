@@ -189,6 +189,10 @@ MBPP_FULL = [
 ]  # fmt: skip
 MBPP_SANITIZED = [
     mbpp_sanitized(
+        10, "Write a function to find the digits of a text.",
+        "import re\ndef digits(s):\n    return re.findall('\\d', s)\n",
+        ["import re\nassert digits('a1') == re.findall('\\d', 'a1')"], []),
+    mbpp_sanitized(
         7, "Write a function to find the volume of a cone.",
         "import math\ndef volume_cone(r,h):\n  return (1.0/3) * math.pi * r * r * h\n",
         ["assert math.isclose(volume_cone(5,12), 314.15926535897927, rel_tol=0.001)",
