@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from dianoia.runtime.box import values as wire
@@ -30,6 +31,8 @@ from dianoia.tasks.code.tests import Call, CodeTests
 
 MAX_PROGRAM_CHARS = 200_000
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})[ \t]*+(.*)")
+_DEEP_FENCE = re.compile(r"([ \t]*+)(`{3,}|~{3,})[ \t]*+(.*)")
+"""In an answer that has no other: inside a list, say."""
 _TAGS = {"python": re.compile(r"\{?\s*\.?(?:i?python|py)[\d.]*(?![\w+#-])", re.IGNORECASE)}
 """How a block of a language is marked."""
 _OTHER_LANGUAGES = frozenset(
@@ -87,7 +90,7 @@ def extract_program(answer: str, language: str = "python") -> str | None:
     """The program in an answer, None if there is none (decision 1)."""
     if len(answer) > MAX_PROGRAM_CHARS:
         return None
-    blocks = list(_blocks(answer))
+    blocks = list(_blocks(answer, _FENCE)) or list(_blocks(answer, _DEEP_FENCE))
     if not blocks:
         return answer if answer.strip() else None
     marked = [block for block in blocks if _TAGS[language].match(block.tag)]
@@ -96,12 +99,12 @@ def extract_program(answer: str, language: str = "python") -> str | None:
     return block.text if block.closed and word not in _OTHER_LANGUAGES else None
 
 
-def _blocks(answer: str) -> Iterator[_Block]:
+def _blocks(answer: str, pattern: re.Pattern[str]) -> Iterator[_Block]:
     """The fenced blocks of a text, as CommonMark has them."""
     opened: re.Match[str] | None = None
     lines: list[str] = []
     for line in answer.split("\n"):
-        fence = _FENCE.fullmatch(line.rstrip("\r"))
+        fence = pattern.fullmatch(line.rstrip("\r"))
         if opened is None:
             if fence and not (fence[2][0] == "`" and "`" in fence[3]):  # inline code
                 opened, lines = fence, []
@@ -109,15 +112,15 @@ def _blocks(answer: str) -> Iterator[_Block]:
             yield _Block(opened[3].strip(), "".join(f"{text}\n" for text in lines), True)
             opened = None
         else:
-            lines.append(_without_indent(line, len(opened[1])))
+            lines.append(_without_indent(line, opened[1]))
     if opened is not None:
         yield _Block(opened[3].strip(), "", False)
 
 
-def _without_indent(line: str, most: int) -> str:
-    """The line without as many spaces as stand before its fence."""
-    spaces = len(line) - len(line.lstrip(" "))
-    return line[min(spaces, most) :]
+def _without_indent(line: str, indent: str) -> str:
+    """The line without what stands before its fence, as far as it begins so."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(line, indent, strict=False))
+    return line[sum(1 for _ in same) :]
 
 
 def judge_code(answer: str, tests: CodeTests, sandbox: Sandbox) -> float:

@@ -257,6 +257,8 @@ BLOCKS = [
     ("   ```python\n   if x:\n       y\n   ```", "if x:\n    y\n"),
     (" ```python\nx = 1\n ```", "x = 1\n"),
     ("1. So:\n   ```python\n   x = 1\n   ```\n2. Done.", "x = 1\n"),
+    ("- So:\n    ```python\n    if x:\n        y\n    ```", "if x:\n    y\n"),
+    ("\t```python\n\tx = 1\n\t```", "x = 1\n"),
     ("~~~python\nx = 1\n~~~", "x = 1\n"),
     ("~~~\nx = 1\n~~~~", "x = 1\n"),
     ("~~~py3\na = '```'\n```\n~~~", "a = '```'\n```\n"),
