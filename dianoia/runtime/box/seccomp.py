@@ -68,6 +68,8 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "request_key": (249, 218),
     "keyctl": (250, 219),
     # large or rarely used parts of the kernel
+    "io_setup": (206, 0),  # takes of what the whole machine has
+    "modify_ldt": (154, None),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -137,6 +139,16 @@ _ALONE: dict[str, tuple[int | None, int | None]] = {
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
     "truncate": (76, 45),
+    # Another user of the process would undo that it ends with the warm process.
+    "setuid": (105, 146),
+    "setgid": (106, 144),
+    "setreuid": (113, 145),
+    "setregid": (114, 143),
+    "setgroups": (116, 159),
+    "setresuid": (117, 147),
+    "setresgid": (119, 149),
+    "setfsuid": (122, 151),
+    "setfsgid": (123, 152),
     # A lock on a file that a program may only read holds up others that lock it too.
     "flock": (73, 32),
     # A socket of a pair could be given another address, or pass open files on.
