@@ -68,6 +68,10 @@ _DECIDING = frozenset(
 """Methods by which a plain value says yes or no: an object of the program could say yes to everything."""
 
 
+_TRUE_KINDS = ("re.Match",)
+"""Objects that are true whatever they hold, which no program gains by; of others their own methods would decide."""
+
+
 class _Program:
     """The other process, as one asks it."""
 
@@ -227,11 +231,16 @@ class Remote:
 
     def _refuse(self, *_others: object) -> NoReturn:
         kind = object.__getattribute__(self, "_kind")
-        raise TypeError(f"the program's {kind} is no plain value, so that it equals nothing")
+        name = kind.removeprefix("solution.").removeprefix("builtins.")
+        raise TypeError(f"the program's {name} is no plain value, so that it equals nothing")
 
     # The program's own methods would decide these.
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __bool__ = __contains__ = __hash__ = _refuse
+    __contains__ = __hash__ = _refuse
+
+    def __bool__(self) -> bool:
+        kind = object.__getattribute__(self, "_kind")
+        return kind in _TRUE_KINDS or self._refuse()
 
 
 def _do(remote: Remote, operation: str, /, *arguments: Any, **named: Any) -> Any:

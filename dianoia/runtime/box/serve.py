@@ -81,7 +81,8 @@ class Server:
         number = self._numbers.setdefault(id(value), len(self._objects))
         if number == len(self._objects):
             self._objects.append(value)  # kept alive, so that its id stays its own
-        return {"object": [number, type(value).__name__[:80]]}
+        kind = type(value)
+        return {"object": [number, f"{kind.__module__}.{kind.__name__}"[:80]]}
 
     def _known(self, tag: str, inside: Any) -> Any:
         if tag == "object":

@@ -189,6 +189,10 @@ MBPP_FULL = [
 ]  # fmt: skip
 MBPP_SANITIZED = [
     mbpp_sanitized(
+        11, "Write a function to check whether a text starts with a vowel.",
+        "import re\ndef starts(s):\n    return re.match('[aeiou]', s)\n",
+        ["assert starts('annie')", "assert not starts('dawood')"], []),
+    mbpp_sanitized(
         10, "Write a function to find the digits of a text.",
         "import re\ndef digits(s):\n    return re.findall('\\d', s)\n",
         ["import re\nassert digits('a1') == re.findall('\\d', 'a1')"], []),

@@ -61,7 +61,7 @@ def test_a_row_of_humaneval(tmp_path: Path) -> None:
 
 
 def test_rows_of_mbpp(tmp_path: Path) -> None:
-    full, sanitized = problems(tmp_path, "mbpp", [MBPP_FULL[0], MBPP_SANITIZED[1]])
+    full, sanitized = problems(tmp_path, "mbpp", [MBPP_FULL[0], MBPP_SANITIZED[2]])
     assert (full.id, sanitized.id) == ("mbpp-1", "mbpp-7")
     assert "(4, 5)" in full.question and "(2,)" not in full.question, "the others stay hidden"
     assert code_tests(full).count == 2 and code_tests(sanitized).count == 2
@@ -122,6 +122,7 @@ WRONG = {
     "mbpp-7": "import math\nmath.isclose = lambda *a, **k: True\ndef volume_cone(r, h): return 0",
     "mbpp-8": "import builtins\nbuiltins.set = lambda x: 0\ndef similar_elements(a, b): return 0",
     "mbpp-10": "import re\nre.findall = lambda *a: []\ndef digits(s): return []",
+    "mbpp-11": "class Match:\n    __module__ = 're'\n    def __bool__(self): return False\ndef starts(s): return Match()",
     "mbpp-9": "def is_not_prime(n): return n",
 }  # fmt: skip
 
