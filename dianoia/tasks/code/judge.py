@@ -33,6 +33,10 @@ MAX_PROGRAM_CHARS = 200_000
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})[ \t]*+(.*)")
 _DEEP_FENCE = re.compile(r"([ \t]*+)(`{3,}|~{3,})[ \t]*+(.*)")
 """In an answer that has no other: inside a list, say."""
+_CODE = re.compile(
+    r"^(?:(?:def|class) .*:|import \w|from [\w.]+ import |@\w|\w+ *= *[\"'])", re.MULTILINE
+)
+"""A line that begins so outside of a block: the answer itself is a program, whose texts may show fences."""
 _TAGS = {"python": re.compile(r"\{?\s*\.?(?:i?python|py)[\d.]*(?![\w+#-])", re.IGNORECASE)}
 """How a block of a language is marked."""
 _OTHER_LANGUAGES = frozenset(
@@ -90,7 +94,9 @@ def extract_program(answer: str, language: str = "python") -> str | None:
     """The program in an answer, None if there is none (decision 1)."""
     if len(answer) > MAX_PROGRAM_CHARS:
         return None
-    blocks = list(_blocks(answer, _FENCE)) or list(_blocks(answer, _DEEP_FENCE))
+    blocks = list(_blocks(answer, _FENCE))
+    if not blocks and not _CODE.search(answer):
+        blocks = list(_blocks(answer, _DEEP_FENCE))
     if not blocks:
         return answer if answer.strip() else None
     marked = [block for block in blocks if _TAGS[language].match(block.tag)]

@@ -235,6 +235,9 @@ ONE, TWO = "```python\nx = 1\n```", "```\ny = 2\n```"
 BLOCKS = [
     ("print(1)", "print(1)"),
     ("```\nprint(1)\n```", "print(1)\n"),
+    *((text, text) for text in (
+        'def f():\n    """As in\n    ```python\n    f()\n    ```\n    """\n    return 1\n',
+        'import re\nx = """\n    ```\n    y\n    ```\n"""\n')),
     ("a\n```py\nx\n```\nb\n```Python\ny\n```", "y\n"),
     # the last Python block, whatever comes after it
     ("```python\nx\n```\nand\n```text\n9\n```", "x\n"),
