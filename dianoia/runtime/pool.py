@@ -17,6 +17,7 @@ from typing import TypeVar
 from dianoia.runtime.sandbox import (
     AUTO,
     Ending,
+    Examination,
     ForkSandbox,
     Limits,
     Outcome,
@@ -103,6 +104,13 @@ class _Counted:
         outcome = self._sandbox.run(program, limits)
         self._pool.count(outcome.ending)
         return outcome
+
+    def examine(
+        self, program: Program, examination: Examination, limits: Limits
+    ) -> tuple[Outcome, Outcome]:
+        outcomes = self._sandbox.examine(program, examination, limits)
+        self._pool.count(outcomes[0].ending)
+        return outcomes
 
     def close(self) -> None:
         self._sandbox.close()

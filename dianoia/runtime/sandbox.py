@@ -16,20 +16,46 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.1: a "code executor")
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from dianoia.base.errors import SandboxError
+from dianoia.runtime.program import (
+    Ending,
+    Examination,
+    Limits,
+    Outcome,
+    Packages,
+    Program,
+    outcome_of,
+    unfinished,
+)
+
+__all__ = [
+    "AUTO",
+    "LANGUAGES",
+    "STRONG",
+    "UNSANDBOXED",
+    "VARIABLE",
+    "Ending",
+    "Examination",
+    "ForkSandbox",
+    "Limits",
+    "Outcome",
+    "Packages",
+    "Program",
+    "Sandbox",
+    "choose",
+    "offered",
+]
 
 UNSANDBOXED = "i-accept-unsandboxed-code"
 """The name of the sandbox that is none, spelled out so that nobody chooses it by accident."""
@@ -47,7 +73,6 @@ _GRACE_SECONDS = 10.0
 """How long a warm process may take beyond a program's wall time before it is killed and replaced."""
 _END_SECONDS = 2.0
 _FOLDER_BYTES = 16 * 2**20
-_SHOWN_ERROR_BYTES = 4096
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from dianoia.runtime.box import zygote; "
     "del sys.path[0]; zygote.main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])"
@@ -63,81 +88,6 @@ _ENVIRONMENT = {
 """All that a program sees of the environment. Hash order is fixed, so that a program's verdict is."""
 
 
-class Ending(StrEnum):
-    """How a program ended. None of them says that its answer is right."""
-
-    FINISHED = "finished"
-    """By itself; `Outcome.exit_code` is 1 after an exception that nobody caught."""
-    TIMED_OUT = "timed_out"
-    """Stopped at the limit of wall or CPU time."""
-    OUT_OF_MEMORY = "out_of_memory"
-    """Asked for more memory than it may have and did not catch that."""
-    OUTPUT_LIMIT = "output_limit"
-    """Wrote more than it may."""
-    PROCESS_LIMIT = "process_limit"
-    """Had more threads than it may. Where the kernel refuses them (`namespaces`), the program decides what
-    becomes of that."""
-    CRASHED = "crashed"
-    """Ended by a signal of its own making, such as a segmentation fault."""
-    KILLED = "killed"
-    """Killed from outside, as the kernel does when the machine runs out of memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a program may use."""
-
-    wall_seconds: float = 10.0
-    cpu_seconds: float = 10.0
-    """Of each process; rounded up to whole seconds."""
-    memory_bytes: int = 512 * 2**20
-    """Address space of each process. Python itself takes about 50 MB of it."""
-    processes: int = 8
-    """Processes and threads together, the program itself included. `landlock`: threads of its one process."""
-    output_bytes: int = 2**20
-    """Of standard output, of standard error and of results, each."""
-    file_bytes: int = 8 * 2**20
-    """Of each file; all files together hold at most 16 MiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What to run."""
-
-    source: str
-    stdin: str = ""
-    steps: tuple[tuple[str, str], ...] = ()
-    """After the program, in its own names: ("do", statement) or ("value", expression)."""
-    language: str = "python"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a program ended and all it said. Everything in it is the program's word."""
-
-    ending: Ending
-    exit_code: int | None
-    """None unless FINISHED."""
-    stdout: str
-    """Decoded as UTF-8; a byte that is none becomes U+FFFD."""
-    stderr: str
-    """The last 4096 bytes."""
-    results: tuple[tuple[int, str, str], ...]
-    """(index of the step, "value" or "error", the value as `box.values` encodes it or the error)."""
-    wall_seconds: float
-    cpu_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Packages:
-    """What programs may import beside the standard library."""
-
-    folder: Path
-    """Such as site-packages. Programs may read all of it."""
-    modules: tuple[str, ...]
-    """Loaded once, so that no program pays for it. They must not start threads."""
-
-
 class Sandbox(Protocol):
     """Runs one program after another, each in an environment of its own."""
 
@@ -148,6 +98,16 @@ class Sandbox(Protocol):
 
         Raises:
             SandboxError: the sandbox itself failed; it says nothing about the program.
+        """
+        ...
+
+    def examine(
+        self, program: Program, examination: Examination, limits: Limits
+    ) -> tuple[Outcome, Outcome]:
+        """Run a program beside its tests, which call it from a process of their own; how each ended.
+
+        Raises:
+            SandboxError: as `run`.
         """
         ...
 
@@ -209,31 +169,75 @@ class ForkSandbox:
         self.replaced = 0
         """How many warm processes had to be killed so far."""
         self._process, self._control = _start(_WALLS[name], packages)
+        self._tests: ForkSandbox | None = None
+        """For tests alone: no program of a model ever runs in it."""
 
     def run(self, program: Program, limits: Limits) -> Outcome:
         """As `Sandbox`."""
+        request = _request(program)
         ending = Ending.KILLED
         for _ in range(2):  # a warm process that died, perhaps long ago, is no fault of a program
-            with _files(program) as files:
-                report = self._ask(files, limits)
+            with _files(request, program.stdin) as files:
+                report = self._begin(files, limits) or self._report(limits)
                 if not isinstance(report, Ending):
-                    return _outcome(report, files[2:], limits)
+                    return outcome_of(report, files[2:], limits, len(program.steps))
             ending = report
             if ending is Ending.TIMED_OUT:
                 break
-        return Outcome(ending, None, "", "", (), limits.wall_seconds, 0.0)
+        return unfinished(ending, limits)
 
-    def _ask(self, files: Sequence[int], limits: Limits) -> dict[str, Any] | Ending:
+    def examine(
+        self, program: Program, examination: Examination, limits: Limits
+    ) -> tuple[Outcome, Outcome]:
+        """As `Sandbox`. The tests have a warm process of their own, started with the first of them."""
+        if self._tests is None:
+            self._tests = ForkSandbox(self.name)
+        tests = self._tests
+        # The program's limit ends first, so that a program that is late is what is told.
+        longer = replace(limits, wall_seconds=limits.wall_seconds + 1.0)
+        requests = (
+            _request(program) | {"serves": True},
+            asdict(examination) | {"language": program.language},
+        )
+        endings = [Ending.KILLED, Ending.KILLED]
+        for _ in range(2):
+            with ExitStack() as stack:
+                served = stack.enter_context(_files(requests[0], program.stdin))
+                asked = stack.enter_context(_files(requests[1], ""))
+                with _channel() as (program_end, tests_end):
+                    lost = self._begin([*served, *program_end], limits)
+                    tests_lost = tests._begin([*asked, *tests_end], longer)
+                ran, examined = lost or self._report(limits), tests_lost or tests._report(longer)
+                if not isinstance(ran, Ending) and not isinstance(examined, Ending):
+                    return (
+                        outcome_of(ran, served[2:], limits, 0),
+                        outcome_of(examined, asked[2:], limits, len(examination.units)),
+                    )
+            endings = [
+                report if isinstance(report, Ending) else Ending.FINISHED
+                for report in (ran, examined)
+            ]
+            if Ending.TIMED_OUT in endings:
+                break
+        return unfinished(endings[0], limits), unfinished(endings[1], limits)
+
+    def _begin(self, files: Sequence[int], limits: Limits) -> Ending | None:
+        """Hand a run to the warm process; how it ended if that one is dead, in which case it is replaced."""
+        try:
+            self._control.settimeout(limits.wall_seconds + _GRACE_SECONDS)
+            socket.send_fds(self._control, [json.dumps(asdict(limits)).encode()], list(files))
+        except (TimeoutError, ConnectionError) as error:
+            return self._lost(error)
+        return None
+
+    def _report(self, limits: Limits) -> dict[str, Any] | Ending:
         """The report of the warm process; how the run ended if there is none, in which case the
         process is replaced."""
-        self._control.settimeout(limits.wall_seconds + _GRACE_SECONDS)
         try:
-            message = json.dumps(asdict(limits)).encode()
-            socket.send_fds(self._control, [message], list(files))
+            self._control.settimeout(limits.wall_seconds + _GRACE_SECONDS)
             report = _receive(self._control)
         except (TimeoutError, ConnectionError) as error:
-            self._replace()
-            return Ending.TIMED_OUT if isinstance(error, TimeoutError) else Ending.KILLED
+            return self._lost(error)
         if report["state"] != "ended":
             raise SandboxError(
                 f"sandbox {self.name!r}: the walls could not be closed around a program, so that it "
@@ -241,15 +245,24 @@ class ForkSandbox:
             )
         return report
 
+    def _lost(self, error: Exception) -> Ending:
+        self._replace()
+        return Ending.TIMED_OUT if isinstance(error, TimeoutError) else Ending.KILLED
+
     def _replace(self) -> None:
-        self.close()
+        self._stop()
         self.replaced += 1
         self._process, self._control = _start(_WALLS[self.name], self._packages)
 
-    def close(self) -> None:
-        """As `Sandbox`."""
+    def _stop(self) -> None:
         self._control.close()
         _end(self._process)
+
+    def close(self) -> None:
+        """As `Sandbox`."""
+        self._stop()
+        if self._tests is not None:
+            self._tests.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -311,11 +324,15 @@ def _receive(control: socket.socket) -> dict[str, Any]:
     return message
 
 
+def _request(program: Program) -> dict[str, Any]:
+    fields = ("source", "steps", "language", "prelude", "any_status")
+    return {name: getattr(program, name) for name in fields} | {"serves": False}
+
+
 @contextmanager
-def _files(program: Program) -> Iterator[list[int]]:
+def _files(request: Mapping[str, Any], stdin: str) -> Iterator[list[int]]:
     """Files in memory for request, input, output, error, results; closed at the end."""
-    request = {"source": program.source, "steps": program.steps, "language": program.language}
-    texts = (json.dumps(request), program.stdin, "", "", "")
+    texts = (json.dumps(request), stdin, "", "", "")
     files = [_memory_file() for _ in texts]
     try:
         for fd, text in zip(files, texts, strict=True):
@@ -323,6 +340,17 @@ def _files(program: Program) -> Iterator[list[int]]:
         yield files
     finally:
         for fd in files:
+            os.close(fd)
+
+
+@contextmanager
+def _channel() -> Iterator[tuple[list[int], list[int]]]:
+    """Two pipes, as (read, write) for a program and for its tests; this process's copies are closed at the end."""
+    to_program, from_program = os.pipe(), os.pipe()
+    try:
+        yield [to_program[0], from_program[1]], [from_program[0], to_program[1]]
+    finally:
+        for fd in (*to_program, *from_program):
             os.close(fd)
 
 
@@ -337,49 +365,3 @@ def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
     os.lseek(fd, 0, os.SEEK_SET)
-
-
-def _outcome(report: dict[str, Any], files: Sequence[int], limits: Limits) -> Outcome:
-    sizes = [os.fstat(fd).st_size for fd in files]
-    stdout, stderr, results = (os.pread(fd, limits.output_bytes, 0) for fd in files)
-    ending = _ending(report, limits, max(sizes) > limits.output_bytes, results)
-    code = os.waitstatus_to_exitcode(report["status"])
-    return Outcome(
-        ending,
-        code if ending is Ending.FINISHED else None,
-        stdout.decode("utf-8", "replace"),
-        stderr[-_SHOWN_ERROR_BYTES:].decode("utf-8", "replace"),
-        tuple(_results(results)),
-        report["wall"],
-        report["cpu"],
-    )
-
-
-def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: bytes) -> Ending:
-    code = os.waitstatus_to_exitcode(report["status"])
-    if report["late"]:
-        return Ending.TIMED_OUT
-    if report["crowded"]:
-        return Ending.PROCESS_LIMIT
-    if flooded:
-        return Ending.OUTPUT_LIMIT
-    # The kernel counts in ticks: the CPU time it kills at may read a little less than the limit.
-    used_up = code == -signal.SIGKILL and report["cpu"] >= 0.8 * limits.cpu_seconds
-    if used_up or code == -signal.SIGXCPU:
-        return Ending.TIMED_OUT
-    if results.endswith(b"memory\n"):
-        return Ending.OUT_OF_MEMORY
-    if code == -signal.SIGKILL:
-        return Ending.KILLED
-    return Ending.CRASHED if code < 0 else Ending.FINISHED
-
-
-def _results(data: bytes) -> Iterator[tuple[int, str, str]]:
-    """The lines that have the right form; the program may have written anything there."""
-    for line in data.split(b"\n"):
-        try:
-            number, kind, text = json.loads(line)
-        except (ValueError, TypeError, RecursionError):
-            continue
-        if type(number) is int and isinstance(kind, str) and isinstance(text, str):
-            yield number, kind, text

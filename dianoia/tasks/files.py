@@ -295,7 +295,7 @@ def _check_gold(
     try:
         readable = verify(problem, problem.answer) is not None
     except ProblemTestsError as error:  # it names problem, column, key and value itself
-        raise ProblemFileError(f"{row.path}, row {row.number}: {error}") from error
+        raise UnreadableGold(f"{row.path}, row {row.number}: {error}") from error
     except (
         ValueError,
         TypeError,

@@ -68,3 +68,24 @@ def test_a_recipe_over_a_table(
     assert main(["report", str(tmp_path / "run")]) == 0
     page = next((tmp_path / "run").glob("*.html")).read_text(encoding="utf-8")
     assert f"<code>{file}</code>" in page
+
+
+def test_tests_that_a_program_could_rule_fail_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {
+        "question": "Area of a circle.",
+        "tests": {"asserts": ["import math; assert area(1) == math.pi"]},
+        "solution": "import math\ndef area(r): return math.pi * r * r",
+    }
+    ruled = good | {"solution": "import math\nmath.pi = 0\ndef area(r): return 0"}
+    handed = good | {"tests": {"asserts": ["assert same(area(1), 3.14)"]}}
+    file = tmp_path / "programs.jsonl"
+    file.write_text(json.dumps(good), encoding="utf-8")
+    assert main(["tasks", "check", str(file)]) == 0
+    assert f"{file}: 1 right" in capsys.readouterr().out
+    file.write_text("\n".join(map(json.dumps, (good, ruled, handed))), encoding="utf-8")
+    assert main(["tasks", "check", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert f"{file}, row 3: " in out and "would see the expected value" in out
+    assert f"{file}: 1 right, 1 wrong, 1 unreadable" in out

@@ -1,9 +1,10 @@
 """A program's own process: limits, walls, then the program; what it returns goes out as text.
 
-In: open files (the request, standard input, output, error, results, a pipe to the warm process) and
-limits. Out: what the program writes to those files, an exit code. The program shares this process and may
-read or change anything in it: nothing here is secret, and whatever comes out counts as said by the
-program. Right answers never come here.
+In: open files (the request, standard input, output, error, results, a pipe to the warm process, and for tests in a
+process of their own two pipes to that one) and limits. Out: what the program writes to those files, an exit code.
+The program shares this process and may read or change anything in it: nothing here is secret, and whatever comes
+out counts as said by the program. Right answers never come here. A request for tests makes this the process of
+the tests (`examine`) instead, in a sandbox where no program runs.
 """
 
 import atexit
@@ -18,10 +19,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from dianoia.runtime.box import examine
+from dianoia.runtime.box.serve import Server
 from dianoia.runtime.box.values import encode
 from dianoia.runtime.box.walls import Walls
 
-RESULTS_FD, _CLOSED_FD, _FIRST_UNUSED_FD = 3, 4, 5
+RESULTS_FD, _CLOSED_FD = 3, 4
+_STACK_BYTES = 64 * 2**20
+"""What deep recursion through C code may take, such as that of a cached function."""
 _OPEN_FILES = 64
 OUT_OF_MEMORY = b"memory\n"
 
@@ -43,14 +48,14 @@ def run(files: list[int], limits: dict[str, Any], folder: str, walls: Walls) -> 
 
 
 def _take_files(files: list[int]) -> dict[str, Any]:
-    """Read the request; put the others at 0 to 4 and close whatever else is open."""
+    """Read the request; put the others at 0 to 4, a channel at 5 and 6, and close whatever else is open."""
     request, *streams = files
     text = os.pread(request, os.fstat(request).st_size, 0)
     # Away from the places they are about to be put at.
     aside = [os.dup2(fd, 200 + index, False) for index, fd in enumerate(streams)]
     for place, fd in enumerate(aside):
         os.dup2(fd, place)
-    os.closerange(_FIRST_UNUSED_FD, 1024)
+    os.closerange(len(aside), 1024)
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -78,6 +83,9 @@ def _set_limits(limits: dict[str, Any], more_processes: int | None) -> None:
         values[resource.RLIMIT_NPROC] = limits["processes"] + more_processes
     for which, value in values.items():
         _lower(which, value)
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    if hard == resource.RLIM_INFINITY or hard >= _STACK_BYTES:
+        resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, hard))
 
 
 def _lower(which: int, value: int) -> None:
@@ -91,26 +99,36 @@ def _lower(which: int, value: int) -> None:
 
 def run_python(request: dict[str, Any]) -> int:
     """Run a Python program, then evaluate what the request asks for; the exit code."""
-    steps = request["steps"]
-    name = "solution" if steps else "__main__"
+    sys.set_int_max_str_digits(0)  # time and the size of the output are limits enough
+    if "units" in request:
+        return examine.run_tests(request)
+    steps, serves = request["steps"], request["serves"]
+    name = "solution" if steps or serves else "__main__"
     module = ModuleType(name)
     sys.modules[name] = module
     sys.argv = ["program.py"]
-    code = _guarded(lambda: exec(compile(request["source"], "program.py", "exec"), module.__dict__))  # noqa: S102
-    if not steps:
+
+    def program() -> None:
+        for source in (request["prelude"], request["source"]):
+            exec(compile(source, "program.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+
+    code = _guarded(program, request["any_status"])
+    if not (steps or serves):
         return _finish(code)
     if code == 0:
         for number, step in enumerate(steps):
             _take_step(number, step, module.__dict__)
+    if code == 0 and serves:
+        Server(module.__dict__).serve()
     return code
 
 
-def _guarded(action: Callable[[], None]) -> int:
-    """Run like a script would: 0, the status of `sys.exit`, or 1 with a traceback."""
+def _guarded(action: Callable[[], None], any_status: bool = False) -> int:
+    """Run like a script would: 0, the status of `sys.exit` (0 with `any_status`), or 1 with a traceback."""
     try:
         action()
     except SystemExit as stop:
-        return _status(stop.code)
+        return 0 if any_status else _status(stop.code)
     except MemoryError:
         raise
     except BaseException:  # noqa: BLE001 (whatever a program raises is its result)

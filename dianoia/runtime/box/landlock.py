@@ -1,7 +1,8 @@
 """Landlock: the kernel refuses every file but those below a few folders. No privilege is needed.
 
 In: folders that may be read and run, files that may be written. Out: the rules are in force for
-this process and its children. Linux 5.13 for files; sockets are seccomp's part.
+this process and its children. Linux 5.13 for files; sockets are seccomp's part, and from Linux 6.7 and 6.12 on
+Landlock refuses TCP and abstract Unix sockets as well.
 Source: https://docs.kernel.org/userspace-api/landlock.html
 """
 
@@ -18,6 +19,11 @@ _VERSION, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _RIGHTS_BY_VERSION = (0, (1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1)
 """All file rights the kernel handles; versions above 5 add none for files."""
+_NETWORK_VERSION, _SCOPE_VERSION = 4, 6
+_NETWORK = 3
+"""TCP: binding and connecting."""
+_SCOPES = 3
+"""Abstract Unix sockets and signals: both end at the processes that share these rules."""
 
 
 def version() -> int:
@@ -29,10 +35,16 @@ def version() -> int:
 
 def apply(readable: Iterable[Path], writable: Iterable[Path]) -> None:
     """Refuse every file access but reading and running below `readable`, and writing `writable`."""
-    rights = _RIGHTS_BY_VERSION[min(version(), len(_RIGHTS_BY_VERSION) - 1)]
-    attributes = ctypes.create_string_buffer(struct.pack("Q", rights), 8)
+    known = version()
+    handled = [_RIGHTS_BY_VERSION[min(known, len(_RIGHTS_BY_VERSION) - 1)]]
+    if known >= _NETWORK_VERSION:
+        handled.append(_NETWORK)
+    if known >= _SCOPE_VERSION:
+        handled.append(_SCOPES)
+    packed = struct.pack(f"{len(handled)}Q", *handled)
+    attributes = ctypes.create_string_buffer(packed, len(packed))
     rules = linux.syscall(
-        _CREATE_RULESET, "landlock", attributes, ctypes.c_size_t(8), ctypes.c_uint(0)
+        _CREATE_RULESET, "landlock", attributes, ctypes.c_size_t(len(packed)), ctypes.c_uint(0)
     )
     for path in readable:
         folder = _READ_DIR if path.is_dir() else 0

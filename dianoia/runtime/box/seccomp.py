@@ -20,7 +20,7 @@ _ARCHITECTURE = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 
 # name: (x86-64, arm64); None where the architecture has no such call.
 _CALLS: dict[str, tuple[int | None, int | None]] = {
-    # network: without socket there is nothing to bind, connect or send on (socketpair stays)
+    # network: without socket there is nothing to bind, connect or send on but a pair of sockets
     "socket": (41, 198),
     # other processes
     "ptrace": (101, 117),
@@ -53,13 +53,23 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
     "shmat": (30, 196),
+    "shmctl": (31, 195),
     "semget": (64, 190),
+    "semctl": (66, 191),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
     "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
     "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
     # large or rarely used parts of the kernel
+    "io_setup": (206, 0),  # takes of what the whole machine has
+    "modify_ldt": (154, None),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -67,6 +77,9 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
     "fanotify_init": (300, 262),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
     "personality": (135, 92),
     # the machine
     "syslog": (103, 116),
@@ -126,6 +139,31 @@ _ALONE: dict[str, tuple[int | None, int | None]] = {
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
     "truncate": (76, 45),
+    # Another user of the process would undo that it ends with the warm process.
+    "setuid": (105, 146),
+    "setgid": (106, 144),
+    "setreuid": (113, 145),
+    "setregid": (114, 143),
+    "setgroups": (116, 159),
+    "setresuid": (117, 147),
+    "setresgid": (119, 149),
+    "setfsuid": (122, 151),
+    "setfsgid": (123, 152),
+    # A lock on a file that a program may only read holds up others that lock it too.
+    "flock": (73, 32),
+    # A socket of a pair could be given another address, or pass open files on.
+    "bind": (49, 200),
+    "connect": (42, 203),
+    "listen": (50, 201),
+    "accept": (43, 202),
+    "accept4": (288, 242),
+    "sendmsg": (46, 211),
+    "sendmmsg": (307, 269),
+    "recvmsg": (47, 212),
+    "recvmmsg": (299, 243),
+    # what is mounted on the machine
+    "statmount": (457, 457),
+    "listmount": (458, 458),
 }
 _FCNTL, _IOCTL = (72, 25), (16, 29)
 # These let the kernel signal a process of the program's choice, or hold up whoever opens a file.
@@ -146,8 +184,23 @@ _ALLOWED_IOCTL = {
     "FIONCLEX": 0x5450,
     "FIOCLEX": 0x5451,
 }
+# `PR_SET_PDEATHSIG` is what ends a program together with its warm process, so nothing that sets is allowed
+# but a thread's name and the name of a stretch of memory.
+_ALLOWED_PRCTL = {
+    "PR_GET_PDEATHSIG": 2,
+    "PR_GET_DUMPABLE": 3,
+    "PR_SET_NAME": 15,
+    "PR_GET_NAME": 16,
+    "PR_GET_SECCOMP": 21,
+    "PR_CAPBSET_READ": 23,
+    "PR_GET_SECUREBITS": 27,
+    "PR_GET_NO_NEW_PRIVS": 39,
+    "PR_SET_VMA": 0x53564D41,
+}
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _TGKILL, _PRLIMIT = (234, 131), (302, 261)
+_SOCKETPAIR, _SENDTO, _PRCTL = (53, 199), (44, 206), (157, 167)
+_AF_UNIX, _SOCKET_TYPE, _SOCK_STREAM = 1, 0xF, 1
 _LAST_KNOWN = 462
 _NEW_NAMESPACES = (
     linux.CLONE_NEWNS
@@ -161,8 +214,9 @@ _NEW_NAMESPACES = (
 )
 
 # Berkeley packet filter: load a word of the call, jump if equal / greater / any bit, return.
-_LOAD, _JEQ, _JGT, _JSET, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
+_LOAD, _AND, _JEQ, _JGT, _JSET, _RETURN = 0x20, 0x54, 0x15, 0x25, 0x45, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
+_FIFTH_ARGUMENT_AT = 48
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
@@ -202,6 +256,9 @@ def filter_program(alone: bool) -> list[_Instruction]:
     if alone:
         program += _when(_TGKILL[column], _only_first_argument(os.getpid()))
         program += _when(_PRLIMIT[column], _only_first_argument(0))
+        program += _when(_PRCTL[column], _listed(_ALLOWED_PRCTL.values(), _FIRST_ARGUMENT_AT))
+        program += _when(_SOCKETPAIR[column], _only_streams())
+        program += _when(_SENDTO[column], _without_address())
     return [*program, (_RETURN, 0, 0, _ALLOW)]
 
 
@@ -223,12 +280,31 @@ def _clone_rule(alone: bool) -> list[_Instruction]:
 
 def _second_argument(listed: Collection[int], allowed: bool) -> list[_Instruction]:
     """Those listed are allowed and all others refused, or the other way round."""
+    return _listed(listed, _SECOND_ARGUMENT_AT, allowed)
+
+
+def _only_streams() -> list[_Instruction]:
+    """Refuse a pair of sockets that is no connected stream: a datagram can be sent to any address."""
+    family = [(_LOAD, 0, 0, _FIRST_ARGUMENT_AT), (_JEQ, 1, 0, _AF_UNIX), _refuse()]
+    kind = [(_LOAD, 0, 0, _SECOND_ARGUMENT_AT), (_AND, 0, 0, _SOCKET_TYPE)]
+    return [*family, *kind, (_JEQ, 1, 0, _SOCK_STREAM), _refuse(), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _without_address() -> list[_Instruction]:
+    """Refuse `sendto` to an address, which either half of the fifth argument names; `send` has none."""
+    low, high = (_LOAD, 0, 0, _FIFTH_ARGUMENT_AT), (_LOAD, 0, 0, _FIFTH_ARGUMENT_AT + 4)
+    refuse = [(_JEQ, 1, 0, 0), _refuse()]
+    return [low, *refuse, high, *refuse, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _listed(listed: Collection[int], at: int, allowed: bool = True) -> list[_Instruction]:
+    """Allow the listed values of the argument at an offset and refuse all others, or the other way round."""
     then, otherwise = (_RETURN, 0, 0, _ALLOW), _refuse()
     if not allowed:
         then, otherwise = otherwise, then
     # A hit skips the rest of the list and the answer to those that are not on it.
     hits = [(_JEQ, len(listed) - place, 0, value) for place, value in enumerate(listed)]
-    return [(_LOAD, 0, 0, _SECOND_ARGUMENT_AT), *hits, otherwise, then]
+    return [(_LOAD, 0, 0, at), *hits, otherwise, then]
 
 
 def _only_first_argument(value: int) -> list[_Instruction]:

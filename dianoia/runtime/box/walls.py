@@ -99,6 +99,7 @@ class Alone:
 
     more_processes: int | None = None  # it cannot fork
     counts_threads = True  # the kernel counts all that the user has, and root's not at all
+    _warm_process = 0
 
     def __init__(self, packages: str = "") -> None:
         self.packages_at = packages
@@ -106,6 +107,7 @@ class Alone:
     def enter(self, folder_bytes: int) -> None:
         """Check that the kernel has both, and a way to count threads."""
         os.listdir("/proc/self/task")  # noqa: PTH208 (raises where there is no /proc)
+        self._warm_process = os.getpid()
         landlock.version()
         seccomp.filter_program(alone=True)
 
@@ -115,8 +117,10 @@ class Alone:
 
     def close(self) -> None:
         """Without capabilities, then without files, then without system calls."""
-        linux.die_with_parent()
         linux.drop_privileges()
+        linux.die_with_parent()  # last of what changes rights, since such a change would undo it
+        if os.getppid() != self._warm_process:
+            raise OSError("the warm process ended before its program began")
         devices = [Path("/dev", name) for name in _DEVICES]
         packages = [Path(self.packages_at)] if self.packages_at else []
         landlock.apply([*installation(), *packages], [path for path in devices if path.exists()])

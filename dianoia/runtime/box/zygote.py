@@ -1,7 +1,7 @@
 """The warm process: Python is started once and forked for every program.
 
 In: over a socket, a line of limits with five open files a program (request, standard input, output,
-error, results). Out: a line that says how the program ended. It never reads the files, so that
+error, results), and two more where it and its tests run in processes of their own. Out: a line that says how the program ended. It never reads the files, so that
 nothing of one program can be found by the next. It ends with the socket.
 """
 
@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import site
 import socket
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from dianoia.runtime.box import guest
 from dianoia.runtime.box.walls import WALLS, Walls
 
 READY = "ready"
-FILES = 5
+FILES, CHANNEL_FILES = 5, 2
 _MESSAGE_BYTES = 4096
 _GLANCE_SECONDS = 0.02
 """How often threads are counted."""
@@ -58,6 +59,8 @@ def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules:
     control = socket.socket(fileno=control_fd)
     for module in _PRELOADED:
         importlib.import_module(module)
+    site.setquit()  # exit() and quit(), which Python without its site-packages lacks
+    site.sethelper()
     walls = WALLS[name](packages)
     _volunteer()
     try:
@@ -114,7 +117,7 @@ def _send(control: socket.socket, message: dict[str, Any]) -> None:
 
 def _serve_one(control: socket.socket, wakeup: int, walls: Walls) -> bool:
     """Run one program; False when the caller has gone."""
-    message, files, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, FILES)
+    message, files, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, FILES + CHANNEL_FILES)
     if not message:
         return False
     limits = json.loads(message)
@@ -138,7 +141,7 @@ def _fork(files: list[int], limits: dict[str, Any], folder: str, walls: Walls) -
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        guest.run([*files, writer], limits, folder, walls)
+        guest.run([*files[:FILES], writer, *files[FILES:]], limits, folder, walls)
     os.close(writer)
     return pid, reader
 

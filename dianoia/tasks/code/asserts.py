@@ -1,26 +1,39 @@
-"""Assertions, taken apart: the program's calls run inside the sandbox, everything else outside.
+"""Plain assertions, taken apart: calls with written values run inside the sandbox, everything else outside.
 
 In: a snippet such as `assert abs(area(2) - 12.566) < 1e-3`. Out: the steps to run inside
 (`area(2)`), and what is left to be decided outside on the values that come back. A program that
 sees the comparison could win it: by an `__eq__` that is always true, by exchanging `abs`, by
 `sys.exit(0)` before it, by reading the number.
 
-A snippet holds imports, assignments and asserts. Outside, an assert may use literals, comparisons,
-`and`, `or`, `not`, arithmetic on numbers, subscripts, and the functions of `_OUTSIDE`.
+A plain snippet holds asserts only. A call inside has arguments that are written out, without a name in them: a name
+would be looked up where the program rules. Outside, an assert may use literals, comparisons, `and`, `or`, `not`,
+arithmetic on numbers, subscripts, and the functions of `_OUTSIDE`. Everything else is `scripts`.
 """
 
 import ast
+import builtins
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from dianoia.runtime.box.values import spread
+from dianoia.tasks.code.names import parsed
+from dianoia.tasks.code.scripts import is_vacuous
 
 Step = tuple[str, str]
 
-_SET_UP = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+_PYTHON = frozenset(dir(builtins))
+_NUMBERS = (int, float, complex, Fraction)
+_MOST_WORK = 2**32
+"""Product of the lengths of two whole numbers in bits: about what dividing one by the other takes."""
+_WRITTEN = (
+    ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.Starred, ast.keyword,
+    ast.operator, ast.unaryop, ast.expr_context,
+)  # fmt: skip
+"""What an argument that runs inside is written with."""
 _TYPES: Mapping[str, Any] = {
     kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict, set, bytes)
 }
@@ -43,7 +56,6 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 _UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.Not: operator.not_, ast.USub: operator.neg, ast.UAdd: operator.pos,
 }  # fmt: skip
-_DECIDES = (ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.GeneratorExp, ast.NamedExpr)
 _MOST_DIGITS = 400
 _PLACEHOLDER = "value "  # with a space, which no name of a program can have
 
@@ -65,39 +77,45 @@ class Assertion:
             return False
 
 
-def take_apart(snippet: str, first: int = 0) -> tuple[list[Step], list[Assertion]]:
+class NotPlain(ValueError):
+    """The snippet needs a process of its own."""
+
+
+def take_apart(
+    snippet: str, first: int = 0, declared: Collection[str] = ()
+) -> tuple[list[Step], list[Assertion]]:
     """Steps for the sandbox, numbered from `first`, and the assertions that wait for them.
 
-    Raises ValueError, saying what is not supported, for anything this module cannot keep outside.
+    `declared` names are the program's, even where Python has them too. Raises NotPlain for anything that is not
+    taken apart, SyntaxError for what is not Python.
     """
     steps: list[Step] = []
     assertions = []
-    for statement in ast.parse(snippet).body:
-        if isinstance(statement, ast.Assert):
-            before = len(steps)
-            if _hands_over(statement.test):
-                raise ValueError("the program would see the expected value; write f(x) == value")
-            test = _Inside(steps, first).visit(statement.test)
-            used = tuple(range(first + before, first + len(steps)))
-            _check(test)
-            assertions.append(Assertion(ast.unparse(statement), used, test))
-        elif isinstance(statement, _SET_UP):
-            steps.append(("do", ast.unparse(statement)))
-        else:
-            raise ValueError(
-                f"a {type(statement).__name__} statement; use imports, assignments and asserts"
-            )
+    for statement in parsed(snippet).body:
+        if is_vacuous(statement) or _imports_isclose(statement):
+            continue
+        if not isinstance(statement, ast.Assert):
+            raise NotPlain(type(statement).__name__)
+        source, before = ast.unparse(statement), len(steps)
+        test = _Inside(steps, first, frozenset(declared)).visit(statement.test)
+        used = tuple(range(first + before, first + len(steps)))
+        _check(test)
+        assertions.append(Assertion(source, used, test))
     return steps, assertions
+
+
+def _imports_isclose(statement: ast.stmt) -> bool:
+    return ast.unparse(statement) in ("import math", "from math import isclose")
 
 
 class _Inside(ast.NodeTransformer):
     """Replaces what needs the program by the number of the step that will find its value."""
 
-    def __init__(self, steps: list[Step], first: int) -> None:
-        self.steps, self.first = steps, first
+    def __init__(self, steps: list[Step], first: int, declared: frozenset[str]) -> None:
+        self.steps, self.first, self.declared = steps, first, declared
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        if _function(node) not in _OUTSIDE:
+        if _function(node) not in _OUTSIDE or _function(node) in self.declared:
             return self._step(node)
         node.func = ast.Name(_function(node), ast.Load())  # math.isclose as one name
         node.args = [self.visit(argument) for argument in node.args]
@@ -106,28 +124,46 @@ class _Inside(ast.NodeTransformer):
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return node if node.id in _TYPES else self._step(node)
+        if node.id in _TYPES and node.id not in self.declared:
+            return node
+        if not self._of_program(node.id):
+            raise NotPlain(node.id)
+        return self._placeholder(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        return self._step(node)
+        raise NotPlain(ast.unparse(node))
 
-    def _step(self, node: ast.expr) -> ast.expr:
-        # `all(f(i) == i for i in x)` as a whole would be decided inside.
-        if any(isinstance(part, _DECIDES) for part in ast.walk(node)):
-            raise ValueError("a comparison or a loop inside a call; write one assert a case")
+    def _step(self, node: ast.Call) -> ast.expr:
+        if not self._runs_inside(node):
+            raise NotPlain(ast.unparse(node))
+        return self._placeholder(node)
+
+    def _placeholder(self, node: ast.expr) -> ast.expr:
         self.steps.append(("value", ast.unparse(node)))
         number = self.first + len(self.steps) - 1
         return ast.Name(f"{_PLACEHOLDER}{number}", ast.Load())
 
+    def _runs_inside(self, node: ast.AST) -> bool:
+        """Whether it is a call of the program in which every value is written out."""
+        if not isinstance(node, ast.Call):
+            return isinstance(node, _WRITTEN) and all(
+                self._runs_inside(part) for part in ast.iter_child_nodes(node)
+            )
+        function = node.func
+        parts = [*node.args, *node.keywords]
+        if isinstance(function, ast.Attribute):  # Solution().add(2, 3)
+            made = function.value
+            if not (isinstance(made, ast.Call) and isinstance(made.func, ast.Name)):
+                return False
+            if not made.func.id[0].isupper() or function.attr.startswith("_"):
+                return False
+            parts, function = [*parts, *made.args, *made.keywords], made.func
+        if not (isinstance(function, ast.Name) and self._of_program(function.id)):
+            return False
+        return all(self._runs_inside(part) for part in parts)
 
-def _hands_over(test: ast.expr) -> bool:
-    """Whether it is a bare call around another one, as in `assert same(f(2), 4)`."""
-    if isinstance(test, ast.UnaryOp):
-        return _hands_over(test.operand)
-    if not isinstance(test, ast.Call) or _function(test) in _OUTSIDE:
-        return False
-    inner = [test.func, *test.args, *(word.value for word in test.keywords)]
-    return any(isinstance(part, ast.Call) for node in inner for part in ast.walk(node))
+    def _of_program(self, name: str) -> bool:
+        return name in self.declared or name not in _PYTHON
 
 
 def _function(node: ast.Call) -> str:
@@ -135,17 +171,17 @@ def _function(node: ast.Call) -> str:
 
 
 def _check(node: ast.expr) -> None:
-    """ValueError for an expression that `_evaluate` does not know, or that needs no program."""
+    """NotPlain for an expression that `_evaluate` does not know, or that needs no program."""
     names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
     if not any(name.id.startswith(_PLACEHOLDER) for name in names):
-        raise ValueError("an assert that calls nothing of the program")
+        raise NotPlain("an assert that calls nothing of the program")
     for part in ast.walk(node):
         if isinstance(part, ast.expr) and not isinstance(part, tuple(_RULES)):
-            raise ValueError(f"{type(part).__name__} in an assert; write it out, one assert a case")
+            raise NotPlain(type(part).__name__)
         if isinstance(part, ast.BinOp) and type(part.op) not in _ARITHMETIC:
-            raise ValueError(f"{type(part.op).__name__} in an assert; write its result")
+            raise NotPlain(type(part.op).__name__)
         if isinstance(part, ast.UnaryOp) and type(part.op) not in _UNARY:
-            raise ValueError(f"{type(part.op).__name__} in an assert; write its result")
+            raise NotPlain(type(part.op).__name__)
 
 
 Values = Mapping[int, Any]
@@ -180,6 +216,8 @@ def _round(number: Any, digits: Any) -> Any:
     """As `round`, but not to places that take for ever."""
     if digits is not None and not -_MOST_DIGITS <= digits <= _MOST_DIGITS:
         raise ValueError("rounding to a place that no number has")
+    if not isinstance(number, (int, float, Fraction)):  # a Decimal may have a billion digits
+        raise TypeError("rounding something that is no number")
     return round(number, digits)
 
 
@@ -193,8 +231,10 @@ def _sum(items: Any) -> Any:
 def _arithmetic(node: Any, values: Values) -> Any:
     """On numbers only: `"a" * n` could take all the memory there is."""
     sides = _all([node.left, node.right], values)
-    if not all(isinstance(side, (int, float)) for side in sides):
+    if not all(isinstance(side, _NUMBERS) for side in sides):
         raise TypeError("arithmetic on something that is no number")
+    if math.prod(side.bit_length() for side in sides if isinstance(side, int)) > _MOST_WORK:
+        raise ValueError("arithmetic on numbers that are too long")
     return _ARITHMETIC[type(node.op)](*sides)
 
 

@@ -27,7 +27,7 @@ from dianoia.tasks.code.tests import Call, Case, CodeTests
 from dianoia.tasks.code.verifier import judged, shared_pool
 
 MAX_ANSWER_CHARS = 100_000
-_FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?```", re.DOTALL)
+_FENCED = re.compile(r"(```|~~~)[^\n`]*\n(.*?)\n?[ ]{0,3}\1", re.DOTALL)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\(\))?(?:\.[A-Za-z_]\w*)*")
 
 
@@ -112,5 +112,5 @@ def _unreadable(problem: Problem, key: str, found: object, advice: str) -> Probl
 def _bare(answer: str) -> str:
     """Without a fence around all of it, and without blank space around the rest."""
     text = answer.strip()
-    fenced = _FENCED.fullmatch(text) if text.count("```") == 2 else None
-    return (fenced[1] if fenced else text).strip()
+    fenced = _FENCED.fullmatch(text) if text.count(text[:3]) == 2 else None
+    return (fenced[2] if fenced else text).strip()

@@ -6,7 +6,12 @@ ProblemTestsError, which names the problem, the key and the value. An object may
 
     {"cases":   [{"input": "2 3", "output": "5"}],                       standard input and output
      "calls":   [{"function": "add", "arguments": [2, 3], "expected": 5}],
-     "asserts": ["assert add(2, 3) == 5"],
+     "asserts": ["assert add(2, 3) == 5"],    or any Python code that calls the program
+     "setup": "import math",             code of the tests that runs before the asserts, beside them
+     "program_names": ["sum"],           names that are the program's, though Python has them too
+     "prelude": "import math",           runs before the program, in its names
+     "continues": "def add(a, b):",      what an answer that begins indented is the rest of
+     "checker": "livecodebench",         run and compare as that set's own checker does
      "tolerance": 1e-6,                  for floats in cases and calls; none without it
      "score": "all",                     or "fraction" of the tests passed
      "language": "python",
@@ -25,10 +30,17 @@ from typing import Any, NoReturn
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.runtime.sandbox import LANGUAGES, Limits
-from dianoia.tasks.code.asserts import Assertion, Step, take_apart
+from dianoia.tasks.code import official
+from dianoia.tasks.code.asserts import Assertion, NotPlain, Step, take_apart
+from dianoia.tasks.code.names import parsed
+from dianoia.tasks.code.scripts import Script, read_script
 
 COLUMNS = ("tests", "verification_info", "test_list")
-_KEYS = ("cases", "test_cases", "calls", "asserts", "tolerance", "score", "language", "limits")
+_KEYS = (
+    "cases", "test_cases", "calls", "asserts", "tolerance", "score", "language", "limits",
+    "setup", "program_names", "prelude", "continues", "checker",
+)  # fmt: skip
+CHECKERS = ("lines", official.NAME)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\(\))?(?:\.[A-Za-z_]\w*)*")
 _SHOWN_CHARS = 80
 _MAX_LIMIT = {"wall_seconds": 600.0, "cpu_seconds": 600.0}
@@ -60,6 +72,15 @@ class CodeTests:
     assertions: tuple[Assertion, ...] = ()
     steps: tuple[Step, ...] = ()
     """What runs inside for calls and assertions. It holds no expected value."""
+    script: Script | None = None
+    """Tests whose code runs in a process of its own."""
+    again: Script | None = None
+    """The assertions as such tests, for a program that returns what is no plain value, an iterator say."""
+    prelude: str = ""
+    """Runs before the program, in its names."""
+    continues: str = ""
+    """What an answer that begins indented is the rest of."""
+    checker: str = CHECKERS[0]
     tolerance: float | None = None
     fraction: bool = False
     """Score the share of tests passed; otherwise all have to pass, as in the paper."""
@@ -69,7 +90,8 @@ class CodeTests:
     @property
     def count(self) -> int:
         """Number of tests."""
-        return len(self.cases) + len(self.calls) + len(self.assertions)
+        scripted = self.script.count if self.script else 0
+        return len(self.cases) + len(self.calls) + len(self.assertions) + scripted
 
 
 def code_tests(problem: Problem) -> CodeTests:
@@ -80,7 +102,17 @@ def code_tests(problem: Problem) -> CodeTests:
     """
     column = next((name for name in COLUMNS if problem.columns.get(name) is not None), "answer")
     value = problem.answer if column == "answer" else problem.columns[column]
+    if column == "test_list" and isinstance(value, list):  # MBPP's columns beside it
+        value = {"asserts": value, "setup": _set_up(problem.columns)}
     return _Reader(problem.id, column).read(value)
+
+
+def _set_up(columns: Mapping[str, Any]) -> object:
+    """The code of `test_imports` and `test_setup_code`; whatever else stands there, to be complained of."""
+    imports, code = columns.get("test_imports"), columns.get("test_setup_code")
+    if not isinstance(imports, list) or not all(isinstance(line, str) for line in imports):
+        return code
+    return "\n".join([*imports, code] if isinstance(code, str) else imports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +135,26 @@ class _Reader:
         unknown = [key for key in table if key not in _KEYS]
         if unknown:
             self.fail(unknown[0], table[unknown[0]], "an unknown key", f"use {', '.join(_KEYS)}")
-        steps, calls = self._calls(table)
-        inside, assertions = self._asserts(table, len(steps))
+        checker = self._one_of(table, "checker", CHECKERS)
+        steps, calls = self._calls(table, checker)
+        inside, assertions, scripts = self._asserts(table, len(steps))
         tests = CodeTests(
             cases=self._cases(table),
             calls=calls,
             assertions=assertions,
             steps=(*steps, *inside),
+            script=scripts[0],
+            again=scripts[1],
+            prelude="\n".join(
+                part
+                for part in (
+                    official.PRELUDE if checker == official.NAME else "",
+                    self._code(table, "prelude"),
+                )
+                if part
+            ),
+            continues=self._text(table, "continues"),
+            checker=checker,
             tolerance=self._tolerance(table),
             fraction=self._one_of(table, "score", ("all", "fraction")) == "fraction",
             language=self._one_of(table, "language", LANGUAGES),
@@ -154,9 +199,10 @@ class _Reader:
             cases.append(Case(stdin, expected))
         return tuple(cases)
 
-    def _calls(self, table: Mapping[str, Any]) -> tuple[list[Step], tuple[Call, ...]]:
-        steps, calls = [], []
-        for number, item in enumerate(self._list(table, "calls")):
+    def _calls(self, table: Mapping[str, Any], checker: str) -> tuple[list[Step], tuple[Call, ...]]:
+        steps: list[Step] = []
+        calls = []
+        for item in self._list(table, "calls"):
             if not (isinstance(item, dict) and "expected" in item):
                 self.fail("calls", item, "there is no expected value", "add the key expected")
             function, arguments = item.get("function"), item.get("arguments", [])
@@ -164,25 +210,70 @@ class _Reader:
                 self.fail("calls", item, "no name of a function", "such as add or Solution().add")
             if not isinstance(arguments, list):
                 self.fail("calls", item, "arguments are no list", "write [2, 3]")
+            if checker == official.NAME:
+                steps = steps or [("do", official.TARGET)]
+                function = "_target." + function.removeprefix("Solution().")
             steps.append(("value", f"{function}(*{arguments!r})"))
-            calls.append(Call(number, item["expected"]))
+            calls.append(Call(len(steps) - 1, item["expected"]))
         return steps, tuple(calls)
 
     def _asserts(
         self, table: Mapping[str, Any], first: int
-    ) -> tuple[list[Step], tuple[Assertion, ...]]:
-        steps: list[Step] = []
-        assertions: list[Assertion] = []
-        for snippet in self._list(table, "asserts"):
+    ) -> tuple[list[Step], tuple[Assertion, ...], tuple[Script | None, Script | None]]:
+        """Plain ones taken apart; all of them as a script where one is not plain, since they share names. The
+        script is the first of two then, else the second."""
+        snippets = self._list(table, "asserts")
+        for snippet in snippets:
             if not isinstance(snippet, str):
                 self.fail("asserts", snippet, "not text", 'write "assert f(2) == 4"')
+        if not snippets:
+            return [], (), (None, None)
+        declared = tuple(self._program_names(table))
+        setup = self._code(table, "setup")
+        script = self._script(snippets, setup, declared)
+        steps: list[Step] = []
+        assertions: list[Assertion] = []
+        try:
+            for snippet in (setup, *snippets):
+                more, decided = take_apart(snippet, first + len(steps), declared)
+                steps += more
+                assertions += decided
+        except NotPlain:
+            return [], (), (script, None)
+        return steps, tuple(assertions), (None, script)
+
+    def _script(self, snippets: list[str], setup: str, declared: tuple[str, ...]) -> Script:
+        for snippet in snippets:  # to name the one that is at fault
             try:
-                more, found = take_apart(snippet, first + len(steps))
-            except (SyntaxError, ValueError, RecursionError) as error:
-                self.fail("asserts", snippet, f"not supported: {error}", "or write it as a call")
-            steps += more
-            assertions += found
-        return steps, tuple(assertions)
+                parsed(snippet)
+            except (SyntaxError, ValueError) as error:
+                self.fail("asserts", snippet, f"not supported: {error}", "write Python code")
+        try:
+            return read_script(tuple(snippets), setup, declared)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            shown = snippets[0] if len(snippets) == 1 else snippets
+            self.fail("asserts", shown, f"not supported: {error}", "or write it as a call")
+
+    def _text(self, table: Mapping[str, Any], key: str) -> str:
+        value = table.get(key, "")
+        if not isinstance(value, str):
+            self.fail(key, value, "not text", "write Python code as text")
+        return value
+
+    def _code(self, table: Mapping[str, Any], key: str) -> str:
+        source = self._text(table, key)
+        try:
+            parsed(source)
+        except (SyntaxError, ValueError) as error:
+            self.fail(key, source, f"not Python ({error})", "correct it")
+        return source
+
+    def _program_names(self, table: Mapping[str, Any]) -> list[str]:
+        names = self._list(table, "program_names")
+        for name in names:
+            if not (isinstance(name, str) and name.isidentifier()):
+                self.fail("program_names", name, "no name", "write names such as add")
+        return names
 
     def _tolerance(self, table: Mapping[str, Any]) -> float | None:
         value = table.get("tolerance")

@@ -1,7 +1,8 @@
 """Rows of LiveCodeBench's kind: programs tested by standard input and output, or by calls of a method.
 
 In: a `Row` with `question_content`, `starter_code`, `public_test_cases`, `private_test_cases`, `metadata`. Out:
-`question`, and `tests` as the verifier `code` reads them.
+`question`, and `tests` as the verifier `code` reads them, to be run and compared as the set's own checker does
+(`dianoia.tasks.code.official`).
 
 Private tests are published as base64 of zlib of a pickled text. A pickle can run anything, so it is read by a
 reader that knows no names: a text comes out, and everything else is refused. What is unpacked is bounded.
@@ -21,6 +22,7 @@ from dianoia.tasks.tables import Columns, Row
 MAX_BYTES = 256 * 2**20
 """Of a row's private tests, unpacked."""
 _FENCE = "```"
+_SECONDS_PER_CALL, _MOST_SECONDS = 2.0, 60.0
 
 
 class _NoNames(pickle.Unpickler):
@@ -91,13 +93,19 @@ def _unpacked(text: str) -> str:
 def _tests(row: Row, cases: list[dict[str, Any]]) -> dict[str, Any]:
     calls = [case for case in cases if case.get("testtype") == "functional"]
     written = [case for case in cases if case.get("testtype") != "functional"]
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"checker": "livecodebench", "limits": _limits(len(calls))}
     if written:
         found["cases"] = [{"input": c["input"], "output": c["output"]} for c in written]
     if calls:
         function = _function(row)
         found["calls"] = [_call(row, function, case) for case in calls]
     return found
+
+
+def _limits(calls: int) -> dict[str, float]:
+    """The set's own checker gives every call six seconds and all of a program 4 GiB; calls share one run here."""
+    seconds = min(_MOST_SECONDS, 10.0 + _SECONDS_PER_CALL * calls)
+    return {"wall_seconds": seconds, "cpu_seconds": seconds, "memory_bytes": 2**30}
 
 
 def _function(row: Row) -> str:

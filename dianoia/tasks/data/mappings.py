@@ -13,6 +13,7 @@ from typing import Any
 from dianoia.base.config import FileSettings
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.tasks.data import public
+from dianoia.tasks.data.functions import read_humaneval, read_mbpp
 from dianoia.tasks.data.livecodebench import read_livecodebench
 from dianoia.tasks.tables import Columns, Row
 
@@ -108,6 +109,28 @@ MAPPINGS: Table[str, Mapping] = {
             read_livecodebench,
             ("code",),
             domain="code",
+        ),
+        Mapping(
+            "humaneval",
+            "functions to complete, tested by calls",
+            read_humaneval,
+            ("code",),
+            domain="code",
+            hub={
+                "openai/openai_humaneval": {"split": "test"},
+                "openai_humaneval": {"split": "test"},
+            },
+        ),
+        Mapping(
+            "mbpp",
+            "short functions, tested by asserts; the full set or the sanitized one",
+            read_mbpp,
+            ("code",),
+            domain="code",
+            hub={
+                "google-research-datasets/mbpp": {"config": "full"},
+                "mbpp": {"config": "full"},
+            },
         ),
     )
 }

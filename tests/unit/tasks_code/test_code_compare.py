@@ -1,11 +1,15 @@
 """When outputs are equal, values are equal, assertions hold."""
 
+from collections import Counter, OrderedDict, deque, namedtuple
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from dianoia.runtime.box import values as wire
-from dianoia.tasks.code.asserts import take_apart
+from dianoia.tasks.code.asserts import NotPlain, take_apart
 from dianoia.tasks.code.compare import same_output, same_value
 
 
@@ -89,11 +93,54 @@ def test_a_tolerance_holds_inside_values_too() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [1, -2.5, float("inf"), "é", None, True, b"\x00", [1, (2, [])], {1, 2}, set(), {(1, 2): [3]}],
+    [
+        1,
+        -2.5,
+        float("inf"),
+        "é",
+        None,
+        True,
+        b"\x00",
+        [1, (2, [])],
+        {1, 2},
+        set(),
+        {(1, 2): [3]},
+        2**9000,
+        -(2**70),
+        1 + 2j,
+        Decimal("0.10"),
+        Fraction(1, 3),
+        deque([1]),
+        range(3, 9, 2),
+        bytearray(b"x"),
+        frozenset({1}),
+        Counter("aab"),
+        OrderedDict([(2, 1)]),
+        date(2024, 2, 29),
+        datetime(2024, 2, 29, 12, 30, 1, 5, timezone(timedelta(hours=2))),
+        timedelta(days=-1, seconds=5),
+        [int, ValueError],
+    ],
 )
 def test_a_plain_value_comes_back_equal_and_of_its_type(value: Any) -> None:
     back = wire.decode(wire.encode(value))
     assert back == value and type(back) is type(value)
+
+
+def test_named_tuples_and_views_become_plain() -> None:
+    point = namedtuple("point", "x y")(1, 2)
+    assert (
+        wire.decode(wire.encode(point)) == (1, 2) and type(wire.decode(wire.encode(point))) is tuple
+    )
+    assert wire.decode(wire.encode({1: 2}.keys())) == {1}
+
+
+@pytest.mark.parametrize(
+    "value", [object(), len, type("T", (), {}), (n for n in ()), iter([]), type("I", (int,), {})(1)]
+)
+def test_what_is_no_plain_value_does_not_go_over(value: Any) -> None:
+    with pytest.raises(TypeError, match="no plain type"):
+        wire.encode([value])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +186,29 @@ def test_assertions_are_decided_on_values(snippet: str, value: Any, holds: bool)
     assert assertion.holds({}) is False
 
 
-def test_set_up_runs_inside_and_in_order() -> None:
-    steps, assertions = take_apart("s = Stack()\nassert s.push(1) is None\nassert s.size == 1", 5)
-    assert steps == [("do", "s = Stack()"), ("value", "s.push(1)"), ("value", "s.size")]
-    assert [a.values for a in assertions] == [(6,), (7,)]
+@pytest.mark.parametrize(
+    "snippet",
+    [
+        "x = 3\nassert f(x) == 9",
+        "assert f(range(3)) == 3",
+        "assert f(3) == float('inf')",
+        "import math\nassert f(1) == math.pi",
+        "assert f(2).startswith('a')",
+        "assert f(2).__eq__(4)",
+        "assert all(f(n) for n in (1, 2))",
+        "assert f([n for n in (1, 2)]) == 3",
+        "assert Stack().items.pop() == 3",
+        "for n in (1, 2):\n    assert f(n) == n",
+    ],
+)
+def test_a_name_or_a_loop_needs_a_process_of_its_own(snippet: str) -> None:
+    with pytest.raises(NotPlain):
+        take_apart(snippet)
+
+
+def test_constants_are_no_tests_and_calls_keep_their_order() -> None:
+    steps, assertions = take_apart(
+        "assert True, 'so far'\nassert f(g(1), [2]) == 3\nassert not h()", 5
+    )
+    assert steps == [("value", "f(g(1), [2])"), ("value", "h()")]
+    assert [a.values for a in assertions] == [(5,), (6,)]

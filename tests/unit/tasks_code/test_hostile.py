@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,8 @@ class Host:
             self._socket(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
             self._socket(socket.AF_UNIX, socket.SOCK_STREAM, str(self.folder / "socket")),
             self._socket(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.mark),
+            self._socket(socket.AF_UNIX, socket.SOCK_DGRAM, str(self.folder / "datagram")),
+            self._socket(socket.AF_UNIX, socket.SOCK_DGRAM, f"\0{self.mark}-datagram"),
         ]
         os.environ["SECRET_TOKEN"] = self.token
         return self
@@ -115,6 +117,7 @@ class Host:
             "TCP": self.sockets[0].getsockname()[1],
             "UDP": self.sockets[1].getsockname()[1],
             "UNIX": str(self.folder / "socket"),
+            "DATAGRAM": str(self.folder / "datagram"),
             "PARENT": os.getpid(),
             "VICTIM": self.victim.pid,
             "MARK": self.mark,
@@ -315,9 +318,147 @@ def test_a_process_that_gets_away_is_found(host: Host) -> None:
 def test_the_traps_work(host: Host) -> None:
     """Without walls the same programs do reach what they look for: the battery is able to fail."""
     sandbox = ForkSandbox("i-accept-unsandboxed-code")
-    for name in ("files: a file of the user", "network: TCP", "network: abstract Unix socket"):
+    for name in (
+        "files: a file of the user",
+        "network: TCP",
+        "network: abstract Unix socket",
+        "network: a datagram to a name of the host",
+    ):
         recorder = Recorder(sandbox)
         assert judge(PROGRAMS[name], host, recorder) is Verdict.WRONG_ANSWER
         assert "WON" in recorder.outcomes[0].stdout
-    assert host.state()["reached"] == [True, False, False, True]
+    assert host.state()["reached"] == [True, False, False, True, True, True]
     sandbox.close()
+
+
+HANDS_OVER = """
+import array, socket
+one, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))]
+one.sendmsg([b'x'], rights, 0, chr(0) + MARK + '-datagram')
+"""
+
+
+def test_an_open_file_is_handed_over_without_walls_only(host: Host, sandbox: ForkSandbox) -> None:
+    abstract = host.sockets[-1]
+    judge({"source": HANDS_OVER}, host, sandbox)
+    assert not _reached(abstract)
+    judge({"source": HANDS_OVER}, host, (without := ForkSandbox("i-accept-unsandboxed-code")))
+    without.close()
+    _, descriptors, _, _ = socket.recv_fds(abstract, 10, 1)
+    assert len(descriptors) == 1, "so the trap works"
+    os.close(descriptors[0])
+
+
+STAYS = [
+    "attempt(lambda: call(157, 1, 0, 0, 0, 0))",
+    "attempt(lambda: __import__('ctypes').CDLL(None).prctl(1, 0, 0, 0, 0))",
+    """
+attempt(lambda: call(157, 1, 0, 0, 0, 0))
+try:
+    if os.fork(): os._exit(0)
+    os.setsid()
+    if os.fork(): os._exit(0)
+except OSError: pass
+""",
+    "attempt(os.setsid)\nattempt(lambda: os.setpgid(0, 0))",
+    "attempt(lambda: os.posix_spawn(sys.executable, ['python', '-c', 'while True: pass'], {}))",
+    """
+os.execv(sys.executable, [sys.executable, '-I', '-S', '-c', 'import ctypes, time; ctypes.CDLL(None).prctl(1, 0, 0, 0, 0); time.sleep(600)'])
+""",
+    "attempt(lambda: os.setresuid(os.getuid(), os.geteuid(), os.getuid()))\nattempt(lambda: call(157, 1, 0, 0, 0, 0))",
+    """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+ctypes.CDLL(None).syscall(60, 0)
+""",
+    """
+import signal
+for number in range(1, 65):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+""",
+    "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
+]
+"""Ways to stay when the parent has died."""
+
+JUDGE = """
+import sys
+from threading import Thread
+from dianoia.runtime.sandbox import ForkSandbox, Limits, Program
+limits = Limits(wall_seconds=60, cpu_seconds=60, memory_bytes=2**28)
+sandboxes = [ForkSandbox(sys.argv[1]) for _ in sys.argv[2:]]
+for sandbox, source in zip(sandboxes, sys.argv[2:]):
+    Thread(target=sandbox.run, args=(Program(source), limits)).start()
+print(*(sandbox._process.pid for sandbox in sandboxes), flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["warm processes", "judge"])
+@pytest.mark.parametrize("kind", STRONG)
+def test_no_program_outlives_its_judge(kind: str, end: str, host: Host) -> None:
+    """A judge in a process of its own runs all of them; it, or its warm processes, are killed."""
+    if (reason := offered(kind)) is not None:
+        pytest.skip(f"this machine has no sandbox {kind!r}: {reason}")
+    before = _living()
+    sources = [
+        f"{host.names()}{attempt}\nimport time\nwhile True: time.sleep(1)" for attempt in STAYS
+    ]
+    command = [sys.executable, "-c", JUDGE, kind, *sources]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as judge_process:
+        assert judge_process.stdout is not None
+        warm = [int(pid) for pid in judge_process.stdout.readline().split()]
+        assert len(warm) == len(STAYS)
+        # the warm process with the one that waits for it, and the program; one program leaves at once
+        most = (3 if kind == "namespaces" else 2) * len(STAYS)
+        _wait_for(lambda: len(_living() - before) >= most - 1)
+        time.sleep(0.5)  # each has tried
+        running = _living() - before - {judge_process.pid}
+        assert len(running) >= most - 2, "each has started"
+        for pid in warm if end == "warm processes" else [judge_process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        _wait_for(lambda: not running & _living(), seconds=10)
+        left = running & _living()
+        judge_process.kill()
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+    _wait_for(lambda: _living() <= before, seconds=10)
+    _bury()
+
+
+def _living() -> set[int]:
+    """Processes below this one of which any thread lives, one whose first thread has ended too."""
+    parents: dict[int, list[int]] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = file.read_text("utf-8", "replace").rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        parents.setdefault(int(parent), []).append(int(file.parent.name))
+    below = list(parents.get(os.getpid(), ()))
+    for pid in below:
+        below += parents.get(pid, ())
+    return {pid for pid in below if any(map(_runs, Path(f"/proc/{pid}/task").glob("*/stat")))}
+
+
+def _runs(file: Path) -> bool:
+    try:
+        return file.read_text("utf-8", "replace").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _bury() -> None:
+    """Wait for what lost its parent and came back to this process."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)

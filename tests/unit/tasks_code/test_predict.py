@@ -29,7 +29,14 @@ def score(asked: Problem, answer: str) -> float | None:
 
 def test_printed_output() -> None:
     asked = problem("output", "1 2\n\n3\n")
-    for right in ("1 2\n\n3", "\n1 2 \n\n3\n\n", "```\n1 2\n\n3\n```", "```text\n1 2\n\n3\n```"):
+    for right in (
+        "1 2\n\n3",
+        "\n1 2 \n\n3\n\n",
+        "```\n1 2\n\n3\n```",
+        "```text\n1 2\n\n3\n```",
+        "~~~\n1 2\n\n3\n~~~",
+        "   ```\n1 2\n\n3\n   ```",
+    ):
         assert score(asked, right) == 1.0, right
     for wrong in (
         "1 2\n3",
