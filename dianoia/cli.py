@@ -6,12 +6,15 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dianoia
-from dianoia.base.errors import StageCrashed, UserError
+from dianoia.base.errors import StageCrashed, Stopped, UserError
+from dianoia.base.faults import fault_of
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -27,20 +30,61 @@ NO_LOCKS = "this file system has no locks, so a second command would not be noti
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for gold answers that are not right and for errors of ours, 2 for what the user can put right, 130 for Ctrl-C."""
+    """Run one command; returns the exit status.
+
+    0; 1 for gold answers that are not right and for errors of ours; 2 for what the user can put right; 130 for Ctrl-C, 143
+    for SIGTERM, 141 where nobody reads the output any more.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # a letter that a terminal has not is no reason to end
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int | None] = arguments.command
     try:
-        return command(arguments) or 0
+        status = command(arguments) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
-        print(f"dianoia: {error}", file=sys.stderr)
-        return 2
+        goes_on = f"; {_goes_on(arguments)}" if isinstance(error, Stopped) else ""
+        return _say(f"{error}{goes_on}", _status(error))
     except StageCrashed as error:
-        print(f"dianoia: {error}", file=sys.stderr)
-        return 1
+        return _say(str(error), 1)
     except KeyboardInterrupt:
-        print(f"dianoia: interrupted; {_goes_on(arguments)}", file=sys.stderr)
-        return 130
+        return _say(f"interrupted; {_goes_on(arguments)}", 130)
+    except Exception as error:
+        if _nobody_reads(error):
+            return 141
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        return _say(fault, 2)
+
+
+def _say(text: str, status: int) -> int:
+    with suppress(OSError):
+        print(f"dianoia: {text}", file=sys.stderr)
+    return status
+
+
+def _status(error: UserError) -> int:
+    """The exit status of an error that a person can put right."""
+    if not isinstance(error, Stopped):
+        return 2
+    return 143 if "SIGTERM" in str(error) else 130
+
+
+def _nobody_reads(error: Exception) -> bool:
+    """Whether the output goes to a command that has ended, such as `head`. Nothing more is written there then."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _goes_on(arguments: argparse.Namespace) -> str:
@@ -296,7 +340,10 @@ def _report(arguments: argparse.Namespace) -> None:
     from dianoia.base.run import RunDirectory
     from dianoia.report import write_report
 
-    path = write_report(RunDirectory(arguments.run))
+    path = write_report(
+        RunDirectory(arguments.run),
+        lambda text: print(f"dianoia: could not be read: {text}", file=sys.stderr),
+    )
     print(f"report: {path.resolve()}")
 
 

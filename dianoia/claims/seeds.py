@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.files import read_json
+from dianoia.base.files import read_table
 from dianoia.base.run import RunDirectory
 from dianoia.claims.paper import NAMES
 from dianoia.claims.show import say
@@ -58,7 +58,7 @@ def _results(run: RunDirectory) -> Results:
             f"{run.path}: there is no results.json with recipe.json beside it, so this is no finished run; "
             "give the folder that `dianoia run` wrote, once every stage is done"
         )
-    results: Results = read_json(run.results)
+    results: Results = read_table(run.results)
     if not results.get("claims"):
         raise ConfigError(
             f"{run.path}: its results.json claims nothing, as its recipe names no part of the paper; add a "
@@ -69,7 +69,7 @@ def _results(run: RunDirectory) -> Results:
 
 def _same_recipe(first: RunDirectory, other: RunDirectory) -> None:
     """One recipe, whatever the seed."""
-    a, b = ({**read_json(run.recipe), "seed": 0} for run in (first, other))
+    a, b = ({**read_table(run.recipe), "seed": 0} for run in (first, other))
     tables = [("stages.", a.pop("stages"), b.pop("stages")), ("", a, b)]
     differ = [
         f"{prefix}{key}"

@@ -4,7 +4,6 @@ In: a run directory, finished or not. Out: `Run`, in which every number is finit
 missing is empty. Left out: rollouts, which are large; `rollouts` reads the few files that it shows.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.errors import ConfigError
-from dianoia.base.files import read_json
-from dianoia.base.run import RunDirectory, StageDirectory, read_journal
+from dianoia.base.errors import ConfigError, DamagedFile
+from dianoia.base.faults import fault_of
+from dianoia.base.files import read_json, read_table
+from dianoia.base.run import RunDirectory, StageDirectory, readable_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class Run:
     claims: tuple[Mapping[str, Any], ...]
     stages: tuple[Stage, ...]
     stage_table: tuple[StageRow, ...] = ()
+    damaged: list[str] = field(default_factory=list)
+    """A sentence for each file that could not be read; rollouts add theirs as they are read."""
 
     @property
     def measured(self) -> dict[str, dict[str, Metrics]]:
@@ -115,14 +117,16 @@ def number(value: object) -> float | None:
 
 
 def load(directory: RunDirectory) -> Run:
-    """Read a run directory. Raises ConfigError for a folder that is none."""
-    recipe = _recipe(directory)
-    results = _table(directory.results)
+    """Read a run directory; what is damaged is passed over and named. Raises ConfigError for a folder that is none."""
+    damaged: list[str] = []
+    recipe = _recipe(directory, damaged)
+    results = _table(directory.results, damaged)
     states = _dict(results.get("states"))
     return Run(
+        damaged=damaged,
         path=directory.path,
         recipe=recipe,
-        about=_table(directory.about),
+        about=_table(directory.about, damaged),
         seconds=number(results.get("seconds")),
         evaluations=_evaluations(results.get("evaluations")),
         by_difficulty={
@@ -131,7 +135,7 @@ def load(directory: RunDirectory) -> Run:
         },
         claims=tuple(c for c in results.get("claims") or () if isinstance(c, dict)),
         stages=tuple(
-            _stage(name, _dict(settings), directory.stage(name), states.get(name))
+            _stage(name, _dict(settings), directory.stage(name), states.get(name), damaged)
             for name, settings in _dict(recipe.get("stages")).items()
         ),
         stage_table=tuple(
@@ -152,43 +156,90 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(one) for one in _list(value))
 
 
-def _recipe(directory: RunDirectory) -> Mapping[str, Any]:
+def _recipe(directory: RunDirectory, damaged: list[str]) -> Mapping[str, Any]:
     where = f"{directory.path} is not a run directory"
     todo = "give the folder that `dianoia run` wrote, the one with recipe.json and stages/ in it"
     try:
         recipe = read_json(directory.recipe)
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{where}: it holds no recipe.json; {todo}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: its recipe.json is not JSON ({error}); {todo}") from None
+    except DamagedFile as error:
+        recipe = _pieced(directory)
+        if not recipe["stages"]:
+            raise ConfigError(f"{where}: {error}") from None
+        damaged.append(
+            f"{error}. The stages are told from their own files, in the order in which they began"
+        )
     if not isinstance(recipe, dict) or not isinstance(recipe.get("stages"), dict):
         raise ConfigError(f"{where}: its recipe.json has no stages; {todo}")
     return recipe
 
 
+def _pieced(directory: RunDirectory) -> dict[str, Any]:
+    """A recipe from what its stages were made from."""
+    begun = {}
+    for folder in (directory.path / "stages").glob("[!.]*"):
+        begun[folder.name] = _table(StageDirectory(folder).begun, [])
+    order = sorted(begun, key=lambda name: str(begun[name].get("began")))
+    stages = {name: _dict(begun[name].get("configuration")) for name in order}
+    seeds = [table["seed"] for table in begun.values() if "seed" in table]
+    return {
+        "name": directory.path.resolve().name,
+        "seed": seeds[0] if seeds else None,
+        "stages": {name: table for name, table in stages.items() if table},
+    }
+
+
 def _stage(
-    name: str, planned: Mapping[str, Any], directory: StageDirectory, state: object
+    name: str,
+    planned: Mapping[str, Any],
+    directory: StageDirectory,
+    state: object,
+    damaged: list[str],
 ) -> Stage:
     # What the stage was made from, if it has begun: the recipe may have changed since.
-    settings = _dict(_table(directory.begun).get("configuration")) or planned
+    settings = _dict(_table(directory.begun, damaged).get("configuration")) or planned
     return Stage(
         name=name,
         kind=str(settings.get("kind", "")),
         settings=settings,
-        rows=tuple(read_journal(directory.metrics)),
-        diagnoses=tuple(read_journal(directory.diagnoses)),
+        rows=_rows(directory.metrics, damaged),
+        diagnoses=_rows(directory.diagnoses, damaged),
         rollout_files=tuple(directory.rollout_files()),
         started=directory.path.exists(),
         done=directory.done,
-        seconds=number(_table(directory.manifest).get("seconds")),
-        sampling=_table(directory.sampling),
-        preferences=_table(directory.preferences),
+        seconds=number(_table(directory.manifest, damaged).get("seconds")),
+        sampling=_table(directory.sampling, damaged),
+        preferences=_table(directory.preferences, damaged),
         stale=state == "out of date",
     )
 
 
-def _table(path: Path) -> dict[str, Any]:
-    return _dict(read_json(path)) if path.exists() else {}
+def _table(path: Path, damaged: list[str]) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return read_table(path)
+    except (DamagedFile, OSError) as error:
+        damaged.append(_said(error))
+        return {}
+
+
+def _rows(path: Path, damaged: list[str]) -> tuple[Mapping[str, Any], ...]:
+    """Rows of a journal that can be read; the first of those that cannot is named."""
+    errors: list[str] = []
+    try:
+        rows = tuple(readable_rows(path, errors.append))
+    except (DamagedFile, OSError) as error:
+        rows, errors = (), [_said(error)]
+    if errors:
+        more = len(errors) - 1
+        damaged.append(errors[0] + (f" (and {more} more lines of it)" if more else ""))
+    return rows
+
+
+def _said(error: Exception) -> str:
+    return fault_of(error) or str(error)
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.files import (
+    CHECKSUM,
+    SUMS,
     read_json,
     restore_folder,
     whole_file,
@@ -25,7 +27,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         file.relative_to(folder).as_posix(): file.read_text()
         for file in folder.rglob("*")
-        if file.is_file()
+        if file.is_file() and file.name != SUMS
     }
 
 
@@ -77,7 +79,8 @@ def test_json_that_is_none_is_refused_and_leaves_the_old(tmp_path: Path) -> None
             write_json(path, {"a": value})
     assert read_json(path) == {"a": [1, 2.5, None, "苹果\u2028"]}
     assert "苹果" in path.read_text(encoding="utf-8") and path.read_text().endswith("}\n")
-    assert json.loads(path.read_bytes()) == read_json(path)
+    written = json.loads(path.read_bytes())
+    assert written.pop(CHECKSUM).startswith("sha256:") and written == read_json(path)
 
 
 def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
