@@ -116,8 +116,11 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
-            error.filename = str(path)
+        if error.errno is not None:
+            error.filename = error.filename or str(path)
+            error.__dict__["free"] = _free(
+                path
+            )  # now: what a stage has set aside is given back when it ends
         raise
 
 
@@ -179,10 +182,11 @@ def _system(error: OSError, text: str) -> str:
     if error.errno is None:  # a library's own words, such as transformers'
         number = _IN_TEXT.search(text)
         return _in_words(int(number[1] or number[2]), error.filename, text) if number else text
-    return _in_words(error.errno, error.filename, error.strerror or text)
+    free = error.__dict__.get("free", "")
+    return _in_words(error.errno, error.filename, error.strerror or text, free)
 
 
-def _in_words(number: int, path: object, text: str) -> str:
+def _in_words(number: int, path: object, text: str, free: str = "") -> str:
     name = os.fsdecode(path) if isinstance(path, str | bytes) else None
     where = f"{name}: " if name else ""
     what, cure = _WORDS.get(
@@ -191,7 +195,7 @@ def _in_words(number: int, path: object, text: str) -> str:
     if number == errno.EEXIST and name and Path(name).is_file():
         what = "it is a file where a folder is needed"
     if number in _FULL and name:
-        what += _free(Path(name))
+        what += free or _free(Path(name))
     return f"{where}{what}; {cure}"
 
 

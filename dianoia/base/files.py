@@ -19,6 +19,7 @@ from typing import Any
 from dianoia.base.cures import cure_of
 from dianoia.base.errors import DamagedFile, MachineFault
 from dianoia.base.faults import naming
+from dianoia.base.space import twice
 
 CACHE = "DIANOIA_CACHE"
 """Environment variable: the folder for what can be made again."""
@@ -182,9 +183,13 @@ def _read_sums(file: Path, cure: str) -> dict[str, str]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write a text file whole; on a full disk with the room that a stage has set aside."""
+
+    def write() -> None:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    twice(write, path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,12 +11,15 @@ import ctypes
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from dianoia.base import stopping
 from dianoia.base.errors import MachineFault
 
+T = TypeVar("T")
 RESERVE = ".reserve"
 """In the folder of a stage at work: room for its next state."""
 SMALL = 65_536
@@ -70,6 +73,16 @@ def release() -> bool:
         with suppress(OSError):
             _held.pop().unlink(missing_ok=True)
     return given
+
+
+def twice(write: Callable[[], T], path: Path) -> T:
+    """Write, and once more where the disk is full and room can be made."""
+    try:
+        return write()
+    except OSError as error:
+        if not make_room(error, path):
+            raise
+    return write()
 
 
 def make_room(error: OSError, path: Path) -> bool:

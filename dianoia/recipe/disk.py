@@ -94,7 +94,7 @@ def check_disk(recipe: Recipe, plan: Sequence[Todo], path: Path, jobs: int = 1) 
     if any(todo.works for todo in plan):
         count = sum(todo.works for todo in plan)
         what = f"the work of {count} stage{'s' * (count > 1)}, states included,"
-        space.need(path, needed(recipe, plan, jobs) + count * space.SMALL, what)
+        space.need(path, needed(recipe, plan, jobs) + 3 * count * space.SMALL, what)
 
 
 def set_aside(name: str, recipe: Recipe, folder: Path) -> None:
@@ -110,5 +110,5 @@ def set_aside(name: str, recipe: Recipe, folder: Path) -> None:
         space.need(folder, needs.most + space.SMALL, what)
         return
     there = sum(file.stat().st_size for file in (folder / "state").glob("*"))
-    space.need(folder, max(needs.most - there, needs.state) + space.SMALL, what)
-    space.hold(folder, int(needs.state), what)
+    space.need(folder, max(needs.most - there, needs.state) + 3 * space.SMALL, what)
+    space.hold(folder, int(needs.state) + 2 * space.SMALL, what)

@@ -24,8 +24,8 @@ from dianoia.base.files import (
 from dianoia.base.run import STEP_FILE, journals_reached
 
 _FILE = "state.pt"
-_SLACK = 2**20
-"""Bytes of a state beside its tensors, and more than enough."""
+_SLACK = 8
+"""The room for the next state is larger than this one by this part of it."""
 
 
 def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
@@ -42,7 +42,7 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
     with whole_folder(folder) as temporary:
         torch.save(state, temporary / _FILE)
         write_json(temporary / STEP_FILE, {"step": step, "journals": journals})
-    space.keep(folder.parent, size + min(_SLACK, size))
+    space.keep(folder.parent, size + size // _SLACK + 2 * space.SMALL)
 
 
 def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
