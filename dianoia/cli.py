@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dianoia
-from dianoia.base.errors import StageCrashed, Stopped, UserError
+from dianoia.base.errors import ConfigError, StageCrashed, Stopped, UserError
 from dianoia.base.faults import fault_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         fault = fault_of(error)
         if fault is None:
             raise
-        return _say(fault, 2)
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None
+        return _say(f"the output of this command: {fault}" if unnamed else fault, 2)
 
 
 def _say(text: str, status: int) -> int:
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help="override a value of the recipe, e.g. --set zero.steps=10 or --set seed=2; repeatable",
     )
     run.add_argument(
-        "--out", type=Path, help="the run directory (default: runs/NAME of the recipe)"
+        "--out", type=_folder, help="the run directory (default: runs/NAME of the recipe)"
     )
     run.add_argument(
         "--seeds",
@@ -198,6 +199,19 @@ def _add_tasks(tasks: argparse.ArgumentParser) -> None:
     check.set_defaults(command=_check_tasks)
 
 
+def _folder(text: str) -> Path:
+    """A folder; raises ArgumentTypeError for none, and for a name that JSON and TOML cannot hold."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; write a folder, such as runs/first")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not text in UTF-8, so that no file could name it; give a folder with another name"
+        ) from None
+    return Path(text)
+
+
 def _seeds(text: str) -> tuple[int, ...]:
     """`1,2,3` as numbers; raises ArgumentTypeError for anything else."""
     words = [word.strip() for word in text.split(",")]
@@ -266,7 +280,13 @@ def _place(arguments: argparse.Namespace) -> "tuple[Recipe, RunDirectory]":
     from dianoia.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.set)
-    return recipe, RunDirectory(arguments.out or Path("runs") / recipe.name)
+    out = arguments.out or Path("runs") / recipe.name
+    for path in (out, *out.parents):
+        if path.is_file():
+            raise ConfigError(
+                f"--out {out}: {path} is a file, and a run directory is a folder; give another --out, or move the file away"
+            )
+    return recipe, RunDirectory(out)
 
 
 def _plan(

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dianoia.base.errors import MachineFault, UserError
+
 _MEMORY_CURE = (
     "end other programs, raise the limit (ulimit -v), or lower what the stage needs: `dianoia run RECIPE --dry-run` says "
     "how much each stage takes and which keys lower it, and fewer --jobs share less; then type the same command again, "
@@ -34,10 +36,10 @@ _WORDS: dict[int, tuple[str, str]] = {
     ),
     errno.EROFS: (
         "the disk can only be read",
-        f"give --out on a disk that can be written, or have this one mounted for writing; {_AGAIN}",
+        f"have it mounted for writing, or use a folder on another disk (--out of `dianoia run`); {_AGAIN}",
     ),
     errno.EACCES: (
-        "permission denied: this user has no right to it",
+        "permission denied: this user has no right to read or write it",
         f"change the rights (ls -l shows them, chmod or chown changes them), or give another --out; {_AGAIN}",
     ),
     errno.ENAMETOOLONG: (
@@ -99,6 +101,8 @@ for _number, _like in (
 ):
     _WORDS[_number] = _WORDS[_like]
 
+_SHOWN = 400
+"""Characters of a path that are shown."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _IN_TEXT = re.compile(r"\(os error (\d+)\)|[Ee]rrno:? ?(\d+)")
 _WRITING = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|file write failed")
@@ -112,21 +116,33 @@ _BYTES = re.compile(r"(?:allocate|size) (\d{4,}) bytes|allocate ([\d.]+ [KMGT]i?
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an error of the system that names no file the path it was about."""
+    """Give an error of the system that names no file, or a temporary one, the path it was about.
+
+    Raises MachineFault for what a library makes of such an error.
+    """
     try:
         yield
+    except UserError:
+        raise
     except OSError as error:
         if error.errno is not None:
-            error.filename = error.filename or str(path)
-            error.__dict__["free"] = _free(
-                path
-            )  # now: what a stage has set aside is given back when it ends
+            if error.filename is None or str(error.filename).endswith((".part", ".lock")):
+                error.filename = str(path)
+            # Now: what a stage has set aside is given back when it ends.
+            error.__dict__["free"] = _free(path)
         raise
+    except Exception as error:
+        fault = None if isinstance(error, MemoryError) else fault_of(error)
+        if fault is None:
+            raise
+        raise MachineFault(f"{path}: {fault}") from error
 
 
 def fault_of(error: BaseException) -> str | None:
     """The message for a person; None where the error is ours."""
     for cause in _chain(error):
+        if isinstance(cause, UserError):
+            return str(cause)
         message = _message(cause)
         if message is not None:
             return message
@@ -188,7 +204,7 @@ def _system(error: OSError, text: str) -> str:
 
 def _in_words(number: int, path: object, text: str, free: str = "") -> str:
     name = os.fsdecode(path) if isinstance(path, str | bytes) else None
-    where = f"{name}: " if name else ""
+    where = f"{_short(name)}: " if name else ""
     what, cure = _WORDS.get(
         number, (text.partition("\n")[0], _AGAIN.replace("then ", "put that right, then "))
     )
@@ -197,6 +213,10 @@ def _in_words(number: int, path: object, text: str, free: str = "") -> str:
     if number in _FULL and name:
         what += free or _free(Path(name))
     return f"{where}{what}; {cure}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}...{name[-_SHOWN // 4 :]}"
 
 
 def _free(path: Path) -> str:

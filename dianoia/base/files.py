@@ -187,7 +187,8 @@ def write_text(path: Path, text: str) -> None:
 
     def write() -> None:
         with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            # A lone surrogate, as in a file's name that is no UTF-8, becomes a question mark.
+            temporary.write_bytes(text.encode("utf-8", "replace"))
 
     twice(write, path)
 

@@ -63,7 +63,7 @@ def _exists(path: Path) -> bool:
 
 def _open(file: Path) -> int:
     """The lock file, open. Written through neither a link nor a second name of another file."""
-    with naming(file):
+    with naming(file.parent):
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(file, flags, 0o644)
     about = os.fstat(descriptor)

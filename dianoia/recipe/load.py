@@ -25,6 +25,8 @@ from dianoia.base.config import (
 )
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.recipe.model import Recipe
+from dianoia.recipe.ranges import impossible
+from dianoia.recipe.typed import cure, meant
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
@@ -38,6 +40,10 @@ KINDS: dict[str, type[BaseModel]] = {
 }
 
 
+_LARGEST = 2**20
+"""Bytes above which a file is no recipe."""
+
+
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """The validated recipe.
 
@@ -48,21 +54,95 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     table = _read(path)
     for override in overrides:
         _lay_over(table, override)
-    typed = {override.partition("=")[0].strip(): override for override in overrides}
-    try:
-        return Recipe.model_validate(table)
-    except ValidationError as error:
-        raise ConfigError(_explain(path, table, typed, error)) from None
+    typed = {_key(override): override for override in overrides}
+    recipe = _validated(path, table, typed)
+    refused = [f"  {_named(key, typed)}: {sentence}" for key, sentence in impossible(recipe)]
+    if refused:
+        raise ConfigError("\n".join([f"{path}: the recipe cannot run as written", *refused]))
+    return recipe
+
+
+def _validated(path: Path, table: dict[str, Any], typed: dict[str, str]) -> Recipe:
+    """The recipe of a table; overrides whose type is another are read again where that leaves one meaning."""
+    unread = set(typed)
+    while True:
+        try:
+            return Recipe.model_validate(table)
+        except ValidationError as error:
+            again = [key for key in _read_again(table, typed, error) if key in unread]
+            if not again:
+                raise ConfigError(_explain(path, table, typed, error)) from None
+            unread -= set(again)
+
+
+def _read_again(table: dict[str, Any], typed: dict[str, str], error: ValidationError) -> list[str]:
+    """Keys of overrides whose values were put into the table anew, as what their keys take."""
+    changed = []
+    for problem in error.errors():
+        key = ".".join(_where(problem))
+        plain = key.removeprefix("stages.")
+        if plain not in typed:
+            continue
+        value = meant(typed[plain].partition("=")[2], problem["type"])
+        if value is not None:
+            _put(table, key.split("."), value[0])
+            changed.append(plain)
+    return changed
+
+
+def _put(table: Any, parts: Sequence[str], value: Any) -> None:
+    for part in parts[:-1]:
+        table = table[int(part)] if isinstance(table, list) else table[part]
+    table[parts[-1]] = value
+
+
+def _key(override: str) -> str:
+    """The key of an override as messages name it, without `stages.`."""
+    return override.partition("=")[0].strip().removeprefix("stages.")
+
+
+def _named(key: str, typed: dict[str, str]) -> str:
+    """A key, or the override that has set it."""
+    option = typed.get(key.removeprefix("stages."))
+    return f"--set {option}" if option else key or "recipe"
+
+
+def _where(problem: Any) -> list[str]:
+    """The parts of a key, without the members of unions, which pydantic names and people do not."""
+    where = [str(part) for part in problem["loc"]]
+    if len(where) > 2 and where[0] == "stages" and where[2] in KINDS:
+        del where[2]  # stages.zero.rl.steps
+    return [part for part in where if not part.startswith("@")]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob("*.toml"))
+        near = f", such as {path / inside[0]}" if inside else ""
+        raise ConfigError(
+            f"{path}: this is a folder, and a recipe is a TOML file; give the file{near}"
+        )
+    if path.is_symlink() and not path.exists():
+        raise ConfigError(
+            f"{path}: this is a link to {path.readlink()}, which is not there; give the recipe itself, or mend the link"
+        )
+    if not path.exists():
         near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
         raise ConfigError(f"{path}: there is no such recipe{near}")
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: this is a pipe or a device, and a recipe is a TOML file; give a file"
+        )
+    if path.stat().st_size > _LARGEST:
+        raise ConfigError(
+            f"{path}: the file has {path.stat().st_size:,} bytes, and a recipe has a few thousand; give the recipe"
+        )
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: this is not TOML in UTF-8: {error}") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ConfigError(f"{path}: this is not TOML that can be read: {error}") from None
 
 
 def _lay_over(table: dict[str, Any], override: str) -> None:
@@ -113,15 +193,8 @@ def _explain(
 ) -> str:
     lines = [f"{path}: the recipe cannot run as written"]
     for problem in error.errors():
-        where = [str(part) for part in problem["loc"]]
-        # pydantic names the member of a discriminated union (stages.zero.rl.steps); people do not.
-        if len(where) > 2 and where[0] == "stages" and where[2] in KINDS:
-            del where[2]
-        where = [part for part in where if not part.startswith("@")]  # nor that of another union
-        key = ".".join(where)
-        option = typed.get(key.removeprefix("stages."))
-        shown = f"--set {option}" if option else key or "recipe"
-        lines.append(f"  {shown}: {_reason(problem, where, table)}")
+        where = _where(problem)
+        lines.append(f"  {_named('.'.join(where), typed)}: {_reason(problem, where, table)}")
     return "\n".join(lines)
 
 
@@ -141,7 +214,7 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
         case "value_error":
             return str(problem["ctx"]["error"])
         case _:
-            return f"value {value!r}: {problem['msg'].lower()}"
+            return f"value {value!r}: {problem['msg'].lower()}{cure(value, problem['type'])}"
 
 
 def _names_beside(where: list[str], table: dict[str, Any]) -> list[str]:

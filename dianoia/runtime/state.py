@@ -40,7 +40,8 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
     space.need(folder.parent, size + space.SMALL, what)
     journals = journals_reached(folder.parent)
     with whole_folder(folder) as temporary:
-        torch.save(state, temporary / _FILE)
+        with (temporary / _FILE).open("wb") as file:  # whose errors say what went wrong
+            torch.save(state, file)
         write_json(temporary / STEP_FILE, {"step": step, "journals": journals})
     space.keep(folder.parent, size + size // _SLACK + 2 * space.SMALL)
 
