@@ -150,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="check the recipe, print its arithmetic and what would run, and stop",
     )
+    run.add_argument(
+        "--verbose", action="store_true", help="the plan with every stage's arithmetic and memory"
+    )
     run.set_defaults(command=_run)
     report = commands.add_parser("report", help="write the HTML report of a run")
     report.add_argument("run", type=Path, help="a run directory")
@@ -297,7 +300,7 @@ def _plan(
     from dianoia.recipe.standing import what_to_do
 
     plan = what_to_do(recipe, run, _choice(arguments))
-    print_plan(recipe, console, plan, run.path, arguments.jobs)
+    print_plan(recipe, console, plan, run.path, arguments.jobs, arguments.verbose)
     return plan
 
 

@@ -30,6 +30,14 @@ _AGAIN = "then type the same command again, which goes on from the last state"
 _held: list[Path] = []
 
 
+def free_bytes(folder: Path) -> float | None:
+    """Bytes that are free where a folder is or will be; None where nothing says so."""
+    for path in (folder, *folder.absolute().parents):
+        with suppress(OSError):
+            return shutil.disk_usage(path).free
+    return None
+
+
 def need(folder: Path, wanted: float, what: str) -> None:
     """Raise MachineFault where the disk of a folder has less than `wanted` bytes free; `what` needs them."""
     free = shutil.disk_usage(folder).free
