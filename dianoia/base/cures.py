@@ -17,6 +17,8 @@ _CURES = {
     "demonstrations.json": _AGAIN,
     "data.parquet": _AGAIN,
     "rejected.parquet": _AGAIN,
+    "SHA256SUMS": "restore it and the folder it is in from a copy; or remove manifest.json beside that folder, and the same "
+    "command runs that stage again",
 }
 
 

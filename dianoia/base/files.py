@@ -2,7 +2,7 @@
 
 Whole: a temporary sibling, fsync, rename; on an error the sibling is removed, so that a full disk is not fuller than
 before. A name is given to a new file and never written through: a link that stands there is replaced, its target is
-not touched. Checked: a JSON object ends with the key `checksum`, over everything in it but times; a folder holds
+not touched. Checked: a JSON object may end with the key `checksum`, over everything in it but times; a folder holds
 `SHA256SUMS`, in the form that `sha256sum -c` reads.
 """
 
@@ -26,7 +26,7 @@ CACHE = "DIANOIA_CACHE"
 SUMS = "SHA256SUMS"
 """In a folder that was written whole: the digest of each of its files."""
 CHECKSUM = "checksum"
-"""Last key of a JSON object that was written by `write_json`."""
+"""Last key of a JSON object that carries its own digest."""
 _TIMES = ("seconds", "_per_second")
 """Ends of keys under which times stand, which differ between two runs of one seed."""
 
@@ -193,9 +193,10 @@ def write_text(path: Path, text: str) -> None:
     twice(write, path)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole; an object gets a checksum. NaN is refused: it is not JSON."""
-    if isinstance(value, Mapping):
+def write_json(path: Path, value: Any, checked: bool = False) -> None:
+    """Write a value as indented JSON, whole; NaN is refused: it is not JSON. `checked`: an object gets a checksum."""
+    if checked:
+        assert isinstance(value, Mapping), "a checksum is a key of an object"
         value = {key: inner for key, inner in value.items() if key != CHECKSUM}
         value[CHECKSUM] = _checksum(json.loads(json.dumps(value, allow_nan=False)))
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)

@@ -48,7 +48,16 @@ import dianoia
 from dianoia.base.cures import cure_of
 from dianoia.base.errors import DamagedFile
 from dianoia.base.faults import naming
-from dianoia.base.files import read_bytes, read_json, restore_folder, write_json, write_text
+from dianoia.base.files import (
+    SUMS,
+    digest,
+    read_bytes,
+    read_json,
+    read_table,
+    restore_folder,
+    write_json,
+    write_text,
+)
 from dianoia.base.space import RESERVE, make_room
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow",
@@ -163,6 +172,12 @@ class StageDirectory:
         """Every rollout file, in order of name."""
         return sorted((self.path / "rollouts").glob("[!.]*.parquet"))
 
+    def outputs(self) -> list[Path]:
+        """Files that a finished stage leaves, as far as they are there; of the checkpoint its list of checksums."""
+        found = [self.evaluation, self.dataset, self.rejected, self.sampling, self.demonstrations, self.preferences,
+                 self.metrics, self.diagnoses, self.checkpoint / SUMS]  # fmt: skip
+        return [file for file in found if file.is_file()]
+
     @property
     def done(self) -> bool:
         """Whether the stage has written its manifest."""
@@ -208,6 +223,25 @@ class StageDirectory:
         found = (p.name.rpartition("-") for p in (self.path.parent / OLD).glob("*"))
         return max(
             (int(n) for name, _, n in found if name == self.path.name and n.isdecimal()), default=0
+        )
+
+
+def check_output(stage: StageDirectory, file: Path) -> None:
+    """Compare a file of a stage that is done with the digest in its manifest.
+
+    Raises:
+        DamagedFile: it is missing or another one; the message says what to do.
+    """
+    written = read_table(stage.manifest).get("outputs", {}).get(file.name) if stage.done else None
+    if written is None:
+        return
+    cure = cure_of(file)
+    if not file.is_file():
+        raise DamagedFile(f"{file}: the file is missing, and its stage is done; {cure}")
+    if digest(file) != written:
+        raise DamagedFile(
+            f"{file}: the file is not what the stage wrote, as its manifest shows: it was cut, changed or damaged by the "
+            f"disk; {cure}"
         )
 
 
@@ -425,4 +459,4 @@ def write_about(run: RunDirectory, about: Mapping[str, Any]) -> None:
     if before:
         previous = {k: v for k, v in before.items() if k != "earlier"}
         earlier = [*earlier, previous] if previous != dict(about) else earlier
-    write_json(run.about, {**about, "earlier": earlier})
+    write_json(run.about, {**about, "earlier": earlier}, checked=True)

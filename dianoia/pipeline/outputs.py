@@ -7,9 +7,8 @@ Before a stage begins the outputs of the stages that it reads are compared with 
 import shlex
 from pathlib import Path
 
-from dianoia.base.errors import DamagedFile
 from dianoia.base.files import SUMS, check_folder, digest, read_table, write_json
-from dianoia.base.run import RunDirectory, StageDirectory
+from dianoia.base.run import RunDirectory, StageDirectory, check_output
 from dianoia.recipe.model import Recipe, upstream
 
 _WEIGHTS = "*.safetensors"
@@ -17,13 +16,10 @@ _WEIGHTS = "*.safetensors"
 
 def write_manifest(directory: StageDirectory, seconds: float) -> None:
     """Say that the stage is done, from what, and what it leaves; no later stage reads it before."""
-    outputs = {file.name: digest(file) for file in _results(directory) if file.is_file()}
+    outputs = {file.name: digest(file) for file in directory.outputs()}
     about = read_table(directory.begun)
-    write_json(directory.manifest, about | {"seconds": seconds, "outputs": outputs})
-
-
-def _results(directory: StageDirectory) -> tuple[Path, ...]:
-    return (directory.dataset, directory.checkpoint / SUMS)
+    about |= {"seconds": seconds, "outputs": outputs}
+    write_json(directory.manifest, about, checked=True)
 
 
 def check_sources(name: str, recipe: Recipe, run: RunDirectory) -> None:
@@ -34,22 +30,14 @@ def check_sources(name: str, recipe: Recipe, run: RunDirectory) -> None:
     """
     for source in upstream(name, recipe):
         directory = run.stage(source)
-        if not directory.done:
-            continue
-        cure = (
-            f"restore it from a copy, or remove {shlex.quote(str(directory.manifest))} and its stage {source!r} is run "
-            "again by the same command"
-        )
-        written = read_table(directory.manifest).get("outputs", {})
-        for file in _results(directory):
-            if file.name in written and not file.is_file():
-                raise DamagedFile(f"{file}: the file is missing, and {name} reads it; {cure}")
-            if file.name in written and digest(file) != written[file.name]:
-                raise DamagedFile(
-                    f"{file}: the file is not the one that {source} wrote, as its manifest shows: it was changed, or "
-                    f"damaged by the disk, and {name} would learn from it; {cure}"
-                )
-        if (directory.checkpoint / SUMS).is_file():
+        sums = directory.checkpoint / SUMS
+        for file in (directory.dataset, sums):
+            check_output(directory, file)
+        if sums.is_file():
+            cure = (
+                f"restore it from a copy, or remove {shlex.quote(str(directory.manifest))}, and the same command runs "
+                f"the stage {source!r} again"
+            )
             check_folder(directory.checkpoint, cure)
 
 

@@ -11,7 +11,7 @@ from dianoia.base.config import EvaluateStage, RewardModelStage
 from dianoia.base.cures import cure_of
 from dianoia.base.errors import DamagedFile
 from dianoia.base.files import read_table, refuse_links, write_json
-from dianoia.base.run import RunDirectory, StageDirectory, describe_run, write_about
+from dianoia.base.run import RunDirectory, StageDirectory, check_output, describe_run, write_about
 from dianoia.claims import claims_of
 from dianoia.recipe.fingerprint import fingerprint, record_of
 from dianoia.recipe.model import Recipe
@@ -37,7 +37,7 @@ def write_beginning(planned: Planned, command: str, jobs: int) -> None:
     threads = threads_of(recipe.threads, jobs)
     about = describe_run(command, recipe.seed, threads, sandbox_of(recipe), jobs)
     write_about(run, about)
-    write_json(run.recipe, recipe.model_dump(mode="json"))
+    write_json(run.recipe, recipe.model_dump(mode="json"), checked=True)
     for todo in planned.plan:
         if todo.action is Action.SKIP:
             run.stage(todo.name).forget_state()  # a kill may have come between manifest and this
@@ -51,14 +51,14 @@ def begin(todo: Todo, planned: Planned) -> None:
         directory.begin_anew()
         began = datetime.now(UTC).isoformat()
         made = fingerprint(todo.name, planned.recipe, planned.run)
-        write_json(directory.begun, record_of(made, began))
+        write_json(directory.begun, record_of(made, began), checked=True)
     directory.prepare()
     write_results(planned)  # what has begun anew is no result any more
 
 
 def write_results(planned: Planned) -> None:
     """Bring `results.json` up to date."""
-    write_json(planned.run.results, results(planned.recipe, planned.run))
+    write_json(planned.run.results, results(planned.recipe, planned.run), checked=True)
 
 
 def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
@@ -97,12 +97,8 @@ def _seconds(directory: StageDirectory) -> float:
 def _evaluation(directory: StageDirectory, *keys: str) -> dict[str, Any]:
     """The estimates of a stage, which hold a table under each of these keys."""
     file = directory.evaluation
-    try:
-        found = read_table(file)
-    except FileNotFoundError:
-        raise DamagedFile(
-            f"{file}: the file is missing, and its stage is done; {cure_of(file)}"
-        ) from None
+    check_output(directory, file)
+    found = read_table(file)
     for key in keys:
         if not isinstance(found.get(key), dict):
             raise DamagedFile(f"{file}: there is no table {key!r} in it; {cure_of(file)}")

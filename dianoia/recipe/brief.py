@@ -28,7 +28,7 @@ def brief(stage: Stage) -> str:
             samples = stage.prompts * stage.samples
             return f"sample from {_short(stage.start)}: {count(samples)} samples"
         case DemonstrationsStage():
-            return f"demonstrations: {stage.rows:,} of {stage.source}"
+            return f"{stage.rows:,} demonstrations of {stage.source}"
         case PreferencesStage():
             starts = " and ".join(map(_short, stage.starts))
             return f"preferences from {starts}: {stage.prompts:,} problems"

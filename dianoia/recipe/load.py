@@ -120,7 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
         inside = sorted(p.name for p in path.glob("*.toml"))
         near = f", such as {path / inside[0]}" if inside else ""
         raise ConfigError(
-            f"{path}: this is a folder, and a recipe is a TOML file; give the file{near}"
+            f"{path}: there is no such recipe: this is a folder, and a recipe is a TOML file; give the file{near}"
         )
     if path.is_symlink() and not path.exists():
         raise ConfigError(
@@ -194,11 +194,14 @@ def _explain(
     lines = [f"{path}: the recipe cannot run as written"]
     for problem in error.errors():
         where = _where(problem)
-        lines.append(f"  {_named('.'.join(where), typed)}: {_reason(problem, where, table)}")
+        key = ".".join(where)
+        option = key.removeprefix("stages.")
+        reason = _reason(problem, where, table, option if option in typed else "")
+        lines.append(f"  {_named(key, typed)}: {reason}")
     return "\n".join(lines)
 
 
-def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
+def _reason(problem: Any, where: list[str], table: dict[str, Any], option: str) -> str:
     value = problem.get("input")
     match problem["type"]:
         case "extra_forbidden":
@@ -214,7 +217,9 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
         case "value_error":
             return str(problem["ctx"]["error"])
         case _:
-            return f"value {value!r}: {problem['msg'].lower()}{cure(value, problem['type'])}"
+            return (
+                f"value {value!r}: {problem['msg'].lower()}{cure(value, problem['type'], option)}"
+            )
 
 
 def _names_beside(where: list[str], table: dict[str, Any]) -> list[str]:

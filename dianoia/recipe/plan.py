@@ -34,6 +34,8 @@ from dianoia.runtime.machine import Machine, this_machine, threads_of
 
 __all__ = ["print_plan", "size_of"]
 
+_FEW = 3
+"""Stages of a recipe whose plan also says in words what each does."""
 _LEAST_ROOM = 20
 """Columns for what a stage does, also where a terminal is narrower."""
 _TIGHT = 0.9
@@ -66,6 +68,8 @@ def print_plan(
         console.print(_table(Text(title), lines))
     else:
         _say(console, _short_table(title, lines, console.width))
+    if not details and len(lines) <= _FEW:
+        _say(console, "\n".join(f"{line.name} ({line.kind}): {line.what}" for line in lines))
     problems = _problems(recipe, todos)
     if problems:
         _say(console, "\n".join(["Problems read from files.", *problems]))
@@ -165,7 +169,7 @@ def _reasons(lines: Sequence[_Line]) -> list[str]:
 
 def _awaited(lines: Sequence[_Line]) -> list[str]:
     """Which times cannot be known yet."""
-    named = [f"{line.name} ({line.time})" for line in lines if line.awaits and line.time]
+    named = [f"{line.name} (at most {line.time})" for line in lines if line.awaits and line.time]
     if not named:
         return []
     return [
@@ -224,8 +228,6 @@ def _line(name: str, recipe: Recipe, machine: Machine, todo: Todo | None) -> _Li
         return _Line(name, stage.kind, brief(stage), entry.what, "", "", todo)
     phase = peak(stage, size, machine, entry.longest, judges)
     spent = about(sum(seconds(work, machine) for work in entry.work))
-    if entry.awaits:
-        spent = spent.replace("about ", "at most ")
     warnings = []
     if machine.memory is not None and phase.bytes > _TIGHT * machine.memory:
         useful = changes(stage, size, machine, entry.longest, judges)

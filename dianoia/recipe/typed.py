@@ -6,6 +6,7 @@ validation has with what TOML made of it. Out: the value that was meant; or None
 
 import re
 from datetime import date, time
+from pathlib import Path
 from typing import Any
 
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -27,7 +28,7 @@ def meant(text: str, kind: str) -> tuple[Any] | None:
                 return (None,)
             return (float(text.replace("_", "")),) if _NUMBER.fullmatch(text) else None
         case "string_type":
-            return (text.strip("\"'"),) if text else None
+            return (text,) if text and Path(text).expanduser().exists() else None
         case "bool_type" | "bool_parsing":
             truth = _TRUTH.get(text.lower())
             return None if truth is None else (truth,)
@@ -43,11 +44,18 @@ def _whole(text: str) -> tuple[Any] | None:
     if _WHOLE.fullmatch(text):
         return (int(text.replace("_", "")),)
     value = float(text.replace("_", ""))
+    if "e" not in text.lower():  # 2.0 steps are no whole number: perhaps another key was meant
+        return None
     return (int(value),) if value.is_integer() and abs(value) < 10**_LONGEST else None
 
 
-def cure(value: Any, kind: str) -> str:
-    """What to write instead of a value of the wrong type; empty where the message says it."""
+def cure(value: Any, kind: str, key: str = "") -> str:
+    """What to write instead of a value of the wrong type; empty where the message says it.
+
+    `key`: of the `--set` that has given it, whose quotes a shell would take away.
+    """
+    text, listed = _in_quotes(value), f"[{_quoted(value)}]"
+    shown = f"--set '{key}={text}'" if key else text
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     match kind:
         case "int_type" | "int_from_float":
@@ -68,12 +76,12 @@ def cure(value: Any, kind: str) -> str:
             )
         case "string_type":
             if plain or isinstance(value, bool | date | time):
-                return f'; it is a text here, so write "{str(value).lower() if isinstance(value, bool) else value}"'
+                return f"; it is a text here, so write {shown}"
             return '; write a text in quotes, such as "miniature-base"'
         case "bool_type":
             return "; write true or false"
         case "list_type":
-            return f"; it is a list here, so write [{_quoted(value)}]"
+            return "; it is a list here, so write " + (f"--set '{key}={listed}'" if key else listed)
         case "model_type" | "model_attributes_type" | "dict_type":
             return "; it is a table here, so set one of its keys, as in --set zero.sampling.max_tokens=512"
         case "finite_number":
@@ -103,6 +111,10 @@ def _of_text(value: str) -> str:
     if _NUMBER.fullmatch(text):
         return f"; write it without quotes: {float(text.replace('_', '')):g}"
     return "; write a number"
+
+
+def _in_quotes(value: Any) -> str:
+    return f'"{str(value).lower() if isinstance(value, bool) else value}"'
 
 
 def _quoted(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.faults import fault_of
 from dianoia.base.files import read_json, read_table
-from dianoia.base.run import RunDirectory, StageDirectory, readable_rows
+from dianoia.base.run import RunDirectory, StageDirectory, check_output, readable_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +209,22 @@ def _stage(
         started=directory.path.exists(),
         done=directory.done,
         seconds=number(_table(directory.manifest, damaged).get("seconds")),
-        sampling=_table(directory.sampling, damaged),
-        preferences=_table(directory.preferences, damaged),
+        sampling=_output(directory, directory.sampling, damaged),
+        preferences=_output(directory, directory.preferences, damaged),
         stale=state == "out of date",
     )
+
+
+def _output(directory: StageDirectory, path: Path, damaged: list[str]) -> dict[str, Any]:
+    """A table that a stage leaves, compared with what its manifest says of it."""
+    try:
+        check_output(directory, path)
+    except (DamagedFile, OSError) as error:
+        said = _said(error)
+        if said not in damaged and directory.manifest.name not in said.partition(":")[0]:
+            damaged.append(said)
+            return {}
+    return _table(path, damaged)
 
 
 def _table(path: Path, damaged: list[str]) -> dict[str, Any]:

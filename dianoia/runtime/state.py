@@ -42,7 +42,7 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
     with whole_folder(folder) as temporary:
         with (temporary / _FILE).open("wb") as file:  # whose errors say what went wrong
             torch.save(state, file)
-        write_json(temporary / STEP_FILE, {"step": step, "journals": journals})
+        write_json(temporary / STEP_FILE, {"step": step, "journals": journals}, checked=True)
     space.keep(folder.parent, size + size // _SLACK + 2 * space.SMALL)
 
 

@@ -40,7 +40,8 @@ def run(config: EvaluateStage, context: Context) -> None:
     for name, part in parts.items():
         if not part.exists():
             rollouts = context.directory.rollouts(files[name])
-            write_json(part, _evaluate(name, problems, config, context, rollouts))
+            estimates = _evaluate(name, problems, config, context, rollouts)
+            write_json(part, estimates, checked=True)
     merged: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         for key, value in read_json(part).items():
