@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dianoia
-from dianoia.base.errors import ConfigError, StageCrashed, Stopped, UserError
+from dianoia.base.arguments import folder, jobs, seeds
+from dianoia.base.errors import ConfigError, MachineFault, StageCrashed, Stopped, UserError
 from dianoia.base.faults import fault_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from dianoia.recipe import Recipe
     from dianoia.recipe.standing import Choice, Todo
 
+_LEAST_ADDRESSES = 1e9
+"""Bytes of addresses below which PyTorch cannot be imported."""
 NO_LOCKS = "this file system has no locks, so a second command would not be noticed; start none in this folder"
 
 
@@ -111,18 +114,18 @@ def _parser() -> argparse.ArgumentParser:
         help="override a value of the recipe, e.g. --set zero.steps=10 or --set seed=2; repeatable",
     )
     run.add_argument(
-        "--out", type=_folder, help="the run directory (default: runs/NAME of the recipe)"
+        "--out", type=folder, help="the run directory (default: runs/NAME of the recipe)"
     )
     run.add_argument(
         "--seeds",
-        type=_seeds,
+        type=seeds,
         default=(),
         metavar="SEED[,SEED]",
         help="one run a seed, each in OUT/seed-N; then the claims over all of them",
     )
     run.add_argument(
         "--jobs",
-        type=_jobs,
+        type=jobs,
         default=1,
         metavar="N",
         help="run up to N stages side by side, of all seeds together (default: 1; 0: one a core, at most 4)",
@@ -202,45 +205,18 @@ def _add_tasks(tasks: argparse.ArgumentParser) -> None:
     check.set_defaults(command=_check_tasks)
 
 
-def _folder(text: str) -> Path:
-    """A folder; raises ArgumentTypeError for none, and for a name that JSON and TOML cannot hold."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; write a folder, such as runs/first")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not text in UTF-8, so that no file could name it; give a folder with another name"
-        ) from None
-    return Path(text)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    """`1,2,3` as numbers; raises ArgumentTypeError for anything else."""
-    words = [word.strip() for word in text.split(",")]
-    seeds = tuple(int(word) for word in words if word.isascii() and word.isdigit())
-    if len(seeds) < len(words) or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of different whole numbers; write for example 1,2,3"
-        )
-    return seeds
-
-
-def _jobs(text: str) -> int:
-    """A number of jobs; raises ArgumentTypeError for anything else."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of stages; write for example 2, or 0 for one a core"
-        )
-    return int(text)
-
-
 def _run(arguments: argparse.Namespace) -> None:
     # Before torch is imported, which a reward function of the recipe may do. Idle threads sleep: with another
     # process on the cores, OpenMP's spinning barriers cost up to a hundred times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from dianoia.runtime.machine import jobs_of
+    from dianoia.runtime.machine import address_limit, jobs_of
 
+    if not arguments.dry_run and address_limit() < _LEAST_ADDRESSES:
+        raise MachineFault(
+            f"memory is limited to {address_limit() / 1e6:,.0f} MB of addresses for this process (ulimit -v), and PyTorch "
+            f"alone takes {_LEAST_ADDRESSES / 1e6:,.0f} MB, without which it is ended in the middle of its work; raise the "
+            "limit (ulimit -v unlimited) and type the same command again"
+        )
     arguments.jobs = jobs_of(arguments.jobs)
     every = _one_a_seed(arguments) if arguments.seeds else [arguments]
     if arguments.dry_run:

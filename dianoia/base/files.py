@@ -11,8 +11,9 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +148,28 @@ def _write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
-def check_folder(folder: Path, cure: str, pattern: str = "*") -> None:
-    """Compare the files of a folder that match a pattern with its `SHA256SUMS`; `cure` ends the message.
+def check_folder(
+    folder: Path, cure: str, pattern: str = "*", required: Collection[str] = (), most: float = inf
+) -> None:
+    """Compare files of a folder with its `SHA256SUMS`; `cure` ends the message.
+
+    Args:
+        pattern: of the names of the files that are compared.
+        required: names that the list has to hold.
+        most: bytes of the largest file that is read.
 
     Raises:
         DamagedFile: a file is missing, or is not the one that was written; or the sums themselves are unreadable.
     """
-    for name, expected in _read_sums(folder / SUMS, cure).items():
+    sums = _read_sums(folder / SUMS, cure)
+    lacking = sorted(set(required) - set(sums))
+    if lacking:
+        raise DamagedFile(
+            f"{folder / SUMS}: the list of checksums was cut, and lacks {lacking[0]}; {cure}"
+        )
+    for name, expected in sums.items():
         file = folder / name
-        if not file.match(pattern):
+        if not file.match(pattern) or (file.is_file() and file.stat().st_size > most):
             continue
         if not file.is_file():
             raise DamagedFile(f"{file}: the file is missing, and {folder / SUMS} names it; {cure}")

@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dianoia.base.cures import cure_of
 from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.faults import fault_of
-from dianoia.base.files import read_json, read_table
-from dianoia.base.run import RunDirectory, StageDirectory, check_output, readable_rows
+from dianoia.base.files import SUMS, check_folder, read_json, read_table
+from dianoia.base.journal import readable_rows
+from dianoia.base.run import RunDirectory, StageDirectory, check_output
+
+LARGE = 64_000_000
+"""Bytes above which a report does not read a file only to see whether it is what it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +164,21 @@ def _texts(value: object) -> tuple[str, ...]:
 def _recipe(directory: RunDirectory, damaged: list[str]) -> Mapping[str, Any]:
     where = f"{directory.path} is not a run directory"
     todo = "give the folder that `dianoia run` wrote, the one with recipe.json and stages/ in it"
+    told = "the stages are told from their own files, in the order in which they began"
     try:
         recipe = read_json(directory.recipe)
+        if isinstance(recipe, dict) and isinstance(recipe.get("stages"), dict):
+            return recipe
+        why = "its recipe.json has no stages"
     except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{where}: it holds no recipe.json; {todo}") from None
+        why = "it holds no recipe.json"
     except DamagedFile as error:
-        recipe = _pieced(directory)
-        if not recipe["stages"]:
-            raise ConfigError(f"{where}: {error}") from None
-        damaged.append(
-            f"{error}. The stages are told from their own files, in the order in which they began"
-        )
-    if not isinstance(recipe, dict) or not isinstance(recipe.get("stages"), dict):
-        raise ConfigError(f"{where}: its recipe.json has no stages; {todo}")
-    return recipe
+        why = str(error)
+    pieced = _pieced(directory)
+    if not pieced["stages"]:
+        raise ConfigError(f"{where}: {why}; {todo}")
+    damaged.append(f"{directory.recipe}: {why}; {told}")
+    return pieced
 
 
 def _pieced(directory: RunDirectory) -> dict[str, Any]:
@@ -199,6 +205,8 @@ def _stage(
 ) -> Stage:
     # What the stage was made from, if it has begun: the recipe may have changed since.
     settings = _dict(_table(directory.begun, damaged).get("configuration")) or planned
+    manifest = _table(directory.manifest, damaged)
+    _unchanged(directory, manifest, damaged)
     return Stage(
         name=name,
         kind=str(settings.get("kind", "")),
@@ -208,7 +216,7 @@ def _stage(
         rollout_files=tuple(directory.rollout_files()),
         started=directory.path.exists(),
         done=directory.done,
-        seconds=number(_table(directory.manifest, damaged).get("seconds")),
+        seconds=number(manifest.get("seconds")),
         sampling=_output(directory, directory.sampling, damaged),
         preferences=_output(directory, directory.preferences, damaged),
         stale=state == "out of date",
@@ -225,6 +233,21 @@ def _output(directory: StageDirectory, path: Path, damaged: list[str]) -> dict[s
             damaged.append(said)
             return {}
     return _table(path, damaged)
+
+
+def _unchanged(directory: StageDirectory, manifest: Mapping[str, Any], damaged: list[str]) -> None:
+    """Name what a finished stage left and is not as it was; rollouts are looked at when they are read."""
+    rollouts = {file.name for file in directory.rollout_files()}
+    for name in _dict(manifest.get("outputs")):
+        file = directory.checkpoint / SUMS if name == SUMS else directory.path / name
+        if name in rollouts or (file.suffix == ".parquet" and not file.is_file()):
+            continue
+        try:
+            check_output(directory, file)
+            if name == SUMS:
+                check_folder(directory.checkpoint, cure_of(file), most=LARGE)
+        except (DamagedFile, OSError) as error:
+            damaged.append(_said(error))
 
 
 def _table(path: Path, damaged: list[str]) -> dict[str, Any]:

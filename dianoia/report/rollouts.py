@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from dianoia.base.errors import DamagedFile
+from dianoia.base.run import StageDirectory, check_output
 from dianoia.report.load import Run, Stage, number
 from dianoia.report.show import embed
 
@@ -99,9 +101,13 @@ def _groups(path: Path, damaged: list[str]) -> Iterator[Table]:
 def _read(path: Path, damaged: list[str]) -> list[Row]:
     """Rows of a file; none if it cannot be read, since a report of the rest is better than none."""
     try:
+        check_output(StageDirectory(path.parent.parent), path)
         rows: list[Row] = pyarrow.parquet.read_table(
             path, page_checksum_verification=True
         ).to_pylist()
+    except DamagedFile as error:
+        damaged.append(str(error))
+        return []
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         damaged.append(f"{path}: the rollouts cannot be read ({str(error).partition(chr(10))[0]})")
         return []

@@ -21,7 +21,8 @@ from dianoia.base.files import (
     whole_folder,
     write_json,
 )
-from dianoia.base.run import STEP_FILE, journals_reached
+from dianoia.base.journal import journals_reached
+from dianoia.base.run import STEP_FILE
 
 _FILE = "state.pt"
 _SLACK = 8
@@ -58,7 +59,7 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
     if not (folder / SUMS).is_file() or not (folder / _FILE).is_file():
         lacks = SUMS if (folder / _FILE).is_file() else _FILE
         raise DamagedFile(f"{folder}: the state has no {lacks}, so it is not whole; {cure}")
-    check_folder(folder, cure)
+    check_folder(folder, cure, required=(_FILE, STEP_FILE))
     try:
         state: dict[str, Any] = torch.load(folder / _FILE, map_location=device, weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError) as error:
