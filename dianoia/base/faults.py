@@ -8,6 +8,7 @@ was about, where the system leaves that out.
 import errno
 import os
 import re
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,9 +173,14 @@ def _message(error: BaseException) -> str | None:
         number = _IN_TEXT.search(text)
         if number is not None:
             return _in_words(int(number[1] or number[2]), None, text)
-        if _WRITING.search(text):
-            return _in_words(errno.ENOSPC, None, text)
+        if _WRITING.search(text):  # which does not say why
+            return _in_words(errno.EFBIG if _files_are_limited() else errno.ENOSPC, None, text)
     return None
+
+
+def _files_are_limited() -> bool:
+    """Whether this process may write files of a certain size only."""
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
 def _is_memory(error: BaseException, text: str) -> bool:
