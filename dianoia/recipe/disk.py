@@ -94,7 +94,19 @@ def check_disk(recipe: Recipe, plan: Sequence[Todo], path: Path, jobs: int = 1) 
     if any(todo.works for todo in plan):
         count = sum(todo.works for todo in plan)
         what = f"the work of {count} stage{'s' * (count > 1)}, states included,"
-        space.need(path, needed(recipe, plan, jobs) + 3 * count * space.SMALL, what)
+        there = sum(_written(path, todo) for todo in plan if todo.works and not todo.anew)
+        wanted = needed(recipe, plan, jobs) - there + 3 * count * space.SMALL
+        space.need(path, wanted, what)
+
+
+def _written(path: Path, todo: Todo) -> int:
+    """Bytes of the state of a stage that goes on: they are there already."""
+    return state_bytes(path / "stages" / todo.name)
+
+
+def state_bytes(folder: Path) -> int:
+    """Bytes of what an interrupted stage goes on from."""
+    return sum(file.stat().st_size for file in (folder / "state").glob("*"))
 
 
 def set_aside(name: str, recipe: Recipe, folder: Path) -> None:
@@ -109,6 +121,5 @@ def set_aside(name: str, recipe: Recipe, folder: Path) -> None:
     if not trained:
         space.need(folder, needs.most + space.SMALL, what)
         return
-    there = sum(file.stat().st_size for file in (folder / "state").glob("*"))
-    space.need(folder, max(needs.most - there, needs.state) + 3 * space.SMALL, what)
+    space.need(folder, max(needs.most - state_bytes(folder), needs.state) + 3 * space.SMALL, what)
     space.hold(folder, int(needs.state) + 2 * space.SMALL, what)
