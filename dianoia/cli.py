@@ -6,12 +6,16 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dianoia
-from dianoia.base.errors import StageCrashed, UserError
+from dianoia.base.arguments import folder, jobs, seeds
+from dianoia.base.errors import ConfigError, MachineFault, StageCrashed, Stopped, UserError
+from dianoia.base.faults import fault_of
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -23,24 +27,68 @@ if TYPE_CHECKING:
     from dianoia.recipe import Recipe
     from dianoia.recipe.standing import Choice, Todo
 
+_LEAST_ADDRESSES = 1e9
+"""Bytes of addresses below which PyTorch cannot be imported."""
 NO_LOCKS = "this file system has no locks, so a second command would not be noticed; start none in this folder"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for gold answers that are not right and for errors of ours, 2 for what the user can put right, 130 for Ctrl-C."""
+    """Run one command; returns the exit status.
+
+    0; 1 for gold answers that are not right and for errors of ours; 2 for what the user can put right; 130 for Ctrl-C, 143
+    for SIGTERM, 141 where nobody reads the output any more.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # a letter that a terminal has not is no reason to end
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int | None] = arguments.command
     try:
-        return command(arguments) or 0
+        status = command(arguments) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
-        print(f"dianoia: {error}", file=sys.stderr)
-        return 2
+        goes_on = f"; {_goes_on(arguments)}" if isinstance(error, Stopped) else ""
+        return _say(f"{error}{goes_on}", _status(error))
     except StageCrashed as error:
-        print(f"dianoia: {error}", file=sys.stderr)
-        return 1
+        return _say(str(error), 1)
     except KeyboardInterrupt:
-        print(f"dianoia: interrupted; {_goes_on(arguments)}", file=sys.stderr)
-        return 130
+        return _say(f"interrupted; {_goes_on(arguments)}", 130)
+    except Exception as error:
+        if _nobody_reads(error):
+            return 141
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None
+        return _say(f"the output of this command: {fault}" if unnamed else fault, 2)
+
+
+def _say(text: str, status: int) -> int:
+    with suppress(OSError):
+        print(f"dianoia: {text}", file=sys.stderr)
+    return status
+
+
+def _status(error: UserError) -> int:
+    """The exit status of an error that a person can put right."""
+    if not isinstance(error, Stopped):
+        return 2
+    return 143 if "SIGTERM" in str(error) else 130
+
+
+def _nobody_reads(error: Exception) -> bool:
+    """Whether the output goes to a command that has ended, such as `head`. Nothing more is written there then."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _goes_on(arguments: argparse.Namespace) -> str:
@@ -66,18 +114,18 @@ def _parser() -> argparse.ArgumentParser:
         help="override a value of the recipe, e.g. --set zero.steps=10 or --set seed=2; repeatable",
     )
     run.add_argument(
-        "--out", type=Path, help="the run directory (default: runs/NAME of the recipe)"
+        "--out", type=folder, help="the run directory (default: runs/NAME of the recipe)"
     )
     run.add_argument(
         "--seeds",
-        type=_seeds,
+        type=seeds,
         default=(),
         metavar="SEED[,SEED]",
         help="one run a seed, each in OUT/seed-N; then the claims over all of them",
     )
     run.add_argument(
         "--jobs",
-        type=_jobs,
+        type=jobs,
         default=1,
         metavar="N",
         help="run up to N stages side by side, of all seeds together (default: 1; 0: one a core, at most 4)",
@@ -104,6 +152,9 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run",
         action="store_true",
         help="check the recipe, print its arithmetic and what would run, and stop",
+    )
+    run.add_argument(
+        "--verbose", action="store_true", help="the plan with every stage's arithmetic and memory"
     )
     run.set_defaults(command=_run)
     report = commands.add_parser("report", help="write the HTML report of a run")
@@ -154,32 +205,18 @@ def _add_tasks(tasks: argparse.ArgumentParser) -> None:
     check.set_defaults(command=_check_tasks)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
-    """`1,2,3` as numbers; raises ArgumentTypeError for anything else."""
-    words = [word.strip() for word in text.split(",")]
-    seeds = tuple(int(word) for word in words if word.isascii() and word.isdigit())
-    if len(seeds) < len(words) or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of different whole numbers; write for example 1,2,3"
-        )
-    return seeds
-
-
-def _jobs(text: str) -> int:
-    """A number of jobs; raises ArgumentTypeError for anything else."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of stages; write for example 2, or 0 for one a core"
-        )
-    return int(text)
-
-
 def _run(arguments: argparse.Namespace) -> None:
     # Before torch is imported, which a reward function of the recipe may do. Idle threads sleep: with another
     # process on the cores, OpenMP's spinning barriers cost up to a hundred times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from dianoia.runtime.machine import jobs_of
+    from dianoia.runtime.machine import address_limit, jobs_of
 
+    if not arguments.dry_run and address_limit() < _LEAST_ADDRESSES:
+        raise MachineFault(
+            f"memory is limited to {address_limit() / 1e6:,.0f} MB of addresses for this process (ulimit -v), and PyTorch "
+            f"alone takes {_LEAST_ADDRESSES / 1e6:,.0f} MB, without which it is ended in the middle of its work; raise the "
+            "limit (ulimit -v unlimited) and type the same command again"
+        )
     arguments.jobs = jobs_of(arguments.jobs)
     every = _one_a_seed(arguments) if arguments.seeds else [arguments]
     if arguments.dry_run:
@@ -222,7 +259,13 @@ def _place(arguments: argparse.Namespace) -> "tuple[Recipe, RunDirectory]":
     from dianoia.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.set)
-    return recipe, RunDirectory(arguments.out or Path("runs") / recipe.name)
+    out = arguments.out or Path("runs") / recipe.name
+    for path in (out, *out.parents):
+        if path.is_file():
+            raise ConfigError(
+                f"--out {out}: {path} is a file, and a run directory is a folder; give another --out, or move the file away"
+            )
+    return recipe, RunDirectory(out)
 
 
 def _plan(
@@ -233,7 +276,7 @@ def _plan(
     from dianoia.recipe.standing import what_to_do
 
     plan = what_to_do(recipe, run, _choice(arguments))
-    print_plan(recipe, console, plan, run.path, arguments.jobs)
+    print_plan(recipe, console, plan, run.path, arguments.jobs, arguments.verbose)
     return plan
 
 
@@ -296,7 +339,10 @@ def _report(arguments: argparse.Namespace) -> None:
     from dianoia.base.run import RunDirectory
     from dianoia.report import write_report
 
-    path = write_report(RunDirectory(arguments.run))
+    path = write_report(
+        RunDirectory(arguments.run),
+        lambda text: print(f"dianoia: could not be read: {text}", file=sys.stderr),
+    )
     print(f"report: {path.resolve()}")
 
 

@@ -14,6 +14,9 @@ UserError
  +- RunInUse         another process is at work in the run directory
  +- VerifierError    no process that verifies answers could be started
  +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
+ +- MachineFault     the machine gives no more: a disk that is full or cannot be written, memory that ran out
+ +- DamagedFile      a file of a run that is not what was written there
+ +- Stopped          somebody asked the command to stop, and it has done so after the step in hand
 
 StageCrashed is none of them: an error of ours in a process beside that of the command.
 """
@@ -66,6 +69,18 @@ class VerifierError(UserError, RuntimeError):
 
 class TrainingStopped(UserError, RuntimeError):
     """Training stopped itself; the message names the files that hold the evidence."""
+
+
+class MachineFault(UserError, RuntimeError):
+    """A disk, its rights or limits, or memory stopped the work; the message says what to free or change."""
+
+
+class DamagedFile(UserError, ValueError):
+    """A file of a run directory is not what was written there; the message names it and what to remove."""
+
+
+class Stopped(UserError, RuntimeError):
+    """The command was asked to stop; what was finished is kept, and the same command goes on."""
 
 
 class StageCrashed(Exception):

@@ -10,12 +10,14 @@ import errno
 import fcntl
 import os
 import platform
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dianoia.base.errors import RunInUse
+from dianoia.base.errors import MachineFault, RunInUse
+from dianoia.base.faults import naming
 
 LOCK_FILE = ".lock"
 _PATIENCE = 20.0
@@ -31,9 +33,11 @@ def at_work(folder: Path) -> Iterator[int | None]:
 
     Raises:
         RunInUse: another process holds it; nothing was touched.
+        MachineFault: the folder cannot be made or written, or its lock is no file of its own.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    made = [path for path in (folder, *folder.parents) if not _exists(path)]
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     file, descriptor = folder / LOCK_FILE, None
     try:
         descriptor = _held(file)
@@ -49,11 +53,34 @@ def at_work(folder: Path) -> Iterator[int | None]:
                 path.rmdir()
 
 
+def _exists(path: Path) -> bool:
+    """Whether there is something; False too where its parent is a file, or the system says nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _open(file: Path) -> int:
+    """The lock file, open. Written through neither a link nor a second name of another file."""
+    with naming(file.parent):
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(file, flags, 0o644)
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        os.close(descriptor)
+        raise MachineFault(
+            f"{file}: the lock of a run directory is a file of its own, and this is another file's second name, a pipe or "
+            "a device, which would be overwritten; remove it, and type the same command again"
+        )
+    return descriptor
+
+
 def _held(file: Path) -> int | None:
     """The open lock file, held; None where the file system has no locks."""
     deadline = time.monotonic() + _PATIENCE
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = _open(file)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(file, descriptor):

@@ -29,18 +29,23 @@ Times stand under keys that end in `seconds` or `_per_second`, and nothing else 
 one seed on one machine.
 """
 
-import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import dianoia
-from dianoia.base.files import read_json, restore_folder, write_json, write_text
+from dianoia.base.cures import cure_of
+from dianoia.base.errors import DamagedFile
+from dianoia.base.files import SUMS, digest, read_json, read_table, restore_folder, write_json
+from dianoia.base.journal import Journal, Metrics, read_journal
+from dianoia.base.space import RESERVE
+
+__all__ = ["Journal", "Metrics", "RunDirectory", "StageDirectory", "read_journal"]
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow",
              "lingua-language-detector")  # fmt: skip
@@ -49,8 +54,6 @@ STEP_FILE = "at.json"
 """Beside a state: its optimizer step."""
 OLD = ".old"
 """The folder beside the stages' own that keeps what was there before a stage was run again."""
-
-Metrics = Mapping[str, float | int | str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,11 @@ class StageDirectory:
         """Seconds that commands have worked on the stage until now, see `base.worked`."""
         return self.path / ".seconds"
 
+    @property
+    def reserve(self) -> Path:
+        """Room for the next state while a command works, see `base.space`."""
+        return self.path / RESERVE
+
     def rollouts(self, name: str) -> Path:
         """A Parquet file of rollouts, e.g. `step-00010` or `base`."""
         return self.path / "rollouts" / f"{name}.parquet"
@@ -148,6 +156,12 @@ class StageDirectory:
     def rollout_files(self) -> list[Path]:
         """Every rollout file, in order of name."""
         return sorted((self.path / "rollouts").glob("[!.]*.parquet"))
+
+    def outputs(self) -> list[Path]:
+        """Files that a finished stage leaves, as far as they are there; of the checkpoint its list of checksums."""
+        found = [self.evaluation, self.dataset, self.rejected, self.sampling, self.demonstrations, self.preferences,
+                 self.metrics, self.diagnoses, self.checkpoint / SUMS]  # fmt: skip
+        return [file for file in [*found, *self.rollout_files()] if file.is_file()]
 
     @property
     def done(self) -> bool:
@@ -159,7 +173,12 @@ class StageDirectory:
         for folder in self.path.glob(f"*{self.state.name}*"):
             if folder.name.strip(".").split(".")[0] == self.state.name:
                 shutil.rmtree(folder, ignore_errors=True)
-        self.worked.unlink(missing_ok=True)
+        for leftover in (
+            self.worked,
+            self.worked.with_name(f"{self.worked.name}.part"),
+            self.reserve,
+        ):
+            leftover.unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """Make the folder and undo what a kill may have left half renamed."""
@@ -189,6 +208,25 @@ class StageDirectory:
         found = (p.name.rpartition("-") for p in (self.path.parent / OLD).glob("*"))
         return max(
             (int(n) for name, _, n in found if name == self.path.name and n.isdecimal()), default=0
+        )
+
+
+def check_output(stage: StageDirectory, file: Path) -> None:
+    """Compare a file of a stage that is done with the digest in its manifest.
+
+    Raises:
+        DamagedFile: it is missing or another one; the message says what to do.
+    """
+    written = read_table(stage.manifest).get("outputs", {}).get(file.name) if stage.done else None
+    if written is None:
+        return
+    cure = cure_of(file)
+    if not file.is_file():
+        raise DamagedFile(f"{file}: the file is missing, and its stage is done; {cure}")
+    if digest(file) != written:
+        raise DamagedFile(
+            f"{file}: the file is not what the stage wrote, as its manifest shows: it was cut, changed or damaged by the "
+            f"disk; {cure}"
         )
 
 
@@ -227,34 +265,6 @@ class RunDirectory:
     def report(self) -> Path:
         """The page that `dianoia report` writes."""
         return self.path / "report.html"
-
-
-class Journal:
-    """Appends JSON lines; rows from `resume_at` on are dropped when a stage resumes there."""
-
-    def __init__(self, path: Path, resume_at: int = 0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_journal(path) if row["step"] < resume_at]
-        write_text(path, "".join(_line(row) for row in kept))
-        self.path = path
-
-    def append(self, row: Metrics) -> None:
-        """Write one row. The file is closed again, so that a kill loses at most the row in hand."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
-
-
-def _line(row: Metrics) -> str:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a journal; a last line cut by a kill is passed over, as it never counted."""
-    if not path.exists():
-        return
-    # Bytes first: a kill can cut a letter in two, and only whole lines are text.
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        yield json.loads(line)
 
 
 def code_version() -> str:
@@ -307,8 +317,13 @@ def describe_run(
 
 def write_about(run: RunDirectory, about: Mapping[str, Any]) -> None:
     """Write `run.json`; a resumed run keeps every command that contributed to it."""
-    earlier = read_json(run.about).get("earlier", []) if run.about.exists() else []
-    if run.about.exists():
-        previous = {k: v for k, v in read_json(run.about).items() if k != "earlier"}
+    before = read_json(run.about) if run.about.exists() else {}
+    if not isinstance(before, dict) or not isinstance(before.get("earlier", []), list):
+        raise DamagedFile(
+            f"{run.about}: the file is not what a run writes there; {cure_of(run.about)}"
+        )
+    earlier = before.get("earlier", [])
+    if before:
+        previous = {k: v for k, v in before.items() if k != "earlier"}
         earlier = [*earlier, previous] if previous != dict(about) else earlier
-    write_json(run.about, {**about, "earlier": earlier})
+    write_json(run.about, {**about, "earlier": earlier}, checked=True)

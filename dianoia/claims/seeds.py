@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.files import read_json
+from dianoia.base.files import read_table
 from dianoia.base.run import RunDirectory
 from dianoia.claims.paper import NAMES
 from dianoia.claims.show import say
@@ -30,6 +30,8 @@ class Grid:
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    named: int = 1
+    """Columns at the beginning that name a row; the last of them may take several lines."""
 
 
 def load(runs: Sequence[RunDirectory]) -> list[Results]:
@@ -58,7 +60,7 @@ def _results(run: RunDirectory) -> Results:
             f"{run.path}: there is no results.json with recipe.json beside it, so this is no finished run; "
             "give the folder that `dianoia run` wrote, once every stage is done"
         )
-    results: Results = read_json(run.results)
+    results: Results = read_table(run.results)
     if not results.get("claims"):
         raise ConfigError(
             f"{run.path}: its results.json claims nothing, as its recipe names no part of the paper; add a "
@@ -69,7 +71,7 @@ def _results(run: RunDirectory) -> Results:
 
 def _same_recipe(first: RunDirectory, other: RunDirectory) -> None:
     """One recipe, whatever the seed."""
-    a, b = ({**read_json(run.recipe), "seed": 0} for run in (first, other))
+    a, b = ({**read_table(run.recipe), "seed": 0} for run in (first, other))
     tables = [("stages.", a.pop("stages"), b.pop("stages")), ("", a, b)]
     differ = [
         f"{prefix}{key}"
@@ -90,7 +92,7 @@ def claims_grid(runs: Sequence[Results]) -> Grid:
         row for claims in zip(*(r["claims"] for r in runs), strict=True) for row in _rows(claims)
     ]
     head = ("", "claim", *(f"seed {r['seed']}" for r in runs), "holds")
-    return Grid("Claims", head, tuple(rows))
+    return Grid("Claims", head, tuple(rows), named=2)
 
 
 def _rows(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -179,10 +181,46 @@ def print_grids(grids: Sequence[Grid], console: Console, markdown: bool) -> None
         if markdown:
             console.print(as_markdown(grid), markup=False, highlight=False, soft_wrap=True)
             continue
-        table = Table(*grid.head, title=Text(grid.title), title_justify="left")
-        for row in grid.rows:
-            table.add_row(*map(Text, row))
-        console.print(table)
+        for piece in pieces(grid, console.width):
+            console.print(_table(piece))
+
+
+_NARROWEST = 16
+"""Columns of the text that names a row, at least."""
+_FRAME = 3
+"""Columns that the lines of a table take beside each cell; and one at its end."""
+
+
+def pieces(grid: Grid, width: int) -> list[Grid]:
+    """The grid in as many tables as it takes for no number to be cut; each names its rows."""
+    widths = [max(map(len, column)) for column in zip(grid.head, *grid.rows, strict=True)]
+    named = [*widths[: grid.named - 1], min(widths[grid.named - 1], _NARROWEST)]
+    room = width - 1 - sum(size + _FRAME for size in named)
+    groups: list[list[int]] = []
+    left = 0
+    for column in range(grid.named, len(grid.head)):
+        needed = widths[column] + _FRAME
+        if not groups or needed > left:
+            groups.append([])
+            left = room
+        groups[-1].append(column)
+        left -= needed
+    return [_columns(grid, [*range(grid.named), *group]) for group in groups] or [grid]
+
+
+def _columns(grid: Grid, chosen: Sequence[int]) -> Grid:
+    rows = tuple(tuple(row[column] for column in chosen) for row in grid.rows)
+    return Grid(grid.title, tuple(grid.head[column] for column in chosen), rows, grid.named)
+
+
+def _table(grid: Grid) -> Table:
+    """A table in which nothing is cut: names take several lines, numbers have theirs."""
+    table = Table(title=Text(grid.title), title_justify="left")
+    for place, head in enumerate(grid.head):
+        table.add_column(head, no_wrap=place != grid.named - 1, overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def as_markdown(grid: Grid) -> str:

@@ -11,7 +11,9 @@ from multiprocessing.connection import Connection
 from types import FrameType
 
 from dianoia.base import errors
-from dianoia.pipeline.messages import Done, Expected, Failed, Moved, Request, Told
+from dianoia.base.faults import fault_of
+from dianoia.base.stopping import ask, listening
+from dianoia.pipeline.messages import END_NOW, Done, Expected, Failed, Moved, Request, Told
 from dianoia.pipeline.stage import run_stage, settle
 from dianoia.runtime.progress import Reports
 
@@ -54,11 +56,13 @@ class _Printed(TextIOBase):
 
 def work(connection: Connection) -> None:
     """Run the stage that is asked for to its end."""
-    # Ctrl-C is for the command, which ends us. No "ignore": programs that a stage starts would inherit that.
+    # Ctrl-C is for the command, which tells us to stop. No "ignore": programs that a stage starts would inherit that.
     signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, lambda *_: ask(errors.Stopped("SIGTERM")))
+    signal.signal(END_NOW, _end)
     request: Request = connection.recv()
     with ExitStack() as streams:
+        streams.enter_context(listening(connection.poll))  # whatever comes now means: stop
         if request.capture:
             streams.enter_context(redirect_stdout(_Printed(connection)))
             streams.enter_context(redirect_stderr(_Printed(connection)))
@@ -76,7 +80,10 @@ def _outcome(request: Request, connection: Connection) -> Done | Failed:
         run_stage(request.name, request.recipe, request.run, device, show)
     except errors.UserError as error:
         return Failed(str(error), _kind(error))
-    except Exception:  # noqa: BLE001 - whatever it is, the command tells a person
+    except Exception as error:  # noqa: BLE001 - whatever it is, the command tells a person
+        fault = fault_of(error)
+        if fault is not None:
+            return Failed(f"{request.name}: {fault}", errors.MachineFault.__name__)
         return Failed(traceback.format_exc(), None)
     return Done()
 

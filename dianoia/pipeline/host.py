@@ -28,6 +28,8 @@ from multiprocessing.reduction import recv_handle, send_handle
 from types import TracebackType
 from typing import Self
 
+from dianoia.pipeline.messages import END_NOW
+
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import dianoia.pipeline.host as host; "
     "getattr(host, sys.argv[2])(json.loads(sys.argv[3]), *map(int, sys.argv[4:]))"
@@ -105,7 +107,8 @@ def _command(entry: str, connection: int, locks: Sequence[int], forks: bool) -> 
 def main(locks: Sequence[int], parent: int, control_fd: int, forks: int) -> None:
     """Start a process for each connection that comes over the control connection, until that closes."""
     _end_with(parent)
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the command, which ends us
+    for number in (signal.SIGINT, signal.SIGTERM):  # for the command, which ends us
+        signal.signal(number, lambda *_: None)
     os.set_inheritable(control_fd, False)
     for lock in locks:
         os.set_inheritable(
@@ -198,7 +201,7 @@ def _end_all(children: Collection[int]) -> None:
     """End processes, by force those that do not listen."""
     left, deadline = set(children), time.monotonic() + _END_SECONDS
     for pid in left:
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, END_NOW)
     while left:
         if time.monotonic() > deadline:
             for pid in left:

@@ -1,10 +1,16 @@
 """What the process of a stage and the command that started it tell one another. No torch."""
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dianoia.base.run import RunDirectory
 from dianoia.recipe.model import Recipe
+
+END_NOW = signal.SIGUSR1
+"""To the stage's process: end without finishing the step in hand."""
+STOP = "stop"
+"""To the stage's process: finish the step in hand, write a state, and end."""
 
 
 @dataclass(frozen=True, slots=True)

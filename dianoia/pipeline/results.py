@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dianoia.base.config import EvaluateStage, RewardModelStage
-from dianoia.base.files import read_json, write_json
-from dianoia.base.run import RunDirectory, describe_run, write_about
+from dianoia.base.cures import cure_of
+from dianoia.base.errors import DamagedFile
+from dianoia.base.files import read_table, refuse_links, write_json
+from dianoia.base.run import RunDirectory, StageDirectory, check_output, describe_run, write_about
 from dianoia.claims import claims_of
 from dianoia.recipe.fingerprint import fingerprint, record_of
 from dianoia.recipe.model import Recipe
@@ -35,7 +37,7 @@ def write_beginning(planned: Planned, command: str, jobs: int) -> None:
     threads = threads_of(recipe.threads, jobs)
     about = describe_run(command, recipe.seed, threads, sandbox_of(recipe), jobs)
     write_about(run, about)
-    write_json(run.recipe, recipe.model_dump(mode="json"))
+    write_json(run.recipe, recipe.model_dump(mode="json"), checked=True)
     for todo in planned.plan:
         if todo.action is Action.SKIP:
             run.stage(todo.name).forget_state()  # a kill may have come between manifest and this
@@ -44,18 +46,19 @@ def write_beginning(planned: Planned, command: str, jobs: int) -> None:
 def begin(todo: Todo, planned: Planned) -> None:
     """Make the stage's folder ready; a stage that begins from nothing says what it is made from."""
     directory = planned.run.stage(todo.name)
+    refuse_links(directory.path)
     if todo.anew:
         directory.begin_anew()
         began = datetime.now(UTC).isoformat()
         made = fingerprint(todo.name, planned.recipe, planned.run)
-        write_json(directory.begun, record_of(made, began))
+        write_json(directory.begun, record_of(made, began), checked=True)
     directory.prepare()
     write_results(planned)  # what has begun anew is no result any more
 
 
 def write_results(planned: Planned) -> None:
     """Bring `results.json` up to date."""
-    write_json(planned.run.results, results(planned.recipe, planned.run))
+    write_json(planned.run.results, results(planned.recipe, planned.run), checked=True)
 
 
 def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         "recipe": recipe.name,
         "seed": recipe.seed,
         "states": {name: standing.state.value for name, standing in found.items()},
-        "seconds": sum(read_json(run.stage(name).manifest)["seconds"] for name in done),
+        "seconds": sum(_seconds(run.stage(name)) for name in done),
         "evaluations": {},
         "by_difficulty": {},
         "reward_models": {},
@@ -74,10 +77,29 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
     for name in done:
         stage = recipe.stages[name]
         if isinstance(stage, EvaluateStage):
-            evaluation = read_json(run.stage(name).evaluation)
+            evaluation = _evaluation(run.stage(name), "evaluations", "by_difficulty")
             for key in ("evaluations", "by_difficulty"):
                 for checkpoint, domains in evaluation[key].items():
                     gathered[key].setdefault(checkpoint, {}).update(domains)
         elif isinstance(stage, RewardModelStage):
-            gathered["reward_models"][name] = read_json(run.stage(name).evaluation)["reward_model"]
+            evaluation = _evaluation(run.stage(name), "reward_model")
+            gathered["reward_models"][name] = evaluation["reward_model"]
     return gathered | claims_of(recipe, run, done, gathered)
+
+
+def _seconds(directory: StageDirectory) -> float:
+    seconds = read_table(directory.manifest).get("seconds")
+    if not isinstance(seconds, int | float):
+        raise DamagedFile(f"{directory.manifest}: no seconds; {cure_of(directory.manifest)}")
+    return seconds
+
+
+def _evaluation(directory: StageDirectory, *keys: str) -> dict[str, Any]:
+    """The estimates of a stage, which hold a table under each of these keys."""
+    file = directory.evaluation
+    check_output(directory, file)
+    found = read_table(file)
+    for key in keys:
+        if not isinstance(found.get(key), dict):
+            raise DamagedFile(f"{file}: there is no table {key!r} in it; {cure_of(file)}")
+    return found

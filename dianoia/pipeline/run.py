@@ -4,8 +4,10 @@ from functools import partial
 
 from rich.console import Console
 
+from dianoia.base.stopping import leave_if_asked, on_signals
 from dianoia.pipeline.results import Planned, begin, write_beginning, write_results
 from dianoia.pipeline.stage import run_stage, settle
+from dianoia.recipe.disk import check_disk
 from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.programs import wanted_sandbox
 from dianoia.runtime.machine import threads_of
@@ -17,13 +19,19 @@ def run_recipe(planned: Planned, command: str, console: Console) -> None:
 
     Raises:
         ConfigError, ModelError, ProblemFileError: something cannot be run; nothing was begun.
+        MachineFault: the disk has too little space, or another fault of the machine.
+        Stopped: somebody asked to stop, and the stage in hand has written its state.
     """
     recipe = planned.recipe
     check_inputs(recipe)
+    check_disk(recipe, planned.plan, planned.run.path)
     device = settle(threads_of(recipe.threads), wanted_sandbox(recipe))
     write_beginning(planned, command, jobs=1)
-    for todo in planned.plan:
-        if todo.works:
-            begin(todo, planned)
-            run_stage(todo.name, recipe, planned.run, device, partial(Progress, console, todo.name))
+    with on_signals(partial(console.print, highlight=False, markup=False)):
+        for todo in planned.plan:
+            if todo.works:
+                leave_if_asked()
+                begin(todo, planned)
+                show = partial(Progress, console, todo.name)
+                run_stage(todo.name, recipe, planned.run, device, show)
     write_results(planned)

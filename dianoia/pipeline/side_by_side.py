@@ -17,17 +17,21 @@ from multiprocessing.connection import Connection, wait
 from rich.console import Console
 
 from dianoia.base import errors
-from dianoia.base.errors import StageCrashed, UserError
+from dianoia.base.errors import StageCrashed, Stopped, UserError
+from dianoia.base.stopping import asked, on_signals
 from dianoia.pipeline.host import Host
-from dianoia.pipeline.messages import Done, Expected, Failed, Message, Moved, Request, Told
+from dianoia.pipeline.messages import STOP, Done, Expected, Failed, Message, Moved, Request, Told
 from dianoia.pipeline.order import next_up
 from dianoia.pipeline.results import Planned, begin, write_beginning, write_results
+from dianoia.recipe.disk import check_disk
 from dianoia.recipe.inputs import check_inputs
 from dianoia.recipe.model import upstream
 from dianoia.recipe.programs import wanted_sandbox
 from dianoia.runtime.machine import threads_of
 from dianoia.runtime.progress import Board, Progress
 
+_LOOK_SECONDS = 0.2
+"""Between two looks whether somebody has asked to stop."""
 Key = tuple[int, str]
 """A stage: which run, and its name."""
 
@@ -41,16 +45,22 @@ def run_side_by_side(runs: Sequence[Planned], jobs: int, command: str, console: 
     """
     for planned in runs:
         check_inputs(planned.recipe)
+        check_disk(planned.recipe, planned.plan, planned.run.path, jobs)
     locks = [planned.lock for planned in runs if planned.lock is not None]
     with Host(locks) as host, Board(console) as board:
         for planned in runs:
             write_beginning(planned, command, jobs)
         floor = _Floor(runs, jobs, host, board)
-        floor.work()
+        with on_signals(board.say):
+            floor.work()
+            reason = asked()
     for planned in runs:
         write_results(planned)
-    if floor.failures:
-        raise _error(*floor.failures[0])
+    failures = [one for one in floor.failures if one[1].kind != Stopped.__name__]
+    if failures:
+        raise _error(*failures[0])
+    if reason is not None and (floor.failures or floor.left):
+        raise reason
 
 
 @dataclass(slots=True)
@@ -82,12 +92,18 @@ class _Floor:
         self._running: dict[int, _Running] = {}
         self._begun: list[Key] = []
         self._done: set[Key] = set()
+        self._told = False
         self.failures: list[tuple[str, Failed]] = []
 
     def _sources(self, key: Key) -> list[Key]:
         place, name = key
         sources = [(place, source) for source in upstream(name, self._runs[place].recipe)]
         return [source for source in sources if source in self._todos]
+
+    @property
+    def left(self) -> int:
+        """Stages that have not begun."""
+        return len(self._todos) - len(self._begun)
 
     def work(self) -> None:
         """Until nothing is running and nothing more can begin."""
@@ -103,7 +119,7 @@ class _Floor:
 
     def _fill(self) -> None:
         """Begin what there is room for."""
-        while len(self._running) < self._jobs and not self.failures:
+        while len(self._running) < self._jobs and not self.failures and asked() is None:
             ready = next_up(self._needs, self._begun, self._done)
             if not ready:
                 return
@@ -129,11 +145,21 @@ class _Floor:
     def _listen(self) -> None:
         """Wait until somebody has something to say, and hear it."""
         speaking = {one.connection: one for one in self._running.values() if not one.heard}
-        for ready in wait([self._host.control, *speaking]):
+        self._pass_on()
+        for ready in wait([self._host.control, *speaking], _LOOK_SECONDS):
             if ready is self._host.control:
                 self._ended(*self._host.ended())
             elif not speaking[ready].connection.closed:  # type: ignore[index]
                 _hear(speaking[ready])  # type: ignore[index]
+
+    def _pass_on(self) -> None:
+        """Tell the stages at work to stop, once somebody has asked."""
+        if self._told or asked() is None:
+            return
+        self._told = True
+        for stage in self._running.values():
+            with suppress(OSError):  # it has ended meanwhile
+                stage.connection.send(STOP)
 
     def _ended(self, number: int, status: int) -> None:
         """A process is gone: read what it had still to say, and go on."""
@@ -154,6 +180,9 @@ class _Floor:
 
     def _failed(self, title: str, failure: Failed) -> None:
         self.failures.append((title, failure))
+        if failure.kind == Stopped.__name__:
+            self._board.say(f"{title}: stopped; the same command goes on with it")
+            return
         first, text = len(self.failures) == 1, failure.text.rstrip()
         left = ", ".join(one.title for one in self._running.values())
         if first and not left:

@@ -1,6 +1,6 @@
 """Runs one stage in its folder, in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -17,14 +17,18 @@ from dianoia.base.config import (
     SampleStage,
     SFTStage,
 )
-from dianoia.base.files import read_json, write_json
 from dianoia.base.run import RunDirectory
+from dianoia.base.space import release
+from dianoia.base.stopping import leave_if_asked
 from dianoia.base.worked import worked
 from dianoia.bases import shipped_model
+from dianoia.pipeline.outputs import check_model, check_sources, write_manifest
+from dianoia.recipe.disk import set_aside
 from dianoia.recipe.model import Recipe, Stage
 from dianoia.runtime import devices
 from dianoia.runtime.context import Context
 from dianoia.runtime.progress import Reports
+from dianoia.runtime.state import changed_journals
 from dianoia.stages import (
     demonstrations,
     evaluate,
@@ -57,14 +61,43 @@ def run_stage(
     name: str, recipe: Recipe, run: RunDirectory, device: torch.device, show: Show
 ) -> None:
     """Run a stage, whose folder is ready, to its manifest."""
-    directory = run.stage(name)
-    with worked(directory.worked) as seconds:
-        with show(_total(name, recipe), seconds) as progress:
-            resolve = _resolver(recipe, run)
-            context = Context(name, directory, recipe.seed, device, resolve, progress)
-            _run_kind(recipe.stages[name], context)
-        write_json(directory.manifest, read_json(directory.begun) | {"seconds": seconds()})
+    stage, directory = recipe.stages[name], run.stage(name)
+    check_sources(name, recipe, run)
+    try:
+        set_aside(name, recipe, directory.path)
+        with worked(directory.worked) as seconds:
+            with show(_total(name, recipe), seconds) as progress:
+                for line in changed_journals(directory.state):
+                    progress.say(f"{name}: {line}")
+                resolve = _resolver(recipe, run)
+                told = _Stopping(progress) if isinstance(stage, EvaluateStage) else progress
+                context = Context(name, directory, recipe.seed, device, resolve, told)
+                _run_kind(stage, context)
+            release()
+            write_manifest(directory, seconds())
+    finally:
+        release()
     directory.forget_state()
+
+
+class _Stopping(Reports):
+    """Progress of a stage that has no state within a checkpoint: it stops where it tells how far it has come."""
+
+    def __init__(self, progress: Reports) -> None:
+        self._progress = progress
+
+    def expect(self, total: int) -> None:
+        """As `Reports`."""
+        self._progress.expect(total)
+
+    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
+        """As `Reports`."""
+        self._progress.show(done, figures)
+        leave_if_asked()
+
+    def say(self, text: str) -> None:
+        """As `Reports`."""
+        self._progress.say(text)
 
 
 def _run_kind(stage: Stage, context: Context) -> None:
@@ -114,6 +147,8 @@ def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
         if name in recipe.stages:
             return run.stage(name).checkpoint
         path = Path(name).expanduser()
+        if path.is_dir() and shipped_model(name) is None:
+            check_model(path)
         return shipped_model(name) or (path if path.exists() else name)
 
     return resolve

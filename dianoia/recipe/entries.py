@@ -49,6 +49,8 @@ class Entry:
     """Tokens of the longest text that is learnt from, where the data says."""
     unit: str = ""
     """What the time is for, where the whole is not known yet."""
+    awaits: tuple[str, ...] = ()
+    """Earlier stages whose data decide how long it takes: the work is the most that it can be."""
 
 
 def entry_of(name: str, recipe: Recipe, size: Size) -> Entry:
@@ -73,8 +75,9 @@ def entry_of(name: str, recipe: Recipe, size: Size) -> Entry:
             return _evaluation(stage, size)
 
 
-def _named(size: Size) -> str:
-    return f"from {size.name} ({size.parameters / 1e6:.2f} M parameters)"
+def _named(stage: SFTStage | RLStage | SampleStage | RewardModelStage, size: Size) -> str:
+    """Where a stage starts: the recipe's own word for it, not where that came from."""
+    return f"from {stage.start} ({size.parameters / 1e6:.2f} M parameters)"
 
 
 def _pretraining(stage: PretrainStage, size: Size) -> Entry:
@@ -90,10 +93,10 @@ def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> Entry:
     missing = absent(stage, recipe)
     found = survey(stage, {*recipe.stages, *missing})
     about = amounts(stage, found, recipe.seed)
-    what = f"{_named(size)}: {stage.epochs} epochs in steps of at most {stage.tokens_per_step:,} tokens"
+    what = f"{_named(stage, size)}: {stage.epochs} epochs in steps of at most {stage.tokens_per_step:,} tokens"
     if found.rows:
         what = (
-            f"{_named(size)}: {about.samples:,} samples x "
+            f"{_named(stage, size)}: {about.samples:,} samples x "
             f"{stage.epochs} epochs = {about.samples * stage.epochs:,}, {found.heldout:,} held out; about "
             f"{about.tokens:,} tokens in {about.rows:,} packed rows; about {about.steps:,} optimizer steps of at "
             f"most {stage.tokens_per_step:,} tokens"
@@ -110,7 +113,7 @@ def _supervision(stage: SFTStage, size: Size, recipe: Recipe) -> Entry:
         work.append(learning(size, tokens, length, passes, autocast))
     longest = None if made or missing else about.longest
     if not missing:
-        return Entry(what, work, longest)
+        return Entry(what, work, longest, awaits=tuple(made))
     tokens = _UNIT * stage.epochs
     what += (
         f"; {' and '.join(missing)} is not here yet: each {count(_UNIT)} tokens of it are {_steps(tokens, stage)} "
@@ -126,6 +129,8 @@ def _steps(tokens: float, stage: SFTStage) -> str:
 
 def _written(stage: Stage) -> tuple[int, float]:
     """Most samples that a stage will write, and about how many tokens each has."""
+    if isinstance(stage, DemonstrationsStage):
+        return stage.rows, 2.0 * PROMPT_TOKENS
     if not isinstance(stage, SampleStage):
         return 0, 0.0
     kept = stage.prompts * min(stage.samples, stage.most_per_problem)
@@ -138,7 +143,7 @@ def _reinforcement(stage: RLStage, size: Size, judges: Mapping[str, Size]) -> En
     algorithm, curve = stage.algorithm, _curve_completions(stage)
     rounds = 1 + (algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0)
     what = (
-        f"{_named(size)}: {rollouts:,} rollouts of "
+        f"{_named(stage, size)}: {rollouts:,} rollouts of "
         f"{stage.problems_per_rollout:,} prompts x {stage.group_size} samples = {each:,} completions; "
         f"{completions:,} completions in {rollouts * stage.problems_per_rollout:,} groups; "
         f"{stage.steps:,} optimizer steps of {each // stage.minibatches:,} completions; {curve:,} more "
@@ -225,7 +230,7 @@ def _sampling(stage: SampleStage, size: Size) -> Entry:
     completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
     kept = stage.prompts * min(stage.samples, stage.most_per_problem)
     what = (
-        f"{_named(size)}: at most {stage.prompts:,} problems x "
+        f"{_named(stage, size)}: at most {stage.prompts:,} problems x "
         f"{stage.samples} samples = {completions:,} completions, of which at most {kept:,} are kept; at most "
         f"{completions * longest:,} sampled tokens ({longest:,} a completion)"
     )
@@ -274,7 +279,7 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
     if made:
         held = f"or hold out, {more:,} of them from {' and '.join(made)}"
     what = (
-        f"{_named(size)}: at most {examples:,} {noun} to learn "
+        f"{_named(stage, size)}: at most {examples:,} {noun} to learn "
         f"from {held}; {'at most ' if made else ''}{stage.steps(examples):,} "
         f"optimizer steps of {min(examples, stage.samples_per_step):,} {noun} in {stage.epochs} "
         f"epoch{'s' if stage.epochs > 1 else ''}; texts of at most {stage.max_length:,} tokens"
@@ -284,13 +289,14 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
     tokens += sum(j.most_rows * texts * j.sampling.max_tokens * FILLED for j in coming)
     longest = None if made else round(max(lengths, default=0.0)) + PROMPT_TOKENS
     each = tokens / max(1, examples * texts)
-    return Entry(what, [_of_rewards(stage, size, tokens * stage.epochs, each)], longest)
+    work = _of_rewards(stage, size, tokens * stage.epochs, each)
+    return Entry(what, [work], longest, awaits=tuple(made))
 
 
 def _preferences_to_come(stage: RewardModelStage, missing: Sequence[str], size: Size) -> Entry:
     noun, texts = _noun(stage.objective), 2 if stage.objective == "pairwise" else 1
     what = (
-        f"{_named(size)}: {' and '.join(missing)} is not here yet; each thousand {noun} is about "
+        f"{_named(stage, size)}: {' and '.join(missing)} is not here yet; each thousand {noun} is about "
         f"{stage.epochs * 1000 / stage.samples_per_step:.1f} optimizer steps of "
         f"{stage.samples_per_step:,}; texts of at most {stage.max_length:,} tokens"
     )

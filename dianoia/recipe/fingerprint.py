@@ -27,7 +27,7 @@ from typing import Any
 
 from dianoia.base.config import FileSettings, path_of
 from dianoia.base.errors import ConfigError
-from dianoia.base.files import read_json
+from dianoia.base.files import read_table
 from dianoia.base.run import RunDirectory, StageDirectory
 from dianoia.bases import shipped_model
 from dianoia.recipe.hub import model_config
@@ -109,10 +109,9 @@ def hash_of(directory: StageDirectory) -> str | None:
 def _read(directory: StageDirectory) -> dict[str, Any]:
     file = directory.manifest if directory.done else directory.begun
     try:
-        found = read_json(file)
-    except (FileNotFoundError, json.JSONDecodeError):
+        return read_table(file)
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _hash(value: object) -> str:

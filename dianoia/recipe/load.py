@@ -27,6 +27,8 @@ from dianoia.base.config import (
 )
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.recipe.model import Recipe
+from dianoia.recipe.ranges import impossible
+from dianoia.recipe.typed import cure, meant
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
@@ -40,6 +42,10 @@ KINDS: dict[str, type[BaseModel]] = {
 }
 
 
+_LARGEST = 2**20
+"""Bytes above which a file is no recipe."""
+
+
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """The validated recipe.
 
@@ -50,43 +56,96 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     table = _read(path)
     for override in overrides:
         _lay_over(table, override)
-    typed = {override.partition("=")[0].strip(): override for override in overrides}
-    try:
-        return Recipe.model_validate(table)
-    except ValidationError as error:
-        raise ConfigError(_explain(path, table, typed, error)) from None
+    typed = {_key(override): override for override in overrides}
+    recipe = _validated(path, table, typed)
+    refused = [f"  {_named(key, typed)}: {sentence}" for key, sentence in impossible(recipe)]
+    if refused:
+        raise ConfigError("\n".join([f"{path}: the recipe cannot run as written", *refused]))
+    return recipe
+
+
+def _validated(path: Path, table: dict[str, Any], typed: dict[str, str]) -> Recipe:
+    """The recipe of a table; overrides whose type is another are read again where that leaves one meaning."""
+    unread = set(typed)
+    while True:
+        try:
+            return Recipe.model_validate(table)
+        except ValidationError as error:
+            again = [key for key in _read_again(table, typed, error) if key in unread]
+            if not again:
+                raise ConfigError(_explain(path, table, typed, error)) from None
+            unread -= set(again)
+
+
+def _read_again(table: dict[str, Any], typed: dict[str, str], error: ValidationError) -> list[str]:
+    """Keys of overrides whose values were put into the table anew, as what their keys take."""
+    changed = []
+    for problem in error.errors():
+        key = ".".join(_where(problem))
+        plain = key.removeprefix("stages.")
+        if plain not in typed:
+            continue
+        value = meant(typed[plain].partition("=")[2], problem["type"])
+        if value is not None:
+            _put(table, key.split("."), value[0])
+            changed.append(plain)
+    return changed
+
+
+def _put(table: Any, parts: Sequence[str], value: Any) -> None:
+    for part in parts[:-1]:
+        table = table[int(part)] if isinstance(table, list) else table[part]
+    table[parts[-1]] = value
+
+
+def _key(override: str) -> str:
+    """The key of an override as messages name it, without `stages.`."""
+    return override.partition("=")[0].strip().removeprefix("stages.")
+
+
+def _named(key: str, typed: dict[str, str]) -> str:
+    """A key, or the override that has set it, without a secret in it."""
+    option = typed.get(key.removeprefix("stages."))
+    return f"--set {_without_secret(key, option)}" if option else key or "recipe"
+
+
+def _where(problem: Any) -> list[str]:
+    """The parts of a key, without the members of unions, which pydantic names and people do not."""
+    where = [str(part) for part in problem["loc"]]
+    if len(where) > 2 and where[0] == "stages" and where[2] in KINDS:
+        del where[2]  # stages.zero.rl.steps
+    return [part for part in where if not part.startswith("@")]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    _check_file(path)
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob("*.toml"))
+        near = f", such as {path / inside[0]}" if inside else ""
+        raise ConfigError(
+            f"{path}: there is no such recipe: this is a folder, and a recipe is a TOML file; give the file{near}"
+        )
+    if path.is_symlink() and not path.exists():
+        raise ConfigError(
+            f"{path}: this is a link to {path.readlink()}, which is not there; give the recipe itself, or mend the link"
+        )
+    if not path.exists():
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
+        raise ConfigError(f"{path}: there is no such recipe{near}")
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: this is a pipe or a device, and a recipe is a TOML file; give a file"
+        )
+    if path.stat().st_size > _LARGEST:
+        raise ConfigError(
+            f"{path}: the file has {path.stat().st_size:,} bytes, and a recipe has a few thousand; give the recipe"
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         instead = other_encoding(path.read_bytes()[:4])
         raise ConfigError(f"{path}: this is not TOML in UTF-8: {instead or error}") from None
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: the recipe cannot be read ({error.strerror}); check its permissions"
-        ) from None
-
-
-def _check_file(path: Path) -> None:
-    """Raise ConfigError that says what a path is instead of a recipe."""
-    if path.is_file():
-        return
-    if path.is_dir():
-        names = sorted(p.name for p in path.glob("*.toml"))
-        held = f"; it holds {', '.join(names[:5])}" if names else ""
-        raise ConfigError(f"{path}: this is a folder, not a recipe; name a file in it{held}")
-    if path.is_symlink():
-        raise ConfigError(
-            f"{path}: this link leads nowhere, {str(path.readlink())!r} is not there; mend the link or name the "
-            "recipe itself"
-        )
-    if path.exists():
-        raise ConfigError(f"{path}: this is no file, so it cannot be read as a recipe; name a file")
-    near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
-    raise ConfigError(f"{path}: there is no such recipe{near}")
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ConfigError(f"{path}: this is not TOML that can be read: {error}") from None
 
 
 def _lay_over(table: dict[str, Any], override: str) -> None:
@@ -137,19 +196,15 @@ def _explain(
 ) -> str:
     lines = [f"{path}: the recipe cannot run as written"]
     for problem in error.errors():
-        where = [str(part) for part in problem["loc"]]
-        # pydantic names the member of a discriminated union (stages.zero.rl.steps); people do not.
-        if len(where) > 2 and where[0] == "stages" and where[2] in KINDS:
-            del where[2]
-        where = [part for part in where if not part.startswith("@")]  # nor that of another union
+        where = _where(problem)
         key = ".".join(where)
-        option = typed.get(key.removeprefix("stages."))
-        shown = f"--set {_without_secret(where, option)}" if option else key or "recipe"
-        lines.append(f"  {shown}: {_reason(problem, where, table)}")
+        option = key.removeprefix("stages.")
+        reason = _reason(problem, where, table, option if option in typed else "")
+        lines.append(f"  {_named(key, typed)}: {reason}")
     return "\n".join(lines)
 
 
-def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
+def _reason(problem: Any, where: list[str], table: dict[str, Any], option: str) -> str:
     value = problem.get("input")
     match problem["type"]:
         case "extra_forbidden":
@@ -170,7 +225,9 @@ def _reason(problem: Any, where: list[str], table: dict[str, Any]) -> str:
         case "value_error":
             return str(problem["ctx"]["error"])
         case _:
-            return f"value {value!r}: {problem['msg'].lower()}"
+            return (
+                f"value {value!r}: {problem['msg'].lower()}{cure(value, problem['type'], option)}"
+            )
 
 
 _SECRET = re.compile(
@@ -184,10 +241,10 @@ def _is_secret(name: str) -> bool:
     return _SECRET.search(name) is not None
 
 
-def _without_secret(where: list[str], option: str) -> str:
+def _without_secret(key: str, option: str) -> str:
     """An override as it was typed, without the value of a secret, a user in an address or what follows its `?`."""
     name, equals, value = option.partition("=")
-    if _is_secret(where[-1]):
+    if _is_secret(key.rpartition(".")[2]):
         return f"{name}{equals}***"
     if "://" in value:
         value = _USER.sub("//***@", value)

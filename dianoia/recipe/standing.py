@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dianoia.base.errors import ConfigError
-from dianoia.base.files import read_json
-from dianoia.base.run import RunDirectory
+from dianoia.base.cures import cure_of
+from dianoia.base.errors import ConfigError, DamagedFile
+from dianoia.base.files import read_table
+from dianoia.base.run import RunDirectory, StageDirectory
 from dianoia.recipe.fingerprint import differences, fingerprint, recorded
 from dianoia.recipe.load import check_stage_names
 from dianoia.recipe.model import Recipe, dependents, upstream
@@ -116,13 +117,22 @@ def _reached(name: str, run: RunDirectory) -> str:
     directory = run.stage(name)
     if directory.state_step.exists():
         with suppress(FileNotFoundError):  # a stage at work has just replaced it
-            return f"from step {read_json(directory.state_step)['step']:,}"
+            return f"from step {_step(directory):,}"
     parts = len(directory.parts())
     if parts:
         return (
             f"after {parts} part{'s' if parts > 1 else ''} that {'are' if parts > 1 else 'is'} done"
         )
     return "from its beginning, as it was interrupted before its first state"
+
+
+def _step(directory: StageDirectory) -> int:
+    """The step of a state. Raises DamagedFile where its file does not say."""
+    file = directory.state_step
+    step = read_table(file).get("step")
+    if not isinstance(step, int):
+        raise DamagedFile(f"{file}: the file says no step; {cure_of(file)}")
+    return step
 
 
 # What a command does -----------------------------------------------------------------------------
@@ -201,7 +211,7 @@ def _refuse_another_run(recipe: Recipe, run: RunDirectory, choice: Choice) -> No
     """Two recipes or two seeds in one directory are nearly always a mistake, and a costly one."""
     if choice.force or not run.recipe.exists():
         return
-    before = read_json(run.recipe)
+    before = read_table(run.recipe)
     if before.get("name") != recipe.name:
         raise ConfigError(
             f"{run.path} holds a run of the recipe {before.get('name')!r}, and this one is {recipe.name!r}; give "

@@ -18,6 +18,17 @@ _WATCHED = (
 )
 
 
+def damaged(run: Run) -> str:
+    """The files that could not be read, if any."""
+    if not run.damaged:
+        return ""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in run.damaged)
+    return (
+        '<details class="damaged" open><summary>Some files of this run could not be read, and are left out'
+        f"</summary><ul>{items}</ul></details>"
+    )
+
+
 def diagnoses(run: Run) -> str:
     """Every diagnosis with its advice, in the order of the stages and steps."""
     if any(stage.diagnoses for stage in run.stages):

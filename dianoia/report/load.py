@@ -4,7 +4,6 @@ In: a run directory, finished or not. Out: `Run`, in which every number is finit
 missing is empty. Left out: rollouts, which are large; `rollouts` reads the few files that it shows.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,9 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.errors import ConfigError
-from dianoia.base.files import read_json
-from dianoia.base.run import RunDirectory, StageDirectory, read_journal
+from dianoia.base.cures import cure_of
+from dianoia.base.errors import ConfigError, DamagedFile
+from dianoia.base.faults import fault_of
+from dianoia.base.files import SUMS, check_folder, read_json, read_table
+from dianoia.base.journal import readable_rows
+from dianoia.base.run import RunDirectory, StageDirectory, check_output
+
+LARGE = 64_000_000
+"""Bytes above which a report does not read a file only to see whether it is what it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,8 @@ class Run:
     stage_table: tuple[StageRow, ...] = ()
     evaluated: tuple[Evaluated, ...] = ()
     """By evaluate stage, of those that are done and up to date; `evaluations` has the last of each checkpoint and domain."""
+    damaged: list[str] = field(default_factory=list)
+    """A sentence for each file that could not be read; rollouts add theirs as they are read."""
 
     @property
     def measured(self) -> dict[str, dict[str, Metrics]]:
@@ -126,18 +133,20 @@ def number(value: object) -> float | None:
 
 
 def load(directory: RunDirectory) -> Run:
-    """Read a run directory. Raises ConfigError for a folder that is none."""
-    recipe = _recipe(directory)
-    results = _table(directory.results)
+    """Read a run directory; what is damaged is passed over and named. Raises ConfigError for a folder that is none."""
+    damaged: list[str] = []
+    recipe = _recipe(directory, damaged)
+    results = _table(directory.results, damaged)
     states = _dict(results.get("states"))
     stages = tuple(
-        _stage(name, _dict(settings), directory.stage(name), states.get(name))
+        _stage(name, _dict(settings), directory.stage(name), states.get(name), damaged)
         for name, settings in _dict(recipe.get("stages")).items()
     )
     return Run(
+        damaged=damaged,
         path=directory.path,
         recipe=recipe,
-        about=_table(directory.about),
+        about=_table(directory.about, damaged),
         seconds=number(results.get("seconds")),
         evaluations=_evaluations(results.get("evaluations")),
         by_difficulty={
@@ -154,7 +163,7 @@ def load(directory: RunDirectory) -> Run:
             if isinstance(row, dict)
         ),
         evaluated=tuple(
-            Evaluated(stage.settings, _evaluations(_table(path).get("evaluations")))
+            Evaluated(stage.settings, _evaluations(_table(path, damaged).get("evaluations")))
             for stage in stages
             if stage.kind == "evaluate" and stage.done and not stage.stale
             for path in [directory.stage(stage.name).evaluation]
@@ -170,43 +179,120 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(one) for one in _list(value))
 
 
-def _recipe(directory: RunDirectory) -> Mapping[str, Any]:
+def _recipe(directory: RunDirectory, damaged: list[str]) -> Mapping[str, Any]:
     where = f"{directory.path} is not a run directory"
     todo = "give the folder that `dianoia run` wrote, the one with recipe.json and stages/ in it"
+    told = "the stages are told from their own files, in the order in which they began"
     try:
         recipe = read_json(directory.recipe)
+        if isinstance(recipe, dict) and isinstance(recipe.get("stages"), dict):
+            return recipe
+        why = "its recipe.json has no stages"
     except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{where}: it holds no recipe.json; {todo}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: its recipe.json is not JSON ({error}); {todo}") from None
-    if not isinstance(recipe, dict) or not isinstance(recipe.get("stages"), dict):
-        raise ConfigError(f"{where}: its recipe.json has no stages; {todo}")
-    return recipe
+        why = "it holds no recipe.json"
+    except DamagedFile as error:
+        why = str(error)
+    pieced = _pieced(directory)
+    if not pieced["stages"]:
+        raise ConfigError(f"{where}: {why}; {todo}")
+    damaged.append(f"{directory.recipe}: {why}; {told}")
+    return pieced
+
+
+def _pieced(directory: RunDirectory) -> dict[str, Any]:
+    """A recipe from what its stages were made from."""
+    begun = {}
+    for folder in (directory.path / "stages").glob("[!.]*"):
+        begun[folder.name] = _table(StageDirectory(folder).begun, [])
+    order = sorted(begun, key=lambda name: str(begun[name].get("began")))
+    stages = {name: _dict(begun[name].get("configuration")) for name in order}
+    seeds = [table["seed"] for table in begun.values() if "seed" in table]
+    return {
+        "name": directory.path.resolve().name,
+        "seed": seeds[0] if seeds else None,
+        "stages": {name: table for name, table in stages.items() if table},
+    }
 
 
 def _stage(
-    name: str, planned: Mapping[str, Any], directory: StageDirectory, state: object
+    name: str,
+    planned: Mapping[str, Any],
+    directory: StageDirectory,
+    state: object,
+    damaged: list[str],
 ) -> Stage:
     # What the stage was made from, if it has begun: the recipe may have changed since.
-    settings = _dict(_table(directory.begun).get("configuration")) or planned
+    settings = _dict(_table(directory.begun, damaged).get("configuration")) or planned
+    manifest = _table(directory.manifest, damaged)
+    _unchanged(directory, manifest, damaged)
     return Stage(
         name=name,
         kind=str(settings.get("kind", "")),
         settings=settings,
-        rows=tuple(read_journal(directory.metrics)),
-        diagnoses=tuple(read_journal(directory.diagnoses)),
+        rows=_rows(directory.metrics, damaged),
+        diagnoses=_rows(directory.diagnoses, damaged),
         rollout_files=tuple(directory.rollout_files()),
         started=directory.path.exists(),
         done=directory.done,
-        seconds=number(_table(directory.manifest).get("seconds")),
-        sampling=_table(directory.sampling),
-        preferences=_table(directory.preferences),
+        seconds=number(manifest.get("seconds")),
+        sampling=_output(directory, directory.sampling, damaged),
+        preferences=_output(directory, directory.preferences, damaged),
         stale=state == "out of date",
     )
 
 
-def _table(path: Path) -> dict[str, Any]:
-    return _dict(read_json(path)) if path.exists() else {}
+def _output(directory: StageDirectory, path: Path, damaged: list[str]) -> dict[str, Any]:
+    """A table that a stage leaves, compared with what its manifest says of it."""
+    try:
+        check_output(directory, path)
+    except (DamagedFile, OSError) as error:
+        said = _said(error)
+        if said not in damaged and directory.manifest.name not in said.partition(":")[0]:
+            damaged.append(said)
+            return {}
+    return _table(path, damaged)
+
+
+def _unchanged(directory: StageDirectory, manifest: Mapping[str, Any], damaged: list[str]) -> None:
+    """Name what a finished stage left and is not as it was; rollouts are looked at when they are read."""
+    rollouts = {file.name for file in directory.rollout_files()}
+    for name in _dict(manifest.get("outputs")):
+        file = directory.checkpoint / SUMS if name == SUMS else directory.path / name
+        if name in rollouts or (file.suffix == ".parquet" and not file.is_file()):
+            continue
+        try:
+            check_output(directory, file)
+            if name == SUMS:
+                check_folder(directory.checkpoint, cure_of(file), most=LARGE)
+        except (DamagedFile, OSError) as error:
+            damaged.append(_said(error))
+
+
+def _table(path: Path, damaged: list[str]) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return read_table(path)
+    except (DamagedFile, OSError) as error:
+        damaged.append(_said(error))
+        return {}
+
+
+def _rows(path: Path, damaged: list[str]) -> tuple[Mapping[str, Any], ...]:
+    """Rows of a journal that can be read; the first of those that cannot is named."""
+    errors: list[str] = []
+    try:
+        rows = tuple(readable_rows(path, errors.append))
+    except (DamagedFile, OSError) as error:
+        rows, errors = (), [_said(error)]
+    if errors:
+        more = len(errors) - 1
+        damaged.append(errors[0] + (f" (and {more} more lines of it)" if more else ""))
+    return rows
+
+
+def _said(error: Exception) -> str:
+    return fault_of(error) or str(error)
 
 
 def _dict(value: object) -> dict[str, Any]:

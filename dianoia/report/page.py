@@ -7,7 +7,7 @@ by a model stays a text.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -45,9 +45,15 @@ _UNFOLDED = 2
 _ASSETS = files("dianoia.report").joinpath("assets")
 
 
-def write_report(run: RunDirectory) -> Path:
-    """Write RUN/report.html and return its path. Raises ConfigError if the folder is no run directory."""
-    text = page(load(run))
+def write_report(run: RunDirectory, say: Callable[[str], object] = lambda _: None) -> Path:
+    """Write RUN/report.html and return its path; `say` hears of each file that could not be read.
+
+    Raises ConfigError if the folder is no run directory.
+    """
+    found = load(run)
+    text = page(found)
+    for sentence in found.damaged:
+        say(sentence)
     # A lone surrogate, which JSON can hold and UTF-8 cannot, must not cost the report.
     write_text(run.report, text.encode("utf-8", "replace").decode("utf-8"))
     return run.report
@@ -63,7 +69,7 @@ def page(run: Run) -> str:
         title=escape(run.recipe.get("name", run.path.name)),
         style=_asset("style.css"),
         nav=_nav(run),
-        header=headline.header(run),
+        header=headline.header(run) + about.damaged(run),
         cards=headline.cards(run),
         graph=_graph(run),
         claims=claims.section(run),

@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from dianoia.base.errors import DamagedFile
+from dianoia.base.run import StageDirectory, check_output
 from dianoia.report.load import Run, Stage, number
 from dianoia.report.show import embed
 
@@ -43,7 +45,7 @@ def heldout(run: Run) -> Table:
     files.sort(key=lambda path: order.index(path.stem) if path.stem in order else len(order))
     by_problem: dict[str, Table] = {}
     for path in files:
-        _collect(by_problem, path)
+        _collect(by_problem, path, run.damaged)
     most = max((len(p["samples"]) for p in by_problem.values()), default=0)
     shared = [p for p in by_problem.values() if len(p["samples"]) == most]
     problems = _spread(shared, PROBLEMS)
@@ -53,8 +55,8 @@ def heldout(run: Run) -> Table:
     return {"checkpoints": names, "problems": kept, "of": len(by_problem)}
 
 
-def _collect(by_problem: dict[str, Table], path: Path) -> None:
-    rows = _read(path)
+def _collect(by_problem: dict[str, Table], path: Path, damaged: list[str]) -> None:
+    rows = _read(path, damaged)
     alike = _alike(rows)
     for row in rows:
         checkpoint = str(row.get("checkpoint") or path.stem)
@@ -68,14 +70,18 @@ def training(run: Run) -> Table:
     """Whole groups at a few steps of every reinforcement learning stage."""
     stages = [stage for stage in run.of_kind("rl") if stage.rollout_files]
     budget = TRAINING_BYTES // max(1, len(stages))
-    return {"stages": [table for stage in stages if (table := _stage(stage, budget))["steps"]]}
+    return {
+        "stages": [
+            table for stage in stages if (table := _stage(stage, budget, run.damaged))["steps"]
+        ]
+    }
 
 
-def _stage(stage: Stage, budget: int) -> Table:
+def _stage(stage: Stage, budget: int, damaged: list[str]) -> Table:
     files = _spread(stage.rollout_files, STEPS)
     steps = []
     for path in files:
-        kept = _within(list(_groups(path)), budget // len(files))
+        kept = _within(list(_groups(path, damaged)), budget // len(files))
         if kept:
             steps.append({"step": _step(path), "groups": kept})
     return {"name": stage.name, "steps": steps}
@@ -86,8 +92,8 @@ def _step(path: Path) -> int | str:
     return int(digits) if digits.isascii() and digits.isdigit() else path.stem
 
 
-def _groups(path: Path) -> Iterator[Table]:
-    rows = sorted(_read(path), key=lambda row: str(row.get("problem")))
+def _groups(path: Path, damaged: list[str]) -> Iterator[Table]:
+    rows = sorted(_read(path, damaged), key=lambda row: str(row.get("problem")))
     groups = [list(rows) for _, rows in groupby(rows, key=lambda row: str(row.get("problem")))]
     # Groups whose rewards differ teach something, so they are shown first.
     groups.sort(key=lambda rows: len({row.get("reward") for row in rows}) == 1)
@@ -103,11 +109,18 @@ def _alike(rows: Sequence[Row]) -> Counter[tuple[str, float]]:
     return Counter((problem, vote) for problem, vote in votes if vote is not None)
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path, damaged: list[str]) -> list[Row]:
     """Rows of a file; none if it cannot be read, since a report of the rest is better than none."""
     try:
-        rows: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, OSError):
+        check_output(StageDirectory(path.parent.parent), path)
+        rows: list[Row] = pyarrow.parquet.read_table(
+            path, page_checksum_verification=True
+        ).to_pylist()
+    except DamagedFile as error:
+        damaged.append(str(error))
+        return []
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        damaged.append(f"{path}: the rollouts cannot be read ({str(error).partition(chr(10))[0]})")
         return []
     return rows
 

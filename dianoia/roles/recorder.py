@@ -11,6 +11,7 @@ from typing import Any
 from dianoia.base.config import ProgressSettings
 from dianoia.base.records import Group, Problem, Rollout, SamplingParams
 from dianoia.base.run import Journal
+from dianoia.base.space import twice
 from dianoia.rewards.diagnosis import Diagnosis
 from dianoia.rewards.hacking import Point
 from dianoia.roles.curve import Row, Weights, rollout_row, verdict_row
@@ -115,7 +116,8 @@ class Recorder:
     ) -> Path:
         """Write the rollouts of a step and return where they are."""
         path = self.context.directory.rollouts(name)
-        write_rollouts(path, groups, step=step, advantages_PG=advantages_PG)
+        kept = [tuple(advantages_G) for advantages_G in advantages_PG]
+        twice(lambda: write_rollouts(path, groups, step=step, advantages_PG=kept), path)
         return path
 
     def curve(

@@ -29,7 +29,7 @@ def counted(problems: Iterable[Problem]) -> Iterator[Counts]:
     found: Counts = {}
     before = {name: dict(seen()) for name, (_, seen) in COUNTED.items()}
     yield found
-    for name in {_counted_as(problem.verifier) for problem in problems} & COUNTED.keys():
+    for name in sorted({_counted_as(problem.verifier) for problem in problems} & COUNTED.keys()):
         verdicts, seen = COUNTED[name]
         after = seen()
         counts = {v.value: after.get(v, 0) - before[name].get(v, 0) for v in verdicts}

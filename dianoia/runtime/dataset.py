@@ -1,7 +1,8 @@
 """Data as a Parquet file: a row a sample, in the columns that TRL and `sft` stages read."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,8 @@ import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
+from dianoia.base.cures import cure_of
+from dianoia.base.errors import DamagedFile
 from dianoia.base.files import whole_file
 
 _MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
@@ -115,35 +118,56 @@ def write_rows(
     table = pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
     with whole_file(path) as temporary:
         told = {_SECONDS: repr(seconds), _VERDICTS: json.dumps(verdicts or {})}
-        pq.write_table(table.replace_schema_metadata(told), temporary)
+        pq.write_table(table.replace_schema_metadata(told), temporary, write_page_checksum=True)
 
 
 def write_data(path: Path, rows: Iterable[Row]) -> None:
     """One file, whole, of rows that are all kept, written while they come."""
     schema, source = pa.schema(COLUMNS), iter(rows)
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+    ):
         while lot := [asdict(row) for row in islice(source, _LOT)]:
             writer.write_table(pa.Table.from_pylist(lot, schema=schema))
 
 
 def seconds_of(part: Path) -> float:
     """The seconds that a batch took."""
-    return float(pq.read_schema(part).metadata[_SECONDS.encode()])
+    with undamaged(part):
+        return float(pq.read_schema(part).metadata[_SECONDS.encode()])
 
 
 def verdicts_of(part: Path) -> dict[str, dict[str, int]]:
     """The verdicts of a batch, counted by verifier."""
-    told = pq.read_schema(part).metadata.get(_VERDICTS.encode(), b"{}")
-    found: dict[str, dict[str, int]] = json.loads(told)
+    with undamaged(part):
+        told = pq.read_schema(part).metadata.get(_VERDICTS.encode(), b"{}")
+        found: dict[str, dict[str, int]] = json.loads(told)
     return found
+
+
+def read_part(part: Path, columns: Sequence[str] | None = None) -> Any:
+    """The table of a batch. Raises DamagedFile where it is not what was written."""
+    with undamaged(part):
+        return pq.read_table(part, columns=columns, page_checksum_verification=True)
+
+
+@contextmanager
+def undamaged(part: Path) -> Iterator[None]:
+    """Raises DamagedFile where the block cannot read a file of ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise DamagedFile(f"{part}: the file is damaged ({said}); {cure_of(part)}") from error
 
 
 def outcomes(parts: Sequence[Path]) -> list[Outcome]:
     """What became of every sample, in order."""
     names = [field.name for field in fields(Outcome)]
-    return [
-        Outcome(**row) for part in parts for row in pq.read_table(part, columns=names).to_pylist()
-    ]
+    return [Outcome(**row) for part in parts for row in read_part(part, names).to_pylist()]
 
 
 def gather(parts: Sequence[Path], path: Path, *, kept: bool) -> None:
@@ -152,9 +176,12 @@ def gather(parts: Sequence[Path], path: Path, *, kept: bool) -> None:
     A batch at a time is in memory.
     """
     schema = pa.schema(COLUMNS if kept else COLUMNS | WHY)
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+    ):
         for part in parts:
-            table = pq.read_table(part)
+            table = read_part(part)
             chosen = table.filter(
                 pc.is_null(table["reason"]) if kept else pc.is_valid(table["reason"])
             )

@@ -10,7 +10,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
 from dianoia.base.files import whole_file
-from dianoia.runtime.dataset import write_rows
+from dianoia.runtime.dataset import read_part, write_rows
 
 _MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
 _PROBLEM = {
@@ -82,20 +82,18 @@ def write_responses(path: Path, responses: Sequence[Response], seconds: float) -
 
 def read_responses(path: Path) -> list[Response]:
     """The responses of a batch."""
-    return [Response(**row) for row in pq.read_table(path).to_pylist()]
+    return [Response(**row) for row in read_part(path).to_pylist()]
 
 
 def outcomes(parts: Sequence[Path]) -> list[Outcome]:
     """What became of every response, in order; without texts, which may be long."""
     names = [field.name for field in fields(Outcome)]
-    return [
-        Outcome(**row) for part in parts for row in pq.read_table(part, columns=names).to_pylist()
-    ]
+    return [Outcome(**row) for part in parts for row in read_part(part, names).to_pylist()]
 
 
 def column_of(path: Path, name: str) -> list[Any]:
     """The values of one column."""
-    values: list[Any] = pq.read_table(path, columns=[name])[name].to_pylist()
+    values: list[Any] = read_part(path, [name])[name].to_pylist()
     return values
 
 
@@ -103,17 +101,17 @@ def gather_rows(parts: Sequence[Path], path: Path, columns: dict[str, Any]) -> N
     """One file, whole, of the rows of all batches."""
     with whole_file(path) as temporary, _writer(temporary, columns) as writer:
         for part in parts:
-            writer.write_table(pq.read_table(part).replace_schema_metadata(None))
+            writer.write_table(read_part(part).replace_schema_metadata(None))
 
 
 def gather_left_out(parts: Sequence[Path], path: Path) -> None:
     """One file, whole, of the responses that have a reason."""
     with whole_file(path) as temporary, _writer(temporary, RESPONSES) as writer:
         for part in parts:
-            table = pq.read_table(part)
+            table = read_part(part)
             chosen = table.filter(pc.is_valid(table["reason"]))
             writer.write_table(chosen.replace_schema_metadata(None))
 
 
 def _writer(path: Path, columns: dict[str, Any]) -> Any:
-    return pq.ParquetWriter(path, pa.schema(columns))
+    return pq.ParquetWriter(path, pa.schema(columns), write_page_checksum=True)

@@ -7,11 +7,13 @@ uses one; other makers' devices.
 """
 
 import os
+import resource
 import subprocess
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -144,10 +146,20 @@ def main_memory() -> float | None:
         memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
         return None
+    memory = min(memory, address_limit())
     try:
         return min(memory, float(_CGROUP.read_text(encoding="ascii")))
     except (OSError, ValueError):  # no such file, or "max"
         return memory
+
+
+def address_limit() -> float:
+    """Bytes of addresses that a limit (ulimit -v) leaves this process; infinite where there is none."""
+    try:
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    except (OSError, ValueError):
+        return inf
+    return inf if limit == resource.RLIM_INFINITY else float(limit)
 
 
 @lru_cache(maxsize=1)

@@ -54,7 +54,11 @@ def write_rollouts(
         for index in range(len(group.rollouts))
     ]
     with whole_file(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)), temporary)
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)),
+            temporary,
+            write_page_checksum=True,
+        )
 
 
 def _row(

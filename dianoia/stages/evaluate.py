@@ -47,7 +47,8 @@ def run(config: EvaluateStage, context: Context) -> None:
     for name, part in parts.items():
         if not part.exists():
             rollouts = context.directory.rollouts(files[name])
-            write_json(part, _evaluate(name, problems, config, context, rollouts))
+            estimates = _evaluate(name, problems, config, context, rollouts)
+            write_json(part, estimates, checked=True)
     merged: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         for key, value in read_json(part).items():
@@ -56,7 +57,7 @@ def run(config: EvaluateStage, context: Context) -> None:
     diagnoses = Journal(context.directory.diagnoses)
     for name, of_checkpoint in merged.pop("diagnoses", {}).items():
         for row in of_checkpoint:
-            diagnoses.append({"checkpoint": name, **row})
+            diagnoses.append({"step": 0, "checkpoint": name, **row})
     write_json(context.directory.evaluation, merged)
 
 

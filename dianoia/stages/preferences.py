@@ -21,6 +21,7 @@ from typing import Any
 from dianoia.base.config import EndpointSettings, PreferencesStage
 from dianoia.base.files import write_json
 from dianoia.base.preferences import BatchJudge
+from dianoia.base.stopping import leave_if_asked
 from dianoia.rewards.comparing import tally
 from dianoia.rewards.model_preferences import ModelPreferences, read_guideline
 from dianoia.rewards.pairs import VERDICTS
@@ -74,6 +75,7 @@ def _sample(
     comparer = Comparer(config, context.name, context.seed)
     key = (context.seed, _KEY, place)
     for batch in missing:
+        leave_if_asked()
         began = time.perf_counter()
         number = config.first + batch.start
         rollouts_PG = roller(batch.problems, config.samples, params, key, first=number)
@@ -96,6 +98,7 @@ def _judge(
     comparer = Comparer(config, context.name, context.seed, _judge_of(config, context))
     before = len(config.starts) * judged[-1].end
     for place in missing:
+        leave_if_asked()
         batch, began = judged[place], time.perf_counter()
         responses = [one for part in sampled[place] for one in read_responses(part.path)]
         rows, decided = comparer(batch.problems, responses)

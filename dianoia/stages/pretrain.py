@@ -27,6 +27,8 @@ from dianoia.base.config import PretrainStage
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
 from dianoia.base.run import Journal
+from dianoia.base.space import release
+from dianoia.base.stopping import leave_if_asked
 from dianoia.learner.model import load_tokenizer
 from dianoia.learner.optimizer import adamw, rate_factor
 from dianoia.runtime.context import Context
@@ -51,6 +53,7 @@ def run(config: PretrainStage, context: Context) -> None:
     nn.Module.to(model, context.device)  # through nn.Module, whose `to` is typed
     pretraining = _Pretraining(config, context, tokenizer, model)
     pretraining.run()
+    release()  # the room of the next state: there is none
     with whole_folder(context.directory.checkpoint) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -118,6 +121,7 @@ class _Pretraining:
                 )
             if self.tokens >= self.config.tokens:
                 break
+            leave_if_asked(self.save)
             if self.step % _SAVE_EVERY == 0:
                 self.save()
 

@@ -24,6 +24,8 @@ from dianoia.base.config import RewardModelStage
 from dianoia.base.files import whole_folder, write_json
 from dianoia.base.preferences import Pair
 from dianoia.base.run import Journal, dataset_path
+from dianoia.base.space import release
+from dianoia.base.stopping import leave_if_asked
 from dianoia.learner.model import load_tokenizer
 from dianoia.learner.scalar import Example, ScalarLearner, ScalarMetrics
 from dianoia.learner.scalar_model import (
@@ -118,6 +120,7 @@ class _Training:
         self.resume()
         journal = Journal(self.context.directory.metrics, resume_at=self.learner.step + 1)
         for epoch, examples in islice(self.batches(), self.learner.step, None):
+            leave_if_asked(self.save if self.learner.step else None)
             start = time.perf_counter()
             done = self.learner.update(examples)
             self.tokens += done.tokens
@@ -187,6 +190,7 @@ class _Training:
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
         outlook = Outlook(self.config.template, self.config.view)
+        release()  # the room of the next state: there is none
         with whole_folder(self.context.directory.checkpoint) as folder:
             save_reward_model(folder, self.learner.model, self.tokenizer, outlook)
 

@@ -22,6 +22,8 @@ from dianoia.base.config import RLStage
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
 from dianoia.base.records import Group, RolloutStatus, Sample, SamplingParams
+from dianoia.base.space import release
+from dianoia.base.stopping import leave_if_asked
 from dianoia.engine.factory import DTYPES, make_sampler
 from dianoia.learner.learner import Learner
 from dianoia.learner.model import load_model, load_tokenizer
@@ -44,6 +46,7 @@ def run(config: RLStage, context: Context) -> None:
     training = _Training(config, context)
     training.resume()
     while training.learner.step < config.steps:
+        leave_if_asked(training.save if training.rollouts_done else None)
         training.turn()
     training.finish()
 
@@ -214,6 +217,7 @@ class _Training:
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
+        release()  # the room of the next state: there is none
         with whole_folder(self.context.directory.checkpoint) as folder:
             self.learner.save(folder)
             self.tokenizer.save_pretrained(folder)

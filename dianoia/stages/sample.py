@@ -19,6 +19,7 @@ from dianoia.base.config import EndpointSettings, SampleStage
 from dianoia.base.files import write_json
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
+from dianoia.base.stopping import leave_if_asked
 from dianoia.rewards.model_judge import ModelJudge
 from dianoia.rewards.model_rewriter import ModelRewriter
 from dianoia.rewards.selection import Reason, tally
@@ -53,6 +54,7 @@ def run(config: SampleStage, context: Context) -> None:
     if missing:
         sampling = _Sampling(config, context)
         for batch in missing:
+            leave_if_asked()
             began = time.perf_counter()
             with counted(batch.problems) as verdicts:
                 rows = sampling.rows(batch.problems, batch.start)

@@ -21,6 +21,8 @@ from dianoia.base.config import SFTStage
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import whole_folder
 from dianoia.base.run import Journal, Metrics, dataset_path
+from dianoia.base.space import release
+from dianoia.base.stopping import leave_if_asked
 from dianoia.learner.model import extend_positions, load_model, load_tokenizer
 from dianoia.learner.packed import Demonstration
 from dianoia.learner.supervised import SupervisedLearner
@@ -38,6 +40,7 @@ def run(config: SFTStage, context: Context) -> None:
     training = _Training(config, context)
     training.resume()
     while training.learner.step < len(training.steps):
+        leave_if_asked(training.save if training.learner.step else None)
         training.turn()
     training.finish()
 
@@ -204,6 +207,7 @@ class _Training:
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
+        release()  # the room of the next state: there is none
         with whole_folder(self.context.directory.checkpoint) as folder:
             self.learner.save(folder)
             self.tokenizer.save_pretrained(folder)

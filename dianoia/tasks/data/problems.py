@@ -55,6 +55,7 @@ class Data:
         return ConfigError(
             f"{self.name}: none of its problems falls on the {side} side{kept} (a hash of the question "
             f"puts {_share(self.heldout_share)} into held-out); add problems"
+            + (", or evaluate on all of them with whole_file = true" if side == "heldout" else "")
         )
 
 

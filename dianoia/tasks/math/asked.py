@@ -18,8 +18,8 @@ _CUES = {
     "time": r"\btime\b|long|\bold\b|\bage\b|when|duration|speed|\brate\b|fast|时间|多久|速度",
     "month": r"\btime\b|long|\bold\b|\bage\b|older|younger|岁|多久|年",
     "usd": r"cost|price|\bpay|money|spen[dt]|earn|profit|revenue|worth|charge|\bbill\b|\bsell|\bsold|\bbuy|bought|salary|wage|\bowe|change|afford|budget|价|钱|费",
-    "angle": r"angle|degree|\\circ|rotat|turn|角|度",
-    "radian": r"angle|radian|rotat|弧度",
+    "angle": r"angle|degree|\\circ|rotate|rotation|turn|角|度",
+    "radian": r"angle|radian|rotate|rotation|弧度",
     "unit": r"unit|area|volume|perimeter|length|distance|radius|diameter|surface|面积|体积|单位",
 }
 """What makes a question ask for a quantity, by base quantity."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.files import (
+    SUMS,
     read_json,
     restore_folder,
     whole_file,
@@ -25,7 +26,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         file.relative_to(folder).as_posix(): file.read_text()
         for file in folder.rglob("*")
-        if file.is_file()
+        if file.is_file() and file.name != SUMS
     }
 
 

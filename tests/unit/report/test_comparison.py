@@ -139,6 +139,7 @@ def test_a_rise_is_above_the_baseline(make_run: MakeRun, baseline: float, told: 
 def test_an_evaluations_diagnosis_names_checkpoint_and_domain(make_run: MakeRun) -> None:
     run = make_run(problems=1)
     row = {
+        "step": 0,
         "checkpoint": "zero",
         "domain": "math",
         "code": "one_answer",

@@ -1,0 +1,127 @@
+"""Files of a real run that are cut, changed by a bit or blanked: named in one line, never used, and a report of the rest."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dianoia.cli import main
+from tests.conftest import TINY_ZERO
+from tests.smoke.killing import Moment, arguments, assert_same, kill
+
+
+def flipped(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 1
+    return bytes(changed)
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "flipped": flipped,
+    "cut": lambda content: content[: len(content) // 2],
+    "zeros": lambda content: bytes(64) + content[64:],
+    "empty": lambda _: b"",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path, Path]:
+    """A recipe, its run, and one that was killed after a state."""
+    folder = tmp_path_factory.mktemp("runs")
+    recipe = folder / "zero.toml"
+    recipe.write_text(TINY_ZERO.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
+    assert main(arguments(recipe, folder / "whole")) == 0
+    kill(arguments(recipe, folder / "half"), Moment("zero/metrics.jsonl", 5, "open"))
+    return recipe, folder / "whole", folder / "half"
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(
+    "name",
+    ["run.json", "recipe.json", "stages/zero/begun.json", "stages/zero/state/at.json",
+     "stages/zero/state/state.pt", "stages/zero/state/SHA256SUMS"],
+)  # fmt: skip
+def test_what_a_resume_reads(
+    name: str,
+    change: Callable[[bytes], bytes],
+    runs: tuple[Path, Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe, _, half = runs
+    run = tmp_path / "run"
+    shutil.copytree(half, run)
+    (run / name).write_bytes(change((run / name).read_bytes()))
+    assert main(arguments(recipe, run)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("dianoia: ") and told.count("\n") == 1
+    assert "remove" in told and str((run / name).parent) in told
+    assert main(["report", str(run)]) == 0 and (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("remove", ["run.json", "recipe.json", "stages/zero/state"])
+def test_what_the_message_says_helps(
+    remove: str, runs: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    recipe, whole, half = runs
+    run = tmp_path / "run"
+    shutil.copytree(half, run)
+    file = run / remove if remove.endswith("json") else run / remove / "state.pt"
+    file.write_bytes(flipped(file.read_bytes()))
+    assert main(arguments(recipe, run)) == 2
+    (shutil.rmtree if (run / remove).is_dir() else Path.unlink)(run / remove)
+    assert main(arguments(recipe, run)) == 0
+    assert_same(run, whole)
+
+
+def test_a_row_before_the_state_that_changed_is_told(
+    runs: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It decides nothing that is learnt, so the stage goes on."""
+    recipe, whole, half = runs
+    run = tmp_path / "run"
+    shutil.copytree(half, run)
+    journal = run / "stages/zero/metrics.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"step": 1,', b'"step": 1, "x": 3,'))
+    assert main(arguments(recipe, run)) == 0
+    assert "a row before the state was lost, changed or damaged" in capsys.readouterr().out
+    weights = "stages/zero/checkpoint/model.safetensors"
+    assert (run / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_checkpoint_that_changed_is_not_evaluated(
+    name: str, runs: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, whole, _ = runs
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "stages/evaluation")
+    file = run / "stages/zero/checkpoint" / name
+    file.write_bytes(flipped(file.read_bytes()))
+    assert main(arguments(recipe, run)) == 2
+    told = capsys.readouterr().err
+    assert str(file) in told and "manifest.json" in told and "'zero'" in told
+    (run / "stages/zero/manifest.json").unlink()
+    assert main(arguments(recipe, run)) == 0
+    assert_same(run, whole)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["stages/evaluation/evaluation.json", "stages/zero/metrics.jsonl",
+     "stages/zero/manifest.json", "stages/zero/rollouts/step-00000.parquet", "results.json", "recipe.json"],
+)  # fmt: skip
+def test_a_report_says_what_it_could_not_read(
+    name: str, runs: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, whole, _ = runs
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / name).write_bytes(flipped((run / name).read_bytes()))
+    assert main(["report", str(run)]) == 0
+    told, page = capsys.readouterr().err, (run / "report.html").read_text(encoding="utf-8")
+    assert "could not be read" in told and str(run / name) in told
+    assert "Some files of this run could not be read" in page
+    assert "zero" in page

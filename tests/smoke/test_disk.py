@@ -1,0 +1,355 @@
+"""Disks, limits and memory that give no more, by real means: one line, nothing finished lost, the same command goes on.
+
+A small file system in memory, a disk mounted for reading, limits on files and addresses of a process. Skipped where the
+user may not mount.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dianoia.cli import main
+from dianoia.learner.learner import Learner
+from tests.conftest import TINY_ZERO
+from tests.smoke.killing import SECONDS, assert_same, command, environment
+
+MANY = TINY_ZERO.replace("steps = 4", "steps = 24").replace(
+    "checkpoint_every = 1", "checkpoint_every = 10"
+)
+
+
+def slow(*values: object) -> object:
+    """A case that is tried where time is no matter."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def run(arguments: list[str], limit: str = "") -> subprocess.CompletedProcess[str]:
+    """The real command, under a limit of the shell such as `ulimit -f 20`."""
+    script = f'{limit or ":"}; exec "$@"'
+    return subprocess.run(
+        ["bash", "-c", script, "bash", *command(arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+def said(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
+    """The one message of a command that was refused or stopped."""
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.startswith("dianoia: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def long_zero(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path]:
+    """A recipe of twelve rollouts, with a state after ten of them, and its run, never stopped."""
+    folder = tmp_path_factory.mktemp("long")
+    recipe = folder / "zero.toml"
+    recipe.write_text(MANY.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
+    assert main(["run", str(recipe), "--out", str(folder / "run")]) == 0
+    return recipe, folder / "run"
+
+
+def mount(*options: str) -> None:
+    done = subprocess.run(["mount", *options], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this user may not mount: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting needs root on Linux")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place))
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def arguments(recipe: Path, out: Path, *more: str) -> list[str]:
+    return ["run", str(recipe), "--out", str(out), *more]
+
+
+# A disk that is full -------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_too_small_is_refused_before_any_work(
+    disk: Path, long_zero: tuple[Path, Path]
+) -> None:
+    recipe, whole = long_zero
+    (disk / "big").write_bytes(bytes(3_700_000))
+    told = said(run(arguments(recipe, disk / "run")))
+    for part in (str(disk / "run"), "needs", "free", "same command again"):
+        assert part in told
+    assert not (disk / "run").exists(), "nothing has begun"
+    (disk / "big").unlink()
+    assert run(arguments(recipe, disk / "run")).returncode == 0
+    assert_same(disk / "run", whole)
+
+
+@pytest.mark.parametrize(("jobs", "step"), [("1", 3), slow("1", 15), slow("2", 3), slow("2", 15)])
+def test_a_disk_that_fills_up_costs_no_step(
+    jobs: str, step: int, disk: Path, long_zero: tuple[Path, Path]
+) -> None:
+    """Another program takes all that is free, between two states; what a stage set aside is its own."""
+    recipe, whole = long_zero
+    (out := disk / "run").mkdir()
+    journal = out / "stages/zero/metrics.jsonl"
+    line = command(arguments(recipe, out, "--jobs", jobs))
+    with subprocess.Popen(
+        line, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + SECONDS
+        while not (journal.exists() and journal.read_bytes().count(b"\n") > step):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.001)
+        fill(disk / "big")
+        told = process.communicate(timeout=SECONDS)[1]
+    assert process.returncode == 2, told
+    assert "no space left" in told and "Free some space" in told and "Traceback" not in told
+    reached = journal.read_bytes().count(b"\n") - 1
+    (disk / "big").unlink()
+    done = run(arguments(recipe, out))
+    assert done.returncode == 0, done.stderr
+    assert f"going on after step {reached}" in done.stdout, "no step is done twice"
+    assert_same(out, whole)
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        for size in (65_536, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+def test_an_output_that_is_full(long_zero: tuple[Path, Path]) -> None:
+    recipe, whole = long_zero
+    for line in (arguments(recipe, whole, "--dry-run"), ["report", str(whole)], ["tasks"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command(line), env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
+            )
+        assert done.returncode == 2 and "output of this command: there is no space" in done.stderr
+    (whole / "report.html").unlink()
+
+
+def test_an_output_that_nobody_reads(long_zero: tuple[Path, Path]) -> None:
+    recipe, whole = long_zero
+    line = " ".join(command(arguments(recipe, whole, "--dry-run")))
+    done = subprocess.run(
+        ["bash", "-c", f"{line} | true; exit ${{PIPESTATUS[0]}}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 2 and done.stderr == ""
+
+
+# A disk that cannot be written, and names ----------------------------------------------------------
+
+
+def test_a_disk_that_can_only_be_read(disk: Path, long_zero: tuple[Path, Path]) -> None:
+    recipe, whole = long_zero
+    shutil.copytree(whole, disk / "run")
+    mount("-o", "remount,ro", str(disk))
+    for line in (
+        arguments(recipe, disk / "new"),
+        arguments(recipe, disk / "run"),
+        ["report", str(disk / "run")],
+    ):
+        assert "can only be read" in said(run(line))
+    assert run(arguments(recipe, disk / "run", "--dry-run")).returncode == 0
+    mount("-o", "remount,rw", str(disk))
+
+
+@pytest.mark.parametrize(
+    ("out", "parts"),
+    [
+        ("file", ["--out", "file is a file", "another --out"]),
+        ("file/run", ["--out", "file is a file"]),
+        ("x" * 300, ["longer than the file system allows", "shorter --out"]),
+        ("/".join(["deep"] * 1200), ["longer than the file system allows"]),
+        ("/proc/run", ["/proc/run"]),
+        ("/dev/null/run", ["/dev/null/run", "a part of this path is a file"]),
+    ],
+    ids=["file", "in a file", "long", "deep", "proc", "device"],
+)
+def test_an_out_that_cannot_be(
+    out: str,
+    parts: list[str],
+    tiny_zero: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments(tiny_zero, Path(out))) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("dianoia: ") and told.count("\n") == 1
+    for part in parts:
+        assert part in told
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "zero.toml"]
+
+
+@pytest.mark.parametrize("out", ["", " ", "bad\udcffname"], ids=["empty", "blank", "no UTF-8"])
+def test_an_out_that_is_no_name(
+    out: str, tiny_zero: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["run", str(tiny_zero), "--out", out])
+    assert left.value.code == 2 and "argument --out" in capsys.readouterr().err
+
+
+def test_a_run_directory_that_is_taken_away(disk: Path, long_zero: tuple[Path, Path]) -> None:
+    recipe, _ = long_zero
+    out = disk / "run"
+    with subprocess.Popen(
+        command(arguments(recipe, out)),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (out / "stages/zero/state").exists() and process.poll() is None:
+            time.sleep(0.001)
+        shutil.rmtree(out)
+        told = process.communicate(timeout=SECONDS)[1]
+    assert process.returncode == 2 and "Traceback" not in told and "is not there" in told
+
+
+def test_links_in_a_run_directory(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for name in (
+        ".lock",
+        "stages/zero/.seconds",
+        "stages/zero/metrics.jsonl",
+        "stages/zero/rollouts",
+    ):
+        out = tmp_path / "run"
+        (out / name).parent.mkdir(parents=True)
+        (out / name).symlink_to(precious)
+        assert main(arguments(tiny_zero, out)) == 2
+        assert "link" in capsys.readouterr().err and precious.read_text() == "mine"
+        shutil.rmtree(out)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    assert main(arguments(tiny_zero, tmp_path / "run")) == 0, "the run directory itself may be one"
+
+
+# Limits of a process -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kilobytes", [20, slow(2), slow(60)])
+def test_a_limit_on_the_size_of_files(kilobytes: int, tiny_zero: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    told = said(run(arguments(tiny_zero, out), f"ulimit -f {kilobytes}"))
+    assert "larger than a limit" in told and "ulimit -f" in told and str(out) in told
+    assert run(arguments(tiny_zero, out)).returncode == 0
+
+
+@pytest.mark.parametrize("megabytes", [600, slow(300), slow(900)])
+def test_a_limit_on_memory(megabytes: int, tiny_zero: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    told = said(run(arguments(tiny_zero, out), f"ulimit -v {megabytes * 1000}"))
+    assert "memory" in told and "ulimit -v" in told and "same command again" in told
+
+
+def test_memory_that_runs_out_in_a_stage(
+    tiny_zero: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What PyTorch says, at the third step."""
+    update = Learner.update
+
+    def full(self: Learner, *rows: object) -> object:
+        if self.step == 2:
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000 bytes"
+            )
+        return update(self, *rows)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "update", full)
+        assert main(arguments(tiny_zero, tmp_path / "run")) == 2
+    told = capsys.readouterr().err
+    assert "memory has run out (a further 8 MB" in told and "Traceback" not in told
+    assert main(arguments(tiny_zero, tmp_path / "run")) == 0
+    assert "going on after step 2" in capsys.readouterr().out
+
+
+def test_too_few_open_files(long_zero: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe, _ = long_zero
+    done = run(arguments(recipe, tmp_path / "run"), "ulimit -n 8")
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert "open files" in said(done)
+
+
+# Being told to stop --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "name", "jobs"),
+    [
+        (signal.SIGINT, 130, "Ctrl-C", "1"),
+        (signal.SIGTERM, 143, "SIGTERM", "2"),
+        slow(signal.SIGTERM, 143, "SIGTERM", "1"),
+        slow(signal.SIGINT, 130, "Ctrl-C", "2"),
+    ],
+)
+def test_nothing_is_lost_by_stopping(
+    number: signal.Signals,
+    status: int,
+    name: str,
+    jobs: str,
+    long_zero: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    """To every process of the command, as a terminal and a batch system do; the first state is due much later."""
+    recipe, whole = long_zero
+    out = tmp_path / "run"
+    journal = out / "stages/zero/metrics.jsonl"
+    with subprocess.Popen(
+        command(arguments(recipe, out, "--jobs", jobs)),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not (journal.exists() and journal.read_bytes().count(b"\n") > 5):
+            assert process.poll() is None
+            time.sleep(0.001)
+        os.killpg(process.pid, number)
+        said_first, told = process.communicate(timeout=SECONDS)
+    assert process.returncode == status, told
+    assert f"{name}: stops after the step in hand" in said_first
+    assert f"stopped by {name}" in told and "the same command goes on" in told
+    reached = journal.read_bytes().count(b"\n") - 1
+    done = run(arguments(recipe, out))
+    assert f"going on after step {reached}" in done.stdout, "no step is done twice"
+    assert_same(out, whole)
