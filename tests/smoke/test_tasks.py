@@ -16,7 +16,7 @@ def write(path: Path, count: int = 40, broken: int | None = None) -> Path:
         {"question": f"What is {n} + 1?", "answer": f"Add.\n#### {n + 1}"} for n in range(count)
     ]
     if broken is not None:
-        rows[broken]["answer"] = "#### many"
+        rows[broken]["answer"] = "#### see above"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return path
 
@@ -35,7 +35,7 @@ def test_a_file_passes_or_fails_by_its_rows(
     assert f"{good}: 40 right" in capsys.readouterr().out
     assert main(["tasks", "check", str(good), str(bad), "--mapping", "gsm8k"]) == 1
     out = capsys.readouterr().out
-    assert f"{bad}, row 7, column 'answer', value 'many'" in out
+    assert f"{bad}, row 7, column 'answer', value 'see above'" in out
     assert f"{bad}: 39 right, 1 unreadable" in out
 
 
