@@ -92,6 +92,9 @@ class _Row(Row):
             )
         text = f"{value:f}" if isinstance(value, Decimal) else str(value)
         self.check(column, text)
+        # Responses that a model has sampled may hold one; a problem that somebody wrote does not.
+        if "\0" in text:
+            raise self.error(column, "it holds a NUL character", "remove it")
         return text
 
     def optional_text(self, column: str) -> str | None:

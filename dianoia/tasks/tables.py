@@ -70,8 +70,6 @@ class Row:
         # JSON can write half of a surrogate pair.
         if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
             raise self.error(column, "it holds half a character", "repair its encoding")
-        if "\0" in text:
-            raise self.error(column, "it holds a NUL character", "remove it")
 
 
 def _shown(value: object) -> str:

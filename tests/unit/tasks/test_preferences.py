@@ -130,3 +130,10 @@ def test_a_broken_label_is_named(row: Any, parts: list[str], tmp_path: Path) -> 
         list(read_labelled(file, str))
     for part in [f"{file}, row 1", *parts]:
         assert part in str(caught.value)
+
+
+def test_a_response_that_a_model_has_sampled_may_hold_any_character(tmp_path: Path) -> None:
+    row = {"prompt": "Hello", "responses": ["a\x00b\u200b", "\x07c"], "verdicts": ["A>B", None]}
+    (judged,) = read_pairs(jsonl(tmp_path, row), str)
+    assert isinstance(judged, Judged)
+    assert judged.responses == ("a\x00b\u200b", "\x07c")
