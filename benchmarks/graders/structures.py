@@ -125,6 +125,8 @@ def sets(draw: random.Random) -> Gold:
 def plus_minus(draw: random.Random) -> Gold:
     """Draw a pair of conjugates."""
     a, b = whole(draw, 1, 20), draw.choice((2, 3, 5, 7, 10, 19))
+    if a * a - b == 97:
+        a += 1  # 97 over either conjugate would be the other: the mutators' 97 has to change the answer
     text = rf"{a} \pm \sqrt{{{b}}}"
     same = {
         "both written out": rf"{a} + \sqrt{{{b}}}, {a} - \sqrt{{{b}}}",
@@ -251,6 +253,8 @@ def matrix(draw: random.Random) -> Gold:
     """Draw a matrix of two or three rows, or a column vector."""
     height, width = draw.choice(((2, 2), (2, 2), (3, 3), (2, 1), (3, 1), (2, 3)))
     rows = [[str(whole(draw, 1, 40)) for _ in range(width)] for _ in range(height)]
+    if height == width and rows == [list(column) for column in zip(*rows, strict=True)]:
+        rows[0][1] = str(int(rows[0][1]) + 1)  # a symmetric matrix is its own transpose
 
     def written(entries: list[list[str]], kind: str = "pmatrix", end: str = r" \\ ") -> str:
         return rf"\begin{{{kind}}} {end.join(' & '.join(row) for row in entries)} \end{{{kind}}}"
