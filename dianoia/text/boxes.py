@@ -64,6 +64,8 @@ _SHORT_WORDS = frozenset(
      "on", "in", "be", "a", "i", "you", "may", "can", "who", "all", "per", "via", "due", "how", "why", "its", "not")
 )  # fmt: skip
 MAX_BOXES = 64
+_NEAR = 300
+"""Characters on either side of a box that are looked at, so that no text takes long: this runs where a model trains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def closing_brace(text: str, start: int) -> int | None:
 
 def _joined(between: str) -> bool:
     """Tell whether two boxes are parts of one formula: what stands between them begins or ends with an operator."""
-    inner = _CLOSERS.sub("", between, count=1)
+    inner = _CLOSERS.sub("", between[:_NEAR], count=1)
     inner = _OPENERS.sub("", inner)
     if not inner:
         return False
@@ -190,7 +192,7 @@ def _joined(between: str) -> bool:
 def _before(text: str, box: _Box) -> int:
     """Find where the answer of a box begins: the box itself, or its line where something before it belongs to it."""
     line = text.rfind("\n", 0, box.start) + 1
-    head = text[line : box.start]
+    head = text[max(line, box.start - _NEAR) : box.start]
     if (opener := _OPENERS.search(head)) is None or not (bare := head[: opener.start()]):
         return box.start
     if _ENDS_IN_BOX.search(bare):
@@ -217,7 +219,7 @@ def _lone_letter(text: str) -> bool:
 def _behind(text: str, box: _Box) -> int:
     """Find where the answer of a box ends: behind it, or behind what adjoins it."""
     line_end = text.find("\n", box.end)
-    line_end = len(text) if line_end < 0 else line_end
+    line_end = min(len(text) if line_end < 0 else line_end, box.end + _NEAR)
     closers = _CLOSERS.match(text, box.end, line_end)
     position = closers.end() if closers else box.end
     rest = text[position:line_end]
@@ -227,7 +229,6 @@ def _behind(text: str, box: _Box) -> int:
     if not _adjoins(
         rest,
         spaced=between != between.strip() or bool(_FORMULA_EDGE.search(between)),
-        text=text[position:],
     ):
         return box.end
     if unit := _SCALES_AND_UNITS.match(rest):
@@ -236,7 +237,7 @@ def _behind(text: str, box: _Box) -> int:
     return position + (sentence.start() if sentence else len(rest))
 
 
-def _adjoins(rest: str, spaced: bool, text: str) -> bool:
+def _adjoins(rest: str, spaced: bool) -> bool:
     """Tell whether what follows a box, closing signs aside, is a part of its answer."""
     first = rest[0]
     if first in ",;，；、":

@@ -1,5 +1,8 @@
 r"""Boxes: one answer out of all of them, with what adjoins them."""
 
+import time
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +109,43 @@ def test_boxes_that_do_not_close(text: str) -> None:
 def test_no_box_counts_where_nothing_is_searched() -> None:
     text = r"```\boxed{1}``` so \boxed{2}"
     assert boxed_answer(text, " " * 15 + text[15:]) == "2"
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        " ",
+        "$",
+        "{",
+        "}",
+        "\\",
+        "*",
+        ",",
+        "\\text{",
+        "\\text{ ",
+        "x=",
+        "1",
+        "-",
+        "\n",
+        "\\boxed",
+        "\\boxed{",
+        "(",
+        "~",
+    ],
+)
+def test_no_long_text_takes_long(filler: str) -> None:
+    """This runs in the process that trains, where nothing stops it."""
+    stretch = filler * (100_000 // len(filler))
+    began = time.process_time()
+    for text in (
+        stretch + r"\boxed{5}",
+        r"\boxed{5}" + stretch,
+        r"\boxed{5}" + stretch + r"\boxed{6}",
+        (stretch[:1500] + r"\boxed{5}") * 60,
+    ):
+        with suppress(UnclosedBox):
+            boxed_answer(text)
+    assert time.process_time() - began < 2.0
 
 
 @given(st.text(alphabet=r"\boxed{}59, and$-.!", max_size=60))
