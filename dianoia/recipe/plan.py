@@ -169,11 +169,11 @@ def _reasons(lines: Sequence[_Line]) -> list[str]:
 
 def _awaited(lines: Sequence[_Line]) -> list[str]:
     """Which times cannot be known yet."""
-    named = [f"{line.name} (at most {line.time})" for line in lines if line.awaits and line.time]
+    named = [line.name for line in lines if line.awaits and line.time]
     if not named:
         return []
     return [
-        f"Time depends on how much earlier stages will write, and is not known before: {', '.join(named)}."
+        f"Not known before earlier stages have written: the time of {', '.join(named)} (--verbose has an upper bound)."
     ]
 
 
