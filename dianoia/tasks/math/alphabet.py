@@ -36,8 +36,6 @@ class Token:
     upright: bool = False
     r"""It stands in `\text{}`."""
     base: int = 0
-    thin: bool = False
-    """The white space before it is a thin one."""
 
 
 _FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}

@@ -58,7 +58,7 @@ class Lexer:
         self.position = 0
         self.upright = upright
         self.read_tokens: list[Token] = []
-        self.spaced = self.shifted = self.thin = False
+        self.spaced = self.shifted = False
         self.currency = set() if upright or lenient else numerals.currency_signs(self.text)
 
     def read(self) -> list[Token]:
@@ -106,13 +106,12 @@ class Lexer:
         self, kind: Kind, text: str, length: int, value: Fraction | None = None, base: int = 0
     ) -> None:
         self.read_tokens.append(
-            Token(kind, text, value, self.spaced, self.shifted, self.upright, base, self.thin)
+            Token(kind, text, value, self.spaced, self.shifted, self.upright, base)
         )
-        self.spaced = self.shifted = self.thin = False
+        self.spaced = self.shifted = False
         self.position += length
 
-    def _skip(self, length: int, thin: bool = False) -> None:
-        self.thin = thin and not self.spaced
+    def _skip(self, length: int) -> None:
         self.spaced = True
         self.position += length
 
@@ -125,16 +124,11 @@ class Lexer:
             "!=": "ne",
             "=<": "le",
             "==": "=",
-            "''": "''",
             "||": "||",
         }
         if self.upright and char == "'":
             raise Unreadable(Reason.TEXT)
-        if (
-            following in pairs
-            and following != "''"
-            and (following != "||" or self.text.count("|") % 2)
-        ):
+        if following in pairs and (following != "||" or self.text.count("|") % 2):
             self._put("sign", pairs[following], 2)
         else:
             self._put("sign", char, 1)
@@ -260,7 +254,7 @@ class Lexer:
                         self.text[self.position :].lstrip()
                     )
             else:
-                self._skip(2, thin=char in ",:;> ")
+                self._skip(2)
         elif char in "()[]":
             self.shifted = True
             self.position += 2
@@ -312,7 +306,7 @@ class Lexer:
             words[0] = replace(
                 first, spaced=first.spaced or self.spaced, shifted=first.shifted or self.shifted
             )
-            self.spaced = self.shifted = self.thin = False
+            self.spaced = self.shifted = False
         self.read_tokens += words
         self.spaced = self.spaced or inner.spaced
         self.position = end
