@@ -6,9 +6,10 @@ or command without a rule makes the answer unreadable. Linear in the text, whose
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from itertools import takewhile
 
 from dianoia.tasks.math import alphabet, numerals
 from dianoia.tasks.math.alphabet import Kind, Token
@@ -28,6 +29,7 @@ _HALF_DAY = re.compile(r"([ap])\.\s?m\b\.?", re.IGNORECASE)
 _CJK = re.compile(r"[\u3400-\u9fff]+")
 _ENVIRONMENT = re.compile(r"\s*\{([A-Za-z]+)\*?\}")
 _COLUMNS = re.compile(r"\s*\{[lcr|]{1,24}\}")
+_ROW_SPACING = re.compile(r"\s*\[[-0-9.a-z ]{1,8}\]")
 _COLOUR = re.compile(r"\s*(?:\[[A-Za-z]{1,8}\])?\{[A-Za-z0-9!#]{1,24}\}")
 _BOLD = re.compile(
     r"(?<![\dA-Za-z)}\]*])(\s*)\*\*(?=[^\s*])([^*]+?)(?<=[^\s*])\*\*(?![\dA-Za-z({\\*])"
@@ -87,16 +89,9 @@ class Lexer:
             self._letters()
         elif char == ".":
             self._dots()
-        elif (
-            char == "("
-            and (based := numerals.BASED_IN_BRACKETS.match(self.text, self.position))
-            and numerals.digits_fit(based[1], numerals.base_of(based))
-        ):
-            self._put(
-                "based", based[1].lstrip("0") or "0", len(based[0]), base=numerals.base_of(based)
-            )
         elif char in alphabet.PLAIN_SIGNS:
-            self._sign(char)
+            if char != "(" or not self._based(numerals.BASED_IN_BRACKETS):
+                self._sign(char)
         else:
             self._other(char)
 
@@ -151,13 +146,20 @@ class Lexer:
 
     # Numbers and letters ---------------------------------------------------------------------------
 
+    def _based(self, pattern: re.Pattern[str]) -> bool:
+        """Tell whether a number with its base stands here; if so it is put down."""
+        match = pattern.match(self.text, self.position)
+        if match is None or not numerals.digits_fit(match[1], base := numerals.base_of(match)):
+            return False
+        self._put("based", numerals.without_zeros(match[1]), len(match[0]), base=base)
+        return True
+
     def _number(self) -> None:
         text, position = self.text, self.position
         touching = position > 0 and (text[position - 1].isalnum() or text[position - 1] == ".")
-        based = None if touching else numerals.BASED.match(text, position)
-        if based and (base := numerals.base_of(based)) and numerals.digits_fit(based[1], base):
-            self._put("based", numerals.without_zeros(based[1]), len(based[0]), base=base)
-        elif repeating := numerals.REPEATING.match(text, position):
+        if not touching and self._based(numerals.BASED):
+            return
+        if repeating := numerals.REPEATING.match(text, position):
             self._put(
                 "number", repeating[0], len(repeating[0]), numerals.repeating_value(repeating)
             )
@@ -177,9 +179,7 @@ class Lexer:
             self._put("number", match[0], len(match[0]), Fraction(match[0]))
 
     def _letters(self) -> None:
-        based = numerals.BASED.match(self.text, self.position)
-        if based and (base := numerals.base_of(based)) and numerals.digits_fit(based[1], base):
-            self._put("based", based[1], len(based[0]), base=base)
+        if self._based(numerals.BASED):
             return
         match = _LETTERS.match(self.text, self.position)
         assert match is not None
@@ -262,7 +262,7 @@ class Lexer:
             self._put("sign", "\\" + char, 2)
         elif char == "\\":
             self._put("sign", "row", 2)
-            spacing = re.compile(r"\s*\[[-0-9.a-z ]{1,8}\]").match(self.text, self.position)
+            spacing = _ROW_SPACING.match(self.text, self.position)
             self.position += len(spacing[0]) if spacing else 0
         elif char == "%":
             self._put("sign", "%", 2)
@@ -330,13 +330,9 @@ class Lexer:
 
     def _other(self, char: str) -> None:
         if char in alphabet.SUPERSCRIPTS:
-            run = re.compile(f"[{''.join(alphabet.SUPERSCRIPTS)}]+").match(self.text, self.position)
-            assert run is not None
-            self._script("^", "".join(alphabet.SUPERSCRIPTS[sign] for sign in run[0]), len(run[0]))
+            self._script("^", alphabet.SUPERSCRIPTS)
         elif char in alphabet.SUBSCRIPTS:
-            run = re.compile(f"[{''.join(alphabet.SUBSCRIPTS)}]+").match(self.text, self.position)
-            assert run is not None
-            self._script("_", "".join(alphabet.SUBSCRIPTS[sign] for sign in run[0]), len(run[0]))
+            self._script("_", alphabet.SUBSCRIPTS)
         elif char in alphabet.VULGAR_FRACTIONS:
             top, bottom = alphabet.VULGAR_FRACTIONS[char]
             self._put("number", char, 1, Fraction(top, bottom))
@@ -358,12 +354,13 @@ class Lexer:
         else:
             raise Unreadable(Reason.CHARACTER)
 
-    def _script(self, sign: str, content: str, length: int) -> None:
+    def _script(self, sign: str, signs: Mapping[str, str]) -> None:
+        """Raised or lowered characters as the exponent or subscript that they are."""
+        run = list(takewhile(signs.__contains__, self.text[self.position :]))
         self._put("sign", sign, 0)
         self._put("sign", "{", 0)
-        inner = Lexer(content)
-        self.read_tokens += inner.read()
-        self._put("sign", "}", length)
+        self.read_tokens += Lexer("".join(signs[char] for char in run)).read()
+        self._put("sign", "}", len(run))
 
 
 def _function_behind(word: str) -> int:
