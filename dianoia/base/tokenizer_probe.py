@@ -34,12 +34,27 @@ def tokenizer_size(folder: Path) -> int | None:
         folder / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
     ]
     marks = tuple((f.stat().st_size, f.stat().st_mtime_ns) if f.is_file() else None for f in files)
-    return _size(folder, marks)
+    size = _tried_out(folder, marks)
+    if isinstance(size, ModelError):
+        raise size
+    return size
 
 
 @lru_cache(maxsize=32)
-def _size(folder: Path, marks: tuple[tuple[int, int] | None, ...]) -> int | None:
-    """`tokenizer_size` of a folder whose files have these sizes and times of change."""
+def _tried_out(folder: Path, marks: tuple[tuple[int, int] | None, ...]) -> int | ModelError | None:
+    """Return what `tokenizer_size` returns or raises for a folder whose files have these sizes and times of change.
+
+    The refusal is kept too: which bound is met first may differ from one trial to the next, and a plan and its run
+    have to say the same.
+    """
+    try:
+        return _size(folder)
+    except ModelError as refusal:
+        return refusal
+
+
+def _size(folder: Path) -> int | None:
+    """Try a folder's tokenizer in a process of its own."""
     code = _START.format(path=sys.path, folder=str(folder), seconds=CPU_SECONDS, size=BYTES)
     alone = {
         "TOKENIZERS_PARALLELISM": "false",
