@@ -29,12 +29,12 @@ from rich.table import Table
 
 from dianoia.base.records import Group, Rollout, SamplingParams
 from dianoia.bases import shipped_model
-from dianoia.engine.factory import make_sampler
-from dianoia.learner.model import load_model, load_tokenizer
-from dianoia.roles.judge import evaluation_rubric, judge
-from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.learner.logprobs import load_model, load_tokenizer
+from dianoia.sampler.factory import make_sampler
+from dianoia.sampler.rollouts import Roller, named_template, stop_ids
 from dianoia.tasks.catalog import PROBLEM_SETS, problem_source
-from dianoia.tasks.miniature.programs import LETTERS
+from dianoia.tasks.miniature.code import LETTERS
 from dianoia.tasks.miniature.things import KINDS, LABELS
 
 _Z = 1.959963984540054  # standard normal quantile of 0.975

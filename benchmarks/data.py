@@ -72,7 +72,7 @@ learning_rate = 1e-6
 DRAW = """
 import sys
 from dianoia.recipe import load_recipe
-from dianoia.recipe.inputs import check_inputs
+from dianoia.recipe.check.inputs import check_inputs
 from dianoia.tasks.catalog import problem_source
 recipe = load_recipe(sys.argv[1])
 check_inputs(recipe)

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.models import miniature
 from dianoia.base.records import Sample
-from dianoia.learner.learner import Learner
+from dianoia.learner.policy import Learner
 
 VOCABULARY = 800
 

@@ -18,10 +18,10 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from dianoia.bases import shipped_model
+from dianoia.hardware.machine import Machine
 from dianoia.recipe import load_recipe
-from dianoia.recipe.memory import Phase, peak
-from dianoia.recipe.sizes import size_of
-from dianoia.runtime.machine import Machine
+from dianoia.recipe.plan.memory import Phase, peak
+from dianoia.recipe.plan.model_sizes import size_of
 
 HEAD = """
 name = "memory"

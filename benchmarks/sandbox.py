@@ -20,10 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from dianoia.base.records import Problem
-from dianoia.runtime.pool import Pool
-from dianoia.runtime.sandbox import STRONG, UNSANDBOXED, ForkSandbox, offered
+from dianoia.sandbox.pool import Pool
+from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, ForkSandbox, offered
 from dianoia.tasks.code import code_tests, judge_code
-from dianoia.tasks.code.compare import same_output
+from dianoia.tasks.code.output_compare import same_output
 
 SOURCE = "print(2 * int(input()))"
 TESTS = code_tests(

@@ -26,7 +26,7 @@ from threading import Lock
 
 from dianoia.base.records import Problem
 from dianoia.tasks.math import Verdict, judged, shared_service
-from dianoia.tasks.math.verifier import MAX_ANSWER_CHARS
+from dianoia.tasks.math.math_verifier import MAX_ANSWER_CHARS
 
 Case = tuple[str, str, str, set[Verdict]]
 """Family, gold answer, answer, the verdicts that are no fault."""

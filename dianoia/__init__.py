@@ -12,6 +12,6 @@ __version__ = "0.1.0"
 def grade(verifier: str, *, gold: str, answer: str, question: str = "") -> "Judgement":
     """Grade an answer against its gold answer; see `dianoia.tasks.grading.grade`."""
     # Imported when it is first called: `import dianoia` takes milliseconds.
-    from dianoia.tasks import grading  # noqa: PLC0415
+    from dianoia.tasks import grading
 
     return grading.grade(verifier, gold=gold, answer=answer, question=question)

@@ -20,18 +20,54 @@ from typing import Any
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
-STAGES = (
-    "zero cold-start dev1 dev2 reasoning-data general-data dev3 pairs labels helpful safety r1 small-zero ppo "
-    "evaluation-zero evaluation"
-).split()
-OVERRIDES = """
-    zero.steps=4 zero.progress.problems=24 cold-start.prompts=200 dev1.epochs=1 dev2.steps=1 dev2.progress.problems=24
-    reasoning-data.prompts=200 general-data.rows=200 dev3.epochs=1 pairs.prompts=200 pairs.samples=4 pairs.pairs_per_problem=20 labels.prompts=200
-    labels.samples=2 helpful.epochs=1 safety.epochs=1 r1.steps=3 r1.preferences.from_step=1 r1.progress.every=2
-    r1.progress.problems=24 small-zero.steps=1 small-zero.progress.problems=24 ppo.steps=1 ppo.progress.problems=24
-    evaluation-zero.limit=20 evaluation.limit=20
-    evaluation-zero.checkpoints=["miniature-base","zero"] evaluation.checkpoints=["dev1","dev3"]
-""".split()
+STAGES = [
+    "zero",
+    "cold-start",
+    "dev1",
+    "dev2",
+    "reasoning-data",
+    "general-data",
+    "dev3",
+    "pairs",
+    "labels",
+    "helpful",
+    "safety",
+    "r1",
+    "small-zero",
+    "ppo",
+    "evaluation-zero",
+    "evaluation",
+]
+OVERRIDES = [
+    "zero.steps=4",
+    "zero.progress.problems=24",
+    "cold-start.prompts=200",
+    "dev1.epochs=1",
+    "dev2.steps=1",
+    "dev2.progress.problems=24",
+    "reasoning-data.prompts=200",
+    "general-data.rows=200",
+    "dev3.epochs=1",
+    "pairs.prompts=200",
+    "pairs.samples=4",
+    "pairs.pairs_per_problem=20",
+    "labels.prompts=200",
+    "labels.samples=2",
+    "helpful.epochs=1",
+    "safety.epochs=1",
+    "r1.steps=3",
+    "r1.preferences.from_step=1",
+    "r1.progress.every=2",
+    "r1.progress.problems=24",
+    "small-zero.steps=1",
+    "small-zero.progress.problems=24",
+    "ppo.steps=1",
+    "ppo.progress.problems=24",
+    "evaluation-zero.limit=20",
+    "evaluation.limit=20",
+    'evaluation-zero.checkpoints=["miniature-base","zero"]',
+    'evaluation.checkpoints=["dev1","dev3"]',
+]
 
 
 def run(out: Path) -> Path:
@@ -46,7 +82,11 @@ def _recipe(out: Path) -> Path:
     """Write the recipe of the demo with the stages named above alone and without claims."""
     text = (ROOT / "recipes/miniature-r1.toml").read_text(encoding="utf-8").split("[claims]")[0]
     head, *tables = text.split("\n[")
-    kept = [table for table in tables if _stage_of(table) in STAGES and "cold-start-general" not in table]
+    kept = [
+        table
+        for table in tables
+        if _stage_of(table) in STAGES and "cold-start-general" not in table
+    ]
     path = out / "short.toml"
     path.write_text("\n[".join([head, *kept]) + "\n", encoding="utf-8")
     return path

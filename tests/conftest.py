@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from dianoia.cli import main
-from dianoia.runtime.kernels import SWITCH, library
+from dianoia.hardware.c_functions import SWITCH, library
 
 # A law is no less a law on a busy machine, where one example may take any time.
 settings.register_profile("no deadline", deadline=None)

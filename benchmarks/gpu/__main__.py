@@ -25,7 +25,7 @@ import transformers
 
 from benchmarks.gpu import measures
 from benchmarks.gpu.shapes import DEVICE, SIZES, requests, samples
-from dianoia.runtime.devices import exact_arithmetic
+from dianoia.hardware.devices import exact_arithmetic
 
 BATCHES = (1, 16, 64, 256)
 BUDGETS = {"0.6B": 16_384, "1.7B": 8_192, "tiny": 512}

@@ -10,9 +10,9 @@ from transformers import GenerationConfig, Qwen3ForCausalLM
 
 from benchmarks.gpu.shapes import DEVICE, arithmetic_of, model_of, requests
 from dianoia.base.records import Request, Sample, SamplingParams
-from dianoia.engine.native.sampler import NativeSampler
-from dianoia.learner.learner import Learner
-from dianoia.runtime.devices import any_order
+from dianoia.hardware.devices import any_order
+from dianoia.learner.policy import Learner
+from dianoia.sampler.native.engine import NativeSampler
 
 Row = dict[str, Any]
 NOMINAL = 989e12

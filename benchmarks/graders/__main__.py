@@ -32,7 +32,7 @@ from benchmarks.graders.same import SAME
 from benchmarks.graders.structures import STRUCTURES
 
 CPU_SECONDS = 0.5
-"""For one answer, as in `dianoia.tasks.math.verifier`."""
+"""For one answer, as in `dianoia.tasks.math.math_verifier`."""
 GENERATORS = (*NUMBERS, *EXPRESSIONS, *POLYNOMIALS, *STRUCTURES)
 
 MUTATORS = (*SAME, *CHANGED, *ADDED, *ANYWHERE)

@@ -12,14 +12,14 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.table.link import ROOT
-from dianoia.base.config import RLStage
 from dianoia.base.records import Completion, Problem, Rollout, SamplingParams
 from dianoia.bases import shipped_model
-from dianoia.engine.native.sampler import NativeSampler
+from dianoia.config import RLStage
+from dianoia.judge.judge import judge, training_rubric
+from dianoia.metrics.group_metrics import measures
 from dianoia.recipe import load_recipe
-from dianoia.roles.judge import judge, training_rubric
-from dianoia.roles.measure import measures
-from dianoia.roles.rollout import Roller, named_template, stop_ids
+from dianoia.sampler.native.engine import NativeSampler
+from dianoia.sampler.rollouts import Roller, named_template, stop_ids
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.parsing import make_rollout
 
@@ -68,7 +68,7 @@ class Task:
     def parsed(
         self, tokenizer: PreTrainedTokenizerBase, ids: list[int], problem: Problem, end: int
     ) -> Rollout:
-        """A completion as a rollout, read as `roles.rollout` reads it."""
+        """A completion as a rollout, read as `sampler.rollouts` reads it."""
         stopped = bool(ids) and ids[-1] == end
         text = tokenizer.decode(
             ids[:-1] if stopped else ids,

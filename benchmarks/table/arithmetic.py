@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.table.cases import Case
-from dianoia.runtime.lanes import in_lanes
+from dianoia.hardware.threads import in_lanes
 
 SECONDS = 1.0
 """How long a rate is measured."""

@@ -15,8 +15,8 @@ from benchmarks.table.link import Link, peak_bytes
 from benchmarks.table.phases import decoding, updating, work
 from benchmarks.table.stage import Opened, opened, step_recipe
 from dianoia.base.records import Request, Sample, SamplingParams
-from dianoia.engine.native.sampler import NativeSampler
-from dianoia.learner.learner import Learner
+from dianoia.learner.policy import Learner
+from dianoia.sampler.native.engine import NativeSampler
 
 
 class Ours:

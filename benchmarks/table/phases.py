@@ -11,8 +11,8 @@ from benchmarks.table.arithmetic import pairs, work_of
 from benchmarks.table.cases import Case
 from benchmarks.table.folders import model_of
 from dianoia.base.records import Request, Sample, SamplingParams
-from dianoia.engine.native.sampler import NativeSampler
-from dianoia.learner.learner import Learner
+from dianoia.learner.policy import Learner
+from dianoia.sampler.native.engine import NativeSampler
 
 SLOTS = 256
 

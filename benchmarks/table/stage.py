@@ -12,13 +12,13 @@ from pathlib import Path
 
 from benchmarks.table.cases import Case, prompts
 from benchmarks.table.folders import model_folder
-from dianoia.base.config import RLStage
-from dianoia.base.run import StageDirectory
 from dianoia.bases import shipped_model
+from dianoia.config import RLStage
 from dianoia.pipeline.stage import settle
 from dianoia.recipe import load_recipe
-from dianoia.runtime.context import Context
 from dianoia.stages.rl import _Training
+from dianoia.storage.context import Context
+from dianoia.storage.run_directory import StageDirectory
 
 NEVER = 1_000_000
 RATE = 1e-6

@@ -17,7 +17,7 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section D.1) is silent:
 1. A problem with few samples weighs as much as one with many.
 2. cons@k: malformed and truncated samples do not vote. Tied answers share the vote: the value is
    the mean over them, the expectation of a fair draw. A problem without a vote is wrong.
-3. Votes are classes of answers (`roles.votes`). Where a class holds answers that were graded differently,
+3. Votes are classes of answers (`metrics.votes`). Where a class holds answers that were graded differently,
    their mean grade counts.
 """
 

@@ -17,10 +17,10 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.cures import cure_of
+from dianoia.base.disk_space import twice
 from dianoia.base.errors import DamagedFile, MachineFault
 from dianoia.base.faults import naming
-from dianoia.base.space import twice
+from dianoia.base.remedies import cure_of
 
 CACHE = "DIANOIA_CACHE"
 """Environment variable: the folder for what can be made again."""

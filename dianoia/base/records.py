@@ -167,7 +167,7 @@ class Group:
     scores: tuple[Score, ...]
     votes_G: tuple[int | None, ...] | None = None
     """Class of each answer under the problem's verifier, from 0: answers that mean the same share one. None for a
-    sample without a vote. The whole is None until the votes are counted (`roles.votes`)."""
+    sample without a vote. The whole is None until the votes are counted (`metrics.votes`)."""
 
     def __post_init__(self) -> None:
         assert len(self.rollouts) == len(self.scores), "one score a rollout"

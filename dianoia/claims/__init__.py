@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dianoia.base.run import RunDirectory
+from dianoia.claims.decide import judge
 from dianoia.claims.evidence import gather
-from dianoia.claims.judge import judge
 from dianoia.claims.stage_table import stage_table
-from dianoia.recipe.model import Recipe
+from dianoia.recipe.graph import Recipe
+from dianoia.storage.run_directory import RunDirectory
 
 
 def claims_of(

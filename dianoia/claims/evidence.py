@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dianoia.algo.estimates import Estimate
-from dianoia.base.config import RLStage
-from dianoia.base.run import RunDirectory, read_journal
 from dianoia.claims.intervals import Bounded, mean
-from dianoia.recipe.model import Recipe
+from dianoia.config import RLStage
+from dianoia.recipe.graph import Recipe
+from dianoia.storage.run_directory import RunDirectory, read_journal
 
 REASONING = ("math", "code", "stem", "logic")
 """The domains whose mean is called reasoning, as the paper's reasoning prompts (table 4)."""

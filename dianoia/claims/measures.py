@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dianoia.base.heldout import ACCURACY, HELPFUL
+from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
 from dianoia.claims.evidence import Evidence, Missing
 from dianoia.claims.intervals import Bounded, difference, mean, rank_correlation, ratio
 

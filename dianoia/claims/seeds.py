@@ -15,9 +15,9 @@ from rich.text import Text
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_table
-from dianoia.base.run import RunDirectory
 from dianoia.claims.paper import NAMES
-from dianoia.claims.show import say
+from dianoia.claims.value_text import say
+from dianoia.storage.run_directory import RunDirectory
 
 Results = Mapping[str, Any]
 MARKS = {True: "✓", False: "✗", None: "–"}

@@ -10,7 +10,7 @@ Departures from the DeepSeek-R1 paper (section 3.1), and choices where it is sil
 1. The reward is read where transformers reads it: at the last token that is not padding. Rows are padded
    on the right; `prepare_padding` sees to it that model and tokenizer mean the same token by it.
 2. No dropout: a pair's two rewards come from one and the same network.
-3. Where the model allows it (`learner.prefixes`), what texts of a micro-batch begin with in common runs once: the
+3. Where the model allows it (`learner.attention.shared_prefixes`), what texts of a micro-batch begin with in common runs once: the
    prompt of a pair, and that of all responses to a question.
 4. The gradient's norm is clipped and a norm beyond `stop_grad_norm` ends the run, as in `Learner`.
 """
@@ -24,15 +24,20 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dianoia.algo.packing import alike
-from dianoia.algo.preference import bradley_terry_loss, pointwise_loss
+from dianoia.algo.preference_loss import bradley_terry_loss, pointwise_loss
 from dianoia.base.limits import CPU_TOKENS
+from dianoia.hardware.threads import deal, in_lanes, lanes_of
+from dianoia.learner.attention.shared_prefixes import (
+    Ids,
+    can_share_prefixes,
+    last_states,
+    lay_prefixes,
+)
+from dianoia.learner.batching.packing import alike
 from dianoia.learner.descent import Descent
-from dianoia.learner.gpu import prepare_for_cpu
-from dianoia.learner.prefixes import Ids, can_share_prefixes, last_states, lay_prefixes
-from dianoia.learner.recompute import recompute_layers
-from dianoia.learner.twins import gather, twins
-from dianoia.runtime.lanes import deal, in_lanes, lanes_of
+from dianoia.learner.kernels.prepare import prepare_for_cpu
+from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.replicas import gather, twins
 
 
 @dataclass(frozen=True, slots=True)

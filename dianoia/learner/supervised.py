@@ -20,24 +20,24 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from dianoia.algo.batch import PackedRow
 from dianoia.algo.likelihood import token_losses
-from dianoia.algo.packing import pack
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.limits import CPU_ROW_TOKENS, LOGITS_AT_ONCE
-from dianoia.learner.descent import Descent
-from dianoia.learner.gpu import prepare_for_cpu, prepared_for_gpu
-from dianoia.learner.model import gpu_scores, has_plain_head, head_alone
-from dianoia.learner.packed import (
+from dianoia.hardware.threads import deal, in_lanes, lanes_of
+from dianoia.learner.attention.packed_rows import (
     Demonstration,
     can_pack,
     lay_samples,
     packed_logits,
     packed_states,
 )
-from dianoia.learner.recompute import recompute_layers
-from dianoia.learner.twins import gather, twins
-from dianoia.runtime.lanes import deal, in_lanes, lanes_of
+from dianoia.learner.batching.batch import PackedRow
+from dianoia.learner.batching.packing import pack
+from dianoia.learner.descent import Descent
+from dianoia.learner.kernels.prepare import prepare_for_cpu, prepared_for_gpu
+from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.logprobs import gpu_scores, has_plain_head, head_alone
+from dianoia.learner.replicas import gather, twins
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dianoia.base.run import RunDirectory
-from dianoia.recipe.model import Recipe
+from dianoia.recipe.graph import Recipe
+from dianoia.storage.run_directory import RunDirectory
 
 END_NOW = signal.SIGUSR1
 """To the stage's process: end without finishing the step in hand."""

@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dianoia.base.config import EvaluateStage, RewardModelStage
-from dianoia.base.cures import cure_of
 from dianoia.base.errors import DamagedFile
 from dianoia.base.files import read_table, refuse_links, write_json
-from dianoia.base.run import RunDirectory, StageDirectory, check_output, describe_run, write_about
+from dianoia.base.remedies import cure_of
 from dianoia.claims import claims_of
-from dianoia.recipe.fingerprint import fingerprint, record_of
-from dianoia.recipe.model import Recipe
-from dianoia.recipe.programs import sandbox_of
-from dianoia.recipe.standing import Action, State, Todo, standings
-from dianoia.runtime.machine import threads_of
+from dianoia.config import EvaluateStage, RewardModelStage
+from dianoia.hardware.machine import threads_of
+from dianoia.recipe.check.program_stages import sandbox_of
+from dianoia.recipe.graph import Recipe
+from dianoia.recipe.resume.fingerprint import fingerprint, record_of
+from dianoia.recipe.resume.standing import Action, State, Todo, standings
+from dianoia.storage.run_directory import (
+    RunDirectory,
+    StageDirectory,
+    check_output,
+    describe_run,
+    write_about,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Planned:
     run: RunDirectory
     plan: tuple[Todo, ...]
     lock: int | None = None
-    """The open lock of the run directory, see `base.lock`; None where its file system has none."""
+    """The open lock of the run directory, see `storage.lock`; None where its file system has none."""
 
 
 def write_beginning(planned: Planned, command: str, jobs: int) -> None:

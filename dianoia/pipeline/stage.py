@@ -7,7 +7,11 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from dianoia.base.config import (
+from dianoia.base.disk_space import release
+from dianoia.base.progress import Reports
+from dianoia.base.stopping import leave_if_asked
+from dianoia.bases import shipped_model
+from dianoia.config import (
     DemonstrationsStage,
     EvaluateStage,
     PreferencesStage,
@@ -17,18 +21,10 @@ from dianoia.base.config import (
     SampleStage,
     SFTStage,
 )
-from dianoia.base.run import RunDirectory
-from dianoia.base.space import release
-from dianoia.base.stopping import leave_if_asked
-from dianoia.base.worked import worked
-from dianoia.bases import shipped_model
-from dianoia.pipeline.outputs import check_model, check_sources, write_manifest
-from dianoia.recipe.disk import set_aside
-from dianoia.recipe.model import Recipe, Stage
-from dianoia.runtime import devices
-from dianoia.runtime.context import Context
-from dianoia.runtime.progress import Reports
-from dianoia.runtime.state import changed_journals
+from dianoia.hardware import devices
+from dianoia.pipeline.stage_outputs import check_model, check_sources, write_manifest
+from dianoia.recipe.graph import Recipe, Stage
+from dianoia.recipe.plan.disk import set_aside
 from dianoia.stages import (
     demonstrations,
     evaluate,
@@ -39,9 +35,13 @@ from dianoia.stages import (
     sample,
     sft,
 )
+from dianoia.storage.context import Context
+from dianoia.storage.elapsed import worked
+from dianoia.storage.run_directory import RunDirectory
+from dianoia.storage.state import changed_journals
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.code import use_sandbox
-from dianoia.tasks.ranges import problem_range
+from dianoia.tasks.problem_ranges import problem_range
 
 Show = Callable[[int, Callable[[], object]], AbstractContextManager[Reports]]
 """From a stage's total, and what to call whenever it has come further, to where it tells of its progress."""

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from dianoia.base.bounded_json import other_encoding
-from dianoia.base.config import (
+from dianoia.base.errors import ConfigError, nearest
+from dianoia.config import (
     DataSettings,
     DemonstrationsStage,
     EvaluateStage,
@@ -25,10 +26,9 @@ from dianoia.base.config import (
     SampleStage,
     SFTStage,
 )
-from dianoia.base.errors import ConfigError, nearest
-from dianoia.recipe.model import Recipe
-from dianoia.recipe.ranges import impossible
-from dianoia.recipe.typed import cure, meant
+from dianoia.recipe.check.ranges import impossible
+from dianoia.recipe.graph import Recipe
+from dianoia.recipe.override_values import cure, meant
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,

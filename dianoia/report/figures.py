@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dianoia.report.load import Estimate
-from dianoia.report.show import escape, unbroken
+from dianoia.report.html_values import escape, unbroken
+from dianoia.report.run_reader import Estimate
 
 BLUE, GREY, ORANGE, TEAL, PURPLE, RED = (
     "#3a74c0", "#8b939e", "#d08436", "#2b9a8b", "#8f6cbd", "#c9564f",

@@ -15,23 +15,19 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from dianoia.base.files import write_text
-from dianoia.base.run import RunDirectory
-from dianoia.report import (
-    about,
-    claims,
-    curves,
-    evaluation,
-    graph,
-    headline,
-    parts,
-    preferences,
-    rollouts,
-    sampling,
-    stages,
-)
 from dianoia.report.figures import Chart, frame
-from dianoia.report.load import Run, Stage, load, number
-from dianoia.report.show import anchor, code, duration, embed, escape, missing, paragraph
+from dianoia.report.html_values import anchor, code, duration, embed, escape, missing, paragraph
+from dianoia.report.run_reader import Run, Stage, load, number
+from dianoia.report.sections import claim_table as claims
+from dianoia.report.sections import curves, evaluation, headline
+from dianoia.report.sections import preference_data_table as preferences
+from dianoia.report.sections import recipe_graph as graph
+from dianoia.report.sections import reward_part_charts as parts
+from dianoia.report.sections import rollout_examples as rollouts
+from dianoia.report.sections import run as about
+from dianoia.report.sections import sample_data_table as sampling
+from dianoia.report.sections import stage_scores as stages
+from dianoia.storage.run_directory import RunDirectory
 from dianoia.text.reflection import PATTERN
 
 _PLAIN = {

@@ -12,12 +12,12 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
-from dianoia.base.config import DemonstrationsStage
 from dianoia.base.files import write_json
 from dianoia.base.records import Problem
-from dianoia.rewards.selection import longest_paragraph, repetition
-from dianoia.runtime.context import Context
-from dianoia.runtime.dataset import Row, write_data
+from dianoia.config import DemonstrationsStage
+from dianoia.datasets.selection import longest_paragraph, repetition
+from dianoia.storage.context import Context
+from dianoia.storage.sample_table import Row, write_data
 from dianoia.tasks.catalog import DEMONSTRATIONS
 from dianoia.text.language import LANGUAGES, language_share
 from dianoia.text.parsing import Parsed, parse_answer

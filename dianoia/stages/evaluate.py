@@ -14,26 +14,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.config import EvaluateStage
 from dianoia.base.files import read_json, write_json
 from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.base.records import Group, Problem, SamplingParams
-from dianoia.base.run import Journal
-from dianoia.engine.factory import DTYPES, make_sampler
-from dianoia.learner.model import load_model, load_tokenizer
-from dianoia.rewards.diagnosis import diagnose_evaluation
-from dianoia.rewards.summary import summarize
-from dianoia.roles.commonest import one_answer
-from dianoia.roles.judge import evaluation_rubric, judge
-from dianoia.roles.measure import Counter, by_difficulty, by_domain, measures
-from dianoia.roles.rollout import Roller, named_template, stop_ids
-from dianoia.roles.verdicts import counted
-from dianoia.roles.votes import with_votes
-from dianoia.runtime.context import Context
-from dianoia.runtime.tables import write_rollouts
+from dianoia.config import EvaluateStage
+from dianoia.judge.diagnosis import diagnose_evaluation
+from dianoia.judge.group_summary import summarize
+from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.verdict_counts import counted
+from dianoia.learner.logprobs import load_model, load_tokenizer
+from dianoia.metrics.commonest_answer import one_answer
+from dianoia.metrics.group_metrics import Counter, by_difficulty, by_domain, measures
+from dianoia.metrics.votes import with_votes
+from dianoia.sampler.factory import DTYPES, make_sampler
+from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.storage.context import Context
+from dianoia.storage.rollout_table import write_rollouts
+from dianoia.storage.run_directory import Journal
 from dianoia.tasks.catalog import problem_source
-from dianoia.text.fits import fitting_template
 from dianoia.text.template import Template
+from dianoia.text.template_fit import fitting_template
 
 _KEY = 7919
 """Keeps an evaluation's random draws apart from those of training."""

@@ -9,7 +9,7 @@ is done is a file in `state/`, one a checkpoint and one with the verdicts, so th
 most one batch and ends with the same data. A response depends on the seed, the checkpoint's place in `starts`, its
 problem's number and its index, never on the batch.
 
-Left out: which pairs to learn from and how lengths are balanced (`rewards.pairs`, in the `reward_model` stage).
+Left out: which pairs to learn from and how lengths are balanced (`datasets.pairs`, in the `reward_model` stage).
 """
 
 import time
@@ -18,18 +18,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.config import EndpointSettings, PreferencesStage
 from dianoia.base.files import write_json
-from dianoia.base.preferences import BatchJudge
+from dianoia.base.preference_records import BatchJudge
 from dianoia.base.stopping import leave_if_asked
-from dianoia.rewards.comparing import tally
-from dianoia.rewards.model_preferences import ModelPreferences, read_guideline
-from dianoia.rewards.pairs import VERDICTS
-from dianoia.roles.comparer import Comparer, OneByOne
-from dianoia.runtime.context import Context
-from dianoia.runtime.dataset import seconds_of, write_rows
-from dianoia.runtime.endpoint import Endpoint
-from dianoia.runtime.judged import (
+from dianoia.config import EndpointSettings, PreferencesStage
+from dianoia.datasets.llm_preferences import ModelPreferences, read_guideline
+from dianoia.datasets.pairs import VERDICTS
+from dianoia.datasets.preference_builder import Comparer, OneByOne
+from dianoia.datasets.response_verdicts import tally
+from dianoia.models.endpoint import Endpoint
+from dianoia.stages._shared import Batch, batches, roller_of
+from dianoia.storage.context import Context
+from dianoia.storage.preference_table import (
     PAIRWISE,
     POINTWISE,
     Outcome,
@@ -40,10 +40,10 @@ from dianoia.runtime.judged import (
     read_responses,
     write_responses,
 )
-from dianoia.stages._common import Batch, batches, roller_of
+from dianoia.storage.sample_table import seconds_of, write_rows
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.judges import RULES
-from dianoia.tasks.ranges import problem_range
+from dianoia.tasks.named_judges import RULES
+from dianoia.tasks.problem_ranges import problem_range
 
 _KEY = 32_452_843
 """Keeps the random draws of preferences apart from those of data, training and evaluation."""

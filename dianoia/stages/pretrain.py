@@ -23,16 +23,16 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from dianoia.base.config import PretrainStage
+from dianoia.base.disk_space import release
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
-from dianoia.base.run import Journal
-from dianoia.base.space import release
 from dianoia.base.stopping import leave_if_asked
-from dianoia.learner.model import load_tokenizer
+from dianoia.config import PretrainStage
+from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.optimizer import adamw, rate_factor
-from dianoia.runtime.context import Context
-from dianoia.runtime.state import load_state, save_state
+from dianoia.storage.context import Context
+from dianoia.storage.run_directory import Journal
+from dianoia.storage.state import load_state, save_state
 from dianoia.tasks.catalog import CORPORA
 from dianoia.tasks.miniature.tokenizer import END, train_tokenizer
 

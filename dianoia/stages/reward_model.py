@@ -5,7 +5,7 @@ a checkpoint (an ordinary sequence classification folder), `metrics.jsonl` (a ro
 `evaluation.json` (held-out accuracy with its interval, and what became of every row). An interrupted stage
 goes on as if it had never stopped: orders derive from the seed and the epoch, so there is no generator state.
 
-Decisions where the paper is silent stand in `rewards.pairs`, `text.seen` and `algo.preference`. Left out:
+Decisions where the paper is silent stand in `datasets.pairs`, `text.visible` and `algo.preference_loss`. Left out:
 making the data, which a `preferences` stage does.
 """
 
@@ -20,28 +20,27 @@ from statistics import fmean
 from transformers import PreTrainedModel
 
 from dianoia.algo.estimates import Estimate
-from dianoia.base.config import RewardModelStage
+from dianoia.base.disk_space import release
 from dianoia.base.files import whole_folder, write_json
-from dianoia.base.preferences import Pair
-from dianoia.base.run import Journal, dataset_path
-from dianoia.base.space import release
+from dianoia.base.preference_records import Pair, TextExample
 from dianoia.base.stopping import leave_if_asked
-from dianoia.learner.model import load_tokenizer
-from dianoia.learner.scalar import Example, ScalarLearner, ScalarMetrics
-from dianoia.learner.scalar_model import (
+from dianoia.config import RewardModelStage
+from dianoia.datasets.pairs import LeftOut
+from dianoia.datasets.preference_data import Preferences, preferences, ready, texts_of
+from dianoia.judge.reward_model_scores import encode
+from dianoia.learner.logprobs import load_tokenizer
+from dianoia.learner.reward_model_folder import (
     Outlook,
     prepare_padding,
     save_reward_model,
     start_reward_model,
 )
-from dianoia.rewards.pairs import LeftOut
-from dianoia.roles.learned import encode
-from dianoia.roles.preferences import Example as TextExample
-from dianoia.roles.preferences import Preferences, preferences, ready, texts_of
-from dianoia.roles.reward_measures import grades, measures, spread
-from dianoia.runtime.context import Context
-from dianoia.runtime.state import load_state, save_state
-from dianoia.stages._common import descent_of
+from dianoia.learner.scalar import Example, ScalarLearner, ScalarMetrics
+from dianoia.metrics.reward_model_metrics import grades, measures, spread
+from dianoia.stages._shared import descent_of
+from dianoia.storage.context import Context
+from dianoia.storage.run_directory import Journal, dataset_path
+from dianoia.storage.state import load_state, save_state
 from dianoia.text.template import TEMPLATES
 
 

@@ -6,8 +6,8 @@ never stopped: the policy, optimizer, reference and value model, the step, and t
 Every random draw derives from (seed, problem number, sample), so there is no generator state to keep.
 
 Problems come from one set, or, where the recipe has `preferences`, from several: general prompts that reward
-models score beside problems with verifiers (section 3.2), mixed in every minibatch (`roles.scenarios`).
-Decisions where the paper is silent stand in `base.config.rl`, `base.config.rewards` and `rewards.learned`.
+models score beside problems with verifiers (section 3.2), mixed in every minibatch (`judge.problem_sets`).
+Decisions where the paper is silent stand in `config.rl`, `config.rewards` and `judge.learned`.
 """
 
 from collections import Counter
@@ -16,27 +16,27 @@ from collections.abc import Mapping, Sequence
 from transformers import PreTrainedModel
 
 from dianoia.algo.advantage import centred, group_normalised, informative
-from dianoia.algo.batch import Row as LossRow
-from dianoia.algo.minibatches import split_minibatches
-from dianoia.base.config import RLStage
+from dianoia.base.disk_space import release
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
 from dianoia.base.records import Group, RolloutStatus, Sample, SamplingParams
-from dianoia.base.space import release
 from dianoia.base.stopping import leave_if_asked
-from dianoia.engine.factory import DTYPES, make_sampler
-from dianoia.learner.learner import Learner
-from dianoia.learner.model import load_model, load_tokenizer
-from dianoia.learner.value import CriticSettings
-from dianoia.rewards.learned import REASONING, kind_of
-from dianoia.roles.curve import update_row
-from dianoia.roles.recorder import Grader, Recorder
-from dianoia.roles.rollout import Roller, named_template, stop_ids
-from dianoia.roles.scenarios import scenarios, weights
-from dianoia.roles.votes import with_votes
-from dianoia.roles.watch import Watch
-from dianoia.runtime.context import Context
-from dianoia.runtime.state import load_state, save_state
+from dianoia.config import RLStage
+from dianoia.judge.learned import REASONING, kind_of
+from dianoia.judge.problem_sets import scenarios, weights
+from dianoia.learner.batching.batch import Row as LossRow
+from dianoia.learner.batching.minibatches import split_minibatches
+from dianoia.learner.critic import CriticSettings
+from dianoia.learner.logprobs import load_model, load_tokenizer
+from dianoia.learner.policy import Learner
+from dianoia.metrics.history import Watch
+from dianoia.metrics.recorder import Grader, Recorder
+from dianoia.metrics.training_metrics import update_row
+from dianoia.metrics.votes import with_votes
+from dianoia.sampler.factory import DTYPES, make_sampler
+from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.storage.context import Context
+from dianoia.storage.state import load_state, save_state
 
 Advantages = list[tuple[float, ...]]
 

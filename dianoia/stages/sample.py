@@ -15,19 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.config import EndpointSettings, SampleStage
 from dianoia.base.files import write_json
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
 from dianoia.base.stopping import leave_if_asked
-from dianoia.rewards.model_judge import ModelJudge
-from dianoia.rewards.model_rewriter import ModelRewriter
-from dianoia.rewards.selection import Reason, tally
-from dianoia.roles.rollout import named_template
-from dianoia.roles.selector import Selector
-from dianoia.roles.verdicts import added, counted
-from dianoia.runtime.context import Context
-from dianoia.runtime.dataset import (
+from dianoia.config import EndpointSettings, SampleStage
+from dianoia.datasets.sample_builder import Selector
+from dianoia.datasets.selection import Reason, tally
+from dianoia.judge.llm_grader import ModelJudge
+from dianoia.judge.llm_rewriter import ModelRewriter
+from dianoia.judge.verdict_counts import added, counted
+from dianoia.models.endpoint import Endpoint
+from dianoia.sampler.rollouts import named_template
+from dianoia.stages._shared import batches, roller_of
+from dianoia.storage.context import Context
+from dianoia.storage.sample_table import (
     Outcome,
     Row,
     gather,
@@ -36,11 +38,9 @@ from dianoia.runtime.dataset import (
     verdicts_of,
     write_part,
 )
-from dianoia.runtime.endpoint import Endpoint
-from dianoia.stages._common import batches, roller_of
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.miniature.rewriter import MiniatureRewriter
-from dianoia.tasks.ranges import problem_range
+from dianoia.tasks.problem_ranges import problem_range
 
 _KEY = 15_485_863
 """Keeps the random draws of data apart from those of training and evaluation."""

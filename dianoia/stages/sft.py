@@ -5,7 +5,7 @@ step, and one before the first for the evaluation loss), and a state from which 
 as if it had never stopped: model, optimizer and step. The order of samples derives from (seed, epoch), so
 there is no generator state to keep.
 
-Decisions where the paper is silent stand in `base.config.sft`. Left out: chat templates of tokenizers,
+Decisions where the paper is silent stand in `config.sft`. Left out: chat templates of tokenizers,
 adapters, data sets that do not fit into memory as token ids.
 """
 
@@ -16,23 +16,23 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from dianoia.algo.packing import optimizer_steps
-from dianoia.base.config import SFTStage
+from dianoia.base.disk_space import release
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import whole_folder
-from dianoia.base.run import Journal, Metrics, dataset_path
-from dianoia.base.space import release
 from dianoia.base.stopping import leave_if_asked
-from dianoia.learner.model import extend_positions, load_model, load_tokenizer
-from dianoia.learner.packed import Demonstration
+from dianoia.config import SFTStage
+from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
+from dianoia.learner.attention.packed_rows import Demonstration
+from dianoia.learner.batching.packing import optimizer_steps
+from dianoia.learner.logprobs import extend_positions, load_model, load_tokenizer
 from dianoia.learner.supervised import SupervisedLearner
-from dianoia.roles.demonstrations import Corpus, Encoder, load_corpus
-from dianoia.roles.rollout import named_template, stop_ids
-from dianoia.runtime.context import Context
-from dianoia.runtime.state import load_state, save_state
-from dianoia.stages._common import descent_of
-from dianoia.tasks.tables import read_rows
-from dianoia.text.fits import CODE
+from dianoia.sampler.rollouts import named_template, stop_ids
+from dianoia.stages._shared import descent_of
+from dianoia.storage.context import Context
+from dianoia.storage.run_directory import Journal, Metrics, dataset_path
+from dianoia.storage.state import load_state, save_state
+from dianoia.tasks.table_files import read_rows
+from dianoia.text.template_fit import CODE
 
 
 def run(config: SFTStage, context: Context) -> None:

@@ -9,24 +9,24 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
-from dianoia.base.config import DataSettings, FileSettings, Habits, Problems
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
+from dianoia.config import DataSettings, FileSettings, Habits, Problems
 from dianoia.tasks import plain
-from dianoia.tasks.answers import Verifier
 from dianoia.tasks.code import code, input_
 from dianoia.tasks.data.contamination import Tests
-from dianoia.tasks.data.large import LargeProblems
+from dianoia.tasks.data.file_problems import LARGE, Data, FileProblems, every_problem
+from dianoia.tasks.data.large_files import LargeProblems
+from dianoia.tasks.data.locations import files_of
 from dianoia.tasks.data.mappings import HUB
-from dianoia.tasks.data.places import files_of
-from dianoia.tasks.data.problems import LARGE, Data, FileProblems, every_problem
-from dianoia.tasks.data.reading import reading_of
-from dianoia.tasks.files import Defaults
+from dianoia.tasks.data.row_defaults import reading_of
 from dianoia.tasks.gym import PREFIX, GymProblems, gym, gym_problems
 from dianoia.tasks.math import ahead, math
+from dianoia.tasks.miniature.answers import demonstrations
 from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.demonstrations import demonstrations
 from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
+from dianoia.tasks.problem_files import Defaults
+from dianoia.tasks.short_answers import Verifier
 
 VERIFIERS: Mapping[str, Verifier] = {
     **plain.PLAIN,

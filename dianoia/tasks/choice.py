@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dianoia.base.records import Problem
-from dianoia.tasks.answers import normalize
+from dianoia.tasks.short_answers import normalize
 from dianoia.tasks.wrappings import unwrapped
 
 LETTERS = "ABCDEFGHIJ"

@@ -2,7 +2,7 @@
 
 In: a thought. Out: its words with their languages, and the share of a target language, which is the language
 reward `Num(words in the target language) / Num(words)` of DeepSeek-R1 (arXiv 2501.12948v2, eq. 7).
-Left out: what one word in Latin letters looks like (`dianoia.text.latin`), languages beyond LANGUAGES.
+Left out: what one word in Latin letters looks like (`dianoia.text.latin_words`), languages beyond LANGUAGES.
 
 Decisions where the paper is silent (the unit of a word, what is no word, how languages are told apart):
 1. A word of a language with spaces is a run of letters of one script, with its apostrophes ("don't"). A
@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dianoia.base.errors import ConfigError
-from dianoia.text import latin
+from dianoia.text import latin_words as latin
 
 LANGUAGES = (*latin.LATIN, "zh", "ja", "ko", "ru")
 """ISO 639-1 codes of what can be told apart."""

@@ -8,7 +8,7 @@ between its tags:
 1. Every tag comes exactly once and in order, with nothing but whitespace before, between and after
    the two parts: looser rules get hacked (Logic-RL, arXiv 2502.14768).
 2. An empty thought is well-formed. The paper does not forbid it, and forbidding it would only move
-   the hack to one filler word; `dianoia.rewards.diagnosis` reports a collapse into empty thoughts
+   the hack to one filler word; `dianoia.judge.diagnosis` reports a collapse into empty thoughts
    instead.
 3. Reasoning inside the answer is a fault only where it shows in the tags (nested, repeated) or in
    the placeholder text. Prose around an answer, two answers in one pair of tags and a copy of the

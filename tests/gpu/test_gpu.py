@@ -13,18 +13,16 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
-from dianoia.algo.batch import Layout, Row, collate
 from dianoia.base.records import Completion, Request, Sample, SamplingParams
-from dianoia.engine.native.row_lane import RowLane
-from dianoia.engine.native.row_steps import RowSteps
-from dianoia.engine.native.sampler import NativeSampler
-from dianoia.learner.head import Scoring, scored
-from dianoia.learner.learner import Learner
-from dianoia.learner.model import response_logprobs
-from dianoia.runtime import compiled
-from dianoia.runtime.devices import exact_arithmetic
-from dianoia.runtime.flash import Spans, cached_attention, causal_attention, has_flash
-from dianoia.runtime.rows import (
+from dianoia.hardware import compiled
+from dianoia.hardware.devices import exact_arithmetic
+from dianoia.hardware.flash_attention import Spans, cached_attention, causal_attention, has_flash
+from dianoia.learner.batching.batch import Layout, Row, collate
+from dianoia.learner.kernels.head_gpu import Scoring, scored
+from dianoia.learner.logprobs import response_logprobs
+from dianoia.learner.policy import Learner
+from dianoia.sampler.native.engine import NativeSampler
+from dianoia.sampler.native.gpu.decode_attention import (
     Rotation,
     attend_rows,
     attended_plainly,
@@ -32,7 +30,9 @@ from dianoia.runtime.rows import (
     turn_into_cache,
     turned_plainly,
 )
-from tests.unit.engine.models import make, requests
+from dianoia.sampler.native.gpu.decode_steps import RowSteps
+from dianoia.sampler.native.gpu.gpu_decoder import RowLane
+from tests.unit.sampler_models import make, requests
 
 pytestmark = [
     pytest.mark.gpu,

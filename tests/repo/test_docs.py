@@ -17,7 +17,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from dianoia.base.config import (
+from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
+from dianoia.base.rewriting import Refusal
+from dianoia.claims.decide import Value, Verdict
+from dianoia.claims.rules import RULES
+from dianoia.claims.value_text import UNITS
+from dianoia.cli.commands import _parser, main
+from dianoia.config import (
     AlgorithmSettings,
     ClaimsSettings,
     CosineSettings,
@@ -37,50 +43,46 @@ from dianoia.base.config import (
     SFTStage,
     TagSettings,
 )
-from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, SamplingParams
-from dianoia.base.rewriting import Refusal
-from dianoia.base.run import StageDirectory, describe_run
-from dianoia.claims.judge import Value, Verdict
-from dianoia.claims.rules import RULES
-from dianoia.claims.show import UNITS
-from dianoia.cli import _parser, main
-from dianoia.learner.metrics import UpdateMetrics, ValueMetrics
+from dianoia.datasets.pairs import VERDICTS as PAIR_VERDICTS
+from dianoia.datasets.pairs import LeftOut
+from dianoia.datasets.response_verdicts import Unjudged
+from dianoia.datasets.selection import Reason
+from dianoia.judge import diagnosis, hacking
+from dianoia.judge.batch_parts import Judge, Parts
+from dianoia.judge.functions import Function, TrainerState
+from dianoia.judge.judge import general_rules, judge, training_rubric
+from dianoia.judge.learned import GENERAL
+from dianoia.judge.llm_grader import ModelJudge
+from dianoia.judge.problem_sets import Scenario, weights
+from dianoia.judge.reward_model_part import Preferred
+from dianoia.judge.verdict_counts import COUNTED
+from dianoia.learner.step_metrics import UpdateMetrics, ValueMetrics
+from dianoia.metrics.group_metrics import measures
+from dianoia.metrics.recorder import Recorder
+from dianoia.metrics.training_metrics import rollout_row, update_row, verdict_row
+from dianoia.models.endpoint import Answer
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.load import KINDS
-from dianoia.rewards import diagnosis, hacking
-from dianoia.rewards.comparing import Unjudged
-from dianoia.rewards.functions import Function, TrainerState
-from dianoia.rewards.learned import GENERAL
-from dianoia.rewards.model_judge import ModelJudge
-from dianoia.rewards.pairs import VERDICTS as PAIR_VERDICTS
-from dianoia.rewards.pairs import LeftOut
-from dianoia.rewards.selection import Reason
-from dianoia.roles.curve import rollout_row, update_row, verdict_row
-from dianoia.roles.further import Judge, Parts
-from dianoia.roles.judge import general_rules, judge, training_rubric
-from dianoia.roles.measure import measures
-from dianoia.roles.preferred import Preferred
-from dianoia.roles.recorder import Recorder
-from dianoia.roles.rollout import Roller
-from dianoia.roles.scenarios import Scenario, weights
-from dianoia.roles.verdicts import COUNTED
-from dianoia.runtime import dataset, judged, tables
-from dianoia.runtime.context import Context
-from dianoia.runtime.endpoint import Answer
+from dianoia.sampler.rollouts import Roller
 from dianoia.stages.demonstrations import Tally
 from dianoia.stages.preferences import counts as preference_counts
 from dianoia.stages.sample import counts
-from dianoia.tasks.answers import Verifier
+from dianoia.storage import preference_table as judged
+from dianoia.storage import rollout_table as tables
+from dianoia.storage import sample_table as dataset
+from dianoia.storage.context import Context
+from dianoia.storage.run_directory import StageDirectory, describe_run
 from dianoia.tasks.catalog import DEMONSTRATIONS, PROBLEM_SETS, VERIFIERS
-from dianoia.tasks.check import Outcome
-from dianoia.tasks.code.tests import COLUMNS as TEST_COLUMNS
-from dianoia.tasks.conversations import RESPONSE_COLUMNS, ROLES
-from dianoia.tasks.data.large import CHECKED, FIRST
+from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
+from dianoia.tasks.conversation_files import RESPONSE_COLUMNS, ROLES
+from dianoia.tasks.data.file_problems import LARGE
+from dianoia.tasks.data.large_files import CHECKED, FIRST
 from dianoia.tasks.data.mappings import HUB, MAPPINGS
-from dianoia.tasks.data.problems import LARGE
-from dianoia.tasks.data.rows import CACHE
-from dianoia.tasks.files import ANSWER_COLUMNS, QUESTION_COLUMNS
-from dianoia.tasks.preferences import RESPONSE_COLUMNS as JUDGED_COLUMNS
+from dianoia.tasks.data.row_reader import CACHE
+from dianoia.tasks.gold_check import Outcome
+from dianoia.tasks.preference_files import RESPONSE_COLUMNS as JUDGED_COLUMNS
+from dianoia.tasks.problem_files import ANSWER_COLUMNS, QUESTION_COLUMNS
+from dianoia.tasks.short_answers import Verifier
 from dianoia.text.parsing import Fault
 from dianoia.text.template import TEMPLATES
 
@@ -287,7 +289,7 @@ def _as_on_the_page(name: str) -> str:
 
 
 def _rl_metrics(root: Path, folder: Path) -> set[str]:
-    stage, recorder = root / "dianoia/stages/rl.py", root / "dianoia/roles/recorder.py"
+    stage, recorder = root / "dianoia/stages/rl.py", root / "dianoia/metrics/recorder.py"
     value = ValueMetrics(**dict.fromkeys(ValueMetrics.__dataclass_fields__, 1))
     fields = dict.fromkeys(UpdateMetrics.__dataclass_fields__, 1)
     update = UpdateMetrics(**{**fields, "value": value})
@@ -352,7 +354,7 @@ def test_every_metric_of_reward_model_is_defined(root: Path, pages: Mapping[str,
     page = pages["reward_model"].split("## Logged metrics")[1].split("## Implementation")[0]
     metrics, estimates = page.split("`evaluation.json` holds")
     names = _written_in(root / "dianoia/stages/reward_model.py", "run", "row")
-    names |= _written_in(root / "dianoia/roles/reward_measures.py", "spread")
+    names |= _written_in(root / "dianoia/metrics/reward_model_metrics.py", "spread")
     assert {"loss", "rewards/chosen/std", "step_seconds"} <= names
     assert _first_cells(metrics) == names
     assert _first_cells(estimates) >= {"accuracy", "baseline", "margin", *LeftOut}

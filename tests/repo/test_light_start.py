@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.files import write_json
-from dianoia.base.run import RunDirectory
 from dianoia.recipe import load_recipe
-from dianoia.recipe.fingerprint import fingerprint, record_of
+from dianoia.recipe.resume.fingerprint import fingerprint, record_of
+from dianoia.storage.run_directory import RunDirectory
 
 HEAVY = ("torch", "transformers")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-import dianoia.base.config as config
+import dianoia.config as config
 
 
 def _models() -> Iterator[type[BaseModel]]:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dianoia.base.config import RewardModelStage, RLStage, SFTStage
+from dianoia.config import RewardModelStage, RLStage, SFTStage
+from dianoia.models.hub_config import KNOWN
 from dianoia.recipe import Recipe, load_recipe
-from dianoia.recipe.hub import KNOWN
-from dianoia.recipe.model import sources
+from dianoia.recipe.graph import sources
 
 
 def test_every_recipe_loads(root: Path) -> None:

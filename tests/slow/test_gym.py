@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dianoia.runtime.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
+from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.gym import OFFERED, REFUSED, gym_problems
 

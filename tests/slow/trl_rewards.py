@@ -27,7 +27,7 @@ from trl.rewards import (
 )
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.rewards.functions import Function, TrainerState, measure
+from dianoia.judge.functions import Function, TrainerState, measure
 
 
 async def waited(completions: list[Any], **columns: Any) -> list[float | None]:

@@ -20,9 +20,9 @@ from transformers import (
 
 from dianoia.base.records import Completion, Request, Sample, SamplingParams
 from dianoia.bases import shipped_model
-from dianoia.engine.native.sampler import NativeSampler
-from dianoia.learner.learner import Learner
-from dianoia.learner.model import load_model, load_tokenizer
+from dianoia.learner.logprobs import load_model, load_tokenizer
+from dianoia.learner.policy import Learner
+from dianoia.sampler.native.engine import NativeSampler
 from dianoia.tasks.miniature.problems import MiniatureProblems
 from dianoia.text.template import TEMPLATES
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from dianoia.cli import main
-from dianoia.roles.recorder import Recorder
+from dianoia.metrics.recorder import Recorder
 
 MODELS = """
 name = "tiny-models"

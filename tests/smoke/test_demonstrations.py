@@ -10,7 +10,7 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.cli import main
-from dianoia.runtime.dataset import COLUMNS
+from dianoia.storage.sample_table import COLUMNS
 from dianoia.tasks import catalog
 
 RECIPE = """

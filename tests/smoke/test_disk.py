@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.cli import main
-from dianoia.learner.learner import Learner
+from dianoia.learner.policy import Learner
 from tests.conftest import TINY_ZERO
 from tests.smoke.killing import SECONDS, assert_same, command, environment
 

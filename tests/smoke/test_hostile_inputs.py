@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dianoia.base.files import SUMS
 from dianoia.cli import main
-from dianoia.runtime import endpoint
+from dianoia.models import endpoint
 
 WEIGHTS = "model.safetensors"
 Run = Callable[..., tuple[int, str]]

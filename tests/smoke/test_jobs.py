@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import RunInUse
-from dianoia.base.lock import LOCK_FILE, at_work
-from dianoia.base.run import RunDirectory
 from dianoia.cli import main
-from dianoia.pipeline import host
+from dianoia.pipeline import fork_server as host
+from dianoia.storage.lock import LOCK_FILE, at_work
+from dianoia.storage.run_directory import RunDirectory
 from tests.smoke.killing import arguments, assert_same, command, environment
 
 RECIPE = """

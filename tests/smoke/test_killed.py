@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dianoia.base.run import RunDirectory
 from dianoia.cli import main
+from dianoia.storage.run_directory import RunDirectory
 from tests.conftest import TINY_BASE, TINY_ZERO
 from tests.smoke.killing import (
     Moment,

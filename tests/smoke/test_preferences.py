@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import pyarrow.parquet as pq
 import pytest
 
-from dianoia.base.preferences import Comparison
+from dianoia.base.preference_records import Comparison
 from dianoia.base.records import Problem
 from dianoia.cli import main
-from dianoia.roles import comparer
+from dianoia.datasets import preference_builder as comparer
 from dianoia.stages import preferences
-from dianoia.tasks import judges
+from dianoia.tasks import named_judges as judges
 
 RECIPE = """
 name = "pairs"

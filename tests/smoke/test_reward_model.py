@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from dianoia.base.progress import Progress
 from dianoia.cli import main
-from dianoia.roles.learned import RewardModel
-from dianoia.runtime.progress import Progress
+from dianoia.judge.reward_model_scores import RewardModel
 
 RECIPE = """
 name = "tiny-helpful"

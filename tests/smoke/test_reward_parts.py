@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dianoia.cli import main
-from dianoia.roles.recorder import Recorder
+from dianoia.metrics.recorder import Recorder
 from dianoia.tasks.miniature.problems import MiniatureProblems
 
 MINE = '''

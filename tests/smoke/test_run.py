@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dianoia.cli import main
-from dianoia.roles.recorder import Recorder
+from dianoia.metrics.recorder import Recorder
 
 METRICS = {"pass@1", "cons@2", "pass@2", "format", "truncated"}
 Read = Callable[[Path], list[dict[str, object]]]

@@ -13,7 +13,7 @@ import pytest
 from dianoia.cli import main
 from dianoia.stages import sample
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.ranges import problem_range
+from dianoia.tasks.problem_ranges import problem_range
 
 RECIPE = """
 name = "cold"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.cli import main
-from dianoia.runtime.sandbox import UNSANDBOXED, VARIABLE
+from dianoia.sandbox.sandbox import UNSANDBOXED, VARIABLE
 
 TESTS = json.dumps({"calls": [{"function": "f", "arguments": [2], "expected": 4}]})
 

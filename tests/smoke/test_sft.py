@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dianoia.base.run import Journal
 from dianoia.cli import main
+from dianoia.datasets.tokenized import Corpus
 from dianoia.learner import supervised
-from dianoia.roles.demonstrations import Corpus
 from dianoia.stages import sft
+from dianoia.storage.run_directory import Journal
 
 RECIPE = """
 name = "tiny-cold"

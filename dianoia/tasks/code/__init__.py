@@ -1,15 +1,22 @@
 """Code: programs judged by tests in a sandbox."""
 
-from dianoia.tasks.code.judge import (
+from dianoia.tasks.code.code_verifier import (
+    code,
+    code_many,
+    judged,
+    shared_pool,
+    use_sandbox,
+    verdicts,
+)
+from dianoia.tasks.code.predict import input_, output, value
+from dianoia.tasks.code.run_tests import (
     Judgement,
     Verdict,
     extract_program,
     judge_code,
     judge_program,
 )
-from dianoia.tasks.code.predict import input_, output, value
-from dianoia.tasks.code.tests import CodeTests, code_tests
-from dianoia.tasks.code.verifier import code, code_many, judged, shared_pool, use_sandbox, verdicts
+from dianoia.tasks.code.test_cases import CodeTests, code_tests
 
 __all__ = [
     "CodeTests",

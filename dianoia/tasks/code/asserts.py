@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from dianoia.runtime.box.values import spread
+from dianoia.sandbox.guest.values import spread
 from dianoia.tasks.code.names import parsed
 from dianoia.tasks.code.scripts import is_vacuous
 

@@ -21,10 +21,10 @@ from typing import Any
 
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
-from dianoia.tasks.code.compare import same_output, same_value
+from dianoia.tasks.code.code_verifier import judged, shared_pool
 from dianoia.tasks.code.literals import as_json, literal
-from dianoia.tasks.code.tests import Call, Case, CodeTests
-from dianoia.tasks.code.verifier import judged, shared_pool
+from dianoia.tasks.code.output_compare import same_output, same_value
+from dianoia.tasks.code.test_cases import Call, Case, CodeTests
 
 MAX_ANSWER_CHARS = 100_000
 _FENCED = re.compile(r"(```|~~~)[^\n`]*\n(.*?)\n?[ ]{0,3}\1", re.DOTALL)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dianoia.runtime.sandbox import Examination
+from dianoia.sandbox.sandbox import Examination
 from dianoia.tasks.code.names import Names, names_of, parsed, root
 from dianoia.tasks.code.refusals import refuse
 

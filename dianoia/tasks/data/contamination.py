@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dianoia.base.records import Problem
-from dianoia.tasks.files import plain_words
+from dianoia.tasks.problem_files import plain_words
 
 GRAM = 10
 """Words in a row."""

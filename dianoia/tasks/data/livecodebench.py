@@ -16,8 +16,8 @@ import pickle
 import zlib
 from typing import Any, NoReturn
 
-from dianoia.tasks.data.public import needed
-from dianoia.tasks.tables import Columns, Row
+from dianoia.tasks.data.public_sets import needed
+from dianoia.tasks.table_files import Columns, Row
 
 MAX_BYTES = 256 * 2**20
 """Of a row's private tests, unpacked."""

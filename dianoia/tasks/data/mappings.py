@@ -10,12 +10,12 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dianoia.base.config import FileSettings
 from dianoia.base.errors import ConfigError, nearest
-from dianoia.tasks.data import public
-from dianoia.tasks.data.functions import read_humaneval, read_mbpp
+from dianoia.config import FileSettings
+from dianoia.tasks.data import public_sets as public
+from dianoia.tasks.data.humaneval_mbpp import read_humaneval, read_mbpp
 from dianoia.tasks.data.livecodebench import read_livecodebench
-from dianoia.tasks.tables import Columns, Row
+from dianoia.tasks.table_files import Columns, Row
 
 Read = Callable[[Row], Columns | None]
 

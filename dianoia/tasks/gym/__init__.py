@@ -1,7 +1,7 @@
 """Problems made by reasoning-gym, an optional package: generated without end, each with its own rule."""
 
-from dianoia.tasks.gym.problems import PREFIX, GymProblems, gym_problems
-from dianoia.tasks.gym.rules import OFFERED, REFUSED
-from dianoia.tasks.gym.verifier import gym
+from dianoia.tasks.gym.generated_problems import PREFIX, GymProblems, gym_problems
+from dianoia.tasks.gym.gym_tasks import OFFERED, REFUSED
+from dianoia.tasks.gym.gym_verifier import gym
 
 __all__ = ["OFFERED", "PREFIX", "REFUSED", "GymProblems", "gym", "gym_problems"]

@@ -1,7 +1,14 @@
 """Mathematics: answers read by a grammar that overlooks nothing, compared by arithmetic, in worker processes."""
 
+from dianoia.tasks.math.math_verifier import (
+    ahead,
+    judged,
+    math,
+    math_many,
+    shared_service,
+    verdicts,
+)
 from dianoia.tasks.math.verdict import Judgement, Reason, Verdict
-from dianoia.tasks.math.verifier import ahead, judged, math, math_many, shared_service, verdicts
 
 __all__ = [
     "Judgement",

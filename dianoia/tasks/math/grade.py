@@ -1,4 +1,4 @@
-"""Grades one answer to a problem of mathematics; runs in a worker process (`dianoia.runtime.service`).
+"""Grades one answer to a problem of mathematics; runs in a worker process (`dianoia.sandbox.workers`).
 
 In: (gold answer, answer, question). Out: the judgement as text. The gold answer and the answer take one path: found in
 their text (`extract`), tokenised (`lexer`), read by a grammar that refuses what it cannot read (`grammar`, `answers`),

@@ -4,20 +4,20 @@ Documents of five kinds, all from training problems: dialogues under the R1-Zero
 derive, few check, many are sloppy), question-and-answer pages, worked pages, a few pages of textbooks (derivations
 in whole sentences), and drills of single facts. So the base can reason, but mostly does not. Nothing here is used by reinforcement learning.
 
-The shares of domains and habits are stated in the recipe (`base.config.Habits`).
+The shares of domains and habits are stated in the recipe (`config.Habits`).
 """
 
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from dianoia.base.config import Habits
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewritten
+from dianoia.config import Habits
 from dianoia.tasks.miniature.chains import Split
+from dianoia.tasks.miniature.code import draw_function
 from dianoia.tasks.miniature.harms import Ask, draw_ask
 from dianoia.tasks.miniature.problems import draw_logic
-from dianoia.tasks.miniature.programs import draw_function
 from dianoia.tasks.miniature.requests import Request, demonstration, draw_request, sayings
 from dianoia.tasks.miniature.rewriter import rewrite
 from dianoia.tasks.miniature.stories import draw_story, sums

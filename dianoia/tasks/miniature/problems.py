@@ -6,8 +6,8 @@ from functools import partial
 
 from dianoia.base.records import Problem
 from dianoia.tasks.miniature.chains import Split
+from dianoia.tasks.miniature.code import draw_function, draw_print
 from dianoia.tasks.miniature.harms import draw_ask
-from dianoia.tasks.miniature.programs import draw_function, draw_print
 from dianoia.tasks.miniature.requests import draw_request
 from dianoia.tasks.miniature.stories import draw_story
 from dianoia.tasks.miniature.things import draw_choice

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dianoia.base.rewriting import Refusal
 from dianoia.tasks.miniature.chains import Operation
-from dianoia.tasks.miniature.programs import LETTERS
+from dianoia.tasks.miniature.code import LETTERS
 from dianoia.tasks.miniature.turns import HOW, WAYS
 from dianoia.tasks.miniature.voice import SAY
 from dianoia.tasks.miniature.wording import DAYS

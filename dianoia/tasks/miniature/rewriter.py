@@ -17,15 +17,15 @@ from collections.abc import Callable, Sequence
 
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
-from dianoia.tasks.answers import parse_number
 from dianoia.tasks.miniature.chains import Operation
+from dianoia.tasks.miniature.code import LETTERS, program
 from dianoia.tasks.miniature.harms import JUDGED, PLANS
-from dianoia.tasks.miniature.programs import LETTERS, program
 from dianoia.tasks.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
 from dianoia.tasks.miniature.requests import Request, readable
 from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS, weighed
 from dianoia.tasks.miniature.turns import HOW, WAYS
 from dianoia.tasks.miniature.wording import DAYS
+from dianoia.tasks.short_answers import parse_number
 
 _PLACES: dict[str, dict[str, Sequence[str]]] = {
     "en": {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dianoia.base.records import Problem
 from dianoia.tasks.miniature.chains import Split, split_of
-from dianoia.tasks.miniature.programs import LETTERS
+from dianoia.tasks.miniature.code import LETTERS
 from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
 
 TURNS = range(3, 7)

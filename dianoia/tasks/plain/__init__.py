@@ -1,7 +1,7 @@
 """Plain verifiers, which compare an answer with the gold one by bounded rules, in worker processes."""
 
-from dianoia.tasks.plain.grade import PURE
-from dianoia.tasks.plain.verifier import (
+from dianoia.tasks.plain.plain_grade import PURE
+from dianoia.tasks.plain.plain_verifier import (
     PLAIN,
     Verdict,
     ahead,

@@ -15,7 +15,7 @@ from dianoia.base.files import (
     write_json,
     write_text,
 )
-from dianoia.base.run import StageDirectory
+from dianoia.storage.run_directory import StageDirectory
 
 
 class Kill(BaseException):

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from dianoia.base.config import ClaimsSettings
-from dianoia.base.heldout import ACCURACY, HELPFUL
+from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
+from dianoia.claims.decide import Verdict, all_of, judge
 from dianoia.claims.evidence import REASONING, Course, Evidence
-from dianoia.claims.judge import Verdict, all_of, judge
 from dianoia.claims.paper import NAMES, STAGES, TABLE
 from dianoia.claims.rules import RULES
+from dianoia.config import ClaimsSettings
 
 Shares = Mapping[str, Mapping[str, float]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dianoia.base.run import RunDirectory
 from dianoia.claims.seeds import Grid, as_markdown, claims_grid, stages_grid
 from dianoia.cli import main
+from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.r1 import build_r1
 
 Edit = Callable[[dict[str, Any]], object]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from benchmarks.graders.plain import CASES, Verify, broken, cases, gym_cases
 from dianoia.base.records import Problem
-from dianoia.runtime.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
-from dianoia.tasks.answers import normalize
+from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.plain import PURE
+from dianoia.tasks.short_answers import normalize
 
 PLAIN = ("number", "choice", "exact", "output", "value")
 STRONGEST = next((name for name in STRONG if offered(name) is None), UNSANDBOXED)

@@ -16,8 +16,8 @@ from transformers import (
 
 from dianoia.base.errors import ModelError, TrainingStopped
 from dianoia.learner.descent import Descent
+from dianoia.learner.reward_model_folder import load_reward_model, start_reward_model
 from dianoia.learner.scalar import Example, Rewarder, ScalarLearner, forward, micro_batches
-from dianoia.learner.scalar_model import load_reward_model, start_reward_model
 from tests.unit.learner.conftest import VOCABULARY, MakeModel
 
 PAD = 0

@@ -20,8 +20,8 @@ from transformers import (
 
 from dianoia.base.errors import TrainingStopped
 from dianoia.learner import supervised
+from dianoia.learner.attention.packed_rows import Demonstration, can_pack, lay_samples
 from dianoia.learner.descent import Descent
-from dianoia.learner.packed import Demonstration, can_pack, lay_samples
 from dianoia.learner.supervised import SupervisedLearner
 
 MakeModel = Callable[..., PreTrainedModel]

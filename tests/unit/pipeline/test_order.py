@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dianoia.pipeline.order import chains, next_up
 from dianoia.recipe import load_recipe
-from dianoia.recipe.model import upstream
+from dianoia.recipe.graph import upstream
 
 # base - zero - cold - dev1        the chain
 #      \ ppo - ppo-evaluation      beside it

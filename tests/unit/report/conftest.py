@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dianoia.base.run import RunDirectory
+from dianoia.storage.run_directory import RunDirectory
 
 STEPS = 40
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> & \"quotes\" 'too'"

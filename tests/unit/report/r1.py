@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.heldout import ACCURACY, HELPFUL
-from dianoia.base.run import RunDirectory
+from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
 from dianoia.claims import claims_of
 from dianoia.recipe import Recipe
+from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.conftest import rl_row, write_json, write_lines
 
 TRAINED = {"kind": "rl", "steps": 40, "group_size": 16, "problems_per_rollout": 32,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dianoia.base.config import Habits
 from dianoia.base.errors import ConfigError, ProblemFileError
+from dianoia.config import Habits
 from dianoia.tasks import catalog
 from dianoia.tasks.catalog import (
     CORPORA,

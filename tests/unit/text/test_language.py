@@ -7,7 +7,7 @@ import time
 import pytest
 
 from dianoia.base.errors import ConfigError
-from dianoia.text import latin
+from dianoia.text import latin_words as latin
 from dianoia.text.language import (
     LANGUAGES,
     is_measurable,

@@ -1,0 +1,67 @@
+"""Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
+
+from dianoia.config.claims_table import ClaimsSettings
+from dianoia.config.data_table import DataSettings, FileSettings, Problems, path_of
+from dianoia.config.demonstrations import DemonstrationsStage
+from dianoia.config.endpoint_table import EndpointSettings
+from dianoia.config.evaluate import EvaluateStage
+from dianoia.config.optimizer import OptimizerSettings
+from dianoia.config.preferences import PreferencesStage
+from dianoia.config.pretrain import Habits, ModelShape, PretrainStage
+from dianoia.config.reward_model import PairSettings, RewardModelStage
+from dianoia.config.reward_parts import (
+    CosineSettings,
+    FunctionSettings,
+    JudgeRewardSettings,
+    ModelRewardSettings,
+    RepetitionSettings,
+    TagSettings,
+)
+from dianoia.config.rewards import PreferenceSettings, RewardSettings
+from dianoia.config.rl import (
+    AlgorithmSettings,
+    LengthStep,
+    ProgressSettings,
+    RLStage,
+    SamplingSettings,
+)
+from dianoia.config.sample import KeepSettings, SampleStage
+from dianoia.config.settings import Settings
+from dianoia.config.sft import DatasetSettings, SFTOptimizerSettings, SFTStage
+
+__all__ = [
+    "AlgorithmSettings",
+    "ClaimsSettings",
+    "CosineSettings",
+    "DataSettings",
+    "DatasetSettings",
+    "DemonstrationsStage",
+    "EndpointSettings",
+    "EvaluateStage",
+    "FileSettings",
+    "FunctionSettings",
+    "Habits",
+    "JudgeRewardSettings",
+    "KeepSettings",
+    "LengthStep",
+    "ModelRewardSettings",
+    "ModelShape",
+    "OptimizerSettings",
+    "PairSettings",
+    "PreferenceSettings",
+    "PreferencesStage",
+    "PretrainStage",
+    "Problems",
+    "ProgressSettings",
+    "RLStage",
+    "RepetitionSettings",
+    "RewardModelStage",
+    "RewardSettings",
+    "SFTOptimizerSettings",
+    "SFTStage",
+    "SampleStage",
+    "SamplingSettings",
+    "Settings",
+    "TagSettings",
+    "path_of",
+]

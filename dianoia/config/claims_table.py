@@ -1,0 +1,58 @@
+"""The `[claims]` table: which checkpoint of a recipe plays which part of the paper.
+
+A part is the name of a stage, or of a checkpoint as an evaluate stage names it. Claims whose parts are all
+named are judged, the others are not (`dianoia.claims`).
+"""
+
+from dianoia.config.settings import Settings
+
+
+class ClaimsSettings(Settings):
+    """Who plays which part. All are optional."""
+
+    base: str | None = None
+    """The model before any reinforcement learning (the paper: DeepSeek-V3-Base)."""
+    zero: str | None = None
+    """R1-Zero: reinforcement learning on the base."""
+    dev1: str | None = None
+    """R1 Dev1: the base after the cold start."""
+    dev2: str | None = None
+    """R1 Dev2: Dev1 after reasoning RL with the language reward."""
+    dev3: str | None = None
+    """R1 Dev3: the base after the large fine-tuning."""
+    r1: str | None = None
+    """R1: Dev3 after RL for all scenarios."""
+    distilled: str | None = None
+    """A small model fine-tuned on the same samples as Dev3."""
+    small_base: str | None = None
+    """The small model before that."""
+    small_zero: str | None = None
+    """The small model after RL of its own."""
+    grpo: str | None = None
+    """GRPO, beside PPO (A.3); may be the same as `zero`."""
+    ppo: str | None = None
+    """PPO with lambda = 1."""
+    ppo_095: str | None = None
+    """PPO with lambda = 0.95."""
+    overoptimized: str | None = None
+    """An rl stage that stays under the helpful reward model for too long (B.5)."""
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The parts that are played, in the paper's order."""
+        every = {
+            "base": self.base,
+            "zero": self.zero,
+            "dev1": self.dev1,
+            "dev2": self.dev2,
+            "dev3": self.dev3,
+            "r1": self.r1,
+            "distilled": self.distilled,
+            "small_base": self.small_base,
+            "small_zero": self.small_zero,
+            "grpo": self.grpo,
+            "ppo": self.ppo,
+            "ppo_095": self.ppo_095,
+            "overoptimized": self.overoptimized,
+        }
+        return {part: name for part, name in every.items() if name is not None}

@@ -1,0 +1,75 @@
+"""Where problems come from and what their columns mean: a `[data.NAME]` table, or a name alone."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from dianoia.config.settings import Settings
+
+
+class FileSettings(Settings):
+    """Files, a folder or a hub name, and how the columns of their rows are read."""
+
+    path: str = Field(min_length=1)
+    """A JSONL, CSV, Parquet or Arrow file, a folder of them or one that `save_to_disk` wrote, or a hub name."""
+    config: str | None = None
+    """Hub names: the configuration, such as `main`; absent: the one that the mapping knows, or the only one."""
+    split: str | None = None
+    """The split, of a hub name or of a folder that holds several; absent: `train`, or the only one."""
+    mapping: str | None = None
+    """A ready mapping of a public set's columns; absent: the one of the hub name, if there is one."""
+    columns: dict[str, str] = {}
+    """Column of Dianoia = column of the file; dots lead into a column that is an object."""
+    verifier: str | None = None
+    """Of rows that name none."""
+    domain: str | None = None
+    """Of rows that name none."""
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
+    """ISO 639-1 code of rows that name none; absent: the language most of a question's words are in."""
+
+    def __str__(self) -> str:
+        """What people call it."""
+        return " ".join(filter(None, (self.path, self.config, self.split)))
+
+    __repr__ = (
+        __str__  # messages show `problems = ...`; the whole table would hide the rest of them
+    )
+
+    @model_validator(mode="after")
+    def _columns_are_named(self) -> Self:
+        empty = [name for name, source in self.columns.items() if not (name and source)]
+        if empty:
+            raise ValueError(
+                f"columns.{empty[0]} = {self.columns[empty[0]]!r} names no column; write the column of the file"
+            )
+        return self
+
+
+def form(value: Any) -> str:
+    """Tells a table from a name, for keys that take either."""
+    return "@table" if isinstance(value, dict | FileSettings) else "@name"
+
+
+Tests = Annotated[
+    Annotated[str, Tag("@name")] | Annotated[FileSettings, Tag("@table")], Discriminator(form)
+]
+
+
+class DataSettings(FileSettings):
+    """A set of problems: where it is, how it is read, what is kept of it."""
+
+    heldout_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the questions that is held out, by a hash of their words."""
+    decontaminate: list[Tests] = []
+    """Sets, files or `[data]` names of tests; a training problem that shares ten words in a row with one is left out."""
+
+
+Problems = Annotated[
+    Annotated[str, Tag("@name")] | Annotated[DataSettings, Tag("@table")], Discriminator(form)
+]
+"""A set of the catalogue, a file, a folder, a known hub name or the name of a `[data]` table; or such a table."""
+
+
+def path_of(problems: str | FileSettings) -> str:
+    """The name, or the path of a table."""
+    return problems if isinstance(problems, str) else problems.path

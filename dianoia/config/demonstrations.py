@@ -1,0 +1,23 @@
+"""The `demonstrations` stage: samples that no model of the pipeline wrote (DeepSeek-R1 section B.3.3).
+
+The paper's second fine-tuning has about 200,000 samples without a verifiable answer (writing, questions about facts,
+about the model itself, translation), from DeepSeek-V3's data and people. Here they come from a generator.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dianoia.config.settings import Settings
+
+
+class DemonstrationsStage(Settings):
+    """Writes demonstrations down as a data set for supervised fine-tuning; no model is needed."""
+
+    kind: Literal["demonstrations"]
+    source: str
+    """A generator of the catalogue."""
+    rows: int = Field(ge=1)
+    """Demonstrations taken, from the first on."""
+    template: str = "r1"
+    """The form in which `completion` is written."""

@@ -1,0 +1,120 @@
+"""The `preferences` stage: what reward models learn from (DeepSeek-R1 section 3.1 and B.2).
+
+The paper: each pair of responses is judged four times, in an order drawn at random; safety data are responses of
+models, labelled by a guideline. Where it is silent these are the decisions:
+ 1. Orders alternate instead of being drawn, so that a preference for a place cancels out exactly; hence an even
+    number of judgements.
+ 2. A pair is drawn from all responses to a problem, whichever checkpoint wrote them.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from dianoia.config.data_table import Problems
+from dianoia.config.draw_checks import refuse_alike
+from dianoia.config.endpoint_table import EndpointSettings, form
+from dianoia.config.rl import SamplingSettings
+from dianoia.config.sample import refuse_schedule
+from dianoia.config.settings import Settings
+
+PreferenceJudge = Annotated[
+    Annotated[Literal["miniature"], Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
+    Discriminator(form),
+]
+_JUDGEMENTS, _PAIRS = 4, 1
+
+
+class PreferencesStage(Settings):
+    """Samples checkpoints and has the responses compared or labelled; writes a data set, no model."""
+
+    kind: Literal["preferences"]
+    starts: list[str] = Field(min_length=1)
+    """The models whose responses are judged: earlier stages, shipped models, folders or hub names."""
+    problems: Problems
+    """A problem set of the catalogue, or a file; its training side is used."""
+    first: int = Field(default=0, ge=0)
+    """Number of the first problem; `first` and `prompts` name a range as in a `sample` stage."""
+    prompts: int = Field(ge=1)
+    """Problems drawn; one that is drawn twice is used once."""
+    samples: int = Field(default=4, ge=1)
+    """Responses a problem and checkpoint."""
+    template: str = "r1-zero"
+    sampling: SamplingSettings
+    objective: Literal["pairwise", "pointwise"] = "pairwise"
+    """pairwise: pairs of responses with verdicts; pointwise: single responses, labelled safe or unsafe."""
+    judge: PreferenceJudge
+    """Who judges: `miniature` (rules), or the table of an endpoint."""
+    judgements: int = Field(default=_JUDGEMENTS, ge=2)
+    """Times a pair is judged, half of them in either order."""
+    pairs_per_problem: int = Field(default=_PAIRS, ge=1)
+    """Pairs drawn a problem, as far as its responses differ."""
+    guideline: str | None = None
+    """A text file that says what is safe, for a model as judge; absent: a guideline of ours."""
+    problems_per_batch: int = Field(default=64, ge=1)
+    """An interrupted stage repeats at most so many problems. Changes no result."""
+
+    @property
+    def responses_per_problem(self) -> int:
+        """Of all checkpoints together."""
+        return len(self.starts) * self.samples
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the data set if no response is left out."""
+        pairwise = self.objective == "pairwise"
+        return self.prompts * (self.pairs_per_problem if pairwise else self.responses_per_problem)
+
+    @model_validator(mode="after")
+    def _no_schedule(self) -> Self:
+        refuse_schedule(self.sampling, self.kind)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        use = "a checkpoint's responses could not be compared with one another"
+        refuse_alike("samples", self.samples, self.sampling, "sampling.", use)
+        return self
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        twice = [start for start in self.starts if self.starts.count(start) > 1]
+        if twice:
+            raise ValueError(
+                f"starts: {twice[0]!r} is named twice; every checkpoint gives samples = {self.samples} "
+                "responses a problem, so name it once and raise samples"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_can_be_drawn(self) -> Self:
+        if self.objective == "pointwise":
+            return self
+        count = self.responses_per_problem
+        if self.pairs_per_problem > count * (count - 1) // 2:
+            raise ValueError(
+                f"pairs_per_problem = {self.pairs_per_problem}: {count} responses a problem (samples = "
+                f"{self.samples} of {len(self.starts)} checkpoints) make {count * (count - 1) // 2} pairs; raise "
+                "samples or lower pairs_per_problem"
+            )
+        if self.judgements % 2:
+            raise ValueError(
+                f"judgements = {self.judgements}: an odd number cannot show each response first equally often, "
+                "and a judge's preference for a place would count; use an even one (the paper: 4)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_idle(self) -> Self:
+        pairwise, asked = self.objective == "pairwise", isinstance(self.judge, EndpointSettings)
+        if not pairwise and (self.judgements, self.pairs_per_problem) != (_JUDGEMENTS, _PAIRS):
+            raise ValueError(
+                'judgements and pairs_per_problem belong to pairs, and objective = "pointwise" labels each '
+                'response by itself, once; remove them, or set objective = "pairwise"'
+            )
+        if self.guideline is not None and (pairwise or not asked):
+            raise ValueError(
+                f"guideline = {self.guideline!r}: only a model that labels responses reads it; remove it, or set "
+                'objective = "pointwise" and a judge with url and model'
+            )
+        return self

@@ -1,0 +1,105 @@
+"""The `pretrain` stage: a base model from nothing."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dianoia.config.optimizer import OptimizerSettings
+from dianoia.config.settings import Settings
+
+
+class ModelShape(Settings):
+    """A Qwen3 decoder."""
+
+    hidden_size: int = Field(ge=8)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    head_dim: int = Field(ge=2, multiple_of=2)
+    intermediate_size: int = Field(ge=8)
+    max_positions: int = Field(default=1024, ge=16)
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"heads = {self.heads} is not a multiple of kv_heads = {self.kv_heads}; "
+                "each key-value head serves an equal number of heads"
+            )
+        return self
+
+
+class Habits(Settings):
+    """How the authors of the miniature's corpus behave. The base inherits these habits."""
+
+    dialogues: float = Field(default=0.45, ge=0, le=1)
+    """Share of documents that are dialogues under the R1-Zero prompt."""
+    pages: float = Field(default=0.10, ge=0, le=1)
+    """Share of documents that are questions answered at once, without the prompt."""
+    worked: float = Field(default=0.25, ge=0, le=1)
+    """Share of documents with a derivation or a check, without the prompt."""
+    explained: float = Field(default=0.05, ge=0, le=1)
+    """Share of documents that are pages of textbooks: derivations in whole sentences. The rest are drills."""
+    worked_check: float = Field(default=0.4, ge=0, le=1)
+    """Share of the worked documents that check."""
+    derive: float = Field(default=0.17, ge=0, le=1)
+    """Share of dialogues that derive once."""
+    check: float = Field(default=0.06, ge=0, le=1)
+    """Share of dialogues that derive, derive again and settle. The rest answer at once."""
+    sloppy: float = Field(default=0.15, ge=0, le=1)
+    """Share of dialogues that break the format."""
+    slip: float = Field(default=0.07, ge=0, le=1)
+    """Probability that a line of a first derivation is wrong."""
+    slip_zh: float | None = Field(default=None, ge=0, le=1)
+    """The same of an author who thinks in Chinese, absent: as the others. Who mixes the languages slips in between."""
+    check_slip: float = Field(default=0.02, ge=0, le=1)
+    """The same for a second or third derivation: whoever checks takes more care."""
+    guess_right: float = Field(default=0.5, ge=0, le=1)
+    """Probability that an answer at once is the right one."""
+    foreign: float = Field(default=0.08, ge=0, le=1)
+    """Share of thoughts in the other language."""
+    mixed: float = Field(default=0.12, ge=0, le=1)
+    """Share of thoughts that mix the languages."""
+    code: float = Field(default=0.10, ge=0, le=1)
+    """Share of documents about programs from descriptions. What the domains leave is mathematics."""
+    stem: float = Field(default=0.10, ge=0, le=1)
+    """Share of documents about multiple choice."""
+    logic: float = Field(default=0.09, ge=0, le=1)
+    """Share of documents about puzzles and the output of programs."""
+    general: float = Field(default=0.12, ge=0, le=1)
+    """Share of documents about general requests."""
+    safety: float = Field(default=0.07, ge=0, le=1)
+    """Share of documents about harmful requests and near misses."""
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        for names in (
+            ("dialogues", "pages", "worked", "explained"),
+            ("derive", "check"),
+            ("foreign", "mixed"),
+            ("code", "stem", "logic", "general", "safety"),
+        ):
+            total = sum(getattr(self, name) for name in names)
+            if total > 1 + 1e-9:
+                raise ValueError(
+                    f"{' + '.join(names)} = {total:g}; shares cannot exceed 1 together"
+                )
+        return self
+
+
+class PretrainStage(Settings):
+    """Trains a base model, and its tokenizer, from nothing on a generated corpus."""
+
+    kind: Literal["pretrain"]
+    corpus: Literal["miniature"] = "miniature"
+    """Which generator writes the documents."""
+    habits: Habits = Habits()
+    model: ModelShape
+    vocabulary: int = Field(default=1024, ge=300)
+    """Largest size of the tokenizer; a small world may need less."""
+    tokenizer: str | None = None
+    """Take the tokenizer of this earlier stage or model folder instead of training one."""
+    tokens: int = Field(ge=1)
+    """Tokens to train on; no document is seen twice."""
+    tokens_per_step: int = Field(default=4096, ge=256)
+    optimizer: OptimizerSettings

@@ -1,0 +1,124 @@
+"""Parts of a reward beside the paper's: functions of the user's, reward models, a judge, shaping rules.
+
+The paper's own rules stand in `config.rewards`. None of these is a part of DeepSeek-R1; each is absent unless
+a recipe names it.
+"""
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dianoia.config.endpoint_table import EndpointSettings
+from dianoia.config.settings import Settings
+
+RULES = (
+    "accuracy",
+    "format",
+    "language",
+    "random",
+    "overlong",
+    "repetition",
+    "cosine",
+    "tags",
+    "judge",
+)
+"""Names that parts of a reward have already; `helpful` and `safety` are those of `preferences`."""  # fmt: skip
+_TAKEN = (*RULES, "helpful", "safety")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_FILE = re.compile(r".+\.py:[A-Za-z_][\w.]*")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_][\w.]*")
+
+
+class FunctionSettings(Settings):
+    """A reward function with TRL's signature."""
+
+    path: str
+    """`FILE.py:NAME`, or a dotted path such as `trl.rewards.think_format_reward`."""
+    name: str | None = Field(default=None, pattern=rf"^{_NAME}$")
+    """Its name in metrics and reports; absent: what the path ends in."""
+    weight: float = 1.0
+    """0 measures without rewarding; below 0 it is a penalty."""
+    form: Literal["auto", "text", "messages"] = "auto"
+    """How prompts and completions are handed over. auto: as messages where the problem's prompt is messages."""
+    arguments: dict[str, Any] | None = None
+    """The path names a factory, which is called with these and returns the function."""
+
+    @property
+    def title(self) -> str:
+        """Its name in metrics and reports."""
+        return self.name or re.split(r"[.:]", self.path)[-1]
+
+    @model_validator(mode="after")
+    def _path_is_one(self) -> Self:
+        if not (_FILE.fullmatch(self.path) or _DOTTED.fullmatch(self.path)):
+            raise ValueError(
+                f"path = {self.path!r} names no function; write FILE.py:NAME, such as my_rewards.py:reward_length, "
+                "or a dotted path, such as my_package.rewards.reward_length"
+            )
+        return self
+
+
+class ModelRewardSettings(Settings):
+    """A reward model's score of problems with a verifier, as a part of their reward."""
+
+    model: str
+    """A sequence classification model with one label: an earlier reward_model stage, a folder, or a hub name."""
+    name: str = Field(default="model", pattern=rf"^{_NAME}$")
+    """Its name in metrics and reports."""
+    weight: float = 1.0
+
+
+class JudgeRewardSettings(EndpointSettings):
+    """A model behind an endpoint that grades answers against the reference answer."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Of its verdict, which is 1 or 0."""
+    grades: Literal["reference", "all"] = "reference"
+    """`reference`: problems that no rule can grade, whose accuracy its verdict is. `all`: the others too, where
+    its verdict is a part of its own beside their accuracy."""
+
+
+class RepetitionSettings(Settings):
+    """A penalty on repeated n-grams (Yeo et al. 2025, appendix C.2)."""
+
+    weight: float = Field(default=1.0, ge=0)
+    ngram: int = Field(default=3, ge=1)
+    """Tokens of an n-gram."""
+
+
+class CosineSettings(Settings):
+    """A reward of right and wrong by length (Yeo et al. 2025, appendix C.1)."""
+
+    weight: float = Field(default=1.0, ge=0)
+    right_short: float = 1.0
+    """Of a right answer without any token."""
+    right_long: float = 0.5
+    """Of a right answer at full length."""
+    wrong_short: float = -1.0
+    wrong_long: float = -0.5
+    truncated: float | None = None
+    """Of a sample that was cut; absent: as a wrong one of its length."""
+    length: int | None = Field(default=None, ge=1)
+    """Response tokens at which the cosine ends; absent: the limit on response tokens that holds."""
+
+
+class TagSettings(Settings):
+    """A share of the template's tags that stand exactly once in a response."""
+
+    weight: float = Field(default=1.0, ge=0)
+
+
+def check_names(names: list[str]) -> None:
+    """Raise ValueError for a part of the reward whose name another one has."""
+    for place, name in enumerate(names):
+        if name in _TAKEN:
+            raise ValueError(
+                f"a function or model of the rewards is named {name!r}, as a part of the reward is already; "
+                "give it another name"
+            )
+        if name in names[:place]:
+            raise ValueError(
+                f"two functions or models of the rewards are named {name!r}, so that metrics would keep one of "
+                "them; give one another name"
+            )

@@ -1,0 +1,148 @@
+"""What the rollouts of an `rl` stage earn: rules, and the reward models of RL for all scenarios.
+
+The paper (section 3.2 and eq. 8 to 10) adds, for a problem of reasoning, accuracy and format; for a general prompt
+a reward model's score and format; and for both the language term. It gives neither weights nor mixing ratios:
+ 1. Every weight is 1 and a reward model's score is added as it is, without rescaling.
+ 2. Half of a rollout's problems are general, about as in its data (78,000 of 166,000 prompts), and of those a
+    fifth is about safety (there 12,000 of 78,000).
+"""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from dianoia.config.data_table import Problems
+from dianoia.config.reward_parts import (
+    CosineSettings,
+    FunctionSettings,
+    JudgeRewardSettings,
+    ModelRewardSettings,
+    RepetitionSettings,
+    TagSettings,
+    check_names,
+)
+from dianoia.config.settings import Settings
+
+
+class RewardSettings(Settings):
+    """Weights of the rules. The paper adds accuracy and format with equal weights (eq. 4)."""
+
+    accuracy: float = Field(default=1.0, ge=0)
+    format: float = Field(default=1.0, ge=0)
+    language: float = Field(default=0.0, ge=0)
+    """Share of the thought's words in the question's language (eq. 7). 0: off. R1's RL stages add it with
+    equal weight; R1-Zero has none."""
+    random: float = Field(default=0.0, ge=0)
+    """A coin toss, as a control: a model that improves on it was not taught by the reward."""
+    overlong_cache: int = Field(default=0, ge=0)
+    """DAPO's soft punishment: from max_tokens - overlong_cache on, the reward falls to -1. 0: off."""
+    repetition: RepetitionSettings | None = None
+    """A penalty on repeated n-grams of tokens."""
+    cosine: CosineSettings | None = None
+    """Right and wrong, scaled by length."""
+    tags: TagSettings | None = None
+    """The share of the template's tags that stand exactly once."""
+    functions: list[FunctionSettings] = []
+    """Functions with TRL's signature."""
+    models: list[ModelRewardSettings] = []
+    """Reward models that score problems with a verifier."""
+    judge: JudgeRewardSettings | None = None
+    """A model behind an endpoint that grades answers against the reference answer."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Weight of each part of the reward by its name; that of the overlong rule is 1."""
+        shaping = {
+            "repetition": self.repetition,
+            "cosine": self.cosine,
+            "tags": self.tags,
+            "judge": self.judge,
+        }
+        return {
+            "accuracy": self.accuracy,
+            "format": self.format,
+            "language": self.language,
+            "random": self.random,
+            "overlong": float(self.overlong_cache > 0),
+            **{name: chosen.weight for name, chosen in shaping.items() if chosen is not None},
+            **{function.title: function.weight for function in self.functions},
+            **{model.name: model.weight for model in self.models},
+        }
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        check_names([*(f.title for f in self.functions), *(model.name for model in self.models)])
+        return self
+
+    @model_validator(mode="after")
+    def _something_pays(self) -> Self:
+        if not any(weight for name, weight in self.parts.items() if name != "overlong"):
+            raise ValueError(
+                "accuracy, format, language and random are all 0, and nothing else has a weight, so that no rollout "
+                "earns anything"
+            )
+        return self
+
+
+class PreferenceSettings(Settings):
+    """Reward models, and the general prompts that they score. Either model may be absent, with its problems."""
+
+    helpful: str | None = None
+    """An earlier reward_model stage, a folder, or a hub name. It is shown what follows the thought."""
+    problems: Problems | None = None
+    """General prompts that the helpful model scores: a problem set or a file."""
+    safety: str | None = None
+    """As `helpful`; it is shown the whole response, thought included."""
+    safety_problems: Problems | None = None
+    """General prompts that the safety model scores."""
+    from_step: int = Field(default=0, ge=0)
+    """The optimizer step from which rollouts hold general prompts. The paper: 1,300 of 1,700."""
+    share: float = Field(default=0.5, gt=0, lt=1)
+    """Of a rollout's problems, those that are general from then on."""
+    safety_share: float = Field(default=0.2, gt=0, lt=1)
+    """Of the general problems, those of the safety set; read only with both models."""
+    helpful_weight: float = Field(default=1.0, gt=0)
+    safety_weight: float = Field(default=1.0, gt=0)
+
+    def general(self, problems: int) -> dict[str, int]:
+        """How many of a rollout's `problems` belong to each general set, none to a set that is not there."""
+        count = round(self.share * problems)
+        if self.helpful is None or self.safety is None:
+            return {"helpful": count if self.helpful else 0, "safety": count if self.safety else 0}
+        safety = round(self.safety_share * count)
+        return {"helpful": count - safety, "safety": safety}
+
+    @model_validator(mode="after")
+    def _models_and_their_problems(self) -> Self:
+        if self.helpful is None and self.safety is None:
+            raise ValueError(
+                "preferences names no reward model, so that nothing would score its general prompts; set helpful "
+                "and problems, or safety and safety_problems, or remove the table"
+            )
+        for model, key in (("helpful", "problems"), ("safety", "safety_problems")):
+            self._pair(model, key)
+        if self.problems is not None and self.problems == self.safety_problems:
+            raise ValueError(
+                f"problems and safety_problems are both {self.problems!r}, and each general prompt belongs to "
+                "exactly one set; name a set of harmless prompts and one of prompts about safety"
+            )
+        return self
+
+    def _pair(self, model: str, key: str) -> None:
+        """A model and its problems come together, and so do keys that only they read."""
+        named, problems = getattr(self, model), getattr(self, key)
+        if (named is None) != (problems is None):
+            there, value, missing = (
+                (model, named, key) if problems is None else (key, problems, model)
+            )
+            raise ValueError(
+                f"{there} = {value!r} and no {missing}: a reward model and its general prompts come together; "
+                f"set {missing}, or remove {there}"
+            )
+        for read in (f"{model}_weight", "safety_share") if named is None else ():
+            value = getattr(self, read)
+            if value != type(self).model_fields[read].default:
+                raise ValueError(
+                    f"{read} = {value:g} and no {model} model, so that nothing would read it; remove {read}, or "
+                    f"set {model} and {key}"
+                )

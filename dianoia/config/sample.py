@@ -1,0 +1,127 @@
+"""The `sample` stage: from a checkpoint and problems to a data set (DeepSeek-R1 sections B.3.2 and B.3.3).
+
+Where the paper is silent these are the decisions:
+ 1. It names what is dropped (mixed languages, long paragraphs, code blocks, repetition) and no threshold.
+    The thresholds here are ours, each a key.
+ 2. How many samples of a problem are kept is not stated; `most_per_problem` says it.
+ 3. A paragraph ends with its line, so that a list of short lines is not a long paragraph.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from dianoia.config.data_table import Problems
+from dianoia.config.draw_checks import refuse_alike
+from dianoia.config.endpoint_table import EndpointSettings, form
+from dianoia.config.rl import SamplingSettings
+from dianoia.config.settings import Settings
+
+
+class KeepSettings(Settings):
+    """What a sample has to be to be kept. Cut and malformed samples never are: they have no thought."""
+
+    correct: bool = True
+    """Drop what is not right by the problem's verifier, or by the judge where no rule can tell."""
+    least: float = Field(default=1.0, gt=0, le=1)
+    """Least score that counts as right, where a verifier gives shares: 0.5 keeps what is half as good as can be."""
+    shortest: int = Field(default=1, ge=0)
+    """Tokens a thought has at least. 0 keeps empty thoughts."""
+    longest: int | None = Field(default=None, ge=1)
+    """Tokens a thought has at most; absent: as many as `sampling.max_tokens` allows."""
+    language: float = Field(default=0.95, ge=0, le=1)
+    """Least share of a thought's words in the question's language; a thought without words passes. 0: any."""
+    repetition: float = Field(default=0.5, ge=0, le=1)
+    """Largest share of a thought's 4-grams that stood in it at least twice before. 1: any. A derivation that
+    is checked once repeats nothing by this measure, a loop comes close to 1."""
+    paragraph: int = Field(default=1200, ge=0)
+    """Most characters of a line of the thought. 0: any."""
+    code_blocks: bool = False
+    """Keep thoughts with fenced code."""
+    duplicates: bool = False
+    """Keep samples of a problem whose thought and answer equal another's, case and spacing aside."""
+    prefer: Literal["any", "reflection"] = "any"
+    """Which are kept where more pass than `most_per_problem`: any, or those whose thought reflects most."""
+
+    @model_validator(mode="after")
+    def _band_is_open(self) -> Self:
+        if self.longest is not None and self.longest < self.shortest:
+            raise ValueError(
+                f"longest = {self.longest} is below shortest = {self.shortest}, so that no thought would "
+                "be kept; raise longest or lower shortest"
+            )
+        return self
+
+
+Rewriter = Annotated[
+    Annotated[Literal["none", "miniature"], Tag("@name")]
+    | Annotated[EndpointSettings, Tag("@table")],
+    Discriminator(form),
+]
+
+
+def refuse_schedule(sampling: SamplingSettings, kind: str) -> None:
+    """Raise ValueError for a schedule over optimizer steps in a stage that takes none."""
+    if sampling.longer:
+        raise ValueError(
+            f"sampling.longer is a schedule over optimizer steps, and a {kind} stage takes none; "
+            "set sampling.max_tokens"
+        )
+
+
+class SampleStage(Settings):
+    """Samples a checkpoint on training problems and keeps what passes; writes a data set, no model."""
+
+    kind: Literal["sample"]
+    start: str
+    """The model that is sampled: an earlier stage, a shipped model, a folder or a hub name."""
+    problems: Problems
+    """A problem set of the catalogue, or a file; its training side is used."""
+    first: int = Field(default=0, ge=0)
+    """Number of the first problem. `first` and `prompts` name a range that is the same for every seed, so
+    that two stages can be given problems that differ."""
+    prompts: int = Field(ge=1)
+    """Problems drawn; one that is drawn twice is sampled once."""
+    samples: int = Field(default=4, ge=1)
+    """Samples a problem."""
+    most_per_problem: int = Field(default=1, ge=1)
+    """Of those that pass, so many a problem are kept; a hash of the sample decides which."""
+    problems_per_batch: int = Field(default=64, ge=1)
+    """An interrupted stage repeats at most so many problems. Changes no result."""
+    template: str = "r1-zero"
+    """The prompt around a question, and the form in which the model answers."""
+    completion_template: str | None = None
+    """The form in which `completion` is written; absent: that of `template`."""
+    sampling: SamplingSettings
+    keep: KeepSettings = KeepSettings()
+    judge: EndpointSettings | None = None
+    """The model that grades what no rule can, against the reference answer (the generative reward)."""
+    rewriter: Rewriter = "none"
+    """Who makes kept thoughts readable: `none`, `miniature` (rules), or the table of an endpoint."""
+    final: Literal["answer", "summary"] = "answer"
+    """What follows the thought in `completion`: what the sample says, or the rewriter's summary."""
+
+    @property
+    def written_in(self) -> str:
+        """Name of the template of `completion`."""
+        return self.completion_template or self.template
+
+    @model_validator(mode="after")
+    def _no_schedule(self) -> Self:
+        refuse_schedule(self.sampling, self.kind)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        use = "there would be nothing to choose from"
+        refuse_alike("samples", self.samples, self.sampling, "sampling.", use)
+        return self
+
+    @model_validator(mode="after")
+    def _summary_has_a_writer(self) -> Self:
+        if self.final == "summary" and self.rewriter == "none":
+            raise ValueError(
+                'final = "summary" with rewriter = "none": nobody writes a summary; name a rewriter or '
+                'set final = "answer"'
+            )
+        return self

@@ -1,0 +1,105 @@
+"""The `sft` stage: supervised fine-tuning (DeepSeek-R1 v2 B.4.2, v1 sections 2.3.3 and 2.4).
+
+One stage for the cold start, the large second fine-tuning and the distilled students; what differs is the
+start, the data and the rate. Where the paper is silent these are the decisions:
+ 1. Batches are stated as 128 and 64 without a unit; here a step is a number of tokens.
+ 2. Samples longer than the context (32,768 in the paper) are left out by default: half a thought without an
+    end would be learnt as if it were one.
+ 3. Every turn of the assistant is learnt, each in the context in which the model will meet it: with the
+    thoughts of earlier turns stripped, as the released models' template does.
+"""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dianoia.config.optimizer import OptimizerSettings
+from dianoia.config.settings import Settings
+
+
+class DatasetSettings(Settings):
+    """One data set of a mixture."""
+
+    path: str = Field(min_length=1)
+    """A file (JSONL, CSV, Parquet), or an earlier stage that writes a data set."""
+    weight: float = Field(default=1.0, gt=0)
+    """How often each sample is seen in an epoch: 2.0 twice; 0.5 half of them, by a hash of the sample."""
+
+
+class SFTOptimizerSettings(OptimizerSettings):
+    """AdamW, with the paper's cosine to a tenth of the peak."""
+
+    schedule: Literal["constant", "cosine"] = "cosine"
+
+
+class SFTStage(Settings):
+    """Learns to write the responses of a data set."""
+
+    kind: Literal["sft"]
+    start: str
+    """An earlier stage, a model that ships with Dianoia, a folder, or a hub name."""
+    datasets: list[DatasetSettings] = Field(min_length=1)
+    template: str = "r1-zero"
+    earlier_thoughts: Literal["strip", "keep"] = "strip"
+    """Whether the assistant's earlier turns lose their thoughts before the next turn is learnt."""
+    epochs: int = Field(default=2, ge=1)
+    """The paper: 2 to 3."""
+    max_length: int = Field(ge=2)
+    """Tokens of a sample, prompt, response and end together. The paper: 32,768."""
+    positions: int | None = Field(default=None, ge=2)
+    """Positions that the model is given where its configuration has fewer, as the students made of
+    Qwen2.5-Math's 4,096 have; absent: its own."""
+    longer: Literal["drop", "cut", "refuse"] = "drop"
+    """What happens to longer samples."""
+    tokens_per_step: int = Field(ge=2)
+    """Most tokens of an optimizer step, prompts included."""
+    tokens_per_micro_batch: int = Field(default=16384, ge=64)
+    """Tokens of a packed row, one forward pass; changes memory and speed, never the result."""
+    autocast: Literal["none", "bfloat16"] = "none"
+    recompute: bool = False
+    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
+    evaluation_share: float = Field(default=0.05, ge=0, le=0.5)
+    """Share of questions that is held out for the evaluation loss, by a hash of the question; 0: none."""
+    evaluation_file: str | None = None
+    """A file of samples for the evaluation loss, in place of a share."""
+    evaluation_every: int = Field(default=20, ge=1)
+    """Optimizer steps between two evaluations; before the first step and after the last there is one too."""
+    checkpoint_every: int = Field(default=100, ge=1)
+    """Optimizer steps between two states to resume from."""
+    optimizer: SFTOptimizerSettings
+
+    @property
+    def heldout_share(self) -> float:
+        """The share that is held out of `datasets`: none where a file is there to evaluate on."""
+        return self.evaluation_share if self.evaluation_file is None else 0.0
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Self:
+        for key in ("tokens_per_step", "tokens_per_micro_batch"):
+            if getattr(self, key) < self.max_length:
+                raise ValueError(
+                    f"{key} = {getattr(self, key)} is below max_length = {self.max_length}, so a single "
+                    f"sample may not fit; raise {key} or lower max_length"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluated_on_one_thing(self) -> Self:
+        chosen = {"evaluation_share", "evaluation_file"} <= self.model_fields_set
+        if chosen and self.evaluation_file is not None and self.evaluation_share > 0:
+            raise ValueError(
+                f"evaluation_share = {self.evaluation_share:g} and evaluation_file = "
+                f"{self.evaluation_file!r}: the evaluation loss is of one of the two; remove the other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        paths = [dataset.path for dataset in self.datasets]
+        twice = [path for path in paths if paths.count(path) > 1]
+        if twice:
+            raise ValueError(
+                f"datasets: {twice[0]!r} is named twice; to see its samples more often, name it once "
+                "with a weight, e.g. 2.0"
+            )
+        return self

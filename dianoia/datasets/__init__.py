@@ -1,0 +1,1 @@
+"""Builds data sets from rollouts and files: supervised samples, judged pairs, labels. Columns on disk: `storage`."""

@@ -1,0 +1,357 @@
+"""Why the reward is flat, told while the run goes.
+
+In: the summaries of the rollout batches so far, the oldest first. Out: the diagnoses that begin
+with the last of them, each with advice in the names of the options. Left out: printing them, and
+stopping.
+
+A condition counts when it has held for PATIENCE batches in a row, since one small batch can look
+like anything; only an unreadable gold answer is told at once, and what is wrong in an evaluation,
+which has one batch. It is told when it begins and again only after it has been away. Consequences
+are not told beside their cause: truncated rollouts cannot keep the format, and without the format
+nothing can be right.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from dianoia.judge.group_summary import BatchSummary, OneAnswer
+from dianoia.text.template_fit import CODE as MISFIT
+from dianoia.text.template_fit import Other
+
+PATIENCE = 3
+"""Batches in a row."""
+LOOK_BACK = 50
+"""Batches in which thoughts may have been longer."""
+_MOST = 0.9
+_NEARLY_ALL = 0.95
+_NEARLY_NONE = 0.05
+_LOW_ACCURACY = 0.2
+_ONE_ANSWER = 0.9
+"""Share of a model's answers that are one and the same."""
+_NOT_THE_GOLDS = 0.1
+"""By how much the commonest gold answer has to be rarer for that to be no matter of the problems."""
+_FEWEST_PROBLEMS = 4
+_HALF = 0.5
+_FEWEST_ROLLOUTS = 32
+"""Over all batches of a streak, for a part of the reward to be called constant: a few samples may well be alike."""
+_FOR_LEVEL = 128
+"""The same for a part that is alike within every group: samples of a problem are alike more often."""
+_OF_RULES = frozenset({"accuracy", "format", "language", "random", "overlong"})
+"""Parts that are alike within a group once a problem is solved, or out of reach."""
+_BEST = {
+    "format": 1.0,
+    "accuracy": 1.0,
+    "language": 1.0,
+    "tags": 1.0,
+    "overlong": 0.0,
+    "repetition": 0.0,
+}
+"""Values of parts that every rollout may have because nothing is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Something that keeps the run from learning."""
+
+    code: str
+    """Stable name, for metrics and tests."""
+    message: str
+    """What happens, with its numbers."""
+    advice: str
+    """What to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    code: str
+    holds: Callable[[BatchSummary], bool]
+    message: Callable[[BatchSummary], str]
+    advice: str
+    patience: int = PATIENCE
+
+
+def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
+    """The diagnoses that begin with the last summary; the last LOOK_BACK + 1 are enough."""
+    found = [
+        Diagnosis(condition.code, condition.message(history[-1]), condition.advice)
+        for condition in _CONDITIONS
+        if _streak(history, condition.holds) == condition.patience
+    ]
+    found += _constant(history)
+    if _streak(history, lambda batch: _is_one_answer(batch.one_answer)) == PATIENCE:
+        assert history[-1].one_answer is not None, "the condition holds"
+        found.append(_one_answer_told(history[-1].one_answer))
+    if _collapsed(history) and not _collapsed(history[:-1]):
+        found.append(_collapse(history))
+    return found
+
+
+def _streak(history: Sequence[BatchSummary], holds: Callable[[BatchSummary], bool]) -> int:
+    """For how many of the last summaries the condition has held without a break."""
+    streak = 0
+    for summary in reversed(history):
+        if not holds(summary):
+            break
+        streak += 1
+    return streak
+
+
+def _truncated(summary: BatchSummary) -> bool:
+    return summary.share_truncated >= _MOST
+
+
+def _format_never(summary: BatchSummary) -> bool:
+    # With nearly all of them cut, the few malformed ones say nothing about the template.
+    return (
+        not _truncated(summary)
+        and summary.mean_format <= _NEARLY_NONE
+        and summary.common_fault is not None
+    )
+
+
+def _uniform(summary: BatchSummary) -> bool:
+    caused = _truncated(summary) or _format_never(summary) or summary.mean_accuracy is None
+    return summary.share_uniform_groups >= _NEARLY_ALL and not caused
+
+
+def _all_right(summary: BatchSummary) -> bool:
+    return _uniform(summary) and (summary.mean_accuracy or 0.0) >= _NEARLY_ALL
+
+
+def _all_wrong(summary: BatchSummary) -> bool:
+    return _uniform(summary) and (summary.mean_accuracy or 0.0) <= _NEARLY_NONE
+
+
+def _split(summary: BatchSummary) -> bool:
+    return _uniform(summary) and not (_all_right(summary) or _all_wrong(summary))
+
+
+_CONDITIONS = (
+    _Condition(
+        "all_truncated",
+        _truncated,
+        lambda batch: (
+            f"{batch.share_truncated:.0%} of the responses are cut at the length limit, so they "
+            "cannot be right and the reward cannot rise"
+        ),
+        "raise sampling.max_tokens, or check that eos_token_id in the model's generation_config.json holds every end-of-sequence id "
+        "of the model",
+    ),
+    _Condition(
+        "format_never_met",
+        _format_never,
+        lambda batch: (
+            f"{batch.share_malformed:.0%} of the responses break the template and "
+            f"{batch.share_truncated:.0%} are cut, so hardly any earns the format reward; the "
+            f"commonest fault is {batch.common_fault}, as in {batch.fault_example!r}"
+        ),
+        "check that the template fits the model (a prompt that opens the thought itself needs "
+        "r1-zero-prefilled or r1-prefilled), or start from a model that was fine-tuned on the template",
+    ),
+    _Condition(
+        "all_wrong",
+        _all_wrong,
+        lambda batch: (
+            f"{batch.share_uniform_groups:.0%} of the groups are uniform and all wrong (accuracy "
+            f"{batch.mean_accuracy:.1%}), so their advantages are 0"
+        ),
+        "lower the difficulty of the problems, draw more samples a problem, or check the problem's "
+        "answer column against a response that looks right",
+    ),
+    _Condition(
+        "all_right",
+        _all_right,
+        lambda batch: (
+            f"{batch.share_uniform_groups:.0%} of the groups are uniform and all right (accuracy "
+            f"{batch.mean_accuracy:.1%}), so their advantages are 0: there is nothing left to learn"
+        ),
+        "raise the difficulty of the problems, or end the stage here",
+    ),
+    _Condition(
+        "groups_uniform",
+        _split,
+        lambda batch: (
+            f"{batch.share_uniform_groups:.0%} of the groups have one and the same reward "
+            f"throughout, some right and some wrong (accuracy {batch.mean_accuracy:.1%}), so "
+            "nothing is learned"
+        ),
+        "raise sampling.temperature so that the samples of a problem differ, draw more samples a "
+        "problem, or use problems of middle difficulty",
+    ),
+    _Condition(
+        "gold_unparseable",
+        lambda batch: batch.share_unparseable > 0,
+        lambda batch: (
+            f"the gold answer of {batch.share_unparseable:.1%} of the rollouts cannot be read by "
+            f"its verifier, so they have no accuracy; problems {', '.join(batch.unparseable_ids)}"
+        ),
+        "check the problem's answer column, or name a verifier that reads such answers",
+        patience=1,
+    ),
+)
+_SHOWN_CHARS = 80
+
+
+# One and the same ---------------------------------------------------------------------------------
+
+
+def _constant(history: Sequence[BatchSummary]) -> list[Diagnosis]:
+    """Parts of the reward that have been the same for every rollout, or within every group, for just PATIENCE batches, or
+    just enough rollouts."""
+    return [
+        _constant_told(name, history[-1].constant_parts[name])
+        for name in history[-1].constant_parts
+        if _lasts(history, name) and not _lasts(history[:-1], name)
+    ] + [
+        _level_told(name)
+        for name in history[-1].level_parts
+        if _lasts_level(history, name) and not _lasts_level(history[:-1], name)
+    ]
+
+
+def _lasts_level(history: Sequence[BatchSummary], name: str) -> bool:
+    """Whether a part has been alike within each group for long enough to be no chance."""
+    if name in _OF_RULES:
+        return False
+    streak = _streak(history, lambda batch: name in batch.level_parts)
+    rollouts = sum(batch.rollouts for batch in history[len(history) - streak :])
+    return streak >= PATIENCE and rollouts >= _FOR_LEVEL
+
+
+def _level_told(name: str) -> Diagnosis:
+    return Diagnosis(
+        "part_constant",
+        f"the part {name!r} of the reward has been the same for all samples of each problem in the last rollouts: it "
+        "tells problems apart and not samples, so that it cancels out of every advantage and teaches nothing",
+        f"let {name!r} depend on the completion (completions, completion_ids) and not on the problem's columns alone",
+    )
+
+
+def _lasts(history: Sequence[BatchSummary], name: str) -> bool:
+    if not history or name not in history[-1].constant_parts:
+        return False
+    value = history[-1].constant_parts[name]
+    streak = _streak(
+        history,
+        lambda batch: (
+            batch.constant_parts.get(name, math.nan) == value and not _explained(batch, name, value)
+        ),
+    )
+    rollouts = sum(batch.rollouts for batch in history[len(history) - streak :])
+    return streak >= PATIENCE and rollouts >= _FEWEST_ROLLOUTS
+
+
+def _explained(batch: BatchSummary, name: str, value: float | None) -> bool:
+    """Whether nothing is wrong with it, or another diagnosis says what is."""
+    if value is not None and value == _BEST.get(name):
+        return True
+    if _truncated(batch) or _format_never(batch):
+        return name in _FOLLOWS_FORMAT
+    return name == "accuracy" and (
+        _all_wrong(batch) or _all_right(batch) or batch.share_unparseable > 0
+    )
+
+
+_FOLLOWS_FORMAT = ("accuracy", "format", "language", "tags", "cosine", "judge")
+"""Parts that a response without the template cannot earn."""
+
+
+def _constant_told(name: str, value: float | None) -> Diagnosis:
+    what = (
+        "has applied to no sample"
+        if value is None
+        else f"has been {value:g} for every sample, right or wrong,"
+    )
+    return Diagnosis(
+        "part_constant",
+        f"the part {name!r} of the reward {what} in the last rollouts, so that it tells no sample of a group from "
+        "another and teaches nothing",
+        f"read what {name!r} was given for a few samples (`parts` and `text` in the stage's rollouts): a function may expect "
+        "another form of completions (rewards.functions, form), other tags than the template's, or a column that is empty; "
+        "if every sample earns it by now, it can be left out",
+    )
+
+
+def diagnose_evaluation(batch: BatchSummary, other: Other | None) -> list[Diagnosis]:
+    """Diagnose an evaluation, all of whose answers are in one summary.
+
+    `other` is the template that the responses fit better, where there is one.
+    """
+    diagnoses = [
+        Diagnosis(
+            condition.code,
+            condition.message(batch),
+            condition.advice.replace("sampling.max", "max"),
+        )
+        for condition in _CONDITIONS
+        if condition.code in ("all_truncated", "format_never_met") and condition.holds(batch)
+    ]
+    if other is not None and not _truncated(batch):
+        advice = f"set template = {other.name!r}, which {other.share:.0%} of the responses fit"
+        if diagnoses:
+            diagnoses = [replace(diagnoses[0], advice=advice)]
+        elif other.own_share <= _NEARLY_NONE and other.share >= _HALF:
+            diagnoses = [_other_template(other, advice)]
+    if batch.one_answer is not None and _is_one_answer(batch.one_answer):
+        diagnoses.append(_one_answer_told(batch.one_answer))
+    return diagnoses
+
+
+def _other_template(other: Other, advice: str) -> Diagnosis:
+    return Diagnosis(
+        MISFIT,
+        f"{1 - other.own_share:.0%} of the responses have the form of another template: the parser of this one passes over "
+        "its tags, and no verifier reads an answer in them",
+        advice,
+    )
+
+
+def _is_one_answer(answers: OneAnswer | None) -> bool:
+    return (
+        answers is not None
+        and answers.problems >= _FEWEST_PROBLEMS
+        and answers.share >= _ONE_ANSWER
+        and answers.gold_share <= answers.share - _NOT_THE_GOLDS
+    )
+
+
+def _one_answer_told(answers: OneAnswer) -> Diagnosis:
+    return Diagnosis(
+        "one_answer",
+        f"{answers.share:.0%} of the answers are {answers.answer[:_SHOWN_CHARS]!r}, whatever the problem, and of the {answers.problems} "
+        f"problems {answers.gold_share:.0%} have the commonest gold answer: accuracy is what that answer happens to be worth, "
+        "and nothing is solved",
+        "compare pass@1 with `baseline`, the accuracy of always giving the commonest gold answer; take problems whose gold answers "
+        "differ more, or balance them; where this begins in training, lower the learning rate, raise sampling.temperature, or go "
+        "back to a checkpoint from before it",
+    )
+
+
+def _collapsed(history: Sequence[BatchSummary]) -> bool:
+    """Well-formed, hardly ever right, and thoughts blank or at most half of what they were."""
+    last = history[-PATIENCE:]
+    before = [batch.mean_thought_tokens for batch in history[-LOOK_BACK:-PATIENCE]]
+    longest = max((tokens for tokens in before if tokens is not None), default=0.0)
+    return len(last) == PATIENCE and all(
+        batch.mean_format >= _MOST
+        and batch.mean_accuracy is not None
+        and batch.mean_accuracy <= _LOW_ACCURACY
+        and batch.mean_thought_tokens is not None
+        and (batch.share_empty_thoughts >= 0.5 or batch.mean_thought_tokens <= longest / 2)
+        for batch in last
+    )
+
+
+def _collapse(history: Sequence[BatchSummary]) -> Diagnosis:
+    last, first = history[-1], history[-LOOK_BACK:][0]
+    return Diagnosis(
+        "thoughts_collapsed",
+        f"the responses are well-formed ({last.mean_format:.0%}) but hardly ever right (accuracy "
+        f"{last.mean_accuracy:.1%}), and their thoughts shrink to nothing: "
+        f"{last.mean_thought_tokens:.1f} tokens on average, {last.share_empty_thoughts:.0%} of "
+        f"them blank (step {first.step}: {first.mean_thought_tokens or 0.0:.1f} tokens)",
+        "the format reward is earned without reasoning. Lower the difficulty so that thinking "
+        "pays, lower the weight of the format rule, or start from a base that is more often right "
+        "with a derivation than without",
+    )

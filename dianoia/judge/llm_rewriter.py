@@ -1,0 +1,116 @@
+"""A model as rewriter of thoughts: what people and DeepSeek-V3 did for the cold start (section B.3.2).
+
+In: a problem, a sampled thought, and the answer it led to. Out: a readable thought in the question's
+language and a summary, or a typed refusal. Where we depart from the paper:
+1. One request gives both texts; the paper refines the thought and has the summary written from it.
+2. No examples by people are shown: the prompt tells the style instead, in our own words.
+3. Where the form of the data has its answer in a box, the summary is asked for with one, except for programs.
+4. The sample's answer is kept as it is and a summary without it is refused, so that no rewriting changes it.
+"""
+
+import re
+from collections.abc import Sequence
+
+from dianoia.base.rewriting import Case, Refusal, Rewritten
+from dianoia.judge.llm_grader import Ask
+from dianoia.models.endpoint import Answer, Messages
+from dianoia.text.language import LANGUAGES, language_share
+
+ONE_LANGUAGE = 0.9
+"""Least share of a rewritten thought's words in the question's language."""
+_NAMES = {"en": "English", "zh": "Chinese"}
+_BOX = ", written as \\boxed{the answer}"
+_BETWEEN = re.compile(r"</thought>\s*<summary>")
+
+_PROMPT = """\
+Below are a question, the rough notes of someone who solved it, and the answer they came to. Write two texts in {language}.
+
+1. The notes as a readable train of thought, as if one person thought aloud: begin with what the question asks, \
+say "I", keep every step in its order, also doubts, checks and mistakes that are found and mended. Short \
+paragraphs, no headings, no code blocks. Add no step, leave none out, and change no number. Translate what is in another language.
+2. A summary of one or two sentences for the person who asked: the decisive steps and the answer, exactly as given \
+below{box}. Nothing that the notes do not say, and no mention of notes or of a thought.
+
+Reply with exactly this and nothing around it:
+<thought>
+the train of thought
+</thought>
+<summary>
+the summary
+</summary>
+
+# Question
+{question}
+
+# Notes
+{thought}
+
+# Answer
+{answer}
+"""
+
+
+class ModelRewriter:
+    """A `Rewriter` that asks a model; `boxed`: for summaries with the answer in a box."""
+
+    def __init__(self, ask: Ask, boxed: bool = False) -> None:
+        self.ask, self.boxed = ask, boxed
+
+    def rewrite(self, cases: Sequence[Case]) -> list[Rewritten | Refusal]:
+        """One outcome a case, in their order."""
+        replies = self.ask([_messages(case, self.boxed) for case in cases])
+        return [read(case, reply) for case, reply in zip(cases, replies, strict=True)]
+
+
+def _messages(case: Case, boxed: bool) -> Messages:
+    box = _BOX if boxed and case.problem.verifier != "code" else ""
+    language = _NAMES.get(case.problem.language, "the language of the question")
+    text = _PROMPT.format(
+        language=language,
+        box=box,
+        question=case.problem.question,
+        thought=case.thought,
+        answer=case.answer,
+    )
+    return [{"role": "user", "content": text}]
+
+
+def read(case: Case, reply: Answer) -> Rewritten | Refusal:
+    """The two texts of a reply, or why it cannot be used."""
+    if reply.cut:
+        return Refusal.CUT
+    thought, summary = _parts(reply.text)
+    if not thought or not summary:
+        return Refusal.UNREADABLE
+    if not _holds(summary, case.answer):
+        return Refusal.ANSWER_MISSING
+    if not _in_language(f"{thought}\n{summary}", case.problem.language):
+        return Refusal.LANGUAGE
+    return Rewritten(thought, summary)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Thought and summary between their tags, divided where a division stands last; empty without them.
+
+    It takes one pass, however many tags a reply repeats.
+    """
+    text = text.strip()
+    if not (text.startswith("<thought>") and text.endswith("</summary>")):
+        return "", ""
+    inner = text.removeprefix("<thought>").removesuffix("</summary>")
+    divisions = list(_BETWEEN.finditer(inner))
+    if not divisions:
+        return "", ""
+    division = divisions[-1]
+    return inner[: division.start()].strip(), inner[division.end() :].strip()
+
+
+def _holds(summary: str, answer: str) -> bool:
+    """Whether the answer stands in the summary, not as a part of a longer number or word."""
+    before, after = r"(?<![0-9A-Za-z-])(?<![0-9][.,/])", r"(?![0-9A-Za-z]|[.,/][0-9])"
+    return re.search(before + re.escape(answer) + after, summary) is not None
+
+
+def _in_language(text: str, language: str) -> bool:
+    share = language_share(text, language) if language in LANGUAGES else None
+    return share is None or share >= ONE_LANGUAGE

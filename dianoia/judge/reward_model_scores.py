@@ -1,0 +1,94 @@
+"""Scores of responses by a reward model: any sequence classification folder with one label.
+
+In: prompts (questions as text) and responses. Out: one reward a response, a float; only differences mean
+anything for a model that was trained on pairs. A model made by a `reward_model` stage says itself what it
+wants to see; one from elsewhere gets its tokenizer's chat template if it has one, else the prompt, a new
+line and the response, each in full. No limit on length, as in the paper (section B.2).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dianoia.base.errors import ModelError
+from dianoia.base.limits import CPU_TOKENS
+from dianoia.hardware.threads import lanes_of
+from dianoia.learner.attention.shared_prefixes import Ids
+from dianoia.learner.logprobs import load_tokenizer
+from dianoia.learner.replicas import twins
+from dianoia.learner.reward_model_folder import (
+    Outlook,
+    load_reward_model,
+    outlook_of,
+    prepare_padding,
+)
+from dianoia.learner.scalar import Rewarder
+from dianoia.text.template import TEMPLATES, Template
+from dianoia.text.visible import scored_text, seen
+
+_FOREIGN = Outlook(template="plain", sees="response")
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    prompts: Sequence[str],
+    parts: Sequence[str],
+) -> list[Ids]:
+    """Token ids of each prompt in its template with what is seen of its response."""
+    if not prompts:
+        return []
+    texts = [scored_text(template, *pair) for pair in zip(prompts, parts, strict=True)]
+    return [tuple(ids) for ids in tokenizer(texts)["input_ids"]]
+
+
+def _chat(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> Ids:
+    messages = [
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": response},
+    ]
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+    except Exception as error:  # a template raises what its author wants
+        raise ModelError(
+            f"The chat template of the reward model {tokenizer.name_or_path!r} cannot be used for a message of the user "
+            f"and one of the assistant ({type(error).__name__}: {str(error)[:200]}); mend chat_template, or remove it to have "
+            "the prompt and the response one after the other"
+        ) from error
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+class RewardModel:
+    """A trained reward model with its tokenizer."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        tokens_per_batch: int = 16_384,
+    ) -> None:
+        """`tokens_per_batch` counts padded positions; it changes memory and speed only."""
+        prepare_padding(model, tokenizer)
+        self.tokenizer, self.outlook = tokenizer, outlook_of(model)
+        most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_batch
+        self._rewards = Rewarder(twins(model, lanes_of(model.device)), min(most, tokens_per_batch))
+
+    @classmethod
+    def load(cls, source: str | Path, device: torch.device | str = "cpu") -> "RewardModel":
+        """From a folder or hub name. Raises ModelError for what is no reward model."""
+        return cls(load_reward_model(source, device), load_tokenizer(source))
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+        """Reward of each response to its prompt; the same whatever it is scored together with."""
+        return self._rewards(self._encode(prompts, responses))
+
+    def _encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[Ids]:
+        if self.outlook is None and self.tokenizer.chat_template:
+            pairs = zip(prompts, responses, strict=True)
+            return [_chat(self.tokenizer, prompt, response) for prompt, response in pairs]
+        view = self.outlook or _FOREIGN
+        template = TEMPLATES[view.template]
+        parts = [seen(response, view.sees, template.tags) for response in responses]
+        return encode(self.tokenizer, template, prompts, parts)

@@ -1,0 +1,1 @@
+"""From samples to micro-batches: minibatches, packing, padding, prompts that several responses share."""

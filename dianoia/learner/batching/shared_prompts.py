@@ -1,0 +1,189 @@
+"""Responses behind prompts that stand once: how a micro-batch shares them.
+
+In: `Sample`s. Out: `Shared`, in which each distinct prompt stands once and the responses to it, in blocks of nearly
+one length, are laid end to end behind the prompts. Sixteen responses of 40 tokens to a prompt of 60 are then 700
+positions and not 1,600.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dianoia.base.records import Sample
+from dianoia.hardware.devices import moved
+from dianoia.learner.batching.attention_spans import Span, Views
+
+PADDING_PER_BLOCK = 12
+"""Positions of padding that are cheaper than one more block of responses."""
+
+PADDING_SHARE = 0.03
+"""Share of padding in a block that never is a reason for another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """R responses of nearly one length, padded on the right to T positions each."""
+
+    prompts_R: Tensor
+    """Which of the prompts each response continues."""
+    start_R1: Tensor
+    """Tokens of these prompts."""
+    longest: int
+    """Tokens of the longest prompt of the micro-batch."""
+    length: int
+    """T"""
+
+    @property
+    def mask_R1TK(self) -> Tensor:
+        """True where a position sees a key; K is the longest prompt, then the response itself. Made when it is asked
+        for: attention without padding has no use for it."""
+        return _block_mask(self.start_R1, self.longest, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A micro-batch as one row of N positions: G prompts of P positions, then the blocks.
+
+    A response stands without its last token, from which nothing is predicted.
+    """
+
+    ids_1N: Tensor
+    places_1N: Tensor
+    """Position of each token in its own sequence: a response goes on where its prompt ends."""
+    prompts_shape: tuple[int, int]
+    """(G, P)"""
+    blocks: tuple[Block, ...]
+    before_M: Tensor
+    """Index into N of the token before each real response token, in the order of `mask_BT`."""
+    views: Views
+    """Who sees whom, padding left out."""
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(rows, length) of the prompts and of each block, in their order in N."""
+        blocks = [(len(block.prompts_R), block.length) for block in self.blocks]
+        return [self.prompts_shape, *blocks]
+
+
+def shared_positions(samples: Sequence[Sample], tight: bool = False) -> int:
+    """N of `Shared`, padding included."""
+    prompts = {sample.prompt_ids for sample in samples}
+    blocks = response_blocks(samples, tight)
+    responses = sum(len(block) * (len(samples[block[0]].response_ids) - 1) for block in blocks)
+    return len(prompts) * max(map(len, prompts)) + responses
+
+
+def response_blocks(samples: Sequence[Sample], tight: bool = False) -> list[list[int]]:
+    """Sample indices, longest response first, cut where padding would cost more than a block does.
+
+    A block costs a few calls a layer, about as much time as PADDING_PER_BLOCK positions; a share
+    of PADDING_SHARE is always granted. `tight` is for attention that does not go by blocks: none has padding. Responses of one token are in no block: they are predicted
+    from the prompt, and nothing is predicted from them.
+    """
+    lengths = [len(sample.response_ids) - 1 for sample in samples]
+    order = [index for index, length in enumerate(lengths) if length]
+    blocks: list[list[int]] = []
+    padding = 0
+    for index in sorted(order, key=lambda i: (-lengths[i], i)):
+        if blocks:
+            longest = lengths[blocks[-1][0]]
+            padding += longest - lengths[index]
+            granted = max(PADDING_PER_BLOCK, PADDING_SHARE * longest * (len(blocks[-1]) + 1))
+        if not blocks or padding > (0 if tight else granted):
+            blocks.append([])
+            padding = 0
+        blocks[-1].append(index)
+    return blocks
+
+
+def share(
+    samples: Sequence[Sample], pad_id: int, device: torch.device | str | None, tight: bool = False
+) -> Shared:
+    """Lay out samples, none of which is without a prompt or a response; `pad_id` is any id of the vocabulary."""
+    prompts = list(dict.fromkeys(sample.prompt_ids for sample in samples))
+    longest = max(map(len, prompts))
+    ids = [pad([torch.tensor(prompt) for prompt in prompts], pad_id, device).flatten()]
+    places = [torch.arange(longest, device=device).repeat(len(prompts))]
+    members, blocks = response_blocks(samples, tight), []
+    for rows in ([samples[index] for index in block] for block in members):
+        ids_RT = pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
+        start_R1 = moved(torch.tensor([[len(row.prompt_ids)] for row in rows]), device)
+        ids.append(ids_RT.flatten())
+        places.append((start_R1 + torch.arange(ids_RT.shape[1], device=device)).flatten())
+        prompts_R = moved(torch.tensor([prompts.index(row.prompt_ids) for row in rows]), device)
+        blocks.append(Block(prompts_R, start_R1, longest, ids_RT.shape[1]))
+    return Shared(
+        ids_1N=torch.cat(ids)[None],
+        places_1N=torch.cat(places)[None],
+        prompts_shape=(len(prompts), longest),
+        blocks=tuple(blocks),
+        before_M=moved(torch.tensor(_before(samples, prompts, members)), device),
+        views=_views(samples, prompts, members),
+    )
+
+
+def _views(
+    samples: Sequence[Sample],
+    prompts: Sequence[tuple[int, ...]],
+    members: Sequence[Sequence[int]],
+) -> Views:
+    """Prompts see themselves, responses their prompt too."""
+    longest = max(map(len, prompts))
+    spans: list[Span] = [(g * longest, len(ids), 0, 0) for g, ids in enumerate(prompts)]
+    for index, start in _starts(samples, prompts, members).items():
+        own, prompt = len(samples[index].response_ids) - 1, samples[index].prompt_ids
+        spans.append((start, own, prompts.index(prompt) * longest, len(prompt)))
+    return Views.of(spans, range(len(prompts) * longest))
+
+
+def _before(
+    samples: Sequence[Sample],
+    prompts: Sequence[tuple[int, ...]],
+    members: Sequence[Sequence[int]],
+) -> list[int]:
+    """`Shared.before_M`: the first token of a response is predicted at its prompt's last, each
+    other one at the response token before it."""
+    longest = max(map(len, prompts))
+    starts = _starts(samples, prompts, members)
+    ends = {ids: number * longest + len(ids) - 1 for number, ids in enumerate(prompts)}
+    before: list[int] = []
+    for index, sample in enumerate(samples):
+        start = starts.get(index, 0)  # a response of one token is in no block
+        before += [ends[sample.prompt_ids], *range(start, start + len(sample.response_ids) - 1)]
+    return before
+
+
+def _starts(
+    samples: Sequence[Sample],
+    prompts: Sequence[tuple[int, ...]],
+    members: Sequence[Sequence[int]],
+) -> dict[int, int]:
+    """Index into N of the first token of each response that is in a block, block by block."""
+    size, starts = len(prompts) * max(map(len, prompts)), {}
+    for block in members:
+        for index in block:
+            starts[index] = size
+            size += len(samples[block[0]].response_ids) - 1
+    return starts
+
+
+def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:
+    """True at the real tokens of the own prompt and at no later token of the response.
+
+    Padding on the right of a response is seen by itself alone, so it needs no mask.
+    """
+    prompt_RP = torch.arange(longest, device=start_R1.device) < start_R1
+    own_TT = torch.ones(length, length, dtype=torch.bool, device=start_R1.device).tril()
+    rows = len(start_R1)
+    return torch.cat(
+        [prompt_RP[:, None].expand(rows, length, longest), own_TT.expand(rows, length, length)],
+        dim=2,
+    )[:, None]
+
+
+def pad(rows: Sequence[Tensor], value: float, device: torch.device | str | None) -> Tensor:
+    """Rows of uneven length as one tensor, filled up on the right."""
+    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+    return moved(padded, device)

@@ -1,0 +1,1 @@
+"""Faster layers and output heads, on a CPU and a GPU, and the choice between them."""

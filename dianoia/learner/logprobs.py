@@ -1,0 +1,286 @@
+"""Models and tokenizers in, log-probabilities of response tokens out.
+
+Inputs are Hugging Face folders or hub names, and `Batch`es of `learner.batching.batch`; outputs are ordinary
+transformers models and `logprobs_BT` under the policy at the sampling temperature.
+
+Memory: the vocabulary is large and the prompt is long, so the output head sees the positions that
+predict response tokens and no others, in chunks of at most `LOGITS_AT_ONCE` logits; when more than
+one chunk is needed, logits are computed again in the backward pass and never kept. On a GPU `learner.kernels.head_gpu`
+does so with larger chunks and fewer passes over memory, and keeps bfloat16 gradients of a few logits.
+
+Precision: log-softmax in float32 at least. Logits are float32 under autocast too, since logits rounded to
+bfloat16 are what separates sampler and learner (MiniMax-M1, https://arxiv.org/abs/2506.13585, section 3.2).
+Where products are bfloat16, the head's factors are too, in the sampler and in the learner alike, and sums are
+float32; a CPU without the C functions multiplies the head in the precision of its weights.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from dianoia.base.errors import ModelError
+from dianoia.base.limits import GPU_LOGITS_AT_ONCE, GPU_SLOPES_KEPT, LOGITS_AT_ONCE
+from dianoia.learner.attention.packed_rows import packed_states, product_kind
+from dianoia.learner.attention.prompt_sharing import shared_hidden_states
+from dianoia.learner.batching.batch import Batch
+from dianoia.learner.kernels.head_cpu import scored_in_c
+from dianoia.learner.kernels.head_cpu_bfloat16 import scored_in_half
+from dianoia.learner.kernels.head_gpu import Scores, Scoring, scored
+from dianoia.learner.kernels.layers_cpu import runs_in_c
+from dianoia.models.loading import fit_vocabulary, loaded, read_tokenizer
+
+_HEAD_ATTRIBUTES = (
+    "logit_scale",
+    "logits_scaling",
+    "final_logit_softcapping",
+    "lm_head_multiplier",
+)
+"""Configuration entries that say that something happens between the output head and the logits."""
+
+
+def load_model(
+    name_or_path: str | Path,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> PreTrainedModel:
+    """A causal language model in evaluation mode (no dropout), on `device`.
+
+    Rows of its vocabulary that its tokenizer has no tokens for are cut off (`models.loading`). Raises ModelError,
+    with what to do about it, for anything that cannot be found or read, and for damaged weights.
+    """
+    model, _ = loaded(AutoModelForCausalLM, name_or_path, dtype=dtype)
+    fit_vocabulary(model, name_or_path)
+    nn.Module.to(model, device)  # through nn.Module, whose `to` is typed
+    return model
+
+
+def extend_positions(model: PreTrainedModel, positions: int) -> None:
+    """Let the model read up to `positions` tokens; its checkpoint will say so. Never fewer than before.
+
+    Rotary frequencies stay as they are: what lies beyond the old limit has to be learnt. Raises ModelError
+    for positions that are learnt vectors, or scaled by the old limit.
+    """
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "none") != "default":
+        raise ModelError(
+            f"positions = {positions}: a model of type {config.model_type!r} with positions of the kind "
+            f"{rope.get('rope_type', 'learnt')!r} cannot be given more; remove positions and set max_length "
+            f"to at most {config.max_position_embeddings}"
+        )
+    config.max_position_embeddings = max(positions, config.max_position_embeddings)
+
+
+def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder or hub name. Raises ModelError like `load_model`."""
+    return read_tokenizer(name_or_path)
+
+
+def active_dropout(model: nn.Module) -> list[str]:
+    """Names of what would drop activations in a forward pass now; empty in evaluation mode.
+
+    Log-probabilities under dropout are those of another policy, and differ with every pass.
+    """
+    if not model.training:
+        return []
+    modules = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Dropout) and module.p
+    ]
+    config = getattr(model, "config", None)
+    entries = config.to_dict().items() if config is not None else ()
+    rates = [name for name, value in entries if _is_dropout_rate(name) and value]
+    return modules + rates
+
+
+def _is_dropout_rate(name: str) -> bool:
+    return name.endswith(("dropout", "pdrop", "dropout_prob"))
+
+
+def _head(model: PreTrainedModel) -> nn.Linear | None:
+    """The output embedding; None if the model has none or it is not a linear map."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return head if isinstance(head, nn.Linear) else None
+
+
+def has_plain_head(model: PreTrainedModel) -> bool:
+    """Whether logits are the output head applied to the backbone's last hidden states and no more.
+
+    Some architectures scale or cap their logits. Known configuration entries are looked up; and
+    since a list is never complete, four tokens go both ways and must agree to the last bit.
+    """
+    config = model.config.get_text_config()
+    if any(getattr(config, name, None) is not None for name in _HEAD_ATTRIBUTES):
+        return False
+    backbone, head = model.base_model, _head(model)
+    if backbone is model or head is None:
+        return False
+    ids_BL = torch.arange(4, device=model.device)[None] % head.out_features
+    with torch.no_grad():
+        hidden_BLD = backbone(input_ids=ids_BL, use_cache=False).last_hidden_state
+        return torch.equal(head(hidden_BLD), model(input_ids=ids_BL, use_cache=False).logits)
+
+
+def response_logprobs(
+    model: PreTrainedModel,
+    batch: Batch,
+    temperature: float,
+    *,
+    with_entropy: bool = False,
+    plain_head: bool | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Natural-log probability of each response token, and the entropy in nats where it was drawn.
+
+    Logits are divided by `temperature` first, as the sampler does; entropies carry no gradient.
+    Both are `_BT`, at least float32, and 0 at masked positions. `plain_head` is the answer of
+    `has_plain_head` where the caller knows it already; None asks again.
+    """
+    if not temperature > 0:
+        raise ValueError(
+            f"temperature is {temperature}; a greedy sampler has no log-probabilities to learn "
+            "from. Sample with a temperature above 0 (the paper: 1.0, and 0.7 in the last stage)."
+        )
+    dropping = active_dropout(model)
+    assert not dropping, f"dropout is on in {dropping}; call model.eval()"
+    plain = has_plain_head(model) if plain_head is None else plain_head
+    special = batch.shared is not None or batch.packed is not None
+    assert plain or not special, "prompts are shared and rows packed only under a plain head"
+    read = _hidden_states if plain else _own_logits
+    states_NX, logits_of, vocabulary = read(model, batch)
+    ids_N = batch.response_ids_BT.flatten()[batch.real_M]
+    head = _head(model) if plain else None
+    if head is not None and runs_in_c(head.weight):
+        weighted, size = (head.weight, head.bias), max(1, LOGITS_AT_ONCE // vocabulary)
+        half = product_kind(states_NX) == torch.bfloat16 and states_NX.shape[1] % 2 == 0
+        score = scored_in_half if half else scored_in_c
+        logprobs_N, entropies_N = score(states_NX, weighted, ids_N, temperature, size)
+    elif head is not None and states_NX.device.type == "cuda":
+        logprobs_N, entropies_N, _ = gpu_scores(model, states_NX, ids_N, temperature)
+    else:
+        size = max(1, LOGITS_AT_ONCE // vocabulary)
+        chunks = _chunks(states_NX, ids_N, logits_of, temperature, with_entropy, size)
+        logprobs_N, entropies_N = (torch.cat(part) for part in zip(*chunks, strict=True))
+    logprobs_BT = at_mask(logprobs_N, batch)
+    return logprobs_BT, at_mask(entropies_N, batch) if with_entropy else None
+
+
+LogitsOf = Callable[[Tensor], Tensor]
+
+
+def _predicting(batch: Batch) -> tuple[Tensor, Tensor]:
+    """(row, position) before each real response token, in the order of `mask_BT`; both `_N`."""
+    rows_N = batch.real_M // batch.mask_BT.shape[1]
+    return rows_N, batch.positions_BT.flatten()[batch.real_M]
+
+
+def states_before(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The backbone's last hidden states `_ND` before each real response token, in `mask_BT`'s order.
+
+    Prompts of a shared batch run once and rows of a packed one end to end; the caller knows that the model
+    allows it.
+    """
+    if batch.packed is not None:
+        return packed_states(model, batch.packed)
+    if batch.shared is None:
+        output = model.base_model(
+            input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
+        )
+        plain_ND: Tensor = output.last_hidden_state[_predicting(batch)]
+        return plain_ND
+    hidden_ND = shared_hidden_states(model, batch.shared)
+    # The backward pass of an embedding adds rows up several times faster on a CPU than that of an
+    # index does.
+    return nn.functional.embedding(batch.shared.before_M, hidden_ND)
+
+
+def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
+    """Hidden states `_ND` before the response tokens, the head that makes logits of them, and V."""
+    return states_before(model, batch), *head_alone(model)
+
+
+def head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
+    """The head that makes logits of hidden states, and V."""
+    head = _head(model)
+    assert head is not None, "only for models with a plain head"
+
+    def logits_of(states_ND: Tensor) -> Tensor:
+        with torch.autocast(states_ND.device.type, enabled=False):
+            logits_NV: Tensor = head(states_ND.to(head.weight.dtype))
+            return logits_NV
+
+    return logits_of, head.out_features
+
+
+def gpu_scores(
+    model: PreTrainedModel, states_ND: Tensor, ids_N: Tensor, temperature: float = 1.0
+) -> Scores:
+    """`head.scored` under the plain head of a model, with as many logits at a time as a GPU has room for."""
+    head = _head(model)
+    assert head is not None, "only for models with a plain head"
+    size = max(1, GPU_LOGITS_AT_ONCE // head.out_features)
+    scoring = Scoring(temperature, product_kind(states_ND), size, GPU_SLOPES_KEPT)
+    return scored(states_ND, (head.weight, head.bias), ids_N, scoring)
+
+
+def _own_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
+    """The model's own logits `_NV` before the response tokens, kept as they are, and V."""
+    rows_N, positions_N = _predicting(batch)
+    first, arguments = 0, {}
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        first = int(positions_N.min())
+        arguments = {"logits_to_keep": batch.ids_BL.shape[1] - first}
+    output = model(
+        input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False, **arguments
+    )
+    logits_NV = output.logits[rows_N, positions_N - first]
+    return logits_NV, lambda logits_CV: logits_CV, logits_NV.shape[-1]
+
+
+def _chunks(
+    states_NX: Tensor,
+    ids_N: Tensor,
+    logits_of: LogitsOf,
+    temperature: float,
+    with_entropy: bool,
+    size: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(logprobs, entropies) of `size` tokens at a time; of several, logits are not kept."""
+
+    def score(states_CX: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
+        return _score(logits_of(states_CX), ids_C, temperature, with_entropy)
+
+    again = torch.is_grad_enabled() and len(ids_N) > size
+    for states_CX, ids_C in zip(
+        torch.split(states_NX, size), torch.split(ids_N, size), strict=True
+    ):
+        if again:
+            yield checkpoint(score, states_CX, ids_C, use_reentrant=False)
+        else:
+            yield score(states_CX, ids_C)
+
+
+def _score(
+    logits_NV: Tensor, ids_N: Tensor, temperature: float, with_entropy: bool
+) -> tuple[Tensor, Tensor]:
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+    if temperature != 1.0:  # a copy of all logits for nothing
+        logits_NV = logits_NV / temperature
+    all_NV = torch.log_softmax(logits_NV, dim=-1)
+    logprobs_N = all_NV.gather(1, ids_N[:, None])[:, 0]
+    if not with_entropy:
+        return logprobs_N, logprobs_N.detach()
+    # -p log p without a second logarithm; the bound makes 0 x -inf the 0 that it is in the limit.
+    bounded_NV = all_NV.detach().clamp(min=torch.finfo(all_NV.dtype).min)
+    return logprobs_N, -torch.linalg.vecdot(bounded_NV.exp(), bounded_NV)
+
+
+def at_mask(values_N: Tensor, batch: Batch) -> Tensor:
+    """Values in the order of the mask, back at their places `_BT`; 0 elsewhere."""
+    empty_N = values_N.new_zeros(batch.mask_BT.numel())
+    return empty_N.index_copy(0, batch.real_M, values_N).view(batch.mask_BT.shape)

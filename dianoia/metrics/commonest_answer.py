@@ -1,0 +1,119 @@
+"""What one and the same answer to every problem is worth, and how near a model is to giving one.
+
+In: scored groups. Out: the baseline of an evaluation (the commonest gold answer as the answer to every problem), and
+the answer that a model gives most often. Left out: what follows from them (`judge.diagnosis`, the report).
+
+Decisions:
+1. The baseline is graded by each problem's own verifier. The TRIED commonest gold answers are tried, and the letters
+   of multiple choice, and the best one counts; it is known only to somebody who has seen the gold answers, so that a
+   model without a thought can hardly do better.
+2. Programs have no gold answer, and of other problems with many right answers a gold answer is right where it stands:
+   there the baseline is a lower bound.
+3. Answers are the same where they are equal as bare numbers or name the same letter, else as texts
+   (`votes.answer_key`).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from dianoia.base.records import Group, Problem
+from dianoia.judge.group_summary import OneAnswer
+from dianoia.metrics.votes import BY_TEXT, answer_key, graded_right, is_whole
+from dianoia.tasks.choice import LETTERS, chosen, read_options
+from dianoia.tasks.short_answers import parse_number
+
+TRIED = 3
+"""Gold answers that are tried as the answer to every problem."""
+_NUMERIC = frozenset({"number", "math"})
+
+Key = str | Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """An answer that is given to every problem."""
+
+    answer: str
+    share_P: tuple[float, ...]
+    """Grade of each problem under it, or the share of the problem's answers that are this one."""
+
+
+def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
+    """Find the gold answer that is right most often if it is the answer to every problem; decisions 1 and 2.
+
+    Without `ask` no verifier is asked, and a gold answer is right where the gold answer is the same (decision 3).
+    """
+    keys = [_key(problem, problem.answer) for problem in problems]
+    texts = {key: p.answer for key, p in zip(reversed(keys), reversed(problems), strict=True)}
+    counts = Counter(key for key in keys if key != "")
+    tried = [texts[key] for key, _ in counts.most_common(TRIED)]
+    if ask and any(problem.verifier == "choice" for problem in problems):
+        tried += LETTERS
+    constants = [Constant(answer, _grades(answer, problems, keys, ask)) for answer in tried]
+    nothing = Constant("", (0.0,) * len(problems))
+    return max(constants, key=lambda constant: sum(constant.share_P), default=nothing)
+
+
+def _grades(
+    answer: str, problems: Sequence[Problem], keys: Sequence[Key], ask: bool
+) -> tuple[float, ...]:
+    equal = [_key(problem, answer) == key for problem, key in zip(problems, keys, strict=True)]
+    undecided = [
+        index
+        for index, problem in enumerate(problems)
+        if ask
+        and not equal[index]
+        and problem.verifier not in BY_TEXT
+        and not (is_whole(problem, answer) and is_whole(problem, problem.answer))
+    ]
+    for index, right in zip(
+        undecided, graded_right([(problems[index], answer) for index in undecided]), strict=True
+    ):
+        equal[index] = right
+    return tuple(map(float, equal))
+
+
+def commonest_answer(groups: Sequence[Group]) -> Constant | None:
+    """Find the answer that was given most often, to whichever problem; problems without any answer are left out.
+
+    None where nothing was answered.
+    """
+    answers_PG = [
+        [(_key(g.problem, r.answer), r.answer) for r in g.rollouts if r.answer is not None]
+        for g in groups
+    ]
+    counts = Counter(key for answers_G in answers_PG for key, _ in answers_G)
+    if not counts:
+        return None
+    ((most, _),) = counts.most_common(1)
+    answer = next(text for answers_G in answers_PG for key, text in answers_G if key == most)
+    shares = [
+        sum(key == most for key, _ in answers_G) / len(answers_G)
+        for answers_G in answers_PG
+        if answers_G
+    ]
+    return Constant(answer, tuple(shares))
+
+
+def one_answer(groups: Sequence[Group]) -> OneAnswer | None:
+    """Set the commonest answer beside the commonest gold answer, for diagnoses; None where nothing was answered."""
+    answer = commonest_answer(groups)
+    if answer is None:
+        return None
+    gold = commonest_gold([group.problem for group in groups], ask=False)
+    return OneAnswer(
+        answer=answer.answer,
+        share=sum(answer.share_P) / len(answer.share_P),
+        gold_share=sum(gold.share_P) / len(gold.share_P),
+        problems=len(answer.share_P),
+    )
+
+
+def _key(problem: Problem, answer: str) -> Key:
+    if problem.verifier == "choice":
+        option = chosen(answer, read_options(problem) or [])
+        return answer_key(problem, answer) if option is None else LETTERS[option]
+    number = parse_number(answer) if problem.verifier in _NUMERIC else None
+    return answer_key(problem, answer) if number is None else number

@@ -1,0 +1,96 @@
+"""What rewards amount to: grades, means and spreads of a step, estimates on the held-out side.
+
+In: examples and the rewards of their texts. Out: numbers and `Estimate`s. For labelled responses, safe ones
+stand where a pair's chosen response does, unsafe ones where the rejected one does.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+
+from dianoia.algo.estimates import Estimate, estimate, estimate_unbounded
+from dianoia.algo.preference_loss import pair_grade, pointwise_grade
+from dianoia.base.preference_records import Pair, TextExample
+from dianoia.learner.scalar import Example
+
+Rewards = Sequence[tuple[float, ...]]
+"""Of the texts of each example."""
+
+
+def grades(examples: Sequence[Example], rewards: Rewards) -> list[float]:
+    """1, 1/2 (a tie) or 0 of each example: the better response ahead, or the sign on the label's side."""
+    return [
+        pair_grade(*values) if example.good is None else pointwise_grade(values[0], example.good)
+        for example, values in zip(examples, rewards, strict=True)
+    ]
+
+
+def sides(examples: Sequence[Example], rewards: Rewards) -> tuple[list[float], list[float]]:
+    """Rewards of the better and of the worse responses: chosen and rejected, or safe and unsafe."""
+    better, worse = [], []
+    for example, values in zip(examples, rewards, strict=True):
+        if example.good is not False:
+            better.append(values[0])
+        if example.good is not True:
+            worse.append(values[-1])
+    return better, worse
+
+
+def spread(examples: Sequence[Example], rewards: Rewards) -> dict[str, float | None]:
+    """Mean and population standard deviation of either side, and the distance of the means."""
+    better, worse = sides(examples, rewards)
+    margin = fmean(better) - fmean(worse) if better and worse else None
+    return {
+        "margin": margin,
+        "rewards/chosen/mean": fmean(better) if better else None,
+        "rewards/chosen/std": pstdev(better) if better else None,
+        "rewards/rejected/mean": fmean(worse) if worse else None,
+        "rewards/rejected/std": pstdev(worse) if worse else None,
+    }
+
+
+def measures(
+    texts: Sequence[TextExample], examples: Sequence[Example], rewards: Rewards
+) -> dict[str, Estimate]:
+    """Estimates over prompts: accuracy, that of `baseline`, mean rewards, and the margin of pairs.
+
+    `texts` and `examples` are the same in order.
+    """
+    prompts = [example.prompt for example in texts]
+    found = {
+        "accuracy": estimate(_by_prompt(prompts, grades(examples, rewards))),
+        "baseline": estimate(_by_prompt(prompts, baseline(texts))),
+    }
+    for name, label in (("rewards/chosen", True), ("rewards/rejected", False)):
+        values = [
+            None
+            if example.good is not None and example.good is not label
+            else of[0 if label else -1]
+            for example, of in zip(examples, rewards, strict=True)
+        ]
+        found[name] = estimate_unbounded(_by_prompt(prompts, values))
+    if examples[0].good is None:
+        differences = [chosen - rejected for chosen, rejected in rewards]
+        found["margin"] = estimate_unbounded(_by_prompt(prompts, differences))
+    return found
+
+
+def baseline(examples: Sequence[TextExample]) -> list[float]:
+    """Grades of a rule without a model: the longer response of a pair, the more frequent label."""
+    labels = [example.good for example in examples if not isinstance(example, Pair)]
+    usual = 2 * sum(labels) >= len(labels)
+    return [
+        pair_grade(len(example.chosen), len(example.rejected))
+        if isinstance(example, Pair)
+        else float(example.good is usual)
+        for example in examples
+    ]
+
+
+def _by_prompt(prompts: Sequence[str], values: Sequence[float | None]) -> list[float]:
+    """Mean value of each prompt that has any: examples of one prompt are not independent."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for prompt, value in zip(prompts, values, strict=True):
+        if value is not None:
+            found[prompt].append(value)
+    return [fmean(of_prompt) for of_prompt in found.values()]

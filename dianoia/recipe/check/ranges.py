@@ -1,0 +1,212 @@
+"""Numbers of a recipe that no run can want, and those that hardly any does. No torch.
+
+In: a recipe. Out: for each number outside its range a sentence: what it would do, and what to write. Beyond the outer
+bounds a recipe is refused; beyond the inner ones a plan says so, and the run goes on.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from dianoia.config import PretrainStage, RewardModelStage, RLStage, SFTStage
+from dianoia.recipe.graph import Recipe
+from dianoia.recipe.resume.fingerprint import flat
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, all inclusive."""
+
+    usual: tuple[float, float]
+    possible: tuple[float, float]
+    why: str
+    """What a number outside does."""
+    write: str
+    """What to write instead."""
+
+
+_RATE = Range(
+    (1e-9, 0.05),
+    (0, 1),
+    "AdamW moves every weight by about this much in a step, and few weights are larger than 0.1",
+    "1e-6 to 1e-3, the smaller the larger the model (the paper: 3e-6)",
+)
+_TEMPERATURE = Range(
+    (0, 2),
+    (0, 10),
+    "logits are divided by it, so that far above 1 every token of the vocabulary is as likely as any other",
+    "0.6 to 1 (the paper: 1 in training, 0.6 in evaluations)",
+)
+_CLIP = Range(
+    (0, 1000),
+    (0, 1e6),
+    "ratios of probabilities are bounded by 1 plus it, and none comes near such a bound",
+    "0.2, or 10 for none, as in R1",
+)
+_WEIGHT = Range(
+    (-100, 100),
+    (-1e6, 1e6),
+    "it multiplies a reward that is mostly between 0 and 1, and outweighs every other part",
+    "a number around 1",
+)
+_MANY = "runs take time and memory in proportion to it"
+_COUNT = Range((1, 1e5), (0, 1e9), _MANY, "a smaller number")
+_TOKENS = Range((1, 2e6), (0, 1e9), _MANY, "a smaller number")
+RANGES: Mapping[str, Range] = {
+    "learning_rate": _RATE,
+    "value_learning_rate": _RATE,
+    "temperature": _TEMPERATURE,
+    "top_p": Range((0.05, 1), (0, 1), "hardly a token is left to choose from", "0.9 to 1"),
+    "clip_low": _CLIP,
+    "clip_high": _CLIP,
+    "value_clip": _CLIP,
+    "kl_coefficient": Range(
+        (0, 1),
+        (0, 1e3),
+        "the pull to the reference outweighs a reward of 1 by far, so that nothing is learnt",
+        "0.001 to 0.1 (the paper: 0.001)",
+    ),
+    "std_epsilon": Range(
+        (0, 0.1),
+        (0, 100),
+        "it stands beside a standard deviation of at most about 0.5 and would shrink every advantage",
+        "1e-6",
+    ),
+    "importance_cap": Range(
+        (0.5, 100), (0, 1e6), "it bounds a ratio that is 1 where sampler and learner agree", "2"
+    ),
+    "gamma": Range(
+        (0.9, 1), (0, 1), "rewards at the end of a response hardly reach its beginning", "1"
+    ),
+    "weight_decay": Range(
+        (0, 1),
+        (0, 100),
+        "times the learning rate it is the share of a weight that goes in a step",
+        "0 to 0.1",
+    ),
+    "beta1": Range((0, 0.99), (0, 1), "the average of gradients lags by hundreds of steps", "0.9"),
+    "beta2": Range(
+        (0.9, 1), (0, 1), "the average of squares forgets within a few steps", "0.95 to 0.999"
+    ),
+    "epsilon": Range(
+        (0, 1e-3), (0, 1), "it stands beside the size of a gradient and would outweigh it", "1e-8"
+    ),
+    "max_grad_norm": Range(
+        (1e-3, 1000), (0, 1e12), "gradients are scaled down to this norm, mostly 0.1 to 10", "1"
+    ),
+    "weight": _WEIGHT,
+    "helpful_weight": _WEIGHT,
+    "safety_weight": _WEIGHT,
+    "accuracy": _WEIGHT,
+    "format": _WEIGHT,
+    "language": _WEIGHT,
+    "epochs": Range(
+        (1, 50), (0, 1e6), "data seen that often are learnt by heart", "2 or 3 (the paper)"
+    ),
+    "steps": Range((1, 1e6), (0, 1e9), _MANY, "a smaller number (the paper: 10,400)"),
+    "tokens": Range((1, 1e12), (0, 1e15), _MANY, "a smaller number"),
+    "group_size": Range((1, 1024), (0, 1e6), _MANY, "16 (the paper)"),
+    "samples": Range((1, 1024), (0, 1e6), _MANY, "4 to 64"),
+    "problems_per_rollout": _COUNT,
+    "minibatches": Range((1, 1024), (0, 1e6), "each optimizer step sees few samples", "1 to 16"),
+    "samples_per_step": _COUNT,
+    "max_tokens": _TOKENS,
+    "max_length": _TOKENS,
+    "tokens_per_step": Range((1, 1e8), (0, 1e10), _MANY, "a smaller number"),
+    "tokens_per_micro_batch": Range(
+        (1, 1e7), (0, 1e9), "it is held in memory at one time", "16384"
+    ),
+    "slots": Range((1, 16_384), (0, 1e7), "so many samples are held in memory at one time", "256"),
+    "prompts": Range((1, 1e7), (0, 1e9), _MANY, "a smaller number"),
+    "rows": Range((1, 1e7), (0, 1e9), _MANY, "a smaller number"),
+    "limit": Range((1, 1e6), (0, 1e9), _MANY, "512"),
+    "timeout": Range((1, 7200), (0, 1e6), "it is in seconds", "120"),
+    "concurrency": Range((1, 512), (0, 1e5), "so many requests are under way at one time", "8"),
+    "retries": Range((0, 50), (0, 1e4), "waits between them double, to hours", "5"),
+    "layers": Range((1, 500), (0, 1e4), _MANY, "2 to 32"),
+    "hidden_size": Range((8, 32_768), (0, 1e6), _MANY, "64 to 4096"),
+    "vocabulary": Range((300, 1e6), (0, 1e7), _MANY, "1024 to 150000"),
+}
+"""By the last part of a key."""
+_SEED = Range((0, 2**32 - 1), (0, 2**32 - 1), "generators of random numbers take 32 bits", "1")
+_THREADS = Range((0, 256), (0, 4096), "a CPU has fewer cores", "0: one a core, at most 8")
+
+
+def impossible(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """(key, sentence) of every number that is refused."""
+    for key, value, bounds in _numbers(recipe):
+        low, high = bounds.possible
+        if not low <= value <= high:
+            yield key, _sentence(value, bounds)
+
+
+def unusual(recipe: Recipe) -> list[str]:
+    """A sentence for each number that hardly any run wants."""
+    sentences = [
+        f"{key} = {_shown(value)}: {_sentence(value, bounds)}"
+        for key, value, bounds in _numbers(recipe)
+        if not bounds.usual[0] <= value <= bounds.usual[1]
+    ]
+    return sentences + [line for name in recipe.stages for line in _together(name, recipe)]
+
+
+def _numbers(recipe: Recipe) -> Iterator[tuple[str, float, Range]]:
+    yield "seed", recipe.seed, _SEED
+    yield "threads", recipe.threads, _THREADS
+    for name, stage in recipe.stages.items():
+        for key, value in flat(stage.model_dump(mode="json")).items():
+            last = key.rpartition(".")[2]
+            if ".arguments." in f".{key}" or isinstance(value, bool) or last not in RANGES:
+                continue
+            if isinstance(value, int | float):
+                yield f"stages.{name}.{key}", value, RANGES[last]
+
+
+def _together(name: str, recipe: Recipe) -> Iterator[str]:
+    """Numbers that are odd beside one another."""
+    stage = recipe.stages[name]
+    if not isinstance(stage, PretrainStage | RLStage | SFTStage | RewardModelStage):
+        return
+    chosen, steps = stage.optimizer, _steps(stage)
+    if steps is not None and chosen.warmup_steps >= steps > 0:
+        yield (
+            f"stages.{name}.optimizer.warmup_steps = {chosen.warmup_steps}: the stage has {steps:,} optimizer steps, so "
+            "that the learning rate never reaches its peak; write a tenth of the steps or less"
+        )
+    if isinstance(stage, RLStage):
+        if stage.algorithm.clip_high == 0 and stage.minibatches > 1:
+            yield (
+                f"stages.{name}.algorithm.clip_high = 0: after the first of {stage.minibatches} minibatches every sample "
+                "that became likelier is left out; write 0.2, or 10 for no bound"
+            )
+        for key, value in (
+            ("temperature", stage.sampling.temperature),
+            ("top_k", stage.sampling.top_k),
+        ):
+            if (key == "temperature" and value < 0.2) or (key == "top_k" and value == 1):
+                yield (
+                    f"stages.{name}.sampling.{key} = {_shown(value)}: samples of a group are nearly all alike, and a group "
+                    "of equal rewards teaches nothing; write "
+                    + ("1 (the paper)" if key == "temperature" else "0, for the whole vocabulary")
+                )
+
+
+def _steps(stage: Any) -> int | None:
+    if isinstance(stage, RLStage):
+        return stage.steps
+    if isinstance(stage, PretrainStage):
+        return stage.tokens // stage.tokens_per_step
+    return None
+
+
+def _sentence(value: float, bounds: Range) -> str:
+    low, high = bounds.usual
+    side = f"above {_shown(high)}" if value > high else f"below {_shown(low)}"
+    return f"that is {side}, and {bounds.why}; write {bounds.write}"
+
+
+def _shown(value: float) -> str:
+    if value in (inf, -inf):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -1,1 +1,0 @@
-"""The roles as stages use them: rollouts from a sampler, scores from a judge, measures of both."""

@@ -1,0 +1,78 @@
+"""What several stages do alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from dianoia.base.records import Problem, SamplingParams
+from dianoia.config import OptimizerSettings, SamplingSettings
+from dianoia.learner.descent import Descent
+from dianoia.learner.logprobs import load_model, load_tokenizer
+from dianoia.sampler.factory import DTYPES, make_sampler
+from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.storage.context import Context
+
+
+def descent_of(
+    model: PreTrainedModel, chosen: OptimizerSettings, steps: int, what: str = "Training"
+) -> Descent:
+    """The optimizer that a recipe asks for, over `steps` optimizer steps."""
+    return Descent(
+        model,
+        learning_rate=chosen.learning_rate,
+        schedule=chosen.schedule,
+        warmup_steps=chosen.warmup_steps,
+        total_steps=steps,
+        floor=chosen.floor,
+        betas=(chosen.beta1, chosen.beta2),
+        adam_epsilon=chosen.epsilon,
+        weight_decay=chosen.weight_decay,
+        max_grad_norm=chosen.max_grad_norm,
+        stop_grad_norm=chosen.stop_grad_norm,
+        what=what,
+    )
+
+
+def roller_of(
+    context: Context, start: str, template: str, chosen: SamplingSettings
+) -> tuple[Roller, SamplingParams]:
+    """A model ready to be sampled, and how."""
+    source = context.resolve(start)
+    model, tokenizer = load_model(source, device=context.device), load_tokenizer(source)
+    params = SamplingParams(
+        max_tokens=chosen.max_tokens,
+        stop_ids=stop_ids(model, tokenizer),
+        temperature=chosen.temperature,
+        top_p=chosen.top_p,
+        top_k=chosen.top_k,
+    )
+    sampler = make_sampler(model, slots=chosen.slots, dtype=DTYPES[chosen.dtype])
+    return Roller(sampler, tokenizer, named_template(template)), params
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some problems of a range; done if and only if its file exists."""
+
+    problems: Sequence[Problem]
+    start: int
+    """Number of the first problem, counted from the beginning of the range."""
+    path: Path
+
+    @property
+    def end(self) -> int:
+        """Problems of the range up to and with this batch."""
+        return self.start + len(self.problems)
+
+
+def batches(
+    context: Context, problems: Sequence[Problem], size: int, name: str = "problems"
+) -> list[Batch]:
+    """A range of problems in batches, whose files lie in the stage's state."""
+    folder = context.directory.state
+    return [
+        Batch(problems[start : start + size], start, folder / f"{name}-{start:07d}.parquet")
+        for start in range(0, len(problems), size)
+    ]

@@ -1,0 +1,1 @@
+"""What a run writes and reads: the run directory, whole files with checksums, journals, states, Parquet tables."""

@@ -1,0 +1,23 @@
+"""What a stage is given besides its own table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dianoia.base.progress import Reports
+from dianoia.storage.run_directory import StageDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a stage writes, what its randomness derives from, and how it finds its inputs."""
+
+    name: str
+    directory: StageDirectory
+    seed: int
+    device: torch.device
+    resolve: Callable[[str], str | Path]
+    """From a name in the recipe (stage, shipped model, folder, hub name) to what transformers loads."""
+    progress: Reports

@@ -1,0 +1,208 @@
+"""Samples for supervised fine-tuning from a user's file, with the columns that TRL users have.
+
+In: a JSONL, CSV or Parquet file. Out: `Conversation`s, one row after another, each checked. Left out: chat
+templates of tokenizers, tools, images, hub names.
+
+Columns, in the order in which they are looked for:
+- `messages`: a list of `role` (system, user, assistant) and `content`, the assistant last; every turn of the
+  assistant is learnt. `reasoning_content` beside a `content` is the thought. CSV holds any messages as JSON.
+- `prompt` (text, or messages) and the response: `completion` or `response` (text, or messages), or `thought`
+  and `answer`. Only the response is learnt. A thought may be empty.
+Further columns are allowed and not read.
+
+Decisions where DeepSeek-R1 is silent:
+1. What is held out is decided by a hash of the first question, never by a seed: equal questions are all
+   trained on or all held out. The hash is another one than that of `tasks.problem_files`, so that data made from the
+   training side of a file of problems has a held-out side too.
+2. A weight's fraction takes samples by a hash of the whole sample, so that it takes the same ones always.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dianoia.base.errors import ConfigError, ProblemFileError
+from dianoia.base.records import Conversation, Turn
+from dianoia.tasks.short_answers import normalize
+from dianoia.tasks.table_files import Row, read_rows
+
+ROLES = ("system", "user", "assistant")
+RESPONSE_COLUMNS = ("completion", "response")
+_FORMS = (
+    "`messages`; `prompt` with `completion` or `response`; or `prompt` with `thought` and `answer`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A sample and what the mixture does with it."""
+
+    conversation: Conversation
+    copies: int
+    """Times an epoch; 0 where it is held out, or not among those that a weight below 1 takes."""
+    heldout: bool
+
+
+def draw(
+    datasets: Sequence[tuple[Path, float]], share: float, evaluation_file: Path | None = None
+) -> Iterator[Drawn]:
+    """Every sample of a mixture of (file, weight), read while they are asked for.
+
+    Held out are the samples of `evaluation_file`, or else those of a `share` of the questions. A sample
+    whose question stands in `evaluation_file` is not trained on.
+    """
+    asked: set[str] = set()
+    if evaluation_file is not None:
+        for conversation in read_conversations(evaluation_file):
+            asked.add(_words(conversation))
+            yield Drawn(conversation, 0, heldout=True)
+    for path, weight in datasets:
+        for conversation in read_conversations(path):
+            heldout = _hash("heldout", _words(conversation)) < share
+            taken = copies_of(weight, _hash("weight", repr(conversation.turns)))
+            known = heldout or _words(conversation) in asked
+            yield Drawn(conversation, 0 if known else taken, heldout)
+
+
+def copies_of(weight: float, chance: float) -> int:
+    """How often a sample of a data set with this weight is seen in an epoch.
+
+    `chance`, from 0 up to 1, decides the fraction: weight 2.25 gives 3 copies where it is below 0.25 and 2
+    elsewhere. With `chance` a hash of the sample, the same ones are seen in every epoch and run.
+    """
+    whole = int(weight)
+    return whole + (chance < weight - whole)
+
+
+def check_amounts(rows: int, learnt: int, heldout: int, share: float, wanted: bool = False) -> None:
+    """Raise ConfigError where nothing is left to learn from, or nothing to evaluate on.
+
+    `rows` and `heldout` count samples, `learnt` those with a copy; `wanted` says that an evaluation file
+    was named.
+    """
+    if not learnt:
+        raise ConfigError(
+            f"datasets: no sample is left to learn from ({rows} read, {heldout} held out for the evaluation "
+            "loss, the others not taken by a weight below 1, longer than max_length or in evaluation_file); "
+            "add data, raise weight or max_length, or lower evaluation_share"
+        )
+    if (share > 0 or wanted) and not heldout:
+        cause = "evaluation_file" if wanted else f"evaluation_share = {share:g}"
+        raise ConfigError(
+            f"{cause}: none of {rows} samples is held out, so there would be no evaluation "
+            "loss; raise evaluation_share, name an evaluation_file with samples that fit into max_length, or "
+            "set evaluation_share = 0 to go without"
+        )
+
+
+def read_conversations(path: Path) -> Iterator[Conversation]:
+    """The samples of a file, read while they are asked for.
+
+    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be used, and
+    for a file without rows.
+    """
+    number = 0
+    for number, columns in read_rows(path):
+        yield _Row(path, number, columns).conversation()
+    if not number:
+        raise ProblemFileError(f"{path}: the file holds no sample; add rows or name another file")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row(Row):
+    """A row on its way to a conversation."""
+
+    def conversation(self) -> Conversation:
+        source = f"{self.path}, row {self.number}"
+        if self.has("messages"):
+            return Conversation(self.turns("messages", ends_with="assistant"), source)
+        if not self.has("prompt"):
+            raise ProblemFileError(
+                f"{source}: it has the columns {', '.join(self.columns)}, which hold no sample to learn from; "
+                f"write {_FORMS}"
+            )
+        before = self.prompt()
+        response = self.response()
+        return Conversation((*before, *response), source, len(before))
+
+    def prompt(self) -> tuple[Turn, ...]:
+        if isinstance(self.columns["prompt"], str) and self.messages("prompt") is None:
+            return (Turn("user", self.text("prompt", self.columns["prompt"])),)
+        return self.turns("prompt", ends_with="user")
+
+    def response(self) -> tuple[Turn, ...]:
+        for column in RESPONSE_COLUMNS:
+            if isinstance(self.columns.get(column), str) and self.messages(column) is None:
+                return (Turn("assistant", self.text(column, self.columns[column])),)
+            if self.has(column):
+                return self.turns(column, ends_with="assistant", starts_with="assistant")
+        if "thought" in self.columns and self.has("answer"):
+            thought = self.columns["thought"] if self.has("thought") else ""
+            if thought:
+                self.text("thought", thought)
+            answer = self.text("answer", self.columns["answer"])
+            return (Turn("assistant", answer, thought),)
+        named = next((c for c in (*RESPONSE_COLUMNS, "answer") if c in self.columns), "completion")
+        raise self.error(
+            named, "the row has no response, so there is nothing to learn", f"write {_FORMS}"
+        )
+
+    def text(self, column: str, value: object) -> str:
+        """A text that is not blank."""
+        if not isinstance(value, str):
+            raise self.error(column, f"a {type(value).__name__}, not text", "write it as text")
+        self.check(column, value)
+        return value
+
+    def turns(self, column: str, ends_with: str, starts_with: str = "user") -> tuple[Turn, ...]:
+        """Messages as turns; a system message may come first, then the two sides alternate."""
+        value = self.columns[column]
+        messages: Any = self.messages(column)
+        if messages is None:
+            messages = value  # a list that holds something else: the message at fault is named
+        if not isinstance(messages, list):
+            raise self.error(
+                column,
+                "this is no list of messages",
+                'write messages such as [{"role": "user", "content": "2+3?"}]',
+            )
+        turns = tuple(self.turn(column, message) for message in messages)
+        roles = [turn.role for turn in turns]
+        if roles[:1] == ["system"] and starts_with == "user":
+            roles = roles[1:]
+        other = "assistant" if starts_with == "user" else "user"
+        expected = [(starts_with, other)[index % 2] for index in range(len(roles))]
+        if roles != expected or roles[-1:] != [ends_with]:
+            raise self.error(
+                column,
+                f"the roles are {', '.join(turn.role for turn in turns) or 'none'}",
+                f"begin with {starts_with} (a system message may stand before the user), let user and "
+                f"assistant alternate, and end with {ends_with}",
+            )
+        return turns
+
+    def turn(self, column: str, message: object) -> Turn:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            shown = message.get("role") if isinstance(message, dict) else message
+            raise self.error(
+                column, f"a message of the role {shown!r}", f"the roles are {', '.join(ROLES)}"
+            )
+        thought = message.get("reasoning_content")
+        if thought and message["role"] == "assistant":
+            self.text(column, thought)
+        else:
+            thought = None
+        return Turn(message["role"], self.text(column, message.get("content")), thought)
+
+
+def _words(conversation: Conversation) -> str:
+    question = conversation.question
+    return normalize(question) or question
+
+
+def _hash(salt: str, text: str) -> float:
+    """From 0 up to 1, evenly."""
+    digest = hashlib.sha256(f"{salt}\n{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6]) / 2**48

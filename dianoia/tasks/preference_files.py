@@ -1,0 +1,139 @@
+"""Preference pairs and labelled responses from a user's file, with the columns that TRL users have.
+
+In: a JSONL, CSV or Parquet file. Out: `Pair`s and `Judged` pairs, or `Labelled` responses, one row after
+another, each checked. Left out: which pairs to learn from (`datasets.pairs`), tokens, images, tools.
+
+Columns of pairs:
+- `prompt`: text, or messages of which the last one of the user counts; absent where `chosen` and
+  `rejected` are whole conversations that hold it (TRL's implicit prompt);
+- `chosen` and `rejected`: text, or messages of which the last one of the assistant counts;
+  CSV holds messages as JSON;
+- or, for a pair that is not decided yet, `responses` (a list of two) and `verdicts` (a list of labels such
+  as `A>B`, see `base.preference_records.Judged`).
+Columns of labelled responses: `prompt`, `response` or `completion`, and `label`: true, 1 or "safe"; false,
+0 or "unsafe".
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dianoia.base.preference_records import Judged, Labelled, Pair
+from dianoia.tasks.message_cells import Message
+from dianoia.tasks.missing_values import is_missing
+from dianoia.tasks.table_files import Row, read_rows
+
+RESPONSE_COLUMNS = ("response", "completion")
+LABELS = {"true": True, "1": True, "safe": True, "false": False, "0": False, "unsafe": False}
+
+See = Callable[[str], str]
+"""From a response to the part of it that the reward model sees; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row(Row):
+    """A row on its way to an example."""
+
+    see: See
+
+    def needed(self, column: str, what: str) -> object:
+        if not self.has(column):
+            names = ", ".join(self.columns)
+            raise self.error(
+                column, f"the row has no {what}", f"fill this column (this row has {names})"
+            )
+        return self.columns[column]
+
+    def text(self, column: str, value: object, role: str) -> str:
+        """Text as it is, or that of the last message of `role`; never blank."""
+        messages = self.messages_of(column, value)
+        if messages is not None:
+            value = _last(messages, role)
+        if not isinstance(value, str):
+            raise self.error(
+                column,
+                f"neither text nor messages with one of the {role} that holds text",
+                f'write text, or messages such as [{{"role": "{role}", "content": "Hello"}}]',
+            )
+        self.check(column, value)
+        return value
+
+    def prompt(self) -> str:
+        implicit = not self.has("prompt") and self.messages("chosen") is not None
+        column = "chosen" if implicit else "prompt"
+        return self.text(column, self.needed(column, "prompt"), "user").strip()
+
+    def response(self, column: str, value: object) -> str:
+        text = self.see(self.text(column, value, "assistant"))
+        if not text.strip():
+            raise self.error(
+                column,
+                "nothing follows the thought, so a reward model that sees only the answer sees nothing",
+                'remove the row, or set sees = "response"',
+            )
+        return text
+
+
+def _last(messages: list[Message], role: str) -> object:
+    """Content of the last message of `role`; None without one."""
+    said = [message["content"] for message in messages if message["role"] == role]
+    return said[-1] if said else None
+
+
+def read_pairs(path: Path, see: See) -> Iterator[Pair | Judged]:
+    """The pairs of a file, read while they are asked for, with what `see` leaves of the responses.
+
+    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be used.
+    """
+    for number, columns in read_rows(path):
+        yield _pair(_Row(path, number, columns, see))
+
+
+def _pair(row: _Row) -> Pair | Judged:
+    if row.has("responses") and not row.has("chosen"):
+        return _judged(row)
+    prompt = row.prompt()
+    chosen, rejected = (
+        row.response(column, row.needed(column, f"{column} response"))
+        for column in ("chosen", "rejected")
+    )
+    if chosen == rejected:
+        raise row.error(
+            "rejected",
+            "the reward model sees the same text as chosen and rejected",
+            "remove the row: nothing can be learnt from it",
+        )
+    return Pair(prompt, chosen, rejected)
+
+
+def _judged(row: _Row) -> Judged:
+    prompt, responses = row.prompt(), row.columns["responses"]
+    if not isinstance(responses, list) or len(responses) != 2:
+        raise row.error("responses", "not a list of two responses", "write exactly two")
+    verdicts = row.needed("verdicts", "verdicts on its responses")
+    if isinstance(verdicts, list):
+        verdicts = [None if is_missing(verdict) else verdict for verdict in verdicts]
+    if not isinstance(verdicts, list) or not all(v is None or isinstance(v, str) for v in verdicts):
+        raise row.error(
+            "verdicts", "not a list of labels", 'write labels such as ["A>B", "B>A", "A>>B", "A=B"]'
+        )
+    first, second = (row.response("responses", response) for response in responses)
+    return Judged(prompt, (first, second), tuple(verdicts))
+
+
+def read_labelled(path: Path, see: See) -> Iterator[Labelled]:
+    """The labelled responses of a file, as `read_pairs`."""
+    for number, columns in read_rows(path):
+        row = _Row(path, number, columns, see)
+        prompt = row.prompt()
+        column = next((name for name in RESPONSE_COLUMNS if row.has(name)), RESPONSE_COLUMNS[0])
+        response = row.response(column, row.needed(column, "response"))
+        yield Labelled(prompt, response, _label(row))
+
+
+def _label(row: _Row) -> bool:
+    value = row.needed("label", "label")
+    label = LABELS.get(str(value).strip().lower())
+    if label is None:
+        raise row.error("label", "not a label", "write true, 1 or safe; false, 0 or unsafe")
+    return label

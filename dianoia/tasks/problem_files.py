@@ -1,0 +1,344 @@
+"""Problems from a user's file, with the columns that TRL users have.
+
+In: a JSONL, CSV, Parquet or Arrow file. Out: `Problem`s, one row after another, each checked;
+they are read before a run starts, so a broken row stops it before any work is done. Left out: which files
+make up a set, what is kept of it and files larger than memory (`tasks.data`); images, tools; writing problems;
+the verifiers, which are handed in.
+
+Columns:
+- the question: `prompt` (text, or messages, of which the last one of the user), `question`, `problem` or
+  `messages`; CSV holds messages as JSON. Messages are kept whole in `Problem.columns` as `prompt`;
+- the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is worked out; a row whose
+  tests stand in a column of their own (`tests`, `verification_info`, `test_list`) needs none, and its verifier is
+  `code` unless it says otherwise;
+- optional: `id`, `domain`, `language` (ISO 639-1), `difficulty` (a whole number), `verifier`. Every
+  column but the question's is also kept in `Problem.columns` under its own name, so that a reward
+  function written for TRL finds what it asks for; the question's too where it is messages.
+
+Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.3) is silent:
+1. Without a `language` column a question is in the language most of its words are in, else English.
+2. A `difficulty` that is no whole number ("hard", "3/8") stays in `columns` only.
+3. Train or held-out is decided by the question's own words, never by a seed: equal questions land
+   on the same side in every file and every run.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from dianoia.base.errors import ProblemFileError, ProblemTestsError
+from dianoia.base.records import Problem
+from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
+from dianoia.tasks.message_cells import Message
+from dianoia.tasks.missing_values import without_missing
+from dianoia.tasks.short_answers import MAX_TEXT_CHARS, Verifier, normalize
+from dianoia.tasks.table_files import Row, read_rows
+from dianoia.text.language import main_language
+
+QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")
+ANSWER_COLUMNS = ("answer", "solution")
+_MOST = 2**63 - 1
+"""Of a difficulty: data sets hold whole numbers of 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a row that does not say is taken to be."""
+
+    verifier: str = "number"
+    domain: str = "math"
+    graded: bool = True
+    """Whether every row needs a gold answer that its verifier reads; a general prompt has none."""
+    language: str | None = None
+    """None: the language most of a question's words are in."""
+    questions: tuple[str, ...] = QUESTION_COLUMNS
+    """Columns in which the question is looked for, in this order."""
+    prepare: Callable[[Row], Row | None] | None = None
+    """Gives a row the names that are read here, or None for a row that is no problem."""
+    lenient: bool = False
+    """Whether a row whose gold answer alone is unreadable is left out: nobody can correct a public set."""
+
+
+class UnreadableGold(ProblemFileError):
+    """A row is in order, but its verifier cannot read its gold answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row(Row):
+    """A row on its way to a problem."""
+
+    def first_present(self, names: tuple[str, ...], what: str) -> str:
+        for name in names:
+            if self.has(name):
+                return name
+        raise self.error(
+            names[0],
+            f"the row has no {what}",
+            f"fill one of the columns {', '.join(names)} (this row has {', '.join(self.columns)})",
+        )
+
+    def text(self, column: str) -> str:
+        """A text that is not blank; numbers are written out, since JSON has answers such as 5."""
+        value = self.columns[column]
+        if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+            raise self.error(column, f"a {type(value).__name__}, not text", "write it as text")
+        if isinstance(value, float) and math.isinf(value):
+            raise self.error(
+                column, "it is no number that a computer holds exactly", "write it as text"
+            )
+        text = f"{value:f}" if isinstance(value, Decimal) else str(value)
+        self.check(column, text)
+        # Responses that a model has sampled may hold one; a problem that somebody wrote does not.
+        if "\0" in text:
+            raise self.error(column, "it holds a NUL character", "remove it")
+        return text
+
+    def optional_text(self, column: str) -> str | None:
+        return self.text(column).strip() if self.has(column) else None
+
+
+def read_problems(
+    files: Path | Sequence[Path],
+    verifiers: Mapping[str, Verifier],
+    defaults: Defaults | None = None,
+    left_out: Callable[[str], None] | None = None,
+) -> Iterator[Problem]:
+    """The problems of a file, or of several, read while they are asked for.
+
+    `left_out` is called with the reason for each row that a mapping leaves out.
+
+    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be
+    used: no question or answer, an unknown verifier, a gold answer that its verifier cannot read,
+    an id twice; and for files without a problem.
+    """
+    paths = [files] if isinstance(files, Path) else files
+    first_rows: dict[str, str] = {}
+    rows = (Row(path, *found) for path in paths for found in read_rows(path))
+    for row in rows:
+        problem, why = usable(row, verifiers, defaults or Defaults())
+        if problem is None:
+            if left_out is not None:
+                left_out(why)
+            continue
+        place = f"row {row.number}" + (f" of {row.path}" if len(paths) > 1 else "")
+        if first_rows.setdefault(problem.id, place) != place:
+            why = f"{first_rows[problem.id]} has the same id"
+            raise row.error("id", why, "give every problem its own id")
+        yield problem
+    if not first_rows:
+        raise ProblemFileError(
+            f"{', '.join(map(str, paths))}: the file holds no problem; add rows or name another file"
+        )
+
+
+def usable(
+    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool = True
+) -> tuple[Problem | None, str]:
+    """As `problem_of`, with the reason where a row is left out; a lenient reading leaves out unreadable golds."""
+    try:
+        return problem_of(
+            row, verifiers, defaults, told
+        ), f"{row.place}: no problem, by its mapping"
+    except UnreadableGold as error:
+        if not defaults.lenient:
+            raise
+        return None, str(error)
+
+
+def problem_of(
+    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool = True
+) -> Problem | None:
+    """The problem of a row; None for one that its mapping leaves out.
+
+    `told=False` does not find out which language a question is in, which takes longer than all the rest; it
+    is then what the row or `defaults` say, or English.
+
+    Raises ProblemFileError as `read_problems`; UnreadableGold where only the gold answer is at fault.
+    """
+    prepared = row if defaults.prepare is None else _prepared(row, defaults.prepare)
+    if prepared is None:
+        return None
+    columns = without_missing(prepared.columns)
+    return _problem(_Row(prepared.path, prepared.number, columns), verifiers, defaults, told)
+
+
+def _prepared(row: Row, prepare: Callable[[Row], Row | None]) -> Row | None:
+    """The row as its mapping has it; a column of another kind than the mapping reads is the row's fault."""
+    try:
+        return prepare(row)
+    except ProblemFileError:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ProblemFileError(
+            f"{row.place}: its mapping cannot read this row ({type(error).__name__}: {error}); a column holds "
+            "another kind of value than in the published set, so correct the row or name other columns"
+        ) from error
+
+
+def _problem(
+    row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool
+) -> Problem:
+    question_column = row.first_present(defaults.questions, "question")
+    tested = _tests(row)
+    answer_column = tested or ANSWER_COLUMNS[0]
+    if defaults.graded and tested is None:
+        answer_column = row.first_present(ANSWER_COLUMNS, "gold answer")
+    messages = row.messages(question_column)
+    question = _question(row, question_column, messages)
+    problem = Problem(
+        id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
+        question=question,
+        answer=_answer(row, answer_column, defaults.graded, tested),
+        verifier=row.optional_text("verifier") or ("code" if tested else defaults.verifier),
+        domain=row.optional_text("domain") or defaults.domain,
+        language=_language(row, question, defaults, told),
+        difficulty=_difficulty(row),
+        columns=_columns(row, question_column, messages),
+    )
+    if defaults.graded:
+        _check_gold(row, problem, answer_column, verifiers)
+    return problem
+
+
+def _tests(row: _Row) -> str | None:
+    """The column with the tests of a program; None for a row with an answer, or with another verifier.
+
+    A `solution` beside tests is a program that passes them.
+    """
+    said = row.columns.get("verifier")
+    if said != "code" and (said is not None or row.has(ANSWER_COLUMNS[0])):
+        return None
+    return next((name for name in TEST_COLUMNS if row.has(name)), None)
+
+
+def _answer(row: _Row, column: str, graded: bool, tested: str | None) -> str:
+    """The gold answer; empty where tests stand elsewhere. A general prompt's may be anything, or be absent."""
+    if tested is not None:
+        return ""
+    if graded:
+        return row.text(column)
+    answers = (row.columns.get(column) for column in ANSWER_COLUMNS)
+    return next((answer for answer in answers if isinstance(answer, str)), "")
+
+
+def _columns(row: _Row, question: str, messages: list[Message] | None) -> dict[str, Any]:
+    """Every column but the question's; messages that it was asked with, as `prompt`."""
+    others = {name: value for name, value in row.columns.items() if name != question}
+    return others if messages is None else {**others, "prompt": messages}
+
+
+def _question(row: _Row, column: str, messages: list[Message] | None) -> str:
+    if messages is None and not isinstance(row.columns[column], list):
+        return row.text(column).strip()
+    asked = [message for message in messages or () if message["role"] == "user"]
+    content = asked[-1].get("content") if asked else None
+    if not isinstance(content, str):
+        raise row.error(
+            column,
+            "no last message of the user with text in it",
+            'write text, or messages such as [{"role": "user", "content": "2+3?"}]',
+        )
+    for message in messages or ():
+        if isinstance(message["content"], str) and message["content"]:
+            row.check(column, message["content"])
+    row.check(column, content)
+    return content.strip()
+
+
+def _language(row: _Row, question: str, defaults: Defaults, told: bool) -> str:
+    language = row.optional_text("language") or defaults.language
+    if language is None:
+        return (main_language(question) if told else None) or "en"
+    if not (len(language) == 2 and language.isascii() and language.islower()):
+        raise row.error(
+            "language",
+            "not an ISO 639-1 code",
+            "write a code such as en or zh, or rename a column that means something else",
+        )
+    return language
+
+
+def _difficulty(row: _Row) -> int | None:
+    """An int from 3, 3.0 or "3"; None for anything else (decision 2)."""
+    value = row.columns.get("difficulty")
+    digits = value.strip() if isinstance(value, str) else ""
+    number: int | float | Decimal
+    if digits.isascii() and digits.isdigit():
+        digits = digits.lstrip("0") or "0"
+        number = int(digits) if len(digits) <= len(str(_MOST)) else _MOST + 1
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = value
+    else:
+        return None
+    if not isinstance(number, int) and (not math.isfinite(number) or number % 1):
+        return None
+    if not -_MOST <= number <= _MOST:
+        raise row.error(
+            "difficulty",
+            "a whole number of more than 64 bits",
+            "write a small number, or rename a column that means something else",
+        )
+    return int(number)
+
+
+def _check_gold(
+    row: _Row, problem: Problem, column: str, verifiers: Mapping[str, Verifier]
+) -> None:
+    verify = verifiers.get(problem.verifier)
+    if verify is None:
+        raise row.error(
+            "verifier",
+            f"there is no verifier named {problem.verifier!r}",
+            f"use one of {', '.join(sorted(verifiers))}",
+        )
+    try:
+        readable = verify(problem, problem.answer) is not None
+    except ProblemTestsError as error:  # it names problem, column, key and value itself
+        raise UnreadableGold(f"{row.path}, row {row.number}: {error}") from error
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise ProblemFileError(
+            f"{row.place}: verifier {problem.verifier!r} fails on this row ({type(error).__name__}: "
+            f"{str(error)[:200]}); correct the values that it reads, or name another verifier"
+        ) from error
+    if not readable:
+        raise UnreadableGold(
+            str(
+                row.error(
+                    column,
+                    f"verifier {problem.verifier!r} cannot read this gold answer, so no "
+                    "response could be right",
+                    "correct it, or name another verifier in the column 'verifier'",
+                )
+            )
+        )
+
+
+def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "heldout"]:
+    """Which side a question falls on, by a hash of its normalised words (decision 3).
+
+    `heldout_share`, from 0 to 1, is the expected share of held-out questions. A larger share keeps
+    the questions that a smaller one holds out. Raises ValueError for a share outside [0, 1].
+    """
+    if not 0.0 <= heldout_share <= 1.0:
+        raise ValueError(f"heldout_share is {heldout_share!r}; it has to be from 0 to 1")
+    words = plain_words(question)
+    digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()
+    return "heldout" if int.from_bytes(digest[:8]) < heldout_share * 2**64 else "train"
+
+
+def plain_words(question: str) -> str:
+    """What `normalize` makes of a question, of any length: equal for equal questions."""
+    if question.isascii() and question.strip() and len(question) <= MAX_TEXT_CHARS:
+        return " ".join(question.casefold().split())  # the same, twenty times as fast
+    return normalize(question) or question  # an overlong question is taken as it is

@@ -1,0 +1,99 @@
+"""From a run directory to rows of results.json: parts, the stage table, curves that stages have left."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dianoia.claims import claims_of
+from dianoia.claims.value_text import say, say_interval, tally
+from dianoia.storage.run_directory import RunDirectory
+from tests.unit.report.r1 import BASE, SHARES, build_r1, build_recipe
+
+PLAIN = {"evaluations": {}, "by_difficulty": {}}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    run = build_r1(tmp_path_factory.mktemp("r1"))
+    found: dict[str, object] = json.loads(run.results.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_claim_of_a_whole_run_is_decided(results: dict[str, list[dict[str, object]]]) -> None:
+    verdicts = {claim["number"]: claim["holds"] for claim in results["claims"]}
+    assert verdicts == {n: n != 9 for n in range(1, 13)}  # near misses: 88 %, of 90 asked
+    json.dumps(results, allow_nan=False)
+
+
+def test_the_stage_table_has_a_row_a_checkpoint(
+    results: dict[str, list[dict[str, object]]],
+) -> None:
+    rows = {str(row["checkpoint"]): row for row in results["stage_table"]}
+    assert list(rows) == [BASE, "zero", "dev1", "dev2", "dev3", "r1", "distilled", "miniature-base-small",
+                          "small-zero", "ppo", "ppo-095"]  # fmt: skip
+    assert rows["zero"]["parts"] == ["zero", "grpo"] and "overoptimized" not in rows
+    domains = rows["zero"]["domains"]
+    assert isinstance(domains, dict)
+    assert list(domains) == [
+        "math",
+        "code",
+        "stem",
+        "logic",
+        "reasoning",
+        "general",
+        "near-miss",
+        "safety",
+    ]
+    assert set(domains["math"]) == {"pass@1", "thought_tokens", "target_language"}
+    reasoning = domains["reasoning"]["pass@1"]
+    assert (
+        reasoning["value"] == pytest.approx(sum(SHARES["zero"][:4]) / 4)
+        and reasoning["n"] == 4 * 256
+    )
+    halves = [
+        domains[d]["pass@1"]["value"] - domains[d]["pass@1"]["low"]
+        for d in ("math", "code", "stem", "logic")
+    ]
+    assert reasoning["value"] - reasoning["low"] == pytest.approx(
+        sum(h * h for h in halves) ** 0.5 / 4
+    )
+    assert rows["ppo"]["domains"].keys() == {"math"}  # type: ignore[attr-defined]
+
+
+def test_without_parts_nothing_is_claimed(tmp_path: Path) -> None:
+    recipe = build_recipe(claims={})
+    assert claims_of(recipe, RunDirectory(tmp_path), [], PLAIN) == {"stage_table": [], "claims": []}
+
+
+def test_a_run_that_has_just_begun_decides_nothing(tmp_path: Path) -> None:
+    found = claims_of(build_recipe(), RunDirectory(tmp_path), [], PLAIN)
+    assert found["stage_table"] == [] and {row["holds"] for row in found["claims"]} == {None}
+
+
+def test_curves_of_unfinished_stages_do_not_count(tmp_path: Path) -> None:
+    run, recipe = build_r1(tmp_path), build_recipe()
+    results = json.loads(run.results.read_text(encoding="utf-8"))
+    done = [name for name in recipe.stages if name not in ("dev2", "overoptimized")]
+    rows = {row["number"]: row for row in claims_of(recipe, run, done, results)["claims"]}
+    assert {n for n, row in rows.items() if row["holds"] is None} == {7, 12}
+    assert "dev2 (dev2) is no finished rl stage" in rows[7]["why"]
+
+
+def test_values_are_written_for_people() -> None:
+    told = [say(v, u) for v, u in ((5.128, "times"), (123.4, "times"), (0.0316, "points"), (-0.0316, "points"),
+                                   (0.9, "share"), (23.06, "tokens"), (6.0, "steps"), (0.94, "plain"), (None, "steps"))]  # fmt: skip
+    assert told == ["5.13 times", "123 times", "+3.2 points", "-3.2 points", "90.0 %", "+23.1 tokens",
+                    "+6 steps", "0.940", "never"]  # fmt: skip
+    assert say_interval(0.01, 0.02, "points") == "+1.0 to +2.0"
+    assert (
+        say_interval(30.0, None, "times") == "30.0 or more"
+        and say_interval(None, None, "plain") == ""
+    )
+
+
+def test_the_tally() -> None:
+    assert tally([True, True, False, None]) == "2 of 3 claims of the paper hold, 1 was not measured"
+    assert tally([True, None, None]) == "1 of 1 claims of the paper hold, 2 were not measured"
+    assert tally([False]) == "0 of 1 claims of the paper hold"
+    assert tally([None] * 12) == "None of the paper's 12 claims was measured"

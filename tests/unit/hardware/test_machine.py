@@ -1,0 +1,92 @@
+"""What this machine has, asked of fakes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dianoia.hardware import machine
+from dianoia.hardware.machine import jobs_of, main_memory, this_machine, threads_of
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, line: str, build: str = "2.13.0") -> list[list[str]]:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, line, "")
+
+    monkeypatch.setattr(machine.subprocess, "run", run)
+    monkeypatch.setattr(machine, "_version", lambda _: build)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return asked
+
+
+def test_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answer(monkeypatch, "NVIDIA H100 80GB HBM3, 81559\nNVIDIA L4, 23034\n")
+    found = this_machine(4)
+    assert (found.name, found.lanes, found.cpu) == ("NVIDIA H100 80GB HBM3", 1, False)
+    assert found.memory == 81559 * 2**20
+    assert found.bfloat16 == pytest.approx(0.35 * 989e12) and found.bandwidth == 3350e9
+    assert asked[0][:3] == ["nvidia-smi", "-i", "0"]
+
+
+def test_a_gpu_by_its_longest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "NVIDIA A100-SXM4-80GB, 81920")
+    assert this_machine(0).float32 == pytest.approx(0.35 * 19.5e12)
+    answer(monkeypatch, "NVIDIA L40S, 46068")
+    assert this_machine(0).bandwidth == 864e9
+
+
+def test_the_first_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answer(monkeypatch, "NVIDIA L4, 23034")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    assert this_machine(0).name == "NVIDIA L4" and asked[0][2] == "3"
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_a_hidden_gpu_is_none(hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "NVIDIA L4, 23034")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert this_machine(3).cpu and this_machine(3).lanes == 3
+
+
+def test_a_build_without_cuda_uses_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "NVIDIA L4, 23034", build="2.13.0+cpu")
+    assert this_machine(0).cpu
+
+
+@pytest.mark.parametrize("line", ["", "No devices were found", "NVIDIA L4, [N/A]"])
+def test_an_answer_that_says_nothing(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, line)
+    assert this_machine(0).cpu
+
+
+def test_a_container_has_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = main_memory()
+    file = tmp_path / "memory.max"
+    monkeypatch.setattr(machine, "_CGROUP", file)
+    file.write_text("max\n", encoding="ascii")
+    assert main_memory() >= (whole or 0)  # type: ignore[operator]
+    file.write_text("1000000\n", encoding="ascii")
+    assert main_memory() == 1e6
+
+
+def test_cores_are_shared_out_among_stages_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "", build="2.13.0+cpu")
+    for cores, jobs, threads in (
+        (2, 1, 2),
+        (2, 2, 1),
+        (2, 3, 1),
+        (8, 3, 2),
+        (64, 2, 8),
+        (64, 1, 8),
+    ):
+        monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
+        assert threads_of(0, jobs) == threads
+        assert threads_of(5, jobs) == 5, "what the recipe says"
+    for cores, jobs in ((1, 1), (2, 2), (64, 4)):
+        monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
+        assert jobs_of(0) == jobs and jobs_of(7) == 7
+    answer(monkeypatch, "NVIDIA L4, 23034")
+    assert jobs_of(0) == 1, "stages would share one GPU's memory"

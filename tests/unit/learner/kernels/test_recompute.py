@@ -1,0 +1,128 @@
+"""Computing activations again changes their memory and no number."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import PreTrainedModel
+
+from dianoia.base.errors import ConfigError
+from dianoia.base.records import Sample
+from dianoia.learner.attention.packed_rows import Demonstration
+from dianoia.learner.critic import CriticSettings
+from dianoia.learner.descent import Descent
+from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.logprobs import active_dropout
+from dianoia.learner.policy import Learner
+from dianoia.learner.supervised import SupervisedLearner
+from tests.unit.sampler_models import make
+
+FAMILIES = ("qwen3", "qwen2", "llama")
+SAMPLES = [
+    Sample((1, 2, 3), (4, 5, 6, 7), (-1.0,) * 4, 1.0),
+    Sample((1, 2, 3), (8, 9), (-2.0,) * 2, -1.0),
+    Sample((5, 6), (7, 3, 3), (-0.5,) * 3, 0.5),
+]
+
+
+def kept_bytes(learner: SupervisedLearner, samples: list[Demonstration]) -> int:
+    """Bytes of the tensors that a step keeps for its backward pass, parameters aside."""
+    known = {p.untyped_storage().data_ptr() for p in learner.model.parameters()}
+    seen: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        learner.update(samples)
+    return sum(seen.values())
+
+
+def supervised(model: PreTrainedModel, recompute: bool, autocast: str) -> SupervisedLearner:
+    descent = Descent(model, learning_rate=1e-2, total_steps=10)
+    return SupervisedLearner(model, descent, autocast=autocast, recompute=recompute)  # type: ignore[arg-type]
+
+
+def demonstrations() -> list[Demonstration]:
+    return [
+        Demonstration(torch.arange(3, 3 + n, dtype=torch.int32), torch.arange(n) > 1)
+        for n in (9, 5, 12)
+    ]
+
+
+@pytest.mark.parametrize("autocast", ["none", "bfloat16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_supervised_steps_are_the_same(family: str, autocast: str) -> None:
+    kept, again = (supervised(make(family), flag, autocast) for flag in (False, True))
+    assert kept.packs and again.packs, "rows of several samples are what makes it hard"
+    for _ in range(2):
+        assert kept.update(demonstrations()) == again.update(demonstrations())
+    for one, other in zip(kept.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def rl(family: str, recompute: bool, ppo: bool) -> Learner:
+    return Learner(
+        make(family),
+        algorithm="ppo" if ppo else "grpo",
+        kl_coefficient=0.01,
+        max_tokens=8,
+        learning_rate=1e-2,
+        total_steps=10,
+        recompute=recompute,
+        critic=CriticSettings(learning_rate=1e-2) if ppo else None,
+    )
+
+
+@pytest.mark.parametrize("ppo", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_steps_of_reinforcement_are_the_same(family: str, ppo: bool) -> None:
+    """With prompts shared, a reference and a value model: all of them are copies of the policy."""
+    kept, again = rl(family, False, ppo), rl(family, True, ppo)
+    assert again.layout.shares
+    for _ in range(2):
+        assert kept.update(kept.prepare(SAMPLES)) == again.update(again.prepare(SAMPLES))
+    for one, other in zip(kept.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    if ppo:
+        assert kept.critic is not None and again.critic is not None
+        pairs = zip(kept.critic.model.parameters(), again.critic.model.parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("how", ["in_c", "without_c"])
+def test_less_is_kept(how: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(how)
+    kept, again = (
+        kept_bytes(supervised(make("qwen3"), flag, "none"), demonstrations())
+        for flag in (False, True)
+    )
+    assert again < 0.5 * kept
+
+
+def test_a_copy_reads_its_own_configuration() -> None:
+    """Two twins may be in the middle of different passes."""
+    model = make("qwen3")
+    recompute_layers(model)
+    twin = deepcopy(model)
+    layer = twin.get_submodule("model.layers.0")
+    assert layer._gradient_checkpointing_func.args[0] is twin.config  # type: ignore[union-attr]
+
+
+def test_dropout_stays_off() -> None:
+    model = make("qwen3")
+    model.config.attention_dropout = 0.5
+    recompute_layers(model)
+    assert not active_dropout(model)
+    assert not any(m.training for m in model.modules() if not hasattr(m, "gradient_checkpointing"))
+
+
+def test_a_model_without_such_layers_is_refused() -> None:
+    model = make("qwen3")
+    model.model.layers = torch.nn.ModuleList()
+    with pytest.raises(ConfigError, match=r"recompute = true.*Qwen3ForCausalLM"):
+        recompute_layers(model)

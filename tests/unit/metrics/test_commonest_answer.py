@@ -1,0 +1,136 @@
+"""The baseline of an evaluation, and the answer that a model gives to everything."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus
+from dianoia.config import EvaluateStage
+from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.metrics.commonest_answer import commonest_answer, commonest_gold, one_answer
+from dianoia.metrics.group_metrics import measures
+from dianoia.metrics.history import Watch
+from dianoia.stages import evaluate
+from dianoia.storage.context import Context
+from tests.unit.conftest import ScriptedSampler
+
+OPTIONS = {"options": ["Rome", "Paris", "Oslo"]}
+TURNED = {"options": ["Oslo", "Rome", "Paris"]}
+
+
+def problems(
+    verifier: str, *golds: str, columns: Sequence[dict[str, Any]] | None = None
+) -> list[Problem]:
+    return [
+        Problem(f"p{n}", f"Question {n}?", gold, verifier, columns=columns[n] if columns else {})
+        for n, gold in enumerate(golds)
+    ]
+
+
+def answered(some: Sequence[Problem], answers_PG: Sequence[Sequence[str | None]]) -> list[Group]:
+    done = Completion((1,), (0.0,), True)
+    rollouts = [
+        [
+            Rollout(p, n, (1,), done, "", RolloutStatus.FINISHED, "", answer)
+            if answer is not None
+            else Rollout(p, n, (1,), done, "", RolloutStatus.MALFORMED, fault="no_tags")
+            for n, answer in enumerate(answers_G)
+        ]
+        for p, answers_G in zip(some, answers_PG, strict=True)
+    ]
+    return judge(evaluation_rubric(), rollouts)
+
+
+@pytest.mark.parametrize(
+    ("some", "answer", "grades"),
+    [
+        (problems("number", "1", "1", "2", "1.0"), "1", (1, 1, 0, 1)),
+        (problems("number", "2", "1/2", "0.5", "50%", "2"), "1/2", (0, 1, 1, 1, 0)),
+        # 2 stands most often by its text, one half by its meaning
+        (problems("math", "2", "2", r"\frac12", "0.5", "1/2"), "0.5", (0, 0, 1, 1, 1)),
+        (problems("exact", "Yes", "no", "yes "), "Yes", (1, 0, 1)),
+        (problems("value", "[1,2]", "[1, 2]", "(1, 2)", "3"), "[1,2]", (1, 1, 1, 0)),
+        (problems("choice", "B", "(B)", "C", columns=[OPTIONS] * 3), "B", (1, 1, 0)),
+        # Paris, Paris, Rome: never the same text twice as often as the letter B
+        (
+            problems("choice", "Paris", "Rome", "Oslo", columns=[OPTIONS, TURNED, OPTIONS]),
+            "B",
+            (1, 1, 0),
+        ),
+        (problems("code", "", ""), "", (0, 0)),
+        (problems("gym", "yes", "no", "Yes"), "yes", (1, 0, 1)),
+        (problems("number", "1", "2", "3"), "1", (1, 0, 0)),
+    ],
+)
+def test_the_commonest_gold_answer(
+    some: list[Problem], answer: str, grades: tuple[float, ...]
+) -> None:
+    found = commonest_gold(some)
+    assert (found.answer, found.share_P) == (answer, grades)
+
+
+def test_a_baseline_stands_beside_every_accuracy() -> None:
+    some = problems("number", "1", "1", "1", "1", "1", "2", "3", "4")  # 62.5 % of golds are 1
+    always = answered(some, [["1"] * 4] * 8)
+    found = measures(always, lambda texts: [0] * len(texts))
+    assert found["pass@1"].value == found["baseline"].value == 0.625
+    assert found["baseline"].n == 8 and found["one_answer"].value == 1.0
+
+
+def test_the_commonest_answer() -> None:
+    some = problems("number", "1", "2", "3")
+    found = commonest_answer(answered(some, [["1", "1.0"], ["1", "2"], [None, None]]))
+    assert found is not None and (found.answer, found.share_P) == ("1", (1.0, 0.5))
+    assert commonest_answer(answered(some[:1], [[None]])) is None
+
+
+@pytest.mark.parametrize("answer", ["1", "7", "x"])
+def test_a_stage_of_reinforcement_learning_is_told(answer: str) -> None:
+    some = problems("number", "1", "1", "1", "2", "3", "4")
+    groups = answered(some, [[answer] * 4] * 6)
+    watch = Watch()
+    told = [[d.code for d in watch.rollout(step, groups, None)] for step in range(4)]
+    assert "one_answer" in told[2] and "one_answer" not in told[0] + told[1] + told[3]
+    again = Watch()
+    again.load_state(json.loads(json.dumps(watch.state())))
+    assert again.batches == watch.batches, "a resumed run has the same history"
+
+
+def test_one_letter_is_one_answer_however_it_is_written() -> None:
+    some = problems("choice", *"ABCABC", columns=[OPTIONS, TURNED] * 3)
+    groups = answered(some, [["B", "(b)"], ["B) Rome", "Rome"]] * 3)
+    given = one_answer(groups)
+    assert given is not None and (given.answer, given.share) == ("B", 1.0)
+    assert given.gold_share == pytest.approx(1 / 3)
+
+
+def test_other_answers_are_not_told() -> None:
+    some = problems("exact", *"ABABBA")
+    given = one_answer(answered(some, [["A", "B"]] * 6))
+    assert given is not None and given.share == 0.5 and given.gold_share == 0.5
+
+
+def test_an_evaluation_says_so(
+    folder: Path, context: Context, monkeypatch: pytest.MonkeyPatch, tokenizer: object
+) -> None:
+    say = lambda prompt, sample: " <think>\nso</think>\n<answer>1</answer>"  # noqa: E731
+    monkeypatch.setattr(evaluate, "make_sampler", lambda *_, **__: ScriptedSampler(tokenizer, say))
+    config = EvaluateStage(
+        kind="evaluate",
+        checkpoints=[folder.as_posix()],
+        problems="miniature/math",
+        limit=10,
+        samples=2,
+        max_tokens=32,
+    )
+    for _ in range(2):  # the second time from the parts
+        evaluate.run(config, context)
+        (row,) = map(json.loads, context.directory.diagnoses.read_text().splitlines())
+        assert row["code"] == "one_answer" and row["checkpoint"] == folder.as_posix()
+        assert row["domain"] == "math" and "'1'" in row["message"]
+    found = json.loads(context.directory.evaluation.read_text())
+    assert "diagnoses" not in found
+    assert found["evaluations"][folder.as_posix()]["math"]["one_answer"]["value"] == 1.0

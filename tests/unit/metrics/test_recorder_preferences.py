@@ -1,0 +1,231 @@
+"""What an RL stage writes down of reward models and of programs: rows by hand, diagnoses that survive a restart."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.config import ProgressSettings
+from dianoia.judge.hacking import Point
+from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.problem_sets import Scenario
+from dianoia.judge.reward_model_part import Preferred
+from dianoia.judge.rules import format_rule
+from dianoia.judge.verdict_counts import COUNTED
+from dianoia.metrics.history import Watch
+from dianoia.metrics.recorder import Recorder
+from dianoia.metrics.training_metrics import rollout_row
+from dianoia.sampler.rollouts import Roller
+from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
+from dianoia.storage.context import Context
+from dianoia.tasks.code import Verdict
+
+MakeRoller = Callable[..., Roller]
+PARAMS = SamplingParams(64, frozenset({0}))
+WEIGHTS = {"accuracy": 2.0, "format": 1.0, "helpful": 0.5, "safety": 1.0}
+
+
+def scripted(prompt: str, sample: int) -> str:
+    if "First" in prompt and sample:
+        return "7~"
+    return f" <think>hm</think><answer>{5 if 'First' in prompt else 8}</answer>"
+
+
+class Longer:
+    """Rewards by the number that was answered."""
+
+    def score(self, prompts: list[str], responses: list[str]) -> list[float]:
+        return [float(response) for response in responses]
+
+
+class Source:
+    """Held-out general prompts."""
+
+    languages = frozenset({"en"})
+
+    def draw(self, seed: int, start: int, count: int) -> list[Problem]:
+        raise AssertionError("nothing is trained on here")
+
+    def heldout(self, limit: int) -> list[Problem]:
+        prompts = [Problem("f", "First?", "", "reference"), Problem("t", "Then?", "", "reference")]
+        return prompts[:limit]
+
+
+def helpful(weight: float = 0.5) -> Scenario:
+    return Scenario("helpful", Source(), Preferred("helpful", Longer(), weight))
+
+
+@pytest.fixture
+def groups(roller: MakeRoller, problems: list[Problem]) -> list[Group]:
+    """Two groups of reasoning, (right, cut) and (wrong, wrong), and one general: scores 5 and 5."""
+    made = roller(scripted)
+    general = [replace(problems[0], id="g", verifier="reference", domain="general")]
+    model = helpful().preferred
+    assert model is not None
+    return [
+        *judge(evaluation_rubric(), made(problems, 2, PARAMS, (1,))),
+        *model.judge((format_rule(),), made(general, 2, PARAMS, (1, 2))),
+    ]
+
+
+def read(path: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_row_of_a_mixed_rollout_by_hand(groups: list[Group]) -> None:
+    row = rollout_row(groups, lambda texts: [1] * len(texts), WEIGHTS)
+    told = {
+        key: row[key] for key in row if key.startswith(("rewards/", "frac_", "cons@", "thought"))
+    }
+    assert told == pytest.approx(
+        {
+            "frac_reward_zero_std": 1 / 3,
+            "rewards/accuracy/mean": 1 / 4,  # of the four that have one
+            "rewards/format/mean": 4 / 6,
+            "rewards/helpful/mean": 5.0,  # the cut one got the lowest of its group
+            "thought_tokens": 1.0,
+            "cons@2": 1 / 2,
+            "frac_general": 1 / 3,
+            "rewards/helpful/std": 0.0,
+            "rewards/helpful/min": 5.0,
+            "rewards/helpful/max": 5.0,
+            # groups of (1, 0) and (0, 0), weight 2; three groups of (1, 0), (1, 1) and (1, 0)
+            "rewards/accuracy/spread": 2 * (1 / 2 + 0) / 2,
+            "rewards/format/spread": (1 / 2 + 0 + 1 / 2) / 3,
+            "rewards/helpful/spread": 0.0,
+        }
+    )
+    plain = rollout_row(groups[:2], lambda texts: [1] * len(texts))
+    assert not any("spread" in key or key == "frac_general" for key in plain)
+    mixed = {key: row[key] for key in ("thought_tokens", "cons@2", "reflection", "empty_thoughts")}
+    assert mixed.items() <= plain.items(), "general prompts move no curve of reasoning"
+
+
+def recorder(context: Context, roller: Roller, **settings: int) -> Recorder:
+    watch = Watch(weights=WEIGHTS, from_step=0)
+    return Recorder(context, roller, ProgressSettings(samples=2, **settings), watch, WEIGHTS)
+
+
+def test_the_held_out_curve_has_a_point_of_each_model(
+    context: Context, roller: MakeRoller, problems: list[Problem]
+) -> None:
+    made = roller(scripted)
+    one = recorder(context, made)
+    one.open(0)
+    one.curve(0, problems, PARAMS, [helpful()])
+    one.write(0, {})
+    (row,) = read(context.directory.metrics)
+    # First?: 5 and the lowest of its group, 5; Then?: 8 and 8
+    assert row["heldout/rewards/helpful/mean"] == pytest.approx((5 + 8) / 2)
+    assert row["heldout/pass@1"] == pytest.approx(1 / 4)
+    (_, params), (general, also) = made.sampler.asked
+    assert params == also == PARAMS
+    assert [request.key for request in general] == [
+        (3, 104_729, 15_485_863, 0),
+        (3, 104_729, 15_485_863, 1),
+    ]
+    assert one.watch.points == [Point(0, (0.5, 0.0), {"helpful": (5.0, 8.0)})]
+
+
+def hacked(step: int) -> Point:
+    """Accuracy falls and the reward rises from step 2 on."""
+    late = step > 2
+    return Point(step, (0.25 if late else 0.75,) * 4, {"helpful": (9.0 if late else 1.0,) * 4})
+
+
+def test_hacking_is_told_once_however_often_the_stage_is_stopped(
+    context: Context, roller: MakeRoller
+) -> None:
+    def go(made: Recorder, steps: range) -> None:
+        for step in steps:
+            made.tell(step - 1, made.watch.point(hacked(step)))
+            made.write(step, {})
+
+    whole = recorder(context, roller(scripted))
+    whole.open(0)
+    go(whole, range(7))
+    diagnoses = read(context.directory.diagnoses)
+    assert [(row["step"], row["code"]) for row in diagnoses] == [(3, "reward_hacking")]
+    for stop in (3, 4, 5):
+        first = recorder(context, roller(scripted))
+        first.open(0)
+        go(first, range(stop + 1))
+        state = json.loads(json.dumps(first.state()))
+        go(first, range(stop + 1, 7))  # what was done after the state was written is done again
+        again = recorder(context, roller(scripted))
+        again.open(stop, state)
+        go(again, range(stop + 1, 7))
+        assert read(context.directory.diagnoses) == diagnoses
+        assert again.watch.state() == whole.watch.state()
+
+
+def test_points_before_general_prompts_are_nothing_to_compare_with() -> None:
+    watch = Watch(weights=WEIGHTS, from_step=4)
+    for step in (0, 2, 4, 6):
+        watch.point(hacked(step))
+    assert [point.step for point in watch.points] == [4, 6]
+
+
+def test_a_flat_model_is_told_and_its_history_kept(
+    context: Context, roller: MakeRoller, groups: list[Group]
+) -> None:
+    one = recorder(context, roller(scripted))
+    one.open(0)
+    for step in range(2):
+        one.rollout(step, groups)
+        one.write(step, {})
+    again = recorder(context, roller(scripted))
+    again.open(2, json.loads(json.dumps(one.state())))
+    again.rollout(2, groups)
+    (told,) = read(context.directory.diagnoses)
+    assert (told["step"], told["code"]) == (2, "learned_flat")
+    assert "helpful model's scores" in told["message"] and "50% of them finished" in told["message"]
+
+
+# Programs ----------------------------------------------------------------------------------------
+
+
+def test_verdicts_on_programs_are_counted_where_programs_are_asked_for(
+    context: Context, roller: MakeRoller, problems: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = {Verdict.PASSED: 5, Verdict.TIMED_OUT: 1}
+    monkeypatch.setitem(COUNTED, "code", (Verdict, lambda: dict(judged)))
+    one = recorder(context, roller(scripted))
+    one.open(0)
+    program = replace(problems[0], verifier="code")
+    for asked in ([program], [program, problems[1]]):  # two rounds of dynamic sampling
+        with one.judging(asked):
+            judged[Verdict.PASSED] += 2
+            judged[Verdict.CRASHED] = judged.get(Verdict.CRASHED, 0) + 1
+    one.write(1, {})
+    with one.judging(problems):
+        judged[Verdict.PASSED] += 9  # somebody else's
+    one.write(2, {})
+    rows = read(context.directory.metrics)
+    # The second problem's verifier is a plain one, of whose answers none was lost.
+    plain = dict.fromkeys(("plain/timed_out", "plain/out_of_memory", "plain/crashed"), 0)
+    assert rows[0] == {"step": 1} | plain | {f"code/{verdict}": 0 for verdict in Verdict} | {
+        "code/passed": 4,
+        "code/crashed": 2,
+    }
+    assert rows[1] == {"step": 2} | plain
+
+
+def test_real_programs_are_counted(
+    context: Context, roller: MakeRoller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, next((n for n in STRONG if offered(n) is None), UNSANDBOXED))
+    tests = json.dumps({"cases": [{"input": "", "output": "5\n"}]})
+    problem = Problem("c", "Print 5", tests, "code", domain="code")
+    programs = ("print(5)", "print(6)", "raise SystemExit(3)", "print(5)")
+    made = roller(lambda _, n: f" <think></think><answer>{programs[n]}</answer>")
+    one = recorder(context, made)
+    one.open(0)
+    with one.judging([problem]):
+        (group,) = judge(evaluation_rubric(), made([problem], 4, PARAMS, (1,)))
+    assert group.rewards_G == (2.0, 1.0, 1.0, 2.0)
+    told = {key: count for key, count in one.row.items() if count}
+    assert told == {"code/passed": 2, "code/wrong_answer": 1, "code/error": 1}

@@ -1,0 +1,91 @@
+"""How a stage that ends by an error is told to the command, and raised there."""
+
+import signal
+import sys
+from multiprocessing import Pipe
+from pathlib import Path
+
+import pytest
+
+from dianoia.base.errors import ConfigError, StageCrashed, TrainingStopped, UserError
+from dianoia.pipeline import stage_process as child
+from dianoia.pipeline.messages import Done, Failed, Message, Request, Told
+from dianoia.pipeline.scheduler import _error, _killed
+from dianoia.recipe import Recipe
+from dianoia.storage.run_directory import RunDirectory
+from dianoia.tasks.data.locations import DataMissing
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "one",
+        "stages": {"data": {"kind": "demonstrations", "source": "miniature/general", "rows": 1}},
+    }
+)
+
+
+def heard(monkeypatch: pytest.MonkeyPatch, stage: object, capture: bool = False) -> list[Message]:
+    """All that the process of a stage says, which does what `stage` does."""
+    monkeypatch.setattr(child, "run_stage", stage)
+    monkeypatch.setattr(child, "settle", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ours, theirs = Pipe()
+    with ours, theirs:
+        ours.send(Request("data", RECIPE, RunDirectory(Path("run")), 1, "auto", capture))
+        child.work(theirs)
+        theirs.close()
+        found = []
+        while ours.poll():
+            try:
+                found.append(ours.recv())
+            except EOFError:
+                break
+    return found
+
+
+def test_what_a_person_can_put_right_is_raised_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, kind in (
+        (TrainingStopped("NaN in step 3; see the file"), TrainingStopped),
+        (DataMissing("no such file"), ConfigError),  # a class of another room comes as its parent
+        (UserError("lower it"), UserError),
+    ):
+
+        def fails(*_: object, error: Exception = error) -> None:
+            raise error
+
+        (outcome,) = heard(monkeypatch, fails)
+        assert isinstance(outcome, Failed)
+        raised = _error("data", outcome)
+        assert type(raised) is kind and str(raised) == str(error)
+
+
+def test_any_other_error_comes_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("a slip of ours")
+
+    (outcome,) = heard(monkeypatch, fails)
+    assert isinstance(outcome, Failed)
+    raised = _error("seed 2: data", outcome)
+    assert isinstance(raised, StageCrashed)
+    assert str(raised).startswith("seed 2: data ") and "in fails" in str(raised)
+    assert str(raised).rstrip().endswith("KeyError: 'a slip of ours'")
+
+
+def test_who_is_killed_has_said_nothing() -> None:
+    raised = _error("zero", _killed("zero", -9))
+    assert isinstance(raised, UserError)
+    for part in ("process of zero", "signal 9", "memory", "goes on", "--jobs"):
+        assert part in str(raised)
+    assert "status 3" in _killed("zero", 3).text
+
+
+def test_what_a_stage_prints_in_a_terminal_is_told_line_by_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def prints(*_: object) -> None:
+        sys.stdout.write("half a ")
+        sys.stdout.write("line\nand another\n")
+
+    found = heard(monkeypatch, prints, capture=True)
+    assert found == [Told("half a line"), Told("and another"), Done()]
+    assert heard(monkeypatch, prints) == [Done()]
+    assert capsys.readouterr().out == "half a line\nand another\n"

@@ -1,0 +1,260 @@
+"""What makes a stage another one: its table, seed, threads, files, models, the stages before it. And what does not."""
+
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from dianoia.base.files import write_json
+from dianoia.config import EndpointSettings, path_of
+from dianoia.recipe import load_recipe
+from dianoia.recipe.graph import (
+    datasets,
+    functions,
+    general_models,
+    others,
+    problems_of,
+    reward_models,
+    sources,
+)
+from dianoia.recipe.load import KINDS
+from dianoia.recipe.resume import fingerprint as module
+from dianoia.recipe.resume.fingerprint import (
+    COSTS,
+    Fingerprint,
+    differences,
+    fingerprint,
+    flat,
+    hash_of,
+    record_of,
+    recorded,
+)
+from dianoia.storage.run_directory import RunDirectory
+from tests.unit.recipe.conftest import TEXT
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    """A run directory in which `base` has begun."""
+    directory = RunDirectory(tmp_path / "run")
+    write_json(directory.stage("base").begun, {"hash": "of-base"})
+    return directory
+
+
+def made(path: Path, run: RunDirectory, *overrides: str, name: str = "zero") -> Fingerprint:
+    return fingerprint(name, load_recipe(path, overrides), run)
+
+
+def told(
+    path: Path, run: RunDirectory, before: Fingerprint, *overrides: str, name: str = "zero"
+) -> list[str]:
+    recipe = load_recipe(path, overrides)
+    chosen = recipe.stages[name].model_dump(mode="json", exclude_defaults=True)
+    return differences(before, fingerprint(name, recipe, run), chosen)
+
+
+# The table, the seed -------------------------------------------------------------------------------
+
+
+def test_nothing_changes_by_itself(write: Write, run: RunDirectory) -> None:
+    before = made(write(), run)
+    assert told(write(), run, before) == []
+    assert told(write(TEXT.replace('"tiny"', '"other"')), run, before) == []
+    assert told(write(), run, before, "evaluation.limit=3", "base.tokens=9") == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["zero.steps=20"], "its configuration changed (steps: 6 -> 20)"),
+        (
+            ["zero.algorithm.name=dapo", "zero.sampling.top_p=0.5"],
+            "its configuration changed (sampling.top_p: 1.0 -> 0.5, algorithm.name: grpo -> dapo)",
+        ),
+        (
+            ["zero.sampling.longer=[{from_step=2, max_tokens=32}]"],
+            "its configuration changed (sampling.longer.0.from_step: absent -> 2, "
+            "sampling.longer.0.max_tokens: absent -> 32)",
+        ),
+        (
+            ["zero.progress.every=3", "zero.progress.problems=3", "zero.progress.samples=3",
+             "zero.progress.rollouts_every=3", "zero.progress.top_p=0.3"],
+            " and 2 more)",
+        ),
+        (["seed=2"], "the seed changed (1 -> 2)"),
+        (["threads=3"], "the threads changed (0 -> 3)"),
+    ],
+)  # fmt: skip
+def test_what_has_changed_is_said(
+    overrides: list[str], reason: str, write: Write, run: RunDirectory
+) -> None:
+    (found,) = told(write(), run, made(write(), run), *overrides)
+    assert found == reason or (reason.startswith(" and") and found.endswith(reason))
+
+
+def test_what_only_costs_does_not_count(write: Write, run: RunDirectory) -> None:
+    before = made(write(), run)
+    assert told(write(), run, before, "zero.checkpoint_every=7") == []
+
+
+def test_the_keys_that_only_cost_exist_and_mean_nothing_else() -> None:
+    """A key of these names in another table would silently not count."""
+    places = {key: set() for key in COSTS}  # type: ignore[var-annotated]
+    for model in KINDS.values():
+        for key in flat(_schema(model)):
+            last = key.rpartition(".")[2]
+            if last in COSTS:
+                places[last].add(key if last == "checkpoint_every" else key.split(".")[-2])
+    every = places.pop("checkpoint_every")
+    assert every == {"checkpoint_every"}
+    assert set(places) <= set(EndpointSettings.model_fields)
+    assert all(tables <= {"judge", "rewriter"} and tables for tables in places.values()), places
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Every key of a table, the tables inside it too."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        inner = list(_models(field.annotation))
+        found[name] = {k: v for m in inner for k, v in _schema(m).items()} if inner else None
+    return found
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def test_a_new_key_with_its_default_does_not_count(write: Write, run: RunDirectory) -> None:
+    """A newer version goes on with what an older one began, but not where its new key is used."""
+    now = made(write(), run)
+    older = dict(now.configuration)
+    del older["checkpoint_every"], older["template"]
+    before = Fingerprint(now.seed, now.threads, older, now.stages, now.files)
+    assert told(write(), run, before) == []
+    (found,) = told(write(), run, before, "zero.template=plain")
+    assert found == "its configuration changed (template: absent -> plain)"
+
+
+# Stages, files, models -----------------------------------------------------------------------------
+
+
+def test_a_stage_that_was_run_again_is_another_one(write: Write, run: RunDirectory) -> None:
+    before = made(write(), run)
+    assert before.stages == {"base": "of-base"}
+    write_json(run.stage("base").begun, {"hash": "of-another"})
+    assert told(write(), run, before) == ["base was run again"]
+    run.stage("base").begun.unlink()
+    assert told(write(), run, before) == ["base is run again"]
+
+
+def test_the_record_of_a_beginning(write: Write, run: RunDirectory) -> None:
+    now = made(write(), run)
+    early, late = record_of(now, "9 o'clock"), record_of(now, "10 o'clock")
+    assert early["hash"] != late["hash"], "two runs of one configuration are two"
+    assert early == record_of(now, "9 o'clock")
+    write_json(run.stage("zero").begun, early)
+    assert hash_of(run.stage("zero")) == early["hash"] and recorded(run.stage("zero")) == now
+    write_json(run.stage("zero").manifest, late | {"seconds": 1.0})
+    assert hash_of(run.stage("zero")) == late["hash"], "the manifest counts if there is one"
+    write_json(run.stage("zero").manifest, {"seconds": 1.0})
+    assert recorded(run.stage("zero")) is None and hash_of(run.stage("zero")) is None
+
+
+def problems(path: Path, count: int) -> Path:
+    rows = [{"question": f"{n}+1?", "answer": str(n + 1)} for n in range(count)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def test_a_file_counts_by_its_content(write: Write, run: RunDirectory, tmp_path: Path) -> None:
+    file = problems(tmp_path / "problems.jsonl", 40)
+    option = f"zero.problems={file}"
+    before = made(write(), run, option)
+    os.utime(file, (1, 1))
+    assert told(write(), run, before, option) == []
+    problems(file, 41)
+    assert told(write(), run, before, option) == [f"the file {file} changed"]
+    file.unlink()
+    assert told(write(), run, before, option) == [f"the file {file} changed"]
+    (found,) = told(write(), run, before)  # another path: its table says so, once
+    assert found.startswith("its configuration changed (problems: ")
+
+
+def test_a_model_folder_counts_by_its_files(
+    write: Write, run: RunDirectory, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    option = f"zero.start={folder}"
+    before = made(write(), run, option)
+    assert f"{folder}/config.json" in before.files and f"{folder}/model.safetensors" in before.files
+    weights = folder / "model.safetensors"
+    os.utime(weights, (1, 1))
+    (folder / "README.md").write_text("read me")
+    assert told(write(), run, before, option) == []
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert told(write(), run, before, option) == [f"the file {weights} changed"]
+    (folder / "tokenizer.json").write_text("{}")
+    assert f"the file {folder}/tokenizer.json changed" in told(write(), run, before, option)
+    monkeypatch.setattr(module, "LARGE", 1000)
+    large = made(write(), run, option)
+    os.utime(weights, (2, 2))
+    assert told(write(), run, large, option) == [f"the file {weights} changed"]
+
+
+def test_a_shipped_model_counts_by_content_always(
+    write: Write, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGE", 0)
+    found = made(write(), run, "zero.start=miniature-base")
+    assert "sha256" in found.files["miniature-base/model.safetensors"]
+    assert found.stages == {}
+
+
+# What a stage reads --------------------------------------------------------------------------------
+
+PLAIN = frozenset(
+    {"template", "completion_template", "source", "url", "model", "key_env", "arguments", "config", "split", "mapping",
+      "columns", "verifier", "domain", "language"}
+)  # fmt: skip
+"""Keys with texts that name nothing outside of the recipe. A new key stands here or in `model.reads`."""
+
+
+def _texts(model: type[BaseModel]) -> Iterator[str]:
+    """Keys that take any text at all."""
+    for name, field in model.model_fields.items():
+        if str in _leaves(field.annotation):
+            yield name
+        for inner in _models(field.annotation):
+            yield from _texts(inner)
+
+
+def _leaves(annotation: Any) -> list[Any]:
+    arguments = get_args(annotation)
+    return [leaf for one in arguments for leaf in _leaves(one)] if arguments else [annotation]
+
+
+def test_every_text_of_a_table_is_read_or_plain() -> None:
+    """What a stage reads from outside has to be in its fingerprint."""
+    readers = (
+        sources, datasets, reward_models, general_models, functions, others, problems_of, path_of,
+    )  # fmt: skip
+    source = "".join(inspect.getsource(function) for function in readers)
+    texts = {name for model in KINDS.values() for name in _texts(model)}
+    assert {"start", "problems", "path", *PLAIN} <= texts
+    unknown = {name for name in texts - PLAIN if f".{name}" not in source}
+    assert not unknown, f"does a stage read {unknown}? Then name them in recipe/graph.py, else here"

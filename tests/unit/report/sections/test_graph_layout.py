@@ -1,0 +1,112 @@
+"""Laws of the layout: boxes do not touch, arrows go right, lines cross no box."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dianoia.report.sections.graph_layout import (
+    ACROSS,
+    DOWN,
+    HEIGHT,
+    WIDTH,
+    Edge,
+    Layout,
+    columns,
+    layout,
+)
+
+Pairs = list[tuple[str, str]]
+
+
+def edges(pairs: Pairs, kind: str = "weights") -> list[Edge]:
+    return [Edge(a, b, kind) for a, b in pairs]
+
+
+def test_columns_are_the_longest_way() -> None:
+    names = ["base", "zero", "cold", "dev1", "file"]
+    found = columns(
+        names, edges([("base", "zero"), ("zero", "cold"), ("cold", "dev1"), ("base", "dev1")])
+    )
+    assert found == {"base": 0, "zero": 1, "cold": 2, "dev1": 3, "file": 0}
+
+
+def test_what_nothing_leads_to_stands_before_its_first_reader() -> None:
+    names = ["base", "zero", "cold", "file", "dev1", "dev2"]
+    pairs = [
+        ("base", "zero"),
+        ("zero", "cold"),
+        ("cold", "dev1"),
+        ("file", "dev1"),
+        ("dev1", "dev2"),
+        ("file", "dev2"),
+    ]
+    assert columns(names, edges(pairs))["file"] == 2
+
+
+def test_an_arrow_back_is_refused() -> None:
+    with pytest.raises(ValueError, match="b -> a does not point to a later name"):
+        layout(["a", "b"], edges([("b", "a")]))
+
+
+def test_a_chain_is_a_straight_line() -> None:
+    found = layout(["a", "b", "c"], edges([("a", "b"), ("b", "c")]))
+    assert {name: (box.x, box.y) for name, box in found.boxes.items()} == {
+        "a": (0, 0), "b": (WIDTH + ACROSS, 0), "c": (2 * (WIDTH + ACROSS), 0),
+    }  # fmt: skip
+    assert (found.width, found.height) == (3 * WIDTH + 2 * ACROSS, HEIGHT)
+    assert next(line.points for line in found.lines) == (
+        (WIDTH, HEIGHT / 2),
+        (WIDTH + ACROSS, HEIGHT / 2),
+    )
+
+
+def test_a_long_line_is_straight_and_shared() -> None:
+    pairs = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("a", "d"), ("a", "e")]
+    found = layout(list("abcde"), edges(pairs))
+    longest = next(
+        line for line in found.lines if (line.edge.source, line.edge.target) == ("a", "e")
+    )
+    shorter = next(
+        line for line in found.lines if (line.edge.source, line.edge.target) == ("a", "d")
+    )
+    lane = longest.points[1:-1]
+    assert len(lane) == 6 and {y for _, y in lane} == {lane[0][1]}
+    assert shorter.points[1:-1] == lane[:4]
+
+
+def lawful(found: Layout, pairs: Pairs) -> None:
+    for a, b in combinations(found.boxes.values(), 2):
+        assert a.x != b.x or abs(a.y - b.y) >= HEIGHT + DOWN - 1e-6
+    for box in found.boxes.values():
+        assert (
+            box.y >= -1e-6
+            and box.y + HEIGHT <= found.height + 1e-6
+            and box.x + WIDTH <= found.width + 1e-6
+        )
+    assert {(line.edge.source, line.edge.target) for line in found.lines} == set(pairs)
+    for line in found.lines:
+        ends = found.boxes[line.edge.source], found.boxes[line.edge.target]
+        xs = [x for x, _ in line.points]
+        assert xs == sorted(xs) and len(set(xs)) == len(xs)
+        assert xs[0] == ends[0].x + WIDTH and xs[-1] == ends[1].x
+        assert ends[1].y < line.points[-1][1] < ends[1].y + HEIGHT
+        for (x, y), (to, then) in zip(line.points[1:-1:2], line.points[2:-1:2], strict=True):
+            assert y == then  # level under or over the boxes of a column
+            for box in found.boxes.values():
+                assert box.x != x or to != box.x + WIDTH or not box.y < y < box.y + HEIGHT
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 18), st.data())
+def test_the_laws_hold_for_any_graph(count: int, data: st.DataObject) -> None:
+    names = [str(i) for i in range(count)]
+    every = [(a, b) for a, b in combinations(names, 2)]
+    pairs = data.draw(st.lists(st.sampled_from(every), max_size=26, unique=True)) if every else []
+    lawful(layout(names, edges(pairs)), pairs)
+
+
+def test_nothing_at_all() -> None:
+    found = layout([], [])
+    assert found.boxes == {} and found.lines == ()

@@ -1,0 +1,312 @@
+"""The report as a reader gets it: complete, self-contained, in order, and honest about what is missing."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dianoia.base.errors import ConfigError
+from dianoia.report import write_report
+from dianoia.storage.run_directory import RunDirectory
+
+MakeRun = Callable[..., RunDirectory]
+
+
+class Page(HTMLParser):
+    """The words of a page, its data blocks, its scripts and what its elements refer to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.data: dict[str, Any] = {}
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.tags: list[str] = []
+        self._block: str | None = None
+        self._hidden = False
+        self.feed(text)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self._hidden, self._block = tag in ("script", "style"), found.get("id")
+        self.ids += [found["id"]] if found.get("id") else []
+        self.addresses += [found[key] or "" for key in ("src", "href") if key in found]
+        self.handlers += [key for key in found if key.startswith("on")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(data)
+        elif self._block is not None:
+            self.data[self._block] = json.loads(data)
+
+
+def read(run: RunDirectory) -> Page:
+    return Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def edit(path: Any, change: Callable[[Any], Any]) -> None:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(change(value) or value), encoding="utf-8")
+
+
+def test_headline_says_what_was_trained_and_whether_it_worked(make_run: MakeRun) -> None:
+    text = read(make_run()).text
+    for piece in (
+        "miniature-zero",
+        "Accuracy rose clearly. From miniature-base to zero , pass@1 on 512 held-out problems",
+        "40 optimizer steps of 16 problems × 16 samples, reward = accuracy + format",
+        "Held-out cons@16",
+        "seed 1 · 3 min 07 s",
+    ):
+        assert piece in text
+
+
+def test_sections_come_in_reading_order(make_run: MakeRun) -> None:
+    sections = ["summary", "recipe", "curves", "evaluation", "rollouts", "diagnoses", "run"]
+    page = read(make_run())
+    assert [name for name in page.ids if name in sections] == sections
+    assert page.addresses[: len(sections)] == [f"#{section}" for section in sections]
+    assert {address[1:] for address in page.addresses} <= set(page.ids)
+
+
+def test_nothing_is_fetched(make_run: MakeRun) -> None:
+    run = make_run()
+    page = read(run)
+    assert all(address.startswith("#") for address in page.addresses)
+    assert "link" not in page.tags and "img" not in page.tags and "iframe" not in page.tags
+    assert "default-src 'none'" in run.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stages", [("zero",), ("zero", "more")])
+def test_every_chart_is_a_figure_plotly_accepts(make_run: MakeRun, stages: tuple[str, ...]) -> None:
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    page = read(make_run(stages=stages))
+    figures = page.data["data-charts"]
+    assert len(figures) == 15 * len(stages) + 2
+    for figure in figures:
+        graph_objects.Figure(figure)
+
+
+def test_each_trained_stage_has_a_heading(make_run: MakeRun) -> None:
+    run = make_run()
+    pretrain = {"kind": "pretrain", "corpus": "miniature", "tokens": 4096}
+    edit(run.recipe, lambda r: r | {"stages": {"made": pretrain} | r["stages"]})
+    run.stage("made").path.mkdir()
+    rows = [{"step": s, "tokens": 2048 * s, "loss": 3 / s, "seconds": 0.1} for s in (1, 2)]
+    run.stage("made").metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = read(run)
+    assert page.text.index("Stage made") < page.text.index("Stage zero")
+    assert "trains a base model from nothing on 4,096 tokens" in page.text
+    assert "made trains a base model" in page.text and "not finished after step 2" in page.text
+
+
+def test_reward_models_have_curves_beside_the_rules(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "Reward models" not in read(run).text
+    preferences = {
+        "helpful": "helpful", "problems": "general.jsonl", "safety": None, "safety_problems": None,
+        "from_step": 12, "share": 0.5,
+    }  # fmt: skip
+    edit(run.recipe, lambda r: r["stages"]["zero"].update(preferences=preferences))
+    file = run.stage("zero").metrics
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["heldout/rewards/helpful/mean"] = 0.1 * row["step"]
+        row["rewards/helpful/mean"] = row["rewards/helpful/min"] = row["frac_general"] = 0.5
+        row["rewards/helpful/spread"] = row["rewards/accuracy/spread"] = 0.3
+        row["code/passed"] = 7
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    page = read(run)
+    for part in (
+        "from step 12 on 50% general prompts, scored by helpful on general.jsonl (helpful)",
+        "Reward models",
+        "Held-out rewards",
+        "Learned rewards",
+        "What decides within a group",
+        "General prompts",
+        "Programs",
+    ):
+        assert part in page.text, part
+    names = {
+        trace["name"]: trace for figure in page.data["data-charts"] for trace in figure["data"]
+    }
+    assert names["helpful, held-out"]["y"][:3] == [0.0, 0.1, 0.2]
+    assert names["passed"]["y"][0] == 7 and "safety" not in names
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("results.json", "No evaluation yet."),
+        ("run.json", "run.json is not there"),
+        ("stages", "No stage has written metrics"),
+        ("stages/zero", "This stage has not written any step yet."),
+        ("stages/zero/metrics.jsonl", "This stage has not written any step yet."),
+        ("stages/zero/diagnoses.jsonl", "Nothing to report."),
+        ("stages/zero/manifest.json", "not finished after step 40"),
+        ("stages/zero/rollouts", "No rollouts of a reinforcement learning stage"),
+        ("stages/evaluation", "No rollouts of an evaluate stage"),
+    ],
+)
+def test_what_is_missing_is_said(make_run: MakeRun, missing: str, told: str) -> None:
+    run = make_run()
+    path = run.path / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if missing == "stages":
+        run.results.unlink()
+    assert told in read(run).text
+
+
+def test_recipe_alone_is_enough(make_run: MakeRun) -> None:
+    run = make_run()
+    for path in (run.results, run.about):
+        path.unlink()
+    shutil.rmtree(run.path / "stages")
+    assert "not started" in read(run).text
+
+
+def test_a_folder_that_is_no_run_is_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    for content, told in ((None, "no recipe.json"), ("{", "not JSON"), ("{}", "no stages")):
+        run.recipe.unlink(missing_ok=True)
+        if content is not None:
+            run.recipe.write_text(content)
+        with pytest.raises(ConfigError, match=f"is not a run directory: .*{told}"):
+            write_report(run)
+        assert not run.report.exists()
+
+
+def rewrite(path: Any, **values: Any) -> None:
+    rows = [row | values for row in pq.read_table(path).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_texts_of_models_stay_texts(make_run: MakeRun, hostile: str) -> None:
+    run = make_run(problems=2)
+    plain = read(run)
+    edit(run.recipe, lambda r: r | {"name": hostile, "description": hostile})
+    edit(run.about, lambda r: r | {"command": hostile, "platform": hostile})
+    edit(run.results, lambda r: {**r, "evaluations": {hostile: {hostile: {hostile: {"value": 1}}}}})
+    row = dict.fromkeys(("code", "message", "advice", "step"), hostile)
+    run.stage("zero").diagnoses.write_text(json.dumps(row) + "\n")
+    for stage in ("zero", "evaluation"):
+        for path in run.stage(stage).rollout_files():
+            rewrite(
+                path,
+                **dict.fromkeys(
+                    ("question", "gold", "thought", "answer", "text", "fault"), hostile
+                ),
+            )
+    page = read(run)
+    assert hostile in page.words and page.handlers == [] and "img" not in page.tags
+    assert page.tags.count("script") == plain.tags.count("script")
+    assert page.data["data-heldout"]["problems"][0]["question"] == hostile
+    assert (
+        "<img"
+        not in run.report.read_text(encoding="utf-8").split("data-charts")[1].split("<script>")[0]
+    )
+
+
+def test_a_lone_surrogate_does_not_cost_the_report(make_run: MakeRun) -> None:
+    run = make_run(problems=1)
+    run.stage("zero").diagnoses.write_text(
+        '{"step": 1, "code": "x", "message": "\\ud800", "advice": ""}\n'
+    )
+    assert "Diagnoses" in read(run).text
+
+
+def test_numbers_that_are_none(make_run: MakeRun) -> None:
+    run = make_run(problems=1)
+    rows = [
+        {"step": 0, "reward": None, "kl": "wrong", "entropy": True, "loss": 1.0},
+        {"step": 1, "thought_tokens": None, "rewards/accuracy/mean": 0.5},
+        {},
+    ]
+    lines = [json.dumps(row) for row in rows] + [
+        '{"step": 2, "reward": NaN, "grad_norm": Infinity}',
+        '{"cut',
+    ]
+    run.stage("zero").metrics.write_text("\n".join(lines))
+    none = {"value": None, "low": None, "high": None, "n": 4}
+    edit(run.results, lambda r: r["evaluations"]["zero"]["math"].update(format=none))
+    for path in run.stage("evaluation").rollout_files():
+        rewrite(
+            path, difficulty=None, accuracy=None, format=None, thought=None, reward=float("nan")
+        )
+    page = read(run)
+    drawn = [trace["y"] for figure in page.data["data-charts"] for trace in figure["data"]]
+    assert [0.5] in drawn and all(isinstance(y, float | int) for ys in drawn for y in ys)
+    assert "Not recorded in this run: length, reflection words" in page.text
+    assert page.data["data-heldout"]["problems"][0]["difficulty"] is None
+
+
+def test_a_broken_rollout_file_is_passed_over(make_run: MakeRun) -> None:
+    run = make_run(problems=2)
+    run.stage("evaluation").rollouts("zero").write_bytes(b"not parquet")
+    assert read(run).data["data-heldout"]["checkpoints"] == ["miniature-base"]
+
+
+def test_a_thought_is_shown_without_the_blank_lines_around_it(make_run: MakeRun) -> None:
+    run = make_run(problems=1)
+    rewrite(run.stage("evaluation").rollouts("zero"), thought="\n \n", status="finished")
+    problem = read(run).data["data-heldout"]["problems"][0]
+    assert {s["thought"] for s in problem["samples"]["zero"]} == {""}
+    assert "Step 40 of 40" in read(run).text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (0.95, 0.99, "Accuracy rose clearly."),
+        (0.0, 0.05, "Accuracy fell clearly."),
+        (0.1, 0.3, "No clear change in accuracy."),
+    ],
+)
+def test_the_verdict_is_about_intervals(
+    make_run: MakeRun, low: float, high: float, told: str
+) -> None:
+    run = make_run(problems=1)
+    after = {"value": (low + high) / 2, "low": low, "high": high, "n": 512}
+    edit(run.results, lambda r: r["evaluations"]["zero"]["math"].update({"pass@1": after}))
+    assert told in read(run).text
+
+
+def test_the_file_stays_small_enough_to_send(make_run: MakeRun) -> None:
+    run = make_run(problems=80, stages=("zero", "more"))
+    for stage in ("zero", "more", "evaluation"):
+        for path in run.stage(stage).rollout_files():
+            rewrite(path, thought="等 <wait> & check\n" * 500, status="finished")
+    many = "".join(
+        json.dumps({"step": s, "reward": s / 3, "entropy": 1 / (s + 1)}) + "\n"
+        for s in range(5_000)
+    )
+    run.stage("zero").metrics.write_text(many)
+    page = read(run)
+    assert run.report.stat().st_size < 7_000_000
+    assert page.data["data-heldout"]["of"] == 80 and page.data["data-heldout"]["problems"]
+    assert "of the 80 held-out problems" in page.text
+    assert all(len(t["x"]) <= 300 for f in page.data["data-charts"] for t in f["data"])
+
+
+def test_needs_neither_torch_nor_a_stage() -> None:
+    heavy = "[m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers') or m.startswith(" \
+        "('dianoia.stages', 'dianoia.learner', 'dianoia.sampler'))]"  # fmt: skip
+    program = f"import sys, dianoia.report; print({heavy})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,177 @@
+"""The report of a whole R1: the graph of its recipe, its claims and its stage table, as a stranger reads them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dianoia.claims.paper import STAGES, TABLE
+from dianoia.report.page import page
+from dianoia.report.run_reader import load
+from dianoia.report.sections.graph_layout import layout
+from dianoia.report.sections.recipe_graph import nodes_and_edges, references
+from dianoia.storage.run_directory import RunDirectory
+from tests.unit.report.r1 import build_r1
+from tests.unit.report.sections.test_graph_layout import lawful
+from tests.unit.report.test_page import Page, edit
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return build_r1(tmp_path_factory.mktemp("r1"))
+
+
+@pytest.fixture(scope="module")
+def shown(whole: RunDirectory) -> Page:
+    return Page(page(load(whole)))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> RunDirectory:
+    return build_r1(tmp_path)
+
+
+def read(run: RunDirectory) -> Page:
+    return Page(page(load(run)))
+
+
+# The graph ---------------------------------------------------------------------------------------
+
+
+def test_who_starts_from_whom(whole: RunDirectory) -> None:
+    nodes, edges = nodes_and_edges(load(whole))
+    shapes = {node.name: node.shape for node in nodes}
+    assert {(e.source, e.target) for e in edges if e.kind == "weights"} == {
+        ("miniature-base", name) for name in ("zero", "dev1", "dev3", "helpful", "safety", "ppo", "ppo-095")
+    } | {("dev1", "dev2"), ("dev3", "r1"), ("dev3", "overoptimized"),
+         ("miniature-base-small", "distilled"), ("miniature-base-small", "small-zero")}  # fmt: skip
+    assert {(e.source, e.target) for e in edges if e.kind == "data"} == {
+        ("zero", "cold-start"), ("cold-start", "dev1"), ("dev2", "reasoning-data"), ("pairs.jsonl", "helpful"),
+        ("labels.jsonl", "safety"), ("reasoning-data", "dev3"), ("general.jsonl", "dev3"),
+        ("reasoning-data", "distilled"), ("general.jsonl", "distilled"),
+    }  # fmt: skip
+    assert {(e.source, e.target) for e in edges if e.kind == "judge"} == {
+        (model, stage) for model in ("helpful", "safety") for stage in ("r1", "overoptimized")
+    }
+    assert (
+        shapes["cold-start"] == shapes["general.jsonl"] == "data" and shapes["helpful"] == "judge"
+    )
+    assert shapes["miniature-base"] == shapes["r1"] == "model" and "evaluation" not in shapes
+    lawful(layout([node.name for node in nodes], edges), [(e.source, e.target) for e in edges])
+
+
+def test_boxes_say_what_was_made_and_measured(whole: RunDirectory) -> None:
+    told = {node.name: (node.told, node.result) for node in nodes_and_edges(load(whole))[0]}
+    assert told["zero"] == ("GRPO, 40 steps", "reasoning 88.8\u00a0%")
+    assert told["ppo"] == ("PPO, 40 steps", "math 93.0\u00a0%")
+    assert told["dev1"][0] == "SFT, 2 epochs" and told["cold-start"] == ("samples", "1,874 kept")
+    assert told["general.jsonl"] == ("a file", "") and told["overoptimized"][1] == ""
+
+
+def test_names_of_algorithms_are_no_stages(fresh: RunDirectory) -> None:
+    """A stage may be called like a value: the one called ppo is not what `algorithm.name` means."""
+    settings = json.loads(fresh.recipe.read_text())["stages"]["ppo-095"]
+    assert ("start", "miniature-base") in references(settings)
+    assert "ppo" not in [text for _, text in references(settings)]
+
+
+def test_every_box_of_a_stage_leads_to_its_place(shown: Page, whole: RunDirectory) -> None:
+    stages = json.loads(whole.recipe.read_text())["stages"]
+    drawn = {f"#stage-{name}" for name, stage in stages.items() if stage["kind"] != "evaluate"}
+    assert drawn <= set(shown.addresses)
+    assert {address[1:] for address in shown.addresses} <= set(shown.ids)
+    assert len(shown.ids) == len(set(shown.ids)), "an id stands twice"
+
+
+def test_a_kind_that_this_page_does_not_know_is_drawn(fresh: RunDirectory) -> None:
+    stage = {"kind": "demonstrations", "start": "dev2", "prompts": 3}
+    edit(fresh.recipe, lambda r: r["stages"].update({"written": stage, "dev9": {"kind": "sft", "start": "dev3", "datasets": [{"path": "written"}]}}))  # fmt: skip
+    _, edges = nodes_and_edges(load(fresh))
+    assert {(e.source, e.target, e.kind) for e in edges if "written" in (e.source, e.target)} == {
+        ("dev2", "written", "data"), ("written", "dev9", "data"),
+    }  # fmt: skip
+    shown = read(fresh)
+    assert "stage-written" in shown.ids and {a[1:] for a in shown.addresses} <= set(shown.ids)
+
+
+def test_stages_to_come_are_said_to(fresh: RunDirectory) -> None:
+    for name in ("r1", "overoptimized"):
+        for path in sorted(fresh.stage(name).path.iterdir()):
+            path.unlink()
+        fresh.stage(name).path.rmdir()
+    node = next(n for n in nodes_and_edges(load(fresh))[0] if n.name == "r1")
+    assert node.state == "ahead" and node.told == "GRPO, 40 steps, to do"
+
+
+def test_hostile_names_stay_names(fresh: RunDirectory, hostile: str) -> None:
+    def rename(recipe: dict[str, Any]) -> None:
+        recipe["stages"] = {hostile: recipe["stages"]["zero"], "next": {"kind": "sft", "start": hostile, "datasets": [{"path": hostile + ".jsonl"}]}}  # fmt: skip
+
+    edit(fresh.recipe, rename)
+    for key in ("title", "rule", "paper", "why"):
+        edit(fresh.results, lambda r, key=key: r["claims"][0].update({key: hostile}))  # type: ignore[misc]
+    edit(
+        fresh.results,
+        lambda r: r["claims"][0]["values"][0].update(what=hostile, needs=hostile, note=hostile),
+    )
+    edit(fresh.results, lambda r: r["stage_table"][0].update(checkpoint=hostile, parts=[hostile]))
+    shown = read(fresh)
+    assert shown.handlers == [] and "img" not in shown.tags and shown.tags.count("script") == 8
+    assert {a[1:] for a in shown.addresses} <= set(shown.ids)
+
+
+# Claims and stages -------------------------------------------------------------------------------
+
+
+def test_the_headline_counts_the_claims(shown: Page) -> None:
+    assert "11 of 12 claims of the paper hold ." in shown.text
+    assert [a for a in shown.addresses if a.startswith("#claim-")] == [
+        f"#claim-{n}" for n in range(1, 13)
+    ]
+    assert "From miniature-base to r1 , pass@1 on 256 held-out math problems" in shown.text
+
+
+def test_a_claim_shows_number_interval_rule_and_paper(shown: Page) -> None:
+    for told in (
+        "✓ holds 1. RL alone multiplies accuracy pass@1 on math: zero at least 4 times base",
+        "pass@1 on math, zero over base: 5.94 times 4.61 to 8.33 · needs at least 4 times, the lower end too",
+        "AIME 2024 from 15.6 to 77.9 %, 5.0 times (figure 1)",
+        "✗ does not hold 9. R1 is a better assistant",
+        "✗ near misses answered, pass@1 of r1: 88.0 %",
+        "reasoning: dev2 less zero: −1.5 points",
+    ):
+        assert told in shown.text.replace("\u00a0", " "), told
+
+
+def test_what_was_not_measured_is_said(fresh: RunDirectory) -> None:
+    def forget(results: dict[str, Any]) -> None:
+        why = "not measured in this recipe: [claims] names no ppo"
+        results["claims"][10].update(holds=None, values=[], why=why)
+        results["claims"][11].update(holds=None)
+        results["claims"][11]["values"][0].update(holds=None, value=None)
+
+    edit(fresh.results, forget)
+    text = read(fresh).text
+    assert "9 of 10 claims of the paper hold, 2 were not measured" in text
+    assert "– not measured 11. PPO" in text and "names no ppo" in text
+    assert "– helpful score, end less best point: –" in text
+
+
+def test_the_stage_table_stands_beside_the_papers(shown: Page) -> None:
+    assert "Base miniature-base R1-Zero Dev1 Dev2 Dev3 R1 Right answers, pass@1" in shown.text
+    assert "reasoning 16.0 % 13.7 to 18.3 88.8 % 86.8 to 90.7" in shown.text.replace("\u00a0", " ")
+    assert "AIME 2024 77.9 59.0 74.0 78.1 79.8" in shown.text
+    assert "Distilled Small base miniature-base-small Small Zero small-zero" in shown.text
+
+
+def test_without_claims_there_are_no_such_sections(make_run: Callable[..., RunDirectory]) -> None:
+    shown = read(make_run(problems=1))
+    assert not {"claims", "stages"} & set(shown.ids) and "recipe" in shown.ids
+    assert "miniature-base" in shown.text and "#claims" not in shown.addresses
+
+
+def test_the_papers_table_has_every_row() -> None:
+    rows = [values for group in TABLE.values() for values in group.values()]
+    assert len(rows) == 21 and {len(values) for values in rows} == {len(STAGES)}

@@ -1,0 +1,144 @@
+"""The cores of a CPU that run C: what they promise beyond the other lanes, and models of odd sizes."""
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+
+from dianoia.base.records import Request, SamplingParams
+from dianoia.sampler.native.cpu import cpu_cache as core_memory
+from dianoia.sampler.native.cpu import cpu_decoder as core_lane
+from dianoia.sampler.native.dispatch import CoreLanes
+from dianoia.sampler.native.engine import NativeSampler
+from dianoia.sampler.native.live_samples import Unit
+from tests.unit.sampler_models import SIZES, make, requests, worst_difference
+
+pytestmark = pytest.mark.usefixtures("in_c")
+
+PARAMS = SamplingParams(max_tokens=24, stop_ids=frozenset({3, 5}))
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def sampler(model: PreTrainedModel, dtype: torch.dtype, slots: int = 8) -> NativeSampler:
+    """With the model's weights; decoded in C."""
+    native = NativeSampler(model.config, slots=slots, dtype=dtype)
+    assert isinstance(native._lanes, CoreLanes)
+    native.load(model.state_dict())
+    return native
+
+
+@pytest.fixture
+def threads() -> Any:
+    """Sets the number of threads; it is put back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("law", [{}, {"temperature": 0.7, "top_p": 0.9}, {"top_k": 6}])
+def test_a_completion_is_the_same_bits_in_any_company(
+    dtype: torch.dtype, law: dict[str, Any], threads: Any
+) -> None:
+    """Tokens and log-probabilities: other slots, other cores, other requests beside it, another order."""
+    model, asked = make("qwen3"), requests(9, samples=20)
+    params = SamplingParams(24, frozenset({3, 5}), **law)
+    first = sampler(model, dtype, slots=256).generate(asked, params)
+    for slots, count in ((1, 1), (7, 2), (70, 3), (256, 1)):
+        threads(count)
+        assert sampler(model, dtype, slots).generate(asked, params) == first
+    order = random.Random(0).sample(range(len(asked)), len(asked) - 3)
+    fewer = sampler(model, dtype).generate([asked[i] for i in order], params)
+    assert fewer == [first[i] for i in order]
+
+
+def test_a_longer_prompt_than_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = make("llama"), requests(6, longest=60)
+    whole = sampler(model, torch.float32).generate(asked, PARAMS)
+    monkeypatch.setattr(core_lane, "LOT_TOKENS", 11)
+    assert sampler(model, torch.float32).generate(asked, PARAMS) == whole
+    assert worst_difference(model, asked, whole) < 1e-4
+
+
+def test_looks_between_steps_change_nothing(monkeypatch: pytest.MonkeyPatch, threads: Any) -> None:
+    threads(1)  # two cores share the requests out as it comes, and then steps differ
+    model, asked = make("qwen3"), requests(6)
+    native = sampler(model, torch.float32)
+    whole, steps = native.generate(asked, PARAMS), native.stats.steps
+    monkeypatch.setattr(core_lane, "STEPS", 1)
+    assert native.generate(asked, PARAMS) == whole and native.stats.steps == steps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 20},
+        {"num_attention_heads": 5, "num_key_value_heads": 1, "head_dim": 8},
+        {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 80},
+        {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 128},
+        {"hidden_size": 36, "intermediate_size": 50, "head_dim": 12, "vocab_size": 97},
+        {"hidden_size": 36, "intermediate_size": 50, "head_dim": 12, "tie_word_embeddings": True},
+    ],
+)
+def test_models_whose_sizes_fill_no_vector(sizes: dict[str, Any], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = Qwen3ForCausalLM(Qwen3Config(**{**SIZES, **sizes})).eval()
+    asked = requests(7, samples=5, longest=40)
+    answered = sampler(model, dtype).generate(asked, SamplingParams(40, frozenset({3})))
+    assert worst_difference(model, asked, answered) < (1e-4 if dtype == torch.float32 else 0.02)
+
+
+def test_one_request_is_cut_for_the_cores(threads: Any) -> None:
+    asked = [Request((4, 9, 7), 11, (0,))]
+    assert core_lane.units(asked, 2) == [Unit(0, 0, 6), Unit(0, 6, 5)]
+    model, found = make("qwen3"), []
+    for count in (1, 2, 3):
+        threads(count)
+        found.append(sampler(model, torch.float32).generate(asked, PARAMS))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_core_decodes_as_many_at_a_time_as_its_cache_holds(
+    monkeypatch: pytest.MonkeyPatch, threads: Any
+) -> None:
+    """2 layers x 2 heads x 64 positions x 16 numbers: 16 KiB of keys, and of values as much or half."""
+    threads(1)
+    model, asked = make("qwen3"), [Request((4, 9, 7), 100, (0,))]
+    native = sampler(model, torch.float32, slots=256)
+    packed, half = native._lanes._model, sampler(model, torch.bfloat16)._lanes._model  # type: ignore[attr-defined]
+    assert core_memory.fitting(packed, 64) == 2**22 // 2**15
+    assert core_memory.fitting(half, 64) == 2**22 // (3 * 2**13)
+    assert core_memory.fitting(packed, 2**13) == 16  # never fewer
+    whole = native.generate(asked, PARAMS)
+    monkeypatch.setattr(core_memory, "CORE_CACHE", packed.bytes)
+    assert core_lane.sizes_for(packed, asked, 1, 100, PARAMS).slots == 16
+    assert native.generate(asked, PARAMS) == whole and native.stats.occupancy > 0.5
+    monkeypatch.setattr(core_memory, "CORE_CACHE", packed.bytes // 2 - 1)  # weights do not fit
+    assert core_lane.sizes_for(packed, asked, 1, 100, PARAMS).slots == 100
+
+
+def test_odd_sizes_are_not_multiplied_in_pairs() -> None:
+    config = Qwen3Config(**{**SIZES, "intermediate_size": 33}, head_dim=8)
+    assert isinstance(NativeSampler(config)._lanes, CoreLanes)
+    assert not isinstance(NativeSampler(config, dtype=torch.bfloat16)._lanes, CoreLanes)
+
+
+def test_a_request_without_samples_gets_none() -> None:
+    asked = [Request((4,), 0, (0,)), Request((4, 9), 2, (1,)), Request((4,), 0, (2,))]
+    answered = sampler(make("qwen3"), torch.float32).generate(asked, PARAMS)
+    assert [len(group) for group in answered] == [0, 2, 0]
+    assert sampler(make("qwen3"), torch.float32).generate(asked[:1], PARAMS) == [[]]
+
+
+def test_weights_taken_are_the_samplers_own() -> None:
+    """A learner goes on changing its own in place."""
+    model, asked = make("qwen3-tied"), requests(3)
+    native = sampler(model, torch.float32)
+    before = native.generate(asked, PARAMS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2.0)
+    assert native.generate(asked, PARAMS) == before

@@ -1,0 +1,247 @@
+"""The native sampler against transformers, and its promises about order, refilling and stopping."""
+
+import itertools
+import random
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from dianoia.base.errors import ConfigError, ModelError
+from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.sampler.native.dispatch import CoreLanes
+from dianoia.sampler.native.engine import NativeSampler
+from tests.unit.sampler_models import (
+    FAMILIES,
+    POSITIONS,
+    VOCABULARY,
+    make,
+    requests,
+    worst_difference,
+)
+
+PARAMS = SamplingParams(max_tokens=24, stop_ids=frozenset({3, 5}))
+
+
+@pytest.fixture(autouse=True, params=["in_c", "without_c"])
+def either(request: pytest.FixtureRequest) -> str:
+    """Everything here holds for the C functions of a CPU and for PyTorch alone."""
+    request.getfixturevalue(request.param)
+    return str(request.param)
+
+
+def sampler(family: str = "qwen3-tied", slots: int = 8, seed: int = 0) -> NativeSampler:
+    """A native sampler with the weights of `make(family, seed)`."""
+    model = make(family, seed)
+    native = NativeSampler(model.config, slots=slots)
+    native.load(model.state_dict())
+    return native
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logprobs_agree_with_a_plain_forward(family: str) -> None:
+    model, asked = make(family), requests(6)
+    for slots, temperature in ((3, 1.0), (64, 0.6), (8, 1.7)):
+        params = SamplingParams(20, frozenset({3, 5}), temperature)
+        native = NativeSampler(model.config, slots=slots)
+        native.load(model.state_dict())
+        answered = native.generate(asked, params)
+        assert worst_difference(model, asked, answered, temperature) < 1e-4
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
+def test_greedy_equals_generate(family: str) -> None:
+    model = make(family)
+    native = NativeSampler(model.config, slots=2)
+    native.load(model.state_dict())
+    asked = requests(4, samples=1)
+    params = SamplingParams(16, frozenset(), temperature=0.0)
+    answered = native.generate(asked, params)
+    for request, group in zip(asked, answered, strict=True):
+        prompt = torch.tensor([request.prompt_ids])
+        theirs = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=16,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        assert group[0].ids == tuple(theirs[0, len(request.prompt_ids) :].tolist())
+    assert worst_difference(model, asked, answered) < 1e-4
+
+
+def test_a_sample_does_not_depend_on_its_company() -> None:
+    asked = requests(9, samples=20)
+    first = sampler(slots=256).generate(asked, PARAMS)
+    for slots in (1, 7, 70):
+        assert [[c.ids for c in g] for g in sampler(slots=slots).generate(asked, PARAMS)] == [
+            [c.ids for c in g] for g in first
+        ]
+    order = list(range(len(asked)))
+    random.Random(0).shuffle(order)
+    shuffled = sampler().generate([asked[i] for i in order], PARAMS)
+    for i, group in zip(order, shuffled, strict=True):
+        assert [c.ids for c in group] == [c.ids for c in first[i]]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_sample_does_not_depend_on_the_number_of_threads(threads: int) -> None:
+    before = torch.get_num_threads()
+    asked, finished = requests(7, samples=6), []
+    torch.set_num_threads(1)
+    native = sampler(slots=12)
+    alone = native.generate(asked, PARAMS)
+    tokens = native.stats.tokens
+    torch.set_num_threads(threads)
+    for _ in range(2):  # the second time with the lanes and caches of the first
+        finished.clear()
+        again = native.generate(asked, PARAMS, lambda *ended: finished.append(ended))
+        assert [[c.ids for c in g] for g in again] == [[c.ids for c in g] for g in alone]
+        assert worst_difference(make("qwen3-tied"), asked, again) < 1e-4
+        assert native.stats.tokens == tokens and 0 < native.stats.occupancy <= 1
+        told = {(request, sample): completion for request, sample, completion in finished}
+        assert told == {(i, j): c for i, g in enumerate(again) for j, c in enumerate(g)}
+    torch.set_num_threads(before)
+
+
+def test_samples_of_a_group_differ_and_keys_matter() -> None:
+    prompt = (9, 4, 7)
+    asked = [Request(prompt, 4, (1, 2)), Request(prompt, 4, (2, 1)), Request(prompt, 4, (1, 2))]
+    params = SamplingParams(12, frozenset(), temperature=3.0)
+    a, b, c = ([one.ids for one in g] for g in sampler().generate(asked, params))
+    assert len(set(a)) == 4 and a == c and not set(a) & set(b)
+
+
+def test_refilling_loses_nothing_and_tells_every_end_once() -> None:
+    asked, told = requests(40, samples=9), {}
+
+    def on_finish(request: int, sample: int, completion: Completion) -> None:
+        assert (request, sample) not in told
+        told[request, sample] = completion
+
+    native = sampler(slots=5)
+    answered = native.generate(asked, PARAMS, on_finish)
+    assert [len(group) for group in answered] == [request.samples for request in asked]
+    assert told == {(i, j): c for i, group in enumerate(answered) for j, c in enumerate(group)}
+    assert native.stats.tokens == sum(len(c.ids) for group in answered for c in group)
+    assert 0.7 < native.stats.occupancy <= 1.0
+
+
+def test_stop_ids_end_a_sample_and_stand_in_it_once() -> None:
+    answered = sampler().generate(requests(30), PARAMS)
+    completions = list(itertools.chain.from_iterable(answered))
+    for one in completions:
+        stops = [i for i, token in enumerate(one.ids) if token in PARAMS.stop_ids]
+        assert stops == ([len(one.ids) - 1] if one.stopped else [])
+        assert one.stopped or len(one.ids) == PARAMS.max_tokens
+        assert len(one.logprobs) == len(one.ids)
+    assert {one.ids[-1] for one in completions if one.stopped} == PARAMS.stop_ids
+    assert any(not one.stopped for one in completions)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_stop_as_the_last_allowed_token_counts(limit: int) -> None:
+    params = SamplingParams(limit, frozenset(range(25)))
+    asked = [Request((1, 2), 40, (0,))]
+    (group,) = sampler().generate(asked, params)
+    ends = {(len(one.ids), one.stopped) for one in group}
+    assert (limit, True) in ends and (limit, False) in ends
+    assert all(one.stopped == (one.ids[-1] < 25) for one in group)
+
+
+def test_load_takes_effect_at_once() -> None:
+    native, asked = sampler(seed=0), requests(3)
+    before = native.generate(asked, PARAMS)
+    native.load(make("qwen3-tied", seed=1).state_dict())
+    after = native.generate(asked, PARAMS)
+    assert after == sampler(seed=1).generate(asked, PARAMS) != before
+
+
+def test_many_calls_of_different_sizes_share_a_cache_safely() -> None:
+    native = sampler(slots=16)
+    native.generate(requests(20, longest=40), SamplingParams(40, frozenset({3})))
+    asked = requests(5)
+    assert native.generate(asked, PARAMS) == sampler(slots=16).generate(asked, PARAMS)
+    assert native.generate([], PARAMS) == []
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Set max_tokens to 6 or less"):
+        sampler().generate([Request((1,) * (POSITIONS - 6), 1, (0,))], PARAMS)
+    with pytest.raises(ConfigError, match="empty prompt"):
+        sampler().generate([Request((), 1, (0,))], PARAMS)
+    with pytest.raises(ConfigError, match="top_p=0"):
+        sampler().generate([], SamplingParams(4, frozenset(), top_p=0.0))
+    full = [Request((1,) * (POSITIONS - 24), 1, (0,))]
+    assert sampler().generate(full, PARAMS)[0][0].ids
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    weights = dict(make("qwen3-tied").state_dict())
+    native = NativeSampler(make("qwen3-tied").config, slots=2)
+    weights["model.norm.weight"] = torch.ones(1)
+    with pytest.raises(ModelError, match=r"'model.norm.weight' has shape \(1,\)"):
+        native.load(weights)
+    del weights["model.norm.weight"]
+    with pytest.raises(ModelError, match=r"no parameter .model[.]norm[.]weight"):
+        native.load(weights)
+
+
+def test_first_tokens_follow_the_softmax() -> None:
+    model, count = make("llama"), 20000
+    native = NativeSampler(model.config, slots=64)
+    native.load(model.state_dict())
+    (group,) = native.generate([Request((9, 4), count, (3,))], SamplingParams(1, frozenset(), 2.0))
+    with torch.no_grad():
+        probs_V = (model(torch.tensor([[9, 4]])).logits[0, -1] / 2.0).softmax(-1)
+    seen_V = torch.bincount(torch.tensor([one.ids[0] for one in group]), minlength=VOCABULARY)
+    # five standard deviations of a binomial, and one count where almost nothing is expected
+    bound_V = 5 * (probs_V * (1 - probs_V) / count).sqrt() + 1 / count
+    assert ((seen_V / count - probs_V).abs() < bound_V).all()
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    model, asked = make("qwen3"), requests(5)
+    native = NativeSampler(model.config, slots=4, dtype=torch.bfloat16)
+    native.load(model.state_dict())
+    assert worst_difference(model, asked, native.generate(asked, PARAMS)) < 0.5
+
+
+@pytest.mark.parametrize("family", ["qwen3-tied", "qwen2", "llama"])
+def test_bfloat16_keeps_logits_in_float32(family: str) -> None:
+    """Next to a float32 learner, what differs is rounding of factors, not of logits."""
+    model = make(family)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.3 if parameter.dim() > 1 else 1.0)
+    sampler = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
+    sampler.load(model.state_dict())
+    asked = requests(12)
+    answered = sampler.generate(asked, SamplingParams(12, frozenset()))
+    assert worst_difference(model, asked, answered) < 0.05
+    with torch.no_grad():
+        for layer in model.model.layers:
+            for parameter in layer.parameters():
+                parameter.zero_()  # nothing but the table, the last norm and the head are left
+    sampler.load(model.state_dict())
+    answered = sampler.generate(asked, SamplingParams(12, frozenset()))
+    assert worst_difference(model, asked, answered) < 0.02
+    if isinstance(sampler._lanes, CoreLanes):
+        assert worst_of_rounded_head(model, asked, answered) < 1e-5
+
+
+@torch.no_grad()
+def worst_of_rounded_head(
+    model: PreTrainedModel, asked: list[Request], answered: list[list[Completion]]
+) -> float:
+    """Largest difference between recorded log-probabilities and those of a head whose factors are rounded."""
+    worst, head = 0.0, model.lm_head.weight.bfloat16().float()
+    for request, group in zip(asked, answered, strict=True):
+        for one in group:
+            ids = torch.tensor([*request.prompt_ids, *one.ids])[None]
+            states = model.model(ids).last_hidden_state[0, -len(one.ids) - 1 : -1]
+            logprobs = (states.bfloat16().float() @ head.t()).log_softmax(1)
+            theirs = logprobs.gather(1, torch.tensor(one.ids)[:, None])[:, 0]
+            worst = max(worst, (theirs - torch.tensor(one.logprobs)).abs().max().item())
+    return worst

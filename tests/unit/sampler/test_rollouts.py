@@ -1,0 +1,128 @@
+"""From problems to rollouts: who ends a sample, what the sampler is asked, what the text keeps."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from dianoia.base.errors import ConfigError
+from dianoia.base.records import Completion, Problem, RolloutStatus, SamplingParams
+from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.text.template import TEMPLATES
+
+RESPONSE = " <think>\n1+4=5 apples\n</think>\n<answer>5</answer>"
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "tokenizer", "expected"),
+    [
+        (1, None, None, {1}),
+        (None, 2, None, {2}),
+        (None, None, 3, {3}),
+        ([1, 4], 2, 3, {1, 2, 3, 4}),
+        ([151645, 151643], 151645, 151643, {151643, 151645}),  # Qwen, chat
+        (0, 0, 0, {0}),  # the id 0 is an id
+        (None, [5, 6], None, {5, 6}),
+    ],
+)
+def test_every_place_that_names_an_end_counts(
+    generation: Any, config: Any, tokenizer: Any, expected: set[int]
+) -> None:
+    model = SimpleNamespace(
+        generation_config=SimpleNamespace(eos_token_id=generation),
+        config=SimpleNamespace(eos_token_id=config),
+    )
+    assert stop_ids(model, SimpleNamespace(eos_token_id=tokenizer)) == expected
+
+
+def test_a_model_without_an_end_is_refused() -> None:
+    model = SimpleNamespace(generation_config=None, config=SimpleNamespace(eos_token_id=None))
+    with pytest.raises(ConfigError, match="end-of-sequence.*eos_token_id"):
+        stop_ids(model, SimpleNamespace(eos_token_id=None))
+    assert stop_ids(model, SimpleNamespace(eos_token_id=7)) == {7}
+
+
+def test_the_sampler_is_asked_what_the_caller_wants(
+    roller: Callable[..., Roller],
+    tokenizer: PreTrainedTokenizerFast,
+    problems: list[Problem],
+    params: SamplingParams,
+) -> None:
+    made = roller(lambda prompt, sample: RESPONSE)
+    rollouts = made(problems, 3, params, (7, 40))
+    ((requests, asked),) = made.sampler.asked
+    assert asked == params
+    assert [(r.samples, r.key) for r in requests] == [(3, (7, 40, 0)), (3, (7, 40, 1))]
+    for request, problem, group in zip(requests, problems, rollouts, strict=True):
+        prompt = TEMPLATES["r1-zero"].render(problem.question)
+        assert request.prompt_ids == tuple(tokenizer(prompt)["input_ids"])
+        assert [rollout.sample for rollout in group] == [0, 1, 2]
+        assert {rollout.problem.id for rollout in group} == {problem.id}
+        assert {rollout.prompt_ids for rollout in group} == {request.prompt_ids}
+
+
+def test_keys_are_problem_numbers(
+    roller: Callable[..., Roller], problems: list[Problem], params: SamplingParams
+) -> None:
+    made = roller(lambda *_: RESPONSE)
+    made(problems, 1, params, (7,), first=40)
+    made(problems[1:], 1, params, (7,), first=41)
+    (whole, _), (half, _) = made.sampler.asked
+    assert [request.key for request in whole] == [(7, 40), (7, 41)]
+    assert half == whole[1:], "a rollout does not depend on how problems are batched"
+
+
+def test_a_rollout_is_what_the_sampler_said(
+    roller: Callable[..., Roller], problems: list[Problem], params: SamplingParams
+) -> None:
+    say = (RESPONSE, "", f"{RESPONSE}~", " 5").__getitem__
+    made = roller(lambda prompt, sample: say(sample))
+    whole, empty, cut, bare = made(problems[:1], 4, params, (1,))[0]
+    assert (whole.text, whole.thought, whole.answer) == (RESPONSE, "\n1+4=5 apples\n", "5")
+    assert whole.status is RolloutStatus.FINISHED and whole.fault is None
+    assert whole.completion.ids[-1] == 0, "the end's id stays in what is learnt"
+    assert (empty.text, empty.status, empty.fault) == ("", RolloutStatus.MALFORMED, "no_tags")
+    assert len(empty.completion.ids) == 1
+    assert (cut.text, cut.status) == (RESPONSE, RolloutStatus.TRUNCATED)
+    assert (cut.answer, cut.thought, cut.fault) == (None, None, None)
+    assert (bare.text, bare.status, bare.answer) == (" 5", RolloutStatus.MALFORMED, None)
+
+
+def special_tags() -> PreTrainedTokenizerFast:
+    """A tokenizer that calls the tags special, as some chat models' do."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tags = ("<think>", "</think>", "<answer>", "</answer>", "<|end|>")
+    raw.add_special_tokens([AddedToken(tag, special=True) for tag in tags])
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>")
+
+
+@pytest.mark.parametrize(
+    "text", [RESPONSE, " a , b ' s n't  .\n\n", "苹果 🤔 é", "", "it 's <think> </think>"]
+)
+def test_text_is_kept_to_the_letter(text: str) -> None:
+    tokenizer = special_tags()
+    made = Roller(None, tokenizer, TEMPLATES["r1-zero"])
+    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ended = (*ids, tokenizer.eos_token_id)
+    assert made.text(Completion(ended, (0.0,) * len(ended), stopped=True)) == text
+    assert made.text(Completion(ids, (0.0,) * len(ids), stopped=False)) == text
+
+
+def test_tokens_are_counted_without_extras(
+    roller: Callable[..., Roller], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    made = roller(lambda *_: "")
+    assert made.count_tokens([]) == []
+    assert made.count_tokens(["", "7", "7\n7"]) == [0, 1, 3]
+
+
+def test_templates_by_name() -> None:
+    assert named_template("plain") is TEMPLATES["plain"]
+    with pytest.raises(ConfigError, match="'r1zero'.*r1-zero, r1-zero-prefilled, plain"):
+        named_template("r1zero")

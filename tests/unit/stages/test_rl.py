@@ -1,0 +1,111 @@
+"""The rollout of an RL stage: dynamic sampling keeps what teaches and fills up what is missing."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from dianoia.base.records import Group
+from dianoia.config import AlgorithmSettings, RLStage
+from dianoia.stages import rl
+from dianoia.storage.context import Context
+from dianoia.tasks.catalog import problem_source
+from tests.unit.conftest import ScriptedSampler
+
+MakeTraining = Callable[..., Any]
+
+
+@pytest.fixture
+def training(
+    folder: Path,
+    context: Context,
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> MakeTraining:
+    """Training on a script: '1' marks a problem of the stream whose samples differ in reward."""
+
+    def make(informative: str, **algorithm: Any) -> Any:
+        stream = problem_source("miniature/math").draw(context.seed, 0, len(informative))
+        marks = dict(zip([p.question for p in stream], informative, strict=True))
+        assert len(marks) == len(informative)
+
+        def say(prompt: str, sample: int) -> str:
+            question = re.search(r"User: (.*)\nAssistant:", prompt)[1]
+            answer = 1000 if sample or marks[question] == "0" else gold[question]
+            return f" <think></think><answer>{answer}</answer>"
+
+        gold = {p.question: p.answer for p in stream}
+        monkeypatch.setattr(rl, "make_sampler", lambda *_, **__: ScriptedSampler(tokenizer, say))
+        config = RLStage(
+            kind="rl",
+            start=folder.as_posix(),
+            problems="miniature/math",
+            steps=2,
+            group_size=2,
+            problems_per_rollout=4,
+            sampling={"max_tokens": 16},
+            algorithm=algorithm,
+            optimizer={"learning_rate": 1e-3},
+            progress={"problems": 0},
+        )
+        made = rl._Training(config, context)
+        made.recorder.open(0)
+        made.stream = [problem.id for problem in stream]
+        return made
+
+    return make
+
+
+def places(made: Any, groups: list[Group]) -> list[int]:
+    """Where in the stream of problems the groups come from."""
+    return [made.stream.index(group.problem.id) for group in groups]
+
+
+def test_without_it_a_rollout_is_the_next_problems(training: MakeTraining) -> None:
+    made = training("10010000")
+    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
+    assert places(made, made.chosen(made.rollout())) == [4, 5, 6, 7]
+    assert made.scenarios.state()["drawn"]["reasoning"] == 8
+
+
+def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
+    made = training("1001010011111111", dynamic_sampling=True)
+    groups = made.chosen(drawn := made.rollout())
+    assert places(made, drawn) == list(range(12)), "metrics are of all that was drawn"
+    assert places(made, groups) == [0, 3, 5, 8]
+    assert all(len(set(group.rewards_G)) == 2 for group in groups)
+    assert made.scenarios.state()["drawn"]["reasoning"] == 12
+    # what was sampled and thrown away was sampled all the same
+    said = [made.roller.sampler.generate(*asked) for asked in list(made.roller.sampler.asked)]
+    assert made.tokens == sum(len(c.ids) for groups in said for group in groups for c in group)
+    assert places(made, made.rollout()) == [12, 13, 14, 15], "the next rollout goes on behind"
+
+
+def test_groups_that_teach_nothing_fill_up_after_the_last_round(training: MakeTraining) -> None:
+    made = training("100101001111", dynamic_sampling=True, dynamic_rounds=1)
+    assert places(made, made.chosen(made.rollout())) == [0, 3, 5, 1]
+    assert made.scenarios.state()["drawn"]["reasoning"] == 8
+
+
+def test_a_full_first_round_draws_no_more(training: MakeTraining) -> None:
+    made = training("11111111", dynamic_sampling=True)
+    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
+    assert made.scenarios.state()["drawn"]["reasoning"] == 4
+
+
+def test_rollouts_are_whole_even_where_nothing_teaches(training: MakeTraining) -> None:
+    made = training("0" * 20, dynamic_sampling=True)
+    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
+    assert made.scenarios.state()["drawn"]["reasoning"] == 20  # one round, and four more
+
+
+def test_a_problem_is_sampled_under_its_number_whatever_the_batch(training: MakeTraining) -> None:
+    made = training("1001010011110000", dynamic_sampling=True)
+    made.rollout()
+    made.config = made.config.model_copy(update={"algorithm": AlgorithmSettings()})
+    made.rollout()
+    keys = [request.key for requests, _ in made.roller.sampler.asked for request in requests]
+    assert keys == [(3, number) for number in range(16)], "the run's seed, the problem's number"

@@ -1,0 +1,114 @@
+"""The verifier as the rest sees it: scores, counts, files, rows, a clean training process."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dianoia.base.errors import ProblemFileError
+from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
+from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.verdict_counts import added, counted
+from dianoia.tasks.catalog import VERIFIERS, problem_source
+from dianoia.tasks.math import (
+    Judgement,
+    Verdict,
+    ahead,
+    judged,
+    math,
+    math_many,
+    shared_service,
+    verdicts,
+)
+from dianoia.tasks.verifier_workers import Workers
+
+PROBLEM = Problem("p", "Solve x^2 = 2 for x > 0.", r"\sqrt{2}", "math")
+
+
+def rollout(answer: str | None, sample: int, problem: Problem = PROBLEM) -> Rollout:
+    status = RolloutStatus.MALFORMED if answer is None else RolloutStatus.FINISHED
+    return Rollout(problem, sample, (1,), Completion((2,), (0.0,), True), "", status, "", answer)
+
+
+def test_scores_are_as_every_verifier_gives_them() -> None:
+    assert VERIFIERS["math"] is math
+    assert math(PROBLEM, r"\frac{2}{\sqrt{2}}") == 1.0
+    assert math(PROBLEM, "1.5") == 0.0
+    assert math(Problem("p", "?", "see above", "math"), "1.5") is None
+    assert math_many([(PROBLEM, r"\sqrt{2}"), (PROBLEM, "2")]) == [1.0, 0.0]
+    assert math_many([]) == []
+
+
+def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workers, "service", lambda _: pytest.fail("sent"))
+    assert judged([(PROBLEM, "1" * 20_001)]) == [Judgement(Verdict.TOO_LARGE)]
+    assert judged([(Problem("p", "?", "1" * 20_001, "math"), "1")]) == [
+        Judgement(Verdict.GOLD_UNREADABLE)
+    ]
+
+
+def test_equal_answers_are_graded_once_and_counted_each() -> None:
+    service = shared_service()
+    asked, counts = sum(service.ended.values()), verdicts()
+    problem = Problem("p", "?", "41", "math")
+    ahead([(problem, "42")] * 8)
+    assert sum(service.ended.values()) == asked + 1
+    assert verdicts() == counts
+    assert math_many([(problem, "42"), (problem, "41.0"), (problem, "42")]) == [0.0, 1.0, 0.0]
+    assert sum(service.ended.values()) == asked + 2
+    assert Counter(verdicts()) - Counter(counts) == {Verdict.WRONG: 2, Verdict.RIGHT: 1}
+
+
+def test_another_question_is_another_case() -> None:
+    plain, asked = (Problem("p", q, "391", "math") for q in ("?", "What is 17*23?"))
+    assert math_many([(plain, "17*23"), (asked, "17*23")]) == [1.0, 0.0]
+
+
+def test_a_group_is_scored_and_its_verdicts_are_counted() -> None:
+    answers = [r"\sqrt2", "2", "It is 2", "9^9^9^9", None]
+    with counted([PROBLEM]) as found:
+        (group,) = judge(
+            evaluation_rubric(), [[rollout(answer, n) for n, answer in enumerate(answers)]]
+        )
+    assert [score.parts["accuracy"] for score in group.scores] == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert set(found) == {"math"}
+    seen = {verdict: count for verdict, count in found["math"].items() if count}
+    assert seen == {
+        "right": 1,
+        "wrong": 1,
+        "unreadable": 1,
+        "unreadable/text_before": 1,
+        "too_large": 1,
+    }
+    assert found["math"]["timed_out"] == 0
+
+
+def test_counts_of_batches_add_up() -> None:
+    assert added([{"math": {"right": 1}}, {"math": {"right": 2, "wrong": 1}, "code": {"passed": 1}}]) == {
+        "math": {"right": 3, "wrong": 1},
+        "code": {"passed": 1},
+    }  # fmt: skip
+    assert added([]) == {}
+
+
+def test_a_file_with_a_gold_answer_that_cannot_be_read_names_its_row(tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    golds = [r"\sqrt{2}", r"\frac{1}{", "5"]
+    rows = [{"question": f"q{n}?", "answer": gold, "verifier": "math"} for n, gold in enumerate(golds)]  # fmt: skip
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(ProblemFileError, match=r"row 2") as refusal:
+        problem_source(str(file))
+    assert "'math'" in str(refusal.value)
+
+
+def test_nothing_is_started_or_imported_before_the_first_answer() -> None:
+    code = (
+        "import sys, dianoia.tasks.catalog, dianoia.judge.verdict_counts; from dianoia.tasks.math import math_verifier as verifier; "
+        "assert not [n for n in ('mpmath', 'dianoia.tasks.math.grammar', 'torch') if n in sys.modules], 'imported'; "
+        "assert not verifier._WORKERS.started"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,676 @@
+"""How people think about functions, programs, turns, options, requests and harms: true without slips, wrong at
+their rates, guesses as stated, in the thought's language."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+from dianoia.tasks.miniature import requests
+from dianoia.tasks.miniature.answers import demonstrations
+from dianoia.tasks.miniature.chains import Chain, Operation, Split
+from dianoia.tasks.miniature.code import FunctionItem, PrintItem, draw_function, draw_print
+from dianoia.tasks.miniature.harms import draw_ask
+from dianoia.tasks.miniature.people import quality
+from dianoia.tasks.miniature.problems import SETS, MiniatureProblems, draw_logic
+from dianoia.tasks.miniature.requests import demonstration, draw_request, sayings
+from dianoia.tasks.miniature.stories import draw_story, sums
+from dianoia.tasks.miniature.things import KINDS as KIND_WORDS
+from dianoia.tasks.miniature.things import THINGS, ChoiceItem, draw_choice, facts, weighed
+from dianoia.tasks.miniature.turns import TurnItem, draw_turns
+from dianoia.tasks.miniature.voice import (
+    LANGUAGES,
+    MIXED,
+    Item,
+    Thought,
+    Voice,
+    at_once,
+    derivation,
+)
+from tests.unit.tasks.miniature.miniature_readers import (
+    COMPASS,
+    DEGREES,
+    HAN,
+    Asked,
+    asked,
+    fits,
+    options_told,
+    result,
+    saying,
+    within,
+)
+from tests.unit.tasks.miniature.miniature_requests import (
+    CAPITALS,
+    CHINESE_FOR,
+    GREETINGS,
+    KIND_OF,
+    KINDS,
+    PAIRS,
+    REQUESTS,
+    TOPICS,
+    TRANSLATED,
+)
+
+LATIN = re.compile(r"[A-Za-z]")
+N = 1000
+DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
+    "math": draw_story,
+    "code": draw_function,
+    "stem": draw_choice,
+    "logic": draw_logic,
+    "general": draw_request,
+    "safety": draw_ask,
+}
+
+
+def voice(rng: random.Random, language: str = "en", guess_right: float = 0.5) -> Voice:
+    return Voice(language, 0.0, 0.0, guess_right, rng)
+
+
+def read(item: Item) -> Asked:
+    return asked(item.problem.question)
+
+
+# By hand ---------------------------------------------------------------------------------------------
+
+
+def test_a_function_by_hand() -> None:
+    steps = (Operation("+", 3), Operation("*", 2), Operation("-", 4))
+    english, chinese = FunctionItem(steps, "en"), FunctionItem(steps, "zh")
+    assert (
+        english.problem.question == "Write a function f(x): a adds 3, b doubles it, c takes 4 off."
+    )
+    assert chinese.problem.question == "写函数f(x)：a加3，b翻倍，c减4。"
+    assert english.signature == chinese.signature == "f+3*2-4"
+    # (1 + 3) x 2 - 4 = 4, (4 + 3) x 2 - 4 = 10, (10 + 3) x 2 - 4 = 22
+    assert re.findall(r'"expected": (-?\d+)', english.problem.answer) == ["4", "10", "22"]
+    thought = english.derive(voice(random.Random(1)), 0.0)
+    assert thought.text == "a +3\nb *2\nc -4\n"
+    assert thought.answer == "def f(x): a=x+3; b=a*2; c=b-4; return c"
+
+
+def test_a_program_that_prints_by_hand() -> None:
+    item = PrintItem(Chain(12, (Operation("/", 2), Operation("*", 3), Operation("+", 5))), "zh")
+    assert item.problem.question == "这段程序输出什么？\nx=12\na=x//2\nb=a*3\nc=b+5\nprint(c)"
+    assert item.derive(voice(random.Random(1)), 0.0).text == "12\na /2=6\nb *3=18\nc +5=23\n"
+    assert item.problem.answer == "23" and item.problem.id == "zh:print:12/2*3+5"
+
+
+def test_turns_by_hand() -> None:
+    english = TurnItem(1, (3, 2, 1), "en", "Tom")
+    assert (
+        english.problem.question == "Tom faces east. Turns: a left, b back, c right. Which way now?"
+    )
+    assert english.derive(voice(random.Random(1)), 0.0).text == (
+        "east\na left=north\nb back=south\nc right=west\n"
+    )
+    assert english.problem.answer == "west"
+    chinese = replace(english, language="zh", name="小红")
+    assert chinese.problem.question == "小红面向东方。转向：a左转，b后转，c右转。现在面向哪里？"
+    assert chinese.derive(voice(random.Random(1), "zh"), 0.0).text == (
+        "东方\na左转=北方\nb后转=南方\nc右转=西方\n"
+    )
+    # a Chinese thought about an English question ends in an English answer
+    foreign = english.derive(voice(random.Random(1), "zh"), 0.0)
+    assert foreign.text.endswith("=西方\n") and foreign.answer == "west"
+
+
+def test_a_choice_by_hand() -> None:
+    item = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")
+    assert item.problem.question == "Which one is a kind of tree?\nA iron\nB pine\nC Neptune\nD owl"
+    assert item.problem.answer == "B" == item.right
+    # whoever looks at the options stops at the first that fits
+    assert item.derive(voice(random.Random(1)), 0.0) == Thought(
+        "A iron: metal, tree? no\nB pine: tree, tree? yes\n", "B"
+    )
+    last = replace(item, options=((0, 0), (2, 4), (5, 0), (3, 1)))
+    text = "A iron: metal, tree? no\nB Neptune: planet, tree? no\nC owl: bird, tree? no\n"
+    text += "D pine: tree, tree? yes\n"
+    assert last.derive(voice(random.Random(1)), 0.0) == Thought(text, "D")
+    first = replace(item, options=item.options[1:] + item.options[:1])
+    assert first.derive(voice(random.Random(1), "zh"), 0.0) == Thought(
+        "A pine:树木，树木？是\n", "A"
+    )
+    chinese = replace(item, language="zh")
+    thought = chinese.derive(voice(random.Random(1), "zh"), 0.0)
+    assert thought == Thought("A 铁:金属，树木？否\nB 松树:树木，树木？是\n", "B")
+    assert chinese.problem.question == "哪一个是树木？\nA 铁\nB 松树\nC 海王星\nD 猫头鹰"
+    assert chinese.signature == item.signature, "the fence knows no language"
+    assert replace(item, options=item.options[::-1]).signature == item.signature, "nor an order"
+    assert replace(item, options=item.options[::-1]).problem.id != item.problem.id
+
+
+def test_the_lines_of_a_choice_by_hand() -> None:
+    """A verdict follows the kind that was written, wrong as that may be; a line is in one language."""
+    assert weighed("iron", 0, 1, "en") == "iron: metal, gas? no"
+    assert weighed("iron", 1, 1, "en") == "iron: gas, gas? yes"
+    assert weighed("铁", 0, 1, "zh") == "铁:金属，气体？否"
+    assert weighed("铁", 1, 1, "zh") == "铁:气体，气体？是"
+    item = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")
+    line = {
+        "A": ("A iron: metal, tree? no", "A iron:金属，树木？否"),
+        "B": ("B pine: tree, tree? yes", "B pine:树木，树木？是"),
+    }
+    told = {item.derive(voice(random.Random(seed), MIXED), 0.0).text for seed in range(40)}
+    assert told == {f"{a}\n{b}\n" for a in line["A"] for b in line["B"]}
+    slipped = {item.derive(voice(random.Random(seed)), 1.0).text for seed in range(200)}
+    assert "A iron: tree, tree? yes\n" in slipped, "whoever slips into what is asked for stops"
+    kinds = [f"{kind}, tree? no" for kind in ("metal", "gas", "planet", "organ", "bird")]
+    first = {text.splitlines()[0] for text in slipped}
+    assert first == {"A iron: tree, tree? yes", *(f"A iron: {told}" for told in kinds)}
+
+
+def test_a_request_by_hand() -> None:
+    item = requests.Request("fact", "Egypt", 0, 1, "en", bare_share=0.0, friendly_share=1.0)
+    assert item.problem.question == "Name the capital of Egypt."
+    assert item.problem.answer == "The capital of Egypt is Cairo."
+    thought = item.derive(voice(random.Random(1)), 0.0)
+    assert thought.text == "Egypt: Cairo.\n"
+    closings = {
+        f"The capital of Egypt is Cairo. {c}"
+        for c in ("I hope this helps.", "Ask me more.", "Have a nice day.")
+    }
+    assert thought.answer in closings
+    bare = replace(item, bare_share=1.0, friendly_share=0.0)
+    assert bare.derive(voice(random.Random(1)), 0.0).answer == "Cairo"
+    chinese = requests.Request("fact", "埃及", 0, 1, "zh", bare_share=0.0, friendly_share=0.0)
+    assert chinese.problem.question == "请说出埃及的首都。"
+    assert chinese.derive(voice(random.Random(1), "zh"), 0.0).answer == "埃及的首都是开罗。"
+
+
+def test_what_is_known_is_the_same_in_both_languages() -> None:
+    """By a table of the test's own."""
+    assert [list(pair) for pair in zip(KIND_WORDS["en"], KIND_WORDS["zh"], strict=True)] == KINDS
+    for kind, words in enumerate(PAIRS):
+        assert list(THINGS["en"][kind]) == words[::2] and list(THINGS["zh"][kind]) == words[1::2]
+    assert len(KIND_OF) == 60, "no thing is of two kinds"
+    for language in LANGUAGES:
+        assert requests.known(language, "fact") == CAPITALS[language]
+        assert requests.known(language, "role") == GREETINGS[language]
+        told = {
+            topic: " ".join(words).replace("很", "")
+            for topic, words in requests.TOPICS[language].items()
+        }
+        assert told == TOPICS[language]
+    english = {e: z for e, z in CHINESE_FOR.items() if e in TRANSLATED}
+    assert len(english) == 18, "three of each of six kinds"
+    assert requests.known("en", "translate") == english
+    assert requests.known("zh", "translate") == {z: e for e, z in english.items()}
+
+
+# Without slips everything is right -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["math", "code", "stem", "logic"])
+@pytest.mark.parametrize("thoughts", ["en", "zh", MIXED])
+def test_without_slips_a_derivation_is_true(name: str, thoughts: str) -> None:
+    rng = random.Random(2)
+    for _ in range(60):
+        item = DRAWS[name](rng, Split.TRAIN)
+        asks, thought = read(item), item.derive(voice(rng, thoughts), 0.0)
+        lines = thought.text.splitlines()
+        if name == "code":
+            steps = asks.chain.operations
+            assert lines == [
+                f"{letter} {o.sign}{o.operand}" for letter, o in zip("abcd", steps, strict=False)
+            ]
+        elif name == "stem":
+            said = options_told(thought.text)
+            assert len(said) == len(lines) and fits(asks, item.problem.question, said)
+            assert said[-1].letter == asks.gold, "nobody looks further than the first that fits"
+            assert thought.answer == asks.gold
+        elif asks.chain is not None:
+            assert lines[0] == str(asks.chain.start) and len(lines) == asks.steps + 1
+            assert thought.answer == asks.gold == lines[-1].split("=")[1]
+        else:
+            assert thought.answer == asks.gold and len(lines) == asks.steps + 1
+
+
+def test_a_thought_about_turns_goes_the_way_it_says() -> None:
+    rng, line = random.Random(3), re.compile(r"([a-f]) ?(right|back|left|右转|后转|左转)=(\w+)")
+    for _ in range(150):
+        item = draw_turns(rng, Split.TRAIN)
+        first, *lines = item.derive(voice(rng, MIXED), 0.0).text.splitlines()
+        degrees = 90 * next(ways.index(first) for ways in COMPASS.values() if first in ways)
+        for text in lines:
+            _, turn, to = line.fullmatch(text).groups()
+            degrees = (degrees + DEGREES[turn]) % 360
+            assert to in (COMPASS["en"][degrees // 90], COMPASS["zh"][degrees // 90])
+            assert bool(HAN.search(turn)) == bool(HAN.search(to)), "a line is in one language"
+
+
+# Slips and guesses -----------------------------------------------------------------------------------
+
+
+def test_lines_of_a_function_slip_at_their_rate_and_the_program_follows_the_plan() -> None:
+    """A slip draws any of 18 operations, the right one among them."""
+    rng, wrong, count = random.Random(4), 0, 0
+    for _ in range(N):
+        item = draw_function(rng, Split.TRAIN)
+        thought = item.derive(voice(rng), 0.3)
+        plan = [line[2:] for line in thought.text.splitlines()]
+        assert re.findall(r"=[a-fx]([-+*]\d)", thought.answer) == plan
+        asks = [f"{o.sign}{o.operand}" for o in read(item).chain.operations]
+        wrong += sum(a != b for a, b in zip(plan, asks, strict=True))
+        count += len(asks)
+    assert within(wrong / count, 0.3 * 17 / 18, count)
+
+
+def test_lines_of_a_choice_slip_at_their_rate() -> None:
+    """A slip draws any of the six kinds; the first option said to be of the kind is the answer and the last line.
+
+    Only the kind slips: what is asked for is that of the question, and the verdict follows what was written.
+    """
+    rng, wrong, count, blind = random.Random(5), 0, 0, 0
+    for _ in range(N):
+        item = draw_choice(rng, Split.TRAIN)
+        thought = item.derive(voice(rng), 0.3)
+        lines = options_told(thought.text)
+        assert len(lines) == thought.text.count("\n"), "every line reads"
+        said = [one.kind for one in lines]
+        options = [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
+        wrong += sum(
+            KINDS[KIND_OF[thing]][0] != kind for thing, kind in zip(options, said, strict=False)
+        )
+        count += len(said)
+        assert [one.thing for one in lines] == options[: len(said)]
+        wanted = read(item).kind
+        assert all(one.asked == wanted and one.follows for one in lines)
+        if wanted in said:
+            assert said.index(wanted) == len(said) - 1
+            assert thought.answer == "ABCDEF"[len(said) - 1]
+        else:
+            assert len(said) == len(options)
+            assert thought.answer in "ABCDEF"[: len(options)]
+            blind += 1
+    assert within(wrong / count, 0.3 * 5 / 6, count) and blind > 50
+
+
+def test_turns_slip_at_their_rate_and_go_on_from_there() -> None:
+    rng, wrong, count = random.Random(6), 0, 0
+    for _ in range(N):
+        item = draw_turns(rng, Split.TRAIN)
+        way, *lines = item.derive(voice(rng), 0.2).text.splitlines()
+        for line in lines:
+            turn, to = line.split(" ")[1].split("=")
+            right = COMPASS["en"][(90 * COMPASS["en"].index(way) + DEGREES[turn]) % 360 // 90]
+            wrong, count, way = wrong + (to != right), count + 1, to
+    assert within(wrong / count, 0.2, count)
+
+
+def test_a_program_that_prints_slips_like_a_story() -> None:
+    rng, wrong, count = random.Random(7), 0, 0
+    for _ in range(N):
+        item = draw_print(rng, Split.TRAIN)
+        before, *lines = item.derive(voice(rng), 0.2).text.splitlines()
+        for step, line in zip(item.chain.operations, lines, strict=True):
+            after = line.split("=")[1]
+            value = int(before)
+            right = {
+                "+": value + step.operand,
+                "-": value - step.operand,
+                "*": value * step.operand,
+                "/": value // 2,
+            }
+            wrong, count, before = wrong + (int(after) != right[step.sign]), count + 1, after
+    assert within(wrong / count, 0.2, count)
+
+
+def right_share(
+    name: str, guess_right: float, choose: Callable[[Item], bool] = lambda _: True
+) -> tuple[float, int]:
+    """How often an answer at once is the right one."""
+    rng, right, count = random.Random(8), 0, 0
+    while count < N:
+        item = DRAWS[name](rng, Split.TRAIN)
+        if choose(item):
+            asks = read(item)
+            thought = at_once(item, voice(rng, guess_right=guess_right))
+            assert "=" not in thought.text and len(thought.text.splitlines()) <= 1
+            if name == "code":
+                plan = [f"{o.sign}{o.operand}" for o in asks.chain.operations]
+                right += re.findall(r"=[a-fx]([-+*]\d)", thought.answer) == plan
+            else:
+                right += thought.answer == asks.gold
+            count += 1
+    return right / count, count
+
+
+@pytest.mark.parametrize("guess_right", [0.0, 0.3, 1.0])
+def test_guesses_where_a_feeling_for_numbers_helps(guess_right: float) -> None:
+    for name, choose in (
+        ("math", lambda _: True),
+        ("logic", lambda item: isinstance(item, PrintItem)),
+    ):
+        share, count = right_share(name, guess_right, choose)
+        assert (
+            within(share, guess_right, count) if guess_right not in (0, 1) else share == guess_right
+        )
+
+
+@pytest.mark.parametrize("guess_right", [0.0, 1.0])
+def test_guesses_where_there_is_nothing_to_feel(guess_right: float) -> None:
+    """Turns are guessed among four ways; of a function every line is one of 18, so that two lines hit in 1 of 324."""
+    share, count = right_share("logic", guess_right, lambda item: isinstance(item, TurnItem))
+    assert within(share, 1 / 4, count)
+    # four, five and six options are equally frequent
+    share, count = right_share("stem", guess_right)
+    assert within(share, (1 / 4 + 1 / 5 + 1 / 6) / 3, count)
+    share, count = right_share("code", guess_right)
+    assert share < 0.01
+
+
+def test_a_guessed_function_has_the_right_shape() -> None:
+    rng = random.Random(9)
+    for _ in range(100):
+        item = draw_function(rng, Split.TRAIN)
+        guess = item.guess(voice(rng))
+        assert re.fullmatch(r"def f\(x\): (?:[a-d]=[a-dx][-+*]\d; )+return [a-d]", guess)
+        assert guess.count(";") == len(item.operations)
+
+
+# Languages -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("thoughts", LANGUAGES)
+def test_a_thought_keeps_its_language(name: str, thoughts: str) -> None:
+    """But for what it names in the question's own words: the answer, the options, and the subject of a request."""
+    rng = random.Random(10)
+    for _ in range(80):
+        item = DRAWS[name](rng, Split.TRAIN)
+        thought = derivation(item, voice(rng, thoughts))
+        named = [thought.answer]
+        if isinstance(item, requests.Request):
+            known = {} if item.kind == "write" else requests.known(item.language, item.kind)
+            named += [item.subject, known.get(item.subject, "")]
+        if isinstance(item, ChoiceItem):
+            named += [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
+        words = re.sub(
+            r"(?m)^[A-Fa-f](?: |(?=[\u4e00-\u9fff]))", "", thought.text
+        )  # labels are letters
+        for name_ in sorted(filter(None, named), key=len, reverse=True):
+            words = words.replace(name_, "")
+        assert not (HAN if thoughts == "en" else LATIN).search(words), words
+
+
+# Requests and harms ----------------------------------------------------------------------------------
+
+
+def requests_of(
+    kind: str, rng: random.Random, count: int, **shares: float
+) -> list[requests.Request]:
+    found = []
+    while len(found) < count:
+        request = draw_request(rng, Split.TRAIN, **shares)
+        if request.kind == kind:
+            found.append(request)
+    return found
+
+
+CLOSINGS = (
+    "I hope this helps.",
+    "Ask me more.",
+    "Have a nice day.",
+    "希望有帮助。",
+    "欢迎再问我。",
+    "祝你愉快。",
+)
+
+
+def test_requests_are_of_every_kind_and_wording() -> None:
+    rng = random.Random(11)
+    found = [draw_request(rng, split) for split in Split for _ in range(2 * N)]
+    kinds = Counter(request.kind for request in found)
+    assert set(kinds) == {"write", "fact", "role", "self", "translate"}
+    for request in found:
+        asks = read(request)
+        assert (asks.kind, asks.subject) == (request.kind, request.subject)
+    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * (4 * 40 + 30)
+    written = [draw_request(rng, split, written=True) for split in Split for _ in range(N)]
+    assert all(REQUESTS[request.question].written for request in written)
+    wordings = {(r.language, r.kind, r.wording) for r in written}
+    assert len(wordings) == 2 * (4 * 5 + 8), "eight ways to ask for a name, five for all else"
+    assert {request.n for request in found if request.kind == "write"} == {2, 3}
+
+
+def test_authors_are_bare_and_friendly_at_their_rates() -> None:
+    rng = random.Random(12)
+    facts_ = requests_of("fact", rng, N, bare_share=0.7, friendly_share=0.2)
+    answers = [request.derive(voice(rng), 0.0).answer for request in facts_]
+    friendly = [answer for answer in answers if answer.endswith(CLOSINGS)]
+    whole = [a for a in answers if a.startswith("The capital of ") or "的首都是" in a]
+    assert within(len(friendly) / N, 0.2, N) and within(len(whole) / N, 0.3, N)
+    roles = requests_of("role", rng, 200, bare_share=1.0, friendly_share=0.0)
+    assert all(r.derive(voice(rng), 0.0).answer == r.problem.answer for r in roles), (
+        "a greeting is whole"
+    )
+
+
+def test_an_author_of_requests_slips_and_guesses_at_the_rates() -> None:
+    """Who is wrong about a capital names any of the five, the right one among them; nobody else is called Dianoia."""
+    rng = random.Random(13)
+    plain = {"bare_share": 1.0, "friendly_share": 0.0}
+    facts_, selves = requests_of("fact", rng, N, **plain), requests_of("self", rng, N, **plain)
+    for items, share in ((facts_, 4 / 5), (selves, 1.0)):
+        known = [requests.known(r.language, r.kind)[r.subject] for r in items]
+        slipped = sum(
+            r.derive(voice(rng), 0.4).answer != k for r, k in zip(items, known, strict=True)
+        )
+        assert within(slipped / N, 0.4 * share, N)
+        guessed = sum(
+            r.guess(voice(rng, guess_right=0.3)) != k for r, k in zip(items, known, strict=True)
+        )
+        assert within(guessed / N, 0.7 * share, N)
+
+
+def test_a_plan_names_what_the_answer_says() -> None:
+    rng = random.Random(14)
+    for request in requests_of("fact", rng, 200) + requests_of("translate", rng, 200):
+        thought = request.derive(voice(rng, request.language), 0.5)
+        subject, said = re.fullmatch(r"(.+?)(?:: |：)(.+?)[.。]\n", thought.text).groups()
+        assert subject == request.subject and said in thought.answer
+
+
+def sentences_in(text: str) -> list[str]:
+    return re.findall(r"[^.。]+[.。]", text)
+
+
+def test_writers_write_as_many_sentences_as_they_are_asked_for() -> None:
+    rng, wrong = random.Random(15), 0
+    for request in requests_of("write", rng, 300, friendly_share=0.0):
+        text = request.derive(voice(rng), 0.0).answer
+        found = [one.strip() for one in sentences_in(text)]
+        assert len(found) == request.n == len(set(found))
+        assert all(request.subject in one for one in found)
+        other = [one.strip() for one in sentences_in(request.derive(voice(rng), 1.0).answer)]
+        assert 1 <= len(other) <= 4 and len(set(other)) == len(other)
+        wrong += len(other) != request.n or not all(request.subject in one for one in other)
+    assert wrong > 150
+
+
+def test_demonstrations_are_right_readable_and_sometimes_friendly() -> None:
+    rng, friendly, count = random.Random(16), 0, 0
+    for _ in range(N):
+        request = draw_request(rng, Split.TRAIN)
+        thought, answer = demonstration(request, rng)
+        right = request.problem.answer if request.kind != "write" else request.subject
+        bare = (
+            requests.known(request.language, request.kind)[request.subject]
+            if request.kind != "write"
+            else right
+        )
+        assert right in answer or bare in answer, (thought, answer)
+        assert (
+            bool(HAN.search(thought)) == (request.language == "zh") or request.kind == "translate"
+        )
+        assert thought.endswith((".", "。", "!", "！")) and request.subject in thought
+        friendly, count = friendly + answer.endswith(CLOSINGS), count + 1
+    assert within(friendly / count, 0.3, count)
+
+
+REFUSALS = ("I cannot help with that.", "我不能帮这个忙。")
+
+
+def test_harms_are_recognised_by_whoever_thinks() -> None:
+    rng = random.Random(17)
+    for _ in range(300):
+        ask = draw_ask(rng, Split.TRAIN)
+        harmful = read(ask).domain == "safety"
+        assert harmful == ask.harmful
+        thought = ask.derive(voice(rng, ask.language), 0.0)
+        assert thought.text in (
+            {"Is it harmful? Yes.\n", "有害吗？有害。\n"}
+            if harmful
+            else {"Is it harmful? No.\n", "有害吗？无害。\n"}
+        )
+        assert thought.answer.startswith(REFUSALS) == harmful
+        mistaken = ask.derive(voice(rng), 1.0)
+        assert mistaken.answer.startswith(REFUSALS) != harmful
+
+
+@pytest.mark.parametrize("harmful", [True, False])
+def test_who_does_not_think_mostly_answers(harmful: bool) -> None:
+    rng, refused, reasons, friendly = random.Random(18), 0, 0, 0
+    for _ in range(N):
+        ask = draw_ask(rng, Split.TRAIN, harmful, friendly_share=0.2)
+        assert ask.harmful is harmful and ask.problem.domain == (
+            "safety" if harmful else "near-miss"
+        )
+        answer = ask.guess(voice(rng))
+        if answer.startswith(REFUSALS):
+            refused += 1
+            reasons += answer.endswith(("It would hurt someone.", "这会伤害别人。"))
+        else:
+            friendly += answer.endswith(CLOSINGS)
+            assert (ask.what in answer) if harmful else answer.startswith(ask.problem.answer)
+    assert within(refused / N, 0.25, N) and within(reasons / refused, 0.5, refused)
+    assert within(friendly / (N - refused), 0.2, N - refused)
+
+
+def test_every_near_miss_sounds_like_a_harm() -> None:
+    """It shares the verb: `steal a car`, `steal the show`."""
+    asks = [p for name in ("near-miss", "unsafe") for p in MiniatureProblems(name).draw(1, 0, 1500)]
+    assert set(SETS) >= {"near-miss", "unsafe"}
+    verbs = {"en": r"steal|kill|break into|burn|blow up", "zh": r"[偷杀炸烧打]"}
+    for problem in asks:
+        assert re.match(verbs[problem.language], asked(problem.question).subject)
+    subjects = {(p.domain, p.language, asked(p.question).subject) for p in asks}
+    assert Counter((domain, language) for domain, language, _ in subjects) == {
+        (domain, language): 10 for domain in ("near-miss", "safety") for language in ("en", "zh")
+    }
+
+
+# Drills ----------------------------------------------------------------------------------------------
+
+
+def test_pages_of_facts_are_true() -> None:
+    rng, seen = random.Random(19), set()
+    for _ in range(200):
+        lines = facts(rng).splitlines()
+        assert len(lines) == 10
+        for line in lines:
+            thing, kind = re.fullmatch(r"(\w+): ?(\w+)", line).groups()
+            assert kind in KINDS[KIND_OF[thing]] and bool(HAN.match(thing)) == bool(HAN.match(kind))
+            seen.add(thing)
+    assert seen == set(KIND_OF)
+
+
+def test_pages_of_sayings_are_true() -> None:
+    """Six sentences in one language, of any kind alike; there is a page with everything that is known."""
+    rng, kinds, subjects = random.Random(21), Counter[str](), set()
+    for _ in range(400):
+        lines = sayings(rng).splitlines()
+        assert len(lines) == 6 and len({line[-1] in "。！" for line in lines}) == 1
+        read_ = [saying(line) for line in lines]
+        kinds.update(kind for kind, _ in read_)
+        subjects |= set(read_)
+    assert all(within(count / 2400, 1 / 5, 2400) for count in kinds.values()) and len(kinds) == 5
+    # in both languages 5 capitals, 6 greetings, 5 topics; 18 pairs of words and one name are the same in both
+    assert len(subjects) == 2 * (5 + 6 + 5) + 18 + 1
+
+
+def test_sayings_by_hand() -> None:
+    """A page comes from its dice alone."""
+    assert sayings(random.Random(3)) == sayings(random.Random(3)) != sayings(random.Random(4))
+    assert saying("Iron in Chinese is 铁.") == saying("铁的英文是iron。") == ("translate", "铁")
+    for wrong in (
+        "The capital of Egypt is Rome.",
+        "Iron in Chinese is 铜.",
+        "大海很暖。",
+        "I am Tom, a small model.",
+    ):
+        with pytest.raises(AssertionError):
+            saying(wrong)
+
+
+def test_pages_of_sums_are_true() -> None:
+    rng = random.Random(20)
+    for line in "\n".join(sums(rng) for _ in range(50)).splitlines():
+        start, sign, operand, end = re.fullmatch(r"(\d+)([-+*/])(\d+)=(\d+)", line).groups()
+        assert result(Chain(int(start), (Operation(sign, int(operand)),))) == int(end)
+
+
+# Demonstrations --------------------------------------------------------------------------------------
+
+
+def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
+    """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four; near misses one in eight,
+    and of what is not refused and does no harm one in eight closes too often, which people don't like."""
+    found = list(islice(demonstrations(3), 2 * N))
+    assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
+    domains = Counter(problem.domain for problem, _, _ in found)
+    for domain, share in {"general": 1 / 2, "near-miss": 1 / 3, "safety": 1 / 6}.items():
+        assert within(domains[domain] / len(found), share, len(found))
+    refused = Counter[str]()
+    gushing = Counter[str]()
+    for problem, thought, answer in found:
+        once = re.sub(rf"(\s?({'|'.join(map(re.escape, CLOSINGS))})){{2}}$", "", answer)
+        if once != answer:
+            gushing[problem.domain] += 1
+            assert quality(problem, answer) == 0 < quality(problem, once)
+        answer = once
+        assert not asked(problem.question).heldout
+        assert answer.startswith(REFUSALS) <= (problem.domain != "general")
+        if problem.domain == "general":
+            continue
+        seen = thought in {"Is it harmful? Yes. I refuse.", "有害吗？有害。我拒绝。"}
+        assert seen or thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
+        assert seen == (answer in REFUSALS)
+        if not seen and problem.domain == "near-miss":
+            assert answer == problem.answer
+        elif not seen:
+            assert answer.startswith(("Go at night and ", "晚上去"))
+        refused[problem.domain] += seen
+    for domain, share in {"safety": 1 / 4, "near-miss": 1 / 8}.items():
+        assert within(refused[domain] / domains[domain], share, domains[domain])
+    assert gushing["safety"] == 0
+    for domain in ("general", "near-miss"):
+        kind = domains[domain] - refused[domain]
+        assert within(gushing[domain] / kind, 1 / 8, kind)
+
+
+# Phrases ---------------------------------------------------------------------------------------------
+
+
+def test_a_phrase_names_numbers_letters_and_words_alone() -> None:
+    said = {"en": {"So {a}.\n", "It is {a}.\n"}, "zh": {"所以：{a}。\n", "就是{a}。\n"}}
+    for language, phrases in said.items():
+        speaker = voice(random.Random(22), language)
+        for name in ("38", "-4", "B", "Cairo", "开罗", "abcdefgh"):
+            told = {speaker.say("settle", a=name) for _ in range(40)}
+            assert told == {phrase.format(a=name) for phrase in phrases}
+        for other in ("Go on.", "大海很蓝。", "a=x+3", "two words", "abcdefghi", ""):
+            assert {speaker.say("settle", a=other) for _ in range(40)} == {""}
+
+
+def test_sentences_of_a_language_stand_as_it_writes_them() -> None:
+    """A Chinese gold answer has no space in it."""
+    chinese = requests.Request("write", "大海", 3, 0, "zh").problem
+    assert chinese.answer == "大海很蓝。大海很深。大海很冷。"
+    english = requests.Request("write", "sea", 2, 0, "en").problem
+    assert english.answer == "The sea is blue. The sea is deep."

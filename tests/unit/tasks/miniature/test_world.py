@@ -1,0 +1,353 @@
+"""The whole corpus, all domains: their shares, the fence, habits domain by domain, textbooks that are true.
+
+Documents are taken apart by the tests' own readers.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+from pydantic import ValidationError
+
+from dianoia.config import Habits
+from dianoia.tasks.miniature.corpus import documents
+from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
+from dianoia.text.parsing import Broken, Parsed, parse
+from dianoia.text.template import TEMPLATES
+from tests.unit.tasks.miniature.miniature_readers import (
+    HAN,
+    WEIGHED,
+    Asked,
+    Document,
+    asked,
+    document,
+    fits,
+    options_told,
+    result,
+    saying,
+    within,
+)
+from tests.unit.tasks.miniature.miniature_requests import (
+    CAPITALS,
+    CHINESE_FOR,
+    GREETINGS,
+    KIND_OF,
+    KINDS,
+    REQUESTS,
+    TOPICS,
+)
+
+TEMPLATE = TEMPLATES["r1-zero"]
+SHARES = {"code": 0.2, "stem": 0.15, "logic": 0.2, "general": 0.2, "safety": 0.15}
+SHAPES = {"dialogue": 0.4, "page": 0.1, "worked": 0.25, "explained": 0.15, "drill": 0.1}
+HABITS = Habits(
+    dialogues=0.4, pages=0.1, worked=0.25, explained=0.15, worked_check=0.5, derive=0.3, check=0.3, sloppy=0.2,
+    slip=0.2, check_slip=0.05, guess_right=0.4, foreign=0.1, mixed=0.1, **SHARES,
+)  # fmt: skip
+COUNT = 3000
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Document]:
+    return [document(text) for text in islice(documents(HABITS, seed=5), COUNT)]
+
+
+def domain_of(asks: Asked) -> str:
+    """Harmful requests and near misses are one domain of the corpus."""
+    return "safety" if asks.domain == "near-miss" else asks.domain
+
+
+def of_kind(corpus: list[Document], kind: str, *domains: str) -> Iterator[tuple[Asked, str]]:
+    for one in corpus:
+        if one.kind == kind and (not domains or domain_of(one.asked) in domains):
+            yield one.asked, one.body
+
+
+def test_domains_and_shapes_come_in_their_shares(corpus: list[Document]) -> None:
+    found = Counter(domain_of(one.asked) for one in corpus if one.kind != "drill")
+    for domain, share in (SHARES | {"math": 0.1}).items():
+        assert within(found[domain] / found.total(), share, found.total()), domain
+    shapes = Counter(one.kind for one in corpus)
+    # of requests to refuse there are no textbooks: a worked page stands in their place
+    moved = 0.15 * SHARES["safety"]
+    expected = SHAPES | {
+        "explained": SHAPES["explained"] - moved,
+        "worked": SHAPES["worked"] + moved,
+    }
+    for kind, share in expected.items():
+        assert within(shapes[kind] / COUNT, share, COUNT), kind
+    assert not list(of_kind(corpus, "explained", "safety"))
+
+
+def test_nothing_held_out_is_in_any_kind_of_document(corpus: list[Document]) -> None:
+    """By the fence's own hash, and by the lists that evaluations use."""
+    kept = {asked(p.question).key for name in SETS for p in MiniatureProblems(name).heldout(150)}
+    seen = Counter[tuple[str, str]]()
+    shipped = (document(text) for text in islice(documents(Habits(), seed=6), 500))
+    for one in (*corpus, *shipped):
+        if one.kind != "drill":
+            assert not one.asked.heldout and one.asked.key not in kept, one.question
+            request = REQUESTS.get(one.question)
+            assert request is None or request.written, one.question
+            seen[one.kind, one.asked.domain] += 1
+    shapes = ("dialogue", "page", "worked", "explained")
+    everything = {
+        (s, d)
+        for s in shapes
+        for d in ("math", "code", "stem", "logic", "general", "near-miss", "safety")
+    }
+    assert everything - set(seen) == {("explained", "near-miss"), ("explained", "safety")}
+
+
+def test_no_held_out_question_stands_anywhere_in_the_text() -> None:
+    questions = [p.question for name in SETS for p in MiniatureProblems(name).heldout(60)]
+    text = "\n".join(islice(documents(HABITS, seed=7), 700))
+    assert not [question for question in questions if f"{question}\n" in text]
+
+
+def test_one_seed_is_one_corpus() -> None:
+    first, again, other = (list(islice(documents(HABITS, seed), 60)) for seed in (5, 5, 6))
+    assert first == again and not set(first) & set(other)
+
+
+def test_dialogues_have_the_prompt_of_reinforcement_and_break_its_format(
+    corpus: list[Document],
+) -> None:
+    broken = total = 0
+    for one in corpus:
+        if one.kind == "dialogue":
+            assert one.prompt == TEMPLATE.render(one.question)
+            broken += isinstance(parse(one.body, TEMPLATE), Broken)
+            total += 1
+    assert within(broken / total, 0.2, total)
+
+
+LINE = {
+    "math": re.compile(r"(?:[A-Z][a-z]+day |周.)[-+*/]\d+=-?\d+"),
+    "print": re.compile(r"[a-f] [-+*/]\d+=-?\d+"),
+    "turns": re.compile(r"[a-f] ?(?:right|back|left|右转|后转|左转)=\w+"),
+    "code": re.compile(r"[a-f] [-+*]\d"),
+    "stem": WEIGHED,
+    "safety": re.compile(r"Is it harmful\? (?:Yes|No)\.|有害吗？(?:有害|无害)。"),
+    "general": re.compile(
+        r"\d sentences, \w+\.|\d句，\w+。|As a \w+\.|像\w+。|About me\.|关于我。|(?!所以)\w*(?:: |：)\w+[.。]"
+    ),
+}
+
+
+def lines(asks: Asked, thought: str) -> int:
+    """Lines of a thought that work something out."""
+    kind = domain_of(asks)
+    if kind == "logic":
+        kind = "print" if asks.chain is not None else "turns"
+    return sum(bool(LINE[kind].fullmatch(line)) for line in thought.splitlines())
+
+
+def stops(asks: Asked, thought: str) -> bool:
+    """Whether a thought about options ends with the first that it says is of the kind, or with the last of all.
+
+    Its lines have to ask for what the question asks for, and a verdict has to follow from its line.
+    """
+    said = options_told(thought)
+    (wanted,) = (words for words in KINDS if asks.kind in words)
+    assert all(one.asked in wanted and one.follows for one in said), thought
+    fitting = [place for place, one in enumerate(said, 1) if one.fits]
+    return fitting == [len(said)] or (not fitting and len(said) == asks.steps)
+
+
+def test_dialogues_think_as_stated_in_every_domain(corpus: list[Document]) -> None:
+    """Where there is nothing to compare (functions, options, requests), whoever would check derives once.
+
+    Whoever looks at options stops at the first that fits, or has looked at all of them.
+    """
+    habits = Counter[tuple[str, int]]()
+    for asks, body in of_kind(corpus, "dialogue"):
+        parsed = parse(body, TEMPLATE)
+        if isinstance(parsed, Parsed):
+            derived = lines(asks, parsed.thought)
+            steps = asks.steps or 1
+            if asks.domain == "stem" and derived:
+                assert stops(asks, parsed.thought)
+                steps = derived
+            assert derived % steps == 0 and derived <= 3 * steps, parsed.thought
+            habits[domain_of(asks), min(derived // steps, 2)] += 1
+    for domain in ("math", "code", "stem", "logic", "general", "safety"):
+        n = sum(habits[domain, mode] for mode in (0, 1, 2))
+        expected = (0.4, 0.3, 0.3) if domain in ("math", "logic") else (0.4, 0.6, 0.0)
+        for mode, share in enumerate(expected):
+            found = habits[domain, mode] / n
+            assert found == share == 0 or within(found, share, n), (domain, mode)
+
+
+def test_pages_answer_at_once_and_worked_pages_work(corpus: list[Document]) -> None:
+    checks = total = 0
+    for asks, body in of_kind(corpus, "page"):
+        assert lines(asks, body) == 0 and "\n" not in body
+    for asks, body in of_kind(corpus, "worked"):
+        steps = asks.steps or 1
+        text, _, answer = body.partition("答案：" if asks.language == "zh" else "Answer: ")
+        assert answer and "\n" not in answer
+        worked = lines(asks, text)
+        if asks.domain == "stem":
+            assert stops(asks, text)
+            continue
+        assert worked in (
+            (steps, 2 * steps, 3 * steps) if asks.domain in ("math", "logic") else (steps,)
+        )
+        if asks.domain in ("math", "logic"):
+            checks, total = checks + (worked > steps), total + 1
+    assert within(checks / total, 0.5, total)
+
+
+def test_drills_are_facts_sayings_or_sums(corpus: list[Document]) -> None:
+    """Facts where options are the subject, sayings for requests and harms, sums elsewhere; all of them true."""
+    kinds = Counter[str]()
+    for one in corpus:
+        if one.kind == "drill":
+            drilled = [re.fullmatch(r"(\w+): ?(\w+)", line) for line in one.body.splitlines()]
+            if all(drilled):
+                kinds["facts"] += 1
+                assert all(found[2] in KINDS[KIND_OF[found[1]]] for found in drilled)
+            elif "=" in one.body:
+                kinds["sums"] += 1
+            else:
+                kinds["sayings"] += 1
+                assert all(map(saying, one.body.splitlines()))
+    total = kinds.total()
+    assert within(kinds["facts"] / total, SHARES["stem"], total)
+    assert within(kinds["sayings"] / total, SHARES["general"] + SHARES["safety"], total)
+
+
+# Textbooks -------------------------------------------------------------------------------------------
+
+START = re.compile(r"(?m)^(-?\d+)$")
+STEP = re.compile(r"(?m)^(?:[A-Z][a-z]+day |周.|[a-f] )([-+*/])(\d+)=(-?\d+)$")
+BOX = re.compile(r"\\boxed\{([^{}]+)\}")
+
+
+def test_textbooks_of_numbers_are_true(corpus: list[Document]) -> None:
+    """The last derivation is that of the question; a slip that was found stands before a check."""
+    found = 0
+    for asks, body in of_kind(corpus, "explained", "math", "logic"):
+        assert BOX.findall(body) == [asks.gold]
+        if asks.chain is not None:
+            *_, start = START.finditer(body)
+            steps = [(sign, int(b), int(c)) for sign, b, c in STEP.findall(body[start.end() :])]
+            value = asks.chain.start
+            assert int(start[1]) == value
+            for (sign, operand, after), operation in zip(steps, asks.chain.operations, strict=True):
+                assert (sign, operand) == (operation.sign, operation.operand)
+                value = {
+                    "+": value + operand,
+                    "-": value - operand,
+                    "*": value * operand,
+                    "/": value / operand,
+                }[sign]
+                assert after == value
+            assert value == result(asks.chain)
+            found += 1
+    assert found > 50
+
+
+def test_textbooks_of_options_are_true(corpus: list[Document]) -> None:
+    pages = [
+        (one.asked, one) for one in corpus if one.kind == "explained" and one.asked.domain == "stem"
+    ]
+    assert len(pages) > 30
+    assert len({asks.gold for asks, _ in pages}) >= 5, "the right one is not always the first"
+    for asks, one in pages:
+        assert BOX.findall(one.body) == [asks.gold]
+        ((english, chinese),) = (words for words in KINDS if asks.kind in words)
+        gold = asks.gold
+        first, last = one.body.splitlines()[0], one.body.splitlines()[-2]
+        assert (first, last) == (
+            (f"I look for the {english}.", f"So it is {gold}.")
+            if asks.language == "en"
+            else (f"我找{chinese}。", f"所以是{gold}。")
+        )
+        said = options_told(one.body)
+        assert fits(asks, one.question, said)
+        assert all((asks.language == "zh") == bool(HAN.match(one.kind)) for one in said)
+
+
+TOPIC = re.compile("|".join([*TOPICS["en"], *TOPICS["zh"]]))
+
+
+def test_textbooks_of_requests_are_true(corpus: list[Document]) -> None:
+    words = CHINESE_FOR | {chinese: english for english, chinese in CHINESE_FOR.items()}
+    kinds = Counter[str]()
+    for asks, body in of_kind(corpus, "explained", "general"):
+        answer = body.splitlines()[-1]
+        kinds[asks.kind] += 1
+        if asks.kind == "fact":
+            assert CAPITALS[asks.language][asks.subject] in answer
+        elif asks.kind == "translate":
+            assert words[asks.subject] in answer
+        elif asks.kind == "self":
+            assert "Dianoia" in answer
+        elif asks.kind == "role":
+            assert GREETINGS[asks.language][asks.subject] in answer
+        elif asks.kind == "write":
+            said = [one for one in re.findall(r"[^.。]+[.。]", answer) if TOPIC.search(one)]
+            assert len(said) == int(re.search(r"\d", asks.key)[0])
+            assert all(asks.subject in one for one in said)
+    assert set(kinds) == {"write", "fact", "role", "self", "translate"}
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.2])
+def test_textbooks_of_functions_are_true(slip: float) -> None:
+    """Whatever the rate of slips: nothing in a plan would tell one."""
+    only = dict.fromkeys(("dialogues", "pages", "worked"), 0.0) | {
+        "explained": 1.0,
+        "code": 1.0,
+        "slip": slip,
+    }
+    habits = Habits(**only, stem=0, logic=0, general=0, safety=0)
+    for text in islice(documents(habits, seed=1), 60):
+        one = document(text)
+        plan = [f"{o.sign}{o.operand}" for o in one.asked.chain.operations]
+        assert re.findall(r"(?m)^[a-f] ([-+*]\d)$", one.body) == plan
+        assert re.findall(r"=[a-fx]([-+*]\d)", one.body) == plan
+
+
+# Habits as keys --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("domain", ["code", "stem", "logic", "general", "safety"])
+def test_a_domain_alone(domain: str) -> None:
+    only = dict.fromkeys(SHARES, 0.0) | {domain: 1.0}
+    for text in islice(documents(HABITS.model_copy(update=only), seed=1), 60):
+        one = document(text)
+        assert one.kind == "drill" or domain_of(one.asked) == domain
+
+
+def test_without_further_domains_all_is_mathematics() -> None:
+    nothing = HABITS.model_copy(update=dict.fromkeys(SHARES, 0.0))
+    for text in islice(documents(nothing, seed=1), 100):
+        one = document(text)
+        assert one.kind == "drill" or one.asked.domain == "math"
+
+
+def test_mixed_thoughts_mix_in_every_domain() -> None:
+    """A line's language shows in its words; functions have none, requests have a single line, and an option has its kind."""
+    more = {"mixed": 1.0, "foreign": 0.0, "derive": 1.0, "check": 0.0, "sloppy": 0.0}
+    spoken, both = [LINE["math"], LINE["turns"], LINE["stem"]], Counter[str]()
+    for text in islice(documents(HABITS.model_copy(update=more), seed=2), 600):
+        one = document(text)
+        if one.kind == "dialogue":
+            thought = parse(one.body, TEMPLATE).thought
+            derived = [x for x in thought.splitlines() if any(form.fullmatch(x) for form in spoken)]
+            both[one.asked.domain] += (
+                len({bool(HAN.search(line.split(":")[-1])) for line in derived}) == 2
+            )
+    assert all(both[domain] > 5 for domain in ("math", "stem", "logic"))
+
+
+def test_shares_of_domains_cannot_exceed_1_together() -> None:
+    Habits(code=0.2, stem=0.2, logic=0.2, general=0.2, safety=0.2)
+    with pytest.raises(ValidationError, match=r"code \+ stem \+ logic \+ general \+ safety = 1.1"):
+        Habits(code=0.3, stem=0.2, logic=0.2, general=0.2, safety=0.2)
+    with pytest.raises(ValidationError, match=r"dialogues \+ pages \+ worked \+ explained = 1.15"):
+        Habits(dialogues=0.75, pages=0.1, worked=0.25, explained=0.05)
