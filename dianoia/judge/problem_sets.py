@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from dianoia.base.records import Group, Problem, Rollout
+from dianoia.base.streams import Key, Stream, stream_key
 from dianoia.config import PreferenceSettings, RewardSettings, RLStage
 from dianoia.judge.batch_parts import Further, Parts, parts
 from dianoia.judge.functions import TrainerState
@@ -23,10 +24,11 @@ from dianoia.judge.rubric import Rubric
 from dianoia.storage.context import Context
 from dianoia.tasks.catalog import FilesSource, ProblemSource, general_source, problem_source
 
-Key = tuple[int, ...]
-
-_MARKS: Mapping[str, Key] = {REASONING: (), HELPFUL: (15_485_863,), SAFETY: (32_452_843,)}
-"""Between the run's seed and a problem's number: keeps the draws of the sets apart."""
+_STREAMS: Mapping[str, Stream] = {
+    REASONING: Stream.TRAINING,
+    HELPFUL: Stream.HELPFUL_PROMPTS,
+    SAFETY: Stream.SAFETY_PROMPTS,
+}
 
 
 @dataclass(slots=True)
@@ -41,15 +43,15 @@ class Scenario:
     """Problems of its stream that have been drawn."""
 
     @property
-    def mark(self) -> Key:
-        """What keeps the set's draws apart from those of the others."""
-        return _MARKS[self.name]
+    def stream(self) -> Stream:
+        """The random stream that the set's rollouts are drawn from."""
+        return _STREAMS[self.name]
 
     def next(self, seed: int, count: int) -> tuple[list[Key], list[Problem]]:
         """The next problems, each with the key it is sampled under."""
         first = self.drawn
         self.drawn += count
-        keys = [(seed, *self.mark, number) for number in range(first, first + count)]
+        keys = [stream_key(seed, self.stream, number) for number in range(first, first + count)]
         return keys, self.source.draw(seed, first, count)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dianoia.base.disk_space import twice
 from dianoia.base.records import Group, Problem, Rollout, SamplingParams
+from dianoia.base.streams import Stream, stream_key
 from dianoia.config import ProgressSettings
 from dianoia.judge.diagnosis import Diagnosis
 from dianoia.judge.hacking import Point
@@ -24,8 +25,6 @@ from dianoia.storage.context import Context
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.storage.run_directory import Journal
 
-_CURVE_KEY = 104_729
-"""Keeps the held-out curve's random draws apart from those of training."""
 _SHOWN = {
     "accuracy": "rewards/accuracy/mean",
     "format": "rewards/format/mean",
@@ -128,7 +127,7 @@ class Recorder:
         general: Sequence[Scenario] = (),
     ) -> None:
         """A point of the held-out curves into the row in hand; of every general set one too."""
-        key, k = (self.context.seed, _CURVE_KEY), self.settings.samples
+        key, k = stream_key(self.context.seed, Stream.HELDOUT_CURVE), self.settings.samples
         with self.spending("evaluate_seconds"):
             groups = self.grade(self.roller(problems, k, params, key))
             found = measures(groups, self.roller.count_tokens)
@@ -150,7 +149,7 @@ class Recorder:
         """A reward model's mean score of each held-out prompt of its set."""
         assert scenario.preferred is not None, "a general set has a model"
         prompts = scenario.source.heldout(self.settings.problems)
-        key = (*key, *scenario.mark)
+        key = (*key, scenario.stream.value)
         return scenario.preferred.measure(self.roller(prompts, self.settings.samples, params, key))
 
     def write(self, step: int, row: Row) -> None:

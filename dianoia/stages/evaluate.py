@@ -17,6 +17,7 @@ from typing import Any
 from dianoia.base.files import read_json, write_json
 from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EvaluateStage
 from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
@@ -34,9 +35,6 @@ from dianoia.storage.run_directory import Journal
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.template import Template
 from dianoia.text.template_fit import fitting_template
-
-_KEY = 7919
-"""Keeps an evaluation's random draws apart from those of training."""
 
 
 def run(config: EvaluateStage, context: Context) -> None:
@@ -154,7 +152,7 @@ def _groups(
     done = config.checkpoints.index(name) * len(problems)
     for start in range(0, len(problems), EVALUATED_AT_ONCE):
         few = problems[start : start + EVALUATED_AT_ONCE]
-        key = (context.seed, _KEY)
+        key = stream_key(context.seed, Stream.EVALUATION)
         groups += judge(rubric, roller(few, config.samples, params, key, first=start))
         right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)
         count = len(groups) * config.samples

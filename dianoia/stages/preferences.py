@@ -21,6 +21,7 @@ from typing import Any
 from dianoia.base.files import write_json
 from dianoia.base.preference_records import BatchJudge
 from dianoia.base.stopping import leave_if_asked
+from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings, PreferencesStage
 from dianoia.datasets.llm_preferences import ModelPreferences, read_guideline
 from dianoia.datasets.pairs import VERDICTS
@@ -44,9 +45,6 @@ from dianoia.storage.sample_table import seconds_of, write_rows
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.named_judges import RULES
 from dianoia.tasks.problem_ranges import problem_range
-
-_KEY = 32_452_843
-"""Keeps the random draws of preferences apart from those of data, training and evaluation."""
 
 
 def run(config: PreferencesStage, context: Context) -> None:
@@ -73,7 +71,7 @@ def _sample(
     start = config.starts[place]
     roller, params = roller_of(context, start, config.template, config.sampling)
     comparer = Comparer(config, context.name, context.seed)
-    key = (context.seed, _KEY, place)
+    key = stream_key(context.seed, Stream.PREFERENCES, place)
     for batch in missing:
         leave_if_asked()
         began = time.perf_counter()

@@ -19,6 +19,7 @@ from dianoia.base.files import write_json
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
 from dianoia.base.stopping import leave_if_asked
+from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings, SampleStage
 from dianoia.datasets.sample_builder import Selector
 from dianoia.datasets.selection import Reason, tally
@@ -41,9 +42,6 @@ from dianoia.storage.sample_table import (
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.miniature.rewriter import MiniatureRewriter
 from dianoia.tasks.problem_ranges import problem_range
-
-_KEY = 15_485_863
-"""Keeps the random draws of data apart from those of training and evaluation."""
 
 
 def run(config: SampleStage, context: Context) -> None:
@@ -78,7 +76,7 @@ class _Sampling:
 
     def rows(self, problems: Sequence[Problem], start: int) -> list[Row]:
         """A row for every sample of some problems, of which the first is number `start` of the range."""
-        key, number = (self.context.seed, _KEY), self.config.first + start
+        key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
         rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
         return self.selector(rollouts_PG)
 

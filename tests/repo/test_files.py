@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-MOST_LINES = 400
+MOST_LINES = 600
 MOST_BYTES = 500_000
 
 
@@ -20,7 +20,7 @@ def kept(root: Path) -> list[Path]:
     return [root / name for name in listing.stdout.split("\0") if name and (root / name).is_file()]
 
 
-def test_no_module_is_longer_than_400_lines(root: Path) -> None:
+def test_no_module_is_longer_than_600_lines(root: Path) -> None:
     lengths = {
         str(path.relative_to(root)): len(path.read_text(encoding="utf-8").splitlines())
         for path in sorted((root / "dianoia").rglob("*.py"))

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from dianoia.cli import main
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 300
+SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
