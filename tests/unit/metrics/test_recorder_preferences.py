@@ -124,8 +124,8 @@ def test_the_held_out_curve_has_a_point_of_each_model(
     (_, params), (general, also) = made.sampler.asked
     assert params == also == PARAMS
     assert [request.key for request in general] == [
-        (3, 104_729, 15_485_863, 0),
-        (3, 104_729, 15_485_863, 1),
+        (3, 104_729, 86_028_121, 0),
+        (3, 104_729, 86_028_121, 1),
     ]
     assert one.watch.points == [Point(0, (0.5, 0.0), {"helpful": (5.0, 8.0)})]
 
