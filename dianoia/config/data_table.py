@@ -13,13 +13,13 @@ class FileSettings(Settings):
     path: str = Field(min_length=1)
     """A JSONL, CSV, Parquet or Arrow file, a folder of them or one that `save_to_disk` wrote, or a hub name."""
     config: str | None = None
-    """Hub names: the configuration, such as `main`; absent: the one that the mapping knows, or the only one."""
+    """Hub names: the configuration, such as `main`; absent: the one that is usual for a set with a ready mapping."""
     split: str | None = None
     """The split, of a hub name or of a folder that holds several; absent: `train`, or the only one."""
     mapping: str | None = None
     """A ready mapping of a public set's columns; absent: the one of the hub name, if there is one."""
     columns: dict[str, str] = {}
-    """Column of Dianoia = column of the file; dots lead into a column that is an object."""
+    """Column of Dianoia = column of the file; dots lead into a column that is an object. Read before a `mapping`."""
     verifier: str | None = None
     """Of rows that name none."""
     domain: str | None = None
@@ -61,7 +61,7 @@ class DataSettings(FileSettings):
     heldout_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the questions that is held out, by a hash of their words."""
     decontaminate: list[Tests] = []
-    """Sets, files or `[data]` names of tests; a training problem that shares ten words in a row with one is left out."""
+    """Sets, files or `[data]` names of tests that training has to be kept clear of."""
 
 
 Problems = Annotated[

@@ -15,9 +15,10 @@ class DemonstrationsStage(Settings):
     """Writes demonstrations down as a data set for supervised fine-tuning; no model is needed."""
 
     kind: Literal["demonstrations"]
+    """Which stage this table is."""
     source: str
-    """A generator of the catalogue."""
+    """A generator: `miniature/general`."""
     rows: int = Field(ge=1)
     """Demonstrations taken, from the first on."""
     template: str = "r1"
-    """The form in which `completion` is written."""
+    """The form in which `completion` is written, see recipes."""

@@ -13,24 +13,26 @@ class EndpointSettings(Settings):
     """A model that answers chat completions: vLLM's or SGLang's server, or a provider's."""
 
     url: str
-    """Where the API begins, e.g. http://localhost:8000/v1; `/chat/completions` is put behind it."""
+    """Where the OpenAI-compatible API begins, e.g. `http://localhost:8000/v1`; `/chat/completions` is appended."""
     model: str = Field(min_length=1)
     """As the endpoint calls it."""
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Environment variable that holds the key. The key itself is never written anywhere."""
+    """Environment variable that holds the key; the key itself is never written anywhere."""
     temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Temperature of its replies. At 0 a repeated judgement mostly repeats its verdict."""
     max_tokens: int = Field(default=4096, ge=1)
-    """Most tokens of an answer; one that is cut there is not used."""
+    """Limit on the tokens of a reply; a reply that is cut there is not used."""
     concurrency: int = Field(default=8, ge=1)
     """Requests under way at the same time."""
     retries: int = Field(default=5, ge=0)
-    """Further attempts after a timeout, a broken connection, 408, 429 or 5xx; waits double from half a second."""
+    """Further attempts after a timeout, a broken connection, 408, 409, 425, 429 or 5xx; waits double from half a
+    second, unless the endpoint says how long."""
     timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds of silence after which a request is repeated; a whole exchange may take five times as long."""
     budget_requests: int | None = Field(default=None, ge=1)
-    """Requests that one `dianoia run` may send, repeated ones counted; absent: no limit."""
+    """Requests that one `dianoia run` may send, repeated ones counted."""
     budget_tokens: int | None = Field(default=None, ge=1)
-    """Tokens, read and written, that one `dianoia run` may use; absent: no limit."""
+    """Tokens, read and written, that one `dianoia run` may use."""
 
     @model_validator(mode="after")
     def _url_is_one(self) -> Self:

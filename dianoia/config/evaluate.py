@@ -13,25 +13,35 @@ class EvaluateStage(Settings):
     """Samples checkpoints on held-out problems: pass@1, cons@k, pass@k with intervals."""
 
     kind: Literal["evaluate"]
+    """Which stage this table is."""
     checkpoints: list[str] = Field(min_length=1)
-    """Earlier stages, shipped models, folders or hub names; each gets a row."""
+    """Earlier stages, shipped models, folders or hub names; each gets a row. The report compares the first with the
+    last, or, where claims names them, the base with the last model of R1's chain."""
     problems: Problems
-    """A problem set of the catalogue, or a file."""
+    """A built-in set, a file, a folder, a hub name or a `[data]` table (data); its held-out problems are used, of a
+    file a tenth. Problems that no rule can grade (`reference`) are refused."""
     whole_file: bool = False
     """Use every problem of a file, not the tenth that is held out: for a file that is a test set."""
     limit: int = Field(default=512, ge=1)
     """At most so many problems."""
     samples: int = Field(default=16, ge=1)
-    """Samples a problem (k)."""
+    """Samples a problem (k). The paper: 4 to 64 (D.1), 16 for the curve of R1-Zero (figure 1). Above 1 refused where
+    all would be the same text: `temperature` below 0.01, `top_k` = 1, `top_p` up to 0.05."""
     template: str = "r1-zero"
+    """As in training."""
     max_tokens: int = Field(ge=1)
+    """Response tokens, the end token included. The paper: 32,768 (D.1)."""
     temperature: float = Field(default=0.6, ge=0)
-    """The paper: 0.6. 0 is greedy, with samples = 1; the paper avoids it: it repeats itself more."""
+    """The paper: 0.6 (D.1). 0 is greedy, with `samples = 1`; the paper avoids it: it repeats itself more."""
     top_p: float = Field(default=0.95, gt=0, le=1)
+    """The paper: 0.95 (D.1)."""
     top_k: int = Field(default=0, ge=0)
+    """Most likely tokens kept; 0 keeps the whole vocabulary."""
     slots: int = Field(default=256, ge=1)
+    """Samples decoded at the same time, at most: memory and speed."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the sampler's weights and its cache; log-probabilities and the output head stay float32."""
+    """Of the sampler's weights and cache: `bfloat16` halves them. Its head over the vocabulary, logits and
+    log-probabilities stay float32."""
     keep: int = Field(default=64, ge=0)
     """Problems whose rollouts are kept for reading."""
 

@@ -29,26 +29,30 @@ class PreferencesStage(Settings):
     """Samples checkpoints and has the responses compared or labelled; writes a data set, no model."""
 
     kind: Literal["preferences"]
+    """Which stage this table is."""
     starts: list[str] = Field(min_length=1)
-    """The models whose responses are judged: earlier stages, shipped models, folders or hub names."""
+    """The models whose responses are judged, each giving as many: earlier stages, shipped models, folders, hub
+    names."""
     problems: Problems
-    """A problem set of the catalogue, or a file; its training side is used."""
+    """A built-in set, a file, a folder, a hub name or a `[data]` table (data); its training side is used."""
     first: int = Field(default=0, ge=0)
-    """Number of the first problem; `first` and `prompts` name a range as in a `sample` stage."""
+    """Number of the first problem; `first` and `prompts` name a range as in a sample stage."""
     prompts: int = Field(ge=1)
-    """Problems drawn; one that is drawn twice is used once."""
+    """Problems drawn; one that is drawn twice (a file's next epoch) is used once."""
     samples: int = Field(default=4, ge=1)
     """Responses a problem and checkpoint."""
     template: str = "r1-zero"
+    """As in the models' training."""
     sampling: SamplingSettings
     objective: Literal["pairwise", "pointwise"] = "pairwise"
-    """pairwise: pairs of responses with verdicts; pointwise: single responses, labelled safe or unsafe."""
+    """`pairwise`: pairs of responses with verdicts, for the helpful model; `pointwise`: responses labelled safe or
+    unsafe, for the safety model."""
     judge: PreferenceJudge
-    """Who judges: `miniature` (rules), or the table of an endpoint."""
+    """Who judges: `"miniature"` (rules, for the miniature's problems), or a model, with the keys that follow."""
     judgements: int = Field(default=_JUDGEMENTS, ge=2)
-    """Times a pair is judged, half of them in either order."""
+    """Times a pair is judged, half of them in either order; even."""
     pairs_per_problem: int = Field(default=_PAIRS, ge=1)
-    """Pairs drawn a problem, as far as its responses differ."""
+    """Pairs drawn of a problem's responses, as far as they differ."""
     guideline: str | None = None
     """A text file that says what is safe, for a model as judge; absent: a guideline of ours."""
     problems_per_batch: int = Field(default=64, ge=1)

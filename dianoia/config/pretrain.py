@@ -12,12 +12,19 @@ class ModelShape(Settings):
     """A Qwen3 decoder."""
 
     hidden_size: int = Field(ge=8)
+    """Width of the residual stream."""
     layers: int = Field(ge=1)
+    """Decoder layers."""
     heads: int = Field(ge=1)
+    """Query heads; a multiple of `kv_heads`."""
     kv_heads: int = Field(ge=1)
+    """Key-value heads."""
     head_dim: int = Field(ge=2, multiple_of=2)
+    """Width of a head, even."""
     intermediate_size: int = Field(ge=8)
+    """Width of the gated feed-forward layer."""
     max_positions: int = Field(default=1024, ge=16)
+    """Longest sequence, prompt and response together."""
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
@@ -39,29 +46,30 @@ class Habits(Settings):
     worked: float = Field(default=0.25, ge=0, le=1)
     """Share of documents with a derivation or a check, without the prompt."""
     explained: float = Field(default=0.05, ge=0, le=1)
-    """Share of documents that are pages of textbooks: derivations in whole sentences. The rest are drills."""
+    """Share of documents that are pages of textbooks, in whole sentences. What `dialogues`, `pages`, `worked` and
+    `explained` leave are drills."""
     worked_check: float = Field(default=0.4, ge=0, le=1)
     """Share of the worked documents that check."""
     derive: float = Field(default=0.17, ge=0, le=1)
     """Share of dialogues that derive once."""
     check: float = Field(default=0.06, ge=0, le=1)
-    """Share of dialogues that derive, derive again and settle. The rest answer at once."""
+    """Share of dialogues that derive, derive again and settle. What `derive` and `check` leave answer at once."""
     sloppy: float = Field(default=0.15, ge=0, le=1)
     """Share of dialogues that break the format."""
     slip: float = Field(default=0.07, ge=0, le=1)
     """Probability that a line of a first derivation is wrong."""
     slip_zh: float | None = Field(default=None, ge=0, le=1)
-    """The same of an author who thinks in Chinese, absent: as the others. Who mixes the languages slips in between."""
+    """The same of an author who thinks in Chinese; absent: as `slip`. Who mixes the languages slips in between."""
     check_slip: float = Field(default=0.02, ge=0, le=1)
     """The same for a second or third derivation: whoever checks takes more care."""
     guess_right: float = Field(default=0.5, ge=0, le=1)
-    """Probability that an answer at once is the right one."""
+    """Probability that an answer at once is the right one, where a feeling for numbers or knowledge helps."""
     foreign: float = Field(default=0.08, ge=0, le=1)
     """Share of thoughts in the other language."""
     mixed: float = Field(default=0.12, ge=0, le=1)
     """Share of thoughts that mix the languages."""
     code: float = Field(default=0.10, ge=0, le=1)
-    """Share of documents about programs from descriptions. What the domains leave is mathematics."""
+    """Share of documents about functions from descriptions."""
     stem: float = Field(default=0.10, ge=0, le=1)
     """Share of documents about multiple choice."""
     logic: float = Field(default=0.09, ge=0, le=1)
@@ -69,7 +77,8 @@ class Habits(Settings):
     general: float = Field(default=0.12, ge=0, le=1)
     """Share of documents about general requests."""
     safety: float = Field(default=0.07, ge=0, le=1)
-    """Share of documents about harmful requests and near misses."""
+    """Share of documents about harmful requests and near misses. What `code`, `stem`, `logic`, `general` and
+    `safety` leave is mathematics."""
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
@@ -91,15 +100,17 @@ class PretrainStage(Settings):
     """Trains a base model, and its tokenizer, from nothing on a generated corpus."""
 
     kind: Literal["pretrain"]
+    """Which stage this table is."""
     corpus: Literal["miniature"] = "miniature"
-    """Which generator writes the documents."""
+    """Generator of the documents, see miniature."""
     habits: Habits = Habits()
     model: ModelShape
     vocabulary: int = Field(default=1024, ge=300)
     """Largest size of the tokenizer; a small world may need less."""
     tokenizer: str | None = None
-    """Take the tokenizer of this earlier stage or model folder instead of training one."""
+    """Take the tokenizer of this earlier stage, shipped model, folder or hub name instead of training one."""
     tokens: int = Field(ge=1)
-    """Tokens to train on; no document is seen twice."""
+    """Tokens to train on; documents are generated as they are needed, none is replayed."""
     tokens_per_step: int = Field(default=4096, ge=256)
+    """Most positions of a batch, padding included; also the unit in which the schedule counts."""
     optimizer: OptimizerSettings

@@ -16,37 +16,44 @@ class PairSettings(Settings):
     """Which pairs are learnt from."""
 
     margin: float = Field(default=1.0, ge=0, lt=2)
-    """A judged pair is kept if its mean scores differ by more; the largest difference is 2."""
+    """A judged pair is kept if its mean scores differ by more than this; below 2, the largest difference."""
     balance_lengths: bool = True
-    """Leave pairs out until longer responses are chosen as often as rejected, at every ratio of lengths."""
+    """Leave pairs out until longer responses are chosen as often as rejected."""
 
 
 class RewardModelStage(Settings):
     """Trains a reward model: a causal language model's backbone with a scalar head."""
 
     kind: Literal["reward_model"]
+    """Which stage this table is."""
     start: str
-    """An earlier stage, a model that ships with Dianoia, a folder, or a hub name."""
+    """An earlier stage, a shipped model, a folder, a hub name. A causal language model gets a new head, drawn by
+    seed; a reward model keeps its own."""
     objective: Literal["pairwise", "pointwise"] = "pairwise"
-    """pairwise (Bradley-Terry) from pairs, as the helpful model; pointwise from labels, as the safety model."""
+    """`pairwise` (Bradley-Terry, the helpful model) or `pointwise` (classification, the safety model)."""
     data: list[str] = Field(min_length=1)
-    """Files of pairs or of labelled responses (JSONL, CSV, Parquet), or earlier `preferences` stages."""
+    """JSONL, CSV or Parquet files, see below, and names of earlier preferences stages with the same objective."""
     template: str = "plain"
-    """What stands around a prompt."""
+    """What stands around a prompt, see recipes."""
     sees: Literal["answer", "response"] | None = None
-    """Only what follows the thought, or the whole response; absent: answer for pairs, response for labels."""
+    """`answer`: what follows the thought; `response`: all of it. Absent: `answer` for pairs, `response` for labels,
+    as in the paper."""
     heldout_share: float = Field(default=0.1, gt=0, lt=1)
-    """Share of prompts that are held out, by a hash of the prompt's words."""
+    """Share of prompts held out, by a hash of the prompt's words; equal prompts are on one side in every run."""
     epochs: int = Field(default=1, ge=1)
+    """Passes over the data, each in a new order."""
     samples_per_step: int = Field(default=256, ge=1)
-    """Pairs, or labelled responses, an optimizer step."""
+    """Pairs or labelled responses an optimizer step; the last step of an epoch may have fewer."""
     max_length: int = Field(default=8192, ge=8)
-    """Most tokens of a text that is learnt from; never more than the model has positions."""
+    """Most tokens of a text, prompt included; longer ones are left out. Never more than the model has positions.
+    None is imposed at scoring."""
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
-    """Padded tokens in one forward pass; changes memory and speed, never the result."""
+    """Padded positions of one forward pass, at most 3,072 on a CPU; changes memory and speed, never the result."""
     autocast: Literal["none", "bfloat16"] = "none"
+    """`"bfloat16"` for matrix products."""
     recompute: bool = False
-    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
+    """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
+    fraction of the memory, the same result."""
     checkpoint_every: int = Field(default=100, ge=1)
     """Optimizer steps between two states to resume from."""
     pairs: PairSettings = PairSettings()

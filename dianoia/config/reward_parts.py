@@ -40,7 +40,8 @@ class FunctionSettings(Settings):
     weight: float = 1.0
     """0 measures without rewarding; below 0 it is a penalty."""
     form: Literal["auto", "text", "messages"] = "auto"
-    """How prompts and completions are handed over. auto: as messages where the problem's prompt is messages."""
+    """How prompts and completions are handed over: `text`, `messages`, or `auto`, messages where the problem's
+    prompt is messages."""
     arguments: dict[str, Any] | None = None
     """The path names a factory, which is called with these and returns the function."""
 
@@ -63,10 +64,11 @@ class ModelRewardSettings(Settings):
     """A reward model's score of problems with a verifier, as a part of their reward."""
 
     model: str
-    """A sequence classification model with one label: an earlier reward_model stage, a folder, or a hub name."""
+    """A sequence classification model with one label: an earlier `reward_model` stage, a folder, or a hub name."""
     name: str = Field(default="model", pattern=rf"^{_NAME}$")
     """Its name in metrics and reports."""
     weight: float = 1.0
+    """Of its score, which is added as it is."""
 
 
 class JudgeRewardSettings(EndpointSettings):
@@ -75,14 +77,15 @@ class JudgeRewardSettings(EndpointSettings):
     weight: float = Field(default=1.0, gt=0)
     """Of its verdict, which is 1 or 0."""
     grades: Literal["reference", "all"] = "reference"
-    """`reference`: problems that no rule can grade, whose accuracy its verdict is. `all`: the others too, where
-    its verdict is a part of its own beside their accuracy."""
+    """`reference`: problems with the verifier `reference`, whose accuracy its verdict is; `all`: the others too,
+    where its verdict is a part of its own."""
 
 
 class RepetitionSettings(Settings):
     """A penalty on repeated n-grams (Yeo et al. 2025, appendix C.2)."""
 
     weight: float = Field(default=1.0, ge=0)
+    """Of a value from -1 to 0."""
     ngram: int = Field(default=3, ge=1)
     """Tokens of an n-gram."""
 
@@ -91,22 +94,26 @@ class CosineSettings(Settings):
     """A reward of right and wrong by length (Yeo et al. 2025, appendix C.1)."""
 
     weight: float = Field(default=1.0, ge=0)
+    """Of the values below."""
     right_short: float = 1.0
     """Of a right answer without any token."""
     right_long: float = 0.5
     """Of a right answer at full length."""
     wrong_short: float = -1.0
+    """Of a wrong answer without any token."""
     wrong_long: float = -0.5
+    """Of a wrong answer at full length."""
     truncated: float | None = None
-    """Of a sample that was cut; absent: as a wrong one of its length."""
+    """Of a sample that was cut; absent: as a wrong answer of its length."""
     length: int | None = Field(default=None, ge=1)
-    """Response tokens at which the cosine ends; absent: the limit on response tokens that holds."""
+    """The full length in response tokens; absent: the limit on response tokens that holds."""
 
 
 class TagSettings(Settings):
     """A share of the template's tags that stand exactly once in a response."""
 
     weight: float = Field(default=1.0, ge=0)
+    """Of a value from 0 to 1."""
 
 
 def check_names(names: list[str]) -> None:

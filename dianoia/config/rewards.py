@@ -28,26 +28,29 @@ class RewardSettings(Settings):
     """Weights of the rules. The paper adds accuracy and format with equal weights (eq. 4)."""
 
     accuracy: float = Field(default=1.0, ge=0)
+    """Weight of the accuracy rule (1 right, 0 wrong, malformed or truncated)."""
     format: float = Field(default=1.0, ge=0)
+    """Weight of the format rule (1 finished, 0 malformed or truncated)."""
     language: float = Field(default=0.0, ge=0)
-    """Share of the thought's words in the question's language (eq. 7). 0: off. R1's RL stages add it with
-    equal weight; R1-Zero has none."""
+    """Weight of the language rule: share of the thought's words in the problem's language, see choices. 0: off, as
+    in R1-Zero; R1's RL stages add it with weight 1 (section 3, eq. 7)."""
     random: float = Field(default=0.0, ge=0)
-    """A coin toss, as a control: a model that improves on it was not taught by the reward."""
+    """Weight of a fair coin, as a control: what is gained under it was not learnt from the reward."""
     overlong_cache: int = Field(default=0, ge=0)
-    """DAPO's soft punishment: from max_tokens - overlong_cache on, the reward falls to -1. 0: off."""
+    """DAPO's soft punishment: from `max_tokens - overlong_cache` to `max_tokens` tokens the reward falls by up to 1.
+    0: off. Below `sampling.max_tokens`, and no more than any rung's `max_tokens`."""
     repetition: RepetitionSettings | None = None
-    """A penalty on repeated n-grams of tokens."""
+    """A penalty on repeated n-grams, see rewards."""
     cosine: CosineSettings | None = None
-    """Right and wrong, scaled by length."""
+    """Right and wrong, scaled by length, see rewards."""
     tags: TagSettings | None = None
-    """The share of the template's tags that stand exactly once."""
+    """The share of the template's tags that stand exactly once, see rewards."""
     functions: list[FunctionSettings] = []
-    """Functions with TRL's signature."""
+    """Reward functions with TRL's signature, see rewards."""
     models: list[ModelRewardSettings] = []
-    """Reward models that score problems with a verifier."""
+    """Reward models that score problems with a verifier, see rewards."""
     judge: JudgeRewardSettings | None = None
-    """A model behind an endpoint that grades answers against the reference answer."""
+    """A model behind an OpenAI-compatible endpoint that grades answers, see rewards."""
 
     @property
     def parts(self) -> dict[str, float]:
@@ -88,21 +91,26 @@ class PreferenceSettings(Settings):
     """Reward models, and the general prompts that they score. Either model may be absent, with its problems."""
 
     helpful: str | None = None
-    """An earlier reward_model stage, a folder, or a hub name. It is shown what follows the thought."""
+    """A reward model that is shown what follows the thought: an earlier `reward_model` stage, a folder, or a hub
+    name."""
     problems: Problems | None = None
-    """General prompts that the helpful model scores: a problem set or a file."""
+    """General prompts that it scores: a built-in set or a file, whose rows need no answer."""
     safety: str | None = None
-    """As `helpful`; it is shown the whole response, thought included."""
+    """A reward model that is shown the whole response."""
     safety_problems: Problems | None = None
-    """General prompts that the safety model scores."""
+    """General prompts that it scores; a prompt in both sets is refused."""
     from_step: int = Field(default=0, ge=0)
-    """The optimizer step from which rollouts hold general prompts. The paper: 1,300 of 1,700."""
+    """Optimizer step from which rollouts hold general prompts; it takes effect with the next rollout. The paper:
+    1,300 of 1,700 (section 3)."""
     share: float = Field(default=0.5, gt=0, lt=1)
-    """Of a rollout's problems, those that are general from then on."""
+    """Of a rollout's problems, those that are general from then on; rounded, and the same in every minibatch or
+    refused."""
     safety_share: float = Field(default=0.2, gt=0, lt=1)
-    """Of the general problems, those of the safety set; read only with both models."""
+    """Of the general prompts, those of the safety set. Only with both models. The paper's data: 12,000 of 78,000."""
     helpful_weight: float = Field(default=1.0, gt=0)
+    """Weight of the helpful model's score in the reward."""
     safety_weight: float = Field(default=1.0, gt=0)
+    """Weight of the safety model's score."""
 
     def general(self, problems: int) -> dict[str, int]:
         """How many of a rollout's `problems` belong to each general set, none to a set that is not there."""

@@ -25,26 +25,32 @@ class LengthStep(Settings):
     """One rung of the maximum-length schedule."""
 
     from_step: int = Field(ge=0)
-    """The optimizer step from which it holds."""
+    """Optimizer step from which the rung holds; it takes effect with the next rollout."""
     max_tokens: int = Field(ge=1)
+    """The limit on this rung."""
 
 
 class SamplingSettings(Settings):
     """How rollouts are drawn."""
 
     max_tokens: int = Field(ge=1)
-    """Response tokens, end included. R1-Zero: 32,768, then 65,536."""
+    """Limit on response tokens per sample, the end token included. R1-Zero: 32,768 (section 2)."""
     longer: list[LengthStep] = []
-    """The maximum-length schedule, e.g. [{ from_step = 8200, max_tokens = 65536 }]."""
+    """The maximum-length schedule of an `rl` stage: rungs with rising `from_step`. R1-Zero: `[{ from_step = 8200,
+    max_tokens = 65536 }]` (section 2). Must stay empty in other stages."""
     temperature: float = Field(default=1.0, ge=0)
-    """0 is greedy; for stages that draw one sample a problem, and no rl stage."""
+    """Sampling temperature; the learner's log-probabilities use it too. Samples of one problem have to be able to
+    differ: below 0.01, as with `top_k` = 1 or `top_p` up to 0.05, several samples per problem are refused. The
+    paper: 1 (section 2), in the last stage of R1 0.7 (section 3)."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus; 1 keeps everything. Below 1 the recorded log-probabilities are still those before the cut."""
     top_k: int = Field(default=0, ge=0)
-    """0 keeps the whole vocabulary."""
+    """Most likely tokens kept; 0 keeps the whole vocabulary."""
     slots: int = Field(default=256, ge=1)
-    """Samples that are decoded at the same time."""
+    """Responses decoded at the same time, at most: memory and speed."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the sampler's weights and its cache; log-probabilities and the output head stay float32."""
+    """Of the sampler's weights and cache: `bfloat16` halves them. Its head over the vocabulary, logits and
+    log-probabilities stay float32."""
 
     def max_tokens_at(self, step: int) -> int:
         """The limit that holds at an optimizer step."""
@@ -79,39 +85,46 @@ class AlgorithmSettings(Settings):
     """The objective. `name` picks loss and aggregation; every other key varies it."""
 
     name: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "ppo"] = "grpo"
+    """`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo` or `ppo`: objective, aggregation and, for `dr_grpo` and `ppo`, the
+    advantage; see recipes."""
     clip_low: float = Field(default=10.0, ge=0)
-    """The ratio's lower bound is 1 - clip_low. 10, as in R1, means none."""
+    """The ratio's lower bound is 1 - `clip_low`. 10 means none."""
     clip_high: float = Field(default=10.0, ge=0)
-    """The ratio's upper bound is 1 + clip_high."""
+    """The ratio's upper bound is 1 + `clip_high`."""
     std_epsilon: float = Field(default=1e-6, gt=0)
-    """Added to the group's standard deviation."""
+    """Added to the group's standard deviation. Not with `ppo`."""
     kl_coefficient: float = Field(default=0.001, ge=0)
-    """Weight of the divergence from the reference. 0 needs no reference model."""
+    """β: weight of the divergence from the reference. 0 keeps no reference model. The paper: 0.001 (section 2)."""
     kl_in: Literal["loss", "reward"] = "loss"
-    """Where it stands: a term of the loss (k3, as in GRPO), or, with ppo, a penalty a token in the reward."""
+    """Where it stands. `loss`: k3, a term of the loss (eq. 2). `reward`: only with `ppo`, -β (log π_old - log π_ref)
+    at every token (A.3)."""
     reference_every: int = Field(default=400, ge=1)
-    """Optimizer steps after which the reference becomes a copy of the policy."""
+    """Optimizer steps after which the reference becomes a copy of the policy. The paper: 400 (section 2)."""
     kl_estimator: Literal["k3", "k3_corrected"] = "k3"
-    """The paper's k3, whose gradient is that of the forward divergence; k3_corrected (DeepSeek-V3.2) has
-    the reverse divergence's."""
+    """`k3`, the paper's, or `k3_corrected` (DeepSeek-V3.2), whose gradient is that of the reverse divergence; of the
+    term in the loss."""
     importance_cap: float | None = Field(default=None, gt=0)
-    """Truncated importance sampling between sampler and learner; None trusts the sampler's numbers."""
+    """Cap of truncated importance sampling between sampler and learner (2 or 3 is usual); without it the sampler's
+    numbers are trusted."""
     mask_truncated: bool = False
-    """Leave truncated samples out of the loss."""
+    """Leave truncated samples out of the loss, numerator and denominator."""
     dynamic_sampling: bool = False
-    """DAPO: draw further problems in place of groups whose rewards are all equal."""
+    """Draw further problems in place of groups whose rewards are all equal (DAPO). Not with `ppo`, which learns from
+    those too."""
     dynamic_rounds: int = Field(default=4, ge=1)
-    """At most so many rounds of further problems a rollout."""
+    """At most so many further draws of `problems_per_rollout` problems a rollout. Not with `ppo`."""
     gae_lambda: float = Field(default=1.0, ge=0, le=1)
-    """ppo: 1 is the Monte Carlo return minus the value, 0 trusts the values entirely."""
+    """Only with `ppo`: λ of generalized advantage estimation, 0 to 1. 1 is the Monte Carlo return minus the value.
+    The paper compares 1 and 0.95 (A.3)."""
     gamma: float = Field(default=1.0, ge=0, le=1)
-    """ppo: discount a token."""
+    """Only with `ppo`: discount a token, 0 to 1."""
     whiten_advantages: bool = True
-    """ppo: advantages of a rollout get mean 0 and standard deviation 1."""
+    """Only with `ppo`: the token advantages of a rollout get mean 0 and standard deviation 1."""
     value_learning_rate: float | None = Field(default=None, gt=0)
-    """ppo: peak rate of the value model, under the optimizer's schedule; None is the policy's own rate."""
+    """Only with `ppo`: the value model's peak rate, under the policy's schedule; absent: `optimizer.learning_rate`."""
     value_clip: float | None = Field(default=None, gt=0)
-    """ppo: how far values may move within a rollout; None bounds nothing."""
+    """Only with `ppo`: a token whose value has moved so far towards its return since the rollout was drawn gets no
+    more gradient. Never acts with `minibatches = 1`."""
 
     @model_validator(mode="after")
     def _every_key_has_a_reader(self) -> Self:
@@ -132,14 +145,17 @@ class ProgressSettings(Settings):
     """The held-out curve that is drawn while the stage runs, and what is kept to read."""
 
     every: int = Field(default=10, ge=1)
-    """Optimizer steps between two points of the curve; the first and the last step have one too."""
+    """Optimizer steps between two points of the held-out curve; the start and the last step have one too."""
     problems: int = Field(default=64, ge=0)
     """Held-out problems a point; 0 draws no curve."""
     samples: int = Field(default=4, ge=1)
+    """Samples a held-out problem (k); 1 where they could not differ, as on evaluate.md."""
     temperature: float = Field(default=0.6, ge=0)
+    """Of the curve's samples. The paper's evaluation: 0.6 (D.1)."""
     top_p: float = Field(default=0.95, gt=0, le=1)
+    """Of the curve's samples. The paper's evaluation: 0.95 (D.1)."""
     rollouts_every: int = Field(default=10, ge=1)
-    """Every so many rollouts one is kept in a Parquet file, the first included."""
+    """Every so many rollouts one is kept as a Parquet file, the first included."""
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
@@ -153,32 +169,43 @@ class RLStage(Settings):
     """Reinforcement learning from a start checkpoint on problems with verifiers."""
 
     kind: Literal["rl"]
+    """Which stage this table is."""
     start: str
-    """An earlier stage, a model that ships with Dianoia, a folder, or a hub name."""
+    """Where training starts: an earlier stage of the recipe, a shipped model (`miniature-base`), a folder, or a hub
+    name."""
     problems: Problems
-    """A problem set of the catalogue, or a file (JSONL, CSV, Parquet)."""
+    """A built-in set (those of the miniature: `miniature/math`, `miniature/code`, `miniature/stem`,
+    `miniature/logic`, `miniature/reasoning`, `miniature/general`, `miniature/near-miss`, `miniature/unsafe`,
+    `miniature/helpful`, `miniature/safety`, `miniature/all`), a task of reasoning-gym such as `gym/chain_sum`, or
+    a file, a folder, a hub name or a `[data]` table, see data. Problems with the verifier `reference`, which no
+    rule can grade, need a `rewards.judge`."""
     template: str = "r1-zero"
+    """The prompt around a question: `r1-zero`, `r1-zero-prefilled` or `plain`, see recipes."""
     steps: int = Field(ge=1)
-    """Optimizer steps."""
+    """Optimizer steps; a multiple of `minibatches`. R1-Zero: 10,400 (section 2)."""
     group_size: int = Field(default=16, ge=1)
-    """Samples a problem (G)."""
+    """Samples a problem (G), 2 or more; with `ppo`, whose baseline is no group, 1 or more. The paper: 16 (section
+    2)."""
     problems_per_rollout: int = Field(default=32, ge=1)
-    """Problems sampled before the policy is updated. R1-Zero: 512."""
+    """Problems sampled before the policy is updated. R1-Zero: 512, which is 8,192 outputs (section 2)."""
     minibatches: int = Field(default=1, ge=1)
-    """Optimizer steps a rollout is split into. R1-Zero: 16."""
+    """Optimizer steps a rollout is split into, each sample used once. R1-Zero: 16 (section 2)."""
     split: Literal["group", "sample"] = "group"
-    """Whether minibatches hold whole groups or any samples."""
+    """`group`: a minibatch holds whole groups; `sample`: any samples, shuffled. Divides evenly or is refused."""
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
-    """Padded tokens in one forward pass; changes memory and speed, never the result."""
+    """Positions, padding included, in one forward pass: memory and speed, never the result. On a CPU, where prompts
+    are shared, at most `CPU_TOKENS` of learner.py."""
     autocast: Literal["none", "bfloat16"] = "none"
+    """`bfloat16` runs the model's matrix products in bfloat16; weights, logits and log-softmax stay float32."""
     recompute: bool = False
-    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
+    """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
+    fraction of the memory, the same result."""
     checkpoint_every: int = Field(default=10, ge=1)
-    """Rollouts between two checkpoints to resume from."""
+    """Rollouts between two states to resume from."""
     sampling: SamplingSettings
     rewards: RewardSettings = RewardSettings()
     preferences: PreferenceSettings | None = None
-    """Reward models beside the rules, on general prompts: RL for all scenarios, the last stage of R1."""
+    """Reward models beside the rules, see below. Absent: rules alone."""
     algorithm: AlgorithmSettings = AlgorithmSettings()
     optimizer: OptimizerSettings
     progress: ProgressSettings = ProgressSettings()

@@ -26,22 +26,22 @@ class KeepSettings(Settings):
     least: float = Field(default=1.0, gt=0, le=1)
     """Least score that counts as right, where a verifier gives shares: 0.5 keeps what is half as good as can be."""
     shortest: int = Field(default=1, ge=0)
-    """Tokens a thought has at least. 0 keeps empty thoughts."""
+    """Tokens a thought has at least; 0 keeps empty thoughts."""
     longest: int | None = Field(default=None, ge=1)
-    """Tokens a thought has at most; absent: as many as `sampling.max_tokens` allows."""
+    """Tokens a thought has at most."""
     language: float = Field(default=0.95, ge=0, le=1)
     """Least share of a thought's words in the question's language; a thought without words passes. 0: any."""
     repetition: float = Field(default=0.5, ge=0, le=1)
-    """Largest share of a thought's 4-grams that stood in it at least twice before. 1: any. A derivation that
-    is checked once repeats nothing by this measure, a loop comes close to 1."""
+    """Largest share of a thought's 4-grams that stood in it at least twice before. 1: any."""
     paragraph: int = Field(default=1200, ge=0)
     """Most characters of a line of the thought. 0: any."""
     code_blocks: bool = False
     """Keep thoughts with fenced code."""
     duplicates: bool = False
-    """Keep samples of a problem whose thought and answer equal another's, case and spacing aside."""
+    """Keep samples of a problem that say the same as another."""
     prefer: Literal["any", "reflection"] = "any"
-    """Which are kept where more pass than `most_per_problem`: any, or those whose thought reflects most."""
+    """Where more pass than `most_per_problem`: any of them, or those whose thought has the most reflection words
+    (the list of the paper's appendix C)."""
 
     @model_validator(mode="after")
     def _band_is_open(self) -> Self:
@@ -73,33 +73,36 @@ class SampleStage(Settings):
     """Samples a checkpoint on training problems and keeps what passes; writes a data set, no model."""
 
     kind: Literal["sample"]
+    """Which stage this table is."""
     start: str
     """The model that is sampled: an earlier stage, a shipped model, a folder or a hub name."""
     problems: Problems
-    """A problem set of the catalogue, or a file; its training side is used."""
+    """A built-in set, a file, a folder, a hub name or a `[data]` table (data); its training side is used."""
     first: int = Field(default=0, ge=0)
-    """Number of the first problem. `first` and `prompts` name a range that is the same for every seed, so
-    that two stages can be given problems that differ."""
+    """Number of the first problem. `first` and `prompts` name a range that is the same for every seed; two stages
+    with ranges apart get different problems."""
     prompts: int = Field(ge=1)
-    """Problems drawn; one that is drawn twice is sampled once."""
+    """Problems drawn; one that is drawn twice (a file's next epoch) is sampled once."""
     samples: int = Field(default=4, ge=1)
-    """Samples a problem."""
+    """Samples a problem. The paper: several."""
     most_per_problem: int = Field(default=1, ge=1)
-    """Of those that pass, so many a problem are kept; a hash of the sample decides which."""
+    """Of those that pass, so many a problem are kept; `keep.prefer` and a hash of what they say decide which."""
     problems_per_batch: int = Field(default=64, ge=1)
     """An interrupted stage repeats at most so many problems. Changes no result."""
     template: str = "r1-zero"
-    """The prompt around a question, and the form in which the model answers."""
+    """The prompt and the form in which the model answers, as in its training (recipes)."""
     completion_template: str | None = None
-    """The form in which `completion` is written; absent: that of `template`."""
+    """The form in which `completion` is written; absent: that of `template`. `"r1"` makes data with summaries of
+    samples with bare answers."""
     sampling: SamplingSettings
     keep: KeepSettings = KeepSettings()
     judge: EndpointSettings | None = None
-    """The model that grades what no rule can, against the reference answer (the generative reward)."""
+    """The model that grades what no rule can, against the reference: the generative reward (B.3.3). Its keys follow."""
     rewriter: Rewriter = "none"
-    """Who makes kept thoughts readable: `none`, `miniature` (rules), or the table of an endpoint."""
+    """Who makes kept thoughts readable: `"none"`, `"miniature"` (rules), or a model, with the keys of `judge`."""
     final: Literal["answer", "summary"] = "answer"
-    """What follows the thought in `completion`: what the sample says, or the rewriter's summary."""
+    """What follows the thought in `completion`: `"answer"`, what the sample itself says there, or `"summary"`, the
+    rewriter's."""
 
     @property
     def written_in(self) -> str:

@@ -21,47 +21,55 @@ class DatasetSettings(Settings):
     """One data set of a mixture."""
 
     path: str = Field(min_length=1)
-    """A file (JSONL, CSV, Parquet), or an earlier stage that writes a data set."""
+    """A JSONL, CSV or Parquet file, or an earlier sample or demonstrations stage."""
     weight: float = Field(default=1.0, gt=0)
-    """How often each sample is seen in an epoch: 2.0 twice; 0.5 half of them, by a hash of the sample."""
+    """How often each sample is seen in an epoch: `2.0` twice; `0.5` half of them, chosen by a hash of the sample."""
 
 
 class SFTOptimizerSettings(OptimizerSettings):
     """AdamW, with the paper's cosine to a tenth of the peak."""
 
     schedule: Literal["constant", "cosine"] = "cosine"
+    """`cosine` from the peak down to `floor` × peak after the last step, or `constant`."""
 
 
 class SFTStage(Settings):
     """Learns to write the responses of a data set."""
 
     kind: Literal["sft"]
+    """Which stage this table is."""
     start: str
-    """An earlier stage, a model that ships with Dianoia, a folder, or a hub name."""
+    """An earlier stage, a shipped model, a folder, or a hub name."""
     datasets: list[DatasetSettings] = Field(min_length=1)
+    """The mixture: at least one table of `path` and `weight`."""
     template: str = "r1-zero"
+    """The prompt around a question, see recipes."""
     earlier_thoughts: Literal["strip", "keep"] = "strip"
-    """Whether the assistant's earlier turns lose their thoughts before the next turn is learnt."""
+    """`strip`: the assistant's earlier turns lose their thoughts; `keep`: they do not."""
     epochs: int = Field(default=2, ge=1)
-    """The paper: 2 to 3."""
+    """Times each sample of weight 1 is seen. The paper: 2 to 3."""
     max_length: int = Field(ge=2)
     """Tokens of a sample, prompt, response and end together. The paper: 32,768."""
     positions: int | None = Field(default=None, ge=2)
-    """Positions that the model is given where its configuration has fewer, as the students made of
-    Qwen2.5-Math's 4,096 have; absent: its own."""
+    """Positions that the model is given where its configuration has fewer, as students of Qwen2.5-Math need, which
+    has 4,096. Rotary frequencies stay; other kinds of positions are refused."""
     longer: Literal["drop", "cut", "refuse"] = "drop"
-    """What happens to longer samples."""
+    """Longer samples: `drop` leaves them out, `cut` keeps their first `max_length` tokens, `refuse` stops the stage
+    before its first step."""
     tokens_per_step: int = Field(ge=2)
-    """Most tokens of an optimizer step, prompts included."""
+    """Most tokens of an optimizer step, prompts included; at least `max_length`."""
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
-    """Tokens of a packed row, one forward pass; changes memory and speed, never the result."""
+    """Tokens of a packed row, one forward pass; at least `max_length`. Changes memory and speed, never the result.
+    On a CPU at most 1,024 are used, or one longer sample."""
     autocast: Literal["none", "bfloat16"] = "none"
+    """`bfloat16` for the matrix products."""
     recompute: bool = False
-    """Keep no activations but the input of each layer, and compute the rest again in the backward pass."""
+    """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
+    fraction of the memory, the same result."""
     evaluation_share: float = Field(default=0.05, ge=0, le=0.5)
-    """Share of questions that is held out for the evaluation loss, by a hash of the question; 0: none."""
+    """Share of questions held out for the evaluation loss, by a hash of the question; at most 0.5; 0: none."""
     evaluation_file: str | None = None
-    """A file of samples for the evaluation loss, in place of a share."""
+    """Evaluate on the samples of this file (or earlier stage) instead; its questions are not trained on."""
     evaluation_every: int = Field(default=20, ge=1)
     """Optimizer steps between two evaluations; before the first step and after the last there is one too."""
     checkpoint_every: int = Field(default=100, ge=1)
