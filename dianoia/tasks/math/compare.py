@@ -19,22 +19,9 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from dianoia.tasks.math.asked import asked_for, check_noun, check_unit, occurs
+from dianoia.tasks.math.arithmetic import Undefined
 from dianoia.tasks.math.equal import equal, same_ratio
 from dianoia.tasks.math.evaluate import Evaluator
-from dianoia.tasks.math.named import (
-    COLLECTIONS,
-    MIRRORED,
-    approximate_values,
-    distinct_names,
-    is_equation,
-    mirrored,
-    named,
-    names_a_sum,
-    opened,
-    same_digits,
-    sides_difference,
-)
 from dianoia.tasks.math.nodes import (
     Based,
     Bracketed,
@@ -52,10 +39,6 @@ from dianoia.tasks.math.nodes import (
     SetOperation,
     Sum,
     Words,
-)
-from dianoia.tasks.math.numbers import Undefined
-from dianoia.tasks.math.sets import real_set, same_set, speaks_of_sets
-from dianoia.tasks.math.tree import (
     as_quantity,
     as_words,
     flat,
@@ -66,6 +49,21 @@ from dianoia.tasks.math.tree import (
     same_shape,
     scaled,
 )
+from dianoia.tasks.math.question import asked_for, check_noun, check_unit, occurs
+from dianoia.tasks.math.relations import (
+    COLLECTIONS,
+    MIRRORED,
+    approximate_values,
+    distinct_names,
+    is_equation,
+    mirrored,
+    named,
+    names_a_sum,
+    opened,
+    same_digits,
+    sides_difference,
+)
+from dianoia.tasks.math.sets import real_set, same_set, speaks_of_sets
 from dianoia.tasks.math.units import unit
 
 _DEGREE = unit("°")

@@ -15,9 +15,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from dianoia.tasks.math.evaluate import Evaluator
-from dianoia.tasks.math.nodes import Constant, Negative, Node, Number
-from dianoia.tasks.math.numbers import (
+from dianoia.tasks.math.arithmetic import (
     Undefined,
     Value,
     below,
@@ -26,7 +24,16 @@ from dianoia.tasks.math.numbers import (
     multiplied,
     real_part,
 )
-from dianoia.tasks.math.tree import has_constant, has_two_signs, names_of
+from dianoia.tasks.math.evaluate import Evaluator
+from dianoia.tasks.math.nodes import (
+    Constant,
+    Negative,
+    Node,
+    Number,
+    has_constant,
+    has_two_signs,
+    names_of,
+)
 from dianoia.tasks.math.verdict import TooLarge
 
 POINTS = 8

@@ -15,6 +15,17 @@ from typing import Any
 
 import mpmath
 
+from dianoia.tasks.math.arithmetic import (
+    CONTEXT,
+    MAX_LOGARITHM,
+    Undefined,
+    Value,
+    added,
+    inexact,
+    matrix_power,
+    multiplied,
+    raised,
+)
 from dianoia.tasks.math.functions import EXACT_FUNCTIONS, MATRIX_FUNCTIONS, TRANSCENDENTAL
 from dianoia.tasks.math.nodes import (
     Apply,
@@ -32,17 +43,6 @@ from dianoia.tasks.math.nodes import (
     Quotient,
     Signed,
     Sum,
-)
-from dianoia.tasks.math.numbers import (
-    CONTEXT,
-    MAX_LOGARITHM,
-    Undefined,
-    Value,
-    added,
-    inexact,
-    matrix_power,
-    multiplied,
-    raised,
 )
 from dianoia.tasks.math.verdict import TooLarge
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from dianoia.tasks.math.numbers import (
+from dianoia.tasks.math.arithmetic import (
     CONTEXT,
     Undefined,
     Value,

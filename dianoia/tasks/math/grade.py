@@ -18,7 +18,7 @@ from dianoia.tasks.math.answers import Reading, readings
 from dianoia.tasks.math.compare import Comparison
 from dianoia.tasks.math.extract import bare_answer, said_equal
 from dianoia.tasks.math.nodes import Bracketed, Listing, SetOf, Words
-from dianoia.tasks.math.repeated import repeats
+from dianoia.tasks.math.repetition import repeats
 from dianoia.tasks.math.verdict import Judgement, TooLarge, Unreadable, Verdict
 
 

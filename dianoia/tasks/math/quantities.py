@@ -23,8 +23,8 @@ from dianoia.tasks.math.nodes import (
     SetOf,
     SetOperation,
     Words,
+    names_of,
 )
-from dianoia.tasks.math.tree import names_of
 from dianoia.tasks.math.units import unit
 from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 

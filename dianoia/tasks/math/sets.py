@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from dianoia.tasks.math.arithmetic import Undefined, difference, inexact, is_complex, real_part
 from dianoia.tasks.math.equal import infinity
 from dianoia.tasks.math.evaluate import Evaluator
 from dianoia.tasks.math.nodes import (
@@ -25,9 +26,8 @@ from dianoia.tasks.math.nodes import (
     SetOf,
     SetOperation,
     Words,
+    names_of,
 )
-from dianoia.tasks.math.numbers import Undefined, difference, inexact, is_complex, real_part
-from dianoia.tasks.math.tree import names_of
 
 _DIGITS = 80
 _CLOSE = 60

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dianoia.tasks.math.answers import readings
+from dianoia.tasks.math.arithmetic import Undefined
 from dianoia.tasks.math.equal import equal
 from dianoia.tasks.math.evaluate import Evaluator
 from dianoia.tasks.math.nodes import Node, Quantity
-from dianoia.tasks.math.numbers import Undefined
 from dianoia.tasks.math.verdict import TooLarge
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,7 +11,7 @@ from dianoia.tasks.math.extract import bare_answer
 from dianoia.tasks.math.grade import grade
 from dianoia.tasks.math.lexer import tokens
 from dianoia.tasks.math.nodes import Bracketed, Listing, Name, Number, Product, Quantity, Words
-from dianoia.tasks.math.repeated import signs
+from dianoia.tasks.math.repetition import signs
 from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

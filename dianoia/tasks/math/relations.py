@@ -6,6 +6,7 @@ In: trees. Out: a name and what is said to be equal to it, one side less the oth
 import re
 from collections.abc import Sequence
 
+from dianoia.tasks.math.arithmetic import Undefined, below, difference, is_complex
 from dianoia.tasks.math.equal import equal
 from dianoia.tasks.math.evaluate import Evaluator
 from dianoia.tasks.math.nodes import (
@@ -32,10 +33,12 @@ from dianoia.tasks.math.nodes import (
     SetOperation,
     Sum,
     Words,
+    has_two_signs,
+    is_collection,
+    names_of,
+    with_sign,
 )
-from dianoia.tasks.math.numbers import Undefined, below, difference, is_complex
 from dianoia.tasks.math.sets import real_set
-from dianoia.tasks.math.tree import has_two_signs, is_collection, names_of, with_sign
 
 MIRRORED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "=": "=", "ne": "ne", "approx": "approx"}
 COLLECTIONS = (
