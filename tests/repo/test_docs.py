@@ -22,7 +22,7 @@ from dianoia.base.rewriting import Refusal
 from dianoia.claims.decide import Value, Verdict
 from dianoia.claims.rules import RULES
 from dianoia.claims.value_text import UNITS
-from dianoia.cli.commands import _parser, main
+from dianoia.cli.main import main, parser
 from dianoia.config import (
     AlgorithmSettings,
     ClaimsSettings,
@@ -486,7 +486,7 @@ def test_every_rule_stands_as_it_is_judged(pages: Mapping[str, str]) -> None:
 
 def test_every_command_is_in_the_readme(root: Path) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
-    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
     assert {f"dianoia {name}" for name in commands.choices} <= set(re.findall(r"^\| `(dianoia \w+)", text, re.MULTILINE))  # fmt: skip
 
 

@@ -348,7 +348,7 @@ def test_nothing_is_lost_by_stopping(
         said_first, told = process.communicate(timeout=SECONDS)
     assert process.returncode == status, told
     assert f"{name}: stops after the step in hand" in said_first
-    assert f"stopped by {name}" in told and "the same command goes on" in told
+    assert f"stopped by {name}" in told and "the same command resumes" in told
     reached = journal.read_bytes().count(b"\n") - 1
     done = run(arguments(recipe, out))
     assert f"going on after step {reached}" in done.stdout, "no step is done twice"

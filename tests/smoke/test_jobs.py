@@ -194,7 +194,7 @@ def test_stopped_with_two_at_work_and_started_again(
     else:
         assert status == 130
         assert said.startswith("dianoia: stopped by Ctrl-C after the step in hand; ")
-        assert "the same command goes on" in said and said.count("\n") == 1
+        assert "the same command resumes" in said and said.count("\n") == 1
     with at_work(run):  # waits until those are gone that the command had started
         before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
         time.sleep(0.3)
@@ -300,4 +300,4 @@ def test_jobs_are_a_number(
 ) -> None:
     with pytest.raises(SystemExit):
         main([*arguments(whole[0], tmp_path / "run"), f"--jobs={text}"])
-    assert f"{text!r} is no number of stages" in capsys.readouterr().err
+    assert f"{text!r} is not a number of stages" in capsys.readouterr().err

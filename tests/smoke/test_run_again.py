@@ -175,8 +175,8 @@ def test_ctrl_c_says_what_goes_on(
 
     monkeypatch.setattr("dianoia.stages.sample.run", stop)
     for options, told in (
-        ([], "interrupted; the same command goes on"),
-        (["--force"], "interrupted; the same command without --force or --from goes on"),
+        ([], "interrupted; the same command resumes"),
+        (["--force"], "interrupted; the same command without --force or --from resumes"),
     ):
         assert run(recipe, tmp_path / "run", *options) == 130
         assert told in capsys.readouterr().err

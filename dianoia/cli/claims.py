@@ -1,0 +1,36 @@
+"""`dianoia claims`: the paper's claims in one run, or over several seeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dianoia.cli.run import Commands
+
+
+def add_parser(commands: "Commands") -> None:
+    """Add the command and its arguments."""
+    parser = commands.add_parser(
+        "claims", help="check the paper's claims in one run, or over several seeds"
+    )
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="run directories of one recipe, one per seed",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
+    parser.set_defaults(command=lambda arguments: claims(arguments.runs, arguments.markdown))
+
+
+def claims(runs: Sequence[Path], markdown: bool = False) -> None:
+    """Print the claims and the stage table of runs that differ in their seed alone."""
+    from rich.console import Console
+
+    from dianoia.claims import seeds
+    from dianoia.storage.run_directory import RunDirectory
+
+    results = seeds.load([RunDirectory(path) for path in runs])
+    grids = [seeds.claims_grid(results), seeds.stages_grid(results)]
+    seeds.print_grids(grids, Console(), markdown)

@@ -1,0 +1,85 @@
+"""The entry point of the command line: parses arguments, runs one command, turns errors into exit statuses."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+
+import dianoia
+from dianoia.base.errors import StageCrashed, Stopped, UserError
+from dianoia.base.faults import fault_of
+from dianoia.cli import claims, report, run, tasks
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    0: success. 1: gold answers that are not right, or an error of the program. 2: an error that the user can fix.
+    130: Ctrl-C. 143: SIGTERM. 141: the program that reads the output has ended.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A character that the terminal cannot show must not end the command.
+            stream.reconfigure(errors="replace")
+    arguments = parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int | None] = arguments.command
+    try:
+        status = command(arguments) or 0
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        return _report_error(str(error), _exit_status(error))
+    except StageCrashed as error:
+        return _report_error(str(error), 1)
+    except KeyboardInterrupt as interrupt:
+        return _report_error("; ".join(["interrupted", *map(str, interrupt.args)]), 130)
+    except Exception as error:
+        if _is_closed_output(error):
+            return 141
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None
+        return _report_error(f"the output of this command: {fault}" if unnamed else fault, 2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every command; the parsed `command` runs it."""
+    root = argparse.ArgumentParser(
+        prog="dianoia", description="Trains reasoning models the way DeepSeek-R1 was trained."
+    )
+    root.add_argument("--version", action="version", version=dianoia.__version__)
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    for module in (run, report, claims, tasks):
+        module.add_parser(commands)
+    return root
+
+
+def _report_error(message: str, status: int) -> int:
+    with suppress(OSError):
+        print(f"dianoia: {message}", file=sys.stderr)
+    return status
+
+
+def _exit_status(error: UserError) -> int:
+    if not isinstance(error, Stopped):
+        return 2
+    return 143 if "SIGTERM" in str(error) else 130
+
+
+def _is_closed_output(error: Exception) -> bool:
+    """Return True if the reader of the output has ended, such as `head`; further output then goes nowhere."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""`dianoia run`: plans a recipe, runs its stages and prints the results."""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from dianoia.base.errors import ConfigError, MachineFault, Stopped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dianoia.pipeline.results import Planned
+    from dianoia.recipe import Recipe
+    from dianoia.recipe.resume.standing import Todo
+    from dianoia.storage.run_directory import RunDirectory
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_MIN_ADDRESSES = 1e9
+"""Bytes of address space that importing PyTorch takes."""
+_NO_LOCKS = "this file system has no locks, so a second command would not be noticed; start none in this folder"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of `dianoia run`."""
+
+    recipe: Path
+    overrides: tuple[str, ...] = ()
+    """`--set`: texts such as `zero.steps=10`."""
+    out: Path | None = None
+    """The run directory, or the folder of one run directory per seed; None: `runs/NAME` of the recipe."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of several runs; empty: one run with the recipe's seed."""
+    jobs: int = 1
+    """Stages that may run at the same time."""
+    only: tuple[str, ...] = ()
+    """Names of the stages to run; empty: all."""
+    start: str | None = None
+    """`--from`: this stage and its dependents run from scratch."""
+    force: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+
+    @classmethod
+    def parsed(cls, arguments: argparse.Namespace) -> Self:
+        """Return the options as typed on the command line."""
+        return cls(
+            recipe=arguments.recipe,
+            overrides=tuple(arguments.set),
+            out=arguments.out,
+            seeds=arguments.seeds,
+            jobs=arguments.jobs,
+            only=tuple(name.strip() for option in arguments.only for name in option.split(",")),
+            start=arguments.start,
+            force=arguments.force,
+            dry_run=arguments.dry_run,
+            verbose=arguments.verbose,
+        )
+
+    @property
+    def resume_advice(self) -> str:
+        """What to type after an interruption."""
+        without = " without --force or --from" if self.force or self.start else ""
+        return f"the same command{without} resumes from the last state"
+
+
+# Arguments -----------------------------------------------------------------------------------------
+
+
+def add_parser(commands: "Commands") -> None:
+    """Add the command and its arguments."""
+    parser = commands.add_parser("run", help="run a recipe; an interrupted run resumes")
+    parser.add_argument("recipe", type=Path, help="a TOML file, see recipes/")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STAGE.KEY=VALUE",
+        help="override a value of the recipe, e.g. --set zero.steps=10 or --set seed=2; repeatable",
+    )
+    parser.add_argument(
+        "--out", type=_folder, help="the run directory (default: runs/NAME of the recipe)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=(),
+        metavar="SEED[,SEED]",
+        help="one run per seed, each in OUT/seed-N; prints the claims over all of them at the end",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N",
+        help="run up to N stages at the same time, over all seeds (default: 1; 0: one per core, at most 4)",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="STAGE[,STAGE]",
+        help="run only these stages; the stages that they read must be done",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="STAGE",
+        help="re-run this stage and every stage that depends on it, from scratch",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="re-run every stage from scratch, even those that are done or could be resumed "
+        "(with --only: just the named ones)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the recipe, print what would run with its cost, and stop",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="print the plan with each stage's costs and memory"
+    )
+    parser.set_defaults(command=lambda arguments: run(RunOptions.parsed(arguments)))
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; write a folder, such as runs/first")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not text in UTF-8, so JSON and TOML cannot hold it; give a folder with another name"
+        ) from None
+    return Path(text)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    seeds = tuple(int(word) for word in words if word.isascii() and word.isdigit())
+    if len(seeds) < len(words) or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of different whole numbers; write for example 1,2,3"
+        )
+    return seeds
+
+
+def _jobs(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of stages; write for example 2, or 0 for one per core"
+        )
+    return int(text)
+
+
+# The command ---------------------------------------------------------------------------------------
+
+
+def run(options: RunOptions) -> None:
+    """Plan a recipe and, unless it is a dry run, run it. With seeds: one run per seed."""
+    try:
+        _run(options)
+    except Stopped as stop:
+        raise Stopped(f"{stop}; {options.resume_advice}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(options.resume_advice) from None
+
+
+def _run(options: RunOptions) -> None:
+    # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
+    # Set before anything imports torch, which a reward function of the recipe may do.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from dianoia.hardware.machine import address_limit, jobs_of
+
+    if not options.dry_run and address_limit() < _MIN_ADDRESSES:
+        raise MachineFault(
+            f"memory is limited to {address_limit() / 1e6:,.0f} MB of addresses for this process (ulimit -v), and PyTorch "
+            f"alone takes {_MIN_ADDRESSES / 1e6:,.0f} MB, so the system would end the run halfway; raise the limit "
+            "(ulimit -v unlimited) and run the same command again"
+        )
+    options = replace(options, jobs=jobs_of(options.jobs))
+    runs = _options_per_seed(options) if options.seeds else [options]
+    if options.dry_run:
+        from rich.console import Console
+
+        for run_options in runs:
+            _plan(run_options, *_load(run_options), Console(soft_wrap=True))
+        return
+    _execute(runs)
+    if options.seeds:
+        _print_claims(runs)
+
+
+def _options_per_seed(options: RunOptions) -> list[RunOptions]:
+    """Return the options of the run of each seed, in `OUT/seed-N`."""
+    from dianoia.recipe import load_recipe
+
+    out = options.out or Path("runs") / load_recipe(options.recipe, options.overrides).name
+    return [
+        replace(options, overrides=(*options.overrides, f"seed={seed}"), out=out / f"seed-{seed}")
+        for seed in options.seeds
+    ]
+
+
+def _load(options: RunOptions) -> "tuple[Recipe, RunDirectory]":
+    from dianoia.recipe import load_recipe
+    from dianoia.storage.run_directory import RunDirectory
+
+    recipe = load_recipe(options.recipe, options.overrides)
+    out = options.out or Path("runs") / recipe.name
+    for path in (out, *out.parents):
+        if path.is_file():
+            raise ConfigError(
+                f"--out {out}: {path} is a file, and a run directory is a folder; give another --out, or move the file away"
+            )
+    return recipe, RunDirectory(out)
+
+
+def _plan(
+    options: RunOptions, recipe: "Recipe", run: "RunDirectory", console: "Console"
+) -> "tuple[Todo, ...]":
+    """Decide what happens to each stage, and print it."""
+    from dianoia.recipe.plan.table import print_plan
+    from dianoia.recipe.resume.standing import Choice, what_to_do
+
+    choice = Choice(options.only, options.start, options.force, _base_command(options))
+    plan = what_to_do(recipe, run, choice)
+    print_plan(recipe, console, plan, run.path, options.jobs, options.verbose)
+    return tuple(plan)
+
+
+def _base_command(options: RunOptions) -> str:
+    """Return the command without --only, --from and --force; error messages append the right ones."""
+    words = ["dianoia", "run", str(options.recipe)]
+    words += [word for override in options.overrides for word in ("--set", override)]
+    words += ["--out", str(options.out)] if options.out else []
+    words += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
+    return shlex.join(words)
+
+
+def _execute(runs: Sequence[RunOptions]) -> None:
+    """Lock the run directories, print the plans, run the stages and say where the results are."""
+    from rich.console import Console
+
+    console, start = Console(soft_wrap=True), time.monotonic()
+    with ExitStack() as locks:
+        planned = [_lock_and_plan(options, locks, console) for options in runs]
+        _run_stages(planned, runs[0].jobs, console)
+    console.print(f"took {timedelta(seconds=round(time.monotonic() - start))}", highlight=False)
+    for each in planned:
+        path = each.run.path
+        console.print(f"results: {each.run.results}", highlight=False)
+        console.print(f"to see them: dianoia report {shlex.quote(str(path))}", highlight=False)
+
+
+def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") -> "Planned":
+    from dianoia.pipeline.results import Planned
+    from dianoia.storage.lock import at_work
+
+    recipe, run = _load(options)
+    # The lock comes first: another command at work in the folder would make the plan untrue.
+    lock = locks.enter_context(at_work(run.path))
+    if lock is None:
+        console.print(f"{run.path}: {_NO_LOCKS}", highlight=False)
+    return Planned(recipe, run, _plan(options, recipe, run, console), lock)
+
+
+def _run_stages(planned: "Sequence[Planned]", jobs: int, console: "Console") -> None:
+    if jobs > 1:
+        from dianoia.pipeline.scheduler import run_side_by_side
+
+        run_side_by_side(planned, jobs, _command_line(), console)
+        return
+    from dianoia.pipeline.in_process import run_recipe
+
+    for each in planned:
+        run_recipe(each, _command_line(), console)
+
+
+def _print_claims(runs: Sequence[RunOptions]) -> None:
+    from dianoia.cli.claims import claims
+    from dianoia.recipe import load_recipe
+
+    if load_recipe(runs[0].recipe, runs[0].overrides).claims.parts:
+        claims([options.out for options in runs if options.out is not None])
+
+
+def _command_line() -> str:
+    """Return the command as it was typed, for `run.json`."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,67 @@
+"""`dianoia tasks` and `dianoia tasks check`: the problem sets, and whether their gold answers are right."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dianoia.cli.run import Commands
+
+
+def add_parser(commands: "Commands") -> None:
+    """Add both commands and their arguments."""
+    parser = commands.add_parser(
+        "tasks", help="show the problem sets, and check that gold answers are right"
+    )
+    parser.description = (
+        "Shows the problem sets with samples, the verifiers and the ready mappings."
+    )
+    parser.set_defaults(command=lambda _arguments: show())
+    check_parser = parser.add_subparsers(metavar="check").add_parser(
+        "check",
+        help="grade gold answers by their own verifiers; exit status 1 if any is not right",
+        description="Grades every gold answer with its own verifier and prints those that are not graded as right.",
+    )
+    check_parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="files, folders, hub names, recipes (TOML) or built-in sets; none: every built-in set",
+    )
+    check_parser.add_argument("--mapping", help="a ready mapping of a public set's columns")
+    check_parser.add_argument("--split", help="the split of a folder or hub name")
+    check_parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="TESTS",
+        help="count the problems that share ten words in a row with a test of this set; repeatable",
+    )
+    check_parser.add_argument(
+        "--most", type=int, default=100, help="print at most this many rows (default: 100)"
+    )
+    check_parser.set_defaults(command=check)
+
+
+def show() -> None:
+    """Print the problem sets, the verifiers and the mappings."""
+    from rich.console import Console
+
+    from dianoia.tasks.listing import show_catalogue
+
+    show_catalogue(Console(soft_wrap=True))
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Grade gold answers and print those that are not right; return 1 if there are any, else 0."""
+    from rich.console import Console
+
+    from dianoia.recipe.check.gold_sets import golds
+    from dianoia.tasks.catalog import clear_of
+    from dianoia.tasks.listing import show_graded
+
+    tests = clear_of(arguments.against)
+    all_right = [
+        show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)
+        for name, rows in golds(arguments.names, arguments.mapping, arguments.split)
+    ]
+    return 0 if all(all_right) else 1
