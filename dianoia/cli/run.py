@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dianoia.pipeline.results import Planned
     from dianoia.recipe import Recipe
-    from dianoia.recipe.resume.standing import Todo
+    from dianoia.recipe.resume.stage_status import StageTask
     from dianoia.storage.run_directory import RunDirectory
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -229,13 +229,13 @@ def _load(options: RunOptions) -> "tuple[Recipe, RunDirectory]":
 
 def _plan(
     options: RunOptions, recipe: "Recipe", run: "RunDirectory", console: "Console"
-) -> "tuple[Todo, ...]":
+) -> "tuple[StageTask, ...]":
     """Decide what happens to each stage, and print it."""
     from dianoia.recipe.plan.table import print_plan
-    from dianoia.recipe.resume.standing import Choice, what_to_do
+    from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
 
-    choice = Choice(options.only, options.start, options.force, _base_command(options))
-    plan = what_to_do(recipe, run, choice)
+    selection = StageSelection(options.only, options.start, options.force, _base_command(options))
+    plan = stage_tasks(recipe, run, selection)
     print_plan(recipe, console, plan, run.path, options.jobs, options.verbose)
     return tuple(plan)
 

@@ -1,6 +1,6 @@
 """Runs a recipe: each stage in its own folder, and the results at the end.
 
-`recipe.resume.standing` has decided what happens to each stage; this room does it. A stage that begins writes what it
+`recipe.resume.stage_status` has decided what happens to each stage; this room does it. A stage that begins writes what it
 is made from, one that is done writes its manifest last; one that is run again leaves what was there under
 `stages/.old/`. Everything that can be refused is refused before the first stage begins.
 

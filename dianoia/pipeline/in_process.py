@@ -29,7 +29,7 @@ def run_recipe(planned: Planned, command: str, console: Console) -> None:
     write_beginning(planned, command, jobs=1)
     with on_signals(partial(console.print, highlight=False, markup=False)):
         for todo in planned.plan:
-            if todo.works:
+            if todo.runs:
                 leave_if_asked()
                 begin(todo, planned)
                 show = partial(Progress, console, todo.name)

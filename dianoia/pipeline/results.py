@@ -15,8 +15,8 @@ from dianoia.config import EvaluateStage, RewardModelStage
 from dianoia.hardware.machine import threads_of
 from dianoia.recipe.check.program_stages import sandbox_of
 from dianoia.recipe.graph import Recipe
-from dianoia.recipe.resume.fingerprint import fingerprint, record_of
-from dianoia.recipe.resume.standing import Action, State, Todo, standings
+from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
+from dianoia.recipe.resume.stage_status import Action, StageTask, Status, stage_statuses
 from dianoia.storage.run_directory import (
     RunDirectory,
     StageDirectory,
@@ -32,7 +32,7 @@ class Planned:
 
     recipe: Recipe
     run: RunDirectory
-    plan: tuple[Todo, ...]
+    plan: tuple[StageTask, ...]
     lock: int | None = None
     """The open lock of the run directory, see `storage.lock`; None where its file system has none."""
 
@@ -49,15 +49,15 @@ def write_beginning(planned: Planned, command: str, jobs: int) -> None:
             run.stage(todo.name).forget_state()  # a kill may have come between manifest and this
 
 
-def begin(todo: Todo, planned: Planned) -> None:
+def begin(todo: StageTask, planned: Planned) -> None:
     """Make the stage's folder ready; a stage that begins from nothing says what it is made from."""
     directory = planned.run.stage(todo.name)
     refuse_links(directory.path)
-    if todo.anew:
+    if todo.from_scratch:
         directory.begin_anew()
         began = datetime.now(UTC).isoformat()
         made = fingerprint(todo.name, planned.recipe, planned.run)
-        write_json(directory.begun, record_of(made, began), checked=True)
+        write_json(directory.begun, fingerprint_record(made, began), checked=True)
     directory.prepare()
     write_results(planned)  # what has begun anew is no result any more
 
@@ -69,12 +69,12 @@ def write_results(planned: Planned) -> None:
 
 def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
     """What `results.json` holds: where each stage stands, and what those have found that are done."""
-    found = standings(recipe, run)
-    done = [name for name in recipe.stages if found[name].state is State.DONE]
+    found = stage_statuses(recipe, run)
+    done = [name for name in recipe.stages if found[name].status is Status.DONE]
     gathered: dict[str, Any] = {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "states": {name: standing.state.value for name, standing in found.items()},
+        "states": {name: stage.status.value for name, stage in found.items()},
         "seconds": sum(_seconds(run.stage(name)) for name in done),
         "evaluations": {},
         "by_difficulty": {},

@@ -86,7 +86,7 @@ class _Floor:
             (place, todo.name): todo
             for place, planned in enumerate(runs)
             for todo in planned.plan
-            if todo.works
+            if todo.runs
         }
         self._needs = {key: self._sources(key) for key in self._todos}
         self._running: dict[int, _Running] = {}

@@ -9,7 +9,7 @@ import pytest
 
 from dianoia.base.files import write_json
 from dianoia.recipe import load_recipe
-from dianoia.recipe.resume.fingerprint import fingerprint, record_of
+from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
 from dianoia.storage.run_directory import RunDirectory
 
 HEAVY = ("torch", "transformers")
@@ -59,11 +59,11 @@ def test_dry_run_imports_no_torch(root: Path) -> None:
 def test_dry_run_of_a_run_that_goes_on_imports_no_torch(root: Path, tmp_path: Path) -> None:
     recipe, run = load_recipe(root / "recipes/miniature-zero.toml"), RunDirectory(tmp_path)
     before = fingerprint("zero", recipe, run)
-    write_json(run.stage("zero").begun, record_of(before, "today"))
+    write_json(run.stage("zero").begun, fingerprint_record(before, "today"))
     write_json(run.stage("zero").state_step, {"step": 4})
     command = ("run", "recipes/miniature-zero.toml", "--dry-run", "--out", str(tmp_path))
     assert (
-        "goes on from step 4" in _succeeds(RUN_MAIN, *command, "--only", "zero", root=root).stdout
+        "resumes from step 4" in _succeeds(RUN_MAIN, *command, "--only", "zero", root=root).stdout
     )
 
 

@@ -48,7 +48,7 @@ def whole_zero(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tup
 @pytest.mark.parametrize(
     ("moment", "told"),
     [
-        (Moment("zero/metrics.jsonl", 5, "open"), "goes on from step 2"),
+        (Moment("zero/metrics.jsonl", 5, "open"), "resumes from step 2"),
         (Moment("evaluation/begun.json"), "done, skipped"),
     ],
     ids=["in the middle", "between two stages"],
@@ -208,12 +208,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 MIDDLES = [
-    ("base", Moment("base/metrics.jsonl", 27, "open"), "goes on from step 500"),
-    ("zero", Moment("zero/metrics.jsonl", 5, "open"), "goes on from step 2"),
-    ("cold", Moment("cold/state/problems-0000008.parquet"), "goes on after 2 parts"),
-    ("learnt", Moment("learnt/metrics.jsonl", 4, "open"), "goes on from step 2"),
-    ("helpful", Moment("helpful/metrics.jsonl", 6, "open"), "goes on from step 3"),
-    ("evaluation", Moment("parts/learnt.json"), "goes on after 2 parts"),
+    ("base", Moment("base/metrics.jsonl", 27, "open"), "resumes from step 500"),
+    ("zero", Moment("zero/metrics.jsonl", 5, "open"), "resumes from step 2"),
+    ("cold", Moment("cold/state/problems-0000008.parquet"), "resumes after 2 finished parts"),
+    ("learnt", Moment("learnt/metrics.jsonl", 4, "open"), "resumes from step 2"),
+    ("helpful", Moment("helpful/metrics.jsonl", 6, "open"), "resumes from step 3"),
+    ("evaluation", Moment("parts/learnt.json"), "resumes after 2 finished parts"),
 ]
 
 

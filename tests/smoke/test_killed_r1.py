@@ -174,16 +174,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Pa
 
 
 MOMENTS = {
-    "demonstrations": ("general", Moment("general/data.parquet"), "goes on from its beginning"),
+    "demonstrations": ("general", Moment("general/data.parquet"), "starts from scratch"),
     "preferences, one checkpoint sampled": (
         "pairs",
         Moment("state/sampled-1-0000004.parquet"),
-        "goes on after 4 parts",
+        "resumes after 4 finished parts",
     ),
     "preferences, judged in part": (
         "labels",
         Moment("state/judged-0000004.parquet"),
-        "goes on after 6 parts",
+        "resumes after 6 finished parts",
     ),
     "RL with reward models": ("mixed", Moment("mixed/metrics.jsonl", 9, "open"), "from step 6"),
     "PPO": ("ppo", Moment("ppo/metrics.jsonl", 6, "open"), "from step 4"),

@@ -159,7 +159,7 @@ def test_changed_data_are_not_gone_on_with(
         assert run(recipe, tmp_path / "run") == 2
     said = capsys.readouterr()
     assert "stages.cold: the data sets have changed" in said.err
-    assert "goes on from step " in said.out
+    assert "resumes from step " in said.out
     data.write_text(data.read_text(encoding="utf-8").replace("apples", "pears"), encoding="utf-8")
     assert run(recipe, tmp_path / "run") == 0
     said = capsys.readouterr()

@@ -12,8 +12,8 @@ from dianoia.recipe.graph import (
     Recipe,
     Stage,
     datasets,
-    others,
-    problems_of,
+    other_inputs,
+    problem_sets,
     reward_models,
     sources,
 )
@@ -29,7 +29,7 @@ def absent(stage: Stage, recipe: Recipe) -> list[str]:
     """
     files = [
         name
-        for name in [*datasets(stage), *others(stage)]
+        for name in [*datasets(stage), *other_inputs(stage)]
         if name not in recipe.stages
         and Path(name).suffix.lower() in ENDINGS
         and not Path(name).expanduser().exists()
@@ -40,7 +40,7 @@ def absent(stage: Stage, recipe: Recipe) -> list[str]:
 def _unfetched(stage: Stage) -> dict[str, str]:
     """Why each hub name of problems cannot be had."""
     found: dict[str, str] = {}
-    for problems in problems_of(stage):
+    for problems in problem_sets(stage):
         path = path_of(problems)
         if is_hub_name(path) and Path(path).suffix.lower() not in ENDINGS:
             try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dianoia.config import PretrainStage, RewardModelStage, RLStage, SFTStage
 from dianoia.recipe.graph import Recipe
-from dianoia.recipe.resume.fingerprint import flat
+from dianoia.recipe.resume.fingerprint import flatten
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _numbers(recipe: Recipe) -> Iterator[tuple[str, float, Range]]:
     yield "seed", recipe.seed, _SEED
     yield "threads", recipe.threads, _THREADS
     for name, stage in recipe.stages.items():
-        for key, value in flat(stage.model_dump(mode="json")).items():
+        for key, value in flatten(stage.model_dump(mode="json")).items():
             last = key.rpartition(".")[2]
             if ".arguments." in f".{key}" or isinstance(value, bool) or last not in RANGES:
                 continue

@@ -22,7 +22,7 @@ from dianoia.config import (
 from dianoia.recipe.graph import Recipe, Stage
 from dianoia.recipe.plan.model_sizes import Size, size_of
 from dianoia.recipe.plan.work_time import FILLED
-from dianoia.recipe.resume.standing import Todo
+from dianoia.recipe.resume.stage_status import StageTask
 
 _WEIGHTS, _TRAINED = 4, 12
 """Bytes of a parameter: in a checkpoint, and in a state with its averages."""
@@ -74,32 +74,30 @@ def needs_of(stage: Stage, size: Size) -> Needs:
             return Needs(_TOKEN * 100 * stage.rows, 0, 0)
 
 
-def needed(recipe: Recipe, plan: Sequence[Todo], jobs: int = 1) -> float:
+def needed(recipe: Recipe, plan: Sequence[StageTask], jobs: int = 1) -> float:
     """Bytes that the stages write which a plan has work for: what stays, and the states of those at work together."""
     every = [
-        needs_of(recipe.stages[todo.name], size_of(todo.name, recipe))
-        for todo in plan
-        if todo.works
+        needs_of(recipe.stages[todo.name], size_of(todo.name, recipe)) for todo in plan if todo.runs
     ]
     passing = sorted((needs.most - needs.kept for needs in every), reverse=True)
     return sum(needs.kept for needs in every) + sum(passing[: max(1, jobs)])
 
 
-def check_disk(recipe: Recipe, plan: Sequence[Todo], path: Path, jobs: int = 1) -> None:
+def check_disk(recipe: Recipe, plan: Sequence[StageTask], path: Path, jobs: int = 1) -> None:
     """Look for free space before the first stage begins.
 
     Raises:
         MachineFault: there is less than the stages of the plan write; the message says how much to free.
     """
-    if any(todo.works for todo in plan):
-        count = sum(todo.works for todo in plan)
+    if any(todo.runs for todo in plan):
+        count = sum(todo.runs for todo in plan)
         what = f"the work of {count} stage{'s' * (count > 1)}, states included,"
-        there = sum(_written(path, todo) for todo in plan if todo.works and not todo.anew)
+        there = sum(_written(path, todo) for todo in plan if todo.runs and not todo.from_scratch)
         wanted = needed(recipe, plan, jobs) - there + 3 * count * space.SMALL
         space.need(path, wanted, what)
 
 
-def _written(path: Path, todo: Todo) -> int:
+def _written(path: Path, todo: StageTask) -> int:
     """Bytes of the state of a stage that goes on: they are there already."""
     return state_bytes(path / "stages" / todo.name)
 

@@ -29,7 +29,7 @@ from dianoia.recipe.plan.model_sizes import judge_sizes, size_of
 from dianoia.recipe.plan.number_format import about, in_bytes
 from dianoia.recipe.plan.stage_plan import entry_of
 from dianoia.recipe.plan.work_time import seconds
-from dianoia.recipe.resume.standing import Action, Todo
+from dianoia.recipe.resume.stage_status import Action, StageTask
 from dianoia.storage.run_directory import OLD
 
 __all__ = ["print_plan", "size_of"]
@@ -45,7 +45,7 @@ _TIGHT = 0.9
 def print_plan(
     recipe: Recipe,
     console: Console,
-    plan: Sequence[Todo] = (),
+    plan: Sequence[StageTask] = (),
     place: Path | None = None,
     jobs: int = 1,
     details: bool = True,
@@ -101,7 +101,7 @@ class _Line:
     """The arithmetic in words."""
     memory: str
     time: str
-    todo: Todo | None
+    todo: StageTask | None
     bytes: float = 0.0
     memory_parts: tuple[str, ...] = ()
     """Sentences on its memory, warnings among them."""
@@ -123,7 +123,7 @@ def _table(title: Text, lines: Sequence[_Line]) -> Table:
     table.add_column("memory", justify="right")
     table.add_column("time", justify="right")
     for line in lines:
-        what = line.what if line.todo is None else f"{line.todo.why}\n{line.what}"
+        what = line.what if line.todo is None else f"{line.todo.reason}\n{line.what}"
         cells = (f"{line.name} ({line.kind})", what, line.memory, line.time)
         table.add_row(*map(Text, cells))
     return table
@@ -153,17 +153,17 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[: room - 3].rstrip()}..."
 
 
-def _acts(todo: Todo) -> str:
+def _acts(todo: StageTask) -> str:
     """What happens to a stage, without the reason."""
-    return todo.why.partition(": ")[0] if todo.action is Action.AGAIN else todo.why
+    return todo.reason.partition(": ")[0] if todo.action is Action.RERUN else todo.reason
 
 
 def _reasons(lines: Sequence[_Line]) -> list[str]:
     """Why stages run again, in full."""
     return [
-        f"{line.name} {line.todo.why}"
+        f"{line.name} {line.todo.reason}"
         for line in lines
-        if line.todo is not None and line.todo.action is Action.AGAIN
+        if line.todo is not None and line.todo.action is Action.RERUN
     ]
 
 
@@ -177,11 +177,11 @@ def _awaited(lines: Sequence[_Line]) -> list[str]:
     ]
 
 
-def _problems(recipe: Recipe, todos: Mapping[str, Todo]) -> list[str]:
+def _problems(recipe: Recipe, todos: Mapping[str, StageTask]) -> list[str]:
     """What files of problems hold, of the stages that work."""
     found: dict[str, None] = {}
     for name, stage in recipe.stages.items():
-        works = name not in todos or todos[name].works
+        works = name not in todos or todos[name].runs
         if works and not absent(stage, recipe):
             found |= dict.fromkeys(told_problems(stage))
             if isinstance(stage, EvaluateStage) and not stage.whole_file and told_problems(stage):
@@ -194,13 +194,13 @@ def _held_out(name: str) -> str:
 
 
 def _say_disk(
-    console: Console, recipe: Recipe, plan: Sequence[Todo], place: Path, jobs: int
+    console: Console, recipe: Recipe, plan: Sequence[StageTask], place: Path, jobs: int
 ) -> None:
     """What runs again, and whether the disk has room."""
-    if any(todo.action is Action.AGAIN for todo in plan):
+    if any(todo.action is Action.RERUN for todo in plan):
         kept = place / "stages" / OLD
         _say(console, f"What runs again begins from nothing; what is there now is kept in {kept}.")
-    if not any(todo.works for todo in plan):
+    if not any(todo.runs for todo in plan):
         return
     wanted, free = needed(recipe, plan, jobs), free_bytes(place)
     told = f"On the disk: at most about {in_bytes(wanted)}, states included"
@@ -220,11 +220,11 @@ def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _line(name: str, recipe: Recipe, machine: Machine, todo: Todo | None) -> _Line:
+def _line(name: str, recipe: Recipe, machine: Machine, todo: StageTask | None) -> _Line:
     """A stage of the plan; if it does not work, without its memory and time."""
     stage, size = recipe.stages[name], size_of(name, recipe)
     entry, judges = entry_of(name, recipe, size), judge_sizes(name, recipe).values()
-    if todo is not None and not todo.works:
+    if todo is not None and not todo.runs:
         return _Line(name, stage.kind, brief(stage), entry.what, "", "", todo)
     phase = peak(stage, size, machine, entry.longest, judges)
     spent = about(sum(seconds(work, machine) for work in entry.work))

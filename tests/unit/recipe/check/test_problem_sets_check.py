@@ -14,7 +14,7 @@ from dianoia.config import DataSettings, FileSettings
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
 from dianoia.recipe.check.missing import absent, still_missing
-from dianoia.recipe.graph import Recipe, others
+from dianoia.recipe.graph import Recipe, other_inputs
 from dianoia.recipe.plan.table import print_plan
 from dianoia.recipe.resume.fingerprint import differences, fingerprint
 from dianoia.storage.run_directory import RunDirectory
@@ -61,7 +61,7 @@ def test_a_table_takes_the_place_of_its_name(recipe: Recipe, files: Path) -> Non
     assert isinstance(problems, DataSettings) and str(problems) == f"{files}/train.jsonl"
     (tests,) = problems.decontaminate
     assert type(tests) is FileSettings and tests.path == f"{files}/test.jsonl"
-    assert others(stage) == [f"{files}/train.jsonl", f"{files}/test.jsonl"]
+    assert other_inputs(stage) == [f"{files}/train.jsonl", f"{files}/test.jsonl"]
     check_inputs(recipe)
 
 
@@ -69,7 +69,7 @@ def test_a_table_may_stand_in_the_stage(write: Write, files: Path) -> None:
     table = f'[stages.evaluation.problems]\npath = "{files}/test.jsonl"'
     one, two = TEXT.rsplit('problems = "miniature/math"\n', 1)
     whole = load_recipe(write(f"{one}whole_file = true\n{two}{table}"))
-    assert others(whole.stages["evaluation"]) == [f"{files}/test.jsonl"]
+    assert other_inputs(whole.stages["evaluation"]) == [f"{files}/test.jsonl"]
     check_inputs(whole)
 
 

@@ -10,16 +10,16 @@ from rich.console import Console
 
 from dianoia.recipe.load import load_recipe
 from dianoia.recipe.plan.table import print_plan
-from dianoia.recipe.resume.standing import Action, Todo
+from dianoia.recipe.resume.stage_status import Action, StageTask
 
 Write = Callable[..., Path]
 ROOT = Path(__file__).parents[4]
 
 
-def plan(path: Path, width: int = 80, todos: list[Todo] | None = None) -> list[str]:
+def plan(path: Path, width: int = 80, todos: list[StageTask] | None = None) -> list[str]:
     file, place = StringIO(), path.parent / "run"
     recipe = load_recipe(path)
-    every = todos or [Todo(name, Action.RUN, "runs") for name in recipe.stages]
+    every = todos or [StageTask(name, Action.RUN, "runs") for name in recipe.stages]
     print_plan(recipe, Console(file=file, width=width), every, place, details=False)
     return file.getvalue().splitlines()
 
@@ -65,13 +65,13 @@ def test_names_times_and_memory_are_never_cut(width: int, write: Write) -> None:
 
 def test_what_happens_to_each_stage_and_why(write: Write) -> None:
     todos = [
-        Todo("base", Action.SKIP, "done, skipped"),
-        Todo("zero", Action.AGAIN, "runs again: its configuration changed (steps: 4 -> 8)"),
-        Todo("evaluation", Action.GO_ON, "goes on after 1 part that is done"),
+        StageTask("base", Action.SKIP, "done, skipped"),
+        StageTask("zero", Action.RERUN, "runs again: its configuration changed (steps: 4 -> 8)"),
+        StageTask("evaluation", Action.RESUME, "resumes after 1 finished part"),
     ]
     lines = plan(write(), 80, todos)
     assert [row.split("  ")[1].strip() or row for row in lines[2:5]]
-    assert "done, skipped" in lines[2] and "runs again" in lines[3] and "goes on" in lines[4]
+    assert "done, skipped" in lines[2] and "runs again" in lines[3] and "resumes" in lines[4]
     assert any(
         line == "zero runs again: its configuration changed (steps: 4 -> 8)" for line in lines
     )

@@ -16,7 +16,7 @@ from dianoia.hardware.machine import Machine
 from dianoia.recipe import load_recipe
 from dianoia.recipe.plan import table as plan
 from dianoia.recipe.plan.table import print_plan, size_of
-from dianoia.recipe.resume.standing import Action, Todo
+from dianoia.recipe.resume.stage_status import Action, StageTask
 from tests.unit.recipe.conftest import TEXT
 
 Write = Callable[..., Path]
@@ -192,11 +192,11 @@ def test_a_plan_checks_the_inputs_first(
 
 def test_the_plan_says_what_happens(write: Write, tmp_path: Path) -> None:
     said = {
-        "base": Todo("base", Action.SKIP, "done, skipped"),
-        "zero": Todo(
-            "zero", Action.AGAIN, "runs again: its configuration changed (longer: [] -> [{}])"
+        "base": StageTask("base", Action.SKIP, "done, skipped"),
+        "zero": StageTask(
+            "zero", Action.RERUN, "runs again: its configuration changed (longer: [] -> [{}])"
         ),
-        "evaluation": Todo("evaluation", Action.LEAVE, "left alone"),
+        "evaluation": StageTask("evaluation", Action.LEAVE, "left alone"),
     }
     file, place = io.StringIO(), tmp_path / "a-directory-with-a-long-name"
     print_plan(load_recipe(write()), Console(file=file, width=90), list(said.values()), place)

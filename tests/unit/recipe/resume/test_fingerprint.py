@@ -17,22 +17,22 @@ from dianoia.recipe.graph import (
     datasets,
     functions,
     general_models,
-    others,
-    problems_of,
+    other_inputs,
+    problem_sets,
     reward_models,
     sources,
 )
 from dianoia.recipe.load import KINDS
 from dianoia.recipe.resume import fingerprint as module
 from dianoia.recipe.resume.fingerprint import (
-    COSTS,
+    COST_KEYS,
     Fingerprint,
     differences,
     fingerprint,
-    flat,
-    hash_of,
-    record_of,
-    recorded,
+    fingerprint_record,
+    flatten,
+    record_hash,
+    recorded_fingerprint,
 )
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.recipe.conftest import TEXT
@@ -106,11 +106,11 @@ def test_what_only_costs_does_not_count(write: Write, run: RunDirectory) -> None
 
 def test_the_keys_that_only_cost_exist_and_mean_nothing_else() -> None:
     """A key of these names in another table would silently not count."""
-    places = {key: set() for key in COSTS}  # type: ignore[var-annotated]
+    places = {key: set() for key in COST_KEYS}  # type: ignore[var-annotated]
     for model in KINDS.values():
-        for key in flat(_schema(model)):
+        for key in flatten(_schema(model)):
             last = key.rpartition(".")[2]
-            if last in COSTS:
+            if last in COST_KEYS:
                 places[last].add(key if last == "checkpoint_every" else key.split(".")[-2])
     every = places.pop("checkpoint_every")
     assert every == {"checkpoint_every"}
@@ -159,15 +159,20 @@ def test_a_stage_that_was_run_again_is_another_one(write: Write, run: RunDirecto
 
 def test_the_record_of_a_beginning(write: Write, run: RunDirectory) -> None:
     now = made(write(), run)
-    early, late = record_of(now, "9 o'clock"), record_of(now, "10 o'clock")
+    early, late = fingerprint_record(now, "9 o'clock"), fingerprint_record(now, "10 o'clock")
     assert early["hash"] != late["hash"], "two runs of one configuration are two"
-    assert early == record_of(now, "9 o'clock")
+    assert early == fingerprint_record(now, "9 o'clock")
     write_json(run.stage("zero").begun, early)
-    assert hash_of(run.stage("zero")) == early["hash"] and recorded(run.stage("zero")) == now
+    assert (
+        record_hash(run.stage("zero")) == early["hash"]
+        and recorded_fingerprint(run.stage("zero")) == now
+    )
     write_json(run.stage("zero").manifest, late | {"seconds": 1.0})
-    assert hash_of(run.stage("zero")) == late["hash"], "the manifest counts if there is one"
+    assert record_hash(run.stage("zero")) == late["hash"], "the manifest counts if there is one"
     write_json(run.stage("zero").manifest, {"seconds": 1.0})
-    assert recorded(run.stage("zero")) is None and hash_of(run.stage("zero")) is None
+    assert (
+        recorded_fingerprint(run.stage("zero")) is None and record_hash(run.stage("zero")) is None
+    )
 
 
 def problems(path: Path, count: int) -> Path:
@@ -251,7 +256,7 @@ def _leaves(annotation: Any) -> list[Any]:
 def test_every_text_of_a_table_is_read_or_plain() -> None:
     """What a stage reads from outside has to be in its fingerprint."""
     readers = (
-        sources, datasets, reward_models, general_models, functions, others, problems_of, path_of,
+        sources, datasets, reward_models, general_models, functions, other_inputs, problem_sets, path_of,
     )  # fmt: skip
     source = "".join(inspect.getsource(function) for function in readers)
     texts = {name for model in KINDS.values() for name in _texts(model)}

@@ -9,8 +9,14 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_json, write_json
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.graph import dependents, upstream
-from dianoia.recipe.resume.fingerprint import fingerprint, record_of
-from dianoia.recipe.resume.standing import Action, Choice, State, standings, what_to_do
+from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
+from dianoia.recipe.resume.stage_status import (
+    Action,
+    StageSelection,
+    Status,
+    stage_statuses,
+    stage_tasks,
+)
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.recipe.conftest import TEXT
 
@@ -45,7 +51,8 @@ class Run:
         recipe, stage = self.recipe(*overrides), self.directory.stage(name)
         stage.begin_anew()
         write_json(
-            stage.begun, record_of(fingerprint(name, recipe, self.directory), str(self.times))
+            stage.begun,
+            fingerprint_record(fingerprint(name, recipe, self.directory), str(self.times)),
         )
         write_json(self.directory.recipe, recipe.model_dump(mode="json"))
 
@@ -57,13 +64,17 @@ class Run:
 
     def plan(self, *overrides: str, **choice: object) -> dict[str, str]:
         """What is said of each stage."""
-        chosen = Choice(**choice)  # type: ignore[arg-type]
+        chosen = StageSelection(**choice)  # type: ignore[arg-type]
         return {
-            one.name: one.why for one in what_to_do(self.recipe(*overrides), self.directory, chosen)
+            task.name: task.reason
+            for task in stage_tasks(self.recipe(*overrides), self.directory, chosen)
         }
 
-    def states(self, *overrides: str) -> list[State]:
-        return [one.state for one in standings(self.recipe(*overrides), self.directory).values()]
+    def states(self, *overrides: str) -> list[Status]:
+        return [
+            stage.status
+            for stage in stage_statuses(self.recipe(*overrides), self.directory).values()
+        ]
 
 
 ALL = ("base", "zero", "evaluation", "other")
@@ -91,11 +102,11 @@ def test_a_run_from_its_beginning_to_its_end(run: Run) -> None:
     run.begin("zero")
     assert run.plan() == {
         "base": "done, skipped",
-        "zero": "goes on from its beginning, as it was interrupted before its first state",
+        "zero": "starts from scratch: it was interrupted before it saved a state",
         "evaluation": "runs",
         "other": "runs",
     }
-    assert run.states() == [State.DONE, State.INTERRUPTED, State.NOT_RUN, State.NOT_RUN]
+    assert run.states() == [Status.DONE, Status.INTERRUPTED, Status.NOT_RUN, Status.NOT_RUN]
     run.finish("zero", "evaluation", "other")
     assert run.plan() == dict.fromkeys(ALL, "done, skipped")
 
@@ -104,14 +115,14 @@ def test_how_far_a_stage_came(run: Run) -> None:
     run.begin("base")
     stage = run.directory.stage("base")
     write_json(stage.state_step, {"step": 1500})
-    assert run.plan()["base"] == "goes on from step 1,500"
+    assert run.plan()["base"] == "resumes from step 1,500"
     stage.state.rename(stage.path / ".state.old")  # killed between two renames
-    assert run.plan()["base"] == "goes on from step 1,500"
+    assert run.plan()["base"] == "resumes from step 1,500"
     stage.state_step.unlink()
     for number in range(2):
         write_json(stage.path / "parts" / f"{number}.json", {})
     (stage.path / "parts" / ".2.json.part").touch()
-    assert run.plan()["base"] == "goes on after 2 parts that are done"
+    assert run.plan()["base"] == "resumes after 2 finished parts"
     assert run.plan("base.tokens=9")["base"].startswith("runs again: its configuration changed")
 
 
@@ -124,7 +135,7 @@ def test_a_changed_stage_and_what_depends_on_it_run_again(run: Run) -> None:
         "other": "done, skipped",
     }
     assert run.plan("evaluation.limit=3")["zero"] == "done, skipped"
-    assert run.states("base.tokens=9") == [State.OUT_OF_DATE] * 3 + [State.DONE]
+    assert run.states("base.tokens=9") == [Status.OUT_OF_DATE] * 3 + [Status.DONE]
     run.finish("zero", overrides=["zero.steps=8"])
     assert run.plan("zero.steps=8")["evaluation"] == "runs again: zero was run again"
     assert run.plan()["evaluation"] == "runs again: zero is run again", "said once"
@@ -178,13 +189,15 @@ def test_from_a_stage_on(run: Run) -> None:
         "other": "done, skipped",
     }
     run.directory.stage("other").manifest.unlink()
-    assert run.plan(start="zero")["other"].startswith("goes on"), "the rest of the recipe as ever"
+    assert run.plan(start="zero")["other"].startswith("starts from scratch"), (
+        "the rest of the recipe as ever"
+    )
 
 
 def test_only_some(run: Run) -> None:
     run.finish("base")
-    plan = what_to_do(run.recipe(), run.directory, Choice(only=("zero",)))
-    assert [one.action for one in plan] == [Action.LEAVE, Action.RUN, Action.LEAVE, Action.LEAVE]
+    plan = stage_tasks(run.recipe(), run.directory, StageSelection(only=("zero",)))
+    assert [task.action for task in plan] == [Action.LEAVE, Action.RUN, Action.LEAVE, Action.LEAVE]
     run.finish("zero")
     assert run.plan(only=("zero",))["zero"] == "done, skipped"
     assert run.plan(only=("evaluation", "zero"))["evaluation"] == "runs"
