@@ -25,7 +25,7 @@ import transformers
 
 from benchmarks.gpu import measures
 from benchmarks.gpu.shapes import DEVICE, SIZES, requests, samples
-from dianoia.hardware.devices import exact_arithmetic
+from dianoia.hardware.devices import use_deterministic_kernels
 
 BATCHES = (1, 16, 64, 256)
 BUDGETS = {"0.6B": 16_384, "1.7B": 8_192, "tiny": 512}
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, help="tokens of a micro-batch")
     parser.add_argument("--limit", type=int, default=150, help="seconds of a part")
     options = parser.parse_args()
-    exact_arithmetic(DEVICE)
+    use_deterministic_kernels(DEVICE)
     report = Report(options.out)
     run(report, options)
     print("\nall rows")

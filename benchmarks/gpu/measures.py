@@ -10,7 +10,7 @@ from transformers import GenerationConfig, Qwen3ForCausalLM
 
 from benchmarks.gpu.shapes import DEVICE, arithmetic_of, model_of, requests
 from dianoia.base.records import Request, Sample, SamplingParams
-from dianoia.hardware.devices import any_order
+from dianoia.hardware.devices import allow_any_order
 from dianoia.learner.policy import Learner
 from dianoia.sampler.native.engine import NativeSampler
 
@@ -212,7 +212,7 @@ def _generate(model: Qwen3ForCausalLM, asked: list[Request], response: int, runs
     )
     ids = torch.tensor([request.prompt_ids for request in asked for _ in range(request.samples)])
     ids, mask = ids.to(DEVICE), torch.ones_like(ids).to(DEVICE)
-    with any_order():
+    with allow_any_order():
         taken = []
         for _ in range(runs):
             work = lambda: peer.generate(input_ids=ids, attention_mask=mask)  # type: ignore[misc]  # noqa: E731

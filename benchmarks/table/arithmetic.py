@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.table.cases import Case
-from dianoia.hardware.threads import in_lanes
+from dianoia.hardware.threads import run_parallel
 
 SECONDS = 1.0
 """How long a rate is measured."""
@@ -94,7 +94,7 @@ def _rate(shapes: list[tuple[int, int]], rows: int, kind: torch.dtype) -> float:
     together = operations / _seconds(_chain(shapes, rows, kind))
     parts = [_chain(shapes, rows // threads, kind) for _ in range(threads)]
     repeated = [partial(_repeat, part, 10) for part in parts]
-    apart = 10 * operations / _seconds(lambda: in_lanes(repeated))
+    apart = 10 * operations / _seconds(lambda: run_parallel(repeated))
     return max(together, apart)
 
 

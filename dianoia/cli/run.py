@@ -181,7 +181,7 @@ def _run(options: RunOptions) -> None:
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
     # Set before anything imports torch, which a reward function of the recipe may do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from dianoia.hardware.machine import address_limit, jobs_of
+    from dianoia.hardware.machine import address_limit, job_count
 
     if not options.dry_run and address_limit() < _MIN_ADDRESSES:
         raise MachineFault(
@@ -189,7 +189,7 @@ def _run(options: RunOptions) -> None:
             f"alone takes {_MIN_ADDRESSES / 1e6:,.0f} MB, so the system would end the run halfway; raise the limit "
             "(ulimit -v unlimited) and run the same command again"
         )
-    options = replace(options, jobs=jobs_of(options.jobs))
+    options = replace(options, jobs=job_count(options.jobs))
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
         from rich.console import Console

@@ -23,14 +23,14 @@ VARIANTS = 64
 """Most versions of one function, one a set of shapes that do not vary and number formats."""
 
 
-def for_device(function: Callable[P, R], device: torch.device) -> Callable[P, R]:
+def compile_for(function: Callable[P, R], device: torch.device) -> Callable[P, R]:
     """The function, compiled where that pays and works: on CUDA with a toolchain."""
     if device.type != "cuda" or not _compiles():
         return function
     return _compiled(function)
 
 
-def varying(*tensors: torch.Tensor, at: int = 0) -> None:
+def mark_dynamic(*tensors: torch.Tensor, at: int = 0) -> None:
     """This dimension of theirs differs from call to call: one compiled form serves all sizes."""
     for tensor in tensors:
         if tensor.device.type == "cuda":

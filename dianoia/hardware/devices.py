@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-from dianoia.hardware.machine import threads_of
+from dianoia.hardware.machine import thread_count
 
 
 def pick_device() -> torch.device:
@@ -16,30 +16,30 @@ def pick_device() -> torch.device:
 
 def use_threads(wanted: int) -> int:
     """Let PyTorch use `wanted` CPU threads (0: one a core, at most MOST_THREADS); returns the number."""
-    threads = threads_of(wanted)
+    threads = thread_count(wanted)
     torch.set_num_threads(threads)
     return threads
 
 
-def moved(tensor: torch.Tensor, device: torch.device | str | None) -> torch.Tensor:
+def to_device(tensor: torch.Tensor, device: torch.device | str | None) -> torch.Tensor:
     """A tensor of the CPU on `device`. CUDA copies it in its turn, and nobody waits for what it does before."""
     if device is None or torch.device(device).type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def fetched(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor on its way to the CPU, to be read after `arrived`; nobody waits for it before."""
+def to_host_async(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on its way to the CPU, to be read after `synchronize`; nobody waits for it before."""
     return tensor.to("cpu", non_blocking=True)
 
 
-def arrived(device: torch.device) -> None:
-    """Wait for everything that was `fetched` from `device`."""
+def synchronize(device: torch.device) -> None:
+    """Wait for everything that was `to_host_async` from `device`."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def exact_arithmetic(device: torch.device) -> None:
+def use_deterministic_kernels(device: torch.device) -> None:
     """One result a seed. A CPU with a fixed number of threads gives that by itself; CUDA has to be asked:
     no TF32, and deterministic kernels where there is a choice."""
     if device.type != "cuda":
@@ -53,7 +53,7 @@ def exact_arithmetic(device: torch.device) -> None:
 
 
 @contextmanager
-def tf32(enabled: bool = True) -> Iterator[None]:
+def allow_tf32(enabled: bool = True) -> Iterator[None]:
     """Float32 products on a GPU's tensor cores, eight times as fast: factors are rounded to 11 bits, three more
     than bfloat16 has, and sums stay float32. For what is multiplied with states that are bfloat16 anyway."""
     before = torch.backends.cuda.matmul.allow_tf32
@@ -64,12 +64,12 @@ def tf32(enabled: bool = True) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def one_order() -> AbstractContextManager[None]:
-    """Where `exact_arithmetic` asks for it, for kernels that under `warn_only` warn and take any order."""
+def strict_determinism() -> AbstractContextManager[None]:
+    """Where `use_deterministic_kernels` asks for it, for kernels that under `warn_only` warn and take any order."""
     return _deterministic(torch.are_deterministic_algorithms_enabled())
 
 
-def any_order() -> AbstractContextManager[None]:
+def allow_any_order() -> AbstractContextManager[None]:
     """Kernels of any order, for code whose writes never meet: the deterministic ones sort indices first."""
     return _deterministic(False)
 

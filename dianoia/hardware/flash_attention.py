@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dianoia.hardware.devices import moved, one_order
+from dianoia.hardware.devices import strict_determinism, to_device
 
 LARGEST_HEAD = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
+class SequenceBounds:
     """Where sequences lie in a row of tokens."""
 
     edges: Tensor
@@ -26,13 +26,13 @@ class Spans:
     longest: int
 
     @classmethod
-    def of(cls, lengths: list[int], device: torch.device) -> "Spans":
+    def of(cls, lengths: list[int], device: torch.device) -> "SequenceBounds":
         """Sequences of these lengths, without gaps."""
         edges = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
-        return cls(moved(edges, device), max(lengths))
+        return cls(to_device(edges, device), max(lengths))
 
 
-def has_flash(device: torch.device, kind: torch.dtype, head: int) -> bool:
+def has_flash_attention(device: torch.device, kind: torch.dtype, head: int) -> bool:
     """Whether the kernels serve this device, number format and head."""
     if device.type != "cuda" or kind not in (torch.bfloat16, torch.float16):
         return False
@@ -41,18 +41,20 @@ def has_flash(device: torch.device, kind: torch.dtype, head: int) -> bool:
     return capable and built and head % 8 == 0 and head <= LARGEST_HEAD
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, spans: Spans, scale: float) -> Tensor:
+def causal_attention(
+    q: Tensor, k: Tensor, v: Tensor, spans: SequenceBounds, scale: float
+) -> Tensor:
     """Every token sees itself and what comes before it in its sequence."""
     seen: Tensor = _Causal.apply(q, k, v, spans, scale)  # type: ignore[no-untyped-call]
     return seen
 
 
 def cached_attention(
-    q: Tensor, keys: Tensor, values: Tensor, rows: Spans, used: Tensor, scale: float
+    q: Tensor, keys: Tensor, values: Tensor, rows: SequenceBounds, used: Tensor, scale: float
 ) -> Tensor:
     """One query a row `[B, heads, D]` over the first `used` keys (int32 `[B]`) of its row of a cache."""
     edges = torch.arange(q.shape[0] + 1, dtype=torch.int32, device=q.device)
-    queries = Spans(edges, 1)
+    queries = SequenceBounds(edges, 1)
     return _forward(q, keys, values, (queries, rows), scale, causal=False, used=used)[0]
 
 
@@ -60,7 +62,7 @@ def _forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    spans: tuple[Spans, Spans],
+    spans: tuple[SequenceBounds, SequenceBounds],
     scale: float,
     causal: bool,
     used: Tensor | None = None,
@@ -88,7 +90,9 @@ class _Causal(torch.autograd.Function):
     """`causal_attention` with its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, spans: Spans, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, spans: SequenceBounds, scale: float
+    ) -> Tensor:
         """Keep what the backward kernel reads."""
         seen, lse, state, unused = _forward(q, k, v, (spans, spans), scale, causal=True)
         ctx.save_for_backward(q, k, v, seen, lse, state, unused)
@@ -99,8 +103,8 @@ class _Causal(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of queries, keys and values."""
         q, k, v, seen, lse, state, unused = ctx.saved_tensors
-        spans: Spans = ctx.spans
-        with one_order():
+        spans: SequenceBounds = ctx.spans
+        with strict_determinism():
             of_q, of_k, of_v = torch.ops.aten._flash_attention_backward(
                 grads[0].contiguous(),
                 q,

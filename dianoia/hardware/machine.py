@@ -63,8 +63,8 @@ class Machine:
     name: str
     memory: float | None
     """Bytes; None where nothing says so."""
-    lanes: int
-    """Passes that run beside one another: a CPU's threads, one on anything else."""
+    workers: int
+    """Jobs that run in parallel: one per CPU thread, one on any other device."""
     float32: float
     """Operations a second that training may expect."""
     bfloat16: float
@@ -78,7 +78,7 @@ class Machine:
         return self.bandwidth is None
 
 
-def threads_of(wanted: int, jobs: int = 1) -> int:
+def thread_count(wanted: int, jobs: int = 1) -> int:
     """CPU threads of a stage that asks for `wanted`; 0: one a core, at most MOST_THREADS.
 
     Where `jobs` stages run side by side, each has its share of the cores, and at least one.
@@ -86,7 +86,7 @@ def threads_of(wanted: int, jobs: int = 1) -> int:
     return wanted or min(max(1, _cores() // jobs), MOST_THREADS)
 
 
-def jobs_of(wanted: int) -> int:
+def job_count(wanted: int) -> int:
     """Stages side by side where `wanted` are asked for; 0: one a core, at most MOST_JOBS, and one alone on a GPU."""
     return wanted or (min(_cores(), MOST_JOBS) if _first_gpu() is None else 1)
 
@@ -96,12 +96,12 @@ def _cores() -> int:
 
 
 def this_machine(threads: int) -> Machine:
-    """The device that a run with so many threads (0: as `threads_of`) would use here."""
+    """The device that a run with so many threads (0: as `thread_count`) would use here."""
     found = _first_gpu()
     if found is None:
-        lanes = threads_of(threads)
-        rate = lanes * multiply_rate()
-        return Machine("this CPU", main_memory(), lanes, rate, rate, None)
+        workers = thread_count(threads)
+        rate = workers * multiply_rate()
+        return Machine("this CPU", main_memory(), workers, rate, rate, None)
     name, memory = found
     peak = next((gpu for part, gpu in GPUS.items() if part in name), GPUS["A10"])
     return Machine(

@@ -10,19 +10,19 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from dianoia.hardware.devices import tf32
+from dianoia.hardware.devices import allow_tf32
 
 HALVES = (torch.bfloat16, torch.float16)
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
+def matmul_float32(left: Tensor, right: Tensor) -> Tensor:
     """`left @ right` of two matrices of one format, float32 for those of a half; no gradient."""
     if left.dtype not in HALVES:
         return left @ right
     with torch.autocast(left.device.type, enabled=False):
         if left.device.type == "cuda" and _widens(left.device, left.dtype):
             return torch.mm(left, right, out_dtype=torch.float32)
-        with tf32(left.device.type == "cuda"):
+        with allow_tf32(left.device.type == "cuda"):
             return left.float() @ right.float()
 
 

@@ -17,18 +17,18 @@ import torch
 T = TypeVar("T")
 
 
-def lanes_of(device: torch.device) -> int:
+def worker_count(device: torch.device) -> int:
     """How many jobs are worth running beside each other: a CPU's threads, one on anything else."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
-def deal(items: Sequence[T], lanes: int) -> list[Sequence[T]]:
+def split_round_robin(items: Sequence[T], lanes: int) -> list[Sequence[T]]:
     """The items dealt out to at most `lanes` hands, one after another; at least one hand, perhaps empty."""
     count = max(1, min(lanes, len(items)))
     return [items[lane::count] for lane in range(count)]
 
 
-def in_lanes(jobs: Sequence[Callable[[], T]]) -> list[T]:
+def run_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """The results of `jobs` in their order, each run in a thread of its own with one core.
 
     Threads outlive the call, and what PyTorch keeps for each of them too; `inference_mode` and the like are for the

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ModelError
 from dianoia.base.limits import CPU_TOKENS
-from dianoia.hardware.threads import lanes_of
+from dianoia.hardware.threads import worker_count
 from dianoia.learner.attention.shared_prefixes import Ids
 from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.replicas import twins
@@ -73,7 +73,9 @@ class RewardModel:
         prepare_padding(model, tokenizer)
         self.tokenizer, self.outlook = tokenizer, outlook_of(model)
         most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_batch
-        self._rewards = Rewarder(twins(model, lanes_of(model.device)), min(most, tokens_per_batch))
+        self._rewards = Rewarder(
+            twins(model, worker_count(model.device)), min(most, tokens_per_batch)
+        )
 
     @classmethod
     def load(cls, source: str | Path, device: torch.device | str = "cpu") -> "RewardModel":

@@ -28,8 +28,8 @@ from dianoia.algo.gae import (
     whiten,
 )
 from dianoia.base.errors import ModelError
-from dianoia.hardware.devices import arrived, fetched
-from dianoia.hardware.threads import deal, in_lanes, lanes_of
+from dianoia.hardware.devices import synchronize, to_host_async
+from dianoia.hardware.threads import run_parallel, split_round_robin, worker_count
 from dianoia.learner.batching.batch import Batch, Credit, Layout, Row, collate, micro_batches
 from dianoia.learner.logprobs import at_mask, states_before
 from dianoia.learner.optimizer import adamw, descend, gradient_norm
@@ -115,7 +115,7 @@ class Critic:
         self.optimizer = adamw(
             self.model, settings.learning_rate, betas, adam_epsilon, weight_decay
         )
-        self._models = twins(self.model, lanes_of(self.device))
+        self._models = twins(self.model, worker_count(self.device))
 
     # One rollout ---------------------------------------------------------------------------------
 
@@ -153,9 +153,9 @@ class Critic:
         batches = self._cut(rows)
         jobs = [
             partial(self._fill, values, rows, part, self._models[lane])
-            for lane, part in enumerate(deal(batches, len(self._models)))
+            for lane, part in enumerate(split_round_robin(batches, len(self._models)))
         ]
-        in_lanes(jobs)
+        run_parallel(jobs)
         return values
 
     @torch.no_grad()
@@ -167,10 +167,12 @@ class Critic:
         model: ValueModel,
     ) -> None:
         for indices in batches:
-            values_BT = fetched(self._run(model, [rows[index] for index in indices])[1].float())
+            values_BT = to_host_async(
+                self._run(model, [rows[index] for index in indices])[1].float()
+            )
             for index, values_T in zip(indices, values_BT, strict=True):
                 values[index] = values_T[: len(rows[index].sample.response_ids)]
-        arrived(self.device)
+        synchronize(self.device)
 
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
         samples = [row.sample for row in rows]
@@ -192,9 +194,9 @@ class Critic:
         tokens = sum(len(row.sample.response_ids) for row in rows)
         jobs = [
             partial(self._accumulate_lane, self._models[lane], part, tokens)
-            for lane, part in enumerate(deal(batches, len(self._models)))
+            for lane, part in enumerate(split_round_robin(batches, len(self._models)))
         ]
-        losses, clipped = zip(*in_lanes(jobs), strict=True)
+        losses, clipped = zip(*run_parallel(jobs), strict=True)
         gather(self._models)
         norm = gradient_norm(self.optimizer)
         return _metrics(rows, sum(losses), sum(clipped) / max(1, tokens), norm)

@@ -42,8 +42,8 @@ from dianoia.algo.loss import (
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.base.records import Sample
-from dianoia.hardware.devices import arrived, fetched
-from dianoia.hardware.threads import deal, in_lanes, lanes_of
+from dianoia.hardware.devices import synchronize, to_host_async
+from dianoia.hardware.threads import run_parallel, split_round_robin, worker_count
 from dianoia.learner.batching.batch import Batch, Layout, Row, collate, micro_batches, padding_share
 from dianoia.learner.critic import Critic, CriticSettings, Passes
 from dianoia.learner.kernels.prepare import layout_for, prepare_for_cpu
@@ -140,7 +140,7 @@ class Learner:
                 max_grad_norm=max_grad_norm,
             )
         self._loss_kl = 0.0 if critic is not None and critic.kl_in_reward else kl_coefficient
-        count = lanes_of(model.device)
+        count = worker_count(model.device)
         self._models = twins(model, count)
         self._references = twins(self.reference, count) if self.reference is not None else []
         self.step = 0
@@ -163,8 +163,8 @@ class Learner:
         self._fresh = True
         if self.reference is not None or self.importance_cap is not None:
             batches = self._cut(samples)
-            lanes = deal(batches, len(self._models))
-            in_lanes([partial(self._fill, rows, part, lane) for lane, part in enumerate(lanes)])
+            lanes = split_round_robin(batches, len(self._models))
+            run_parallel([partial(self._fill, rows, part, lane) for lane, part in enumerate(lanes)])
         return rows if self.critic is None else self.critic.credit(rows)
 
     @torch.no_grad()
@@ -174,10 +174,10 @@ class Learner:
             filled = self._with_passes([rows[index] for index in indices], lane)
             for index, row in zip(indices, filled, strict=True):
                 rows[index] = row
-        arrived(self.model.device)
+        synchronize(self.model.device)
 
     def _with_passes(self, rows: Sequence[Row], lane: int) -> list[Row]:
-        """The rows with the reference's, the learner's pi_old and weights, as asked for; `arrived` later."""
+        """The rows with the reference's, the learner's pi_old and weights, as asked for; `synchronize` later."""
         batch = self._collate(rows)
         found: dict[str, Tensor] = {}
         if self.reference is not None:
@@ -188,7 +188,7 @@ class Learner:
             found["weights_T"] = truncated_importance(
                 old_BT, batch.sampler_BT, batch.mask_BT, self.importance_cap
             )
-        here = {name: fetched(values_BT.float()) for name, values_BT in found.items()}
+        here = {name: to_host_async(values_BT.float()) for name, values_BT in found.items()}
         return [_filled(row, here, index) for index, row in enumerate(rows)]
 
     def update(self, rows: Sequence[Row]) -> UpdateMetrics:
@@ -240,9 +240,9 @@ class Learner:
         """Leaves the step's gradient in `.grad`; returns loss and sums (None: nothing to run)."""
         jobs = [
             partial(self._accumulate_lane, self._models[lane], part, denominator)
-            for lane, part in enumerate(deal(batches, len(self._models)))
+            for lane, part in enumerate(split_round_robin(batches, len(self._models)))
         ]
-        losses, parts = zip(*in_lanes(jobs), strict=True)
+        losses, parts = zip(*run_parallel(jobs), strict=True)
         gather(self._models)
         known = [part for part in parts if part is not None]
         return sum(losses), reduce(operator.add, known) if known else None

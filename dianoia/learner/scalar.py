@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from dianoia.algo.preference_loss import bradley_terry_loss, pointwise_loss
 from dianoia.base.limits import CPU_TOKENS
-from dianoia.hardware.threads import deal, in_lanes, lanes_of
+from dianoia.hardware.threads import run_parallel, split_round_robin, worker_count
 from dianoia.learner.attention.shared_prefixes import (
     Ids,
     can_share_prefixes,
@@ -142,9 +142,9 @@ class Rewarder:
         batches = micro_batches(examples, self.tokens, len(self.models))
         jobs = [
             partial(self._lane, self.models[lane], texts, part)
-            for lane, part in enumerate(deal(batches, len(self.models)))
+            for lane, part in enumerate(split_round_robin(batches, len(self.models)))
         ]
-        found = {index: reward for part in in_lanes(jobs) for index, reward in part}
+        found = {index: reward for part in run_parallel(jobs) for index, reward in part}
         return [found[index] for index in range(len(texts))]
 
     @torch.no_grad()
@@ -180,7 +180,7 @@ class ScalarLearner:
         most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_micro_batch
         self.tokens_per_micro_batch = min(most, tokens_per_micro_batch)
         self.autocast = autocast
-        self._models = twins(model, lanes_of(model.device))
+        self._models = twins(model, worker_count(model.device))
         self.rewards = Rewarder(self._models, self.tokens_per_micro_batch)
 
     @property
@@ -206,9 +206,9 @@ class ScalarLearner:
         batches = micro_batches(examples, self.tokens_per_micro_batch, len(self._models))
         jobs = [
             partial(self._lane, self._models[lane], examples, part)
-            for lane, part in enumerate(deal(batches, len(self._models)))
+            for lane, part in enumerate(split_round_robin(batches, len(self._models)))
         ]
-        parts, found = zip(*in_lanes(jobs), strict=True)
+        parts, found = zip(*run_parallel(jobs), strict=True)
         gather(self._models)
         by_index = {index: rewards for part in found for index, rewards in part}
         return sum(parts), tuple(by_index[index] for index in range(len(examples)))

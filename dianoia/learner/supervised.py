@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from dianoia.algo.likelihood import token_losses
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.limits import CPU_ROW_TOKENS, LOGITS_AT_ONCE
-from dianoia.hardware.threads import deal, in_lanes, lanes_of
+from dianoia.hardware.threads import run_parallel, split_round_robin, worker_count
 from dianoia.learner.attention.packed_rows import (
     Demonstration,
     can_pack,
@@ -81,7 +81,7 @@ class SupervisedLearner:
         most = CPU_ROW_TOKENS if model.device.type == "cpu" else tokens_per_row
         self.tokens_per_row = min(most, tokens_per_row)
         self.autocast = autocast
-        self._models = twins(model, lanes_of(model.device))
+        self._models = twins(model, worker_count(model.device))
 
     @property
     def step(self) -> int:
@@ -116,9 +116,9 @@ class SupervisedLearner:
         rows = self._rows(samples)
         jobs = [
             partial(self._lane, self._models[lane], part, denominator, learn)
-            for lane, part in enumerate(deal(rows, len(self._models)))
+            for lane, part in enumerate(split_round_robin(rows, len(self._models)))
         ]
-        losses, rights = zip(*in_lanes(jobs), strict=True)
+        losses, rights = zip(*run_parallel(jobs), strict=True)
         return sum(losses) / denominator, sum(rights) / denominator
 
     def _rows(self, samples: Sequence[Demonstration]) -> list[list[Demonstration]]:

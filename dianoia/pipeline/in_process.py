@@ -6,7 +6,7 @@ from rich.console import Console
 
 from dianoia.base.progress import Progress
 from dianoia.base.stopping import leave_if_asked, on_signals
-from dianoia.hardware.machine import threads_of
+from dianoia.hardware.machine import thread_count
 from dianoia.pipeline.results import Planned, begin, write_beginning, write_results
 from dianoia.pipeline.stage import run_stage, settle
 from dianoia.recipe.check.inputs import check_inputs
@@ -25,7 +25,7 @@ def run_recipe(planned: Planned, command: str, console: Console) -> None:
     recipe = planned.recipe
     check_inputs(recipe)
     check_disk(recipe, planned.plan, planned.run.path)
-    device = settle(threads_of(recipe.threads), wanted_sandbox(recipe))
+    device = settle(thread_count(recipe.threads), wanted_sandbox(recipe))
     write_beginning(planned, command, jobs=1)
     with on_signals(partial(console.print, highlight=False, markup=False)):
         for todo in planned.plan:

@@ -12,7 +12,7 @@ from dianoia.base.files import read_table, refuse_links, write_json
 from dianoia.base.remedies import cure_of
 from dianoia.claims import claims_of
 from dianoia.config import EvaluateStage, RewardModelStage
-from dianoia.hardware.machine import threads_of
+from dianoia.hardware.machine import thread_count
 from dianoia.recipe.check.program_stages import sandbox_of
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
@@ -40,7 +40,7 @@ class Planned:
 def write_beginning(planned: Planned, command: str, jobs: int) -> None:
     """Say who runs what, before the first stage begins."""
     recipe, run = planned.recipe, planned.run
-    threads = threads_of(recipe.threads, jobs)
+    threads = thread_count(recipe.threads, jobs)
     about = describe_run(command, recipe.seed, threads, sandbox_of(recipe), jobs)
     write_about(run, about)
     write_json(run.recipe, recipe.model_dump(mode="json"), checked=True)

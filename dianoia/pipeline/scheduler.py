@@ -20,7 +20,7 @@ from dianoia.base import errors
 from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.progress import Board, Progress
 from dianoia.base.stopping import asked, on_signals
-from dianoia.hardware.machine import threads_of
+from dianoia.hardware.machine import thread_count
 from dianoia.pipeline.fork_server import Host
 from dianoia.pipeline.messages import STOP, Done, Expected, Failed, Message, Moved, Request, Told
 from dianoia.pipeline.order import next_up
@@ -130,7 +130,7 @@ class _Floor:
         recipe = planned.recipe
         begin(self._todos[key], planned)
         prefix = f"seed {recipe.seed}: " if len(self._runs) > 1 else ""
-        threads = threads_of(recipe.threads, self._jobs)
+        threads = thread_count(recipe.threads, self._jobs)
         connection = self._host.start(number)
         capture = self._board.console.is_terminal
         sandbox = wanted_sandbox(recipe)

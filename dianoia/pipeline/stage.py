@@ -52,7 +52,7 @@ def settle(threads: int, sandbox: str) -> torch.device:
     disable_progress_bar()  # type: ignore[no-untyped-call]
     devices.use_threads(threads)
     device = devices.pick_device()
-    devices.exact_arithmetic(device)
+    devices.use_deterministic_kernels(device)
     use_sandbox(sandbox)
     return device
 

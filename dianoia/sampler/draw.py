@@ -14,7 +14,7 @@ import torch
 
 from dianoia.base.records import SamplingParams
 from dianoia.hardware.c_functions import call, library
-from dianoia.hardware.compiled import for_device, varying
+from dianoia.hardware.compiled import compile_for, mark_dynamic
 
 PREFIX = 64
 """Most likely tokens looked at before a whole row is sorted for top-p."""
@@ -145,8 +145,8 @@ def _draw_by_blocks(
     the masses of blocks, and once more in the block that is drawn."""
     vocabulary = logits_BV.shape[1]
     width = _width(vocabulary)
-    varying(logits_BV)
-    normal_B1, sums_BN = for_device(_masses, logits_BV.device)(logits_BV, temperature, width)
+    mark_dynamic(logits_BV)
+    normal_B1, sums_BN = compile_for(_masses, logits_BV.device)(logits_BV, temperature, width)
     block_B, rest_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
     ids_BW = block_B[:, None] * width + torch.arange(width, device=logits_BV.device)
     inside_BW = ids_BW < vocabulary

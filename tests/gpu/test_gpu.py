@@ -15,8 +15,13 @@ from transformers import PreTrainedModel
 
 from dianoia.base.records import Completion, Request, Sample, SamplingParams
 from dianoia.hardware import compiled
-from dianoia.hardware.devices import exact_arithmetic
-from dianoia.hardware.flash_attention import Spans, cached_attention, causal_attention, has_flash
+from dianoia.hardware.devices import use_deterministic_kernels
+from dianoia.hardware.flash_attention import (
+    SequenceBounds,
+    cached_attention,
+    causal_attention,
+    has_flash_attention,
+)
 from dianoia.learner.batching.batch import Layout, Row, collate
 from dianoia.learner.kernels.head_gpu import Scoring, scored
 from dianoia.learner.logprobs import response_logprobs
@@ -49,7 +54,7 @@ FAMILIES = ("qwen3", "qwen2", "llama-rope-bias")
 def exact() -> Iterator[None]:
     """As in a run."""
     if torch.cuda.is_available():
-        exact_arithmetic(CUDA)
+        use_deterministic_kernels(CUDA)
     yield
     torch.use_deterministic_algorithms(False)
 
@@ -78,7 +83,7 @@ def logprobs(groups: list[list[Completion]]) -> torch.Tensor:
 
 
 def test_this_machine_has_flash_attention() -> None:
-    assert has_flash(CUDA, torch.bfloat16, 128)
+    assert has_flash_attention(CUDA, torch.bfloat16, 128)
 
 
 @pytest.mark.skipif(os.environ.get(compiled.SWITCH) == "0", reason="compilation is turned off")
@@ -100,7 +105,7 @@ def test_flash_attention_end_to_end_with_gradients() -> None:
     lengths = [5, 1, 130, 64]
     sizes = [(sum(lengths), heads, 64) for heads in (4, 2, 2)]
     q, k, v = (torch.randn(s, device=CUDA, dtype=torch.bfloat16, requires_grad=True) for s in sizes)
-    seen = causal_attention(q, k, v, Spans.of(lengths, CUDA), 64**-0.5)
+    seen = causal_attention(q, k, v, SequenceBounds.of(lengths, CUDA), 64**-0.5)
     parts = zip(*(x.split(lengths) for x in (q, k, v)), strict=True)
     expected = torch.cat([plain_attention(*part, causal=True) for part in parts])
     assert (seen.float() - expected).abs().max() < 0.03
@@ -118,7 +123,7 @@ def test_flash_attention_over_filled_rows(rows: int) -> None:
     q = torch.randn(rows, 4, 64, device=CUDA, dtype=torch.bfloat16)
     k, v = (torch.randn(rows * row, 2, 64, device=CUDA, dtype=torch.bfloat16) for _ in range(2))
     edges = (torch.arange(rows + 1, device=CUDA) * row).to(torch.int32)
-    seen = cached_attention(q, k, v, Spans(edges, row), used, 64**-0.5)
+    seen = cached_attention(q, k, v, SequenceBounds(edges, row), used, 64**-0.5)
     for i, count in enumerate(used.tolist()):
         part = slice(i * row, i * row + count)
         expected = plain_attention(q[i : i + 1], k[part], v[part], causal=False)

@@ -37,7 +37,7 @@ FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC"),
 )
-LANE = 16
+VECTOR = 16
 """Numbers of a vector, as the C files have it: what weights and caches are laid out by."""
 SECONDS = 120
 """Longest compilation; it takes about seven."""
@@ -56,7 +56,7 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def struct(name: str, values: Mapping[str, Tensor | int | None]) -> Tensor:
+def c_struct(name: str, values: Mapping[str, Tensor | int | None]) -> Tensor:
     """A C structure of addresses and 64-bit numbers, int64 `[fields]`, for a function that takes its words.
 
     The tensors among `values` must outlive it. Raises KeyError where a field of the C declaration has no value.
@@ -74,17 +74,17 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     getattr(loaded, name)(*given)
 
 
-def blocks(length: int) -> int:
+def round_to_vectors(length: int) -> int:
     """The length in whole vectors."""
-    return -(-length // LANE) * LANE
+    return -(-length // VECTOR) * VECTOR
 
 
-def packed(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+def pack_panels(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """`[outer, inner]` in panels of LANE rows: `[outer / LANE, inner, LANE]`, in bfloat16 `[.., inner / 2, LANE, 2]`."""
     inner = matrix.shape[1]
-    panels = F.pad(matrix, (0, 0, 0, -len(matrix) % LANE)).to(dtype).view(-1, LANE, inner)
+    panels = F.pad(matrix, (0, 0, 0, -len(matrix) % VECTOR)).to(dtype).view(-1, VECTOR, inner)
     if dtype == torch.bfloat16:
-        panels = panels.view(-1, LANE, inner // 2, 2)
+        panels = panels.view(-1, VECTOR, inner // 2, 2)
     return panels.transpose(1, 2).contiguous()
 
 

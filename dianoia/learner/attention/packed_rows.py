@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from dianoia.hardware.flash_attention import Spans, causal_attention, has_flash
+from dianoia.hardware.flash_attention import SequenceBounds, causal_attention, has_flash_attention
 from dianoia.learner.attention.prompt_sharing import (
     OtherAttentionError,
     attention_of,
@@ -78,7 +78,7 @@ def _run(part: nn.Module, model: PreTrainedModel, row: PackedRow) -> Any:
             position_ids=row.places_1N,
             use_cache=False,
             packed_lengths=row.lengths,
-            packed_spans=Spans.of(list(row.lengths), row.ids_1N.device),
+            packed_spans=SequenceBounds.of(list(row.lengths), row.ids_1N.device),
             packed_views=Views.end_to_end(row.lengths) if row.ids_1N.device.type == "cpu" else None,
         )
 
@@ -100,7 +100,7 @@ def _attend(
     attention_mask: Tensor | None,
     *,
     packed_lengths: tuple[int, ...] | None = None,
-    packed_spans: Spans | None = None,
+    packed_spans: SequenceBounds | None = None,
     packed_views: Views | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -112,7 +112,7 @@ def _attend(
     if packed_views is not None and attends_in_c(query_1HND, key_1HND, value_1HND):
         return attend_in_c(query_1HND, key_1HND, value_1HND, packed_views, scaling), None
     kind, head = product_kind(query_1HND), query_1HND.shape[-1]
-    if packed_spans is not None and has_flash(query_1HND.device, kind, head):
+    if packed_spans is not None and has_flash_attention(query_1HND.device, kind, head):
         # squeezed and not indexed: the backward pass of an index is a copy, and of another order another one
         states = (x.transpose(1, 2).squeeze(0) for x in (query_1HND, key_1HND, value_1HND))
         q, k, v = (x.to(kind) for x in states)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 from transformers import AttentionInterface, PreTrainedModel
 
-from dianoia.hardware.devices import moved
+from dianoia.hardware.devices import to_device
 from dianoia.learner.attention.prompt_sharing import (
     OtherAttentionError,
     attention_of,
@@ -80,7 +80,7 @@ def lay_prefixes(texts: Sequence[Ids], device: torch.device | str | None = None)
         rows.append(row + row[-1:] * (longest - len(row)))
     known_BL = torch.tensor(rows)
     parts = (torch.tensor([ids]), torch.tensor([places]), known_BL, torch.tensor(first))
-    ids_1N, places_1N, rows_BL, first_N = (moved(part, device) for part in parts)
+    ids_1N, places_1N, rows_BL, first_N = (to_device(part, device) for part in parts)
     views = Views.of(spans, known_BL.flatten())
     return Prefixes(ids_1N, places_1N, rows_BL, first_N, views)
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from dianoia.base.records import Sample
-from dianoia.hardware.devices import moved
+from dianoia.hardware.devices import to_device
 from dianoia.learner.batching.packing import alike, pack
 from dianoia.learner.batching.shared_prompts import Shared, pad, share, shared_positions
 
@@ -261,11 +261,11 @@ def collate(
         attention_BL=pad(attention, 0, device),
         positions_BT=pad(positions, 0, device),
         response_ids_BT=pad(responses, pad_id, device),
-        mask_BT=moved(mask_BT, device),
-        real_M=moved(mask_BT.flatten().nonzero()[:, 0], device),
+        mask_BT=to_device(mask_BT, device),
+        real_M=to_device(mask_BT.flatten().nonzero()[:, 0], device),
         sampler_BT=pad(sampler, 0.0, device),
         old_BT=pad([row.old_T for row in rows], 0.0, device),
-        advantages_B=moved(torch.tensor([row.sample.advantage for row in rows]), device),
+        advantages_B=to_device(torch.tensor([row.sample.advantage for row in rows]), device),
         ref_BT=_pad_optional([row.ref_T for row in rows], device),
         weights_BT=_pad_optional([row.weights_T for row in rows], device),
         shared=share(samples, pad_id, device, layout is Layout.TIGHT) if layout.shares else None,
@@ -284,7 +284,7 @@ def lay(
     places_N = torch.cat([torch.arange(length) for length in lengths])
     assert bool((places_N[learnt_M] > 0).all()), "nothing predicts the first token of a sample"
     parts = (ids_N[None], places_N[None], learnt_M - 1, ids_N[learnt_M])
-    ids_1N, places_1N, before_M, targets_M = (moved(part, device) for part in parts)
+    ids_1N, places_1N, before_M, targets_M = (to_device(part, device) for part in parts)
     return PackedRow(ids_1N, places_1N, lengths, before_M, targets_M)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dianoia.base.records import Sample
-from dianoia.hardware.devices import moved
+from dianoia.hardware.devices import to_device
 from dianoia.learner.batching.attention_spans import Span, Views
 
 PADDING_PER_BLOCK = 12
@@ -109,17 +109,17 @@ def share(
     members, blocks = response_blocks(samples, tight), []
     for rows in ([samples[index] for index in block] for block in members):
         ids_RT = pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
-        start_R1 = moved(torch.tensor([[len(row.prompt_ids)] for row in rows]), device)
+        start_R1 = to_device(torch.tensor([[len(row.prompt_ids)] for row in rows]), device)
         ids.append(ids_RT.flatten())
         places.append((start_R1 + torch.arange(ids_RT.shape[1], device=device)).flatten())
-        prompts_R = moved(torch.tensor([prompts.index(row.prompt_ids) for row in rows]), device)
+        prompts_R = to_device(torch.tensor([prompts.index(row.prompt_ids) for row in rows]), device)
         blocks.append(Block(prompts_R, start_R1, longest, ids_RT.shape[1]))
     return Shared(
         ids_1N=torch.cat(ids)[None],
         places_1N=torch.cat(places)[None],
         prompts_shape=(len(prompts), longest),
         blocks=tuple(blocks),
-        before_M=moved(torch.tensor(_before(samples, prompts, members)), device),
+        before_M=to_device(torch.tensor(_before(samples, prompts, members)), device),
         views=_views(samples, prompts, members),
     )
 
@@ -186,4 +186,4 @@ def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:
 def pad(rows: Sequence[Tensor], value: float, device: torch.device | str | None) -> Tensor:
     """Rows of uneven length as one tensor, filled up on the right."""
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
-    return moved(padded, device)
+    return to_device(padded, device)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dianoia.hardware.c_functions import blocks, call
+from dianoia.hardware.c_functions import call, round_to_vectors
 from dianoia.learner.batching.attention_spans import Views
 from dianoia.learner.kernels.layers_cpu import runs_in_c
 
@@ -39,7 +39,7 @@ def attend_in_c(
 
 def _scratch(like: Tensor, room: int, parts: int) -> Tensor:
     """As many numbers as attend.c wants for `parts` copies of a span."""
-    padded = blocks(like.shape[-1])
+    padded = round_to_vectors(like.shape[-1])
     return like.new_empty(parts * room * padded + 2 * _TILE * (room + padded))
 
 
@@ -52,7 +52,7 @@ class _Attend(torch.autograd.Function):
     ) -> Tensor:
         """Keeps what it was given, what was seen, and the normalisers."""
         seen, normal_NH = torch.zeros_like(query), query.new_empty(query.shape[:2])
-        room = blocks(views.longest)
+        room = round_to_vectors(views.longest)
         sizes = (room, len(views.spans_R4), query.shape[1], *key.shape[1:])
         given = (query, key, value, views.spans_R4, views.known_K, scale)
         call("attend", *given, seen, normal_NH, _scratch(query, room, 4), *sizes)
@@ -66,7 +66,7 @@ class _Attend(torch.autograd.Function):
         query, key, value, seen, normal_NH = ctx.saved_tensors
         views: Views = ctx.views
         results = [torch.zeros_like(part) for part in (query, key, value)]
-        room = blocks(views.longest)
+        room = round_to_vectors(views.longest)
         sizes = (room, len(views.spans_R4), query.shape[1], *key.shape[1:])
         given = (query, key, value, views.spans_R4, views.known_K, ctx.scale)
         pulled = (seen, normal_NH, grads[0].contiguous())

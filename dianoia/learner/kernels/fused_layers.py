@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from dianoia.hardware.compiled import for_device, varying
+from dianoia.hardware.compiled import compile_for, mark_dynamic
 from dianoia.learner.attention.prompt_sharing import has_plain_attention
 from dianoia.learner.kernels.layers_cpu import Heads, look, runs_in_c, think
 from dianoia.learner.kernels.layers_cpu_bfloat16 import look_in_half, think_in_half
@@ -77,12 +77,12 @@ class _Fused:
         with torch.autocast(device.type, enabled=False):
             if self.plain and runs_in_c(hidden_states):
                 return self._in_c(hidden_states, position_embeddings, attention_mask, more)
-            varying(hidden_states, *position_embeddings, at=1)
+            mark_dynamic(hidden_states, *position_embeddings, at=1)
             own = _before(self.layer)
-            qkv = for_device(before, device)(hidden_states, own, position_embeddings, self.kind)
+            qkv = compile_for(before, device)(hidden_states, own, position_embeddings, self.kind)
             seen = self._attend(qkv, attention_mask, more)
-            varying(hidden_states, seen, at=1)
-            return for_device(after, device)(hidden_states, seen, _after(self.layer), self.kind)
+            mark_dynamic(hidden_states, seen, at=1)
+            return compile_for(after, device)(hidden_states, seen, _after(self.layer), self.kind)
 
     def _in_c(
         self,

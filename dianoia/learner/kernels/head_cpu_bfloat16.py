@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dianoia.hardware.c_functions import blocks, call, packed
+from dianoia.hardware.c_functions import call, pack_panels, round_to_vectors
 from dianoia.learner.kernels.head_cpu import scored_by
 
 HALF = torch.bfloat16
@@ -50,7 +50,7 @@ class _Scored(torch.autograd.Function):
         ids_N, narrow_ND = ids_N.contiguous(), states_ND.to(HALF)
         keeps = any(ctx.needs_input_grad) and len(ids_N) <= chunk
         logits_CW = _room(states_ND, len(ids_N) if keeps else _SCORED, len(weight_VD))
-        head = (packed(weight_VD, HALF), bias_V)
+        head = (pack_panels(weight_VD, HALF), bias_V)
         scores_3N = _score(narrow_ND, head, ids_N, scale, logits_CW, keeps, len(weight_VD))
         normal_N, logprobs_N, entropies_N = scores_3N
         ctx.scale, ctx.chunk, ctx.kept = scale, chunk, logits_CW if keeps else None
@@ -65,7 +65,7 @@ class _Scored(torch.autograd.Function):
         grad_N, of_states = grads[0].contiguous(), torch.empty_like(narrow_ND, dtype=torch.float32)
         of_weight, narrow_VD = torch.zeros_like(weight_VD), weight_VD.to(HALF)
         of_bias = None if bias_V is None else torch.zeros_like(bias_V)
-        head = (packed(weight_VD, HALF), bias_V) if ctx.kept is None else None
+        head = (pack_panels(weight_VD, HALF), bias_V) if ctx.kept is None else None
         for first in range(0, len(ids_N), ctx.chunk):
             some = slice(first, first + ctx.chunk)
             states_CD, ids_C = narrow_ND[some], ids_N[some]
@@ -84,7 +84,7 @@ class _Scored(torch.autograd.Function):
 
 
 def _room(like: Tensor, rows: int, vocabulary: int) -> Tensor:
-    return like.new_empty(rows, blocks(vocabulary))
+    return like.new_empty(rows, round_to_vectors(vocabulary))
 
 
 def _score(

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dianoia.hardware.compiled import for_device, varying
-from dianoia.hardware.matmul import product
+from dianoia.hardware.compiled import compile_for, mark_dynamic
+from dianoia.hardware.matmul import matmul_float32
 
 FLOOR = -1e30
 """Logits below it count as it, so that minus infinity has an entropy of 0 and no NaN."""
@@ -72,11 +72,11 @@ class _Scored(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Keeps states, weight, normalisers, and slopes where asked to."""
         ctx.scoring = scoring
-        read, small_VD = for_device(_read, states_ND.device), weight_VD.to(scoring.kind)
+        read, small_VD = compile_for(_read, states_ND.device), weight_VD.to(scoring.kind)
         chunks = []
         for states_CD, ids_C in _chunks(scoring, states_ND, ids_N):
             logits_CV = _logits(states_CD, small_VD, bias_V, scoring)
-            varying(logits_CV, ids_C)
+            mark_dynamic(logits_CV, ids_C)
             chunks.append(read(logits_CV, ids_C, scoring.temperature, scoring.kind, keeps))
             del logits_CV  # before the next ones are made
         *read_N, slopes = zip(*chunks, strict=True)
@@ -96,13 +96,15 @@ class _Scored(torch.autograd.Function):
         for slopes_CV, (states_CD, ids_C, normal_C, grad_C) in zip(kept, chunks, strict=True):
             if slopes_CV is None:
                 logits_CV = _logits(states_CD, small_VD, bias_V, scoring)
-                varying(logits_CV, ids_C, normal_C)
-                slope = for_device(_slope, states_CD.device)
+                mark_dynamic(logits_CV, ids_C, normal_C)
+                slope = compile_for(_slope, states_CD.device)
                 slopes_CV = slope(logits_CV, ids_C, normal_C, scoring.temperature, scoring.kind)
                 del logits_CV
-            of_states.append((product(slopes_CV, small_VD) * grad_C[:, None]).to(states_ND.dtype))
+            of_states.append(
+                (matmul_float32(slopes_CV, small_VD) * grad_C[:, None]).to(states_ND.dtype)
+            )
             scaled_CD = (states_CD * grad_C[:, None]).to(scoring.kind)
-            of_weight = _added(of_weight, product(slopes_CV.t(), scaled_CD))
+            of_weight = _added(of_weight, matmul_float32(slopes_CV.t(), scaled_CD))
             if bias_V is not None:
                 of_bias = _added(of_bias, grad_C @ slopes_CV.to(grad_C.dtype))
         return (
@@ -129,7 +131,7 @@ def _chunks(scoring: Scoring, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 def _logits(states_CD: Tensor, small_VD: Tensor, bias_V: Tensor | None, scoring: Scoring) -> Tensor:
     """Float32 at least, of factors of `kind`."""
-    logits_CV = product(states_CD.to(scoring.kind), small_VD.t())
+    logits_CV = matmul_float32(states_CD.to(scoring.kind), small_VD.t())
     return logits_CV if bias_V is None else logits_CV.add_(bias_V)
 
 

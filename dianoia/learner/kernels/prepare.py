@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from dianoia.hardware.flash_attention import has_flash
+from dianoia.hardware.flash_attention import has_flash_attention
 from dianoia.learner.attention.packed_rows import can_pack, never_plain
 from dianoia.learner.attention.prompt_sharing import can_share_prompts
 from dianoia.learner.batching.batch import Layout
@@ -24,7 +24,7 @@ def prepared_for_gpu(model: PreTrainedModel, autocast: str) -> bool:
     config = model.config.get_text_config()
     head = getattr(config, "head_dim", None)
     head = head or config.hidden_size // config.num_attention_heads
-    if not has_flash(model.device, kind, head) or not can_pack(model):
+    if not has_flash_attention(model.device, kind, head) or not can_pack(model):
         return False
     never_plain(model)
     fuse_layers(model, kind)

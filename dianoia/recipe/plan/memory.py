@@ -126,7 +126,7 @@ def _reinforcement(
     cache = _cache(size, machine, chosen.slots, longest, *drawn, chosen.dtype)
     learning = _learning(size, machine, _micro_batch(stage, machine))
     if ppo:
-        learning["gradients"] += _FULL * size.backbone * machine.lanes
+        learning["gradients"] += _FULL * size.backbone * machine.workers
     kept = {"cache": cache["cache"] * machine.cpu}
     itself = {"PyTorch itself": _ITSELF}
     if ppo:  # the value model's gradients of the last step are still there
@@ -141,7 +141,9 @@ def _micro_batch(stage: RLStage, machine: Machine) -> Pass:
     longest = stage.sampling.most_tokens
     row = longest + PROMPT_TOKENS
     budget = min(stage.tokens_per_micro_batch, CPU_TOKENS if machine.cpu else 2**62)
-    rows = max(1, min(budget // row, -(-stage.rollout_size // stage.minibatches // machine.lanes)))
+    rows = max(
+        1, min(budget // row, -(-stage.rollout_size // stage.minibatches // machine.workers))
+    )
     return Pass(
         rows * row, rows * longest, stage.autocast == "bfloat16", stage.recompute, joined=True
     )
@@ -163,7 +165,7 @@ def _supervision(
         tokens = max(budget, text * texts)
         scored = tokens if isinstance(stage, SFTStage) else 0
         autocast = stage.autocast == "bfloat16"
-        batch, lanes = Pass(tokens, scored, autocast, stage.recompute), machine.lanes
+        batch, lanes = Pass(tokens, scored, autocast, stage.recompute), machine.workers
     held = {"weights": _FULL * size.parameters, "AdamW": 2.0 * _FULL * size.parameters}
     learning = _learning(size, machine, batch, lanes)
     return Phase("updating", {**held, **learning, "PyTorch itself": _ITSELF})
@@ -200,7 +202,7 @@ def _cache(
     """Keys and values of every slot at full length and of the prompts, and what drawing a token needs."""
     used = min(slots, problems * samples)
     units = problems * -(-samples // MEMBERS)
-    rows = min(units, used + SPARE_ROWS * machine.lanes)
+    rows = min(units, used + SPARE_ROWS * machine.workers)
     numbers = (used * (1 + longest) + rows * PROMPT_TOKENS) * size.cache_per_token
     # a CPU keeps states in float32 around bfloat16 products, where it can
     width = _FULL if dtype == "float32" or machine.cpu else _HALF
@@ -219,7 +221,7 @@ def _learning(
     size: Size, machine: Machine, batch: Pass, lanes: int | None = None
 ) -> dict[str, float]:
     """What a step adds to weights and averages; every lane has gradients and activations of its own."""
-    count = machine.lanes if lanes is None else lanes
+    count = machine.workers if lanes is None else lanes
     return {
         "gradients": float(_FULL * size.parameters * count),
         "kernels": _kernels(machine, batch.autocast),

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dianoia.base.disk_space import free_bytes
 from dianoia.config import EvaluateStage
-from dianoia.hardware.machine import Machine, this_machine, threads_of
+from dianoia.hardware.machine import Machine, this_machine, thread_count
 from dianoia.recipe.check.inputs import check_inputs
 from dianoia.recipe.check.missing import absent, still_missing
 from dianoia.recipe.check.problem_sets_check import told_problems
@@ -58,7 +58,7 @@ def print_plan(
         ConfigError, ModelError, ProblemFileError, SandboxError: as `recipe.check.inputs.check_inputs` of a plan.
     """
     check_inputs(recipe, planned=True)
-    threads = threads_of(recipe.threads, jobs)
+    threads = thread_count(recipe.threads, jobs)
     machine = this_machine(threads)
     todos = {todo.name: todo for todo in plan}
     lines = [_line(name, recipe, machine, todos.get(name)) for name in recipe.stages]

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.hardware.threads import in_lanes, lanes_of
+from dianoia.hardware.threads import run_parallel, worker_count
 from dianoia.sampler.interface import OnFinish
 from dianoia.sampler.native.cpu.cpu_decoder import CoreLane, sizes_for, units
 from dianoia.sampler.native.cpu.packed_weights import PackedModel
@@ -64,7 +64,7 @@ class CoreLanes:
         longest = max(len(request.prompt_ids) for request in requests)
         self._model.reserve(longest + params.max_tokens)
         samples = min(self._slots, sum(request.samples for request in requests))
-        cores = max(1, min(lanes_of(torch.device("cpu")), samples))
+        cores = max(1, min(worker_count(torch.device("cpu")), samples))
         while len(self._lanes) < cores:
             self._lanes.append(CoreLane(self._model))
         queue = deque(units(requests, cores))
@@ -73,7 +73,7 @@ class CoreLanes:
             partial(lane.generate, requests, queue, sizes, params, finish)
             for lane in self._lanes[:cores]
         ]
-        runs = in_lanes(jobs)
+        runs = run_parallel(jobs)
         return together(runs), runs
 
 
@@ -97,12 +97,12 @@ class TorchLanes:
         """See `Lanes`."""
         longest = max(len(request.prompt_ids) for request in requests)
         self._forward.reserve(longest + params.max_tokens)
-        count = max(1, min(lanes_of(self._forward.device), len(requests), self._slots))
+        count = max(1, min(worker_count(self._forward.device), len(requests), self._slots))
         jobs = [
             partial(lane.generate, requests[i::count], params, _renumbered(finish, i, count))
             for i, lane in enumerate(self._opened(count))
         ]
-        runs = in_lanes(jobs)
+        runs = run_parallel(jobs)
         if not self._keeps():
             self._lanes.clear()
         results = [run.results() for run in runs]

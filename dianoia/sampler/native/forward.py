@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PretrainedConfig
 
-from dianoia.hardware.matmul import product
+from dianoia.hardware.matmul import matmul_float32
 from dianoia.sampler.native.blocks import finish, norm, project
 from dianoia.sampler.native.plain.torch_cache import Cache
 from dianoia.sampler.native.rotary import Rotary
@@ -75,7 +75,7 @@ class Forward:
         """Scores of the next token `[B, V]`, float32."""
         if self.device.type == "cpu":
             return F.linear(hidden_BH.to(self.weights.head.dtype), self.weights.head).float()
-        return product(hidden_BH, self.weights.head.t())
+        return matmul_float32(hidden_BH, self.weights.head.t())
 
     def prefill(
         self, prompts: list[tuple[int, ...]], rows: list[int], owners: list[int], cache: Cache

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dianoia.hardware import c_functions as kernels
-from dianoia.hardware.c_functions import LANE, call, library, struct
-from dianoia.sampler.native.cpu.packed_weights import packed
+from dianoia.hardware.c_functions import VECTOR, c_struct, call, library, pack_panels
 
 needs_compiler = pytest.mark.usefixtures("in_c")
 EPS = 1e-6
@@ -87,9 +86,9 @@ def test_an_impossible_token_costs_no_entropy_and_a_nan_stays_one() -> None:
 def multiplied(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The product in C."""
     rows, (outer, inner) = len(x), weight.shape
-    y = torch.empty(rows, -(-outer // LANE) * LANE)
+    y = torch.empty(rows, -(-outer // VECTOR) * VECTOR)
     half = int(dtype == torch.bfloat16)
-    call("product", x.to(dtype), packed(weight, dtype), y, half, rows, inner, outer)
+    call("product", x.to(dtype), pack_panels(weight, dtype), y, half, rows, inner, outer)
     return y[:, :outer]
 
 
@@ -113,12 +112,12 @@ def test_a_structure_has_its_words_in_the_order_of_c() -> None:
     absent = dict.fromkeys(
         ("qkv", "qkv_bias", "norm_q", "norm_k", "out", "out_bias", "norm_2", "gate_up")
     )
-    words = struct(
+    words = c_struct(
         "Layer", {**absent, "norm_1": held, "gate_up_bias": 7, "down": 8, "down_bias": 9}
     )
     assert words.tolist() == [held.data_ptr(), 0, 0, 0, 0, 0, 0, 0, 0, 7, 8, 9]
     with pytest.raises(KeyError, match="gate_up"):
-        struct("Layer", {"norm_1": held} | {name: None for name in absent if name != "gate_up"})
+        c_struct("Layer", {"norm_1": held} | {name: None for name in absent if name != "gate_up"})
 
 
 def test_nobody_compiles_where_it_is_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:

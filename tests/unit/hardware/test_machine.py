@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.hardware import machine
-from dianoia.hardware.machine import jobs_of, main_memory, this_machine, threads_of
+from dianoia.hardware.machine import job_count, main_memory, this_machine, thread_count
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, line: str, build: str = "2.13.0") -> list[list[str]]:
@@ -25,7 +25,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, line: str, build: str = "2.13.0") ->
 def test_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answer(monkeypatch, "NVIDIA H100 80GB HBM3, 81559\nNVIDIA L4, 23034\n")
     found = this_machine(4)
-    assert (found.name, found.lanes, found.cpu) == ("NVIDIA H100 80GB HBM3", 1, False)
+    assert (found.name, found.workers, found.cpu) == ("NVIDIA H100 80GB HBM3", 1, False)
     assert found.memory == 81559 * 2**20
     assert found.bfloat16 == pytest.approx(0.35 * 989e12) and found.bandwidth == 3350e9
     assert asked[0][:3] == ["nvidia-smi", "-i", "0"]
@@ -48,7 +48,7 @@ def test_the_first_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hidden_gpu_is_none(hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, "NVIDIA L4, 23034")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    assert this_machine(3).cpu and this_machine(3).lanes == 3
+    assert this_machine(3).cpu and this_machine(3).workers == 3
 
 
 def test_a_build_without_cuda_uses_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +83,10 @@ def test_cores_are_shared_out_among_stages_side_by_side(monkeypatch: pytest.Monk
         (64, 1, 8),
     ):
         monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
-        assert threads_of(0, jobs) == threads
-        assert threads_of(5, jobs) == 5, "what the recipe says"
+        assert thread_count(0, jobs) == threads
+        assert thread_count(5, jobs) == 5, "what the recipe says"
     for cores, jobs in ((1, 1), (2, 2), (64, 4)):
         monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
-        assert jobs_of(0) == jobs and jobs_of(7) == 7
+        assert job_count(0) == jobs and job_count(7) == 7
     answer(monkeypatch, "NVIDIA L4, 23034")
-    assert jobs_of(0) == 1, "stages would share one GPU's memory"
+    assert job_count(0) == 1, "stages would share one GPU's memory"

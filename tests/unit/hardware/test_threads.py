@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dianoia.hardware.threads import in_lanes, lanes_of
+from dianoia.hardware.threads import run_parallel, worker_count
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_results_are_in_the_order_of_the_jobs() -> None:
         last.set()
         return "second"
 
-    assert in_lanes([first, second]) == ["first", "second"]
+    assert run_parallel([first, second]) == ["first", "second"]
 
 
 def test_each_job_has_one_thread_and_afterwards_there_are_as_many_as_before() -> None:
@@ -39,9 +39,9 @@ def test_each_job_has_one_thread_and_afterwards_there_are_as_many_as_before() ->
         torch.ones(4) @ torch.ones(4)
         return torch.get_num_threads()
 
-    assert in_lanes([job, job]) == [1, 1]
+    assert run_parallel([job, job]) == [1, 1]
     assert torch.get_num_threads() == 3
-    assert in_lanes([job]) == [3], "one job alone has them all"
+    assert run_parallel([job]) == [3], "one job alone has them all"
 
 
 def test_an_error_comes_through_when_all_have_ended() -> None:
@@ -51,7 +51,7 @@ def test_an_error_comes_through_when_all_have_ended() -> None:
         raise ValueError("a broken lane")
 
     with pytest.raises(ValueError, match="a broken lane"):
-        in_lanes([bad, lambda: ended.append(1)])
+        run_parallel([bad, lambda: ended.append(1)])
     assert ended == [1] and torch.get_num_threads() == 3
 
 
@@ -63,7 +63,7 @@ def test_threads_are_kept_and_stay_at_one_core() -> None:
 
     def both() -> set[tuple[int, int]]:
         meet = threading.Barrier(2, timeout=10)
-        return set(in_lanes([lambda: (meet.wait(), job())[1]] * 2))
+        return set(run_parallel([lambda: (meet.wait(), job())[1]] * 2))
 
     first = both()
     torch.set_num_threads(2)
@@ -81,17 +81,17 @@ def test_an_interruption_waits_for_what_runs() -> None:
         ended.append(1)
 
     with pytest.raises(KeyboardInterrupt):
-        in_lanes([interrupted, slow])
+        run_parallel([interrupted, slow])
     assert ended == [1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_process_has_lanes_of_its_own() -> None:
-    in_lanes([lambda: 1, lambda: 2])
+    run_parallel([lambda: 1, lambda: 2])
     child = os.fork()
     if not child:
-        os._exit(0 if in_lanes([lambda: 1, lambda: 2]) == [1, 2] else 1)
+        os._exit(0 if run_parallel([lambda: 1, lambda: 2]) == [1, 2] else 1)
     deadline, told = time.monotonic() + 20, (0, 0)
     while told[0] == 0 and time.monotonic() < deadline:
         told = os.waitpid(child, os.WNOHANG)
@@ -103,5 +103,5 @@ def test_a_forked_process_has_lanes_of_its_own() -> None:
 
 
 def test_only_a_cpu_has_lanes() -> None:
-    assert lanes_of(torch.device("cpu")) == 3
-    assert lanes_of(torch.device("cuda")) == 1
+    assert worker_count(torch.device("cpu")) == 3
+    assert worker_count(torch.device("cuda")) == 1

@@ -80,9 +80,9 @@ def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         monkeypatch.setattr(f"dianoia.learner.{module}.prepared_for_gpu", prepared)
     monkeypatch.setattr("dianoia.learner.kernels.prepare.can_share_prompts", lambda _: True)
     for path in (
-        "learner.batching.batch.moved",
-        "learner.batching.shared_prompts.moved",
-        "hardware.flash_attention.moved",
+        "learner.batching.batch.to_device",
+        "learner.batching.shared_prompts.to_device",
+        "hardware.flash_attention.to_device",
     ):
         path = f"dianoia.{path}"
         monkeypatch.setattr(path, lambda tensor, device: tensor.to(device, non_blocking=True))

@@ -185,7 +185,7 @@ def test_one_denominator_whatever_the_rows(make_model: MakeModel) -> None:
 
 def test_lanes_change_nothing(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     samples, alone = demonstrations(), learner(make_model())
-    monkeypatch.setattr(supervised, "lanes_of", lambda _: 3)
+    monkeypatch.setattr(supervised, "worker_count", lambda _: 3)
     three = learner(make_model())
     assert len(three._models) == 3 and len(three._rows(samples)) >= 3
     a, b = alone.update(samples), three.update(samples)

@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 import torch
 
 from dianoia.base.limits import CORE_CACHE, CORE_ROWS
-from dianoia.hardware.c_functions import blocks, call, struct
+from dianoia.hardware.c_functions import c_struct, call, round_to_vectors
 from dianoia.sampler.native.cpu.packed_weights import PackedModel
 
 
@@ -39,7 +39,9 @@ def fitting(model: PackedModel, length: int) -> int:
     if model.bytes > 2 * CORE_CACHE:
         return sys.maxsize
     shape = model.shape
-    numbers = shape.head * torch.float32.itemsize + blocks(shape.head) * model.dtype.itemsize
+    numbers = (
+        shape.head * torch.float32.itemsize + round_to_vectors(shape.head) * model.dtype.itemsize
+    )
     row = shape.layers * shape.kv_heads * length * numbers
     return max(CORE_ROWS, CORE_CACHE // row)
 
@@ -55,9 +57,9 @@ class CoreMemory:
         responses = (shape.layers, sizes.slots, shape.kv_heads, sizes.room)
         self._held = {
             "prompt_keys": torch.empty(*prompts, head),
-            "prompt_values": torch.empty(*prompts, blocks(head), dtype=model.dtype),
+            "prompt_values": torch.empty(*prompts, round_to_vectors(head), dtype=model.dtype),
             "keys": torch.empty(*responses, head),
-            "values": torch.empty(*responses, blocks(head), dtype=model.dtype),
+            "values": torch.empty(*responses, round_to_vectors(head), dtype=model.dtype),
         }
         words, _kept = model.words()
         size = torch.zeros(1, dtype=torch.int64)
@@ -70,4 +72,4 @@ class CoreMemory:
         sizes = self.sizes
         numbers = {"prompts": sizes.prompts, "prompt_room": sizes.prompt_room}
         numbers |= {"slots": sizes.slots, "room": sizes.room, "rows": sizes.rows}
-        return struct("Memory", {**self._held, **numbers, "scratch": scratch})
+        return c_struct("Memory", {**self._held, **numbers, "scratch": scratch})

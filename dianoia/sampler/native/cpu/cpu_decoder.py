@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.hardware.c_functions import blocks, call
+from dianoia.hardware.c_functions import call, round_to_vectors
 from dianoia.sampler.draw import draw_owned, seed_of
 from dianoia.sampler.native.cpu.cpu_cache import CoreMemory, CoreSizes, fitting
 from dianoia.sampler.native.cpu.packed_weights import PackedModel
@@ -36,7 +36,7 @@ def sizes_for(
 ) -> CoreSizes:
     """What a core needs for at most `slots` samples at a time out of so many units."""
     longest = max(len(request.prompt_ids) for request in requests)
-    prompt_room, room = blocks(longest), blocks(params.max_tokens)
+    prompt_room, room = round_to_vectors(longest), round_to_vectors(params.max_tokens)
     slots = min(slots, fitting(model, prompt_room + room))
     prompts = min(queued, slots + 1)
     rows = max(slots, min(LOT_TOKENS, prompts * longest))
@@ -182,7 +182,7 @@ class _Turn:
 
     def _first_tokens(self, lot: list[tuple[Unit, int]], states_NH: torch.Tensor) -> list[Live]:
         """Every sample of the units, with its first token."""
-        logits = torch.empty(len(lot), blocks(self._model.shape.vocabulary))
+        logits = torch.empty(len(lot), round_to_vectors(self._model.shape.vocabulary))
         call("logits_of", self._words, states_NH.to(self._model.dtype), logits, len(lot))
         samples, owners = [], []
         for owner, (unit, row) in enumerate(lot):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from dianoia.hardware.c_functions import library, packed, struct
+from dianoia.hardware.c_functions import c_struct, library, pack_panels
 from dianoia.sampler.native.rotary import Rotary
 from dianoia.sampler.native.weights import Shape, Weights
 
@@ -61,7 +61,7 @@ class PackedModel:
         table = weights["model.embed_tokens.weight"]
         head = table if self.shape.tied else weights["lm_head.weight"]
         self._held = {
-            "unembedding": packed(head, self.dtype),
+            "unembedding": pack_panels(head, self.dtype),
             "norm": weights["model.norm.weight"].float().clone(),
         }
         if not self.shape.tied or self.dtype != torch.float32:
@@ -85,7 +85,7 @@ class PackedModel:
     def words(self) -> tuple[Tensor, Tensor]:
         """The structure, and that of its layers, which must live as long."""
         absent = dict.fromkeys(_FIELDS)
-        layers = torch.cat([struct("Layer", absent | layer) for layer in self._layers])
+        layers = torch.cat([c_struct("Layer", absent | layer) for layer in self._layers])
         shape = self.shape
         sizes = {
             "layers": shape.layers, "hidden": shape.hidden, "inner": shape.inner, "heads": shape.heads,
@@ -93,7 +93,7 @@ class PackedModel:
             "half": int(self.dtype == torch.bfloat16),
         }  # fmt: skip
         tables = {"embedding": None, "cosine": self._tables[0], "sine": self._tables[1]}
-        return struct("Model", {**tables, **self._held, **sizes, "layer": layers}), layers
+        return c_struct("Model", {**tables, **self._held, **sizes, "layer": layers}), layers
 
 
 _FIELDS = [*MATRICES, *(f"{name}_bias" for name in MATRICES), *NORMS]
@@ -104,7 +104,10 @@ def _layer(
 ) -> Iterator[tuple[str, Tensor]]:
     """The fields of a layer that the model has."""
     for field, names in MATRICES.items():
-        yield field, packed(torch.cat([weights[f"{prefix}{name}.weight"] for name in names]), dtype)
+        yield (
+            field,
+            pack_panels(torch.cat([weights[f"{prefix}{name}.weight"] for name in names]), dtype),
+        )
         if f"{prefix}{names[0]}.bias" in weights:
             yield (
                 f"{field}_bias",

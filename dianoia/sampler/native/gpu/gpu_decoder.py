@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from dianoia.base.records import Request, SamplingParams
-from dianoia.hardware.devices import any_order
+from dianoia.hardware.devices import allow_any_order
 from dianoia.sampler.draw import seed_of
 from dianoia.sampler.native.decode_results import Finished, Run
 from dianoia.sampler.native.forward import Forward
@@ -60,7 +60,7 @@ class RowLane:
         """Decode every sample of `requests`; the rotary tables must reach far enough already."""
         run = Run(requests, self._slots, finished)
         if any(request.samples for request in requests):
-            with any_order():
+            with allow_any_order():
                 _Decoding(run, self._reserve(requests, params), params).all()
         return run
 

@@ -14,8 +14,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from dianoia.hardware.compiled import for_device, varying
-from dianoia.hardware.flash_attention import Spans, cached_attention, causal_attention, has_flash
+from dianoia.hardware.compiled import compile_for, mark_dynamic
+from dianoia.hardware.flash_attention import (
+    SequenceBounds,
+    cached_attention,
+    causal_attention,
+    has_flash_attention,
+)
 from dianoia.sampler.native.blocks import finish, finish_and_join, joined, norm, project
 from dianoia.sampler.native.forward import Forward
 from dianoia.sampler.native.gpu.decode_attention import (
@@ -45,16 +50,16 @@ class RowForward:
     def __init__(self, forward: Forward) -> None:
         """Shares the weights."""
         self.base, self.shape, self.device = forward, forward.shape, forward.device
-        self.flash = has_flash(forward.device, forward.dtype, forward.shape.head)
+        self.flash = has_flash_attention(forward.device, forward.dtype, forward.shape.head)
         repeats, head = forward.shape.repeats, forward.shape.head
         self.kernels = has_row_kernels(forward.device, forward.dtype, head, repeats)
         self._scale = forward.shape.head**-0.5
         self._heads = (forward.shape.heads, forward.shape.kv_heads)
-        self._project = for_device(project, forward.device)
-        self._finish = for_device(finish, forward.device)
-        self._norm = for_device(norm, forward.device)
-        self._joined = for_device(joined, forward.device)
-        self._finish_and_join = for_device(finish_and_join, forward.device)
+        self._project = compile_for(project, forward.device)
+        self._finish = compile_for(finish, forward.device)
+        self._norm = compile_for(norm, forward.device)
+        self._joined = compile_for(joined, forward.device)
+        self._finish_and_join = compile_for(finish_and_join, forward.device)
 
     def prefill(
         self,
@@ -73,7 +78,7 @@ class RowForward:
         sources, targets = sources.to(self.device), targets.to(self.device)
         ids = torch.cat([torch.tensor(prompt) for prompt in prompts]).to(self.device)
         places = torch.cat([torch.arange(length) for length in lengths]).to(self.device)
-        spans = Spans.of(lengths, self.device)
+        spans = SequenceBounds.of(lengths, self.device)
         x, turn = self._enter(ids, places)
         for index, layer in enumerate(self.base.weights.layers):
             q, k, v = self._before(layer, x, turn)
@@ -93,7 +98,7 @@ class RowForward:
         x, turn = self._enter(tokens_B, used_B)
         starts = torch.arange(rows + 1, device=self.device) * cache.row
         places, filled_B = starts[:-1] + used_B, (used_B + 1).to(torch.int32)
-        spans = Spans(starts.to(torch.int32), extent.length)
+        spans = SequenceBounds(starts.to(torch.int32), extent.length)
         for index, layer in enumerate(self.base.weights.layers):
             q, k, v = self._before(layer, x, turn)
             keys = cache.keys[index].index_copy_(0, places, k)
@@ -111,14 +116,14 @@ class RowForward:
         filled_B = (used_B + 1).to(torch.int32)
         processors = processors_of(self.device)
         parts = splits_of(extent.rows, self.shape.kv_heads, extent.length, processors)
-        varying(x)
+        mark_dynamic(x)
         qkv = self._joined(x, *layers[0].before[:3], eps)
         for index, layer in enumerate(layers):
             cached = cache.keys[index], cache.values[index]
             rotation = Rotation(layer.qk_norm, eps, *turn)
             q = turn_into_cache(qkv, rotation, used_B, cached, cache.row)
             seen = attend_rows(q, cached, filled_B, self._scale, (cache.row, parts)).flatten(1)
-            varying(x, seen)
+            mark_dynamic(x, seen)
             if layer is layers[-1]:
                 x = self._finish(x, seen, *layer.after, eps)
             else:
@@ -136,21 +141,24 @@ class RowForward:
         self, layer: Layer, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries, keys and values."""
-        varying(x, *turn)
+        mark_dynamic(x, *turn)
         return self._project(x, layer.before, turn, self._heads, self.shape.eps)
 
     def _after(self, layer: Layer, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """The layer's result from what attention saw."""
         seen = seen.reshape(x.shape[0], -1)
-        varying(x, seen)
+        mark_dynamic(x, seen)
         return self._finish(x, seen, *layer.after, self.shape.eps)
 
     def _leave(self, x: torch.Tensor) -> torch.Tensor:
-        varying(x)
+        mark_dynamic(x)
         return self._norm(x, self.base.weights.norm, self.shape.eps)
 
     def _attend_prompts(
-        self, qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor], spans: Spans, lengths: list[int]
+        self,
+        qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        spans: SequenceBounds,
+        lengths: list[int],
     ) -> torch.Tensor:
         """Causal attention of each prompt to itself `[N, heads, D]`."""
         if self.flash:
@@ -168,7 +176,7 @@ class RowForward:
         self,
         q: torch.Tensor,
         cached: tuple[torch.Tensor, torch.Tensor],
-        spans: Spans,
+        spans: SequenceBounds,
         filled_B: torch.Tensor,
         row: int,
     ) -> torch.Tensor:

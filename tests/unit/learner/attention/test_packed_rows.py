@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dianoia.hardware.flash_attention import Spans
+from dianoia.hardware.flash_attention import SequenceBounds
 from dianoia.learner.attention import packed_rows as packed
 
 
@@ -42,10 +42,10 @@ class _Flash(torch.autograd.Function):
 
 def test_nothing_is_copied_around_the_flash_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients come back contiguous in the order of tokens, which is how compiled layers want them."""
-    monkeypatch.setattr(packed, "has_flash", lambda *_: True)
+    monkeypatch.setattr(packed, "has_flash_attention", lambda *_: True)
     monkeypatch.setattr(packed, "causal_attention", lambda q, k, v, *_: _Flash.apply(q, k, v))
     made = [torch.randn(1, 5, heads, 4, requires_grad=True) for heads in (2, 1, 1)]
-    spans = Spans.of([2, 3], torch.device("cpu"))
+    spans = SequenceBounds.of([2, 3], torch.device("cpu"))
     states = [one.transpose(1, 2) for one in made]
     module = torch.nn.Module()
     seen, _ = packed._attend(module, *states, None, packed_lengths=(2, 3), packed_spans=spans)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dianoia.hardware.matmul import product
+from dianoia.hardware.matmul import matmul_float32
 from dianoia.sampler.native.gpu import decode_attention as rows
 from dianoia.sampler.native.gpu.decode_attention import (
     Rotation,
@@ -103,7 +103,7 @@ def test_norms_come_before_turning() -> None:
 def test_a_product_of_halves_is_float32() -> None:
     """1 + 2^-8 takes nine bits of fraction, one more than bfloat16 has behind a product of 1."""
     left = torch.tensor([[1.0, 2.0**-8]]).bfloat16()
-    found = product(left, torch.ones(2, 1).bfloat16())
+    found = matmul_float32(left, torch.ones(2, 1).bfloat16())
     assert found.dtype == torch.float32 and found.item() == 1.0 + 2.0**-8
 
 
