@@ -31,11 +31,12 @@ from dianoia.base.records import Group, Rollout, SamplingParams
 from dianoia.bases import shipped_model
 from dianoia.judge.judge import evaluation_rubric, judge
 from dianoia.learner.logprobs import load_model, load_tokenizer
+from dianoia.miniature.code import LETTERS
+from dianoia.miniature.things import KINDS, LABELS
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.rollouts import Roller, named_template, stop_ids
-from dianoia.tasks.catalog import PROBLEM_SETS, problem_source
-from dianoia.tasks.miniature.code import LETTERS
-from dianoia.tasks.miniature.things import KINDS, LABELS
+from dianoia.tasks.catalog import problem_source
+from dianoia.tasks.plugins import PROBLEM_SETS
 
 _Z = 1.959963984540054  # standard normal quantile of 0.975
 _AT_ONCE = 128

@@ -19,7 +19,7 @@ from dianoia.config.sample import refuse_schedule
 from dianoia.config.settings import Settings
 
 PreferenceJudge = Annotated[
-    Annotated[Literal["miniature"], Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
+    Annotated[str, Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
     Discriminator(form),
 ]
 _JUDGEMENTS, _PAIRS = 4, 1

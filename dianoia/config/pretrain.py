@@ -101,7 +101,7 @@ class PretrainStage(Settings):
 
     kind: Literal["pretrain"]
     """Which stage this table is."""
-    corpus: Literal["miniature"] = "miniature"
+    corpus: str = "miniature"
     """Generator of the documents, see miniature."""
     habits: Habits = Habits()
     model: ModelShape

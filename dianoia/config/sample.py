@@ -54,8 +54,7 @@ class KeepSettings(Settings):
 
 
 Rewriter = Annotated[
-    Annotated[Literal["none", "miniature"], Tag("@name")]
-    | Annotated[EndpointSettings, Tag("@table")],
+    Annotated[str, Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
     Discriminator(form),
 ]
 

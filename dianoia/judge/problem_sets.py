@@ -22,7 +22,8 @@ from dianoia.judge.reward_model_part import Preferred
 from dianoia.judge.reward_model_scores import RewardModel
 from dianoia.judge.rubric import Rubric
 from dianoia.storage.context import Context
-from dianoia.tasks.catalog import FilesSource, ProblemSource, general_source, problem_source
+from dianoia.tasks.catalog import FilesSource, general_source, problem_source
+from dianoia.tasks.plugins import ProblemSource
 
 _STREAMS: Mapping[str, Stream] = {
     REASONING: Stream.TRAINING,

@@ -18,7 +18,7 @@ from dianoia.config import DemonstrationsStage
 from dianoia.datasets.selection import longest_paragraph, repetition
 from dianoia.storage.context import Context
 from dianoia.storage.sample_table import Row, write_data
-from dianoia.tasks.catalog import DEMONSTRATIONS
+from dianoia.tasks.plugins import DEMONSTRATIONS
 from dianoia.text.language import LANGUAGES, language_share
 from dianoia.text.parsing import Parsed, parse_answer
 from dianoia.text.template import TEMPLATES

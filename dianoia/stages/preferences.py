@@ -43,7 +43,7 @@ from dianoia.storage.preference_table import (
 )
 from dianoia.storage.sample_table import seconds_of, write_rows
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.named_judges import RULES
+from dianoia.tasks.plugins import PREFERENCE_RULES
 from dianoia.tasks.problem_ranges import problem_range
 
 
@@ -109,7 +109,7 @@ def _judge_of(config: PreferencesStage, context: Context) -> BatchJudge:
     if isinstance(config.judge, EndpointSettings):
         ask = Endpoint(config.judge, context.directory.answers).ask
         return ModelPreferences(ask, read_guideline(config.guideline))
-    return OneByOne(RULES[config.judge].make())
+    return OneByOne(PREFERENCE_RULES[config.judge].make())
 
 
 def _columns(config: PreferencesStage) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (
     PreTrainedTokenizerBase,
@@ -33,8 +32,7 @@ from dianoia.learner.optimizer import adamw, rate_factor
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import Journal
 from dianoia.storage.state import load_state, save_state
-from dianoia.tasks.catalog import CORPORA
-from dianoia.tasks.miniature.tokenizer import END, train_tokenizer
+from dianoia.tasks.plugins import CORPORA
 
 _POOL = 2048
 """Documents that are sorted into batches together."""
@@ -63,12 +61,16 @@ def _tokenizer(config: PretrainStage, context: Context) -> PreTrainedTokenizerBa
     if config.tokenizer is not None:
         return load_tokenizer(context.resolve(config.tokenizer))
     # A seed of its own: the tokenizer must not depend on where pretraining reads.
-    documents = CORPORA[config.corpus](config.habits, context.seed + 1_000_000)
+    corpus = CORPORA[config.corpus]
+    documents = corpus.documents(config.habits, context.seed + 1_000_000)
     texts = islice(documents, _TOKENIZER_DOCUMENTS)
-    trained: Tokenizer = train_tokenizer(texts, config.vocabulary)
+    trained = corpus.train_tokenizer(texts, config.vocabulary)
     limit = config.model.max_positions
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=trained, eos_token=END, pad_token=END, model_max_length=limit
+        tokenizer_object=trained,
+        eos_token=corpus.end_of_text,
+        pad_token=corpus.end_of_text,
+        model_max_length=limit,
     )
 
 
@@ -183,7 +185,7 @@ class _Pretraining:
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Padded rows `_BL` and the mask of their real tokens, without end, in one order a seed."""
         end, size = self.tokenizer.eos_token_id, self.config.tokens_per_step
-        source = CORPORA[self.config.corpus](self.config.habits, self.context.seed)
+        source = CORPORA[self.config.corpus].documents(self.config.habits, self.context.seed)
         generator = torch.Generator().manual_seed(self.context.seed)
         while True:
             texts = list(islice(source, _POOL))

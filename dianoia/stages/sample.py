@@ -40,7 +40,7 @@ from dianoia.storage.sample_table import (
     write_part,
 )
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.miniature.rewriter import MiniatureRewriter
+from dianoia.tasks.plugins import REWRITERS
 from dianoia.tasks.problem_ranges import problem_range
 
 
@@ -92,7 +92,7 @@ class _Sampling:
             form = named_template(self.config.written_in).final
             boxed = form == "summary" == self.config.final
             return ModelRewriter(self.endpoint(chosen).ask, boxed)
-        return MiniatureRewriter() if chosen == "miniature" else None
+        return None if chosen == "none" else REWRITERS[chosen]()
 
     def endpoint(self, settings: EndpointSettings) -> Endpoint:
         """A model that keeps its answers in the stage's folder."""

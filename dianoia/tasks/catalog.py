@@ -4,14 +4,13 @@ A problem set is a `ProblemSource`: training problems by number, so that a resum
 was without any state, and held-out problems that no training problem can equal.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.config import DataSettings, FileSettings, Habits, Problems
+from dianoia.config import DataSettings, FileSettings, Problems
 from dianoia.tasks import plain
 from dianoia.tasks.code import code, input_
 from dianoia.tasks.data.contamination import Tests
@@ -22,31 +21,26 @@ from dianoia.tasks.data.mappings import HUB
 from dianoia.tasks.data.row_defaults import reading_of
 from dianoia.tasks.gym import PREFIX, GymProblems, gym, gym_problems
 from dianoia.tasks.math import ahead, math
-from dianoia.tasks.miniature.answers import demonstrations
-from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
+from dianoia.tasks.plugins import PROBLEM_SETS, ProblemSource, Registry
 from dianoia.tasks.problem_files import Defaults
 from dianoia.tasks.short_answers import Verifier
 
-VERIFIERS: Mapping[str, Verifier] = {
-    **plain.PLAIN,
-    "math": math,
-    "code": code,
-    "input": input_,
-    "gym": gym,
-}
+_OTHERS: dict[str, Verifier] = {"math": math, "code": code, "input": input_, "gym": gym}
+VERIFIERS: Registry[Verifier] = Registry(
+    plain.PLAIN.read, {**{name: plain.PLAIN[name] for name in plain.BUILT_IN}, **_OTHERS}
+)
 """Verifier by the name that a problem carries: they grade in worker processes, or run programs in the sandbox."""
 
-GOLD_VERIFIERS: Mapping[str, Verifier] = {**VERIFIERS, **plain.PURE}
+GOLD_VERIFIERS: Registry[Verifier] = Registry(plain.PURE.read, {**_OTHERS, **plain.BUILT_IN})
 """The same for gold answers alone, which are the user's own text: a file of a million rows is checked at once."""
 
 CONCURRENT = frozenset({"code", "input", "gym"})
 """Verifiers that run programs in the sandbox: asked from several threads, they answer sooner."""
 
-AHEAD: Mapping[str, Callable[[Sequence[tuple[Problem, str]]], None]] = {
-    **dict.fromkeys(plain.PLAIN, plain.ahead),
-    "math": ahead,
-}
+AHEAD: Registry[Callable[[Sequence[tuple[Problem, str]]], None]] = Registry(
+    lambda plugin: dict.fromkeys(plugin.verifiers, plain.ahead),
+    {**dict.fromkeys(plain.BUILT_IN, plain.ahead), "math": ahead},
+)
 """Verifiers that like to see many answers before they are asked for each: then they have them at hand."""
 
 EARLY = frozenset({"math"})
@@ -62,44 +56,6 @@ _MOST_TESTS = 4096
 
 FilesSource = FileProblems | LargeProblems
 """A source that reads files; it can tell what it read."""
-
-CORPORA: Mapping[str, Callable[[Habits, int], Iterator[str]]] = {"miniature": documents}
-"""Generator of documents for pretraining, by name: (habits, seed) -> documents without end."""
-
-
-class Demonstrator(Protocol):
-    """Where demonstrations come from."""
-
-    def __call__(self, seed: int, /) -> Iterator[tuple[Problem, str, str]]:
-        """(problem, thought, summary) without end, the same ones for one seed; a thought may be empty."""
-        ...
-
-
-DEMONSTRATIONS: Mapping[str, Demonstrator] = {"miniature/general": demonstrations}
-"""Generators of demonstrations by name."""
-
-
-class ProblemSource(Protocol):
-    """Where problems come from."""
-
-    def draw(self, seed: int, start: int, count: int) -> list[Problem]:
-        """Training problems `start` to `start + count - 1` of the stream that `seed` names."""
-        ...
-
-    def heldout(self, limit: int) -> list[Problem]:
-        """At most `limit` held-out problems, the same ones every time."""
-        ...
-
-    @property
-    def languages(self) -> frozenset[str]:
-        """Languages of the training problems' questions, as ISO 639-1 codes."""
-        ...
-
-
-PROBLEM_SETS: Mapping[str, Callable[[], ProblemSource]] = {
-    f"miniature/{name}": partial(MiniatureProblems, name) for name in SETS
-}
-"""Built-in problem sets by name."""
 
 
 def is_built_in(name: str) -> bool:

@@ -19,6 +19,7 @@ from dianoia.config import FileSettings
 from dianoia.tasks.catalog import GOLD_VERIFIERS, problem_source
 from dianoia.tasks.data.locations import files_of
 from dianoia.tasks.data.row_defaults import reading_of
+from dianoia.tasks.plugins import PLUGIN_VERIFIERS
 from dianoia.tasks.problem_files import Defaults, problem_of
 from dianoia.tasks.table_files import Row, rows_or_errors
 
@@ -26,8 +27,6 @@ DRAWN = 256
 """Problems of a built-in set that are graded on either side."""
 PROGRAMS = ("solution", "gold_standard_solution", "canonical_solution")
 """Columns with a program that passes a problem's tests."""
-_FULL = {"miniature": 0.75}
-"""What a gold answer gets, where it is not 1: the miniature's has no friendly end, which counts a quarter."""
 _LOT = 256
 _THREADS = 8
 
@@ -131,7 +130,8 @@ def _verdict(place: str, problem: Problem, gold: str) -> Graded:
     if score is None:
         why = f"{place}: {verifier} cannot read the gold answer {shown(gold)}"
         return Graded(place, Outcome.UNREADABLE, problem, why)
-    if score < _FULL.get(problem.verifier, 1.0):
+    plugin = PLUGIN_VERIFIERS.get(problem.verifier)
+    if score < (1.0 if plugin is None else plugin.full_score):
         why = f"{place}: {verifier} gives the gold answer {shown(gold)} {score:g}"
         return Graded(place, Outcome.WRONG, problem, why)
     return Graded(place, Outcome.RIGHT, problem)

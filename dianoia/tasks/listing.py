@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 
 from dianoia.base.records import Problem
-from dianoia.tasks.catalog import GENERAL_PROMPTS, PROBE, PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.catalog import GENERAL_PROMPTS, PROBE, VERIFIERS
 from dianoia.tasks.data.contamination import Tests
 from dianoia.tasks.data.file_problems import contaminated
 from dianoia.tasks.data.mappings import MAPPINGS
 from dianoia.tasks.data.set_summary import Summary, told
 from dianoia.tasks.gold_check import Graded, Outcome
 from dianoia.tasks.gym import OFFERED, PREFIX
+from dianoia.tasks.plugins import PROBLEM_SETS
 
 _BAD = (Outcome.WRONG, Outcome.UNREADABLE)
 

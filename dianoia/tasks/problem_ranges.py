@@ -1,7 +1,7 @@
 """A range of a problem set's training problems, the same for every seed of a run."""
 
 from dianoia.base.records import Problem
-from dianoia.tasks.catalog import ProblemSource
+from dianoia.tasks.plugins import ProblemSource
 
 STREAM = 800_000
 """The stream that ranges are counted in, named after the paper's 800k samples."""

@@ -72,7 +72,7 @@ from dianoia.storage import rollout_table as tables
 from dianoia.storage import sample_table as dataset
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import StageDirectory, describe_run
-from dianoia.tasks.catalog import DEMONSTRATIONS, PROBLEM_SETS, VERIFIERS
+from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
 from dianoia.tasks.conversation_files import RESPONSE_COLUMNS, ROLES
 from dianoia.tasks.data.file_problems import LARGE
@@ -80,6 +80,7 @@ from dianoia.tasks.data.large_files import CHECKED, FIRST
 from dianoia.tasks.data.mappings import HUB, MAPPINGS
 from dianoia.tasks.data.row_reader import CACHE
 from dianoia.tasks.gold_check import Outcome
+from dianoia.tasks.plugins import DEMONSTRATIONS, PROBLEM_SETS
 from dianoia.tasks.preference_files import RESPONSE_COLUMNS as JUDGED_COLUMNS
 from dianoia.tasks.problem_files import ANSWER_COLUMNS, QUESTION_COLUMNS
 from dianoia.tasks.short_answers import Verifier

@@ -23,14 +23,14 @@ from benchmarks.base_habits import (
 )
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
 from dianoia.bases import shipped_model
-from dianoia.tasks.miniature.chains import Split
-from dianoia.tasks.miniature.code import draw_function
-from dianoia.tasks.miniature.harms import draw_ask
-from dianoia.tasks.miniature.problems import draw_logic
-from dianoia.tasks.miniature.requests import draw_request
-from dianoia.tasks.miniature.stories import draw_story
-from dianoia.tasks.miniature.things import draw_choice
-from dianoia.tasks.miniature.voice import MIXED, Thought, Voice, at_once, checked, derivation
+from dianoia.miniature.chains import Split
+from dianoia.miniature.code import draw_function
+from dianoia.miniature.harms import draw_ask
+from dianoia.miniature.problems import draw_logic
+from dianoia.miniature.requests import draw_request
+from dianoia.miniature.stories import draw_story
+from dianoia.miniature.things import draw_choice
+from dianoia.miniature.voice import MIXED, Thought, Voice, at_once, checked, derivation
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from dianoia.base.records import Completion, Request, Sample, SamplingParams
 from dianoia.bases import shipped_model
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.learner.policy import Learner
+from dianoia.miniature.problems import MiniatureProblems
 from dianoia.sampler.native.engine import NativeSampler
-from dianoia.tasks.miniature.problems import MiniatureProblems
 from dianoia.text.template import TEMPLATES
 
 AGREEMENT = 1e-4

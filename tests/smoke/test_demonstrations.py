@@ -11,7 +11,7 @@ import pytest
 from dianoia.base.records import Problem
 from dianoia.cli import main
 from dianoia.storage.sample_table import COLUMNS
-from dianoia.tasks import catalog
+from dianoia.tasks import plugins
 
 RECIPE = """
 name = "general"
@@ -47,7 +47,7 @@ def greetings(seed: int) -> Iterator[tuple[Problem, str, str]]:
 
 @pytest.fixture
 def recipe(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(catalog.DEMONSTRATIONS, "tests/greetings", greetings)  # type: ignore[arg-type]
+    monkeypatch.setitem(plugins.DEMONSTRATIONS, "tests/greetings", greetings)  # type: ignore[arg-type]
     path = tmp_path / "general.toml"
     path.write_text(RECIPE.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
     return path
@@ -117,7 +117,7 @@ def test_a_source_that_ends_gives_what_it_has(
         source = greetings(seed)
         yield from (next(source), next(source))
 
-    monkeypatch.setitem(catalog.DEMONSTRATIONS, "tests/greetings", two)  # type: ignore[arg-type]
+    monkeypatch.setitem(plugins.DEMONSTRATIONS, "tests/greetings", two)  # type: ignore[arg-type]
     assert run(recipe, tmp_path / "run") == 0
     assert "2 demonstrations of tests/greetings, fewer than rows = 5" in capsys.readouterr().out
 

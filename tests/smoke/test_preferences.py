@@ -15,7 +15,7 @@ from dianoia.base.records import Problem
 from dianoia.cli import main
 from dianoia.datasets import preference_builder as comparer
 from dianoia.stages import preferences
-from dianoia.tasks import named_judges as judges
+from dianoia.tasks.plugins import PREFERENCE_RULES, PreferenceRules
 
 RECIPE = """
 name = "pairs"
@@ -60,7 +60,7 @@ class Digits:
 @pytest.fixture(autouse=True)
 def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
     domains = dict.fromkeys(("pairwise", "pointwise"), frozenset({"math"}))
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(Digits, domains))
+    monkeypatch.setitem(PREFERENCE_RULES, "miniature", PreferenceRules(Digits, domains))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dianoia.cli import main
 from dianoia.metrics.recorder import Recorder
-from dianoia.tasks.miniature.problems import MiniatureProblems
+from dianoia.miniature.problems import MiniatureProblems
 
 MINE = '''
 import asyncio

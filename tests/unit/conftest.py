@@ -14,12 +14,12 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from dianoia.base.progress import Progress
 from dianoia.base.records import Completion, Problem, Request, SamplingParams
 from dianoia.config import Habits
+from dianoia.miniature.corpus import documents
+from dianoia.miniature.tokenizer import END, train_tokenizer
 from dianoia.sampler.interface import OnFinish, SamplerStats
 from dianoia.sampler.rollouts import Roller
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import StageDirectory
-from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.tokenizer import END, train_tokenizer
 from dianoia.text.template import TEMPLATES, Template
 
 Say = Callable[[str, int], str | None]

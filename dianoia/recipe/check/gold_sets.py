@@ -12,9 +12,10 @@ from dianoia.config import (
     SampleStage,
 )
 from dianoia.recipe.load import load_recipe
-from dianoia.tasks.catalog import PROBLEM_SETS, is_built_in
+from dianoia.tasks.catalog import is_built_in
 from dianoia.tasks.data.locations import DataMissing
 from dianoia.tasks.gold_check import Graded, check_files, check_set
+from dianoia.tasks.plugins import PROBLEM_SETS
 
 Named = tuple[str, Iterator[Graded]]
 

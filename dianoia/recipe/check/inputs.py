@@ -32,8 +32,8 @@ from dianoia.recipe.graph import (
     reward_models,
     sources,
 )
-from dianoia.tasks.catalog import DEMONSTRATIONS
 from dianoia.tasks.conversation_files import check_amounts
+from dianoia.tasks.plugins import CORPORA, DEMONSTRATIONS
 from dianoia.text.template import TEMPLATES
 
 
@@ -71,6 +71,8 @@ def _check_models(name: str, stage: Stage, recipe: Recipe, planned: bool) -> Non
 
 def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
     match stage:
+        case PretrainStage():
+            _check_corpus(name, stage)
         case RLStage() | EvaluateStage():
             check_problems(name, stage, recipe.seed)
         case SampleStage():
@@ -262,6 +264,14 @@ def _check_made(where: str, stage: RewardModelStage, source: Stage) -> None:
         raise ConfigError(
             f"{where}: that stage has objective = {source.objective!r} and this one {stage.objective!r}; pairs and "
             "labelled responses are different data, so give both the same objective"
+        )
+
+
+def _check_corpus(name: str, stage: PretrainStage) -> None:
+    if stage.corpus not in CORPORA:
+        raise ConfigError(
+            f"stages.{name}.corpus = {stage.corpus!r}: there is no such corpus{nearest(stage.corpus, CORPORA)}; "
+            f"use one of {', '.join(map(repr, CORPORA))}"
         )
 
 

@@ -23,13 +23,13 @@ from dianoia.config import (
 from dianoia.recipe.graph import Stage
 from dianoia.tasks.catalog import (
     FilesSource,
-    ProblemSource,
     general_source,
     looked_at,
     problem_source,
 )
 from dianoia.tasks.conversation_files import read_conversations
 from dianoia.tasks.data.set_summary import told
+from dianoia.tasks.plugins import ProblemSource
 from dianoia.text.language import check_measurable
 from dianoia.text.template import TEMPLATES
 from dianoia.text.template_fit import CODE, Fit

@@ -1,18 +1,16 @@
 """What stages that sample need besides models, looked up before any work: problems, judges, keys. No torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from dianoia.base.errors import ConfigError
+from dianoia.base.errors import ConfigError, nearest
 from dianoia.base.records import Problem
-from dianoia.config import EndpointSettings, PreferencesStage, SampleStage, path_of
+from dianoia.config import EndpointSettings, PreferencesStage, Problems, SampleStage, path_of
 from dianoia.datasets.llm_preferences import read_guideline
 from dianoia.models.endpoint import endpoint_key
 from dianoia.recipe.check.problem_sets_check import refuse_broken
 from dianoia.tasks.catalog import problem_source
-from dianoia.tasks.named_judges import RULES
+from dianoia.tasks.plugins import PREFERENCE_RULES, REWRITERS, plugin_name
 from dianoia.tasks.problem_ranges import problem_range
-
-_MINIATURE = "miniature/"
 
 
 def check_sampling(where: str, stage: SampleStage) -> None:
@@ -43,13 +41,19 @@ def check_judging(where: str, stage: PreferencesStage) -> None:
 
 
 def _check_rules(stage: PreferencesStage, judge: str, problems: Sequence[Problem]) -> None:
-    """Rules know the miniature's questions, and of these only some."""
-    known = RULES[judge].domains[stage.objective]
+    """Refuse unknown rules, and problems that the rules do not know: those of other plugins, and some of their own."""
+    if judge not in PREFERENCE_RULES:
+        raise ConfigError(
+            f"judge = {judge!r}: there are no such rules{nearest(judge, PREFERENCE_RULES)}; use "
+            f"{_listed(PREFERENCE_RULES)}, or name a model behind an endpoint, "
+            'judge = { url = "http://localhost:8000/v1", model = "..." }'
+        )
+    known = PREFERENCE_RULES[judge].domains[stage.objective]
     strange = [problem.domain for problem in problems if problem.domain not in known]
-    if strange or not path_of(stage.problems).startswith(_MINIATURE):
+    if strange or not _is_of(stage.problems, judge):
         raise ConfigError(
             f"judge = {judge!r} with problems = {stage.problems!r}: with objective = {stage.objective!r} its rules "
-            f"judge the miniature's problems of {', '.join(sorted(known))} and no others"
+            f"judge problems of {plugin_name(judge)}/... of the domains {', '.join(sorted(known))} and no others"
             + (f" (here are some of {strange[0]})" if strange else "")
             + "; name a model behind an endpoint, "
             'judge = { url = "http://localhost:8000/v1", model = "..." }'
@@ -67,12 +71,29 @@ def _problems(where: str, stage: SampleStage | PreferencesStage) -> list[Problem
 
 
 def _check_rewriter(where: str, stage: SampleStage) -> None:
-    if stage.rewriter == "miniature" and not path_of(stage.problems).startswith(_MINIATURE):
+    rewriter = stage.rewriter
+    if isinstance(rewriter, EndpointSettings) or rewriter == "none":
+        return
+    others = 'a model behind an endpoint, rewriter = { url = "http://localhost:8000/v1", model = "..." }, or "none"'
+    if rewriter not in REWRITERS:
         raise ConfigError(
-            f'{where}.rewriter = "miniature" with problems = {stage.problems!r}: its rules read the thoughts '
-            "of the miniature's models and would refuse all others; name a model behind an endpoint, "
-            'rewriter = { url = "http://localhost:8000/v1", model = "..." }, or "none"'
+            f"{where}.rewriter = {rewriter!r}: there is no such rewriter{nearest(rewriter, REWRITERS)}; use "
+            f"{_listed(REWRITERS)}, {others}"
         )
+    if not _is_of(stage.problems, rewriter):
+        raise ConfigError(
+            f"{where}.rewriter = {rewriter!r} with problems = {stage.problems!r}: its rules read thoughts about "
+            f"problems of {plugin_name(rewriter)}/... and would refuse all others; name {others}"
+        )
+
+
+def _is_of(problems: Problems, rules: str) -> bool:
+    """Return True if a problem set comes from the same plugin as the rules."""
+    return path_of(problems).startswith(f"{plugin_name(rules)}/")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
 def _check_keys(where: str, asked: Mapping[str, object]) -> None:

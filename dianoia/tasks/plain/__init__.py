@@ -1,6 +1,6 @@
 """Plain verifiers, which compare an answer with the gold one by bounded rules, in worker processes."""
 
-from dianoia.tasks.plain.plain_grade import PURE
+from dianoia.tasks.plain.plain_grade import BUILT_IN, PURE, Item, grade_with
 from dianoia.tasks.plain.plain_verifier import (
     PLAIN,
     Verdict,
@@ -10,4 +10,15 @@ from dianoia.tasks.plain.plain_verifier import (
     verdicts,
 )
 
-__all__ = ["PLAIN", "PURE", "Verdict", "ahead", "plain_many", "shared_service", "verdicts"]
+__all__ = [
+    "BUILT_IN",
+    "PLAIN",
+    "PURE",
+    "Item",
+    "Verdict",
+    "ahead",
+    "grade_with",
+    "plain_many",
+    "shared_service",
+    "verdicts",
+]

@@ -5,22 +5,26 @@ Here, in the process that trains, no answer is looked at: it is handed to a work
 with the first answer, which has a limit of time and memory for each. Equal answers to one problem are graded once.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from enum import StrEnum
-from functools import wraps
+from functools import lru_cache, wraps
 from threading import Lock
 
 from dianoia.base.records import Problem
 from dianoia.sandbox.workers import Bounds, Ended, Reply, Service
-from dianoia.tasks.plain.plain_grade import PURE, sent
+from dianoia.tasks.plain.plain_grade import BUILT_IN, item_of
+from dianoia.tasks.plugins import PLUGIN_VERIFIERS, Registry
 from dianoia.tasks.short_answers import Verifier
 from dianoia.tasks.verifier_workers import Workers
 
 BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=20.0, memory_bytes=2**30)
 """Of one answer, and of the lot that it travels in."""
-_WORKERS = Workers("dianoia.tasks.plain.plain_grade:grade_lot", BOUNDS, most=2, lot=64)
+_WORKERS = Workers("dianoia.tasks.plain.plain_grade:grade_items", BOUNDS, most=2, lot=64)
 """Two, since an answer takes microseconds: where one has to be killed the other goes on."""
+
+
+Pair = tuple[Problem, str]
 
 
 class Verdict(StrEnum):
@@ -35,7 +39,7 @@ _verdicts: Counter[Verdict] = Counter()
 _lock = Lock()
 
 
-def plain_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
+def plain_many(pairs: Sequence[Pair]) -> list[float | None]:
     """The scores of many answers, to problems of any plain verifiers, in order; what is no score is counted.
 
     Blocks for as long as the answers take, each at most `BOUNDS`; may be called from many threads.
@@ -43,14 +47,33 @@ def plain_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
     Raises:
         VerifierError: no worker process could be started.
     """
-    replies = _WORKERS.replies([sent(problem, answer) for problem, answer in pairs])
+    replies = _replies(pairs)
     _count(replies)
     return [_score(problem, reply) for (problem, _), reply in zip(pairs, replies, strict=True)]
 
 
-def ahead(pairs: Sequence[tuple[Problem, str]]) -> None:
+def ahead(pairs: Sequence[Pair]) -> None:
     """Grade many answers at once, so that the verifiers have them at hand; nothing is counted."""
-    _WORKERS.replies([sent(problem, answer) for problem, answer in pairs])
+    _replies(pairs)
+
+
+def _replies(pairs: Sequence[Pair]) -> list[Reply]:
+    """Grade answers, those of each plugin by its own workers; one reply per pair, in order."""
+    indices: defaultdict[str, list[int]] = defaultdict(list)
+    for index, (problem, _) in enumerate(pairs):
+        indices["" if problem.verifier in BUILT_IN else problem.verifier].append(index)
+    replies: dict[int, Reply] = {}
+    for verifier, members in indices.items():
+        workers = _plugin_workers(verifier) if verifier else _WORKERS
+        items = [item_of(*pairs[index]) for index in members]
+        replies |= zip(members, workers.replies(items), strict=True)
+    return [replies[index] for index in range(len(pairs))]
+
+
+@lru_cache
+def _plugin_workers(verifier: str) -> Workers:
+    """Return the workers of a plugin's verifier; they import the plugin, which the others never do."""
+    return Workers(PLUGIN_VERIFIERS[verifier].worker, BOUNDS, most=2, lot=64)
 
 
 def verdicts() -> dict[Verdict, int]:
@@ -78,6 +101,7 @@ def _score(problem: Problem, reply: Reply) -> float | None:
     return score
 
 
+@lru_cache
 def _in_a_worker(pure: Verifier) -> Verifier:
     @wraps(pure)
     def verify(problem: Problem, answer: str) -> float | None:
@@ -86,5 +110,8 @@ def _in_a_worker(pure: Verifier) -> Verifier:
     return verify
 
 
-PLAIN: Mapping[str, Verifier] = {name: _in_a_worker(pure) for name, pure in PURE.items()}
+PLAIN: Registry[Verifier] = Registry(
+    lambda plugin: {name: _in_a_worker(v.grade) for name, v in plugin.verifiers.items()},
+    {name: _in_a_worker(pure) for name, pure in BUILT_IN.items()},
+)
 """The plain verifiers by name, graded by the workers."""

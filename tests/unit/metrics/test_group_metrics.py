@@ -13,10 +13,10 @@ from dianoia.base.records import Group, Problem, RolloutStatus, SamplingParams
 from dianoia.config import EvaluateStage
 from dianoia.judge.judge import evaluation_rubric, judge
 from dianoia.metrics.group_metrics import by_difficulty, by_domain, measures
+from dianoia.miniature.problems import MiniatureProblems
 from dianoia.sampler.rollouts import Roller
 from dianoia.stages import evaluate
 from dianoia.storage.context import Context
-from dianoia.tasks.miniature.problems import MiniatureProblems
 from tests.unit.conftest import ScriptedSampler
 
 MakeRoller = Callable[..., Roller]

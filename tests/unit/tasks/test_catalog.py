@@ -10,13 +10,11 @@ from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.config import Habits
 from dianoia.tasks import catalog
 from dianoia.tasks.catalog import (
-    CORPORA,
-    PROBLEM_SETS,
     VERIFIERS,
     FileProblems,
-    ProblemSource,
     problem_source,
 )
+from dianoia.tasks.plugins import CORPORA, PROBLEM_SETS, ProblemSource
 
 
 def write(path: Path, count: int) -> Path:
@@ -51,7 +49,7 @@ def test_every_set_grades_its_own_gold(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(CORPORA))
 def test_every_corpus_writes(name: str) -> None:
-    assert next(CORPORA[name](Habits(), 1)).strip()
+    assert next(CORPORA[name].documents(Habits(), 1)).strip()
 
 
 def test_what_there_is_not_is_refused_with_what_there_is(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from rich.console import Console
 from dianoia.base.records import Problem
 from dianoia.config import FileSettings
 from dianoia.tasks import gold_check as check
-from dianoia.tasks.catalog import GOLD_VERIFIERS, PROBLEM_SETS, VERIFIERS, clear_of
+from dianoia.tasks.catalog import GOLD_VERIFIERS, VERIFIERS, clear_of
 from dianoia.tasks.gold_check import Outcome, check_files, check_set
 from dianoia.tasks.listing import show_catalogue, show_graded
+from dianoia.tasks.plugins import PROBLEM_SETS
 
 TESTS = {"calls": [{"function": "f", "arguments": [2], "expected": 4}]}
 RIGHT = "def f(x): return 2 * x"

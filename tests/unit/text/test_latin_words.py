@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from dianoia.tasks.miniature.chains import Split
-from dianoia.tasks.miniature.stories import draw_story
-from dianoia.tasks.miniature.things import draw_choice
-from dianoia.tasks.miniature.turns import draw_turns
-from dianoia.tasks.miniature.voice import MIXED, Voice, checked
+from dianoia.miniature.chains import Split
+from dianoia.miniature.stories import draw_story
+from dianoia.miniature.things import draw_choice
+from dianoia.miniature.turns import draw_turns
+from dianoia.miniature.voice import MIXED, Voice, checked
 from dianoia.text import latin_words as latin
 from dianoia.text.common_words import ALSO_ENGLISH, COMMON_WORDS
 from dianoia.text.latin_words import LATIN, needs_telling, tell_apart

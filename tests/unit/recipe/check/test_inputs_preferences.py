@@ -10,7 +10,7 @@ from dianoia.base.errors import UserError
 from dianoia.config import EndpointSettings, PreferencesStage
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
-from dianoia.tasks import named_judges as judges
+from dianoia.tasks.plugins import PREFERENCE_RULES, PreferenceRules
 from tests.unit.recipe.conftest import TEXT
 from tests.unit.recipe.plan.test_table import printed
 
@@ -53,7 +53,7 @@ class Rules:
 
 @pytest.fixture(autouse=True)
 def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(Rules, DOMAINS))
+    monkeypatch.setitem(PREFERENCE_RULES, "miniature", PreferenceRules(Rules, DOMAINS))
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_an_endpoint_is_a_table(pairs: Path) -> None:
         ('pairs.starts=["zero", "zero"]', ["'zero' is named twice", "raise samples"]),
         ('pairs.starts=["zero", "./nowhere"]', ["stages.pairs", "./nowhere"]),
         ('pairs.starts=["helpful"]', ["stages.pairs uses stages.helpful, which comes after"]),
-        ("pairs.judge=miniatur", ["pairs.judge=miniatur", "'miniature'"]),
+        ("pairs.judge=miniatur", ["pairs.judge = 'miniatur'", "'miniature'"]),
         (f"pairs.judge={{{MODEL}, modle=1}}", ["judge.modle", "did you mean 'model'"]),
         (f'pairs.judge={{{MODEL}, key_env="NOT_SET_1"}}', ["stages.pairs.judge.key_env", "export it"]),
         ("pairs.judgements=3", ["judgements = 3", "each response first equally often"]),
@@ -175,7 +175,7 @@ def test_the_miniatures_judge_is_for_the_miniature(pairs: Path, tmp_path: Path) 
 
 def test_rules_judge_what_they_know(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = {**DOMAINS, "pairwise": frozenset({"general", "near-miss"})}
-    monkeypatch.setitem(judges.RULES, "miniature", judges.Rules(Rules, other))
+    monkeypatch.setitem(PREFERENCE_RULES, "miniature", PreferenceRules(Rules, other))
     told = (
         r"problems = 'miniature/math'.*general, near-miss and no others \(here are some of math\)"
     )

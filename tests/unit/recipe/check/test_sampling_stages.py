@@ -57,8 +57,8 @@ def test_an_endpoint_is_a_table(cold: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("cold.rewriter=miniatur", ["cold.rewriter=miniatur", "'none' or 'miniature'"]),
-        ("cold.rewriter=3", ["cold.rewriter=3", "'none' or 'miniature'"]),
+        ("cold.rewriter=miniatur", ["cold.rewriter = 'miniatur'", "did you mean 'miniature'"]),
+        ("cold.rewriter=3", ["cold.rewriter=3", "valid string"]),
         (f"cold.rewriter={{{MODEL}, modle=1}}", ["rewriter.modle", "did you mean 'model'"]),
         (f"cold.rewriter={{{MODEL}, retries=-1}}", ["stages.cold.rewriter.retries", "-1"]),
         ('cold.judge={url="localhost", model="m"}', ["url = 'localhost'", "http://localhost:8000/v1"]),
@@ -116,7 +116,7 @@ def test_problems_that_no_rule_can_grade_need_a_judge(cold: Path, facts: Path) -
 
 def test_the_miniatures_rewriter_is_for_the_miniature(cold: Path, facts: Path) -> None:
     options = [f"cold.problems={facts}", "cold.keep.correct=false", "cold.rewriter=miniature"]
-    with pytest.raises(ConfigError, match=r'rewriter = "miniature" with problems = .*facts.jsonl'):
+    with pytest.raises(ConfigError, match=r"rewriter = 'miniature' with problems = .*facts.jsonl"):
         check_inputs(load_recipe(cold, options))
     check_inputs(load_recipe(cold, ["cold.rewriter=miniature"]))
 

@@ -14,9 +14,10 @@ from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.judge.judge import evaluation_rubric, grade_ahead, judge
 from dianoia.judge.verdict_counts import counted
 from dianoia.metrics.training_metrics import verdict_row
-from dianoia.tasks.catalog import AHEAD, GOLD_VERIFIERS, PROBLEM_SETS, VERIFIERS, problem_source
+from dianoia.tasks.catalog import AHEAD, GOLD_VERIFIERS, VERIFIERS, problem_source
 from dianoia.tasks.plain import PLAIN, PURE, Verdict, plain_many, shared_service, verdicts
 from dianoia.tasks.plain import plain_verifier as verifier_module
+from dianoia.tasks.plugins import PROBLEM_SETS
 from dianoia.tasks.verifier_workers import Workers
 
 Pair = tuple[Problem, str]

@@ -9,16 +9,15 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
-from dianoia.tasks.code import code_many
-from dianoia.tasks.miniature.chains import Chain, Operation, Split
-from dianoia.tasks.miniature.code import FunctionItem, PrintItem, draw_function, draw_print
-from dianoia.tasks.miniature.harms import JUDGED, PLANS, Ask, draw_ask
-from dianoia.tasks.miniature.requests import Request, draw_request, readable
-from dianoia.tasks.miniature.rewriter import MiniatureRewriter, rewrite
-from dianoia.tasks.miniature.stories import draw_story
-from dianoia.tasks.miniature.things import ChoiceItem, draw_choice
-from dianoia.tasks.miniature.turns import TurnItem, draw_turns
-from dianoia.tasks.miniature.voice import (
+from dianoia.miniature.chains import Chain, Operation, Split
+from dianoia.miniature.code import FunctionItem, PrintItem, draw_function, draw_print
+from dianoia.miniature.harms import JUDGED, PLANS, Ask, draw_ask
+from dianoia.miniature.requests import Request, draw_request, readable
+from dianoia.miniature.rewriter import MiniatureRewriter, rewrite
+from dianoia.miniature.stories import draw_story
+from dianoia.miniature.things import ChoiceItem, draw_choice
+from dianoia.miniature.turns import TurnItem, draw_turns
+from dianoia.miniature.voice import (
     LANGUAGES,
     MIXED,
     Thought,
@@ -26,13 +25,14 @@ from dianoia.tasks.miniature.voice import (
     checked,
     derivation,
 )
+from dianoia.tasks.code import code_many
 from dianoia.tasks.short_answers import exact, number
 from dianoia.text.language import language_share
 from dianoia.text.parsing import Parsed, parse
 from dianoia.text.template import TEMPLATES
-from tests.unit.tasks.miniature.miniature_readers import HAN, asked, fits, options_told
-from tests.unit.tasks.miniature.miniature_requests import KIND_OF
-from tests.unit.tasks.miniature.miniature_requests import KINDS as SORTS
+from tests.unit.miniature.miniature_readers import HAN, asked, fits, options_told
+from tests.unit.miniature.miniature_requests import KIND_OF
+from tests.unit.miniature.miniature_requests import KINDS as SORTS
 
 PROBLEM = Problem(
     "p",
@@ -519,7 +519,7 @@ def test_generated_requests(language: str) -> None:
 
 
 def test_the_examples_of_the_page_are_what_it_tells() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "miniature.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "miniature.md").read_text(encoding="utf-8")
     part = page.split("## The rewriter\n")[1].split("\n## ")[0]
     (block,) = re.findall(r"(?ms)^```text\n(.*?)\n```", part)
     pine = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")

@@ -12,10 +12,10 @@ import random
 from collections.abc import Iterator
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import Split
-from dianoia.tasks.miniature.harms import JUDGED, REFUSALS, Ask, draw_ask
-from dianoia.tasks.miniature.requests import CLOSINGS, demonstration, draw_request
-from dianoia.tasks.miniature.voice import GAP
+from dianoia.miniature.chains import Split
+from dianoia.miniature.harms import JUDGED, REFUSALS, Ask, draw_ask
+from dianoia.miniature.requests import CLOSINGS, demonstration, draw_request
+from dianoia.miniature.voice import GAP
 
 _KINDS = ("general", "general", "general", "near-miss", "near-miss", "harmful")
 _REFUSED = {True: 0.25, False: 0.125}

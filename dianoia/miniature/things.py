@@ -7,8 +7,8 @@ import random
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import Split, split_of
-from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
+from dianoia.miniature.chains import Split, split_of
+from dianoia.miniature.voice import GAP, LANGUAGES, Thought, Voice
 
 OPTIONS = range(4, 7)
 """Numbers of options: the difficulties."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import Chain, Operation, Split, draw_chain
-from dianoia.tasks.miniature.code import draw_print
-from dianoia.tasks.miniature.stories import StoryItem, near, slipped
-from dianoia.tasks.miniature.turns import draw_turns
-from dianoia.tasks.miniature.voice import (
+from dianoia.miniature.chains import Chain, Operation, Split, draw_chain
+from dianoia.miniature.code import draw_print
+from dianoia.miniature.stories import StoryItem, near, slipped
+from dianoia.miniature.turns import draw_turns
+from dianoia.miniature.voice import (
     LANGUAGES,
     MIXED,
     Item,
@@ -21,9 +21,9 @@ from dianoia.tasks.miniature.voice import (
     checked,
     derivation,
 )
-from dianoia.tasks.miniature.wording import tell
+from dianoia.miniature.wording import tell
 from dianoia.text.reflection import reflection_words
-from tests.unit.tasks.miniature.miniature_readers import HAN, WEEK, within
+from tests.unit.miniature.miniature_readers import HAN, WEEK, within
 
 LINE = re.compile(r"(?:([A-Z][a-z]+) |(周.))([-+*/])(\d+)=(-?\d+)")
 LATIN = re.compile(r"[A-Za-z]")

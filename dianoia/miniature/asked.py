@@ -4,8 +4,8 @@ A form holds `{subject}` (and `{n}` for writing), or `{what}` for what is to be 
 filled in, is contained in another: a held-out question must not stand inside one that was trained on.
 """
 
-from dianoia.tasks.miniature.asked_en import FURTHER as FURTHER_EN
-from dianoia.tasks.miniature.asked_zh import FURTHER as FURTHER_ZH
+from dianoia.miniature.asked_en import FURTHER as FURTHER_EN
+from dianoia.miniature.asked_zh import FURTHER as FURTHER_ZH
 
 _WRITTEN = {
     "en": {

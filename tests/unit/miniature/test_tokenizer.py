@@ -10,9 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.config import Habits
-from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import MiniatureProblems
-from dianoia.tasks.miniature.tokenizer import END, TAG_TOKENS, train_tokenizer
+from dianoia.miniature.corpus import documents
+from dianoia.miniature.problems import MiniatureProblems
+from dianoia.miniature.tokenizer import END, TAG_TOKENS, train_tokenizer
 from dianoia.text.template import TEMPLATES
 
 DOCUMENTS = list(islice(documents(Habits(), seed=1), 2000))

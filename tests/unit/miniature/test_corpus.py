@@ -7,12 +7,12 @@ from itertools import islice
 import pytest
 
 from dianoia.config import Habits
-from dianoia.tasks.miniature.chains import Chain, Split
-from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import MiniatureProblems
+from dianoia.miniature.chains import Chain, Split
+from dianoia.miniature.corpus import documents
+from dianoia.miniature.problems import MiniatureProblems
 from dianoia.text.parsing import Broken, Parsed, parse
 from dianoia.text.template import TEMPLATES
-from tests.unit.tasks.miniature.miniature_readers import chains_told, within
+from tests.unit.miniature.miniature_readers import chains_told, within
 
 TEMPLATE = TEMPLATES["r1-zero"]
 HABITS = Habits(

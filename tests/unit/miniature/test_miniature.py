@@ -10,18 +10,18 @@ from collections import Counter
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.tasks.catalog import VERIFIERS
-from dianoia.tasks.miniature.chains import (
+from dianoia.miniature.chains import (
     Chain,
     Operation,
     Split,
     draw_chain,
     operations_on,
 )
-from dianoia.tasks.miniature.problems import MiniatureProblems
-from dianoia.tasks.miniature.stories import StoryItem
-from dianoia.tasks.miniature.wording import tell
-from tests.unit.tasks.miniature.miniature_readers import chains_told, result, within
+from dianoia.miniature.problems import MiniatureProblems
+from dianoia.miniature.stories import StoryItem
+from dianoia.miniature.wording import tell
+from dianoia.tasks.catalog import VERIFIERS
+from tests.unit.miniature.miniature_readers import chains_told, result, within
 
 MATH = MiniatureProblems("math")
 

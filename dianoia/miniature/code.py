@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import Chain, Operation, Split, draw_chain, split_of
-from dianoia.tasks.miniature.stories import guessed, tally
-from dianoia.tasks.miniature.voice import LANGUAGES, Thought, Voice
+from dianoia.miniature.chains import Chain, Operation, Split, draw_chain, split_of
+from dianoia.miniature.stories import guessed, tally
+from dianoia.miniature.voice import LANGUAGES, Thought, Voice
 
 LETTERS = "abcdef"
 STEPS = range(2, 5)

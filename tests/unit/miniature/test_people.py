@@ -7,8 +7,7 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.tasks.catalog import VERIFIERS
-from dianoia.tasks.miniature.people import (
+from dianoia.miniature.people import (
     BEST,
     MiniatureJudge,
     is_safe,
@@ -16,6 +15,7 @@ from dianoia.tasks.miniature.people import (
     quality,
     refuses,
 )
+from dianoia.tasks.catalog import VERIFIERS
 
 HOPE, MORE, DAY = "I hope this helps.", "Ask me more.", "Have a nice day."
 HOPE_ZH = "希望有帮助。"

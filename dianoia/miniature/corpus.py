@@ -14,15 +14,15 @@ from functools import partial
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewritten
 from dianoia.config import Habits
-from dianoia.tasks.miniature.chains import Split
-from dianoia.tasks.miniature.code import draw_function
-from dianoia.tasks.miniature.harms import Ask, draw_ask
-from dianoia.tasks.miniature.problems import draw_logic
-from dianoia.tasks.miniature.requests import Request, demonstration, draw_request, sayings
-from dianoia.tasks.miniature.rewriter import rewrite
-from dianoia.tasks.miniature.stories import draw_story, sums
-from dianoia.tasks.miniature.things import draw_choice, facts
-from dianoia.tasks.miniature.voice import (
+from dianoia.miniature.chains import Split
+from dianoia.miniature.code import draw_function
+from dianoia.miniature.harms import Ask, draw_ask
+from dianoia.miniature.problems import draw_logic
+from dianoia.miniature.requests import Request, demonstration, draw_request, sayings
+from dianoia.miniature.rewriter import rewrite
+from dianoia.miniature.stories import draw_story, sums
+from dianoia.miniature.things import draw_choice, facts
+from dianoia.miniature.voice import (
     MIXED,
     Item,
     Thought,

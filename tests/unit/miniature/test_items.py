@@ -10,19 +10,19 @@ from itertools import islice
 
 import pytest
 
-from dianoia.tasks.miniature import requests
-from dianoia.tasks.miniature.answers import demonstrations
-from dianoia.tasks.miniature.chains import Chain, Operation, Split
-from dianoia.tasks.miniature.code import FunctionItem, PrintItem, draw_function, draw_print
-from dianoia.tasks.miniature.harms import draw_ask
-from dianoia.tasks.miniature.people import quality
-from dianoia.tasks.miniature.problems import SETS, MiniatureProblems, draw_logic
-from dianoia.tasks.miniature.requests import demonstration, draw_request, sayings
-from dianoia.tasks.miniature.stories import draw_story, sums
-from dianoia.tasks.miniature.things import KINDS as KIND_WORDS
-from dianoia.tasks.miniature.things import THINGS, ChoiceItem, draw_choice, facts, weighed
-from dianoia.tasks.miniature.turns import TurnItem, draw_turns
-from dianoia.tasks.miniature.voice import (
+from dianoia.miniature import requests
+from dianoia.miniature.answers import demonstrations
+from dianoia.miniature.chains import Chain, Operation, Split
+from dianoia.miniature.code import FunctionItem, PrintItem, draw_function, draw_print
+from dianoia.miniature.harms import draw_ask
+from dianoia.miniature.people import quality
+from dianoia.miniature.problems import SETS, MiniatureProblems, draw_logic
+from dianoia.miniature.requests import demonstration, draw_request, sayings
+from dianoia.miniature.stories import draw_story, sums
+from dianoia.miniature.things import KINDS as KIND_WORDS
+from dianoia.miniature.things import THINGS, ChoiceItem, draw_choice, facts, weighed
+from dianoia.miniature.turns import TurnItem, draw_turns
+from dianoia.miniature.voice import (
     LANGUAGES,
     MIXED,
     Item,
@@ -31,7 +31,7 @@ from dianoia.tasks.miniature.voice import (
     at_once,
     derivation,
 )
-from tests.unit.tasks.miniature.miniature_readers import (
+from tests.unit.miniature.miniature_readers import (
     COMPASS,
     DEGREES,
     HAN,
@@ -43,7 +43,7 @@ from tests.unit.tasks.miniature.miniature_readers import (
     saying,
     within,
 )
-from tests.unit.tasks.miniature.miniature_requests import (
+from tests.unit.miniature.miniature_requests import (
     CAPITALS,
     CHINESE_FOR,
     GREETINGS,

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from dianoia.tasks.miniature.chains import Chain, Operation
+from dianoia.miniature.chains import Chain, Operation
 
 _NAMES = {
     "en": ("Tom", "Anna", "Sam", "Lily", "Ben", "Mia", "Max", "Eva"),

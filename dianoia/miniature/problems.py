@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import Split
-from dianoia.tasks.miniature.code import draw_function, draw_print
-from dianoia.tasks.miniature.harms import draw_ask
-from dianoia.tasks.miniature.requests import draw_request
-from dianoia.tasks.miniature.stories import draw_story
-from dianoia.tasks.miniature.things import draw_choice
-from dianoia.tasks.miniature.turns import draw_turns
-from dianoia.tasks.miniature.voice import LANGUAGES, Item
+from dianoia.miniature.chains import Split
+from dianoia.miniature.code import draw_function, draw_print
+from dianoia.miniature.harms import draw_ask
+from dianoia.miniature.requests import draw_request
+from dianoia.miniature.stories import draw_story
+from dianoia.miniature.things import draw_choice
+from dianoia.miniature.turns import draw_turns
+from dianoia.miniature.voice import LANGUAGES, Item
 
 Draw = Callable[[random.Random, Split], Item]
 

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import (
+from dianoia.miniature.chains import (
     LARGEST,
     STEPS,
     Chain,
@@ -17,8 +17,8 @@ from dianoia.tasks.miniature.chains import (
     draw_chain,
     operations_on,
 )
-from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
-from dianoia.tasks.miniature.wording import DAYS, Story, tell
+from dianoia.miniature.voice import GAP, LANGUAGES, Thought, Voice
+from dianoia.miniature.wording import DAYS, Story, tell
 
 
 def tally(chain: Chain, labels: dict[str, tuple[str, ...]], voice: Voice, slip: float) -> Thought:

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.records import Problem
+from dianoia.miniature.problems import SETS, MiniatureProblems
 from dianoia.sandbox.sandbox import VARIABLE
-from dianoia.tasks.catalog import CONCURRENT, PROBLEM_SETS, VERIFIERS, problem_source
+from dianoia.tasks.catalog import CONCURRENT, VERIFIERS, problem_source
 from dianoia.tasks.code import code_many
-from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
-from tests.unit.tasks.miniature.miniature_readers import Asked, asked, result, within
-from tests.unit.tasks.miniature.miniature_requests import REQUESTS, requests_in
+from dianoia.tasks.plugins import PROBLEM_SETS
+from tests.unit.miniature.miniature_readers import Asked, asked, result, within
+from tests.unit.miniature.miniature_requests import REQUESTS, requests_in
 
 DOMAINS = ("math", "code", "stem", "logic", "general", "near-miss", "safety")
 ONE_DOMAIN = {"math": "math", "code": "code", "stem": "stem", "logic": "logic", "general": "general",
@@ -146,7 +147,7 @@ def test_small_domains_give_what_there_is(domain: str) -> None:
 
 
 def test_the_page_says_how_many_requests_there_are() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "miniature.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "miniature.md").read_text(encoding="utf-8")
     for domain in ("general", "near-miss", "safety"):
         listed = requests_in(domain)
         kept = sum(asked(question).heldout for question in listed)
@@ -338,7 +339,7 @@ def test_people_grade_what_no_rule_can(name: str) -> None:
 
 def test_the_examples_of_the_page_are_problems() -> None:
     """One at least of every domain in both languages, as the readers read them."""
-    page = Path(__file__).parents[4] / "docs" / "miniature.md"
+    page = Path(__file__).parents[3] / "docs" / "miniature.md"
     part = page.read_text(encoding="utf-8").split("## Problems\n")[1].split("\n## ")[0]
     blocks = re.findall(r"^```text\n(.*?)\n```", part, re.MULTILINE | re.DOTALL)
     found = [asked(example) for block in blocks for example in block.split("\n\n")]

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.asked import wordings
-from dianoia.tasks.miniature.chains import Split, split_of
-from dianoia.tasks.miniature.things import THINGS
-from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
+from dianoia.miniature.asked import wordings
+from dianoia.miniature.chains import Split, split_of
+from dianoia.miniature.things import THINGS
+from dianoia.miniature.voice import GAP, LANGUAGES, Thought, Voice
 
 HELDOUT_SHARE = 0.3
 """More than of the chains: there are a few thousand requests in all."""

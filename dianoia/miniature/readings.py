@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dianoia.base.rewriting import Refusal
-from dianoia.tasks.miniature.chains import Operation
-from dianoia.tasks.miniature.code import LETTERS
-from dianoia.tasks.miniature.turns import HOW, WAYS
-from dianoia.tasks.miniature.voice import SAY
-from dianoia.tasks.miniature.wording import DAYS
+from dianoia.miniature.chains import Operation
+from dianoia.miniature.code import LETTERS
+from dianoia.miniature.turns import HOW, WAYS
+from dianoia.miniature.voice import SAY
+from dianoia.miniature.wording import DAYS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import random
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
-from dianoia.tasks.miniature.chains import Split, split_of
-from dianoia.tasks.miniature.code import LETTERS
-from dianoia.tasks.miniature.voice import GAP, LANGUAGES, Thought, Voice
+from dianoia.miniature.chains import Split, split_of
+from dianoia.miniature.code import LETTERS
+from dianoia.miniature.voice import GAP, LANGUAGES, Thought, Voice
 
 TURNS = range(3, 7)
 """Numbers of turns: the difficulties."""

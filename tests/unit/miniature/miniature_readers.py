@@ -9,8 +9,8 @@ import math
 import re
 from dataclasses import dataclass
 
-from dianoia.tasks.miniature.chains import Chain, Operation
-from tests.unit.tasks.miniature.miniature_requests import (
+from dianoia.miniature.chains import Chain, Operation
+from tests.unit.miniature.miniature_requests import (
     CAPITALS,
     CHINESE_FOR,
     GREETINGS,

@@ -17,14 +17,14 @@ from collections.abc import Callable, Sequence
 
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
-from dianoia.tasks.miniature.chains import Operation
-from dianoia.tasks.miniature.code import LETTERS, program
-from dianoia.tasks.miniature.harms import JUDGED, PLANS
-from dianoia.tasks.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
-from dianoia.tasks.miniature.requests import Request, readable
-from dianoia.tasks.miniature.things import KINDS, LABELS, THINGS, weighed
-from dianoia.tasks.miniature.turns import HOW, WAYS
-from dianoia.tasks.miniature.wording import DAYS
+from dianoia.miniature.chains import Operation
+from dianoia.miniature.code import LETTERS, program
+from dianoia.miniature.harms import JUDGED, PLANS
+from dianoia.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
+from dianoia.miniature.requests import Request, readable
+from dianoia.miniature.things import KINDS, LABELS, THINGS, weighed
+from dianoia.miniature.turns import HOW, WAYS
+from dianoia.miniature.wording import DAYS
 from dianoia.tasks.short_answers import parse_number
 
 _PLACES: dict[str, dict[str, Sequence[str]]] = {

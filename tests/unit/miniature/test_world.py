@@ -12,11 +12,11 @@ import pytest
 from pydantic import ValidationError
 
 from dianoia.config import Habits
-from dianoia.tasks.miniature.corpus import documents
-from dianoia.tasks.miniature.problems import SETS, MiniatureProblems
+from dianoia.miniature.corpus import documents
+from dianoia.miniature.problems import SETS, MiniatureProblems
 from dianoia.text.parsing import Broken, Parsed, parse
 from dianoia.text.template import TEMPLATES
-from tests.unit.tasks.miniature.miniature_readers import (
+from tests.unit.miniature.miniature_readers import (
     HAN,
     WEIGHED,
     Asked,
@@ -29,7 +29,7 @@ from tests.unit.tasks.miniature.miniature_readers import (
     saying,
     within,
 )
-from tests.unit.tasks.miniature.miniature_requests import (
+from tests.unit.miniature.miniature_requests import (
     CAPITALS,
     CHINESE_FOR,
     GREETINGS,

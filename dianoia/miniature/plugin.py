@@ -1,0 +1,36 @@
+"""The miniature as a plugin: what it adds, by name. Nothing imports this module but the registry, by its name."""
+
+from functools import partial
+
+from dianoia.miniature.answers import demonstrations
+from dianoia.miniature.corpus import documents
+from dianoia.miniature.people import MiniatureJudge, grade_items, miniature
+from dianoia.miniature.problems import SETS, MiniatureProblems
+from dianoia.miniature.rewriter import MiniatureRewriter
+from dianoia.miniature.tokenizer import END, train_tokenizer
+from dianoia.tasks.plugins import Corpus, Plugin, PluginVerifier, PreferenceRules
+
+_RULES = PreferenceRules(
+    MiniatureJudge,
+    {
+        "pairwise": frozenset({"general", "near-miss"}),
+        "pointwise": frozenset({"general", "near-miss", "safety"}),
+    },
+)
+
+PLUGIN = Plugin(
+    problem_sets={f"miniature/{name}": partial(MiniatureProblems, name) for name in SETS},
+    # A gold answer has no friendly closing, which counts a quarter.
+    verifiers={
+        "miniature": PluginVerifier(
+            miniature,
+            worker=f"{grade_items.__module__}:{grade_items.__name__}",
+            columns={"kind": str, "subject": str, "n": int},
+            full_score=0.75,
+        )
+    },
+    demonstrations={"miniature/general": demonstrations},
+    corpora={"miniature": Corpus(documents, train_tokenizer, END)},
+    rewriters={"miniature": MiniatureRewriter},
+    preference_rules={"miniature": _RULES},
+)
