@@ -1,13 +1,14 @@
-r"""The alphabet of answers: characters and LaTeX commands, and the signs, names and layout that they stand for.
+r"""The alphabet of answers: `Token`, and tables from characters and LaTeX commands to signs, names and layout.
 
-Nothing is read here; `lexer` does, into the tokens that are defined here. A character or command that stands in no table makes an answer unreadable.
+Nothing is read here; `lexer` does that. A character or command that is in no table makes an answer unreadable. Several
+spellings of one sign share a text: `\le`, `\leq` and `≤` are all the sign `le`, so that the grammar sees only one.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-Kind = Literal[
+TokenKind = Literal[
     "number",
     "letters",
     "name",
@@ -24,18 +25,24 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One sign, number, name or word."""
+    """One sign, number, name or word.
 
-    kind: Kind
+    The kinds: "number" (`value` is set), "based" (digits in a `base`), "letters" (a run of Latin letters), "name" (a Greek
+    letter), "function", "constant", "words" (a run of Chinese characters), "sign", "begin" and "end" (of an environment),
+    "font" (a box).
+    """
+
+    kind: TokenKind
     text: str
     value: Fraction | None = None
     spaced: bool = False
-    """White space stands before it."""
+    """White space precedes it."""
     shifted: bool = False
-    """A dollar sign stands before it: mathematics begins or ends here."""
+    """A dollar sign precedes it: mathematics begins or ends here, so that no rule joins it to the token before."""
     upright: bool = False
-    r"""It stands in `\text{}`."""
+    r"""It is inside `\text{}`."""
     base: int = 0
+    """Base of a "based" number; 0 for all other tokens."""
 
 
 _FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
@@ -47,12 +54,14 @@ SPELLINGS = {
     **dict.fromkeys(map(ord, "×⋅·∙∗"), "*"),
     **dict(zip(map(ord, "，；：、。‘’′"), ",;:,.'''", strict=True)),
 }
+"""Translation of a text before it is read: full-width forms, spaces, dashes, crosses and quotation marks to ASCII."""
 SIGN_CHARACTERS = {
     "÷": "/", "∕": "/", "⁄": "/", "±": "pm", "∓": "mp", "≤": "le", "⩽": "le", "≥": "ge", "⩾": "ge", "≠": "ne", "≈": "approx",
     "≡": "equiv", "∪": "cup", "∩": "cap", "∈": "in", "∖": "minus", "∅": "emptyset", "°": "degree", "√": "sqrt", "∛": "cbrt",
     "⌊": "lfloor", "⌋": "rfloor", "⌈": "lceil", "⌉": "rceil", "⟨": "langle", "⟩": "rangle", "…": "ldots", "∣": "|", "∠": "angle",
     "△": "triangle", "％": "%",
 }  # fmt: skip
+"""Unicode characters that are signs."""
 GREEK = dict(
     zip(
         "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΠΣΦΨΩϕ",
@@ -128,7 +137,7 @@ LAYOUT_COMMANDS = frozenset(
      "normalsize", "small", "large", "Large", "LARGE", "huge", "Huge", "boldmath", "unboldmath", "bm", "boldsymbol", "mathbf", "mathit", "mathsf",
      "mathtt", "pmb", "bold", "underline", "mathnormal", "mathord", "mathop", "ensuremath")
 )  # fmt: skip
-"""Commands that change how mathematics looks; a group behind them stays a group."""
+"""Commands that change only how mathematics looks. Braces after them still group."""
 TEXT_COMMANDS = frozenset(
     (
         "text",
@@ -147,6 +156,7 @@ TEXT_COMMANDS = frozenset(
         "textmd",
     )
 )
+"""Commands whose argument is text. Its tokens are marked as upright."""
 COLOUR_COMMANDS = frozenset(("color", "textcolor"))
 SIGN_COMMANDS = {
     "cdot": "*", "times": "*", "ast": "*", "cdotp": "*", "centerdot": "*", "bullet": "*", "div": "/", "slash": "/", "pm": "pm", "mp": "mp",
@@ -164,6 +174,7 @@ SIGN_COMMANDS = {
     "perp": "perp", "to": "to", "sim": "sim", "notin": "notin", "subset": "subset", "subseteq": "subset", "oplus": "oplus",
     "hline": "hline",
 }  # fmt: skip
+"""Commands that are signs."""
 PLAIN_SIGNS = "+-*/^_!'|,;:=<>()[]{}%&"
 
 ENVIRONMENTS = {

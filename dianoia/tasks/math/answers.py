@@ -1,18 +1,25 @@
-r"""Whole answers: lists, named values, relations, sets, quantities and words, made of the expressions of `grammar`.
+r"""Parser, top layer: whole answers. Lists, relations, sets, ratios and words, made of the operands of `quantities`.
 
-In: a bare answer. Out: its readings as trees, the ordinary one first. A token that no rule reads makes the answer
-unreadable. What may be left out of an answer is left out here, each by a rule with a name:
+In: a bare answer. Out: its readings, each a tree, the ordinary one first. A token that no production takes makes the answer
+unreadable.
 
-- `full stop`: a full stop, comma, semicolon or colon at the very end.
-- `name`: names before an equals sign, kept in the tree, so that another name for a named value can be told.
-- `unit`, `scale`, `percent`: words behind a value, kept in a `Quantity`; whether they may stand there, `compare` decides.
+    answer   = item { ("," | ";" | "and" | "or") item }
+    item     = side { ("=" | "<" | "≤" | "≠" | "≈" | "∈" | "≡" | ...) side } [ "mod" expression ]
+    side     = words | function name | operand { ("∪" | "∩" | "\") operand } | operand { ":" operand }
+    operand  : `quantities`
+
+An answer may have more than its value. Each such part has a rule:
+
+- `full stop`: a full stop, comma, semicolon or colon at the very end is dropped here.
+- `name`: names before an equals sign are kept in the tree, so that `compare` can tell another name from the right one.
+- `unit`, `scale`, `percent`: words after a value are kept in a `Quantity`; whether they may stand there, `compare` decides.
 
 Decisions:
-1. "and", "or", commas and semicolons separate answers that stand side by side. A list has an order only where an
-   ellipsis leaves members out.
-2. Words are an answer only if nothing but words stands there. A word behind a value is a unit or a noun; words that
-   change a number ("5 or so", "half of 5") make the answer unreadable.
-3. `5 m` is five metres as well as 5m, and `200,100` a list as well as a number: such answers have two readings.
+1. "and", "or", commas and semicolons separate several answers. A list has an order only if an ellipsis leaves members
+   out.
+2. Words are an answer only if there is nothing else. A word after a value is a unit or a noun; words that change
+   a number ("5 or so", "half of 5") make the answer unreadable.
+3. `5 m` is five metres as well as 5 times m, and `200,100` a list as well as a number: such answers have two readings.
 """
 
 import re
@@ -20,7 +27,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from dianoia.tasks.math.alphabet import Token
-from dianoia.tasks.math.lexer import tokens
+from dianoia.tasks.math.lexer import tokenize
 from dianoia.tasks.math.nodes import (
     Apply,
     Boxed,
@@ -43,12 +50,17 @@ from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
 MAX_CHARS = 2000
 MAX_ITEMS = 64
+"""Members of a list: comparing two lists takes the square of their length."""
 _SET_SIGNS = ("cup", "cap", "minus")
 _SENTENCE_END = re.compile(r"(?<!\.)[.,;:。，；：]\Z")
 
 
 class Reading(NamedTuple):
-    """One way to read an answer, and the rule that allows it."""
+    """One way to read an answer, and the rule that allows it.
+
+    "ordinary" is the usual one. "unit letters": a letter after a value is a unit (`5 m`). "commas separate": no comma
+    separates thousands (`200,100`). "spelled": letters and digits are words (`VW`, `1:03 PM`).
+    """
 
     rule: Literal["ordinary", "unit letters", "commas separate", "spelled"]
     node: Node
@@ -56,42 +68,42 @@ class Reading(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def readings(text: str) -> tuple[Reading, ...]:
-    """Every reading of a bare answer, the ordinary one first.
+    """Return every reading of a bare answer, the ordinary one first.
 
     Raises:
-        Unreadable: no rule reads it.
+        Unreadable: there is no reading.
         TooLarge: it is longer, deeper or larger than the bounds.
     """
     if len(text) > MAX_CHARS:
         raise TooLarge("characters")
     if not text.isprintable():
         raise Unreadable(Reason.CHARACTER)
-    bare = _without_end(text)
-    reads: list[Reading] = []
+    bare = _trimmed(text)
+    results: list[Reading] = []
     refusal: Unreadable | None = None
     for rule in _rules(bare):
         if (
             rule == "commas separate"
-            and reads
-            and not isinstance(reads[0].node, Number | Quantity | Negative)
+            and results
+            and not isinstance(results[0].node, Number | Quantity | Negative)
         ):
             continue  # its commas separate already
         try:
-            node = _read(bare, rule == "unit letters", rule == "commas separate")
+            node = _parse(bare, rule == "unit letters", rule == "commas separate")
         except Unreadable as error:
             refusal = refusal or error
         else:
-            if all(node != reading.node for reading in reads):
-                reads.append(Reading(rule, node))
-    if not reads and refusal is not None:
+            if all(node != reading.node for reading in results):
+                results.append(Reading(rule, node))
+    if not results and refusal is not None:
         raise refusal
-    if (spelled := _spelled(bare)) is not None and not isinstance(reads[0].node, Words):
-        reads.append(Reading("spelled", spelled))
-    return tuple(reads)
+    if (spelled := _spelled(bare)) is not None and not isinstance(results[0].node, Words):
+        results.append(Reading("spelled", spelled))
+    return tuple(results)
 
 
 def _rules(text: str) -> tuple[Literal["ordinary", "unit letters", "commas separate"], ...]:
-    """The rules that may read a text: letters are units only without LaTeX, commas matter only where there are some."""
+    """Return the rules to try on a text: letters are units only without LaTeX, and commas matter only if there are some."""
     latex = "\\" in text.replace("\\$", "").replace("\\%", "")
     return (
         "ordinary",
@@ -100,40 +112,41 @@ def _rules(text: str) -> tuple[Literal["ordinary", "unit letters", "commas separ
     )
 
 
-def _read(text: str, letters_are_units: bool, commas_separate: bool) -> Node:
+def _parse(text: str, letters_are_units: bool, commas_separate: bool) -> Node:
     try:
-        parser = AnswerParser(_unbraced(tokens(text, commas_separate)), letters_are_units)
+        parser = AnswerParser(_unbraced(tokenize(text, commas_separate)), letters_are_units)
         return parser.whole()
     except RecursionError:
         raise TooLarge("depth") from None
 
 
-def _unbraced(read: list[Token]) -> list[Token]:
-    """Without braces around the whole, which group and say nothing."""
-    if any(token.text in ("over", "choose") for token in read):
-        return read
+def _unbraced(tokens: list[Token]) -> list[Token]:
+    r"""Return the tokens without braces around the whole, unless they delimit the arguments of `\over` or `\choose`."""
+    if any(token.text in ("over", "choose") for token in tokens):
+        return tokens
     while (
-        len(read) > 2
-        and read[0].text == "{"
-        and read[-1].text == "}"
-        and read[0].kind == read[-1].kind == "sign"
+        len(tokens) > 2
+        and tokens[0].text == "{"
+        and tokens[-1].text == "}"
+        and tokens[0].kind == tokens[-1].kind == "sign"
     ):
+        # {a}+{b} begins and ends with braces too, but they are not partners.
         depth = 0
-        for token in read[:-1]:
+        for token in tokens[:-1]:
             depth += (token.text == "{") - (token.text == "}")
             if not depth:
-                return read
-        read = read[1:-1]
-    return read
+                return tokens
+        tokens = tokens[1:-1]
+    return tokens
 
 
-def _without_end(text: str) -> str:
-    """Without the mark that ends a sentence, inside or outside the dollar signs, and the wrappers of Markdown."""
-    for _ in range(6):
+def _trimmed(text: str) -> str:
+    """Return the text without the mark that ends a sentence, in or after the dollar signs, and without Markdown wrappers."""
+    for _ in range(6):  # wrappers and marks may be nested: **$5.$**.
         before = text
         text = text.strip()
         if text.endswith("\\") and not text.endswith("\\\\"):
-            text = text[:-1].strip()  # of an escaped space
+            text = text[:-1].strip()  # what is left of an escaped space
         text = (
             _SENTENCE_END.sub("", text) if not text.endswith(("\\,", "\\;", "\\:")) else text[:-2]
         )
@@ -156,12 +169,12 @@ def _without_end(text: str) -> str:
 
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9 .,:;'’/()-]{1,60}")
-_MATHEMATICS_AROUND = re.compile(r"(?:\$\$?|\\\(|\\\[)(.*?)(?:\$\$?|\\\)|\\\])", re.DOTALL)
+_DELIMITED = re.compile(r"(?:\$\$?|\\\(|\\\[)(.*?)(?:\$\$?|\\\)|\\\])", re.DOTALL)
 
 
 def _spelled(text: str) -> Node | None:
-    """Plain text as words, beside a gold answer in words: VW, 1:03 PM, June 20."""
-    inner = _MATHEMATICS_AROUND.fullmatch(text)
+    """Return plain text as words, to be compared with a gold answer in words: VW, 1:03 PM, June 20; None for other text."""
+    inner = _DELIMITED.fullmatch(text)
     bare = (inner[1] if inner else text).strip()
     if not _PLAIN_TEXT.fullmatch(bare) or not any(char.isalpha() for char in bare):
         return None
@@ -169,18 +182,19 @@ def _spelled(text: str) -> Node | None:
 
 
 class AnswerParser(QuantityParser):
-    """Reads the tokens of a whole answer."""
+    """Adds lists, relations and set operations to `QuantityParser`."""
 
     def whole(self) -> Node:
-        """The answer; raises Unreadable if a token is left."""
+        """Parse the whole answer. Raises Unreadable if a token is left, TooLarge for too many items."""
         if not self.tokens:
             raise Unreadable(Reason.NOTHING)
         node = self._listing()
         if self.peek() is not None:
-            raise Unreadable(self._why_left())
+            raise Unreadable(self._reason_of_leftover())
         return node
 
-    def _why_left(self) -> Reason:
+    def _reason_of_leftover(self) -> Reason:
+        """Return the reason why the next token could not be parsed."""
         token = self.take()
         if token.kind in ("letters", "words"):
             return Reason.TEXT_BEHIND
@@ -193,8 +207,9 @@ class AnswerParser(QuantityParser):
     # Lists -----------------------------------------------------------------------------------------
 
     def _listing(self) -> Node:
+        """Parse one item, or several as a list."""
         items = [self._item()]
-        joints = set()
+        joints = set()  # what joins the items
         while (joint := self._separator()) is not None:
             joints.add(joint)
             items.append(self._item())
@@ -206,16 +221,21 @@ class AnswerParser(QuantityParser):
             and self.tokens[-1].text == "]"
             and not isinstance(items[0], Bracketed | SetOperation | Listing | Matrix | Cases)
         ):
-            raise Unreadable(Reason.AMBIGUOUS)  # [5] is a list, a floor, or a habit
+            raise Unreadable(
+                Reason.AMBIGUOUS
+            )  # [5] may be a list, a floor, or only an answer in brackets
         if len(items) == 1:
-            only = items[0]
-            return only.content if isinstance(only, Boxed) else only
+            return items[0].content if isinstance(items[0], Boxed) else items[0]
         boxed = all(isinstance(item, Boxed) for item in items)
         bare = tuple(item.content if isinstance(item, Boxed) else item for item in items)
         return Listing(bare, "or" if "or" in joints else "and" if "and" in joints else ",", boxed)
 
     def _separator(self) -> str | None:
-        """Consume what separates two answers and name it; None where the list ends."""
+        """Consume what separates two items and return ",", "and" or "or"; None at the end of the list.
+
+        Raises:
+            Unreadable: an item is missing, as in `5,` and `5 and, 6`.
+        """
         joint = None
         if self.at(",", ";"):
             self.take()
@@ -233,14 +253,21 @@ class AnswerParser(QuantityParser):
     # Items -----------------------------------------------------------------------------------------
 
     def _item(self) -> Node:
-        """A relation, or one side of none."""
+        """Parse a relation, or a single side.
+
+        Raises:
+            Unreadable: the relation is one of sets or limits, or a side is missing.
+            TooLarge: it has more than eight parts.
+        """
         parts, signs = [self._side()], []
         modulus = None
         while self.at(*RELATIONS):
             sign = self.take().text
             if sign in ("subset", "to"):
                 raise Unreadable(Reason.TEXT)
-            if self.at("-", "+") and sign == "=" and self.peek(1) is None:
+            if (
+                self.at("-", "+") and sign == "=" and self.peek(1) is None
+            ):  # the `= -` of a cut text
                 raise Unreadable(Reason.INCOMPLETE)
             signs.append(sign)
             parts.append(self._side())
@@ -254,11 +281,12 @@ class AnswerParser(QuantityParser):
         return Relation(tuple(parts), tuple(signs), modulus)
 
     def _modulus(self) -> Node:
+        """Parse the modulus of a congruence: `(mod 7)`, `\\pmod{7}`, `mod 7`."""
         if self.at("("):
             self.take()
             if self.at("mod", "bmod", "pmod"):
                 self.take()
-            elif not self._word_is("mod"):
+            elif not self._take_word("mod"):
                 raise Unreadable(Reason.TEXT)
             node = self.expression()
             self.expect(")")
@@ -266,11 +294,12 @@ class AnswerParser(QuantityParser):
         if self.at("pmod", "bmod", "mod"):
             self.take()
             return self._argument()
-        if self._word_is("mod"):
+        if self._take_word("mod"):
             return self.expression()
         raise Unreadable(Reason.TEXT)
 
-    def _word_is(self, word: str) -> bool:
+    def _take_word(self, word: str) -> bool:
+        """Consume the next token if it is a word; return True if it was."""
         token = self.peek()
         if token is not None and token.kind == "letters" and token.text == word:
             self.take()
@@ -278,11 +307,11 @@ class AnswerParser(QuantityParser):
         return False
 
     def _side(self) -> Node:
-        """Words, a set of sets, a ratio, or a quantity."""
+        """Parse one side of a relation: words, an operation on sets, a ratio, or a quantity."""
         if (words := self._words()) is not None:
             return words
         node = self._function_name() or self._operand()
-        while self.at(*_SET_SIGNS) or self._union_letter(node):
+        while self.at(*_SET_SIGNS) or self._is_at_union_letter(node):
             sign = self.take().text
             operation = "cup" if sign == "U" else sign
             node = SetOperation(operation, node, self._operand())  # type: ignore[arg-type]
@@ -295,7 +324,10 @@ class AnswerParser(QuantityParser):
         return node
 
     def _function_name(self) -> Apply | None:
-        """`P(x)` before an equals sign: a name, and no product."""
+        """Parse a function's name with its arguments before an equals sign: `P(x) = x^2`, `f^{-1}(x) = 2x`.
+
+        None, with nothing consumed, if this is anything else: then `P(x)` is a product.
+        """
         start = self.position
         inverse = [token.text for token in self.tokens[start + 1 : start + 6]] == [
             "^",
@@ -304,6 +336,7 @@ class AnswerParser(QuantityParser):
             "1",
             "}",
         ]
+        # Look ahead without consuming: name, inverse, bracket, plain arguments, bracket, equals sign.
         begin = start + (7 if inverse else 2)
         token, bracket = self.peek(), self._at(begin - 1)
         if (
@@ -336,8 +369,8 @@ class AnswerParser(QuantityParser):
         self.expect(")")
         return Apply(token.text + ("^-1" if inverse else ""), arguments)
 
-    def _union_letter(self, left: Node) -> bool:
-        """`(1,2) U (3,4)`."""
+    def _is_at_union_letter(self, left: Node) -> bool:
+        """Return True if the next token is the U of a union: `(1,2) U (3,4)`."""
         token = self.peek()
         return (
             token is not None and token.kind == "letters" and token.text == "U" and isinstance(left, Bracketed | SetOf | SetOperation)
@@ -345,7 +378,7 @@ class AnswerParser(QuantityParser):
         )  # fmt: skip
 
     def factor_follows(self) -> bool:
-        """Look for a factor as `Parser` does; the U of a union is none."""
+        """Return True if a factor follows, as in `TermParser`; the U of a union is no factor."""
         token = self.peek()
         if (
             token is not None
@@ -359,7 +392,7 @@ class AnswerParser(QuantityParser):
         return super().factor_follows()
 
     def member(self) -> Node:
-        """In brackets stand expressions, and relations where a set is meant."""
+        """Parse a member of brackets: an expression, or a relation, as in the set {x = 1, x = 2}."""
         node = self.expression()
         if self.at(*RELATIONS):
             parts, signs = [node], []
@@ -370,7 +403,7 @@ class AnswerParser(QuantityParser):
         return node
 
     def condition(self) -> Node:
-        """Read what a member of a set fulfils, or a row of cases."""
+        """Parse the condition on the members of a set, or an entry of cases: one or several relations, or words."""
         if (words := self._words()) is not None:
             return words
         token = self.peek()
@@ -381,6 +414,7 @@ class AnswerParser(QuantityParser):
             and token.text in ("if", "for", "when", "where")
         ):
             self.take()
+        # A comma before the end of a row of cases is punctuation.
         items = [self._item()]
         while (
             self.at(",")

@@ -1,7 +1,7 @@
-"""Numbers of two kinds in one arithmetic: exact fractions, and mpmath's real and complex numbers of any precision.
+"""Arithmetic on exact fractions and on mpmath's real and complex numbers of any precision.
 
-In: numbers, or matrices of them as lists of rows. Out: their sums, products, powers and roots, exact where all are;
-bounds are checked before anything large is computed.
+In: numbers, or matrices of them as lists of rows. Out: their sums, products, powers and roots, exact if all operands are
+exact. Bounds are checked before anything large is computed.
 """
 
 import math
@@ -13,40 +13,42 @@ import mpmath
 from dianoia.tasks.math.verdict import TooLarge
 
 MAX_BITS = 60_000
-"""Of an exact numerator or denominator; what is larger is computed to the digits asked for."""
+"""Bits of an exact numerator or denominator; a larger power is computed with mpmath, to the precision in use."""
 MAX_LOGARITHM = 60_000
-"""Of a value: nothing above e**60000 or below e**-60000 is computed."""
+"""Natural logarithm of a value: nothing above e**60000 or below e**-60000 is computed."""
 MAX_ROOT = 64
-"""Denominator of an exponent that is taken for a root, so that (-8)^(1/3) is -2; others are powers on the principal branch."""
+"""Largest denominator of an exponent that is read as a root, so that (-8)^(1/3) is -2. Other powers are on the principal
+branch."""
 CONTEXT = mpmath.MPContext()
+"""The precision, `CONTEXT.dps` in decimal digits, is set by `Evaluator`. A context of our own leaves mpmath's global one alone."""
 
 Value = Any
 """A Fraction, an mpf or mpc of `CONTEXT`, or a matrix of these as a list of rows."""
 
 
 class Undefined(ValueError):
-    """An expression that has no value here."""
+    """The expression has no value here."""
 
 
 def are_exact(*values: Value) -> bool:
-    """Tell whether all are fractions."""
+    """Return True if all values are fractions."""
     return all(isinstance(value, Fraction) for value in values)
 
 
 def bounded(value: Fraction) -> Fraction:
-    """A fraction of a bearable size; raises TooLarge for others."""
+    """Return the fraction. Raises TooLarge if its numerator or denominator is too long."""
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > 4 * MAX_BITS:
         raise TooLarge("fraction")
     return value
 
 
 def shape(matrix: list[list[Value]]) -> tuple[int, int]:
-    """Rows and columns."""
+    """Return the number of rows and of columns."""
     return len(matrix), len(matrix[0])
 
 
 def exact_root(radicand: Fraction, degree: int) -> Fraction | None:
-    """The root of a fraction, if it is one."""
+    """Return the root of a fraction that is not negative; None if it is irrational."""
     parts = []
     for part in (radicand.numerator, radicand.denominator):
         root = _whole_root(part, degree)
@@ -57,7 +59,7 @@ def exact_root(radicand: Fraction, degree: int) -> Fraction | None:
 
 
 def _whole_root(number: int, degree: int) -> int | None:
-    """The whole root of a whole number; None where it is none."""
+    """Return the root of a whole number if it is whole, else None; by binary search, as floats are too coarse."""
     if number < 2:
         return number
     if degree == 2:
@@ -73,7 +75,7 @@ def _whole_root(number: int, degree: int) -> int | None:
 
 
 def is_complex(value: Value) -> bool:
-    """Tell whether a value is not real, rounding aside."""
+    """Return True if a value is not real. An imaginary part below the rounding error does not count."""
     if isinstance(value, Fraction):
         return False
     imaginary = abs(CONTEXT.im(value))
@@ -83,27 +85,27 @@ def is_complex(value: Value) -> bool:
     )
 
 
-def difference(left: Value, right: Value) -> Value:
-    """Left less right."""
-    if are_exact(left, right):
-        return left - right
-    return inexact(left) - inexact(right)
+def difference(lhs: Value, rhs: Value) -> Value:
+    """Return lhs minus rhs."""
+    if are_exact(lhs, rhs):
+        return lhs - rhs
+    return inexact(lhs) - inexact(rhs)
 
 
-def below(value: Value, exponent: float) -> bool:
-    """Tell whether a number is smaller than ten to an exponent, its sign aside."""
+def is_below(value: Value, exponent: float) -> bool:
+    """Return True if the absolute value of a number is below ten to an exponent."""
     if isinstance(value, Fraction):
         return abs(value) < Fraction(10) ** math.floor(exponent)
     return bool(abs(value) < CONTEXT.mpf(10) ** exponent)
 
 
 def real_part(value: Value) -> Value:
-    """The real part of a number."""
+    """Return the real part of a number."""
     return value if isinstance(value, Fraction) else CONTEXT.re(value)
 
 
 def inexact(value: Value) -> Value:
-    """A number as mpmath has it."""
+    """Return a number as mpmath's type, rounded to the precision of `CONTEXT`."""
     return (
         CONTEXT.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
     )
@@ -112,51 +114,50 @@ def inexact(value: Value) -> Value:
 # Arithmetic ----------------------------------------------------------------------------------------
 
 
-def added(left: Value, right: Value) -> Value:
-    """The sum of two numbers or matrices."""
-    if isinstance(left, list) or isinstance(right, list):
-        if not (isinstance(left, list) and isinstance(right, list) and shape(left) == shape(right)):
+def add(lhs: Value, rhs: Value) -> Value:
+    """Return the sum of two numbers or matrices. Raises Undefined for matrices of different shapes."""
+    if isinstance(lhs, list) or isinstance(rhs, list):
+        if not (isinstance(lhs, list) and isinstance(rhs, list) and shape(lhs) == shape(rhs)):
             raise Undefined("matrices of different shapes")
         return [
-            [added(a, b) for a, b in zip(r, s, strict=True)]
-            for r, s in zip(left, right, strict=True)
+            [add(a, b) for a, b in zip(r, s, strict=True)] for r, s in zip(lhs, rhs, strict=True)
         ]
-    return bounded(left + right) if are_exact(left, right) else inexact(left) + inexact(right)
+    return bounded(lhs + rhs) if are_exact(lhs, rhs) else inexact(lhs) + inexact(rhs)
 
 
-def multiplied(left: Value, right: Value) -> Value:
-    """The product of two numbers or matrices."""
-    if isinstance(left, list) and isinstance(right, list):
-        if shape(left)[1] != shape(right)[0]:
+def multiply(lhs: Value, rhs: Value) -> Value:
+    """Return the product of two numbers or matrices. Raises Undefined for matrices whose shapes do not fit."""
+    if isinstance(lhs, list) and isinstance(rhs, list):
+        if shape(lhs)[1] != shape(rhs)[0]:
             raise Undefined("matrices of different shapes")
-        columns = list(zip(*right, strict=True))
-        return [[_dot(row, column) for column in columns] for row in left]
-    if isinstance(left, list):
-        return [[multiplied(entry, right) for entry in row] for row in left]
-    if isinstance(right, list):
-        return multiplied(right, left)
-    return bounded(left * right) if are_exact(left, right) else (inexact(left) * inexact(right))
+        columns = list(zip(*rhs, strict=True))
+        return [[_dot(row, column) for column in columns] for row in lhs]
+    if isinstance(lhs, list):
+        return [[multiply(entry, rhs) for entry in row] for row in lhs]
+    if isinstance(rhs, list):
+        return multiply(rhs, lhs)
+    return bounded(lhs * rhs) if are_exact(lhs, rhs) else (inexact(lhs) * inexact(rhs))
 
 
 def _dot(row: list[Value], column: tuple[Value, ...]) -> Value:
     total: Value = Fraction(0)
     for a, b in zip(row, column, strict=True):
-        total = added(total, multiplied(a, b))
+        total = add(total, multiply(a, b))
     return total
 
 
 def matrix_power(base: list[list[Value]], exponent: Value) -> Value:
-    """A small whole power of a matrix."""
+    """Return a power of a matrix with an exponent from 1 to 8. Raises Undefined for other exponents."""
     if not isinstance(exponent, Fraction) or exponent.denominator != 1 or not 1 <= exponent <= 8:
         raise Undefined("a power of a matrix")
     total: Value = base
     for _ in range(int(exponent) - 1):
-        total = multiplied(total, base)
+        total = multiply(total, base)
     return total
 
 
-def raised(base: Value, exponent: Value) -> Value:
-    """A power, exact where it can be."""
+def power(base: Value, exponent: Value) -> Value:
+    """Return a power, exact if it is rational. Raises Undefined for powers of zero, TooLarge for huge ones."""
     if not base:
         if isinstance(exponent, Fraction) and exponent > 0:
             return Fraction(0)
@@ -168,8 +169,10 @@ def raised(base: Value, exponent: Value) -> Value:
         and isinstance(base, Fraction)
         and exponent.denominator <= MAX_ROOT
     ):
-        root = rooted(exponent.denominator, base)
+        # A fractional exponent is a root, real if the degree is odd: (-8)^(1/3) is -2.
+        root = root_of(exponent.denominator, base)
         return whole_power(root, exponent.numerator)
+    # Bound the logarithm of the result before computing it. 4 is more than the angle of a complex base, pi.
     real_base, real_exponent = inexact(base), inexact(exponent)
     logarithm = CONTEXT.log(abs(real_base)) if real_base != 0 else CONTEXT.mpf(0)
     if abs(real_exponent) * (abs(logarithm) + 4) > MAX_LOGARITHM:
@@ -178,11 +181,11 @@ def raised(base: Value, exponent: Value) -> Value:
 
 
 def whole_power(base: Value, exponent: int) -> Value:
-    """A power with a whole exponent, exact while it is not large."""
+    """Return a power with a whole exponent, exact up to MAX_BITS. Raises Undefined, TooLarge."""
     if isinstance(base, Fraction):
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
         if bits * abs(exponent) <= MAX_BITS or abs(base) == 1:
-            return base ** (exponent % 2 if abs(base) == 1 else exponent)
+            return base ** (exponent % 2 if abs(base) == 1 else exponent)  # 1 and -1 to any power
     real = inexact(base)
     if real == 0:
         raise Undefined("a power of zero")
@@ -194,13 +197,13 @@ def whole_power(base: Value, exponent: int) -> Value:
     return real**exponent
 
 
-def rooted(degree: int, radicand: Value) -> Value:
-    """A root; exact where it is rational, real where the degree is odd."""
+def root_of(degree: int, radicand: Value) -> Value:
+    """Return a root: exact if it is rational, real if the degree is odd, else on the principal branch."""
     if degree < 1 or degree > 10**6:
         raise Undefined("a root of this degree")
     if isinstance(radicand, Fraction):
         if radicand < 0 and degree % 2:
-            return -rooted(degree, -radicand)
+            return -root_of(degree, -radicand)
         if radicand >= 0 and (exact := exact_root(radicand, degree)) is not None:
             return exact
     real = inexact(radicand)

@@ -1,12 +1,14 @@
-"""Tell whether two expressions have one value: exactly where they are rational, else to as many digits as it takes.
+"""Decide whether two expressions are equal: exactly if they are rational, else with as many digits as it takes.
 
-In: two trees. Out: True or False. Two constants are equal if their difference vanishes as the digits grow, which also
-tells 1 - 2**-100 from 1 - 2**-99; two expressions with names if they are equal at points that nobody can foresee.
+In: two trees. Out: True or False. Two constants are equal if their difference vanishes as the precision grows, which also
+tells 1 - 2**-100 from 1 - 2**-99. Two expressions with names are equal if they are equal at random points, which are drawn
+from a hash of the expressions, so that an answer cannot be made to agree at just these points.
 
 Decisions:
 1. Numbers are equal as fractions, without tolerance: 0.333 is not 1/3.
-2. An irrational value is met by a decimal number that is it, rounded or cut, to at least six places.
-3. Points where neither side is real do not count, unless all are such; where only one side has a value, the two differ.
+2. A decimal number equals an irrational value if it is that value, rounded or truncated, to at least six places.
+3. Points at which neither side is real do not count, unless there are no others. If only one side has a value at a point,
+   the two differ.
 """
 
 import hashlib
@@ -18,10 +20,10 @@ from typing import Any
 from dianoia.tasks.math.arithmetic import (
     Undefined,
     Value,
-    below,
     difference,
+    is_below,
     is_complex,
-    multiplied,
+    multiply,
     real_part,
 )
 from dianoia.tasks.math.evaluate import Evaluator
@@ -37,10 +39,11 @@ from dianoia.tasks.math.nodes import (
 from dianoia.tasks.math.verdict import TooLarge
 
 POINTS = 8
+"""Random points at which two expressions are compared."""
 FIRST_DIGITS = 30
 MOST_DIGITS = 12_000
 PLACES = 6
-"""Places to which a decimal number has to agree with an irrational value."""
+"""Decimal places to which a number has to agree with an irrational value."""
 _RANGES = (
     (0.05, 0.95),
     (1.1, 3.0),
@@ -51,37 +54,38 @@ _RANGES = (
     (9.0, 30.0),
     (-9.0, -3.0),
 )
+"""Ranges from which the coordinates of points are drawn: inside and outside the domains of roots, logarithms and arcsin."""
 
 
-def equal(left: Node, right: Node) -> bool:
-    """Tell whether two expressions are equal.
+def equal(lhs: Node, rhs: Node) -> bool:
+    """Return True if two expressions are equal. Without a value at any point they are not, even to themselves: 5/0.
 
     Raises:
         TooLarge: they would take too long to compute.
     """
-    signs = infinity(left), infinity(right)
+    signs = infinity(lhs), infinity(rhs)
     if any(signs):
         return signs[0] == signs[1]
-    if left == right and not has_two_signs(left):
-        return _has_value(left)
-    names = sorted(names_of(left) | names_of(right))
+    if lhs == rhs and not has_two_signs(lhs):
+        return _has_value(lhs)
+    names = sorted(names_of(lhs) | names_of(rhs))
     if not names:
         try:
-            return _same_constant(left, right, {}) or _rounded(left, right) or _rounded(right, left)
+            return _same_constant(lhs, rhs, {}) or _rounded(lhs, rhs) or _rounded(rhs, lhs)
         except Undefined:
             return False
-    return _same_at_points(left, right, names)
+    return _same_at_points(lhs, rhs, names)
 
 
 def infinity(node: Node) -> int:
-    """1 or -1 for infinity with its sign, 0 for anything else."""
+    """Return 1 or -1 for infinity and its negative, 0 for any other node."""
     if node == Constant("infinity"):
         return 1
     return -infinity(node.value) if isinstance(node, Negative) else 0
 
 
 def _has_value(node: Node) -> bool:
-    """Tell whether an expression has a value somewhere."""
+    """Return True if an expression has a value at one of the points at least."""
     names = sorted(names_of(node))
     for point in _points(names, repr(node)) if names else ({},):
         try:
@@ -95,18 +99,25 @@ def _has_value(node: Node) -> bool:
 # Constants -----------------------------------------------------------------------------------------
 
 
-def _same_constant(left: Node, right: Node, point: Mapping[str, Fraction]) -> bool:
-    """Tell whether both have one value at a point; raises Undefined where either has none."""
+def _same_constant(lhs: Node, rhs: Node, point: Mapping[str, Fraction]) -> bool:
+    """Return True if both have one value at a point.
+
+    Raises:
+        Undefined: either side has no value, or their difference neither stays nor vanishes.
+        TooLarge: telling them apart would take more than MOST_DIGITS digits.
+    """
     digits = FIRST_DIGITS
     for _ in range(3):
-        once, spread, _ = _difference(left, right, point, digits)
-        if _is_zero(once) and _is_exact(once):
+        coarse, spread, _ = _difference(lhs, rhs, point, digits)
+        if _is_zero(coarse) and _is_exact(coarse):
             return True
-        twice, spread, largest = _difference(left, right, point, 2 * digits)
-        if _stands(once, twice):
+        # With twice the digits a true difference stays, and a rounding error shrinks.
+        fine, spread, largest = _difference(lhs, rhs, point, 2 * digits)
+        if _is_stable(coarse, fine):
             return False
-        if not _vanishes(once, twice, largest, digits):
+        if not _vanishes(coarse, fine, largest, digits):
             raise Undefined("a value that does not settle")
+        # Both sides agree to `digits` digits. Parts that are 10**spread large or small could still hide a difference.
         needed = int(60 + 2.2 * spread)
         if digits >= needed:
             return True
@@ -117,25 +128,27 @@ def _same_constant(left: Node, right: Node, point: Mapping[str, Fraction]) -> bo
 
 
 def _difference(
-    left: Node, right: Node, point: Mapping[str, Fraction], digits: int
+    lhs: Node, rhs: Node, point: Mapping[str, Fraction], digits: int
 ) -> tuple[Any, float, float]:
-    """Left less right, with the spread and the largest part of both."""
-    one, other = Evaluator(digits, point), Evaluator(digits, point)
-    a, b = one(left), other(right)
-    return _less(a, b), max(one.spread, other.spread), max(one.largest, other.largest)
+    """Return lhs minus rhs, with the largest `spread` and the largest `largest` of the two evaluations."""
+    left_evaluator, right_evaluator = Evaluator(digits, point), Evaluator(digits, point)
+    result = _minus(left_evaluator(lhs), right_evaluator(rhs))
+    spread = max(left_evaluator.spread, right_evaluator.spread)
+    return result, spread, max(left_evaluator.largest, right_evaluator.largest)
 
 
-def _less(left: Value, right: Value) -> Any:
-    if isinstance(left, list) or isinstance(right, list):
-        if not (isinstance(left, list) and isinstance(right, list)):
-            raise Undefined("a matrix beside a number")
-        if [len(row) for row in left] != [len(row) for row in right]:
+def _minus(lhs: Value, rhs: Value) -> Any:
+    """Return lhs minus rhs, numbers or matrices. Raises Undefined if their shapes differ."""
+    if isinstance(lhs, list) or isinstance(rhs, list):
+        if not (isinstance(lhs, list) and isinstance(rhs, list)):
+            raise Undefined("a matrix and a number")
+        if [len(row) for row in lhs] != [len(row) for row in rhs]:
             raise Undefined("matrices of two shapes")
         return [
             [difference(a, b) for a, b in zip(r, s, strict=True)]
-            for r, s in zip(left, right, strict=True)
+            for r, s in zip(lhs, rhs, strict=True)
         ]
-    return difference(left, right)
+    return difference(lhs, rhs)
 
 
 def _is_exact(value: Any) -> bool:
@@ -150,33 +163,34 @@ def _is_zero(value: Any) -> bool:
     return not value
 
 
-def _stands(once: Any, twice: Any) -> bool:
-    """Tell whether a difference is the same with twice the digits, and so is one."""
-    if isinstance(twice, list):
+def _is_stable(coarse: Any, fine: Any) -> bool:
+    """Return True if a difference is about the same with twice the digits, and so not a rounding error."""
+    if isinstance(fine, list):
         return any(
-            _stands(a, b)
-            for r, s in zip(once, twice, strict=True)
+            _is_stable(a, b)
+            for r, s in zip(coarse, fine, strict=True)
             for a, b in zip(r, s, strict=True)
         )
-    size = abs(twice)
-    return bool(size != 0 and abs(difference(once, twice)) * 4 <= size)
+    size = abs(fine)
+    return bool(size != 0 and abs(difference(coarse, fine)) * 4 <= size)
 
 
-def _vanishes(once: Any, twice: Any, largest: float, digits: int) -> bool:
-    """Tell whether a difference is nothing but rounding: far below its largest part, and smaller with twice the digits."""
-    if isinstance(twice, list):
+def _vanishes(coarse: Any, fine: Any, largest: float, digits: int) -> bool:
+    """Return True if a difference is only rounding error: far below its largest part, or much smaller with twice the digits."""
+    if isinstance(fine, list):
         return all(
             _vanishes(a, b, largest, digits)
-            for r, s in zip(once, twice, strict=True)
+            for r, s in zip(coarse, fine, strict=True)
             for a, b in zip(r, s, strict=True)
         )
-    return below(twice, largest - 2 * digits + 10) or bool(
-        abs(twice) * 10 ** (digits // 3) <= abs(once)
+    # The error of `fine` is at most 10**(largest - 2 * digits); 10 digits are a margin for what operations add to it.
+    return is_below(fine, largest - 2 * digits + 10) or bool(
+        abs(fine) * 10 ** (digits // 3) <= abs(coarse)
     )
 
 
 def _rounded(exact: Node, decimal: Node) -> bool:
-    """Tell whether a decimal number is an irrational value to at least six places, rounded or cut (decision 2)."""
+    """Return True if a decimal number is an irrational value, rounded or truncated to six places or more (decision 2)."""
     inner = decimal.value if isinstance(decimal, Negative) else decimal
     if not (isinstance(inner, Number) and inner.notation == "decimal" and inner.places >= PLACES):
         return False
@@ -184,57 +198,61 @@ def _rounded(exact: Node, decimal: Node) -> bool:
     if isinstance(value, Fraction | list) or is_complex(value):
         return False
     number = -inner.value if isinstance(decimal, Negative) else inner.value
-    return below(difference(value, number), -inner.places)
+    return is_below(difference(value, number), -inner.places)
 
 
 # Names ---------------------------------------------------------------------------------------------
 
 
 def _points(names: list[str], seed: str) -> list[dict[str, Fraction]]:
-    """Points at which two expressions are compared; the same for the same two expressions."""
-    draw = random.Random(hashlib.blake2b(seed.encode(), digest_size=8).digest())
+    """Return the points at which two expressions are compared, the same for one `seed`: the expressions as text."""
+    rng = random.Random(hashlib.blake2b(seed.encode(), digest_size=8).digest())
     points = []
     for number in range(POINTS):
         point = {}
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
+            # At even points all names share a range, at odd ones each has its own.
             low, high = (
-                _RANGES[(number + place * 3) % len(_RANGES)] if number % 2 else _RANGES[number]
+                _RANGES[(number + index * 3) % len(_RANGES)] if number % 2 else _RANGES[number]
             )
-            point[name] = Fraction(round(draw.uniform(low, high) * 9973), 9973)
+            # A fraction with a prime denominator: rational expressions stay exact and rarely hit a pole.
+            point[name] = Fraction(round(rng.uniform(low, high) * 9973), 9973)
         points.append(point)
     return points
 
 
-def _same_at_points(left: Node, right: Node, names: list[str]) -> bool:
-    seed = "".join(sorted((repr(left), repr(right))))
+def _same_at_points(lhs: Node, rhs: Node, names: list[str]) -> bool:
+    """Return True if two expressions with names are equal at every point that counts (decision 3)."""
+    seed = "".join(sorted((repr(lhs), repr(rhs))))
     complex_points = []
     compared = 0
     for point in _points(names, seed):
-        sides = [_real_value(side, point) for side in (left, right)]
+        sides = [_type_of_value(side, point) for side in (lhs, rhs)]
         if sides[0] != sides[1]:
             return False
         if sides[0] == "undefined":
             continue
-        if sides[0] == "complex" and not (has_constant(left, "i") or has_constant(right, "i")):
+        if sides[0] == "complex" and not (has_constant(lhs, "i") or has_constant(rhs, "i")):
             complex_points.append(point)
             continue
         compared += 1
-        if not _same_or_unsettled(left, right, point):
+        if not _is_same(lhs, rhs, point):
             return False
     if not compared and complex_points:
-        return all(_same_or_unsettled(left, right, point) for point in complex_points)
+        return all(_is_same(lhs, rhs, point) for point in complex_points)
     return compared > 0
 
 
-def _same_or_unsettled(left: Node, right: Node, point: Mapping[str, Fraction]) -> bool:
+def _is_same(lhs: Node, rhs: Node, point: Mapping[str, Fraction]) -> bool:
+    """Return True if both have one value at a point; False also if that cannot be decided."""
     try:
-        return _same_constant(left, right, point)
+        return _same_constant(lhs, rhs, point)
     except Undefined:
         return False
 
 
-def _real_value(node: Node, point: Mapping[str, Fraction]) -> str:
-    """ "real", "complex" or "undefined"."""
+def _type_of_value(node: Node, point: Mapping[str, Fraction]) -> str:
+    """Return "real", "complex" or "undefined" for the value of an expression at a point."""
     try:
         value = Evaluator(FIRST_DIGITS, point)(node)
     except Undefined:
@@ -243,17 +261,20 @@ def _real_value(node: Node, point: Mapping[str, Fraction]) -> str:
     return "complex" if any(map(is_complex, entries)) else "real"
 
 
-def same_ratio(left: Node, right: Node) -> int | None:
-    """The sign of the constant ratio of two expressions; None where it is none, or zero."""
-    names = sorted(names_of(left) | names_of(right))
+def same_ratio(lhs: Node, rhs: Node) -> int | None:
+    """Return the sign of the ratio of two expressions, 1 or -1, if it is the same number at all points and not zero.
+
+    None in any other case: `2x - 2y` and `y - x` have the ratio -2 and so the sign -1, `x` and `x^2` have none.
+    """
+    names = sorted(names_of(lhs) | names_of(rhs))
     if not names:
         return None
-    points = _points(names, "".join(sorted((repr(left), repr(right)))))
+    points = _points(names, "".join(sorted((repr(lhs), repr(rhs)))))
     first: tuple[Value, Value] | None = None
     compared = 0
     for point in points:
         try:
-            values = tuple(Evaluator(2 * FIRST_DIGITS, point)(side) for side in (left, right))
+            values = tuple(Evaluator(2 * FIRST_DIGITS, point)(side) for side in (lhs, rhs))
         except Undefined:
             continue
         if any(isinstance(value, list) for value in values):
@@ -263,12 +284,15 @@ def same_ratio(left: Node, right: Node) -> int | None:
                 continue
             first = values[0], values[1]
             continue
-        forth, back = multiplied(values[0], first[1]), multiplied(values[1], first[0])
-        cross = difference(forth, back)
-        if cross and (isinstance(cross, Fraction) or abs(cross) * 10**FIRST_DIGITS > abs(forth)):
+        # The ratio is that of the first point if lhs * first rhs = rhs * first lhs. Without division, since rhs may be 0.
+        product, other_product = multiply(values[0], first[1]), multiply(values[1], first[0])
+        deviation = difference(product, other_product)
+        if deviation and (
+            isinstance(deviation, Fraction) or abs(deviation) * 10**FIRST_DIGITS > abs(product)
+        ):
             return None
         compared += 1
     if first is None or compared < 2:
         return None
-    sign = multiplied(*first)
+    sign = multiply(*first)
     return 1 if is_complex(sign) or real_part(sign) > 0 else -1

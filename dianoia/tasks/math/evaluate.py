@@ -1,11 +1,11 @@
-"""Values of expressions: exact fractions where they are rational, else as many digits as asked for.
+"""Evaluate expressions: exact fractions if they are rational, else mpmath numbers to a given precision.
 
-In: a tree (`nodes`), values for its names. Out: a `Fraction`, or an mpmath number. Bounds are checked before anything
-is computed, so that no expression can become large: what exceeds them raises `TooLarge`. An expression without a value
-(a division by zero, a logarithm of zero) raises `Undefined`.
+In: a tree (`nodes`), values for its names. Out: a `Fraction`, or an mpmath number, or a matrix of these. Bounds are checked
+before anything is computed, so that no expression can become large: one that exceeds them raises `TooLarge`. An expression
+without a value (a division by zero, a logarithm of zero) raises `Undefined`.
 
-mpmath (real and complex numbers of any precision) computes roots, powers and functions on their principal branches; odd
-roots of negative numbers are real, as people mean them.
+mpmath computes roots, powers and functions on their principal branches. Odd roots of negative numbers are real, as people
+mean them.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from dianoia.tasks.math.arithmetic import (
     MAX_LOGARITHM,
     Undefined,
     Value,
-    added,
+    add,
     inexact,
     matrix_power,
-    multiplied,
-    raised,
+    multiply,
+    power,
 )
 from dianoia.tasks.math.functions import EXACT_FUNCTIONS, MATRIX_FUNCTIONS, TRANSCENDENTAL
 from dianoia.tasks.math.nodes import (
@@ -47,16 +47,16 @@ from dianoia.tasks.math.nodes import (
 from dianoia.tasks.math.verdict import TooLarge
 
 MAX_STEPS = 4_000
-"""Nodes evaluated for one value."""
+"""Most nodes evaluated by one `Evaluator`."""
 
 
 class Evaluator:
-    """Evaluates expressions to so many digits, at one point.
+    """Evaluates expressions at one point, with a fixed precision.
 
     Args:
-        digits: decimal digits of what is not rational.
-        names: a value for each name.
-        sign: which sign a plus-minus has.
+        digits: precision of irrational values, in decimal digits.
+        names: the value of each name.
+        sign: 1 to take a plus-minus as plus, -1 to take it as minus.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Evaluator:
         CONTEXT.dps = digits
 
     def __call__(self, node: Node) -> Value:
-        """The value of an expression.
+        """Return the value of an expression.
 
         Raises:
-            Undefined: it has none.
+            Undefined: it has no value.
             TooLarge: it would take too long or too much memory.
         """
         CONTEXT.dps = self.digits
@@ -94,10 +94,13 @@ class Evaluator:
         method = _METHODS.get(type(node))
         if method is None:
             raise Undefined(type(node).__name__)
-        return self._noted(method(self, node))
+        return self._measured(method(self, node))
 
-    def _noted(self, value: Value) -> Value:
-        """The value, its size noted: what is small beside something large needs more digits."""
+    def _measured(self, value: Value) -> Value:
+        """Return the value, and record its size: a small part add to a large one needs more digits.
+
+        Sizes are binary lengths times log10(2), which is cheaper than a logarithm.
+        """
         if isinstance(value, Fraction):
             size = value.numerator.bit_length() - value.denominator.bit_length() if value else 0
             self.spread = max(self.spread, abs(size) * 0.302)
@@ -110,7 +113,7 @@ class Evaluator:
         size = CONTEXT.mag(value) if value != 0 else 0
         logarithm = abs(float(size)) * 0.302
         if logarithm > self.digits * 0.8 + 20 and size < 0:
-            return value  # a zero that was rounded
+            return value  # a zero with a rounding error, such as sin(pi)
         if logarithm > MAX_LOGARITHM:
             raise TooLarge("value")
         self.spread = max(self.spread, logarithm)
@@ -122,26 +125,26 @@ class Evaluator:
     def _sum(self, node: Sum) -> Value:
         total: Value = self._value(node.terms[0])
         for term in node.terms[1:]:
-            total = added(total, self._value(term))
+            total = add(total, self._value(term))
         return total
 
     def _product(self, node: Product) -> Value:
         total: Value = self._value(node.factors[0])
         for factor in node.factors[1:]:
-            total = multiplied(total, self._value(factor))
+            total = multiply(total, self._value(factor))
         return total
 
     def _negative(self, node: Negative) -> Value:
-        return multiplied(self._value(node.value), Fraction(-1))
+        return multiply(self._value(node.value), Fraction(-1))
 
     def _signed(self, node: Signed) -> Value:
-        return multiplied(self._value(node.value), Fraction(node.first * self.sign))
+        return multiply(self._value(node.value), Fraction(node.first * self.sign))
 
     def _quotient(self, node: Quotient) -> Value:
         top, bottom = self._value(node.top), self._value(node.bottom)
         if isinstance(bottom, list) or not bottom:
             raise Undefined("a division by zero")
-        return multiplied(top, 1 / bottom if isinstance(bottom, Fraction) else 1 / inexact(bottom))
+        return multiply(top, 1 / bottom if isinstance(bottom, Fraction) else 1 / inexact(bottom))
 
     def _power(self, node: Power) -> Value:
         base, exponent = self._value(node.base), self._value(node.exponent)
@@ -149,7 +152,7 @@ class Evaluator:
             raise Undefined("a matrix as an exponent")
         if isinstance(base, list):
             return matrix_power(base, exponent)
-        return raised(base, exponent)
+        return power(base, exponent)
 
     # Leaves ----------------------------------------------------------------------------------------
 
@@ -174,8 +177,8 @@ class Evaluator:
         if node.noun is not None:
             raise Undefined("a noun")
         value = self._value(node.value)
-        value = multiplied(value, Fraction(1, 100)) if node.percent else value
-        return multiplied(value, node.unit.size) if node.unit is not None else value
+        value = multiply(value, Fraction(1, 100)) if node.percent else value
+        return multiply(value, node.unit.size) if node.unit is not None else value
 
     def _boxed(self, node: Boxed) -> Value:
         return self._value(node.content)
@@ -184,12 +187,16 @@ class Evaluator:
         return [[self._value(entry) for entry in row] for row in node.rows]
 
     def _apply(self, node: Apply) -> Value:
-        """A function without a definition has some value at each point, the same wherever it is asked for."""
+        """Return a value of a function without a definition: a hash of its name and arguments.
+
+        So f(2) + 1 equals 1 + f(2), and f(2) differs from f(3).
+        """
         arguments = [self._value(argument) for argument in node.arguments]
-        told = [
+        # 20 digits, so that arguments that differ by rounding only have one value.
+        key = [
             value if isinstance(value, Fraction) else CONTEXT.nstr(value, 20) for value in arguments
         ]
-        digest = hashlib.blake2b(repr((node.name, told)).encode(), digest_size=6).digest()
+        digest = hashlib.blake2b(repr((node.name, key)).encode(), digest_size=6).digest()
         return Fraction(int.from_bytes(digest, "big"), 2**45)
 
     # Functions -------------------------------------------------------------------------------------
@@ -205,6 +212,7 @@ class Evaluator:
         return self._transcendental(node.function, inexact(arguments[0]))
 
     def _transcendental(self, function: str, value: Value) -> Value:
+        # Reducing a huge argument modulo 2 pi would take as many digits as it has.
         if abs(value) > 10**15:
             raise TooLarge("argument")
         if function == "exp" and abs(CONTEXT.re(value)) > MAX_LOGARITHM:

@@ -1,6 +1,7 @@
 """Functions by name, on numbers and matrices.
 
-Branches are the principal ones. A pole raises `Undefined`; arguments are bounded before anything is computed.
+In: values (`arithmetic`). Out: values. Branches are the principal ones. A pole raises `Undefined`. Arguments are bounded
+before anything is computed; larger ones raise `TooLarge`.
 """
 
 import math
@@ -11,21 +12,23 @@ from dianoia.tasks.math.arithmetic import (
     CONTEXT,
     Undefined,
     Value,
-    added,
+    add,
     are_exact,
     inexact,
-    multiplied,
-    raised,
-    rooted,
+    multiply,
+    power,
+    root_of,
     shape,
 )
 from dianoia.tasks.math.verdict import TooLarge
 
 MAX_FACTORIAL = 3000
 MAX_BINOMIAL = 3000
+"""Upper number of a binomial coefficient."""
 
 
 def _tangent(value: Value) -> Value:
+    # pi/2 is rounded, so that at the pole the cosine is tiny and not zero.
     if abs(CONTEXT.cos(value)) < CONTEXT.mpf(10) ** (-CONTEXT.dps // 2):
         raise Undefined("a pole")
     return CONTEXT.tan(value)
@@ -70,6 +73,7 @@ TRANSCENDENTAL: dict[str, Callable[[Value], Value]] = {
     "ln": _logarithm,
     "exp": CONTEXT.exp,
 }
+"""Functions that take one number in mpmath's type."""
 
 
 def _log(base: Value, value: Value) -> Value:
@@ -97,10 +101,10 @@ def _binomial(upper: Value, lower: Value) -> Value:
         if upper > MAX_BINOMIAL:
             raise TooLarge("binomial")
         return Fraction(math.comb(int(upper), int(lower)) if lower >= 0 else 0)
-    left, right = inexact(upper), inexact(lower)
-    if abs(left) > 300 or abs(right) > 300:
+    upper_value, lower_value = inexact(upper), inexact(lower)
+    if abs(upper_value) > 300 or abs(lower_value) > 300:
         raise TooLarge("binomial")
-    return CONTEXT.binomial(left, right)
+    return CONTEXT.binomial(upper_value, lower_value)
 
 
 def _absolute(value: Value) -> Value:
@@ -114,6 +118,7 @@ def _rounded(down: bool) -> Callable[[Value], Value]:
         real = inexact(value)
         if CONTEXT.im(real) or abs(real) > 10**40:
             raise Undefined("a floor")
+        # A value that is whole but for rounding is that whole number: floor(sqrt(2)^2) is 2.
         nearest = CONTEXT.nint(real)
         if abs(real - nearest) < CONTEXT.mpf(10) ** (-CONTEXT.dps // 2):
             return Fraction(int(nearest))
@@ -122,7 +127,7 @@ def _rounded(down: bool) -> Callable[[Value], Value]:
     return compute
 
 
-def _of_whole(function: Callable[..., int]) -> Callable[..., Value]:
+def _on_integers(function: Callable[..., int]) -> Callable[..., Value]:
     def compute(*values: Value) -> Value:
         if not are_exact(*values) or any(value.denominator != 1 for value in values):
             raise Undefined("a divisor of what is no whole number")
@@ -146,8 +151,8 @@ def _degree(value: Value) -> Value:
 
 def _root(degree: Value, radicand: Value) -> Value:
     if isinstance(degree, Fraction) and degree.denominator == 1:
-        return rooted(int(degree), radicand)
-    return raised(radicand, 1 / degree)
+        return root_of(int(degree), radicand)
+    return power(radicand, 1 / degree)
 
 
 def _sign(value: Value) -> Value:
@@ -164,16 +169,17 @@ EXACT_FUNCTIONS: dict[str, Callable[..., Value]] = {
     "abs": _absolute,
     "floor": _rounded(True),
     "ceil": _rounded(False),
-    "gcd": _of_whole(math.gcd),
-    "lcm": _of_whole(math.lcm),
+    "gcd": _on_integers(math.gcd),
+    "lcm": _on_integers(math.lcm),
     "max": _extreme(True),
     "min": _extreme(False),
     "degree": _degree,
     "sgn": _sign,
 }
+"""Functions that take numbers of either type and are exact on fractions where they can be."""
 
 MAX_DETERMINANT = 5
-"""Rows of a determinant."""
+"""Rows of a determinant: the expansion by minors takes factorially many products."""
 
 
 def _determinant(matrix: Value) -> Value:
@@ -186,8 +192,8 @@ def _determinant(matrix: Value) -> Value:
     total: Value = Fraction(0)
     for column, entry in enumerate(matrix[0]):
         minor = [[*row[:column], *row[column + 1 :]] for row in matrix[1:]]
-        term = multiplied(entry, _determinant(minor))
-        total = added(total, multiplied(term, Fraction((-1) ** column)))
+        term = multiply(entry, _determinant(minor))
+        total = add(total, multiply(term, Fraction((-1) ** column)))
     return total
 
 

@@ -1,13 +1,13 @@
-"""Grades one answer to a problem of mathematics; runs in a worker process (`dianoia.sandbox.workers`).
+"""Grade one answer to a problem of mathematics; runs in a worker process (`dianoia.sandbox.workers`).
 
-In: (gold answer, answer, question). Out: the judgement as text. The gold answer and the answer take one path: found in
-their text (`extract`), tokenised (`lexer`), read by a grammar that refuses what it cannot read (`grammar`, `answers`),
-compared part by part (`compare`).
+In: (gold answer, answer, question). Out: the judgement as text. The gold answer and the answer take one path: extracted
+from their text (`extract`), tokenised (`lexer`), parsed by a grammar that refuses what it cannot read (`terms`, `grammar`,
+`quantities`, `answers`), compared part by part (`compare`).
 
 Decisions:
-1. The gold answer is read first and alone, and has to equal itself. If it cannot, that is the verdict, whatever the
-   answer, the gold answer's own text included.
-2. Nothing of an answer is overlooked: each of its signs is read, or taken away by a rule with a name, or the answer is
+1. The gold answer is read first and alone, and has to equal itself. If it cannot be read, that is the verdict, whatever the
+   answer is, even the text of the gold answer itself.
+2. Nothing of an answer is overlooked: each character is read, or dropped by a rule with a name, or the answer is
    unreadable, for a reason that the judgement gives.
 3. An answer with two readings ("5 m", "200,100", "AB") is right if one reading equals one of the gold answer.
 """
@@ -16,20 +16,20 @@ from functools import lru_cache
 
 from dianoia.tasks.math.answers import Reading, readings
 from dianoia.tasks.math.compare import Comparison
-from dianoia.tasks.math.extract import bare_answer, said_equal
+from dianoia.tasks.math.extract import bare_answer, left_of_box
 from dianoia.tasks.math.nodes import Bracketed, Listing, SetOf, Words
 from dianoia.tasks.math.repetition import repeats
 from dianoia.tasks.math.verdict import Judgement, TooLarge, Unreadable, Verdict
 
 
 def grade(request: tuple[str, str, str]) -> str:
-    """The judgement on (gold answer, answer, question): a verdict, and why an answer is unreadable."""
+    """Return the judgement on (gold answer, answer, question) as text: a verdict, and why an answer is unreadable."""
     gold_text, answer_text, question = request
     return str(_judge(gold_text, answer_text, question))
 
 
 def warm() -> None:
-    """Grade once with every part of the grader, so that workers find it loaded."""
+    """Grade once with every part of the grader, so that forked workers find it loaded."""
     for gold, answer in (
         (r"\frac{1}{2}", "0.5"),
         (r"\sqrt{2}", "1.41421356"),
@@ -41,7 +41,7 @@ def warm() -> None:
 
 
 def _judge(gold_text: str, answer_text: str, question: str) -> Judgement:
-    gold = _gold(gold_text)
+    gold = _gold_readings(gold_text)
     if gold is None:
         return Judgement(Verdict.GOLD_UNREADABLE)
     try:
@@ -52,7 +52,7 @@ def _judge(gold_text: str, answer_text: str, question: str) -> Judgement:
         return Judgement(Verdict.UNREADABLE, error.reason)
     except (TooLarge, RecursionError):
         return Judgement(Verdict.TOO_LARGE)
-    if equal is None or not _follows(answer_text, answer):
+    if equal is None or not _is_consistent(answer_text, answer):
         return Judgement(Verdict.WRONG)
     gold_reading, reading = equal
     if repeats(gold_reading.node, reading.node, bare_answer(gold_text), bare, question):
@@ -60,20 +60,23 @@ def _judge(gold_text: str, answer_text: str, question: str) -> Judgement:
     return Judgement(Verdict.RIGHT)
 
 
-def _follows(answer_text: str, answer: tuple[Reading, ...]) -> bool:
-    """Tell whether the sum that an answer's box ends is true; where there is none, or none that can be read, it does."""
-    before = said_equal(answer_text)
-    if before is None:
+def _is_consistent(answer_text: str, answer: tuple[Reading, ...]) -> bool:
+    r"""Return False if the formula that ends in the answer's box is false, as in `2+2 = \boxed{5}`.
+
+    Without such a formula, or if it cannot be read, nothing contradicts the answer.
+    """
+    expression = left_of_box(answer_text)
+    if expression is None:
         return True
     try:
-        return _equal_readings(Comparison(""), answer[:1], readings(before)[:1]) is not None
+        return _equal_readings(Comparison(""), answer[:1], readings(expression)[:1]) is not None
     except (Unreadable, TooLarge, RecursionError):
         return True
 
 
 @lru_cache(maxsize=512)
-def _gold(text: str) -> tuple[Reading, ...] | None:
-    """The readings of a gold answer; None where it cannot be read, or does not equal itself."""
+def _gold_readings(text: str) -> tuple[Reading, ...] | None:
+    """Return the readings of a gold answer; None if it cannot be read or does not equal itself, as 5/0 does not."""
     try:
         gold = readings(bare_answer(text))
         itself = _equal_readings(Comparison(""), gold[:1], gold[:1])
@@ -85,34 +88,39 @@ def _gold(text: str) -> tuple[Reading, ...] | None:
 def _equal_readings(
     comparison: Comparison, gold: tuple[Reading, ...], answer: tuple[Reading, ...]
 ) -> tuple[Reading, Reading] | None:
-    """The first pair of readings that say the same; None where none do.
+    """Return the first pair of readings that are equivalent, gold answer first; None if no pair is.
 
     Raises:
-        Unreadable: no pair does, and the ordinary reading of the answer has a word that nobody asked for.
-        TooLarge: no pair does, and one would take too long.
+        Unreadable: no pair is, and the ordinary reading of the answer has a word that nobody asked for.
+        TooLarge: no pair is, and one would take too long.
     """
     refusal: Unreadable | TooLarge | None = None
-    for wanted in gold:
+    for gold_reading in gold:
         for reading in answer:
+            # The gold answer's own commas are always taken as they are usually meant: 1,234 is a number there.
             if (
-                not (_allowed(reading, gold[0]) and _allowed(wanted, answer[0]))
-                or wanted.rule == "commas separate"
+                not (_is_allowed(reading, gold[0]) and _is_allowed(gold_reading, answer[0]))
+                or gold_reading.rule == "commas separate"
             ):
                 continue
             try:
-                if comparison.same(wanted.node, reading.node):
-                    return wanted, reading
+                if comparison.same(gold_reading.node, reading.node):
+                    return gold_reading, reading
             except (Unreadable, TooLarge) as error:
+                # A later pair may still be equal; if none is, the first refusal is the verdict.
                 refusal = refusal or error
     if refusal is not None:
         raise refusal
     return None
 
 
-def _allowed(reading: Reading, other: Reading) -> bool:
-    """Tell whether a reading out of the ordinary may be taken beside the other side's ordinary one."""
+def _is_allowed(reading: Reading, opposite: Reading) -> bool:
+    """Tell whether a reading may be used, given the ordinary reading of the opposite side.
+
+    `200,100` is a list only opposite a list, and `AB` a word only opposite words.
+    """
     if reading.rule == "commas separate":
-        return isinstance(other.node, Listing | Bracketed | SetOf)
+        return isinstance(opposite.node, Listing | Bracketed | SetOf)
     if reading.rule == "spelled":
-        return isinstance(other.node, Words)
+        return isinstance(opposite.node, Words)
     return True

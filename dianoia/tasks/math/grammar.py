@@ -1,13 +1,22 @@
-r"""Expressions: the grammar that reads tokens into a tree, and refuses what it cannot read.
+r"""Parser, second layer: primaries, that is numbers, names, function calls, and everything in brackets.
 
-In: tokens (`lexer`). Out: a `Node`, and where it ended. Every token is consumed by a rule; what no rule takes raises
-`Unreadable` with the reason. Nothing is computed.
+In: tokens (`lexer`). Out: a `Node`; `position` says where it ended. Every token is consumed by a production. A token that
+no production takes raises `Unreadable` with the reason. Nothing is computed. Sums, products and powers are in the layer
+below, `terms`; units, words, relations and lists in those above, `quantities` and `answers`.
 
-The upper half, sums and products, is in `terms`. Decisions where notation is ambiguous:
-1. Letters side by side are factors; `i` and `e` are the imaginary unit and Euler's number, `\gamma` and `\phi` names.
+    primary = number | name | call | group | set | absolute value | root | fraction | environment | ...
+    call    = function ["_" base] ["^" exponent] ( "(" items ")" | product )
+    group   = "(" items ")" | "[" items "]" | "(" items "]" | "[" items ")" | "{" items "}"
+    set     = "\{" items "\}" | "\{" name ("|" | ":") condition "\}"
+    items   = member { ("," | ";") member }
+
+Decisions for ambiguous notation:
+1. Adjacent letters are factors. `i` and `e` are the imaginary unit and Euler's number, `\gamma` and `\phi` are names.
 2. `\sqrt12` and `\log_10` take all the digits, as people type them; `\frac12` takes one and one, as TeX does.
-3. `\sin(x)y` is a product, `\sin 2x` takes the whole product, `\sin^{-1}x` is the inverse function; `\sin\pi/6` is
-   read in two ways by people, and so by nobody here.
+3. `\sin(x)y` is a product, `\sin 2x` takes the whole product, `\sin^{-1}x` is the inverse function. `\sin\pi/6` is
+   read in two ways by people, so it is unreadable.
+4. One value in brackets is that value; several values, or brackets of two kinds, are a collection. What does not close is
+   unreadable.
 """
 
 from dataclasses import replace
@@ -31,15 +40,15 @@ from dianoia.tasks.math.nodes import (
     Number,
     NumberSet,
     Power,
+    Quotient,
     SetOf,
 )
 from dianoia.tasks.math.terms import (
-    BEGINS_PRIMARY,
     DECORATIONS,
     LONGEST_PRODUCT,
     MAX_DEPTH,
-    Terms,
-    divided_by,
+    PRIMARY_STARTS,
+    TermParser,
     number,
     times,
 )
@@ -47,14 +56,16 @@ from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
              "sinh": "arcsinh", "cosh": "arccosh", "tanh": "arctanh"}  # fmt: skip
-_SEVERAL = frozenset(("max", "min", "gcd", "lcm"))
-_APPLIED = frozenset("fgh")
+_SEVERAL_ARGUMENTS = frozenset(("max", "min", "gcd", "lcm"))
+_FUNCTION_LETTERS = frozenset("fgh")
+"""Letters that are functions before a bracket: `f(x)` is a call, `a(x)` a product."""
 _RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in", "equiv"))
 _CLOSERS = {"(": (")", "]"), "[": ("]", ")"), "langle": ("rangle",), "{": ("}",)}
+"""Brackets that may close each opening one, its own partner first: half-open intervals mix two kinds."""
 
 
-class Parser(Terms):
-    """Reads one list of tokens from left to right."""
+class ExpressionParser(TermParser):
+    """Adds primaries to `TermParser`."""
 
     # Primaries -------------------------------------------------------------------------------------
 
@@ -77,9 +88,10 @@ class Parser(Terms):
             return Boxed(self._group("{", self.expect("{")))
         if token.kind == "words":
             raise Unreadable(Reason.TEXT)
-        return self._signed_primary(token)
+        return self._primary_of_sign(token)
 
-    def _signed_primary(self, token: Token) -> Node:
+    def _primary_of_sign(self, token: Token) -> Node:
+        """Parse the primary that a sign begins, the sign being consumed already."""
         text = token.text
         if text in ("(", "[", "langle", "{", r"\{", "|"):
             return self._in_brackets(text, token)
@@ -88,7 +100,7 @@ class Parser(Terms):
             self.expect("rfloor" if text == "lfloor" else "rceil")
             return Call("floor" if text == "lfloor" else "ceil", (inner,))
         if text == "frac":
-            return divided_by(self._argument(), self._argument())
+            return Quotient(self._argument(), self._argument())
         if text == "binom":
             return Call("binom", (self._argument(), self._argument()))
         if text in ("sqrt", "cbrt"):
@@ -110,26 +122,27 @@ class Parser(Terms):
     def _in_brackets(self, text: str, token: Token) -> Node:
         if text == r"\{":
             return self._set()
-        return self._bars() if text == "|" else self._group(text, token)
+        return self._absolute_value() if text == "|" else self._group(text, token)
 
     def _argument(self) -> Node:
-        """Read what a command takes: braces, or one digit, letter or command."""
+        """Parse the argument of a LaTeX command: braces, or one digit, letter or command."""
         token = self.peek()
         if token is None:
             raise Unreadable(Reason.INCOMPLETE)
         if token.kind == "number" and token.text.isdigit() and len(token.text) > 1:
+            # Take the first digit and leave the others as a number of their own: \frac12.
             self.tokens[self.position] = replace(
                 token, text=token.text[1:], value=Fraction(token.text[1:]), spaced=False
             )
             return Number(Fraction(token.text[0]))
         if token.kind == "letters":
             return self._first_letter()
-        if token.kind == "sign" and token.text not in BEGINS_PRIMARY:
+        if token.kind == "sign" and token.text not in PRIMARY_STARTS:
             raise Unreadable(Reason.INCOMPLETE)
         return self._primary()
 
     def _first_letter(self) -> Node:
-        """The first of letters side by side."""
+        """Parse the first of adjacent letters and leave the others as a token of their own."""
         token = self.take()
         if len(token.text) > 1:
             self.position -= 1
@@ -137,21 +150,26 @@ class Parser(Terms):
         return _letter(token.text[0], token.upright)
 
     def _names(self) -> Node:
-        """Letters side by side, the last with its subscript and primes; a function of brackets."""
+        """Parse adjacent letters as a product. The last one may have a subscript and primes, or be a function of brackets.
+
+        `ab_1` is a times b_1, `2f(x)` is twice f of x, `P(5,2)` is P of two arguments.
+        """
         token = self.take()
         if token.kind == "letters" and (
             self.is_word(token) and not (token.upright and len(token.text) <= LONGEST_PRODUCT)
         ):
             raise Unreadable(Reason.TEXT)
         letters = [token.text] if token.kind == "name" else list(token.text)
-        if token.upright and len(letters) > 1:
+        if token.upright and len(letters) > 1:  # \mathrm{AB} is one name
             letters = [token.text]
         script = self._script()
         last = letters.pop()
         node = Name(last + script) if script else _letter(last, token.upright)
-        applied = last in _APPLIED or (isinstance(node, Name) and self._several_in_brackets())
+        is_applied = last in _FUNCTION_LETTERS or (
+            isinstance(node, Name) and self._bracket_has_several()
+        )
         if (
-            applied
+            is_applied
             and isinstance(node, Name)
             and (bracket := self.peek())
             and self.at("(")
@@ -160,12 +178,13 @@ class Parser(Terms):
             self.take()
             node = Apply(node.text, tuple(self._items(")")))
             self.expect(")")
+        # Right to left, so that the scripted or applied letter stays the last factor.
         for letter in reversed(letters):
             node = times(_letter(letter), node)
         return node
 
-    def _several_in_brackets(self) -> bool:
-        """Tell whether a bracket with several members follows, as in P(5,2): what it stands behind is no factor."""
+    def _bracket_has_several(self) -> bool:
+        """Return True if a bracket with several members is next, as in P(5,2): then the name before it is no factor."""
         depth = 0
         for ahead in range(len(self.tokens) - self.position):
             depth += self.at("(", "{", "[", ahead=ahead) - self.at(")", "}", "]", ahead=ahead)
@@ -176,7 +195,7 @@ class Parser(Terms):
         return False
 
     def _script(self) -> str:
-        """A subscript and primes, as text."""
+        """Consume subscripts and primes and return them as text: `_1`, `''`, `_{n+1}`; "" if there are none."""
         text = ""
         while self.at("_", "'", "''") or (
             self.at("^")
@@ -184,15 +203,15 @@ class Parser(Terms):
         ):
             sign = self.take().text
             if sign == "_":
-                text += "_" + self._raw()
-            elif sign == "^":
-                text += self._raw()
+                text += "_" + self._raw_group()
+            elif sign == "^":  # x^{\prime}
+                text += self._raw_group()
             else:
                 text += sign
         return text
 
-    def _raw(self) -> str:
-        """A group, or one token, as it is written."""
+    def _raw_group(self) -> str:
+        """Consume a group in braces, or one token, and return its text as it is written."""
         if not self.at("{"):
             return self.take().text
         self.take()
@@ -204,13 +223,16 @@ class Parser(Terms):
         return text
 
     def _decorated(self, decoration: str) -> Node:
-        """`\\overline{AB}`, `\\angle ABC`: a name."""
+        """Parse a decorated name: `\\overline{AB}`, `\\vec v`, `\\angle ABC`."""
         group = self.at("{")
-        text = self._raw() if group or self.peek() is not None else ""
+        text = self._raw_group() if group or self.peek() is not None else ""
         if not text or not all(char.isalnum() or char in "\\_'" for char in text):
             raise Unreadable(Reason.TEXT)
-        if decoration not in ("angle", "triangle") and text.isdigit():
+        if (
+            decoration not in ("angle", "triangle") and text.isdigit()
+        ):  # a repeating decimal without its point
             raise Unreadable(Reason.AMBIGUOUS)
+        # \angle ABC without braces takes all letters; \vec v takes one token.
         while (
             not group
             and (token := self.peek()) is not None
@@ -222,10 +244,10 @@ class Parser(Terms):
         return Name(f"{decoration} {text}{self._script()}")
 
     def _number_set(self) -> Node:
-        name = self._raw()
+        name = self._raw_group()
         exponent = ""
         while self.at("^", "_"):
-            exponent += self.take().text + self._raw()
+            exponent += self.take().text + self._raw_group()
         if name not in ("R", "Z", "N", "Q", "C"):
             raise Unreadable(Reason.TEXT)
         return NumberSet(name + exponent)
@@ -237,14 +259,15 @@ class Parser(Terms):
             degree = self.expression()
             self.expect("]")
         token = self.peek()
-        radicand = (
+        radicand = (  # all digits of \sqrt12, by decision 2
             self._primary() if token is not None and token.kind == "number" else self._argument()
         )
         return Call("root", (degree, radicand))
 
     # Brackets --------------------------------------------------------------------------------------
 
-    def _bars(self) -> Node:
+    def _absolute_value(self) -> Node:
+        """Parse the rest of an absolute value, after its first bar."""
         self.bars += 1
         inner = self.expression()
         self.bars -= 1
@@ -252,31 +275,32 @@ class Parser(Terms):
         return Call("abs", (inner,))
 
     def _group(self, opening: str, token: Token) -> Node:
-        """One value in brackets, or several: a tuple, a point, an interval."""
-        bars, self.bars = self.bars, 0
+        """Parse the rest of a group, after its opening bracket: one value, or a tuple, a point or an interval."""
+        bars, self.bars = self.bars, 0  # a bar inside the group does not close one outside it
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise TooLarge("depth")
         items = self._items(*_CLOSERS[opening])
         if self.at("over", "choose") and len(items) == 1 and opening == "{":
-            fraction = self.take().text == "over"
+            # Plain TeX, {a \over b} and {n \choose k}: the command stands between its arguments.
+            is_fraction = self.take().text == "over"
             bottom = self.expression()
             items = [
-                divided_by(items[0], bottom) if fraction else Call("binom", (items[0], bottom))
+                Quotient(items[0], bottom) if is_fraction else Call("binom", (items[0], bottom))
             ]
         closing = self.expect(*_CLOSERS[opening]).text
         self.bars = bars
         self.depth -= 1
         if len(items) == 1 and closing == _CLOSERS[opening][0]:
             return items[0]
-        if opening == "{":
+        if opening == "{":  # people forget the backslash of \{1,2\}
             return SetOf(tuple(items))
         if len(items) == 1 or (len(items) != 2 and closing != _CLOSERS[opening][0]):
             raise Unreadable(Reason.BRACKETS)
         return Bracketed(opening, tuple(items), closing)
 
     def _items(self, *closers: str) -> list[Node]:
-        """Values between commas or semicolons, up to a closing sign."""
+        """Parse members between commas or semicolons, up to a closing bracket, which is not consumed."""
         if self.at(*closers):
             raise Unreadable(Reason.SEPARATOR)
         items = [self.member()]
@@ -286,14 +310,18 @@ class Parser(Terms):
         return items
 
     def member(self) -> Node:
-        """A member of brackets; `answers` also reads relations here."""
+        """Parse a member of brackets; `answers` also allows relations here."""
         return self.expression()
 
     def _set(self) -> Node:
+        """Parse the rest of a set, after its opening brace: its members, or one name and a condition."""
         if self.at(r"\}"):
             self.take()
             return SetOf(())
-        bars, self.bars = self.bars, 1
+        bars, self.bars = (
+            self.bars,
+            1,
+        )  # as if one were open: the bar of {x | x > 2} begins no absolute value
         items = self._items(r"\}")
         self.bars = bars
         if self.at("|", ":") and len(items) == 1:
@@ -301,17 +329,18 @@ class Parser(Terms):
             condition = self.condition()
             self.expect(r"\}")
             variable = items[0]
-            return Builder(
-                variable.text if isinstance(variable, Name) else _member_name(variable), condition
-            )
+            if not isinstance(variable, Name):
+                raise Unreadable(Reason.TEXT)
+            return Builder(variable.text, condition)
         self.expect(r"\}")
         return SetOf(tuple(items))
 
     def condition(self) -> Node:
-        """The condition of a set; `answers` reads it."""
+        """Parse the condition of a set or a row of cases; defined in `answers`."""
         raise Unreadable(Reason.TEXT)
 
-    def _environment(self, kind: str) -> Node:
+    def _environment(self, environment: str) -> Node:
+        """Parse the rest of a matrix, a determinant or cases, after `\\begin{...}`, up to and with its end."""
         rows: list[tuple[Node, ...]] = []
         row: list[Node] = []
         self.depth += 1
@@ -324,31 +353,37 @@ class Parser(Terms):
                 and self.tokens[self.position].kind == "end"
             ):
                 break
-            row.append(self.condition() if kind == "cases" else self.expression())
+            row.append(self.condition() if environment == "cases" else self.expression())
             if self.at("&"):
                 self.take()
             elif self.at("row"):
                 self.take()
                 rows.append(tuple(row))
                 row = []
-            elif kind == "cases" and self.at(",", ";"):
+            elif environment == "cases" and self.at(",", ";"):
                 self.take()
             elif not (self.peek() is not None and self.tokens[self.position].kind == "end"):
                 raise Unreadable(Reason.BRACKETS)
-        if self.take().text != kind:
+        if self.take().text != environment:
             raise Unreadable(Reason.BRACKETS)
         self.depth -= 1
         if row:
             rows.append(tuple(row))
-        if not rows or (kind != "cases" and len({len(entries) for entries in rows}) != 1):
+        if not rows or (environment != "cases" and len({len(entries) for entries in rows}) != 1):
             raise Unreadable(Reason.SEPARATOR)
-        if kind == "cases":
+        if environment == "cases":
             return Cases(tuple(rows))
-        return Matrix(tuple(rows)) if kind == "matrix" else Call("det", (Matrix(tuple(rows)),))
+        return (
+            Matrix(tuple(rows)) if environment == "matrix" else Call("det", (Matrix(tuple(rows)),))
+        )
 
     # Functions -------------------------------------------------------------------------------------
 
     def _call(self, function: str) -> Node:
+        """Parse the rest of a call, after the name of the function: base, exponent, arguments.
+
+        `\\sin^2 x` is the square of sin x, `\\log_2 8` has the base 2.
+        """
         base: Node | None = None
         exponent: Node | None = None
         while self.at("_", "^"):
@@ -364,13 +399,14 @@ class Parser(Terms):
         call: Node = (
             Call("log", (base, *arguments))
             if base is not None
-            else Call(_named(function), arguments)
+            else Call({"lg": "log10", "log": "log10"}.get(function, function), arguments)
         )
         if function == "det" and isinstance(arguments[0], Name):
             call = Name(f"det {arguments[0].text}")
         return call if exponent is None else Power(call, exponent)
 
     def _argument_digits(self) -> Node:
+        """Parse an argument as `_argument` does, but take all digits of a number (decision 2)."""
         token = self.peek()
         return self._primary() if token is not None and token.kind == "number" else self._argument()
 
@@ -380,35 +416,29 @@ class Parser(Terms):
             closing = {"(": ")", "{": "}", "[": "]", r"\{": r"\}"}[opening]
             arguments = tuple(self._items(closing))
             self.expect(closing)
+            # \max{(1,2)}: the braces of LaTeX around the brackets of the call
             if len(arguments) == 1 and isinstance(arguments[0], Bracketed) and opening == "{":
                 arguments = arguments[0].items
-            if len(arguments) > 1 and function not in _SEVERAL:
+            if len(arguments) > 1 and function not in _SEVERAL_ARGUMENTS:
                 raise Unreadable(Reason.SEPARATOR)
             return arguments
-        if function in _SEVERAL:
+        if function in _SEVERAL_ARGUMENTS:
             raise Unreadable(Reason.INCOMPLETE)
+        # Without brackets: the whole product, up to the next function. \sin 2x \cos x has two factors.
         negative = self.at("-") and bool(self.take())
         node = self._factor()
-        while self.factor_follows() and not self._function_next():
+        while self.factor_follows() and not self._is_at_function():
             node = times(node, self._factor())
-        if self.at("/"):
+        if self.at("/"):  # \sin\pi/6, by decision 3
             raise Unreadable(Reason.AMBIGUOUS)
         return (Negative(node) if negative else node,)
 
-    def _function_next(self) -> bool:
+    def _is_at_function(self) -> bool:
         token = self.peek()
         return token is not None and token.kind == "function"
-
-
-def _named(function: str) -> str:
-    return {"lg": "log10", "log": "log10"}.get(function, function)
 
 
 def _letter(letter: str, upright: bool = False) -> Node:
     if letter in ("i", "e"):
         return Constant(letter)
     return Name(letter)
-
-
-def _member_name(node: Node) -> str:
-    raise Unreadable(Reason.TEXT)

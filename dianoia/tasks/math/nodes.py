@@ -1,7 +1,8 @@
-"""What an answer says, as a tree: expressions, collections, relations, words.
+"""The abstract syntax tree of an answer: expressions, collections, relations, words; and walks over it.
 
-In and out of the grammar (`grammar`, `answers`), evaluated by `evaluate`, compared by `compare`. Nodes are equal where
-they were written alike.
+The parser (`terms`, `grammar`, `quantities`, `answers`) makes trees, `evaluate` computes their values, `compare` decides
+whether two say the same. Nodes are equal if they were written alike: `Number(1/2, "fraction")` is not
+`Number(1/2, "decimal")`. The random points of `equal` depend on the repr of nodes.
 """
 
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -18,12 +19,12 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Number(Node):
-    """A number by its digits."""
+    """A number written in digits."""
 
     value: Fraction
     notation: Literal["integer", "decimal", "fraction", "power"] = "integer"
     places: int = 0
-    """Digits behind the decimal point."""
+    """Digits after the decimal point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,14 @@ class Product(Node):
 
 @dataclass(frozen=True, slots=True)
 class Negative(Node):
-    """The opposite of a value."""
+    """A value with a minus sign."""
 
     value: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Signed(Node):
-    """Plus-minus a value, or minus-plus where `first` is -1."""
+    """Plus-minus a value; minus-plus if `first` is -1."""
 
     value: Node
     first: int
@@ -117,7 +118,7 @@ class Cases(Node):
 
 @dataclass(frozen=True, slots=True)
 class Bracketed(Node):
-    """A tuple, a point, or an interval: at least two items, or brackets of two kinds."""
+    """A tuple, a point or an interval: two or more items between brackets, which may be of two kinds."""
 
     opening: str
     items: tuple[Node, ...]
@@ -126,14 +127,14 @@ class Bracketed(Node):
 
 @dataclass(frozen=True, slots=True)
 class SetOf(Node):
-    """A set by its members."""
+    """A set, given by its members."""
 
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Builder(Node):
-    """A set by a condition on its members: {x | x > 2}."""
+    """A set, given by a condition on its members: {x | x > 2}."""
 
     variable: str
     condition: Node
@@ -150,19 +151,19 @@ class SetOperation(Node):
 
 @dataclass(frozen=True, slots=True)
 class NumberSet(Node):
-    """R, Z, N, Q or C, with what stands in its exponent."""
+    """R, Z, N, Q or C, with its exponent or subscript as text: `R^+`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ellipsis(Node):
-    """Members that are left out of a list."""
+    """Three dots: members that are left out of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Based(Node):
-    """A number in a base, compared by its digits."""
+    """A number in a base, such as 101_2; compared by its digits."""
 
     digits: str
     base: int
@@ -185,13 +186,13 @@ class Words(Node):
 
 @dataclass(frozen=True, slots=True)
 class Quantity(Node):
-    """A value with a percent sign, a unit, or a word behind it."""
+    """A value with a percent sign, a unit or a word after it."""
 
     value: Node
     percent: bool = False
     unit: Unit | None = None
     noun: str | None = None
-    """Words that are no unit, in lower case."""
+    """Words after the value that are no unit, in lower case."""
     symbols: str = ""
     """The unit as it was written."""
 
@@ -207,18 +208,18 @@ class Relation(Node):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Node):
-    """Several answers side by side."""
+    """Several answers in a row."""
 
     items: tuple[Node, ...]
     joint: Literal[",", "and", "or", "signs"]
     """What joins them; "signs" for both values of a plus-minus."""
     boxed: bool = False
-    """Every item stands in a box of its own."""
+    """Every item has a box of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Boxed(Node):
-    """What stands in a box."""
+    """The content of a box."""
 
     content: Node
 
@@ -227,14 +228,14 @@ class Boxed(Node):
 
 
 def names_of(node: Any) -> set[str]:
-    """The names in a tree."""
+    """Return the names of variables in a tree."""
     if isinstance(node, Name):
         return {node.text}
     return set().union(*map(names_of, children(node)))
 
 
 def children(node: Any) -> list[Any]:
-    """The parts of a node that are nodes."""
+    """Return the child nodes of a node; fields that are tuples of nodes count as one child each."""
     if isinstance(node, tuple):
         return list(node)
     if not is_dataclass(node):
@@ -246,13 +247,13 @@ def children(node: Any) -> list[Any]:
     ]
 
 
-def has(node: Any, kind: type) -> bool:
-    """Tell whether a node of a kind stands in a tree."""
-    return isinstance(node, kind) or any(has(part, kind) for part in children(node))
+def has(node: Any, node_type: type) -> bool:
+    """Return True if a tree contains a node of a type."""
+    return isinstance(node, node_type) or any(has(part, node_type) for part in children(node))
 
 
 def with_sign(node: Any, sign: int) -> Any:
-    """A tree with a plus or a minus in place of its plus-minus signs."""
+    """Return a tree with its plus-minus signs replaced by plus (`sign` 1) or minus (-1); minus-plus the other way round."""
     if isinstance(node, Signed):
         inner = with_sign(node.value, sign)
         return inner if node.first * sign > 0 else Negative(inner)
@@ -265,34 +266,34 @@ def with_sign(node: Any, sign: int) -> Any:
 
 
 def has_two_signs(node: Node) -> bool:
-    """Tell whether a plus-minus sign stands in a tree."""
+    """Return True if a tree contains a plus-minus sign."""
     return has(node, Signed)
 
 
 def has_constant(node: Any, name: str) -> bool:
-    """Tell whether a constant stands in a tree."""
+    """Return True if a tree contains a constant: "pi", "e", "i" or "infinity"."""
     return node == Constant(name) or any(has_constant(part, name) for part in children(node))
 
 
 def members(node: Node) -> tuple[Node, ...]:
-    """The members of a list, set or tuple; anything else is its own."""
+    """Return the members of a list, set or tuple; any other node is its own only member."""
     return node.items if isinstance(node, Listing | SetOf | Bracketed) else (node,)
 
 
 def is_collection(node: Node) -> bool:
-    """Tell whether a tree has members, and is no value."""
+    """Return True for a tree that has members, and so no single value."""
     return isinstance(node, Bracketed | SetOf | SetOperation | NumberSet | Builder | Matrix)
 
 
 def flat(node: Node) -> list[Node]:
-    """The sets that a union or intersection joins."""
+    """Return the sets that a tree of unions and intersections joins, from left to right."""
     if isinstance(node, SetOperation) and node.operation in ("cup", "cap"):
         return [*flat(node.left), *flat(node.right)]
     return [node]
 
 
 def same_shape(gold: Node, answer: Node) -> bool:
-    """False for a matrix beside a number, and for matrices of two shapes."""
+    """Return False for two matrices of different shapes. Any other pair passes: the value of an expression may be a matrix."""
     shapes = [
         (len(node.rows), len(node.rows[0])) if isinstance(node, Matrix) else None
         for node in (gold, answer)
@@ -301,12 +302,12 @@ def same_shape(gold: Node, answer: Node) -> bool:
 
 
 def as_quantity(node: Node) -> Quantity:
-    """A value as a quantity without a unit."""
+    """Return a node as a quantity; a plain value becomes one without a unit."""
     return node if isinstance(node, Quantity) else Quantity(node)
 
 
 def scaled(node: Node, factor: Fraction) -> Node:
-    """A value times a number."""
+    """Return a value times a number; a number stays a number."""
     if factor == 1:
         return node
     return (
@@ -317,7 +318,7 @@ def scaled(node: Node, factor: Fraction) -> Node:
 
 
 def as_words(node: Node) -> str | None:
-    """The text of words, or of a capital letter, in lower case; None for anything else."""
+    """Return the text of words, or of a capital letter, in lower case; None for any other node."""
     if isinstance(node, Words):
         return node.text
     return (

@@ -1,6 +1,7 @@
 r"""Numbers as they are written: decimal, repeating, scientific, in a base, with separated thousands.
 
-In: a text, or tokens. Out: values; which tokens are one number. Left out: fractions and powers, which are expressions.
+In: regular-expression matches in a text, or tokens. Out: values; tokens with separated thousands joined. Not here: fractions
+and powers, which are expressions.
 """
 
 import re
@@ -11,15 +12,19 @@ from dianoia.tasks.math.alphabet import Token
 from dianoia.tasks.math.verdict import Reason, Unreadable
 
 PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
+"""5, 5.0, .5"""
 REPEATING = re.compile(
     r"(\d*\.\d*)(?:\\(?:overline|bar)\s*\{\s*(\d+)\s*\}|\\(?:overline|bar)\s*(\d)|\\dot\s*\{?(\d)\}?(?:(\d*)\\dot\s*\{?(\d)\}?)?|\((\d+)\))"
 )
+r"""0.1\overline{6}, 0.\dot{1}4\dot{2}, 0.(3)"""
 SCIENTIFIC = re.compile(r"(\d+\.\d+|\d+|\.\d+)[eE]([+-]?\d{1,4})(?![\dA-Za-z.])")
 _SUBSCRIPT = r"\s*_\s*(?:\{\s*([0-9]{1,2}|[a-z]{3,7})\s*\}|\{\s*\\(?:text|mathrm|mbox)\s*\{\s*([0-9]{1,2}|[a-z]{3,7})\s*\}\s*\}|([0-9]{1,2}))"
 BASED = re.compile(
     r"([0-9][0-9A-F]{0,60}(?:\.[0-9A-F]{1,40})?|[A-F]{1,20}[0-9][0-9A-F]{0,40})" + _SUBSCRIPT
 )
+"""101_2, 1A_{16}, 2516_{\\text{eight}}"""
 BASED_IN_BRACKETS = re.compile(r"\(\s*([0-9][0-9A-F]{0,60})\s*\)" + _SUBSCRIPT)
+"""(101)_2"""
 _BASE_WORDS = {
     word: base
     for base, word in enumerate(
@@ -46,35 +51,40 @@ _BASE_WORDS = {
 
 
 def base_of(match: re.Match[str]) -> int:
-    """The base of a number with a subscript; 0 where it is none."""
+    """Return the base of a match of BASED: its subscript in digits or words; 0 if that is no base from 2 to 36."""
     text = match[2] or match[3] or match[4]
     base = int(text) if text.isdigit() else _BASE_WORDS.get(text, 0)
     return base if 2 <= base <= 36 else 0
 
 
 def digits_fit(digits: str, base: int) -> bool:
-    """Tell whether every digit is one of the base."""
+    """Return True if every digit is smaller than the base: 102_3 is a number, 103_3 a name with a subscript."""
     return base > 0 and all(int(digit, 36) < base for digit in digits.replace(".", ""))
 
 
 def without_zeros(text: str) -> str:
-    """Without zeros that say nothing."""
+    """Return digits without zeros at the front, or at the end of the decimals: 5.10 is 5.1."""
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.lstrip("0") or "0"
 
 
 def is_scientific(match: re.Match[str]) -> bool:
-    """3.5e-2, 1e3 and 1e-05 are; 2e-1 is 2e less 1."""
+    """Tell scientific notation from a product with Euler's number: 3.5e-2, 1e3 and 1e-05 are, 2e-1 is 2e less 1."""
     mantissa, exponent = match[1], match[2]
     return "." in mantissa or not exponent.startswith(("+", "-")) or len(exponent) > 2
 
 
 def repeating_value(match: re.Match[str]) -> Fraction:
-    """0.1 and 6 for 0.1666...: the digits to the end of the first period less those before it, over nines."""
+    r"""Return the value of a repeating decimal: 1/6 for 0.1\overline{6}.
+
+    It is the digits up to the end of the first period, less those before it, over as many nines as the period has digits
+    and as many zeros as there are digits between the point and the period: (16 - 1) / 90.
+    """
+    # Groups 2, 3 and 7 are a period under a line or in brackets; 4 to 6 are its first, inner and last digits between dots.
     period = match[2] or match[3] or match[7] or (match[4] + (match[5] or "") + (match[6] or ""))
     before = match[1]
     if match[5] and not match[6]:
-        raise Unreadable(Reason.CHARACTER)
+        raise Unreadable(Reason.CHARACTER)  # a digit follows the only dot
     whole, _, decimals = before.partition(".")
     fixed = int(whole + decimals or "0")
     nines = (10 ** len(period) - 1) * 10 ** len(decimals)
@@ -82,54 +92,66 @@ def repeating_value(match: re.Match[str]) -> Fraction:
 
 
 def currency_signs(text: str) -> set[int]:
-    """Places of dollar signs that stand for money: those that pair with no other and touch a number."""
-    dollars = [place.start() for place in re.finditer(r"(?<!\\)\$", text)]
+    """Return the position of the dollar sign that stands for money: one that has no partner and touches a number.
+
+    All other dollar signs delimit mathematics: `$5$` has none, `$5` and `-$5.50` have one.
+
+    Raises:
+        Unreadable: a dollar sign in the middle of the text has no partner and no number.
+    """
+    dollars = [match.start() for match in re.finditer(r"(?<!\\)\$", text)]
     if len(dollars) % 2 == 0:
         return set()
-    for place in dollars:
-        if re.match(r"\$\s*-?[\d.]", text[place:]):
-            return {place}
+    for position in dollars:
+        if re.match(r"\$\s*-?[\d.]", text[position:]):
+            return {position}
     if text.rstrip().endswith("$") or text.lstrip().startswith("$"):
-        return set()  # the other one stood outside the answer
+        return set()  # its partner was outside the answer
     raise Unreadable(Reason.DOLLARS)
 
 
-def with_thousands(read: list[Token], commas_separate: bool) -> list[Token]:
-    """Numbers whose thousands are separated, in one token each.
+def join_thousands(tokens: list[Token], commas_separate: bool) -> list[Token]:
+    """Return the tokens with each number whose thousands are separated joined into one token.
 
-    `{,}` and `,\\!` always separate thousands, a space does between groups of three digits. A comma without a space
-    behind it does where it stands alone in its brackets' level with others like it, outside all brackets, or
-    beside commas with a space, which then separate members: `1,234` and `(1,234, 5,678)` but not `(1,234)`.
+    `{,}` and `,\\!` always separate thousands. A space does between groups of three digits. A tight comma, one that no space
+    follows, does outside all brackets, and inside brackets only next to commas with a space, which then separate the
+    members: `1,234` and `(1,234, 5,678)` hold numbers of four digits, `(1,234)` is a pair.
+
+    Args:
+        commas_separate: every comma separates members, as in the list `200,100`.
+
+    Raises:
+        Unreadable: a thousands separator is left that joins nothing.
     """
-    read = _braced_commas(read)
-    levels = ["separator"] * len(read) if commas_separate else _levels(read)
+    tokens = _join_braced_commas(tokens)
+    comma_roles = ["separator"] * len(tokens) if commas_separate else _comma_roles(tokens)
     joined: list[Token] = []
     position = 0
-    while position < len(read):
-        end = _number_end(read, levels, position)
+    while position < len(tokens):
+        end = _number_end(tokens, comma_roles, position)
         if end > position:
             digits = "".join(
-                token.text for token in read[position : end + 1] if token.kind == "number"
+                token.text for token in tokens[position : end + 1] if token.kind == "number"
             )
-            joined.append(replace(read[position], text=digits, value=Fraction(digits)))
+            joined.append(replace(tokens[position], text=digits, value=Fraction(digits)))
         else:
-            joined.append(read[position])
+            joined.append(tokens[position])
         position = end + 1
     if any(token.text == "thousands" for token in joined):
         raise Unreadable(Reason.NUMBERS)
     return joined
 
 
-def _braced_commas(read: list[Token]) -> list[Token]:
-    """`{,}` as one token."""
+def _join_braced_commas(tokens: list[Token]) -> list[Token]:
+    """Return the tokens with each `{,}` as one token, "thousands"."""
     joined: list[Token] = []
     position = 0
-    while position < len(read):
-        if [token.text for token in read[position : position + 3]] == ["{", ",", "}"]:
-            joined.append(replace(read[position], text="thousands"))
+    while position < len(tokens):
+        if [token.text for token in tokens[position : position + 3]] == ["{", ",", "}"]:
+            joined.append(replace(tokens[position], text="thousands"))
             position += 3
         else:
-            joined.append(read[position])
+            joined.append(tokens[position])
             position += 1
     return joined
 
@@ -137,40 +159,45 @@ def _braced_commas(read: list[Token]) -> list[Token]:
 _OPENING, _CLOSING = ("(", "[", "{", r"\{", "langle"), (")", "]", "}", r"\}", "rangle")
 
 
-def _levels(read: list[Token]) -> list[str]:
-    """For each token, how a tight comma is read where it stands: "thousands", "separator" or "either"."""
-    spans: list[list[int]] = [[]]
-    inside: list[list[int]] = []
-    for position, token in enumerate(read):
+def _comma_roles(tokens: list[Token]) -> list[str]:
+    """Return the role of a tight comma at each token's position: "thousands", "separator" or "either".
+
+    The role is the same at all positions of one bracket level. "either" is the outermost level without other separators:
+    there the number itself decides (`_number_end`).
+    """
+    # Group the positions by bracket pair: levels[0] is outside all brackets, open_levels are not closed yet.
+    levels: list[list[int]] = [[]]
+    open_levels: list[list[int]] = []
+    for position, token in enumerate(tokens):
         if token.text in _OPENING and token.kind == "sign":
-            inside.append([])
-        target = inside[-1] if inside else spans[0]
-        target.append(position)
-        if token.text in _CLOSING and token.kind == "sign" and inside:
-            spans.append(inside.pop())
-    reading = ["separator"] * len(read)
-    for number, span in enumerate([spans[0], *spans[1:], *inside]):
-        separators = [p for p in span if _separates(read, p)]
-        braces = number > 0 and read[span[0]].text == "{"
+            open_levels.append([])
+        level = open_levels[-1] if open_levels else levels[0]
+        level.append(position)
+        if token.text in _CLOSING and token.kind == "sign" and open_levels:
+            levels.append(open_levels.pop())
+    roles = ["separator"] * len(tokens)
+    for number, level in enumerate([levels[0], *levels[1:], *open_levels]):
+        separators = [position for position in level if _separates(tokens, position)]
+        braces = number > 0 and tokens[level[0]].text == "{"
         if separators or braces or number == 0:
-            kind = "thousands" if separators or braces else "either"
-            for position in span:
-                reading[position] = kind
-    return reading
+            role = "thousands" if separators or braces else "either"
+            for position in level:
+                roles[position] = role
+    return roles
 
 
-def _separates(read: list[Token], position: int) -> bool:
-    """Tell whether a token separates members whatever else: a comma with a space, a semicolon, "and", "or"."""
-    token = read[position]
+def _separates(tokens: list[Token], position: int) -> bool:
+    """Return True for a token that always separates members: a comma with a space, a semicolon, "and", "or"."""
+    token = tokens[position]
     if token.text in (";", "and", "or", "和", "或"):
         return True
-    following = read[position + 1] if position + 1 < len(read) else None
+    following = tokens[position + 1] if position + 1 < len(tokens) else None
     return token.text == "," and following is not None and (following.spaced or following.shifted)
 
 
-def _number_end(read: list[Token], levels: list[str], start: int) -> int:
-    """The last token of the number that begins here; `start` itself for a number in one piece."""
-    first = read[start]
+def _number_end(tokens: list[Token], comma_roles: list[str], start: int) -> int:
+    """Return the position of the last token of the number that begins at `start`; `start` if it is in one piece."""
+    first = tokens[start]
     if (
         first.kind != "number"
         or not first.text.isdigit()
@@ -178,37 +205,47 @@ def _number_end(read: list[Token], levels: list[str], start: int) -> int:
         or first.text[0] == "0"
     ):
         return start
-    before = read[start - 1] if start else None
+    # \frac12 345 takes 1 and 2 as its arguments; a number that touches another one is unreadable anyway.
+    before = tokens[start - 1] if start else None
     if before is not None and (
         before.text == "frac" or (before.kind == "number" and not first.spaced)
     ):
         return start
+    # The first group has at most three digits, each further one exactly three; decimals end the number.
     end, separator = start, ""
     while len(first.text) <= 3:
-        nxt = _next_group(read, end, separator)
-        if nxt is None:
+        group = _next_group(tokens, end, separator)
+        if group is None:
             break
-        position, kind = nxt
-        if kind == "," and levels[end + 1] == "separator":
+        position, group_separator = group
+        if group_separator == "," and comma_roles[end + 1] == "separator":
             break
-        end, separator = position, kind
-        if "." in read[end].text:
+        end, separator = position, group_separator
+        if "." in tokens[end].text:
             break
-    if separator == "," and levels[start] == "either" and not _alone(read, start, end):
+    if (
+        separator == ","
+        and comma_roles[start] == "either"
+        and not _has_only_commas(tokens, start, end)
+    ):
         return start
+    # 12 345 6 is three numbers: a group of another length follows.
     if (
         separator == " "
-        and end + 1 < len(read)
-        and read[end + 1].kind == "number"
-        and "." not in read[end].text
+        and end + 1 < len(tokens)
+        and tokens[end + 1].kind == "number"
+        and "." not in tokens[end].text
     ):
         return start
     return end
 
 
-def _next_group(read: list[Token], end: int, separator: str) -> tuple[int, str] | None:
-    """Find where the next three digits of a number stand, and what separates them."""
-    following = read[end + 1] if end + 1 < len(read) else None
+def _next_group(tokens: list[Token], end: int, separator: str) -> tuple[int, str] | None:
+    """Return the position of the next three digits of a number, and what separates them; None if there are none.
+
+    `separator` is the one between the groups so far, "" after the first: a number does not mix spaces with commas.
+    """
+    following = tokens[end + 1] if end + 1 < len(tokens) else None
     if following is None:
         return None
     if (
@@ -217,9 +254,9 @@ def _next_group(read: list[Token], end: int, separator: str) -> tuple[int, str] 
         and not following.shifted
         and not following.upright
     ):
-        return (end + 1, " ") if _three(following) and separator in ("", " ") else None
-    group = read[end + 2] if end + 2 < len(read) else None
-    if group is None or group.kind != "number" or not _three(group) or group.shifted:
+        return (end + 1, " ") if _has_three_digits(following) and separator in ("", " ") else None
+    group = tokens[end + 2] if end + 2 < len(tokens) else None
+    if group is None or group.kind != "number" or not _has_three_digits(group) or group.shifted:
         return None
     if following.text == "thousands":
         return (end + 2, "thousands") if separator in ("", "thousands", ",") else None
@@ -233,13 +270,13 @@ def _next_group(read: list[Token], end: int, separator: str) -> tuple[int, str] 
     return None
 
 
-def _three(token: Token) -> bool:
+def _has_three_digits(token: Token) -> bool:
     whole = token.text.partition(".")[0]
     return len(whole) == 3 and whole.isdigit() and token.value is not None
 
 
-def _alone(read: list[Token], start: int, end: int) -> bool:
-    """Tell whether no other comma stands beside a number outside of all brackets."""
+def _has_only_commas(tokens: list[Token], start: int, end: int) -> bool:
+    """Return True if every comma of the text is inside the number from `start` to `end`: `1,234` but not `1,234,x`."""
     return all(
-        token.text != "," for position, token in enumerate(read) if not start <= position <= end
+        token.text != "," for position, token in enumerate(tokens) if not start <= position <= end
     )

@@ -1,15 +1,18 @@
-r"""Quantities and words: values with a percent sign, a scale, a unit or a noun behind them, and answers in words.
+r"""Parser, third layer: quantities and words.
 
-In: tokens. Out: a `Quantity`, a plain value, or `Words`. What may be left out of a value is read here, each by a rule
-with a name (percent, scale, unit, noun); whether it may stand there, `compare` decides. Words that change a number
-("5 or so", "half of 5") make an answer unreadable.
+In: tokens (`lexer`). Out: a `Quantity`, a plain value, or `Words`. What an answer may have or leave out after its value is
+read here, each by a rule with a name (percent, scale, unit, noun). Whether it may stand there, `compare` decides. Words
+that change a number ("5 or so", "half of 5") make an answer unreadable.
+
+    operand = ["-"] [currency] expression ["%"] {scale} {unit or noun} [currency]
+    words   = word {word}, up to the end of an item, if there is nothing but words
 """
 
 import re
 from fractions import Fraction
 
 from dianoia.tasks.math.alphabet import Token
-from dianoia.tasks.math.grammar import Parser
+from dianoia.tasks.math.grammar import ExpressionParser
 from dianoia.tasks.math.nodes import (
     Based,
     Boxed,
@@ -38,7 +41,7 @@ _PERCENT_WORDS = frozenset(("percent", "pct", "percents"))
 CHANGING_WORDS = frozenset(
     ["or", "and", "not", "half", "quarter", "third", "double", "twice", "triple", "times", "squared", "cubed", "plus", "minus", "over", "by", "of", "root", "negative", "less", "more", "than", "is", "are", "be", "no", "wrong", "right", "factorial", "mod", "percent", "point", "about", "approximately", "roughly", "nearly", "almost", "around", "maybe", "perhaps", "possibly", "never", "none", "either", "neither", "but", "except", "plus/minus", "million", "thousand", "hundred", "billion", "trillion", "dozen", "etc", "to", "from", "倍", "半", "或", "和", "又", "不", "除", "乘", "加", "减", "点", "分之", "约", "大约", "百", "千", "万", "亿"]
 )  # fmt: skip
-"""Words that change the number before them; none of them is a noun."""
+"""Words that change the number before them, so that none of them is a noun."""
 _SHORT_WORDS = frozenset(
     [
         "yes",
@@ -65,7 +68,9 @@ _SHORT_WORDS = frozenset(
         "dne",
     ]
 )
+"""Short words that are an answer on their own. Other words of two or three letters may be products."""
 _FIRST_WORDS = frozenset(["no", "all", "any", "two", "one", "the", "not"])
+"""Short words that may begin an answer in words: "no solution"."""
 _MONTHS = frozenset(
     [
         "january",
@@ -94,14 +99,15 @@ _MONTHS = frozenset(
         "dec",
     ]
 )
-_POINTERS = frozenset(["see", "refer", "cf", "explanation", "solution", "above", "below"])
-"""First words of a text that points to an answer and is none: "see above"."""
+_REFERENCES = frozenset(["see", "refer", "cf", "explanation", "solution", "above", "below"])
+"""First words of a text that refers to an answer and is none: "see above"."""
 
 
-class QuantityParser(Parser):
-    """Reads a value with what stands behind it, or words."""
+class QuantityParser(ExpressionParser):
+    """Adds values with units and answers in words to `ExpressionParser`."""
 
     def _operand(self) -> Node:
+        """Parse a value with everything before and after it: `-$5`, `12 cm^2`, `50%`, `3 million`."""
         currency = self._currency()
         negative = False
         if (
@@ -119,12 +125,14 @@ class QuantityParser(Parser):
         return self._with_tail(Negative(node) if negative else node, currency)
 
     def _currency(self) -> str | None:
+        """Consume a currency sign and return it; None if none is next."""
         token = self.peek()
         if token is not None and token.kind == "sign" and token.text.startswith("currency "):
             return self.take().text.removeprefix("currency ")
         return None
 
     def _joining_word(self) -> str | None:
+        """Return "and" or "or" if the next token joins two answers, without consuming it; else None."""
         token = self.peek()
         if token is None:
             return None
@@ -138,39 +146,43 @@ class QuantityParser(Parser):
     # Words -----------------------------------------------------------------------------------------
 
     def _words(self) -> Words | None:
-        """Words up to the end of an item, if nothing but words stands there."""
+        """Parse an item of nothing but words; None, with nothing consumed, if it is anything else.
+
+        Raises:
+            Unreadable: a number follows two or more words, the words refer to an answer, or they are too many.
+        """
         end = self.position
-        while (token := self._at(end)) is not None and not self._ends_item(token, end):
-            dated = (
+        while (token := self._at(end)) is not None and not self._ends_item(token):
+            is_date = (  # June 20
                 end > self.position
                 and self.tokens[self.position].text.lower() in _MONTHS
                 and token.kind == "number"
             )
             if not (
                 token.kind in ("letters", "words")
-                or dated
+                or is_date
                 or (token.upright and token.kind in ("number", "function", "constant", "sign"))
             ):
                 if token.kind == "number" and end - self.position > 1:
                     raise Unreadable(Reason.TEXT_BEFORE)
                 return None
             end += 1
-        stretch = self.tokens[self.position : end]
-        if not stretch or not self._are_words(stretch):
+        words = self.tokens[self.position : end]
+        if not words or not self._are_words(words):
             return None
-        if len(stretch) > MAX_WORDS or stretch[0].text.lower() in _POINTERS:
+        if len(words) > MAX_WORDS or words[0].text.lower() in _REFERENCES:
             raise Unreadable(Reason.TEXT)
         self.position = end
         text = ""
-        for token in stretch:
-            glued = not token.spaced or not text
-            text += token.text if glued else f" {token.text}"
+        for token in words:
+            text += token.text if not token.spaced or not text else f" {token.text}"
         return Words(normal_words(text))
 
     def _at(self, position: int) -> Token | None:
         return self.tokens[position] if position < len(self.tokens) else None
 
-    def _ends_item(self, token: Token, position: int) -> bool:
+    def _ends_item(self, token: Token) -> bool:
+        """Return True if a token separates items of an answer, or parts of a relation."""
         if token.upright and token.text in (",", ";"):
             return True
         if token.kind in ("sign", "end") and not token.upright:
@@ -178,7 +190,6 @@ class QuantityParser(Parser):
                 token.text in (",", ";", *RELATIONS, "and", "or", "&", "row", r"\}")
                 or token.kind == "end"
             )
-        del position
         return token.kind in ("letters", "words") and token.text.lower() in (
             "and",
             "or",
@@ -187,30 +198,35 @@ class QuantityParser(Parser):
             "或者",
         )
 
-    def _are_words(self, stretch: list[Token]) -> bool:
-        first = stretch[0]
-        if not any(token.kind in ("letters", "words") for token in stretch):
+    def _are_words(self, words: list[Token]) -> bool:
+        """Return True if tokens are words and no product: "even", "June 20", "(B)" in `\\text`, but not "ab" or "x y"."""
+        first = words[0]
+        if not any(token.kind in ("letters", "words") for token in words):
             return False
         if first.kind == "number" or (first.kind in ("sign",) and first.text not in ("(",)):
             return False
-        letters = [token for token in stretch if token.kind in ("letters", "words")]
-        if len(stretch) == 1 and first.upright and first.text in ("i", "e"):
+        letters = [token for token in words if token.kind in ("letters", "words")]
+        if len(words) == 1 and first.upright and first.text in ("i", "e"):
             return False
         if any(token.upright or token.kind == "words" for token in letters):
             return True
         if first.text.lower() in _MONTHS:
             return True
         lower = first.text.lower()
-        begins = len(lower) > 3 or lower in _FIRST_WORDS
-        return all(token.kind == "letters" for token in stretch) and (
-            (begins and any(len(token.text) > 3 for token in letters))
+        may_begin = len(lower) > 3 or lower in _FIRST_WORDS
+        return all(token.kind == "letters" for token in words) and (
+            (may_begin and any(len(token.text) > 3 for token in letters))
             or (len(letters) == 1 and lower in _SHORT_WORDS)
         )
 
-    # What stands behind a value --------------------------------------------------------------------
+    # After a value --------------------------------------------------------------------
 
     def _with_tail(self, value: Node, currency: str | None) -> Node:
-        """A value with its percent sign, scale, unit or noun."""
+        """Parse the percent sign, scale, unit or noun after a value; `currency` is a sign before it.
+
+        Raises:
+            Unreadable: the words are no unit and cannot be a noun: they change the value, or it is no count.
+        """
         percent = self._percent()
         value, scaled = self._scaled(value)
         if percent and scaled:
@@ -233,14 +249,15 @@ class QuantityParser(Parser):
             measured, symbols = money, symbols or currency
         if measured is not None or not symbols:
             return Quantity(value, percent, measured, None, symbols)
+        # The words are no unit, so they must be a noun: "7 apples", "7 人".
         noun = normal_words(symbols)
         pieces = re.findall(r"[a-z'-]+|[^\x00-\x7f]", noun)
-        countable = not isinstance(
-            value, Bracketed | SetOf | SetOperation | Based
-        ) and not names_of(value)
+        is_count = not isinstance(value, Bracketed | SetOf | SetOperation | Based) and not names_of(
+            value
+        )
         if (
             not pieces
-            or not countable
+            or not is_count
             or CHANGING_WORDS & set(pieces)
             or CHANGING_WORDS & {noun}
             or re.search(r"[\d^/]", noun)
@@ -249,7 +266,7 @@ class QuantityParser(Parser):
         return Quantity(value, percent, None, noun, symbols)
 
     def _degrees(self, value: Node) -> Node:
-        """`30^\\circ` as a quantity whose unit is the degree."""
+        """Return `30^\\circ`, a call of the function "degree", as a quantity whose unit is the degree; others as they are."""
         if isinstance(value, Call) and value.function == "degree":
             return Quantity(value.arguments[0], unit=unit("°"), symbols="°")
         if (
@@ -261,6 +278,7 @@ class QuantityParser(Parser):
         return value
 
     def _percent(self) -> bool:
+        """Consume a percent sign or the word; return True if there was one."""
         token = self.peek()
         if token is None:
             return False
@@ -272,7 +290,7 @@ class QuantityParser(Parser):
         return False
 
     def _scaled(self, value: Node) -> tuple[Node, bool]:
-        """A value times the scales behind it: million, dozen, 万."""
+        """Consume the scales after a value (million, dozen, 万); return the value times them, and whether there were any."""
         factor = Fraction(1)
         while (token := self.peek()) is not None and (scale := self._scale(token)) is not None:
             factor *= scale
@@ -289,7 +307,10 @@ class QuantityParser(Parser):
         return Product((Number(factor), value)), True
 
     def _scale(self, token: Token) -> int | None:
-        """The scale that the next token is, or begins with, consumed."""
+        """Consume the scale that a token is, or begins with, and return it; None if it has none.
+
+        Chinese is written without spaces: of `万人` the scale 万 is taken, and 人 stays as a token of its own.
+        """
         if token.kind == "letters" and token.text.lower() in SCALES:
             self.take()
             return SCALES[token.text.lower()]
@@ -297,16 +318,16 @@ class QuantityParser(Parser):
             return None
         for length in (2, 1):
             if (scale := SCALES.get(token.text[:length])) is not None:
-                rest = token.text[length:]
-                if rest:
-                    self.tokens[self.position] = Token("words", rest)
+                remainder = token.text[length:]
+                if remainder:
+                    self.tokens[self.position] = Token("words", remainder)
                 else:
                     self.take()
                 return scale
         return None
 
     def _unit_words(self) -> str:
-        """Words, with the powers and strokes of units, up to the end of the item."""
+        """Consume the words after a value, with exponents and strokes of units, and return them: "cm^2", "km/h", "apples"."""
         text = ""
         count = 0
         while (token := self.peek()) is not None and count < MAX_WORDS:
@@ -336,7 +357,7 @@ class QuantityParser(Parser):
         return text.strip()
 
     def _unit_power(self) -> str:
-        """The small whole exponent of a unit; nothing consumed where there is none."""
+        """Consume the exponent of a unit, 1 to 3 with an optional minus, and return it; "", with nothing consumed, if there is none."""
         mark = self.position
         self.take()
         braces = self.at("{") and bool(self.take())
@@ -360,7 +381,10 @@ _SYNONYMS = {
 
 
 def normal_words(text: str) -> str:
-    """Words in lower case, spacing and full stops aside; one spelling for what means the same."""
+    """Return words in lower case without extra spaces and full stops, in one spelling for each meaning.
+
+    "A.M." becomes "am", the choice "(B)" becomes "b", "empty set" becomes "no solution".
+    """
     text = " ".join(text.casefold().replace("’", "'").split()).strip(" .,;:")
     text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
     if (choice := re.fullmatch(r"\(?([a-z])\)?", text)) is not None:

@@ -1,6 +1,7 @@
-"""Tell whether a question asks for what stands behind a number: a noun, a unit.
+"""What a question asks for: whether it allows the noun or unit of an answer.
 
-In: quantities and a question in lower case. Out: nothing; `Unreadable` for a word or unit that nobody asked for.
+In: quantities and a question in lower case. Out: nothing, or `Unreadable` for a word or unit that the question does not
+ask for. "How many apples?" allows 19 apples and refuses 19 pears; "How long is it?" allows 5 cm, "in metres" refuses it.
 """
 
 import re
@@ -22,15 +23,16 @@ _CUES = {
     "radian": r"angle|radian|rotate|rotation|弧度",
     "unit": r"unit|area|volume|perimeter|length|distance|radius|diameter|surface|面积|体积|单位",
 }
-"""What makes a question ask for a quantity, by base quantity."""
-
+"""Words (as regular expressions) by which a question asks for a quantity without naming a unit, by base quantity."""
 
 _HOW_MANY = re.compile(
     r"(?:how many|how much|number of|amount of)\s+((?:more|fewer|less|total|different|distinct|whole|of|the|these|those|other|such|his|her|their|its|\d+)\s+)*([a-z][a-z' -]*)"
 )
+"""Phrases such as "how many more red apples"; group 2 is what is counted."""
 _IN_UNIT = re.compile(
     r"(?:\bin|nearest)\s+(?:(?:terms of|units of|whole|a|an|the)\s+)?([a-z$€£][a-z/ ^0-9{}\\]*)"
 )
+"""Phrases such as "in square metres" and "to the nearest cm"; group 1 is the unit."""
 _AUXILIARIES = frozenset(
     [
         "do",
@@ -63,25 +65,27 @@ _AUXILIARIES = frozenset(
         "time",
     ]
 )
+"""First words after "how many" or "how much" that are no noun: "how much does it cost"."""
 _PERCENT = re.compile(
     r"(?:what|which|how many|find the|as a)\s+(?:is the\s+)?percent|percentage of|in percent|百分之几|百分比"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a question asks for, where it says so."""
+class Expected:
+    """The nouns and units that a question asks for explicitly."""
 
     nouns: str
-    """Words behind "how many"; empty where there are none."""
+    """Words after "how many"; empty if there are none."""
     units: tuple[Unit, ...]
-    """Units behind "how many" and "in"."""
+    """Units after "how many" and "in"."""
     percent: bool
+    """Whether it asks for a percentage."""
 
 
 @lru_cache(maxsize=512)
-def asked_for(question: str) -> Asked:
-    """Find what a question in lower case asks for."""
+def expected_by(question: str) -> Expected:
+    """Return the nouns and units that a question in lower case asks for."""
     nouns, units = [], []
     for match in _HOW_MANY.finditer(question):
         words = match[2].split()
@@ -97,11 +101,11 @@ def asked_for(question: str) -> Asked:
         for match in _IN_UNIT.finditer(question)
         if (measured := _unit_at(match[1].split())) is not None
     ]
-    return Asked(" ".join(nouns), tuple(units), _PERCENT.search(question) is not None)
+    return Expected(" ".join(nouns), tuple(units), _PERCENT.search(question) is not None)
 
 
 def _unit_at(words: Sequence[str]) -> Unit | None:
-    """The longest unit that words begin with; a letter alone, or "in", is none."""
+    """Return the longest unit that words begin with; None if there is none. A single letter, or "in", is no unit."""
     for count in (4, 3, 2, 1):
         text = " ".join(words[:count]).strip(" .,?;:$")
         if len(text) > 1 and text != "in" and (measured := unit(text)) is not None:
@@ -110,27 +114,36 @@ def _unit_at(words: Sequence[str]) -> Unit | None:
 
 
 def check_noun(gold: Quantity, answer: Quantity, question: str) -> None:
-    """Refuse a noun that is neither what the question asks for nor the gold answer's."""
+    """Raise Unreadable for a noun of the answer that neither the question nor the gold answer has."""
     if not answer.noun or occurs(answer.noun, f"{gold.noun or ''} {gold.symbols.lower()}"):
         return
-    asked = asked_for(question)
-    allowed = asked.nouns if asked.nouns or asked.units or asked.percent else question
+    expected = expected_by(question)
+    # A question that does not say what it counts allows every word in it.
+    is_explicit = expected.nouns or expected.units or expected.percent
+    allowed = expected.nouns if is_explicit else question
     if not occurs(answer.noun, allowed):
         raise Unreadable(Reason.TEXT_BEHIND)
 
 
 def check_unit(measured: Unit, symbols: str, question: str) -> None:
-    """Refuse a unit of a quantity that the question does not ask for, or asks for in another unit."""
+    """Raise Unreadable for a unit that measures what the question does not ask for, or that is not the unit it asks for.
+
+    Args:
+        measured: the unit of the answer; the gold answer has none.
+        symbols: that unit as it was written.
+    """
     if not question.strip():
         return
-    asked = asked_for(question)
-    if asked.units:
-        if measured not in asked.units:
+    expected = expected_by(question)
+    if expected.units:
+        if measured not in expected.units:
             raise Unreadable(Reason.UNIT)
         return
-    if asked.nouns or asked.percent:
+    if expected.nouns or expected.percent:
         raise Unreadable(Reason.UNIT)
-    spoken_of = _units_of(question)
+    # The question asks for no unit by name. Each part of the unit (km and h of km/h) must measure the same as a unit that
+    # the question mentions, and be as large as one of them; or the question must have a word for the quantity.
+    mentioned = _units_in(question)
     parts = [
         part
         for word in re.findall(r"[^\W\d_]+|[°$€£¥₹¢]", symbols)
@@ -139,17 +152,17 @@ def check_unit(measured: Unit, symbols: str, question: str) -> None:
     for part in parts or [measured]:
         quantities = {base for base, _ in part.dimension}
         rivals = [
-            rival for rival in spoken_of if {base for base, _ in rival.dimension} == quantities
+            rival for rival in mentioned if {base for base, _ in rival.dimension} == quantities
         ]
-        of_one_kind = [rival for rival in rivals if rival.dimension == part.dimension]
-        if of_one_kind and all(rival.size != part.size for rival in of_one_kind):
+        same_dimension = [rival for rival in rivals if rival.dimension == part.dimension]
+        if same_dimension and all(rival.size != part.size for rival in same_dimension):
             raise Unreadable(Reason.UNIT)
         if not rivals and not all(_is_cued(base, question) for base in quantities):
             raise Unreadable(Reason.UNIT)
 
 
-def _units_of(question: str) -> list[Unit]:
-    """The units that a question speaks of."""
+def _units_in(question: str) -> list[Unit]:
+    """Return the units that a question mentions anywhere."""
     words = re.findall(
         r"[a-z]{3,}|\b(?:cm|mm|km|kg|mg|ml|ft|lb|mi|yd|hr|oz|m|g|s|h|l)\b|[\u3400-\u9fff]{1,3}|[€£¥₹¢°]|\\\$|\$(?=\s*\d)",
         question,
@@ -158,17 +171,17 @@ def _units_of(question: str) -> list[Unit]:
 
 
 def _is_cued(base: str, question: str) -> bool:
-    """Tell whether a question asks for a quantity without a unit: "How long is it?"."""
+    """Return True if a question asks for a quantity without naming a unit: "How long is it?"."""
     cue = _CUES.get(base, _CUES["usd"] if base in ("eur", "gbp", "yuan", "rupee") else r"(?!)")
     return re.search(cue, question) is not None
 
 
 def occurs(words: str, text: str) -> bool:
-    """Tell whether each word occurs, in either number."""
+    """Return True if each of the words occurs in a text, in the singular or the plural."""
     if not words.isascii():
         return all(word in text for word in words.split())
-    known = {_singular(word) for word in re.findall(r"[a-z]+", text)}
-    return all(_singular(word) in known for word in re.findall(r"[a-z]+", words))
+    singulars = {_singular(word) for word in re.findall(r"[a-z]+", text)}
+    return all(_singular(word) in singulars for word in re.findall(r"[a-z]+", words))
 
 
 def _singular(word: str) -> str:

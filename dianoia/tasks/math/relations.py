@@ -1,12 +1,13 @@
-"""Names of values, equations, approximations: what a relation says, taken apart for comparison.
+"""Relations taken apart for comparison: names and their values, sides of equations, approximations.
 
-In: trees. Out: a name and what is said to be equal to it, one side less the other, what an approximation stands for.
+In: trees. Out: trees in one normal form (`normal_form`); a name and the values that a relation gives it; one side minus the
+other; the values that an approximation stands for.
 """
 
 import re
 from collections.abc import Sequence
 
-from dianoia.tasks.math.arithmetic import Undefined, below, difference, is_complex
+from dianoia.tasks.math.arithmetic import Undefined, difference, is_below, is_complex
 from dianoia.tasks.math.equal import equal
 from dianoia.tasks.math.evaluate import Evaluator
 from dianoia.tasks.math.nodes import (
@@ -41,6 +42,7 @@ from dianoia.tasks.math.nodes import (
 from dianoia.tasks.math.sets import real_set
 
 MIRRORED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "=": "=", "ne": "ne", "approx": "approx"}
+"""Sign of a relation that is read from right to left."""
 COLLECTIONS = (
     Bracketed,
     SetOf,
@@ -55,22 +57,28 @@ COLLECTIONS = (
     Listing,
     Ellipsis,
 )
+"""Nodes that are no expressions. `compare` relies on the first five being collections of members."""
 
 
-def opened(node: Node) -> Node:
-    """Without a box; both values of a plus-minus as a list, members of a name tuple by name."""
+def normal_form(node: Node) -> Node:
+    """Return a tree in the form in which it is compared.
+
+    Boxes are removed. `1 ± 2` becomes the list 3, -1. Cases with one entry per row become a list. `x ∈ {1, 2}` becomes
+    its set. `(x, y) = (1, 2)` becomes the list x = 1, y = 2.
+    """
     if isinstance(node, Boxed):
-        return opened(node.content)
+        return normal_form(node.content)
     if isinstance(node, Listing):
-        items = [part for item in node.items for part in _spread(opened(item))]
+        items = [part for item in node.items for part in _alternatives(normal_form(item))]
         return Listing(tuple(items), node.joint, node.boxed)
     if isinstance(node, Quantity) and isinstance(node.value, Boxed):
         return Quantity(node.value.content, node.percent, node.unit, node.noun, node.symbols)
     if isinstance(node, Cases) and all(len(row) == 1 for row in node.rows):
-        return opened(Listing(tuple(row[0] for row in node.rows), ","))
+        return normal_form(Listing(tuple(row[0] for row in node.rows), ","))
     if has_two_signs(node):
         return Listing((with_sign(node, 1), with_sign(node, -1)), "signs")
     if isinstance(node, Relation) and node.signs == ("in",) and isinstance(node.parts[0], Name):
+        # An interval keeps its name, so that `sets` can tell x in (0,1) from y in (0,1).
         members = node.parts[1]
         return (
             members
@@ -97,44 +105,50 @@ def opened(node: Node) -> Node:
     return node
 
 
-def _spread(node: Node) -> tuple[Node, ...]:
+def _alternatives(node: Node) -> tuple[Node, ...]:
+    """Return the items of a list joined by "or" or made by a plus-minus; any other node is its own only item."""
     return node.items if isinstance(node, Listing) and node.joint in ("or", "signs") else (node,)
 
 
 def distinct_names(items: Sequence[Node]) -> list[str] | None:
-    """The names of values that each have their own; None where one has none, or two share one."""
+    """Return the name of each item if they all have one and no two share it: x and y for x = 1, y = 2; else None."""
     names = []
     for item in items:
-        name, values = named(opened(item))
+        name, values = named_values(normal_form(item))
         if not name or not values or not isinstance(item, Relation):
             return None
         names.append(min(name))
     return names if len(names) > 1 and len(set(names)) == len(names) else None
 
 
-def named(node: Node) -> tuple[frozenset[str] | None, tuple[Node, ...]]:
-    """The names of a value, or None, and what is said to be equal to it; no values for other relations."""
+def named_values(node: Node) -> tuple[frozenset[str] | None, tuple[Node, ...]]:
+    """Return the names that a relation gives a value, or None, and the expressions that it equates with them.
+
+    `x = y = 2+3 = 5` has the names x and y and the values 2+3 and 5. `5 = x` has the name x. `5` and `2+3 = 5` have no name.
+    A part is no name if it occurs in the values: `x = x^2` is an equation. Other relations, such as `x < 3`, have no values.
+    """
     if not isinstance(node, Relation):
         return None, (node,)
     if set(node.signs) != {"="}:
         return None, ()
     parts = node.parts
+    # Names come first, as many as there are; without any, the last part may be one (5 = x).
     names: list[str] = []
     for count, part in enumerate(parts[:-1]):
         name = _name_of(part)
-        if name is None or (_own_names(part) & names_of(tuple(parts[count + 1 :]))):
+        if name is None or (_names_within(part) & names_of(tuple(parts[count + 1 :]))):
             break
         names.append(name)
     if names:
         return frozenset(names), parts[len(names) :]
     last = _name_of(parts[-1])
-    if last is not None and not (_own_names(parts[-1]) & names_of(parts[:-1])):
+    if last is not None and not (_names_within(parts[-1]) & names_of(parts[:-1])):
         return frozenset((last,)), parts[:-1]
     return None, parts
 
 
-def names_a_sum(node: Node) -> bool:
-    """m+n = 75: a sum or product of different names before one equals sign."""
+def is_sum_of_names(node: Node) -> bool:
+    """Return True if one side is a sum or product of different names: m+n = 75 answers "find m+n" with 75."""
     if not isinstance(node, Relation) or node.signs != ("=",) or names_of(node.parts[1]):
         return False
     parts = (
@@ -152,13 +166,13 @@ def names_a_sum(node: Node) -> bool:
     return len(names) == len(parts) == len(set(names)) > 1
 
 
-def _own_names(node: Node) -> set[str]:
-    """The names that a name is made of; of f(x) the f alone."""
+def _names_within(node: Node) -> set[str]:
+    """Return the names that a name is made of; for f(x) only f."""
     return {node.name} if isinstance(node, Apply) else names_of(node)
 
 
 def _name_of(node: Node) -> str | None:
-    """Return what names a value: x, f(-1), AB, |AB|, the angle ABC, (x, y), a label of words; None for anything else."""
+    """Return the name that a tree is: x, f(-1), AB, |AB|, the angle ABC, (x, y), a label of words; None if it is none."""
     if isinstance(node, Name):
         return node.text
     if isinstance(node, Words):
@@ -182,12 +196,12 @@ def _name_of(node: Node) -> str | None:
 
 
 def is_equation(node: Node) -> bool:
-    """Tell whether a tree is one equation."""
+    """Return True if a tree is one equation."""
     return isinstance(node, Relation) and node.signs == ("=",)
 
 
 def sides_difference(node: Node) -> Node | None:
-    """One side of a relation less the other; None where they are no expressions."""
+    """Return the left side of a relation minus the right side; None if either is no expression."""
     if (
         not isinstance(node, Relation)
         or len(node.parts) != 2
@@ -198,28 +212,32 @@ def sides_difference(node: Node) -> Node | None:
 
 
 def mirrored(node: Relation) -> tuple[tuple[Node, ...], tuple[str, ...]]:
-    """The parts and signs of a relation from right to left."""
+    """Return the parts and signs of a relation, read from right to left: 3 > x for x < 3."""
     return tuple(reversed(node.parts)), tuple(
         MIRRORED.get(sign, sign) for sign in reversed(node.signs)
     )
 
 
 def approximate_values(node: Node) -> list[Node] | None:
-    """Return what an answer with an approximation says: its first exact part, and its last decimal; None where they disagree."""
+    r"""Return the values that an answer with an approximation gives: its first part, and its last one if it is a decimal.
+
+    `x = 40/3 \approx 13.33` gives 40/3 and 13.33. None if its parts disagree: 13.33 has to be 40/3 rounded or truncated.
+    """
     if not isinstance(node, Relation):
         return [node]
     parts = list(node.parts)
     signs = list(node.signs)
     if not set(signs) <= {"=", "approx"}:
         return None
+    # Names at the front are dropped; `x \approx 5` gives no value, `x \approx 5.0` a rounded one.
     while len(parts) > 1 and _name_of(parts[0]) is not None:
         parts.pop(0)
         if signs.pop(0) == "approx" and len(parts) == 1:
             return [parts[0]] if _decimal(parts[0]) is not None else None
-    for left, sign, right in zip(parts, signs, parts[1:], strict=False):
-        if sign == "approx" and not _is_rounded(left, right):
+    for lhs, sign, rhs in zip(parts, signs, parts[1:], strict=False):
+        if sign == "approx" and not _is_rounded(lhs, rhs):
             return None
-        if sign == "=" and not (not names_of((left, right)) and equal(_bare(left), _bare(right))):
+        if sign == "=" and not (not names_of((lhs, rhs)) and equal(_bare(lhs), _bare(rhs))):
             return None
     if "approx" not in signs:
         return [parts[-1]]
@@ -231,14 +249,14 @@ def _bare(node: Node) -> Node:
 
 
 def _decimal(node: Node) -> Number | None:
-    """A decimal number, its sign and unit aside."""
+    """Return the decimal number that a value is, without its sign and unit; None if it is none."""
     inner = _bare(node)
     inner = inner.value if isinstance(inner, Negative) else inner
     return inner if isinstance(inner, Number) and inner.notation == "decimal" else None
 
 
 def _is_rounded(exact: Node, rounded: Node) -> bool:
-    """Tell whether a decimal number is another value, rounded or cut to its places."""
+    """Return True if a decimal number is another value, rounded or truncated to its places."""
     number = _decimal(rounded)
     if number is None or isinstance(exact, COLLECTIONS):
         return False
@@ -248,11 +266,14 @@ def _is_rounded(exact: Node, rounded: Node) -> bool:
         return False
     if any(isinstance(value, list) or is_complex(value) for value in values):
         return False
-    return below(difference(values[0], values[1]), -number.places)
+    return is_below(difference(values[0], values[1]), -number.places)
 
 
 def same_digits(gold: Node, answer: Node, question: str) -> bool:
-    """Numbers in a base by their digits, which may stand without the base."""
+    """Compare numbers of which one or both have a base, by their digits. The base may be left out: 101 for 101_2.
+
+    If only the answer has a base, the question has to name that base.
+    """
     if isinstance(gold, Based) and isinstance(answer, Based):
         return gold == answer
     based, other, is_gold = (
@@ -266,8 +287,8 @@ def same_digits(gold: Node, answer: Node, question: str) -> bool:
         or inner.value.denominator != 1
     ):
         return False
-    asked = (
+    base_is_stated = (
         is_gold
         or re.search(rf"base[ -]*\$?{based.base}\b|_{{?{based.base}\b", question) is not None
     )
-    return asked and str(inner.value) == based.digits and negative == based.negative
+    return base_is_stated and str(inner.value) == based.digits and negative == based.negative

@@ -1,13 +1,13 @@
-"""No credit for repeating the question: an answer that is the question's own expression, not yet worked out.
+"""No credit for repeating the question: detect an answer that is the question's own expression, not worked out.
 
-In: the texts of a gold answer, an answer and a question. Out: whether the answer only repeats. Equivalence cannot see
-this: (x+1)^2 is equal to x^2+2x+1, and 17*23 to 391.
+In: the trees and texts of a gold answer and an answer, and the question. Out: whether the answer only repeats. Equivalence
+cannot see this: (x+1)^2 is equal to x^2+2x+1, and 17*23 to 391.
 
 Decisions, for an answer that is not written as the gold answer is:
-1. An expression whose signs stand side by side in the question, in any order, repeats it.
-2. A number in another notation than the gold answer's (3/4 for 0.75) repeats if it stands so in the question.
-3. Sums, products and quotients of nothing but the question's own numbers repeat, where the gold answer is a
-   number: "12+7" for Tom's apples. What has been worked out in part does not.
+1. An expression repeats the question if its symbols are adjacent there, in any order: 23*17 for "What is 17*23?"
+2. A number in another notation than the gold answer's (3/4 for 0.75) repeats the question if it is written so there.
+3. Sums, products and quotients of nothing but the question's own numbers repeat it, if the gold answer is a number: "12+7"
+   for Tom's apples. An expression that is worked out in part does not.
 Not covered: an expression that was rewritten without being worked out, (x+1)(x+1) for (x+1)^2.
 """
 
@@ -29,30 +29,35 @@ from dianoia.tasks.math.nodes import (
 from dianoia.tasks.math.verdict import TooLarge, Unreadable
 
 MAX_QUESTION_CHARS = 4000
-_NOISE = frozenset(("{", "}", "boxed"))
+_IGNORED = frozenset(("{", "}", "boxed"))
+"""Symbols that group or decorate, and that people add or leave out."""
 _ARITHMETIC = frozenset("+-*/()[]")
 
 
 def repeats(gold: Node, answer: Node, gold_text: str, answer_text: str, question: str) -> bool:
-    """Tell whether the answer is the question's own expression."""
+    """Return True if the answer is the question's own expression, not worked out; never without a question."""
     if not question.strip():
         return False
-    wanted, written = _value_of(_written(gold_text)), _written(answer_text)
+    gold_symbols, answer_symbols = _value_of(_symbols(gold_text)), _symbols(answer_text)
     if isinstance(answer, Relation) and isinstance(answer.parts[0], Name):
-        written = _value_of(written)
-    asked = _written(question[:MAX_QUESTION_CHARS])
-    kind, gold_kind = notation(answer), notation(gold)
-    if kind is not None:
-        return gold_kind not in (None, kind) and kind != "integer" and _stands_in(written, asked)
-    if len(written) < 2 or Counter(written) == Counter(wanted):
+        answer_symbols = _value_of(answer_symbols)
+    question_symbols = _symbols(question[:MAX_QUESTION_CHARS])
+    answer_notation, gold_notation = notation(answer), notation(gold)
+    if answer_notation is not None:  # decision 2: a bare number
+        return (
+            gold_notation not in (None, answer_notation)
+            and answer_notation != "integer"
+            and _contains(question_symbols, answer_symbols)
+        )
+    if len(answer_symbols) < 2 or Counter(answer_symbols) == Counter(gold_symbols):
         return False
-    if _shuffled_in(written, asked):
+    if _contains_shuffled(question_symbols, answer_symbols):
         return True
-    return gold_kind is not None and _only_restates(written, asked)
+    return gold_notation is not None and _only_restates(answer_symbols, question_symbols)
 
 
 def notation(node: Node) -> str | None:
-    """Name the notation of a bare number; None for anything else."""
+    """Return the notation of a bare number ("integer", "decimal", "fraction", "power", "percent"); None for other trees."""
     if isinstance(node, Boxed):
         return notation(node.content)
     if isinstance(node, Relation) and set(node.signs) == {"="}:
@@ -66,85 +71,89 @@ def notation(node: Node) -> str | None:
     return node.notation if isinstance(node, Number) else None
 
 
-def _written(text: str) -> list[str]:
-    """The signs of an expression behind its last equals sign; different signs for one operation are one."""
-    read: list[str] = []
+def _symbols(text: str) -> list[str]:
+    r"""Return the symbols of a text, with one spelling for each operation: `\frac{1}{2}` is 1 / 2 too."""
+    symbols: list[str] = []
     previous = ""
-    for sign in signs(text):
-        if sign == "{" and previous == "}":
-            read.append("/")
-        previous = sign
-        if sign not in _NOISE and sign != "frac":
-            read.append(sign)
-    return read
+    for symbol in token_texts(text):
+        if symbol == "{" and previous == "}":  # between the arguments of \frac
+            symbols.append("/")
+        previous = symbol
+        if symbol not in _IGNORED and symbol != "frac":
+            symbols.append(symbol)
+    return symbols
 
 
-def _value_of(read: Sequence[str]) -> list[str]:
-    """What stands behind a name and its equals sign."""
-    return list(read[read.index("=") + 1 :]) if read.count("=") == 1 else list(read)
+def _value_of(symbols: Sequence[str]) -> list[str]:
+    """Return the symbols after the equals sign, if there is exactly one; else all."""
+    return list(symbols[symbols.index("=") + 1 :]) if symbols.count("=") == 1 else list(symbols)
 
 
-def _stands_in(written: Sequence[str], asked: Sequence[str]) -> bool:
-    size = len(written)
+def _contains(symbols: Sequence[str], part: Sequence[str]) -> bool:
+    """Return True if `part` occurs in `symbols`, adjacent and in order."""
+    size = len(part)
     return any(
-        list(asked[start : start + size]) == list(written) for start in range(len(asked) - size + 1)
+        list(symbols[start : start + size]) == list(part)
+        for start in range(len(symbols) - size + 1)
     )
 
 
-def _shuffled_in(written: Sequence[str], asked: Sequence[str]) -> bool:
-    """Tell whether some neighbouring signs of the question are those of the answer, in any order."""
-    size = len(written)
-    if size > len(asked) or not any(
-        sign in "+-*/^!=" or (len(sign) > 1 and sign.isalpha()) for sign in written
+def _contains_shuffled(symbols: Sequence[str], part: Sequence[str]) -> bool:
+    """Return True if some adjacent symbols are those of `part`, in any order; False if `part` has no operation."""
+    size = len(part)
+    if size > len(symbols) or not any(
+        symbol in "+-*/^!=" or (len(symbol) > 1 and symbol.isalpha()) for symbol in part
     ):
         return False
-    lacking = Counter(written)
-    lacking.subtract(asked[:size])
-    for start in range(len(asked) - size + 1):
+    # Slide a window over the symbols and keep the surplus of `part` over it: all zero means the same multiset.
+    surplus = Counter(part)
+    surplus.subtract(symbols[:size])
+    for start in range(len(symbols) - size + 1):
         if start:
-            lacking[asked[start - 1]] += 1
-            lacking[asked[start + size - 1]] -= 1
-        if not any(lacking.values()):
+            surplus[symbols[start - 1]] += 1
+            surplus[symbols[start + size - 1]] -= 1
+        if not any(surplus.values()):
             return True
     return False
 
 
-def _only_restates(written: Sequence[str], asked: Sequence[str]) -> bool:
-    """Tell whether nothing but the question's numbers are joined by sums, products and quotients."""
-    numbers = [sign for sign in written if sign[0].isdigit()]
-    rest = [sign for sign in written if not sign[0].isdigit()]
+def _only_restates(answer_symbols: Sequence[str], question_symbols: Sequence[str]) -> bool:
+    """Return True if an answer only joins the question's numbers by sums, products and quotients (decision 3)."""
+    numbers = [symbol for symbol in answer_symbols if symbol[0].isdigit()]
+    operations = [symbol for symbol in answer_symbols if not symbol[0].isdigit()]
     return (
         len(numbers) > 1
-        and set(rest) <= _ARITHMETIC
-        and any(sign in "+-*/" for sign in rest)
-        and set(numbers) <= set(asked)
+        and set(operations) <= _ARITHMETIC
+        and any(symbol in "+-*/" for symbol in operations)
+        and set(numbers) <= set(question_symbols)
     )
 
 
-def signs(text: str) -> list[str]:
-    """The tokens of a longer text as they are written, what has no rule left out: for comparing a question."""
+def token_texts(text: str) -> list[str]:
+    """Return the texts of all tokens in prose, such as a question; characters without a rule are skipped."""
     text = text.translate(SPELLINGS)
-    read: list[str] = []
+    texts: list[str] = []
     position = 0
     while position < len(text):
+        # The lexer stops at the first character without a rule: start again after it.
         lexer = Lexer(text[position:], lenient=True)
         try:
             lexer.read()
         except (Unreadable, TooLarge):
             lexer.position += 1
-        read += _split_fractions(
-            [token for token in lexer.read_tokens if not token.upright or len(token.text) == 1]
+        texts += _split_fractions(
+            [token for token in lexer.tokens if not token.upright or len(token.text) == 1]
         )
         position += max(1, lexer.position)
-        if len(read) > 10 * MAX_TOKENS:
+        if len(texts) > 10 * MAX_TOKENS:
             break
-    return read
+    return texts
 
 
-def _split_fractions(read: list[Token]) -> list[str]:
-    """As written, but `\\frac12` as 1/2."""
+def _split_fractions(tokens: list[Token]) -> list[str]:
+    """Return the texts of tokens as they are written, but `\\frac12` as 1/2."""
     texts: list[str] = []
-    for before, token in zip([None, *read], read, strict=False):
+    for before, token in zip([None, *tokens], tokens, strict=False):
         if (
             before is not None
             and before.text == "frac"

@@ -1,7 +1,7 @@
-"""Sets of real numbers compared by their members: intervals, single numbers, unions, conditions on one name.
+"""Sets of real numbers in one form: intervals, single numbers, unions, conditions on one name.
 
-In: trees. Out: a `RealSet`, or None where a tree is no set of real numbers whose ends are known; whether two hold the
-same numbers. An inequality in one name is the set of the numbers that fulfil it: `x < 3` is (-infinity, 3).
+In: trees. Out: a `RealSet`, or None for a tree that is no set of real numbers with known ends; `same_set` compares two. An
+inequality in one name is the set of the numbers that satisfy it: `x < 3` is (-infinity, 3).
 """
 
 from collections.abc import Callable
@@ -30,7 +30,8 @@ from dianoia.tasks.math.nodes import (
 )
 
 _DIGITS = 80
-_CLOSE = 60
+_EQUAL_DIGITS = 60
+"""Ends that agree to so many significant digits are one end."""
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "ne": "ne"}
 _NAMED_SETS = {
     "R": (None, None),
@@ -44,7 +45,7 @@ _NAMED_SETS = {
 
 
 class End:
-    """A number as the end of an interval, or infinity; ends within 10**-60 of one another are one."""
+    """The end of an interval: a number, or infinity (`infinite` is 1 or -1). Ends that agree to 60 digits are equal."""
 
     __slots__ = ("infinite", "value")
 
@@ -64,29 +65,32 @@ class End:
         if isinstance(self.value, Fraction) and isinstance(other.value, Fraction):
             return self.value == other.value
         apart = difference(self.value, other.value)
-        return not apart or bool(abs(inexact(apart)) * 10**_CLOSE <= abs(inexact(self.value)))
+        return not apart or bool(
+            abs(inexact(apart)) * 10**_EQUAL_DIGITS <= abs(inexact(self.value))
+        )
 
+    # Approximate equality is not transitive, so that no hash can agree with it.
     __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
 class RealSet:
-    """Real numbers, by a rule that tells members; the rule changes at its ends only."""
+    """A set of real numbers: a membership function, which is constant between neighbouring ends."""
 
     holds: Callable[[End], bool]
     ends: tuple[End, ...]
     name: str | None = None
-    """The name that an inequality speaks of."""
+    """The variable of an inequality."""
 
 
 def real_set(node: Node) -> RealSet | None:
-    """The set of real numbers that a tree describes; None where it is none."""
+    """Return the set of real numbers that a tree describes; None if it describes none."""
     if isinstance(node, Boxed):
         return real_set(node.content)
     if isinstance(node, Bracketed):
         return _interval(node)
     if isinstance(node, SetOf):
-        return _of_members(node)
+        return _set_of_numbers(node)
     if isinstance(node, SetOperation):
         return _combined(node.operation, real_set(node.left), real_set(node.right))
     if isinstance(node, NumberSet) and node.name in _NAMED_SETS:
@@ -98,33 +102,36 @@ def real_set(node: Node) -> RealSet | None:
             "no solution": RealSet(lambda _: False, ()),
         }.get(node.text)
     if isinstance(node, Relation):
-        return _fulfilling(node)
+        return _solution_set(node)
     if isinstance(node, Builder):
         inner = real_set(node.condition)
         return inner if inner is not None and inner.name in (None, node.variable) else None
-    return _of_conditions(node) if isinstance(node, Listing) else None
+    return _joined_conditions(node) if isinstance(node, Listing) else None
 
 
 def is_set_like(node: Node) -> bool:
-    """Tell whether a tree can only be a set."""
+    """Return True if a tree can only be a set: (1,2] is an interval, (1,2) may be a pair."""
     return isinstance(node, SetOperation | NumberSet | Builder) or (
         isinstance(node, Bracketed) and (node.opening, node.closing) in (("(", "]"), ("[", ")"))
     )
 
 
-def same_set(left: RealSet, right: RealSet) -> bool:
-    """Tell whether two sets hold the same real numbers."""
-    if left.name and right.name and left.name != right.name:
+def same_set(lhs: RealSet, rhs: RealSet) -> bool:
+    """Return True if two sets hold the same real numbers.
+
+    Membership is constant between neighbouring ends, so it is enough to test every end and one number between each two.
+    """
+    if lhs.name and rhs.name and lhs.name != rhs.name:
         return False
-    ends = _sorted((*left.ends, *right.ends))
+    ends = _sorted((*lhs.ends, *rhs.ends))
     return all(
-        left.holds(number) == right.holds(number)
-        for number in (*(end for end in ends if not end.infinite), *_inner(ends))
+        lhs.holds(number) == rhs.holds(number)
+        for number in (*(end for end in ends if not end.infinite), *_between_neighbours(ends))
     )
 
 
 def _sorted(ends: tuple[End, ...]) -> list[End]:
-    """The ends in order, infinities first and last, none twice."""
+    """Return the ends in ascending order without repeats, with both infinities."""
     ordered: list[End] = []
     for end in sorted((*ends, End(None, -1), End(None, 1))):
         if not ordered or ordered[-1] != end:
@@ -132,8 +139,8 @@ def _sorted(ends: tuple[End, ...]) -> list[End]:
     return ordered
 
 
-def _inner(ends: list[End]) -> list[End]:
-    """A number between every two neighbours."""
+def _between_neighbours(ends: list[End]) -> list[End]:
+    """Return a number between every two neighbouring ends."""
     numbers = []
     for low, high in pairwise(ends):
         if low.infinite and high.infinite:
@@ -147,11 +154,11 @@ def _inner(ends: list[End]) -> list[End]:
     return numbers
 
 
-# Parts ---------------------------------------------------------------------------------------------
+# Construction ---------------------------------------------------------------------------------------------
 
 
 def _number(node: Node) -> End | None:
-    """A constant as an end; None where it has names or no real value."""
+    """Return a constant as an end; None if it has names or no real value."""
     if sign := infinity(node):
         return End(None, sign)
     if names_of(node) or isinstance(node, Bracketed | SetOf | Quantity):
@@ -166,6 +173,7 @@ def _number(node: Node) -> End | None:
 
 
 def _interval(node: Bracketed) -> RealSet | None:
+    """Return the interval of two bracketed numbers; None if it is empty, closed at infinity, or no interval."""
     if len(node.items) != 2 or node.opening not in "([":
         return None
     low, high = map(_number, node.items)
@@ -185,6 +193,7 @@ def _interval(node: Bracketed) -> RealSet | None:
 def _between(
     low: End | None, high: End | None, low_open: bool = True, high_open: bool = True
 ) -> RealSet:
+    """Return the interval between two ends; None stands for infinity."""
     first, last = low or End(None, -1), high or End(None, 1)
 
     def holds(number: End) -> bool:
@@ -194,7 +203,8 @@ def _between(
     return RealSet(holds, (first, last))
 
 
-def _of_members(node: SetOf) -> RealSet | None:
+def _set_of_numbers(node: SetOf) -> RealSet | None:
+    """Return the set of some numbers; None if a member is no real number."""
     numbers = [_number(item) for item in node.items]
     if any(number is None or number.infinite for number in numbers):
         return None
@@ -202,54 +212,60 @@ def _of_members(node: SetOf) -> RealSet | None:
     return RealSet(lambda number: any(number == member for member in members), tuple(members))
 
 
-def _combined(operation: str, left: RealSet | None, right: RealSet | None) -> RealSet | None:
-    if left is None or right is None or (left.name and right.name and left.name != right.name):
+def _combined(operation: str, lhs: RealSet | None, rhs: RealSet | None) -> RealSet | None:
+    """Return the union ("cup"), intersection ("cap") or difference ("minus") of two sets; None if they have two names."""
+    if lhs is None or rhs is None or (lhs.name and rhs.name and lhs.name != rhs.name):
         return None
     rules: dict[str, Callable[[End], bool]] = {
-        "cup": lambda number: left.holds(number) or right.holds(number),
-        "cap": lambda number: left.holds(number) and right.holds(number),
-        "minus": lambda number: left.holds(number) and not right.holds(number),
+        "cup": lambda number: lhs.holds(number) or rhs.holds(number),
+        "cap": lambda number: lhs.holds(number) and rhs.holds(number),
+        "minus": lambda number: lhs.holds(number) and not rhs.holds(number),
     }
-    return RealSet(rules[operation], (*left.ends, *right.ends), left.name or right.name)
+    return RealSet(rules[operation], (*lhs.ends, *rhs.ends), lhs.name or rhs.name)
 
 
-def _fulfilling(node: Relation) -> RealSet | None:
-    """The numbers for which a relation in one bare name holds."""
+def _solution_set(node: Relation) -> RealSet | None:
+    """Return the numbers for which a chain of inequalities in one name holds: 1 < x <= 3; None for other relations."""
     parts, signs = node.parts, node.signs
     if signs == ("in",) and isinstance(parts[0], Name):
         members = real_set(parts[1])
         return None if members is None else RealSet(members.holds, members.ends, parts[0].text)
     if not all(sign in _FLIPPED for sign in signs):
         return None
-    whole: RealSet | None = None
-    for left, sign, right in zip(parts, signs, parts[1:], strict=False):
-        part = _half_line(left, sign, right)
+    # A chain is the intersection of its links.
+    intersection: RealSet | None = None
+    for lhs, sign, rhs in zip(parts, signs, parts[1:], strict=False):
+        part = _half_line(lhs, sign, rhs)
         if part is None:
             return None
-        whole = part if whole is None else _combined("cap", whole, part)
-        if whole is None:
+        intersection = part if intersection is None else _combined("cap", intersection, part)
+        if intersection is None:
             return None
-    return whole
+    return intersection
 
 
-def _half_line(left: Node, sign: str, right: Node) -> RealSet | None:
-    if isinstance(right, Name) and not isinstance(left, Name):
-        left, sign, right = right, _FLIPPED[sign], left
-    end = _number(right)
-    if not isinstance(left, Name) or end is None:
+def _half_line(lhs: Node, sign: str, rhs: Node) -> RealSet | None:
+    """Return the solutions of one inequality between a name and a number, in either order."""
+    if isinstance(rhs, Name) and not isinstance(lhs, Name):
+        lhs, sign, rhs = rhs, _FLIPPED[sign], lhs
+    end = _number(rhs)
+    if not isinstance(lhs, Name) or end is None:
         return None
     if sign == "ne":
-        everything, point = _between(None, None), RealSet(lambda number: number == end, (end,))
-        half = _combined("minus", everything, point)
+        line, point = _between(None, None), RealSet(lambda number: number == end, (end,))
+        solutions = _combined("minus", line, point)
+    elif sign in ("<", "le"):
+        solutions = _between(None, end, True, sign == "<")
     else:
-        below = sign in ("<", "le")
-        is_open = sign in ("<", ">")
-        half = _between(None, end, True, is_open) if below else _between(end, None, is_open, True)
-    return None if half is None else RealSet(half.holds, half.ends, left.text)
+        solutions = _between(end, None, sign == ">", True)
+    return None if solutions is None else RealSet(solutions.holds, solutions.ends, lhs.text)
 
 
-def _of_conditions(node: Listing) -> RealSet | None:
-    """Conditions joined by "or" make a union, by "and" an intersection; intervals side by side a union."""
+def _joined_conditions(node: Listing) -> RealSet | None:
+    """Return the union of conditions joined by "or", the intersection of those joined by "and", the union of listed intervals.
+
+    None for other lists: `x > 1, x < 3` may mean either, and (1,2), (3,4) may be points.
+    """
     if node.joint == "signs":
         return None
     sets = [real_set(item) for item in node.items]
@@ -265,14 +281,14 @@ def _of_conditions(node: Listing) -> RealSet | None:
         and not all(isinstance(item, Bracketed | SetOperation | SetOf) for item in node.items)
     ):
         return None
-    whole = sets[0]
+    result = sets[0]
     for part in sets[1:]:
-        whole = _combined(operation, whole, part)
-    return whole
+        result = _combined(operation, result, part)
+    return result
 
 
 def speaks_of_sets(node: Node) -> bool:
-    """Tell whether a tree, or a member of it, is a set or an inequality."""
+    """Return True if a tree, or an item of a list, can only be a set or is an inequality."""
     if isinstance(node, Listing):
         return any(map(speaks_of_sets, node.items))
     return is_set_like(node) or (isinstance(node, Relation) and "=" not in node.signs)

@@ -1,10 +1,18 @@
-r"""Sums, products, powers: the upper half of the grammar of expressions (`grammar` has the lower).
+r"""Parser, first layer: sums, products and powers. The next layer, `grammar`, adds what they are made of.
 
-In: tokens (`lexer`). Out: a `Node`, and where it ended. What no rule takes raises `Unreadable` with the reason.
+In: tokens (`lexer`). Out: a `Node`; `position` says where it ended. A token that no production takes raises `Unreadable`
+with the reason.
 
-Decisions where notation is ambiguous:
-1. A number behind a factor is no factor: `x5`, `\frac{1}{2}3`, `2 3` are unreadable. `6\frac15` is a mixed number.
-2. `1/2x` is half of x, as people type it; `a/bc` is read in two ways by people, and so by nobody here.
+    expression = ["+" | "-" | "±"] term { ("+" | "-" | "±") term }
+    term       = factor { "*" ["-"] factor | "/" ["-"] factor | factor }
+    factor     = primary ["mixed fraction"] { "!" | "°" | "^" exponent }
+    exponent   = ["-" | "+"] ( "{" expression "}" | "(" expression ")" | one token )
+    primary    : `grammar`
+
+Decisions for ambiguous notation:
+1. A number after a factor is no factor: `x5`, `\frac{1}{2}3` and `2 3` are unreadable. `6\frac15` is a mixed number.
+2. `1/2x` is half of x, as people type it. `a/b c` is read in two ways by people, so it is unreadable; letters without a
+   space are one factor, so `a/bc` is a over bc.
 3. `x^10` takes all the digits, as people type them.
 """
 
@@ -27,10 +35,11 @@ from dianoia.tasks.math.units import unit
 from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
 MAX_DEPTH = 40
+"""Nesting of expressions and brackets; deeper ones would exhaust Python's stack."""
 DECORATIONS = frozenset(
     ("overline", "vec", "hat", "tilde", "overrightarrow", "angle", "triangle", "mathcal")
 )
-BEGINS_PRIMARY = (
+PRIMARY_STARTS = (
     frozenset(
         (
             "(",
@@ -52,30 +61,35 @@ BEGINS_PRIMARY = (
     )
     | DECORATIONS
 )
+"""Signs that begin a primary, so that they can follow a factor without a multiplication sign."""
 LONGEST_PRODUCT = 3
-"""Letters side by side that are factors; more are a word."""
+"""Most adjacent letters that are read as factors: `abc` is a product, `abcd` a word."""
 
 
-class Terms:
-    """Reads one list of tokens from left to right."""
+class TermParser:
+    """Recursive-descent parser over one list of tokens.
 
-    def __init__(self, read: list[Token], letters_are_units: bool = False) -> None:
-        self.tokens = read
+    Args:
+        letters_are_units: a letter after a space and a value is a unit (`5 m` is five metres), not a factor.
+    """
+
+    def __init__(self, tokens: list[Token], letters_are_units: bool = False) -> None:
+        self.tokens = tokens
         self.position = 0
         self.depth = 0
         self.letters_are_units = letters_are_units
         self.bars = 0
-        """Absolute values that are open."""
+        """Absolute values that are open: inside one, a bar closes it instead of beginning a factor."""
 
-    # Looking ---------------------------------------------------------------------------------------
+    # Access to tokens ---------------------------------------------------------------------------------------
 
     def peek(self, ahead: int = 0) -> Token | None:
-        """The next token; None at the end."""
+        """Return the next token, or the one `ahead` of it, without consuming it; None at the end."""
         position = self.position + ahead
         return self.tokens[position] if position < len(self.tokens) else None
 
     def at(self, *texts: str, ahead: int = 0) -> bool:
-        """Tell whether the next token is one of these signs."""
+        """Return True if the next token, or the one `ahead` of it, is one of these signs."""
         token = self.peek(ahead)
         return (
             token is not None
@@ -84,7 +98,7 @@ class Terms:
         )
 
     def take(self) -> Token:
-        """The next token, consumed."""
+        """Consume the next token and return it. Raises Unreadable at the end."""
         token = self.peek()
         if token is None:
             raise Unreadable(Reason.INCOMPLETE)
@@ -92,7 +106,7 @@ class Terms:
         return token
 
     def expect(self, *texts: str) -> Token:
-        """One of these signs, consumed."""
+        """Consume one of these signs and return it. Raises Unreadable if another token is next."""
         if not self.at(*texts):
             raise Unreadable(Reason.BRACKETS)
         return self.take()
@@ -100,7 +114,7 @@ class Terms:
     # Sums and products -----------------------------------------------------------------------------
 
     def expression(self) -> Node:
-        """A sum of terms."""
+        """Parse a sum of terms."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise TooLarge("depth")
@@ -112,49 +126,48 @@ class Terms:
 
     def _signed_term(self) -> Node:
         sign = self.take().text
-        if self.at("+", "-", "pm", "mp"):
-            raise Unreadable(Reason.INCOMPLETE)
+        self._refuse_sign()
         term = self._term()
         if sign == "+":
             return term
         return Negative(term) if sign == "-" else Signed(term, 1 if sign == "pm" else -1)
 
     def _term(self) -> Node:
-        """Factors with signs between them, or side by side."""
+        """Parse factors with multiplication or division signs between them, or adjacent."""
         node = self._factor()
-        over: Node | None = None
-        """The number under the last division sign, while only numbers stand on both sides of it."""
         divided = False
+        # Set while the last division is of one number by another: then 1/2x is (1/2)x and not ambiguous.
+        number_divisor: Node | None = None
         while True:
             if self.at("*", "/"):
                 sign = self.take().text
                 negative = self.at("-") and bool(self.take())
-                self._no_sign()
+                self._refuse_sign()
                 factor = self._factor()
                 factor = Negative(factor) if negative else factor
                 divided = sign == "/"
-                over = (
+                number_divisor = (
                     factor
                     if divided and isinstance(node, Number) and isinstance(factor, Number)
                     else None
                 )
-                node = divided_by(node, factor) if divided else times(node, factor)
+                node = Quotient(node, factor) if divided else times(node, factor)
             elif self._scientific_cross():
                 self.take()
                 node = times(node, self._factor())
             elif self.factor_follows():
-                if (divided and over is None) or node == Number(Fraction(0)):
+                if (divided and number_divisor is None) or node == Number(Fraction(0)):
                     raise Unreadable(Reason.AMBIGUOUS)
                 node = times(node, self._factor())
             else:
                 return node
 
-    def _no_sign(self) -> None:
+    def _refuse_sign(self) -> None:
         if self.at("+", "-", "pm", "mp"):
             raise Unreadable(Reason.INCOMPLETE)
 
     def _scientific_cross(self) -> bool:
-        """`2.5x10^3`: an x between a number and a power of ten is a multiplication sign."""
+        """Return True if an x between a number and a power of ten is next, as in `2.5x10^3`: it multiplies."""
         token, ten = self.peek(), self.peek(1)
         before = self.tokens[self.position - 1] if self.position else None
         return (
@@ -164,13 +177,17 @@ class Terms:
         )  # fmt: skip
 
     def factor_follows(self) -> bool:
-        """Tell whether the next token is a factor without a sign before it."""
+        """Return True if the next token begins a factor that no multiplication sign precedes.
+
+        Raises:
+            Unreadable: it is a number or a box, which no factor may precede without a sign.
+        """
         token = self.peek()
-        if token is None or token.shifted:
+        if token is None or token.shifted:  # `$x$ y` is no product
             return False
         if token.kind in ("number", "based"):
             if token.kind == "number" and self.tokens[self.position - 1].text == "!":
-                return True  # 2!4! in a quotient of factorials
+                return True  # 2!4!, usual in a quotient of factorials
             raise Unreadable(Reason.NUMBERS)
         if token.kind == "letters":
             return not self.is_word(token)
@@ -182,46 +199,47 @@ class Terms:
             raise Unreadable(Reason.NUMBERS)
         if token.text == "|" and self.bars:
             return False
-        return token.kind == "sign" and token.text in BEGINS_PRIMARY
+        return token.kind == "sign" and token.text in PRIMARY_STARTS
 
     def is_word(self, token: Token) -> bool:
-        """Tell whether letters are a word or a unit here, and no factors."""
+        """Return True if letters are a word or a unit here, and no factors."""
         if token.upright:
             return token.text not in ("i", "e", "d")
         if token.text.lower() in ("and", "or", "mod") or len(token.text) > LONGEST_PRODUCT:
             return True
-        if (
+        if (  # 9 am; but am is a times m elsewhere
             token.text.lower() in ("am", "pm")
             and token.spaced
             and self.position
             and self.tokens[self.position - 1].kind == "number"
         ):
             return True
-        return token.spaced and self._ends_as_unit(token)
+        return token.spaced and self._is_unit(token)
 
-    def _ends_as_unit(self, token: Token) -> bool:
-        """Tell whether a short word behind a space is a unit: a known one, and nothing but its power and words behind it."""
+    def _is_unit(self, token: Token) -> bool:
+        """Return True if a short word after a space and a value is a unit: `5 km`, but `5 m` only with `letters_are_units`."""
         if len(token.text) == 1 and not self.letters_are_units:
             return False
         before = self.tokens[self.position - 1] if self.position else None
-        behind_value = before is not None and (
+        follows_value = before is not None and (
             before.kind in ("number", "constant") or before.text in ("}", ")")
         )
-        return behind_value and unit(token.text) is not None
+        return follows_value and unit(token.text) is not None
 
     def _factor(self) -> Node:
-        """A primary with what stands behind it: factorial, degree, exponent."""
+        """Parse a primary with its postfix operators: factorial, degree, exponent."""
         start = self.peek()
         node = self._primary()
         mixed = self._mixed(start, node)
         node = mixed or node
         while True:
+            # `$5$^2`: a dollar sign between an operand and its operator.
             following = self.peek()
             if following is not None and following.shifted and self.at("!", "^", "_", "'", "''"):
                 raise Unreadable(Reason.DOLLARS)
             if self.at("!"):
                 self.take()
-                if self.at("!"):
+                if self.at("!"):  # n!! is the double factorial, or (n!)!
                     raise Unreadable(Reason.AMBIGUOUS)
                 node = Call("factorial", (node,))
             elif self.at("degree") or self._circle_exponent():
@@ -239,11 +257,12 @@ class Terms:
         if isinstance(base, Matrix) and (transposed := self._transposition()):
             return Call(transposed, (base,))
         exponent = self._exponent()
-        if self.at("^"):
+        if self.at("^"):  # 9^9^9 could not be computed
             raise TooLarge("a power of a power")
         return Power(base, exponent)
 
     def _transposition(self) -> str | None:
+        """Consume the T of a transposed matrix, in braces or not, and return "transpose"; None if none is next."""
         token = self.peek(1) if self.at("{") else self.peek()
         if token is None or token.text not in ("T", "top", "intercal", "t"):
             return None
@@ -252,7 +271,7 @@ class Terms:
         return "transpose"
 
     def _circle_exponent(self) -> bool:
-        """`^\\circ` or `^{\\circ}`."""
+        """Return True if `^\\circ` or `^{\\circ}` is next."""
         return self.at("^") and (
             self.at("circ", ahead=1)
             or (self.at("{", ahead=1) and self.at("circ", ahead=2) and self.at("}", ahead=3))
@@ -265,7 +284,7 @@ class Terms:
             self.position += 2 if self.at("circ", ahead=1) else 4
 
     def _exponent(self) -> Node:
-        """Braces, a bracket, or one token with its sign."""
+        """Parse an exponent: braces, a bracket, or one token; each with an optional sign."""
         negative = False
         if self.at("-", "+"):
             negative = self.take().text == "-"
@@ -283,7 +302,13 @@ class Terms:
         return Negative(node) if negative else node
 
     def _mixed(self, start: Token | None, node: Node) -> Node | None:
-        """`6\\frac15` and `1 1/2`: a whole number and a proper fraction."""
+        """Parse the fraction of a mixed number after its whole number `node`: `6\\frac15`, `1 1/2`, `1½`.
+
+        `start` is the token that `node` began with. None, with nothing consumed, if this is no mixed number.
+
+        Raises:
+            Unreadable: the fraction is not between 0 and 1; `1\\frac32` could be a product.
+        """
         if (
             start is None
             or start.kind != "number"
@@ -294,14 +319,15 @@ class Terms:
         following = self.peek()
         if following is None or following.shifted:
             return None
-        # A fraction that is no part of a mixed number is read again: its digits, too, are put back.
-        mark, before = self.position, list(self.tokens)
+        # Backtracking: if the fraction turns out to be no part of a mixed number, it is parsed again as a factor. The tokens
+        # are restored too, since \frac12 has split its number into two.
+        mark, tokens = self.position, list(self.tokens)
         if self.at("frac"):
             fraction = self._primary()
             top, bottom = (
                 (fraction.top, fraction.bottom) if isinstance(fraction, Quotient) else (None, None)
             )
-        elif following.kind == "number" and not following.text[0].isascii():
+        elif following.kind == "number" and not following.text[0].isascii():  # 1½
             self.take()
             return Number(node.value + (following.value or 0), "fraction")
         elif following.kind == "number" and following.spaced and self.at("/", ahead=1):
@@ -319,23 +345,23 @@ class Terms:
             and top.notation == bottom.notation == "integer"
         )
         if not (whole and isinstance(top, Number) and isinstance(bottom, Number)):
-            self.position, self.tokens = mark, before
+            self.position, self.tokens = mark, tokens
             return None
         if not 0 < top.value < bottom.value:
             raise Unreadable(Reason.AMBIGUOUS)
         return Number(node.value + top.value / bottom.value, "fraction")
 
     def _primary(self) -> Node:
-        """A number, a name, a function, brackets; `grammar` reads them."""
+        """Parse a number, a name, a function or brackets; defined in `grammar`."""
         raise NotImplementedError
 
     def _first_letter(self) -> Node:
-        """The first of letters side by side; `grammar` reads it."""
+        """Parse the first of adjacent letters; defined in `grammar`."""
         raise NotImplementedError
 
 
 def number(token: Token) -> Number:
-    """The number that a token is."""
+    """Return the node of a "number" token."""
     value = token.value if token.value is not None else Fraction(0)
     if not token.text.isascii():
         return Number(value, "fraction")
@@ -345,16 +371,11 @@ def number(token: Token) -> Number:
 
 
 def _places(text: str) -> int:
-    """Digits behind the point; repeating decimals are exact, so they have none."""
+    """Return the number of digits after the point; 0 for a repeating decimal, which is exact."""
     return len(text.partition(".")[2]) if text.replace(".", "").isdigit() else 0
 
 
 def times(left: Node, right: Node) -> Node:
-    """A product, flat."""
+    """Return a product; a product on the left is extended."""
     factors = (*left.factors, right) if isinstance(left, Product) else (left, right)
     return Product(factors)
-
-
-def divided_by(top: Node, bottom: Node) -> Node:
-    """A quotient."""
-    return Quotient(top, bottom)

@@ -1,7 +1,7 @@
-"""Units of measurement: which quantity a unit measures, and how large it is. Exact fractions only.
+"""Units of measurement: what a unit measures, and how large it is as an exact fraction.
 
-In: the words behind a number. Out: a `Unit`, or None. Left out: temperatures and angles in other units (their
-conversion is no plain factor), rates of exchange.
+In: the words after a number. Out: a `Unit`, or None. Not here: conversion of temperatures and angles (it is no plain
+factor), and rates of exchange.
 """
 
 import re
@@ -19,7 +19,7 @@ class Unit:
     dimension: Dimension
     """Base quantities with their powers, in alphabetical order."""
     size: Fraction
-    """In the base unit."""
+    """In base units: metres, kilograms, seconds, months, one of each currency."""
 
 
 _F = Fraction
@@ -61,7 +61,7 @@ _SIZES: dict[str, tuple[str, Fraction]] = {
     # volumes, in cubic metres
     **dict.fromkeys(("ml", "mL", "milliliter", "millilitre", "毫升"), ("litre", _F(1, 10**6))),
     **dict.fromkeys(("l", "L", "liter", "litre", "升"), ("litre", _F(1, 1000))),
-    # the rest
+    # base quantities that are converted into nothing else
     **dict.fromkeys(("°", "degree", "deg", "度"), ("angle", _F(1))),
     **dict.fromkeys(("radian", "rad"), ("radian", _F(1))),
     **dict.fromkeys(("°C", "celsius"), ("celsius", _F(1))),
@@ -75,7 +75,7 @@ _SIZES: dict[str, tuple[str, Fraction]] = {
     **dict.fromkeys(("mol", "mole"), ("amount", _F(1))),
     **dict.fromkeys(("unit", "单位"), ("unit", _F(1))),
 }
-_BASE = {
+_UNITS = {
     name: Unit((("length", 3),) if base == "litre" else ((base, 1),), size)
     for name, (base, size) in _SIZES.items()
 }
@@ -84,14 +84,10 @@ _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _SUPERSCRIPTS = str.maketrans({"²": "^2", "³": "^3"})
 _FACTOR = re.compile(r"(?P<name>[^\W\d_]+|°[CF]?|[$€£¥₹¢])(?:\^\{?(?P<power>-?[1-9])\}?)?")
 _MAX_CHARS = 40
-_LAST = re.compile(
-    r"(?P<rest>.*\S)(?:\s*\\text\s*\{(?P<wrapped>[^{}]{1,40})\}(?:\^\{?(?P<power>[23])\}?)?|\s(?P<bare>[a-z]{2,12}(?:\^\{?[23]\}?)?)|\s*(?P<sign>°))",
-    re.DOTALL,
-)
 
 
 def unit(text: str) -> Unit | None:
-    """A unit such as `km/h`, `square feet`, `cm^3` or `m/s^2`; None for anything else."""
+    """Return the unit that a text names, such as `km/h`, `square feet`, `cm^3` or `m/s^2`; None for any other text."""
     text = _ALIASES.get(text.strip(), text.strip())
     if not text or len(text) > _MAX_CHARS:
         return None
@@ -102,54 +98,33 @@ def unit(text: str) -> Unit | None:
         factors = _factors(part)
         if not factors:
             return None
-        for one, power in factors:
-            size *= one.size ** (sign * power)
-            for base, own in one.dimension:
-                powers[base] += sign * own * power
-    return Unit(tuple(sorted((b, p) for b, p in powers.items() if p)), size)
+        for factor, power in factors:
+            size *= factor.size ** (sign * power)
+            for base, base_power in factor.dimension:
+                powers[base] += sign * base_power * power
+    return Unit(tuple(sorted((base, power) for base, power in powers.items() if power)), size)
 
 
 def _factors(text: str) -> list[tuple[Unit, int]]:
-    """Each factor of a product with its power; none at all if one of them is no unit."""
-    found: list[tuple[Unit, int]] = []
-    raised = 1
+    """Return each factor of a product of units with its power; no factors at all if one of them is no unit."""
+    factors: list[tuple[Unit, int]] = []
+    word_power = 1  # 2 after "square", 3 after "cubic"
     for word in re.split(r"[\s*]+", re.sub("(平方|立方)", r"\1 ", text.strip())):
-        if word.lower() in _POWERS and raised == 1:
-            raised = _POWERS[word.lower()]
+        if word.lower() in _POWERS and word_power == 1:
+            word_power = _POWERS[word.lower()]
             continue
         match = _FACTOR.fullmatch(word)
-        known = _named(match["name"]) if match else None
-        if match is None or known is None:
+        factor = _by_name(match["name"]) if match else None
+        if match is None or factor is None:
             return []
-        found.append((known, raised * int(match["power"] or 1)))
-        raised = 1
-    return found if raised == 1 else []
+        factors.append((factor, word_power * int(match["power"] or 1)))
+        word_power = 1
+    return factors if word_power == 1 else []
 
 
-def _named(name: str) -> Unit | None:
-    """Symbols as they are, words in either case and number."""
-    if name in _BASE or len(name) < 3:
-        return _BASE.get(name)
+def _by_name(name: str) -> Unit | None:
+    """Return the unit of a name: symbols as they are written (mL, not ML), words in either case and number."""
+    if name in _UNITS or len(name) < 3:
+        return _UNITS.get(name)
     lower = name.lower()
-    return _BASE.get(lower) or _BASE.get(lower.removesuffix("s"))
-
-
-def split_unit(text: str) -> tuple[str, str | None]:
-    """An expression in plain LaTeX without the words behind it, and those; None where there are none.
-
-    Bare words count only if they are a unit, since letters may be factors.
-    """
-    match = _LAST.fullmatch(text)
-    if match is None or (match["bare"] and unit(match["bare"]) is None):
-        return text, None
-    power = f"^{match['power']}" if match["power"] else ""
-    words = match["bare"] or match["sign"] or f"{match['wrapped'].strip()}{power}"
-    return match["rest"], words
-
-
-def same_unit(gold: str | None, given: str | None) -> bool:
-    """Tell whether two units, or other words, are one; left out on either side they are."""
-    if gold is None or given is None:
-        return True
-    left, right = unit(gold), unit(given)
-    return left == right if left or right else gold.lower() == given.lower()
+    return _UNITS.get(lower) or _UNITS.get(lower.removesuffix("s"))

@@ -1,36 +1,36 @@
-"""Verdicts on an answer to a problem of mathematics, and why."""
+"""Verdicts on an answer to a problem of mathematics, the reasons behind them, and the exceptions of the grammar."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """The verdicts, each counted by itself; RIGHT scores 1, GOLD_UNREADABLE nothing, the others 0."""
+    """The verdicts, each counted separately. RIGHT scores 1, GOLD_UNREADABLE has no score, the others score 0."""
 
     RIGHT = "right"
     WRONG = "wrong"
     UNREADABLE = "unreadable"
-    """Something in the answer can be read by no rule; `Reason` says what."""
+    """No rule reads some part of the answer; `Reason` says which."""
     REPEATED = "repeated"
-    """Equal to the gold answer, but only the question's own expression."""
+    """Equal to the gold answer, but only the question's own expression, not worked out."""
     TOO_LARGE = "too_large"
-    """Refused unseen: towers of powers, huge factorials, deep nesting, long texts."""
+    """Refused before anything is computed: towers of powers, huge factorials, deep nesting, long texts."""
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
     GOLD_UNREADABLE = "gold_unreadable"
-    """The problem's own answer cannot be read, so nobody can say."""
+    """The problem's own answer cannot be read, so that no answer can be graded."""
 
     @property
     def score(self) -> float | None:
-        """1 for a right answer, None where nobody can say, else 0."""
+        """1.0 for a right answer, None if the gold answer is unreadable, else 0.0."""
         if self is Verdict.GOLD_UNREADABLE:
             return None
         return float(self is Verdict.RIGHT)
 
 
 class Reason(StrEnum):
-    """What makes an answer unreadable."""
+    """Why an answer is unreadable. Names are counted in metrics, values are shown to people."""
 
     NOTHING = "no answer"
     BOX = "a box that is empty or not closed"
@@ -52,19 +52,19 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, with the reason where an answer is unreadable."""
+    """A verdict, with the reason if the answer is unreadable."""
 
     verdict: Verdict
     reason: Reason | None = None
 
     @property
     def score(self) -> float | None:
-        """Return the score of the verdict."""
+        """The score of the verdict."""
         return self.verdict.score
 
     @property
     def right(self) -> bool:
-        """Tell whether the answer is right."""
+        """Whether the answer is right."""
         return self.verdict is Verdict.RIGHT
 
     def __str__(self) -> str:
@@ -72,13 +72,13 @@ class Judgement:
 
     @classmethod
     def read(cls, text: str) -> "Judgement":
-        """The judgement that `str` wrote."""
+        """Return the judgement that `str` wrote. Raises ValueError for any other text."""
         verdict, _, reason = text.partition(": ")
         return cls(Verdict(verdict), Reason(reason) if reason else None)
 
 
 class Unreadable(ValueError):
-    """An answer that no rule reads."""
+    """No rule reads the answer."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -86,4 +86,4 @@ class Unreadable(ValueError):
 
 
 class TooLarge(ValueError):
-    """An answer that would take too long, or too much memory, to compute."""
+    """The answer would take too long, or too much memory, to compute."""

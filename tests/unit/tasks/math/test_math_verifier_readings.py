@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from dianoia.tasks.math.answers import readings
 from dianoia.tasks.math.extract import bare_answer
 from dianoia.tasks.math.grade import grade
-from dianoia.tasks.math.lexer import tokens
+from dianoia.tasks.math.lexer import tokenize
 from dianoia.tasks.math.nodes import Bracketed, Listing, Name, Number, Product, Quantity, Words
-from dianoia.tasks.math.repetition import signs
+from dianoia.tasks.math.repetition import token_texts
 from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -82,7 +82,7 @@ def test_a_long_text_is_not_searched() -> None:
     ],
 )
 def test_numbers(text: str, values: list[Fraction]) -> None:
-    assert [token.value for token in tokens(text) if token.kind == "number"] == values
+    assert [token.value for token in tokenize(text) if token.kind == "number"] == values
 
 
 def test_ambiguous_answers_have_two_readings() -> None:
@@ -100,7 +100,7 @@ def test_what_is_read_again_is_whole() -> None:
 
 
 def test_signs_of_a_question() -> None:
-    assert signs(r"What is $17\times \frac12$, @?") == [
+    assert token_texts(r"What is $17\times \frac12$, @?") == [
         "What",
         "is",
         "17",
