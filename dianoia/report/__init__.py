@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that a stranger can read.
 
-In: a run directory, nothing else. Out: `report.html` in it, self-contained: no network, no server.
-Left out: measuring anything. What a number means is decided where it is measured.
+In: a run directory, nothing else. Out: `report.html` in it. The file is self-contained: it needs no network
+and no server. Not here: measuring. A metric is defined where it is measured.
 """
 
 from dianoia.report.page import write_report

@@ -1,40 +1,41 @@
-"""Charts as Plotly figures, and the frame around them.
+"""Charts as Plotly figures, and their HTML frames.
 
-In: series of points. Out: a `Chart`: figure, title, caption. Left out: which charts there are, and the
-colours of text and grid, which follow the reader's light or dark scheme (`assets/charts.js`).
+In: series of points. Out: a `Chart`: title, caption and Plotly figure; and the HTML that holds one.
+Not here: which charts there are (`sections/chart_plans.py`), and the colours of text and grid, which
+`assets/charts.js` takes from the reader's light or dark scheme.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dianoia.report.html_values import escape, unbroken
+from dianoia.report.html_values import embed, escape, unbroken
 from dianoia.report.run_reader import Estimate
 
 BLUE, GREY, ORANGE, TEAL, PURPLE, RED = (
     "#3a74c0", "#8b939e", "#d08436", "#2b9a8b", "#8f6cbd", "#c9564f",
 )  # fmt: skip
-"""Middle tones: they read on white and on near-black."""
+"""Colours of middle lightness, readable on white and on near-black."""
 
 Point = tuple[float, float]
-POINTS = 300
-"""At most so many points a series; longer ones are averaged."""
+MAX_POINTS = 300
+"""Points per series; longer series are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A Plotly figure with the words around it."""
+    """A Plotly figure with its title and caption."""
 
     title: str
     caption: str
-    """HTML that is already safe."""
+    """HTML that is already escaped."""
     figure: Mapping[str, Any]
     """`data` and `layout` as Plotly reads them."""
 
 
-def thin(points: Sequence[Point], most: int = POINTS) -> list[Point]:
-    """At most `most` points: neighbours are replaced by their mean."""
-    size = -(-len(points) // most) if points else 1
+def thin(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
+    """Reduce a series to at most `limit` points by averaging runs of neighbours."""
+    size = -(-len(points) // limit) if points else 1  # points per bin, rounded up
     if size == 1:
         return list(points)
     bins = [points[i : i + size] for i in range(0, len(points), size)]
@@ -45,22 +46,27 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _short(value: float) -> float:
-    """Five digits are more than a screen shows, and keep the file small."""
+def _rounded(value: float) -> float:
+    """Round to five significant digits: more than a screen shows, and the file stays small."""
     return float(f"{value:.5g}")
 
 
 def line(
     name: str, points: Sequence[Point], colour: str, style: str = "line", share: bool = False
 ) -> dict[str, Any]:
-    """One series. `style` is line, dots (a line through marked points), dashed or stacked."""
-    few = thin(points)
+    """Return one series as a Plotly trace.
+
+    `style` is "line", "dots" (a line through marked points), "dashed" or "stacked". `share`: values from
+    0 to 1, shown in percent.
+    """
+    thinned = thin(points)
     trace: dict[str, Any] = {
         "type": "scatter",
         "name": escape(name),
-        "mode": "lines+markers" if style == "dots" or len(few) == 1 else "lines",
-        "x": [_short(x) for x, _ in few],
-        "y": [_short(y) for _, y in few],
+        # A single point has no line, so it is drawn as a dot in any style.
+        "mode": "lines+markers" if style == "dots" or len(thinned) == 1 else "lines",
+        "x": [_rounded(x) for x, _ in thinned],
+        "y": [_rounded(y) for _, y in thinned],
         "line": {"color": colour, "width": 2, "dash": "dot" if style == "dashed" else "solid"},
         "marker": {"color": colour, "size": 6},
         "hovertemplate": "%{y:.1%}" if share else "%{y:.4~g}",
@@ -71,15 +77,15 @@ def line(
 
 
 def with_errors(
-    name: str, at: Sequence[str], estimates: Sequence[Estimate], colour: str, share: bool
+    name: str, categories: Sequence[str], estimates: Sequence[Estimate], colour: str, share: bool
 ) -> dict[str, Any]:
-    """Estimates with their intervals as error bars, over named places."""
+    """Return a trace of estimates over named categories, with their intervals as error bars."""
     above = [0.0 if e.high is None else max(0.0, e.high - e.value) for e in estimates]
     below = [0.0 if e.low is None else max(0.0, e.value - e.low) for e in estimates]
     trace = line(name, [], colour, "dots", share)
     return trace | {
-        "x": [escape(place) for place in at],
-        "y": [_short(e.value) for e in estimates],
+        "x": [escape(category) for category in categories],
+        "y": [_rounded(e.value) for e in estimates],
         "error_y": {
             "type": "data", "symmetric": False, "array": above, "arrayminus": below,
             "color": colour, "thickness": 1.4, "width": 4,
@@ -89,38 +95,45 @@ def with_errors(
 
 def figure(
     traces: Sequence[Mapping[str, Any]],
-    across: str,
+    x_title: str,
     *,
     share: bool,
-    named: bool = False,
+    categorical: bool = False,
     small: bool = False,
 ) -> dict[str, Any]:
-    """A figure of several series over one axis. `named`: the places across are names, not numbers.
+    """Return a Plotly figure of several traces over one x-axis.
 
-    `share`: from 0 to 100 %; `small`: in percent, but only as high as needed.
+    `categorical`: x values are names, not numbers. `share`: the y-axis goes from 0 to 100 %.
+    `small`: the y-axis is in percent, but only as high as the data.
     """
-    up = (
+    y_axis = (
         {"tickformat": ".0%", "range": [-0.02, 1.03]}
         if share
         else {"rangemode": "tozero", "exponentformat": "e"}
     )
-    up |= {"tickformat": ".2~%"} if small else {}
-    places = {"type": "category"} if named else {"rangemode": "tozero"}
+    y_axis |= {"tickformat": ".2~%"} if small else {}
+    x_axis = {"type": "category"} if categorical else {"rangemode": "tozero"}
     return {
         "data": list(traces),
         "layout": {
-            "xaxis": {"title": {"text": escape(across), "standoff": 8}, **places},
-            "yaxis": {"nticks": 6, **up},
+            "xaxis": {"title": {"text": escape(x_title), "standoff": 8}, **x_axis},
+            "yaxis": {"nticks": 6, **y_axis},
             "showlegend": len(traces) > 1,
         },
     }
 
 
-def frame(chart: Chart, place: int) -> str:
-    """The HTML in which script draws chart number `place`."""
+def grid(charts: Sequence[Chart]) -> str:
+    """Return the HTML of several charts side by side."""
+    return f'<div class="grid">{"".join(map(_frame, charts))}</div>'
+
+
+def _frame(chart: Chart) -> str:
+    """Return the HTML of a chart; `assets/charts.js` draws the JSON that follows the empty plot."""
     title = escape(chart.title)
     return (
         f'<figure class="chart"><h4>{title}</h4>'
-        f'<div class="plot" data-chart="{place}" role="img" aria-label="{title}"></div>'
+        f'<div class="plot" role="img" aria-label="{title}"></div>'
+        f'<script type="application/json" class="plot-data">{embed(chart.figure)}</script>'
         f"<figcaption>{unbroken(chart.caption)}</figcaption></figure>"
     )

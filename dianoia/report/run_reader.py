@@ -1,7 +1,8 @@
-"""Reads a run directory into records that the sections of the report can rely on.
+"""Read a run directory into records that the sections of the report can rely on.
 
-In: a run directory, finished or not. Out: `Run`, in which every number is finite or None and whatever is
-missing is empty. Left out: rollouts, which are large; `rollouts` reads the few files that it shows.
+In: a run directory, finished or not. Out: `Run`. Every number in it is finite or None, and whatever is
+missing is empty. Not here: rollouts, which are large; `sections/rollout_examples.py` reads the few files
+that it shows.
 """
 
 import math
@@ -18,8 +19,8 @@ from dianoia.base.remedies import cure_of
 from dianoia.storage.journal import readable_rows
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output
 
-LARGE = 64_000_000
-"""Bytes above which a report does not read a file only to see whether it is what it was."""
+_MAX_CHECKED_BYTES = 64_000_000
+"""A larger file is not read only to compare its checksum: the report would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +34,20 @@ class Estimate:
 
 
 Metrics = Mapping[str, Estimate]
-"""By name of the metric."""
+"""Estimates by name of the metric."""
 Domains = Mapping[str, Metrics]
-"""By domain."""
+"""Metrics by domain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of the recipe and what it has left so far."""
+    """One stage of the recipe, and what it has written so far."""
 
     name: str
     kind: str
     settings: Mapping[str, Any]
     rows: tuple[Mapping[str, Any], ...]
-    """`metrics.jsonl`."""
+    """Rows of `metrics.jsonl`."""
     diagnoses: tuple[Mapping[str, Any], ...]
     rollout_files: tuple[Path, ...]
     started: bool
@@ -58,82 +59,86 @@ class Stage:
     preferences: Mapping[str, Any] = field(default_factory=dict)
     """`preferences.json` of a preferences stage; empty until it is there."""
     stale: bool = False
-    """It was made from something else than the recipe says now, or from a stage that was run again."""
+    """True if it was made from other settings than the recipe has now, or from a stage that was run again."""
 
     @property
     def last_step(self) -> int | None:
-        """The last optimizer step that was written down."""
+        """The last optimizer step in `metrics.jsonl`; None if there is none."""
         steps = [step for row in self.rows if (step := number(row.get("step"))) is not None]
         return int(max(steps)) if steps else None
 
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """A checkpoint that plays a part of the paper."""
+    """A row of the stage table: a checkpoint and the models of the paper that it stands for."""
 
     checkpoint: str
     parts: tuple[str, ...]
+    """Models of the paper, such as "base" or "dev1"."""
     domains: Domains
-    """Reasoning, the mean of several, among them."""
+    """Includes "reasoning", the mean of several domains."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
-    """What one evaluate stage has measured, and how."""
+class EvaluateStage:
+    """The settings of one evaluate stage and its results."""
 
     settings: Mapping[str, Any]
     evaluations: Mapping[str, Domains]
-    """By checkpoint."""
+    """Results by checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything the report says, apart from rollouts."""
+    """Everything that the report shows, apart from rollouts."""
 
     path: Path
     recipe: Mapping[str, Any]
     about: Mapping[str, Any]
-    """`run.json`."""
+    """`run.json`: command, seed and versions."""
     seconds: float | None
     evaluations: Mapping[str, Domains]
-    """By checkpoint, in the order of evaluation: the first is "before", the last is "after"."""
+    """Results by checkpoint, in the order of evaluation: the first is "before", the last is "after"."""
     by_difficulty: Mapping[str, Mapping[str, Mapping[str, Metrics]]]
-    """By checkpoint, domain and difficulty."""
+    """Results by checkpoint, domain and difficulty."""
     claims: tuple[Mapping[str, Any], ...]
     stages: tuple[Stage, ...]
     stage_table: tuple[StageRow, ...] = ()
-    evaluated: tuple[Evaluated, ...] = ()
-    """By evaluate stage, of those that are done and up to date; `evaluations` has the last of each checkpoint and domain."""
+    evaluate_stages: tuple[EvaluateStage, ...] = ()
+    """Evaluate stages that are done and up to date. `evaluations` has the last result per checkpoint and domain."""
     damaged: list[str] = field(default_factory=list)
-    """A sentence for each file that could not be read; rollouts add theirs as they are read."""
+    """A sentence per file that could not be read. Reading the rollouts appends to it later."""
 
     @property
-    def measured(self) -> dict[str, dict[str, Metrics]]:
-        """By checkpoint and domain: the evaluations, and what the stage table adds to them."""
-        found = {name: dict(domains) for name, domains in self.evaluations.items()}
+    def all_metrics(self) -> dict[str, dict[str, Metrics]]:
+        """Metrics by checkpoint and domain: the evaluations, and the domains that only the stage table has."""
+        metrics = {name: dict(domains) for name, domains in self.evaluations.items()}
         for row in self.stage_table:
-            found[row.checkpoint] = {**row.domains, **found.get(row.checkpoint, {})}
-        return found
+            metrics[row.checkpoint] = {**row.domains, **metrics.get(row.checkpoint, {})}
+        return metrics
 
-    def playing(self, *parts: str) -> str | None:
-        """The evaluated checkpoint that plays the first of these parts that is played."""
-        played = {part: row.checkpoint for row in self.stage_table for part in row.parts}
-        return next((played[p] for p in parts if played.get(p) in self.evaluations), None)
+    def checkpoint_for(self, *parts: str) -> str | None:
+        """Return the evaluated checkpoint of the first of these models of the paper that has one."""
+        checkpoints = {part: row.checkpoint for row in self.stage_table for part in row.parts}
+        return next((checkpoints[p] for p in parts if checkpoints.get(p) in self.evaluations), None)
 
     def of_kind(self, kind: str) -> list[Stage]:
-        """The stages of one kind, in the recipe's order."""
+        """Return the stages of one kind, in the recipe's order."""
         return [stage for stage in self.stages if stage.kind == kind]
 
 
 def number(value: object) -> float | None:
-    """A finite number, or None for everything else."""
+    """Return a finite number as a float, and None for everything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def load(directory: RunDirectory) -> Run:
-    """Read a run directory; what is damaged is passed over and named. Raises ConfigError for a folder that is none."""
+    """Read a run directory. A damaged file is skipped and named in `Run.damaged`.
+
+    Raises ConfigError if the folder is no run directory.
+    """
     damaged: list[str] = []
     recipe = _recipe(directory, damaged)
     results = _table(directory.results, damaged)
@@ -162,8 +167,8 @@ def load(directory: RunDirectory) -> Run:
             for row in _list(results.get("stage_table"))
             if isinstance(row, dict)
         ),
-        evaluated=tuple(
-            Evaluated(stage.settings, _evaluations(_table(path, damaged).get("evaluations")))
+        evaluate_stages=tuple(
+            EvaluateStage(stage.settings, _evaluations(_table(path, damaged).get("evaluations")))
             for stage in stages
             if stage.kind == "evaluate" and stage.done and not stage.stale
             for path in [directory.stage(stage.name).evaluation]
@@ -176,31 +181,38 @@ def _list(value: object) -> list[Any]:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    return tuple(str(one) for one in _list(value))
+    return tuple(str(text) for text in _list(value))
 
 
 def _recipe(directory: RunDirectory, damaged: list[str]) -> Mapping[str, Any]:
-    where = f"{directory.path} is not a run directory"
-    todo = "give the folder that `dianoia run` wrote, the one with recipe.json and stages/ in it"
-    told = "the stages are told from their own files, in the order in which they began"
+    """Read recipe.json; if it is damaged, put the recipe together from the stages' own files.
+
+    Raises ConfigError if neither is possible.
+    """
     try:
         recipe = read_json(directory.recipe)
         if isinstance(recipe, dict) and isinstance(recipe.get("stages"), dict):
             return recipe
-        why = "its recipe.json has no stages"
+        reason = "its recipe.json has no stages"
     except (FileNotFoundError, NotADirectoryError):
-        why = "it holds no recipe.json"
+        reason = "it holds no recipe.json"
     except DamagedFile as error:
-        why = str(error)
-    pieced = _pieced(directory)
-    if not pieced["stages"]:
-        raise ConfigError(f"{where}: {why}; {todo}")
-    damaged.append(f"{directory.recipe}: {why}; {told}")
-    return pieced
+        reason = str(error)
+    recovered = _recovered_recipe(directory)
+    if not recovered["stages"]:
+        raise ConfigError(
+            f"{directory.path} is not a run directory: {reason}; give the folder that `dianoia run` wrote, "
+            "the one with recipe.json and stages/ in it"
+        )
+    damaged.append(
+        f"{directory.recipe}: {reason}; the report takes the stages from their own files, in the order in "
+        "which they began"
+    )
+    return recovered
 
 
-def _pieced(directory: RunDirectory) -> dict[str, Any]:
-    """A recipe from what its stages were made from."""
+def _recovered_recipe(directory: RunDirectory) -> dict[str, Any]:
+    """Put a recipe together from the settings that each stage wrote down when it began."""
     begun = {}
     for folder in (directory.path / "stages").glob("[!.]*"):
         begun[folder.name] = _table(StageDirectory(folder).begun, [])
@@ -216,15 +228,15 @@ def _pieced(directory: RunDirectory) -> dict[str, Any]:
 
 def _stage(
     name: str,
-    planned: Mapping[str, Any],
+    recipe_settings: Mapping[str, Any],
     directory: StageDirectory,
     state: object,
     damaged: list[str],
 ) -> Stage:
-    # What the stage was made from, if it has begun: the recipe may have changed since.
-    settings = _dict(_table(directory.begun, damaged).get("configuration")) or planned
+    # A stage that has begun shows the settings it was made with: the recipe may have changed since.
+    settings = _dict(_table(directory.begun, damaged).get("configuration")) or recipe_settings
     manifest = _table(directory.manifest, damaged)
-    _unchanged(directory, manifest, damaged)
+    _check_outputs(directory, manifest, damaged)
     return Stage(
         name=name,
         kind=str(settings.get("kind", "")),
@@ -242,30 +254,34 @@ def _stage(
 
 
 def _output(directory: StageDirectory, path: Path, damaged: list[str]) -> dict[str, Any]:
-    """A table that a stage leaves, compared with what its manifest says of it."""
+    """Read a JSON table that a stage wrote; empty if it differs from what the manifest says of it."""
     try:
         check_output(directory, path)
     except (DamagedFile, OSError) as error:
-        said = _said(error)
-        if said not in damaged and directory.manifest.name not in said.partition(":")[0]:
-            damaged.append(said)
+        message = _message(error)
+        # A damaged manifest has its own sentence already and says nothing about this file.
+        if message not in damaged and directory.manifest.name not in message.partition(":")[0]:
+            damaged.append(message)
             return {}
     return _table(path, damaged)
 
 
-def _unchanged(directory: StageDirectory, manifest: Mapping[str, Any], damaged: list[str]) -> None:
-    """Name what a finished stage left and is not as it was; rollouts are looked at when they are read."""
+def _check_outputs(
+    directory: StageDirectory, manifest: Mapping[str, Any], damaged: list[str]
+) -> None:
+    """Name the outputs of a finished stage that have changed since. Rollouts are checked when they are read."""
     rollouts = {file.name for file in directory.rollout_files()}
     for name in _dict(manifest.get("outputs")):
         file = directory.checkpoint / SUMS if name == SUMS else directory.path / name
+        # A data set that was deleted is no damage here: the report shows none of it.
         if name in rollouts or (file.suffix == ".parquet" and not file.is_file()):
             continue
         try:
             check_output(directory, file)
             if name == SUMS:
-                check_folder(directory.checkpoint, cure_of(file), most=LARGE)
+                check_folder(directory.checkpoint, cure_of(file), most=_MAX_CHECKED_BYTES)
         except (DamagedFile, OSError) as error:
-            damaged.append(_said(error))
+            damaged.append(_message(error))
 
 
 def _table(path: Path, damaged: list[str]) -> dict[str, Any]:
@@ -274,24 +290,24 @@ def _table(path: Path, damaged: list[str]) -> dict[str, Any]:
     try:
         return read_table(path)
     except (DamagedFile, OSError) as error:
-        damaged.append(_said(error))
+        damaged.append(_message(error))
         return {}
 
 
 def _rows(path: Path, damaged: list[str]) -> tuple[Mapping[str, Any], ...]:
-    """Rows of a journal that can be read; the first of those that cannot is named."""
+    """Read the rows of a journal that can be read, and name the first line that cannot."""
     errors: list[str] = []
     try:
         rows = tuple(readable_rows(path, errors.append))
     except (DamagedFile, OSError) as error:
-        rows, errors = (), [_said(error)]
+        rows, errors = (), [_message(error)]
     if errors:
-        more = len(errors) - 1
-        damaged.append(errors[0] + (f" (and {more} more lines of it)" if more else ""))
+        count = len(errors) - 1
+        damaged.append(errors[0] + (f" (and {count} more lines of it)" if count else ""))
     return rows
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return fault_of(error) or str(error)
 
 
@@ -300,16 +316,18 @@ def _dict(value: object) -> dict[str, Any]:
 
 
 def _evaluations(value: object) -> dict[str, Domains]:
-    return {name: found for name, d in _dict(value).items() if (found := _domains(d))}
+    evaluations = {name: _domains(domains) for name, domains in _dict(value).items()}
+    return {name: domains for name, domains in evaluations.items() if domains}
 
 
 def _domains(value: object) -> dict[str, Metrics]:
-    """Estimates by a name and a metric; names that have none are left out."""
-    return {name: found for name, m in _dict(value).items() if (found := _metrics(m))}
+    """Read estimates by name and metric; a name without any estimate is left out."""
+    domains = {name: _metrics(metrics) for name, metrics in _dict(value).items()}
+    return {name: metrics for name, metrics in domains.items() if metrics}
 
 
 def _metrics(value: object) -> Metrics:
-    estimates = {name: _estimate(e) for name, e in _dict(value).items()}
+    estimates = {name: _estimate(entry) for name, entry in _dict(value).items()}
     return {name: estimate for name, estimate in estimates.items() if estimate is not None}
 
 
@@ -323,8 +341,8 @@ def _estimate(entry: object) -> Estimate | None:
 
 
 def metric_order(name: str) -> tuple[int, str]:
-    """Sorts metrics as a reader asks: right, by vote, at best, well-formed, cut, how long, how."""
+    """Return the sort key of a metric: accuracy first, then voting, format, length and style."""
     order = ("pass@1", "baseline", r"cons@\d+", "vote_gain", r"pass@\d+", "format", "truncated", "thought_tokens",
              "reflection", "reflecting", "target_language", "one_answer")  # fmt: skip
-    places = (place for place, rule in enumerate(order) if re.fullmatch(rule, name))
-    return next(places, len(order)), name
+    positions = (index for index, pattern in enumerate(order) if re.fullmatch(pattern, name))
+    return next(positions, len(order)), name

@@ -165,7 +165,7 @@ def test_general_prompts_join_the_rollouts(
     assert not drawn[0] & drawn[1], "every set goes on in its own stream"
     assert main(["report", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Learned rewards" in page and "Held-out rewards" in page
+    assert "Reward model scores" in page and "Held-out rewards" in page
 
 
 def test_until_they_come_in_nothing_changes(

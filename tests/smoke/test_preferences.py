@@ -123,7 +123,7 @@ def test_pairs_are_made_and_learnt(recipe: Path, tmp_path: Path, tiny_base: Path
     assert not (out / "stages/pairs/state").exists()
     assert not (out / "stages/pairs/checkpoint").exists()
     assert main(["report", str(out)]) == 0
-    assert "stand for people and for a large model" in (out / "report.html").read_text("utf-8")
+    assert "in place of human annotators" in (out / "report.html").read_text("utf-8")
 
 
 def test_labels(recipe: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_functions_and_shaping_rules_in_a_run(
     )
     assert main(["report", "run"]) == 0
     page = Path("run/report.html").read_text(encoding="utf-8")
-    assert "Further rewards" in page and "0.5 × short" in page and "Logged" in page
+    assert "Additional rewards" in page and "0.5 × short" in page and "Logged values" in page
 
 
 def test_going_on_is_as_if_never_stopped(

@@ -96,7 +96,9 @@ def test_the_shipped_model(cold: Path, tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert f"cold: {len(kept)} of 72 samples kept; rejected: " in capsys.readouterr().out
     assert main(["report", str(out)]) == 0
-    assert "more than wanted of one problem" in (out / "report.html").read_text(encoding="utf-8")
+    assert "more samples than needed for its problem" in (out / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_one_seed_is_one_data_set(cold: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_the_evaluation_loss_falls_and_the_run_explains_itself(
     assert f"{rows[-1]['tokens']:,} tokens in {steps} optimizer steps" in said
     assert main(["report", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Tokens guessed right" in page and "teaches" in page
+    assert "Token accuracy" in page and "fine-tunes" in page
 
 
 def test_the_checkpoint_is_an_ordinary_folder(recipe: Path, tmp_path: Path) -> None:

@@ -1,18 +1,18 @@
-// Held-out problems to read, samples side by side. Texts come from models: they are only ever set as text.
+// Viewer of held-out problems, with samples side by side. Texts come from models: they are only ever set as text, never as HTML.
 "use strict";
-const Reader = (() => {
+const Viewer = (() => {
   const data = (name) => JSON.parse(document.getElementById("data-" + name).textContent);
   const reflection = data("reflection");
 
-  const make = (tag, kind, ...children) => {
+  const make = (tag, className, ...children) => {
     const element = document.createElement(tag);
-    if (kind) element.className = kind;
+    if (className) element.className = className;
     element.append(...children.filter((child) => child !== null));
     return element;
   };
 
-  // A text with its reflection words in <mark>.
-  const marked = (text) => {
+  // Returns a text with its reflection words in <mark>.
+  const highlighted = (text) => {
     const block = make("pre", "text");
     let end = 0;
     for (const match of text.matchAll(new RegExp(reflection, "gi"))) {
@@ -40,30 +40,30 @@ const Reader = (() => {
 
   const number = (value) => String(Math.round(value * 1000) / 1000);
 
-  // "reward 2 = accuracy 1 + format 1"; the parts are unweighted, so the sum stands only where it is one.
+  // Returns "reward 2 = accuracy 1 + format 1". The parts are unweighted: if they do not add up to the reward, they are listed in brackets.
   const reward = (sample) => {
     if (sample.reward === null) return null;
     const parts = ["accuracy", "format"].filter((part) => sample[part] !== null);
     const sum = parts.reduce((total, part) => total + sample[part], 0);
-    const told = parts.map((part) => part + " " + number(sample[part]));
-    const joined = told.length === 0 ? "" : Math.abs(sum - sample.reward) < 1e-6
-      ? " = " + told.join(" + ") : " (" + told.join(", ") + ")";
-    return "reward " + number(sample.reward) + joined;
+    const terms = parts.map((part) => part + " " + number(sample[part]));
+    const explanation = terms.length === 0 ? "" : Math.abs(sum - sample.reward) < 1e-6
+      ? " = " + terms.join(" + ") : " (" + terms.join(", ") + ")";
+    return "reward " + number(sample.reward) + explanation;
   };
 
   const status = (sample) => {
     const fault = sample.fault ? ": " + sample.fault.replaceAll("_", " ") : "";
     const pieces = [sample.tokens === null ? null : number(sample.tokens) + " tokens", reward(sample),
-      sample.alike ? sample.alike + (sample.alike === 1 ? " sample says this" : " samples say this") : null];
+      sample.alike ? sample.alike + (sample.alike === 1 ? " sample gives this answer" : " samples give this answer") : null];
     return make("p", "status", make("b", sample.outcome, sample.outcome + fault),
       ...pieces.map((piece) => (piece === null ? null : make("span", "", piece))));
   };
 
   const body = (sample) => {
     if (sample.text !== null) {
-      return [status(sample), make("p", "label", "Response, as written"), marked(sample.text)];
+      return [status(sample), make("p", "label", "Response, unparsed"), highlighted(sample.text)];
     }
-    return [status(sample), make("p", "label", "Thought"), marked(sample.thought),
+    return [status(sample), make("p", "label", "Thought"), highlighted(sample.thought),
       make("p", "label", "Answer"), make("p", "answer " + sample.outcome, sample.answer ?? "none")];
   };
 
@@ -75,92 +75,93 @@ const Reader = (() => {
         " · " + facts.join(" · ")));
   };
 
-  return { data, make, marked, chooser, button, number, status, body, question };
+  return { data, make, highlighted, chooser, button, number, status, body, question };
 })();
 
 (() => {
-  const { data, make, chooser, button, body, question } = Reader;
-  const place = document.getElementById("heldout");
-  if (!place) return;
+  const { data, make, chooser, button, body, question } = Viewer;
+  const root = document.getElementById("heldout");
+  if (!root) return;
   const { checkpoints, problems } = data("heldout");
   const first = checkpoints[0];
   const last = checkpoints[checkpoints.length - 1];
   const OUTCOMES = ["right", "wrong", "malformed", "truncated", "ungraded"];
-  let shown = [];
-  let at = 0;
-  let picked = {};
+  let shown = [];  // problems that match the filters
+  let index = 0;  // into shown
+  let selected = {};  // pane -> sample, where the reader has chosen one
 
   const samples = (problem, checkpoint) => problem.samples[checkpoint] ?? [];
-  const present = (outcome, checkpoint) =>
+  const occurs = (outcome, checkpoint) =>
     problems.some((problem) => samples(problem, checkpoint).some((s) => s.outcome === outcome));
   const values = (key) => [...new Set(problems.map((p) => p[key]).filter((v) => v !== null))]
     .sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 
-  const outcomes = (checkpoint) => [["", "any"], ...OUTCOMES.filter((o) => present(o, checkpoint)).map((o) => [o, o])];
+  const outcomes = (checkpoint) => [["", "any"], ...OUTCOMES.filter((o) => occurs(o, checkpoint)).map((o) => [o, o])];
   const names = checkpoints.map((name) => [name, name]);
   const sides = checkpoints.length > 1 ? [first, last] : [last];
   const filters = sides.map((name) => chooser(name + " is", outcomes(name), refresh));
-  const picks = checkpoints.length > 2 ? sides.map((_, i) => chooser(i ? "right pane" : "left pane", names, repick)) : [];
-  if (picks.length) picks[1].select.value = last;
+  const paneChoosers = checkpoints.length > 2 ? sides.map((_, i) => chooser(i ? "right pane" : "left pane", names, changePanes)) : [];
+  if (paneChoosers.length) paneChoosers[1].select.value = last;
   const facets = [["language", "language"], ["difficulty", "steps"], ["domain", "domain"]]
     .filter(([key]) => values(key).length > 1)
     .map(([key, label]) => ({ key, control: chooser(label, [["", "any"], ...values(key).map((v) => [v, v])], refresh) }));
 
-  const where = make("span", "where");
-  where.setAttribute("aria-live", "polite");
+  const position = make("span", "position");
+  position.setAttribute("aria-live", "polite");
   const back = button("← Previous", () => move(-1));
   const next = button("Next →", () => move(1));
   const stage = make("div");
-  place.append(make("div", "toolbar", ...picks.map((p) => p.element), ...filters.map((f) => f.element),
-    ...facets.map((f) => f.control.element), make("div", "pager", back, where, next)), stage);
+  root.append(make("div", "toolbar", ...paneChoosers.map((p) => p.element), ...filters.map((f) => f.element),
+    ...facets.map((f) => f.control.element), make("div", "pager", back, position, next)), stage);
 
-  function names_now() { return picks.length ? picks.map((p) => p.value) : sides; }
+  function currentNames() { return paneChoosers.length ? paneChoosers.map((p) => p.value) : sides; }
 
-  function repick() {
-    names_now().forEach((name, i) => {
+  // Adapts the filters to the checkpoints now shown; a filter keeps its value if the new checkpoint has that outcome.
+  function changePanes() {
+    currentNames().forEach((name, i) => {
       const label = filters[i].element;
       label.firstChild.textContent = name + " is";
-      const kept = filters[i].value;
+      const previous = filters[i].value;
       filters[i].select.replaceChildren(...outcomes(name).map(([value, text]) => new Option(text, value)));
-      filters[i].select.value = outcomes(name).some(([value]) => value === kept) ? kept : "";
+      filters[i].select.value = outcomes(name).some(([value]) => value === previous) ? previous : "";
     });
     refresh();
   }
 
   function matches(problem) {
     return facets.every(({ key, control }) => !control.value || String(problem[key]) === control.value)
-      && names_now().every((name, i) => !filters[i].value
+      && currentNames().every((name, i) => !filters[i].value
         || samples(problem, name).some((s) => s.outcome === filters[i].value));
   }
 
-  function refresh() { shown = problems.filter(matches); at = 0; picked = {}; draw(); }
-  function move(by) { at = (at + by + shown.length) % shown.length; picked = {}; draw(); }
+  function refresh() { shown = problems.filter(matches); index = 0; selected = {}; draw(); }
+  function move(by) { index = (index + by + shown.length) % shown.length; selected = {}; draw(); }
 
   function pane(problem, name, i) {
     const all = samples(problem, name);
-    const wanted = all.findIndex((s) => s.outcome === filters[i].value);
-    const index = picked[i] ?? Math.max(0, wanted);
+    const matching = all.findIndex((s) => s.outcome === filters[i].value);
+    const current = selected[i] ?? Math.max(0, matching);
     const tabs = make("span", "tabs", ...all.map((sample, j) => {
-      const tab = button("", () => { picked[i] = j; draw(); place.querySelectorAll(".pane")[i].querySelectorAll(".tabs button")[j].focus(); });
+      const tab = button("", () => { selected[i] = j; draw(); root.querySelectorAll(".pane")[i].querySelectorAll(".tabs button")[j].focus(); });
       tab.append(make("i", sample.outcome), String(j + 1));
-      tab.setAttribute("aria-pressed", String(j === index));
+      tab.setAttribute("aria-pressed", String(j === current));
       tab.setAttribute("aria-label", "sample " + (j + 1) + ", " + sample.outcome);
       return tab;
     }));
-    const side = names_now().length < 2 ? "" : i === 0 ? "Before: " : "After: ";
-    return make("div", "pane", make("h4", "", make("span", "", (picks.length ? "" : side) + name), tabs),
-      ...(all.length ? body(all[index]) : [make("p", "status", "no sample")]));
+    const side = currentNames().length < 2 ? "" : i === 0 ? "Before: " : "After: ";
+    return make("div", "pane", make("h4", "", make("span", "", (paneChoosers.length ? "" : side) + name), tabs),
+      ...(all.length ? body(all[current]) : [make("p", "status", "no sample")]));
   }
 
   function draw() {
-    where.textContent = shown.length ? "problem " + (at + 1) + " of " + shown.length : "no problem";
+    position.textContent = shown.length ? "problem " + (index + 1) + " of " + shown.length : "no problem";
     back.disabled = next.disabled = shown.length < 2;
     if (!shown.length) {
-      stage.replaceChildren(make("p", "nothing", "No problem fits these filters. Set one of them back to any."));
+      stage.replaceChildren(make("p", "nothing", "No problem matches these filters. Set one of them to “any”."));
       return;
     }
-    stage.replaceChildren(question(shown[at]),
-      make("div", "panes", ...names_now().map((name, i) => pane(shown[at], name, i))));
+    stage.replaceChildren(question(shown[index]),
+      make("div", "panes", ...currentNames().map((name, i) => pane(shown[index], name, i))));
   }
 
   refresh();

@@ -1,7 +1,7 @@
-"""The claims: which hold, which do not, by what number and by what rule.
+"""The claims of the paper: which hold in this run and which do not, by which number and which rule.
 
-In: a `Run`, whose rows of claims were decided before. Out: HTML: the line and the marks of the headline, and
-the section. Left out: judging; a report says what `results.json` says.
+In: a `Run` with the verdicts of its results.json. Out: HTML: the line at the top of the page, and the section.
+Not here: deciding whether a claim holds (`dianoia.claims`).
 """
 
 import re
@@ -15,41 +15,41 @@ from dianoia.report.run_reader import Run, number
 _CLASSES = {True: "holds", False: "fails", None: "unknown"}
 _MARKS = {True: "✓", False: "✗", None: "–"}
 _INTRODUCTION = (
-    "What the paper reports, asked of this run. Every rule and its threshold stand in the software and in "
-    "docs/claims.md and depend on no result. Base, zero, dev1 and so on are the models of the paper; the stage "
-    "table below says which checkpoint plays which. Under a value: its 95 % interval over held-out problems, "
-    "where it has one, and what it is made of."
+    "Does this run show what the paper reports? The rules and thresholds are fixed in the software, are listed in "
+    "docs/claims.md, and do not depend on any result. Base, zero, dev1 and so on are the models of the paper; the "
+    "stage table below shows which checkpoint is which. Below each value: its 95 % interval over held-out problems "
+    "if it has one, and how it is computed."
 )
 
 
 def headline(run: Run) -> str:
-    """How many claims hold, and a mark for each that leads to its row; empty if nothing is claimed."""
+    """Return how many claims hold, and a mark per claim that links to its row; empty without claims."""
     if not run.claims:
         return ""
     marks = "".join(_mark(claim) for claim in run.claims)
-    told = escape(tally([_holds(claim) for claim in run.claims]))
-    return f'<div class="tally"><p><a href="#claims">{told}</a>.</p><ol>{marks}</ol></div>'
+    text = escape(tally([_holds(claim) for claim in run.claims]))
+    return f'<div class="tally"><p><a href="#claims">{text}</a>.</p><ol>{marks}</ol></div>'
 
 
 def _mark(claim: Mapping[str, Any]) -> str:
     holds = _holds(claim)
-    told = escape(f"{claim.get('number')}. {claim.get('title', '')}: {VERDICTS[holds]}")
+    label = escape(f"{claim.get('number')}. {claim.get('title', '')}: {VERDICTS[holds]}")
     return (
-        f'<li><a class="{_CLASSES[holds]}" href="#claim-{escape(claim.get("number"))}" title="{told}" '
-        f'aria-label="{told}">{escape(claim.get("number"))} {_MARKS[holds]}</a></li>'
+        f'<li><a class="{_CLASSES[holds]}" href="#claim-{escape(claim.get("number"))}" title="{label}" '
+        f'aria-label="{label}">{escape(claim.get("number"))} {_MARKS[holds]}</a></li>'
     )
 
 
 def section(run: Run) -> str:
-    """The section with its heading; empty if nothing is claimed."""
+    """Return the table of all claims; empty without claims."""
     if not run.claims:
         return ""
     rows = "".join(map(_row, run.claims))
     return (
-        f'<section id="claims"><h2>Claims of the paper</h2>{paragraph(escape(_INTRODUCTION))}'
+        f"{paragraph(escape(_INTRODUCTION))}"
         '<div class="wide" tabindex="0"><table class="claims"><thead><tr><th scope="col">verdict</th>'
-        '<th scope="col">claim, and the rule that decides</th><th scope="col">here</th>'
-        f'<th scope="col">in the paper</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
+        '<th scope="col">claim and rule</th><th scope="col">this run</th>'
+        f'<th scope="col">the paper</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
@@ -74,21 +74,20 @@ def _values(claim: Mapping[str, Any]) -> str:
 def _value(value: Mapping[str, Any]) -> str:
     holds, unit = _holds(value), str(value.get("unit", ""))
     low, high = number(value.get("low")), number(value.get("high"))
-    between = say_interval(low, high, unit)
-    told = "–" if holds is None else say(number(value.get("value")), unit)
-    small = [
-        f"{between}" if between else "",
+    text = "–" if holds is None else say(number(value.get("value")), unit)
+    details = [
+        say_interval(low, high, unit),
         f"needs {value.get('needs', '')}",
         str(value.get("note") or ""),
     ]
     return (
         f'<li class="{_CLASSES[holds]}"><span>{_MARKS[holds]}</span><div>{escape(value.get("what", ""))}: '
-        f"<b>{_typeset(told)}</b><small>{_typeset(' · '.join(s for s in small if s))}</small></div></li>"
+        f"<b>{_typeset(text)}</b><small>{_typeset(' · '.join(filter(None, details)))}</small></div></li>"
     )
 
 
 def _typeset(text: str) -> str:
-    """Escaped, with the sign of minus before digits and per cent signs beside their numbers."""
+    """Escape a text, with true minus signs before digits and no line break before a percent sign."""
     return unbroken(re.sub(r"-(?=\d)", "−", escape(text)))
 
 

@@ -1,9 +1,13 @@
-"""Lays a graph out in columns: every arrow goes right, no two boxes touch, and no line crosses a box.
+"""Layout of a graph in columns: every arrow points right, boxes do not touch, and no line crosses a box.
 
 In: names in an order in which every edge points from an earlier to a later one, and the edges. Out: a
-`Layout` in pixels. After Sugiyama: columns by the longest way from a beginning; a long edge gets a lane in each
-column that it passes, which all long edges of one source and kind share; orders by the mean place of neighbours; then heights
-near those of neighbours, under the order. Left out: how boxes and lines look.
+`Layout` in pixels. Not here: how boxes and lines look (`recipe_graph.py`).
+
+After Sugiyama (layered graph drawing):
+1. Columns by the longest path from a source.
+2. A long edge gets a lane in each column that it passes. All long edges of one source and kind share lanes.
+3. The order within columns by the mean position of neighbours (barycentre heuristic), in several sweeps.
+4. Heights near those of the neighbours, in that order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +16,14 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import combinations, pairwise
 
 WIDTH, HEIGHT = 136, 58
-"""Of a box."""
-ACROSS, DOWN = 38, 16
-"""Between columns, and between boxes of one column."""
-_LANE = 6
-_SWEEPS = 12
-_SETTLING, _PUSHES = 300, 6
-_PORT = 11
-"""Between two lines that end at one box."""
+"""Size of a box."""
+COLUMN_GAP, ROW_GAP = 38, 16
+"""Gap between columns, and between the boxes of one column."""
+_LANE_HEIGHT = 6
+_ORDER_SWEEPS = 12
+_HEIGHT_STEPS, _SEPARATION_SWEEPS = 300, 6
+_LINE_GAP = 11
+"""Gap between two lines that end at one box."""
 
 Point = tuple[float, float]
 
@@ -35,7 +39,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Where a node is: its upper left corner."""
+    """The position of a node: its upper left corner."""
 
     x: float
     y: float
@@ -43,7 +47,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An arrow's way: from box to box through its lanes, in points of growing x."""
+    """The path of an arrow from box to box through its lanes, as points of increasing x."""
 
     edge: Edge
     points: tuple[Point, ...]
@@ -51,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The whole picture."""
+    """Positions of all boxes and lines, and the size of the drawing."""
 
     boxes: Mapping[str, Box]
     lines: tuple[Line, ...]
@@ -61,215 +65,238 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What takes a place in a column: a box, or a lane of a source's edges of one kind."""
+    """An item of a column: a box, or a lane of a source's edges of one kind."""
 
     name: str
     column: int
     kind: str = ""
-    """Empty for a box."""
+    """Kind of the edges of a lane; empty for a box."""
 
     @property
     def height(self) -> int:
-        return _LANE if self.kind else HEIGHT
+        return _LANE_HEIGHT if self.kind else HEIGHT
 
     @property
     def rail(self) -> "_Item":
-        """What all lanes of a source and kind share; of a box, itself."""
+        """The rail that all lanes of one source and kind share; a box is its own rail."""
         return _Item(self.name, -1, self.kind) if self.kind else self
 
 
 Columns = list[list[_Item]]
 Links = Mapping[_Item, Sequence[_Item]]
-Rooms = Mapping[_Item, Mapping[_Item, float]]
-"""By item and the one above it: how far apart their middles have to be at least."""
+Gaps = Mapping[_Item, Mapping[_Item, float]]
+"""Least distance between the middles of an item and each one above it, by item and the one above."""
 
 
 def layout(names: Sequence[str], edges: Sequence[Edge]) -> Layout:
-    """Places for all names and ways for all edges.
+    """Return positions for all names and paths for all edges.
 
     Raises:
         ValueError: an edge does not point from an earlier to a later name.
     """
     edges = list(dict.fromkeys(edges))
     columns_by_name = columns(names, edges)
-    ways = {edge: _way(edge, columns_by_name) for edge in edges}
+    routes = {edge: _route(edge, columns_by_name) for edge in edges}
     items = [_Item(name, columns_by_name[name]) for name in names]
-    ordered = _order(items, ways)
-    middles = _heights(ordered, _links(ways))
+    ordered = _order(items, routes)
+    middles = _heights(ordered, _links(routes))
+    # The highest item touches the upper edge of the drawing.
     top = min((middles[i] - i.height / 2 for column in ordered for i in column), default=0.0)
     middles = {item: middle - top for item, middle in middles.items()}
     bottom = max((middle + item.height / 2 for item, middle in middles.items()), default=0.0)
     boxes = {i.name: Box(_left(i), middles[i] - HEIGHT / 2) for i in items}
-    lines = tuple(Line(edge, points) for edge, points in _lines(ways, middles).items())
-    return Layout(boxes, lines, len(ordered) * (WIDTH + ACROSS) - ACROSS, bottom)
+    lines = tuple(Line(edge, points) for edge, points in _lines(routes, middles).items())
+    return Layout(boxes, lines, len(ordered) * (WIDTH + COLUMN_GAP) - COLUMN_GAP, bottom)
 
 
 def columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
-    """The longest way from a beginning; what nothing leads to stands just before its first reader."""
-    place = {name: index for index, name in enumerate(names)}
+    """Return the column of each name: the length of the longest path that leads to it.
+
+    A name without incoming edges moves right, to just before the first name that it points to.
+
+    Raises:
+        ValueError: an edge does not point from an earlier to a later name.
+    """
+    position = {name: index for index, name in enumerate(names)}
     for edge in edges:
-        if place[edge.source] >= place[edge.target]:
+        if position[edge.source] >= position[edge.target]:
             raise ValueError(f"{edge.source} -> {edge.target} does not point to a later name")
-    found: dict[str, int] = {}
+    column: dict[str, int] = {}
     for name in names:
-        found[name] = max((found[e.source] + 1 for e in edges if e.target == name), default=0)
+        column[name] = max((column[e.source] + 1 for e in edges if e.target == name), default=0)
     targets = {edge.target for edge in edges}
     for name in names:
-        readers = [found[edge.target] for edge in edges if edge.source == name]
-        if name not in targets and readers:
-            found[name] = min(readers) - 1
-    return found
+        target_columns = [column[edge.target] for edge in edges if edge.source == name]
+        if name not in targets and target_columns:
+            column[name] = min(target_columns) - 1
+    return column
 
 
-def _way(edge: Edge, column: Mapping[str, int]) -> list[_Item]:
-    """Box, lanes, box."""
+def _route(edge: Edge, column: Mapping[str, int]) -> list[_Item]:
+    """Return the items that an edge passes: box, lanes, box."""
     first, last = column[edge.source], column[edge.target]
-    lanes = [_Item(edge.source, at, edge.kind) for at in range(first + 1, last)]
+    lanes = [_Item(edge.source, index, edge.kind) for index in range(first + 1, last)]
     return [_Item(edge.source, first), *lanes, _Item(edge.target, last)]
 
 
-def _links(ways: Mapping[Edge, Sequence[_Item]]) -> dict[_Item, list[_Item]]:
-    """Neighbours on either side."""
+def _links(routes: Mapping[Edge, Sequence[_Item]]) -> dict[_Item, list[_Item]]:
+    """Return the neighbours of each item, on both sides."""
     links: dict[_Item, list[_Item]] = {}
-    for a, b in dict.fromkeys(pair for way in ways.values() for pair in pairwise(way)):
+    for a, b in dict.fromkeys(pair for route in routes.values() for pair in pairwise(route)):
         links.setdefault(a, []).append(b)
         links.setdefault(b, []).append(a)
     return links
 
 
-def _order(items: Sequence[_Item], ways: Mapping[Edge, Sequence[_Item]]) -> Columns:
-    """Columns from top to bottom, with the fewest crossings that sweeps by neighbours find."""
-    every = dict.fromkeys([*items, *(item for way in ways.values() for item in way)])
-    count = 1 + max((item.column for item in every), default=-1)
-    now: Columns = [[item for item in every if item.column == at] for at in range(count)]
-    links, best = _links(ways), now
-    for sweep in range(_SWEEPS):
-        now = _swept(now, links, rightwards=sweep % 2 == 0)
-        if crossings(now, links) < crossings(best, links):
-            best = now
+def _order(items: Sequence[_Item], routes: Mapping[Edge, Sequence[_Item]]) -> Columns:
+    """Order each column from top to bottom, with the fewest crossings that the sweeps find."""
+    all_items = dict.fromkeys([*items, *(item for route in routes.values() for item in route)])
+    count = 1 + max((item.column for item in all_items), default=-1)
+    current: Columns = [[i for i in all_items if i.column == index] for index in range(count)]
+    links, best = _links(routes), current
+    for sweep in range(_ORDER_SWEEPS):
+        current = _swept(current, links, rightwards=sweep % 2 == 0)
+        if crossings(current, links) < crossings(best, links):
+            best = current
     return best
 
 
 def _swept(before: Columns, links: Links, rightwards: bool) -> Columns:
-    """Every column sorted by the mean place of its neighbours in the one that was sorted before it."""
-    now = [list(column) for column in before]
-    order = range(1, len(now)) if rightwards else range(len(now) - 2, -1, -1)
-    for at in order:
-        beside = now[at - 1 if rightwards else at + 1]
-        place = {item: index / max(1, len(beside) - 1) for index, item in enumerate(beside)}
-        own = {item: index / max(1, len(now[at]) - 1) for index, item in enumerate(now[at])}
-        wanted = {
-            item: _mean([place[n] for n in links.get(item, ()) if n in place], own[item])
-            for item in own
+    """Sort every column by the mean position of its neighbours in the column sorted before it."""
+    after = [list(column) for column in before]
+    order = range(1, len(after)) if rightwards else range(len(after) - 2, -1, -1)
+    for index in order:
+        sorted_before = after[index - 1 if rightwards else index + 1]
+        # Positions are relative, 0 at the top and 1 at the bottom, since columns differ in length.
+        neighbours = _relative_positions(sorted_before)
+        current = _relative_positions(after[index])
+        key = {
+            item: _mean([neighbours[n] for n in links.get(item, ()) if n in neighbours], position)
+            for item, position in current.items()
         }
-        now[at].sort(key=wanted.__getitem__)
-    return now
+        after[index].sort(key=key.__getitem__)
+    return after
 
 
-def _mean(values: Sequence[float], otherwise: float) -> float:
-    return sum(values) / len(values) if values else otherwise
+def _relative_positions(column: Sequence[_Item]) -> dict[_Item, float]:
+    return {item: index / max(1, len(column) - 1) for index, item in enumerate(column)}
+
+
+def _mean(values: Sequence[float], default: float) -> float:
+    return sum(values) / len(values) if values else default
 
 
 def crossings(ordered: Columns, links: Links) -> int:
-    """How often lines between neighbouring columns cross."""
+    """Count the crossings of lines between neighbouring columns."""
     count = 0
-    for left, right in pairwise(ordered):
-        place = {item: index for index, item in enumerate(right)}
+    for left_column, right_column in pairwise(ordered):
+        position = {item: index for index, item in enumerate(right_column)}
         ends = [
-            (i, place[n]) for i, item in enumerate(left) for n in links.get(item, ()) if n in place
+            (index, position[neighbour])
+            for index, item in enumerate(left_column)
+            for neighbour in links.get(item, ())
+            if neighbour in position
         ]
+        # Two lines cross if their order on the left is the reverse of that on the right.
         count += sum((a - c) * (b - d) < 0 for (a, b), (c, d) in combinations(ends, 2))
     return count
 
 
 def _heights(ordered: Columns, links: Links) -> dict[_Item, float]:
-    """The middle of every item: near its neighbours, in order, with room between.
+    """Return the middle of every item: near its neighbours, in order, with gaps between.
 
-    All lanes of one source and kind get one height, so that long lines are straight, unless lanes change
-    places from column to column; then each is on its own.
+    All lanes of one source and kind get one height, so that long lines are straight. If lanes change their
+    order from column to column, that is impossible, and each lane gets a height of its own.
     """
-    straight = {item: item.rail for column in ordered for item in column}
+    rails = {item: item.rail for column in ordered for item in column}
     try:
-        return _settle(ordered, links, straight)
+        return _settle(ordered, links, rails)
     except CycleError:
-        return _settle(ordered, links, {item: item for item in straight})
+        return _settle(ordered, links, {item: item for item in rails})
 
 
-def _settle(ordered: Columns, links: Links, rail: Mapping[_Item, _Item]) -> dict[_Item, float]:
-    """Heights of rails: every line pulls its two ends together, and what comes too close is pushed apart.
+def _settle(ordered: Columns, links: Links, rails: Mapping[_Item, _Item]) -> dict[_Item, float]:
+    """Return heights of rails: every line pulls its ends together, and rails that are too close are separated.
 
-    Pulls and pushes act on both sides alike, so that nothing drifts and the whole comes to rest.
+    Both act on the two sides alike, so that nothing drifts and the heights converge.
     """
-    rooms: dict[_Item, dict[_Item, float]] = {one: {} for one in rail.values()}
+    gaps: dict[_Item, dict[_Item, float]] = {rail: {} for rail in rails.values()}
     for a, b in (pair for column in ordered for pair in pairwise(column)):
-        rooms[rail[b]][rail[a]] = (a.height + b.height) / 2 + DOWN
-    order = list(TopologicalSorter(rooms).static_order())
+        gaps[rails[b]][rails[a]] = (a.height + b.height) / 2 + ROW_GAP
+    order = list(TopologicalSorter(gaps).static_order())
     pairs = [
-        (rail[a], rail[b]) for a, others in links.items() for b in others if rail[a] != rail[b]
+        (rails[a], rails[b])
+        for a, neighbours in links.items()
+        for b in neighbours
+        if rails[a] != rails[b]
     ]
-    degree = max((sum(a == one for a, _ in pairs) for one in order), default=1)
-    heights = _in_order(dict.fromkeys(order, 0.0), order, rooms)
-    for _ in range(_SETTLING):
+    degree = max((sum(a == rail for a, _ in pairs) for rail in order), default=1)
+    heights = _with_exact_gaps(dict.fromkeys(order, 0.0), order, gaps)
+    for _ in range(_HEIGHT_STEPS):
         pulled = dict(heights)
+        # Half a step divided by the largest degree: larger ones would oscillate.
         for a, b in pairs:
             pulled[a] += (heights[b] - heights[a]) / (2 * degree)
-        heights = _pushed(pulled, order, rooms)
-    heights = _in_order(heights, order, rooms)
-    return {item: heights[one] for item, one in rail.items()}
+        heights = _separated(pulled, order, gaps)
+    heights = _with_exact_gaps(heights, order, gaps)
+    return {item: heights[rail] for item, rail in rails.items()}
 
 
-def _pushed(
-    heights: dict[_Item, float], order: Sequence[_Item], rooms: Rooms
+def _separated(
+    heights: dict[_Item, float], order: Sequence[_Item], gaps: Gaps
 ) -> dict[_Item, float]:
-    """What is too close moves apart, each by half of what is missing, a few times over."""
-    for _ in range(_PUSHES):
-        for one in order:
-            for above, room in rooms[one].items():
-                missing = heights[above] + room - heights[one]
+    """Move rails that are too close apart, each by half of what is missing, in a few sweeps."""
+    for _ in range(_SEPARATION_SWEEPS):
+        for rail in order:
+            for above, gap in gaps[rail].items():
+                missing = heights[above] + gap - heights[rail]
                 if missing > 0:
                     heights[above] -= missing / 2
-                    heights[one] += missing / 2
+                    heights[rail] += missing / 2
     return heights
 
 
-def _in_order(
-    wanted: Mapping[_Item, float], order: Sequence[_Item], rooms: Rooms
+def _with_exact_gaps(
+    heights: Mapping[_Item, float], order: Sequence[_Item], gaps: Gaps
 ) -> dict[_Item, float]:
-    """Heights near the wanted ones that keep every room exactly.
+    """Return heights near the given ones that keep every gap exactly.
 
-    Pushing everything down as far as it must go keeps them, and so does pushing everything up; their mean,
-    as the constraints are linear, does too.
+    Moving everything down as far as necessary keeps the gaps, and so does moving everything up. As the
+    constraints are linear, the mean of the two keeps them as well.
     """
-    down, up = dict(wanted), dict(wanted)
-    for one in order:
-        down[one] = max([down[one], *(down[above] + room for above, room in rooms[one].items())])
-    for one in reversed(order):
-        for above, room in rooms[one].items():
-            up[above] = min(up[above], up[one] - room)
-    return {one: (down[one] + up[one]) / 2 for one in order}
+    down, up = dict(heights), dict(heights)
+    for rail in order:
+        down[rail] = max([down[rail], *(down[above] + gap for above, gap in gaps[rail].items())])
+    for rail in reversed(order):
+        for above, gap in gaps[rail].items():
+            up[above] = min(up[above], up[rail] - gap)
+    return {rail: (down[rail] + up[rail]) / 2 for rail in order}
 
 
 def _left(item: _Item) -> float:
-    return item.column * (WIDTH + ACROSS)
+    return item.column * (WIDTH + COLUMN_GAP)
 
 
 def _lines(
-    ways: Mapping[Edge, Sequence[_Item]], middles: Mapping[_Item, float]
+    routes: Mapping[Edge, Sequence[_Item]], middles: Mapping[_Item, float]
 ) -> dict[Edge, tuple[Point, ...]]:
-    """Points of every line."""
+    """Return the points of every line: it leaves its box on the right and is level along each lane."""
     lines = {}
-    for edge, way in ways.items():
-        points: list[Point] = [(_left(way[0]) + WIDTH, middles[way[0]])]
-        for lane in way[1:-1]:
+    for edge, route in routes.items():
+        points: list[Point] = [(_left(route[0]) + WIDTH, middles[route[0]])]
+        for lane in route[1:-1]:
             points += [(_left(lane), middles[lane]), (_left(lane) + WIDTH, middles[lane])]
-        last = [other[-2] for e, other in ways.items() if e.target == edge.target]
-        port = _port(way[-2], last, middles)
-        lines[edge] = (*points, (_left(way[-1]), middles[way[-1]] + port))
+        incoming = [other[-2] for e, other in routes.items() if e.target == edge.target]
+        offset = _end_offset(route[-2], incoming, middles)
+        lines[edge] = (*points, (_left(route[-1]), middles[route[-1]] + offset))
     return lines
 
 
-def _port(item: _Item, last: Sequence[_Item], middles: Mapping[_Item, float]) -> float:
-    """Lines that end at one box end one below the other, as they come; how far from its middle this one does."""
-    ends = sorted(dict.fromkeys(last), key=lambda one: (middles[one], one.name, one.kind))
-    apart = min(_PORT, (HEIGHT - 2 * _PORT) / max(1, len(ends) - 1))
-    return (ends.index(item) - (len(ends) - 1) / 2) * apart
+def _end_offset(item: _Item, incoming: Sequence[_Item], middles: Mapping[_Item, float]) -> float:
+    """Return how far from a box's middle the line from `item` ends.
+
+    Lines end one below the other, in the order of the heights they come from.
+    """
+    ends = sorted(dict.fromkeys(incoming), key=lambda end: (middles[end], end.name, end.kind))
+    gap = min(_LINE_GAP, (HEIGHT - 2 * _LINE_GAP) / max(1, len(ends) - 1))
+    return (ends.index(item) - (len(ends) - 1) / 2) * gap

@@ -1,9 +1,9 @@
-"""The recipe as a picture: which model starts from which, and which data comes from which.
+"""The recipe as a graph: which model starts from which, and which data comes from which.
 
-In: a `Run`. Out: an SVG, inline, whose boxes lead to the sections of their stages. Models are boxes, data sets
-are round, reward models are dashed. Evaluate stages are not drawn: what they found stands in the boxes.
-A reference is any text of a stage's table that is the name of an earlier stage, so that a kind of stage that
-this page has never seen has its arrows too. Left out: places, see `layers`.
+In: a `Run`. Out: an inline SVG whose boxes link to the sections of their stages. Models are boxes, data sets
+are rounded, reward models are dashed. Evaluate stages are not drawn: their results are in the boxes. Any text in
+a stage's table that is the name of an earlier stage is a reference to it, so that stages of an unknown kind
+have arrows too. Not here: positions (`graph_layout.py`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,25 +12,27 @@ from typing import Any
 
 from dianoia.report.html_values import amount, anchor, escape, missing, paragraph
 from dianoia.report.run_reader import Run, Stage, number
+from dianoia.report.sections import stage_sentences
 from dianoia.report.sections.graph_layout import HEIGHT, WIDTH, Edge, Layout, Line, layout
+from dianoia.report.sections.summary import MAX_SENTENCES
 
-_NO_NAMES = frozenset(
+_NOT_REFERENCES = frozenset(
     {"kind", "name", "template", "problems", "safety_problems", "corpus", "objective", "sees", "final",
      "split", "schedule", "autocast", "rewriter", "longer", "earlier_thoughts", "kl_in", "kl_estimator"}
 )  # fmt: skip
-"""Keys whose texts are never the name of a stage, even where they are spelt like one."""
+"""Keys whose texts are never names of stages, even if they are spelt like one."""
 _DATA_KEYS = frozenset({"path", "data", "evaluation_file"})
-"""Keys whose texts are files where they are no stages."""
+"""Keys whose texts are files if they are no stages."""
 _MODEL_KINDS = ("rl", "sft", "pretrain")
-_GOING_ON = ("rl", "sft", "reward_model")
-"""Kinds of stages that go on from the weights of what they start from."""
+_TRAINING_KINDS = ("rl", "sft", "reward_model")
+"""Kinds of stages that train the weights of the model they start from."""
 _MARGIN = 3
-_SMALLEST = 0.75
-"""The picture shrinks to this to fit the page, then scrolls."""
-_LOOSE = 17
-"""Longer names are set as wide as the box, whatever the reader's font."""
-_LETTERS = (15, 22)
-"""Letters of a name that fit into a box, in large type and in small."""
+_MIN_SCALE = 0.75
+"""The graph shrinks to this scale to fit the page; beyond that it scrolls."""
+_MAX_LARGE, _MAX_SMALL = 15, 22
+"""Characters of a name that fit into a box in large and in small type; a longer name is cut."""
+_MAX_NATURAL = 17
+"""A longer name is squeezed to the width of the box, whatever the reader's font."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +41,45 @@ class Node:
 
     name: str
     shape: str
-    """model, data or judge."""
-    told: str
+    """"model", "data" or "reward"."""
+    origin: str
     """What made it, in a line."""
     result: str
-    """What was measured, in a line; may be empty."""
+    """A result, in a line; may be empty."""
     state: str
-    """done, begun, ahead or given."""
-    help_: str
-    """The whole story, on hover."""
+    """"done", "started", "planned", or "given" if no stage makes it."""
+    tooltip: str
+    """The text shown on hover."""
 
 
 def nodes_and_edges(run: Run) -> tuple[list[Node], list[Edge]]:
-    """Nodes in an order in which every edge points to a later one."""
+    """Return nodes, in an order in which every edge points to a later one, and edges without repetitions."""
     stages = [stage for stage in run.stages if stage.kind != "evaluate"]
     names = {stage.name for stage in stages}
-    given: dict[str, Node] = {}
-    made, edges = [], []
+    inputs: dict[str, Node] = {}
+    outputs, edges = [], []
     for stage in stages:
         for key, text in references(stage.settings):
-            source = text if text in names else _outside(key, text)
+            source = text if text in names else _input(key, text)
             if source is None or source == stage.name or source in _later(stage.name, stages):
                 continue
             if source not in names:
-                given.setdefault(source, _given(run, source, key))
+                inputs.setdefault(source, _input_node(run, source, key))
             edges.append(Edge(source, stage.name, _flow(source, stage, run, key)))
-        made.append(_made(run, stage))
-    return [*given.values(), *made], list(dict.fromkeys(edges))
+        outputs.append(_stage_node(run, stage))
+    return [*inputs.values(), *outputs], list(dict.fromkeys(edges))
 
 
 def references(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, text) of everything in a stage's table that may name a checkpoint or a data set."""
+    """Yield (key, text) of everything in a stage's table that may name a checkpoint or a data set."""
     for key, value in table.items():
-        if key in _NO_NAMES:
+        if key in _NOT_REFERENCES:
             continue
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, dict):
-                yield from references(one)
-            elif isinstance(one, str):
-                yield key, one
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, dict):
+                yield from references(entry)
+            elif isinstance(entry, str):
+                yield key, entry
 
 
 def _later(name: str, stages: list[Stage]) -> set[str]:
@@ -85,22 +87,19 @@ def _later(name: str, stages: list[Stage]) -> set[str]:
     return set(names[names.index(name) :])
 
 
-def _outside(key: str, text: str) -> str | None:
-    """What the recipe is given: a start or a file. Other texts are settings."""
+def _input(key: str, text: str) -> str | None:
+    """Return a text that names a model or a file from outside the recipe, None for a mere setting."""
     return text if key == "start" or key in _DATA_KEYS else None
 
 
 def _flow(source: str, stage: Stage, run: Run, key: str) -> str:
-    """Weights that a stage goes on from, data that it learns from or makes, or a judge of its samples."""
-    if _kind(run, source) == "reward_model":
-        return "judge"
-    if _kind(run, source) is None:
-        return "data" if key in _DATA_KEYS else _weights(stage)
-    return _weights(stage) if _kind(run, source) in _MODEL_KINDS else "data"
-
-
-def _weights(stage: Stage) -> str:
-    return "weights" if stage.kind in _GOING_ON else "data"
+    """Return what goes from `source` to the stage: "weights", "data" or "reward"."""
+    kind = _kind(run, source)
+    if kind == "reward_model":
+        return "reward"
+    is_model = kind in _MODEL_KINDS or (kind is None and key not in _DATA_KEYS)
+    # A stage that only samples a model takes its samples, not its weights.
+    return "weights" if is_model and stage.kind in _TRAINING_KINDS else "data"
 
 
 def _kind(run: Run, name: str) -> str | None:
@@ -108,33 +107,32 @@ def _kind(run: Run, name: str) -> str | None:
 
 
 def _result(run: Run, name: str) -> str:
-    """Accuracy in a line: of reasoning where it was measured, else of the first domain."""
-    domains = run.measured.get(name, {})
+    """Return accuracy in a line: the mean over reasoning if it was measured, else the first domain's."""
+    domains = run.all_metrics.get(name, {})
     domain = "reasoning" if "reasoning" in domains else next(iter(domains), "")
-    found = domains.get(domain, {}).get("pass@1")
-    return f"{domain} {amount('pass@1', found.value)}" if found else ""
+    accuracy = domains.get(domain, {}).get("pass@1")
+    return f"{domain} {amount('pass@1', accuracy.value)}" if accuracy else ""
 
 
-def _given(run: Run, name: str, key: str) -> Node:
-    data = key in _DATA_KEYS
-    told = "a file" if data else "given"
-    return Node(name, "data" if data else "model", told, _result(run, name), "given", name)
+def _input_node(run: Run, name: str, key: str) -> Node:
+    is_data = key in _DATA_KEYS
+    shape, origin = ("data", "file") if is_data else ("model", "starting model")
+    return Node(name, shape, origin, _result(run, name), "given", name)
 
 
-def _made(run: Run, stage: Stage) -> Node:
-    shape = (
-        "judge"
-        if stage.kind == "reward_model"
-        else "model"
-        if stage.kind in _MODEL_KINDS
-        else "data"
-    )
-    state = "done" if stage.done else "begun" if stage.started else "ahead"
-    told = _told(stage) if state != "ahead" else f"{_told(stage)}, to do"
-    return Node(stage.name, shape, told, _measured(run, stage), state, f"{stage.name}: {told}")
+def _stage_node(run: Run, stage: Stage) -> Node:
+    shape = "model" if stage.kind in _MODEL_KINDS else "data"
+    if stage.kind == "reward_model":
+        shape = "reward"
+    state = "done" if stage.done else "started" if stage.started else "planned"
+    origin = _method(stage) if state != "planned" else f"{_method(stage)}, to do"
+    accepted = number(stage.sampling.get("kept"))
+    result = f"{accepted:,.0f} kept" if accepted is not None else _result(run, stage.name)
+    return Node(stage.name, shape, origin, result, state, f"{stage.name}: {origin}")
 
 
-def _told(stage: Stage) -> str:
+def _method(stage: Stage) -> str:
+    """Return how a stage works, in a few words."""
     steps, epochs = number(stage.settings.get("steps")), number(stage.settings.get("epochs"))
     match stage.kind:
         case "rl":
@@ -154,104 +152,112 @@ def _told(stage: Stage) -> str:
             return kind
 
 
-def _measured(run: Run, stage: Stage) -> str:
-    kept = number(stage.sampling.get("kept"))
-    return f"{kept:,.0f} kept" if kept is not None else _result(run, stage.name)
-
-
 # Drawing -----------------------------------------------------------------------------------------
 
 
 def section(run: Run) -> str:
-    """The picture with its key; what is said where there is nothing to draw."""
+    """Return the graph with its legend, and the stages in sentences unless the summary has them."""
+    graph = _graph(run)
+    if len(run.stages) <= MAX_SENTENCES:
+        return graph
+    sentences = stage_sentences.sentences(run)
+    return f"{graph}<details><summary>The stages in words</summary>{sentences}</details>"
+
+
+def _graph(run: Run) -> str:
     nodes, edges = nodes_and_edges(run)
     if not edges:
-        return missing("No stage of this recipe starts from another, so there is no graph to draw.")
-    found = " Percentages: held-out pass@1." if run.evaluations else ""
+        return missing("No stage of this recipe uses the result of another, so there is no graph.")
+    note = " Percentages are held-out pass@1." if run.evaluations else ""
     return (
         f'<figure class="graph wide" tabindex="0">{draw(nodes, layout([n.name for n in nodes], edges))}'
-        f"</figure>{_key(nodes, edges)}"
-        + paragraph(f"Each box leads to what its stage has left on this page.{found}", "dim")
+        f"</figure>{_legend(nodes, edges)}"
+        + paragraph(f"Click a box to see the results of its stage.{note}", "dim")
     )
 
 
-def draw(nodes: list[Node], places: Layout) -> str:
-    """The SVG."""
-    width, height = places.width + 2 * _MARGIN, places.height + 2 * _MARGIN
-    lines = "".join(_line(line) for line in places.lines)
-    boxes = "".join(_box(node, places) for node in nodes)
+def draw(nodes: list[Node], positions: Layout) -> str:
+    """Return the SVG."""
+    width, height = positions.width + 2 * _MARGIN, positions.height + 2 * _MARGIN
+    lines = "".join(_line(line) for line in positions.lines)
+    boxes = "".join(_box(node, positions) for node in nodes)
     return (
         f'<svg viewBox="{-_MARGIN} {-_MARGIN} {width:g} {height:g}" style="max-width:{width:g}px;min-width:'
-        f'{_SMALLEST * width:.0f}px" role="img" aria-label="The recipe as a graph of stages"><defs>{_heads()}</defs>{lines}{boxes}</svg>'
+        f'{_MIN_SCALE * width:.0f}px" role="img" aria-label="The recipe as a graph of stages"><defs>{_arrow_heads()}</defs>{lines}{boxes}</svg>'
     )
 
 
-def _heads() -> str:
+def _arrow_heads() -> str:
     return "".join(
         f'<marker id="head-{kind}" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="8" markerHeight="8" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path class="head {kind}" d="M0 .6 8 4 0 7.4z"/></marker>'
-        for kind in ("weights", "data", "judge")
+        for kind in ("weights", "data", "reward")
     )
 
 
 def _line(line: Line) -> str:
-    (x, y), *rest = line.points
+    """Draw an arrow: level pieces as straight lines, the others as S-shaped curves."""
+    (x, y), *targets = line.points
     path = f"M{x:g} {y:.1f}"
-    for px, py in rest:
-        middle = (x + px) / 2
+    for target_x, target_y in targets:
+        middle = (x + target_x) / 2
         path += (
-            f"H{px:g}"
-            if abs(py - y) < 0.05
-            else f"C{middle:g} {y:.1f} {middle:g} {py:.1f} {px:g} {py:.1f}"
+            f"H{target_x:g}"
+            if abs(target_y - y) < 0.05
+            else f"C{middle:g} {y:.1f} {middle:g} {target_y:.1f} {target_x:g} {target_y:.1f}"
         )
-        x, y = px, py
+        x, y = target_x, target_y
     kind = line.edge.kind
-    told = f"{escape(line.edge.source)} to {escape(line.edge.target)}"
-    return f'<path class="edge {kind}" d="{path}" marker-end="url(#head-{kind})"><title>{told}</title></path>'
+    title = f"{escape(line.edge.source)} to {escape(line.edge.target)}"
+    return f'<path class="edge {kind}" d="{path}" marker-end="url(#head-{kind})"><title>{title}</title></path>'
 
 
-def _box(node: Node, places: Layout) -> str:
-    at = places.boxes[node.name]
-    round_ = HEIGHT / 2 if node.shape == "data" else 4
-    lines = [line for line in (node.told, node.result) if line]
-    first = at.y + HEIGHT / 2 - 8 * len(lines) + 4
+def _box(node: Node, positions: Layout) -> str:
+    box = positions.boxes[node.name]
+    radius = HEIGHT / 2 if node.shape == "data" else 4
+    lines = [line for line in (node.origin, node.result) if line]
+    # Name and lines are 16 px apart, and centred together.
+    first_y = box.y + HEIGHT / 2 - 8 * len(lines) + 4
     texts = "".join(
-        f'<text class="{"result" if line == node.result else "told"}" x="{at.x + WIDTH / 2:g}" '
-        f'y="{first + 16 * (i + 1):.1f}">{escape(line)}</text>'
+        f'<text class="{"result" if line == node.result else "origin"}" x="{box.x + WIDTH / 2:g}" '
+        f'y="{first_y + 16 * (i + 1):.1f}">{escape(line)}</text>'
         for i, line in enumerate(lines)
     )
-    drawn = (
-        f'<g class="node {node.shape} {node.state}"><title>{escape(node.help_)}</title>'
-        f'<rect x="{at.x:g}" y="{at.y:.1f}" width="{WIDTH}" height="{HEIGHT}" rx="{round_:g}"/>'
-        f"{_name(node, at.x + WIDTH / 2, first)}{texts}</g>"
+    group = (
+        f'<g class="node {node.shape} {node.state}"><title>{escape(node.tooltip)}</title>'
+        f'<rect x="{box.x:g}" y="{box.y:.1f}" width="{WIDTH}" height="{HEIGHT}" rx="{radius:g}"/>'
+        f"{_name(node, box.x + WIDTH / 2, first_y)}{texts}</g>"
     )
-    return drawn if node.state == "given" else f'<a href="#{anchor(node.name)}">{drawn}</a>'
+    return group if node.state == "given" else f'<a href="#{anchor(node.name)}">{group}</a>'
 
 
 def _name(node: Node, x: float, y: float) -> str:
-    name, (large, most) = node.name, _LETTERS
-    large -= 3 if node.shape == "data" else 0  # round ends leave less room
-    half = most // 2
-    shown = name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}"
-    size = "name" if len(name) <= large else "name small"
-    fit = (
-        f' textLength="{WIDTH - 12}" lengthAdjust="spacingAndGlyphs"' if len(shown) > _LOOSE else ""
-    )
+    """Draw the name of a node; one that is too long loses its middle."""
+    name = node.name
+    # Rounded ends leave less room.
+    max_large = _MAX_LARGE - (3 if node.shape == "data" else 0)
+    end = _MAX_SMALL // 2
+    shown = name if len(name) <= _MAX_SMALL else f"{name[: end - 1]}…{name[-end:]}"
+    size = "name" if len(name) <= max_large else "name small"
+    fit = ""
+    if len(shown) > _MAX_NATURAL:
+        fit = f' textLength="{WIDTH - 12}" lengthAdjust="spacingAndGlyphs"'
     return f'<text class="{size}" x="{x:g}" y="{y:.1f}"{fit}>{escape(shown)}</text>'
 
 
-_FLOWS = {
-    "weights": "goes on from these weights",
-    "data": "data: sampled from, or learnt by",
-    "judge": "a reward model judges the samples",
+_FLOW_LABELS = {
+    "weights": "training starts from these weights",
+    "data": "data: samples of a model, or a data set to learn from",
+    "reward": "scores the samples",
 }
-_SHAPES = {"model": "model", "data": "data set", "judge": "reward model"}
+_SHAPE_LABELS = {"model": "model", "data": "data set", "reward": "reward model"}
 
 
-def _key(nodes: list[Node], edges: list[Edge]) -> str:
-    """What shapes and lines mean, as far as they occur."""
-    shapes = [shape for shape in _SHAPES if any(node.shape == shape for node in nodes)]
-    flows = [flow for flow in _FLOWS if any(edge.kind == flow for edge in edges)]
-    told = [f'<li><i class="shape {shape}"></i>{_SHAPES[shape]}</li>' for shape in shapes]
-    told += [f'<li><i class="flow {flow}"></i>{_FLOWS[flow]}</li>' for flow in flows]
-    return f'<ul class="legend">{"".join(told)}</ul>'
+def _legend(nodes: list[Node], edges: list[Edge]) -> str:
+    """Explain the shapes and lines that occur."""
+    shapes = [shape for shape in _SHAPE_LABELS if any(node.shape == shape for node in nodes)]
+    flows = [flow for flow in _FLOW_LABELS if any(edge.kind == flow for edge in edges)]
+    items = [
+        f'<li><i class="shape {shape}"></i>{_SHAPE_LABELS[shape]}</li>' for shape in shapes
+    ] + [f'<li><i class="flow {flow}"></i>{_FLOW_LABELS[flow]}</li>' for flow in flows]
+    return f'<ul class="legend">{"".join(items)}</ul>'

@@ -20,38 +20,76 @@ from dianoia.storage.run_directory import RunDirectory
 MakeRun = Callable[..., RunDirectory]
 
 
-class Page(HTMLParser):
-    """The words of a page, its data blocks, its scripts and what its elements refer to."""
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+"""HTML elements without an end tag."""
 
-    def __init__(self, text: str) -> None:
+
+class Page(HTMLParser):
+    """The texts of a page, its data blocks, its programs and what its elements refer to."""
+
+    def __init__(self, html: str) -> None:
         super().__init__()
         self.words: list[str] = []
+        self.section_words: dict[str, list[str]] = {}
+        self.headings: list[str] = []
         self.data: dict[str, Any] = {}
+        self.figures: list[dict[str, Any]] = []
+        self.programs = 0
         self.ids: list[str] = []
         self.addresses: list[str] = []
         self.handlers: list[str] = []
         self.tags: list[str] = []
-        self._block: str | None = None
-        self._hidden = False
-        self.feed(text)
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+        self._open: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        self.close()
+        assert not self._open, f"not closed: {self._open}"
+        self.text = joined(self.words)
+        self.sections = {name: joined(words) for name, words in self.section_words.items()}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
-        self._hidden, self._block = tag in ("script", "style"), found.get("id")
-        self.ids += [found["id"]] if found.get("id") else []
-        self.addresses += [found[key] or "" for key in ("src", "href") if key in found]
-        self.handlers += [key for key in found if key.startswith("on")]
+        if tag not in VOID and not self._is_drawing():
+            self._open.append((tag, attributes))
+        self.programs += tag == "script" and attributes.get("type") is None
+        self.ids += [attributes["id"]] if attributes.get("id") else []
+        self.addresses += [attributes[key] or "" for key in ("src", "href") if key in attributes]
+        self.handlers += [key for key in attributes if key.startswith("on")]
+
+    def _is_drawing(self) -> bool:
+        """Tell whether an SVG is open; its elements may close themselves."""
+        return any(tag == "svg" for tag, _ in self._open)
 
     def handle_endtag(self, tag: str) -> None:
-        self._hidden = False
+        if self._is_drawing() and tag != "svg":
+            return
+        opened, _ = self._open.pop()
+        assert opened == tag, f"<{opened}> is closed by </{tag}>"
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
+        tag, attributes = self._open[-1] if self._open else ("", {})
+        if tag == "script" and attributes.get("type") == "application/json":
+            assert "<" not in data, "a text could end its data block"
+            self._add_data(attributes, json.loads(data))
+        elif tag not in ("script", "style"):
             self.words.append(data)
-        elif self._block is not None:
-            self.data[self._block] = json.loads(data)
+            self.headings += [data] if tag in ("h1", "h2", "h3", "h4") else []
+            for name in [a.get("id") for t, a in self._open if t in ("section", "header")]:
+                self.section_words.setdefault(name or "", []).append(data)
+
+    def _add_data(self, attributes: dict[str, str | None], value: Any) -> None:
+        if attributes.get("class") == "plot-data":
+            self.figures.append(value)
+        else:
+            self.data[(attributes["id"] or "").removeprefix("data-")] = value
+
+    def series(self) -> dict[str, dict[str, Any]]:
+        """All series of the charts by name; of equal names the last."""
+        return {trace["name"]: trace for figure in self.figures for trace in figure["data"]}
+
+
+def joined(words: list[str]) -> str:
+    return re.sub(r"\s+", " ", " ".join(words))
 
 
 def read(run: RunDirectory) -> Page:
@@ -63,22 +101,20 @@ def edit(path: Any, change: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(change(value) or value), encoding="utf-8")
 
 
-def test_headline_says_what_was_trained_and_whether_it_worked(make_run: MakeRun) -> None:
-    text = read(make_run()).text
-    for piece in (
-        "miniature-zero",
-        "Accuracy rose clearly. From miniature-base to zero , pass@1 on 512 held-out problems",
-        "40 optimizer steps of 16 problems × 16 samples, reward = accuracy + format",
-        "Held-out cons@16",
-        "seed 1 · 3 min 07 s",
-    ):
-        assert piece in text
+def test_summary_says_what_was_trained_and_whether_it_worked(make_run: MakeRun) -> None:
+    page = read(make_run())
+    summary = page.sections["summary"]
+    assert "miniature-zero" in page.headings and "Held-out cons@16" in page.headings
+    assert "Accuracy rose clearly." in summary
+    assert "From miniature-base to zero , pass@1 on 512 held-out problems" in summary
+    assert "40 optimizer steps of 16 problems × 16 samples, reward = accuracy + format" in summary
+    assert "seed 1 · 3 min 07 s" in summary
 
 
 def test_sections_come_in_reading_order(make_run: MakeRun) -> None:
     sections = ["summary", "recipe", "curves", "evaluation", "rollouts", "diagnoses", "run"]
     page = read(make_run())
-    assert [name for name in page.ids if name in sections] == sections
+    assert list(page.sections) == sections
     assert page.addresses[: len(sections)] == [f"#{section}" for section in sections]
     assert {address[1:] for address in page.addresses} <= set(page.ids)
 
@@ -95,10 +131,22 @@ def test_nothing_is_fetched(make_run: MakeRun) -> None:
 def test_every_chart_is_a_figure_plotly_accepts(make_run: MakeRun, stages: tuple[str, ...]) -> None:
     graph_objects = pytest.importorskip("plotly.graph_objects")
     page = read(make_run(stages=stages))
-    figures = page.data["data-charts"]
-    assert len(figures) == 15 * len(stages) + 2
-    for figure in figures:
+    for figure in page.figures:
         graph_objects.Figure(figure)
+        assert figure["data"], "a chart without a series"
+    assert len(page.figures) == page.tags.count("figure") - 1, (
+        "all figures but the graph are charts"
+    )
+    assert page.headings.count("Entropy") == len(stages)
+
+
+def test_curves_show_the_numbers_of_the_metrics(make_run: MakeRun) -> None:
+    run = make_run()
+    rows = [json.loads(line) for line in run.stage("zero").metrics.read_text().splitlines()]
+    trace = read(run).series()["training pass@1"]
+    recorded = [row for row in rows if "rewards/accuracy/mean" in row]
+    assert trace["x"] == [row["step"] for row in recorded]
+    assert trace["y"] == pytest.approx([row["rewards/accuracy/mean"] for row in recorded], rel=1e-4)
 
 
 def test_each_trained_stage_has_a_heading(make_run: MakeRun) -> None:
@@ -109,14 +157,15 @@ def test_each_trained_stage_has_a_heading(make_run: MakeRun) -> None:
     rows = [{"step": s, "tokens": 2048 * s, "loss": 3 / s, "seconds": 0.1} for s in (1, 2)]
     run.stage("made").metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
     page = read(run)
-    assert page.text.index("Stage made") < page.text.index("Stage zero")
-    assert "trains a base model from nothing on 4,096 tokens" in page.text
-    assert "made trains a base model" in page.text and "not finished after step 2" in page.text
+    assert page.headings.index("Stage made") < page.headings.index("Stage zero")
+    assert page.series()["loss"]["y"] == [3.0, 1.5]
+    sentence = page.sections["summary"].split("made", 1)[1].split("zero")[0]
+    assert "4,096 tokens" in sentence and "ot finished after step 2" in sentence
 
 
-def test_reward_models_have_curves_beside_the_rules(make_run: MakeRun) -> None:
+def test_reward_models_have_curves_of_their_own(make_run: MakeRun) -> None:
     run = make_run()
-    assert "Reward models" not in read(run).text
+    assert "Reward models" not in read(run).headings
     preferences = {
         "helpful": "helpful", "problems": "general.jsonl", "safety": None, "safety_problems": None,
         "from_step": 12, "share": 0.5,
@@ -131,44 +180,39 @@ def test_reward_models_have_curves_beside_the_rules(make_run: MakeRun) -> None:
         row["code/passed"] = 7
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     page = read(run)
-    for part in (
-        "from step 12 on 50% general prompts, scored by helpful on general.jsonl (helpful)",
-        "Reward models",
-        "Held-out rewards",
-        "Learned rewards",
-        "What decides within a group",
-        "General prompts",
-        "Programs",
-    ):
-        assert part in page.text, part
-    names = {
-        trace["name"]: trace for figure in page.data["data-charts"] for trace in figure["data"]
-    }
-    assert names["helpful, held-out"]["y"][:3] == [0.0, 0.1, 0.2]
-    assert names["passed"]["y"][0] == 7 and "safety" not in names
+    headings = ("Reward models", "Held-out rewards", "General prompts", "Programs")
+    assert set(headings) <= set(page.headings)
+    summary = page.sections["summary"]
+    for part in ("from step 12 on", "50%", "helpful on general.jsonl (helpful)"):
+        assert part in summary, part
+    series = page.series()
+    assert series["helpful, held-out"]["y"][:3] == [0.0, 0.1, 0.2]
+    assert series["passed"]["y"][0] == 7 and "safety" not in series
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "section", "message"),
     [
-        ("results.json", "No evaluation yet."),
-        ("run.json", "run.json is not there"),
-        ("stages", "No stage has written metrics"),
-        ("stages/zero", "This stage has not written any step yet."),
-        ("stages/zero/metrics.jsonl", "This stage has not written any step yet."),
-        ("stages/zero/diagnoses.jsonl", "Nothing to report."),
-        ("stages/zero/manifest.json", "not finished after step 40"),
-        ("stages/zero/rollouts", "No rollouts of a reinforcement learning stage"),
-        ("stages/evaluation", "No rollouts of an evaluate stage"),
+        ("results.json", "summary", "No evaluation yet."),
+        ("run.json", "run", "run.json is missing"),
+        ("stages", "summary", "No results yet."),
+        ("stages/zero", "curves", "has not recorded any step yet"),
+        ("stages/zero/metrics.jsonl", "curves", "has not recorded any step yet"),
+        ("stages/zero/diagnoses.jsonl", "diagnoses", "Nothing to report."),
+        ("stages/zero/manifest.json", "summary", "Not finished after step 40"),
+        ("stages/zero/rollouts", "rollouts", "no rollouts of a reinforcement learning stage"),
+        ("stages/evaluation", "rollouts", "no rollouts of an evaluate stage"),
     ],
 )
-def test_what_is_missing_is_said(make_run: MakeRun, missing: str, told: str) -> None:
+def test_the_page_says_what_is_missing(
+    make_run: MakeRun, missing: str, section: str, message: str
+) -> None:
     run = make_run()
     path = run.path / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     if missing == "stages":
         run.results.unlink()
-    assert told in read(run).text
+    assert message in read(run).sections[section]
 
 
 def test_recipe_alone_is_enough(make_run: MakeRun) -> None:
@@ -176,16 +220,16 @@ def test_recipe_alone_is_enough(make_run: MakeRun) -> None:
     for path in (run.results, run.about):
         path.unlink()
     shutil.rmtree(run.path / "stages")
-    assert "not started" in read(run).text
+    assert "not started" in read(run).sections["run"]
 
 
 def test_a_folder_that_is_no_run_is_refused(make_run: MakeRun) -> None:
     run = make_run()
-    for content, told in ((None, "no recipe.json"), ("{", "not JSON"), ("{}", "no stages")):
+    for content, reason in ((None, "no recipe.json"), ("{", "not JSON"), ("{}", "no stages")):
         run.recipe.unlink(missing_ok=True)
         if content is not None:
             run.recipe.write_text(content)
-        with pytest.raises(ConfigError, match=f"is not a run directory: .*{told}"):
+        with pytest.raises(ConfigError, match=f"is not a run directory: .*{reason}"):
             write_report(run)
         assert not run.report.exists()
 
@@ -213,12 +257,8 @@ def test_texts_of_models_stay_texts(make_run: MakeRun, hostile: str) -> None:
             )
     page = read(run)
     assert hostile in page.words and page.handlers == [] and "img" not in page.tags
-    assert page.tags.count("script") == plain.tags.count("script")
-    assert page.data["data-heldout"]["problems"][0]["question"] == hostile
-    assert (
-        "<img"
-        not in run.report.read_text(encoding="utf-8").split("data-charts")[1].split("<script>")[0]
-    )
+    assert page.programs == plain.programs
+    assert page.data["heldout"]["problems"][0]["question"] == hostile
 
 
 def test_a_lone_surrogate_does_not_cost_the_report(make_run: MakeRun) -> None:
@@ -226,7 +266,7 @@ def test_a_lone_surrogate_does_not_cost_the_report(make_run: MakeRun) -> None:
     run.stage("zero").diagnoses.write_text(
         '{"step": 1, "code": "x", "message": "\\ud800", "advice": ""}\n'
     )
-    assert "Diagnoses" in read(run).text
+    assert "Diagnoses" in read(run).headings
 
 
 def test_numbers_that_are_none(make_run: MakeRun) -> None:
@@ -248,41 +288,42 @@ def test_numbers_that_are_none(make_run: MakeRun) -> None:
             path, difficulty=None, accuracy=None, format=None, thought=None, reward=float("nan")
         )
     page = read(run)
-    drawn = [trace["y"] for figure in page.data["data-charts"] for trace in figure["data"]]
+    drawn = [trace["y"] for figure in page.figures for trace in figure["data"]]
     assert [0.5] in drawn and all(isinstance(y, float | int) for ys in drawn for y in ys)
-    assert "Not recorded in this run: length, reflection words" in page.text
-    assert page.data["data-heldout"]["problems"][0]["difficulty"] is None
+    absent = page.sections["curves"].split("Not recorded in this run:")[1]
+    assert "Reflection words" in absent and "Accuracy" not in absent
+    assert page.data["heldout"]["problems"][0]["difficulty"] is None
 
 
 def test_a_broken_rollout_file_is_passed_over(make_run: MakeRun) -> None:
     run = make_run(problems=2)
     run.stage("evaluation").rollouts("zero").write_bytes(b"not parquet")
-    assert read(run).data["data-heldout"]["checkpoints"] == ["miniature-base"]
+    assert read(run).data["heldout"]["checkpoints"] == ["miniature-base"]
 
 
 def test_a_thought_is_shown_without_the_blank_lines_around_it(make_run: MakeRun) -> None:
     run = make_run(problems=1)
     rewrite(run.stage("evaluation").rollouts("zero"), thought="\n \n", status="finished")
-    problem = read(run).data["data-heldout"]["problems"][0]
+    problem = read(run).data["heldout"]["problems"][0]
     assert {s["thought"] for s in problem["samples"]["zero"]} == {""}
-    assert "Step 40 of 40" in read(run).text
+    assert "Step 40 of 40" in read(run).sections["curves"]
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "told"),
+    ("low", "high", "verdict"),
     [
         (0.95, 0.99, "Accuracy rose clearly."),
         (0.0, 0.05, "Accuracy fell clearly."),
-        (0.1, 0.3, "No clear change in accuracy."),
+        (0.1, 0.3, "Accuracy did not change clearly."),
     ],
 )
 def test_the_verdict_is_about_intervals(
-    make_run: MakeRun, low: float, high: float, told: str
+    make_run: MakeRun, low: float, high: float, verdict: str
 ) -> None:
     run = make_run(problems=1)
     after = {"value": (low + high) / 2, "low": low, "high": high, "n": 512}
     edit(run.results, lambda r: r["evaluations"]["zero"]["math"].update({"pass@1": after}))
-    assert told in read(run).text
+    assert verdict in read(run).sections["summary"]
 
 
 def test_the_file_stays_small_enough_to_send(make_run: MakeRun) -> None:
@@ -297,9 +338,9 @@ def test_the_file_stays_small_enough_to_send(make_run: MakeRun) -> None:
     run.stage("zero").metrics.write_text(many)
     page = read(run)
     assert run.report.stat().st_size < 7_000_000
-    assert page.data["data-heldout"]["of"] == 80 and page.data["data-heldout"]["problems"]
-    assert "of the 80 held-out problems" in page.text
-    assert all(len(t["x"]) <= 300 for f in page.data["data-charts"] for t in f["data"])
+    assert page.data["heldout"]["of"] == 80 and page.data["heldout"]["problems"]
+    assert "of the 80 held-out problems" in page.sections["rollouts"]
+    assert all(len(t["x"]) <= 300 for f in page.figures for t in f["data"])
 
 
 def test_needs_neither_torch_nor_a_stage() -> None:

@@ -1,8 +1,10 @@
 """Reflection words, English and Chinese."""
 
+import re
+
 import pytest
 
-from dianoia.text.reflection import reflection_words
+from dianoia.text.reflection import PATTERN, reflection_words
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,24 @@ from dianoia.text.reflection import reflection_words
 def test_counts(text: str, expected: dict[str, int]) -> None:
     assert reflection_words(text) == expected
     assert reflection_words(text).total() == sum(expected.values())
+
+
+TEXTS = (
+    "Wait, let me check. But 12 is wrong; however, retry.",
+    "waiting, mistaken, recheck, butter, checkout, unchecked, errorless",
+    "Verified, verifies, VERIFYING errors; evaluated and evaluates mistakes. double-check check3",
+    "等等，检查一下。但是12不对。重新算，但12错了，错误。不过验证、检验、核对、评估、重试，然而等一下",
+    "不错，不但如此，对不对，只不过，不但是",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pattern_matches_the_words_that_are_counted(text: str) -> None:
+    matches = re.findall(PATTERN, text, re.IGNORECASE)
+    assert len(matches) == reflection_words(text).total()
+
+
+def test_the_pattern_has_no_groups_and_nothing_javascript_lacks() -> None:
+    assert re.compile(PATTERN).groups == 0
+    assert not re.search(r"\(\?P|\(\?>|[+*?]\+|\\[AZ]", PATTERN)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dianoia.report.sections.graph_layout import (
-    ACROSS,
-    DOWN,
+    COLUMN_GAP,
     HEIGHT,
+    ROW_GAP,
     WIDTH,
     Edge,
     Layout,
@@ -26,13 +26,13 @@ def edges(pairs: Pairs, kind: str = "weights") -> list[Edge]:
 
 def test_columns_are_the_longest_way() -> None:
     names = ["base", "zero", "cold", "dev1", "file"]
-    found = columns(
+    result = columns(
         names, edges([("base", "zero"), ("zero", "cold"), ("cold", "dev1"), ("base", "dev1")])
     )
-    assert found == {"base": 0, "zero": 1, "cold": 2, "dev1": 3, "file": 0}
+    assert result == {"base": 0, "zero": 1, "cold": 2, "dev1": 3, "file": 0}
 
 
-def test_what_nothing_leads_to_stands_before_its_first_reader() -> None:
+def test_an_input_is_just_before_its_first_reader() -> None:
     names = ["base", "zero", "cold", "file", "dev1", "dev2"]
     pairs = [
         ("base", "zero"),
@@ -51,50 +51,50 @@ def test_an_arrow_back_is_refused() -> None:
 
 
 def test_a_chain_is_a_straight_line() -> None:
-    found = layout(["a", "b", "c"], edges([("a", "b"), ("b", "c")]))
-    assert {name: (box.x, box.y) for name, box in found.boxes.items()} == {
-        "a": (0, 0), "b": (WIDTH + ACROSS, 0), "c": (2 * (WIDTH + ACROSS), 0),
+    result = layout(["a", "b", "c"], edges([("a", "b"), ("b", "c")]))
+    assert {name: (box.x, box.y) for name, box in result.boxes.items()} == {
+        "a": (0, 0), "b": (WIDTH + COLUMN_GAP, 0), "c": (2 * (WIDTH + COLUMN_GAP), 0),
     }  # fmt: skip
-    assert (found.width, found.height) == (3 * WIDTH + 2 * ACROSS, HEIGHT)
-    assert next(line.points for line in found.lines) == (
+    assert (result.width, result.height) == (3 * WIDTH + 2 * COLUMN_GAP, HEIGHT)
+    assert next(line.points for line in result.lines) == (
         (WIDTH, HEIGHT / 2),
-        (WIDTH + ACROSS, HEIGHT / 2),
+        (WIDTH + COLUMN_GAP, HEIGHT / 2),
     )
 
 
 def test_a_long_line_is_straight_and_shared() -> None:
     pairs = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("a", "d"), ("a", "e")]
-    found = layout(list("abcde"), edges(pairs))
+    result = layout(list("abcde"), edges(pairs))
     longest = next(
-        line for line in found.lines if (line.edge.source, line.edge.target) == ("a", "e")
+        line for line in result.lines if (line.edge.source, line.edge.target) == ("a", "e")
     )
     shorter = next(
-        line for line in found.lines if (line.edge.source, line.edge.target) == ("a", "d")
+        line for line in result.lines if (line.edge.source, line.edge.target) == ("a", "d")
     )
     lane = longest.points[1:-1]
     assert len(lane) == 6 and {y for _, y in lane} == {lane[0][1]}
     assert shorter.points[1:-1] == lane[:4]
 
 
-def lawful(found: Layout, pairs: Pairs) -> None:
-    for a, b in combinations(found.boxes.values(), 2):
-        assert a.x != b.x or abs(a.y - b.y) >= HEIGHT + DOWN - 1e-6
-    for box in found.boxes.values():
+def lawful(result: Layout, pairs: Pairs) -> None:
+    for a, b in combinations(result.boxes.values(), 2):
+        assert a.x != b.x or abs(a.y - b.y) >= HEIGHT + ROW_GAP - 1e-6
+    for box in result.boxes.values():
         assert (
             box.y >= -1e-6
-            and box.y + HEIGHT <= found.height + 1e-6
-            and box.x + WIDTH <= found.width + 1e-6
+            and box.y + HEIGHT <= result.height + 1e-6
+            and box.x + WIDTH <= result.width + 1e-6
         )
-    assert {(line.edge.source, line.edge.target) for line in found.lines} == set(pairs)
-    for line in found.lines:
-        ends = found.boxes[line.edge.source], found.boxes[line.edge.target]
+    assert {(line.edge.source, line.edge.target) for line in result.lines} == set(pairs)
+    for line in result.lines:
+        ends = result.boxes[line.edge.source], result.boxes[line.edge.target]
         xs = [x for x, _ in line.points]
         assert xs == sorted(xs) and len(set(xs)) == len(xs)
         assert xs[0] == ends[0].x + WIDTH and xs[-1] == ends[1].x
         assert ends[1].y < line.points[-1][1] < ends[1].y + HEIGHT
         for (x, y), (to, then) in zip(line.points[1:-1:2], line.points[2:-1:2], strict=True):
             assert y == then  # level under or over the boxes of a column
-            for box in found.boxes.values():
+            for box in result.boxes.values():
                 assert box.x != x or to != box.x + WIDTH or not box.y < y < box.y + HEIGHT
 
 
@@ -102,11 +102,15 @@ def lawful(found: Layout, pairs: Pairs) -> None:
 @given(st.integers(1, 18), st.data())
 def test_the_laws_hold_for_any_graph(count: int, data: st.DataObject) -> None:
     names = [str(i) for i in range(count)]
-    every = [(a, b) for a, b in combinations(names, 2)]
-    pairs = data.draw(st.lists(st.sampled_from(every), max_size=26, unique=True)) if every else []
+    all_pairs = [(a, b) for a, b in combinations(names, 2)]
+    pairs = (
+        data.draw(st.lists(st.sampled_from(all_pairs), max_size=26, unique=True))
+        if all_pairs
+        else []
+    )
     lawful(layout(names, edges(pairs)), pairs)
 
 
 def test_nothing_at_all() -> None:
-    found = layout([], [])
-    assert found.boxes == {} and found.lines == ()
+    result = layout([], [])
+    assert result.boxes == {} and result.lines == ()

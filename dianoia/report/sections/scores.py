@@ -1,0 +1,268 @@
+"""What the checkpoints score: the stage table beside the paper's, and the evaluation in detail.
+
+In: a `Run`. Out: HTML. The best value of the models from R1-Zero to R1 is bold in both tables, so that their
+shapes can be compared at a glance. Not here: choosing what to compare (`sections/summary.py`); every
+checkpoint is shown.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dianoia.claims.paper import CHAIN, NAMES, STAGES, TABLE
+from dianoia.report.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PURPLE,
+    TEAL,
+    Chart,
+    figure,
+    grid,
+    with_errors,
+)
+from dianoia.report.html_values import (
+    amount,
+    escape,
+    interval,
+    is_share,
+    metric_label,
+    missing,
+    paragraph,
+)
+from dianoia.report.run_reader import Estimate, Metrics, Run, StageRow, metric_order
+
+# The stage table ---------------------------------------------------------------------------------
+
+_STAGE_METRICS = (
+    ("pass@1", "Correct answers, pass@1"),
+    ("baseline", "Correct answers, always giving the most common gold answer"),
+    ("thought_tokens", "Tokens per thought"),
+    ("target_language", "Words of a thought in the question's language"),
+)
+_HOW_TO_READ = (
+    "How to read both tables: the cold start (Dev1) gains general ability and loses reasoning; reasoning RL (Dev2) "
+    "brings reasoning back; the large fine-tuning (Dev3) improves general ability again; RL for all scenarios (R1) "
+    "mainly adds what people prefer. The best value of each row from R1-Zero to R1 is bold."
+)
+
+
+def stage_table(run: Run) -> str:
+    """Return the run's stage table beside the paper's; empty if no checkpoint is a model of the paper."""
+    if not run.stage_table:
+        return ""
+    chain = [row for row in run.stage_table if any(part in CHAIN for part in row.parts)]
+    others = [row for row in run.stage_table if row not in chain]
+    staged = any(part in ("dev1", "dev2", "dev3", "r1") for row in chain for part in row.parts)
+    introduction = paragraph(_HOW_TO_READ) if staged else ""
+    tables = _checkpoint_table("This run", chain) + _paper_table() if chain else ""
+    html = f'{introduction}<div class="side-by-side">{tables}</div>'
+    if others:
+        table = _checkpoint_table("Other checkpoints", others)
+        html += f'<div class="side-by-side">{table}</div>'
+    return html
+
+
+def _checkpoint_table(title: str, rows: Sequence[StageRow]) -> str:
+    """Return a table with one column per checkpoint and one row per metric and domain."""
+    head = "".join(f'<th scope="col">{_model_name(row)}</th>' for row in rows)
+    bodies = "".join(_metric_rows(metric, label, rows) for metric, label in _STAGE_METRICS)
+    return (
+        f'<div class="wide" tabindex="0"><table class="stages"><caption><b>{escape(title)}</b>: held-out '
+        "problems; reasoning is the mean of math, code, stem and logic. Below each share: its 95 % interval."
+        f'</caption><thead><tr><th scope="col"></th>{head}</tr></thead>{bodies}</table></div>'
+    )
+
+
+def _model_name(row: StageRow) -> str:
+    """Return the name of the paper's model, and below it the checkpoint's own name if it is another."""
+    parts = [part for part in row.parts if part in CHAIN] or row.parts
+    names = [NAMES.get(part, part) for part in parts]
+    small = "" if row.checkpoint in row.parts else f"<small>{escape(row.checkpoint)}</small>"
+    return f"{escape(' and '.join(names))}{small}"
+
+
+def _metric_rows(metric: str, label: str, rows: Sequence[StageRow]) -> str:
+    domains = dict.fromkeys(
+        domain for row in rows for domain, metrics in row.domains.items() if metric in metrics
+    )
+    lines = "".join(_domain_row(metric, domain, rows) for domain in domains)
+    return f"<tbody>{_group_title(label, len(rows) + 1)}{lines}</tbody>" if lines else ""
+
+
+def _domain_row(metric: str, domain: str, rows: Sequence[StageRow]) -> str:
+    estimates = [row.domains.get(domain, {}).get(metric) for row in rows]
+    # The base is not among the paper's stages: it does not compete for the best value.
+    best = _best(
+        [
+            estimate.value if estimate and set(row.parts) & set(STAGES) else None
+            for estimate, row in zip(estimates, rows, strict=True)
+        ]
+    )
+    cells = "".join(
+        _stage_cell(metric, estimate, metric == "pass@1" and index in best)
+        for index, estimate in enumerate(estimates)
+    )
+    css_class = ' class="sum"' if domain == "reasoning" else ""
+    return f'<tr{css_class}><th scope="row">{escape(domain)}</th>{cells}</tr>'
+
+
+def _best(values: Sequence[float | None]) -> set[int]:
+    """Return the indices of the largest value; empty for fewer than two values."""
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < 2:
+        return set()
+    return {index for index, value in enumerate(values) if value == max(numbers)}
+
+
+def _stage_cell(metric: str, estimate: Estimate | None, bold: bool) -> str:
+    if estimate is None:
+        return "<td>–</td>"
+    text = escape(amount(metric, estimate.value))
+    small = f"<small>{interval(metric, estimate)}</small>" if metric == "pass@1" else ""
+    return f"<td>{f'<b>{text}</b>' if bold else text}{small}</td>"
+
+
+def _paper_table() -> str:
+    head = "".join(f'<th scope="col">{NAMES[part]}</th>' for part in STAGES)
+    bodies = "".join(_benchmark_group(group, rows) for group, rows in TABLE.items())
+    return (
+        '<div class="wide" tabindex="0"><table class="stages"><caption><b>The paper</b>: DeepSeek-R1, table 3. In '
+        "percent, except the rating. Its models and problems differ from this run's: compare shapes, not numbers."
+        f'</caption><thead><tr><th scope="col"></th>{head}</tr></thead>{bodies}</table></div>'
+    )
+
+
+def _benchmark_group(group: str, rows: dict[str, tuple[float, ...]]) -> str:
+    lines = "".join(_benchmark(name, values) for name, values in rows.items())
+    return f"<tbody>{_group_title(group, len(STAGES) + 1)}{lines}</tbody>"
+
+
+def _benchmark(name: str, values: tuple[float, ...]) -> str:
+    best = _best(values)
+    # Above 100 stands only the rating of Codeforces, which has no decimals.
+    texts = [f"{value:.0f}" if value > 100 else f"{value:.1f}" for value in values]
+    cells = "".join(f"<td>{f'<b>{t}</b>' if i in best else t}</td>" for i, t in enumerate(texts))
+    return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+
+
+def _group_title(title: str, columns: int) -> str:
+    return f'<tr><th class="domain" scope="rowgroup" colspan="{columns}">{escape(title)}</th></tr>'
+
+
+# The evaluation ----------------------------------------------------------------------------------
+
+_NO_EVALUATION = (
+    "There is no evaluation: no evaluate stage is done, or what it evaluated has changed since. "
+    "Run the recipe to its end (it resumes where it stopped), then write the report again."
+)
+_BY_DIFFICULTY = (
+    ("pass@1", "Accuracy by difficulty",
+     "pass@1 by the number of steps that a problem takes. A model that guesses fails as soon as problems get "
+     "longer; one that reasons stays high. Paper: the hard levels of MATH gain the most."),
+    ("thought_tokens", "Thought length by difficulty",
+     "Tokens per thought, by the number of steps. A model that reasons thinks longer about longer problems; a "
+     "flat line means that the length does not depend on the problem."),
+)  # fmt: skip
+
+
+def evaluation(run: Run) -> str:
+    """Return every metric of every checkpoint, and charts by difficulty."""
+    charts = _difficulty_charts(run)
+    return _evaluation_table(run) + (f'<div class="pairs">{grid(charts)}</div>' if charts else "")
+
+
+def _evaluation_table(run: Run) -> str:
+    """Return a table of checkpoint by metric, with one body per domain; folded if there is a stage table."""
+    if not run.evaluations:
+        return missing(_NO_EVALUATION)
+    names = {m for domains in run.evaluations.values() for ms in domains.values() for m in ms}
+    metrics = sorted(names, key=metric_order)
+    head = "".join(f'<th scope="col">{escape(metric_label(metric))}</th>' for metric in metrics)
+    domains = dict.fromkeys(d for results in run.evaluations.values() for d in results)
+    bodies = "".join(_domain_body(run, domain, metrics) for domain in domains)
+    table = (
+        '<div class="wide" tabindex="0"><table class="evaluation"><caption>Held-out problems. Below each '
+        "value: its 95 % interval over problems.</caption><thead><tr>"
+        f'<th scope="col">checkpoint</th>{head}<th scope="col">n</th></tr></thead>{bodies}</table></div>'
+    )
+    if not run.stage_table:
+        return table
+    return f"<details><summary>Every metric of every checkpoint</summary>{table}</details>"
+
+
+def _domain_body(run: Run, domain: str, metrics: list[str]) -> str:
+    rows = "".join(
+        _checkpoint_row(checkpoint, domains[domain], metrics)
+        for checkpoint, domains in run.evaluations.items()
+        if domain in domains
+    )
+    return f"<tbody>{_group_title(domain, len(metrics) + 2)}{rows}</tbody>"
+
+
+def _checkpoint_row(checkpoint: str, results: Metrics, metrics: list[str]) -> str:
+    cells = "".join(_metric_cell(metric, results.get(metric)) for metric in metrics)
+    counts = [estimate.n for estimate in results.values() if estimate.n is not None]
+    n = f"{max(counts):,}" if counts else "–"
+    return f'<tr><th scope="row">{escape(checkpoint)}</th>{cells}<td>{n}</td></tr>'
+
+
+def _metric_cell(metric: str, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "<td>–</td>"
+    return f"<td>{amount(metric, estimate.value)}<small>{interval(metric, estimate)}</small></td>"
+
+
+def _difficulty_charts(run: Run) -> list[Chart]:
+    """Return accuracy and thought length by difficulty, a pair of charts per domain."""
+    domains = dict.fromkeys(d for name in _charted(run) for d in run.by_difficulty[name])
+    charts = []
+    for domain in domains:
+        suffix = f" ({domain})" if len(domains) > 1 else ""
+        for metric, title, caption in _BY_DIFFICULTY:
+            traces = _difficulty_traces(run, domain, metric)
+            if traces:
+                plot = figure(
+                    traces, "steps in the problem", share=is_share(metric), categorical=True
+                )
+                # Plotly would order the categories by their first appearance.
+                plot["layout"]["xaxis"]["categoryarray"] = _levels(run, domain)
+                charts.append(Chart(title + suffix, caption, plot))
+    return charts
+
+
+def _difficulty_traces(run: Run, domain: str, metric: str) -> list[dict[str, Any]]:
+    traces, names = [], _charted(run)
+    for checkpoint, colour in zip(names, _colours(len(names)), strict=True):
+        results = run.by_difficulty[checkpoint].get(domain, {})
+        levels = [level for level in sorted(results, key=_level_order) if metric in results[level]]
+        if levels:
+            estimates = [results[level][metric] for level in levels]
+            traces.append(with_errors(checkpoint, levels, estimates, colour, is_share(metric)))
+    return traces
+
+
+def _charted(run: Run) -> list[str]:
+    """Return the checkpoints that lead to R1 if the recipe says which, else all."""
+    chain = [row.checkpoint for row in run.stage_table if set(row.parts) & set(CHAIN)]
+    return [name for name in chain if name in run.by_difficulty] or list(run.by_difficulty)
+
+
+def _levels(run: Run, domain: str) -> list[str]:
+    levels = {level for domains in run.by_difficulty.values() for level in domains.get(domain, {})}
+    return [escape(level) for level in sorted(levels, key=_level_order)]
+
+
+def _level_order(level: str) -> tuple[float, str]:
+    """Return the sort key of a level: numbers in order, then the other names."""
+    try:
+        return float(level), level
+    except ValueError:
+        return float("inf"), level
+
+
+def _colours(count: int) -> list[str]:
+    """Return grey for the first checkpoint, blue for the last, and other colours between."""
+    if count < 2:
+        return [BLUE] * count
+    between = (TEAL, ORANGE, PURPLE)
+    return [GREY, *(between[i % 3] for i in range(count - 2)), BLUE]
