@@ -41,16 +41,18 @@ test: setup  ## the tests; PYTEST="-k name" passes options on
 test-slow: setup  ## the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST)
 
-check: setup  ## format, lint, types, import contracts, spelling
+check: setup  ## format, lint, types, import contracts, spelling, generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
+	$(BIN)/python scripts/reference.py --check
 
-format: setup  ## put the format right, and what lint can mend by itself
+format: setup  ## format the code, fix what lint can fix, write the generated pages
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python scripts/reference.py
 
 benchmark: setup  ## speed and memory beside TRL, transformers and the machine; BENCHMARK="--runs 5 --only grpo_step" passes options on
 	$(BIN)/python -m benchmarks.table $(BENCHMARK)

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from dianoia.cli import main
 from dianoia.hardware.c_functions import SWITCH, library
+from dianoia.metrics.definitions import defined
 
 # A law is no less a law on a busy machine, where one example may take any time.
 settings.register_profile("no deadline", deadline=None)
@@ -112,6 +113,8 @@ def metrics() -> Callable[[Path], list[dict[str, object]]]:
     def read(run: Path) -> list[dict[str, object]]:
         lines = (run / "stages" / "zero" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
+        undefined = {key for row in rows for key in row if not defined("rl", key)}
+        assert not undefined, f"define these in dianoia/metrics/definitions.py: {undefined}"
         return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
 
     return read

@@ -52,7 +52,9 @@ class Recipe(Settings):
     """A graph of stages. Stages run in the order of the file and may read the outputs of earlier ones."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    """Names the run directory: `runs/NAME`. Small letters, digits, `.`, `_` and `-`."""
     description: str = ""
+    """One line about the recipe, shown in the report."""
     seed: int = Field(default=1, ge=0)
     """Every random draw of the run derives from it."""
     threads: int = Field(default=0, ge=0)
