@@ -15,8 +15,8 @@ from typing import Any, get_args
 import pytest
 
 from dianoia.claims.decide import Value, Verdict
-from dianoia.claims.value_text import UNITS
 from dianoia.claims.rules import RULES
+from dianoia.claims.value_text import UNITS
 from dianoia.cli.main import main, parser
 from dianoia.config import AlgorithmSettings, RLStage
 from dianoia.datasets.pairs import LeftOut
