@@ -89,7 +89,7 @@ def test_every_kind_of_stage_has_a_page(pages: Mapping[str, str]) -> None:
     ("names", "page"),
     [
         (Reason, "sample"), (Unjudged, "preferences"), (LeftOut, "reward_model"), (Fault, "run-directory"),
-        (get_args(AlgorithmSettings.model_fields["name"].annotation), "recipes"), (TEMPLATES, "recipes"),
+        (get_args(AlgorithmSettings.model_fields["name"].annotation), "algorithms"), (TEMPLATES, "recipes"),
     ],
 )  # fmt: skip
 def test_every_name_that_a_user_meets_is_explained(
@@ -146,7 +146,7 @@ def test_every_toml_block_is_a_recipe_or_fits_into_one(
 
 
 def test_the_settings_of_r1_zero(tmp_path: Path, pages: Mapping[str, str]) -> None:
-    (block,) = [b for b in _blocks(pages["docs/recipes.md"], "toml") if 'name = "r1-zero"' in b]
+    (block,) = [b for b in _blocks(pages["docs/algorithms.md"], "toml") if 'name = "r1-zero"' in b]
     file = tmp_path / "r1-zero.toml"
     file.write_text(block, encoding="utf-8")
     stage = load_recipe(file).stages["zero"]
