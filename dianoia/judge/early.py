@@ -1,7 +1,7 @@
 """Answers that are graded in other processes while the next samples are drawn.
 
 In: rollouts, each as soon as it ends. Out: nothing; a verifier that was handed an answer has its verdict at hand when
-it is asked (`catalog.EARLY`). Left out: scores, and verifiers that answer within microseconds or run programs.
+it is asked (`Verifier.early`). Left out: scores, and verifiers that answer within microseconds or run programs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from dianoia.base.records import Problem, Rollout
 from dianoia.judge.judge import grade_ahead
-from dianoia.tasks.catalog import EARLY
+from dianoia.tasks.catalog import VERIFIERS
 
 Take = Callable[[Rollout], None]
 
@@ -21,13 +21,13 @@ def graded_early(problems: Sequence[Problem]) -> Iterator[Take | None]:
 
     On leaving, all that was taken is graded; what went wrong with it is raised.
     """
-    if not any(problem.verifier in EARLY for problem in problems):
+    if not any(_is_early(problem) for problem in problems):
         yield None
         return
     threads, handed = ThreadPoolExecutor(thread_name_prefix="early"), list[Future[None]]()
 
     def take(rollout: Rollout) -> None:
-        if rollout.answer is not None and rollout.problem.verifier in EARLY:
+        if rollout.answer is not None and _is_early(rollout.problem):
             handed.append(threads.submit(grade_ahead, [rollout]))
 
     try:
@@ -36,3 +36,8 @@ def graded_early(problems: Sequence[Problem]) -> Iterator[Take | None]:
             one.result()
     finally:
         threads.shutdown(cancel_futures=True)
+
+
+def _is_early(problem: Problem) -> bool:
+    verifier = VERIFIERS.get(problem.verifier)  # a general prompt may name none that exists
+    return verifier is not None and verifier.early

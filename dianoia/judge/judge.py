@@ -13,7 +13,9 @@ from dianoia.judge import rules
 from dianoia.judge.rubric import Rubric
 from dianoia.judge.rules import Rule
 from dianoia.judge.shaping import tags_to_write
-from dianoia.tasks.catalog import AHEAD, CONCURRENT, VERIFIERS
+from dianoia.judge.verdict_counts import count
+from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.verifier import Grade, RunsIn
 from dianoia.text.template import Template
 
 _Grade = TypeVar("_Grade")
@@ -21,7 +23,9 @@ _Grade = TypeVar("_Grade")
 
 def verify(problem: Problem, answer: str) -> float | None:
     """The problem's own verifier on an answer."""
-    return VERIFIERS[problem.verifier](problem, answer)
+    (grade,) = VERIFIERS[problem.verifier].grade([(problem, answer)])
+    count(problem, grade)
+    return grade.score
 
 
 def training_rubric(
@@ -101,7 +105,8 @@ def judge(
 def each(grade: Callable[[Rollout], _Grade], rollouts: Sequence[Rollout]) -> list[_Grade]:
     """Grades in order. What can be graded ahead is; threads wait for verifiers that wait for other processes."""
     grade_ahead(rollouts)
-    if not any(rollout.problem.verifier in CONCURRENT for rollout in rollouts):
+    verifiers = [VERIFIERS.get(rollout.problem.verifier) for rollout in rollouts]
+    if not any(v is not None and v.runs_in is RunsIn.SANDBOX for v in verifiers):
         return [grade(rollout) for rollout in rollouts]
     with ThreadPoolExecutor() as threads:
         return list(threads.map(grade, rollouts))
@@ -114,10 +119,12 @@ def grade_ahead(rollouts: Sequence[Rollout]) -> None:
 
 def verify_ahead(pairs: Sequence[tuple[Problem, str]]) -> None:
     """As `grade_ahead`, for answers that belong to no rollout."""
-    asked: dict[Callable[[Sequence[tuple[Problem, str]]], None], list[tuple[Problem, str]]] = {}
+    batches: dict[
+        Callable[[Sequence[tuple[Problem, str]]], list[Grade]], list[tuple[Problem, str]]
+    ] = {}
     for problem, answer in pairs:
-        many = AHEAD.get(problem.verifier)
-        if many is not None:
-            asked.setdefault(many, []).append((problem, answer))
-    for many, its in asked.items():
-        many(its)
+        verifier = VERIFIERS.get(problem.verifier)
+        if verifier is not None and verifier.runs_in is RunsIn.WORKERS:
+            batches.setdefault(verifier.grade, []).append((problem, answer))
+    for grade_many, batch in batches.items():
+        grade_many(batch)

@@ -3,46 +3,50 @@
 A time-out, a crash and a wrong answer score the same and are three different things; a run has to show them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from threading import Lock
 
 from dianoia.base.records import Problem
-from dianoia.tasks import code, math, plain
-from dianoia.tasks.catalog import CONCURRENT
+from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.verifier import Grade
 
 Counts = dict[str, dict[str, int]]
 """Answers by verifier and verdict."""
 
-COUNTED: Mapping[str, tuple[type[StrEnum], Callable[[], Mapping[Any, int]]]] = {
-    "code": (code.Verdict, code.verdicts),
-    "math": (math.Verdict, math.verdicts),
-    "plain": (plain.Verdict, plain.verdicts),
+COUNTED: Mapping[str, type[StrEnum]] = {
+    VERIFIERS[name].family: VERIFIERS[name].verdicts for name in ("code", "math", "exact")
 }
-"""Verdicts of a verifier, and how many of each this process has seen; reasons of a verdict stand behind a stroke."""
+"""Verdicts by family of verifiers; reasons of a verdict stand behind a stroke."""
+_counts: dict[str, Counter[str]] = {family: Counter() for family in COUNTED}
+_lock = Lock()
+
+
+def count(problem: Problem, grade: Grade) -> None:
+    """Count the verdict of a grade, if it has one."""
+    if grade.verdict is not None and grade.label is not None:
+        with _lock:
+            _counts[VERIFIERS[problem.verifier].family].update({grade.verdict, grade.label})
+
+
+def _seen(family: str) -> Counter[str]:
+    with _lock:
+        return Counter(_counts[family])
 
 
 @contextmanager
 def counted(problems: Iterable[Problem]) -> Iterator[Counts]:
     """The counts of what the block judges, there when it has ended; none where no problem asks for any."""
     found: Counts = {}
-    before = {name: dict(seen()) for name, (_, seen) in COUNTED.items()}
+    before = {name: _seen(name) for name in COUNTED}
     yield found
-    for name in sorted({_counted_as(problem.verifier) for problem in problems} & COUNTED.keys()):
-        verdicts, seen = COUNTED[name]
-        after = seen()
-        counts = {v.value: after.get(v, 0) - before[name].get(v, 0) for v in verdicts}
-        reasons = sorted(reason for reason in after if reason not in counts)
-        more = {reason: after[reason] - before[name].get(reason, 0) for reason in reasons}
-        found[name] = counts | {reason: count for reason, count in more.items() if count}
-
-
-def _counted_as(verifier: str) -> str:
-    """Every verifier that runs programs counts as `code`, every one that compares by bounded rules as `plain`."""
-    if verifier in CONCURRENT:
-        return "code"
-    return "plain" if verifier in plain.PLAIN else verifier
+    names = {VERIFIERS[p.verifier].family for p in problems if p.verifier in VERIFIERS}
+    for name in sorted(names):
+        after = _seen(name) - before[name]
+        reasons = {label: after[label] for label in sorted(after) if "/" in label}
+        found[name] = {verdict.value: after[verdict] for verdict in COUNTED[name]} | reasons
 
 
 def added(all_counts: Iterable[Mapping[str, Mapping[str, int]]]) -> Counts:

@@ -4,7 +4,7 @@ A problem set is a `ProblemSource`: training problems by number, so that a resum
 was without any state, and held-out problems that no training problem can equal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,39 +12,27 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.config import DataSettings, FileSettings, Problems
 from dianoia.tasks import plain
-from dianoia.tasks.code import code, input_
+from dianoia.tasks.code import CODE, INPUT
 from dianoia.tasks.data.contamination import Tests
 from dianoia.tasks.data.file_problems import LARGE, Data, FileProblems, every_problem
 from dianoia.tasks.data.large_files import LargeProblems
 from dianoia.tasks.data.locations import files_of
 from dianoia.tasks.data.mappings import HUB
 from dianoia.tasks.data.row_defaults import reading_of
-from dianoia.tasks.gym import PREFIX, GymProblems, gym, gym_problems
-from dianoia.tasks.math import ahead, math
+from dianoia.tasks.gym import GYM, PREFIX, GymProblems, gym_problems
+from dianoia.tasks.math import MATH
 from dianoia.tasks.plugins import PROBLEM_SETS, ProblemSource, Registry
 from dianoia.tasks.problem_files import Defaults
-from dianoia.tasks.short_answers import Verifier
+from dianoia.tasks.verifier import RunsIn, Verifier
 
-_OTHERS: dict[str, Verifier] = {"math": math, "code": code, "input": input_, "gym": gym}
 VERIFIERS: Registry[Verifier] = Registry(
-    plain.PLAIN.read, {**{name: plain.PLAIN[name] for name in plain.BUILT_IN}, **_OTHERS}
+    plain.PLAIN.read,
+    {
+        **{name: plain.PLAIN[name] for name in plain.BUILT_IN},
+        **{verifier.name: verifier for verifier in (MATH, CODE, INPUT, GYM)},
+    },
 )
-"""Verifier by the name that a problem carries: they grade in worker processes, or run programs in the sandbox."""
-
-GOLD_VERIFIERS: Registry[Verifier] = Registry(plain.PURE.read, {**_OTHERS, **plain.BUILT_IN})
-"""The same for gold answers alone, which are the user's own text: a file of a million rows is checked at once."""
-
-CONCURRENT = frozenset({"code", "input", "gym"})
-"""Verifiers that run programs in the sandbox: asked from several threads, they answer sooner."""
-
-AHEAD: Registry[Callable[[Sequence[tuple[Problem, str]]], None]] = Registry(
-    lambda plugin: dict.fromkeys(plugin.verifiers, plain.ahead),
-    {**dict.fromkeys(plain.BUILT_IN, plain.ahead), "math": ahead},
-)
-"""Verifiers that like to see many answers before they are asked for each: then they have them at hand."""
-
-EARLY = frozenset({"math"})
-"""Those of them that take long enough to be asked while further samples are drawn."""
+"""Verifier by the name that a problem carries."""
 
 GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
 """What a row of a file of general prompts is taken to be; it needs no answer."""
@@ -143,8 +131,8 @@ def _files_source(
     data = Data(
         name=str(settings),
         files=files_of(settings),
-        reading=reading_of(settings, GOLD_VERIFIERS, defaults),
-        verifiers=GOLD_VERIFIERS,
+        reading=reading_of(settings, VERIFIERS, defaults),
+        verifiers=VERIFIERS,
         heldout_share=settings.heldout_share,
         whole=whole,
         tests=clear_of(settings.decontaminate),
@@ -165,8 +153,8 @@ def clear_of(named: Sequence[str | FileSettings]) -> Tests | None:
             tests.add(one, problem_source(one).heldout(_MOST_TESTS))
         else:
             table = FileSettings(path=one) if isinstance(one, str) else one
-            reading = reading_of(table, GOLD_VERIFIERS, Defaults())
-            tests.add(str(table), every_problem(files_of(table), reading, GOLD_VERIFIERS))
+            reading = reading_of(table, VERIFIERS, Defaults())
+            tests.add(str(table), every_problem(files_of(table), reading, VERIFIERS))
     return tests
 
 
@@ -181,3 +169,11 @@ def verifiers_of(source: ProblemSource) -> frozenset[str]:
     if isinstance(source, FilesSource | GymProblems):
         return source.verifiers
     return frozenset(problem.verifier for problem in looked_at(source))
+
+
+def runs_programs(source: ProblemSource) -> bool:
+    """Return True if an answer to a problem of the source is run as a program, so that a sandbox is needed."""
+    verifiers = (VERIFIERS.get(name) for name in verifiers_of(source))
+    return any(
+        verifier is not None and verifier.runs_in is RunsIn.SANDBOX for verifier in verifiers
+    )

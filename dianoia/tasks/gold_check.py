@@ -16,7 +16,7 @@ from pathlib import Path
 from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.config import FileSettings
-from dianoia.tasks.catalog import GOLD_VERIFIERS, problem_source
+from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.data.locations import files_of
 from dianoia.tasks.data.row_defaults import reading_of
 from dianoia.tasks.plugins import PLUGIN_VERIFIERS
@@ -68,7 +68,7 @@ def check_set(name: str) -> Iterator[Graded]:
 
 def check_files(data: FileSettings) -> Iterator[Graded]:
     """Grade every row of files; raises ConfigError for files that are not there, or no mapping."""
-    files, reading = files_of(data), reading_of(data, GOLD_VERIFIERS, Defaults())
+    files, reading = files_of(data), reading_of(data, VERIFIERS, Defaults())
     return _graded(_problems(files, replace(reading, lenient=False)))
 
 
@@ -82,7 +82,7 @@ def _problems(
             yield "", row
             continue
         try:
-            problem = problem_of(row, GOLD_VERIFIERS, reading)
+            problem = problem_of(row, VERIFIERS, reading)
             if problem is not None:
                 _check_id(row, problem, first_rows)
         except ProblemFileError as error:
@@ -110,22 +110,22 @@ def _grade(place: str, found: Problem | ProblemFileError | None) -> Graded:
         return Graded(place, Outcome.LEFT_OUT, None, f"{place}: no problem, by its mapping")
     if isinstance(found, ProblemFileError):
         return Graded(place, Outcome.UNREADABLE, None, str(found))
-    gold = found.answer
     if found.verifier == "code":
         columns = (found.columns.get(name) for name in PROGRAMS)
         program = next((text for text in columns if isinstance(text, str) and text.strip()), None)
         if program is None:
             why = f"{place}: its tests are in order; no program in a column {PROGRAMS[0]!r} to run them on"
             return Graded(place, Outcome.UNGRADED, found, why)
-        gold = program
-    return _verdict(place, found, gold)
-
-
-def _verdict(place: str, problem: Problem, gold: str) -> Graded:
+        score = VERIFIERS["code"](found, program)
+        return _outcome(place, found, program, score)
     try:
-        score = GOLD_VERIFIERS[problem.verifier](problem, gold)
+        score = VERIFIERS[found.verifier].check_gold(found).score
     except ProblemTestsError as error:
-        return Graded(place, Outcome.UNREADABLE, problem, f"{place}: {error}")
+        return Graded(place, Outcome.UNREADABLE, found, f"{place}: {error}")
+    return _outcome(place, found, found.answer, score)
+
+
+def _outcome(place: str, problem: Problem, gold: str, score: float | None) -> Graded:
     verifier = f"verifier {problem.verifier!r}"
     if score is None:
         why = f"{place}: {verifier} cannot read the gold answer {shown(gold)}"

@@ -24,10 +24,10 @@ def show_catalogue(console: Console) -> None:
         problems = make().draw(0, 0, PROBE)
         domains = ", ".join(sorted({problem.domain for problem in problems}))
         _say(console, f"{name}: {domains}")
-        for verifier, problem in _samples(problems).items():
+        for verifier_name, problem in _samples(problems).items():
             _say(
                 console,
-                f"    {verifier}: {_line(problem.question)}\n        gold: {_line(problem.answer)}",
+                f"    {verifier_name}: {_line(problem.question)}\n        gold: {_line(problem.answer)}",
             )
     _say(
         console,
@@ -35,9 +35,8 @@ def show_catalogue(console: Console) -> None:
         f"{', '.join(sorted(OFFERED))}",
     )
     _say(console, "\nVerifiers, for the column `verifier` of a file:")
-    for verifier, function in VERIFIERS.items():
-        first = (function.__doc__ or "").split("\n\n")[0]
-        _say(console, f"    {verifier}: {' '.join(first.split())}")
+    for name, verifier in VERIFIERS.items():
+        _say(console, f"    {name}: {verifier.summary}")
     _say(console, "\nReady mappings of public sets, for the key `mapping` of a [data] table:")
     for one in MAPPINGS.values():
         hub = f" ({', '.join(one.hub)})" if one.hub else ""

@@ -35,8 +35,9 @@ from dianoia.base.records import Problem
 from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
 from dianoia.tasks.message_cells import Message
 from dianoia.tasks.missing_values import without_missing
-from dianoia.tasks.short_answers import MAX_TEXT_CHARS, Verifier, normalize
+from dianoia.tasks.short_answers import MAX_TEXT_CHARS, normalize
 from dianoia.tasks.table_files import Row, read_rows
+from dianoia.tasks.verifier import Verifier
 from dianoia.text.language import main_language
 
 QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")
@@ -288,15 +289,15 @@ def _difficulty(row: _Row) -> int | None:
 def _check_gold(
     row: _Row, problem: Problem, column: str, verifiers: Mapping[str, Verifier]
 ) -> None:
-    verify = verifiers.get(problem.verifier)
-    if verify is None:
+    verifier = verifiers.get(problem.verifier)
+    if verifier is None:
         raise row.error(
             "verifier",
             f"there is no verifier named {problem.verifier!r}",
             f"use one of {', '.join(sorted(verifiers))}",
         )
     try:
-        readable = verify(problem, problem.answer) is not None
+        readable = verifier.check_gold(problem).score is not None
     except ProblemTestsError as error:  # it names problem, column, key and value itself
         raise UnreadableGold(f"{row.path}, row {row.number}: {error}") from error
     except (

@@ -20,15 +20,12 @@ Decisions:
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from dianoia.base.records import Problem
 from dianoia.tasks.wrappings import unwrapped
-
-Verifier = Callable[[Problem, str], float | None]
-"""1.0 right, 0.0 wrong, None when the gold answer cannot be read."""
 
 MAX_NUMBER_CHARS = 256
 MAX_TEXT_CHARS = 10_000

@@ -18,7 +18,7 @@ from dianoia.config import (
 from dianoia.recipe.check.missing import absent
 from dianoia.recipe.graph import Recipe, Stage
 from dianoia.sandbox.sandbox import VARIABLE, choose
-from dianoia.tasks.catalog import CONCURRENT, problem_source, verifiers_of
+from dianoia.tasks.catalog import problem_source, runs_programs
 
 
 def wanted_sandbox(recipe: Recipe) -> str:
@@ -37,7 +37,7 @@ def sandbox_of(recipe: Recipe) -> str | None:
         if (
             problems is None
             or path_of(problems[0]) in absent(stage, recipe)
-            or CONCURRENT.isdisjoint(verifiers_of(problem_source(*problems)))
+            or not runs_programs(problem_source(*problems))
         ):
             continue
         try:

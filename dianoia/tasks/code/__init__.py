@@ -1,14 +1,14 @@
 """Code: programs judged by tests in a sandbox."""
 
 from dianoia.tasks.code.code_verifier import (
-    code,
-    code_many,
-    judged,
+    CODE,
+    grade_many,
+    graded,
+    run_jobs,
     shared_pool,
     use_sandbox,
-    verdicts,
 )
-from dianoia.tasks.code.predict import input_, output, value
+from dianoia.tasks.code.predict import INPUT, output, value
 from dianoia.tasks.code.run_tests import (
     Judgement,
     Verdict,
@@ -19,20 +19,20 @@ from dianoia.tasks.code.run_tests import (
 from dianoia.tasks.code.test_cases import CodeTests, code_tests
 
 __all__ = [
+    "CODE",
+    "INPUT",
     "CodeTests",
     "Judgement",
     "Verdict",
-    "code",
-    "code_many",
     "code_tests",
     "extract_program",
-    "input_",
+    "grade_many",
+    "graded",
     "judge_code",
     "judge_program",
-    "judged",
     "output",
+    "run_jobs",
     "shared_pool",
     "use_sandbox",
     "value",
-    "verdicts",
 ]

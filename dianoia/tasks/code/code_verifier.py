@@ -1,15 +1,13 @@
 """The verifier "code": the tests of a problem, the sandboxes of this process.
 
-In: problems and answers. Out: scores as every verifier gives them. The sandbox is the strongest that works on
+In: problems and answers. Out: grades as every verifier gives them. The sandbox is the strongest that works on
 this machine, or the one that the environment variable DIANOIA_SANDBOX names, or else `use_sandbox`.
 """
 
 import atexit
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from threading import Lock
 
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
@@ -17,9 +15,7 @@ from dianoia.sandbox.pool import Pool
 from dianoia.sandbox.sandbox import AUTO, VARIABLE, Packages, Sandbox
 from dianoia.tasks.code.run_tests import Verdict, judge_program
 from dianoia.tasks.code.test_cases import CodeTests, code_tests
-
-_verdicts: Counter[Verdict] = Counter()
-_counting = Lock()
+from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 
 
 class _Wanted:
@@ -28,56 +24,47 @@ class _Wanted:
     name = AUTO
 
 
-def code(problem: Problem, answer: str) -> float | None:
-    """1.0 if the program in the answer passes all tests, else 0.0 (or the fraction it passes).
+Job = Callable[[Sandbox], Grade]
+"""Grades one answer in a sandbox."""
 
-    None when the problem's own tests cannot be read. Blocks for as long as the program may run;
-    may be called from many threads.
 
-    Raises:
-        SandboxError: no sandbox works on this machine and none was waived.
-        ProblemTestsError: the gold answer itself was asked about, as when a file is checked, and the tests
-            cannot be read; the message says why.
+def grade_many(pairs: Sequence[Pair]) -> list[Grade]:
+    """Grade programs by their problems' tests: 1.0 if all tests pass, else 0.0 (or the fraction that passes).
+
+    Score None when a problem's own tests cannot be read. Results are in order; one program per core runs at a time.
+    May be called from many threads. Raises SandboxError when no sandbox works on this machine and none was waived.
     """
-    if answer == problem.answer:
-        code_tests(problem)
-        return 0.0
-    tests = _tests(problem)
-    return None if tests is None else shared_pool().run(partial(judged, answer, tests))
+    return run_jobs([partial(_grade, problem, answer) for problem, answer in pairs], shared_pool)
 
 
-def code_many(pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
-    """As `code`, for many answers at once: results in order, one program a core at a time."""
-    if not pairs:
-        return []
-    return shared_pool().map([partial(_score, problem, answer) for problem, answer in pairs])
-
-
-def _score(problem: Problem, answer: str, sandbox: Sandbox) -> float | None:
-    tests = _tests(problem)
-    return None if tests is None else judged(answer, tests, sandbox)
-
-
-def judged(answer: str, tests: CodeTests, sandbox: Sandbox) -> float:
-    """The score of an answer; its verdict is counted."""
-    judgement = judge_program(answer, tests, sandbox)
-    with _counting:
-        _verdicts[judgement.verdict] += 1
-    return judgement.score(tests.fraction)
-
-
-def verdicts() -> dict[Verdict, int]:
-    """Programs that this process has judged so far, by verdict: a time-out, a crash and a wrong
-    answer are three different things."""
-    with _counting:
-        return dict(_verdicts)
-
-
-def _tests(problem: Problem) -> CodeTests | None:
+def _grade(problem: Problem, answer: str, sandbox: Sandbox) -> Grade:
     try:
-        return code_tests(problem)
+        tests = code_tests(problem)
     except ProblemTestsError:
-        return None
+        return Grade(None)
+    return graded(answer, tests, sandbox)
+
+
+def graded(answer: str, tests: CodeTests, sandbox: Sandbox) -> Grade:
+    """Grade one program in a sandbox. A time-out, a crash and a wrong answer are different verdicts."""
+    judgement = judge_program(answer, tests, sandbox)
+    return Grade(judgement.score(tests.fraction), judgement.verdict)
+
+
+def run_jobs(jobs: Sequence[Job | Grade], pool: Callable[[], Pool]) -> list[Grade]:
+    """Run jobs in the sandboxes of `pool()`, many at once; a job that is a grade already stands for itself.
+
+    `pool` is called only if something has to run.
+    """
+    to_run = [job for job in jobs if not isinstance(job, Grade)]
+    grades = iter(pool().map(to_run) if to_run else [])
+    return [job if isinstance(job, Grade) else next(grades) for job in jobs]
+
+
+def _check_gold(problem: Problem) -> Grade:
+    """Read the tests, which are the gold of a problem about code; they are not run."""
+    code_tests(problem)
+    return Grade(1.0)
 
 
 def use_sandbox(name: str) -> None:
@@ -96,3 +83,17 @@ def _pool(name: str, packages: Packages | None, _process: int) -> Pool:
     pool = Pool(name, packages=packages)
     atexit.register(pool.close)
     return pool
+
+
+CODE = Verifier(
+    name="code",
+    summary=(
+        "1.0 if the program in the answer passes all tests, else 0.0 (or the fraction it passes). "
+        "None when the problem's own tests cannot be read."
+    ),
+    grade=grade_many,
+    check_gold=_check_gold,
+    runs_in=RunsIn.SANDBOX,
+    family="code",
+    verdicts=Verdict,
+)

@@ -16,15 +16,18 @@ the three tasks. Decisions:
 """
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
-from dianoia.tasks.code.code_verifier import judged, shared_pool
+from dianoia.tasks.code.code_verifier import Job, graded, run_jobs, shared_pool
 from dianoia.tasks.code.literals import as_json, literal
 from dianoia.tasks.code.output_compare import same_output, same_value
+from dianoia.tasks.code.run_tests import Verdict
 from dianoia.tasks.code.test_cases import Call, Case, CodeTests
+from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 
 MAX_ANSWER_CHARS = 100_000
 _FENCED = re.compile(r"(```|~~~)[^\n`]*\n(.*?)\n?[ ]{0,3}\1", re.DOTALL)
@@ -51,25 +54,30 @@ def value(problem: Problem, answer: str) -> float | None:
         return 0.0
 
 
-def input_(problem: Problem, answer: str) -> float | None:
-    """Whether the problem's program gives its `output` for this input.
+def grade_inputs(pairs: Sequence[Pair]) -> list[Grade]:
+    """Grade inputs: 1.0 if the problem's program gives its `output` for the input, else 0.0; None for unreadable columns.
 
-    Raises:
-        SandboxError: no sandbox works on this machine and none was waived.
-        ProblemTestsError: the gold answer itself was asked about and the columns cannot be read.
+    Raises SandboxError when no sandbox works on this machine and none was waived.
     """
+    return run_jobs([_job(problem, answer) for problem, answer in pairs], shared_pool)
+
+
+def _job(problem: Problem, answer: str) -> Job | Grade:
     try:
-        program, tests = _tests(problem, problem.answer)
+        _tests(problem, problem.answer)
     except ProblemTestsError:
-        if answer == problem.answer:
-            raise
-        return None
-    if answer != problem.answer:
-        try:
-            program, tests = _tests(problem, answer)
-        except ProblemTestsError:
-            return 0.0  # the columns are in order, so it is the answer that is none
-    return shared_pool().run(partial(judged, program, tests))
+        return Grade(None)
+    try:
+        program, tests = _tests(problem, answer)
+    except ProblemTestsError:
+        return Grade(0.0)  # the columns are in order, so the answer is no input
+    return partial(graded, program, tests)
+
+
+def _check_gold(problem: Problem) -> Grade:
+    """Run the program on the gold input. Raises ProblemTestsError for columns that cannot be read."""
+    program, tests = _tests(problem, problem.answer)
+    return shared_pool().run(partial(graded, program, tests))
 
 
 def _tests(problem: Problem, answer: str) -> tuple[str, CodeTests]:
@@ -114,3 +122,14 @@ def _bare(answer: str) -> str:
     text = answer.strip()
     fenced = _FENCED.fullmatch(text) if text.count(text[:3]) == 2 else None
     return (fenced[2] if fenced else text).strip()
+
+
+INPUT = Verifier(
+    name="input",
+    summary="Whether the problem's program gives its `output` for this input.",
+    grade=grade_inputs,
+    check_gold=_check_gold,
+    runs_in=RunsIn.SANDBOX,
+    family="code",
+    verdicts=Verdict,
+)

@@ -17,8 +17,8 @@ from dianoia.base.records import Problem
 from dianoia.tasks.data.contamination import EXAMPLES, Found, Tests
 from dianoia.tasks.data.set_summary import Summary
 from dianoia.tasks.problem_files import Defaults, problem_of, read_problems, split_of
-from dianoia.tasks.short_answers import Verifier
 from dianoia.tasks.table_files import Row, read_rows
+from dianoia.tasks.verifier import Verifier
 
 LARGE = 64 * 2**20
 """Bytes above which a set is read as the run goes. Parquet counts fourfold, since it is packed."""

@@ -2,6 +2,6 @@
 
 from dianoia.tasks.gym.generated_problems import PREFIX, GymProblems, gym_problems
 from dianoia.tasks.gym.gym_tasks import OFFERED, REFUSED
-from dianoia.tasks.gym.gym_verifier import gym
+from dianoia.tasks.gym.gym_verifier import GYM
 
-__all__ = ["OFFERED", "PREFIX", "REFUSED", "GymProblems", "gym", "gym_problems"]
+__all__ = ["GYM", "OFFERED", "PREFIX", "REFUSED", "GymProblems", "gym_problems"]

@@ -10,15 +10,18 @@ scored behind walls, with limits on time and memory.
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
 from dianoia.base.errors import SandboxError
 from dianoia.base.records import Problem
 from dianoia.sandbox.sandbox import Limits, Packages
-from dianoia.tasks.code import CodeTests, judged, shared_pool
+from dianoia.tasks.code import CodeTests, Verdict, graded, run_jobs, shared_pool
+from dianoia.tasks.code.code_verifier import Job
 from dianoia.tasks.code.test_cases import Call
 from dianoia.tasks.gym.gym_tasks import OFFERED
+from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 from dianoia.tasks.wrappings import unwrapped
 
 _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0, memory_bytes=2**30)
@@ -33,28 +36,36 @@ def score(task, options, entry, answer):
 """
 
 
-def gym(problem: Problem, answer: str) -> float | None:
-    """1.0 if reasoning-gym gives the answer its full score, else 0.0.
+def grade_many(pairs: Sequence[Pair]) -> list[Grade]:
+    """Grade answers: 1.0 if reasoning-gym gives its full score, else 0.0; None for a task that is not offered.
 
-    Raises:
-        SandboxError: no sandbox works on this machine and none was waived, or reasoning-gym is not installed.
+    Raises SandboxError when no sandbox works on this machine and none was waived, or reasoning-gym is not installed.
     """
+    return run_jobs(
+        [_job(problem, answer) for problem, answer in pairs], lambda: shared_pool(_packages())
+    )
+
+
+def _job(problem: Problem, answer: str) -> Job | Grade:
     columns = problem.columns
     rule = OFFERED.get(str(columns.get("task")))
     if rule is None or rule.form is None or not {"options", "entry"} <= columns.keys():
-        return None
+        return Grade(None)
     answer = answer.strip()
     if len(answer) > _SPARE_CHARS + _SPARE_TIMES * len(problem.answer):
-        return 0.0
+        return Grade(0.0)
     # As it is first: asterisks and underscores, which also make bold, are signs of some forms.
     readings = (text for text in (answer, unwrapped(answer)) if re.fullmatch(rule.form, text))
-    read = next(readings, None)
-    if read is None:
-        return 0.0
-    answer = read
-    call = f"score({columns['task']!r}, {columns['options']}, {columns['entry']}, {answer!r})"
+    reading = next(readings, None)
+    if reading is None:
+        return Grade(0.0)
+    call = f"score({columns['task']!r}, {columns['options']}, {columns['entry']}, {reading!r})"
     tests = CodeTests(calls=(Call(0, True),), steps=(("value", call),), limits=_LIMITS)
-    return shared_pool(_packages()).run(partial(judged, _PROGRAM, tests))
+    return partial(graded, _PROGRAM, tests)
+
+
+def _check_gold(problem: Problem) -> Grade:
+    return grade_many([(problem, problem.answer)])[0]
 
 
 @lru_cache(maxsize=1)
@@ -66,3 +77,14 @@ def _packages() -> Packages:
             "the verifier 'gym' needs reasoning-gym, which is not installed; pip install 'dianoia[gym]'"
         )
     return Packages(Path(spec.origin).parents[1], ("reasoning_gym",))
+
+
+GYM = Verifier(
+    name="gym",
+    summary="1.0 if reasoning-gym gives the answer its full score, else 0.0.",
+    grade=grade_many,
+    check_gold=_check_gold,
+    runs_in=RunsIn.SANDBOX,
+    family="code",
+    verdicts=Verdict,
+)

@@ -1,14 +1,7 @@
 """Plain verifiers, which compare an answer with the gold one by bounded rules, in worker processes."""
 
 from dianoia.tasks.plain.plain_grade import BUILT_IN, PURE, Item, grade_with
-from dianoia.tasks.plain.plain_verifier import (
-    PLAIN,
-    Verdict,
-    ahead,
-    plain_many,
-    shared_service,
-    verdicts,
-)
+from dianoia.tasks.plain.plain_verifier import PLAIN, Verdict, grade_many, shared_service
 
 __all__ = [
     "BUILT_IN",
@@ -16,9 +9,7 @@ __all__ = [
     "PURE",
     "Item",
     "Verdict",
-    "ahead",
+    "grade_many",
     "grade_with",
-    "plain_many",
     "shared_service",
-    "verdicts",
 ]

@@ -11,9 +11,10 @@ from dianoia.base.records import Problem
 from dianoia.tasks.choice import MAX_QUESTION_CHARS, choice, of_options, read_options
 from dianoia.tasks.code.predict import output, value
 from dianoia.tasks.plugins import PLUGIN_VERIFIERS, Registry
-from dianoia.tasks.short_answers import Verifier, exact, number, reference
+from dianoia.tasks.short_answers import exact, number, reference
+from dianoia.tasks.verifier import GradeFunction
 
-BUILT_IN: Mapping[str, Verifier] = {
+BUILT_IN: Mapping[str, GradeFunction] = {
     "number": number,
     "exact": exact,
     "choice": choice,
@@ -21,7 +22,7 @@ BUILT_IN: Mapping[str, Verifier] = {
     "value": value,
     "reference": reference,
 }
-PURE: Registry[Verifier] = Registry(
+PURE: Registry[GradeFunction] = Registry(
     lambda plugin: {name: verifier.grade for name, verifier in plugin.verifiers.items()}, BUILT_IN
 )
 """The functions themselves, by verifier; those of plugins too."""
@@ -51,7 +52,7 @@ def grade_items(items: Sequence[Item]) -> list[float | None]:
     return [_grade(item) for item in items]
 
 
-def grade_with(function: Verifier, items: Sequence[Item]) -> list[float | None]:
+def grade_with(function: GradeFunction, items: Sequence[Item]) -> list[float | None]:
     """Grade answers to problems of one verifier of a plugin by its function."""
     return [
         function(Problem("", "", gold, verifier, language=language, columns=columns), answer)

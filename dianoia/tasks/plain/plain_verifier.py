@@ -1,30 +1,26 @@
 """The plain verifiers as the rest sees them: answers graded in worker processes.
 
-In: problems and answers. Out: the scores of the functions in `tasks.plain.plain_grade`, and how many answers ended otherwise.
+In: problems and answers. Out: grades: the scores of the functions in `tasks.plain.plain_grade`, or a verdict on an answer that ended otherwise.
 Here, in the process that trains, no answer is looked at: it is handed to a worker (`dianoia.sandbox.workers`), started
 with the first answer, which has a limit of time and memory for each. Equal answers to one problem are graded once.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import lru_cache, wraps
-from threading import Lock
+from functools import lru_cache
 
 from dianoia.base.records import Problem
 from dianoia.sandbox.workers import Bounds, Ended, Reply, Service
 from dianoia.tasks.plain.plain_grade import BUILT_IN, item_of
 from dianoia.tasks.plugins import PLUGIN_VERIFIERS, Registry
-from dianoia.tasks.short_answers import Verifier
+from dianoia.tasks.verifier import Grade, GradeFunction, Pair, RunsIn, Verifier
 from dianoia.tasks.verifier_workers import Workers
 
 BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=20.0, memory_bytes=2**30)
 """Of one answer, and of the lot that it travels in."""
 _WORKERS = Workers("dianoia.tasks.plain.plain_grade:grade_items", BOUNDS, most=2, lot=64)
 """Two, since an answer takes microseconds: where one has to be killed the other goes on."""
-
-
-Pair = tuple[Problem, str]
 
 
 class Verdict(StrEnum):
@@ -35,26 +31,20 @@ class Verdict(StrEnum):
     CRASHED = "crashed"
 
 
-_verdicts: Counter[Verdict] = Counter()
-_lock = Lock()
+def grade_many(pairs: Sequence[Pair]) -> list[Grade]:
+    """Grade answers to problems of any plain verifiers, in order; each takes at most `BOUNDS`.
 
-
-def plain_many(pairs: Sequence[Pair]) -> list[float | None]:
-    """The scores of many answers, to problems of any plain verifiers, in order; what is no score is counted.
-
-    Blocks for as long as the answers take, each at most `BOUNDS`; may be called from many threads.
-
-    Raises:
-        VerifierError: no worker process could be started.
+    May be called from many threads. Raises VerifierError when no worker process can be started.
     """
     replies = _replies(pairs)
-    _count(replies)
-    return [_score(problem, reply) for (problem, _), reply in zip(pairs, replies, strict=True)]
+    return [_grade(problem, reply) for (problem, _), reply in zip(pairs, replies, strict=True)]
 
 
-def ahead(pairs: Sequence[Pair]) -> None:
-    """Grade many answers at once, so that the verifiers have them at hand; nothing is counted."""
-    _replies(pairs)
+def _grade(problem: Problem, reply: Reply) -> Grade:
+    """Return the score of a reply; only an answer that a worker did not survive has a verdict."""
+    if reply.ended is Ended.ANSWERED:
+        return Grade(reply.value)
+    return Grade(None if problem.verifier == "reference" else 0.0, Verdict(reply.ended))
 
 
 def _replies(pairs: Sequence[Pair]) -> list[Reply]:
@@ -76,42 +66,27 @@ def _plugin_workers(verifier: str) -> Workers:
     return Workers(PLUGIN_VERIFIERS[verifier].worker, BOUNDS, most=2, lot=64)
 
 
-def verdicts() -> dict[Verdict, int]:
-    """Answers of this process that got no score from their verifier, by what became of them."""
-    with _lock:
-        return dict(_verdicts)
-
-
 def shared_service() -> Service:
     """The workers of this process, started when first asked for."""
     return _WORKERS.service()
 
 
-def _count(replies: Sequence[Reply]) -> None:
-    lost = [Verdict(reply.ended) for reply in replies if reply.ended is not Ended.ANSWERED]
-    if lost:
-        with _lock:
-            _verdicts.update(lost)
-
-
-def _score(problem: Problem, reply: Reply) -> float | None:
-    if reply.ended is not Ended.ANSWERED:
-        return None if problem.verifier == "reference" else 0.0
-    score: float | None = reply.value
-    return score
-
-
 @lru_cache
-def _in_a_worker(pure: Verifier) -> Verifier:
-    @wraps(pure)
-    def verify(problem: Problem, answer: str) -> float | None:
-        return plain_many([(problem, answer)])[0]
-
-    return verify
+def _verifier(name: str, rule: GradeFunction) -> Verifier:
+    """Make a verifier whose rule runs in the workers, and on a gold answer in this process."""
+    return Verifier(
+        name=name,
+        summary=" ".join((rule.__doc__ or "").split("\n\n")[0].split()),
+        grade=grade_many,
+        check_gold=lambda problem: Grade(rule(problem, problem.answer)),
+        runs_in=RunsIn.WORKERS,
+        family="plain",
+        verdicts=Verdict,
+    )
 
 
 PLAIN: Registry[Verifier] = Registry(
-    lambda plugin: {name: _in_a_worker(v.grade) for name, v in plugin.verifiers.items()},
-    {name: _in_a_worker(pure) for name, pure in BUILT_IN.items()},
+    lambda plugin: {name: _verifier(name, v.grade) for name, v in plugin.verifiers.items()},
+    {name: _verifier(name, rule) for name, rule in BUILT_IN.items()},
 )
 """The plain verifiers by name, graded by the workers."""

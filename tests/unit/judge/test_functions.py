@@ -16,7 +16,7 @@ import pytest
 from dianoia.base.errors import UserError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.judge.functions import Form, Function, TrainerState, columns_of, measure, missing
-from dianoia.tasks.plain import PURE
+from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.problem_files import read_problems
 from dianoia.text.template import TEMPLATES
 
@@ -146,7 +146,7 @@ def test_messages_of_a_file_reach_the_function_whole(
     if written is list:
         path = tmp_path / "p.jsonl"
         path.write_text(json.dumps({column: messages, "answer": "4"}), encoding="utf-8")
-        (problem,) = read_problems(path, PURE)
+        (problem,) = read_problems(path, VERIFIERS)
         assert seen(rollouts=[rollout(problem)])["prompts"] == [messages]
 
 
@@ -154,7 +154,7 @@ def test_messages_of_a_file_reach_the_function_whole(
 def test_a_text_stays_a_text(text: str, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"prompt": text, "answer": "4"}), encoding="utf-8")
-    (problem,) = read_problems(path, PURE)
+    (problem,) = read_problems(path, VERIFIERS)
     assert "prompt" not in problem.columns
     assert seen(rollouts=[rollout(problem)])["prompts"] == [text]
 

@@ -1,6 +1,7 @@
 """The recipe's rewards as a rubric: weights, the problems' own verifiers, what does not apply."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.config import RewardSettings
 from dianoia.judge.judge import evaluation_rubric, judge, training_rubric, verify
 from dianoia.tasks import catalog
+from dianoia.tasks.verifier import Grade
 
 GOLD = Problem("p", "2+3?", "5", "number")
 FINISHED, MALFORMED, TRUNCATED = RolloutStatus
@@ -135,12 +137,13 @@ def test_a_verifier_that_waits_is_asked_from_threads_and_order_stays(
     threads: set[int] = set()
     meet = threading.Barrier(2, timeout=10)
 
-    def slow(problem: Problem, answer: str) -> float:
+    def slow(pairs: Sequence[tuple[Problem, str]]) -> list[Grade]:
         threads.add(threading.get_ident())
         meet.wait()  # only passes if two are asked at once
-        return float(answer == problem.answer)
+        return [Grade(float(answer == problem.answer)) for problem, answer in pairs]
 
-    monkeypatch.setitem(catalog.VERIFIERS, "code", slow)  # type: ignore[index]
+    waiting = replace(catalog.VERIFIERS["code"], grade=slow)
+    monkeypatch.setitem(catalog.VERIFIERS, "code", waiting)  # type: ignore[index]
     coded = Problem("c", "?", "5", "code")
     groups = judge(
         evaluation_rubric(),

@@ -14,7 +14,7 @@ from dianoia.judge.judge import evaluation_rubric, judge
 from dianoia.judge.problem_sets import Scenario
 from dianoia.judge.reward_model_part import Preferred
 from dianoia.judge.rules import format_rule
-from dianoia.judge.verdict_counts import COUNTED
+from dianoia.judge.verdict_counts import count
 from dianoia.metrics.history import Watch
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
@@ -22,6 +22,7 @@ from dianoia.sampler.rollouts import Roller
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
 from dianoia.storage.context import Context
 from dianoia.tasks.code import Verdict
+from dianoia.tasks.verifier import Grade
 
 MakeRoller = Callable[..., Roller]
 PARAMS = SamplingParams(64, frozenset({0}))
@@ -189,20 +190,18 @@ def test_a_flat_model_is_told_and_its_history_kept(
 
 
 def test_verdicts_on_programs_are_counted_where_programs_are_asked_for(
-    context: Context, roller: MakeRoller, problems: list[Problem], monkeypatch: pytest.MonkeyPatch
+    context: Context, roller: MakeRoller, problems: list[Problem]
 ) -> None:
-    judged = {Verdict.PASSED: 5, Verdict.TIMED_OUT: 1}
-    monkeypatch.setitem(COUNTED, "code", (Verdict, lambda: dict(judged)))
     one = recorder(context, roller(scripted))
     one.open(0)
     program = replace(problems[0], verifier="code")
     for asked in ([program], [program, problems[1]]):  # two rounds of dynamic sampling
         with one.judging(asked):
-            judged[Verdict.PASSED] += 2
-            judged[Verdict.CRASHED] = judged.get(Verdict.CRASHED, 0) + 1
+            for verdict in (Verdict.PASSED, Verdict.PASSED, Verdict.CRASHED):
+                count(program, Grade(0.0, verdict))
     one.write(1, {})
     with one.judging(problems):
-        judged[Verdict.PASSED] += 9  # somebody else's
+        count(program, Grade(1.0, Verdict.PASSED))  # of another batch
     one.write(2, {})
     rows = read(context.directory.metrics)
     # The second problem's verifier is a plain one, of whose answers none was lost.

@@ -25,7 +25,7 @@ from dianoia.miniature.voice import (
     checked,
     derivation,
 )
-from dianoia.tasks.code import code_many
+from dianoia.tasks.code import grade_many
 from dianoia.tasks.short_answers import exact, number
 from dianoia.text.language import language_share
 from dianoia.text.parsing import Parsed, parse
@@ -272,7 +272,7 @@ def test_a_program_in_its_fence_passes_its_tests() -> None:
         found = rewrite(item.problem, thought.text, thought.answer)
         assert isinstance(found, Rewritten)
         graded.append((item.problem, found.summary))
-    assert code_many(graded) == [1.0] * 6
+    assert [grade.score for grade in grade_many(graded)] == [1.0] * 6
 
 
 # Other kinds, by hand --------------------------------------------------------------------------------

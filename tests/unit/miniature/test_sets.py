@@ -15,9 +15,10 @@ import pytest
 from dianoia.base.records import Problem
 from dianoia.miniature.problems import SETS, MiniatureProblems
 from dianoia.sandbox.sandbox import VARIABLE
-from dianoia.tasks.catalog import CONCURRENT, VERIFIERS, problem_source
-from dianoia.tasks.code import code_many
+from dianoia.tasks.catalog import VERIFIERS, problem_source
+from dianoia.tasks.code import grade_many
 from dianoia.tasks.plugins import PROBLEM_SETS
+from dianoia.tasks.verifier import RunsIn
 from tests.unit.miniature.miniature_readers import Asked, asked, result, within
 from tests.unit.miniature.miniature_requests import REQUESTS, requests_in
 
@@ -302,11 +303,11 @@ def test_programs_are_run() -> None:
     problems = MiniatureProblems("code").draw(4, 0, 5) + MiniatureProblems("code").heldout(3)
     right = [(problem, in_words(told(problem))) for problem in problems]
     right += [(problem, f"```python\n{program}\n```") for problem, program in right]
-    assert code_many(right) == [1.0] * 16
-    assert "code" in CONCURRENT and problems[0].verifier == "code", VARIABLE
+    assert [grade.score for grade in grade_many(right)] == [1.0] * 16
+    assert VERIFIERS["code"].runs_in is RunsIn.SANDBOX and problems[0].verifier == "code", VARIABLE
     wrong = [(problem, make(told(problem))) for problem in problems[:4] for make in WRONG]
-    for (problem, program), score in zip(wrong, code_many(wrong), strict=True):
-        assert score == 0.0, (problem.question, program)
+    for (problem, program), grade in zip(wrong, grade_many(wrong), strict=True):
+        assert grade.score == 0.0, (problem.question, program)
 
 
 @pytest.mark.parametrize("name", ["general", "near-miss", "unsafe"])

@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from rich.console import Console
 from dianoia.base.records import Problem
 from dianoia.config import FileSettings
 from dianoia.tasks import gold_check as check
-from dianoia.tasks.catalog import GOLD_VERIFIERS, VERIFIERS, clear_of
+from dianoia.tasks.catalog import VERIFIERS, clear_of
 from dianoia.tasks.gold_check import Outcome, check_files, check_set
 from dianoia.tasks.listing import show_catalogue, show_graded
 from dianoia.tasks.plugins import PROBLEM_SETS
+from dianoia.tasks.verifier import Grade
 
 TESTS = {"calls": [{"function": "f", "arguments": [2], "expected": 4}]}
 RIGHT = "def f(x): return 2 * x"
@@ -73,10 +75,11 @@ def test_outcomes(tmp_path: Path, row: Any, outcome: Outcome, why: str) -> None:
 def test_a_verifier_that_does_not_take_its_own_gold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def strange(problem: Problem, answer: str) -> float | None:
-        return 0.5 if answer == "half" else 0.0
+    def check(problem: Problem) -> Grade:
+        return Grade(0.5 if problem.answer == "half" else 0.0)
 
-    monkeypatch.setitem(GOLD_VERIFIERS, "strange", strange)  # type: ignore[arg-type]
+    strange = replace(VERIFIERS["exact"], name="strange", check_gold=check)
+    monkeypatch.setitem(VERIFIERS, "strange", strange)  # type: ignore[index]
     rows = [{"question": "?", "answer": gold, "verifier": "strange"} for gold in ("half", "none")]
     graded = list(check_files(write(tmp_path, *rows)))
     assert [one.outcome for one in graded] == [Outcome.WRONG] * 2

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dianoia.base.records import Problem
 from dianoia.tasks.catalog import VERIFIERS
-from dianoia.tasks.short_answers import MAX_NUMBER_CHARS, Verifier, exact, number, parse_number
+from dianoia.tasks.short_answers import MAX_NUMBER_CHARS, exact, number, parse_number
+from dianoia.tasks.verifier import GradeFunction
 
 SAME = [
     ("5", "5"), ("5", " 5\n"), ("5", "5."), ("5", "5.0"), ("5", "+5"), ("5", "005"), ("5", "5。"),
@@ -48,7 +49,7 @@ HOSTILE = ["9" * 5_000_000, "1e" + "9" * 100_000, "1/" + "0" * 1_000_000, "," * 
            "\U0001d7d8" * 10**6, "\ufdfa" * 10**6]  # fmt: skip
 
 
-def verdict(verify: Verifier, gold: str, answer: str) -> float | None:
+def verdict(verify: GradeFunction, gold: str, answer: str) -> float | None:
     return verify(Problem("p", "?", gold, "any"), answer)
 
 

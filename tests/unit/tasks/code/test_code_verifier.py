@@ -1,7 +1,6 @@
 """Graders graded: right, nearly right and junk answers; programs that try to win without solving."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,13 +21,13 @@ from dianoia.sandbox.sandbox import (
 from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.code import (
     Verdict,
-    code_many,
     code_tests,
     extract_program,
+    grade_many,
     judge_code,
     judge_program,
-    verdicts,
 )
+from dianoia.tasks.verifier import Grade
 
 STRONGEST = next((name for name in STRONG if offered(name) is None), None)
 
@@ -392,17 +391,20 @@ def test_the_verifier_scores_and_says_none_for_tests_it_cannot_read(registered: 
     good = problem(SQUARE)
     assert registered(good, RIGHT_IO) == 1.0
     assert registered(good, "print(9)") == 0.0
-    assert registered(good, good.answer) == 0.0
+    assert registered(good, good.answer) == 0.0, "the tests are no program"
     assert registered(problem("no tests"), RIGHT_IO) is None
 
 
 def test_many_at_once_come_in_order(registered: Any) -> None:
     good, unreadable = problem(SQUARE), problem("[]")
     pairs = [(good, RIGHT_IO), (good, "1/0"), (unreadable, "x"), (problem(CALLS), RIGHT)]
-    before = Counter(verdicts())
-    assert code_many(pairs) == [1.0, 0.0, None, 1.0]
-    assert code_many([]) == []
-    assert Counter(verdicts()) - before == Counter({Verdict.PASSED: 2, Verdict.ERROR: 1})
+    assert grade_many(pairs) == [
+        Grade(1.0, Verdict.PASSED),
+        Grade(0.0, Verdict.ERROR),
+        Grade(None),
+        Grade(1.0, Verdict.PASSED),
+    ]
+    assert grade_many([]) == []
 
 
 # Reading tests -----------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ import pytest
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
-from dianoia.tasks.catalog import CONCURRENT, VERIFIERS
+from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.code.literals import literal
+from dianoia.tasks.verifier import RunsIn
 
 STRONGEST = next((name for name in STRONG if offered(name) is None), UNSANDBOXED)
 
@@ -162,10 +163,14 @@ def test_a_gold_answer_that_does_not_lead_there_scores_nothing() -> None:
 def test_columns_that_cannot_be_read_are_named(columns: dict[str, Any], words: str) -> None:
     asked = problem("input", "4", **columns)
     with pytest.raises(ProblemTestsError, match=words) as error:
-        score(asked, asked.answer)
+        VERIFIERS["input"].check_gold(asked)
     assert "'p-7'" in str(error.value)
     assert score(asked, "3") is None
 
 
 def test_what_runs_programs_is_asked_from_several_threads() -> None:
-    assert frozenset({"code", "input", "gym"}) == CONCURRENT
+    assert {name for name, verifier in VERIFIERS.items() if verifier.runs_in is RunsIn.SANDBOX} == {
+        "code",
+        "input",
+        "gym",
+    }

@@ -17,7 +17,7 @@ from dianoia.tasks import catalog
 from dianoia.tasks import gold_check as check
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.gold_check import Outcome
-from dianoia.tasks.gym import OFFERED, REFUSED, gym
+from dianoia.tasks.gym import OFFERED, REFUSED
 from dianoia.tasks.gym import generated_problems as problems
 
 HOSTILE = (
@@ -90,8 +90,8 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_problem_that_is_none_of_its_own_has_no_score() -> None:
-    assert gym(Problem("p", "?", "5", "gym"), "5") is None
-    assert gym(Problem("p", "?", "5", "gym", columns={"task": "gcd"}), "5") is None
+    assert VERIFIERS["gym"](Problem("p", "?", "5", "gym"), "5") is None
+    assert VERIFIERS["gym"](Problem("p", "?", "5", "gym", columns={"task": "gcd"}), "5") is None
 
 
 class Small:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,14 @@ from dianoia.judge.judge import evaluation_rubric, judge
 from dianoia.judge.verdict_counts import added, counted
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.math import (
+    MATH,
     Judgement,
     Verdict,
-    ahead,
+    grade_many,
     judged,
-    math,
-    math_many,
     shared_service,
-    verdicts,
 )
+from dianoia.tasks.verifier import Grade
 from dianoia.tasks.verifier_workers import Workers
 
 PROBLEM = Problem("p", "Solve x^2 = 2 for x > 0.", r"\sqrt{2}", "math")
@@ -34,12 +32,17 @@ def rollout(answer: str | None, sample: int, problem: Problem = PROBLEM) -> Roll
 
 
 def test_scores_are_as_every_verifier_gives_them() -> None:
-    assert VERIFIERS["math"] is math
-    assert math(PROBLEM, r"\frac{2}{\sqrt{2}}") == 1.0
-    assert math(PROBLEM, "1.5") == 0.0
-    assert math(Problem("p", "?", "see above", "math"), "1.5") is None
-    assert math_many([(PROBLEM, r"\sqrt{2}"), (PROBLEM, "2")]) == [1.0, 0.0]
-    assert math_many([]) == []
+    assert VERIFIERS["math"] is MATH
+    assert MATH(PROBLEM, r"\frac{2}{\sqrt{2}}") == 1.0
+    assert MATH(PROBLEM, "1.5") == 0.0
+    assert MATH(Problem("p", "?", "see above", "math"), "1.5") is None
+    pairs = [(PROBLEM, r"\sqrt{2}"), (PROBLEM, "2"), (PROBLEM, "It is 2")]
+    assert grade_many(pairs) == [
+        Grade(1.0, Verdict.RIGHT),
+        Grade(0.0, Verdict.WRONG),
+        Grade(0.0, Verdict.UNREADABLE, "text_before"),
+    ]
+    assert grade_many([]) == []
 
 
 def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,21 +53,21 @@ def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_equal_answers_are_graded_once_and_counted_each() -> None:
+def test_equal_answers_are_graded_once() -> None:
     service = shared_service()
-    asked, counts = sum(service.ended.values()), verdicts()
+    asked = sum(service.ended.values())
     problem = Problem("p", "?", "41", "math")
-    ahead([(problem, "42")] * 8)
+    grade_many([(problem, "42")] * 8)
     assert sum(service.ended.values()) == asked + 1
-    assert verdicts() == counts
-    assert math_many([(problem, "42"), (problem, "41.0"), (problem, "42")]) == [0.0, 1.0, 0.0]
+    grades = grade_many([(problem, "42"), (problem, "41.0"), (problem, "42")])
+    assert [grade.score for grade in grades] == [0.0, 1.0, 0.0]
     assert sum(service.ended.values()) == asked + 2
-    assert Counter(verdicts()) - Counter(counts) == {Verdict.WRONG: 2, Verdict.RIGHT: 1}
 
 
 def test_another_question_is_another_case() -> None:
     plain, asked = (Problem("p", q, "391", "math") for q in ("?", "What is 17*23?"))
-    assert math_many([(plain, "17*23"), (asked, "17*23")]) == [1.0, 0.0]
+    grades = grade_many([(plain, "17*23"), (asked, "17*23")])
+    assert [grade.score for grade in grades] == [1.0, 0.0]
 
 
 def test_a_group_is_scored_and_its_verdicts_are_counted() -> None:

@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +13,11 @@ from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.judge.judge import evaluation_rubric, grade_ahead, judge
 from dianoia.judge.verdict_counts import counted
 from dianoia.metrics.training_metrics import verdict_row
-from dianoia.tasks.catalog import AHEAD, GOLD_VERIFIERS, VERIFIERS, problem_source
-from dianoia.tasks.plain import PLAIN, PURE, Verdict, plain_many, shared_service, verdicts
+from dianoia.tasks.catalog import VERIFIERS, problem_source
+from dianoia.tasks.plain import PLAIN, PURE, Verdict, grade_many, shared_service
 from dianoia.tasks.plain import plain_verifier as verifier_module
 from dianoia.tasks.plugins import PROBLEM_SETS
+from dianoia.tasks.verifier import Grade, RunsIn
 from dianoia.tasks.verifier_workers import Workers
 
 Pair = tuple[Problem, str]
@@ -89,21 +89,20 @@ def of_sets() -> Iterator[Pair]:
 def test_scores_are_exactly_those_of_the_functions(pairs: Any) -> None:
     asked = list(pairs())
     assert len(asked) > 5000
-    before = verdicts()
     expected = [PURE[problem.verifier](problem, answer) for problem, answer in asked]
-    found = plain_many(asked)
+    grades = grade_many(asked)
+    found = [grade.score for grade in grades]
     differ = [pair for pair, a, b in zip(asked, expected, found, strict=True) if repr(a) != repr(b)]
     assert differ == []
-    assert verdicts() == before, "none was lost"
+    assert not any(grade.verdict for grade in grades), "none was lost"
     assert set(expected) >= ({0.0, 1.0} if pairs is of_sets else {None, 0.0, 1.0})
 
 
 def test_the_catalogue_asks_the_workers_and_files_ask_the_functions() -> None:
     assert set(PURE) == {"number", "exact", "choice", "output", "value", "reference", "miniature"}
     for name, pure in PURE.items():
-        assert VERIFIERS[name] is PLAIN[name] and GOLD_VERIFIERS[name] is pure and name in AHEAD
-        assert VERIFIERS[name].__doc__ == pure.__doc__
-    assert VERIFIERS.keys() == GOLD_VERIFIERS.keys()
+        assert VERIFIERS[name] is PLAIN[name] and VERIFIERS[name].runs_in is RunsIn.WORKERS
+        assert VERIFIERS[name].summary in " ".join((pure.__doc__ or "").split())
 
 
 def test_no_answer_is_graded_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,9 +158,8 @@ def test_what_is_lost_is_counted_by_what_became_of_it(
     assert verdict_row(found) == {
         "plain/timed_out": 2, "plain/out_of_memory": 1, "plain/crashed": 1
     }  # fmt: skip
-    before = Counter(verdicts())
-    assert VERIFIERS["reference"](open_, "loop") is None, "a model may still judge it"
-    assert Counter(verdicts()) - before == {Verdict.TIMED_OUT: 1}
+    (grade,) = VERIFIERS["reference"].grade([(open_, "loop")])
+    assert grade == Grade(None, Verdict.TIMED_OUT), "a model may still judge it"
 
 
 def test_where_no_problem_is_plain_nothing_is_counted() -> None:
