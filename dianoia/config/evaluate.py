@@ -25,7 +25,7 @@ class EvaluateStage(Settings):
     limit: int = Field(default=512, ge=1)
     """At most so many problems."""
     samples: int = Field(default=16, ge=1)
-    """Samples a problem (k). The paper: 4 to 64 (D.1), 16 for the curve of R1-Zero (figure 1). Above 1 refused where
+    """Samples per problem (k). The paper: 4 to 64 (D.1), 16 for the curve of R1-Zero (figure 1). Above 1 refused where
     all would be the same text: `temperature` below 0.01, `top_k` = 1, `top_p` up to 0.05."""
     template: str = "r1-zero"
     """As in training."""

@@ -40,7 +40,7 @@ class PreferencesStage(Settings):
     prompts: int = Field(ge=1)
     """Problems drawn; one that is drawn twice (a file's next epoch) is used once."""
     samples: int = Field(default=4, ge=1)
-    """Responses a problem and checkpoint."""
+    """Responses per problem and checkpoint."""
     template: str = "r1-zero"
     """As in the models' training."""
     sampling: SamplingSettings
@@ -86,7 +86,7 @@ class PreferencesStage(Settings):
         if twice:
             raise ValueError(
                 f"starts: {twice[0]!r} is named twice; every checkpoint gives samples = {self.samples} "
-                "responses a problem, so name it once and raise samples"
+                "responses per problem, so name it once and raise samples"
             )
         return self
 
@@ -97,7 +97,7 @@ class PreferencesStage(Settings):
         count = self.responses_per_problem
         if self.pairs_per_problem > count * (count - 1) // 2:
             raise ValueError(
-                f"pairs_per_problem = {self.pairs_per_problem}: {count} responses a problem (samples = "
+                f"pairs_per_problem = {self.pairs_per_problem}: {count} responses per problem (samples = "
                 f"{self.samples} of {len(self.starts)} checkpoints) make {count * (count - 1) // 2} pairs; raise "
                 "samples or lower pairs_per_problem"
             )

@@ -1,6 +1,6 @@
 """The `reward_model` stage: helpful and safety models (DeepSeek-R1 section 3.1 and B.2).
 
-The paper's settings: learning rate 6e-6, 256 samples a step, one epoch, texts of at most 8,192 tokens;
+The paper's settings: learning rate 6e-6, 256 samples per step, one epoch, texts of at most 8,192 tokens;
 66,000 pairs for helpfulness, 106,000 labelled responses for safety.
 """
 

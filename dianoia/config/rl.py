@@ -3,8 +3,8 @@ PPO beside it as a baseline (DeepSeek-R1 A.3).
 
 Where the paper is silent (or contradicts itself) these are the decisions:
  1. Clipping for R1-Zero is not stated; the first RL stage of R1 uses 10. The default here is 10 too.
- 2. "Randomly split into 16 minibatches" and "32 unique questions a step" exclude one another; `split`
-    offers both and defaults to whole groups, which gives the 32 questions a step of the text.
+ 2. "Randomly split into 16 minibatches" and "32 unique questions per step" exclude one another; `split`
+    offers both and defaults to whole groups, which gives the 32 questions per step of the text.
  3. The standard deviation is the population's, with `std_epsilon` in the denominator.
  4. The format reward is 0 or 1 and checks all four tags, the answer's too.
  5. A step is one optimizer update, as in the paper's figure 1, not one rollout.
@@ -112,12 +112,12 @@ class AlgorithmSettings(Settings):
     """Draw further problems in place of groups whose rewards are all equal (DAPO). Not with `ppo`, which learns from
     those too."""
     dynamic_rounds: int = Field(default=4, ge=1)
-    """At most so many further draws of `problems_per_rollout` problems a rollout. Not with `ppo`."""
+    """At most so many further draws of `problems_per_rollout` problems per rollout. Not with `ppo`."""
     gae_lambda: float = Field(default=1.0, ge=0, le=1)
     """Only with `ppo`: λ of generalized advantage estimation, 0 to 1. 1 is the Monte Carlo return minus the value.
     The paper compares 1 and 0.95 (A.3)."""
     gamma: float = Field(default=1.0, ge=0, le=1)
-    """Only with `ppo`: discount a token, 0 to 1."""
+    """Only with `ppo`: discount per token, 0 to 1."""
     whiten_advantages: bool = True
     """Only with `ppo`: the token advantages of a rollout get mean 0 and standard deviation 1."""
     value_learning_rate: float | None = Field(default=None, gt=0)
@@ -184,12 +184,12 @@ class RLStage(Settings):
     steps: int = Field(ge=1)
     """Optimizer steps; a multiple of `minibatches`. R1-Zero: 10,400 (section 2)."""
     group_size: int = Field(default=16, ge=1)
-    """Samples a problem (G), 2 or more; with `ppo`, whose baseline is no group, 1 or more. The paper: 16 (section
+    """Samples per problem (G), 2 or more; with `ppo`, whose baseline is no group, 1 or more. The paper: 16 (section
     2)."""
     problems_per_rollout: int = Field(default=32, ge=1)
     """Problems sampled before the policy is updated. R1-Zero: 512, which is 8,192 outputs (section 2)."""
     minibatches: int = Field(default=1, ge=1)
-    """Optimizer steps a rollout is split into, each sample used once. R1-Zero: 16 (section 2)."""
+    """Optimizer steps per rollout is split into, each sample used once. R1-Zero: 16 (section 2)."""
     split: Literal["group", "sample"] = "group"
     """`group`: a minibatch holds whole groups; `sample`: any samples, shuffled. Divides evenly or is refused."""
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
@@ -212,7 +212,7 @@ class RLStage(Settings):
 
     @property
     def rollout_size(self) -> int:
-        """Samples a rollout."""
+        """Samples per rollout."""
         return self.problems_per_rollout * self.group_size
 
     def counts(self, step: int) -> dict[str, int]:

@@ -26,9 +26,9 @@ class KeepSettings(Settings):
     least: float = Field(default=1.0, gt=0, le=1)
     """Least score that counts as right, where a verifier gives shares: 0.5 keeps what is half as good as can be."""
     shortest: int = Field(default=1, ge=0)
-    """Tokens a thought has at least; 0 keeps empty thoughts."""
+    """Tokens per thought has at least; 0 keeps empty thoughts."""
     longest: int | None = Field(default=None, ge=1)
-    """Tokens a thought has at most."""
+    """Tokens per thought has at most."""
     language: float = Field(default=0.95, ge=0, le=1)
     """Least share of a thought's words in the question's language; a thought without words passes. 0: any."""
     repetition: float = Field(default=0.5, ge=0, le=1)
@@ -83,9 +83,9 @@ class SampleStage(Settings):
     prompts: int = Field(ge=1)
     """Problems drawn; one that is drawn twice (a file's next epoch) is sampled once."""
     samples: int = Field(default=4, ge=1)
-    """Samples a problem. The paper: several."""
+    """Samples per problem. The paper: several."""
     most_per_problem: int = Field(default=1, ge=1)
-    """Of those that pass, so many a problem are kept; `keep.prefer` and a hash of what they say decide which."""
+    """Of those that pass, so many per problem are kept; `keep.prefer` and a hash of what they say decide which."""
     problems_per_batch: int = Field(default=64, ge=1)
     """An interrupted stage repeats at most so many problems. Changes no result."""
     template: str = "r1-zero"

@@ -164,7 +164,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 Metric(
                     "reflection",
                     "words",
-                    "Reflection words a thought (the list of appendix C, and Chinese ones), over finished samples",
+                    "Reflection words per thought (the list of appendix C, and Chinese ones), over finished samples",
                 ),
                 Metric("reflecting", "share", "Finished samples with at least one reflection word"),
                 Metric(
@@ -195,12 +195,12 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 ),
                 Metric(
                     "kl",
-                    "nats a token",
+                    "nats per token",
                     "Mean of r - log r - 1, r = π_ref / π; `null` without a reference",
                 ),
                 Metric(
                     "entropy",
-                    "nats a token",
+                    "nats per token",
                     "Mean of -Σ_v π(v) log π(v) where response tokens were drawn, at the sampling temperature",
                 ),
                 Metric("grad_norm", "", "Euclidean norm of the gradient before clipping"),
@@ -283,7 +283,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                     "tokens",
                     "Mean over problems of the mean thought length of finished samples",
                 ),
-                Metric("heldout/reflection", "words", "The same for reflection words a thought"),
+                Metric("heldout/reflection", "words", "The same for reflection words per thought"),
                 Metric(
                     "heldout/rewards/MODEL/mean",
                     "score",
@@ -322,7 +322,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 Metric("tokens", "tokens", "Tokens of the samples seen so far, prompts included"),
                 Metric(
                     "loss",
-                    "nats a token",
+                    "nats per token",
                     "Mean negative log-likelihood of the step's learnt tokens, before the update",
                 ),
                 Metric(
@@ -334,7 +334,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 Metric("learning_rate", "", "Rate of this step"),
                 Metric(
                     "eval_loss",
-                    "nats a token",
+                    "nats per token",
                     "Mean negative log-likelihood of all learnt tokens held out, after the update; only where evaluated",
                 ),
                 Metric(
@@ -360,7 +360,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 ),
                 Metric(
                     "loss",
-                    "nats a token",
+                    "nats per token",
                     "Mean cross-entropy of the next token over all tokens of the batch but the first of each document; on text not trained on before, so it is a held-out loss too",
                 ),
                 Metric("grad_norm", "", "Euclidean norm of the gradient before clipping"),
@@ -445,7 +445,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                     "thought_tokens", "tokens", "Mean length of a thought, over finished samples"
                 ),
                 Metric(
-                    "reflection", "words", "Reflection words a thought, over finished samples (C)"
+                    "reflection", "words", "Reflection words per thought, over finished samples (C)"
                 ),
                 Metric("reflecting", "share", "Finished samples with at least one reflection word"),
                 Metric(
