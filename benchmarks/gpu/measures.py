@@ -12,6 +12,7 @@ from benchmarks.gpu.shapes import DEVICE, arithmetic_of, model_of, requests
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.hardware.devices import allow_any_order
 from dianoia.learner.policy import Learner
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 
 Row = dict[str, Any]
@@ -65,7 +66,7 @@ def limits() -> Iterator[Row]:
 def sampler_of(model: Qwen3ForCausalLM, slots: int) -> NativeSampler:
     """In bfloat16, as a recipe for one GPU asks for it."""
     sampler = NativeSampler(model.config, slots=slots, dtype=torch.bfloat16, device=DEVICE)
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(0, model.state_dict()))
     return sampler
 
 
@@ -193,7 +194,7 @@ def _native_step(
         for i, done in enumerate(group)
     ]
     metrics = learner.update(learner.prepare(drawn))
-    sampler.load(learner.weights())
+    sampler.load(WeightUpdate(learner.step, learner.weights()))
     wait()
     print(f"  sampler against learner: mean {metrics.gap_mean:.2e}, most {metrics.gap_max:.2e}")
     return between - start, time.perf_counter() - between

@@ -18,6 +18,7 @@ from dianoia.config import RLStage
 from dianoia.judge.judge import judge, training_rubric
 from dianoia.metrics.group_metrics import measures
 from dianoia.recipe import load_recipe
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.rollouts import Roller, named_template, stop_ids
 from dianoia.tasks.catalog import problem_source
@@ -107,5 +108,5 @@ def roller_of(
 ) -> tuple[Roller, frozenset[int]]:
     """The native sampler with a model's present weights, for the held-out measure alone."""
     sampler = NativeSampler(model.config, slots=256, dtype=torch.float32)
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(0, model.state_dict()))
     return Roller(sampler, tokenizer, chosen.template), stop_ids(model, tokenizer)

@@ -12,6 +12,7 @@ from trl import GRPOConfig
 from benchmarks.learning.task import Task, roller_of, start_folder, task
 from benchmarks.table.link import Link
 from benchmarks.table.theirs import TakesTurns, Timed
+from dianoia.sampler.interface import WeightUpdate
 
 
 def settings(chosen: Task, folder: str, batch: int) -> GRPOConfig:
@@ -44,7 +45,9 @@ def trained(link: Link, given: dict[str, Any]) -> None:
     roller, stops = roller_of(model, tokenizer, chosen)
 
     def heldout() -> dict[str, float]:
-        roller.sampler.load(turns.trainer.model.state_dict())
+        # version 0 is the model before training
+        step = turns.trainer.state.global_step + 1
+        roller.sampler.load(WeightUpdate(step, turns.trainer.model.state_dict()))
         return chosen.heldout(roller, stops, given["problems"])
 
     turns = TakesTurns(link, {"heldout": heldout})

@@ -16,6 +16,7 @@ from benchmarks.table.phases import decoding, updating, work
 from benchmarks.table.stage import Opened, opened, step_recipe
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.learner.policy import Learner
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 
 
@@ -88,7 +89,7 @@ class Ours:
         """A sampler for `sample`."""
         peer = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.sampler = NativeSampler(peer.config, slots=slots, dtype=getattr(torch, dtype))
-        self.sampler.load(peer.state_dict())
+        self.sampler.load(WeightUpdate(0, peer.state_dict()))
         return True
 
     def sample(

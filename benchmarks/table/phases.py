@@ -12,6 +12,7 @@ from benchmarks.table.cases import Case
 from benchmarks.table.folders import model_of
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.learner.policy import Learner
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 
 SLOTS = 256
@@ -39,7 +40,7 @@ def _sampler(chosen: Case, dtype: str) -> NativeSampler:
     """Built by the first run, not timed."""
     model = model_of(chosen)
     sampler = NativeSampler(model.config, slots=SLOTS, dtype=getattr(torch, dtype))
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(0, model.state_dict()))
     return sampler
 
 

@@ -109,6 +109,8 @@ class Request:
     """Seeds the samples together with the sample's index, e.g. (run seed, problem number), so that a sample
     depends on who it is and never on what it is batched with. Problem numbers never repeat in a
     run, so the step needs no place in it."""
+    params: SamplingParams | None = None
+    """Sampling parameters of this request alone; None: those of the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class Completion:
     """Natural-log probability of each id under the sampling temperature, in float32, before top-p and
     top-k. At temperature 0 they are those of temperature 1."""
     stopped: bool
+    weights_version: int = field(default=0, compare=False)
+    """Version of the weights that the sampler served: the learner's optimizer step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""Which sampler a model gets: the native one where it can, transformers' `generate` everywhere
-else.
+"""Choice of the sampler for a model: the native one where it can run the model, else transformers' `generate`.
 
-In: a loaded transformers model. Out: a `Sampler` that holds a copy of its weights.
+In: a loaded transformers model. Out: a `Sampler` with a copy of its weights.
 """
 
 import logging
@@ -9,7 +8,7 @@ import logging
 import torch
 from transformers import PreTrainedModel
 
-from dianoia.sampler.interface import Sampler
+from dianoia.sampler.interface import Sampler, WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.weights import refusal
 from dianoia.sampler.transformers import TransformersSampler
@@ -17,7 +16,7 @@ from dianoia.sampler.transformers import TransformersSampler
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""By the name that a recipe gives."""
+"""Data types by the name that a recipe gives them."""
 
 
 def make_sampler(
@@ -27,13 +26,13 @@ def make_sampler(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> Sampler:
-    """A sampler with the model's present weights.
+    """Return a sampler with a copy of the model's present weights, as version 0.
 
-    slots: samples decoded at a time. dtype: of weights and cache, by default float32 on a CPU and
+    slots: samples decoded at a time. dtype: of weights and KV cache; by default float32 on a CPU and
     the model's own elsewhere. device: by default the model's.
     """
-    place = torch.device(device) if device is not None else model.device
-    kind = dtype or (torch.float32 if place.type == "cpu" else model.dtype)
+    target = torch.device(device) if device is not None else model.device
+    chosen_dtype = dtype or (torch.float32 if target.type == "cpu" else model.dtype)
     reason = refusal(model.config)
     if reason is not None:
         log.warning(
@@ -42,7 +41,9 @@ def make_sampler(
             type(model).__name__,
             reason,
         )
-        return TransformersSampler(model, slots=slots, dtype=kind, device=place)
-    sampler = NativeSampler(model.config, slots=slots, dtype=kind, device=place)
-    sampler.load(model.state_dict())
+        return TransformersSampler(model, slots=slots, dtype=chosen_dtype, device=target)
+    sampler = NativeSampler(model.config, slots=slots, dtype=chosen_dtype, device=target)
+    sampler.load(WeightUpdate(0, model.state_dict()))
+    # the caller may go on to train this model or to drop it, so the copy cannot wait for `generate`
+    sampler.pull()
     return sampler

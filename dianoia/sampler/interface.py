@@ -1,7 +1,7 @@
-"""The sampler role: what every implementation promises, and what it reports about itself.
+"""The sampler role: the protocol of every sampler, its inputs and its statistics.
 
-In: `Request`s (prompt ids, how many samples, a key) and `SamplingParams`. Out: `Completion`s.
-Left out: text, templates and judging; a sampler only knows token ids.
+In: `Request`s (prompt ids, number of samples, key), `SamplingParams` and `WeightUpdate`s. Out: `Completion`s.
+Not here: text, templates and judging. A sampler only knows token ids.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,44 +14,86 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 
 OnFinish = Callable[[int, int, Completion], None]
-"""Called with (request index, sample index, completion) as each sample ends, in order of ending."""
+"""Called with (request index, sample index, completion) when a sample ends, in the order in which samples end."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightUpdate:
+    """Weights that a learner publishes for a sampler.
+
+    The sampler copies them when its next `generate` begins. Until then the tensors must stay as they are, unless a newer
+    update replaces this one.
+    """
+
+    version: int
+    """The learner's optimizer step. Weights of one version are copied at most once."""
+    tensors: Mapping[str, torch.Tensor]
+    """Every parameter under its Hugging Face name."""
+
+
+class PendingWeights:
+    """The newest published update of a sampler, and the version that the sampler serves."""
+
+    def __init__(self) -> None:
+        self._update: WeightUpdate | None = None
+        self.version: int | None = None
+        """Version of the weights that are in use; None before the first `pull`."""
+
+    def publish(self, update: WeightUpdate) -> None:
+        """Keep `update` for the next `pull`; an older update that was not pulled is dropped."""
+        self._update = update if update.version != self.version else None
+
+    def pull(self, copy: Callable[[Mapping[str, torch.Tensor]], None]) -> int:
+        """Call `copy` with the tensors of an update that waits, and return the version in use."""
+        if self._update is not None:
+            copy(self._update.tensors)
+            self.version, self._update = self._update.version, None
+        assert self.version is not None, "load() gives the sampler its weights; call it first"
+        return self.version
 
 
 @dataclass(frozen=True, slots=True)
 class SamplerStats:
-    """What the last `generate` did."""
+    """Statistics of the last `generate`."""
 
     tokens: int = 0
-    """Response tokens drawn, end-of-sequence ids included."""
+    """Response tokens, end-of-sequence ids included."""
     seconds_prefill: float = 0.0
-    """Reading prompts and drawing first tokens."""
+    """Time for prompts and first tokens."""
     seconds_decode: float = 0.0
-    """All the rest, the time spent in `on_finish` included."""
+    """All other time, including the time spent in `on_finish`."""
     steps: int = 0
-    """Decoding steps, each of one token for every live sample."""
+    """Decoding steps; each one draws one token per live sample."""
     occupancy: float = 0.0
     """Mean share of the slots that held a live sample, over the steps."""
+    weights_version: int = 0
+    """Version of the weights that the completions come from."""
 
     @property
     def tokens_per_second(self) -> float:
-        """Response tokens a second of the whole call."""
+        """Response tokens per second of the whole call."""
         seconds = self.seconds_prefill + self.seconds_decode
         return self.tokens / seconds if seconds else 0.0
 
 
 class Sampler(Protocol):
-    """Draws completions from a causal language model."""
+    """Samples completions from a causal language model."""
 
     @property
     def stats(self) -> SamplerStats:
-        """Of the last `generate`."""
+        """Statistics of the last `generate`."""
         ...
 
-    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take new weights under their Hugging Face names; the next `generate` uses them.
+    def load(self, update: WeightUpdate) -> None:
+        """Take note of new weights, which the next `generate` copies and uses.
 
+        Loading is cheap: of several updates before a `generate` only the last one is copied.
         Raises ModelError if a parameter is missing or has another shape.
         """
+        ...
+
+    def pull(self) -> int:
+        """Copy the weights of the last `load` now, if they are new, and return the version in use."""
         ...
 
     def generate(
@@ -60,27 +102,48 @@ class Sampler(Protocol):
         params: SamplingParams,
         on_finish: OnFinish | None = None,
     ) -> list[list[Completion]]:
-        """One list a request, in the order of `requests`; inside it one completion a sample.
+        """Return one list per request, in the order of `requests`, with one completion per sample.
 
-        Raises ConfigError before any work if the parameters make no sense or a prompt is too long.
+        A request that has sampling parameters of its own is sampled under them, all others under `params`.
+        Raises ConfigError before any work if parameters are out of range or a prompt is too long.
         """
         ...
 
 
-def check(requests: Sequence[Request], params: SamplingParams, positions: int | None) -> None:
-    """Refuse what cannot be sampled by a model of so many positions (None: no limit known)."""
-    _check_params(params)
+def params_of(request: Request, default: SamplingParams) -> SamplingParams:
+    """Return the sampling parameters of a request: its own, or the default of the call."""
+    return default if request.params is None else request.params
+
+
+def group_by_params(
+    requests: Sequence[Request], default: SamplingParams
+) -> dict[SamplingParams, list[int]]:
+    """Return the indices of the requests under each set of sampling parameters, in order of appearance."""
+    indices: dict[SamplingParams, list[int]] = {}
+    for index, request in enumerate(requests):
+        indices.setdefault(params_of(request, default), []).append(index)
+    return indices
+
+
+def check_requests(
+    requests: Sequence[Request], default: SamplingParams, positions: int | None
+) -> None:
+    """Raise ConfigError for requests that a model of `positions` positions (None: unknown) cannot serve."""
+    _check_params(default)
     for index, request in enumerate(requests):
         if not request.prompt_ids:
             raise ConfigError(
                 f"Request {index} has an empty prompt, so there is nothing to continue. "
                 "Start the prompt with at least one token, usually the beginning-of-text id."
             )
+        params = params_of(request, default)
+        if params is not default:
+            _check_params(params)
         _check_length(index, len(request.prompt_ids), params.max_tokens, positions)
 
 
 def _check_params(params: SamplingParams) -> None:
-    """Refuse parameters outside their range."""
+    """Raise ConfigError for a parameter outside its range."""
     rules = (
         ("max_tokens", params.max_tokens, params.max_tokens >= 1, "1 or more"),
         ("temperature", params.temperature, params.temperature >= 0, "0 (greedy) or more"),
@@ -92,13 +155,13 @@ def _check_params(params: SamplingParams) -> None:
         ),
         ("top_k", params.top_k, params.top_k >= 0, "0 (keeps everything) or more"),
     )
-    for name, value, right, wanted in rules:
-        if not right:
-            raise ConfigError(f"{name}={value} cannot be used for sampling: set it to {wanted}.")
+    for name, value, in_range, allowed in rules:
+        if not in_range:
+            raise ConfigError(f"{name}={value} cannot be used for sampling: set it to {allowed}.")
 
 
 def _check_length(index: int, prompt: int, response: int, positions: int | None) -> None:
-    """Refuse a sample that could run past the model's last position."""
+    """Raise ConfigError for a sample that could run past the model's last position."""
     if positions is not None and prompt + response > positions:
         raise ConfigError(
             f"Request {index} needs {prompt + response} positions ({prompt} prompt tokens + "

@@ -17,7 +17,13 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.draw import draw, seed_of
-from dianoia.sampler.interface import OnFinish, SamplerStats, check
+from dianoia.sampler.interface import (
+    OnFinish,
+    PendingWeights,
+    SamplerStats,
+    WeightUpdate,
+    check_requests,
+)
 
 
 class TransformersSampler:
@@ -38,21 +44,31 @@ class TransformersSampler:
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._slots = slots
         self._stats = SamplerStats()
+        self._weights = PendingWeights()
+        self._weights.version = 0
 
     @property
     def stats(self) -> SamplerStats:
         """Of the last `generate`; the time of reading prompts counts as decoding."""
         return self._stats
 
-    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take new weights, buffers included; tied ones may be given once."""
-        missing = [name for name, _ in self._model.named_parameters() if name not in weights]
+    def load(self, update: WeightUpdate) -> None:
+        """See `interface.Sampler.load`; buffers are taken too, and tied parameters may be given once."""
+        names = update.tensors
+        missing = [name for name, _ in self._model.named_parameters() if name not in names]
         if missing:
             raise ModelError(
                 f"The weights have no parameter {missing[0]!r} ({len(missing)} missing in all). "
                 "Pass the state_dict of a model with the same config."
             )
-        self._model.load_state_dict(dict(weights), strict=False)
+        self._weights.publish(update)
+
+    def pull(self) -> int:
+        """See `interface.Sampler.pull`."""
+        return self._weights.pull(self._copy)
+
+    def _copy(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._model.load_state_dict(dict(tensors), strict=False)
 
     @torch.inference_mode()
     def generate(
@@ -62,7 +78,10 @@ class TransformersSampler:
         on_finish: OnFinish | None = None,
     ) -> list[list[Completion]]:
         """See `interface.Sampler.generate`."""
-        check(requests, params, getattr(self._model.config, "max_position_embeddings", None))
+        check_requests(
+            requests, params, getattr(self._model.config, "max_position_embeddings", None)
+        )
+        self.pull()
         order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
         samples = [(i, sample) for i in order for sample in range(requests[i].samples)]
         drawn: dict[tuple[int, int], Completion] = {}
@@ -108,6 +127,7 @@ class TransformersSampler:
         tokens = sum(len(completion.ids) for completion in drawn.values())
         self._stats = SamplerStats(
             tokens=tokens,
+            weights_version=self._weights.version or 0,
             seconds_decode=seconds,
             steps=steps,
             occupancy=tokens / (steps * self._slots) if steps else 0.0,

@@ -34,6 +34,7 @@ from dianoia.metrics.recorder import Grader, Recorder
 from dianoia.metrics.training_metrics import update_row
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.factory import DTYPES, make_sampler
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.rollouts import Roller, named_template, stop_ids
 from dianoia.storage.context import Context
 from dianoia.storage.state import load_state, save_state
@@ -164,7 +165,7 @@ class _Training:
     def update(
         self, minibatch: list[LossRow], groups: Sequence[Group], advantages: Advantages
     ) -> None:
-        """One optimizer step; the sampler has the new weights when it returns."""
+        """One optimizer step; the next rollout is sampled from the new weights."""
         with self.recorder.spending("update_seconds"):
             try:
                 done = self.learner.update(minibatch)
@@ -172,11 +173,15 @@ class _Training:
                 step = self.learner.step
                 path = self.recorder.keep(f"stopped-{step:05d}", step, groups, advantages)
                 raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
-            self.roller.sampler.load(self.learner.weights())
+            self.publish()
         self.learner.optimizer.zero_grad()  # what is drawn next needs the room
         self.curve()
         row = {"rollout": self.rollouts_done, "num_tokens": self.tokens, **update_row(done)}
         self.recorder.write(done.step, row)
+
+    def publish(self) -> None:
+        """Hand the policy's weights to the sampler, which copies them when it next generates."""
+        self.roller.sampler.load(WeightUpdate(self.learner.step, self.learner.weights()))
 
     def curve(self) -> None:
         """A point of the held-out curve, at the first step, the last, and every so many."""
@@ -202,7 +207,7 @@ class _Training:
         self.rollouts_done, self.tokens = state["at"]
         self.scenarios.load_state(state["scenarios"])
         self.recorder.open(self.learner.step, state["history"])
-        self.roller.sampler.load(self.learner.weights())
+        self.publish()
         self.context.progress.say(f"{self.context.name}: going on after step {self.learner.step}")
 
     def save(self) -> None:

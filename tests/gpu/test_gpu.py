@@ -26,6 +26,7 @@ from dianoia.learner.batching.batch import Layout, Row, collate
 from dianoia.learner.kernels.head_gpu import Scoring, scored
 from dianoia.learner.logprobs import response_logprobs
 from dianoia.learner.policy import Learner
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.gpu.decode_attention import (
     Rotation,
@@ -67,7 +68,7 @@ def sampler(
 ) -> NativeSampler:
     model = make(family)
     native = NativeSampler(model.config, slots=slots, dtype=dtype, device=device)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     return native
 
 
@@ -247,7 +248,7 @@ def test_float32_does_not_depend_on_slots_and_new_weights_take_effect() -> None:
     first = sampler("qwen3", slots=64).generate(asked, PARAMS)
     native = sampler("qwen3", slots=3)
     assert ids(native.generate(asked, PARAMS)) == ids(first)
-    native.load(make("qwen3", seed=1).state_dict())
+    native.load(WeightUpdate(1, make("qwen3", seed=1).state_dict()))
     assert ids(native.generate(asked, PARAMS)) != ids(first)
 
 

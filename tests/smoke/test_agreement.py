@@ -23,6 +23,7 @@ from dianoia.bases import shipped_model
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.learner.policy import Learner
 from dianoia.miniature.problems import MiniatureProblems
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.text.template import TEMPLATES
 
@@ -95,7 +96,7 @@ def differences(
     """|learner - sampler| of every sampled token."""
     temperature, slots, budget, share = settings
     sampler = NativeSampler(model.config, slots=slots)
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(0, model.state_dict()))
     requests = [Request(ids, samples, (1, n)) for n, ids in enumerate(prompts)]
     params = SamplingParams(90, stops, temperature)
     drawn = [
@@ -141,7 +142,7 @@ def test_a_wrong_temperature_would_be_seen() -> None:
     """The comparison above is worth something: a hundredth of a degree breaks it."""
     model, prompts = random_model("qwen3"), random_prompts(4)
     sampler = NativeSampler(model.config)
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(0, model.state_dict()))
     (group,) = sampler.generate([Request(prompts[0], 8, (1,))], SamplingParams(40, frozenset()))
     drawn = [Sample(prompts[0], one.ids, one.logprobs, 1.0) for one in group]
     learner = Learner(
@@ -194,7 +195,7 @@ def native(
     model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], stops: frozenset[int], limit: int
 ) -> list[Completion]:
     sampler = NativeSampler(model.config, slots=16)
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(0, model.state_dict()))
     requests = [Request(ids, 1, (1, n)) for n, ids in enumerate(prompts)]
     params = SamplingParams(limit, stops, temperature=0.0)
     return [group[0] for group in sampler.generate(requests, params)]

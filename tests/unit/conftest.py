@@ -1,7 +1,7 @@
 """A small real tokenizer, problems with known answers, and a sampler that says what it is told."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from dianoia.base.records import Completion, Problem, Request, SamplingParams
 from dianoia.config import Habits
 from dianoia.miniature.corpus import documents
 from dianoia.miniature.tokenizer import END, train_tokenizer
-from dianoia.sampler.interface import OnFinish, SamplerStats
+from dianoia.sampler.interface import OnFinish, SamplerStats, WeightUpdate
 from dianoia.sampler.rollouts import Roller
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import StageDirectory
@@ -32,11 +32,14 @@ class ScriptedSampler:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, say: Say) -> None:
         self.tokenizer, self.say = tokenizer, say
         self.asked: list[tuple[list[Request], SamplingParams]] = []
-        self.loaded: list[Mapping[str, torch.Tensor]] = []
+        self.loaded: list[WeightUpdate] = []
         self.stats = SamplerStats()
 
-    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        self.loaded.append(weights)
+    def load(self, update: WeightUpdate) -> None:
+        self.loaded.append(update)
+
+    def pull(self) -> int:
+        return self.loaded[-1].version if self.loaded else 0
 
     def generate(
         self,

@@ -34,6 +34,10 @@ Drawn = tuple[list[list[Completion]], list[Run]]
 class Lanes(Protocol):
     """What both ways promise."""
 
+    def check(self, weights: Mapping[str, Tensor]) -> None:
+        """Raise ModelError for a missing or misshapen parameter."""
+        ...
+
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take new weights."""
         ...
@@ -52,6 +56,10 @@ class CoreLanes:
         """slots: samples decoded at a time at most, by all cores together."""
         self._model, self._slots = PackedModel(config, dtype), slots
         self._lanes: list[CoreLane] = []
+
+    def check(self, weights: Mapping[str, Tensor]) -> None:
+        """Raise ModelError for a missing or misshapen parameter."""
+        self._model.check(weights)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take new weights."""
@@ -86,6 +94,10 @@ class TorchLanes:
         """slots: samples decoded at a time, by all lanes together."""
         self._forward, self._slots = Forward(config, dtype, device), slots
         self._lanes: list[Lane | RowLane] = []
+
+    def check(self, weights: Mapping[str, Tensor]) -> None:
+        """Raise ModelError for a missing or misshapen parameter."""
+        self._forward.weights.check(weights)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take new weights, copied in place."""

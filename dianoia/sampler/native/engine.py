@@ -6,7 +6,7 @@ same tokens up to rounding. Left out: everything about text; architectures other
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Lock
 
 import torch
@@ -14,7 +14,13 @@ from transformers import PretrainedConfig
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.sampler.interface import OnFinish, SamplerStats, check
+from dianoia.sampler.interface import (
+    OnFinish,
+    PendingWeights,
+    SamplerStats,
+    WeightUpdate,
+    check_requests,
+)
 from dianoia.sampler.native.cpu.packed_weights import runs_in_c
 from dianoia.sampler.native.decode_results import Run
 from dianoia.sampler.native.dispatch import CoreLanes, Lanes, TorchLanes
@@ -47,7 +53,7 @@ class NativeSampler:
             raise ConfigError(f"slots={slots}: a sampler needs 1 slot or more; 256 suits a CPU.")
         self._lanes = _lanes(config, dtype, torch.device(device), slots)
         self._positions: int = config.max_position_embeddings
-        self._loaded = False
+        self._weights = PendingWeights()
         self._stats = SamplerStats()
 
     @property
@@ -55,11 +61,15 @@ class NativeSampler:
         """Of the last `generate`."""
         return self._stats
 
-    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take new weights; nothing computed with the old ones is kept."""
+    def load(self, update: WeightUpdate) -> None:
+        """See `interface.Sampler.load`."""
+        self._lanes.check(update.tensors)
+        self._weights.publish(update)
+
+    def pull(self) -> int:
+        """See `interface.Sampler.pull`; nothing computed with the old weights is kept."""
         with torch.no_grad():
-            self._lanes.load(weights)
-        self._loaded = True
+            return self._weights.pull(self._lanes.load)
 
     def generate(
         self,
@@ -68,14 +78,14 @@ class NativeSampler:
         on_finish: OnFinish | None = None,
     ) -> list[list[Completion]]:
         """See `interface.Sampler.generate`."""
-        assert self._loaded, "load() gives the sampler its weights; call it before generate()"
-        check(requests, params, self._positions)
+        check_requests(requests, params, self._positions)
+        version = self.pull()
         if not requests:
-            self._stats = SamplerStats()
+            self._stats = SamplerStats(weights_version=version)
             return []
         began = time.perf_counter()
         results, runs = self._lanes.generate(requests, params, _serial(on_finish))
-        self._stats = _stats(runs, time.perf_counter() - began)
+        self._stats = _stats(runs, time.perf_counter() - began, version)
         return results
 
 
@@ -99,7 +109,7 @@ def _serial(on_finish: OnFinish | None) -> OnFinish | None:
     return serial
 
 
-def _stats(runs: Sequence[Run], seconds: float) -> SamplerStats:
+def _stats(runs: Sequence[Run], seconds: float, version: int) -> SamplerStats:
     """All lanes together; reading prompts took as long as it did in the mean lane."""
     steps = sum(run.steps for run in runs)
     prefill = sum(run.prefill for run in runs) / len(runs)
@@ -110,4 +120,5 @@ def _stats(runs: Sequence[Run], seconds: float) -> SamplerStats:
         seconds_decode=seconds - prefill,
         steps=steps,
         occupancy=sum(run.seated for run in runs) / room if room else 0.0,
+        weights_version=version,
     )

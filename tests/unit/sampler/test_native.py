@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.dispatch import CoreLanes
 from dianoia.sampler.native.engine import NativeSampler
 from tests.unit.sampler_models import (
@@ -34,7 +35,7 @@ def sampler(family: str = "qwen3-tied", slots: int = 8, seed: int = 0) -> Native
     """A native sampler with the weights of `make(family, seed)`."""
     model = make(family, seed)
     native = NativeSampler(model.config, slots=slots)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     return native
 
 
@@ -44,7 +45,7 @@ def test_logprobs_agree_with_a_plain_forward(family: str) -> None:
     for slots, temperature in ((3, 1.0), (64, 0.6), (8, 1.7)):
         params = SamplingParams(20, frozenset({3, 5}), temperature)
         native = NativeSampler(model.config, slots=slots)
-        native.load(model.state_dict())
+        native.load(WeightUpdate(0, model.state_dict()))
         answered = native.generate(asked, params)
         assert worst_difference(model, asked, answered, temperature) < 1e-4
 
@@ -53,7 +54,7 @@ def test_logprobs_agree_with_a_plain_forward(family: str) -> None:
 def test_greedy_equals_generate(family: str) -> None:
     model = make(family)
     native = NativeSampler(model.config, slots=2)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     asked = requests(4, samples=1)
     params = SamplingParams(16, frozenset(), temperature=0.0)
     answered = native.generate(asked, params)
@@ -150,12 +151,32 @@ def test_a_stop_as_the_last_allowed_token_counts(limit: int) -> None:
     assert all(one.stopped == (one.ids[-1] < 25) for one in group)
 
 
-def test_load_takes_effect_at_once() -> None:
+def test_the_next_generate_uses_the_weights_of_the_last_load() -> None:
     native, asked = sampler(seed=0), requests(3)
     before = native.generate(asked, PARAMS)
-    native.load(make("qwen3-tied", seed=1).state_dict())
+    native.load(WeightUpdate(1, make("qwen3-tied", seed=1).state_dict()))
     after = native.generate(asked, PARAMS)
     assert after == sampler(seed=1).generate(asked, PARAMS) != before
+
+
+def test_weights_are_copied_once_per_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen optimizer steps per rollout publish as many versions; the sampler copies the last one."""
+    native, asked, versions = sampler(seed=0), requests(2), []
+    native.generate(asked, PARAMS)
+    copy = native._lanes.load
+    monkeypatch.setattr(
+        native._lanes, "load", lambda tensors: versions.append(tensors["step"]) or copy(tensors)
+    )
+    weights = make("qwen3-tied", seed=1).state_dict()
+    for step in range(1, 17):
+        native.load(WeightUpdate(step, {**weights, "step": step}))
+    assert versions == []
+    native.generate(asked, PARAMS)
+    native.generate(asked, PARAMS)
+    native.load(WeightUpdate(16, {**weights, "step": "again"}))
+    native.generate(asked, PARAMS)
+    assert versions == [16] and native.stats.weights_version == 16
+    assert native.pull() == 16 and versions == [16]
 
 
 def test_many_calls_of_different_sizes_share_a_cache_safely() -> None:
@@ -182,16 +203,16 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     native = NativeSampler(make("qwen3-tied").config, slots=2)
     weights["model.norm.weight"] = torch.ones(1)
     with pytest.raises(ModelError, match=r"'model.norm.weight' has shape \(1,\)"):
-        native.load(weights)
+        native.load(WeightUpdate(0, weights))
     del weights["model.norm.weight"]
     with pytest.raises(ModelError, match=r"no parameter .model[.]norm[.]weight"):
-        native.load(weights)
+        native.load(WeightUpdate(0, weights))
 
 
 def test_first_tokens_follow_the_softmax() -> None:
     model, count = make("llama"), 20000
     native = NativeSampler(model.config, slots=64)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     (group,) = native.generate([Request((9, 4), count, (3,))], SamplingParams(1, frozenset(), 2.0))
     with torch.no_grad():
         probs_V = (model(torch.tensor([[9, 4]])).logits[0, -1] / 2.0).softmax(-1)
@@ -204,7 +225,7 @@ def test_first_tokens_follow_the_softmax() -> None:
 def test_bfloat16_stays_near_float32() -> None:
     model, asked = make("qwen3"), requests(5)
     native = NativeSampler(model.config, slots=4, dtype=torch.bfloat16)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     assert worst_difference(model, asked, native.generate(asked, PARAMS)) < 0.5
 
 
@@ -216,7 +237,7 @@ def test_bfloat16_keeps_logits_in_float32(family: str) -> None:
         for parameter in model.parameters():
             parameter.mul_(0.3 if parameter.dim() > 1 else 1.0)
     sampler = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(0, model.state_dict()))
     asked = requests(12)
     answered = sampler.generate(asked, SamplingParams(12, frozenset()))
     assert worst_difference(model, asked, answered) < 0.05
@@ -224,7 +245,7 @@ def test_bfloat16_keeps_logits_in_float32(family: str) -> None:
         for layer in model.model.layers:
             for parameter in layer.parameters():
                 parameter.zero_()  # nothing but the table, the last norm and the head are left
-    sampler.load(model.state_dict())
+    sampler.load(WeightUpdate(1, model.state_dict()))
     answered = sampler.generate(asked, SamplingParams(12, frozenset()))
     assert worst_difference(model, asked, answered) < 0.02
     if isinstance(sampler._lanes, CoreLanes):

@@ -9,6 +9,7 @@ from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.base.records import SamplingParams
 from dianoia.sampler.factory import make_sampler
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.transformers import TransformersSampler
 from tests.unit.sampler_models import SIZES, make, requests, worst_difference
@@ -67,9 +68,9 @@ def test_fallback_holds_its_own_copy_until_loaded() -> None:
         for parameter in model.parameters():
             parameter.mul_(0.5)
     assert chosen.generate(asked, PARAMS) == before
-    chosen.load(model.state_dict())
+    chosen.load(WeightUpdate(1, model.state_dict()))
     after = chosen.generate(asked, PARAMS)
     assert after != before
     assert worst_difference(model, asked, after) < 1e-4
     with pytest.raises(ModelError, match="missing in all"):
-        chosen.load({})
+        chosen.load(WeightUpdate(2, {}))

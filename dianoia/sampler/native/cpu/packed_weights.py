@@ -52,6 +52,10 @@ class PackedModel:
         self._layers: list[dict[str, Tensor]] = []
         self._tables = self._rotary.tables(0)
 
+    def check(self, weights: Mapping[str, Tensor]) -> None:
+        """Raise ModelError for a missing or misshapen parameter."""
+        self._known.check(weights)
+
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take every parameter; names that the model does not use are ignored.
 

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from dianoia.base.records import Request, SamplingParams
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.cpu import cpu_cache as core_memory
 from dianoia.sampler.native.cpu import cpu_decoder as core_lane
 from dianoia.sampler.native.dispatch import CoreLanes
@@ -25,7 +26,7 @@ def sampler(model: PreTrainedModel, dtype: torch.dtype, slots: int = 8) -> Nativ
     """With the model's weights; decoded in C."""
     native = NativeSampler(model.config, slots=slots, dtype=dtype)
     assert isinstance(native._lanes, CoreLanes)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     return native
 
 

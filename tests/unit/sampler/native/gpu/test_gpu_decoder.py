@@ -5,6 +5,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.forward import Forward
 from dianoia.sampler.native.gpu import decode_attention as rows
@@ -20,7 +21,7 @@ def pair(family: str = "qwen3-tied", slots: int = 8) -> tuple[NativeSampler, Row
     """The sampler of a CPU, and a lane of rows over the same weights."""
     model = make(family)
     native = NativeSampler(model.config, slots=slots)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     return native, RowLane(forward(model, torch.float32), slots)
 
 
@@ -134,7 +135,7 @@ def test_rows_close_up_when_nothing_waits() -> None:
 def test_bfloat16_stays_near_the_lane_of_a_cpu() -> None:
     model = make("qwen3")
     native = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
-    native.load(model.state_dict())
+    native.load(WeightUpdate(0, model.state_dict()))
     asked = requests(4, samples=1)
     params = SamplingParams(2, frozenset(), temperature=0.0)
     ours = RowLane(forward(model, torch.bfloat16), 8).generate(asked, params, None).results()
