@@ -10,10 +10,8 @@ then all of them hold the lock of the run directory, so that no second command b
 """
 
 import atexit
-import ctypes
 import gc
 import importlib
-import json
 import os
 import signal
 import subprocess
@@ -29,16 +27,12 @@ from types import TracebackType
 from typing import Self
 
 from dianoia.pipeline.messages import END_NOW
+from dianoia.sandbox import interpreter
 
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import dianoia.pipeline.fork_server as host; "
-    "getattr(host, sys.argv[2])(json.loads(sys.argv[3]), *map(int, sys.argv[4:]))"
-)
 _CHILD = "dianoia.pipeline.stage_process"
 """Imports PyTorch."""
 FORKS = sys.platform == "linux"
 """Whether stages are forked from a warm process."""
-_PARENT_DEATH = 1  # PR_SET_PDEATHSIG
 _LOOK_SECONDS = 0.05
 """Between two looks whether a stage's process has ended."""
 _END_SECONDS = 3.0
@@ -96,15 +90,14 @@ class Host:
 
 
 def _command(entry: str, connection: int, locks: Sequence[int], forks: bool) -> list[str]:
-    path = json.dumps([os.path.abspath(entry) for entry in sys.path])  # noqa: PTH100 - "" is the folder we are in
-    numbers = [str(int(number)) for number in (os.getpid(), connection, forks)]
-    return [sys.executable, "-c", _BOOT, path, entry, json.dumps(list(locks)), *numbers]
+    arguments = [list(locks), os.getpid(), connection, forks]
+    return interpreter.command(f"dianoia.pipeline.fork_server:{entry}", arguments)
 
 
 # In the warm process ------------------------------------------------------------------------------
 
 
-def main(locks: Sequence[int], parent: int, control_fd: int, forks: int) -> None:
+def main(locks: Sequence[int], parent: int, control_fd: int, forks: bool) -> None:
     """Start a process for each connection that comes over the control connection, until that closes."""
     _end_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # for the command, which ends us
@@ -121,7 +114,7 @@ def main(locks: Sequence[int], parent: int, control_fd: int, forks: int) -> None
     _leave(own)
 
 
-def single(locks: Sequence[int], parent: int, connection_fd: int, _forks: int) -> None:
+def single(locks: Sequence[int], parent: int, connection_fd: int, _forks: bool) -> None:
     """A stage's process that is a fresh interpreter."""
     _end_with(parent)
     for descriptor in (connection_fd, *locks):
@@ -145,8 +138,7 @@ def _leave(own: Connection | None) -> None:
 
 def _end_with(parent: int) -> None:
     """Be killed when the parent ends, which it may just have done."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
+    interpreter.die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 

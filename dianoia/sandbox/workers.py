@@ -1,17 +1,20 @@
-"""Work that may hang, crash or eat memory, done by worker processes with hard limits.
+"""Worker processes with hard limits, for work that may hang, crash or use up memory.
 
-In: items (anything that JSON has) for one function, named as text. Out: a `Reply` an item, in order; a worker that
-exceeds a limit is killed and replaced, its item is marked, and the rest of its batch goes on. Nothing here can
-wait for ever. Left out: what the function does; walls against programs that mean harm
+In: items (anything that JSON has) for one function, named as text. Out: one `Reply` per item, in order. A worker that
+exceeds a limit is killed and replaced; its item gets the reason as its reply, and the other items of its batch are run.
+Every wait has a time limit. Not here: what the function does; walls against hostile programs
 (`dianoia.sandbox.sandbox`).
 
+Three kinds of process take part: this one; a fork server (`worker_fork_server`), which has imported the function; and the
+workers, which the fork server forks and to which this process is connected directly.
+
 Decisions:
-1. Workers never inherit anything: a clean interpreter is started (no fork of the training process, no torch, no
-   open file, five variables of environment), imports the function once, and forks workers.
-2. Nothing is started before the first item.
-3. CPU time is what ends an item; the wall clock is the longer of the two limits and ends what sleeps. So a busy
-   machine does not change an item's fate.
-4. A worker that dies by itself may have died of something else than its item, so the item is tried once more.
+1. Workers inherit nothing from this process: the fork server is a clean interpreter (no fork of the training process, no
+   torch, no open file, five environment variables).
+2. No process is started before the first item.
+3. Items are limited by CPU time, so that a busy machine does not change what becomes of an item. The wall-clock limit is
+   longer and ends those that sleep.
+4. A worker that dies by itself may have died of another cause than its item, so the item is tried once more.
 """
 
 import json
@@ -19,7 +22,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,24 +29,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from queue import LifoQueue
 from threading import Lock
 from typing import Any, NoReturn
 
 from dianoia.base.errors import VerifierError
-from dianoia.sandbox.worker_host import OUT_OF_MEMORY
+from dianoia.sandbox import interpreter
+from dianoia.sandbox.worker_fork_server import OUT_OF_MEMORY
 
 _START_SECONDS = 600.0
-"""How long the warm process may take to import, on a machine that is busy."""
+"""How long the fork server may take to import, on a busy machine."""
 _CONTROL_SECONDS = 30.0
+"""How long the fork server may take to start or stop a worker."""
 _BATCH_ITEMS = 32
 _BATCH_CHARS = 65_536
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from dianoia.sandbox import worker_host; "
-    "worker_host.main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))"
-)
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
@@ -52,7 +50,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
 }
-"""All that a worker sees of the environment. Hash order is fixed, so that an answer is."""
+"""All that a worker sees of the environment. A fixed hash seed makes the order of sets, and so an answer, reproducible."""
 
 
 class Ended(StrEnum):
@@ -62,40 +60,40 @@ class Ended(StrEnum):
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
-    """The worker died of it, twice, or the function raised."""
+    """The function raised an exception, or the worker died twice while running the item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one item may use."""
+    """Limits of one item."""
 
     cpu_seconds: float = 1.0
     wall_seconds: float = 20.0
     memory_bytes: int = 2**30
     """Address space of the whole worker."""
     items: int = 2000
-    """After so many a worker is replaced, so that no cache of a library grows for ever."""
+    """Items after which a worker is replaced, so that caches of libraries cannot grow without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of one item."""
+    """The result of one item."""
 
     ended: Ended
     value: Any
-    """What the function returned; None unless ANSWERED."""
+    """The function's return value; None unless ANSWERED."""
     seconds: float
-    """From the worker's last answer (or the batch's start) to this one, its replacement included."""
+    """Wall time since the worker's previous answer, or since the start of the batch; replacing a worker is included."""
     detail: str = ""
-    """For people, of a crash."""
+    """The cause of a crash, for people."""
 
 
 class Service(AbstractContextManager["Service"]):
     """`workers` processes that run `target` ("package.module:function"); usable from many threads.
 
     Args:
-        target: what to run; the module may have a function `warm`, called once before the first item.
-        workers: how many items run at once; by default one for every core this process may use.
+        target: the function to run; its module may have a function `warm`, which is called once before the first item.
+        workers: number of items that run at once; by default one per core that this process may use.
 
     Raises:
         VerifierError: the function cannot be imported, or the machine starts no process.
@@ -107,33 +105,34 @@ class Service(AbstractContextManager["Service"]):
         self.target, self.bounds = target, bounds or Bounds()
         self.workers = workers or _cores()
         self.ended: Counter[Ended] = Counter()
-        """Items so far by how they ended."""
+        """Number of items so far by how they ended."""
         self.replaced = 0
-        """Workers that had to be killed or died so far."""
+        """Number of workers so far that had to be killed or died."""
         self._lock = Lock()
-        self._host = _Host(target, self.bounds)
+        self._fork_server = _ForkServer(target, self.bounds)
         self._idle: LifoQueue[_Worker] = LifoQueue()
-        self._places = [_Worker(self._host, self.bounds) for _ in range(self.workers)]
-        for place in self._places:
-            self._idle.put(place)
+        self._all = [_Worker(self._fork_server, self.bounds) for _ in range(self.workers)]
+        for worker in self._all:
+            self._idle.put(worker)
         self._threads: ThreadPoolExecutor | None = None
 
     def run(self, item: object) -> Reply:
-        """One item, on the next worker that is free."""
-        (reply,) = self._on_a_worker([json.dumps(item)])
+        """Run one item on the next idle worker and return its reply."""
+        (reply,) = self._run_batch([json.dumps(item)])
         return reply
 
     def map(self, items: Sequence[object]) -> list[Reply]:
-        """A reply an item, in order; as many run at once as there are workers."""
+        """Run items, as many at once as there are workers, and return one reply per item, in order."""
         return [reply for batch in self.begin(items) for reply in batch.result()]
 
     def begin(self, items: Sequence[object]) -> list[Future[list[Reply]]]:
-        """The same without waiting: the replies of one batch after another, while this process does something else."""
+        """Start items without waiting. Returns futures with the replies of one batch each, in order."""
         with self._lock:
             self._threads = self._threads or ThreadPoolExecutor(self.workers, "service")
-        return [self._threads.submit(self._on_a_worker, batch) for batch in _batches(items)]
+        return [self._threads.submit(self._run_batch, batch) for batch in _batches(items)]
 
-    def _on_a_worker(self, batch: Sequence[str]) -> list[Reply]:
+    def _run_batch(self, batch: Sequence[str]) -> list[Reply]:
+        """Run a batch of items, in JSON, on the next idle worker. Waits for one."""
         worker = self._idle.get()
         before = worker.replaced
         try:
@@ -147,19 +146,19 @@ class Service(AbstractContextManager["Service"]):
         return replies
 
     def close(self) -> None:
-        """End every process. The service is not to be used again."""
+        """End every process. The service must not be used again."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
-        for place in self._places:
-            place.close()
-        self._host.close()
+        for worker in self._all:
+            worker.close()
+        self._fork_server.close()
 
     def __exit__(self, *_error: object) -> None:
         self.close()
 
 
 def _batches(items: Sequence[object]) -> Iterator[list[str]]:
-    """Items as JSON, a few at a time: one hand-over for many short ones."""
+    """Yield items as JSON in batches, so that many short items cost one message; limited by count and characters."""
     batch: list[str] = []
     size = 0
     for text in map(json.dumps, items):
@@ -172,8 +171,8 @@ def _batches(items: Sequence[object]) -> Iterator[list[str]]:
         yield batch
 
 
-class _Lost(Exception):
-    """The worker gave no answer."""
+class _WorkerLost(Exception):
+    """The worker gave no answer to an item."""
 
     def __init__(self, ended: Ended, detail: str = "") -> None:
         super().__init__(detail)
@@ -181,51 +180,55 @@ class _Lost(Exception):
 
 
 class _Worker:
-    """One place in the service: a worker process, and its successors."""
+    """One slot of the service: a worker process, and the processes that replace it."""
 
-    def __init__(self, host: "_Host", bounds: Bounds) -> None:
-        self.host, self.bounds, self.replaced = host, bounds, 0
-        self._line: _Line | None = None
+    def __init__(self, fork_server: "_ForkServer", bounds: Bounds) -> None:
+        self.fork_server, self.bounds, self.replaced = fork_server, bounds, 0
+        self._connection: _Connection | None = None
         self._pid, self._items = 0, 0
 
     def replies(self, batch: Sequence[str]) -> Iterator[Reply]:
-        """One reply an item, in order, whatever becomes of the process."""
-        left, again = list(batch), False
+        """Yield one reply per item, in order, whatever becomes of the process."""
+        unanswered, is_retry = list(batch), False
         began = time.perf_counter()
-        while left:
+        while unanswered:
             try:
-                self._send(left)
-                while left:
+                # All unanswered items go in one message. The answers come one by one, so that if the worker is lost, the
+                # first unanswered item is the one it was running.
+                self._send(unanswered)
+                while unanswered:
                     reply = self._reply(began)
                     self._items += 1
                     yield reply
-                    left, again, began = left[1:], False, time.perf_counter()
-            except _Lost as lost:
-                if lost.ended is Ended.CRASHED and not again:
-                    again = True
+                    unanswered, is_retry, began = unanswered[1:], False, time.perf_counter()
+            except _WorkerLost as lost:
+                if lost.ended is Ended.CRASHED and not is_retry:  # decision 4
+                    is_retry = True
                     continue
                 yield Reply(lost.ended, None, time.perf_counter() - began, lost.detail)
-                left, again, began = left[1:], False, time.perf_counter()
+                unanswered, is_retry, began = unanswered[1:], False, time.perf_counter()
 
     def _send(self, items: Sequence[str]) -> None:
-        if self._line is not None and self._items >= self.bounds.items:
+        """Send items to the worker; first start one if there is none, or replace one that has run many items."""
+        if self._connection is not None and self._items >= self.bounds.items:
             self._stop()
-        if self._line is None:
-            self._line, self._pid = self.host.start()
+        if self._connection is None:
+            self._connection, self._pid = self.fork_server.start()
             self._items = 0
         try:
-            self._line.send("[" + ",".join(items) + "]", self.bounds.wall_seconds)
+            self._connection.send("[" + ",".join(items) + "]", self.bounds.wall_seconds)
         except OSError:
             self._lose()
 
     def _reply(self, began: float) -> Reply:
-        assert self._line is not None, "something was sent"
+        """Wait for the reply to one item. Raises _WorkerLost if none comes."""
+        assert self._connection is not None, "something was sent"
         try:
-            message = self._line.receive(self.bounds.wall_seconds)
+            message = self._connection.receive(self.bounds.wall_seconds)
         except TimeoutError:
             self._stop()
             self.replaced += 1
-            raise _Lost(Ended.TIMED_OUT) from None
+            raise _WorkerLost(Ended.TIMED_OUT) from None
         except OSError:
             self._lose()
         seconds = time.perf_counter() - began
@@ -234,107 +237,113 @@ class _Worker:
         return Reply(Ended.ANSWERED, message["value"], seconds)
 
     def _lose(self) -> NoReturn:
-        """The worker has ended: say of what."""
+        """Raise _WorkerLost with the reason for which the worker has ended, by its exit status."""
         code = self._stop()
         self.replaced += 1
         if code == -signal.SIGPROF:
-            raise _Lost(Ended.TIMED_OUT)
+            raise _WorkerLost(Ended.TIMED_OUT)
         if code == OUT_OF_MEMORY:
-            raise _Lost(Ended.OUT_OF_MEMORY)
-        raise _Lost(Ended.CRASHED, f"its process ended with {code}")
+            raise _WorkerLost(Ended.OUT_OF_MEMORY)
+        raise _WorkerLost(Ended.CRASHED, f"its process ended with {code}")
 
     def close(self) -> None:
-        """Let the process end, which it does when nobody can ask it any more."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        """Close the connection; the process ends by itself when it notices."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _stop(self) -> int | None:
-        assert self._line is not None, "there is a worker"
-        self._line.close()
-        self._line = None
-        return self.host.stop(self._pid)
+        """End the process; return its exit status, or minus a signal's number; None if it is unknown."""
+        assert self._connection is not None, "there is a worker"
+        self._connection.close()
+        self._connection = None
+        return self.fork_server.stop(self._pid)
 
 
-class _Line:
-    """Lines of JSON over a socket, each with a deadline."""
+class _Connection:
+    """A socket that carries lines of JSON, with a time limit for each line."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.connection, self._rest = connection, b""
+        self.socket, self._buffer = connection, b""
 
     def send(self, text: str, seconds: float) -> None:
-        """Send a line. Raises OSError."""
-        self.connection.settimeout(seconds)
-        self.connection.sendall(text.encode() + b"\n")
+        """Send a line, within `seconds`. Raises OSError."""
+        self.socket.settimeout(seconds)
+        self.socket.sendall(text.encode() + b"\n")
 
     def receive(self, seconds: float) -> dict[str, Any]:
-        """The next line. Raises TimeoutError, ConnectionError."""
+        """Return the next line, within `seconds` in all. Raises TimeoutError, ConnectionError."""
         deadline = time.monotonic() + seconds
-        while b"\n" not in self._rest:
-            left = deadline - time.monotonic()
-            if left <= 0:
+        while b"\n" not in self._buffer:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError
-            self.connection.settimeout(left)
-            part = self.connection.recv(65_536)
+            self.socket.settimeout(remaining)
+            part = self.socket.recv(65_536)
             if not part:
                 raise ConnectionError("it ended")
-            self._rest += part
-        line, _, self._rest = self._rest.partition(b"\n")
+            self._buffer += part
+        line, _, self._buffer = self._buffer.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         return message
 
     def close(self) -> None:
-        """Close it."""
-        self.connection.close()
+        """Close the socket."""
+        self.socket.close()
 
 
-class _Host:
-    """The warm process that forks workers; started with the first of them, and again if it dies."""
+class _ForkServer:
+    """The process that forks workers; started with the first of them, and again if it dies."""
 
     def __init__(self, target: str, bounds: Bounds) -> None:
         self.target, self.bounds = target, bounds
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._line: _Line | None = None
+        self._connection: _Connection | None = None
 
-    def start(self) -> tuple[_Line, int]:
-        """A new worker: the line to it, and its number."""
+    def start(self) -> tuple[_Connection, int]:
+        """Start a worker; return the connection to it and its process id.
+
+        Raises:
+            VerifierError: the fork server cannot import the function, or it failed twice.
+        """
         with self._lock:
-            for last in (False, True):
+            for is_last in (False, True):
                 try:
-                    return self._forked()
+                    return self._fork_worker()
                 except OSError as error:
                     self._end()
-                    if last:
+                    if is_last:
                         raise VerifierError(_no_worker(self.target, str(error))) from error
         raise AssertionError("the second try returns or raises")
 
-    def _forked(self) -> tuple[_Line, int]:
-        control = self._line or self._boot()
+    def _fork_worker(self) -> tuple[_Connection, int]:
+        control = self._connection or self._boot()
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                control.connection.settimeout(_CONTROL_SECONDS)
-                socket.send_fds(control.connection, [b"start"], [theirs.fileno()])
-            return _Line(ours), int(control.receive(_CONTROL_SECONDS)["pid"])
+                control.socket.settimeout(_CONTROL_SECONDS)
+                socket.send_fds(control.socket, [b"start"], [theirs.fileno()])
+            return _Connection(ours), int(control.receive(_CONTROL_SECONDS)["pid"])
         except OSError:
             ours.close()
             raise
 
     def stop(self, pid: int) -> int | None:
-        """End a worker; its exit status, minus a signal's number; None if nobody can say."""
+        """End a worker; return its exit status, or minus a signal's number; None if the fork server died and it is unknown."""
         with self._lock:
-            if self._line is None:
+            if self._connection is None:
                 return None
             try:
-                self._line.connection.settimeout(_CONTROL_SECONDS)
-                self._line.connection.sendall(str(pid).encode())
-                return int(self._line.receive(_CONTROL_SECONDS)["code"])
+                self._connection.socket.settimeout(_CONTROL_SECONDS)
+                self._connection.socket.sendall(str(pid).encode())
+                return int(self._connection.receive(_CONTROL_SECONDS)["code"])
             except OSError:
                 self._end()  # its workers end with it
                 return None
 
-    def _boot(self) -> _Line:
+    def _boot(self) -> _Connection:
+        """Start the fork server and wait until it has imported the function."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -344,40 +353,42 @@ class _Host:
                 stderr=subprocess.DEVNULL,
                 env=_ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C reaches this process only
                 cwd="/",
             )
-        self._line = _Line(ours)
-        state = self._line.receive(_START_SECONDS)["state"]
+        self._connection = _Connection(ours)
+        state = self._connection.receive(_START_SECONDS)["state"]
         if state != "ready":
             self._end()
             raise VerifierError(_no_worker(self.target, state))
-        return self._line
+        return self._connection
 
-    def _command(self, control: int) -> list[str]:
-        path = json.dumps([str(Path(entry).absolute()) for entry in sys.path])
-        limits = [str(self.bounds.memory_bytes), str(self.bounds.cpu_seconds)]
-        options = ["-P", "-s", "-X", "utf8"]
-        return [sys.executable, *options, "-c", _BOOT, path, self.target, str(control), *limits]
+    def _command(self, control_fd: int) -> list[str]:
+        limits = (self.bounds.memory_bytes, self.bounds.cpu_seconds)
+        return interpreter.command(
+            "dianoia.sandbox.worker_fork_server:main",
+            (self.target, control_fd, *limits),
+            options=("-P", "-s", "-X", "utf8"),
+        )
 
     def _end(self) -> None:
-        if self._line is not None:
-            self._line.close()
+        if self._connection is not None:
+            self._connection.close()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        self._line = self._process = None
+        self._connection = self._process = None
 
     def close(self) -> None:
-        """End it and with it every worker."""
+        """End the fork server and with it every worker."""
         with self._lock:
             self._end()
 
 
 def _no_worker(target: str, reason: str) -> str:
     return (
-        f"no process could be started to run {target} ({reason}); answers are verified in processes of their own, "
-        "so nothing can be graded. If a package is missing, install it (`make setup`); if memory or processes are, "
+        f"no worker process could be started to run {target} ({reason}). Answers are verified in separate processes, so "
+        "nothing can be graded. If a package is missing, install it (`make setup`); if memory or processes are short, "
         "free some"
     )
 

@@ -1,4 +1,4 @@
-"""What the workers of `test_service.py` do."""
+"""What the workers of `test_workers.py` do."""
 
 import os
 import signal

@@ -137,7 +137,7 @@ def test_a_worker_is_replaced_after_so_many_items() -> None:
 def test_nothing_is_started_before_the_first_item_and_nothing_is_left() -> None:
     sys.path.insert(0, HERE)
     service = Service(TARGET, workers=2)
-    assert service._host._process is None
+    assert service._fork_server._process is None
     about = service.run(["about"]).value
     assert alive(about["pid"])
     service.close()
