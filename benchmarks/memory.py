@@ -162,7 +162,7 @@ def main() -> None:
             estimate = foreseen(recipe, arguments.threads)
             peak_bytes = measured(recipe, folder / "run")
         print(
-            f"{case:20} foreseen {estimate.bytes / 1e6:6,.0f} MB while {estimate.doing:8} "
+            f"{case:20} foreseen {estimate.bytes / 1e6:6,.0f} MB while {estimate.activity:8} "
             f"measured {peak_bytes / 1e6:6,.0f} MB  ratio {estimate.bytes / peak_bytes:.2f}",
             flush=True,
         )

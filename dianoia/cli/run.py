@@ -1,6 +1,7 @@
 """`dianoia run`: plans a recipe, runs its stages and prints the results."""
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dianoia.pipeline.results import Planned
     from dianoia.recipe import Recipe
+    from dianoia.recipe.plan.run_plan import RunPlan
     from dianoia.recipe.resume.stage_status import StageTask
     from dianoia.storage.run_directory import RunDirectory
 
@@ -48,6 +50,8 @@ class RunOptions:
     """`--from`: this stage and its dependents run from scratch."""
     force: bool = False
     dry_run: bool = False
+    json: bool = False
+    """Print the plan of a dry run as JSON."""
     verbose: bool = False
 
     @classmethod
@@ -63,6 +67,7 @@ class RunOptions:
             start=arguments.start,
             force=arguments.force,
             dry_run=arguments.dry_run,
+            json=arguments.json,
             verbose=arguments.verbose,
         )
 
@@ -129,6 +134,9 @@ def add_parser(commands: "Commands") -> None:
         help="check the recipe, print what would run with its cost, and stop",
     )
     parser.add_argument(
+        "--json", action="store_true", help="with --dry-run: print the plan as JSON"
+    )
+    parser.add_argument(
         "--verbose", action="store_true", help="print the plan with each stage's costs and memory"
     )
     parser.set_defaults(command=lambda arguments: run(RunOptions.parsed(arguments)))
@@ -178,6 +186,8 @@ def run(options: RunOptions) -> None:
 
 
 def _run(options: RunOptions) -> None:
+    if options.json and not options.dry_run:
+        raise ConfigError("--json prints the plan of a dry run; add --dry-run, or leave --json out")
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
     # Set before anything imports torch, which a reward function of the recipe may do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -192,14 +202,26 @@ def _run(options: RunOptions) -> None:
     options = replace(options, jobs=job_count(options.jobs))
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
-        from rich.console import Console
-
-        for run_options in runs:
-            _plan(run_options, *_load(run_options), Console(soft_wrap=True))
+        _dry_run(runs, options)
         return
     _execute(runs)
     if options.seeds:
         _print_claims(runs)
+
+
+def _dry_run(runs: Sequence[RunOptions], options: RunOptions) -> None:
+    """Print the plan of each run, as text or as JSON (a list if there are several seeds)."""
+    from rich.console import Console
+
+    from dianoia.recipe.plan.plan_text import print_plan
+
+    plans = [_plan(run_options, *_load(run_options))[1] for run_options in runs]
+    if options.json:
+        tables = [plan.as_json() for plan in plans]
+        print(json.dumps(tables if options.seeds else tables[0], ensure_ascii=False, indent=2))
+        return
+    for plan in plans:
+        print_plan(plan, Console(soft_wrap=True), options.verbose)
 
 
 def _options_per_seed(options: RunOptions) -> list[RunOptions]:
@@ -228,16 +250,20 @@ def _load(options: RunOptions) -> "tuple[Recipe, RunDirectory]":
 
 
 def _plan(
-    options: RunOptions, recipe: "Recipe", run: "RunDirectory", console: "Console"
-) -> "tuple[StageTask, ...]":
-    """Decide what happens to each stage, and print it."""
-    from dianoia.recipe.plan.table import print_plan
+    options: RunOptions, recipe: "Recipe", run: "RunDirectory"
+) -> "tuple[tuple[StageTask, ...], RunPlan]":
+    """Decide what happens to each stage, check the inputs of the recipe, and plan the run.
+
+    The inputs are checked here and nowhere else. A dry run may lack files; its plan lists them.
+    """
+    from dianoia.recipe.check.inputs import check_inputs
+    from dianoia.recipe.plan.run_plan import plan_run
     from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
 
     selection = StageSelection(options.only, options.start, options.force, _base_command(options))
-    plan = stage_tasks(recipe, run, selection)
-    print_plan(recipe, console, plan, run.path, options.jobs, options.verbose)
-    return tuple(plan)
+    tasks = tuple(stage_tasks(recipe, run, selection))
+    check_inputs(recipe, planned=options.dry_run)
+    return tasks, plan_run(recipe, tasks, run.path, options.jobs)
 
 
 def _base_command(options: RunOptions) -> str:
@@ -266,6 +292,7 @@ def _execute(runs: Sequence[RunOptions]) -> None:
 
 def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") -> "Planned":
     from dianoia.pipeline.results import Planned
+    from dianoia.recipe.plan.plan_text import print_plan
     from dianoia.storage.lock import at_work
 
     recipe, run = _load(options)
@@ -273,7 +300,9 @@ def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") ->
     lock = locks.enter_context(at_work(run.path))
     if lock is None:
         console.print(f"{run.path}: {_NO_LOCKS}", highlight=False)
-    return Planned(recipe, run, _plan(options, recipe, run, console), lock)
+    tasks, plan = _plan(options, recipe, run)
+    print_plan(plan, console, options.verbose)
+    return Planned(recipe, run, tasks, lock)
 
 
 def _run_stages(planned: "Sequence[Planned]", jobs: int, console: "Console") -> None:

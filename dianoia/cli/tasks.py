@@ -55,13 +55,13 @@ def check(arguments: argparse.Namespace) -> int:
     """Grade gold answers and print those that are not right; return 1 if there are any, else 0."""
     from rich.console import Console
 
-    from dianoia.recipe.check.gold_sets import golds
+    from dianoia.recipe.check.gold_answers import graded_sets
     from dianoia.tasks.catalog import clear_of
     from dianoia.tasks.listing import show_graded
 
     tests = clear_of(arguments.against)
     all_right = [
         show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)
-        for name, rows in golds(arguments.names, arguments.mapping, arguments.split)
+        for name, rows in graded_sets(arguments.names, arguments.mapping, arguments.split)
     ]
     return 0 if all(all_right) else 1

@@ -9,8 +9,7 @@ from dianoia.base.stopping import leave_if_asked, on_signals
 from dianoia.hardware.machine import thread_count
 from dianoia.pipeline.results import Planned, begin, write_beginning, write_results
 from dianoia.pipeline.stage import run_stage, settle
-from dianoia.recipe.check.inputs import check_inputs
-from dianoia.recipe.check.program_stages import wanted_sandbox
+from dianoia.recipe.check.sandbox_use import requested_sandbox
 from dianoia.recipe.plan.disk import check_disk
 
 
@@ -23,9 +22,8 @@ def run_recipe(planned: Planned, command: str, console: Console) -> None:
         Stopped: somebody asked to stop, and the stage in hand has written its state.
     """
     recipe = planned.recipe
-    check_inputs(recipe)
     check_disk(recipe, planned.plan, planned.run.path)
-    device = settle(thread_count(recipe.threads), wanted_sandbox(recipe))
+    device = settle(thread_count(recipe.threads), requested_sandbox(recipe))
     write_beginning(planned, command, jobs=1)
     with on_signals(partial(console.print, highlight=False, markup=False)):
         for todo in planned.plan:

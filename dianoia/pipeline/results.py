@@ -13,7 +13,7 @@ from dianoia.base.remedies import cure_of
 from dianoia.claims import claims_of
 from dianoia.config import EvaluateStage, RewardModelStage
 from dianoia.hardware.machine import thread_count
-from dianoia.recipe.check.program_stages import sandbox_of
+from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
 from dianoia.recipe.resume.stage_status import Action, StageTask, Status, stage_statuses

@@ -25,8 +25,7 @@ from dianoia.pipeline.fork_server import Host
 from dianoia.pipeline.messages import STOP, Done, Expected, Failed, Message, Moved, Request, Told
 from dianoia.pipeline.order import next_up
 from dianoia.pipeline.results import Planned, begin, write_beginning, write_results
-from dianoia.recipe.check.inputs import check_inputs
-from dianoia.recipe.check.program_stages import wanted_sandbox
+from dianoia.recipe.check.sandbox_use import requested_sandbox
 from dianoia.recipe.graph import upstream
 from dianoia.recipe.plan.disk import check_disk
 
@@ -44,7 +43,6 @@ def run_side_by_side(runs: Sequence[Planned], jobs: int, command: str, console: 
         UserError, StageCrashed: the first error of a stage.
     """
     for planned in runs:
-        check_inputs(planned.recipe)
         check_disk(planned.recipe, planned.plan, planned.run.path, jobs)
     locks = [planned.lock for planned in runs if planned.lock is not None]
     with Host(locks) as host, Board(console) as board:
@@ -133,7 +131,7 @@ class _Floor:
         threads = thread_count(recipe.threads, self._jobs)
         connection = self._host.start(number)
         capture = self._board.console.is_terminal
-        sandbox = wanted_sandbox(recipe)
+        sandbox = requested_sandbox(recipe)
         with suppress(
             BrokenPipeError, ConnectionResetError
         ):  # it has just been killed: `_ended` tells

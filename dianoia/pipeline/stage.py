@@ -24,7 +24,7 @@ from dianoia.config import (
 from dianoia.hardware import devices
 from dianoia.pipeline.stage_outputs import check_model, check_sources, write_manifest
 from dianoia.recipe.graph import Recipe, Stage
-from dianoia.recipe.plan.disk import set_aside
+from dianoia.recipe.plan.disk import reserve_stage_space
 from dianoia.stages import (
     demonstrations,
     evaluate,
@@ -64,7 +64,7 @@ def run_stage(
     stage, directory = recipe.stages[name], run.stage(name)
     check_sources(name, recipe, run)
     try:
-        set_aside(name, recipe, directory.path)
+        reserve_stage_space(name, recipe, directory.path)
         with worked(directory.worked) as seconds:
             with show(_total(name, recipe), seconds) as progress:
                 for line in changed_journals(directory.state):

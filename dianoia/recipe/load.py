@@ -26,7 +26,7 @@ from dianoia.config import (
     SampleStage,
     SFTStage,
 )
-from dianoia.recipe.check.ranges import impossible
+from dianoia.recipe.check.number_ranges import impossible_numbers
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.override_values import cure, meant
 
@@ -58,7 +58,9 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         _lay_over(table, override)
     typed = {_key(override): override for override in overrides}
     recipe = _validated(path, table, typed)
-    refused = [f"  {_named(key, typed)}: {sentence}" for key, sentence in impossible(recipe)]
+    refused = [
+        f"  {_named(key, typed)}: {sentence}" for key, sentence in impossible_numbers(recipe)
+    ]
     if refused:
         raise ConfigError("\n".join([f"{path}: the recipe cannot run as written", *refused]))
     return recipe

@@ -1,5 +1,6 @@
 """What a person types first starts at once: no torch behind --help, --dry-run and the report."""
 
+import json
 import os
 import subprocess
 import sys
@@ -54,6 +55,12 @@ def test_dry_run_imports_no_torch(root: Path) -> None:
     assert recipes
     for recipe in recipes:
         assert _succeeds(RUN_MAIN, "run", str(recipe), "--dry-run", root=root).stdout
+
+
+def test_dry_run_as_json_imports_no_torch(root: Path) -> None:
+    command = ("run", "recipes/miniature-zero.toml", "--dry-run", "--json")
+    plan = json.loads(_succeeds(RUN_MAIN, *command, root=root).stdout)
+    assert [stage["name"] for stage in plan["stages"]][:1] == ["zero"]
 
 
 def test_dry_run_of_a_run_that_goes_on_imports_no_torch(root: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_two_at_a_time_leave_what_one_at_a_time_leaves(
     recipe, reference = whole
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
     told = capsys.readouterr().out
-    assert "Up to 2 stages run side by side, each with 1 thread;" in told
+    assert "Up to 2 stages run at the same time, each with 1 thread;" in told
     assert all(f"{name}: done in 0:0" in told for name in STAGES)
     assert told.index("ppo  0/4") < told.index("zero: done"), "they ran at one time"
     assert "took 0:" in told

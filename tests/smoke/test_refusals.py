@@ -52,7 +52,7 @@ def test_a_file_that_is_not_there_stops_a_run_and_not_a_plan(
     command = ["run", str(tiny_zero), "--out", str(out), "--set", "zero.problems=nowhere.jsonl"]
     assert main([*command, "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "a run would stop before it began: nowhere.jsonl: no such file here; zero" in said
+    assert "a run would be refused: nowhere.jsonl: there is no such file; zero" in said
     assert main(command) == 2
     assert "nowhere.jsonl" in capsys.readouterr().err
     assert not out.exists(), "nothing may have begun"

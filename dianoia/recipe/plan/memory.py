@@ -1,14 +1,18 @@
-"""What a stage keeps in memory, part by part, in the phases it goes through. No torch.
+"""Estimate of the memory that a stage needs, part by part, and of the keys that would lower it. No torch.
 
-In: a stage's table, the size of its model, the machine. Out: `Phase`s, of which the largest is what the stage
-needs. As the code does it: weights, gradients, both of AdamW's averages, the reference and the value model are
-float32 always; the sampler holds a copy of its own, whose head is float32 on a CPU; off the CPU its cache is given
-back before an update. Activations are those that the backward pass reads, by coefficients that the tests hold to
-what PyTorch keeps. Counted as upper limits: every slot and every micro-batch is full, and holds the longest
-responses. Left out: the problems and data themselves, states on their way to the disk.
+In: a stage's table, the size of its model, the machine. Out: the `Phase` of the stage that needs most memory, and
+`Saving`s: changes of one key each, with the peak that they leave. A saving costs time (recomputation, fewer samples at
+once) or precision of the sampler; without a KL penalty there is no reference model. No saving changes the data that a
+stage learns from, so shorter texts are not among them.
+
+The estimate follows the code: weights, gradients, both AdamW averages, the reference and the value model are always
+float32. The sampler holds a copy of the weights, with a float32 head on a CPU. On a GPU the KV cache is released before
+an update. Activations are what the backward pass reads, by coefficients that the tests compare with what PyTorch keeps.
+All numbers are upper limits: every slot and every micro-batch is full of the longest responses. Left out: problems and
+data, and states that are being written to the disk.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from dianoia.base.limits import (
@@ -36,30 +40,33 @@ from dianoia.recipe.graph import Stage
 from dianoia.recipe.plan.model_sizes import Size
 
 PROMPT_TOKENS = 80
-"""Guess for a prompt where its length is not known without a tokenizer."""
-_FULL, _HALF = 4, 2
-"""Bytes of a float32 and of a bfloat16."""
-_ITSELF = 0.45e9
-"""PyTorch, its libraries and Python, or CUDA's own part of the device."""
-_KERNELS = 0.4e9
-"""What a CPU's library keeps of compiled kernels in bfloat16, one for every shape that it has met lately."""
-_DRAWN = 4
-"""Copies of a distribution over the vocabulary while tokens are drawn."""
-_SCORED = 4
-"""Copies of the logits while they are scored and their gradient is taken."""
+"""Guess for the tokens of a prompt, whose length is unknown without a tokenizer."""
+_FLOAT32, _BFLOAT16 = 4, 2
+"""Bytes per number."""
+_LIBRARIES = 0.45e9
+"""Bytes of Python, PyTorch and its libraries, or of the CUDA context on the device."""
+_CPU_KERNELS = 0.4e9
+"""Bytes of compiled bfloat16 kernels that the CPU library caches, one per recent shape."""
+_SAMPLING_COPIES = 4
+"""Copies of a distribution over the vocabulary while tokens are sampled."""
+_LOSS_COPIES = 4
+"""Copies of the logits while the loss and its gradient are computed on a CPU."""
+_UNLIMITED = 2**62
+"""Token budget on a GPU, where only the recipe bounds a micro-batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A time in a stage, and what is in memory then."""
+    """A part of a stage's loop, and what is in memory during it."""
 
-    doing: str
+    activity: str
+    """Such as `updating`."""
     parts: Mapping[str, float]
     """Bytes by name."""
 
     @property
     def bytes(self) -> float:
-        """All parts together."""
+        """Bytes of all parts together."""
         return sum(self.parts.values())
 
 
@@ -70,11 +77,11 @@ class Pass:
     tokens: float
     """Positions of one pass."""
     scored: float
-    """Positions whose logits are taken."""
+    """Positions whose logits are computed."""
     autocast: bool = False
     recompute: bool = False
-    joined: bool = False
-    """Whether keys of shared prompts are joined to those of their responses."""
+    shared_prompts: bool = False
+    """Whether keys and values of shared prompts are concatenated to those of their responses."""
 
 
 def peak(
@@ -82,25 +89,28 @@ def peak(
     size: Size,
     machine: Machine,
     longest: int | None = None,
-    judges: Collection[Size] = (),
+    reward_models: Collection[Size] = (),
 ) -> Phase:
-    """The phase that needs most. `longest`: tokens of the longest text, where the data is known; `judges`: the
-    reward models that the stage reads."""
+    """Return the phase that needs most memory.
+
+    `longest`: tokens of the longest text, if the data is here; `reward_models`: those that the stage reads.
+    """
     phases: list[Phase]
     match stage:
         case RLStage():
-            phases = _reinforcement(stage, size, machine, judges)
+            phases = _reinforcement(stage, size, machine, reward_models)
         case DemonstrationsStage():
-            phases = [Phase("writing", {"PyTorch itself": _ITSELF})]
+            phases = [Phase("writing", {"libraries": _LIBRARIES})]
         case SampleStage() | PreferencesStage():
-            chosen = stage.sampling
-            drawn = stage.problems_per_batch, stage.samples
-            cache = _cache(size, machine, chosen.slots, chosen.max_tokens, *drawn, chosen.dtype)
-            phases = _drawing(size, machine, cache, chosen.dtype)
+            sampling, batch = stage.sampling, (stage.problems_per_batch, stage.samples)
+            cache = _decoding(
+                size, machine, sampling.slots, sampling.max_tokens, *batch, sampling.dtype
+            )
+            phases = _inference(size, machine, cache, sampling.dtype)
         case EvaluateStage():
-            drawn = min(EVALUATED_AT_ONCE, stage.limit), stage.samples
-            cache = _cache(size, machine, stage.slots, stage.max_tokens, *drawn, stage.dtype)
-            phases = _drawing(size, machine, cache, stage.dtype)
+            batch = min(EVALUATED_AT_ONCE, stage.limit), stage.samples
+            cache = _decoding(size, machine, stage.slots, stage.max_tokens, *batch, stage.dtype)
+            phases = _inference(size, machine, cache, stage.dtype)
         case SFTStage() | RewardModelStage() | PretrainStage():
             phases = [_supervision(stage, size, machine, longest)]
     return max(phases, key=lambda phase: phase.bytes)
@@ -110,43 +120,44 @@ def peak(
 
 
 def _reinforcement(
-    stage: RLStage, size: Size, machine: Machine, judges: Collection[Size]
+    stage: RLStage, size: Size, machine: Machine, reward_models: Collection[Size]
 ) -> list[Phase]:
-    algorithm, chosen, longest = stage.algorithm, stage.sampling, stage.sampling.most_tokens
+    algorithm, sampling, longest = stage.algorithm, stage.sampling, stage.sampling.most_tokens
     ppo = algorithm.name == "ppo"
-    held = {
-        "weights": _FULL * size.parameters,
-        "AdamW": 2.0 * _FULL * size.parameters,
-        "reference": _FULL * size.parameters * (algorithm.kl_coefficient > 0),
-        "value model": 3.0 * _FULL * size.backbone * ppo,
-        "reward models": float(sum(_FULL * judge.backbone for judge in judges)),
-        "sampler": _sampler(size, machine, chosen.dtype),
+    # in memory during the whole stage
+    models = {
+        "weights": _FLOAT32 * size.parameters,
+        "AdamW": 2.0 * _FLOAT32 * size.parameters,
+        "reference": _FLOAT32 * size.parameters * (algorithm.kl_coefficient > 0),
+        "value model": 3.0 * _FLOAT32 * size.backbone * ppo,
+        "reward models": float(sum(_FLOAT32 * model.backbone for model in reward_models)),
+        "sampler": _sampler_weights(size, machine, sampling.dtype),
     }
-    drawn = stage.problems_per_rollout, stage.group_size
-    cache = _cache(size, machine, chosen.slots, longest, *drawn, chosen.dtype)
-    learning = _learning(size, machine, _micro_batch(stage, machine))
+    batch = stage.problems_per_rollout, stage.group_size
+    decoding = _decoding(size, machine, sampling.slots, longest, *batch, sampling.dtype)
+    training = _training(size, machine, _micro_batch(stage, machine))
     if ppo:
-        learning["gradients"] += _FULL * size.backbone * machine.workers
-    kept = {"cache": cache["cache"] * machine.cpu}
-    itself = {"PyTorch itself": _ITSELF}
-    if ppo:  # the value model's gradients of the last step are still there
-        cache["gradients"] = _FULL * size.backbone
+        training["gradients"] += _FLOAT32 * size.backbone * machine.workers
+        # while sampling, the value model's gradients of the last step are still there
+        decoding["gradients"] = _FLOAT32 * size.backbone
+    # a CPU keeps the KV cache during an update
+    cache = {"KV cache": decoding["KV cache"] * machine.cpu}
+    libraries = {"libraries": _LIBRARIES}
     return [
-        Phase("drawing", {**held, **cache, **itself}),
-        Phase("updating", {**held, **kept, **learning, **itself}),
+        Phase("sampling", {**models, **decoding, **libraries}),
+        Phase("updating", {**models, **cache, **training, **libraries}),
     ]
 
 
 def _micro_batch(stage: RLStage, machine: Machine) -> Pass:
+    """Return the pass over as many full rows as fit into a micro-batch, at least one."""
     longest = stage.sampling.most_tokens
     row = longest + PROMPT_TOKENS
-    budget = min(stage.tokens_per_micro_batch, CPU_TOKENS if machine.cpu else 2**62)
-    rows = max(
-        1, min(budget // row, -(-stage.rollout_size // stage.minibatches // machine.workers))
-    )
-    return Pass(
-        rows * row, rows * longest, stage.autocast == "bfloat16", stage.recompute, joined=True
-    )
+    budget = min(stage.tokens_per_micro_batch, CPU_TOKENS if machine.cpu else _UNLIMITED)
+    rows_per_replica = -(-stage.rollout_size // stage.minibatches // machine.workers)
+    rows = max(1, min(budget // row, rows_per_replica))
+    autocast = stage.autocast == "bfloat16"
+    return Pass(rows * row, rows * longest, autocast, stage.recompute, shared_prompts=True)
 
 
 def _supervision(
@@ -156,41 +167,45 @@ def _supervision(
     longest: int | None,
 ) -> Phase:
     if isinstance(stage, PretrainStage):
-        batch, lanes = Pass(stage.tokens_per_step, stage.tokens_per_step), 1
+        batch, replicas = Pass(stage.tokens_per_step, stage.tokens_per_step), 1
     else:
-        limit = CPU_ROW_TOKENS if isinstance(stage, SFTStage) else CPU_TOKENS
-        budget = min(stage.tokens_per_micro_batch, limit if machine.cpu else 2**62)
+        cpu_limit = CPU_ROW_TOKENS if isinstance(stage, SFTStage) else CPU_TOKENS
+        budget = min(stage.tokens_per_micro_batch, cpu_limit if machine.cpu else _UNLIMITED)
         text = min(stage.max_length, longest or stage.max_length)
         texts = 2 if isinstance(stage, RewardModelStage) and stage.objective == "pairwise" else 1
         tokens = max(budget, text * texts)
-        scored = tokens if isinstance(stage, SFTStage) else 0
+        scored = tokens if isinstance(stage, SFTStage) else 0  # a reward model has no logits
         autocast = stage.autocast == "bfloat16"
-        batch, lanes = Pass(tokens, scored, autocast, stage.recompute), machine.workers
-    held = {"weights": _FULL * size.parameters, "AdamW": 2.0 * _FULL * size.parameters}
-    learning = _learning(size, machine, batch, lanes)
-    return Phase("updating", {**held, **learning, "PyTorch itself": _ITSELF})
+        batch, replicas = Pass(tokens, scored, autocast, stage.recompute), machine.workers
+    models = {"weights": _FLOAT32 * size.parameters, "AdamW": 2.0 * _FLOAT32 * size.parameters}
+    training = _training(size, machine, batch, replicas)
+    return Phase("updating", {**models, **training, "libraries": _LIBRARIES})
 
 
-def _drawing(size: Size, machine: Machine, cache: dict[str, float], dtype: str) -> list[Phase]:
-    """The model as it is loaded goes once the sampler has its copy."""
-    sampler, itself = {"sampler": _sampler(size, machine, dtype)}, {"PyTorch itself": _ITSELF}
+def _inference(size: Size, machine: Machine, decoding: dict[str, float], dtype: str) -> list[Phase]:
+    """Return the phases of a stage that only samples: the loaded model is released once the sampler has its copy."""
+    sampler = {"sampler": _sampler_weights(size, machine, dtype)}
+    libraries = {"libraries": _LIBRARIES}
     return [
-        Phase("loading", {"weights": _FULL * size.parameters, **sampler, **itself}),
-        Phase("drawing", {**sampler, **cache, **itself}),
+        Phase("loading", {"weights": _FLOAT32 * size.parameters, **sampler, **libraries}),
+        Phase("sampling", {**sampler, **decoding, **libraries}),
     ]
 
 
 # Parts --------------------------------------------------------------------------------------------
 
 
-def _sampler(size: Size, machine: Machine, dtype: str) -> float:
-    """Weights of the native sampler; on a CPU in bfloat16 embedding and head are two tables, one of them in float32."""
+def _sampler_weights(size: Size, machine: Machine, dtype: str) -> float:
+    """Return the bytes of the native sampler's weights.
+
+    In bfloat16 on a CPU, embedding and head are two tables even if they are tied: the head is float32.
+    """
     if dtype == "float32" or not machine.cpu:
-        return (_FULL if dtype == "float32" else _HALF) * size.parameters
-    return _HALF * size.backbone + _FULL * size.table
+        return (_FLOAT32 if dtype == "float32" else _BFLOAT16) * size.parameters
+    return _BFLOAT16 * size.backbone + _FLOAT32 * size.embedding
 
 
-def _cache(
+def _decoding(
     size: Size,
     machine: Machine,
     slots: int,
@@ -199,78 +214,183 @@ def _cache(
     samples: int,
     dtype: str,
 ) -> dict[str, float]:
-    """Keys and values of every slot at full length and of the prompts, and what drawing a token needs."""
+    """Return the bytes of decoding: the KV cache of every slot at full length and of the prompts, and token sampling."""
     used = min(slots, problems * samples)
-    units = problems * -(-samples // MEMBERS)
-    rows = min(units, used + SPARE_ROWS * machine.workers)
-    numbers = (used * (1 + longest) + rows * PROMPT_TOKENS) * size.cache_per_token
-    # a CPU keeps states in float32 around bfloat16 products, where it can
-    width = _FULL if dtype == "float32" or machine.cpu else _HALF
+    prompt_shares = problems * -(-samples // MEMBERS)  # a prompt row serves up to MEMBERS samples
+    prompt_rows = min(prompt_shares, used + SPARE_ROWS * machine.workers)
+    numbers = (used * (1 + longest) + prompt_rows * PROMPT_TOKENS) * size.cache_per_token
+    # a CPU keeps float32 states around bfloat16 products
+    width = _FLOAT32 if dtype == "float32" or machine.cpu else _BFLOAT16
     return {
         "kernels": _kernels(machine, dtype != "float32"),
-        "cache": float(width * numbers),
-        "distributions": float(_DRAWN * _FULL * used * size.vocabulary),
+        "KV cache": float(width * numbers),
+        "distributions": float(_SAMPLING_COPIES * _FLOAT32 * used * size.vocabulary),
     }
 
 
 def _kernels(machine: Machine, bfloat16: bool) -> float:
-    return _KERNELS * (machine.cpu and bfloat16)
+    return _CPU_KERNELS * (machine.cpu and bfloat16)
 
 
-def _learning(
-    size: Size, machine: Machine, batch: Pass, lanes: int | None = None
+def _training(
+    size: Size, machine: Machine, batch: Pass, replicas: int | None = None
 ) -> dict[str, float]:
-    """What a step adds to weights and averages; every lane has gradients and activations of its own."""
-    count = machine.workers if lanes is None else lanes
+    """Return the bytes that a step adds to weights and averages; each replica has gradients and activations."""
+    count = machine.workers if replicas is None else replicas
     return {
-        "gradients": float(_FULL * size.parameters * count),
+        "gradients": float(_FLOAT32 * size.parameters * count),
         "kernels": _kernels(machine, batch.autocast),
-        "bfloat16 weights": float(_HALF * size.matrices * count * batch.autocast),
+        "bfloat16 weights": float(_BFLOAT16 * size.layer_parameters * count * batch.autocast),
         "activations": count * activations(size, batch, machine.cpu),
-        "logits": count * _logits(size, batch) if machine.cpu else _gpu_logits(size, batch),
+        "logits": count * _cpu_logits(size, batch) if machine.cpu else gpu_logits(size, batch),
     }
 
 
-def _logits(size: Size, batch: Pass) -> float:
-    """Logits of a CPU, with the copies that their loss and gradient take."""
+def _cpu_logits(size: Size, batch: Pass) -> float:
+    """Return the bytes of a chunk of logits and of the copies that loss and gradient need."""
     logits = min(batch.scored * size.vocabulary, max(LOGITS_AT_ONCE, size.vocabulary))
-    return float(_SCORED * _FULL * logits)
+    return float(_LOSS_COPIES * _FLOAT32 * logits)
 
 
-def _gpu_logits(size: Size, batch: Pass) -> float:
-    """As `learner.kernels.head_gpu` computes them, compiled: logits of a chunk, the slopes that are kept (else of a chunk), the
-    head in the format of its products, its gradient, and what a chunk adds to it."""
+def gpu_logits(size: Size, batch: Pass) -> float:
+    """Return the bytes of the head on a GPU, as `learner.kernels.head_gpu` computes it, compiled.
+
+    These are the logits of a chunk, the gradients of the logits (of all tokens if they are few enough to keep, else of a
+    chunk), the head in the dtype of its product, its gradient, and what a chunk adds to the gradient.
+    """
     if not batch.scored:
         return 0.0
-    every = batch.scored * size.vocabulary
-    once = min(every, max(GPU_LOGITS_AT_ONCE, size.vocabulary))
-    slopes = every if every <= GPU_SLOPES_KEPT else once
-    width = _HALF if batch.autocast else _FULL
-    return float(_FULL * once + width * slopes + (width + 2 * _FULL) * size.table)
+    logits = batch.scored * size.vocabulary
+    chunk = min(logits, max(GPU_LOGITS_AT_ONCE, size.vocabulary))
+    gradients = logits if logits <= GPU_SLOPES_KEPT else chunk
+    width = _BFLOAT16 if batch.autocast else _FLOAT32
+    return float(_FLOAT32 * chunk + width * gradients + (width + 2 * _FLOAT32) * size.embedding)
 
 
 def activations(size: Size, batch: Pass, cpu: bool = True) -> float:
-    """Bytes that a pass keeps for its backward pass, and the working room of one layer."""
-    layer = layer_bytes(size, batch.autocast, batch.joined, cpu)
-    outside = 3 * _FULL * size.hidden
-    if batch.recompute:
-        return batch.tokens * (_FULL * size.hidden * size.layers + 2 * layer + outside)
-    return batch.tokens * (layer * (size.layers + 1) + outside)
+    """Return the bytes that a pass keeps for its backward pass, plus the working memory of one layer."""
+    layer = layer_bytes(size, batch.autocast, batch.shared_prompts, cpu)
+    outside_layers = 3 * _FLOAT32 * size.hidden
+    if batch.recompute:  # only the input of each layer is kept
+        kept = _FLOAT32 * size.hidden * size.layers
+        return batch.tokens * (kept + 2 * layer + outside_layers)
+    return batch.tokens * (layer * (size.layers + 1) + outside_layers)
 
 
-def layer_bytes(size: Size, autocast: bool, joined: bool, cpu: bool = True) -> float:
-    """Bytes that one layer keeps a token.
+def layer_bytes(size: Size, autocast: bool, shared_prompts: bool, cpu: bool = True) -> float:
+    """Return the bytes per token that one layer keeps for its backward pass.
 
-    Counted once in transformers' Llama, Qwen2 and Qwen3: inputs of both norms, their results and what enters the
-    products; queries, keys, values and what attention saw; four times the inner width of the feed-forward part.
+    Counted once in transformers' Llama, Qwen2 and Qwen3: inputs and results of both norms and inputs of the products;
+    queries, keys, values and attention outputs; four times the intermediate width of the feed-forward part.
     """
-    hidden, inner, queries, keys = (26, 8, 6, 4) if autocast else (24, 16, 12, 8)
-    if size.normed:
+    # bytes per number of each width
+    hidden, intermediate, queries, keys = (26, 8, 6, 4) if autocast else (24, 16, 12, 8)
+    if size.qk_norm:
         queries, keys = queries + (6 if autocast else 8), keys + (6 if autocast else 8)
-    if joined:  # keys and values of a prompt beside those of its responses, once more
-        more = 2 if autocast else 8
-        keys, queries = (
-            keys + more * cpu,
-            queries + more * (not cpu),
-        )  # CUDA has one for every query head
-    return hidden * size.hidden + inner * size.inner + queries * size.queries + keys * size.keys
+    if shared_prompts:  # keys and values are copied once more, behind those of the prompt
+        copies = 2 if autocast else 8
+        if cpu:
+            keys += copies
+        else:  # CUDA attention expands keys and values to one per query head
+            queries += copies
+    return (
+        hidden * size.hidden
+        + intermediate * size.intermediate
+        + queries * size.query_width
+        + keys * size.key_width
+    )
+
+
+# Savings ------------------------------------------------------------------------------------------
+
+_WORTHWHILE = 0.98
+"""A change that leaves more than this share of the peak is not suggested."""
+_MIN_SLOTS = 8
+_SMALL_MICRO_BATCH = 1024
+"""Tokens of the micro-batch that an rl stage is advised to try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """A change of one key, and the peak that it leaves."""
+
+    text: str
+    """The key as in a recipe, such as `recompute = true`."""
+    bytes: float
+    """Peak with this change alone."""
+
+
+def savings(
+    stage: Stage,
+    size: Size,
+    machine: Machine,
+    longest: int | None,
+    reward_models: Collection[Size] = (),
+) -> tuple[list[Saving], float]:
+    """Return the changes that help, best first, and the peak in bytes with all that help together."""
+
+    def peak_bytes(changed: Stage) -> float:
+        return peak(changed, size, machine, longest, reward_models).bytes
+
+    before = peak_bytes(stage)
+    candidates = (Saving(text, peak_bytes(changed)) for text, changed in _alternatives(stage))
+    useful = sorted(
+        (saving for saving in candidates if saving.bytes < _WORTHWHILE * before),
+        key=lambda saving: saving.bytes,
+    )
+    least = before
+    for saving in useful:
+        changed = _with_key(stage, saving.text)
+        if peak_bytes(changed) < least:
+            stage, least = changed, peak_bytes(changed)
+    return useful, least
+
+
+def _with_key(stage: Stage, text: str) -> Stage:
+    """Return the stage with the alternative that sets the same key as `text`."""
+    key = text.partition(" = ")[0]
+    return next(
+        changed
+        for alternative, changed in _alternatives(stage)
+        if alternative.startswith(f"{key} = ")
+    )
+
+
+def _alternatives(stage: Stage) -> Iterator[tuple[str, Stage]]:
+    """Yield each change as text, and the stage with it."""
+    if isinstance(stage, RLStage | SFTStage | RewardModelStage):
+        yield from _learner_alternatives(stage)
+    match stage:
+        case RLStage() | SampleStage() | PreferencesStage():
+            sampling = stage.sampling
+            for key, value in _sampler_alternatives(sampling.slots, sampling.dtype):
+                changed = {"sampling": sampling.model_copy(update={key: value})}
+                yield f"sampling.{key} = {_toml(value)}", stage.model_copy(update=changed)
+        case EvaluateStage():
+            for key, value in _sampler_alternatives(stage.slots, stage.dtype):
+                yield f"{key} = {_toml(value)}", stage.model_copy(update={key: value})
+
+
+def _learner_alternatives(
+    stage: RLStage | SFTStage | RewardModelStage,
+) -> Iterator[tuple[str, Stage]]:
+    if not stage.recompute:
+        yield "recompute = true", stage.model_copy(update={"recompute": True})
+    tokens = _SMALL_MICRO_BATCH if isinstance(stage, RLStage) else stage.max_length
+    if stage.tokens_per_micro_batch > tokens:
+        changed = stage.model_copy(update={"tokens_per_micro_batch": tokens})
+        yield f"tokens_per_micro_batch = {tokens}", changed
+    if isinstance(stage, RLStage) and stage.algorithm.kl_coefficient > 0:
+        algorithm = stage.algorithm.model_copy(update={"kl_coefficient": 0.0})
+        yield "algorithm.kl_coefficient = 0.0", stage.model_copy(update={"algorithm": algorithm})
+
+
+def _sampler_alternatives(slots: int, dtype: str) -> Iterator[tuple[str, int | str]]:
+    if slots > _MIN_SLOTS:
+        yield "slots", max(_MIN_SLOTS, slots // 4)
+    if dtype == "float32":
+        yield "dtype", "bfloat16"
+
+
+def _toml(value: int | str) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)

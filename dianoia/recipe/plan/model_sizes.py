@@ -1,7 +1,7 @@
-"""How large the models of a recipe are: parameters, and what a token costs in cache and activations. No torch.
+"""Sizes of the models of a recipe: parameters, and what the estimates of memory and time need. No torch.
 
-In: `config.json`s, of folders, shipped models or the hub (`models.hub_config`). Out: `Size`. Dense decoders with gated
-feed-forward layers; another architecture gets the same formula, and so a rough number.
+In: `config.json`s of folders, shipped models or the hub (`models.hub_config`). Out: `Size`. The formula is that of dense
+decoders with gated feed-forward layers; for another architecture it gives a rough number.
 """
 
 from dataclasses import dataclass, replace
@@ -14,73 +14,76 @@ from dianoia.recipe.graph import Recipe, reward_models, sources
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the arithmetic needs of a model."""
+    """Dimensions of a model."""
 
     parameters: int
     cache_per_token: int
-    """Numbers in the key-value cache a token."""
+    """Numbers in the KV cache per token."""
     name: str
     layers: int = 0
     hidden: int = 0
-    queries: int = 0
-    """Numbers of a token's queries, all heads together."""
-    keys: int = 0
-    """Numbers of a token's keys, all heads together; its values are as many."""
-    inner: int = 0
+    query_width: int = 0
+    """Numbers of a token's queries, over all heads."""
+    key_width: int = 0
+    """Numbers of a token's keys, over all heads; its values have as many."""
+    intermediate: int = 0
     vocabulary: int = 0
     tied: bool = True
-    """Whether the head over the vocabulary is the table of embeddings."""
-    normed: bool = False
+    """Whether the output head shares the weights of the embedding."""
+    qk_norm: bool = False
     """Whether queries and keys are normalised, as in Qwen3."""
 
     @property
-    def table(self) -> int:
-        """Numbers of the embeddings."""
+    def embedding(self) -> int:
+        """Parameters of the embedding."""
         return self.vocabulary * self.hidden
 
     @property
     def backbone(self) -> int:
-        """Parameters without a head of their own."""
-        return self.parameters - (0 if self.tied else self.table)
+        """Parameters without an untied head."""
+        return self.parameters - (0 if self.tied else self.embedding)
 
     @property
-    def matrices(self) -> int:
-        """Parameters of the layers."""
-        return self.backbone - self.table
+    def layer_parameters(self) -> int:
+        """Parameters of all layers."""
+        return self.backbone - self.embedding
 
-    def operations(self, context: float) -> float:
-        """Of a forward pass, a token, behind `context` others: two a parameter that multiplies, and attention."""
-        attention = 4 * self.queries * context * self.layers
-        return 2 * (self.matrices + self.table) + attention
+    def forward_flops(self, context: float) -> float:
+        """Return the operations of a forward pass per token that attends to `context` others.
+
+        Two per parameter that is multiplied (layers and head), plus attention.
+        """
+        attention = 4 * self.query_width * context * self.layers
+        return 2 * (self.layer_parameters + self.embedding) + attention
 
 
 def size_of(name: str, recipe: Recipe) -> Size:
-    """The size of the model a stage works on; of the largest one that it evaluates."""
+    """Return the size of the model that a stage works on; of the largest if it evaluates several."""
     stage = recipe.stages[name]
     if isinstance(stage, PretrainStage):
-        return size(_as_config(stage.model, stage.vocabulary), name)
+        return size_from_config(_as_config(stage.model, stage.vocabulary), name)
     if isinstance(stage, DemonstrationsStage):
         return Size(0, 0, "no model")
-    found = [
-        size_of(source, recipe)
-        if source in recipe.stages
-        else size(text_config(model_config(f"stages.{name}", source)), source)
-        for source in sources(stage)
-    ]
-    return max(found, key=lambda size: size.parameters)
+    sizes = [_source_size(name, source, recipe) for source in sources(stage)]
+    return max(sizes, key=lambda size: size.parameters)
 
 
-def judge_sizes(name: str, recipe: Recipe) -> dict[str, Size]:
-    """Sizes of the reward models that a stage reads, by the key that names them; a head is too small to count."""
+def reward_model_sizes(name: str, recipe: Recipe) -> dict[str, Size]:
+    """Return the sizes of the reward models that a stage reads, by their part of the reward; heads do not count."""
     return {
-        key: replace(size_of(source, recipe), name=source)
-        if source in recipe.stages
-        else size(text_config(model_config(f"stages.{name}", source)), source)
-        for key, source in reward_models(recipe.stages[name]).items()
+        part: replace(_source_size(name, source, recipe), name=source)
+        for part, source in reward_models(recipe.stages[name]).items()
     }
 
 
+def _source_size(name: str, source: str, recipe: Recipe) -> Size:
+    if source in recipe.stages:
+        return size_of(source, recipe)
+    return size_from_config(text_config(model_config(f"stages.{name}", source)), source)
+
+
 def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
+    """Return the `config.json` of a model that a pretrain stage builds."""
     return {
         "model_type": "qwen3",
         "hidden_size": shape.hidden_size,
@@ -94,25 +97,27 @@ def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
     }
 
 
-def size(config: dict[str, Any], name: str) -> Size:
-    """By the formula of a dense decoder; norms and biases are too small to count."""
+def size_from_config(config: dict[str, Any], name: str) -> Size:
+    """Return the size of a dense decoder; norms and biases are too small to count."""
     hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
     heads = config.get("num_attention_heads", 1)
     kv_heads = config.get("num_key_value_heads") or heads
-    head = config.get("head_dim") or hidden // heads
-    inner, vocabulary = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 0)
+    head_dim = config.get("head_dim") or hidden // heads
+    intermediate = config.get("intermediate_size", 4 * hidden)
+    vocabulary = config.get("vocab_size", 0)
     tied = bool(config.get("tie_word_embeddings"))
-    layer = 2 * hidden * head * (heads + kv_heads) + 3 * hidden * inner
+    # query, key, value and output projections, then gate, up and down projections
+    layer = 2 * hidden * head_dim * (heads + kv_heads) + 3 * hidden * intermediate
     return Size(
         parameters=layers * layer + (1 if tied else 2) * hidden * vocabulary,
-        cache_per_token=2 * layers * kv_heads * head,
+        cache_per_token=2 * layers * kv_heads * head_dim,
         name=name,
         layers=layers,
         hidden=hidden,
-        queries=heads * head,
-        keys=kv_heads * head,
-        inner=inner,
+        query_width=heads * head_dim,
+        key_width=kv_heads * head_dim,
+        intermediate=intermediate,
         vocabulary=vocabulary,
         tied=tied,
-        normed=config.get("model_type") == "qwen3",
+        qk_norm=config.get("model_type") == "qwen3",
     )

@@ -1,7 +1,7 @@
-"""How long work takes: operations of learning, and of drawing tokens, over what the machine can do. No torch.
+"""Estimate of the time that work takes: the operations of training and of sampling over the speed of the machine. No torch.
 
-In: `Work`, as the plan counts it, and a `Machine`. Out: seconds, an estimate. On a CPU all is arithmetic. On a GPU
-a decoding step reads weights and cache once whatever the number of samples, and starts a few kernels a layer.
+In: `Work`, as `plan.stage_work` counts it, and a `Machine`. Out: seconds. On a CPU only arithmetic counts. On a GPU a
+decoding step also reads weights and KV cache once, however many samples are decoded, and launches a few kernels per layer.
 """
 
 from dataclasses import dataclass
@@ -13,53 +13,59 @@ from dianoia.recipe.plan.model_sizes import Size
 FILLED = 0.4
 """Guess for the share of max_tokens that a response fills."""
 _LAYER_SECONDS = 2e-4
-"""Guess for the kernels that one layer starts in one decoding step."""
+"""Guess for the seconds of one layer's kernel launches per decoding step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a stage has to do."""
+    """Work of a stage."""
 
-    learned: float = 0.0
-    """Operations of a learner."""
+    training_flops: float = 0.0
+    """Operations of the learner."""
     autocast: bool = False
-    drawn: float = 0.0
-    """Operations of a sampler."""
+    sampling_flops: float = 0.0
+    """Operations of the sampler."""
     bfloat16: bool = False
-    """Whether the sampler is."""
-    steps: float = 0.0
+    """Whether the sampler computes in bfloat16."""
+    decoding_steps: float = 0.0
     """Decoding steps, each of one token for every live sample."""
-    read: float = 0.0
+    bytes_per_step: float = 0.0
     """Bytes that a decoding step reads."""
     layers: int = 0
 
 
-def learning(size: Size, tokens: float, length: float, passes: float, autocast: bool) -> Work:
-    """`passes` forward passes' worth of operations on texts of `length` tokens; a backward pass is two."""
-    return Work(tokens * passes * size.operations(length / 2), autocast)
+def training_work(size: Size, tokens: float, length: float, passes: float, autocast: bool) -> Work:
+    """Return the work of training on texts of `length` tokens.
+
+    `passes`: forward passes per token; a backward pass counts as two.
+    """
+    return Work(tokens * passes * size.forward_flops(length / 2), autocast)
 
 
-def drawing(
-    size: Size, completions: float, longest: int, slots: int, dtype: str, calls: float
+def sampling_work(
+    size: Size, completions: float, max_tokens: int, slots: int, dtype: str, calls: float
 ) -> Work:
-    """Completions of at most `longest` tokens in `calls` calls of the sampler, each with its slow end."""
-    length, width = FILLED * longest, 2 if dtype == "bfloat16" else 4
+    """Return the work of sampling completions in `calls` calls of the sampler.
+
+    At the end of each call only the longest completions are live, so that it costs extra decoding steps.
+    """
+    length, width = FILLED * max_tokens, 2 if dtype == "bfloat16" else 4
     context = PROMPT_TOKENS + length / 2
-    used = min(slots, completions / calls)
+    live = min(slots, completions / calls)
     return Work(
-        drawn=completions * length * size.operations(context),
+        sampling_flops=completions * length * size.forward_flops(context),
         bfloat16=dtype == "bfloat16",
-        steps=completions * length / used + calls * (longest - length),
-        read=width * (size.parameters + used * context * size.cache_per_token),
+        decoding_steps=completions * length / live + calls * (max_tokens - length),
+        bytes_per_step=width * (size.parameters + live * context * size.cache_per_token),
         layers=size.layers,
     )
 
 
 def seconds(work: Work, machine: Machine) -> float:
-    """An estimate."""
-    learned = work.learned / (machine.bfloat16 if work.autocast else machine.float32)
-    drawn = work.drawn / (machine.bfloat16 if work.bfloat16 else machine.float32)
+    """Return the estimated seconds of the work on the machine."""
+    training = work.training_flops / (machine.bfloat16 if work.autocast else machine.float32)
+    sampling = work.sampling_flops / (machine.bfloat16 if work.bfloat16 else machine.float32)
     if machine.bandwidth is None:
-        return learned + drawn
-    waiting = work.steps * (work.read / machine.bandwidth + work.layers * _LAYER_SECONDS)
-    return learned + max(drawn, waiting)
+        return training + sampling
+    step = work.bytes_per_step / machine.bandwidth + work.layers * _LAYER_SECONDS
+    return training + max(sampling, work.decoding_steps * step)

@@ -1,12 +1,19 @@
 """A recipe of every kind of stage, and a folder with a random model to start from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from dianoia.recipe import Recipe, load_recipe
+from dianoia.recipe.check.inputs import check_inputs
+from dianoia.recipe.plan.plan_text import print_plan
+from dianoia.recipe.plan.run_plan import plan_run
+from dianoia.recipe.resume.stage_status import StageTask
 from tests.unit.model_folders import write_tokenizer
 
 TEXT = """
@@ -78,3 +85,29 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     Qwen3ForCausalLM(config).save_pretrained(path)
     write_tokenizer(path)
     return path
+
+
+def plan_text(
+    recipe: Recipe,
+    tasks: Sequence[StageTask] = (),
+    run_directory: Path | None = None,
+    *,
+    jobs: int = 1,
+    width: int = 10_000,
+    details: bool = True,
+) -> str:
+    """Check the inputs of a recipe as a dry run does; return what its plan prints."""
+    check_inputs(recipe, planned=True)
+    file = StringIO()
+    plan = plan_run(recipe, tasks, run_directory, jobs)
+    print_plan(plan, Console(file=file, width=width), details)
+    return file.getvalue()
+
+
+def planned_work(path: Path, *overrides: str) -> dict[str, str]:
+    """Return the work of each stage by `name (kind)`, as the detailed plan prints it, with its memory."""
+    text = plan_text(load_recipe(path, overrides), width=1000)
+    rows = [line for line in text.splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in row.strip("│").split("│")] for row in rows]
+    assert all(len(row) == 4 and row[3].startswith("about ") for row in cells)
+    return {row[0]: " ".join(row[1:3]) for row in cells}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dianoia.base.errors import ConfigError
-from dianoia.recipe.check.ranges import impossible, unusual
+from dianoia.recipe.check.number_ranges import impossible_numbers, unusual_numbers
 from dianoia.recipe.load import load_recipe
 
 Write = Callable[..., Path]
@@ -104,7 +104,7 @@ def test_what_is_not_plain_is_refused_with_the_cure(override: str, cure: str, wr
         ("zero.optimizer.weight_decay=1000", "share of a weight"),
         ("zero.optimizer.epsilon=10", "gradient"),
         ("zero.sampling.slots=100_000_000", "memory"),
-        ("zero.rewards.accuracy=1e9", "outweighs"),
+        ("zero.rewards.accuracy=1e9", "outweigh"),
         ("seed=5_000_000_000", "32 bits"),
         ("threads=100_000", "fewer cores"),
     ],
@@ -130,14 +130,14 @@ def test_what_no_run_can_want_is_refused(override: str, why: str, write: Write) 
 def test_what_hardly_anybody_wants_is_said(override: str, write: Write) -> None:
     recipe = load_recipe(write(), [override])
     key, number = override.split("=")
-    told = unusual(recipe)
+    told = unusual_numbers(recipe)
     assert len(told) == 1 and f"stages.{key} = " in told[0] and "write " in told[0]
-    assert list(impossible(recipe)) == [] and number
+    assert list(impossible_numbers(recipe)) == [] and number
 
 
 def test_no_shipped_recipe_is_unusual() -> None:
     for path in (ROOT / "recipes").glob("*.toml"):
-        assert unusual(load_recipe(path)) == [], path.name
+        assert unusual_numbers(load_recipe(path)) == [], path.name
 
 
 # The file itself -----------------------------------------------------------------------------------

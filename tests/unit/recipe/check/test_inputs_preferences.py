@@ -11,8 +11,7 @@ from dianoia.config import EndpointSettings, PreferencesStage
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
 from dianoia.tasks.plugins import PREFERENCE_RULES, PreferenceRules
-from tests.unit.recipe.conftest import TEXT
-from tests.unit.recipe.plan.test_table import printed
+from tests.unit.recipe.conftest import TEXT, planned_work
 
 Write = Callable[..., Path]
 PAIRS = """
@@ -62,12 +61,12 @@ def pairs(write: Write) -> Path:
 
 
 def test_the_plan_by_hand(pairs: Path) -> None:
-    plan = printed(pairs)
+    plan = planned_work(pairs)
     # 10 x 4 x 2 = 80 responses; 10 x 3 = 30 pairs x 4 = 120 verdicts; 80 x 100 = 8,000 tokens
     for part in (
         "from zero and base",
         "at most 10 problems x 4 samples x 2 checkpoints = 80 responses",
-        "at most 30 pairs with 120 verdicts; at most 8,000 sampled tokens (100 a response)",
+        "at most 30 pairs with 120 verdicts; at most 8,000 sampled tokens (100 per response)",
     ):
         assert part in plan["pairs (preferences)"], plan["pairs (preferences)"]
     assert "requests" not in plan["pairs (preferences)"]
@@ -81,7 +80,7 @@ def test_the_plan_by_hand(pairs: Path) -> None:
 
 def test_the_plan_of_labels_counts_requests(pairs: Path) -> None:
     more = ["pairs.objective=pointwise", "helpful.objective=pointwise", "pairs.pairs_per_problem=1"]
-    plan = printed(pairs, *more, f"pairs.judge={{{MODEL}}}")
+    plan = planned_work(pairs, *more, f"pairs.judge={{{MODEL}}}")
     assert "at most 80 labelled responses with 80 verdicts" in plan["pairs (preferences)"]
     assert "at most 80 requests to big to judge" in plan["pairs (preferences)"]
     assert "80 labelled responses to learn from or hold out" in plan["helpful (reward_model)"]
@@ -91,7 +90,9 @@ def test_files_and_stages_are_learnt_together(pairs: Path, tmp_path: Path) -> No
     rows = [{"prompt": f"{n}?", "chosen": "yes", "rejected": "no!"} for n in range(40)]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    plan = printed(pairs, f'helpful.data=["{file.as_posix()}", "pairs"]')["helpful (reward_model)"]
+    plan = planned_work(pairs, f'helpful.data=["{file.as_posix()}", "pairs"]')[
+        "helpful (reward_model)"
+    ]
     count = int(plan.partition("at most ")[2].split()[0])
     assert f"{count} pairs to learn from or hold out, 30 of them from pairs" in plan
     assert 30 + 25 < count < 30 + 40, "a tenth of the files' rows is held out"

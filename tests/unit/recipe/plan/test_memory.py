@@ -23,9 +23,16 @@ from dianoia.learner.descent import Descent
 from dianoia.learner.policy import Learner
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.recipe import load_recipe
-from dianoia.recipe.plan.advice import changes
-from dianoia.recipe.plan.memory import Pass, Phase, _gpu_logits, activations, layer_bytes, peak
-from dianoia.recipe.plan.model_sizes import Size, size, size_of
+from dianoia.recipe.plan.memory import (
+    Pass,
+    Phase,
+    activations,
+    gpu_logits,
+    layer_bytes,
+    peak,
+    savings,
+)
+from dianoia.recipe.plan.model_sizes import Size, size_from_config, size_of
 
 Write = Callable[..., Path]
 CPU = Machine("this CPU", None, 1, 1e11, 1e11, None)
@@ -107,7 +114,7 @@ def reinforced(family: str, layers: int, autocast: str) -> int:
 
 
 def known(family: str, layers: int) -> Size:
-    return size({**SHAPE, "num_hidden_layers": layers, "model_type": family}, family)
+    return size_from_config({**SHAPE, "num_hidden_layers": layers, "model_type": family}, family)
 
 
 @pytest.mark.usefixtures("without_c")
@@ -116,7 +123,7 @@ def known(family: str, layers: int) -> Size:
 def test_a_layer_keeps_what_the_plan_says(family: str, autocast: str) -> None:
     """Two layers more, so that all that is not theirs falls away."""
     found = (supervised(family, 3, autocast) - supervised(family, 1, autocast)) / 2 / TOKENS
-    foreseen = layer_bytes(known(family, 1), autocast == "bfloat16", joined=False)
+    foreseen = layer_bytes(known(family, 1), autocast == "bfloat16", shared_prompts=False)
     assert foreseen == pytest.approx(found, rel=0.05)
 
 
@@ -126,7 +133,7 @@ def test_a_layer_keeps_what_the_plan_says(family: str, autocast: str) -> None:
 def test_a_layer_with_shared_prompts(family: str, autocast: str) -> None:
     tokens = 4 * 198 + 8
     found = (reinforced(family, 3, autocast) - reinforced(family, 1, autocast)) / 2 / tokens
-    foreseen = layer_bytes(known(family, 1), autocast == "bfloat16", joined=True)
+    foreseen = layer_bytes(known(family, 1), autocast == "bfloat16", shared_prompts=True)
     assert foreseen == pytest.approx(found, rel=0.1)
 
 
@@ -140,14 +147,14 @@ def test_in_c_a_layer_keeps_less(family: str) -> None:
     joined = 4 * 96 * (192 + 2 * 64 + 2 * 160)
     found = (supervised(family, 3, "none") - supervised(family, 1, "none")) / 2
     assert found == 4 * numbers * TOKENS + joined
-    assert found < TOKENS * layer_bytes(known(family, 1), autocast=False, joined=False)
+    assert found < TOKENS * layer_bytes(known(family, 1), autocast=False, shared_prompts=False)
 
 
 @pytest.mark.usefixtures("in_c")
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
 def test_in_c_a_layer_of_bfloat16_products_keeps_less(family: str) -> None:
     found = (supervised(family, 3, "bfloat16") - supervised(family, 1, "bfloat16")) / 2
-    assert 0 < found < TOKENS * layer_bytes(known(family, 1), autocast=True, joined=False)
+    assert 0 < found < TOKENS * layer_bytes(known(family, 1), autocast=True, shared_prompts=False)
 
 
 def test_computing_again_keeps_the_input_of_a_layer() -> None:
@@ -179,7 +186,7 @@ def test_the_parts_of_reinforcement_by_hand(write: Write) -> None:
     assert parts["AdamW"] == 8 * PARAMETERS and parts["gradients"] == 4 * PARAMETERS
     # keys and values of 4 layers x 2 heads x 8 are 128 numbers a token: 8 slots of 25 tokens, and 8 problems
     # of 4 samples are 8 prompt rows of 80
-    assert parts["cache"] == 4 * 128 * (8 * 25 + 8 * 80)
+    assert parts["KV cache"] == 4 * 128 * (8 * 25 + 8 * 80)
     assert parts["value model"] == 0 == parts["bfloat16 weights"]
 
 
@@ -203,7 +210,7 @@ def test_a_sampler_in_bfloat16_has_two_tables(write: Write) -> None:
     """Half of the weights, and a table over the vocabulary once more in float32, as the cache is."""
     parts = phase(write, "zero", CPU, "zero.sampling.dtype=bfloat16").parts
     assert parts["sampler"] == 2 * PARAMETERS + 4 * TABLE
-    assert parts["cache"] == 4 * 128 * (8 * 25 + 8 * 80)
+    assert parts["KV cache"] == 4 * 128 * (8 * 25 + 8 * 80)
 
 
 def test_a_sampler_in_bfloat16_on_a_gpu_is_half_of_everything(write: Write) -> None:
@@ -215,11 +222,11 @@ def test_logits_on_a_gpu_by_hand() -> None:
     """16,384 tokens of a vocabulary of 2^17 are 2^31 logits: 2^29 at a time in float32, the slopes of all of them
     in bfloat16; and the head, 2^17 x 64, in bfloat16, with two float32 gradients. One token more keeps none."""
     config = {**SHAPE, "num_hidden_layers": 1, "vocab_size": 2**17, "hidden_size": 64}
-    large, head = size(config, "large"), 2**17 * 64
+    large, head = size_from_config(config, "large"), 2**17 * 64
     fits, over = (Pass(n, n, autocast=True) for n in (2**14, 2**14 + 1))
-    assert _gpu_logits(large, fits) == 4 * 2**29 + 2 * 2**31 + 10 * head
-    assert _gpu_logits(large, over) == 4 * 2**29 + 2 * 2**29 + 10 * head
-    assert _gpu_logits(large, Pass(100, 0)) == 0.0  # a reward model has no logits
+    assert gpu_logits(large, fits) == 4 * 2**29 + 2 * 2**31 + 10 * head
+    assert gpu_logits(large, over) == 4 * 2**29 + 2 * 2**29 + 10 * head
+    assert gpu_logits(large, Pass(100, 0)) == 0.0  # a reward model has no logits
 
 
 def test_off_the_cpu_cache_and_update_take_turns(write: Write) -> None:
@@ -230,44 +237,44 @@ def test_off_the_cpu_cache_and_update_take_turns(write: Write) -> None:
         "zero.tokens_per_micro_batch=1024",
         "base.model.max_positions=4096",
     )
-    drawing = phase(write, "zero", GPU, *many, "zero.recompute=true")
-    assert drawing.parts["cache"] == 4 * 128 * (512 * 2001 + 128 * 80)
-    assert drawing.doing == "drawing" and "activations" not in drawing.parts
+    sampling = phase(write, "zero", GPU, *many, "zero.recompute=true")
+    assert sampling.parts["KV cache"] == 4 * 128 * (512 * 2001 + 128 * 80)
+    assert sampling.activity == "sampling" and "activations" not in sampling.parts
     updating = phase(write, "zero", GPU)
-    assert updating.doing == "updating" and updating.parts["cache"] == 0
-    assert phase(write, "zero", CPU).parts["cache"] > 0
+    assert updating.activity == "updating" and updating.parts["KV cache"] == 0
+    assert phase(write, "zero", CPU).parts["KV cache"] > 0
 
 
 def test_an_untied_head_is_counted_where_it_is() -> None:
-    untied = size({**SHAPE, "num_hidden_layers": 2}, "untied")
-    assert untied.parameters - untied.backbone == untied.table == 300 * 96
+    untied = size_from_config({**SHAPE, "num_hidden_layers": 2}, "untied")
+    assert untied.parameters - untied.backbone == untied.embedding == 300 * 96
     # two operations for each parameter of the layers and the head; the embeddings are looked up
-    assert untied.operations(0) == 2 * (untied.parameters - untied.table)
+    assert untied.forward_flops(0) == 2 * (untied.parameters - untied.embedding)
     # a token looks at 10 others: scores and sums over 6 heads of 32 in 2 layers, two operations each
-    assert untied.operations(10) - untied.operations(0) == 4 * 6 * 32 * 10 * 2
+    assert untied.forward_flops(10) - untied.forward_flops(0) == 4 * 6 * 32 * 10 * 2
 
 
 def test_an_evaluation_drops_the_model_it_was_loaded_as(write: Write) -> None:
     small = phase(write, "evaluation", CPU)
-    assert small.doing == "loading"
+    assert small.activity == "loading"
     assert small.parts["weights"] == small.parts["sampler"] == 4 * PARAMETERS
     large = phase(write, "evaluation", CPU, "evaluation.limit=500", "evaluation.max_tokens=900")
-    assert large.doing == "drawing" and "weights" not in large.parts
+    assert large.activity == "sampling" and "weights" not in large.parts
 
 
-# Advice -------------------------------------------------------------------------------------------
+# Savings -------------------------------------------------------------------------------------------
 
 
-def test_changes_are_keys_with_what_they_leave(write: Write) -> None:
+def test_savings_are_keys_with_the_peak_that_they_leave(write: Write) -> None:
     options = [f"base.model.{key}={value}" for key, value in LARGE.items()]
     recipe = load_recipe(write(), options)
-    stage, sized = recipe.stages["zero"], size_of("zero", recipe)
-    found, least = changes(stage, sized, CPU, None)
-    assert found[0].text == "recompute = true", "what helps most comes first"
-    assert "algorithm.kl_coefficient = 0.0" in {one.text for one in found}
-    before = peak(stage, sized, CPU).bytes
-    for one in found:
-        key, _, value = one.text.partition(" = ")
+    stage, size = recipe.stages["zero"], size_of("zero", recipe)
+    useful, least = savings(stage, size, CPU, None)
+    assert useful[0].text == "recompute = true", "the best comes first"
+    assert "algorithm.kl_coefficient = 0.0" in {saving.text for saving in useful}
+    before = peak(stage, size, CPU).bytes
+    for saving in useful:
+        key, _, value = saving.text.partition(" = ")
         changed = load_recipe(write(), [*options, f"zero.{key}={value}"]).stages["zero"]
-        assert peak(changed, sized, CPU).bytes == one.bytes < before
-    assert least <= min(one.bytes for one in found)
+        assert peak(changed, size, CPU).bytes == saving.bytes < before
+    assert least <= min(saving.bytes for saving in useful)

@@ -12,7 +12,7 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.recipe.check.gold_sets import golds
+from dianoia.recipe.check.gold_answers import graded_sets
 from dianoia.tasks import catalog
 from dianoia.tasks import gold_check as check
 from dianoia.tasks.catalog import VERIFIERS, problem_source
@@ -57,7 +57,7 @@ def test_its_gold_answers_are_checked_as_those_of_other_sets(
 ) -> None:
     few = source(monkeypatch, 60)
     monkeypatch.setattr(catalog, "gym_problems", lambda name, key: few)
-    ((name, graded),) = golds(["gym/gcd"])
+    ((name, graded),) = graded_sets(["gym/gcd"])
     rows = list(graded)
     assert name == "gym/gcd" and len(rows) > check.DRAWN
     assert {row.outcome for row in rows} == {Outcome.RIGHT}
@@ -68,7 +68,7 @@ def test_its_gold_answers_are_checked_as_those_of_other_sets(
 def test_without_reasoning_gym_its_tasks_are_no_hub_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="reasoning-gym is not installed"):
-        list(golds(["gym/gcd"]))
+        list(graded_sets(["gym/gcd"]))
 
 
 def test_an_unknown_task_is_refused() -> None:

@@ -1,6 +1,7 @@
 """The plan of a reward model, by hand."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from dianoia.base.errors import ConfigError
 from dianoia.config import RewardModelStage
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
-from tests.unit.recipe.conftest import TEXT
-from tests.unit.recipe.plan.test_table import Write, printed
+from tests.unit.recipe.conftest import TEXT, planned_work
 
+Write = Callable[..., Path]
 STAGE = """
 [stages.helpful]
 kind = "reward_model"
@@ -34,7 +35,7 @@ def recipe(write: Write, tmp_path: Path) -> Path:
 
 
 def test_the_arithmetic_by_hand(recipe: Path) -> None:
-    plan = printed(recipe)["helpful (reward_model)"]
+    plan = planned_work(recipe)["helpful (reward_model)"]
     words = plan.replace(",", "").split()
     train, held = (int(words[words.index(w) - 1]) for w in ("pairs", "held"))
     assert train + held == 40 and 10 < train < 30

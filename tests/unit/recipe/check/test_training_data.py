@@ -11,8 +11,7 @@ from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
 from dianoia.storage.run_directory import RunDirectory, dataset_path
 from dianoia.text.template import TEMPLATES
-from tests.unit.recipe.conftest import TEXT
-from tests.unit.recipe.plan.test_table import printed
+from tests.unit.recipe.conftest import TEXT, planned_work
 
 Write = Callable[..., Path]
 COLD = """
@@ -57,7 +56,7 @@ def test_the_defaults_are_the_papers(cold: Path) -> None:
 def test_the_plan_by_hand(cold: Path) -> None:
     # 10 samples x weight 2 = 20; x 3 epochs = 60. Without the base's tokenizer 0.3 tokens a character:
     # 4 + 201 + the template's prompt. 2,048 tokens hold 15 of 131: 4 steps, a row each
-    plan = printed(cold)["cold (sft)"]
+    plan = planned_work(cold)["cold (sft)"]
     assert "20 samples x 3 epochs = 60, 0 held out" in plan
 
     length = round((len(TEMPLATES["r1-zero"].render("0+1?")) + 201) * 0.3) + 1
@@ -67,13 +66,13 @@ def test_the_plan_by_hand(cold: Path) -> None:
 
 
 def test_the_plan_reads_the_tokenizer_that_is_there(cold: Path) -> None:
-    plan = printed(cold, "cold.start=miniature-base")["cold (sft)"]
+    plan = planned_work(cold, "cold.start=miniature-base")["cold (sft)"]
     assert "from miniature-base (0.88 M parameters)" in plan
 
 
 def test_longer_samples_are_not_planned(cold: Path) -> None:
-    assert "0 samples x 3 epochs = 0" in printed(cold, "cold.max_length=20")["cold (sft)"]
-    cut = printed(cold, "cold.max_length=20", "cold.longer=cut")["cold (sft)"]
+    assert "0 samples x 3 epochs = 0" in planned_work(cold, "cold.max_length=20")["cold (sft)"]
+    cut = planned_work(cold, "cold.max_length=20", "cold.longer=cut")["cold (sft)"]
     assert "20 samples x 3 epochs = 60" in cut and "about 1,200 tokens" in cut
 
 
@@ -104,7 +103,7 @@ def test_a_data_set_comes_from_an_earlier_stage(write: Write, cold: Path) -> Non
         load_recipe(cold, ['cold.datasets=[{path="cold"}]'])
     options = ['cold.datasets=[{path="traces"}]', "cold.evaluation_share=0.1"]
     check_inputs(load_recipe(write(text), options))  # what traces will write cannot be read yet
-    plan = printed(write(text), *options)["cold (sft)"]
+    plan = planned_work(write(text), *options)["cold (sft)"]
     assert "3 epochs in steps of at most 2,048 tokens; as many samples as traces will write" in plan
 
 

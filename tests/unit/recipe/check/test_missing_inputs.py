@@ -1,21 +1,19 @@
 """Models that are not here: a plan reckons with shapes that are known, a run is refused."""
 
-import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.models import hub_config as hub
 from dianoia.models.hub_config import KNOWN, model_config
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
-from dianoia.recipe.check.missing import still_missing
-from dianoia.recipe.plan.model_sizes import size
-from dianoia.recipe.plan.table import print_plan
+from dianoia.recipe.check.missing_inputs import missing_inputs
+from dianoia.recipe.plan.model_sizes import size_from_config
+from tests.unit.recipe.conftest import plan_text
 
 Write = Callable[..., Path]
 NAME = "Qwen/Qwen2.5-1.5B"
@@ -35,9 +33,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def printed(path: Path, *overrides: str) -> str:
-    file = io.StringIO()
-    print_plan(load_recipe(path, overrides), Console(file=file, width=1000))
-    return file.getvalue()
+    return plan_text(load_recipe(path, overrides))
 
 
 # Parameters in billions: the hub's own count of each model's tensors, embeddings included.
@@ -57,17 +53,17 @@ COUNTS = {
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_shapes_that_ship_have_the_published_numbers_of_parameters(name: str) -> None:
-    assert size(KNOWN[name], name).parameters / 1e9 == pytest.approx(COUNTS[name], abs=0.006)
+    assert size_from_config(KNOWN[name], name).parameters / 1e9 == pytest.approx(
+        COUNTS[name], abs=0.006
+    )
 
 
 @pytest.mark.usefixtures("no_hub")
 def test_a_plan_of_a_known_model_says_that_the_hub_was_not_reached(write: Write) -> None:
     said = printed(write(), f"zero.start={NAME}")
     assert f"from {NAME} (1543.57 M parameters)" in said
-    assert (
-        f"Still missing, and a run would stop before it began: {NAME}: not on this machine" in said
-    )
-    assert "the hub was not reached, ConnectError" in said and "reckons with the shape" in said
+    assert f"Missing, and a run would be refused: {NAME}: not on this machine" in said
+    assert "the hub was not reached, ConnectError" in said and "uses the shape" in said
 
 
 @pytest.mark.usefixtures("no_hub")
@@ -134,8 +130,8 @@ def test_files_that_are_not_there_are_listed(write: Write) -> None:
     options = ["zero.problems=data/train.jsonl", "evaluation.problems=data/train.jsonl"]
     said = printed(write(), *options)
     assert "3 rollouts of 8 prompts x 4 samples" in said
-    assert "data/train.jsonl: no such file here; zero, evaluation would read it" in said
+    assert "data/train.jsonl: there is no such file; zero, evaluation would read it" in said
     recipe = load_recipe(write(), options)
-    assert len(still_missing(recipe)) == 1
+    assert len(missing_inputs(recipe)) == 1
     with pytest.raises(ConfigError, match=r"data/train.jsonl.*\"problem\": \"2\+3\?\""):
         check_inputs(recipe)

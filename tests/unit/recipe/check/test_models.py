@@ -15,7 +15,7 @@ from dianoia.base.errors import ModelError
 from dianoia.models import tokenizer_probe
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
-from dianoia.recipe.check.start_models import has_architecture
+from dianoia.recipe.check.models import has_architecture
 from tests.unit.model_folders import write_folder, write_model, write_qwen2, write_tokenizer
 
 Write = Callable[..., Path]

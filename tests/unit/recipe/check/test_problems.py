@@ -1,27 +1,24 @@
 """`[data]` tables: named by stages, checked before a run, part of what a stage is made from."""
 
-import io
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.config import DataSettings, FileSettings
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
-from dianoia.recipe.check.missing import absent, still_missing
+from dianoia.recipe.check.missing_inputs import missing_files, missing_inputs
 from dianoia.recipe.graph import Recipe, other_inputs
-from dianoia.recipe.plan.table import print_plan
 from dianoia.recipe.resume.fingerprint import differences, fingerprint
 from dianoia.storage.run_directory import RunDirectory
 from dianoia.tasks import catalog
 from dianoia.tasks.data import large_files as large
 from dianoia.tasks.data import locations as places
-from tests.unit.recipe.conftest import TEXT
+from tests.unit.recipe.conftest import TEXT, plan_text
 
 Write = Callable[..., Path]
 
@@ -135,9 +132,7 @@ def test_a_folder_counts_by_its_files(write: Write, files: Path) -> None:
 
 
 def test_a_plan_tells_the_set_in_numbers(recipe: Recipe) -> None:
-    console = Console(record=True, width=200, file=io.StringIO())
-    print_plan(recipe, console)
-    printed = " ".join(console.export_text().split())
+    printed = " ".join(plan_text(recipe).split())
     assert "Problems read from files." in printed
     assert "train.jsonl: " in printed and "held out, of 60 rows. Domains: math 100.0%." in printed
     assert "share words with a test" in printed
@@ -149,9 +144,9 @@ def test_a_plan_goes_without_data_that_cannot_be_fetched(
     monkeypatch.setitem(sys.modules, "datasets", None)
     places._from_hub.cache_clear()
     hub = load_recipe(write(TEXT.replace('"miniature/math"\nsteps', '"openai/gsm8k"\nsteps')))
-    assert absent(hub.stages["zero"], hub) == ["openai/gsm8k"]
+    assert missing_files(hub.stages["zero"], hub) == ["openai/gsm8k"]
     check_inputs(hub, planned=True)
-    (missing,) = still_missing(hub)
+    (missing,) = missing_inputs(hub)
     assert "openai/gsm8k" in missing and "pip install 'dianoia[data]'" in missing
     with pytest.raises(
         ConfigError, match=r"stages.zero.problems = 'openai/gsm8k'.*dianoia\[data\]"

@@ -9,7 +9,7 @@ import pytest
 from dianoia.base.errors import ConfigError, SandboxError
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
-from dianoia.recipe.check.program_stages import sandbox_of, wanted_sandbox
+from dianoia.recipe.check.sandbox_use import requested_sandbox, sandbox_of
 from dianoia.sandbox import sandbox
 from dianoia.sandbox.sandbox import AUTO, STRONG, UNSANDBOXED, VARIABLE
 from dianoia.tasks import code
@@ -73,7 +73,7 @@ def test_the_machine_goes_before_the_recipe(
     """A recipe from elsewhere cannot take down the walls of a machine that asks for them."""
     monkeypatch.setenv(VARIABLE, "namespaces")
     recipe = load_recipe(write(), [f"zero.problems={programs}", f"sandbox={UNSANDBOXED}"])
-    assert wanted_sandbox(recipe) == "namespaces"
+    assert requested_sandbox(recipe) == "namespaces"
     with pytest.raises(SandboxError, match="'namespaces'"):
         sandbox_of(recipe)
 

@@ -13,7 +13,7 @@ from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
 from dianoia.recipe.resume.fingerprint import differences, fingerprint
 from dianoia.storage.run_directory import RunDirectory
-from tests.unit.recipe.plan.test_table import printed
+from tests.unit.recipe.conftest import planned_work
 
 Write = Callable[..., Path]
 MINE = """
@@ -113,7 +113,7 @@ def test_what_cannot_be_read(override: str, parts: list[str], recipe: Path) -> N
         ),
         ('judge={url="http://localhost:1/v1", model="m", key_env="DIANOIA_NO_KEY", grades="all"}',
          ["rewards.judge.key_env = 'DIANOIA_NO_KEY'"]),
-        (f"judge={{{JUDGE}}}", ["rewards.judge", "would never be asked", 'grades = "all"']),
+        (f"judge={{{JUDGE}}}", ["rewards.judge", "would never be called", 'grades = "all"']),
         ('models=[{model="miniature-base"}]', ["rewards.models (model) = 'miniature-base'", "one number"]),
         ('models=[{model="base"}]', ["is a stage of kind 'pretrain'"]),
     ],
@@ -155,9 +155,9 @@ def test_a_function_is_looked_up_where_the_problems_are_not_there_yet(recipe: Pa
 
 
 def test_the_plan_tells_the_sum(recipe: Path) -> None:
-    plain = printed(recipe)["zero (rl)"]
+    plain = planned_work(recipe)["zero (rl)"]
     assert "reward = " not in plain
-    told = printed(
+    told = planned_work(
         recipe,
         f"zero.rewards.functions=[{FUNCTION}, {{path='mine.py:factory', arguments={{scale=1}}, weight=0}}]",
         f"zero.rewards.judge={{{JUDGE}, grades='all'}}",
@@ -165,7 +165,7 @@ def test_the_plan_tells_the_sum(recipe: Path) -> None:
     )["zero (rl)"]
     assert (
         "reward = accuracy + format + repetition x 0.25 + judge + short x 0.5 (mine.py:short) + factory x 0 "
-        "(mine.py:factory); at most 96 requests to big to grade"
+        "(mine.py:factory); at most 96 grading requests to big"
     ) in told
 
 

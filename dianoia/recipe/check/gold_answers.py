@@ -1,4 +1,4 @@
-"""What `dianoia tasks check` grades: built-in sets, files, hub names, or the problems of a recipe. No torch."""
+"""Problem sets that `dianoia tasks check` grades: built-in sets, files, hub names, and the problems of recipes. No torch."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,39 +17,41 @@ from dianoia.tasks.data.locations import DataMissing
 from dianoia.tasks.gold_check import Graded, check_files, check_set
 from dianoia.tasks.plugins import PROBLEM_SETS
 
-Named = tuple[str, Iterator[Graded]]
+GradedSet = tuple[str, Iterator[Graded]]
+"""Name of a problem set, and its rows, which are graded while they are read."""
 
 
-def golds(
+def graded_sets(
     names: Sequence[str], mapping: str | None = None, split: str | None = None
-) -> Iterator[Named]:
-    """(name, its rows, graded while they are asked for) of each set; without names of every built-in set.
+) -> Iterator[GradedSet]:
+    """Yield each set with the grades of its gold answers; without names, every built-in set.
 
-    `mapping` and `split` are for files, folders and hub names.
+    `mapping` and `split` apply to files, folders and hub names.
 
-    Raises ConfigError, ProblemFileError for what is not there or cannot be opened.
+    Raises:
+        ConfigError, ProblemFileError: a set does not exist or cannot be opened.
     """
     for name in names or PROBLEM_SETS:
         if is_built_in(name):
             yield name, check_set(name)
         elif Path(name).suffix.lower() == ".toml":
-            yield from _of_recipe(name)
+            yield from _recipe_sets(name)
         else:
-            yield name, _files(FileSettings(path=name, mapping=mapping, split=split))
+            yield name, _graded_files(FileSettings(path=name, mapping=mapping, split=split))
 
 
-def _files(data: FileSettings) -> Iterator[Graded]:
+def _graded_files(data: FileSettings) -> Iterator[Graded]:
     try:
         return check_files(data)
     except DataMissing as error:
-        near = nearest(data.path, PROBLEM_SETS)
+        hint = nearest(data.path, PROBLEM_SETS)
         raise ConfigError(
-            f"{data.path}: neither a built-in set{near} nor data that can be read: {error}"
+            f"{data.path}: neither a built-in set{hint} nor data that can be read: {error}"
         ) from error
 
 
-def _of_recipe(path: str) -> Iterator[Named]:
-    """The problems with gold answers that its stages read, each set once."""
+def _recipe_sets(path: str) -> Iterator[GradedSet]:
+    """Yield each problem set with gold answers that the stages of a recipe read, once."""
     sets: dict[str, str | FileSettings] = {}
     for stage in load_recipe(path).stages.values():
         if isinstance(stage, RLStage | EvaluateStage | SampleStage | PreferencesStage):
@@ -58,6 +60,6 @@ def _of_recipe(path: str) -> Iterator[Named]:
             sets[key] = table
     for problems in sets.values():
         if isinstance(problems, FileSettings):
-            yield str(problems), _files(problems)
+            yield str(problems), _graded_files(problems)
         else:
-            yield from golds([problems])
+            yield from graded_sets([problems])

@@ -12,8 +12,7 @@ from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.problem_ranges import problem_range
-from tests.unit.recipe.conftest import TEXT
-from tests.unit.recipe.plan.test_table import printed
+from tests.unit.recipe.conftest import TEXT, planned_work
 
 Write = Callable[..., Path]
 COLD = """
@@ -36,15 +35,15 @@ def cold(write: Write) -> Path:
 
 
 def test_the_plan_by_hand(cold: Path) -> None:
-    plan = printed(cold)["cold (sample)"]
+    plan = planned_work(cold)["cold (sample)"]
     # 10 x 4 = 40; at most 3 of 4 a problem: 30; 40 x 100 = 4,000
     assert "at most 10 problems x 4 samples = 40 completions, of which at most 30 are kept" in plan
-    assert "at most 4,000 sampled tokens (100 a completion)" in plan and "requests" not in plan
+    assert "at most 4,000 sampled tokens (100 per completion)" in plan and "requests" not in plan
 
 
 def test_the_plan_counts_requests(cold: Path) -> None:
     more = (f"cold.judge={{{MODEL}}}", f"cold.rewriter={{{MODEL}}}")
-    plan = printed(cold, *more, "cold.most_per_problem=9")["cold (sample)"]
+    plan = planned_work(cold, *more, "cold.most_per_problem=9")["cold (sample)"]
     assert "at most 40 requests to big to grade; at most 40 requests to big to rewrite" in plan
 
 

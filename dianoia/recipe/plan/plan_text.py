@@ -1,0 +1,201 @@
+"""Prints a plan: a table with one line per stage, or all details. No torch.
+
+In: a `RunPlan`. Out: text on a console. Nothing is computed or checked here.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dianoia.recipe.plan.memory import Saving
+from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
+from dianoia.recipe.plan.run_plan import TIGHT, MemoryPlan, RunPlan, StagePlan
+from dianoia.recipe.resume.stage_status import Action
+
+_FEW_STAGES = 3
+"""A recipe with at most so many stages also gets their work in words without --verbose."""
+_MIN_SUMMARY_WIDTH = 20
+"""Columns for the summary of a stage, even on a narrower terminal."""
+_SMALL_PART = 0.01
+"""Share of the memory below which a part is not listed."""
+
+
+def print_plan(plan: RunPlan, console: Console, details: bool = True) -> None:
+    """Print a plan; without `details`, one line per stage and what needs attention."""
+    place = f" in {plan.run_directory}" if plan.run_directory else ""
+    title = f"{plan.recipe} (seed {plan.seed}){place}"
+    if details:
+        console.print(_detailed_table(title, plan.stages))
+    else:
+        _print(console, _short_table(title, plan.stages, console.width))
+    for line in [*_notes(plan, details), *_warnings(plan)]:
+        _print(console, line)
+    if not details:
+        _print(console, "--verbose adds what each stage does in detail and its memory by parts.")
+
+
+def _notes(plan: RunPlan, details: bool) -> Iterator[str]:
+    """Yield lines on the stages: work, problems, memory, reasons."""
+    if not details and len(plan.stages) <= _FEW_STAGES:
+        for stage in plan.stages:
+            yield f"{stage.name} ({stage.kind}): {stage.work}"
+    if plan.problem_notes:
+        yield "\n".join(["Problems read from files.", *plan.problem_notes])
+    memory = plan.machine_memory
+    size = "" if memory is None else f" with {format_bytes(memory)} of memory"
+    yield f"Time and memory are estimates for {plan.machine}{size}."
+    for stage in plan.stages:
+        if details and stage.memory is not None:
+            yield _memory_parts(stage.name, stage.memory)
+        if stage.memory is not None and stage.memory.least is not None:
+            yield _memory_warning(stage.name, stage.memory, plan)
+    if not details:
+        yield from _rerun_reasons(plan.stages)
+        yield from _unknown_times(plan.stages)
+
+
+def _warnings(plan: RunPlan) -> Iterator[str]:
+    """Yield lines on the run as a whole: odd numbers, joint memory, disk, missing inputs."""
+    for warning in plan.unusual:
+        yield f"WARNING: {warning}"
+    if plan.jobs > 1:
+        yield _joint_memory(plan)
+    if plan.old_outputs is not None:
+        yield f"Stages that run again start from scratch; their present outputs are moved to {plan.old_outputs}."
+    if plan.disk is not None:
+        yield _disk(plan.disk.needed, plan.disk.free, plan.run_directory)
+    for sentence in plan.missing:
+        yield f"Missing, and a run would be refused: {sentence}"
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def _detailed_table(title: str, stages: Sequence[StagePlan]) -> Table:
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("what it does", overflow="fold")  # a long path must not lose its end
+    table.add_column("memory", justify="right")
+    table.add_column("time", justify="right")
+    for stage in stages:
+        work = f"{stage.reason}\n{stage.work}" if stage.reason else stage.work
+        cells = (f"{stage.name} ({stage.kind})", work, _memory_cell(stage), _time_cell(stage))
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _short_table(title: str, stages: Sequence[StagePlan], width: int) -> str:
+    """Return a table with one line per stage: names are never cut, the summary takes the remaining columns."""
+    rows = [("stage", "what it does", "memory", "time")]
+    for stage in stages:
+        summary = stage.summary if stage.action == Action.RUN else _short_reason(stage)
+        uncertain = stage.seconds is not None and bool(stage.waits_for or stage.unit)
+        time = "unknown" if uncertain else _time_cell(stage)
+        rows.append((stage.name, summary, _memory_cell(stage), time))
+    name_width, _, memory_width, time_width = (
+        max(len(row[column]) for row in rows) for column in range(4)
+    )
+    spaces = 3 * len("  ")
+    summary_width = max(_MIN_SUMMARY_WIDTH, width - name_width - memory_width - time_width - spaces)
+    lines = (
+        f"{name:{name_width}}  {_cut(summary, summary_width):{summary_width}}  "
+        f"{memory:>{memory_width}}  {time:>{time_width}}".rstrip()
+        for name, summary, memory, time in rows
+    )
+    return "\n".join([title, *lines])
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
+
+
+def _memory_cell(stage: StagePlan) -> str:
+    return "" if stage.memory is None else format_bytes(stage.memory.bytes)
+
+
+def _time_cell(stage: StagePlan) -> str:
+    return "" if stage.seconds is None else format_seconds(stage.seconds) + stage.unit
+
+
+def _short_reason(stage: StagePlan) -> str:
+    """Return what happens to a stage; the reason of a stage that runs again stands below the table."""
+    return stage.reason.partition(": ")[0] if stage.action == Action.RERUN else stage.reason
+
+
+# Lines below the table ---------------------------------------------------------------------------
+
+
+def _rerun_reasons(stages: Sequence[StagePlan]) -> list[str]:
+    return [f"{stage.name} {stage.reason}" for stage in stages if stage.action == Action.RERUN]
+
+
+def _unknown_times(stages: Sequence[StagePlan]) -> list[str]:
+    """Return a line on the stages whose time depends on data that earlier stages write."""
+    names = [stage.name for stage in stages if stage.waits_for and stage.runs]
+    if not names:
+        return []
+    return [
+        f"The time of {', '.join(names)} depends on the data that earlier stages write (--verbose has an upper limit)."
+    ]
+
+
+def _memory_parts(name: str, memory: MemoryPlan) -> str:
+    """Return the parts of a stage's memory, largest first."""
+    parts = sorted(memory.parts.items(), key=lambda part: -part[1])
+    listed = [
+        f"{part} {format_bytes(size)}" for part, size in parts if size >= _SMALL_PART * memory.bytes
+    ]
+    return f"Memory of {name}, largest while {memory.activity}: {', '.join(listed)}."
+
+
+def _memory_warning(name: str, memory: MemoryPlan, plan: RunPlan) -> str:
+    """Return a warning on a stage that does not fit, with the keys that would help."""
+    assert plan.machine_memory is not None and memory.least is not None, "only if it does not fit"
+    relation = "more than" if memory.bytes > plan.machine_memory else "close to"
+    sentences = [
+        f"WARNING: {name} needs about {format_bytes(memory.bytes)} while {memory.activity}, {relation} the "
+        f"{format_bytes(plan.machine_memory)} of {plan.machine}.",
+        *(_saving(name, saving) for saving in memory.savings),
+    ]
+    too_much = memory.least > TIGHT * plan.machine_memory
+    if memory.savings and (len(memory.savings) > 1 or too_much):
+        sentences.append(f"All of these together would leave {format_bytes(memory.least)}.")
+    if not memory.savings:
+        sentences.append("No key would lower it.")
+    if too_much:
+        sentences.append("Use a smaller model, shorter texts or a larger machine.")
+    return " ".join(sentences)
+
+
+def _saving(name: str, saving: Saving) -> str:
+    return f"{name}.{saving.text} would lower it to {format_bytes(saving.bytes)}."
+
+
+def _joint_memory(plan: RunPlan) -> str:
+    """Return a line on the stages that run at the same time, with a warning if they do not fit together."""
+    jobs = f"Up to {plural(plan.jobs, 'stage')} run at the same time, each with {plural(plan.threads, 'thread')}"
+    needed = format_bytes(plan.joint_memory)
+    if plan.machine_memory is None or plan.joint_memory <= TIGHT * plan.machine_memory:
+        return f"{jobs}; the largest need {needed} together."
+    return (
+        f"{jobs}. WARNING: the largest need {needed} together, and {plan.machine} has "
+        f"{format_bytes(plan.machine_memory)}; give a smaller --jobs."
+    )
+
+
+def _disk(needed: float, free: float | None, run_directory: str | None) -> str:
+    need = f"Disk: at most about {format_bytes(needed)}, states included"
+    if free is None:
+        return f"{need}."
+    if free < needed:
+        return (
+            f"WARNING: {need}, and {format_bytes(free)} are free at {run_directory}; free {format_bytes(needed - free)} "
+            "there or give another --out."
+        )
+    return f"{need}; {format_bytes(free)} are free."

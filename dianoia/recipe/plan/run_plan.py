@@ -1,0 +1,262 @@
+"""The plan of a run as data: for each stage its work, memory, time, disk, and what happens to it and why. No torch.
+
+In: a recipe whose inputs have been checked (`recipe.check.inputs`), and the tasks of its stages if there is a run
+directory. Out: a `RunPlan`, which `plan.plan_text` prints and `as_json` turns into plain values. Time and memory are
+estimates for this machine, and tokens are upper limits. Inputs that are not here yet do not stop a plan: it lists them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dianoia.base.disk_space import free_bytes
+from dianoia.config import EvaluateStage, PreferencesStage, RLStage, SampleStage, SFTStage
+from dianoia.hardware.machine import Machine, this_machine, thread_count
+from dianoia.recipe.check.missing_inputs import missing_files, missing_inputs
+from dianoia.recipe.check.number_ranges import unusual_numbers
+from dianoia.recipe.graph import Recipe, Stage, sources
+from dianoia.recipe.plan.disk import run_bytes, stage_needs
+from dianoia.recipe.plan.memory import Phase, Saving, peak, savings
+from dianoia.recipe.plan.model_sizes import reward_model_sizes, size_of
+from dianoia.recipe.plan.stage_work import StageWork, stage_work, summarize
+from dianoia.recipe.plan.work_time import seconds
+from dianoia.recipe.resume.stage_status import Action, StageTask
+from dianoia.storage.run_directory import OLD
+from dianoia.tasks.catalog import FilesSource, general_source, problem_source
+from dianoia.tasks.conversation_files import read_conversations
+from dianoia.tasks.data.set_summary import told
+from dianoia.text.template import TEMPLATES
+from dianoia.text.template_fit import CODE, Fit
+
+FORMAT = 1
+"""Version of the JSON form."""
+TIGHT = 0.9
+"""Share of a machine's memory above which an estimate is too close to it."""
+_READ = 256
+"""Rows of each file of demonstrations that a plan compares with the template."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """The phase of a stage that needs most memory."""
+
+    activity: str
+    """What the stage does then, such as `updating`."""
+    bytes: float
+    parts: Mapping[str, float]
+    """Bytes by part."""
+    savings: tuple[Saving, ...] = ()
+    """Keys that would lower it; empty if the stage fits into this machine."""
+    least: float | None = None
+    """Bytes with all savings together; None if the stage fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What one stage will do."""
+
+    name: str
+    kind: str
+    starts: tuple[str, ...]
+    """Checkpoints that it reads, by the recipe's own names."""
+    action: str
+    """As in `resume.stage_status.Action`; `run` if there is no run directory."""
+    reason: str
+    """What happens to the stage and why, such as `resumes from step 12`; empty without a run directory."""
+    summary: str
+    """The work in a few words."""
+    work: str
+    """The work in full: prompts, completions, optimizer steps, tokens."""
+    memory: MemoryPlan | None = None
+    """None for a stage that does not run, as are the next two."""
+    seconds: float | None = None
+    """Estimated time per `unit`, or an upper limit if `waits_for` names stages."""
+    disk_bytes: float | None = None
+    """Most bytes that the stage has on the disk at one time."""
+    unit: str = ""
+    """What the time is per, if the amount of data is unknown; empty: the whole stage."""
+    waits_for: tuple[str, ...] = ()
+    """Earlier stages whose data decide how long the stage takes."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether the stage runs."""
+        return self.memory is not None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """Disk space of the run."""
+
+    needed: float
+    """Bytes of all outputs, and of the states that exist at the same time."""
+    free: float | None
+    """Bytes; None if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What a command will do with a recipe."""
+
+    recipe: str
+    seed: int
+    run_directory: str | None
+    jobs: int
+    threads: int
+    """CPU threads per stage."""
+    machine: str
+    machine_memory: float | None
+    """Bytes; None if unknown."""
+    stages: tuple[StagePlan, ...]
+    problem_notes: tuple[str, ...]
+    """Sentences on the problem files and demonstrations that the running stages read."""
+    unusual: tuple[str, ...]
+    """Numbers that hardly any run wants, each with the reason."""
+    missing: tuple[str, ...]
+    """Inputs that are not here, without which a run would be refused."""
+    disk: DiskPlan | None
+    """None without a run directory or without a stage that runs."""
+    old_outputs: str | None
+    """Folder that receives the present outputs of stages that run again; None if none does."""
+
+    @property
+    def joint_memory(self) -> float:
+        """Bytes of the `jobs` stages that need most, which may run at the same time."""
+        sizes = sorted(stage.memory.bytes for stage in self.stages if stage.memory is not None)
+        return sum(sizes[-self.jobs :])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as plain values for JSON."""
+        return {"format": FORMAT, **asdict(self)}
+
+
+def plan_run(
+    recipe: Recipe,
+    tasks: Sequence[StageTask] = (),
+    run_directory: Path | None = None,
+    jobs: int = 1,
+) -> RunPlan:
+    """Return the plan of a recipe whose inputs have been checked.
+
+    `tasks`: what happens to each stage in `run_directory`; `jobs`: how many stages run at the same time.
+    """
+    threads = thread_count(recipe.threads, jobs)
+    machine = this_machine(threads)
+    task_of = {task.name: task for task in tasks}
+    running = [name for name in recipe.stages if name not in task_of or task_of[name].runs]
+    disk = None
+    if run_directory is not None and any(task.runs for task in tasks):
+        disk = DiskPlan(run_bytes(recipe, tasks, jobs), free_bytes(run_directory))
+    reruns = any(task.action is Action.RERUN for task in tasks)
+    return RunPlan(
+        recipe=recipe.name,
+        seed=recipe.seed,
+        run_directory=None if run_directory is None else str(run_directory),
+        jobs=jobs,
+        threads=threads,
+        machine=machine.name,
+        machine_memory=machine.memory,
+        stages=tuple(
+            _plan_stage(name, recipe, machine, task_of.get(name)) for name in recipe.stages
+        ),
+        problem_notes=tuple(_problem_notes(recipe, running)),
+        unusual=tuple(unusual_numbers(recipe)),
+        missing=tuple(missing_inputs(recipe)),
+        disk=disk,
+        old_outputs=str(run_directory / "stages" / OLD) if run_directory and reruns else None,
+    )
+
+
+def _plan_stage(name: str, recipe: Recipe, machine: Machine, task: StageTask | None) -> StagePlan:
+    stage, size = recipe.stages[name], size_of(name, recipe)
+    work = stage_work(name, recipe, size)
+    plan = StagePlan(
+        name=name,
+        kind=stage.kind,
+        starts=tuple(sources(stage)),
+        action=str(Action.RUN if task is None else task.action),
+        reason="" if task is None else task.reason,
+        summary=summarize(stage),
+        work=work.description,
+    )
+    if task is not None and not task.runs:
+        return plan
+    return replace(
+        plan,
+        memory=_plan_memory(name, recipe, machine, work),
+        seconds=sum(seconds(part, machine) for part in work.work),
+        disk_bytes=stage_needs(stage, size).peak,
+        unit=work.unit,
+        waits_for=work.waits_for,
+    )
+
+
+def _plan_memory(name: str, recipe: Recipe, machine: Machine, work: StageWork) -> MemoryPlan:
+    stage, size = recipe.stages[name], size_of(name, recipe)
+    scorers = reward_model_sizes(name, recipe).values()
+    phase: Phase = peak(stage, size, machine, work.longest, scorers)
+    plan = MemoryPlan(phase.activity, phase.bytes, dict(phase.parts))
+    if machine.memory is None or phase.bytes <= TIGHT * machine.memory:
+        return plan
+    useful, least = savings(stage, size, machine, work.longest, scorers)
+    return replace(plan, savings=tuple(useful), least=least)
+
+
+# Notes on problems and demonstrations -------------------------------------------------------------
+
+
+def _problem_notes(recipe: Recipe, running: Sequence[str]) -> list[str]:
+    """Return sentences on the files of problems and demonstrations that the running stages read, each once."""
+    notes: dict[str, None] = {}
+    for name in running:
+        stage = recipe.stages[name]
+        if missing_files(stage, recipe):
+            continue
+        stage_notes = _file_notes(stage)
+        notes |= dict.fromkeys(stage_notes)
+        if stage_notes and isinstance(stage, EvaluateStage) and not stage.whole_file:
+            note = (
+                f"{name} evaluates only on the held-out part of its file; if the file is a test set, whole_file = true "
+                "takes all of it."
+            )
+            notes[note] = None
+    return list(notes)
+
+
+def _file_notes(stage: Stage) -> list[str]:
+    """Return sentences on the files that a stage reads; none for built-in problem sets."""
+    match stage:
+        case EvaluateStage():
+            sets = [problem_source(stage.problems, stage.whole_file)]
+        case SampleStage() | PreferencesStage():
+            sets = [problem_source(stage.problems)]
+        case RLStage():
+            preferences = stage.preferences
+            general = (
+                () if preferences is None else (preferences.problems, preferences.safety_problems)
+            )
+            sets = [
+                problem_source(stage.problems),
+                *(general_source(problems) for problems in general if problems),
+            ]
+        case SFTStage():
+            return _template_misfit(stage)
+        case _:
+            return []
+    return [
+        line for source in sets if isinstance(source, FilesSource) for line in told(source.summary)
+    ]
+
+
+def _template_misfit(stage: SFTStage) -> list[str]:
+    """Return a warning if the first responses of the files do not fit the template; the stage itself checks all."""
+    fit = Fit(TEMPLATES[stage.template])
+    for dataset in stage.datasets:
+        path = Path(dataset.path).expanduser()
+        for conversation in islice(read_conversations(path), _READ) if path.is_file() else ():
+            fit.add(conversation)
+    misfit = fit.misfit()
+    files = ", ".join(dataset.path for dataset in stage.datasets)
+    return [] if misfit is None else [f"{files}: WARNING: {CODE}: {misfit[0]}. {misfit[1]}."]

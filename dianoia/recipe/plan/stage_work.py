@@ -1,0 +1,430 @@
+"""Work of each kind of stage: its arithmetic in words, and the numbers behind its estimated time. No torch.
+
+In: a stage of a recipe and the size of its model. Out: `StageWork`. Tokens are upper limits where a stage may stop
+earlier. Data that does not exist yet counts by its upper limit if an earlier stage will write it, and per unit (a million
+tokens, a thousand pairs) if it is a missing file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dianoia.base.limits import EVALUATED_AT_ONCE
+from dianoia.config import (
+    DemonstrationsStage,
+    EndpointSettings,
+    EvaluateStage,
+    PreferencesStage,
+    PretrainStage,
+    RewardModelStage,
+    RLStage,
+    SampleStage,
+    SFTStage,
+)
+from dianoia.datasets.preference_data import texts_of
+from dianoia.recipe.check.missing_inputs import missing_files
+from dianoia.recipe.check.training_data import (
+    estimate_amounts,
+    read_preferences,
+    survey_datasets,
+)
+from dianoia.recipe.graph import Recipe, Stage, datasets, general_models
+from dianoia.recipe.plan.memory import PROMPT_TOKENS
+from dianoia.recipe.plan.model_sizes import Size, reward_model_sizes
+from dianoia.recipe.plan.number_format import format_bytes, format_count, plural
+from dianoia.recipe.plan.work_time import FILLED, Work, sampling_work, training_work
+
+_CHARACTERS_PER_TOKEN = 3
+"""Guess, as there is no tokenizer in a plan."""
+_UNIT_TOKENS = 1e8
+"""Tokens per which the work on a missing data set is given. The paper's 800,000 samples have 43 times as many."""
+_TRAINING_PASSES = 3.0
+"""Forward passes that a training step costs: the forward pass, and the backward pass, which counts as two."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageWork:
+    """Work of a stage."""
+
+    description: str
+    work: Sequence[Work]
+    longest: int | None = None
+    """Tokens of the longest text to learn from, if the data is here."""
+    unit: str = ""
+    """What the time is per, if the amount of data is unknown, such as ` per thousand pairs`."""
+    waits_for: tuple[str, ...] = ()
+    """Earlier stages whose data decide how long the stage takes; its work is then an upper limit."""
+
+
+def stage_work(name: str, recipe: Recipe, size: Size) -> StageWork:
+    """Return the work of a stage; `size` is that of its model."""
+    stage: Stage = recipe.stages[name]
+    match stage:
+        case PretrainStage():
+            return _pretraining(stage, size)
+        case SFTStage():
+            return _fine_tuning(stage, size, recipe)
+        case RLStage():
+            return _reinforcement(stage, size, reward_model_sizes(name, recipe))
+        case SampleStage():
+            return _sampling(stage, size)
+        case DemonstrationsStage():
+            return StageWork(f"{stage.rows:,} demonstrations of {stage.source}; no model", [])
+        case PreferencesStage():
+            return _preferences(stage, size)
+        case RewardModelStage():
+            return _reward_model(name, stage, recipe, size)
+        case EvaluateStage():
+            return _evaluation(stage, size)
+
+
+def summarize(stage: Stage) -> str:
+    """Return kind, start and amount of a stage in a few words, for a table with one line per stage."""
+    match stage:
+        case PretrainStage():
+            return f"pretrain: {format_count(stage.tokens)} tokens"
+        case RLStage():
+            samples = format_count(stage.rollouts * stage.rollout_size)
+            return f"rl from {_short(stage.start)}: {stage.steps:,} steps, {samples} samples"
+        case SFTStage() | RewardModelStage():
+            sets = ", ".join(map(_short, datasets(stage)))
+            epochs = plural(stage.epochs, "epoch")
+            return f"{stage.kind} from {_short(stage.start)}: {epochs} of {sets}"
+        case SampleStage():
+            samples = format_count(stage.prompts * stage.samples)
+            return f"sample from {_short(stage.start)}: {samples} samples"
+        case DemonstrationsStage():
+            return f"{stage.rows:,} demonstrations of {stage.source}"
+        case PreferencesStage():
+            starts = " and ".join(map(_short, stage.starts))
+            return f"preferences from {starts}: {stage.prompts:,} problems"
+        case EvaluateStage():
+            checkpoints = plural(len(stage.checkpoints), "checkpoint")
+            return f"evaluate: {checkpoints} x {plural(stage.samples, 'sample')}"
+
+
+def _short(name: str) -> str:
+    """Return the end of a path that is longer than a name."""
+    return name if len(name) <= 24 else f"...{name[-20:]}"
+
+
+def _start(stage: SFTStage | RLStage | SampleStage | RewardModelStage, size: Size) -> str:
+    """Return where a stage starts, by the recipe's own name, with the size of the model."""
+    return f"from {stage.start} ({size.parameters / 1e6:.2f} M parameters)"
+
+
+# Supervised training -----------------------------------------------------------------------------
+
+
+def _pretraining(stage: PretrainStage, size: Size) -> StageWork:
+    steps = -(-stage.tokens // stage.tokens_per_step)
+    description = (
+        f"{size.parameters / 1e6:.2f} M parameters, {stage.tokens / 1e6:.1f} M tokens, about "
+        f"{steps:,} optimizer steps of {stage.tokens_per_step:,} tokens"
+    )
+    work = training_work(size, stage.tokens, PROMPT_TOKENS, _TRAINING_PASSES, autocast=False)
+    return StageWork(description, [work])
+
+
+def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
+    missing = missing_files(stage, recipe)
+    survey = survey_datasets(stage, {*recipe.stages, *missing})
+    amounts = estimate_amounts(stage, survey, recipe.seed)
+    passes, autocast = _TRAINING_PASSES + stage.recompute, stage.autocast == "bfloat16"
+    epochs = plural(stage.epochs, "epoch")
+    # data sets that are files
+    description = (
+        f"{_start(stage, size)}: {epochs} in steps of at most {stage.tokens_per_step:,} tokens"
+    )
+    if survey.rows:
+        description = (
+            f"{_start(stage, size)}: {amounts.samples:,} samples x {epochs} = "
+            f"{amounts.samples * stage.epochs:,}, {survey.heldout:,} held out; about {amounts.tokens:,} tokens in "
+            f"{amounts.rows:,} packed rows; about {amounts.steps:,} optimizer steps of at most "
+            f"{stage.tokens_per_step:,} tokens"
+        )
+    work = [training_work(size, amounts.tokens, amounts.mean_tokens, passes, autocast)]
+    # data sets that earlier stages will write
+    writers = [source for source in datasets(stage) if source in recipe.stages]
+    if writers:
+        also = "also " if survey.rows else ""
+        description += f"; {also}as many samples as {' and '.join(writers)} will write"
+    for samples, length in (_output_limit(recipe.stages[source]) for source in writers):
+        tokens = samples * length * stage.epochs
+        description += (
+            f", at most {samples:,}, about {format_count(tokens)} tokens in {_steps(tokens, stage)}"
+        )
+        work.append(training_work(size, tokens, length, passes, autocast))
+    longest = None if writers or missing else amounts.longest
+    if not missing:
+        return StageWork(description, work, longest, waits_for=tuple(writers))
+    # data sets that are not here
+    tokens = _UNIT_TOKENS * stage.epochs
+    description += (
+        f"; {_are_missing(missing)}: every {format_count(_UNIT_TOKENS)} tokens of data "
+        f"are {_steps(tokens, stage)} in {epochs}"
+    )
+    unit_work = training_work(size, tokens, FILLED * stage.max_length, passes, autocast)
+    unit = f" per {format_count(_UNIT_TOKENS)} tokens of data"
+    return StageWork(description, [unit_work], longest, unit)
+
+
+def _are_missing(names: Sequence[str]) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not here yet"
+
+
+def _steps(tokens: float, stage: SFTStage) -> str:
+    return f"{max(1, round(tokens / stage.tokens_per_step)):,} optimizer steps"
+
+
+def _output_limit(stage: Stage) -> tuple[int, float]:
+    """Return the most samples that a stage will write, and about how many tokens each has."""
+    if isinstance(stage, DemonstrationsStage):
+        return stage.rows, 2.0 * PROMPT_TOKENS
+    if not isinstance(stage, SampleStage):
+        return 0, 0.0
+    samples = stage.prompts * min(stage.samples, stage.most_per_problem)
+    return samples, PROMPT_TOKENS + FILLED * stage.sampling.max_tokens
+
+
+# Reinforcement learning --------------------------------------------------------------------------
+
+
+def _reinforcement(stage: RLStage, size: Size, scorers: Mapping[str, Size]) -> StageWork:
+    rollouts, per_rollout = stage.rollouts, stage.rollout_size
+    completions, longest = rollouts * per_rollout, stage.sampling.most_tokens
+    algorithm, curve = stage.algorithm, _curve_completions(stage)
+    # dynamic sampling may draw a rollout again, several times
+    draws = 1 + (algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0)
+    description = (
+        f"{_start(stage, size)}: {rollouts:,} rollouts of "
+        f"{stage.problems_per_rollout:,} prompts x {stage.group_size} samples = {per_rollout:,} completions; "
+        f"{completions:,} completions in {rollouts * stage.problems_per_rollout:,} groups; "
+        f"{stage.steps:,} optimizer steps of {per_rollout // stage.minibatches:,} completions; {curve:,} more "
+        f"completions for the held-out curve; at most {(completions * draws + curve) * longest:,} "
+        f"sampled tokens ({longest:,} per completion){_value_model(stage, size)}"
+        f"{_general_prompts(stage, scorers)}{_reward_parts(stage, completions, scorers)}"
+    )
+    sampling, length = stage.sampling, FILLED * longest
+    sampled = sampling_work(
+        size, completions + curve, longest, sampling.slots, sampling.dtype, rollouts
+    )
+    prompt_tokens = rollouts * stage.problems_per_rollout * PROMPT_TOKENS
+    ppo = algorithm.name == "ppo"
+    # extra forward passes: the reference's, the value model's for its values, the learner's for its own pi_old
+    extra = (algorithm.kl_coefficient > 0) + ppo + (algorithm.importance_cap is not None)
+    passes = extra + (_TRAINING_PASSES + stage.recompute) * (1 + ppo)
+    autocast = stage.autocast == "bfloat16"
+    trained = training_work(size, completions * length + prompt_tokens, length, passes, autocast)
+    return StageWork(description, [sampled, trained, *_reward_model_work(stage, scorers)])
+
+
+def _value_model(stage: RLStage, size: Size) -> str:
+    """Return a clause on the value model of PPO, whose head is too small to count; empty for GRPO."""
+    if stage.algorithm.name != "ppo":
+        return ""
+    memory = format_bytes(4 * 4 * size.backbone)
+    return f"; also a value model of {size.backbone / 1e6:.2f} M parameters, {memory} with its optimizer"
+
+
+def _general_prompts(stage: RLStage, scorers: Mapping[str, Size]) -> str:
+    """Return a clause on the general prompts: from which step, how many, and which models score them."""
+    if stage.preferences is None:
+        return ""
+    counts = stage.preferences.general(stage.problems_per_rollout)
+    listed = " and ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    models = ", ".join(
+        f"{part} model {model.name} ({model.parameters / 1e6:.2f} M parameters, {format_bytes(4 * model.parameters)})"
+        for part, model in scorers.items()
+        if part in counts
+    )
+    total = sum(counts.values())
+    return (
+        f"; from step {_first_general_step(stage):,} on {total:,} of {stage.problems_per_rollout:,} prompts "
+        f"are general ({listed}), {_general_rollouts(stage) * total * stage.group_size:,} completions "
+        f"in all, scored by the {models}"
+    )
+
+
+def _first_general_step(stage: RLStage) -> int:
+    """Return the step at which the first rollout with general prompts begins."""
+    assert stage.preferences is not None, "the caller has a stage with general prompts"
+    return -(-stage.preferences.from_step // stage.minibatches) * stage.minibatches
+
+
+def _general_rollouts(stage: RLStage) -> int:
+    return stage.rollouts - _first_general_step(stage) // stage.minibatches
+
+
+def _reward_parts(stage: RLStage, completions: int, scorers: Mapping[str, Size]) -> str:
+    """Return a clause on the parts of the reward with their weights; empty if they are accuracy and format only."""
+    rewards = stage.rewards
+    origins = {function.title: f" ({function.path})" for function in rewards.functions}
+    origins |= {
+        part.name: f" (reward model {scorers[part.name].name}, {format_bytes(4 * scorers[part.name].parameters)})"
+        for part in rewards.models
+    }
+    weighted = {name for name, weight in rewards.parts.items() if weight}
+    if weighted == {"accuracy", "format"} and not rewards.functions:
+        return ""
+    parts = [
+        f"{name}{'' if weight == 1 else f' x {weight:g}'}{origins.get(name, '')}"
+        for name, weight in rewards.parts.items()
+        if weight or name in origins  # a part of weight 0 is still computed and logged
+    ]
+    requests = ""
+    if rewards.judge is not None:
+        requests = (
+            f"; at most {completions:,} grading requests to {rewards.judge.model}, and one more per completion of the "
+            "held-out curve"
+        )
+    return f"; reward = {' + '.join(parts)}{requests}"
+
+
+def _reward_model_work(stage: RLStage, scorers: Mapping[str, Size]) -> list[Work]:
+    """Return the work of the reward models: one pass over each completion that they score, with its prompt."""
+    length = stage.sampling.most_tokens * FILLED + PROMPT_TOKENS
+    counts = dict.fromkeys(scorers, stage.rollouts * stage.rollout_size)
+    if stage.preferences is not None:
+        prompts = stage.preferences.general(stage.problems_per_rollout)
+        heldout = _curve_points(stage) * stage.progress.problems * stage.progress.samples
+        for part in general_models(stage):
+            counts[part] = _general_rollouts(stage) * prompts[part] * stage.group_size + heldout
+    return [
+        training_work(model, counts[part] * length, length, 1.0, autocast=False)
+        for part, model in scorers.items()
+    ]
+
+
+def _curve_points(stage: RLStage) -> int:
+    """Return the number of points of the held-out curve."""
+    return 1 + -(-stage.steps // stage.progress.every)
+
+
+def _curve_completions(stage: RLStage) -> int:
+    """Return the completions of all points of the held-out curves; each general set has a curve of its own."""
+    curves = 1 + len(general_models(stage))
+    return _curve_points(stage) * stage.progress.problems * stage.progress.samples * curves
+
+
+# Sampling and evaluation -------------------------------------------------------------------------
+
+
+def _sampling(stage: SampleStage, size: Size) -> StageWork:
+    completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
+    kept = stage.prompts * min(stage.samples, stage.most_per_problem)
+    description = (
+        f"{_start(stage, size)}: at most {stage.prompts:,} problems x "
+        f"{stage.samples} samples = {completions:,} completions, of which at most {kept:,} are kept; at most "
+        f"{completions * longest:,} sampled tokens ({longest:,} per completion)"
+    )
+    for purpose, requests, model in (
+        ("grade", completions, stage.judge),
+        ("rewrite", kept, stage.rewriter),
+    ):
+        if isinstance(model, EndpointSettings):
+            description += f"; at most {requests:,} requests to {model.model} to {purpose}"
+    sampling, calls = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
+    work = sampling_work(size, completions, longest, sampling.slots, sampling.dtype, calls)
+    return StageWork(description, [work])
+
+
+def _preferences(stage: PreferencesStage, size: Size) -> StageWork:
+    completions, longest = stage.prompts * stage.responses_per_problem, stage.sampling.max_tokens
+    pairwise = stage.objective == "pairwise"
+    verdicts = stage.most_rows * (stage.judgements if pairwise else 1)
+    description = (
+        f"from {' and '.join(stage.starts)} (at most {size.parameters / 1e6:.2f} M parameters): at most "
+        f"{stage.prompts:,} problems x {stage.samples} samples x {plural(len(stage.starts), 'checkpoint')} = "
+        f"{completions:,} responses; at most {stage.most_rows:,} {_noun(stage.objective)} with {verdicts:,} verdicts; "
+        f"at most {completions * longest:,} sampled tokens ({longest:,} per response)"
+    )
+    if isinstance(stage.judge, EndpointSettings):
+        description += f"; at most {verdicts:,} requests to {stage.judge.model} to judge"
+    sampling, batches = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
+    calls = batches * len(stage.starts)
+    work = sampling_work(size, completions, longest, sampling.slots, sampling.dtype, calls)
+    return StageWork(description, [work])
+
+
+def _evaluation(stage: EvaluateStage, size: Size) -> StageWork:
+    completions = len(stage.checkpoints) * stage.limit * stage.samples
+    description = (
+        f"{plural(len(stage.checkpoints), 'checkpoint')} x at most {plural(stage.limit, 'problem')} x "
+        f"{plural(stage.samples, 'sample')} = {completions:,} completions; at most "
+        f"{completions * stage.max_tokens:,} sampled tokens ({stage.max_tokens:,} per completion)"
+    )
+    calls = len(stage.checkpoints) * -(-stage.limit // EVALUATED_AT_ONCE)
+    work = sampling_work(size, completions, stage.max_tokens, stage.slots, stage.dtype, calls)
+    return StageWork(description, [work])
+
+
+# Reward models -----------------------------------------------------------------------------------
+
+
+def _noun(objective: str) -> str:
+    return "pairs" if objective == "pairwise" else "labelled responses"
+
+
+def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size) -> StageWork:
+    missing = missing_files(stage, recipe)
+    if missing:
+        return _reward_model_per_thousand(stage, missing, size)
+    preferences = read_preferences(name, stage, recipe)
+    writers = {
+        source: writer
+        for source in datasets(stage)
+        if isinstance(writer := recipe.stages.get(source), PreferencesStage)
+    }
+    from_stages = sum(writer.most_rows for writer in writers.values())
+    examples, texts = len(preferences.train) + from_stages, _texts_per_example(stage)
+    noun = _noun(stage.objective)
+    heldout = f"and {len(preferences.heldout):,} held out, of {preferences.rows:,} rows"
+    if writers:
+        heldout = f"or hold out, {from_stages:,} of them from {' and '.join(writers)}"
+    description = (
+        f"{_start(stage, size)}: at most {examples:,} {noun} to learn from {heldout}; "
+        f"{'at most ' if writers else ''}{stage.steps(examples):,} optimizer steps of "
+        f"{min(examples, stage.samples_per_step):,} {noun} in {plural(stage.epochs, 'epoch')}; texts of at most "
+        f"{stage.max_length:,} tokens"
+    )
+    lengths = [
+        len(text) / _CHARACTERS_PER_TOKEN
+        for example in preferences.train
+        for text in texts_of(example)
+    ]
+    tokens = sum(lengths) + examples * texts * PROMPT_TOKENS
+    tokens += sum(
+        writer.most_rows * texts * writer.sampling.max_tokens * FILLED
+        for writer in writers.values()
+    )
+    longest = None if writers else round(max(lengths, default=0.0)) + PROMPT_TOKENS
+    mean = tokens / max(1, examples * texts)
+    work = _reward_model_training(stage, size, tokens * stage.epochs, mean)
+    return StageWork(description, [work], longest, waits_for=tuple(writers))
+
+
+def _texts_per_example(stage: RewardModelStage) -> int:
+    return 2 if stage.objective == "pairwise" else 1
+
+
+def _reward_model_per_thousand(
+    stage: RewardModelStage, missing: Sequence[str], size: Size
+) -> StageWork:
+    """Return the work per thousand examples, for data that is not here."""
+    noun = _noun(stage.objective)
+    description = (
+        f"{_start(stage, size)}: {_are_missing(missing)}; every thousand {noun} are about "
+        f"{stage.epochs * 1000 / stage.samples_per_step:.1f} optimizer steps of "
+        f"{stage.samples_per_step:,}; texts of at most {stage.max_length:,} tokens"
+    )
+    length = FILLED * stage.max_length
+    tokens = 1000 * _texts_per_example(stage) * stage.epochs * length
+    work = _reward_model_training(stage, size, tokens, length)
+    return StageWork(description, [work], unit=f" per thousand {noun}")
+
+
+def _reward_model_training(
+    stage: RewardModelStage, size: Size, tokens: float, length: float
+) -> Work:
+    passes = _TRAINING_PASSES + stage.recompute
+    return training_work(size, tokens, length, passes, stage.autocast == "bfloat16")

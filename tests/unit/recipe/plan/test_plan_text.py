@@ -1,0 +1,177 @@
+"""The plan as people see it: one line per stage at 80 columns, warnings, and details."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dianoia.hardware.machine import Machine
+from dianoia.recipe.load import load_recipe
+from dianoia.recipe.plan.run_plan import plan_run
+from dianoia.recipe.resume.stage_status import Action, StageTask
+from tests.unit.recipe.conftest import plan_text
+
+Write = Callable[..., Path]
+ROOT = Path(__file__).parents[4]
+THIS_MACHINE = "dianoia.recipe.plan.run_plan.this_machine"
+
+
+def plan(path: Path, width: int = 80, tasks: list[StageTask] | None = None) -> list[str]:
+    """Return the lines of the short plan."""
+    recipe = load_recipe(path)
+    tasks = tasks or [StageTask(name, Action.RUN, "runs") for name in recipe.stages]
+    text = plan_text(recipe, tasks, path.parent / "run", width=width, details=False)
+    return text.splitlines()
+
+
+def test_the_whole_of_r1_fits_on_a_screen() -> None:
+    path = ROOT / "recipes/miniature-r1.toml"
+    lines, stages = plan(path), load_recipe(path).stages
+    assert len(lines) <= len(stages) + 10
+    rows = lines[2 : 2 + len(stages)]
+    assert [row.split()[0] for row in rows] == list(stages), "one line per stage, whole names"
+    assert all(len(row) <= 80 for row in rows)
+
+
+def test_stages_start_where_the_recipe_says() -> None:
+    rows = {row.split()[0]: row for row in plan(ROOT / "recipes/miniature-r1.toml", 120) if row}
+    for stage, start in {
+        "dev2": "dev1",
+        "r1": "dev3",
+        "cold-start": "zero",
+        "helpful": "dev3",
+    }.items():
+        assert f" from {start}" in rows[stage]
+    assert "from dev1 and dev3" in rows["pairs"] and "from miniature-base:" in rows["zero"]
+
+
+def test_a_time_that_depends_on_data_to_come_is_unknown() -> None:
+    lines = plan(ROOT / "recipes/miniature-r1.toml")
+    rows = {row.split()[0]: row for row in lines if row}
+    for stage in ("helpful", "safety", "dev1", "dev3"):
+        assert rows[stage].endswith("unknown")
+    assert rows["zero"].split()[-3] == "about"
+    unknown = next(line for line in lines if line.startswith("The time of "))
+    assert "helpful" in unknown and "zero" not in unknown and "at most" not in unknown
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_names_times_and_memory_are_never_cut(width: int, write: Write) -> None:
+    lines = plan(write(), width)
+    for stage, row in zip(("base", "zero", "evaluation"), lines[2:5], strict=True):
+        assert row.startswith(f"{stage} ") and "MB" in row
+        assert row.split()[-3] == "about"
+
+
+def test_what_happens_to_each_stage_and_why(write: Write) -> None:
+    tasks = [
+        StageTask("base", Action.SKIP, "done, skipped"),
+        StageTask("zero", Action.RERUN, "runs again: its configuration changed (steps: 4 -> 8)"),
+        StageTask("evaluation", Action.RESUME, "resumes after 1 finished part"),
+    ]
+    lines = plan(write(), 80, tasks)
+    assert [row.split("  ")[1].strip() or row for row in lines[2:5]]
+    assert "done, skipped" in lines[2] and "runs again" in lines[3] and "resumes" in lines[4]
+    assert any(
+        line == "zero runs again: its configuration changed (steps: 4 -> 8)" for line in lines
+    )
+
+
+def test_the_disk_is_part_of_the_plan(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert any(line.startswith("Disk: at most about") for line in plan(write()))
+    monkeypatch.setattr("dianoia.recipe.plan.run_plan.free_bytes", lambda _: 1000.0)
+    assert any(
+        line.startswith("WARNING: Disk") and "1 kB are free" in line for line in plan(write())
+    )
+
+
+def test_a_number_out_of_range_is_a_warning(write: Write) -> None:
+    path = write()
+    path.write_text(path.read_text().replace("learning_rate = 1e-2", "learning_rate = 0.2"))
+    assert any("learning_rate = 0.2: that is above 0.05" in line for line in plan(path))
+
+
+# Details -------------------------------------------------------------------------------------------
+
+
+def test_memory_is_listed_by_its_parts(write: Write) -> None:
+    text = plan_text(load_recipe(write()))
+    assert "Memory of zero, largest while updating: libraries 450 MB" in text
+    assert "Time and memory are estimates for this CPU" in text and "WARNING" not in text
+
+
+def test_a_stage_that_does_not_fit(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Machine("NVIDIA A100", 40e9, 1, 1e13, 1e14, 2e12)
+    monkeypatch.setattr(THIS_MACHINE, lambda _: small)
+    large = [
+        f"base.model.{key}={value}"
+        for key, value in {"hidden_size": 2048, "layers": 24, "intermediate_size": 8192}.items()
+    ]
+    text = plan_text(load_recipe(write(), large))
+    # 24 layers of 2 x 2048 x 8 x 6 + 3 x 2048 x 8192, and 1024 x 2048: 1.22 G parameters x (4 + 8 + 4 + 4 + 4)
+    (line,) = [line for line in text.splitlines() if line.startswith("WARNING: zero")]
+    assert "more than the 40.0 GB of NVIDIA A100" in line or "close to the 40.0 GB" in line
+    assert "zero.recompute = true would lower it to" in line
+    assert "zero.algorithm.kl_coefficient = 0.0 would lower it to" in line
+
+
+def test_a_stage_that_no_key_makes_fit(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = Machine("this CPU", 1e8, 1, 1e11, 1e11, None)
+    monkeypatch.setattr(THIS_MACHINE, lambda _: tiny)
+    text = plan_text(load_recipe(write()))
+    assert "Use a smaller model, shorter texts or a larger machine." in text
+
+
+def test_what_happens_to_each_stage_in_detail(write: Write, tmp_path: Path) -> None:
+    tasks = {
+        "base": StageTask("base", Action.SKIP, "done, skipped"),
+        "zero": StageTask(
+            "zero", Action.RERUN, "runs again: its configuration changed (longer: [] -> [{}])"
+        ),
+        "evaluation": StageTask("evaluation", Action.LEAVE, "left alone"),
+    }
+    place = tmp_path / "a-directory-with-a-long-name"
+    text = plan_text(load_recipe(write()), list(tasks.values()), place, width=90)
+    cells = [
+        [c.strip() for c in r.strip("│").split("│")] for r in text.splitlines() if r[:1] == "│"
+    ]
+    first_rows = {row[0].split()[0]: row for row in cells if row[0]}
+    assert first_rows["base"][1:] == ["done, skipped", "", ""], "no costs for what does not run"
+    assert first_rows["zero"][3].startswith("about ") and first_rows["evaluation"][3] == ""
+    work = " ".join(row[1] for row in cells)
+    assert "(longer: [] -> [{}]) from base" in work
+    assert f"are moved to {place / 'stages' / '.old'}." in " ".join(text.split())
+    assert ".old" not in plan_text(load_recipe(write()), [tasks["base"]], place)
+
+
+def test_stages_that_run_at_the_same_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def text(jobs: int, memory: float) -> str:
+        machine = Machine("this CPU", memory, 1, 1e9, 1e9, None)
+        monkeypatch.setattr(THIS_MACHINE, lambda _: machine)
+        return plan_text(load_recipe(write(), ["threads=3"]), jobs=jobs)
+
+    assert "at the same time" not in text(1, 64e9)
+    assert "Up to 2 stages run at the same time, each with 3 threads; the largest" in text(2, 64e9)
+    assert "WARNING" not in text(2, 64e9)
+    assert "together, and this CPU has 800 MB; give a smaller --jobs." in text(2, 0.8e9)
+
+
+# JSON ----------------------------------------------------------------------------------------------
+
+
+def test_the_json_form_has_the_numbers_of_the_text(write: Write, tmp_path: Path) -> None:
+    recipe = load_recipe(write())
+    tasks = [
+        StageTask("base", Action.SKIP, "done, skipped"),
+        StageTask("zero", Action.RUN, "runs"),
+        StageTask("evaluation", Action.RUN, "runs"),
+    ]
+    table = json.loads(json.dumps(plan_run(recipe, tasks, tmp_path / "run").as_json()))
+    assert table["format"] == 1 and table["recipe"] == "tiny" and table["missing"] == []
+    base, zero, evaluation = table["stages"]
+    assert base["action"] == "skip" and base["memory"] is None and base["seconds"] is None
+    assert zero["starts"] == ["base"] and evaluation["starts"] == ["base", "zero"]
+    assert zero["seconds"] > 0 and zero["disk_bytes"] > 0
+    assert zero["memory"]["bytes"] == pytest.approx(sum(zero["memory"]["parts"].values()))
+    assert table["disk"]["needed"] > 0
