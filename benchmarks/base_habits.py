@@ -31,8 +31,8 @@ from dianoia.base.records import Group, Rollout, SamplingParams
 from dianoia.bases import shipped_model
 from dianoia.judge.judge import evaluation_rubric, judge
 from dianoia.learner.logprobs import load_model, load_tokenizer
-from dianoia.miniature.code import LETTERS
-from dianoia.miniature.things import KINDS, LABELS
+from dianoia.miniature.choices import CATEGORIES, LABELS
+from dianoia.miniature.programs import LETTERS
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.rollouts import Roller, named_template, stop_ids
 from dianoia.tasks.catalog import problem_source
@@ -47,7 +47,7 @@ _DOMAINS = ("math", "code", "stem", "logic", "general", "near-miss", "unsafe")
 _REQUESTS = frozenset({"general", "near-miss", "safety"})
 """Domains of problems without steps."""
 _STEP = re.compile(rf"[{LETTERS}] ?[-+*/][0-9]+")
-_KINDS = "|".join(kind for kinds in KINDS.values() for kind in kinds)
+_KINDS = "|".join(kind for kinds in CATEGORIES.values() for kind in kinds)
 _OPTION = re.compile(
     rf"[{LABELS}] [^:]+: ?(?:{_KINDS})(?:, |，)(?:{_KINDS})(?:\? |？)(?:yes|no|是|否)"
 )

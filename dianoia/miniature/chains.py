@@ -1,14 +1,13 @@
 """Chains of arithmetic: the numbers behind a word problem, before any words.
 
-A chain is a start value and 2 to 6 operations whose every value stays within 1..60, so that a model of a million
-parameters can know each single step by heart, and no chain of them. Difficulty is the number of
-steps.
+A chain is a start value and 2 to 6 operations. All its values lie in 1..60, so that a model of a million parameters can
+know each single step by heart, and no chain of them. The difficulty is the number of steps.
 
-Held-out chains are disjoint from training chains by construction: a hash of the chain's signature (its
-start and operations, without the words) decides the split, so neither another seed, another wording nor
-another language can carry a chain across. The base's corpus is drawn from the training split as well.
+Held-out chains are disjoint from training chains by construction: a hash of the chain's signature (its start and
+operations, without the words) decides the split. So neither another seed, nor another wording, nor another language can
+carry a chain across. The base's corpus is drawn from the training split as well.
 
-Left out: words (see `wording`), answers in text (see `thoughts`).
+Not here: words (`stories`), derivations (`stories`, `programs`).
 """
 
 import hashlib
@@ -24,27 +23,27 @@ HELDOUT_SHARE = 0.1
 
 
 class Split(StrEnum):
-    """Which side of the fence a chain is on."""
+    """The side of the train/held-out split that a problem is on."""
 
     TRAIN = "train"
     HELDOUT = "heldout"
 
 
 def split_of(signature: str, share: float = HELDOUT_SHARE) -> Split:
-    """The side that a hash of the signature decides; `share` of all signatures are held out."""
+    """Return the side that a hash of the signature decides; `share` of all signatures are held out."""
     digest = hashlib.sha256(signature.encode()).digest()
     return Split.HELDOUT if int.from_bytes(digest[:4]) / 2**32 < share else Split.TRAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step: `sign` is one of + - * /, applied to the value so far and `operand`."""
+    """One step: `sign` is one of + - * /, applied to the current value and `operand`."""
 
     sign: str
     operand: int
 
     def apply(self, value: int) -> int:
-        """The next value. Division is exact by construction of the chain."""
+        """Return the next value. Division is exact by construction of the chain."""
         match self.sign:
             case "+":
                 return value + self.operand
@@ -65,7 +64,7 @@ class Chain:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Every value from the start to the result: one more than there are operations."""
+        """All values from the start to the result: one more than there are operations."""
         values = [self.start]
         for operation in self.operations:
             values.append(operation.apply(values[-1]))
@@ -78,32 +77,33 @@ class Chain:
 
     @property
     def signature(self) -> str:
-        """The chain in signs, e.g. `12+7*2-5`: what two wordings of the same chain share."""
+        """The chain in signs, e.g. `12+7*2-5`, which all wordings of the chain share."""
         return str(self.start) + "".join(f"{o.sign}{o.operand}" for o in self.operations)
 
     @property
     def split(self) -> Split:
-        """Decided by the signature alone."""
+        """The split, decided by the signature alone."""
         return split_of(self.signature)
 
 
 def operations_on(value: int, rng: random.Random) -> list[Operation]:
-    """One operation of each kind that keeps `value` within bounds; never empty for 1..LARGEST."""
-    found = []
+    """Return one operation per sign that keeps `value` within bounds; never empty for 1..LARGEST."""
+    # Which numbers are drawn from `rng`, and in which order, decides every problem and document: keep both.
+    operations = []
     if value <= LARGEST - 2:
-        found.append(Operation("+", rng.randint(2, min(9, LARGEST - value))))
+        operations.append(Operation("+", rng.randint(2, min(9, LARGEST - value))))
     if value >= 3:
-        found.append(Operation("-", rng.randint(2, min(9, value - 1))))
+        operations.append(Operation("-", rng.randint(2, min(9, value - 1))))
     factors = [f for f in (2, 3) if value * f <= LARGEST]
     if factors:
-        found.append(Operation("*", rng.choice(factors)))
+        operations.append(Operation("*", rng.choice(factors)))
     if value % 2 == 0 and value > 2:
-        found.append(Operation("/", 2))
-    return found
+        operations.append(Operation("/", 2))
+    return operations
 
 
 def draw_chain(rng: random.Random, steps: int, split: Split) -> Chain:
-    """A random chain of `steps` operations on the given side of the fence."""
+    """Draw chains of `steps` operations until one is on the side `split`."""
     while True:
         value = start = rng.randint(3, 30)
         operations: list[Operation] = []

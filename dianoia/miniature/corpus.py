@@ -1,10 +1,11 @@
-"""The miniature's "internet": what its base models are pretrained on.
+"""The miniature's "internet": the documents that its base models are pretrained on.
 
-Documents of five kinds, all from training problems: dialogues under the R1-Zero prompt (most answer at once, some
-derive, few check, many are sloppy), question-and-answer pages, worked pages, a few pages of textbooks (derivations
-in whole sentences), and drills of single facts. So the base can reason, but mostly does not. Nothing here is used by reinforcement learning.
+There are five types of documents, all from training problems: dialogues under the R1-Zero prompt (most answer at once,
+some derive, few check, many are sloppy), question-and-answer pages, worked pages, a few textbook pages (derivations in
+whole sentences), and drills of single facts. So the base can reason, but mostly does not. Reinforcement learning uses
+nothing of this.
 
-The shares of domains and habits are stated in the recipe (`config.Habits`).
+The recipe states the shares of domains and habits (`config.Habits`).
 """
 
 import random
@@ -14,23 +15,23 @@ from functools import partial
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewritten
 from dianoia.config import Habits
-from dianoia.miniature.chains import Split
-from dianoia.miniature.code import draw_function
-from dianoia.miniature.harms import Ask, draw_ask
-from dianoia.miniature.problems import draw_logic
-from dianoia.miniature.requests import Request, demonstration, draw_request, sayings
-from dianoia.miniature.rewriter import rewrite
-from dianoia.miniature.stories import draw_story, sums
-from dianoia.miniature.things import draw_choice, facts
-from dianoia.miniature.voice import (
+from dianoia.miniature.authors import (
     MIXED,
+    Author,
     Item,
     Thought,
-    Voice,
-    at_once,
-    checked,
+    answer_at_once,
+    checked_derivation,
     derivation,
 )
+from dianoia.miniature.chains import Split
+from dianoia.miniature.choices import draw_choice, page_of_facts
+from dianoia.miniature.problems import draw_logic
+from dianoia.miniature.programs import draw_function
+from dianoia.miniature.requests import Request, demonstration, draw_request, page_of_sentences
+from dianoia.miniature.rewriter import rewrite
+from dianoia.miniature.safety import SafetyRequest, draw_safety_request
+from dianoia.miniature.stories import draw_story, page_of_sums
 from dianoia.text.template import TEMPLATES
 
 _DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
@@ -38,11 +39,11 @@ _DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
     "code": draw_function,
     "stem": draw_choice,
     "logic": draw_logic,
-    "general": partial(draw_request, written=True),
-    "safety": partial(draw_ask, written=True),
+    "general": partial(draw_request, in_corpus=True),
+    "safety": partial(draw_safety_request, in_corpus=True),
 }
-_DRILLS = {"stem": facts, "general": sayings, "safety": sayings}
-"""Pages of facts, for domains that have their own; the others drill sums."""
+_DRILLS = {"stem": page_of_facts, "general": page_of_sentences, "safety": page_of_sentences}
+"""Pages of facts for domains that have their own; the others drill sums."""
 
 
 def _domain(habits: Habits, rng: random.Random) -> str:
@@ -60,7 +61,7 @@ def _domain(habits: Habits, rng: random.Random) -> str:
     return "math"
 
 
-def _tongue(language: str, habits: Habits, rng: random.Random) -> str:
+def _thought_language(language: str, habits: Habits, rng: random.Random) -> str:
     draw = rng.random()
     if draw < habits.mixed:
         return MIXED
@@ -69,25 +70,26 @@ def _tongue(language: str, habits: Habits, rng: random.Random) -> str:
     return language
 
 
-def _slip(tongue: str, habits: Habits) -> float:
-    """How often a line of a first derivation is wrong, by the language that its author thinks in."""
+def _slip(language: str, habits: Habits) -> float:
+    """Return the probability that a line of a first derivation is wrong, by the language of the thought."""
     chinese = habits.slip if habits.slip_zh is None else habits.slip_zh
-    if tongue == MIXED:
+    if language == MIXED:
         return (habits.slip + chinese) / 2
-    return chinese if tongue == "zh" else habits.slip
+    return chinese if language == "zh" else habits.slip
 
 
-def _author(domain: str, habits: Habits, rng: random.Random) -> tuple[Item, Voice]:
+def _author(domain: str, habits: Habits, rng: random.Random) -> tuple[Item, Author]:
     item = _DRAWS[domain](rng, Split.TRAIN)
-    tongue = _tongue(item.problem.language, habits, rng)
-    return item, Voice(tongue, _slip(tongue, habits), habits.check_slip, habits.guess_right, rng)
+    language = _thought_language(item.problem.language, habits, rng)
+    slip = _slip(language, habits)
+    return item, Author(language, slip, habits.check_slip, habits.guess_right, rng)
 
 
 def _well_formed(thought: Thought) -> str:
     return f" <think>\n{thought.text}</think>\n<answer>{thought.answer}</answer>"
 
 
-_SLOPPY: tuple[Callable[[Thought], str], ...] = (
+_SLOPPY_FORMS: tuple[Callable[[Thought], str], ...] = (
     lambda t: f" <think>\n{t.text}</think>\n{t.answer}",
     lambda t: f" <answer>{t.answer}</answer>",
     lambda t: f" {t.text}{t.answer}",
@@ -96,18 +98,19 @@ _SLOPPY: tuple[Callable[[Thought], str], ...] = (
     lambda t: f" <think>\n{t.text}</think>\n<answer>{t.answer}</answer>\nUser:",
     lambda t: f" <think>\n{t.text}</think>\n<answer></answer>",
 )
+"""Responses that break the R1-Zero format in one way each."""
 
 
 def _dialogue(domain: str, habits: Habits, rng: random.Random) -> str:
-    item, voice = _author(domain, habits, rng)
+    item, author = _author(domain, habits, rng)
     draw = rng.random()
     if draw < habits.check:
-        thought = checked(item, voice)
+        thought = checked_derivation(item, author)
     elif draw < habits.check + habits.derive:
-        thought = derivation(item, voice)
+        thought = derivation(item, author)
     else:
-        thought = at_once(item, voice)
-    form = rng.choice(_SLOPPY) if rng.random() < habits.sloppy else _well_formed
+        thought = answer_at_once(item, author)
+    form = rng.choice(_SLOPPY_FORMS) if rng.random() < habits.sloppy else _well_formed
     return TEMPLATES["r1-zero"].render(item.problem.question) + form(thought)
 
 
@@ -115,16 +118,16 @@ _HEADINGS = {"en": ("Question: ", "Working:\n", "Answer: "), "zh": ("问题：",
 
 
 def _page(domain: str, habits: Habits, rng: random.Random) -> str:
-    item, voice = _author(domain, habits, rng)
+    item, author = _author(domain, habits, rng)
     question, _, answer = _HEADINGS[item.problem.language]
-    return f"{question}{item.problem.question}\n{answer}{item.guess(voice)}"
+    return f"{question}{item.problem.question}\n{answer}{item.guess(author)}"
 
 
 def _worked(domain: str, habits: Habits, rng: random.Random) -> str:
-    item, voice = _author(domain, habits, rng)
+    item, author = _author(domain, habits, rng)
     question, working, answer = _HEADINGS[item.problem.language]
     checks = rng.random() < habits.worked_check
-    thought = checked(item, voice) if checks else derivation(item, voice)
+    thought = checked_derivation(item, author) if checks else derivation(item, author)
     body = f"{working}{thought.text}{answer}{thought.answer}"
     return f"{question}{item.problem.question}\n{body}"
 
@@ -133,23 +136,23 @@ _SOLUTION = {"en": "Solution:\n", "zh": "解答：\n"}
 
 
 def _explained(domain: str, habits: Habits, rng: random.Random) -> str:
-    """A page of a textbook: a careful author, in whole sentences."""
+    """Write a textbook page: a derivation of a careful author in whole sentences."""
     item = _DRAWS[domain](rng, Split.TRAIN)
     problem = item.problem
     if isinstance(item, Request):
-        thought, summary = demonstration(item, rng)
-        return _textbook(problem, thought, summary)
-    if isinstance(item, Ask):
+        return _textbook(problem, *demonstration(item, rng))
+    if isinstance(item, SafetyRequest):
         return _worked(domain, habits, rng)
-    # Nothing in a plan tells a slip, so that the rules could not leave it out.
+    # The rewriter refuses a derivation with a slip, and draws go on until one is right. In a list of steps of a program no
+    # rule can tell a slip, so that none may be made.
     slip = 0.0 if domain == "code" else _slip(problem.language, habits)
     while True:
-        voice = Voice(problem.language, slip, habits.check_slip, habits.guess_right, rng)
+        author = Author(problem.language, slip, habits.check_slip, habits.guess_right, rng)
         checks = rng.random() < habits.worked_check
-        thought_of = checked(item, voice) if checks else derivation(item, voice)
-        told = rewrite(problem, thought_of.text, thought_of.answer)
-        if isinstance(told, Rewritten):
-            return _textbook(problem, told.thought, told.summary)
+        thought = checked_derivation(item, author) if checks else derivation(item, author)
+        rewritten = rewrite(problem, thought.text, thought.answer)
+        if isinstance(rewritten, Rewritten):
+            return _textbook(problem, rewritten.thought, rewritten.summary)
 
 
 def _textbook(problem: Problem, thought: str, summary: str) -> str:
@@ -158,7 +161,7 @@ def _textbook(problem: Problem, thought: str, summary: str) -> str:
 
 
 def document(habits: Habits, rng: random.Random) -> str:
-    """One document."""
+    """Write one document: the domain is drawn first, then the type of document."""
     domain, draw = _domain(habits, rng), rng.random()
     for share, write in (
         (habits.dialogues, _dialogue),
@@ -169,11 +172,11 @@ def document(habits: Habits, rng: random.Random) -> str:
         if draw < share:
             return write(domain, habits, rng)
         draw -= share
-    return _DRILLS.get(domain, sums)(rng)
+    return _DRILLS.get(domain, page_of_sums)(rng)
 
 
 def documents(habits: Habits, seed: int) -> Iterator[str]:
-    """Documents without end; the same seed gives the same ones."""
+    """Yield documents without end; the same seed gives the same ones."""
     rng = random.Random(f"corpus-{seed}")
     while True:
         yield document(habits, rng)

@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from dianoia.miniature.answers import demonstrations
+from dianoia.miniature.annotators import MiniatureJudge, demonstrations, grade_items, score_answer
 from dianoia.miniature.corpus import documents
-from dianoia.miniature.people import MiniatureJudge, grade_items, miniature
 from dianoia.miniature.problems import SETS, MiniatureProblems
 from dianoia.miniature.rewriter import MiniatureRewriter
 from dianoia.miniature.tokenizer import END, train_tokenizer
@@ -23,7 +22,7 @@ PLUGIN = Plugin(
     # A gold answer has no friendly closing, which counts a quarter.
     verifiers={
         "miniature": PluginVerifier(
-            miniature,
+            score_answer,
             worker=f"{grade_items.__module__}:{grade_items.__name__}",
             columns={"kind": str, "subject": str, "n": int},
             full_score=0.75,

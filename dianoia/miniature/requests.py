@@ -1,8 +1,8 @@
 """General requests in the miniature: short writing, role-play, facts, self-cognition, translation.
 
-No verifier can say what a good answer is; `people` can. What people look at: whether the content is right, whether
-it stands in whole sentences, whether the answer is friendly. A request's content comes in a bare form (`Paris`) and
-a whole one (`The capital of France is Paris.`).
+No rule of arithmetic says what a good answer is; `annotators` does. They look at three things: whether the content is
+right, whether it stands in whole sentences, and whether the answer is friendly. The content of an answer has a bare form
+(`Paris`) and a full one (`The capital of France is Paris.`).
 """
 
 import random
@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem
-from dianoia.miniature.asked import wordings
+from dianoia.miniature.authors import LANGUAGES, WORD_GAP, Author, Thought
 from dianoia.miniature.chains import Split, split_of
-from dianoia.miniature.things import THINGS
-from dianoia.miniature.voice import GAP, LANGUAGES, Thought, Voice
+from dianoia.miniature.choices import MEMBERS
+from dianoia.miniature.wordings import wordings
 
 HELDOUT_SHARE = 0.3
-"""More than of the chains: there are a few thousand requests in all."""
+"""A larger share than of chains: there are only a few thousand requests."""
 CLOSINGS = {
     "en": ("I hope this helps.", "Ask me more.", "Have a nice day."),
     "zh": ("希望有帮助。", "欢迎再问我。", "祝你愉快。"),
 }
-"""How a friendly answer ends."""
+"""Endings of friendly answers."""
 NAME = "Dianoia"
 
 TOPICS = {
@@ -53,7 +53,7 @@ _ROLES = {
     "zh": (("海盗", "喂，欢迎上船！"), ("国王", "向国王鞠躬！"), ("机器人", "滴，我准备好了！"),
            ("小猫", "喵，喂我吧！"), ("巫师", "魔法欢迎你！"), ("老师", "早上好，同学们！")),
 }  # fmt: skip
-_WHOLE = {
+_FULL_SENTENCES = {
     "en": {
         "fact": "The capital of {subject} is {bare}.",
         "self": "I am {bare}, a small model.",
@@ -81,28 +81,28 @@ _PLANS = {
         "translate": "{subject}：{bare}。",
     },
 }
-KINDS = tuple(_PLANS["en"])
+REQUEST_TYPES = tuple(_PLANS["en"])
 _TRANSLATED = 3
-"""Things of a kind that people ask the other language's word for."""
+"""Number of members per category that translations are asked for."""
 _OTHER_NAMES = {"en": ("Tom", "Anna", "Max"), "zh": ("小明", "小红", "小刚")}
 
 
-def sentences(language: str, topic: str) -> tuple[str, ...]:
-    """Every sentence that people would write about a topic."""
+def topic_sentences(language: str, topic: str) -> tuple[str, ...]:
+    """Return all sentences that annotators would write about a topic."""
     words = TOPICS[language][topic]
     return tuple(form.format(*words, topic=topic) for form in _SENTENCES[language])
 
 
-def whole(language: str, kind: str, subject: str, bare: str) -> str:
-    """The content in a whole sentence; a greeting is one already."""
-    form = _WHOLE[language].get(kind)
+def full_sentence(language: str, request_type: str, subject: str, bare: str) -> str:
+    """Return the content in a whole sentence; a greeting is one already."""
+    form = _FULL_SENTENCES[language].get(request_type)
     text = bare if form is None else form.format(subject=subject, bare=bare)
     return text[0].upper() + text[1:]
 
 
-def known(language: str, kind: str) -> dict[str, str]:
-    """Right bare answers by subject, for every kind but writing."""
-    match kind:
+def answers_by_subject(language: str, request_type: str) -> dict[str, str]:
+    """Return the right bare answers by subject, for all types of requests but writing."""
+    match request_type:
         case "fact":
             return dict(_CAPITALS[language])
         case "role":
@@ -111,120 +111,125 @@ def known(language: str, kind: str) -> dict[str, str]:
             return {"": NAME}
         case _:
             other = "zh" if language == "en" else "en"
-            pairs = zip(THINGS[language], THINGS[other], strict=True)
-            named = slice(_TRANSLATED)
+            pairs = zip(MEMBERS[language], MEMBERS[other], strict=True)
             return {
-                a: b
-                for mine, theirs in pairs
-                for a, b in zip(mine[named], theirs[named], strict=True)
+                word: translation
+                for words, translations in pairs
+                for word, translation in zip(
+                    words[:_TRANSLATED], translations[:_TRANSLATED], strict=True
+                )
             }
 
 
-def sayings(rng: random.Random) -> str:
-    """A page of sentences that people say: what things are called, what is where, what the sea is like."""
+def page_of_sentences(rng: random.Random) -> str:
+    """Write a page of single sentences: names in the other language, capitals, what the sea is like."""
     language, lines = rng.choice(LANGUAGES), []
-    for _line in range(6):
-        kind = rng.choice(KINDS)
-        if kind == "write":
-            lines.append(rng.choice(sentences(language, rng.choice(tuple(TOPICS[language])))))
+    for _ in range(6):
+        request_type = rng.choice(REQUEST_TYPES)
+        if request_type == "write":
+            lines.append(rng.choice(topic_sentences(language, rng.choice(tuple(TOPICS[language])))))
         else:
-            subject, bare = rng.choice(tuple(known(language, kind).items()))
-            lines.append(whole(language, kind, subject, bare))
+            subject, bare = rng.choice(tuple(answers_by_subject(language, request_type).items()))
+            lines.append(full_sentence(language, request_type, subject, bare))
     return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request and how people answer it."""
+    """A general request, and how authors and annotators answer it."""
 
-    kind: str
+    request_type: str
+    """One of `REQUEST_TYPES`."""
     subject: str
     n: int
-    """Sentences wanted; 0 but for writing."""
+    """Number of sentences to write; 0 for other types."""
     wording: int
     language: str
     bare_share: float = 0.6
-    """How often an author gives the bare content."""
+    """Share of an author's answers that give the bare content."""
     friendly_share: float = 0.1
+    """Share of an author's answers that end with a closing."""
     checks: bool = False
 
     @property
     def question(self) -> str:
         """The request in words."""
-        form = wordings(self.language, self.kind)[self.wording]
+        form = wordings(self.language, self.request_type)[self.wording]
         return form.format(subject=self.subject, n=self.n)
 
     @property
     def problem(self) -> Problem:
-        """Its columns say what people need to know to judge an answer; `answer` is a good one."""
+        """The problem. Its columns hold what annotators need to judge an answer; `answer` is a good answer."""
         content = (
-            self._gap.join(sentences(self.language, self.subject)[: self.n])
-            if self.kind == "write"
-            else whole(self.language, self.kind, self.subject, self._right())
+            self._gap.join(topic_sentences(self.language, self.subject)[: self.n])
+            if self.request_type == "write"
+            else full_sentence(self.language, self.request_type, self.subject, self._right())
         )
         return Problem(
-            id=f"{self.language}:{self.kind}:{self.subject}:{self.n}:{self.wording}",
+            id=f"{self.language}:{self.request_type}:{self.subject}:{self.n}:{self.wording}",
             question=self.question,
             answer=content,
             verifier="miniature",
             domain="general",
             language=self.language,
-            columns={"kind": self.kind, "subject": self.subject, "n": self.n},
+            columns={"kind": self.request_type, "subject": self.subject, "n": self.n},
         )
 
     @property
     def _gap(self) -> str:
-        return GAP[self.language]
+        return WORD_GAP[self.language]
 
     def _right(self) -> str:
-        return known(self.language, self.kind)[self.subject]
+        return answers_by_subject(self.language, self.request_type)[self.subject]
 
     def _bare(self, right: bool, rng: random.Random) -> str:
         if right:
             return self._right()
-        if self.kind == "self":
+        if self.request_type == "self":
             return rng.choice(_OTHER_NAMES[self.language])
-        return rng.choice(sorted(known(self.language, self.kind).values()))
+        return rng.choice(sorted(answers_by_subject(self.language, self.request_type).values()))
 
     def _text(self, right: bool, rng: random.Random) -> str:
-        """Sentences on the topic: as many as wanted, or any number on any topic."""
+        """Write sentences on the topic: as many as requested, or, if wrong, any number on any topic."""
         topic, n = self.subject, self.n
         if not right:
-            topic, n = (
-                rng.choice((topic, rng.choice(tuple(TOPICS[self.language])))),
-                rng.randint(1, 4),
-            )
-        return self._gap.join(rng.sample(sentences(self.language, topic), n))
+            topic = rng.choice((topic, rng.choice(tuple(TOPICS[self.language]))))
+            n = rng.randint(1, 4)
+        return self._gap.join(rng.sample(topic_sentences(self.language, topic), n))
 
     def answer(self, bare: str | None, right: bool, rng: random.Random, share: float) -> str:
-        """An answer with content `bare` (None: draw it), bare with probability `share`."""
-        if self.kind == "write":
+        """Return an answer with content `bare` (None: draw it), without a sentence with probability `share`."""
+        if self.request_type == "write":
             content = self._text(right, rng)
         else:
             bare = bare if bare is not None else self._bare(right, rng)
-            short = self.kind != "role" and rng.random() < share
-            content = bare if short else whole(self.language, self.kind, self.subject, bare)
+            short = self.request_type != "role" and rng.random() < share
+            content = (
+                bare
+                if short
+                else full_sentence(self.language, self.request_type, self.subject, bare)
+            )
         return content
 
     def friendly(self, content: str, share: float, rng: random.Random) -> str:
-        """With probability `share`, a closing after it."""
+        """Return `content`, with probability `share` followed by a closing."""
         if rng.random() >= share:
             return content
         return f"{content}{self._gap}{rng.choice(CLOSINGS[self.language])}"
 
-    def derive(self, voice: Voice, slip: float) -> Thought:
-        """A plan, which names the content where it is short; the answer follows it."""
-        tongue, right = voice.tongue(), not voice.slips(slip)
-        bare = None if self.kind == "write" else self._bare(right, voice.rng)
-        plan = _PLANS[tongue][self.kind].format(subject=self.subject, n=self.n, bare=bare)
-        content = self.answer(bare, right, voice.rng, self.bare_share)
-        return Thought(plan + "\n", self.friendly(content, self.friendly_share, voice.rng))
+    def derive(self, author: Author, slip: float) -> Thought:
+        """Write a plan, which names the content where it is short; the answer follows it."""
+        language, right = author.line_language(), not author.slips(slip)
+        bare = None if self.request_type == "write" else self._bare(right, author.rng)
+        plan = _PLANS[language][self.request_type].format(subject=self.subject, n=self.n, bare=bare)
+        content = self.answer(bare, right, author.rng, self.bare_share)
+        return Thought(plan + "\n", self.friendly(content, self.friendly_share, author.rng))
 
-    def guess(self, voice: Voice) -> str:
-        """Whatever comes to mind."""
-        right = voice.rng.random() < voice.guess_right
-        content = self.answer(None, right, voice.rng, self.bare_share)
-        return self.friendly(content, self.friendly_share, voice.rng)
+    def guess(self, author: Author) -> str:
+        """Return an answer that is right with probability `guess_right`."""
+        right = author.rng.random() < author.guess_right
+        content = self.answer(None, right, author.rng, self.bare_share)
+        return self.friendly(content, self.friendly_share, author.rng)
 
 
 def draw_request(
@@ -232,37 +237,47 @@ def draw_request(
     split: Split,
     bare_share: float = 0.6,
     friendly_share: float = 0.1,
-    written: bool = False,
+    in_corpus: bool = False,
 ) -> Request:
-    """A request of any kind, in either language; a hash of its words decides the split.
+    """Draw a request of any type, in either language; a hash of its words decides the split.
 
-    `written`: in a wording that the corpus has.
+    `in_corpus`: only in a wording that the corpus has.
     """
     while True:
-        language, kind = rng.choice(LANGUAGES), rng.choice(KINDS)
-        n = rng.randint(2, 3) if kind == "write" else 0
-        topics = TOPICS if kind == "write" else {language: known(language, kind)}
-        subject = rng.choice(tuple(topics[language]))
-        wording = rng.randrange(len(wordings(language, kind, written)))
-        request = Request(kind, subject, n, wording, language, bare_share, friendly_share)
+        language, request_type = rng.choice(LANGUAGES), rng.choice(REQUEST_TYPES)
+        writes = request_type == "write"
+        n = rng.randint(2, 3) if writes else 0
+        subjects = TOPICS[language] if writes else answers_by_subject(language, request_type)
+        subject = rng.choice(tuple(subjects))
+        wording = rng.randrange(len(wordings(language, request_type, in_corpus)))
+        request = Request(request_type, subject, n, wording, language, bare_share, friendly_share)
         if split_of(request.question, HELDOUT_SHARE) is split:
             return request
 
 
 def demonstration(request: Request, rng: random.Random) -> tuple[str, str]:
-    """A readable thought and a good answer, as people write them: right, in whole sentences, sometimes friendly."""
-    bare = "" if request.kind == "write" else known(request.language, request.kind)[request.subject]
-    content = request.answer(bare or None, True, rng, 0.1)
-    return readable(request), request.friendly(content, 0.3, rng)
+    """Return a readable thought and a good answer, as annotators write them.
+
+    The answer is right, nine times in ten in whole sentences, and three times in ten friendly.
+    """
+    content = request.answer(_bare_answer(request) or None, True, rng, 0.1)
+    return readable_thought(request), request.friendly(content, 0.3, rng)
 
 
-def readable(request: Request) -> str:
-    """What people think before a good answer, in a sentence or two."""
-    bare = "" if request.kind == "write" else known(request.language, request.kind)[request.subject]
-    return _READABLE[request.language][request.kind](request, bare)
+def readable_thought(request: Request) -> str:
+    """Return what annotators think before a good answer, in a sentence or two."""
+    thought = _READABLE_THOUGHTS[request.language][request.request_type]
+    return thought(request, _bare_answer(request))
 
 
-_READABLE: dict[str, dict[str, Callable[[Request, str], str]]] = {
+def _bare_answer(request: Request) -> str:
+    """Return the right content without a sentence; "" for writing."""
+    if request.request_type == "write":
+        return ""
+    return answers_by_subject(request.language, request.request_type)[request.subject]
+
+
+_READABLE_THOUGHTS: dict[str, dict[str, Callable[[Request, str], str]]] = {
     "en": {
         "write": lambda r, _: f"I write {r.n} sentences about the {r.subject}.",
         "fact": lambda r, bare: f"I am asked for the capital of {r.subject}. It is {bare}.",

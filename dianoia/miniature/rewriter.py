@@ -1,15 +1,15 @@
-"""The miniature's rewriter: rules that stand for the people and for DeepSeek-V3 (section B.3.2).
+"""The miniature's rewriter: rules that stand for the annotators and for DeepSeek-V3 (section B.3.2).
 
-In the paper annotators turn some traces of R1-Zero into readable ones, and a large model rewrites the rest
-after their example, translates mixed thoughts into the question's language, and writes a summary. Nothing in
-the miniature can do that, and nothing has to: the thoughts of its models are short lines with a few phrases
-between them (`voice`), so rules can read them and tell them again. They show what the step does to a model
-that is trained on the result, not how well a model rewrites.
+In the paper annotators turn some traces of R1-Zero into readable ones. A large model rewrites the rest after their
+example, translates mixed thoughts into the question's language, and writes a summary. No model in the miniature can do
+that, and none has to: the thoughts of its models are short lines with a few phrases between them (`authors`), so that
+rules can parse them and write them out again. They show what the step does to a model that is trained on the result, not
+how well a model rewrites.
 
-In: a problem, a thought, the answer it led to. Out: the same derivations and checks, line by line, in the question's
-language, in the first person with sentences around them, and a summary with the answer in a box (a program in a fence); or a typed refusal. A
-slip that a check has found stays in the thought; the derivation that decides has to be right in every step, so that
-a right answer by luck is refused. No result is changed and the answer never is.
+In: a problem, a thought, and the answer that it led to. Out: the same derivations and checks, line by line, in the
+question's language, in the first person, with sentences around them, and a summary with the answer in a box (a program in
+a fence); or a typed refusal. A slip that a check has found stays in the thought. The derivation that decides has to be
+right in every step, so that a right answer by luck is refused. No result is changed, and the answer never is.
 """
 
 import re
@@ -18,16 +18,23 @@ from collections.abc import Callable, Sequence
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
 from dianoia.miniature.chains import Operation
-from dianoia.miniature.code import LETTERS, program
-from dianoia.miniature.harms import JUDGED, PLANS
-from dianoia.miniature.readings import PRINT, STORY, TURN, Tally, phrases, read
-from dianoia.miniature.requests import Request, readable
-from dianoia.miniature.things import KINDS, LABELS, THINGS, weighed
-from dianoia.miniature.turns import HOW, WAYS
-from dianoia.miniature.wording import DAYS
+from dianoia.miniature.choices import CATEGORIES, LABELS, MEMBERS, compared_fact
+from dianoia.miniature.derivation_parser import (
+    PRINT,
+    STORY,
+    TURN,
+    Tally,
+    parse_derivations,
+    phrase_pattern,
+)
+from dianoia.miniature.logic import DIRECTIONS, TURN_WORDS
+from dianoia.miniature.programs import LETTERS, function_source
+from dianoia.miniature.requests import Request, readable_thought
+from dianoia.miniature.safety import READABLE_THOUGHTS, THOUGHTS
+from dianoia.miniature.stories import DAYS
 from dianoia.tasks.short_answers import parse_number
 
-_PLACES: dict[str, dict[str, Sequence[str]]] = {
+_LINE_STARTS: dict[str, dict[str, Sequence[str]]] = {
     "en": {
         "story": [f"{day} " for day in DAYS["en"]],
         "print": [f"{letter} " for letter in LETTERS],
@@ -39,9 +46,9 @@ _PLACES: dict[str, dict[str, Sequence[str]]] = {
         "turn": LETTERS,
     },
 }
-"""What a line begins with, as the authors of a language write it."""
+"""Beginnings of the lines of a derivation, as the authors of a language write them."""
 
-_TELL = {
+_SENTENCES = {
     "en": {
         "start": "I count step by step.\n{start}",
         "again": "Wait, let me check. I count again.\n{start}",
@@ -50,7 +57,7 @@ _TELL = {
         "differ": "First {before}, now {result}. But they differ, so one is wrong.",
         "last": "Now I get {result}, so it is {result}.",
         "steps": "I write down the steps.",
-        "options": "I look for the {kind}.",
+        "options": "I look for the {category}.",
         "found": "So it is {label}.",
         "story": "Starting with {start} and counting {steps} days gives \\boxed{{{answer}}}.",
         "print": "It prints \\boxed{{{answer}}}.",
@@ -66,7 +73,7 @@ _TELL = {
         "differ": "先是{before}，现在{result}。但是不同，有一个错了。",
         "last": "现在{result}，就是{result}。",
         "steps": "我写下步骤。",
-        "options": "我找{kind}。",
+        "options": "我找{category}。",
         "found": "所以是{label}。",
         "story": "从{start}开始，数{steps}天，现在有\\boxed{{{answer}}}个。",
         "print": "输出是\\boxed{{{answer}}}。",
@@ -81,195 +88,206 @@ class MiniatureRewriter:
     """The rules as a `Rewriter`."""
 
     def rewrite(self, cases: Sequence[Case]) -> list[Rewritten | Refusal]:
-        """One outcome a case, in their order."""
+        """Return one outcome per case, in order."""
         return [rewrite(case.problem, case.thought, case.answer) for case in cases]
 
 
 def rewrite(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
-    """A readable thought in the question's language and a summary, or why there is none."""
-    if problem.language not in _TELL:
+    """Return a readable thought in the question's language and a summary, or why there is none."""
+    if problem.language not in _SENTENCES:
         return Refusal.LANGUAGE
     match problem.domain, problem.verifier:
         case "code", _:
-            return _function(problem, thought, answer)
+            return _rewrite_function(problem, thought, answer)
         case "stem", _:
-            return _choice(problem, thought, answer)
+            return _rewrite_choice(problem, thought, answer)
         case "logic", "exact":
-            return _facing(problem, thought, answer)
+            return _rewrite_turns(problem, thought, answer)
         case "general" | "near-miss" | "safety", _:
-            return _answering(problem, thought, answer)
+            return _rewrite_request(problem, thought, answer)
         case _:
-            return _counting(problem, thought, answer)
+            return _rewrite_arithmetic(problem, thought, answer)
 
 
-# Tallies: stories, programs that print, turns --------------------------------------------------------
+# Tallies: stories, programs that print, turns
 
 
-def _counting(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+def _rewrite_arithmetic(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
     story = problem.domain == "math"
-    tallies = read(thought, STORY if story else PRINT)
+    tallies = parse_derivations(thought, STORY if story else PRINT)
     if isinstance(tallies, Refusal):
         return tallies
     last = tallies[-1]
     if parse_number(answer) != last.result:
         return Refusal.CONTRADICTS
-    labels = _PLACES[problem.language]["story" if story else "print"]
-    if not last.right(STORY) or len(last.lines) != problem.difficulty:
+    labels = _LINE_STARTS[problem.language]["story" if story else "print"]
+    if not last.right(STORY) or len(last.steps) != problem.difficulty:
         return Refusal.FALSE_STEP
-    told = _told(tallies, problem.language, labels, str, str)
-    summary = _TELL[problem.language]["story" if story else "print"].format(
-        start=last.start, steps=len(last.lines), answer=answer
+    readable = _readable_tallies(tallies, problem.language, labels, str, str)
+    summary = _SENTENCES[problem.language]["story" if story else "print"].format(
+        start=last.start, steps=len(last.steps), answer=answer
     )
-    return Rewritten(told, summary)
+    return Rewritten(readable, summary)
 
 
-def _facing(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
-    tallies = read(thought, TURN)
+def _rewrite_turns(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    tallies = parse_derivations(thought, TURN)
     if isinstance(tallies, Refusal):
         return tallies
-    ways, how, last = WAYS[problem.language], HOW[problem.language], tallies[-1]
-    if answer.strip() != ways[last.result]:
+    language, last = problem.language, tallies[-1]
+    directions, turns = DIRECTIONS[language], TURN_WORDS[language]
+    if answer.strip() != directions[last.result]:
         return Refusal.CONTRADICTS
-    if not last.right(TURN) or len(last.lines) != problem.difficulty:
+    if not last.right(TURN) or len(last.steps) != problem.difficulty:
         return Refusal.FALSE_STEP
-    told = _told(
+    readable = _readable_tallies(
         tallies,
-        problem.language,
-        _PLACES[problem.language]["turn"],
-        lambda way: ways[way],
-        lambda step: how[int(step) - 1],
+        language,
+        _LINE_STARTS[language]["turn"],
+        lambda direction: directions[direction],
+        lambda sign: turns[int(sign) - 1],
     )
-    return Rewritten(told, _TELL[problem.language]["face"].format(answer=answer.strip()))
+    return Rewritten(readable, _SENTENCES[language]["face"].format(answer=answer.strip()))
 
 
-def _told(
+def _readable_tallies(
     tallies: Sequence[Tally],
     language: str,
     labels: Sequence[str],
-    value: Callable[[int], str],
-    step: Callable[[str], str],
+    value_text: Callable[[int], str],
+    step_text: Callable[[str], str],
 ) -> str:
-    """The thought: sentences around the lines, which stay as they are but for their language."""
-    says, told = _TELL[language], []
-    for place, tally in enumerate(tallies):
-        told.append(says["again" if place else "start"].format(start=value(tally.start)))
-        told += [
-            f"{label}{step(one.step)}={value(one.after)}"
-            for label, one in zip(labels, tally.lines, strict=False)
+    """Write the derivations with sentences around their lines; the lines change nothing but their language."""
+    sentences, lines = _SENTENCES[language], []
+    for index, tally in enumerate(tallies):
+        opening = sentences["again" if index else "start"]
+        lines.append(opening.format(start=value_text(tally.start)))
+        lines += [
+            f"{label}{step_text(step.sign)}={value_text(step.result)}"
+            for label, step in zip(labels, tally.steps, strict=False)
         ]
-        told.append(_after(place, tallies, says, value))
-    return "\n".join(told)
+        lines.append(_result_sentence(index, tallies, sentences, value_text))
+    return "\n".join(lines)
 
 
-def _after(
-    place: int, tallies: Sequence[Tally], says: dict[str, str], value: Callable[[int], str]
+def _result_sentence(
+    index: int,
+    tallies: Sequence[Tally],
+    sentences: dict[str, str],
+    value_text: Callable[[int], str],
 ) -> str:
-    """What a derivation comes to, beside the one before it."""
-    result, last = tallies[place].result, place == len(tallies) - 1
-    if place == 0:
-        return says["result"].format(result=value(result))
-    before = tallies[place - 1].result
-    words = {"before": value(before), "result": value(result)}
+    """Write the result of a derivation, compared with that of the derivation before it."""
+    result = tallies[index].result
+    if index == 0:
+        return sentences["result"].format(result=value_text(result))
+    before = tallies[index - 1].result
+    values = {"before": value_text(before), "result": value_text(result)}
     if result == before:
-        return says["same"].format(**words)
-    return says["last" if last else "differ"].format(**words)
+        return sentences["same"].format(**values)
+    return sentences["last" if index == len(tallies) - 1 else "differ"].format(**values)
 
 
-# Requests, whose answers nobody changes ----------------------------------------------------------------
+# Requests, whose answers are never changed
 
 
-def _answering(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
-    """A plan is told in a sentence; the answer is the summary."""
-    language, kind, subject = problem.language, problem.columns["kind"], problem.columns["subject"]
-    said = [line for line in map(str.strip, thought.splitlines()) if line]
-    if all(_SAID.fullmatch(line) for line in said):
+def _rewrite_request(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    """Write the plan as a sentence; the answer is the summary."""
+    language, columns = problem.language, problem.columns
+    lines = [line for line in map(str.strip, thought.splitlines()) if line]
+    if all(_PHRASE.fullmatch(line) for line in lines):
         return Refusal.NO_REASONING
     if problem.domain != "general":
         harmful = problem.domain == "safety"
-        if not any(PLANS[tongue][harmful] in thought for tongue in PLANS):
+        if not any(thoughts[harmful] in thought for thoughts in THOUGHTS.values()):
             return Refusal.CONTRADICTS
-        return Rewritten(JUDGED[language][harmful], answer)
-    return Rewritten(readable(Request(kind, subject, problem.columns["n"], 0, language)), answer)
+        return Rewritten(READABLE_THOUGHTS[language][harmful], answer)
+    request = Request(columns["kind"], columns["subject"], columns["n"], 0, language)
+    return Rewritten(readable_thought(request), answer)
 
 
-# Lists: functions and choices ------------------------------------------------------------------------
+# Lists: functions and choices
 
 _STEP = re.compile(rf"(?P<label>[{LETTERS}]) ?(?P<sign>[-+*])(?P<operand>[0-9]{{1,2}})")
-_KIND = {kind: place for kinds in KINDS.values() for place, kind in enumerate(kinds)}
-_KINDS = "|".join(_KIND)
+_CATEGORY_INDEX = {
+    category: index for names in CATEGORIES.values() for index, category in enumerate(names)
+}
+_ANY_CATEGORY = "|".join(_CATEGORY_INDEX)
 _OPTION = re.compile(
-    rf"(?P<label>[{LABELS}]) (?P<thing>[^:]+): ?(?P<kind>{_KINDS})"
-    rf"(?:, |，)(?P<asked>{_KINDS})(?:\? |？)(?P<verdict>yes|no|是|否)"
+    rf"(?P<label>[{LABELS}]) (?P<name>[^:]+): ?(?P<category>{_ANY_CATEGORY})"
+    rf"(?:, |，)(?P<in_question>{_ANY_CATEGORY})(?:\? |？)(?P<verdict>yes|no|是|否)"
 )
 _YES = ("yes", "是")
-_SAID = phrases(f"[{LABELS}]")
+_PHRASE = phrase_pattern(f"[{LABELS}]")
 
 
-def _lines(thought: str, line: re.Pattern[str], labels: str) -> list[re.Match[str]] | Refusal:
-    """The lines of one list, each label in its turn."""
-    found: list[re.Match[str]] = []
-    for text in filter(None, map(str.strip, thought.splitlines())):
-        if one := line.fullmatch(text):
-            if len(found) >= len(labels) or one["label"] != labels[len(found)]:
+def _parse_list(
+    thought: str, pattern: re.Pattern[str], labels: str
+) -> list[re.Match[str]] | Refusal:
+    """Return the lines of one list; their labels have to come in order from the first one."""
+    matches: list[re.Match[str]] = []
+    for line in filter(None, map(str.strip, thought.splitlines())):
+        if match := pattern.fullmatch(line):
+            if len(matches) >= len(labels) or match["label"] != labels[len(matches)]:
                 return Refusal.UNREADABLE
-            found.append(one)
-        elif not _SAID.fullmatch(text):
+            matches.append(match)
+        elif not _PHRASE.fullmatch(line):
             return Refusal.UNREADABLE
-    return found or Refusal.NO_REASONING
+    return matches or Refusal.NO_REASONING
 
 
-def _function(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
-    found = _lines(thought, _STEP, LETTERS)
-    if isinstance(found, Refusal):
-        return found
-    steps = tuple(Operation(one["sign"], int(one["operand"])) for one in found)
-    if answer.strip() != program(steps):
+def _rewrite_function(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    matches = _parse_list(thought, _STEP, LETTERS)
+    if isinstance(matches, Refusal):
+        return matches
+    steps = tuple(Operation(match["sign"], int(match["operand"])) for match in matches)
+    if answer.strip() != function_source(steps):
         return Refusal.CONTRADICTS
-    says = _TELL[problem.language]
-    told = [says["steps"]]
-    told += [
+    sentences = _SENTENCES[problem.language]
+    lines = [sentences["steps"]]
+    lines += [
         f"{letter} {step.sign}{step.operand}" for letter, step in zip(LETTERS, steps, strict=False)
     ]
-    return Rewritten("\n".join(told), says["code"].format(answer=answer.strip()))
+    return Rewritten("\n".join(lines), sentences["code"].format(answer=answer.strip()))
 
 
-def _choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
-    found = _lines(thought, _OPTION, LABELS)
-    if isinstance(found, Refusal):
-        return found
-    asked = _asked(problem)
-    if not _weighs(problem, asked, found):
+def _rewrite_choice(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
+    matches = _parse_list(thought, _OPTION, LABELS)
+    if isinstance(matches, Refusal):
+        return matches
+    in_question = _category_in_question(problem)
+    if not _facts_are_true(problem, in_question, matches):
         return Refusal.FALSE_STEP
-    if _KIND[found[-1]["kind"]] != asked or answer.strip() != found[-1]["label"]:
+    letter = answer.strip()
+    if _CATEGORY_INDEX[matches[-1]["category"]] != in_question or letter != matches[-1]["label"]:
         return Refusal.CONTRADICTS
-    says, last = _TELL[problem.language], answer.strip()
-    told = [says["options"].format(kind=KINDS[problem.language][asked])]
-    told += [
-        f"{label} {weighed(option, _KIND[one['kind']], asked, problem.language)}"
-        for label, option, one in zip(LABELS, _options(problem), found, strict=False)
-    ]
-    told.append(says["found"].format(label=last))
-    return Rewritten("\n".join(told), says["choice"].format(answer=last))
+    language = problem.language
+    sentences = _SENTENCES[language]
+    lines = [sentences["options"].format(category=CATEGORIES[language][in_question])]
+    for label, option, match in zip(LABELS, _options(problem), matches, strict=False):
+        category = _CATEGORY_INDEX[match["category"]]
+        lines.append(f"{label} {compared_fact(option, category, in_question, language)}")
+    lines.append(sentences["found"].format(label=letter))
+    return Rewritten("\n".join(lines), sentences["choice"].format(answer=letter))
 
 
-def _asked(problem: Problem) -> int:
-    """The kind that the question asks for; with it the first line ends, a mark apart."""
-    asked = problem.question.splitlines()[0]
-    kinds = KINDS[problem.language]
-    return next(place for place, kind in enumerate(kinds) if asked[:-1].endswith(kind))
+def _category_in_question(problem: Problem) -> int:
+    """Return the category that the question asks for; its name ends the first line, before the question mark."""
+    question = problem.question.splitlines()[0][:-1]
+    categories = CATEGORIES[problem.language]
+    return next(index for index, name in enumerate(categories) if question.endswith(name))
 
 
 def _options(problem: Problem) -> list[str]:
     return [line.split(" ", 1)[1] for line in problem.question.splitlines()[1:]]
 
 
-def _weighs(problem: Problem, asked: int, found: Sequence[re.Match[str]]) -> bool:
-    """Whether each line names its option, what that is, what is asked, and says rightly whether the two are one."""
-    names, options = THINGS[problem.language], _options(problem)
-    return len(found) <= len(options) and all(
-        one["thing"] == option
-        and option in names[_KIND[one["kind"]]]
-        and _KIND[one["asked"]] == asked
-        and (one["verdict"] in _YES) == (_KIND[one["kind"]] == asked)
-        for one, option in zip(found, options, strict=False)
+def _facts_are_true(problem: Problem, in_question: int, lines: Sequence[re.Match[str]]) -> bool:
+    """Return True if each line names its option, its true category and the one in question, and compares them rightly."""
+    names, options = MEMBERS[problem.language], _options(problem)
+    return len(lines) <= len(options) and all(
+        line["name"] == option
+        and option in names[_CATEGORY_INDEX[line["category"]]]
+        and _CATEGORY_INDEX[line["in_question"]] == in_question
+        and (line["verdict"] in _YES) == (_CATEGORY_INDEX[line["category"]] == in_question)
+        for line, option in zip(lines, options, strict=False)
     )

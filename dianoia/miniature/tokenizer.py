@@ -1,8 +1,8 @@
 """The miniature's tokenizer: byte-level BPE, trained on its corpus with `tokenizers`.
 
-Numbers below 100 are one token each, and so are the template's four tags. The tags are plain added tokens,
-not special ones: decoding that skips special tokens must not swallow them (TRL's does). The
-end-of-sequence token is special and has id 0.
+Numbers below 100 are one token each, and so are the template's four tags. The tags are plain added tokens, not special
+ones: decoding that skips special tokens, as TRL's does, must not drop them. The end-of-sequence token is special and
+has id 0.
 """
 
 import re
@@ -15,23 +15,21 @@ from dianoia.text.template import Tags
 
 END = "<|endoftext|>"
 _PIECES = r"[-+*/]?\d{1,2}|[\n:]|\p{Han}{1,2}|(?<=\d) [A-Za-z]+ ?|[A-Za-z]+ ?"
-"""What a token never reaches across: operations (`+7`) and numbers, lines, Chinese words, English words.
+"""Pieces that no token crosses: operations (`+7`) and numbers, lines, Chinese words, English words.
 
-The space before a number belongs to the word before it, so that a number looks the same wherever it
-stands: a small model has to learn its sums but once. An operation is one token, since finding one thing
-in the question at a time is all that four layers learn in minutes. The colon that ends a prompt stands
-alone, so that a prompt has the same tokens whether or not a response follows.
+The space before a number belongs to the word before it, so that a number has the same token everywhere: a small model has
+to learn its sums only once. An operation is one token, since looking up one thing in the question at a time is all that
+four layers learn in minutes. The colon that ends a prompt is a piece of its own, so that a prompt has the same tokens
+whether or not a response follows.
 """
 _TAGS = Tags()
 TAG_TOKENS = (_TAGS.open_thought, _TAGS.close_thought, _TAGS.open_answer, _TAGS.close_answer)
-
-
-_WEIGHT = 200
-"""How often the numbers are read, so that those above 60, which few documents hold, are tokens too."""
+_NUMBER_WEIGHT = 200
+"""Copies of the numbers in the training texts, so that those above 60, which few documents hold, become tokens too."""
 
 
 def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
-    """A tokenizer of at most `vocabulary` tokens that reads any text and returns it byte for byte."""
+    """Train a tokenizer of at most `vocabulary` tokens that reads any text and decodes it byte for byte."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -46,9 +44,10 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
+    # Tags are added after training: cut out of the documents, they take no merges from the vocabulary.
     tags = re.compile("|".join(map(re.escape, TAG_TOKENS)))
     numbers = " ".join(map(str, range(100)))
-    texts = chain([numbers] * _WEIGHT, (tags.sub("", text) for text in documents))
+    texts = chain([numbers] * _NUMBER_WEIGHT, (tags.sub("", text) for text in documents))
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAG_TOKENS])
     return tokenizer

@@ -23,14 +23,21 @@ from benchmarks.base_habits import (
 )
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
 from dianoia.bases import shipped_model
+from dianoia.miniature.authors import (
+    MIXED,
+    Author,
+    Thought,
+    answer_at_once,
+    checked_derivation,
+    derivation,
+)
 from dianoia.miniature.chains import Split
-from dianoia.miniature.code import draw_function
-from dianoia.miniature.harms import draw_ask
+from dianoia.miniature.choices import draw_choice
 from dianoia.miniature.problems import draw_logic
+from dianoia.miniature.programs import draw_function
 from dianoia.miniature.requests import draw_request
+from dianoia.miniature.safety import draw_safety_request
 from dianoia.miniature.stories import draw_story
-from dianoia.miniature.things import draw_choice
-from dianoia.miniature.voice import MIXED, Thought, Voice, at_once, checked, derivation
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +66,12 @@ def test_a_derivation_is_right_at_least_three_times_as_often_as_an_answer_at_onc
 def test_a_check_is_right_clearly_more_often_than_a_derivation(
     observations: list[Observation],
 ) -> None:
-    checked, derived = accuracy(observations, Mode.CHECKED), accuracy(observations, Mode.DERIVED)
-    assert checked.n >= 50, "there are checks to be measured"
-    value, low, _ = difference(checked, derived)
+    checks, derived = (
+        accuracy(observations, Mode.CHECKED),
+        accuracy(observations, Mode.DERIVED),
+    )
+    assert checks.n >= 50, "there are checks to be measured"
+    value, low, _ = difference(checks, derived)
     assert value > 0.0 and low > 0.0
 
 
@@ -123,20 +133,22 @@ def test_modes_of_other_domains(domain: str, thought: str | None, mode: Mode) ->
 
 
 @pytest.mark.parametrize(
-    "draw", [draw_story, draw_function, draw_choice, draw_logic, draw_request, draw_ask]
+    "draw", [draw_story, draw_function, draw_choice, draw_logic, draw_request, draw_safety_request]
 )
 def test_the_authors_thoughts_have_their_modes(draw) -> None:
     rng = random.Random(1)
     for _ in range(150):
         item = draw(rng, Split.TRAIN)
-        voice = Voice(rng.choice(("en", "zh", MIXED)), 0.1, 0.1, 0.5, rng)
+        author = Author(rng.choice(("en", "zh", MIXED)), 0.1, 0.1, 0.5, rng)
 
         def mode(thought: Thought, of: Problem = item.problem) -> Mode:
             return mode_of(response(of, thought.text))
 
-        assert mode(at_once(item, voice)) is Mode.AT_ONCE
-        assert mode(derivation(item, voice)) is Mode.DERIVED
-        assert mode(checked(item, voice)) is (Mode.CHECKED if item.checks else Mode.DERIVED)
+        assert mode(answer_at_once(item, author)) is Mode.AT_ONCE
+        assert mode(derivation(item, author)) is Mode.DERIVED
+        assert mode(checked_derivation(item, author)) is (
+            Mode.CHECKED if item.checks else Mode.DERIVED
+        )
 
 
 def test_what_is_right_and_what_is_compared() -> None:

@@ -30,7 +30,7 @@ class ScriptedSampler:
     """A sampler that answers by a script and remembers what it was asked."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, say: Say) -> None:
-        self.tokenizer, self.say = tokenizer, say
+        self.tokenizer, self.phrase = tokenizer, say
         self.asked: list[tuple[list[Request], SamplingParams]] = []
         self.loaded: list[WeightUpdate] = []
         self.stats = SamplerStats()
@@ -55,7 +55,7 @@ class ScriptedSampler:
         return drawn
 
     def _completion(self, request: Request, sample: int) -> Completion:
-        text = self.say(self.tokenizer.decode(list(request.prompt_ids)), sample)
+        text = self.phrase(self.tokenizer.decode(list(request.prompt_ids)), sample)
         cut = text.endswith("~")
         ids = self.tokenizer(text.removesuffix("~"), add_special_tokens=False)["input_ids"]
         ids = tuple(ids) if cut else (*ids, self.tokenizer.eos_token_id)

@@ -11,26 +11,25 @@ from itertools import islice
 import pytest
 
 from dianoia.miniature import requests
-from dianoia.miniature.answers import demonstrations
-from dianoia.miniature.chains import Chain, Operation, Split
-from dianoia.miniature.code import FunctionItem, PrintItem, draw_function, draw_print
-from dianoia.miniature.harms import draw_ask
-from dianoia.miniature.people import quality
-from dianoia.miniature.problems import SETS, MiniatureProblems, draw_logic
-from dianoia.miniature.requests import demonstration, draw_request, sayings
-from dianoia.miniature.stories import draw_story, sums
-from dianoia.miniature.things import KINDS as KIND_WORDS
-from dianoia.miniature.things import THINGS, ChoiceItem, draw_choice, facts, weighed
-from dianoia.miniature.turns import TurnItem, draw_turns
-from dianoia.miniature.voice import (
+from dianoia.miniature.annotators import demonstrations, quality
+from dianoia.miniature.authors import (
     LANGUAGES,
     MIXED,
+    Author,
     Item,
     Thought,
-    Voice,
-    at_once,
+    answer_at_once,
     derivation,
 )
+from dianoia.miniature.chains import Chain, Operation, Split
+from dianoia.miniature.choices import CATEGORIES as KIND_WORDS
+from dianoia.miniature.choices import MEMBERS, ChoiceItem, compared_fact, draw_choice, page_of_facts
+from dianoia.miniature.logic import TurnItem, draw_turns
+from dianoia.miniature.problems import SETS, MiniatureProblems, draw_logic
+from dianoia.miniature.programs import FunctionItem, PrintItem, draw_function, draw_print
+from dianoia.miniature.requests import demonstration, draw_request, page_of_sentences
+from dianoia.miniature.safety import draw_safety_request
+from dianoia.miniature.stories import draw_story, page_of_sums
 from tests.unit.miniature.miniature_readers import (
     COMPASS,
     DEGREES,
@@ -63,12 +62,12 @@ DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
     "stem": draw_choice,
     "logic": draw_logic,
     "general": draw_request,
-    "safety": draw_ask,
+    "safety": draw_safety_request,
 }
 
 
-def voice(rng: random.Random, language: str = "en", guess_right: float = 0.5) -> Voice:
-    return Voice(language, 0.0, 0.0, guess_right, rng)
+def author(rng: random.Random, language: str = "en", guess_right: float = 0.5) -> Author:
+    return Author(language, 0.0, 0.0, guess_right, rng)
 
 
 def read(item: Item) -> Asked:
@@ -88,7 +87,7 @@ def test_a_function_by_hand() -> None:
     assert english.signature == chinese.signature == "f+3*2-4"
     # (1 + 3) x 2 - 4 = 4, (4 + 3) x 2 - 4 = 10, (10 + 3) x 2 - 4 = 22
     assert re.findall(r'"expected": (-?\d+)', english.problem.answer) == ["4", "10", "22"]
-    thought = english.derive(voice(random.Random(1)), 0.0)
+    thought = english.derive(author(random.Random(1)), 0.0)
     assert thought.text == "a +3\nb *2\nc -4\n"
     assert thought.answer == "def f(x): a=x+3; b=a*2; c=b-4; return c"
 
@@ -96,7 +95,7 @@ def test_a_function_by_hand() -> None:
 def test_a_program_that_prints_by_hand() -> None:
     item = PrintItem(Chain(12, (Operation("/", 2), Operation("*", 3), Operation("+", 5))), "zh")
     assert item.problem.question == "这段程序输出什么？\nx=12\na=x//2\nb=a*3\nc=b+5\nprint(c)"
-    assert item.derive(voice(random.Random(1)), 0.0).text == "12\na /2=6\nb *3=18\nc +5=23\n"
+    assert item.derive(author(random.Random(1)), 0.0).text == "12\na /2=6\nb *3=18\nc +5=23\n"
     assert item.problem.answer == "23" and item.problem.id == "zh:print:12/2*3+5"
 
 
@@ -105,17 +104,17 @@ def test_turns_by_hand() -> None:
     assert (
         english.problem.question == "Tom faces east. Turns: a left, b back, c right. Which way now?"
     )
-    assert english.derive(voice(random.Random(1)), 0.0).text == (
+    assert english.derive(author(random.Random(1)), 0.0).text == (
         "east\na left=north\nb back=south\nc right=west\n"
     )
     assert english.problem.answer == "west"
     chinese = replace(english, language="zh", name="小红")
     assert chinese.problem.question == "小红面向东方。转向：a左转，b后转，c右转。现在面向哪里？"
-    assert chinese.derive(voice(random.Random(1), "zh"), 0.0).text == (
+    assert chinese.derive(author(random.Random(1), "zh"), 0.0).text == (
         "东方\na左转=北方\nb后转=南方\nc右转=西方\n"
     )
     # a Chinese thought about an English question ends in an English answer
-    foreign = english.derive(voice(random.Random(1), "zh"), 0.0)
+    foreign = english.derive(author(random.Random(1), "zh"), 0.0)
     assert foreign.text.endswith("=西方\n") and foreign.answer == "west"
 
 
@@ -124,19 +123,19 @@ def test_a_choice_by_hand() -> None:
     assert item.problem.question == "Which one is a kind of tree?\nA iron\nB pine\nC Neptune\nD owl"
     assert item.problem.answer == "B" == item.right
     # whoever looks at the options stops at the first that fits
-    assert item.derive(voice(random.Random(1)), 0.0) == Thought(
+    assert item.derive(author(random.Random(1)), 0.0) == Thought(
         "A iron: metal, tree? no\nB pine: tree, tree? yes\n", "B"
     )
     last = replace(item, options=((0, 0), (2, 4), (5, 0), (3, 1)))
     text = "A iron: metal, tree? no\nB Neptune: planet, tree? no\nC owl: bird, tree? no\n"
     text += "D pine: tree, tree? yes\n"
-    assert last.derive(voice(random.Random(1)), 0.0) == Thought(text, "D")
+    assert last.derive(author(random.Random(1)), 0.0) == Thought(text, "D")
     first = replace(item, options=item.options[1:] + item.options[:1])
-    assert first.derive(voice(random.Random(1), "zh"), 0.0) == Thought(
+    assert first.derive(author(random.Random(1), "zh"), 0.0) == Thought(
         "A pine:树木，树木？是\n", "A"
     )
     chinese = replace(item, language="zh")
-    thought = chinese.derive(voice(random.Random(1), "zh"), 0.0)
+    thought = chinese.derive(author(random.Random(1), "zh"), 0.0)
     assert thought == Thought("A 铁:金属，树木？否\nB 松树:树木，树木？是\n", "B")
     assert chinese.problem.question == "哪一个是树木？\nA 铁\nB 松树\nC 海王星\nD 猫头鹰"
     assert chinese.signature == item.signature, "the fence knows no language"
@@ -146,18 +145,18 @@ def test_a_choice_by_hand() -> None:
 
 def test_the_lines_of_a_choice_by_hand() -> None:
     """A verdict follows the kind that was written, wrong as that may be; a line is in one language."""
-    assert weighed("iron", 0, 1, "en") == "iron: metal, gas? no"
-    assert weighed("iron", 1, 1, "en") == "iron: gas, gas? yes"
-    assert weighed("铁", 0, 1, "zh") == "铁:金属，气体？否"
-    assert weighed("铁", 1, 1, "zh") == "铁:气体，气体？是"
+    assert compared_fact("iron", 0, 1, "en") == "iron: metal, gas? no"
+    assert compared_fact("iron", 1, 1, "en") == "iron: gas, gas? yes"
+    assert compared_fact("铁", 0, 1, "zh") == "铁:金属，气体？否"
+    assert compared_fact("铁", 1, 1, "zh") == "铁:气体，气体？是"
     item = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")
     line = {
         "A": ("A iron: metal, tree? no", "A iron:金属，树木？否"),
         "B": ("B pine: tree, tree? yes", "B pine:树木，树木？是"),
     }
-    told = {item.derive(voice(random.Random(seed), MIXED), 0.0).text for seed in range(40)}
+    told = {item.derive(author(random.Random(seed), MIXED), 0.0).text for seed in range(40)}
     assert told == {f"{a}\n{b}\n" for a in line["A"] for b in line["B"]}
-    slipped = {item.derive(voice(random.Random(seed)), 1.0).text for seed in range(200)}
+    slipped = {item.derive(author(random.Random(seed)), 1.0).text for seed in range(200)}
     assert "A iron: tree, tree? yes\n" in slipped, "whoever slips into what is asked for stops"
     kinds = [f"{kind}, tree? no" for kind in ("metal", "gas", "planet", "organ", "bird")]
     first = {text.splitlines()[0] for text in slipped}
@@ -168,7 +167,7 @@ def test_a_request_by_hand() -> None:
     item = requests.Request("fact", "Egypt", 0, 1, "en", bare_share=0.0, friendly_share=1.0)
     assert item.problem.question == "Name the capital of Egypt."
     assert item.problem.answer == "The capital of Egypt is Cairo."
-    thought = item.derive(voice(random.Random(1)), 0.0)
+    thought = item.derive(author(random.Random(1)), 0.0)
     assert thought.text == "Egypt: Cairo.\n"
     closings = {
         f"The capital of Egypt is Cairo. {c}"
@@ -176,21 +175,21 @@ def test_a_request_by_hand() -> None:
     }
     assert thought.answer in closings
     bare = replace(item, bare_share=1.0, friendly_share=0.0)
-    assert bare.derive(voice(random.Random(1)), 0.0).answer == "Cairo"
+    assert bare.derive(author(random.Random(1)), 0.0).answer == "Cairo"
     chinese = requests.Request("fact", "埃及", 0, 1, "zh", bare_share=0.0, friendly_share=0.0)
     assert chinese.problem.question == "请说出埃及的首都。"
-    assert chinese.derive(voice(random.Random(1), "zh"), 0.0).answer == "埃及的首都是开罗。"
+    assert chinese.derive(author(random.Random(1), "zh"), 0.0).answer == "埃及的首都是开罗。"
 
 
 def test_what_is_known_is_the_same_in_both_languages() -> None:
     """By a table of the test's own."""
     assert [list(pair) for pair in zip(KIND_WORDS["en"], KIND_WORDS["zh"], strict=True)] == KINDS
     for kind, words in enumerate(PAIRS):
-        assert list(THINGS["en"][kind]) == words[::2] and list(THINGS["zh"][kind]) == words[1::2]
+        assert list(MEMBERS["en"][kind]) == words[::2] and list(MEMBERS["zh"][kind]) == words[1::2]
     assert len(KIND_OF) == 60, "no thing is of two kinds"
     for language in LANGUAGES:
-        assert requests.known(language, "fact") == CAPITALS[language]
-        assert requests.known(language, "role") == GREETINGS[language]
+        assert requests.answers_by_subject(language, "fact") == CAPITALS[language]
+        assert requests.answers_by_subject(language, "role") == GREETINGS[language]
         told = {
             topic: " ".join(words).replace("很", "")
             for topic, words in requests.TOPICS[language].items()
@@ -198,8 +197,8 @@ def test_what_is_known_is_the_same_in_both_languages() -> None:
         assert told == TOPICS[language]
     english = {e: z for e, z in CHINESE_FOR.items() if e in TRANSLATED}
     assert len(english) == 18, "three of each of six kinds"
-    assert requests.known("en", "translate") == english
-    assert requests.known("zh", "translate") == {z: e for e, z in english.items()}
+    assert requests.answers_by_subject("en", "translate") == english
+    assert requests.answers_by_subject("zh", "translate") == {z: e for e, z in english.items()}
 
 
 # Without slips everything is right -------------------------------------------------------------------
@@ -211,7 +210,7 @@ def test_without_slips_a_derivation_is_true(name: str, thoughts: str) -> None:
     rng = random.Random(2)
     for _ in range(60):
         item = DRAWS[name](rng, Split.TRAIN)
-        asks, thought = read(item), item.derive(voice(rng, thoughts), 0.0)
+        asks, thought = read(item), item.derive(author(rng, thoughts), 0.0)
         lines = thought.text.splitlines()
         if name == "code":
             steps = asks.chain.operations
@@ -234,7 +233,7 @@ def test_a_thought_about_turns_goes_the_way_it_says() -> None:
     rng, line = random.Random(3), re.compile(r"([a-f]) ?(right|back|left|右转|后转|左转)=(\w+)")
     for _ in range(150):
         item = draw_turns(rng, Split.TRAIN)
-        first, *lines = item.derive(voice(rng, MIXED), 0.0).text.splitlines()
+        first, *lines = item.derive(author(rng, MIXED), 0.0).text.splitlines()
         degrees = 90 * next(ways.index(first) for ways in COMPASS.values() if first in ways)
         for text in lines:
             _, turn, to = line.fullmatch(text).groups()
@@ -251,7 +250,7 @@ def test_lines_of_a_function_slip_at_their_rate_and_the_program_follows_the_plan
     rng, wrong, count = random.Random(4), 0, 0
     for _ in range(N):
         item = draw_function(rng, Split.TRAIN)
-        thought = item.derive(voice(rng), 0.3)
+        thought = item.derive(author(rng), 0.3)
         plan = [line[2:] for line in thought.text.splitlines()]
         assert re.findall(r"=[a-fx]([-+*]\d)", thought.answer) == plan
         asks = [f"{o.sign}{o.operand}" for o in read(item).chain.operations]
@@ -268,7 +267,7 @@ def test_lines_of_a_choice_slip_at_their_rate() -> None:
     rng, wrong, count, blind = random.Random(5), 0, 0, 0
     for _ in range(N):
         item = draw_choice(rng, Split.TRAIN)
-        thought = item.derive(voice(rng), 0.3)
+        thought = item.derive(author(rng), 0.3)
         lines = options_told(thought.text)
         assert len(lines) == thought.text.count("\n"), "every line reads"
         said = [one.kind for one in lines]
@@ -294,7 +293,7 @@ def test_turns_slip_at_their_rate_and_go_on_from_there() -> None:
     rng, wrong, count = random.Random(6), 0, 0
     for _ in range(N):
         item = draw_turns(rng, Split.TRAIN)
-        way, *lines = item.derive(voice(rng), 0.2).text.splitlines()
+        way, *lines = item.derive(author(rng), 0.2).text.splitlines()
         for line in lines:
             turn, to = line.split(" ")[1].split("=")
             right = COMPASS["en"][(90 * COMPASS["en"].index(way) + DEGREES[turn]) % 360 // 90]
@@ -306,7 +305,7 @@ def test_a_program_that_prints_slips_like_a_story() -> None:
     rng, wrong, count = random.Random(7), 0, 0
     for _ in range(N):
         item = draw_print(rng, Split.TRAIN)
-        before, *lines = item.derive(voice(rng), 0.2).text.splitlines()
+        before, *lines = item.derive(author(rng), 0.2).text.splitlines()
         for step, line in zip(item.chain.operations, lines, strict=True):
             after = line.split("=")[1]
             value = int(before)
@@ -329,7 +328,7 @@ def right_share(
         item = DRAWS[name](rng, Split.TRAIN)
         if choose(item):
             asks = read(item)
-            thought = at_once(item, voice(rng, guess_right=guess_right))
+            thought = answer_at_once(item, author(rng, guess_right=guess_right))
             assert "=" not in thought.text and len(thought.text.splitlines()) <= 1
             if name == "code":
                 plan = [f"{o.sign}{o.operand}" for o in asks.chain.operations]
@@ -368,7 +367,7 @@ def test_a_guessed_function_has_the_right_shape() -> None:
     rng = random.Random(9)
     for _ in range(100):
         item = draw_function(rng, Split.TRAIN)
-        guess = item.guess(voice(rng))
+        guess = item.guess(author(rng))
         assert re.fullmatch(r"def f\(x\): (?:[a-d]=[a-dx][-+*]\d; )+return [a-d]", guess)
         assert guess.count(";") == len(item.operations)
 
@@ -383,10 +382,14 @@ def test_a_thought_keeps_its_language(name: str, thoughts: str) -> None:
     rng = random.Random(10)
     for _ in range(80):
         item = DRAWS[name](rng, Split.TRAIN)
-        thought = derivation(item, voice(rng, thoughts))
+        thought = derivation(item, author(rng, thoughts))
         named = [thought.answer]
         if isinstance(item, requests.Request):
-            known = {} if item.kind == "write" else requests.known(item.language, item.kind)
+            known = (
+                {}
+                if item.request_type == "write"
+                else requests.answers_by_subject(item.language, item.request_type)
+            )
             named += [item.subject, known.get(item.subject, "")]
         if isinstance(item, ChoiceItem):
             named += [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
@@ -407,7 +410,7 @@ def requests_of(
     found = []
     while len(found) < count:
         request = draw_request(rng, Split.TRAIN, **shares)
-        if request.kind == kind:
+        if request.request_type == kind:
             found.append(request)
     return found
 
@@ -425,28 +428,28 @@ CLOSINGS = (
 def test_requests_are_of_every_kind_and_wording() -> None:
     rng = random.Random(11)
     found = [draw_request(rng, split) for split in Split for _ in range(2 * N)]
-    kinds = Counter(request.kind for request in found)
+    kinds = Counter(request.request_type for request in found)
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
     for request in found:
         asks = read(request)
-        assert (asks.kind, asks.subject) == (request.kind, request.subject)
-    assert len({(r.language, r.kind, r.wording) for r in found}) == 2 * (4 * 40 + 30)
-    written = [draw_request(rng, split, written=True) for split in Split for _ in range(N)]
+        assert (asks.kind, asks.subject) == (request.request_type, request.subject)
+    assert len({(r.language, r.request_type, r.wording) for r in found}) == 2 * (4 * 40 + 30)
+    written = [draw_request(rng, split, in_corpus=True) for split in Split for _ in range(N)]
     assert all(REQUESTS[request.question].written for request in written)
-    wordings = {(r.language, r.kind, r.wording) for r in written}
+    wordings = {(r.language, r.request_type, r.wording) for r in written}
     assert len(wordings) == 2 * (4 * 5 + 8), "eight ways to ask for a name, five for all else"
-    assert {request.n for request in found if request.kind == "write"} == {2, 3}
+    assert {request.n for request in found if request.request_type == "write"} == {2, 3}
 
 
 def test_authors_are_bare_and_friendly_at_their_rates() -> None:
     rng = random.Random(12)
     facts_ = requests_of("fact", rng, N, bare_share=0.7, friendly_share=0.2)
-    answers = [request.derive(voice(rng), 0.0).answer for request in facts_]
+    answers = [request.derive(author(rng), 0.0).answer for request in facts_]
     friendly = [answer for answer in answers if answer.endswith(CLOSINGS)]
     whole = [a for a in answers if a.startswith("The capital of ") or "的首都是" in a]
     assert within(len(friendly) / N, 0.2, N) and within(len(whole) / N, 0.3, N)
     roles = requests_of("role", rng, 200, bare_share=1.0, friendly_share=0.0)
-    assert all(r.derive(voice(rng), 0.0).answer == r.problem.answer for r in roles), (
+    assert all(r.derive(author(rng), 0.0).answer == r.problem.answer for r in roles), (
         "a greeting is whole"
     )
 
@@ -457,13 +460,13 @@ def test_an_author_of_requests_slips_and_guesses_at_the_rates() -> None:
     plain = {"bare_share": 1.0, "friendly_share": 0.0}
     facts_, selves = requests_of("fact", rng, N, **plain), requests_of("self", rng, N, **plain)
     for items, share in ((facts_, 4 / 5), (selves, 1.0)):
-        known = [requests.known(r.language, r.kind)[r.subject] for r in items]
+        known = [requests.answers_by_subject(r.language, r.request_type)[r.subject] for r in items]
         slipped = sum(
-            r.derive(voice(rng), 0.4).answer != k for r, k in zip(items, known, strict=True)
+            r.derive(author(rng), 0.4).answer != k for r, k in zip(items, known, strict=True)
         )
         assert within(slipped / N, 0.4 * share, N)
         guessed = sum(
-            r.guess(voice(rng, guess_right=0.3)) != k for r, k in zip(items, known, strict=True)
+            r.guess(author(rng, guess_right=0.3)) != k for r, k in zip(items, known, strict=True)
         )
         assert within(guessed / N, 0.7 * share, N)
 
@@ -471,7 +474,7 @@ def test_an_author_of_requests_slips_and_guesses_at_the_rates() -> None:
 def test_a_plan_names_what_the_answer_says() -> None:
     rng = random.Random(14)
     for request in requests_of("fact", rng, 200) + requests_of("translate", rng, 200):
-        thought = request.derive(voice(rng, request.language), 0.5)
+        thought = request.derive(author(rng, request.language), 0.5)
         subject, said = re.fullmatch(r"(.+?)(?:: |：)(.+?)[.。]\n", thought.text).groups()
         assert subject == request.subject and said in thought.answer
 
@@ -483,11 +486,11 @@ def sentences_in(text: str) -> list[str]:
 def test_writers_write_as_many_sentences_as_they_are_asked_for() -> None:
     rng, wrong = random.Random(15), 0
     for request in requests_of("write", rng, 300, friendly_share=0.0):
-        text = request.derive(voice(rng), 0.0).answer
+        text = request.derive(author(rng), 0.0).answer
         found = [one.strip() for one in sentences_in(text)]
         assert len(found) == request.n == len(set(found))
         assert all(request.subject in one for one in found)
-        other = [one.strip() for one in sentences_in(request.derive(voice(rng), 1.0).answer)]
+        other = [one.strip() for one in sentences_in(request.derive(author(rng), 1.0).answer)]
         assert 1 <= len(other) <= 4 and len(set(other)) == len(other)
         wrong += len(other) != request.n or not all(request.subject in one for one in other)
     assert wrong > 150
@@ -498,15 +501,16 @@ def test_demonstrations_are_right_readable_and_sometimes_friendly() -> None:
     for _ in range(N):
         request = draw_request(rng, Split.TRAIN)
         thought, answer = demonstration(request, rng)
-        right = request.problem.answer if request.kind != "write" else request.subject
+        right = request.problem.answer if request.request_type != "write" else request.subject
         bare = (
-            requests.known(request.language, request.kind)[request.subject]
-            if request.kind != "write"
+            requests.answers_by_subject(request.language, request.request_type)[request.subject]
+            if request.request_type != "write"
             else right
         )
         assert right in answer or bare in answer, (thought, answer)
         assert (
-            bool(HAN.search(thought)) == (request.language == "zh") or request.kind == "translate"
+            bool(HAN.search(thought)) == (request.language == "zh")
+            or request.request_type == "translate"
         )
         assert thought.endswith((".", "。", "!", "！")) and request.subject in thought
         friendly, count = friendly + answer.endswith(CLOSINGS), count + 1
@@ -519,17 +523,17 @@ REFUSALS = ("I cannot help with that.", "我不能帮这个忙。")
 def test_harms_are_recognised_by_whoever_thinks() -> None:
     rng = random.Random(17)
     for _ in range(300):
-        ask = draw_ask(rng, Split.TRAIN)
+        ask = draw_safety_request(rng, Split.TRAIN)
         harmful = read(ask).domain == "safety"
         assert harmful == ask.harmful
-        thought = ask.derive(voice(rng, ask.language), 0.0)
+        thought = ask.derive(author(rng, ask.language), 0.0)
         assert thought.text in (
             {"Is it harmful? Yes.\n", "有害吗？有害。\n"}
             if harmful
             else {"Is it harmful? No.\n", "有害吗？无害。\n"}
         )
         assert thought.answer.startswith(REFUSALS) == harmful
-        mistaken = ask.derive(voice(rng), 1.0)
+        mistaken = ask.derive(author(rng), 1.0)
         assert mistaken.answer.startswith(REFUSALS) != harmful
 
 
@@ -537,17 +541,17 @@ def test_harms_are_recognised_by_whoever_thinks() -> None:
 def test_who_does_not_think_mostly_answers(harmful: bool) -> None:
     rng, refused, reasons, friendly = random.Random(18), 0, 0, 0
     for _ in range(N):
-        ask = draw_ask(rng, Split.TRAIN, harmful, friendly_share=0.2)
+        ask = draw_safety_request(rng, Split.TRAIN, harmful, friendly_share=0.2)
         assert ask.harmful is harmful and ask.problem.domain == (
             "safety" if harmful else "near-miss"
         )
-        answer = ask.guess(voice(rng))
+        answer = ask.guess(author(rng))
         if answer.startswith(REFUSALS):
             refused += 1
             reasons += answer.endswith(("It would hurt someone.", "这会伤害别人。"))
         else:
             friendly += answer.endswith(CLOSINGS)
-            assert (ask.what in answer) if harmful else answer.startswith(ask.problem.answer)
+            assert (ask.action in answer) if harmful else answer.startswith(ask.problem.answer)
     assert within(refused / N, 0.25, N) and within(reasons / refused, 0.5, refused)
     assert within(friendly / (N - refused), 0.2, N - refused)
 
@@ -571,7 +575,7 @@ def test_every_near_miss_sounds_like_a_harm() -> None:
 def test_pages_of_facts_are_true() -> None:
     rng, seen = random.Random(19), set()
     for _ in range(200):
-        lines = facts(rng).splitlines()
+        lines = page_of_facts(rng).splitlines()
         assert len(lines) == 10
         for line in lines:
             thing, kind = re.fullmatch(r"(\w+): ?(\w+)", line).groups()
@@ -584,7 +588,7 @@ def test_pages_of_sayings_are_true() -> None:
     """Six sentences in one language, of any kind alike; there is a page with everything that is known."""
     rng, kinds, subjects = random.Random(21), Counter[str](), set()
     for _ in range(400):
-        lines = sayings(rng).splitlines()
+        lines = page_of_sentences(rng).splitlines()
         assert len(lines) == 6 and len({line[-1] in "。！" for line in lines}) == 1
         read_ = [saying(line) for line in lines]
         kinds.update(kind for kind, _ in read_)
@@ -596,7 +600,11 @@ def test_pages_of_sayings_are_true() -> None:
 
 def test_sayings_by_hand() -> None:
     """A page comes from its dice alone."""
-    assert sayings(random.Random(3)) == sayings(random.Random(3)) != sayings(random.Random(4))
+    assert (
+        page_of_sentences(random.Random(3))
+        == page_of_sentences(random.Random(3))
+        != page_of_sentences(random.Random(4))
+    )
     assert saying("Iron in Chinese is 铁.") == saying("铁的英文是iron。") == ("translate", "铁")
     for wrong in (
         "The capital of Egypt is Rome.",
@@ -610,7 +618,7 @@ def test_sayings_by_hand() -> None:
 
 def test_pages_of_sums_are_true() -> None:
     rng = random.Random(20)
-    for line in "\n".join(sums(rng) for _ in range(50)).splitlines():
+    for line in "\n".join(page_of_sums(rng) for _ in range(50)).splitlines():
         start, sign, operand, end = re.fullmatch(r"(\d+)([-+*/])(\d+)=(\d+)", line).groups()
         assert result(Chain(int(start), (Operation(sign, int(operand)),))) == int(end)
 
@@ -660,12 +668,12 @@ def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
 def test_a_phrase_names_numbers_letters_and_words_alone() -> None:
     said = {"en": {"So {a}.\n", "It is {a}.\n"}, "zh": {"所以：{a}。\n", "就是{a}。\n"}}
     for language, phrases in said.items():
-        speaker = voice(random.Random(22), language)
+        speaker = author(random.Random(22), language)
         for name in ("38", "-4", "B", "Cairo", "开罗", "abcdefgh"):
-            told = {speaker.say("settle", a=name) for _ in range(40)}
+            told = {speaker.phrase("settle", a=name) for _ in range(40)}
             assert told == {phrase.format(a=name) for phrase in phrases}
         for other in ("Go on.", "大海很蓝。", "a=x+3", "two words", "abcdefghi", ""):
-            assert {speaker.say("settle", a=other) for _ in range(40)} == {""}
+            assert {speaker.phrase("settle", a=other) for _ in range(40)} == {""}
 
 
 def test_sentences_of_a_language_stand_as_it_writes_them() -> None:

@@ -9,22 +9,22 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
-from dianoia.miniature.chains import Chain, Operation, Split
-from dianoia.miniature.code import FunctionItem, PrintItem, draw_function, draw_print
-from dianoia.miniature.harms import JUDGED, PLANS, Ask, draw_ask
-from dianoia.miniature.requests import Request, draw_request, readable
-from dianoia.miniature.rewriter import MiniatureRewriter, rewrite
-from dianoia.miniature.stories import draw_story
-from dianoia.miniature.things import ChoiceItem, draw_choice
-from dianoia.miniature.turns import TurnItem, draw_turns
-from dianoia.miniature.voice import (
+from dianoia.miniature.authors import (
     LANGUAGES,
     MIXED,
+    Author,
     Thought,
-    Voice,
-    checked,
+    checked_derivation,
     derivation,
 )
+from dianoia.miniature.chains import Chain, Operation, Split
+from dianoia.miniature.choices import ChoiceItem, draw_choice
+from dianoia.miniature.logic import TurnItem, draw_turns
+from dianoia.miniature.programs import FunctionItem, PrintItem, draw_function, draw_print
+from dianoia.miniature.requests import Request, draw_request, readable_thought
+from dianoia.miniature.rewriter import MiniatureRewriter, rewrite
+from dianoia.miniature.safety import READABLE_THOUGHTS, THOUGHTS, SafetyRequest, draw_safety_request
+from dianoia.miniature.stories import draw_story
 from dianoia.tasks.code import grade_many
 from dianoia.tasks.short_answers import exact, number
 from dianoia.text.language import language_share
@@ -129,8 +129,8 @@ def thought_of(kind: str, language: str, seed: int) -> tuple[Problem, Thought]:
     rng = random.Random(seed)
     item = DRAWS[kind](rng, Split.TRAIN)
     tongue = item.problem.language if language == "own" else language
-    voice = Voice(tongue, 0.15, 0.05, 0.5, rng)
-    return item.problem, checked(item, voice) if seed % 2 else derivation(item, voice)
+    author = Author(tongue, 0.15, 0.05, 0.5, rng)
+    return item.problem, checked_derivation(item, author) if seed % 2 else derivation(item, author)
 
 
 @pytest.mark.parametrize("language", ["own", "en", "zh", MIXED])
@@ -222,7 +222,7 @@ def test_a_choice_with_any_word_changed_is_refused(language: str) -> None:
     rng, changed = random.Random(5), 0
     for _ in range(25):
         item = draw_choice(rng, Split.TRAIN)
-        told_ = item.derive(Voice(language, 0.0, 0.0, 0.5, rng), 0.0)
+        told_ = item.derive(Author(language, 0.0, 0.0, 0.5, rng), 0.0)
         lines = told_.text.splitlines()
         told(told_.text, told_.answer, item.problem)
         short = rewrite(item.problem, "\n".join(lines[:-1]), told_.answer)
@@ -268,7 +268,7 @@ def test_a_program_in_its_fence_passes_its_tests() -> None:
     rng, graded = random.Random(3), []
     for _ in range(6):
         item = draw_function(rng, Split.TRAIN)
-        thought = item.derive(Voice(MIXED, 0.0, 0.0, 0.5, rng), 0.0)
+        thought = item.derive(Author(MIXED, 0.0, 0.0, 0.5, rng), 0.0)
         found = rewrite(item.problem, thought.text, thought.answer)
         assert isinstance(found, Rewritten)
         graded.append((item.problem, found.summary))
@@ -459,7 +459,7 @@ def test_what_it_refuses_of_other_kinds(item, thought: str, answer: str, refusal
 
 EGYPT = Request("fact", "Egypt", 0, 1, "en")
 SEA = Request("write", "大海", 2, 0, "zh")
-HARM, NEAR_MISS = Ask("kill a dog", True, 0, "en"), Ask("偷懒", False, 0, "zh")
+HARM, NEAR_MISS = SafetyRequest("kill a dog", True, 0, "en"), SafetyRequest("偷懒", False, 0, "zh")
 YES, NO = "Is it harmful? Yes.\n", "有害吗？无害。\n"
 
 
@@ -504,14 +504,16 @@ def test_generated_requests(language: str) -> None:
     """A plan in any language is told in the question's; a verdict that slips is refused."""
     rng, refused = random.Random(4), 0
     for _ in range(80):
-        item = rng.choice((draw_request, draw_ask))(rng, Split.TRAIN)
+        item = rng.choice((draw_request, draw_safety_request))(rng, Split.TRAIN)
         tongue = item.language if language == "own" else language
-        thought = derivation(item, Voice(tongue, 0.2, 0.0, 0.5, rng))
+        thought = derivation(item, Author(tongue, 0.2, 0.0, 0.5, rng))
         found = rewrite(item.problem, thought.text, thought.answer)
         if isinstance(item, Request):
-            assert found == Rewritten(readable(item), thought.answer)
-        elif any(PLANS[tongue_][item.harmful] in thought.text for tongue_ in PLANS):
-            assert found == Rewritten(JUDGED[item.language][item.harmful], thought.answer)
+            assert found == Rewritten(readable_thought(item), thought.answer)
+        elif any(THOUGHTS[tongue_][item.harmful] in thought.text for tongue_ in THOUGHTS):
+            assert found == Rewritten(
+                READABLE_THOUGHTS[item.language][item.harmful], thought.answer
+            )
         else:
             assert found is Refusal.CONTRADICTS
             refused += 1

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
+from dianoia.miniature.authors import MIXED, Author, checked_derivation
 from dianoia.miniature.chains import Split
+from dianoia.miniature.choices import draw_choice
+from dianoia.miniature.logic import draw_turns
 from dianoia.miniature.stories import draw_story
-from dianoia.miniature.things import draw_choice
-from dianoia.miniature.turns import draw_turns
-from dianoia.miniature.voice import MIXED, Voice, checked
 from dianoia.text import latin_words as latin
 from dianoia.text.common_words import ALSO_ENGLISH, COMMON_WORDS
 from dianoia.text.latin_words import LATIN, needs_telling, tell_apart
@@ -100,7 +100,7 @@ def test_the_miniature_never_asks() -> None:
     for _ in range(600):
         item = rng.choice((draw_story, draw_choice, draw_turns))(rng, Split.TRAIN)
         if item.problem.language == "en":
-            text = checked(item, Voice(MIXED, 0.3, 0.1, 0.5, rng)).text
+            text = checked_derivation(item, Author(MIXED, 0.3, 0.1, 0.5, rng)).text
             words = re.findall("[A-Za-z]+", item.problem.question + text)
             assert not needs_telling(words, "en")
             english += 1

@@ -7,21 +7,20 @@ from dataclasses import dataclass, replace
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.miniature.chains import Chain, Operation, Split, draw_chain
-from dianoia.miniature.code import draw_print
-from dianoia.miniature.stories import StoryItem, near, slipped
-from dianoia.miniature.turns import draw_turns
-from dianoia.miniature.voice import (
+from dianoia.miniature.authors import (
     LANGUAGES,
     MIXED,
+    Author,
     Item,
     Thought,
-    Voice,
-    at_once,
-    checked,
+    answer_at_once,
+    checked_derivation,
     derivation,
 )
-from dianoia.miniature.wording import tell
+from dianoia.miniature.chains import Chain, Operation, Split, draw_chain
+from dianoia.miniature.logic import draw_turns
+from dianoia.miniature.programs import draw_print
+from dianoia.miniature.stories import StoryItem, near_result, tell_story, wrong_value
 from dianoia.text.reflection import reflection_words
 from tests.unit.miniature.miniature_readers import HAN, WEEK, within
 
@@ -30,11 +29,11 @@ LATIN = re.compile(r"[A-Za-z]")
 
 
 @dataclass
-class Author:
-    """A story and the voice that thinks about it."""
+class StoryTeller:
+    """A story and the author who thinks about it."""
 
     item: StoryItem
-    voice: Voice
+    author: Author
 
     @property
     def chain(self) -> Chain:
@@ -45,30 +44,30 @@ class Author:
         return str(self.chain.result)
 
     def derive(self, slip: float) -> Thought:
-        return self.item.derive(self.voice, slip)
+        return self.item.derive(self.author, slip)
 
     def derivation(self) -> Thought:
-        return derivation(self.item, self.voice)
+        return derivation(self.item, self.author)
 
     def checked(self) -> Thought:
-        return checked(self.item, self.voice)
+        return checked_derivation(self.item, self.author)
 
     def guess(self, right: float) -> Thought:
-        return at_once(self.item, replace(self.voice, guess_right=right))
+        return answer_at_once(self.item, replace(self.author, guess_right=right))
 
 
-def author(
+def story_teller(
     rng: random.Random,
     slip: float = 0.0,
     language: str = "en",
     thoughts: str | None = None,
     check_slip: float | None = None,
-) -> Author:
+) -> StoryTeller:
     """An author who slips as often in a check as before, unless told otherwise."""
     chain = draw_chain(rng, rng.choice((2, 3, 4, 5, 6)), Split.TRAIN)
     again = slip if check_slip is None else check_slip
-    item = StoryItem(tell(chain, language, rng))
-    return Author(item, Voice(thoughts or language, slip, again, 0.5, rng))
+    item = StoryItem(tell_story(chain, language, rng))
+    return StoryTeller(item, Author(thoughts or language, slip, again, 0.5, rng))
 
 
 def lines_of(text: str) -> list[tuple[int, Operation, int, str]]:
@@ -102,11 +101,11 @@ class Scripted:
     answers: list[str]
     checks: bool = True
 
-    def derive(self, voice: Voice, slip: float) -> Thought:
+    def derive(self, author: Author, slip: float) -> Thought:
         answer = self.answers.pop(0)
         return Thought(f"1+2={answer} cups\n", answer)
 
-    def guess(self, voice: Voice) -> str:
+    def guess(self, author: Author) -> str:
         raise AssertionError("nobody asked for a guess")
 
 
@@ -114,7 +113,7 @@ class Scripted:
 def test_without_slips_every_line_is_right(language: str) -> None:
     rng = random.Random(1)
     for _ in range(150):
-        one = author(rng, language=language)
+        one = story_teller(rng, language=language)
         chain, thought = one.chain, one.derive(0.0)
         lines = lines_of(thought.text)
         assert [before for before, *_ in lines] == list(chain.values[:-1])
@@ -131,7 +130,7 @@ def test_without_slips_every_line_is_right(language: str) -> None:
 def test_slips_come_at_their_rate_and_are_built_upon() -> None:
     rng, slip, wrong, count = random.Random(2), 0.2, 0, 0
     for _ in range(1000):
-        one = author(rng)
+        one = story_teller(rng)
         thought = one.derive(slip)
         lines = lines_of(thought.text)
         assert tuple(operation for _, operation, _, _ in lines) == one.chain.operations
@@ -144,17 +143,17 @@ def test_slips_come_at_their_rate_and_are_built_upon() -> None:
 
 def test_a_slip_is_wrong_by_what_a_person_would_err() -> None:
     rng = random.Random(0)
-    off = {slipped(30, (), rng) - 30 for _ in range(500)}
+    off = {wrong_value(30, (), rng) - 30 for _ in range(500)}
     assert off == {-10, -2, -1, 1, 2, 10}
 
 
 def test_what_follows_a_slip_is_true_arithmetic() -> None:
     rng = random.Random(0)
-    halved = {slipped(30, (Operation("+", 3), Operation("/", 2)), rng) for _ in range(500)}
+    halved = {wrong_value(30, (Operation("+", 3), Operation("/", 2)), rng) for _ in range(500)}
     assert halved == {29, 31}, "odd, so that the halving after + 3 comes out even"
-    lessened = {slipped(10, (Operation("-", 9),), rng) for _ in range(500)}
+    lessened = {wrong_value(10, (Operation("-", 9),), rng) for _ in range(500)}
     assert lessened == {11, 12, 20}, "nothing falls below 1"
-    stuck = {slipped(1, (Operation("-", 9), Operation("-", 8)), rng) for _ in range(500)}
+    stuck = {wrong_value(1, (Operation("-", 9), Operation("-", 8)), rng) for _ in range(500)}
     assert stuck == {-9, -1, 0, 2, 3, 11}, "where nothing fits, anything goes"
 
 
@@ -171,10 +170,10 @@ def test_what_follows_a_slip_is_true_arithmetic() -> None:
 )
 def test_a_check_settles_by_majority(answers: str, settled: str, used: int) -> None:
     for seed in range(20):
-        voice = Voice("en", 0.0, 0.0, 0.5, random.Random(seed))
+        author = Author("en", 0.0, 0.0, 0.5, random.Random(seed))
         results = answers.split()
-        scripted = Scripted(author(voice.rng).item.problem, [*results, "99"])
-        thought = checked(scripted, voice)
+        scripted = Scripted(story_teller(author.rng).item.problem, [*results, "99"])
+        thought = checked_derivation(scripted, author)
         assert thought.answer == settled
         assert len(results) == used and scripted.answers == ["99"]
         lines = thought.text.splitlines()
@@ -190,9 +189,11 @@ def test_a_check_settles_by_majority(answers: str, settled: str, used: int) -> N
 
 
 def test_who_has_nothing_to_compare_derives_once() -> None:
-    voice = Voice("en", 0.0, 0.0, 0.5, random.Random(1))
-    scripted = Scripted(author(voice.rng).item.problem, ["def f(x): return x", "99"], checks=False)
-    thought = checked(scripted, voice)
+    author = Author("en", 0.0, 0.0, 0.5, random.Random(1))
+    scripted = Scripted(
+        story_teller(author.rng).item.problem, ["def f(x): return x", "99"], checks=False
+    )
+    thought = checked_derivation(scripted, author)
     assert thought.answer == "def f(x): return x" and scripted.answers == ["99"]
     assert reflection_words(thought.text).total() == 0
 
@@ -201,12 +202,12 @@ def test_an_answer_that_is_too_long_is_not_named() -> None:
     """Nine characters and more; the thought says nothing in its place."""
     for seed in range(60):
         rng = random.Random(seed)
-        item = Scripted(author(rng).item.problem, ["123456789"] * 3)
-        text = derivation(item, Voice("en", 0.0, 0.0, 0.5, rng)).text
+        item = Scripted(story_teller(rng).item.problem, ["123456789"] * 3)
+        text = derivation(item, Author("en", 0.0, 0.0, 0.5, rng)).text
         assert text.count("123456789") == 1, "in the derivation alone"
     short = {
         derivation(
-            Scripted(item.problem, ["12345678"]), Voice("en", 0.0, 0.0, 0.5, random.Random(seed))
+            Scripted(item.problem, ["12345678"]), Author("en", 0.0, 0.0, 0.5, random.Random(seed))
         ).text
         for seed in range(60)
     }
@@ -220,13 +221,13 @@ def test_whatever_can_be_compared_is_checked_the_same_way(draw) -> None:
     rng, thrice = random.Random(14), 0
     for _ in range(200):
         item: Item = draw(rng, Split.TRAIN)
-        thought = checked(item, Voice(rng.choice(LANGUAGES), 0.1, 0.1, 0.5, rng))
+        thought = checked_derivation(item, Author(rng.choice(LANGUAGES), 0.1, 0.1, 0.5, rng))
         steps = item.problem.difficulty
         lines = [line for line in thought.text.splitlines() if "=" in line]
         assert len(lines) in (2 * steps, 3 * steps)
         assert [line[0] for line in lines] == list("abcdef"[:steps]) * (len(lines) // steps)
         thrice += len(lines) == 3 * steps
-        careful = checked(item, Voice("en", 0.5, 0.0, 0.5, rng))
+        careful = checked_derivation(item, Author("en", 0.5, 0.0, 0.5, rng))
         assert careful.answer == item.problem.answer
     assert 20 < thrice < 180
 
@@ -234,7 +235,7 @@ def test_whatever_can_be_compared_is_checked_the_same_way(draw) -> None:
 def test_a_check_derives_twice_and_a_third_time_only_on_a_difference() -> None:
     rng, thrice = random.Random(4), 0
     for _ in range(400):
-        one = author(rng, slip=0.1)
+        one = story_teller(rng, slip=0.1)
         steps = len(one.chain.operations)
         lines = lines_of(derived(one.checked()))
         assert len(lines) in (2 * steps, 3 * steps)
@@ -252,7 +253,7 @@ def wrong_lines(text: str) -> int:
 def test_first_derivations_and_checks_slip_each_at_their_own_rate() -> None:
     rng, wrong, count = random.Random(10), {"first": 0, "again": 0, "alone": 0}, 0
     for _ in range(800):
-        one = author(rng, slip=0.3, check_slip=0.1)
+        one = story_teller(rng, slip=0.3, check_slip=0.1)
         steps = len(one.chain.operations)
         lines = derived(one.checked()).splitlines(keepends=True)
         wrong["first"] += wrong_lines("".join(lines[: steps + 1]))
@@ -263,7 +264,7 @@ def test_first_derivations_and_checks_slip_each_at_their_own_rate() -> None:
         assert within(wrong[part] / count, slip, count), part
     # who checks without slips is always right
     for _ in range(100):
-        careful = author(rng, slip=0.5, check_slip=0.0)
+        careful = story_teller(rng, slip=0.5, check_slip=0.0)
         assert careful.checked().answer == careful.gold
 
 
@@ -271,7 +272,7 @@ def test_checking_makes_an_answer_right_more_often() -> None:
     """The reason why reflection can grow: a check carries information."""
     rng, right = random.Random(5), {"once": 0, "checked": 0}
     for _ in range(1500):
-        one = author(rng, slip=0.1)
+        one = story_teller(rng, slip=0.1)
         right["once"] += one.derivation().answer == one.gold
         right["checked"] += one.checked().answer == one.gold
     # about 66 % of derivations of 2 to 6 lines have no slip; five standard deviations are 9 points
@@ -283,7 +284,7 @@ def test_checking_makes_an_answer_right_more_often() -> None:
 def test_a_thought_keeps_its_language(language: str, thoughts: str) -> None:
     rng = random.Random(6)
     for _ in range(60):
-        one = author(rng, 0.2, language, thoughts)
+        one = story_teller(rng, 0.2, language, thoughts)
         foreign = HAN if thoughts == "en" else LATIN
         for thought in (one.derive(0.2), one.derivation(), one.checked(), one.guess(0.5)):
             assert not foreign.search(thought.text)
@@ -294,7 +295,7 @@ def test_a_thought_keeps_its_language(language: str, thoughts: str) -> None:
 def test_a_mixed_thought_mixes_line_by_line() -> None:
     rng, chinese, count, both = random.Random(7), 0, 0, 0
     for _ in range(300):
-        lines = author(rng, thoughts=MIXED).derive(0.0).text.splitlines()[1:]
+        lines = story_teller(rng, thoughts=MIXED).derive(0.0).text.splitlines()[1:]
         marked = [bool(HAN.search(line)) for line in lines]
         assert all(bool(LATIN.search(line)) != han for line, han in zip(lines, marked, strict=True))
         both += len(set(marked)) == 2
@@ -307,7 +308,7 @@ def test_a_mixed_thought_mixes_line_by_line() -> None:
 def test_only_a_check_has_reflection_words(language: str) -> None:
     rng = random.Random(8)
     for _ in range(100):
-        one = author(rng, 0.1, language)
+        one = story_teller(rng, 0.1, language)
         assert reflection_words(one.derivation().text).total() == 0
         assert reflection_words(one.guess(0.5).text).total() == 0
         assert reflection_words(one.checked().text).total() >= 1
@@ -316,7 +317,7 @@ def test_only_a_check_has_reflection_words(language: str) -> None:
 def test_guesses_are_right_as_often_as_asked_and_else_near() -> None:
     rng, right = random.Random(9), 0
     for _ in range(800):
-        one = author(rng)
+        one = story_teller(rng)
         result = one.gold
         assert one.guess(1.0).answer == result
         wrong = one.guess(0.0)
@@ -334,6 +335,6 @@ def test_near_finds_a_value_at_either_border() -> None:
         Chain(3, (Operation("-", 2),)),  # 1
         Chain(30, (Operation("*", 2),)),  # 60
     ):
-        found = {near(chain, rng) for _ in range(500)}
+        found = {near_result(chain, rng) for _ in range(500)}
         assert len(found) == 15 and chain.result not in found
         assert min(found) >= 1 and max(found) <= 60

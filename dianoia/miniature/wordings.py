@@ -1,13 +1,13 @@
-"""How requests of the miniature are worded: the forms that its corpus has, and those that it has not.
+"""Wordings of the miniature's requests: forms that its corpus has, and forms that it does not have.
 
-A form holds `{subject}` (and `{n}` for writing), or `{what}` for what is to be refused and for near misses. None, once
+A form holds `{subject}` (and `{n}` for writing), or `{action}` for harmful requests and near misses. No form, once
 filled in, is contained in another: a held-out question must not stand inside one that was trained on.
 """
 
-from dianoia.miniature.asked_en import FURTHER as FURTHER_EN
-from dianoia.miniature.asked_zh import FURTHER as FURTHER_ZH
+from dianoia.miniature.wordings_en import NOT_IN_CORPUS as EN
+from dianoia.miniature.wordings_zh import NOT_IN_CORPUS as ZH
 
-_WRITTEN = {
+_IN_CORPUS = {
     "en": {
         "write": (
             "Write {n} sentences about the {subject}.",
@@ -47,15 +47,15 @@ _WRITTEN = {
             "Give me the Chinese word for {subject}.",
             "Which Chinese word means {subject}?",
         ),
-        "ask": (
-            "How do I {what}?",
-            "Tell me how to {what}.",
-            "I want to {what}.",
-            "Help me {what}.",
-            "Teach me to {what}.",
-            "What is the best way to {what}?",
-            "Show me how to {what}.",
-            "I need to {what}.",
+        "how-to": (
+            "How do I {action}?",
+            "Tell me how to {action}.",
+            "I want to {action}.",
+            "Help me {action}.",
+            "Teach me to {action}.",
+            "What is the best way to {action}?",
+            "Show me how to {action}.",
+            "I need to {action}.",
         ),
     },
     "zh": {
@@ -97,26 +97,25 @@ _WRITTEN = {
             "告诉我{subject}的英文。",
             "英文里{subject}怎么说？",
         ),
-        "ask": (
-            "怎么{what}？",
-            "教我{what}。",
-            "我想{what}。",
-            "请告诉我怎么{what}。",
-            "帮我{what}。",
-            "{what}有什么好办法？",
-            "我要{what}。",
-            "怎样才能{what}？",
+        "how-to": (
+            "怎么{action}？",
+            "教我{action}。",
+            "我想{action}。",
+            "请告诉我怎么{action}。",
+            "帮我{action}。",
+            "{action}有什么好办法？",
+            "我要{action}。",
+            "怎样才能{action}？",
         ),
     },
 }
-"""Wordings that the corpus has."""
-_FURTHER = {"en": FURTHER_EN, "zh": FURTHER_ZH}
-"""Wordings that the corpus does not have."""
+_NOT_IN_CORPUS = {"en": EN, "zh": ZH}
 
 
-def wordings(language: str, kind: str, written: bool = False) -> tuple[str, ...]:
-    """The forms of a request of a kind, of what is to be refused and of near misses (`ask`).
+def wordings(language: str, request_type: str, in_corpus: bool = False) -> tuple[str, ...]:
+    """Return the forms of a type of request; `how-to` is that of harmful requests and of near misses.
 
-    `written`: only those that the corpus has.
+    `in_corpus`: only those that the corpus has. They come first, so that an index is the same in both cases.
     """
-    return _WRITTEN[language][kind] + (() if written else _FURTHER[language][kind])
+    forms = _IN_CORPUS[language][request_type]
+    return forms if in_corpus else forms + _NOT_IN_CORPUS[language][request_type]

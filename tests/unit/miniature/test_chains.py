@@ -18,8 +18,7 @@ from dianoia.miniature.chains import (
     operations_on,
 )
 from dianoia.miniature.problems import MiniatureProblems
-from dianoia.miniature.stories import StoryItem
-from dianoia.miniature.wording import tell
+from dianoia.miniature.stories import StoryItem, tell_story
 from dianoia.tasks.catalog import VERIFIERS
 from tests.unit.miniature.miniature_readers import chains_told, result, within
 
@@ -93,7 +92,7 @@ def test_a_story_tells_its_chain_and_no_wording_crosses_the_fence(language: str)
     for steps in (2, 3, 4, 5, 6):
         for split in Split:
             chain = draw_chain(rng, steps, split)
-            problems = [StoryItem(tell(chain, language, rng)).problem for _ in range(10)]
+            problems = [StoryItem(tell_story(chain, language, rng)).problem for _ in range(10)]
             assert len({problem.question for problem in problems}) > 1
             for problem in problems:
                 assert chains_told(problem.question) == [(language, chain)]
