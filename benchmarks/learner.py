@@ -20,7 +20,8 @@ import torch
 
 from benchmarks.models import miniature
 from dianoia.base.records import Sample
-from dianoia.learner.policy import Learner
+from dianoia.config import AlgorithmSettings, OptimizerSettings
+from dianoia.learner.policy import PolicyLearner
 
 VOCABULARY = 800
 
@@ -46,7 +47,7 @@ class Timed:
     """A learner and what its updates took."""
 
     name: str
-    learner: Learner
+    learner: PolicyLearner
     seconds: list[float] = field(default_factory=list)
     padding: float = 0.0
 
@@ -71,11 +72,11 @@ class Timed:
 
 def timed(name: str, options: argparse.Namespace, share: bool) -> Timed:
     """A fresh learner."""
-    learner = Learner(
+    learner = PolicyLearner(
         miniature(VOCABULARY, options.device),
-        kl_coefficient=0.001,
+        AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=0.001),
+        OptimizerSettings(learning_rate=1e-4),
         max_tokens=140,
-        learning_rate=1e-4,
         total_steps=1000,
         tokens_per_micro_batch=options.tokens_per_micro_batch,
         share_prompts=share,

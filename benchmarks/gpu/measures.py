@@ -10,8 +10,9 @@ from transformers import GenerationConfig, Qwen3ForCausalLM
 
 from benchmarks.gpu.shapes import DEVICE, arithmetic_of, model_of, requests
 from dianoia.base.records import Request, Sample, SamplingParams
+from dianoia.config import AlgorithmSettings, OptimizerSettings
 from dianoia.hardware.devices import allow_any_order
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 
@@ -101,12 +102,13 @@ def decode(size: str, batch: int, bandwidth: float, prompt: int, response: int) 
 # Training -----------------------------------------------------------------------------------------
 
 
-def learner_of(model: Qwen3ForCausalLM, budget: int, recompute: bool = False) -> Learner:
+def learner_of(model: Qwen3ForCausalLM, budget: int, recompute: bool = False) -> PolicyLearner:
     """Products in bfloat16; weights, gradients and averages in float32."""
-    return Learner(
+    return PolicyLearner(
         model,
+        AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=0.0),
+        OptimizerSettings(learning_rate=1e-6),
         max_tokens=512,
-        learning_rate=1e-6,
         total_steps=1000,
         tokens_per_micro_batch=budget,
         autocast="bfloat16",
@@ -180,7 +182,7 @@ def _step_row(name: str, rollout: float, update: float, tokens: int) -> Row:
 
 
 def _native_step(
-    learner: Learner, sampler: NativeSampler, asked: list[Request], params: SamplingParams
+    learner: PolicyLearner, sampler: NativeSampler, asked: list[Request], params: SamplingParams
 ) -> tuple[float, float]:
     """Seconds of the rollout, and of update and new weights."""
     wait()

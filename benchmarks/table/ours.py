@@ -15,7 +15,8 @@ from benchmarks.table.link import Link, peak_bytes
 from benchmarks.table.phases import decoding, updating, work
 from benchmarks.table.stage import Opened, opened, step_recipe
 from dianoia.base.records import Request, Sample, SamplingParams
-from dianoia.learner.policy import Learner
+from dianoia.config import AlgorithmSettings, OptimizerSettings
+from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 
@@ -66,11 +67,11 @@ class Ours:
         dtype: str,
     ) -> float:
         """Of one step on these completions, with the bounds of a step."""
-        learner = Learner(
+        learner = PolicyLearner(
             AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32),
-            kl_coefficient=kl,
+            AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=kl),
+            OptimizerSettings(learning_rate=1e-6),
             max_tokens=max(map(len, completions)),
-            learning_rate=1e-6,
             total_steps=1,
             autocast="bfloat16" if dtype == "bfloat16" else "none",
         )

@@ -11,7 +11,8 @@ from benchmarks.table.arithmetic import pairs, work_of
 from benchmarks.table.cases import Case
 from benchmarks.table.folders import model_of
 from dianoia.base.records import Request, Sample, SamplingParams
-from dianoia.learner.policy import Learner
+from dianoia.config import AlgorithmSettings, OptimizerSettings
+from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 
@@ -57,13 +58,13 @@ def updating(case: dict[str, Any], dtype: str) -> dict[str, float]:
 
 
 @cache
-def _learner(chosen: Case, dtype: str) -> Learner:
+def _learner(chosen: Case, dtype: str) -> PolicyLearner:
     """Built by the first run, not timed."""
-    return Learner(
+    return PolicyLearner(
         model_of(chosen),
-        kl_coefficient=chosen.kl,
+        AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=chosen.kl),
+        OptimizerSettings(learning_rate=1e-6),
         max_tokens=chosen.limit,
-        learning_rate=1e-6,
         total_steps=1000,
         autocast="bfloat16" if dtype == "bfloat16" else "none",
     )

@@ -179,30 +179,10 @@ def cispo(
     return TokenLoss(loss_BT, ratio_BT, below_BT, above_BT)
 
 
-def likelihood(
-    logprobs_BT: Tensor,
-    old_BT: Tensor,
-    advantages: Tensor,
-    mask_BT: Tensor,
-    epsilon_low: float,
-    epsilon_high: float,
-) -> TokenLoss:
-    """-A log pi with no ratio: supervised fine-tuning when every advantage is 1.
-
-    The cross-entropy of the R1 paper's supervised stages. `old_BT` and the bounds are not read:
-    there is no sampling policy to correct for, so the ratio counts as 1 and nothing is clipped.
-    """
-    logprobs_BT = _at(mask_BT, logprobs_BT)
-    nowhere_BT = torch.zeros_like(mask_BT)
-    loss_BT = -_a_token(advantages, mask_BT) * logprobs_BT
-    return TokenLoss(loss_BT, torch.ones_like(logprobs_BT), nowhere_BT, nowhere_BT)
-
-
 LOSSES: Mapping[str, Objective] = {
     "clipped": clipped,
     "gspo": gspo,
     "cispo": cispo,
-    "likelihood": likelihood,
 }
 """Per-token objectives by name."""
 
@@ -303,8 +283,6 @@ class Algorithm:
 
     objective: Objective
     aggregation: Aggregation
-    sampled: bool = True
-    """Whether a policy drew the responses, so that their log-probabilities mean something."""
 
 
 ALGORITHMS: Mapping[str, Algorithm] = {
@@ -314,10 +292,9 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "gspo": Algorithm(gspo, AGGREGATIONS["sequence_mean"]),
     "cispo": Algorithm(cispo, AGGREGATIONS["token_sum"]),
     "ppo": Algorithm(clipped, AGGREGATIONS["sequence_mean"]),
-    "sft": Algorithm(likelihood, AGGREGATIONS["token_sum"], sampled=False),
 }
 """Named as in their papers. Dr. GRPO goes with `centred` advantages, PPO (DeepSeekMath, eq. 1) with
-those of `algo.gae`, the others with `group_normalised`; `sft` is the token mean of the cross-entropy when every advantage is 1."""
+those of `algo.gae`, the others with `group_normalised`."""
 
 
 def policy_loss(
@@ -378,3 +355,17 @@ def _sums(
         gap_max=gap_BT.max() if gap_BT.numel() else zero,
         ratio_max=_at(mask_BT, token.ratio_BT).max() if gap_BT.numel() else zero,
     )
+
+
+# Supervised fine-tuning ---------------------------------------------------------------------------
+
+
+def token_losses(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the negative log-likelihood of each target in nats, and whether it was the likeliest token.
+
+    The cross-entropy of the R1 paper's supervised stages. Both `_N`; the first in float32 at least and with a gradient,
+    the second boolean. The caller adds up and divides by one denominator for the whole optimizer step.
+    """
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+    losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
+    return losses_N, logits_NV.detach().argmax(-1) == targets_N

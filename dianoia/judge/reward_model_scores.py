@@ -14,17 +14,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ModelError
 from dianoia.base.limits import CPU_TOKENS
-from dianoia.hardware.threads import worker_count
 from dianoia.learner.attention.shared_prefixes import Ids
 from dianoia.learner.logprobs import load_tokenizer
-from dianoia.learner.replicas import twins
+from dianoia.learner.reward_model import Rewarder
 from dianoia.learner.reward_model_folder import (
     Outlook,
     load_reward_model,
     outlook_of,
     prepare_padding,
 )
-from dianoia.learner.scalar import Rewarder
 from dianoia.text.template import TEMPLATES, Template
 from dianoia.text.visible import scored_text, seen
 
@@ -73,9 +71,7 @@ class RewardModel:
         prepare_padding(model, tokenizer)
         self.tokenizer, self.outlook = tokenizer, outlook_of(model)
         most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_batch
-        self._rewards = Rewarder(
-            twins(model, worker_count(model.device)), min(most, tokens_per_batch)
-        )
+        self._rewards = Rewarder(model, min(most, tokens_per_batch))
 
     @classmethod
     def load(cls, source: str | Path, device: torch.device | str = "cpu") -> "RewardModel":

@@ -4,35 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedModel
-
 from dianoia.base.records import Problem, SamplingParams
-from dianoia.config import OptimizerSettings, SamplingSettings
-from dianoia.learner.descent import Descent
+from dianoia.config import SamplingSettings
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.rollouts import Roller, named_template, stop_ids
 from dianoia.storage.context import Context
-
-
-def descent_of(
-    model: PreTrainedModel, chosen: OptimizerSettings, steps: int, what: str = "Training"
-) -> Descent:
-    """The optimizer that a recipe asks for, over `steps` optimizer steps."""
-    return Descent(
-        model,
-        learning_rate=chosen.learning_rate,
-        schedule=chosen.schedule,
-        warmup_steps=chosen.warmup_steps,
-        total_steps=steps,
-        floor=chosen.floor,
-        betas=(chosen.beta1, chosen.beta2),
-        adam_epsilon=chosen.epsilon,
-        weight_decay=chosen.weight_decay,
-        max_grad_norm=chosen.max_grad_norm,
-        stop_grad_norm=chosen.stop_grad_norm,
-        what=what,
-    )
 
 
 def roller_of(

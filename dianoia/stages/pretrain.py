@@ -7,7 +7,6 @@ Every token is learnt, the questions' too, as in any pretraining. Left out: pack
 only matters above a few million parameters.
 """
 
-import math
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Qwen3Config,
@@ -23,15 +23,13 @@ from transformers import (
 )
 
 from dianoia.base.disk_space import release
-from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
 from dianoia.base.stopping import leave_if_asked
 from dianoia.config import PretrainStage
 from dianoia.learner.logprobs import load_tokenizer
-from dianoia.learner.optimizer import adamw, rate_factor
+from dianoia.learner.trainer import Learner, Trainer
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import Journal
-from dianoia.storage.state import load_state, save_state
 from dianoia.tasks.plugins import CORPORA
 
 _POOL = 2048
@@ -102,12 +100,23 @@ class _Pretraining:
         tokenizer: PreTrainedTokenizerBase,
         model: Qwen3ForCausalLM,
     ) -> None:
-        self.config, self.context, self.tokenizer, self.model = config, context, tokenizer, model
-        o = config.optimizer
-        self.optimizer = adamw(
-            model, o.learning_rate, (o.beta1, o.beta2), o.epsilon, o.weight_decay
+        self.config, self.context, self.tokenizer = config, context, tokenizer
+        # One replica and PyTorch's own layers: a padded batch is one pass over all threads.
+        self.trainer: Trainer[PreTrainedModel] = Trainer(
+            model,
+            config.optimizer,
+            config.tokens // config.tokens_per_step,
+            prepare=False,
+            replicas=1,
+            title=f"{context.name}: pretraining",
         )
-        self.step, self.tokens = 0, 0
+        self.learner = Learner(self.trainer)
+        self.tokens = 0
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken."""
+        return self.trainer.step
 
     def run(self) -> None:
         """Every batch from where the state left off."""
@@ -128,54 +137,22 @@ class _Pretraining:
                 self.save()
 
     def update(self, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Any]:
-        """One optimizer step on the next-token loss of every token of a batch."""
-        targets_BT = ids_BL[:, 1:].masked_fill(~mask_BL[:, 1:], _IGNORED)
-        logits_BTV = self.model(input_ids=ids_BL[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=_IGNORED
-        )
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.config.optimizer.max_grad_norm
-        )
-        self.stop_if_broken(float(loss.detach()), float(norm))
-        rate = self.learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.step += 1
+        """Take one optimizer step on the next-token loss of every token of a batch."""
+        ((loss,),) = self.trainer.accumulate([(ids_BL, mask_BL)], _next_token_loss)
+        # The norm goes over parameters in the model's order: the optimizer's order would round differently, and the
+        # shipped bases were trained with this one.
+        norm = self.trainer.replicas.gradient_norm(list(self.trainer.model.parameters()))
+        # By tokens, not steps: the number of steps is not known before the documents are.
+        schedule_step = self.tokens // self.config.tokens_per_step
+        _, rate = self.trainer.take_step(float(loss), norm, schedule_step=schedule_step)
         self.tokens += int(mask_BL.sum())
         return {
             "step": self.step,
             "tokens": self.tokens,
             "loss": loss.item(),
-            "grad_norm": float(norm),
+            "grad_norm": norm,
             "learning_rate": rate,
         }
-
-    def stop_if_broken(self, loss: float, norm: float) -> None:
-        """Raise TrainingStopped, before a weight changes, where going on would ruin the model."""
-        limit = self.config.optimizer.stop_grad_norm
-        if math.isfinite(loss) and norm <= limit:
-            return
-        raise TrainingStopped(
-            f"{self.context.name}: pretraining stopped before step {self.step + 1}: the loss is "
-            f"{loss:g} and the gradient norm {norm:g} (optimizer.stop_grad_norm = {limit:g}); start a "
-            "new run (another --out) with a lower optimizer.learning_rate or more warmup_steps"
-        )
-
-    def learning_rate(self) -> float:
-        """By tokens, not steps: the number of steps is not known before the documents are."""
-        chosen, size = self.config.optimizer, self.config.tokens_per_step
-        factor = rate_factor(
-            self.tokens // size,
-            schedule=chosen.schedule,
-            warmup_steps=chosen.warmup_steps,
-            total_steps=self.config.tokens // size,
-            floor=chosen.floor,
-        )
-        return chosen.learning_rate * factor
 
     def speed(self) -> dict[str, float]:
         """Tokens a second since the stage was started or resumed."""
@@ -197,21 +174,27 @@ class _Pretraining:
 
     def save(self) -> None:
         """Write the state, whole."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "at": (self.step, self.tokens),
-        }
-        save_state(self.context.directory.state, state, self.step)
+        self.learner.save_state(self.context.directory.state, {"tokens": self.tokens})
 
     def resume(self) -> None:
         """Continue from the state if there is one."""
-        state = load_state(self.context.directory.state, self.context.device)
+        state = self.learner.load_state(self.context.directory.state)
         if state is not None:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.tokens = state["at"]
+            self.tokens = state["tokens"]
             self.context.progress.say(f"{self.context.name}: going on after step {self.step}")
+
+
+def _next_token_loss(
+    model: PreTrainedModel, micro_batch: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the mean loss of every token but each row's first, with and without gradient."""
+    ids_BL, mask_BL = micro_batch
+    targets_BT = ids_BL[:, 1:].masked_fill(~mask_BL[:, 1:], _IGNORED)
+    logits_BTV = model(input_ids=ids_BL[:, :-1], use_cache=False).logits
+    loss = torch.nn.functional.cross_entropy(
+        logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=_IGNORED
+    )
+    return loss, loss.detach()
 
 
 def _lots(rows: list[Tensor], size: int) -> list[list[Tensor]]:

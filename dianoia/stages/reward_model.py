@@ -29,18 +29,16 @@ from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, preferences, ready, texts_of
 from dianoia.judge.reward_model_scores import encode
 from dianoia.learner.logprobs import load_tokenizer
+from dianoia.learner.reward_model import Example, RewardModelLearner, RewardModelMetrics
 from dianoia.learner.reward_model_folder import (
     Outlook,
     prepare_padding,
     save_reward_model,
     start_reward_model,
 )
-from dianoia.learner.scalar import Example, ScalarLearner, ScalarMetrics
 from dianoia.metrics.reward_model_metrics import grades, measures, spread
-from dianoia.stages._shared import descent_of
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import Journal, dataset_path
-from dianoia.storage.state import load_state, save_state
 from dianoia.text.template import TEMPLATES
 
 
@@ -131,7 +129,7 @@ class _Training:
                 self.save()
 
     def row(
-        self, epoch: int, examples: Sequence[Example], done: ScalarMetrics
+        self, epoch: int, examples: Sequence[Example], done: RewardModelMetrics
     ) -> dict[str, float | None]:
         """A row of `metrics.jsonl`; rewards are those before the step."""
         return {
@@ -174,17 +172,15 @@ class _Training:
 
     def resume(self) -> None:
         """Continue from the state if there is one."""
-        state = load_state(self.context.directory.state, self.context.device)
+        state = self.learner.load_state(self.context.directory.state)
         if state is not None:
-            self.learner.load_state_dict(state["learner"])
             self.tokens = state["tokens"]
             step = self.learner.step
             self.context.progress.say(f"{self.context.name}: going on after step {step}")
 
     def save(self) -> None:
         """Write the state, whole."""
-        state = {"learner": self.learner.state_dict(), "tokens": self.tokens}
-        save_state(self.context.directory.state, state, self.learner.step)
+        self.learner.save_state(self.context.directory.state, {"tokens": self.tokens})
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
@@ -200,10 +196,11 @@ def _limit(model: PreTrainedModel, wanted: int) -> int:
     return min(wanted, positions or wanted)
 
 
-def _learner(model: PreTrainedModel, config: RewardModelStage, steps: int) -> ScalarLearner:
-    return ScalarLearner(
+def _learner(model: PreTrainedModel, config: RewardModelStage, steps: int) -> RewardModelLearner:
+    return RewardModelLearner(
         model,
-        descent_of(model, config.optimizer, steps, "Training of the reward model"),
+        config.optimizer,
+        total_steps=steps,
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         autocast=config.autocast,
         recompute=config.recompute,

@@ -24,11 +24,10 @@ from dianoia.base.stopping import leave_if_asked
 from dianoia.config import RLStage
 from dianoia.judge.learned import REASONING, kind_of
 from dianoia.judge.problem_sets import scenarios, weights
-from dianoia.learner.batching.batch import Row as LossRow
+from dianoia.learner.batching.batch import PreparedSample
 from dianoia.learner.batching.minibatches import split_minibatches
-from dianoia.learner.critic import CriticSettings
 from dianoia.learner.logprobs import load_model, load_tokenizer
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.metrics.history import Watch
 from dianoia.metrics.recorder import Grader, Recorder
 from dianoia.metrics.training_metrics import update_row
@@ -37,7 +36,6 @@ from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.rollouts import Roller, named_template, stop_ids
 from dianoia.storage.context import Context
-from dianoia.storage.state import load_state, save_state
 
 Advantages = list[tuple[float, ...]]
 
@@ -151,7 +149,9 @@ class _Training:
             return centred(group.rewards_G)
         return group_normalised(group.rewards_G, self.config.algorithm.std_epsilon)
 
-    def minibatches(self, groups: Sequence[Group], advantages: Advantages) -> list[list[LossRow]]:
+    def minibatches(
+        self, groups: Sequence[Group], advantages: Advantages
+    ) -> list[list[PreparedSample]]:
         """The rollout as rows of the loss, split; reference log-probabilities are taken here, once."""
         samples, indices, left_out = _samples(groups, advantages, self.config)
         self.learner.max_tokens = self.max_tokens
@@ -163,7 +163,7 @@ class _Training:
         return [[rows[index] for index in minibatch] for minibatch in split]
 
     def update(
-        self, minibatch: list[LossRow], groups: Sequence[Group], advantages: Advantages
+        self, minibatch: list[PreparedSample], groups: Sequence[Group], advantages: Advantages
     ) -> None:
         """One optimizer step; the next rollout is sampled from the new weights."""
         with self.recorder.spending("update_seconds"):
@@ -174,7 +174,7 @@ class _Training:
                 path = self.recorder.keep(f"stopped-{step:05d}", step, groups, advantages)
                 raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
             self.publish()
-        self.learner.optimizer.zero_grad()  # what is drawn next needs the room
+        self.learner.release_gradients()  # what is drawn next needs the room
         self.curve()
         row = {"rollout": self.rollouts_done, "num_tokens": self.tokens, **update_row(done)}
         self.recorder.write(done.step, row)
@@ -197,13 +197,12 @@ class _Training:
 
     def resume(self) -> None:
         """Continue from the state; or begin, with the start's own point on the curve."""
-        state = load_state(self.context.directory.state, self.context.device)
+        state = self.learner.load_state(self.context.directory.state)
         if state is None:
             self.recorder.open(0)
             self.curve()
             self.recorder.write(0, {})
             return
-        self.learner.load_state_dict(state["learner"])
         self.rollouts_done, self.tokens = state["at"]
         self.scenarios.load_state(state["scenarios"])
         self.recorder.open(self.learner.step, state["history"])
@@ -213,12 +212,11 @@ class _Training:
     def save(self) -> None:
         """Write the state, whole."""
         state = {
-            "learner": self.learner.state_dict(),
             "at": (self.rollouts_done, self.tokens),
             "scenarios": self.scenarios.state(),
             "history": self.recorder.state(),
         }
-        save_state(self.context.directory.state, state, self.learner.step)
+        self.learner.save_state(self.context.directory.state, state)
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
@@ -235,48 +233,17 @@ def _recorder(config: RLStage, context: Context, roller: Roller, grade: Grader) 
     return Recorder(context, roller, config.progress, watch, parts, grade)
 
 
-def _learner(model: PreTrainedModel, config: RLStage) -> Learner:
-    algorithm, optimizer = config.algorithm, config.optimizer
-    return Learner(
+def _learner(model: PreTrainedModel, config: RLStage) -> PolicyLearner:
+    return PolicyLearner(
         model,
-        algorithm=algorithm.name,
-        epsilon_low=algorithm.clip_low,
-        epsilon_high=algorithm.clip_high,
-        kl_coefficient=algorithm.kl_coefficient,
-        kl_estimator=algorithm.kl_estimator,
-        reference_every=algorithm.reference_every,
-        importance_cap=algorithm.importance_cap,
-        temperature=config.sampling.temperature,
-        max_tokens=config.sampling.max_tokens,
-        learning_rate=optimizer.learning_rate,
-        schedule=optimizer.schedule,
-        warmup_steps=optimizer.warmup_steps,
+        config.algorithm,
+        config.optimizer,
         total_steps=config.steps,
-        floor=optimizer.floor,
-        betas=(optimizer.beta1, optimizer.beta2),
-        adam_epsilon=optimizer.epsilon,
-        weight_decay=optimizer.weight_decay,
-        max_grad_norm=optimizer.max_grad_norm,
-        stop_grad_norm=optimizer.stop_grad_norm,
+        max_tokens=config.sampling.max_tokens,
+        temperature=config.sampling.temperature,
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         autocast=config.autocast,
         recompute=config.recompute,
-        critic=_critic(config),
-    )
-
-
-def _critic(config: RLStage) -> CriticSettings | None:
-    """A value model, for the one algorithm that has one."""
-    algorithm = config.algorithm
-    if algorithm.name != "ppo":
-        return None
-    return CriticSettings(
-        learning_rate=algorithm.value_learning_rate or config.optimizer.learning_rate,
-        gamma=algorithm.gamma,
-        lam=algorithm.gae_lambda,
-        whiten=algorithm.whiten_advantages,
-        clip=algorithm.value_clip,
-        kl_in_reward=algorithm.kl_in == "reward",
     )
 
 

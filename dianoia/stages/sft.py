@@ -27,10 +27,8 @@ from dianoia.learner.batching.packing import optimizer_steps
 from dianoia.learner.logprobs import extend_positions, load_model, load_tokenizer
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.sampler.rollouts import named_template, stop_ids
-from dianoia.stages._shared import descent_of
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import Journal, Metrics, dataset_path
-from dianoia.storage.state import load_state, save_state
 from dianoia.tasks.table_files import read_rows
 from dianoia.text.template_fit import CODE
 
@@ -178,10 +176,9 @@ class _Training:
 
     def resume(self) -> None:
         """Continue from the state; or begin, with the start's own evaluation loss."""
-        state = load_state(self.context.directory.state, self.context.device)
+        state = self.learner.load_state(self.context.directory.state)
         if state is not None:
             self.check_same_data(state["data"])
-            self.learner.load_state_dict(state["learner"])
             self.context.progress.say(
                 f"{self.context.name}: going on after step {self.learner.step}"
             )
@@ -202,8 +199,7 @@ class _Training:
 
     def save(self) -> None:
         """Write the state, whole."""
-        state = {"learner": self.learner.state_dict(), "data": self.data}
-        save_state(self.context.directory.state, state, self.learner.step)
+        self.learner.save_state(self.context.directory.state, {"data": self.data})
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
@@ -214,10 +210,10 @@ class _Training:
 
 
 def _learner(model: PreTrainedModel, config: SFTStage, steps: int) -> SupervisedLearner:
-    descent = descent_of(model, config.optimizer, steps)
     return SupervisedLearner(
         model,
-        descent,
+        config.optimizer,
+        total_steps=steps,
         tokens_per_row=config.tokens_per_micro_batch,
         autocast=config.autocast,
         recompute=config.recompute,

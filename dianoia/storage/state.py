@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dianoia.base import disk_space as space
-from dianoia.base.errors import DamagedFile
+from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.files import (
     SUMS,
     check_folder,
@@ -23,6 +23,9 @@ from dianoia.base.files import (
 )
 from dianoia.storage.journal import journals_reached
 from dianoia.storage.run_directory import STEP_FILE
+
+FORMAT = 2
+"""Version of what learners write; a state of another version is refused."""
 
 _FILE = "state.pt"
 _SLACK = 8
@@ -42,7 +45,7 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
     journals = journals_reached(folder.parent)
     with whole_folder(folder) as temporary:
         with (temporary / _FILE).open("wb") as file:  # whose errors say what went wrong
-            torch.save(state, file)
+            torch.save({"format": FORMAT, "state": state}, file)
         write_json(temporary / STEP_FILE, {"step": step, "journals": journals}, checked=True)
     space.keep(folder.parent, size + size // _SLACK + 2 * space.SMALL)
 
@@ -52,6 +55,7 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
 
     Raises:
         DamagedFile: a file of the state is not what was written; the message says what to do.
+        ConfigError: another version of Dianoia wrote the state.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
@@ -61,10 +65,17 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
         raise DamagedFile(f"{folder}: the state has no {lacks}, so it is not whole; {cure}")
     check_folder(folder, cure, required=(_FILE, STEP_FILE))
     try:
-        state: dict[str, Any] = torch.load(folder / _FILE, map_location=device, weights_only=True)
+        content: dict[str, Any] = torch.load(folder / _FILE, map_location=device, weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError) as error:
         said = str(error).partition("\n")[0]
         raise DamagedFile(f"{folder / _FILE}: the state cannot be read ({said}); {cure}") from error
+    written = content.get("format", 1)
+    if written != FORMAT:
+        raise ConfigError(
+            f"{folder / _FILE}: the state has format {written}, which another version of Dianoia wrote, and this version "
+            f"reads format {FORMAT}; finish the stage with the version that began it, or {cure}"
+        )
+    state: dict[str, Any] = content["state"]
     return state
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from dianoia.base.records import Completion, Request, Sample, SamplingParams
+from dianoia.config import AlgorithmSettings, OptimizerSettings
 from dianoia.hardware import compiled
 from dianoia.hardware.devices import use_deterministic_kernels
 from dianoia.hardware.flash_attention import (
@@ -22,10 +23,10 @@ from dianoia.hardware.flash_attention import (
     causal_attention,
     has_flash_attention,
 )
-from dianoia.learner.batching.batch import Layout, Row, collate
+from dianoia.learner.batching.batch import Layout, PreparedSample, collate
 from dianoia.learner.kernels.head_gpu import Scoring, scored
 from dianoia.learner.logprobs import response_logprobs
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.gpu.decode_attention import (
@@ -257,12 +258,12 @@ def test_float32_does_not_depend_on_slots_and_new_weights_take_effect() -> None:
 
 def learner(
     family: str, device: torch.device | str, autocast: str = "none", recompute: bool = False
-) -> Learner:
-    return Learner(
+) -> PolicyLearner:
+    return PolicyLearner(
         make(family).to(device),
-        kl_coefficient=0.01,
+        AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=0.01),
+        OptimizerSettings(learning_rate=1e-3),
         max_tokens=40,
-        learning_rate=1e-3,
         total_steps=4,
         tokens_per_micro_batch=256,
         autocast=autocast,  # type: ignore[arg-type]
@@ -314,7 +315,7 @@ def test_the_sampler_agrees_with_the_learner(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_gradients_point_where_float32_ones_do(family: str, recompute: bool) -> None:
     samples = drawn(family)
-    rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
+    rows = [PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples]
     found = []
     for autocast in ("none", "bfloat16"):
         one = learner(family, CUDA, autocast, recompute)

@@ -20,8 +20,9 @@ from transformers import (
 
 from dianoia.base.records import Completion, Request, Sample, SamplingParams
 from dianoia.bases import shipped_model
+from dianoia.config import AlgorithmSettings, OptimizerSettings
 from dianoia.learner.logprobs import load_model, load_tokenizer
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.miniature.problems import MiniatureProblems
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
@@ -105,14 +106,15 @@ def differences(
         for one in group
     ]
     random.Random(0).shuffle(drawn)
-    learner = Learner(
+    learner = PolicyLearner(
         model,
+        # the cap asks for the learner's own log-probabilities
+        AlgorithmSettings(kl_coefficient=0.0, importance_cap=2.0),
+        OptimizerSettings(learning_rate=1e-3),
         temperature=temperature,
         tokens_per_micro_batch=budget,
         share_prompts=share,
-        importance_cap=2.0,  # asks for the learner's own log-probabilities
         max_tokens=90,
-        learning_rate=1e-3,
         total_steps=1,
     )
     theirs = torch.cat([row.old_T for row in learner.prepare(drawn)])
@@ -145,12 +147,12 @@ def test_a_wrong_temperature_would_be_seen() -> None:
     sampler.load(WeightUpdate(0, model.state_dict()))
     (group,) = sampler.generate([Request(prompts[0], 8, (1,))], SamplingParams(40, frozenset()))
     drawn = [Sample(prompts[0], one.ids, one.logprobs, 1.0) for one in group]
-    learner = Learner(
+    learner = PolicyLearner(
         model,
+        AlgorithmSettings(kl_coefficient=0.0, importance_cap=2.0),
+        OptimizerSettings(learning_rate=1e-3),
         temperature=1.01,
-        importance_cap=2.0,
         max_tokens=40,
-        learning_rate=1e-3,
         total_steps=1,
     )
     theirs = torch.cat([row.old_T for row in learner.prepare(drawn)])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.cli import main
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from tests.conftest import TINY_ZERO
 from tests.smoke.killing import SECONDS, assert_same, command, environment
 
@@ -283,9 +283,9 @@ def test_memory_that_runs_out_in_a_stage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What PyTorch says, at the third step."""
-    update = Learner.update
+    update = PolicyLearner.update
 
-    def full(self: Learner, *rows: object) -> object:
+    def full(self: PolicyLearner, *rows: object) -> object:
         if self.step == 2:
             raise RuntimeError(
                 "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000 bytes"
@@ -293,7 +293,7 @@ def test_memory_that_runs_out_in_a_stage(
         return update(self, *rows)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Learner, "update", full)
+        patched.setattr(PolicyLearner, "update", full)
         assert main(arguments(tiny_zero, tmp_path / "run")) == 2
     told = capsys.readouterr().err
     assert "memory has run out (a further 8 MB" in told and "Traceback" not in told

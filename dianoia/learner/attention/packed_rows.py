@@ -47,7 +47,7 @@ class Demonstration:
         return len(self.ids_L)
 
 
-def lay_samples(
+def pack_demonstrations(
     samples: Sequence[Demonstration], device: torch.device | str | None = None
 ) -> PackedRow:
     """One row of all `samples`, in their order."""
@@ -159,10 +159,12 @@ def can_pack(model: PreTrainedModel) -> bool:
         return False
     samples = [_probe(model, length) for length in (5, 2, 7)]
     try:
-        packed_MD = packed_states(model, lay_samples(samples, model.device)).float()
+        packed_MD = packed_states(model, pack_demonstrations(samples, model.device)).float()
     except (OtherAttentionError, TypeError):  # or a forward without room for further arguments
         return False
-    alone = [packed_states(model, lay_samples([sample], model.device)) for sample in samples]
+    alone = [
+        packed_states(model, pack_demonstrations([sample], model.device)) for sample in samples
+    ]
     alone_MD = torch.cat(alone)
     tolerance = torch.finfo(alone_MD.dtype).eps ** 0.5 * alone_MD.float().abs().max()
     return bool((packed_MD - alone_MD.float()).abs().max() <= tolerance)

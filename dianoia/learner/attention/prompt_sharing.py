@@ -21,7 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 from dianoia.base.records import Sample
-from dianoia.learner.batching.batch import Batch, Layout, Row, collate
+from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
 from dianoia.learner.batching.shared_prompts import Shared
 from dianoia.learner.kernels.attention_cpu import attend_in_c, attends_in_c
 
@@ -170,7 +170,7 @@ def _probe(model: PreTrainedModel) -> Batch:
     short, long = ids(3), ids(5)
     shape = [(short, 6), (long, 1), (long, 7), (short, 2), (long, 2)]
     samples = [Sample(prompt, ids(n), (0.0,) * n, 1.0) for prompt, n in shape]
-    rows = [Row(sample, torch.zeros(len(sample.response_ids))) for sample in samples]
+    rows = [PreparedSample(sample, torch.zeros(len(sample.response_ids))) for sample in samples]
     return collate(rows, device=model.device, layout=Layout.SHARED)
 
 

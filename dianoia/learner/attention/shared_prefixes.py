@@ -55,7 +55,7 @@ class Prefixes:
         return self.rows_BL[:, -1]
 
 
-def lay_prefixes(texts: Sequence[Ids], device: torch.device | str | None = None) -> Prefixes:
+def share_prefixes(texts: Sequence[Ids], device: torch.device | str | None = None) -> Prefixes:
     """The distinct prefixes of `texts`, none of them empty, in the order in which they first appear."""
     longest = max(map(len, texts))
     known: dict[tuple[int, int], int] = {}
@@ -148,7 +148,7 @@ def can_share_prefixes(model: PreTrainedModel) -> bool:
         return False
     texts = _probe(model)
     try:
-        shared_BD = last_states(model, lay_prefixes(texts, model.device)).float()
+        shared_BD = last_states(model, share_prefixes(texts, model.device)).float()
     except (OtherAttentionError, TypeError):  # or a forward without room for further arguments
         return False
     alone_BD = torch.stack([_alone(model, text) for text in texts]).float()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dianoia.base.records import Sample
 from dianoia.hardware.devices import to_device
-from dianoia.learner.batching.packing import alike, pack
+from dianoia.learner.batching.packing import length_buckets, pack
 from dianoia.learner.batching.shared_prompts import Shared, pad, share, shared_positions
 
 
@@ -51,7 +51,7 @@ FILLED = 1.06
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PreparedSample:
     """A sample with what was found out about it before the first update of its rollout."""
 
     sample: Sample
@@ -149,7 +149,9 @@ def micro_batches(
         return pack([total_length(sample) for sample in samples], tokens_per_micro_batch)
     if layout.shares:
         return _shared_micro_batches(samples, tokens_per_micro_batch, layout, lanes)
-    return alike([total_length(sample) for sample in samples], tokens_per_micro_batch, lanes)
+    return length_buckets(
+        [total_length(sample) for sample in samples], tokens_per_micro_batch, lanes
+    )
 
 
 def _shared_micro_batches(
@@ -229,7 +231,7 @@ def padding_share(
 
 
 def collate(
-    rows: Sequence[Row],
+    rows: Sequence[PreparedSample],
     pad_id: int = 0,
     device: torch.device | str | None = None,
     layout: Layout = Layout.PADDED,

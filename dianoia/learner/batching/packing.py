@@ -38,7 +38,7 @@ def optimizer_steps(
     return steps
 
 
-def alike(lengths: Sequence[int], limit: int, lanes: int = 1) -> list[list[int]]:
+def length_buckets(lengths: Sequence[int], limit: int, lanes: int = 1) -> list[list[int]]:
     """Indices longest first, in batches that have at most `limit` positions once they are padded to their longest; a
     longer sample gets its own. Where there are samples enough, each of `lanes` gets a batch. Deterministic."""
     most = max(1, -(-len(lengths) // lanes))

@@ -16,8 +16,8 @@ from dianoia.algo.loss import (
     clipped,
     gspo,
     kl_k3,
-    likelihood,
     policy_loss,
+    token_losses,
     truncated_importance,
 )
 
@@ -98,13 +98,6 @@ def test_cispo(logprob: float, weight: float, high: bool) -> None:
     assert logprobs_BT.grad is not None
     assert logprobs_BT.grad.item() == pytest.approx(-weight * 2)
     assert token.clipped_high_BT.item() is high
-
-
-def test_likelihood_is_the_cross_entropy() -> None:
-    logprobs_BT = torch.tensor([[-0.5, -1.5]])
-    mask_BT = torch.tensor([[True, True]])
-    token = likelihood(logprobs_BT, logprobs_BT, torch.tensor([1.0]), mask_BT, 0.2, 0.2)
-    assert token.loss_BT.tolist() == [[0.5, 1.5]]
 
 
 @pytest.mark.parametrize(
@@ -342,7 +335,6 @@ MOST = math.exp(20.0)  # the largest ratio, 4.85e8
         ("gspo", -199.0, -1.0, 0.8, 0.0),
         ("clipped", 1e4, 0.0, 0.0, 0.0),
         ("gspo", -1e4, 0.0, 0.0, 0.0),
-        ("likelihood", 1e4, 1.0, 1.0, -1.0),
     ],
 )
 def test_an_extreme_ratio_has_the_gradient_of_its_branch(
@@ -411,3 +403,28 @@ def test_the_reference_far_above_the_policy() -> None:
     assert logprobs_BT.grad is not None
     assert kl_BT.item() == pytest.approx(MOST - 200, rel=1e-5)
     assert logprobs_BT.grad.item() == pytest.approx(1 - MOST, rel=1e-5)
+
+
+# Supervised fine-tuning ---------------------------------------------------------------------------
+
+
+def test_token_losses_by_hand() -> None:
+    # e^logit is (1, 3, 4) and (2, 1, 1): the targets' probabilities are 3/8 and 2/4
+    logits = torch.tensor([[1.0, 3.0, 4.0], [2.0, 1.0, 1.0]], dtype=torch.float64).log()
+    losses, likeliest = token_losses(logits, torch.tensor([1, 0]))
+    assert losses.tolist() == pytest.approx([math.log(8 / 3), math.log(2)], abs=1e-12)
+    assert likeliest.tolist() == [False, True]
+
+
+def test_the_gradient_of_token_losses_by_hand() -> None:
+    # d(-log p_t)/dz = p - one_hot(t)
+    logits = torch.tensor([[1.0, 3.0, 4.0]], dtype=torch.float64).log().requires_grad_()
+    token_losses(logits, torch.tensor([1]))[0].sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0].tolist() == pytest.approx([1 / 8, 3 / 8 - 1, 4 / 8], abs=1e-12)
+
+
+def test_bfloat16_token_losses_are_summed_in_float32() -> None:
+    losses, _ = token_losses(torch.zeros(2, 9, dtype=torch.bfloat16), torch.tensor([0, 1]))
+    assert losses.dtype == torch.float32
+    assert losses.tolist() == pytest.approx([math.log(9)] * 2, abs=1e-6)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from transformers import (
 )
 
 from dianoia.base.records import Sample
+from dianoia.config import AlgorithmSettings, OptimizerSettings
+from dianoia.learner.policy import PolicyLearner
 
 VOCABULARY = 13
 SIZES = {
@@ -35,6 +38,29 @@ KINDS = {
 }
 
 MakeModel = Callable[..., PreTrainedModel]
+
+
+def optimizer_settings(**settings: Any) -> OptimizerSettings:
+    """An optimizer's table with defaults for tests; limits that a recipe refuses are allowed."""
+    defaults = {"learning_rate": 1e-2, "floor": 0.0, "stop_grad_norm": float("inf")}
+    return OptimizerSettings.model_construct(**{**defaults, **settings})
+
+
+def policy_learner(model: PreTrainedModel, **settings: Any) -> PolicyLearner:
+    """A learner from the keys of both tables and of `PolicyLearner`, in one row."""
+    algorithm = {"clip_low": 0.2, "clip_high": 0.2, "kl_coefficient": 0.0}
+    options: dict[str, Any] = {"max_tokens": 16, "total_steps": 10}
+    optimizer = {}
+    for key, value in settings.items():
+        if key in OptimizerSettings.model_fields:
+            optimizer[key] = value
+        elif key in AlgorithmSettings.model_fields:
+            algorithm[key] = value
+        else:
+            options[key] = value
+    return PolicyLearner(
+        model, AlgorithmSettings(**algorithm), optimizer_settings(**optimizer), **options
+    )
 
 
 @pytest.fixture(autouse=True)

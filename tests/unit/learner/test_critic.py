@@ -14,9 +14,10 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import ConfigError, ModelError, TrainingStopped
 from dianoia.base.records import Sample
 from dianoia.learner.attention.prompt_sharing import can_share_prompts
-from dianoia.learner.batching.batch import Layout, Row, collate
-from dianoia.learner.critic import CriticSettings, ValueModel
-from dianoia.learner.policy import Learner
+from dianoia.learner.batching.batch import Layout, PreparedSample, collate
+from dianoia.learner.critic import ValueModel
+from dianoia.learner.policy import PolicyLearner
+from tests.unit.learner.conftest import policy_learner
 
 MakeModel = Callable[..., PreTrainedModel]
 HEAD = 0.3
@@ -27,13 +28,8 @@ def samples_with_rewards(samples: list[Sample]) -> list[Sample]:
     return [replace(s, advantage=0.0, reward=float(n % 3)) for n, s in enumerate(samples)]
 
 
-def ppo(model: PreTrainedModel, critic: CriticSettings | None = None, **settings: Any) -> Learner:
-    learner = Learner(
-        model,
-        algorithm="ppo",
-        critic=critic or CriticSettings(learning_rate=1e-2, lam=0.95),
-        **{"max_tokens": 16, "learning_rate": 1e-2, "total_steps": 10, **settings},
-    )
+def ppo(model: PreTrainedModel, **settings: Any) -> PolicyLearner:
+    learner = policy_learner(model, **{"name": "ppo", "gae_lambda": 0.95, **settings})
     assert learner.critic is not None
     draw = torch.Generator().manual_seed(4)
     with torch.no_grad():
@@ -42,12 +38,12 @@ def ppo(model: PreTrainedModel, critic: CriticSettings | None = None, **settings
     return learner
 
 
-def critic_weights(learner: Learner) -> dict[str, Tensor]:
+def critic_weights(learner: PolicyLearner) -> dict[str, Tensor]:
     assert learner.critic is not None
     return {name: weight.clone() for name, weight in learner.critic.model.state_dict().items()}
 
 
-def weights(learner: Learner) -> dict[str, Tensor]:
+def weights(learner: PolicyLearner) -> dict[str, Tensor]:
     return {name: weight.clone() for name, weight in learner.weights().items()}
 
 
@@ -55,7 +51,7 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-def both(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def both(learner: PolicyLearner) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return weights(learner), critic_weights(learner)
 
 
@@ -73,7 +69,7 @@ def test_values_begin_at_zero_and_the_backbone_is_the_policys(make_model: MakeMo
     made = ValueModel(policy)
     theirs = policy.base_model.state_dict()
     assert all(torch.equal(w, theirs[name]) for name, w in made.backbone.state_dict().items())
-    rows = [Row(Sample((1, 2), (3, 4), (0.0, 0.0), 0.0), torch.zeros(2))]
+    rows = [PreparedSample(Sample((1, 2), (3, 4), (0.0, 0.0), 0.0), torch.zeros(2))]
     assert made(collate(rows)).tolist() == [[0.0, 0.0]]
 
 
@@ -86,7 +82,8 @@ def test_a_value_is_of_the_state_before_its_token(make_model: MakeModel, layout:
 
     def values(*responses: tuple[int, ...]) -> Tensor:
         rows = [
-            Row(Sample((1, 2), r, (0.0,) * len(r), 0.0), torch.zeros(len(r))) for r in responses
+            PreparedSample(Sample((1, 2), r, (0.0,) * len(r), 0.0), torch.zeros(len(r)))
+            for r in responses
         ]
         got: Tensor = made(collate(rows, layout=layout)).detach()
         return got
@@ -109,10 +106,7 @@ def test_a_model_without_a_backbone_is_refused(make_model: MakeModel) -> None:
 
 def test_the_credit_of_a_rollout_by_hand(make_model: MakeModel) -> None:
     # values are 0, so with lambda 1 every token of a sample has its reward, whatever its length
-    settings = CriticSettings(learning_rate=1e-2, whiten=False)
-    learner = Learner(
-        make_model(), critic=settings, max_tokens=16, learning_rate=1e-2, total_steps=1
-    )
+    learner = policy_learner(make_model(), name="ppo", whiten_advantages=False)
     samples = [Sample((1,), (2, 3, 4), (-1.0,) * 3, 0.0, 2.0), Sample((1,), (5,), (-1.0,), 0.0)]
     first, second = learner.prepare(samples)
     assert first.credit is not None and second.credit is not None
@@ -145,15 +139,9 @@ def test_whitening_is_over_the_counted_tokens_of_the_rollout(
 def test_the_divergence_stands_in_the_reward_or_in_the_loss(make_model: MakeModel) -> None:
     sample = Sample((1, 2), (3, 4), (-1.0, -2.0), 0.0, 1.0)
     found = []
-    for kl_in_reward in (True, False):
-        critic = CriticSettings(1e-2, whiten=False, kl_in_reward=kl_in_reward)
-        learner = Learner(
-            make_model(),
-            critic=critic,
-            kl_coefficient=0.5,
-            max_tokens=4,
-            learning_rate=1e-2,
-            total_steps=1,
+    for kl_in in ("reward", "loss"):
+        learner = policy_learner(
+            make_model(), name="ppo", whiten_advantages=False, kl_in=kl_in, kl_coefficient=0.5
         )
         assert learner.reference is not None
         learner.reference.load_state_dict(make_model(seed=1).state_dict())
@@ -179,8 +167,13 @@ def test_micro_batches_and_threads_do_not_change_the_step(
     outcomes = []
     for budget, threads in ((10_000, 1), (17, 1), (1, 1), (17, 2)):
         torch.set_num_threads(threads)
-        critic = CriticSettings(1e-2, lam=0.95, clip=clip, kl_in_reward=True)
-        learner = ppo(make_model(), critic, kl_coefficient=0.1, tokens_per_micro_batch=budget)
+        learner = ppo(
+            make_model(),
+            value_clip=clip,
+            kl_in="reward",
+            kl_coefficient=0.1,
+            tokens_per_micro_batch=budget,
+        )
         before = both(learner)
         rows = learner.prepare(samples_with_rewards(samples))
         done = [learner.update(rows), learner.update(rows)][-1]
@@ -196,7 +189,9 @@ def test_micro_batches_and_threads_do_not_change_the_step(
 
 
 def test_values_learn_the_returns(make_model: MakeModel, samples: list[Sample]) -> None:
-    learner = ppo(make_model(), CriticSettings(3e-2), learning_rate=1e-9, total_steps=60)
+    learner = ppo(
+        make_model(), gae_lambda=1.0, value_learning_rate=3e-2, learning_rate=1e-9, total_steps=60
+    )
     drawn = samples_with_rewards(samples)
     variances = []
     for _ in range(60):
@@ -234,7 +229,7 @@ def test_everything_left_out_is_a_step_without_change(
 def test_a_broken_value_stops_before_any_weight_changes(
     make_model: MakeModel, samples: list[Sample], reward: float, words: str
 ) -> None:
-    learner = ppo(make_model(), CriticSettings(1e-2), stop_grad_norm=1e6)
+    learner = ppo(make_model(), gae_lambda=1.0, stop_grad_norm=1e6)
     learner.update(learner.prepare(samples_with_rewards(samples)))
     before, (broken, *rest) = both(learner), samples_with_rewards(samples)
     with pytest.raises(TrainingStopped, match=rf"value model's .*({words}).*value_learning_rate"):
@@ -245,7 +240,9 @@ def test_a_broken_value_stops_before_any_weight_changes(
 
 def test_resume_is_bit_identical(make_model: MakeModel, samples: list[Sample]) -> None:
     settings: dict[str, Any] = {
-        "critic": CriticSettings(2e-2, lam=0.95, clip=0.5, kl_in_reward=True),
+        "value_learning_rate": 2e-2,
+        "value_clip": 0.5,
+        "kl_in": "reward",
         "kl_coefficient": 0.1,
         "schedule": "cosine",
         "warmup_steps": 2,
@@ -267,7 +264,7 @@ def test_resume_is_bit_identical(make_model: MakeModel, samples: list[Sample]) -
 
 
 def test_resuming_without_the_value_model_is_refused(make_model: MakeModel) -> None:
-    plain = Learner(make_model(), max_tokens=16, learning_rate=1e-2, total_steps=1)
+    plain = policy_learner(make_model())
     with pytest.raises(ConfigError, match="written with a value model"):
         plain.load_state_dict(ppo(make_model()).state_dict())
     with pytest.raises(ConfigError, match="written without a value model"):

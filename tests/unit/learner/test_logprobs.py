@@ -23,7 +23,7 @@ from transformers import (
 import dianoia.learner.logprobs as learner_model
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Sample
-from dianoia.learner.batching.batch import Batch, Row, collate
+from dianoia.learner.batching.batch import Batch, PreparedSample, collate
 from dianoia.learner.logprobs import (
     active_dropout,
     has_plain_head,
@@ -47,7 +47,7 @@ SMALL = {
 
 
 def batch_of(samples: list[Sample]) -> Batch:
-    return collate([Row(sample, torch.tensor(sample.logprobs)) for sample in samples])
+    return collate([PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples])
 
 
 def one_by_one(model: PreTrainedModel, sample: Sample, temperature: float) -> tuple[Tensor, Tensor]:
@@ -150,7 +150,7 @@ def test_the_head_sees_response_positions_only_and_in_chunks(
 
 def test_padding_id_does_not_matter(make_model: MakeModel, samples: list[Sample]) -> None:
     model = make_model()
-    rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
+    rows = [PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples]
     first, second = (response_logprobs(model, collate(rows, pad), 1.0)[0] for pad in (0, 7))
     assert torch.equal(first, second)
 

@@ -16,10 +16,9 @@ from transformers import PreTrainedModel
 
 from dianoia.base.records import Sample
 from dianoia.learner.attention.packed_rows import Demonstration, never_plain
-from dianoia.learner.critic import CriticSettings
-from dianoia.learner.descent import Descent
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.supervised import SupervisedLearner
+from tests.unit.learner.conftest import optimizer_settings, policy_learner
 
 MakeModel = Callable[..., PreTrainedModel]
 META = torch.device("meta")
@@ -69,15 +68,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Questions]:
 def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a learner finds out about its model by computing, and what belongs to CUDA alone."""
 
-    def prepared(model: PreTrainedModel, _: str) -> bool:
+    def packs(model: PreTrainedModel, _: str) -> bool:
         never_plain(model)
-        return request.param == "packed"
+        return bool(request.param == "packed")
 
     for module in ("policy", "supervised"):
         path = f"dianoia.learner.{module}"
         monkeypatch.setattr(f"{path}.has_plain_head", lambda _: True)
     for module in ("kernels.prepare", "supervised"):
-        monkeypatch.setattr(f"dianoia.learner.{module}.prepared_for_gpu", prepared)
+        monkeypatch.setattr(f"dianoia.learner.{module}.packs_on_gpu", packs)
+    for module in ("policy", "supervised"):
+        monkeypatch.setattr(f"dianoia.learner.{module}.prepare_for_gpu", lambda *_: None)
     monkeypatch.setattr("dianoia.learner.kernels.prepare.can_share_prompts", lambda _: True)
     for path in (
         "learner.batching.batch.to_device",
@@ -91,17 +92,17 @@ def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def learner_of(model: PreTrainedModel, algorithm: str, tokens: int) -> Learner:
-    return Learner(
+def learner_of(model: PreTrainedModel, algorithm: str, tokens: int) -> PolicyLearner:
+    ppo = {"value_clip": 0.2} if algorithm == "ppo" else {}
+    return policy_learner(
         model,
-        algorithm=algorithm,
+        name=algorithm,
         kl_coefficient=0.1,
         importance_cap=2.0,
         max_tokens=20,
-        learning_rate=1e-2,
         total_steps=4,
         tokens_per_micro_batch=tokens,
-        critic=CriticSettings(1e-2, clip=0.2) if algorithm == "ppo" else None,
+        **ppo,
     )
 
 
@@ -135,8 +136,9 @@ def test_rows_of_demonstrations_do_not_wait(
     counts = []
     for tokens in (8, 20, 4096):
         model = make_model().to(META)
-        descent = Descent(model, learning_rate=1e-2, total_steps=4)
-        learner = SupervisedLearner(model, descent, tokens_per_row=tokens)
+        learner = SupervisedLearner(
+            model, optimizer_settings(), total_steps=4, tokens_per_row=tokens
+        )
         with asked(monkeypatch) as questions:
             learner.update(shown)
         counts.append(questions.count)

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from transformers import (
 
 from dianoia.base.errors import TrainingStopped
 from dianoia.learner import supervised
-from dianoia.learner.attention.packed_rows import Demonstration, can_pack, lay_samples
-from dianoia.learner.descent import Descent
+from dianoia.learner.attention.packed_rows import Demonstration, can_pack, pack_demonstrations
+from dianoia.learner.replicas import ThreadReplicas
 from dianoia.learner.supervised import SupervisedLearner
+from tests.unit.learner.conftest import optimizer_settings
 
 MakeModel = Callable[..., PreTrainedModel]
 VOCABULARY = 13
@@ -39,11 +41,8 @@ def demonstrations(count: int = 7) -> list[Demonstration]:
 
 
 def learner(model: PreTrainedModel, tokens_per_row: int = 1000, **more: float) -> SupervisedLearner:
-    settings = {"learning_rate": 1e-2, "total_steps": 10} | more
     return SupervisedLearner(
-        model,
-        Descent(model, **settings),  # type: ignore[arg-type]
-        tokens_per_row=tokens_per_row,
+        model, optimizer_settings(**more), total_steps=10, tokens_per_row=tokens_per_row
     )
 
 
@@ -62,9 +61,8 @@ def gradients(model: PreTrainedModel) -> list[Tensor]:
 
 
 def packed_gradients(one: SupervisedLearner, samples: list[Demonstration]) -> list[Tensor]:
-    one.descent.optimizer.zero_grad()
-    one._over(samples, learn=True)
-    supervised.gather(one._models)
+    loss = partial(one._row_loss, sum(int(sample.learnt_L.sum()) for sample in samples))
+    one.trainer.accumulate(one.rows(samples), loss)
     return gradients(one.model)
 
 
@@ -87,7 +85,7 @@ def test_packed_losses_and_gradients_are_those_of_separate_rows(
     model, samples = make_model(kind, tied), demonstrations()
     one = learner(model)
     assert one.packs and one.plain_head
-    row = lay_samples(samples)
+    row = pack_demonstrations(samples)
     assert len(row.lengths) == len(samples)
     packed, _ = one.token_losses(model, row)
     apart = torch.cat([plain_losses(model, sample) for sample in samples])
@@ -104,7 +102,9 @@ def test_one_forward_pass_holds_them_all(
 ) -> None:
     rows = []
     monkeypatch.setattr(
-        supervised, "lay_samples", lambda s, d: rows.append(len(s)) or lay_samples(s, d)
+        supervised,
+        "pack_demonstrations",
+        lambda s, d: rows.append(len(s)) or pack_demonstrations(s, d),
     )
     learner(make_model()).evaluate(demonstrations())
     assert rows == [7]
@@ -114,10 +114,10 @@ def test_one_forward_pass_holds_them_all(
 def test_a_sample_never_changes_anothers_loss(changed: int, make_model: MakeModel) -> None:
     model, samples = make_model(), demonstrations(5)
     one, counts = learner(model), [int(sample.learnt_L.sum()) for sample in samples]
-    before, _ = one.token_losses(model, lay_samples(samples))
+    before, _ = one.token_losses(model, pack_demonstrations(samples))
     other = (samples[changed].ids_L + 1) % VOCABULARY
     samples[changed] = Demonstration(other, samples[changed].learnt_L)
-    after, _ = one.token_losses(model, lay_samples(samples))
+    after, _ = one.token_losses(model, pack_demonstrations(samples))
     for index, (a, b) in enumerate(zip(before.split(counts), after.split(counts), strict=True)):
         assert torch.equal(a, b) == (index != changed)
 
@@ -127,7 +127,7 @@ def test_nan_does_not_leak_into_the_neighbours(make_model: MakeModel) -> None:
     with torch.no_grad():
         model.get_input_embeddings().weight[12] = math.nan
     samples = [demonstration([1, 2, 3], 1), demonstration([12, 4, 5], 1), demonstration([6, 7], 1)]
-    losses, _ = learner(model).token_losses(model, lay_samples(samples))
+    losses, _ = learner(model).token_losses(model, pack_demonstrations(samples))
     assert losses.isnan().tolist() == [False, False, True, True, False]
 
 
@@ -152,7 +152,7 @@ def test_the_probe_refuses_windows(make_model: MakeModel) -> None:
 
 
 def test_a_row_by_hand() -> None:
-    row = lay_samples(
+    row = pack_demonstrations(
         [demonstration([5, 6, 7], 1), demonstration([8, 9], 1), demonstration([1, 2, 3], 2)]
     )
     assert row.ids_1N.tolist() == [[5, 6, 7, 8, 9, 1, 2, 3]]
@@ -183,11 +183,11 @@ def test_one_denominator_whatever_the_rows(make_model: MakeModel) -> None:
             assert torch.allclose(mine, theirs, rtol=0, atol=1e-6)
 
 
-def test_lanes_change_nothing(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replicas_change_nothing(make_model: MakeModel) -> None:
     samples, alone = demonstrations(), learner(make_model())
-    monkeypatch.setattr(supervised, "worker_count", lambda _: 3)
     three = learner(make_model())
-    assert len(three._models) == 3 and len(three._rows(samples)) >= 3
+    three.trainer.replicas = ThreadReplicas(three.model, 3)
+    assert three.trainer.replicas.count == 3 and len(three.rows(samples)) >= 3
     a, b = alone.update(samples), three.update(samples)
     assert a.loss == pytest.approx(b.loss, abs=1e-9)
     assert a.grad_norm == pytest.approx(b.grad_norm, abs=1e-9)

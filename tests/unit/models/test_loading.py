@@ -17,14 +17,14 @@ from transformers import (
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.judge.reward_model_scores import RewardModel
-from dianoia.learner.batching.batch import Layout, Row, collate
+from dianoia.learner.batching.batch import Layout, PreparedSample, collate
 from dianoia.learner.logprobs import load_model, load_tokenizer, response_logprobs
+from dianoia.learner.reward_model import Rewarder, forward, up_to_reward
 from dianoia.learner.reward_model_folder import (
     load_reward_model,
     prepare_padding,
     start_reward_model,
 )
-from dianoia.learner.scalar import Rewarder, forward, up_to_reward
 from dianoia.models import tokenizer_probe
 from dianoia.models.loading import encode_prompts
 from dianoia.sampler.factory import make_sampler
@@ -186,7 +186,7 @@ def test_rows_beyond_the_tokenizer_are_never_sampled(
             if temperature == 0.0:
                 continue
             sample = Sample(request.prompt_ids, c.ids, c.logprobs, 1.0)
-            batch = collate([Row(sample, torch.zeros(len(c.ids)))], layout=Layout.PADDED)
+            batch = collate([PreparedSample(sample, torch.zeros(len(c.ids)))], layout=Layout.PADDED)
             logprobs, _ = response_logprobs(after, batch, temperature)
             assert torch.allclose(logprobs[0], torch.tensor(c.logprobs), atol=1e-4)
 
@@ -326,9 +326,9 @@ def test_every_path_reads_the_reward_where_transformers_does(
     with torch.no_grad():
         shared, plain = forward(model, texts, shared=True), forward(model, texts, shared=False)
         alone = [float(model(input_ids=torch.tensor([ids])).logits[0, 0]) for ids in texts]
-    assert Rewarder([model], 64).shared, "the shared path is the usual one"
+    assert Rewarder(model, 64).shared, "the shared path is the usual one"
     assert torch.allclose(shared, plain, atol=1e-5)
     assert torch.allclose(shared, torch.tensor(alone), atol=1e-5)
-    assert Rewarder([model], 64)(texts) == pytest.approx(alone, abs=1e-5)
+    assert Rewarder(model, 64)(texts) == pytest.approx(alone, abs=1e-5)
     if pad == 0:
         assert alone[0] == pytest.approx(alone[1], abs=1e-5)

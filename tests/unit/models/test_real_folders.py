@@ -8,8 +8,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Request, Sample, SamplingParams
+from dianoia.config import AlgorithmSettings, OptimizerSettings
 from dianoia.learner.logprobs import extend_positions, load_model
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.native.engine import NativeSampler
 from tests.unit.sampler_models import FAMILIES, make, requests, worst_difference
@@ -65,10 +66,11 @@ def moved(model: torch.nn.Module, before: list[torch.Tensor]) -> float:
 
 
 def step(model: torch.nn.Module, autocast: str) -> float:
-    learner = Learner(
+    learner = PolicyLearner(
         model,  # type: ignore[arg-type]
+        AlgorithmSettings(kl_coefficient=0.0),
+        OptimizerSettings(learning_rate=RATE),
         max_tokens=8,
-        learning_rate=RATE,
         total_steps=1,
         autocast=autocast,  # type: ignore[arg-type]
     )

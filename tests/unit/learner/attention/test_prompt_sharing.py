@@ -22,10 +22,11 @@ from transformers import (
 import dianoia.learner.attention.prompt_sharing as learner_shared
 from dianoia.base.records import Sample
 from dianoia.learner.attention.prompt_sharing import can_share_prompts, shared_hidden_states
-from dianoia.learner.batching.batch import Layout, Row, collate
+from dianoia.learner.batching.batch import Layout, PreparedSample, collate
 from dianoia.learner.logprobs import response_logprobs
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.step_metrics import UpdateMetrics
+from tests.unit.learner.conftest import policy_learner
 
 MakeModel = Callable[..., PreTrainedModel]
 SMALL: dict[str, Any] = {
@@ -58,8 +59,8 @@ def samples_of(name: str) -> list[Sample]:
     return [sample for _, sample in sorted(made, key=lambda item: item[0])]
 
 
-def rows_of(samples: Sequence[Sample]) -> list[Row]:
-    return [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
+def rows_of(samples: Sequence[Sample]) -> list[PreparedSample]:
+    return [PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples]
 
 
 def gradients(
@@ -83,12 +84,11 @@ def gradients(
 
 def step(
     model: PreTrainedModel, samples: Sequence[Sample], **settings: Any
-) -> tuple[UpdateMetrics, list[Tensor], Learner]:
+) -> tuple[UpdateMetrics, list[Tensor], PolicyLearner]:
     """One update under a reference that is another model; metrics and gradient of that step."""
-    learner = Learner(
+    learner = policy_learner(
         model,
         max_tokens=32,
-        learning_rate=1e-2,
         total_steps=2,
         kl_coefficient=0.1,
         importance_cap=2.0,
@@ -144,7 +144,7 @@ def test_the_backbone_sees_a_prompt_once(make_model: MakeModel) -> None:
     # 16 samples of 5 tokens after 6: 6 + 16 x 4 positions, since nothing follows a last token
     samples = [Sample((1, 2, 3, 4, 5, 6), (7,) * 5, (-1.0,) * 5, 1.0)] * 16
     model, seen = make_model(), []
-    learner = Learner(model, max_tokens=8, learning_rate=0.0, total_steps=1)
+    learner = policy_learner(model, learning_rate=0.0)
     model.get_input_embeddings().register_forward_hook(lambda m, i, o: seen.append(o.shape[1]))
     metrics = learner.update(learner.prepare(samples))
     assert seen == [70]

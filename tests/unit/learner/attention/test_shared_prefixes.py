@@ -21,11 +21,10 @@ from transformers import (
 )
 
 from dianoia.learner.attention import shared_prefixes as prefixes
-from dianoia.learner.attention.shared_prefixes import Ids, can_share_prefixes, lay_prefixes
-from dianoia.learner.descent import Descent
+from dianoia.learner.attention.shared_prefixes import Ids, can_share_prefixes, share_prefixes
+from dianoia.learner.reward_model import Example, Rewarder, RewardModelLearner, can_share, forward
 from dianoia.learner.reward_model_folder import start_reward_model
-from dianoia.learner.scalar import Example, Rewarder, ScalarLearner, can_share, forward
-from tests.unit.learner.conftest import VOCABULARY, MakeModel
+from tests.unit.learner.conftest import VOCABULARY, MakeModel, optimizer_settings
 
 PAD = 0
 Make = Callable[..., PreTrainedModel]
@@ -58,7 +57,7 @@ def responses(prompts: int, each: int) -> list[list[Ids]]:
 
 
 def test_a_prefix_is_one_position() -> None:
-    laid = lay_prefixes(TREE)
+    laid = share_prefixes(TREE)
     assert laid.ids_1N.tolist() == [[1, 2, 3, 4, 5, 6, 2]]
     assert laid.places_1N.tolist() == [[0, 1, 2, 2, 3, 0, 1]]
     assert laid.rows_BL.tolist() == [
@@ -74,7 +73,7 @@ def test_a_prefix_is_one_position() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple), min_size=1))
 def test_positions_are_the_distinct_prefixes(texts: list[Ids]) -> None:
-    laid = lay_prefixes(texts)
+    laid = share_prefixes(texts)
     distinct = {text[:end] for text in texts for end in range(1, len(text) + 1)}
     assert laid.ids_1N.numel() == len(distinct)
     for text, row in zip(texts, laid.rows_BL, strict=True):
@@ -113,9 +112,7 @@ def test_a_step_of_pairs(scalar: Make) -> None:
     found = []
     for shared in (True, False):
         model = scalar()
-        learner = ScalarLearner(
-            model, Descent(model, what="test", learning_rate=1e-2, total_steps=5)
-        )
+        learner = RewardModelLearner(model, optimizer_settings(), total_steps=5)
         assert learner.rewards.shared
         learner.rewards.shared = shared
         done = learner.update(examples)
@@ -128,7 +125,7 @@ def test_a_step_of_pairs(scalar: Make) -> None:
 def test_the_backbone_sees_a_prompt_once(scalar: Make) -> None:
     model, seen = scalar(), []
     texts = [(1, 2, 3, 4, 5, ending) for ending in range(6, 12)]
-    rewarder = Rewarder([model], tokens_per_batch=1000)
+    rewarder = Rewarder(model, tokens_per_batch=1000)
     model.get_input_embeddings().register_forward_hook(lambda m, i, o: seen.append(o.shape[1]))
     assert len(set(rewarder(texts))) == 6
     assert seen == [5 + 6]
@@ -138,7 +135,7 @@ def test_nan_weights_stay_visible(make_model: MakeModel) -> None:
     model = make_model()
     with torch.no_grad():
         model.get_input_embeddings().weight[12] = float("nan")
-    states_BD = prefixes.last_states(model, lay_prefixes([(1, 2, 12), (1, 2, 3)]))
+    states_BD = prefixes.last_states(model, share_prefixes([(1, 2, 12), (1, 2, 3)]))
     assert states_BD[0].isnan().all()
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dianoia.base.records import Sample
 from dianoia.learner.batching.batch import (
     Layout,
-    Row,
+    PreparedSample,
     collate,
     micro_batches,
     padding_share,
@@ -23,8 +23,8 @@ FINISHED = Sample((9, 4, 7), (5, 6, EOS), (-0.1, -0.2, -0.3), 1.0)
 TRUNCATED = Sample((9,), (5, 8), (-0.4, -0.5), -1.0)
 
 
-def row(sample: Sample) -> Row:
-    return Row(sample, torch.tensor(sample.logprobs))
+def row(sample: Sample) -> PreparedSample:
+    return PreparedSample(sample, torch.tensor(sample.logprobs))
 
 
 def sized(length: int) -> Sample:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from dianoia.base.records import Sample
 from dianoia.learner import logprobs as scoring
-from dianoia.learner.batching.batch import Row, collate
+from dianoia.learner.batching.batch import PreparedSample, collate
 from dianoia.learner.kernels.head_cpu_bfloat16 import scored_in_half
 
 MakeModel = Callable[..., PreTrainedModel]
@@ -90,7 +90,7 @@ def test_autocast_chooses_the_head(
     make_model: MakeModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_model().float()
-    batch = collate([Row(one, torch.tensor(one.logprobs)) for one in samples])
+    batch = collate([PreparedSample(one, torch.tensor(one.logprobs)) for one in samples])
     chosen: list[str] = []
 
     def watch(name: str) -> None:

@@ -10,12 +10,12 @@ from transformers import PreTrainedModel, Qwen3ForSequenceClassification
 
 from dianoia.base.records import Sample
 from dianoia.learner import logprobs as scoring
-from dianoia.learner.batching.batch import Batch, Layout, Row, collate
+from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
 from dianoia.learner.kernels.head_cpu import scored_in_c
 from dianoia.learner.kernels.prepare import prepare_for_cpu
 from dianoia.learner.kernels.recompute import recompute_layers
 from dianoia.learner.logprobs import response_logprobs
-from dianoia.learner.scalar import forward
+from dianoia.learner.reward_model import forward
 
 MakeModel = Callable[..., PreTrainedModel]
 pytestmark = pytest.mark.usefixtures("in_c")
@@ -24,7 +24,7 @@ WITHIN = 2e-4
 
 
 def batch_of(samples: list[Sample], layout: str) -> Batch:
-    rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
+    rows = [PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples]
     return collate(rows, layout=Layout(layout))
 
 

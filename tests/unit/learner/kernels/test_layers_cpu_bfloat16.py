@@ -15,12 +15,12 @@ from transformers import (
 
 from dianoia.base.records import Sample
 from dianoia.hardware.c_functions import call
-from dianoia.learner.batching.batch import Batch, Layout, Row, collate
+from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
 from dianoia.learner.kernels.fused_layers import _Fused
 from dianoia.learner.kernels.prepare import prepare_for_cpu
 from dianoia.learner.kernels.recompute import recompute_layers
 from dianoia.learner.logprobs import response_logprobs
-from dianoia.learner.policy import Learner
+from tests.unit.learner.conftest import policy_learner
 
 pytestmark = pytest.mark.usefixtures("in_c")
 
@@ -45,7 +45,7 @@ def make(family: str) -> PreTrainedModel:
 
 
 def batch_of(layout: str) -> Batch:
-    rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in SAMPLES]
+    rows = [PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in SAMPLES]
     return collate(rows, layout=Layout(layout))
 
 
@@ -104,13 +104,8 @@ def test_a_learner_takes_a_step_with_it() -> None:
     norms = {}
     for autocast in ("none", "bfloat16"):
         model = make("qwen3")
-        learner = Learner(
-            model,
-            max_tokens=32,
-            learning_rate=1e-3,
-            total_steps=2,
-            kl_coefficient=0.1,
-            autocast=autocast,
+        learner = policy_learner(
+            model, max_tokens=32, learning_rate=1e-3, kl_coefficient=0.1, autocast=autocast
         )
         norms[autocast] = learner.update(learner.prepare(SAMPLES)).grad_norm
         assert all(weight.dtype == torch.float32 for weight in model.parameters())

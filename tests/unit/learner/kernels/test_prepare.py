@@ -9,13 +9,20 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from dianoia.base.records import Sample
-from dianoia.learner.batching.batch import Batch, Layout, Row, collate, micro_batches, padding_share
-from dianoia.learner.critic import CriticSettings
+from dianoia.learner.batching.batch import (
+    Batch,
+    Layout,
+    PreparedSample,
+    collate,
+    micro_batches,
+    padding_share,
+)
 from dianoia.learner.kernels.fused_layers import fuse_layers
 from dianoia.learner.kernels.head_gpu import Scoring, scored
 from dianoia.learner.kernels.recompute import recompute_layers
 from dianoia.learner.logprobs import response_logprobs
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
+from tests.unit.learner.conftest import policy_learner
 from tests.unit.sampler_models import make
 
 MakeModel = Callable[..., PreTrainedModel]
@@ -23,7 +30,7 @@ FAMILIES = ("qwen3", "qwen2", "llama")
 
 
 def batch_of(samples: list[Sample], layout: Layout = Layout.PADDED) -> Batch:
-    rows = [Row(sample, torch.tensor(sample.logprobs)) for sample in samples]
+    rows = [PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples]
     return collate(rows, layout=layout)
 
 
@@ -194,18 +201,16 @@ def test_a_word_that_cannot_come_has_no_part_in_the_entropy() -> None:
     assert entropies.item() == 0.0
 
 
-def learner_of(model: PreTrainedModel, critic: bool = False) -> Learner:
-    return Learner(
+def learner_of(model: PreTrainedModel, critic: bool = False) -> PolicyLearner:
+    return policy_learner(
         model,
-        algorithm="ppo" if critic else "grpo",
+        name="ppo" if critic else "grpo",
         kl_coefficient=0.1,
         importance_cap=2.0,
         max_tokens=20,
-        learning_rate=1e-2,
         total_steps=4,
         tokens_per_micro_batch=20,
         share_prompts=False,
-        critic=CriticSettings(1e-2) if critic else None,
     )
 
 
@@ -215,7 +220,8 @@ def test_steps_of_a_learner_that_packs_are_those_of_one_that_pads(
 ) -> None:
     padded = learner_of(make_model(), critic)
     with monkeypatch.context() as patch:
-        patch.setattr("dianoia.learner.kernels.prepare.prepared_for_gpu", lambda *_: True)
+        patch.setattr("dianoia.learner.kernels.prepare.packs_on_gpu", lambda *_: True)
+        patch.setattr("dianoia.learner.policy.prepare_for_gpu", lambda *_: None)
         packed = learner_of(make_model(), critic)
     assert (packed.layout, padded.layout) == (Layout.PACKED, Layout.PADDED)
     for _ in range(2):

@@ -10,12 +10,11 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Sample
 from dianoia.learner.attention.packed_rows import Demonstration
-from dianoia.learner.critic import CriticSettings
-from dianoia.learner.descent import Descent
 from dianoia.learner.kernels.recompute import recompute_layers
 from dianoia.learner.logprobs import active_dropout
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.supervised import SupervisedLearner
+from tests.unit.learner.conftest import optimizer_settings, policy_learner
 from tests.unit.sampler_models import make
 
 FAMILIES = ("qwen3", "qwen2", "llama")
@@ -43,8 +42,13 @@ def kept_bytes(learner: SupervisedLearner, samples: list[Demonstration]) -> int:
 
 
 def supervised(model: PreTrainedModel, recompute: bool, autocast: str) -> SupervisedLearner:
-    descent = Descent(model, learning_rate=1e-2, total_steps=10)
-    return SupervisedLearner(model, descent, autocast=autocast, recompute=recompute)  # type: ignore[arg-type]
+    return SupervisedLearner(
+        model,
+        optimizer_settings(),
+        total_steps=10,
+        autocast=autocast,  # type: ignore[arg-type]
+        recompute=recompute,
+    )
 
 
 def demonstrations() -> list[Demonstration]:
@@ -65,16 +69,13 @@ def test_supervised_steps_are_the_same(family: str, autocast: str) -> None:
         assert torch.equal(one, other)
 
 
-def rl(family: str, recompute: bool, ppo: bool) -> Learner:
-    return Learner(
+def rl(family: str, recompute: bool, ppo: bool) -> PolicyLearner:
+    return policy_learner(
         make(family),
-        algorithm="ppo" if ppo else "grpo",
+        name="ppo" if ppo else "grpo",
         kl_coefficient=0.01,
         max_tokens=8,
-        learning_rate=1e-2,
-        total_steps=10,
         recompute=recompute,
-        critic=CriticSettings(learning_rate=1e-2) if ppo else None,
     )
 
 

@@ -17,10 +17,10 @@ from transformers import (
 )
 
 from dianoia.base.records import Sample
+from dianoia.config import AlgorithmSettings, OptimizerSettings
 from dianoia.hardware.machine import Machine
 from dianoia.learner.attention.packed_rows import Demonstration
-from dianoia.learner.descent import Descent
-from dianoia.learner.policy import Learner
+from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.recipe import load_recipe
 from dianoia.recipe.plan.memory import (
@@ -84,7 +84,8 @@ def supervised(family: str, layers: int, autocast: str, recompute: bool = False)
     model = build(family, layers)
     learner = SupervisedLearner(
         model,
-        Descent(model, learning_rate=1e-3, total_steps=3),
+        OptimizerSettings(learning_rate=1e-3),
+        total_steps=3,
         autocast=autocast,  # type: ignore[arg-type]
         recompute=recompute,
     )
@@ -98,10 +99,11 @@ def supervised(family: str, layers: int, autocast: str, recompute: bool = False)
 
 def reinforced(family: str, layers: int, autocast: str) -> int:
     model = build(family, layers)
-    learner = Learner(
+    learner = PolicyLearner(
         model,
+        AlgorithmSettings(kl_coefficient=0.0),
+        OptimizerSettings(learning_rate=1e-3),
         max_tokens=256,
-        learning_rate=1e-3,
         total_steps=3,
         autocast=autocast,  # type: ignore[arg-type]
     )

@@ -15,10 +15,15 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError, TrainingStopped
-from dianoia.learner.descent import Descent
+from dianoia.learner.reward_model import (
+    Example,
+    Rewarder,
+    RewardModelLearner,
+    forward,
+    micro_batches,
+)
 from dianoia.learner.reward_model_folder import load_reward_model, start_reward_model
-from dianoia.learner.scalar import Example, Rewarder, ScalarLearner, forward, micro_batches
-from tests.unit.learner.conftest import VOCABULARY, MakeModel
+from tests.unit.learner.conftest import VOCABULARY, MakeModel, optimizer_settings
 
 PAD = 0
 Make = Callable[..., PreTrainedModel]
@@ -56,11 +61,10 @@ def labelled(count: int) -> list[Example]:
     return [Example((ids,), good=bool(i % 3)) for i, ids in enumerate(texts(count))]
 
 
-def learner(model: PreTrainedModel, **settings: float) -> ScalarLearner:
+def learner(model: PreTrainedModel, **settings: float) -> RewardModelLearner:
     budget = int(settings.pop("tokens_per_micro_batch", 16_384))
-    options = {"learning_rate": 1e-2, "total_steps": 10} | settings
-    descent = Descent(model, what="Training of the reward model", **options)  # type: ignore[arg-type]
-    return ScalarLearner(model, descent, tokens_per_micro_batch=budget)
+    optimizer = optimizer_settings(**settings)
+    return RewardModelLearner(model, optimizer, total_steps=10, tokens_per_micro_batch=budget)
 
 
 def weights(model: PreTrainedModel) -> list[torch.Tensor]:
@@ -77,9 +81,9 @@ def test_the_reward_is_read_at_the_last_real_token(kind: str, scalar: Make) -> N
     by_hand = torch.stack([model.score(state)[0] for state in hidden])
     assert together.std() > 0
     assert torch.allclose(together, by_hand, atol=1e-12)
-    rewards = Rewarder([model], tokens_per_batch=12)(some)
+    rewards = Rewarder(model, tokens_per_batch=12)(some)
     assert rewards == pytest.approx(by_hand.tolist(), abs=1e-6)
-    assert Rewarder([model], tokens_per_batch=12)([]) == []
+    assert Rewarder(model, tokens_per_batch=12)([]) == []
 
 
 def test_a_head_that_is_zero_costs_log_2(scalar: Make) -> None:
@@ -117,8 +121,8 @@ def test_a_micro_batch_keeps_within_its_budget() -> None:
     assert sorted(index for batch in batches for index in batch) == list(range(20))
     for batch in batches:
         assert len(batch) * 2 * max(examples[index].longest for index in batch) <= 40
-    assert [len(batch) for batch in micro_batches(examples, 10_000, lanes=3)] == [7, 7, 6]
-    assert micro_batches([], 40, lanes=3) == []
+    assert [len(batch) for batch in micro_batches(examples, 10_000, replicas=3)] == [7, 7, 6]
+    assert micro_batches([], 40, replicas=3) == []
     assert micro_batches(examples, 1) == [
         [i] for batch in micro_batches(examples, 1) for i in batch
     ]

@@ -1,0 +1,336 @@
+"""One model in training: precision, replicas, AdamW with its schedule, clipping, the stop on broken numbers, the state.
+
+In: a model, the optimizer's settings, and a loss per micro-batch from a learner (`policy`, `critic`, `supervised`,
+`reward_model`). Out: changed weights, the gradient's norm and the learning rate of each step, and a state from which
+training resumes bit for bit. Each step has one denominator, which the learner divides by, however the step is cut into
+micro-batches. There is no randomness here, and no dropout.
+
+The DeepSeek-R1 paper states learning rates and, for supervised stages, a cosine decay. Betas, weight decay, warm-up
+and clipping are not stated; they stand in `config.optimizer`. Gradients are clipped to a norm, and a norm beyond
+`stop_grad_norm` ends the run.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dianoia.base.errors import TrainingStopped
+from dianoia.config import OptimizerSettings
+from dianoia.learner.kernels.prepare import prepare_for_cpu
+from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.replicas import Replicas, ThreadReplicas
+from dianoia.storage.state import load_state, save_state
+
+M = TypeVar("M", bound=nn.Module)
+B = TypeVar("B")
+R = TypeVar("R")
+
+Autocast = Literal["none", "bfloat16"]
+
+# Optimizer and schedule ---------------------------------------------------------------------------
+
+
+def adamw(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
+    """Return AdamW (https://arxiv.org/abs/1711.05101) over the trainable parameters.
+
+    Weight decay applies to matrices only: norms, biases and other vectors are not shrunk.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {
+            "params": [p for p in trainable if p.ndim >= 2],
+            "weight_decay": settings.weight_decay,
+        },
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trainable)
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        fused=fused,
+    )
+
+
+def constant(progress: float, floor: float) -> float:
+    """Return 1; `floor` is not read."""
+    return 1.0
+
+
+def cosine(progress: float, floor: float) -> float:
+    """Return half a cosine from 1 at progress 0 to `floor` at progress 1 (https://arxiv.org/abs/1608.03983)."""
+    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+SCHEDULES: Mapping[str, Callable[[float, float], float]] = {"constant": constant, "cosine": cosine}
+"""(progress after warm-up from 0 to 1, floor) -> factor, by name."""
+
+
+def rate_factor(step: int, settings: OptimizerSettings, total_steps: int) -> float:
+    """Return the factor of the learning rate for optimizer step `step`, counted from 0.
+
+    Warm-up rises linearly and never is 0: step s has (s + 1) / warmup_steps. The schedule then runs from step
+    `warmup_steps` (progress 0) to step `total_steps` (progress 1, and held there).
+    """
+    warmup = settings.warmup_steps
+    if step < warmup:
+        return (step + 1) / warmup
+    length = max(1, total_steps - warmup)
+    return SCHEDULES[settings.schedule](min(1.0, (step - warmup) / length), settings.floor)
+
+
+# Training -----------------------------------------------------------------------------------------
+
+
+class StepReport(NamedTuple):
+    """An optimizer step that was taken."""
+
+    grad_norm: float
+    """Euclidean norm of the gradient before clipping."""
+    learning_rate: float
+
+
+class Trainer(Generic[M]):
+    """A model, its replicas and its optimizer."""
+
+    def __init__(
+        self,
+        model: M,
+        settings: OptimizerSettings,
+        total_steps: int,
+        *,
+        autocast: Autocast = "none",
+        recompute: bool = False,
+        prepare: bool = True,
+        replicas: int | None = None,
+        title: str = "Training",
+    ) -> None:
+        """Take over `model` as it is.
+
+        `recompute` keeps only the input of each layer and computes activations again in the backward pass. `prepare`
+        puts the model into evaluation mode and exchanges its layers for faster ones on a CPU; False is for a model
+        that is prepared already or has to run as it is. `replicas` None: one per CPU thread. `title` begins the
+        message of a step that cannot be taken.
+        """
+        if prepare:
+            nn.Module.eval(model)
+            if recompute:
+                assert isinstance(model, PreTrainedModel)
+                recompute_layers(model)
+            prepare_for_cpu(model, autocast)
+        self.model, self.settings, self.total_steps, self.title = (
+            model,
+            settings,
+            total_steps,
+            title,
+        )
+        self.autocast = autocast
+        self.device = next(model.parameters()).device
+        self.optimizer = adamw(model, settings)
+        self.step = 0
+        self._replica_count = replicas
+
+    @cached_property
+    def replicas(self) -> Replicas[M]:
+        """The replicas of the model, made when they are first used: a learner may prepare its model until then."""
+        return ThreadReplicas(self.model, self._replica_count)
+
+    def precision(self) -> AbstractContextManager[None]:
+        """Return the autocast context in which forward passes run."""
+        enabled = self.autocast == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def token_budget(self, tokens: int, cpu_limit: int) -> int:
+        """Return the positions of a micro-batch: `tokens`, on a CPU at most `cpu_limit`."""
+        return min(cpu_limit, tokens) if self.device.type == "cpu" else tokens
+
+    # Passes over micro-batches
+
+    def accumulate(
+        self, micro_batches: Sequence[B], loss: Callable[[M, B], tuple[Tensor, R]]
+    ) -> list[list[R]]:
+        """Leave the gradient of the sum of all losses in `.grad`; returns what `loss` reports, a list per replica.
+
+        `loss` returns the loss of one micro-batch, divided by the denominator of the whole step, and any report.
+        """
+        self.optimizer.zero_grad()
+        reports = self.replicas.run(_backward_passes(loss), micro_batches)
+        self.replicas.reduce_gradients()
+        return reports
+
+    def evaluate(self, micro_batches: Sequence[B], measure: Callable[[M, B], R]) -> list[list[R]]:
+        """Return what `measure` returns for each micro-batch, without gradients, a list per replica."""
+        return self.replicas.run(forward_passes(measure), micro_batches)
+
+    # The step
+
+    def take_step(
+        self, loss: float, norm: float | None = None, *, schedule_step: int | None = None
+    ) -> StepReport:
+        """Check `loss` and the gradient in `.grad`, clip, and take one optimizer step.
+
+        `norm` is the gradient's norm; None: `gradient_norm`. `schedule_step` is where the learning-rate schedule is; None:
+        the number of steps taken. Raises TrainingStopped, with the weights untouched, for a loss or gradient that is not
+        finite and for a norm above `stop_grad_norm`.
+        """
+        norm = self.gradient_norm() if norm is None else norm
+        if faults := self.faults(loss, norm):
+            advice = (
+                "Start a new run (another --out) with a lower optimizer.learning_rate (now "
+                f"{self.settings.learning_rate:g}) or more optimizer.warmup_steps (now {self.settings.warmup_steps})."
+            )
+            raise self.stopped(faults, advice)
+        return StepReport(norm, self.descend(norm, schedule_step))
+
+    def gradient_norm(self) -> float:
+        """Return the Euclidean norm over all trainable parameters, before clipping.
+
+        Parameters that nothing reached get a gradient of zero, so that the optimizer's averages and weight decay move
+        in every step alike.
+        """
+        parameters = self._parameters()
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return self.replicas.gradient_norm(parameters)
+
+    def faults(self, loss: float, norm: float, owner: str = "") -> list[str]:
+        """Return what forbids a step, in words; nothing where it may be taken. `owner` names whose numbers they are."""
+        limit = self.settings.stop_grad_norm
+        faults = [
+            f"the {owner}{name} is {value}"
+            for name, value in (("loss", loss), ("gradient norm", norm))
+            if not math.isfinite(value)
+        ]
+        if norm > limit and not faults:
+            return [f"the {owner}gradient norm is {norm:.6g}, above stop_grad_norm={limit:g}"]
+        return faults
+
+    def stopped(self, faults: Sequence[str], advice: str) -> TrainingStopped:
+        """Drop the gradients and return the error that ends the run."""
+        self.optimizer.zero_grad()
+        return TrainingStopped(
+            f"{self.title} stopped before optimizer step {self.step + 1}: {' and '.join(faults)}. No "
+            f"weight was changed. {advice}"
+        )
+
+    def descend(self, norm: float, schedule_step: int | None = None) -> float:
+        """Scale the gradient, whose norm is `norm`, down to `max_grad_norm`; take the step; return the learning rate."""
+        parameters = self._parameters()
+        if norm > self.settings.max_grad_norm:
+            total = torch.tensor(norm, device=self.device)
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.max_grad_norm, total)
+        position = self.step if schedule_step is None else schedule_step
+        rate = self.settings.learning_rate * rate_factor(position, self.settings, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        return rate
+
+    def _parameters(self) -> list[Tensor]:
+        """Return the trainable parameters in the optimizer's order: matrices first, then vectors."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    # The state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything an exact continuation needs, as live tensors: write it out before the next step."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume from `state_dict` of a trainer with the same settings."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+
+def _backward_passes(
+    loss: Callable[[M, B], tuple[Tensor, R]],
+) -> Callable[[M, Sequence[B]], list[R]]:
+    """Return the job of one replica: forward and backward pass of each of its micro-batches."""
+
+    def job(model: M, micro_batches: Sequence[B]) -> list[R]:
+        reports = []
+        for micro_batch in micro_batches:
+            value, report = loss(model, micro_batch)
+            value.backward()  # type: ignore[no-untyped-call]
+            reports.append(report)
+        return reports
+
+    return job
+
+
+def forward_passes(measure: Callable[[M, B], R]) -> Callable[[M, Sequence[B]], list[R]]:
+    """Return the job of one replica without gradients. Grad mode belongs to the thread, so it is set within the job."""
+
+    def job(model: M, micro_batches: Sequence[B]) -> list[R]:
+        with torch.no_grad():
+            return [measure(model, micro_batch) for micro_batch in micro_batches]
+
+    return job
+
+
+class Learner:
+    """What all learners of language models share: the model, the step, the state, the checkpoint."""
+
+    def __init__(self, trainer: Trainer[PreTrainedModel]) -> None:
+        self.trainer = trainer
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model in training."""
+        return self.trainer.model
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken."""
+        return self.trainer.step
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Return parameters and persistent buffers by name, live: the next update changes them."""
+        return self.model.state_dict()
+
+    def release_gradients(self) -> None:
+        """Free the memory of the gradients."""
+        self.trainer.optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything an exact continuation needs, as live tensors: write it out before the next step."""
+        return self.trainer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume from `state_dict` of a learner with the same settings."""
+        self.trainer.load_state_dict(state)
+
+    def save_state(self, folder: Path, progress: Mapping[str, Any]) -> None:
+        """Replace the state in `folder` by this learner's; `progress` holds plain values of the caller's own."""
+        save_state(folder, {"learner": self.state_dict(), "progress": dict(progress)}, self.step)
+
+    def load_state(self, folder: Path) -> dict[str, Any] | None:
+        """Resume from the state in `folder`; returns the `progress` written with it, None where there is no state.
+
+        Raises DamagedFile for a state that is not what was written, ConfigError for one of other settings.
+        """
+        state = load_state(folder, self.trainer.device)
+        if state is None:
+            return None
+        self.load_state_dict(state["learner"])
+        progress: dict[str, Any] = state["progress"]
+        return progress
+
+    def save(self, folder: Path) -> None:
+        """Write an ordinary Hugging Face folder with the model; the tokenizer is the caller's."""
+        self.model.save_pretrained(folder)
