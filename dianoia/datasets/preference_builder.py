@@ -17,7 +17,7 @@ from dianoia.datasets.pairs import label_of
 from dianoia.datasets.response_verdicts import Unjudged, draw_pairs, first_of_each
 from dianoia.storage.preference_table import Response
 from dianoia.text.template import TEMPLATES
-from dianoia.text.visible import Sees, seen, whole_response
+from dianoia.text.visible import Sees, visible_part, whole_response
 
 Rows = list[dict[str, Any]]
 _REASONS = {
@@ -95,7 +95,7 @@ class Comparer:
     def _shown(self, response: Response) -> str:
         """What the judge sees."""
         sees: Sees = "answer" if self.config.objective == "pairwise" else "response"
-        return seen(response.response, sees, self.template.tags)
+        return visible_part(response.response, sees, self.template.tags)
 
     # Pairs ---------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from dianoia.datasets.pairs import LeftOut, balanced, decide_all
 from dianoia.tasks.preference_files import read_labelled, read_pairs
 from dianoia.tasks.problem_files import split_of
 from dianoia.text.template import TEMPLATES, Tags
-from dianoia.text.visible import Sees, seen
+from dianoia.text.visible import Sees, visible_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _read(
     """Plan, check and stage ask for the same files; they are read once while they do not change."""
 
     def see(response: str) -> str:
-        return seen(response, sees, tags)
+        return visible_part(response, sees, tags)
 
     read = read_pairs if objective == "pairwise" else read_labelled
     rows = [row for path, _ in files for row in read(path, see)]

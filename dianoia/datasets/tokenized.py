@@ -21,7 +21,7 @@ from dianoia.models.loading import encode_prompts
 from dianoia.tasks.conversation_files import Drawn, check_amounts, draw
 from dianoia.text.dialogue import Part, Piece, samples_of
 from dianoia.text.template import Template
-from dianoia.text.template_fit import Fit
+from dianoia.text.template_fit import TemplateFit
 
 _LOT = 512
 """Conversations that are tokenized together."""
@@ -35,7 +35,7 @@ class Corpus:
     copies: list[int] = field(default_factory=list)
     """Times an epoch, one number a training sample."""
     heldout: list[Demonstration] = field(default_factory=list)
-    fit: Fit | None = None
+    fit: TemplateFit | None = None
     """How well the responses of the training side fit the template."""
     longer: int = 0
     """Samples that were longer than the limit, whatever was done with them."""
@@ -113,7 +113,7 @@ def load_corpus(
 
     Raises ConfigError, ProblemFileError: a row that cannot be used, or nothing left to learn from.
     """
-    corpus, rows, fit = Corpus(), 0, Fit(encoder.template)
+    corpus, rows, fit = Corpus(), 0, TemplateFit(encoder.template)
     for lot in _lots(draw(datasets, heldout_share, evaluation_file)):
         rows += len(lot)
         encoded = encoder([drawn.conversation for drawn in lot])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from dianoia.judge.group_summary import BatchSummary, OneAnswer
 from dianoia.text.template_fit import CODE as MISFIT
-from dianoia.text.template_fit import Other
+from dianoia.text.template_fit import BetterTemplate
 
 PATIENCE = 3
 """Batches in a row."""
@@ -273,7 +273,7 @@ def _constant_told(name: str, value: float | None) -> Diagnosis:
     )
 
 
-def diagnose_evaluation(batch: BatchSummary, other: Other | None) -> list[Diagnosis]:
+def diagnose_evaluation(batch: BatchSummary, other: BetterTemplate | None) -> list[Diagnosis]:
     """Diagnose an evaluation, all of whose answers are in one summary.
 
     `other` is the template that the responses fit better, where there is one.
@@ -298,7 +298,7 @@ def diagnose_evaluation(batch: BatchSummary, other: Other | None) -> list[Diagno
     return diagnoses
 
 
-def _other_template(other: Other, advice: str) -> Diagnosis:
+def _other_template(other: BetterTemplate, advice: str) -> Diagnosis:
     return Diagnosis(
         MISFIT,
         f"{1 - other.own_share:.0%} of the responses have the form of another template: the parser of this one passes over "

@@ -24,7 +24,7 @@ from dianoia.learner.reward_model_folder import (
     prepare_padding,
 )
 from dianoia.text.template import TEMPLATES, Template
-from dianoia.text.visible import scored_text, seen
+from dianoia.text.visible import scored_text, visible_part
 
 _FOREIGN = Outlook(template="plain", sees="response")
 
@@ -88,5 +88,5 @@ class RewardModel:
             return [_chat(self.tokenizer, prompt, response) for prompt, response in pairs]
         view = self.outlook or _FOREIGN
         template = TEMPLATES[view.template]
-        parts = [seen(response, view.sees, template.tags) for response in responses]
+        parts = [visible_part(response, view.sees, template.tags) for response in responses]
         return encode(self.tokenizer, template, prompts, parts)

@@ -34,7 +34,7 @@ from dianoia.storage.rollout_table import write_rollouts
 from dianoia.storage.run_directory import Journal
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.template import Template
-from dianoia.text.template_fit import fitting_template
+from dianoia.text.template_fit import better_template
 
 
 def run(config: EvaluateStage, context: Context) -> None:
@@ -112,7 +112,7 @@ def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> li
     for domain, groups in domains.items():
         ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
         batch = summarize(0, groups, None, one_answer=one_answer(groups))
-        diagnoses = diagnose_evaluation(batch, fitting_template(ended, template))
+        diagnoses = diagnose_evaluation(batch, better_template(ended, template))
         rows += [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
     return rows
 

@@ -1,1 +1,1 @@
-"""Prompts, and what can be read from a response: thought, answer, reflection, language."""
+"""Prompt templates, and what is read from a response: thought, answer, reflection words, languages."""

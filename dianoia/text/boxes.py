@@ -1,15 +1,16 @@
-r"""Reads the answer out of boxes: all boxes of a text are one answer, and what adjoins a box belongs to it.
+r"""Reads a boxed answer: all boxes of a text are one answer, and what touches a box belongs to it.
 
-In: the text of an answer or summary. Out: the content of its one box, or its boxes as a list, `\boxed{2}, \boxed{3}`,
-or a whole formula where a box is only a part of it: `99-\boxed{5}` says 94 and not 5. Left out: what it is worth.
+In: the text of an answer or a summary. Out: the content of its one box; or its boxes as a list,
+`\boxed{2}, \boxed{3}`; or the whole formula if a box is only a part of it: `99-\boxed{5}` means 94, not 5.
+Not here: whether the answer is right.
 
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) says that the answer stands "in a specified format
 (e.g., within a box)":
-1. Several boxes are one list, wherever they stand: who boxes 99 and then 5 has given two answers. Boxes of one
-   text count once.
-2. A sign, a digit, a unit, a scale or an alternative beside a box is a part of the answer. Prose around it is not.
-3. A box behind "not", or before "is wrong", is none: "It is not \boxed{4} but \boxed{5}". What is taken back behind the
-   last box ("Wait, ...") leaves no answer.
+1. Several boxes are one list, wherever they are: a response that boxes 99 and later 5 gives two answers. Boxes
+   with the same text count once.
+2. A sign, digit, unit, scale or alternative next to a box is a part of the answer. Prose around it is not.
+3. A box after "not", or before "is wrong", does not count: "It is not \boxed{4} but \boxed{5}". If the text takes
+   the last box back ("Wait, ..."), there is no answer.
 """
 
 import re
@@ -29,11 +30,11 @@ _NEGATED = re.compile(
     r"(?:\bnot|n't|\bnever|\bmaybe|\bperhaps|\bpossibly|\\neg|\\text\s*\{\s*not\s*\})(?: (?:be|equal to|equal))?[\s$({]*\Z",
     re.IGNORECASE,
 )
-_NEGATED_BEHIND = re.compile(
+_NEGATED_AFTER = re.compile(
     r"[\s$)}*]*(?:\\text\s*\{\s*)?(?:(?:is|are|was|be|would be|seems|cannot|can't|isn't|wasn't)\b[^.\n]{0,20}?\b(?:not|wrong|incorrect|false|right)\b|isn't|is no\b|cannot|can't)",
     re.IGNORECASE,
 )
-_TAKEN_BACK = re.compile(
+_RETRACTED = re.compile(
     r"\b(?:wait|actually|sorry|correction|oops|hmm|scratch that|on second thought|alternatively|also (?:found|got)|or maybe)\b|\bno,",
     re.IGNORECASE,
 )
@@ -64,15 +65,15 @@ _SHORT_WORDS = frozenset(
      "on", "in", "be", "a", "i", "you", "may", "can", "who", "all", "per", "via", "due", "how", "why", "its", "not")
 )  # fmt: skip
 MAX_BOXES = 64
-_NEAR = 300
-"""Characters on either side of a box that are looked at, so that no text takes long: this runs where a model trains."""
+_CONTEXT = 300
+"""Characters searched on each side of a box. The limit keeps hostile texts cheap: this runs during training."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Box:
     start: int
     end: int
-    """Behind its closing brace."""
+    """Index after its closing brace."""
     content: str
 
 
@@ -81,10 +82,10 @@ class UnclosedBox(ValueError):
 
 
 def boxed_answer(text: str, searched: str | None = None) -> str | None:
-    r"""The answer that the boxes of a text give; None if there is no box, "" for an empty one.
+    r"""Return the answer in the boxes of a text; None if there is no box, "" if the boxes hold no answer.
 
     Args:
-        searched: the same text with blanks where no box counts, such as fenced code.
+        searched: the same text with blanks where boxes do not count, such as fenced code.
 
     Raises:
         UnclosedBox: a box is not closed, or there are more than MAX_BOXES.
@@ -95,15 +96,17 @@ def boxed_answer(text: str, searched: str | None = None) -> str | None:
     boxes = [box for box in boxes if not _is_negated(text, box)]
     if not boxes:
         return ""
-    if any(not box.content for box in boxes) or _TAKEN_BACK.search(text, boxes[-1].end):
+    # Decision 3: a retracted last box leaves no answer, even if other boxes stand.
+    if any(not box.content for box in boxes) or _RETRACTED.search(text, boxes[-1].end):
         return ""
     distinct = list(dict.fromkeys(box.content for box in boxes))
     first, last = boxes[0], boxes[-1]
+    # Boxes joined by an operator are one formula.
     if any(_joined(text[a.end : b.start]) for a, b in pairwise(boxes)):
-        return text[_before(text, first) : _behind(text, last)].strip()
-    pieces = [_piece(text, box) for box in boxes]
-    whole = [text[box.start : box.end] for box in boxes]
-    if pieces == whole:
+        return text[_answer_start(text, first) : _answer_end(text, last)].strip()
+    pieces = [_with_neighbours(text, box) for box in boxes]
+    bare = [text[box.start : box.end] for box in boxes]
+    if pieces == bare:
         return (
             distinct[0]
             if len(distinct) == 1
@@ -112,9 +115,9 @@ def boxed_answer(text: str, searched: str | None = None) -> str | None:
     return ", ".join(dict.fromkeys(piece.strip() for piece in pieces))
 
 
-def _piece(text: str, box: _Box) -> str:
-    """A box with what adjoins it; a unit behind it as words, so that nobody takes it for a factor."""
-    start, end = _before(text, box), _behind(text, box)
+def _with_neighbours(text: str, box: _Box) -> str:
+    """Return a box with what touches it. A unit after it becomes text, so that it is not read as a factor."""
+    start, end = _answer_start(text, box), _answer_end(text, box)
     if start == box.start and (
         unit := _SCALES_AND_UNITS.fullmatch(_CLOSERS.sub("", text[box.end : end], count=1))
     ):
@@ -124,13 +127,16 @@ def _piece(text: str, box: _Box) -> str:
 
 
 def _is_negated(text: str, box: _Box) -> bool:
-    """Tell whether a box stands behind "not", or before "is wrong"."""
-    before, behind = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 60]
-    return _NEGATED.search(before) is not None or _NEGATED_BEHIND.match(behind) is not None
+    """Tell whether a box comes after "not" or before "is wrong"."""
+    before, after = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 60]
+    return _NEGATED.search(before) is not None or _NEGATED_AFTER.match(after) is not None
 
 
 def _boxes(text: str, searched: str) -> list[_Box]:
-    """The outermost boxes, in order."""
+    """Return the outermost boxes, in order.
+
+    Raises UnclosedBox for a box without an end or without content, and for more than MAX_BOXES.
+    """
     boxes: list[_Box] = []
     position = 0
     while match := _BOX.search(searched, position):
@@ -143,16 +149,17 @@ def _boxes(text: str, searched: str) -> list[_Box]:
                 raise UnclosedBox("a box is not closed")
             content, position = text[inside + 1 : end], end + 1
         else:
-            bare = _BARE_CONTENT.match(text, inside)
-            if bare is None:
+            # Without braces, TeX boxes the next token: `\boxed 5`.
+            token = _BARE_CONTENT.match(text, inside)
+            if token is None:
                 raise UnclosedBox("a box without content")
-            content, position = bare[0], bare.end()
+            content, position = token[0], token.end()
         boxes.append(_Box(match.start(), position, _innermost(content)))
     return boxes
 
 
 def _innermost(content: str) -> str:
-    """The content of a box in a box."""
+    """Return the content of the innermost box if a box holds nothing but a box."""
     for _ in range(8):
         content = content.strip()
         match = _BOX.match(content)
@@ -165,7 +172,7 @@ def _innermost(content: str) -> str:
 
 
 def closing_brace(text: str, start: int) -> int | None:
-    """Find where the brace closes that was opened before `start`; an escaped brace is a sign, not a brace."""
+    """Return the index of the brace that closes the one opened before `start`; escaped braces do not count."""
     depth, position = 1, start
     while position < len(text):
         char = text[position]
@@ -177,8 +184,8 @@ def closing_brace(text: str, start: int) -> int | None:
 
 
 def _joined(between: str) -> bool:
-    """Tell whether two boxes are parts of one formula: what stands between them begins or ends with an operator."""
-    inner = _CLOSERS.sub("", between[:_NEAR], count=1)
+    """Tell whether two boxes are parts of one formula: the text between them begins with an operator."""
+    inner = _CLOSERS.sub("", between[:_CONTEXT], count=1)
     inner = _OPENERS.sub("", inner)
     if not inner:
         return False
@@ -189,16 +196,19 @@ def _joined(between: str) -> bool:
     )
 
 
-def _before(text: str, box: _Box) -> int:
-    """Find where the answer of a box begins: the box itself, or its line where something before it belongs to it."""
+def _answer_start(text: str, box: _Box) -> int:
+    """Return where the answer of a box begins: at the box, or at its line if something before it belongs to it."""
     line = text.rfind("\n", 0, box.start) + 1
-    head = text[max(line, box.start - _NEAR) : box.start]
+    head = text[max(line, box.start - _CONTEXT) : box.start]
+    # `bare` is the line before the box without opening marks such as `$` or `**`.
     if (opener := _OPENERS.search(head)) is None or not (bare := head[: opener.start()]):
         return box.start
     if _ENDS_IN_BOX.search(bare):
         return box.start
+    # A bracket belongs to the box only within the same formula.
     crossed = _FORMULA_EDGE.search(head, opener.start()) is not None
     last = bare[-1]
+    # A dash at the start of a line is a bullet, not a minus sign.
     bullet = bare.strip() in ("-", "*", "+", "–") and head != head.rstrip()
     attached = (
         (last in _SIGNS_BEFORE and not bullet and not bare.endswith(("->", "=>", "**")))
@@ -212,65 +222,78 @@ def _before(text: str, box: _Box) -> int:
 
 
 def _lone_letter(text: str) -> bool:
-    """Tell whether a text ends in a single letter: a factor, and no word."""
+    """Tell whether a text ends in a single letter, which is a factor, not a word."""
     return re.search(r"(?<![A-Za-z\\])[A-Za-z]\Z", text) is not None
 
 
-def _behind(text: str, box: _Box) -> int:
-    """Find where the answer of a box ends: behind it, or behind what adjoins it."""
+def _answer_end(text: str, box: _Box) -> int:
+    """Return where the answer of a box ends: after the box, or after what touches it."""
     line_end = text.find("\n", box.end)
-    line_end = min(len(text) if line_end < 0 else line_end, box.end + _NEAR)
+    line_end = min(len(text) if line_end < 0 else line_end, box.end + _CONTEXT)
     closers = _CLOSERS.match(text, box.end, line_end)
     position = closers.end() if closers else box.end
-    rest = text[position:line_end]
-    if not rest or _BOX.match(rest) or _SEPARATED_BOX.match(rest):
+    following = text[position:line_end]
+    # Another box is an answer of its own.
+    if not following or _BOX.match(following) or _SEPARATED_BOX.match(following):
         return box.end
     between = text[box.end : position]
-    if not _adjoins(
-        rest,
-        spaced=between != between.strip() or bool(_FORMULA_EDGE.search(between)),
-    ):
+    spaced = between != between.strip() or bool(_FORMULA_EDGE.search(between))
+    if not _belongs_to_answer(following, spaced):
         return box.end
-    if unit := _SCALES_AND_UNITS.match(rest):
+    if unit := _SCALES_AND_UNITS.match(following):
         return position + unit.end()
-    sentence = re.compile(r"[.。?]+(?:[\s$*]|\Z)|!+(?=\s|\Z)|\\boxed").search(rest, 1)
-    return position + (sentence.start() if sentence else len(rest))
+    # Anything else belongs to the answer up to the end of the sentence, of the line, or to the next box.
+    sentence = re.compile(r"[.。?]+(?:[\s$*]|\Z)|!+(?=\s|\Z)|\\boxed").search(following, 1)
+    return position + (sentence.start() if sentence else len(following))
 
 
-def _adjoins(rest: str, spaced: bool) -> bool:
-    """Tell whether what follows a box, closing signs aside, is a part of its answer."""
-    first = rest[0]
+def _belongs_to_answer(following: str, spaced: bool) -> bool:
+    """Tell whether the text after a box and its closing marks is a part of the answer.
+
+    `spaced`: a blank or the end of a formula separates the two.
+    """
+    first = following[0]
     if first in ",;，；、":
-        return _goes_on(rest[1:])
+        return _list_continues(following[1:])
+    # A decimal point or a ratio, not the end of a sentence.
     if first in ".。:":
-        return rest[1:2].isdigit()
+        return following[1:2].isdigit()
+    # A factorial, not an exclamation.
     if first == "!":
-        return re.match(r"!+\s*(?:\$|\\\)|\\\]|[\d+\-*/^!])", rest) is not None
+        return re.match(r"!+\s*(?:\$|\\\)|\\\]|[\d+\-*/^!])", following) is not None
+    # A minus sign, not a dash before words.
     if first in "-–—−":
-        return not spaced or not re.match(r"[-–—−]+\s+[A-Za-z]{2}", rest)
+        return not spaced or not re.match(r"[-–—−]+\s+[A-Za-z]{2}", following)
+    # A factor or a second thought, not a remark.
     if first == "(":
-        return not spaced or re.match(r"\(\s*(?:[-\d\\]|(?:or|and|not|maybe)\b)", rest) is not None
+        return (
+            not spaced
+            or re.match(r"\(\s*(?:[-\d\\]|(?:or|and|not|maybe)\b)", following) is not None
+        )
     if first == "\\":
-        return _HARMLESS_COMMANDS.match(rest) is None
+        return _HARMLESS_COMMANDS.match(following) is None
     if first.isdigit() or first in "?+*/^_=<>%|'×·÷±°²³√":
         return True
-    if alternative := re.match(r"(?:or|and)\b|[或和]", rest, re.IGNORECASE):
-        return alternative[0].lower() in ("or", "或") or _goes_on(rest[alternative.end() :])
+    if alternative := re.match(r"(?:or|and)\b|[或和]", following, re.IGNORECASE):
+        return alternative[0].lower() in ("or", "或") or _list_continues(
+            following[alternative.end() :]
+        )
+    # A unit or a variable, not the next word of a sentence.
     if first.isalpha():
-        word = re.match(r"[^\W\d_]+", rest)
+        word = re.match(r"[^\W\d_]+", following)
         if not spaced and first.isascii():
             return True
         if word and word[0].lower() in _SHORT_WORDS:
             return False
-        return _SCALES_AND_UNITS.match(rest) is not None
+        return _SCALES_AND_UNITS.match(following) is not None
     return False
 
 
-def _goes_on(rest: str) -> bool:
-    """Tell whether a list goes on behind a comma or an "and": with mathematics, not with a sentence or another box."""
-    rest = rest.lstrip(" \t$~")
-    rest = re.sub(r"\A(?:and|or|或|和)\s*[$\s]*", "", rest)
-    rest = re.sub(
-        r"\A(?:\\(?:quad|qquad|[,;:!> ])|\\text\s*\{\s*(?:and|or)?\s*\}|[\s$])*", "", rest
+def _list_continues(following: str) -> bool:
+    """Tell whether a list continues after a comma or "and": with mathematics, not with a sentence or another box."""
+    following = following.lstrip(" \t$~")
+    following = re.sub(r"\A(?:and|or|或|和)\s*[$\s]*", "", following)
+    following = re.sub(
+        r"\A(?:\\(?:quad|qquad|[,;:!> ])|\\text\s*\{\s*(?:and|or)?\s*\}|[\s$])*", "", following
     )
-    return _BOX.match(rest) is None and _MATHEMATICS.match(rest) is not None
+    return _BOX.match(following) is None and _MATHEMATICS.match(following) is not None

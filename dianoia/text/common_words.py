@@ -1,7 +1,7 @@
-"""The commonest words of six languages in Latin letters: function words, numbers, the talk of solving a problem.
+"""The most common words of six languages in Latin letters: function words, numbers, words of problem solving.
 
-They are what short phrases are made of, and what a model that knows a language by its letters is
-least sure of. Written for this project; single plain letters are left out, since in a formula they are names.
+Short phrases consist of them, and a model that recognizes a language by its letters is least sure of them. The
+lists were written for this project. Single plain letters are left out, since in a formula they are names.
 """
 
 COMMON_WORDS = {
@@ -44,10 +44,10 @@ COMMON_WORDS = {
     "possiamo "
     "aspetta vediamo verifichiamo calcoliamo giusto sbagliato bene forse",
 }  # fmt: skip
-"""By ISO 639-1 code, in lower case, separated by blanks."""
+"""Words by ISO 639-1 code, in lower case, separated by blanks."""
 
 ALSO_ENGLISH = (
     "also alle am an as at car cent come des die do dos falso fare faux hat in la le lo ma me mi moment no on or ora pas per "
     "plus pour prima sa se sea see sei sept si six sole son sur te ton tout un vale valor war was"
 )
-"""Of the words above and their like those that an English text may hold: no sign of another language."""
+"""Words such as those above that an English text may also contain: they do not point to another language."""

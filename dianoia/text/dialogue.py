@@ -1,16 +1,16 @@
-"""From a conversation to the pieces of text that a model reads and learns to write.
+"""Turns a conversation into the pieces of text that a model reads and learns to write.
 
-In: a `Conversation` and a template. Out: pieces in their order, each a prompt, a response to learn, or an
-earlier answer that is read and not learnt. Pieces are tokenized one by one, since that is how a sampler
-meets them: the prompt first, then what it writes itself. Left out: tokenization and the end token.
+In: a `Conversation` and a template. Out: pieces in order, each a prompt, a response to learn, or an earlier
+answer that is read but not learnt. Pieces are tokenized one by one, because a sampler meets them that way: first
+the prompt, then its own response. Not here: tokenization and the end token.
 
 Decisions where DeepSeek-R1 is silent (its released chat template strips earlier thoughts):
-1. Every turn of the assistant is learnt. Where earlier thoughts are stripped, a conversation of n such turns
-   becomes n samples: turn k after turns 1 to k - 1 without their thoughts. A single sequence would either
-   teach to answer without a thought or show thoughts that the model will never see.
+1. Every assistant turn is learnt. If earlier thoughts are stripped, a conversation with n such turns becomes n
+   samples: turn k after turns 1 to k - 1 without their thoughts. A single sequence would either teach answers
+   without a thought, or show thoughts that the model will never see when it is sampled.
 2. Stripping removes everything up to the tag that closes the thought, and the space after it.
-3. A system message stands before the template's prompt, on a line of its own.
-4. Where neither the prompt ends nor the response begins with white space, one space is put between.
+3. A system message comes before the template's prompt, on a line of its own.
+4. If neither the prompt ends nor the response begins with white space, one space is put between.
 """
 
 from collections.abc import Collection
@@ -22,19 +22,19 @@ from dianoia.text.template import Tags, Template
 
 
 class Part(StrEnum):
-    """What a piece is to the model."""
+    """The role of a piece of text in training."""
 
     PROMPT = "prompt"
-    """Read."""
+    """Read, not learnt."""
     CONTEXT = "context"
-    """An earlier answer: read, with the end token behind it."""
+    """An earlier answer: read, not learnt, followed by the end token."""
     RESPONSE = "response"
-    """Learnt, with the end token behind it."""
+    """Learnt, and followed by the end token, which is learnt too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text that is tokenized by itself."""
+    """A piece of text that is tokenized by itself."""
 
     text: str
     part: Part
@@ -43,7 +43,7 @@ class Piece:
 def samples_of(
     conversation: Conversation, template: Template, keep_thoughts: bool = False
 ) -> list[list[Piece]]:
-    """The pieces of each sample that a conversation gives: one, or one a turn (decision 1)."""
+    """Return the pieces of each sample of a conversation: one sample, or one per assistant turn (decision 1)."""
     turns = conversation.turns
     learnt = [
         index
@@ -57,12 +57,12 @@ def samples_of(
 
 
 def without_thought(text: str, template: Template) -> str:
-    """What is left of an answer once its thought is removed (decision 2)."""
+    """Remove the thought from an answer (decision 2)."""
     return text.rpartition(_tags(template).close_thought)[2].lstrip()
 
 
 def _tags(template: Template) -> Tags:
-    """A template without tags may still meet data that has them."""
+    """Return the template's tags, or the usual ones: data may have tags even if the template has none."""
     return template.tags or Tags()
 
 
@@ -71,7 +71,7 @@ def _thinks(turn: Turn, template: Template) -> bool:
 
 
 def _pieces(
-    turns: tuple[Turn, ...], learnt: Collection[int], template: Template, keep: bool
+    turns: tuple[Turn, ...], learnt: Collection[int], template: Template, keep_thoughts: bool
 ) -> list[Piece]:
     pieces: list[Piece] = []
     system = ""
@@ -83,21 +83,24 @@ def _pieces(
             pieces.append(Piece(prompt, Part.PROMPT))
             system = ""
         else:
-            pieces += _answer(pieces.pop().text, turn, index in learnt, template, keep)
+            # An answer without its thought may change the end of its prompt, so both are made together.
+            prompt = pieces.pop().text
+            pieces += _answer(prompt, turn, index in learnt, template, keep_thoughts)
     return pieces
 
 
 def _answer(
-    prompt: str, turn: Turn, learnt: bool, template: Template, keep: bool
+    prompt: str, turn: Turn, learnt: bool, template: Template, keep_thoughts: bool
 ) -> tuple[Piece, Piece]:
-    """The prompt, which an answer without its thought may change, and the answer."""
-    thinks = _thinks(turn, template)
-    whole = learnt or (keep and thinks)
-    if whole:
+    """Return the prompt and the answer.
+
+    A prompt that opens a thought loses its tag if the answer is shown without its thought.
+    """
+    if learnt or (keep_thoughts and _thinks(turn, template)):
         text = written(turn, template)
     else:
         text = turn.text if turn.thought is not None else without_thought(turn.text, template)
-        if template.opens_thought:  # nothing is left to open
+        if template.opens_thought:
             prompt = prompt.removesuffix(_tags(template).open_thought).rstrip(" ")
     gap = "" if prompt[-1:].isspace() or text[:1].isspace() else " "
     part = Part.RESPONSE if learnt else Part.CONTEXT
@@ -105,7 +108,7 @@ def _answer(
 
 
 def written(turn: Turn, template: Template) -> str:
-    """The whole answer, a thought in its tags included."""
+    """Return the whole answer, with its thought in tags."""
     if turn.thought is not None:
         return template.respond(turn.thought, turn.text)
     opening = _tags(template).open_thought

@@ -1,22 +1,21 @@
-"""Which language the words of a text are in, also inside a sentence.
+"""Detects the language of each word of a text, also within a sentence.
 
 In: a thought. Out: its words with their languages, and the share of a target language, which is the language
 reward `Num(words in the target language) / Num(words)` of DeepSeek-R1 (arXiv 2501.12948v2, eq. 7).
-Left out: what one word in Latin letters looks like (`dianoia.text.latin_words`), languages beyond LANGUAGES.
+Not here: distinguishing languages in Latin letters (`dianoia.text.latin_words`); languages beyond LANGUAGES.
 
-Decisions where the paper is silent (the unit of a word, what is no word, how languages are told apart):
-1. A word of a language with spaces is a run of letters of one script, with its apostrophes ("don't"). A
-   Chinese word is one Han character: it needs no segmenter, and a character stands for about as much
-   as two thirds of a word, while whole runs would make a Chinese sentence weigh as little as one
-   English word. A Japanese word is one Han character or one run of kana.
+Decisions where the paper is silent (what is a word, what is not, how languages are distinguished):
+1. In a language with spaces, a word is a run of letters of one script, with its apostrophes ("don't"). A Chinese
+   word is one Han character: that needs no segmenter, and a character means about as much as two thirds of a
+   word, while a whole run would give a Chinese sentence the weight of one English word. A Japanese word is one
+   Han character or one run of kana.
 2. Numbers, formulas (LaTeX between dollars or brackets, commands, single letters, letters next to digits), tags
-   and code between backticks are in no language. "a", "A" and "I" are English words beside a word in Latin letters,
-   and names elsewhere: of a variable, a step, an option.
-3. The script decides where it can: Han characters are Chinese, in a sentence with kana Japanese; Hangul
-   is Korean; Cyrillic is Russian, unless the word has a letter that Russian lacks. Words in any other
-   script count as "other", and so lower every share.
-4. Words in Latin letters are told apart only where the target is in Latin letters too: no other share
-   depends on it.
+   and code between backticks are in no language. "a", "A" and "I" are English words next to a word in Latin letters.
+   Elsewhere they are names: of a variable, a step, an option.
+3. The script decides if it can: Han characters are Chinese, or Japanese in a sentence with kana; Hangul is Korean;
+   Cyrillic is Russian, unless the word has a letter that Russian lacks. Words in any other script count as
+   "other", and so lower every share.
+4. Languages in Latin letters are distinguished only if the target is one of them: no other share depends on it.
 5. A text without words has no share: None, which is not zero.
 """
 
@@ -32,7 +31,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.text import latin_words as latin
 
 LANGUAGES = (*latin.LATIN, "zh", "ja", "ko", "ru")
-"""ISO 639-1 codes of what can be told apart."""
+"""ISO 639-1 codes of the languages that are distinguished."""
 OTHER = "other"
 
 _Matches = Sequence[re.Match[str]]
@@ -51,9 +50,9 @@ _KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc"
 _HANGUL = "\uac00-\ud7a3"
 _CYRILLIC = "\u0400-\u0481\u048a-\u052f"
 _RUSSIAN = "А-Яа-яЁё"
-# Possessive runs (++): "mod7" must not be read as "mo" by giving letters back. A run starts only
-# where no letter stands before it, so that no text takes quadratic time. The first line makes short work
-# of whatever is no letter.
+# Possessive runs (++): "mod7" must not be read as "mo" by backtracking. A run starts only where no letter is before
+# it, so that no text takes quadratic time. The lookahead in the first line skips quickly over what is no letter.
+# Group names are languages; "en" stands for any language in Latin letters until they are distinguished.
 _WORD = re.compile(
     r"(?=[^\W\d_])(?:"
     rf"(?P<zh>[{_HAN}])"
@@ -68,92 +67,97 @@ _SYMBOLS = frozenset(string.ascii_letters)
 """A single Latin letter is a name in a formula, except the two that may be English words."""
 _ENGLISH_LETTERS = frozenset("aAI")
 _SENTENCE_END = re.compile("[。!?\n]")
-_FORMULA = " · "  # in place of what is no word; no blank, since a phrase may end there
+_NO_WORD_MARK = " · "
+"""Replaces formulas, tags and code. It is not a blank, because a phrase may end there."""
 
 
 def label_words(text: str, target: str | None = None) -> list[tuple[str, str]]:
-    """Each word with its language (one of LANGUAGES, or OTHER), in order, full-width letters made narrow.
+    """Return each word with its language (one of LANGUAGES, or OTHER), in order; full-width letters become narrow.
 
-    Words in Latin letters are told apart if `target` is one of their languages; else they all go by
-    the name of "en". Raises ConfigError as `language_share` does.
+    Languages in Latin letters are distinguished if `target` is one of them; else all their words are "en".
+    Raises ConfigError as `language_share` does.
     """
-    found, languages = _found(text, target)
-    return [(match.group(), language) for match, language in zip(found, languages, strict=True)]
+    matches, languages = _labelled_matches(text, target)
+    return [(match.group(), language) for match, language in zip(matches, languages, strict=True)]
 
 
-def _found(text: str, target: str | None) -> tuple[list[re.Match[str]], list[str]]:
-    plain = _NO_WORDS.sub(_FORMULA, unicodedata.normalize("NFKC", text))
-    found = _without_symbols(plain, list(_WORD.finditer(plain)))
-    languages = [match.lastgroup or OTHER for match in found]
+def _labelled_matches(text: str, target: str | None) -> tuple[list[re.Match[str]], list[str]]:
+    plain = _NO_WORDS.sub(_NO_WORD_MARK, unicodedata.normalize("NFKC", text))
+    matches = _without_symbols(plain, list(_WORD.finditer(plain)))
+    languages = [match.lastgroup or OTHER for match in matches]
     if "ja" in languages:
-        _give_han_to_japanese(plain, found, languages)
+        _relabel_japanese_han(plain, matches, languages)
     if target in latin.LATIN:
-        _tell_latin_apart(plain, found, languages, target)
-    return found, languages
+        _relabel_latin(plain, matches, languages, target)
+    return matches, languages
 
 
-def _without_symbols(plain: str, found: _Matches) -> list[re.Match[str]]:
-    """The words alone: single letters are symbols, but for those that are English beside a longer word."""
-    kept = []
-    for index, match in enumerate(found):
+def _without_symbols(plain: str, matches: _Matches) -> list[re.Match[str]]:
+    """Remove single letters, which are symbols, except English ones next to a longer word (decision 2)."""
+    words = []
+    for index, match in enumerate(matches):
         word = match.group()
         if word in _ENGLISH_LETTERS:
-            around = [found[at] for at in (index - 1, index + 1) if 0 <= at < len(found)]
-            if any(_beside(plain, match, other) for other in around):
-                kept.append(match)
+            neighbours = [matches[i] for i in (index - 1, index + 1) if 0 <= i < len(matches)]
+            if any(_touches_latin_word(plain, match, neighbour) for neighbour in neighbours):
+                words.append(match)
         elif word not in _SYMBOLS:
-            kept.append(match)
-    return kept
+            words.append(match)
+    return words
 
 
-def _beside(plain: str, one: re.Match[str], other: re.Match[str]) -> bool:
-    """Whether a Latin word of more than a letter stands next to `one`, with nothing but a blank between."""
-    first, second = sorted((one, other), key=lambda match: match.start())
+def _touches_latin_word(plain: str, letter: re.Match[str], neighbour: re.Match[str]) -> bool:
+    """Return True if the neighbour is a Latin word of two letters or more with only blanks between."""
+    first, second = sorted((letter, neighbour), key=lambda match: match.start())
     return (
-        other.lastgroup == "en"
-        and len(other.group()) > 1
+        neighbour.lastgroup == "en"
+        and len(neighbour.group()) > 1
         and plain[first.end() : second.start()].strip(" ") == ""
     )
 
 
-def _give_han_to_japanese(plain: str, found: _Matches, languages: list[str]) -> None:
+def _relabel_japanese_han(plain: str, matches: _Matches, languages: list[str]) -> None:
+    """Relabel Han characters as Japanese, in place, in every sentence that has kana (decision 3)."""
     ends = [match.start() for match in _SENTENCE_END.finditer(plain)]
-    sentences = [bisect(ends, match.start()) for match in found]
+    sentences = [bisect(ends, match.start()) for match in matches]
     japanese = {s for s, language in zip(sentences, languages, strict=True) if language == "ja"}
     for index, sentence in enumerate(sentences):
         if languages[index] == "zh" and sentence in japanese:
             languages[index] = "ja"
 
 
-def _tell_latin_apart(plain: str, found: _Matches, languages: list[str], assumed: str) -> None:
-    places = [index for index, language in enumerate(languages) if language == "en"]
-    words = [found[index].group() for index in places]
-    if not latin.needs_telling(words, assumed) or (assumed == "en" and not latin.is_available()):
+def _relabel_latin(plain: str, matches: _Matches, languages: list[str], assumed: str) -> None:
+    """Replace "en" by the language of each word in Latin letters, in place."""
+    indices = [index for index, language in enumerate(languages) if language == "en"]
+    words = [matches[index].group() for index in indices]
+    # Without the library, English is the only target that works: then every word counts as English.
+    if not latin.may_be_mixed(words, assumed) or (assumed == "en" and not latin.is_available()):
         return
-    gaps = [plain[found[a].end() : found[b].start()] for a, b in pairwise(places)]
+    gaps = [plain[matches[a].end() : matches[b].start()] for a, b in pairwise(indices)]
+    # Anything but blanks between two words ends the phrase, and so does a line break.
     ends = [not gap.isspace() or "\n" in gap for gap in gaps]
-    for index, language in zip(places, latin.tell_apart(words, ends, assumed), strict=True):
+    for index, language in zip(indices, latin.label_latin(words, ends, assumed), strict=True):
         languages[index] = language
 
 
 def words_by_language(text: str, target: str | None = None) -> Counter[str]:
-    """Number of words in each language; `target` as for `label_words`."""
-    return Counter(_found(text, target)[1])
+    """Count the words of each language; `target` as for `label_words`."""
+    return Counter(_labelled_matches(text, target)[1])
 
 
 def check_measurable(target: str) -> None:
-    """Raise ConfigError for a target language that cannot be told from others, or not on this machine."""
+    """Raise ConfigError for a target language that cannot be detected, at all or on this machine."""
     if target not in LANGUAGES:
         raise ConfigError(
-            f"Language {target!r} cannot be told from the others, so a language share would mean "
-            f"nothing; use one of {', '.join(LANGUAGES)} or leave the language reward out"
+            f"Language {target!r} cannot be detected, so its share of the words cannot be measured; "
+            f"use one of {', '.join(LANGUAGES)} or leave the language reward out"
         )
     if target in latin.LATIN and target != "en":
         latin.check_available()
 
 
 def is_measurable(target: str) -> bool:
-    """Whether the share of a language can be measured on this machine."""
+    """Return True if the share of a language can be measured on this machine."""
     try:
         check_measurable(target)
     except ConfigError:
@@ -162,9 +166,9 @@ def is_measurable(target: str) -> bool:
 
 
 def language_share(text: str, target: str) -> float | None:
-    """Share of the words that are in the target language, 0 to 1; None where there are no words (eq. 7).
+    """Return the share of words in the target language, 0 to 1; None for a text without words (eq. 7).
 
-    Raises ConfigError for a target that cannot be told apart, or not without the `languages` extra.
+    Raises ConfigError for a target that cannot be detected, or only with the `languages` extra.
     """
     check_measurable(target)
     words = words_by_language(text, target)
@@ -172,7 +176,7 @@ def language_share(text: str, target: str) -> float | None:
 
 
 def main_language(text: str) -> str | None:
-    """The language most words are in, None without words or when most are in none of LANGUAGES."""
+    """Return the language of most words; None without words, or if most are in none of LANGUAGES."""
     words = words_by_language(text, "en")
     language = max(words, key=lambda name: words[name], default=OTHER)
     return language if language in LANGUAGES else None

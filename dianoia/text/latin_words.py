@@ -1,20 +1,19 @@
-"""Which of six languages in Latin letters each word of a text is in: English, Spanish, French, German,
-Portuguese, Italian.
+"""Distinguishes six languages in Latin letters: English, Spanish, French, German, Portuguese, Italian.
 
-In: the words of a text in order. Out: a language a word. Left out: further languages of the script,
-which are taken for the nearest of the six; what a word is (`dianoia.text.language`).
+In: the words of a text in order. Out: one language per word. Not here: other languages in Latin letters, which
+are taken for the nearest of the six; what a word is (`dianoia.text.language`).
 
-What a single word looks like comes from lingua (https://github.com/pemistahl/lingua-py, Apache 2.0, works
-offline; the `languages` extra). Asked for whole sentences it has no borders inside them, and word by word it
-errs too often. So the words of a text decide together: theirs is the labelling of the highest total
-probability when every change of language has a price, found by the Viterbi algorithm in time linear in
-the number of words. A change is cheaper where a phrase ends than inside one.
+The probabilities of a single word come from lingua (https://github.com/pemistahl/lingua-py, Apache 2.0, works
+offline; the `languages` extra). For whole sentences it does not say where the language changes, and for single
+words it errs too often. So the words of a text are labelled together: the labels are those of the highest total
+log-probability, with a penalty per change of language, found by the Viterbi algorithm in time linear in the
+number of words. A change is cheaper at the end of a phrase than within one.
 
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2, eq. 7) is silent:
-1. The library is asked only where there is a choice. A text is English until a word speaks against it: one
-   of the commonest words of another language, or a letter that English lacks. So thoughts in English
-   and Chinese load no library and take no longer.
-2. Without the library a word in Latin letters counts as English, and the other five cannot be a target.
+1. The library is used only if it can matter. A text is English unless a word suggests otherwise: a common word of
+   another language, or a letter that English lacks. So thoughts in English and Chinese load no library and take
+   no extra time.
+2. Without the library, a word in Latin letters counts as English, and the other five cannot be a target.
 """
 
 import math
@@ -30,107 +29,113 @@ if TYPE_CHECKING:
     from lingua import LanguageDetector
 
 LATIN = tuple(COMMON_WORDS)
-"""ISO 639-1 codes."""
+"""ISO 639-1 codes of the six languages."""
 
-_CHANGE = 4.0
-"""Price of a change of language inside a phrase, in nats: about the evidence of two plain words."""
-_CHANGE_AT_BREAK = 2.0
-"""The same where a phrase ends: at punctuation, a formula, words of another script."""
-_NOT_ASSUMED = 1.0
-"""Price of beginning in another language than the assumed one."""
-_NOT_COMMON = 2.0
-"""What one of the commonest words says against the languages that lack it, in nats."""
+_CHANGE_PENALTY = 4.0
+"""Penalty for a change of language within a phrase, in nats: about the evidence of two ordinary words."""
+_CHANGE_PENALTY_AT_BREAK = 2.0
+"""The same at the end of a phrase: at punctuation, a formula, words of another script."""
+_START_PENALTY = 1.0
+"""Penalty for beginning in another language than the assumed one, in nats."""
+_NOT_COMMON_PENALTY = 2.0
+"""Penalty of a common word for the languages in which it is not common, in nats."""
 _FLOOR = 1e-4
-"""Least probability of a language for a word: names and slips of the pen stand in every text."""
-_LETTERS = 40
-"""Of a word, that are looked at; hardly any word has more, and a model may write any number."""
+"""Lowest probability of a language for a word: every text has names and typing errors."""
+_MAX_LETTERS = 40
+"""Letters of a word that are used: few words are longer, but a model may write one of any length."""
 
 _COMMON = {language: frozenset(words.split()) for language, words in COMMON_WORDS.items()}
 _FOREIGN = frozenset.union(*_COMMON.values()) - _COMMON["en"] - frozenset(ALSO_ENGLISH.split())
 
-_Six = tuple[float, ...]
-"""A number for each of LATIN, in its order."""
+_Scores = tuple[float, ...]
+"""A number per language of LATIN, in its order."""
 
 
 @cache
 def is_available() -> bool:
-    """Whether the library that tells the six apart is installed; does not load it."""
+    """Return True if lingua is installed; does not load it."""
     return find_spec("lingua") is not None
 
 
 def check_available() -> None:
-    """Raise ConfigError, with the cure, where the library is missing."""
+    """Raise ConfigError, with advice, if the library is missing."""
     if not is_available():
         raise ConfigError(
-            "Languages in Latin letters are told apart by lingua, which is not installed, so only English "
-            "can be a target among them; pip install 'dianoia[languages]' (Python below 3.14), or leave the "
+            "Languages in Latin letters other than English can only be detected with lingua, which is not "
+            "installed; pip install 'dianoia[languages]' (Python below 3.14), or leave the "
             "language reward out"
         )
 
 
-def needs_telling(words: Sequence[str], assumed: str) -> bool:
-    """Whether some of the words may be in another language than the assumed one.
+def may_be_mixed(words: Sequence[str], assumed: str) -> bool:
+    """Return True if some of the words may be in another language than the assumed one.
 
-    They may where that is not English, which is what a word is without further signs.
+    For English that takes a sign (decision 1); for another assumed language any word may be English.
     """
     if assumed != "en":
         return bool(words)
     return not all(map(str.isascii, words)) or not _FOREIGN.isdisjoint(map(str.lower, words))
 
 
-def tell_apart(words: Sequence[str], ends: Sequence[bool], assumed: str) -> list[str]:
-    """The language of each word, one of LATIN. `ends` says of each word whether a phrase ends with it.
+def label_latin(words: Sequence[str], ends: Sequence[bool], assumed: str) -> list[str]:
+    """Return the language of each word, one of LATIN. `ends[i]` is True if a phrase ends with word i.
 
-    `assumed` is the language that the text is expected to be in; it decides close calls. Raises ConfigError
-    where the library is asked and missing.
+    `assumed` is the expected language of the text; it decides close calls. Raises ConfigError if lingua is
+    missing.
     """
     if not words:
         return []
-    total = tuple(0.0 if language == assumed else -_NOT_ASSUMED for language in LATIN)
-    total = _sum(total, _log_probabilities(_key(words[0])))
-    came_from: list[tuple[int, ...]] = []
-    for word, behind_break in zip(words[1:], ends, strict=False):
-        price = _CHANGE_AT_BREAK if behind_break else _CHANGE
-        total, origin = _step(total, price)
-        total = _sum(total, _log_probabilities(_key(word)))
-        came_from.append(origin)
-    return _traced(total.index(max(total)), came_from)
+    # Viterbi: `scores` are the best totals of all labellings so far that end in each language.
+    scores = tuple(0.0 if language == assumed else -_START_PENALTY for language in LATIN)
+    scores = _sum(scores, _log_probabilities(_key(words[0])))
+    back_pointers: list[tuple[int, ...]] = []
+    for word, after_break in zip(words[1:], ends, strict=False):
+        penalty = _CHANGE_PENALTY_AT_BREAK if after_break else _CHANGE_PENALTY
+        scores, previous = _transition(scores, penalty)
+        scores = _sum(scores, _log_probabilities(_key(word)))
+        back_pointers.append(previous)
+    return _backtrack(scores.index(max(scores)), back_pointers)
 
 
-def _step(total: _Six, price: float) -> tuple[_Six, tuple[int, ...]]:
-    """The best total with which the next word may begin in each language, and whence it comes."""
-    best = total.index(max(total))
-    least = total[best] - price
-    origin = tuple(own if stay >= least else best for own, stay in enumerate(total))
-    return tuple(max(stay, least) for stay in total), origin
+def _transition(scores: _Scores, penalty: float) -> tuple[_Scores, tuple[int, ...]]:
+    """Return the best total before the next word in each language, and the language that it comes from.
+
+    A change is only worth it from the best language, so that each step compares two totals, not six.
+    """
+    best = scores.index(max(scores))
+    changed = scores[best] - penalty
+    previous = tuple(index if stay >= changed else best for index, stay in enumerate(scores))
+    return tuple(max(stay, changed) for stay in scores), previous
 
 
-def _traced(last: int, came_from: Sequence[tuple[int, ...]]) -> list[str]:
+def _backtrack(last: int, back_pointers: Sequence[tuple[int, ...]]) -> list[str]:
+    """Follow the back pointers from the last word's language to the first word's."""
     path = [last]
-    for origin in reversed(came_from):
-        path.append(origin[path[-1]])
+    for previous in reversed(back_pointers):
+        path.append(previous[path[-1]])
     return [LATIN[index] for index in reversed(path)]
 
 
-def _sum(one: _Six, other: _Six) -> _Six:
-    return tuple(map(float.__add__, one, other))
+def _sum(a: _Scores, b: _Scores) -> _Scores:
+    return tuple(map(float.__add__, a, b))
 
 
 def _key(word: str) -> str:
-    return word[:_LETTERS].lower().replace("’", "'")
+    """Return the form in which a word is looked up."""
+    return word[:_MAX_LETTERS].lower().replace("’", "'")
 
 
 @lru_cache(maxsize=50_000)
-def _log_probabilities(word: str) -> _Six:
-    """Of each language, given the word by itself, up to a constant."""
-    found = {
+def _log_probabilities(word: str) -> _Scores:
+    """Return the log-probability of each language, given the word by itself, up to a constant."""
+    confidences = {
         value.language.iso_code_639_1.name.lower(): value.value
         for value in _detector().compute_language_confidence_values(word)
     }
     common = [word in _COMMON[language] for language in LATIN]
-    against = _NOT_COMMON if any(common) else 0.0
+    penalty = _NOT_COMMON_PENALTY if any(common) else 0.0
     return tuple(
-        math.log(max(found[language], _FLOOR)) - (0.0 if is_common else against)
+        math.log(max(confidences[language], _FLOOR)) - (0.0 if is_common else penalty)
         for language, is_common in zip(LATIN, common, strict=True)
     )
 

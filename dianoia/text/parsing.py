@@ -1,29 +1,26 @@
-"""From the text of a response to its thought and answer, or to the rule that it breaks.
+"""Parses a response into its thought and answer, or names the rule of the template that it breaks.
 
-In: a response, without the end-of-sequence token, and the template it was asked with. Out: `Parsed`
-or `Broken`; `make_rollout` turns either into a `Rollout`. Left out: whether the answer is right.
+In: a response, without the end-of-sequence token, and its template. Out: `Parsed` or `Broken`; `make_rollout`
+turns either into a `Rollout`. Not here: whether the answer is right.
 
-Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) only says that the thinking must sit
-between its tags:
-1. Every tag comes exactly once and in order, with nothing but whitespace before, between and after
-   the two parts: looser rules get hacked (Logic-RL, arXiv 2502.14768).
-2. An empty thought is well-formed. The paper does not forbid it, and forbidding it would only move
-   the hack to one filler word; `dianoia.judge.diagnosis` reports a collapse into empty thoughts
-   instead.
-3. Reasoning inside the answer is a fault only where it shows in the tags (nested, repeated) or in
-   the placeholder text. Prose around an answer, two answers in one pair of tags and a copy of the
-   question are well-formed and wrong: the verifiers accept a bare answer only.
-4. Filler inside the thought is not a fault: no rule tells it from thinking, and nothing here
-   rewards length.
-5. Only the exact tags count. `<THINK>`, `< think >` and look-alike letters are ordinary text, so a
-   response that uses them lacks the real tag.
-6. Without tags (template `plain`) the last line that is not blank is the answer and what stands
-   before it is the thought. An answer of several lines, such as a program, needs tags.
-7. Where a summary follows the thought (template `r1`), only the thinking tags count, and the answer is what the
-   summary's boxes hold, several of them as a list (`dianoia.text.boxes`). A box that is empty, a placeholder or never
-   closed is a fault. A summary without a box is the answer as a whole, since the paper's summaries of writing and
-   facts have none. A box inside fenced code is a part of the program. For the verifier `code` there are no boxes: the
-   program stands in the summary's last fenced block, which the verifier finds.
+Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) only says that the thinking must be between its tags:
+1. Every tag comes exactly once and in order, with only white space before, between and after the two parts:
+   looser rules are exploited (Logic-RL, arXiv 2502.14768).
+2. An empty thought is well-formed. The paper does not forbid it, and forbidding it would only move the exploit
+   to one filler word. `dianoia.judge.diagnosis` reports a collapse into empty thoughts instead.
+3. Reasoning inside the answer is a fault only if it shows in the tags (nested, repeated) or is a placeholder.
+   Prose around an answer, two answers in one pair of tags and a copy of the question are well-formed and wrong:
+   the verifiers accept a bare answer only.
+4. Filler inside the thought is not a fault: no rule can tell it from thinking, and nothing here rewards length.
+5. Only the exact tags count. `<THINK>`, `< think >` and look-alike letters are ordinary text, so a response that
+   uses them lacks the real tag.
+6. Without tags (template `plain`), the last line that is not blank is the answer, and everything before it is the
+   thought. An answer of several lines, such as a program, needs tags.
+7. If a summary follows the thought (template `r1`), only the thinking tags count, and the answer is the content of
+   the summary's boxes, several of them as a list (`dianoia.text.boxes`). A box that is empty, a placeholder or
+   never closed is a fault. A summary without a box is the answer as a whole, since the paper's summaries of
+   writing and facts have none. A box inside fenced code is a part of the program. For the verifier `code` there
+   are no boxes: the program is in the summary's last fenced block, which the verifier finds.
 """
 
 import re
@@ -42,9 +39,9 @@ class Fault(StrEnum):
     NO_TAGS = "no_tags"
     """None of the tags occurs: the response ignores the template."""
     TAG_REPEATED = "tag_repeated"
-    """A tag occurs more often than once, or the response opens a thought that the prompt opened."""
+    """A tag occurs more than once, or the response opens a thought that the prompt already opened."""
     NO_THOUGHT_TAG = "no_thought_tag"
-    """The thought is not opened: typically it was skipped."""
+    """The thought is not opened; typically it was skipped."""
     THOUGHT_NOT_CLOSED = "thought_not_closed"
     """The thought is not closed."""
     NO_ANSWER_TAG = "no_answer_tag"
@@ -60,9 +57,9 @@ class Fault(StrEnum):
     TEXT_AFTER = "text_after"
     """There is text after the answer."""
     EMPTY_ANSWER = "empty_answer"
-    """The answer, the box that should hold it, or the summary has no visible character."""
+    """The answer, its box, or the summary has no visible character."""
     PLACEHOLDER_ANSWER = "placeholder_answer"
-    """The answer is what stands for an answer in an example, such as "..." or "answer here"."""
+    """The answer is a placeholder from an example, such as "..." or "answer here"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +67,11 @@ class Parsed:
     """A well-formed response."""
 
     thought: str
-    """Text between the thinking tags as it is; may be empty."""
+    """Text between the thinking tags, unchanged; may be empty."""
     answer: str
-    """Text between the answer tags, or in the summary's boxes, else the summary; stripped, never empty."""
+    """Text between the answer tags, or in the summary's boxes, or the whole summary; stripped, never empty."""
     summary: str | None = None
-    """All that follows the thought, stripped; None where the answer has tags or a line of its own."""
+    """Everything after the thought, stripped; None if the answer has tags or a line of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,39 +86,41 @@ _PLACEHOLDER = re.compile(
     r"\s*[])}>]*[.…]*",
     re.IGNORECASE,
 )
-_PLACEHOLDER_CHARS = 60  # longer than any of them, so that a huge answer is not searched
+# Longer than any placeholder: a huge answer is not searched.
+_MAX_PLACEHOLDER = 60
 _FENCED = re.compile(r"^ {0,3}```.*?(?:^ {0,3}```[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
 _UNBOXED = "code"
 """The verifier that reads a summary as a whole (decision 7)."""
 
 
 def parse(text: str, template: Template, boxed: bool = True) -> Parsed | Broken:
-    """Read a response, or name the first rule that it breaks. `boxed` looks for the answer in a summary's box."""
+    """Parse a response, or name the first rule that it breaks. `boxed`: the answer of a summary is in its boxes."""
     if template.tags is None:
         return _last_line(text)
     expected = _expected(template.tags, template)
+    # Splitting by a group gives texts and tags in turn: text, tag, text, ..., tag, text.
     pieces = re.split("(" + "|".join(map(re.escape, expected)) + ")", text)
-    # A prefilled opening tag is not expected, but it must not be taken for ordinary text either.
-    found = pieces[1::2]
-    reopened = template.opens_thought and template.tags.open_thought in text
-    if reopened or found != expected:
-        return Broken(
-            Fault.TAG_REPEATED if reopened else _tag_fault(found, expected, template.tags)
-        )
-    return _parts(pieces[0::2], template, boxed)
+    texts, tags = pieces[0::2], pieces[1::2]
+    # A prefilled opening tag is not expected, but it must not pass as ordinary text either.
+    if template.opens_thought and template.tags.open_thought in text:
+        return Broken(Fault.TAG_REPEATED)
+    if tags != expected:
+        return Broken(_tag_fault(tags, expected, template.tags))
+    return _parts(texts, template, boxed)
 
 
 def _expected(tags: Tags, template: Template) -> list[str]:
+    """Return the tags that a response must have, in order."""
     in_order = [tags.open_thought, tags.close_thought]
     if template.final == "answer":
         in_order += [tags.open_answer, tags.close_answer]
     return in_order[1:] if template.opens_thought else in_order
 
 
-def _tag_fault(found: list[str], expected: list[str], tags: Tags) -> Fault:
-    if not found:
+def _tag_fault(present: list[str], expected: list[str], tags: Tags) -> Fault:
+    if not present:
         return Fault.NO_TAGS
-    if len(set(found)) < len(found):
+    if len(set(present)) < len(present):
         return Fault.TAG_REPEATED
     missing = {
         tags.open_thought: Fault.NO_THOUGHT_TAG,
@@ -129,16 +128,19 @@ def _tag_fault(found: list[str], expected: list[str], tags: Tags) -> Fault:
         tags.open_answer: Fault.NO_ANSWER_TAG,
         tags.close_answer: Fault.ANSWER_NOT_CLOSED,
     }
-    return next((missing[tag] for tag in expected if tag not in found), Fault.TAGS_OUT_OF_ORDER)
+    return next((missing[tag] for tag in expected if tag not in present), Fault.TAGS_OUT_OF_ORDER)
 
 
 def _parts(texts: list[str], template: Template, boxed: bool) -> Parsed | Broken:
-    """`texts` are the stretches around the tags, before the first to after the last."""
-    before, thought, *rest = ["", *texts] if template.opens_thought else texts
+    """Assign the texts around the tags, from before the first to after the last, to their roles."""
+    # If the prompt opens the thought, nothing can come before it.
+    before, thought, *final = ["", *texts] if template.opens_thought else texts
     if template.final == "summary":
-        (summary,) = rest
-        return Broken(Fault.TEXT_BEFORE) if before.strip() else _summed_up(thought, summary, boxed)
-    between, answer, after = rest
+        (summary,) = final
+        if before.strip():
+            return Broken(Fault.TEXT_BEFORE)
+        return _with_summary(thought, summary, boxed)
+    between, answer, after = final
     outside = (
         (before, Fault.TEXT_BEFORE),
         (between, Fault.TEXT_BETWEEN),
@@ -150,8 +152,8 @@ def _parts(texts: list[str], template: Template, boxed: bool) -> Parsed | Broken
     return _checked(thought, answer.strip())
 
 
-def _summed_up(thought: str, summary: str, boxed: bool) -> Parsed | Broken:
-    """A thought and its summary, the answer in the summary's boxes if there are any (decision 7)."""
+def _with_summary(thought: str, summary: str, boxed: bool) -> Parsed | Broken:
+    """Parse a thought and its summary, whose boxes hold the answer if there are any (decision 7)."""
     summary = summary.strip()
     try:
         answer = boxed_answer(summary, _outside_code(summary)) if boxed else None
@@ -162,7 +164,7 @@ def _summed_up(thought: str, summary: str, boxed: bool) -> Parsed | Broken:
 
 
 def _outside_code(text: str) -> str:
-    """The text with blanks in place of fenced code, everything else where it was."""
+    """Replace fenced code by as many blanks, so that positions stay the same."""
     return _FENCED.sub(lambda block: " " * len(block.group()), text)
 
 
@@ -174,18 +176,18 @@ def _last_line(text: str) -> Parsed | Broken:
 def _checked(thought: str, answer: str) -> Parsed | Broken:
     if not any(_visible(char) for char in answer):
         return Broken(Fault.EMPTY_ANSWER)
-    if len(answer) <= _PLACEHOLDER_CHARS and _PLACEHOLDER.fullmatch(answer):
+    if len(answer) <= _MAX_PLACEHOLDER and _PLACEHOLDER.fullmatch(answer):
         return Broken(Fault.PLACEHOLDER_ANSWER)
     return Parsed(thought, answer)
 
 
 def _visible(char: str) -> bool:
-    """False for whitespace, control and format characters such as the zero-width space."""
+    """Return False for white space, control and format characters such as the zero-width space."""
     return unicodedata.category(char)[0] not in "ZC"
 
 
 def parse_answer(problem: Problem, text: str, template: Template) -> Parsed | Broken:
-    """A response to a problem, the answer read as the problem's verifier needs it."""
+    """Parse a response to a problem, with the answer in the form that the problem's verifier needs."""
     return parse(text, template, boxed=problem.verifier != _UNBOXED)
 
 
@@ -197,9 +199,9 @@ def make_rollout(
     text: str,
     template: Template,
 ) -> Rollout:
-    """Decide how a sample ended. One that was cut is TRUNCATED, whatever its text looks like.
+    """Return the rollout of a sample, with its status. A sample that was cut is TRUNCATED, whatever its text.
 
-    `text` is the decoded response without the end-of-sequence token and without the prompt.
+    `text` is the decoded response without the prompt and without the end-of-sequence token.
     """
     if not completion.stopped:
         status = RolloutStatus.TRUNCATED

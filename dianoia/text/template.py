@@ -1,21 +1,21 @@
-"""How a question becomes a prompt, and which tags the response has to use.
+"""Templates: how a question becomes a prompt, and which tags the response has to use.
 
 In: the text of a question. Out: the prompt as plain text, and the tags for `dianoia.text.parsing`.
-Left out: chat templates and special tokens (R1-Zero has none), and tokenization.
+Not here: chat templates and special tokens (R1-Zero has none), and tokenization.
 
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent or where we depart from it:
-1. Table 1 of v1, the R1-Zero template, is told in our own words and is shorter: every word of it
-   costs a small model a token. What it asks for is the same, structure only: first the thought,
-   then the bare answer. Nothing is said about reflecting or verifying.
-2. No punctuation touches a tag, so that a tag is tokenized in the prompt as it is in a response.
-3. `r1-zero-prefilled` ends with the opening tag, as Logic-RL does (arXiv 2502.14768); the response
+1. The R1-Zero template (table 1 of v1) is shorter and in our own words: every word of it costs a small model a
+   token. It asks for the same, structure only: first the thought, then the bare answer. It does not mention
+   reflection or verification.
+2. No punctuation touches a tag, so that a tag has the same tokens in the prompt as in a response.
+3. The prompt of `r1-zero-prefilled` ends with the opening tag, as in Logic-RL (arXiv 2502.14768). The response
    then must not open the thought again.
-4. `plain` has no tags at all. It is the control for a template's own effect: R1's template can cost
-   an untrained model most of its accuracy (arXiv 2503.20783), and training then seems to gain it.
-5. `r1` is the form of the released models (sections B.3.2, listings 5 to 7): after the thought comes a summary for
-   whoever asked, without tags, with the answer in `\\boxed{}`. Nothing is explained in the prompt: a model learns
-   the form by supervised fine-tuning. One line break follows the thought, where the released models
-   write two. `r1-prefilled` ends with the opening tag, as later revisions of their chat template do.
+4. `plain` has no tags at all. It is the control for the effect of the template itself: R1's template can cost an
+   untrained model most of its accuracy (arXiv 2503.20783), which training then seems to gain.
+5. `r1` is the form of the released models (section B.3.2, listings 5 to 7): after the thought comes a summary for
+   the user, without tags, with the answer in `\\boxed{}`. The prompt explains nothing: a model learns the form by
+   supervised fine-tuning. One line break follows the thought; the released models write two. `r1-prefilled` ends
+   with the opening tag, as later revisions of their chat template do.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _QUESTION = "{question}"
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The four tags of a response, in the order in which they have to come."""
+    """The four tags of a response, in the required order."""
 
     open_thought: str = "<think>"
     close_thought: str = "</think>"
@@ -40,13 +40,13 @@ class Template:
 
     name: str
     prompt: str
-    """Text with `{question}` in it once; everything else is taken literally."""
+    """Text that holds `{question}` exactly once; everything else is literal."""
     tags: Tags | None
     """None: the response has no tags, and its last line is the answer."""
     opens_thought: bool = False
     """The prompt ends with the tag that opens the thought, so the response must not write it."""
     later: str = "\n{question}\n"
-    """The prompt of a question that follows an answer, in a conversation of several turns."""
+    """The prompt of a later question in a conversation of several turns."""
     final: Literal["answer", "summary"] = "answer"
     """What follows the thought: the bare answer in its tags, or a summary without tags that holds it."""
 
@@ -59,24 +59,25 @@ class Template:
                 assert prompt.endswith(self.tags.open_thought), "the prompt ends with the tag"
 
     def render(self, question: str, later: bool = False) -> str:
-        """The prompt for a question, the first or a later one of a conversation.
-
-        Braces in the question survive: it is not a format string.
-        """
+        """Return the prompt for a question, the first or a later one of a conversation."""
+        # `replace` and not `format`: the question may hold braces.
         return (self.later if later else self.prompt).replace(_QUESTION, question)
 
     def respond(self, thought: str, final: str) -> str:
-        """A response made of a thought and what follows it (answer or summary), as it follows the prompt."""
-        whole = self.whole(thought, final)
+        """Return a response to the prompt, made of a thought and an answer or summary."""
+        response = self.whole(thought, final)
         if self.tags is None:
-            return whole
-        return whole.removeprefix(self.tags.open_thought) if self.opens_thought else f" {whole}"
+            return response
+        if self.opens_thought:
+            return response.removeprefix(self.tags.open_thought)
+        return f" {response}"
 
     def whole(self, thought: str, final: str) -> str:
-        """A response with all its tags, that which a prompt may open too, so that it serves every prompt."""
+        """Return a response with all its tags, including the one that a prompt may open."""
         thought = thought.strip()
         if self.tags is None:
             return f"{thought}\n{final}" if thought else final
+        # An empty thought keeps one line break, so that the tags never touch.
         inside = f"\n{thought}\n" if thought else "\n"
         if self.final == "answer":
             final = f"{self.tags.open_answer}{final}{self.tags.close_answer}"

@@ -1,13 +1,14 @@
-"""Whether the responses of a data set are such as a template asks for: told before a model learns them.
+"""Checks whether the responses of a data set fit a template, before a model learns them.
 
-In: conversations and a template. Out: how many of the responses to learn the parser accepts, what is wrong with the
-others, and the template that they would fit. A model that learns responses of another form writes them, and everything
-that samples it afterwards takes them for malformed. Left out: the data's questions, and whether answers are right.
+In: conversations and a template. Out: how many of the responses the parser accepts, what is wrong with the others,
+and the template that they would fit. A model that learns responses of another form writes that form, and every
+stage that samples it then counts its responses as malformed. Not here: the questions of the data, and whether
+answers are right.
 
 Decisions:
-1. A box in a summary is not asked for (it may be a program or a letter); an empty one is no fault here.
-2. Tags that the template does not have are a fault, though its parser passes over them: the summary
-   `<answer>5</answer>` is well-formed under `r1`, and no verifier reads it.
+1. A summary needs no box (it may be a program or a letter), and an empty box is no fault here.
+2. Tags that the template does not have are a fault, although its parser ignores them: the summary
+   `<answer>5</answer>` is well-formed under `r1`, but no verifier reads it.
 """
 
 from collections import Counter
@@ -19,29 +20,29 @@ from dianoia.text.dialogue import written
 from dianoia.text.parsing import Broken, parse
 from dianoia.text.template import TEMPLATES, Tags, Template
 
-ENOUGH = 0.95
-"""Share of fitting responses from which on nothing is said."""
-LOOKED_AT = 2000
-"""Responses that are tried under every template, to name the one that they fit."""
+MIN_SHARE = 0.95
+"""Share of fitting responses that is good enough: there is no warning."""
+MAX_TRIED = 2000
+"""Responses that are parsed under every template, to name the one that they fit."""
 CODE = "template_misfit"
-FOREIGN = "tags_of_another_template"
-"""A fault beside those of the parser (decision 2)."""
-_SHOWN_CHARS = 120
+FOREIGN_TAGS = "tags_of_another_template"
+"""A fault in addition to those of the parser (decision 2)."""
+_EXAMPLE_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Other:
+class BetterTemplate:
     """A template that responses fit better than their own."""
 
     name: str
     share: float
-    """Of the responses that fit it."""
+    """Share of the responses that fit it."""
     own_share: float
-    """Of those that fit their own."""
+    """Share of the responses that fit their own template."""
 
 
-def misfit_of(text: str, template: Template) -> str | None:
-    """Name what is wrong with a response under a template; None for one that fits (decisions 1 and 2)."""
+def template_fault(text: str, template: Template) -> str | None:
+    """Return the fault of a response under a template; None if it fits (decisions 1 and 2)."""
     parsed = parse(text, template, boxed=False)
     if isinstance(parsed, Broken):
         return parsed.rule.value
@@ -49,108 +50,111 @@ def misfit_of(text: str, template: Template) -> str | None:
     foreign = [tags.open_answer, tags.close_answer] if template.final == "summary" else []
     if template.tags is None:
         foreign = [tags.open_thought, tags.close_thought, tags.open_answer, tags.close_answer]
-    return FOREIGN if any(tag in text for tag in foreign) else None
+    return FOREIGN_TAGS if any(tag in text for tag in foreign) else None
 
 
-def fitting_template(texts: Sequence[str], template: Template) -> Other | None:
-    """Find the template that most responses fit; None where no other one fits more of them.
+def better_template(texts: Sequence[str], template: Template) -> BetterTemplate | None:
+    """Return the template that most responses fit; None if no other template fits more of them than their own.
 
-    Templates without tags are left out: nearly everything fits those.
+    Templates without tags are left out: nearly every response fits those.
     """
     tagged = {name: other for name, other in TEMPLATES.items() if other.tags is not None}
-    looked_at = texts[:LOOKED_AT]
+    tried = texts[:MAX_TRIED]
     shares = {
-        name: sum(misfit_of(text, other) is None for text in looked_at) / max(1, len(looked_at))
+        name: sum(template_fault(text, other) is None for text in tried) / max(1, len(tried))
         for name, other in {template.name: template, **tagged}.items()
     }
     best = max(shares, key=lambda name: shares[name])
-    own = shares[template.name]
-    return None if shares[best] <= own else Other(best, shares[best], own)
+    own_share = shares[template.name]
+    if shares[best] <= own_share:
+        return None
+    return BetterTemplate(best, shares[best], own_share)
 
 
 @dataclass(slots=True)
-class Fit:
-    """Responses to learn, counted by the templates that they fit."""
+class TemplateFit:
+    """Counts of responses to learn by the templates that they fit."""
 
     template: Template
     responses: int = 0
     fitting: Counter[str] = field(default_factory=Counter)
-    """Of the first LOOKED_AT responses, by the name of each template whose parser accepts them."""
+    """Number of the first MAX_TRIED responses that fit each template, by its name."""
     fits: int = 0
-    """Of all responses, those that `template`'s parser accepts."""
+    """Number of all responses that fit `template`."""
     faults: Counter[str] = field(default_factory=Counter)
-    """Of those that do not fit `template`."""
+    """Number of responses with each fault under `template`."""
     examples: dict[str, str] = field(default_factory=dict)
-    """The beginning of a response with each fault."""
+    """The beginning of the first response with each fault."""
     opened: int = 0
-    """Responses whose prompt ends with the tag that opens a thought, in the user's own text."""
+    """Number of responses whose prompt ends with the opening tag in the user's own text."""
 
     def add(self, conversation: Conversation) -> None:
-        """Count the responses of a conversation that are learnt."""
-        before: Turn | None = None
+        """Count the learnt responses of a conversation."""
+        previous: Turn | None = None
         for index, turn in enumerate(conversation.turns):
             if turn.role == "assistant" and index >= conversation.first_learnt:
-                self._count(turn, before)
-            before = turn
+                self._count(turn, previous)
+            previous = turn
 
-    def _count(self, turn: Turn, before: Turn | None) -> None:
+    def _count(self, turn: Turn, previous: Turn | None) -> None:
         self.responses += 1
-        others = TEMPLATES if self.responses <= LOOKED_AT else {}
+        # Beyond the first responses only the template itself is tried: parsing is what takes time.
+        others = TEMPLATES if self.responses <= MAX_TRIED else {}
         opening = (self.template.tags or Tags()).open_thought
-        self.opened += before is not None and before.text.rstrip().endswith(opening)
+        self.opened += previous is not None and previous.text.rstrip().endswith(opening)
         for name, template in {**others, self.template.name: self.template}.items():
-            fault = misfit_of(written(turn, template), template)
+            fault = template_fault(written(turn, template), template)
             self.fitting[name] += fault is None and name in others
             if name == self.template.name:
                 self.fits += fault is None
                 if fault is not None:
                     self.faults[fault] += 1
-                    self.examples.setdefault(fault, turn.text[:_SHOWN_CHARS])
+                    self.examples.setdefault(fault, turn.text[:_EXAMPLE_CHARACTERS])
 
     @property
     def share(self) -> float:
-        """Of the responses that fit the template; 1 without responses."""
+        """Share of responses that fit the template; 1 without responses."""
         return self.fits / self.responses if self.responses else 1.0
 
     def misfit(self) -> tuple[str, str] | None:
-        """Say what does not fit and what to do about it; None where nearly all fits."""
-        if self.share >= ENOUGH and not self.opened:
+        """Return a message and advice about responses that do not fit; None if nearly all fit."""
+        if self.share >= MIN_SHARE and not self.opened:
             return None
-        if self.share >= ENOUGH:
-            return self._opened(), self._unopen()
+        if self.share >= MIN_SHARE:
+            return self._opened_message(), self._opened_advice()
         (fault, _), = self.faults.most_common(1)  # fmt: skip
         message = (
             f"{self.responses - self.fits:,} of {self.responses:,} responses to learn "
-            f"({1 - self.share:.0%}) do not fit template = {self.template.name!r}: a model that learns them writes what "
-            "every stage that samples it under this template takes for malformed or cannot grade. The commonest "
+            f"({1 - self.share:.0%}) do not fit template = {self.template.name!r}: a model that learns them writes "
+            "responses that every stage with this template counts as malformed or cannot grade. The most common "
             f"fault is {fault}, as in {self.examples[fault]!r}"
         )
         if self.opened:
-            return f"{message}. {self._opened()}", self._unopen()
-        return message, self._cure()
+            return f"{message}. {self._opened_message()}", self._opened_advice()
+        return message, self._template_advice()
 
-    def _opened(self) -> str:
+    def _opened_message(self) -> str:
         opening = (self.template.tags or Tags()).open_thought
         return (
-            f"{self.opened:,} of {self.responses:,} prompts end with {opening}, which stands in the user's words there, so "
-            "that the model learns to close a thought that it never opens"
+            f"{self.opened:,} of {self.responses:,} prompts end with {opening} as a part of the user's text, so the model "
+            "learns to close a thought that it never opens"
         )
 
-    def _unopen(self) -> str:
+    def _opened_advice(self) -> str:
         return (
-            "take the tag from the end of the prompts and put it before the responses, or give thought and answer in "
-            "columns of their own (`prompt`, `thought`, `answer`), to which every template puts its tags"
+            "move the tag from the end of the prompts to the beginning of the responses, or give thought and answer in "
+            "columns of their own (`prompt`, `thought`, `answer`), to which every template adds its tags"
         )
 
-    def _cure(self) -> str:
+    def _template_advice(self) -> str:
         best = max(
             TEMPLATES, key=lambda name: (self.fitting[name], TEMPLATES[name].tags is not None)
         )
-        fits = self.fitting[best] / min(self.responses, LOOKED_AT)
+        fits = self.fitting[best] / min(self.responses, MAX_TRIED)
         if best != self.template.name and fits > self.share and TEMPLATES[best].tags is not None:
             return (
                 f"set template = {best!r}, which {fits:.0%} of them fit, here and in the stages that sample or evaluate "
-                "this one"
+                "this model"
             )
         return (
             f"write responses such as {self.template.respond('2+3=5', '5').strip()!r}, or give thought and answer in "

@@ -1,16 +1,16 @@
-"""What a reward model sees of a response (DeepSeek-R1 section 3.1).
+"""The part of a response that a reward model scores (DeepSeek-R1, section 3.1).
 
-In: the text of a response. Out: the text that is scored. The helpful model sees the final part only, so
-that it does not meddle with the reasoning; the safety model sees everything, the thought too.
+In: the text of a response. Out: the text that is scored. The helpful model sees only the final part, so that it
+does not interfere with the reasoning; the safety model sees everything, including the thought.
 
 Decisions where the paper is silent:
-1. The final part is what follows the last tag that closes a thought, without the tags of an answer
-   around it. A response without any thinking tag, as in public preference data, is final as a whole.
-2. A response that opens a thought and never closes it has no final part: what is seen is empty.
-3. Prompt and text are joined as they are; no end token follows. That is how TRL's GRPO calls a reward
-   model, and it does not matter then whether a tokenizer pads with its end token.
-4. The tag that a prompt opens belongs to the thought: it stands before a thought that is seen, wherever it
-   came from, and not before a final part. So a prefilled prompt is scored as its sibling without the tag.
+1. The final part is the text after the last tag that closes a thought, without answer tags around it. A response
+   without any thinking tag, as in public preference data, is final as a whole.
+2. A response that opens a thought and never closes it has no final part: the scored text is empty.
+3. Prompt and text are joined as they are, without an end token. TRL's GRPO calls a reward model that way, and then
+   it does not matter whether a tokenizer pads with its end token.
+4. An opening tag at the end of a prompt belongs to the thought: it comes before a thought that is scored, and not
+   before a final part. So a prefilled template gives the same scores as the same template without the tag.
 """
 
 from typing import Literal
@@ -18,19 +18,19 @@ from typing import Literal
 from dianoia.text.template import Tags, Template
 
 Sees = Literal["answer", "response"]
-"""The final part of a response, or all of it."""
+"""The final part of a response ("answer"), or all of it ("response")."""
 
 
-def seen(response: str, sees: Sees, tags: Tags | None = None) -> str:
-    """The part of a response that a reward model scores, stripped; may be empty.
+def visible_part(response: str, sees: Sees, tags: Tags | None = None) -> str:
+    """Return the part of a response that a reward model scores, stripped; may be empty.
 
-    `tags` are those of the template; None stands for the usual ones.
+    `tags` are those of the template; None means the usual ones.
     """
     return final_part(response, tags or Tags()) if sees == "answer" else response.strip()
 
 
 def final_part(response: str, tags: Tags) -> str:
-    """What follows the thought; decisions 1 and 2 above."""
+    """Return the text after the thought (decisions 1 and 2)."""
     _, closed, final = response.rpartition(tags.close_thought)
     if not closed and tags.open_thought in response:
         return ""
@@ -38,16 +38,17 @@ def final_part(response: str, tags: Tags) -> str:
 
 
 def whole_response(template: Template, response: str) -> str:
-    """A response with the tag that its prompt opened, white space around it aside."""
+    """Return a response, stripped, with the opening tag of its prompt if it has one."""
     if not (template.opens_thought and template.tags) or template.tags.open_thought in response:
         return response.strip()
     return template.tags.open_thought + response.rstrip()
 
 
 def scored_text(template: Template, prompt: str, part: str) -> str:
-    """The text that goes to a reward model: the prompt in its template, then what is `seen`."""
+    """Return the text that a reward model scores: the prompt in its template, then the visible part."""
     rendered = template.render(prompt)
     if template.opens_thought and template.tags:
+        # Decision 4: the tag moves from the prompt to the thought, if the part has one.
         rendered = rendered.removesuffix(template.tags.open_thought).rstrip(" ")
         part = whole_response(template, part) if template.tags.close_thought in part else part
     return rendered + part

@@ -28,7 +28,7 @@ from dianoia.tasks.catalog import FilesSource, general_source, problem_source
 from dianoia.tasks.conversation_files import read_conversations
 from dianoia.tasks.data.set_summary import told
 from dianoia.text.template import TEMPLATES
-from dianoia.text.template_fit import CODE, Fit
+from dianoia.text.template_fit import CODE, TemplateFit
 
 FORMAT = 1
 """Version of the JSON form."""
@@ -252,7 +252,7 @@ def _file_notes(stage: Stage) -> list[str]:
 
 def _template_misfit(stage: SFTStage) -> list[str]:
     """Return a warning if the first responses of the files do not fit the template; the stage itself checks all."""
-    fit = Fit(TEMPLATES[stage.template])
+    fit = TemplateFit(TEMPLATES[stage.template])
     for dataset in stage.datasets:
         path = Path(dataset.path).expanduser()
         for conversation in islice(read_conversations(path), _READ) if path.is_file() else ():

@@ -8,7 +8,7 @@ import pytest
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
 from dianoia.judge.diagnosis import PATIENCE, Diagnosis, diagnose, diagnose_evaluation
 from dianoia.judge.group_summary import BatchSummary, OneAnswer, summarize
-from dianoia.text.template_fit import Other
+from dianoia.text.template_fit import BetterTemplate
 
 HEALTHY = BatchSummary(
     step=0,
@@ -177,16 +177,18 @@ def test_one_answer_to_everything(given: OneAnswer, told: bool) -> None:
 
 def test_an_evaluation_under_another_template() -> None:
     sick = replace(HEALTHY, **SICK["format_never_met"])
-    (told,) = diagnose_evaluation(sick, Other("r1", 0.98, 0.02))
+    (told,) = diagnose_evaluation(sick, BetterTemplate("r1", 0.98, 0.02))
     assert told.code == "format_never_met" and "text_after" in told.message
     assert told.advice == "set template = 'r1', which 98% of the responses fit"
     (told,) = diagnose_evaluation(sick, None)
     assert "fine-tuned on the template" in told.advice
-    (told,) = diagnose_evaluation(replace(HEALTHY, **SICK["all_truncated"]), Other("r1", 0.1, 0.0))
+    (told,) = diagnose_evaluation(
+        replace(HEALTHY, **SICK["all_truncated"]), BetterTemplate("r1", 0.1, 0.0)
+    )
     assert told.code == "all_truncated" and told.advice.startswith("raise max_tokens")
-    assert diagnose_evaluation(HEALTHY, Other("r1", 0.9, 0.7)) == []
-    assert diagnose_evaluation(HEALTHY, Other("r1", 0.2, 0.0)) == []
-    (told,) = diagnose_evaluation(HEALTHY, Other("r1-zero", 0.97, 0.01))
+    assert diagnose_evaluation(HEALTHY, BetterTemplate("r1", 0.9, 0.7)) == []
+    assert diagnose_evaluation(HEALTHY, BetterTemplate("r1", 0.2, 0.0)) == []
+    (told,) = diagnose_evaluation(HEALTHY, BetterTemplate("r1-zero", 0.97, 0.01))
     assert told.code == "template_misfit" and "99% of the responses" in told.message
     assert told.advice == "set template = 'r1-zero', which 97% of the responses fit"
     assert diagnose_evaluation(replace(HEALTHY, **SICK["all_wrong"]), None) == [], "hard, not sick"

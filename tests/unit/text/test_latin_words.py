@@ -13,9 +13,13 @@ from dianoia.miniature.logic import draw_turns
 from dianoia.miniature.stories import draw_story
 from dianoia.text import latin_words as latin
 from dianoia.text.common_words import ALSO_ENGLISH, COMMON_WORDS
-from dianoia.text.latin_words import LATIN, needs_telling, tell_apart
+from dianoia.text.latin_words import LATIN, label_latin, may_be_mixed
 
-PRICE, AT_BREAK, AT_START = latin._CHANGE, latin._CHANGE_AT_BREAK, latin._NOT_ASSUMED
+PENALTY, AT_BREAK, AT_START = (
+    latin._CHANGE_PENALTY,
+    latin._CHANGE_PENALTY_AT_BREAK,
+    latin._START_PENALTY,
+)
 Evidence = dict[str, dict[str, float]]
 
 
@@ -39,7 +43,7 @@ def test_a_change_has_its_price(evidence: Evidence) -> None:
     """
     evidence["we"] = evidence["add"] = {"en": 50.0}
     words = ["we", "uno", "add"]
-    assert (PRICE, AT_BREAK, AT_START) == (4.0, 2.0, 1.0)
+    assert (PENALTY, AT_BREAK, AT_START) == (4.0, 2.0, 1.0)
     for strength, ends, expected in (
         (7.0, [False, False], "en"),
         (9.0, [False, False], "es"),
@@ -49,16 +53,16 @@ def test_a_change_has_its_price(evidence: Evidence) -> None:
         (7.0, [True, False], "es"),
     ):
         evidence["uno"] = {"es": strength}
-        assert tell_apart(words, ends, "en") == ["en", expected, "en"]
+        assert label_latin(words, ends, "en") == ["en", expected, "en"]
 
 
 def test_the_assumed_language_decides_close_calls(evidence: Evidence) -> None:
     evidence["total"] = {"es": 0.9}
-    assert tell_apart(["total"], [], "en") == ["en"]
-    assert tell_apart(["total"], [], "fr") == ["fr"]
+    assert label_latin(["total"], [], "en") == ["en"]
+    assert label_latin(["total"], [], "fr") == ["fr"]
     evidence["total"] = {"es": 1.1}
-    assert tell_apart(["total"], [], "en") == ["es"]
-    assert tell_apart([], [], "en") == []
+    assert label_latin(["total"], [], "en") == ["es"]
+    assert label_latin([], [], "en") == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -73,18 +77,18 @@ def test_no_labelling_is_better(seed: int, evidence: Evidence) -> None:
     def total(labels: tuple[str, ...]) -> float:
         said = sum(evidence[word][label] for word, label in zip(words, labels, strict=True))
         changes = zip(itertools.pairwise(labels), ends, strict=True)
-        price = sum((AT_BREAK if end else PRICE) for (a, b), end in changes if a != b)
+        price = sum((AT_BREAK if end else PENALTY) for (a, b), end in changes if a != b)
         return said - price - (AT_START if labels[0] != "it" else 0.0)
 
     best = max(itertools.product(LATIN, repeat=4), key=total)
-    assert tell_apart(words, ends, "it") == list(best)
+    assert label_latin(words, ends, "it") == list(best)
 
 
 def test_english_is_taken_for_english_without_asking() -> None:
-    assert not needs_telling(["Wait", "let", "me", "check", "the", "two", "numbers", "again"], "en")
-    assert needs_telling(["the", "sum", "es", "cinco"], "en")
-    assert needs_telling(["naïve"], "en")
-    assert needs_telling(["yes"], "es") and not needs_telling([], "es")
+    assert not may_be_mixed(["Wait", "let", "me", "check", "the", "two", "numbers", "again"], "en")
+    assert may_be_mixed(["the", "sum", "es", "cinco"], "en")
+    assert may_be_mixed(["naïve"], "en")
+    assert may_be_mixed(["yes"], "es") and not may_be_mixed([], "es")
 
 
 def test_no_word_that_english_has_is_a_sign_of_another_language() -> None:
@@ -102,6 +106,6 @@ def test_the_miniature_never_asks() -> None:
         if item.problem.language == "en":
             text = checked_derivation(item, Author(MIXED, 0.3, 0.1, 0.5, rng)).text
             words = re.findall("[A-Za-z]+", item.problem.question + text)
-            assert not needs_telling(words, "en")
+            assert not may_be_mixed(words, "en")
             english += 1
     assert english > 200

@@ -4,7 +4,7 @@ import pytest
 
 from dianoia.base.records import Conversation, Turn
 from dianoia.text.template import TEMPLATES
-from dianoia.text.template_fit import LOOKED_AT, Fit, Other, fitting_template
+from dianoia.text.template_fit import MAX_TRIED, BetterTemplate, TemplateFit, better_template
 
 BOX = "The answer is \\boxed{5}."
 TRACE = f"<think>\n2 and 3 are 5.\n</think>\n\n{BOX}"
@@ -16,8 +16,8 @@ def asked(response: str, question: str = "2+3?", thought: str | None = None) -> 
     return Conversation(turns, "data.jsonl, row 1", 1)
 
 
-def fit(template: str, *conversations: Conversation) -> Fit:
-    found = Fit(TEMPLATES[template])
+def fit(template: str, *conversations: Conversation) -> TemplateFit:
+    found = TemplateFit(TEMPLATES[template])
     for conversation in conversations:
         found.add(conversation)
     return found
@@ -82,7 +82,7 @@ def test_a_thought_that_the_prompt_opens(template: str, end: str) -> None:
     told = found.misfit()
     assert told is not None
     assert "4 of 4 prompts end with <think>" in told[0] and "never opens" in told[0]
-    assert "put it before the responses" in told[1]
+    assert "to the beginning of the responses" in told[1]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_thought_and_answer_in_columns_fit_every_template() -> None:
     ],
 )
 def test_the_template_that_responses_fit(template: str, text: str, best: str | None) -> None:
-    found = fitting_template([text] * 3, TEMPLATES[template])
-    assert found == (None if best is None else Other(best, 1.0, 0.0))
-    assert fitting_template([], TEMPLATES[template]) is None
+    found = better_template([text] * 3, TEMPLATES[template])
+    assert found == (None if best is None else BetterTemplate(best, 1.0, 0.0))
+    assert better_template([], TEMPLATES[template]) is None
 
 
 def test_only_what_is_learnt_counts() -> None:
@@ -130,11 +130,11 @@ def test_only_what_is_learnt_counts() -> None:
     )
     assert fit("r1-zero", Conversation(turns, "x", 3)).responses == 1
     assert fit("r1-zero", Conversation(turns, "x", 0)).share == 0.5
-    assert Fit(TEMPLATES["r1"]).misfit() is None, "nothing to learn"
+    assert TemplateFit(TEMPLATES["r1"]).misfit() is None, "nothing to learn"
 
 
 def test_all_responses_count_though_only_the_first_are_tried_under_every_template() -> None:
-    found = fit("r1-zero", *[asked(TRACE)] * LOOKED_AT, *[asked(TAGGED)] * LOOKED_AT)
+    found = fit("r1-zero", *[asked(TRACE)] * MAX_TRIED, *[asked(TAGGED)] * MAX_TRIED)
     assert found.share == 0.5
     told = found.misfit()
     assert told is not None and "set template = 'r1', which 100% of them" in told[1]

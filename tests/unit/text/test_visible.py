@@ -3,7 +3,7 @@
 import pytest
 
 from dianoia.text.template import TEMPLATES, Tags
-from dianoia.text.visible import final_part, scored_text, seen
+from dianoia.text.visible import final_part, scored_text, visible_part
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def test_the_final_part(response: str, expected: str) -> None:
 
 def test_the_safety_model_sees_the_thought() -> None:
     response = " <think> how to hide it </think> <answer> no </answer> "
-    assert seen(response, "response") == response.strip()
-    assert seen(response, "answer") == "no"
-    assert seen("<t>x</t> y", "answer", Tags("<t>", "</t>", "<a>", "</a>")) == "y"
+    assert visible_part(response, "response") == response.strip()
+    assert visible_part(response, "answer") == "no"
+    assert visible_part("<t>x</t> y", "answer", Tags("<t>", "</t>", "<a>", "</a>")) == "y"
 
 
 def test_prompt_and_part_are_joined_as_they_are() -> None:
