@@ -20,6 +20,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
+_ABOUT_RESULTS = ("format_version", "checksum", "claims", "stage_table")
+"""Keys of results.json that are no results; older versions wrote the claims there too."""
 STAGES = [
     "zero",
     "cold-start",
@@ -121,7 +123,8 @@ def _content(path: Path) -> bytes | None:
             lines = path.read_text(encoding="utf-8").splitlines()
             return _canonical([json.loads(line) for line in lines])
         case _, "results.json":
-            return _canonical(json.loads(path.read_text(encoding="utf-8")))
+            results = json.loads(path.read_text(encoding="utf-8"))
+            return _canonical({k: v for k, v in results.items() if k not in _ABOUT_RESULTS})
     return None
 
 

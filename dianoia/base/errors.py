@@ -1,24 +1,25 @@
-"""The errors a person is meant to read.
+"""Errors that a user can fix.
 
-Everything a user can cause derives from `UserError`: the command line prints its message without a
-traceback and leaves with exit status 2. A message says what happened (with the value and the option as
-typed), why it matters, and what to do. Broken invariants of our own are plain `assert`s.
+All derive from `UserError`: the command line prints the message without a traceback and exits with status 2. A message
+says what happened (with the value and the option as typed), why it matters, and what to do. Broken invariants of the
+program are plain `assert`s.
 
 UserError
- +- ConfigError      a recipe or an override that cannot be run as written
- +- ProblemFileError a file of problems with a row that cannot be used
- +- ProblemTestsError a problem whose own tests of a program cannot be read
- +- ModelError       a model folder or name that cannot be loaded
- +- EndpointError    a model behind an endpoint that does not answer, or a budget that is spent
- +- SandboxError     no sandbox for untrusted programs, or one that failed
- +- RunInUse         another process is at work in the run directory
- +- VerifierError    no process that verifies answers could be started
- +- TrainingStopped  the run stopped itself (NaN, exploding gradient); its evidence is on disk
- +- MachineFault     the machine gives no more: a disk that is full or cannot be written, memory that ran out
- +- DamagedFile      a file of a run that is not what was written there
- +- Stopped          somebody asked the command to stop, and it has done so after the step in hand
+ +- ConfigError        a recipe or an override that cannot be run as written
+ +- ProblemFileError   a file of problems with a row that cannot be used
+ +- ProblemTestsError  a programming problem whose tests cannot be read
+ +- ModelError         a model folder or name that cannot be loaded
+ +- EndpointError      a model behind an endpoint that does not answer, or a budget that is used up
+ +- SandboxError       no sandbox for untrusted programs, or one that failed
+ +- RunInUse           another process is at work in the run directory
+ +- VerifierError      no process that verifies answers could be started
+ +- TrainingStopped    the run stopped itself (NaN, exploding gradient); its evidence is on disk
+ +- MachineFault       the machine is out of something: a disk is full or cannot be written, memory ran out
+ +- DamagedFile        a file of a run is not what was written there
+ +- UnknownFormat      a file of a run was written by another version of Dianoia
+ +- Stopped            the user asked the command to stop, and it stopped after the current step
 
-StageCrashed is none of them: an error of ours in a process beside that of the command.
+StageCrashed is not a UserError: an error of the program in the process of a stage.
 """
 
 import difflib
@@ -26,13 +27,13 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the name that comes close; empty where none does."""
+    """Return `; did you mean 'x'?` with the nearest of `names`; empty if none is near."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can put right."""
+    """An error that the user can fix."""
 
 
 class ConfigError(UserError, ValueError):
@@ -44,7 +45,7 @@ class ProblemFileError(UserError, ValueError):
 
 
 class ProblemTestsError(UserError, ValueError):
-    """The tests of a problem about code cannot be read; the message names problem, key and value."""
+    """The tests of a programming problem cannot be read; the message names problem, key and value."""
 
 
 class ModelError(UserError, OSError):
@@ -64,7 +65,7 @@ class RunInUse(UserError, RuntimeError):
 
 
 class VerifierError(UserError, RuntimeError):
-    """Answers cannot be verified: no process that does it could be started."""
+    """Answers cannot be verified: no process for it could be started."""
 
 
 class TrainingStopped(UserError, RuntimeError):
@@ -79,9 +80,13 @@ class DamagedFile(UserError, ValueError):
     """A file of a run directory is not what was written there; the message names it and what to remove."""
 
 
+class UnknownFormat(UserError, ValueError):
+    """A file of a run directory has a format version that this version of Dianoia does not read."""
+
+
 class Stopped(UserError, RuntimeError):
-    """The command was asked to stop; what was finished is kept, and the same command goes on."""
+    """The user asked the command to stop; finished steps are kept, and the same command resumes."""
 
 
 class StageCrashed(Exception):
-    """A stage was ended by an error that nobody is meant to see; the message ends with its traceback."""
+    """A stage was ended by an error of the program; the message ends with its traceback."""

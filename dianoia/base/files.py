@@ -1,9 +1,11 @@
-"""Files that appear whole or not at all, with the checksums by which damage to them is noticed; the cache's folder.
+"""Atomic writes (temporary file, fsync, rename), checksums of files and folders, and the cache folder.
 
-Whole: a temporary sibling, fsync, rename; on an error the sibling is removed, so that a full disk is not fuller than
-before. A name is given to a new file and never written through: a link that stands there is replaced, its target is
-not touched. Checked: a JSON object may end with the key `checksum`, over everything in it but times; a folder holds
-`SHA256SUMS`, in the form that `sha256sum -c` reads.
+Atomic: a reader sees the old file or the new one, never a part. After an error the temporary file is removed, so that a
+full disk does not get fuller. A link under the name is replaced and its target is not touched.
+
+Checksums: a JSON object may end with the key `checksum`, which covers everything in it but times. A folder holds
+`SHA256SUMS`, in the format of `sha256sum -c`. JSON files of a run directory carry the version of their format, see
+`base.run_files`.
 """
 
 import hashlib
@@ -18,31 +20,31 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.disk_space import twice
-from dianoia.base.errors import DamagedFile, MachineFault
+from dianoia.base.errors import DamagedFile, MachineFault, UnknownFormat
 from dianoia.base.faults import naming
-from dianoia.base.remedies import cure_of
+from dianoia.base.run_files import FORMAT_VERSION, FORMAT_VERSIONS, cure_of
 
 CACHE = "DIANOIA_CACHE"
-"""Environment variable: the folder for what can be made again."""
+"""Environment variable: the folder for files that can be made again."""
 SUMS = "SHA256SUMS"
-"""In a folder that was written whole: the digest of each of its files."""
+"""In a folder that was written atomically: the SHA-256 of each of its files."""
 CHECKSUM = "checksum"
-"""Last key of a JSON object that carries its own digest."""
+"""Last key of a JSON object that carries its own SHA-256."""
 _TIMES = ("seconds", "_per_second")
-"""Ends of keys under which times stand, which differ between two runs of one seed."""
+"""Suffixes of keys whose values are times, which differ between two runs of one seed."""
 
 
 def cache_folder() -> Path:
-    """Where goes what can be made again."""
-    named = os.environ.get(CACHE)
-    if named:
-        return Path(named).expanduser()
+    """Return the folder for files that can be made again."""
+    folder = os.environ.get(CACHE)
+    if folder:
+        return Path(folder).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "dianoia"
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file or folder to its disk now."""
+    """Flush a file or folder to its disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -51,7 +53,7 @@ def sync(path: Path) -> None:
 
 
 def clear(path: Path) -> None:
-    """Remove a file, a folder or a link, whichever stands there; a link's target is not touched."""
+    """Remove a file, a folder or a link; a link's target is not touched."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -60,11 +62,11 @@ def clear(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write to; it becomes `path` if the block ends without an error."""
+    """Yield a temporary path to write to; it becomes `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.part")
-    with naming(path), _without_leftovers(temporary):
+    with naming(path), _remove_on_error(temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
-        clear(temporary)  # what a kill left, or a link that somebody put there
+        clear(temporary)  # left by a kill, or a link under this name
         yield temporary
         sync(temporary)
         temporary.replace(path)
@@ -73,13 +75,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder; it replaces `path` if the block ends without an error, and says what is in it.
+    """Yield a temporary folder; it gets its `SHA256SUMS` and replaces `path` if the block ends without an error.
 
-    A folder that was there before is moved aside first and deleted last, so that a kill at any moment
-    leaves the old one, the new one, or both under names that the next run cleans up.
+    An old folder is moved away first and deleted last. A kill at any moment leaves the old one, the new one, or both
+    under names that the next run cleans up.
     """
     temporary, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
-    with naming(path), _without_leftovers(temporary):
+    with naming(path), _remove_on_error(temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear(temporary)
         temporary.mkdir()
@@ -96,8 +98,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _without_leftovers(temporary: Path) -> Iterator[None]:
-    """Remove what was written so far where the block ends by an error: a full disk needs the room."""
+def _remove_on_error(temporary: Path) -> Iterator[None]:
+    """Remove a temporary file or folder if the block raises: a full disk needs the space."""
     try:
         yield
     except BaseException:
@@ -107,38 +109,39 @@ def _without_leftovers(temporary: Path) -> Iterator[None]:
 
 
 def restore_folder(path: Path) -> None:
-    """Undo a kill between the two renames of `whole_folder`: bring the old folder back."""
+    """Undo a kill between the two renames of `whole_folder`: rename the old folder back."""
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():
         old.replace(path)
 
 
 def refuse_links(folder: Path) -> None:
-    """Look for links, pipes and devices in the folder of a stage that is about to work in it.
+    """Search the folder of a stage for links, pipes and devices before the stage writes to it.
 
     Raises:
-        MachineFault: there is one; what is written there would end up elsewhere.
+        MachineFault: there is one, so files would be written outside the run directory.
     """
     for path in (folder.parent, folder, *folder.rglob("*")):
         if path.is_symlink():
             raise MachineFault(
-                f"{path}: it is a symbolic link to {path.readlink()}; a stage would write there, outside the run "
-                "directory, so links in it are not followed; remove the link (its target stays), or give another --out"
+                f"{path}: it is a symbolic link to {path.readlink()}, and a stage would write there, outside the run "
+                "directory; remove the link (its target stays), or give another --out"
             )
         if path.exists() and not path.is_file() and not path.is_dir():
             raise MachineFault(
-                f"{path}: it is a pipe or a device, which no run directory holds; remove it, or give another --out"
+                f"{path}: it is a pipe or a device, and a run directory holds only files and folders; remove it, or "
+                "give another --out"
             )
 
 
 # Checksums of folders ----------------------------------------------------------------------------
 
 
-def digest(path: Path, first: int | None = None) -> str:
-    """SHA-256 of a file, or of its first so many bytes, in hexadecimal digits."""
+def digest(path: Path, length: int | None = None) -> str:
+    """Return the SHA-256 of a file, or of its first `length` bytes, in hexadecimal digits."""
     with path.open("rb") as file:
-        if first is not None:
-            return hashlib.sha256(file.read(first)).hexdigest()
+        if length is not None:
+            return hashlib.sha256(file.read(length)).hexdigest()
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -149,39 +152,45 @@ def _write_sums(folder: Path) -> None:
 
 
 def check_folder(
-    folder: Path, cure: str, pattern: str = "*", required: Collection[str] = (), most: float = inf
+    folder: Path,
+    cure: str,
+    pattern: str = "*",
+    required: Collection[str] = (),
+    max_bytes: float = inf,
 ) -> None:
-    """Compare files of a folder with its `SHA256SUMS`; `cure` ends the message.
+    """Compare files of a folder with its `SHA256SUMS`.
 
     Args:
-        pattern: of the names of the files that are compared.
-        required: names that the list has to hold.
-        most: bytes of the largest file that is read.
+        cure: the end of the message, what to do about a damaged file.
+        pattern: glob of the names of the files that are compared.
+        required: names that the list must contain.
+        max_bytes: a larger file is not read.
 
     Raises:
-        DamagedFile: a file is missing, or is not the one that was written; or the sums themselves are unreadable.
+        DamagedFile: a file is missing or has changed, or the list itself is damaged.
     """
     sums = _read_sums(folder / SUMS, cure)
-    lacking = sorted(set(required) - set(sums))
-    if lacking:
+    missing = sorted(set(required) - set(sums))
+    if missing:
         raise DamagedFile(
-            f"{folder / SUMS}: the list of checksums was cut, and lacks {lacking[0]}; {cure}"
+            f"{folder / SUMS}: the list of checksums was cut, and lacks {missing[0]}; {cure}"
         )
     for name, expected in sums.items():
         file = folder / name
-        if not file.match(pattern) or (file.is_file() and file.stat().st_size > most):
+        if not file.match(pattern) or (file.is_file() and file.stat().st_size > max_bytes):
             continue
         if not file.is_file():
             raise DamagedFile(f"{file}: the file is missing, and {folder / SUMS} names it; {cure}")
         if digest(file) != expected:
             size = file.stat().st_size
             raise DamagedFile(
-                f"{file}: the file ({size:,} bytes) is not the one that was written there, as {SUMS} beside it shows: "
+                f"{file}: the file ({size:,} bytes) is not the one that was written there, as {SUMS} next to it shows: "
                 f"it was cut, changed or damaged by the disk; {cure}"
             )
 
 
 def _read_sums(file: Path, cure: str) -> dict[str, str]:
+    """Read the list of checksums, by file name."""
     try:
         lines = file.read_text(encoding="ascii").splitlines()
         pairs = [line.split("  ", 1) for line in lines]
@@ -197,18 +206,23 @@ def _read_sums(file: Path, cure: str) -> dict[str, str]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole; on a full disk with the room that a stage has set aside."""
+    """Write a text file atomically; on a full disk, use the space that a stage has reserved."""
 
     def write() -> None:
         with whole_file(path) as temporary:
-            # A lone surrogate, as in a file's name that is no UTF-8, becomes a question mark.
+            # A lone surrogate, as from a file name that is not UTF-8, becomes a question mark.
             temporary.write_bytes(text.encode("utf-8", "replace"))
 
     twice(write, path)
 
 
 def write_json(path: Path, value: Any, checked: bool = False) -> None:
-    """Write a value as indented JSON, whole; NaN is refused: it is not JSON. `checked`: an object gets a checksum."""
+    """Write a value as indented JSON, atomically. NaN is refused, since JSON has none.
+
+    A file of a run directory (`base.run_files`) gets the version of its format. `checked`: the object gets a checksum.
+    """
+    if path.name in FORMAT_VERSIONS:
+        value = {FORMAT_VERSION: FORMAT_VERSIONS[path.name], **value}
     if checked:
         assert isinstance(value, Mapping), "a checksum is a key of an object"
         value = {key: inner for key, inner in value.items() if key != CHECKSUM}
@@ -218,17 +232,21 @@ def write_json(path: Path, value: Any, checked: bool = False) -> None:
 
 
 def read_json(path: Path, cure: str = "") -> Any:
-    """The value of a JSON file, without its checksum; `cure` ends the message of a damaged one (default: by the file's name).
+    """Read a JSON file, without its checksum and format version.
+
+    Args:
+        cure: the end of the message on a damaged file (default: by the file's name).
 
     Raises:
-        DamagedFile: the file is empty, no JSON, no ordinary file, or not what its checksum says.
+        DamagedFile: the file is empty, not JSON, not an ordinary file, or its checksum does not fit.
+        UnknownFormat: the file has another format version than this Dianoia writes.
     """
-    text = read_bytes(path, cure)
+    content = read_bytes(path, cure)
     try:
-        value = json.loads(text.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        what = _damage(text) or f"is not JSON ({type(error).__name__}: {error})"
-        raise DamagedFile(f"{path}: the file {what}; {cure or cure_of(path)}") from None
+        damage = _damage(content) or f"is not JSON ({type(error).__name__}: {error})"
+        raise DamagedFile(f"{path}: the file {damage}; {cure or cure_of(path)}") from None
     if isinstance(value, dict) and CHECKSUM in value:
         written = value.pop(CHECKSUM)
         if written != _checksum(value):
@@ -236,11 +254,22 @@ def read_json(path: Path, cure: str = "") -> Any:
                 f"{path}: the file is not what was written there, as its checksum shows: it was changed, or damaged by "
                 f"the disk; {cure or cure_of(path)}"
             )
+    if isinstance(value, dict) and path.name in FORMAT_VERSIONS:
+        _check_version(path, value.pop(FORMAT_VERSION, 1))
     return value
 
 
+def _check_version(path: Path, version: object) -> None:
+    known = FORMAT_VERSIONS[path.name]
+    if version != known:
+        raise UnknownFormat(
+            f"{path}: {FORMAT_VERSION} = {version!r}, and this Dianoia reads version {known}; use the Dianoia that wrote "
+            "the run (its version is in run.json), or give another --out"
+        )
+
+
 def read_bytes(path: Path, cure: str = "") -> bytes:
-    """What an ordinary file holds. Raises DamagedFile for a pipe or device, which would never end."""
+    """Return the content of an ordinary file. Raises DamagedFile for a pipe or device, which would never end."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise DamagedFile(
@@ -251,16 +280,16 @@ def read_bytes(path: Path, cure: str = "") -> bytes:
 
 
 def read_table(path: Path, cure: str = "") -> dict[str, Any]:
-    """The object of a JSON file, as `read_json`. Raises DamagedFile too where it holds another value."""
+    """Read a JSON file that holds an object, see `read_json`. Raises DamagedFile also for another value."""
     value = read_json(path, cure)
     if not isinstance(value, dict):
-        what = f"holds {type(value).__name__} where an object was written"
-        raise DamagedFile(f"{path}: the file {what}; {cure or cure_of(path)}")
+        damage = f"holds {type(value).__name__} where an object was written"
+        raise DamagedFile(f"{path}: the file {damage}; {cure or cure_of(path)}")
     return value
 
 
 def _damage(content: bytes) -> str:
-    """Kinds of damage that are told apart; empty where it is another."""
+    """Return a clause on the damage of an empty file or one with zero bytes; empty for any other damage."""
     if not content:
         return "is empty, as after the machine lost power"
     if b"\0" in content:
@@ -275,7 +304,7 @@ def _checksum(value: Any) -> str:
 
 
 def without_times(value: Any) -> Any:
-    """A JSON value without the keys under which times stand."""
+    """Return a JSON value without the keys whose values are times."""
     if isinstance(value, dict):
         return {k: without_times(v) for k, v in value.items() if not k.endswith(_TIMES)}
     return [without_times(inner) for inner in value] if isinstance(value, list) else value

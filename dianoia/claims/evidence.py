@@ -10,8 +10,7 @@ from typing import Any
 
 from dianoia.algo.estimates import Estimate
 from dianoia.claims.intervals import Bounded, mean
-from dianoia.config import RLStage
-from dianoia.recipe.graph import Recipe
+from dianoia.config import DataSettings
 from dianoia.storage.run_directory import RunDirectory, read_journal
 
 REASONING = ("math", "code", "stem", "logic")
@@ -95,17 +94,34 @@ class Evidence:
 
 
 def gather(
-    recipe: Recipe, run: RunDirectory, done: Collection[str], results: Mapping[str, Any]
+    parts: Mapping[str, str],
+    stages: Mapping[str, Mapping[str, Any]],
+    run: RunDirectory,
+    done: Collection[str],
+    results: Mapping[str, Any],
 ) -> Evidence:
-    """The evidence of a run: curves of stages that are done, and `evaluations` and `by_difficulty` of `results`."""
-    parts = recipe.claims.parts
+    """Return the evidence of a run.
+
+    Args:
+        parts: checkpoint by part of the paper.
+        stages: tables of the stages as in recipe.json, by name.
+        done: stages whose curves count.
+        results: the content of results.json; its `evaluations` and `by_difficulty` are used.
+    """
     return Evidence(
         parts,
         results["evaluations"],
         results["by_difficulty"],
         {
-            part: Course(str(stage.problems), tuple(read_journal(run.stage(name).metrics)))
+            part: Course(
+                _problem_set(stages[name]["problems"]), tuple(read_journal(run.stage(name).metrics))
+            )
             for part, name in parts.items()
-            if name in done and isinstance(stage := recipe.stages.get(name), RLStage)
+            if name in done and stages.get(name, {}).get("kind") == "rl"
         },
     )
+
+
+def _problem_set(problems: str | Mapping[str, Any]) -> str:
+    """Return the name of a problem set, which a recipe gives as a name or as a `[data]` table."""
+    return problems if isinstance(problems, str) else str(DataSettings.model_validate(problems))

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_table
+from dianoia.claims import claims_of
 from dianoia.claims.paper import NAMES
 from dianoia.claims.value_text import say
 from dianoia.storage.run_directory import RunDirectory
@@ -60,10 +61,10 @@ def _results(run: RunDirectory) -> Results:
             f"{run.path}: there is no results.json with recipe.json beside it, so this is no finished run; "
             "give the folder that `dianoia run` wrote, once every stage is done"
         )
-    results: Results = read_table(run.results)
-    if not results.get("claims"):
+    results: Results = read_table(run.results) | claims_of(run)
+    if not results["claims"]:
         raise ConfigError(
-            f"{run.path}: its results.json claims nothing, as its recipe names no part of the paper; add a "
+            f"{run.path}: its recipe names no part of the paper, so there is no claim to check; add a "
             "[claims] table to the recipe (docs/claims.md) and run it again"
         )
     return results

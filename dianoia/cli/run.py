@@ -6,19 +6,19 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dianoia.base.errors import ConfigError, MachineFault, Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dianoia.pipeline.results import Planned
+    from dianoia.pipeline.results import PlannedRun
+    from dianoia.pipeline.scheduler import Executor
     from dianoia.recipe import Recipe
     from dianoia.recipe.plan.run_plan import RunPlan
     from dianoia.recipe.resume.stage_status import StageTask
@@ -279,19 +279,25 @@ def _execute(runs: Sequence[RunOptions]) -> None:
     """Lock the run directories, print the plans, run the stages and say where the results are."""
     from rich.console import Console
 
+    from dianoia.base.files import read_table
+    from dianoia.base.progress import format_duration
+    from dianoia.pipeline.scheduler import run_recipes
+
     console, start = Console(soft_wrap=True), time.monotonic()
     with ExitStack() as locks:
         planned = [_lock_and_plan(options, locks, console) for options in runs]
-        _run_stages(planned, runs[0].jobs, console)
-    console.print(f"took {timedelta(seconds=round(time.monotonic() - start))}", highlight=False)
+        executor = _executor(runs[0].jobs, planned, console)
+        run_recipes(planned, runs[0].jobs, executor, _command_line(), console)
+    console.print(f"took {format_duration(time.monotonic() - start)}", highlight=False)
     for each in planned:
         path = each.run.path
+        _print_summary(read_table(each.run.results), console)
         console.print(f"results: {each.run.results}", highlight=False)
         console.print(f"to see them: dianoia report {shlex.quote(str(path))}", highlight=False)
 
 
-def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") -> "Planned":
-    from dianoia.pipeline.results import Planned
+def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") -> "PlannedRun":
+    from dianoia.pipeline.results import PlannedRun
     from dianoia.recipe.plan.plan_text import print_plan
     from dianoia.storage.lock import at_work
 
@@ -302,19 +308,30 @@ def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") ->
         console.print(f"{run.path}: {_NO_LOCKS}", highlight=False)
     tasks, plan = _plan(options, recipe, run)
     print_plan(plan, console, options.verbose)
-    return Planned(recipe, run, tasks, lock)
+    return PlannedRun(recipe, run, tasks, lock)
 
 
-def _run_stages(planned: "Sequence[Planned]", jobs: int, console: "Console") -> None:
+def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") -> "Executor":
+    """Return where stages run: one job in this process, several in a process per stage."""
     if jobs > 1:
-        from dianoia.pipeline.scheduler import run_side_by_side
+        from dianoia.pipeline.stage_processes import StageProcesses
 
-        run_side_by_side(planned, jobs, _command_line(), console)
-        return
-    from dianoia.pipeline.in_process import run_recipe
+        locks = [each.lock for each in planned if each.lock is not None]
+        return StageProcesses(locks, capture=console.is_terminal)
+    from dianoia.pipeline.in_process import InProcess
 
-    for each in planned:
-        run_recipe(each, _command_line(), console)
+    return InProcess()
+
+
+def _print_summary(results: Mapping[str, Any], console: "Console") -> None:
+    """Print a table of the estimates in results.json; nothing if no stage has evaluated yet."""
+    from dianoia.pipeline.results import summary
+
+    rows = summary(results)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, metric, value, interval in rows:
+        texts = (name.ljust(widths[0]), metric.ljust(widths[1]), value.rjust(widths[2]), interval)
+        console.print("  ".join(texts), highlight=False, markup=False)
 
 
 def _print_claims(runs: Sequence[RunOptions]) -> None:

@@ -1,10 +1,12 @@
 """Runs a recipe: each stage in its own folder, and the results at the end.
 
-`recipe.resume.stage_status` has decided what happens to each stage; this room does it. A stage that begins writes what it
-is made from, one that is done writes its manifest last; one that is run again leaves what was there under
+`recipe.resume.stage_status` has decided what happens to each stage. This room does it. A stage that begins writes
+`begun.json`, a stage that is done writes its manifest last, and a stage that is re-run leaves its old folder under
 `stages/.old/`. Everything that can be refused is refused before the first stage begins.
 
-`run`: one stage after another, in this process. `side_by_side`: several at a time, each in a process of its own,
-which `host` starts and `child` is; `order` says which comes next. `stage` is what both do with a stage, `results`
-what they keep true meanwhile.
+    scheduler         which stage starts when; the same for one job and for many
+    in_process        executor for one job: runs each stage in this process
+    stage_processes   executor for several jobs: one process per stage, forked by `fork_server`
+    stage             one stage: run in its folder, from checked inputs to its manifest
+    results           run.json, recipe.json and results.json of the run directory
 """

@@ -1,12 +1,14 @@
-"""Starts the processes of stages, and the side of the command that asks for them. No torch until it runs.
+"""A fork server: imports PyTorch once and forks one process per stage. `ForkServer` is its client.
 
-On Linux a warm process imports PyTorch once, which takes seconds, and is forked for each stage, which takes
-milliseconds: nothing has been computed in it, so there are no threads of arithmetic to lose, and every stage
-begins in the same state. Elsewhere a stage's process is a fresh interpreter, as a fork may end it there.
+On Linux the server imports PyTorch, which takes seconds, and forks for each stage, which takes milliseconds. It computes
+nothing itself, so a fork loses no compute threads, and every stage begins in the same state. On other systems a fork of
+PyTorch may crash, so each stage's process is a fresh interpreter.
 
-All of it ends with the command, however that ends. On Linux the kernel sees to it: each process is killed with
-the one that started it. Elsewhere the warm process notices that its connection has closed and ends the rest. Until
-then all of them hold the lock of the run directory, so that no second command begins beside them.
+All processes end with the command, however that ends. On Linux the kernel kills each process when its parent dies. On
+other systems the server notices that its connection has closed and ends the others. Until then every process holds the
+lock of the run directory, so that no second command begins there.
+
+Importing this module does not import torch.
 """
 
 import atexit
@@ -29,47 +31,49 @@ from typing import Self
 from dianoia.pipeline.messages import END_NOW
 from dianoia.sandbox import interpreter
 
-_CHILD = "dianoia.pipeline.stage_process"
-"""Imports PyTorch."""
+_STAGE_MODULE = "dianoia.pipeline.stage_process"
+"""Imported by name and late, since it imports PyTorch."""
 FORKS = sys.platform == "linux"
-"""Whether stages are forked from a warm process."""
-_LOOK_SECONDS = 0.05
-"""Between two looks whether a stage's process has ended."""
+"""Stages are forked from the server; otherwise each is a fresh interpreter."""
+_POLL_SECONDS = 0.05
+"""Longest wait before looking again whether a stage's process has ended."""
 _END_SECONDS = 3.0
-"""For a stage's process to end by itself before it is killed."""
+"""Time for a stage's process to end by itself before it is killed."""
 
 
-class Host:
-    """The warm process, as the command sees it. Use as a context manager; at its end no stage is left running."""
+class ForkServer:
+    """Client of the fork server. Use as a context manager; at its end no stage is left running."""
 
     def __init__(self, locks: Sequence[int]) -> None:
-        """`locks`: open files that every process keeps open."""
-        self.control, theirs = Pipe()
-        with theirs:
+        """Start the server. `locks`: open files that every process keeps open."""
+        self.control, server_end = Pipe()
+        with server_end:
             self._process = subprocess.Popen(
-                _command("main", theirs.fileno(), locks, FORKS),
+                _command("serve", server_end.fileno(), locks, FORKS),
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), *locks],
+                pass_fds=[server_end.fileno(), *locks],
             )
-        self._idle = True
+        self._is_idle = True
 
     def __enter__(self) -> Self:
         return self
 
     def start(self, number: int) -> Connection:
-        """A process for a stage, and the connection to it; `ended` will name it by `number`."""
-        ours, theirs = Pipe()
-        self._idle = False
-        with theirs:
+        """Start the process of a stage and return the connection to it; `read_exit` will report it by `number`."""
+        connection, stage_end = Pipe()
+        self._is_idle = False
+        with stage_end:
             self.control.send(number)
-            send_handle(self.control, theirs.fileno(), self._process.pid)
-        return ours
+            send_handle(self.control, stage_end.fileno(), self._process.pid)
+        return connection
 
-    def ended(self) -> tuple[int, int]:
-        """The number of a process that has ended, and its exit status, or minus the signal that ended it.
+    def read_exit(self) -> tuple[int, int]:
+        """Return the number of a process that has ended, and its exit status or minus the signal that killed it.
+
+        Blocks until `control` has something to read.
 
         Raises:
-            EOFError: the warm process itself has ended.
+            EOFError: the server itself has ended.
         """
         number, status = self.control.recv()
         return number, status
@@ -82,121 +86,134 @@ class Host:
     ) -> None:
         self.control.close()
         try:
-            if not self._idle:  # it may have stages to end first
+            if not self._is_idle:  # it may have to end stages first
                 self._process.wait(2 * _END_SECONDS)
         finally:
             self._process.kill()
             self._process.wait()
 
 
-def _command(entry: str, connection: int, locks: Sequence[int], forks: bool) -> list[str]:
+def _command(function: str, connection: int, locks: Sequence[int], forks: bool) -> list[str]:
+    """Return the command of an interpreter that calls a function of this module."""
     arguments = [list(locks), os.getpid(), connection, forks]
-    return interpreter.command(f"dianoia.pipeline.fork_server:{entry}", arguments)
+    return interpreter.command(f"{__name__}:{function}", arguments)
 
 
-# In the warm process ------------------------------------------------------------------------------
+# In the server ------------------------------------------------------------------------------------
 
 
-def main(locks: Sequence[int], parent: int, control_fd: int, forks: bool) -> None:
-    """Start a process for each connection that comes over the control connection, until that closes."""
-    _end_with(parent)
-    for number in (signal.SIGINT, signal.SIGTERM):  # for the command, which ends us
+def serve(locks: Sequence[int], parent: int, control_fd: int, forks: bool) -> None:
+    """Start a process for each connection that arrives over the control connection, until that closes."""
+    _die_with(parent)
+    # Ctrl-C and SIGTERM go to the whole group; the command handles them and ends the server.
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     os.set_inheritable(control_fd, False)
+    # A fork has the locks anyway, and no program that a stage starts may hold them. A fresh interpreter inherits them.
     for lock in locks:
-        os.set_inheritable(
-            lock, not forks
-        )  # a fork has them anyway, and what a stage starts needs none
+        os.set_inheritable(lock, not forks)
     if forks:
-        importlib.import_module(_CHILD)
-        gc.freeze()  # what is here already stays here, and stays shared
-    own = _serve(Connection(control_fd), _fork if forks else partial(_fresh, locks))
-    _leave(own)
+        importlib.import_module(_STAGE_MODULE)
+        gc.freeze()  # memory that the collector never writes to stays shared with the forks
+    connection = _start_until_closed(
+        Connection(control_fd), _fork if forks else partial(_spawn, locks)
+    )
+    if connection is not None:  # this is a forked process now
+        _work(connection)
+    _exit(0)
 
 
-def single(locks: Sequence[int], parent: int, connection_fd: int, _forks: bool) -> None:
-    """A stage's process that is a fresh interpreter."""
-    _end_with(parent)
+def serve_one(locks: Sequence[int], parent: int, connection_fd: int, _forks: bool) -> None:
+    """Run one stage in a fresh interpreter."""
+    _die_with(parent)
     for descriptor in (connection_fd, *locks):
         os.set_inheritable(descriptor, False)
-    _leave(Connection(connection_fd))
+    _work(Connection(connection_fd))
 
 
-def _leave(own: Connection | None) -> None:
-    """Work, if there is something to work on, and end: without the second that it takes to clear PyTorch away."""
-    status = 0
+def _work(connection: Connection) -> None:
+    """Run the stage that the connection asks for, and exit."""
     try:
-        if own is not None:
-            importlib.import_module(_CHILD).work(own)
-    except SystemExit:  # we are told to end
-        status = 1
+        importlib.import_module(_STAGE_MODULE).work(connection)
+    except SystemExit:  # by END_NOW
+        _exit(1)
+    _exit(0)
+
+
+def _exit(status: int) -> None:
+    """Exit without the second that the interpreter takes to tear down PyTorch; exit handlers still run."""
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _end_with(parent: int) -> None:
-    """Be killed when the parent ends, which it may just have done."""
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends (Linux); exit if the parent has ended already."""
     interpreter.die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _serve(control: Connection, start: Callable[[int], int]) -> Connection | None:
-    """Start and report until the control connection closes. In a forked process: the connection to work on."""
-    children: dict[int, int] = {}
+def _start_until_closed(control: Connection, start: Callable[[int], int]) -> Connection | None:
+    """Start processes and report their exits until the control connection closes; then return None.
+
+    `start` may fork. In the forked process this function returns the connection to the command.
+    """
+    numbers: dict[int, int] = {}  # by process id
     while True:
         try:
-            asked = (control.recv(), recv_handle(control)) if control.poll(_LOOK_SECONDS) else None
-            _report(control, children)
+            request = None
+            if control.poll(_POLL_SECONDS):
+                request = control.recv(), recv_handle(control)
+            _report_exits(control, numbers)
         except (EOFError, OSError):
             break
-        if asked is not None:
-            number, descriptor = asked
+        if request is not None:
+            number, descriptor = request
             pid = start(descriptor)
             if pid == 0:
                 control.close()
                 return Connection(descriptor)
             os.close(descriptor)
-            children[pid] = number
-    _end_all(children)
+            numbers[pid] = number
+    _end_all(numbers)
     return None
 
 
 def _fork(_connection: int) -> int:
-    warm = os.getpid()
+    server = os.getpid()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of threads that libraries start as they are imported
+        warnings.simplefilter("ignore")  # about threads that libraries start when they are imported
         pid = os.fork()
     if pid == 0:
-        _end_with(warm)
+        _die_with(server)
     return pid
 
 
-def _fresh(locks: Sequence[int], connection: int) -> int:
+def _spawn(locks: Sequence[int], connection: int) -> int:
     os.set_inheritable(connection, True)
-    command = _command("single", connection, locks, forks=False)
+    command = _command("serve_one", connection, locks, forks=False)
     return os.posix_spawn(sys.executable, command, os.environ)
 
 
-def _report(control: Connection, children: dict[int, int]) -> None:
-    """Tell which processes have ended."""
-    while children:
+def _report_exits(control: Connection, numbers: dict[int, int]) -> None:
+    """Send the number and status of each process that has ended."""
+    while numbers:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        control.send((children.pop(pid), os.waitstatus_to_exitcode(status)))
+        control.send((numbers.pop(pid), os.waitstatus_to_exitcode(status)))
 
 
-def _end_all(children: Collection[int]) -> None:
-    """End processes, by force those that do not listen."""
-    left, deadline = set(children), time.monotonic() + _END_SECONDS
-    for pid in left:
+def _end_all(pids: Collection[int]) -> None:
+    """Ask processes to end, and kill those that have not ended in time."""
+    alive, deadline = set(pids), time.monotonic() + _END_SECONDS
+    for pid in alive:
         os.kill(pid, END_NOW)
-    while left:
+    while alive:
         if time.monotonic() > deadline:
-            for pid in left:
+            for pid in alive:
                 os.kill(pid, signal.SIGKILL)
-        left -= {pid for pid in left if os.waitpid(pid, os.WNOHANG)[0]}
+        alive -= {pid for pid in alive if os.waitpid(pid, os.WNOHANG)[0]}
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What the process of a stage and the command that started it tell one another. No torch."""
+"""Messages between the process of a stage and the command that started it. No torch."""
 
 import signal
 from collections.abc import Mapping
@@ -8,49 +8,47 @@ from dianoia.recipe.graph import Recipe
 from dianoia.storage.run_directory import RunDirectory
 
 END_NOW = signal.SIGUSR1
-"""To the stage's process: end without finishing the step in hand."""
+"""Signal to the stage's process: end without finishing the current step."""
 STOP = "stop"
-"""To the stage's process: finish the step in hand, write a state, and end."""
+"""Message to the stage's process: finish the current step, write a state, and end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """To the stage's process: what to run, and how."""
+    """To the stage's process: which stage to run, and how."""
 
     name: str
     recipe: Recipe
     run: RunDirectory
     threads: int
     sandbox: str
-    capture: bool
-    """Whether what is printed is told too, as a terminal's moving lines would tear it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """The total is this."""
+class Total:
+    """The stage knows its total."""
 
     total: int
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Update:
     """The stage has come further."""
 
     done: int
-    figures: Mapping[str, float | None]
+    metrics: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A line that stays."""
+class Line:
+    """A line to print."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The stage is done; its manifest is written."""
+    """The stage is done and its manifest is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,9 @@ class Failed:
     """The stage has ended by an error."""
 
     text: str
-    """The message of an error that a person can put right; of any other its traceback."""
-    kind: str | None
-    """Its class in `base.errors`; None of an error that nobody is meant to see."""
+    """The message of an error that the user can fix; the traceback of any other."""
+    error: str | None
+    """Name of its class in `base.errors`; None for an error of the program."""
 
 
-Message = Expected | Moved | Told | Done | Failed
+Message = Total | Update | Line | Done | Failed

@@ -1,16 +1,17 @@
-"""What a run directory says of itself while its stages begin and end: run.json, recipe.json, results.json. No torch.
+"""The files at the top of a run directory: run.json, recipe.json and results.json. No torch.
 
-The results hold nothing but what stages have written, and only of those that are done and up to date.
+results.json holds only what stages have written, and only of stages that are done and up to date. The paper's claims are
+not in it: `dianoia claims` and the report compute them from these files.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from dianoia.base.errors import DamagedFile
 from dianoia.base.files import read_table, refuse_links, write_json
-from dianoia.base.remedies import cure_of
-from dianoia.claims import claims_of
+from dianoia.base.run_files import cure_of
 from dianoia.config import EvaluateStage, RewardModelStage
 from dianoia.hardware.machine import thread_count
 from dianoia.recipe.check.sandbox_use import sandbox_of
@@ -25,56 +26,60 @@ from dianoia.storage.run_directory import (
     write_about,
 )
 
+Estimates = Mapping[str, Mapping[str, float]]
+"""Estimates by metric; each has `value`, `low`, `high` (95 % interval) and `n`."""
+
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A recipe, where it runs, and what happens to each of its stages."""
+class PlannedRun:
+    """A recipe, its run directory, and what happens to each of its stages."""
 
     recipe: Recipe
     run: RunDirectory
     plan: tuple[StageTask, ...]
     lock: int | None = None
-    """The open lock of the run directory, see `storage.lock`; None where its file system has none."""
+    """The open lock file of the run directory, see `storage.lock`; None if its file system has no locks."""
 
 
-def write_beginning(planned: Planned, command: str, jobs: int) -> None:
-    """Say who runs what, before the first stage begins."""
+def write_beginning(planned: PlannedRun, command: str, jobs: int) -> None:
+    """Write run.json and recipe.json, before the first stage begins."""
     recipe, run = planned.recipe, planned.run
     threads = thread_count(recipe.threads, jobs)
     about = describe_run(command, recipe.seed, threads, sandbox_of(recipe), jobs)
     write_about(run, about)
     write_json(run.recipe, recipe.model_dump(mode="json"), checked=True)
-    for todo in planned.plan:
-        if todo.action is Action.SKIP:
-            run.stage(todo.name).forget_state()  # a kill may have come between manifest and this
+    for task in planned.plan:
+        if task.action is Action.SKIP:
+            # A kill between the manifest and the removal of the state has left the state.
+            run.stage(task.name).forget_state()
 
 
-def begin(todo: StageTask, planned: Planned) -> None:
-    """Make the stage's folder ready; a stage that begins from nothing says what it is made from."""
-    directory = planned.run.stage(todo.name)
+def begin(task: StageTask, planned: PlannedRun) -> None:
+    """Prepare the folder of a stage; a stage that starts from scratch gets an empty one and its begun.json."""
+    directory = planned.run.stage(task.name)
     refuse_links(directory.path)
-    if todo.from_scratch:
-        directory.begin_anew()
+    if task.from_scratch:
+        directory.start_from_scratch()
         began = datetime.now(UTC).isoformat()
-        made = fingerprint(todo.name, planned.recipe, planned.run)
-        write_json(directory.begun, fingerprint_record(made, began), checked=True)
+        made_from = fingerprint(task.name, planned.recipe, planned.run)
+        write_json(directory.begun, fingerprint_record(made_from, began), checked=True)
     directory.prepare()
-    write_results(planned)  # what has begun anew is no result any more
+    write_results(planned)  # results of a stage that is re-run no longer count
 
 
-def write_results(planned: Planned) -> None:
-    """Bring `results.json` up to date."""
+def write_results(planned: PlannedRun) -> None:
+    """Bring results.json up to date."""
     write_json(planned.run.results, results(planned.recipe, planned.run), checked=True)
 
 
 def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
-    """What `results.json` holds: where each stage stands, and what those have found that are done."""
-    found = stage_statuses(recipe, run)
-    done = [name for name in recipe.stages if found[name].status is Status.DONE]
-    gathered: dict[str, Any] = {
+    """Return the content of results.json: the status of each stage, and the estimates of those that are done."""
+    statuses = stage_statuses(recipe, run)
+    done = [name for name in recipe.stages if statuses[name].status is Status.DONE]
+    merged: dict[str, Any] = {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "states": {name: stage.status.value for name, stage in found.items()},
+        "states": {name: stage.status.value for name, stage in statuses.items()},
         "seconds": sum(_seconds(run.stage(name)) for name in done),
         "evaluations": {},
         "by_difficulty": {},
@@ -84,13 +89,14 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         stage = recipe.stages[name]
         if isinstance(stage, EvaluateStage):
             evaluation = _evaluation(run.stage(name), "evaluations", "by_difficulty")
+            # Of a domain that two stages evaluate, the later stage counts.
             for key in ("evaluations", "by_difficulty"):
                 for checkpoint, domains in evaluation[key].items():
-                    gathered[key].setdefault(checkpoint, {}).update(domains)
+                    merged[key].setdefault(checkpoint, {}).update(domains)
         elif isinstance(stage, RewardModelStage):
             evaluation = _evaluation(run.stage(name), "reward_model")
-            gathered["reward_models"][name] = evaluation["reward_model"]
-    return gathered | claims_of(recipe, run, done, gathered)
+            merged["reward_models"][name] = evaluation["reward_model"]
+    return merged
 
 
 def _seconds(directory: StageDirectory) -> float:
@@ -101,11 +107,48 @@ def _seconds(directory: StageDirectory) -> float:
 
 
 def _evaluation(directory: StageDirectory, *keys: str) -> dict[str, Any]:
-    """The estimates of a stage, which hold a table under each of these keys."""
+    """Read the estimates of a stage; raise DamagedFile unless there is a table under each of the keys."""
     file = directory.evaluation
     check_output(directory, file)
-    found = read_table(file)
+    evaluation = read_table(file)
     for key in keys:
-        if not isinstance(found.get(key), dict):
+        if not isinstance(evaluation.get(key), dict):
             raise DamagedFile(f"{file}: there is no table {key!r} in it; {cure_of(file)}")
-    return found
+    return evaluation
+
+
+# The summary at the end of a run -------------------------------------------------------------------
+
+_MAX_ROWS = 24
+"""Rows of a summary; a run with more shows the first domain alone."""
+
+
+def summary(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return rows of (stage or checkpoint, metric, value, 95 % interval) for the end of a run, the header first.
+
+    pass@1 per checkpoint and domain, and the accuracy of each reward model, in percent.
+    """
+    evaluations: Mapping[str, Mapping[str, Estimates]] = results["evaluations"]
+    reward_models: Mapping[str, Estimates] = results["reward_models"]
+    domains = list(dict.fromkeys(name for row in evaluations.values() for name in row))
+    if sum(map(len, evaluations.values())) + len(reward_models) > _MAX_ROWS:
+        domains = domains[:1]
+    rows = [
+        _summary_row(checkpoint, f"{domain} pass@1", by_domain[domain]["pass@1"])
+        for checkpoint, by_domain in evaluations.items()
+        for domain in domains
+        if "pass@1" in by_domain.get(domain, {})
+    ]
+    rows += [
+        _summary_row(name, "accuracy", estimates["accuracy"])
+        for name, estimates in reward_models.items()
+        if "accuracy" in estimates
+    ]
+    return [("checkpoint", "metric", "value", "95 % interval"), *rows] if rows else []
+
+
+def _summary_row(
+    name: str, metric: str, estimate: Mapping[str, float]
+) -> tuple[str, str, str, str]:
+    value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
+    return name, metric, f"{value:.1f} %", f"{low:.1f} to {high:.1f}"

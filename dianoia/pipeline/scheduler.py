@@ -1,228 +1,221 @@
-"""Runs the stages of one or several recipes side by side, as many at a time as there are jobs. No torch here.
+"""Runs the stages of one or several recipes, as many at the same time as there are jobs. No torch.
 
-In: what is to be run, and where. Each stage runs in a process of its own (`host`, `child`); this one begins
-stages, shows how they go and keeps `results.json` true. Out: what `run` leaves, to the last bit, times aside, as
-long as the number of threads is the same: a stage knows nothing of those beside it.
+In: runs with their plans, and an `Executor` that runs a stage: in this process (`in_process`) or in a process per stage
+(`stage_processes`). The scheduler starts stages, shows their progress and keeps every `results.json` true. Results do
+not depend on the number of jobs, times aside, as long as the number of threads per stage is the same: a stage knows
+nothing of the others.
 
-Where a stage fails nothing new begins, those that are running are left to finish, and then its error is raised.
+If a stage fails, no new stage starts, the stages at work run to their end, and then the error is raised.
 """
 
-import time
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
-from multiprocessing.connection import Connection, wait
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 
-from dianoia.base import errors
-from dianoia.base.errors import StageCrashed, Stopped, UserError
+from dianoia.base.errors import StageCrashed, Stopped
 from dianoia.base.progress import Board, Progress
 from dianoia.base.stopping import asked, on_signals
 from dianoia.hardware.machine import thread_count
-from dianoia.pipeline.fork_server import Host
-from dianoia.pipeline.messages import STOP, Done, Expected, Failed, Message, Moved, Request, Told
-from dianoia.pipeline.order import next_up
-from dianoia.pipeline.results import Planned, begin, write_beginning, write_results
+from dianoia.pipeline.messages import Request
+from dianoia.pipeline.results import PlannedRun, begin, write_beginning, write_results
 from dianoia.recipe.check.sandbox_use import requested_sandbox
 from dianoia.recipe.graph import upstream
 from dianoia.recipe.plan.disk import check_disk
 
-_LOOK_SECONDS = 0.2
-"""Between two looks whether somebody has asked to stop."""
 Key = tuple[int, str]
-"""A stage: which run, and its name."""
+"""A stage of this command: index of its run, and its name."""
+Node = TypeVar("Node", bound=Hashable)
 
 
-def run_side_by_side(runs: Sequence[Planned], jobs: int, command: str, console: Console) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One stage at work."""
+
+    key: Key
+    title: str
+    """The stage's name, with the seed where several runs are at work."""
+    request: Request
+    progress: Progress
+
+
+class Executor(Protocol):
+    """Runs stages."""
+
+    def running(self) -> AbstractContextManager[object]:
+        """Return a context manager; at its end no stage is left running."""
+        ...
+
+    def start(self, job: Job) -> None:
+        """Start a stage. An executor that runs it right away raises its error here."""
+        ...
+
+    def wait(self) -> list[tuple[Job, Exception | None]]:
+        """Wait a moment, pass progress on, and return the jobs that have ended, each with its error."""
+        ...
+
+
+def run_recipes(
+    runs: Sequence[PlannedRun], jobs: int, executor: Executor, command: str, console: Console
+) -> None:
     """Do what the plans say, `jobs` stages at a time, and keep every `results.json` true.
 
+    The inputs of the recipes have been checked.
+
     Raises:
-        ConfigError, ModelError, ProblemFileError: something cannot be run; nothing was begun.
+        MachineFault: the disk has too little space, or another fault of the machine.
+        Stopped: the user asked to stop; the stages at work have written their states.
         UserError, StageCrashed: the first error of a stage.
     """
     for planned in runs:
         check_disk(planned.recipe, planned.plan, planned.run.path, jobs)
-    locks = [planned.lock for planned in runs if planned.lock is not None]
-    with Host(locks) as host, Board(console) as board:
+    with executor.running(), Board(console) as board:
         for planned in runs:
             write_beginning(planned, command, jobs)
-        floor = _Floor(runs, jobs, host, board)
+        scheduler = Scheduler(runs, jobs, executor, board)
         with on_signals(board.say):
-            floor.work()
-            reason = asked()
+            scheduler.work()
+            stop_reason = asked()
     for planned in runs:
         write_results(planned)
-    failures = [one for one in floor.failures if one[1].kind != Stopped.__name__]
+    failures = [error for error in scheduler.errors if not isinstance(error, Stopped)]
     if failures:
-        raise _error(*failures[0])
-    if reason is not None and (floor.failures or floor.left):
-        raise reason
+        raise failures[0]
+    if stop_reason is not None and (scheduler.errors or scheduler.waiting):
+        raise stop_reason
 
 
-@dataclass(slots=True)
-class _Running:
-    """A stage at work."""
+class Scheduler:
+    """Starts every stage that has work once the stages it reads are done."""
 
-    key: Key
-    title: str
-    connection: Connection
-    progress: Progress
-    began: float = field(default_factory=time.monotonic)
-    outcome: Done | Failed | None = None
-    heard: bool = False
-    """Whether all that it has said was read."""
-
-
-class _Floor:
-    """Where stages are at work."""
-
-    def __init__(self, runs: Sequence[Planned], jobs: int, host: Host, board: Board) -> None:
-        self._runs, self._jobs, self._host, self._board = runs, jobs, host, board
-        self._todos = {
-            (place, todo.name): todo
-            for place, planned in enumerate(runs)
-            for todo in planned.plan
-            if todo.runs
+    def __init__(
+        self, runs: Sequence[PlannedRun], jobs: int, executor: Executor, board: Board
+    ) -> None:
+        self._runs, self._jobs, self._executor, self._board = runs, jobs, executor, board
+        self._tasks = {
+            (index, task.name): task
+            for index, planned in enumerate(runs)
+            for task in planned.plan
+            if task.runs
         }
-        self._needs = {key: self._sources(key) for key in self._todos}
-        self._running: dict[int, _Running] = {}
+        self._needs = {key: self._sources(key) for key in self._tasks}
+        self._prefixes = {key: self._prefix(key) for key in self._tasks}
+        self._width = max((len(self._prefixes[key] + key[1]) for key in self._tasks), default=0)
         self._begun: list[Key] = []
         self._done: set[Key] = set()
-        self._told = False
-        self.failures: list[tuple[str, Failed]] = []
-
-    def _sources(self, key: Key) -> list[Key]:
-        place, name = key
-        sources = [(place, source) for source in upstream(name, self._runs[place].recipe)]
-        return [source for source in sources if source in self._todos]
+        self._running: dict[Key, Job] = {}
+        self.errors: list[Exception] = []
 
     @property
-    def left(self) -> int:
-        """Stages that have not begun."""
-        return len(self._todos) - len(self._begun)
+    def waiting(self) -> int:
+        """Number of stages that have not begun."""
+        return len(self._tasks) - len(self._begun)
 
     def work(self) -> None:
-        """Until nothing is running and nothing more can begin."""
-        try:
-            self._fill()
-            while self._running:
-                self._listen()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            raise UserError(
-                "the process that starts the stages has ended, and with it every stage, as where the system finds that "
-                "memory runs out; the same command goes on from the last states, and needs less memory with fewer --jobs"
-            ) from None
+        """Run stages until none is running and none can start."""
+        self._start_ready()
+        while self._running:
+            for job, error in self._executor.wait():
+                self._finish(job, error)
+                self._start_ready()
 
-    def _fill(self) -> None:
-        """Begin what there is room for."""
-        while len(self._running) < self._jobs and not self.failures and asked() is None:
-            ready = next_up(self._needs, self._begun, self._done)
+    def _start_ready(self) -> None:
+        """Fill the free jobs with stages that can start, unless a stage has failed or the user asked to stop."""
+        while len(self._running) < self._jobs and not self.errors and asked() is None:
+            ready = ready_stages(self._needs, self._begun, self._done)
             if not ready:
                 return
-            self._begin(ready[0])
+            # One job works through the recipe in its order. With several, the longest chain must not be kept waiting.
+            self._start(ready[0] if self._jobs == 1 else longest_chain_first(ready, self._needs)[0])
 
-    def _begin(self, key: Key) -> None:
-        planned, number = self._runs[key[0]], len(self._begun)
+    def _start(self, key: Key) -> None:
+        index, name = key
+        planned = self._runs[index]
         recipe = planned.recipe
-        begin(self._todos[key], planned)
-        prefix = f"seed {recipe.seed}: " if len(self._runs) > 1 else ""
+        begin(self._tasks[key], planned)
         threads = thread_count(recipe.threads, self._jobs)
-        connection = self._host.start(number)
-        capture = self._board.console.is_terminal
-        sandbox = requested_sandbox(recipe)
-        with suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # it has just been killed: `_ended` tells
-            connection.send(Request(key[1], recipe, planned.run, threads, sandbox, capture))
-        progress = self._board.stage(key[1], prefix)
-        self._running[number] = _Running(key, prefix + key[1], connection, progress)
+        request = Request(name, recipe, planned.run, threads, requested_sandbox(recipe))
+        prefix = self._prefixes[key]
+        progress = self._board.stage(f"{prefix}{name}".ljust(self._width), prefix)
+        job = Job(key, self._title(key), request, progress)
         self._begun.append(key)
+        self._running[key] = job
+        self._executor.start(job)
 
-    def _listen(self) -> None:
-        """Wait until somebody has something to say, and hear it."""
-        speaking = {one.connection: one for one in self._running.values() if not one.heard}
-        self._pass_on()
-        for ready in wait([self._host.control, *speaking], _LOOK_SECONDS):
-            if ready is self._host.control:
-                self._ended(*self._host.ended())
-            elif not speaking[ready].connection.closed:  # type: ignore[index]
-                _hear(speaking[ready])  # type: ignore[index]
-
-    def _pass_on(self) -> None:
-        """Tell the stages at work to stop, once somebody has asked."""
-        if self._told or asked() is None:
-            return
-        self._told = True
-        for stage in self._running.values():
-            with suppress(OSError):  # it has ended meanwhile
-                stage.connection.send(STOP)
-
-    def _ended(self, number: int, status: int) -> None:
-        """A process is gone: read what it had still to say, and go on."""
-        stage = self._running[number]
-        while not stage.heard and stage.connection.poll():
-            _hear(stage)
-        stage.connection.close()
-        stage.progress.close()
-        del self._running[number]
-        if isinstance(stage.outcome, Done):
-            self._done.add(stage.key)
-            took = timedelta(seconds=round(time.monotonic() - stage.began))
-            self._board.say(f"{stage.title}: done in {took}")
+    def _finish(self, job: Job, error: Exception | None) -> None:
+        """Take note of a stage that has ended."""
+        del self._running[job.key]
+        job.progress.close()
+        if error is None:
+            self._done.add(job.key)
+            job.progress.done(job.key[1])
         else:
-            self._failed(stage.title, stage.outcome or _killed(stage.title, status))
-        write_results(self._runs[stage.key[0]])
-        self._fill()
+            self.errors.append(error)
+            self._report_failure(job, error)
+        write_results(self._runs[job.key[0]])
 
-    def _failed(self, title: str, failure: Failed) -> None:
-        self.failures.append((title, failure))
-        if failure.kind == Stopped.__name__:
-            self._board.say(f"{title}: stopped; the same command goes on with it")
+    def _report_failure(self, job: Job, error: Exception) -> None:
+        if isinstance(error, Stopped):
+            self._board.say(f"{job.title}: stopped; the same command resumes it")
             return
-        first, text = len(self.failures) == 1, failure.text.rstrip()
-        left = ", ".join(one.title for one in self._running.values())
-        if first and not left:
-            return  # the error that is raised now says it all
-        if first and failure.kind is None:
-            text = text.rpartition("\n")[2]  # its traceback is raised once the others have finished
-        waits = f"; nothing new begins, what runs is left to finish: {left}" if left else ""
-        self._board.say(f"{title} failed{waits}\n{text}")
+        is_first, text = len(self.errors) == 1, str(error).rstrip()
+        others = ", ".join(other.title for other in self._running.values())
+        if is_first and not others:
+            return  # `run_recipes` raises this error now, and the command prints it
+        if is_first and isinstance(error, StageCrashed):
+            text = text.rpartition("\n")[2]  # the traceback is printed when the error is raised
+        waits = f"; no new stage starts, those at work run to their end: {others}" if others else ""
+        self._board.say(f"{job.title} failed{waits}\n{text}")
+
+    def _sources(self, key: Key) -> list[Key]:
+        """Return the stages with work that a stage reads."""
+        index, name = key
+        sources = [(index, source) for source in upstream(name, self._runs[index].recipe)]
+        return [source for source in sources if source in self._tasks]
+
+    def _title(self, key: Key) -> str:
+        index, name = key
+        return f"seed {self._runs[index].recipe.seed}: {name}" if len(self._runs) > 1 else name
+
+    def _prefix(self, key: Key) -> str:
+        """Return the start of each line of a stage, such as `[ 7/22] seed 1: `."""
+        names = list(self._runs[key[0]].recipe.stages)
+        number = f"{names.index(key[1]) + 1:>{len(str(len(names)))}}"
+        return f"[{number}/{len(names)}] {self._title(key).removesuffix(key[1])}"
 
 
-def _hear(stage: _Running) -> None:
-    """One message of a stage, or that there will be no more."""
-    try:
-        message: Message = stage.connection.recv()
-    except (EOFError, ConnectionResetError):
-        stage.heard = True
-        return
-    match message:
-        case Expected(total):
-            stage.progress.expect(total)
-        case Moved(done, figures):
-            stage.progress.show(done, figures)
-        case Told(text):
-            stage.progress.say(text)
-        case Done() | Failed():
-            stage.outcome = message
+# The order of stages -------------------------------------------------------------------------------
 
 
-def _killed(title: str, status: int) -> Failed:
-    how = f"ended by itself with status {status}"
-    if status < 0:
-        how = f"was ended from outside by signal {-status}, as where the system finds that memory runs out"
-    return Failed(
-        f"the process of {title} {how}; the stage is not done. The same command goes on from its last state, and "
-        "needs less memory with fewer --jobs",
-        UserError.__name__,
-    )
+def ready_stages(
+    needs: Mapping[Node, Collection[Node]], begun: Collection[Node], done: Collection[Node]
+) -> list[Node]:
+    """Return the stages that can start now, in the order of the recipe.
+
+    Args:
+        needs: the stages that each stage reads; a stage is named after those that it reads.
+    """
+    return [
+        stage
+        for stage, sources in needs.items()
+        if stage not in begun and all(source in done for source in sources)
+    ]
 
 
-def _error(title: str, failure: Failed) -> Exception:
-    """The error to raise for what a stage told."""
-    if failure.kind is None:
-        return StageCrashed(f"{title} was ended by an error of the program\n{failure.text}")
-    kind: type[UserError] = getattr(errors, failure.kind)
-    return kind(failure.text)
+def longest_chain_first(
+    stages: Sequence[Node], needs: Mapping[Node, Collection[Node]]
+) -> list[Node]:
+    """Sort stages by the length of the longest chain that depends on each; equals keep their order."""
+    lengths = chain_lengths(needs)
+    return sorted(stages, key=lambda stage: -lengths[stage])
+
+
+def chain_lengths(needs: Mapping[Node, Collection[Node]]) -> dict[Node, int]:
+    """Return, per stage, how many stages the longest chain has that depends on it."""
+    lengths = dict.fromkeys(needs, 0)
+    for stage in reversed(list(needs)):
+        for source in needs[stage]:
+            lengths[source] = max(lengths[source], lengths[stage] + 1)
+    return lengths

@@ -1,13 +1,18 @@
-"""Runs one stage in its folder, in this process."""
+"""Runs one stage in its folder, in this process: checks what it reads, runs it, writes its manifest.
 
+A manifest names the files that later stages read, with their digests; the checkpoint has its own `SHA256SUMS`. Before a
+stage begins, the outputs of the stages that it reads are compared with them.
+"""
+
+import shlex
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from dianoia.base.disk_space import release
+from dianoia.base.files import SUMS, check_folder, digest, read_table, write_json
 from dianoia.base.progress import Reports
 from dianoia.base.stopping import leave_if_asked
 from dianoia.bases import shipped_model
@@ -22,8 +27,8 @@ from dianoia.config import (
     SFTStage,
 )
 from dianoia.hardware import devices
-from dianoia.pipeline.stage_outputs import check_model, check_sources, write_manifest
-from dianoia.recipe.graph import Recipe, Stage
+from dianoia.pipeline.messages import Request
+from dianoia.recipe.graph import Recipe, Stage, upstream
 from dianoia.recipe.plan.disk import reserve_stage_space
 from dianoia.stages import (
     demonstrations,
@@ -37,18 +42,44 @@ from dianoia.stages import (
 )
 from dianoia.storage.context import Context
 from dianoia.storage.elapsed import worked
-from dianoia.storage.run_directory import RunDirectory
+from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output
 from dianoia.storage.state import changed_journals
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.code import use_sandbox
 from dianoia.tasks.problem_ranges import problem_range
 
-Show = Callable[[int, Callable[[], object]], AbstractContextManager[Reports]]
-"""From a stage's total, and what to call whenever it has come further, to where it tells of its progress."""
+_WEIGHTS = "*.safetensors"
+
+
+def run_stage(request: Request, reports: Reports) -> None:
+    """Run a stage, whose folder is ready, until its manifest is written.
+
+    Raises:
+        DamagedFile: what it reads is not what earlier stages wrote.
+        Stopped: the user asked to stop; the stage has written its state.
+    """
+    name, recipe, run = request.name, request.recipe, request.run
+    stage, directory = recipe.stages[name], run.stage(name)
+    device = settle(request.threads, request.sandbox)
+    check_sources(name, recipe, run)
+    try:
+        reserve_stage_space(name, recipe, directory.path)
+        with worked(directory.worked) as write_seconds:
+            progress = _StageReports(reports, write_seconds, isinstance(stage, EvaluateStage))
+            progress.expect(_total(name, recipe))
+            for line in changed_journals(directory.state):
+                progress.say(f"{name}: {line}")
+            resolve = _resolver(recipe, run)
+            _run_kind(stage, Context(name, directory, recipe.seed, device, resolve, progress))
+            release()
+            write_manifest(directory, write_seconds())
+    finally:
+        release()
+    directory.forget_state()
 
 
 def settle(threads: int, sandbox: str) -> torch.device:
-    """What holds for every stage of this process; returns the device."""
+    """Set threads, exact arithmetic and sandbox of this process, and return its device."""
     disable_progress_bar()  # type: ignore[no-untyped-call]
     devices.use_threads(threads)
     device = devices.pick_device()
@@ -57,47 +88,26 @@ def settle(threads: int, sandbox: str) -> torch.device:
     return device
 
 
-def run_stage(
-    name: str, recipe: Recipe, run: RunDirectory, device: torch.device, show: Show
-) -> None:
-    """Run a stage, whose folder is ready, to its manifest."""
-    stage, directory = recipe.stages[name], run.stage(name)
-    check_sources(name, recipe, run)
-    try:
-        reserve_stage_space(name, recipe, directory.path)
-        with worked(directory.worked) as seconds:
-            with show(_total(name, recipe), seconds) as progress:
-                for line in changed_journals(directory.state):
-                    progress.say(f"{name}: {line}")
-                resolve = _resolver(recipe, run)
-                told = _Stopping(progress) if isinstance(stage, EvaluateStage) else progress
-                context = Context(name, directory, recipe.seed, device, resolve, told)
-                _run_kind(stage, context)
-            release()
-            write_manifest(directory, seconds())
-    finally:
-        release()
-    directory.forget_state()
+class _StageReports(Reports):
+    """Reports of a stage at work: each update also writes the elapsed seconds to disk."""
 
-
-class _Stopping(Reports):
-    """Progress of a stage that has no state within a checkpoint: it stops where it tells how far it has come."""
-
-    def __init__(self, progress: Reports) -> None:
-        self._progress = progress
+    def __init__(
+        self, reports: Reports, write_seconds: Callable[[], object], stops_here: bool
+    ) -> None:
+        """`stops_here`: the stage has no states, so a request to stop is obeyed at an update."""
+        self._reports, self._write_seconds, self._stops_here = reports, write_seconds, stops_here
 
     def expect(self, total: int) -> None:
-        """As `Reports`."""
-        self._progress.expect(total)
+        self._reports.expect(total)
 
     def show(self, done: int, figures: Mapping[str, float | None]) -> None:
-        """As `Reports`."""
-        self._progress.show(done, figures)
-        leave_if_asked()
+        self._write_seconds()
+        self._reports.show(done, figures)
+        if self._stops_here:
+            leave_if_asked()
 
     def say(self, text: str) -> None:
-        """As `Reports`."""
-        self._progress.say(text)
+        self._reports.say(text)
 
 
 def _run_kind(stage: Stage, context: Context) -> None:
@@ -121,6 +131,7 @@ def _run_kind(stage: Stage, context: Context) -> None:
 
 
 def _total(name: str, recipe: Recipe) -> int:
+    """Return the total that progress counts to: steps, tokens, problems or rows, depending on the kind of stage."""
     stage: Stage = recipe.stages[name]
     match stage:
         case PretrainStage():
@@ -135,7 +146,7 @@ def _total(name: str, recipe: Recipe) -> int:
             return stage.rows
         case PreferencesStage():
             problems = problem_range(problem_source(stage.problems), stage.first, stage.prompts)
-            return (len(stage.starts) + 1) * len(problems)  # sampled by each, then judged
+            return (len(stage.starts) + 1) * len(problems)  # sampled by each start, then judged
         case EvaluateStage():
             source = problem_source(stage.problems, stage.whole_file)
             count = len(source.heldout(stage.limit))
@@ -143,12 +154,50 @@ def _total(name: str, recipe: Recipe) -> int:
 
 
 def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
+    """Return a function from a name in the recipe to what transformers can load."""
+
     def resolve(name: str) -> str | Path:
         if name in recipe.stages:
             return run.stage(name).checkpoint
         path = Path(name).expanduser()
         if path.is_dir() and shipped_model(name) is None:
-            check_model(path)
+            _check_model(path)
         return shipped_model(name) or (path if path.exists() else name)
 
     return resolve
+
+
+# What a stage leaves -------------------------------------------------------------------------------
+
+
+def write_manifest(directory: StageDirectory, seconds: float) -> None:
+    """Write that the stage is done, what it was made from and what it leaves; no later stage reads it before."""
+    outputs = {file.name: digest(file) for file in directory.outputs()}
+    manifest = read_table(directory.begun) | {"seconds": seconds, "outputs": outputs}
+    write_json(directory.manifest, manifest, checked=True)
+
+
+def check_sources(name: str, recipe: Recipe, run: RunDirectory) -> None:
+    """Compare what a stage reads of earlier stages with what those wrote.
+
+    Raises:
+        DamagedFile: a file is missing or has changed; the message says which stage to run again.
+    """
+    for source in upstream(name, recipe):
+        directory = run.stage(source)
+        sums = directory.checkpoint / SUMS
+        for file in (directory.dataset, sums):
+            check_output(directory, file)
+        if sums.is_file():
+            cure = (
+                f"restore it from a copy, or remove {shlex.quote(str(directory.manifest))}, and the same command runs "
+                f"the stage {source!r} again"
+            )
+            check_folder(directory.checkpoint, cure)
+
+
+def _check_model(folder: Path) -> None:
+    """Compare the weights of a model folder with its `SHA256SUMS`, if it has one."""
+    if (folder / SUMS).is_file():
+        cure = f"restore it from a copy; or, if you changed it yourself, remove {folder / SUMS}"
+        check_folder(folder, cure, _WEIGHTS)

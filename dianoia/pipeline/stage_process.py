@@ -1,11 +1,10 @@
-"""The process of one stage: reads a request from its connection, runs the stage, tells how it goes and how it ended."""
+"""The process of one stage: reads a request from its connection, runs the stage, sends progress and the outcome."""
 
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
+from collections.abc import Mapping
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from io import TextIOBase
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -14,58 +13,59 @@ from dianoia.base import errors
 from dianoia.base.faults import fault_of
 from dianoia.base.progress import Reports
 from dianoia.base.stopping import ask, listening
-from dianoia.pipeline.messages import END_NOW, Done, Expected, Failed, Moved, Request, Told
-from dianoia.pipeline.stage import run_stage, settle
+from dianoia.pipeline.messages import END_NOW, Done, Failed, Line, Request, Total, Update
+from dianoia.pipeline.stage import run_stage
 
 
 class Relay(Reports):
-    """Progress that is shown by another process."""
-
-    def __init__(self, connection: Connection, moved: Callable[[], object]) -> None:
-        self._connection, self._moved = connection, moved
-
-    def expect(self, total: int) -> None:
-        """As `Reports`."""
-        self._connection.send(Expected(total))
-
-    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
-        """As `Reports`."""
-        self._moved()
-        self._connection.send(Moved(done, dict(figures)))
-
-    def say(self, text: str) -> None:
-        """As `Reports`."""
-        self._connection.send(Told(text))
-
-
-class _Printed(TextIOBase):
-    """A stream whose whole lines are told."""
+    """Sends progress to the process that shows it."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, self._rest = connection, ""
+        self._connection = connection
+
+    def expect(self, total: int) -> None:
+        """Send the total."""
+        self._connection.send(Total(total))
+
+    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
+        """Send how far the stage has come."""
+        self._connection.send(Update(done, dict(figures)))
+
+    def say(self, text: str) -> None:
+        """Send a line to print."""
+        self._connection.send(Line(text))
+
+
+class _SentLines(TextIOBase):
+    """An output stream that sends each whole line."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._unfinished = connection, ""
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
         for line in lines:
-            self._connection.send(Told(line))
+            self._connection.send(Line(line))
         return len(text)
 
 
 def work(connection: Connection) -> None:
-    """Run the stage that is asked for to its end."""
-    # Ctrl-C is for the command, which tells us to stop. No "ignore": programs that a stage starts would inherit that.
+    """Run the requested stage to its end and send the outcome."""
+    # Ctrl-C goes to the command, which then sends STOP. Not SIG_IGN: programs that a stage starts would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: ask(errors.Stopped("SIGTERM")))
     signal.signal(END_NOW, _end)
-    request: Request = connection.recv()
+    request: Request
+    request, capture = connection.recv()
     with ExitStack() as streams:
-        streams.enter_context(listening(connection.poll))  # whatever comes now means: stop
-        if request.capture:
-            streams.enter_context(redirect_stdout(_Printed(connection)))
-            streams.enter_context(redirect_stderr(_Printed(connection)))
+        # After the request only STOP can arrive, so anything to read means: stop.
+        streams.enter_context(listening(connection.poll))
+        if capture:
+            streams.enter_context(redirect_stdout(_SentLines(connection)))
+            streams.enter_context(redirect_stderr(_SentLines(connection)))
         connection.send(_outcome(request, connection))
 
 
@@ -74,13 +74,12 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _outcome(request: Request, connection: Connection) -> Done | Failed:
+    """Run the stage and return how it ended."""
     try:
-        device = settle(request.threads, request.sandbox)
-        show = partial(_shown, connection)
-        run_stage(request.name, request.recipe, request.run, device, show)
+        run_stage(request, Relay(connection))
     except errors.UserError as error:
-        return Failed(str(error), _kind(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the command tells a person
+        return Failed(str(error), _class_name(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the command reports it
         fault = fault_of(error)
         if fault is not None:
             return Failed(f"{request.name}: {fault}", errors.MachineFault.__name__)
@@ -88,14 +87,7 @@ def _outcome(request: Request, connection: Connection) -> Done | Failed:
     return Done()
 
 
-def _kind(error: errors.UserError) -> str:
-    """The class by which the command can raise it again."""
-    known = (kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
-    return next(known).__name__
-
-
-@contextmanager
-def _shown(connection: Connection, total: int, moved: Callable[[], object]) -> Iterator[Reports]:
-    relay = Relay(connection, moved)
-    relay.expect(total)
-    yield relay
+def _class_name(error: errors.UserError) -> str:
+    """Return the nearest class in `base.errors`, by which the command can raise the error again."""
+    bases = (base for base in type(error).__mro__ if base.__module__ == errors.__name__)
+    return next(bases).__name__

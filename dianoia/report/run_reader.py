@@ -15,7 +15,8 @@ from typing import Any
 from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.faults import fault_of
 from dianoia.base.files import SUMS, check_folder, read_json, read_table
-from dianoia.base.remedies import cure_of
+from dianoia.base.run_files import cure_of
+from dianoia.claims import claims_of
 from dianoia.storage.journal import readable_rows
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output
 
@@ -143,6 +144,7 @@ def load(directory: RunDirectory) -> Run:
     recipe = _recipe(directory, damaged)
     results = _table(directory.results, damaged)
     states = _dict(results.get("states"))
+    paper = _claims(directory, damaged) if results else {}
     stages = tuple(
         _stage(name, _dict(settings), directory.stage(name), states.get(name), damaged)
         for name, settings in _dict(recipe.get("stages")).items()
@@ -158,14 +160,13 @@ def load(directory: RunDirectory) -> Run:
             name: {domain: _domains(levels) for domain, levels in _dict(domains).items()}
             for name, domains in _dict(results.get("by_difficulty")).items()
         },
-        claims=tuple(c for c in results.get("claims") or () if isinstance(c, dict)),
+        claims=tuple(paper.get("claims", ())),
         stages=stages,
         stage_table=tuple(
             StageRow(
                 str(row.get("checkpoint")), _texts(row.get("parts")), _domains(row.get("domains"))
             )
-            for row in _list(results.get("stage_table"))
-            if isinstance(row, dict)
+            for row in paper.get("stage_table", ())
         ),
         evaluate_stages=tuple(
             EvaluateStage(stage.settings, _evaluations(_table(path, damaged).get("evaluations")))
@@ -174,6 +175,22 @@ def load(directory: RunDirectory) -> Run:
             for path in [directory.stage(stage.name).evaluation]
         ),
     )
+
+
+def _claims(directory: RunDirectory, damaged: list[str]) -> dict[str, Any]:
+    """Return the stage table and the claims; empty if what they are computed from cannot be read."""
+    try:
+        return claims_of(directory)
+    except FileNotFoundError:
+        return {}
+    except (DamagedFile, OSError) as error:
+        message = _message(error)
+        if message not in damaged:
+            damaged.append(message)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        damaged.append(f"{directory.recipe}: the claims cannot be computed from it ({reason})")
+    return {}
 
 
 def _list(value: object) -> list[Any]:
@@ -279,7 +296,7 @@ def _check_outputs(
         try:
             check_output(directory, file)
             if name == SUMS:
-                check_folder(directory.checkpoint, cure_of(file), most=_MAX_CHECKED_BYTES)
+                check_folder(directory.checkpoint, cure_of(file), max_bytes=_MAX_CHECKED_BYTES)
         except (DamagedFile, OSError) as error:
             damaged.append(_message(error))
 

@@ -42,7 +42,7 @@ import dianoia
 from dianoia.base.disk_space import RESERVE
 from dianoia.base.errors import DamagedFile
 from dianoia.base.files import SUMS, digest, read_json, read_table, restore_folder, write_json
-from dianoia.base.remedies import cure_of
+from dianoia.base.run_files import cure_of
 from dianoia.storage.journal import Journal, Metrics, read_journal
 
 __all__ = ["Journal", "Metrics", "RunDirectory", "StageDirectory", "read_journal"]
@@ -192,7 +192,7 @@ class StageDirectory:
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         return all(name.startswith(".") or name == self.answers.name for name in names)
 
-    def begin_anew(self) -> None:
+    def start_from_scratch(self) -> None:
         """An empty folder. What was there goes to `stages/.old/NAME-N`, but answers, which cost, come along."""
         if not self.empty:
             target = self.path.parent / OLD / f"{self.path.name}-{self._times() + 1}"

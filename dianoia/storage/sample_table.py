@@ -14,7 +14,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
 from dianoia.base.errors import DamagedFile
 from dianoia.base.files import whole_file
-from dianoia.base.remedies import cure_of
+from dianoia.base.run_files import cure_of
 
 _MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
 COLUMNS = {

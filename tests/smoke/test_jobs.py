@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from dianoia.base.errors import RunInUse
 from dianoia.cli import main
-from dianoia.pipeline import fork_server as host
+from dianoia.pipeline import fork_server
 from dianoia.storage.lock import LOCK_FILE, at_work
 from dianoia.storage.run_directory import RunDirectory
 from tests.smoke.killing import arguments, assert_same, command, environment
@@ -107,8 +108,8 @@ def test_two_at_a_time_leave_what_one_at_a_time_leaves(
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
     told = capsys.readouterr().out
     assert "Up to 2 stages run at the same time, each with 1 thread;" in told
-    assert all(f"{name}: done in 0:0" in told for name in STAGES)
-    assert told.index("ppo  0/4") < told.index("zero: done"), "they ran at one time"
+    assert all(f"{name}: done in 0:" in told for name in STAGES)
+    assert re.search(r"ppo +0/4", told).start() < told.index("zero: done"), "they ran at one time"
     assert "took 0:" in told
     assert_same(tmp_path / "run", reference)
     about = json.loads((tmp_path / "run/run.json").read_text())
@@ -129,7 +130,7 @@ def test_a_fresh_interpreter_a_stage_does_too(
     whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on machines that cannot fork."""
-    monkeypatch.setattr(host, "FORKS", False)
+    monkeypatch.setattr(fork_server, "FORKS", False)
     recipe, reference = whole
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "3"]) == 0
     assert_same(tmp_path / "run", reference)
@@ -143,7 +144,7 @@ def test_seeds_share_the_jobs(
     command = [*arguments(recipe, tmp_path / "runs"), "--seeds", "1,2", "--jobs", "2"]
     assert main([*command, "--only", "zero"]) == 0
     told = capsys.readouterr().out
-    assert told.index("seed 2: zero  0/4") < told.index("seed 1: zero: done")
+    assert told.index("seed 2: zero  ") < told.index("seed 1: zero: done")
     assert main(command) == 0
     assert_same(tmp_path / "runs/seed-1", reference)
     assert set(states(tmp_path / "runs/seed-2").values()) == {"done"}
@@ -210,7 +211,7 @@ def test_the_stages_hold_the_run_directory(whole: tuple[Path, Path], tmp_path: P
     run = tmp_path / "run"
     with at_work(run) as lock:
         assert lock is not None
-        with host.Host([lock]) as started:
+        with fork_server.ForkServer([lock]) as started:
             other = os.open(run / LOCK_FILE, os.O_RDWR)
             os.close(lock)  # as the death of the command does
             with pytest.raises(BlockingIOError):
@@ -262,7 +263,7 @@ def test_one_fails_and_the_other_finishes(
     assert main([*arguments(broken, run), "--jobs", "2"]) == 2
     said = capsys.readouterr()
     assert said.err.startswith("dianoia: ") and told in said.err
-    assert "ppo failed; nothing new begins, what runs is left to finish: zero" in said.out
+    assert "ppo failed; no new stage starts, those at work run to their end: zero" in said.out
     assert said.out.index("ppo failed") < said.out.index("zero: done")
     assert states(run) == {
         "zero": "done",

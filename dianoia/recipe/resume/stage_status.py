@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.files import read_table
-from dianoia.base.remedies import cure_of
+from dianoia.base.run_files import cure_of
 from dianoia.recipe.graph import Recipe, dependents, upstream
 from dianoia.recipe.load import check_stage_names
 from dianoia.recipe.resume.fingerprint import differences, fingerprint, recorded_fingerprint

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dianoia.base.errors import UnknownFormat
 from dianoia.base.files import (
     SUMS,
     read_json,
@@ -15,6 +16,7 @@ from dianoia.base.files import (
     write_json,
     write_text,
 )
+from dianoia.base.run_files import FORMAT_VERSION, FORMAT_VERSIONS
 from dianoia.storage.run_directory import StageDirectory
 
 
@@ -166,3 +168,22 @@ def test_a_stage_restores_what_was_half_renamed(
     assert not path.exists()
     stage.prepare()
     assert contents(path) == {"x": "old"}
+
+
+def test_files_of_a_run_carry_the_version_of_their_format(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    write_json(path, {"seconds": 1.0}, checked=True)
+    assert json.loads(path.read_text(encoding="utf-8"))[FORMAT_VERSION] == 1
+    assert read_json(path) == {"seconds": 1.0}
+    path.write_text('{"seconds": 2.0}', encoding="utf-8")
+    assert read_json(path) == {"seconds": 2.0}, "written before formats had versions"
+    write_json(tmp_path / "other.json", {"a": 1})
+    assert json.loads((tmp_path / "other.json").read_text(encoding="utf-8")) == {"a": 1}
+
+
+@pytest.mark.parametrize("name", FORMAT_VERSIONS)
+def test_another_version_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text('{"format_version": 99}', encoding="utf-8")
+    with pytest.raises(UnknownFormat, match=f"{name}: format_version = 99, .* reads version 1; "):
+        read_json(path)

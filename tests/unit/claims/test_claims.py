@@ -1,23 +1,21 @@
-"""From a run directory to rows of results.json: parts, the stage table, curves that stages have left."""
+"""From a run directory to its claims: parts, the stage table, curves that stages have left."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from dianoia.base.files import read_json, write_json
 from dianoia.claims import claims_of
 from dianoia.claims.value_text import say, say_interval, tally
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.r1 import BASE, SHARES, build_r1, build_recipe
 
-PLAIN = {"evaluations": {}, "by_difficulty": {}}
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     run = build_r1(tmp_path_factory.mktemp("r1"))
-    found: dict[str, object] = json.loads(run.results.read_text(encoding="utf-8"))
-    return found
+    return claims_of(run)
 
 
 def test_every_claim_of_a_whole_run_is_decided(results: dict[str, list[dict[str, object]]]) -> None:
@@ -62,20 +60,25 @@ def test_the_stage_table_has_a_row_a_checkpoint(
 
 
 def test_without_parts_nothing_is_claimed(tmp_path: Path) -> None:
-    recipe = build_recipe(claims={})
-    assert claims_of(recipe, RunDirectory(tmp_path), [], PLAIN) == {"stage_table": [], "claims": []}
+    run = build_r1(tmp_path)
+    write_json(run.recipe, build_recipe(claims={}).model_dump(mode="json"))
+    assert claims_of(run) == {"stage_table": [], "claims": []}
 
 
 def test_a_run_that_has_just_begun_decides_nothing(tmp_path: Path) -> None:
-    found = claims_of(build_recipe(), RunDirectory(tmp_path), [], PLAIN)
+    run = RunDirectory(tmp_path)
+    write_json(run.recipe, build_recipe().model_dump(mode="json"))
+    write_json(run.results, {"states": {}, "evaluations": {}, "by_difficulty": {}})
+    found = claims_of(run)
     assert found["stage_table"] == [] and {row["holds"] for row in found["claims"]} == {None}
 
 
 def test_curves_of_unfinished_stages_do_not_count(tmp_path: Path) -> None:
-    run, recipe = build_r1(tmp_path), build_recipe()
-    results = json.loads(run.results.read_text(encoding="utf-8"))
-    done = [name for name in recipe.stages if name not in ("dev2", "overoptimized")]
-    rows = {row["number"]: row for row in claims_of(recipe, run, done, results)["claims"]}
+    run = build_r1(tmp_path)
+    results = read_json(run.results)
+    results["states"] |= {"dev2": "interrupted", "overoptimized": "out of date"}
+    write_json(run.results, results)
+    rows = {row["number"]: row for row in claims_of(run)["claims"]}
     assert {n for n, row in rows.items() if row["holds"] is None} == {7, 12}
     assert "dev2 (dev2) is no finished rl stage" in rows[7]["why"]
 

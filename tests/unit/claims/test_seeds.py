@@ -108,7 +108,7 @@ def edit(path: Path, change: Edit) -> None:
     ("file", "change", "told"),
     [
         ("results.json", lambda r: r.update(seed=2), "all are seed 2"),
-        ("results.json", lambda r: r.update(claims=[]), "claims nothing"),
+        ("recipe.json", lambda r: r.update(claims={}), "names no part of the paper"),
         ("recipe.json", lambda r: r["stages"]["zero"].update(steps=99), "(stages.zero differ)"),
         ("recipe.json", lambda r: r["claims"].update(r1=None), "(claims differ)"),
         ("recipe.json", lambda r: r["stages"].pop("ppo"), "(stages.ppo differ)"),

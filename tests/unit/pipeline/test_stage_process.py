@@ -1,4 +1,4 @@
-"""How a stage that ends by an error is told to the command, and raised there."""
+"""How a stage that ends by an error is reported to the command, and raised there."""
 
 import signal
 import sys
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import ConfigError, StageCrashed, TrainingStopped, UserError
-from dianoia.pipeline import stage_process as child
-from dianoia.pipeline.messages import Done, Failed, Message, Request, Told
-from dianoia.pipeline.scheduler import _error, _killed
+from dianoia.pipeline import stage_process
+from dianoia.pipeline.messages import Done, Failed, Line, Message, Request
+from dianoia.pipeline.stage_processes import killed_error, stage_error
 from dianoia.recipe import Recipe
 from dianoia.storage.run_directory import RunDirectory
 from dianoia.tasks.data.locations import DataMissing
@@ -25,13 +25,12 @@ RECIPE = Recipe.model_validate(
 
 def heard(monkeypatch: pytest.MonkeyPatch, stage: object, capture: bool = False) -> list[Message]:
     """All that the process of a stage says, which does what `stage` does."""
-    monkeypatch.setattr(child, "run_stage", stage)
-    monkeypatch.setattr(child, "settle", lambda *_: None)
+    monkeypatch.setattr(stage_process, "run_stage", stage)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     ours, theirs = Pipe()
     with ours, theirs:
-        ours.send(Request("data", RECIPE, RunDirectory(Path("run")), 1, "auto", capture))
-        child.work(theirs)
+        ours.send((Request("data", RECIPE, RunDirectory(Path("run")), 1, "auto"), capture))
+        stage_process.work(theirs)
         theirs.close()
         found = []
         while ours.poll():
@@ -54,7 +53,7 @@ def test_what_a_person_can_put_right_is_raised_unchanged(monkeypatch: pytest.Mon
 
         (outcome,) = heard(monkeypatch, fails)
         assert isinstance(outcome, Failed)
-        raised = _error("data", outcome)
+        raised = stage_error("data", outcome)
         assert type(raised) is kind and str(raised) == str(error)
 
 
@@ -64,18 +63,18 @@ def test_any_other_error_comes_with_its_traceback(monkeypatch: pytest.MonkeyPatc
 
     (outcome,) = heard(monkeypatch, fails)
     assert isinstance(outcome, Failed)
-    raised = _error("seed 2: data", outcome)
+    raised = stage_error("seed 2: data", outcome)
     assert isinstance(raised, StageCrashed)
     assert str(raised).startswith("seed 2: data ") and "in fails" in str(raised)
     assert str(raised).rstrip().endswith("KeyError: 'a slip of ours'")
 
 
 def test_who_is_killed_has_said_nothing() -> None:
-    raised = _error("zero", _killed("zero", -9))
+    raised = killed_error("zero", -9)
     assert isinstance(raised, UserError)
-    for part in ("process of zero", "signal 9", "memory", "goes on", "--jobs"):
+    for part in ("process of zero", "signal 9", "memory", "resumes", "--jobs"):
         assert part in str(raised)
-    assert "status 3" in _killed("zero", 3).text
+    assert "status 3" in str(killed_error("zero", 3))
 
 
 def test_what_a_stage_prints_in_a_terminal_is_told_line_by_line(
@@ -86,6 +85,6 @@ def test_what_a_stage_prints_in_a_terminal_is_told_line_by_line(
         sys.stdout.write("line\nand another\n")
 
     found = heard(monkeypatch, prints, capture=True)
-    assert found == [Told("half a line"), Told("and another"), Done()]
+    assert found == [Line("half a line"), Line("and another"), Done()]
     assert heard(monkeypatch, prints) == [Done()]
     assert capsys.readouterr().out == "half a line\nand another\n"

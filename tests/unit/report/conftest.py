@@ -200,7 +200,7 @@ def metrics_of(skill: float) -> dict[str, Any]:
 
 def results(checkpoints: dict[str, float]) -> dict[str, Any]:
     return {
-        "recipe": "miniature-zero", "seed": 1, "seconds": 187.4, "stage_table": [], "claims": [],
+        "recipe": "miniature-zero", "seed": 1, "seconds": 187.4,
         "evaluations": {name: {"math": metrics_of(skill)} for name, skill in checkpoints.items()},
         "by_difficulty": {
             name: {"math": {

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
-from dianoia.claims import claims_of
 from dianoia.recipe import Recipe
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.conftest import rl_row, write_json, write_lines
@@ -159,11 +158,12 @@ def build_r1(path: Path, seed: int = 1) -> RunDirectory:
     results = {
         "recipe": recipe.name,
         "seed": seed,
+        "states": dict.fromkeys(STAGES, "done"),
         "seconds": 1649.0,
         **merged,
         "reward_models": {},
     }
-    write_json(run.results, results | claims_of(recipe, run, list(STAGES), results))
+    write_json(run.results, results)
     return run
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from dianoia.claims import claims_of
 from dianoia.claims.paper import STAGES, TABLE
+from dianoia.report import run_reader
 from dianoia.report.page import page
 from dianoia.report.run_reader import load
 from dianoia.report.sections.graph_layout import layout
@@ -106,18 +108,18 @@ def test_planned_stages_are_marked(fresh: RunDirectory) -> None:
     assert node.state == "planned" and node.origin == "GRPO, 40 steps, to do"
 
 
-def test_hostile_names_stay_names(fresh: RunDirectory, hostile: str) -> None:
+def test_hostile_names_stay_names(
+    fresh: RunDirectory, hostile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def rename(recipe: dict[str, Any]) -> None:
         recipe["stages"] = {hostile: recipe["stages"]["zero"], "next": {"kind": "sft", "start": hostile, "datasets": [{"path": hostile + ".jsonl"}]}}  # fmt: skip
 
+    tables = claims_of(fresh)
+    tables["claims"][0].update(dict.fromkeys(("title", "rule", "paper", "why"), hostile))
+    tables["claims"][0]["values"][0].update(what=hostile, needs=hostile, note=hostile)
+    tables["stage_table"][0].update(checkpoint=hostile, parts=[hostile])
+    monkeypatch.setattr(run_reader, "claims_of", lambda _: tables)
     edit(fresh.recipe, rename)
-    for key in ("title", "rule", "paper", "why"):
-        edit(fresh.results, lambda r, key=key: r["claims"][0].update({key: hostile}))  # type: ignore[misc]
-    edit(
-        fresh.results,
-        lambda r: r["claims"][0]["values"][0].update(what=hostile, needs=hostile, note=hostile),
-    )
-    edit(fresh.results, lambda r: r["stage_table"][0].update(checkpoint=hostile, parts=[hostile]))
     shown = read(fresh)
     assert shown.handlers == [] and "img" not in shown.tags and shown.programs == 4
     assert {a[1:] for a in shown.addresses} <= set(shown.ids)
@@ -134,7 +136,7 @@ def test_the_summary_counts_the_claims(shown: Page) -> None:
 
 
 def test_a_claim_shows_all_that_results_say_of_it(shown: Page, whole: RunDirectory) -> None:
-    claims = json.loads(whole.results.read_text(encoding="utf-8"))["claims"]
+    claims = claims_of(whole)["claims"]
     section = shown.sections["claims"]
     assert section.count("✓ holds") == 11 and section.count("✗ does not hold") == 1
     for claim in claims:
@@ -145,20 +147,20 @@ def test_a_claim_shows_all_that_results_say_of_it(shown: Page, whole: RunDirecto
     assert "5.94 times" in section and "4.61 to 8.33" in section
 
 
-def test_a_claim_without_measurement_is_marked(fresh: RunDirectory) -> None:
+def test_a_claim_without_measurement_is_marked(
+    fresh: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reason = "not measured in this recipe: [claims] names no ppo"
-
-    def forget(results: dict[str, Any]) -> None:
-        results["claims"][10].update(holds=None, values=[], why=reason)
-        results["claims"][11].update(holds=None)
-        results["claims"][11]["values"][0].update(holds=None, value=None)
-
-    edit(fresh.results, forget)
+    tables = claims_of(fresh)
+    tables["claims"][10].update(holds=None, values=[], why=reason)
+    tables["claims"][11].update(holds=None)
+    tables["claims"][11]["values"][0].update(holds=None, value=None)
+    monkeypatch.setattr(run_reader, "claims_of", lambda _: tables)
     page = read(fresh)
     assert "9 of 10 claims" in page.sections["summary"]
     section = page.sections["claims"]
     assert section.count("– not measured") == 2 and reason in section
-    value = json.loads(fresh.results.read_text(encoding="utf-8"))["claims"][11]["values"][0]
+    value = tables["claims"][11]["values"][0]
     assert f"– {value['what']}: –" in section
 
 

@@ -143,17 +143,17 @@ def test_a_stage_that_begins_anew_keeps_what_was_there(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     stage, other = run.stage("zero"), run.stage("zero-1")
     assert stage.empty
-    stage.begin_anew()
+    stage.start_from_scratch()
     assert stage.path.is_dir() and stage.empty and not (stage.path.parent / ".old").exists()
     for number in range(1, 12):
         stage.begun.write_text(str(number))
         assert not stage.empty
-        stage.begin_anew()
+        stage.start_from_scratch()
         assert stage.empty
         assert (stage.path.parent / f".old/zero-{number}/begun.json").read_text() == str(number)
     other.path.mkdir()
     other.begun.touch()
-    other.begin_anew()
+    other.start_from_scratch()
     assert (stage.path.parent / ".old/zero-1-1/begun.json").exists(), "not one of zero's"
 
 
@@ -163,11 +163,11 @@ def test_answers_that_cost_come_along(tmp_path: Path) -> None:
     (stage.answers / "a.json").write_text("{}")
     assert stage.empty, "answers alone are no beginning"
     stage.begun.touch()
-    stage.begin_anew()
+    stage.start_from_scratch()
     assert (stage.answers / "a.json").exists() and stage.empty
     # killed between the two renames: the next beginning fetches them
     stage.answers.rename(stage.path.parent / ".old/cold-1/answers")
-    stage.begin_anew()
+    stage.start_from_scratch()
     assert (stage.answers / "a.json").exists()
 
 

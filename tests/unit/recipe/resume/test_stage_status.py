@@ -49,7 +49,7 @@ class Run:
         """As the pipeline begins a stage; every time is another one."""
         self.times += 1
         recipe, stage = self.recipe(*overrides), self.directory.stage(name)
-        stage.begin_anew()
+        stage.start_from_scratch()
         write_json(
             stage.begun,
             fingerprint_record(fingerprint(name, recipe, self.directory), str(self.times)),

@@ -1,10 +1,10 @@
 """Which stage comes next: graphs by hand."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from dianoia.pipeline.order import chains, next_up
+from dianoia.pipeline.scheduler import chain_lengths, longest_chain_first, ready_stages
 from dianoia.recipe import load_recipe
 from dianoia.recipe.graph import upstream
 
@@ -20,6 +20,12 @@ GRAPH = {
     "cold": ["zero"],
     "dev1": ["base", "cold"],
 }
+
+
+def next_up(
+    needs: Mapping[str, Sequence[str]], begun: Collection[str], done: Collection[str]
+) -> list[str]:
+    return longest_chain_first(ready_stages(needs, begun, done), needs)
 
 
 def simulated(needs: Mapping[str, Sequence[str]], jobs: int) -> tuple[list[str], int]:
@@ -39,7 +45,7 @@ def simulated(needs: Mapping[str, Sequence[str]], jobs: int) -> tuple[list[str],
 
 def test_the_longest_chain_that_depends_on_a_stage() -> None:
     # base: zero, cold, dev1; zero: cold, dev1; ppo: its evaluation
-    found = chains(GRAPH)
+    found = chain_lengths(GRAPH)
     assert found == {
         "small": 0,
         "base": 3,
@@ -49,7 +55,7 @@ def test_the_longest_chain_that_depends_on_a_stage() -> None:
         "cold": 1,
         "dev1": 0,
     }
-    assert chains({}) == {}
+    assert chain_lengths({}) == {}
 
 
 def test_the_longest_chain_goes_first_and_then_the_order_of_the_recipe() -> None:
@@ -69,7 +75,7 @@ def test_one_at_a_time_keeps_to_what_each_needs() -> None:
 
 def test_two_at_a_time_take_no_longer_than_the_chain() -> None:
     # base+small, zero+ppo, cold+ppo-evaluation, dev1
-    assert simulated(GRAPH, 2)[1] == 4 == 1 + chains(GRAPH)["base"]
+    assert simulated(GRAPH, 2)[1] == 4 == 1 + chain_lengths(GRAPH)["base"]
 
 
 def test_the_whole_of_r1_keeps_two_busy(root: Path) -> None:
@@ -79,3 +85,10 @@ def test_the_whole_of_r1_keeps_two_busy(root: Path) -> None:
     begun, hours = simulated(needs, 2)
     assert sorted(begun) == sorted(needs)
     assert hours <= 13
+
+
+def test_one_job_takes_the_stages_in_the_order_of_the_recipe() -> None:
+    begun: list[str] = []
+    while ready := ready_stages(GRAPH, begun, begun):
+        begun.append(ready[0])
+    assert begun == list(GRAPH)
