@@ -1,8 +1,8 @@
-"""Many programs at once on a few sandboxes, results in order, endings counted.
+"""A pool of sandboxes: many programs at once, results in order, endings counted.
 
-In: tasks, each a function of a sandbox. Out: their results in the order of the tasks. It cannot
-hang: every run has a wall-clock limit, and a sandbox that does not answer is killed and replaced
-(`dianoia.sandbox.sandbox`). Left out: what the tasks are.
+In: tasks, each a function of a sandbox. Out: their results, in the order of the tasks. The pool cannot hang: every run has a
+wall-clock limit, and a sandbox that does not answer is killed and replaced (`dianoia.sandbox.sandbox`). Not here: what the
+tasks do.
 """
 
 import os
@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 
 class Pool(AbstractContextManager["Pool"]):
-    """`workers` sandboxes of one kind, started when first needed; usable from many threads.
+    """A number of equal sandboxes, each started when first needed; usable from many threads.
 
     Args:
         name: of the sandbox, as `choose` takes it.
-        workers: how many programs run at once; by default one for every core this process may use.
-        packages: what they may import beside the standard library.
+        workers: number of programs that run at once; by default one per core that this process may use.
+        packages: what programs may import besides the standard library.
 
     Raises:
         SandboxError: the machine offers no such sandbox.
@@ -48,25 +48,25 @@ class Pool(AbstractContextManager["Pool"]):
         self.name, self._packages = choose(name), packages
         self.workers = workers or _cores()
         self.endings: Counter[Ending] = Counter()
-        """Runs so far by how they ended."""
+        """Number of runs so far by how they ended."""
         self._lock = Lock()
-        self._made: list[ForkSandbox] = []
+        self._all: list[ForkSandbox] = []
         self._idle: LifoQueue[ForkSandbox | None] = LifoQueue()
         for _ in range(self.workers):
-            self._idle.put(None)  # the right to make one
+            self._idle.put(None)  # stands for a sandbox that is not started yet
 
     @property
     def replaced(self) -> int:
-        """How many warm processes had to be killed so far because they did not answer."""
-        return sum(sandbox.replaced for sandbox in self._made)
+        """Number of warm processes so far that had to be killed because they did not answer."""
+        return sum(sandbox.replaced for sandbox in self._all)
 
     def map(self, tasks: Sequence[Callable[[Sandbox], T]]) -> list[T]:
-        """Every task's result, in order; as many run at once as there are workers."""
+        """Run tasks, as many at once as there are workers, and return their results in order."""
         with ThreadPoolExecutor(self.workers, "sandbox") as threads:
             return list(threads.map(self.run, tasks))
 
     def run(self, task: Callable[[Sandbox], T]) -> T:
-        """One task, in the caller's thread, on the next sandbox that is free."""
+        """Run one task in the caller's thread, on the next idle sandbox, and return its result."""
         sandbox = self._idle.get()
         try:
             sandbox = sandbox or self._make()
@@ -77,17 +77,17 @@ class Pool(AbstractContextManager["Pool"]):
     def _make(self) -> ForkSandbox:
         sandbox = ForkSandbox(self.name, self._packages)
         with self._lock:
-            self._made.append(sandbox)
+            self._all.append(sandbox)
         return sandbox
 
     def count(self, ending: Ending) -> None:
-        """Note that a program has ended."""
+        """Count a program that has ended."""
         with self._lock:
             self.endings[ending] += 1
 
     def close(self) -> None:
-        """End every sandbox. The pool is not to be used again."""
-        for sandbox in self._made:
+        """End every sandbox. The pool must not be used again."""
+        for sandbox in self._all:
             sandbox.close()
 
     def __exit__(self, *_error: object) -> None:
@@ -95,7 +95,7 @@ class Pool(AbstractContextManager["Pool"]):
 
 
 class _Counted:
-    """A sandbox that tells its pool how programs end."""
+    """A sandbox that reports to its pool how programs end."""
 
     def __init__(self, sandbox: Sandbox, pool: Pool) -> None:
         self.name, self._sandbox, self._pool = sandbox.name, sandbox, pool

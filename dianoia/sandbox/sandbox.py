@@ -1,17 +1,16 @@
-"""Untrusted programs in an operating-system sandbox: one clean environment a run, hard limits.
+"""Run untrusted programs in an operating-system sandbox: a clean environment per run, hard limits.
 
-In: a `Program` (source, standard input, expressions to evaluate) and `Limits`. Out: an `Outcome`
-with a typed ending; a program that went wrong is data, a sandbox that went wrong is an error. What
-is covered and what is not stands in docs/sandbox.md. Left out: what a right answer is
-(`dianoia.tasks.code`), many programs at once (`dianoia.sandbox.pool`).
+In: a `Program` (source, standard input, expressions to evaluate) and `Limits`. Out: an `Outcome` with a typed ending. A
+program that went wrong is data; a sandbox that went wrong is an error. docs/sandbox.md says what is covered and what is not.
+Not here: what a right answer is (`dianoia.tasks.code`), many programs at once (`dianoia.sandbox.pool`).
 
-A warm process behind the walls forks once a program, so that Python's start is paid once. Nothing
-has to be installed: the walls are system calls of Linux.
+A warm process behind the walls (`guest.zygote`) forks once per program, so that Python starts only once. Nothing has to be
+installed: the walls are system calls of Linux.
 
-Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.1: a "code executor") is silent:
-1. Without a wall this machine refuses to run programs, unless UNSANDBOXED is asked for by name.
-2. Output goes to files in memory, not through pipes: nobody has to read while a program runs, and
-   the kernel itself stops a flood.
+Decisions on which DeepSeek-R1 (arXiv 2501.12948v2, section B.1: a "code executor") is silent:
+1. On a machine that offers no wall, programs are refused, unless UNSANDBOXED is asked for by name.
+2. Output goes to files in memory, not through pipes: this process need not read while a program runs, and the kernel
+   itself stops a program that writes too much.
 """
 
 import json
@@ -58,21 +57,23 @@ __all__ = [
 ]
 
 UNSANDBOXED = "i-accept-unsandboxed-code"
-"""The name of the sandbox that is none, spelled out so that nobody chooses it by accident."""
+"""Name of the choice without a sandbox, long so that it is not chosen by accident."""
 AUTO = "auto"
 STRONG = ("namespaces", "landlock")
 """Sandboxes with walls, the strongest first."""
 LANGUAGES = ("python",)
 """Languages of programs; each has a runner in `dianoia.sandbox.guest.program_process`."""
 VARIABLE = "DIANOIA_SANDBOX"
-"""Environment variable that names the sandbox, before the recipe does."""
+"""Environment variable that names the sandbox; it overrides the recipe."""
 
 _WALLS = {"namespaces": "namespaces", "landlock": "landlock", UNSANDBOXED: "none"}
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 10.0
 """How long a warm process may take beyond a program's wall time before it is killed and replaced."""
 _END_SECONDS = 2.0
+"""How long a warm process may take to end by itself before it is killed."""
 _FOLDER_BYTES = 16 * 2**20
+# The folder of this package is on the path only while the zygote is imported, so that no program can import from it.
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from dianoia.sandbox.guest import zygote; "
     "del sys.path[0]; zygote.main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])"
@@ -83,68 +84,68 @@ _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "MALLOC_ARENA_MAX": "2",
-    "OPENBLAS_NUM_THREADS": "1",  # no new namespace for a process with threads
+    "OPENBLAS_NUM_THREADS": "1",  # a process with threads may not enter a new namespace
 }
-"""All that a program sees of the environment. Hash order is fixed, so that a program's verdict is."""
+"""All that a program sees of the environment. A fixed hash seed makes the order of sets, and so a verdict, reproducible."""
 
 
 class Sandbox(Protocol):
-    """Runs one program after another, each in an environment of its own."""
+    """Runs programs one after another, each in an environment of its own."""
 
     name: str
 
     def run(self, program: Program, limits: Limits) -> Outcome:
-        """Run a program to its end, which comes after `limits.wall_seconds` at the latest.
+        """Run a program until it ends, after `limits.wall_seconds` at the latest.
 
         Raises:
-            SandboxError: the sandbox itself failed; it says nothing about the program.
+            SandboxError: the sandbox itself failed, which says nothing about the program.
         """
         ...
 
     def examine(
         self, program: Program, examination: Examination, limits: Limits
     ) -> tuple[Outcome, Outcome]:
-        """Run a program beside its tests, which call it from a process of their own; how each ended.
+        """Run a program and its tests, which call it from a process of their own; return the outcome of each.
 
         Raises:
-            SandboxError: as `run`.
+            SandboxError: the sandbox itself failed.
         """
         ...
 
     def close(self) -> None:
-        """End it with everything in it."""
+        """End the sandbox with everything in it."""
         ...
 
 
 def choose(name: str = AUTO) -> str:
-    """The sandbox to use: the one named, or the strongest that works on this machine.
+    """Return the name of the sandbox to use: `name` itself, or for AUTO the strongest that works on this machine.
 
     Raises:
-        SandboxError: no such name, or the machine does not offer it.
+        SandboxError: there is no such name, or the machine does not offer it.
     """
     if name == UNSANDBOXED:
         return name
     if name not in (AUTO, *STRONG):
-        known = ", ".join((AUTO, *STRONG, UNSANDBOXED))
-        raise SandboxError(f"sandbox = {name!r}: there is no such sandbox; use one of {known}")
-    wanted = STRONG if name == AUTO else (name,)
+        names = ", ".join((AUTO, *STRONG, UNSANDBOXED))
+        raise SandboxError(f"sandbox = {name!r}: there is no such sandbox; use one of {names}")
+    candidates = STRONG if name == AUTO else (name,)
     reasons = {}
-    for candidate in wanted:
+    for candidate in candidates:
         reasons[candidate] = offered(candidate)
         if reasons[candidate] is None:
             return candidate
-    found = "; ".join(f"{candidate}: {reason}" for candidate, reason in reasons.items())
+    details = "; ".join(f"{candidate}: {reason}" for candidate, reason in reasons.items())
     raise SandboxError(
-        f"sandbox = {name!r}: this machine offers none ({found}), and programs that a model wrote "
-        "could read your files and use your network; use Linux 5.14 or newer, allow user "
-        f'namespaces, or accept the risk in words: sandbox = "{UNSANDBOXED}" in the recipe, or '
+        f"sandbox = {name!r}: this machine offers none ({details}). Without one, programs that a model wrote "
+        "could read your files and use your network. Use Linux 5.14 or newer, allow user "
+        f'namespaces, or accept the risk: set sandbox = "{UNSANDBOXED}" in the recipe, or '
         f"{VARIABLE}={UNSANDBOXED} in the environment"
     )
 
 
 @lru_cache(maxsize=8)
 def offered(name: str) -> str | None:
-    """None when a sandbox works here, proved by running a program in it; otherwise why it does not."""
+    """Return None if a sandbox works here, which is tested by running a program in it; else the reason why it does not."""
     try:
         sandbox = ForkSandbox(name)
     except SandboxError as error:
@@ -159,7 +160,7 @@ def offered(name: str) -> str | None:
 
 
 class ForkSandbox:
-    """A warm process behind walls that forks for every program. Use it from one thread at a time.
+    """A sandbox that is a warm process behind walls, which forks for every program. Not for several threads at once.
 
     A warm process that does not answer is killed and replaced.
     """
@@ -167,16 +168,17 @@ class ForkSandbox:
     def __init__(self, name: str, packages: Packages | None = None) -> None:
         self.name, self._packages = name, packages
         self.replaced = 0
-        """How many warm processes had to be killed so far."""
+        """Number of warm processes so far that had to be killed."""
         self._process, self._control = _start(_WALLS[name], packages)
         self._tests: ForkSandbox | None = None
-        """For tests alone: no program of a model ever runs in it."""
+        """Sandbox of the tests, in which no program of a model ever runs."""
 
     def run(self, program: Program, limits: Limits) -> Outcome:
-        """As `Sandbox`."""
+        """Run a program, as `Sandbox.run`."""
         request = _request(program)
         ending = Ending.KILLED
-        for _ in range(2):  # a warm process that died, perhaps long ago, is no fault of a program
+        # Twice: that the warm process died, perhaps before this run, is not the fault of this program.
+        for _ in range(2):
             with _files(request, program.stdin) as files:
                 report = self._begin(files, limits) or self._report(limits)
                 if not isinstance(report, Ending):
@@ -189,11 +191,11 @@ class ForkSandbox:
     def examine(
         self, program: Program, examination: Examination, limits: Limits
     ) -> tuple[Outcome, Outcome]:
-        """As `Sandbox`. The tests have a warm process of their own, started with the first of them."""
+        """Run a program and its tests, as `Sandbox.examine`. The first call starts a second warm process, for the tests."""
         if self._tests is None:
             self._tests = ForkSandbox(self.name)
         tests = self._tests
-        # The program's limit ends first, so that a program that is late is what is told.
+        # The program reaches its limit first, so that a slow program is reported as such and not as slow tests.
         longer = replace(limits, wall_seconds=limits.wall_seconds + 1.0)
         requests = (
             _request(program) | {"serves": True},
@@ -202,27 +204,29 @@ class ForkSandbox:
         endings = [Ending.KILLED, Ending.KILLED]
         for _ in range(2):
             with ExitStack() as stack:
-                served = stack.enter_context(_files(requests[0], program.stdin))
-                asked = stack.enter_context(_files(requests[1], ""))
+                program_files = stack.enter_context(_files(requests[0], program.stdin))
+                tests_files = stack.enter_context(_files(requests[1], ""))
+                # Both run at once. This process's ends of the channel are closed, so that each side notices the other's end.
                 with _channel() as (program_end, tests_end):
-                    lost = self._begin([*served, *program_end], limits)
-                    tests_lost = tests._begin([*asked, *tests_end], longer)
-                ran, examined = lost or self._report(limits), tests_lost or tests._report(longer)
-                if not isinstance(ran, Ending) and not isinstance(examined, Ending):
+                    lost = self._begin([*program_files, *program_end], limits)
+                    tests_lost = tests._begin([*tests_files, *tests_end], longer)
+                report = lost or self._report(limits)
+                tests_report = tests_lost or tests._report(longer)
+                if not isinstance(report, Ending) and not isinstance(tests_report, Ending):
                     return (
-                        outcome_of(ran, served[2:], limits, 0),
-                        outcome_of(examined, asked[2:], limits, len(examination.units)),
+                        outcome_of(report, program_files[2:], limits, 0),
+                        outcome_of(tests_report, tests_files[2:], limits, len(examination.units)),
                     )
             endings = [
-                report if isinstance(report, Ending) else Ending.FINISHED
-                for report in (ran, examined)
+                result if isinstance(result, Ending) else Ending.FINISHED
+                for result in (report, tests_report)
             ]
             if Ending.TIMED_OUT in endings:
                 break
         return unfinished(endings[0], limits), unfinished(endings[1], limits)
 
     def _begin(self, files: Sequence[int], limits: Limits) -> Ending | None:
-        """Hand a run to the warm process; how it ended if that one is dead, in which case it is replaced."""
+        """Pass a run to the warm process. If that is dead, replace it and return how the run ended; else None."""
         try:
             self._control.settimeout(limits.wall_seconds + _GRACE_SECONDS)
             socket.send_fds(self._control, [json.dumps(asdict(limits)).encode()], list(files))
@@ -231,8 +235,11 @@ class ForkSandbox:
         return None
 
     def _report(self, limits: Limits) -> dict[str, Any] | Ending:
-        """The report of the warm process; how the run ended if there is none, in which case the
-        process is replaced."""
+        """Wait for the report of the warm process and return it. If none comes, replace the process and return how the run ended.
+
+        Raises:
+            SandboxError: the walls could not be closed around the program, so that it did not run.
+        """
         try:
             self._control.settimeout(limits.wall_seconds + _GRACE_SECONDS)
             report = _receive(self._control)
@@ -240,12 +247,13 @@ class ForkSandbox:
             return self._lost(error)
         if report["state"] != "ended":
             raise SandboxError(
-                f"sandbox {self.name!r}: the walls could not be closed around a program, so that it "
-                f"was not run; this machine offers less than at the start ({report})"
+                f"sandbox {self.name!r}: the walls could not be closed around a program, so it was not run; "
+                f"this machine offers less than at the start ({report})"
             )
         return report
 
     def _lost(self, error: Exception) -> Ending:
+        """Replace the warm process and return how the run ended, by the error of its socket."""
         self._replace()
         return Ending.TIMED_OUT if isinstance(error, TimeoutError) else Ending.KILLED
 
@@ -259,14 +267,14 @@ class ForkSandbox:
         _end(self._process)
 
     def close(self) -> None:
-        """As `Sandbox`."""
+        """End the sandbox, as `Sandbox.close`, and that of its tests."""
         self._stop()
         if self._tests is not None:
             self._tests.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a warm process and all it started; by force if it does not listen."""
+    """End a warm process and all it started; by force if it does not end within _END_SECONDS."""
     process.terminate()
     try:
         process.wait(_END_SECONDS)
@@ -276,7 +284,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _start(walls: str, packages: Packages | None) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a warm process and wait until its walls stand."""
+    """Start a warm process and wait until its walls are ready; return it with the socket to it.
+
+    Raises:
+        SandboxError: this machine does not offer the walls.
+    """
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -302,7 +314,7 @@ def _start(walls: str, packages: Packages | None) -> tuple[subprocess.Popen[byte
 
 
 def _command(walls: str, control: int) -> list[str]:
-    # Isolated, without site-packages: a program sees the standard library and what it is given.
+    # Isolated (-I) and without site-packages (-S): a program sees only the standard library and the packages it is given.
     options = ["-I", "-S", "-B", "-X", "utf8"]
     root = str(Path(__file__).parents[2])
     return [sys.executable, *options, "-c", _BOOT, root, walls, str(control), str(_FOLDER_BYTES)]
@@ -313,7 +325,7 @@ def _packages(packages: Packages | None) -> list[str]:
 
 
 def _receive(control: socket.socket) -> dict[str, Any]:
-    """One line from the warm process."""
+    """Return one line from the warm process. Raises ConnectionError if it has ended, TimeoutError."""
     line = b""
     while not line.endswith(b"\n"):
         part = control.recv(4096)
@@ -331,7 +343,7 @@ def _request(program: Program) -> dict[str, Any]:
 
 @contextmanager
 def _files(request: Mapping[str, Any], stdin: str) -> Iterator[list[int]]:
-    """Files in memory for request, input, output, error, results; closed at the end."""
+    """Open files in memory for request, standard input, output, error and results; closed at the end."""
     texts = (json.dumps(request), stdin, "", "", "")
     files = [_memory_file() for _ in texts]
     try:
@@ -345,7 +357,7 @@ def _files(request: Mapping[str, Any], stdin: str) -> Iterator[list[int]]:
 
 @contextmanager
 def _channel() -> Iterator[tuple[list[int], list[int]]]:
-    """Two pipes, as (read, write) for a program and for its tests; this process's copies are closed at the end."""
+    """Open two pipes; yield the (read, write) ends of a program and of its tests, whose copies here are closed at the end."""
     to_program, from_program = os.pipe(), os.pipe()
     try:
         yield [to_program[0], from_program[1]], [from_program[0], to_program[1]]

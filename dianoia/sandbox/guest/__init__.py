@@ -1,5 +1,5 @@
-"""What runs on the far side of the sandbox: the warm process, its walls, and a program's harness.
+"""The inside of the sandbox: the warm process (`zygote`), its walls, and the processes of a program and of its tests.
 
-Nothing here is imported by the process that asks; `dianoia.sandbox.sandbox` starts it. It uses the
-standard library only, since no package is visible inside.
+`dianoia.sandbox.sandbox` starts it as a process of its own and imports none of it. It uses the standard library only, since
+no package is visible inside.
 """

@@ -1,7 +1,7 @@
-"""The two pipes between the process of a program and the process of its tests: one message a line, as JSON.
+"""The two pipes between the process of a program and the process of its tests: one message per line, as JSON.
 
-In: messages, lists of texts and numbers. Out: the same on the other side. Whoever reads treats what comes as the
-other side's word.
+In: messages, which are lists of texts and numbers. Out: the same on the other side. The reader checks the form of what it
+gets and trusts nothing else in it, since a program may write anything into its pipe.
 """
 
 import builtins
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 READ_FD, WRITE_FD = 5, 6
-"""Where both processes find their ends."""
-_MOST_BYTES = 16 * 2**20
-"""Of a message; the reader's memory is limited too."""
+"""File descriptors of the two ends, in both processes."""
+_MAX_BYTES = 16 * 2**20
+"""Size of a message; the reader's memory is limited too."""
 _MESSAGE_CHARS = 300
 
 
@@ -22,10 +22,10 @@ class Closed(Exception):
 
 
 class Channel:
-    """One end."""
+    """One end of the channel."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._buffer = b""
 
     def send(self, message: list[Any]) -> None:
         """Write a message. Raises Closed."""
@@ -38,18 +38,19 @@ class Channel:
 
     def receive(self) -> list[Any]:
         """Wait for a message. Raises Closed."""
-        parts = [self._rest]
+        parts = [self._buffer]
         while b"\n" not in parts[-1]:
             try:
                 part = os.read(READ_FD, 2**16)
             except OSError as error:
                 raise Closed from error
-            if not part or len(parts) * 2**16 > _MOST_BYTES * 16:
+            # A read may return less than 2**16 bytes, hence the factor; the exact size is checked below.
+            if not part or len(parts) * 2**16 > _MAX_BYTES * 16:
                 raise Closed
             parts.append(part)
-        line, _, self._rest = b"".join(parts).partition(b"\n")
+        line, _, self._buffer = b"".join(parts).partition(b"\n")
         try:
-            message = json.loads(line) if len(line) <= _MOST_BYTES else None
+            message = json.loads(line) if len(line) <= _MAX_BYTES else None
         except (ValueError, RecursionError) as error:
             raise Closed from error
         if not (isinstance(message, list) and message and isinstance(message[0], str)):
@@ -58,26 +59,29 @@ class Channel:
 
 
 def described(error: BaseException) -> list[Any]:
-    """An exception as a message: the names of its classes, the nearest first, and its words."""
-    names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
+    """Return an exception as a message: the names of its built-in classes, the nearest first, and its text."""
+    names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__ == "builtins"]
     try:
-        words = str(error)[:_MESSAGE_CHARS]
+        text = str(error)[:_MESSAGE_CHARS]
     except Exception:  # noqa: BLE001 (__str__ is the program's)
-        words = "(it has no message)"
-    return ["error", names, words]
+        text = "(it has no message)"
+    return ["error", names, text]
 
 
-def rebuilt(names: object, words: object) -> Exception:
-    """An exception of the nearest of Python's own classes; nothing that would end the process."""
+def rebuilt(names: object, text: object) -> Exception:
+    """Return an exception of the first built-in class in `names`; RuntimeError if there is none.
+
+    Only subclasses of Exception: SystemExit or KeyboardInterrupt would end the process.
+    """
     for name in _texts(names):
-        kind = getattr(builtins, name, None)
-        if isinstance(kind, type) and issubclass(kind, Exception):
+        cls = getattr(builtins, name, None)
+        if isinstance(cls, type) and issubclass(cls, Exception):
             try:
-                error = kind(str(words))
-            except TypeError:  # some classes want more than a message
+                error = cls(str(text))
+            except TypeError:  # some classes need more than a message
                 continue
-            return error if isinstance(error, Exception) else RuntimeError(str(words))
-    return RuntimeError(f"the program raised {next(_texts(names), 'an exception')}: {words}")
+            return error if isinstance(error, Exception) else RuntimeError(str(text))
+    return RuntimeError(f"the program raised {next(_texts(names), 'an exception')}: {text}")
 
 
 def _texts(names: object) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Landlock: the kernel refuses every file but those below a few folders. No privilege is needed.
+"""Landlock: the kernel refuses access to all files but those below a few folders. No privilege is needed.
 
-In: folders that may be read and run, files that may be written. Out: the rules are in force for
-this process and its children. Linux 5.13 for files; sockets are seccomp's part, and from Linux 6.7 and 6.12 on
-Landlock refuses TCP and abstract Unix sockets as well.
+In: folders whose files may be read and run, files that may be written. Out: the rules are in force for this process and its
+children, and cannot be undone. Needs Linux 5.13. Sockets are the part of `seccomp`; from Linux 6.7 and 6.12 on, Landlock
+refuses TCP and abstract Unix sockets as well.
 Source: https://docs.kernel.org/userspace-api/landlock.html
 """
 
@@ -18,28 +18,31 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every 
 _VERSION, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _RIGHTS_BY_VERSION = (0, (1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1)
-"""All file rights the kernel handles; versions above 5 add none for files."""
+"""All file rights that the kernel handles, by Landlock's version; versions above 5 add none for files.
+
+A right that is not handled is not restricted, so every one that the kernel knows is named."""
 _NETWORK_VERSION, _SCOPE_VERSION = 4, 6
 _NETWORK = 3
 """TCP: binding and connecting."""
 _SCOPES = 3
-"""Abstract Unix sockets and signals: both end at the processes that share these rules."""
+"""Abstract Unix sockets and signals: both reach only processes under these rules."""
 
 
 def version() -> int:
-    """The kernel's version of Landlock, 1 or higher. Raises OSError where there is none."""
+    """Return the kernel's version of Landlock, 1 or higher. Raises OSError if it has none."""
     return linux.syscall(
         _CREATE_RULESET, "landlock", None, ctypes.c_size_t(0), ctypes.c_uint(_VERSION)
     )
 
 
 def apply(readable: Iterable[Path], writable: Iterable[Path]) -> None:
-    """Refuse every file access but reading and running below `readable`, and writing `writable`."""
-    known = version()
-    handled = [_RIGHTS_BY_VERSION[min(known, len(_RIGHTS_BY_VERSION) - 1)]]
-    if known >= _NETWORK_VERSION:
+    """Refuse all access to files but reading and running below `readable`, and reading and writing `writable`."""
+    kernel_version = version()
+    # struct landlock_ruleset_attr: handled_access_fs, then handled_access_net and scoped where the kernel has them
+    handled = [_RIGHTS_BY_VERSION[min(kernel_version, len(_RIGHTS_BY_VERSION) - 1)]]
+    if kernel_version >= _NETWORK_VERSION:
         handled.append(_NETWORK)
-    if known >= _SCOPE_VERSION:
+    if kernel_version >= _SCOPE_VERSION:
         handled.append(_SCOPES)
     packed = struct.pack(f"{len(handled)}Q", *handled)
     attributes = ctypes.create_string_buffer(packed, len(packed))
@@ -51,12 +54,15 @@ def apply(readable: Iterable[Path], writable: Iterable[Path]) -> None:
         _allow(rules, path, _EXECUTE | _READ_FILE | folder)
     for path in writable:
         _allow(rules, path, _READ_FILE | _WRITE_FILE)
+    # The kernel accepts this only from a process that has given up gaining privileges (`drop_privileges`).
     linux.syscall(_RESTRICT_SELF, "landlock", ctypes.c_int(rules), ctypes.c_uint(0))
     os.close(rules)
 
 
 def _allow(rules: int, path: Path, rights: int) -> None:
+    """Add a rule that allows `rights` on a file, or on everything below a folder."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    # struct landlock_path_beneath_attr, packed: allowed_access, parent_fd
     rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, fd), 12)
     linux.syscall(
         _ADD_RULE,

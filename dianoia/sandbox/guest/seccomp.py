@@ -1,9 +1,9 @@
-"""A seccomp filter: system calls that no judged program needs are refused by the kernel.
+"""A seccomp filter: the kernel refuses system calls that no judged program needs.
 
-In: which of two sets of rules. Out: the filter is in force for this process and its children. A
-list of refused calls, not of allowed ones, beside the other walls; calls newer than the list
-(numbers above `_LAST_KNOWN`) are refused too. x86-64 and arm64, numbers as in the kernel's
-`unistd.h`; other architectures have no filter and hence no sandbox.
+In: which of two sets of rules. Out: the filter is in force for this process and its children, and cannot be removed. It is a
+list of refused calls, not of allowed ones, since it is one wall among others; calls newer than the list (numbers above
+`_LAST_NUMBER`) are refused too. For x86-64 and arm64, with numbers as in the kernel's `unistd.h`. Other architectures have no
+filter, and so no sandbox.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from collections.abc import Collection
 from dianoia.sandbox.guest import system_calls as linux
 
 _ARCHITECTURE = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-"""By machine: audit number, column in `_CALLS`."""
+"""By machine: the audit number of its calls, its column in `_CALLS`."""
 
 # name: (x86-64, arm64); None where the architecture has no such call.
 _CALLS: dict[str, tuple[int | None, int | None]] = {
@@ -103,7 +103,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
 }
-# Refused where no namespace hides the user's other processes and files.
+# Refused too if no namespace hides the user's other processes and files.
 _ALONE: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None),
     "vfork": (58, None),
@@ -119,7 +119,7 @@ _ALONE: dict[str, tuple[int | None, int | None]] = {
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
     "ioprio_set": (251, 30),
-    # Landlock guards contents and names of files, not their owners, modes and times
+    # Landlock protects contents and names of files, not their owners, modes and times
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -139,7 +139,7 @@ _ALONE: dict[str, tuple[int | None, int | None]] = {
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
     "truncate": (76, 45),
-    # Another user of the process would undo that it ends with the warm process.
+    # A change of user resets PR_SET_PDEATHSIG, by which the program ends with the warm process.
     "setuid": (105, 146),
     "setgid": (106, 144),
     "setreuid": (113, 145),
@@ -149,9 +149,9 @@ _ALONE: dict[str, tuple[int | None, int | None]] = {
     "setresgid": (119, 149),
     "setfsuid": (122, 151),
     "setfsgid": (123, 152),
-    # A lock on a file that a program may only read holds up others that lock it too.
+    # A lock on a file that a program may only read blocks others that lock it too.
     "flock": (73, 32),
-    # A socket of a pair could be given another address, or pass open files on.
+    # A socket of a pair could be connected elsewhere, or pass open files on.
     "bind": (49, 200),
     "connect": (42, 203),
     "listen": (50, 201),
@@ -166,7 +166,7 @@ _ALONE: dict[str, tuple[int | None, int | None]] = {
     "listmount": (458, 458),
 }
 _FCNTL, _IOCTL = (72, 25), (16, 29)
-# These let the kernel signal a process of the program's choice, or hold up whoever opens a file.
+# These make the kernel signal a process of the program's choice, or block others that open a file.
 _REFUSED_FCNTL = {
     "F_SETOWN": 8,
     "F_SETSIG": 10,
@@ -174,7 +174,7 @@ _REFUSED_FCNTL = {
     "F_SETLEASE": 1024,
     "F_NOTIFY": 1026,
 }
-# What Python asks of its streams. Others change the attributes of files, or drive devices.
+# What Python needs for its streams. Other requests change the attributes of files, or drive devices.
 _ALLOWED_IOCTL = {
     "TCGETS": 0x5401,
     "TCGETS2": 0x802C542A,
@@ -184,8 +184,8 @@ _ALLOWED_IOCTL = {
     "FIONCLEX": 0x5450,
     "FIOCLEX": 0x5451,
 }
-# `PR_SET_PDEATHSIG` is what ends a program together with its warm process, so nothing that sets is allowed
-# but a thread's name and the name of a stretch of memory.
+# `PR_SET_PDEATHSIG` ends a program together with its warm process, so nothing may be set but the name of a thread and the name
+# of a range of memory.
 _ALLOWED_PRCTL = {
     "PR_GET_PDEATHSIG": 2,
     "PR_GET_DUMPABLE": 3,
@@ -201,7 +201,7 @@ _CLONE, _CLONE3 = (56, 220), (435, 435)
 _TGKILL, _PRLIMIT = (234, 131), (302, 261)
 _SOCKETPAIR, _SENDTO, _PRCTL = (53, 199), (44, 206), (157, 167)
 _AF_UNIX, _SOCKET_TYPE, _SOCK_STREAM = 1, 0xF, 1
-_LAST_KNOWN = 462
+_LAST_NUMBER = 462
 _NEW_NAMESPACES = (
     linux.CLONE_NEWNS
     | linux.CLONE_NEWCGROUP
@@ -213,7 +213,8 @@ _NEW_NAMESPACES = (
     | linux.CLONE_NEWTIME
 )
 
-# Berkeley packet filter: load a word of the call, jump if equal / greater / any bit, return.
+# Opcodes of the Berkeley packet filter: load a word of the call, jump if equal / greater / any bit set, return. Offsets are
+# those of struct seccomp_data; an argument is 8 bytes, its low half first.
 _LOAD, _AND, _JEQ, _JGT, _JSET, _RETURN = 0x20, 0x54, 0x15, 0x25, 0x45, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
 _FIFTH_ARGUMENT_AT = 48
@@ -224,9 +225,13 @@ _Instruction = tuple[int, int, int, int]
 
 
 def apply(alone: bool) -> None:
-    """Put the filter in force. `alone`: a program may neither fork nor signal any other process.
+    """Put the filter in force for this process.
 
-    Raises OSError where the kernel or the architecture has no seccomp filter.
+    Args:
+        alone: the program may neither fork nor signal any other process.
+
+    Raises:
+        OSError: the kernel or the architecture has no seccomp filter.
     """
     program = b"".join(struct.pack("HBBI", *line) for line in filter_program(alone))
     code = ctypes.create_string_buffer(program, len(program))
@@ -238,13 +243,17 @@ def apply(alone: bool) -> None:
 
 
 def filter_program(alone: bool) -> list[_Instruction]:
-    """The filter's instructions, each (code, jump if true, jump if false, value)."""
+    """Return the filter's instructions, each (opcode, jump if true, jump if false, value).
+
+    Jumps count instructions to skip. Every `_when` block tests one call number and returns, or falls through to the next.
+    """
     if platform.machine() not in _ARCHITECTURE:
         raise OSError(f"seccomp: no call numbers known for {platform.machine()}")
+    # A call by another architecture's numbers (32 bit on x86-64) kills the process: the numbers below mean other calls there.
     audit, column = _ARCHITECTURE[platform.machine()]
     calls = _CALLS | (_ALONE if alone else {})
     program = [(_LOAD, 0, 0, _ARCHITECTURE_AT), (_JEQ, 1, 0, audit), (_RETURN, 0, 0, _KILL)]
-    program += [(_LOAD, 0, 0, _NUMBER_AT), (_JGT, 0, 1, _LAST_KNOWN), _refuse(errno.ENOSYS)]
+    program += [(_LOAD, 0, 0, _NUMBER_AT), (_JGT, 0, 1, _LAST_NUMBER), _refuse(errno.ENOSYS)]
     program += _when(_CLONE3[column], [_refuse(errno.ENOSYS)])  # the C library falls back to clone
     for numbers in calls.values():
         number = numbers[column]
@@ -263,50 +272,53 @@ def filter_program(alone: bool) -> list[_Instruction]:
 
 
 def _refuse(number: int = errno.EPERM) -> _Instruction:
+    """Return the instruction that ends the filter: the call fails with an error number."""
     return (_RETURN, 0, 0, _REFUSE | number)
 
 
 def _when(number: int, then: list[_Instruction]) -> list[_Instruction]:
+    """Return instructions that run `then`, which has to return, for the call with this number."""
     return [(_JEQ, 0, len(then), number), *then]
 
 
 def _clone_rule(alone: bool) -> list[_Instruction]:
-    """Threads always; processes unless alone; never a new namespace. Ends with a return."""
+    """Return the rule for `clone`: threads always, processes unless `alone`, never a new namespace. It ends with a return."""
     load = (_LOAD, 0, 0, _FIRST_ARGUMENT_AT)
-    spaces: list[_Instruction] = [load, (_JSET, 0, 1, _NEW_NAMESPACES), _refuse()]
+    namespaces: list[_Instruction] = [load, (_JSET, 0, 1, _NEW_NAMESPACES), _refuse()]
     threads: list[_Instruction] = [(_JSET, 1, 0, linux.CLONE_THREAD), _refuse()] if alone else []
-    return [*spaces, *threads, (_RETURN, 0, 0, _ALLOW)]
+    return [*namespaces, *threads, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _second_argument(listed: Collection[int], allowed: bool) -> list[_Instruction]:
-    """Those listed are allowed and all others refused, or the other way round."""
+    """Allow a call whose second argument is listed and refuse all others; the other way round unless `allowed`."""
     return _listed(listed, _SECOND_ARGUMENT_AT, allowed)
 
 
 def _only_streams() -> list[_Instruction]:
-    """Refuse a pair of sockets that is no connected stream: a datagram can be sent to any address."""
+    """Refuse a pair of sockets that is no connected stream: a datagram socket can send to any address."""
     family = [(_LOAD, 0, 0, _FIRST_ARGUMENT_AT), (_JEQ, 1, 0, _AF_UNIX), _refuse()]
-    kind = [(_LOAD, 0, 0, _SECOND_ARGUMENT_AT), (_AND, 0, 0, _SOCKET_TYPE)]
-    return [*family, *kind, (_JEQ, 1, 0, _SOCK_STREAM), _refuse(), (_RETURN, 0, 0, _ALLOW)]
+    socket_type = [(_LOAD, 0, 0, _SECOND_ARGUMENT_AT), (_AND, 0, 0, _SOCKET_TYPE)]
+    return [*family, *socket_type, (_JEQ, 1, 0, _SOCK_STREAM), _refuse(), (_RETURN, 0, 0, _ALLOW)]
 
 
 def _without_address() -> list[_Instruction]:
-    """Refuse `sendto` to an address, which either half of the fifth argument names; `send` has none."""
+    """Refuse `sendto` with an address, the fifth argument, in either of its halves; `send` has none."""
     low, high = (_LOAD, 0, 0, _FIFTH_ARGUMENT_AT), (_LOAD, 0, 0, _FIFTH_ARGUMENT_AT + 4)
     refuse = [(_JEQ, 1, 0, 0), _refuse()]
     return [low, *refuse, high, *refuse, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _listed(listed: Collection[int], at: int, allowed: bool = True) -> list[_Instruction]:
-    """Allow the listed values of the argument at an offset and refuse all others, or the other way round."""
+    """Allow the listed values of the argument at an offset and refuse all others; the other way round unless `allowed`."""
     then, otherwise = (_RETURN, 0, 0, _ALLOW), _refuse()
     if not allowed:
         then, otherwise = otherwise, then
-    # A hit skips the rest of the list and the answer to those that are not on it.
-    hits = [(_JEQ, len(listed) - place, 0, value) for place, value in enumerate(listed)]
+    # A hit skips the other values and the return for values that are not listed.
+    hits = [(_JEQ, len(listed) - index, 0, value) for index, value in enumerate(listed)]
     return [(_LOAD, 0, 0, at), *hits, otherwise, then]
 
 
 def _only_first_argument(value: int) -> list[_Instruction]:
+    """Refuse a call unless its first argument is this value: the process's own id, or 0 for the process itself."""
     load = (_LOAD, 0, 0, _FIRST_ARGUMENT_AT)
     return [load, (_JEQ, 1, 0, value & 0xFFFFFFFF), _refuse(), (_RETURN, 0, 0, _ALLOW)]

@@ -1,7 +1,7 @@
 """The system calls that build walls, through ctypes: namespaces, mounts, capabilities.
 
-In: plain arguments. Out: nothing, or OSError that names the call. Left out: seccomp and Landlock,
-which have files of their own. Constants are those of the kernel's headers.
+In: plain arguments. Out: nothing, or an OSError that names the call. Not here: seccomp and Landlock, which have modules of
+their own. Constants are those of the kernel's headers.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check(result: int, call: str) -> int:
-    """The result of a call, or OSError with the call's name where it is negative."""
+    """Return the result of a call. Raises OSError with the call's name if it is negative."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{call}: {os.strerror(number)}")
@@ -41,26 +41,26 @@ def check(result: int, call: str) -> int:
 
 
 def syscall(number: int, name: str, *arguments: object) -> int:
-    """A system call that the C library has no function for."""
+    """Make a system call for which the C library has no function, and return its result. Raises OSError."""
     return check(int(_libc.syscall(ctypes.c_long(number), *arguments)), name)
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces that `flags` names for new ones."""
+    """Move this process into new namespaces, those that `flags` names."""
     check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
-def setns(fd: int, kind: int) -> None:
-    """Join the namespace behind a file descriptor."""
-    check(_libc.setns(fd, ctypes.c_int(kind)), "setns")
+def setns(fd: int, namespace: int) -> None:
+    """Join the namespace of a file descriptor; `namespace` is its type, as a CLONE_NEW flag."""
+    check(_libc.setns(fd, ctypes.c_int(namespace)), "setns")
 
 
-def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    """mount(2)."""
+def mount(source: str, target: str, filesystem: str | None, flags: int, options: str = "") -> None:
+    """Mount a file system, as mount(2)."""
     result = _libc.mount(
         source.encode(),
         target.encode(),
-        kind.encode() if kind else None,
+        filesystem.encode() if filesystem else None,
         ctypes.c_ulong(flags),
         options.encode() or None,
     )
@@ -68,12 +68,12 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
 
 
 def unmount(target: str) -> None:
-    """Detach a mount with all below it; it vanishes with its last user."""
+    """Detach a mount with all mounts below it; it is removed when its last user ends."""
     check(_libc.umount2(target.encode(), MNT_DETACH), f"unmount {target}")
 
 
 def pivot_root(new: str, old: str) -> None:
-    """Make `new` the root and move the root that was to `old`."""
+    """Make `new` the root folder and move the previous root to `old`."""
     number = _PIVOT_ROOT.get(platform.machine())
     if number is None:
         raise OSError(f"pivot_root: no number known for {platform.machine()}")
@@ -95,32 +95,34 @@ def make_read_only(target: str) -> None:
 
 
 def prctl(option: int, value: int) -> int:
-    """prctl(2) with one argument; the result is not checked."""
+    """Call prctl(2) with one argument and return its result, unchecked."""
     zero = ctypes.c_ulong(0)
     return int(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero))
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent ends."""
+    """Have the kernel kill this process when its parent ends. Raises OSError: a program must never outlive its sandbox."""
     check(prctl(_PR_SET_PDEATHSIG, 9), "prctl PDEATHSIG")
 
 
 def own_proc_files() -> None:
-    """After a change of user: let the process write its own /proc files again."""
+    """Let the process write its own /proc files again, which a change of user forbids."""
     check(prctl(_PR_SET_DUMPABLE, 1), "prctl DUMPABLE")
 
 
 def drop_privileges() -> None:
-    """Give up every capability, for this process and all it will ever start."""
+    """Give up every capability, for this process and for all that it will ever start."""
+    # First: no set-user-id program can give back what is dropped below. Seccomp and Landlock need it too.
     check(prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl NO_NEW_PRIVS")
     for capability in range(_LAST_CAPABILITY + 1):
         if prctl(_PR_CAPBSET_DROP, capability) < 0:
             break  # the kernel knows no more of them, or there is no right to drop and none to lose
+    # struct __user_cap_header: version, this process; then empty effective, permitted and inheritable sets
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
 
 
 def prctl3(option: int, value: int, pointer: int) -> int:
-    """prctl(2) with a pointer as its third argument; the result is not checked."""
+    """Call prctl(2) with a pointer as its third argument and return its result, unchecked."""
     zero = ctypes.c_ulong(0)
     return int(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_void_p(pointer), zero, zero))

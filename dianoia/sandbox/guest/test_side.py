@@ -1,10 +1,10 @@
-"""The process of the tests: their code runs here, where no program of the model ever ran.
+"""The process of the tests: their code runs here, where no program of the model has ever run.
 
-In: units of the tests' code, run one after another in one set of names, and the names that are the program's. Out:
-one line a unit: passed, failed or error. Where the code uses a name of the program, the program's own process is
-asked, over the channel: arguments go there as copies, and what comes back is data, made here of Python's own
-classes. What is no data stays there; here stands a `Remote` for it, which can be called and looked into, and which
-equals nothing. So neither a comparison nor an expected value is ever in the program's hands.
+In: units of the tests' code, run one after another in one namespace, and the names that belong to the program. Out: one line
+per unit: passed, failed, error or gone. If the code uses a name of the program, the program's own process is asked over the
+channel: arguments go there as copies, and what comes back is data, made here of Python's own classes. An object that is no
+data stays there and is represented here by a `Remote`, which can be called and looked into and which equals nothing. So
+the program controls neither a comparison nor an expected value.
 """
 
 import importlib
@@ -23,24 +23,24 @@ from dianoia.sandbox.guest.values import decode, encode
 RESULTS_FD = 3
 PASSED, FAILED, ERROR, GONE = "passed", "failed", "error", "gone"
 _PROGRAM = "solution"
-"""Name of the program as a module: `from solution import f` works in tests."""
+"""Name of the program as a module, so that `from solution import f` works in tests."""
 _FUNCTIONS = (BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, partial)
-_MOST_ITEMS = 100_000
-"""Of an iterator that tests hand over; it is read to its end first."""
+_MAX_ITEMS = 100_000
+"""Items of an iterator that tests pass as an argument; it is read to its end first."""
 
 
 def run_tests(request: dict[str, Any]) -> int:
-    """Run the units; the exit code."""
+    """Run the units of a request and write a line of results for each; return the exit code."""
     program = _Program()
     names = _Names(program, frozenset(request["names"]))
     for module in request["modules"]:
         names[module] = importlib.import_module(module)
     sys.modules[_PROGRAM] = _Solution(program)
     for number, source in enumerate(request["units"]):
-        kind, words = _run(source, names)
-        if program.gone:  # whatever the tests made of it
-            kind, words = GONE, "the program ended before its tests"
-        line = json.dumps([number, kind, words]).encode() + b"\n"
+        outcome, message = _run(source, names)
+        if program.gone:  # even if the tests caught the exception
+            outcome, message = GONE, "the program ended before its tests"
+        line = json.dumps([number, outcome, message]).encode() + b"\n"
         os.write(RESULTS_FD, line)
         if program.gone:
             break
@@ -48,6 +48,7 @@ def run_tests(request: dict[str, Any]) -> int:
 
 
 def _run(source: str, names: dict[str, Any]) -> tuple[str, str]:
+    """Run one unit; return its outcome and a message."""
     try:
         exec(compile(source, "tests", "exec"), names)  # noqa: S102 (the tests' own code)
     except MemoryError:
@@ -59,30 +60,35 @@ def _run(source: str, names: dict[str, Any]) -> tuple[str, str]:
     return PASSED, ""
 
 
-_DECIDING = frozenset(
+_DECIDING_METHODS = frozenset(
     name
-    for kind in (str, bytes, float, set, frozenset)
-    for name in dir(kind)
+    for cls in (str, bytes, float, set, frozenset)
+    for name in dir(cls)
     if name.startswith("is") or name in ("startswith", "endswith", "find", "rfind", "rindex")
 )
-"""Methods by which a plain value says yes or no: an object of the program could say yes to everything."""
-
-
-_TRUE_KINDS = ("re.Match",)
-"""Objects that are true whatever they hold, which no program gains by; of others their own methods would decide."""
+"""Methods by which a plain value answers yes or no. An object of the program could answer yes to everything, so that they are
+not available on a `Remote`."""
+_TRUTHY_CLASSES = ("re.Match",)
+"""Classes whose objects are always true, so that a program gains nothing by them. For others, the program's own methods would
+decide."""
 
 
 class _Program:
-    """The other process, as one asks it."""
+    """Client of the program's process."""
 
     def __init__(self) -> None:
         self._channel = Channel()
         self._callbacks: list[Callable[..., Any]] = []
         self.gone = False
-        """Whether it ended, or sent something that is no answer."""
+        """Whether the process ended, or sent something that is no answer."""
 
     def ask(self, message: list[Any]) -> Any:
-        """Send a message and wait for the value. Raises what the program raised; Closed once it is gone."""
+        """Send a message and return the value that comes back.
+
+        Raises:
+            Closed: the program is gone.
+            Exception: whatever the program raised, as one of Python's own classes.
+        """
         try:
             self._channel.send(message)
             reply = self._channel.receive()
@@ -90,14 +96,14 @@ class _Program:
                 self._channel.send(self._called_back(*reply[1:]))
                 reply = self._channel.receive()
             if reply[0] == "error":
-                _, classes, words = reply
+                _, classes, error_text = reply
             else:
                 _, text = reply
         except (Closed, ValueError, TypeError):
             self.gone = True
             raise Closed("the program ended before its tests") from None
         if reply[0] == "error":
-            error = rebuilt(classes, words)
+            error = rebuilt(classes, error_text)
             if isinstance(error, StopIteration) and message[:2] != ["do", "next"]:
                 error = RuntimeError(
                     "the program raised StopIteration, which would end a loop of the tests"
@@ -105,52 +111,53 @@ class _Program:
             raise error
         return self._decoded(text)
 
-    def do(self, operation: str, target: int, /, *arguments: Any, **named: Any) -> Any:
-        """An operation on an object of the program."""
-        texts = [encode(list(arguments), self._foreign), encode(named, self._foreign)]
+    def do(self, operation: str, target: int, /, *arguments: Any, **keywords: Any) -> Any:
+        """Perform an operation on an object of the program and return the result."""
+        texts = [encode(list(arguments), self._reference), encode(keywords, self._reference)]
         return self.ask(["do", operation, target, *texts])
 
-    def _called_back(self, number: int, arguments: str, named: str) -> list[Any]:
-        """Run a function of the tests for the program."""
+    def _called_back(self, number: int, arguments: str, keywords: str) -> list[Any]:
+        """Call a function of the tests for the program; return the reply."""
         try:
             function = self._callbacks[number]
-            value = function(*self._decoded(arguments), **self._decoded(named))
-            return ["value", encode(value, self._foreign)]
+            value = function(*self._decoded(arguments), **self._decoded(keywords))
+            return ["value", encode(value, self._reference)]
         except (MemoryError, Closed):
             raise
         except Exception as error:  # noqa: BLE001 (goes back to where it was called)
             return described(error)
 
     def _decoded(self, text: str) -> Any:
-        return decode(text, self._known)
+        return decode(text, self._remote)
 
-    def _known(self, tag: str, inside: Any) -> Any:
+    def _remote(self, tag: str, content: Any) -> Any:
+        """Return the `Remote` that a tag of the program stands for. Raises ValueError for any other tag."""
         if tag != "object":
             raise ValueError(f"not an encoded value: {tag!r}")
-        number, kind = inside
-        if type(number) is not int or not isinstance(kind, str):
+        number, class_name = content
+        if type(number) is not int or not isinstance(class_name, str):
             raise ValueError("not an encoded object")
-        return Remote(self, number, kind)
+        return Remote(self, number, class_name)
 
-    def _foreign(self, value: Any) -> dict[str, Any]:
-        """The tag of an argument that is no plain value."""
+    def _reference(self, value: Any) -> dict[str, Any]:
+        """Return the tag that stands for an argument that is no plain value. Raises TypeError if nothing can."""
         if type(value) is Remote:
             return {"object": object.__getattribute__(value, "_number")}
         if isinstance(value, Iterator):
-            items = list(islice(value, _MOST_ITEMS + 1))
-            if len(items) > _MOST_ITEMS:
-                raise TypeError(f"the tests hand over an iterator of more than {_MOST_ITEMS} items")
-            return {"iterator": encode(items, self._foreign)}
+            items = list(islice(value, _MAX_ITEMS + 1))
+            if len(items) > _MAX_ITEMS:
+                raise TypeError(f"the tests pass an iterator of more than {_MAX_ITEMS} items")
+            return {"iterator": encode(items, self._reference)}
         if isinstance(value, _FUNCTIONS):
             self._callbacks.append(value)
             return {"callback": len(self._callbacks) - 1}
         raise TypeError(
-            f"the tests hand over a {type(value).__name__}; only plain values and functions reach a program"
+            f"the tests pass a {type(value).__name__}; only plain values and functions reach a program"
         )
 
 
 class _Names(dict[str, Any]):
-    """The names of the tests; those of the program are looked up there, each time anew."""
+    """Namespace of the tests. Names of the program are looked up in its process at each use, as they may change."""
 
     def __init__(self, program: _Program, names: frozenset[str]) -> None:
         super().__init__(__name__="__main__")
@@ -163,7 +170,7 @@ class _Names(dict[str, Any]):
 
 
 class _Solution(ModuleType):
-    """The program as a module."""
+    """The program as a module, for `import solution`."""
 
     def __init__(self, program: _Program) -> None:
         super().__init__(_PROGRAM)
@@ -180,21 +187,24 @@ class _Solution(ModuleType):
 
 
 class Remote:
-    """An object that is no plain value, and lies in the program's process."""
+    """Stands for an object in the program's process that is no plain value.
 
-    __slots__ = ("_kind", "_number", "_program")
+    Its own attributes are read by `object.__getattribute__`, since every other access is one to the program's object.
+    """
 
-    def __init__(self, program: _Program, number: int, kind: str) -> None:
+    __slots__ = ("_class_name", "_number", "_program")
+
+    def __init__(self, program: _Program, number: int, class_name: str) -> None:
         object.__setattr__(self, "_program", program)
         object.__setattr__(self, "_number", number)
-        object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_class_name", class_name)
 
-    def __call__(self, /, *arguments: Any, **named: Any) -> Any:
-        """Call it in the program's process, with copies of the arguments."""
-        return _do(self, "call", *arguments, **named)
+    def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
+        """Call the object in the program's process, with copies of the arguments."""
+        return _do(self, "call", *arguments, **keywords)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in _DECIDING:
+        if name.startswith("__") or name in _DECIDING_METHODS:
             raise AttributeError(f"{name} of an object of the program is not looked at")
         return _do(self, "getattr", name)
 
@@ -230,22 +240,22 @@ class Remote:
         return str(_plain(_do(self, "repr"), str))
 
     def _refuse(self, *_others: object) -> NoReturn:
-        kind = object.__getattribute__(self, "_kind")
-        name = kind.removeprefix("solution.").removeprefix("builtins.")
+        class_name = object.__getattribute__(self, "_class_name")
+        name = class_name.removeprefix("solution.").removeprefix("builtins.")
         raise TypeError(f"the program's {name} is no plain value, so that it equals nothing")
 
-    # The program's own methods would decide these.
+    # Of these the program's own methods would decide, so that an object could equal everything that a test expects.
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __contains__ = __hash__ = _refuse
 
     def __bool__(self) -> bool:
-        kind = object.__getattribute__(self, "_kind")
-        return kind in _TRUE_KINDS or self._refuse()
+        class_name = object.__getattribute__(self, "_class_name")
+        return class_name in _TRUTHY_CLASSES or self._refuse()
 
 
-def _do(remote: Remote, operation: str, /, *arguments: Any, **named: Any) -> Any:
+def _do(remote: Remote, operation: str, /, *arguments: Any, **keywords: Any) -> Any:
     program = object.__getattribute__(remote, "_program")
-    return program.do(operation, object.__getattribute__(remote, "_number"), *arguments, **named)
+    return program.do(operation, object.__getattribute__(remote, "_number"), *arguments, **keywords)
 
 
 def _items(iterator: Remote) -> Iterator[Any]:
@@ -257,9 +267,10 @@ def _items(iterator: Remote) -> Iterator[Any]:
         yield item
 
 
-def _plain(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
+def _plain(value: Any, cls: type) -> Any:
+    """Return a value of exactly this class; a subclass could bring methods of its own. Raises TypeError for others."""
+    if type(value) is not cls:
         raise TypeError(
-            f"the program gives a {type(value).__name__} where a {kind.__name__} belongs"
+            f"the program returned a {type(value).__name__} where a {cls.__name__} is expected"
         )
     return value

@@ -1,12 +1,12 @@
-"""A value's way between processes: plain types, exactly, as JSON.
+"""Encode values of plain types exactly, as JSON, to carry them between processes; decode them without trust.
 
-In: what a program returned, or an argument for it. Out: text, and on the other side an equal value of plain types
-and of a few of the standard library's, made there of that side's own classes. A subclass is refused, since it
-could bring an `__eq__` of its own; a named tuple goes over as a tuple, a `defaultdict` as a dictionary. JSON,
-since its reader survives anything and makes nothing but data.
+In: what a program returned, or an argument for it. Out: text, and on the other side an equal value of built-in types and of
+a few standard-library types, made there of that side's own classes. A subclass is refused, since it could bring an `__eq__`
+of its own; a named tuple is sent as a tuple, a `defaultdict` as a dictionary. JSON and not pickle: its reader survives any
+text and makes nothing but data.
 
-What is bounded: how deep a value is nested, how deep members of sets and keys of dictionaries are, how many of
-them share a hash, how long a whole number inside a fraction is. So reading takes time in proportion to the text.
+The nesting of a value is bounded, and that of members of sets and of keys of dictionaries, how many of them share a hash,
+and how long whole numbers are. So reading takes time in proportion to the text, whatever the program wrote.
 """
 
 import builtins
@@ -19,60 +19,70 @@ from fractions import Fraction
 from typing import Any
 
 MAX_DEPTH = 200
-"""Lists inside lists; Python's own reader ends at about 1000."""
+"""Levels of lists inside lists; Python's own JSON reader ends at about 1000."""
 _MAX_HASHED_DEPTH = 8
-"""Sets and tuples inside the members of sets and keys: each of them is hashed and compared again at every level."""
-_MOST_COLLISIONS = 32
-"""Members of a set with one hash. Numbers can be chosen so that all have the same one, and a set of n of
-them takes n squared steps to build."""
+"""Levels of sets and tuples inside the members of sets and keys: each is hashed and compared again at every level."""
+_MAX_COLLISIONS = 32
+"""Members of a set with the same hash. Numbers can be chosen so that all have the same one, and a set of n of them takes n
+squared steps to build."""
 _PLAIN_INT = 2**62
+"""Smaller whole numbers are written in decimal digits, as JSON has them."""
 _NO_TYPE = "a value of type"
 NOT_PLAIN = f"TypeError: {_NO_TYPE}"
-"""How the error begins that a step reports for a value that stays inside."""
+"""First words of the error that a step reports for a value that cannot be encoded."""
 _MAX_RANGE = 2**20
 _MAX_BITS, _MAX_FRACTION_BITS = 2**20, 20_000
-"""Of a whole number, and of the two of a fraction: arithmetic on them takes the square of their length."""
+"""Bits of a whole number, and of the two numbers of a fraction: arithmetic on them takes the square of their length."""
 
 Foreign = Callable[[Any], dict[str, Any]]
-"""Gives the tag of a value that is not plain, or raises TypeError."""
+"""Returns the tag that stands for a value that is not plain, or raises TypeError."""
 
 
 def encode(value: object, foreign: Foreign | None = None) -> str:
-    """Plain values as text; TypeError for any other (unless `foreign` knows it), RecursionError for one inside
-    itself or nested deeper than MAX_DEPTH."""
+    """Return a plain value as text.
+
+    Args:
+        foreign: returns the tag of a value that is not plain.
+
+    Raises:
+        TypeError: a value is not plain, and `foreign` is missing or refuses it.
+        RecursionError: a value contains itself, or is nested deeper than MAX_DEPTH.
+    """
     return json.dumps(_tagged(value, foreign, MAX_DEPTH))
 
 
 def _tagged(value: Any, foreign: Foreign | None, depth: int) -> object:
-    kind = type(value)
-    if kind is int:
-        # Long numbers in hexadecimal, which is read and written in proportion to their length.
+    """Return a value as JSON has it: numbers, texts and lists as they are, others as {tag: content}."""
+    cls = type(value)
+    if cls is int:
+        # Long numbers in hexadecimal, which takes time in proportion to their length; decimal digits take its square.
         return value if -_PLAIN_INT < value < _PLAIN_INT else {"int": hex(value)}
-    if kind in (str, bool, float, type(None)):
+    if cls in (str, bool, float, type(None)):
         return value
     if depth == 0:
         raise RecursionError(f"a value that is nested deeper than {MAX_DEPTH} levels")
-    if kind is list:
+    if cls is list:
         return [_tagged(item, foreign, depth - 1) for item in value]
-    if kind in _SEQUENCES:
-        return {_SEQUENCES[kind]: [_tagged(item, foreign, depth - 1) for item in value]}
-    if kind in _TABLES:
+    if cls in _SEQUENCES:
+        return {_SEQUENCES[cls]: [_tagged(item, foreign, depth - 1) for item in value]}
+    if cls in _TABLES:
         pairs = [
             [_tagged(key, foreign, depth - 1), _tagged(item, foreign, depth - 1)]
             for key, item in value.items()
         ]
-        return {_TABLES[kind]: pairs}
-    if kind in _WRITERS and not (kind is type and value not in _TYPES.values()):
-        return _WRITERS[kind](value)
-    if isinstance(value, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
+        return {_TABLES[cls]: pairs}
+    if cls in _WRITERS and not (cls is type and value not in _TYPES.values()):
+        return _WRITERS[cls](value)
+    # A named tuple. Its items are read by tuple's own iterator, as the class may have overridden it.
+    if isinstance(value, tuple) and isinstance(getattr(cls, "_fields", None), tuple):
         return {"tuple": [_tagged(item, foreign, depth - 1) for item in tuple.__iter__(value)]}
     if foreign is not None:
         return foreign(value)
-    raise TypeError(f"{_NO_TYPE} {kind.__name__!r}, which is no plain type")
+    raise TypeError(f"{_NO_TYPE} {cls.__name__!r}, which is no plain type")
 
 
 _SEQUENCES: dict[type, str] = {
-    kind: kind.__name__ for kind in (tuple, set, frozenset, deque)
+    cls: cls.__name__ for cls in (tuple, set, frozenset, deque)
 } | {type({}.keys()): "set", type({}.values()): "list", type({}.items()): "set"}  # fmt: skip
 _TABLES: dict[type, str] = {
     dict: "dict", defaultdict: "dict", OrderedDict: "OrderedDict", Counter: "Counter",
@@ -91,16 +101,20 @@ _WRITERS: dict[type, Callable[[Any], object]] = {
     type: lambda value: {"type": value.__name__},  # one of _TYPES
 }
 _TYPES = {
-    name: kind
-    for name, kind in vars(builtins).items()
-    if isinstance(kind, type) and kind.__name__ == name
+    name: cls
+    for name, cls in vars(builtins).items()
+    if isinstance(cls, type) and cls.__name__ == name
 }
 
 
 def decode(text: str, foreign: Callable[[str, Any], Any] | None = None) -> Any:
-    """The value again. `foreign` is asked, with tag and content, for what its counterpart wrote.
+    """Return the value that `encode` wrote.
 
-    Raises ValueError for any text that `encode` does not write, and for values made to be slow.
+    Args:
+        foreign: returns the value of a tag and its content that the other side's `foreign` wrote.
+
+    Raises:
+        ValueError: `encode` does not write such a text, or the value is made to be slow.
     """
     try:
         return _Reader(foreign).value(json.loads(text), MAX_DEPTH, _MAX_HASHED_DEPTH)
@@ -109,34 +123,34 @@ def decode(text: str, foreign: Callable[[str, Any], Any] | None = None) -> Any:
 
 
 class _Reader:
-    """Makes values of what JSON read."""
+    """Turns parsed JSON into values."""
 
     def __init__(self, foreign: Callable[[str, Any], Any] | None) -> None:
         self.foreign = foreign
 
     def value(self, node: Any, depth: int, hashed: int) -> Any:
-        """The value of a node, which may be nested `depth` deep, and `hashed` deep inside sets."""
+        """Return the value of a node, which may be nested `depth` levels deep, and `hashed` levels inside sets and keys."""
         if not isinstance(node, (list, dict)):
             return node
         if depth == 0 or hashed == 0:
             raise ValueError("nested deeper than a value that is read")
         if isinstance(node, list):
             return [self.value(item, depth - 1, hashed) for item in node]
-        ((tag, inside),) = node.items()
+        ((tag, content),) = node.items()
         if tag in ("tuple", "deque", "list"):
-            members = (self.value(item, depth - 1, hashed) for item in inside)
+            members = (self.value(item, depth - 1, hashed) for item in content)
             return _IN_ORDER[tag](members)
         if tag in ("set", "frozenset"):
-            unordered = [self.value(item, depth - 1, hashed - 1) for item in inside]
+            unordered = [self.value(item, depth - 1, hashed - 1) for item in content]
             return _UNORDERED[tag](spread(unordered))
         if tag in _MAPPINGS:
-            keys = spread([self.value(key, depth - 1, hashed - 1) for key, _ in inside])
-            values = [self.value(item, depth - 1, hashed) for _, item in inside]
+            keys = spread([self.value(key, depth - 1, hashed - 1) for key, _ in content])
+            values = [self.value(item, depth - 1, hashed) for _, item in content]
             return _MAPPINGS[tag](zip(keys, values, strict=True))
         if tag in _READERS:
-            return _READERS[tag](inside)
+            return _READERS[tag](content)
         if self.foreign is not None:
-            return self.foreign(tag, inside)
+            return self.foreign(tag, content)
         raise ValueError(f"not an encoded value: {tag!r}")
 
 
@@ -164,7 +178,7 @@ def _decimal(text: str) -> Decimal:
 def _range(parts: Sequence[str]) -> range:
     numbers = range(*map(_hexadecimal, parts))
     if len(numbers) > _MAX_RANGE:
-        raise ValueError("a range of more numbers than anybody counts through")
+        raise ValueError(f"a range of more than {_MAX_RANGE} numbers")
     return numbers
 
 
@@ -196,15 +210,19 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def spread(members: Sequence[Hashable]) -> Sequence[Hashable]:
-    """The members, when a set of them is no slower than usual. Raises ValueError when it is, TypeError for
-    one that no set can hold."""
-    if len(members) <= _MOST_COLLISIONS:
+    """Return the members if a set of them is not slow to build.
+
+    Raises:
+        ValueError: too many different members share one hash.
+        TypeError: a member is not hashable.
+    """
+    if len(members) <= _MAX_COLLISIONS:
         return members
-    different: dict[int, list[Hashable]] = {}
+    distinct: dict[int, list[Hashable]] = {}  # by hash
     for member in members:
-        alike = different.setdefault(hash(member), [])
-        if not any(member is other or member == other for other in alike):
-            alike.append(member)
-        if len(alike) > _MOST_COLLISIONS:
-            raise ValueError(f"more than {_MOST_COLLISIONS} members of a set have the same hash")
+        same_hash = distinct.setdefault(hash(member), [])
+        if not any(member is other or member == other for other in same_hash):
+            same_hash.append(member)
+        if len(same_hash) > _MAX_COLLISIONS:
+            raise ValueError(f"more than {_MAX_COLLISIONS} members of a set have the same hash")
     return members

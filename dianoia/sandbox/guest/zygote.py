@@ -1,8 +1,11 @@
-"""The warm process: Python is started once and forked for every program.
+"""The warm process, or zygote: Python is started once behind the walls, and forked for every program.
 
-In: over a socket, a line of limits with five open files a program (request, standard input, output,
-error, results), and two more where it and its tests run in processes of their own. Out: a line that says how the program ended. It never reads the files, so that
-nothing of one program can be found by the next. It ends with the socket.
+"Zygote" is the usual term (Android, Chromium) for a process that loads everything and then only forks. A fork takes
+milliseconds where a new interpreter takes tens of them.
+
+In: over a socket, per program, a line of limits with five open files (request, standard input, output, error, results), and
+two more if its tests run in a process of their own. Out: a line that says how the program ended. The zygote never reads
+the files: it runs no code of a program and holds nothing that a later program could find. It ends when the socket closes.
 """
 
 import gc
@@ -20,15 +23,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dianoia.sandbox.guest import program_process as guest
+from dianoia.sandbox.guest import program_process
 from dianoia.sandbox.guest.walls import WALLS, Walls
 
 READY = "ready"
 FILES, CHANNEL_FILES = 5, 2
 _MESSAGE_BYTES = 4096
-_GLANCE_SECONDS = 0.02
-"""How often threads are counted."""
-# What programs import most; loaded once here instead of once a program.
+_COUNT_SECONDS = 0.02
+"""Time between two counts of a program's threads."""
+# The modules that programs import most; loaded once here instead of once per program.
 _PRELOADED = [
     "bisect",
     "collections",
@@ -52,9 +55,14 @@ _PRELOADED = [
 
 
 def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules: str) -> None:
-    """Enter the walls, say ready (or why not) and serve until the socket closes.
+    """Enter the walls, report "ready" or the reason why not, and serve until the socket closes.
 
-    `packages` is a folder that programs may import from, or empty; `modules` of it are loaded once.
+    Args:
+        name: of the walls, in `WALLS`.
+        control_fd: the socket to the caller.
+        folder_bytes: size of the folder that a program may write to.
+        packages: a folder that programs may import from, or "".
+        modules: those of the folder's packages to load now.
     """
     control = socket.socket(fileno=control_fd)
     for module in _PRELOADED:
@@ -62,7 +70,7 @@ def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules:
     site.setquit()  # exit() and quit(), which Python without its site-packages lacks
     site.sethelper()
     walls = WALLS[name](packages)
-    _volunteer()
+    _prefer_as_oom_victim()
     try:
         walls.enter(folder_bytes)
         _load(walls.packages_at, modules)
@@ -72,7 +80,8 @@ def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules:
     except ImportError as error:
         _send(control, {"state": f"a package that it needs cannot be loaded: {error}"})
         return
-    wakeup = _note_dead_children()
+    wakeup = _watch_children()
+    # Objects that exist now are never collected again, so that their memory stays shared with the forks.
     gc.collect()
     gc.freeze()
     _send(control, {"state": READY})
@@ -81,7 +90,10 @@ def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules:
 
 
 def _load(packages: str, modules: Iterable[str]) -> None:
-    """Let programs import from a folder. Caches that packages write at their first start are thrown away."""
+    """Let programs import from a folder, and load some of its modules.
+
+    Packages that write a cache into the home folder at their first import write it into a temporary one.
+    """
     if not packages:
         return
     sys.path.append(packages)
@@ -93,16 +105,16 @@ def _load(packages: str, modules: Iterable[str]) -> None:
     os.environ["HOME"] = home
 
 
-def _volunteer() -> None:
-    """Let the kernel, when the machine runs out of memory, kill programs before anything else."""
+def _prefer_as_oom_victim() -> None:
+    """Have the kernel kill programs before any other process when the machine runs out of memory."""
     try:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     except OSError:
         return
 
 
-def _note_dead_children() -> int:
-    """A file descriptor that becomes readable when a child ends."""
+def _watch_children() -> int:
+    """Return a file descriptor that becomes readable when a child ends, so that `select` can wait for it."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -116,7 +128,7 @@ def _send(control: socket.socket, message: dict[str, Any]) -> None:
 
 
 def _serve_one(control: socket.socket, wakeup: int, walls: Walls) -> bool:
-    """Run one program; False when the caller has gone."""
+    """Run one program; return False if the caller has closed the socket."""
     message, files, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, FILES + CHANNEL_FILES)
     if not message:
         return False
@@ -126,10 +138,11 @@ def _serve_one(control: socket.socket, wakeup: int, walls: Walls) -> bool:
     pid, closed = _fork(files, limits, folder, walls)
     for fd in files:
         os.close(fd)
-    most = limits["processes"] if walls.counts_threads else None
-    report = _wait(pid, control, wakeup, started + limits["wall_seconds"], most)
+    max_threads = limits["processes"] if walls.counts_threads else None
+    report = _wait(pid, control, wakeup, started + limits["wall_seconds"], max_threads)
     walls.after(pid)
     report["wall"] = time.monotonic() - started
+    # The pipe is empty if the process died before its walls were closed: then no program has run.
     report["state"] = "ended" if os.read(closed, 1) else "walls"
     os.close(closed)
     _send(control, report)
@@ -137,38 +150,39 @@ def _serve_one(control: socket.socket, wakeup: int, walls: Walls) -> bool:
 
 
 def _fork(files: list[int], limits: dict[str, Any], folder: str, walls: Walls) -> tuple[int, int]:
-    """Start the program's process; its number, and a pipe that it writes to once it is walled in."""
+    """Start the program's process; return its id, and a pipe that it writes to once its walls are closed."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        guest.run([*files[:FILES], writer, *files[FILES:]], limits, folder, walls)
+        program_process.run([*files[:FILES], writer, *files[FILES:]], limits, folder, walls)
     os.close(writer)
     return pid, reader
 
 
 def _wait(
-    pid: int, control: socket.socket, wakeup: int, deadline: float, most: int | None
+    pid: int, control: socket.socket, wakeup: int, deadline: float, max_threads: int | None
 ) -> dict[str, Any]:
-    """Wait until the program has ended, if need be by force; how it ended and what it used.
+    """Wait until the program has ended, by force at the deadline; return how it ended and its CPU seconds.
 
-    With `most`, it is stopped when it has more threads than that.
+    With `max_threads`, it is also ended when it has more threads than that.
     """
     late = crowded = False
     while True:
-        found, status, usage = os.wait4(pid, 0 if late or crowded else os.WNOHANG)
-        if found:
+        ended_pid, status, usage = os.wait4(pid, 0 if late or crowded else os.WNOHANG)
+        if ended_pid:
             cpu = usage.ru_utime + usage.ru_stime
             return {"status": status, "late": late, "crowded": crowded, "cpu": cpu}
-        left = deadline - time.monotonic()
+        remaining = deadline - time.monotonic()
         watched: list[Any] = [control, wakeup]
-        pause = left if most is None else min(left, _GLANCE_SECONDS)
-        readable = select.select(watched, [], [], pause)[0] if left > 0 else []
-        late = left <= 0 or control in readable  # nothing is sent while a program runs: it closed
-        crowded = most is not None and not late and _threads(pid) > most
+        pause = remaining if max_threads is None else min(remaining, _COUNT_SECONDS)
+        readable = select.select(watched, [], [], pause)[0] if remaining > 0 else []
+        # The caller sends nothing while a program runs, so that a readable socket is a closed one.
+        late = remaining <= 0 or control in readable
+        crowded = max_threads is not None and not late and _threads(pid) > max_threads
         if late or crowded:
             os.kill(pid, signal.SIGKILL)
         elif wakeup in readable:
-            os.read(wakeup, 512)
+            os.read(wakeup, 512)  # empty the pipe
 
 
 def _threads(pid: int) -> int:
