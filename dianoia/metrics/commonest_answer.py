@@ -21,8 +21,8 @@ from fractions import Fraction
 from dianoia.base.records import Group, Problem
 from dianoia.judge.group_summary import OneAnswer
 from dianoia.metrics.votes import BY_TEXT, answer_key, graded_right, is_whole
-from dianoia.tasks.choice import LETTERS, chosen, read_options
-from dianoia.tasks.short_answers import parse_number
+from dianoia.tasks.short_answers.choice import LETTERS, option_index, read_options
+from dianoia.tasks.short_answers.number_and_text import parse_number
 
 TRIED = 3
 """Gold answers that are tried as the answer to every problem."""
@@ -113,7 +113,7 @@ def one_answer(groups: Sequence[Group]) -> OneAnswer | None:
 
 def _key(problem: Problem, answer: str) -> Key:
     if problem.verifier == "choice":
-        option = chosen(answer, read_options(problem) or [])
+        option = option_index(answer, read_options(problem) or [])
         return answer_key(problem, answer) if option is None else LETTERS[option]
     number = parse_number(answer) if problem.verifier in _NUMERIC else None
     return answer_key(problem, answer) if number is None else number

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from dianoia.base.records import Group, Problem
 from dianoia.judge.judge import verify, verify_ahead
 from dianoia.judge.rules import ACCURACY
-from dianoia.tasks.short_answers import normalize
+from dianoia.tasks.short_answers.number_and_text import normalize
 
 BY_TEXT = frozenset({"code", "input", "gym", "miniature"})
 """Verifiers that do not look at the gold answer."""

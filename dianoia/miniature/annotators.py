@@ -32,7 +32,7 @@ from dianoia.miniature.safety import (
     SafetyRequest,
     draw_safety_request,
 )
-from dianoia.tasks.plain.plain_grade import Item, grade_with
+from dianoia.tasks.short_answers import Item, grade_with
 
 BEST = 4
 """The highest quality."""

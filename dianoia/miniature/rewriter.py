@@ -32,7 +32,7 @@ from dianoia.miniature.programs import LETTERS, function_source
 from dianoia.miniature.requests import Request, readable_thought
 from dianoia.miniature.safety import READABLE_THOUGHTS, THOUGHTS
 from dianoia.miniature.stories import DAYS
-from dianoia.tasks.short_answers import parse_number
+from dianoia.tasks.short_answers.number_and_text import parse_number
 
 _LINE_STARTS: dict[str, dict[str, Sequence[str]]] = {
     "en": {

@@ -11,7 +11,6 @@ from pathlib import Path
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.config import DataSettings, FileSettings, Problems
-from dianoia.tasks import plain
 from dianoia.tasks.code import CODE, INPUT
 from dianoia.tasks.data.contamination import Tests
 from dianoia.tasks.data.file_problems import LARGE, Data, FileProblems, every_problem
@@ -23,12 +22,13 @@ from dianoia.tasks.gym import GYM, PREFIX, GymProblems, gym_problems
 from dianoia.tasks.math import MATH
 from dianoia.tasks.plugins import PROBLEM_SETS, ProblemSource, Registry
 from dianoia.tasks.problem_files import Defaults
+from dianoia.tasks.short_answers import BUILT_IN_RULES, SHORT_ANSWER_VERIFIERS
 from dianoia.tasks.verifier import RunsIn, Verifier
 
 VERIFIERS: Registry[Verifier] = Registry(
-    plain.PLAIN.read,
+    SHORT_ANSWER_VERIFIERS.read,
     {
-        **{name: plain.PLAIN[name] for name in plain.BUILT_IN},
+        **{name: SHORT_ANSWER_VERIFIERS[name] for name in BUILT_IN_RULES},
         **{verifier.name: verifier for verifier in (MATH, CODE, INPUT, GYM)},
     },
 )

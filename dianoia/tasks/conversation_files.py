@@ -25,7 +25,7 @@ from typing import Any
 
 from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.records import Conversation, Turn
-from dianoia.tasks.short_answers import normalize
+from dianoia.tasks.short_answers.number_and_text import normalize
 from dianoia.tasks.table_files import Row, read_rows
 
 ROLES = ("system", "user", "assistant")

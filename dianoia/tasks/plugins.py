@@ -21,10 +21,12 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.preference_records import Judge
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
-from dianoia.config import Habits
 
 if TYPE_CHECKING:
+    # Worker processes import this module: pydantic and the tokenizers would cost them time and memory.
     from tokenizers import Tokenizer
+
+    from dianoia.config import Habits
 
 GROUP = "dianoia.plugins"
 """The entry-point group that is searched for plugins."""
@@ -72,7 +74,7 @@ class PluginVerifier:
     paragraph of its docstring."""
     worker: str
     """The function that the workers run, "package.module:function": it takes a list of items and returns their scores
-    (`tasks.plain.grade_with`)."""
+    (`tasks.short_answers.grade_with`)."""
     columns: Mapping[str, type] = field(default_factory=dict)
     """Columns of a problem that it reads, with their types (text or number); others are not sent to the workers."""
     full_score: float = 1.0
@@ -83,7 +85,7 @@ class PluginVerifier:
 class Corpus:
     """Documents for pretraining, and the tokenizer that is trained on them."""
 
-    documents: Callable[[Habits, int], Iterator[str]]
+    documents: Callable[["Habits", int], Iterator[str]]
     """(habits, seed) -> documents without end."""
     train_tokenizer: Callable[[Iterable[str], int], "Tokenizer"]
     """(documents, vocabulary size) -> tokenizer."""

@@ -35,7 +35,7 @@ from dianoia.base.records import Problem
 from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
 from dianoia.tasks.message_cells import Message
 from dianoia.tasks.missing_values import without_missing
-from dianoia.tasks.short_answers import MAX_TEXT_CHARS, normalize
+from dianoia.tasks.short_answers.number_and_text import MAX_TEXT_CHARS, normalize
 from dianoia.tasks.table_files import Row, read_rows
 from dianoia.tasks.verifier import Verifier
 from dianoia.text.language import main_language

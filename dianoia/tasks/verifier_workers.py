@@ -1,10 +1,10 @@
-"""What verifiers share that grade in worker processes: the workers of this process, and a memory of what they said.
+"""Worker processes that verifiers share: one set per process, batches of items, and a memory of replies.
 
-In: items for one function, as JSON has them. Out: a `Reply` an item, in order. Left out: what an item and a reply mean
-(`tasks.math`, `tasks.plain`), limits and replacements (`dianoia.sandbox.workers`).
+In: items for one function, as JSON has them. Out: one `Reply` per item, in order. Not here: what an item and a reply mean
+(`tasks.math`, `tasks.short_answers`), limits and replacement of processes (`dianoia.sandbox.workers`).
 
-Decision: items that take microseconds travel in lots, since waking another process takes longer than they do. A lot that
-exceeds a limit, or dies, is asked again item by item, so that each is told by its own fate.
+Decision: items that take microseconds are sent in batches, since waking another process takes longer than they do. A batch
+that exceeds a limit, or dies, is sent again item by item, so that no item pays for another one.
 """
 
 import atexit
@@ -17,88 +17,101 @@ from threading import Lock
 from dianoia.sandbox.workers import Bounds, Ended, Reply, Service
 
 _REMEMBERED = 20_000
+"""Replies that are remembered."""
 
 
 class Workers:
-    """Items for `target` ("package.module:function"), equal ones asked once; usable from many threads.
+    """Workers for `target` ("package.module:function") that compute equal items once; usable from many threads.
 
-    Processes start with the first item. A process that was forked has its own: two must not speak on one socket.
+    Processes start with the first item. A forked process gets workers of its own: two processes must not use one socket.
 
     Args:
-        most: how many processes; by default one a core.
-        lot: how many items travel together; above 1, `target` takes a list of items and returns a list of values.
+        target: function of one item; with `batch_size` above 1, of a list of items, which returns a list of values.
+        bounds: limits per item.
+        processes: number of worker processes; by default one per core.
+        batch_size: number of items that are sent together.
 
-    Raises, when asked:
+    Raises, when items are sent:
         VerifierError: no worker process could be started.
     """
 
-    def __init__(self, target: str, bounds: Bounds, most: int | None = None, lot: int = 1) -> None:
-        self.target, self.bounds, self.most, self.lot = target, bounds, most, lot
+    def __init__(
+        self, target: str, bounds: Bounds, processes: int | None = None, batch_size: int = 1
+    ) -> None:
+        self.target, self.bounds = target, bounds
+        self.processes, self.batch_size = processes, batch_size
         self._services: dict[int, Service] = {}
-        self._known: OrderedDict[bytes, Reply] = OrderedDict()
+        """By process id, since a fork copies this object."""
+        self._remembered: OrderedDict[bytes, Reply] = OrderedDict()
         self._lock = Lock()
 
     @property
     def started(self) -> bool:
-        """Whether this process has been asked for its workers."""
+        """True if this process has started its workers."""
         return os.getpid() in self._services
 
     def service(self) -> Service:
-        """The workers of this process."""
-        me = os.getpid()
+        """Return the workers of this process, started by the first call."""
+        process = os.getpid()
         with self._lock:
-            if me not in self._services:
-                self._services[me] = Service(self.target, self.bounds, self.most)
-                atexit.register(self._close, me)
-            return self._services[me]
+            if process not in self._services:
+                self._services[process] = Service(self.target, self.bounds, self.processes)
+                atexit.register(self._close, process)
+            return self._services[process]
 
     def _close(self, process: int) -> None:
+        # A forked process inherits the exit handler, but must not close the workers of its parent.
         if os.getpid() == process:
             self._services[process].close()
 
     def replies(self, items: Sequence[object]) -> list[Reply]:
-        """A reply an item, in order: from memory, or from the workers, an item a worker at a time."""
+        """Return one reply per item, in order, from memory or from the workers."""
         keys = [_key(item) for item in items]
-        found = self._recalled(keys)
-        asked = {key: item for key, item in zip(keys, items, strict=True) if key not in found}
-        if asked:
-            new = dict(zip(asked, self._asked(list(asked.values())), strict=True))
+        replies = self._recall(keys)
+        missing = {key: item for key, item in zip(keys, items, strict=True) if key not in replies}
+        if missing:
+            new = dict(zip(missing, self._compute(list(missing.values())), strict=True))
             self._remember(new)
-            found |= new
-        return [found[key] for key in keys]
+            replies |= new
+        return [replies[key] for key in keys]
 
-    def _asked(self, items: Sequence[object]) -> list[Reply]:
-        if self.lot == 1:
+    def _compute(self, items: Sequence[object]) -> list[Reply]:
+        if self.batch_size == 1:
             return self.service().map(items)
-        lots = [items[start : start + self.lot] for start in range(0, len(items), self.lot)]
-        whole = self.service().map(lots)
+        size = self.batch_size
+        batches = [items[start : start + size] for start in range(0, len(items), size)]
+        replies = self.service().map(batches)
         return [
-            one for lot, reply in zip(lots, whole, strict=True) for one in self._each(lot, reply)
+            item_reply
+            for batch, reply in zip(batches, replies, strict=True)
+            for item_reply in self._split(batch, reply)
         ]
 
-    def _each(self, lot: Sequence[object], reply: Reply) -> list[Reply]:
-        """The replies of a lot; alone, an item is a lot of one."""
+    def _split(self, batch: Sequence[object], reply: Reply) -> list[Reply]:
+        """Return one reply per item of a batch; if the batch failed, each item is sent alone."""
         if reply.ended is Ended.ANSWERED:
             return [Reply(reply.ended, value, reply.seconds) for value in reply.value]
-        if len(lot) == 1:
+        if len(batch) == 1:
             return [reply]
-        alone = self.service().map([[item] for item in lot])
+        single = [[item] for item in batch]
         return [
-            one for item, found in zip(lot, alone, strict=True) for one in self._each([item], found)
+            item_reply
+            for alone, alone_reply in zip(single, self.service().map(single), strict=True)
+            for item_reply in self._split(alone, alone_reply)
         ]
 
-    def _recalled(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
+    def _recall(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
         with self._lock:
-            return {key: self._known[key] for key in keys if key in self._known}
+            return {key: self._remembered[key] for key in keys if key in self._remembered}
 
-    def _remember(self, new: Mapping[bytes, Reply]) -> None:
-        """The newest so many are kept."""
+    def _remember(self, replies: Mapping[bytes, Reply]) -> None:
+        """Remember replies, and forget the oldest ones above the limit."""
         with self._lock:
-            self._known.update(new)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._remembered.update(replies)
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
 
 
 def _key(item: object) -> bytes:
-    """Equal for items that are written alike; the texts themselves are not kept."""
+    """Return a hash that is equal for items with equal text; texts themselves would take more memory."""
     return blake2b(repr(item).encode(), digest_size=16).digest()

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Any
 
-from dianoia.tasks.choice import chosen
+from dianoia.tasks.short_answers.choice import option_index
 from dianoia.tasks.table_files import Columns, Row
 
 LETTERS = "ABCDEFGH"
@@ -63,7 +63,10 @@ def read_openr1(row: Row) -> Columns | None:
         return None
     kept = {name: value for name, value in row.columns.items() if name not in _OPENR1_DROPPED}
     found = kept | {"question": needed(row, "problem")}
-    if row.columns.get("question_type") == "MCQ" and chosen(needed(row, "answer"), ()) is not None:
+    if (
+        row.columns.get("question_type") == "MCQ"
+        and option_index(needed(row, "answer"), ()) is not None
+    ):
         found["verifier"] = (
             "choice"  # the letter of an option; the options stand in the question only
         )

@@ -21,8 +21,8 @@ from dianoia.tasks.code import CodeTests, Verdict, graded, run_jobs, shared_pool
 from dianoia.tasks.code.code_verifier import Job
 from dianoia.tasks.code.test_cases import Call
 from dianoia.tasks.gym.gym_tasks import OFFERED
+from dianoia.tasks.short_answers.wrappings import unwrapped
 from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
-from dianoia.tasks.wrappings import unwrapped
 
 _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0, memory_bytes=2**30)
 _SPARE_CHARS, _SPARE_TIMES = 100, 4

@@ -11,8 +11,8 @@ from benchmarks.graders.plain import CASES, Verify, broken, cases, gym_cases
 from dianoia.base.records import Problem
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
 from dianoia.tasks.catalog import VERIFIERS, problem_source
-from dianoia.tasks.plain import PURE
-from dianoia.tasks.short_answers import normalize
+from dianoia.tasks.short_answers import RULES
+from dianoia.tasks.short_answers.number_and_text import normalize
 
 PLAIN = ("number", "choice", "exact", "output", "value")
 STRONGEST = next((name for name in STRONG if offered(name) is None), UNSANDBOXED)
@@ -26,7 +26,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("verifier", PLAIN)
 def test_the_laws_hold(verifier: str) -> None:
-    assert [str(example) for example in broken(PURE[verifier], cases(verifier, 6, seed=1))][
+    assert [str(example) for example in broken(RULES[verifier], cases(verifier, 6, seed=1))][
         :10
     ] == []
 
@@ -35,7 +35,7 @@ def test_the_laws_hold(verifier: str) -> None:
 @pytest.mark.parametrize("seed", range(2, 6))
 @pytest.mark.parametrize("verifier", PLAIN)
 def test_the_laws_hold_for_many(verifier: str, seed: int) -> None:
-    assert [str(example) for example in broken(PURE[verifier], cases(verifier, 60, seed))][
+    assert [str(example) for example in broken(RULES[verifier], cases(verifier, 60, seed))][
         :10
     ] == []
 
@@ -147,7 +147,7 @@ def test_numbers_are_right_where_they_are_equal_and_nowhere_else(
 ) -> None:
     gold, answer = data.draw(spelled(one)), data.draw(spelled(two))
     again = data.draw(spelled(one))
-    number = PURE["number"]
+    number = RULES["number"]
     assert number(Problem("n", "?", gold, "number"), again) == 1.0
     assert number(Problem("n", "?", again, "number"), gold) == 1.0, "symmetry"
     assert number(Problem("n", "?", gold, "number"), answer) == float(one == two)
@@ -156,7 +156,7 @@ def test_numbers_are_right_where_they_are_equal_and_nowhere_else(
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_two_texts_are_never_both_gold_and_different(one: str, two: str) -> None:
-    exact = PURE["exact"]
+    exact = RULES["exact"]
     score = exact(Problem("e", "?", one, "exact"), two)
     assert score == exact(Problem("e", "?", two, "exact"), one) or None in (
         score,
@@ -176,7 +176,7 @@ VALUES = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(VALUES, VALUES)
 def test_values_are_right_where_they_are_equal_in_type_too(one: object, two: object) -> None:
-    score = PURE["value"](Problem("v", "?", repr(one), "value"), repr(two))
+    score = RULES["value"](Problem("v", "?", repr(one), "value"), repr(two))
     assert score == float(_typed(one) == _typed(two))
 
 
@@ -194,5 +194,5 @@ def _typed(value: object) -> object:
 def test_no_text_beside_a_letter_makes_another_choice(text: str) -> None:
     """Whatever stands behind "A or", the answer is not B; and no text breaks the verifier."""
     asked = Problem("c", "Which?", "B", "choice", columns={"options": ["Rome", "Paris", "Oslo"]})
-    assert PURE["choice"](asked, f"A or {text}") == 0.0
-    assert PURE["choice"](asked, text) in (0.0, 1.0)
+    assert RULES["choice"](asked, f"A or {text}") == 0.0
+    assert RULES["choice"](asked, text) in (0.0, 1.0)

@@ -26,7 +26,7 @@ from dianoia.miniature.rewriter import MiniatureRewriter, rewrite
 from dianoia.miniature.safety import READABLE_THOUGHTS, THOUGHTS, SafetyRequest, draw_safety_request
 from dianoia.miniature.stories import draw_story
 from dianoia.tasks.code import grade_many
-from dianoia.tasks.short_answers import exact, number
+from dianoia.tasks.short_answers.number_and_text import exact, number
 from dianoia.text.language import language_share
 from dianoia.text.parsing import Parsed, parse
 from dianoia.text.template import TEMPLATES

@@ -15,7 +15,7 @@ from dianoia.tasks.catalog import VERIFIERS, problem_source
 
 CHESS = '''
 from dianoia.base.records import Problem
-from dianoia.tasks.plain import grade_with
+from dianoia.tasks.short_answers import grade_with
 from dianoia.tasks.plugins import Plugin, PluginVerifier
 
 class Mates:

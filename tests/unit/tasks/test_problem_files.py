@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dianoia.base.errors import ProblemFileError
-from dianoia.tasks.plain import PLAIN
 from dianoia.tasks.problem_files import Defaults, read_problems, split_of
+from dianoia.tasks.short_answers import SHORT_ANSWER_VERIFIERS
 
-VERIFIERS = {name: PLAIN[name] for name in ("number", "exact")}
+VERIFIERS = {name: SHORT_ANSWER_VERIFIERS[name] for name in ("number", "exact")}
 ROWS = [
     {"prompt": "2+3?", "solution": "5", "id": "a", "difficulty": "2", "source": "book"},
     {"prompt": "首都？", "solution": "北京", "id": "b", "verifier": "exact", "domain": "facts"},

@@ -1,4 +1,4 @@
-"""What the workers of `test_workers.py` do: an answer says what becomes of its worker, or is its own score."""
+"""What the workers of `test_verifier_workers.py` do: an answer says what becomes of its worker, or is its own score."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _ENDS: dict[str, Callable[[], object]] = {
 }
 
 
-def lot(items: Sequence[Any]) -> list[Any]:
+def grade_batch(items: Sequence[Any]) -> list[Any]:
     """A value an item, which is a text or has an answer in second place, as those of the plain verifiers."""
     said = [item if isinstance(item, str) else item[1] for item in items]
     for one in said:

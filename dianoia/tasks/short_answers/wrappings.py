@@ -1,32 +1,33 @@
-"""Take off what stands around a bare answer and says nothing: boxes, dollars, bold, fonts, "The answer is".
+"""Unwrap a bare answer: take off boxes, dollars, bold, fonts, "The answer is", which say nothing about it.
 
-In: a short answer. Out: what it wraps. Only what encloses the whole of an answer, or where that is wanted announces it, is
-taken off, so that nothing of it is overlooked: "not 5", "5 or 6" and `$5$, 6` stay as they are, and no verifier reads
-them.
+In: a short answer. Out: the answer inside. Only a wrapping around the whole answer is taken off, and on request an
+announcement before it, so that no part of an answer is overlooked: "not 5", "5 or 6" and `$5$, 6` stay as they are, and no
+verifier reads them.
 """
 
 import re
 
 MAX_CHARS = 4000
 _LAYERS = 8
+"""Largest number of wrappings that are taken off."""
 _FONTS = r"text|textbf|textit|textrm|mathrm|mathbf|mathit|boldsymbol|mathsf|mathtt|texttt|emph|mbox"
 _COMMAND = re.compile(rf"\\(?:boxed|fbox|{_FONTS})\s*(?=\{{)")
 _PAIRS = (
     ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("*", "*"), ("`", "`"),
 )  # fmt: skip
 _BOLD_HEAD = re.compile(r"\A(\*\*|__)([^*_\n]{1,40})\1(?=\s*\S)")
-_ANNOUNCED = re.compile(
+_ANNOUNCEMENT = re.compile(
     r"(?:(?:(?:so|thus|therefore|hence)\b[, ]*)?(?:(?:the|my)\s+)?(?:(?:final|correct|right|best)\s+)*"
-    r"(?:answer|option|choice)\s*(?:is\b\s*:?|[:：])|答案(?:是|为|[:：])+|#{1,6}\s)\s*(?P<rest>\S.*)",
+    r"(?:answer|option|choice)\s*(?:is\b\s*:?|[:：])|答案(?:是|为|[:：])+|#{1,6}\s)\s*(?P<answer>\S.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _HOPE = re.compile(r"\.?\s*I hope it is correct\.?\s*\Z")
 
 
 def unwrapped(text: str, announced: bool = False) -> str:
-    """Return a short answer without what encloses the whole of it; "" for more than MAX_CHARS characters.
+    """Return a short answer without the wrappings around the whole of it; "" for more than MAX_CHARS characters.
 
-    `announced` leaves out "The answer is" and its like too.
+    `announced`: take off "The answer is" and its like too.
     """
     if len(text) > MAX_CHARS:
         return ""
@@ -40,22 +41,27 @@ def unwrapped(text: str, announced: bool = False) -> str:
 
 
 def _one_layer(text: str, announced: bool) -> str:
-    """Take off one wrapping; a full stop behind it goes with it."""
+    """Take off one wrapping, with a full stop behind it."""
     body = text.removesuffix(".").rstrip()
     for opening, closing in _PAIRS:
         inner = body[len(opening) : len(body) - len(closing)]
-        whole = len(body) > len(opening + closing) and body == opening + inner + closing
-        if whole and inner.strip() and opening not in inner and closing not in inner:
+        wrapped = len(body) > len(opening + closing) and body == opening + inner + closing
+        # An inner mark means two wrapped parts, as in `$5$, $6$`, not one wrapped answer.
+        if wrapped and inner.strip() and opening not in inner and closing not in inner:
             return inner.strip()
     command = _COMMAND.match(body)
     if command is not None:
         return _braced(body[command.end() :]) or text
-    said = _ANNOUNCED.fullmatch(_BOLD_HEAD.sub(r"\2", text)) if announced else None
-    return text if said is None else _HOPE.sub("", said["rest"]).removesuffix(".").strip()
+    if not announced:
+        return text
+    announcement = _ANNOUNCEMENT.fullmatch(_BOLD_HEAD.sub(r"\2", text))
+    if announcement is None:
+        return text
+    return _HOPE.sub("", announcement["answer"]).removesuffix(".").strip()
 
 
 def _braced(text: str) -> str | None:
-    """Return what stands in braces, if the first one closes at the very end and something is in it."""
+    """Return the text in braces, if the first brace closes at the very end and the text is not empty."""
     depth = 0
     for index, char in enumerate(text):
         depth += (char == "{") - (char == "}")

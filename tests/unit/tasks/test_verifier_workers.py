@@ -29,7 +29,7 @@ def test_equal_items_are_asked_once(obedient: Workers) -> None:
 
 def test_only_so_many_are_remembered(obedient: Workers) -> None:
     obedient.replies([f"text {n}" for n in range(20_003)])
-    assert len(obedient._known) == 20_000
+    assert len(obedient._remembered) == 20_000
     assert obedient.replies(["text 0"])[0].value == "text 0"
 
 

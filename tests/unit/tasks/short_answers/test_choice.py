@@ -7,7 +7,7 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.tasks.catalog import VERIFIERS
-from dianoia.tasks.choice import LETTERS, choice, chosen
+from dianoia.tasks.short_answers.choice import LETTERS, choice, option_index
 
 CITIES = ["Rome", "Paris", "New York", "Oslo", "Lima", "Cairo", "Bonn", "Kyiv"]
 
@@ -170,8 +170,8 @@ def test_a_gold_answer_that_names_no_option_is_none(case: str) -> None:
 def test_options_that_look_like_letters() -> None:
     """Genes are called A and B: an answer that can be read in two ways is not guessed."""
     options = ["B", "A", "C", "None of these"]
-    assert chosen("A", options) is None and chosen("C", options) == 2
-    assert chosen("A) B", options) == 0 and chosen("B) A", options) == 1
+    assert option_index("A", options) is None and option_index("C", options) == 2
+    assert option_index("A) B", options) == 0 and option_index("B) A", options) == 1
 
 
 def test_numbers_as_options() -> None:

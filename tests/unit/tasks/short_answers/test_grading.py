@@ -14,9 +14,15 @@ from dianoia.judge.judge import evaluation_rubric, grade_ahead, judge
 from dianoia.judge.verdict_counts import counted
 from dianoia.metrics.training_metrics import verdict_row
 from dianoia.tasks.catalog import VERIFIERS, problem_source
-from dianoia.tasks.plain import PLAIN, PURE, Verdict, grade_many, shared_service
-from dianoia.tasks.plain import plain_verifier as verifier_module
 from dianoia.tasks.plugins import PROBLEM_SETS
+from dianoia.tasks.short_answers import (
+    RULES,
+    SHORT_ANSWER_VERIFIERS,
+    Verdict,
+    grade_many,
+    grading,
+    shared_service,
+)
 from dianoia.tasks.verifier import Grade, RunsIn
 from dianoia.tasks.verifier_workers import Workers
 
@@ -47,7 +53,7 @@ REQUESTS: list[dict[str, Any]] = [
 
 def by_hand() -> Iterator[Pair]:
     """Every gold answer with every answer, to every verifier."""
-    for verifier in PURE:
+    for verifier in RULES:
         for gold in GOLDS:
             problem = Problem("p", "?", gold, verifier, columns={"strange": object()})
             yield from ((problem, answer) for answer in ANSWERS)
@@ -68,7 +74,7 @@ def of_sets() -> Iterator[Pair]:
     """The miniature's problems with their own answers, those of others, and spoilt ones."""
     chance = random.Random(5)
     for name in sorted(PROBLEM_SETS):
-        problems = [p for p in problem_source(name).draw(3, 0, 150) if p.verifier in PURE]
+        problems = [p for p in problem_source(name).draw(3, 0, 150) if p.verifier in RULES]
         answers = [problem.answer for problem in problems]
         for problem in problems:
             good = problem.answer
@@ -89,7 +95,7 @@ def of_sets() -> Iterator[Pair]:
 def test_scores_are_exactly_those_of_the_functions(pairs: Any) -> None:
     asked = list(pairs())
     assert len(asked) > 5000
-    expected = [PURE[problem.verifier](problem, answer) for problem, answer in asked]
+    expected = [RULES[problem.verifier](problem, answer) for problem, answer in asked]
     grades = grade_many(asked)
     found = [grade.score for grade in grades]
     differ = [pair for pair, a, b in zip(asked, expected, found, strict=True) if repr(a) != repr(b)]
@@ -99,15 +105,18 @@ def test_scores_are_exactly_those_of_the_functions(pairs: Any) -> None:
 
 
 def test_the_catalogue_asks_the_workers_and_files_ask_the_functions() -> None:
-    assert set(PURE) == {"number", "exact", "choice", "output", "value", "reference", "miniature"}
-    for name, pure in PURE.items():
-        assert VERIFIERS[name] is PLAIN[name] and VERIFIERS[name].runs_in is RunsIn.WORKERS
+    assert set(RULES) == {"number", "exact", "choice", "output", "value", "reference", "miniature"}
+    for name, pure in RULES.items():
+        assert (
+            VERIFIERS[name] is SHORT_ANSWER_VERIFIERS[name]
+            and VERIFIERS[name].runs_in is RunsIn.WORKERS
+        )
         assert VERIFIERS[name].summary in " ".join((pure.__doc__ or "").split())
 
 
 def test_no_answer_is_graded_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PURE:
-        monkeypatch.setitem(PURE, name, lambda *_: pytest.fail("graded here"))  # type: ignore[index]
+    for name in RULES:
+        monkeypatch.setitem(RULES, name, lambda *_: pytest.fail("graded here"))  # type: ignore[index]
     assert VERIFIERS["number"](Problem("here", "?", "17", "number"), "17.0") == 1.0
     assert VERIFIERS["exact"](Problem("here", "?", "Here", "exact"), "there") == 0.0
 
@@ -115,7 +124,7 @@ def test_no_answer_is_graded_in_this_process(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_cannot_be_read_of_a_problem_is_the_same_error() -> None:
     digits = Problem("p", "?", "B", "choice", columns={"options": f"[{'1' * 5000}]"})
     with pytest.raises(ValueError, match="4300"):
-        PURE["choice"](digits, "B")
+        RULES["choice"](digits, "B")
     with pytest.raises(ValueError, match="4300"):
         VERIFIERS["choice"](digits, "B")
 
@@ -142,7 +151,7 @@ def test_a_batch_is_one_errand_and_then_at_hand() -> None:
 def test_what_is_lost_is_counted_by_what_became_of_it(
     obedient: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verifier_module, "_WORKERS", obedient)
+    monkeypatch.setattr(grading, "_WORKERS", obedient)
     number, text, open_ = (
         Problem("l", "?", "1", name) for name in ("number", "exact", "reference")
     )
@@ -171,10 +180,10 @@ def test_where_no_problem_is_plain_nothing_is_counted() -> None:
 def test_nothing_is_started_before_the_first_answer_and_workers_know_no_torch() -> None:
     code = (
         "import json, sys, dianoia.judge.verdict_counts, dianoia.tasks.catalog; "
-        "from dianoia.tasks.plain import plain_verifier as verifier; assert not verifier._WORKERS.started; "
+        "from dianoia.tasks.short_answers import grading as verifier; assert not verifier._WORKERS.started; "
         "assert 'torch' not in sys.modules, 'imported'; "
         "from dianoia.base.records import Problem; "
-        "print(json.dumps(verifier.PLAIN['number'](Problem('p', '?', '5', 'number'), '5')))"
+        "print(json.dumps(verifier.SHORT_ANSWER_VERIFIERS['number'](Problem('p', '?', '5', 'number'), '5')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout and json.loads(done.stdout)) == (0, 1.0), done.stderr

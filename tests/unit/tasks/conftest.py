@@ -1,4 +1,4 @@
-"""Workers that do as they are told."""
+"""Workers whose items say what becomes of them."""
 
 import sys
 from collections.abc import Iterator
@@ -12,11 +12,16 @@ from dianoia.tasks.verifier_workers import Workers
 
 @pytest.fixture
 def obedient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
-    """Workers of `plain_work`, four items a lot."""
+    """Workers of `worker_functions`, four items per batch."""
     folder = str(Path(__file__).parent)
     monkeypatch.setattr(
         sys, "path", [folder, *sys.path]
     )  # workers import from where this process does
-    workers = Workers("plain_work:lot", Bounds(cpu_seconds=0.2, wall_seconds=20.0), most=2, lot=4)
+    workers = Workers(
+        "worker_functions:grade_batch",
+        Bounds(cpu_seconds=0.2, wall_seconds=20.0),
+        processes=2,
+        batch_size=4,
+    )
     yield workers
     workers.service().close()

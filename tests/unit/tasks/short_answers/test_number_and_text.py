@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from dianoia.base.records import Problem
 from dianoia.tasks.catalog import VERIFIERS
-from dianoia.tasks.short_answers import MAX_NUMBER_CHARS, exact, number, parse_number
+from dianoia.tasks.short_answers.number_and_text import (
+    MAX_NUMBER_CHARS,
+    exact,
+    number,
+    parse_number,
+)
 from dianoia.tasks.verifier import GradeFunction
 
 SAME = [

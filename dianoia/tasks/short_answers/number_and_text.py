@@ -1,20 +1,19 @@
-"""Verifiers for short answers: "number" by exact arithmetic, "exact" by normalised text; "reference" for
-answers that no rule can grade.
+"""Rules of the verifiers "number" (exact arithmetic), "exact" (normalised text) and "reference" (for answers that no rule
+can grade).
 
-In: a problem and an answer. Out: 1.0 right, 0.0 wrong, None when the problem's own gold answer
-cannot be read. Left out: mathematics, conversion of units, finding the answer in a longer text (`tasks.math`).
+In: a problem and an answer. Out: 1.0 right, 0.0 wrong, None when the problem's own gold answer cannot be read. Not here:
+mathematics, conversion of units, finding the answer in a longer text (`tasks.math`).
 
 DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) compares answers "by rule" and says no more.
 Decisions:
-1. A number is read in what says nothing about it: a box, dollars, bold (`tasks.wrappings`), a currency's sign in front, and behind it the words that the question asks for ("29 dollars", "7 more apples").
-   Any other text makes it unreadable. A false "wrong" costs one sample, a false "right" is a hack that training
-   finds and multiplies. Words that measure or count, such as "million" and "percent", are never left out.
+1. A number may stand in wrappings that say nothing about it (a box, dollars, bold: `wrappings`), with a currency's sign in
+   front, and with the words behind it that the question asks for ("29 dollars", "7 more apples"). Any other text makes it
+   unreadable. A false "wrong" costs one sample; a false "right" is a hack that training finds and multiplies. Words that
+   measure or count, such as "million" and "percent", are never left out.
 2. Numbers are equal as fractions, without tolerance: 0.333 is not 1/3.
-3. A percent sign divides by 100. A gold answer with the sign is also met by the same number without
-   it, as in "how many percent"; a gold answer without the sign is met by value only, so 50 is not
-   50%.
-4. Commas are thousands separators, LaTeX's `{,}` and `,\\!` too, and must stand where those stand: 1,234 but not
-   12,34.
+3. A percent sign divides by 100. A gold answer with the sign also accepts the same number without it, as in "how many
+   percent". A gold answer without the sign accepts its value only, so 50 is not 50%.
+4. Commas, and LaTeX's `{,}` and `,\\!`, are thousands separators and must stand where those stand: 1,234 but not 12,34.
 5. Lengths and exponents are bounded before any arithmetic, so no answer can hang the verifier.
 """
 
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dianoia.base.records import Problem
-from dianoia.tasks.wrappings import unwrapped
+from dianoia.tasks.short_answers.wrappings import unwrapped
 
 MAX_NUMBER_CHARS = 256
 MAX_TEXT_CHARS = 10_000
@@ -50,7 +49,7 @@ _WITH_WORDS = re.compile(
     r"|\s(?P<plain>[a-zA-Z]{2,}(?: [a-zA-Z]{2,}){0,3}))\.?",
     re.DOTALL,
 )
-_ASKED = (
+_REQUESTED_WORDS = (
     re.compile(r"\b(?:how (?:many|much)|(?:number|amount) of)\s+((?:[a-z]+\s+){0,3}[a-z]+)"),
     re.compile(r"\bin\s+([a-z]+)"),
 )
@@ -66,7 +65,7 @@ _RIVALS = (
     frozenset({"gram", "kilogram", "kg", "pound", "ounce", "ton"}),
     frozenset({"pint", "quart", "gallon", "liter", "litre", "milliliter", "cup"}),
 )  # fmt: skip
-"""Units of one quantity: where a question asks for two of them, the word behind a number changes its value."""
+"""Units of one quantity. Where a question asks for two of them, the word behind a number changes its value."""
 
 
 def number(problem: Problem, answer: str) -> float | None:
@@ -86,7 +85,7 @@ def number(problem: Problem, answer: str) -> float | None:
 def parse_number(text: str) -> Fraction | None:
     """Return the exact value of a number, None for anything else.
 
-    What says nothing around it is left out (decision 1). Longer texts than MAX_NUMBER_CHARS are not read.
+    Wrappings around it are taken off (decision 1). Longer texts than MAX_NUMBER_CHARS are not read.
     """
     number_read = _read(text, None)
     return None if number_read is None else number_read.value
@@ -99,16 +98,16 @@ class _Number:
 
 
 def _read(text: str, question: str | None) -> _Number | None:
-    """Read a number; words behind it, and other currencies than dollars, where the question has asked for them."""
+    """Read a number. Words behind it, and other currencies than dollars, are allowed where the question asks for them."""
     if len(text) > MAX_NUMBER_CHARS:
         return None
     bare = unwrapped(text.translate(_TO_ASCII))
-    behind = _WITH_WORDS.fullmatch(bare)
-    if behind is not None:
-        words = (behind["wrapped"] or behind["plain"]).lower().split()
+    with_words = _WITH_WORDS.fullmatch(bare)
+    if with_words is not None:
+        words = (with_words["wrapped"] or with_words["plain"]).lower().split()
         if not question or not _asks_for(words, question):
             return None
-        bare = unwrapped(behind["number"])
+        bare = unwrapped(with_words["number"])
     match = _NUMBER.fullmatch(_THOUSANDS.sub(",", bare))
     if match is None or (match["currency"] and match["currency"] not in (question or text)):
         return None
@@ -121,20 +120,20 @@ def _read(text: str, question: str | None) -> _Number | None:
 
 
 def _asks_for(words: Sequence[str], question: str) -> bool:
-    """Say whether a question asks for these words, and for no other unit of the same quantity."""
+    """Return True if a question asks for these words, and for no other unit of the same quantity."""
     lower = question[:MAX_TEXT_CHARS].lower()
-    asked = {
+    requested = {
         _singular(word)
-        for pattern in _ASKED
+        for pattern in _REQUESTED_WORDS
         for match in pattern.finditer(lower)
         for word in match[1].split()
     }
     if "$" in lower and "how many" not in lower:
-        asked.add("dollar")
+        requested.add("dollar")
     singulars = set(map(_singular, words))
-    if _NEVER_LEFT_OUT & {*words, *singulars} or not singulars <= asked:
+    if _NEVER_LEFT_OUT & {*words, *singulars} or not singulars <= requested:
         return False
-    return all(len(rivals & asked) < 2 for rivals in _RIVALS if rivals & singulars)
+    return all(len(rivals & requested) < 2 for rivals in _RIVALS if rivals & singulars)
 
 
 def _singular(word: str) -> str:
@@ -142,7 +141,7 @@ def _singular(word: str) -> str:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """Value without sign and percent; None for a division by zero."""
+    """Return the value without sign and percent; None for a division by zero."""
     if match["top"] is not None:
         bottom = int(match["bottom"])
         return Fraction(int(match["top"]), bottom) if bottom else None
@@ -153,7 +152,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 def exact(problem: Problem, answer: str) -> float | None:
     """Score 1.0 where both are the same text by `normalize`; None for an empty or overlong gold answer.
 
-    What says nothing around the whole of an answer (`tasks.wrappings`) is left out where it does not match as it is.
+    An answer that does not match as it is may match without the wrappings around the whole of it (`wrappings`).
     """
     gold = normalize(problem.answer)
     if not gold:
@@ -162,15 +161,15 @@ def exact(problem: Problem, answer: str) -> float | None:
 
 
 def reference(problem: Problem, answer: str) -> float | None:
-    """1 for the reference itself by `normalize`; None for anything else, since no rule can tell.
+    """Score 1.0 for the reference itself by `normalize`; None for any other text, since no rule can tell.
 
-    A model has to judge such answers against the reference (a `sample` stage with a `judge`).
+    A model has to grade such answers against the reference (a `sample` stage with a `judge`).
     """
     return 1.0 if exact(problem, answer) else None
 
 
 def normalize(text: str) -> str | None:
-    """NFKC, case folded, whitespace collapsed; None for more than MAX_TEXT_CHARS characters.
+    """Return a text in NFKC, case folded, with whitespace collapsed; None for more than MAX_TEXT_CHARS characters.
 
     Superscripts, subscripts and vulgar fractions stay as they are: NFKC reads 2¹⁰ as 210.
     """
