@@ -33,7 +33,7 @@ def parts(folder: Path, threads: int, steps: int) -> list[dict[str, float]]:
     training, found = stage.training, []
     for _ in range(steps + 1):
         seconds = _timed(training.turn)
-        row, counts = stage.last(), training.config.counts(0)
+        row, counts = stage.last(), training.config.problem_counts(0)
         found.append({
             "seconds": seconds,
             "rollout": row["generate_seconds"],

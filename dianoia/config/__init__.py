@@ -1,4 +1,8 @@
-"""Configuration: one frozen table a stage. No torch, so that `--help` and `--dry-run` start at once."""
+"""The tables of a recipe as frozen models: one module per table. No torch, so that `--help` and `--dry-run` start at once.
+
+A model checks its own keys and how they fit together; `recipe.check` checks them against files, models and one another.
+The docstrings of classes and fields are the reference (`docs/reference/keys.md`, `scripts/reference.py`).
+"""
 
 from dianoia.config.claims_table import ClaimsSettings
 from dianoia.config.data_table import DataSettings, FileSettings, Problems, path_of
@@ -18,14 +22,9 @@ from dianoia.config.reward_parts import (
     TagSettings,
 )
 from dianoia.config.rewards import PreferenceSettings, RewardSettings
-from dianoia.config.rl import (
-    AlgorithmSettings,
-    LengthStep,
-    ProgressSettings,
-    RLStage,
-    SamplingSettings,
-)
+from dianoia.config.rl import AlgorithmSettings, ProgressSettings, RLStage
 from dianoia.config.sample import KeepSettings, SampleStage
+from dianoia.config.sampling import LengthStep, SamplingSettings
 from dianoia.config.settings import Settings
 from dianoia.config.sft import DatasetSettings, SFTOptimizerSettings, SFTStage
 

@@ -1,7 +1,7 @@
 """The `[claims]` table: which checkpoint of a recipe plays which part of the paper.
 
-A part is the name of a stage, or of a checkpoint as an evaluate stage names it. Claims whose parts are all
-named are judged, the others are not (`dianoia.claims`).
+A checkpoint is named by its stage, or as an evaluate stage names it. Claims whose parts are all named are decided, the
+others are not (`dianoia.claims`).
 """
 
 from dianoia.config.settings import Settings
@@ -39,8 +39,8 @@ class ClaimsSettings(Settings):
 
     @property
     def parts(self) -> dict[str, str]:
-        """The parts that are played, in the paper's order."""
-        every = {
+        """Checkpoint by part, in the paper's order, of the parts that are named."""
+        checkpoints = {
             "base": self.base,
             "zero": self.zero,
             "dev1": self.dev1,
@@ -55,4 +55,4 @@ class ClaimsSettings(Settings):
             "ppo_095": self.ppo_095,
             "overoptimized": self.overoptimized,
         }
-        return {part: name for part, name in every.items() if name is not None}
+        return {part: name for part, name in checkpoints.items() if name is not None}

@@ -1,4 +1,4 @@
-"""Where problems come from and what their columns mean: a `[data.NAME]` table, or a name alone."""
+"""Problem sets: a `[data.NAME]` table that says where the rows are and what their columns mean, or a name alone."""
 
 from typing import Annotated, Any, Self
 
@@ -8,7 +8,7 @@ from dianoia.config.settings import Settings
 
 
 class FileSettings(Settings):
-    """Files, a folder or a hub name, and how the columns of their rows are read."""
+    """Files, a folder or a hub name, and the meaning of the columns."""
 
     path: str = Field(min_length=1)
     """A JSONL, CSV, Parquet or Arrow file, a folder of them or one that `save_to_disk` wrote, or a hub name."""
@@ -28,12 +28,11 @@ class FileSettings(Settings):
     """ISO 639-1 code of rows that name none; absent: the language most of a question's words are in."""
 
     def __str__(self) -> str:
-        """What people call it."""
+        """Return the path, configuration and split, for messages."""
         return " ".join(filter(None, (self.path, self.config, self.split)))
 
-    __repr__ = (
-        __str__  # messages show `problems = ...`; the whole table would hide the rest of them
-    )
+    # Messages show `problems = ...`, in which the whole table would be too long.
+    __repr__ = __str__
 
     @model_validator(mode="after")
     def _columns_are_named(self) -> Self:
@@ -45,18 +44,19 @@ class FileSettings(Settings):
         return self
 
 
-def form(value: Any) -> str:
-    """Tells a table from a name, for keys that take either."""
+def table_or_name(value: Any) -> str:
+    """Return the pydantic tag of a table or of a name, for keys that take either."""
     return "@table" if isinstance(value, dict | FileSettings) else "@name"
 
 
 Tests = Annotated[
-    Annotated[str, Tag("@name")] | Annotated[FileSettings, Tag("@table")], Discriminator(form)
+    Annotated[str, Tag("@name")] | Annotated[FileSettings, Tag("@table")],
+    Discriminator(table_or_name),
 ]
 
 
 class DataSettings(FileSettings):
-    """A set of problems: where it is, how it is read, what is kept of it."""
+    """A set of problems: where it is, how it is read, and which of them are used."""
 
     heldout_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the questions that is held out, by a hash of their words."""
@@ -65,11 +65,12 @@ class DataSettings(FileSettings):
 
 
 Problems = Annotated[
-    Annotated[str, Tag("@name")] | Annotated[DataSettings, Tag("@table")], Discriminator(form)
+    Annotated[str, Tag("@name")] | Annotated[DataSettings, Tag("@table")],
+    Discriminator(table_or_name),
 ]
 """A set of the catalogue, a file, a folder, a known hub name or the name of a `[data]` table; or such a table."""
 
 
 def path_of(problems: str | FileSettings) -> str:
-    """The name, or the path of a table."""
+    """Return the name, or the path of a table."""
     return problems if isinstance(problems, str) else problems.path

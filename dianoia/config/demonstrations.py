@@ -1,4 +1,4 @@
-"""The `demonstrations` stage: samples that no model of the pipeline wrote (DeepSeek-R1 section B.3.3).
+"""The `demonstrations` stage: samples that no model of the recipe wrote (DeepSeek-R1 section B.3.3).
 
 The paper's second fine-tuning has about 200,000 samples without a verifiable answer (writing, questions about facts,
 about the model itself, translation), from DeepSeek-V3's data and people. Here they come from a generator.

@@ -1,4 +1,4 @@
-"""A table that names a model behind an OpenAI-compatible endpoint."""
+"""The table of a model behind an OpenAI-compatible endpoint."""
 
 import re
 from typing import Any, Self
@@ -35,8 +35,8 @@ class EndpointSettings(Settings):
     """Tokens, read and written, that one `dianoia run` may use."""
 
     @model_validator(mode="after")
-    def _url_is_one(self) -> Self:
-        shown = re.sub(r"//.*@|^[^/]*@", "//***@", self.url)  # what stands before an @ may be a key
+    def _url_is_valid(self) -> Self:
+        shown = re.sub(r"//.*@|^[^/]*@", "//***@", self.url)  # the text before an @ may be a key
         try:
             parts = urlsplit(self.url)
             host, _ = parts.hostname, parts.port
@@ -56,6 +56,6 @@ class EndpointSettings(Settings):
         return self
 
 
-def form(value: Any) -> str:
-    """Tells the table of an endpoint from a name, for keys that take either."""
+def endpoint_or_name(value: Any) -> str:
+    """Return the pydantic tag of an endpoint's table or of a name, for keys that take either."""
     return "@table" if isinstance(value, dict | EndpointSettings) else "@name"

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.config.data_table import Problems
-from dianoia.config.draw_checks import refuse_alike
+from dianoia.config.sampling import refuse_identical_samples
 from dianoia.config.settings import Settings
 
 
@@ -47,6 +47,6 @@ class EvaluateStage(Settings):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
-        use = f"cons@{self.samples} and pass@{self.samples} would be pass@1 under other names"
-        refuse_alike("samples", self.samples, self, "", use)
+        loss = f"cons@{self.samples} and pass@{self.samples} would be pass@1 under other names"
+        refuse_identical_samples("samples", self.samples, self, "", loss)
         return self

@@ -1,4 +1,4 @@
-"""The `preferences` stage: what reward models learn from (DeepSeek-R1 section 3.1 and B.2).
+"""The `preferences` stage: training data of reward models (DeepSeek-R1 section 3.1 and B.2).
 
 The paper: each pair of responses is judged four times, in an order drawn at random; safety data are responses of
 models, labelled by a guideline. Where it is silent these are the decisions:
@@ -12,15 +12,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from dianoia.config.data_table import Problems
-from dianoia.config.draw_checks import refuse_alike
-from dianoia.config.endpoint_table import EndpointSettings, form
-from dianoia.config.rl import SamplingSettings
-from dianoia.config.sample import refuse_schedule
+from dianoia.config.endpoint_table import EndpointSettings, endpoint_or_name
+from dianoia.config.sampling import (
+    SamplingSettings,
+    refuse_identical_samples,
+    refuse_length_schedule,
+)
 from dianoia.config.settings import Settings
 
 PreferenceJudge = Annotated[
     Annotated[str, Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
-    Discriminator(form),
+    Discriminator(endpoint_or_name),
 ]
 _JUDGEMENTS, _PAIRS = 4, 1
 
@@ -60,32 +62,32 @@ class PreferencesStage(Settings):
 
     @property
     def responses_per_problem(self) -> int:
-        """Of all checkpoints together."""
+        """Responses per problem, over all checkpoints."""
         return len(self.starts) * self.samples
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """Rows of the data set if no response is left out."""
         pairwise = self.objective == "pairwise"
         return self.prompts * (self.pairs_per_problem if pairwise else self.responses_per_problem)
 
     @model_validator(mode="after")
     def _no_schedule(self) -> Self:
-        refuse_schedule(self.sampling, self.kind)
+        refuse_length_schedule(self.sampling, self.kind)
         return self
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
-        use = "a checkpoint's responses could not be compared with one another"
-        refuse_alike("samples", self.samples, self.sampling, "sampling.", use)
+        loss = "a checkpoint's responses could not be compared with one another"
+        refuse_identical_samples("samples", self.samples, self.sampling, "sampling.", loss)
         return self
 
     @model_validator(mode="after")
-    def _named_once(self) -> Self:
-        twice = [start for start in self.starts if self.starts.count(start) > 1]
-        if twice:
+    def _starts_differ(self) -> Self:
+        repeated = [start for start in self.starts if self.starts.count(start) > 1]
+        if repeated:
             raise ValueError(
-                f"starts: {twice[0]!r} is named twice; every checkpoint gives samples = {self.samples} "
+                f"starts: {repeated[0]!r} is named twice; every checkpoint gives samples = {self.samples} "
                 "responses per problem, so name it once and raise samples"
             )
         return self
@@ -104,19 +106,19 @@ class PreferencesStage(Settings):
         if self.judgements % 2:
             raise ValueError(
                 f"judgements = {self.judgements}: an odd number cannot show each response first equally often, "
-                "and a judge's preference for a place would count; use an even one (the paper: 4)"
+                "and a judge's preference for a position would count; use an even one (the paper: 4)"
             )
         return self
 
     @model_validator(mode="after")
-    def _nothing_is_idle(self) -> Self:
-        pairwise, asked = self.objective == "pairwise", isinstance(self.judge, EndpointSettings)
+    def _every_key_is_read(self) -> Self:
+        pairwise, by_model = self.objective == "pairwise", isinstance(self.judge, EndpointSettings)
         if not pairwise and (self.judgements, self.pairs_per_problem) != (_JUDGEMENTS, _PAIRS):
             raise ValueError(
                 'judgements and pairs_per_problem belong to pairs, and objective = "pointwise" labels each '
                 'response by itself, once; remove them, or set objective = "pairwise"'
             )
-        if self.guideline is not None and (pairwise or not asked):
+        if self.guideline is not None and (pairwise or not by_model):
             raise ValueError(
                 f"guideline = {self.guideline!r}: only a model that labels responses reads it; remove it, or set "
                 'objective = "pointwise" and a judge with url and model'

@@ -1,4 +1,4 @@
-"""The `pretrain` stage: a base model from nothing."""
+"""The `pretrain` stage: a base model from scratch."""
 
 from typing import Literal, Self
 

@@ -60,16 +60,16 @@ class RewardModelStage(Settings):
     optimizer: OptimizerSettings
 
     @property
-    def view(self) -> Literal["answer", "response"]:
-        """What of a response is scored."""
+    def scored_part(self) -> Literal["answer", "response"]:
+        """The part of a response that is scored."""
         return self.sees or ("answer" if self.objective == "pairwise" else "response")
 
     def steps(self, examples: int) -> int:
-        """Optimizer steps over so many examples; the last one of an epoch may be smaller."""
+        """Return the optimizer steps over this many examples; the last step of an epoch may be smaller."""
         return self.epochs * -(-examples // self.samples_per_step)
 
     @model_validator(mode="after")
-    def _pairs_are_for_pairs(self) -> Self:
+    def _every_key_is_read(self) -> Self:
         if self.objective == "pointwise" and self.pairs != PairSettings():
             raise ValueError(
                 'pairs is set and objective = "pointwise": labelled responses have no partner to be '

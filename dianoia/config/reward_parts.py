@@ -1,7 +1,7 @@
-"""Parts of a reward beside the paper's: functions of the user's, reward models, a judge, shaping rules.
+"""Optional parts of a reward: the user's functions, reward models, an LLM grader, shaping rules.
 
-The paper's own rules stand in `config.rewards`. None of these is a part of DeepSeek-R1; each is absent unless
-a recipe names it.
+The paper's own rules are in `config.rewards`. None of these parts is in DeepSeek-R1; each is absent unless a recipe names
+it.
 """
 
 import re
@@ -23,8 +23,8 @@ RULES = (
     "tags",
     "judge",
 )
-"""Names that parts of a reward have already; `helpful` and `safety` are those of `preferences`."""  # fmt: skip
-_TAKEN = (*RULES, "helpful", "safety")
+"""Names of the built-in parts of a reward. `helpful` and `safety` are those of `preferences`."""  # fmt: skip
+_RESERVED = (*RULES, "helpful", "safety")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _FILE = re.compile(r".+\.py:[A-Za-z_][\w.]*")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_][\w.]*")
@@ -51,7 +51,7 @@ class FunctionSettings(Settings):
         return self.name or re.split(r"[.:]", self.path)[-1]
 
     @model_validator(mode="after")
-    def _path_is_one(self) -> Self:
+    def _path_names_a_function(self) -> Self:
         if not (_FILE.fullmatch(self.path) or _DOTTED.fullmatch(self.path)):
             raise ValueError(
                 f"path = {self.path!r} names no function; write FILE.py:NAME, such as my_rewards.py:reward_length, "
@@ -117,15 +117,15 @@ class TagSettings(Settings):
 
 
 def check_names(names: list[str]) -> None:
-    """Raise ValueError for a part of the reward whose name another one has."""
-    for place, name in enumerate(names):
-        if name in _TAKEN:
+    """Raise ValueError for two parts of a reward with one name."""
+    for index, name in enumerate(names):
+        if name in _RESERVED:
             raise ValueError(
                 f"a function or model of the rewards is named {name!r}, as a part of the reward is already; "
                 "give it another name"
             )
-        if name in names[:place]:
+        if name in names[:index]:
             raise ValueError(
-                f"two functions or models of the rewards are named {name!r}, so that metrics would keep one of "
-                "them; give one another name"
+                f"two functions or models of the rewards are named {name!r}, so metrics could keep only one of "
+                "them; rename one"
             )

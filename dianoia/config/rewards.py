@@ -1,4 +1,4 @@
-"""What the rollouts of an `rl` stage earn: rules, and the reward models of RL for all scenarios.
+"""The rewards of an `rl` stage: the paper's rules, and the reward models of RL for all scenarios.
 
 The paper (section 3.2 and eq. 8 to 10) adds, for a problem of reasoning, accuracy and format; for a general prompt
 a reward model's score and format; and for both the language term. It gives neither weights nor mixing ratios:
@@ -54,7 +54,7 @@ class RewardSettings(Settings):
 
     @property
     def parts(self) -> dict[str, float]:
-        """Weight of each part of the reward by its name; that of the overlong rule is 1."""
+        """Weight of each part of the reward by its name; the weight of the overlong rule is 1."""
         shaping = {
             "repetition": self.repetition,
             "cosine": self.cosine,
@@ -67,7 +67,7 @@ class RewardSettings(Settings):
             "language": self.language,
             "random": self.random,
             "overlong": float(self.overlong_cache > 0),
-            **{name: chosen.weight for name, chosen in shaping.items() if chosen is not None},
+            **{name: rule.weight for name, rule in shaping.items() if rule is not None},
             **{function.title: function.weight for function in self.functions},
             **{model.name: model.weight for model in self.models},
         }
@@ -78,11 +78,11 @@ class RewardSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _something_pays(self) -> Self:
+    def _some_weight_is_set(self) -> Self:
         if not any(weight for name, weight in self.parts.items() if name != "overlong"):
             raise ValueError(
-                "accuracy, format, language and random are all 0, and nothing else has a weight, so that no rollout "
-                "earns anything"
+                "accuracy, format, language and random are all 0, and no other part has a weight, so every reward would "
+                "be 0"
             )
         return self
 
@@ -112,8 +112,8 @@ class PreferenceSettings(Settings):
     safety_weight: float = Field(default=1.0, gt=0)
     """Weight of the safety model's score."""
 
-    def general(self, problems: int) -> dict[str, int]:
-        """How many of a rollout's `problems` belong to each general set, none to a set that is not there."""
+    def general_counts(self, problems: int) -> dict[str, int]:
+        """Return how many of a rollout's `problems` are from the helpful and the safety set; 0 for a set without a model."""
         count = round(self.share * problems)
         if self.helpful is None or self.safety is None:
             return {"helpful": count if self.helpful else 0, "safety": count if self.safety else 0}
@@ -124,11 +124,11 @@ class PreferenceSettings(Settings):
     def _models_and_their_problems(self) -> Self:
         if self.helpful is None and self.safety is None:
             raise ValueError(
-                "preferences names no reward model, so that nothing would score its general prompts; set helpful "
+                "preferences names no reward model, so nothing would score its general prompts; set helpful "
                 "and problems, or safety and safety_problems, or remove the table"
             )
         for model, key in (("helpful", "problems"), ("safety", "safety_problems")):
-            self._pair(model, key)
+            self._check_model_keys(model, key)
         if self.problems is not None and self.problems == self.safety_problems:
             raise ValueError(
                 f"problems and safety_problems are both {self.problems!r}, and each general prompt belongs to "
@@ -136,21 +136,21 @@ class PreferenceSettings(Settings):
             )
         return self
 
-    def _pair(self, model: str, key: str) -> None:
-        """A model and its problems come together, and so do keys that only they read."""
-        named, problems = getattr(self, model), getattr(self, key)
-        if (named is None) != (problems is None):
-            there, value, missing = (
-                (model, named, key) if problems is None else (key, problems, model)
+    def _check_model_keys(self, model: str, problems_key: str) -> None:
+        """Refuse a reward model without its problems, problems without their model, and keys that only they read."""
+        name, problems = getattr(self, model), getattr(self, problems_key)
+        if (name is None) != (problems is None):
+            present, value, missing = (
+                (model, name, problems_key) if problems is None else (problems_key, problems, model)
             )
             raise ValueError(
-                f"{there} = {value!r} and no {missing}: a reward model and its general prompts come together; "
-                f"set {missing}, or remove {there}"
+                f"{present} = {value!r} and no {missing}: a reward model and its general prompts come together; "
+                f"set {missing}, or remove {present}"
             )
-        for read in (f"{model}_weight", "safety_share") if named is None else ():
-            value = getattr(self, read)
-            if value != type(self).model_fields[read].default:
+        for key in (f"{model}_weight", "safety_share") if name is None else ():
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
                 raise ValueError(
-                    f"{read} = {value:g} and no {model} model, so that nothing would read it; remove {read}, or "
-                    f"set {model} and {key}"
+                    f"{key} = {value:g} and no {model} model, so nothing would read it; remove {key}, or "
+                    f"set {model} and {problems_key}"
                 )

@@ -1,7 +1,7 @@
-"""The `rl` stage: group relative policy optimization (DeepSeek-R1 section 2.1, DeepSeekMath section 4), and
-PPO beside it as a baseline (DeepSeek-R1 A.3).
+"""The `rl` stage: group relative policy optimization (DeepSeek-R1 section 2.1, DeepSeekMath section 4), and PPO as a
+baseline (DeepSeek-R1 A.3).
 
-Where the paper is silent (or contradicts itself) these are the decisions:
+Decisions where the paper is silent or contradicts itself:
  1. Clipping for R1-Zero is not stated; the first RL stage of R1 uses 10. The default here is 10 too.
  2. "Randomly split into 16 minibatches" and "32 unique questions per step" exclude one another; `split`
     offers both and defaults to whole groups, which gives the 32 questions per step of the text.
@@ -15,62 +15,12 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.config.data_table import Problems
-from dianoia.config.draw_checks import refuse_alike
 from dianoia.config.optimizer import OptimizerSettings
 from dianoia.config.rewards import PreferenceSettings, RewardSettings
+from dianoia.config.sampling import SamplingSettings, refuse_identical_samples
 from dianoia.config.settings import Settings
 
-
-class LengthStep(Settings):
-    """One rung of the maximum-length schedule."""
-
-    from_step: int = Field(ge=0)
-    """Optimizer step from which the rung holds; it takes effect with the next rollout."""
-    max_tokens: int = Field(ge=1)
-    """The limit on this rung."""
-
-
-class SamplingSettings(Settings):
-    """How rollouts are drawn."""
-
-    max_tokens: int = Field(ge=1)
-    """Limit on response tokens per sample, the end token included. R1-Zero: 32,768 (section 2)."""
-    longer: list[LengthStep] = []
-    """The maximum-length schedule of an `rl` stage: rungs with rising `from_step`. R1-Zero: `[{ from_step = 8200,
-    max_tokens = 65536 }]` (section 2). Must stay empty in other stages."""
-    temperature: float = Field(default=1.0, ge=0)
-    """Sampling temperature; the learner's log-probabilities use it too. Samples of one problem have to be able to
-    differ: below 0.01, as with `top_k` = 1 or `top_p` up to 0.05, several samples per problem are refused. The
-    paper: 1 (section 2), in the last stage of R1 0.7 (section 3)."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Nucleus; 1 keeps everything. Below 1 the recorded log-probabilities are still those before the cut."""
-    top_k: int = Field(default=0, ge=0)
-    """Most likely tokens kept; 0 keeps the whole vocabulary."""
-    slots: int = Field(default=256, ge=1)
-    """Responses decoded at the same time, at most: memory and speed."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the sampler's weights and cache: `bfloat16` halves them. Its head over the vocabulary, logits and
-    log-probabilities stay float32."""
-
-    def max_tokens_at(self, step: int) -> int:
-        """The limit that holds at an optimizer step."""
-        reached = [rung for rung in self.longer if rung.from_step <= step]
-        return reached[-1].max_tokens if reached else self.max_tokens
-
-    @property
-    def most_tokens(self) -> int:
-        """The largest limit of the schedule."""
-        return max([self.max_tokens, *(rung.max_tokens for rung in self.longer)])
-
-    @model_validator(mode="after")
-    def _rungs_rise(self) -> Self:
-        steps = [rung.from_step for rung in self.longer]
-        if steps != sorted(set(steps)):
-            raise ValueError(f"longer: from_step values {steps} have to rise")
-        return self
-
-
-_PPO_ALONE = (
+_PPO_KEYS = (
     "gae_lambda",
     "gamma",
     "whiten_advantages",
@@ -78,7 +28,7 @@ _PPO_ALONE = (
     "value_clip",
     "kl_in",
 )
-_GROUPS_ALONE = ("std_epsilon", "dynamic_sampling", "dynamic_rounds")
+_GROUP_KEYS = ("std_epsilon", "dynamic_sampling", "dynamic_rounds")
 
 
 class AlgorithmSettings(Settings):
@@ -127,12 +77,12 @@ class AlgorithmSettings(Settings):
     more gradient. Never acts with `minibatches = 1`."""
 
     @model_validator(mode="after")
-    def _every_key_has_a_reader(self) -> Self:
+    def _every_key_is_read(self) -> Self:
         ppo = self.name == "ppo"
-        for key in _GROUPS_ALONE if ppo else _PPO_ALONE:
+        for key in _GROUP_KEYS if ppo else _PPO_KEYS:
             value = getattr(self, key)
             if value != type(self).model_fields[key].default:
-                raise ValueError(_unread(key, value, self.name))
+                raise ValueError(_unread_key(key, value, self.name))
         if self.kl_in == "reward" and self.kl_estimator != "k3":
             raise ValueError(
                 f'kl_estimator = "{self.kl_estimator}" is for the term in the loss, and kl_in = "reward" has '
@@ -160,8 +110,8 @@ class ProgressSettings(Settings):
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
         if self.problems:
-            use = f"cons@{self.samples} would be pass@1 under another name"
-            refuse_alike("samples", self.samples, self, "", use)
+            loss = f"cons@{self.samples} would be pass@1 under another name"
+            refuse_identical_samples("samples", self.samples, self, "", loss)
         return self
 
 
@@ -215,18 +165,18 @@ class RLStage(Settings):
         """Samples per rollout."""
         return self.problems_per_rollout * self.group_size
 
-    def counts(self, step: int) -> dict[str, int]:
-        """Problems of a rollout that begins at an optimizer step, by set: `reasoning`, and general ones."""
-        whole, preferences = self.problems_per_rollout, self.preferences
+    def problem_counts(self, step: int) -> dict[str, int]:
+        """Return the number of problems per set (`reasoning`, `helpful`, `safety`) in a rollout that begins at a step."""
+        total, preferences = self.problems_per_rollout, self.preferences
         if preferences is None or step < preferences.from_step:
-            return {"reasoning": whole}
-        general = preferences.general(whole)
-        sets = {"reasoning": whole - sum(general.values()), **general}
+            return {"reasoning": total}
+        general = preferences.general_counts(total)
+        sets = {"reasoning": total - sum(general.values()), **general}
         return {name: count for name, count in sets.items() if count}
 
     @property
     def rollouts(self) -> int:
-        """Rollouts until all optimizer steps are done."""
+        """Number of rollouts until all optimizer steps are done."""
         return -(-self.steps // self.minibatches)
 
     @model_validator(mode="after")
@@ -242,25 +192,24 @@ class RLStage(Settings):
     def _samples_differ(self) -> Self:
         if not self.sampling.temperature:
             raise ValueError(
-                "sampling.temperature = 0: the likeliest token is drawn always, so that nothing is tried out and the "
+                "sampling.temperature = 0: the likeliest token is always drawn, so there is no exploration, and the "
                 "log-probabilities, which are divided by the temperature, have no meaning; use 1 (the paper), or "
-                "something above 0"
+                "another value above 0"
             )
-        use = "every group would have one reward, no advantage, and nothing to learn"
-        refuse_alike("group_size", self.group_size, self.sampling, "sampling.", use)
+        loss = "every group would have one reward, no advantage, and nothing to learn"
+        refuse_identical_samples("group_size", self.group_size, self.sampling, "sampling.", loss)
         return self
 
     @model_validator(mode="after")
     def _minibatches_divide(self) -> Self:
-        whole = self.problems_per_rollout if self.split == "group" else self.rollout_size
-        what = (
-            "problems_per_rollout" if self.split == "group" else "problems_per_rollout x group_size"
-        )
-        if whole % self.minibatches:
+        by_group = self.split == "group"
+        key = "problems_per_rollout" if by_group else "problems_per_rollout x group_size"
+        size = self.problems_per_rollout if by_group else self.rollout_size
+        if size % self.minibatches:
             raise ValueError(
-                f"{what} = {whole} does not divide into minibatches = {self.minibatches}; "
+                f"{key} = {size} does not divide into minibatches = {self.minibatches}; "
                 f"minibatches of unequal size would weigh samples unequally; "
-                f"use one of {_divisors(whole)}"
+                f"use one of {_divisors(size)}"
             )
         return self
 
@@ -274,41 +223,40 @@ class RLStage(Settings):
         return self
 
     @model_validator(mode="after")
-    def _preferences_come_into_play(self) -> Self:
-        chosen = self.preferences
+    def _preferences_take_effect(self) -> Self:
+        preferences = self.preferences
         last = self.steps - self.minibatches
-        if chosen is not None and chosen.from_step > last:
+        if preferences is not None and preferences.from_step > last:
             raise ValueError(
-                f"preferences.from_step = {chosen.from_step}: with steps = {self.steps} and minibatches = "
+                f"preferences.from_step = {preferences.from_step}: with steps = {self.steps} and minibatches = "
                 f"{self.minibatches} the last rollout begins at step {last}, so that no general prompt would "
                 f"ever be drawn; lower from_step to {last} or less (the paper: the last 400 of 1,700)"
             )
         return self
 
     @model_validator(mode="after")
-    def _minibatches_mix(self) -> Self:
-        """Every minibatch has the same share of general problems, and of every set at least one is drawn."""
+    def _minibatches_have_equal_shares(self) -> Self:
+        """Refuse minibatches with different shares of general problems, and a set of which no problem is drawn."""
         if self.preferences is None:
             return self
-        whole, general = (
-            self.problems_per_rollout,
-            self.preferences.general(self.problems_per_rollout),
-        )
+        total = self.problems_per_rollout
+        general = self.preferences.general_counts(total)
         count = sum(general.values())
-        of = f"preferences.share = {self.preferences.share:g} of problems_per_rollout = {whole} is {count} general"
+        share = f"preferences.share = {self.preferences.share:g} of problems_per_rollout = {total} is {count} general"
+        # What is split over minibatches: groups, one per problem, or samples, group_size per problem.
         unit = 1 if self.split == "group" else self.group_size
-        if not 0 < count < whole or count * unit % self.minibatches:
-            right = [n for n in range(1, whole) if n * unit % self.minibatches == 0]
-            shares = ", ".join(f"{n / whole:g}" for n in _few(right))
+        if not 0 < count < total or count * unit % self.minibatches:
+            possible = [n for n in range(1, total) if n * unit % self.minibatches == 0]
+            shares = ", ".join(f"{n / total:g}" for n in _sample_of_five(possible))
             raise ValueError(
-                f"{of} and {whole - count} other problems, which cannot be dealt in equal numbers, and at least "
-                f"one of each, to minibatches = {self.minibatches}; "
-                + (f"use a share such as {shares}" if right else "raise problems_per_rollout")
+                f"{share} and {total - count} other problems, which cannot be split into equal numbers, and at least "
+                f"one of each, over minibatches = {self.minibatches}; "
+                + (f"use a share such as {shares}" if possible else "raise problems_per_rollout")
             )
-        both = self.preferences.helpful and self.preferences.safety
-        if both and not all(general.values()):
+        has_two_models = self.preferences.helpful and self.preferences.safety
+        if has_two_models and not all(general.values()):
             raise ValueError(
-                f"{of} problems, and preferences.safety_share = {self.preferences.safety_share:g} of them leaves "
+                f"{share} problems, and preferences.safety_share = {self.preferences.safety_share:g} of them leaves "
                 f"{general['helpful']} for the helpful and {general['safety']} for the safety model; change "
                 "safety_share, or raise share or problems_per_rollout"
             )
@@ -325,23 +273,25 @@ class RLStage(Settings):
         return self
 
 
-def _unread(key: str, value: object, name: str) -> str:
+def _unread_key(key: str, value: object, name: str) -> str:
+    """Return the message for a key that the algorithm `name` does not read."""
     shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
-    what, instead = (
+    feature, advice = (
         ("advantages relative to the group", "an algorithm such as grpo")
         if name == "ppo"
         else ("a value model", 'name = "ppo"')
     )
     return (
-        f'{key} = {shown} belongs to {what}, and name = "{name}" has none, so nothing would read '
-        f"it; remove {key}, or choose {instead}"
+        f'{key} = {shown} belongs to {feature}, and name = "{name}" has none, so nothing would read '
+        f"it; remove {key}, or choose {advice}"
     )
 
 
-def _few(numbers: list[int]) -> list[int]:
-    """At most five, spread over all of them."""
+def _sample_of_five(numbers: list[int]) -> list[int]:
+    """Return at most five of the numbers, evenly spread."""
     return numbers[:: max(1, -(-len(numbers) // 5))]
 
 
-def _divisors(whole: int) -> list[int]:
-    return [n for n in range(1, min(whole, 64) + 1) if whole % n == 0]
+def _divisors(number: int) -> list[int]:
+    """Return the divisors of a number up to 64."""
+    return [n for n in range(1, min(number, 64) + 1) if number % n == 0]

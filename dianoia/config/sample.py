@@ -12,9 +12,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from dianoia.config.data_table import Problems
-from dianoia.config.draw_checks import refuse_alike
-from dianoia.config.endpoint_table import EndpointSettings, form
-from dianoia.config.rl import SamplingSettings
+from dianoia.config.endpoint_table import EndpointSettings, endpoint_or_name
+from dianoia.config.sampling import (
+    SamplingSettings,
+    refuse_identical_samples,
+    refuse_length_schedule,
+)
 from dianoia.config.settings import Settings
 
 
@@ -44,10 +47,10 @@ class KeepSettings(Settings):
     (the list of the paper's appendix C)."""
 
     @model_validator(mode="after")
-    def _band_is_open(self) -> Self:
+    def _lengths_fit(self) -> Self:
         if self.longest is not None and self.longest < self.shortest:
             raise ValueError(
-                f"longest = {self.longest} is below shortest = {self.shortest}, so that no thought would "
+                f"longest = {self.longest} is below shortest = {self.shortest}, so no thought would "
                 "be kept; raise longest or lower shortest"
             )
         return self
@@ -55,17 +58,8 @@ class KeepSettings(Settings):
 
 Rewriter = Annotated[
     Annotated[str, Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
-    Discriminator(form),
+    Discriminator(endpoint_or_name),
 ]
-
-
-def refuse_schedule(sampling: SamplingSettings, kind: str) -> None:
-    """Raise ValueError for a schedule over optimizer steps in a stage that takes none."""
-    if sampling.longer:
-        raise ValueError(
-            f"sampling.longer is a schedule over optimizer steps, and a {kind} stage takes none; "
-            "set sampling.max_tokens"
-        )
 
 
 class SampleStage(Settings):
@@ -110,20 +104,20 @@ class SampleStage(Settings):
 
     @model_validator(mode="after")
     def _no_schedule(self) -> Self:
-        refuse_schedule(self.sampling, self.kind)
+        refuse_length_schedule(self.sampling, self.kind)
         return self
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
-        use = "there would be nothing to choose from"
-        refuse_alike("samples", self.samples, self.sampling, "sampling.", use)
+        loss = "there would be nothing to choose from"
+        refuse_identical_samples("samples", self.samples, self.sampling, "sampling.", loss)
         return self
 
     @model_validator(mode="after")
     def _summary_has_a_writer(self) -> Self:
         if self.final == "summary" and self.rewriter == "none":
             raise ValueError(
-                'final = "summary" with rewriter = "none": nobody writes a summary; name a rewriter or '
+                'final = "summary" with rewriter = "none": nothing writes a summary; name a rewriter or '
                 'set final = "answer"'
             )
         return self

@@ -1,10 +1,10 @@
-"""What every table of a recipe has in common."""
+"""The base class of the tables of a recipe."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A table of a recipe: frozen, strictly typed, unknown keys refused. Docstrings are the help."""
+    """A table of a recipe: frozen, strictly typed, unknown keys refused. Field docstrings are the help."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False

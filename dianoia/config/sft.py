@@ -78,7 +78,7 @@ class SFTStage(Settings):
 
     @property
     def heldout_share(self) -> float:
-        """The share that is held out of `datasets`: none where a file is there to evaluate on."""
+        """Share of `datasets` that is held out: 0 if there is a file to evaluate on."""
         return self.evaluation_share if self.evaluation_file is None else 0.0
 
     @model_validator(mode="after")
@@ -92,9 +92,9 @@ class SFTStage(Settings):
         return self
 
     @model_validator(mode="after")
-    def _evaluated_on_one_thing(self) -> Self:
-        chosen = {"evaluation_share", "evaluation_file"} <= self.model_fields_set
-        if chosen and self.evaluation_file is not None and self.evaluation_share > 0:
+    def _one_source_of_evaluation(self) -> Self:
+        has_both = {"evaluation_share", "evaluation_file"} <= self.model_fields_set
+        if has_both and self.evaluation_file is not None and self.evaluation_share > 0:
             raise ValueError(
                 f"evaluation_share = {self.evaluation_share:g} and evaluation_file = "
                 f"{self.evaluation_file!r}: the evaluation loss is of one of the two; remove the other"
@@ -102,12 +102,12 @@ class SFTStage(Settings):
         return self
 
     @model_validator(mode="after")
-    def _named_once(self) -> Self:
+    def _datasets_differ(self) -> Self:
         paths = [dataset.path for dataset in self.datasets]
-        twice = [path for path in paths if paths.count(path) > 1]
-        if twice:
+        repeated = [path for path in paths if paths.count(path) > 1]
+        if repeated:
             raise ValueError(
-                f"datasets: {twice[0]!r} is named twice; to see its samples more often, name it once "
+                f"datasets: {repeated[0]!r} is named twice; to see its samples more often, name it once "
                 "with a weight, e.g. 2.0"
             )
         return self

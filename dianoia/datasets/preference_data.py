@@ -39,7 +39,12 @@ def preferences(config: RewardModelStage, files: Sequence[Path]) -> Preferences:
     stamps = tuple((path, path.stat().st_mtime_ns) for path in files)
     tags = TEMPLATES[config.template].tags
     return _read(
-        stamps, config.objective, config.view, tags, config.pairs.margin, config.heldout_share
+        stamps,
+        config.objective,
+        config.scored_part,
+        tags,
+        config.pairs.margin,
+        config.heldout_share,
     )
 
 

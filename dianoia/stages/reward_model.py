@@ -184,7 +184,7 @@ class _Training:
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
-        outlook = Outlook(self.config.template, self.config.view)
+        outlook = Outlook(self.config.template, self.config.scored_part)
         release()  # the room of the next state: there is none
         with whole_folder(self.context.directory.checkpoint) as folder:
             save_reward_model(folder, self.learner.model, self.tokenizer, outlook)

@@ -86,7 +86,7 @@ class _Training:
 
     def rollout(self) -> list[Group]:
         """All groups drawn for this rollout: of each set as many as wanted, more under dynamic sampling."""
-        algorithm, wanted = self.config.algorithm, self.config.counts(self.learner.step)
+        algorithm, wanted = self.config.algorithm, self.config.problem_counts(self.learner.step)
         groups = self.scored_groups(wanted)
         for _ in range(algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0):
             useful = Counter(kind_of(group) for group in groups if informative(group.rewards_G))
@@ -104,7 +104,7 @@ class _Training:
         if not self.config.algorithm.dynamic_sampling:
             return drawn
         chosen = []
-        for name, count in self.config.counts(self.learner.step).items():
+        for name, count in self.config.problem_counts(self.learner.step).items():
             groups = [group for group in drawn if kind_of(group) == name]
             useful = [group for group in groups if informative(group.rewards_G)]
             filler = [group for group in groups if not informative(group.rewards_G)]

@@ -111,7 +111,7 @@ def _check_reward_model(name: str, part: str, source: str, recipe: Recipe) -> No
             "kind 'reward_model' that comes before, or a sequence classification model with one label"
         )
     if isinstance(stage, RewardModelStage):
-        trained_view: str | None = stage.view
+        trained_view: str | None = stage.scored_part
     else:
         trained_view = (config.get("dianoia_reward_model") or {}).get("sees")
     # a part under `rewards.models` is shown what its model was trained on
@@ -146,7 +146,7 @@ def check_lengths(name: str, recipe: Recipe) -> None:
         _check_training_length(name, stage, recipe)
         return
     if isinstance(stage, RLStage):
-        key, longest = "sampling.max_tokens (or longer)", stage.sampling.most_tokens
+        key, longest = "sampling.max_tokens (or longer)", stage.sampling.largest_max_tokens
     elif isinstance(stage, SampleStage | PreferencesStage):
         key, longest = "sampling.max_tokens", stage.sampling.max_tokens
     elif isinstance(stage, EvaluateStage):
@@ -175,7 +175,7 @@ def _check_training_length(name: str, stage: SFTStage, recipe: Recipe) -> None:
 def _check_reward_model_length(name: str, where: str, source: str, recipe: Recipe) -> None:
     stage = recipe.stages[name]
     assert isinstance(stage, RLStage), "only these name reward models"
-    longest = stage.sampling.most_tokens
+    longest = stage.sampling.largest_max_tokens
     positions = _positions(f"stages.{name}", source, recipe)
     if positions is not None and longest >= positions:
         raise ConfigError(

@@ -122,7 +122,11 @@ def peak(
 def _reinforcement(
     stage: RLStage, size: Size, machine: Machine, reward_models: Collection[Size]
 ) -> list[Phase]:
-    algorithm, sampling, longest = stage.algorithm, stage.sampling, stage.sampling.most_tokens
+    algorithm, sampling, longest = (
+        stage.algorithm,
+        stage.sampling,
+        stage.sampling.largest_max_tokens,
+    )
     ppo = algorithm.name == "ppo"
     # in memory during the whole stage
     models = {
@@ -151,7 +155,7 @@ def _reinforcement(
 
 def _micro_batch(stage: RLStage, machine: Machine) -> Pass:
     """Return the pass over as many full rows as fit into a micro-batch, at least one."""
-    longest = stage.sampling.most_tokens
+    longest = stage.sampling.largest_max_tokens
     row = longest + PROMPT_TOKENS
     budget = min(stage.tokens_per_micro_batch, CPU_TOKENS if machine.cpu else _UNLIMITED)
     rows_per_replica = -(-stage.rollout_size // stage.minibatches // machine.workers)

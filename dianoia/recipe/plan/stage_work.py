@@ -191,7 +191,7 @@ def _output_limit(stage: Stage) -> tuple[int, float]:
 
 def _reinforcement(stage: RLStage, size: Size, scorers: Mapping[str, Size]) -> StageWork:
     rollouts, per_rollout = stage.rollouts, stage.rollout_size
-    completions, longest = rollouts * per_rollout, stage.sampling.most_tokens
+    completions, longest = rollouts * per_rollout, stage.sampling.largest_max_tokens
     algorithm, curve = stage.algorithm, _curve_completions(stage)
     # dynamic sampling may draw a rollout again, several times
     draws = 1 + (algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0)
@@ -230,7 +230,7 @@ def _general_prompts(stage: RLStage, scorers: Mapping[str, Size]) -> str:
     """Return a clause on the general prompts: from which step, how many, and which models score them."""
     if stage.preferences is None:
         return ""
-    counts = stage.preferences.general(stage.problems_per_rollout)
+    counts = stage.preferences.general_counts(stage.problems_per_rollout)
     listed = " and ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     models = ", ".join(
         f"{part} model {model.name} ({model.parameters / 1e6:.2f} M parameters, {format_bytes(4 * model.parameters)})"
@@ -282,10 +282,10 @@ def _reward_parts(stage: RLStage, completions: int, scorers: Mapping[str, Size])
 
 def _reward_model_work(stage: RLStage, scorers: Mapping[str, Size]) -> list[Work]:
     """Return the work of the reward models: one pass over each completion that they score, with its prompt."""
-    length = stage.sampling.most_tokens * FILLED + PROMPT_TOKENS
+    length = stage.sampling.largest_max_tokens * FILLED + PROMPT_TOKENS
     counts = dict.fromkeys(scorers, stage.rollouts * stage.rollout_size)
     if stage.preferences is not None:
-        prompts = stage.preferences.general(stage.problems_per_rollout)
+        prompts = stage.preferences.general_counts(stage.problems_per_rollout)
         heldout = _curve_points(stage) * stage.progress.problems * stage.progress.samples
         for part in general_models(stage):
             counts[part] = _general_rollouts(stage) * prompts[part] * stage.group_size + heldout
@@ -331,11 +331,11 @@ def _sampling(stage: SampleStage, size: Size) -> StageWork:
 def _preferences(stage: PreferencesStage, size: Size) -> StageWork:
     completions, longest = stage.prompts * stage.responses_per_problem, stage.sampling.max_tokens
     pairwise = stage.objective == "pairwise"
-    verdicts = stage.most_rows * (stage.judgements if pairwise else 1)
+    verdicts = stage.max_rows * (stage.judgements if pairwise else 1)
     description = (
         f"from {' and '.join(stage.starts)} (at most {size.parameters / 1e6:.2f} M parameters): at most "
         f"{stage.prompts:,} problems x {stage.samples} samples x {plural(len(stage.starts), 'checkpoint')} = "
-        f"{completions:,} responses; at most {stage.most_rows:,} {_noun(stage.objective)} with {verdicts:,} verdicts; "
+        f"{completions:,} responses; at most {stage.max_rows:,} {_noun(stage.objective)} with {verdicts:,} verdicts; "
         f"at most {completions * longest:,} sampled tokens ({longest:,} per response)"
     )
     if isinstance(stage.judge, EndpointSettings):
@@ -375,7 +375,7 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
         for source in datasets(stage)
         if isinstance(writer := recipe.stages.get(source), PreferencesStage)
     }
-    from_stages = sum(writer.most_rows for writer in writers.values())
+    from_stages = sum(writer.max_rows for writer in writers.values())
     examples, texts = len(preferences.train) + from_stages, _texts_per_example(stage)
     noun = _noun(stage.objective)
     heldout = f"and {len(preferences.heldout):,} held out, of {preferences.rows:,} rows"
@@ -394,8 +394,7 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
     ]
     tokens = sum(lengths) + examples * texts * PROMPT_TOKENS
     tokens += sum(
-        writer.most_rows * texts * writer.sampling.max_tokens * FILLED
-        for writer in writers.values()
+        writer.max_rows * texts * writer.sampling.max_tokens * FILLED for writer in writers.values()
     )
     longest = None if writers else round(max(lengths, default=0.0)) + PROMPT_TOKENS
     mean = tokens / max(1, examples * texts)

@@ -189,7 +189,7 @@ def test_a_rollout_is_divided_by_shares(
     settings: dict[str, object], problems: int, counts: dict[str, int]
 ) -> None:
     both = {"helpful": "h", "problems": "a", "safety": "s", "safety_problems": "b"}
-    assert PreferenceSettings(**{**both, **settings}).general(problems) == counts
+    assert PreferenceSettings(**{**both, **settings}).general_counts(problems) == counts
 
 
 def test_weights_of_all_parts_are_known() -> None:

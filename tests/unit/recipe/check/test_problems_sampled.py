@@ -64,7 +64,7 @@ def test_an_endpoint_is_a_table(cold: Path) -> None:
         ('cold.judge={url="http://me:pw@host/v1", model="m"}', ["password", "key_env"]),
         (f'cold.judge={{{MODEL}, key_env="sk-1"}}', ["cold.judge.key_env", "pattern"]),
         (f'cold.judge={{{MODEL}, key_env="NOT_SET_1"}}', ["stages.cold.judge.key_env", "export it"]),
-        ("cold.final=summary", ['rewriter = "none"', "nobody writes a summary"]),
+        ("cold.final=summary", ['rewriter = "none"', "nothing writes a summary"]),
         ("cold.keep.shortest=9", ["longest = 8 is below shortest = 9"]),
         ("cold.keep.langauge=0.5", ["cold.keep.langauge=0.5", "did you mean 'language'"]),
         ("cold.keep.repetition=2.0", ["cold.keep.repetition=2.0", "less than or equal to 1"]),

@@ -86,7 +86,7 @@ def test_what_cannot_be_read(override: str, parts: list[str], recipe: Path) -> N
     if not parts:
         nothing = ["zero.rewards.accuracy=0", "zero.rewards.format=0"]
         measured = 'zero.rewards.functions=[{path="a.b", weight=0}]'
-        with pytest.raises(ConfigError, match="no rollout earns anything"):
+        with pytest.raises(ConfigError, match="every reward would be 0"):
             stage(recipe, *nothing, measured)
         assert stage(recipe, *nothing, measured.replace("=0}", "=-1}")).rewards.parts["b"] == -1
         return

@@ -48,7 +48,7 @@ def test_what_a_reward_model_sees(recipe: Path) -> None:
     def view(*overrides: str) -> str:
         stage = load_recipe(recipe, overrides).stages["helpful"]
         assert isinstance(stage, RewardModelStage)
-        return stage.view
+        return stage.scored_part
 
     assert view() == "answer"
     assert view("helpful.objective=pointwise") == "response"
