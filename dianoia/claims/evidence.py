@@ -1,7 +1,7 @@
-"""What the rules may look at: estimates and held-out curves by the part that a checkpoint plays.
+"""Evidence for the claims: estimates and held-out curves by the part that a checkpoint plays; and the stage table.
 
-In: a recipe with its `[claims]` table, a run directory, and the evaluations gathered from its stages. Out:
-`Evidence`, whose methods raise `Missing` for a number that is not there.
+In: the `[claims]` table of a recipe, a run directory, and the evaluations of its stages. Out: `Evidence`, whose methods
+raise `Missing` for a number that was not measured, and the rows of the stage table.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,10 +14,10 @@ from dianoia.config import DataSettings
 from dianoia.storage.run_directory import RunDirectory, read_journal
 
 REASONING = ("math", "code", "stem", "logic")
-"""The domains whose mean is called reasoning, as the paper's reasoning prompts (table 4)."""
+"""Domains whose mean is called reasoning, as in the paper's reasoning prompts (table 4)."""
 
 Domains = Mapping[str, Mapping[str, Any]]
-"""By domain and metric: an estimate as `results.json` holds it."""
+"""Estimates by domain and metric, as `results.json` holds them."""
 Rows = tuple[Mapping[str, Any], ...]
 
 
@@ -26,65 +26,69 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Training:
     """An rl stage from its first to its last step."""
 
     problems: str
-    """What its held-out curve is drawn on."""
+    """Problem set of its held-out curve."""
     rows: Rows
-    """`metrics.jsonl`."""
+    """Rows of `metrics.jsonl`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A run, by the parts that its checkpoints play."""
+    """Results of a run, by the parts that its checkpoints play."""
 
     parts: Mapping[str, str]
-    """Checkpoint by part."""
+    """Checkpoint of each part."""
     evaluations: Mapping[str, Domains]
-    """By checkpoint."""
+    """Estimates of each checkpoint."""
     by_difficulty: Mapping[str, Mapping[str, Domains]]
-    """By checkpoint, domain and difficulty."""
-    courses: Mapping[str, Course]
-    """By part: only those that are rl stages of this recipe."""
+    """Estimates by checkpoint, domain and difficulty."""
+    trainings: Mapping[str, Training]
+    """The rl stages of this recipe, by part; other parts have none."""
 
     def estimate(self, part: str, domain: str, metric: str) -> Bounded:
-        """A metric of a part's checkpoint; `reasoning` is the mean of four domains."""
+        """Return a metric of a part's checkpoint; `reasoning` is the mean of four domains."""
         if domain == "reasoning":
-            return mean([self.estimate(part, one, metric) for one in REASONING])
-        found = self.evaluations.get(self.parts[part], {}).get(domain, {}).get(metric)
-        if found is None:
+            return mean([self.estimate(part, member, metric) for member in REASONING])
+        table = self.evaluations.get(self.parts[part], {}).get(domain, {}).get(metric)
+        if table is None:
             raise Missing(f"no {metric} of {part} ({self.parts[part]}) on {domain} problems")
-        return Estimate(**found)
+        return Estimate(**table)
 
-    def problems(self, part: str, domain: str, metric: str) -> int:
-        """How many problems stand behind an estimate."""
+    def problem_count(self, part: str, domain: str, metric: str) -> int:
+        """Return the number of problems behind an estimate."""
         domains = REASONING if domain == "reasoning" else (domain,)
         measured = self.evaluations.get(self.parts[part], {})
-        return sum(int(measured.get(one, {}).get(metric, {}).get("n") or 0) for one in domains)
+        return sum(
+            int(measured.get(member, {}).get(metric, {}).get("n") or 0) for member in domains
+        )
 
-    def levels(self, part: str, domain: str, metric: str) -> list[tuple[float, Bounded]]:
-        """A metric by difficulty, easiest first."""
-        found = self.by_difficulty.get(self.parts[part], {}).get(domain, {})
-        named = [
-            (float(level), metrics[metric]) for level, metrics in found.items() if metric in metrics
+    def by_level(self, part: str, domain: str, metric: str) -> list[tuple[float, Bounded]]:
+        """Return a metric at each level of difficulty, easiest first."""
+        levels = self.by_difficulty.get(self.parts[part], {}).get(domain, {})
+        tables = [
+            (float(level), metrics[metric])
+            for level, metrics in levels.items()
+            if metric in metrics
         ]
-        if not named:
+        if not tables:
             raise Missing(f"no {metric} of {part} ({self.parts[part]}) on {domain} by difficulty")
-        return [(level, Estimate(**e)) for level, e in sorted(named, key=lambda pair: pair[0])]
+        return [(level, Estimate(**table)) for level, table in sorted(tables, key=lambda t: t[0])]
 
-    def course(self, part: str) -> Course:
-        """The stage of a part."""
-        if part not in self.courses:
+    def training(self, part: str) -> Training:
+        """Return the rl stage of a part."""
+        if part not in self.trainings:
             raise Missing(
                 f"{part} ({self.parts[part]}) is no finished rl stage of this recipe, so it has no curve"
             )
-        return self.courses[part]
+        return self.trainings[part]
 
     def curve(self, part: str, *metrics: str) -> list[tuple[float, ...]]:
-        """(step, value of each metric) of every row that has them all."""
+        """Return (step, value of each metric) of every row that has all the metrics."""
         keys = ("step", *metrics)
-        rows = [tuple(row.get(key) for key in keys) for row in self.course(part).rows]
+        rows = [tuple(row.get(key) for key in keys) for row in self.training(part).rows]
         points = [row for row in rows if all(isinstance(value, int | float) for value in row)]
         if not points:
             raise Missing(
@@ -105,6 +109,7 @@ def gather(
     Args:
         parts: checkpoint by part of the paper.
         stages: tables of the stages as in recipe.json, by name.
+        run: the run directory.
         done: stages whose curves count.
         results: the content of results.json; its `evaluations` and `by_difficulty` are used.
     """
@@ -113,7 +118,7 @@ def gather(
         results["evaluations"],
         results["by_difficulty"],
         {
-            part: Course(
+            part: Training(
                 _problem_set(stages[name]["problems"]), tuple(read_journal(run.stage(name).metrics))
             )
             for part, name in parts.items()
@@ -125,3 +130,47 @@ def gather(
 def _problem_set(problems: str | Mapping[str, Any]) -> str:
     """Return the name of a problem set, which a recipe gives as a name or as a `[data]` table."""
     return problems if isinstance(problems, str) else str(DataSettings.model_validate(problems))
+
+
+# The stage table ---------------------------------------------------------------------------------
+
+TABLE_METRICS = ("pass@1", "baseline", "thought_tokens", "target_language")
+TABLE_DOMAINS = (*REASONING, "reasoning", "general", "near-miss", "safety")
+"""Domains in the order of the table; others that were evaluated follow."""
+
+Row = dict[str, Any]
+
+
+def stage_table(evidence: Evidence) -> list[Row]:
+    """Return one row per evaluated checkpoint, in the order of its first part; it may play several parts."""
+    parts: dict[str, list[str]] = {}
+    for part, checkpoint in evidence.parts.items():
+        if evidence.evaluations.get(checkpoint):
+            parts.setdefault(checkpoint, []).append(part)
+    return [
+        {"checkpoint": checkpoint, "parts": played, "domains": _domain_cells(played[0], evidence)}
+        for checkpoint, played in parts.items()
+    ]
+
+
+def _domain_cells(part: str, evidence: Evidence) -> Row:
+    measured = evidence.evaluations[evidence.parts[part]]
+    domains = dict.fromkeys((*TABLE_DOMAINS, *measured))
+    cells = {domain: _metric_cells(part, domain, evidence) for domain in domains}
+    return {domain: metrics for domain, metrics in cells.items() if metrics}
+
+
+def _metric_cells(part: str, domain: str, evidence: Evidence) -> Row:
+    cells: Row = {}
+    for metric in TABLE_METRICS:
+        try:
+            estimate = evidence.estimate(part, domain, metric)
+        except Missing:
+            continue
+        cells[metric] = {
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "n": evidence.problem_count(part, domain, metric),
+        }
+    return cells

@@ -1,7 +1,7 @@
-"""What a rule measures and what it asks of it: small functions from evidence to a number, and on to yes or no.
+"""Measures and conditions of the rules: functions from evidence to a value, and from a value to yes or no.
 
-In: `Evidence`. Out: `Measured`, and whether it is enough. Each function here makes the one that a `Check` of
-`rules` holds. Left out: thresholds, which are the rules' own.
+In: `Evidence`. Out: `Measured`. Each public function here returns a `Measure` or a `Condition`, of which `claims.rules`
+builds its checks. Not here: thresholds, which are the rules' own.
 """
 
 from collections.abc import Callable
@@ -13,231 +13,254 @@ from dianoia.claims.evidence import Evidence, Missing
 from dianoia.claims.intervals import Bounded, difference, mean, rank_correlation, ratio
 
 ROUNDING = 1e-9
-"""A number on its threshold, up to what arithmetic leaves behind, is on it."""
-FEWEST_LEVELS = 3
-"""Levels of difficulty that a rank correlation needs: of two, any order is perfect."""
+"""Tolerance at a threshold, for the rounding of floats."""
+MIN_LEVELS = 3
+"""Levels of difficulty that a rank correlation needs: two are always in perfect order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A number, with its 95 % interval where it has one."""
+    """A value, with its 95 % interval if it has one."""
 
     value: float | None
-    """None: what was looked for never came, and the note says so."""
+    """None if what the rule looks for never happened; the note says so."""
     low: float | None = None
     high: float | None = None
     note: str = ""
-    """What the number is made of."""
+    """How the value is computed."""
 
 
 Measure = Callable[[Evidence], Measured]
-Asked = Callable[[Measured], bool]
+Condition = Callable[[Measured], bool]
 
 
-def _of(found: Bounded, note: str = "") -> Measured:
-    return Measured(found.value, found.low, found.high, note)
+def _with_note(interval: Bounded, note: str = "") -> Measured:
+    return Measured(interval.value, interval.low, interval.high, note)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-# What is measured --------------------------------------------------------------------------------
+# Measures of evaluations -------------------------------------------------------------------------
 
 
-def level(part: str, domain: str, metric: str) -> Measure:
-    """A metric as it is."""
-    return lambda evidence: _of(evidence.estimate(part, domain, metric))
+def metric_of(part: str, domain: str, metric: str) -> Measure:
+    """Measure a metric as it is."""
+    return lambda evidence: _with_note(evidence.estimate(part, domain, metric))
 
 
-def times(part: str, of: str, domain: str, metric: str) -> Measure:
-    """How many times as much of a metric one part has as another.
+def ratio_of(part: str, reference: str, domain: str, metric: str) -> Measure:
+    """Measure the ratio of a metric of one part to that of another.
 
-    No multiple of pass@1 for a part whose interval reaches down to its baseline: one answer to everything has as much.
+    A part whose pass@1 is not clearly above its baseline has no ratio, since giving the same answer to every problem
+    would score as well.
     """
 
     def measure(evidence: Evidence) -> Measured:
-        a, b = (evidence.estimate(name, domain, metric) for name in (part, of))
-        if b.value <= 0:
-            raise Missing(f"{metric} of {of} on {domain} is 0, so that nothing is a multiple of it")
-        counts = _counts(evidence, (of, part), domain, metric)
+        numerator, denominator = (
+            evidence.estimate(name, domain, metric) for name in (part, reference)
+        )
+        if denominator.value <= 0:
+            raise Missing(f"{metric} of {reference} on {domain} is 0, so there is no ratio to it")
+        counts = _problem_counts(evidence, (reference, part), domain, metric)
         if metric != "pass@1":
-            return _of(ratio(a, b), f"from {b.value:.3g} to {a.value:.3g}{counts}")
-        note = f"from {_percent(b.value)} to {_percent(a.value)}{counts}"
+            note = f"from {denominator.value:.3g} to {numerator.value:.3g}{counts}"
+            return _with_note(ratio(numerator, denominator), note)
+        note = f"from {_percent(denominator.value)} to {_percent(numerator.value)}{counts}"
         baseline = _baseline(evidence, part, domain)
         if baseline is None:
-            return _of(ratio(a, b), note)
-        note += f"; always the commonest gold answer: {_percent(baseline.value)}"
-        if a.low <= baseline.value:
+            return _with_note(ratio(numerator, denominator), note)
+        note += f"; {_baseline_note(baseline)}"
+        if numerator.low <= baseline.value:
             return Measured(
-                None, note=f"{note}, and {part} is not clearly above that: nothing multiplied"
+                None, note=f"{note}, and {part} is not clearly above it, so there is no ratio"
             )
-        return _of(ratio(a, b), note)
+        return _with_note(ratio(numerator, denominator), note)
 
     return measure
 
 
-def _counts(evidence: Evidence, parts: tuple[str, str], domain: str, metric: str) -> str:
-    """The numbers of problems where two parts were not measured on as many; empty where they were."""
-    one, other = (evidence.problems(part, domain, metric) for part in parts)
-    return "" if one == other else f", on {one:,} and {other:,} problems"
+def _problem_counts(evidence: Evidence, parts: tuple[str, str], domain: str, metric: str) -> str:
+    """Return the numbers of problems of two parts as a clause; empty if they are equal."""
+    first, second = (evidence.problem_count(part, domain, metric) for part in parts)
+    return "" if first == second else f", on {first:,} and {second:,} problems"
 
 
 def _baseline(evidence: Evidence, part: str, domain: str) -> Bounded | None:
-    """What the commonest gold answer would have as the answer to everything; None for evaluations from before it was
-    measured."""
+    """Return the pass@1 of the most common gold answer given to every problem; None for older evaluations."""
     try:
         return evidence.estimate(part, domain, "baseline")
     except Missing:
         return None
 
 
-def more(part: str, than: str, domain: str) -> Measure:
-    """By how much pass@1 of one part is above another's."""
+def _baseline_note(baseline: Bounded) -> str:
+    return f"baseline (always the most common gold answer): {_percent(baseline.value)}"
+
+
+def gain_of(part: str, reference: str, domain: str) -> Measure:
+    """Measure by how much the pass@1 of one part exceeds that of another."""
 
     def measure(evidence: Evidence) -> Measured:
-        a, b = (evidence.estimate(name, domain, "pass@1") for name in (part, than))
-        counts = _counts(evidence, (part, than), domain, "pass@1")
-        note = f"{_percent(a.value)} against {_percent(b.value)}{counts}"
+        accuracy, other = (evidence.estimate(name, domain, "pass@1") for name in (part, reference))
+        counts = _problem_counts(evidence, (part, reference), domain, "pass@1")
+        note = f"{_percent(accuracy.value)} against {_percent(other.value)}{counts}"
         baseline = _baseline(evidence, part, domain)
         if baseline is not None:
-            note += f"; always the commonest gold answer: {_percent(baseline.value)}"
-        return _of(difference(a, b), note)
+            note += f"; {_baseline_note(baseline)}"
+        return _with_note(difference(accuracy, other), note)
 
     return measure
 
 
-def hardest_less_easiest(part: str, domain: str, metric: str) -> Measure:
-    """A metric at the hardest level of difficulty less that at the easiest."""
+def gain_over_difficulty(part: str, domain: str, metric: str) -> Measure:
+    """Measure a metric at the hardest level of difficulty minus that at the easiest."""
 
     def measure(evidence: Evidence) -> Measured:
         levels = _levels(evidence, part, domain, metric)
         (lowest, easiest), (highest, hardest) = levels[0], levels[-1]
         note = f"{easiest.value:.3g} at level {lowest:g}, {hardest.value:.3g} at level {highest:g}"
-        return _of(difference(hardest, easiest), note)
+        return _with_note(difference(hardest, easiest), note)
 
     return measure
 
 
-def rank_by_level(part: str, domain: str, metric: str) -> Measure:
-    """Rank correlation of the levels of difficulty and a metric's means at them."""
+def rank_by_difficulty(part: str, domain: str, metric: str) -> Measure:
+    """Measure the rank correlation of the levels of difficulty and a metric's means at them."""
 
     def measure(evidence: Evidence) -> Measured:
         levels = _levels(evidence, part, domain, metric)
-        value = rank_correlation([at for at, _ in levels], [found.value for _, found in levels])
+        difficulties = [level for level, _ in levels]
+        value = rank_correlation(difficulties, [estimate.value for _, estimate in levels])
         return Measured(value, note=f"over {len(levels)} levels")
 
     return measure
 
 
 def _levels(evidence: Evidence, part: str, domain: str, metric: str) -> list[tuple[float, Bounded]]:
-    levels = evidence.levels(part, domain, metric)
-    if len(levels) < FEWEST_LEVELS:
+    levels = evidence.by_level(part, domain, metric)
+    if len(levels) < MIN_LEVELS:
         raise Missing(
-            f"{domain} problems have {len(levels)} levels of difficulty, and an order needs {FEWEST_LEVELS}"
+            f"{domain} problems have {len(levels)} levels of difficulty, and an order needs {MIN_LEVELS}"
         )
     return levels
 
 
-def steps_saved(part: str, than: str, tolerance: float) -> Measure:
-    """Optimizer steps by which `part` comes sooner within `tolerance` of the best of `than`'s held-out curve."""
-
-    def measure(evidence: Evidence) -> Measured:
-        here, there = evidence.course(part).problems, evidence.course(than).problems
-        if here != there:
-            raise Missing(
-                f"the curve of {part} is of {here} and that of {than} of {there} problems"
-            )
-        curve, other = evidence.curve(part, ACCURACY), evidence.curve(than, ACCURACY)
-        best = max(value for _, value in other)
-        reached, before = (_first(points, best - tolerance) for points in (curve, other))
-        assert before is not None, "a curve reaches its own best"
-        told = f"{than} comes within {100 * tolerance:g} point of its best, {_percent(best)}, at step {before:g}"
-        if reached is None:
-            most = max(value for _, value in curve)
-            return Measured(None, note=f"{told}; {part} never does, its best is {_percent(most)}")
-        return Measured(before - reached, note=f"{told}; {part} at step {reached:g}")
-
-    return measure
-
-
-def _first(points: list[tuple[float, ...]], target: float) -> float | None:
-    """The first step whose value reaches the target."""
-    return next((step for step, value in points if value >= target - ROUNDING), None)
-
-
 def lead_of_last_gain(chain: tuple[str, ...], domains: tuple[str, ...]) -> Measure:
-    """The last step's gain in mean pass@1 over `domains`, less the largest gain of an earlier step of `chain`."""
+    """Measure the gain in mean pass@1 of the last step of `chain` minus the largest gain of an earlier step."""
 
     def measure(evidence: Evidence) -> Measured:
         means = [
-            mean([evidence.estimate(part, d, "pass@1") for d in domains]).value for part in chain
+            mean([evidence.estimate(part, domain, "pass@1") for domain in domains]).value
+            for part in chain
         ]
         gains = [after - before for before, after in pairwise(means)]
-        told = ", ".join(
+        listed = ", ".join(
             f"{part} {100 * gain:+.1f}" for part, gain in zip(chain[1:], gains, strict=True)
         )
-        return Measured(gains[-1] - max(gains[:-1]), note=f"gains in points: {told}")
+        return Measured(gains[-1] - max(gains[:-1]), note=f"gains in points: {listed}")
 
     return measure
 
 
-def reward_past_best(part: str) -> Measure:
-    """The helpful model's mean score at the last point of the curve, less that where accuracy is best."""
+# Measures of curves ------------------------------------------------------------------------------
+
+
+def steps_saved(part: str, reference: str, tolerance: float) -> Measure:
+    """Measure by how many optimizer steps `part` comes earlier within `tolerance` of the best of `reference`."""
 
     def measure(evidence: Evidence) -> Measured:
-        best, last = _best_and_last(evidence, part)
+        problems, others = (evidence.training(name).problems for name in (part, reference))
+        if problems != others:
+            raise Missing(
+                f"the curve of {part} is of {problems} and that of {reference} of {others} problems"
+            )
+        curve, reference_curve = (evidence.curve(name, ACCURACY) for name in (part, reference))
+        best = max(value for _, value in reference_curve)
+        step, reference_step = (
+            _first_step(points, best - tolerance) for points in (curve, reference_curve)
+        )
+        assert reference_step is not None, "a curve reaches its own best"
+        note = (
+            f"{reference} comes within {100 * tolerance:g} point of its best, {_percent(best)}, at step "
+            f"{reference_step:g}"
+        )
+        if step is None:
+            highest = max(value for _, value in curve)
+            return Measured(
+                None, note=f"{note}; {part} never does, its best is {_percent(highest)}"
+            )
+        return Measured(reference_step - step, note=f"{note}; {part} at step {step:g}")
+
+    return measure
+
+
+def _first_step(points: list[tuple[float, ...]], target: float) -> float | None:
+    """Return the first step whose value reaches the target; None if none does."""
+    return next((step for step, value in points if value >= target - ROUNDING), None)
+
+
+def reward_gain_past_best(part: str) -> Measure:
+    """Measure the helpful model's mean score at the end of the curve minus that at the best accuracy."""
+
+    def measure(evidence: Evidence) -> Measured:
+        best, last = _best_and_last_points(evidence, part)
         note = f"{best[2]:.3g} at step {best[0]:g}, {last[2]:.3g} at step {last[0]:g}"
         return Measured(last[2] - best[2], note=note)
 
     return measure
 
 
-def accuracy_past_best(part: str) -> Measure:
-    """By how much held-out accuracy at the last point of the curve is below its best."""
+def accuracy_loss_past_best(part: str) -> Measure:
+    """Measure by how much held-out accuracy at the end of the curve is below its best."""
 
     def measure(evidence: Evidence) -> Measured:
-        best, last = _best_and_last(evidence, part)
+        best, last = _best_and_last_points(evidence, part)
         note = f"{_percent(best[1])} at step {best[0]:g}, {_percent(last[1])} at step {last[0]:g}"
         return Measured(best[1] - last[1], note=note)
 
     return measure
 
 
-def _best_and_last(evidence: Evidence, part: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(step, accuracy, reward) where accuracy is best, the earliest of equals, and at the end."""
+def _best_and_last_points(
+    evidence: Evidence, part: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (step, accuracy, reward) at the best accuracy, the earliest if several are equal, and at the end."""
     points = evidence.curve(part, ACCURACY, HELPFUL)
     return max(points, key=lambda point: point[1]), points[-1]
 
 
-# What is asked of it -----------------------------------------------------------------------------
+# Conditions --------------------------------------------------------------------------------------
 
 
-def above(threshold: float) -> Asked:
-    """The value is larger."""
-    return lambda found: found.value is not None and found.value > threshold + ROUNDING
+def above(threshold: float) -> Condition:
+    """Require the value to be larger."""
+    return lambda measured: measured.value is not None and measured.value > threshold + ROUNDING
 
 
-def below(threshold: float) -> Asked:
-    """The value is smaller."""
-    return lambda found: found.value is not None and found.value < threshold - ROUNDING
+def below(threshold: float) -> Condition:
+    """Require the value to be smaller."""
+    return lambda measured: measured.value is not None and measured.value < threshold - ROUNDING
 
 
-def at_least(threshold: float) -> Asked:
-    """The value is as large or larger."""
-    return lambda found: found.value is not None and found.value >= threshold - ROUNDING
+def at_least(threshold: float) -> Condition:
+    """Require the value to be as large or larger."""
+    return lambda measured: measured.value is not None and measured.value >= threshold - ROUNDING
 
 
-def within(distance: float) -> Asked:
-    """The value is no further from 0."""
-    return lambda found: found.value is not None and abs(found.value) <= distance + ROUNDING
+def within(distance: float) -> Condition:
+    """Require the value to be no further from 0."""
+    return lambda measured: (
+        measured.value is not None and abs(measured.value) <= distance + ROUNDING
+    )
 
 
-def surely_above(threshold: float) -> Asked:
-    """The interval's lower end is larger."""
-    return lambda found: found.low is not None and found.low > threshold + ROUNDING
+def low_end_above(threshold: float) -> Condition:
+    """Require the interval's lower end to be larger."""
+    return lambda measured: measured.low is not None and measured.low > threshold + ROUNDING
 
 
-def surely_at_least(threshold: float) -> Asked:
-    """The interval's lower end is as large or larger."""
-    return lambda found: found.low is not None and found.low >= threshold - ROUNDING
+def low_end_at_least(threshold: float) -> Condition:
+    """Require the interval's lower end to be as large or larger."""
+    return lambda measured: measured.low is not None and measured.low >= threshold - ROUNDING

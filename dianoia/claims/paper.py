@@ -2,7 +2,7 @@
 
 Source: DeepSeek-R1, arXiv 2501.12948v2, table 3 (Nature 645:633-638, table 2). In per cent, except the
 rating. Metrics: exact match (MMLU), F1 (DROP), prompt strict (IF-Eval), length-controlled win rate (AlpacaEval
-2.0), win rate against GPT-4-1106 (ArenaHard), pass@1 where nothing else is said.
+2.0), win rate against GPT-4-1106 (ArenaHard), otherwise pass@1.
 """
 
 NAMES = {
@@ -20,7 +20,7 @@ NAMES = {
     "ppo_095": "PPO, λ = 0.95",
     "overoptimized": "Over-optimized",
 }
-"""A part in words."""
+"""Names of the parts for people."""
 
 CHAIN = ("base", "zero", "dev1", "dev2", "dev3", "r1")
 """The parts that lead to R1."""
@@ -59,4 +59,4 @@ TABLE: dict[str, dict[str, tuple[float, ...]]] = {
         "C-SimpleQA": (66.4, 58.8, 64.2, 66.9, 63.7),
     },
 }
-"""By group and benchmark, a number a stage."""
+"""Scores by group and benchmark, one per stage."""

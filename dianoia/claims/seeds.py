@@ -1,7 +1,7 @@
-"""Several runs of one recipe side by side: each claim a seed, and the mean stage table.
+"""Several runs of one recipe compared: each claim per seed, and the mean stage table.
 
-In: run directories. Out: `Grid`s, which `print_grids` writes for a terminal or as Markdown. A claim that
-holds with one seed may have been luck; the range over seeds says what the interval over problems cannot.
+In: run directories. Out: `Grid`s, which `print_grids` writes for a terminal or as Markdown. A claim that holds with one
+seed may be luck: the interval over problems does not include the variation over seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,11 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_table
 from dianoia.claims import claims_of
 from dianoia.claims.paper import NAMES
-from dianoia.claims.value_text import say
+from dianoia.claims.value_format import format_value
 from dianoia.storage.run_directory import RunDirectory
 
 Results = Mapping[str, Any]
+"""The content of `results.json`, with `stage_table` and `claims`."""
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
@@ -31,35 +32,40 @@ class Grid:
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    named: int = 1
-    """Columns at the beginning that name a row; the last of them may take several lines."""
+    label_columns: int = 1
+    """Columns at the beginning that label a row; the last of them may wrap."""
 
 
-def load(runs: Sequence[RunDirectory]) -> list[Results]:
-    """The results of runs that may be set side by side, in order of their seeds.
+# Results -----------------------------------------------------------------------------------------
+
+
+def load_results(runs: Sequence[RunDirectory]) -> list[Results]:
+    """Return the results of runs that can be compared, ordered by seed.
 
     Raises:
-        ConfigError: one is no finished run with claims, recipes differ, or a seed comes twice.
+        ConfigError: a run is unfinished or has no claims, recipes differ, or a seed is repeated.
     """
-    found = [_results(run) for run in runs]
+    results = [_read_results(run) for run in runs]
     for run in runs[1:]:
-        _same_recipe(runs[0], run)
-    seeds = [results["seed"] for results in found]
-    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
-    if twice is not None:
-        named = ", ".join(str(r.path) for r, s in zip(runs, seeds, strict=True) if s == twice)
+        _check_same_recipe(runs[0], run)
+    seeds = [table["seed"] for table in results]
+    repeated = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if repeated is not None:
+        paths = ", ".join(
+            str(run.path) for run, seed in zip(runs, seeds, strict=True) if seed == repeated
+        )
         raise ConfigError(
-            f"{named}: all are seed {twice}, and equal seeds are one result counted twice; give runs with "
+            f"{paths}: all have seed {repeated}, and runs with equal seeds are one result counted twice; give runs with "
             "different seeds (--set seed=2)"
         )
-    return sorted(found, key=lambda results: int(results["seed"]))
+    return sorted(results, key=lambda table: int(table["seed"]))
 
 
-def _results(run: RunDirectory) -> Results:
+def _read_results(run: RunDirectory) -> Results:
     if not run.results.is_file() or not run.recipe.is_file():
         raise ConfigError(
-            f"{run.path}: there is no results.json with recipe.json beside it, so this is no finished run; "
-            "give the folder that `dianoia run` wrote, once every stage is done"
+            f"{run.path}: results.json or recipe.json is missing, so this is not a finished run; "
+            "give the folder that `dianoia run` wrote, once all stages are done"
         )
     results: Results = read_table(run.results) | claims_of(run)
     if not results["claims"]:
@@ -70,83 +76,98 @@ def _results(run: RunDirectory) -> Results:
     return results
 
 
-def _same_recipe(first: RunDirectory, other: RunDirectory) -> None:
-    """One recipe, whatever the seed."""
-    a, b = ({**read_table(run.recipe), "seed": 0} for run in (first, other))
-    tables = [("stages.", a.pop("stages"), b.pop("stages")), ("", a, b)]
-    differ = [
+def _check_same_recipe(first: RunDirectory, other: RunDirectory) -> None:
+    """Raise ConfigError unless the recipes are equal apart from the seed."""
+    one, two = ({**read_table(run.recipe), "seed": 0} for run in (first, other))
+    tables = [("stages.", one.pop("stages"), two.pop("stages")), ("", one, two)]
+    different = [
         f"{prefix}{key}"
-        for prefix, one, two in tables
-        for key in dict.fromkeys([*one, *two])
-        if one.get(key) != two.get(key)
+        for prefix, left, right in tables
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key) != right.get(key)
     ]
-    if differ:
+    if different:
         raise ConfigError(
-            f"{first.path} and {other.path} are runs of different recipes ({', '.join(differ[:6])} differ), "
-            "and a mean over them would be a mean over nothing; give runs that differ in their seed alone"
+            f"{first.path} and {other.path} are runs of different recipes ({', '.join(different[:6])} differ), "
+            "so their mean would mean nothing; give runs that differ only in their seed"
         )
 
 
+# Claims ------------------------------------------------------------------------------------------
+
+
 def claims_grid(runs: Sequence[Results]) -> Grid:
-    """A row a claim; one a number below it where a claim has several."""
+    """Return a grid with one row per claim, and one per value if the claim has several."""
     rows = [
-        row for claims in zip(*(r["claims"] for r in runs), strict=True) for row in _rows(claims)
+        row
+        for claims in zip(*(run["claims"] for run in runs), strict=True)
+        for row in _claim_rows(claims)
     ]
-    head = ("", "claim", *(f"seed {r['seed']}" for r in runs), "holds")
-    return Grid("Claims", head, tuple(rows), named=2)
+    head = ("", "claim", *(f"seed {run['seed']}" for run in runs), "holds")
+    return Grid("Claims", head, tuple(rows), label_columns=2)
 
 
-def _rows(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def _claim_rows(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the rows of one claim; `claims` has its verdict of each run."""
     first, verdicts = claims[0], [claim["holds"] for claim in claims]
     several = max(len(claim["values"]) for claim in claims) > 1
-    top = [MARKS[v] if several else _cell(claim) for v, claim in zip(verdicts, claims, strict=True)]
-    rows = [(str(first["number"]), first["title"], *top, _count(verdicts))]
+    cells = [
+        MARKS[verdict] if several else _single_value(claim)
+        for verdict, claim in zip(verdicts, claims, strict=True)
+    ]
+    rows = [(str(first["number"]), first["title"], *cells, _count(verdicts))]
     for values in zip(*(claim["values"] for claim in claims), strict=True) if several else ():
-        cells = (_value(value) for value in values)
-        rows.append(("", f"· {values[0]['what']}", *cells, _count([v["holds"] for v in values])))
+        holds = [value["holds"] for value in values]
+        rows.append(("", f"· {values[0]['what']}", *map(_value, values), _count(holds)))
     return rows
 
 
-def _cell(claim: Mapping[str, Any]) -> str:
+def _single_value(claim: Mapping[str, Any]) -> str:
     return _value(claim["values"][0]) if claim["values"] else MARKS[None]
 
 
 def _value(value: Mapping[str, Any]) -> str:
     if value["holds"] is None:
         return MARKS[None]
-    return f"{say(value['value'], value['unit'])} {MARKS[value['holds']]}"
+    return f"{format_value(value['value'], value['unit'])} {MARKS[value['holds']]}"
 
 
 def _count(verdicts: Sequence[bool | None]) -> str:
-    measured = [verdict for verdict in verdicts if verdict is not None]
-    return f"{sum(measured)} of {len(measured)}" if measured else "not measured"
+    """Return in how many of the runs that decided a claim it holds."""
+    decided = [verdict for verdict in verdicts if verdict is not None]
+    return f"{sum(decided)} of {len(decided)}" if decided else "not measured"
+
+
+# Stage table -------------------------------------------------------------------------------------
 
 
 def stages_grid(runs: Sequence[Results]) -> Grid:
-    """pass@1 in per cent: the mean over seeds and its range; of one seed, its interval over problems.
+    """Return pass@1 in per cent: the mean over seeds with its range; for one seed, with its interval over problems.
 
-    The last row is what one answer to everything would have, on the problems of the last checkpoint that says so.
+    The last row is the baseline, one answer given to every problem, on the problems of the last checkpoint that has it.
     """
     tables = [{row["checkpoint"]: row for row in run["stage_table"]} for run in runs]
     domains = (
-        list(dict.fromkeys(d for row in tables[0].values() for d in row["domains"]))
+        list(dict.fromkeys(domain for row in tables[0].values() for domain in row["domains"]))
         if tables
         else []
     )
     rows = [
-        (f"{_named(row)} ({name})", *(_mean(tables, name, domain) for domain in domains))
+        (f"{_part_names(row)} ({name})", *(_accuracy(tables, name, domain) for domain in domains))
         for name, row in tables[0].items()
     ]
-    rows += _baseline(tables, domains)
-    over = f"mean of {len(runs)} seeds (range)" if len(runs) > 1 else "one seed (95 % interval)"
-    return Grid(f"pass@1 in per cent, {over}", ("checkpoint", *domains), tuple(rows))
+    rows += _baseline_row(tables, domains)
+    scope = f"mean of {len(runs)} seeds (range)" if len(runs) > 1 else "one seed (95 % interval)"
+    return Grid(f"pass@1 in per cent, {scope}", ("checkpoint", *domains), tuple(rows))
 
 
-def _baseline(tables: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> list[tuple[str, ...]]:
-    """The row of the baselines; none for results from before they were measured."""
+def _baseline_row(
+    tables: Sequence[Mapping[str, Any]], domains: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """Return the row of the baselines; nothing for results of older versions, which did not measure them."""
     cells = []
     for domain in domains:
-        of_runs = [
+        baselines_per_run = [
             [
                 row["domains"][domain]["baseline"]["value"]
                 for row in table.values()
@@ -154,78 +175,88 @@ def _baseline(tables: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> li
             ]
             for table in tables
         ]
-        last = [values[-1] for values in of_runs if values]
+        last = [baselines[-1] for baselines in baselines_per_run if baselines]
         cells.append(f"{100 * fmean(last):.1f}" if last else MARKS[None])
-    known = any(cell != MARKS[None] for cell in cells)
-    return [("always the commonest gold answer", *cells)] if known else []
+    measured = any(cell != MARKS[None] for cell in cells)
+    return [("always the most common gold answer", *cells)] if measured else []
 
 
-def _named(row: Mapping[str, Any]) -> str:
+def _part_names(row: Mapping[str, Any]) -> str:
     return " = ".join(NAMES.get(part, part) for part in row["parts"])
 
 
-def _mean(tables: Sequence[Mapping[str, Any]], name: str, domain: str) -> str:
-    found = [
-        table.get(name, {}).get("domains", {}).get(domain, {}).get("pass@1") for table in tables
+def _accuracy(tables: Sequence[Mapping[str, Any]], checkpoint: str, domain: str) -> str:
+    estimates = [
+        estimate
+        for table in tables
+        if (estimate := table.get(checkpoint, {}).get("domains", {}).get(domain, {}).get("pass@1"))
+        is not None
     ]
-    known = [estimate for estimate in found if estimate is not None]
-    if not known:
+    if not estimates:
         return MARKS[None]
-    values = [100 * estimate["value"] for estimate in known]
-    ends = values if len(values) > 1 else [100 * known[0]["low"], 100 * known[0]["high"]]
-    return f"{fmean(values):.1f} ({min(ends):.1f}-{max(ends):.1f})"
+    values = [100 * estimate["value"] for estimate in estimates]
+    if len(values) > 1:
+        low, high = min(values), max(values)
+    else:
+        low, high = 100 * estimates[0]["low"], 100 * estimates[0]["high"]
+    return f"{fmean(values):.1f} ({low:.1f}-{high:.1f})"
+
+
+# Printing ----------------------------------------------------------------------------------------
+
+_MIN_LABEL_WIDTH = 16
+"""Columns of the text that labels a row, at least."""
+_FRAME = 3
+"""Columns that the lines of a table take per cell; one more at the end."""
 
 
 def print_grids(grids: Sequence[Grid], console: Console, markdown: bool) -> None:
-    """Tables for a terminal, or as Markdown to be copied."""
+    """Print grids as tables for a terminal, or as Markdown."""
     for grid in grids:
         if markdown:
             console.print(as_markdown(grid), markup=False, highlight=False, soft_wrap=True)
             continue
-        for piece in pieces(grid, console.width):
-            console.print(_table(piece))
+        for part in split_columns(grid, console.width):
+            console.print(_table(part))
 
 
-_NARROWEST = 16
-"""Columns of the text that names a row, at least."""
-_FRAME = 3
-"""Columns that the lines of a table take beside each cell; and one at its end."""
-
-
-def pieces(grid: Grid, width: int) -> list[Grid]:
-    """The grid in as many tables as it takes for no number to be cut; each names its rows."""
+def split_columns(grid: Grid, width: int) -> list[Grid]:
+    """Split a grid into as many as fit into `width` columns without cutting a value; each repeats the labels."""
     widths = [max(map(len, column)) for column in zip(grid.head, *grid.rows, strict=True)]
-    named = [*widths[: grid.named - 1], min(widths[grid.named - 1], _NARROWEST)]
-    room = width - 1 - sum(size + _FRAME for size in named)
+    last_label = grid.label_columns - 1
+    labels = [*widths[:last_label], min(widths[last_label], _MIN_LABEL_WIDTH)]
+    space = width - 1 - sum(size + _FRAME for size in labels)
     groups: list[list[int]] = []
-    left = 0
-    for column in range(grid.named, len(grid.head)):
+    remaining = 0
+    for column in range(grid.label_columns, len(grid.head)):
         needed = widths[column] + _FRAME
-        if not groups or needed > left:
+        if not groups or needed > remaining:
             groups.append([])
-            left = room
+            remaining = space
         groups[-1].append(column)
-        left -= needed
-    return [_columns(grid, [*range(grid.named), *group]) for group in groups] or [grid]
+        remaining -= needed
+    label_indices = range(grid.label_columns)
+    return [_select_columns(grid, [*label_indices, *group]) for group in groups] or [grid]
 
 
-def _columns(grid: Grid, chosen: Sequence[int]) -> Grid:
-    rows = tuple(tuple(row[column] for column in chosen) for row in grid.rows)
-    return Grid(grid.title, tuple(grid.head[column] for column in chosen), rows, grid.named)
+def _select_columns(grid: Grid, columns: Sequence[int]) -> Grid:
+    rows = tuple(tuple(row[column] for column in columns) for row in grid.rows)
+    head = tuple(grid.head[column] for column in columns)
+    return Grid(grid.title, head, rows, grid.label_columns)
 
 
 def _table(grid: Grid) -> Table:
-    """A table in which nothing is cut: names take several lines, numbers have theirs."""
+    """Return a table in which labels may wrap and values may not."""
     table = Table(title=Text(grid.title), title_justify="left")
-    for place, head in enumerate(grid.head):
-        table.add_column(head, no_wrap=place != grid.named - 1, overflow="fold")
+    for column, head in enumerate(grid.head):
+        table.add_column(head, no_wrap=column != grid.label_columns - 1, overflow="fold")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table
 
 
 def as_markdown(grid: Grid) -> str:
-    """GitHub's tables; a bar in a text is escaped."""
-    lines = [grid.head, ("---",) * len(grid.head), *grid.rows]
-    told = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"**{grid.title}**\n\n" + "\n".join(told) + "\n"
+    """Return a GitHub table; a bar in a text is escaped."""
+    rows = [grid.head, ("---",) * len(grid.head), *grid.rows]
+    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return f"**{grid.title}**\n\n" + "\n".join(lines) + "\n"

@@ -31,6 +31,6 @@ def claims(runs: Sequence[Path], markdown: bool = False) -> None:
     from dianoia.claims import seeds
     from dianoia.storage.run_directory import RunDirectory
 
-    results = seeds.load([RunDirectory(path) for path in runs])
+    results = seeds.load_results([RunDirectory(path) for path in runs])
     grids = [seeds.claims_grid(results), seeds.stages_grid(results)]
     seeds.print_grids(grids, Console(), markdown)

@@ -14,9 +14,9 @@ from typing import Any, get_args
 
 import pytest
 
-from dianoia.claims.decide import Value, Verdict
 from dianoia.claims.rules import RULES
-from dianoia.claims.value_text import UNITS
+from dianoia.claims.value_format import UNITS
+from dianoia.claims.verdicts import Value, Verdict
 from dianoia.cli.main import main, parser
 from dianoia.config import AlgorithmSettings, RLStage
 from dianoia.datasets.pairs import LeftOut

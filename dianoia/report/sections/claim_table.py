@@ -8,7 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dianoia.claims.value_text import VERDICTS, say, say_interval, tally
+from dianoia.claims.value_format import (
+    VERDICTS,
+    format_interval,
+    format_value,
+    summarize_verdicts,
+)
 from dianoia.report.html_values import escape, paragraph, unbroken
 from dianoia.report.run_reader import Run, number
 
@@ -27,7 +32,7 @@ def headline(run: Run) -> str:
     if not run.claims:
         return ""
     marks = "".join(_mark(claim) for claim in run.claims)
-    text = escape(tally([_holds(claim) for claim in run.claims]))
+    text = escape(summarize_verdicts([_holds(claim) for claim in run.claims]))
     return f'<div class="tally"><p><a href="#claims">{text}</a>.</p><ol>{marks}</ol></div>'
 
 
@@ -74,9 +79,9 @@ def _values(claim: Mapping[str, Any]) -> str:
 def _value(value: Mapping[str, Any]) -> str:
     holds, unit = _holds(value), str(value.get("unit", ""))
     low, high = number(value.get("low")), number(value.get("high"))
-    text = "–" if holds is None else say(number(value.get("value")), unit)
+    text = "–" if holds is None else format_value(number(value.get("value")), unit)
     details = [
-        say_interval(low, high, unit),
+        format_interval(low, high, unit),
         f"needs {value.get('needs', '')}",
         str(value.get("note") or ""),
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from dianoia.base.files import read_json, write_json
 from dianoia.claims import claims_of
-from dianoia.claims.value_text import say, say_interval, tally
+from dianoia.claims.value_format import format_interval, format_value, summarize_verdicts
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.r1 import BASE, SHARES, build_r1, build_recipe
 
@@ -84,19 +84,25 @@ def test_curves_of_unfinished_stages_do_not_count(tmp_path: Path) -> None:
 
 
 def test_values_are_written_for_people() -> None:
-    told = [say(v, u) for v, u in ((5.128, "times"), (123.4, "times"), (0.0316, "points"), (-0.0316, "points"),
+    told = [format_value(v, u) for v, u in ((5.128, "times"), (123.4, "times"), (0.0316, "points"), (-0.0316, "points"),
                                    (0.9, "share"), (23.06, "tokens"), (6.0, "steps"), (0.94, "plain"), (None, "steps"))]  # fmt: skip
     assert told == ["5.13 times", "123 times", "+3.2 points", "-3.2 points", "90.0 %", "+23.1 tokens",
                     "+6 steps", "0.940", "never"]  # fmt: skip
-    assert say_interval(0.01, 0.02, "points") == "+1.0 to +2.0"
+    assert format_interval(0.01, 0.02, "points") == "+1.0 to +2.0"
     assert (
-        say_interval(30.0, None, "times") == "30.0 or more"
-        and say_interval(None, None, "plain") == ""
+        format_interval(30.0, None, "times") == "30.0 or more"
+        and format_interval(None, None, "plain") == ""
     )
 
 
 def test_the_tally() -> None:
-    assert tally([True, True, False, None]) == "2 of 3 claims of the paper hold, 1 was not measured"
-    assert tally([True, None, None]) == "1 of 1 claims of the paper hold, 2 were not measured"
-    assert tally([False]) == "0 of 1 claims of the paper hold"
-    assert tally([None] * 12) == "None of the paper's 12 claims was measured"
+    assert (
+        summarize_verdicts([True, True, False, None])
+        == "2 of 3 claims of the paper hold, 1 was not measured"
+    )
+    assert (
+        summarize_verdicts([True, None, None])
+        == "1 of 1 claims of the paper hold, 2 were not measured"
+    )
+    assert summarize_verdicts([False]) == "0 of 1 claims of the paper hold"
+    assert summarize_verdicts([None] * 12) == "None of the paper's 12 claims was measured"

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
-from dianoia.claims.decide import Verdict, all_of, judge
-from dianoia.claims.evidence import REASONING, Course, Evidence
+from dianoia.claims.evidence import REASONING, Evidence, Training
 from dianoia.claims.paper import NAMES, STAGES, TABLE
 from dianoia.claims.rules import RULES
+from dianoia.claims.verdicts import Verdict, combine, verdict_on
 from dianoia.config import ClaimsSettings
 
 Shares = Mapping[str, Mapping[str, float]]
@@ -24,18 +24,18 @@ def est(value: float, low: float | None = None, high: float | None = None) -> di
 def evidence(
     values: Mapping[str, Mapping[str, Mapping[str, Any]]],
     levels: Mapping[str, Any] | None = None,
-    courses: Mapping[str, Course] | None = None,
+    trainings: Mapping[str, Training] | None = None,
 ) -> Evidence:
     """By part; its checkpoint is called like it, in capitals."""
-    parts = {part: part.upper() for part in {**values, **(courses or {})}}
+    parts = {part: part.upper() for part in {**values, **(trainings or {})}}
     by_difficulty = {"ZERO": {"math": levels}} if levels else {}
     found = {part.upper(): domains for part, domains in values.items()}
-    return Evidence(parts, found, by_difficulty, courses or {})
+    return Evidence(parts, found, by_difficulty, trainings or {})
 
 
 def claim(number: int, found: Evidence) -> Verdict:
-    (verdict,) = (v for v in judge(found) if v.number == number)
-    return verdict
+    (rule,) = (rule for rule in RULES if rule.number == number)
+    return verdict_on(rule, found)
 
 
 def on_math(**metrics: Mapping[str, Any]) -> Evidence:
@@ -83,7 +83,7 @@ def test_1_one_answer_to_everything_multiplies_nothing(baseline: float, holds: b
     both = {"pass@1": est(0.625, 0.55, 0.7), "baseline": est(baseline)}
     found = claim(1, evidence({"zero": {"math": both}, "base": {"math": {"pass@1": est(0.1)}}}))
     assert found.holds is holds
-    assert f"always the commonest gold answer: {100 * baseline:.1f} %" in found.values[0].note
+    assert f"(always the most common gold answer): {100 * baseline:.1f} %" in found.values[0].note
     assert (found.values[0].value is None) is not holds
 
 
@@ -184,9 +184,9 @@ def test_6_languages(
     assert found.values[2].value == pytest.approx(reasoning - 0.90)
 
 
-def course(points: Mapping[int, float], problems: str = "p") -> Course:
+def training(points: Mapping[int, float], problems: str = "p") -> Training:
     rows: list[dict[str, Any]] = [{"step": step, ACCURACY: value} for step, value in points.items()]
-    return Course(problems, ({"step": 1, "loss": 0.1}, *rows))
+    return Training(problems, ({"step": 1, "loss": 0.1}, *rows))
 
 
 ZERO_CURVE = {0: 0.2, 10: 0.6, 20: 0.89, 30: 0.90}
@@ -204,8 +204,8 @@ ZERO_CURVE = {0: 0.2, 10: 0.6, 20: 0.89, 30: 0.90}
     ],
 )
 def test_7_steps_to_zeros_best(curve: dict[int, float], saved: float | None) -> None:
-    courses = {"zero": course(ZERO_CURVE), "dev2": course(curve)}
-    found = claim(7, evidence({}, courses=courses))
+    trainings = {"zero": training(ZERO_CURVE), "dev2": training(curve)}
+    found = claim(7, evidence({}, trainings=trainings))
     assert found.values[0].value == saved and found.holds is (saved is not None and saved > 0)
     assert "zero comes within 1 point of its best, 90.0 %, at step 20" in found.values[0].note
     assert saved is not None or (
@@ -214,13 +214,13 @@ def test_7_steps_to_zeros_best(curve: dict[int, float], saved: float | None) -> 
 
 
 def test_7_curves_of_different_problems_are_not_compared() -> None:
-    courses = {"zero": course(ZERO_CURVE, "math"), "dev2": course(ZERO_CURVE, "reasoning")}
-    found = claim(7, evidence({}, courses=courses))
+    trainings = {"zero": training(ZERO_CURVE, "math"), "dev2": training(ZERO_CURVE, "reasoning")}
+    found = claim(7, evidence({}, trainings=trainings))
     assert found.holds is None and "of reasoning and that of zero of math problems" in found.why
 
 
 def test_7_without_a_curve() -> None:
-    found = claim(7, evidence({}, courses={"zero": course(ZERO_CURVE), "dev2": course({})}))
+    found = claim(7, evidence({}, trainings={"zero": training(ZERO_CURVE), "dev2": training({})}))
     assert found.holds is None and "no heldout/pass@1 in metrics.jsonl of dev2 (DEV2)" in found.why
     assert "is no finished rl stage" in claim(7, evidence({"zero": {}, "dev2": {}})).why
 
@@ -330,7 +330,9 @@ def test_11_ppo(ppo: float, ppo_095: float, verdicts: tuple[bool, ...]) -> None:
 
 def helpful(points: Mapping[int, tuple[float, float]]) -> Evidence:
     rows = tuple({"step": s, ACCURACY: a, HELPFUL: r} for s, (a, r) in points.items())
-    return evidence({}, courses={"overoptimized": Course("p", ({"step": 5, ACCURACY: 1.0}, *rows))})
+    return evidence(
+        {}, trainings={"overoptimized": Training("p", ({"step": 5, ACCURACY: 1.0}, *rows))}
+    )
 
 
 @pytest.mark.parametrize(
@@ -372,14 +374,14 @@ def test_a_missing_part_is_named(rule: Any) -> None:
     for missing in rule.parts:
         found = claim(rule.number, evidence({part: {} for part in rule.parts if part != missing}))
         assert found.holds is None and found.values == ()
-        assert found.why == f"not measured in this recipe: [claims] names no {missing}"
+        assert found.why == f"not measured in this recipe: its [claims] table has no {missing}"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.number))
 def test_parts_without_numbers_decide_nothing(rule: Any) -> None:
     found = claim(rule.number, evidence({part: {} for part in rule.parts}))
     assert found.holds is None and found.why.startswith("not measured: ")
-    assert [value.what for value in found.values] == [check.what for check in rule.checks]
+    assert [value.what for value in found.values] == [check.title for check in rule.checks]
     assert all(value.holds is value.value is None and value.note for value in found.values)
 
 
@@ -399,6 +401,6 @@ def test_rows_are_json() -> None:
 
 
 def test_one_failure_outweighs_what_is_unknown() -> None:
-    assert all_of([True, True]) is True
-    assert all_of([True, None]) is None
-    assert all_of([None, False, True]) is False
+    assert combine([True, True]) is True
+    assert combine([True, None]) is None
+    assert combine([None, False, True]) is False

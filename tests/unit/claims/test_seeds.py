@@ -71,7 +71,7 @@ def test_the_baseline_is_the_last_row() -> None:
         first = {"checkpoint": "a", "parts": ["base"], "domains": {"code": only["domains"]["math"]}}
         run["stage_table"] = [first, only]
     rows = stages_grid(runs).rows
-    assert rows[-1] == ("always the commonest gold answer", "62.5", "62.5")
+    assert rows[-1] == ("always the most common gold answer", "62.5", "62.5")
     assert rows[1][1:] == ("–", "90.0 (90.0-90.0)")
 
 
@@ -107,7 +107,7 @@ def edit(path: Path, change: Edit) -> None:
 @pytest.mark.parametrize(
     ("file", "change", "told"),
     [
-        ("results.json", lambda r: r.update(seed=2), "all are seed 2"),
+        ("results.json", lambda r: r.update(seed=2), "all have seed 2"),
         ("recipe.json", lambda r: r.update(claims={}), "names no part of the paper"),
         ("recipe.json", lambda r: r["stages"]["zero"].update(steps=99), "(stages.zero differ)"),
         ("recipe.json", lambda r: r["claims"].update(r1=None), "(claims differ)"),
@@ -126,4 +126,4 @@ def test_a_folder_that_is_no_finished_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["claims", str(tmp_path)]) == 2
-    assert "there is no results.json" in capsys.readouterr().err
+    assert "results.json or recipe.json is missing" in capsys.readouterr().err

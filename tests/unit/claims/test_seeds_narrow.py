@@ -1,11 +1,11 @@
-"""Tables of claims in a narrow terminal: in several pieces, and no number cut."""
+"""Tables of claims in a narrow terminal: split into several, and no number is cut."""
 
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from dianoia.claims.seeds import Grid, pieces, print_grids
+from dianoia.claims.seeds import Grid, print_grids, split_columns
 
 DOMAINS = ("math", "logic", "code", "stem", "language", "general", "reasoning")
 STAGES = Grid(
@@ -20,7 +20,7 @@ CLAIMS = Grid(
     "Claims",
     ("", "claim", "seed 1", "seed 2", "seed 3", "holds"),
     (("1", "Reinforcement learning alone makes a base much better", "+3.2 points ✓", "-12.3 points ✗", "–", "1 of 2"),),
-    named=2,
+    label_columns=2,
 )  # fmt: skip
 
 
@@ -32,12 +32,12 @@ def test_no_number_is_cut(grid: Grid, width: int) -> None:
     text = file.getvalue()
     assert max(map(len, text.splitlines())) <= width and "…" not in text
     for row in grid.rows:
-        for cell in row[grid.named :]:
+        for cell in row[grid.label_columns :]:
             assert cell in text
 
 
 def test_columns_keep_their_order_and_names_stand_in_every_piece() -> None:
-    found = pieces(STAGES, 80)
+    found = split_columns(STAGES, 80)
     assert [head for piece in found for head in piece.head[1:]] == list(DOMAINS)
     assert all(piece.head[0] == "checkpoint" and len(piece.rows) == 3 for piece in found)
-    assert pieces(STAGES, 500) == [STAGES]
+    assert split_columns(STAGES, 500) == [STAGES]
