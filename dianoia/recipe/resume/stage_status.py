@@ -7,7 +7,7 @@ The plan prints them and the pipeline follows them. Nothing is written here.
 A stage is out of date if its fingerprint has changed or if an earlier stage that it reads is out of date itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +16,7 @@ from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.files import read_table
 from dianoia.base.run_files import cure_of
 from dianoia.recipe.graph import Recipe, dependents, upstream
-from dianoia.recipe.load import check_stage_names
+from dianoia.recipe.overrides import no_such_stage
 from dianoia.recipe.resume.fingerprint import differences, fingerprint, recorded_fingerprint
 from dianoia.storage.run_directory import RunDirectory, StageDirectory
 
@@ -215,16 +215,22 @@ def _status_with_reason(stage: StageStatus) -> str:
 
 def _check_selection(recipe: Recipe, selection: StageSelection) -> None:
     """Raise ConfigError for a stage that the recipe lacks, and for options that exclude each other."""
-    check_stage_names("--only", selection.only, recipe)
+    _check_stage_names("--only", selection.only, recipe)
     if selection.start is None:
         return
-    check_stage_names("--from", (selection.start,), recipe)
+    _check_stage_names("--from", (selection.start,), recipe)
     for option, present in (("--only", bool(selection.only)), ("--force", selection.force)):
         if present:
             raise ConfigError(
                 f"--from {selection.start} with {option}: --from reruns a stage and all that depend on it, and {option} "
                 "makes a choice of its own; use one of the two"
             )
+
+
+def _check_stage_names(option: str, names: Sequence[str], recipe: Recipe) -> None:
+    for name in names:
+        if name not in recipe.stages:
+            raise ConfigError(f"{option} {','.join(names)}: {no_such_stage(name, recipe.stages)}")
 
 
 def _refuse_another_run(recipe: Recipe, run: RunDirectory, selection: StageSelection) -> None:

@@ -271,13 +271,13 @@ def test_what_a_path_is_instead_of_a_recipe(write: Write, tmp_path: Path) -> Non
     assert "folder" in refusal(tmp_path) and ".toml" in refusal(tmp_path)
     (tmp_path / "link.toml").symlink_to(tmp_path / "gone.toml")
     said = refusal(tmp_path / "link.toml")
-    assert "which is not there" in said and "gone.toml" in said
+    assert "which does not exist" in said and "gone.toml" in said
     (tmp_path / "dir.toml").mkdir()
     assert "folder" in refusal(tmp_path / "dir.toml")
     os.mkfifo(tmp_path / "pipe.toml")
     assert "a pipe" in refusal(tmp_path / "pipe.toml")
     (tmp_path / "circle.toml").symlink_to(tmp_path / "circle.toml")
-    assert "mend the link" in refusal(tmp_path / "circle.toml")
+    assert "fix the link" in refusal(tmp_path / "circle.toml")
 
 
 def test_stages_that_are_no_table(write: Write) -> None:
