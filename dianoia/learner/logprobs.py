@@ -32,7 +32,7 @@ from dianoia.learner.kernels.head_cpu import scored_in_c
 from dianoia.learner.kernels.head_cpu_bfloat16 import scored_in_half
 from dianoia.learner.kernels.head_gpu import Scores, Scoring, scored
 from dianoia.learner.kernels.layers_cpu import runs_in_c
-from dianoia.models.loading import fit_vocabulary, loaded, read_tokenizer
+from dianoia.models.loading import fit_vocabulary, load_checked, read_tokenizer
 
 _HEAD_ATTRIBUTES = (
     "logit_scale",
@@ -53,7 +53,7 @@ def load_model(
     Rows of its vocabulary that its tokenizer has no tokens for are cut off (`models.loading`). Raises ModelError,
     with what to do about it, for anything that cannot be found or read, and for damaged weights.
     """
-    model, _ = loaded(AutoModelForCausalLM, name_or_path, dtype=dtype)
+    model, _ = load_checked(AutoModelForCausalLM, name_or_path, dtype=dtype)
     fit_vocabulary(model, name_or_path)
     nn.Module.to(model, device)  # through nn.Module, whose `to` is typed
     return model

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError
-from dianoia.models.loading import loaded, vocabulary_rows
+from dianoia.models.loading import load_checked, vocabulary_rows
 from dianoia.text.template import TEMPLATES
 from dianoia.text.visible import Sees
 
@@ -45,7 +45,7 @@ def start_reward_model(
     with its own. Raises ModelError for what cannot be loaded.
     """
     torch.manual_seed(seed)
-    # A seq2seq or encoder model would come with a backbone drawn at random, which `loaded` refuses.
+    # A seq2seq or encoder model would come with a backbone drawn at random, which `load_checked` refuses.
     model, _ = _loaded(source)
     nn.Module.to(model, device)
     return model
@@ -67,7 +67,7 @@ def load_reward_model(source: str | Path, device: torch.device | str = "cpu") ->
 def _loaded(source: str | Path) -> tuple[PreTrainedModel, list[str]]:
     """A classifier with one label, and the names of its head's tensors where those were drawn."""
     try:
-        return loaded(
+        return load_checked(
             AutoModelForSequenceClassification,
             source,
             may_lack=_HEADS,

@@ -1,1 +1,4 @@
-"""Model folders in the Hugging Face format: looked through without torch, then loaded. Bases that ship: `bases`."""
+"""Models from outside: Hugging Face folders, checked without torch and then loaded; the hub; LLM endpoints.
+
+Not here: the base models that ship with the package (`dianoia.bases`).
+"""

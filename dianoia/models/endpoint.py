@@ -1,13 +1,12 @@
-"""A model behind an OpenAI-compatible endpoint, asked for chat completions.
+"""A client for chat completions of an OpenAI-compatible endpoint.
 
-In: messages. Out: the text of the answer. Requests run at the same time up to a limit, are repeated after
-failures that pass, and are answered once: every answer lies in a folder, under a hash of model, messages and
-parameters, so that a stage that goes on, or asks the same again, spends nothing. Left out: streaming, tools,
-several answers to one request.
+In: messages. Out: the text of the answer. Requests run concurrently up to a limit, and are repeated after temporary
+failures. Every answer is cached in a folder, under a hash of model, messages and parameters, so that a stage that
+resumes, or asks the same again, spends nothing. Not here: streaming, tools, several answers to one request.
 
-The key is read from an environment variable when a request is sent; it is neither stored nor shown, also where the
-endpoint repeats it. A reply is bounded in size, depth and time (`models.http_exchange`), and one that is no chat completion
-is a failure that may pass.
+The key is read from an environment variable when a request is sent. It is neither stored nor shown, even if the
+endpoint repeats it. A reply is bounded in size, depth and time (`models.http_exchange`). A reply that is no chat
+completion counts as a temporary failure.
 """
 
 import asyncio
@@ -31,124 +30,127 @@ from dianoia.config import EndpointSettings
 from dianoia.models.http_exchange import Bounds, ExchangeFailed, Reply, post
 
 Messages = Sequence[dict[str, str]]
-"""`role` and `content`, as the API takes them."""
+"""Messages with `role` and `content`, as the API takes them."""
 
 _FIRST_WAIT = 0.5
-"""Seconds before the first repetition; they double from one to the next."""
-_LONGEST_WAIT = 60.0
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
-_WHOLE = 5
-"""Seconds of a whole exchange, in those of silence: some endpoints send blanks while they work."""
-_MOST_BYTES = 16 * 2**20
-"""Of a reply."""
-_SHOWN_CHARS = 300
-_CHARS_A_TOKEN = 4
-"""Guess where the endpoint does not count its tokens, or not believably."""
-_MOST_TOKENS = 10**9
-"""Of one exchange, as far as a count is believed."""
-_LEAST_MASKED = 6
-"""Characters of a key that is masked in answers: a stand-in such as EMPTY is also a word."""
+"""Seconds before the first retry; they double with each retry."""
+_MAX_WAIT = 60.0
+_TEMPORARY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses after which the same request may succeed."""
+_TOTAL_TIMEOUTS = 5
+"""Bound on a whole exchange, in multiples of `timeout`, which bounds a silence: some endpoints send blanks while
+they work."""
+_MAX_REPLY_BYTES = 16 * 2**20
+_MAX_SHOWN = 300
+_CHARACTERS_PER_TOKEN = 4
+"""Estimate for an endpoint that does not count its tokens, or not plausibly."""
+_MAX_TOKENS = 10**9
+"""A larger count of tokens for one exchange is not plausible."""
+_MIN_MASKED_KEY = 6
+"""A shorter key is not masked in answers: a placeholder such as EMPTY is also a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model wrote."""
+    """An answer of the model."""
 
     text: str
     cut: bool
-    """It reached the limit on tokens."""
+    """True if it reached the limit on tokens."""
 
 
 def endpoint_key(settings: EndpointSettings) -> str | None:
-    """The key in the environment. Raises ConfigError if the variable that `key_env` names is not set."""
+    """Return the key in the environment variable `key_env`; None if the settings name none.
+
+    Raises ConfigError if the variable is not set, or holds a key that cannot be sent.
+    """
     if settings.key_env is None:
         return None
     key = os.environ.get(settings.key_env, "").strip()
     if not key:
         raise ConfigError(
-            f"key_env = {settings.key_env!r}: there is no such environment variable (or it is empty), so "
-            f"{settings.url} would refuse every request; export it, or remove key_env if no key is needed"
+            f"key_env = {settings.key_env!r}: this environment variable is missing or empty, so {settings.url} would "
+            "refuse every request; export it, or remove key_env if no key is needed"
         )
     if not all("!" <= char <= "~" for char in key):
         raise ConfigError(
-            f"key_env = {settings.key_env!r}: the key in this environment variable holds a line break, a blank or "
-            "another character that cannot be sent (the key is not shown here); export it again, without it"
+            f"key_env = {settings.key_env!r}: the key in this environment variable contains a line break, a blank or "
+            "another character that cannot be sent (the key is not shown here); export it again without them"
         )
-    if len(key) >= _LEAST_MASKED and key in settings.url:
+    if len(key) >= _MIN_MASKED_KEY and key in settings.url:
         raise ConfigError(
             f"key_env = {settings.key_env!r}: url holds the key of this environment variable, and would be written "
-            "to recipe.json; take it out of url"
+            "to recipe.json; remove the key from url"
         )
     return key
 
 
 class Endpoint:
-    """Asks one model. `cache` is the folder of its answers."""
+    """A client of one model. `cache` is the folder of its answers."""
 
     def __init__(self, settings: EndpointSettings, cache: Path) -> None:
         self.settings, self.cache = settings, cache
         self.requests, self.tokens = 0, 0
-        self.bounds = Bounds(_WHOLE * settings.timeout, _MOST_BYTES)
+        self.bounds = Bounds(_TOTAL_TIMEOUTS * settings.timeout, _MAX_REPLY_BYTES)
         self._lock = threading.Lock()
 
     def ask(
         self, conversations: Sequence[Messages], repetitions: Sequence[int] | None = None
     ) -> list[Answer]:
-        """The answers, in order; equal conversations are asked once.
+        """Return the answers in order. Equal conversations share one request.
 
-        `repetitions` says of each how often it was asked before, where another answer to the same is wanted:
-        a number that is new is a request that is new.
+        `repetitions` are a part of the cache key: another number asks for another answer to the same conversation.
 
-        Raises EndpointError when the endpoint refuses, stays away, or the budget is spent. What was answered
-        until then is in the cache.
+        Raises EndpointError if the endpoint refuses or cannot be reached, or the budget is spent. Answers received
+        until then are in the cache.
         """
-        again = repetitions or [0] * len(conversations)
-        names = [self._name(*one) for one in zip(conversations, again, strict=True)]
+        numbers = repetitions or [0] * len(conversations)
+        names = [self._name(*pair) for pair in zip(conversations, numbers, strict=True)]
         with self._lock:  # one event loop at a time
             answers = asyncio.run(self._all(dict(zip(names, conversations, strict=True))))
         return [answers[name] for name in names]
 
     async def _all(self, unique: Mapping[str, Messages]) -> dict[str, Answer]:
-        """The answers by name; after the first failure those under way are waited for, and no other is asked."""
+        """Return the answers by name. After a failure, requests under way finish, and no further one is sent."""
         answers: dict[str, Answer] = {}
         failures: list[Exception] = []
-        self._stopped, waiting = asyncio.Event(), iter(unique.items())
+        # All workers take from one iterator, so each conversation is sent by exactly one of them.
+        self._stopped, pending = asyncio.Event(), iter(unique.items())
         async with self._connections() as self._client:
             workers = min(self.settings.concurrency, len(unique))
-            work = (self._work(waiting, answers, failures) for _ in range(workers))
+            work = (self._work(pending, answers, failures) for _ in range(workers))
             await asyncio.gather(*work)
         if failures:
             raise failures[0]
         return answers
 
     def _connections(self) -> httpx2.AsyncClient:
-        """A client; raises EndpointError where the environment's proxies or certificates cannot be used."""
+        """Return an HTTP client. Raises EndpointError if the environment's proxies or certificates are unusable."""
         limits = httpx2.Limits(max_connections=self.settings.concurrency)
         try:
             return httpx2.AsyncClient(timeout=self.settings.timeout, limits=limits)
         except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
             raise EndpointError(
-                f"{self._who()} cannot be asked: {self._masked(str(error))}; check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
+                f"{self._model_and_url()} cannot be reached: {self._masked(str(error))}; check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
                 "NO_PROXY and SSL_CERT_FILE in the environment"
             ) from None
 
     async def _work(
         self,
-        waiting: Iterator[tuple[str, Messages]],
+        pending: Iterator[tuple[str, Messages]],
         answers: dict[str, Answer],
         failures: list[Exception],
     ) -> None:
-        for name, messages in waiting:
+        for name, messages in pending:
             try:
-                answers[name] = await self._one(name, messages)
+                answers[name] = await self._cached_answer(name, messages)
             except Exception as error:  # noqa: BLE001 - raised by `_all`, once the others have ended
                 failures.append(error)
                 self._stopped.set()
             if self._stopped.is_set():
                 return
 
-    async def _one(self, name: str, messages: Messages) -> Answer:
+    async def _cached_answer(self, name: str, messages: Messages) -> Answer:
         file = self.cache / name[:2] / f"{name}.json"
         answer = _cached(file)
         if answer is None:
@@ -157,38 +159,38 @@ class Endpoint:
         return answer
 
     def _name(self, messages: Messages, repetition: int) -> str:
+        """Return the cache key of a request."""
         body = self._body(messages) | ({"repetition": repetition} if repetition else {})
         text = json.dumps(body, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _body(self, messages: Messages) -> dict[str, Any]:
-        chosen = self.settings
         return {
-            "model": chosen.model,
+            "model": self.settings.model,
             "messages": list(messages),
-            "temperature": chosen.temperature,
-            "max_tokens": chosen.max_tokens,
+            "temperature": self.settings.temperature,
+            "max_tokens": self.settings.max_tokens,
         }
 
-    # Sending -------------------------------------------------------------------------------------
-
     async def _answer(self, messages: Messages) -> Answer:
-        """The endpoint's answer, after as many attempts as allowed."""
+        """Return the endpoint's answer, after as many attempts as the settings allow."""
         for attempt in range(self.settings.retries + 1):
             self._spend()
             answer, wait = await self._attempt(messages)
             if isinstance(answer, Answer):
                 return answer
-            last = attempt == self.settings.retries
-            if last or await self._stops(min(_LONGEST_WAIT, wait or _FIRST_WAIT * 2**attempt)):
+            is_last = attempt == self.settings.retries
+            if is_last or await self._is_stopped_within(
+                min(_MAX_WAIT, wait or _FIRST_WAIT * 2**attempt)
+            ):
                 break
         raise EndpointError(
-            f"{self._who()} did not answer in {attempt + 1} attempts; the last one: {answer}. What was answered is "
-            "kept and costs nothing again: see that the endpoint works and run the same command again"
+            f"{self._model_and_url()} did not answer in {attempt + 1} attempts; the last one: {answer}. Answers so far are "
+            "cached and cost nothing again: check that the endpoint works, then run the same command again"
         )
 
-    async def _stops(self, seconds: float) -> bool:
-        """Wait before a repetition; whether another request has failed meanwhile."""
+    async def _is_stopped_within(self, seconds: float) -> bool:
+        """Wait before a retry. Return True as soon as another request fails for good."""
         try:
             await asyncio.wait_for(self._stopped.wait(), seconds)
         except TimeoutError:
@@ -196,21 +198,21 @@ class Endpoint:
         return True
 
     async def _attempt(self, messages: Messages) -> tuple[Answer | str, float | None]:
-        """The answer, or what went wrong and how many seconds the endpoint asks to wait."""
+        """Return the answer; or what went wrong, and the seconds that the endpoint asks to wait."""
         url = self.settings.url.rstrip("/") + "/chat/completions"
         body = json.dumps(self._body(messages), ensure_ascii=False).encode("utf-8", "replace")
         try:
             reply = await post(self._client, url, body, self._headers(), self.bounds)
         except ExchangeFailed as error:
             return self._masked(str(error)), None
-        if reply.status in _PASSING:
-            return self._told(reply), _asked_wait(reply.headers.get("retry-after"))
+        if reply.status in _TEMPORARY:
+            return self._excerpt(reply), _retry_after(reply.headers.get("retry-after"))
         if not 200 <= reply.status < 300:
             raise EndpointError(self._refused(reply))
         return self._parsed(messages, reply), None
 
     def _parsed(self, messages: Messages, reply: Reply) -> Answer | str:
-        """The answer in a reply, its tokens counted; what is wrong with a reply that holds none."""
+        """Return the answer in a reply and count its tokens; or what is wrong with the reply."""
         try:
             value = parse_json(reply.body)
             choice = value["choices"][0]
@@ -218,39 +220,36 @@ class Endpoint:
             cut = choice.get("finish_reason") == "length"
             usage = value.get("usage")
         except UnreadableJSON as error:
-            return f"a reply that is no chat completion ({error}): {self._told(reply)}"
+            return f"a reply that is no chat completion ({error}): {self._excerpt(reply)}"
         except (LookupError, TypeError, AttributeError):
-            return f"a reply that is no chat completion: {self._told(reply)}"
+            return f"a reply that is no chat completion: {self._excerpt(reply)}"
         if not isinstance(text, str | None):
-            return f"a reply that is no chat completion: {self._told(reply)}"
+            return f"a reply that is no chat completion: {self._excerpt(reply)}"
         text = text or ""
         if any("\ud800" <= char <= "\udfff" for char in text):
-            return "a reply whose content holds half a character"
-        read = sum(len(message["content"]) for message in messages)
-        self.tokens += _tokens(usage) or max(1, (read + len(text)) // _CHARS_A_TOKEN)
-        return Answer(self._masked(text, _LEAST_MASKED), cut)
-
-    # The key -------------------------------------------------------------------------------------
+            # A lone surrogate cannot be encoded as UTF-8.
+            return "a reply whose content holds half of a surrogate pair"
+        prompt = sum(len(message["content"]) for message in messages)
+        self.tokens += _tokens(usage) or max(1, (prompt + len(text)) // _CHARACTERS_PER_TOKEN)
+        return Answer(self._masked(text, _MIN_MASKED_KEY), cut)
 
     def _headers(self) -> dict[str, str]:
         key = endpoint_key(self.settings)
         return {"Authorization": f"Bearer {key}"} if key else {}
 
-    def _masked(self, text: str, least: int = 1) -> str:
-        """A text without the key, which some endpoints repeat, as it is or as it travels."""
+    def _masked(self, text: str, min_length: int = 1) -> str:
+        """Replace the key, which some endpoints repeat, plain or encoded. Keys below `min_length` stay."""
         key = endpoint_key(self.settings)
-        if key is None or len(key) < least:
+        if key is None or len(key) < min_length:
             return text
         encoded = base64.b64encode(key.encode()).decode()
         for form in (key, quote(key, safe=""), encoded, encoded.rstrip("=")):
             text = text.replace(form, "***")
         return text
 
-    # Messages ------------------------------------------------------------------------------------
-
-    def _told(self, reply: Reply) -> str:
-        """Status and beginning of a reply; the key goes before the text is cut, which might cut it too."""
-        return f"status {reply.status}, {self._masked(reply.text)[:_SHOWN_CHARS]!r}"
+    def _excerpt(self, reply: Reply) -> str:
+        """Return the status and the beginning of a reply. The key is masked first: a cut key would not be recognized."""
+        return f"status {reply.status}, {self._masked(reply.text)[:_MAX_SHOWN]!r}"
 
     def _refused(self, reply: Reply) -> str:
         advice = {
@@ -258,64 +257,60 @@ class Endpoint:
             403: "check the key in the variable that key_env names",
             404: "check url (it ends before /chat/completions) and model",
         }
-        todo = advice.get(reply.status, "check model, max_tokens and the endpoint's limits")
+        action = advice.get(reply.status, "check model, max_tokens and the endpoint's limits")
         if 300 <= reply.status < 400:
-            target = self._masked(reply.headers.get("location", ""))[:_SHOWN_CHARS]
-            todo = (
-                f"it sends the request on to {target!r}, and the key is meant for this host alone; if that is right, "
-                "write it into url"
+            target = self._masked(reply.headers.get("location", ""))[:_MAX_SHOWN]
+            action = (
+                f"it redirects to {target!r}, and the key is sent to the host in url only; if the address is right, "
+                "use it as url"
             )
-        return f"{self._who()} refuses the request: {self._told(reply)}; {todo}"
+        return f"{self._model_and_url()} refuses the request: {self._excerpt(reply)}; {action}"
 
-    def _who(self) -> str:
+    def _model_and_url(self) -> str:
         return f"{self.settings.model} at {self.settings.url}"
 
-    # Budget --------------------------------------------------------------------------------------
-
     def _spend(self) -> None:
-        """Count a request that is about to be sent, or refuse to send it."""
-        for name, used, most in (
+        """Count a request before it is sent. Raises EndpointError if the budget is spent."""
+        for unit, used, budget in (
             ("requests", self.requests, self.settings.budget_requests),
             ("tokens", self.tokens, self.settings.budget_tokens),
         ):
-            if most is not None and used >= most:
-                raise EndpointError(self._spent(name, used, most))
+            if budget is not None and used >= budget:
+                raise EndpointError(self._spent(unit, used, budget))
         self.requests += 1
 
-    def _spent(self, name: str, used: int, most: int) -> str:
+    def _spent(self, unit: str, used: int, budget: int) -> str:
         return (
-            f"{self._who()}: the budget is spent, {used:,} {name} of budget_{name} = {most}; what was "
-            "answered is kept and costs nothing again. Run the same command to spend as much once more, or "
-            f"raise budget_{name}: the stage goes on with what it has"
+            f"{self._model_and_url()}: the budget is spent, {used:,} {unit} of budget_{unit} = {budget}; answers so "
+            "far are cached and cost nothing again. Run the same command to spend the same budget once more, or "
+            f"raise budget_{unit}: the stage resumes with the answers it has"
         )
 
 
 def _cached(file: Path) -> Answer | None:
-    """An answer that was kept; None where there is none, or the file is damaged."""
+    """Return a cached answer; None if there is none, or the file is damaged."""
     if not file.is_file():
         return None
     try:
-        kept = parse_json(file.read_bytes())
+        fields = parse_json(file.read_bytes())
     except UnreadableJSON:
         return None
-    if not isinstance(kept, dict) or {name: type(value) for name, value in kept.items()} != {
-        "text": str,
-        "cut": bool,
-    }:
+    if not isinstance(fields, dict):
         return None
-    return Answer(**kept)
+    types = {name: type(value) for name, value in fields.items()}
+    return Answer(**fields) if types == {"text": str, "cut": bool} else None
 
 
 def _tokens(usage: object) -> int | None:
-    """The tokens that an endpoint counts; None where it does not, or says what cannot be."""
+    """Return the tokens that an endpoint counts; None if it gives no count, or an implausible one."""
     count = usage.get("total_tokens") if isinstance(usage, dict) else None
     if isinstance(count, float) and count.is_integer():
         count = int(count)
-    return count if type(count) is int and 0 < count <= _MOST_TOKENS else None
+    return count if type(count) is int and 0 < count <= _MAX_TOKENS else None
 
 
-def _asked_wait(header: str | None) -> float | None:
-    """Seconds of a Retry-After header; None where it holds a date or nothing."""
+def _retry_after(header: str | None) -> float | None:
+    """Return the seconds in a Retry-After header; None if it holds a date or nothing."""
     try:
         return max(0.0, float(header or ""))
     except ValueError:

@@ -1,9 +1,9 @@
-"""One HTTP exchange with a server that nobody here vouches for: bounded in time and in size, whatever it does.
+"""One HTTP exchange with an untrusted server, bounded in time and size.
 
-In: a request. Out: status, headers and body, or `ExchangeFailed` with a reason in words. The bound on time is on the
-whole of it, from the connection to the last byte, so that a server that sends a byte now and then, or `100 Continue`
-without end, holds nobody up; the bound on size holds before and after decompression. Redirects are not followed: the
-request carries a key that is meant for one host.
+In: a request. Out: status, headers and body, or `ExchangeFailed` with a reason in words. The time limit covers the
+whole exchange, from the connection to the last byte: a server that sends a byte now and then, or `100 Continue`
+without end, cannot stall the caller. The size limit holds before and after decompression. Redirects are not
+followed: the request carries a key that is meant for one host.
 """
 
 import asyncio
@@ -14,31 +14,31 @@ from dataclasses import dataclass
 import httpx2
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-"""Tells zlib to look at the first bytes."""
+"""Lets zlib detect the format from the first bytes."""
 _PLAIN = frozenset({"", "identity"})
 
 
 class ExchangeFailed(Exception):
-    """There is no reply that could be used; the message is the reason."""
+    """There is no usable reply; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an exchange may take."""
+    """Limits on an exchange."""
 
     seconds: float
-    """From the connection to the last byte."""
+    """Time from the connection to the last byte."""
     size: int
-    """Bytes of the body, compressed or not."""
+    """Bytes of the body, before and after decompression."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """The reply of the server."""
 
     status: int
     headers: Mapping[str, str]
-    """Names are looked up whatever their case."""
+    """Lookup ignores the case of names."""
     body: bytes
 
     @property
@@ -51,10 +51,13 @@ async def post(
     client: httpx2.AsyncClient, url: str, body: bytes, headers: Mapping[str, str], bounds: Bounds
 ) -> Reply:
     """Send JSON and read the reply. Raises ExchangeFailed."""
-    sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
+    # "identity" asks for no compression. A server may compress all the same.
+    all_headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
     try:
         async with asyncio.timeout(bounds.seconds):
-            request = client.stream("POST", url, content=body, headers=sent, follow_redirects=False)
+            request = client.stream(
+                "POST", url, content=body, headers=all_headers, follow_redirects=False
+            )
             async with request as response:
                 raw = await _read(response, bounds.size)
                 encoding = response.headers.get("content-encoding", "").strip().lower()
@@ -68,6 +71,7 @@ async def post(
 
 
 async def _read(response: httpx2.Response, size: int) -> bytes:
+    """Read the raw body. Raises ExchangeFailed beyond `size` bytes."""
     parts, length = [], 0
     async for part in response.aiter_raw():
         length += len(part)
@@ -78,19 +82,20 @@ async def _read(response: httpx2.Response, size: int) -> bytes:
 
 
 def _decoded(raw: bytes, encoding: str, size: int) -> bytes:
+    """Decompress a body. Raises ExchangeFailed beyond `size` bytes, without expanding it further."""
     if encoding in _PLAIN or not raw:
         return raw
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ExchangeFailed(f"a reply encoded as {encoding[:40]!r}, which nobody asked for")
-    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+        raise ExchangeFailed(f"a reply encoded as {encoding[:40]!r}, which was not requested")
+    decompressor = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        body = unpacker.decompress(raw, size + 1)
+        body = decompressor.decompress(raw, size + 1)
     except zlib.error as error:
-        raise ExchangeFailed(f"a reply that cannot be unpacked ({error})") from None
+        raise ExchangeFailed(f"a reply that cannot be decompressed ({error})") from None
     if len(body) > size:
         raise _too_long(size)
-    if not unpacker.eof:
-        raise ExchangeFailed("a reply whose compressed data end too early")
+    if not decompressor.eof:
+        raise ExchangeFailed("a reply whose compressed data ends too early")
     return body
 
 

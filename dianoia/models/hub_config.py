@@ -1,7 +1,7 @@
-"""The `config.json` of a model: a shipped one, a folder, or from the hub. No torch.
+"""The `config.json` of a model that ships with the package, is in a folder, or is on the hub. Needs no torch.
 
-In: a name. Out: the configuration, and for a hub name whose configuration could not be fetched but is known,
-why: a plan then reckons with `KNOWN`, and a run is refused.
+In: a name. Out: the configuration. If the hub cannot be reached and the model is in `KNOWN`, a plan uses the sizes
+there, and a run is refused with the reason.
 """
 
 from functools import lru_cache
@@ -16,16 +16,17 @@ from dianoia.base.errors import ModelError
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.models.folder_check import read_config, read_object
 
-_SECONDS = 5.0
-"""How long the hub may take to answer before it counts as out of reach."""
+_TIMEOUT_SECONDS = 5.0
+"""Time after which the hub counts as unreachable."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 Config = dict[str, Any]
 
 
-def _known(
-    hidden: int, layers: int, heads: int, kv_heads: int, inner: int, vocabulary: int, **more: Any
+def _sizes(
+    hidden: int, layers: int, heads: int, kv_heads: int, inner: int, vocabulary: int, **changes: Any
 ) -> Config:
+    """Return a configuration of the Qwen2 architecture, with `changes`."""
     return {
         "model_type": "qwen2",
         "hidden_size": hidden,
@@ -37,7 +38,7 @@ def _known(
         "vocab_size": vocabulary,
         "max_position_embeddings": 131_072,
         "tie_word_embeddings": False,
-        **more,
+        **changes,
     }
 
 
@@ -47,27 +48,27 @@ _QWEN3 = {"model_type": "qwen3", "max_position_embeddings": 32_768, **_TIED}
 _LLAMA = {"model_type": "llama"}
 
 KNOWN: dict[str, Config] = {
-    "Qwen/Qwen2.5-1.5B": _known(1536, 28, 12, 2, 8960, 151_936, **_TIED),
-    "Qwen/Qwen2.5-7B": _known(3584, 28, 28, 4, 18_944, 152_064),
-    "Qwen/Qwen2.5-14B": _known(5120, 48, 40, 8, 13_824, 152_064),
-    "Qwen/Qwen2.5-32B": _known(5120, 64, 40, 8, 27_648, 152_064),
-    "Qwen/Qwen2.5-Math-1.5B": _known(1536, 28, 12, 2, 8960, 151_936, **_TIED, **_MATH),
-    "Qwen/Qwen2.5-Math-7B": _known(3584, 28, 28, 4, 18_944, 152_064, **_MATH),
-    "Qwen/Qwen3-0.6B-Base": _known(1024, 28, 16, 8, 3072, 151_936, **_QWEN3),
-    "Qwen/Qwen3-1.7B-Base": _known(2048, 28, 16, 8, 6144, 151_936, **_QWEN3),
-    "meta-llama/Llama-3.1-8B": _known(4096, 32, 32, 8, 14_336, 128_256, **_LLAMA),
-    "meta-llama/Llama-3.3-70B-Instruct": _known(8192, 80, 64, 8, 28_672, 128_256, **_LLAMA),
+    "Qwen/Qwen2.5-1.5B": _sizes(1536, 28, 12, 2, 8960, 151_936, **_TIED),
+    "Qwen/Qwen2.5-7B": _sizes(3584, 28, 28, 4, 18_944, 152_064),
+    "Qwen/Qwen2.5-14B": _sizes(5120, 48, 40, 8, 13_824, 152_064),
+    "Qwen/Qwen2.5-32B": _sizes(5120, 64, 40, 8, 27_648, 152_064),
+    "Qwen/Qwen2.5-Math-1.5B": _sizes(1536, 28, 12, 2, 8960, 151_936, **_TIED, **_MATH),
+    "Qwen/Qwen2.5-Math-7B": _sizes(3584, 28, 28, 4, 18_944, 152_064, **_MATH),
+    "Qwen/Qwen3-0.6B-Base": _sizes(1024, 28, 16, 8, 3072, 151_936, **_QWEN3),
+    "Qwen/Qwen3-1.7B-Base": _sizes(2048, 28, 16, 8, 6144, 151_936, **_QWEN3),
+    "meta-llama/Llama-3.1-8B": _sizes(4096, 32, 32, 8, 14_336, 128_256, **_LLAMA),
+    "meta-llama/Llama-3.3-70B-Instruct": _sizes(8192, 80, 64, 8, 28_672, 128_256, **_LLAMA),
 }
-"""Shapes of the models that the recipes and pages name, as in https://huggingface.co/NAME/blob/main/config.json;
-the tables of the Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505.09388) and Llama 3 (arXiv 2407.21783) reports
-have them too."""
+"""Sizes of the models in the recipes and the documentation, as in https://huggingface.co/NAME/blob/main/config.json
+and in the tables of the Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505.09388) and Llama 3 (arXiv 2407.21783)
+reports."""
 
 
 def model_config(where: str, source: str) -> Config:
-    """The `config.json` of a shipped model, a folder or a hub name.
+    """Return the `config.json` of a shipped model, a folder or a hub name.
 
     Raises:
-        ModelError: there is no such model; `where` names the table that asks for it.
+        ModelError: there is no such model. `where` is the recipe's table that uses it.
     """
     folder = shipped_model(source) or Path(source).expanduser()
     if (folder / "config.json").is_file():
@@ -85,53 +86,53 @@ def model_config(where: str, source: str) -> Config:
             f"{where}: {source!r} is neither an earlier stage, nor a shipped model "
             f"({', '.join(SHIPPED)}), nor a folder, nor a hub name such as Qwen/Qwen3-0.6B-Base"
         )
-    config, missing = _from_hub(source)
+    config, reason = _from_hub(source)
     if config is None:
         raise ModelError(
-            f"{where}: the model {source!r} is no folder here and cannot be fetched from the hub ({missing}); "
+            f"{where}: the model {source!r} is no folder here and cannot be fetched from the hub ({reason}); "
             "check the name and the connection, or give a folder"
         )
     return config
 
 
 def text_config(config: Config) -> Config:
-    """The part about the language model, under the names of today: GPT-2 has its own for the same things."""
+    """Return the part about the language model, with GPT-2's names of sizes replaced by the usual ones."""
     inner: Config = config.get("text_config") or config
-    old = {
+    gpt2_names = {
         "n_embd": "hidden_size",
         "n_layer": "num_hidden_layers",
         "n_head": "num_attention_heads",
         "n_positions": "max_position_embeddings",
         "n_inner": "intermediate_size",
     }
-    return {old.get(key, key): value for key, value in inner.items() if value is not None}
+    return {gpt2_names.get(key, key): value for key, value in inner.items() if value is not None}
 
 
-def out_of_reach(source: str) -> str | None:
-    """Why a run could not have this model, in words; None where it is here or the hub has it to give."""
+def unavailable_reason(source: str) -> str | None:
+    """Return the reason why a run could not load this model; None if it is here or on a hub that answers."""
     if shipped_model(source) or Path(source).expanduser().exists() or source.count("/") != 1:
         return None
-    missing = _from_hub(source)[1]
-    if missing is not None:
-        return missing
-    here = any(isinstance(try_to_load_from_cache(source, name), str) for name in _WEIGHTS)
-    return None if here else _hub_silent()
+    reason = _from_hub(source)[1]
+    if reason is not None:
+        return reason
+    is_cached = any(isinstance(try_to_load_from_cache(source, name), str) for name in _WEIGHTS)
+    return None if is_cached else _hub_failure()
 
 
 @lru_cache(maxsize=64)
 def _from_hub(source: str) -> tuple[Config | None, str | None]:
-    """A configuration, if there is one, and why it is not the hub's own, if it is not."""
+    """Return a configuration if there is one, and the reason if it is not the hub's own."""
     try:
         cached = try_to_load_from_cache(source, "config.json")
-        silent = None if isinstance(cached, str) else _hub_silent()
-        if silent is None:
+        reason = None if isinstance(cached, str) else _hub_failure()
+        if reason is None:
             path = cached if isinstance(cached, str) else hf_hub_download(source, "config.json")
             return read_object(Path(path)), None
     except ModelError as error:  # a damaged copy in the cache
-        silent = str(error)
+        reason = str(error)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        silent = _refusal(error)
-    return KNOWN.get(source), silent
+        reason = _refusal(error)
+    return KNOWN.get(source), reason
 
 
 def _refusal(error: Exception) -> str:
@@ -142,12 +143,15 @@ def _refusal(error: Exception) -> str:
 
 
 @lru_cache(maxsize=1)
-def _hub_silent() -> str | None:
-    """Why the hub cannot be asked; None where it answers. Its own client would try for half a minute."""
+def _hub_failure() -> str | None:
+    """Return the reason why the hub cannot be used; None if it answers.
+
+    Asked once per process, with a short timeout: the hub's own client would retry for half a minute.
+    """
     if constants.is_offline_mode():
         return "HF_HUB_OFFLINE is set"
     try:
-        httpx.head(constants.ENDPOINT, timeout=_SECONDS)
+        httpx.head(constants.ENDPOINT, timeout=_TIMEOUT_SECONDS)
     except (httpx.HTTPError, OSError) as error:
         return f"{constants.ENDPOINT} was not reached, {type(error).__name__}"
     return None

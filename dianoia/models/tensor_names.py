@@ -1,8 +1,8 @@
-"""The tensors that a configuration asks for, by name and shape, and how those of a folder differ. No torch.
+"""Compares the tensors of a folder with those that its configuration needs, by name and shape. Needs no torch.
 
-In: a `config.json` and what the headers of the weights say. Out: nothing, or a `ModelError` with the tensors' names.
-Known are the families that the native sampler knows; of others the check is made when the model is loaded. Names are
-those of transformers; a folder that holds a backbone alone leaves `model.` out.
+In: a `config.json` and the headers of the weight files. Out: nothing, or a `ModelError` with the tensors' names.
+Only the families of the native sampler are covered; other models are checked when they are loaded. Names are those
+of transformers; a folder with only a backbone omits the prefix `model.`.
 """
 
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dianoia.base.errors import ModelError
-from dianoia.models.folder_check import Config, Tensor, named
+from dianoia.models.folder_check import Config, Tensor, listed
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 _HEADS = ("lm_head.weight", "score.weight")
 _COMPUTED = "rotary_emb.inv_freq"
-"""Old folders hold it; it is computed from the configuration."""
+"""A tensor in old folders that is not needed: it is computed from the configuration."""
 
 Shapes = dict[str, tuple[int, ...]]
 Head = Literal["vocabulary", "score", "any"]
-"""What a model gives: logits, a reward, or either because its head will be drawn anew."""
+"""The head of a model: logits ("vocabulary"), a reward ("score"), or any, because it will be replaced."""
 
 
-def expected(config: Config) -> Shapes | None:
-    """Shape of every tensor but the head's; None for a configuration of another family, or a quantised one.
+def expected_shapes(config: Config) -> Shapes | None:
+    """Return the shape of every tensor except the head's; None for another family, or a quantised model.
 
     Raises KeyError, TypeError or ValueError for a configuration without the sizes.
     """
@@ -33,10 +33,12 @@ def expected(config: Config) -> Shapes | None:
     hidden, inner, heads = (
         _size(config, key) for key in ("hidden_size", "intermediate_size", "num_attention_heads")
     )
+    # The defaults are those of transformers' configuration classes.
     kv_heads = _size(config, "num_key_value_heads", heads if family == "llama" else 32)
     head = _size(config, "head_dim", 128 if family == "qwen3" else hidden // heads)
     queries, keys = heads * head, kv_heads * head
     bias = bool(config.get("attention_bias"))
+    # PyTorch's order: (output, input).
     shapes: Shapes = {
         "input_layernorm.weight": (hidden,),
         "post_attention_layernorm.weight": (hidden,),
@@ -50,6 +52,7 @@ def expected(config: Config) -> Shapes | None:
     }
     if family == "qwen3":
         shapes |= {f"self_attn.{name}_norm.weight": (head,) for name in "qk"}
+    # Qwen2 always has biases on queries, keys and values, and never on the output.
     if bias or family == "qwen2":
         shapes |= {"self_attn.q_proj.bias": (queries,)}
         shapes |= {f"self_attn.{name}_proj.bias": (keys,) for name in "kv"}
@@ -77,45 +80,46 @@ def _size(config: Config, key: str, default: int | None = None) -> int:
 
 
 def check_tensors(folder: Path, config: Config, tensors: Mapping[str, Tensor], head: Head) -> None:
-    """Raise ModelError where the tensors of a folder are not those that its configuration asks for."""
+    """Raise ModelError if the tensors of a folder are not those that its configuration needs."""
     try:
-        wanted = expected(config)
+        required = expected_shapes(config)
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ModelError(
-            f"{folder / 'config.json'}: it does not say how large the model is ({error}); fetch the file again"
+            f"{folder / 'config.json'}: it does not give the sizes of the model ({error}); fetch the file again"
         ) from None
-    if wanted is None:
+    if required is None:
         return
-    bare = not any(name.startswith("model.") for name in tensors)
+    is_backbone = not any(name.startswith("model.") for name in tensors)
     present = {
-        f"model.{name}" if bare and name not in _HEADS else name: tensor.shape
+        f"model.{name}" if is_backbone and name not in _HEADS else name: tensor.shape
         for name, tensor in tensors.items()
         if not name.endswith(_COMPUTED)
     }
-    table, width = wanted["model.embed_tokens.weight"], wanted["model.norm.weight"][0]
-    heads: Shapes = {"lm_head.weight": table}
+    embedding, width = required["model.embed_tokens.weight"], required["model.norm.weight"][0]
+    # `heads` may be there; which of them must be there depends on the kind of head.
+    heads: Shapes = {"lm_head.weight": embedding}
     if head != "vocabulary":
         heads["score.weight"] = (1, width)
     if head == "score":
-        wanted["score.weight"] = (1, width)
+        required["score.weight"] = (1, width)
     elif head == "vocabulary" and not config.get("tie_word_embeddings"):
-        wanted |= heads
-    missing = [name for name in wanted if name not in present]
-    _refuse(folder, missing, "lack", "would be drawn at random")
-    every = wanted | heads
-    spare = [name for name in present if name not in every]
-    _refuse(folder, spare, "hold", "no model of this config has")
+        required |= heads
+    missing = [name for name in required if name not in present]
+    _refuse(folder, missing, "lack", "would be initialized at random")
+    allowed = required | heads
+    superfluous = [name for name in present if name not in allowed]
+    _refuse(folder, superfluous, "hold", "no model with this config has")
     for name, shape in present.items():
-        if shape != every[name]:
+        if shape != allowed[name]:
             raise ModelError(
-                f"{folder}: the tensor {name} has the shape {list(shape)}, and config.json makes it "
-                f"{list(every[name])}; the two belong to different models, so fetch both again"
+                f"{folder}: the tensor {name} has the shape {list(shape)}, but config.json requires "
+                f"{list(allowed[name])}; the two belong to different models, so fetch both again"
             )
 
 
-def _refuse(folder: Path, names: list[str], verb: str, which: str) -> None:
+def _refuse(folder: Path, names: list[str], verb: str, consequence: str) -> None:
     if names:
         raise ModelError(
-            f"{folder}: the weights {verb} the tensors {named(names)}, which {which}; the files are damaged or "
+            f"{folder}: the weights {verb} the tensors {listed(names)}, which {consequence}; the files are damaged or "
             "belong to another config.json, so fetch the folder again"
         )

@@ -1,8 +1,9 @@
-"""Tries a tokenizer that somebody else wrote in a process that can be ended, with bounds on its time and memory.
+"""Tries out an untrusted tokenizer in a process of its own, with limits on time and memory.
 
-In: a model folder. Out: how many ids the tokens of its tokenizer need, or a `ModelError`. A tokenizer is a program: its rules can
-make a word into gigabytes, its expressions can search for hours, and its chat template can loop. What a short text
-shows of that is refused before any work; so is a file that the tokenizers library cannot read.
+In: a model folder. Out: the number of ids that its tokenizer needs, or a `ModelError`. A tokenizer is a program: its
+rules can turn a word into gigabytes, its regular expressions can search for hours, and its chat template can loop.
+If a short text shows that, the tokenizer is refused before any work; so is a file that the tokenizers library
+cannot read. The program that runs in the process is `models.tokenizer_trial`.
 """
 
 import json
@@ -17,73 +18,82 @@ from typing import Any
 from dianoia.base.errors import ModelError
 
 CPU_SECONDS = 20
-BYTES = 4 * 2**30
+MEMORY_BYTES = 4 * 2**30
 _WALL_SECONDS = 120
-_START = (
+_PROGRAM = (
     "import sys; sys.path[:] = {path!r}; from dianoia.models.tokenizer_trial import try_out; "
     "try_out({folder!r}, {seconds}, {size})"
 )
 
 
 def tokenizer_size(folder: Path) -> int | None:
-    """How many ids the tokens of a folder's tokenizer need, special ones aside; None without a `tokenizer.json`.
+    """Return one more than the largest id of a token that is not special; None without a `tokenizer.json`.
 
-    Raises ModelError for a tokenizer or a chat template that cannot be read, or goes beyond the bounds.
+    Raises ModelError for a tokenizer or a chat template that cannot be read, or exceeds the limits.
     """
     files = [
         folder / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
     ]
-    marks = tuple((f.stat().st_size, f.stat().st_mtime_ns) if f.is_file() else None for f in files)
-    size = _tried_out(folder, marks)
-    if isinstance(size, ModelError):
-        raise size
-    return size
+    # Sizes and times of change are the cache key: files that were replaced are tried again.
+    versions = tuple(
+        (f.stat().st_size, f.stat().st_mtime_ns) if f.is_file() else None for f in files
+    )
+    outcome = _cached_trial(folder, versions)
+    if isinstance(outcome, ModelError):
+        raise outcome
+    return outcome
 
 
 @lru_cache(maxsize=32)
-def _tried_out(folder: Path, marks: tuple[tuple[int, int] | None, ...]) -> int | ModelError | None:
-    """Return what `tokenizer_size` returns or raises for a folder whose files have these sizes and times of change.
+def _cached_trial(
+    folder: Path, versions: tuple[tuple[int, int] | None, ...]
+) -> int | ModelError | None:
+    """Return the size or the refusal of a folder's tokenizer.
 
-    The refusal is kept too: which bound is met first may differ from one trial to the next, and a plan and its run
-    have to say the same.
+    A refusal is cached too: which limit is reached first may differ between trials, and a plan and its run must
+    give the same message.
     """
     try:
-        return _size(folder)
+        return _try_tokenizer(folder)
     except ModelError as refusal:
         return refusal
 
 
-def _size(folder: Path) -> int | None:
-    """Try a folder's tokenizer in a process of its own."""
-    code = _START.format(path=sys.path, folder=str(folder), seconds=CPU_SECONDS, size=BYTES)
-    alone = {
+def _try_tokenizer(folder: Path) -> int | None:
+    """Try a folder's tokenizer in a process of its own. Raises ModelError."""
+    code = _PROGRAM.format(
+        path=sys.path, folder=str(folder), seconds=CPU_SECONDS, size=MEMORY_BYTES
+    )
+    single_threaded = {
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
     try:
-        ended = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,
             timeout=_WALL_SECONDS,
-            env=os.environ | alone,
+            env=os.environ | single_threaded,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        raise _beyond(folder, f"{_WALL_SECONDS} seconds") from None
-    if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        raise _beyond(folder, f"{CPU_SECONDS} seconds of a processor")
+        raise _exceeded(folder, f"{_WALL_SECONDS} seconds") from None
+    # The first signal comes at the soft limit, the second at the hard one.
+    if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise _exceeded(folder, f"{CPU_SECONDS} seconds of processor time")
     try:
-        answer: dict[str, Any] = json.loads(ended.stdout)
+        answer: dict[str, Any] = json.loads(process.stdout)
     except ValueError:
-        last = ended.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        if ended.returncode == -signal.SIGABRT or "MemoryError" in "".join(last):
-            raise _beyond(folder, f"{BYTES // 2**30} GiB of memory") from None
+        last_line = "".join(process.stderr.decode("utf-8", "replace").strip().splitlines()[-1:])
+        # The Rust library aborts if it gets no memory; Python raises.
+        if process.returncode == -signal.SIGABRT or "MemoryError" in last_line:
+            raise _exceeded(folder, f"{MEMORY_BYTES // 2**30} GiB of memory") from None
         raise ModelError(
-            f"{folder}: its tokenizer could not be tried out ({''.join(last)[:300]}); fetch the folder again"
+            f"{folder}: its tokenizer could not be tried out ({last_line[:300]}); fetch the folder again"
         ) from None
     if answer.get("beyond"):
-        raise _beyond(folder, answer["beyond"])
+        raise _exceeded(folder, answer["beyond"])
     if answer.get("unreadable"):
         raise ModelError(
             f"{folder / 'tokenizer.json'}: the tokenizer cannot be read or used ({answer['unreadable']}); fetch the file again"
@@ -92,8 +102,8 @@ def _size(folder: Path) -> int | None:
     return size
 
 
-def _beyond(folder: Path, bound: str) -> ModelError:
+def _exceeded(folder: Path, limit: str) -> ModelError:
     return ModelError(
-        f"{folder}: its tokenizer or its chat template takes more than {bound} for a short text, "
-        "so it would hold up everything; give another folder, or mend tokenizer.json or the template"
+        f"{folder}: its tokenizer or its chat template takes more than {limit} for a short text, "
+        "so it would stall every stage; give another folder, or correct tokenizer.json or the template"
     )

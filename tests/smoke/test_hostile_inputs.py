@@ -295,9 +295,9 @@ OK = b"HTTP/1.1 200 OK\r\n\r\n"
 @pytest.mark.parametrize(
     ("script", "part"),
     [
-        (whole(b'{"choices": [{"message": {"content": "\\ud800"}}]}'), "half a character"),
+        (whole(b'{"choices": [{"message": {"content": "\\ud800"}}]}'), "half of a surrogate pair"),
         (whole(b"[" * 200_000 + b"]" * 200_000), "nested"),
-        (whole(b"nonsense", "Content-Encoding: gzip\r\n"), "unpacked"),
+        (whole(b"nonsense", "Content-Encoding: gzip\r\n"), "decompressed"),
         (endlessly(OK, b"x" * 2**20, 0.0), "16 MiB"),
         (endlessly(OK, b" ", 0.05), "in all"),
         (endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02), "in all"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dianoia.base.errors import ConfigError
 from dianoia.config import path_of
-from dianoia.models.hub_config import KNOWN, out_of_reach
+from dianoia.models.hub_config import KNOWN, unavailable_reason
 from dianoia.recipe.graph import (
     Recipe,
     Stage,
@@ -62,7 +62,7 @@ def missing_inputs(recipe: Recipe) -> list[str]:
             readers.setdefault(file, []).append(name)
         unreachable |= _unreachable_sets(stage)
         for source in [*sources(stage), *reward_models(stage).values()]:
-            reason = None if source in recipe.stages else out_of_reach(source)
+            reason = None if source in recipe.stages else unavailable_reason(source)
             if reason is not None:
                 models[source] = reason
     return [

@@ -31,10 +31,10 @@ from dianoia.models.folder_check import (
     check_tokenizer_files,
     read_config,
     tensors_of,
-    unknown_architecture,
-    vocabulary_too_small,
+    unknown_architecture_message,
+    vocabulary_message,
 )
-from dianoia.models.hub_config import model_config, out_of_reach, text_config
+from dianoia.models.hub_config import model_config, text_config, unavailable_reason
 from dianoia.models.tensor_names import Head, check_tensors
 from dianoia.models.tokenizer_probe import tokenizer_size
 from dianoia.recipe.graph import Recipe, reward_models, sources
@@ -78,7 +78,7 @@ def _check_source(name: str, source: str, recipe: Recipe) -> None:
 
 def _check_reachable(name: str, source: str, recipe: Recipe) -> None:
     """Raise ModelError for a model whose weights are neither here nor on the hub."""
-    reason = None if source in recipe.stages else out_of_reach(source)
+    reason = None if source in recipe.stages else unavailable_reason(source)
     if reason is not None:
         raise ModelError(
             f"stages.{name}: the model {source!r} is no folder here and cannot be fetched from the hub "
@@ -227,7 +227,7 @@ def _check_folders(name: str, recipe: Recipe, planned: bool) -> None:
 def _check_model(folder: Path, head: Head, planned: bool) -> None:
     config = read_config(folder)
     if not has_architecture(config["model_type"]):
-        raise ModelError(unknown_architecture(str(folder), config))
+        raise ModelError(unknown_architecture_message(str(folder), config))
     check_files(folder)
     tensors = tensors_of(folder)
     check_tensors(folder, config, tensors, head)
@@ -247,7 +247,7 @@ def _check_tokenizer(folder: Path) -> None:
 def _check_vocabulary(folder: Path, config: Config) -> None:
     size, rows = tokenizer_size(folder), config.get("vocab_size")
     if size is not None and isinstance(rows, int) and size > rows:
-        raise ModelError(vocabulary_too_small(str(folder), rows, size))
+        raise ModelError(vocabulary_message(str(folder), rows, size))
 
 
 @cache

@@ -270,7 +270,7 @@ def test_a_redirect_is_not_followed_and_the_key_stays(
     monkeypatch.setenv("SOME_KEY", KEY)
     for status in ("301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"):
         sockets.scripts = [reply(b"", f"Location: {other.url}/{KEY}", status=status)]
-        with pytest.raises(EndpointError, match="sends the request on to.*this host alone") as it:
+        with pytest.raises(EndpointError, match="redirects to.*the host in url only") as it:
             ask(key_env="SOME_KEY")
         assert KEY not in str(it.value)
     assert not other.requests

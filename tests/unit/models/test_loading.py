@@ -1,4 +1,4 @@
-"""Models and tokenizers from folders: nothing drawn at random, nothing executed, nothing sampled that is no token."""
+"""Models and tokenizers from folders: no random weights, no foreign code, no ids without a token."""
 
 import json
 from collections.abc import Callable
@@ -171,7 +171,7 @@ def test_rows_beyond_the_tokenizer_are_never_sampled(
     after = load_model(padded)
     assert (
         "61" not in caplog.text
-        and f"has {TOKENS + 61} rows and its tokenizer {TOKENS}" in caplog.text
+        and f"has {TOKENS + 61} rows and the tokenizer {TOKENS} tokens" in caplog.text
     )
     assert after.config.vocab_size == TOKENS
     requests = [Request((5, 9, 40 + n), 16, (n,)) for n in range(4)]
@@ -259,7 +259,7 @@ def test_prompts_begin_once_and_do_not_end(
     bare = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert ids == ([1] if begins and bare[:1] != [1] else []) + bare
     assert 0 not in ids and ids.count(1) <= 1
-    assert ("behind every text" in caplog.text) == ends
+    assert ("after every text" in caplog.text) == ends
 
 
 def test_a_template_that_loops_holds_nobody_up(
@@ -269,7 +269,7 @@ def test_a_template_that_loops_holds_nobody_up(
     write_tokenizer(tmp_path)
     loop = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
     (tmp_path / "chat_template.jinja").write_text(loop)
-    with pytest.raises(ModelError, match="hold up everything"):
+    with pytest.raises(ModelError, match="stall every stage"):
         load_tokenizer(tmp_path)
 
 

@@ -29,7 +29,7 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "_hub_silent", lambda: "the hub was not reached, ConnectError")
+    monkeypatch.setattr(hub, "_hub_failure", lambda: "the hub was not reached, ConnectError")
 
 
 def printed(path: Path, *overrides: str) -> str:
@@ -94,7 +94,7 @@ def test_a_gated_model_says_what_to_do(write: Write, monkeypatch: pytest.MonkeyP
     def refuse(*_: str) -> str:
         raise GatedRepoError
 
-    monkeypatch.setattr(hub, "_hub_silent", lambda: None)
+    monkeypatch.setattr(hub, "_hub_failure", lambda: None)
     monkeypatch.setattr(hub, "hf_hub_download", refuse)
     recipe = load_recipe(write(), ["zero.start=meta-llama/Llama-3.1-8B"])
     check_inputs(recipe, planned=True)
@@ -109,20 +109,20 @@ def test_a_cached_configuration_needs_no_hub(
     file.write_text(json.dumps({"hidden_size": 7}), encoding="utf-8")
     there = {"config.json": str(file)}
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda _, name: there.get(name))
-    monkeypatch.setattr(hub, "_hub_silent", lambda: "no way")
+    monkeypatch.setattr(hub, "_hub_failure", lambda: "no way")
     assert model_config("stages.zero", "Some/Model") == {"hidden_size": 7}
-    assert hub.out_of_reach("Some/Model") == "no way", "there are no weights"
+    assert hub.unavailable_reason("Some/Model") == "no way", "there are no weights"
     there["model.safetensors"] = str(file)
-    assert hub.out_of_reach("Some/Model") is None
+    assert hub.unavailable_reason("Some/Model") is None
 
 
 def test_the_hub_is_asked_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    hub._hub_silent.cache_clear()
+    hub._hub_failure.cache_clear()
     try:
-        said = hub._hub_silent()
+        said = hub._hub_failure()
     finally:
-        hub._hub_silent.cache_clear()
+        hub._hub_failure.cache_clear()
     assert said is not None and "http://127.0.0.1:9 was not reached" in said
 
 

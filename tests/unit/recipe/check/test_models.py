@@ -107,10 +107,10 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 354
     [
         (WEIGHTS, cut(WEIGHTS, 0), "0 bytes"),
         (WEIGHTS, cut(WEIGHTS, 5), "5 bytes"),
-        (WEIGHTS, cut(WEIGHTS, 200), "header is not whole"),
-        (WEIGHTS, cut(WEIGHTS, 0.5), "not fetched to its end"),
+        (WEIGHTS, cut(WEIGHTS, 200), "header is incomplete"),
+        (WEIGHTS, cut(WEIGHTS, 0.5), "damaged or incomplete"),
         (WEIGHTS, cut(WEIGHTS, -1), "would end at byte"),
-        (WEIGHTS, text(WEIGHTS, POINTER), "pointer of Git LFS"),
+        (WEIGHTS, text(WEIGHTS, POINTER), "Git LFS pointer"),
         (WEIGHTS, text(WEIGHTS, b"\0" * 4096), "damaged"),
         (WEIGHTS, text(WEIGHTS, b"\xff" * 4096), "damaged"),
         (WEIGHTS, text(WEIGHTS, (50).to_bytes(8, "little") + b"[" * 50), "header is not JSON"),
@@ -122,22 +122,22 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 354
         ("config.json", text("config.json", "null"), "a NoneType, not a JSON object"),
         ("config.json", text("config.json", "{}"), "no model_type"),
         ("config.json", text("config.json", '{"model_type": 5}'), "no model_type"),
-        ("config.json", cut("config.json", 0.5), "not JSON"),
+        ("config.json", cut("config.json", 0.5), "not valid JSON"),
         ("config.json", text("config.json", "[" * 10_000), "nested"),
         ("config.json", text("config.json", b"\xff\xfe{\0}\0"), "UTF-16"),
         ("config.json", text("config.json", '{"a": ' + "7" * 5000 + "}"), "4,300 digits"),
         ("config.json", text("config.json", " " * 2**23), "8,388,608 bytes"),
         ("config.json", text("config.json", '{"model_type": "qwen3"}'), "hidden_size"),
-        ("config.json", text("config.json", POINTER), "pointer of Git LFS"),
+        ("config.json", text("config.json", POINTER), "Git LFS pointer"),
         ("tokenizer.json", gone("tokenizer.json"), "is missing"),
         ("tokenizer.json", text("tokenizer.json", ""), "it is empty"),
         ("tokenizer.json", text("tokenizer.json", "{}"), "cannot be read or used"),
         ("tokenizer.json", edit_tokenizer(normalizer=SEARCHES), "retry-limit"),
-        ("tokenizer.json", cut("tokenizer.json", 0.5), "not JSON"),
-        ("tokenizer.json", text("tokenizer.json", POINTER), "pointer of Git LFS"),
+        ("tokenizer.json", cut("tokenizer.json", 0.5), "not valid JSON"),
+        ("tokenizer.json", text("tokenizer.json", POINTER), "Git LFS pointer"),
         ("tokenizer_config.json", gone("tokenizer_config.json"), "is missing"),
         ("tokenizer_config.json", text("tokenizer_config.json", "[]"), "a list"),
-        ("generation_config.json", text("generation_config.json", "{"), "not JSON"),
+        ("generation_config.json", text("generation_config.json", "{"), "not valid JSON"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_named(
@@ -200,13 +200,13 @@ def edit_index(change: Callable[[dict[str, Any]], object]) -> Change:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (gone("model-00002-of-00004.safetensors"), "model-00002-of-00004.safetensors: this file of weights is missing"),
+        (gone("model-00002-of-00004.safetensors"), "model-00002-of-00004.safetensors: this weight file is missing"),
         (cut("model-00002-of-00004.safetensors", 0.5), "model-00002-of-00004.safetensors"),
-        (text("model-00001-of-00004.safetensors", POINTER), "pointer of Git LFS"),
+        (text("model-00001-of-00004.safetensors", POINTER), "Git LFS pointer"),
         (text(INDEX, ""), "it is empty"),
         (text(INDEX, "[]"), "a list"),
-        (text(INDEX, "{}"), "names no file"),
-        (edit_index(lambda index: index.update(weight_map=[])), "names no file"),
+        (text(INDEX, "{}"), "lists no weight file"),
+        (edit_index(lambda index: index.update(weight_map=[])), "lists no weight file"),
         (edit_index(lambda index: index["weight_map"].update(x="../secret")), "no file of this folder"),
         (edit_index(lambda index: index["weight_map"].update(x=5)), "no file of this folder"),
         (edit_index(lambda index: index["weight_map"].update({"model.x": "model-00001-of-00004.safetensors"})), "model.x"),
@@ -341,7 +341,7 @@ models = [{{ name = "liked", model = "{judge}" }}]
         (edit_tensors(lambda t: t.pop("score.weight")), "lack the tensors score.weight"),
         (edit_tensors(lambda t: t.update({"score.weight": torch.zeros(2, 32)})), "[2, 32]"),
         (fill("score.weight", float("nan")), "NaN or infinity"),
-        (cut(WEIGHTS, 0.5), "not fetched to its end"),
+        (cut(WEIGHTS, 0.5), "damaged or incomplete"),
     ],
 )
 def test_a_reward_model(change: Change, why: str, tmp_path: Path) -> None:
@@ -404,11 +404,11 @@ def test_what_expands_or_loops_is_refused(
     change: Change, folder: Path, refusal: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokenizer_probe, "CPU_SECONDS", 2)
-    monkeypatch.setattr(tokenizer_probe, "BYTES", 2**30)
+    monkeypatch.setattr(tokenizer_probe, "MEMORY_BYTES", 2**30)
     change(folder)
     began = time.monotonic()
     said = refusal(folder)
-    assert "hold up everything" in said or "absurd" in said or "chat template of" in said
+    assert "stall every stage" in said or "absurd" in said or "chat template of" in said
     assert time.monotonic() - began < 60
 
 
