@@ -106,12 +106,15 @@ GREEK = dict(
 NAME_COMMANDS = frozenset(GREEK.values()) | frozenset(
     ("varepsilon", "vartheta", "varrho", "varsigma", "ell", "hbar", "Upsilon")
 )
+# Superscripts and subscripts are read as ^{...} and _{...}.
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 VULGAR_FRACTIONS = {
     "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5), "⅘": (4, 5),
     "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
 }  # fmt: skip
+# Names of functions with and without a backslash, and the name that `functions` knows. tg, ctg and arctg are usual in
+# Russian and Chinese texts.
 FUNCTIONS = {
     "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "cosec": "csc",
     "arcsin": "arcsin", "arccos": "arccos", "arctan": "arctan", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
@@ -160,12 +163,15 @@ TEXT_COMMANDS = frozenset(
 COLOUR_COMMANDS = frozenset(("color", "textcolor"))
 SIGN_COMMANDS = {
     "cdot": "*", "times": "*", "ast": "*", "cdotp": "*", "centerdot": "*", "bullet": "*", "div": "/", "slash": "/", "pm": "pm", "mp": "mp",
+    # Relations.
     "le": "le", "leq": "le", "leqslant": "le", "leqq": "le", "ge": "ge", "geq": "ge", "geqslant": "ge", "geqq": "ge", "lt": "<", "gt": ">",
     "ne": "ne", "neq": "ne", "approx": "approx", "approxeq": "approx", "simeq": "approx", "doteq": "approx", "equiv": "equiv",
+    # Sets.
     "cup": "cup", "bigcup": "cup", "cap": "cap", "bigcap": "cap", "setminus": "minus", "smallsetminus": "minus", "backslash": "minus",
     "in": "in", "emptyset": "emptyset", "varnothing": "emptyset", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]",
     "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil",
     "langle": "langle", "rangle": "rangle", "degree": "degree", "circ": "circ", "prime": "'", "colon": ":", "ratio": ":",
+    # Commands that take arguments.
     "frac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "sfrac": "frac", "nicefrac": "frac", "sqrt": "sqrt", "root": "root",
     "binom": "binom", "dbinom": "binom", "tbinom": "binom", "over": "over", "choose": "choose", "of": "of", "overline": "overline", "bar": "overline",
     "dot": "dot", "vec": "vec", "hat": "hat", "widehat": "hat", "tilde": "tilde", "overrightarrow": "overrightarrow", "angle": "angle",
@@ -177,6 +183,7 @@ SIGN_COMMANDS = {
 """Commands that are signs."""
 PLAIN_SIGNS = "+-*/^_!'|,;:=<>()[]{}%&"
 
+# Environments by what they are to the grammar. Aligned equations are read as a system, that is as cases.
 ENVIRONMENTS = {
     "pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix", "Bmatrix": "matrix", "smallmatrix": "matrix", "array": "matrix",
     "vmatrix": "det", "cases": "cases", "aligned": "cases", "align": "cases", "gathered": "cases", "dcases": "cases",

@@ -52,6 +52,7 @@ MAX_CHARS = 2000
 MAX_ITEMS = 64
 """Members of a list: comparing two lists takes the square of their length."""
 _SET_SIGNS = ("cup", "cap", "minus")
+# Not a full stop after another one: the dots of an ellipsis stay.
 _SENTENCE_END = re.compile(r"(?<!\.)[.,;:。，；：]\Z")
 
 
@@ -81,6 +82,7 @@ def readings(text: str) -> tuple[Reading, ...]:
     bare = _trimmed(text)
     results: list[Reading] = []
     refusal: Unreadable | None = None
+    # The first rule that works is the ordinary reading; the others count only if they give another tree.
     for rule in _rules(bare):
         if (
             rule == "commas separate"
@@ -104,6 +106,7 @@ def readings(text: str) -> tuple[Reading, ...]:
 
 def _rules(text: str) -> tuple[Literal["ordinary", "unit letters", "commas separate"], ...]:
     """Return the rules to try on a text: letters are units only without LaTeX, and commas matter only if there are some."""
+    # An escaped $ or % is no LaTeX: `\$5 m` is plain typing.
     latex = "\\" in text.replace("\\$", "").replace("\\%", "")
     return (
         "ordinary",
@@ -150,11 +153,13 @@ def _trimmed(text: str) -> str:
         text = (
             _SENTENCE_END.sub("", text) if not text.endswith(("\\,", "\\;", "\\:")) else text[:-2]
         )
+        # The mark may be inside the dollar signs: `$5.$` is `5`.
         inner = re.fullmatch(
             r"(\$\$?|\\\(|\\\[)(.*?)[.,;:。，；：]\s*(\$\$?|\\\)|\\\])", text, re.DOTALL
         )
         if inner and not inner[2].endswith(("\\", ".")) and inner[1] not in inner[2]:
             text = inner[2]
+        # Markdown around the whole: **5**, `5`, "5".
         for wrapper in ("**", "__", "`", '"', "*"):
             inside = text[len(wrapper) : -len(wrapper)]
             if (
@@ -186,6 +191,7 @@ class AnswerParser(QuantityParser):
 
     def whole(self) -> Node:
         """Parse the whole answer. Raises Unreadable if a token is left, TooLarge for too many items."""
+        # The text may be nothing but layout, such as `$$`.
         if not self.tokens:
             raise Unreadable(Reason.NOTHING)
         node = self._listing()
@@ -217,15 +223,15 @@ class AnswerParser(QuantityParser):
                 raise TooLarge("items")
         if (
             len(items) == 1
+            # [5] may be a list, a floor, or only an answer in brackets; [1, 2] and [1, 2) are intervals.
             and self.tokens[0].text == "["
             and self.tokens[-1].text == "]"
             and not isinstance(items[0], Bracketed | SetOperation | Listing | Matrix | Cases)
         ):
-            raise Unreadable(
-                Reason.AMBIGUOUS
-            )  # [5] may be a list, a floor, or only an answer in brackets
+            raise Unreadable(Reason.AMBIGUOUS)
         if len(items) == 1:
             return items[0].content if isinstance(items[0], Boxed) else items[0]
+        # Boxes are answers of their own, of which equal ones count once (`compare`); `boxed` says so.
         boxed = all(isinstance(item, Boxed) for item in items)
         bare = tuple(item.content if isinstance(item, Boxed) else item for item in items)
         return Listing(bare, "or" if "or" in joints else "and" if "and" in joints else ",", boxed)
@@ -237,6 +243,7 @@ class AnswerParser(QuantityParser):
             Unreadable: an item is missing, as in `5,` and `5 and, 6`.
         """
         joint = None
+        # `5, and 6`: a comma before a word is part of the same separator.
         if self.at(",", ";"):
             self.take()
             joint = ","
@@ -263,11 +270,11 @@ class AnswerParser(QuantityParser):
         modulus = None
         while self.at(*RELATIONS):
             sign = self.take().text
+            # Of sets and limits nothing can be computed.
             if sign in ("subset", "to"):
                 raise Unreadable(Reason.TEXT)
-            if (
-                self.at("-", "+") and sign == "=" and self.peek(1) is None
-            ):  # the `= -` of a cut text
+            # The text was cut: `x = -`.
+            if self.at("-", "+") and sign == "=" and self.peek(1) is None:
                 raise Unreadable(Reason.INCOMPLETE)
             signs.append(sign)
             parts.append(self._side())
@@ -315,6 +322,7 @@ class AnswerParser(QuantityParser):
             sign = self.take().text
             operation = "cup" if sign == "U" else sign
             node = SetOperation(operation, node, self._operand())  # type: ignore[arg-type]
+        # 3:4, and 12:30 as a time of day. A colon at the end has been trimmed as punctuation.
         if self.at(":") and self.peek(1) is not None:
             parts = [node]
             while self.at(":"):
@@ -347,6 +355,7 @@ class AnswerParser(QuantityParser):
             or bracket.spaced
         ):
             return None
+        # One letter only: `ab(c)` is a product; and i(x), e(x) are products of constants.
         if token.kind == "letters" and (len(token.text) > 1 or token.text in ("i", "e")):
             return None
         end = begin
@@ -369,11 +378,11 @@ class AnswerParser(QuantityParser):
         self.expect(")")
         return Apply(token.text + ("^-1" if inverse else ""), arguments)
 
-    def _is_at_union_letter(self, left: Node) -> bool:
+    def _is_at_union_letter(self, operand: Node) -> bool:
         """Return True if the next token is the U of a union: `(1,2) U (3,4)`."""
         token = self.peek()
         return (
-            token is not None and token.kind == "letters" and token.text == "U" and isinstance(left, Bracketed | SetOf | SetOperation)
+            token is not None and token.kind == "letters" and token.text == "U" and isinstance(operand, Bracketed | SetOf | SetOperation)
             and self.at("(", "[", r"\{", ahead=1)
         )  # fmt: skip
 
@@ -386,6 +395,7 @@ class AnswerParser(QuantityParser):
             and token.text == "U"
             and self.at("(", "[", r"\{", ahead=1)
         ):
+            # Only between two bracketed sets: `2U(x)` stays a product.
             before = self.tokens[self.position - 1].text if self.position else ""
             if before in (")", "]", r"\}"):
                 return False
@@ -406,6 +416,7 @@ class AnswerParser(QuantityParser):
         """Parse the condition on the members of a set, or an entry of cases: one or several relations, or words."""
         if (words := self._words()) is not None:
             return words
+        # A row of cases may begin with `\text{if}`: `x^2, & \text{if } x > 0`.
         token = self.peek()
         if (
             token is not None

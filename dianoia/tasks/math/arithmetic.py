@@ -65,6 +65,7 @@ def _whole_root(number: int, degree: int) -> int | None:
     if degree == 2:
         root = math.isqrt(number)
         return root if root * root == number else None
+    # The root would be below 2, or the search too long.
     if number.bit_length() < degree or number.bit_length() > 2000:
         return None
     low, high = 1, 1 << (number.bit_length() // degree + 1)
@@ -130,6 +131,7 @@ def multiply(lhs: Value, rhs: Value) -> Value:
     if isinstance(lhs, list) and isinstance(rhs, list):
         if shape(lhs)[1] != shape(rhs)[0]:
             raise Undefined("matrices of different shapes")
+        # Rows of the first matrix by columns of the second.
         columns = list(zip(*rhs, strict=True))
         return [[_dot(row, column) for column in columns] for row in lhs]
     if isinstance(lhs, list):
@@ -183,6 +185,7 @@ def power(base: Value, exponent: Value) -> Value:
 def whole_power(base: Value, exponent: int) -> Value:
     """Return a power with a whole exponent, exact up to MAX_BITS. Raises Undefined, TooLarge."""
     if isinstance(base, Fraction):
+        # Bits of the result, before it is computed.
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
         if bits * abs(exponent) <= MAX_BITS or abs(base) == 1:
             return base ** (exponent % 2 if abs(base) == 1 else exponent)  # 1 and -1 to any power
@@ -202,6 +205,7 @@ def root_of(degree: int, radicand: Value) -> Value:
     if degree < 1 or degree > 10**6:
         raise Undefined("a root of this degree")
     if isinstance(radicand, Fraction):
+        # The real root: of -8 it is -2, and not the principal one, 1 + 1.73i.
         if radicand < 0 and degree % 2:
             return -root_of(degree, -radicand)
         if radicand >= 0 and (exact := exact_root(radicand, degree)) is not None:

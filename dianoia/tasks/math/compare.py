@@ -87,6 +87,7 @@ class Comparison:
             Unreadable: the answer has a word or unit that the question does not ask for.
             TooLarge: the comparison would take too long.
         """
+        # Members are compared by this function too, so that each is brought to normal form where it is compared.
         gold, answer = normal_form(gold), normal_form(answer)
         if isinstance(gold, Listing) or isinstance(answer, Listing):
             return self._same_lists(gold, answer)
@@ -98,6 +99,7 @@ class Comparison:
 
     def _same_lists(self, gold: Node, answer: Node) -> bool:
         """Compare two answers of which one is a list at least."""
+        # A model often boxes the same answer twice: \boxed{5} ... \boxed{5} is 5.
         if isinstance(answer, Listing) and answer.boxed:
             answer = self._without_repeats(answer)
             if not isinstance(answer, Listing):
@@ -110,12 +112,11 @@ class Comparison:
             and any(map(speaks_of_sets, (gold, answer)))
         ):
             return same_set(gold_set, answer_set)
-        parts = [members(node) for node in (gold, answer)]
         if isinstance(gold, Bracketed) or isinstance(answer, Bracketed):
             return self._same_in_order(gold, answer)
-        return self._same_members(
-            parts[0], parts[1], any(isinstance(node, SetOf) for node in (gold, answer))
-        )
+        # What is no list counts as a list of one: {1,2} faces 1, 2.
+        is_set = isinstance(gold, SetOf) or isinstance(answer, SetOf)
+        return self._same_members(members(gold), members(answer), is_set)
 
     def _without_repeats(self, listing: Listing) -> Node:
         """Return a list of boxes in which equal ones count once; a single one is returned by itself."""
@@ -137,8 +138,10 @@ class Comparison:
 
     def _same_members(self, gold: Sequence[Node], answer: Sequence[Node], is_set: bool) -> bool:
         """Match each member of one side with one of the other, so that none is left over."""
+        # 1, 2, ..., n: what is left out depends on the order.
         if any(isinstance(normal_form(item), Ellipsis) for item in (*gold, *answer)):
             return self._same_pairwise(gold, answer)
+        # x = 1, y = 2 and y = 2, x = 1: by name, in any order. Against 1, 2 without names: in order.
         gold_names, answer_names = distinct_names(gold), distinct_names(answer)
         if gold_names is not None and answer_names is not None:
             if sorted(gold_names) != sorted(answer_names):
@@ -153,6 +156,7 @@ class Comparison:
             gold, answer = self._distinct(gold), self._distinct(answer)
         if len(gold) != len(answer):
             return False
+        # Greedy matching is enough where equality is transitive, since equal members can be exchanged.
         unmatched = list(answer)
         for item in gold:
             match = next((candidate for candidate in unmatched if self.same(item, candidate)), None)
@@ -177,6 +181,7 @@ class Comparison:
             isinstance(gold, Relation) and "approx" in gold.signs
         ):
             return self._same_approximately(gold, answer)
+        # Both sides as a name and values: x = 2+3 = 5 has the name x and the values 2+3 and 5.
         gold_name, gold_values = named_values(gold)
         answer_name, answer_values = named_values(answer)
         if gold_values and answer_values:
@@ -187,6 +192,7 @@ class Comparison:
                 return self.same(gold, answer_values[-1])
             # The names agree, or one side has none: the gold value against every value of the answer.
             if gold_name is None or answer_name is None or gold_name & answer_name:
+                # x^2 + 1 = 2x is an equation to be satisfied, and no chain of equal values.
                 if gold_name is None and is_equation(gold) and not self._is_chain(gold_values):
                     return self._same_equation(gold, answer)
                 if all(self.same(gold_values[-1], value) for value in answer_values):
@@ -211,6 +217,7 @@ class Comparison:
 
     def _same_inequality(self, gold: Node, answer: Node) -> bool:
         """Compare inequalities, memberships and congruences: as sets if they are sets of real numbers, else by their parts."""
+        # x < 3 and 3 > x, 1 < x < 2 and (1, 2) are equal as sets.
         gold_set, answer_set = real_set(gold), real_set(answer)
         if gold_set is not None and answer_set is not None:
             return same_set(gold_set, answer_set)
@@ -220,6 +227,7 @@ class Comparison:
             return False
         if gold.modulus is not None and answer.modulus is not None:
             return self._same_congruence(gold, answer)
+        # Part by part, as written or mirrored: a < b and b > a.
         for parts, signs in ((answer.parts, answer.signs), mirrored(answer)):
             if signs == gold.signs and self._same_pairwise(gold.parts, parts):
                 return True
@@ -248,11 +256,13 @@ class Comparison:
             or len(gold.parts) != len(answer.parts)
         ):
             return False
+        # The left sides, usually the name x, have to be equal; the right sides only modulo the modulus.
         if not self.same(gold.parts[0], answer.parts[0]):
             return False
         difference = Sum((gold.parts[-1], Negative(answer.parts[-1])))
         try:
             value, modulus = Evaluator(30)(difference), Evaluator(30)(gold.modulus)
+        # With names in it nothing can be computed: n + 1 modulo n.
         except Undefined:
             return self.same(gold.parts[-1], answer.parts[-1])
         return (
@@ -276,6 +286,7 @@ class Comparison:
 
     def _same_values(self, gold: Node, answer: Node) -> bool:
         """Compare two answers that are neither lists nor relations, by the type of their nodes."""
+        # The order matters: a quantity may hold any other value, and words may stand for a set.
         if isinstance(gold, Quantity) or isinstance(answer, Quantity):
             return self._same_quantities(as_quantity(gold), as_quantity(answer))
         if (
@@ -286,6 +297,7 @@ class Comparison:
             return texts[0] == texts[1]
         if isinstance(gold, Based) or isinstance(answer, Based):
             return same_digits(gold, answer, self.question)
+        # 3:4 is not 6:8: a ratio is asked for in lowest terms, and 12:30 is a time.
         if isinstance(gold, Ratio) and isinstance(answer, Ratio):
             return self._same_pairwise(gold.parts, answer.parts)
         if isinstance(gold, Cases) and isinstance(answer, Cases):
@@ -318,6 +330,7 @@ class Comparison:
             return True
         if isinstance(gold, SetOf) and isinstance(answer, SetOf):
             return self._same_members(gold.items, answer.items, is_set=True)
+        # {5} is 5.
         if isinstance(gold, SetOf) and len(gold.items) == 1 and not is_collection(answer):
             return self.same(gold.items[0], answer)
         if isinstance(answer, SetOf) and len(answer.items) == 1 and not is_collection(gold):
@@ -328,6 +341,7 @@ class Comparison:
         if (
             gold_set is not None
             and answer_set is not None
+            # Two bracketed pairs may be points, which have been compared item by item above.
             and not (isinstance(gold, Bracketed) and isinstance(answer, Bracketed))
         ):
             return same_set(gold_set, answer_set)
@@ -335,6 +349,7 @@ class Comparison:
 
     def _same_brackets(self, gold: Bracketed, answer: Bracketed) -> bool:
         """Compare tuples or intervals item by item. Of two items the brackets count: (1,2] is not (1,2)."""
+        # ⟨1, 2⟩ is a vector, written (1, 2) by others.
         brackets = [
             (node.opening.replace("langle", "("), node.closing.replace("rangle", ")"))
             for node in (gold, answer)
@@ -363,6 +378,7 @@ class Comparison:
         if gold.unit and answer.unit:
             if gold.unit.dimension != answer.unit.dimension:
                 return False
+            # 1.5 km and 1500 m: the gold value in units of the answer.
             gold_value = scaled(gold.value, gold.unit.size / answer.unit.size)
             return gold.percent == answer.percent and self.same(gold_value, answer.value)
         if not self._has_compatible_unit(gold, answer):
@@ -378,6 +394,7 @@ class Comparison:
             Unreadable: the gold answer has no unit, and the question does not ask for the answer's.
         """
         if answer.unit and not gold.unit:
+            # A gold answer with a noun counts something, and is no measurement: 5 apples is not 5 cm.
             if gold.noun:
                 return False
             check_unit(answer.unit, answer.symbols, self.question)
@@ -396,6 +413,7 @@ class Comparison:
             return self.same(gold.value, answer.value) or self.same(
                 scaled(gold.value, Fraction(1, 100)), answer.value
             )
+        # 0.5 is 50%. If the question asks for a percentage, 50 is 50%, and 0.5 is only if it can be a share.
         as_share = not expected_by(self.question).percent or _is_at_most_one(gold.value)
         if as_share and self.same(gold.value, scaled(answer.value, Fraction(1, 100))):
             return True

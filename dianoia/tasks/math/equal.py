@@ -63,11 +63,14 @@ def equal(lhs: Node, rhs: Node) -> bool:
     Raises:
         TooLarge: they would take too long to compute.
     """
+    # Infinity has no value that could be subtracted.
     signs = infinity(lhs), infinity(rhs)
     if any(signs):
         return signs[0] == signs[1]
+    # Written alike: equal, if there is a value at all.
     if lhs == rhs and not has_two_signs(lhs):
         return _has_value(lhs)
+    # Of all names on both sides: x + y - y is x.
     names = sorted(names_of(lhs) | names_of(rhs))
     if not names:
         try:
@@ -194,6 +197,7 @@ def _rounded(exact: Node, decimal: Node) -> bool:
     inner = decimal.value if isinstance(decimal, Negative) else decimal
     if not (isinstance(inner, Number) and inner.notation == "decimal" and inner.places >= PLACES):
         return False
+    # FIRST_DIGITS beyond the places of the decimal, so that rounding cannot decide.
     value = Evaluator(FIRST_DIGITS + inner.places)(exact)
     if isinstance(value, Fraction | list) or is_complex(value):
         return False
@@ -227,11 +231,13 @@ def _same_at_points(lhs: Node, rhs: Node, names: list[str]) -> bool:
     complex_points = []
     compared = 0
     for point in _points(names, seed):
+        # x^2/x and x differ only at 0, which is no random point; ln(x^2) and 2 ln(x) differ for all negative x.
         sides = [_type_of_value(side, point) for side in (lhs, rhs)]
         if sides[0] != sides[1]:
             return False
         if sides[0] == "undefined":
             continue
+        # Branches of complex functions are conventions, so such points are kept back unless i is in the answer.
         if sides[0] == "complex" and not (has_constant(lhs, "i") or has_constant(rhs, "i")):
             complex_points.append(point)
             continue
@@ -280,6 +286,7 @@ def same_ratio(lhs: Node, rhs: Node) -> int | None:
         if any(isinstance(value, list) for value in values):
             return None
         if first is None:
+            # A zero has no ratio: take another point as the first.
             if not values[0] or not values[1]:
                 continue
             first = values[0], values[1]

@@ -88,6 +88,7 @@ class Evaluator:
             raise TooLarge(str(error)) from None
 
     def _value(self, node: Node) -> Value:
+        # Trees are bounded by the grammar, but a product of sums may be long: this bounds the time.
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise TooLarge("steps")
@@ -102,6 +103,7 @@ class Evaluator:
         Sizes are binary lengths times log10(2), which is cheaper than a logarithm.
         """
         if isinstance(value, Fraction):
+            # Bits of the quotient, within one.
             size = value.numerator.bit_length() - value.denominator.bit_length() if value else 0
             self.spread = max(self.spread, abs(size) * 0.302)
             self.largest = max(self.largest, size * 0.302)
@@ -112,6 +114,7 @@ class Evaluator:
             raise Undefined("infinite")
         size = CONTEXT.mag(value) if value != 0 else 0
         logarithm = abs(float(size)) * 0.302
+        # Far below the precision of this evaluator: what is left of a difference that is zero.
         if logarithm > self.digits * 0.8 + 20 and size < 0:
             return value  # a zero with a rounding error, such as sin(pi)
         if logarithm > MAX_LOGARITHM:
@@ -142,6 +145,7 @@ class Evaluator:
 
     def _quotient(self, node: Quotient) -> Value:
         top, bottom = self._value(node.top), self._value(node.bottom)
+        # An inexact zero is caught here only if it is exactly 0; otherwise the quotient is huge and exceeds the bounds.
         if isinstance(bottom, list) or not bottom:
             raise Undefined("a division by zero")
         return multiply(top, 1 / bottom if isinstance(bottom, Fraction) else 1 / inexact(bottom))
@@ -174,6 +178,7 @@ class Evaluator:
         return self.names[node.text]
 
     def _quantity(self, node: Quantity) -> Value:
+        # A noun counts and does not measure, so it has no value. A unit is converted to base units.
         if node.noun is not None:
             raise Undefined("a noun")
         value = self._value(node.value)
@@ -203,6 +208,7 @@ class Evaluator:
 
     def _call(self, node: Call) -> Value:
         arguments = [self._value(argument) for argument in node.arguments]
+        # Matrix functions first: the others refuse matrices.
         if node.function in MATRIX_FUNCTIONS:
             return MATRIX_FUNCTIONS[node.function](*arguments)
         if any(isinstance(argument, list) for argument in arguments):

@@ -81,6 +81,7 @@ def _announced_answer(text: str) -> str | None:
         Unreadable: text after the answer takes it back or gives another one.
     """
     answers = []
+    # A heading and a result line are announcements too.
     if heading := _HEADING.search(text):
         answers.append(heading[1])
     if result := _RESULT_LINE.search(text):
@@ -96,6 +97,7 @@ def _announced_answer(text: str) -> str | None:
             len(text) if following is None else following.start(),
         )
         sentence = text[announcement.end() : end]
+        # "Final Answer: The final answer is 5" announces once.
         if following is not None and _LEAD_IN.fullmatch(sentence):
             continue
         stop = _SENTENCE_END.search(sentence)
@@ -103,6 +105,7 @@ def _announced_answer(text: str) -> str | None:
         answer = _stripped(sentence[: stop.start()] if stop else sentence)
         if answer and not _NEGATED.match(answer):
             answers.append(answer)
+    # The same answer announced twice is one answer.
     distinct = list(dict.fromkeys(_stripped(answer) for answer in answers))
     if not distinct:
         return None
@@ -115,6 +118,7 @@ def _stripped(text: str) -> str:
     text = text.strip()
     if text.startswith("}") and text.count("{") < text.count("}"):
         text = text[1:].strip()  # the brace that closes \text{Answer: }
+    # Half of a pair of bold marks: `**Answer: 5**` leaves `5**`.
     if text.count("**") % 2:
         text = text.removeprefix("**").removesuffix("**").strip()
     return text

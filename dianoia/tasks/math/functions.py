@@ -90,6 +90,7 @@ def _factorial(value: Value) -> Value:
         if value > MAX_FACTORIAL:
             raise TooLarge("factorial")
         return Fraction(math.factorial(int(value)))
+    # n! for real n by the gamma function.
     real = inexact(value)
     if abs(real) > 300:
         raise TooLarge("factorial")
@@ -97,6 +98,7 @@ def _factorial(value: Value) -> Value:
 
 
 def _binomial(upper: Value, lower: Value) -> Value:
+    # Exact for whole numbers, else by gamma functions: binom(n, 2) at a random point n.
     if are_exact(upper, lower) and upper.denominator == lower.denominator == 1 and upper >= 0:
         if upper > MAX_BINOMIAL:
             raise TooLarge("binomial")
@@ -129,6 +131,7 @@ def _rounded(down: bool) -> Callable[[Value], Value]:
 
 def _on_integers(function: Callable[..., int]) -> Callable[..., Value]:
     def compute(*values: Value) -> Value:
+        # gcd and lcm are defined for whole numbers only.
         if not are_exact(*values) or any(value.denominator != 1 for value in values):
             raise Undefined("a divisor of what is no whole number")
         return Fraction(function(*map(int, values)))
@@ -138,6 +141,7 @@ def _on_integers(function: Callable[..., int]) -> Callable[..., Value]:
 
 def _extreme(largest: bool) -> Callable[..., Value]:
     def compute(*values: Value) -> Value:
+        # Complex numbers have no order.
         if any(not isinstance(value, Fraction) and CONTEXT.im(value) for value in values):
             raise Undefined("a maximum of complex numbers")
         return (max if largest else min)(values, key=inexact)
@@ -189,6 +193,7 @@ def _determinant(matrix: Value) -> Value:
         raise TooLarge("determinant")
     if len(matrix) == 1:
         return matrix[0][0]
+    # Expansion along the first row.
     total: Value = Fraction(0)
     for column, entry in enumerate(matrix[0]):
         minor = [[*row[:column], *row[column + 1 :]] for row in matrix[1:]]

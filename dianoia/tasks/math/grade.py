@@ -41,6 +41,7 @@ def warm() -> None:
 
 
 def _judge(gold_text: str, answer_text: str, question: str) -> Judgement:
+    # The gold answer first: whether it can be read must not depend on the answer (decision 1).
     gold = _gold_readings(gold_text)
     if gold is None:
         return Judgement(Verdict.GOLD_UNREADABLE)
@@ -50,11 +51,13 @@ def _judge(gold_text: str, answer_text: str, question: str) -> Judgement:
         equal = _equal_readings(Comparison(question), gold, answer)
     except Unreadable as error:
         return Judgement(Verdict.UNREADABLE, error.reason)
+    # Deep nesting exhausts the stack before MAX_DEPTH in some productions.
     except (TooLarge, RecursionError):
         return Judgement(Verdict.TOO_LARGE)
     if equal is None or not _is_consistent(answer_text, answer):
         return Judgement(Verdict.WRONG)
     gold_reading, reading = equal
+    # Last, since only an equal answer can be a mere repetition.
     if repeats(gold_reading.node, reading.node, bare_answer(gold_text), bare, question):
         return Judgement(Verdict.REPEATED)
     return Judgement(Verdict.RIGHT)

@@ -78,6 +78,7 @@ class ExpressionParser(TermParser):
         if token.kind == "constant":
             return Constant(token.text)
         if token.kind in ("letters", "name"):
+            # Names need the whole token, to split its letters.
             self.position -= 1
             return self._names()
         if token.kind == "function":
@@ -115,6 +116,7 @@ class ExpressionParser(TermParser):
             return self._decorated(text)
         if text in (",", ";"):
             raise Unreadable(Reason.SEPARATOR)
+        # A sign that begins nothing: either a term is missing before it, or it has no meaning here.
         raise Unreadable(
             Reason.INCOMPLETE if text in "+-*/^=<>)]}" or text in _RELATIONS else Reason.TEXT
         )
@@ -155,6 +157,7 @@ class ExpressionParser(TermParser):
         `ab_1` is a times b_1, `2f(x)` is twice f of x, `P(5,2)` is P of two arguments.
         """
         token = self.take()
+        # Four letters or more are a word of prose, such as `sum`; \mathrm{ab} may be a name.
         if token.kind == "letters" and (
             self.is_word(token) and not (token.upright and len(token.text) <= LONGEST_PRODUCT)
         ):
@@ -185,6 +188,7 @@ class ExpressionParser(TermParser):
 
     def _bracket_has_several(self) -> bool:
         """Return True if a bracket with several members is next, as in P(5,2): then the name before it is no factor."""
+        # Look for a comma at the first level of brackets, without parsing them.
         depth = 0
         for ahead in range(len(self.tokens) - self.position):
             depth += self.at("(", "{", "[", ahead=ahead) - self.at(")", "}", "]", ahead=ahead)
@@ -248,6 +252,7 @@ class ExpressionParser(TermParser):
         exponent = ""
         while self.at("^", "_"):
             exponent += self.take().text + self._raw_group()
+        # \mathbb{P} and the like have no meaning here.
         if name not in ("R", "Z", "N", "Q", "C"):
             raise Unreadable(Reason.TEXT)
         return NumberSet(name + exponent)
@@ -387,12 +392,14 @@ class ExpressionParser(TermParser):
         base: Node | None = None
         exponent: Node | None = None
         while self.at("_", "^"):
+            # A base and an exponent may come in either order: \log_2^3 x, \log^3_2 x.
             if self.take().text == "_" and function == "log" and base is None:
                 base = self._argument_digits()
             elif self.tokens[self.position - 1].text == "^" and exponent is None:
                 exponent = self._exponent()
             else:
                 raise Unreadable(Reason.SCRIPT)
+        # \sin^{-1} x is the inverse function; \sin^{-2} x a power.
         if exponent == Negative(Number(Fraction(1))) and function in _INVERSES:
             function, exponent = _INVERSES[function], None
         arguments = self._call_arguments(function)
@@ -401,6 +408,7 @@ class ExpressionParser(TermParser):
             if base is not None
             else Call({"lg": "log10", "log": "log10"}.get(function, function), arguments)
         )
+        # \det A of a matrix that has only a name is a name too.
         if function == "det" and isinstance(arguments[0], Name):
             call = Name(f"det {arguments[0].text}")
         return call if exponent is None else Power(call, exponent)
@@ -419,6 +427,7 @@ class ExpressionParser(TermParser):
             # \max{(1,2)}: the braces of LaTeX around the brackets of the call
             if len(arguments) == 1 and isinstance(arguments[0], Bracketed) and opening == "{":
                 arguments = arguments[0].items
+            # f(x, y) of a function of one argument.
             if len(arguments) > 1 and function not in _SEVERAL_ARGUMENTS:
                 raise Unreadable(Reason.SEPARATOR)
             return arguments

@@ -84,6 +84,7 @@ class Lexer:
         char = self.text[self.position]
         if self.text.startswith("~~", self.position):
             raise Unreadable(Reason.CHARACTER)  # ~~5~~ is struck out, so it is no answer
+        # The order of the cases matters: a dot before a digit begins a number, other dots do not.
         if char.isspace() or char == "~":
             self._skip(1)
         elif char == "$":
@@ -145,6 +146,7 @@ class Lexer:
             raise Unreadable(Reason.CHARACTER)
 
     def _dollar(self) -> None:
+        # A dollar sign is a currency sign or a delimiter; which, `currency_signs` has decided for the whole text.
         double = self.text.startswith("$$", self.position)
         if self.position in self.currency:
             self._emit("sign", "currency $", 1)
@@ -168,6 +170,7 @@ class Lexer:
         touching = position > 0 and (text[position - 1].isalnum() or text[position - 1] == ".")
         if not touching and self._emit_based(numerals.BASED):
             return
+        # The longest notation first: 0.1\overline{6} and 1.5e3 begin as plain numbers too.
         if repeating := numerals.REPEATING.match(text, position):
             self._emit(
                 "number", repeating[0], len(repeating[0]), numerals.repeating_value(repeating)
@@ -202,6 +205,7 @@ class Lexer:
         self._word(word, len(word))
 
     def _word(self, word: str, length: int) -> None:
+        # xsin(2) is x times sin(2), if a bracket or exponent follows the function's name.
         following = self.text[self.position + length :].lstrip()[:1]
         if word == "sqrt":
             self._emit("sign", "sqrt", length)
@@ -286,6 +290,7 @@ class Lexer:
             self.position += (
                 len(self.text[self.position :]) - len(self.text[self.position :].lstrip()) + 1
             )
+        # \left and \right belong to their bracket; other commands separate words, as a space does.
         if name not in ("left", "right", "middle"):
             self.spaced = self.spaced or self.text[self.position : self.position + 1].isspace()
 
@@ -297,6 +302,7 @@ class Lexer:
             start += 1
         if self.text[start : start + 1] != "{":
             letter = self.text[start : start + 1]
+            # \mathrm x takes one letter, as TeX does.
             if not letter.isalpha():
                 raise Unreadable(Reason.COMMAND)
             content, end = letter, start + 1

@@ -1,9 +1,9 @@
 """The verifier "math": problems of mathematics, graded in worker processes.
 
-In: problems and answers. Out: grades as every verifier gives them, and judgements with verdict and reason. Here,
-in the process that trains, an answer's length is looked at and nothing else: reading and arithmetic run in workers
-(`dianoia.sandbox.workers`), started with the first answer, each with a limit of time and memory. Equal answers
-to one problem are graded once.
+In: problems and answers. Out: grades as every verifier gives them, and judgements with verdict and reason. In the
+process that trains, only the length of an answer is checked. Parsing and arithmetic run in worker processes
+(`dianoia.sandbox.workers`), which start with the first answer and have limits of time and memory. Equal answers to one
+problem are graded once.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 from dianoia.tasks.verifier_workers import Workers
 
 MAX_ANSWER_CHARS = 20_000
-"""Longer ones are not read, wherever their box stands."""
+"""Longer answers are not read, wherever their box is."""
 MAX_QUESTION_CHARS = 4_000
 BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=20.0, memory_bytes=2**30)
-"""Of one answer."""
+"""Limits of one answer."""
 _WORKERS = Workers("dianoia.tasks.math.grade:grade", BOUNDS)
 
 
@@ -36,23 +36,23 @@ def _grade(judgement: Judgement) -> Grade:
 
 
 def shared_service() -> Service:
-    """The workers of this process, started when first asked for."""
+    """Return the workers of this process; the first call starts them."""
     return _WORKERS.service()
 
 
 def judged(pairs: Sequence[Pair]) -> list[Judgement]:
     """Return a judgement per pair: on overlong texts at once, else from the memory of earlier ones or the workers."""
-    asked = [
+    requests = [
         (problem.answer, answer, problem.question[:MAX_QUESTION_CHARS])
         for problem, answer in pairs
         if not _too_long(problem, answer)
     ]
-    replies = iter(_WORKERS.replies(asked))
+    replies = iter(_WORKERS.replies(requests))
     return [_too_long(problem, answer) or _judgement(next(replies)) for problem, answer in pairs]
 
 
 def _too_long(problem: Problem, answer: str) -> Judgement | None:
-    """The judgement on a text that is too long to be read; None for others."""
+    """Return the judgement on a pair of which a text is too long to be read; None for other pairs."""
     if len(problem.answer) > MAX_ANSWER_CHARS:
         return Judgement(Verdict.GOLD_UNREADABLE)
     return Judgement(Verdict.TOO_LARGE) if len(answer) > MAX_ANSWER_CHARS else None

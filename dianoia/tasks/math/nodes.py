@@ -236,6 +236,7 @@ def names_of(node: Any) -> set[str]:
 
 def children(node: Any) -> list[Any]:
     """Return the child nodes of a node; fields that are tuples of nodes count as one child each."""
+    # Rows of a matrix are tuples of tuples.
     if isinstance(node, tuple):
         return list(node)
     if not is_dataclass(node):

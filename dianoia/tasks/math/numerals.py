@@ -52,6 +52,7 @@ _BASE_WORDS = {
 
 def base_of(match: re.Match[str]) -> int:
     """Return the base of a match of BASED: its subscript in digits or words; 0 if that is no base from 2 to 36."""
+    # The subscript is in braces, in \text inside braces, or bare.
     text = match[2] or match[3] or match[4]
     base = int(text) if text.isdigit() else _BASE_WORDS.get(text, 0)
     return base if 2 <= base <= 36 else 0
@@ -64,6 +65,7 @@ def digits_fit(digits: str, base: int) -> bool:
 
 def without_zeros(text: str) -> str:
     """Return digits without zeros at the front, or at the end of the decimals: 5.10 is 5.1."""
+    # Digits are compared as text, so that they need one form.
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.lstrip("0") or "0"
 
@@ -99,12 +101,14 @@ def currency_signs(text: str) -> set[int]:
     Raises:
         Unreadable: a dollar sign in the middle of the text has no partner and no number.
     """
+    # An even number of dollar signs are delimiters: `$5$`.
     dollars = [match.start() for match in re.finditer(r"(?<!\\)\$", text)]
     if len(dollars) % 2 == 0:
         return set()
     for position in dollars:
         if re.match(r"\$\s*-?[\d.]", text[position:]):
             return {position}
+    # In `5$` or `$x` the text was cut out between its dollar signs.
     if text.rstrip().endswith("$") or text.lstrip().startswith("$"):
         return set()  # its partner was outside the answer
     raise Unreadable(Reason.DOLLARS)
@@ -137,6 +141,7 @@ def join_thousands(tokens: list[Token], commas_separate: bool) -> list[Token]:
         else:
             joined.append(tokens[position])
         position = end + 1
+    # A separator that is left joins nothing: 1{,}23.
     if any(token.text == "thousands" for token in joined):
         raise Unreadable(Reason.NUMBERS)
     return joined
@@ -245,6 +250,7 @@ def _next_group(tokens: list[Token], end: int, separator: str) -> tuple[int, str
 
     `separator` is the one between the groups so far, "" after the first: a number does not mix spaces with commas.
     """
+    # A space: the next group follows at once, and all separators of the number have to be spaces.
     following = tokens[end + 1] if end + 1 < len(tokens) else None
     if following is None:
         return None
@@ -255,6 +261,7 @@ def _next_group(tokens: list[Token], end: int, separator: str) -> tuple[int, str
         and not following.upright
     ):
         return (end + 1, " ") if _has_three_digits(following) and separator in ("", " ") else None
+    # A comma: the group is the token after it. `{,}` may be mixed with `,` since both are meant as commas.
     group = tokens[end + 2] if end + 2 < len(tokens) else None
     if group is None or group.kind != "number" or not _has_three_digits(group) or group.shifted:
         return None

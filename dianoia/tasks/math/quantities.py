@@ -153,6 +153,7 @@ class QuantityParser(ExpressionParser):
         """
         end = self.position
         while (token := self._at(end)) is not None and not self._ends_item(token):
+            # Numbers belong to words only in dates and in \text: "5 apples" is a quantity, \text{June 20} is words.
             is_date = (  # June 20
                 end > self.position
                 and self.tokens[self.position].text.lower() in _MONTHS
@@ -163,6 +164,7 @@ class QuantityParser(ExpressionParser):
                 or is_date
                 or (token.upright and token.kind in ("number", "function", "constant", "sign"))
             ):
+                # "it is 5": a sentence, and no answer.
                 if token.kind == "number" and end - self.position > 1:
                     raise Unreadable(Reason.TEXT_BEFORE)
                 return None
@@ -173,6 +175,7 @@ class QuantityParser(ExpressionParser):
         if len(words) > MAX_WORDS or words[0].text.lower() in _REFERENCES:
             raise Unreadable(Reason.TEXT)
         self.position = end
+        # Tokens are joined as they were written: \text{(B)} has no spaces.
         text = ""
         for token in words:
             text += token.text if not token.spaced or not text else f" {token.text}"
@@ -183,6 +186,7 @@ class QuantityParser(ExpressionParser):
 
     def _ends_item(self, token: Token) -> bool:
         """Return True if a token separates items of an answer, or parts of a relation."""
+        # \text{B, E, G} is a list of three.
         if token.upright and token.text in (",", ";"):
             return True
         if token.kind in ("sign", "end") and not token.upright:
@@ -203,16 +207,20 @@ class QuantityParser(ExpressionParser):
         first = words[0]
         if not any(token.kind in ("letters", "words") for token in words):
             return False
+        # A value comes first, or an operator: no words. "(B)" may begin with its bracket.
         if first.kind == "number" or (first.kind in ("sign",) and first.text not in ("(",)):
             return False
         letters = [token for token in words if token.kind in ("letters", "words")]
+        # \mathrm{i} and \mathrm{e} are constants.
         if len(words) == 1 and first.upright and first.text in ("i", "e"):
             return False
+        # \text{VW} and 五 are words, whatever their length.
         if any(token.upright or token.kind == "words" for token in letters):
             return True
         if first.text.lower() in _MONTHS:
             return True
         lower = first.text.lower()
+        # Plain letters: one word of four letters is enough ("even"), or a short word that is an answer ("yes").
         may_begin = len(lower) > 3 or lower in _FIRST_WORDS
         return all(token.kind == "letters" for token in words) and (
             (may_begin and any(len(token.text) > 3 for token in letters))
@@ -227,6 +235,7 @@ class QuantityParser(ExpressionParser):
         Raises:
             Unreadable: the words are no unit and cannot be a noun: they change the value, or it is no count.
         """
+        # In this order: 50%, 3 million, 12 cm^2, 5 $.
         percent = self._percent()
         value, scaled = self._scaled(value)
         if percent and scaled:
@@ -244,6 +253,7 @@ class QuantityParser(ExpressionParser):
         measured = unit(symbols) if symbols else None
         if currency is not None:
             money = unit(currency)
+            # "$5 dollars" is said twice and allowed; "$5 cm" is not.
             if symbols and measured != money:
                 raise Unreadable(Reason.TEXT_BEHIND)
             measured, symbols = money, symbols or currency
@@ -252,6 +262,7 @@ class QuantityParser(ExpressionParser):
         # The words are no unit, so they must be a noun: "7 apples", "7 人".
         noun = normal_words(symbols)
         pieces = re.findall(r"[a-z'-]+|[^\x00-\x7f]", noun)
+        # Only a number can count something: "x apples" and "(1,2) apples" mean nothing.
         is_count = not isinstance(value, Bracketed | SetOf | SetOperation | Based) and not names_of(
             value
         )
@@ -284,6 +295,7 @@ class QuantityParser(ExpressionParser):
             return False
         if self.at("%") or (token.kind == "letters" and token.text.lower() in _PERCENT_WORDS):
             self.take()
+            # 5%% is a typing error or a remainder.
             if self.at("%"):
                 raise Unreadable(Reason.TEXT_BEHIND)
             return True
@@ -298,6 +310,7 @@ class QuantityParser(ExpressionParser):
                 raise TooLarge("scale")
         if factor == 1:
             return value, False
+        # 0 million would be zero whatever follows, so it is no way to write a number.
         if value == Number(Fraction(0)):
             raise Unreadable(Reason.TEXT_BEHIND)
         if isinstance(value, Boxed):
@@ -316,6 +329,7 @@ class QuantityParser(ExpressionParser):
             return SCALES[token.text.lower()]
         if token.kind != "words":
             return None
+        # The longer scale first: 百万 is a million, 百 a hundred.
         for length in (2, 1):
             if (scale := SCALES.get(token.text[:length])) is not None:
                 remainder = token.text[length:]
@@ -338,6 +352,7 @@ class QuantityParser(ExpressionParser):
             ):
                 text += ("" if not text or text.endswith("/") else " ") + self.take().text
                 count += 1
+            # A degree sign ends a unit and never follows one: 5 m° is unreadable.
             elif text and self.at("degree"):
                 break
             elif self.at("degree") or self._circle_exponent():
@@ -386,6 +401,7 @@ def normal_words(text: str) -> str:
     "A.M." becomes "am", the choice "(B)" becomes "b", "empty set" becomes "no solution".
     """
     text = " ".join(text.casefold().replace("’", "'").split()).strip(" .,;:")
+    # a.m., a. m. and am
     text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
     if (choice := re.fullmatch(r"\(?([a-z])\)?", text)) is not None:
         return choice[1]

@@ -86,8 +86,10 @@ class Expected:
 @lru_cache(maxsize=512)
 def expected_by(question: str) -> Expected:
     """Return the nouns and units that a question in lower case asks for."""
+    # "how many" is followed by a unit or by a noun: how many metres, how many apples.
     nouns, units = [], []
     for match in _HOW_MANY.finditer(question):
+        # "how many does he have" names nothing.
         words = match[2].split()
         if words[0] in _AUXILIARIES:
             continue
@@ -106,6 +108,7 @@ def expected_by(question: str) -> Expected:
 
 def _unit_at(words: Sequence[str]) -> Unit | None:
     """Return the longest unit that words begin with; None if there is none. A single letter, or "in", is no unit."""
+    # The longest first: "square metres per second" before "square metres".
     for count in (4, 3, 2, 1):
         text = " ".join(words[:count]).strip(" .,?;:$")
         if len(text) > 1 and text != "in" and (measured := unit(text)) is not None:
@@ -132,6 +135,7 @@ def check_unit(measured: Unit, symbols: str, question: str) -> None:
         measured: the unit of the answer; the gold answer has none.
         symbols: that unit as it was written.
     """
+    # Without a question nothing contradicts a unit.
     if not question.strip():
         return
     expected = expected_by(question)
@@ -150,6 +154,7 @@ def check_unit(measured: Unit, symbols: str, question: str) -> None:
         if (part := unit(word) or unit(word.lower()))
     ]
     for part in parts or [measured]:
+        # By base quantities without their powers: a question in metres may ask for square metres.
         quantities = {base for base, _ in part.dimension}
         rivals = [
             rival for rival in mentioned if {base for base, _ in rival.dimension} == quantities
@@ -163,6 +168,7 @@ def check_unit(measured: Unit, symbols: str, question: str) -> None:
 
 def _units_in(question: str) -> list[Unit]:
     """Return the units that a question mentions anywhere."""
+    # Short units only as whole words, and a dollar sign only before a number: others delimit mathematics.
     words = re.findall(
         r"[a-z]{3,}|\b(?:cm|mm|km|kg|mg|ml|ft|lb|mi|yd|hr|oz|m|g|s|h|l)\b|[\u3400-\u9fff]{1,3}|[€£¥₹¢°]|\\\$|\$(?=\s*\d)",
         question,
@@ -178,6 +184,7 @@ def _is_cued(base: str, question: str) -> bool:
 
 def occurs(words: str, text: str) -> bool:
     """Return True if each of the words occurs in a text, in the singular or the plural."""
+    # Chinese has no plural and no spaces.
     if not words.isascii():
         return all(word in text for word in words.split())
     singulars = {_singular(word) for word in re.findall(r"[a-z]+", text)}
@@ -185,6 +192,7 @@ def occurs(words: str, text: str) -> bool:
 
 
 def _singular(word: str) -> str:
+    # A rough rule, applied to both sides: berries and berry, boxes and box, apples and apple.
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     return (

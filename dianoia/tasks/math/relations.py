@@ -73,8 +73,10 @@ def normal_form(node: Node) -> Node:
         return Listing(tuple(items), node.joint, node.boxed)
     if isinstance(node, Quantity) and isinstance(node.value, Boxed):
         return Quantity(node.value.content, node.percent, node.unit, node.noun, node.symbols)
+    # A system of equations is typed as cases with one entry per row.
     if isinstance(node, Cases) and all(len(row) == 1 for row in node.rows):
         return normal_form(Listing(tuple(row[0] for row in node.rows), ","))
+    # All signs change together: ±1 ± 2 is 3 and -3, and not 1 or -1.
     if has_two_signs(node):
         return Listing((with_sign(node, 1), with_sign(node, -1)), "signs")
     if isinstance(node, Relation) and node.signs == ("in",) and isinstance(node.parts[0], Name):
@@ -90,6 +92,7 @@ def normal_form(node: Node) -> Node:
         and set(node.signs) == {"="}
         and isinstance(node.parts[0], Bracketed)
     ):
+        # (x, y) = (1, 2): one equation per name.
         names, values = node.parts[0], node.parts[-1]
         if (
             isinstance(values, Bracketed)
@@ -117,6 +120,7 @@ def distinct_names(items: Sequence[Node]) -> list[str] | None:
         name, values = named_values(normal_form(item))
         if not name or not values or not isinstance(item, Relation):
             return None
+        # Of several names for one value (x = y = 5) the first in alphabetical order stands for it.
         names.append(min(name))
     return names if len(names) > 1 and len(set(names)) == len(names) else None
 
@@ -135,12 +139,14 @@ def named_values(node: Node) -> tuple[frozenset[str] | None, tuple[Node, ...]]:
     # Names come first, as many as there are; without any, the last part may be one (5 = x).
     names: list[str] = []
     for count, part in enumerate(parts[:-1]):
+        # `x = x + 1` defines nothing: the name occurs in what follows.
         name = _name_of(part)
         if name is None or (_names_within(part) & names_of(tuple(parts[count + 1 :]))):
             break
         names.append(name)
     if names:
         return frozenset(names), parts[len(names) :]
+    # Without a name in front, the last part may be one: 5 = x.
     last = _name_of(parts[-1])
     if last is not None and not (_names_within(parts[-1]) & names_of(parts[:-1])):
         return frozenset((last,)), parts[:-1]
@@ -151,6 +157,7 @@ def is_sum_of_names(node: Node) -> bool:
     """Return True if one side is a sum or product of different names: m+n = 75 answers "find m+n" with 75."""
     if not isinstance(node, Relation) or node.signs != ("=",) or names_of(node.parts[1]):
         return False
+    # The terms of m + n, or the factors of mn.
     parts = (
         node.parts[0].terms
         if isinstance(node.parts[0], Sum)
@@ -176,13 +183,16 @@ def _name_of(node: Node) -> str | None:
     if isinstance(node, Name):
         return node.text
     if isinstance(node, Words):
+        # The prefix keeps the word "area" apart from a variable of that name.
         return f"text {node.text}"
     if isinstance(node, Apply):
         return f"{node.name}({node.arguments})"
     if isinstance(node, Call) and node.function == "abs":
+        # |AB| is the length of a segment; |x| is an absolute value.
         inner = _name_of(node.arguments[0])
         return f"|{inner}|" if inner and len(inner) > 1 and inner.isupper() else None
     if isinstance(node, Product):
+        # AB, ABC and AB_1: capital letters side by side name a segment or an angle.
         letters = [factor.text if isinstance(factor, Name) else "" for factor in node.factors]
         if all(letter[:1].isupper() and len(letter) < 4 for letter in letters):
             return "".join(letters)
@@ -234,6 +244,7 @@ def approximate_values(node: Node) -> list[Node] | None:
         parts.pop(0)
         if signs.pop(0) == "approx" and len(parts) == 1:
             return [parts[0]] if _decimal(parts[0]) is not None else None
+    # Each approximation has to be of the part before it, and equal parts have to be equal constants.
     for lhs, sign, rhs in zip(parts, signs, parts[1:], strict=False):
         if sign == "approx" and not _is_rounded(lhs, rhs):
             return None
@@ -261,6 +272,7 @@ def _is_rounded(exact: Node, rounded: Node) -> bool:
     if number is None or isinstance(exact, COLLECTIONS):
         return False
     try:
+        # 40 digits: more than decimals in answers usually have.
         values = [Evaluator(40)(_bare(node)) for node in (exact, rounded)]
     except Undefined:
         return False
@@ -274,6 +286,7 @@ def same_digits(gold: Node, answer: Node, question: str) -> bool:
 
     If only the answer has a base, the question has to name that base.
     """
+    # Not by value: 101_2 is not 5, since the question was to write it in base 2.
     if isinstance(gold, Based) and isinstance(answer, Based):
         return gold == answer
     based, other, is_gold = (

@@ -39,6 +39,7 @@ def repeats(gold: Node, answer: Node, gold_text: str, answer_text: str, question
     if not question.strip():
         return False
     gold_symbols, answer_symbols = _value_of(_symbols(gold_text)), _symbols(answer_text)
+    # x = 2+3 repeats "What is 2+3?" as much as 2+3 does.
     if isinstance(answer, Relation) and isinstance(answer.parts[0], Name):
         answer_symbols = _value_of(answer_symbols)
     question_symbols = _symbols(question[:MAX_QUESTION_CHARS])
@@ -49,6 +50,7 @@ def repeats(gold: Node, answer: Node, gold_text: str, answer_text: str, question
             and answer_notation != "integer"
             and _contains(question_symbols, answer_symbols)
         )
+    # One symbol is no expression. An answer written like the gold answer is right as it is.
     if len(answer_symbols) < 2 or Counter(answer_symbols) == Counter(gold_symbols):
         return False
     if _contains_shuffled(question_symbols, answer_symbols):
@@ -66,6 +68,7 @@ def notation(node: Node) -> str | None:
         return notation(node.value)
     if isinstance(node, Quantity):
         return "percent" if node.percent else notation(node.value)
+    # 3/4 and \frac34 are numbers in the notation of fractions.
     if isinstance(node, Quotient):
         return "fraction" if notation(node.top) == notation(node.bottom) == "integer" else None
     return node.notation if isinstance(node, Number) else None

@@ -53,6 +53,7 @@ class End:
         self.value, self.infinite = value, infinite
 
     def __lt__(self, other: "End") -> bool:
+        # Infinity has no value to subtract.
         if self.infinite or other.infinite:
             return self.infinite < other.infinite
         return self != other and bool(difference(self.value, other.value) < 0)
@@ -64,6 +65,7 @@ class End:
             return self.infinite == other.infinite
         if isinstance(self.value, Fraction) and isinstance(other.value, Fraction):
             return self.value == other.value
+        # Relative to the size of the value: sqrt(2) computed in two ways differs in its last digits.
         apart = difference(self.value, other.value)
         return not apart or bool(
             abs(inexact(apart)) * 10**_EQUAL_DIGITS <= abs(inexact(self.value))
@@ -93,6 +95,7 @@ def real_set(node: Node) -> RealSet | None:
         return _set_of_numbers(node)
     if isinstance(node, SetOperation):
         return _combined(node.operation, real_set(node.left), real_set(node.right))
+    # Z, N, Q and C have no ends; `compare` compares them by name.
     if isinstance(node, NumberSet) and node.name in _NAMED_SETS:
         low, high = (None if end is None else End(Fraction(end)) for end in _NAMED_SETS[node.name])
         return _between(low, high)
@@ -104,6 +107,7 @@ def real_set(node: Node) -> RealSet | None:
     if isinstance(node, Relation):
         return _solution_set(node)
     if isinstance(node, Builder):
+        # {x | y > 2} is no condition on x.
         inner = real_set(node.condition)
         return inner if inner is not None and inner.name in (None, node.variable) else None
     return _joined_conditions(node) if isinstance(node, Listing) else None
@@ -123,6 +127,7 @@ def same_set(lhs: RealSet, rhs: RealSet) -> bool:
     """
     if lhs.name and rhs.name and lhs.name != rhs.name:
         return False
+    # x < 3 and (-infinity, 3) are equal: only two names have to agree.
     ends = _sorted((*lhs.ends, *rhs.ends))
     return all(
         lhs.holds(number) == rhs.holds(number)
@@ -144,6 +149,7 @@ def _between_neighbours(ends: list[End]) -> list[End]:
     numbers = []
     for low, high in pairwise(ends):
         if low.infinite and high.infinite:
+            # No ends at all: any number will do.
             numbers.append(End(Fraction(0)))
         elif low.infinite:
             numbers.append(End(high.value - 1))
@@ -174,6 +180,7 @@ def _number(node: Node) -> End | None:
 
 def _interval(node: Bracketed) -> RealSet | None:
     """Return the interval of two bracketed numbers; None if it is empty, closed at infinity, or no interval."""
+    # A closed bracket at infinity is no interval, and one without members (2, 1) is taken for a point.
     if len(node.items) != 2 or node.opening not in "([":
         return None
     low, high = map(_number, node.items)
@@ -196,6 +203,7 @@ def _between(
     """Return the interval between two ends; None stands for infinity."""
     first, last = low or End(None, -1), high or End(None, 1)
 
+    # The membership function is a closure, so that sets combine without a case for each pair of types.
     def holds(number: End) -> bool:
         above = first < number or (first == number and not low_open)
         return above and (number < last or (number == last and not high_open))
@@ -230,6 +238,7 @@ def _solution_set(node: Relation) -> RealSet | None:
     if signs == ("in",) and isinstance(parts[0], Name):
         members = real_set(parts[1])
         return None if members is None else RealSet(members.holds, members.ends, parts[0].text)
+    # Equations are no inequalities, and x = 5 is a value.
     if not all(sign in _FLIPPED for sign in signs):
         return None
     # A chain is the intersection of its links.
@@ -246,12 +255,14 @@ def _solution_set(node: Relation) -> RealSet | None:
 
 def _half_line(lhs: Node, sign: str, rhs: Node) -> RealSet | None:
     """Return the solutions of one inequality between a name and a number, in either order."""
+    # 3 > x as x < 3.
     if isinstance(rhs, Name) and not isinstance(lhs, Name):
         lhs, sign, rhs = rhs, _FLIPPED[sign], lhs
     end = _number(rhs)
     if not isinstance(lhs, Name) or end is None:
         return None
     if sign == "ne":
+        # x ≠ 3: the real line without a point.
         line, point = _between(None, None), RealSet(lambda number: number == end, (end,))
         solutions = _combined("minus", line, point)
     elif sign in ("<", "le"):
@@ -274,6 +285,7 @@ def _joined_conditions(node: Listing) -> RealSet | None:
         return None
     if node.joint == "," and (any(conditions) or not all(map(is_set_like, node.items))):
         return None
+    # "x > 1 and x < 3" intersects, "(1,2) and (3,4)" lists two intervals.
     operation = "cap" if node.joint == "and" and all(conditions) else "cup"
     if (
         operation == "cup"

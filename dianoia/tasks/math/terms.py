@@ -116,6 +116,7 @@ class TermParser:
     def expression(self) -> Node:
         """Parse a sum of terms."""
         self.depth += 1
+        # Every production of a nested expression comes through here.
         if self.depth > MAX_DEPTH:
             raise TooLarge("depth")
         terms = [self._signed_term()] if self.at("+", "-", "pm", "mp") else [self._term()]
@@ -193,16 +194,19 @@ class TermParser:
             return not self.is_word(token)
         if token.kind in ("name", "constant", "function"):
             return True
+        # A matrix: 2\begin{pmatrix}...
         if token.kind == "begin":
             return True
         if token.kind == "font":
             raise Unreadable(Reason.NUMBERS)
+        # Inside |...| a bar closes; `2|x|` begins an absolute value.
         if token.text == "|" and self.bars:
             return False
         return token.kind == "sign" and token.text in PRIMARY_STARTS
 
     def is_word(self, token: Token) -> bool:
         """Return True if letters are a word or a unit here, and no factors."""
+        # \text{cm} is a unit, but \mathrm{e} is a constant and \mathrm{d} the d of dx.
         if token.upright:
             return token.text not in ("i", "e", "d")
         if token.text.lower() in ("and", "or", "mod") or len(token.text) > LONGEST_PRODUCT:
@@ -266,6 +270,7 @@ class TermParser:
         token = self.peek(1) if self.at("{") else self.peek()
         if token is None or token.text not in ("T", "top", "intercal", "t"):
             return None
+        # T, or {T}.
         braces = self.at("{")
         self.position += 3 if braces else 1
         return "transpose"
@@ -291,6 +296,7 @@ class TermParser:
         token = self.peek()
         if token is None:
             raise Unreadable(Reason.INCOMPLETE)
+        # x^ab is x^a b, as TeX reads it.
         if token.kind == "letters":
             node = self._first_letter()
         elif token.kind in ("number", "name", "constant") or self.at("{", "(", "frac", "sqrt"):
