@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from dianoia.base.records import Problem
-from dianoia.sandbox.pool import Pool
+from dianoia.sandbox.pool import SandboxPool
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, ForkSandbox, offered
 from dianoia.tasks.code import code_tests, judge_code
 from dianoia.tasks.code.output_compare import same_output
@@ -91,7 +91,7 @@ def lots(boxes: list[str], workers: int, stack: ExitStack) -> dict[str, Lot]:
     threads = stack.enter_context(ThreadPoolExecutor(workers))
     found: dict[str, Lot] = {BARE: lambda count: all(threads.map(lambda _: bare(), range(count)))}
     for name in boxes:
-        pool = stack.enter_context(Pool(name, workers))
+        pool = stack.enter_context(SandboxPool(name, workers))
         found[name] = lambda count, pool=pool: all(pool.map([in_box] * count))  # type: ignore[misc]
         found[name](workers)  # warm
     return found

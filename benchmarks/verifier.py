@@ -25,7 +25,7 @@ from queue import Queue
 from threading import Lock
 
 from dianoia.base.records import Problem
-from dianoia.tasks.math import Verdict, judged, shared_service
+from dianoia.tasks.math import Verdict, judged, shared_workers
 from dianoia.tasks.math.math_verifier import MAX_ANSWER_CHARS
 
 Case = tuple[str, str, str, set[Verdict]]
@@ -299,9 +299,9 @@ def report(run: Run, wall: float) -> list[str]:
     print(f"\nall: {len(every)} answers in {wall:.0f} s; median {percentile(every, 0.5):.2f}, 99 % {high:.1f}, 99.9 % {percentile(every, 0.999):.1f}, longest {percentile(every, 1):.0f} ms")  # fmt: skip
     total = sum(run.verdicts.values(), Counter())
     print(f"verdicts: {', '.join(f'{count} {verdict}' for verdict, count in total.most_common())}")
-    service = shared_service()
-    ended = ", ".join(f"{count} {how}" for how, count in service.ended.items())
-    print(f"workers: {ended}; killed or died {service.replaced}")
+    workers = shared_workers()
+    ended = ", ".join(f"{count} {how}" for how, count in workers.ended.items())
+    print(f"workers: {ended}; killed or died {workers.replaced}")
     parts = [statistics.fmean(run.memory[i : i + 10]) for i in (10, len(run.memory) - 10)]
     print(f"memory of all processes: {parts[0]:.0f} MiB after a tenth, {parts[1]:.0f} at the end, peak {max(run.memory):.0f}")  # fmt: skip
     faults = [f"graded falsely: {family}, gold {gold!r}, answer {answer[:100]!r}" for family, gold, answer, _ in run.false[:20]]  # fmt: skip

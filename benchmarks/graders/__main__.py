@@ -44,7 +44,7 @@ def is_right(verdict: object) -> bool:
 
 
 def mathematics(gold: str, answer: str, question: str) -> bool:
-    """Grade by the verifier of mathematics, in this process; what takes longer than the service grants is not right."""
+    """Grade by the verifier of mathematics, in this process; what takes longer than a worker process is granted is not right."""
     grade = importlib.import_module("dianoia.tasks.math.grade").grade
     signal.signal(signal.SIGVTALRM, _late)
     signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)

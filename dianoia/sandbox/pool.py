@@ -30,7 +30,7 @@ from dianoia.sandbox.sandbox import (
 T = TypeVar("T")
 
 
-class Pool(AbstractContextManager["Pool"]):
+class SandboxPool(AbstractContextManager["SandboxPool"]):
     """A number of equal sandboxes, each started when first needed; usable from many threads.
 
     Args:
@@ -97,7 +97,7 @@ class Pool(AbstractContextManager["Pool"]):
 class _Counted:
     """A sandbox that reports to its pool how programs end."""
 
-    def __init__(self, sandbox: Sandbox, pool: Pool) -> None:
+    def __init__(self, sandbox: Sandbox, pool: SandboxPool) -> None:
         self.name, self._sandbox, self._pool = sandbox.name, sandbox, pool
 
     def run(self, program: Program, limits: Limits) -> Outcome:

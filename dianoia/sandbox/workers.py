@@ -88,7 +88,7 @@ class Reply:
     """The cause of a crash, for people."""
 
 
-class Service(AbstractContextManager["Service"]):
+class WorkerPool(AbstractContextManager["WorkerPool"]):
     """`workers` processes that run `target` ("package.module:function"); usable from many threads.
 
     Args:
@@ -128,7 +128,7 @@ class Service(AbstractContextManager["Service"]):
     def begin(self, items: Sequence[object]) -> list[Future[list[Reply]]]:
         """Start items without waiting. Returns futures with the replies of one batch each, in order."""
         with self._lock:
-            self._threads = self._threads or ThreadPoolExecutor(self.workers, "service")
+            self._threads = self._threads or ThreadPoolExecutor(self.workers, "workers")
         return [self._threads.submit(self._run_batch, batch) for batch in _batches(items)]
 
     def _run_batch(self, batch: Sequence[str]) -> list[Reply]:
@@ -146,7 +146,7 @@ class Service(AbstractContextManager["Service"]):
         return replies
 
     def close(self) -> None:
-        """End every process. The service must not be used again."""
+        """End every process. The pool must not be used again."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         for worker in self._all:
@@ -180,7 +180,7 @@ class _WorkerLost(Exception):
 
 
 class _Worker:
-    """One slot of the service: a worker process, and the processes that replace it."""
+    """One slot of the pool: a worker process, and the processes that replace it."""
 
     def __init__(self, fork_server: "_ForkServer", bounds: Bounds) -> None:
         self.fork_server, self.bounds, self.replaced = fork_server, bounds, 0

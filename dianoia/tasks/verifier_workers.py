@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from threading import Lock
 
-from dianoia.sandbox.workers import Bounds, Ended, Reply, Service
+from dianoia.sandbox.workers import Bounds, Ended, Reply, WorkerPool
 
 _REMEMBERED = 20_000
 """Replies that are remembered."""
@@ -40,7 +40,7 @@ class Workers:
     ) -> None:
         self.target, self.bounds = target, bounds
         self.processes, self.batch_size = processes, batch_size
-        self._services: dict[int, Service] = {}
+        self._pools: dict[int, WorkerPool] = {}
         """By process id, since a fork copies this object."""
         self._remembered: OrderedDict[bytes, Reply] = OrderedDict()
         self._lock = Lock()
@@ -48,21 +48,21 @@ class Workers:
     @property
     def started(self) -> bool:
         """True if this process has started its workers."""
-        return os.getpid() in self._services
+        return os.getpid() in self._pools
 
-    def service(self) -> Service:
+    def pool(self) -> WorkerPool:
         """Return the workers of this process, started by the first call."""
         process = os.getpid()
         with self._lock:
-            if process not in self._services:
-                self._services[process] = Service(self.target, self.bounds, self.processes)
+            if process not in self._pools:
+                self._pools[process] = WorkerPool(self.target, self.bounds, self.processes)
                 atexit.register(self._close, process)
-            return self._services[process]
+            return self._pools[process]
 
     def _close(self, process: int) -> None:
         # A forked process inherits the exit handler, but must not close the workers of its parent.
         if os.getpid() == process:
-            self._services[process].close()
+            self._pools[process].close()
 
     def replies(self, items: Sequence[object]) -> list[Reply]:
         """Return one reply per item, in order, from memory or from the workers."""
@@ -77,10 +77,10 @@ class Workers:
 
     def _compute(self, items: Sequence[object]) -> list[Reply]:
         if self.batch_size == 1:
-            return self.service().map(items)
+            return self.pool().map(items)
         size = self.batch_size
         batches = [items[start : start + size] for start in range(0, len(items), size)]
-        replies = self.service().map(batches)
+        replies = self.pool().map(batches)
         return [
             item_reply
             for batch, reply in zip(batches, replies, strict=True)
@@ -96,7 +96,7 @@ class Workers:
         single = [[item] for item in batch]
         return [
             item_reply
-            for alone, alone_reply in zip(single, self.service().map(single), strict=True)
+            for alone, alone_reply in zip(single, self.pool().map(single), strict=True)
             for item_reply in self._split(alone, alone_reply)
         ]
 

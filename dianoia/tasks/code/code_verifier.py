@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
-from dianoia.sandbox.pool import Pool
+from dianoia.sandbox.pool import SandboxPool
 from dianoia.sandbox.sandbox import AUTO, VARIABLE, Packages, Sandbox
 from dianoia.tasks.code.run_tests import Verdict, judge_program
 from dianoia.tasks.code.test_cases import CodeTests, code_tests
@@ -51,7 +51,7 @@ def graded(answer: str, tests: CodeTests, sandbox: Sandbox) -> Grade:
     return Grade(judgement.score(tests.fraction), judgement.verdict)
 
 
-def run_jobs(jobs: Sequence[Job | Grade], pool: Callable[[], Pool]) -> list[Grade]:
+def run_jobs(jobs: Sequence[Job | Grade], pool: Callable[[], SandboxPool]) -> list[Grade]:
     """Run jobs in the sandboxes of `pool()`, many at once; a job that is a grade already stands for itself.
 
     `pool` is called only if something has to run.
@@ -72,15 +72,15 @@ def use_sandbox(name: str) -> None:
     _Wanted.name = name
 
 
-def shared_pool(packages: Packages | None = None) -> Pool:
+def shared_pool(packages: Packages | None = None) -> SandboxPool:
     """The sandboxes of this process, started when first asked for; others for programs with packages."""
     return _pool(os.environ.get(VARIABLE) or _Wanted.name, packages, os.getpid())
 
 
 @lru_cache(maxsize=4)
-def _pool(name: str, packages: Packages | None, _process: int) -> Pool:
+def _pool(name: str, packages: Packages | None, _process: int) -> SandboxPool:
     """A process that was forked has its own: two must not speak on one socket."""
-    pool = Pool(name, packages=packages)
+    pool = SandboxPool(name, packages=packages)
     atexit.register(pool.close)
     return pool
 

@@ -27,7 +27,7 @@ The room is a small compiler front end and an equivalence checker. One answer on
 An answer that no rule reads ends at step 2, 3 or 4 as UNREADABLE, with a `Reason`, and scores 0.
 """
 
-from dianoia.tasks.math.math_verifier import MATH, grade_many, judged, shared_service
+from dianoia.tasks.math.math_verifier import MATH, grade_many, judged, shared_workers
 from dianoia.tasks.math.verdict import Judgement, Reason, Verdict
 
-__all__ = ["MATH", "Judgement", "Reason", "Verdict", "grade_many", "judged", "shared_service"]
+__all__ = ["MATH", "Judgement", "Reason", "Verdict", "grade_many", "judged", "shared_workers"]

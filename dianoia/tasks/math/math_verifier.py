@@ -9,7 +9,7 @@ problem are graded once.
 from collections.abc import Sequence
 
 from dianoia.base.records import Problem
-from dianoia.sandbox.workers import Bounds, Ended, Reply, Service
+from dianoia.sandbox.workers import Bounds, Ended, Reply, WorkerPool
 from dianoia.tasks.math.verdict import Judgement, Verdict
 from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 from dianoia.tasks.verifier_workers import Workers
@@ -35,9 +35,9 @@ def _grade(judgement: Judgement) -> Grade:
     return Grade(judgement.score, judgement.verdict, reason)
 
 
-def shared_service() -> Service:
+def shared_workers() -> WorkerPool:
     """Return the workers of this process; the first call starts them."""
-    return _WORKERS.service()
+    return _WORKERS.pool()
 
 
 def judged(pairs: Sequence[Pair]) -> list[Judgement]:

@@ -12,7 +12,7 @@ from dianoia.tasks.short_answers.grading import (
     Verdict,
     grade_many,
     grade_with,
-    shared_service,
+    shared_workers,
 )
 
 __all__ = [
@@ -23,5 +23,5 @@ __all__ = [
     "Verdict",
     "grade_many",
     "grade_with",
-    "shared_service",
+    "shared_workers",
 ]

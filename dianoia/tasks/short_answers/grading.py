@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from dianoia.base.records import Problem
-from dianoia.sandbox.workers import Bounds, Ended, Reply, Service
+from dianoia.sandbox.workers import Bounds, Ended, Reply, WorkerPool
 from dianoia.tasks.code.predict import output, value
 from dianoia.tasks.plugins import PLUGIN_VERIFIERS, Registry
 from dianoia.tasks.short_answers.choice import (
@@ -97,9 +97,9 @@ def _plugin_workers(verifier: str) -> Workers:
     return Workers(PLUGIN_VERIFIERS[verifier].worker, BOUNDS, _PROCESSES, _BATCH_SIZE)
 
 
-def shared_service() -> Service:
+def shared_workers() -> WorkerPool:
     """Return the workers of the built-in rules, started by the first call."""
-    return _WORKERS.service()
+    return _WORKERS.pool()
 
 
 Item = tuple[str, str, str, str, Any]

@@ -11,7 +11,7 @@ from dianoia.base.records import Problem, Rollout, SamplingParams
 from dianoia.judge import early
 from dianoia.judge.judge import evaluation_rubric, judge
 from dianoia.sampler.rollouts import Roller
-from dianoia.tasks.math import shared_service
+from dianoia.tasks.math import shared_workers
 
 SAID = ("<think>a</think><answer>31.0</answer>", "<think>a</think><answer>32</answer>", "no form")
 
@@ -25,14 +25,14 @@ def test_what_was_graded_early_is_not_asked_again(
     roller: Callable[..., Roller], mathematics: list[Problem], params: SamplingParams
 ) -> None:
     made = roller(lambda prompt, sample: SAID[sample])
-    before = sum(shared_service().ended.values())
+    before = sum(shared_workers().ended.values())
     rollouts_PG = made(mathematics, 3, params, (1,))
-    asked = sum(shared_service().ended.values())
+    asked = sum(shared_workers().ended.values())
     assert before + 1 <= asked <= before + 4, (
         "two answers to each of two questions, none without form"
     )
     groups = judge(evaluation_rubric(), rollouts_PG)
-    assert sum(shared_service().ended.values()) == asked
+    assert sum(shared_workers().ended.values()) == asked
     assert [[s.parts["accuracy"] for s in group.scores] for group in groups] == [
         [1.0, 0.0, 0.0]
     ] * 2

@@ -8,15 +8,15 @@ from functools import partial
 import pytest
 
 from dianoia.base.errors import SandboxError
-from dianoia.sandbox.pool import Pool
+from dianoia.sandbox.pool import SandboxPool
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, Ending, Limits, Program, Sandbox, offered
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
+def pool() -> Iterator[SandboxPool]:
     # These programs are our own, so that any sandbox will do.
     name = next((name for name in STRONG if offered(name) is None), UNSANDBOXED)
-    with Pool(name, workers=3) as pool:
+    with SandboxPool(name, workers=3) as pool:
         yield pool
 
 
@@ -24,14 +24,14 @@ def output(source: str, sandbox: Sandbox) -> str:
     return sandbox.run(Program(source), Limits(wall_seconds=1.0)).stdout
 
 
-def test_results_come_in_the_order_of_the_tasks(pool: Pool) -> None:
+def test_results_come_in_the_order_of_the_tasks(pool: SandboxPool) -> None:
     sources = [f"import time; time.sleep({0.05 * (i % 3)}); print({i})" for i in range(12)]
     assert pool.map([partial(output, source) for source in sources]) == [
         f"{i}\n" for i in range(12)
     ]
 
 
-def test_endings_are_counted_and_a_loop_stops_nobody_else(pool: Pool) -> None:
+def test_endings_are_counted_and_a_loop_stops_nobody_else(pool: SandboxPool) -> None:
     pool.endings.clear()
     sources = [
         "while True: pass",
@@ -45,7 +45,7 @@ def test_endings_are_counted_and_a_loop_stops_nobody_else(pool: Pool) -> None:
     assert pool.replaced == 0
 
 
-def test_as_many_run_at_once_as_there_are_workers(pool: Pool) -> None:
+def test_as_many_run_at_once_as_there_are_workers(pool: SandboxPool) -> None:
     rest = [partial(output, "import time; time.sleep(0.4)")] * 3
     pool.map(rest)  # starts them
     started = time.monotonic()
@@ -53,7 +53,7 @@ def test_as_many_run_at_once_as_there_are_workers(pool: Pool) -> None:
     assert time.monotonic() - started < 3 * 0.4
 
 
-def test_an_error_of_a_task_is_raised_and_gives_its_sandbox_back(pool: Pool) -> None:
+def test_an_error_of_a_task_is_raised_and_gives_its_sandbox_back(pool: SandboxPool) -> None:
     def fail(_sandbox: Sandbox) -> str:
         raise ValueError("ours")
 
@@ -65,4 +65,4 @@ def test_an_error_of_a_task_is_raised_and_gives_its_sandbox_back(pool: Pool) -> 
 
 def test_a_pool_without_walls_has_to_be_asked_for_by_name() -> None:
     with pytest.raises(SandboxError, match=UNSANDBOXED):
-        Pool("none")
+        SandboxPool("none")

@@ -24,4 +24,4 @@ def obedient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
         batch_size=4,
     )
     yield workers
-    workers.service().close()
+    workers.pool().close()

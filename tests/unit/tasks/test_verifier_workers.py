@@ -21,10 +21,10 @@ def test_one_item_that_is_killed_does_not_cost_its_lot(obedient: Workers) -> Non
 
 def test_equal_items_are_asked_once(obedient: Workers) -> None:
     replies = obedient.replies(["a", "b", "a", "loop", "loop"])
-    asked = sum(obedient.service().ended.values())
+    asked = sum(obedient.pool().ended.values())
     assert asked == 1 + 3, "one lot of three, and each alone, since one was killed"
     assert obedient.replies(["b", "a", "loop"]) == [replies[1], replies[0], replies[3]]
-    assert sum(obedient.service().ended.values()) == asked
+    assert sum(obedient.pool().ended.values()) == asked
 
 
 def test_only_so_many_are_remembered(obedient: Workers) -> None:
@@ -38,7 +38,7 @@ def test_many_threads_may_ask_and_start_one_service(obedient: Workers) -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda n: obedient.replies([str(n), "x"]), range(100)))
     assert [[r.value for r in replies] for replies in found] == [[n, "x"] for n in range(100)]
-    assert len(obedient._services) == 1
+    assert len(obedient._pools) == 1
 
 
 def test_a_forked_process_has_workers_of_its_own(obedient: Workers) -> None:
@@ -46,8 +46,8 @@ def test_a_forked_process_has_workers_of_its_own(obedient: Workers) -> None:
     child = os.fork()
     if child == 0:
         fine = [r.value for r in obedient.replies(["1", "2"])] == [1, 2] and obedient.started
-        obedient.service().close()
-        os._exit(0 if fine and len(obedient._services) == 2 else 1)
+        obedient.pool().close()
+        os._exit(0 if fine and len(obedient._pools) == 2 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [reply.value for reply in obedient.replies(["3"])] == [3]
 

@@ -18,7 +18,7 @@ from dianoia.tasks.math import (
     Verdict,
     grade_many,
     judged,
-    shared_service,
+    shared_workers,
 )
 from dianoia.tasks.verifier import Grade
 from dianoia.tasks.verifier_workers import Workers
@@ -46,7 +46,7 @@ def test_scores_are_as_every_verifier_gives_them() -> None:
 
 
 def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Workers, "service", lambda _: pytest.fail("sent"))
+    monkeypatch.setattr(Workers, "pool", lambda _: pytest.fail("sent"))
     assert judged([(PROBLEM, "1" * 20_001)]) == [Judgement(Verdict.TOO_LARGE)]
     assert judged([(Problem("p", "?", "1" * 20_001, "math"), "1")]) == [
         Judgement(Verdict.GOLD_UNREADABLE)
@@ -54,14 +54,14 @@ def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_equal_answers_are_graded_once() -> None:
-    service = shared_service()
-    asked = sum(service.ended.values())
+    workers = shared_workers()
+    asked = sum(workers.ended.values())
     problem = Problem("p", "?", "41", "math")
     grade_many([(problem, "42")] * 8)
-    assert sum(service.ended.values()) == asked + 1
+    assert sum(workers.ended.values()) == asked + 1
     grades = grade_many([(problem, "42"), (problem, "41.0"), (problem, "42")])
     assert [grade.score for grade in grades] == [0.0, 1.0, 0.0]
-    assert sum(service.ended.values()) == asked + 2
+    assert sum(workers.ended.values()) == asked + 2
 
 
 def test_another_question_is_another_case() -> None:

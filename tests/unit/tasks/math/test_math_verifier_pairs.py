@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.tasks.math import Verdict, judged, shared_service
+from dianoia.tasks.math import Verdict, judged, shared_workers
 from tests.unit.tasks.math.math_pairs import Pair, by_hand, generated
 
 MANY_TIMES = 10
@@ -53,9 +53,9 @@ def test_no_pair_needs_more_than_its_bounds_and_every_gold_is_read() -> None:
 
 
 def test_hostile_answers_kill_no_worker() -> None:
-    before = shared_service().replaced
+    before = shared_workers().replaced
     _verdicts([pair for pair in by_hand() if pair.label == "hostile"])
-    assert shared_service().replaced == before
+    assert shared_workers().replaced == before
 
 
 def test_every_gold_answer_is_right() -> None:

@@ -21,7 +21,7 @@ from dianoia.tasks.short_answers import (
     Verdict,
     grade_many,
     grading,
-    shared_service,
+    shared_workers,
 )
 from dianoia.tasks.verifier import Grade, RunsIn
 from dianoia.tasks.verifier_workers import Workers
@@ -137,15 +137,15 @@ def rollout(problem: Problem, answer: str | None, sample: int = 0) -> Rollout:
 def test_a_batch_is_one_errand_and_then_at_hand() -> None:
     problems = [Problem("b", "?", "811", name) for name in ("number", "exact", "output")]
     rollouts = [rollout(p, a) for p in problems for a in ("811", "812", "811.0", None, "812")]
-    before = sum(shared_service().ended.values())
+    before = sum(shared_workers().ended.values())
     grade_ahead(rollouts)
-    asked = sum(shared_service().ended.values())
+    asked = sum(shared_workers().ended.values())
     assert asked == before + 1, "nine different answers fit into one lot"
     groups = judge(evaluation_rubric(), [rollouts[:5], rollouts[5:10], rollouts[10:]])
     assert [[s.parts["accuracy"] for s in group.scores] for group in groups] == [
         [1.0, 0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0],
     ]  # fmt: skip
-    assert sum(shared_service().ended.values()) == asked
+    assert sum(shared_workers().ended.values()) == asked
 
 
 def test_what_is_lost_is_counted_by_what_became_of_it(
