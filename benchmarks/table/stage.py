@@ -66,13 +66,13 @@ rollouts_every = {never}
 class Silent:
     """Progress that nobody looks at."""
 
-    def expect(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         """Nothing."""
 
-    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
+    def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         """Nothing."""
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Into the log."""
         print(text, flush=True)
 

@@ -1,10 +1,10 @@
-"""Space on the disk of a run: looked for before a stage begins and before each state, and kept for the next state.
+"""Disk space of a run: checked before a stage and before each state, and reserved for the next state.
 
-A stage keeps a file of the size of its next state, without content. Before a state or checkpoint is written the file
-makes room for it, and what else was written to the disk meanwhile cannot have taken that room. Where a line does not
-fit on a full disk the room is given up, the line is written, and the stage is asked to stop, which writes a state.
+A stage reserves the size of its next state in a file without content. The file is removed right before a state or
+checkpoint is written, so that nothing else on the disk can have taken the space. If a line does not fit on a full disk,
+the reserve is freed, the line is written, and the stage is requested to stop, which writes a state.
 
-Left out: file systems that cannot set space aside; there free space is compared alone.
+On a file system that cannot reserve space, only the free space is checked.
 """
 
 import ctypes
@@ -20,86 +20,86 @@ from dianoia.base import stopping
 from dianoia.base.errors import MachineFault
 
 T = TypeVar("T")
-RESERVE = ".reserve"
-"""In the folder of a stage at work: room for its next state."""
-SMALL = 65_536
-"""Bytes that any stage needs besides: its journals, its manifest."""
+RESERVE_FILE = ".reserve"
+"""Name of the reserve in the folder of a stage at work."""
+SMALL_FILES_BYTES = 65_536
+"""Bytes that any stage needs in addition, for its journals and its manifest."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_AGAIN = "then type the same command again, which goes on from the last state"
+_AGAIN = "then run the same command again, which resumes from the last state"
 
-_held: list[Path] = []
+_reserves: list[Path] = []
 
 
 def free_bytes(folder: Path) -> float | None:
-    """Bytes that are free where a folder is or will be; None where nothing says so."""
+    """Return the free bytes on the disk of a folder, which may not exist yet; None if the system does not say."""
     for path in (folder, *folder.absolute().parents):
         with suppress(OSError):
             return shutil.disk_usage(path).free
     return None
 
 
-def need(folder: Path, wanted: float, what: str) -> None:
-    """Raise MachineFault where the disk of a folder has less than `wanted` bytes free; `what` needs them."""
+def require_space(folder: Path, size: float, user: str) -> None:
+    """Raise MachineFault unless the disk of a folder has `size` bytes free; `user` names what needs them."""
     free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise MachineFault(_too_little(folder, wanted, free, what))
+    if free < size:
+        raise MachineFault(_shortage(folder, size, free, user))
 
 
-def hold(folder: Path, wanted: int, what: str) -> None:
-    """Set room aside in the folder of a stage.
+def reserve_space(folder: Path, size: int, user: str) -> None:
+    """Reserve `size` bytes in the folder of a stage, in place of an earlier reserve.
 
     Raises:
-        MachineFault: there is less than `wanted` bytes; nothing is set aside.
+        MachineFault: the disk has less; nothing is reserved.
     """
-    release()
-    need(folder, wanted + SMALL, what)
-    file = folder / RESERVE
+    release_space()
+    require_space(folder, size + SMALL_FILES_BYTES, user)
+    file = folder / RESERVE_FILE
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
-        number = _allocate(descriptor, wanted)
+        error_number = _allocate(descriptor, size)
     finally:
         os.close(descriptor)
-    if number == 0:
-        _held.append(file)
+    if error_number == 0:
+        _reserves.append(file)
         return
     file.unlink(missing_ok=True)
-    if number in _FULL:
-        raise MachineFault(_too_little(folder, wanted, shutil.disk_usage(folder).free, what))
+    if error_number in _FULL:
+        raise MachineFault(_shortage(folder, size, shutil.disk_usage(folder).free, user))
 
 
-def keep(folder: Path, wanted: int) -> None:
-    """Set room aside for the next state, if there is any; where there is none, that state will say so."""
+def try_reserve_space(folder: Path, size: int) -> None:
+    """Reserve space for the next state. If the disk has too little, writing that state will report it."""
     with suppress(MachineFault):
-        hold(folder, wanted, "the next state")
+        reserve_space(folder, size, "the next state")
 
 
-def release() -> bool:
-    """Give the room up that is set aside; whether there was any."""
-    given = bool(_held)
-    while _held:
+def release_space() -> bool:
+    """Free the reserve. Return True if there was one."""
+    had_reserve = bool(_reserves)
+    while _reserves:
         with suppress(OSError):
-            _held.pop().unlink(missing_ok=True)
-    return given
+            _reserves.pop().unlink(missing_ok=True)
+    return had_reserve
 
 
-def twice(write: Callable[[], T], path: Path) -> T:
-    """Write, and once more where the disk is full and room can be made."""
+def retry_when_full(write: Callable[[], T], path: Path) -> T:
+    """Call `write`; if the disk is full and there is a reserve, free it and call `write` once more."""
     try:
         return write()
     except OSError as error:
-        if not make_room(error, path):
+        if not free_reserve(error, path):
             raise
     return write()
 
 
-def make_room(error: OSError, path: Path) -> bool:
-    """After an error of writing to `path`: whether room was made, so that it may be tried once more."""
-    if error.errno not in _FULL or not release():
+def free_reserve(error: OSError, path: Path) -> bool:
+    """Free the reserve after an error of writing to `path`, and request a stop. Return True if that may help."""
+    if error.errno not in _FULL or not release_space():
         return False
-    stopping.ask(
+    stopping.request_stop(
         MachineFault(
-            f"{path}: there is no space left on the disk; the stage stopped after the step in hand and wrote a state. "
+            f"{path}: there is no space left on the disk; the stage stopped after the current step and wrote a state. "
             f"Free some space there, {_AGAIN}"
         )
     )
@@ -107,7 +107,7 @@ def make_room(error: OSError, path: Path) -> bool:
 
 
 def _allocate(descriptor: int, size: int) -> int:
-    """Have the file system set space aside; 0, or the number of the error."""
+    """Have the file system allocate bytes to an open file. Return 0, or the error number."""
     try:
         allocate = ctypes.CDLL(None, use_errno=True).fallocate64
     except (AttributeError, OSError):
@@ -116,13 +116,14 @@ def _allocate(descriptor: int, size: int) -> int:
     return 0 if allocate(descriptor, 0, 0, max(1, size)) == 0 else ctypes.get_errno()
 
 
-def _too_little(folder: Path, wanted: float, free: float, what: str) -> str:
+def _shortage(folder: Path, size: float, free: float, user: str) -> str:
+    """Return the message on a disk with too little space."""
     return (
-        f"{folder}: {what} needs {_megabytes(wanted)} of the disk, and {_megabytes(free)} are free; free "
-        f"{_megabytes(max(0.0, wanted - free))} or more there, or give --out on a larger disk; {_AGAIN}"
+        f"{folder}: {user} needs {_megabytes(size)} of disk space, and {_megabytes(free)} are free; free "
+        f"{_megabytes(max(0.0, size - free))} or more there, or give --out on a larger disk; {_AGAIN}"
     )
 
 
 def _megabytes(size: float) -> str:
-    """Rounded up, so that nobody frees too little."""
+    """Format bytes, rounded up, so that the user does not free too little."""
     return f"{-(-size // 1e5) / 10:,.1f} MB"

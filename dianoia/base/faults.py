@@ -1,8 +1,8 @@
-"""Says in words what went wrong outside the program: a disk, its rights and limits, memory. No torch.
+"""Messages on faults of the machine: a disk, its permissions and limits, memory. No torch.
 
-In: an exception, whoever raised it (the system, PyTorch, safetensors, pyarrow). Out: one message for a person, or
-None for an error of ours, whose traceback has to be seen. `naming` gives an error of the system the path that it
-was about, where the system leaves that out.
+In: an exception, whoever raised it (the system, PyTorch, safetensors, pyarrow). Out: a message for the user, or None for
+an error of the program, whose traceback must be shown. `error_path` adds the path to an error of the system that lacks
+it.
 """
 
 import errno
@@ -18,11 +18,11 @@ from dianoia.base.errors import MachineFault, UserError
 
 _MEMORY_CURE = (
     "end other programs, raise the limit (ulimit -v), or lower what the stage needs: `dianoia run RECIPE --dry-run` says "
-    "how much each stage takes and which keys lower it, and fewer --jobs share less; then type the same command again, "
-    "which goes on from the last state"
+    "how much each stage takes and which keys lower it, and fewer --jobs need less; then run the same command again, "
+    "which resumes from the last state"
 )
-_AGAIN = "then type the same command again; what was finished is kept"
-_WORDS: dict[int, tuple[str, str]] = {
+_AGAIN = "then run the same command again; finished work is kept"
+_TEXTS: dict[int, tuple[str, str]] = {
     errno.ENOSPC: (
         "there is no space left on the disk",
         f"free some space there, or give --out on another disk; {_AGAIN}",
@@ -44,11 +44,11 @@ _WORDS: dict[int, tuple[str, str]] = {
         f"change the rights (ls -l shows them, chmod or chown changes them), or give another --out; {_AGAIN}",
     ),
     errno.ENAMETOOLONG: (
-        "the name is longer than the file system allows (most allow 255 bytes a name, 4,096 a path)",
+        "the name is longer than the file system allows (most allow 255 bytes per name and 4,096 per path)",
         "give a shorter --out, or shorter names in the recipe",
     ),
     errno.ENOTDIR: (
-        "a part of this path is a file where a folder is needed",
+        "a part of this path is a file, not a folder",
         "give another path, or move that file away",
     ),
     errno.EISDIR: (
@@ -60,15 +60,15 @@ _WORDS: dict[int, tuple[str, str]] = {
         "move it away, or give another path",
     ),
     errno.ENOTEMPTY: (
-        "the folder is not empty, as where another program writes to it",
+        "the folder is not empty; another program may be writing to it",
         f"end that program, or move what it wrote away; {_AGAIN}",
     ),
     errno.EIO: (
-        "the disk reports an error of input or output",
+        "the disk reports an input/output error",
         f"check the disk (its cable, `dmesg`, a full or broken device), or give --out on another one; {_AGAIN}",
     ),
     errno.ESTALE: (
-        "the network disk has lost this file, as where its server was restarted or somebody else deleted it",
+        "the network disk has lost this file; its server may have been restarted, or the file deleted elsewhere",
         f"have the disk mounted again; {_AGAIN}",
     ),
     errno.EMFILE: (
@@ -80,11 +80,11 @@ _WORDS: dict[int, tuple[str, str]] = {
         f"end other programs, or give fewer --jobs; {_AGAIN}",
     ),
     errno.ENOENT: (
-        "it is not there, as where it was deleted or its disk was taken away meanwhile",
+        "it is missing; it may have been deleted, or its disk removed",
         f"bring it back, or check the path; {_AGAIN}",
     ),
     errno.ELOOP: (
-        "it is a symbolic link, which is not followed, or links that lead in a circle",
+        "it is a symbolic link, which is not followed, or a circle of links",
         "remove the link; a run directory's own files are never links",
     ),
     errno.EBUSY: ("another program holds it", f"end that program; {_AGAIN}"),
@@ -100,7 +100,7 @@ for _number, _like in (
     (errno.ENOTCONN, errno.ESTALE),
     (errno.EHOSTDOWN, errno.ESTALE),
 ):
-    _WORDS[_number] = _WORDS[_like]
+    _TEXTS[_number] = _TEXTS[_like]
 
 _SHOWN = 400
 """Characters of a path that are shown."""
@@ -116,10 +116,11 @@ _BYTES = re.compile(r"(?:allocate|size) (\d{4,}) bytes|allocate ([\d.]+ [KMGT]i?
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Give an error of the system that names no file, or a temporary one, the path it was about.
+def error_path(path: Path) -> Iterator[None]:
+    """In the block, set the path of an error of the system that names no file or a temporary one.
 
-    Raises MachineFault for what a library makes of such an error.
+    Raises:
+        MachineFault: a library raised an error of its own for a fault of the machine.
     """
     try:
         yield
@@ -129,18 +130,18 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is not None:
             if error.filename is None or str(error.filename).endswith((".part", ".lock")):
                 error.filename = str(path)
-            # Now: what a stage has set aside is given back when it ends.
+            # Measured now: the reserve of the stage is freed when it ends.
             error.__dict__["free"] = _free(path)
         raise
     except Exception as error:
-        fault = None if isinstance(error, MemoryError) else fault_of(error)
+        fault = None if isinstance(error, MemoryError) else fault_message(error)
         if fault is None:
             raise
         raise MachineFault(f"{path}: {fault}") from error
 
 
-def fault_of(error: BaseException) -> str | None:
-    """The message for a person; None where the error is ours."""
+def fault_message(error: BaseException) -> str | None:
+    """Return the message for the user; None for an error of the program."""
     for cause in _chain(error):
         if isinstance(cause, UserError):
             return str(cause)
@@ -151,17 +152,21 @@ def fault_of(error: BaseException) -> str | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from; of an error of a library also what it was raised while handling."""
-    seen: set[int] = set()
+    """Yield an error and the errors that it was raised from.
+
+    Of a library's error also the one that it was raised while handling: libraries seldom say `raise ... from`.
+    """
+    visited: set[int] = set()
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
+    while current is not None and id(current) not in visited:
+        visited.add(id(current))
         yield current
-        library = type(current).__name__ == "SafetensorError" or type(current) is RuntimeError
-        current = current.__cause__ or (current.__context__ if library else None)
+        is_library = type(current).__name__ == "SafetensorError" or type(current) is RuntimeError
+        current = current.__cause__ or (current.__context__ if is_library else None)
 
 
 def _message(error: BaseException) -> str | None:
+    """Return the message of one error of a chain; None for an error of the program."""
     text = str(error)
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | ImportError | OSError) and _is_memory(error, text)
@@ -172,14 +177,14 @@ def _message(error: BaseException) -> str | None:
     if type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError):
         number = _IN_TEXT.search(text)
         if number is not None:
-            return _in_words(int(number[1] or number[2]), None, text)
-        if _WRITING.search(text):  # which does not say why
-            return _in_words(errno.EFBIG if _files_are_limited() else errno.ENOSPC, None, text)
+            return _text_of(int(number[1] or number[2]), None, text)
+        if _WRITING.search(text):  # the library does not say why
+            return _text_of(errno.EFBIG if _files_are_limited() else errno.ENOSPC, None, text)
     return None
 
 
 def _files_are_limited() -> bool:
-    """Whether this process may write files of a certain size only."""
+    """Return True if a limit (ulimit -f) holds for the files of this process."""
     return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
@@ -190,35 +195,42 @@ def _is_memory(error: BaseException, text: str) -> bool:
 
 
 def _memory(text: str) -> str:
-    asked = _BYTES.search(text)
-    more = ""
-    if asked is not None:
-        more = f" (a further {int(asked[1]) / 1e6:,.0f} MB were asked for)" if asked[1] else ""
-        more = more or f" (a further {asked[2]} were asked for)"
+    request = _BYTES.search(text)
+    detail = ""
+    if request is not None:
+        size = f"{int(request[1]) / 1e6:,.0f} MB" if request[1] else request[2]
+        detail = f" (another {size} were requested)"
     if "start new thread" in text:
-        more = " (no further thread could be started)"
-    return f"memory has run out{more}: this machine, or a limit on this process, gives no more; {_MEMORY_CURE}"
+        detail = " (no further thread could be started)"
+    return f"memory has run out{detail}: this machine, or a limit on this process, gives no more; {_MEMORY_CURE}"
 
 
 def _system(error: OSError, text: str) -> str:
-    if error.errno is None:  # a library's own words, such as transformers'
+    """Return the message of an error of the system."""
+    if error.errno is None:  # raised by a library, such as transformers, with a message of its own
         number = _IN_TEXT.search(text)
-        return _in_words(int(number[1] or number[2]), error.filename, text) if number else text
+        return _text_of(int(number[1] or number[2]), error.filename, text) if number else text
     free = error.__dict__.get("free", "")
-    return _in_words(error.errno, error.filename, error.strerror or text, free)
+    return _text_of(error.errno, error.filename, error.strerror or text, free)
 
 
-def _in_words(number: int, path: object, text: str, free: str = "") -> str:
+def _text_of(number: int, path: object, text: str, free: str = "") -> str:
+    """Return the message of an error number.
+
+    Args:
+        text: the system's own text, for a number that has no text here.
+        free: the free space in brackets, as measured when the error was raised.
+    """
     name = os.fsdecode(path) if isinstance(path, str | bytes) else None
-    where = f"{_short(name)}: " if name else ""
-    what, cure = _WORDS.get(
-        number, (text.partition("\n")[0], _AGAIN.replace("then ", "put that right, then "))
+    prefix = f"{_short(name)}: " if name else ""
+    problem, cure = _TEXTS.get(
+        number, (text.partition("\n")[0], _AGAIN.replace("then ", "fix that, then "))
     )
     if number == errno.EEXIST and name and Path(name).is_file():
-        what = "it is a file where a folder is needed"
+        problem = "it is a file where a folder is needed"
     if number in _FULL and name:
-        what += free or _free(Path(name))
-    return f"{where}{what}; {cure}"
+        problem += free or _free(Path(name))
+    return f"{prefix}{problem}; {cure}"
 
 
 def _short(name: str) -> str:
@@ -226,7 +238,7 @@ def _short(name: str) -> str:
 
 
 def _free(path: Path) -> str:
-    """How much space there is where a path lies, in brackets; empty where nothing says so."""
+    """Return the free space on the disk of a path, in brackets; empty if the system does not say."""
     for folder in (path, *path.parents):
         try:
             return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"

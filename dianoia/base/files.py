@@ -19,9 +19,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.disk_space import twice
+from dianoia.base.disk_space import retry_when_full
 from dianoia.base.errors import DamagedFile, MachineFault, UnknownFormat
-from dianoia.base.faults import naming
+from dianoia.base.faults import error_path
 from dianoia.base.run_files import FORMAT_VERSION, FORMAT_VERSIONS, cure_of
 
 CACHE = "DIANOIA_CACHE"
@@ -64,7 +64,7 @@ def clear(path: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it becomes `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.part")
-    with naming(path), _remove_on_error(temporary):
+    with error_path(path), _remove_on_error(temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear(temporary)  # left by a kill, or a link under this name
         yield temporary
@@ -81,7 +81,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     under names that the next run cleans up.
     """
     temporary, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
-    with naming(path), _remove_on_error(temporary):
+    with error_path(path), _remove_on_error(temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear(temporary)
         temporary.mkdir()
@@ -213,7 +213,7 @@ def write_text(path: Path, text: str) -> None:
             # A lone surrogate, as from a file name that is not UTF-8, becomes a question mark.
             temporary.write_bytes(text.encode("utf-8", "replace"))
 
-    twice(write, path)
+    retry_when_full(write, path)
 
 
 def write_json(path: Path, value: Any, checked: bool = False) -> None:
@@ -275,7 +275,7 @@ def read_bytes(path: Path, cure: str = "") -> bytes:
         raise DamagedFile(
             f"{path}: it is a pipe or a device, not an ordinary file; {cure or cure_of(path)}"
         )
-    with naming(path):
+    with error_path(path):
         return path.read_bytes()
 
 

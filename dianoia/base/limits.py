@@ -11,7 +11,7 @@ LOGITS_AT_ONCE = 2**25
 """Most logits of a learner that exist at one time: 128 MiB of float32."""
 GPU_LOGITS_AT_ONCE = 2**29
 """The same on a GPU, where each chunk of tokens costs a pass over the gradient of the whole head: 2 GiB."""
-GPU_SLOPES_KEPT = 2**31
+GPU_LOGIT_GRADIENTS_KEPT = 2**31
 """Most gradients of logits that a micro-batch on a GPU keeps for its backward pass: 4 GiB of bfloat16. Of more
 tokens the logits are computed a second time."""
 CORE_CACHE = 2**22
@@ -26,7 +26,7 @@ SPARE_ROWS = 16
 """Its prompt rows beyond one a slot, for prompts read ahead."""
 EVALUATED_AT_ONCE = 256
 """Problems of an evaluation sampled between two updates of the progress line."""
-MOST_THREADS = 8
+MAX_THREADS = 8
 """More threads than this slow a small model down."""
-MOST_JOBS = 4
+MAX_JOBS = 4
 """Stages side by side where nobody says how many: more of them are seldom ready at one time."""

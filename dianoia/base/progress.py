@@ -4,7 +4,7 @@ A line says which stage it is, how far it has come, how long it has taken, how l
 
     [ 7/22] cold-start  1500/1500   0:12            kept 0.333
 
-A stage reports through `Reports` and never prints itself. `Board` is the display of all stages at work, `Progress` the
+A stage reports through `Reporter` and never prints itself. `Board` is the display of all stages at work, `Progress` the
 line of one. `Relay`, which sends reports to another process, is in `pipeline.stage_process`.
 """
 
@@ -29,16 +29,16 @@ _OTHER_COLUMNS = 74
 """Columns of a terminal that belong to everything but the bar."""
 
 
-class Reports(Protocol):
+class Reporter(Protocol):
     """Where a stage reports how far it has come."""
 
-    def expect(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         """Correct the total, where it was not known before the stage had read its data."""
 
-    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
+    def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         """Report `done` of the total and some metrics; a metric that is None is left out."""
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line that stays."""
 
 
@@ -92,7 +92,7 @@ class Board:
         """
         return Progress(self.console, self._bars, label, prefix)
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line that stays."""
         self.console.print(text, highlight=False, markup=False)
 
@@ -104,7 +104,7 @@ class _Elapsed(ProgressColumn):
         return Text(f"{format_duration(task.elapsed or 0.0):>{_TIME_WIDTH}}")
 
 
-class Progress(Reports):
+class Progress(Reporter):
     """The line of one stage on a `Board`; `close` it when the stage has ended."""
 
     def __init__(self, console: Console, bars: Bars, label: str, prefix: str = "") -> None:
@@ -129,19 +129,19 @@ class Progress(Reports):
     def done(self, name: str) -> None:
         """Print that the stage is done, with its duration and last metrics."""
         text = f"{name}: done in {format_duration(self.elapsed)}"
-        self.say(f"{text}  {self._metrics}".rstrip())
+        self.print_line(f"{text}  {self._metrics}".rstrip())
 
-    def expect(self, total: int) -> None:
-        """Set the total, see `Reports`."""
+    def set_total(self, total: int) -> None:
+        """Set the total, see `Reporter`."""
         self._total = total
         self._bars.update(self._task, total=total)
 
-    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
-        """Move the line to `done` of the total, see `Reports`."""
+    def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
+        """Move the line to `done` of the total, see `Reporter`."""
         count = f"{done}/{'?' if self._total is None else self._total}"
         count, left = f"{count:>{_COUNT_WIDTH}}", f"{self._time_left(done):>{_LEFT_WIDTH}}"
         begin = f"{self._label}  {count}  {format_duration(self.elapsed):>{_TIME_WIDTH}}  {left}"
-        self._metrics = _fit(figures, self._console.width - len(begin) - 2)
+        self._metrics = _fit(metrics, self._console.width - len(begin) - 2)
         self._bars.update(self._task, completed=done, count=count, left=left, metrics=self._metrics)
         due = time.monotonic() - self._last_line > _LINE_EVERY or done == self._total
         if not self._console.is_terminal and due:
@@ -149,8 +149,8 @@ class Progress(Reports):
             line = f"{begin}  {self._metrics}".rstrip()
             self._console.print(line, highlight=False, markup=False)
 
-    def say(self, text: str) -> None:
-        """Print a line that stays, see `Reports`."""
+    def print_line(self, text: str) -> None:
+        """Print a line that stays, see `Reporter`."""
         self._console.print(f"{self._prefix}{text}", highlight=False, markup=False)
 
     def _time_left(self, done: int) -> str:

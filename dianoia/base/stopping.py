@@ -1,7 +1,7 @@
-"""Stopping after the step in hand: a state is written first, so that nothing finished is lost.
+"""Stopping after the current step: a state is written first, so that no finished step is lost.
 
-Ctrl-C or SIGTERM asks, or a disk that has become full; a stage looks between two steps. A second signal ends the
-command at once.
+Ctrl-C, SIGTERM or a full disk requests a stop, and a stage looks for the request between two steps. A second signal ends
+the command at once. The request is a global of the process.
 """
 
 import signal
@@ -12,29 +12,31 @@ from types import FrameType
 
 from dianoia.base.errors import Stopped, UserError
 
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-"""The signals that ask, as people call them."""
+SIGNAL_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+"""The signals that request a stop, by their usual names."""
 
-_asked: list[UserError] = []
-_told: list[Callable[[], bool]] = []
-
-
-def ask(reason: UserError) -> None:
-    """Have the stage stop after the step in hand and raise `reason`; the first reason counts."""
-    if not _asked:
-        _asked.append(reason)
+_reasons: list[UserError] = []
+"""The reason of the request; empty if there is none. A list, so that a signal handler can append."""
+_sources: list[Callable[[], bool]] = []
+"""Functions that return True once another process requests a stop."""
 
 
-def asked() -> UserError | None:
-    """Why the stage is to stop; None where it is not."""
-    if not _asked and any(told() for told in _told):
-        ask(Stopped("stopped"))
-    return _asked[0] if _asked else None
+def request_stop(reason: UserError) -> None:
+    """Have the stage stop after the current step and raise `reason`; the first reason counts."""
+    if not _reasons:
+        _reasons.append(reason)
 
 
-def leave_if_asked(save: Callable[[], None] | None = None) -> None:
-    """Call between two steps: write the state and raise the reason, if somebody asked to stop."""
-    reason = asked()
+def stop_reason() -> UserError | None:
+    """Return the reason to stop; None if no stop is requested."""
+    if not _reasons and any(is_requested() for is_requested in _sources):
+        request_stop(Stopped("stopped"))
+    return _reasons[0] if _reasons else None
+
+
+def stop_if_requested(save: Callable[[], None] | None = None) -> None:
+    """Write the state with `save` and raise the reason, if a stop is requested. Call it between two steps."""
+    reason = stop_reason()
     if reason is None:
         return
     if save is not None:
@@ -43,34 +45,39 @@ def leave_if_asked(save: Callable[[], None] | None = None) -> None:
 
 
 @contextmanager
-def listening(told: Callable[[], bool]) -> Iterator[None]:
-    """In the block, `told` is asked too whether to stop."""
-    _told.append(told)
+def stop_when(is_requested: Callable[[], bool]) -> Iterator[None]:
+    """In the block, also treat True from `is_requested` as a request to stop."""
+    _sources.append(is_requested)
     try:
         yield
     finally:
-        _told.remove(told)
-        _asked.clear()
+        _sources.remove(is_requested)
+        _reasons.clear()
 
 
 @contextmanager
-def on_signals(say: Callable[[str], None]) -> Iterator[None]:
-    """In the block the first Ctrl-C or SIGTERM asks to stop, and a second one raises KeyboardInterrupt."""
+def stop_on_signals(print_line: Callable[[str], None]) -> Iterator[None]:
+    """In the block, the first Ctrl-C or SIGTERM requests a stop and a second one raises KeyboardInterrupt.
+
+    Does nothing in any thread but the main one, since only that can handle signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if _asked:
+        if _reasons:
             raise KeyboardInterrupt
-        name = NAMES[signal.Signals(number)]
-        ask(Stopped(f"stopped by {name} after the step in hand"))
-        say(f"{name}: stops after the step in hand and writes a state; once more ends it at once")
+        name = SIGNAL_NAMES[signal.Signals(number)]
+        request_stop(Stopped(f"stopped by {name} after the current step"))
+        print_line(
+            f"{name}: stops after the current step and writes a state; press it again to end at once"
+        )
 
-    before = {number: signal.signal(number, handle) for number in NAMES}
+    before = {number: signal.signal(number, handle) for number in SIGNAL_NAMES}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _asked.clear()
+        _reasons.clear()

@@ -9,7 +9,7 @@ from io import TextIOWrapper
 
 import dianoia
 from dianoia.base.errors import StageCrashed, Stopped, UserError
-from dianoia.base.faults import fault_of
+from dianoia.base.faults import fault_message
 from dianoia.cli import claims, report, run, tasks
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if _is_closed_output(error):
             return 141
-        fault = fault_of(error)
+        fault = fault_message(error)
         if fault is None:
             raise
         unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None

@@ -299,11 +299,11 @@ def _execute(runs: Sequence[RunOptions]) -> None:
 def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") -> "PlannedRun":
     from dianoia.pipeline.results import PlannedRun
     from dianoia.recipe.plan.plan_text import print_plan
-    from dianoia.storage.lock import at_work
+    from dianoia.storage.lock import lock_directory
 
     recipe, run = _load(options)
     # The lock comes first: another command at work in the folder would make the plan untrue.
-    lock = locks.enter_context(at_work(run.path))
+    lock = locks.enter_context(lock_directory(run.path))
     if lock is None:
         console.print(f"{run.path}: {_NO_LOCKS}", highlight=False)
     tasks, plan = _plan(options, recipe, run)

@@ -22,7 +22,7 @@ from dianoia.datasets.selection import (
 from dianoia.judge.judge import each, verify
 from dianoia.judge.llm_grader import ModelJudge
 from dianoia.metrics.group_metrics import Counter
-from dianoia.storage.sample_table import Row
+from dianoia.storage.sample_table import SampleRow
 from dianoia.text.parsing import Parsed, parse_answer
 from dianoia.text.template import TEMPLATES
 
@@ -54,7 +54,7 @@ class Selector:
         self.judge, self.rewriter = judge, rewriter
         self.template = TEMPLATES[config.written_in]
 
-    def __call__(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Row]:
+    def __call__(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[SampleRow]:
         """A row for every rollout, in order."""
         candidates = self._candidates([r for rollouts_G in rollouts_PG for r in rollouts_G])
         found: list[_Sampled] = []
@@ -118,12 +118,12 @@ class Selector:
 
     # Rows ----------------------------------------------------------------------------------------
 
-    def _row(self, one: _Sampled) -> Row:
+    def _row(self, one: _Sampled) -> SampleRow:
         candidate, rollout = one.candidate, one.candidate.rollout
         problem = rollout.problem
         prompt = [{"role": "user", "content": problem.question}]
         completion = [{"role": "assistant", "content": self._response(one)}]
-        return Row(
+        return SampleRow(
             problem=problem.id,
             domain=problem.domain,
             language=problem.language,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dianoia.base.limits import MOST_JOBS, MOST_THREADS
+from dianoia.base.limits import MAX_JOBS, MAX_THREADS
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _CPU_SHARE = 0.4
@@ -83,12 +83,12 @@ def thread_count(wanted: int, jobs: int = 1) -> int:
 
     Where `jobs` stages run side by side, each has its share of the cores, and at least one.
     """
-    return wanted or min(max(1, _cores() // jobs), MOST_THREADS)
+    return wanted or min(max(1, _cores() // jobs), MAX_THREADS)
 
 
 def job_count(wanted: int) -> int:
     """Stages side by side where `wanted` are asked for; 0: one a core, at most MOST_JOBS, and one alone on a GPU."""
-    return wanted or (min(_cores(), MOST_JOBS) if _first_gpu() is None else 1)
+    return wanted or (min(_cores(), MAX_JOBS) if _first_gpu() is None else 1)
 
 
 def _cores() -> int:

@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ModelError
-from dianoia.base.limits import GPU_LOGITS_AT_ONCE, GPU_SLOPES_KEPT, LOGITS_AT_ONCE
+from dianoia.base.limits import GPU_LOGIT_GRADIENTS_KEPT, GPU_LOGITS_AT_ONCE, LOGITS_AT_ONCE
 from dianoia.learner.attention.packed_rows import packed_states, product_kind
 from dianoia.learner.attention.prompt_sharing import shared_hidden_states
 from dianoia.learner.batching.batch import Batch
@@ -224,7 +224,7 @@ def gpu_scores(
     head = _head(model)
     assert head is not None, "only for models with a plain head"
     size = max(1, GPU_LOGITS_AT_ONCE // head.out_features)
-    scoring = Scoring(temperature, product_kind(states_ND), size, GPU_SLOPES_KEPT)
+    scoring = Scoring(temperature, product_kind(states_ND), size, GPU_LOGIT_GRADIENTS_KEPT)
     return scored(states_ND, (head.weight, head.bias), ids_N, scoring)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dianoia.base.disk_space import twice
+from dianoia.base.disk_space import retry_when_full
 from dianoia.base.records import Group, Problem, Rollout, SamplingParams
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import ProgressSettings
@@ -101,7 +101,7 @@ class Recorder:
     def tell(self, step: int, diagnoses: Sequence[Diagnosis]) -> None:
         """Say and write down diagnoses of what came before the update that follows `step`."""
         for found in diagnoses:
-            self.context.progress.say(
+            self.context.progress.print_line(
                 f"{self.context.name}: {found.code}: {found.message}. {found.advice}"
             )
             self.diagnoses.append({"step": step, **asdict(found)})
@@ -116,7 +116,7 @@ class Recorder:
         """Write the rollouts of a step and return where they are."""
         path = self.context.directory.rollouts(name)
         kept = [tuple(advantages_G) for advantages_G in advantages_PG]
-        twice(lambda: write_rollouts(path, groups, step=step, advantages_PG=kept), path)
+        retry_when_full(lambda: write_rollouts(path, groups, step=step, advantages_PG=kept), path)
         return path
 
     def curve(
@@ -157,7 +157,7 @@ class Recorder:
         row = {"step": step, **self.row, **row}
         self.metrics.append(row)
         figures = {short: row.get(name) for short, name in _SHOWN.items()}
-        self.context.progress.show(
+        self.context.progress.update(
             step, {k: v for k, v in figures.items() if isinstance(v, float | int)}
         )
         self.row = {}

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from dianoia.base.errors import StageCrashed, Stopped
 from dianoia.base.progress import Board, Progress
-from dianoia.base.stopping import asked, on_signals
+from dianoia.base.stopping import stop_on_signals, stop_reason
 from dianoia.hardware.machine import thread_count
 from dianoia.pipeline.messages import Request
 from dianoia.pipeline.results import PlannedRun, begin, write_beginning, write_results
@@ -75,16 +75,16 @@ def run_recipes(
         for planned in runs:
             write_beginning(planned, command, jobs)
         scheduler = Scheduler(runs, jobs, executor, board)
-        with on_signals(board.say):
+        with stop_on_signals(board.print_line):
             scheduler.work()
-            stop_reason = asked()
+            reason = stop_reason()
     for planned in runs:
         write_results(planned)
     failures = [error for error in scheduler.errors if not isinstance(error, Stopped)]
     if failures:
         raise failures[0]
-    if stop_reason is not None and (scheduler.errors or scheduler.waiting):
-        raise stop_reason
+    if reason is not None and (scheduler.errors or scheduler.waiting):
+        raise reason
 
 
 class Scheduler:
@@ -123,7 +123,7 @@ class Scheduler:
 
     def _start_ready(self) -> None:
         """Fill the free jobs with stages that can start, unless a stage has failed or the user asked to stop."""
-        while len(self._running) < self._jobs and not self.errors and asked() is None:
+        while len(self._running) < self._jobs and not self.errors and stop_reason() is None:
             ready = ready_stages(self._needs, self._begun, self._done)
             if not ready:
                 return
@@ -158,7 +158,7 @@ class Scheduler:
 
     def _report_failure(self, job: Job, error: Exception) -> None:
         if isinstance(error, Stopped):
-            self._board.say(f"{job.title}: stopped; the same command resumes it")
+            self._board.print_line(f"{job.title}: stopped; the same command resumes it")
             return
         is_first, text = len(self.errors) == 1, str(error).rstrip()
         others = ", ".join(other.title for other in self._running.values())
@@ -167,7 +167,7 @@ class Scheduler:
         if is_first and isinstance(error, StageCrashed):
             text = text.rpartition("\n")[2]  # the traceback is printed when the error is raised
         waits = f"; no new stage starts, those at work run to their end: {others}" if others else ""
-        self._board.say(f"{job.title} failed{waits}\n{text}")
+        self._board.print_line(f"{job.title} failed{waits}\n{text}")
 
     def _sources(self, key: Key) -> list[Key]:
         """Return the stages with work that a stage reads."""

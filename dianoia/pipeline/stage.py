@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from dianoia.base.disk_space import release
+from dianoia.base.disk_space import release_space
 from dianoia.base.files import SUMS, check_folder, digest, read_table, write_json
-from dianoia.base.progress import Reports
-from dianoia.base.stopping import leave_if_asked
+from dianoia.base.progress import Reporter
+from dianoia.base.stopping import stop_if_requested
 from dianoia.bases import shipped_model
 from dianoia.config import (
     DemonstrationsStage,
@@ -41,7 +41,7 @@ from dianoia.stages import (
     sft,
 )
 from dianoia.storage.context import Context
-from dianoia.storage.elapsed import worked
+from dianoia.storage.elapsed import record_seconds
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output
 from dianoia.storage.state import changed_journals
 from dianoia.tasks.catalog import problem_source
@@ -51,7 +51,7 @@ from dianoia.tasks.problem_ranges import problem_range
 _WEIGHTS = "*.safetensors"
 
 
-def run_stage(request: Request, reports: Reports) -> None:
+def run_stage(request: Request, reporter: Reporter) -> None:
     """Run a stage, whose folder is ready, until its manifest is written.
 
     Raises:
@@ -64,17 +64,17 @@ def run_stage(request: Request, reports: Reports) -> None:
     check_sources(name, recipe, run)
     try:
         reserve_stage_space(name, recipe, directory.path)
-        with worked(directory.worked) as write_seconds:
-            progress = _StageReports(reports, write_seconds, isinstance(stage, EvaluateStage))
-            progress.expect(_total(name, recipe))
+        with record_seconds(directory.seconds_file) as write_seconds:
+            progress = _StageReporter(reporter, write_seconds, isinstance(stage, EvaluateStage))
+            progress.set_total(_total(name, recipe))
             for line in changed_journals(directory.state):
-                progress.say(f"{name}: {line}")
+                progress.print_line(f"{name}: {line}")
             resolve = _resolver(recipe, run)
             _run_kind(stage, Context(name, directory, recipe.seed, device, resolve, progress))
-            release()
+            release_space()
             write_manifest(directory, write_seconds())
     finally:
-        release()
+        release_space()
     directory.forget_state()
 
 
@@ -88,26 +88,26 @@ def settle(threads: int, sandbox: str) -> torch.device:
     return device
 
 
-class _StageReports(Reports):
-    """Reports of a stage at work: each update also writes the elapsed seconds to disk."""
+class _StageReporter(Reporter):
+    """Passes the reports of a stage on; each update also writes the elapsed seconds to disk."""
 
     def __init__(
-        self, reports: Reports, write_seconds: Callable[[], object], stops_here: bool
+        self, reporter: Reporter, write_seconds: Callable[[], object], stops_here: bool
     ) -> None:
         """`stops_here`: the stage has no states, so a request to stop is obeyed at an update."""
-        self._reports, self._write_seconds, self._stops_here = reports, write_seconds, stops_here
+        self._reporter, self._write_seconds, self._stops_here = reporter, write_seconds, stops_here
 
-    def expect(self, total: int) -> None:
-        self._reports.expect(total)
+    def set_total(self, total: int) -> None:
+        self._reporter.set_total(total)
 
-    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
+    def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         self._write_seconds()
-        self._reports.show(done, figures)
+        self._reporter.update(done, metrics)
         if self._stops_here:
-            leave_if_asked()
+            stop_if_requested()
 
-    def say(self, text: str) -> None:
-        self._reports.say(text)
+    def print_line(self, text: str) -> None:
+        self._reporter.print_line(text)
 
 
 def _run_kind(stage: Stage, context: Context) -> None:

@@ -10,28 +10,28 @@ from multiprocessing.connection import Connection
 from types import FrameType
 
 from dianoia.base import errors
-from dianoia.base.faults import fault_of
-from dianoia.base.progress import Reports
-from dianoia.base.stopping import ask, listening
+from dianoia.base.faults import fault_message
+from dianoia.base.progress import Reporter
+from dianoia.base.stopping import request_stop, stop_when
 from dianoia.pipeline.messages import END_NOW, Done, Failed, Line, Request, Total, Update
 from dianoia.pipeline.stage import run_stage
 
 
-class Relay(Reports):
+class Relay(Reporter):
     """Sends progress to the process that shows it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def expect(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         """Send the total."""
         self._connection.send(Total(total))
 
-    def show(self, done: int, figures: Mapping[str, float | None]) -> None:
+    def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         """Send how far the stage has come."""
-        self._connection.send(Update(done, dict(figures)))
+        self._connection.send(Update(done, dict(metrics)))
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Send a line to print."""
         self._connection.send(Line(text))
 
@@ -56,13 +56,13 @@ def work(connection: Connection) -> None:
     """Run the requested stage to its end and send the outcome."""
     # Ctrl-C goes to the command, which then sends STOP. Not SIG_IGN: programs that a stage starts would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: ask(errors.Stopped("SIGTERM")))
+    signal.signal(signal.SIGTERM, lambda *_: request_stop(errors.Stopped("SIGTERM")))
     signal.signal(END_NOW, _end)
     request: Request
     request, capture = connection.recv()
     with ExitStack() as streams:
         # After the request only STOP can arrive, so anything to read means: stop.
-        streams.enter_context(listening(connection.poll))
+        streams.enter_context(stop_when(connection.poll))
         if capture:
             streams.enter_context(redirect_stdout(_SentLines(connection)))
             streams.enter_context(redirect_stderr(_SentLines(connection)))
@@ -80,7 +80,7 @@ def _outcome(request: Request, connection: Connection) -> Done | Failed:
     except errors.UserError as error:
         return Failed(str(error), _class_name(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the command reports it
-        fault = fault_of(error)
+        fault = fault_message(error)
         if fault is not None:
             return Failed(f"{request.name}: {fault}", errors.MachineFault.__name__)
         return Failed(traceback.format_exc(), None)

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection, wait
 
 from dianoia.base import errors
 from dianoia.base.errors import StageCrashed, UserError
-from dianoia.base.stopping import asked
+from dianoia.base.stopping import stop_reason
 from dianoia.pipeline.fork_server import ForkServer
 from dianoia.pipeline.messages import STOP, Done, Failed, Line, Message, Total, Update
 from dianoia.pipeline.scheduler import Job
@@ -77,7 +77,7 @@ class StageProcesses:
 
     def _send_stop(self) -> None:
         """Ask every stage to stop, once, if the user asked the command to stop."""
-        if self._stop_sent or asked() is None:
+        if self._stop_sent or stop_reason() is None:
             return
         self._stop_sent = True
         for process in self._processes.values():
@@ -119,11 +119,11 @@ def _read_message(process: _StageProcess) -> None:
         return
     match message:
         case Total(total):
-            process.job.progress.expect(total)
+            process.job.progress.set_total(total)
         case Update(done, metrics):
-            process.job.progress.show(done, metrics)
+            process.job.progress.update(done, metrics)
         case Line(text):
-            process.job.progress.say(text)
+            process.job.progress.print_line(text)
         case Done() | Failed():
             process.outcome = message
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.errors import ConfigError, DamagedFile
-from dianoia.base.faults import fault_of
+from dianoia.base.faults import fault_message
 from dianoia.base.files import SUMS, check_folder, read_json, read_table
 from dianoia.base.run_files import cure_of
 from dianoia.claims import claims_of
@@ -325,7 +325,7 @@ def _rows(path: Path, damaged: list[str]) -> tuple[Mapping[str, Any], ...]:
 
 
 def _message(error: Exception) -> str:
-    return fault_of(error) or str(error)
+    return fault_message(error) or str(error)
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dianoia.base.records import Problem
 from dianoia.config import DemonstrationsStage
 from dianoia.datasets.selection import longest_paragraph, repetition
 from dianoia.storage.context import Context
-from dianoia.storage.sample_table import Row, write_data
+from dianoia.storage.sample_table import SampleRow, write_data
 from dianoia.tasks.plugins import DEMONSTRATIONS
 from dianoia.text.language import LANGUAGES, language_share
 from dianoia.text.parsing import Parsed, parse_answer
@@ -37,9 +37,9 @@ def run(config: DemonstrationsStage, context: Context) -> None:
     )
     found = tally.found() | {"seconds": time.perf_counter() - began}
     write_json(context.directory.demonstrations, found)
-    context.progress.show(found["rows"], {})
+    context.progress.update(found["rows"], {})
     fewer = "" if found["rows"] == config.rows else f", fewer than rows = {config.rows:,}"
-    context.progress.say(
+    context.progress.print_line(
         f"{context.name}: {found['rows']:,} demonstrations of {config.source}{fewer}, "
         f"{found['without_thought']:,} of them without a thought"
     )
@@ -52,7 +52,7 @@ def row_of(
     problem: Problem,
     thought: str,
     summary: str,
-) -> Row:
+) -> SampleRow:
     """A demonstration as a row."""
     template = TEMPLATES[config.template]
     whole = template.whole(thought, summary)
@@ -61,7 +61,7 @@ def row_of(
     prompt = [{"role": "user", "content": problem.question}]
     completion = [{"role": "assistant", "content": whole}]
     known = problem.language in LANGUAGES
-    return Row(
+    return SampleRow(
         problem=problem.id,
         domain=problem.domain,
         language=problem.language,
@@ -96,7 +96,7 @@ class Tally:
         self.domains, self.languages = Counter[str](), Counter[str]()
         self.questions, self.without_thought = set[str](), 0
 
-    def counted(self, row: Row) -> Row:
+    def counted(self, row: SampleRow) -> SampleRow:
         """The row, counted."""
         self.domains[row.domain] += 1
         self.languages[row.language] += 1

@@ -93,7 +93,7 @@ def _evaluate(
     diagnoses = _diagnoses(domains, roller.template)
     for row in diagnoses:
         line = f"{row['code']}: {row['message']}. {row['advice']}"
-        context.progress.say(f"{context.name}: {name} on {row['domain']}: {line}")
+        context.progress.print_line(f"{context.name}: {name} on {row['domain']}: {line}")
     return {
         "evaluations": _table(domains, roller.count_tokens),
         "by_difficulty": {
@@ -156,5 +156,5 @@ def _groups(
         groups += judge(rubric, roller(few, config.samples, params, key, first=start))
         right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)
         count = len(groups) * config.samples
-        context.progress.show(done + len(groups), {f"{name} pass@1": right / count})
+        context.progress.update(done + len(groups), {f"{name} pass@1": right / count})
     return groups

@@ -20,7 +20,7 @@ from typing import Any
 
 from dianoia.base.files import write_json
 from dianoia.base.preference_records import BatchJudge
-from dianoia.base.stopping import leave_if_asked
+from dianoia.base.stopping import stop_if_requested
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings, PreferencesStage
 from dianoia.datasets.llm_preferences import ModelPreferences, read_guideline
@@ -33,15 +33,15 @@ from dianoia.storage.context import Context
 from dianoia.storage.preference_table import (
     PAIRWISE,
     POINTWISE,
-    Outcome,
-    column_of,
-    gather_left_out,
-    gather_rows,
-    outcomes,
+    ResponseOutcome,
+    merge_parts,
+    merge_rejected,
+    read_column,
+    read_outcomes,
     read_responses,
     write_responses,
 )
-from dianoia.storage.sample_table import seconds_of, write_rows
+from dianoia.storage.sample_table import read_seconds, write_rows
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.plugins import PREFERENCE_RULES
 from dianoia.tasks.problem_ranges import problem_range
@@ -73,14 +73,14 @@ def _sample(
     comparer = Comparer(config, context.name, context.seed)
     key = stream_key(context.seed, Stream.PREFERENCES, place)
     for batch in missing:
-        leave_if_asked()
+        stop_if_requested()
         began = time.perf_counter()
         number = config.first + batch.start
         rollouts_PG = roller(batch.problems, config.samples, params, key, first=number)
         responses = comparer.responses(start, [r for group in rollouts_PG for r in group])
         write_responses(batch.path, responses, time.perf_counter() - began)
         usable = sum(one.reason is None for one in responses) / len(responses)
-        context.progress.show(place * count + batch.end, {"usable": usable})
+        context.progress.update(place * count + batch.end, {"usable": usable})
 
 
 def _judge(
@@ -96,13 +96,13 @@ def _judge(
     comparer = Comparer(config, context.name, context.seed, _judge_of(config, context))
     before = len(config.starts) * judged[-1].end
     for place in missing:
-        leave_if_asked()
+        stop_if_requested()
         batch, began = judged[place], time.perf_counter()
         responses = [one for part in sampled[place] for one in read_responses(part.path)]
         rows, decided = comparer(batch.problems, responses)
         write_responses(_decided(batch), decided, 0.0)
         write_rows(batch.path, rows, _columns(config), time.perf_counter() - began)
-        context.progress.show(before + batch.end, {"rows": len(rows)})
+        context.progress.update(before + batch.end, {"rows": len(rows)})
 
 
 def _judge_of(config: PreferencesStage, context: Context) -> BatchJudge:
@@ -126,16 +126,18 @@ def _finish(
 ) -> None:
     """Put the batches together and count."""
     parts, decided = [batch.path for batch in judged], [_decided(batch) for batch in judged]
-    gather_rows(parts, context.directory.dataset, _columns(config))
-    gather_left_out(decided, context.directory.rejected)
+    merge_parts(parts, context.directory.dataset, _columns(config))
+    merge_rejected(decided, context.directory.rejected)
     column = "verdicts" if config.objective == "pairwise" else "label"
-    found = counts(outcomes(decided), column_of(context.directory.dataset, column))
-    found["seconds"] = sum(map(seconds_of, [*sampled, *parts]))
+    found = counts(read_outcomes(decided), read_column(context.directory.dataset, column))
+    found["seconds"] = sum(map(read_seconds, [*sampled, *parts]))
     write_json(context.directory.preferences, found)
-    context.progress.say(f"{context.name}: {_told(found)}")
+    context.progress.print_line(f"{context.name}: {_told(found)}")
 
 
-def counts(responses: Sequence[Outcome], said: Sequence[list[str | None] | bool]) -> dict[str, Any]:
+def counts(
+    responses: Sequence[ResponseOutcome], said: Sequence[list[str | None] | bool]
+) -> dict[str, Any]:
     """What `preferences.json` says, times aside. `said`: of each row its verdicts, or its label."""
     labels = Counter(label for label in said if isinstance(label, bool))
     verdicts = Counter(v for row in said if isinstance(row, list) for v in row)
@@ -152,7 +154,7 @@ def counts(responses: Sequence[Outcome], said: Sequence[list[str | None] | bool]
     }
 
 
-def _by(responses: Sequence[Outcome], names: Sequence[str]) -> dict[str, Any]:
+def _by(responses: Sequence[ResponseOutcome], names: Sequence[str]) -> dict[str, Any]:
     """Tallies by a name of each response."""
     return {
         name: tally([one.reason for one, own in zip(responses, names, strict=True) if own == name])

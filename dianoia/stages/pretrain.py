@@ -22,9 +22,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from dianoia.base.disk_space import release
+from dianoia.base.disk_space import release_space
 from dianoia.base.files import whole_folder
-from dianoia.base.stopping import leave_if_asked
+from dianoia.base.stopping import stop_if_requested
 from dianoia.config import PretrainStage
 from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.trainer import Learner, Trainer
@@ -49,7 +49,7 @@ def run(config: PretrainStage, context: Context) -> None:
     nn.Module.to(model, context.device)  # through nn.Module, whose `to` is typed
     pretraining = _Pretraining(config, context, tokenizer, model)
     pretraining.run()
-    release()  # the room of the next state: there is none
+    release_space()  # the room of the next state: there is none
     with whole_folder(context.directory.checkpoint) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -127,12 +127,12 @@ class _Pretraining:
             row = self.update(ids_BL, mask_BL)
             if self.step % _LOG_EVERY == 0 or self.tokens >= self.config.tokens:
                 journal.append(row | self.speed())
-                self.context.progress.show(
+                self.context.progress.update(
                     min(self.tokens, self.config.tokens), {"loss": row["loss"]}
                 )
             if self.tokens >= self.config.tokens:
                 break
-            leave_if_asked(self.save)
+            stop_if_requested(self.save)
             if self.step % _SAVE_EVERY == 0:
                 self.save()
 
@@ -181,7 +181,9 @@ class _Pretraining:
         state = self.learner.load_state(self.context.directory.state)
         if state is not None:
             self.tokens = state["tokens"]
-            self.context.progress.say(f"{self.context.name}: going on after step {self.step}")
+            self.context.progress.print_line(
+                f"{self.context.name}: going on after step {self.step}"
+            )
 
 
 def _next_token_loss(

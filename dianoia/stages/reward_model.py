@@ -20,10 +20,10 @@ from statistics import fmean
 from transformers import PreTrainedModel
 
 from dianoia.algo.estimates import Estimate
-from dianoia.base.disk_space import release
+from dianoia.base.disk_space import release_space
 from dianoia.base.files import whole_folder, write_json
 from dianoia.base.preference_records import Pair, TextExample
-from dianoia.base.stopping import leave_if_asked
+from dianoia.base.stopping import stop_if_requested
 from dianoia.config import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, preferences, ready, texts_of
@@ -63,7 +63,7 @@ class _Training:
         self.data = self.usable()
         self.train, self.heldout = self.encoded(self.data.train), self.encoded(self.data.heldout)
         steps = config.steps(len(self.train))
-        context.progress.expect(steps)
+        context.progress.set_total(steps)
         self.learner = _learner(model, config, steps)
         self.tokens = 0
 
@@ -117,14 +117,14 @@ class _Training:
         self.resume()
         journal = Journal(self.context.directory.metrics, resume_at=self.learner.step + 1)
         for epoch, examples in islice(self.batches(), self.learner.step, None):
-            leave_if_asked(self.save if self.learner.step else None)
+            stop_if_requested(self.save if self.learner.step else None)
             start = time.perf_counter()
             done = self.learner.update(examples)
             self.tokens += done.tokens
             spent = {"step_seconds": time.perf_counter() - start}
             row = self.row(epoch, examples, done) | spent
             journal.append(row)
-            self.context.progress.show(done.step, {k: row[k] for k in ("loss", "accuracy")})
+            self.context.progress.update(done.step, {k: row[k] for k in ("loss", "accuracy")})
             if done.step % self.config.checkpoint_every == 0:
                 self.save()
 
@@ -151,7 +151,7 @@ class _Training:
         flat = iter(self.learner.rewards(texts))
         rewards = [tuple(islice(flat, len(example.texts))) for example in self.heldout]
         found = measures(self.data.heldout, self.heldout, rewards)
-        self.context.progress.say(
+        self.context.progress.print_line(
             f"{self.context.name}: held-out accuracy {_told(found['accuracy'])}, "
             f"baseline {_told(found['baseline'])}"
         )
@@ -176,7 +176,7 @@ class _Training:
         if state is not None:
             self.tokens = state["tokens"]
             step = self.learner.step
-            self.context.progress.say(f"{self.context.name}: going on after step {step}")
+            self.context.progress.print_line(f"{self.context.name}: going on after step {step}")
 
     def save(self) -> None:
         """Write the state, whole."""
@@ -185,7 +185,7 @@ class _Training:
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
         outlook = Outlook(self.config.template, self.config.scored_part)
-        release()  # the room of the next state: there is none
+        release_space()  # the room of the next state: there is none
         with whole_folder(self.context.directory.checkpoint) as folder:
             save_reward_model(folder, self.learner.model, self.tokenizer, outlook)
 

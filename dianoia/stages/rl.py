@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from transformers import PreTrainedModel
 
 from dianoia.algo.advantage import centred, group_normalised, informative
-from dianoia.base.disk_space import release
+from dianoia.base.disk_space import release_space
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
 from dianoia.base.records import Group, RolloutStatus, Sample, SamplingParams
-from dianoia.base.stopping import leave_if_asked
+from dianoia.base.stopping import stop_if_requested
 from dianoia.config import RLStage
 from dianoia.judge.learned import REASONING, kind_of
 from dianoia.judge.problem_sets import scenarios, weights
@@ -45,7 +45,7 @@ def run(config: RLStage, context: Context) -> None:
     training = _Training(config, context)
     training.resume()
     while training.learner.step < config.steps:
-        leave_if_asked(training.save if training.rollouts_done else None)
+        stop_if_requested(training.save if training.rollouts_done else None)
         training.turn()
     training.finish()
 
@@ -115,7 +115,7 @@ class _Training:
         """Rollouts of the next `counts` problems of each set, scored."""
         keys, problems = self.scenarios.next(counts)
         for line in self.scenarios.news():
-            self.context.progress.say(f"{self.context.name}: {line}")
+            self.context.progress.print_line(f"{self.context.name}: {line}")
         with self.recorder.spending("generate_seconds"):
             size, params = self.config.group_size, self.params()
             rollouts_PG = self.roller.under(keys, problems, size, params)
@@ -207,7 +207,9 @@ class _Training:
         self.scenarios.load_state(state["scenarios"])
         self.recorder.open(self.learner.step, state["history"])
         self.publish()
-        self.context.progress.say(f"{self.context.name}: going on after step {self.learner.step}")
+        self.context.progress.print_line(
+            f"{self.context.name}: going on after step {self.learner.step}"
+        )
 
     def save(self) -> None:
         """Write the state, whole."""
@@ -220,7 +222,7 @@ class _Training:
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
-        release()  # the room of the next state: there is none
+        release_space()  # the room of the next state: there is none
         with whole_folder(self.context.directory.checkpoint) as folder:
             self.learner.save(folder)
             self.tokenizer.save_pretrained(folder)

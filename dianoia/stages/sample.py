@@ -18,7 +18,7 @@ from typing import Any
 from dianoia.base.files import write_json
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
-from dianoia.base.stopping import leave_if_asked
+from dianoia.base.stopping import stop_if_requested
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings, SampleStage
 from dianoia.datasets.sample_builder import Selector
@@ -31,12 +31,12 @@ from dianoia.sampler.rollouts import named_template
 from dianoia.stages._shared import batches, roller_of
 from dianoia.storage.context import Context
 from dianoia.storage.sample_table import (
-    Outcome,
-    Row,
-    gather,
-    outcomes,
-    seconds_of,
-    verdicts_of,
+    SampleOutcome,
+    SampleRow,
+    merge_parts,
+    read_outcomes,
+    read_seconds,
+    read_verdicts,
     write_part,
 )
 from dianoia.tasks.catalog import problem_source
@@ -52,13 +52,13 @@ def run(config: SampleStage, context: Context) -> None:
     if missing:
         sampling = _Sampling(config, context)
         for batch in missing:
-            leave_if_asked()
+            stop_if_requested()
             began = time.perf_counter()
             with counted(batch.problems) as verdicts:
                 rows = sampling.rows(batch.problems, batch.start)
             write_part(batch.path, rows, time.perf_counter() - began, verdicts)
             kept = sum(row.reason is None for row in rows) / len(rows)
-            context.progress.show(batch.end, {"kept": kept})
+            context.progress.update(batch.end, {"kept": kept})
     _finish(context, [batch.path for batch in every])
 
 
@@ -74,7 +74,7 @@ class _Sampling:
             config, context.name, self.roller.count_tokens, self.judge(), self.rewriter()
         )
 
-    def rows(self, problems: Sequence[Problem], start: int) -> list[Row]:
+    def rows(self, problems: Sequence[Problem], start: int) -> list[SampleRow]:
         """A row for every sample of some problems, of which the first is number `start` of the range."""
         key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
         rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
@@ -101,17 +101,17 @@ class _Sampling:
 
 def _finish(context: Context, parts: Sequence[Path]) -> None:
     """Put the batches together and count."""
-    gather(parts, context.directory.dataset, kept=True)
-    gather(parts, context.directory.rejected, kept=False)
-    found = counts(outcomes(parts)) | {
-        "verdicts": added(map(verdicts_of, parts)),
-        "seconds": sum(map(seconds_of, parts)),
+    merge_parts(parts, context.directory.dataset, rejected=False)
+    merge_parts(parts, context.directory.rejected, rejected=True)
+    found = counts(read_outcomes(parts)) | {
+        "verdicts": added(map(read_verdicts, parts)),
+        "seconds": sum(map(read_seconds, parts)),
     }
     write_json(context.directory.sampling, found)
-    context.progress.say(f"{context.name}: {_told(found)}")
+    context.progress.print_line(f"{context.name}: {_told(found)}")
 
 
-def counts(rows: Sequence[Outcome]) -> dict[str, Any]:
+def counts(rows: Sequence[SampleOutcome]) -> dict[str, Any]:
     """What `sampling.json` says of the samples, times aside."""
     kept = [row for row in rows if row.reason is None]
     domains = dict.fromkeys(row.domain for row in rows)
@@ -126,12 +126,12 @@ def counts(rows: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _detailed(rows: Sequence[Outcome]) -> list[Reason]:
+def _detailed(rows: Sequence[SampleOutcome]) -> list[Reason]:
     named = {row.reason for row in rows if row.detail is not None}
     return [reason for reason in Reason if reason.value in named]
 
 
-def _details(rows: Sequence[Outcome], reason: Reason) -> dict[str, int]:
+def _details(rows: Sequence[SampleOutcome], reason: Reason) -> dict[str, int]:
     found = Counter(row.detail for row in rows if row.reason == reason.value)
     return {str(detail): count for detail, count in sorted(found.items(), key=str)}
 

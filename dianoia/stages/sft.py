@@ -16,10 +16,10 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from dianoia.base.disk_space import release
+from dianoia.base.disk_space import release_space
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import whole_folder
-from dianoia.base.stopping import leave_if_asked
+from dianoia.base.stopping import stop_if_requested
 from dianoia.config import SFTStage
 from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
 from dianoia.learner.attention.packed_rows import Demonstration
@@ -38,7 +38,7 @@ def run(config: SFTStage, context: Context) -> None:
     training = _Training(config, context)
     training.resume()
     while training.learner.step < len(training.steps):
-        leave_if_asked(training.save if training.learner.step else None)
+        stop_if_requested(training.save if training.learner.step else None)
         training.turn()
     training.finish()
 
@@ -104,16 +104,16 @@ class _Training:
 
     def announce(self) -> None:
         """Say what the data came to, now that tokens are counted."""
-        self.context.progress.expect(len(self.steps))
+        self.context.progress.set_total(len(self.steps))
         corpus, done = self.corpus, {"drop": "left out", "cut": "cut", "refuse": "refused"}
-        self.context.progress.say(
+        self.context.progress.print_line(
             f"{self.context.name}: {corpus.epoch_samples:,} samples an epoch, {len(corpus.heldout):,} held out, "
             f"{corpus.longer:,} longer than max_length = {self.config.max_length:,} {done[self.config.longer]}; "
             f"{self.tokens[-1]:,} tokens in {len(self.steps):,} optimizer steps"
         )
         self.check_template()
         if not self.learner.packs:
-            self.context.progress.say(
+            self.context.progress.print_line(
                 f"{self.context.name}: this architecture cannot be packed exactly, so every sample is run by "
                 "itself; slower, with the same result"
             )
@@ -126,7 +126,7 @@ class _Training:
         path.unlink(missing_ok=True)
         if misfit is not None:
             message, advice = misfit
-            self.context.progress.say(f"{self.context.name}: {CODE}: {message}. {advice}")
+            self.context.progress.print_line(f"{self.context.name}: {CODE}: {message}. {advice}")
             row: Metrics = {"step": 0, "code": CODE, "message": message, "advice": advice}
             Journal(path).append(row)
 
@@ -137,7 +137,7 @@ class _Training:
         if step % every == 0 or step == len(self.steps):
             row |= self.evaluation()
         self.journal.append(row | self.speed())
-        self.context.progress.show(step, {"loss": row["loss"], "eval_loss": row.get("eval_loss")})
+        self.context.progress.update(step, {"loss": row["loss"], "eval_loss": row.get("eval_loss")})
         if step % self.config.checkpoint_every == 0:
             self.save()
 
@@ -179,7 +179,7 @@ class _Training:
         state = self.learner.load_state(self.context.directory.state)
         if state is not None:
             self.check_same_data(state["data"])
-            self.context.progress.say(
+            self.context.progress.print_line(
                 f"{self.context.name}: going on after step {self.learner.step}"
             )
         path = self.context.directory.metrics
@@ -203,7 +203,7 @@ class _Training:
 
     def finish(self) -> None:
         """Write the checkpoint: an ordinary Hugging Face folder."""
-        release()  # the room of the next state: there is none
+        release_space()  # the room of the next state: there is none
         with whole_folder(self.context.directory.checkpoint) as folder:
             self.learner.save(folder)
             self.tokenizer.save_pretrained(folder)

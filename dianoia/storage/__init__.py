@@ -1,1 +1,4 @@
-"""What a run writes and reads: the run directory, whole files with checksums, journals, states, Parquet tables."""
+"""The files of a run: the run directory and its lock, journals, states, Parquet tables.
+
+Atomic writes, checksums and format versions are in `base.files` and `base.run_files`.
+"""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dianoia.base.progress import Reports
+from dianoia.base.progress import Reporter
 from dianoia.storage.run_directory import StageDirectory
 
 
@@ -20,4 +20,4 @@ class Context:
     device: torch.device
     resolve: Callable[[str], str | Path]
     """From a name in the recipe (stage, shipped model, folder, hub name) to what transformers loads."""
-    progress: Reports
+    progress: Reporter

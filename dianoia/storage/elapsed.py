@@ -1,4 +1,4 @@
-"""How long commands have worked on a stage, all of them together, those that were killed too."""
+"""Seconds of work on a stage, over all commands, killed ones included."""
 
 import os
 import stat
@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dianoia.base.faults import naming
+from dianoia.base.faults import error_path
 
 
 @contextmanager
-def worked(file: Path) -> Iterator[Callable[[], float]]:
-    """Yields a function that gives the seconds so far, those in `file` included, and writes them there.
+def record_seconds(file: Path) -> Iterator[Callable[[], float]]:
+    """Yield a function that returns the seconds of work so far, those in `file` included, and writes them there.
 
-    A command that is killed has worked until it last called it. The number is written over in one write of fixed
-    length, not whole and renamed: it is called at every step, and a kill cuts no such write.
+    The time of a killed command counts until its last call. The function is called at every step, so it overwrites the
+    number in place instead of renaming a new file. A kill cannot cut such a short write of fixed length.
     """
-    earlier, began = _read(file), time.perf_counter()
-    descriptor = _new(file, earlier)
+    earlier, start = _read(file), time.perf_counter()
+    descriptor = _create(file, earlier)
 
     def seconds() -> float:
-        found = earlier + time.perf_counter() - began
-        with suppress(OSError):  # on a full disk the number stays what it was
-            os.pwrite(descriptor, f"{found:20.6f}\n".encode(), 0)
-        return found
+        total = earlier + time.perf_counter() - start
+        with suppress(OSError):  # on a full disk the file keeps the last number
+            os.pwrite(descriptor, f"{total:20.6f}\n".encode(), 0)
+        return total
 
     try:
         seconds()
@@ -34,10 +34,10 @@ def worked(file: Path) -> Iterator[Callable[[], float]]:
         os.close(descriptor)
 
 
-def _new(file: Path, earlier: float) -> int:
-    """A new file of this name, open: what stands there is never written through, as it may be a link."""
+def _create(file: Path, earlier: float) -> int:
+    """Replace the file by a new one and return it, open. The old one is never written to, since it may be a link."""
     temporary = file.with_name(f"{file.name}.part")
-    with naming(file):
+    with error_path(file):
         temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(temporary, flags, 0o644)
@@ -48,7 +48,7 @@ def _new(file: Path, earlier: float) -> int:
 
 
 def _read(file: Path) -> float:
-    """Seconds of earlier commands; 0 where there was none, or where a crash of the machine has left no number."""
+    """Return the seconds of earlier commands; 0 if there was none, or if a crash of the machine left no number."""
     try:
         if not stat.S_ISREG(file.lstat().st_mode):
             return 0.0

@@ -1,7 +1,7 @@
-"""Journals: a JSON object a line, appended to while a stage runs, and cut back where it goes on.
+"""Journals: files with one JSON object per line, appended to while a stage runs and cut back when it resumes.
 
-A last line that a kill has cut is passed over. A line in the middle that is damaged is an error, which names it; a report
-passes it over and says so.
+A last line that a kill has cut is skipped. A damaged line in the middle is an error that names it; a report skips it and
+says so.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from dianoia.base.disk_space import make_room
+from dianoia.base.disk_space import free_reserve
 from dianoia.base.errors import DamagedFile
-from dianoia.base.faults import naming
+from dianoia.base.faults import error_path
 from dianoia.base.files import read_bytes, write_text
 
 Metrics = Mapping[str, float | int | str | None]
@@ -26,24 +26,24 @@ class Journal:
     """Appends JSON lines; rows from `resume_at` on are dropped when a stage resumes there."""
 
     def __init__(self, path: Path, resume_at: int = 0) -> None:
-        """Raises DamagedFile where a row that is kept cannot be read."""
+        """Open a journal and drop rows from `resume_at` on. Raises DamagedFile if another row cannot be read."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(_line(row) for row in _kept(path, resume_at))
+        text = "".join(_line(row) for row in _rows_before(path, resume_at))
         write_text(path, text)
         self.path, self._bytes, self._digest = path, 0, hashlib.sha256()
         self._count(text.encode())
         _journals[path] = self
 
     def append(self, row: Metrics) -> None:
-        """Write one row. The file is closed again, so that a kill loses at most the row in hand."""
+        """Write one row. The file is closed again, so that a kill loses at most the current row."""
         line = _line(row).encode()
-        with naming(self.path):
+        with error_path(self.path):
             try:
                 _append(self.path, line)
             except OSError as error:
                 with suppress(OSError):
-                    os.truncate(self.path, self._bytes)  # half a line would stand before the next
-                if not make_room(error, self.path):
+                    os.truncate(self.path, self._bytes)  # remove a part of the line
+                if not free_reserve(error, self.path):
                     raise
                 _append(self.path, line)
         self._count(line)
@@ -52,25 +52,26 @@ class Journal:
         self._bytes += len(text)
         self._digest.update(text)
 
-    def reached(self) -> dict[str, Any]:
-        """How far the journal has come: its bytes, and their SHA-256."""
+    def position(self) -> dict[str, Any]:
+        """Return the length of the journal in bytes, and the SHA-256 of its content."""
         return {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
 
 
 _journals: WeakValueDictionary[Path, Journal] = WeakValueDictionary()
+"""The open journals of this process, for `journal_positions`."""
 
 
-def journals_reached(folder: Path) -> dict[str, dict[str, Any]]:
-    """How far each journal in the folder of a stage has come, by name, of those that are written now."""
+def journal_positions(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the position of each open journal in the folder of a stage, by file name."""
     return {
-        path.name: journal.reached()
+        path.name: journal.position()
         for path, journal in sorted(_journals.items())
         if path.parent == folder
     }
 
 
-def _kept(path: Path, resume_at: int) -> Iterator[dict[str, Any]]:
-    """Rows before `resume_at`; damage behind the first row that is dropped does not matter."""
+def _rows_before(path: Path, resume_at: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows before `resume_at`; damage after the first dropped row does not matter."""
     dropping = False
     for number, line in _lines(path):
         try:
@@ -88,7 +89,7 @@ def _kept(path: Path, resume_at: int) -> Iterator[dict[str, Any]]:
 def _append(path: Path, line: bytes) -> None:
     with path.open("ab", buffering=0) as file:
         written = file.write(line)
-        if written < len(line):  # the rest does not fit, and the system says so when it is tried
+        if written < len(line):  # the disk is full; writing the remainder raises the error
             file.write(line[written:])
 
 
@@ -97,26 +98,26 @@ def _line(row: Metrics) -> str:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a journal; a last line cut by a kill is passed over, as it never counted.
+    """Yield the rows of a journal, without a last line that a kill has cut.
 
     Raises:
-        DamagedFile: a line is no row; the message names it and how to remove it.
+        DamagedFile: a line is not a row; the message names it and how to remove it.
     """
     for number, line in _lines(path):
         yield _row(path, number, line)
 
 
-def readable_rows(path: Path, say: Callable[[str], object]) -> Iterator[dict[str, Any]]:
-    """Rows of a journal without those that are damaged, each of which is said."""
+def readable_rows(path: Path, report: Callable[[str], object]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a journal that can be read, and call `report` with a message on each of the others."""
     for number, line in _lines(path):
         try:
             yield _row(path, number, line)
         except DamagedFile as error:
-            say(str(error))
+            report(str(error))
 
 
 def _lines(path: Path) -> list[tuple[int, bytes]]:
-    """Whole lines with their numbers. As bytes: a kill can cut a letter in two, and only whole lines are text."""
+    """Return the whole lines with their numbers, from 1. As bytes: a kill can cut a character of the last line in two."""
     if not path.exists():
         return []
     return list(enumerate(read_bytes(path).split(b"\n")[:-1], start=1))
@@ -129,12 +130,12 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
         row = None
     if isinstance(row, dict) and isinstance(row.get("step"), int | float):
         return row
-    zeros = (
+    damage = (
         "zero bytes, as after the machine lost power"
         if b"\0" in line
-        else "no row of JSON with a step"
+        else "it is not a JSON object with a step"
     )
     raise DamagedFile(
-        f"{path}, line {number}: the line is damaged ({zeros}); remove it (sed -i {number}d {shlex.quote(str(path))}) and "
-        "type the same command again: what it said is missing from curves, nothing else depends on it"
+        f"{path}, line {number}: the line is damaged ({damage}); remove it (sed -i {number}d {shlex.quote(str(path))}) and "
+        "run the same command again: curves will lack this row, and nothing else depends on it"
     )

@@ -1,9 +1,9 @@
-"""One process at work in a folder at a time: an advisory lock that the system takes back from whoever dies.
+"""One command per run directory at a time: an advisory lock, which the system releases when its holder dies.
 
-The lock is `flock` on a file `.lock`, which names its holder and is removed by it. A file that a kill left behind
-holds nobody up. A process that the holder starts may be given the open file: it then holds the folder too, and who
-comes after the holder was killed waits for it to end. Left out: file systems without locks, where `at_work` says so
-and nobody is noticed.
+The lock is `flock` on the file `.lock`, which names its holder and which the holder removes. A file that a kill left
+blocks nobody. A process that the holder starts may inherit the open file and then holds the lock too: a command that
+comes after the holder was killed waits for that process to end. On a file system without locks `lock_directory` yields
+None and a second command is not noticed.
 """
 
 import errno
@@ -17,44 +17,43 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dianoia.base.errors import MachineFault, RunInUse
-from dianoia.base.faults import naming
+from dianoia.base.faults import error_path
 
 LOCK_FILE = ".lock"
-_PATIENCE = 20.0
-"""Seconds for which processes that a killed holder has left may take to end."""
+_MAX_WAIT = 20.0
+"""Seconds to wait for processes that a killed holder has left."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def at_work(folder: Path) -> Iterator[int | None]:
-    """Hold a folder, which is made where there is none and removed again if the block leaves nothing in it.
+def lock_directory(folder: Path) -> Iterator[int | None]:
+    """Create a folder if it is missing, and lock it for the block. Folders that the block leaves empty are removed again.
 
-    Yields the open lock, None on a file system without locks.
+    Yields the open lock file, or None on a file system without locks.
 
     Raises:
-        RunInUse: another process holds it; nothing was touched.
-        MachineFault: the folder cannot be made or written, or its lock is no file of its own.
+        RunInUse: another process holds the lock; nothing was touched.
+        MachineFault: the folder cannot be created or written, or `.lock` is another file's second name.
     """
-    made = [path for path in (folder, *folder.parents) if not _exists(path)]
-    with naming(folder):
+    created = [path for path in (folder, *folder.parents) if not _exists(path)]
+    with error_path(folder):
         folder.mkdir(parents=True, exist_ok=True)
     file, descriptor = folder / LOCK_FILE, None
     try:
-        descriptor = _held(file)
+        descriptor = _acquire(file)
         yield descriptor
     finally:
         if descriptor is not None:
-            file.unlink(
-                missing_ok=True
-            )  # while it is held: who waits for this very file looks again
+            # Removed while it is locked: a process that waits for this very file then opens the new one.
+            file.unlink(missing_ok=True)
             os.close(descriptor)
-        with suppress(OSError):  # something is in it
-            for path in made:
+        with suppress(OSError):  # raised for a folder that is not empty
+            for path in created:
                 path.rmdir()
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is something; False too where its parent is a file, or the system says nothing."""
+    """Return True if the path exists; False also if its parent is a file, or if the system cannot tell."""
     try:
         return path.exists()
     except OSError:
@@ -62,37 +61,38 @@ def _exists(path: Path) -> bool:
 
 
 def _open(file: Path) -> int:
-    """The lock file, open. Written through neither a link nor a second name of another file."""
-    with naming(file.parent):
+    """Open the lock file; refuse a link and a second name of another file, which would be overwritten."""
+    with error_path(file.parent):
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(file, flags, 0o644)
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
         os.close(descriptor)
         raise MachineFault(
-            f"{file}: the lock of a run directory is a file of its own, and this is another file's second name, a pipe or "
-            "a device, which would be overwritten; remove it, and type the same command again"
+            f"{file}: this is a second name of another file, a pipe or a device, and the lock of a run directory would "
+            "overwrite it; remove it, and run the same command again"
         )
     return descriptor
 
 
-def _held(file: Path) -> int | None:
-    """The open lock file, held; None where the file system has no locks."""
-    deadline = time.monotonic() + _PATIENCE
+def _acquire(file: Path) -> int | None:
+    """Return the open lock file, locked; None if the file system has no locks."""
+    deadline = time.monotonic() + _MAX_WAIT
     while True:
         descriptor = _open(file)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(file, descriptor):
+            if _is_same_file(file, descriptor):
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"{os.getpid()} {platform.node()}".encode())
                 return descriptor
         except BlockingIOError:
-            who = os.read(descriptor, 1000).decode(errors="replace")
+            holder = os.read(descriptor, 1000).decode(errors="replace")
             os.close(descriptor)
-            gone = _is_gone(who)
-            if not gone or time.monotonic() > deadline:
-                raise RunInUse(_refusal(file.parent, who, gone)) from None
+            # A holder that has ended leaves processes that end by themselves within seconds; anything else keeps the lock.
+            has_ended = _has_ended(holder)
+            if not has_ended or time.monotonic() > deadline:
+                raise RunInUse(_refusal(file.parent, holder, has_ended)) from None
             time.sleep(0.05)
             continue
         except OSError as error:
@@ -104,17 +104,17 @@ def _held(file: Path) -> int | None:
         os.close(descriptor)
 
 
-def _is_still(file: Path, descriptor: int) -> bool:
-    """Whether the file is the one that was opened, and not removed by its last holder since."""
+def _is_same_file(file: Path, descriptor: int) -> bool:
+    """Return True unless the last holder has removed the file after it was opened here."""
     try:
         return os.path.samestat(os.fstat(descriptor), file.stat())
     except FileNotFoundError:
         return False
 
 
-def _is_gone(who: str) -> bool:
-    """Whether the process that the file names has ended; what it started may be at work still."""
-    pid, _, host = who.partition(" ")
+def _has_ended(holder: str) -> bool:
+    """Return True if the process that the lock names has ended; processes that it started may still be at work."""
+    pid, _, host = holder.partition(" ")
     if not pid.isdecimal() or host != platform.node():
         return False
     try:
@@ -126,14 +126,15 @@ def _is_gone(who: str) -> bool:
     return False
 
 
-def _refusal(folder: Path, who: str, gone: bool) -> str:
-    pid, _, host = who.partition(" ")
+def _refusal(folder: Path, holder: str, has_ended: bool) -> str:
+    """Return the message on a folder that another process holds."""
+    pid, _, host = holder.partition(" ")
     process = f"process {pid} on {host}" if pid else "another process"
     end = f"end it (kill {pid}, on {host})" if pid else "end it"
-    if gone:
-        process, end = f"what {process}, which is gone, has started", "end it"
+    if has_ended:
+        process, end = f"a process that {process} started before it ended", "end it"
     return (
-        f"{process} is at work in the run directory {folder}, and two would overwrite each other's files; wait "
-        f"until it is done, or {end} and type the same command again, which goes on from the last state, or give "
+        f"{process} is using the run directory {folder}, and two would overwrite each other's files; wait "
+        f"until it is done, or {end} and run the same command again, which resumes from the last state, or give "
         "another --out"
     )

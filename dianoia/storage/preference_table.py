@@ -1,4 +1,4 @@
-"""Judged responses as Parquet files: a row a pair or a labelled response, in the columns that reward models read."""
+"""Judged responses as Parquet files, one row per pair or labelled response, in the columns that reward models read."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -43,31 +43,31 @@ RESPONSES = {
     "reason": pa.string(),
     "detail": pa.string(),
 }
-"""Columns of what was left out; batches of responses in hand have them too."""
+"""Columns of responses that were left out, and of a batch before it is judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One sampled response; the names are those of the columns."""
+    """One sampled response; one field per column of `RESPONSES`."""
 
     problem: str
     domain: str
     checkpoint: str
     sample: int
     response: str
-    """All of it, with the tag that the prompt opened."""
+    """The whole text, with the tag that the prompt opened."""
     reason: str | None = None
-    """None: it is in the data, or nothing has been decided yet."""
+    """Why it was left out; None: it is in the data, or not judged yet."""
     detail: str | None = None
     """The rule that a malformed response breaks."""
 
 
-assert [field.name for field in fields(Response)] == list(RESPONSES), "one column a field"
+assert [field.name for field in fields(Response)] == list(RESPONSES), "one column per field"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What counts need of a response."""
+class ResponseOutcome:
+    """The columns of a response that counts need."""
 
     problem: str
     domain: str
@@ -76,41 +76,41 @@ class Outcome:
 
 
 def write_responses(path: Path, responses: Sequence[Response], seconds: float) -> None:
-    """Write a batch of responses."""
-    write_rows(path, [asdict(one) for one in responses], RESPONSES, seconds)
+    """Write a batch of responses, and the seconds that sampling them took."""
+    write_rows(path, [asdict(response) for response in responses], RESPONSES, seconds)
 
 
 def read_responses(path: Path) -> list[Response]:
-    """The responses of a batch."""
+    """Read the responses of a batch."""
     return [Response(**row) for row in read_part(path).to_pylist()]
 
 
-def outcomes(parts: Sequence[Path]) -> list[Outcome]:
-    """What became of every response, in order; without texts, which may be long."""
-    names = [field.name for field in fields(Outcome)]
-    return [Outcome(**row) for part in parts for row in read_part(part, names).to_pylist()]
+def read_outcomes(parts: Sequence[Path]) -> list[ResponseOutcome]:
+    """Read the outcome of every response, in order. The texts, which may be long, are not read."""
+    names = [field.name for field in fields(ResponseOutcome)]
+    return [ResponseOutcome(**row) for part in parts for row in read_part(part, names).to_pylist()]
 
 
-def column_of(path: Path, name: str) -> list[Any]:
-    """The values of one column."""
+def read_column(path: Path, name: str) -> list[Any]:
+    """Read the values of one column."""
     values: list[Any] = read_part(path, [name])[name].to_pylist()
     return values
 
 
-def gather_rows(parts: Sequence[Path], path: Path, columns: dict[str, Any]) -> None:
-    """One file, whole, of the rows of all batches."""
+def merge_parts(parts: Sequence[Path], path: Path, columns: dict[str, Any]) -> None:
+    """Write one file with the rows of all batches, atomically."""
     with whole_file(path) as temporary, _writer(temporary, columns) as writer:
         for part in parts:
             writer.write_table(read_part(part).replace_schema_metadata(None))
 
 
-def gather_left_out(parts: Sequence[Path], path: Path) -> None:
-    """One file, whole, of the responses that have a reason."""
+def merge_rejected(parts: Sequence[Path], path: Path) -> None:
+    """Write one file with the responses that were left out, atomically."""
     with whole_file(path) as temporary, _writer(temporary, RESPONSES) as writer:
         for part in parts:
             table = read_part(part)
-            chosen = table.filter(pc.is_valid(table["reason"]))
-            writer.write_table(chosen.replace_schema_metadata(None))
+            rejected = table.filter(pc.is_valid(table["reason"]))
+            writer.write_table(rejected.replace_schema_metadata(None))
 
 
 def _writer(path: Path, columns: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Rollouts as a Parquet file: a row a rollout, to be read by people and by the report."""
+"""Rollouts as a Parquet file, one row per rollout, for people and for the report."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -45,9 +45,19 @@ def write_rollouts(
     step: int | None = None,
     advantages_PG: Iterable[Iterable[float]] | None = None,
 ) -> None:
-    """Write every rollout of `groups`, whole. Advantages come in the order of the groups."""
+    """Write every rollout of `groups`, atomically.
+
+    Args:
+        checkpoint: the model that was sampled, where a file has several.
+        step: the optimizer step of the policy.
+        advantages_PG: one advantage per rollout, in the order of the groups; None: the column is empty.
+    """
     groups = list(groups)
-    advantages = [list(a) for a in advantages_PG] if advantages_PG else [[]] * len(groups)
+    advantages = (
+        [list(advantages_G) for advantages_G in advantages_PG]
+        if advantages_PG
+        else [[]] * len(groups)
+    )
     rows = [
         _row(group, index, checkpoint, step, advantages_G[index] if advantages_G else None)
         for group, advantages_G in zip(groups, advantages, strict=True)

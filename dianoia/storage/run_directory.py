@@ -3,30 +3,29 @@
     RUN/
       run.json          who ran what: command, code version, library versions, seed, machine
       recipe.json       the recipe with every default and override resolved
-      results.json      where each stage stands, evaluations, stage table and claims, see `pipeline` and `claims`
+      results.json      status of each stage, and evaluations, see `pipeline.results`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
       stages/NAME/
-        metrics.jsonl       a line an optimizer step (rl, sft, reward_model) or every 20 (pretrain); names as in TRL where it has them
+        metrics.jsonl       one line per optimizer step (rl, sft, reward_model) or per 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
-        rollouts/*.parquet  samples to read, a row a rollout
+        rollouts/*.parquet  samples to read, one row per rollout
         checkpoint/         a Hugging Face folder
-        state/              what an interrupted stage continues from
-        parts/*.json        (evaluate) one checkpoint each, so that none is evaluated twice
+        state/              what an interrupted stage resumes from
+        parts/*.json        (evaluate) one file per checkpoint, so that none is evaluated twice
         data.parquet        (stages that make samples to learn from)
-        rejected.parquet    (sample, preferences) what was not kept, and why
+        rejected.parquet    (sample, preferences) what was left out, and why
         sampling.json       (sample) how many were sampled, kept and rejected
         demonstrations.json (demonstrations) how many were written, by domain and language
         preferences.json    (preferences) how many were sampled, judged and left out
-        answers/            (sample, preferences) what models behind endpoints have answered, so that none is asked twice
+        answers/            (sample, preferences) replies of models behind endpoints, so that no request is sent twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
-        begun.json          what the stage is made from (`recipe.resume.fingerprint`), written when it begins
-        .seconds            how long commands have worked on it; gone when it is done
-        manifest.json       the same and its seconds, written last: a stage is done if and only if it exists
-      .lock             held by the command that works in it, see `storage.lock`
-      stages/.old/NAME-N/ what was there before a stage was run again from nothing
+        begun.json          what the stage is made from (`recipe.resume.fingerprint`), written when it starts from scratch
+        .seconds            seconds of work so far; removed when the stage is done
+        manifest.json       content of begun.json, seconds and digests of outputs; written last: a stage is done if and only if it exists
+      .lock             locked by the command that uses the folder, see `storage.lock`
+      stages/.old/NAME-N/ the folder of a stage before it was re-run from scratch
 
-Times stand under keys that end in `seconds` or `_per_second`, and nothing else differs between two runs of
-one seed on one machine.
+Times have keys that end in `seconds` or `_per_second`. Nothing else differs between two runs of one seed on one machine.
 """
 
 import platform
@@ -39,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import dianoia
-from dianoia.base.disk_space import RESERVE
+from dianoia.base.disk_space import RESERVE_FILE
 from dianoia.base.errors import DamagedFile
 from dianoia.base.files import SUMS, digest, read_json, read_table, restore_folder, write_json
 from dianoia.base.run_files import cure_of
@@ -51,25 +50,25 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pyd
              "lingua-language-detector")  # fmt: skip
 
 STEP_FILE = "at.json"
-"""Beside a state: its optimizer step."""
+"""File in the folder of a state: its optimizer step, readable without torch."""
 OLD = ".old"
-"""The folder beside the stages' own that keeps what was there before a stage was run again."""
+"""Name of the folder, next to those of stages, that keeps the folders of stages before they were re-run."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageDirectory:
-    """Where one stage keeps its files."""
+    """Paths of the files of one stage."""
 
     path: Path
 
     @property
     def metrics(self) -> Path:
-        """A JSON object a line."""
+        """One JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
     def diagnoses(self) -> Path:
-        """A JSON object a line: step, code, message, advice."""
+        """One JSON object per line: step, code, message, advice."""
         return self.path / "diagnoses.jsonl"
 
     @property
@@ -79,19 +78,18 @@ class StageDirectory:
 
     @property
     def state(self) -> Path:
-        """What an interrupted stage continues from."""
+        """What an interrupted stage resumes from."""
         return self.path / "state"
 
     @property
     def state_step(self) -> Path:
-        """The optimizer step of the state, for those who cannot read the state itself."""
-        old = (
-            self.path / f".{self.state.name}.old"
-        )  # all there is, between the two renames of a state
+        """File with the optimizer step of the state, readable without torch."""
+        # Between the two renames of `whole_folder` only the old state exists.
+        old = self.path / f".{self.state.name}.old"
         return (old if old.exists() and not self.state.exists() else self.state) / STEP_FILE
 
     def parts(self) -> list[Path]:
-        """Files of those parts of an interrupted stage that are done."""
+        """Return the files of the finished parts of an interrupted stage."""
         return sorted([*self.state.glob("[!.]*.parquet"), *self.path.glob("parts/[!.]*.json")])
 
     @property
@@ -106,7 +104,7 @@ class StageDirectory:
 
     @property
     def rejected(self) -> Path:
-        """What a stage that samples did not keep, with the reason."""
+        """Samples that were left out, with the reason."""
         return self.path / "rejected.parquet"
 
     @property
@@ -126,12 +124,12 @@ class StageDirectory:
 
     @property
     def answers(self) -> Path:
-        """Answers of models behind endpoints, one file each."""
+        """Replies of models behind endpoints, one file each."""
         return self.path / "answers"
 
     @property
     def begun(self) -> Path:
-        """What the stage is made from; written when it begins from nothing."""
+        """What the stage is made from; written when it starts from scratch."""
         return self.path / "begun.json"
 
     @property
@@ -140,82 +138,81 @@ class StageDirectory:
         return self.path / "manifest.json"
 
     @property
-    def worked(self) -> Path:
-        """Seconds that commands have worked on the stage until now, see `storage.elapsed`."""
+    def seconds_file(self) -> Path:
+        """Seconds of work on the stage so far, see `storage.elapsed`."""
         return self.path / ".seconds"
 
     @property
     def reserve(self) -> Path:
-        """Room for the next state while a command works, see `base.disk_space`."""
-        return self.path / RESERVE
+        """Disk space reserved for the next state, see `base.disk_space`."""
+        return self.path / RESERVE_FILE
 
     def rollouts(self, name: str) -> Path:
-        """A Parquet file of rollouts, e.g. `step-00010` or `base`."""
+        """Return a Parquet file of rollouts by its name, e.g. `step-00010` or `base`."""
         return self.path / "rollouts" / f"{name}.parquet"
 
     def rollout_files(self) -> list[Path]:
-        """Every rollout file, in order of name."""
+        """Return the rollout files, sorted by name."""
         return sorted((self.path / "rollouts").glob("[!.]*.parquet"))
 
     def outputs(self) -> list[Path]:
-        """Files that a finished stage leaves, as far as they are there; of the checkpoint its list of checksums."""
-        found = [self.evaluation, self.dataset, self.rejected, self.sampling, self.demonstrations, self.preferences,
+        """Return the files that a finished stage leaves and that exist; of the checkpoint its list of checksums."""
+        files = [self.evaluation, self.dataset, self.rejected, self.sampling, self.demonstrations, self.preferences,
                  self.metrics, self.diagnoses, self.checkpoint / SUMS]  # fmt: skip
-        return [file for file in [*found, *self.rollout_files()] if file.is_file()]
+        return [file for file in [*files, *self.rollout_files()] if file.is_file()]
 
     @property
     def done(self) -> bool:
-        """Whether the stage has written its manifest."""
+        """True if the stage has written its manifest."""
         return self.manifest.exists()
 
     def forget_state(self) -> None:
-        """Delete what a finished stage no longer needs, the leftovers of a kill too."""
+        """Delete the state and other files that a finished stage no longer needs, also those that a kill left."""
         for folder in self.path.glob(f"*{self.state.name}*"):
             if folder.name.strip(".").split(".")[0] == self.state.name:
                 shutil.rmtree(folder, ignore_errors=True)
         for leftover in (
-            self.worked,
-            self.worked.with_name(f"{self.worked.name}.part"),
+            self.seconds_file,
+            self.seconds_file.with_name(f"{self.seconds_file.name}.part"),
             self.reserve,
         ):
             leftover.unlink(missing_ok=True)
 
     def prepare(self) -> None:
-        """Make the folder and undo what a kill may have left half renamed."""
+        """Create the folder, and finish or undo a rename that a kill has interrupted."""
         self.path.mkdir(parents=True, exist_ok=True)
         restore_folder(self.checkpoint)
         restore_folder(self.state)
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing was begun here; answers of models behind endpoints belong to no beginning."""
+    def is_empty(self) -> bool:
+        """True if the stage has never begun. Replies of models behind endpoints do not count."""
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         return all(name.startswith(".") or name == self.answers.name for name in names)
 
     def start_from_scratch(self) -> None:
-        """An empty folder. What was there goes to `stages/.old/NAME-N`, but answers, which cost, come along."""
-        if not self.empty:
-            target = self.path.parent / OLD / f"{self.path.name}-{self._times() + 1}"
+        """Make the folder empty. Its files go to `stages/.old/NAME-N`, but replies of endpoints, which cost money, stay."""
+        if not self.is_empty:
+            target = self.path.parent / OLD / f"{self.path.name}-{self._last_number() + 1}"
             target.parent.mkdir(exist_ok=True)
             self.path.rename(target)
         self.path.mkdir(parents=True, exist_ok=True)
-        last = StageDirectory(self.path.parent / OLD / f"{self.path.name}-{self._times()}")
+        last = StageDirectory(self.path.parent / OLD / f"{self.path.name}-{self._last_number()}")
         if last.answers.is_dir() and not self.answers.exists():
             last.answers.rename(self.answers)
 
-    def _times(self) -> int:
-        """How often the stage was moved away: the largest N of its old folders."""
-        found = (p.name.rpartition("-") for p in (self.path.parent / OLD).glob("*"))
-        return max(
-            (int(n) for name, _, n in found if name == self.path.name and n.isdecimal()), default=0
-        )
+    def _last_number(self) -> int:
+        """Return the largest N of the old folders `NAME-N`; 0 if there is none."""
+        parts = (path.name.rpartition("-") for path in (self.path.parent / OLD).glob("*"))
+        numbers = (int(n) for name, _, n in parts if name == self.path.name and n.isdecimal())
+        return max(numbers, default=0)
 
 
 def check_output(stage: StageDirectory, file: Path) -> None:
-    """Compare a file of a stage that is done with the digest in its manifest.
+    """Compare a file of a stage with the digest in its manifest; do nothing if the stage is not done.
 
     Raises:
-        DamagedFile: it is missing or another one; the message says what to do.
+        DamagedFile: the file is missing or has changed; the message says what to do.
     """
     written = read_table(stage.manifest).get("outputs", {}).get(file.name) if stage.done else None
     if written is None:
@@ -231,29 +228,29 @@ def check_output(stage: StageDirectory, file: Path) -> None:
 
 
 def dataset_path(stage: StageDirectory, source: str) -> Path:
-    """The file of a data set that `stage` reads: that of an earlier stage of its run, else a path."""
-    made = StageDirectory(stage.path.parent / source).dataset
-    return made if made.is_file() else Path(source).expanduser()
+    """Return the file of a data set that `stage` reads: of an earlier stage named `source`, else the path `source`."""
+    output = StageDirectory(stage.path.parent / source).dataset
+    return output if output.is_file() else Path(source).expanduser()
 
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """Where one run keeps its files."""
+    """Paths of the files of one run."""
 
     path: Path
 
     def stage(self, name: str) -> StageDirectory:
-        """The folder of a stage."""
+        """Return the folder of a stage."""
         return StageDirectory(self.path / "stages" / name)
 
     @property
     def results(self) -> Path:
-        """Evaluations and claims."""
+        """Status of each stage, and evaluations."""
         return self.path / "results.json"
 
     @property
     def recipe(self) -> Path:
-        """The resolved recipe."""
+        """The recipe with every default resolved."""
         return self.path / "recipe.json"
 
     @property
@@ -268,7 +265,7 @@ class RunDirectory:
 
 
 def code_version() -> str:
-    """The package's version, with the commit and a mark for local changes where there is a checkout."""
+    """Return the package's version; in a checkout with the commit and a mark for local changes."""
     root = Path(dianoia.__file__).parents[1]
     if not (root / ".git").exists():
         return dianoia.__version__
@@ -283,25 +280,25 @@ def _git(root: Path, *arguments: str) -> str:
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""  # no git on this machine: the version alone has to do
+        return ""  # no git on this machine
     return answer.stdout.strip()
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries a result depends on; one that is missing is left out."""
-    found = {}
+    """Return the versions of the libraries that results depend on, without those that are not installed."""
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def describe_run(
     command: str, seed: int, threads: int, sandbox: str | None = None, jobs: int = 1
 ) -> dict[str, Any]:
-    """What `run.json` says; no sandbox where no problem is judged by running a program."""
+    """Return the content of `run.json`; `sandbox` is None if no problem is graded by running a program."""
     return {
         "command": command,
         "dianoia": code_version(),
@@ -316,11 +313,11 @@ def describe_run(
 
 
 def write_about(run: RunDirectory, about: Mapping[str, Any]) -> None:
-    """Write `run.json`; a resumed run keeps every command that contributed to it."""
+    """Write `run.json`; a resumed run keeps a record of each earlier command."""
     before = read_json(run.about) if run.about.exists() else {}
     if not isinstance(before, dict) or not isinstance(before.get("earlier", []), list):
         raise DamagedFile(
-            f"{run.about}: the file is not what a run writes there; {cure_of(run.about)}"
+            f"{run.about}: the file does not have the content that a run writes; {cure_of(run.about)}"
         )
     earlier = before.get("earlier", [])
     if before:

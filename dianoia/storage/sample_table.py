@@ -1,4 +1,4 @@
-"""Data as a Parquet file: a row a sample, in the columns that TRL and `sft` stages read."""
+"""Samples as a Parquet file, one row per sample, in the columns that TRL and `sft` stages read."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from dianoia.base.files import whole_file
 from dianoia.base.run_files import cure_of
 
 _MESSAGES = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
-COLUMNS = {
+SAMPLE_COLUMNS = {
     "problem": pa.string(),
     "domain": pa.string(),
     "language": pa.string(),
@@ -41,17 +41,17 @@ COLUMNS = {
     "repetition": pa.float64(),
     "paragraph": pa.int64(),
 }
-WHY = {"reason": pa.string(), "detail": pa.string()}
-"""Further columns of samples that were not kept."""
+REASON_COLUMNS = {"reason": pa.string(), "detail": pa.string()}
+"""Additional columns of samples that were rejected."""
 _SECONDS = "seconds"
 _VERDICTS = "verdicts"
-_LOT = 1024
-"""Rows that are written together."""
+"""Keys of the file's metadata."""
+_ROWS_PER_WRITE = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One sample; the names are those of the columns."""
+class SampleRow:
+    """One sample; one field per column."""
 
     problem: str
     domain: str
@@ -66,28 +66,30 @@ class Row:
     answer: str | None
     summary: str | None
     sampled_thought: str | None
-    """Before rewriting; None where nothing was rewritten."""
+    """The thought before rewriting; None if it was not rewritten."""
     stage: str
     checkpoint: str
     sample: int
     tokens: int | None
-    """Of the sampled response, end token included; None where nobody sampled it."""
+    """Tokens of the sampled response, end token included; None if no model sampled it."""
     thought_tokens: int | None
     accuracy: float | None
     target_language: float | None
     repetition: float
     paragraph: int
     reason: str | None
-    """None: kept."""
+    """Why it was rejected; None: it was kept."""
     detail: str | None
 
 
-assert [field.name for field in fields(Row)] == [*COLUMNS, *WHY], "one column a field"
+assert [field.name for field in fields(SampleRow)] == [*SAMPLE_COLUMNS, *REASON_COLUMNS], (
+    "one column per field"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What counts need of a row."""
+class SampleOutcome:
+    """The columns of a sample that counts need."""
 
     problem: str
     domain: str
@@ -99,12 +101,14 @@ class Outcome:
 
 def write_part(
     path: Path,
-    rows: Sequence[Row],
+    rows: Sequence[SampleRow],
     seconds: float,
     verdicts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
-    """Write the rows of a batch, kept and rejected, the seconds they took, and verdicts counted by verifier."""
-    write_rows(path, [asdict(row) for row in rows], COLUMNS | WHY, seconds, verdicts)
+    """Write a batch of samples, kept and rejected; see `write_rows`."""
+    write_rows(
+        path, [asdict(row) for row in rows], SAMPLE_COLUMNS | REASON_COLUMNS, seconds, verdicts
+    )
 
 
 def write_rows(
@@ -114,75 +118,80 @@ def write_rows(
     seconds: float,
     verdicts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
-    """Write a batch of rows in these columns, the seconds they took, and verdicts counted by verifier."""
+    """Write a batch of rows, atomically.
+
+    Args:
+        columns: Arrow types by name.
+        seconds: what the batch took.
+        verdicts: number of verdicts, by verifier and verdict.
+    """
     table = pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
     with whole_file(path) as temporary:
-        told = {_SECONDS: repr(seconds), _VERDICTS: json.dumps(verdicts or {})}
-        pq.write_table(table.replace_schema_metadata(told), temporary, write_page_checksum=True)
+        metadata = {_SECONDS: repr(seconds), _VERDICTS: json.dumps(verdicts or {})}
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, write_page_checksum=True)
 
 
-def write_data(path: Path, rows: Iterable[Row]) -> None:
-    """One file, whole, of rows that are all kept, written while they come."""
-    schema, source = pa.schema(COLUMNS), iter(rows)
+def write_data(path: Path, rows: Iterable[SampleRow]) -> None:
+    """Write one file of kept samples, atomically, while an iterator yields them."""
+    schema, iterator = pa.schema(SAMPLE_COLUMNS), iter(rows)
     with (
         whole_file(path) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
-        while lot := [asdict(row) for row in islice(source, _LOT)]:
-            writer.write_table(pa.Table.from_pylist(lot, schema=schema))
+        while chunk := [asdict(row) for row in islice(iterator, _ROWS_PER_WRITE)]:
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 
-def seconds_of(part: Path) -> float:
-    """The seconds that a batch took."""
-    with undamaged(part):
+def read_seconds(part: Path) -> float:
+    """Read the seconds that a batch took."""
+    with damage_reported(part):
         return float(pq.read_schema(part).metadata[_SECONDS.encode()])
 
 
-def verdicts_of(part: Path) -> dict[str, dict[str, int]]:
-    """The verdicts of a batch, counted by verifier."""
-    with undamaged(part):
-        told = pq.read_schema(part).metadata.get(_VERDICTS.encode(), b"{}")
-        found: dict[str, dict[str, int]] = json.loads(told)
-    return found
+def read_verdicts(part: Path) -> dict[str, dict[str, int]]:
+    """Read the number of verdicts of a batch, by verifier and verdict."""
+    with damage_reported(part):
+        text = pq.read_schema(part).metadata.get(_VERDICTS.encode(), b"{}")
+        verdicts: dict[str, dict[str, int]] = json.loads(text)
+    return verdicts
 
 
 def read_part(part: Path, columns: Sequence[str] | None = None) -> Any:
-    """The table of a batch. Raises DamagedFile where it is not what was written."""
-    with undamaged(part):
+    """Read the Arrow table of a batch. Raises DamagedFile if it is not what was written."""
+    with damage_reported(part):
         return pq.read_table(part, columns=columns, page_checksum_verification=True)
 
 
 @contextmanager
-def undamaged(part: Path) -> Iterator[None]:
-    """Raises DamagedFile where the block cannot read a file of ours."""
+def damage_reported(part: Path) -> Iterator[None]:
+    """Raise DamagedFile if the block cannot read a file that a stage wrote."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        said = str(error).partition("\n")[0] or type(error).__name__
-        raise DamagedFile(f"{part}: the file is damaged ({said}); {cure_of(part)}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DamagedFile(f"{part}: the file is damaged ({reason}); {cure_of(part)}") from error
 
 
-def outcomes(parts: Sequence[Path]) -> list[Outcome]:
-    """What became of every sample, in order."""
-    names = [field.name for field in fields(Outcome)]
-    return [Outcome(**row) for part in parts for row in read_part(part, names).to_pylist()]
+def read_outcomes(parts: Sequence[Path]) -> list[SampleOutcome]:
+    """Read the outcome of every sample, in order."""
+    names = [field.name for field in fields(SampleOutcome)]
+    return [SampleOutcome(**row) for part in parts for row in read_part(part, names).to_pylist()]
 
 
-def gather(parts: Sequence[Path], path: Path, *, kept: bool) -> None:
-    """One file, whole, of the kept rows of all batches, or of the rejected ones with their reasons.
+def merge_parts(parts: Sequence[Path], path: Path, *, rejected: bool) -> None:
+    """Write one file with the samples of all batches that were kept, or with the rejected ones and their reasons.
 
-    A batch at a time is in memory.
+    Only one batch is in memory at a time.
     """
-    schema = pa.schema(COLUMNS if kept else COLUMNS | WHY)
+    schema = pa.schema(SAMPLE_COLUMNS | REASON_COLUMNS if rejected else SAMPLE_COLUMNS)
     with (
         whole_file(path) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
         for part in parts:
             table = read_part(part)
-            chosen = table.filter(
-                pc.is_null(table["reason"]) if kept else pc.is_valid(table["reason"])
-            )
-            writer.write_table(chosen.select(schema.names).replace_schema_metadata(None))
+            is_selected = pc.is_valid if rejected else pc.is_null
+            rows = table.filter(is_selected(table["reason"]))
+            writer.write_table(rows.select(schema.names).replace_schema_metadata(None))

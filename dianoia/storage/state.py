@@ -21,7 +21,7 @@ from dianoia.base.files import (
     whole_folder,
     write_json,
 )
-from dianoia.storage.journal import journals_reached
+from dianoia.storage.journal import journal_positions
 from dianoia.storage.run_directory import STEP_FILE
 
 FORMAT = 2
@@ -39,15 +39,15 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
         MachineFault: the disk has too little space; the state that was there is still there.
     """
     size, what = tensor_bytes(state), f"the state of {folder.parent.name} after step {step:,}"
-    space.release()
+    space.release_space()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    space.need(folder.parent, size + space.SMALL, what)
-    journals = journals_reached(folder.parent)
+    space.require_space(folder.parent, size + space.SMALL_FILES_BYTES, what)
+    journals = journal_positions(folder.parent)
     with whole_folder(folder) as temporary:
         with (temporary / _FILE).open("wb") as file:  # whose errors say what went wrong
             torch.save({"format": FORMAT, "state": state}, file)
         write_json(temporary / STEP_FILE, {"step": step, "journals": journals}, checked=True)
-    space.keep(folder.parent, size + size // _SLACK + 2 * space.SMALL)
+    space.try_reserve_space(folder.parent, size + size // _SLACK + 2 * space.SMALL_FILES_BYTES)
 
 
 def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.cli import main
-from dianoia.storage.sample_table import COLUMNS
+from dianoia.storage.sample_table import SAMPLE_COLUMNS
 from dianoia.tasks import plugins
 
 RECIPE = """
@@ -65,7 +65,7 @@ def test_demonstrations_are_written_and_learnt(
     assert run(recipe, out) == 0
     file = out / "stages/general/data.parquet"
     schema = pq.read_schema(file)
-    assert schema.names == list(COLUMNS) and not schema.metadata
+    assert schema.names == list(SAMPLE_COLUMNS) and not schema.metadata
     rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     assert [row["question"] for row in rows] == [f"Hello 1.{n}?" for n in (0, 1, 2, 0, 1)]
     said = [row["completion"][0]["content"] for row in rows]

@@ -347,7 +347,7 @@ def test_nothing_is_lost_by_stopping(
         os.killpg(process.pid, number)
         said_first, told = process.communicate(timeout=SECONDS)
     assert process.returncode == status, told
-    assert f"{name}: stops after the step in hand" in said_first
+    assert f"{name}: stops after the current step" in said_first
     assert f"stopped by {name}" in told and "the same command resumes" in told
     reached = journal.read_bytes().count(b"\n") - 1
     done = run(arguments(recipe, out))

@@ -15,7 +15,7 @@ import pytest
 from dianoia.base.errors import RunInUse
 from dianoia.cli import main
 from dianoia.pipeline import fork_server
-from dianoia.storage.lock import LOCK_FILE, at_work
+from dianoia.storage.lock import LOCK_FILE, lock_directory
 from dianoia.storage.run_directory import RunDirectory
 from tests.smoke.killing import arguments, assert_same, command, environment
 
@@ -194,9 +194,9 @@ def test_stopped_with_two_at_work_and_started_again(
         assert status == -signal.SIGKILL
     else:
         assert status == 130
-        assert said.startswith("dianoia: stopped by Ctrl-C after the step in hand; ")
+        assert said.startswith("dianoia: stopped by Ctrl-C after the current step; ")
         assert "the same command resumes" in said and said.count("\n") == 1
-    with at_work(run):  # waits until those are gone that the command had started
+    with lock_directory(run):  # waits until those are gone that the command had started
         before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
         time.sleep(0.3)
         assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*")}
@@ -209,7 +209,7 @@ def test_stopped_with_two_at_work_and_started_again(
 def test_the_stages_hold_the_run_directory(whole: tuple[Path, Path], tmp_path: Path) -> None:
     """As long as one of their processes is there, also one that nobody ends."""
     run = tmp_path / "run"
-    with at_work(run) as lock:
+    with lock_directory(run) as lock:
         assert lock is not None
         with fork_server.ForkServer([lock]) as started:
             other = os.open(run / LOCK_FILE, os.O_RDWR)
@@ -283,12 +283,12 @@ def test_a_refusal_comes_before_any_work(
 ) -> None:
     recipe, _ = whole
     with (
-        at_work(tmp_path / "runs/seed-2"),
+        lock_directory(tmp_path / "runs/seed-2"),
         pytest.raises(RunInUse),
-        at_work(tmp_path / "runs/seed-2"),
+        lock_directory(tmp_path / "runs/seed-2"),
     ):
         pass
-    with at_work(tmp_path / "runs/seed-2"):
+    with lock_directory(tmp_path / "runs/seed-2"):
         command = [*arguments(recipe, tmp_path / "runs"), "--seeds", "1,2", "--jobs", "2"]
         assert main(command) == 2
         assert "seed-2" in capsys.readouterr().err

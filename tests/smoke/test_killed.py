@@ -65,7 +65,7 @@ def test_killed_and_started_again(
     kill(command, moment)
     assert not RunDirectory(tmp_path / "run").stage("evaluation").done
     zero = RunDirectory(tmp_path / "run").stage("zero")
-    assert zero.done or float(zero.worked.read_text()) > 0
+    assert zero.done or float(zero.seconds_file.read_text()) > 0
     assert main(["report", str(tmp_path / "run")]) == 0
     (tmp_path / "run/report.html").unlink()
     assert main(command) == 0

@@ -177,15 +177,15 @@ def test_going_on_is_as_if_never_stopped(
 ) -> None:
     recipe, options = write(pairs(100)), ("helpful.samples_per_step=16", "helpful.epochs=2")
     assert run(recipe, tmp_path / "whole", *options) == 0
-    show = Progress.show
+    update = Progress.update
 
-    def show_then_die(self: Progress, done: int, figures: Any) -> None:
-        show(self, done, figures)
+    def update_then_die(self: Progress, done: int, metrics: Any) -> None:
+        update(self, done, metrics)
         if done == last_step:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Progress, "show", show_then_die)
+        patched.setattr(Progress, "update", update_then_die)
         assert run(recipe, tmp_path / "cut", *options) == 130
     assert not (tmp_path / "cut/stages/helpful/manifest.json").exists()
     assert run(recipe, tmp_path / "cut", *options) == 0

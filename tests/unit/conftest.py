@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from dianoia.base.progress import Progress
+from dianoia.base.progress import Board
 from dianoia.base.records import Completion, Problem, Request, SamplingParams
 from dianoia.config import Habits
 from dianoia.miniature.corpus import documents
@@ -96,7 +96,8 @@ def context(tmp_path: Path) -> Context:
     directory = StageDirectory(tmp_path / "stage")
     directory.prepare()
     console = Console(file=io.StringIO(), width=200)
-    progress = Progress(console, "stage", 10)
+    progress = Board(console).stage("stage")
+    progress.set_total(10)
     return Context("stage", directory, 3, torch.device("cpu"), Path, progress)
 
 

@@ -101,9 +101,9 @@ def check_disk(recipe: Recipe, tasks: Sequence[StageTask], path: Path, jobs: int
         existing = sum(
             _state_bytes(path / "stages" / task.name) for task in running if not task.from_scratch
         )
-        margin = 3 * len(running) * disk_space.SMALL
+        margin = 3 * len(running) * disk_space.SMALL_FILES_BYTES
         needed = run_bytes(recipe, tasks, jobs) - existing + margin
-        disk_space.need(
+        disk_space.require_space(
             path, needed, f"the work of {plural(len(running), 'stage')}, states included,"
         )
 
@@ -122,9 +122,9 @@ def reserve_stage_space(name: str, recipe: Recipe, folder: Path) -> None:
     needs = stage_needs(recipe.stages[name], size_of(name, recipe))
     trains = isinstance(recipe.stages[name], PretrainStage | RLStage | SFTStage | RewardModelStage)
     if not trains:
-        disk_space.need(folder, needs.peak + disk_space.SMALL, name)
+        disk_space.require_space(folder, needs.peak + disk_space.SMALL_FILES_BYTES, name)
         return
     user = f"{name}, for its states and its checkpoint,"
-    needed = max(needs.peak - _state_bytes(folder), needs.state) + 3 * disk_space.SMALL
-    disk_space.need(folder, needed, user)
-    disk_space.hold(folder, int(needs.state) + 2 * disk_space.SMALL, user)
+    needed = max(needs.peak - _state_bytes(folder), needs.state) + 3 * disk_space.SMALL_FILES_BYTES
+    disk_space.require_space(folder, needed, user)
+    disk_space.reserve_space(folder, int(needs.state) + 2 * disk_space.SMALL_FILES_BYTES, user)

@@ -19,8 +19,8 @@ from dianoia.base.limits import (
     CPU_ROW_TOKENS,
     CPU_TOKENS,
     EVALUATED_AT_ONCE,
+    GPU_LOGIT_GRADIENTS_KEPT,
     GPU_LOGITS_AT_ONCE,
-    GPU_SLOPES_KEPT,
     LOGITS_AT_ONCE,
     MEMBERS,
     SPARE_ROWS,
@@ -266,7 +266,7 @@ def gpu_logits(size: Size, batch: Pass) -> float:
         return 0.0
     logits = batch.scored * size.vocabulary
     chunk = min(logits, max(GPU_LOGITS_AT_ONCE, size.vocabulary))
-    gradients = logits if logits <= GPU_SLOPES_KEPT else chunk
+    gradients = logits if logits <= GPU_LOGIT_GRADIENTS_KEPT else chunk
     width = _BFLOAT16 if batch.autocast else _FLOAT32
     return float(_FLOAT32 * chunk + width * gradients + (width + 2 * _FLOAT32) * size.embedding)
 

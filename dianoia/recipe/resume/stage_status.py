@@ -99,7 +99,7 @@ def _status(
     name: str, recipe: Recipe, run: RunDirectory, earlier: Mapping[str, StageStatus]
 ) -> StageStatus:
     directory = run.stage(name)
-    if directory.empty:
+    if directory.is_empty:
         return StageStatus(Status.NOT_RUN)
     before = recorded_fingerprint(directory)
     if before is None:

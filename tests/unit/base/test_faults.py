@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import ConfigError, MachineFault
-from dianoia.base.faults import fault_of, naming
+from dianoia.base.faults import error_path, fault_message
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from dianoia.base.faults import fault_of, naming
         (errno.ENAMETOOLONG, ["longer than the file system allows", "shorter --out"]),
         (errno.ENOTDIR, ["a part of this path is a file"]),
         (errno.EISDIR, ["folder where a file is needed"]),
-        (errno.EIO, ["error of input or output", "dmesg"]),
+        (errno.EIO, ["input/output error", "dmesg"]),
         (errno.ESTALE, ["network disk", "mounted again"]),
         (errno.EMFILE, ["open files", "ulimit -n"]),
         (errno.ENFILE, ["open files", "--jobs"]),
-        (errno.ENOENT, ["not there", "taken away"]),
+        (errno.ENOENT, ["it is missing", "deleted"]),
         (errno.ELOOP, ["symbolic link", "remove the link"]),
         (errno.ENOMEM, ["memory has run out", "--dry-run"]),
         (errno.EAGAIN, ["no further process", "ulimit -u"]),
@@ -35,14 +35,14 @@ from dianoia.base.faults import fault_of, naming
     ],
 )
 def test_every_error_of_the_system_says_what_and_what_to_do(number: int, words: list[str]) -> None:
-    said = fault_of(OSError(number, os.strerror(number), "/disk/run/metrics.jsonl"))
+    said = fault_message(OSError(number, os.strerror(number), "/disk/run/metrics.jsonl"))
     assert said is not None and "\n" not in said
     for word in [*words, *(["/disk/run/metrics.jsonl"] if number != errno.ENOMEM else [])]:
         assert word in said
 
 
 def test_an_error_that_nobody_foresaw_keeps_the_systems_words() -> None:
-    said = fault_of(OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a", None, "b"))
+    said = fault_message(OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a", None, "b"))
     assert said is not None and os.strerror(errno.EXDEV) in said and said.startswith("a: ")
 
 
@@ -51,8 +51,8 @@ def test_an_error_that_nobody_foresaw_keeps_the_systems_words() -> None:
     [
         (MemoryError(), "memory has run out"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to "
-                      "allocate 8000000 bytes. Error code 12"), "a further 8 MB"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "a further 2.00 GiB"),
+                      "allocate 8000000 bytes. Error code 12"), "another 8 MB"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "another 2.00 GiB"),
         (RuntimeError("can't start new thread"), "no further thread"),
         (RuntimeError("std::bad_alloc"), "memory has run out"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "memory has run out"),
@@ -63,13 +63,13 @@ def test_an_error_that_nobody_foresaw_keeps_the_systems_words() -> None:
     ],
 )  # fmt: skip
 def test_libraries_say_it_in_their_own_way(error: Exception, words: str) -> None:
-    assert words in (fault_of(error) or "")
+    assert words in (fault_message(error) or "")
 
 
 def test_safetensors_names_the_number_of_the_system() -> None:
     kind = type("SafetensorError", (Exception,), {})
     error = kind("Error while serializing: I/O error: File too large (os error 27)")
-    assert "ulimit -f" in (fault_of(error) or "")
+    assert "ulimit -f" in (fault_message(error) or "")
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_safetensors_names_the_number_of_the_system() -> None:
     [KeyError("x"), ValueError("a"), RuntimeError("shapes (3,) and (4,)"), AssertionError()],
 )
 def test_errors_of_ours_are_none_of_them(error: Exception) -> None:
-    assert fault_of(error) is None
+    assert fault_message(error) is None
     try:
         try:
             raise OSError(errno.ENOSPC, "full")
         except OSError:
             raise error  # noqa: B904 - as a bug in a handler would be
     except Exception as raised:  # noqa: BLE001
-        own = fault_of(raised)
+        own = fault_message(raised)
     assert own is None or type(error) is RuntimeError, "what was being handled is no cause"
 
 
@@ -92,28 +92,28 @@ def test_the_cause_counts() -> None:
     try:
         raise ValueError("wrapped") from OSError(errno.EROFS, "read only", "/x")
     except ValueError as error:
-        assert "can only be read" in (fault_of(error) or "")
+        assert "can only be read" in (fault_message(error) or "")
 
 
 def test_a_path_is_given_to_an_error_without_one(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     for named in (None, str(tmp_path / ".metrics.jsonl.part")):
-        with pytest.raises(OSError) as caught, naming(file):
+        with pytest.raises(OSError) as caught, error_path(file):
             raise OSError(errno.ENOSPC, "full", named)
-        said = fault_of(caught.value)
+        said = fault_message(caught.value)
         assert said is not None and said.startswith(f"{file}: there is no space left")
         assert re.search(r"[\d,.]+ MB free", said)
     with (
         pytest.raises(MachineFault, match="state.pt: there is no space left"),
-        naming(Path("state.pt")),
+        error_path(Path("state.pt")),
     ):
         raise RuntimeError("PytorchStreamWriter failed writing file data/4: file write failed")
-    with pytest.raises(ConfigError, match="^mine$"), naming(file):
+    with pytest.raises(ConfigError, match="^mine$"), error_path(file):
         raise ConfigError("mine")
-    with pytest.raises(KeyError), naming(file):
+    with pytest.raises(KeyError), error_path(file):
         raise KeyError("x")
 
 
 def test_a_path_of_any_length_leaves_the_message_readable() -> None:
-    said = fault_of(OSError(errno.ENAMETOOLONG, "long", "x" * 5000))
+    said = fault_message(OSError(errno.ENAMETOOLONG, "long", "x" * 5000))
     assert said is not None and len(said) < 800

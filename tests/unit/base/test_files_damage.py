@@ -19,9 +19,9 @@ from dianoia.base.files import (
     write_json,
     write_text,
 )
-from dianoia.storage.elapsed import worked
+from dianoia.storage.elapsed import record_seconds
 from dianoia.storage.journal import Journal, read_journal, readable_rows
-from dianoia.storage.lock import at_work
+from dianoia.storage.lock import lock_directory
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output, write_about
 
 Change = Callable[[bytes], bytes]
@@ -190,7 +190,7 @@ def test_a_lock_that_is_another_file(hard: bool, precious: Path, tmp_path: Path)
     run = tmp_path / "run"
     run.mkdir()
     (os.link if hard else os.symlink)(precious, run / ".lock")
-    with pytest.raises((MachineFault, OSError)), at_work(run):
+    with pytest.raises((MachineFault, OSError)), lock_directory(run):
         pass
     assert untouched(precious)
 
@@ -201,7 +201,7 @@ def test_seconds_that_are_another_file(
     name: str, hard: bool, precious: Path, tmp_path: Path
 ) -> None:
     (os.link if hard else os.symlink)(precious, tmp_path / name)
-    with worked(tmp_path / ".seconds") as seconds:
+    with record_seconds(tmp_path / ".seconds") as seconds:
         assert seconds() < 100
     assert untouched(precious) and float((tmp_path / ".seconds").read_text()) >= 0
 
@@ -247,7 +247,7 @@ def test_a_run_directory_that_is_a_link_is_fine(tmp_path: Path) -> None:
     (tmp_path / "disk/stages/zero").mkdir(parents=True)
     (tmp_path / "run").symlink_to(tmp_path / "disk")
     refuse_links(tmp_path / "run/stages/zero")
-    with at_work(tmp_path / "run"):
+    with lock_directory(tmp_path / "run"):
         assert (tmp_path / "disk/.lock").exists()
 
 

@@ -14,12 +14,12 @@ def test_lines_of_a_log_are_aligned_and_begin_with_their_stage() -> None:
     with Board(Console(file=file, width=200)) as board:
         zero = board.stage("[1/2] seed 1: zero", "[1/2] seed 1: ")
         ppo = board.stage("[2/2] seed 1: ppo ", "[2/2] seed 1: ")
-        zero.expect(4)
-        zero.show(1, {"held-out": 0.5, "format": None})
-        ppo.show(1, {})
-        zero.show(2, {"held-out": 0.6})  # less than ten seconds after the last
-        zero.say("zero: told [/as] it is")
-        zero.show(4, {"held-out": 0.75})
+        zero.set_total(4)
+        zero.update(1, {"held-out": 0.5, "format": None})
+        ppo.update(1, {})
+        zero.update(2, {"held-out": 0.6})  # less than ten seconds after the last
+        zero.print_line("zero: told [/as] it is")
+        zero.update(4, {"held-out": 0.75})
         zero.close()
         zero.done("zero")
     assert file.getvalue().splitlines() == [
@@ -36,10 +36,10 @@ def test_time_left_is_estimated_from_the_first_report_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     file = io.StringIO()
     line = Board(Console(file=file, width=80)).stage("zero")
-    line.expect(110)
+    line.set_total(110)
     for done, at in ((10, 50.0), (20, 80.0), (60, 3800.0), (110, 7600.0)):
         now[0] = at
-        line.show(done, {"loss": 1.0})
+        line.update(done, {"loss": 1.0})
     # resumed at step 10, so 30 seconds for 10 steps and 90 to go; later 3,750 seconds for 50 and 50 to go
     assert [text.split()[1:-2] for text in file.getvalue().splitlines()] == [
         ["10/110", "0:50"],
@@ -52,7 +52,7 @@ def test_time_left_is_estimated_from_the_first_report_on(monkeypatch: pytest.Mon
 def test_metrics_that_do_not_fit_are_left_out_whole() -> None:
     file = io.StringIO()
     line = Board(Console(file=file, width=80)).stage("[12/22] cold-start-general")
-    line.show(3, {"accuracy": 0.5, "format": 0.25, "thought": 100.0})
+    line.update(3, {"accuracy": 0.5, "format": 0.25, "thought": 100.0})
     (text,) = file.getvalue().splitlines()
     assert len(text) <= 80 and text.endswith("accuracy 0.5")
 
@@ -63,10 +63,10 @@ def test_eighty_columns_hold_a_line_a_stage() -> None:
     board = Board(console)
     first = board.stage("[ 7/22] seed 12: cold-start-general")
     second = board.stage("[ 3/22] seed 12: zero              ")
-    first.expect(1500)
-    second.expect(14)
-    first.show(1500, {"kept": 0.333})
-    second.show(7, {"accuracy": 0.0625, "format": 0.688, "thought": 4.55})
+    first.set_total(1500)
+    second.set_total(14)
+    first.update(1500, {"kept": 0.333})
+    second.update(7, {"accuracy": 0.0625, "format": 0.688, "thought": 4.55})
     console.print(board._bars.get_renderable())
     lines = file.getvalue().splitlines()
     assert len(lines) == 2 and all(len(line) <= 80 for line in lines)

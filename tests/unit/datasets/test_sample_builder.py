@@ -15,12 +15,12 @@ from dianoia.datasets.sample_builder import Selector
 from dianoia.judge.llm_grader import ModelJudge
 from dianoia.models.endpoint import Answer, Messages
 from dianoia.storage.sample_table import (
-    COLUMNS,
-    WHY,
-    Outcome,
-    gather,
-    outcomes,
-    seconds_of,
+    REASON_COLUMNS,
+    SAMPLE_COLUMNS,
+    SampleOutcome,
+    merge_parts,
+    read_outcomes,
+    read_seconds,
     write_part,
 )
 from dianoia.text.parsing import make_rollout
@@ -232,13 +232,13 @@ def test_batches_become_two_files(tmp_path: Path) -> None:
     parts = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
     write_part(parts[0], rows[:2], seconds=1.5)
     write_part(parts[1], [replace(rows[2], detail="x")], seconds=2.0)
-    assert sum(map(seconds_of, parts)) == 3.5
+    assert sum(map(read_seconds, parts)) == 3.5
     kept, rejected = tmp_path / "data.parquet", tmp_path / "rejected.parquet"
-    gather(parts, kept, kept=True)
-    gather(parts, rejected, kept=False)
-    assert pq.read_schema(kept).names == list(COLUMNS)
-    assert pq.read_schema(rejected).names == [*COLUMNS, *WHY]
+    merge_parts(parts, kept, rejected=False)
+    merge_parts(parts, rejected, rejected=True)
+    assert pq.read_schema(kept).names == list(SAMPLE_COLUMNS)
+    assert pq.read_schema(rejected).names == [*SAMPLE_COLUMNS, *REASON_COLUMNS]
     assert pq.read_table(kept).to_pylist()[0]["messages"] == rows[0].messages
     assert pq.read_table(rejected)["reason"].to_pylist() == ["truncated", "wrong"]
-    assert outcomes(parts)[2] == Outcome("s", "math", "wrong", "x", 2, 2)
+    assert read_outcomes(parts)[2] == SampleOutcome("s", "math", "wrong", "x", 2, 2)
     assert not pq.read_schema(kept).metadata, "nothing in the data may depend on the clock"

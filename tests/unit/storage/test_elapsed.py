@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import dianoia.storage.elapsed as module
-from dianoia.storage.elapsed import worked
+from dianoia.storage.elapsed import record_seconds
 
 
 class Clock:
@@ -29,14 +29,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_commands_add_up(tmp_path: Path, clock: Clock) -> None:
     file = tmp_path / "seconds"
     clock.now = 100.0
-    with worked(file) as seconds:
+    with record_seconds(file) as seconds:
         assert seconds() == 0.0 == float(file.read_text())
         clock.now = 130.0
         assert seconds() == 30.0 == float(file.read_text())
         clock.now = 132.5
     assert float(file.read_text()) == 32.5
     clock.now = 7.0  # another process, another origin
-    with pytest.raises(KeyboardInterrupt), worked(file) as seconds:
+    with pytest.raises(KeyboardInterrupt), record_seconds(file) as seconds:
         assert seconds() == 32.5
         clock.now = 8.0
         raise KeyboardInterrupt
@@ -47,7 +47,7 @@ def test_commands_add_up(tmp_path: Path, clock: Clock) -> None:
 def test_what_a_crash_left_counts_nothing(text: str, tmp_path: Path, clock: Clock) -> None:
     file = tmp_path / "seconds"
     file.write_text(text)
-    with worked(file):
+    with record_seconds(file):
         clock.now = 2.0
     assert float(file.read_text()) == 2.0
 
@@ -56,8 +56,8 @@ def test_a_kill_keeps_what_was_said_last(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, time
 from pathlib import Path
-from dianoia.storage.elapsed import worked
-with worked(Path(sys.argv[1])) as seconds:
+from dianoia.storage.elapsed import record_seconds
+with record_seconds(Path(sys.argv[1])) as seconds:
     time.sleep(0.05)
     print(seconds(), flush=True)
     time.sleep(0.05)

@@ -14,13 +14,13 @@ import pytest
 
 from dianoia.base.errors import RunInUse
 from dianoia.storage import lock
-from dianoia.storage.lock import LOCK_FILE, at_work
+from dianoia.storage.lock import LOCK_FILE, lock_directory
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from dianoia.storage.lock import at_work
-with at_work(Path(sys.argv[1])):
+from dianoia.storage.lock import lock_directory
+with lock_directory(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -31,16 +31,18 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_second_is_told_who_is_first(tmp_path: Path) -> None:
-    with at_work(tmp_path) as held:
+    with lock_directory(tmp_path) as held:
         assert held and names(tmp_path) == [LOCK_FILE]
-        with pytest.raises(RunInUse) as refused, at_work(tmp_path):
+        with pytest.raises(RunInUse) as refused, lock_directory(tmp_path):
             pytest.fail("two at once")
-        assert f"process {os.getpid()} on {platform.node()} is at work" in str(refused.value)
+        assert f"process {os.getpid()} on {platform.node()} is using the run directory" in str(
+            refused.value
+        )
         for part in (str(tmp_path), f"kill {os.getpid()}", "the same command again", "--out"):
             assert part in str(refused.value)
-        with pytest.raises(RunInUse), at_work(tmp_path):
+        with pytest.raises(RunInUse), lock_directory(tmp_path):
             pytest.fail("the refused one let the first one's lock go")
-    with at_work(tmp_path) as held:
+    with lock_directory(tmp_path) as held:
         assert held
     assert names(tmp_path) == []
 
@@ -50,25 +52,25 @@ def test_who_is_killed_holds_nobody_up(tmp_path: Path) -> None:
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        with pytest.raises(RunInUse, match=f"process {other.pid} "), at_work(tmp_path):
+        with pytest.raises(RunInUse, match=f"process {other.pid} "), lock_directory(tmp_path):
             pytest.fail("two at once")
         other.kill()
     assert (tmp_path / LOCK_FILE).read_text().startswith(f"{other.pid} ")
-    with at_work(tmp_path):
+    with lock_directory(tmp_path):
         assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()} {platform.node()}"
     assert names(tmp_path) == []
 
 
 def test_a_folder_is_only_left_with_something_in_it(tmp_path: Path) -> None:
     folder = tmp_path / "runs/new"
-    with pytest.raises(ValueError, match="refused"), at_work(folder):
+    with pytest.raises(ValueError, match="refused"), lock_directory(folder):
         raise ValueError("refused")
     assert names(tmp_path) == []
-    with at_work(folder):
+    with lock_directory(folder):
         (folder / "run.json").write_text("{}")
     assert names(folder) == ["run.json"]
     (tmp_path / "empty").mkdir()
-    with at_work(tmp_path / "empty"):
+    with lock_directory(tmp_path / "empty"):
         pass
     assert (tmp_path / "empty").is_dir(), "it was there before"
 
@@ -87,7 +89,7 @@ def test_the_file_of_one_that_just_ended_is_not_taken(
 
     with monkeypatch.context() as patched:
         patched.setattr(fcntl, "flock", locked_late)
-        with at_work(tmp_path), pytest.raises(RunInUse), at_work(tmp_path):
+        with lock_directory(tmp_path), pytest.raises(RunInUse), lock_directory(tmp_path):
             pytest.fail("two at once")
     assert times == [3]
 
@@ -100,18 +102,18 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(fcntl, "flock", flock)
 
     fails(errno.EOPNOTSUPP)
-    with at_work(tmp_path) as held:
+    with lock_directory(tmp_path) as held:
         assert not held and names(tmp_path) == []
     fails(errno.EIO)
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)), at_work(tmp_path):
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), lock_directory(tmp_path):
         pytest.fail("a disk that fails is no file system without locks")
 
 
 LEAVE = """
 import subprocess, sys
 from pathlib import Path
-from dianoia.storage.lock import at_work
-with at_work(Path(sys.argv[1])) as lock:
+from dianoia.storage.lock import lock_directory
+with lock_directory(Path(sys.argv[1])) as lock:
     left = subprocess.Popen(["sleep", sys.argv[2]], pass_fds=[lock], stdout=subprocess.DEVNULL)
     print(left.pid, flush=True)
     left.wait()
@@ -123,7 +125,7 @@ def test_what_a_killed_holder_has_started_is_waited_for(
     seconds: str, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And refused by name if it does not end."""
-    monkeypatch.setattr(lock, "_PATIENCE", 30.0 if waits else 0.2)
+    monkeypatch.setattr(lock, "_MAX_WAIT", 30.0 if waits else 0.2)
     began = time.monotonic()
     command = [sys.executable, "-c", LEAVE, str(tmp_path), seconds]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
@@ -131,11 +133,11 @@ def test_what_a_killed_holder_has_started_is_waited_for(
         left = int(holder.stdout.readline())
         holder.kill()
     if waits:
-        with at_work(tmp_path):
+        with lock_directory(tmp_path):
             assert time.monotonic() - began > 0.4
         return
     try:
-        with pytest.raises(RunInUse, match=f"what process {holder.pid} on .* has started"):
-            at_work(tmp_path).__enter__()
+        with pytest.raises(RunInUse, match=f"a process that process {holder.pid} on .* started"):
+            lock_directory(tmp_path).__enter__()
     finally:
         os.kill(left, signal.SIGKILL)

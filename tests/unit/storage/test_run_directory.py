@@ -142,14 +142,14 @@ def test_a_stage_is_done_when_its_manifest_is_there(tmp_path: Path) -> None:
 def test_a_stage_that_begins_anew_keeps_what_was_there(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     stage, other = run.stage("zero"), run.stage("zero-1")
-    assert stage.empty
+    assert stage.is_empty
     stage.start_from_scratch()
-    assert stage.path.is_dir() and stage.empty and not (stage.path.parent / ".old").exists()
+    assert stage.path.is_dir() and stage.is_empty and not (stage.path.parent / ".old").exists()
     for number in range(1, 12):
         stage.begun.write_text(str(number))
-        assert not stage.empty
+        assert not stage.is_empty
         stage.start_from_scratch()
-        assert stage.empty
+        assert stage.is_empty
         assert (stage.path.parent / f".old/zero-{number}/begun.json").read_text() == str(number)
     other.path.mkdir()
     other.begun.touch()
@@ -161,10 +161,10 @@ def test_answers_that_cost_come_along(tmp_path: Path) -> None:
     stage = RunDirectory(tmp_path / "run").stage("cold")
     stage.answers.mkdir(parents=True)
     (stage.answers / "a.json").write_text("{}")
-    assert stage.empty, "answers alone are no beginning"
+    assert stage.is_empty, "answers alone are no beginning"
     stage.begun.touch()
     stage.start_from_scratch()
-    assert (stage.answers / "a.json").exists() and stage.empty
+    assert (stage.answers / "a.json").exists() and stage.is_empty
     # killed between the two renames: the next beginning fetches them
     stage.answers.rename(stage.path.parent / ".old/cold-1/answers")
     stage.start_from_scratch()
