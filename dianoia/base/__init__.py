@@ -1,1 +1,1 @@
-"""The ground floor: records, configuration, run directory, errors. Standard library and pydantic only."""
+"""What every room may use: records, errors, random streams, atomic files, stopping, progress. No torch, no configuration."""

@@ -32,6 +32,7 @@ _reserves: list[Path] = []
 
 def free_bytes(folder: Path) -> float | None:
     """Return the free bytes on the disk of a folder, which may not exist yet; None if the system does not say."""
+    # The nearest ancestor that exists is on the same disk, unless a disk is mounted in between later.
     for path in (folder, *folder.absolute().parents):
         with suppress(OSError):
             return shutil.disk_usage(path).free
@@ -54,6 +55,7 @@ def reserve_space(folder: Path, size: int, user: str) -> None:
     release_space()
     require_space(folder, size + SMALL_FILES_BYTES, user)
     file = folder / RESERVE_FILE
+    # A new file, never an existing one: under this name could be a link to a file elsewhere.
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
@@ -64,6 +66,7 @@ def reserve_space(folder: Path, size: int, user: str) -> None:
         _reserves.append(file)
         return
     file.unlink(missing_ok=True)
+    # Any other error: the file system cannot reserve space, and the check above has to do.
     if error_number in _FULL:
         raise MachineFault(_shortage(folder, size, shutil.disk_usage(folder).free, user))
 
@@ -108,6 +111,7 @@ def free_reserve(error: OSError, path: Path) -> bool:
 
 def _allocate(descriptor: int, size: int) -> int:
     """Have the file system allocate bytes to an open file. Return 0, or the error number."""
+    # Not os.posix_fallocate: on file systems without support, glibc emulates it by writing every block.
     try:
         allocate = ctypes.CDLL(None, use_errno=True).fallocate64
     except (AttributeError, OSError):

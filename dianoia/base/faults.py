@@ -93,6 +93,7 @@ _TEXTS: dict[int, tuple[str, str]] = {
         f"raise the limit (ulimit -u), end other programs, or give fewer --jobs; {_AGAIN}",
     ),
 }
+# Numbers that get the text of another one.
 for _number, _like in (
     (errno.EPERM, errno.EACCES),
     (errno.ENXIO, errno.EIO),
@@ -105,13 +106,17 @@ for _number, _like in (
 _SHOWN = 400
 """Characters of a path that are shown."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Libraries that do not raise OSError put the number into the text: Rust ("os error 28"), PyTorch ("errno: 28").
 _IN_TEXT = re.compile(r"\(os error (\d+)\)|[Ee]rrno:? ?(\d+)")
+# PyTorch's errors of writing that name no cause.
 _WRITING = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|file write failed")
+# Texts on memory of the system, PyTorch, C++ and Python. Not only MemoryError: most libraries raise RuntimeError.
 _MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|out of memory|bad_alloc|failed to allocate|"
     r"alloc(?:ate|ation) .{0,40}failed|can't start new thread|failed to map segment|mmap .{0,20}failed",
     re.IGNORECASE,
 )
+# The requested size in such a text: bytes, or a number with its unit.
 _BYTES = re.compile(r"(?:allocate|size) (\d{4,}) bytes|allocate ([\d.]+ [KMGT]i?B)")
 
 
@@ -128,6 +133,7 @@ def error_path(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno is not None:
+            # Users know the file, not its temporary sibling or its lock.
             if error.filename is None or str(error.filename).endswith((".part", ".lock")):
                 error.filename = str(path)
             # Measured now: the reserve of the stage is freed when it ends.
@@ -189,6 +195,7 @@ def _files_are_limited() -> bool:
 
 
 def _is_memory(error: BaseException, text: str) -> bool:
+    # The number of a system error is certain; its text may mention memory for other reasons.
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
     return _MEMORY.search(text) is not None

@@ -68,6 +68,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         clear(temporary)  # left by a kill, or a link under this name
         yield temporary
+        # The content must be on the disk before the name, and the name before anything that relies on it.
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
@@ -89,6 +90,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _write_sums(temporary)
         for file in sorted(temporary.rglob("*")):
             sync(file)
+        # rename cannot replace a folder that is not empty, so the old one needs a name of its own for a moment.
         clear(old)
         if path.exists() or path.is_symlink():
             path.replace(old)
@@ -121,6 +123,7 @@ def refuse_links(folder: Path) -> None:
     Raises:
         MachineFault: there is one, so files would be written outside the run directory.
     """
+    # rglob does not descend into linked folders, so a link is found before anything behind it.
     for path in (folder.parent, folder, *folder.rglob("*")):
         if path.is_symlink():
             raise MachineFault(
@@ -146,6 +149,7 @@ def digest(path: Path, length: int | None = None) -> str:
 
 
 def _write_sums(folder: Path) -> None:
+    # Sorted, so that equal folders have equal lists.
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     lines = (f"{digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
@@ -226,6 +230,7 @@ def write_json(path: Path, value: Any, checked: bool = False) -> None:
     if checked:
         assert isinstance(value, Mapping), "a checksum is a key of an object"
         value = {key: inner for key, inner in value.items() if key != CHECKSUM}
+        # Over the value as it will be read: JSON turns tuples into lists and keys into texts.
         value[CHECKSUM] = _checksum(json.loads(json.dumps(value, allow_nan=False)))
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
@@ -260,10 +265,11 @@ def read_json(path: Path, cure: str = "") -> Any:
 
 
 def _check_version(path: Path, version: object) -> None:
-    known = FORMAT_VERSIONS[path.name]
-    if version != known:
+    """Raise UnknownFormat unless this Dianoia reads the version."""
+    readable = FORMAT_VERSIONS[path.name]
+    if version != readable:
         raise UnknownFormat(
-            f"{path}: {FORMAT_VERSION} = {version!r}, and this Dianoia reads version {known}; use the Dianoia that wrote "
+            f"{path}: {FORMAT_VERSION} = {version!r}, and this Dianoia reads version {readable}; use the Dianoia that wrote "
             "the run (its version is in run.json), or give another --out"
         )
 
@@ -299,6 +305,7 @@ def _damage(content: bytes) -> str:
 
 
 def _checksum(value: Any) -> str:
+    # Sorted keys, and no times: the checksum does not depend on the order or the clock of a run.
     text = json.dumps(without_times(value), sort_keys=True, ensure_ascii=False)
     return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 

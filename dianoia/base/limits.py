@@ -1,32 +1,32 @@
-"""How much of a batch exists at one time: read by the code that computes and by the plan that foresees memory.
+"""Limits on what exists in memory at one time, and on threads and jobs.
 
-They change memory and speed, never a result.
+The code that computes and the plan that predicts memory both read them. They change memory and speed, never a result.
 """
 
 CPU_TOKENS = 3072
-"""Most positions of a micro-batch on a CPU: more of them fall out of its cache."""
+"""Largest micro-batch on a CPU, in positions: a larger one does not fit into its cache."""
 CPU_ROW_TOKENS = 1024
-"""Most tokens of a packed row of supervised fine-tuning on a CPU, for the same reason."""
+"""Longest packed row of supervised fine-tuning on a CPU, in tokens, for the same reason."""
 LOGITS_AT_ONCE = 2**25
-"""Most logits of a learner that exist at one time: 128 MiB of float32."""
+"""Most logits of a learner in memory at one time: 128 MiB of float32."""
 GPU_LOGITS_AT_ONCE = 2**29
-"""The same on a GPU, where each chunk of tokens costs a pass over the gradient of the whole head: 2 GiB."""
+"""The same on a GPU: 2 GiB. Larger, since each chunk of tokens costs a pass over the gradient of the whole head."""
 GPU_LOGIT_GRADIENTS_KEPT = 2**31
-"""Most gradients of logits that a micro-batch on a GPU keeps for its backward pass: 4 GiB of bfloat16. Of more
+"""Most gradients of logits that a micro-batch on a GPU keeps for its backward pass: 4 GiB of bfloat16. For further
 tokens the logits are computed a second time."""
 CORE_CACHE = 2**22
-"""Bytes of keys and values that a CPU's core decodes over at a time: more of them come from memory at every token. A
-model whose weights are twice as many takes every slot, since then it is weights that come from there."""
+"""Bytes of KV cache that a CPU core decodes over at a time; more do not fit into its cache and are read from memory at
+every token. A model with twice as many bytes of weights uses every slot, since its weights are read from memory anyway."""
 CORE_ROWS = 16
-"""Responses that a core decodes at a time at least: fewer read its weights too often."""
+"""Fewest responses that a core decodes at a time: with fewer, reading the weights dominates."""
 MEMBERS = 4
 """Samples that share a prompt row of the native sampler's PyTorch: more reads a prompt's keys less often, but leaves more
 places empty once samples of a group have ended."""
 SPARE_ROWS = 16
 """Its prompt rows beyond one a slot, for prompts read ahead."""
 EVALUATED_AT_ONCE = 256
-"""Problems of an evaluation sampled between two updates of the progress line."""
+"""Problems that an evaluation samples between two updates of its progress."""
 MAX_THREADS = 8
-"""More threads than this slow a small model down."""
+"""Most threads of a stage: more slow a small model down."""
 MAX_JOBS = 4
-"""Stages side by side where nobody says how many: more of them are seldom ready at one time."""
+"""Most stages at the same time with `--jobs 0`: more are seldom ready at one time."""

@@ -1,12 +1,12 @@
-"""What reward models learn from: pairs, judged pairs and labelled responses. Texts, no tokens.
+"""Training data of reward models: pairs, judged pairs and labelled responses. Texts, not tokens.
 
 helpful:  Pair("Hello?", chosen="Hello, how can I help?", rejected="What.")
 judged:   Judged("Hello?", ("What.", "Hello, how can I help?"), ("B>A", "A>>B", "B>>A", "A>B"))
-          A is whoever was shown first: response 0 in the first and third verdict, response 1 in the
-          second and fourth. All four are for response 1, by 1, 2, 2 and 1.
+          A is the response that was shown first: response 0 in the first and third verdict, response 1 in the
+          second and fourth. All four verdicts prefer response 1, by 1, 2, 2 and 1.
 safety:   Labelled("How do I pick a lock?", "Ask a locksmith.", good=True)
 
-Who gives the verdicts and labels is a `Judge`, or a `BatchJudge` where many questions are best asked together.
+A `Judge` gives verdicts and labels one at a time, a `BatchJudge` many at a time.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from dianoia.base.records import Problem
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two responses to one prompt, of which the first is the better one."""
+    """Two responses to one prompt, the better one first."""
 
     prompt: str
     chosen: str
@@ -27,18 +27,18 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Two responses to one prompt and what a judge said of them, again and again."""
+    """Two responses to one prompt and the verdicts of repeated judgements."""
 
     prompt: str
     responses: tuple[str, str]
     verdicts: tuple[str | None, ...]
     """Labels such as `A>B`; A is response 0 in verdicts 0, 2, ... and response 1 in verdicts 1, 3, ...
-    None where the judge gave none."""
+    None: the judge gave no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A response by itself, with a guideline's verdict on it."""
+    """A single response with its label by a guideline."""
 
     prompt: str
     response: str
@@ -47,39 +47,39 @@ class Labelled:
 
 
 TextExample = Pair | Labelled
-"""What a reward model learns from, before it is tokenized."""
+"""A training example of a reward model, before it is tokenized."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two answers to be compared, in the order in which they are shown; thoughts are not shown."""
+    """Two answers to compare, in the order in which they are shown, without thoughts."""
 
     problem: Problem
     first: str
     second: str
     repetition: int = 0
-    """How often the same two were shown in this order before; a new number asks anew."""
+    """How often the same two were shown in this order before. A new number asks again instead of reusing the reply."""
 
 
 class Judge(Protocol):
-    """Judges one thing at a time."""
+    """Judges one response or pair at a time."""
 
     def compare(self, problem: Problem, first: str, second: str, /) -> str | None:
-        """A label `A>>B` to `B>>A`, A being the answer shown first, without thoughts; None: no verdict."""
+        """Return a label from `A>>B` to `B>>A`; A is the answer shown first, without its thought. None: no verdict."""
         ...
 
     def is_safe(self, problem: Problem, response: str, /) -> bool | None:
-        """Whether a response, its thought included, keeps the guideline; None: no verdict."""
+        """Tell whether a response, its thought included, complies with the guideline. None: no verdict."""
         ...
 
 
 class BatchJudge(Protocol):
-    """Judges many things at a time, each as a `Judge` would."""
+    """Judges many responses or pairs at a time, each as a `Judge` would."""
 
     def compare(self, comparisons: Sequence[Comparison]) -> list[str | None]:
-        """A verdict a comparison, in their order."""
+        """Return one verdict per comparison, in their order."""
         ...
 
     def are_safe(self, responses: Sequence[tuple[Problem, str]]) -> list[bool | None]:
-        """A verdict a (problem, response), in their order."""
+        """Return one verdict per (problem, response), in their order."""
         ...

@@ -63,7 +63,7 @@ class Board:
             BarColumn(bar_width=bar),
             TextColumn("{task.fields[count]}", markup=False),
             _Elapsed(),
-            TextColumn("{task.fields[left]}", markup=False),
+            TextColumn("{task.fields[remaining]}", markup=False),
             TextColumn("{task.fields[metrics]}", markup=False, table_column=metrics),
             console=console,
             expand=True,
@@ -77,7 +77,7 @@ class Board:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -98,7 +98,7 @@ class Board:
 
 
 class _Elapsed(ProgressColumn):
-    """Time since a stage began; rich renders it anew several times per second."""
+    """Time since a stage began; rich renders it several times per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{format_duration(task.elapsed or 0.0):>{_TIME_WIDTH}}")
@@ -115,7 +115,7 @@ class Progress(Reporter):
         self._first: tuple[int, float] | None = None
         """Progress and time of the first report. A resumed stage begins in the middle, so speed is measured from here."""
         self._last_line = float("-inf")
-        self._task = bars.add_task(label, total=None, count="", left="", metrics="")
+        self._task = bars.add_task(label, total=None, count="", remaining="", metrics="")
 
     @property
     def elapsed(self) -> float:
@@ -139,10 +139,15 @@ class Progress(Reporter):
     def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         """Move the line to `done` of the total, see `Reporter`."""
         count = f"{done}/{'?' if self._total is None else self._total}"
-        count, left = f"{count:>{_COUNT_WIDTH}}", f"{self._time_left(done):>{_LEFT_WIDTH}}"
-        begin = f"{self._label}  {count}  {format_duration(self.elapsed):>{_TIME_WIDTH}}  {left}"
+        count = f"{count:>{_COUNT_WIDTH}}"
+        remaining = f"{self._remaining(done):>{_LEFT_WIDTH}}"
+        elapsed = f"{format_duration(self.elapsed):>{_TIME_WIDTH}}"
+        begin = f"{self._label}  {count}  {elapsed}  {remaining}"
         self._metrics = _fit(metrics, self._console.width - len(begin) - 2)
-        self._bars.update(self._task, completed=done, count=count, left=left, metrics=self._metrics)
+        self._bars.update(
+            self._task, completed=done, count=count, remaining=remaining, metrics=self._metrics
+        )
+        # A terminal has the live line. A log gets a line every few seconds, and always the last one.
         due = time.monotonic() - self._last_line > _LINE_EVERY or done == self._total
         if not self._console.is_terminal and due:
             self._last_line = time.monotonic()
@@ -153,11 +158,12 @@ class Progress(Reporter):
         """Print a line that stays, see `Reporter`."""
         self._console.print(f"{self._prefix}{text}", highlight=False, markup=False)
 
-    def _time_left(self, done: int) -> str:
+    def _remaining(self, done: int) -> str:
         """Return e.g. `0:30 left`; empty before the second report, and at the end."""
         now = time.monotonic()
         if self._first is None:
             self._first = (done, now)
+        # Work of an earlier command and the loading of models before the first report say nothing about speed.
         first, since = self._first
         if self._total is None or done <= first or done >= self._total:
             return ""

@@ -1,4 +1,4 @@
-"""What a rewriter is given and gives back. Rewriters live in several rooms, so their nouns live here."""
+"""Input and output of rewriters, which make sampled thoughts readable. Rewriters are in several rooms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ class Refusal(StrEnum):
     UNREADABLE = "unreadable"
     """The thought, or what the rewriting model made of it, cannot be read."""
     NO_REASONING = "no_reasoning"
-    """There is nothing in the thought to rewrite: it guesses."""
+    """The thought holds no reasoning to rewrite: it guesses."""
     FALSE_STEP = "false_step"
-    """A step of the derivation that decides is wrong, so the right answer is luck."""
+    """A decisive step of the derivation is wrong, so the right answer is luck."""
     CONTRADICTS = "contradicts"
-    """The thought comes to another answer than the one that was given."""
+    """The thought reaches another answer than the one that was given."""
     ANSWER_MISSING = "answer_missing"
-    """The summary does not hold the answer."""
+    """The summary does not contain the answer."""
     LANGUAGE = "language"
     """The rewritten thought is not in the question's language."""
     CUT = "cut"
@@ -38,15 +38,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A readable thought and a summary of one or two sentences with the answer in it."""
+    """A readable thought, and a summary of one or two sentences that contains the answer."""
 
     thought: str
     summary: str
 
 
 class Rewriter(Protocol):
-    """Makes thoughts readable; many at a time, since a model behind an endpoint answers many at once."""
+    """Makes thoughts readable, many at a time, since a model behind an endpoint answers many requests at once."""
 
     def rewrite(self, cases: Sequence[Case]) -> list[Rewritten | Refusal]:
-        """One outcome a case, in their order."""
+        """Return one outcome per case, in their order."""
         ...
