@@ -51,6 +51,7 @@ class SandboxPool(AbstractContextManager["SandboxPool"]):
         """Number of runs so far by how they ended."""
         self._lock = Lock()
         self._all: list[ForkSandbox] = []
+        # Last in, first out: as few sandboxes are started as are needed at once.
         self._idle: LifoQueue[ForkSandbox | None] = LifoQueue()
         for _ in range(self.workers):
             self._idle.put(None)  # stands for a sandbox that is not started yet
@@ -71,10 +72,12 @@ class SandboxPool(AbstractContextManager["SandboxPool"]):
         try:
             sandbox = sandbox or self._make()
             return task(_Counted(sandbox, self))
+        # Back even after an error: the sandbox has replaced its process itself, if need be.
         finally:
             self._idle.put(sandbox)
 
     def _make(self) -> ForkSandbox:
+        # Outside the lock: starting takes long, and several may start at once.
         sandbox = ForkSandbox(self.name, self._packages)
         with self._lock:
             self._all.append(sandbox)

@@ -116,6 +116,7 @@ def outcome_of(
     report: dict[str, Any], files: Sequence[int], limits: Limits, max_results: int
 ) -> Outcome:
     """Return the outcome of a run, from the warm process's report and the open files of output, errors and results."""
+    # Sizes first: output is read up to its limit, and a larger file tells that the limit was hit.
     sizes = [os.fstat(fd).st_size for fd in files]
     stdout, stderr, results = (os.pread(fd, limits.output_bytes, 0) for fd in files)
     ending = _ending(report, limits, max(sizes) > limits.output_bytes, results)
@@ -134,6 +135,7 @@ def outcome_of(
 def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: bytes) -> Ending:
     """Return the first ending that applies: several may, as when a program that is late also wrote too much."""
     code = os.waitstatus_to_exitcode(report["status"])
+    # What the warm process did to the program comes first, then what the kernel did, then the program itself.
     if report["late"]:
         return Ending.TIMED_OUT
     if report["crowded"]:
@@ -144,6 +146,7 @@ def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: byte
     used_up = code == -signal.SIGKILL and report["cpu"] >= 0.5 * limits.cpu_seconds
     if used_up or code == -signal.SIGXCPU:
         return Ending.TIMED_OUT
+    # `program_process.OUT_OF_MEMORY`. The program could write it too, and would gain nothing by it.
     if results.endswith(b"memory\n"):
         return Ending.OUT_OF_MEMORY
     if code == -signal.SIGKILL:
@@ -156,6 +159,7 @@ def _results(data: bytes, limit: int) -> Iterator[tuple[int, str, str]]:
     for line in data.split(b"\n", limit)[:limit]:
         try:
             number, label, text = json.loads(line)
+        # A line of the program's own, or one that was cut at the limit of size.
         except (ValueError, TypeError, RecursionError):
             continue
         if type(number) is int and isinstance(label, str) and isinstance(text, str):

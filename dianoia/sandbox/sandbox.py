@@ -123,6 +123,7 @@ def choose(name: str = AUTO) -> str:
     Raises:
         SandboxError: there is no such name, or the machine does not offer it.
     """
+    # Never chosen by AUTO, and not tested: it needs nothing.
     if name == UNSANDBOXED:
         return name
     if name not in (AUTO, *STRONG):
@@ -151,6 +152,7 @@ def offered(name: str) -> str | None:
     except SandboxError as error:
         return str(error)
     try:
+        # A kernel may offer the calls and still refuse them to this user: only a run tells.
         outcome = sandbox.run(Program("print(6 * 7)"), Limits())
     except SandboxError as error:
         return str(error)
@@ -180,10 +182,12 @@ class ForkSandbox:
         # Twice: that the warm process died, perhaps before this run, is not the fault of this program.
         for _ in range(2):
             with _files(request, program.stdin) as files:
+                # Files are made again for each try, as the first one may have written to them.
                 report = self._begin(files, limits) or self._report(limits)
                 if not isinstance(report, Ending):
                     return outcome_of(report, files[2:], limits, len(program.steps))
             ending = report
+            # A program that stopped the warm process from answering is not tried again.
             if ending is Ending.TIMED_OUT:
                 break
         return unfinished(ending, limits)
@@ -193,6 +197,7 @@ class ForkSandbox:
     ) -> tuple[Outcome, Outcome]:
         """Run a program and its tests, as `Sandbox.examine`. The first call starts a second warm process, for the tests."""
         if self._tests is None:
+            # Without packages: tests use the standard library, and no program has run in this process.
             self._tests = ForkSandbox(self.name)
         tests = self._tests
         # The program reaches its limit first, so that a slow program is reported as such and not as slow tests.
@@ -241,6 +246,7 @@ class ForkSandbox:
             SandboxError: the walls could not be closed around the program, so that it did not run.
         """
         try:
+            # The warm process ends the program at its limit and then answers; later than that, it hangs itself.
             self._control.settimeout(limits.wall_seconds + _GRACE_SECONDS)
             report = _receive(self._control)
         except (TimeoutError, ConnectionError) as error:
@@ -298,7 +304,9 @@ def _start(walls: str, packages: Packages | None) -> tuple[subprocess.Popen[byte
             stderr=subprocess.DEVNULL,
             env=_ENVIRONMENT,
             pass_fds=[theirs.fileno()],
+            # Ctrl-C is for this process, which then ends the sandbox.
             start_new_session=True,
+            # The working folder of this process is no business of a program.
             cwd="/",
         )
     ours.settimeout(_START_SECONDS)
@@ -348,6 +356,7 @@ def _files(request: Mapping[str, Any], stdin: str) -> Iterator[list[int]]:
     files = [_memory_file() for _ in texts]
     try:
         for fd, text in zip(files, texts, strict=True):
+            # surrogatepass: a model may write lone surrogates, which are no valid UTF-8.
             _write(fd, text.encode("utf-8", "surrogatepass"))
         yield files
     finally:
@@ -367,6 +376,7 @@ def _channel() -> Iterator[tuple[list[int], list[int]]]:
 
 
 def _memory_file() -> int:
+    # In memory and without a name: nothing is left on disk, and no program can open another one's files.
     if hasattr(os, "memfd_create"):
         return os.memfd_create("program")
     with tempfile.TemporaryFile() as file:
@@ -376,4 +386,5 @@ def _memory_file() -> int:
 def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
+    # The program's copy shares this offset, and reads from the beginning.
     os.lseek(fd, 0, os.SEEK_SET)

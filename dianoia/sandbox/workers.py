@@ -110,6 +110,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         """Number of workers so far that had to be killed or died."""
         self._lock = Lock()
         self._fork_server = _ForkServer(target, self.bounds)
+        # Last in, first out: the worker that was used last has warm caches, and rarely needed ones need not start.
         self._idle: LifoQueue[_Worker] = LifoQueue()
         self._all = [_Worker(self._fork_server, self.bounds) for _ in range(self.workers)]
         for worker in self._all:
@@ -128,12 +129,14 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
     def begin(self, items: Sequence[object]) -> list[Future[list[Reply]]]:
         """Start items without waiting. Returns futures with the replies of one batch each, in order."""
         with self._lock:
+            # One thread per worker waits for its answers; the threads do no other work.
             self._threads = self._threads or ThreadPoolExecutor(self.workers, "workers")
         return [self._threads.submit(self._run_batch, batch) for batch in _batches(items)]
 
     def _run_batch(self, batch: Sequence[str]) -> list[Reply]:
         """Run a batch of items, in JSON, on the next idle worker. Waits for one."""
         worker = self._idle.get()
+        # Only this thread uses the worker until it is put back, so that the difference needs no lock.
         before = worker.replaced
         try:
             replies = list(worker.replies(batch))
@@ -162,6 +165,7 @@ def _batches(items: Sequence[object]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for text in map(json.dumps, items):
+        # A single item may exceed the limit of characters: then it is a batch of its own.
         if batch and (len(batch) == _BATCH_ITEMS or size + len(text) > _BATCH_CHARS):
             yield batch
             batch, size = [], 0
@@ -211,6 +215,7 @@ class _Worker:
     def _send(self, items: Sequence[str]) -> None:
         """Send items to the worker; first start one if there is none, or replace one that has run many items."""
         if self._connection is not None and self._items >= self.bounds.items:
+            # Its memory, with all caches, goes back to the system.
             self._stop()
         if self._connection is None:
             self._connection, self._pid = self.fork_server.start()
@@ -225,6 +230,7 @@ class _Worker:
         assert self._connection is not None, "something was sent"
         try:
             message = self._connection.receive(self.bounds.wall_seconds)
+        # An item that sleeps: it uses no CPU time, so that only the wall clock ends it.
         except TimeoutError:
             self._stop()
             self.replaced += 1
@@ -240,6 +246,7 @@ class _Worker:
         """Raise _WorkerLost with the reason for which the worker has ended, by its exit status."""
         code = self._stop()
         self.replaced += 1
+        # The kernel's CPU timer (`_work`) ends a process by SIGPROF.
         if code == -signal.SIGPROF:
             raise _WorkerLost(Ended.TIMED_OUT)
         if code == OUT_OF_MEMORY:
@@ -273,6 +280,7 @@ class _Connection:
 
     def receive(self, seconds: float) -> dict[str, Any]:
         """Return the next line, within `seconds` in all. Raises TimeoutError, ConnectionError."""
+        # One deadline for the whole line: a worker that sends a byte now and then must not delay it.
         deadline = time.monotonic() + seconds
         while b"\n" not in self._buffer:
             remaining = deadline - time.monotonic()
@@ -307,7 +315,9 @@ class _ForkServer:
         Raises:
             VerifierError: the fork server cannot import the function, or it failed twice.
         """
+        # One request at a time, as the answers on the control socket carry no number.
         with self._lock:
+            # Twice: the fork server may have been killed since it was last used; then a new one is started.
             for is_last in (False, True):
                 try:
                     return self._fork_worker()
@@ -321,6 +331,7 @@ class _ForkServer:
         control = self._connection or self._boot()
         ours, theirs = socket.socketpair()
         try:
+            # Our copy of the worker's end is closed, so that the end of the worker closes the socket.
             with theirs:
                 control.socket.settimeout(_CONTROL_SECONDS)
                 socket.send_fds(control.socket, [b"start"], [theirs.fileno()])
@@ -348,6 +359,7 @@ class _ForkServer:
         with theirs:
             self._process = subprocess.Popen(
                 self._command(theirs.fileno()),
+                # Nothing that the function prints may mix with the output of this process.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

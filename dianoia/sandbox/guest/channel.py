@@ -38,6 +38,7 @@ class Channel:
 
     def receive(self) -> list[Any]:
         """Wait for a message. Raises Closed."""
+        # A list of parts, since adding to one long text would take the square of its length.
         parts = [self._buffer]
         while b"\n" not in parts[-1]:
             try:

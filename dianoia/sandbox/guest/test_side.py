@@ -35,6 +35,7 @@ def run_tests(request: dict[str, Any]) -> int:
     names = _Names(program, frozenset(request["names"]))
     for module in request["modules"]:
         names[module] = importlib.import_module(module)
+    # From here on `import solution` and `from solution import f` reach the program.
     sys.modules[_PROGRAM] = _Solution(program)
     for number, source in enumerate(request["units"]):
         outcome, message = _run(source, names)
@@ -92,6 +93,7 @@ class _Program:
         try:
             self._channel.send(message)
             reply = self._channel.receive()
+            # While the operation runs, the program may call functions of the tests that it was given.
             while reply[0] == "callback":
                 self._channel.send(self._called_back(*reply[1:]))
                 reply = self._channel.receive()
@@ -99,6 +101,7 @@ class _Program:
                 _, classes, error_text = reply
             else:
                 _, text = reply
+        # A reply of the wrong form counts as an end too: the program has written into the channel itself.
         except (Closed, ValueError, TypeError):
             self.gone = True
             raise Closed("the program ended before its tests") from None
@@ -144,6 +147,7 @@ class _Program:
         if type(value) is Remote:
             return {"object": object.__getattribute__(value, "_number")}
         if isinstance(value, Iterator):
+            # One item more than allowed, to tell whether there are more.
             items = list(islice(value, _MAX_ITEMS + 1))
             if len(items) > _MAX_ITEMS:
                 raise TypeError(f"the tests pass an iterator of more than {_MAX_ITEMS} items")
@@ -175,9 +179,11 @@ class _Solution(ModuleType):
     def __init__(self, program: _Program) -> None:
         super().__init__(_PROGRAM)
         self.__dict__["__path__"] = []
+        # In the module's own dictionary, which is searched first: `__getattr__` sends all other names to the program.
         self.__dict__["_ask"] = program.ask
 
     def __getattr__(self, name: str) -> Any:
+        # Python's import system asks for special names, which the program need not answer.
         if name.startswith("__"):
             raise AttributeError(name)
         try:

@@ -117,6 +117,7 @@ def decode(text: str, foreign: Callable[[str, Any], Any] | None = None) -> Any:
         ValueError: `encode` does not write such a text, or the value is made to be slow.
     """
     try:
+        # Whatever a hostile text provokes becomes a ValueError. MemoryError is not caught: it is reported as such.
         return _Reader(foreign).value(json.loads(text), MAX_DEPTH, _MAX_HASHED_DEPTH)
     except (TypeError, RecursionError, AttributeError, ArithmeticError, LookupError) as error:
         raise ValueError(f"not an encoded value: {error}") from error
@@ -143,6 +144,7 @@ class _Reader:
         if tag in ("set", "frozenset"):
             unordered = [self.value(item, depth - 1, hashed - 1) for item in content]
             return _UNORDERED[tag](spread(unordered))
+        # Keys are hashed as members of sets are; values are not.
         if tag in _MAPPINGS:
             keys = spread([self.value(key, depth - 1, hashed - 1) for key, _ in content])
             values = [self.value(item, depth - 1, hashed) for _, item in content]

@@ -158,6 +158,7 @@ class Namespaces:
             _leave_all(proc, user, group)
             _build_tree(self._packages)
         _continue_as_first_process()
+        # To come back to after each program, whose process namespace dies with it.
         self._pid_space = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
         os.close(proc)
         self._tmp_options = f"mode=700,size={folder_bytes},nr_inodes=4096,uid={user},gid={group}"

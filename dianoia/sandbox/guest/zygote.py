@@ -73,6 +73,7 @@ def main(name: str, control_fd: int, folder_bytes: int, packages: str, *modules:
     _prefer_as_oom_victim()
     try:
         walls.enter(folder_bytes)
+        # After the walls: packages are code of others, and see no more of the machine than programs do.
         _load(walls.packages_at, modules)
     except OSError as error:
         _send(control, {"state": f"{error.strerror or error}"})
