@@ -123,7 +123,7 @@ def load_corpus(
                 fit.add(drawn.conversation)
     corpus.fit = fit
     counts = corpus.epoch_samples, len(corpus.heldout)
-    check_amounts(rows, *counts, heldout_share, wanted=evaluation_file is not None)
+    check_amounts(rows, *counts, heldout_share, evaluation_file=evaluation_file is not None)
     return corpus
 
 

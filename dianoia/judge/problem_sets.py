@@ -87,7 +87,10 @@ class Scenarios:
         """Rows of the sets' files that could not be used since this was asked last."""
         sources = [scenario.source for scenario in self.sets.values()]
         return [
-            line for source in sources if isinstance(source, FilesSource) for line in source.news()
+            line
+            for source in sources
+            if isinstance(source, FilesSource)
+            for line in source.new_warnings()
         ]
 
     def judge(

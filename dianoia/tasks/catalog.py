@@ -16,8 +16,7 @@ from dianoia.tasks.data.contamination import Tests
 from dianoia.tasks.data.file_problems import LARGE, Data, FileProblems, every_problem
 from dianoia.tasks.data.large_files import LargeProblems
 from dianoia.tasks.data.locations import files_of
-from dianoia.tasks.data.mappings import HUB
-from dianoia.tasks.data.row_defaults import reading_of
+from dianoia.tasks.data.mappings import HUB, reading_of
 from dianoia.tasks.gym import GYM, PREFIX, GymProblems, gym_problems
 from dianoia.tasks.math import MATH
 from dianoia.tasks.plugins import PROBLEM_SETS, ProblemSource, Registry
@@ -134,7 +133,7 @@ def _files_source(
         reading=reading_of(settings, VERIFIERS, defaults),
         verifiers=VERIFIERS,
         heldout_share=settings.heldout_share,
-        whole=whole,
+        all_heldout=whole,
         tests=clear_of(settings.decontaminate),
     )
     return LargeProblems(data) if data.size > LARGE else FileProblems(data)

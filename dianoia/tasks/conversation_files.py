@@ -1,20 +1,20 @@
-"""Samples for supervised fine-tuning from a user's file, with the columns that TRL users have.
+"""Read samples for supervised fine-tuning from a user's file, with the columns that TRL users have.
 
-In: a JSONL, CSV or Parquet file. Out: `Conversation`s, one row after another, each checked. Left out: chat
-templates of tokenizers, tools, images, hub names.
+In: a JSONL, CSV or Parquet file. Out: `Conversation`s, one row after another, each checked. Not here: chat templates of
+tokenizers, tools, images, hub names.
 
-Columns, in the order in which they are looked for:
+Columns; the first form that a row has is read:
 - `messages`: a list of `role` (system, user, assistant) and `content`, the assistant last; every turn of the
-  assistant is learnt. `reasoning_content` beside a `content` is the thought. CSV holds any messages as JSON.
+  assistant is learnt. `reasoning_content` next to a `content` is the thought. CSV holds any messages as JSON.
 - `prompt` (text, or messages) and the response: `completion` or `response` (text, or messages), or `thought`
   and `answer`. Only the response is learnt. A thought may be empty.
 Further columns are allowed and not read.
 
 Decisions where DeepSeek-R1 is silent:
-1. What is held out is decided by a hash of the first question, never by a seed: equal questions are all
-   trained on or all held out. The hash is another one than that of `tasks.problem_files`, so that data made from the
-   training side of a file of problems has a held-out side too.
-2. A weight's fraction takes samples by a hash of the whole sample, so that it takes the same ones always.
+1. A hash of the first question decides what is held out, never a seed: equal questions are all trained on or all held out.
+   It differs from the hash of `tasks.problem_files`, so that data made from the training side of a file of problems has a
+   held-out side too.
+2. The fraction of a weight selects samples by a hash of the whole sample, so that it always selects the same ones.
 """
 
 import hashlib
@@ -37,50 +37,51 @@ _FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A sample and what the mixture does with it."""
+    """A sample and its part in the mixture."""
 
     conversation: Conversation
     copies: int
-    """Times an epoch; 0 where it is held out, or not among those that a weight below 1 takes."""
+    """Copies per epoch; 0 if the sample is held out, or not selected by a weight below 1."""
     heldout: bool
 
 
 def draw(
     datasets: Sequence[tuple[Path, float]], share: float, evaluation_file: Path | None = None
 ) -> Iterator[Drawn]:
-    """Every sample of a mixture of (file, weight), read while they are asked for.
+    """Yield all samples of a mixture of (file, weight), read one by one as the caller takes them.
 
-    Held out are the samples of `evaluation_file`, or else those of a `share` of the questions. A sample
-    whose question stands in `evaluation_file` is not trained on.
+    The samples of `evaluation_file` are held out, or else those of a `share` of the questions. A sample whose question is
+    in `evaluation_file` is not trained on.
     """
-    asked: set[str] = set()
+    evaluated: set[str] = set()
     if evaluation_file is not None:
         for conversation in read_conversations(evaluation_file):
-            asked.add(_words(conversation))
+            evaluated.add(_words(conversation))
             yield Drawn(conversation, 0, heldout=True)
     for path, weight in datasets:
         for conversation in read_conversations(path):
             heldout = _hash("heldout", _words(conversation)) < share
-            taken = copies_of(weight, _hash("weight", repr(conversation.turns)))
-            known = heldout or _words(conversation) in asked
-            yield Drawn(conversation, 0 if known else taken, heldout)
+            excluded = heldout or _words(conversation) in evaluated
+            copies = copies_of(weight, _hash("weight", repr(conversation.turns)))
+            yield Drawn(conversation, 0 if excluded else copies, heldout)
 
 
 def copies_of(weight: float, chance: float) -> int:
-    """How often a sample of a data set with this weight is seen in an epoch.
+    """Return the copies per epoch of a sample of a data set with this weight.
 
-    `chance`, from 0 up to 1, decides the fraction: weight 2.25 gives 3 copies where it is below 0.25 and 2
-    elsewhere. With `chance` a hash of the sample, the same ones are seen in every epoch and run.
+    `chance`, in [0, 1), decides the fraction: weight 2.25 gives 3 copies if it is below 0.25, otherwise 2. With a hash of
+    the sample as `chance`, every epoch and run has the same copies.
     """
     whole = int(weight)
     return whole + (chance < weight - whole)
 
 
-def check_amounts(rows: int, learnt: int, heldout: int, share: float, wanted: bool = False) -> None:
-    """Raise ConfigError where nothing is left to learn from, or nothing to evaluate on.
+def check_amounts(
+    rows: int, learnt: int, heldout: int, share: float, evaluation_file: bool = False
+) -> None:
+    """Raise ConfigError if no sample is left to learn from, or none to evaluate on.
 
-    `rows` and `heldout` count samples, `learnt` those with a copy; `wanted` says that an evaluation file
-    was named.
+    `rows` and `heldout` count samples, `learnt` those with a copy; `evaluation_file`: the stage names one.
     """
     if not learnt:
         raise ConfigError(
@@ -88,8 +89,8 @@ def check_amounts(rows: int, learnt: int, heldout: int, share: float, wanted: bo
             "loss, the others not taken by a weight below 1, longer than max_length or in evaluation_file); "
             "add data, raise weight or max_length, or lower evaluation_share"
         )
-    if (share > 0 or wanted) and not heldout:
-        cause = "evaluation_file" if wanted else f"evaluation_share = {share:g}"
+    if (share > 0 or evaluation_file) and not heldout:
+        cause = "evaluation_file" if evaluation_file else f"evaluation_share = {share:g}"
         raise ConfigError(
             f"{cause}: none of {rows} samples is held out, so there would be no evaluation "
             "loss; raise evaluation_share, name an evaluation_file with samples that fit into max_length, or "
@@ -98,10 +99,10 @@ def check_amounts(rows: int, learnt: int, heldout: int, share: float, wanted: bo
 
 
 def read_conversations(path: Path) -> Iterator[Conversation]:
-    """The samples of a file, read while they are asked for.
+    """Yield the samples of a file, read one by one as the caller takes them.
 
-    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be used, and
-    for a file without rows.
+    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be used, and for a file
+    without rows.
     """
     number = 0
     for number, columns in read_rows(path):
@@ -112,7 +113,7 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
 
 @dataclass(frozen=True, slots=True)
 class _Row(Row):
-    """A row on its way to a conversation."""
+    """A row that becomes a conversation."""
 
     def conversation(self) -> Conversation:
         source = f"{self.path}, row {self.number}"
@@ -144,24 +145,24 @@ class _Row(Row):
                 self.text("thought", thought)
             answer = self.text("answer", self.columns["answer"])
             return (Turn("assistant", answer, thought),)
-        named = next((c for c in (*RESPONSE_COLUMNS, "answer") if c in self.columns), "completion")
+        column = next((c for c in (*RESPONSE_COLUMNS, "answer") if c in self.columns), "completion")
         raise self.error(
-            named, "the row has no response, so there is nothing to learn", f"write {_FORMS}"
+            column, "the row has no response, so there is nothing to learn", f"write {_FORMS}"
         )
 
     def text(self, column: str, value: object) -> str:
-        """A text that is not blank."""
+        """Return a text that is not blank."""
         if not isinstance(value, str):
             raise self.error(column, f"a {type(value).__name__}, not text", "write it as text")
         self.check(column, value)
         return value
 
     def turns(self, column: str, ends_with: str, starts_with: str = "user") -> tuple[Turn, ...]:
-        """Messages as turns; a system message may come first, then the two sides alternate."""
+        """Return messages as turns; a system message may come first, then the two sides alternate."""
         value = self.columns[column]
         messages: Any = self.messages(column)
         if messages is None:
-            messages = value  # a list that holds something else: the message at fault is named
+            messages = value  # a list of other values: the error below names the value at fault
         if not isinstance(messages, list):
             raise self.error(
                 column,
@@ -203,6 +204,6 @@ def _words(conversation: Conversation) -> str:
 
 
 def _hash(salt: str, text: str) -> float:
-    """From 0 up to 1, evenly."""
+    """Return a number in [0, 1), uniformly distributed over texts."""
     digest = hashlib.sha256(f"{salt}\n{text}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:6]) / 2**48

@@ -18,7 +18,7 @@ from dianoia.base.records import Problem
 from dianoia.config import FileSettings
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.data.locations import files_of
-from dianoia.tasks.data.row_defaults import reading_of
+from dianoia.tasks.data.mappings import reading_of
 from dianoia.tasks.plugins import PLUGIN_VERIFIERS
 from dianoia.tasks.problem_files import Defaults, problem_of
 from dianoia.tasks.table_files import Row, rows_or_errors

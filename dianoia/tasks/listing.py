@@ -7,10 +7,9 @@ from rich.console import Console
 
 from dianoia.base.records import Problem
 from dianoia.tasks.catalog import GENERAL_PROMPTS, PROBE, VERIFIERS
-from dianoia.tasks.data.contamination import Tests
-from dianoia.tasks.data.file_problems import contaminated
+from dianoia.tasks.data.contamination import Tests, is_contaminated
 from dianoia.tasks.data.mappings import MAPPINGS
-from dianoia.tasks.data.set_summary import Summary, told
+from dianoia.tasks.data.set_summary import Summary, summary_lines
 from dianoia.tasks.gold_check import Graded, Outcome
 from dianoia.tasks.gym import OFFERED, PREFIX
 from dianoia.tasks.plugins import PROBLEM_SETS
@@ -67,14 +66,14 @@ def show_graded(
 ) -> bool:
     """Print what does not come out as right, `most` of them, then the set in numbers; whether all is well."""
     counts: Counter[Outcome] = Counter()
-    summary = Summary(name, against=tuple(tests.sets) if tests else ())
+    summary = Summary(name, tests=tuple(tests.sets) if tests else ())
     summary.count(_seen(rows, counts, summary, console, most, tests))
     summary.rows = counts.total()
     summary.left_out = counts[Outcome.LEFT_OUT]
     bad = sum(counts[outcome] for outcome in _BAD)
     if bad > most:
         _say(console, f"{name}: and {bad - most:,} more")
-    for line in told(summary) if summary.problems else ():
+    for line in summary_lines(summary) if summary.problems else ():
         _say(console, line)
     told_counts = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
     _say(console, f"{name}: {told_counts or 'no row'}")
@@ -93,11 +92,11 @@ def _seen(
     for row in rows:
         counts[row.outcome] += 1
         if row.outcome is Outcome.LEFT_OUT:
-            summary.why = summary.why or row.why
+            summary.reason = summary.reason or row.why
         if row.outcome in _BAD and sum(counts[outcome] for outcome in _BAD) <= most:
             _say(console, row.why)
         if row.problem is not None:
-            contaminated(tests, row.problem, summary.found)
+            is_contaminated(tests, row.problem, summary.contamination)
             yield row.problem
 
 

@@ -1,7 +1,7 @@
-"""Preference pairs and labelled responses from a user's file, with the columns that TRL users have.
+"""Read preference pairs and labelled responses from a user's file, with the columns that TRL users have.
 
-In: a JSONL, CSV or Parquet file. Out: `Pair`s and `Judged` pairs, or `Labelled` responses, one row after
-another, each checked. Left out: which pairs to learn from (`datasets.pairs`), tokens, images, tools.
+In: a JSONL, CSV or Parquet file. Out: `Pair`s and `Judged` pairs, or `Labelled` responses, one row after another, each
+checked. Not here: the choice of pairs to learn from (`datasets.pairs`), tokens, images, tools.
 
 Columns of pairs:
 - `prompt`: text, or messages of which the last one of the user counts; absent where `chosen` and
@@ -19,33 +19,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dianoia.base.preference_records import Judged, Labelled, Pair
-from dianoia.tasks.message_cells import Message
-from dianoia.tasks.missing_values import is_missing
+from dianoia.tasks.cells import Message, is_missing
 from dianoia.tasks.table_files import Row, read_rows
 
 RESPONSE_COLUMNS = ("response", "completion")
 LABELS = {"true": True, "1": True, "safe": True, "false": False, "0": False, "unsafe": False}
 
 See = Callable[[str], str]
-"""From a response to the part of it that the reward model sees; empty where there is none."""
+"""(response) -> the part of it that the reward model sees; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row(Row):
-    """A row on its way to an example."""
+    """A row that becomes an example."""
 
     see: See
 
-    def needed(self, column: str, what: str) -> object:
+    def required(self, column: str, content: str) -> object:
         if not self.has(column):
             names = ", ".join(self.columns)
             raise self.error(
-                column, f"the row has no {what}", f"fill this column (this row has {names})"
+                column, f"the row has no {content}", f"fill this column (this row has {names})"
             )
         return self.columns[column]
 
     def text(self, column: str, value: object, role: str) -> str:
-        """Text as it is, or that of the last message of `role`; never blank."""
+        """Return text as it is, or the text of the last message of `role`; never blank."""
         messages = self.messages_of(column, value)
         if messages is not None:
             value = _last(messages, role)
@@ -61,7 +60,7 @@ class _Row(Row):
     def prompt(self) -> str:
         implicit = not self.has("prompt") and self.messages("chosen") is not None
         column = "chosen" if implicit else "prompt"
-        return self.text(column, self.needed(column, "prompt"), "user").strip()
+        return self.text(column, self.required(column, "prompt"), "user").strip()
 
     def response(self, column: str, value: object) -> str:
         text = self.see(self.text(column, value, "assistant"))
@@ -75,15 +74,15 @@ class _Row(Row):
 
 
 def _last(messages: list[Message], role: str) -> object:
-    """Content of the last message of `role`; None without one."""
-    said = [message["content"] for message in messages if message["role"] == role]
-    return said[-1] if said else None
+    """Return the content of the last message of `role`; None without one."""
+    contents = [message["content"] for message in messages if message["role"] == role]
+    return contents[-1] if contents else None
 
 
 def read_pairs(path: Path, see: See) -> Iterator[Pair | Judged]:
-    """The pairs of a file, read while they are asked for, with what `see` leaves of the responses.
+    """Yield the pairs of a file, with the part of each response that `see` returns.
 
-    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be used.
+    Rows are read one by one as the caller takes them. Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be used.
     """
     for number, columns in read_rows(path):
         yield _pair(_Row(path, number, columns, see))
@@ -94,7 +93,7 @@ def _pair(row: _Row) -> Pair | Judged:
         return _judged(row)
     prompt = row.prompt()
     chosen, rejected = (
-        row.response(column, row.needed(column, f"{column} response"))
+        row.response(column, row.required(column, f"{column} response"))
         for column in ("chosen", "rejected")
     )
     if chosen == rejected:
@@ -110,7 +109,7 @@ def _judged(row: _Row) -> Judged:
     prompt, responses = row.prompt(), row.columns["responses"]
     if not isinstance(responses, list) or len(responses) != 2:
         raise row.error("responses", "not a list of two responses", "write exactly two")
-    verdicts = row.needed("verdicts", "verdicts on its responses")
+    verdicts = row.required("verdicts", "verdicts on its responses")
     if isinstance(verdicts, list):
         verdicts = [None if is_missing(verdict) else verdict for verdict in verdicts]
     if not isinstance(verdicts, list) or not all(v is None or isinstance(v, str) for v in verdicts):
@@ -122,17 +121,17 @@ def _judged(row: _Row) -> Judged:
 
 
 def read_labelled(path: Path, see: See) -> Iterator[Labelled]:
-    """The labelled responses of a file, as `read_pairs`."""
+    """Yield the labelled responses of a file, like `read_pairs`."""
     for number, columns in read_rows(path):
         row = _Row(path, number, columns, see)
         prompt = row.prompt()
         column = next((name for name in RESPONSE_COLUMNS if row.has(name)), RESPONSE_COLUMNS[0])
-        response = row.response(column, row.needed(column, "response"))
+        response = row.response(column, row.required(column, "response"))
         yield Labelled(prompt, response, _label(row))
 
 
 def _label(row: _Row) -> bool:
-    value = row.needed("label", "label")
+    value = row.required("label", "label")
     label = LABELS.get(str(value).strip().lower())
     if label is None:
         raise row.error("label", "not a label", "write true, 1 or safe; false, 0 or unsafe")

@@ -1,25 +1,23 @@
-"""Problems from a user's file, with the columns that TRL users have.
+"""Read problems from a user's file, with the columns that TRL users have.
 
-In: a JSONL, CSV, Parquet or Arrow file. Out: `Problem`s, one row after another, each checked;
-they are read before a run starts, so a broken row stops it before any work is done. Left out: which files
-make up a set, what is kept of it and files larger than memory (`tasks.data`); images, tools; writing problems;
-the verifiers, which are handed in.
+In: a JSONL, CSV, Parquet or Arrow file. Out: `Problem`s, one row after another, each checked; they are read before a run
+starts, so that a broken row stops it before any work is done. Not here: the choice of files, of their rows, and files
+larger than memory (`tasks.data`); images, tools; writing problems; the verifiers, which are passed in.
 
 Columns:
-- the question: `prompt` (text, or messages, of which the last one of the user), `question`, `problem` or
-  `messages`; CSV holds messages as JSON. Messages are kept whole in `Problem.columns` as `prompt`;
-- the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is worked out; a row whose
-  tests stand in a column of their own (`tests`, `verification_info`, `test_list`) needs none, and its verifier is
-  `code` unless it says otherwise;
-- optional: `id`, `domain`, `language` (ISO 639-1), `difficulty` (a whole number), `verifier`. Every
-  column but the question's is also kept in `Problem.columns` under its own name, so that a reward
-  function written for TRL finds what it asks for; the question's too where it is messages.
+- the question: `prompt` (text, or messages, of which the last one of the user), `question`, `problem` or `messages`; CSV
+  holds messages as JSON. Messages are kept whole in `Problem.columns` as `prompt`;
+- the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is a derivation. A row with tests in a
+  column (`tests`, `verification_info`, `test_list`) needs none, and its verifier is `code` unless it says otherwise;
+- optional: `id`, `domain`, `language` (ISO 639-1), `difficulty` (a whole number), `verifier`. Every column but the
+  question's is also kept in `Problem.columns` under its own name, so that a reward function written for TRL finds it; the
+  question's column too if it holds messages.
 
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.3) is silent:
-1. Without a `language` column a question is in the language most of its words are in, else English.
+1. Without a `language` column a question is in the language of most of its words, else in English.
 2. A `difficulty` that is no whole number ("hard", "3/8") stays in `columns` only.
-3. Train or held-out is decided by the question's own words, never by a seed: equal questions land
-   on the same side in every file and every run.
+3. Train or held-out is decided by the words of the question, never by a seed: equal questions are on the same side in every
+   file and every run.
 """
 
 import hashlib
@@ -32,9 +30,8 @@ from typing import Any, Literal
 
 from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem
+from dianoia.tasks.cells import Message, without_missing
 from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
-from dianoia.tasks.message_cells import Message
-from dianoia.tasks.missing_values import without_missing
 from dianoia.tasks.short_answers.number_and_text import MAX_TEXT_CHARS, normalize
 from dianoia.tasks.table_files import Row, read_rows
 from dianoia.tasks.verifier import Verifier
@@ -42,48 +39,48 @@ from dianoia.text.language import main_language
 
 QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")
 ANSWER_COLUMNS = ("answer", "solution")
-_MOST = 2**63 - 1
-"""Of a difficulty: data sets hold whole numbers of 64 bits."""
+_LARGEST_DIFFICULTY = 2**63 - 1
+"""Data sets hold whole numbers of 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a row that does not say is taken to be."""
+    """How rows are read: the values that a row does not have, and the columns of the question."""
 
     verifier: str = "number"
     domain: str = "math"
     graded: bool = True
-    """Whether every row needs a gold answer that its verifier reads; a general prompt has none."""
+    """True if every row needs a gold answer that its verifier can read; a general prompt has none."""
     language: str | None = None
-    """None: the language most of a question's words are in."""
+    """None: the language of most words of a question."""
     questions: tuple[str, ...] = QUESTION_COLUMNS
-    """Columns in which the question is looked for, in this order."""
+    """Columns that may hold the question; the first filled one does."""
     prepare: Callable[[Row], Row | None] | None = None
-    """Gives a row the names that are read here, or None for a row that is no problem."""
+    """Renames the columns of a row to those that are read here; returns None for a row that is no problem."""
     lenient: bool = False
-    """Whether a row whose gold answer alone is unreadable is left out: nobody can correct a public set."""
+    """True to leave out a row of which only the gold answer is unreadable: a user cannot correct a public set."""
 
 
 class UnreadableGold(ProblemFileError):
-    """A row is in order, but its verifier cannot read its gold answer."""
+    """The verifier of a row cannot read its gold answer; the rest of the row is in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row(Row):
-    """A row on its way to a problem."""
+    """A row that becomes a problem."""
 
-    def first_present(self, names: tuple[str, ...], what: str) -> str:
+    def first_present(self, names: tuple[str, ...], content: str) -> str:
         for name in names:
             if self.has(name):
                 return name
         raise self.error(
             names[0],
-            f"the row has no {what}",
+            f"the row has no {content}",
             f"fill one of the columns {', '.join(names)} (this row has {', '.join(self.columns)})",
         )
 
     def text(self, column: str) -> str:
-        """A text that is not blank; numbers are written out, since JSON has answers such as 5."""
+        """Return a text that is not blank; numbers become text, since JSON has answers such as 5."""
         value = self.columns[column]
         if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
             raise self.error(column, f"a {type(value).__name__}, not text", "write it as text")
@@ -93,7 +90,7 @@ class _Row(Row):
             )
         text = f"{value:f}" if isinstance(value, Decimal) else str(value)
         self.check(column, text)
-        # Responses that a model has sampled may hold one; a problem that somebody wrote does not.
+        # A sampled response may contain one; a problem that a person wrote does not.
         if "\0" in text:
             raise self.error(column, "it holds a NUL character", "remove it")
         return text
@@ -108,25 +105,25 @@ def read_problems(
     defaults: Defaults | None = None,
     left_out: Callable[[str], None] | None = None,
 ) -> Iterator[Problem]:
-    """The problems of a file, or of several, read while they are asked for.
+    """Yield the problems of a file, or of several, read one by one as the caller takes them.
 
     `left_out` is called with the reason for each row that a mapping leaves out.
 
-    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be
-    used: no question or answer, an unknown verifier, a gold answer that its verifier cannot read,
-    an id twice; and for files without a problem.
+    Raises ProblemFileError, naming file, row, column and value, for the first row that cannot be used: no question or
+    answer, an unknown verifier, a gold answer that its verifier cannot read, an id that an earlier row has; and for files
+    without a problem.
     """
     paths = [files] if isinstance(files, Path) else files
     first_rows: dict[str, str] = {}
-    rows = (Row(path, *found) for path in paths for found in read_rows(path))
+    rows = (Row(path, *numbered) for path in paths for numbered in read_rows(path))
     for row in rows:
-        problem, why = usable(row, verifiers, defaults or Defaults())
+        problem, why = usable_problem(row, verifiers, defaults or Defaults())
         if problem is None:
             if left_out is not None:
                 left_out(why)
             continue
-        place = f"row {row.number}" + (f" of {row.path}" if len(paths) > 1 else "")
-        if first_rows.setdefault(problem.id, place) != place:
+        where = f"row {row.number}" + (f" of {row.path}" if len(paths) > 1 else "")
+        if first_rows.setdefault(problem.id, where) != where:
             why = f"{first_rows[problem.id]} has the same id"
             raise row.error("id", why, "give every problem its own id")
         yield problem
@@ -136,14 +133,16 @@ def read_problems(
         )
 
 
-def usable(
-    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool = True
+def usable_problem(
+    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, detect_language: bool = True
 ) -> tuple[Problem | None, str]:
-    """As `problem_of`, with the reason where a row is left out; a lenient reading leaves out unreadable golds."""
+    """Return the problem of a row like `problem_of`, or None and the reason why the row is left out.
+
+    Lenient defaults leave out a row with an unreadable gold answer.
+    """
     try:
-        return problem_of(
-            row, verifiers, defaults, told
-        ), f"{row.place}: no problem, by its mapping"
+        problem = problem_of(row, verifiers, defaults, detect_language)
+        return problem, f"{row.place}: no problem, by its mapping"
     except UnreadableGold as error:
         if not defaults.lenient:
             raise
@@ -151,24 +150,25 @@ def usable(
 
 
 def problem_of(
-    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool = True
+    row: Row, verifiers: Mapping[str, Verifier], defaults: Defaults, detect_language: bool = True
 ) -> Problem | None:
-    """The problem of a row; None for one that its mapping leaves out.
+    """Return the problem of a row; None for a row that its mapping leaves out.
 
-    `told=False` does not find out which language a question is in, which takes longer than all the rest; it
-    is then what the row or `defaults` say, or English.
+    Detecting the language of a question takes longer than all other steps together. Without it the language is that of
+    the row or of `defaults`, or English.
 
-    Raises ProblemFileError as `read_problems`; UnreadableGold where only the gold answer is at fault.
+    Raises ProblemFileError as `read_problems` does; UnreadableGold if only the gold answer is at fault.
     """
     prepared = row if defaults.prepare is None else _prepared(row, defaults.prepare)
     if prepared is None:
         return None
     columns = without_missing(prepared.columns)
-    return _problem(_Row(prepared.path, prepared.number, columns), verifiers, defaults, told)
+    named = _Row(prepared.path, prepared.number, columns)
+    return _problem(named, verifiers, defaults, detect_language)
 
 
 def _prepared(row: Row, prepare: Callable[[Row], Row | None]) -> Row | None:
-    """The row as its mapping has it; a column of another kind than the mapping reads is the row's fault."""
+    """Apply a mapping to a row. An error inside the mapping is the row's fault: a column has another type of value."""
     try:
         return prepare(row)
     except ProblemFileError:
@@ -176,27 +176,27 @@ def _prepared(row: Row, prepare: Callable[[Row], Row | None]) -> Row | None:
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         raise ProblemFileError(
             f"{row.place}: its mapping cannot read this row ({type(error).__name__}: {error}); a column holds "
-            "another kind of value than in the published set, so correct the row or name other columns"
+            "another type of value than in the published set, so correct the row or name other columns"
         ) from error
 
 
 def _problem(
-    row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults, told: bool
+    row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults, detect_language: bool
 ) -> Problem:
     question_column = row.first_present(defaults.questions, "question")
-    tested = _tests(row)
-    answer_column = tested or ANSWER_COLUMNS[0]
-    if defaults.graded and tested is None:
+    tests_column = _tests_column(row)
+    answer_column = tests_column or ANSWER_COLUMNS[0]
+    if defaults.graded and tests_column is None:
         answer_column = row.first_present(ANSWER_COLUMNS, "gold answer")
     messages = row.messages(question_column)
     question = _question(row, question_column, messages)
     problem = Problem(
         id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
         question=question,
-        answer=_answer(row, answer_column, defaults.graded, tested),
-        verifier=row.optional_text("verifier") or ("code" if tested else defaults.verifier),
+        answer="" if tests_column else _answer(row, answer_column, defaults.graded),
+        verifier=row.optional_text("verifier") or ("code" if tests_column else defaults.verifier),
         domain=row.optional_text("domain") or defaults.domain,
-        language=_language(row, question, defaults, told),
+        language=_language(row, question, defaults, detect_language),
         difficulty=_difficulty(row),
         columns=_columns(row, question_column, messages),
     )
@@ -205,21 +205,19 @@ def _problem(
     return problem
 
 
-def _tests(row: _Row) -> str | None:
-    """The column with the tests of a program; None for a row with an answer, or with another verifier.
+def _tests_column(row: _Row) -> str | None:
+    """Return the column with the tests of a program; None for a row with an `answer`, or with another verifier.
 
-    A `solution` beside tests is a program that passes them.
+    A `solution` in a row with tests is a program that passes them.
     """
-    said = row.columns.get("verifier")
-    if said != "code" and (said is not None or row.has(ANSWER_COLUMNS[0])):
+    verifier = row.columns.get("verifier")
+    if verifier != "code" and (verifier is not None or row.has(ANSWER_COLUMNS[0])):
         return None
     return next((name for name in TEST_COLUMNS if row.has(name)), None)
 
 
-def _answer(row: _Row, column: str, graded: bool, tested: str | None) -> str:
-    """The gold answer; empty where tests stand elsewhere. A general prompt's may be anything, or be absent."""
-    if tested is not None:
-        return ""
+def _answer(row: _Row, column: str, graded: bool) -> str:
+    """Return the gold answer. That of a general prompt may be of any type, or missing: then it is empty."""
     if graded:
         return row.text(column)
     answers = (row.columns.get(column) for column in ANSWER_COLUMNS)
@@ -227,7 +225,7 @@ def _answer(row: _Row, column: str, graded: bool, tested: str | None) -> str:
 
 
 def _columns(row: _Row, question: str, messages: list[Message] | None) -> dict[str, Any]:
-    """Every column but the question's; messages that it was asked with, as `prompt`."""
+    """Return all columns but the question's; the messages that hold the question become `prompt`."""
     others = {name: value for name, value in row.columns.items() if name != question}
     return others if messages is None else {**others, "prompt": messages}
 
@@ -235,8 +233,8 @@ def _columns(row: _Row, question: str, messages: list[Message] | None) -> dict[s
 def _question(row: _Row, column: str, messages: list[Message] | None) -> str:
     if messages is None and not isinstance(row.columns[column], list):
         return row.text(column).strip()
-    asked = [message for message in messages or () if message["role"] == "user"]
-    content = asked[-1].get("content") if asked else None
+    user = [message for message in messages or () if message["role"] == "user"]
+    content = user[-1].get("content") if user else None
     if not isinstance(content, str):
         raise row.error(
             column,
@@ -250,10 +248,10 @@ def _question(row: _Row, column: str, messages: list[Message] | None) -> str:
     return content.strip()
 
 
-def _language(row: _Row, question: str, defaults: Defaults, told: bool) -> str:
+def _language(row: _Row, question: str, defaults: Defaults, detect: bool) -> str:
     language = row.optional_text("language") or defaults.language
     if language is None:
-        return (main_language(question) if told else None) or "en"
+        return (main_language(question) if detect else None) or "en"
     if not (len(language) == 2 and language.isascii() and language.islower()):
         raise row.error(
             "language",
@@ -264,20 +262,23 @@ def _language(row: _Row, question: str, defaults: Defaults, told: bool) -> str:
 
 
 def _difficulty(row: _Row) -> int | None:
-    """An int from 3, 3.0 or "3"; None for anything else (decision 2)."""
+    """Return an int from 3, 3.0 or "3"; None for any other value (decision 2)."""
     value = row.columns.get("difficulty")
     digits = value.strip() if isinstance(value, str) else ""
     number: int | float | Decimal
     if digits.isascii() and digits.isdigit():
         digits = digits.lstrip("0") or "0"
-        number = int(digits) if len(digits) <= len(str(_MOST)) else _MOST + 1
+        # No int() of a text of a million digits.
+        number = (
+            int(digits) if len(digits) <= len(str(_LARGEST_DIFFICULTY)) else _LARGEST_DIFFICULTY + 1
+        )
     elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         number = value
     else:
         return None
     if not isinstance(number, int) and (not math.isfinite(number) or number % 1):
         return None
-    if not -_MOST <= number <= _MOST:
+    if not -_LARGEST_DIFFICULTY <= number <= _LARGEST_DIFFICULTY:
         raise row.error(
             "difficulty",
             "a whole number of more than 64 bits",
@@ -326,10 +327,10 @@ def _check_gold(
 
 
 def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "heldout"]:
-    """Which side a question falls on, by a hash of its normalised words (decision 3).
+    """Return the side of a question, by a hash of its normalised words (decision 3).
 
-    `heldout_share`, from 0 to 1, is the expected share of held-out questions. A larger share keeps
-    the questions that a smaller one holds out. Raises ValueError for a share outside [0, 1].
+    `heldout_share`, from 0 to 1, is the expected share of held-out questions. A larger share holds out all questions that a
+    smaller one holds out. Raises ValueError for a share outside [0, 1].
     """
     if not 0.0 <= heldout_share <= 1.0:
         raise ValueError(f"heldout_share is {heldout_share!r}; it has to be from 0 to 1")
@@ -339,7 +340,7 @@ def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "hel
 
 
 def plain_words(question: str) -> str:
-    """What `normalize` makes of a question, of any length: equal for equal questions."""
+    """Return the words of a question of any length, as `normalize` does: equal for equal questions."""
     if question.isascii() and question.strip() and len(question) <= MAX_TEXT_CHARS:
-        return " ".join(question.casefold().split())  # the same, twenty times as fast
-    return normalize(question) or question  # an overlong question is taken as it is
+        return " ".join(question.casefold().split())  # the same result, twenty times as fast
+    return normalize(question) or question  # an overlong question stays as it is

@@ -1,9 +1,12 @@
-"""Rows of a JSONL, CSV, Parquet or Arrow file, one after another.
+"""Read the rows of a JSONL, CSV, Parquet or Arrow file, one after another.
 
-In: a path. Out: `(row, columns)` pairs, row counted from 1: the line of a JSONL file, the record of
-a CSV file (its header not counted), the row of a Parquet or Arrow file; `Row` is one that knows how to complain. A
-file is never held in memory as a whole. Left out: what the columns mean. Blank lines of a JSONL file are
-skipped but counted. A number that is not one (NaN; pandas writes it for an empty cell) is an absent value, as null is.
+In: a path. Out: `(number, columns)` pairs, numbered from 1: the line of a JSONL file, the record of a CSV file (its header
+not counted), the row of a Parquet or Arrow file. A `Row` is such a pair with the messages about what is wrong with it. A
+file is never held in memory as a whole. Not here: what the columns mean (`problem_files`, `conversation_files`,
+`preference_files`), rows by number (`data.row_reader`).
+
+Blank lines of a JSONL file are skipped but counted. NaN, which pandas writes for an empty cell, is a missing value like
+null.
 """
 
 import csv
@@ -15,19 +18,24 @@ from typing import Any
 
 from dianoia.base.bounded_json import UnreadableJSON, other_encoding, parse_json
 from dianoia.base.errors import ProblemFileError
-from dianoia.tasks.message_cells import Message, UnreadableMessages, messages_in
-from dianoia.tasks.missing_values import is_missing, without_missing
+from dianoia.tasks.cells import (
+    Message,
+    UnreadableMessages,
+    is_missing,
+    messages_in,
+    without_missing,
+)
 
 Columns = dict[str, Any]
 _BATCH_ROWS = 1024
 _MAX_CELL_CHARS = 16 * 2**20
-"""Of a CSV file. Python's own limit for the process, 128 KiB, is too small for test cases."""
+"""Longest cell of a CSV file. Python's default limit, 128 KiB, is too small for test cases."""
 _SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row on its way to a record; it knows how to complain."""
+    """A row of a file, with the messages about what is wrong with it."""
 
     path: Path
     number: int
@@ -39,23 +47,23 @@ class Row:
         return f"{self.path}, row {self.number}"
 
     def error(self, column: str, why: str, advice: str) -> ProblemFileError:
-        """Names file, row, column and value."""
-        value = _shown(self.columns.get(column))
+        """Return an error that names file, row, column and value; `why` says what is wrong, `advice` what to do."""
+        value = _shortened(self.columns.get(column))
         return ProblemFileError(f"{self.place}, column {column!r}, value {value}: {why}; {advice}")
 
     def has(self, column: str) -> bool:
-        """Whether the column is there and filled."""
+        """Return True if the column exists and is filled."""
         return not is_missing(self.columns.get(column))
 
     def messages(self, column: str) -> list[Message] | None:
-        """The messages of a column, also where they stand as text; None for anything else.
+        """Return the messages of a column, also if they are written as text; None for any other value.
 
-        Raises ProblemFileError for text that begins as messages do and is broken.
+        Raises ProblemFileError for text that begins like messages and is broken.
         """
         return self.messages_of(column, self.columns.get(column))
 
     def messages_of(self, column: str, value: object) -> list[Message] | None:
-        """The messages of a value that stands in a column, as `messages`."""
+        """Return the messages of a value in a column, like `messages`."""
         try:
             return messages_in(value)
         except UnreadableMessages as error:
@@ -64,16 +72,16 @@ class Row:
             ) from None
 
     def check(self, column: str, text: str) -> None:
-        """Raise ProblemFileError for text that is blank or that no tokenizer takes."""
+        """Raise ProblemFileError for text that is blank or that no tokenizer accepts."""
         if not text.strip():
             raise self.error(column, "it is blank", "fill it or remove the row")
-        # JSON can write half of a surrogate pair.
+        # JSON can escape half of a surrogate pair.
         if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
             raise self.error(column, "it holds half a character", "repair its encoding")
 
 
-def _shown(value: object) -> str:
-    """A value for a message, cut; of a number with too many digits to be written, what it is."""
+def _shortened(value: object) -> str:
+    """Return a value for a message, cut; the type of a value that cannot be written, such as a number of 5,000 digits."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):
@@ -82,9 +90,9 @@ def _shown(value: object) -> str:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
-    """The rows of a file, read while they are asked for.
+    """Yield the rows of a file, read one by one as the caller takes them.
 
-    Raises ProblemFileError for a missing file, an unknown ending, or a row that cannot be read.
+    Raises ProblemFileError for a missing file, an unknown extension, or a row that cannot be read.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -98,9 +106,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
 
 
 def rows_or_errors(path: Path) -> Iterator[Row | ProblemFileError]:
-    """Every row, or what is wrong with it; of a JSONL file those after a broken line too.
+    """Yield each row, or the error of a row that cannot be read. Only a JSONL file can be read on after a broken row.
 
-    Raises ProblemFileError where `read_rows` does at once.
+    Raises ProblemFileError for a missing file or an unknown extension.
     """
     rows = read_rows(path)
     if path.suffix.lower() == ".jsonl":
@@ -129,15 +137,14 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Columns]]:
 
 
 def json_object(path: Path, row: int, line: bytes) -> Columns:
-    """The object of a line of a JSONL file; raises ProblemFileError, naming file and row."""
+    """Return the object of a line of a JSONL file; raises ProblemFileError, naming file and row."""
     try:
         columns = parse_json(line)
     except UnreadableJSON as error:
-        whole = "[" if line.lstrip()[:1] == b"[" else ""
         advice = (
-            "the file seems to hold one JSON array, and a JSONL file holds one object a line"
-            if whole
-            else "a JSONL file holds one object a line, in UTF-8"
+            "the file seems to hold one JSON array, and a JSONL file holds one object per line"
+            if line.lstrip()[:1] == b"["
+            else "a JSONL file holds one object per line, in UTF-8"
         )
         raise ProblemFileError(
             f"{path}, row {row}: not a line of JSON that can be read ({error}): {line[:80]!r}; {advice}"
@@ -145,7 +152,7 @@ def json_object(path: Path, row: int, line: bytes) -> Columns:
     if not isinstance(columns, dict):
         raise ProblemFileError(
             f"{path}, row {row}: a {type(columns).__name__}, not a JSON object: {line[:80]!r}; "
-            'write one object a line, such as {"question": "2+3?", "answer": "5"}'
+            'write one object per line, such as {"question": "2+3?", "answer": "5"}'
         )
     return without_missing(columns)
 
@@ -162,18 +169,18 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Columns]]:
         raise not_csv(path, row, error) from error
 
 
-def csv_reader(kind: Any, lines: Any, *header: Any) -> Any:
-    """A reader of the csv module, strict, with room for long cells: the module has one limit for the process."""
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    return kind(lines, *header, strict=True)
+def csv_reader(reader_type: Any, lines: Any, *header: Any) -> Any:
+    """Make a strict reader of the csv module (`csv.reader` or `csv.DictReader`) that accepts long cells."""
+    csv.field_size_limit(_MAX_CELL_CHARS)  # one limit per process: the module has no other
+    return reader_type(lines, *header, strict=True)
 
 
 def not_csv(path: Path, row: int, error: Exception) -> ProblemFileError:
-    """What to say of a file that stops being CSV after a row."""
+    """Return the error about a file that cannot be read as CSV after row `row`."""
     with path.open("rb") as file:
-        instead = other_encoding(file.read(4))
+        encoding = other_encoding(file.read(4))
     return ProblemFileError(
-        f"{path}, after row {row}: not readable as CSV in UTF-8 ({instead or error}); check the quotes "
+        f"{path}, after row {row}: not readable as CSV in UTF-8 ({encoding or error}); check the quotes "
         "and the encoding of the next row"
     )
 
@@ -188,21 +195,21 @@ def check_header(path: Path, names: list[str]) -> None:
 
 
 def csv_row(path: Path, row: int, cells: dict[str | Any, str | Any]) -> Columns:
-    """The columns of a record; raises ProblemFileError where it does not fit the header.
+    """Return the columns of a record; raises ProblemFileError if it does not fit the header.
 
-    csv puts cells without a header under None, and None into headers without a cell.
+    The csv module puts cells without a header under None, and None into headers without a cell.
     """
     if None in cells or None in cells.values():
         raise ProblemFileError(
             f"{path}, row {row}: it has {'more' if None in cells else 'fewer'} cells than the "
             f"header {list(filter(None, cells))}; quote cells that contain a comma"
         )
-    # An empty cell is an absent value: CSV has no other way to say so.
+    # An empty cell is a missing value: CSV has no other way to write one.
     return {name: cell if cell != "" else None for name, cell in cells.items()}
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Columns]]:
-    # Here, so that JSONL and CSV do not pay for loading it.
+    # Imported here, so that readers of JSONL and CSV do not pay for it.
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
 
@@ -231,10 +238,10 @@ def _read_arrow(path: Path) -> Iterator[tuple[int, Columns]]:
 
 
 def batch_rows(path: Path, before: int, batch: Any) -> list[Columns]:
-    """The rows of a record batch that stands after `before` rows of its file.
+    """Return the rows of a record batch; `before` rows of the file come before it.
 
-    Raises ProblemFileError, naming the row, for a value that Python has no form for, such as a date in the year
-    300,000 or text that is not UTF-8.
+    Raises ProblemFileError, naming the row, for a value that Python cannot represent, such as a date in the year 300,000 or
+    text that is not UTF-8.
     """
     try:
         return [without_missing(columns) for columns in batch.to_pylist()]
@@ -243,6 +250,7 @@ def batch_rows(path: Path, before: int, batch: Any) -> list[Columns]:
             raise ProblemFileError(
                 f"{path}, row {before + 1}: a value cannot be read ({error}); write it as text or as a number"
             ) from error
+    # Row by row, to find the one with the unreadable value.
     return [
         columns
         for index in range(batch.num_rows)
@@ -251,9 +259,10 @@ def batch_rows(path: Path, before: int, batch: Any) -> list[Columns]:
 
 
 def arrow_batches(path: Path) -> list[Any]:
-    """The record batches of an Arrow file, mapped into memory and not read: as `datasets` writes it, or IPC.
+    """Return the record batches of an Arrow file, mapped into memory and not read.
 
-    Raises ProblemFileError for a file that is neither.
+    Two formats are read: the stream that `datasets` writes, and the IPC file. Raises ProblemFileError for a file that is
+    neither.
     """
     import pyarrow
 
@@ -279,4 +288,4 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[int, Columns]]]] = {
     ".arrow": _read_arrow,
 }
 ENDINGS = tuple(_READERS)
-"""Of the files that can be read."""
+"""File extensions that can be read."""

@@ -62,7 +62,7 @@ def test_a_recipe_over_a_table(
     capsys.readouterr()
     assert main(["run", str(recipe), "--out", str(tmp_path / "run")]) == 0
     told = capsys.readouterr().out
-    assert ("200 rows, read as the run goes" if large else "held out, of 200 rows") in told
+    assert ("200 rows, read during the run" if large else "held out, of 200 rows") in told
     results = read_json(tmp_path / "run" / "results.json")
     assert set(results["evaluations"]) == {tiny_base.as_posix(), "zero"}
     assert main(["report", str(tmp_path / "run")]) == 0

@@ -78,7 +78,7 @@ def _source(name: str, problems: Problems, whole_file: bool = False) -> ProblemS
 
 def _refuse_broken_rows(source: ProblemSource) -> None:
     """Raise ProblemFileError for the first row so far that cannot be used; a run would only leave it out."""
-    for message in source.news() if isinstance(source, FilesSource) else ():
+    for message in source.new_warnings() if isinstance(source, FilesSource) else ():
         raise ProblemFileError(message)
 
 

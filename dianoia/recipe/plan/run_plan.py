@@ -26,7 +26,7 @@ from dianoia.recipe.resume.stage_status import Action, StageTask
 from dianoia.storage.run_directory import OLD
 from dianoia.tasks.catalog import FilesSource, general_source, problem_source
 from dianoia.tasks.conversation_files import read_conversations
-from dianoia.tasks.data.set_summary import told
+from dianoia.tasks.data.set_summary import summary_lines
 from dianoia.text.template import TEMPLATES
 from dianoia.text.template_fit import CODE, TemplateFit
 
@@ -246,7 +246,10 @@ def _file_notes(stage: Stage) -> list[str]:
         case _:
             return []
     return [
-        line for source in sets if isinstance(source, FilesSource) for line in told(source.summary)
+        line
+        for source in sets
+        if isinstance(source, FilesSource)
+        for line in summary_lines(source.summary)
     ]
 
 

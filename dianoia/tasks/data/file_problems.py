@@ -1,8 +1,7 @@
-"""Problems of files as a source: a stream for training, a side that is held out, nothing shared with tests.
+"""Problems of files as a problem source: a training stream, a held-out side, and no words shared with tests.
 
-In: files, how their rows are read, tests to keep clear of. Out: a `ProblemSource` of the catalogue, which also
-knows its `summary`. Files of up to LARGE bytes are read and checked whole before any work (`FileProblems`); larger
-ones row by row while the run goes (`tasks.data.large_files`).
+In: files, how their rows are read, and tests. Out: a `ProblemSource` with a `summary`. Files of up to LARGE bytes are read
+and checked whole before any work (`FileProblems`); larger ones row by row during the run (`tasks.data.large_files`).
 """
 
 import random
@@ -14,47 +13,47 @@ from pathlib import Path
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.tasks.data.contamination import EXAMPLES, Found, Tests
+from dianoia.tasks.data.contamination import Tests, is_contaminated
 from dianoia.tasks.data.set_summary import Summary
 from dianoia.tasks.problem_files import Defaults, problem_of, read_problems, split_of
 from dianoia.tasks.table_files import Row, read_rows
 from dianoia.tasks.verifier import Verifier
 
 LARGE = 64 * 2**20
-"""Bytes above which a set is read as the run goes. Parquet counts fourfold, since it is packed."""
+"""Size in bytes above which a set is read during the run. Parquet counts fourfold, since it is compressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What makes up a set of problems."""
+    """Definition of a set of problems in files."""
 
     name: str
-    """For messages."""
+    """Name of the set in messages."""
     files: tuple[Path, ...]
     reading: Defaults
     verifiers: Mapping[str, Verifier]
     heldout_share: float = 0.1
-    whole: bool = False
-    """All of it is held out: the files are a test set and nothing of them is for training."""
+    all_heldout: bool = False
+    """True for a test set: all problems are held out, none is for training."""
     tests: Tests | None = None
+    """Training problems that share words with these are left out."""
 
     def side(self, problem: Problem) -> str:
-        """train or heldout."""
-        return "heldout" if self.whole else split_of(problem.question, self.heldout_share)
+        """Return the side of a problem, "train" or "heldout"."""
+        return "heldout" if self.all_heldout else split_of(problem.question, self.heldout_share)
 
     @property
     def size(self) -> int:
-        """Bytes, those of Parquet fourfold."""
+        """Size in bytes; that of Parquet counts fourfold."""
         return sum(p.stat().st_size * (4 if p.suffix == ".parquet" else 1) for p in self.files)
 
     def empty_side(self, side: str) -> ConfigError:
-        """What to say where nothing falls on a side."""
-        kept = (
-            " and shares no words with a test" if self.tests is not None and side == "train" else ""
-        )
+        """Return the error about a side without problems."""
+        clean = self.tests is not None and side == "train"
         return ConfigError(
-            f"{self.name}: none of its problems falls on the {side} side{kept} (a hash of the question "
-            f"puts {_share(self.heldout_share)} into held-out); add problems"
+            f"{self.name}: none of its problems falls on the {side} side"
+            + (" and shares no words with a test" if clean else "")
+            + f" (a hash of the question puts {_share(self.heldout_share)} into held-out); add problems"
             + (", or evaluate on all of them with whole_file = true" if side == "heldout" else "")
         )
 
@@ -64,7 +63,7 @@ def _share(share: float) -> str:
 
 
 class FileProblems:
-    """Problems that are all in memory."""
+    """A problem source with all problems in memory."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
@@ -72,23 +71,26 @@ class FileProblems:
         self._sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
         for problem in read_problems(data.files, data.verifiers, data.reading, self._leave_out):
             side = data.side(problem)
-            if side == "heldout" or not contaminated(data.tests, problem, self.summary.found):
+            if side == "heldout" or not is_contaminated(
+                data.tests, problem, self.summary.contamination
+            ):
                 self._sides[side].append(problem)
         self._sum_up()
 
-    def _leave_out(self, why: str) -> None:
+    def _leave_out(self, reason: str) -> None:
         self.summary.left_out += 1
-        self.summary.why = self.summary.why or why
+        self.summary.reason = self.summary.reason or reason
 
     def _sum_up(self) -> None:
-        found = self.summary
-        found.train, found.heldout = map(len, self._sides.values())
-        found.rows = found.train + found.heldout + found.found.dropped + found.left_out
-        found.count(problem for side in self._sides.values() for problem in side)
-        found.against = tuple(self.data.tests.sets) if self.data.tests else ()
+        summary = self.summary
+        summary.train, summary.heldout = map(len, self._sides.values())
+        dropped = summary.contamination.dropped
+        summary.rows = summary.train + summary.heldout + dropped + summary.left_out
+        summary.count(problem for side in self._sides.values() for problem in side)
+        summary.tests = tuple(self.data.tests.sets) if self.data.tests else ()
 
     def draw(self, seed: int, start: int, count: int) -> list[Problem]:
-        """As `ProblemSource`; every epoch is a new order of all training problems."""
+        """Return training problems of the stream; every epoch is a new order of all of them."""
         problems = self._side("train")
         size = len(problems)
         return [
@@ -97,29 +99,29 @@ class FileProblems:
         ]
 
     def heldout(self, limit: int) -> list[Problem]:
-        """As `ProblemSource`."""
+        """Return the first held-out problems, in the order of the files."""
         return self._side("heldout")[:limit]
 
     @cached_property
     def languages(self) -> frozenset[str]:
-        """As `ProblemSource`."""
+        """Languages of the training problems' questions."""
         return frozenset(problem.language for problem in self._side("train"))
 
     @property
     def verifiers(self) -> frozenset[str]:
-        """Of all problems, held out or not."""
+        """Verifiers of all problems, held out or not."""
         return frozenset(self.summary.verifiers)
 
     @property
     def training(self) -> list[Problem]:
-        """Every training problem once."""
+        """All training problems, once each."""
         return self._side("train")
 
     def check(self, seed: int, count: int) -> None:
-        """Nothing is left to check: every row has been read."""
+        """Do nothing: all rows have been read and checked."""
 
-    def news(self) -> list[str]:
-        """Rows that were left out since this was asked last: none, for the summary has them all."""
+    def new_warnings(self) -> list[str]:
+        """Return no warnings: the summary counts all rows that were left out."""
         return []
 
     def _side(self, name: str) -> list[Problem]:
@@ -131,32 +133,17 @@ class FileProblems:
 @lru_cache(maxsize=4)
 def _order(size: int, seed: int, epoch: int) -> Sequence[int]:
     order = array("q", range(size))
-    random.Random(f"order-{seed}-{epoch}").shuffle(
-        order
-    )  # the same as of a list, in an eighth of the room
+    # An array is shuffled like a list, in an eighth of the memory.
+    random.Random(f"order-{seed}-{epoch}").shuffle(order)
     return order
 
 
 def every_problem(
     files: Sequence[Path], reading: Defaults, verifiers: Mapping[str, Verifier]
 ) -> Iterator[Problem]:
-    """All problems of files whose rows can be read, graded or not: tests are compared, not answered."""
+    """Yield all problems of files whose rows can be read, graded or not: tests are compared, not answered."""
     ungraded = replace(reading, graded=False, language=reading.language or "en")
-    for row in (Row(path, *found) for path in files for found in read_rows(path)):
+    for row in (Row(path, *numbered) for path in files for numbered in read_rows(path)):
         problem = problem_of(row, verifiers, ungraded)
         if problem is not None:
             yield problem
-
-
-def contaminated(tests: Tests | None, problem: Problem, found: Found) -> bool:
-    """Whether a training problem shares words with a test; counts what it sees."""
-    if tests is None:
-        return False
-    found.looked_at += 1
-    overlap = tests.find(problem.question)
-    if overlap is None:
-        return False
-    found.by_set[overlap[0]] += 1
-    if len(found.examples) < EXAMPLES:
-        found.examples.append((problem.id, problem.question, overlap[1]))
-    return True

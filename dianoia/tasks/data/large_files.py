@@ -1,20 +1,18 @@
-"""Problems of files that are too large to be read before every start: rows are read when their turn comes.
+"""Problems of files that are too large to be read before each start: rows are read during the run.
 
-In: as `tasks.data.file_problems`. Out: a source with the same stream from the same file, seed and number, whatever was
-drawn before, so that a run goes on without any state. An epoch is an order of all places of the files; a place
-that is held out, shares words with a test or cannot be used is passed over when it is reached. What is in
-memory: where each line begins, one order, a byte a row that says what it is.
+In: the same as `tasks.data.file_problems`. Out: a problem source with the same stream for the same file, seed and number,
+whatever was drawn before, so that a run resumes without any state. An epoch is an order of all row indices; a row that is
+held out, shares words with a test or cannot be used is skipped when the stream reaches it. In memory are the offset of each
+line, a few orders, and one byte per row for its side.
 
-What is checked when:
-1. When the set is opened: FIRST rows from its beginning and as many spread evenly over the rest. A broken
-   one is refused.
-2. Before a run: the problems that it will draw, up to CHECKED of them (`check`). A broken one is refused.
-3. Every other row when it is reached. Stopping a run of days for a row would cost more than the row: it is left
-   out, and told (`news`). More than a hundredth of them are refused all the same.
+Rows are checked at three times:
+1. When the set is opened: FIRST rows from its beginning and as many spread evenly over the whole. A broken row is an error.
+2. Before a run: the problems that it will draw, up to CHECKED of them (`check`). A broken row is an error.
+3. All other rows when the stream reaches them. To stop a run of days would cost more than one row: the row is left out with
+   a warning (`new_warnings`). More than one broken row in a hundred is an error all the same.
 """
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import islice
@@ -24,191 +22,192 @@ import numpy.typing as npt
 
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.records import Problem
-from dianoia.tasks.data.file_problems import Data, contaminated
+from dianoia.tasks.data.contamination import is_contaminated
+from dianoia.tasks.data.file_problems import Data
 from dianoia.tasks.data.row_reader import open_rows
 from dianoia.tasks.data.set_summary import Summary
-from dianoia.tasks.problem_files import usable
+from dianoia.tasks.problem_files import usable_problem
 
 FIRST = 512
 CHECKED = 4096
-_MOST_BROKEN = 0.01
-_A_FEW = 10
-"""Broken rows that are too few to make out a share."""
-_ORDERS = 4
-"""Orders that are kept: of two epochs of two streams."""
+_MAX_BROKEN_SHARE = 0.01
+_ALLOWED_BROKEN = 10
+"""This many broken rows are allowed whatever their share is."""
+_CACHED_ORDERS = 4
+"""Two epochs of two streams."""
 
 
 class Side(IntEnum):
-    """What is known of a place."""
+    """Side of a row."""
 
     UNKNOWN = 0
     TRAIN = 1
     HELDOUT = 2
     OUT = 3
-    """No problem, broken, or too close to a test."""
+    """No problem, broken, or contaminated."""
 
 
 @dataclass(slots=True)
 class _Order:
-    """An epoch of a stream, as far as it has been walked."""
+    """An epoch of a stream."""
 
-    places: npt.NDArray[np.intp]
-    walked: int = 0
+    indices: npt.NDArray[np.intp]
+    """All row indices in the order of this epoch."""
+    visited: int = 0
+    """Number of leading `indices` whose side is known."""
     training: "array[int]" = field(default_factory=lambda: array("q"))
+    """The training rows among these, in order."""
 
 
 class LargeProblems:
-    """Problems that stay in their files."""
+    """A problem source whose problems stay in their files."""
 
     def __init__(self, data: Data) -> None:
         self.data, self.rows = data, open_rows(data.files)
-        self.summary = Summary(data.name, rows=len(self.rows), whole=False)
-        self.summary.against = tuple(data.tests.sets) if data.tests else ()
+        self.summary = Summary(data.name, rows=len(self.rows), complete=False)
+        self.summary.tests = tuple(data.tests.sets) if data.tests else ()
         self._sides = np.zeros(len(self.rows), np.int8)
         self._orders: dict[tuple[int, int], _Order] = {}
         self._size: int | None = None
-        """Training problems; None until an epoch has been walked to its end."""
+        """Number of training problems; None until an epoch has been visited to its end."""
         self._read, self._broken = 0, 0
-        self._news: list[str] = []
-        self._sample = self._look_around()
+        self._warnings: list[str] = []
+        self._sample = self._read_sample()
 
-    def _look_around(self) -> list[Problem]:
-        """Problems from all over the files, each checked strictly."""
+    def _read_sample(self) -> list[Problem]:
+        """Return problems from the beginning and from all parts of the files; raises ProblemFileError for a broken row."""
         size = len(self.rows)
-        places = {*range(min(FIRST, size)), *np.linspace(0, size - 1, min(FIRST, size), dtype=int)}
-        found = [
-            p for place in sorted(map(int, places)) if (p := self._strictly(place)) is not None
-        ]
-        if not found:
+        spread = np.linspace(0, size - 1, min(FIRST, size), dtype=int)
+        indices = sorted({*range(min(FIRST, size)), *map(int, spread)})
+        problems = [p for index in indices if (p := self._problem(index)[0]) is not None]
+        if not problems:
             raise ProblemFileError(
-                f"{self.data.name}: no problem in {len(places):,} rows from all over it"
+                f"{self.data.name}: no problem in {len(indices):,} rows from all parts of it"
             )
-        self.summary.count(found)
-        return found
+        self.summary.count(problems)
+        return problems
 
-    # Places --------------------------------------------------------------------------------------
+    # Rows
 
-    def _problem(self, place: int, told: bool = True) -> tuple[Problem | None, str]:
-        """The problem of a place; None, and why, for one that is left out."""
-        row = self.rows.read(place)
+    def _problem(self, index: int, detect_language: bool = True) -> tuple[Problem | None, str]:
+        """Return the problem of a row, or None and the reason why it is left out; raises ProblemFileError."""
+        row = self.rows.read(index)
         if row is None:
             return None, ""
-        return usable(row, self.data.verifiers, self.data.reading, told)
+        return usable_problem(row, self.data.verifiers, self.data.reading, detect_language)
 
-    def _strictly(self, place: int) -> Problem | None:
-        """The problem of a place; raises ProblemFileError for a broken row."""
-        return self._problem(place)[0]
+    def _side(self, index: int) -> Side:
+        if self._sides[index] == Side.UNKNOWN:
+            self._sides[index] = self._read_side(index)
+        return Side(self._sides[index])
 
-    def _side(self, place: int) -> Side:
-        if self._sides[place] == Side.UNKNOWN:
-            self._sides[place] = self._found_side(place)
-        return Side(self._sides[place])
-
-    def _found_side(self, place: int) -> Side:
+    def _read_side(self, index: int) -> Side:
         self._read += 1
         try:
-            problem, why = self._problem(place, told=False)
+            # Without the language, whose detection takes longer than all other steps.
+            problem, reason = self._problem(index, detect_language=False)
         except ProblemFileError as error:
             self._leave_out(error)
             return Side.OUT
         if problem is None:
-            self.summary.left_out += bool(why)
-            self.summary.why = self.summary.why or why or None
+            self.summary.left_out += bool(reason)
+            self.summary.reason = self.summary.reason or reason or None
             return Side.OUT
         if self.data.side(problem) == "heldout":
             return Side.HELDOUT
-        close = contaminated(self.data.tests, problem, self.summary.found)
-        return Side.OUT if close else Side.TRAIN
+        if is_contaminated(self.data.tests, problem, self.summary.contamination):
+            return Side.OUT
+        return Side.TRAIN
 
     def _leave_out(self, error: ProblemFileError) -> None:
+        """Count a broken row and add a warning; raises ProblemFileError if too many rows are broken."""
         self._broken += 1
-        if self._broken > max(_A_FEW, _MOST_BROKEN * self._read):
+        if self._broken > max(_ALLOWED_BROKEN, _MAX_BROKEN_SHARE * self._read):
             raise ProblemFileError(
                 f"{error} ({self._broken:,} of {self._read:,} rows read so far cannot be used; `dianoia tasks check` "
                 "lists them)"
             ) from error
-        self._news.append(f"{error}; the row is left out")
+        self._warnings.append(f"{error}; the row is left out")
 
-    # The stream ----------------------------------------------------------------------------------
+    # The stream
 
     def _order(self, seed: int, epoch: int) -> _Order:
         key = (seed, epoch)
         if key not in self._orders:
-            while len(self._orders) >= _ORDERS:
+            while len(self._orders) >= _CACHED_ORDERS:
                 del self._orders[next(iter(self._orders))]
-            # RandomState: numpy promises that its streams never change, which it does not of newer generators.
+            # RandomState, not Generator: numpy promises that only the former's streams never change.
             state = np.random.RandomState([seed % 2**32, seed >> 32, epoch])
             self._orders[key] = _Order(state.permutation(len(self.rows)))
         return self._orders[key]
 
-    def _place(self, order: _Order, index: int) -> int | None:
-        """The training place `index` of an epoch; None where it has fewer."""
-        while len(order.training) <= index and order.walked < len(order.places):
-            place = int(order.places[order.walked])
-            order.walked += 1
-            if self._side(place) == Side.TRAIN:
-                order.training.append(place)
-        return order.training[index] if index < len(order.training) else None
+    def _training_row(self, order: _Order, number: int) -> int | None:
+        """Return the row of the training problem `number` of an epoch; None if the epoch has fewer."""
+        while len(order.training) <= number and order.visited < len(order.indices):
+            index = int(order.indices[order.visited])
+            order.visited += 1
+            if self._side(index) == Side.TRAIN:
+                order.training.append(index)
+        return order.training[number] if number < len(order.training) else None
 
-    def _at(self, seed: int, index: int) -> int:
-        """The place of a number of the stream."""
+    def _stream_row(self, seed: int, number: int) -> int:
+        """Return the row of the problem `number` of a stream."""
         if self._size is None:
+            # The size of an epoch is not known before the first one has been visited to its end.
             first = self._order(seed, 0)
-            place = self._place(first, index)
-            if place is not None:
-                return place
+            index = self._training_row(first, number)
+            if index is not None:
+                return index
             self._size = len(first.training)
         if not self._size:
             raise self.data.empty_side("train")
-        epoch, rest = divmod(index, self._size)
-        place = self._place(self._order(seed, epoch), rest)
-        assert place is not None, "every epoch has the same training problems"
-        return place
+        epoch, number_in_epoch = divmod(number, self._size)
+        index = self._training_row(self._order(seed, epoch), number_in_epoch)
+        assert index is not None, "all epochs have the same training problems"
+        return index
 
     def draw(self, seed: int, start: int, count: int) -> list[Problem]:
-        """As `ProblemSource`."""
-        places = (self._at(seed, index) for index in range(start, start + count))
-        return [self._again(place) for place in places]
+        """Return training problems `start` to `start + count - 1` of the stream that `seed` names."""
+        rows = (self._stream_row(seed, number) for number in range(start, start + count))
+        return [self._read_problem(index) for index in rows]
 
-    def _again(self, place: int) -> Problem:
-        problem = self._strictly(place)
-        assert problem is not None, "a row that was a problem is one"
+    def _read_problem(self, index: int) -> Problem:
+        problem, _ = self._problem(index)
+        assert problem is not None, "the row was a problem before"
         return problem
 
     def heldout(self, limit: int) -> list[Problem]:
-        """As `ProblemSource`: the first ones in the order of the files."""
-        found = [self._again(place) for place in islice(self._held_out(), limit)]
-        if not found:
+        """Return the first held-out problems, in the order of the files."""
+        rows = (index for index in range(len(self.rows)) if self._side(index) == Side.HELDOUT)
+        problems = [self._read_problem(index) for index in islice(rows, limit)]
+        if not problems:
             raise self.data.empty_side("heldout")
-        return found
+        return problems
 
-    def _held_out(self) -> Iterator[int]:
-        return (place for place in range(len(self.rows)) if self._side(place) == Side.HELDOUT)
-
-    # What is known before --------------------------------------------------------------------------
+    # Checks and summary
 
     def check(self, seed: int, count: int) -> None:
         """Read the problems that a run will draw first, up to CHECKED; raises ProblemFileError for a broken row."""
-        self._at(seed, min(count, CHECKED) - 1)
-        if self._news:
-            raise ProblemFileError(self._news[0].removesuffix("; the row is left out"))
+        self._stream_row(seed, min(count, CHECKED) - 1)
+        if self._warnings:
+            raise ProblemFileError(self._warnings[0].removesuffix("; the row is left out"))
 
-    def news(self) -> list[str]:
-        """Rows that were left out since this was asked last, each with its reason."""
-        found, self._news = self._news, []
-        return found
+    def new_warnings(self) -> list[str]:
+        """Return a warning for each row that was left out since the last call, with its reason."""
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
     @property
     def languages(self) -> frozenset[str]:
-        """As `ProblemSource`, of the rows that were looked at."""
+        """Languages of the sample's questions."""
         return frozenset(self.summary.languages)
 
     @property
     def verifiers(self) -> frozenset[str]:
-        """Of the rows that were looked at."""
+        """Verifiers of the sample."""
         return frozenset(self.summary.verifiers)
 
     @property
     def training(self) -> list[Problem]:
-        """The problems of the rows that were looked at, without those that are held out."""
+        """The training problems of the sample."""
         return [problem for problem in self._sample if self.data.side(problem) == "train"]

@@ -1,9 +1,8 @@
-"""Where the rows of a set of problems are: files on this machine, whatever they were named by.
+"""Find the files of a set of problems on this machine, by path or hub name.
 
-In: a `[data]` table. Out: files in order, or `DataMissing`. A folder is what `datasets` wrote with
-`save_to_disk` (one split or several) or holds files of one kind. A hub name goes through Hugging Face's
-`datasets`, an optional extra, which keeps a copy as Arrow files; nothing is executed of what it fetches.
-Left out: what the rows mean; slices of a split.
+In: a `[data]` table. Out: files in order, or `DataMissing`. A folder was written by `save_to_disk` of `datasets` (one split
+or several), or has files of one format. A hub name is fetched by Hugging Face's `datasets`, an optional extra, which keeps
+a copy as Arrow files; no code of the fetched repository is run. Not here: what the rows mean; slices of a split.
 """
 
 from collections.abc import Sequence
@@ -20,14 +19,14 @@ TRAIN = "train"
 
 
 class DataMissing(ConfigError):
-    """The data are not on this machine and cannot be fetched: a plan goes without them, a run does not."""
+    """The data are not on this machine and cannot be fetched. A plan is made without them, a run is not."""
 
 
 def files_of(data: FileSettings) -> tuple[Path, ...]:
-    """The files that hold the rows, in order.
+    """Return the files of a table, in order.
 
     Raises:
-        DataMissing: they are not here and cannot be fetched.
+        DataMissing: they are not on this machine and cannot be fetched.
         ConfigError: the path is no data set, or has no such split.
     """
     path = Path(data.path).expanduser()
@@ -43,11 +42,8 @@ def files_of(data: FileSettings) -> tuple[Path, ...]:
 
 
 def is_hub_name(path: str) -> bool:
-    """Whether a path that is not there could be a name of the hub."""
+    """Return True if a path that does not exist could be a hub name."""
     return path.count("/") == 1 and not path.startswith((".", "/", "~"))
-
-
-# Folders -----------------------------------------------------------------------------------------
 
 
 def _in_folder(folder: Path, data: FileSettings) -> Sequence[Path]:
@@ -61,19 +57,19 @@ def _in_folder(folder: Path, data: FileSettings) -> Sequence[Path]:
 
 
 def _saved(folder: Path) -> list[Path]:
-    """The files of what `save_to_disk` wrote."""
-    named = _names(folder / "state.json", "_data_files", "filename")
-    missing = [name for name in named if not (folder / name).is_file()]
+    """Return the files of a data set that `save_to_disk` wrote."""
+    names = _names(folder / "state.json", "_data_files", "filename")
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ConfigError(
             f"path = {str(folder)!r}: the data set lacks its file {missing[0]!r}; copy the folder whole, or save "
             "it again"
         )
-    return [folder / name for name in named]
+    return [folder / name for name in names]
 
 
 def _names(file: Path, key: str, inner: str | None = None) -> list[str]:
-    """The names that a file of `save_to_disk` lists under a key; raises ConfigError for one that is damaged."""
+    """Return the names that a file of `save_to_disk` lists under a key; raises ConfigError for a damaged file."""
     try:
         listed = parse_json(file.read_bytes())[key]
         names = [entry if inner is None else entry[inner] for entry in listed]
@@ -82,57 +78,59 @@ def _names(file: Path, key: str, inner: str | None = None) -> list[str]:
             f"{file}: this is not what datasets' save_to_disk writes ({error}); save the data set again"
         ) from None
     if not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{file}: {key} holds something else than names; save the data set again")
+        raise ConfigError(f"{file}: {key} holds other values than names; save the data set again")
     return names
 
 
-def _split(folder: Path, wanted: str | None, splits: Sequence[str]) -> str:
-    chosen = wanted or (splits[0] if len(splits) == 1 else TRAIN)
-    if chosen not in splits:
-        asked = "" if wanted is None else f"split = {wanted!r}: "
+def _split(folder: Path, requested: str | None, splits: Sequence[str]) -> str:
+    """Return the requested split, or else the only one, or train; raises ConfigError if it does not exist."""
+    split = requested or (splits[0] if len(splits) == 1 else TRAIN)
+    if split not in splits:
+        key = "" if requested is None else f"split = {requested!r}: "
         raise ConfigError(
-            f"{asked}{folder} has the splits {', '.join(splits)}{nearest(wanted or '', splits)}; name one"
+            f"{key}{folder} has the splits {', '.join(splits)}{nearest(requested or '', splits)}; name one"
         )
-    return chosen
+    return split
 
 
-def _only_split(folder: Path, wanted: str | None) -> None:
-    """A set that was saved by itself may have been a split or not; its own word is not kept."""
-    if wanted is not None:
+def _only_split(folder: Path, requested: str | None) -> None:
+    """Refuse a split of a set that was saved alone: its files do not say whether it was a split, and of what name."""
+    if requested is not None:
         raise ConfigError(
-            f"split = {wanted!r}: {folder} holds a single set without splits; remove the key"
+            f"split = {requested!r}: {folder} holds a single set without splits; remove the key"
         )
 
 
-def _loose(folder: Path, wanted: str | None) -> list[Path]:
-    """Files of one kind in a folder or in its `data`; their names begin with their split, as on the hub."""
-    found = [
-        p for place in (folder, folder / "data") for p in sorted(place.glob("*")) if _is_data(p)
+def _loose(folder: Path, requested: str | None) -> list[Path]:
+    """Return the files of one format in a folder or in its `data`; their names begin with their split, as on the hub."""
+    files = [
+        path
+        for parent in (folder, folder / "data")
+        for path in sorted(parent.glob("*"))
+        if _is_data(path)
     ]
-    kinds = sorted({path.suffix.lower() for path in found})
-    if len(kinds) != 1:
-        held = f"files of several kinds ({', '.join(kinds)})" if kinds else "no file of problems"
+    formats = sorted({path.suffix.lower() for path in files})
+    if len(formats) != 1:
+        listed = ", ".join(formats)
+        content = f"files of several formats ({listed})" if formats else "no file of problems"
         raise ConfigError(
-            f"path = {str(folder)!r}: the folder holds {held}; name a file, or a folder with files of one of "
+            f"path = {str(folder)!r}: the folder holds {content}; name a file, or a folder with files of one of "
             f"{', '.join(ENDINGS)}"
         )
-    splits = list(dict.fromkeys(path.stem.split("-")[0].split(".")[0] for path in found))
-    if wanted is None and TRAIN not in splits:
-        return found
-    split = _split(folder, wanted, splits)
-    return [path for path in found if path.stem.split("-")[0].split(".")[0] == split]
+    splits = list(dict.fromkeys(path.stem.split("-")[0].split(".")[0] for path in files))
+    if requested is None and TRAIN not in splits:
+        return files
+    split = _split(folder, requested, splits)
+    return [path for path in files if path.stem.split("-")[0].split(".")[0] == split]
 
 
 def _is_data(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
-# The hub -----------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=32)
 def _from_hub(name: str, config: str | None, split: str) -> tuple[Path, ...]:
-    """The Arrow files that `datasets` keeps of a split; fetched once a machine, asked for once a process."""
+    """Return the Arrow files of a split in the cache of `datasets`; fetched once per machine, looked up once per process."""
     where = f"path = {name!r}: no such file or folder, and as a hub name"
     try:
         import datasets  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -143,9 +141,9 @@ def _from_hub(name: str, config: str | None, split: str) -> tuple[Path, ...]:
     if not split.isidentifier():
         raise ConfigError(f"split = {split!r}: name a whole split, such as train")
     try:
-        found = datasets.load_dataset(name, config, split=split)
+        dataset = datasets.load_dataset(name, config, split=split)
     except ValueError as error:  # no such configuration or split
         raise ConfigError(f"{where} it was refused: {error}") from error
     except (OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DataMissing(f"{where} it cannot be fetched ({error})") from error
-    return tuple(Path(entry["filename"]) for entry in found.cache_files)
+    return tuple(Path(entry["filename"]) for entry in dataset.cache_files)

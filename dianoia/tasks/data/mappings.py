@@ -1,20 +1,21 @@
-"""What the columns of a set mean: a recipe's own `columns`, or a ready mapping of a public set.
+"""Meaning of the columns of a set: a recipe's own `columns`, or a ready mapping of a public set.
 
-In: a `Row` as it stands in the file. Out: its columns under Dianoia's names, or None for a row that is no
-problem (a proof without an answer, say). Columns that a mapping does not rename keep their names, for reward
-functions that ask for them; those that hold many megabytes of others' solutions are dropped.
+In: a `Row` of a file. Out: its columns under Dianoia's names, or None for a row that is no problem (a proof without an
+answer, for example). Columns that a mapping does not rename keep their names, for reward functions that read them; columns
+with many megabytes of others' solutions are dropped. `reading_of` makes the `Defaults` of a `[data]` table from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.config import FileSettings
-from dianoia.tasks.data import public_sets as public
-from dianoia.tasks.data.humaneval_mbpp import read_humaneval, read_mbpp
-from dianoia.tasks.data.livecodebench import read_livecodebench
+from dianoia.tasks.data import answer_sets
+from dianoia.tasks.data.code_sets import read_humaneval, read_livecodebench, read_mbpp
+from dianoia.tasks.problem_files import QUESTION_COLUMNS, Defaults
 from dianoia.tasks.table_files import Columns, Row
 
 Read = Callable[[Row], Columns | None]
@@ -22,36 +23,36 @@ Read = Callable[[Row], Columns | None]
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A ready mapping."""
+    """A ready mapping of a public set."""
 
     name: str
     about: str
     read: Read
     verifiers: tuple[str, ...]
-    """The first of these that the catalogue has grades the rows."""
+    """Verifiers that can grade the rows; the first one that exists is used."""
     domain: str = "math"
     hub: Table[str, Table[str, str]] = field(default_factory=dict, hash=False)
-    """Hub names that it is for, with the configuration and the split that are usual there."""
+    """Hub names of the set, with the usual configuration and split of each."""
 
 
-_MATHS = ("math", "number")
+_MATH = ("math", "number")
 _CHOICE = ("choice", "exact")
 
 MAPPINGS: Table[str, Mapping] = {
-    one.name: one
-    for one in (
+    mapping.name: mapping
+    for mapping in (
         Mapping(
             "gsm8k",
             "grade school word problems; what follows #### is the answer",
-            public.read_gsm8k,
-            _MATHS,
+            answer_sets.read_gsm8k,
+            _MATH,
             hub={"openai/gsm8k": {"config": "main"}},
         ),
         Mapping(
             "math",
             "competition problems; the answer, or else the last box of the solution",
-            public.read_math,
-            _MATHS,
+            answer_sets.read_math,
+            _MATH,
             hub={
                 "HuggingFaceH4/MATH-500": {"split": "test"},
                 "EleutherAI/hendrycks_math": {},
@@ -60,8 +61,8 @@ MAPPINGS: Table[str, Mapping] = {
         Mapping(
             "dapo-math-17k",
             "raw or processed; the raw form's instructions around the problem are taken off",
-            public.read_dapo,
-            _MATHS,
+            answer_sets.read_dapo,
+            _MATH,
             hub={
                 "BytedTsinghua-SIA/DAPO-Math-17k": {},
                 "open-r1/DAPO-Math-17k-Processed": {"config": "all"},
@@ -70,22 +71,22 @@ MAPPINGS: Table[str, Mapping] = {
         Mapping(
             "openr1-math-220k",
             "problems with answers; proofs are left out, generations dropped",
-            public.read_openr1,
-            _MATHS,
+            answer_sets.read_openr1,
+            _MATH,
             hub={"open-r1/OpenR1-Math-220k": {"config": "default"}},
         ),
         Mapping(
             "deepmath-103k",
             "problems with final answers; the three solutions of R1 are dropped",
-            public.read_deepmath,
-            _MATHS,
+            answer_sets.read_deepmath,
+            _MATH,
             hub={"zwhe99/DeepMath-103K": {}, "trl-lib/DeepMath-103K": {}},
         ),
         Mapping(
             "aime",
             "whole numbers from 0 to 999; the answer, or else the last box of the solution",
-            public.read_aime,
-            _MATHS,
+            answer_sets.read_aime,
+            _MATH,
             hub={
                 "HuggingFaceH4/aime_2024": {},
                 "Maxwell-Jia/AIME_2024": {},
@@ -98,7 +99,7 @@ MAPPINGS: Table[str, Mapping] = {
         Mapping(
             "gpqa",
             "four options, in an order that a hash of the question decides",
-            public.read_gpqa,
+            answer_sets.read_gpqa,
             _CHOICE,
             domain="stem",
             hub={"Idavidrein/gpqa": {"config": "gpqa_diamond"}},
@@ -136,14 +137,14 @@ MAPPINGS: Table[str, Mapping] = {
 }
 """Ready mappings by name."""
 
-HUB: Table[str, Mapping] = {name: one for one in MAPPINGS.values() for name in one.hub}
-"""The mapping of each hub name that is known."""
+HUB: Table[str, Mapping] = {name: mapping for mapping in MAPPINGS.values() for name in mapping.hub}
+"""Mappings by hub name."""
 
 
 def mapping_of(data: FileSettings) -> Mapping | None:
-    """The ready mapping of a table: the one it names, or that of its hub name.
+    """Return the ready mapping of a table: the one that it names, or that of its hub name.
 
-    Raises ConfigError for a name that there is not.
+    Raises ConfigError for an unknown name.
     """
     if data.mapping is None:
         return None if data.columns else HUB.get(data.path)
@@ -156,9 +157,9 @@ def mapping_of(data: FileSettings) -> Mapping | None:
 
 
 def renamed(row: Row, columns: Table[str, str]) -> Columns:
-    """The row's columns, with copies under Dianoia's names.
+    """Return the row's columns, with copies under Dianoia's names.
 
-    Raises ProblemFileError where a column that is named is not in the row.
+    Raises ProblemFileError if a named column is not in the row.
     """
     return row.columns | {name: _value(row, source) for name, source in columns.items()}
 
@@ -166,6 +167,7 @@ def renamed(row: Row, columns: Table[str, str]) -> Columns:
 def _value(row: Row, source: str) -> Any:
     if source in row.columns:
         return row.columns[source]
+    # "a.b" is the key `b` of the object in column `a`.
     value: Any = row.columns
     for part in source.split("."):
         if not isinstance(value, dict) or part not in value:
@@ -179,10 +181,50 @@ def _value(row: Row, source: str) -> Any:
 
 
 def prepared(row: Row, mapping: Mapping | None, columns: Table[str, str]) -> Row | None:
-    """The row under Dianoia's names: by the recipe's columns first, then by the ready mapping."""
+    """Return the row under Dianoia's names: renamed by the recipe's columns first, then by the ready mapping."""
     if columns:
         row = replace(row, columns=renamed(row, columns))
     if mapping is None:
         return row
-    found = mapping.read(row)
-    return None if found is None else replace(row, columns=found)
+    mapped = mapping.read(row)
+    return None if mapped is None else replace(row, columns=mapped)
+
+
+def reading_of(data: FileSettings, verifiers: Collection[str], defaults: Defaults) -> Defaults:
+    """Return how the rows of a table are read; keys that the table does not have are as in `defaults`.
+
+    Raises ConfigError for an unknown mapping or verifier.
+    """
+    mapping = mapping_of(data)
+    if data.verifier is not None and data.verifier not in verifiers:
+        raise ConfigError(
+            f"verifier = {data.verifier!r}: there is no such verifier{nearest(data.verifier, verifiers)}; use one "
+            f"of {', '.join(sorted(verifiers))}"
+        )
+    verifier, domain = _usual_verifier(mapping, verifiers, defaults)
+    reading = replace(
+        defaults,
+        verifier=data.verifier or verifier,
+        domain=data.domain or domain,
+        language=data.language,
+    )
+    if mapping is None and not data.columns:
+        return reading
+    renamed_to = {*data.columns, *(() if mapping is None else ("question",))}
+    questions = ("question", *QUESTION_COLUMNS) if "question" in renamed_to else QUESTION_COLUMNS
+    return replace(
+        reading,
+        questions=tuple(dict.fromkeys(questions)),
+        prepare=partial(prepared, mapping=mapping, columns=data.columns),
+        lenient=mapping is not None,
+    )
+
+
+def _usual_verifier(
+    mapping: Mapping | None, verifiers: Collection[str], defaults: Defaults
+) -> tuple[str, str]:
+    """Return verifier and domain of a table that names none. Those of general prompts do not change."""
+    if mapping is None or not defaults.graded:
+        return defaults.verifier, defaults.domain
+    usable = (name for name in mapping.verifiers if name in verifiers)
+    return next(usable, defaults.verifier), mapping.domain

@@ -1,8 +1,8 @@
-"""Any row of a set of files by its number, while next to nothing is in memory.
+"""Read any row of a set of files by its index, with next to nothing in memory.
 
-In: files of one kind. Out: `Rows`. JSONL and CSV are read through where their lines begin, which one pass finds;
-Arrow files are mapped; Parquet, whose rows cannot be reached one by one, is first written as Arrow into the
-cache folder, once a file (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache). Left out: what rows mean.
+In: files of one format. Out: `Rows`. For JSONL and CSV one pass finds the offset of each line. Arrow files are mapped into
+memory. Parquet has no access to single rows, so that each file is first written as Arrow into the cache folder, once
+(DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache). Not here: what rows mean.
 """
 
 import csv
@@ -32,7 +32,7 @@ from dianoia.tasks.table_files import (
     not_csv,
 )
 
-_CHUNK = 16 * 2**20
+_CHUNK_BYTES = 16 * 2**20
 _NEWLINE = 10
 _BATCH_ROWS = 1024
 
@@ -40,28 +40,28 @@ Offsets = npt.NDArray[np.uint64]
 
 
 class Rows(Protocol):
-    """Rows by place, from 0."""
+    """Rows by index, from 0."""
 
     def __len__(self) -> int:
-        """Places; a few may hold no row."""
+        """Return the number of indices; a few of them may have no row."""
         ...
 
-    def read(self, place: int) -> Row | None:
-        """The row of a place; None for a blank line. Raises ProblemFileError for one that cannot be read."""
+    def read(self, index: int) -> Row | None:
+        """Return a row; None for a blank line. Raises ProblemFileError for a row that cannot be read."""
         ...
 
 
 def open_rows(files: Sequence[Path]) -> Rows:
-    """The rows of files of one kind, one file after another.
+    """Open files of one format as one sequence of rows.
 
-    Raises ProblemFileError for a file whose rows cannot be found at all.
+    Raises ProblemFileError for a file whose rows cannot be found.
     """
-    opened = [_OPENERS[path.suffix.lower()](path) for path in files]
-    return opened[0] if len(opened) == 1 else _Joined(opened)
+    parts = [_OPENERS[path.suffix.lower()](path) for path in files]
+    return parts[0] if len(parts) == 1 else _Joined(parts)
 
 
 class _Joined:
-    """Several files as one."""
+    """Several files as one sequence."""
 
     def __init__(self, parts: Sequence[Rows]) -> None:
         self.parts = parts
@@ -70,100 +70,96 @@ class _Joined:
     def __len__(self) -> int:
         return self.firsts[-1]
 
-    def read(self, place: int) -> Row | None:
-        part = bisect_right(self.firsts, place) - 1
-        return self.parts[part].read(place - self.firsts[part])
-
-
-# Lines -------------------------------------------------------------------------------------------
+    def read(self, index: int) -> Row | None:
+        part = bisect_right(self.firsts, index) - 1
+        return self.parts[part].read(index - self.firsts[part])
 
 
 class _Bytes:
-    """Stretches of a file, read by `pread`: pages of a map would count as this process's memory."""
+    """Parts of a file between offsets, read by `pread`: pages of a memory map would count as this process's memory."""
 
-    def __init__(self, path: Path, begins: Offsets) -> None:
-        self.path, self.begins = path, begins
+    def __init__(self, path: Path, offsets: Offsets) -> None:
+        self.path, self.offsets = path, offsets
         self.descriptor = os.open(path, os.O_RDONLY)
         finalize(self, os.close, self.descriptor)
 
     def __len__(self) -> int:
-        return len(self.begins) - 1
+        return len(self.offsets) - 1
 
-    def stretch(self, place: int) -> bytes:
-        begin, end = int(self.begins[place]), int(self.begins[place + 1])
-        return os.pread(self.descriptor, end - begin, begin)
+    def part(self, index: int) -> bytes:
+        start, end = int(self.offsets[index]), int(self.offsets[index + 1])
+        return os.pread(self.descriptor, end - start, start)
 
 
 class _Lines(_Bytes):
     """A JSONL file."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, line_begins(path))
+        super().__init__(path, line_offsets(path))
 
-    def read(self, place: int) -> Row | None:
-        line = self.stretch(place)
+    def read(self, index: int) -> Row | None:
+        line, number = self.part(index), index + 1
         if not line.strip():
             return None
-        return Row(self.path, place + 1, json_object(self.path, place + 1, line))
+        return Row(self.path, number, json_object(self.path, number, line))
 
 
-def line_begins(path: Path) -> Offsets:
-    """Where each line begins, in bytes, and where the last one ends."""
-    found, base = [np.zeros(1, np.uint64)], 0
+def line_offsets(path: Path) -> Offsets:
+    """Return the offset of each line in bytes, and the end of the last line."""
+    parts, base = [np.zeros(1, np.uint64)], 0
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(_CHUNK_BYTES):
             ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == _NEWLINE) + (base + 1)
-            found.append(ends.astype(np.uint64))
+            parts.append(ends.astype(np.uint64))
             base += len(chunk)
-    begins = np.concatenate(found)
-    return begins if int(begins[-1]) == base else np.append(begins, np.uint64(base))
+    offsets = np.concatenate(parts)
+    # A last line without a newline ends at the end of the file.
+    return offsets if int(offsets[-1]) == base else np.append(offsets, np.uint64(base))
 
 
 class _Records(_Bytes):
-    """A CSV file; a record may hold line breaks between quotes."""
+    """A CSV file; a record may have line breaks between quotes."""
 
     def __init__(self, path: Path) -> None:
-        self.header, begins = _record_begins(path)
-        super().__init__(path, begins)
+        self.header, offsets = _record_offsets(path)
+        super().__init__(path, offsets)
 
-    def read(self, place: int) -> Row | None:
-        text = self.stretch(place).decode("utf-8")
+    def read(self, index: int) -> Row | None:
+        text = self.part(index).decode("utf-8")
         if not text.strip():
             return None
-        lines = io.StringIO(text, newline="\n")  # lines as `_record_begins` has them
+        lines = io.StringIO(text, newline="\n")  # the same lines as in `_record_offsets`
         (cells,) = csv_reader(csv.DictReader, lines, self.header)
-        return Row(self.path, place + 1, csv_row(self.path, place + 1, dict(cells)))
+        return Row(self.path, index + 1, csv_row(self.path, index + 1, dict(cells)))
 
 
-def _record_begins(path: Path) -> tuple[list[str], Offsets]:
-    """The header, and where each record after it begins; the last entry is the end of the file."""
-    at = 0
+def _record_offsets(path: Path) -> tuple[list[str], Offsets]:
+    """Return the header and the offset of each record after it; the last entry is the end of the file."""
+    position = 0
 
     def lines(file: Any) -> Iterator[str]:
-        nonlocal at
+        # The csv reader takes exactly the lines of one record, so that `position` is then the record's end.
+        nonlocal position
         for line in file:
-            at += len(line)
-            yield line.decode("utf-8-sig" if at == len(line) else "utf-8")
+            position += len(line)
+            yield line.decode("utf-8-sig" if position == len(line) else "utf-8")
 
-    begins: list[int] = []
+    offsets: list[int] = []
     try:
         with path.open("rb") as file:
             records = csv_reader(csv.reader, lines(file))
             header: list[str] = next(records, [])
             check_header(path, header)
-            begins.append(at)
+            offsets.append(position)
             for _ in records:
-                begins.append(at)
+                offsets.append(position)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise not_csv(path, max(0, len(begins) - 1), error) from error
-    return header, np.array(begins, np.uint64)
-
-
-# Arrow -------------------------------------------------------------------------------------------
+        raise not_csv(path, max(0, len(offsets) - 1), error) from error
+    return header, np.array(offsets, np.uint64)
 
 
 class _Batches:
-    """An Arrow file, mapped."""
+    """An Arrow file, mapped into memory; `mapped` is its copy if `path` is Parquet."""
 
     def __init__(self, path: Path, mapped: Path | None = None) -> None:
         self.path = path
@@ -174,24 +170,24 @@ class _Batches:
     def __len__(self) -> int:
         return self.firsts[-1]
 
-    def read(self, place: int) -> Row | None:
-        batch = bisect_right(self.firsts, place) - 1
-        (columns,) = batch_rows(
-            self.path, place, self.batches[batch].slice(place - self.firsts[batch], 1)
-        )
-        return Row(self.path, place + 1, columns)
+    def read(self, index: int) -> Row | None:
+        batch = bisect_right(self.firsts, index) - 1
+        row = self.batches[batch].slice(index - self.firsts[batch], 1)
+        (columns,) = batch_rows(self.path, index, row)
+        return Row(self.path, index + 1, columns)
 
 
-def _parquet(path: Path) -> Rows:
-    about = path.stat()
-    name = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
+def _open_parquet(path: Path) -> Rows:
+    """Open the Arrow copy of a Parquet file; a changed file gets a new copy."""
+    status = path.stat()
+    name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
     copy = cache_folder() / "parquet" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.arrow"
     if not copy.is_file():
-        _as_arrow(path, copy)
+        _write_arrow(path, copy)
     return _Batches(path, copy)
 
 
-def _as_arrow(path: Path, copy: Path) -> None:
+def _write_arrow(path: Path, copy: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -213,6 +209,6 @@ def _as_arrow(path: Path, copy: Path) -> None:
 _OPENERS: dict[str, Callable[[Path], Rows]] = {
     ".jsonl": _Lines,
     ".csv": _Records,
-    ".parquet": _parquet,
+    ".parquet": _open_parquet,
     ".arrow": _Batches,
 }

@@ -183,4 +183,4 @@ def test_nothing_left_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"evaluation_share = 0.01: none of 10 .* set .* = 0"):
         check_amounts(rows=10, learnt=10, heldout=0, share=0.01)
     with pytest.raises(ConfigError, match="^evaluation_file: none of 10"):
-        check_amounts(rows=10, learnt=10, heldout=0, share=0.0, wanted=True)
+        check_amounts(rows=10, learnt=10, heldout=0, share=0.0, evaluation_file=True)

@@ -9,7 +9,7 @@ from dianoia.base.records import Problem
 from dianoia.config import DataSettings
 from dianoia.tasks.catalog import FileProblems, problem_source
 from dianoia.tasks.data.contamination import Tests, words
-from dianoia.tasks.data.set_summary import told
+from dianoia.tasks.data.set_summary import summary_lines
 from tests.unit.tasks.data.data_files import sums, write
 
 TEN = "one two three four five six seven eight nine ten"
@@ -57,7 +57,7 @@ def test_ten_words_in_a_row(question: str, shared: str | None) -> None:
     found = gathered(problem(f"{TEN} eleven")).find(question)
     assert (found and found[1].shared) == shared
     if found:
-        assert found[0] == "aime" and found[1].test.place == "aime, 17"
+        assert found[0] == "aime" and found[1].test.name == "aime, 17"
 
 
 def test_a_reference_solution_counts_and_a_short_one_does_not() -> None:
@@ -111,8 +111,8 @@ def test_training_problems_that_share_words_are_left_out_and_told(tmp_path: Path
     gone = {p.question for p in plain.training} - {p.question for p in clean.training}
     assert gone == {f"Old: {TEN}?", "What is 7 + 1?"}
     assert clean.heldout(500) == plain.heldout(500)
-    assert clean.summary.found.dropped == 2 and clean.summary.rows == 201
-    text = "\n".join(told(clean.summary))
+    assert clean.summary.contamination.dropped == 2 and clean.summary.rows == 201
+    text = "\n".join(summary_lines(clean.summary))
     assert f"training problems 2 share words with a test of {test} and are left out" in text
     assert f"train-201: 'Old: {TEN}?' has '{TEN}' in common with {test}, test-1" in text
 
@@ -123,7 +123,7 @@ def test_tests_need_no_readable_answers_and_may_be_a_built_in_set(tmp_path: Path
     proofs = write(tmp_path / "proofs.jsonl", [{"problem": "Prove it.", "answer": "see above"}])
     source = problem_source(settings(file, "miniature/math", str(proofs)))
     assert isinstance(source, FileProblems)
-    assert source.summary.found.by_set == {"miniature/math": 1}
+    assert source.summary.contamination.by_set == {"miniature/math": 1}
 
 
 def test_tests_that_are_not_there(tmp_path: Path) -> None:

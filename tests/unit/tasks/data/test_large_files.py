@@ -1,4 +1,4 @@
-"""Files read as the run goes: the same problems as a file read whole, in a stream that needs no state."""
+"""Files read during the run: the same problems as a file read whole, in a stream that needs no state."""
 
 import random
 from collections import Counter
@@ -18,7 +18,7 @@ from dianoia.tasks.catalog import (
     verifiers_of,
 )
 from dianoia.tasks.data import large_files as large
-from dianoia.tasks.data.set_summary import told
+from dianoia.tasks.data.set_summary import summary_lines
 from tests.unit.tasks.data.data_files import ENDINGS, saved, sums, write
 
 COUNT = 90
@@ -114,7 +114,7 @@ def test_a_broken_row_that_a_run_will_draw_is_refused_before(tmp_path: Path) -> 
 def test_a_broken_row_is_left_out_and_told_while_a_run_goes(tmp_path: Path) -> None:
     source = opened(broken(tmp_path, 20, 50))
     size = COUNT - 2 - len(source.heldout(1000))
-    source.news()
+    source.new_warnings()
     drawn = source.draw(1, 0, 2 * size)
     assert Counter(Counter(p.id for p in drawn).values()) == {2: size}
     assert not {"rows-20", "rows-50"} & {p.id for p in drawn}
@@ -123,10 +123,10 @@ def test_a_broken_row_is_left_out_and_told_while_a_run_goes(tmp_path: Path) -> N
 def test_each_broken_row_is_news_once(tmp_path: Path) -> None:
     source = opened(broken(tmp_path, 20, 50))
     source.draw(1, 0, 200)
-    told_now = source.news()
+    told_now = source.new_warnings()
     assert len(told_now) == 2 and all(line.endswith("the row is left out") for line in told_now)
     source.draw(1, 0, 200)
-    assert source.news() == []
+    assert source.new_warnings() == []
 
 
 def test_many_broken_rows_are_too_many(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_what_is_drawn_is_kept_clear_of_tests(
     size = len(whole.training)
     assert {p.id for p in one.draw(1, 0, size)} == {p.id for p in whole.training}
     one.draw(1, size, 1)  # to the end of the epoch
-    assert one.summary.found.dropped == whole.summary.found.dropped > 10
-    assert "training problems looked at" in "\n".join(told(one.summary))
+    assert one.summary.contamination.dropped == whole.summary.contamination.dropped > 10
+    assert "training problems checked" in "\n".join(summary_lines(one.summary))
 
 
 def test_what_a_mapping_leaves_out_is_counted(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_a_mapping_leaves_out_is_counted(tmp_path: Path) -> None:
     source = opened(write(tmp_path / "rows.jsonl", rows), mapping="openr1-math-220k")
     assert {int(p.answer) % 3 for p in source.draw(1, 0, 60)} == {0}
     source.heldout(1000)
-    assert source.summary.left_out == 60 and "no problem, by its mapping" in str(source.summary.why)
+    assert source.summary.left_out == 60 and "no problem, by its mapping" in str(source.summary.reason)
 
 
 def test_what_is_known_before(tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_what_is_known_before(tmp_path: Path) -> None:
     source = opened(write(tmp_path / "rows.jsonl", rows))
     assert source.languages == {"de"} and verifiers_of(source) == {"exact"}
     assert 5 < len(looked_at(source)) <= 16
-    (line,) = told(source.summary)
-    assert "90 rows, read as the run goes; 15 of them were looked at" in line
+    (line,) = summary_lines(source.summary)
+    assert "90 rows, read during the run; 15 of them were checked" in line
 
 
 def test_no_problem_at_all(tmp_path: Path) -> None:

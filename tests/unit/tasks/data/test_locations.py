@@ -74,7 +74,7 @@ def test_a_folder_of_files_without_splits_is_one_set(tmp_path: Path) -> None:
         write(tmp_path / f"{name}.jsonl", sums(1))
     assert names(tmp_path) == ["algebra.jsonl", "geometry.jsonl"]
     write(tmp_path / "more.csv", sums(1))
-    with pytest.raises(ConfigError, match=r"files of several kinds \(.csv, .jsonl\)"):
+    with pytest.raises(ConfigError, match=r"files of several formats \(.csv, .jsonl\)"):
         names(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds no file of problems"):

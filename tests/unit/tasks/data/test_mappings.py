@@ -9,8 +9,8 @@ from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.records import Problem
 from dianoia.config import DataSettings
 from dianoia.tasks.catalog import VERIFIERS, FileProblems, problem_source
+from dianoia.tasks.data.answer_sets import last_box
 from dianoia.tasks.data.mappings import HUB, MAPPINGS
-from dianoia.tasks.data.public_sets import last_box
 from tests.unit.tasks.data.data_files import write
 
 DAPO = (
@@ -199,7 +199,7 @@ def test_rows_without_an_answer_are_left_out(tmp_path: Path) -> None:
         DataSettings(path=str(file), mapping="openr1-math-220k"), whole_file=True
     )
     assert isinstance(source, FileProblems) and source.summary.left_out == 2
-    assert source.summary.why == f"{file}, row 1: no problem, by its mapping"
+    assert source.summary.reason == f"{file}, row 1: no problem, by its mapping"
     assert len(source.heldout(5)) == 1
 
 

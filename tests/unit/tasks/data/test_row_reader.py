@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.files import CACHE, cache_folder
-from dianoia.tasks.data.row_reader import line_begins, open_rows
+from dianoia.tasks.data.row_reader import line_offsets, open_rows
 from dianoia.tasks.table_files import read_rows
 from tests.unit.tasks.data.data_files import ENDINGS, sums, write
 
@@ -40,7 +40,7 @@ def test_several_files_are_one_after_another(tmp_path: Path) -> None:
 @given(content=st.lists(st.sampled_from([b"\n", b"\r", b"a", b"bc"]), max_size=12))
 def test_lines_begin_where_they_begin(lines_file: Path, content: list[bytes]) -> None:
     lines_file.write_bytes(b"".join(content))
-    begins = [int(begin) for begin in line_begins(lines_file)]
+    begins = [int(begin) for begin in line_offsets(lines_file)]
     with lines_file.open("rb") as file:
         expected = list(file)
     whole = b"".join(content)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dianoia.config import DataSettings
 from dianoia.tasks.catalog import FileProblems, problem_source
-from dianoia.tasks.data.set_summary import Summary, told
+from dianoia.tasks.data.set_summary import Summary, summary_lines
 from tests.unit.tasks.data.data_files import write
 
 
@@ -18,7 +18,7 @@ def test_every_number(tmp_path: Path) -> None:
     data = DataSettings(path=str(write(tmp_path / "p.jsonl", rows)), heldout_share=0.0)
     source = problem_source(data)
     assert isinstance(source, FileProblems)
-    (line,) = told(source.summary)
+    (line,) = summary_lines(source.summary)
     assert line == (
         f"{tmp_path}/p.jsonl: 4 for training and 0 held out, of 4 rows. Domains: math 75.0%, sums 25.0%. "
         "Languages: en 75.0%, zh 25.0%. Verifiers: number 75.0%, exact 25.0%. Questions of 4 to 7 characters, "
@@ -27,7 +27,7 @@ def test_every_number(tmp_path: Path) -> None:
 
 
 def test_few_and_many() -> None:
-    assert told(Summary("none"))[0].endswith("No question.")
+    assert summary_lines(Summary("none"))[0].endswith("No question.")
     many = Summary("many")
     many.domains.update({f"d{n}": 1 for n in range(12)})
-    assert "d7 8.3% and 4 more" in told(many)[0]
+    assert "d7 8.3% and 4 more" in summary_lines(many)[0]

@@ -15,7 +15,7 @@ from dianoia.base.records import Problem
 from dianoia.config import DataSettings
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.code import code_tests
-from dianoia.tasks.data import livecodebench
+from dianoia.tasks.data import code_sets
 from tests.unit.tasks.data.data_files import write
 
 CASES = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
@@ -114,7 +114,7 @@ def test_what_cannot_be_read(tmp_path: Path, more: dict[str, Any], message: str)
 def test_what_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(livecodebench, "MAX_BYTES", 1000)
+    monkeypatch.setattr(code_sets, "MAX_BYTES", 1000)
     with pytest.raises(ProblemFileError, match="MiB unpacked"):
         read(tmp_path, private_test_cases=packed(" " * 5000))
 

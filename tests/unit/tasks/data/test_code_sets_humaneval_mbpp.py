@@ -140,7 +140,7 @@ def test_no_wrong_program_passes(tmp_path: Path, kind: str) -> None:
     ("mapping", "row", "message"),
     [
         ("humaneval", HUMANEVAL[0] | {"entry_point": "other"}, "does not define this function"),
-        ("humaneval", HUMANEVAL[0] | {"entry_point": "a b"}, "no name of a function"),
+        ("humaneval", HUMANEVAL[0] | {"entry_point": "a b"}, "not the name of a function"),
         ("humaneval", HUMANEVAL[0] | {"prompt": "def ("}, "not the beginning of a program"),
         ("humaneval", HUMANEVAL[0] | {"test": None}, "'test'"),
         ("humaneval", HUMANEVAL[0] | {"test": "def check(candidate): pass"}, "no assert"),
