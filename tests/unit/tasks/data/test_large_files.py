@@ -157,7 +157,9 @@ def test_what_a_mapping_leaves_out_is_counted(tmp_path: Path) -> None:
     source = opened(write(tmp_path / "rows.jsonl", rows), mapping="openr1-math-220k")
     assert {int(p.answer) % 3 for p in source.draw(1, 0, 60)} == {0}
     source.heldout(1000)
-    assert source.summary.left_out == 60 and "no problem, by its mapping" in str(source.summary.reason)
+    assert source.summary.left_out == 60 and "no problem, by its mapping" in str(
+        source.summary.reason
+    )
 
 
 def test_what_is_known_before(tmp_path: Path) -> None:
