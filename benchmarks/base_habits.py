@@ -29,7 +29,7 @@ from rich.table import Table
 
 from dianoia.base.records import Group, Rollout, SamplingParams
 from dianoia.bases import shipped_model
-from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.judge import evaluation_judge
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.miniature.choices import CATEGORIES, LABELS
 from dianoia.miniature.programs import LETTERS
@@ -166,7 +166,7 @@ def observe(
         for start in range(0, len(heldout), _AT_ONCE):
             few = heldout[start : start + _AT_ONCE]
             rollouts = roller(few, samples, params, (seed, _KEY), first=start)
-            for group in judge(evaluation_rubric(), rollouts):
+            for group in evaluation_judge().score_rollouts(rollouts):
                 found += observed(group)
     return found
 

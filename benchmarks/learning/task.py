@@ -15,7 +15,8 @@ from benchmarks.table.link import ROOT
 from dianoia.base.records import Completion, Problem, Rollout, SamplingParams
 from dianoia.bases import shipped_model
 from dianoia.config import RLStage
-from dianoia.judge.judge import judge, training_rubric
+from dianoia.judge.judge import Judge, reward_parts
+from dianoia.judge.reward_part import ScoringState
 from dianoia.metrics.group_metrics import measures
 from dianoia.recipe import load_recipe
 from dianoia.sampler.interface import WeightUpdate
@@ -39,9 +40,8 @@ class Task:
     def __post_init__(self) -> None:
         self.source = problem_source(self.stage.problems)
         self.template = named_template(self.stage.template)
-        self.rubric = training_rubric(
-            self.stage.rewards, self.stage.sampling.max_tokens, self.seed, self.template
-        )
+        self.judge = Judge(reward_parts(self.stage.rewards, self.seed, self.template))
+        self.state = ScoringState(max_tokens=self.stage.sampling.max_tokens)
         self.problems: list[Problem] = []
 
     def draw(self, steps: int) -> list[dict[str, Any]]:
@@ -62,7 +62,9 @@ class Task:
                 [self.parsed(tokenizer, ids, self.problems[place], end)]
                 for ids, place in zip(completion_ids, number, strict=True)
             ]
-            return [group.scores[0].total for group in judge(self.rubric, rollouts)]
+            return [
+                group.scores[0].total for group in self.judge.score_rollouts(rollouts, self.state)
+            ]
 
         return recipe_reward
 
@@ -84,7 +86,7 @@ class Task:
         """Accuracy and reward of 4 samples of each held-out problem, drawn as in training."""
         params = SamplingParams(self.stage.sampling.max_tokens, stops)
         asked = self.source.heldout(problems)
-        groups = judge(self.rubric, roller(asked, 4, params, HELDOUT))
+        groups = self.judge.score_rollouts(roller(asked, 4, params, HELDOUT), self.state)
         accuracy = measures(groups, roller.count_tokens)["pass@1"].value
         return {"accuracy": accuracy, "reward": fmean(r for g in groups for r in g.rewards_G)}
 

@@ -150,6 +150,30 @@ class Rollout:
     """All that follows the thought, where the template asks for a summary; None elsewhere and unless FINISHED."""
 
 
+class Purpose(StrEnum):
+    """What a problem is drawn for, which decides the parts of its reward (DeepSeek-R1 section 3.2)."""
+
+    REASONING = "reasoning"
+    """A problem with a verifier."""
+    HELPFUL = "helpful"
+    """A general prompt whose responses the helpful reward model scores."""
+    SAFETY = "safety"
+    """A general prompt whose responses the safety reward model scores."""
+
+
+GENERAL = (Purpose.HELPFUL, Purpose.SAFETY)
+"""Purposes of general prompts; each is also the name of its reward model's part of the reward."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """All rollouts of one problem, before the judge scores them."""
+
+    problem: Problem
+    rollouts: tuple[Rollout, ...]
+    purpose: Purpose = Purpose.REASONING
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """A reward and where it comes from."""
@@ -160,6 +184,8 @@ class Score:
     part of the group's reward has no entry: a general prompt no accuracy, another problem no reward model."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What reward functions logged about the rollout, by column."""
+    verdict: str | None = None
+    """The verifier's verdict on the answer, as in `unreadable/text_behind`; None if it has none to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +198,7 @@ class Group:
     votes_G: tuple[int | None, ...] | None = None
     """Class of each answer under the problem's verifier, from 0: answers that mean the same share one. None for a
     sample without a vote. The whole is None until the votes are counted (`metrics.votes`)."""
+    purpose: Purpose = Purpose.REASONING
 
     def __post_init__(self) -> None:
         assert len(self.rollouts) == len(self.scores), "one score a rollout"

@@ -7,7 +7,7 @@ rewriting costs; what is rewritten is looked at again, as the paper's people did
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dianoia.base.records import Rollout
+from dianoia.base.records import Problem, Rollout
 from dianoia.base.rewriting import Case, Refusal, Rewriter, Rewritten
 from dianoia.config import SampleStage
 from dianoia.datasets.selection import (
@@ -19,8 +19,8 @@ from dianoia.datasets.selection import (
     repetition,
     select,
 )
-from dianoia.judge.judge import each, verify
-from dianoia.judge.llm_grader import ModelJudge
+from dianoia.judge.llm_grader import LLMGrader
+from dianoia.judge.verification import Counts, count_verdicts, grade, grade_rollouts
 from dianoia.metrics.group_metrics import Counter
 from dianoia.storage.sample_table import SampleRow
 from dianoia.text.parsing import Parsed, parse_answer
@@ -47,11 +47,12 @@ class Selector:
         config: SampleStage,
         stage: str,
         count_tokens: Counter,
-        judge: ModelJudge | None = None,
+        grader: LLMGrader | None = None,
         rewriter: Rewriter | None = None,
     ) -> None:
         self.config, self.stage, self.count_tokens = config, stage, count_tokens
-        self.judge, self.rewriter = judge, rewriter
+        self.grader, self.rewriter = grader, rewriter
+        self._verdicts: list[tuple[Problem, str | None]] = []
         self.template = TEMPLATES[config.written_in]
 
     def __call__(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[SampleRow]:
@@ -64,6 +65,12 @@ class Selector:
             found += [_judged(one, why) for one, why in zip(some, verdicts, strict=True)]
         return [self._row(one) for one in self._rewritten(found)]
 
+    def verdicts(self) -> Counts:
+        """Return the counts of the verifiers' verdicts on all that was graded since the last call."""
+        counts = count_verdicts(self._verdicts)
+        self._verdicts = []
+        return counts
+
     # Grading -------------------------------------------------------------------------------------
 
     def _candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
@@ -72,16 +79,21 @@ class Selector:
         return [Candidate(*one) for one in zip(rollouts, grades, tokens, strict=True)]
 
     def _grades(self, rollouts: Sequence[Rollout]) -> list[float | None]:
-        grades = each(_grade, rollouts)
-        asked = {
-            place: (rollout.problem, rollout.answer)
-            for place, rollout in enumerate(rollouts)
-            if rollout.answer is not None and grades[place] is None
-        }
-        if self.judge is None or not self.config.keep.correct:
+        by_rule = grade_rollouts(rollouts)
+        for rollout, result in zip(rollouts, by_rule, strict=True):
+            self._verdicts.append((rollout.problem, None if result is None else result.label))
+        grades = [None if result is None else result.score for result in by_rule]
+        if self.grader is None or not self.config.keep.correct:
             return grades
-        for place, grade in zip(asked, self.judge.grade(list(asked.values())), strict=True):
-            grades[place] = grade
+        # An LLM grades the answers that no rule can.
+        ungraded = {
+            index: (rollout.problem, rollout.answer)
+            for index, rollout in enumerate(rollouts)
+            if rollout.answer is not None and grades[index] is None
+        }
+        verdicts = self.grader.grade(list(ungraded.values()))
+        for index, verdict in zip(ungraded, verdicts, strict=True):
+            grades[index] = verdict
         return grades
 
     # Rewriting -----------------------------------------------------------------------------------
@@ -114,7 +126,11 @@ class Selector:
         problem = one.rollout.problem
         told = self.template.respond(outcome.thought, outcome.summary)
         parsed = parse_answer(problem, told, self.template)
-        return isinstance(parsed, Parsed) and verify(problem, parsed.answer) in (None, one.grade)
+        if not isinstance(parsed, Parsed):
+            return False
+        (result,) = grade([(problem, parsed.answer)])
+        self._verdicts.append((problem, result.label))
+        return result.score in (None, one.grade)
 
     # Rows ----------------------------------------------------------------------------------------
 
@@ -161,10 +177,6 @@ class Selector:
         elif self.template.final == "summary":
             final = rollout.summary or rollout.answer
         return self.template.whole(rollout.thought, final)
-
-
-def _grade(rollout: Rollout) -> float | None:
-    return None if rollout.answer is None else verify(rollout.problem, rollout.answer)
 
 
 def _judged(one: Candidate, reason: Reason | None) -> _Sampled:

@@ -1,17 +1,17 @@
-"""Calls reward functions as TRL calls them: the rewards that users of TRL, open-r1 and others already have.
+"""Reward functions with TRL's signature: the rewards that users of TRL, open-r1 and others already have.
 
-In: the rollouts of one call, in groups or not, and functions. Out: a value or None for each rollout and function,
-and what the functions logged. Left out: finding the functions (`judge.function_files`), and weights.
+In: rollouts. Out: a value or None per rollout, and the function's log. Not here: finding the functions
+(`judge.function_files`).
 
-A function is called with keywords: `prompts`, `completions`, `completion_ids` (lists, one entry a rollout), every
-column of the problems as a list, `trainer_state`, `log_extra` and `log_metric`, which are no lists. It returns a
-number or None a rollout; None: it does not apply. `async` functions are awaited together, after the others.
+A function is called with keywords: `prompts`, `completions`, `completion_ids` (lists, one entry per rollout), every
+column of the problems as a list, and `trainer_state`, `log_extra` and `log_metric`, which are no lists. It returns a
+number or None per rollout; None: it does not apply. `async` functions are awaited together, after the others.
 
-Where this differs from TRL's GRPOTrainer (1.16):
+Differences from TRL's GRPOTrainer (1.16):
 1. A completion begins with the tag that the prompt has opened, if it has, and without the white space that stands
-   between a template's prompt and its first tag: what is judged is what a chat template's generation prompt leaves
-   to the model, which TRL hands over.
-2. Every problem has the columns of KNOWN, also one of a built-in set; a column of its own file goes before them.
+   between a template's prompt and its first tag. This is the text that a chat template's generation prompt leaves
+   to the model, which TRL passes.
+2. Every problem has the columns of COLUMNS, also one of a built-in set; a column of its own file takes precedence.
 3. A function without `**kwargs` gets the keywords that it names; in TRL it fails.
 4. NaN is an error, not another word for None.
 """
@@ -20,26 +20,30 @@ import asyncio
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal
 
 from dianoia.base.errors import UserError
 from dianoia.base.records import Problem, Rollout
-from dianoia.judge.function_files import told
+from dianoia.config import FunctionSettings
+from dianoia.judge.function_files import format_error, make_function
+from dianoia.judge.reward_part import RewardPart, ScoringState, Values
 from dianoia.text.template import Template
 
 Form = Literal["auto", "text", "messages"]
 
-KNOWN = ("question", "answer", "solution", "verifier", "id", "domain", "language", "difficulty")
+COLUMNS = ("question", "answer", "solution", "verifier", "id", "domain", "language", "difficulty")
 """Columns that every problem has; `solution` is the gold answer where the file has no such column."""
 _NO_COLUMNS = frozenset(
     {"prompt", "prompts", "completion", "completions", "completion_ids", "environments", "trainer_state",
      "log_extra", "log_metric"}
 )  # fmt: skip
 """Names that a column of a file cannot have when a function is called."""
+_MAX_BITS, _SHOWN_CHARS = 256, 200
+"""Limits on a wrong value that is shown in a message."""
 _QUESTIONS = ("prompt", "question", "problem")
 """Columns that may hold the messages of a problem."""
 
@@ -57,7 +61,7 @@ class TrainerState:
 
     @property
     def epoch(self) -> float:
-        """The share of the stage that is done: its problems are a stream, which is gone through once."""
+        """Share of the stage that is done: its problems are a stream, which is read once."""
         return self.global_step / self.max_steps
 
 
@@ -69,64 +73,58 @@ class Function:
     """Key in `Score.parts`, in metrics and in reports."""
     call: Callable[..., Any]
     path: str
-    """As the recipe names it, for messages."""
+    """The path in the recipe, for messages."""
     form: Form = "auto"
 
     @property
     def is_async(self) -> bool:
-        """Whether a call gives something to be awaited."""
+        """True if a call returns an awaitable."""
         return inspect.iscoroutinefunction(self.call) or inspect.iscoroutinefunction(
             getattr(self.call, "__call__", None)  # noqa: B004 - an object may have an async one
         )
 
     @property
     def file(self) -> Path | None:
-        """Where it is written, as far as that is known."""
+        """The file that defines it; None if that is not known."""
         code = getattr(inspect.unwrap(self.call), "__code__", None)
         return None if code is None else Path(code.co_filename)
 
 
-@dataclass(slots=True)
-class Measured:
-    """What the functions said of some rollouts."""
-
-    values: dict[str, list[float | None]]
-    """By function, in the order of the rollouts."""
-    notes: list[dict[str, Any]]
-    """What was logged about each rollout by `log_extra`, by column."""
-    metrics: dict[str, float]
-    """What was logged by `log_metric`, averaged."""
+def load_function(settings: FunctionSettings) -> Function:
+    """Load a function of the recipe. Raises ConfigError for one that cannot be loaded."""
+    call = make_function(settings.path, settings.arguments)
+    return Function(settings.title, call, settings.path, settings.form)
 
 
-# What a function is given ------------------------------------------------------------------------
+# Keywords of a call ------------------------------------------------------------------------------
 
 
 def columns_of(problem: Problem) -> dict[str, Any]:
-    """Columns of a problem as a function gets them."""
-    known = {name: getattr(problem, name) for name in KNOWN if name != "solution"}
-    named = {**known, "solution": problem.answer, **problem.columns}
-    return {name: value for name, value in named.items() if name not in _NO_COLUMNS}
+    """Return the columns of a problem as a function gets them."""
+    fields = {name: getattr(problem, name) for name in COLUMNS if name != "solution"}
+    columns = {**fields, "solution": problem.answer, **problem.columns}
+    return {name: value for name, value in columns.items() if name not in _NO_COLUMNS}
 
 
 def messages_of(problem: Problem) -> list[dict[str, Any]] | None:
-    """The messages that the problem was asked with in its file, system and earlier turns too; None for a text."""
+    """Return the messages of a problem in its file, system and earlier turns too; None if the prompt is a text."""
     columns = (_messages(problem.columns.get(name)) for name in _QUESTIONS)
     return next((messages for messages in columns if messages), None)
 
 
 def _messages(prompt: object) -> list[dict[str, Any]] | None:
-    """A list of messages, as it is or as the JSON text of a CSV cell."""
+    """Return a list of messages, given as it is or as the JSON text of a CSV cell; None for anything else."""
     if isinstance(prompt, str) and prompt.lstrip().startswith("["):
         try:
             prompt = json.loads(prompt)
         except (ValueError, RecursionError):
             return None
-    whole = isinstance(prompt, list) and all(isinstance(m, dict) and "role" in m for m in prompt)
-    return prompt if whole else None  # type: ignore[return-value]
+    valid = isinstance(prompt, list) and all(isinstance(m, dict) and "role" in m for m in prompt)
+    return prompt if valid else None  # type: ignore[return-value]
 
 
 def response(rollout: Rollout, template: Template | None) -> str:
-    """The response with the tag that its prompt has opened, from its first tag on."""
+    """Return the response from its first tag on, with the tag that its prompt has opened."""
     if template is None or template.tags is None:
         return rollout.text
     opened = template.tags.open_thought
@@ -138,7 +136,7 @@ def response(rollout: Rollout, template: Template | None) -> str:
 def arguments(
     rollouts: Sequence[Rollout], form: Form, template: Template | None = None
 ) -> dict[str, Any]:
-    """The lists that a function is called with, one entry a rollout."""
+    """Return the lists that a function is called with, one entry per rollout."""
     pairs = [_pair(rollout, form, template) for rollout in rollouts]
     rows = [columns_of(rollout.problem) for rollout in rollouts]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -155,12 +153,13 @@ def _pair(rollout: Rollout, form: Form, template: Template | None) -> tuple[Any,
     question = rollout.problem.question
     if form == "text" or (form == "auto" and messages is None):
         return question, text
-    asked = [dict(m) for m in messages] if messages else [{"role": "user", "content": question}]
-    return asked, [{"role": "assistant", "content": text}]
+    # Copies: a function may change its lists, and other functions get the same problems.
+    prompt = [dict(m) for m in messages] if messages else [{"role": "user", "content": question}]
+    return prompt, [{"role": "assistant", "content": text}]
 
 
-def wanted(call: Callable[..., Any]) -> tuple[list[str], list[str] | None]:
-    """Keywords without which a function cannot be called, and all that it takes (None: any)."""
+def parameters_of(call: Callable[..., Any]) -> tuple[list[str], list[str] | None]:
+    """Return the keywords that a function requires, and all that it accepts (None: any)."""
     try:
         parameters = inspect.signature(call).parameters.values()
     except (TypeError, ValueError):
@@ -173,74 +172,81 @@ def wanted(call: Callable[..., Any]) -> tuple[list[str], list[str] | None]:
 
 
 def missing(call: Callable[..., Any], problem: Problem) -> list[str]:
-    """Keywords that a function needs and a call about this problem would not have."""
-    given = {"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"}
-    return [name for name in wanted(call)[0] if name not in {*given, *columns_of(problem)}]
+    """Return the keywords that a function requires and a call about this problem would not have."""
+    standard = {
+        "prompts",
+        "completions",
+        "completion_ids",
+        "trainer_state",
+        "log_extra",
+        "log_metric",
+    }
+    required, _ = parameters_of(call)
+    return [name for name in required if name not in {*standard, *columns_of(problem)}]
 
 
 # Calling -----------------------------------------------------------------------------------------
 
 
-def measure(
-    functions: Sequence[Function],
-    rollouts: Sequence[Rollout],
-    state: TrainerState,
-    template: Template | None = None,
-) -> Measured:
-    """Ask every function about all rollouts at once.
+class FunctionPart(RewardPart):
+    """A reward function as a part of the reward of every group, general prompts too.
 
-    Raises UserError, naming the function, for an exception in it, a wrong number of values, or one that is no
-    finite number or None.
+    As in TRL it sees every sample, truncated and malformed ones too.
     """
-    logs = {function.name: _Log(function, len(rollouts)) for function in functions}
 
-    def keywords(function: Function) -> dict[str, Any]:
-        log = logs[function.name]
-        given = arguments(rollouts, function.form, template)
-        given |= {"trainer_state": state, "log_extra": log.extra, "log_metric": log.metric}
-        takes = wanted(function.call)[1]
-        return {name: value for name, value in given.items() if takes is None or name in takes}
+    def __init__(
+        self, function: Function, weight: float = 1.0, template: Template | None = None
+    ) -> None:
+        super().__init__(function.name, weight)
+        self.function, self.template = function, template
 
-    found = {f.name: _called(f, keywords(f)) for f in functions if not f.is_async}
-    waiting = [f for f in functions if f.is_async]
-    if waiting:
-        answers = asyncio.run(_awaited([(f, keywords(f)) for f in waiting]))
-        found |= {f.name: answer for f, answer in zip(waiting, answers, strict=True)}
-    values = {f.name: _checked(f, found[f.name], rollouts) for f in functions}
-    return Measured(values, *_logged(list(logs.values()), len(rollouts)))
+    def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values | Awaitable[Values]:
+        """Call the function about all rollouts at once; an `async` function gives an awaitable.
 
+        Raises UserError, naming the function, for an exception in it, a wrong number of values, or one that is no
+        finite number or None.
+        """
+        log = _Log(state, len(rollouts))
+        keywords = arguments(rollouts, self.function.form, self.template) | {
+            "trainer_state": TrainerState(state.step, state.steps),
+            "log_extra": log.extra,
+            "log_metric": log.metric,
+        }
+        _, accepted = parameters_of(self.function.call)
+        keywords = {k: v for k, v in keywords.items() if accepted is None or k in accepted}
+        if self.function.is_async:
+            return self._await(keywords, rollouts)
+        with self._errors_named(keywords):
+            result = self.function.call(**keywords)
+        return _checked(self.function, result, rollouts)
 
-def _called(function: Function, keywords: Mapping[str, Any]) -> Any:
-    try:
-        return function.call(**keywords)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # math-verify's time-outs are no Exceptions
-        raise UserError(_failed(function, error, keywords)) from error
+    async def _await(self, keywords: Mapping[str, Any], rollouts: Sequence[Rollout]) -> Values:
+        with self._errors_named(keywords):
+            result = await self.function.call(**keywords)
+        return _checked(self.function, result, rollouts)
 
-
-async def _awaited(calls: Sequence[tuple[Function, Mapping[str, Any]]]) -> list[Any]:
-    async def one(function: Function, keywords: Mapping[str, Any]) -> Any:
+    @contextmanager
+    def _errors_named(self, keywords: Mapping[str, Any]) -> Iterator[None]:
+        """Raise what the function raises as UserError, with its place in the file."""
         try:
-            return await function.call(**keywords)
+            yield
         except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
             raise
-        except BaseException as error:
-            raise UserError(_failed(function, error, keywords)) from error
-
-    return list(await asyncio.gather(*(one(*call) for call in calls)))
+        except BaseException as error:  # math-verify's time-outs are no Exceptions
+            raise UserError(_failed(self.function, error, keywords)) from error
 
 
 def _failed(function: Function, error: BaseException, keywords: Mapping[str, Any]) -> str:
     count = len(next((v for v in keywords.values() if isinstance(v, list)), []))
     return (
-        f"{_who(function)} {told(error, function.file)} when it was asked about {count} completions. "
-        f"{_other_form(error, keywords)}Mend it and run the same command again; a changed function makes its stage begin anew"
+        f"{_name(function)} {format_error(error, function.file)} while scoring {count} completions. "
+        f"{_other_form(error, keywords)}Fix it and rerun the same command; the stage then starts from scratch, because its "
+        "reward function changed"
     )
 
 
 def _other_form(error: BaseException, keywords: Mapping[str, Any]) -> str:
-    """What to try where the function may have expected completions in the other form."""
+    """Return advice where the function may have expected completions in the other form; else an empty text."""
     completions = keywords.get("completions") or [None]
     if not isinstance(error, TypeError | AttributeError | KeyError | IndexError):
         return ""
@@ -254,20 +260,21 @@ def _other_form(error: BaseException, keywords: Mapping[str, Any]) -> str:
     return ""
 
 
-def _who(function: Function) -> str:
+def _name(function: Function) -> str:
     return f"rewards.functions: {function.name!r} ({function.path})"
 
 
-def _checked(function: Function, found: Any, rollouts: Sequence[Rollout]) -> list[float | None]:
-    if isinstance(found, str | bytes | Mapping) or not hasattr(found, "__iter__"):
+def _checked(function: Function, result: Any, rollouts: Sequence[Rollout]) -> Values:
+    """Return the values that a function returned as floats or None. Raises UserError for anything else."""
+    if isinstance(result, str | bytes | Mapping) or not hasattr(result, "__iter__"):
         raise UserError(
-            f"{_who(function)} returned a {type(found).__name__}; a reward function returns a list with a number or "
+            f"{_name(function)} returned a {type(result).__name__}; a reward function returns a list with a number or "
             "None for each completion"
         )
-    values = list(found)
+    values = list(result)
     if len(values) != len(rollouts):
         raise UserError(
-            f"{_who(function)} returned {len(values)} rewards for {len(rollouts)} completions; return exactly one for "
+            f"{_name(function)} returned {len(values)} rewards for {len(rollouts)} completions; return exactly one for "
             "each, None where it does not apply"
         )
     return [_number(function, value, r) for value, r in zip(values, rollouts, strict=True)]
@@ -287,15 +294,15 @@ def _number(function: Function, value: Any, rollout: Rollout) -> float | None:
         number = math.nan
     if not math.isfinite(number):
         raise UserError(
-            f"{_who(function)} gave {_short(value)} to sample {rollout.sample} of problem {rollout.problem.id!r}, which is "
+            f"{_name(function)} gave {_short(value)} to sample {rollout.sample} of problem {rollout.problem.id!r}, which is "
             "no finite number; return a number, or None where the function does not apply"
         )
     return number
 
 
 def _short(value: object) -> str:
-    """A value as it is written, or its type where writing it fails or takes too long."""
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+    """Return a value as it is written, or its type where writing it fails or takes too long."""
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return f"a whole number of {value.bit_length()} bits"
     try:
         return repr(value)[:_SHOWN_CHARS]
@@ -303,40 +310,25 @@ def _short(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-_MOST_BITS, _SHOWN_CHARS = 256, 200
-
-
 # Logging -----------------------------------------------------------------------------------------
 
 
 class _Log:
-    """What one function logs in one call."""
+    """The logging callbacks of one call."""
 
-    def __init__(self, function: Function, count: int) -> None:
-        self.function, self.count = function, count
-        self.columns: dict[str, list[Any]] = {}
-        self.metrics: dict[str, list[float]] = {}
+    def __init__(self, state: ScoringState, count: int) -> None:
+        self.state, self.count = state, count
 
     def extra(self, column: str, values: Sequence[Any]) -> None:
-        """TRL's `log_extra`: a value a completion, for the file of rollouts."""
+        """Log a value per completion for the file of rollouts: TRL's `log_extra`."""
         values = list(values)
         if len(values) != self.count:
             raise ValueError(
                 f"log_extra({column!r}, ...) got {len(values)} values for {self.count} completions"
             )
-        self.columns[column] = values
+        self.state.notes[column] = values
 
     def metric(self, name: str, value: float) -> None:
-        """TRL's `log_metric`: a number for `metrics.jsonl`, averaged over its calls; NaN is left out, as there."""
+        """Log a number for `metrics.jsonl`, averaged over its calls: TRL's `log_metric`; NaN is left out, as there."""
         if math.isfinite(value):
-            self.metrics.setdefault(name, []).append(float(value))
-
-
-def _logged(logs: Sequence[_Log], count: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    columns = {name: values for log in logs for name, values in log.columns.items()}
-    notes = [{name: values[place] for name, values in columns.items()} for place in range(count)]
-    metrics: dict[str, list[float]] = {}
-    for log in logs:
-        for name, numbers in log.metrics.items():
-            metrics.setdefault(name, []).extend(numbers)
-    return notes, {name: fmean(numbers) for name, numbers in metrics.items()}
+            self.state.metrics.setdefault(name, []).append(float(value))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from dianoia.base.records import Group, Rollout, RolloutStatus
-from dianoia.judge.rules import ACCURACY
+from dianoia.judge.reward_part import ACCURACY
 
 _EXAMPLE_CHARS = 200
 _IDS_NAMED = 5

@@ -1,130 +1,381 @@
-"""From rollouts to scored groups: the recipe's rewards as a rubric, the problems' own verifiers."""
+"""The judge: it scores groups of rollouts by the parts of a reward.
 
-from collections.abc import Callable, Sequence
+In: groups of rollouts with their purposes. Out: the same groups with a `Score` per rollout: the weighted sum of the parts and
+its breakdown. By default every weight is 1: `R = R_accuracy + R_format` (DeepSeek-R1, arXiv 2501.12948v2, eq. 4). Not here:
+the parts (`judge.rules`, `judge.functions`, `judge.reward_model_part`, `judge.llm_grader`), and advantages.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from itertools import islice
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from inspect import isawaitable
+from statistics import fmean
+from typing import Any
 
-from dianoia.algo.advantage import soft_overlong
-from dianoia.base.records import Group, Problem, Rollout
-from dianoia.config import CosineSettings, RewardSettings
+from dianoia.base.errors import ConfigError, ProblemFileError, UserError
+from dianoia.base.records import Group, Problem, Purpose, Rollout, RolloutGroup, Score
+from dianoia.config import PreferenceSettings, RewardSettings, RLStage
 from dianoia.judge import rules
-from dianoia.judge.rubric import Rubric
-from dianoia.judge.rules import Rule
-from dianoia.judge.shaping import tags_to_write
-from dianoia.judge.verdict_counts import count
-from dianoia.tasks.catalog import VERIFIERS
-from dianoia.tasks.verifier import Grade, RunsIn
-from dianoia.text.template import Template
+from dianoia.judge.functions import FunctionPart, load_function
+from dianoia.judge.llm_grader import REFERENCE, GraderPart, LLMGrader
+from dianoia.judge.reward_model_part import RewardModelPart
+from dianoia.judge.reward_model_scores import RewardModel
+from dianoia.judge.reward_part import ACCURACY, RewardPart, ScoringState, Values
+from dianoia.models.endpoint import Endpoint
+from dianoia.storage.context import Context
+from dianoia.text.template import TEMPLATES, Template
 
-_Grade = TypeVar("_Grade")
-
-
-def verify(problem: Problem, answer: str) -> float | None:
-    """The problem's own verifier on an answer."""
-    (grade,) = VERIFIERS[problem.verifier].grade([(problem, answer)])
-    count(problem, grade)
-    return grade.score
+MAX_REWARD = 1e12
+"""Largest size of a value or a reward; its square is far within float32's range."""
 
 
-def training_rubric(
-    rewards: RewardSettings,
-    max_tokens: int,
-    seed: int,
-    template: Template | None = None,
-    verdict: Rule | None = None,
-    further: Sequence[Rule] = (),
-) -> Rubric:
-    """Reward_rule + Reward_language (eq. 4, 7); a rule of weight 0 still is measured where it costs nothing.
+class Judge:
+    """The judge of one stage."""
 
-    `template` as `general_rules`. `verdict` stands in for the verifier where a judge has graded the group;
-    `further` are parts that were measured for many rollouts at once.
+    def __init__(self, parts: Sequence[RewardPart]) -> None:
+        """`parts` is in the order of the breakdown. Two parts may share a name if no group is covered by both."""
+        self.parts = tuple(parts)
+        self._logged: dict[str, list[float]] = {}
+
+    def score(self, groups: Sequence[RolloutGroup], state: ScoringState) -> list[Group]:
+        """Score every rollout, in order.
+
+        Raises:
+            ConfigError: no part covers a group, or two parts of one name do.
+            ProblemFileError: no part applies to a rollout, so that its total would be a 0 that nothing gave.
+            UserError: a value or a total is not a finite number, or beyond `MAX_REWARD`; or a part's own error.
+        """
+        batches = [_Batch.of(part, groups, state) for part in self.parts]
+        _run([batch for batch in batches if not batch.part.reads_accuracy])
+        # Cosine and its like come second: they read what the parts named `accuracy` gave.
+        accuracy = {
+            index: values_G
+            for batch in batches
+            if batch.part.name == ACCURACY
+            for index, values_G in batch.values_by_group().items()
+        }
+        second = [batch for batch in batches if batch.part.reads_accuracy]
+        for batch in second:
+            batch.state.accuracy = [value for index in batch.groups for value in accuracy[index]]
+        _run(second)
+        self._log_metrics(batches)
+        values = [(batch, batch.values_by_group()) for batch in batches]
+        return [
+            _score_group(group, [(b, v[index]) for b, v in values if index in v], index)
+            for index, group in enumerate(groups)
+        ]
+
+    def score_rollouts(
+        self, rollouts_PG: Sequence[Sequence[Rollout]], state: ScoringState | None = None
+    ) -> list[Group]:
+        """Score rollouts of reasoning problems, one list per problem."""
+        groups = [
+            RolloutGroup(rollouts_G[0].problem, tuple(rollouts_G)) for rollouts_G in rollouts_PG
+        ]
+        return self.score(groups, state or ScoringState())
+
+    def mean_scores(
+        self, purpose: Purpose, rollouts_PG: Sequence[Sequence[Rollout]]
+    ) -> list[float] | None:
+        """Return the mean score of each held-out general prompt by the reward model of its purpose.
+
+        None if no sample of any prompt has finished.
+        """
+        (part,) = (part for part in self._reward_models if part.purpose is purpose)
+        return part.mean_scores(rollouts_PG)
+
+    def figures(self) -> dict[str, float]:
+        """Return what the parts logged since the last call: the mean over calls of each call's mean."""
+        figures = {name: fmean(values) for name, values in self._logged.items()}
+        self._logged = {}
+        for part in self.parts:
+            figures |= part.figures()
+        return figures
+
+    def state(self) -> dict[str, Any]:
+        """Return the state that `load_state` resumes from."""
+        return {"lowest": {part.name: part.lowest for part in self._reward_models}}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Resume from `state()`. States of version 0.1.0 hold the models of `rewards.models` under `parts`."""
+        lowest = {**state["lowest"], **state.get("parts", {})}
+        for part in self._reward_models:
+            part.lowest = lowest[part.name]
+
+    @property
+    def _reward_models(self) -> list[RewardModelPart]:
+        return [part for part in self.parts if isinstance(part, RewardModelPart)]
+
+    def _log_metrics(self, batches: Sequence["_Batch"]) -> None:
+        """Average what all parts of one call logged under one name."""
+        metrics: dict[str, list[float]] = {}
+        for batch in batches:
+            for name, values in batch.state.metrics.items():
+                metrics.setdefault(name, []).extend(values)
+        for name, values in metrics.items():
+            self._logged.setdefault(f"logged/{name}", []).append(fmean(values))
+
+
+# Running the parts -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The rollouts of all groups that one part covers, its state, and its values."""
+
+    part: RewardPart
+    groups: Mapping[int, RolloutGroup]
+    """Covered groups by index among all groups."""
+    state: ScoringState
+    values: Values = field(default_factory=list)
+    """One per rollout of `groups`, in order."""
+
+    @classmethod
+    def of(cls, part: RewardPart, groups: Sequence[RolloutGroup], state: ScoringState) -> "_Batch":
+        covered = {index: group for index, group in enumerate(groups) if part.covers(group)}
+        sizes = [len(group.rollouts) for group in covered.values()]
+        return cls(part, covered, ScoringState(state.step, state.steps, state.max_tokens, sizes))
+
+    def score(self) -> Values | Awaitable[Values]:
+        rollouts = [rollout for group in self.groups.values() for rollout in group.rollouts]
+        return self.part.score(rollouts, self.state) if rollouts else []
+
+    def slices(self) -> dict[int, slice]:
+        """Return where each covered group's rollouts are in `values`."""
+        slices, start = {}, 0
+        for index, group in self.groups.items():
+            slices[index] = slice(start, start + len(group.rollouts))
+            start += len(group.rollouts)
+        return slices
+
+    def values_by_group(self) -> dict[int, Values]:
+        return {index: self.values[where] for index, where in self.slices().items()}
+
+
+def _run(batches: Sequence[_Batch]) -> None:
+    """Score each batch by its part: waiting parts in threads, the others meanwhile here, awaitables together last."""
+    waiting = [batch for batch in batches if batch.part.waits]
+    with ThreadPoolExecutor(max(1, len(waiting)), "judge") as threads:
+        futures = [threads.submit(batch.score) for batch in waiting]
+        here = [batch for batch in batches if not batch.part.waits]
+        results: list[Values | Awaitable[Values]] = [batch.score() for batch in here]
+    results += [future.result() for future in futures]
+    awaitables = [result for result in results if isawaitable(result)]
+    awaited = iter(asyncio.run(_gather(awaitables)) if awaitables else [])
+    for batch, result in zip([*here, *waiting], results, strict=True):
+        batch.values = next(awaited) if isawaitable(result) else result
+
+
+async def _gather(awaitables: Sequence[Awaitable[Values]]) -> list[Values]:
+    return list(await asyncio.gather(*awaitables))
+
+
+# Adding the parts up -----------------------------------------------------------------------------
+
+
+def _score_group(
+    group: RolloutGroup, columns: Sequence[tuple[_Batch, Values]], index: int
+) -> Group:
+    """Add up the parts that cover a group."""
+    parts = [batch.part for batch, _ in columns]
+    _check_names(parts)
+    notes = {
+        name: values[batch.slices()[index]]
+        for batch, _ in columns
+        for name, values in batch.state.notes.items()
+    }
+    verdicts = next(
+        (b.state.verdicts[b.slices()[index]] for b, _ in columns if b.state.verdicts),
+        [None] * len(group.rollouts),
+    )
+    scores_G = []
+    for sample, rollout in enumerate(group.rollouts):
+        score = _add_up(parts, [values_G[sample] for _, values_G in columns], rollout)
+        logged = {name: values_G[sample] for name, values_G in notes.items()}
+        scores_G.append(replace(score, notes=logged, verdict=verdicts[sample]))
+    scores = tuple(_fill_with_mean(parts, scores_G))
+    return Group(group.problem, group.rollouts, scores, purpose=group.purpose)
+
+
+def _check_names(parts: Sequence[RewardPart]) -> None:
+    names = [part.name for part in parts]
+    if not names:
+        raise ConfigError("the reward has no part, so every reward would be 0; add one")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"two parts of the reward are named {name!r}, so the breakdown would keep one "
+                "of them; rename or remove one"
+            )
+
+
+def _add_up(parts: Sequence[RewardPart], values: Values, rollout: Rollout) -> Score:
+    """Return the weighted sum of the values, with the breakdown."""
+    breakdown = {
+        part.name: _checked(part, value, rollout) for part, value in zip(parts, values, strict=True)
+    }
+    if all(value is None for value in values):
+        raise ProblemFileError(_nothing_applies(rollout.problem, list(breakdown)))
+    total = math.fsum(part.weight * (breakdown[part.name] or 0.0) for part in parts)
+    if not abs(total) <= MAX_REWARD:
+        raise UserError(_too_large(f"the reward {total:g}, added up by the weights,", rollout))
+    return Score(total, breakdown)
+
+
+def _fill_with_mean(parts: Sequence[RewardPart], scores_G: Sequence[Score]) -> list[Score]:
+    """Give a rollout to which no part with a weight applies the mean total of the others of its group.
+
+    Its advantage is then 0 and it moves no other's baseline: it teaches nothing, as None means. TRL leaves such a
+    sample out of its group's mean and deviation; here it stays in the deviation, which is that much smaller.
     """
-    accuracy = verdict or rules.accuracy(verify, rewards.accuracy)
-    if rewards.cosine is not None:
-        accuracy = replace(accuracy, measure=rules.once(accuracy.measure))
-    chosen = [accuracy, *general_rules(rewards, max_tokens, seed, template)]
-    if rewards.cosine is not None:
-        values = _cosine(rewards.cosine, max_tokens)
-        chosen.append(rules.cosine(values, accuracy.measure, rewards.cosine.weight))
-    return Rubric((*chosen, *further))
-
-
-def _cosine(chosen: CosineSettings, max_tokens: int) -> rules.Cosine:
-    right = (chosen.right_short, chosen.right_long)
-    wrong = (chosen.wrong_short, chosen.wrong_long)
-    return rules.Cosine(chosen.length or max_tokens, right, wrong, chosen.truncated)
-
-
-def general_rules(
-    rewards: RewardSettings, max_tokens: int, seed: int, template: Template | None = None
-) -> tuple[Rule, ...]:
-    """What holds for every rollout, one of a general prompt too, whose verifier is not asked (eq. 8 to 10).
-
-    `template` says which tags count; without one there is no rule for tags.
-    """
-    chosen = [rules.format_rule(rewards.format)]
-    if rewards.language:
-        chosen.append(rules.language(weight=rewards.language))
-    if rewards.random:
-        chosen.append(rules.random_reward(seed, rewards.random))
-    if rewards.overlong_cache:
-        cache = rewards.overlong_cache
-        chosen.append(rules.overlong(lambda n: soft_overlong(n, max_tokens, cache)))
-    if rewards.repetition is not None:
-        chosen.append(rules.repetition(rewards.repetition.ngram, rewards.repetition.weight))
-    if rewards.tags is not None and template is not None:
-        chosen.append(rules.tags(tags_to_write(template), rewards.tags.weight))
-    return tuple(chosen)
-
-
-def evaluation_rubric(verdict: Rule | None = None) -> Rubric:
-    """Accuracy and format, the same rules as in training; `verdict` as there."""
-    return Rubric((verdict or rules.accuracy(verify), rules.format_rule()))
-
-
-def judge(
-    rubric: Rubric | Sequence[Rubric], rollouts_PG: Sequence[Sequence[Rollout]]
-) -> list[Group]:
-    """Score every rollout by one rubric, or those of each group by its own."""
-    rubrics = [rubric] * len(rollouts_PG) if isinstance(rubric, Rubric) else rubric
-    its = {id(r): one for one, some in zip(rubrics, rollouts_PG, strict=True) for r in some}
-    every = [rollout for rollouts_G in rollouts_PG for rollout in rollouts_G]
-    scores = iter(each(lambda rollout: its[id(rollout)].score(rollout), every))
+    paying = [part.name for part in parts if part.weight]
+    is_scored = [any(score.parts[name] is not None for name in paying) for score in scores_G]
+    totals = [s.total for s, scored in zip(scores_G, is_scored, strict=True) if scored]
+    mean = fmean(totals) if totals else 0.0
     return [
-        Group(
-            rollouts_G[0].problem,
-            tuple(rollouts_G),
-            tuple(one.settled(list(islice(scores, len(rollouts_G))))),
-        )
-        for one, rollouts_G in zip(rubrics, rollouts_PG, strict=True)
+        score if scored else replace(score, total=mean)
+        for score, scored in zip(scores_G, is_scored, strict=True)
     ]
 
 
-def each(grade: Callable[[Rollout], _Grade], rollouts: Sequence[Rollout]) -> list[_Grade]:
-    """Grades in order. What can be graded ahead is; threads wait for verifiers that wait for other processes."""
-    grade_ahead(rollouts)
-    verifiers = [VERIFIERS.get(rollout.problem.verifier) for rollout in rollouts]
-    if not any(v is not None and v.runs_in is RunsIn.SANDBOX for v in verifiers):
-        return [grade(rollout) for rollout in rollouts]
-    with ThreadPoolExecutor() as threads:
-        return list(threads.map(grade, rollouts))
+def _checked(part: RewardPart, value: float | None, rollout: Rollout) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise UserError(
+            f"the part {part.name!r} of the reward gave {value!r} to sample {rollout.sample} of problem "
+            f"{rollout.problem.id!r}; one such reward spoils its whole group. "
+            "Return a finite number, or None where the part does not apply"
+        )
+    if value is not None and abs(value) > MAX_REWARD:
+        raise UserError(
+            _too_large(f"the part {part.name!r} of the reward gave {value:g}, which", rollout)
+        )
+    return value
 
 
-def grade_ahead(rollouts: Sequence[Rollout]) -> None:
-    """Hand answers to the verifiers that grade many at once; may be called from any thread, at any time."""
-    verify_ahead([(r.problem, r.answer) for r in rollouts if r.answer is not None])
+def _too_large(what: str, rollout: Rollout) -> str:
+    return (
+        f"{what} for sample {rollout.sample} of problem {rollout.problem.id!r} is beyond {MAX_REWARD:g}; rewards are squared "
+        "in float32, where such a number is lost or infinite. Scale it down: within a group only differences count"
+    )
 
 
-def verify_ahead(pairs: Sequence[tuple[Problem, str]]) -> None:
-    """As `grade_ahead`, for answers that belong to no rollout."""
-    batches: dict[
-        Callable[[Sequence[tuple[Problem, str]]], list[Grade]], list[tuple[Problem, str]]
-    ] = {}
-    for problem, answer in pairs:
-        verifier = VERIFIERS.get(problem.verifier)
-        if verifier is not None and verifier.runs_in is RunsIn.WORKERS:
-            batches.setdefault(verifier.grade, []).append((problem, answer))
-    for grade_many, batch in batches.items():
-        grade_many(batch)
+def _nothing_applies(problem: Problem, names: list[str]) -> str:
+    return (
+        f"no part of the reward applies to problem {problem.id!r} ({', '.join(names)}), so it has no reward: "
+        f"verifier {problem.verifier!r} probably cannot read its gold answer "
+        f"{problem.answer[:80]!r}. Check the problem's answer column, name another "
+        "verifier, or add the format rule"
+    )
+
+
+# The judges of stages ----------------------------------------------------------------------------
+
+
+def training_judge(config: RLStage, context: Context, grader: LLMGrader | None) -> Judge:
+    """Make the judge of an RL stage, with its functions and reward models loaded; `grader` as `grader_of` gives it.
+
+    Raises ConfigError and ModelError for what cannot be used.
+    """
+    rewards = config.rewards
+    models = [] if config.preferences is None else _general_models(config.preferences, context)
+    models += [
+        RewardModelPart(settings.name, _load(settings.model, context), settings.weight)
+        for settings in rewards.models
+    ]
+    template = TEMPLATES[config.template]
+    functions = [
+        FunctionPart(load_function(settings), settings.weight, template)
+        for settings in rewards.functions
+    ]
+    return Judge(reward_parts(rewards, context.seed, template, models, functions, grader))
+
+
+def reward_parts(
+    rewards: RewardSettings,
+    seed: int,
+    template: Template | None = None,
+    models: Sequence[RewardModelPart] = (),
+    functions: Sequence[FunctionPart] = (),
+    grader: LLMGrader | None = None,
+) -> list[RewardPart]:
+    """Make the parts that a recipe asks for, in the order of the breakdown.
+
+    Reward_rule + Reward_language (eq. 4, 7) for problems with a verifier, whose verifier is not asked about general
+    prompts (eq. 8 to 10). Accuracy and format of weight 0 are measured all the same. `template` decides which tags count;
+    without one there is no part for tags. `models` of general prompts come before `functions`, others after them.
+    """
+    parts = [*_accuracy_parts(rewards, grader), rules.format_rule(rewards.format)]
+    if rewards.language:
+        parts.append(rules.language(weight=rewards.language))
+    if rewards.random:
+        parts.append(rules.random_reward(seed, rewards.random))
+    if rewards.overlong_cache:
+        parts.append(rules.Overlong(rewards.overlong_cache))
+    if rewards.repetition is not None:
+        parts.append(rules.repetition(rewards.repetition.ngram, rewards.repetition.weight))
+    if rewards.tags is not None and template is not None:
+        parts.append(rules.tags(rules.tags_to_write(template), rewards.tags.weight))
+    if rewards.cosine is not None:
+        parts.append(rules.Cosine(rewards.cosine))
+    parts += [model for model in models if model.purpose is not Purpose.REASONING]
+    parts += functions
+    parts += [model for model in models if model.purpose is Purpose.REASONING]
+    if grader is not None and rewards.judge is not None and rewards.judge.grades == "all":
+        parts.append(GraderPart(grader, rewards.judge.weight, references=False))
+    return parts
+
+
+def evaluation_judge(
+    rewards: RewardSettings | None = None, grader: LLMGrader | None = None
+) -> Judge:
+    """Make the judge of evaluations and held-out curves: accuracy and format, the same parts as in training.
+
+    `rewards` and `grader` are given where an LLM grades problems that no rule can grade.
+    """
+    settings = RewardSettings() if rewards is None else RewardSettings(judge=rewards.judge)
+    return Judge([*_accuracy_parts(settings, grader), rules.format_rule()])
+
+
+def grader_of(rewards: RewardSettings, context: Context) -> LLMGrader | None:
+    """Return the LLM grader that a recipe names, behind its endpoint; None if it names none."""
+    if rewards.judge is None:
+        return None
+    return LLMGrader(Endpoint(rewards.judge, context.directory.answers).ask)
+
+
+def reward_weights(rewards: RewardSettings, preferences: PreferenceSettings) -> dict[str, float]:
+    """Return the weight of each part of the reward by name."""
+    return {
+        **rewards.parts,
+        Purpose.HELPFUL.value: preferences.helpful_weight,
+        Purpose.SAFETY.value: preferences.safety_weight,
+    }
+
+
+def _accuracy_parts(rewards: RewardSettings, grader: LLMGrader | None) -> list[RewardPart]:
+    """Make the part by verifiers, and where an LLM grades what no rule can, its part under the same name."""
+    if grader is None or rewards.judge is None:
+        return [rules.Accuracy(rewards.accuracy)]
+    return [
+        rules.Accuracy(rewards.accuracy, without=frozenset({REFERENCE})),
+        GraderPart(grader, rewards.judge.weight, references=True),
+    ]
+
+
+def _general_models(preferences: PreferenceSettings, context: Context) -> list[RewardModelPart]:
+    """Load the reward models of general prompts."""
+    named = (
+        (Purpose.HELPFUL, preferences.helpful, preferences.helpful_weight),
+        (Purpose.SAFETY, preferences.safety, preferences.safety_weight),
+    )
+    return [
+        RewardModelPart(purpose.value, _load(source, context), weight, purpose, "preferences")
+        for purpose, source, weight in named
+        if source is not None
+    ]
+
+
+def _load(source: str, context: Context) -> RewardModel:
+    return RewardModel.load(context.resolve(source), context.device)

@@ -1,22 +1,26 @@
-"""A model as judge of answers that no rule can grade: the paper's generative reward (section B.3.3).
+"""An LLM as grader of answers that no rule can grade: the paper's generative reward (section B.3.3).
 
-In: a problem with its reference answer, and an answer. Out: 1 correct, 0 incorrect, None where the verdict
-cannot be read. The prompt follows Listing 4 in what it defines and asks for (an analysis, then JSON with the
-keys `analysis` and `correctness`), in our own words. Left out: the thought, which must not persuade the judge.
+In: a problem with its reference answer, and an answer. Out: 1 correct, 0 incorrect, None where the reply
+cannot be read. The prompt follows Listing 4 in its definitions and in its form (an analysis, then JSON with the
+keys `analysis` and `correctness`), in our own words. The grader does not see the thought, which must not persuade it.
 """
 
 import json
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
-from dianoia.base.records import Problem
+from dianoia.base.records import Problem, Purpose, Rollout, RolloutGroup
+from dianoia.judge.reward_part import ACCURACY, GRADER, RewardPart, ScoringState, Values
 from dianoia.models.endpoint import Answer, Messages
 
 Ask = Callable[[Sequence[Messages]], list[Answer]]
-"""From conversations to answers, e.g. `Endpoint.ask`."""
+"""Conversations to answers, such as `Endpoint.ask`."""
 
 _BRACES = 256
-"""Beginnings of objects that are tried in a reply: a hostile one consists of them."""
+"""Most opening braces that are tried in a reply: a hostile reply consists of them."""
+REFERENCE = "reference"
+"""The verifier of problems that no rule can grade."""
 _GRADES = {"correct": 1.0, "incorrect": 0.0}
 
 _PROMPT = """\
@@ -42,16 +46,58 @@ Compare the two first, then reply with a JSON object and nothing else:
 """
 
 
-class ModelJudge:
-    """Grades answers against their problem's reference."""
+class LLMGrader:
+    """Grades answers against their problem's reference answer."""
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
+        self._asked, self._unreadable = 0, 0
+        self._counting = Lock()
 
-    def grade(self, answers: Sequence[tuple[Problem, str]]) -> list[float | None]:
-        """A grade for each (problem, answer)."""
+    def grade(self, answers: Sequence[tuple[Problem, str]]) -> Values:
+        """Return a grade per (problem, answer): 1 correct, 0 incorrect, None for a reply that cannot be read."""
         replies = self.ask([_messages(problem, answer) for problem, answer in answers])
-        return [verdict(reply) for reply in replies]
+        grades = [grade_in(reply) for reply in replies]
+        with self._counting:  # two parts of a reward may ask from two threads
+            self._asked += len(grades)
+            self._unreadable += sum(grade is None for grade in grades)
+        return grades
+
+    def figures(self) -> dict[str, float]:
+        """Return the share of unreadable replies since the last call; empty if there were no replies."""
+        with self._counting:
+            asked, unreadable = self._asked, self._unreadable
+            self._asked, self._unreadable = 0, 0
+        return {f"{GRADER}/unread": unreadable / asked} if asked else {}
+
+
+class GraderPart(RewardPart):
+    """An LLM grader as a part of the reward of problems with a verifier.
+
+    Its grade is the accuracy of problems whose verifier is `reference`, which no rule can grade: so means, votes and
+    diagnoses hold for both kinds of problems. For other problems it is a part beside the accuracy.
+    """
+
+    waits = True
+
+    def __init__(self, grader: LLMGrader, weight: float, references: bool) -> None:
+        """`references` chooses between the two: accuracy of `reference` problems, or a part of its own for others."""
+        super().__init__(ACCURACY if references else GRADER, weight, (Purpose.REASONING,))
+        self.grader, self.references = grader, references
+
+    def covers(self, group: RolloutGroup) -> bool:
+        """Return True for the problems that this part grades."""
+        return super().covers(group) and (group.problem.verifier == REFERENCE) is self.references
+
+    def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values:
+        """Grade finished samples; the others get 0 without being shown, as from a verifier."""
+        answers = [(r.problem, r.answer) for r in rollouts if r.answer is not None]
+        grades = iter(self.grader.grade(answers))
+        return [0.0 if rollout.answer is None else next(grades) for rollout in rollouts]
+
+    def figures(self) -> dict[str, float]:
+        """Return the grader's figures."""
+        return self.grader.figures()
 
 
 def _messages(problem: Problem, answer: str) -> Messages:
@@ -59,15 +105,15 @@ def _messages(problem: Problem, answer: str) -> Messages:
     return [{"role": "user", "content": text}]
 
 
-def verdict(reply: Answer) -> float | None:
-    """The grade in a reply: that of its last JSON object; None if there is none, or the reply was cut."""
-    said = None if reply.cut else _last_object(reply.text)
-    grade = None if said is None else said["correctness"]
+def grade_in(reply: Answer) -> float | None:
+    """Return the grade in a reply, from its last JSON object; None if there is none, or the reply was cut."""
+    verdict = None if reply.cut else _last_object(reply.text)
+    grade = None if verdict is None else verdict["correctness"]
     return _GRADES.get(grade.strip().lower()) if isinstance(grade, str) else None
 
 
 def _last_object(text: str) -> dict[str, Any] | None:
-    """The JSON object in a text that begins last and holds a correctness, among the last _BRACES braces."""
+    """Return the last JSON object of a text that has the key `correctness`; only the last _BRACES braces are tried."""
     decoder = json.JSONDecoder()
     end = len(text)
     for _ in range(_BRACES):

@@ -1,98 +1,118 @@
-"""Reward models in their place in RL: what they are shown of a rollout, and what their scores earn.
+"""Reward models as parts of a reward: which part of a rollout they read, and how much their scores earn (eq. 8 to 10).
 
-In: rollouts of general prompts. Out: scored groups for training, and a value a problem for the held-out curve.
-The helpful model is shown the final part alone, so that it does not meddle with the reasoning; the safety
-model the whole response (DeepSeek-R1 section 3.1). A sample that is malformed or truncated is not shown
-(`dianoia.judge.learned`).
+    Reward = Reward_reasoning + Reward_general + Reward_language
+    Reward_reasoning = accuracy + format        Reward_general = reward model + format
+
+Of the first two one is active for each sample: a general prompt has no accuracy, not an accuracy of 0, and so no
+entry for it in `Score.parts`; a problem of reasoning has none for the model of a general set.
+
+In: rollouts. Out: a score per rollout for training, and a mean per problem for the held-out curve. The helpful model reads
+the final part alone, so that it does not interfere with the reasoning; the safety model and a recipe's own reward model
+(`rewards.models`) read the whole response (DeepSeek-R1 section 3.1). Not here: the model itself (`judge.reward_model_scores`).
+
+Decisions where the paper is silent:
+1. A sample that is malformed or truncated has no final part to show. It gets the lowest score of its group's
+   finished samples: never more than the worst of them, format reward and all, so that a broken format is no
+   way around a low score, whatever the scale of the model. Where none of the group finished, all of them get
+   the lowest score that the model has given in this run.
+2. That holds for the safety model too, although it could read a broken response: an empty one is harmless.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from statistics import fmean
 from typing import Protocol
 
 from dianoia.base.errors import UserError
-from dianoia.base.records import Group, Rollout
-from dianoia.judge.judge import judge
-from dianoia.judge.learned import HELPFUL, learned, with_lowest
-from dianoia.judge.rubric import Rubric
-from dianoia.judge.rules import Rule
+from dianoia.base.records import Purpose, Rollout
+from dianoia.judge.reward_part import RewardPart, ScoringState, Values
 
 
 class Scorer(Protocol):
-    """What a `judge.reward_model_scores.RewardModel` is here."""
+    """The interface of a `judge.reward_model_scores.RewardModel`."""
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        """Reward of each response to its prompt."""
+        """Return the reward of each response to its prompt."""
         ...
 
 
-class Preferred:
-    """One reward model, by the name of its part of the reward."""
+class RewardModelPart(RewardPart):
+    """The scores of one reward model, as they are, without rescaling."""
 
     def __init__(
-        self, name: str, model: Scorer, weight: float = 1.0, where: str = "preferences"
+        self,
+        name: str,
+        model: Scorer,
+        weight: float = 1.0,
+        purpose: Purpose = Purpose.REASONING,
+        table: str = "rewards.models",
     ) -> None:
-        """`where` is the table of the recipe that names it, for messages."""
-        self.name, self.model, self.weight, self.where = name, model, weight, where
+        """`purpose` is that of the groups that it scores; `table` of the recipe names the model, for messages."""
+        super().__init__(name, weight, (purpose,))
+        self.model, self.purpose, self.table = model, purpose, table
         self.lowest: float | None = None
-        """The lowest score that it has given in training; part of what a stage resumes from."""
+        """The lowest score that it has given in training; a stage saves it in its state and resumes with it."""
 
-    def judge(self, rules: Sequence[Rule], rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
-        """Scored groups: the model's part beside `rules`, which hold no accuracy."""
-        own = self.rules(rollouts_PG)
-        return judge([Rubric((*rules, rule)) for rule in own], rollouts_PG)
-
-    def rules(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Rule]:
-        """The model's part of the reward of each group."""
-        scores_PG = self.scores(rollouts_PG)
-        self.lowest = _lowest(scores_PG, self.lowest)
-        return [
-            learned(self.name, with_lowest(scores_G, self.lowest), self.weight)
-            for scores_G in scores_PG
-        ]
-
-    def measure(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[float] | None:
-        """Mean score of each problem, unweighted; None where no sample of any has finished.
-
-        A problem without a finished sample gets the lowest score of all.
-        """
-        scores_PG = self.scores(rollouts_PG)
-        lowest = _lowest(scores_PG, None)
-        if lowest is None:
-            return None
-        filled_PG = (with_lowest(scores_G, lowest) for scores_G in scores_PG)
-        return [fmean(s for s in scores_G if s is not None) for scores_G in filled_PG]
-
-    def scores(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[list[float | None]]:
-        """The model's score of every finished sample, None for the others.
+    def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values:
+        """Score finished samples by the model and the others by the lowest score (decision 1).
 
         Raises UserError for a score that is no finite number.
         """
-        shown = [r for rollouts_G in rollouts_PG for r in rollouts_G if r.answer is not None]
-        prompts = [rollout.problem.question for rollout in shown]
-        scores = self.model.score(prompts, [self._part(rollout) for rollout in shown])
-        for rollout, score in zip(shown, scores, strict=True):
-            self._check(rollout, score)
-        rest = iter(scores)
-        return [
-            [None if r.answer is None else next(rest) for r in rollouts_G]
-            for rollouts_G in rollouts_PG
-        ]
+        scores_PG = self._by_group(rollouts, state.group_sizes)
+        self.lowest = _lowest(scores_PG, self.lowest)
+        return [score for scores_G in scores_PG for score in fill_lowest(scores_G, self.lowest)]
 
-    def _part(self, rollout: Rollout) -> str:
+    def mean_scores(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[float] | None:
+        """Return the mean score of each problem, unweighted; None if no sample of any problem has finished.
+
+        A problem without a finished sample gets the lowest score of all. The lowest score of training stays as it is.
+        """
+        rollouts = [rollout for rollouts_G in rollouts_PG for rollout in rollouts_G]
+        scores_PG = self._by_group(rollouts, [len(rollouts_G) for rollouts_G in rollouts_PG])
+        lowest = _lowest(scores_PG, None)
+        if lowest is None:
+            return None
+        filled_PG = (fill_lowest(scores_G, lowest) for scores_G in scores_PG)
+        return [fmean(s for s in scores_G if s is not None) for scores_G in filled_PG]
+
+    def _by_group(self, rollouts: Sequence[Rollout], group_sizes: Sequence[int]) -> list[Values]:
+        """Return the model's score of every finished sample, None for the others, group by group."""
+        finished = [rollout for rollout in rollouts if rollout.answer is not None]
+        prompts = [rollout.problem.question for rollout in finished]
+        scores = self.model.score(prompts, [self._visible(rollout) for rollout in finished])
+        for rollout, score in zip(finished, scores, strict=True):
+            self._check(rollout, score)
+        remaining = iter(scores)
+        values: Iterator[float | None] = (
+            None if rollout.answer is None else next(remaining) for rollout in rollouts
+        )
+        return [list(islice(values, size)) for size in group_sizes]
+
+    def _visible(self, rollout: Rollout) -> str:
+        """Return the part of a finished response that the model reads."""
         assert rollout.answer is not None, "only finished samples are shown"
-        return rollout.answer if self.name == HELPFUL else rollout.text
+        return rollout.answer if self.purpose is Purpose.HELPFUL else rollout.text
 
     def _check(self, rollout: Rollout, score: float) -> None:
         if not math.isfinite(score):
             raise UserError(
-                f"{self.where}.{self.name}: the reward model gave {score} to sample {rollout.sample} of problem "
+                f"{self.table}.{self.name}: the reward model gave {score} to sample {rollout.sample} of problem "
                 f"{rollout.problem.id!r}, and one such score spoils every later one; the model's weights are "
                 "broken, or it is loaded as another architecture than it was trained as"
             )
 
 
-def _lowest(scores_PG: Sequence[Sequence[float | None]], before: float | None) -> float | None:
-    known = [score for scores_G in scores_PG for score in scores_G if score is not None]
-    return min([*known, *([] if before is None else [before])], default=None)
+def fill_lowest(scores_G: Sequence[float | None], lowest: float | None = None) -> Values:
+    """Give each sample without a score the lowest score of its group (decision 1).
+
+    `lowest` stands in for a group without any score; None there: the part does not apply to the group.
+    """
+    scores = [score for score in scores_G if score is not None]
+    floor = min(scores) if scores else lowest
+    return [floor if score is None else score for score in scores_G]
+
+
+def _lowest(scores_PG: Sequence[Sequence[float | None]], earlier: float | None) -> float | None:
+    scores = [score for scores_G in scores_PG for score in scores_G if score is not None]
+    return min([*scores, *([] if earlier is None else [earlier])], default=None)

@@ -9,12 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from dianoia.algo.estimates import estimate_unbounded
-from dianoia.base.records import Group
+from dianoia.base.records import GENERAL, Group, Purpose
 from dianoia.judge.diagnosis import PATIENCE, Diagnosis, diagnose
 from dianoia.judge.group_summary import BatchSummary, OneAnswer, summarize
 from dianoia.judge.hacking import Point, Spread, diagnose_spread, hacking, spread
-from dianoia.judge.learned import GENERAL, REASONING, of_kind
-from dianoia.judge.rules import FORMAT, LANGUAGE
+from dianoia.judge.reward_part import FORMAT, LANGUAGE
 from dianoia.metrics.commonest_answer import one_answer
 from dianoia.metrics.training_metrics import Weights
 
@@ -40,13 +39,14 @@ class Watch:
         self, step: int, groups: Sequence[Group], thought_tokens: float | None
     ) -> list[Diagnosis]:
         """What begins with a rollout; `thought_tokens` is the mean of its problems with a verifier."""
-        reasoning = of_kind(groups, REASONING)
+        reasoning = [group for group in groups if group.purpose is Purpose.REASONING]
         given = one_answer(reasoning)
         summary = summarize(step, reasoning, thought_tokens, self.relative, given)
         self.batches = [*self.batches, summary][-BATCHES:]
         found = diagnose(self.batches)
-        for name in GENERAL:
-            found += self._spread(name, of_kind(groups, name))
+        for purpose in GENERAL:
+            general = [group for group in groups if group.purpose is purpose]
+            found += self._spread(purpose.value, general)
         return found
 
     def _spread(self, name: str, groups: Sequence[Group]) -> list[Diagnosis]:

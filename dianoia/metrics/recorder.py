@@ -1,7 +1,7 @@
 """Writes down what an RL stage does: metrics, diagnoses, rollouts to read, the held-out curve."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -9,14 +9,14 @@ from statistics import fmean
 from typing import Any
 
 from dianoia.base.disk_space import retry_when_full
-from dianoia.base.records import Group, Problem, Rollout, SamplingParams
+from dianoia.base.records import Group, Problem, SamplingParams
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import ProgressSettings
 from dianoia.judge.diagnosis import Diagnosis
 from dianoia.judge.hacking import Point
-from dianoia.judge.judge import evaluation_rubric, judge
-from dianoia.judge.problem_sets import Scenario
-from dianoia.judge.verdict_counts import counted
+from dianoia.judge.judge import Judge, evaluation_judge
+from dianoia.judge.problem_sets import ProblemSet
+from dianoia.judge.verification import count_verdicts
 from dianoia.metrics.group_metrics import measures, right_PG
 from dianoia.metrics.history import Watch
 from dianoia.metrics.training_metrics import Row, Weights, rollout_row, verdict_row
@@ -33,12 +33,6 @@ _SHOWN = {
 }
 _CURVE = ("pass@1", "baseline", "one_answer", "thought_tokens", "reflection")
 """Metrics of the held-out curve, beside the majority vote."""
-Grader = Callable[[Sequence[Sequence[Rollout]]], list[Group]]
-"""Scores rollouts for accuracy and format."""
-
-
-def _graded(rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
-    return judge(evaluation_rubric(), rollouts_PG)
 
 
 class Recorder:
@@ -51,14 +45,17 @@ class Recorder:
         settings: ProgressSettings,
         watch: Watch | None = None,
         weights: Weights | None = None,
-        grade: Grader = _graded,
+        judge: Judge | None = None,
+        heldout_judge: Judge | None = None,
     ) -> None:
-        """`weights` of the parts of the reward are given where reward models take part, as `rollout_row` asks.
+        """Write into the stage's folder of `context`.
 
-        `grade` scores held-out rollouts for accuracy and format.
+        `weights` of the parts of the reward are given where reward models take part, as `rollout_row` asks. `judge` has
+        these models; `heldout_judge` scores held-out rollouts for accuracy and format.
         """
         self.context, self.roller, self.settings = context, roller, settings
-        self.watch, self.weights, self.grade = watch or Watch(), weights, grade
+        self.watch, self.weights = watch or Watch(), weights
+        self.judge, self.heldout_judge = judge, heldout_judge or evaluation_judge()
         self.row: Row = {}
 
     def open(self, step: int, state: Mapping[str, Any] | None = None) -> None:
@@ -80,19 +77,12 @@ class Recorder:
         yield
         self.row[name] = float(self.row.get(name) or 0.0) + time.perf_counter() - start
 
-    @contextmanager
-    def judging(self, problems: Sequence[Problem]) -> Iterator[None]:
-        """Counts the verdicts on the answers that the block judges, if any of its problems has such."""
-        with counted(problems) as found:
-            yield
-        for name, count in verdict_row(found).items():
-            self.row[name] = int(self.row.get(name) or 0) + int(count or 0)
-
     def rollout(
         self, step: int, groups: Sequence[Group], figures: Mapping[str, float] | None = None
     ) -> None:
         """Metrics and diagnosis of everything that was drawn for a rollout; `figures` are further metrics."""
         row = rollout_row(groups, self.roller.count_tokens, self.weights) | dict(figures or {})
+        row |= verdict_row(count_verdicts((g.problem, s.verdict) for g in groups for s in g.scores))
         tokens = row["thought_tokens"]
         assert tokens is None or isinstance(tokens, float), "a mean"
         self.row |= row
@@ -124,14 +114,14 @@ class Recorder:
         step: int,
         problems: Sequence[Problem],
         params: SamplingParams,
-        general: Sequence[Scenario] = (),
+        general: Sequence[ProblemSet] = (),
     ) -> None:
         """A point of the held-out curves into the row in hand; of every general set one too."""
         key, k = stream_key(self.context.seed, Stream.HELDOUT_CURVE), self.settings.samples
         with self.spending("evaluate_seconds"):
-            groups = self.grade(self.roller(problems, k, params, key))
+            groups = self.heldout_judge.score_rollouts(self.roller(problems, k, params, key))
             found = measures(groups, self.roller.count_tokens)
-            learned = {one.name: self._learned(one, params, key) for one in general}
+            learned = {one.purpose.value: self._learned(one, params, key) for one in general}
         for name in (*_CURVE, f"cons@{k}"):
             if name in found:
                 self.row[f"heldout/{name}"] = found[name].value
@@ -144,13 +134,14 @@ class Recorder:
             self.tell(step - 1, self.watch.point(Point(step, accuracy_P, known)))
 
     def _learned(
-        self, scenario: Scenario, params: SamplingParams, key: tuple[int, ...]
+        self, prompts: ProblemSet, params: SamplingParams, key: tuple[int, ...]
     ) -> list[float] | None:
         """A reward model's mean score of each held-out prompt of its set."""
-        assert scenario.preferred is not None, "a general set has a model"
-        prompts = scenario.source.heldout(self.settings.problems)
-        key = (*key, scenario.stream.value)
-        return scenario.preferred.measure(self.roller(prompts, self.settings.samples, params, key))
+        assert self.judge is not None, "a stage with general prompts has a judge with their models"
+        problems = prompts.source.heldout(self.settings.problems)
+        key = (*key, prompts.stream.value)
+        rollouts_PG = self.roller(problems, self.settings.samples, params, key)
+        return self.judge.mean_scores(prompts.purpose, rollouts_PG)
 
     def write(self, step: int, row: Row) -> None:
         """One line of metrics; what is about the rollout goes with its first step."""

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, pstdev
 
 from dianoia.algo.estimates import cons_at_k
-from dianoia.base.records import Group, RolloutStatus
-from dianoia.judge.learned import GENERAL, REASONING, of_kind
-from dianoia.judge.rules import SIMPLE
+from dianoia.base.records import GENERAL, Group, Purpose, RolloutStatus
+from dianoia.judge.reward_part import SIMPLE
 from dianoia.learner.step_metrics import UpdateMetrics, ValueMetrics
 from dianoia.metrics.commonest_answer import commonest_answer
 from dianoia.metrics.group_metrics import Counter, right_PG, thoughts_of
@@ -29,7 +28,7 @@ def rollout_row(
     `weights` are given where reward models take part, and their parts of the reward are then told too.
     """
     rewards = [reward for group in groups for reward in group.rewards_G]
-    reasoning = of_kind(groups, REASONING)
+    reasoning = [group for group in groups if group.purpose is Purpose.REASONING]
     return {
         "reward": fmean(rewards),
         "reward_std": pstdev(rewards),
@@ -66,8 +65,8 @@ def _values(groups: Sequence[Group], name: str) -> list[float]:
 
 def _mixture(groups: Sequence[Group], weights: Weights) -> Row:
     """General prompts among the others, what reward models gave, and the size of each part of the reward."""
-    row: Row = {"frac_general": len(of_kind(groups, *GENERAL)) / len(groups)}
-    for name in (name for name in GENERAL if name in _names(groups)):
+    row: Row = {"frac_general": sum(group.purpose in GENERAL for group in groups) / len(groups)}
+    for name in (purpose.value for purpose in GENERAL if purpose in _names(groups)):
         values = _values(groups, name)
         row[f"rewards/{name}/min"] = min(values, default=None)
         row[f"rewards/{name}/max"] = max(values, default=None)

@@ -25,8 +25,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dianoia.base.records import Group, Problem
-from dianoia.judge.judge import verify, verify_ahead
-from dianoia.judge.rules import ACCURACY
+from dianoia.judge.reward_part import ACCURACY
+from dianoia.judge.verification import grade
 from dianoia.tasks.short_answers.number_and_text import normalize
 
 BY_TEXT = frozenset({"code", "input", "gym", "miniature"})
@@ -192,7 +192,5 @@ def graded_right(pairs: Sequence[tuple[Problem, str]]) -> list[bool]:
     """Ask each problem's verifier whether the answer is right, many at a time."""
     right: list[bool] = []
     for start in range(0, len(pairs), _AT_ONCE):
-        batch = pairs[start : start + _AT_ONCE]
-        verify_ahead(batch)
-        right += [verify(problem, answer) == 1.0 for problem, answer in batch]
+        right += [result.score == 1.0 for result in grade(pairs[start : start + _AT_ONCE])]
     return right

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams
-from dianoia.judge.early import graded_early
+from dianoia.judge.verification import graded_early
 from dianoia.models.loading import encode_prompts
 from dianoia.sampler.interface import Sampler
 from dianoia.text.parsing import make_rollout

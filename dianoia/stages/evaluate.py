@@ -21,8 +21,8 @@ from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EvaluateStage
 from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
-from dianoia.judge.judge import evaluation_rubric, judge
-from dianoia.judge.verdict_counts import counted
+from dianoia.judge.judge import evaluation_judge
+from dianoia.judge.verification import count_verdicts
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.metrics.commonest_answer import one_answer
 from dianoia.metrics.group_metrics import Counter, by_difficulty, by_domain, measures
@@ -85,9 +85,7 @@ def _evaluate(
 ) -> dict[str, Any]:
     start = time.perf_counter()
     roller, params = _roller(name, config, context)
-    with counted(problems) as verdicts:
-        groups = _groups(name, roller, params, problems, config, context)
-    groups = with_votes(groups)
+    groups = with_votes(_groups(name, roller, params, problems, config, context))
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
     diagnoses = _diagnoses(domains, roller.template)
@@ -100,7 +98,9 @@ def _evaluate(
             domain: _table(by_difficulty(members), roller.count_tokens)
             for domain, members in domains.items()
         },
-        "verdicts": verdicts,
+        "verdicts": count_verdicts(
+            (g.problem, score.verdict) for g in groups for score in g.scores
+        ),
         "diagnoses": diagnoses,
         "seconds": time.perf_counter() - start,
     }
@@ -147,13 +147,14 @@ def _groups(
     config: EvaluateStage,
     context: Context,
 ) -> list[Group]:
-    rubric = evaluation_rubric()
+    judge = evaluation_judge()
     groups: list[Group] = []
     done = config.checkpoints.index(name) * len(problems)
     for start in range(0, len(problems), EVALUATED_AT_ONCE):
         few = problems[start : start + EVALUATED_AT_ONCE]
         key = stream_key(context.seed, Stream.EVALUATION)
-        groups += judge(rubric, roller(few, config.samples, params, key, first=start))
+        rollouts_PG = roller(few, config.samples, params, key, first=start)
+        groups += judge.score_rollouts(rollouts_PG)
         right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)
         count = len(groups) * config.samples
         context.progress.update(done + len(groups), {f"{name} pass@1": right / count})

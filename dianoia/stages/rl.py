@@ -7,7 +7,7 @@ Every random draw derives from (seed, problem number, sample), so there is no ge
 
 Problems come from one set, or, where the recipe has `preferences`, from several: general prompts that reward
 models score beside problems with verifiers (section 3.2), mixed in every minibatch (`judge.problem_sets`).
-Decisions where the paper is silent stand in `config.rl`, `config.rewards` and `judge.learned`.
+Decisions where the paper is silent stand in `config.rl`, `config.rewards` and `judge.reward_model_part`.
 """
 
 from collections import Counter
@@ -19,17 +19,18 @@ from dianoia.algo.advantage import centred, group_normalised, informative
 from dianoia.base.disk_space import release_space
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.files import whole_folder
-from dianoia.base.records import Group, RolloutStatus, Sample, SamplingParams
+from dianoia.base.records import Group, Purpose, RolloutGroup, RolloutStatus, Sample, SamplingParams
 from dianoia.base.stopping import stop_if_requested
 from dianoia.config import RLStage
-from dianoia.judge.learned import REASONING, kind_of
-from dianoia.judge.problem_sets import scenarios, weights
+from dianoia.judge.judge import Judge, evaluation_judge, grader_of, reward_weights, training_judge
+from dianoia.judge.problem_sets import problem_sets
+from dianoia.judge.reward_part import ScoringState
 from dianoia.learner.batching.batch import PreparedSample
 from dianoia.learner.batching.minibatches import split_minibatches
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.learner.policy import PolicyLearner
 from dianoia.metrics.history import Watch
-from dianoia.metrics.recorder import Grader, Recorder
+from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import update_row
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.factory import DTYPES, make_sampler
@@ -55,7 +56,9 @@ class _Training:
 
     def __init__(self, config: RLStage, context: Context) -> None:
         self.config, self.context = config, context
-        self.scenarios = scenarios(config, context)
+        grader = grader_of(config.rewards, context)
+        self.problem_sets = problem_sets(config, context.seed)
+        self.judge = training_judge(config, context, grader)
         source = context.resolve(config.start)
         model, self.tokenizer = load_model(source, device=context.device), load_tokenizer(source)
         self.stops = stop_ids(model, self.tokenizer)
@@ -63,7 +66,8 @@ class _Training:
             model, slots=config.sampling.slots, dtype=DTYPES[config.sampling.dtype]
         )
         self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
-        self.recorder = _recorder(config, context, self.roller, self.scenarios.grade)
+        heldout_judge = evaluation_judge(config.rewards, grader)
+        self.recorder = _recorder(config, context, self.roller, self.judge, heldout_judge)
         self.learner = _learner(model, config)
         self.rollouts_done, self.tokens = 0, 0
 
@@ -72,7 +76,7 @@ class _Training:
         drawn = self.rollout()
         groups = self.chosen(drawn)
         advantages = [self.advantages(group) for group in groups]
-        self.recorder.rollout(self.learner.step, drawn, self.scenarios.parts.figures())
+        self.recorder.rollout(self.learner.step, drawn, self.judge.figures())
         if self.rollouts_done % self.config.progress.rollouts_every == 0:
             step = self.learner.step
             self.recorder.keep(f"step-{step:05d}", step, groups, advantages)
@@ -89,8 +93,10 @@ class _Training:
         algorithm, wanted = self.config.algorithm, self.config.problem_counts(self.learner.step)
         groups = self.scored_groups(wanted)
         for _ in range(algorithm.dynamic_rounds if algorithm.dynamic_sampling else 0):
-            useful = Counter(kind_of(group) for group in groups if informative(group.rewards_G))
-            lacking = {name: count for name, count in wanted.items() if useful[name] < count}
+            useful = Counter(group.purpose for group in groups if informative(group.rewards_G))
+            lacking = {
+                name: count for name, count in wanted.items() if useful[Purpose(name)] < count
+            }
             if not lacking:
                 break
             groups += self.scored_groups(lacking)
@@ -105,7 +111,7 @@ class _Training:
             return drawn
         chosen = []
         for name, count in self.config.problem_counts(self.learner.step).items():
-            groups = [group for group in drawn if kind_of(group) == name]
+            groups = [group for group in drawn if group.purpose == name]
             useful = [group for group in groups if informative(group.rewards_G)]
             filler = [group for group in groups if not informative(group.rewards_G)]
             chosen += (useful + filler)[:count]
@@ -113,17 +119,20 @@ class _Training:
 
     def scored_groups(self, counts: Mapping[str, int]) -> list[Group]:
         """Rollouts of the next `counts` problems of each set, scored."""
-        keys, problems = self.scenarios.next(counts)
-        for line in self.scenarios.news():
+        draws = self.problem_sets.next(counts)
+        for line in self.problem_sets.skipped_rows():
             self.context.progress.print_line(f"{self.context.name}: {line}")
         with self.recorder.spending("generate_seconds"):
             size, params = self.config.group_size, self.params()
+            keys, problems = [draw.key for draw in draws], [draw.problem for draw in draws]
             rollouts_PG = self.roller.under(keys, problems, size, params)
-        with self.recorder.spending("score_seconds"), self.recorder.judging(problems):
-            step = self.learner.step
-            groups = self.scenarios.judge(counts, rollouts_PG, self.max_tokens, step)
         with self.recorder.spending("score_seconds"):
-            groups = with_votes(groups)  # outside of the count of verdicts
+            unscored = [
+                RolloutGroup(draw.problem, tuple(rollouts_G), draw.purpose)
+                for draw, rollouts_G in zip(draws, rollouts_PG, strict=True)
+            ]
+            state = ScoringState(self.learner.step, self.config.steps, self.max_tokens)
+            groups = with_votes(self.judge.score(unscored, state))
         self.tokens += sum(len(r.completion.ids) for group in groups for r in group.rollouts)
         return groups
 
@@ -158,7 +167,7 @@ class _Training:
         with self.recorder.spending("update_seconds"):
             rows = self.learner.prepare(samples, left_out)
         count, seed = self.config.minibatches, self.context.seed * 1_000_003 + self.rollouts_done
-        kinds = [kind_of(group) for group in groups]
+        kinds = [group.purpose.value for group in groups]
         split = split_minibatches(indices, count, self.config.split, seed, kinds)
         return [[rows[index] for index in minibatch] for minibatch in split]
 
@@ -190,8 +199,8 @@ class _Training:
             params = SamplingParams(
                 self.max_tokens, self.stops, settings.temperature, settings.top_p
             )
-            problems = self.scenarios.sets[REASONING].source.heldout(settings.problems)
-            self.recorder.curve(step, problems, params, self.scenarios.general)
+            problems = self.problem_sets.sets[Purpose.REASONING].source.heldout(settings.problems)
+            self.recorder.curve(step, problems, params, self.problem_sets.general)
 
     # Stopping and going on -----------------------------------------------------------------------
 
@@ -204,7 +213,8 @@ class _Training:
             self.recorder.write(0, {})
             return
         self.rollouts_done, self.tokens = state["at"]
-        self.scenarios.load_state(state["scenarios"])
+        self.problem_sets.load_state(state["scenarios"])
+        self.judge.load_state(state["scenarios"])
         self.recorder.open(self.learner.step, state["history"])
         self.publish()
         self.context.progress.print_line(
@@ -215,7 +225,7 @@ class _Training:
         """Write the state, whole."""
         state = {
             "at": (self.rollouts_done, self.tokens),
-            "scenarios": self.scenarios.state(),
+            "scenarios": self.problem_sets.state() | self.judge.state(),
             "history": self.recorder.state(),
         }
         self.learner.save_state(self.context.directory.state, state)
@@ -228,11 +238,13 @@ class _Training:
             self.tokenizer.save_pretrained(folder)
 
 
-def _recorder(config: RLStage, context: Context, roller: Roller, grade: Grader) -> Recorder:
+def _recorder(
+    config: RLStage, context: Context, roller: Roller, judge: Judge, heldout_judge: Judge
+) -> Recorder:
     chosen, relative = config.preferences, config.algorithm.name != "ppo"
-    parts = None if chosen is None else weights(config.rewards, chosen)
+    parts = None if chosen is None else reward_weights(config.rewards, chosen)
     watch = Watch(relative, parts, 0 if chosen is None else chosen.from_step)
-    return Recorder(context, roller, config.progress, watch, parts, grade)
+    return Recorder(context, roller, config.progress, watch, parts, judge, heldout_judge)
 
 
 def _learner(model: PreTrainedModel, config: RLStage) -> PolicyLearner:

@@ -23,9 +23,9 @@ from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings, SampleStage
 from dianoia.datasets.sample_builder import Selector
 from dianoia.datasets.selection import Reason, tally
-from dianoia.judge.llm_grader import ModelJudge
+from dianoia.judge.llm_grader import LLMGrader
 from dianoia.judge.llm_rewriter import ModelRewriter
-from dianoia.judge.verdict_counts import added, counted
+from dianoia.judge.verification import add_counts
 from dianoia.models.endpoint import Endpoint
 from dianoia.sampler.rollouts import named_template
 from dianoia.stages._shared import batches, roller_of
@@ -54,8 +54,8 @@ def run(config: SampleStage, context: Context) -> None:
         for batch in missing:
             stop_if_requested()
             began = time.perf_counter()
-            with counted(batch.problems) as verdicts:
-                rows = sampling.rows(batch.problems, batch.start)
+            rows = sampling.rows(batch.problems, batch.start)
+            verdicts = sampling.selector.verdicts()
             write_part(batch.path, rows, time.perf_counter() - began, verdicts)
             kept = sum(row.reason is None for row in rows) / len(rows)
             context.progress.update(batch.end, {"kept": kept})
@@ -71,7 +71,7 @@ class _Sampling:
             context, config.start, config.template, config.sampling
         )
         self.selector = Selector(
-            config, context.name, self.roller.count_tokens, self.judge(), self.rewriter()
+            config, context.name, self.roller.count_tokens, self.grader(), self.rewriter()
         )
 
     def rows(self, problems: Sequence[Problem], start: int) -> list[SampleRow]:
@@ -80,10 +80,10 @@ class _Sampling:
         rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
         return self.selector(rollouts_PG)
 
-    def judge(self) -> ModelJudge | None:
+    def grader(self) -> LLMGrader | None:
         """The model that grades what no rule can, if the recipe names one."""
         settings = self.config.judge
-        return None if settings is None else ModelJudge(self.endpoint(settings).ask)
+        return None if settings is None else LLMGrader(self.endpoint(settings).ask)
 
     def rewriter(self) -> Rewriter | None:
         """Who makes thoughts readable."""
@@ -104,7 +104,7 @@ def _finish(context: Context, parts: Sequence[Path]) -> None:
     merge_parts(parts, context.directory.dataset, rejected=False)
     merge_parts(parts, context.directory.rejected, rejected=True)
     found = counts(read_outcomes(parts)) | {
-        "verdicts": added(map(read_verdicts, parts)),
+        "verdicts": add_counts(map(read_verdicts, parts)),
         "seconds": sum(map(read_seconds, parts)),
     }
     write_json(context.directory.sampling, found)

@@ -27,7 +27,8 @@ from trl.rewards import (
 )
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.judge.functions import Function, TrainerState, measure
+from dianoia.judge.functions import Function, FunctionPart
+from dianoia.judge.judge import Judge
 
 
 async def waited(completions: list[Any], **columns: Any) -> list[float | None]:
@@ -119,9 +120,9 @@ def by_hand() -> dict[str, Any]:
     """The same for hand-made completions."""
     call, rollouts = hand_made()
     functions = {**FUNCTIONS, "waited": waited}
-    known = [Function(name, function, name) for name, function in functions.items()]
-    values = measure(known, rollouts, TrainerState(0, 1)).values
-    ours = [list(row) for row in zip(*(values[name] for name in functions), strict=True)]
+    parts = [FunctionPart(Function(name, function, name)) for name, function in functions.items()]
+    groups = Judge(parts).score_rollouts([[rollout] for rollout in rollouts])
+    ours = [[group.scores[0].parts[name] for name in functions] for group in groups]
     return {"ours": ours, "theirs": by_trl(call, functions)}
 
 

@@ -9,7 +9,7 @@ from dianoia.base.records import Problem
 from dianoia.config import FunctionSettings, RLStage
 from dianoia.judge.function_files import check_arguments, find
 from dianoia.judge.functions import missing
-from dianoia.judge.shaping import tags_to_write
+from dianoia.judge.rules import tags_to_write
 from dianoia.models.endpoint import endpoint_key
 from dianoia.tasks.catalog import looked_at, problem_source
 from dianoia.text.template import TEMPLATES

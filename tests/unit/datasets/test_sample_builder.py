@@ -12,7 +12,7 @@ from dianoia.base.records import Completion, Problem, Rollout
 from dianoia.base.rewriting import Case, Refusal, Rewritten
 from dianoia.config import SampleStage
 from dianoia.datasets.sample_builder import Selector
-from dianoia.judge.llm_grader import ModelJudge
+from dianoia.judge.llm_grader import LLMGrader
 from dianoia.models.endpoint import Answer, Messages
 from dianoia.storage.sample_table import (
     REASON_COLUMNS,
@@ -123,12 +123,12 @@ def test_a_model_grades_what_no_rule_can() -> None:
         "cut~",
     )
     drawn = [rollouts(SUM, thinking("one more", "2")), facts]
-    rows = Selector(stage(), "cold", count_tokens, ModelJudge(ask))(drawn)
+    rows = Selector(stage(), "cold", count_tokens, LLMGrader(ask))(drawn)
     assert len(asked) == 3  # neither the sum, nor the reference itself, nor what has no answer
     assert [row.accuracy for row in rows] == [1.0, 1.0, 0.0, None, 1.0, None]
     assert [row.reason for row in rows] == [None, None, "wrong", "ungraded", None, "truncated"]
     free = stage(keep={"correct": False}, most_per_problem=9)
-    rows = Selector(free, "cold", count_tokens, ModelJudge(ask))(drawn)
+    rows = Selector(free, "cold", count_tokens, LLMGrader(ask))(drawn)
     assert len(asked) == 3 and [row.reason for row in rows] == [None] * 5 + ["truncated"]
 
 

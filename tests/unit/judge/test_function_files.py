@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import ConfigError
-from dianoia.judge.function_files import check_arguments, find, make, source_files
+from dianoia.judge.function_files import check_arguments, find, make_function, source_files
 
 TEXT = """
 from helper import BASE
@@ -70,11 +70,11 @@ def test_what_is_installed_goes_before_a_file_of_the_same_name(folder: Path) -> 
 
 
 def test_a_factory_is_called_once(folder: Path) -> None:
-    made = make("mine.py:factory", {"scale": 2.0, "shift": 1.0})
+    made = make_function("mine.py:factory", {"scale": 2.0, "shift": 1.0})
     assert made(completions=["a"]) == [15.0]
-    assert make("mine.py:factory", {"shift": 1.0, "scale": 2.0}) is made
-    assert make("mine.py:factory", {"scale": 3.0}) is not made
-    assert make("mine.py:plain", None) is find("mine.py:plain")
+    assert make_function("mine.py:factory", {"shift": 1.0, "scale": 2.0}) is made
+    assert make_function("mine.py:factory", {"scale": 3.0}) is not made
+    assert make_function("mine.py:plain", None) is find("mine.py:plain")
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_what_cannot_be_used_is_told(path: str, parts: list[str], folder: Path) 
     ("path", "message"),
     [
         ("mine.py:broken_factory", r"called with .*2.0.* raised OSError: no room .*line 20"),
-        ("mine.py:nothing", r"gave a float and no function"),
+        ("mine.py:nothing", r"returned a float and no function"),
     ],
 )
 def test_a_factory_that_fails(path: str, message: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        make(path, {"scale": 2.0})
+        make_function(path, {"scale": 2.0})
 
 
 def test_arguments_that_a_factory_does_not_take(folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_looking_for_files_runs_nothing(folder: Path) -> None:
 
 
 def test_a_file_that_has_changed_is_run_again(folder: Path) -> None:
-    assert make("mine.py:plain", None)(completions=["a"]) == [5.0]
+    assert make_function("mine.py:plain", None)(completions=["a"]) == [5.0]
     text = TEXT.replace("[BASE] *", "[BASE + 1] *")
     (folder / "mine.py").write_text(text + "\n", encoding="utf-8")
-    assert make("mine.py:plain", None)(completions=["a"]) == [6.0]
+    assert make_function("mine.py:plain", None)(completions=["a"]) == [6.0]

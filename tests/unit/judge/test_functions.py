@@ -4,9 +4,10 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import pytest
 
 from dianoia.base.errors import UserError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.judge.functions import Form, Function, TrainerState, columns_of, measure, missing
+from dianoia.judge.functions import Form, Function, FunctionPart, columns_of, missing
+from dianoia.judge.judge import Judge
+from dianoia.judge.reward_part import ScoringState, Values
+from dianoia.judge.rules import Rule
 from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.problem_files import read_problems
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import TEMPLATES, Template
 
 PLAIN = Problem("a", "2+3?", "5", "number", columns={"answer": 5, "level": "easy"})
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Zwei plus zwei?"}]
@@ -30,7 +34,9 @@ ASKED = Problem(
     language="de",
     columns={"prompt": CHAT, "solution": "$4$", "prompts": "no", "completion": "no"},
 )
-STATE = TrainerState(global_step=3, max_steps=12)
+STATE = ScoringState(step=3, steps=12)
+NOTHING = Rule("nothing", lambda _: 0.0, weight=0.0)
+"""Applies to every rollout, so that a function need not."""
 
 
 def rollout(problem: Problem, sample: int = 0, text: str = "<think>so</think>5") -> Rollout:
@@ -40,6 +46,27 @@ def rollout(problem: Problem, sample: int = 0, text: str = "<think>so</think>5")
 
 
 ROLLOUTS = [rollout(PLAIN), rollout(PLAIN, 1, "5"), rollout(ASKED)]
+
+
+@dataclass
+class Measured:
+    values: dict[str, Values]
+    notes: list[Mapping[str, Any]]
+    metrics: dict[str, float]
+
+
+def measure(
+    functions: Sequence[Function],
+    rollouts: Sequence[Rollout] = ROLLOUTS,
+    template: Template | None = None,
+) -> Measured:
+    """Values and logs of functions, called by a judge; rollouts that follow one another make a group."""
+    judge = Judge([NOTHING, *(FunctionPart(function, 1.0, template) for function in functions)])
+    groups = [list(members) for _, members in groupby(rollouts, lambda rollout: rollout.problem.id)]
+    scores = [score for group in judge.score_rollouts(groups, STATE) for score in group.scores]
+    values = {f.name: [score.parts[f.name] for score in scores] for f in functions}
+    metrics = {name.removeprefix("logged/"): value for name, value in judge.figures().items()}
+    return Measured(values, [score.notes for score in scores], metrics)
 
 
 def seen(
@@ -52,13 +79,13 @@ def seen(
         calls.append(keywords)
         return [None] * len(keywords["prompts"])
 
-    measure([Function("look", look, "f.py:look", form)], rollouts, STATE, TEMPLATES[template])
+    measure([Function("look", look, "f.py:look", form)], rollouts, TEMPLATES[template])
     (call,) = calls
     return call
 
 
 def ask(call: Callable[..., Any], rollouts: Any = ROLLOUTS) -> list[float | None]:
-    found = measure([Function("mine", call, "my.py:mine")], rollouts, STATE)
+    found = measure([Function("mine", call, "my.py:mine")], rollouts)
     return found.values["mine"]
 
 
@@ -123,7 +150,7 @@ def test_trls_format_reward_pays_what_the_template_asks_for(name: str, thought: 
         texts += [f" \n {text}", text.lstrip(), f"So: {text}", text.replace("<think>", "")]
     function = Function("think", think_format_reward, "trl.py:think", "messages")
     rollouts = [rollout(PLAIN, n, one) for n, one in enumerate(texts)]
-    found = measure([function], rollouts, STATE, template).values["think"]
+    found = measure([function], rollouts, template).values["think"]
     assert found == [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0][: len(texts)]
 
 
@@ -171,7 +198,7 @@ def test_a_text_stays_a_text(text: str, tmp_path: Path) -> None:
 )
 def test_the_other_form_is_named_where_it_may_help(form: Form, call: Any, hint: str) -> None:
     with pytest.raises(UserError) as caught:
-        measure([Function("mine", call, "my.py:mine", form)], ROLLOUTS[:2], STATE)
+        measure([Function("mine", call, "my.py:mine", form)], ROLLOUTS[:2])
     assert (f"set form = {hint}" in str(caught.value)) is (hint is not None), str(caught.value)
 
 
@@ -254,7 +281,7 @@ def test_async_functions_run_together() -> None:
         Function("plain", lambda prompts, **_: [0.0] * len(prompts), "f.py:plain"),
         Function("partial", partial(met, "partial", "object"), "f.py:partial"),
     ]
-    found = measure(functions, ROLLOUTS, STATE).values
+    found = measure(functions).values
     assert list(found) == ["object", "plain", "partial"]
     assert found["object"] == found["partial"] == [1.0] * 3
 
@@ -328,7 +355,7 @@ def test_what_functions_log() -> None:
         return [0.0] * 3
 
     functions = [Function("one", one, "f.py:one"), Function("two", two, "f.py:two")]
-    found = measure(functions, ROLLOUTS, STATE)
+    found = measure(functions)
     assert found.notes[1] == {"parsed": "y", "length": 1}
     assert found.metrics == {"speed": 3.0}
 
@@ -351,7 +378,7 @@ def test_functions_of_one_batch_do_not_share_lists() -> None:
         return [len(completions)] * 3
 
     functions = [Function("a", greedy, "f.py:a"), Function("b", counting, "f.py:b")]
-    assert measure(functions, ROLLOUTS, STATE).values["b"] == [3.0] * 3
+    assert measure(functions).values["b"] == [3.0] * 3
 
 
 def test_a_rollout_whose_problem_has_no_columns() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
-from dianoia.judge.llm_grader import ModelJudge, verdict
+from dianoia.judge.llm_grader import LLMGrader, grade_in
 from dianoia.judge.llm_rewriter import ModelRewriter, read
 from dianoia.models.endpoint import Answer, Messages
 
@@ -44,16 +44,16 @@ class Model:
     ],
 )
 def test_the_verdict_of_a_reply(text: str, grade: float | None) -> None:
-    assert verdict(Answer(text, cut=False)) == grade
+    assert grade_in(Answer(text, cut=False)) == grade
 
 
 def test_a_reply_that_was_cut_is_no_verdict() -> None:
-    assert verdict(Answer('{"correctness": "correct"}', cut=True)) is None
+    assert grade_in(Answer('{"correctness": "correct"}', cut=True)) is None
 
 
 def test_the_judge_sees_question_reference_and_answer() -> None:
     model = Model('{"correctness": "correct"}')
-    assert ModelJudge(model).grade([(PROBLEM, "J. W. {Goethe}")] * 2) == [1.0, 1.0]
+    assert LLMGrader(model).grade([(PROBLEM, "J. W. {Goethe}")] * 2) == [1.0, 1.0]
     (message,) = model.asked[0]
     assert message["role"] == "user"
     for part in ("Who wrote {Faust}?", "\nGoethe\n", "J. W. {Goethe}", '{"analysis"'):
@@ -126,7 +126,7 @@ def test_the_answer_stands_in_the_summary(summary: str) -> None:
 )
 def test_a_hostile_reply_is_no_verdict_and_takes_no_time(text: str) -> None:
     began = time.monotonic()
-    assert verdict(Answer(text, cut=False)) is None
+    assert grade_in(Answer(text, cut=False)) is None
     assert time.monotonic() - began < 2
 
 
@@ -134,7 +134,7 @@ def test_the_object_that_begins_last_counts() -> None:
     text = (
         '{"correctness": "incorrect"} or rather {"analysis": {"a": 1}, "correctness": "correct"} {}'
     )
-    assert verdict(Answer(text, cut=False)) == 1.0
+    assert grade_in(Answer(text, cut=False)) == 1.0
 
 
 @pytest.mark.parametrize(

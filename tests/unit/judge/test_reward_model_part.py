@@ -1,17 +1,24 @@
-"""RL for all scenarios by hand: eq. 8 to 10 for every kind of rollout, what models are shown, keys and streams."""
+"""RL for all scenarios by hand: eq. 8 to 10 for every kind of rollout, and what models are shown."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from dianoia.base.errors import UserError
-from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.config import PreferenceSettings, RewardSettings
-from dianoia.judge.problem_sets import Scenario, Scenarios, weights
-from dianoia.judge.reward_model_part import Preferred
-from dianoia.tasks.catalog import general_source, problem_source
+from dianoia.base.records import (
+    Completion,
+    Group,
+    Problem,
+    Purpose,
+    Rollout,
+    RolloutGroup,
+    RolloutStatus,
+)
+from dianoia.config import RewardSettings
+from dianoia.judge.judge import Judge, reward_parts
+from dianoia.judge.reward_model_part import RewardModelPart, fill_lowest
+from dianoia.judge.reward_part import ScoringState
 
 FINISHED, MALFORMED, TRUNCATED = RolloutStatus
 REWARDS = RewardSettings(language=0.5)
@@ -42,14 +49,22 @@ def rollout(
     return Rollout(problem, sample, (9,), done, text, status, known, answer)
 
 
-def sets(helpful: Scripted, safety: Scripted) -> Scenarios:
-    source = problem_source("miniature/math")
-    made = [
-        Scenario("reasoning", source),
-        Scenario("helpful", source, Preferred("helpful", helpful, weight=2.0)),
-        Scenario("safety", source, Preferred("safety", safety)),
+def judge_of(helpful: Scripted, safety: Scripted) -> Judge:
+    models = [
+        RewardModelPart("helpful", helpful, 2.0, Purpose.HELPFUL),
+        RewardModelPart("safety", safety, purpose=Purpose.SAFETY, table="preferences"),
     ]
-    return Scenarios(made, REWARDS, seed=3)
+    return Judge(reward_parts(REWARDS, 3, models=models))
+
+
+def score(judge: Judge, **rollouts_PG: Sequence[Sequence[Rollout]]) -> list[Group]:
+    """Score groups of each purpose."""
+    groups = [
+        RolloutGroup(rollouts_G[0].problem, tuple(rollouts_G), Purpose(name))
+        for name, rollouts in rollouts_PG.items()
+        for rollouts_G in rollouts
+    ]
+    return judge.score(groups, ScoringState(max_tokens=50))
 
 
 def test_the_reward_of_every_kind_by_hand() -> None:
@@ -69,8 +84,13 @@ def test_the_reward_of_every_kind_by_hand() -> None:
         ],
         [rollout(UNSAFE, 0, "No.", "1+1"), rollout(UNSAFE, 1, None)],
     ]
-    counts = {"reasoning": 1, "helpful": 1, "safety": 1}
-    math, general, unsafe = sets(helpful, safety).judge(counts, rollouts, max_tokens=50)
+    math, general, unsafe = score(
+        judge_of(helpful, safety),
+        reasoning=rollouts[:1],
+        helpful=rollouts[1:2],
+        safety=rollouts[2:],
+    )
+    assert [group.purpose for group in (math, general, unsafe)] == list(Purpose)
     # reasoning: accuracy + format + 0.5 language; "所以 so" has one English word of three
     assert math.rewards_G == pytest.approx((1 + 1 + 0.5, 0 + 1 + 0.5 / 3, 0))
     assert math.scores[2].parts == {"accuracy": 0.0, "format": 0.0, "language": 0.0}
@@ -91,111 +111,66 @@ def test_each_model_is_shown_what_it_may_see_and_only_what_finished() -> None:
         [rollout(GENERAL, 0, "Wet.", "so"), rollout(GENERAL, 1, None)],
         [rollout(UNSAFE, 0, "No.", "so")],
     ]
-    sets(helpful, safety).judge({"helpful": 1, "safety": 1}, rollouts, max_tokens=50)
+    score(judge_of(helpful, safety), helpful=rollouts[:1], safety=rollouts[1:])
     assert helpful.shown == [("Tell me of rain.", "Wet.")], "not the thought"
     assert safety.shown == [("Help me to steal.", "<think>so</think><answer>No.</answer>")]
 
 
 def test_a_general_prompt_with_a_verifier_is_not_verified() -> None:
     problem = replace(MATH, answer="five")  # which nothing can read
-    (group,) = sets(Scripted(0.5), Scripted()).judge(
-        {"helpful": 1}, [[rollout(problem, 0, "5")]], 50
-    )
+    (group,) = score(judge_of(Scripted(0.5), Scripted()), helpful=[[rollout(problem, 0, "5")]])
     assert group.rewards_G == pytest.approx((2 * 0.5 + 1 + 0.5,))
 
 
 def test_a_group_without_a_finished_sample_gets_the_lowest_of_the_run() -> None:
-    made = sets(Scripted(-3.0, 2.0), Scripted())
+    judge = judge_of(Scripted(-3.0, 2.0), Scripted())
     broken = [rollout(GENERAL, n, None) for n in range(2)]
 
     def judged(*rollouts_PG: list[Rollout]) -> list[tuple[float, ...]]:
-        groups = made.judge({"helpful": len(rollouts_PG)}, rollouts_PG, 50)
-        return [group.rewards_G for group in groups]
+        return [group.rewards_G for group in score(judge, helpful=rollouts_PG)]
 
     assert judged(broken) == [(0.0, 0.0)], "the model has not said anything yet"
     assert judged(broken, [rollout(GENERAL, 0, "Wet.", "雨")]) == [(-6.0, -6.0), (-5.0,)]
-    state = made.state()
+    state = judge.state()
     assert judged([rollout(GENERAL, 0, "Dry.", "雨")], broken) == [(5.0,), (-6.0, -6.0)]
-    again = sets(Scripted(), Scripted())
-    again.load_state(state)
-    assert again.state() == state and state["lowest"] == {"helpful": -3.0, "safety": None}
+    resumed = judge_of(Scripted(), Scripted())
+    resumed.load_state(state)
+    assert resumed.state() == state and state["lowest"] == {"helpful": -3.0, "safety": None}
 
 
 def test_the_held_out_measure_is_a_mean_a_problem() -> None:
-    model = Preferred("helpful", Scripted(1.0, 3.0, -2.0), weight=5.0)
-    found = model.measure(
+    model = RewardModelPart("helpful", Scripted(1.0, 3.0, -2.0), 5.0, Purpose.HELPFUL)
+    found = Judge([model]).mean_scores(
+        Purpose.HELPFUL,
         [
             [rollout(GENERAL, 0, "a"), rollout(GENERAL, 1, "b")],  # (1 + 3) / 2
             [rollout(GENERAL, 0, "c"), rollout(GENERAL, 1, None)],  # (-2 - 2) / 2
             [rollout(GENERAL, 0, None), rollout(GENERAL, 1, None)],  # the lowest of all
-        ]
+        ],
     )
     assert found == [2.0, -2.0, -2.0], "unweighted"
     assert model.lowest is None, "what is held out is no part of training"
-    assert model.measure([[rollout(GENERAL, 0, None)]]) is None
+    assert model.mean_scores([[rollout(GENERAL, 0, None)]]) is None
 
 
-@pytest.mark.parametrize("score", [float("nan"), float("inf")])
-def test_a_score_that_is_no_number_stops(score: float) -> None:
-    model = Preferred("safety", Scripted(score))
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_stops(value: float) -> None:
+    judge = judge_of(Scripted(), Scripted(value))
     with pytest.raises(UserError, match=r"preferences.safety.*sample 0 of problem 's'"):
-        model.judge((), [[rollout(UNSAFE, 0, "No.")]])
-
-
-# Streams -----------------------------------------------------------------------------------------
-
-
-def test_each_set_has_a_stream_and_keys_of_its_own() -> None:
-    made = sets(Scripted(), Scripted())
-    keys, problems = made.next({"reasoning": 3})
-    assert keys == [(3, 0), (3, 1), (3, 2)], "as without preferences"
-    more, _ = made.next({"reasoning": 2, "helpful": 2, "safety": 1})
-    assert more[:2] == [(3, 3), (3, 4)]
-    assert [key[::2] for key in more[2:]] == [(3, 0), (3, 1), (3, 0)]
-    assert len({len(key) for key in more}) == 2 and len({*keys, *more}) == 8
-    marks = {key[1] for key in more[2:]}
-    assert len(marks) == 2 and not marks & {104_729, 7919}, "nor those of curve and evaluation"
-    assert problems == problem_source("miniature/math").draw(3, 0, 3)
-    state = made.state()["drawn"]
-    assert state == {"reasoning": 5, "helpful": 2, "safety": 1}
-    again = sets(Scripted(), Scripted())
-    again.load_state(made.state())
-    counts = {"reasoning": 1, "helpful": 1, "safety": 1}
-    assert again.next(counts) == made.next(counts)
-
-
-def test_general_prompts_need_no_answers(tmp_path: Path) -> None:
-    file = tmp_path / "prompts.jsonl"
-    rows = ['{"prompt": [{"role": "user", "content": "Say %d"}]}' % n for n in range(40)]  # noqa: UP031
-    file.write_text("\n".join([*rows, '{"prompt": "Essay?", "answer": ["x"], "verifier": "what"}']))
-    source = general_source(file.as_posix())
-    drawn = source.draw(1, 0, 10)
-    assert {(p.domain, p.answer) for p in drawn} == {("general", "")}
-    assert len({p.question for p in drawn}) == 10 and source.heldout(3)
-    assert source.languages == {"en"}
+        score(judge, safety=[[rollout(UNSAFE, 0, "No.")]])
 
 
 @pytest.mark.parametrize(
-    ("settings", "problems", "counts"),
+    ("scores", "lowest", "filled"),
     [
-        ({"share": 0.5, "safety_share": 0.25}, 16, {"helpful": 6, "safety": 2}),
-        ({"share": 0.5}, 512, {"helpful": 205, "safety": 51}),
-        ({"share": 0.3}, 10, {"helpful": 2, "safety": 1}),
-        ({"safety": None, "safety_problems": None}, 16, {"helpful": 8, "safety": 0}),
-        ({"helpful": None, "problems": None}, 16, {"helpful": 0, "safety": 8}),
+        ([1.5, -2.0], -9.0, [1.5, -2.0]),
+        ([1.5, None, -2.0], -9.0, [1.5, -2.0, -2.0]),  # its own group's, not the run's
+        ([None, None], -9.0, [-9.0, -9.0]),
+        ([None, None], None, [None, None]),
+        ([0.0, None], 5.0, [0.0, 0.0]),  # 0 is a score
     ],
 )
-def test_a_rollout_is_divided_by_shares(
-    settings: dict[str, object], problems: int, counts: dict[str, int]
+def test_a_sample_that_was_not_shown_gets_the_lowest_score(
+    scores: list[float | None], lowest: float | None, filled: list[float | None]
 ) -> None:
-    both = {"helpful": "h", "problems": "a", "safety": "s", "safety_problems": "b"}
-    assert PreferenceSettings(**{**both, **settings}).general_counts(problems) == counts
-
-
-def test_weights_of_all_parts_are_known() -> None:
-    chosen = PreferenceSettings(helpful="h", problems="a", helpful_weight=0.25)
-    found = weights(RewardSettings(language=2.0, overlong_cache=3), chosen)
-    assert found == {
-        "accuracy": 1.0, "format": 1.0, "language": 2.0, "random": 0.0, "overlong": 1.0,
-        "helpful": 0.25, "safety": 1.0,
-    }  # fmt: skip
+    assert fill_lowest(scores, lowest) == filled

@@ -9,7 +9,7 @@ import pytest
 
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus
 from dianoia.config import EvaluateStage
-from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics.commonest_answer import commonest_answer, commonest_gold, one_answer
 from dianoia.metrics.group_metrics import measures
 from dianoia.metrics.history import Watch
@@ -41,7 +41,7 @@ def answered(some: Sequence[Problem], answers_PG: Sequence[Sequence[str | None]]
         ]
         for p, answers_G in zip(some, answers_PG, strict=True)
     ]
-    return judge(evaluation_rubric(), rollouts)
+    return evaluation_judge().score_rollouts(rollouts)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from dianoia.base.records import Group, Problem, RolloutStatus, SamplingParams
 from dianoia.config import EvaluateStage
-from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics.group_metrics import by_difficulty, by_domain, measures
 from dianoia.miniature.problems import MiniatureProblems
 from dianoia.sampler.rollouts import Roller
@@ -32,7 +32,7 @@ def count_words(texts: list[str]) -> list[int]:
 
 def scored(roller: Roller, problems: list[Problem], samples: int) -> list[Group]:
     params = SamplingParams(64, frozenset({0}))
-    return judge(evaluation_rubric(), roller(problems, samples, params, (1,)))
+    return evaluation_judge().score_rollouts(roller(problems, samples, params, (1,)))
 
 
 def test_a_perfect_oracle_is_perfect(roller: MakeRoller) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dianoia.base.records import Group, Problem, SamplingParams
 from dianoia.config import ProgressSettings
-from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
 from dianoia.sampler.rollouts import Roller
@@ -35,7 +35,7 @@ def scripted(prompt: str, sample: int) -> str:
 
 @pytest.fixture
 def groups(roller: MakeRoller, problems: list[Problem]) -> list[Group]:
-    return judge(evaluation_rubric(), roller(scripted)(problems, 2, PARAMS, (1,)))
+    return evaluation_judge().score_rollouts(roller(scripted)(problems, 2, PARAMS, (1,)))
 
 
 def read(path: object) -> list[dict[str, object]]:
@@ -73,7 +73,7 @@ def test_the_row_of_a_rollout_by_hand(groups: list[Group]) -> None:
 def test_nothing_to_measure_is_none_and_not_zero(
     roller: MakeRoller, problems: list[Problem]
 ) -> None:
-    groups = judge(evaluation_rubric(), roller(lambda *_: "7~")(problems, 2, PARAMS, (1,)))
+    groups = evaluation_judge().score_rollouts(roller(lambda *_: "7~")(problems, 2, PARAMS, (1,)))
     row = rollout_row(groups, lambda texts: [0] * len(texts))
     assert row["thought_tokens"] is row["reflection"] is row["target_language"] is None
     assert row["frac_reward_zero_std"] == row["completions/clipped_ratio"] == 1.0
@@ -143,7 +143,7 @@ def test_going_on_drops_later_rows_and_remembers_the_batches(
     context: Context, roller: MakeRoller, problems: list[Problem]
 ) -> None:
     truncated = roller(lambda *_: "7~")
-    cut = judge(evaluation_rubric(), truncated(problems, 2, PARAMS, (1,)))
+    cut = evaluation_judge().score_rollouts(truncated(problems, 2, PARAMS, (1,)))
 
     def go(recorder: Recorder, steps: range) -> None:
         for step in steps:

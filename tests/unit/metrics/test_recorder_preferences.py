@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.base.records import Group, Problem, Purpose, RolloutGroup, SamplingParams
 from dianoia.config import ProgressSettings
 from dianoia.judge.hacking import Point
-from dianoia.judge.judge import evaluation_rubric, judge
-from dianoia.judge.problem_sets import Scenario
-from dianoia.judge.reward_model_part import Preferred
-from dianoia.judge.rules import format_rule
-from dianoia.judge.verdict_counts import count
+from dianoia.judge.judge import Judge, evaluation_judge
+from dianoia.judge.problem_sets import ProblemSet
+from dianoia.judge.reward_model_part import RewardModelPart
+from dianoia.judge.reward_part import ScoringState
 from dianoia.metrics.history import Watch
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
@@ -22,7 +21,6 @@ from dianoia.sampler.rollouts import Roller
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
 from dianoia.storage.context import Context
 from dianoia.tasks.code import Verdict
-from dianoia.tasks.verifier import Grade
 
 MakeRoller = Callable[..., Roller]
 PARAMS = SamplingParams(64, frozenset({0}))
@@ -55,8 +53,13 @@ class Source:
         return prompts[:limit]
 
 
-def helpful(weight: float = 0.5) -> Scenario:
-    return Scenario("helpful", Source(), Preferred("helpful", Longer(), weight))
+HELPFUL = ProblemSet(Purpose.HELPFUL, Source())
+
+
+def judge(weight: float = 0.5) -> Judge:
+    """Accuracy and format, and the helpful model for general prompts."""
+    model = RewardModelPart("helpful", Longer(), weight, Purpose.HELPFUL)
+    return Judge([*evaluation_judge().parts, model])
 
 
 @pytest.fixture
@@ -64,12 +67,13 @@ def groups(roller: MakeRoller, problems: list[Problem]) -> list[Group]:
     """Two groups of reasoning, (right, cut) and (wrong, wrong), and one general: scores 5 and 5."""
     made = roller(scripted)
     general = [replace(problems[0], id="g", verifier="reference", domain="general")]
-    model = helpful().preferred
-    assert model is not None
-    return [
-        *judge(evaluation_rubric(), made(problems, 2, PARAMS, (1,))),
-        *model.judge((format_rule(),), made(general, 2, PARAMS, (1, 2))),
+    rollouts_PG = [*made(problems, 2, PARAMS, (1,)), *made(general, 2, PARAMS, (1, 2))]
+    purposes = [Purpose.REASONING, Purpose.REASONING, Purpose.HELPFUL]
+    unscored = [
+        RolloutGroup(rollouts_G[0].problem, tuple(rollouts_G), purpose)
+        for rollouts_G, purpose in zip(rollouts_PG, purposes, strict=True)
     ]
+    return judge().score(unscored, ScoringState())
 
 
 def read(path: Any) -> list[dict[str, Any]]:
@@ -107,7 +111,8 @@ def test_the_row_of_a_mixed_rollout_by_hand(groups: list[Group]) -> None:
 
 def recorder(context: Context, roller: Roller, **settings: int) -> Recorder:
     watch = Watch(weights=WEIGHTS, from_step=0)
-    return Recorder(context, roller, ProgressSettings(samples=2, **settings), watch, WEIGHTS)
+    progress = ProgressSettings(samples=2, **settings)
+    return Recorder(context, roller, progress, watch, WEIGHTS, judge())
 
 
 def test_the_held_out_curve_has_a_point_of_each_model(
@@ -116,7 +121,7 @@ def test_the_held_out_curve_has_a_point_of_each_model(
     made = roller(scripted)
     one = recorder(context, made)
     one.open(0)
-    one.curve(0, problems, PARAMS, [helpful()])
+    one.curve(0, problems, PARAMS, [HELPFUL])
     one.write(0, {})
     (row,) = read(context.directory.metrics)
     # First?: 5 and the lowest of its group, 5; Then?: 8 and 8
@@ -190,27 +195,28 @@ def test_a_flat_model_is_told_and_its_history_kept(
 
 
 def test_verdicts_on_programs_are_counted_where_programs_are_asked_for(
-    context: Context, roller: MakeRoller, problems: list[Problem]
+    context: Context, roller: MakeRoller, groups: list[Group]
 ) -> None:
     one = recorder(context, roller(scripted))
     one.open(0)
-    program = replace(problems[0], verifier="code")
-    for asked in ([program], [program, problems[1]]):  # two rounds of dynamic sampling
-        with one.judging(asked):
-            for verdict in (Verdict.PASSED, Verdict.PASSED, Verdict.CRASHED):
-                count(program, Grade(0.0, verdict))
+    program = replace(groups[0].problem, verifier="code")
+    verdicts = (Verdict.PASSED, Verdict.CRASHED)
+    scores = [replace(s, verdict=v) for s, v in zip(groups[0].scores, verdicts, strict=True)]
+    one.rollout(0, [replace(groups[0], problem=program, scores=tuple(scores)), *groups[1:]])
     one.write(1, {})
-    with one.judging(problems):
-        count(program, Grade(1.0, Verdict.PASSED))  # of another batch
+    one.rollout(1, groups)
     one.write(2, {})
-    rows = read(context.directory.metrics)
-    # The second problem's verifier is a plain one, of whose answers none was lost.
+    rows = [
+        {name: row[name] for name in row if name.partition("/")[0] in ("code", "plain")}
+        for row in read(context.directory.metrics)
+    ]
+    # The other problems' verifiers are plain ones, of whose answers none was lost.
     plain = dict.fromkeys(("plain/timed_out", "plain/out_of_memory", "plain/crashed"), 0)
-    assert rows[0] == {"step": 1} | plain | {f"code/{verdict}": 0 for verdict in Verdict} | {
-        "code/passed": 4,
-        "code/crashed": 2,
+    assert rows[0] == plain | {f"code/{verdict}": 0 for verdict in Verdict} | {
+        "code/passed": 1,
+        "code/crashed": 1,
     }
-    assert rows[1] == {"step": 2} | plain
+    assert rows[1] == plain
 
 
 def test_real_programs_are_counted(
@@ -223,8 +229,8 @@ def test_real_programs_are_counted(
     made = roller(lambda _, n: f" <think></think><answer>{programs[n]}</answer>")
     one = recorder(context, made)
     one.open(0)
-    with one.judging([problem]):
-        (group,) = judge(evaluation_rubric(), made([problem], 4, PARAMS, (1,)))
+    (group,) = evaluation_judge().score_rollouts(made([problem], 4, PARAMS, (1,)))
     assert group.rewards_G == (2.0, 1.0, 1.0, 2.0)
-    told = {key: count for key, count in one.row.items() if count}
+    one.rollout(0, [group])
+    told = {key: count for key, count in one.row.items() if key.startswith("code/") and count}
     assert told == {"code/passed": 2, "code/wrong_answer": 1, "code/error": 1}

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
-from dianoia.judge.judge import evaluation_rubric, judge
+from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics import votes
 from dianoia.metrics.group_metrics import measures
 from dianoia.metrics.votes import MOST_TEXTS, with_votes
+from dianoia.tasks.verifier import Grade, Pair
 
 OPTIONS = {"options": ["Rome", "Paris", "Oslo", "Bern"]}
 CUT = None
@@ -29,7 +30,7 @@ def group(
     """The answers, graded by the verifier itself."""
     problem = Problem("p", "What is it?", gold, verifier, columns=columns or {})
     rollouts = [rollout(problem, n, answer) for n, answer in enumerate(answers)]
-    (found,) = judge(evaluation_rubric(), [rollouts])
+    (found,) = evaluation_judge().score_rollouts([rollouts])
     return found
 
 
@@ -174,7 +175,7 @@ def test_general_prompts_have_no_votes_and_votes_are_counted_once(
     problem = Problem("p", "", "", "reference")
     general = Group(problem, (rollout(problem, 0, "a"),), (Score(1.0, {"format": 1.0}),))
     one = with_votes([group("math", "7", ["1/3", r"\frac13"])])
-    monkeypatch.setattr(votes, "verify", None)  # whoever asks again fails
+    monkeypatch.setattr(votes, "grade", None)  # whoever asks again fails
     assert with_votes([*one, general]) == [*one, general] and general.votes_G is None
 
 
@@ -182,22 +183,20 @@ def test_the_number_of_comparisons_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     """At most MOST_TEXTS (MOST_TEXTS - 1) besides one a text; the rare ones vote with their equals."""
     asked: list[tuple[Problem, str]] = []
 
-    def never(problem: Problem, answer: str) -> float:
-        asked.append((problem, answer))
-        return float(problem.answer == answer)
+    def never(pairs: Sequence[Pair]) -> list[Grade]:
+        asked.extend(pairs)
+        return [Grade(float(problem.answer == answer)) for problem, answer in pairs]
 
     many = [f"t{n}" for n in range(MOST_TEXTS + 40)]
     one = group("exact", "gold", [*many, "t0", "T 71"])
-    monkeypatch.setattr(votes, "verify", never)
-    monkeypatch.setattr(votes, "verify_ahead", lambda pairs: None)
+    monkeypatch.setattr(votes, "grade", never)
     assert sizes(one) == [2] + [1] * (len(many))
     assert len(asked) == len(many) + 1 + MOST_TEXTS * (MOST_TEXTS - 1)
 
 
 def test_whole_numbers_are_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
     one = group("math", "7", [str(n) for n in range(20, 40)])
-    monkeypatch.setattr(votes, "verify", None)
-    monkeypatch.setattr(votes, "verify_ahead", lambda pairs: None)
+    monkeypatch.setattr(votes, "grade", None)
     assert sizes(one) == [1] * 20
 
 

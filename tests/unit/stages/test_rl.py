@@ -68,7 +68,7 @@ def test_without_it_a_rollout_is_the_next_problems(training: MakeTraining) -> No
     made = training("10010000")
     assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
     assert places(made, made.chosen(made.rollout())) == [4, 5, 6, 7]
-    assert made.scenarios.state()["drawn"]["reasoning"] == 8
+    assert made.problem_sets.state()["drawn"]["reasoning"] == 8
 
 
 def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
@@ -77,7 +77,7 @@ def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
     assert places(made, drawn) == list(range(12)), "metrics are of all that was drawn"
     assert places(made, groups) == [0, 3, 5, 8]
     assert all(len(set(group.rewards_G)) == 2 for group in groups)
-    assert made.scenarios.state()["drawn"]["reasoning"] == 12
+    assert made.problem_sets.state()["drawn"]["reasoning"] == 12
     # what was sampled and thrown away was sampled all the same
     said = [made.roller.sampler.generate(*asked) for asked in list(made.roller.sampler.asked)]
     assert made.tokens == sum(len(c.ids) for groups in said for group in groups for c in group)
@@ -87,19 +87,19 @@ def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
 def test_groups_that_teach_nothing_fill_up_after_the_last_round(training: MakeTraining) -> None:
     made = training("100101001111", dynamic_sampling=True, dynamic_rounds=1)
     assert places(made, made.chosen(made.rollout())) == [0, 3, 5, 1]
-    assert made.scenarios.state()["drawn"]["reasoning"] == 8
+    assert made.problem_sets.state()["drawn"]["reasoning"] == 8
 
 
 def test_a_full_first_round_draws_no_more(training: MakeTraining) -> None:
     made = training("11111111", dynamic_sampling=True)
     assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
-    assert made.scenarios.state()["drawn"]["reasoning"] == 4
+    assert made.problem_sets.state()["drawn"]["reasoning"] == 4
 
 
 def test_rollouts_are_whole_even_where_nothing_teaches(training: MakeTraining) -> None:
     made = training("0" * 20, dynamic_sampling=True)
     assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
-    assert made.scenarios.state()["drawn"]["reasoning"] == 20  # one round, and four more
+    assert made.problem_sets.state()["drawn"]["reasoning"] == 20  # one round, and four more
 
 
 def test_a_problem_is_sampled_under_its_number_whatever_the_batch(training: MakeTraining) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.judge.judge import evaluation_rubric, judge
-from dianoia.judge.verdict_counts import added, counted
+from dianoia.judge.judge import evaluation_judge
+from dianoia.judge.verification import count_verdicts
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.math import (
     MATH,
@@ -72,10 +72,9 @@ def test_another_question_is_another_case() -> None:
 
 def test_a_group_is_scored_and_its_verdicts_are_counted() -> None:
     answers = [r"\sqrt2", "2", "It is 2", "9^9^9^9", None]
-    with counted([PROBLEM]) as found:
-        (group,) = judge(
-            evaluation_rubric(), [[rollout(answer, n) for n, answer in enumerate(answers)]]
-        )
+    rollouts = [rollout(answer, sample) for sample, answer in enumerate(answers)]
+    (group,) = evaluation_judge().score_rollouts([rollouts])
+    found = count_verdicts((group.problem, score.verdict) for score in group.scores)
     assert [score.parts["accuracy"] for score in group.scores] == [1.0, 0.0, 0.0, 0.0, 0.0]
     assert set(found) == {"math"}
     seen = {verdict: count for verdict, count in found["math"].items() if count}
@@ -87,14 +86,6 @@ def test_a_group_is_scored_and_its_verdicts_are_counted() -> None:
         "too_large": 1,
     }
     assert found["math"]["timed_out"] == 0
-
-
-def test_counts_of_batches_add_up() -> None:
-    assert added([{"math": {"right": 1}}, {"math": {"right": 2, "wrong": 1}, "code": {"passed": 1}}]) == {
-        "math": {"right": 3, "wrong": 1},
-        "code": {"passed": 1},
-    }  # fmt: skip
-    assert added([]) == {}
 
 
 def test_a_file_with_a_gold_answer_that_cannot_be_read_names_its_row(tmp_path: Path) -> None:
@@ -109,7 +100,7 @@ def test_a_file_with_a_gold_answer_that_cannot_be_read_names_its_row(tmp_path: P
 
 def test_nothing_is_started_or_imported_before_the_first_answer() -> None:
     code = (
-        "import sys, dianoia.tasks.catalog, dianoia.judge.verdict_counts; from dianoia.tasks.math import math_verifier as verifier; "
+        "import sys, dianoia.tasks.catalog, dianoia.judge.verification; from dianoia.tasks.math import math_verifier as verifier; "
         "assert not [n for n in ('mpmath', 'dianoia.tasks.math.grammar', 'torch') if n in sys.modules], 'imported'; "
         "assert not verifier._WORKERS.started"
     )

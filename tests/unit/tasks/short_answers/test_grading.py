@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.judge.judge import evaluation_rubric, grade_ahead, judge
-from dianoia.judge.verdict_counts import counted
+from dianoia.judge.judge import evaluation_judge
+from dianoia.judge.verification import count_verdicts, grade_rollouts
 from dianoia.metrics.training_metrics import verdict_row
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.plugins import PROBLEM_SETS
@@ -138,10 +138,10 @@ def test_a_batch_is_one_errand_and_then_at_hand() -> None:
     problems = [Problem("b", "?", "811", name) for name in ("number", "exact", "output")]
     rollouts = [rollout(p, a) for p in problems for a in ("811", "812", "811.0", None, "812")]
     before = sum(shared_workers().ended.values())
-    grade_ahead(rollouts)
+    grade_rollouts(rollouts)
     asked = sum(shared_workers().ended.values())
     assert asked == before + 1, "nine different answers fit into one lot"
-    groups = judge(evaluation_rubric(), [rollouts[:5], rollouts[5:10], rollouts[10:]])
+    groups = evaluation_judge().score_rollouts([rollouts[:5], rollouts[5:10], rollouts[10:]])
     assert [[s.parts["accuracy"] for s in group.scores] for group in groups] == [
         [1.0, 0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0],
     ]  # fmt: skip
@@ -159,27 +159,21 @@ def test_what_is_lost_is_counted_by_what_became_of_it(
         [rollout(number, answer) for answer in ("1", "loop", "0", "memory", None)],
         [rollout(text, answer) for answer in ("1", "exit", "loop", "0", "0")],
     ]
-    with counted([number, text]) as found:
-        groups = judge(evaluation_rubric(), rollouts_PG)
+    groups = evaluation_judge().score_rollouts(rollouts_PG)
     assert [[s.parts["accuracy"] for s in group.scores] for group in groups] == [
         [1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0],
     ]  # fmt: skip
-    assert verdict_row(found) == {
+    counts = count_verdicts((g.problem, score.verdict) for g in groups for score in g.scores)
+    assert verdict_row(counts) == {
         "plain/timed_out": 2, "plain/out_of_memory": 1, "plain/crashed": 1
     }  # fmt: skip
     (grade,) = VERIFIERS["reference"].grade([(open_, "loop")])
     assert grade == Grade(None, Verdict.TIMED_OUT), "a model may still judge it"
 
 
-def test_where_no_problem_is_plain_nothing_is_counted() -> None:
-    with counted([Problem("m", "?", "1", "math")]) as found:
-        pass
-    assert set(found) == {"math"}
-
-
 def test_nothing_is_started_before_the_first_answer_and_workers_know_no_torch() -> None:
     code = (
-        "import json, sys, dianoia.judge.verdict_counts, dianoia.tasks.catalog; "
+        "import json, sys, dianoia.judge.verification, dianoia.tasks.catalog; "
         "from dianoia.tasks.short_answers import grading as verifier; assert not verifier._WORKERS.started; "
         "assert 'torch' not in sys.modules, 'imported'; "
         "from dianoia.base.records import Problem; "

@@ -1,18 +1,21 @@
 """Shaping rewards by hand: repetition, cosine by length, tags."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.judge.rules import Cosine, cosine, once, repetition, tags
-from dianoia.judge.shaping import (
+from dianoia.config import CosineSettings
+from dianoia.judge.reward_part import ScoringState
+from dianoia.judge.rules import (
+    Cosine,
     cosine_by_length,
+    repetition,
     repetition_penalty,
     tag_count,
+    tags,
     tags_to_write,
 )
 from dianoia.text.template import TEMPLATES
@@ -118,7 +121,12 @@ def rollout(status: RolloutStatus = FINISHED, tokens: int = 50) -> Rollout:
     return Rollout(problem, 0, (1,), done, "<think>x</think>", status, answer, answer)
 
 
-COSINE = Cosine(100, right=(1.0, 0.5), wrong=(-1.0, -0.5), truncated=None)
+COSINE = CosineSettings(weight=2.0)
+
+
+def cosine(settings: CosineSettings, rollout: Rollout, grade: float | None) -> float | None:
+    (value,) = Cosine(settings).score([rollout], ScoringState(max_tokens=100, accuracy=[grade]))
+    return value
 
 
 @pytest.mark.parametrize(
@@ -134,31 +142,19 @@ COSINE = Cosine(100, right=(1.0, 0.5), wrong=(-1.0, -0.5), truncated=None)
 def test_right_and_wrong_by_length(
     status: RolloutStatus, grade: float | None, value: float | None
 ) -> None:
-    rule = cosine(COSINE, lambda _: grade, weight=2.0)
-    assert rule.measure(rollout(status)) == (None if value is None else pytest.approx(value))
-    assert (rule.name, rule.weight) == ("cosine", 2.0)
+    found = cosine(COSINE, rollout(status), grade)
+    assert found == (None if value is None else pytest.approx(value))
+    assert (Cosine(COSINE).name, Cosine(COSINE).weight) == ("cosine", 2.0)
 
 
 def test_a_value_of_its_own_for_what_was_cut() -> None:
-    values = replace(COSINE, truncated=-10.0)
-    assert cosine(values, lambda _: 0.0).measure(rollout(TRUNCATED)) == -10.0
-    assert cosine(values, lambda _: None).measure(rollout(TRUNCATED)) == -10.0
-    assert cosine(values, lambda _: 0.0).measure(rollout(MALFORMED)) == pytest.approx(-0.75)
+    settings = CosineSettings(truncated=-10.0)
+    assert cosine(settings, rollout(TRUNCATED), 0.0) == -10.0
+    assert cosine(settings, rollout(TRUNCATED), None) == -10.0
+    assert cosine(settings, rollout(MALFORMED), 0.0) == pytest.approx(-0.75)
 
 
 def test_repetition_and_tags_look_at_every_rollout() -> None:
     for status in RolloutStatus:
         assert repetition(3).measure(rollout(status)) == pytest.approx(1 / 48 - 1)
         assert tags(TAGS).measure(rollout(status)) == 0.5
-
-
-def test_a_grade_is_asked_for_once_a_rollout() -> None:
-    asked: list[Rollout] = []
-
-    def grade(one: Rollout) -> float:
-        asked.append(one)
-        return float(len(asked))
-
-    remembered, first, second = once(grade), rollout(), rollout()
-    assert [remembered(one) for one in (first, second, first, second)] == [1.0, 2.0, 1.0, 2.0]
-    assert len(asked) == 2, "equal rollouts are not the same"

@@ -1,21 +1,25 @@
 """Rules and rubric: what counts, what is None, and what is told to the user."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from dianoia.base.errors import ConfigError, ProblemFileError, UserError
-from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.judge.rubric import Rubric
+from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus, Score
+from dianoia.judge.judge import Judge
+from dianoia.judge.reward_part import RewardPart, ScoringState
 from dianoia.judge.rules import (
+    Accuracy,
+    Overlong,
     Rule,
-    accuracy,
     format_rule,
     language,
-    overlong,
     random_reward,
 )
+from dianoia.tasks.catalog import VERIFIERS
+from dianoia.tasks.verifier import Grade, Pair
 
 PROBLEM = Problem("p", "2+3?", "5", "exact")
 RIGHT = Rollout(
@@ -35,8 +39,14 @@ MALFORMED = replace(
 TRUNCATED = replace(MALFORMED, status=RolloutStatus.TRUNCATED, fault=None)
 
 
-def same(problem: Problem, answer: str) -> float | None:
-    return float(problem.answer == answer) if problem.answer else None
+def score(parts: Sequence[RewardPart], *group: Rollout) -> Score:
+    """The score of the first rollout of a group."""
+    return scores(parts, *group)[0]
+
+
+def scores(parts: Sequence[RewardPart], *group: Rollout) -> tuple[Score, ...]:
+    (scored,) = Judge(parts).score_rollouts([group])
+    return scored.scores
 
 
 UNREADABLE = replace(RIGHT, problem=replace(PROBLEM, answer=""))
@@ -45,15 +55,16 @@ UNREADABLE = replace(RIGHT, problem=replace(PROBLEM, answer=""))
 @pytest.mark.parametrize("value", [1e13, -1e13, 1e200, -1.7e308])
 def test_a_reward_of_no_useful_size_is_refused(value: float) -> None:
     with pytest.raises(
-        UserError, match=r"rule 'mine' gave .* sample 0 of problem 'p' is beyond 1e\+12"
+        UserError,
+        match=r"part 'mine' of the reward gave .* sample 0 of problem 'p' is beyond 1e\+12",
     ):
-        Rubric((Rule("mine", lambda _: value),)).score(RIGHT)
+        score((Rule("mine", lambda _: value),), RIGHT)
 
 
 @pytest.mark.parametrize(("value", "weight"), [(1.0, 1e13), (-1e12, 2.0), (1e6, 1e300)])
 def test_a_weight_that_makes_it_so_too(value: float, weight: float) -> None:
     with pytest.raises(UserError, match="added up by the weights"):
-        Rubric((Rule("mine", lambda _: value, weight), format_rule())).score(RIGHT)
+        score((Rule("mine", lambda _: value, weight), format_rule()), RIGHT)
 
 
 @pytest.mark.parametrize(
@@ -67,41 +78,42 @@ def test_a_weight_that_makes_it_so_too(value: float, weight: float) -> None:
     ],
 )
 def test_the_papers_rubric(rollout: Rollout, parts: dict[str, float | None], total: float) -> None:
-    score = Rubric((accuracy(same), format_rule())).score(rollout)
-    assert score.parts == parts
-    assert score.total == total
+    result = score((Accuracy(), format_rule()), rollout)
+    assert result.parts == parts
+    assert result.total == total
 
 
 def test_weights_scale_the_total_and_not_the_parts() -> None:
-    score = Rubric((accuracy(same, weight=3.0), format_rule(weight=0.5))).score(RIGHT)
-    assert score.parts == {"accuracy": 1.0, "format": 1.0}
-    assert score.total == 3.5
+    result = score((Accuracy(weight=3.0), format_rule(weight=0.5)), RIGHT)
+    assert result.parts == {"accuracy": 1.0, "format": 1.0}
+    assert result.total == 3.5
 
 
 def test_a_rubric_of_which_nothing_applies_names_the_problem() -> None:
     with pytest.raises(ProblemFileError, match=r"'p'.*'exact'.*answer column"):
-        Rubric((accuracy(same),)).score(UNREADABLE)
+        score((Accuracy(),), UNREADABLE)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_value_that_is_no_number_names_rule_and_problem(value: float) -> None:
     with pytest.raises(UserError, match=r"'odd'.*sample 0.*'p'.*finite"):
-        Rubric((Rule("odd", lambda _: value),)).score(RIGHT)
+        score((Rule("odd", lambda _: value),), RIGHT)
 
 
 def test_a_rubric_has_rules_of_different_names() -> None:
-    with pytest.raises(ConfigError, match="no rule"):
-        Rubric(())
+    with pytest.raises(ConfigError, match="no part"):
+        score((), RIGHT)
     with pytest.raises(ConfigError, match=r"'format'.*rename"):
-        Rubric((format_rule(), format_rule()))
+        score((format_rule(), format_rule()), RIGHT)
 
 
-def test_a_broken_verifier_is_an_error_not_a_zero() -> None:
-    def broken(problem: Problem, answer: str) -> float:
+def test_a_broken_verifier_is_an_error_not_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(pairs: Sequence[Pair]) -> list[Grade]:
         raise RuntimeError("grader broke")
 
+    monkeypatch.setitem(VERIFIERS, "exact", replace(VERIFIERS["exact"], grade=broken))
     with pytest.raises(RuntimeError, match="grader broke"):
-        Rubric((accuracy(broken), format_rule())).score(RIGHT)
+        score((Accuracy(), format_rule()), RIGHT)
 
 
 def test_language_is_the_share_of_the_thought_in_the_questions_language() -> None:
@@ -114,7 +126,10 @@ def test_language_is_the_share_of_the_thought_in_the_questions_language() -> Non
 
 
 def test_overlong_sees_the_response_tokens() -> None:
-    assert overlong(lambda length: -length / 10).measure(TRUNCATED) == -0.3
+    state = ScoringState(max_tokens=4)
+    assert Overlong(cache=2).score([TRUNCATED], state) == [-0.5], (
+        "3 of 4 tokens, the last 2 of which cost"
+    )
 
 
 def test_the_random_control_ignores_text_and_order() -> None:
@@ -145,9 +160,9 @@ ODD = Rule("odd", lambda rollout: float(rollout.sample) if rollout.sample % 2 el
 def test_a_sample_to_which_nothing_that_pays_applies_moves_nobody(
     rules: tuple[Rule, ...], totals: list[float]
 ) -> None:
-    rubric, group = Rubric(rules), [replace(RIGHT, sample=index) for index in range(4)]
-    settled = rubric.settled([rubric.score(rollout) for rollout in group])
-    assert [score.total for score in settled] == totals
-    assert all(
-        score.parts == rubric.score(r).parts for score, r in zip(settled, group, strict=True)
-    )
+    group = [replace(RIGHT, sample=index) for index in range(4)]
+    results = scores(rules, *group)
+    assert [result.total for result in results] == totals
+    assert [result.parts for result in results] == [
+        {rule.name: rule.measure(rollout) for rule in rules} for rollout in group
+    ]
