@@ -19,11 +19,6 @@ CORE_CACHE = 2**22
 every token. A model with twice as many bytes of weights uses every slot, since its weights are read from memory anyway."""
 CORE_ROWS = 16
 """Fewest responses that a core decodes at a time: with fewer, reading the weights dominates."""
-MEMBERS = 4
-"""Samples that share a prompt row of the native sampler's PyTorch: more reads a prompt's keys less often, but leaves more
-places empty once samples of a group have ended."""
-SPARE_ROWS = 16
-"""Its prompt rows beyond one a slot, for prompts read ahead."""
 EVALUATED_AT_ONCE = 256
 """Problems that an evaluation samples between two updates of its progress."""
 MAX_THREADS = 8

@@ -1,11 +1,11 @@
 """Drawing tokens: from logits and a sample's own random stream to ids and log-probabilities.
 
-In: logits `[B, V]`, each row's 64-bit seed and the index of the token to draw. Out: ids and float32
-log-probabilities `[B]`. The uniform number behind a token is a hash of (request key, sample index,
-token index), so that a draw depends on nothing it is batched with. One limit stays: logits of the
-same row may differ by rounding (about 1e-7) between batch shapes, and a uniform number that falls
-within that distance of a border between two tokens then picks the other one. Left out: penalties,
-beams, and everything else that would make behaviour and recorded policy differ.
+In: logits `[B, V]`, and per row a 64-bit seed and the index of the token to draw. Out: ids and float32
+log-probabilities `[B]`. The random number behind a token is a hash of (request key, sample index,
+token index), so a draw does not depend on what it is batched with. One limit remains in PyTorch: logits of the
+same row may differ by rounding (about 1e-7) between batch shapes, and a random number that falls
+within that distance of the border between two tokens then picks the other one. Not here: penalties,
+beams, and all else that would make the sampled policy differ from the recorded one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from dianoia.hardware.c_functions import call, library
 from dianoia.hardware.compiled import compile_for, mark_dynamic
 
 PREFIX = 64
-"""Most likely tokens looked at before a whole row is sorted for top-p."""
+"""Most likely tokens that top-p tries before it sorts a whole row."""
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
@@ -25,20 +25,20 @@ _MIX_2 = 0x94D049BB133111EB
 
 
 def _signed(value: int) -> int:
-    """A 64-bit pattern as the two's complement number that int64 tensors hold."""
+    """Return a 64-bit pattern as the two's complement number that int64 tensors hold."""
     value &= _MASK
     return value - (1 << 64) if value >> 63 else value
 
 
 def _mix(value: int) -> int:
-    """The finalizer of splitmix64 (Steele, Lea, Flood 2014) on one Python integer."""
+    """Apply the finalizer of splitmix64 (Steele, Lea, Flood 2014) to a Python integer."""
     value = ((value ^ (value >> 30)) * _MIX_1) & _MASK
     value = ((value ^ (value >> 27)) * _MIX_2) & _MASK
     return value ^ (value >> 31)
 
 
 def seed_of(key: Sequence[int], sample: int) -> int:
-    """Seed of one sample's random stream, as a signed 64-bit number."""
+    """Return the seed of a sample's random stream, as a signed 64-bit number."""
     state = 0
     for part in (*key, sample, len(key)):
         state = _mix((state + _GOLDEN + (part & _MASK)) & _MASK)
@@ -46,8 +46,7 @@ def seed_of(key: Sequence[int], sample: int) -> int:
 
 
 def uniforms(seeds_B: torch.Tensor, indices_B: torch.Tensor) -> torch.Tensor:
-    """Float32 numbers in [0, 1), one a row: splitmix64 of (seed, token index), vectorised in
-    int64."""
+    """Return float32 numbers in [0, 1), one per row: splitmix64 of (seed, token index) in int64."""
     z = (indices_B + 1) * _signed(_GOLDEN) + seeds_B
     z = (z ^ ((z >> 30) & (_MASK >> 30))) * _signed(_MIX_1)
     z = (z ^ ((z >> 27) & (_MASK >> 27))) * _signed(_MIX_2)
@@ -59,16 +58,16 @@ def uniforms(seeds_B: torch.Tensor, indices_B: torch.Tensor) -> torch.Tensor:
 def draw(
     logits_BV: torch.Tensor, seeds_B: torch.Tensor, indices_B: torch.Tensor, params: SamplingParams
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and log-probabilities `[B]`; the latter at the sampling temperature, before top-p and
-    top-k.
+    """Draw ids, and return them with their log-probabilities, both `[B]`.
 
-    Temperature 0 takes the most likely token and reports its log-probability at temperature 1.
+    Log-probabilities are those at the sampling temperature, before top-p and top-k. Temperature 0 takes the most
+    likely token and reports its log-probability at temperature 1.
     """
     logits_BV = logits_BV.float()
     if logits_BV.device.type == "cpu" and library() is not None:
         return _draw_in_c(logits_BV.contiguous(), None, seeds_B, indices_B, params)
-    everything = params.temperature > 0.0 and params.top_p >= 1.0 and not params.top_k
-    if everything and logits_BV.is_cuda:
+    whole_vocabulary = params.temperature > 0.0 and params.top_p >= 1.0 and not params.top_k
+    if whole_vocabulary and logits_BV.is_cuda:
         return _draw_by_blocks(logits_BV, uniforms(seeds_B, indices_B), params.temperature)
     if params.temperature not in (0.0, 1.0):
         logits_BV = logits_BV / params.temperature
@@ -76,7 +75,7 @@ def draw(
     if params.temperature == 0.0 or params.top_k == 1:
         ids_B = logits_BV.argmax(-1)
     elif params.top_p < 1.0 or params.top_k:
-        ids_B = _draw_kept(probs_BV, uniforms(seeds_B, indices_B), params)
+        ids_B = _draw_truncated(probs_BV, uniforms(seeds_B, indices_B), params)
     else:
         ids_B = _draw_all(probs_BV, uniforms(seeds_B, indices_B))
     return ids_B, probs_BV.gather(1, ids_B[:, None])[:, 0].log()
@@ -85,7 +84,7 @@ def draw(
 def draw_owned(
     logits_NV: torch.Tensor, owners_B: torch.Tensor, seeds_B: torch.Tensor, params: SamplingParams
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first token of each sample, which has its logits in row `owners_B`, on a CPU with C; as `draw`."""
+    """Draw the first token of each sample in C, from row `owners_B` of the logits; returns what `draw` returns."""
     return _draw_in_c(logits_NV, owners_B, seeds_B, torch.zeros_like(seeds_B), params)
 
 
@@ -96,21 +95,22 @@ def _draw_in_c(
     indices_B: torch.Tensor,
     params: SamplingParams,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`draw`; rows of logits may lie apart."""
+    """Run `draw` in C. The rows of the logits may be further apart than they are long."""
     ids_B, logprobs_B = torch.empty_like(seeds_B), torch.empty(len(seeds_B))
-    vocabulary, law = logits_NV.shape[1], (params.temperature, params.top_p, params.top_k)
-    scratch = torch.empty(3 * vocabulary)
-    sizes = (logits_NV.stride(0), len(seeds_B), vocabulary)
-    given = (logits_NV, owners_B, seeds_B.contiguous(), indices_B.contiguous(), *law)
-    call("draw", *given, ids_B, logprobs_B, scratch, *sizes)
+    vocabulary = logits_NV.shape[1]
+    call(
+        "draw", logits_NV, owners_B, seeds_B.contiguous(), indices_B.contiguous(),
+        params.temperature, params.top_p, params.top_k,
+        ids_B, logprobs_B, torch.empty(3 * vocabulary),
+        logits_NV.stride(0), len(seeds_B), vocabulary,
+    )  # fmt: skip
     return ids_B, logprobs_B
 
 
 def _invert(weights_BN: torch.Tensor, points_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First index whose running sum exceeds the point, and the running sum before it.
+    """Return the first index whose running sum exceeds the point, and the point less the sum before that index.
 
-    A point at or past the total (rounding) is moved just below it, so an entry of weight 0 is never
-    hit.
+    A point at or past the total (rounding) is moved just below it, so an entry of weight 0 is never hit.
     """
     sums_BN = weights_BN.cumsum(-1)
     last_B1 = sums_BN[:, -1:].contiguous()
@@ -121,45 +121,49 @@ def _invert(weights_BN: torch.Tensor, points_B: torch.Tensor) -> tuple[torch.Ten
 
 
 def _draw_all(probs_BV: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
-    """Inverse CDF over the whole vocabulary in two levels: first a block of about sqrt(V) ids, then
-    an id within it. Cheaper than one running sum over V, and rounds less."""
+    """Draw by inverse CDF over the whole vocabulary, in two levels: a block of about sqrt(V) ids, then an id in it.
+
+    Cheaper than one running sum over V, and rounds less.
+    """
     rows, vocabulary = probs_BV.shape
-    width = _width(vocabulary)
+    width = _block_width(vocabulary)
     padded_BV = torch.nn.functional.pad(probs_BV, (0, -vocabulary % width))
     blocks_BNW = padded_BV.view(rows, -1, width)
     sums_BN = blocks_BNW.sum(-1)
-    block_B, rest_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
-    chosen_BW = blocks_BNW[torch.arange(rows, device=probs_BV.device), block_B]
-    return block_B * width + _invert(chosen_BW, rest_B)[0]
+    block_B, remainder_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
+    block_BW = blocks_BNW[torch.arange(rows, device=probs_BV.device), block_B]
+    return block_B * width + _invert(block_BW, remainder_B)[0]
 
 
-def _width(vocabulary: int) -> int:
-    """Ids of a block: a power of two near the root."""
+def _block_width(vocabulary: int) -> int:
+    """Return the number of ids per block: a power of two near the square root of the vocabulary."""
     return 1 << (vocabulary.bit_length() // 2)
 
 
 def _draw_by_blocks(
     logits_BV: torch.Tensor, uniforms_B: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`_draw_all` and log-probabilities without ever writing the probabilities down: logits are read twice for
-    the masses of blocks, and once more in the block that is drawn."""
+    """Run `_draw_all`, and return log-probabilities too, without storing the probabilities.
+
+    Logits are read twice for the masses of the blocks, and once more in the block that is drawn.
+    """
     vocabulary = logits_BV.shape[1]
-    width = _width(vocabulary)
+    width = _block_width(vocabulary)
     mark_dynamic(logits_BV)
     normal_B1, sums_BN = compile_for(_masses, logits_BV.device)(logits_BV, temperature, width)
-    block_B, rest_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
+    block_B, remainder_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
     ids_BW = block_B[:, None] * width + torch.arange(width, device=logits_BV.device)
-    inside_BW = ids_BW < vocabulary
-    chosen_BW = logits_BV.gather(1, ids_BW.clamp(max=vocabulary - 1)) / temperature
-    index_B, _ = _invert((chosen_BW - normal_B1).exp() * inside_BW, rest_B)
-    drawn_B1 = index_B[:, None]
-    return ids_BW.gather(1, drawn_B1)[:, 0], (chosen_BW.gather(1, drawn_B1) - normal_B1)[:, 0]
+    inside_BW = ids_BW < vocabulary  # the last block may reach past the vocabulary
+    block_BW = logits_BV.gather(1, ids_BW.clamp(max=vocabulary - 1)) / temperature
+    index_B, _ = _invert((block_BW - normal_B1).exp() * inside_BW, remainder_B)
+    index_B1 = index_B[:, None]
+    return ids_BW.gather(1, index_B1)[:, 0], (block_BW.gather(1, index_B1) - normal_B1)[:, 0]
 
 
 def _masses(
     logits_BV: torch.Tensor, temperature: float, width: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logarithm of the normaliser `[B, 1]`, and the probability of each block of `width` ids."""
+    """Return the logarithm of the normaliser `[B, 1]`, and the probability of each block of `width` ids."""
     scaled_BV = logits_BV / temperature
     normal_B1 = scaled_BV.logsumexp(-1, keepdim=True)
     probs_BV = (scaled_BV - normal_B1).exp()
@@ -167,14 +171,15 @@ def _masses(
     return normal_B1, padded_BV.view(len(logits_BV), -1, width).sum(-1)
 
 
-def _draw_kept(
+def _draw_truncated(
     probs_BV: torch.Tensor, uniforms_B: torch.Tensor, params: SamplingParams
 ) -> torch.Tensor:
-    """Inverse CDF over the tokens that top-k and then top-p (of what top-k left) keep."""
+    """Draw by inverse CDF over the tokens that top-k, and then top-p of what top-k left, keep."""
     vocabulary = probs_BV.shape[-1]
     count = min(params.top_k or PREFIX, vocabulary)
     values_BN, order_BN = probs_BV.topk(count)
     ids_B = _draw_sorted(values_BN, order_BN, uniforms_B, params)
+    # rows whose most likely tokens hold less than top-p are drawn again from all tokens
     if not params.top_k and count < vocabulary:
         short = (values_BN.sum(-1) < params.top_p).nonzero()[:, 0]
         if short.numel():
@@ -189,12 +194,11 @@ def _draw_sorted(
     uniforms_B: torch.Tensor,
     params: SamplingParams,
 ) -> torch.Tensor:
-    """Draw from descending probabilities, from the smallest leading set that holds top-p of the
-    mass."""
+    """Draw from descending probabilities: from the smallest leading set that holds top-p of the mass."""
     mass_B1 = values_BN.sum(-1, keepdim=True) if params.top_k else 1.0
     before_BN = values_BN.cumsum(-1) - values_BN
-    kept_BN = before_BN < params.top_p * mass_B1
-    kept_BN[:, 0] = True
-    weights_BN = values_BN * kept_BN
+    nucleus_BN = before_BN < params.top_p * mass_B1
+    nucleus_BN[:, 0] = True
+    weights_BN = values_BN * nucleus_BN
     index_B, _ = _invert(weights_BN, uniforms_B * weights_BN.sum(-1))
     return order_BN.gather(1, index_B[:, None])[:, 0]

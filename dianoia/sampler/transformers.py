@@ -1,10 +1,10 @@
 """The fallback sampler: any causal language model of transformers, through `model.generate`.
 
-In and out as in `interface.Sampler`. `generate` runs the model and its cache; the tokens are drawn
-by `dianoia.sampler.draw` inside a logits processor, which sees the raw scores. So a sample has the
-same random stream, the same log-probabilities and the same top-p as in the native sampler, and none
-of the defaults that a checkpoint's generation config brings along (penalties, its own temperature)
-applies. Left out: continuous batching; a batch lasts as long as its longest sample.
+In and out as in `interface.Sampler`. `generate` runs the model and its KV cache; `dianoia.sampler.draw` draws the
+tokens inside a logits processor, which gets the raw scores. So a sample has the same random stream, the same
+log-probabilities and the same top-p as in the native sampler, and none of the defaults of a checkpoint's generation
+config (penalties, its own temperature) apply. Not supported: continuous batching; a batch lasts as long as its longest
+sample.
 """
 
 import copy
@@ -23,6 +23,7 @@ from dianoia.sampler.interface import (
     SamplerStats,
     WeightUpdate,
     check_requests,
+    group_by_params,
 )
 
 
@@ -37,7 +38,7 @@ class TransformersSampler:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Copy the model, weights included; `slots` is the batch size."""
+        """Copy the model with its weights, which are version 0. slots: batch size."""
         self._model = copy.deepcopy(model)
         self._model.train(False)
         torch.nn.Module.to(self._model, device=torch.device(device), dtype=dtype)
@@ -49,13 +50,13 @@ class TransformersSampler:
 
     @property
     def stats(self) -> SamplerStats:
-        """Of the last `generate`; the time of reading prompts counts as decoding."""
+        """Statistics of the last `generate`; the time for prompts counts as decoding."""
         return self._stats
 
     def load(self, update: WeightUpdate) -> None:
-        """See `interface.Sampler.load`; buffers are taken too, and tied parameters may be given once."""
-        names = update.tensors
-        missing = [name for name, _ in self._model.named_parameters() if name not in names]
+        """See `interface.Sampler.load`. Buffers are taken too; tied parameters may be given once."""
+        names = [name for name, _ in self._model.named_parameters()]
+        missing = [name for name in names if name not in update.tensors]
         if missing:
             raise ModelError(
                 f"The weights have no parameter {missing[0]!r} ({len(missing)} missing in all). "
@@ -77,36 +78,41 @@ class TransformersSampler:
         params: SamplingParams,
         on_finish: OnFinish | None = None,
     ) -> list[list[Completion]]:
-        """See `interface.Sampler.generate`."""
+        """See `interface.Sampler.generate`. Requests with different sampling parameters are in different batches."""
         check_requests(
             requests, params, getattr(self._model.config, "max_position_embeddings", None)
         )
-        self.pull()
-        order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
-        samples = [(i, sample) for i in order for sample in range(requests[i].samples)]
-        drawn: dict[tuple[int, int], Completion] = {}
-        began, steps = time.perf_counter(), 0
-        for first in range(0, len(samples), self._slots):
-            batch = samples[first : first + self._slots]
-            completions = self._batch([(requests[i], sample) for i, sample in batch], params)
-            steps += max(len(completion.ids) for completion in completions)
-            for (request, sample), completion in zip(batch, completions, strict=True):
-                drawn[request, sample] = completion
-                if on_finish is not None:
-                    on_finish(request, sample, completion)
-        self._count(drawn, steps, time.perf_counter() - began)
-        return [[drawn[i, s] for s in range(r.samples)] for i, r in enumerate(requests)]
+        version = self.pull()
+        completions: dict[tuple[int, int], Completion] = {}
+        start, steps = time.perf_counter(), 0
+        for group_params, indices in group_by_params(requests, params).items():
+            # long prompts first: prompts of like length waste the least padding
+            order = sorted(indices, key=lambda i: -len(requests[i].prompt_ids))
+            samples = [(i, sample) for i in order for sample in range(requests[i].samples)]
+            for first in range(0, len(samples), self._slots):
+                keys = samples[first : first + self._slots]
+                batch = [(requests[i], sample) for i, sample in keys]
+                decoded = self._decode(batch, group_params, version)
+                steps += max(len(completion.ids) for completion in decoded)
+                for (request, sample), completion in zip(keys, decoded, strict=True):
+                    completions[request, sample] = completion
+                    if on_finish is not None:
+                        on_finish(request, sample, completion)
+        self._stats = self._statistics(completions, steps, time.perf_counter() - start, version)
+        return [[completions[i, s] for s in range(r.samples)] for i, r in enumerate(requests)]
 
-    def _batch(
-        self, samples: Sequence[tuple[Request, int]], params: SamplingParams
+    def _decode(
+        self, samples: Sequence[tuple[Request, int]], params: SamplingParams, version: int
     ) -> list[Completion]:
-        """Decode one batch to its end."""
+        """Decode one batch of (request, sample index) to its end."""
         device = self._model.device
         prompts = [request.prompt_ids for request, _ in samples]
         longest = max(map(len, prompts))
+        # padding on the left, so that all responses begin in the same column
         ids = torch.tensor([(0,) * (longest - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([(0,) * (longest - len(p)) + (1,) * len(p) for p in prompts])
-        drawer = _Drawer([seed_of(r.key, sample) for r, sample in samples], params, device)
+        seeds = [seed_of(request.key, sample) for request, sample in samples]
+        processor = _DrawingProcessor(seeds, params, device)
         self._model.generate(  # type: ignore[operator]
             input_ids=ids,
             attention_mask=mask.to(device),
@@ -116,50 +122,55 @@ class TransformersSampler:
                 eos_token_id=sorted(params.stop_ids) or None,
                 pad_token_id=0,
             ),
-            logits_processor=LogitsProcessorList([drawer]),
+            logits_processor=LogitsProcessorList([processor]),
         )
-        return drawer.completions()
+        return processor.completions(version)
 
-    def _count(
-        self, drawn: Mapping[tuple[int, int], Completion], steps: int, seconds: float
-    ) -> None:
-        """Keep the statistics of one call."""
-        tokens = sum(len(completion.ids) for completion in drawn.values())
-        self._stats = SamplerStats(
+    def _statistics(
+        self,
+        completions: Mapping[tuple[int, int], Completion],
+        steps: int,
+        seconds: float,
+        version: int,
+    ) -> SamplerStats:
+        tokens = sum(len(completion.ids) for completion in completions.values())
+        return SamplerStats(
             tokens=tokens,
-            weights_version=self._weights.version or 0,
             seconds_decode=seconds,
             steps=steps,
             occupancy=tokens / (steps * self._slots) if steps else 0.0,
+            weights_version=version,
         )
 
 
-class _Drawer(LogitsProcessor):
-    """Draws each token itself and leaves `generate`, which is greedy, no other choice."""
+class _DrawingProcessor(LogitsProcessor):
+    """Draws each token and leaves `generate`, which is greedy, no other choice."""
 
     def __init__(self, seeds: list[int], params: SamplingParams, device: torch.device) -> None:
-        """One seed a row of the batch."""
+        """seeds: one per row of the batch."""
         self._seeds_B = torch.tensor(seeds, device=device)
         self._params = params
         self._ids: list[torch.Tensor] = []
         self._logprobs: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores that are 0 for the drawn token and minus infinity for all others."""
+        """Return scores that are 0 for the drawn token and minus infinity for all others."""
         index_B = torch.full_like(self._seeds_B, len(self._ids))
         ids_B, logprobs_B = draw(scores, self._seeds_B, index_B, self._params)
         self._ids.append(ids_B)
         self._logprobs.append(logprobs_B)
         return torch.full_like(scores, -torch.inf).scatter_(1, ids_B[:, None], 0.0)
 
-    def completions(self) -> list[Completion]:
-        """What each row drew until it stopped; `generate` goes on for the rest of the batch."""
+    def completions(self, weights_version: int) -> list[Completion]:
+        """Return each row up to its first stop id; `generate` runs on until all rows have ended."""
         ids_BT = torch.stack(self._ids, 1).tolist()
         logprobs_BT = torch.stack(self._logprobs, 1).tolist()
-        return [self._cut(*row) for row in zip(ids_BT, logprobs_BT, strict=True)]
-
-    def _cut(self, ids: list[int], logprobs: list[float]) -> Completion:
-        """One row up to and with its first stop id."""
         stops = self._params.stop_ids
-        count = next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
-        return Completion(tuple(ids[:count]), tuple(logprobs[:count]), ids[count - 1] in stops)
+        completions = []
+        for ids, logprobs in zip(ids_BT, logprobs_BT, strict=True):
+            count = next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
+            stopped = ids[count - 1] in stops
+            completions.append(
+                Completion(tuple(ids[:count]), tuple(logprobs[:count]), stopped, weights_version)
+            )
+        return completions

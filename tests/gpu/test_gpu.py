@@ -29,16 +29,16 @@ from dianoia.learner.logprobs import response_logprobs
 from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
-from dianoia.sampler.native.gpu.decode_attention import (
+from dianoia.sampler.native.torch.decode_attention import (
     Rotation,
-    attend_rows,
-    attended_plainly,
-    has_row_kernels,
-    turn_into_cache,
-    turned_plainly,
+    attend_slots,
+    attend_slots_reference,
+    has_decode_kernels,
+    rope_into_cache,
+    rope_into_cache_reference,
 )
-from dianoia.sampler.native.gpu.decode_steps import RowSteps
-from dianoia.sampler.native.gpu.gpu_decoder import RowLane
+from dianoia.sampler.native.torch.decode_steps import DecodeSteps
+from dianoia.sampler.native.torch.torch_decoder import TorchDecoder
 from tests.unit.sampler_models import make, requests
 
 pytestmark = [
@@ -133,7 +133,7 @@ def test_flash_attention_over_filled_rows(rows: int) -> None:
 
 
 def test_this_machine_has_the_kernels_of_a_step() -> None:
-    assert has_row_kernels(CUDA, torch.bfloat16, 128, 2)
+    assert has_decode_kernels(CUDA, torch.bfloat16, 128, 2)
 
 
 @pytest.mark.parametrize("splits", [1, 2, 8])
@@ -144,8 +144,8 @@ def test_rows_in_parts(splits: int, heads: int, kv: int, head: int) -> None:
     filled_B = torch.tensor([1, 63, 64, 65, 500, 1024], device=CUDA, dtype=torch.int32)
     q = torch.randn(6, heads, head, device=CUDA, dtype=torch.bfloat16)
     cached = tuple(torch.randn(6 * 1024, kv, head, device=CUDA, dtype=q.dtype) for _ in range(2))
-    seen = attend_rows(q, cached, filled_B, head**-0.5, (1024, splits))
-    wanted = attended_plainly(q, cached, filled_B, head**-0.5, (1024, splits))
+    seen = attend_slots(q, cached, filled_B, head**-0.5, (1024, splits))
+    wanted = attend_slots_reference(q, cached, filled_B, head**-0.5, (1024, splits))
     assert (seen.float() - wanted.float()).abs().max() < 0.03
 
 
@@ -161,8 +161,8 @@ def test_keys_go_into_the_cache(normed: bool) -> None:
         tuple(torch.zeros(5 * 64, 2, 64, device=CUDA, dtype=kind) for _ in range(2))
         for _ in range(2)
     )
-    turned = turn_into_cache(qkv, rotation, used_B, ours, 64)
-    plain = turned_plainly(qkv, rotation, used_B, theirs, 64)
+    turned = rope_into_cache(qkv, rotation, used_B, ours, 64)
+    plain = rope_into_cache_reference(qkv, rotation, used_B, theirs, 64)
     for one, other in zip((turned, *ours), (plain, *theirs), strict=True):
         assert (one.float() - other.float()).abs().max() <= 0.02 * other.float().abs().max()
 
@@ -234,11 +234,11 @@ def test_captured_steps_draw_what_plain_steps_draw(
     asked = requests(9, samples=7)
     native = sampler("qwen3", dtype=dtype)
     captured = native.generate(asked, params)
-    (lane,) = native._lanes
-    assert isinstance(lane, RowLane) and lane._steps is not None
-    assert lane._steps.captures and any(lane._steps._graphs.values())
+    (decoder,) = native._decoders._workers  # type: ignore[attr-defined]
+    assert isinstance(decoder, TorchDecoder) and decoder._steps is not None
+    assert decoder._steps.captures and any(decoder._steps._graphs.values())
     again = native.generate(asked, params)
-    monkeypatch.setattr(RowSteps, "_capture", lambda *_: None)
+    monkeypatch.setattr(DecodeSteps, "_capture", lambda *_: None)
     plain = sampler("qwen3", dtype=dtype).generate(asked, params)
     assert ids(captured) == ids(again) == ids(plain)
     assert (logprobs(captured) - logprobs(plain)).abs().max() < 1e-5

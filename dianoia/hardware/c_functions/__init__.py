@@ -1,11 +1,13 @@
-"""What a CPU computes in C: a decoding model as a whole, and what a learner computes between two matrix products.
+"""C functions of a CPU: a whole decoding model, and the work of a learner between two matrix products.
 
-Compiled on first use, once a machine and version. In: tensors in float32 (bfloat16 where a function's name or argument
-says half), contiguous and on the CPU. Out: the same tensors, filled. PyTorch needs several passes over memory where one is
-enough, masks and padding where lengths differ, and a call from Python for each; at the sizes of a small model that is more
-time than the products take. Without a compiler, or with DIANOIA_C=0, `library()` is None and callers compute the
-same with PyTorch, up to rounding. A C compiler (`CC`, else cc, gcc, clang) takes some
-seconds, and the library is kept in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache).
+In: tensors in float32 (bfloat16 where a function's name or argument says so), contiguous and on the CPU. Out: the same
+tensors, filled. The C files are compiled on first use, once per machine and version, which takes some seconds; the
+library stays in the cache folder (DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache). The compiler is `CC`, else cc,
+gcc or clang. Without one, or with DIANOIA_C=0, `library()` is None and callers compute the same in PyTorch, up to
+rounding.
+
+Why C: PyTorch needs several passes over memory where one is enough, masks and padding where lengths differ, and a call
+from Python for each operation. At the sizes of a small model that takes more time than the matrix products.
 """
 
 import ctypes
@@ -15,6 +17,7 @@ import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -32,109 +35,133 @@ log = logging.getLogger(__name__)
 
 SWITCH = "DIANOIA_C"
 """Environment variable; 0 turns the functions off."""
-SOURCES = ("layers.c", "attend.c", "half.c", "draw.c", "product.c", "head.c", "step.c")
+# in this order: a file uses what the files before it define
+SOURCES = ("layers.c", "attend.c", "bfloat16.c", "draw.c", "product.c", "head.c", "step.c")
 FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC"),
 )
-VECTOR = 16
-"""Numbers of a vector, as the C files have it: what weights and caches are laid out by."""
 SECONDS = 120
-"""Longest compilation; it takes about seven."""
+"""Longest compilation; it takes about seven seconds."""
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The functions of the C files; None where they are turned off or cannot be compiled."""
+    """Return the compiled functions; None where they are turned off or cannot be compiled."""
     compiler = _compiler()
     if os.environ.get(SWITCH) == "0" or compiler is None:
         return None
     try:
-        return _loaded(_built(compiler))
+        return _open(_built(compiler))
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("No C functions, so that a CPU's steps are slower: %s", error)
         return None
 
 
-def c_struct(name: str, values: Mapping[str, Tensor | int | None]) -> Tensor:
-    """A C structure of addresses and 64-bit numbers, int64 `[fields]`, for a function that takes its words.
-
-    The tensors among `values` must outlive it. Raises KeyError where a field of the C declaration has no value.
-    """
-    given = [values[field] for field in _fields(name)]
-    words = [one.data_ptr() if isinstance(one, Tensor) else (one or 0) for one in given]
-    return torch.tensor(words, dtype=torch.int64)
-
-
 def call(name: str, *arguments: Tensor | int | float | None) -> None:
-    """Run one of the functions: tensors by address, numbers as the function declares them."""
+    """Run the C function `name`. Tensors are passed by address, numbers in the types that C declares."""
     loaded = library()
     assert loaded is not None, "ask library() first"
-    given = [one.data_ptr() if isinstance(one, Tensor) else one for one in arguments]
-    getattr(loaded, name)(*given)
+    values = [part.data_ptr() if isinstance(part, Tensor) else part for part in arguments]
+    getattr(loaded, name)(*values)
+
+
+def c_struct(name: str, values: Mapping[str, Tensor | int | float | None]) -> Tensor:
+    """Return a C structure as int64 `[fields]`, for a function that takes its address.
+
+    Fields are addresses (of tensors, or None for NULL), 64-bit integers or doubles. The tensors must outlive the
+    structure. Raises KeyError where a field of the C declaration has no value.
+    """
+    return torch.tensor([_word(values[field]) for field in _fields(name)], dtype=torch.int64)
+
+
+def _word(value: Tensor | int | float | None) -> int:
+    """Return a field of a C structure as the 64-bit integer with the same bits."""
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    if isinstance(value, float):
+        return int(struct.unpack("<q", struct.pack("<d", value))[0])
+    return value or 0
+
+
+@cache
+def constant(name: str) -> int:
+    """Return an integer that the C files define, such as VECTOR; of several definitions the first."""
+    match = re.search(rf"^#define {name} (\d+)", _source(), re.MULTILINE)
+    assert match is not None, f"no constant {name}"
+    return int(match[1])
 
 
 def round_to_vectors(length: int) -> int:
-    """The length in whole vectors."""
+    """Return the length rounded up to whole vectors of the C functions."""
     return -(-length // VECTOR) * VECTOR
 
 
 def pack_panels(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """`[outer, inner]` in panels of LANE rows: `[outer / LANE, inner, LANE]`, in bfloat16 `[.., inner / 2, LANE, 2]`."""
+    """Return `[outer, inner]` in panels of VECTOR rows, the last one filled up with zeros.
+
+    The shape is `[outer / VECTOR, inner, VECTOR]`, in bfloat16 `[outer / VECTOR, inner / 2, VECTOR, 2]`.
+    """
     inner = matrix.shape[1]
     panels = F.pad(matrix, (0, 0, 0, -len(matrix) % VECTOR)).to(dtype).view(-1, VECTOR, inner)
     if dtype == torch.bfloat16:
+        # the instruction for bfloat16 adds two products at a time, so numbers lie in pairs
         panels = panels.view(-1, VECTOR, inner // 2, 2)
     return panels.transpose(1, 2).contiguous()
 
 
-def _loaded(path: Path) -> ctypes.CDLL:
-    """The library, whose functions know the types of their arguments: converting them anew at every call would
-    take a tenth of a small decoding step."""
+def _open(path: Path) -> ctypes.CDLL:
+    """Load the library and declare the argument types of its functions.
+
+    With undeclared types ctypes would look at every argument of every call, a tenth of the time of a small decoding step.
+    """
     loaded = ctypes.CDLL(str(path))
-    for name, declared in re.findall(r"^void (\w+)\(([^)]*)\)", _source(), re.MULTILINE):
-        getattr(loaded, name).argtypes = [_type(one) for one in declared.split(",")]
+    for name, arguments in re.findall(r"^void (\w+)\(([^)]*)\)", _source(), re.MULTILINE):
+        getattr(loaded, name).argtypes = [_type(argument) for argument in arguments.split(",")]
         getattr(loaded, name).restype = None
     return loaded
 
 
 @cache
 def _fields(name: str) -> list[str]:
-    """Of a structure, in their order."""
-    declared = re.search(r"typedef struct \{([^}]*)\} " + name + ";", _source())
-    assert declared is not None, f"no structure {name}"
-    return re.findall(r"(\w+)\s*[,;]", declared[1])
+    """Return the fields of a C structure in their order."""
+    declaration = re.search(r"typedef struct \{([^}]*)\} " + name + ";", _source())
+    assert declaration is not None, f"no structure {name}"
+    return re.findall(r"(\w+)\s*[,;]", declaration[1])
 
 
-def _type(declared: str) -> Any:
-    """Of an argument as C declares it."""
-    if "*" in declared:
+def _type(argument: str) -> Any:
+    """Return the ctypes type of an argument as C declares it."""
+    if "*" in argument:
         return ctypes.c_void_p
-    return ctypes.c_float if "float" in declared else ctypes.c_int64
+    return ctypes.c_float if "float" in argument else ctypes.c_int64
 
 
-# Compiling ----------------------------------------------------------------------------------------
+# Compilation --------------------------------------------------------------------------------------
 
 
 def _compiler() -> str | None:
-    """Path of a C compiler."""
+    """Return the path of a C compiler, None where there is none."""
     names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 def _built(compiler: str) -> Path:
-    """The library for this source, compiler and processor, compiled now if nobody did before."""
+    """Return the library for this source, compiler and processor; compile it if it is not in the cache folder."""
     source = _source()
     key = hashlib.sha256("\n".join((source, *FLAGS, compiler, _processor())).encode())
     target = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             _compile(compiler, source, Path(scratch) / "kernels.c", Path(scratch) / "kernels.so")
-            (Path(scratch) / "kernels.so").replace(target)  # whole, whoever else compiles
+            # atomic, whatever other process compiles the same
+            (Path(scratch) / "kernels.so").replace(target)
     return target
 
 
+@cache
 def _source() -> str:
+    """Return all C files as one text, which is compiled as one file."""
     return "\n".join((Path(__file__).parent / name).read_text() for name in SOURCES)
 
 
@@ -147,15 +174,21 @@ def _compile(compiler: str, source: str, code: Path, out: Path) -> None:
 
 
 def _processor() -> str:
-    """What `-march=native` depends on: a cache folder may be shared by unlike machines."""
+    """Return what `-march=native` depends on, since unlike machines may share a cache folder."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    known = [line for line in lines if line.startswith(("model", "flags", "Features", "CPU part"))]
-    return "\n".join((platform.machine(), platform.processor(), *dict.fromkeys(known)))
+    features = [
+        line for line in lines if line.startswith(("model", "flags", "Features", "CPU part"))
+    ]
+    return "\n".join((platform.machine(), platform.processor(), *dict.fromkeys(features)))
 
 
 def _folder() -> Path:
-    """Where compiled libraries stay; made if it is not there."""
+    """Return the folder of compiled libraries; create it if it is missing."""
     folder = cache_folder() / "kernels"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+VECTOR = constant("VECTOR")
+"""Numbers per vector of the C functions: the layout of packed weights and of KV caches."""

@@ -1,11 +1,11 @@
-/* Drawing a token from logits with a number that is a hash of the sample's seed and the token's place. */
+/* Drawing a token from logits, with a random number that is a hash of the sample's seed and the token's index. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 typedef struct { float mass; int32_t id; } Token;
 
-typedef struct { float temperature, top_p; int64_t top_k; } Law;
+typedef struct { float temperature, top_p; int64_t top_k; } DrawParams;
 
 /* In [0, 1), of 24 bits: splitmix64 of seed and index. */
 INLINE float uniform(int64_t seed, int64_t index)
@@ -17,27 +17,28 @@ INLINE float uniform(int64_t seed, int64_t index)
     return (float)((z >> 40) & 0xFFFFFF) * 0x1p-24f;
 }
 
-static int likelier(const void *one, const void *other)
+static int compare_tokens(const void *left, const void *right)
 {
-    const Token *a = one, *b = other;
+    const Token *a = left, *b = right;
     if (a->mass != b->mass) return a->mass > b->mass ? -1 : 1;
     return a->id < b->id ? -1 : 1;
 }
 
-/* A few are sorted by insertion, which keeps equals in order; many by the library. */
+/* Most likely first, lower ids first among equals. Few are sorted by insertion, which keeps equals in order; many by the
+ * library. */
 static void sort_tokens(Token *tokens, int64_t count)
 {
-    if (count > 48) { qsort(tokens, (size_t)count, sizeof *tokens, likelier); return; }
+    if (count > 48) { qsort(tokens, (size_t)count, sizeof *tokens, compare_tokens); return; }
     for (int64_t i = 1; i < count; i++) {
-        Token one = tokens[i];
+        Token moved = tokens[i];
         int64_t j = i;
-        for (; j > 0 && tokens[j - 1].mass < one.mass; j--) tokens[j] = tokens[j - 1];
-        tokens[j] = one;
+        for (; j > 0 && tokens[j - 1].mass < moved.mass; j--) tokens[j] = tokens[j - 1];
+        tokens[j] = moved;
     }
 }
 
-/* The `most` likeliest, in order, lower ids first among equals; how many there are. */
-static int64_t likeliest(const float *masses, Token *tokens, int64_t most, int64_t vocabulary)
+/* Store the `most` likeliest tokens in order, lower ids first among equals; return how many there are. */
+static int64_t select_likeliest(const float *masses, Token *tokens, int64_t most, int64_t vocabulary)
 {
     int64_t count = 0;
     for (int64_t i = 0; i < vocabulary; i++) {
@@ -49,27 +50,27 @@ static int64_t likeliest(const float *masses, Token *tokens, int64_t most, int64
     return count;
 }
 
-/* Inverse CDF, likeliest first, over the `top_k` likeliest and of these the smallest set that holds `top_p` of their
- * mass. Sorted are those that can belong to it: all below (1 - top_p) / vocabulary of the mass together hold less than
- * what is left out. */
-static int64_t draw_kept(const float *masses, float sum, float point, const Law *law, Token *tokens,
+/* Inverse CDF, likeliest first, over the `top_k` likeliest tokens and among these over the smallest set that holds `top_p` of
+ * their mass. Without top-k only tokens that can belong to the set are sorted: all those below (1 - top_p) / vocabulary of
+ * the mass together hold less than what the set leaves out. */
+static int64_t draw_truncated(const float *masses, float sum, float point, const DrawParams *params, Token *tokens,
                          int64_t vocabulary)
 {
     int64_t count = 0, kept = 0, i = 0;
     double mass = 0, before = 0, all = sum;
-    if (law->top_k > 0 && law->top_k < vocabulary) {
-        count = likeliest(masses, tokens, law->top_k, vocabulary);
+    if (params->top_k > 0 && params->top_k < vocabulary) {
+        count = select_likeliest(masses, tokens, params->top_k, vocabulary);
         all = 0;
         for (int64_t j = 0; j < count; j++) all += tokens[j].mass;
     } else {
-        float least = 0.999f * (1.0f - law->top_p) / (float)vocabulary * sum;
+        float least = 0.999f * (1.0f - params->top_p) / (float)vocabulary * sum;
         for (int64_t j = 0; j < vocabulary; j++) {
             tokens[count] = (Token){masses[j], (int32_t)j};
             count += masses[j] >= least;
         }
         sort_tokens(tokens, count);
     }
-    for (; kept < count && (kept == 0 || mass < law->top_p * all); kept++) mass += tokens[kept].mass;
+    for (; kept < count && (kept == 0 || mass < params->top_p * all); kept++) mass += tokens[kept].mass;
     for (; i + 1 < kept; i++) {
         before += tokens[i].mass;
         if (before > point * mass) break;
@@ -77,8 +78,8 @@ static int64_t draw_kept(const float *masses, float sum, float point, const Law 
     return count ? tokens[i].id : 0;
 }
 
-/* First of `count` masses at which their running sum exceeds the point, which is left as what remains of it; one that
- * rounding has put beyond them all hits the last that has any. */
+/* Return the first of `count` masses at which their running sum exceeds the point, and subtract the sum before it from the
+ * point. A point that rounding has put beyond the total hits the last mass that is not zero. */
 INLINE int64_t invert(const float *masses, int64_t count, float *point)
 {
     float sum = 0, before = 0;
@@ -92,7 +93,7 @@ INLINE int64_t invert(const float *masses, int64_t count, float *point)
     return hit;
 }
 
-/* masses [vocabulary] become exp((logit - top) scale), sums those of blocks of `width`; the sum of all. */
+/* Store exp((logit - top) scale) in `masses` [vocabulary] and the sums of blocks of `width` in `sums`; return the total. */
 INLINE float to_masses(const float *logits, float top, float scale, float *masses, float *sums, int64_t width,
                        int64_t vocabulary)
 {
@@ -103,7 +104,7 @@ INLINE float to_masses(const float *logits, float top, float scale, float *masse
         SUM(sum)
         for (int64_t i = first; i < end; i++) {
             float below = (logits[i] - top) * scale;
-            sum += masses[i] = below < -87.0f ? 0.0f : exponential(below); /* what cannot be drawn has no mass */
+            sum += masses[i] = below < -87.0f ? 0.0f : exponential(below); /* an impossible token has no mass */
         }
         *sums++ = sum;
         total += sum;
@@ -111,7 +112,7 @@ INLINE float to_masses(const float *logits, float top, float scale, float *masse
     return total;
 }
 
-/* Ids of a block: a power of two near the root. */
+/* Ids per block: a power of two near the square root. */
 INLINE int64_t block_width(int64_t vocabulary)
 {
     int64_t bits = 0;
@@ -119,23 +120,23 @@ INLINE int64_t block_width(int64_t vocabulary)
     return (int64_t)1 << (bits / 2);
 }
 
-/* One token, and its log-probability at the temperature, before top-k and top-p (at temperature 0, which takes the
- * likeliest: at 1). scratch: 3 vocabulary numbers of 4 bytes. */
-INLINE int64_t draw_one(const float *logits, float point, const Law *law, float *logprob, float *scratch,
+/* Return a token and store its log-probability at the temperature, before top-k and top-p. Temperature 0 takes the
+ * likeliest token and reports its log-probability at temperature 1. scratch: 3 vocabulary numbers of 4 bytes. */
+INLINE int64_t draw_one(const float *logits, float point, const DrawParams *params, float *logprob, float *scratch,
                         int64_t vocabulary)
 {
-    float scale = law->temperature > 0 ? 1.0f / law->temperature : 1.0f, top = -INFINITY;
+    float scale = params->temperature > 0 ? 1.0f / params->temperature : 1.0f, top = -INFINITY;
     float *masses = scratch, *sums = scratch + vocabulary;
     int64_t width = block_width(vocabulary), id = 0;
     _Pragma("omp simd reduction(max : top)")
     for (int64_t i = 0; i < vocabulary; i++) top = logits[i] > top ? logits[i] : top;
     float sum = to_masses(logits, top, scale, masses, sums, width, vocabulary);
-    if (law->temperature <= 0 || law->top_k == 1) {
+    if (params->temperature <= 0 || params->top_k == 1) {
         while (id + 1 < vocabulary && logits[id] != top) id++;
-    } else if (law->top_p < 1 || law->top_k > 0) {
-        id = draw_kept(masses, sum, point, law, (Token *)(scratch + vocabulary), vocabulary);
+    } else if (params->top_p < 1 || params->top_k > 0) {
+        id = draw_truncated(masses, sum, point, params, (Token *)(scratch + vocabulary), vocabulary);
     } else {
-        point *= sum;
+        point *= sum; /* in two levels, a block and then a token: cheaper, and rounds less than one running sum */
         int64_t first = width * invert(sums, (vocabulary + width - 1) / width, &point);
         id = first + invert(masses + first, vocabulary - first < width ? vocabulary - first : width, &point);
     }
@@ -143,15 +144,15 @@ INLINE int64_t draw_one(const float *logits, float point, const Law *law, float 
     return id;
 }
 
-/* ids and logprobs [rows] of logits [.., stride]: row n draws from logits owners[n], or n where that is NULL. scratch: 3
- * vocabulary numbers. */
+/* Draw ids and logprobs [rows] from logits [.., stride]: row n draws from row owners[n] of the logits, or from row n where
+ * `owners` is NULL. scratch: 3 vocabulary numbers. */
 void draw(const float *logits, const int64_t *owners, const int64_t *seeds, const int64_t *indices, float temperature,
           float top_p, int64_t top_k, int64_t *ids, float *logprobs, float *scratch, int64_t stride, int64_t rows,
           int64_t vocabulary)
 {
-    Law law = {temperature, top_p, top_k};
+    DrawParams params = {temperature, top_p, top_k};
     for (int64_t n = 0; n < rows; n++) {
-        const float *given = logits + (owners ? owners[n] : n) * stride;
-        ids[n] = draw_one(given, uniform(seeds[n], indices[n]), &law, logprobs + n, scratch, vocabulary);
+        const float *row = logits + (owners ? owners[n] : n) * stride;
+        ids[n] = draw_one(row, uniform(seeds[n], indices[n]), &params, logprobs + n, scratch, vocabulary);
     }
 }

@@ -54,7 +54,7 @@ void rms(const float *x, const float *weight, float eps, float *y, float *invers
 }
 
 /* Gradient of one norm, of `dy` for `dx`; adds to `dweight`. In place where dx == dy. */
-INLINE void rms_pull(const float *x, const float *weight, float r, const float *dy, float *dx, float *dweight,
+INLINE void rms_gradient(const float *x, const float *weight, float r, const float *dy, float *dx, float *dweight,
                      int64_t size)
 {
     float dot = 0;
@@ -73,7 +73,7 @@ void rms_backward(const float *x, const float *weight, const float *inverse, con
                   const float *dresidual, float *dx, float *dweight, int64_t rows, int64_t size)
 {
     for (int64_t n = 0; n < rows; n++, x += size, dy += size, dx += size, dresidual += size) {
-        rms_pull(x, weight, inverse[n], dy, dx, dweight, size);
+        rms_gradient(x, weight, inverse[n], dy, dx, dweight, size);
         EACH for (int64_t i = 0; i < size; i++) dx[i] += dresidual[i];
     }
 }
@@ -81,7 +81,7 @@ void rms_backward(const float *x, const float *weight, const float *inverse, con
 /* Queries, keys, values --------------------------------------------------------------------------- */
 
 /* One head: norm, then rotation by the angle of its position. */
-INLINE void turn(const float *x, const float *norm, float eps, const float *cosine, const float *sine, float *y,
+INLINE void rope(const float *x, const float *norm, float eps, const float *cosine, const float *sine, float *y,
                  int64_t head)
 {
     int64_t half = head / 2;
@@ -102,12 +102,12 @@ void rotate(const float *qkv, const float *norm_q, const float *norm_k, float ep
     for (int64_t n = 0; n < rows; n++, qkv += kv * head) {
         const float *c = cosine + n * head + head / 2, *s = sine + n * head + head / 2;
         for (int64_t h = 0; h < heads; h++, qkv += head, queries += head)
-            turn(qkv, norm_q, eps, c, s, queries, head);
-        for (int64_t k = 0; k < kv; k++, qkv += head, keys += head) turn(qkv, norm_k, eps, c, s, keys, head);
+            rope(qkv, norm_q, eps, c, s, queries, head);
+        for (int64_t k = 0; k < kv; k++, qkv += head, keys += head) rope(qkv, norm_k, eps, c, s, keys, head);
     }
 }
 
-INLINE void turn_back(const float *x, const float *norm, float eps, const float *c, const float *s,
+INLINE void rope_backward(const float *x, const float *norm, float eps, const float *c, const float *s,
                       const float *dy, float *dx, float *dnorm, int64_t head)
 {
     int64_t half = head / 2;
@@ -116,7 +116,7 @@ INLINE void turn_back(const float *x, const float *norm, float eps, const float 
         dx[i] = left * c[i] + right * s[i];
         dx[i + half] = right * c[i] - left * s[i];
     }
-    if (norm) rms_pull(x, norm, inverse_rms(x, head, eps), dx, dx, dnorm, head);
+    if (norm) rms_gradient(x, norm, inverse_rms(x, head, eps), dx, dx, dnorm, head);
 }
 
 /* Gradient of `rotate`, for `dqkv` in the layout of `qkv`; dnorm_q, dnorm_k begin at zero. */
@@ -128,9 +128,9 @@ void rotate_backward(const float *qkv, const float *norm_q, const float *norm_k,
     for (int64_t n = 0; n < rows; n++) {
         const float *c = cosine + n * head + head / 2, *s = sine + n * head + head / 2;
         for (int64_t h = 0; h < heads; h++, qkv += head, dqkv += head, dqueries += head)
-            turn_back(qkv, norm_q, eps, c, s, dqueries, dqkv, dnorm_q, head);
+            rope_backward(qkv, norm_q, eps, c, s, dqueries, dqkv, dnorm_q, head);
         for (int64_t k = 0; k < kv; k++, qkv += head, dqkv += head, dkeys += head)
-            turn_back(qkv, norm_k, eps, c, s, dkeys, dqkv, dnorm_k, head);
+            rope_backward(qkv, norm_k, eps, c, s, dkeys, dqkv, dnorm_k, head);
         memcpy(dqkv, dvalues, (size_t)(kv * head) * sizeof *dqkv);
         qkv += kv * head, dqkv += kv * head, dvalues += kv * head;
     }

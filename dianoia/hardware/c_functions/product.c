@@ -1,7 +1,7 @@
 /* States times packed weights, with the one thread that calls.
  *
- * Weights [outer, inner] lie as panels of LANE columns: [outer / LANE, inner, LANE] in float32, and in bfloat16
- * [outer / LANE, inner / 2, LANE, 2], the last panel filled up with zeros. Every sum runs over `inner` in order in one
+ * Weights [outer, inner] lie as panels of VECTOR columns: [outer / VECTOR, inner, VECTOR] in float32, and in bfloat16
+ * [outer / VECTOR, inner / 2, VECTOR, 2], the last panel filled up with zeros. Every sum runs over `inner` in order in one
  * accumulator: a row of the result does not depend on the rows beside it, which a library's product does not promise.
  */
 #include <stdint.h>
@@ -18,13 +18,13 @@
 #define PANELS 1
 #endif
 
-typedef uint32_t Pairs __attribute__((vector_size(LANE * sizeof(uint32_t)), aligned(4)));
-typedef uint16_t Halves __attribute__((vector_size(LANE * sizeof(uint16_t)), aligned(2)));
+typedef uint32_t Pairs __attribute__((vector_size(VECTOR * sizeof(uint32_t)), aligned(4)));
+typedef uint16_t Bfloat16s __attribute__((vector_size(VECTOR * sizeof(uint16_t)), aligned(2)));
 
 /* Where an initialiser would go through memory. */
 #define CLEAR(sums, rows, columns) \
     for (int i = 0; i < (rows); i++) \
-        for (int p = 0; p < (columns); p++) (sums)[i][p] = (Lane){0};
+        for (int p = 0; p < (columns); p++) (sums)[i][p] = (Vector){0};
 
 INLINE float upper(uint32_t pair)
 {
@@ -33,39 +33,39 @@ INLINE float upper(uint32_t pair)
 }
 
 /* sum + pair[0] column[.][0] + pair[1] column[.][1], of bfloat16 numbers. */
-INLINE Lane plus_pairs(Lane sum, uint32_t pair, Pairs column)
+INLINE Vector plus_pairs(Vector sum, uint32_t pair, Pairs column)
 {
 #ifdef __AVX512BF16__
-    return (Lane)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)column);
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)column);
 #else
-    sum += upper(pair << 16) * (Lane)(column << 16);
-    return sum + upper(pair) * (Lane)(column & 0xFFFF0000u);
+    sum += upper(pair << 16) * (Vector)(column << 16);
+    return sum + upper(pair) * (Vector)(column & 0xFFFF0000u);
 #endif
 }
 
-INLINE void store_block(Lane sums[BAND][PANELS], float *y, int64_t wide, const int rows, const int panels)
+INLINE void store_block(Vector sums[BAND][PANELS], float *y, int64_t wide, const int rows, const int panels)
 {
     for (int i = 0; i < rows; i++)
-        for (int p = 0; p < panels; p++) *(Lane *)(y + i * wide + p * LANE) = sums[i][p];
+        for (int p = 0; p < panels; p++) *(Vector *)(y + i * wide + p * VECTOR) = sums[i][p];
 }
 
-INLINE void block(const float *x, const Lane *weight, int64_t inner, float *y, int64_t wide, const int rows,
+INLINE void block(const float *x, const Vector *weight, int64_t inner, float *y, int64_t wide, const int rows,
                   const int panels)
 {
-    Lane sums[BAND][PANELS];
+    Vector sums[BAND][PANELS];
     CLEAR(sums, rows, panels)
     for (int64_t k = 0; k < inner; k++)
         for (int p = 0; p < panels; p++) {
-            Lane column = weight[p * inner + k];
+            Vector column = weight[p * inner + k];
             for (int i = 0; i < rows; i++) sums[i][p] += x[i * inner + k] * column;
         }
     store_block(sums, y, wide, rows, panels);
 }
 
-INLINE void block_half(const uint32_t *x, const Pairs *weight, int64_t inner, float *y, int64_t wide,
+INLINE void block_bfloat16(const uint32_t *x, const Pairs *weight, int64_t inner, float *y, int64_t wide,
                        const int rows, const int panels)
 {
-    Lane sums[BAND][PANELS];
+    Vector sums[BAND][PANELS];
     CLEAR(sums, rows, panels)
     for (int64_t k = 0; k < inner; k++)
         for (int p = 0; p < panels; p++) {
@@ -88,12 +88,12 @@ INLINE void block_half(const uint32_t *x, const Pairs *weight, int64_t inner, fl
     } \
     INLINE void name##s(const X *x, const W *weight, int64_t inner, float *y, int64_t wide, int64_t rows) \
     { \
-        int64_t bands = (rows + BAND - 1) / BAND, all = wide / LANE; \
+        int64_t bands = (rows + BAND - 1) / BAND, all = wide / VECTOR; \
         for (int64_t p = 0; p < all;) { \
             int64_t panels = p + PANELS <= all ? PANELS : 1; \
             for (int64_t b = 0; b < bands; b++) { \
                 int64_t first = b * rows / bands, count = (b + 1) * rows / bands - first; \
-                name##_band(x + first * inner, weight + p * inner, inner, y + first * wide + p * LANE, wide, count, \
+                name##_band(x + first * inner, weight + p * inner, inner, y + first * wide + p * VECTOR, wide, count, \
                             panels); \
             } \
             p += panels; \
@@ -106,12 +106,12 @@ INLINE void block_half(const uint32_t *x, const Pairs *weight, int64_t inner, fl
 #define MORE_ROWS(name)
 #endif
 
-BANDS_OF(block, float, Lane)
-BANDS_OF(block_half, uint32_t, Pairs)
+BANDS_OF(block, float, Vector)
+BANDS_OF(block_bfloat16, uint32_t, Pairs)
 
-/* y [rows, lanes(outer)] = x [rows, inner] times the weight; with `half` both are bfloat16 and `inner` is even. */
-void product(const void *x, const void *weight, float *y, int64_t half, int64_t rows, int64_t inner, int64_t outer)
+/* y [rows, round_to_vectors(outer)] = x [rows, inner] times the weight; with `bf16` both are bfloat16 and `inner` is even. */
+void product(const void *x, const void *weight, float *y, int64_t bf16, int64_t rows, int64_t inner, int64_t outer)
 {
-    if (half) block_halfs(x, weight, inner / 2, y, lanes(outer), rows);
-    else blocks(x, weight, inner, y, lanes(outer), rows);
+    if (bf16) block_bfloat16s(x, weight, inner / 2, y, round_to_vectors(outer), rows);
+    else blocks(x, weight, inner, y, round_to_vectors(outer), rows);
 }

@@ -22,8 +22,6 @@ from dianoia.base.limits import (
     GPU_LOGIT_GRADIENTS_KEPT,
     GPU_LOGITS_AT_ONCE,
     LOGITS_AT_ONCE,
-    MEMBERS,
-    SPARE_ROWS,
 )
 from dianoia.config import (
     DemonstrationsStage,
@@ -220,8 +218,8 @@ def _decoding(
 ) -> dict[str, float]:
     """Return the bytes of decoding: the KV cache of every slot at full length and of the prompts, and token sampling."""
     used = min(slots, problems * samples)
-    prompt_shares = problems * -(-samples // MEMBERS)  # a prompt row serves up to MEMBERS samples
-    prompt_rows = min(prompt_shares, used + SPARE_ROWS * machine.workers)
+    # in C the samples of a prompt share it, and each core may read one prompt ahead; on a GPU every slot has a copy
+    prompt_rows = min(problems, used + machine.workers) if machine.cpu else used
     numbers = (used * (1 + longest) + prompt_rows * PROMPT_TOKENS) * size.cache_per_token
     # a CPU keeps float32 states around bfloat16 products
     width = _FLOAT32 if dtype == "float32" or machine.cpu else _BFLOAT16

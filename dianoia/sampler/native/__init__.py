@@ -1,1 +1,1 @@
-"""In-process sampler for dense Llama, Qwen2 and Qwen3 models, on CPU and CUDA alike."""
+"""In-process sampler for dense Llama, Qwen2 and Qwen3 models, on CPU and CUDA."""

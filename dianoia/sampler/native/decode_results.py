@@ -1,41 +1,64 @@
-"""Results and clock of one lane of the native sampler in one `generate`."""
+"""Results and counters of a native decoder in one call of `generate`, and its table of stop tokens."""
 
 from collections.abc import Callable, Sequence
 
-from dianoia.base.records import Completion, Request
+import torch
+
+from dianoia.base.records import Completion, Request, SamplingParams
 
 Finished = Callable[[int, int, Completion], None]
-"""Called with (request, sample, completion), the request by its number among those the lane was given."""
+"""Called with (request, sample, completion); the request is an index into the requests of the decoder."""
 
 
-class Run:
-    """What a lane has done so far."""
+def stop_table(params: SamplingParams, vocabulary: int, device: torch.device) -> torch.Tensor:
+    """Return bool `[V]`, True for the tokens that end a sample; ids outside the vocabulary are ignored."""
+    stops = torch.zeros(vocabulary, dtype=torch.bool, device=device)
+    ids = [i for i in params.stop_ids if 0 <= i < vocabulary]
+    stops[torch.tensor(ids, dtype=torch.int64, device=device)] = True
+    return stops
 
-    def __init__(self, requests: Sequence[Request], slots: int, finished: Finished | None) -> None:
-        """Nothing finished yet."""
+
+class DecodeResults:
+    """Completions and counters of one decoder in one `generate`."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        slots: int,
+        finished: Finished | None,
+        weights_version: int = 0,
+    ) -> None:
+        """slots: samples that the decoder runs at a time, for the occupancy."""
         self.requests, self.slots, self._finished = requests, slots, finished
-        self.done: list[list[Completion | None]] = [[None] * r.samples for r in requests]
-        self.prefill = 0.0
-        self.tokens = self.steps = self.seated = 0
+        self.weights_version = weights_version
+        self.completions: list[list[Completion | None]] = [[None] * r.samples for r in requests]
+        self.seconds_prefill = 0.0
+        self.tokens = self.steps = self.slot_steps = 0
+        """slot_steps: decoding steps times live samples."""
 
     def finish(self, request: int, index: int, completion: Completion) -> None:
-        """Keep a completion and tell the caller."""
-        self.done[request][index] = completion
+        """Store a completion and report it to the caller."""
+        self.completions[request][index] = completion
         self.tokens += len(completion.ids)
         if self._finished is not None:
             self._finished(request, index, completion)
 
-    def results(self) -> list[list[Completion]]:
-        """All completions, in the order asked for."""
-        return together([self])
+    def in_order(self) -> list[list[Completion]]:
+        """Return one list of completions per request, in the order of the requests."""
+        return merge_results([self])
 
 
-def together(runs: Sequence[Run]) -> list[list[Completion]]:
-    """All completions of runs that shared the same requests."""
-    wanted = [request.samples for request in runs[0].requests]
-    results = [
-        [one for parts in zip(*groups, strict=True) for one in parts if one is not None]
-        for groups in zip(*(run.done for run in runs), strict=True)
+def merge_results(results: Sequence[DecodeResults]) -> list[list[Completion]]:
+    """Return the completions of decoders that shared the same requests, one list per request."""
+    merged = [
+        [
+            completion
+            for candidates in zip(*groups, strict=True)
+            for completion in candidates
+            if completion is not None
+        ]
+        for groups in zip(*(result.completions for result in results), strict=True)
     ]
-    assert [len(group) for group in results] == wanted, "a sample got lost"
-    return results
+    counts = [request.samples for request in results[0].requests]
+    assert [len(group) for group in merged] == counts, "a sample got lost"
+    return merged

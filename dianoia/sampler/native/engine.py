@@ -1,30 +1,46 @@
 """The native sampler: continuous batching over a fixed number of slots, in process.
 
-In: a config, then weights under Hugging Face names, then requests. Out: completions. A CPU with several
-threads decodes with as many of its cores, each with its part of the slots; a GPU in one lane, which draws the
-same tokens up to rounding. Left out: everything about text; architectures other than `weights.FAMILIES`.
+In: a config, then weights under Hugging Face names, then requests. Out: completions. On a CPU with a C compiler every
+thread decodes on a core of its own (`native.cpu`); without one, and on CUDA, PyTorch decodes (`native.torch`): the same
+tokens up to rounding. Not here: text; architectures other than `weights.FAMILIES`.
 """
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import partial
 from threading import Lock
+from typing import Protocol
 
 import torch
+from torch import Tensor
 from transformers import PretrainedConfig
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.hardware.threads import run_parallel, worker_count
 from dianoia.sampler.interface import (
     OnFinish,
     PendingWeights,
     SamplerStats,
     WeightUpdate,
     check_requests,
+    group_by_params,
+    params_of,
 )
-from dianoia.sampler.native.cpu.packed_weights import runs_in_c
-from dianoia.sampler.native.decode_results import Run
-from dianoia.sampler.native.dispatch import CoreLanes, Lanes, TorchLanes
-from dianoia.sampler.native.weights import Shape, refusal
+from dianoia.sampler.native.cpu.cpu_decoder import CpuDecoder, memory_sizes, split_requests
+from dianoia.sampler.native.cpu.packed_model import PackedModel, runs_in_c
+from dianoia.sampler.native.cpu.session import Session
+from dianoia.sampler.native.decode_results import DecodeResults, Finished, merge_results
+from dianoia.sampler.native.torch.model import TorchModel
+from dianoia.sampler.native.torch.torch_decoder import TorchDecoder
+from dianoia.sampler.native.weights import ModelShape, refusal
+
+KEPT_CACHE = 0.2
+"""Share of a GPU's memory that KV caches may take between two calls."""
+
+Generated = tuple[list[list[Completion]], list[DecodeResults]]
+"""Completions, one list per request, and the results of each decoder."""
 
 
 class NativeSampler:
@@ -38,10 +54,11 @@ class NativeSampler:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Allocate the weights; `load` must fill them before the first `generate`.
+        """Prepare for a model; `load` must give the weights before the first `generate`.
 
-        slots: samples decoded at a time, at most. dtype: of weights and cache, where C runs of
-        matrices and of values; log-probabilities are float32. Raises ConfigError for a model that `weights.refusal` names, or for slots below 1.
+        slots: most samples decoded at a time. dtype: of weights and KV cache; in C of matrices and values.
+        Log-probabilities are float32 always. Raises ConfigError for a model that `weights.refusal` names, and for
+        slots below 1.
         """
         reason = refusal(config)
         if reason is not None:
@@ -51,25 +68,25 @@ class NativeSampler:
             )
         if slots < 1:
             raise ConfigError(f"slots={slots}: a sampler needs 1 slot or more; 256 suits a CPU.")
-        self._lanes = _lanes(config, dtype, torch.device(device), slots)
+        self._decoders = _decoders(config, dtype, torch.device(device), slots)
         self._positions: int = config.max_position_embeddings
         self._weights = PendingWeights()
         self._stats = SamplerStats()
 
     @property
     def stats(self) -> SamplerStats:
-        """Of the last `generate`."""
+        """Statistics of the last `generate`."""
         return self._stats
 
     def load(self, update: WeightUpdate) -> None:
         """See `interface.Sampler.load`."""
-        self._lanes.check(update.tensors)
+        self._decoders.check(update.tensors)
         self._weights.publish(update)
 
     def pull(self) -> int:
         """See `interface.Sampler.pull`; nothing computed with the old weights is kept."""
         with torch.no_grad():
-            return self._weights.pull(self._lanes.load)
+            return self._weights.pull(self._decoders.load)
 
     def generate(
         self,
@@ -83,42 +100,249 @@ class NativeSampler:
         if not requests:
             self._stats = SamplerStats(weights_version=version)
             return []
-        began = time.perf_counter()
-        results, runs = self._lanes.generate(requests, params, _serial(on_finish))
-        self._stats = _stats(runs, time.perf_counter() - began, version)
+        start = time.perf_counter()
+        completions, results = self._decoders.generate(
+            requests, params, _one_at_a_time(on_finish), version
+        )
+        self._stats = _stats(results, time.perf_counter() - start, version)
+        return completions
+
+    def session(self, prompt_tokens: int, response_tokens: int) -> Session:
+        """Open a session with the present weights, for requests that come and go while others run.
+
+        prompt_tokens, response_tokens: longest prompt, and the largest `max_tokens`, that the session accepts.
+        Raises ConfigError if they exceed the model's positions, or where the C functions cannot run.
+        """
+        if prompt_tokens + response_tokens > self._positions:
+            raise ConfigError(
+                f"A session for prompts of {prompt_tokens} and responses of {response_tokens} tokens needs "
+                f"{prompt_tokens + response_tokens} positions, but the model has "
+                f"max_position_embeddings={self._positions}. Make one of them smaller."
+            )
+        version = self.pull()
+        return self._decoders.session(prompt_tokens, response_tokens, version)
+
+
+class Decoders(Protocol):
+    """The decoders of a device, one per worker thread."""
+
+    def check(self, weights: Mapping[str, Tensor]) -> None:
+        """Raise ModelError for a missing or misshapen parameter."""
+        ...
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy new weights."""
+        ...
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        default: SamplingParams,
+        finished: Finished | None,
+        weights_version: int,
+    ) -> Generated:
+        """Decode one or more requests; `finished` may be called by any thread."""
+        ...
+
+    def session(self, prompt_tokens: int, response_tokens: int, weights_version: int) -> Session:
+        """Open a session; raise ConfigError where there is none."""
+        ...
+
+
+def _decoders(
+    config: PretrainedConfig, dtype: torch.dtype, device: torch.device, slots: int
+) -> Decoders:
+    """Return decoders in C where the C functions run, else in PyTorch."""
+    if runs_in_c(ModelShape.of(config), dtype, device):
+        return CpuDecoders(config, dtype, slots)
+    return TorchDecoders(config, dtype, device, slots)
+
+
+class CpuDecoders:
+    """Decoders in C, one per core.
+
+    Cores take prompts from one queue, since a completion in C does not depend on what is decoded beside it.
+    """
+
+    def __init__(self, config: PretrainedConfig, dtype: torch.dtype, slots: int) -> None:
+        """slots: most samples decoded at a time, by all cores together."""
+        self._model, self._slots = PackedModel(config, dtype), slots
+        self._workers: list[CpuDecoder] = []
+
+    def check(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Decoders`."""
+        self._model.check(weights)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Decoders`."""
+        self._model.load(weights)
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        default: SamplingParams,
+        finished: Finished | None,
+        weights_version: int,
+    ) -> Generated:
+        """See `Decoders`."""
+        limits = [params_of(request, default).max_tokens for request in requests]
+        prompts = [len(request.prompt_ids) for request in requests]
+        self._model.reserve(max(map(sum, zip(prompts, limits, strict=True))))
+        samples = min(self._slots, sum(request.samples for request in requests))
+        cores = max(1, min(worker_count(torch.device("cpu")), samples))
+        while len(self._workers) < cores:
+            self._workers.append(CpuDecoder(self._model))
+        queue = deque(split_requests(requests, default, cores))
+        slots_per_core = -(-samples // cores)
+        sizes = memory_sizes(self._model, max(prompts), max(limits), len(queue), slots_per_core)
+        jobs = [
+            partial(worker.generate, requests, queue, sizes, max(limits), finished, weights_version)
+            for worker in self._workers[:cores]
+        ]
+        results = run_parallel(jobs)
+        return merge_results(results), results
+
+    def session(self, prompt_tokens: int, response_tokens: int, weights_version: int) -> Session:
+        """See `Decoders`."""
+        self._model.reserve(prompt_tokens + response_tokens)
+        cores = max(1, min(worker_count(torch.device("cpu")), self._slots))
+        slots_per_core = -(-self._slots // cores)
+        sizes = memory_sizes(
+            self._model, prompt_tokens, response_tokens, slots_per_core + 1, slots_per_core
+        )
+        return Session(self._model, sizes, (prompt_tokens, response_tokens), cores, weights_version)
+
+
+class TorchDecoders:
+    """Decoders in PyTorch: one per CPU thread, or one on a GPU.
+
+    Requests are split over the threads beforehand, so that one seed and one number of threads give one result.
+    """
+
+    def __init__(
+        self, config: PretrainedConfig, dtype: torch.dtype, device: torch.device, slots: int
+    ) -> None:
+        """slots: samples decoded at a time, by all threads together."""
+        self._model, self._slots = TorchModel(config, dtype, device), slots
+        self._workers: list[TorchDecoder] = []
+
+    def check(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Decoders`."""
+        self._model.weights.check(weights)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Decoders`; weights are copied in place."""
+        self._model.weights.load(weights)
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        default: SamplingParams,
+        finished: Finished | None,
+        weights_version: int,
+    ) -> Generated:
+        """See `Decoders`. Requests with different sampling parameters are decoded one set after another.
+
+        A captured step holds its parameters as constants, and one draw per step is faster than several.
+        """
+        longest = max(
+            len(request.prompt_ids) + params_of(request, default).max_tokens for request in requests
+        )
+        self._model.reserve(longest)
+        completions: list[list[Completion]] = [[] for _ in requests]
+        results: list[DecodeResults] = []
+        for params, indices in group_by_params(requests, default).items():
+            results += self._generate_group(
+                requests, params, indices, finished, weights_version, completions
+            )
+        if not self._keeps_caches():
+            self._workers.clear()
+        return completions, results
+
+    def _generate_group(
+        self,
+        requests: Sequence[Request],
+        params: SamplingParams,
+        indices: list[int],
+        finished: Finished | None,
+        weights_version: int,
+        completions: list[list[Completion]],
+    ) -> list[DecodeResults]:
+        """Decode the requests at `indices`, which share `params`, into `completions`."""
+        count = max(1, min(worker_count(self._model.device), len(indices), self._slots))
+        parts = [indices[i::count] for i in range(count)]
+        jobs = [
+            partial(
+                worker.generate,
+                [requests[i] for i in part],
+                params,
+                _renumbered(finished, part),
+                weights_version,
+            )
+            for worker, part in zip(self._resized(count), parts, strict=True)
+        ]
+        results = run_parallel(jobs)
+        for part, result in zip(parts, results, strict=True):
+            for i, group in zip(part, result.in_order(), strict=True):
+                completions[i] = group
         return results
 
+    def session(self, prompt_tokens: int, response_tokens: int, weights_version: int) -> Session:
+        """See `Decoders`."""
+        raise ConfigError(
+            "Sessions run on a CPU with the C functions only, which this device or data type does not have. "
+            "Install a C compiler (cc, gcc or clang) and use device='cpu', or call generate() instead."
+        )
 
-def _lanes(config: PretrainedConfig, dtype: torch.dtype, device: torch.device, slots: int) -> Lanes:
-    """C where it runs, else PyTorch."""
-    if runs_in_c(Shape.of(config), dtype, device):
-        return CoreLanes(config, dtype, slots)
-    return TorchLanes(config, dtype, device, slots)
+    def _resized(self, count: int) -> list[TorchDecoder]:
+        """Return `count` decoders: those of the last call if it had as many."""
+        if len(self._workers) != count:
+            slots = -(-self._slots // count)
+            self._workers = [TorchDecoder(self._model, slots) for _ in range(count)]
+        return self._workers
+
+    def _keeps_caches(self) -> bool:
+        """Return True if KV caches, and the steps captured over them, stay for the next call.
+
+        A large cache on a GPU does not stay: the learner needs the memory, and PyTorch's allocator gives it back fast.
+        """
+        device = self._model.device
+        if device.type == "cpu":
+            return True
+        cached = sum(worker.bytes for worker in self._workers)
+        return cached <= KEPT_CACHE * torch.cuda.get_device_properties(device).total_memory
 
 
-def _serial(on_finish: OnFinish | None) -> OnFinish | None:
-    """The caller's function, never entered by two lanes at once."""
+def _renumbered(finished: Finished | None, indices: list[int]) -> Finished | None:
+    """Return `finished` for a decoder whose request i is request `indices[i]` of the call."""
+    if finished is None:
+        return None
+    return lambda request, sample, completion: finished(indices[request], sample, completion)
+
+
+def _one_at_a_time(on_finish: OnFinish | None) -> OnFinish | None:
+    """Return the caller's function behind a lock, so that no two threads enter it at once."""
     if on_finish is None:
         return None
     lock, call = Lock(), on_finish
 
-    def serial(request: int, sample: int, completion: Completion) -> None:
+    def locked(request: int, sample: int, completion: Completion) -> None:
         with lock:
             call(request, sample, completion)
 
-    return serial
+    return locked
 
 
-def _stats(runs: Sequence[Run], seconds: float, version: int) -> SamplerStats:
-    """All lanes together; reading prompts took as long as it did in the mean lane."""
-    steps = sum(run.steps for run in runs)
-    prefill = sum(run.prefill for run in runs) / len(runs)
-    room = sum(run.steps * run.slots for run in runs)
+def _stats(results: Sequence[DecodeResults], seconds: float, version: int) -> SamplerStats:
+    """Return the statistics of all decoders together; the time for prompts is the mean over the decoders."""
+    steps = sum(result.steps for result in results)
+    prefill = sum(result.seconds_prefill for result in results) / len(results)
+    possible = sum(result.steps * result.slots for result in results)
     return SamplerStats(
-        tokens=sum(run.tokens for run in runs),
+        tokens=sum(result.tokens for result in results),
         seconds_prefill=prefill,
         seconds_decode=seconds - prefill,
         steps=steps,
-        occupancy=sum(run.seated for run in runs) / room if room else 0.0,
+        occupancy=sum(result.slot_steps for result in results) / possible if possible else 0.0,
         weights_version=version,
     )

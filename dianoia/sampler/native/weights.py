@@ -1,26 +1,27 @@
-"""The weights as the native forward wants them: query, key and value in one matrix, gate and up in
-one.
+"""Weights of the native sampler: fused QKV and gate-up matrices, RoPE tables, and which models it can run.
 
 In: a transformers config, then parameters under their Hugging Face names. Out: buffers that `load`
-fills in place, never reallocated. Left out: quantised weights, mixtures of experts, sliding
+fills in place and never reallocates. Not supported: quantised weights, mixtures of experts, sliding
 windows; `refusal` says which of these a config asks for.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from transformers import PretrainedConfig
+from transformers import LlamaConfig, PretrainedConfig
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from dianoia.base.errors import ModelError
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 ROPES = ("default", "linear", "llama3", "yarn")
-"""Rotary embeddings whose frequencies do not depend on the length of the text."""
+"""RoPE types whose frequencies do not depend on the length of the text."""
 
 
 def refusal(config: PretrainedConfig) -> str | None:
-    """Why the native sampler cannot run this model, or None if it can."""
+    """Return why the native sampler cannot run this model; None if it can."""
     if config.model_type not in FAMILIES:
         return f"its model_type is {config.model_type!r}, not one of {', '.join(FAMILIES)}"
     if config.hidden_act != "silu":
@@ -36,8 +37,8 @@ def refusal(config: PretrainedConfig) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """The sizes of a model that the forward needs."""
+class ModelShape:
+    """Sizes of a model, and which biases and norms it has."""
 
     hidden: int
     inner: int
@@ -55,12 +56,12 @@ class Shape:
 
     @property
     def repeats(self) -> int:
-        """Query heads that share one key head."""
+        """Query heads per KV head."""
         return self.heads // self.kv_heads
 
     @classmethod
-    def of(cls, config: PretrainedConfig) -> "Shape":
-        """Read from a config of one of `FAMILIES`."""
+    def of(cls, config: PretrainedConfig) -> "ModelShape":
+        """Read the sizes from a config of one of `FAMILIES`."""
         bias = bool(getattr(config, "attention_bias", False))
         return cls(
             hidden=config.hidden_size,
@@ -80,10 +81,27 @@ class Shape:
         )
 
 
-class Layer:
-    """The buffers of one transformer layer. An absent bias or norm is None."""
+class RopeTables:
+    """Cosine and sine tables of a config whose RoPE type is one of `ROPES`."""
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, config: PretrainedConfig) -> None:
+        # Llama's class only reads what the configs of all the families have in common
+        self._embedding = LlamaRotaryEmbedding(cast(LlamaConfig, config))
+
+    def build(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cosine and sine `[length, D]`, float32.
+
+        The sine carries the sign of "rotate half", so that applying RoPE is `x * cos + roll(x, D / 2) * sin`.
+        """
+        cos, sin = self._embedding(torch.empty(1, dtype=torch.float32), torch.arange(length)[None])
+        half = cos.shape[-1] // 2
+        return cos[0], torch.cat((-sin[0, :, :half], sin[0, :, half:]), -1)
+
+
+class LayerWeights:
+    """Buffers of one transformer layer. An absent bias or norm is None."""
+
+    def __init__(self, shape: ModelShape, dtype: torch.dtype, device: torch.device) -> None:
         """Allocate; the contents are undefined until loaded."""
 
         def new(*size: int) -> torch.Tensor:
@@ -104,39 +122,39 @@ class Layer:
         self._heads = (shape.heads, shape.kv_heads)
 
     @property
-    def before(
+    def qkv_weights(
         self,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """What `blocks.project` asks for."""
+        """Parameters of `torch.model.project_qkv`."""
         return self.norm_1, self.qkv, self.qkv_bias, self.qk_norm
 
     @property
-    def after(
+    def output_weights(
         self,
     ) -> tuple[
         tuple[torch.Tensor, torch.Tensor | None, torch.Tensor],
         tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None],
     ]:
-        """What `blocks.finish` asks for."""
+        """Parameters of `torch.model.finish_layer`."""
         inner = (self.gate_up, self.gate_up_bias, self.down, self.down_bias)
         return (self.out, self.out_bias, self.norm_2), inner
 
     def views(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Parameter name inside the layer, and the part of a buffer that holds it."""
+        """Yield each parameter's name inside the layer, and the part of a buffer that holds it."""
         yield "input_layernorm.weight", self.norm_1
         yield "post_attention_layernorm.weight", self.norm_2
         yield "self_attn.o_proj.weight", self.out
         yield "mlp.down_proj.weight", self.down
-        for kind, qkv in (("weight", self.qkv), ("bias", self.qkv_bias)):
+        for suffix, qkv in (("weight", self.qkv), ("bias", self.qkv_bias)):
             if qkv is not None:
                 for name, part in zip("qkv", torch.split_with_sizes(qkv, self._sizes), strict=True):
-                    yield f"self_attn.{name}_proj.{kind}", part
-        for kind, gate_up in (("weight", self.gate_up), ("bias", self.gate_up_bias)):
+                    yield f"self_attn.{name}_proj.{suffix}", part
+        for suffix, gate_up in (("weight", self.gate_up), ("bias", self.gate_up_bias)):
             if gate_up is not None:
                 for name, part in zip(("gate", "up"), gate_up.chunk(2), strict=True):
-                    yield f"mlp.{name}_proj.{kind}", part
+                    yield f"mlp.{name}_proj.{suffix}", part
         if self.qk_norm is not None:
-            # one row a head, all rows alike: the views broadcast on copy
+            # one row per head, all rows alike: the views broadcast on copy
             for name, part in zip(
                 "qk", torch.split_with_sizes(self.qk_norm, self._heads), strict=True
             ):
@@ -150,22 +168,25 @@ class Layer:
 class Weights:
     """All buffers of a model."""
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, shape: ModelShape, dtype: torch.dtype, device: torch.device) -> None:
         """Allocate; the contents are undefined until `load`."""
         table = (shape.vocabulary, shape.hidden)
         self.embedding = torch.empty(table, dtype=dtype, device=device)
-        # Logits of few bits are what parts sampler and learner (MiniMax-M1, arXiv 2506.13585, 3.2). A GPU makes
-        # float32 ones of bfloat16 factors, in the learner too; a CPU needs float32 factors for that.
-        kind = torch.promote_types(dtype, torch.float32) if device.type == "cpu" else dtype
-        shared = shape.tied and kind == dtype
-        self.head = self.embedding if shared else torch.empty(table, dtype=kind, device=device)
+        # Logits of low precision make sampler and learner disagree (MiniMax-M1, arXiv 2506.13585, section 3.2). A
+        # GPU computes float32 logits from bfloat16 factors, in the learner too; a CPU needs float32 factors for that.
+        on_cpu = device.type == "cpu"
+        head_dtype = torch.promote_types(dtype, torch.float32) if on_cpu else dtype
+        shared = shape.tied and head_dtype == dtype
+        self.head = (
+            self.embedding if shared else torch.empty(table, dtype=head_dtype, device=device)
+        )
         self._head_name = "model.embed_tokens.weight" if shape.tied else "lm_head.weight"
         self.norm = torch.empty(shape.hidden, dtype=dtype, device=device)
-        self.layers = [Layer(shape, dtype, device) for _ in range(shape.layers)]
+        self.layers = [LayerWeights(shape, dtype, device) for _ in range(shape.layers)]
         self._views = list(self._named())
 
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Full Hugging Face name and destination of every parameter."""
+        """Yield the full Hugging Face name and the destination of every parameter."""
         yield "model.embed_tokens.weight", self.embedding
         yield "model.norm.weight", self.norm
         if self.head is not self.embedding:
@@ -190,15 +211,17 @@ class Weights:
 
 
 def _check(name: str, view: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a parameter that is missing or has another shape than the config says."""
+    """Raise ModelError for a parameter that is missing or has another shape than the config says."""
     if name not in weights:
         raise ModelError(
             f"The weights have no parameter {name!r}, which the model's config asks for. "
             "Pass the state_dict of a model with the same config, under Hugging Face names."
         )
-    wanted = view.shape[-1:] if name.endswith(("q_norm.weight", "k_norm.weight")) else view.shape
-    if weights[name].shape != wanted:
+    # the norms of queries and keys are stored once and broadcast over the heads
+    shared = name.endswith(("q_norm.weight", "k_norm.weight"))
+    expected = view.shape[-1:] if shared else view.shape
+    if weights[name].shape != expected:
         raise ModelError(
             f"Parameter {name!r} has shape {tuple(weights[name].shape)}, but the model's config "
-            f"makes it {tuple(wanted)}. Pass weights of a model with the same config."
+            f"makes it {tuple(expected)}. Pass weights of a model with the same config."
         )

@@ -1,1 +1,1 @@
-"""Decoding on a CPU in C: all layers of a step in one call."""
+"""Decoding on a CPU in C: one call runs all layers of a decoding step."""

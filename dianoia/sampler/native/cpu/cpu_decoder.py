@@ -1,221 +1,406 @@
-"""One core of the native sampler: prompts and responses by the C functions of `hardware/c_functions/step.c`.
+"""Continuous batching on one core of a CPU, by the C functions of `hardware/c_functions/step.c`.
 
-In: a queue of units of requests that the cores share. Out: completions. A core takes the next prompt when it has a slot free, so
-none waits for another; a completion is the same numbers whichever core draws it and whatever is drawn beside it, because
-no sum in these functions depends on the other rows. Left out: machines without a C compiler (`lane`), GPUs (`row_lane`).
+In: a queue of prompt shares that the cores empty together. Out: completions. A core reads the next prompt when it has a
+free slot, so no core waits for another. No sum in the C functions depends on other rows, so a completion is the same bits
+whichever core decodes it, whatever is decoded at the same time, and whatever their sampling parameters are. Not here:
+machines without a C compiler (`native.torch`), sessions (`cpu.session`).
 """
 
+import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.hardware.c_functions import call, round_to_vectors
+from dianoia.hardware.c_functions import c_struct, call, round_to_vectors
 from dianoia.sampler.draw import draw_owned, seed_of
-from dianoia.sampler.native.cpu.cpu_cache import CoreMemory, CoreSizes, fitting
-from dianoia.sampler.native.cpu.packed_weights import PackedModel
-from dianoia.sampler.native.decode_results import Finished, Run
-from dianoia.sampler.native.live_samples import Live, Unit, cut, stops_of
+from dianoia.sampler.interface import params_of
+from dianoia.sampler.native.cpu.packed_model import (
+    CpuMemory,
+    MemorySizes,
+    PackedModel,
+    slots_in_core_cache,
+)
+from dianoia.sampler.native.decode_results import DecodeResults, Finished, stop_table
 
-LOT_TOKENS = 256
-"""Prompt tokens read at a time: enough that weights are read seldom, few enough for a core's cache."""
+PREFILL_TOKENS = 256
+"""Prompt tokens per prefill: enough that weights are read seldom, few enough for a core's cache."""
 STEPS = 64
-"""Steps between two looks at whether somebody wants to stop."""
-OF_PROMPT = -1
-"""Instead of a slot: a token that belongs to a prompt."""
+"""Most decoding steps per call of C, after which Python can handle an interrupt."""
+MOST_PARAMS = 256
+"""Sets of sampling parameters that a decoder remembers while it is idle."""
+PROMPT_SLOT = -1
+"""Slot number of a token that belongs to a prompt."""
 
 
-def sizes_for(
-    model: PackedModel,
-    requests: Sequence[Request],
-    queued: int,
-    slots: int,
-    params: SamplingParams,
-) -> CoreSizes:
-    """What a core needs for at most `slots` samples at a time out of so many units."""
-    longest = max(len(request.prompt_ids) for request in requests)
-    prompt_room, room = round_to_vectors(longest), round_to_vectors(params.max_tokens)
-    slots = min(slots, fitting(model, prompt_room + room))
-    prompts = min(queued, slots + 1)
-    rows = max(slots, min(LOT_TOKENS, prompts * longest))
-    return CoreSizes(slots, prompts, prompt_room, room, rows)
+class SlotField(IntEnum):
+    """Columns of the slots' state, in the order of the C structure `Slot`."""
+
+    TOKEN = 0
+    DRAWN = 1
+    SEED = 2
+    PROMPT_ROW = 3
+    PROMPT_TOKENS = 4
+    PARAMS = 5
 
 
-def units(requests: Sequence[Request], cores: int) -> list[Unit]:
-    """All samples, no more of them in a unit than an even part."""
-    return cut(requests, max(1, -(-sum(request.samples for request in requests) // cores)))
+@dataclass(frozen=True, slots=True)
+class PromptShare:
+    """Consecutive samples of one request that one core decodes over one copy of the prompt."""
+
+    number: int
+    """Index of the request among those of the call."""
+    request: Request
+    params: SamplingParams
+    first: int
+    """Index of the first sample."""
+    samples: int
 
 
-class CoreLane:
-    """Slots and memory of one core."""
+@dataclass(slots=True)
+class LiveSample:
+    """A sample between its first token and its last."""
+
+    number: int
+    """Index of its request."""
+    index: int
+    """Index among the samples of its request."""
+    params: SamplingParams
+    seed: int
+    """Seed of its random stream."""
+    prompt_row: int
+    """Row of the prompt cache that holds its prompt."""
+    prompt_tokens: int
+    token: int = 0
+    """First token of the response."""
+    logprob: float = 0.0
+    """Log-probability of the first token."""
+    streamed: int = 0
+    """Tokens that `DecodeLoop.stream` has delivered."""
+
+
+def split_requests(
+    requests: Sequence[Request], default: SamplingParams, cores: int
+) -> list[PromptShare]:
+    """Split all samples into shares of at most an even part per core, long prompts first.
+
+    Prompts of like length are then read together, and what is likely to take longest begins first. Results do not
+    depend on the order.
+    """
+    most = max(1, -(-sum(request.samples for request in requests) // cores))
+    order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
+    return [
+        PromptShare(
+            i,
+            requests[i],
+            params_of(requests[i], default),
+            first,
+            min(most, requests[i].samples - first),
+        )
+        for i in order
+        for first in range(0, requests[i].samples, most)
+    ]
+
+
+def memory_sizes(
+    model: PackedModel, prompt_tokens: int, response_tokens: int, shares: int, slots: int
+) -> MemorySizes:
+    """Return the memory that a core needs for at most `slots` samples at a time.
+
+    prompt_tokens, response_tokens: of the longest prompt and response. shares: prompts that may wait for a core.
+    """
+    prompt_capacity = round_to_vectors(prompt_tokens)
+    response_capacity = round_to_vectors(response_tokens)
+    slots = min(slots, slots_in_core_cache(model, prompt_capacity + response_capacity))
+    prompt_rows = min(shares, slots + 1)
+    rows = max(slots, min(PREFILL_TOKENS, prompt_rows * prompt_tokens))
+    return MemorySizes(slots, prompt_rows, prompt_capacity, response_capacity, rows)
+
+
+class CpuDecoder:
+    """One core; its memory is kept between calls."""
 
     def __init__(self, model: PackedModel) -> None:
-        """Nothing allocated yet."""
         self._model = model
-        self._memory: CoreMemory | None = None
+        self._memory: CpuMemory | None = None
 
     def generate(
         self,
         requests: Sequence[Request],
-        queue: deque[Unit],
-        sizes: CoreSizes,
-        params: SamplingParams,
+        queue: deque[PromptShare],
+        sizes: MemorySizes,
+        response_tokens: int,
         finished: Finished | None,
-    ) -> Run:
-        """Take units of `requests` from the queue until it is empty; `sizes` say how many at a time."""
-        run = Run(requests, sizes.slots, finished)
+        weights_version: int,
+    ) -> DecodeResults:
+        """Decode shares of `requests` from the queue until it is empty."""
+        results = DecodeResults(requests, sizes.slots, finished)
         if self._memory is None or not self._memory.sizes.covers(sizes):
-            self._memory = None  # frees the old one before the new one is allocated
-            self._memory = CoreMemory(self._model, sizes)
-        _Turn(self._model, self._memory, run, queue, params).decode_all()
-        return run
+            self._memory = None  # frees the old memory before the new one is allocated
+            self._memory = CpuMemory(self._model, sizes)
+
+        def take() -> PromptShare | None:
+            try:
+                return queue.popleft()
+            except IndexError:  # empty, perhaps since another core has just taken the last share
+                return None
+
+        size = (sizes.slots, response_tokens)
+        loop = DecodeLoop(self._model, self._memory, size, take, results.finish, weights_version)
+        while loop.advance(STEPS):
+            pass
+        results.steps, results.slot_steps = loop.steps, loop.slot_steps
+        results.seconds_prefill = loop.seconds_prefill
+        return results
 
 
-class _Turn:
-    """One call of `generate` on one core."""
+class _ParamsTable:
+    """Array of the C structure `Params`, one per distinct sampling parameters."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+        self._indices: dict[SamplingParams, int] = {}
+        self._stops: dict[frozenset[int], torch.Tensor] = {}
+        self.structures = torch.empty(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def index(self, params: SamplingParams) -> int:
+        """Return the index of `params` in the array, which grows if they are new."""
+        if params not in self._indices:
+            stops = self._stops.setdefault(
+                params.stop_ids, stop_table(params, self._vocabulary, torch.device("cpu"))
+            )
+            fields: dict[str, torch.Tensor | int | float | None] = {
+                "temperature": float(params.temperature), "top_p": float(params.top_p),
+                "top_k": params.top_k, "max_tokens": params.max_tokens, "stops": stops,
+            }  # fmt: skip
+            self._indices[params] = len(self._indices)
+            self.structures = torch.cat((self.structures, c_struct("Params", fields)))
+        return self._indices[params]
+
+
+class DecodeLoop:
+    """Slots of one core: waiting samples, live samples and the rows of the prompt cache that they use."""
 
     def __init__(
         self,
         model: PackedModel,
-        memory: CoreMemory,
-        run: Run,
-        queue: deque[Unit],
-        params: SamplingParams,
+        memory: CpuMemory,
+        size: tuple[int, int],
+        take: Callable[[], PromptShare | None],
+        finish: Finished,
+        weights_version: int,
     ) -> None:
-        self._model, self._memory, self._run, self._queue = model, memory, run, queue
-        self._params, self._law = params, (params.temperature, params.top_p, params.top_k)
-        self._words, self._layers = model.words()
-        self._eps = model.shape.eps
-        self._state = torch.zeros(run.slots, 5, dtype=torch.int64)
-        self._ids = torch.empty(run.slots, params.max_tokens, dtype=torch.int64)
-        self._logprobs = torch.empty(run.slots, params.max_tokens)
-        self._told = torch.zeros(2 + run.slots, dtype=torch.int64)
-        self._stops = stops_of(params, model.shape.vocabulary, torch.device("cpu"))
-        self._free_slots = list(range(run.slots))
-        self._free_rows = list(range(memory.sizes.prompts))
-        self._users: dict[int, int] = {}
-        self._waiting: deque[Live] = deque()
-        self._live: dict[int, Live] = {}
+        """size: slots, and the most response tokens of a sample.
 
-    def decode_all(self) -> None:
-        """Fill the slots, draw until some sample ends, hand it out; until nothing is left."""
-        while True:
-            self._read_ahead()
-            self._seat()
-            if not self._live:
-                return
-            self._hand_out(self._decode())
+        take: returns the next prompt share of a queue, None if there is none. finish: gets each completion.
+        """
+        slots, response_tokens = size
+        self._model, self._memory, self._take = model, memory, take
+        self._finish, self._weights_version = finish, weights_version
+        # the structure holds addresses; the owner keeps what they point to alive
+        self._structure, self._owner = model.structure()
+        self._params = _ParamsTable(model.shape.vocabulary)
+        self._state = torch.zeros(slots, len(SlotField), dtype=torch.int64)
+        self._ids = torch.empty(slots, response_tokens, dtype=torch.int64)
+        self._logprobs = torch.empty(slots, response_tokens)
+        # filled by C: steps done, samples that ended, and their positions in the list of live slots
+        self._progress = torch.zeros(2 + slots, dtype=torch.int64)
+        self._free_slots = list(range(slots))
+        self._free_prompt_rows = list(range(memory.sizes.prompt_rows))
+        self._prompt_users: dict[int, int] = {}
+        """Samples that still need a row of the prompt cache."""
+        self._waiting: deque[LiveSample] = deque()
+        """Samples with their first token and without a slot."""
+        self._live: dict[int, LiveSample] = {}
+        """By slot."""
+        self.steps = self.slot_steps = 0
+        self.seconds_prefill = 0.0
 
-    def _decode(self) -> list[int]:
-        """Draw until some sample has ended; the slots of those that have."""
+    @property
+    def busy(self) -> bool:
+        """True if the loop holds samples, live or waiting."""
+        return bool(self._live or self._waiting)
+
+    def advance(self, steps: int, shares: int = sys.maxsize) -> bool:
+        """Fill free slots, decode until a sample ends or for `steps` steps, and hand out what has ended.
+
+        shares: most prompt shares to take from the queue. Returns False once there is nothing to decode.
+        """
+        if not self.busy and len(self._params) > MOST_PARAMS:
+            self._params = _ParamsTable(
+                self._model.shape.vocabulary
+            )  # no slot refers to the old one
+        self._read_prompts(shares)
+        self._seat()
+        if not self._live:
+            return False
+        self._hand_out(self._decode(steps))
+        return True
+
+    def stream(self, deliver: Callable[[LiveSample, list[int], list[float]], None]) -> None:
+        """Call `deliver` with the ids and log-probabilities that each live sample has drawn since the last call."""
+        drawn = self._state[:, SlotField.DRAWN].tolist()
+        for slot, sample in self._live.items():
+            fresh = slice(sample.streamed, drawn[slot])
+            sample.streamed = drawn[slot]
+            deliver(sample, self._ids[slot, fresh].tolist(), self._logprobs[slot, fresh].tolist())
+
+    def cancel(self, cancelled: Callable[[int], bool]) -> None:
+        """End the samples of requests for which `cancelled(number)` is True, with the tokens drawn so far."""
+        self._hand_out([slot for slot, sample in self._live.items() if cancelled(sample.number)])
+        for sample in [sample for sample in self._waiting if cancelled(sample.number)]:
+            self._waiting.remove(sample)
+            self._end(sample, (sample.token,), (sample.logprob,))
+
+    def _decode(self, steps: int) -> list[int]:
+        """Run decoding steps until a sample ends; return the slots of those that have ended."""
         live, count = list(self._live), len(self._live)
         call(
-            "decode", self._words, self._eps, self._memory.words, self._state,
-            torch.tensor(live), count, *self._law, self._stops, self._params.max_tokens,
-            self._ids, self._logprobs, STEPS, self._told,
+            "decode", self._structure, self._model.shape.eps, self._memory.structure, self._state,
+            self._params.structures, torch.tensor(live), count, self._ids.shape[1],
+            self._ids, self._logprobs, steps, self._progress,
         )  # fmt: skip
-        steps, ended, *places = self._told.tolist()
-        self._run.steps += steps
-        self._run.seated += steps * count
-        return [live[place] for place in places[:ended]]
+        steps_done, ended, *positions = self._progress.tolist()
+        self.steps += steps_done
+        self.slot_steps += steps_done * count
+        return [live[position] for position in positions[:ended]]
 
-    def _hand_out(self, ended: list[int]) -> None:
-        """Completions of these slots, which fall free."""
-        counts = self._state[:, 1].tolist()
-        for slot in ended:
-            sample, count = self._live.pop(slot), counts[slot]
-            ids = tuple(self._ids[slot, :count].tolist())
-            logprobs = tuple(self._logprobs[slot, :count].tolist())
+    def _hand_out(self, slots: list[int]) -> None:
+        """Finish the samples of these slots and free the slots."""
+        drawn = self._state[:, SlotField.DRAWN].tolist()
+        for slot in slots:
+            sample, count = self._live.pop(slot), drawn[slot]
             self._free_slots.append(slot)
-            self._end(sample, Completion(ids, logprobs, ids[-1] in self._params.stop_ids))
+            ids = tuple(self._ids[slot, :count].tolist())
+            self._end(sample, ids, tuple(self._logprobs[slot, :count].tolist()))
 
-    def _end(self, sample: Live, completion: Completion) -> None:
-        """The last user of a prompt's row frees it."""
-        self._users[sample.row] -= 1
-        if not self._users[sample.row]:
-            self._free_rows.append(sample.row)
-        self._run.finish(sample.request, sample.index, completion)
+    def _end(self, sample: LiveSample, ids: tuple[int, ...], logprobs: tuple[float, ...]) -> None:
+        """Hand out a completion; the last sample over a row of the prompt cache frees the row."""
+        self._prompt_users[sample.prompt_row] -= 1
+        if not self._prompt_users[sample.prompt_row]:
+            self._free_prompt_rows.append(sample.prompt_row)
+        stopped = ids[-1] in sample.params.stop_ids
+        completion = Completion(ids, logprobs, stopped, self._weights_version)
+        self._finish(sample.number, sample.index, completion)
 
     # Prompts --------------------------------------------------------------------------------------
 
-    def _read_ahead(self) -> None:
-        """Read prompts until there is a waiting sample for every free slot, or none left to read.
+    def _read_prompts(self, shares_left: int) -> None:
+        """Prefill until a sample waits for every free slot, or the queue is empty.
 
         A sample that ends with its first token is handed out here and never takes a slot.
         """
         start = time.perf_counter()
-        while len(self._waiting) < len(self._free_slots) and (lot := self._lot()):
-            for sample in self._first_tokens(lot, self._read(lot)):
-                stopped = sample.token in self._params.stop_ids
-                if stopped or self._params.max_tokens == 1:
-                    self._end(sample, Completion((sample.token,), (sample.logprob,), stopped))
+        while len(self._waiting) < len(self._free_slots) and (
+            shares := self._take_shares(shares_left)
+        ):
+            shares_left -= len(shares)
+            for sample in self._draw_first_tokens(shares, self._prefill(shares)):
+                if sample.token in sample.params.stop_ids or sample.params.max_tokens == 1:
+                    self._end(sample, (sample.token,), (sample.logprob,))
                 else:
                     self._waiting.append(sample)
-        self._run.prefill += time.perf_counter() - start
+        self.seconds_prefill += time.perf_counter() - start
 
-    def _lot(self) -> list[tuple[Unit, int]]:
-        """Units whose prompts are read now, each with a row: no more than the free slots ask for."""
-        lot: list[tuple[Unit, int]] = []
-        wanted, tokens = len(self._free_slots) - len(self._waiting), 0
-        while wanted > 0 and tokens < LOT_TOKENS and self._free_rows:
-            try:
-                unit = self._queue.popleft()
-            except IndexError:  # another core took the last one
+    def _take_shares(self, most: int) -> list[tuple[PromptShare, int]]:
+        """Take shares from the queue for one prefill, each with a free row of the prompt cache.
+
+        No more are taken than the free slots need: other cores share the queue.
+        """
+        taken: list[tuple[PromptShare, int]] = []
+        samples_needed, tokens = len(self._free_slots) - len(self._waiting), 0
+        while (
+            samples_needed > 0
+            and tokens < PREFILL_TOKENS
+            and len(taken) < most
+            and self._free_prompt_rows
+        ):
+            share = self._take()
+            if share is None:
                 break
-            lot.append((unit, self._free_rows.pop()))
-            wanted -= unit.samples
-            tokens += len(self._run.requests[unit.request].prompt_ids)
-        return lot
+            taken.append((share, self._free_prompt_rows.pop()))
+            samples_needed -= share.samples
+            tokens += len(share.request.prompt_ids)
+        return taken
 
-    def _read(self, lot: list[tuple[Unit, int]]) -> torch.Tensor:
-        """Fill the rows; final states after each prompt `[N, H]`."""
-        prompts = [self._run.requests[unit.request].prompt_ids for unit, _ in lot]
-        places = torch.cat([_places(ids, row) for ids, (_, row) in zip(prompts, lot, strict=True)])
-        rows, states = self._memory.sizes.rows, torch.empty(len(places), self._model.shape.hidden)
-        for first in range(0, len(places), rows):
-            some, into = places[first : first + rows], states[first : first + rows]
-            call("read_prompts", self._words, self._eps, self._memory.words, some, into, len(some))
+    def _prefill(self, shares: list[tuple[PromptShare, int]]) -> torch.Tensor:
+        """Fill rows of the prompt cache; return the final hidden state after each prompt `[N, H]`."""
+        prompts = [share.request.prompt_ids for share, _ in shares]
+        rows = torch.cat(
+            [_prompt_rows(ids, row) for ids, (_, row) in zip(prompts, shares, strict=True)]
+        )
+        most, states = self._memory.sizes.rows, torch.empty(len(rows), self._model.shape.hidden)
+        # a chunk may end within a prompt: its later tokens find the earlier ones in the cache
+        for first in range(0, len(rows), most):
+            chunk, chunk_states = rows[first : first + most], states[first : first + most]
+            call(
+                "read_prompts", self._structure, self._model.shape.eps, self._memory.structure,
+                chunk, chunk_states, len(chunk),
+            )  # fmt: skip
         lengths = torch.tensor([len(ids) for ids in prompts])
         return states[lengths.cumsum(0) - 1]
 
-    def _first_tokens(self, lot: list[tuple[Unit, int]], states_NH: torch.Tensor) -> list[Live]:
-        """Every sample of the units, with its first token."""
-        logits = torch.empty(len(lot), round_to_vectors(self._model.shape.vocabulary))
-        call("logits_of", self._words, states_NH.to(self._model.dtype), logits, len(lot))
-        samples, owners = [], []
-        for owner, (unit, row) in enumerate(lot):
-            request = self._run.requests[unit.request]
-            self._users[row] = unit.samples
-            for index in range(unit.first, unit.first + unit.samples):
-                seed = seed_of(request.key, index)
-                samples.append(Live(unit.request, index, seed, row, len(request.prompt_ids)))
-                owners.append(owner)
-        seeds = torch.tensor([sample.seed for sample in samples])
-        logits = logits[:, : self._model.shape.vocabulary]
-        ids, logprobs = draw_owned(logits, torch.tensor(owners), seeds, self._params)
-        for sample, token, logprob in zip(samples, ids.tolist(), logprobs.tolist(), strict=True):
-            sample.token, sample.logprob = token, logprob
+    def _draw_first_tokens(
+        self, shares: list[tuple[PromptShare, int]], states_NH: torch.Tensor
+    ) -> list[LiveSample]:
+        """Return every sample of the shares, with its first token."""
+        # the output head runs once per prompt, not once per sample
+        vocabulary = self._model.shape.vocabulary
+        logits = torch.empty(len(shares), round_to_vectors(vocabulary))
+        states = states_NH.to(self._model.dtype)
+        call("logits", self._structure, states, logits, len(shares))
+        samples: list[LiveSample] = []
+        owners: dict[SamplingParams, list[int]] = {}
+        members: dict[SamplingParams, list[LiveSample]] = {}
+        for owner, (share, row) in enumerate(shares):
+            self._prompt_users[row] = share.samples
+            length = len(share.request.prompt_ids)
+            for index in range(share.first, share.first + share.samples):
+                seed = seed_of(share.request.key, index)
+                sample = LiveSample(share.number, index, share.params, seed, row, length)
+                samples.append(sample)
+                owners.setdefault(share.params, []).append(owner)
+                members.setdefault(share.params, []).append(sample)
+        # one draw per set of parameters
+        for params, group in members.items():
+            seeds = torch.tensor([sample.seed for sample in group])
+            ids, logprobs = draw_owned(
+                logits[:, :vocabulary], torch.tensor(owners[params]), seeds, params
+            )
+            for sample, token, logprob in zip(group, ids.tolist(), logprobs.tolist(), strict=True):
+                sample.token, sample.logprob = token, logprob
         return samples
 
     def _seat(self) -> None:
-        """Waiting samples take free slots."""
+        """Give free slots to waiting samples."""
         count = min(len(self._waiting), len(self._free_slots))
         if not count:
             return
         slots = [self._free_slots.pop() for _ in range(count)]
         samples = [self._waiting.popleft() for _ in range(count)]
         self._live.update(zip(slots, samples, strict=True))
-        rows = [(s.token, 1, s.seed, s.row, s.prompt) for s in samples]
-        self._state[slots] = torch.tensor(rows)
+        # in the order of SlotField; one token is drawn already
+        self._state[slots] = torch.tensor(
+            [
+                (s.token, 1, s.seed, s.prompt_row, s.prompt_tokens, self._params.index(s.params))
+                for s in samples
+            ]
+        )
         self._ids[slots, 0] = torch.tensor([sample.token for sample in samples])
         self._logprobs[slots, 0] = torch.tensor([sample.logprob for sample in samples])
 
 
-def _places(prompt: tuple[int, ...], row: int) -> torch.Tensor:
-    """Structures `Place` of a prompt's tokens, `[tokens, 6]`."""
-    place = torch.arange(len(prompt))
-    same = torch.ones_like(place)
-    fields = (torch.tensor(prompt), place, same * row, place + 1, same * OF_PROMPT, same * 0)
-    return torch.stack(fields, 1)
+def _prompt_rows(prompt: tuple[int, ...], prompt_row: int) -> torch.Tensor:
+    """Return the C structures `Row` of a prompt's tokens, `[tokens, 6]`."""
+    position = torch.arange(len(prompt))
+    ones = torch.ones_like(position)
+    # token, position, row of the prompt cache, prompt tokens attended to (itself included), slot, response tokens
+    fields = (torch.tensor(prompt), position, ones * prompt_row, position + 1, ones * PROMPT_SLOT)
+    return torch.stack((*fields, ones * 0), 1)

@@ -240,7 +240,7 @@ def test_off_the_cpu_cache_and_update_take_turns(write: Write) -> None:
         "base.model.max_positions=4096",
     )
     sampling = phase(write, "zero", GPU, *many, "zero.recompute=true")
-    assert sampling.parts["KV cache"] == 4 * 128 * (512 * 2001 + 128 * 80)
+    assert sampling.parts["KV cache"] == 4 * 128 * (512 * 2001 + 512 * 80)
     assert sampling.activity == "sampling" and "activations" not in sampling.parts
     updating = phase(write, "zero", GPU)
     assert updating.activity == "updating" and updating.parts["KV cache"] == 0

@@ -1,4 +1,4 @@
-"""The cores of a CPU that run C: what they promise beyond the other lanes, and models of odd sizes."""
+"""The decoder of a CPU in C: what it promises beyond the one in PyTorch, and models of odd sizes."""
 
 import random
 from typing import Any
@@ -9,11 +9,9 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from dianoia.base.records import Request, SamplingParams
 from dianoia.sampler.interface import WeightUpdate
-from dianoia.sampler.native.cpu import cpu_cache as core_memory
-from dianoia.sampler.native.cpu import cpu_decoder as core_lane
-from dianoia.sampler.native.dispatch import CoreLanes
-from dianoia.sampler.native.engine import NativeSampler
-from dianoia.sampler.native.live_samples import Unit
+from dianoia.sampler.native.cpu import cpu_decoder, packed_model
+from dianoia.sampler.native.cpu.cpu_decoder import PromptShare, memory_sizes, split_requests
+from dianoia.sampler.native.engine import CpuDecoders, NativeSampler
 from tests.unit.sampler_models import SIZES, make, requests, worst_difference
 
 pytestmark = pytest.mark.usefixtures("in_c")
@@ -25,7 +23,7 @@ DTYPES = [torch.float32, torch.bfloat16]
 def sampler(model: PreTrainedModel, dtype: torch.dtype, slots: int = 8) -> NativeSampler:
     """With the model's weights; decoded in C."""
     native = NativeSampler(model.config, slots=slots, dtype=dtype)
-    assert isinstance(native._lanes, CoreLanes)
+    assert isinstance(native._decoders, CpuDecoders)
     native.load(WeightUpdate(0, model.state_dict()))
     return native
 
@@ -58,7 +56,7 @@ def test_a_completion_is_the_same_bits_in_any_company(
 def test_a_longer_prompt_than_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     model, asked = make("llama"), requests(6, longest=60)
     whole = sampler(model, torch.float32).generate(asked, PARAMS)
-    monkeypatch.setattr(core_lane, "LOT_TOKENS", 11)
+    monkeypatch.setattr(cpu_decoder, "PREFILL_TOKENS", 11)
     assert sampler(model, torch.float32).generate(asked, PARAMS) == whole
     assert worst_difference(model, asked, whole) < 1e-4
 
@@ -68,7 +66,7 @@ def test_looks_between_steps_change_nothing(monkeypatch: pytest.MonkeyPatch, thr
     model, asked = make("qwen3"), requests(6)
     native = sampler(model, torch.float32)
     whole, steps = native.generate(asked, PARAMS), native.stats.steps
-    monkeypatch.setattr(core_lane, "STEPS", 1)
+    monkeypatch.setattr(cpu_decoder, "STEPS", 1)
     assert native.generate(asked, PARAMS) == whole and native.stats.steps == steps
 
 
@@ -94,7 +92,9 @@ def test_models_whose_sizes_fill_no_vector(sizes: dict[str, Any], dtype: torch.d
 
 def test_one_request_is_cut_for_the_cores(threads: Any) -> None:
     asked = [Request((4, 9, 7), 11, (0,))]
-    assert core_lane.units(asked, 2) == [Unit(0, 0, 6), Unit(0, 6, 5)]
+    first, second = split_requests(asked, PARAMS, 2)
+    assert first == PromptShare(0, asked[0], PARAMS, 0, 6)
+    assert second == PromptShare(0, asked[0], PARAMS, 6, 5)
     model, found = make("qwen3"), []
     for count in (1, 2, 3):
         threads(count)
@@ -109,22 +109,23 @@ def test_a_core_decodes_as_many_at_a_time_as_its_cache_holds(
     threads(1)
     model, asked = make("qwen3"), [Request((4, 9, 7), 100, (0,))]
     native = sampler(model, torch.float32, slots=256)
-    packed, half = native._lanes._model, sampler(model, torch.bfloat16)._lanes._model  # type: ignore[attr-defined]
-    assert core_memory.fitting(packed, 64) == 2**22 // 2**15
-    assert core_memory.fitting(half, 64) == 2**22 // (3 * 2**13)
-    assert core_memory.fitting(packed, 2**13) == 16  # never fewer
+    packed = native._decoders._model  # type: ignore[attr-defined]
+    narrow = sampler(model, torch.bfloat16)._decoders._model  # type: ignore[attr-defined]
+    assert packed_model.slots_in_core_cache(packed, 64) == 2**22 // 2**15
+    assert packed_model.slots_in_core_cache(narrow, 64) == 2**22 // (3 * 2**13)
+    assert packed_model.slots_in_core_cache(packed, 2**13) == 16  # never fewer
     whole = native.generate(asked, PARAMS)
-    monkeypatch.setattr(core_memory, "CORE_CACHE", packed.bytes)
-    assert core_lane.sizes_for(packed, asked, 1, 100, PARAMS).slots == 16
+    monkeypatch.setattr(packed_model, "CORE_CACHE", packed.bytes)
+    assert memory_sizes(packed, 3, 24, 1, 100).slots == 16
     assert native.generate(asked, PARAMS) == whole and native.stats.occupancy > 0.5
-    monkeypatch.setattr(core_memory, "CORE_CACHE", packed.bytes // 2 - 1)  # weights do not fit
-    assert core_lane.sizes_for(packed, asked, 1, 100, PARAMS).slots == 100
+    monkeypatch.setattr(packed_model, "CORE_CACHE", packed.bytes // 2 - 1)  # weights do not fit
+    assert memory_sizes(packed, 3, 24, 1, 100).slots == 100
 
 
 def test_odd_sizes_are_not_multiplied_in_pairs() -> None:
     config = Qwen3Config(**{**SIZES, "intermediate_size": 33}, head_dim=8)
-    assert isinstance(NativeSampler(config)._lanes, CoreLanes)
-    assert not isinstance(NativeSampler(config, dtype=torch.bfloat16)._lanes, CoreLanes)
+    assert isinstance(NativeSampler(config)._decoders, CpuDecoders)
+    assert not isinstance(NativeSampler(config, dtype=torch.bfloat16)._decoders, CpuDecoders)
 
 
 def test_a_request_without_samples_gets_none() -> None:

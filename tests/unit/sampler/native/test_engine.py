@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,7 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.interface import WeightUpdate
-from dianoia.sampler.native.dispatch import CoreLanes
-from dianoia.sampler.native.engine import NativeSampler
+from dianoia.sampler.native.engine import CpuDecoders, NativeSampler
 from tests.unit.sampler_models import (
     FAMILIES,
     POSITIONS,
@@ -95,7 +95,7 @@ def test_a_sample_does_not_depend_on_the_number_of_threads(threads: int) -> None
     alone = native.generate(asked, PARAMS)
     tokens = native.stats.tokens
     torch.set_num_threads(threads)
-    for _ in range(2):  # the second time with the lanes and caches of the first
+    for _ in range(2):  # the second time with the decoders and caches of the first
         finished.clear()
         again = native.generate(asked, PARAMS, lambda *ended: finished.append(ended))
         assert [[c.ids for c in g] for g in again] == [[c.ids for c in g] for g in alone]
@@ -104,6 +104,46 @@ def test_a_sample_does_not_depend_on_the_number_of_threads(threads: int) -> None
         told = {(request, sample): completion for request, sample, completion in finished}
         assert told == {(i, j): c for i, g in enumerate(again) for j, c in enumerate(g)}
     torch.set_num_threads(before)
+
+
+MIXED = [
+    SamplingParams(24, frozenset({3, 5})),
+    SamplingParams(7, frozenset({3, 5}), temperature=0.6),
+    SamplingParams(24, frozenset({4}), temperature=0.0),
+    SamplingParams(1, frozenset(), temperature=1.3),
+    SamplingParams(16, frozenset({3}), temperature=0.8, top_p=0.7),
+    SamplingParams(24, frozenset({5, 8}), top_k=5),
+    SamplingParams(12, frozenset(), temperature=1.5, top_p=0.9, top_k=9),
+]
+
+
+def test_a_sample_does_not_depend_on_the_parameters_of_its_company(either: str) -> None:
+    """Each request alone, under its parameters as those of the call, is the same as among all the others."""
+    default, mixed = MIXED[0], requests(14, samples=5)
+    mixed = [replace(request, params=MIXED[i % len(MIXED)]) for i, request in enumerate(mixed)]
+    mixed[7] = replace(mixed[7], params=None)
+    together = sampler(slots=6).generate(mixed, default)
+    assert len({request.params for request in mixed}) == len(MIXED) + 1
+    for request, group in zip(mixed, together, strict=True):
+        params, alone = request.params or default, replace(request, params=None)
+        (expected,) = sampler(slots=6).generate([alone], params)
+        if either == "in_c":
+            assert group == expected
+        else:  # PyTorch's products may round differently beside other rows
+            assert [(c.ids, c.stopped) for c in group] == [(c.ids, c.stopped) for c in expected]
+        assert all(len(completion.ids) <= params.max_tokens for completion in group)
+
+
+def test_completions_with_parameters_of_their_own_keep_their_numbers() -> None:
+    """Callbacks name requests by their place in the call, whatever the groups they are decoded in."""
+    mixed = [
+        replace(request, params=MIXED[i % 3]) for i, request in enumerate(requests(7, samples=3))
+    ]
+    finished: dict[tuple[int, int], Completion] = {}
+    groups = sampler(slots=4).generate(
+        mixed, PARAMS, lambda *ended: finished.update({ended[:2]: ended[2]})
+    )
+    assert finished == {(i, j): c for i, group in enumerate(groups) for j, c in enumerate(group)}
 
 
 def test_samples_of_a_group_differ_and_keys_matter() -> None:
@@ -163,19 +203,20 @@ def test_weights_are_copied_once_per_rollout(monkeypatch: pytest.MonkeyPatch) ->
     """Sixteen optimizer steps per rollout publish as many versions; the sampler copies the last one."""
     native, asked, versions = sampler(seed=0), requests(2), []
     native.generate(asked, PARAMS)
-    copy = native._lanes.load
+    copy = native._decoders.load
     monkeypatch.setattr(
-        native._lanes, "load", lambda tensors: versions.append(tensors["step"]) or copy(tensors)
+        native._decoders, "load", lambda tensors: versions.append(tensors["step"]) or copy(tensors)
     )
     weights = make("qwen3-tied", seed=1).state_dict()
     for step in range(1, 17):
         native.load(WeightUpdate(step, {**weights, "step": step}))
     assert versions == []
-    native.generate(asked, PARAMS)
+    (group, _) = native.generate(asked, PARAMS)
     native.generate(asked, PARAMS)
     native.load(WeightUpdate(16, {**weights, "step": "again"}))
     native.generate(asked, PARAMS)
     assert versions == [16] and native.stats.weights_version == 16
+    assert {completion.weights_version for completion in group} == {16}
     assert native.pull() == 16 and versions == [16]
 
 
@@ -194,6 +235,9 @@ def test_what_does_not_fit_is_refused() -> None:
         sampler().generate([Request((), 1, (0,))], PARAMS)
     with pytest.raises(ConfigError, match="top_p=0"):
         sampler().generate([], SamplingParams(4, frozenset(), top_p=0.0))
+    with pytest.raises(ConfigError, match="temperature=-1"):
+        params = SamplingParams(4, frozenset(), temperature=-1.0)
+        sampler().generate([Request((1,), 1, (0,), params)], PARAMS)
     full = [Request((1,) * (POSITIONS - 24), 1, (0,))]
     assert sampler().generate(full, PARAMS)[0][0].ids
 
@@ -248,7 +292,7 @@ def test_bfloat16_keeps_logits_in_float32(family: str) -> None:
     sampler.load(WeightUpdate(1, model.state_dict()))
     answered = sampler.generate(asked, SamplingParams(12, frozenset()))
     assert worst_difference(model, asked, answered) < 0.02
-    if isinstance(sampler._lanes, CoreLanes):
+    if isinstance(sampler._decoders, CpuDecoders):
         assert worst_of_rounded_head(model, asked, answered) < 1e-5
 
 

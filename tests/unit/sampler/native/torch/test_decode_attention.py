@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from dianoia.hardware.matmul import matmul_float32
-from dianoia.sampler.native.gpu import decode_attention as rows
-from dianoia.sampler.native.gpu.decode_attention import (
+from dianoia.sampler.native.torch import decode_attention
+from dianoia.sampler.native.torch.decode_attention import (
     Rotation,
-    attended_plainly,
-    merged,
-    splits_of,
-    turned_plainly,
+    attend_slots_reference,
+    merge_splits,
+    rope_into_cache_reference,
+    split_count,
 )
 
 HAS_INTERPRETER = importlib.util.find_spec("triton") is not None and os.environ.get(
@@ -27,7 +27,7 @@ def test_two_parts_by_hand() -> None:
     """Normalisers 1 and 3: a quarter of the first part and three quarters of the second."""
     parts = torch.tensor([4.0, 8.0]).view(2, 1, 1, 1)
     masses = torch.tensor([1.0, 3.0]).log().view(2, 1, 1)
-    assert merged(parts, masses).item() == pytest.approx(7.0)
+    assert merge_splits(parts, masses).item() == pytest.approx(7.0)
 
 
 def case(
@@ -58,7 +58,7 @@ def expected(
 @pytest.mark.parametrize("group", [1, 2, 7])
 def test_a_row_in_parts_is_the_whole_row(splits: int, group: int) -> None:
     queries, cached, filled_B = case(group)
-    seen = attended_plainly(queries, cached, filled_B, 0.3, (192, splits))
+    seen = attend_slots_reference(queries, cached, filled_B, 0.3, (192, splits))
     for i, count in enumerate(filled_B.tolist()):
         assert torch.allclose(seen[i], expected(queries, cached, i, count), atol=1e-5)
 
@@ -74,7 +74,7 @@ def test_a_row_in_parts_is_the_whole_row(splits: int, group: int) -> None:
     ],
 )
 def test_parts_keep_an_h100_busy(count: int, kv_heads: int, longest: int, wanted: int) -> None:
-    assert splits_of(count, kv_heads, longest, processors=132) == wanted
+    assert split_count(count, kv_heads, longest, processors=132) == wanted
 
 
 def test_turning_by_hand() -> None:
@@ -82,7 +82,7 @@ def test_turning_by_hand() -> None:
     rotation = Rotation(None, 0.0, torch.tensor([[0.0, 0.0]]), torch.tensor([[-1.0, 1.0]]))
     cached = torch.zeros(4, 1, 2), torch.zeros(4, 1, 2)
     qkv = torch.tensor([[3.0, 4.0, 1.0, 0.0, 5.0, 6.0]])
-    queries = turned_plainly(qkv, rotation, torch.tensor([2]), cached, 4)
+    queries = rope_into_cache_reference(qkv, rotation, torch.tensor([2]), cached, 4)
     assert queries.tolist() == [[[-4.0, 3.0]]]
     assert cached[0][:, 0].tolist() == [[0, 0], [0, 0], [0, 1], [0, 0]]
     assert cached[1][:, 0].tolist() == [[0, 0], [0, 0], [5, 6], [0, 0]]
@@ -94,7 +94,7 @@ def test_norms_come_before_turning() -> None:
     rotation = Rotation(norms, 0.0, torch.ones(1, 2), torch.zeros(1, 2))
     cached = torch.zeros(1, 1, 2), torch.zeros(1, 1, 2)
     qkv = torch.tensor([[3.0, 4.0, 3.0, 4.0, 3.0, 4.0]])
-    queries = turned_plainly(qkv, rotation, torch.tensor([0]), cached, 1)
+    queries = rope_into_cache_reference(qkv, rotation, torch.tensor([0]), cached, 1)
     wanted = torch.tensor([3.0, 4.0]) * 2 / 12.5**0.5
     assert torch.allclose(queries[0, 0], wanted) and torch.allclose(cached[0][0, 0], wanted)
     assert cached[1][0, 0].tolist() == [3.0, 4.0]
@@ -115,9 +115,9 @@ def test_a_product_of_halves_is_float32() -> None:
 @pytest.mark.parametrize("group", [1, 2, 7])
 def test_the_attention_kernel_interpreted(splits: int, group: int) -> None:
     queries, cached, filled_B = case(group)
-    seen = rows.attend_rows(queries, cached, filled_B, 0.3, (192, splits))
+    seen = decode_attention.attend_slots(queries, cached, filled_B, 0.3, (192, splits))
     assert torch.allclose(
-        seen, attended_plainly(queries, cached, filled_B, 0.3, (192, splits)), atol=1e-4
+        seen, attend_slots_reference(queries, cached, filled_B, 0.3, (192, splits)), atol=1e-4
     )
 
 
@@ -130,7 +130,7 @@ def test_the_turning_kernel_interpreted(normed: bool) -> None:
     tables = (torch.randn(3, 16, generator=draw) for _ in range(2))
     rotation, used_B = Rotation(norms, 1e-6, *tables), torch.tensor([0, 5, 63])
     ours, theirs = ([torch.zeros(3 * 64, 2, 16) for _ in range(2)] for _ in range(2))
-    turned = rows.turn_into_cache(qkv, rotation, used_B, tuple(ours), 64)
-    plain = turned_plainly(qkv, rotation, used_B, tuple(theirs), 64)
+    turned = decode_attention.rope_into_cache(qkv, rotation, used_B, tuple(ours), 64)
+    plain = rope_into_cache_reference(qkv, rotation, used_B, tuple(theirs), 64)
     for one, other in zip((turned, *ours), (plain, *theirs), strict=True):
         assert torch.allclose(one, other, atol=1e-5)

@@ -1,0 +1,241 @@
+"""Sessions: requests that are submitted, streamed and cancelled while others run, for a server.
+
+In: requests, from any thread. Out: a `Handle` per request, with its tokens as they are drawn. One worker thread per core
+runs a `DecodeLoop`; a completion is the same bits as from `generate`, because no sum depends on other requests. All
+requests of a session are served with the weights that the sampler had when the session was opened.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+
+from dianoia.base.errors import ConfigError
+from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.sampler.interface import check_requests, params_of
+from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop, LiveSample, PromptShare
+from dianoia.sampler.native.cpu.packed_model import CpuMemory, MemorySizes, PackedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a response, as it is streamed."""
+
+    sample: int
+    """Index among the samples of the request."""
+    id: int
+    logprob: float
+
+
+class Handle:
+    """A submitted request."""
+
+    def __init__(self, samples: int, changed: threading.Condition) -> None:
+        self._tokens: SimpleQueue[Token | None] = SimpleQueue()
+        self._completions: list[Completion | None] = [None] * samples
+        self._streamed = [0] * samples
+        self._changed = changed
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+        self.cancelled = False
+        if not samples:
+            self._close()
+
+    def stream(self) -> Iterator[Token]:
+        """Yield the tokens of all samples as they are drawn, until all have ended; to be read once.
+
+        Raises RuntimeError if the session failed.
+        """
+        while (token := self._tokens.get()) is not None:
+            yield token
+        self._raise_error()
+
+    def result(self, timeout: float | None = None) -> list[Completion]:
+        """Wait for the end and return one completion per sample.
+
+        After a cancellation they hold the tokens drawn until then, perhaps none. Raises TimeoutError after `timeout`
+        seconds, and RuntimeError if the session failed.
+        """
+        if not self._done.wait(timeout):
+            raise TimeoutError(f"the request did not end within {timeout} seconds")
+        self._raise_error()
+        return [completion for completion in self._completions if completion is not None]
+
+    def cancel(self) -> None:
+        """End the request; its slots become free after the decoding step in progress."""
+        with self._changed:
+            self.cancelled = True
+            self._changed.notify_all()
+
+    def _deliver(self, sample: int, ids: list[int], logprobs: list[float]) -> None:
+        """Add tokens of a sample to the stream. Called by the worker that decodes the sample."""
+        for token, logprob in zip(ids, logprobs, strict=True):
+            self._tokens.put(Token(sample, token, logprob))
+        self._streamed[sample] += len(ids)
+
+    def _finish(self, sample: int, completion: Completion) -> bool:
+        """Store a completion, stream its last tokens, and return True if it was the last one of the request."""
+        first = self._streamed[sample]
+        self._deliver(sample, list(completion.ids[first:]), list(completion.logprobs[first:]))
+        # two workers may finish samples of one request at the same time
+        with self._changed:
+            self._completions[sample] = completion
+            last = None not in self._completions
+        if last:
+            self._close()
+        return last
+
+    def _close(self, error: BaseException | None = None) -> None:
+        self._error = self._error or error
+        self._done.set()
+        self._tokens.put(None)
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise RuntimeError(f"the session failed: {self._error}") from self._error
+
+
+class Session:
+    """Requests that share the slots of a sampler. Close it, or use it in a `with` statement, to end its threads."""
+
+    def __init__(
+        self,
+        model: PackedModel,
+        sizes: MemorySizes,
+        limits: tuple[int, int],
+        workers: int,
+        weights_version: int,
+    ) -> None:
+        """sizes: memory per worker. limits: tokens of the longest prompt and response."""
+        self._limits, self._workers, self._version = limits, workers, weights_version
+        self._queue: deque[PromptShare] = deque()
+        self._handles: dict[int, Handle] = {}
+        self._submitted = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        """Guards all of the above; notified when there is work, a cancellation or the end."""
+        loops = [
+            DecodeLoop(
+                model,
+                CpuMemory(model, sizes),
+                (sizes.slots, limits[1]),
+                self._take,
+                self._finish,
+                weights_version,
+            )
+            for _ in range(workers)
+        ]
+        self._threads = [
+            threading.Thread(target=self._work, args=(loop,), daemon=True) for loop in loops
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def submit(self, request: Request, params: SamplingParams | None = None) -> Handle:
+        """Start a request under its own sampling parameters, else under `params`.
+
+        Raises ConfigError for parameters out of range, a request longer than the session accepts, or a closed session.
+        """
+        default = request.params or params
+        if default is None:
+            raise ConfigError(
+                "The request has no sampling parameters: set Request.params or pass params to submit()."
+            )
+        request = replace(request, params=params_of(request, default))
+        check_requests([request], default, None)
+        tokens, limit = len(request.prompt_ids), default.max_tokens
+        if tokens > self._limits[0] or limit > self._limits[1]:
+            raise ConfigError(
+                f"The request has {tokens} prompt tokens and max_tokens={limit}, but the session was opened for at most "
+                f"{self._limits[0]} prompt tokens and max_tokens={self._limits[1]}. Shorten it, or open a larger session."
+            )
+        with self._changed:
+            if self._closed:
+                raise ConfigError("The session is closed. Open another one to submit requests.")
+            handle = Handle(request.samples, self._changed)
+            if not request.samples:
+                return handle
+            number, self._submitted = self._submitted, self._submitted + 1
+            self._handles[number] = handle
+            most = -(-request.samples // self._workers)
+            for first in range(0, request.samples, most):
+                count = min(most, request.samples - first)
+                self._queue.append(PromptShare(number, request, default, first, count))
+            self._changed.notify_all()
+        return handle
+
+    def close(self) -> None:
+        """Cancel all requests and end the worker threads."""
+        with self._changed:
+            self._closed = True
+            for handle in self._handles.values():
+                handle.cancelled = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # Worker threads -------------------------------------------------------------------------------
+
+    def _work(self, loop: DecodeLoop) -> None:
+        """Decode until the session is closed. An error ends every request, so that nobody waits forever."""
+        try:
+            while self._wait_for_work(loop):
+                self._drop_cancelled(loop)
+                # One step at a time, so that tokens arrive one by one; one share at a time, so that workers that have
+                # free slots share the queue evenly.
+                if loop.advance(steps=1, shares=1):
+                    loop.stream(self._deliver)
+        except BaseException as error:  # noqa: BLE001 - handed to the callers of `stream` and `result`
+            with self._changed:
+                self._closed = True
+                self._queue.clear()
+                handles = list(self._handles.values())
+                self._handles.clear()
+                self._changed.notify_all()
+            for handle in handles:
+                handle._close(error)
+
+    def _wait_for_work(self, loop: DecodeLoop) -> bool:
+        """Wait until this worker has samples or there are shares to take. Returns False at the end."""
+        with self._changed:
+            while not (loop.busy or self._queue or self._closed):
+                self._changed.wait()
+            return bool(loop.busy or self._queue or not self._closed)
+
+    def _take(self) -> PromptShare | None:
+        """Return the next share for a worker with free slots, None if there is none."""
+        with self._changed:
+            return self._queue.popleft() if self._queue else None
+
+    def _drop_cancelled(self, loop: DecodeLoop) -> None:
+        """End cancelled samples of this worker, and cancelled shares that no worker has taken."""
+        loop.cancel(self._is_cancelled)
+        with self._changed:
+            dropped = [share for share in self._queue if self._is_cancelled(share.number)]
+            for share in dropped:
+                self._queue.remove(share)
+        for share in dropped:
+            for index in range(share.first, share.first + share.samples):
+                self._finish(share.number, index, Completion((), (), False, self._version))
+
+    def _is_cancelled(self, number: int) -> bool:
+        handle = self._handles.get(number)
+        return handle is None or handle.cancelled
+
+    def _deliver(self, sample: LiveSample, ids: list[int], logprobs: list[float]) -> None:
+        handle = self._handles.get(sample.number)
+        if handle is not None:
+            handle._deliver(sample.index, ids, logprobs)
+
+    def _finish(self, number: int, index: int, completion: Completion) -> None:
+        handle = self._handles.get(number)
+        if handle is not None and handle._finish(index, completion):
+            with self._changed:
+                self._handles.pop(number, None)

@@ -1,1 +1,0 @@
-"""Decoding on a CPU in PyTorch, where there is no C compiler."""

@@ -1,0 +1,1 @@
+"""Decoding in PyTorch: continuous batching with few synchronisations, for CUDA and for CPUs without a C compiler."""
