@@ -1,1 +1,1 @@
-"""The machine: devices, memory, threads, C functions, compiled and flash kernels that several rooms use."""
+"""Devices, memory, threads, C functions, compiled and flash kernels that several rooms use."""

@@ -1,7 +1,7 @@
-"""Functions that PyTorch's compiler fuses on a GPU, and that run as they are everywhere else.
+"""Functions that PyTorch's compiler fuses on a GPU, and that run uncompiled everywhere else.
 
-A compiler needs a working toolchain, which not every machine has: whether there is one is tried once, on a
-function of one line. Without it everything is computed by the same code, only slower.
+The compiler needs a working toolchain, which not every machine has. Whether there is one is tried once, with a
+function of one line. Without it the same code runs uncompiled, only slower.
 """
 
 import logging
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 SWITCH = "DIANOIA_COMPILE"
 """Environment variable; 0 turns compilation off."""
 VARIANTS = 64
-"""Most versions of one function, one a set of shapes that do not vary and number formats."""
+"""Recompilation limit per function: one variant per combination of static shapes and dtypes."""
 
 
 def compile_for(function: Callable[P, R], device: torch.device) -> Callable[P, R]:
-    """The function, compiled where that pays and works: on CUDA with a toolchain."""
+    """Return the function, compiled on CUDA if the toolchain works."""
     if device.type != "cuda" or not _compiles():
         return function
     return _compiled(function)
 
 
 def mark_dynamic(*tensors: torch.Tensor, at: int = 0) -> None:
-    """This dimension of theirs differs from call to call: one compiled form serves all sizes."""
+    """Mark dimension `at` of the tensors as dynamic, so that one compiled variant serves all sizes."""
     for tensor in tensors:
         if tensor.device.type == "cuda":
             torch._dynamo.maybe_mark_dynamic(tensor, at)
@@ -39,14 +39,14 @@ def mark_dynamic(*tensors: torch.Tensor, at: int = 0) -> None:
 
 @cache
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """One compiled form a function, whoever asks."""
+    """Return the compiled form of the function, the same one for all callers."""
     torch._dynamo.config.recompile_limit = max(VARIANTS, torch._dynamo.config.recompile_limit)
     return torch.compile(function)
 
 
 @cache
 def _compiles() -> bool:
-    """Whether a small function can be compiled for the GPU here."""
+    """Try to compile a small function for the GPU."""
     if os.environ.get(SWITCH, "1") == "0":
         return False
     try:

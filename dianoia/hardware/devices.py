@@ -1,4 +1,4 @@
-"""Which device, how many threads, and how exact."""
+"""Choice of the device, copies between host and device, and determinism."""
 
 import os
 from collections.abc import Iterator
@@ -10,52 +10,57 @@ from dianoia.hardware.machine import thread_count
 
 
 def pick_device() -> torch.device:
-    """The first CUDA device, else the CPU."""
+    """Return the first CUDA device, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def use_threads(wanted: int) -> int:
-    """Let PyTorch use `wanted` CPU threads (0: one a core, at most MOST_THREADS); returns the number."""
-    threads = thread_count(wanted)
+def use_threads(setting: int) -> int:
+    """Let PyTorch use `setting` CPU threads (0: see `machine.thread_count`), and return their number."""
+    threads = thread_count(setting)
     torch.set_num_threads(threads)
     return threads
 
 
 def to_device(tensor: torch.Tensor, device: torch.device | str | None) -> torch.Tensor:
-    """A tensor of the CPU on `device`. CUDA copies it in its turn, and nobody waits for what it does before."""
+    """Copy a CPU tensor to `device`: on CUDA through pinned memory, and without waiting for the device."""
     if device is None or torch.device(device).type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def to_host_async(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor on its way to the CPU, to be read after `synchronize`; nobody waits for it before."""
+    """Start the copy of a tensor to the CPU. It may be read after `synchronize`."""
     return tensor.to("cpu", non_blocking=True)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for everything that was `to_host_async` from `device`."""
+    """Wait for all work on `device`, copies of `to_host_async` included."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def use_deterministic_kernels(device: torch.device) -> None:
-    """One result a seed. A CPU with a fixed number of threads gives that by itself; CUDA has to be asked:
-    no TF32, and deterministic kernels where there is a choice."""
+    """Make one seed give one result on CUDA: no TF32, and deterministic kernels where there is a choice.
+
+    A CPU with a fixed number of threads is deterministic anyway.
+    """
     if device.type != "cuda":
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Filling new memory costs time and guards nothing here.
+    # All memory is written before it is read here, so filling it would only cost time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @contextmanager
 def allow_tf32(enabled: bool = True) -> Iterator[None]:
-    """Float32 products on a GPU's tensor cores, eight times as fast: factors are rounded to 11 bits, three more
-    than bfloat16 has, and sums stay float32. For what is multiplied with states that are bfloat16 anyway."""
+    """Run float32 products on a GPU's tensor cores, eight times as fast.
+
+    Factors are rounded to 11 bits, three more than bfloat16 has; sums stay float32. For products with states that are
+    bfloat16 anyway.
+    """
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = enabled or before
     try:
@@ -65,21 +70,27 @@ def allow_tf32(enabled: bool = True) -> Iterator[None]:
 
 
 def strict_determinism() -> AbstractContextManager[None]:
-    """Where `use_deterministic_kernels` asks for it, for kernels that under `warn_only` warn and take any order."""
+    """Force deterministic kernels if `use_deterministic_kernels` was called.
+
+    For kernels that under its `warn_only` would warn and then add in any order.
+    """
     return _deterministic(torch.are_deterministic_algorithms_enabled())
 
 
 def allow_any_order() -> AbstractContextManager[None]:
-    """Kernels of any order, for code whose writes never meet: the deterministic ones sort indices first."""
+    """Allow kernels that write in any order, for code whose writes never meet.
+
+    The deterministic kernels sort the indices first, which is slow.
+    """
     return _deterministic(False)
 
 
 @contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    """Without `warn_only`, and at the end as it was."""
+def _deterministic(enabled: bool) -> Iterator[None]:
+    """Set deterministic algorithms without `warn_only`, and restore the setting at the end."""
     before = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(wanted)
+    torch.use_deterministic_algorithms(enabled)
     try:
         yield
     finally:

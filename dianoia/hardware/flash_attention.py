@@ -1,9 +1,9 @@
-"""Flash attention of PyTorch over sequences that lie end to end, with and without gradients.
+"""PyTorch's flash attention over sequences packed end to end, with and without gradients.
 
-In: queries `[N, heads, D]`, keys and values `[M, kv heads, D]` in bfloat16 or float16 on CUDA, and where each
-sequence begins. Out: what was seen `[N, heads, D]`. Fewer kv heads than heads are shared, not copied. The
-operators are those behind PyTorch's own attention functions, which have no public form with `used` in all of
-the versions that we run on. Left out: dropout, windows, masks.
+In: queries `[N, heads, D]`, keys and values `[M, kv heads, D]` in bfloat16 or float16 on CUDA, and the bounds of the
+sequences. Out: the attention output `[N, heads, D]`. Several query heads share a KV head without a copy. The operators
+are those behind PyTorch's own attention functions; their `seqused_k` has no public form in all of the versions that we
+support. Not supported: dropout, windows, masks.
 """
 
 from dataclasses import dataclass
@@ -19,22 +19,23 @@ LARGEST_HEAD = 256
 
 @dataclass(frozen=True, slots=True)
 class SequenceBounds:
-    """Where sequences lie in a row of tokens."""
+    """Bounds of sequences that are packed in one row of tokens."""
 
     edges: Tensor
-    """int32 `[sequences + 1]`: where each one begins, and where the last one ends."""
+    """int32 `[sequences + 1]`, the `cu_seqlens` of flash attention: the start of each sequence, and the end of the last."""
     longest: int
+    """Tokens of the longest sequence."""
 
     @classmethod
     def of(cls, lengths: list[int], device: torch.device) -> "SequenceBounds":
-        """Sequences of these lengths, without gaps."""
+        """Return the bounds of sequences of these lengths, without gaps."""
         edges = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
         return cls(to_device(edges, device), max(lengths))
 
 
-def has_flash_attention(device: torch.device, kind: torch.dtype, head: int) -> bool:
-    """Whether the kernels serve this device, number format and head."""
-    if device.type != "cuda" or kind not in (torch.bfloat16, torch.float16):
+def has_flash_attention(device: torch.device, dtype: torch.dtype, head: int) -> bool:
+    """Return True if the kernels support this device, dtype and head size."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return False
     capable = torch.cuda.get_device_capability(device) >= (8, 0)
     built = bool(torch.backends.cuda.is_flash_attention_available())
@@ -42,17 +43,20 @@ def has_flash_attention(device: torch.device, kind: torch.dtype, head: int) -> b
 
 
 def causal_attention(
-    q: Tensor, k: Tensor, v: Tensor, spans: SequenceBounds, scale: float
+    q: Tensor, k: Tensor, v: Tensor, bounds: SequenceBounds, scale: float
 ) -> Tensor:
-    """Every token sees itself and what comes before it in its sequence."""
-    seen: Tensor = _Causal.apply(q, k, v, spans, scale)  # type: ignore[no-untyped-call]
-    return seen
+    """Return causal attention within each sequence, with its gradient."""
+    attended: Tensor = _Causal.apply(q, k, v, bounds, scale)  # type: ignore[no-untyped-call]
+    return attended
 
 
 def cached_attention(
     q: Tensor, keys: Tensor, values: Tensor, rows: SequenceBounds, used: Tensor, scale: float
 ) -> Tensor:
-    """One query a row `[B, heads, D]` over the first `used` keys (int32 `[B]`) of its row of a cache."""
+    """Return the attention of one query per row `[B, heads, D]` over a KV cache.
+
+    A query attends to the first `used` (int32 `[B]`) keys of its row; `rows` are the bounds of the rows.
+    """
     edges = torch.arange(q.shape[0] + 1, dtype=torch.int32, device=q.device)
     queries = SequenceBounds(edges, 1)
     return _forward(q, keys, values, (queries, rows), scale, causal=False, used=used)[0]
@@ -62,24 +66,28 @@ def _forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    spans: tuple[SequenceBounds, SequenceBounds],
+    bounds: tuple[SequenceBounds, SequenceBounds],
     scale: float,
     causal: bool,
     used: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """What was seen, log-sum-exp, and two tensors that the backward pass asks for."""
-    of_q, of_k = spans
+    """Return the attention output, its log-sum-exp, and two tensors that the backward kernel needs.
+
+    bounds: of the queries, and of the keys.
+    """
+    q_bounds, k_bounds = bounds
+    dropout, debug_mask = 0.0, False
     result: tuple[Tensor, ...] = torch.ops.aten._flash_attention_forward(
         q,
         k,
         v,
-        of_q.edges,
-        of_k.edges,
-        of_q.longest,
-        of_k.longest,
-        0.0,
+        q_bounds.edges,
+        k_bounds.edges,
+        q_bounds.longest,
+        k_bounds.longest,
+        dropout,
         causal,
-        False,
+        debug_mask,
         scale=scale,
         seqused_k=used,
     )
@@ -91,35 +99,37 @@ class _Causal(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, spans: SequenceBounds, scale: float
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bounds: SequenceBounds, scale: float
     ) -> Tensor:
-        """Keep what the backward kernel reads."""
-        seen, lse, state, unused = _forward(q, k, v, (spans, spans), scale, causal=True)
-        ctx.save_for_backward(q, k, v, seen, lse, state, unused)
-        ctx.spans, ctx.scale = spans, scale
-        return seen
+        """Compute the output, and keep what the backward kernel reads."""
+        attended, lse, state, unused = _forward(q, k, v, (bounds, bounds), scale, causal=True)
+        ctx.save_for_backward(q, k, v, attended, lse, state, unused)
+        ctx.bounds, ctx.scale = bounds, scale
+        return attended
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of queries, keys and values."""
-        q, k, v, seen, lse, state, unused = ctx.saved_tensors
-        spans: SequenceBounds = ctx.spans
+        """Return the gradients of queries, keys and values."""
+        q, k, v, attended, lse, state, unused = ctx.saved_tensors
+        bounds: SequenceBounds = ctx.bounds
+        dropout, causal = 0.0, True
+        # this kernel adds in any order unless it is forced not to
         with strict_determinism():
-            of_q, of_k, of_v = torch.ops.aten._flash_attention_backward(
+            q_grad, k_grad, v_grad = torch.ops.aten._flash_attention_backward(
                 grads[0].contiguous(),
                 q,
                 k,
                 v,
-                seen,
+                attended,
                 lse,
-                spans.edges,
-                spans.edges,
-                spans.longest,
-                spans.longest,
-                0.0,
-                True,
+                bounds.edges,
+                bounds.edges,
+                bounds.longest,
+                bounds.longest,
+                dropout,
+                causal,
                 state,
                 unused,
                 scale=ctx.scale,
             )
-        return of_q, of_k, of_v, None, None
+        return q_grad, k_grad, v_grad, None, None

@@ -1,9 +1,8 @@
-"""What this machine has: memory and speed of the device that a run would use. No torch.
+"""Memory and speed of the device that a run would use on this machine. Does not import torch.
 
-In: what the operating system and, where there is one, NVIDIA's own tool say. Out: `Machine`. A run takes the
-first CUDA device that it may see, if PyTorch is a build that can; else the CPU. Speeds are the makers' figures
-for a GPU that is known by name, and a short measurement for the CPU. Left out: several GPUs, of which a run
-uses one; other makers' devices.
+In: what the operating system and, where there is one, `nvidia-smi` report. Out: `Machine`. A run takes the first CUDA
+device that is visible, if PyTorch is a CUDA build, else the CPU. Speeds are the makers' figures for a GPU that is known
+by name, and a short measurement for the CPU. Not here: several GPUs, since a run uses one; devices of other makers.
 """
 
 import os
@@ -22,21 +21,21 @@ from dianoia.base.limits import MAX_JOBS, MAX_THREADS
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _CPU_SHARE = 0.4
-"""Share of the plain matrix rate that training and sampling reach on small models."""
+"""Share of the rate of large matrix products that training and sampling reach on small models."""
 _GPU_SHARE = 0.35
-"""Guess for the same of a GPU's peak."""
+"""The same for a GPU's peak rate; a guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """Peaks of a GPU, dense, as its maker states them."""
+    """Peak rates of a GPU for dense matrices, as its maker states them."""
 
     bfloat16: float
-    """10^12 operations a second."""
+    """10^12 operations per second."""
     float32: float
-    """10^12 operations a second, without TF32."""
+    """10^12 operations per second, without TF32."""
     bandwidth: float
-    """10^9 bytes a second."""
+    """10^9 bytes per second."""
 
 
 GPUS = {
@@ -53,7 +52,7 @@ GPUS = {
     "RTX 4090": Gpu(165, 82.6, 1008),
     "RTX 3090": Gpu(71, 35.6, 936),
 }
-"""From the makers' data sheets, by a part of the name; the first that fits counts."""
+"""Figures of the makers' data sheets by a part of the name; the first entry that matches counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +61,33 @@ class Machine:
 
     name: str
     memory: float | None
-    """Bytes; None where nothing says so."""
+    """Bytes; None if unknown."""
     workers: int
     """Jobs that run in parallel: one per CPU thread, one on any other device."""
     float32: float
-    """Operations a second that training may expect."""
+    """Operations per second that training may expect."""
     bfloat16: float
     """The same under autocast."""
     bandwidth: float | None
-    """Bytes a second that decoding may expect; None: not what bounds it, as on a CPU."""
+    """Bytes per second that decoding may expect; None on a CPU, where it is not the bound."""
 
     @property
     def cpu(self) -> bool:
-        """Whether it is the CPU."""
+        """True for the CPU."""
         return self.bandwidth is None
 
 
-def thread_count(wanted: int, jobs: int = 1) -> int:
-    """CPU threads of a stage that asks for `wanted`; 0: one a core, at most MOST_THREADS.
+def thread_count(setting: int, jobs: int = 1) -> int:
+    """Return the CPU threads of a stage: `setting`, or for 0 one per core, at most MAX_THREADS.
 
-    Where `jobs` stages run side by side, each has its share of the cores, and at least one.
+    Where `jobs` stages run in parallel, each has its share of the cores, and at least one.
     """
-    return wanted or min(max(1, _cores() // jobs), MAX_THREADS)
+    return setting or min(max(1, _cores() // jobs), MAX_THREADS)
 
 
-def job_count(wanted: int) -> int:
-    """Stages side by side where `wanted` are asked for; 0: one a core, at most MOST_JOBS, and one alone on a GPU."""
-    return wanted or (min(_cores(), MAX_JOBS) if _first_gpu() is None else 1)
+def job_count(setting: int) -> int:
+    """Return how many stages run in parallel: `setting`, or for 0 one per core, at most MAX_JOBS, and one on a GPU."""
+    return setting or (min(_cores(), MAX_JOBS) if _first_gpu() is None else 1)
 
 
 def _cores() -> int:
@@ -96,14 +95,14 @@ def _cores() -> int:
 
 
 def this_machine(threads: int) -> Machine:
-    """The device that a run with so many threads (0: as `thread_count`) would use here."""
-    found = _first_gpu()
-    if found is None:
+    """Return the device that a run with so many threads (0: see `thread_count`) would use here."""
+    gpu = _first_gpu()
+    if gpu is None:
         workers = thread_count(threads)
         rate = workers * multiply_rate()
         return Machine("this CPU", main_memory(), workers, rate, rate, None)
-    name, memory = found
-    peak = next((gpu for part, gpu in GPUS.items() if part in name), GPUS["A10"])
+    name, memory = gpu
+    peak = next((peaks for part, peaks in GPUS.items() if part in name), GPUS["A10"])
     return Machine(
         name,
         memory,
@@ -115,7 +114,7 @@ def this_machine(threads: int) -> Machine:
 
 
 def _first_gpu() -> tuple[str, float] | None:
-    """Name and bytes of memory of the GPU that PyTorch would take, or None."""
+    """Return name and bytes of memory of the GPU that PyTorch would take; None if there is none."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.split(",")[0].strip() in ("", "-1"):
         return None
@@ -141,7 +140,7 @@ def _version(package: str) -> str:
 
 
 def main_memory() -> float | None:
-    """Bytes of main memory that this process may use: the machine's, or a container's if that is less."""
+    """Return the bytes of main memory that this process may use: the machine's, or the container's if that is less."""
     try:
         memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
@@ -154,7 +153,7 @@ def main_memory() -> float | None:
 
 
 def address_limit() -> float:
-    """Bytes of addresses that a limit (ulimit -v) leaves this process; infinite where there is none."""
+    """Return the bytes of address space that `ulimit -v` allows this process; infinite without a limit."""
     try:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     except (OSError, ValueError):
@@ -164,9 +163,9 @@ def address_limit() -> float:
 
 @lru_cache(maxsize=1)
 def multiply_rate() -> float:
-    """Operations a second that training may expect of one core, by a short measurement.
+    """Measure the operations per second that training may expect of one core.
 
-    Of the time that this process was given, so that other work on the machine hardly matters.
+    The measurement counts processor time of this process, so other work on the machine hardly matters.
     """
     a, b = np.ones((1024, 256), np.float32), np.ones((256, 512), np.float32)
     a @ b

@@ -1,8 +1,7 @@
-"""Products of half-precision factors whose results are float32.
+"""Matrix products with 16-bit factors and float32 results.
 
-In: matrices of one number format. Out: their product in float32 at least. Every product of two bfloat16 numbers
-is exact in float32, so only the order of the sums differs between the ways there are: on CUDA one kernel where
-PyTorch has it, else the factors widened (which TF32 holds exactly too).
+A product of two bfloat16 numbers is exact in float32, so the ways to compute it differ in the order of the sums only: on
+CUDA one kernel where PyTorch has it, else float32 factors (TF32 holds them exactly too).
 """
 
 from functools import cache
@@ -12,25 +11,25 @@ from torch import Tensor
 
 from dianoia.hardware.devices import allow_tf32
 
-HALVES = (torch.bfloat16, torch.float16)
+SIXTEEN_BIT = (torch.bfloat16, torch.float16)
 
 
 def matmul_float32(left: Tensor, right: Tensor) -> Tensor:
-    """`left @ right` of two matrices of one format, float32 for those of a half; no gradient."""
-    if left.dtype not in HALVES:
+    """Return `left @ right` of two matrices of one dtype, as float32 if that is a 16-bit dtype. No gradient."""
+    if left.dtype not in SIXTEEN_BIT:
         return left @ right
     with torch.autocast(left.device.type, enabled=False):
-        if left.device.type == "cuda" and _widens(left.device, left.dtype):
+        if left.device.type == "cuda" and _has_float32_output(left.device, left.dtype):
             return torch.mm(left, right, out_dtype=torch.float32)
         with allow_tf32(left.device.type == "cuda"):
             return left.float() @ right.float()
 
 
 @cache
-def _widens(device: torch.device, kind: torch.dtype) -> bool:
-    """Whether a product of this format can be float32 here; asked once, outside of a captured graph."""
+def _has_float32_output(device: torch.device, dtype: torch.dtype) -> bool:
+    """Try a product with `out_dtype` once; the first call must be outside of a captured graph."""
     try:
-        ones = torch.ones(16, 16, device=device, dtype=kind)
+        ones = torch.ones(16, 16, device=device, dtype=dtype)
         return bool((torch.mm(ones, ones, out_dtype=torch.float32) == 16.0).all())
     except (RuntimeError, TypeError, NotImplementedError):
         return False
