@@ -8,9 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
 from dianoia.claims.evidence import Evidence, Missing
 from dianoia.claims.intervals import Bounded, difference, mean, rank_correlation, ratio
+
+HELDOUT_ACCURACY = "heldout/pass@1"
+"""Metric of an rl stage: share of right samples on its held-out problems."""
+HELDOUT_HELPFUL = "heldout/rewards/helpful/mean"
+"""Metric of an rl stage: mean score of the helpful reward model on held-out general prompts."""
 
 ROUNDING = 1e-9
 """Tolerance at a threshold, for the rounding of floats."""
@@ -176,7 +180,9 @@ def steps_saved(part: str, reference: str, tolerance: float) -> Measure:
             raise Missing(
                 f"the curve of {part} is of {problems} and that of {reference} of {others} problems"
             )
-        curve, reference_curve = (evidence.curve(name, ACCURACY) for name in (part, reference))
+        curve, reference_curve = (
+            evidence.curve(name, HELDOUT_ACCURACY) for name in (part, reference)
+        )
         best = max(value for _, value in reference_curve)
         step, reference_step = (
             _first_step(points, best - tolerance) for points in (curve, reference_curve)
@@ -227,7 +233,7 @@ def _best_and_last_points(
     evidence: Evidence, part: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return (step, accuracy, reward) at the best accuracy, the earliest if several are equal, and at the end."""
-    points = evidence.curve(part, ACCURACY, HELPFUL)
+    points = evidence.curve(part, HELDOUT_ACCURACY, HELDOUT_HELPFUL)
     return max(points, key=lambda point: point[1]), points[-1]
 
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int | None] = arguments.command
     try:
         status = command(arguments) or 0
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, so that a full disk or a closed pipe is an error of this command
         return status
     except UserError as error:
         return _report_error(str(error), _exit_status(error))
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fault = fault_message(error)
         if fault is None:
             raise
+        # Files of a run are named by `error_path`. An error without a name comes from the output.
         unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None
         return _report_error(f"the output of this command: {fault}" if unnamed else fault, 2)
 
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _report_error(message: str, status: int) -> int:
+    # Standard error may be closed or full too; then the exit status has to do.
     with suppress(OSError):
         print(f"dianoia: {message}", file=sys.stderr)
     return status
@@ -66,6 +68,7 @@ def _report_error(message: str, status: int) -> int:
 def _exit_status(error: UserError) -> int:
     if not isinstance(error, Stopped):
         return 2
+    # 128 plus the number of the signal, as shells have it.
     return 143 if "SIGTERM" in str(error) else 130
 
 
@@ -76,6 +79,7 @@ def _is_closed_output(error: Exception) -> bool:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
+        # Python flushes standard output once more at exit and would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dianoia.recipe.resume.stage_status import StageTask
     from dianoia.storage.run_directory import RunDirectory
 
+    # The type has no public name.
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _MIN_ADDRESSES = 1e9
@@ -73,7 +74,7 @@ class RunOptions:
 
     @property
     def resume_advice(self) -> str:
-        """What to type after an interruption."""
+        """Clause on the command to type after an interruption."""
         without = " without --force or --from" if self.force or self.start else ""
         return f"the same command{without} resumes from the last state"
 
@@ -180,12 +181,14 @@ def run(options: RunOptions) -> None:
     try:
         _run(options)
     except Stopped as stop:
+        # Only the command line knows which options to leave out the next time.
         raise Stopped(f"{stop}; {options.resume_advice}") from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(options.resume_advice) from None
 
 
 def _run(options: RunOptions) -> None:
+    # Checks that need no import come first, then the environment, then everything that imports.
     if options.json and not options.dry_run:
         raise ConfigError("--json prints the plan of a dry run; add --dry-run, or leave --json out")
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
@@ -199,7 +202,9 @@ def _run(options: RunOptions) -> None:
             f"alone takes {_MIN_ADDRESSES / 1e6:,.0f} MB, so the system would end the run halfway; raise the limit "
             "(ulimit -v unlimited) and run the same command again"
         )
+    # 0 means one job per core. The plan and the run must agree on the number.
     options = replace(options, jobs=job_count(options.jobs))
+    # From here on each run has its own options, with its seed among the overrides.
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
         _dry_run(runs, options)
@@ -241,6 +246,7 @@ def _load(options: RunOptions) -> "tuple[Recipe, RunDirectory]":
 
     recipe = load_recipe(options.recipe, options.overrides)
     out = options.out or Path("runs") / recipe.name
+    # Any part of the path may be a file, and the system's own message would not name it.
     for path in (out, *out.parents):
         if path.is_file():
             raise ConfigError(
@@ -268,6 +274,7 @@ def _plan(
 
 def _base_command(options: RunOptions) -> str:
     """Return the command without --only, --from and --force; error messages append the right ones."""
+    # Quoted by shlex at the end, so that it can be pasted into a shell.
     words = ["dianoia", "run", str(options.recipe)]
     words += [word for override in options.overrides for word in ("--set", override)]
     words += ["--out", str(options.out)] if options.out else []
@@ -289,11 +296,10 @@ def _execute(runs: Sequence[RunOptions]) -> None:
         executor = _executor(runs[0].jobs, planned, console)
         run_recipes(planned, runs[0].jobs, executor, _command_line(), console)
     console.print(f"took {format_duration(time.monotonic() - start)}", highlight=False)
-    for each in planned:
-        path = each.run.path
-        _print_summary(read_table(each.run.results), console)
-        console.print(f"results: {each.run.results}", highlight=False)
-        console.print(f"to see them: dianoia report {shlex.quote(str(path))}", highlight=False)
+    for run in (planned_run.run for planned_run in planned):
+        _print_summary(read_table(run.results), console)
+        console.print(f"results: {run.results}", highlight=False)
+        console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
 
 
 def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") -> "PlannedRun":
@@ -316,7 +322,7 @@ def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") ->
     if jobs > 1:
         from dianoia.pipeline.stage_processes import StageProcesses
 
-        locks = [each.lock for each in planned if each.lock is not None]
+        locks = [run.lock for run in planned if run.lock is not None]
         return StageProcesses(locks, capture=console.is_terminal)
     from dianoia.pipeline.in_process import InProcess
 

@@ -60,6 +60,7 @@ def check(arguments: argparse.Namespace) -> int:
     from dianoia.tasks.listing import show_graded
 
     tests = clear_of(arguments.against)
+    # A list, not a generator: every set is graded and printed, also after one with an error.
     all_right = [
         show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)
         for name, rows in graded_sets(arguments.names, arguments.mapping, arguments.split)

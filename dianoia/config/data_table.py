@@ -49,6 +49,7 @@ def table_or_name(value: Any) -> str:
     return "@table" if isinstance(value, dict | FileSettings) else "@name"
 
 
+# With a tag, an error in a table is reported for the table alone, and not once more for "neither is it a name".
 Tests = Annotated[
     Annotated[str, Tag("@name")] | Annotated[FileSettings, Tag("@table")],
     Discriminator(table_or_name),

@@ -37,17 +37,19 @@ class EndpointSettings(Settings):
     @model_validator(mode="after")
     def _url_is_valid(self) -> Self:
         shown = re.sub(r"//.*@|^[^/]*@", "//***@", self.url)  # the text before an @ may be a key
-        try:
+        try:  # urlsplit and its properties raise for a bad port or host
             parts = urlsplit(self.url)
             host, _ = parts.hostname, parts.port
         except ValueError as error:
             raise ValueError(f"url = {shown!r} is no address of an API ({error})") from None
+        # urlsplit accepts spaces and control characters, which no server would.
         plain = self.url.isascii() and self.url.isprintable() and " " not in self.url
         if parts.scheme not in ("http", "https") or not host or not plain:
             raise ValueError(
                 f"url = {shown!r} is no address of an API; write http:// or https://, the host and "
                 "the path, e.g. http://localhost:8000/v1"
             )
+        # recipe.json keeps the URL, and a key in it would be published with the run.
         if parts.username or parts.password or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError(
                 "url holds a user, a password or a query, which would be written to recipe.json; put the "

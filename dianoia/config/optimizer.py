@@ -39,6 +39,7 @@ class OptimizerSettings(Settings):
 
     @model_validator(mode="after")
     def _stop_above_clip(self) -> Self:
+        # The norm is compared before clipping.
         if self.stop_grad_norm <= self.max_grad_norm:
             raise ValueError(
                 f"stop_grad_norm = {self.stop_grad_norm} is not above max_grad_norm = "

@@ -97,6 +97,7 @@ class PreferencesStage(Settings):
         if self.objective == "pointwise":
             return self
         count = self.responses_per_problem
+        # n responses make n (n - 1) / 2 pairs.
         if self.pairs_per_problem > count * (count - 1) // 2:
             raise ValueError(
                 f"pairs_per_problem = {self.pairs_per_problem}: {count} responses per problem (samples = "

@@ -82,6 +82,7 @@ class Habits(Settings):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
+        # Each group of shares divides one thing: documents, dialogues, thoughts, domains.
         for names in (
             ("dialogues", "pages", "worked", "explained"),
             ("derive", "check"),
@@ -89,7 +90,7 @@ class Habits(Settings):
             ("code", "stem", "logic", "general", "safety"),
         ):
             total = sum(getattr(self, name) for name in names)
-            if total > 1 + 1e-9:
+            if total > 1 + 1e-9:  # sums of decimal fractions are off by rounding
                 raise ValueError(
                     f"{' + '.join(names)} = {total:g}; shares cannot exceed 1 together"
                 )

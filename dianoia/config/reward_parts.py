@@ -25,7 +25,9 @@ RULES = (
 )
 """Names of the built-in parts of a reward. `helpful` and `safety` are those of `preferences`."""  # fmt: skip
 _RESERVED = (*RULES, "helpful", "safety")
+# Names become columns such as `rewards/NAME/mean`, so they hold no slash and no space.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+# FILE.py:NAME, and package.module.NAME or package.module:NAME. NAME may be an attribute of a class.
 _FILE = re.compile(r".+\.py:[A-Za-z_][\w.]*")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_][\w.]*")
 

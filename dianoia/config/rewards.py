@@ -79,6 +79,7 @@ class RewardSettings(Settings):
 
     @model_validator(mode="after")
     def _some_weight_is_set(self) -> Self:
+        # The overlong rule only takes away, and a weight below 0 counts as set.
         if not any(weight for name, weight in self.parts.items() if name != "overlong"):
             raise ValueError(
                 "accuracy, format, language and random are all 0, and no other part has a weight, so every reward would "
@@ -114,6 +115,7 @@ class PreferenceSettings(Settings):
 
     def general_counts(self, problems: int) -> dict[str, int]:
         """Return how many of a rollout's `problems` are from the helpful and the safety set; 0 for a set without a model."""
+        # Rounded here and nowhere else: the plan, the checks and the rollouts must agree.
         count = round(self.share * problems)
         if self.helpful is None or self.safety is None:
             return {"helpful": count if self.helpful else 0, "safety": count if self.safety else 0}
@@ -147,6 +149,7 @@ class PreferenceSettings(Settings):
                 f"{present} = {value!r} and no {missing}: a reward model and its general prompts come together; "
                 f"set {missing}, or remove {present}"
             )
+        # safety_share divides general problems between two models, so one model alone does not read it.
         for key in (f"{model}_weight", "safety_share") if name is None else ():
             value = getattr(self, key)
             if value != type(self).model_fields[key].default:

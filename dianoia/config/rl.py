@@ -20,6 +20,7 @@ from dianoia.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.config.sampling import SamplingSettings, refuse_identical_samples
 from dianoia.config.settings import Settings
 
+# Keys that only PPO reads, and keys that only algorithms with groups read; set under the other kind they are refused.
 _PPO_KEYS = (
     "gae_lambda",
     "gamma",
@@ -81,6 +82,7 @@ class AlgorithmSettings(Settings):
         ppo = self.name == "ppo"
         for key in _GROUP_KEYS if ppo else _PPO_KEYS:
             value = getattr(self, key)
+            # Compared with the default: a key that is written with its default changes nothing and may stay.
             if value != type(self).model_fields[key].default:
                 raise ValueError(_unread_key(key, value, self.name))
         if self.kl_in == "reward" and self.kl_estimator != "k3":
@@ -109,7 +111,9 @@ class ProgressSettings(Settings):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
-        if self.problems:
+        if (
+            self.problems
+        ):  # without held-out problems there is no curve, and its settings do not matter
             loss = f"cons@{self.samples} would be pass@1 under another name"
             refuse_identical_samples("samples", self.samples, self, "", loss)
         return self
@@ -171,16 +175,18 @@ class RLStage(Settings):
         if preferences is None or step < preferences.from_step:
             return {"reasoning": total}
         general = preferences.general_counts(total)
+        # A set without problems has no entry, so that nothing is sampled for it.
         sets = {"reasoning": total - sum(general.values()), **general}
         return {name: count for name, count in sets.items() if count}
 
     @property
     def rollouts(self) -> int:
         """Number of rollouts until all optimizer steps are done."""
-        return -(-self.steps // self.minibatches)
+        return -(-self.steps // self.minibatches)  # rounded up
 
     @model_validator(mode="after")
     def _group_has_a_baseline(self) -> Self:
+        # PPO has a value model as baseline.
         if self.group_size < 2 and self.algorithm.name != "ppo":
             raise ValueError(
                 f"group_size = {self.group_size}: advantages are relative to the group, so a group "
@@ -190,6 +196,7 @@ class RLStage(Settings):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
+        # 0 is refused also for one sample per problem, since the learner divides logits by the temperature.
         if not self.sampling.temperature:
             raise ValueError(
                 "sampling.temperature = 0: the likeliest token is always drawn, so there is no exploration, and the "
@@ -202,6 +209,7 @@ class RLStage(Settings):
 
     @model_validator(mode="after")
     def _minibatches_divide(self) -> Self:
+        # Whole groups, or any samples, are dealt to the minibatches in equal numbers.
         by_group = self.split == "group"
         key = "problems_per_rollout" if by_group else "problems_per_rollout x group_size"
         size = self.problems_per_rollout if by_group else self.rollout_size
@@ -225,7 +233,7 @@ class RLStage(Settings):
     @model_validator(mode="after")
     def _preferences_take_effect(self) -> Self:
         preferences = self.preferences
-        last = self.steps - self.minibatches
+        last = self.steps - self.minibatches  # the step at which the last rollout begins
         if preferences is not None and preferences.from_step > last:
             raise ValueError(
                 f"preferences.from_step = {preferences.from_step}: with steps = {self.steps} and minibatches = "
@@ -246,6 +254,7 @@ class RLStage(Settings):
         # What is split over minibatches: groups, one per problem, or samples, group_size per problem.
         unit = 1 if self.split == "group" else self.group_size
         if not 0 < count < total or count * unit % self.minibatches:
+            # Advice: every number of general problems that does split evenly, as shares.
             possible = [n for n in range(1, total) if n * unit % self.minibatches == 0]
             shares = ", ".join(f"{n / total:g}" for n in _sample_of_five(possible))
             raise ValueError(
@@ -264,6 +273,7 @@ class RLStage(Settings):
 
     @model_validator(mode="after")
     def _overlong_fits(self) -> Self:
+        # The punishment begins at max_tokens - overlong_cache, on every rung of the schedule.
         limits = [self.sampling.max_tokens, *(rung.max_tokens for rung in self.sampling.longer)]
         if self.rewards.overlong_cache >= min(limits):
             raise ValueError(

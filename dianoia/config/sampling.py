@@ -40,6 +40,7 @@ class SamplingSettings(Settings):
 
     def max_tokens_at(self, step: int) -> int:
         """Return the limit on response tokens at an optimizer step."""
+        # The rungs rise (checked below), so the last one that is reached holds.
         reached = [rung for rung in self.longer if rung.from_step <= step]
         return reached[-1].max_tokens if reached else self.max_tokens
 
@@ -95,6 +96,7 @@ def refuse_identical_samples(
         raise ValueError(
             f"{key} = {count} with {cause}: the {count} samples of a problem would be the same text, so that {loss}; "
             f"raise {prefix}temperature (the paper: 0.6 to evaluate, 1 to train) and leave top_p and top_k wide"
+            # A group of one has no advantage, so one sample is no advice there.
             + ("" if key == "group_size" else f", or set {key} = 1")
         )
 
@@ -103,6 +105,7 @@ def _deterministic_setting(settings: _TokenSettings, prefix: str) -> str | None:
     """Return the setting that leaves a single token to draw, e.g. `sampling.top_k = 1`; None if there is none."""
     if settings.temperature < _MIN_TEMPERATURE:
         return f"{prefix}temperature = {settings.temperature:g}"
+    # Not every table with a temperature has a top_k.
     if getattr(settings, "top_k", 0) == 1:
         return f"{prefix}top_k = 1"
     return f"{prefix}top_p = {settings.top_p:g}" if settings.top_p <= _MIN_TOP_P else None

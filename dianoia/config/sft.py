@@ -93,6 +93,7 @@ class SFTStage(Settings):
 
     @model_validator(mode="after")
     def _one_source_of_evaluation(self) -> Self:
+        # evaluation_share has a default, so only a share that is written contradicts a file.
         has_both = {"evaluation_share", "evaluation_file"} <= self.model_fields_set
         if has_both and self.evaluation_file is not None and self.evaluation_share > 0:
             raise ValueError(

@@ -80,11 +80,11 @@ class ForkServer:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.control.close()
+        self.control.close()  # which the server takes as the end of the command
         try:
             if not self._is_idle:  # it may have to end stages first
                 self._process.wait(2 * _END_SECONDS)
@@ -142,7 +142,7 @@ def _work(connection: Connection) -> None:
 
 def _exit(status: int) -> None:
     """Exit without the second that the interpreter takes to tear down PyTorch; exit handlers still run."""
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # os._exit would skip them; they end sandboxes and workers
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -167,7 +167,7 @@ def _start_until_closed(control: Connection, start: Callable[[int], int]) -> Con
             if control.poll(_POLL_SECONDS):
                 request = control.recv(), recv_handle(control)
             _report_exits(control, numbers)
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # the command has closed the connection, or has died
             break
         if request is not None:
             number, descriptor = request
@@ -175,7 +175,7 @@ def _start_until_closed(control: Connection, start: Callable[[int], int]) -> Con
             if pid == 0:
                 control.close()
                 return Connection(descriptor)
-            os.close(descriptor)
+            os.close(descriptor)  # the stage has its own copy
             numbers[pid] = number
     _end_all(numbers)
     return None
@@ -192,6 +192,7 @@ def _fork(_connection: int) -> int:
 
 
 def _spawn(locks: Sequence[int], connection: int) -> int:
+    # Only an inheritable file survives the start of a new program. The server closes its copy right after.
     os.set_inheritable(connection, True)
     command = _command("serve_one", connection, locks, forks=False)
     return os.posix_spawn(sys.executable, command, os.environ)

@@ -131,6 +131,7 @@ def summary(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     evaluations: Mapping[str, Mapping[str, Estimates]] = results["evaluations"]
     reward_models: Mapping[str, Estimates] = results["reward_models"]
     domains = list(dict.fromkeys(name for row in evaluations.values() for name in row))
+    # A whole R1 has some 80 rows; the report has them all.
     if sum(map(len, evaluations.values())) + len(reward_models) > _MAX_ROWS:
         domains = domains[:1]
     rows = [

@@ -71,18 +71,20 @@ def run_recipes(
     """
     for planned in runs:
         check_disk(planned.recipe, planned.plan, planned.run.path, jobs)
+    # Everything that can be refused has been refused. From here on files are written.
     with executor.running(), Board(console) as board:
         for planned in runs:
             write_beginning(planned, command, jobs)
         scheduler = Scheduler(runs, jobs, executor, board)
         with stop_on_signals(board.print_line):
             scheduler.work()
-            reason = stop_reason()
+            reason = stop_reason()  # before the block ends, which forgets it
     for planned in runs:
         write_results(planned)
     failures = [error for error in scheduler.errors if not isinstance(error, Stopped)]
     if failures:
         raise failures[0]
+    # A stop that came when every stage was done has stopped nothing.
     if reason is not None and (scheduler.errors or scheduler.waiting):
         raise reason
 
@@ -134,12 +136,13 @@ class Scheduler:
         index, name = key
         planned = self._runs[index]
         recipe = planned.recipe
-        begin(self._tasks[key], planned)
+        begin(self._tasks[key], planned)  # the folder must be ready before its process looks at it
         threads = thread_count(recipe.threads, self._jobs)
         request = Request(name, recipe, planned.run, threads, requested_sandbox(recipe))
         prefix = self._prefixes[key]
         progress = self._board.stage(f"{prefix}{name}".ljust(self._width), prefix)
         job = Job(key, self._title(key), request, progress)
+        # Before the executor starts it: one that runs stages in this process returns only when the stage has ended.
         self._begun.append(key)
         self._running[key] = job
         self._executor.start(job)
@@ -154,6 +157,7 @@ class Scheduler:
         else:
             self.errors.append(error)
             self._report_failure(job, error)
+        # Also after a failure: the stage is interrupted now, and results of its dependents may be out of date.
         write_results(self._runs[job.key[0]])
 
     def _report_failure(self, job: Job, error: Exception) -> None:
@@ -172,6 +176,7 @@ class Scheduler:
     def _sources(self, key: Key) -> list[Key]:
         """Return the stages with work that a stage reads."""
         index, name = key
+        # Sources without work are done: the plan refuses a stage whose source is missing.
         sources = [(index, source) for source in upstream(name, self._runs[index].recipe)]
         return [source for source in sources if source in self._tasks]
 
@@ -182,6 +187,7 @@ class Scheduler:
     def _prefix(self, key: Key) -> str:
         """Return the start of each line of a stage, such as `[ 7/22] seed 1: `."""
         names = list(self._runs[key[0]].recipe.stages)
+        # The number is the position in the recipe, not in time: the same stage has the same number in every run.
         number = f"{names.index(key[1]) + 1:>{len(str(len(names)))}}"
         return f"[{number}/{len(names)}] {self._title(key).removesuffix(key[1])}"
 
@@ -214,6 +220,7 @@ def longest_chain_first(
 
 def chain_lengths(needs: Mapping[Node, Collection[Node]]) -> dict[Node, int]:
     """Return, per stage, how many stages the longest chain has that depends on it."""
+    # Backwards, so that the length of a stage is final before it is passed on to the stages that it reads.
     lengths = dict.fromkeys(needs, 0)
     for stage in reversed(list(needs)):
         for source in needs[stage]:

@@ -60,7 +60,7 @@ def run_stage(request: Request, reporter: Reporter) -> None:
     """
     name, recipe, run = request.name, request.recipe, request.run
     stage, directory = recipe.stages[name], run.stage(name)
-    device = settle(request.threads, request.sandbox)
+    device = settle(request.threads, request.sandbox)  # before the first computation
     check_sources(name, recipe, run)
     try:
         reserve_stage_space(name, recipe, directory.path)
@@ -71,10 +71,12 @@ def run_stage(request: Request, reporter: Reporter) -> None:
                 progress.print_line(f"{name}: {line}")
             resolve = _resolver(recipe, run)
             _run_kind(stage, Context(name, directory, recipe.seed, device, resolve, progress))
+            # The stage has written its last state. The manifest is the last file: it makes the stage done.
             release_space()
             write_manifest(directory, write_seconds())
     finally:
         release_space()
+    # Only now: a kill before the manifest must find the state.
     directory.forget_state()
 
 
@@ -160,6 +162,7 @@ def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
         if name in recipe.stages:
             return run.stage(name).checkpoint
         path = Path(name).expanduser()
+        # A folder of the user's may have changed since it was written; a shipped model comes with the package.
         if path.is_dir() and shipped_model(name) is None:
             _check_model(path)
         return shipped_model(name) or (path if path.exists() else name)
@@ -172,6 +175,7 @@ def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
 
 def write_manifest(directory: StageDirectory, seconds: float) -> None:
     """Write that the stage is done, what it was made from and what it leaves; no later stage reads it before."""
+    # Digests by which later stages, and later commands, notice a changed file.
     outputs = {file.name: digest(file) for file in directory.outputs()}
     manifest = read_table(directory.begun) | {"seconds": seconds, "outputs": outputs}
     write_json(directory.manifest, manifest, checked=True)

@@ -81,6 +81,7 @@ def _outcome(request: Request, connection: Connection) -> Done | Failed:
         return Failed(str(error), _class_name(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the command reports it
         fault = fault_message(error)
+        # An error of the machine can be fixed by the user, whatever class the library has raised.
         if fault is not None:
             return Failed(f"{request.name}: {fault}", errors.MachineFault.__name__)
         return Failed(traceback.format_exc(), None)
@@ -89,5 +90,6 @@ def _outcome(request: Request, connection: Connection) -> Done | Failed:
 
 def _class_name(error: errors.UserError) -> str:
     """Return the nearest class in `base.errors`, by which the command can raise the error again."""
+    # Other rooms derive from the classes of `base.errors`; the command may not have imported theirs.
     bases = (base for base in type(error).__mro__ if base.__module__ == errors.__name__)
     return next(bases).__name__

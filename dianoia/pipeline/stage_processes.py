@@ -67,10 +67,12 @@ class StageProcesses:
             if not process.is_closed
         }
         ended = []
+        # The server reports exits on `control`; each stage sends its messages on a connection of its own.
         with _explained():
             for ready in wait([self._server.control, *open_processes], _POLL_SECONDS):
                 if ready is self._server.control:
                     ended.append(self._collect(*self._server.read_exit()))
+                # Closed by `_collect` if its process has ended in this very round.
                 elif not open_processes[ready].connection.closed:  # type: ignore[index]
                     _read_message(open_processes[ready])  # type: ignore[index]
         return ended
@@ -87,6 +89,7 @@ class StageProcesses:
     def _collect(self, number: int, status: int) -> tuple[Job, Exception | None]:
         """Read the last messages of a process that has ended, and return its job with its error."""
         process = self._processes.pop(number)
+        # The exit may be seen before the last messages, among them the outcome.
         while not process.is_closed and process.connection.poll():
             _read_message(process)
         process.connection.close()
@@ -143,5 +146,6 @@ def stage_error(title: str, failure: Failed) -> Exception:
     """Return the error that a stage reported, as the class that it was."""
     if failure.error is None:
         return StageCrashed(f"{title} was ended by an error of the program\n{failure.text}")
+    # By name, as an exception of another room may not unpickle; `Failed.error` is a class of `base.errors`.
     error_class: type[UserError] = getattr(errors, failure.error)
     return error_class(failure.text)

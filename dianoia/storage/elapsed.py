@@ -27,7 +27,7 @@ def record_seconds(file: Path) -> Iterator[Callable[[], float]]:
         return total
 
     try:
-        seconds()
+        seconds()  # the file exists from the beginning, also if the block never calls the function
         yield seconds
     finally:
         seconds()
@@ -36,6 +36,7 @@ def record_seconds(file: Path) -> Iterator[Callable[[], float]]:
 
 def _create(file: Path, earlier: float) -> int:
     """Replace the file by a new one and return it, open. The old one is never written to, since it may be a link."""
+    # The new file is complete, number included, before it gets its name.
     temporary = file.with_name(f"{file.name}.part")
     with error_path(file):
         temporary.unlink(missing_ok=True)
@@ -50,9 +51,11 @@ def _create(file: Path, earlier: float) -> int:
 def _read(file: Path) -> float:
     """Return the seconds of earlier commands; 0 if there was none, or if a crash of the machine left no number."""
     try:
+        # Reading a pipe would block, and a link may point to anything.
         if not stat.S_ISREG(file.lstat().st_mode):
             return 0.0
         seconds = float(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0.0
+    # The file has no checksum, so its number is checked: neither NaN nor infinity.
     return seconds if 0.0 <= seconds < float("inf") else 0.0

@@ -27,6 +27,7 @@ class Journal:
 
     def __init__(self, path: Path, resume_at: int = 0) -> None:
         """Open a journal and drop rows from `resume_at` on. Raises DamagedFile if another row cannot be read."""
+        # Rewritten at every start: a resumed stage repeats the steps after its last state, and would log them twice.
         path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(_line(row) for row in _rows_before(path, resume_at))
         write_text(path, text)
@@ -43,12 +44,14 @@ class Journal:
             except OSError as error:
                 with suppress(OSError):
                     os.truncate(self.path, self._bytes)  # remove a part of the line
+                # The disk may be full: the space reserved for the next state is used for this row.
                 if not free_reserve(error, self.path):
                     raise
                 _append(self.path, line)
         self._count(line)
 
     def _count(self, text: bytes) -> None:
+        # Counted here, not read from the file: a state records the position of what was written, so that damage shows.
         self._bytes += len(text)
         self._digest.update(text)
 
@@ -73,6 +76,7 @@ def journal_positions(folder: Path) -> dict[str, dict[str, Any]]:
 def _rows_before(path: Path, resume_at: int) -> Iterator[dict[str, Any]]:
     """Yield the rows before `resume_at`; damage after the first dropped row does not matter."""
     dropping = False
+    # Rows are in the order of steps, so everything after the first dropped row is dropped too.
     for number, line in _lines(path):
         try:
             row = _row(path, number, line)
@@ -120,6 +124,7 @@ def _lines(path: Path) -> list[tuple[int, bytes]]:
     """Return the whole lines with their numbers, from 1. As bytes: a kill can cut a character of the last line in two."""
     if not path.exists():
         return []
+    # The last element is empty, or the part of a line that a kill has cut.
     return list(enumerate(read_bytes(path).split(b"\n")[:-1], start=1))
 
 

@@ -22,6 +22,7 @@ from dianoia.base.faults import error_path
 LOCK_FILE = ".lock"
 _MAX_WAIT = 20.0
 """Seconds to wait for processes that a killed holder has left."""
+# Errors of flock that mean: this file system has no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -63,6 +64,7 @@ def _exists(path: Path) -> bool:
 def _open(file: Path) -> int:
     """Open the lock file; refuse a link and a second name of another file, which would be overwritten."""
     with error_path(file.parent):
+        # O_NONBLOCK: opening a pipe under this name must not wait for a writer.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(file, flags, 0o644)
     about = os.fstat(descriptor)
@@ -83,6 +85,7 @@ def _acquire(file: Path) -> int | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_same_file(file, descriptor):
+                # The holder writes its name only now: before, the file still belongs to another holder.
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"{os.getpid()} {platform.node()}".encode())
                 return descriptor
@@ -101,6 +104,7 @@ def _acquire(file: Path) -> int | None:
                 raise
             file.unlink(missing_ok=True)
             return None
+        # Locked a file that its last holder had just removed; open the one that is there now.
         os.close(descriptor)
 
 
@@ -115,13 +119,14 @@ def _is_same_file(file: Path, descriptor: int) -> bool:
 def _has_ended(holder: str) -> bool:
     """Return True if the process that the lock names has ended; processes that it started may still be at work."""
     pid, _, host = holder.partition(" ")
+    # Process ids mean nothing on another machine, which may share the disk.
     if not pid.isdecimal() or host != platform.node():
         return False
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except PermissionError:  # it exists and belongs to another user
         pass
     return False
 

@@ -62,6 +62,7 @@ class Response:
     """The rule that a malformed response breaks."""
 
 
+# Responses become rows by `asdict`.
 assert [field.name for field in fields(Response)] == list(RESPONSES), "one column per field"
 
 
@@ -101,6 +102,7 @@ def merge_parts(parts: Sequence[Path], path: Path, columns: dict[str, Any]) -> N
     """Write one file with the rows of all batches, atomically."""
     with whole_file(path) as temporary, _writer(temporary, columns) as writer:
         for part in parts:
+            # One batch at a time: all of them may not fit into memory.
             writer.write_table(read_part(part).replace_schema_metadata(None))
 
 

@@ -58,6 +58,7 @@ def write_rollouts(
         if advantages_PG
         else [[]] * len(groups)
     )
+    # One row per rollout, in the order of the groups.
     rows = [
         _row(group, index, checkpoint, step, advantages_G[index] if advantages_G else None)
         for group, advantages_G in zip(groups, advantages, strict=True)
@@ -93,6 +94,7 @@ def _row(
         "fault": rollout.fault,
         "tokens": len(rollout.completion.ids),
         "reward": score.total,
+        # Names of parts and notes differ between recipes, and Parquet needs fixed columns.
         "parts": json.dumps(dict(score.parts)),
         "notes": json.dumps(dict(score.notes), default=str) if score.notes else None,
         "accuracy": score.parts.get("accuracy"),

@@ -168,6 +168,7 @@ class StageDirectory:
 
     def forget_state(self) -> None:
         """Delete the state and other files that a finished stage no longer needs, also those that a kill left."""
+        # `state`, and `.state.part` and `.state.old` of an interrupted `whole_folder`.
         for folder in self.path.glob(f"*{self.state.name}*"):
             if folder.name.strip(".").split(".")[0] == self.state.name:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -187,6 +188,7 @@ class StageDirectory:
     @property
     def is_empty(self) -> bool:
         """True if the stage has never begun. Replies of models behind endpoints do not count."""
+        # Hidden files are the reserve, the seconds and temporary files.
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         return all(name.startswith(".") or name == self.answers.name for name in names)
 
@@ -197,6 +199,7 @@ class StageDirectory:
             target.parent.mkdir(exist_ok=True)
             self.path.rename(target)
         self.path.mkdir(parents=True, exist_ok=True)
+        # Also after a kill between the renames: then the folder is new and the replies are still in the old one.
         last = StageDirectory(self.path.parent / OLD / f"{self.path.name}-{self._last_number()}")
         if last.answers.is_dir() and not self.answers.exists():
             last.answers.rename(self.answers)
@@ -214,6 +217,7 @@ def check_output(stage: StageDirectory, file: Path) -> None:
     Raises:
         DamagedFile: the file is missing or has changed; the message says what to do.
     """
+    # A stage that is not done has no digests yet: its files are checked when it is.
     written = read_table(stage.manifest).get("outputs", {}).get(file.name) if stage.done else None
     if written is None:
         return
@@ -267,6 +271,7 @@ class RunDirectory:
 def code_version() -> str:
     """Return the package's version; in a checkout with the commit and a mark for local changes."""
     root = Path(dianoia.__file__).parents[1]
+    # An installed package has no .git; the folder above it may belong to another repository.
     if not (root / ".git").exists():
         return dianoia.__version__
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
@@ -320,6 +325,7 @@ def write_about(run: RunDirectory, about: Mapping[str, Any]) -> None:
             f"{run.about}: the file does not have the content that a run writes; {cure_of(run.about)}"
         )
     earlier = before.get("earlier", [])
+    # The same command again adds nothing, so that a run which is resumed often keeps a short record.
     if before:
         previous = {k: v for k, v in before.items() if k != "earlier"}
         earlier = [*earlier, previous] if previous != dict(about) else earlier

@@ -82,6 +82,7 @@ class SampleRow:
     detail: str | None
 
 
+# Rows become columns by `asdict`.
 assert [field.name for field in fields(SampleRow)] == [*SAMPLE_COLUMNS, *REASON_COLUMNS], (
     "one column per field"
 )
@@ -125,6 +126,7 @@ def write_rows(
         seconds: what the batch took.
         verdicts: number of verdicts, by verifier and verdict.
     """
+    # An explicit schema: a column that is None in every row of a batch would otherwise get another type.
     table = pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
     with whole_file(path) as temporary:
         metadata = {_SECONDS: repr(seconds), _VERDICTS: json.dumps(verdicts or {})}
@@ -168,6 +170,7 @@ def damage_reported(part: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        # A fault of the machine is not damage: it is reported as such elsewhere.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -194,4 +197,5 @@ def merge_parts(parts: Sequence[Path], path: Path, *, rejected: bool) -> None:
             table = read_part(part)
             is_selected = pc.is_valid if rejected else pc.is_null
             rows = table.filter(is_selected(table["reason"]))
+            # The metadata is that of a batch and must not describe the merged file.
             writer.write_table(rows.select(schema.names).replace_schema_metadata(None))

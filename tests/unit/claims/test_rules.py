@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
 from dianoia.claims.evidence import REASONING, Evidence, Training
+from dianoia.claims.measures import HELDOUT_ACCURACY, HELDOUT_HELPFUL
 from dianoia.claims.paper import NAMES, STAGES, TABLE
 from dianoia.claims.rules import RULES
 from dianoia.claims.verdicts import Verdict, combine, verdict_on
@@ -185,7 +185,9 @@ def test_6_languages(
 
 
 def training(points: Mapping[int, float], problems: str = "p") -> Training:
-    rows: list[dict[str, Any]] = [{"step": step, ACCURACY: value} for step, value in points.items()]
+    rows: list[dict[str, Any]] = [
+        {"step": step, HELDOUT_ACCURACY: value} for step, value in points.items()
+    ]
     return Training(problems, ({"step": 1, "loss": 0.1}, *rows))
 
 
@@ -329,9 +331,11 @@ def test_11_ppo(ppo: float, ppo_095: float, verdicts: tuple[bool, ...]) -> None:
 
 
 def helpful(points: Mapping[int, tuple[float, float]]) -> Evidence:
-    rows = tuple({"step": s, ACCURACY: a, HELPFUL: r} for s, (a, r) in points.items())
+    rows = tuple(
+        {"step": s, HELDOUT_ACCURACY: a, HELDOUT_HELPFUL: r} for s, (a, r) in points.items()
+    )
     return evidence(
-        {}, trainings={"overoptimized": Training("p", ({"step": 5, ACCURACY: 1.0}, *rows))}
+        {}, trainings={"overoptimized": Training("p", ({"step": 5, HELDOUT_ACCURACY: 1.0}, *rows))}
     )
 
 

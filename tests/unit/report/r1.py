@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.heldout_metrics import ACCURACY, HELPFUL
+from dianoia.claims.measures import HELDOUT_ACCURACY, HELDOUT_HELPFUL
 from dianoia.recipe import Recipe
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.conftest import rl_row, write_json, write_lines
@@ -119,10 +119,10 @@ def rl_rows(name: str, rng: random.Random) -> list[dict[str, Any]]:
     for row in rows[::10]:
         step = row["step"]
         if name == "dev2":  # comes from above, and so arrives sooner
-            row[ACCURACY] = min(0.9, 0.7 + step / 50)
+            row[HELDOUT_ACCURACY] = min(0.9, 0.7 + step / 50)
         if name == "overoptimized":
-            row[ACCURACY] = 0.88 + (0.02 if step == 10 else -0.004 * step)
-            row[HELPFUL] = -1.0 + step / 20
+            row[HELDOUT_ACCURACY] = 0.88 + (0.02 if step == 10 else -0.004 * step)
+            row[HELDOUT_HELPFUL] = -1.0 + step / 20
     return rows
 
 
