@@ -1,7 +1,7 @@
-"""From rollouts to data: graded, filtered, rewritten, each sample with one verdict.
+"""Build supervised data from rollouts: grade, filter and rewrite samples, and give each a reason if it is rejected.
 
-In: the rollouts of some problems. Out: a `Row` a rollout. Only what would be kept is rewritten, since
-rewriting costs; what is rewritten is looked at again, as the paper's people did (section B.3.2).
+In: the rollouts of some problems. Out: a `SampleRow` per rollout. Only samples that pass the filters are rewritten, since
+rewriting costs; a rewritten thought is filtered again, as the paper's annotators did (section B.3.2).
 """
 
 from collections.abc import Sequence
@@ -21,32 +21,32 @@ from dianoia.datasets.selection import (
 )
 from dianoia.judge.llm_grader import LLMGrader
 from dianoia.judge.verification import Counts, count_verdicts, grade, grade_rollouts
-from dianoia.metrics.group_metrics import Counter
+from dianoia.metrics.group_metrics import TokenCounter
 from dianoia.storage.sample_table import SampleRow
 from dianoia.text.parsing import Parsed, parse_answer
 from dianoia.text.template import TEMPLATES
 
 
 @dataclass(frozen=True, slots=True)
-class _Sampled:
-    """A sample on its way to a row."""
+class _Sample:
+    """A sample before it becomes a row."""
 
     candidate: Candidate
     reason: Reason | None
     detail: str | None = None
-    before: str | None = None
+    sampled_thought: str | None = None
     """The thought before it was rewritten."""
     summary: str | None = None
 
 
-class Selector:
-    """Decides about samples as a `sample` stage asks, and writes them down as rows."""
+class SampleBuilder:
+    """Keeps or rejects samples by the settings of a `sample` stage, and turns them into rows."""
 
     def __init__(
         self,
         config: SampleStage,
         stage: str,
-        count_tokens: Counter,
+        count_tokens: TokenCounter,
         grader: LLMGrader | None = None,
         rewriter: Rewriter | None = None,
     ) -> None:
@@ -56,14 +56,18 @@ class Selector:
         self.template = TEMPLATES[config.written_in]
 
     def __call__(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[SampleRow]:
-        """A row for every rollout, in order."""
+        """Return a row per rollout, in order."""
         candidates = self._candidates([r for rollouts_G in rollouts_PG for r in rollouts_G])
-        found: list[_Sampled] = []
+        samples: list[_Sample] = []
         for rollouts_G in rollouts_PG:
-            some = candidates[len(found) : len(found) + len(rollouts_G)]
-            verdicts = select(some, self.config.keep, self.config.most_per_problem)
-            found += [_judged(one, why) for one, why in zip(some, verdicts, strict=True)]
-        return [self._row(one) for one in self._rewritten(found)]
+            # `candidates` are those of all problems, in order; these are the problem's own.
+            candidates_G = candidates[len(samples) : len(samples) + len(rollouts_G)]
+            reasons = select(candidates_G, self.config.keep, self.config.most_per_problem)
+            samples += [
+                _sample(candidate, reason)
+                for candidate, reason in zip(candidates_G, reasons, strict=True)
+            ]
+        return [self._row(sample) for sample in self._rewrite(samples)]
 
     def verdicts(self) -> Counts:
         """Return the counts of the verifiers' verdicts on all that was graded since the last call."""
@@ -76,16 +80,16 @@ class Selector:
     def _candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
         grades = self._grades(rollouts)
         tokens = self.count_tokens([rollout.thought or "" for rollout in rollouts])
-        return [Candidate(*one) for one in zip(rollouts, grades, tokens, strict=True)]
+        return [Candidate(*fields) for fields in zip(rollouts, grades, tokens, strict=True)]
 
     def _grades(self, rollouts: Sequence[Rollout]) -> list[float | None]:
+        """Grade by verifiers, then by the LLM grader where no rule could; None where neither could."""
         by_rule = grade_rollouts(rollouts)
         for rollout, result in zip(rollouts, by_rule, strict=True):
             self._verdicts.append((rollout.problem, None if result is None else result.label))
         grades = [None if result is None else result.score for result in by_rule]
         if self.grader is None or not self.config.keep.correct:
             return grades
-        # An LLM grades the answers that no rule can.
         ungraded = {
             index: (rollout.problem, rollout.answer)
             for index, rollout in enumerate(rollouts)
@@ -98,47 +102,50 @@ class Selector:
 
     # Rewriting -----------------------------------------------------------------------------------
 
-    def _rewritten(self, found: list[_Sampled]) -> list[_Sampled]:
+    def _rewrite(self, samples: list[_Sample]) -> list[_Sample]:
+        """Rewrite the samples that have no reason against them, in place."""
         if self.rewriter is None:
-            return found
-        places = [place for place, one in enumerate(found) if one.reason is None]
-        outcomes = self.rewriter.rewrite([_case(found[place].candidate) for place in places])
-        for place, outcome in zip(places, outcomes, strict=True):
-            found[place] = self._told_again(found[place].candidate, outcome)
-        return found
+            return samples
+        indices = [index for index, sample in enumerate(samples) if sample.reason is None]
+        outcomes = self.rewriter.rewrite([_case(samples[index].candidate) for index in indices])
+        for index, outcome in zip(indices, outcomes, strict=True):
+            samples[index] = self._check_rewritten(samples[index].candidate, outcome)
+        return samples
 
-    def _told_again(self, one: Candidate, outcome: Rewritten | Refusal) -> _Sampled:
+    def _check_rewritten(self, original: Candidate, outcome: Rewritten | Refusal) -> _Sample:
+        """Return the sample with its new thought; or rejected, if the form or the answer does not hold any more."""
         if isinstance(outcome, Refusal):
-            return _Sampled(one, Reason.NOT_REWRITTEN, outcome.value)
+            return _Sample(original, Reason.NOT_REWRITTEN, outcome.value)
         (tokens,) = self.count_tokens([outcome.thought])
-        new = Candidate(replace(one.rollout, thought=outcome.thought), one.grade, tokens)
-        again = rejected_by(new, self.config.keep, FORM)
-        if again is not None:
-            return _Sampled(one, Reason.NOT_REWRITTEN, again.value)
-        if not self._says_the_same(one, outcome):
-            return _Sampled(one, Reason.NOT_REWRITTEN, Refusal.ANSWER_MISSING.value)
-        return _Sampled(new, None, before=one.thought, summary=outcome.summary)
+        rollout = replace(original.rollout, thought=outcome.thought)
+        rewritten = Candidate(rollout, original.grade, tokens)
+        reason = rejected_by(rewritten, self.config.keep, FORM)
+        if reason is not None:
+            return _Sample(original, Reason.NOT_REWRITTEN, reason.value)
+        if not self._has_same_grade(original, outcome):
+            return _Sample(original, Reason.NOT_REWRITTEN, Refusal.ANSWER_MISSING.value)
+        return _Sample(rewritten, None, sampled_thought=original.thought, summary=outcome.summary)
 
-    def _says_the_same(self, one: Candidate, outcome: Rewritten) -> bool:
-        """Whether the answer that is found in a summary is as right by rule as the sample's own was."""
+    def _has_same_grade(self, original: Candidate, outcome: Rewritten) -> bool:
+        """Return True if the answer in the new summary gets the grade of the sample's own answer by rule."""
         if self.config.final != "summary" or self.template.final != "summary":
             return True
-        problem = one.rollout.problem
-        told = self.template.respond(outcome.thought, outcome.summary)
-        parsed = parse_answer(problem, told, self.template)
+        problem = original.rollout.problem
+        response = self.template.respond(outcome.thought, outcome.summary)
+        parsed = parse_answer(problem, response, self.template)
         if not isinstance(parsed, Parsed):
             return False
         (result,) = grade([(problem, parsed.answer)])
         self._verdicts.append((problem, result.label))
-        return result.score in (None, one.grade)
+        return result.score in (None, original.grade)
 
     # Rows ----------------------------------------------------------------------------------------
 
-    def _row(self, one: _Sampled) -> SampleRow:
-        candidate, rollout = one.candidate, one.candidate.rollout
+    def _row(self, sample: _Sample) -> SampleRow:
+        candidate, rollout = sample.candidate, sample.candidate.rollout
         problem = rollout.problem
         prompt = [{"role": "user", "content": problem.question}]
-        completion = [{"role": "assistant", "content": self._response(one)}]
+        completion = [{"role": "assistant", "content": self._response(sample)}]
         return SampleRow(
             problem=problem.id,
             domain=problem.domain,
@@ -151,8 +158,8 @@ class Selector:
             messages=prompt + completion,
             thought=rollout.thought,
             answer=rollout.answer,
-            summary=one.summary,
-            sampled_thought=one.before,
+            summary=sample.summary,
+            sampled_thought=sample.sampled_thought,
             stage=self.stage,
             checkpoint=self.config.start,
             sample=rollout.sample,
@@ -162,27 +169,29 @@ class Selector:
             target_language=candidate.language,
             repetition=repetition(candidate.thought),
             paragraph=longest_paragraph(candidate.thought),
-            reason=None if one.reason is None else one.reason.value,
-            detail=one.detail,
+            reason=None if sample.reason is None else sample.reason.value,
+            detail=sample.detail,
         )
 
-    def _response(self, one: _Sampled) -> str:
-        """What is to be learnt; of a sample without a thought, what it says."""
-        rollout = one.candidate.rollout
+    def _response(self, sample: _Sample) -> str:
+        """Return the response to learn; for a sample without a thought or an answer, its own text."""
+        rollout = sample.candidate.rollout
         if rollout.thought is None or rollout.answer is None:
             return rollout.text
         final = rollout.answer
-        if self.config.final == "summary" and one.summary:
-            final = one.summary
+        if self.config.final == "summary" and sample.summary:
+            final = sample.summary
         elif self.template.final == "summary":
             final = rollout.summary or rollout.answer
         return self.template.whole(rollout.thought, final)
 
 
-def _judged(one: Candidate, reason: Reason | None) -> _Sampled:
-    return _Sampled(one, reason, one.rollout.fault if reason is Reason.MALFORMED else None)
+def _sample(candidate: Candidate, reason: Reason | None) -> _Sample:
+    fault = candidate.rollout.fault if reason is Reason.MALFORMED else None
+    return _Sample(candidate, reason, fault)
 
 
-def _case(one: Candidate) -> Case:
-    assert one.rollout.answer is not None, "only finished samples pass"
-    return Case(one.rollout.problem, one.thought, one.rollout.answer)
+def _case(candidate: Candidate) -> Case:
+    rollout = candidate.rollout
+    assert rollout.answer is not None, "only finished samples pass"
+    return Case(rollout.problem, candidate.thought, rollout.answer)

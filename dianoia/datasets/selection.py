@@ -1,12 +1,12 @@
-"""Which samples become data: every sample has one verdict, kept or one reason for being rejected.
+"""Selection of samples for a data set: each sample is kept, or rejected for exactly one reason.
 
-In: the graded samples of one problem. Out: a `Reason` or None (kept) each, and counts that add up: sampled =
-kept + rejected by reason. Reasons are tried in the order of `Reason`; the first that applies is the one.
+In: the graded samples of one problem. Out: a `Reason` or None (kept) per sample, and counts that add up: sampled =
+kept + rejected by reason. Reasons are tried in the order of `Reason`; the first that applies counts.
 
 From DeepSeek-R1 sections B.3.2 (cold start: right answer, readable form, repetition, mixed languages) and
 B.3.3 (rejection sampling: mixed languages, long paragraphs, code blocks). Thresholds are ours, in
-`config.sample`. Nothing depends on the order of the samples: of equal ones, and of more than are wanted,
-a hash of what they say decides which are kept; with `keep.prefer = "reflection"`, reflection words before the hash
+`config.sample`. Nothing depends on the order of the samples: among duplicates, and among more samples than the limit,
+a hash of their text decides which are kept; with `keep.prefer = "reflection"`, reflection words before the hash
 (for its cold start the paper asked for answers with reflection and verification; v1, section 2.3.1).
 """
 
@@ -25,22 +25,22 @@ from dianoia.text.language import LANGUAGES, language_share
 from dianoia.text.reflection import reflection_words
 
 NGRAM = 4
-"""Words whose repetition is counted."""
-_BEFORE = 2
-"""Earlier occurrences that make one a repetition: a check may say everything a second time."""
+"""Number of words in the n-grams whose repetition is counted."""
+_ALLOWED = 2
+"""Occurrences of an n-gram that are no repetition: a check may say everything a second time."""
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+|[^\w\s]")
 _FENCE = re.compile(r"^\s*(```|~~~)", re.MULTILINE)
 
 
 class Reason(StrEnum):
-    """Why a sample is rejected, in the order in which reasons are tried."""
+    """Reasons for rejecting a sample, in the order in which they are tried."""
 
     TRUNCATED = "truncated"
     """Cut at the length limit."""
     MALFORMED = "malformed"
     """Breaks a rule of the template."""
     UNGRADED = "ungraded"
-    """Neither a rule nor the judge could tell whether it is right."""
+    """Neither a rule nor the LLM grader could grade the answer."""
     WRONG = "wrong"
     """The answer's score is below `keep.least`."""
     TOO_SHORT = "too_short"
@@ -56,22 +56,22 @@ class Reason(StrEnum):
     LONG_PARAGRAPH = "long_paragraph"
     """A line of the thought has more characters than `keep.paragraph`."""
     DUPLICATE = "duplicate"
-    """Thought and answer equal those of another sample of the problem, case and spacing aside."""
+    """Thought and answer equal those of another sample of the problem, up to case and spacing."""
     SURPLUS = "surplus"
-    """It passes, and `most_per_problem` others of the problem are kept."""
+    """It passes, but `most_per_problem` others of the problem are kept."""
     NOT_REWRITTEN = "not_rewritten"
     """The rewriter refused it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A graded sample and what the filters ask of it."""
+    """A graded sample with the measurements that the filters read."""
 
     rollout: Rollout
     grade: float | None
-    """1 right, 0 wrong, or a share between them; None: nobody could tell."""
+    """1 right, 0 wrong, or a share between them; None: it could not be graded."""
     tokens: int
-    """Of the thought; 0 without one."""
+    """Tokens of the thought; 0 without one."""
 
     @property
     def thought(self) -> str:
@@ -80,103 +80,107 @@ class Candidate:
 
     @property
     def language(self) -> float | None:
-        """Share of the thought's words in the question's language; None where that cannot be said."""
+        """Share of the thought's words in the question's language; None where it cannot be measured."""
         target = self.rollout.problem.language
         return language_share(self.thought, target) if target in LANGUAGES else None
 
 
 def repetition(text: str) -> float:
-    """Share of the 4-grams of a text that stood in it at least twice before, 0 to 1.
+    """Return the share of a text's 4-grams that stood in it at least twice before, 0 to 1.
 
     Words, Chinese characters and signs count as words. A text of fewer than 4 words has no 4-gram: 0.
     """
     words = _WORD.findall(text.lower())
     grams = Counter(zip(*(words[start:] for start in range(NGRAM)), strict=False))
-    repeated = sum(count - _BEFORE for count in grams.values() if count > _BEFORE)
+    repeated = sum(count - _ALLOWED for count in grams.values() if count > _ALLOWED)
     return repeated / grams.total() if grams else 0.0
 
 
 def longest_paragraph(text: str) -> int:
-    """Characters of the longest line, white space around it aside."""
+    """Return the number of characters of the longest line, without white space around it."""
     return max((len(line.strip()) for line in text.splitlines()), default=0)
 
 
 def has_code_block(text: str) -> bool:
-    """Whether a line begins a fence; one that is never closed counts too."""
+    """Return True if a line begins a fence; one that is never closed counts too."""
     return _FENCE.search(text) is not None
 
 
-def _language_mixed(one: Candidate, keep: KeepSettings) -> bool:
-    share = one.language
+def _language_mixed(sample: Candidate, keep: KeepSettings) -> bool:
+    share = sample.language
     return share is not None and share < keep.language
 
 
 Filter = Callable[[Candidate, KeepSettings], bool]
-"""Whether a sample is to be rejected."""
+"""Returns True if a sample is to be rejected."""
 
 FORM: Mapping[Reason, Filter] = {
-    Reason.TOO_SHORT: lambda one, keep: one.tokens < keep.shortest,
-    Reason.TOO_LONG: lambda one, keep: keep.longest is not None and one.tokens > keep.longest,
+    Reason.TOO_SHORT: lambda sample, keep: sample.tokens < keep.shortest,
+    Reason.TOO_LONG: lambda sample, keep: keep.longest is not None and sample.tokens > keep.longest,
     Reason.MIXED_LANGUAGE: _language_mixed,
-    Reason.REPETITIVE: lambda one, keep: repetition(one.thought) > keep.repetition,
-    Reason.CODE_BLOCK: lambda one, keep: not keep.code_blocks and has_code_block(one.thought),
-    Reason.LONG_PARAGRAPH: lambda one, keep: 0 < keep.paragraph < longest_paragraph(one.thought),
+    Reason.REPETITIVE: lambda sample, keep: repetition(sample.thought) > keep.repetition,
+    Reason.CODE_BLOCK: lambda sample, keep: not keep.code_blocks and has_code_block(sample.thought),
+    Reason.LONG_PARAGRAPH: lambda sample, keep: (
+        0 < keep.paragraph < longest_paragraph(sample.thought)
+    ),
 }
-"""What is asked of a thought, in order."""
+"""Filters on the form of a thought, in order."""
 
 FILTERS: Mapping[Reason, Filter] = {
-    Reason.TRUNCATED: lambda one, _: one.rollout.status is RolloutStatus.TRUNCATED,
-    Reason.MALFORMED: lambda one, _: one.rollout.status is RolloutStatus.MALFORMED,
-    Reason.UNGRADED: lambda one, keep: keep.correct and one.grade is None,
-    Reason.WRONG: lambda one, keep: keep.correct and (one.grade or 0.0) < keep.least,
+    Reason.TRUNCATED: lambda sample, _: sample.rollout.status is RolloutStatus.TRUNCATED,
+    Reason.MALFORMED: lambda sample, _: sample.rollout.status is RolloutStatus.MALFORMED,
+    Reason.UNGRADED: lambda sample, keep: keep.correct and sample.grade is None,
+    Reason.WRONG: lambda sample, keep: keep.correct and (sample.grade or 0.0) < keep.least,
     **FORM,
 }
-"""What is asked of a sample by itself, in order."""
+"""Filters on a sample by itself, in order."""
 
 
 def rejected_by(
-    one: Candidate, keep: KeepSettings, filters: Mapping[Reason, Filter] = FILTERS
+    sample: Candidate, keep: KeepSettings, filters: Mapping[Reason, Filter] = FILTERS
 ) -> Reason | None:
-    """The first filter that rejects a sample; None: it passes."""
-    return next((reason for reason, rejects in filters.items() if rejects(one, keep)), None)
+    """Return the reason of the first filter that rejects a sample; None: it passes."""
+    return next((reason for reason, rejects in filters.items() if rejects(sample, keep)), None)
 
 
 def select(candidates: Sequence[Candidate], keep: KeepSettings, most: int) -> list[Reason | None]:
-    """A verdict for each sample of one problem: filters, then duplicates, then at most `most`."""
-    verdicts = [rejected_by(one, keep) for one in candidates]
-    passing = [place for place, verdict in enumerate(verdicts) if verdict is None]
-    seen: set[str] = set()
-    kept = 0
-    for place in sorted(passing, key=lambda place: _rank(candidates[place], keep)):
-        said = _said(candidates[place])
-        if said in seen and not keep.duplicates:
-            verdicts[place] = Reason.DUPLICATE
-        elif kept == most:
-            verdicts[place] = Reason.SURPLUS
+    """Return a reason or None for each sample of one problem: by filters, then duplicates, then the limit `most`."""
+    reasons = [rejected_by(candidate, keep) for candidate in candidates]
+    passing = [index for index, reason in enumerate(reasons) if reason is None]
+    earlier_texts: set[str] = set()
+    count = 0
+    # By rank and not by order, so that the choice depends on the samples alone.
+    for index in sorted(passing, key=lambda index: _rank(candidates[index], keep)):
+        text = _normalized(candidates[index])
+        if text in earlier_texts and not keep.duplicates:
+            reasons[index] = Reason.DUPLICATE
+        elif count == most:
+            reasons[index] = Reason.SURPLUS
         else:
-            kept += 1
-        seen.add(said)
-    return verdicts
+            count += 1
+        earlier_texts.add(text)
+    return reasons
 
 
-def _said(one: Candidate) -> str:
-    """What a sample says: thought and answer, in NFKC, case folded, white space collapsed."""
-    text = f"{one.thought}\n{one.rollout.answer}"
+def _normalized(sample: Candidate) -> str:
+    """Return thought and answer in NFKC, case folded, white space collapsed: equal for duplicates."""
+    text = f"{sample.thought}\n{sample.rollout.answer}"
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _rank(one: Candidate, keep: KeepSettings) -> tuple[int, str, str]:
-    """Least first is kept; equal only for samples that say the same in the same way."""
-    reflects = reflection_words(one.thought).total() if keep.prefer == "reflection" else 0
-    return -reflects, _hash(f"{one.rollout.problem.id}\n{_said(one)}"), _hash(one.rollout.text)
+def _rank(sample: Candidate, keep: KeepSettings) -> tuple[int, str, str]:
+    """Return the sort key by which samples are kept, lowest first; it is equal only for equal responses."""
+    reflection = reflection_words(sample.thought).total() if keep.prefer == "reflection" else 0
+    text_hash = _hash(f"{sample.rollout.problem.id}\n{_normalized(sample)}")
+    return -reflection, text_hash, _hash(sample.rollout.text)
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def tally(verdicts: Sequence[str | None]) -> dict[str, Any]:
-    """Sampled, kept, and rejected by reason in the order of `Reason`; None is kept."""
-    counts = Counter(verdicts)
+def tally(reasons: Sequence[str | None]) -> dict[str, Any]:
+    """Count samples: sampled, kept, and rejected by reason in the order of `Reason`; None is kept."""
+    counts = Counter(reasons)
     rejected = {reason.value: counts[reason] for reason in Reason if counts[reason]}
-    return {"sampled": len(verdicts), "kept": counts[None], "rejected": rejected}
+    return {"sampled": len(reasons), "kept": counts[None], "rejected": rejected}

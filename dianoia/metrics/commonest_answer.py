@@ -1,14 +1,13 @@
-"""What one and the same answer to every problem is worth, and how near a model is to giving one.
+"""The accuracy of one and the same answer to every problem, and the share of a model's commonest answer.
 
 In: scored groups. Out: the baseline of an evaluation (the commonest gold answer as the answer to every problem), and
-the answer that a model gives most often. Left out: what follows from them (`judge.diagnosis`, the report).
+the answer that a model gives most often. Not here: diagnoses that follow from them (`judge.diagnosis`).
 
 Decisions:
 1. The baseline is graded by each problem's own verifier. The TRIED commonest gold answers are tried, and the letters
-   of multiple choice, and the best one counts; it is known only to somebody who has seen the gold answers, so that a
-   model without a thought can hardly do better.
-2. Programs have no gold answer, and of other problems with many right answers a gold answer is right where it stands:
-   there the baseline is a lower bound.
+   of multiple choice, and the best one counts; it is known only with the gold answers at hand, so that a model that does not think can hardly do better.
+2. For problems about programs, and others with many right answers, a gold answer counts as right only for its own
+   problem: there the baseline is a lower bound.
 3. Answers are the same where they are equal as bare numbers or name the same letter, else as texts
    (`votes.answer_key`).
 """
@@ -33,7 +32,7 @@ Key = str | Fraction
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """An answer that is given to every problem."""
+    """One answer, taken as the answer to every problem."""
 
     answer: str
     share_P: tuple[float, ...]
@@ -46,6 +45,7 @@ def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
     Without `ask` no verifier is asked, and a gold answer is right where the gold answer is the same (decision 3).
     """
     keys = [_key(problem, problem.answer) for problem in problems]
+    # The first gold answer of each key, since later entries of a dictionary win.
     texts = {key: p.answer for key, p in zip(reversed(keys), reversed(problems), strict=True)}
     counts = Counter(key for key in keys if key != "")
     tried = [texts[key] for key, _ in counts.most_common(TRIED)]
@@ -60,6 +60,7 @@ def _grades(
     answer: str, problems: Sequence[Problem], keys: Sequence[Key], ask: bool
 ) -> tuple[float, ...]:
     equal = [_key(problem, answer) == key for problem, key in zip(problems, keys, strict=True)]
+    # A verifier is asked only where the keys differ and it might still accept the answer.
     undecided = [
         index
         for index, problem in enumerate(problems)
@@ -98,7 +99,7 @@ def commonest_answer(groups: Sequence[Group]) -> Constant | None:
 
 
 def one_answer(groups: Sequence[Group]) -> OneAnswer | None:
-    """Set the commonest answer beside the commonest gold answer, for diagnoses; None where nothing was answered."""
+    """Compare the commonest answer with the commonest gold answer, for diagnoses; None where nothing was answered."""
     answer = commonest_answer(groups)
     if answer is None:
         return None
@@ -112,6 +113,7 @@ def one_answer(groups: Sequence[Group]) -> OneAnswer | None:
 
 
 def _key(problem: Problem, answer: str) -> Key:
+    """Return the key by which answers are the same: option letter, number, or text (decision 3)."""
     if problem.verifier == "choice":
         option = option_index(answer, read_options(problem) or [])
         return answer_key(problem, answer) if option is None else LETTERS[option]

@@ -1,13 +1,15 @@
-"""What a set of scored groups amounts to: the metrics of evaluations and of training curves.
+"""Metrics of scored groups: those of evaluations and of training curves.
+
+In: groups. Out: an `Estimate` per metric. Not here: rows of `metrics.jsonl` (`metrics.training_metrics`).
 
 Every value is first averaged over the samples of a problem, then over problems, with a 95 % interval over
 problems. The same groups, and so the same scorer, serve training and evaluation.
 
 Decisions where the paper is silent:
 1. Thought length, reflection words and language are over finished rollouts: a malformed or truncated one
-   has no thought. A problem without any is left out, and `n` says how many remain.
-2. A thought's target language is the language of its question. Where that cannot be told from others here,
-   the thought has no share.
+   has no thought. A problem without any is left out; `n` counts the problems that remain.
+2. A thought's target language is the language of its question. A language that `text.language` cannot tell from
+   others gives no share.
 """
 
 from collections import defaultdict
@@ -30,25 +32,26 @@ from dianoia.metrics.votes import votes_PG
 from dianoia.text.language import is_measurable, language_share
 from dianoia.text.reflection import reflection_words
 
-Counter = Callable[[Sequence[str]], list[int]]
-"""Token counts of texts."""
+TokenCounter = Callable[[Sequence[str]], list[int]]
+"""Texts to their numbers of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """One finished rollout's thought in numbers."""
+    """Measurements of one finished rollout's thought."""
 
     tokens: int
     blank: bool
-    """Nothing but white space: what a collapse ends in."""
+    """True if it holds nothing but white space, in which a collapse of training ends."""
     reflection: int
-    """Reflection words in it."""
+    """Number of reflection words."""
     language: float | None
     """Share of its words in the question's language; None without words."""
 
 
-def thoughts_of(groups: Sequence[Group], count_tokens: Counter) -> list[list[Thought]]:
-    """The thoughts of each group's finished rollouts, in order."""
+def thoughts_of(groups: Sequence[Group], count_tokens: TokenCounter) -> list[list[Thought]]:
+    """Measure the thoughts of each group's finished rollouts, in order."""
+    # One call of the tokenizer for all texts, then dealt out in the same order.
     texts = [r.thought for g in groups for r in g.rollouts if r.thought is not None]
     tokens = iter(count_tokens(texts))
     return [
@@ -68,20 +71,20 @@ def _thought(rollout: Rollout, text: str, tokens: int) -> Thought:
 
 
 def right_PG(groups: Sequence[Group]) -> list[list[float]]:
-    """Grade of every sample; a gold that cannot be read counts as not right."""
+    """Return the accuracy of every sample; None (an unreadable gold answer) counts as 0."""
     return [[score.parts["accuracy"] or 0.0 for score in group.scores] for group in groups]
 
 
-def measures(groups: Sequence[Group], count_tokens: Counter) -> dict[str, Estimate]:
-    """The metrics of `results.json` over groups of equal size k."""
+def measures(groups: Sequence[Group], count_tokens: TokenCounter) -> dict[str, Estimate]:
+    """Compute the metrics of `results.json` over groups of equal size k; a metric without any value is left out."""
     k = len(groups[0].rollouts)
     grades, votes = right_PG(groups), votes_PG(groups)
     thoughts = thoughts_of(groups, count_tokens)
-    given = commonest_answer(groups)
-    found: dict[str, Estimate | None] = {
+    commonest = commonest_answer(groups)
+    estimates: dict[str, Estimate | None] = {
         "pass@1": pass_at_1(grades),
         "baseline": estimate(commonest_gold([group.problem for group in groups]).share_P),
-        "one_answer": None if given is None else estimate(given.share_P),
+        "one_answer": None if commonest is None else estimate(commonest.share_P),
         f"cons@{k}": cons_at_k(grades, votes),
         "vote_gain": vote_gain(grades, votes),
         f"pass@{k}": pass_at_1(grades) if k == 1 else mean_pass_at_k(grades, k),
@@ -92,21 +95,21 @@ def measures(groups: Sequence[Group], count_tokens: Counter) -> dict[str, Estima
         "reflecting": _over_thoughts(thoughts, lambda t: t.reflection > 0),
         "target_language": _over_thoughts(thoughts, lambda t: t.language),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in estimates.items() if value is not None}
 
 
 def by_domain(groups: Sequence[Group]) -> Mapping[str, list[Group]]:
-    """Groups by the domain of their problem."""
+    """Split groups by the domain of their problem."""
     return _split(groups, lambda group: group.problem.domain)
 
 
 def by_difficulty(groups: Sequence[Group]) -> Mapping[str, list[Group]]:
-    """Groups by difficulty, easiest first; problems without one are left out."""
-    known = sorted(
+    """Split groups by difficulty, easiest first; problems without one are left out."""
+    rated = sorted(
         (g for g in groups if g.problem.difficulty is not None),
         key=lambda g: g.problem.difficulty or 0,
     )
-    return _split(known, lambda group: str(group.problem.difficulty))
+    return _split(rated, lambda group: str(group.problem.difficulty))
 
 
 def _split(groups: Iterable[Group], key: Callable[[Group], str]) -> Mapping[str, list[Group]]:
@@ -117,15 +120,14 @@ def _split(groups: Iterable[Group], key: Callable[[Group], str]) -> Mapping[str,
 
 
 def _share(groups: Sequence[Group], status: RolloutStatus) -> Estimate:
+    """Estimate the share of rollouts that ended with a status."""
     return estimate([fmean(r.status is status for r in group.rollouts) for group in groups])
 
 
 def _over_thoughts(
     thoughts_PG: Sequence[Sequence[Thought]], value: Callable[[Thought], float | None]
 ) -> Estimate | None:
-    values_P = []
-    for thoughts in thoughts_PG:
-        known = [v for v in map(value, thoughts) if v is not None]
-        if known:
-            values_P.append(fmean(known))
+    """Estimate the mean of a value of thoughts; None if no thought has it."""
+    values_PG = [[v for v in map(value, thoughts) if v is not None] for thoughts in thoughts_PG]
+    values_P = [fmean(values_G) for values_G in values_PG if values_G]
     return estimate_unbounded(values_P) if values_P else None

@@ -1,7 +1,8 @@
-"""What an RL stage's diagnoses look back on, from rollout to rollout and from point to point.
+"""The history of one RL stage, which its diagnoses look back on.
 
-In: scored groups, and points of the held-out curves. Out: the diagnoses that begin with them. Flat rewards are
-looked for among problems with a verifier, what is wrong with a reward model among general prompts.
+In: scored groups, and points of the held-out curves. Out: the diagnoses that begin with them. Flat rewards are diagnosed on
+problems with a verifier, faults of a reward model on general prompts. Not here: the conditions (`judge.diagnosis`,
+`judge.hacking`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +24,17 @@ POINTS = 64
 """Points of the held-out curves that are compared."""
 
 
-class Watch:
-    """The history of one stage, as far as diagnoses need it."""
+class History:
+    """Summaries of rollouts and points of the held-out curves, the newest of each."""
 
     def __init__(
         self, relative: bool = True, weights: Weights | None = None, from_step: int = 0
     ) -> None:
-        """`relative` as `summarize`; `weights` of a stage with reward models, in play from `from_step` on."""
+        """Begin without any history.
+
+        `relative` as in `summarize`; `weights` of the parts of the reward are given for a stage with reward models, which
+        score from `from_step` on.
+        """
         self.relative, self.weights, self.from_step = relative, weights or {}, from_step
         self.batches: list[BatchSummary] = []
         self.spreads: dict[str, list[Spread]] = {}
@@ -38,58 +43,72 @@ class Watch:
     def rollout(
         self, step: int, groups: Sequence[Group], thought_tokens: float | None
     ) -> list[Diagnosis]:
-        """What begins with a rollout; `thought_tokens` is the mean of its problems with a verifier."""
+        """Add a rollout and return the diagnoses that begin with it.
+
+        `thought_tokens` is the mean thought length of its problems with a verifier.
+        """
         reasoning = [group for group in groups if group.purpose is Purpose.REASONING]
-        given = one_answer(reasoning)
-        summary = summarize(step, reasoning, thought_tokens, self.relative, given)
+        summary = summarize(step, reasoning, thought_tokens, self.relative, one_answer(reasoning))
         self.batches = [*self.batches, summary][-BATCHES:]
-        found = diagnose(self.batches)
+        diagnoses = diagnose(self.batches)
         for purpose in GENERAL:
             general = [group for group in groups if group.purpose is purpose]
-            found += self._spread(purpose.value, general)
-        return found
+            diagnoses += self._spread(purpose.value, general)
+        return diagnoses
 
     def _spread(self, name: str, groups: Sequence[Group]) -> list[Diagnosis]:
+        """Add the spread of a reward model's scores and return the diagnoses that begin with it."""
         if not groups:
             return []
-        rules = sum(self.weights.get(rule, 0.0) for rule in (FORMAT, LANGUAGE))
-        found = spread(name, groups, self.weights[name], rules)
-        self.spreads[name] = [*self.spreads.get(name, []), found][-PATIENCE - 1 :]
+        rule_weights = sum(self.weights.get(rule, 0.0) for rule in (FORMAT, LANGUAGE))
+        summary = spread(name, groups, self.weights[name], rule_weights)
+        # One more than a diagnosis needs: it begins where the condition did not hold before.
+        self.spreads[name] = [*self.spreads.get(name, []), summary][-PATIENCE - 1 :]
         return diagnose_spread(self.spreads[name])
 
     def point(self, point: Point) -> list[Diagnosis]:
-        """What begins with a point of the held-out curves."""
+        """Add a point of the held-out curves and return the diagnoses that begin with it."""
+        # A reward that is not trained for cannot be hacked: points before general prompts came in do not count.
         earlier = [] if point.step <= self.from_step else self.points
         self.points = [*earlier, point][-POINTS:]
         return hacking(self.points, estimate_unbounded)
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs to go on."""
+        """Return the state that `load_state` resumes from."""
         return {
             "batches": [asdict(summary) for summary in self.batches],
-            "spreads": {n: [asdict(one) for one in some] for n, some in self.spreads.items()},
+            "spreads": {
+                name: [asdict(summary) for summary in summaries]
+                for name, summaries in self.spreads.items()
+            },
             "points": [asdict(point) for point in self.points],
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state()` was taken."""
-        self.batches = [
-            BatchSummary(
-                **{
-                    **one,
-                    "unparseable_ids": tuple(one["unparseable_ids"]),
-                    "level_parts": tuple(one.get("level_parts", ())),
-                    "one_answer": OneAnswer(**given) if (given := one.get("one_answer")) else None,
-                }
-            )
-            for one in state["batches"]
-        ]
-        self.spreads = {n: [Spread(**one) for one in some] for n, some in state["spreads"].items()}
+        """Resume from `state()`; fields that a state of an older version lacks get their defaults."""
+        self.batches = [_batch_summary(fields) for fields in state["batches"]]
+        self.spreads = {
+            name: [Spread(**fields) for fields in summaries]
+            for name, summaries in state["spreads"].items()
+        }
         self.points = [
             Point(
-                one["step"],
-                tuple(one["accuracy_P"]),
-                {name: tuple(values_P) for name, values_P in one["learned"].items()},
+                fields["step"],
+                tuple(fields["accuracy_P"]),
+                {name: tuple(values_P) for name, values_P in fields["learned"].items()},
             )
-            for one in state["points"]
+            for fields in state["points"]
         ]
+
+
+def _batch_summary(fields: Mapping[str, Any]) -> BatchSummary:
+    """Rebuild a summary from its fields, in which JSON has turned tuples into lists."""
+    answer = fields.get("one_answer")
+    return BatchSummary(
+        **{
+            **fields,
+            "unparseable_ids": tuple(fields["unparseable_ids"]),
+            "level_parts": tuple(fields.get("level_parts", ())),
+            "one_answer": OneAnswer(**answer) if answer else None,
+        }
+    )

@@ -1,7 +1,7 @@
-"""What rewards amount to: grades, means and spreads of a step, estimates on the held-out side.
+"""Metrics of a reward model: grades, means and spreads of a step, estimates on the held-out side.
 
-In: examples and the rewards of their texts. Out: numbers and `Estimate`s. For labelled responses, safe ones
-stand where a pair's chosen response does, unsafe ones where the rejected one does.
+In: examples and the rewards of their texts. Out: numbers and `Estimate`s. Of labelled responses, safe ones take the place
+of a pair's chosen response and unsafe ones that of the rejected one.
 """
 
 from collections import defaultdict
@@ -14,11 +14,11 @@ from dianoia.base.preference_records import Pair, TextExample
 from dianoia.learner.reward_model import Example
 
 Rewards = Sequence[tuple[float, ...]]
-"""Of the texts of each example."""
+"""Rewards of the texts of each example: (chosen, rejected) of a pair, or one response."""
 
 
 def grades(examples: Sequence[Example], rewards: Rewards) -> list[float]:
-    """1, 1/2 (a tie) or 0 of each example: the better response ahead, or the sign on the label's side."""
+    """Grade each example: 1, 1/2 (a tie) or 0, by whether the better response is ahead or the sign agrees with the label."""
     return [
         pair_grade(*values) if example.good is None else pointwise_grade(values[0], example.good)
         for example, values in zip(examples, rewards, strict=True)
@@ -26,7 +26,7 @@ def grades(examples: Sequence[Example], rewards: Rewards) -> list[float]:
 
 
 def sides(examples: Sequence[Example], rewards: Rewards) -> tuple[list[float], list[float]]:
-    """Rewards of the better and of the worse responses: chosen and rejected, or safe and unsafe."""
+    """Return the rewards of the better and of the worse responses: chosen and rejected, or safe and unsafe."""
     better, worse = [], []
     for example, values in zip(examples, rewards, strict=True):
         if example.good is not False:
@@ -37,7 +37,7 @@ def sides(examples: Sequence[Example], rewards: Rewards) -> tuple[list[float], l
 
 
 def spread(examples: Sequence[Example], rewards: Rewards) -> dict[str, float | None]:
-    """Mean and population standard deviation of either side, and the distance of the means."""
+    """Return the mean and population standard deviation of either side, and the distance of the means."""
     better, worse = sides(examples, rewards)
     margin = fmean(better) - fmean(worse) if better and worse else None
     return {
@@ -52,12 +52,12 @@ def spread(examples: Sequence[Example], rewards: Rewards) -> dict[str, float | N
 def measures(
     texts: Sequence[TextExample], examples: Sequence[Example], rewards: Rewards
 ) -> dict[str, Estimate]:
-    """Estimates over prompts: accuracy, that of `baseline`, mean rewards, and the margin of pairs.
+    """Estimate over prompts: accuracy, accuracy of `baseline`, mean rewards, and the margin of pairs.
 
-    `texts` and `examples` are the same in order.
+    `texts` and `examples` are the same examples in the same order.
     """
     prompts = [example.prompt for example in texts]
-    found = {
+    estimates = {
         "accuracy": estimate(_by_prompt(prompts, grades(examples, rewards))),
         "baseline": estimate(_by_prompt(prompts, baseline(texts))),
     }
@@ -65,18 +65,18 @@ def measures(
         values = [
             None
             if example.good is not None and example.good is not label
-            else of[0 if label else -1]
-            for example, of in zip(examples, rewards, strict=True)
+            else texts_rewards[0 if label else -1]
+            for example, texts_rewards in zip(examples, rewards, strict=True)
         ]
-        found[name] = estimate_unbounded(_by_prompt(prompts, values))
+        estimates[name] = estimate_unbounded(_by_prompt(prompts, values))
     if examples[0].good is None:
         differences = [chosen - rejected for chosen, rejected in rewards]
-        found["margin"] = estimate_unbounded(_by_prompt(prompts, differences))
-    return found
+        estimates["margin"] = estimate_unbounded(_by_prompt(prompts, differences))
+    return estimates
 
 
 def baseline(examples: Sequence[TextExample]) -> list[float]:
-    """Grades of a rule without a model: the longer response of a pair, the more frequent label."""
+    """Grade a rule without a model: the longer response of a pair, the more frequent label."""
     labels = [example.good for example in examples if not isinstance(example, Pair)]
     usual = 2 * sum(labels) >= len(labels)
     return [
@@ -88,9 +88,9 @@ def baseline(examples: Sequence[TextExample]) -> list[float]:
 
 
 def _by_prompt(prompts: Sequence[str], values: Sequence[float | None]) -> list[float]:
-    """Mean value of each prompt that has any: examples of one prompt are not independent."""
-    found: defaultdict[str, list[float]] = defaultdict(list)
+    """Return the mean value of each prompt that has any: examples of one prompt are not independent."""
+    values_of: defaultdict[str, list[float]] = defaultdict(list)
     for prompt, value in zip(prompts, values, strict=True):
         if value is not None:
-            found[prompt].append(value)
-    return [fmean(of_prompt) for of_prompt in found.values()]
+            values_of[prompt].append(value)
+    return [fmean(prompt_values) for prompt_values in values_of.values()]

@@ -1,6 +1,6 @@
-"""A rollout of an RL stage in numbers: one row of `metrics.jsonl`.
+"""Rows of `metrics.jsonl` of an RL stage: a rollout, and an optimizer step, in numbers.
 
-Names are TRL's where TRL has the metric, so that its users and dashboards find them.
+In: scored groups, or the metrics of an update. Out: a row, whose keys `metrics.definitions` defines. Names are TRL's where TRL has the metric, so that its users and dashboards find them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from dianoia.base.records import GENERAL, Group, Purpose, RolloutStatus
 from dianoia.judge.reward_part import SIMPLE
 from dianoia.learner.step_metrics import UpdateMetrics, ValueMetrics
 from dianoia.metrics.commonest_answer import commonest_answer
-from dianoia.metrics.group_metrics import Counter, right_PG, thoughts_of
+from dianoia.metrics.group_metrics import TokenCounter, right_PG, thoughts_of
 from dianoia.metrics.votes import votes_PG
 
 Row = dict[str, float | int | str | None]
@@ -20,13 +20,14 @@ Weights = Mapping[str, float]
 
 
 def rollout_row(
-    groups: Sequence[Group], count_tokens: Counter, weights: Weights | None = None
+    groups: Sequence[Group], count_tokens: TokenCounter, weights: Weights | None = None
 ) -> Row:
-    """What was sampled and what it earned. None: there was nothing to measure.
+    """Compute the metrics of a rollout: lengths, rewards, thoughts, votes. None: there was nothing to measure.
 
     Thoughts and votes are those of problems with a verifier, so that general prompts do not move their curves.
-    `weights` are given where reward models take part, and their parts of the reward are then told too.
+    `weights` are given where reward models take part; the row then has the metrics of their parts too.
     """
+    # Rewards are over all groups; thoughts and votes over problems with a verifier alone.
     rewards = [reward for group in groups for reward in group.rewards_G]
     reasoning = [group for group in groups if group.purpose is Purpose.REASONING]
     return {
@@ -42,8 +43,10 @@ def rollout_row(
 
 
 def _parts(groups: Sequence[Group]) -> Row:
-    """Mean of each part of the reward over the rollouts it applies to; of those with a scale of their own also the
-    standard deviation."""
+    """Return the mean of each part of the reward over the rollouts that it applies to.
+
+    Parts with a scale of their own have a standard deviation too; that of a share follows from its mean.
+    """
     row: Row = {}
     for name in _names(groups):
         values = _values(groups, name)
@@ -54,7 +57,7 @@ def _parts(groups: Sequence[Group]) -> Row:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """Of the parts of any reward."""
+    """Return the names of all parts of the groups' rewards, in order of first appearance."""
     return list(dict.fromkeys(name for group in groups for name in group.scores[0].parts))
 
 
@@ -64,7 +67,7 @@ def _values(groups: Sequence[Group], name: str) -> list[float]:
 
 
 def _mixture(groups: Sequence[Group], weights: Weights) -> Row:
-    """General prompts among the others, what reward models gave, and the size of each part of the reward."""
+    """Return the share of general prompts, the range of reward models' scores, and each part's spread within groups."""
     row: Row = {"frac_general": sum(group.purpose in GENERAL for group in groups) / len(groups)}
     for name in (purpose.value for purpose in GENERAL if purpose in _names(groups)):
         values = _values(groups, name)
@@ -76,7 +79,7 @@ def _mixture(groups: Sequence[Group], weights: Weights) -> Row:
 
 
 def _within(groups: Sequence[Group], name: str) -> float:
-    """Mean standard deviation of a part within the groups that have it; where it does not apply it adds 0."""
+    """Return the mean standard deviation of a part within the groups that have it; None counts as 0."""
     return fmean(
         pstdev([score.parts[name] or 0.0 for score in group.scores])
         for group in groups
@@ -85,7 +88,7 @@ def _within(groups: Sequence[Group], name: str) -> float:
 
 
 def verdict_row(counts: Mapping[str, Mapping[str, int]]) -> Row:
-    """How many answers of the rollout met with each verdict, by verifier."""
+    """Return the counts of verdicts as a row, by family of verifiers and verdict."""
     return {
         f"{verifier}/{verdict}": count
         for verifier, verdicts in counts.items()
@@ -94,6 +97,7 @@ def verdict_row(counts: Mapping[str, Mapping[str, int]]) -> Row:
 
 
 def _endings(groups: Sequence[Group]) -> Row:
+    """Return lengths in tokens, and the shares of truncated and malformed responses."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     lengths = [len(rollout.completion.ids) for rollout in rollouts]
     return {
@@ -104,8 +108,11 @@ def _endings(groups: Sequence[Group]) -> Row:
     }
 
 
-def _thoughts(groups: Sequence[Group], count_tokens: Counter) -> Row:
-    thoughts = [thought for some in thoughts_of(groups, count_tokens) for thought in some]
+def _thoughts(groups: Sequence[Group], count_tokens: TokenCounter) -> Row:
+    """Return means over the thoughts of finished rollouts; None for each if there is no thought."""
+    thoughts = [
+        thought for thoughts_G in thoughts_of(groups, count_tokens) for thought in thoughts_G
+    ]
     if not thoughts:
         return dict.fromkeys(
             ("thought_tokens", "empty_thoughts", "reflection", "reflecting", "target_language")
@@ -121,15 +128,16 @@ def _thoughts(groups: Sequence[Group], count_tokens: Counter) -> Row:
 
 
 def _votes(groups: Sequence[Group]) -> Row:
-    k, given = len(groups[0].rollouts), commonest_answer(groups)
+    """Return the accuracy of the majority vote, and the share of the commonest answer."""
+    k, commonest = len(groups[0].rollouts), commonest_answer(groups)
     return {
         f"cons@{k}": cons_at_k(right_PG(groups), votes_PG(groups)).value,
-        "one_answer": None if given is None else fmean(given.share_P),
+        "one_answer": None if commonest is None else fmean(commonest.share_P),
     }
 
 
 def update_row(update: UpdateMetrics) -> Row:
-    """What one optimizer step did. None: not measured in this step."""
+    """Return the metrics of one optimizer step. None: not measured in this step."""
     return {
         "loss": update.loss,
         "kl": update.kl,
@@ -147,7 +155,7 @@ def update_row(update: UpdateMetrics) -> Row:
 
 
 def _value_row(value: ValueMetrics) -> Row:
-    """What the value model believed, and what it learnt."""
+    """Return the metrics of the value model in one optimizer step."""
     return {
         "value_loss": value.loss,
         "value_grad_norm": value.grad_norm,

@@ -1,12 +1,12 @@
-"""Which answers to a problem vote together: answers that mean the same to the problem's verifier.
+"""Votes: answers to a problem that mean the same to the problem's verifier are one class.
 
 In: scored groups. Out: the same groups with the class of every answer (`Group.votes_G`), computed once and kept with
-the rollouts, so that metrics, curves and reports count the same votes. Left out: what a majority is worth
+the rollouts, so that metrics, curves and reports count the same votes. Not here: the value of a majority
 (`algo.estimates`).
 
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section D.1: "majority vote") is silent:
 1. Answers that were graded right are one class. Each other answer is compared with the others by the verifier
-   itself: one of them takes the place of the gold answer, in either direction, since a verifier may accept `5` for
+   itself: one of a pair takes the place of the gold answer, in either direction, since a verifier may accept `5` for
    `x = 5` and not the reverse. Right and wrong answers never share a class.
 2. A malformed or truncated sample has no answer and no vote. Nor has an answer that the verifier cannot read as a
    gold answer: it says nothing that others could agree with.
@@ -14,7 +14,7 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section D.1: "majority vote") i
    answer, and running a program a pair costs too much: their classes are equal texts of one grade. A program's text
    is taken as it is; of other answers spacing and case do not count.
 4. The MOST_TEXTS commonest different texts of a problem are compared, by votes and then by text; a rarer one votes
-   with its equals alone. At most MOST_TEXTS (MOST_TEXTS - 1) comparisons a problem, and none of two whole numbers.
+   with its equals alone. At most MOST_TEXTS (MOST_TEXTS - 1) comparisons per problem, and none of two whole numbers.
 5. Answers are compared with the commonest first, so that the classes depend on the answers and not on their order.
    Classes are numbered by their first sample.
 """
@@ -34,7 +34,7 @@ BY_TEXT = frozenset({"code", "input", "gym", "miniature"})
 MOST_TEXTS = 32
 """Different texts of one problem that are compared with one another."""
 _AT_ONCE = 4096
-"""Comparisons that are handed to the workers together; they remember more than that."""
+"""Most comparisons that are handed to the workers together; they remember more than that."""
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,99}")
 _OF_WHOLE_NUMBERS = frozenset({"number", "math"})
 """Verifiers for which two whole numbers in digits alone are equal where they are the same text, and only there."""
@@ -82,7 +82,7 @@ def _is_open(group: Group) -> bool:
 
 @dataclass(slots=True)
 class _Ballot:
-    """The answers to one problem on their way to classes."""
+    """The answers to one problem while their classes are determined."""
 
     problem: Problem
     keys_G: list[Hashable | None]

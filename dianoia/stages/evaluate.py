@@ -25,7 +25,7 @@ from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.verification import count_verdicts
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.metrics.commonest_answer import one_answer
-from dianoia.metrics.group_metrics import Counter, by_difficulty, by_domain, measures
+from dianoia.metrics.group_metrics import TokenCounter, by_difficulty, by_domain, measures
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.rollouts import Roller, named_template, stop_ids
@@ -117,7 +117,7 @@ def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> li
     return rows
 
 
-def _table(parts: Mapping[str, Sequence[Group]], count_tokens: Counter) -> dict[str, Any]:
+def _table(parts: Mapping[str, Sequence[Group]], count_tokens: TokenCounter) -> dict[str, Any]:
     return {
         part: {metric: asdict(value) for metric, value in measures(groups, count_tokens).items()}
         for part, groups in parts.items()

@@ -29,7 +29,7 @@ from dianoia.learner.batching.batch import PreparedSample
 from dianoia.learner.batching.minibatches import split_minibatches
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.learner.policy import PolicyLearner
-from dianoia.metrics.history import Watch
+from dianoia.metrics.history import History
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import update_row
 from dianoia.metrics.votes import with_votes
@@ -79,7 +79,7 @@ class _Training:
         self.recorder.rollout(self.learner.step, drawn, self.judge.figures())
         if self.rollouts_done % self.config.progress.rollouts_every == 0:
             step = self.learner.step
-            self.recorder.keep(f"step-{step:05d}", step, groups, advantages)
+            self.recorder.save_rollouts(f"step-{step:05d}", step, groups, advantages)
         for minibatch in self.minibatches(groups, advantages):
             self.update(minibatch, groups, advantages)
         self.rollouts_done += 1
@@ -122,11 +122,11 @@ class _Training:
         draws = self.problem_sets.next(counts)
         for line in self.problem_sets.skipped_rows():
             self.context.progress.print_line(f"{self.context.name}: {line}")
-        with self.recorder.spending("generate_seconds"):
+        with self.recorder.timing("generate_seconds"):
             size, params = self.config.group_size, self.params()
             keys, problems = [draw.key for draw in draws], [draw.problem for draw in draws]
             rollouts_PG = self.roller.under(keys, problems, size, params)
-        with self.recorder.spending("score_seconds"):
+        with self.recorder.timing("score_seconds"):
             unscored = [
                 RolloutGroup(draw.problem, tuple(rollouts_G), draw.purpose)
                 for draw, rollouts_G in zip(draws, rollouts_PG, strict=True)
@@ -164,7 +164,7 @@ class _Training:
         """The rollout as rows of the loss, split; reference log-probabilities are taken here, once."""
         samples, indices, left_out = _samples(groups, advantages, self.config)
         self.learner.max_tokens = self.max_tokens
-        with self.recorder.spending("update_seconds"):
+        with self.recorder.timing("update_seconds"):
             rows = self.learner.prepare(samples, left_out)
         count, seed = self.config.minibatches, self.context.seed * 1_000_003 + self.rollouts_done
         kinds = [group.purpose.value for group in groups]
@@ -175,12 +175,12 @@ class _Training:
         self, minibatch: list[PreparedSample], groups: Sequence[Group], advantages: Advantages
     ) -> None:
         """One optimizer step; the next rollout is sampled from the new weights."""
-        with self.recorder.spending("update_seconds"):
+        with self.recorder.timing("update_seconds"):
             try:
                 done = self.learner.update(minibatch)
             except TrainingStopped as error:
                 step = self.learner.step
-                path = self.recorder.keep(f"stopped-{step:05d}", step, groups, advantages)
+                path = self.recorder.save_rollouts(f"stopped-{step:05d}", step, groups, advantages)
                 raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
             self.publish()
         self.learner.release_gradients()  # what is drawn next needs the room
@@ -243,8 +243,8 @@ def _recorder(
 ) -> Recorder:
     chosen, relative = config.preferences, config.algorithm.name != "ppo"
     parts = None if chosen is None else reward_weights(config.rewards, chosen)
-    watch = Watch(relative, parts, 0 if chosen is None else chosen.from_step)
-    return Recorder(context, roller, config.progress, watch, parts, judge, heldout_judge)
+    history = History(relative, parts, 0 if chosen is None else chosen.from_step)
+    return Recorder(context, roller, config.progress, history, parts, judge, heldout_judge)
 
 
 def _learner(model: PreTrainedModel, config: RLStage) -> PolicyLearner:

@@ -21,7 +21,7 @@ from dianoia.base.rewriting import Rewriter
 from dianoia.base.stopping import stop_if_requested
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings, SampleStage
-from dianoia.datasets.sample_builder import Selector
+from dianoia.datasets.sample_builder import SampleBuilder
 from dianoia.datasets.selection import Reason, tally
 from dianoia.judge.llm_grader import LLMGrader
 from dianoia.judge.llm_rewriter import ModelRewriter
@@ -55,7 +55,7 @@ def run(config: SampleStage, context: Context) -> None:
             stop_if_requested()
             began = time.perf_counter()
             rows = sampling.rows(batch.problems, batch.start)
-            verdicts = sampling.selector.verdicts()
+            verdicts = sampling.builder.verdicts()
             write_part(batch.path, rows, time.perf_counter() - began, verdicts)
             kept = sum(row.reason is None for row in rows) / len(rows)
             context.progress.update(batch.end, {"kept": kept})
@@ -70,7 +70,7 @@ class _Sampling:
         self.roller, self.params = roller_of(
             context, config.start, config.template, config.sampling
         )
-        self.selector = Selector(
+        self.builder = SampleBuilder(
             config, context.name, self.roller.count_tokens, self.grader(), self.rewriter()
         )
 
@@ -78,7 +78,7 @@ class _Sampling:
         """A row for every sample of some problems, of which the first is number `start` of the range."""
         key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
         rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
-        return self.selector(rollouts_PG)
+        return self.builder(rollouts_PG)
 
     def grader(self) -> LLMGrader | None:
         """The model that grades what no rule can, if the recipe names one."""

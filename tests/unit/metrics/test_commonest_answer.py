@@ -12,7 +12,7 @@ from dianoia.config import EvaluateStage
 from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics.commonest_answer import commonest_answer, commonest_gold, one_answer
 from dianoia.metrics.group_metrics import measures
-from dianoia.metrics.history import Watch
+from dianoia.metrics.history import History
 from dianoia.stages import evaluate
 from dianoia.storage.context import Context
 from tests.unit.conftest import ScriptedSampler
@@ -91,10 +91,10 @@ def test_the_commonest_answer() -> None:
 def test_a_stage_of_reinforcement_learning_is_told(answer: str) -> None:
     some = problems("number", "1", "1", "1", "2", "3", "4")
     groups = answered(some, [[answer] * 4] * 6)
-    watch = Watch()
+    watch = History()
     told = [[d.code for d in watch.rollout(step, groups, None)] for step in range(4)]
     assert "one_answer" in told[2] and "one_answer" not in told[0] + told[1] + told[3]
-    again = Watch()
+    again = History()
     again.load_state(json.loads(json.dumps(watch.state())))
     assert again.batches == watch.batches, "a resumed run has the same history"
 

@@ -90,9 +90,9 @@ def test_rollout_metrics_go_with_the_first_of_its_steps(
     recorder = make(context, roller(scripted))
     recorder.open(0)
     recorder.write(0, {})
-    with recorder.spending("update_seconds"), recorder.spending("generate_seconds"):
+    with recorder.timing("update_seconds"), recorder.timing("generate_seconds"):
         recorder.rollout(0, groups)
-    with recorder.spending("update_seconds"):
+    with recorder.timing("update_seconds"):
         pass
     recorder.write(1, {"loss": 0.5})
     recorder.write(2, {"loss": 0.25})
@@ -107,7 +107,7 @@ def test_rollouts_are_kept_with_their_advantages(
     context: Context, roller: MakeRoller, groups: list[Group]
 ) -> None:
     recorder = make(context, roller(scripted))
-    path = recorder.keep("step-00006", 6, groups, [[1.5, -1.5], [0.0, 0.25]])
+    path = recorder.save_rollouts("step-00006", 6, groups, [[1.5, -1.5], [0.0, 0.25]])
     assert context.directory.rollout_files() == [path] and path.stem == "step-00006"
     rows = pq.read_table(path).to_pylist()
     assert [row["advantage"] for row in rows] == [1.5, -1.5, 0.0, 0.25]
@@ -160,7 +160,7 @@ def test_going_on_drops_later_rows_and_remembers_the_batches(
     assert [(row["step"], row["code"]) for row in diagnoses] == [(2, "all_truncated")]
     again = make(context, truncated)
     again.open(2, state)
-    assert again.watch.batches == whole.watch.batches[:2]
+    assert again.history.batches == whole.history.batches[:2]
     assert [row["step"] for row in read(context.directory.metrics)] == [1, 2]
     assert read(context.directory.diagnoses) == []
     go(again, range(2, 5))

@@ -14,7 +14,7 @@ from dianoia.judge.judge import Judge, evaluation_judge
 from dianoia.judge.problem_sets import ProblemSet
 from dianoia.judge.reward_model_part import RewardModelPart
 from dianoia.judge.reward_part import ScoringState
-from dianoia.metrics.history import Watch
+from dianoia.metrics.history import History
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
 from dianoia.sampler.rollouts import Roller
@@ -110,7 +110,7 @@ def test_the_row_of_a_mixed_rollout_by_hand(groups: list[Group]) -> None:
 
 
 def recorder(context: Context, roller: Roller, **settings: int) -> Recorder:
-    watch = Watch(weights=WEIGHTS, from_step=0)
+    watch = History(weights=WEIGHTS, from_step=0)
     progress = ProgressSettings(samples=2, **settings)
     return Recorder(context, roller, progress, watch, WEIGHTS, judge())
 
@@ -133,7 +133,7 @@ def test_the_held_out_curve_has_a_point_of_each_model(
         (3, 104_729, 86_028_121, 0),
         (3, 104_729, 86_028_121, 1),
     ]
-    assert one.watch.points == [Point(0, (0.5, 0.0), {"helpful": (5.0, 8.0)})]
+    assert one.history.points == [Point(0, (0.5, 0.0), {"helpful": (5.0, 8.0)})]
 
 
 def hacked(step: int) -> Point:
@@ -147,7 +147,7 @@ def test_hacking_is_told_once_however_often_the_stage_is_stopped(
 ) -> None:
     def go(made: Recorder, steps: range) -> None:
         for step in steps:
-            made.tell(step - 1, made.watch.point(hacked(step)))
+            made.report(step - 1, made.history.point(hacked(step)))
             made.write(step, {})
 
     whole = recorder(context, roller(scripted))
@@ -165,11 +165,11 @@ def test_hacking_is_told_once_however_often_the_stage_is_stopped(
         again.open(stop, state)
         go(again, range(stop + 1, 7))
         assert read(context.directory.diagnoses) == diagnoses
-        assert again.watch.state() == whole.watch.state()
+        assert again.history.state() == whole.history.state()
 
 
 def test_points_before_general_prompts_are_nothing_to_compare_with() -> None:
-    watch = Watch(weights=WEIGHTS, from_step=4)
+    watch = History(weights=WEIGHTS, from_step=4)
     for step in (0, 2, 4, 6):
         watch.point(hacked(step))
     assert [point.step for point in watch.points] == [4, 6]
