@@ -12,7 +12,7 @@ def grade(verifier: str, *, gold: str, answer: str, question: str = "") -> Judge
     r"""Grade an answer to a question against its gold answer.
 
         grade("math", gold=r"\frac12", answer="0.5").right                     # True
-        str(grade("math", gold="5", answer=r"5\text{ or so}"))                 # "unreadable: text behind the number"
+        str(grade("math", gold="5", answer=r"5\text{ or so}"))                 # "unreadable: text after the number"
 
     Args:
         verifier: `math`, `number`, `choice`, ... as in a problem file.

@@ -41,12 +41,12 @@ class Reason(StrEnum):
     DOLLARS = "dollar signs that do not pair"
     INCOMPLETE = "an operator without its terms"
     NUMBERS = "two numbers side by side"
-    TEXT_BEHIND = "text behind the number"
+    TEXT_BEHIND = "text after the number"
     TEXT_BEFORE = "text before the number"
     TEXT = "text in a formula"
     SCRIPT = "a subscript or a prime that belongs to no name"
     UNIT = "a unit that was not asked for"
-    SEPARATOR = "a list with an empty place"
+    SEPARATOR = "a list with a missing item"
     AMBIGUOUS = "a formula that can be read in two ways"
 
 

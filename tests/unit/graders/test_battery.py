@@ -116,7 +116,7 @@ def test_exceptions_are_kept_and_count_as_not_right() -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "expected"),
-    [("right", True), ("wrong", False), ("unreadable: text behind the number", False), (1.0, True), (0.0, False), (None, False), (True, True), ("repeated", False)],
+    [("right", True), ("wrong", False), ("unreadable: text after the number", False), (1.0, True), (0.0, False), (None, False), (True, True), ("repeated", False)],
 )  # fmt: skip
 def test_verdicts_are_read(verdict: object, expected: bool) -> None:
     assert is_right(verdict) is expected

@@ -31,7 +31,9 @@ def test_results_come_in_the_order_of_the_tasks(pool: SandboxPool) -> None:
     ]
 
 
-def test_endings_are_counted_and_a_loop_stops_nobody_else(pool: SandboxPool) -> None:
+def test_endings_are_counted_and_an_endless_loop_does_not_stop_the_others(
+    pool: SandboxPool,
+) -> None:
     pool.endings.clear()
     sources = [
         "while True: pass",
@@ -45,15 +47,15 @@ def test_endings_are_counted_and_a_loop_stops_nobody_else(pool: SandboxPool) -> 
     assert pool.replaced == 0
 
 
-def test_as_many_run_at_once_as_there_are_workers(pool: SandboxPool) -> None:
-    rest = [partial(output, "import time; time.sleep(0.4)")] * 3
-    pool.map(rest)  # starts them
+def test_as_many_tasks_run_at_once_as_there_are_workers(pool: SandboxPool) -> None:
+    tasks = [partial(output, "import time; time.sleep(0.4)")] * 3
+    pool.map(tasks)  # starts them
     started = time.monotonic()
-    pool.map(rest)
+    pool.map(tasks)
     assert time.monotonic() - started < 3 * 0.4
 
 
-def test_an_error_of_a_task_is_raised_and_gives_its_sandbox_back(pool: SandboxPool) -> None:
+def test_an_error_of_a_task_is_raised_and_returns_its_sandbox(pool: SandboxPool) -> None:
     def fail(_sandbox: Sandbox) -> str:
         raise ValueError("ours")
 
@@ -63,6 +65,6 @@ def test_an_error_of_a_task_is_raised_and_gives_its_sandbox_back(pool: SandboxPo
     assert pool.run(partial(output, "print(3)")) == "3\n"
 
 
-def test_a_pool_without_walls_has_to_be_asked_for_by_name() -> None:
+def test_a_pool_without_walls_needs_its_long_name() -> None:
     with pytest.raises(SandboxError, match=UNSANDBOXED):
         SandboxPool("none")

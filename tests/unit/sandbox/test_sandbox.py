@@ -1,4 +1,4 @@
-"""Hostile programs, each against every sandbox that this machine offers; and what is left behind."""
+"""Hostile programs, each against every sandbox that this machine offers; no process, file or change is left."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def walled(request: pytest.FixtureRequest) -> Iterator[ForkSandbox]:
 
 @pytest.fixture(scope="module", params=ANY)
 def box(request: pytest.FixtureRequest) -> Iterator[ForkSandbox]:
-    """Any sandbox, the one without walls too."""
+    """Any sandbox, including the one without walls."""
     yield from start(request.param)
 
 
@@ -82,7 +82,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("case", ENDINGS)
-def test_every_ending_is_told_apart(box: ForkSandbox, case: str) -> None:
+def test_every_ending_is_reported(box: ForkSandbox, case: str) -> None:
     source, ending, exit_code = ENDINGS[case]
     limits = Limits(wall_seconds=0.3, cpu_seconds=5, memory_bytes=256 * 2**20, file_bytes=2**16)
     if ending is not Ending.TIMED_OUT:
@@ -99,7 +99,7 @@ def test_output_input_and_errors_come_back(box: ForkSandbox) -> None:
     assert outcome.stderr.endswith("ValueError: no\n")
 
 
-def test_exit_handlers_and_threads_end_as_in_an_ordinary_process(box: ForkSandbox) -> None:
+def test_threads_and_exit_handlers_run_to_their_end(box: ForkSandbox) -> None:
     source = (
         "import atexit, threading, time\natexit.register(print, 'last')\n"
         "threading.Thread(target=lambda: (time.sleep(0.05), print('thread'))).start()\nprint('main')"
@@ -218,7 +218,7 @@ def test_files_together_are_bounded(namespaces: ForkSandbox) -> None:
     assert 8 <= int(run(namespaces, source).stdout) <= 16
 
 
-def test_what_one_program_changes_the_next_does_not_see(box: ForkSandbox) -> None:
+def test_no_change_of_a_program_reaches_the_next(box: ForkSandbox) -> None:
     run(box, "import builtins, json\nbuiltins.print = json.dumps = None\nbuiltins.mark = 1")
     assert run(box, "import json\nprint(json.dumps(1), 'mark' in dir(__builtins__))").stdout == (
         "1 False\n"
@@ -229,7 +229,7 @@ def test_what_one_program_changes_the_next_does_not_see(box: ForkSandbox) -> Non
 
 
 def family(pid: int) -> list[int]:
-    """A process with all that descend from it, zombies too."""
+    """Return the ids of a process and all its descendants, zombies included."""
     parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -238,10 +238,10 @@ def family(pid: int) -> list[int]:
             except OSError:
                 continue
             parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
-    found = [pid] if pid in parents else []
-    for member in found:
-        found += [child for child, parent in parents.items() if parent == member]
-    return found
+    pids = [pid] if pid in parents else []
+    for member in pids:
+        pids += [child for child, parent in parents.items() if parent == member]
+    return pids
 
 
 def test_no_process_is_left(walled: ForkSandbox) -> None:
@@ -298,7 +298,7 @@ def test_a_warm_process_that_does_not_answer_is_killed_and_replaced(
 # Choosing ----------------------------------------------------------------------------------------
 
 
-def test_without_walls_it_has_to_be_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_without_walls_needs_the_long_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "offered", lambda name: f"no {name} here")
     with pytest.raises(SandboxError) as error:
         choose()

@@ -1,4 +1,4 @@
-"""Worker processes that cannot hang: limits, replacements, order, nothing inherited, nothing left."""
+"""Worker processes that cannot hang: limits, replacement, order, nothing inherited, no process left."""
 
 import os
 import signal
@@ -16,15 +16,15 @@ from dianoia.base.errors import VerifierError
 from dianoia.sandbox.workers import Bounds, Ended, WorkerPool
 
 HERE = str(Path(__file__).parent)
-TARGET = "service_work:work"
+TARGET = "worker_functions:run"
 
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[WorkerPool]:
     sys.path.insert(0, HERE)  # workers import from where this process does
-    with WorkerPool(TARGET, Bounds(cpu_seconds=0.2, wall_seconds=20.0), workers=2) as made:
-        assert made.run(["echo", 1]).value == 1
-        yield made
+    with WorkerPool(TARGET, Bounds(cpu_seconds=0.2, wall_seconds=20.0), workers=2) as pool:
+        assert pool.run(["echo", 1]).value == 1
+        yield pool
     sys.path.remove(HERE)
 
 
@@ -36,7 +36,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("kind", "ended"),
+    ("action", "ended"),
     [
         ("loop", Ended.TIMED_OUT),
         ("power", Ended.TIMED_OUT),
@@ -46,17 +46,17 @@ def alive(pid: int) -> bool:
         ("raise", Ended.CRASHED),
     ],
 )
-def test_each_end_is_told_apart_and_the_next_item_is_answered(
-    workers: WorkerPool, kind: str, ended: Ended
+def test_each_ending_is_reported_and_the_next_item_is_answered(
+    workers: WorkerPool, action: str, ended: Ended
 ) -> None:
     before = workers.ended[ended]
-    reply = workers.run([kind])
+    reply = workers.run([action])
     assert (reply.ended, reply.value) == (ended, None)
     assert workers.ended[ended] == before + 1
-    assert workers.run(["echo", kind]).value == kind
+    assert workers.run(["echo", action]).value == action
 
 
-def test_sleep_ends_by_the_clock() -> None:
+def test_an_item_that_sleeps_is_ended_by_the_wall_clock() -> None:
     sys.path.insert(0, HERE)
     with WorkerPool(TARGET, Bounds(cpu_seconds=5.0, wall_seconds=1.5), workers=1) as short:
         started = time.monotonic()
@@ -66,7 +66,7 @@ def test_sleep_ends_by_the_clock() -> None:
     sys.path.remove(HERE)
 
 
-def test_an_error_is_told_in_words(workers: WorkerPool) -> None:
+def test_the_detail_of_a_crash(workers: WorkerPool) -> None:
     assert workers.run(["raise"]).detail == "ValueError: no"
     assert "-11" in workers.run(["fault"]).detail
 
@@ -74,44 +74,44 @@ def test_an_error_is_told_in_words(workers: WorkerPool) -> None:
 def test_results_come_in_order_and_none_is_lost(workers: WorkerPool) -> None:
     items = [["exit"] if n % 37 == 5 else ["echo", n] for n in range(200)]
     replies = workers.map(items)
-    wanted = [None if n % 37 == 5 else n for n in range(200)]
-    assert [reply.value for reply in replies] == wanted
+    expected = [None if n % 37 == 5 else n for n in range(200)]
+    assert [reply.value for reply in replies] == expected
     ended = Counter(reply.ended for reply in replies)
     assert ended == {Ended.ANSWERED: 194, Ended.CRASHED: 6}
 
 
-def test_any_text_goes_there_and_back(workers: WorkerPool) -> None:
+def test_any_text_survives_the_round_trip(workers: WorkerPool) -> None:
     texts = ["\n", "\x00", "\ud800", "é\u2028", '"\\', "x" * 300_000]
     assert [reply.value for reply in workers.map([["echo", text] for text in texts])] == texts
 
 
-def test_work_goes_on_while_the_caller_does_something_else(workers: WorkerPool) -> None:
+def test_begin_does_not_wait(workers: WorkerPool) -> None:
     waiting = workers.begin([["echo", n] for n in range(100)])
     total = sum(range(100_000))  # the caller's own work
     assert [reply.value for batch in waiting for reply in batch.result()] == list(range(100))
     assert total == 4_999_950_000
 
 
-def test_many_threads_may_ask(workers: WorkerPool) -> None:
+def test_many_threads_may_use_the_pool(workers: WorkerPool) -> None:
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda n: workers.run(["echo", n]).value, range(200)))
-    assert found == list(range(200))
+        values = list(threads.map(lambda n: workers.run(["echo", n]).value, range(200)))
+    assert values == list(range(200))
 
 
-def test_a_worker_that_somebody_else_killed_costs_no_item(
+def test_an_item_whose_worker_was_killed_from_outside_is_tried_again(
     workers: WorkerPool, tmp_path: Path
 ) -> None:
     mark = tmp_path / "seen"
-    asked = workers.begin([["once", str(mark)]])
+    futures = workers.begin([["once", str(mark)]])
     mark.touch()
-    assert asked[0].result()[0].value == "second"
+    assert futures[0].result()[0].value == "second"
     for _ in range(2):
         for reply in workers.map([["about"], ["about"]]):
             os.kill(reply.value["pid"], signal.SIGKILL)
     assert workers.run(["echo", "still"]).value == "still"
 
 
-def test_the_warm_process_is_replaced_too(workers: WorkerPool) -> None:
+def test_the_fork_server_is_replaced_too(workers: WorkerPool) -> None:
     os.kill(workers.run(["about"]).value["parent"], signal.SIGKILL)
     assert [workers.run(["echo", n]).value for n in range(5)] == list(range(5))
 
@@ -127,7 +127,7 @@ def test_nothing_is_inherited(workers: WorkerPool, tmp_path: Path) -> None:
     assert len([name for name in files if name.startswith("socket:")]) == 1
 
 
-def test_a_worker_is_replaced_after_so_many_items() -> None:
+def test_a_worker_is_replaced_after_its_number_of_items() -> None:
     sys.path.insert(0, HERE)
     with WorkerPool(TARGET, Bounds(items=3), workers=1) as short:
         pids = [short.run(["about"]).value["pid"] for _ in range(7)]
@@ -136,7 +136,7 @@ def test_a_worker_is_replaced_after_so_many_items() -> None:
     assert short.replaced == 0
 
 
-def test_nothing_is_started_before_the_first_item_and_nothing_is_left() -> None:
+def test_no_process_starts_before_the_first_item_and_none_is_left() -> None:
     sys.path.insert(0, HERE)
     workers = WorkerPool(TARGET, workers=2)
     assert workers._fork_server._process is None
@@ -166,6 +166,6 @@ def test_workers_end_with_a_process_that_is_killed() -> None:
     assert not any(map(alive, pids))
 
 
-def test_what_cannot_be_imported_is_told() -> None:
+def test_a_function_that_cannot_be_imported_is_an_error() -> None:
     with WorkerPool("no.such.module:f") as missing, pytest.raises(VerifierError, match="install"):
         missing.run(1)

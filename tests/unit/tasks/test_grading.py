@@ -15,7 +15,7 @@ from dianoia.base.errors import ConfigError
         ("math", r"\frac12", "0.5", "right"),
         ("math", "5", "6", "wrong"),
         ("math", "5", r"5\text{ or so}", "wrong"),
-        ("math", "5", "5 roughly", "unreadable: text behind the number"),
+        ("math", "5", "5 roughly", "unreadable: text after the number"),
         ("math", "see above", "5", "gold_unreadable"),
         ("number", "0.5", "1/2", "right"),
         ("number", "0.5", "2", "wrong"),

@@ -1,4 +1,4 @@
-"""Tests in a process of their own beside a program, in every sandbox: what crosses, and what becomes of either's end."""
+"""Tests in a process of their own, in every sandbox: what is exchanged with the program, and what happens if either ends."""
 
 import os
 import signal
@@ -34,10 +34,10 @@ def box(request: pytest.FixtureRequest) -> Iterator[ForkSandbox]:
 def examine(
     box: ForkSandbox, source: str, *units: str, limits: Limits = LIMITS
 ) -> tuple[Outcome, list[str]]:
-    """How the program ended, and what became of each unit."""
+    """Run a program with units of tests; return its outcome and the outcome of each unit."""
     program, tests = box.examine(Program(source), Examination(units, NAMES), limits)
     assert tests.exit_code == 0, tests
-    return program, [kind for _, kind, _ in tests.results]
+    return program, [result for _, result, _ in tests.results]
 
 
 def test_values_cross_as_copies_and_objects_stay(box: ForkSandbox) -> None:
@@ -49,21 +49,21 @@ class Stack:
     def __init__(self): self.items = []
     def push(self, item): self.items.append(item)
 """
-    program, kinds = examine(
+    program, outcomes = examine(
         box, source, "x = [1]\nassert f(x) == [1, 3]\nassert x == [1]",
         "s = Stack()\ns.push(x)\nassert s.items == [[1]]\nx.append(2)\nassert s.items == [[1]]",
         "s.items.append(9)\nassert s.items == [[1]]", "assert s == s", "assert s", "assert s in [s, 1]", "len(s)",
     )  # fmt: skip
-    assert kinds == ["passed", "passed", "passed", "error", "error", "passed", "error"]
+    assert outcomes == ["passed", "passed", "passed", "error", "error", "passed", "error"]
     assert (program.ending, program.exit_code) == (Ending.FINISHED, 0)
 
 
-def test_names_are_the_tests_own(box: ForkSandbox) -> None:
+def test_tests_may_reuse_names_of_the_program(box: ForkSandbox) -> None:
     source = "def f(n): return n\nhelper = len = lambda *a: 99\ndef g(): return 5"
-    _, kinds = examine(
+    _, outcomes = examine(
         box, source, "def helper(n): return n", "assert helper(1) == f(1) and len([1]) == 1", "assert other",
     )  # fmt: skip
-    assert kinds == ["passed", "passed", "error"]
+    assert outcomes == ["passed", "passed", "error"]
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,19 @@ def test_names_are_the_tests_own(box: ForkSandbox) -> None:
         ("1 / 0", Ending.FINISHED),
     ],
 )
-def test_a_program_that_ends_is_gone(box: ForkSandbox, source: str, ending: Ending) -> None:
+def test_a_program_that_ends_early_is_reported_as_gone(
+    box: ForkSandbox, source: str, ending: Ending
+) -> None:
     wall = 0.5 if ending is Ending.TIMED_OUT else 10.0
     limits = Limits(wall_seconds=wall, cpu_seconds=5.0, memory_bytes=256 * 2**20)
-    program, kinds = examine(
+    program, outcomes = examine(
         box, source, "try:\n    f()\nexcept Exception:\n    pass", "assert True", limits=limits
     )
     assert program.ending is ending
-    assert kinds == ["gone"], "whatever the tests make of it, and none of the others is run"
+    assert outcomes == ["gone"], "whatever the tests make of it, and none of the others is run"
 
 
-def test_tests_that_do_not_end_are_ended(box: ForkSandbox) -> None:
+def test_endless_tests_are_stopped(box: ForkSandbox) -> None:
     limits = Limits(wall_seconds=0.3, cpu_seconds=2.0)
     _, tests = box.examine(Program("f = 1"), Examination(("while True: pass",), NAMES), limits)
     assert tests.ending is Ending.TIMED_OUT and tests.results == ()
@@ -107,7 +109,7 @@ def test_warm_processes_that_died_are_replaced() -> None:
     assert sandbox._tests._process.poll() is not None
 
 
-def test_no_open_file_is_left(box: ForkSandbox) -> None:
+def test_no_file_stays_open(box: ForkSandbox) -> None:
     examine(box, "def f(): return 1", "assert f() == 1")
     before = os.dup(0)  # the lowest number that is free
     os.close(before)
@@ -125,14 +127,14 @@ def g(function):
     try: return function()
     except ZeroDivisionError as error: return str(error)
 """
-    _, kinds = examine(
+    _, outcomes = examine(
         box, source, "seen = []\ndef note(n):\n    seen.append(n)\n    return n + 1",
         "assert f(note, 1, 2) == [2, 3] and seen == [1, 2]", "assert f(str, 1) == ['1'] and f(len, 'ab') == [2]",
         "assert g(lambda: 1 / 0) == 'division by zero'", "assert f(lambda n: f(note, n), 5) == [[6]]",
         "assert f(seen.append, 7) == [None] and seen[-1] == 7",
         "class Own: pass\nf(Own())",
     )  # fmt: skip
-    assert kinds == ["passed"] * 6 + ["error"]
+    assert outcomes == ["passed"] * 6 + ["error"]
 
 
 def test_exceptions_arrive_as_pythons_own(box: ForkSandbox) -> None:
@@ -142,10 +144,10 @@ class Odd(BaseException): pass
 def f(name): raise {'mine': Mine('no'), 'key': KeyError('k'), 'stop': StopIteration(1), 'odd': Odd(), 'exit': SystemExit(0),
     'unicode': UnicodeDecodeError('utf-8', b'x', 0, 1, 'bad'), 'assert': AssertionError('a')}[name]
 """
-    caught = "try:\n    f({name!r})\nexcept {kind} as error:\n    assert type(error) is {kind}\nelse:\n    assert False"
+    caught = "try:\n    f({name!r})\nexcept {error_class} as error:\n    assert type(error) is {error_class}\nelse:\n    assert False"
     units = [
-        caught.format(name=name, kind=kind)
-        for name, kind in (
+        caught.format(name=name, error_class=error_class)
+        for name, error_class in (
             ("mine", "ValueError"), ("key", "KeyError"), ("stop", "RuntimeError"), ("odd", "RuntimeError"),
             ("exit", "RuntimeError"), ("unicode", "UnicodeError"), ("assert", "AssertionError"),
         )

@@ -1,4 +1,4 @@
-"""Values of expressions: worked out by hand, and laws; equality beside what is small."""
+"""Values of expressions, worked out by hand, and laws; equality of expressions that differ by very little."""
 
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ from dianoia.tasks.math.nodes import Node, Quantity
 from dianoia.tasks.math.verdict import TooLarge
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Machines that do other work at the same time are slow now and then."""
+"""Without a deadline: a busy machine may be slow for a moment."""
 
 
 def node(text: str) -> Node:
@@ -87,7 +87,7 @@ def test_inexact_values(text: str, value: complex) -> None:
         r"\infty",
     ],
 )
-def test_what_has_no_value(text: str) -> None:
+def test_expressions_without_a_value(text: str) -> None:
     with pytest.raises(Undefined):
         Evaluator(30)(node(text))
 
@@ -95,7 +95,7 @@ def test_what_has_no_value(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["9^{9^{9}}", "2^{10^{9}}", "(10^9)!", "3001!", r"\binom{3001}{3}", r"e^{10^{6}}", r"\sin(10^{20})", "x^{10^{20}}", r"\exp(\exp(\exp(9)))", "0.1^{10^{9}}"]
 )  # fmt: skip
-def test_what_is_too_large(text: str) -> None:
+def test_expressions_that_are_too_large(text: str) -> None:
     with pytest.raises(TooLarge):
         Evaluator(30, {"x": Fraction(7, 5)})(node(text))
 
@@ -103,13 +103,13 @@ def test_what_is_too_large(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["3000!", "2^{5000}", "x^{2024}", r"\binom{2000}{3}", "(x+1)^{41}"]
 )
-def test_what_is_not(text: str) -> None:
+def test_expressions_that_are_just_small_enough(text: str) -> None:
     Evaluator(30, {"x": Fraction(7, 5)})(node(text))
 
 
 @UNHURRIED
 @given(st.fractions(max_denominator=10**9))
-def test_a_fraction_is_read_back(value: Fraction) -> None:
+def test_a_fraction_is_parsed_to_its_value(value: Fraction) -> None:
     for text in (f"{value.numerator}/{value.denominator}", rf"\frac{{{value.numerator}}}{{{value.denominator}}}"):  # fmt: skip
         assert Evaluator(30)(node(text)) == value
 
@@ -120,7 +120,7 @@ def test_a_fraction_is_read_back(value: Fraction) -> None:
     st.integers(20, 400),
     st.sampled_from((r"\pi", r"\sqrt{2}", "e^2", r"\ln 3")),
 )
-def test_what_is_small_beside_something_large_is_told(base: int, power: int, value: str) -> None:
+def test_a_small_difference_of_large_values_counts(base: int, power: int, value: str) -> None:
     assert not equal(node(value), node(rf"{value} + {base}^{{-{power}}}"))
     assert equal(node(rf"{value} + {base}^{{-{power}}}"), node(rf"{base}^{{-{power}}} + {value}"))
     assert not equal(
@@ -129,7 +129,7 @@ def test_what_is_small_beside_something_large_is_told(base: int, power: int, val
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "same"),
+    ("lhs", "rhs", "same"),
     [
         (r"\sqrt{x}\sqrt{x}", "x", True),
         (r"\ln(x^2)", r"2\ln x", False),  # one has values where the other has none
@@ -142,9 +142,9 @@ def test_what_is_small_beside_something_large_is_told(base: int, power: int, val
         ("g(2)", "h(2)", False),
     ],
 )
-def test_expressions_with_names(left: str, right: str, same: bool) -> None:
-    assert equal(node(left), node(right)) is same
-    assert equal(node(right), node(left)) is same
+def test_expressions_with_names(lhs: str, rhs: str, same: bool) -> None:
+    assert equal(node(lhs), node(rhs)) is same
+    assert equal(node(rhs), node(lhs)) is same
 
 
 def test_a_quantity_has_the_value_of_its_unit() -> None:

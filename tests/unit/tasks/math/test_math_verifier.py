@@ -1,4 +1,4 @@
-"""The verifier as the rest sees it: scores, counts, files, rows, a clean training process."""
+"""The verifier from outside: scores, counts of verdicts, problem files, a training process that imports nothing."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def rollout(answer: str | None, sample: int, problem: Problem = PROBLEM) -> Roll
     return Rollout(problem, sample, (1,), Completion((2,), (0.0,), True), "", status, "", answer)
 
 
-def test_scores_are_as_every_verifier_gives_them() -> None:
+def test_scores_verdicts_and_reasons() -> None:
     assert VERIFIERS["math"] is MATH
     assert MATH(PROBLEM, r"\frac{2}{\sqrt{2}}") == 1.0
     assert MATH(PROBLEM, "1.5") == 0.0
@@ -45,7 +45,7 @@ def test_scores_are_as_every_verifier_gives_them() -> None:
     assert grade_many([]) == []
 
 
-def test_what_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_are_too_long_are_not_sent_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workers, "pool", lambda _: pytest.fail("sent"))
     assert judged([(PROBLEM, "1" * 20_001)]) == [Judgement(Verdict.TOO_LARGE)]
     assert judged([(Problem("p", "?", "1" * 20_001, "math"), "1")]) == [
@@ -64,7 +64,7 @@ def test_equal_answers_are_graded_once() -> None:
     assert sum(workers.ended.values()) == asked + 2
 
 
-def test_another_question_is_another_case() -> None:
+def test_the_same_answer_to_another_question_is_graded_again() -> None:
     plain, asked = (Problem("p", q, "391", "math") for q in ("?", "What is 17*23?"))
     grades = grade_many([(plain, "17*23"), (asked, "17*23")])
     assert [grade.score for grade in grades] == [1.0, 0.0]
@@ -74,21 +74,21 @@ def test_a_group_is_scored_and_its_verdicts_are_counted() -> None:
     answers = [r"\sqrt2", "2", "It is 2", "9^9^9^9", None]
     rollouts = [rollout(answer, sample) for sample, answer in enumerate(answers)]
     (group,) = evaluation_judge().score_rollouts([rollouts])
-    found = count_verdicts((group.problem, score.verdict) for score in group.scores)
+    counts = count_verdicts((group.problem, score.verdict) for score in group.scores)
     assert [score.parts["accuracy"] for score in group.scores] == [1.0, 0.0, 0.0, 0.0, 0.0]
-    assert set(found) == {"math"}
-    seen = {verdict: count for verdict, count in found["math"].items() if count}
-    assert seen == {
+    assert set(counts) == {"math"}
+    nonzero = {verdict: count for verdict, count in counts["math"].items() if count}
+    assert nonzero == {
         "right": 1,
         "wrong": 1,
         "unreadable": 1,
         "unreadable/text_before": 1,
         "too_large": 1,
     }
-    assert found["math"]["timed_out"] == 0
+    assert counts["math"]["timed_out"] == 0
 
 
-def test_a_file_with_a_gold_answer_that_cannot_be_read_names_its_row(tmp_path: Path) -> None:
+def test_a_file_with_an_unreadable_gold_answer_is_refused_with_its_row(tmp_path: Path) -> None:
     file = tmp_path / "problems.jsonl"
     golds = [r"\sqrt{2}", r"\frac{1}{", "5"]
     rows = [{"question": f"q{n}?", "answer": gold, "verifier": "math"} for n, gold in enumerate(golds)]  # fmt: skip

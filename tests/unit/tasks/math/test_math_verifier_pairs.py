@@ -1,4 +1,4 @@
-"""The grader graded: labelled pairs, by hand and generated."""
+"""The accuracy of the grader on labelled pairs, written by hand and generated."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from dianoia.base.records import Problem
 from dianoia.tasks.math import Verdict, judged, shared_workers
 from tests.unit.tasks.math.math_pairs import Pair, by_hand, generated
 
-MANY_TIMES = 10
+GENERATED = 10
 SEED = 20_250_117
 
 
@@ -21,24 +21,24 @@ def _verdicts(pairs: list[Pair]) -> list[Verdict]:
     ]
 
 
-def _told(pair: Pair, verdict: Verdict) -> str:
+def _description(pair: Pair, verdict: Verdict) -> str:
     return f"{pair.label}: gold {pair.gold[:80]!r}, answer {pair.answer[:80]!r} is {verdict}"
 
 
-@pytest.mark.parametrize("kind", ["by hand", "generated"])
-def test_labelled_pairs(kind: str, tell: dict[str, tuple[int, int]]) -> None:
-    pairs = by_hand() if kind == "by hand" else list(generated(MANY_TIMES, SEED))
+@pytest.mark.parametrize("source", ["by hand", "generated"])
+def test_labelled_pairs(source: str, accuracy: dict[str, tuple[int, int]]) -> None:
+    pairs = by_hand() if source == "by hand" else list(generated(GENERATED, SEED))
     verdicts = _verdicts(pairs)
-    faults = []
-    right: Counter[str] = Counter()
+    errors = []
+    correct: Counter[str] = Counter()
     for pair, verdict in zip(pairs, verdicts, strict=True):
-        good = (verdict is Verdict.RIGHT) == (pair.label == "equivalent")
-        right[pair.label] += good
-        if not good:
-            faults.append(_told(pair, verdict))
+        is_correct = (verdict is Verdict.RIGHT) == (pair.label == "equivalent")
+        correct[pair.label] += is_correct
+        if not is_correct:
+            errors.append(_description(pair, verdict))
     for label, count in Counter(pair.label for pair in pairs).items():
-        tell[f"{kind}, {label}"] = right[label], count
-    assert not faults, "\n".join(faults)
+        accuracy[f"{source}, {label}"] = correct[label], count
+    assert not errors, "\n".join(errors)
 
 
 def test_the_table_is_large_and_has_every_label() -> None:
@@ -47,7 +47,7 @@ def test_the_table_is_large_and_has_every_label() -> None:
     assert min(counts[label] for label in ("equivalent", "different", "junk", "hostile")) >= 50
 
 
-def test_no_pair_needs_more_than_its_bounds_and_every_gold_is_read() -> None:
+def test_every_pair_is_graded_within_its_bounds_and_every_gold_answer_is_readable() -> None:
     pairs = [pair for pair in by_hand() if pair.label != "hostile"]
     assert not {Verdict.TIMED_OUT, Verdict.CRASHED, Verdict.OUT_OF_MEMORY, Verdict.GOLD_UNREADABLE} & set(_verdicts(pairs))  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_every_gold_answer_is_right() -> None:
     "gold",
     ["", " ", "see solution", r"\frac{1}{", "9^{9^{9}}", "(10^9)!", "?", "\x00", "x" * 3000, r"\def\a{}", "5\n6", r"\boxed{}"],
 )  # fmt: skip
-def test_a_gold_answer_that_cannot_be_read_is_nobody_s_fault(gold: str) -> None:
+def test_no_answer_to_an_unreadable_gold_answer_is_scored(gold: str) -> None:
     problem = Problem("p", "?", gold, "math")
     for answer in ("5", gold, ""):
         (judgement,) = judged([(problem, answer)])

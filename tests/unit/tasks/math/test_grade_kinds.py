@@ -1,33 +1,33 @@
-"""Every kind of fault with its siblings; every form in which models write, over gold answers of every form."""
+"""Every group of error with several examples; every form in which models write, for gold answers of every form."""
 
 import pytest
 
 from dianoia.tasks.math.grade import grade
 from tests.unit.tasks.math.math_kinds import RIGHT, WRONG
 
-SIBLINGS = 5
+MIN_ROWS = 5
 
 
-def judged(row: tuple[str, ...]) -> str:
+def graded(row: tuple[str, ...]) -> str:
     gold, answer, *question = row
     return grade((gold, answer, *(question or [""])))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("kind", "row"), [(kind, row) for kind, rows in WRONG.items() for row in rows], ids=str
+    ("group", "row"), [(group, row) for group, rows in WRONG.items() for row in rows], ids=str
 )
-def test_what_says_something_else_is_not_right(kind: str, row: tuple[str, ...]) -> None:
-    assert judged(row) in ("wrong", "too_large") or judged(row).startswith("unreadable: "), kind
+def test_answers_that_say_something_else(group: str, row: tuple[str, ...]) -> None:
+    assert graded(row) in ("wrong", "too_large") or graded(row).startswith("unreadable: "), group
 
 
 @pytest.mark.parametrize(
-    ("kind", "row"), [(kind, row) for kind, rows in RIGHT.items() for row in rows], ids=str
+    ("group", "row"), [(group, row) for group, rows in RIGHT.items() for row in rows], ids=str
 )
-def test_what_says_the_same_is_right(kind: str, row: tuple[str, ...]) -> None:
-    assert judged(row) == "right", kind
+def test_answers_that_say_the_same(group: str, row: tuple[str, ...]) -> None:
+    assert graded(row) == "right", group
 
 
-def test_every_gold_answer_is_right_beside_itself_in_every_wrapping() -> None:
+def test_every_gold_answer_equals_itself_in_every_wrapping() -> None:
     golds = sorted({row[0] for rows in (*RIGHT.values(), *WRONG.values()) for row in rows})
     for gold in golds:
         for form in (
@@ -40,9 +40,9 @@ def test_every_gold_answer_is_right_beside_itself_in_every_wrapping() -> None:
             assert grade((gold, form.format(gold), "")) == "right", form.format(gold)
 
 
-def test_every_kind_has_siblings() -> None:
+def test_every_group_has_enough_rows() -> None:
     assert [
-        kind for table in (WRONG, RIGHT) for kind, rows in table.items() if len(rows) <= SIBLINGS
+        group for table in (WRONG, RIGHT) for group, rows in table.items() if len(rows) <= MIN_ROWS
     ] == []
 
 
@@ -57,15 +57,15 @@ def test_every_kind_has_siblings() -> None:
         ("((5)", "brackets that do not close"),
         ("5-", "an operator without its terms"),
         ("5 6", "two numbers side by side"),
-        ("5 roughly", "text behind the number"),
-        ("5 pears", "text behind the number"),
+        ("5 roughly", "text after the number"),
+        ("5 pears", "text after the number"),
         ("5_{99}", "a subscript or a prime that belongs to no name"),
-        ("5,,6", "a list with an empty place"),
+        ("5,,6", "a list with a missing item"),
         ("x/2y", "a formula that can be read in two ways"),
         ("$5$^2", "dollar signs that do not pair"),
     ],
 )
-def test_the_judgement_says_why(answer: str, reason: str) -> None:
+def test_the_judgement_gives_the_reason(answer: str, reason: str) -> None:
     assert grade(("5", answer, "How many?")) == f"unreadable: {reason}"
 
 

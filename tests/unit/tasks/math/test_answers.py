@@ -1,4 +1,4 @@
-"""Reading answers: where they stand, tokens, readings; no text breaks it."""
+"""From the text of an answer to its readings: extraction, tokens, trees; no text raises another error."""
 
 from fractions import Fraction
 
@@ -14,7 +14,7 @@ from dianoia.tasks.math.nodes import Bracketed, Listing, Name, Number, Product, 
 from dianoia.tasks.math.repetition import token_texts
 from dianoia.tasks.math.verdict import Reason, TooLarge, Unreadable
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+NO_DEADLINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PIECES = [r"\frac", r"\sqrt", r"\boxed{", r"}", r"{", r"(", r")", r"[", r"]", r"^", r"_", r"!", r"+", r"-", r"*", r"/", r"=", r"<", r">", r",", r".", r"$", r"&", r"\\", r"x", r"y", r"i", r"e", r"1", r"2", r"99", r"0.5", r"1,234", r"\pi", r"\infty", r"\cup", r"\text{", r"cm", r"or", r"and", r"million", r"%", r"\pm", r"\left(", r"\right)", r"\begin{pmatrix}", r"\end{pmatrix}", r"\approx", r"'", r"|", r"\{", r"\}", r":", r";", r"°", r"²", r"万", r"和", r"\in", r"\log_2", r"\sin"]  # fmt: skip
 
 
@@ -36,7 +36,7 @@ PIECES = [r"\frac", r"\sqrt", r"\boxed{", r"}", r"{", r"(", r")", r"[", r"]", r"
         ("5", "5"),
     ],
 )
-def test_where_the_answer_is(text: str, bare: str) -> None:
+def test_the_bare_answer_is_extracted(text: str, bare: str) -> None:
     assert bare_answer(text) == bare
 
 
@@ -50,13 +50,13 @@ def test_where_the_answer_is(text: str, bare: str) -> None:
         ("", Reason.NOTHING),
     ],
 )
-def test_where_there_is_none(text: str, reason: Reason) -> None:
+def test_texts_without_an_answer(text: str, reason: Reason) -> None:
     with pytest.raises(Unreadable) as refusal:
         bare_answer(text)
     assert refusal.value.reason is reason
 
 
-def test_a_long_text_is_not_searched() -> None:
+def test_a_long_text_is_refused() -> None:
     with pytest.raises(TooLarge):
         bare_answer("5" * 20_001)
 
@@ -94,12 +94,12 @@ def test_ambiguous_answers_have_two_readings() -> None:
     assert [type(reading.node) for reading in readings("(200,100)")] == [Bracketed]
 
 
-def test_what_is_read_again_is_whole() -> None:
+def test_backtracking_restores_the_tokens() -> None:
     assert grade((r"\frac{6ac}{b}", r"6\frac{a}bc", "")) == "right"
     assert grade((r"\frac{6a}{c}", r"6\frac{a}bc", "")) == "wrong"
 
 
-def test_signs_of_a_question() -> None:
+def test_token_texts_of_a_question() -> None:
     assert token_texts(r"What is $17\times \frac12$, @?") == [
         "What",
         "is",
@@ -113,7 +113,7 @@ def test_signs_of_a_question() -> None:
     ]
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_grader(text: str) -> None:
     assert grade(("5", text, text)).partition(":")[0] in (
@@ -125,7 +125,7 @@ def test_no_text_breaks_the_grader(text: str) -> None:
     )
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.lists(st.sampled_from(PIECES), max_size=24))
 def test_no_formula_breaks_the_grader(pieces: list[str]) -> None:
     text = " ".join(pieces)
@@ -140,10 +140,10 @@ def test_no_formula_breaks_the_grader(pieces: list[str]) -> None:
         assert grade((text, text, "")) == "right"
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=8), st.integers(-999, 999))
-def test_nothing_behind_a_number_is_overlooked(pieces: list[str], number: int) -> None:
-    """What is right for a number with something behind it is right for no other number."""
+def test_nothing_after_a_number_is_overlooked(pieces: list[str], number: int) -> None:
+    """An answer that is a number and anything after it equals at most one number."""
     answer = f"{number} {' '.join(pieces)}"
     golds = [
         gold

@@ -1,4 +1,4 @@
-"""What the workers of `test_workers.py` do."""
+"""The function that the workers of `test_workers.py` run."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ def _fail() -> None:
 
 
 def _once(mark: str) -> str:
-    """Dies where the mark is missing, as a worker does that somebody kills."""
+    """Die unless the file exists, as a worker does that is killed from outside."""
     if not Path(mark).exists():
         os.kill(os.getpid(), signal.SIGTERM)
     return "second"
@@ -39,7 +39,7 @@ def _about() -> dict[str, object]:
     }
 
 
-_DONE: dict[str, Callable[..., object]] = {
+_ACTIONS: dict[str, Callable[..., object]] = {
     "echo": lambda value: value,
     "loop": _loop,
     "power": lambda: len(str(3 ** (10**9))),  # one call of C code: no signal handler interrupts it
@@ -54,6 +54,6 @@ _DONE: dict[str, Callable[..., object]] = {
 }
 
 
-def work(item: list[str]) -> object:
-    """Whatever the item's first word says."""
-    return _DONE[item[0]](*item[1:])
+def run(item: list[str]) -> object:
+    """Do what the item's first word names, with the other words as arguments."""
+    return _ACTIONS[item[0]](*item[1:])
