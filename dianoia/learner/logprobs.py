@@ -1,12 +1,12 @@
 """Models and tokenizers in, log-probabilities of response tokens out.
 
-Inputs are Hugging Face folders or hub names, and `Batch`es of `learner.batching.batch`; outputs are ordinary
-transformers models and `logprobs_BT` under the policy at the sampling temperature.
+In: Hugging Face folders or hub names, and `Batch`es of `learner.batching.batch`. Out: ordinary transformers models, and
+`logprobs_BT` under the policy at the sampling temperature.
 
-Memory: the vocabulary is large and the prompt is long, so the output head sees the positions that
-predict response tokens and no others, in chunks of at most `LOGITS_AT_ONCE` logits; when more than
-one chunk is needed, logits are computed again in the backward pass and never kept. On a GPU `learner.kernels.head_gpu`
-does so with larger chunks and fewer passes over memory, and keeps bfloat16 gradients of a few logits.
+Memory: the vocabulary is large and the prompt is long, so the output head runs on the positions that predict response
+tokens and no others, in chunks of at most `LOGITS_AT_ONCE` logits. When more than one chunk is needed, logits are computed
+again in the backward pass and never kept. On a GPU `learner.kernels.head_gpu` does so with larger chunks and fewer passes
+over memory, and keeps bfloat16 gradients of a few logits.
 
 Precision: log-softmax in float32 at least. Logits are float32 under autocast too, since logits rounded to
 bfloat16 are what separates sampler and learner (MiniMax-M1, https://arxiv.org/abs/2506.13585, section 3.2).
@@ -25,11 +25,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from dianoia.base.errors import ModelError
 from dianoia.base.limits import GPU_LOGIT_GRADIENTS_KEPT, GPU_LOGITS_AT_ONCE, LOGITS_AT_ONCE
-from dianoia.learner.attention.packed_rows import packed_states, product_kind
+from dianoia.learner.attention.exchange import product_dtype
+from dianoia.learner.attention.packed_rows import packed_states
 from dianoia.learner.attention.prompt_sharing import shared_hidden_states
 from dianoia.learner.batching.batch import Batch
-from dianoia.learner.kernels.head_cpu import scored_in_c
-from dianoia.learner.kernels.head_cpu_bfloat16 import scored_in_half
+from dianoia.learner.kernels.head_cpu import score_tokens
 from dianoia.learner.kernels.head_gpu import Scores, Scoring, scored
 from dianoia.learner.kernels.layers_cpu import runs_in_c
 from dianoia.models.loading import fit_vocabulary, load_checked, read_tokenizer
@@ -40,7 +40,7 @@ _HEAD_ATTRIBUTES = (
     "final_logit_softcapping",
     "lm_head_multiplier",
 )
-"""Configuration entries that say that something happens between the output head and the logits."""
+"""Configuration entries of architectures that change logits after the output head."""
 
 
 def load_model(
@@ -48,10 +48,10 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> PreTrainedModel:
-    """A causal language model in evaluation mode (no dropout), on `device`.
+    """Load a causal language model in evaluation mode (no dropout), on `device`.
 
-    Rows of its vocabulary that its tokenizer has no tokens for are cut off (`models.loading`). Raises ModelError,
-    with what to do about it, for anything that cannot be found or read, and for damaged weights.
+    Rows of its vocabulary that its tokenizer has no tokens for are cut off (`models.loading`). Raises ModelError, with what
+    to do about it, for anything that cannot be found or read, and for damaged weights.
     """
     model, _ = load_checked(AutoModelForCausalLM, name_or_path, dtype=dtype)
     fit_vocabulary(model, name_or_path)
@@ -60,10 +60,10 @@ def load_model(
 
 
 def extend_positions(model: PreTrainedModel, positions: int) -> None:
-    """Let the model read up to `positions` tokens; its checkpoint will say so. Never fewer than before.
+    """Let the model read up to `positions` tokens, in its configuration and so in its checkpoint; never fewer than before.
 
-    Rotary frequencies stay as they are: what lies beyond the old limit has to be learnt. Raises ModelError
-    for positions that are learnt vectors, or scaled by the old limit.
+    RoPE frequencies stay as they are: positions beyond the old limit have to be learnt. Raises ModelError for positions that
+    are learnt vectors, or scaled by the old limit.
     """
     config = model.config.get_text_config()
     rope = getattr(config, "rope_parameters", None) or {}
@@ -77,12 +77,12 @@ def extend_positions(model: PreTrainedModel, positions: int) -> None:
 
 
 def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder or hub name. Raises ModelError like `load_model`."""
+    """Load the tokenizer of a model folder or hub name. Raises ModelError like `load_model`."""
     return read_tokenizer(name_or_path)
 
 
 def active_dropout(model: nn.Module) -> list[str]:
-    """Names of what would drop activations in a forward pass now; empty in evaluation mode.
+    """Return the names of modules and settings that would drop activations now; empty in evaluation mode.
 
     Log-probabilities under dropout are those of another policy, and differ with every pass.
     """
@@ -104,16 +104,16 @@ def _is_dropout_rate(name: str) -> bool:
 
 
 def _head(model: PreTrainedModel) -> nn.Linear | None:
-    """The output embedding; None if the model has none or it is not a linear map."""
+    """Return the output embedding; None if the model has none or it is not a linear map."""
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     return head if isinstance(head, nn.Linear) else None
 
 
 def has_plain_head(model: PreTrainedModel) -> bool:
-    """Whether logits are the output head applied to the backbone's last hidden states and no more.
+    """Return True if logits are the output head applied to the backbone's last hidden states and no more.
 
-    Some architectures scale or cap their logits. Known configuration entries are looked up; and
-    since a list is never complete, four tokens go both ways and must agree to the last bit.
+    Some architectures scale or cap their logits. Known configuration entries are looked up; since a list is never complete,
+    four tokens are run both ways and must agree to the last bit.
     """
     config = model.config.get_text_config()
     if any(getattr(config, name, None) is not None for name in _HEAD_ATTRIBUTES):
@@ -135,11 +135,11 @@ def response_logprobs(
     with_entropy: bool = False,
     plain_head: bool | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Natural-log probability of each response token, and the entropy in nats where it was drawn.
+    """Return the natural-log probability of each response token, and the policy's entropy there in nats.
 
-    Logits are divided by `temperature` first, as the sampler does; entropies carry no gradient.
-    Both are `_BT`, at least float32, and 0 at masked positions. `plain_head` is the answer of
-    `has_plain_head` where the caller knows it already; None asks again.
+    Logits are divided by `temperature` first, as the sampler does; entropies carry no gradient. Both are `_BT`, at least
+    float32, and 0 at masked positions. `plain_head` is the answer of `has_plain_head` where the caller knows it already;
+    None: it is determined again.
     """
     if not temperature > 0:
         raise ValueError(
@@ -151,15 +151,16 @@ def response_logprobs(
     plain = has_plain_head(model) if plain_head is None else plain_head
     special = batch.shared is not None or batch.packed is not None
     assert plain or not special, "prompts are shared and rows packed only under a plain head"
-    read = _hidden_states if plain else _own_logits
-    states_NX, logits_of, vocabulary = read(model, batch)
+    # X is the hidden size, or the vocabulary where the model makes its logits itself.
+    run = _hidden_states if plain else _own_logits
+    states_NX, logits_of, vocabulary = run(model, batch)
     ids_N = batch.response_ids_BT.flatten()[batch.real_M]
     head = _head(model) if plain else None
     if head is not None and runs_in_c(head.weight):
-        weighted, size = (head.weight, head.bias), max(1, LOGITS_AT_ONCE // vocabulary)
-        half = product_kind(states_NX) == torch.bfloat16 and states_NX.shape[1] % 2 == 0
-        score = scored_in_half if half else scored_in_c
-        logprobs_N, entropies_N = score(states_NX, weighted, ids_N, temperature, size)
+        size, dtype = max(1, LOGITS_AT_ONCE // vocabulary), product_dtype(states_NX)
+        logprobs_N, entropies_N = score_tokens(
+            states_NX, (head.weight, head.bias), ids_N, temperature, size, dtype
+        )
     elif head is not None and states_NX.device.type == "cuda":
         logprobs_N, entropies_N, _ = gpu_scores(model, states_NX, ids_N, temperature)
     else:
@@ -174,38 +175,36 @@ LogitsOf = Callable[[Tensor], Tensor]
 
 
 def _predicting(batch: Batch) -> tuple[Tensor, Tensor]:
-    """(row, position) before each real response token, in the order of `mask_BT`; both `_N`."""
+    """Return (row, position) before each real response token, in the order of `mask_BT`; both `_N`."""
     rows_N = batch.real_M // batch.mask_BT.shape[1]
-    return rows_N, batch.positions_BT.flatten()[batch.real_M]
+    return rows_N, batch.predicting_BT.flatten()[batch.real_M]
 
 
 def states_before(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """The backbone's last hidden states `_ND` before each real response token, in `mask_BT`'s order.
+    """Return the backbone's last hidden states `_ND` before each real response token, in `mask_BT`'s order.
 
-    Prompts of a shared batch run once and rows of a packed one end to end; the caller knows that the model
-    allows it.
+    Prompts of a shared batch run once and rows of a packed one end to end; the caller knows that the model allows it.
     """
     if batch.packed is not None:
         return packed_states(model, batch.packed)
     if batch.shared is None:
         output = model.base_model(
-            input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False
+            input_ids=batch.ids_BL, attention_mask=batch.attention_mask_BL, use_cache=False
         )
         plain_ND: Tensor = output.last_hidden_state[_predicting(batch)]
         return plain_ND
     hidden_ND = shared_hidden_states(model, batch.shared)
-    # The backward pass of an embedding adds rows up several times faster on a CPU than that of an
-    # index does.
-    return nn.functional.embedding(batch.shared.before_M, hidden_ND)
+    # The backward pass of an embedding adds rows up several times faster on a CPU than that of an index does.
+    return nn.functional.embedding(batch.shared.predicting_M, hidden_ND)
 
 
 def _hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
-    """Hidden states `_ND` before the response tokens, the head that makes logits of them, and V."""
+    """Return hidden states `_ND` before the response tokens, the head that makes logits of them, and V."""
     return states_before(model, batch), *head_alone(model)
 
 
 def head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
-    """The head that makes logits of hidden states, and V."""
+    """Return the function that makes logits of hidden states, and V; only for a plain head."""
     head = _head(model)
     assert head is not None, "only for models with a plain head"
 
@@ -220,23 +219,23 @@ def head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
 def gpu_scores(
     model: PreTrainedModel, states_ND: Tensor, ids_N: Tensor, temperature: float = 1.0
 ) -> Scores:
-    """`head.scored` under the plain head of a model, with as many logits at a time as a GPU has room for."""
+    """Score tokens under the plain head of a model, with as many logits at a time as a GPU has room for."""
     head = _head(model)
     assert head is not None, "only for models with a plain head"
     size = max(1, GPU_LOGITS_AT_ONCE // head.out_features)
-    scoring = Scoring(temperature, product_kind(states_ND), size, GPU_LOGIT_GRADIENTS_KEPT)
+    scoring = Scoring(temperature, product_dtype(states_ND), size, GPU_LOGIT_GRADIENTS_KEPT)
     return scored(states_ND, (head.weight, head.bias), ids_N, scoring)
 
 
 def _own_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
-    """The model's own logits `_NV` before the response tokens, kept as they are, and V."""
+    """Return the model's own logits `_NV` before the response tokens, the identity as their head, and V."""
     rows_N, positions_N = _predicting(batch)
     first, arguments = 0, {}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         first = int(positions_N.min())
         arguments = {"logits_to_keep": batch.ids_BL.shape[1] - first}
     output = model(
-        input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False, **arguments
+        input_ids=batch.ids_BL, attention_mask=batch.attention_mask_BL, use_cache=False, **arguments
     )
     logits_NV = output.logits[rows_N, positions_N - first]
     return logits_NV, lambda logits_CV: logits_CV, logits_NV.shape[-1]
@@ -250,16 +249,16 @@ def _chunks(
     with_entropy: bool,
     size: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(logprobs, entropies) of `size` tokens at a time; of several, logits are not kept."""
+    """Yield (logprobs, entropies) of `size` tokens at a time; logits of several chunks are not kept."""
 
     def score(states_CX: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
         return _score(logits_of(states_CX), ids_C, temperature, with_entropy)
 
-    again = torch.is_grad_enabled() and len(ids_N) > size
+    recompute = torch.is_grad_enabled() and len(ids_N) > size
     for states_CX, ids_C in zip(
         torch.split(states_NX, size), torch.split(ids_N, size), strict=True
     ):
-        if again:
+        if recompute:
             yield checkpoint(score, states_CX, ids_C, use_reentrant=False)
         else:
             yield score(states_CX, ids_C)
@@ -268,8 +267,9 @@ def _chunks(
 def _score(
     logits_NV: Tensor, ids_N: Tensor, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and entropies `_N`; without `with_entropy` the second has no meaning."""
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
-    if temperature != 1.0:  # a copy of all logits for nothing
+    if temperature != 1.0:  # else the division would copy all logits for nothing
         logits_NV = logits_NV / temperature
     all_NV = torch.log_softmax(logits_NV, dim=-1)
     logprobs_N = all_NV.gather(1, ids_N[:, None])[:, 0]
@@ -281,6 +281,6 @@ def _score(
 
 
 def at_mask(values_N: Tensor, batch: Batch) -> Tensor:
-    """Values in the order of the mask, back at their places `_BT`; 0 elsewhere."""
-    empty_N = values_N.new_zeros(batch.mask_BT.numel())
-    return empty_N.index_copy(0, batch.real_M, values_N).view(batch.mask_BT.shape)
+    """Return values in the order of the mask as `_BT`; 0 where masked."""
+    zeros_N = values_N.new_zeros(batch.mask_BT.numel())
+    return zeros_N.index_copy(0, batch.real_M, values_N).view(batch.mask_BT.shape)

@@ -1,9 +1,9 @@
-"""Reward models in and out: transformers' sequence classifiers with one label, in ordinary folders.
+"""Load and save reward models: transformers' sequence classifiers with one label, in ordinary folders.
 
-In: a Hugging Face folder or hub name. Out: the model, on a device, in evaluation mode, and a tokenizer that
-pads with the token that the model passes over. A causal language model gets a new head, drawn by seed; a
-reward model keeps its own. What a reward model sees is written into its `config.json` (`Outlook`), where
-transformers keeps it and everyone else may pass over it.
+In: a Hugging Face folder or hub name. Out: the model, on a device, in evaluation mode, and a tokenizer that pads with the
+token that the model passes over. A causal language model gets a new head, drawn by seed; a reward model keeps its own.
+Which part of a response a reward model scores is written into its `config.json` (`Outlook`), where transformers keeps it
+and other programs may ignore it.
 """
 
 from dataclasses import asdict, dataclass
@@ -25,12 +25,12 @@ from dianoia.text.visible import Sees
 
 _KEY = "dianoia_reward_model"
 _HEADS = ("score.", "lm_head.")
-"""Tensors that come and go between a language model and a reward model."""
+"""Prefixes of tensors that only a reward model has, or only a language model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a reward model was trained to see."""
+    """The prompt template of a reward model, and the part of a response that it scores."""
 
     template: str
     sees: Sees
@@ -39,10 +39,10 @@ class Outlook:
 def start_reward_model(
     source: str | Path, seed: int, device: torch.device | str = "cpu"
 ) -> PreTrainedModel:
-    """A model to train, in float32: any causal language model's backbone with a scalar head.
+    """Return a model to train, in float32: any causal language model's backbone with a scalar head.
 
-    The head is drawn by `seed` on the CPU, so that it is the same on every device; a reward model comes
-    with its own. Raises ModelError for what cannot be loaded.
+    The head is drawn by `seed` on the CPU, so that it is the same on every device; a reward model comes with its own.
+    Raises ModelError for a model that cannot be loaded.
     """
     torch.manual_seed(seed)
     # A seq2seq or encoder model would come with a backbone drawn at random, which `load_checked` refuses.
@@ -52,11 +52,11 @@ def start_reward_model(
 
 
 def load_reward_model(source: str | Path, device: torch.device | str = "cpu") -> PreTrainedModel:
-    """A trained reward model, in float32. Raises ModelError for anything else."""
-    model, drawn = _loaded(source)
-    if drawn:
+    """Load a trained reward model, in float32. Raises ModelError for anything else."""
+    model, missing = _loaded(source)
+    if missing:
         raise ModelError(
-            f"The model {str(source)!r} has no scalar head ({', '.join(drawn[:3])} is missing), so its "
+            f"The model {str(source)!r} has no scalar head ({', '.join(missing[:3])} is missing), so its "
             "rewards would be noise; train one with a stage of kind reward_model, or give a sequence "
             "classification model with one label"
         )
@@ -65,7 +65,7 @@ def load_reward_model(source: str | Path, device: torch.device | str = "cpu") ->
 
 
 def _loaded(source: str | Path) -> tuple[PreTrainedModel, list[str]]:
-    """A classifier with one label, and the names of its head's tensors where those were drawn."""
+    """Load a classifier with one label; returns it and the names of its head's tensors where those were drawn."""
     try:
         return load_checked(
             AutoModelForSequenceClassification,
@@ -82,14 +82,13 @@ def _loaded(source: str | Path) -> tuple[PreTrainedModel, list[str]]:
 
 
 def prepare_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make model and tokenizer pad alike, on the right: with the tokenizer's token, else its end token.
+    """Make model and tokenizer pad in the same way, on the right: with the padding token, else the end token.
 
-    Raises ModelError where there is neither.
+    Raises ModelError where the tokenizer has neither.
     """
     rows = vocabulary_rows(model)
-    if (
-        tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows
-    ):  # or one that the model lacks
+    # A padding token beyond the model's vocabulary counts as none.
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise ModelError(
@@ -103,22 +102,22 @@ def prepare_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 def save_reward_model(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, outlook: Outlook
 ) -> None:
-    """An ordinary folder that `AutoModelForSequenceClassification.from_pretrained` reads."""
+    """Write an ordinary folder that `AutoModelForSequenceClassification.from_pretrained` reads."""
     setattr(model.config, _KEY, asdict(outlook))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def outlook_of(model: PreTrainedModel) -> Outlook | None:
-    """What the model was trained to see; None for a model from elsewhere.
+    """Return the outlook in the model's configuration; None for a model from elsewhere.
 
-    Raises ModelError for an entry of its configuration that says something else than a `reward_model` stage writes.
+    Raises ModelError for an entry that no `reward_model` stage writes.
     """
     written: dict[str, Any] | None = getattr(model.config, _KEY, None)
     if not written:
         return None
-    known = written.keys() == {"template", "sees"} and written["sees"] in get_args(Sees)
-    if not known or written["template"] not in TEMPLATES:
+    is_valid = written.keys() == {"template", "sees"} and written["sees"] in get_args(Sees)
+    if not is_valid or written["template"] not in TEMPLATES:
         raise ModelError(
             f"The model {model.config.name_or_path!r} says in config.json that it sees {_KEY} = {str(written)[:200]}, which no "
             f"stage of kind reward_model writes; templates are {', '.join(TEMPLATES)}, and sees is one of "

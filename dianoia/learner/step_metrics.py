@@ -1,4 +1,4 @@
-"""What an optimizer step reports about itself."""
+"""The metrics of one optimizer step of reinforcement learning."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ class ValueMetrics:
     grad_norm: float
     """Euclidean norm of the value model's gradient before clipping."""
     clip_fraction: float
-    """Share of tokens whose value is held at its bound."""
+    """Share of tokens whose value is at its bound."""
     explained_variance: float | None
     """1 - Var(return - value) / Var(return), values of before the rollout's first update; None where all
     returns are the same."""
     values_mean: float | None
-    """Of the same values; like the two below None where no sample counts."""
+    """Mean of the same values; like the two below None where no sample counts."""
     advantages_mean: float | None
     advantages_std: float | None
     """Before whitening; population standard deviation."""
@@ -34,14 +34,14 @@ class UpdateMetrics:
     loss: float
     """The minimised objective, KL term included."""
     kl: float | None
-    """Mean k3 estimate of KL(policy || reference), nats a token; None without a reference."""
+    """Mean k3 estimate of KL(policy || reference), nats per token; None without a reference."""
     clip_fraction_low: float | None
     clip_fraction_high: float | None
     """Share of response tokens with the lower or upper bound of the ratio in force."""
     ratio_max: float | None
     """Largest pi / pi_old of any token (of any sequence for GSPO)."""
     entropy: float | None
-    """Mean entropy of the policy where response tokens were drawn, nats a token."""
+    """Mean entropy of the policy where response tokens were drawn, nats per token."""
     grad_norm: float
     """Euclidean norm of the gradient before clipping."""
     learning_rate: float
@@ -63,7 +63,7 @@ class UpdateMetrics:
 
 
 def token_means(sums: LossSums | None, *, with_kl: bool, with_gap: bool) -> dict[str, float | None]:
-    """The metrics that are means over the tokens that went through the model; None: nothing did."""
+    """Return the metrics that are means over the tokens that went through the model; None where none did."""
     if sums is None:
         names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
         return dict.fromkeys(names.split())

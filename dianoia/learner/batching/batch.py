@@ -1,13 +1,12 @@
 """From samples to padded tensors, and from a minibatch to micro-batches.
 
-Inputs are `Sample`s (ids and sampler log-probabilities, advantages already computed); outputs are
-lists of indices and `Batch`es of tensors. This is THE place where tokens are shifted:
-`Batch.positions_BT` (and `Shared.before_M`) says where each response token is predicted, and nobody
-else adds or takes away one.
+In: `Sample`s (ids and sampler log-probabilities, advantages already computed). Out: lists of indices and `Batch`es of
+tensors. This is THE place where tokens are shifted: `Batch.predicting_BT` (and `SharedPrompts.predicting_M`) says where
+each response token is predicted, and no other code adds or takes away one.
 
-Three levels: a *rollout* (the paper: 8,192 outputs) is split into *minibatches* (16; one optimizer
-step each, `learner.batching.minibatches`), and a minibatch into *micro-batches* (what fits into memory,
-`micro_batches`), which change nothing but memory and speed.
+Three levels: a *rollout* (the paper: 8,192 outputs) is split into *minibatches* (16; one optimizer step each,
+`learner.batching.minibatches`), and a minibatch into *micro-batches* (what fits into memory, `micro_batches`), which change
+nothing but memory and speed.
 
 A micro-batch can be *shared*: each distinct prompt stands in it once (`learner.batching.shared_prompts`).
 """
@@ -17,7 +16,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,14 +23,19 @@ from torch import Tensor
 from dianoia.base.records import Sample
 from dianoia.hardware.devices import to_device
 from dianoia.learner.batching.packing import length_buckets, pack
-from dianoia.learner.batching.shared_prompts import Shared, pad, share, shared_positions
+from dianoia.learner.batching.shared_prompts import (
+    SharedPrompts,
+    pad,
+    share_prompts,
+    shared_positions,
+)
 
 
 class Layout(StrEnum):
-    """How the samples of a micro-batch stand beside each other."""
+    """How the samples of a micro-batch are laid out."""
 
     PADDED = "padded"
-    """A row each, filled up on the right."""
+    """One row per sample, filled up on the right."""
     SHARED = "shared"
     """Each distinct prompt once, responses in blocks of nearly one length (`learner.batching.shared_prompts`)."""
     TIGHT = "tight"
@@ -42,17 +45,17 @@ class Layout(StrEnum):
 
     @property
     def shares(self) -> bool:
-        """Whether a prompt runs once for all of its samples."""
+        """True if a prompt runs once for all of its samples."""
         return self in (Layout.SHARED, Layout.TIGHT)
 
 
 FILLED = 1.06
-"""Positions of a full micro-batch a real one: padding, and prompts of groups that are cut."""
+"""Positions of a full micro-batch per real one: padding, and prompts of groups that are cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedSample:
-    """A sample with what was found out about it before the first update of its rollout."""
+    """A sample with what is computed before the first update of its rollout."""
 
     sample: Sample
     old_T: Tensor
@@ -64,16 +67,16 @@ class PreparedSample:
     counted: bool = True
     """False takes the sample out of numerator and denominator (a masked truncated response)."""
     credit: "Credit | None" = None
-    """What a value model says of it; None where the sample's own advantage holds for every token."""
+    """Credit by a value model; None where the sample's own advantage holds for every token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What a value model and `algo.gae` make of a response (or of a batch, `_BT`), float32."""
+    """What a value model and `algo.gae` assign to the tokens of a response (or of a batch, `_BT`), float32."""
 
     advantages_T: Tensor
     values_T: Tensor
-    """Of the states before each response token, before the first update of the rollout."""
+    """Values of the states before each response token, before the first update of the rollout."""
     returns_T: Tensor
     """Targets of the value model."""
 
@@ -83,10 +86,10 @@ class PackedRow:
     """Samples end to end, N tokens in all, of which M are learnt."""
 
     ids_1N: Tensor
-    places_1N: Tensor
+    positions_1N: Tensor
     """Position of each token in its own sample."""
     lengths: tuple[int, ...]
-    before_M: Tensor
+    predicting_M: Tensor
     """Index into N of the token before each learnt token: where that token is predicted."""
     targets_M: Tensor
 
@@ -99,9 +102,9 @@ class Batch:
     """
 
     ids_BL: Tensor
-    attention_BL: Tensor
+    attention_mask_BL: Tensor
     """1 at real tokens."""
-    positions_BT: Tensor
+    predicting_BT: Tensor
     """Index into L of the token before each response token: where that token is predicted."""
     response_ids_BT: Tensor
     mask_BT: Tensor
@@ -109,11 +112,12 @@ class Batch:
     real_M: Tensor
     """Where the mask is true, as an index into B * T: a GPU need not be asked for it."""
     sampler_BT: Tensor
+    """The sampler's log-probabilities."""
     old_BT: Tensor
     advantages_B: Tensor
     ref_BT: Tensor | None
     weights_BT: Tensor | None
-    shared: Shared | None = None
+    shared: SharedPrompts | None = None
     """The same samples with every prompt once; None unless asked for."""
     credit: Credit | None = None
     """`_BT`; None without a value model."""
@@ -122,12 +126,15 @@ class Batch:
 
     @property
     def advantages(self) -> Tensor:
-        """One a token (`_BT`) where a value model gave them, else one a sample (`_B`)."""
+        """One per token (`_BT`) where a value model gave them, else one per sample (`_B`)."""
         return self.advantages_B if self.credit is None else self.credit.advantages_T
 
 
+# Cutting minibatches into micro-batches -----------------------------------------------------------
+
+
 def total_length(sample: Sample) -> int:
-    """Prompt and response tokens together."""
+    """Return the number of prompt and response tokens together."""
     return len(sample.prompt_ids) + len(sample.response_ids)
 
 
@@ -135,77 +142,90 @@ def micro_batches(
     samples: Sequence[Sample],
     tokens_per_micro_batch: int,
     layout: Layout = Layout.PADDED,
-    lanes: int = 1,
+    replicas: int = 1,
 ) -> list[list[int]]:
-    """Indices of `samples`, grouped so that the positions of a micro-batch stay within the budget.
+    """Return indices of `samples`, grouped so that the positions of a micro-batch stay within the budget.
 
-    Longest first, so rows of a micro-batch have nearly one length and memory peaks at once; when
-    prompts are shared, samples of one prompt stay together as far as the budget allows; when rows are
-    packed end to end, they are filled up best-fit, since padding costs nothing. A sample that is longer
-    than the budget gets a micro-batch of its own. Of `lanes` that work side by side each gets as many
-    micro-batches, of nearly one size where prompts are shared. Deterministic.
+    Longest first, so rows of a micro-batch have nearly one length and memory peaks at once; when prompts are shared,
+    samples of one prompt stay together as far as the budget allows; when rows are packed end to end, they are filled up
+    best-fit, since padding costs nothing. A sample that is longer than the budget gets a micro-batch of its own. Each of
+    `replicas` that work at the same time gets as many micro-batches, of nearly one size where prompts are shared.
+    Deterministic.
     """
     if layout is Layout.PACKED:
         return pack([total_length(sample) for sample in samples], tokens_per_micro_batch)
     if layout.shares:
-        return _shared_micro_batches(samples, tokens_per_micro_batch, layout, lanes)
-    return length_buckets(
-        [total_length(sample) for sample in samples], tokens_per_micro_batch, lanes
-    )
+        return _shared_micro_batches(samples, tokens_per_micro_batch, layout, replicas)
+    lengths = [total_length(sample) for sample in samples]
+    return length_buckets(lengths, tokens_per_micro_batch, replicas)
 
 
 def _shared_micro_batches(
-    samples: Sequence[Sample], budget: int, layout: Layout, lanes: int
+    samples: Sequence[Sample], budget: int, layout: Layout, replicas: int
 ) -> list[list[int]]:
-    """Whole groups while they fit; a group is cut, longest first, where it fits nowhere whole, or where a lane's part
-    is full."""
-    load = _load(samples)
-    parts = lanes * math.ceil(FILLED * load / (lanes * budget))
+    """Return whole groups while they fit; a group is cut, longest response first, where it fits nowhere whole.
+
+    With several replicas it is also cut where a micro-batch has its even share of all positions.
+    """
+    total = _unpadded_positions(samples)
+    # As many micro-batches per replica as it takes to stay within the budget.
+    parts = replicas * math.ceil(FILLED * total / (replicas * budget))
     batches: list[list[int]] = []
     for group in _by_prompt(samples):
-        left = [samples[index] for index in group]
-        # each part but the first may run the prompt of a cut group once more
-        even = load / parts + len(left[0].prompt_ids) if lanes > 1 else budget
-        while left:
-            held = [samples[index] for index in batches[-1]] if batches else []
-            count = _taken(held, left, even, budget, layout) if held else 0
+        waiting = [samples[index] for index in group]
+        # Each part but the first may run the prompt of a cut group once more.
+        fair_share = total / parts + len(waiting[0].prompt_ids) if replicas > 1 else budget
+        while waiting:
+            # First try to fill up the open micro-batch, then begin a new one, with one sample at least.
+            present = [samples[index] for index in batches[-1]] if batches else []
+            count = 0
+            if present:
+                count = _count_that_fits(present, waiting, fair_share, budget, layout)
             if not count:
                 batches.append([])
-                count = max(1, _taken([], left, even, budget, layout))
-            batches[-1] += group[len(group) - len(left) :][:count]
-            left = left[count:]
+                count = max(1, _count_that_fits([], waiting, fair_share, budget, layout))
+            batches[-1] += group[len(group) - len(waiting) :][:count]
+            waiting = waiting[count:]
     return batches
 
 
-def _taken(
-    held: Sequence[Sample], group: Sequence[Sample], even: float, budget: int, layout: Layout
+def _count_that_fits(
+    present: Sequence[Sample],
+    group: Sequence[Sample],
+    fair_share: float,
+    budget: int,
+    layout: Layout,
 ) -> int:
-    """How many of the group's samples, from the front, join those held, up to `even` positions without padding and the
-    budget with it. None, where whole groups fit the budget, if what is learnt from them is not worth their prompt."""
+    """Return how many samples from the front of `group` still fit into the micro-batch of `present`.
 
-    positions = partial(shared_positions, tight=layout is Layout.TIGHT)
+    At most `fair_share` positions without padding and `budget` with it. 0 if the group fits a micro-batch of its own, or
+    if splitting it would run its prompt again for too few response tokens.
+    """
 
-    def over(count: int) -> bool:
-        together = [*held, *group[:count]]
-        return _load(together) > even or positions(together) > budget
+    def too_many(count: int) -> bool:
+        together = [*present, *group[:count]]
+        return _unpadded_positions(together) > fair_share or positions(together) > budget
 
-    count = bisect_left(range(1, len(group) + 1), True, key=over)
-    if count == len(group) or not held:
+    def positions(members: Sequence[Sample]) -> int:
+        return shared_positions(members, tight=layout is Layout.TIGHT)
+
+    count = bisect_left(range(1, len(group) + 1), True, key=too_many)
+    if count == len(group) or not present:
         return count
-    if even >= budget and positions(group) <= budget:
+    if fair_share >= budget and positions(group) <= budget:
         return 0
-    worth = sum(len(sample.response_ids) for sample in group[:count])
-    return count if worth > len(group[0].prompt_ids) else 0
+    response_tokens = sum(len(sample.response_ids) for sample in group[:count])
+    return count if response_tokens > len(group[0].prompt_ids) else 0
 
 
-def _load(samples: Sequence[Sample]) -> int:
-    """Positions without padding."""
+def _unpadded_positions(samples: Sequence[Sample]) -> int:
+    """Return the positions that run when prompts are shared, padding left out."""
     prompts = {sample.prompt_ids for sample in samples}
     return sum(map(len, prompts)) + sum(len(sample.response_ids) - 1 for sample in samples)
 
 
 def _by_prompt(samples: Sequence[Sample]) -> list[list[int]]:
-    """Sample indices by distinct prompt, longest prompt and longest response first."""
+    """Return sample indices by distinct prompt, longest prompt and longest response first."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index in sorted(range(len(samples)), key=lambda i: (-len(samples[i].response_ids), i)):
         groups.setdefault(samples[index].prompt_ids, []).append(index)
@@ -217,17 +237,20 @@ def padding_share(
     batches: Sequence[Sequence[int]],
     layout: Layout = Layout.PADDED,
 ) -> float:
-    """Share of the positions of all micro-batches that hold padding, from 0 to below 1."""
+    """Return the share of the positions of all micro-batches that hold padding, from 0 to below 1."""
     if layout is Layout.PACKED:
         return 0.0
-    chosen = [[samples[index] for index in batch] for batch in batches]
+    members = [[samples[index] for index in batch] for batch in batches]
     if layout.shares:
-        padded = sum(shared_positions(batch, layout is Layout.TIGHT) for batch in chosen)
-        real = sum(map(_load, chosen))
+        padded = sum(shared_positions(batch, layout is Layout.TIGHT) for batch in members)
+        real = sum(map(_unpadded_positions, members))
     else:
-        padded = sum(len(batch) * max(map(total_length, batch)) for batch in chosen)
-        real = sum(total_length(sample) for batch in chosen for sample in batch)
+        padded = sum(len(batch) * max(map(total_length, batch)) for batch in members)
+        real = sum(total_length(sample) for batch in members for sample in batch)
     return 1.0 - real / padded if padded else 0.0
+
+
+# Tensors ------------------------------------------------------------------------------------------
 
 
 def collate(
@@ -236,10 +259,9 @@ def collate(
     device: torch.device | str | None = None,
     layout: Layout = Layout.PADDED,
 ) -> Batch:
-    """Pad rows into one micro-batch on `device`, and lay them out otherwise beside it, as asked for. `pad_id` is any id
-    of the vocabulary.
+    """Pad samples into one micro-batch on `device`, and add the other layout if one is asked for.
 
-    Raises ValueError for an empty prompt or an empty response.
+    `pad_id` is any id of the vocabulary. Raises ValueError for an empty prompt or an empty response.
     """
     for row in rows:
         if not row.sample.prompt_ids or not row.sample.response_ids:
@@ -252,16 +274,19 @@ def collate(
     samples = [row.sample for row in rows]
     ids = [torch.tensor(sample.prompt_ids + sample.response_ids) for sample in samples]
     responses = [torch.tensor(row.sample.response_ids, dtype=torch.long) for row in rows]
-    attention = [torch.ones_like(row_L) for row_L in ids]
+    attention_mask = [torch.ones_like(row_L) for row_L in ids]
     mask_BT = pad([torch.ones_like(row_T, dtype=torch.bool) for row_T in responses], 0, None)
-    positions = [
+    # The token before each response token predicts it: the last of the prompt predicts the first of the response.
+    predicting = [
         torch.arange(len(row.sample.response_ids)) + len(row.sample.prompt_ids) - 1 for row in rows
     ]
     sampler = [torch.tensor(row.sample.logprobs, dtype=torch.float32) for row in rows]
+    tight = layout is Layout.TIGHT
+    is_response = [torch.arange(total_length(s)) >= len(s.prompt_ids) for s in samples]
     return Batch(
         ids_BL=pad(ids, pad_id, device),
-        attention_BL=pad(attention, 0, device),
-        positions_BT=pad(positions, 0, device),
+        attention_mask_BL=pad(attention_mask, 0, device),
+        predicting_BT=pad(predicting, 0, device),
         response_ids_BT=pad(responses, pad_id, device),
         mask_BT=to_device(mask_BT, device),
         real_M=to_device(mask_BT.flatten().nonzero()[:, 0], device),
@@ -270,32 +295,28 @@ def collate(
         advantages_B=to_device(torch.tensor([row.sample.advantage for row in rows]), device),
         ref_BT=_pad_optional([row.ref_T for row in rows], device),
         weights_BT=_pad_optional([row.weights_T for row in rows], device),
-        shared=share(samples, pad_id, device, layout is Layout.TIGHT) if layout.shares else None,
+        shared=share_prompts(samples, pad_id, device, tight) if layout.shares else None,
         credit=_pad_credit([row.credit for row in rows], device),
-        packed=lay(ids, _responses(samples), device) if layout is Layout.PACKED else None,
+        packed=pack_row(ids, is_response, device) if layout is Layout.PACKED else None,
     )
 
 
-def lay(
+def pack_row(
     ids: Sequence[Tensor], learnt: Sequence[Tensor], device: torch.device | str | None
 ) -> PackedRow:
-    """One row of samples, given by the ids of each and by a mask of what is learnt of it."""
+    """Return one row of samples, given by the ids of each and by a mask of what is learnt of it."""
     ids_N = torch.cat(list(ids)).long()
     learnt_M = torch.cat(list(learnt)).nonzero()[:, 0]
     lengths = tuple(map(len, ids))
-    places_N = torch.cat([torch.arange(length) for length in lengths])
-    assert bool((places_N[learnt_M] > 0).all()), "nothing predicts the first token of a sample"
-    parts = (ids_N[None], places_N[None], learnt_M - 1, ids_N[learnt_M])
-    ids_1N, places_1N, before_M, targets_M = (to_device(part, device) for part in parts)
-    return PackedRow(ids_1N, places_1N, lengths, before_M, targets_M)
-
-
-def _responses(samples: Sequence[Sample]) -> list[Tensor]:
-    """True at the response tokens of each sample."""
-    return [torch.arange(total_length(one)) >= len(one.prompt_ids) for one in samples]
+    positions_N = torch.cat([torch.arange(length) for length in lengths])
+    assert bool((positions_N[learnt_M] > 0).all()), "nothing predicts the first token of a sample"
+    tensors = (ids_N[None], positions_N[None], learnt_M - 1, ids_N[learnt_M])
+    ids_1N, positions_1N, predicting_M, targets_M = (to_device(part, device) for part in tensors)
+    return PackedRow(ids_1N, positions_1N, lengths, predicting_M, targets_M)
 
 
 def _pad_credit(rows: Sequence[Credit | None], device: torch.device | str | None) -> Credit | None:
+    """Pad the three columns of a micro-batch's credit."""
     present = [row for row in rows if row is not None]
     assert len(present) in (0, len(rows)), "some rows of a micro-batch lack credit"
     if not present:
@@ -307,7 +328,7 @@ def _pad_credit(rows: Sequence[Credit | None], device: torch.device | str | None
 def _pad_optional(
     rows: Sequence[Tensor | None], device: torch.device | str | None
 ) -> Tensor | None:
-    """None unless every row has a value: a rollout has them for all of its samples or for none."""
+    """Pad a column; None unless every row has a value: a rollout has them for all of its samples or for none."""
     present = [row for row in rows if row is not None]
     assert len(present) in (0, len(rows)), "some rows of a micro-batch lack reference or weights"
     return pad(present, 0.0, device) if present else None

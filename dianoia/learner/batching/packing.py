@@ -1,8 +1,8 @@
 """How samples become epochs, optimizer steps and packed rows: arithmetic on lengths, without torch.
 
-Inputs are lengths in tokens and plain numbers; outputs are lists of indices. A sample is repeated, then
-shuffled with the others of its epoch, then put into an optimizer step by the number of its tokens; the
-samples of a step are laid end to end in rows, which changes memory and speed and never the loss.
+In: lengths in tokens and plain numbers. Out: lists of indices. A sample is repeated, then shuffled with the others of its
+epoch, then put into an optimizer step by the number of its tokens; the samples of a step are laid end to end in rows, which
+changes memory and speed and never the loss.
 
 Choices where the DeepSeek-R1 paper is silent:
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 
 def epoch_order(copies_S: Sequence[int], seed: int, epoch: int) -> list[int]:
-    """Indices of samples, each as often as `copies_S` says, in an order of this seed and epoch."""
+    """Return indices of samples, each as often as `copies_S` says, in an order of this seed and epoch."""
     order = [index for index, count in enumerate(copies_S) for _ in range(count)]
     random.Random(f"epoch-{seed}-{epoch}").shuffle(order)
     return order
@@ -25,7 +25,7 @@ def epoch_order(copies_S: Sequence[int], seed: int, epoch: int) -> list[int]:
 def optimizer_steps(
     lengths_S: Sequence[int], copies_S: Sequence[int], *, epochs: int, tokens: int, seed: int
 ) -> list[list[int]]:
-    """Indices of the samples of each optimizer step: as many as have `tokens` tokens, and at least one."""
+    """Return indices of the samples of each optimizer step: as many as have `tokens` tokens, and at least one."""
     steps: list[list[int]] = []
     room = 0
     for epoch in range(epochs):
@@ -38,31 +38,34 @@ def optimizer_steps(
     return steps
 
 
-def length_buckets(lengths: Sequence[int], limit: int, lanes: int = 1) -> list[list[int]]:
-    """Indices longest first, in batches that have at most `limit` positions once they are padded to their longest; a
-    longer sample gets its own. Where there are samples enough, each of `lanes` gets a batch. Deterministic."""
-    most = max(1, -(-len(lengths) // lanes))
+def length_buckets(lengths: Sequence[int], limit: int, replicas: int = 1) -> list[list[int]]:
+    """Return indices longest first, in batches of at most `limit` positions once padded to their longest.
+
+    A longer sample gets its own batch. Where there are samples enough, each of `replicas` gets a batch. Deterministic.
+    """
+    fair_share = max(1, -(-len(lengths) // replicas))
     batches: list[list[int]] = []
     room = 0
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         if room == 0:
             batches.append([])
-            room = min(most, max(1, limit // lengths[index]))
+            # The first sample of a batch is its longest, so it says how many fit.
+            room = min(fair_share, max(1, limit // lengths[index]))
         batches[-1].append(index)
         room -= 1
     return batches
 
 
 def pack(lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Indices of the samples of each row of at most `limit` tokens; a longer sample gets its own.
+    """Return indices of the samples of each row of at most `limit` tokens; a longer sample gets its own row.
 
     Longest first, each into the fullest row that has room for it (best-fit decreasing). Deterministic.
     """
     rows: list[list[int]] = []
     open_rows: list[tuple[int, int]] = []  # (room, row), the least room first
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        place = bisect_left(open_rows, (lengths[index], -1))
-        room, row = open_rows.pop(place) if place < len(open_rows) else (limit, len(rows))
+        best = bisect_left(open_rows, (lengths[index], -1))
+        room, row = open_rows.pop(best) if best < len(open_rows) else (limit, len(rows))
         if row == len(rows):
             rows.append([])
         rows[row].append(index)

@@ -1,8 +1,11 @@
-"""The two halves of a decoder layer on a CPU, with their backward passes, by the C functions of `hardware.c_functions`.
+"""A decoder layer on a CPU around its attention, with backward passes, by the C functions of `hardware.c_functions`.
 
-In: float32 states and the layer's weights. Out: what `learner.kernels.fused_layers` computes with PyTorch, up to rounding, in a
-third of the passes over memory: products are PyTorch's, everything between two of them is one function. Left out:
-attention, which stays with the caller; biases; other number formats.
+In: float32 states and the layer's weights. Out: what `learner.kernels.fused_layers` computes with PyTorch, up to rounding,
+in a third of the passes over memory: products are PyTorch's, everything between two of them is one function. With
+bfloat16, factors and results of products are rounded; sums within products, norms, RoPE, attention and the residual
+stream stay float32, as under autocast, and what enters a product is written in bfloat16 by the function before it. Left
+out: attention, which stays with the caller; biases; other dtypes. A processor without bfloat16 products computes them
+several times slower.
 
 Shapes: `N` positions, `H` hidden, `D` head.
 """
@@ -20,67 +23,138 @@ Gradients = tuple[Tensor | None, ...]
 
 
 def runs_in_c(x: Tensor) -> bool:
-    """Whether states like these are for this module."""
+    """Return True if the C functions can compute with states like `x`: float32, on a CPU, with a compiler."""
     return x.dtype == torch.float32 and x.device.type == "cpu" and library() is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
-    """What a layer is, beside its weights."""
+class LayerShape:
+    """What a layer is, apart from its weights."""
 
-    queries: int
-    keys: int
-    size: int
+    query_heads: int
+    kv_heads: int
+    head_size: int
     eps: float
+    """Of the RMS norms."""
+    dtype: torch.dtype
+    """Of products: float32 or bfloat16."""
 
 
-def look(
+def qkv_projection(
     x_NH: Tensor,
-    products: tuple[Tensor, Tensor, Tensor],
+    weights: tuple[Tensor, Tensor, Tensor],
     norms: tuple[Tensor, Tensor | None, Tensor | None],
-    turn: tuple[Tensor, Tensor],
-    heads: Heads,
+    rope: tuple[Tensor, Tensor],
+    shape: LayerShape,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rotated queries `[N, heads, D]`, rotated keys and values `[N, kv heads, D]`, and `x` itself to go on with.
+    """Return queries `[N, heads, D]` and keys `[N, kv heads, D]` after RoPE, values `[N, kv heads, D]`, and `x` itself.
 
-    products: of queries, keys, values. norms: before them, of queries, of keys. turn: cosine and sine `[N, D]`.
-    Take `x` from here on and not the old one: then both gradients meet within one pass.
+    weights: of queries, keys, values. norms: of the input, of queries, of keys. rope: cosine and sine `[N, D]`. All
+    results are float32. The residual stream goes on from the `x` that is returned and not from the argument: then the
+    two gradients that reach it meet within one pass.
     """
-    found: tuple[Tensor, Tensor, Tensor, Tensor]
-    found = _Look.apply(x_NH, *products, *norms, *turn, heads)  # type: ignore[no-untyped-call]
-    return found
+    result: tuple[Tensor, Tensor, Tensor, Tensor]
+    result = _QKVProjection.apply(x_NH, *weights, *norms, *rope, shape)  # type: ignore[no-untyped-call]
+    return result
 
 
-def think(
+def output_and_mlp(
     x_NH: Tensor,
-    seen: Tensor,
-    products: tuple[Tensor, Tensor, Tensor, Tensor],
+    attention_output: Tensor,
+    weights: tuple[Tensor, Tensor, Tensor, Tensor],
     norm: Tensor,
-    eps: float,
+    shape: LayerShape,
 ) -> Tensor:
-    """The residual stream after a layer, from what attention saw. products: of the output, gate, up, down."""
-    y: Tensor = _Think.apply(x_NH, seen, *products, norm, eps)  # type: ignore[no-untyped-call]
+    """Return the residual stream `[N, H]` after a layer. weights: of the output projection, gate, up, down."""
+    y: Tensor = _OutputAndMLP.apply(x_NH, attention_output, *weights, norm, shape)  # type: ignore[no-untyped-call]
     return y
 
 
-def _rms(x_NH: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """The norm, and the inverse of the root mean square `_N`."""
-    y, inverse_N = torch.empty_like(x_NH), x_NH.new_empty(len(x_NH))
-    call("rms", x_NH, weight, eps, y, inverse_N, *x_NH.shape)
-    return y, inverse_N
+# C functions in both dtypes -----------------------------------------------------------------------
 
 
-def _rms_back(
-    x_NH: Tensor, weight: Tensor, inverse_N: Tensor, grad: Tensor, residual: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of `x`, with what reaches it beside the norm, and of the weight."""
-    of_x, of_weight = torch.empty_like(x_NH), torch.zeros_like(weight)
-    call("rms_backward", x_NH, weight, inverse_N, grad, residual, of_x, of_weight, *x_NH.shape)
-    return of_x, of_weight
+def _add_product(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Return y + x @ weight.T in float32; the product in the dtype of `weight`."""
+    if weight.dtype == torch.float32:
+        return torch.addmm(y, x, weight.t())
+    return y + F.linear(x, weight)
 
 
-class _Look(torch.autograd.Function):
-    """`look`."""
+def _add_and_norm(
+    x_NH: Tensor, branch: tuple[Tensor, Tensor] | None, norm: Tensor, shape: LayerShape
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the residual stream after `branch` (states and weight of a product), its norm, and the inverse RMS `_N`.
+
+    The norm has the dtype of products. Without a branch the stream is `x` itself.
+    """
+    inverse_N = x_NH.new_empty(len(x_NH))
+    normed = torch.empty_like(x_NH, dtype=shape.dtype)
+    if shape.dtype == torch.float32:
+        y = x_NH if branch is None else _add_product(x_NH, *branch)
+        call("rms", y, norm, shape.eps, normed, inverse_N, *x_NH.shape)
+        return y, normed, inverse_N
+    # Here the sum is part of the norm's pass over memory.
+    y = x_NH if branch is None else torch.empty_like(x_NH)
+    product = None if branch is None else F.linear(*branch)
+    call("add_rms_half", x_NH, product, norm, shape.eps, y, normed, inverse_N, *x_NH.shape)
+    return y, normed, inverse_N
+
+
+def _norm_backward(
+    x_NH: Tensor, norm: Tensor, inverse_N: Tensor, grad: Tensor, residual: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradient of `x`, the same in the dtype of `grad`, and that of the norm's weight.
+
+    grad: of the normed states. residual: what reaches `x` past the norm; it is added.
+    """
+    x_grad, norm_grad = torch.empty_like(x_NH), torch.zeros_like(norm)
+    arguments = (x_NH, norm, inverse_N, grad, residual, x_grad)
+    if grad.dtype == torch.float32:
+        call("rms_backward", *arguments, norm_grad, *x_NH.shape)
+        return x_grad, x_grad, norm_grad
+    rounded = torch.empty_like(x_NH, dtype=grad.dtype)
+    call("rms_backward_half", *arguments, rounded, norm_grad, *x_NH.shape)
+    return x_grad, rounded, norm_grad
+
+
+Rope = tuple[Tensor | None, Tensor | None, float, Tensor, Tensor]
+"""Norms of queries and keys, epsilon, cosine, sine."""
+
+
+def _apply_rope(qkv: Tensor, rope: Rope, shape: LayerShape) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries and keys, normed and rotated, and values, all float32."""
+    count, cos = len(qkv), rope[3]
+    sizes = (count, shape.query_heads, shape.kv_heads, shape.head_size)
+    q = cos.new_empty(count, shape.query_heads, shape.head_size)
+    if qkv.dtype == torch.float32:
+        k = cos.new_empty(count, shape.kv_heads, shape.head_size)
+        call("rotate", qkv, *rope, q, k, *sizes)
+        return q, k, qkv[:, -shape.kv_heads * shape.head_size :].reshape(k.shape)
+    k, v = cos.new_empty(2, count, shape.kv_heads, shape.head_size)
+    call("rotate_half", qkv, *rope, q, k, v, cos.new_empty(shape.head_size), *sizes)
+    return q, k, v
+
+
+def _rope_backward(
+    qkv: Tensor, rope: Rope, grads: tuple[Tensor, ...], shape: LayerShape
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Return the gradient of the product `qkv`, and those of the norms of queries and keys."""
+    qkv_grad = torch.empty_like(qkv)
+    norm_grads = [None if norm is None else torch.zeros_like(norm) for norm in rope[:2]]
+    sizes = (len(qkv), shape.query_heads, shape.kv_heads, shape.head_size)
+    if qkv.dtype == torch.float32:
+        call("rotate_backward", qkv, *rope, *grads, qkv_grad, *norm_grads, *sizes)
+    else:
+        scratch = rope[3].new_empty(2 * shape.head_size)
+        call("rotate_backward_half", qkv, *rope, *grads, qkv_grad, *norm_grads, scratch, *sizes)
+    return qkv_grad, norm_grads
+
+
+# Autograd functions -------------------------------------------------------------------------------
+
+
+class _QKVProjection(torch.autograd.Function):
+    """`qkv_projection`."""
 
     @staticmethod
     def forward(
@@ -94,70 +168,73 @@ class _Look(torch.autograd.Function):
         norm_k: Tensor | None,
         cos: Tensor,
         sin: Tensor,
-        heads: Heads,
+        shape: LayerShape,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Keeps the normed states, the product before rotation, and the weights in one."""
-        normed, inverse = _rms(x, norm, heads.eps)
-        weight = torch.cat((wq, wk, wv))
+        """Keep the normed states, the product before RoPE, and the three weights as one."""
+        _, normed, inverse = _add_and_norm(x, None, norm, shape)
+        weight = torch.cat((wq, wk, wv)).to(shape.dtype)
         qkv = F.linear(normed, weight)
-        q = x.new_empty(len(x), heads.queries, heads.size)
-        k = x.new_empty(len(x), heads.keys, heads.size)
-        counts = (len(x), heads.queries, heads.keys, heads.size)
-        call("rotate", qkv, norm_q, norm_k, heads.eps, cos, sin, q, k, *counts)
-        v = qkv[:, -wv.shape[0] :].reshape(k.shape)
-        ctx.heads, ctx.rows = heads, [len(part) for part in (wq, wk, wv)]
+        q, k, v = _apply_rope(qkv, (norm_q, norm_k, shape.eps, cos, sin), shape)
+        ctx.shape, ctx.rows = shape, [len(part) for part in (wq, wk, wv)]
         ctx.save_for_backward(x, norm, inverse, normed, qkv, weight, norm_q, norm_k, cos, sin)
         return q, k, v, x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Gradients:
-        """Of the states, the products and the norms."""
+        """Return the gradients of the states, the weights and the norms."""
         x, norm, inverse, normed, qkv, weight, norm_q, norm_k, cos, sin = ctx.saved_tensors
-        heads: Heads = ctx.heads
-        of_q, of_k, of_v, residual = (grad.contiguous() for grad in grads)
-        of_qkv = torch.empty_like(qkv)
-        of_norms = [None if part is None else torch.zeros_like(part) for part in (norm_q, norm_k)]
-        counts = (len(x), heads.queries, heads.keys, heads.size)
-        given = (qkv, norm_q, norm_k, heads.eps, cos, sin, of_q, of_k, of_v)
-        call("rotate_backward", *given, of_qkv, *of_norms, *counts)
-        of_products = torch.split(of_qkv.t() @ normed, ctx.rows)
-        of_x, of_norm = _rms_back(x, norm, inverse, of_qkv @ weight, residual)
-        return of_x, *of_products, of_norm, *of_norms, None, None, None
+        shape: LayerShape = ctx.shape
+        *qkv_grads, residual = (grad.contiguous() for grad in grads)
+        rope = (norm_q, norm_k, shape.eps, cos, sin)
+        qkv_grad, norm_grads = _rope_backward(qkv, rope, tuple(qkv_grads), shape)
+        weight_grads = torch.split((qkv_grad.t() @ normed).float(), ctx.rows)
+        x_grad, _, norm_grad = _norm_backward(x, norm, inverse, qkv_grad @ weight, residual)
+        return x_grad, *weight_grads, norm_grad, *norm_grads, None, None, None
 
 
-class _Think(torch.autograd.Function):
-    """`think`."""
+class _OutputAndMLP(torch.autograd.Function):
+    """`output_and_mlp`."""
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
-        seen: Tensor,
+        attention_output: Tensor,
         out: Tensor,
         gate: Tensor,
         up: Tensor,
         down: Tensor,
         norm: Tensor,
-        eps: float,
+        shape: LayerShape,
     ) -> Tensor:
-        """Keeps the states between the products."""
-        y = torch.addmm(x, seen, out.t())
-        normed, inverse = _rms(y, norm, eps)
-        weight = torch.cat((gate, up))
-        both = F.linear(normed, weight)
-        inner = x.new_empty(len(x), len(up))
-        call("gated", both, inner, *inner.shape)
-        ctx.save_for_backward(seen, y, inverse, normed, both, inner, out, weight, down, norm)
-        return torch.addmm(y, inner, down.t())
+        """Keep the states between the products; the attention output in float32, as attention keeps it too."""
+        out, down = out.to(shape.dtype), down.to(shape.dtype)
+        branch = (attention_output.to(shape.dtype), out)
+        y, normed, inverse = _add_and_norm(x, branch, norm, shape)
+        weight = torch.cat((gate, up)).to(shape.dtype)
+        gate_up = F.linear(normed, weight)
+        inner = gate_up.new_empty(len(x), len(up))
+        name = "gated" if shape.dtype == torch.float32 else "gated_half"
+        call(name, gate_up, inner, *inner.shape)
+        ctx.save_for_backward(
+            attention_output, y, inverse, normed, gate_up, inner, out, weight, down, norm
+        )
+        return _add_product(y, inner, down)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Gradients:
-        """Of the states, what was seen, the products and the norm."""
-        seen, y, inverse, normed, both, inner, out, weight, down, norm = ctx.saved_tensors
+        """Return the gradients of the states, the attention output, the weights and the norm."""
+        attention_output, y, inverse, normed, gate_up, inner, out, weight, down, norm = (
+            ctx.saved_tensors
+        )
         grad = grads[0].contiguous()
-        of_both = torch.empty_like(both)
-        call("gated_backward", both, grad @ down, of_both, *inner.shape)
-        of_down = grad.t() @ inner
-        of_gate, of_up = (of_both.t() @ normed).chunk(2)
-        of_y, of_norm = _rms_back(y, norm, inverse, of_both @ weight, grad)
-        return of_y, of_y @ out, of_y.t() @ seen, of_gate, of_up, of_down, of_norm, None
+        rounded = grad.to(gate_up.dtype)  # in float32 the same tensor, as are the casts below
+        gate_up_grad = torch.empty_like(gate_up)
+        name = "gated_backward" if gate_up.dtype == torch.float32 else "gated_backward_half"
+        call(name, gate_up, rounded @ down, gate_up_grad, *inner.shape)
+        down_grad = (rounded.t() @ inner).float()
+        gate_grad, up_grad = (gate_up_grad.t() @ normed).float().chunk(2)
+        y_grad, rounded, norm_grad = _norm_backward(y, norm, inverse, gate_up_grad @ weight, grad)
+        output_grad = (rounded @ out).float()
+        out_grad = (rounded.t() @ attention_output.to(rounded.dtype)).float()
+        return y_grad, output_grad, out_grad, gate_grad, up_grad, down_grad, norm_grad, None

@@ -1,9 +1,9 @@
-"""Activations that are computed again instead of kept: a third more work for a fraction of the memory.
+"""Activation recomputation: a third more work for a fraction of the memory.
 
-In: a model. Out: the same model, whose decoder layers keep nothing but their input for the backward pass and
-run once more there. Results are the same to the last bit, since there is no dropout and the second run repeats
-the first. The attention of the pass (`learner.attention.prompt_sharing`, `learner.attention.packed_rows`) is put back for the second run, which
-comes after the pass has ended. Left out: architectures without transformers' own marks for such layers.
+In: a model. Out: the same model, whose decoder layers keep nothing but their input for the backward pass and run once
+more there. Results are the same to the last bit, since there is no dropout and the second run repeats the first. The
+attention function of the pass (`learner.attention.exchange`) is put back for the second run, which comes after the pass
+has ended. Left out: architectures without transformers' own marks for such layers.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from dianoia.base.errors import ConfigError
-from dianoia.learner.attention.prompt_sharing import attention_named
+from dianoia.learner.attention.exchange import attention_named
 
 
 def recompute_layers(model: PreTrainedModel) -> None:
@@ -24,21 +24,23 @@ def recompute_layers(model: PreTrainedModel) -> None:
 
     Raises ConfigError for a model without layers that can.
     """
-    layers = [one for one in model.modules() if isinstance(one, GradientCheckpointingLayer)]
+    modules = model.modules()
+    layers = [module for module in modules if isinstance(module, GradientCheckpointingLayer)]
     if not layers:
         raise ConfigError(
             f"recompute = true: the architecture {type(model).__name__} has no layers that can be computed "
             "again in the backward pass; set recompute = false and lower tokens_per_micro_batch"
         )
-    again = partial(_again, model.config.get_text_config())
+    rerun = partial(_checkpoint, model.config.get_text_config())
     for layer in layers:
         layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = again  # type: ignore[assignment]
-        # Its own mark alone, which it asks for; what is inside stays in evaluation, without dropout.
+        layer._gradient_checkpointing_func = rerun  # type: ignore[assignment]
+        # The layer asks for its own flag alone; the modules inside stay in evaluation mode, without dropout.
         layer.training = True
 
 
-def _again(config: PretrainedConfig, function: Callable[..., Any], *inputs: Any) -> Any:
+def _checkpoint(config: PretrainedConfig, function: Callable[..., Any], *inputs: Any) -> Any:
+    """Run `function` without keeping activations; the second run has the attention function of the first."""
     name = config._attn_implementation
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

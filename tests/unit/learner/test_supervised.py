@@ -156,9 +156,9 @@ def test_a_row_by_hand() -> None:
         [demonstration([5, 6, 7], 1), demonstration([8, 9], 1), demonstration([1, 2, 3], 2)]
     )
     assert row.ids_1N.tolist() == [[5, 6, 7, 8, 9, 1, 2, 3]]
-    assert row.places_1N.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
+    assert row.positions_1N.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
     assert row.targets_M.tolist() == [6, 7, 9, 3]
-    assert row.before_M.tolist() == [0, 1, 3, 6]
+    assert row.predicting_M.tolist() == [0, 1, 3, 6]
 
 
 def test_positions_that_are_learnt_start_again_too() -> None:

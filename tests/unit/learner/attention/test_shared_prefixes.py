@@ -59,8 +59,8 @@ def responses(prompts: int, each: int) -> list[list[Ids]]:
 def test_a_prefix_is_one_position() -> None:
     laid = share_prefixes(TREE)
     assert laid.ids_1N.tolist() == [[1, 2, 3, 4, 5, 6, 2]]
-    assert laid.places_1N.tolist() == [[0, 1, 2, 2, 3, 0, 1]]
-    assert laid.rows_BL.tolist() == [
+    assert laid.positions_1N.tolist() == [[0, 1, 2, 2, 3, 0, 1]]
+    assert laid.prefixes_BL.tolist() == [
         [0, 1, 2, 2],
         [0, 1, 3, 4],
         [5, 6, 6, 6],
@@ -76,11 +76,11 @@ def test_positions_are_the_distinct_prefixes(texts: list[Ids]) -> None:
     laid = share_prefixes(texts)
     distinct = {text[:end] for text in texts for end in range(1, len(text) + 1)}
     assert laid.ids_1N.numel() == len(distinct)
-    for text, row in zip(texts, laid.rows_BL, strict=True):
+    for text, row in zip(texts, laid.prefixes_BL, strict=True):
         read = row[: len(text)]
         assert tuple(laid.ids_1N[0, read].tolist()) == text
-        assert laid.places_1N[0, read].tolist() == list(range(len(text)))
-    first_N = laid.rows_BL.flatten()[laid.first_N]
+        assert laid.positions_1N[0, read].tolist() == list(range(len(text)))
+    first_N = laid.prefixes_BL.flatten()[laid.first_N]
     assert first_N.tolist() == list(range(len(distinct)))
 
 

@@ -34,10 +34,10 @@ def sized(length: int) -> Sample:
 def test_collate_layout() -> None:
     batch = collate([row(FINISHED), row(TRUNCATED)], pad_id=0)
     assert batch.ids_BL.tolist() == [[9, 4, 7, 5, 6, 2], [9, 5, 8, 0, 0, 0]]
-    assert batch.attention_BL.tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
+    assert batch.attention_mask_BL.tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
     assert batch.mask_BT.tolist() == [[True, True, True], [True, True, False]]
     # token t of a response is predicted one position before it
-    assert batch.positions_BT.tolist() == [[2, 3, 4], [0, 1, 0]]
+    assert batch.predicting_BT.tolist() == [[2, 3, 4], [0, 1, 0]]
     assert batch.response_ids_BT.tolist() == [[5, 6, 2], [5, 8, 0]]
     assert batch.old_BT[1].tolist() == pytest.approx([-0.4, -0.5, 0.0])
     assert batch.advantages_B.tolist() == [1.0, -1.0]
@@ -47,7 +47,7 @@ def test_collate_layout() -> None:
 
 def test_every_position_predicts_the_next_token() -> None:
     batch = collate([row(FINISHED), row(TRUNCATED)])
-    following_BT = batch.ids_BL.gather(1, batch.positions_BT + 1)
+    following_BT = batch.ids_BL.gather(1, batch.predicting_BT + 1)
     assert torch.equal(following_BT[batch.mask_BT], batch.response_ids_BT[batch.mask_BT])
 
 
@@ -103,10 +103,10 @@ def test_shared_layout() -> None:
     # two prompts of at most 3; then 5 6 and 1, padded to 2; the last tokens predict nothing
     assert shared.shapes == [(2, 3), (2, 2)]
     assert shared.ids_1N.tolist() == [[9, 4, 7, 8, 0, 0, 5, 6, 1, 0]]
-    assert shared.places_1N.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 3, 4]]
+    assert shared.positions_1N.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 3, 4]]
     assert shared.blocks[0].prompts_R.tolist() == [0, 0]
     # each sample's first token at its prompt's end (2 or 3), the others at the token before them
-    assert shared.before_M.tolist() == [2, 6, 7, 3, 2, 8]
+    assert shared.predicting_M.tolist() == [2, 6, 7, 3, 2, 8]
 
 
 def test_a_tight_layout_has_blocks_of_one_length() -> None:
@@ -119,8 +119,8 @@ def test_a_tight_layout_has_blocks_of_one_length() -> None:
     assert shared is not None
     assert shared.shapes == [(2, 2), (1, 3), (2, 1)]
     assert shared.ids_1N.tolist() == [[9, 4, 8, 8, 5, 6, 7, 3, 1]]
-    assert shared.places_1N.tolist() == [[0, 1, 0, 1, 2, 3, 4, 2, 2]]
-    assert shared.before_M.tolist() == [1, 4, 5, 6, 3, 7, 1, 8]
+    assert shared.positions_1N.tolist() == [[0, 1, 0, 1, 2, 3, 4, 2, 2]]
+    assert shared.predicting_M.tolist() == [1, 4, 5, 6, 3, 7, 1, 8]
     assert shared_positions(samples, tight=True) == 9 and shared_positions(samples) == 13
 
 
@@ -136,14 +136,14 @@ def test_shared_mask_is_the_own_prompt_and_the_past() -> None:
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 60)), min_size=1, max_size=30),
     budget=st.integers(1, 200),
-    lanes=st.integers(1, 4),
+    replicas=st.integers(1, 4),
     layout=st.sampled_from([Layout.SHARED, Layout.TIGHT]),
 )
 def test_shared_micro_batches(
-    shapes: list[tuple[int, int]], budget: int, lanes: int, layout: Layout
+    shapes: list[tuple[int, int]], budget: int, replicas: int, layout: Layout
 ) -> None:
     samples = [continued((1,) * prompt, *[3] * length) for prompt, length in shapes]
-    batches = micro_batches(samples, budget, layout=layout, lanes=lanes)
+    batches = micro_batches(samples, budget, layout=layout, replicas=replicas)
     assert sorted(index for batch in batches for index in batch) == list(range(len(samples)))
     positions = real = 0
     for batch in batches:
@@ -152,7 +152,7 @@ def test_shared_micro_batches(
         assert shared is not None
         count = shared.ids_1N.shape[1]
         assert count <= budget or len(batch) == 1
-        assert len(shared.before_M) == sum(len(sample.response_ids) for sample in chosen)
+        assert len(shared.predicting_M) == sum(len(sample.response_ids) for sample in chosen)
         positions += count
         real += sum(map(len, {s.prompt_ids for s in chosen}))
         real += sum(len(s.response_ids) - 1 for s in chosen)
@@ -171,28 +171,28 @@ def test_lanes_get_parts_of_one_size() -> None:
     # 4 groups of 10 + 16 x 63 = 1,018 positions: three would fit 3,072, but then a lane had three, the other one
     samples = [continued((g,) * 10, *[3] * 64) for g in range(4) for _ in range(16)]
     whole = [set(range(g * 16, g * 16 + 16)) for g in range(4)]
-    batches = micro_batches(samples, 3072, layout=Layout.SHARED, lanes=2)
+    batches = micro_batches(samples, 3072, layout=Layout.SHARED, replicas=2)
     assert list(map(set, batches)) == [whole[0] | whole[1], whole[2] | whole[3]]
     assert [len(batch) for batch in micro_batches(samples, 3072, layout=Layout.SHARED)] == [48, 16]
     # one group is cut, for the prompt twice; not when the prompt is longer than the half of its responses
     assert [
-        len(batch) for batch in micro_batches(samples[:16], 3072, layout=Layout.SHARED, lanes=2)
+        len(batch) for batch in micro_batches(samples[:16], 3072, layout=Layout.SHARED, replicas=2)
     ] == [
         8,
         8,
     ]
     short = [continued((1,) * 200, 3, 3, EOS) for _ in range(16)]
-    assert micro_batches(short, 3072, layout=Layout.SHARED, lanes=2) == [list(range(16))]
-    assert [len(batch) for batch in micro_batches(samples, 10**6, lanes=3)] == [22, 22, 20]
+    assert micro_batches(short, 3072, layout=Layout.SHARED, replicas=2) == [list(range(16))]
+    assert [len(batch) for batch in micro_batches(samples, 10**6, replicas=3)] == [22, 22, 20]
 
 
 def test_lanes_are_even_at_the_load_of_the_miniature() -> None:
     samples = miniature_load()
-    for lanes in (1, 2, 3):
-        batches = micro_batches(samples, 3072, layout=Layout.SHARED, lanes=lanes)
+    for replicas in (1, 2, 3):
+        batches = micro_batches(samples, 3072, layout=Layout.SHARED, replicas=replicas)
         loads = [
-            sum(shared_positions([samples[i] for i in batch]) for batch in batches[lane::lanes])
-            for lane in range(lanes)
+            sum(shared_positions([samples[i] for i in batch]) for batch in batches[lane::replicas])
+            for lane in range(replicas)
         ]
         assert max(loads) < 1.1 * min(loads)
         assert padding_share(samples, batches, layout=Layout.SHARED) < 0.06

@@ -45,7 +45,7 @@ KINDS = ["reasoning"] * 8 + ["helpful"] * 6 + ["safety"] * 2
 def test_every_minibatch_has_as_many_of_each_kind(seed: int) -> None:
     """16 groups in 4 minibatches: 8 / 4 = 2 of reasoning, (6 + 2) / 4 = 2 general ones."""
     groups = [(2 * g, 2 * g + 1) for g in range(16)]
-    parts = split_minibatches(groups, 4, seed=seed, kinds=KINDS)
+    parts = split_minibatches(groups, 4, seed=seed, problem_sets=KINDS)
     counts = [Counter(KINDS[index // 2] for index in part) for part in parts]
     assert [count["reasoning"] for count in counts] == [4] * 4
     assert [count["helpful"] + count["safety"] for count in counts] == [4] * 4
@@ -56,7 +56,7 @@ def test_every_minibatch_has_as_many_of_each_kind(seed: int) -> None:
 
 def test_kinds_are_mixed_sample_by_sample_too() -> None:
     groups = [range(4 * g, 4 * g + 4) for g in range(16)]
-    parts = split_minibatches(groups, 8, by="sample", seed=1, kinds=KINDS)
+    parts = split_minibatches(groups, 8, by="sample", seed=1, problem_sets=KINDS)
     counts = [Counter(KINDS[index // 4] for index in part) for part in parts]
     # 32 samples of reasoning, 24 helpful and 8 about safety in 8 minibatches
     assert counts == [{"reasoning": 4, "helpful": 3, "safety": 1}] * 8
@@ -66,7 +66,7 @@ def test_one_kind_is_split_as_if_there_were_none() -> None:
     groups = [(2 * g, 2 * g + 1) for g in range(8)]
     for by in ("group", "sample"):
         plain = split_minibatches(groups, 4, by, seed=7)  # type: ignore[arg-type]
-        assert split_minibatches(groups, 4, by, seed=7, kinds=["reasoning"] * 8) == plain  # type: ignore[arg-type]
+        assert split_minibatches(groups, 4, by, seed=7, problem_sets=["reasoning"] * 8) == plain  # type: ignore[arg-type]
     units = list(groups)
     random.Random(7).shuffle(units)
     by_hand = [[*units[2 * n], *units[2 * n + 1]] for n in range(4)]
@@ -75,5 +75,5 @@ def test_one_kind_is_split_as_if_there_were_none() -> None:
 
 def test_which_groups_meet_depends_on_the_seed() -> None:
     groups = [(g,) for g in range(16)]
-    splits = {str(split_minibatches(groups, 4, seed=seed, kinds=KINDS)) for seed in range(9)}
+    splits = {str(split_minibatches(groups, 4, seed=seed, problem_sets=KINDS)) for seed in range(9)}
     assert len(splits) > 1

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dianoia.learner.batching.attention_spans import Span, Views
+from dianoia.learner.batching.attention_spans import AttentionSpans, Span
 from dianoia.learner.kernels.attention_cpu import attend_in_c, attends_in_c
 
 pytestmark = pytest.mark.usefixtures("in_c")
 
-TREE = Views.of(
+TREE = AttentionSpans.of(
     [(0, 21, 0, 0), (21, 9, 0, 4), (30, 1, 4, 3), (33, 40, 7, 2)],
     [2, 0, 1, 20, 31, 30, 5, 22, 29],
 )
@@ -22,21 +22,21 @@ def states(heads: int, kv: int, head: int, positions: int = 73) -> list[Tensor]:
     return [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]
 
 
-def by_hand(parts: list[Tensor], views: Views, scale: float) -> Tensor:
+def by_hand(parts: list[Tensor], views: AttentionSpans, scale: float) -> Tensor:
     """`_NHD`, a position and a head at a time."""
     query, key, value = parts
     repeats = query.shape[1] // key.shape[1]
     rows: list[Tensor] = [torch.zeros_like(query[0]) for _ in query]
     for start, length, before, count in views.spans_R4.tolist():
         for n in range(start, start + length):
-            seen = [*views.known_K[before : before + count].tolist(), *range(start, n + 1)]
+            seen = [*views.context_K[before : before + count].tolist(), *range(start, n + 1)]
             keys, values = (part[seen].repeat_interleave(repeats, 1) for part in (key, value))
             weights = (torch.einsum("hd,khd->hk", query[n], keys) * scale).softmax(1)
             rows[n] = torch.einsum("hk,khd->hd", weights, values)
     return torch.stack(rows)
 
 
-def ours(parts: list[Tensor], views: Views, scale: float | None) -> Tensor:
+def ours(parts: list[Tensor], views: AttentionSpans, scale: float | None) -> Tensor:
     laid = [part.float().transpose(0, 1)[None] for part in parts]
     assert attends_in_c(*laid)
     return attend_in_c(laid[0], laid[1], laid[2], views, scale)[0]
@@ -80,7 +80,7 @@ def test_positions_of_no_span_see_nothing_and_pull_at_nothing() -> None:
 
 
 def test_no_spans_at_all() -> None:
-    assert ours(states(2, 1, 16), Views.of([], [0]), None).abs().max() == 0
+    assert ours(states(2, 1, 16), AttentionSpans.of([], [0]), None).abs().max() == 0
 
 
 def test_half_precision_is_for_others() -> None:
@@ -91,17 +91,17 @@ def test_half_precision_is_for_others() -> None:
         assert not attends_in_c(query, query, query)
 
 
-# Views --------------------------------------------------------------------------------------------
+# AttentionSpans --------------------------------------------------------------------------------------------
 
 
 def test_sequences_end_to_end() -> None:
-    views = Views.end_to_end([3, 1, 4])
+    views = AttentionSpans.end_to_end([3, 1, 4])
     assert views.spans_R4.tolist() == [[0, 3, 0, 0], [3, 1, 0, 0], [4, 4, 0, 0]]
     assert views.longest == 4
 
 
 def test_spans_without_positions_are_left_out() -> None:
     spans: list[Span] = [(0, 2, 0, 0), (2, 0, 0, 2), (2, 1, 0, 2)]
-    views = Views.of(spans, range(2))
+    views = AttentionSpans.of(spans, range(2))
     assert views.spans_R4.tolist() == [[0, 2, 0, 0], [2, 1, 0, 2]]
     assert views.longest == 3

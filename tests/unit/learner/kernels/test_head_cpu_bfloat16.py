@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from dianoia.base.records import Sample
 from dianoia.learner import logprobs as scoring
 from dianoia.learner.batching.batch import PreparedSample, collate
-from dianoia.learner.kernels.head_cpu_bfloat16 import scored_in_half
+from dianoia.learner.kernels.head_cpu import score_tokens
 
 MakeModel = Callable[..., PreTrainedModel]
 pytestmark = pytest.mark.usefixtures("in_c")
@@ -47,9 +47,9 @@ def test_logits_of_rounded_factors_are_float32(
     """Bfloat16 logits of this size would be apart by up to 0.02."""
     states, head, ids = parts(rows, vocabulary, biased=biased)
     theirs = exact(states, head, ids)
-    ours = scored_in_half(states, head, ids, TEMPERATURE, chunk)
+    ours = score_tokens(states, head, ids, TEMPERATURE, chunk, torch.bfloat16)
     with torch.no_grad():
-        alone = scored_in_half(states, head, ids, TEMPERATURE, chunk)
+        alone = score_tokens(states, head, ids, TEMPERATURE, chunk, torch.bfloat16)
     for one, same, other in zip(ours, alone, theirs, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=0, atol=2e-5)
         assert torch.equal(one, same), "the same without a gradient"
@@ -59,14 +59,14 @@ def test_logits_of_rounded_factors_are_float32(
     for one, other in zip(
         gradients, torch.autograd.grad((theirs[0] * weights).sum(), given), strict=True
     ):
-        assert (one - other).norm() < 0.01 * other.norm(), "slopes have 8 bits"
+        assert (one - other).norm() < 0.01 * other.norm(), "gradients of logits have 8 bits"
     assert not ours[1].requires_grad
 
 
 @pytest.mark.parametrize("chunk", [2, 100])
 def test_one_gradient_however_often_it_is_asked_for(chunk: int) -> None:
     states, head, ids = parts(5, 9)
-    logprobs, _ = scored_in_half(states, head, ids, 1.0, chunk)
+    logprobs, _ = score_tokens(states, head, ids, 1.0, chunk, torch.bfloat16)
     first = torch.autograd.grad(logprobs.sum(), states, retain_graph=True)
     assert torch.equal(*first, *torch.autograd.grad(logprobs.sum(), states))
 
@@ -75,15 +75,18 @@ def test_the_gradient_of_a_sure_token_survives() -> None:
     """Logits 8 and 0: the slope of the first is 1 - p = 0.000335, where bfloat16 has no number between p and 1."""
     states = torch.tensor([[1.0, 0.0]], requires_grad=True)
     weight = torch.tensor([[8.0, 0.0], [0.0, 0.0]])
-    logprobs, _ = scored_in_half(states, (weight, None), torch.tensor([0]), 1.0, 9)
+    logprobs, _ = score_tokens(states, (weight, None), torch.tensor([0]), 1.0, 9, torch.bfloat16)
     logprobs.sum().backward()
     assert states.grad is not None
     assert states.grad[0, 0].item() == pytest.approx(8 * 0.000335, rel=0.01)
 
 
-def test_an_odd_hidden_size_is_refused() -> None:
-    with pytest.raises(AssertionError, match="odd"):
-        scored_in_half(torch.zeros(2, 3), (torch.zeros(4, 3), None), torch.tensor([0, 1]), 1.0, 9)
+def test_an_odd_hidden_size_is_multiplied_in_float32() -> None:
+    torch.manual_seed(0)
+    states, weight, ids = torch.randn(2, 3), torch.randn(4, 3), torch.tensor([0, 1])
+    logprobs, _ = score_tokens(states, (weight, None), ids, 1.0, 9, torch.bfloat16)
+    expected, _ = score_tokens(states, (weight, None), ids, 1.0, 9, torch.float32)
+    assert torch.equal(logprobs, expected)
 
 
 def test_autocast_chooses_the_head(
@@ -91,20 +94,14 @@ def test_autocast_chooses_the_head(
 ) -> None:
     model = make_model().float()
     batch = collate([PreparedSample(one, torch.tensor(one.logprobs)) for one in samples])
-    chosen: list[str] = []
+    dtypes: list[torch.dtype] = []
 
-    def watch(name: str) -> None:
-        function = getattr(scoring, name)
+    def watched(*arguments: Any) -> Any:
+        dtypes.append(arguments[-1])
+        return score_tokens(*arguments)
 
-        def watched(*given: Any) -> Any:
-            chosen.append(name)
-            return function(*given)
-
-        monkeypatch.setattr(scoring, name, watched)
-
-    watch("scored_in_half")
-    watch("scored_in_c")
+    monkeypatch.setattr(scoring, "score_tokens", watched)
     for enabled in (True, False):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             scoring.response_logprobs(model, batch, 1.0)
-    assert chosen == ["scored_in_half", "scored_in_c"]
+    assert dtypes == [torch.bfloat16, torch.float32]

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, Qwen3ForSequenceClassification
 from dianoia.base.records import Sample
 from dianoia.learner import logprobs as scoring
 from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
-from dianoia.learner.kernels.head_cpu import scored_in_c
+from dianoia.learner.kernels.head_cpu import score_tokens
 from dianoia.learner.kernels.prepare import prepare_for_cpu
 from dianoia.learner.kernels.recompute import recompute_layers
 from dianoia.learner.logprobs import response_logprobs
@@ -98,7 +98,7 @@ def test_a_head_has_one_gradient_however_often_it_is_asked_for(chunk: int) -> No
     """Logits become their own gradient in place; a second pass has to make them again."""
     torch.manual_seed(0)
     states, weight = torch.randn(5, 6, requires_grad=True), torch.randn(9, 6)
-    logprobs_N, _ = scored_in_c(states, (weight, None), torch.arange(5), 1.0, chunk)
+    logprobs_N, _ = score_tokens(states, (weight, None), torch.arange(5), 1.0, chunk)
     first = torch.autograd.grad(logprobs_N.sum(), states, retain_graph=True)
     assert torch.allclose(*first, *torch.autograd.grad(logprobs_N.sum(), states), atol=1e-6)
 

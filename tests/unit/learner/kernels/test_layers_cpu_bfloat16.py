@@ -16,7 +16,7 @@ from transformers import (
 from dianoia.base.records import Sample
 from dianoia.hardware.c_functions import call
 from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
-from dianoia.learner.kernels.fused_layers import _Fused
+from dianoia.learner.kernels.fused_layers import _FusedForward
 from dianoia.learner.kernels.prepare import prepare_for_cpu
 from dianoia.learner.kernels.recompute import recompute_layers
 from dianoia.learner.logprobs import response_logprobs
@@ -85,8 +85,8 @@ def test_layers_are_exchanged_for_the_format_that_is_asked_for() -> None:
         model = make("qwen3")
         prepare_for_cpu(model, autocast)
         forward = model.base_model.layers[0].forward
-        assert isinstance(forward, _Fused) and forward.plain
-        formats.append(forward.kind)
+        assert isinstance(forward, _FusedForward) and forward.has_c_functions
+        formats.append(forward.dtype)
     assert formats == [torch.float32, torch.bfloat16]
 
 

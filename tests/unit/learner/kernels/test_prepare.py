@@ -61,9 +61,9 @@ def test_a_batch_end_to_end_by_hand() -> None:
     row = batch_of(samples, Layout.PACKED).packed
     assert row is not None
     assert row.ids_1N.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
-    assert row.places_1N.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3]]
+    assert row.positions_1N.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3]]
     assert row.lengths == (4, 4)
-    assert row.before_M.tolist() == [1, 2, 4, 5, 6]
+    assert row.predicting_M.tolist() == [1, 2, 4, 5, 6]
     assert row.targets_M.tolist() == [3, 4, 6, 7, 8]
 
 
