@@ -50,6 +50,7 @@ class Evidence:
 
     def estimate(self, part: str, domain: str, metric: str) -> Bounded:
         """Return a metric of a part's checkpoint; `reasoning` is the mean of four domains."""
+        # Recursion: the mean gets its interval from those of the four domains.
         if domain == "reasoning":
             return mean([self.estimate(part, member, metric) for member in REASONING])
         table = self.evaluations.get(self.parts[part], {}).get(domain, {}).get(metric)
@@ -75,6 +76,7 @@ class Evidence:
         ]
         if not tables:
             raise Missing(f"no {metric} of {part} ({self.parts[part]}) on {domain} by difficulty")
+        # Levels are keys of JSON, so texts: sort by number, 10 after 4.
         return [(level, Estimate(**table)) for level, table in sorted(tables, key=lambda t: t[0])]
 
     def training(self, part: str) -> Training:
@@ -89,6 +91,7 @@ class Evidence:
         """Return (step, value of each metric) of every row that has all the metrics."""
         keys = ("step", *metrics)
         rows = [tuple(row.get(key) for key in keys) for row in self.training(part).rows]
+        # Most rows are training steps without a held-out evaluation; they lack the metrics.
         points = [row for row in rows if all(isinstance(value, int | float) for value in row)]
         if not points:
             raise Missing(
@@ -122,6 +125,7 @@ def gather(
                 _problem_set(stages[name]["problems"]), tuple(read_journal(run.stage(name).metrics))
             )
             for part, name in parts.items()
+            # The curve of an unfinished stage would decide a claim too early.
             if name in done and stages.get(name, {}).get("kind") == "rl"
         },
     )
@@ -143,6 +147,7 @@ Row = dict[str, Any]
 
 def stage_table(evidence: Evidence) -> list[Row]:
     """Return one row per evaluated checkpoint, in the order of its first part; it may play several parts."""
+    # One checkpoint may play several parts, such as R1-Zero and GRPO.
     parts: dict[str, list[str]] = {}
     for part, checkpoint in evidence.parts.items():
         if evidence.evaluations.get(checkpoint):
@@ -155,12 +160,14 @@ def stage_table(evidence: Evidence) -> list[Row]:
 
 def _domain_cells(part: str, evidence: Evidence) -> Row:
     measured = evidence.evaluations[evidence.parts[part]]
+    # Domains of the paper first, in its order; unmeasured ones are left out below.
     domains = dict.fromkeys((*TABLE_DOMAINS, *measured))
     cells = {domain: _metric_cells(part, domain, evidence) for domain in domains}
     return {domain: metrics for domain, metrics in cells.items() if metrics}
 
 
 def _metric_cells(part: str, domain: str, evidence: Evidence) -> Row:
+    # A metric that was not measured has no cell, rather than a zero.
     cells: Row = {}
     for metric in TABLE_METRICS:
         try:

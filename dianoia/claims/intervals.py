@@ -39,6 +39,7 @@ class Interval:
 def difference(a: Bounded, b: Bounded) -> Interval:
     """Return a - b."""
     value = a.value - b.value
+    # The difference is smallest if a is at its lower and b at its upper bound.
     down = math.hypot(a.value - a.low, b.high - b.value)
     up = math.hypot(a.high - a.value, b.value - b.low)
     return Interval(value, value - down, value + up)
@@ -48,6 +49,7 @@ def mean(parts: Sequence[Bounded]) -> Interval:
     """Return the mean of values with equal weights."""
     n = len(parts)
     value = math.fsum(part.value for part in parts) / n
+    # Variances of independent parts add, and the mean divides by n.
     down = math.hypot(*(part.value - part.low for part in parts)) / n
     up = math.hypot(*(part.high - part.value for part in parts)) / n
     return Interval(value, value - down, value + up)
@@ -56,6 +58,7 @@ def mean(parts: Sequence[Bounded]) -> Interval:
 def ratio(a: Bounded, b: Bounded) -> Interval:
     """Return a / b; neither may be negative. Raises ZeroDivisionError if b is 0."""
     value = a.value / b.value
+    # The logarithm of 0 does not exist; only an upper bound can be given.
     if a.value == 0:
         return Interval(0.0, 0.0, _divide(a.high, b.low))
     down = math.hypot(_log(a.value, a.low), _log(b.high, b.value))
@@ -86,6 +89,7 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 def _centred(values: Sequence[float]) -> list[float]:
     """Return the ranks of the values minus their mean."""
+    # Indices of the values from small to large; equal values are neighbours.
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks, first = [0.0] * len(values), 0
     for _, group in groupby(order, key=values.__getitem__):

@@ -65,9 +65,11 @@ def ratio_of(part: str, reference: str, domain: str, metric: str) -> Measure:
         numerator, denominator = (
             evidence.estimate(name, domain, metric) for name in (part, reference)
         )
+        # An undecided claim: with a reference of 0 every ratio would be infinite.
         if denominator.value <= 0:
             raise Missing(f"{metric} of {reference} on {domain} is 0, so there is no ratio to it")
         counts = _problem_counts(evidence, (reference, part), domain, metric)
+        # Only accuracy has a baseline.
         if metric != "pass@1":
             note = f"from {denominator.value:.3g} to {numerator.value:.3g}{counts}"
             return _with_note(ratio(numerator, denominator), note)
@@ -76,6 +78,7 @@ def ratio_of(part: str, reference: str, domain: str, metric: str) -> Measure:
         if baseline is None:
             return _with_note(ratio(numerator, denominator), note)
         note += f"; {_baseline_note(baseline)}"
+        # RL could reach this accuracy by answering everything alike, which is no reasoning.
         if numerator.low <= baseline.value:
             return Measured(
                 None, note=f"{note}, and {part} is not clearly above it, so there is no ratio"
@@ -123,6 +126,7 @@ def gain_over_difficulty(part: str, domain: str, metric: str) -> Measure:
 
     def measure(evidence: Evidence) -> Measured:
         levels = _levels(evidence, part, domain, metric)
+        # Levels are sorted from easy to hard.
         (lowest, easiest), (highest, hardest) = levels[0], levels[-1]
         note = f"{easiest.value:.3g} at level {lowest:g}, {hardest.value:.3g} at level {highest:g}"
         return _with_note(difference(hardest, easiest), note)
@@ -155,6 +159,7 @@ def lead_of_last_gain(chain: tuple[str, ...], domains: tuple[str, ...]) -> Measu
     """Measure the gain in mean pass@1 of the last step of `chain` minus the largest gain of an earlier step."""
 
     def measure(evidence: Evidence) -> Measured:
+        # One number per checkpoint: all domains weigh the same.
         means = [
             mean([evidence.estimate(part, domain, "pass@1") for domain in domains]).value
             for part in chain
@@ -176,6 +181,7 @@ def steps_saved(part: str, reference: str, tolerance: float) -> Measure:
 
     def measure(evidence: Evidence) -> Measured:
         problems, others = (evidence.training(name).problems for name in (part, reference))
+        # Accuracies on different problems cannot be compared.
         if problems != others:
             raise Missing(
                 f"the curve of {part} is of {problems} and that of {reference} of {others} problems"
@@ -184,6 +190,7 @@ def steps_saved(part: str, reference: str, tolerance: float) -> Measure:
             evidence.curve(name, HELDOUT_ACCURACY) for name in (part, reference)
         )
         best = max(value for _, value in reference_curve)
+        # Both curves must reach the same target, so the reference is also held to the tolerance.
         step, reference_step = (
             _first_step(points, best - tolerance) for points in (curve, reference_curve)
         )
@@ -192,6 +199,7 @@ def steps_saved(part: str, reference: str, tolerance: float) -> Measure:
             f"{reference} comes within {100 * tolerance:g} point of its best, {_percent(best)}, at step "
             f"{reference_step:g}"
         )
+        # Not missing: the curve ended without reaching the target, so the claim fails.
         if step is None:
             highest = max(value for _, value in curve)
             return Measured(
@@ -234,6 +242,7 @@ def _best_and_last_points(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return (step, accuracy, reward) at the best accuracy, the earliest if several are equal, and at the end."""
     points = evidence.curve(part, HELDOUT_ACCURACY, HELDOUT_HELPFUL)
+    # `max` returns the first of equal points.
     return max(points, key=lambda point: point[1]), points[-1]
 
 

@@ -12,12 +12,15 @@ NAMES = {
     "dev2": "Dev2",
     "dev3": "Dev3",
     "r1": "R1",
+    # Small models.
     "distilled": "Distilled",
     "small_base": "Small base",
     "small_zero": "Small Zero",
+    # The comparison of algorithms (A.3).
     "grpo": "GRPO",
     "ppo": "PPO, λ = 1",
     "ppo_095": "PPO, λ = 0.95",
+    # Reward hacking (B.5).
     "overoptimized": "Over-optimized",
 }
 """Names of the parts for people."""

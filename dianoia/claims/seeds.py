@@ -49,6 +49,7 @@ def load_results(runs: Sequence[RunDirectory]) -> list[Results]:
     for run in runs[1:]:
         _check_same_recipe(runs[0], run)
     seeds = [table["seed"] for table in results]
+    # The runs may be copies of one another, which would make luck look like evidence.
     repeated = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if repeated is not None:
         paths = ", ".join(
@@ -78,13 +79,17 @@ def _read_results(run: RunDirectory) -> Results:
 
 def _check_same_recipe(first: RunDirectory, other: RunDirectory) -> None:
     """Raise ConfigError unless the recipes are equal apart from the seed."""
-    one, two = ({**read_table(run.recipe), "seed": 0} for run in (first, other))
-    tables = [("stages.", one.pop("stages"), two.pop("stages")), ("", one, two)]
+    # The seed must differ, so it is left out of the comparison.
+    first_recipe, other_recipe = ({**read_table(run.recipe), "seed": 0} for run in (first, other))
+    tables = [
+        ("stages.", first_recipe.pop("stages"), other_recipe.pop("stages")),
+        ("", first_recipe, other_recipe),
+    ]
     different = [
         f"{prefix}{key}"
-        for prefix, left, right in tables
-        for key in dict.fromkeys([*left, *right])
-        if left.get(key) != right.get(key)
+        for prefix, table, other_table in tables
+        for key in dict.fromkeys([*table, *other_table])
+        if table.get(key) != other_table.get(key)
     ]
     if different:
         raise ConfigError(
@@ -110,6 +115,7 @@ def claims_grid(runs: Sequence[Results]) -> Grid:
 def _claim_rows(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Return the rows of one claim; `claims` has its verdict of each run."""
     first, verdicts = claims[0], [claim["holds"] for claim in claims]
+    # A claim with a single value has it in its own row; one with several gets a row per value.
     several = max(len(claim["values"]) for claim in claims) > 1
     cells = [
         MARKS[verdict] if several else _single_value(claim)
@@ -146,6 +152,7 @@ def stages_grid(runs: Sequence[Results]) -> Grid:
 
     The last row is the baseline, one answer given to every problem, on the problems of the last checkpoint that has it.
     """
+    # Per run: rows of the stage table by checkpoint.
     tables = [{row["checkpoint"]: row for row in run["stage_table"]} for run in runs]
     domains = (
         list(dict.fromkeys(domain for row in tables[0].values() for domain in row["domains"]))
@@ -175,6 +182,7 @@ def _baseline_row(
             ]
             for table in tables
         ]
+        # Checkpoints are evaluated on the same problems unless a stage says otherwise, so one baseline represents them.
         last = [baselines[-1] for baselines in baselines_per_run if baselines]
         cells.append(f"{100 * fmean(last):.1f}" if last else MARKS[None])
     measured = any(cell != MARKS[None] for cell in cells)
@@ -195,6 +203,7 @@ def _accuracy(tables: Sequence[Mapping[str, Any]], checkpoint: str, domain: str)
     if not estimates:
         return MARKS[None]
     values = [100 * estimate["value"] for estimate in estimates]
+    # Several seeds show their range; a single seed can only show its interval over problems.
     if len(values) > 1:
         low, high = min(values), max(values)
     else:
@@ -222,6 +231,7 @@ def print_grids(grids: Sequence[Grid], console: Console, markdown: bool) -> None
 
 def split_columns(grid: Grid, width: int) -> list[Grid]:
     """Split a grid into as many as fit into `width` columns without cutting a value; each repeats the labels."""
+    # Each column needs the width of its longest cell.
     widths = [max(map(len, column)) for column in zip(grid.head, *grid.rows, strict=True)]
     last_label = grid.label_columns - 1
     labels = [*widths[:last_label], min(widths[last_label], _MIN_LABEL_WIDTH)]
@@ -230,6 +240,7 @@ def split_columns(grid: Grid, width: int) -> list[Grid]:
     remaining = 0
     for column in range(grid.label_columns, len(grid.head)):
         needed = widths[column] + _FRAME
+        # Start a new grid if the column does not fit; a column wider than the terminal gets one of its own.
         if not groups or needed > remaining:
             groups.append([])
             remaining = space

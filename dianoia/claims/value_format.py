@@ -13,6 +13,7 @@ def format_value(value: float | None, unit: str) -> str:
     match unit:
         case "times":
             return f"{_digits(value)} times"
+        # A difference of shares; the sign shows the direction.
         case "points":
             return f"{100 * value:+.1f} points"
         case "share":
@@ -26,6 +27,7 @@ def format_value(value: float | None, unit: str) -> str:
 
 
 def _digits(value: float) -> str:
+    # Three significant digits.
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
@@ -44,13 +46,14 @@ def _without_unit(value: float, unit: str) -> str:
 
 def summarize_verdicts(verdicts: Sequence[bool | None]) -> str:
     """Return how many claims hold, as a sentence without its full stop."""
-    held, failed, undecided = (
+    holding, failed, undecided = (
         sum(verdict is answer for verdict in verdicts) for answer in (True, False, None)
     )
-    decided = held + failed
+    # A claim that was not measured counts neither for nor against.
+    decided = holding + failed
     if not decided:
         return f"None of the paper's {undecided} claims was measured"
-    sentence = f"{held} of {decided} claims of the paper hold"
+    sentence = f"{holding} of {decided} claims of the paper hold"
     if undecided:
         sentence += f", {undecided} {'was' if undecided == 1 else 'were'} not measured"
     return sentence

@@ -71,6 +71,7 @@ class Verdict:
 
 def verdict_on(rule: Rule, evidence: Evidence) -> Verdict:
     """Apply a rule to a run."""
+    # Without all parts the claim is not about this recipe, so nothing is measured.
     missing_parts = [part for part in rule.parts if part not in evidence.parts]
     values = () if missing_parts else tuple(_value(check, evidence) for check in rule.checks)
     holds = combine([value.holds for value in values]) if values else None
@@ -80,6 +81,7 @@ def verdict_on(rule: Rule, evidence: Evidence) -> Verdict:
 
 def combine(verdicts: Sequence[bool | None]) -> bool | None:
     """Return False if any verdict is False, otherwise None if any is None, otherwise True."""
+    # One failed check is enough, even if another value is missing.
     if False in verdicts:
         return False
     return None if None in verdicts else True
@@ -97,6 +99,7 @@ def _value(check: Check, evidence: Evidence) -> Value:
         value=measured.value,
         low=_finite(measured.low),
         high=_finite(measured.high),
+        # A measured value of None fails the check: the event never happened, which is known.
         holds=check.holds(measured),
         note=measured.note,
     )
@@ -113,6 +116,7 @@ def _why_not_measured(parts: Sequence[str]) -> str:
 
 def _why(holds: bool | None, values: Sequence[Value]) -> str:
     """Return the values that decided, or what is missing."""
+    # For a claim that fails, only the failing checks; for one that holds, all of them.
     deciding = [value for value in values if value.holds is holds]
     if holds is None:
         return "not measured: " + "; ".join(value.note for value in deciding)

@@ -48,6 +48,7 @@ DATA_KINDS = frozenset({"sample", "demonstrations"})
 """Kinds of stages that write a data set for supervised fine-tuning."""
 
 
+# Tables are frozen: a changed recipe is a new `Recipe`, so that stages can share it between threads and processes.
 class Recipe(Settings):
     """A graph of stages. Stages run in the order of the file and may read the outputs of earlier ones."""
 
@@ -61,6 +62,7 @@ class Recipe(Settings):
     """CPU threads of PyTorch. 0: one per core, at most 8."""
     sandbox: Literal["auto", "namespaces", "landlock", "i-accept-unsandboxed-code"] = "auto"
     """Sandbox for programs that a model wrote. auto: the strongest that this machine offers."""
+    # `data` stands above `stages`, because the validator of the stages reads it.
     data: dict[str, DataSettings] = Field(default={})
     """Problem sets by name, for `problems` of the stages."""
     stages: dict[str, Stage] = Field(min_length=1)
@@ -88,6 +90,7 @@ class Recipe(Settings):
             "data", {}
         )  # absent if it is invalid itself
         resolved = {name: _with_tables(stage, tables) for name, stage in stages.items()}
+        # A table that nothing names is nearly always a typo in the name.
         unused = set(tables).difference(*(used for _, used in resolved.values()))
         if unused:
             raise ValueError(
@@ -101,6 +104,7 @@ class Recipe(Settings):
         """Refuse a stage that reads a later stage or itself."""
         earlier: set[str] = set()
         for name, stage in self.stages.items():
+            # Names that are no stages are built-in sets, files, folders or hub names, which `recipe.check` looks up.
             for source in [*sources(stage), *datasets(stage), *reward_models(stage).values()]:
                 if source in self.stages and source not in earlier:
                     raise ValueError(
@@ -121,6 +125,7 @@ class Recipe(Settings):
             if not isinstance(stage, EvaluateStage):
                 continue
             for checkpoint in stage.checkpoints:
+                # `repr`, because a problem set may be a table, which has no hash.
                 first = stage_of.setdefault((checkpoint, repr(stage.problems)), name)
                 if first != name:
                     raise ValueError(
@@ -146,6 +151,7 @@ class Recipe(Settings):
                     f"claims.{part} = {name!r}: no stage of this recipe trains or evaluates such a model"
                     f"{nearest(name, models)} (there are {', '.join(models) or 'none'})"
                 )
+        # This claim needs the held-out curve of a training, which only an rl stage has.
         overoptimized = self.claims.overoptimized
         if overoptimized is not None and not isinstance(self.stages.get(overoptimized), RLStage):
             raise ValueError(
@@ -172,16 +178,19 @@ def _with_tables(stage: Stage, data: Mapping[str, DataSettings]) -> tuple[Stage,
         ]
         return problems.model_copy(update={"decontaminate": tests})
 
+    # Fields of a stage that hold problem sets; a new one has to be added here and in `problem_sets`.
     update: dict[str, Any] = {}
     if isinstance(stage, RLStage | EvaluateStage | SampleStage | PreferencesStage):
         update["problems"] = table_of(stage.problems)
     if isinstance(stage, RLStage) and stage.preferences is not None:
         preferences = stage.preferences
+        # General prompts, which reward models score.
         general_sets = {
             "problems": table_of(preferences.problems),
             "safety_problems": table_of(preferences.safety_problems),
         }
         update["preferences"] = preferences.model_copy(update=general_sets)
+    # `model_copy` does not validate again: the tables were validated as part of `data`.
     return (stage.model_copy(update=update) if used else stage), used
 
 
@@ -257,6 +266,7 @@ def problem_sets(stage: Stage) -> list[str | FileSettings]:
             direct = [stage.problems]
         case _:
             return []
+    # Problems are removed from training if they share words with a test, so tests decide what is learned.
     tables = (problems for problems in direct if isinstance(problems, DataSettings))
     return [*direct, *(test for table in tables for test in table.decontaminate)]
 
@@ -271,6 +281,7 @@ def other_inputs(stage: Stage) -> list[str]:
 
 def reads(stage: Stage) -> list[str]:
     """Return everything that a stage reads, by name: stages, built-in sets, files, folders and hub names."""
+    # A dictionary removes duplicates and keeps the order.
     scorers = reward_models(stage).values()
     return list(dict.fromkeys([*sources(stage), *scorers, *datasets(stage), *other_inputs(stage)]))
 
@@ -282,6 +293,7 @@ def upstream(name: str, recipe: Recipe) -> list[str]:
 
 def dependents(name: str, recipe: Recipe) -> list[str]:
     """Return the stages that read a stage, directly or through others, in recipe order."""
+    # One pass is enough, because a stage reads only earlier ones.
     stages = [name]
     for later in recipe.stages:
         if set(upstream(later, recipe)) & set(stages):

@@ -54,9 +54,11 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = Path(path)
     table = _read_table(path)
+    # Later overrides win over earlier ones and over the file.
     for override in overrides:
         apply_override(table, override)
     typed = {short_key(override): override for override in overrides}
+    # Ranges come last: they need a recipe whose types are right.
     recipe = _validate(path, table, typed)
     refusals = [
         f"  {_name_key(key, typed)}: {sentence}" for key, sentence in impossible_numbers(recipe)
@@ -70,6 +72,7 @@ def _read_table(path: Path) -> dict[str, Any]:
     """Return the table in a TOML file. Raises ConfigError if there is none."""
     _check_path(path)
     try:
+        # `utf-8-sig` accepts the byte order mark that some editors write.
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         encoding = other_encoding(path.read_bytes()[:4])
@@ -105,6 +108,7 @@ def _check_path(path: Path) -> None:
 def _validate(path: Path, table: dict[str, Any], typed: Mapping[str, str]) -> Recipe:
     """Return the recipe of a table. Override values of the wrong type are read again, each at most once."""
     unread = set(typed)
+    # Correcting one value may uncover another mistake, so this repeats until nothing more can be corrected.
     while True:
         try:
             return Recipe.model_validate(table)
@@ -155,6 +159,7 @@ def _reason(problem: Any, parts: list[str], table: dict[str, Any], override_key:
         case "extra_forbidden":
             names = _sibling_keys(parts, table)
             hint = nearest(parts[-1], names)
+            # A secret pasted into a recipe must not end in a terminal or a log of CI.
             if _is_secret(parts[-1]):
                 return (
                     "unknown key, and its value is not shown here, since it may be a secret; put it into an "
@@ -163,6 +168,7 @@ def _reason(problem: Any, parts: list[str], table: dict[str, Any], override_key:
             return f"unknown key (value {value!r}){hint or '; keys of this table: ' + ', '.join(names)}"
         case "missing":
             return "this key is required and has no default"
+        # The union of stages is tagged by `kind`.
         case "union_tag_invalid" | "union_tag_not_found":
             name = value.get("kind") if isinstance(value, dict) else value
             hint = nearest(str(name), KINDS)
@@ -201,6 +207,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 # Secrets -----------------------------------------------------------------------------------------
 
+# Whole words at the end of a key: `max_tokens` is no secret, `hf_token` is one.
 _SECRET_KEY = re.compile(
     r"(?i)(?:^|_)(?:api_?key|key|token|secret|password|passwd|auth|authorization|bearer)$"
 )

@@ -54,6 +54,7 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {override}: {part!r} is a value, not a table")
+    # A table may be set as a whole too, as in --set 'zero.rewards={format=0.5}'.
     table[parts[-1]] = _toml_value(text.strip())
 
 

@@ -34,6 +34,7 @@ def graded_sets(
     for name in names or PROBLEM_SETS:
         if is_built_in(name):
             yield name, check_set(name)
+        # A recipe stands for the problems of its stages.
         elif Path(name).suffix.lower() == ".toml":
             yield from _recipe_sets(name)
         else:
@@ -56,6 +57,7 @@ def _recipe_sets(path: str) -> Iterator[GradedSet]:
     for stage in load_recipe(path).stages.values():
         if isinstance(stage, RLStage | EvaluateStage | SampleStage | PreferencesStage):
             table = stage.problems
+            # Stages often read the same set, with the same columns and split.
             key = table if isinstance(table, str) else table.model_dump_json()
             sets[key] = table
     for problems in sets.values():

@@ -4,10 +4,12 @@ A command calls `check_inputs` once, before it plans and runs. Numbers are check
 recipe is loaded.
 """
 
-from dianoia.base.errors import ConfigError
+from dianoia.base.errors import ConfigError, UserError
+from dianoia.base.records import Problem
 from dianoia.config import (
     DemonstrationsStage,
     EvaluateStage,
+    FunctionSettings,
     PreferencesStage,
     PretrainStage,
     RewardModelStage,
@@ -15,6 +17,10 @@ from dianoia.config import (
     SampleStage,
     SFTStage,
 )
+from dianoia.judge.function_files import check_arguments, find
+from dianoia.judge.functions import missing
+from dianoia.judge.rules import tags_to_write
+from dianoia.models.endpoint import endpoint_key
 from dianoia.recipe.check.missing_inputs import missing_files
 from dianoia.recipe.check.models import check_lengths, check_models
 from dianoia.recipe.check.problems import (
@@ -23,7 +29,6 @@ from dianoia.recipe.check.problems import (
     check_rl_problems,
     check_sampled_problems,
 )
-from dianoia.recipe.check.rewards import check_rewards
 from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.check.training_data import (
     check_corpus,
@@ -32,6 +37,7 @@ from dianoia.recipe.check.training_data import (
     read_preferences,
 )
 from dianoia.recipe.graph import Recipe, Stage
+from dianoia.tasks.catalog import looked_at, problem_source
 from dianoia.text.template import TEMPLATES
 
 
@@ -45,12 +51,14 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
         ConfigError, ModelError, ProblemFileError, SandboxError: the first input that cannot be used.
     """
     for name, stage in recipe.stages.items():
+        # Models first: a wrong checkpoint makes other messages of the same stage hard to understand.
         check_models(name, recipe, planned)
         if not isinstance(stage, PretrainStage):
             _check_template(name, "template", stage.template)
         check_lengths(name, recipe)
         if isinstance(stage, RLStage):
-            check_rewards(name, stage)
+            _check_rewards(name, stage)
+        # A plan lists missing files instead of refusing them.
         if not (planned and missing_files(stage, recipe)):
             _check_data(name, stage, recipe)
     sandbox_of(recipe)  # raises if a stage needs a sandbox that this machine lacks
@@ -82,4 +90,58 @@ def _check_template(name: str, key: str, template: str) -> None:
         raise ConfigError(
             f"stages.{name}.{key} = {template!r}: there is no such template; "
             f"there are {', '.join(TEMPLATES)}"
+        )
+
+
+# Rewards -----------------------------------------------------------------------------------------
+
+
+def _check_rewards(name: str, stage: RLStage) -> None:
+    """Raise ConfigError for a part of the reward that would stop the stage later or would never apply.
+
+    The file of a reward function is executed to find the function, also for a plan, and may import anything, even torch.
+    The function itself is not called.
+    """
+    where, rewards = f"stages.{name}.rewards", stage.rewards
+    # The part `tags` counts the tags of the template, and some templates have none.
+    if rewards.tags is not None and not tags_to_write(TEMPLATES[stage.template]):
+        raise ConfigError(
+            f"{where}.tags with template = {stage.template!r}, which has no tags to count; remove one of the two"
+        )
+    if rewards.judge is not None:
+        try:
+            endpoint_key(rewards.judge)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.judge.{error}") from None
+    # Reading a problem can take seconds, so only if there is a function to check it with.
+    problem = _first_problem(stage) if rewards.functions else None
+    for index, function in enumerate(rewards.functions):
+        try:
+            _check_function(function, problem)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{where}.functions[{index}], path = {function.path!r}: {error}"
+                # Keep the traceback of the user's own file, if importing it failed.
+            ) from error.__cause__
+
+
+def _first_problem(stage: RLStage) -> Problem | None:
+    """Return a problem of the stage; None if none can be read, which `check.problems` reports."""
+    try:
+        return looked_at(problem_source(stage.problems))[0]
+    except UserError:
+        return None
+
+
+def _check_function(function: FunctionSettings, problem: Problem | None) -> None:
+    """Raise ConfigError for a function that cannot be called; the columns of `problem` stand for those of all."""
+    loaded = find(function.path)
+    if function.arguments is not None:  # a factory: the function that it makes is known only later
+        check_arguments(function.path, function.arguments)
+        return
+    columns = [] if problem is None else missing(loaded, problem)
+    if problem is not None and columns:
+        raise ConfigError(
+            f"the function asks for {', '.join(map(repr, columns))}, which is no column of problem {problem.id!r}; "
+            "add the column, give the parameter a default, or, if the path names a factory, set arguments"
         )

@@ -34,6 +34,7 @@ def missing_files(stage: Stage, recipe: Recipe) -> list[str]:
         and Path(name).suffix.lower() in ENDINGS
         and not Path(name).expanduser().exists()
     ]
+    # A name may be listed twice, as problems of a stage and as tests of its table.
     return list(dict.fromkeys([*files, *_unreachable_sets(stage)]))
 
 
@@ -42,6 +43,7 @@ def _unreachable_sets(stage: Stage) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for problems in problem_sets(stage):
         path = path_of(problems)
+        # `owner/name` is a hub name unless it ends like a file.
         if is_hub_name(path) and Path(path).suffix.lower() not in ENDINGS:
             try:
                 files_behind(problems)
@@ -58,10 +60,12 @@ def missing_inputs(recipe: Recipe) -> list[str]:
     unreachable: dict[str, str] = {}
     models: dict[str, str] = {}
     for name, stage in recipe.stages.items():
+        # One sentence per file, with every stage that reads it.
         for file in missing_files(stage, recipe):
             readers.setdefault(file, []).append(name)
         unreachable |= _unreachable_sets(stage)
         for source in [*sources(stage), *reward_models(stage).values()]:
+            # Asks the hub only for models that are not on this machine.
             reason = None if source in recipe.stages else unavailable_reason(source)
             if reason is not None:
                 models[source] = reason

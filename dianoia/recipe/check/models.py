@@ -51,6 +51,7 @@ def check_models(name: str, recipe: Recipe, planned: bool) -> None:
     scorers = reward_models(stage)
     for part, source in scorers.items():
         _check_reward_model(name, part, source, recipe)
+    # A plan needs only the configuration of a hub model; a run needs its weights, so ask the hub for them now.
     if not planned:
         for source in [*sources(stage), *scorers.values()]:
             _check_reachable(name, source, recipe)
@@ -92,12 +93,14 @@ def _is_reward_model(name: str, source: str, recipe: Recipe) -> bool:
     stage = recipe.stages.get(source)
     if stage is not None:
         return isinstance(stage, RewardModelStage)
+    # transformers writes the class of a model into its configuration.
     architectures = model_config(f"stages.{name}", source).get("architectures") or []
     return any(architecture.endswith("ForSequenceClassification") for architecture in architectures)
 
 
 def _check_reward_model(name: str, part: str, source: str, recipe: Recipe) -> None:
     """Raise ConfigError unless a model gives one number, was trained on the view it is shown, and has enough positions."""
+    # Views by the paper: the helpful model sees the final answer, the safety model the whole response (section 3.1).
     shown_views = {"helpful": "answer", "safety": "response"}
     where = f"stages.{name}.preferences.{part}"
     if part not in shown_views:
@@ -105,9 +108,9 @@ def _check_reward_model(name: str, part: str, source: str, recipe: Recipe) -> No
     stage = recipe.stages.get(source)
     config = {} if stage is not None else model_config(where, source)
     if not _is_reward_model(name, source, recipe) or (stage is None and _labels(config) != 1):
-        kind = f"a stage of kind {stage.kind!r}" if stage is not None else _describe(config)
+        described = f"a stage of kind {stage.kind!r}" if stage is not None else _describe(config)
         raise ConfigError(
-            f"{where} = {source!r}: this is {kind}, and a reward model gives one number per response; name a stage of "
+            f"{where} = {source!r}: this is {described}, and a reward model gives one number per response; name a stage of "
             "kind 'reward_model' that comes before, or a sequence classification model with one label"
         )
     if isinstance(stage, RewardModelStage):
@@ -193,7 +196,9 @@ def _positions(where: str, source: str, recipe: Recipe) -> int | None:
         return limit
     if isinstance(stage, PretrainStage):
         return stage.model.max_positions
+    # A stage that trains has exactly one start.
     inherited = _positions(where, sources(stage)[-1], recipe)
+    # Fine-tuning may give a model more positions, never fewer.
     raised = stage.positions if isinstance(stage, SFTStage) else None
     return max(inherited, raised) if inherited is not None and raised is not None else inherited
 
@@ -204,6 +209,7 @@ def _positions(where: str, source: str, recipe: Recipe) -> int | None:
 def _check_folders(name: str, recipe: Recipe, planned: bool) -> None:
     """Raise ModelError for a model folder that is damaged, incomplete or of another kind than the stage needs."""
     stage = recipe.stages[name]
+    # A reward model may start from another reward model or from a language model.
     start_head: Head = "any" if isinstance(stage, RewardModelStage) else "vocabulary"
     heads: dict[str, Head] = dict.fromkeys(sources(stage), start_head)
     heads |= dict.fromkeys(reward_models(stage).values(), "score")
@@ -232,6 +238,7 @@ def _check_model(folder: Path, head: Head, planned: bool) -> None:
     tensors = tensors_of(folder)
     check_tensors(folder, config, tensors, head)
     size = sum(tensor.end - tensor.begin for tensor in tensors.values())
+    # Reading tens of GB would make a dry run take minutes.
     if size <= _MAX_PLAN_BYTES or not planned:
         check_finite(tensors)
     check_tokenizer_files(folder)
@@ -263,4 +270,5 @@ def has_architecture(model_type: str) -> bool:
     texts = [
         (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).is_file()
     ]
+    # Without these files (another version of transformers) nothing can be said, and the run will find out.
     return not texts or any(f'"{model_type}"' in text for text in texts)

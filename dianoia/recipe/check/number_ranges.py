@@ -25,6 +25,7 @@ class Range:
     """What to write instead."""
 
 
+# Ranges that several keys share.
 _RATE = Range(
     (1e-9, 0.05),
     (0, 1),
@@ -53,10 +54,13 @@ _MANY = "runs take time and memory in proportion to it"
 _COUNT = Range((1, 1e5), (0, 1e9), _MANY, "a smaller number")
 _TOKENS = Range((1, 2e6), (0, 1e9), _MANY, "a smaller number")
 RANGES: Mapping[str, Range] = {
+    # optimizers
     "learning_rate": _RATE,
     "value_learning_rate": _RATE,
+    # sampling
     "temperature": _TEMPERATURE,
     "top_p": Range((0.05, 1), (0, 1), "hardly any token is left to sample", "0.9 to 1"),
+    # losses and advantages
     "clip_low": _CLIP,
     "clip_high": _CLIP,
     "value_clip": _CLIP,
@@ -78,6 +82,7 @@ RANGES: Mapping[str, Range] = {
     "gamma": Range(
         (0.9, 1), (0, 1), "rewards at the end of a response hardly affect its beginning", "1"
     ),
+    # AdamW
     "weight_decay": Range(
         (0, 1),
         (0, 100),
@@ -94,12 +99,14 @@ RANGES: Mapping[str, Range] = {
     "max_grad_norm": Range(
         (1e-3, 1000), (0, 1e12), "gradients are scaled down to this norm, mostly 0.1 to 10", "1"
     ),
+    # parts of the reward
     "weight": _WEIGHT,
     "helpful_weight": _WEIGHT,
     "safety_weight": _WEIGHT,
     "accuracy": _WEIGHT,
     "format": _WEIGHT,
     "language": _WEIGHT,
+    # amounts of data, steps and samples
     "epochs": Range((1, 50), (0, 1e6), "data seen so often is memorised", "2 or 3 (the paper)"),
     "steps": Range((1, 1e6), (0, 1e9), _MANY, "a smaller number (the paper: 10,400)"),
     "tokens": Range((1, 1e12), (0, 1e15), _MANY, "a smaller number"),
@@ -118,9 +125,11 @@ RANGES: Mapping[str, Range] = {
     "prompts": Range((1, 1e7), (0, 1e9), _MANY, "a smaller number"),
     "rows": Range((1, 1e7), (0, 1e9), _MANY, "a smaller number"),
     "limit": Range((1, 1e6), (0, 1e9), _MANY, "512"),
+    # endpoints
     "timeout": Range((1, 7200), (0, 1e6), "it is in seconds", "120"),
     "concurrency": Range((1, 512), (0, 1e5), "so many requests are sent at the same time", "8"),
     "retries": Range((0, 50), (0, 1e4), "the waits between them double, up to hours", "5"),
+    # models that a pretrain stage builds
     "layers": Range((1, 500), (0, 1e4), _MANY, "2 to 32"),
     "hidden_size": Range((8, 32_768), (0, 1e6), _MANY, "64 to 4096"),
     "vocabulary": Range((300, 1e6), (0, 1e7), _MANY, "1024 to 150000"),
@@ -167,6 +176,7 @@ def _unusual_pairs(name: str, recipe: Recipe) -> Iterator[str]:
     stage = recipe.stages[name]
     if not isinstance(stage, PretrainStage | RLStage | SFTStage | RewardModelStage):
         return
+    # Each number is fine by itself; together they defeat their purpose.
     optimizer, steps = stage.optimizer, _optimizer_steps(stage)
     if steps is not None and optimizer.warmup_steps >= steps > 0:
         yield (
@@ -183,6 +193,7 @@ def _unusual_rl_pairs(name: str, stage: RLStage) -> Iterator[str]:
             f"stages.{name}.algorithm.clip_high = 0: after the first of {stage.minibatches} minibatches every sample "
             "whose probability has increased is clipped; write 0.2, or 10 for no bound"
         )
+    # GRPO compares the samples of a group, so it needs samples that differ.
     sampling, without_variety = stage.sampling, []
     if sampling.temperature < 0.2:
         without_variety.append(("temperature", sampling.temperature, "1 (the paper)"))

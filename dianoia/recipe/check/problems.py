@@ -45,7 +45,9 @@ def check_rl_problems(name: str, stage: RLStage, seed: int) -> None:
     source = _source(name, stage.problems)
     where = f"stages.{name}.problems = {stage.problems!r}"
     if isinstance(source, FilesSource):
+        # Check the very rows that the run will draw: broken ones would stop it after hours.
         source.check(seed, stage.rollouts * stage.problems_per_rollout)
+    # With an LLM grader, problems that no rule can grade are allowed, and expected.
     grader = stage.rewards.judge
     if grader is None:
         _check_gradable(where, looked_at(source))
@@ -53,6 +55,7 @@ def check_rl_problems(name: str, stage: RLStage, seed: int) -> None:
         _check_grader_is_used(name, looked_at(source))
     _check_languages(name, stage, source, stage.problems)
     if stage.progress.problems:
+        # The held-out curve is graded by rules alone, unless there is a grader.
         heldout = source.heldout(stage.progress.problems)
         if grader is None:
             _check_gradable(where, heldout)
@@ -135,6 +138,7 @@ def _check_general_prompts(name: str, stage: RLStage, preferences: PreferenceSet
             source = general_source(problems, key)
         except ConfigError as error:
             raise ConfigError(f"{where}.{error}") from None
+        # By question, since ids are unique only within a set.
         questions = {problem.question for problem in looked_at(source)}
         repeated = sorted(question for question in questions if question in set_of)
         if repeated:
@@ -147,6 +151,7 @@ def _check_general_prompts(name: str, stage: RLStage, preferences: PreferenceSet
         set_of |= dict.fromkeys(questions, key)
         _check_languages(name, stage, source, problems)
         if stage.progress.problems:
+            # Raises if the set has no held-out prompt to draw the curve on.
             source.heldout(1)
 
 
@@ -156,6 +161,7 @@ def _check_general_prompts(name: str, stage: RLStage, preferences: PreferenceSet
 def check_sampled_problems(name: str, stage: SampleStage) -> None:
     """Raise ConfigError or ProblemFileError for problems, a judge or a rewriter that would stop the stage later."""
     where = f"stages.{name}"
+    # Cheap checks before the problems are read.
     _check_rewriter(where, stage)
     _check_keys(where, {"judge": stage.judge, "rewriter": stage.rewriter})
     problems = _drawn_problems(where, stage)
@@ -174,6 +180,7 @@ def check_judged_problems(name: str, stage: PreferencesStage) -> None:
     _check_keys(where, {"judge": stage.judge})
     problems = _drawn_problems(where, stage)
     try:
+        # An LLM judge needs a guideline; rules have their own.
         if isinstance(stage.judge, EndpointSettings):
             read_guideline(stage.guideline)
         else:
@@ -194,6 +201,7 @@ def _check_preference_rules(
             f"judge = {judge!r}: there are no such rules{nearest(judge, PREFERENCE_RULES)} (there are "
             f"{_listed(PREFERENCE_RULES)}); or name a model behind an endpoint, judge = {_ENDPOINT_EXAMPLE}"
         )
+    # Rules cover different domains for pairs and for labels.
     domains = PREFERENCE_RULES[judge].domains[stage.objective]
     unknown = [problem.domain for problem in problems if problem.domain not in domains]
     if unknown or not _same_plugin(stage.problems, judge):
@@ -209,6 +217,7 @@ def _drawn_problems(where: str, stage: SampleStage | PreferencesStage) -> list[P
     """Return the problems that the stage will sample from."""
     try:
         source = problem_source(stage.problems)
+        # The stage draws exactly this range, so all of its problems are known before it starts.
         problems = problem_range(source, stage.first, stage.prompts)
         _refuse_broken_rows(source)
         return problems

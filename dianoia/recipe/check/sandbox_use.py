@@ -35,12 +35,14 @@ def sandbox_of(recipe: Recipe) -> str | None:
     for name, stage in recipe.stages.items():
         arguments = _problem_source_arguments(stage)
         if (
+            # In order of cost: reading the problems comes last.
             arguments is None
             or path_of(arguments[0]) in missing_files(stage, recipe)
             or not runs_programs(problem_source(*arguments))
         ):
             continue
         try:
+            # All stages share one sandbox, so the first stage that needs it decides.
             return choose(requested_sandbox(recipe))
         except SandboxError as error:
             raise SandboxError(

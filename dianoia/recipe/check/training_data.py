@@ -45,14 +45,16 @@ def check_datasets(name: str, stage: SFTStage, recipe: Recipe) -> None:
     """
     writers = [source for source in datasets(stage) if source in recipe.stages]
     for source in writers:
-        kind = recipe.stages[source].kind
-        if kind not in DATA_KINDS:
+        writer = recipe.stages[source]
+        if writer.kind not in DATA_KINDS:
             raise ConfigError(
-                f"stages.{name}: the data set {source!r} is a stage of kind {kind!r}, which writes a model or "
+                f"stages.{name}: the data set {source!r} is a stage of kind {writer.kind!r}, which writes a model or "
                 "estimates and no samples to learn from; name a JSONL, CSV or Parquet file"
             )
     try:
+        # Reads and parses every row; an unusable row raises here, with its file and number.
         survey = survey_datasets(stage, recipe.stages)
+        # With rows still to come, too few rows cannot be told from enough.
         if not writers:
             share, has_file = stage.heldout_share, stage.evaluation_file is not None
             check_amounts(survey.rows, survey.samples, survey.heldout, share, has_file)
@@ -148,16 +150,19 @@ def _draw_arguments(
 
 def estimate_amounts(stage: SFTStage, survey: Survey, seed: int) -> Amounts:
     """Estimate steps, rows and tokens: the arithmetic is the stage's own, the lengths are estimates."""
+    # Lengths in characters are exact, so one rate converts them all.
     rate = _tokens_per_character(stage.start, survey.first_texts)
     # one more token per sample, for its end
     sized = [(round(characters * rate) + 1, copies) for characters, copies in survey.lengths]
     if stage.longer == "drop":
         sized = [(length, copies) for length, copies in sized if length <= stage.max_length]
+    # longer = "cut" keeps the beginning of a long sample.
     lengths = [min(length, stage.max_length) for length, _ in sized]
     counts = [copies for _, copies in sized]
     steps = optimizer_steps(
         lengths, counts, epochs=stage.epochs, tokens=stage.tokens_per_step, seed=seed
     )
+    # The same packing as in training, so that rows and steps agree with the run up to the estimated lengths.
     step_lengths = ([lengths[index] for index in step] for step in steps)
     rows = sum(len(pack(step, stage.tokens_per_micro_batch)) for step in step_lengths)
     tokens = stage.epochs * sum(n * copies for n, copies in zip(lengths, counts, strict=True))
@@ -167,6 +172,7 @@ def estimate_amounts(stage: SFTStage, survey: Survey, seed: int) -> Amounts:
 def _tokens_per_character(start: str, texts: tuple[str, ...]) -> float:
     file = (shipped_model(start) or Path(start).expanduser()) / "tokenizer.json"
     characters = sum(map(len, texts))
+    # A hub model that is not here yet, or a stage that has not run.
     if not (characters and file.is_file()):
         return _TOKENS_PER_CHARACTER
     tokenizer = Tokenizer.from_file(str(file))
@@ -186,6 +192,7 @@ def read_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Pref
     writers = [source for source in stage.data if source in recipe.stages]
     for source in writers:
         _check_preference_stage(f"stages.{name}.data = {source!r}", stage, recipe.stages[source])
+    # Everything that is no stage has to be a file.
     files = [Path(source).expanduser() for source in stage.data if source not in writers]
     for file in files:
         if not file.is_file():

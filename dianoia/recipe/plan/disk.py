@@ -56,14 +56,17 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
     weights = _WEIGHT_BYTES * size.parameters
     match stage:
         case RLStage():
+            # A run that saves a single state never has two at once.
             algorithm, saves = stage.algorithm, stage.rollouts // stage.checkpoint_every
             state = _STATE_BYTES * size.parameters
+            # The state includes the reference, which moves during training, and PPO's value model with its averages.
             state += weights if algorithm.kl_coefficient > 0 else 0
             state += _STATE_BYTES * size.backbone if algorithm.name == "ppo" else 0
             return DiskNeeds(weights, state, min(2, max(1, saves)))
         case PretrainStage() | SFTStage() | RewardModelStage():
             return DiskNeeds(weights, _STATE_BYTES * size.parameters, 2)
         case SampleStage():
+            # Parts are kept until the data set is written from them, so both exist at the end.
             samples = stage.prompts * stage.samples
             text = _TOKEN_BYTES * samples * FILLED * stage.sampling.max_tokens
             return DiskNeeds(text, text, 1)
@@ -85,6 +88,7 @@ def run_bytes(recipe: Recipe, tasks: Sequence[StageTask], jobs: int = 1) -> floa
         for task in tasks
         if task.runs
     ]
+    # States are temporary: at most `jobs` stages have them at one time; outputs stay.
     temporary = sorted((stage.peak - stage.output for stage in needs), reverse=True)
     return sum(stage.output for stage in needs) + sum(temporary[: max(1, jobs)])
 
@@ -125,6 +129,7 @@ def reserve_stage_space(name: str, recipe: Recipe, folder: Path) -> None:
         disk_space.require_space(folder, needs.peak + disk_space.SMALL_FILES_BYTES, name)
         return
     user = f"{name}, for its states and its checkpoint,"
+    # The existing state is replaced, so its bytes are part of the peak already.
     needed = max(needs.peak - _state_bytes(folder), needs.state) + 3 * disk_space.SMALL_FILES_BYTES
     disk_space.require_space(folder, needed, user)
     disk_space.reserve_space(folder, int(needs.state) + 2 * disk_space.SMALL_FILES_BYTES, user)

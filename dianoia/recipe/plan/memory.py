@@ -106,6 +106,7 @@ def peak(
             )
             phases = _inference(size, machine, cache, sampling.dtype)
         case EvaluateStage():
+            # An evaluation passes at most EVALUATED_AT_ONCE problems to the sampler in one call.
             batch = min(EVALUATED_AT_ONCE, stage.limit), stage.samples
             cache = _decoding(size, machine, stage.slots, stage.max_tokens, *batch, stage.dtype)
             phases = _inference(size, machine, cache, stage.dtype)
@@ -155,7 +156,9 @@ def _micro_batch(stage: RLStage, machine: Machine) -> Pass:
     """Return the pass over as many full rows as fit into a micro-batch, at least one."""
     longest = stage.sampling.largest_max_tokens
     row = longest + PROMPT_TOKENS
+    # On a CPU, micro-batches beyond CPU_TOKENS fall out of the cache, so the learner cuts them smaller.
     budget = min(stage.tokens_per_micro_batch, CPU_TOKENS if machine.cpu else _UNLIMITED)
+    # A replica never has more rows than its share of the minibatch.
     rows_per_replica = -(-stage.rollout_size // stage.minibatches // machine.workers)
     rows = max(1, min(budget // row, rows_per_replica))
     autocast = stage.autocast == "bfloat16"
@@ -169,10 +172,12 @@ def _supervision(
     longest: int | None,
 ) -> Phase:
     if isinstance(stage, PretrainStage):
+        # Pretraining runs one micro-batch per step, on all threads.
         batch, replicas = Pass(stage.tokens_per_step, stage.tokens_per_step), 1
     else:
         cpu_limit = CPU_ROW_TOKENS if isinstance(stage, SFTStage) else CPU_TOKENS
         budget = min(stage.tokens_per_micro_batch, cpu_limit if machine.cpu else _UNLIMITED)
+        # One text may be longer than the budget: it is then a micro-batch of its own.
         text = min(stage.max_length, longest or stage.max_length)
         texts = 2 if isinstance(stage, RewardModelStage) and stage.objective == "pairwise" else 1
         tokens = max(budget, text * texts)
@@ -217,6 +222,7 @@ def _decoding(
     dtype: str,
 ) -> dict[str, float]:
     """Return the bytes of decoding: the KV cache of every slot at full length and of the prompts, and token sampling."""
+    # A slot holds a response of at most `longest` tokens and one token to start from.
     used = min(slots, problems * samples)
     # in C the samples of a prompt share it, and each core may read one prompt ahead; on a GPU every slot has a copy
     prompt_rows = min(problems, used + machine.workers) if machine.cpu else used
@@ -274,8 +280,8 @@ def activations(size: Size, batch: Pass, cpu: bool = True) -> float:
     layer = layer_bytes(size, batch.autocast, batch.shared_prompts, cpu)
     outside_layers = 3 * _FLOAT32 * size.hidden
     if batch.recompute:  # only the input of each layer is kept
-        kept = _FLOAT32 * size.hidden * size.layers
-        return batch.tokens * (kept + 2 * layer + outside_layers)
+        inputs = _FLOAT32 * size.hidden * size.layers
+        return batch.tokens * (inputs + 2 * layer + outside_layers)
     return batch.tokens * (layer * (size.layers + 1) + outside_layers)
 
 
@@ -334,6 +340,7 @@ def savings(
     def peak_bytes(changed: Stage) -> float:
         return peak(changed, size, machine, longest, reward_models).bytes
 
+    # Try every change alone, then add them greedily, best first.
     before = peak_bytes(stage)
     candidates = (Saving(text, peak_bytes(changed)) for text, changed in _alternatives(stage))
     useful = sorted(
@@ -378,6 +385,7 @@ def _learner_alternatives(
 ) -> Iterator[tuple[str, Stage]]:
     if not stage.recompute:
         yield "recompute = true", stage.model_copy(update={"recompute": True})
+    # A packed row must still hold the longest text, so sft and reward models go down to max_length.
     tokens = _SMALL_MICRO_BATCH if isinstance(stage, RLStage) else stage.max_length
     if stage.tokens_per_micro_batch > tokens:
         changed = stage.model_copy(update={"tokens_per_micro_batch": tokens})

@@ -64,6 +64,7 @@ def size_of(name: str, recipe: Recipe) -> Size:
         return size_from_config(_as_config(stage.model, stage.vocabulary), name)
     if isinstance(stage, DemonstrationsStage):
         return Size(0, 0, "no model")
+    # The model of a stage that starts from an earlier one has that stage's size, back to the first.
     sizes = [_source_size(name, source, recipe) for source in sources(stage)]
     return max(sizes, key=lambda size: size.parameters)
 
@@ -79,6 +80,7 @@ def reward_model_sizes(name: str, recipe: Recipe) -> dict[str, Size]:
 def _source_size(name: str, source: str, recipe: Recipe) -> Size:
     if source in recipe.stages:
         return size_of(source, recipe)
+    # A multimodal model has its language model in a nested configuration.
     return size_from_config(text_config(model_config(f"stages.{name}", source)), source)
 
 
@@ -99,6 +101,7 @@ def _as_config(shape: ModelShape, vocabulary: int) -> dict[str, Any]:
 
 def size_from_config(config: dict[str, Any], name: str) -> Size:
     """Return the size of a dense decoder; norms and biases are too small to count."""
+    # Keys of Llama, Qwen and Mistral; others (GPT-2's n_embd, for example) are missing and count as 0.
     hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
     heads = config.get("num_attention_heads", 1)
     kv_heads = config.get("num_key_value_heads") or heads

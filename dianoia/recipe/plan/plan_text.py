@@ -24,12 +24,14 @@ _SMALL_PART = 0.01
 
 def print_plan(plan: RunPlan, console: Console, details: bool = True) -> None:
     """Print a plan; without `details`, one line per stage and what needs attention."""
-    place = f" in {plan.run_directory}" if plan.run_directory else ""
-    title = f"{plan.recipe} (seed {plan.seed}){place}"
+    title = f"{plan.recipe} (seed {plan.seed})"
+    if plan.run_directory:
+        title += f" in {plan.run_directory}"
     if details:
         console.print(_detailed_table(title, plan.stages))
     else:
         _print(console, _short_table(title, plan.stages, console.width))
+    # Warnings come last, where they stay visible above the prompt of the shell.
     for line in [*_notes(plan, details), *_warnings(plan)]:
         _print(console, line)
     if not details:
@@ -85,7 +87,9 @@ def _detailed_table(title: str, stages: Sequence[StagePlan]) -> Table:
     table.add_column("time", justify="right")
     for stage in stages:
         work = f"{stage.reason}\n{stage.work}" if stage.reason else stage.work
-        cells = (f"{stage.name} ({stage.kind})", work, _memory_cell(stage), _time_cell(stage))
+        limit = "at most " if stage.waits_for and stage.runs else ""
+        time = limit + _time_cell(stage)
+        cells = (f"{stage.name} ({stage.kind})", work, _memory_cell(stage), time)
         table.add_row(*map(Text, cells))
     return table
 
@@ -94,10 +98,13 @@ def _short_table(title: str, stages: Sequence[StagePlan], width: int) -> str:
     """Return a table with one line per stage: names are never cut, the summary takes the remaining columns."""
     rows = [("stage", "what it does", "memory", "time")]
     for stage in stages:
+        # A stage that is skipped, resumed or run again shows that instead of its work.
         summary = stage.summary if stage.action == Action.RUN else _short_reason(stage)
+        # An upper limit in the short table would read like an estimate.
         uncertain = stage.seconds is not None and bool(stage.waits_for or stage.unit)
         time = "unknown" if uncertain else _time_cell(stage)
         rows.append((stage.name, summary, _memory_cell(stage), time))
+    # Every column but the summary gets the width of its longest cell.
     name_width, _, memory_width, time_width = (
         max(len(row[column]) for row in rows) for column in range(4)
     )
@@ -163,6 +170,7 @@ def _memory_warning(name: str, memory: MemoryPlan, plan: RunPlan) -> str:
         f"{format_bytes(plan.machine_memory)} of {plan.machine}.",
         *(_saving(name, saving) for saving in memory.savings),
     ]
+    # No combination of keys makes the stage fit.
     too_much = memory.least > TIGHT * plan.machine_memory
     if memory.savings and (len(memory.savings) > 1 or too_much):
         sentences.append(f"All of these together would leave {format_bytes(memory.least)}.")

@@ -82,7 +82,7 @@ class StagePlan:
 
     @property
     def runs(self) -> bool:
-        """Whether the stage runs."""
+        """True if the stage runs."""
         return self.memory is not None
 
 
@@ -142,9 +142,11 @@ def plan_run(
 
     `tasks`: what happens to each stage in `run_directory`; `jobs`: how many stages run at the same time.
     """
+    # Stages that run at the same time share the cores, so each has fewer threads.
     threads = thread_count(recipe.threads, jobs)
     machine = this_machine(threads)
     task_of = {task.name: task for task in tasks}
+    # Without a run directory every stage runs.
     running = [name for name in recipe.stages if name not in task_of or task_of[name].runs]
     disk = None
     if run_directory is not None and any(task.runs for task in tasks):
@@ -181,6 +183,7 @@ def _plan_stage(name: str, recipe: Recipe, machine: Machine, task: StageTask | N
         summary=summarize(stage),
         work=work.description,
     )
+    # A stage that does not run costs nothing, so its estimates stay None.
     if task is not None and not task.runs:
         return plan
     return replace(
@@ -200,6 +203,7 @@ def _plan_memory(name: str, recipe: Recipe, machine: Machine, work: StageWork) -
     plan = MemoryPlan(phase.activity, phase.bytes, dict(phase.parts))
     if machine.memory is None or phase.bytes <= TIGHT * machine.memory:
         return plan
+    # Looking for savings is only worth its time if the stage does not fit.
     useful, least = savings(stage, size, machine, work.longest, scorers)
     return replace(plan, savings=tuple(useful), least=least)
 
@@ -212,9 +216,11 @@ def _problem_notes(recipe: Recipe, running: Sequence[str]) -> list[str]:
     notes: dict[str, None] = {}
     for name in running:
         stage = recipe.stages[name]
+        # A missing file has no notes; `missing` lists it.
         if missing_files(stage, recipe):
             continue
         stage_notes = _file_notes(stage)
+        # Several stages may read one file: a dictionary keeps each note once, in order.
         notes |= dict.fromkeys(stage_notes)
         if stage_notes and isinstance(stage, EvaluateStage) and not stage.whole_file:
             note = (
@@ -255,6 +261,7 @@ def _file_notes(stage: Stage) -> list[str]:
 
 def _template_misfit(stage: SFTStage) -> list[str]:
     """Return a warning if the first responses of the files do not fit the template; the stage itself checks all."""
+    # Only the first rows, since a plan should take seconds.
     fit = TemplateFit(TEMPLATES[stage.template])
     for dataset in stage.datasets:
         path = Path(dataset.path).expanduser()

@@ -129,6 +129,7 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
     missing = missing_files(stage, recipe)
     survey = survey_datasets(stage, {*recipe.stages, *missing})
     amounts = estimate_amounts(stage, survey, recipe.seed)
+    # Recomputing activations costs one more forward pass.
     passes, autocast = _TRAINING_PASSES + stage.recompute, stage.autocast == "bfloat16"
     epochs = plural(stage.epochs, "epoch")
     # data sets that are files
@@ -179,9 +180,11 @@ def _steps(tokens: float, stage: SFTStage) -> str:
 def _output_limit(stage: Stage) -> tuple[int, float]:
     """Return the most samples that a stage will write, and about how many tokens each has."""
     if isinstance(stage, DemonstrationsStage):
+        # A demonstration is about as long as its prompt.
         return stage.rows, 2.0 * PROMPT_TOKENS
     if not isinstance(stage, SampleStage):
         return 0, 0.0
+    # Rejection sampling keeps at most `most_per_problem` samples of a problem.
     samples = stage.prompts * min(stage.samples, stage.most_per_problem)
     return samples, PROMPT_TOKENS + FILLED * stage.sampling.max_tokens
 
@@ -263,6 +266,7 @@ def _reward_parts(stage: RLStage, completions: int, scorers: Mapping[str, Size])
         part.name: f" (reward model {scorers[part.name].name}, {format_bytes(4 * scorers[part.name].parameters)})"
         for part in rewards.models
     }
+    # The paper's reward needs no explanation, so the plan leaves it out.
     weighted = {name for name, weight in rewards.parts.items() if weight}
     if weighted == {"accuracy", "format"} and not rewards.functions:
         return ""
@@ -271,6 +275,7 @@ def _reward_parts(stage: RLStage, completions: int, scorers: Mapping[str, Size])
         for name, weight in rewards.parts.items()
         if weight or name in origins  # a part of weight 0 is still computed and logged
     ]
+    # A grader behind an endpoint costs money per request, so the plan counts them.
     requests = ""
     if rewards.judge is not None:
         requests = (
@@ -283,6 +288,7 @@ def _reward_parts(stage: RLStage, completions: int, scorers: Mapping[str, Size])
 def _reward_model_work(stage: RLStage, scorers: Mapping[str, Size]) -> list[Work]:
     """Return the work of the reward models: one pass over each completion that they score, with its prompt."""
     length = stage.sampling.largest_max_tokens * FILLED + PROMPT_TOKENS
+    # Parts under rewards.models score every completion, those of general prompts only theirs.
     counts = dict.fromkeys(scorers, stage.rollouts * stage.rollout_size)
     if stage.preferences is not None:
         prompts = stage.preferences.general_counts(stage.problems_per_rollout)
@@ -302,6 +308,7 @@ def _curve_points(stage: RLStage) -> int:
 
 def _curve_completions(stage: RLStage) -> int:
     """Return the completions of all points of the held-out curves; each general set has a curve of its own."""
+    # The rules' own curve, and one per set of general prompts.
     curves = 1 + len(general_models(stage))
     return _curve_points(stage) * stage.progress.problems * stage.progress.samples * curves
 
@@ -311,15 +318,15 @@ def _curve_completions(stage: RLStage) -> int:
 
 def _sampling(stage: SampleStage, size: Size) -> StageWork:
     completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
-    kept = stage.prompts * min(stage.samples, stage.most_per_problem)
+    accepted = stage.prompts * min(stage.samples, stage.most_per_problem)
     description = (
         f"{_start(stage, size)}: at most {stage.prompts:,} problems x "
-        f"{stage.samples} samples = {completions:,} completions, of which at most {kept:,} are kept; at most "
+        f"{stage.samples} samples = {completions:,} completions, of which at most {accepted:,} are kept; at most "
         f"{completions * longest:,} sampled tokens ({longest:,} per completion)"
     )
     for purpose, requests, model in (
         ("grade", completions, stage.judge),
-        ("rewrite", kept, stage.rewriter),
+        ("rewrite", accepted, stage.rewriter),
     ):
         if isinstance(model, EndpointSettings):
             description += f"; at most {requests:,} requests to {model.model} to {purpose}"
@@ -340,6 +347,7 @@ def _preferences(stage: PreferencesStage, size: Size) -> StageWork:
     )
     if isinstance(stage.judge, EndpointSettings):
         description += f"; at most {verdicts:,} requests to {stage.judge.model} to judge"
+    # Each checkpoint samples every batch in a call of its own.
     sampling, batches = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
     calls = batches * len(stage.starts)
     work = sampling_work(size, completions, longest, sampling.slots, sampling.dtype, calls)
@@ -353,6 +361,7 @@ def _evaluation(stage: EvaluateStage, size: Size) -> StageWork:
         f"{plural(stage.samples, 'sample')} = {completions:,} completions; at most "
         f"{completions * stage.max_tokens:,} sampled tokens ({stage.max_tokens:,} per completion)"
     )
+    # Every call of the sampler ends with a few long responses, which costs extra steps.
     calls = len(stage.checkpoints) * -(-stage.limit // EVALUATED_AT_ONCE)
     work = sampling_work(size, completions, stage.max_tokens, stage.slots, stage.dtype, calls)
     return StageWork(description, [work])
@@ -369,6 +378,7 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
     missing = missing_files(stage, recipe)
     if missing:
         return _reward_model_per_thousand(stage, missing, size)
+    # Files are counted exactly; rows of earlier stages by their upper limit.
     preferences = read_preferences(name, stage, recipe)
     writers = {
         source: writer
@@ -397,6 +407,7 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
         writer.max_rows * texts * writer.sampling.max_tokens * FILLED for writer in writers.values()
     )
     longest = None if writers else round(max(lengths, default=0.0)) + PROMPT_TOKENS
+    # Attention grows with the length of a text, so the work needs the mean as well.
     mean = tokens / max(1, examples * texts)
     work = _reward_model_training(stage, size, tokens * stage.epochs, mean)
     return StageWork(description, [work], longest, waits_for=tuple(writers))

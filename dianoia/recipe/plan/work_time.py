@@ -49,12 +49,16 @@ def sampling_work(
 
     At the end of each call only the longest completions are live, so that it costs extra decoding steps.
     """
+    # Bytes per number of weights and cache.
     length, width = FILLED * max_tokens, 2 if dtype == "bfloat16" else 4
+    # On average a token attends to the prompt and half of the response.
     context = PROMPT_TOKENS + length / 2
+    # A call cannot use more slots than it has completions.
     live = min(slots, completions / calls)
     return Work(
         sampling_flops=completions * length * size.forward_flops(context),
         bfloat16=dtype == "bfloat16",
+        # All slots are full until the queue is empty; then the longest response is decoded alone.
         decoding_steps=completions * length / live + calls * (max_tokens - length),
         bytes_per_step=width * (size.parameters + live * context * size.cache_per_token),
         layers=size.layers,
@@ -65,7 +69,9 @@ def seconds(work: Work, machine: Machine) -> float:
     """Return the estimated seconds of the work on the machine."""
     training = work.training_flops / (machine.bfloat16 if work.autocast else machine.float32)
     sampling = work.sampling_flops / (machine.bfloat16 if work.bfloat16 else machine.float32)
+    # On a CPU the caches hold what a decoding step reads, so memory bandwidth is no limit.
     if machine.bandwidth is None:
         return training + sampling
     step = work.bytes_per_step / machine.bandwidth + work.layers * _LAYER_SECONDS
+    # Sampling is limited by arithmetic or by memory bandwidth, whichever is slower.
     return training + max(sampling, work.decoding_steps * step)

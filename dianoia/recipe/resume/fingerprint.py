@@ -65,12 +65,14 @@ class Fingerprint:
 def fingerprint(name: str, recipe: Recipe, run: RunDirectory) -> Fingerprint:
     """Return the fingerprint that the stage would have if it began now."""
     stage = recipe.stages[name]
+    # Names of stages count by their record, everything else by its files.
     inputs = dict.fromkeys(reads(stage))
     models = {*sources(stage), *reward_models(stage).values()}
     files: dict[str, str] = {}
     for source in inputs:
         if source not in recipe.stages:
             files |= _model_files(name, source) if source in models else _file(source)
+    # The source of reward functions decides what is learned, as a key would.
     for function in functions(stage):
         files |= {title: _content(file) for title, file in source_files(function.path).items()}
     for problems in problem_sets(stage):
@@ -119,6 +121,8 @@ def _record(directory: StageDirectory) -> dict[str, Any]:
 
 
 def _hash(value: object) -> str:
+    # Sorted keys: the hash must not depend on the order of keys in the recipe. Surrogates come from file names that are
+    # not UTF-8.
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -166,6 +170,7 @@ def _hub_config_hash(stage: str, source: str) -> str:
 
 def _weights(path: Path) -> str:
     about = path.stat()
+    # Copying a large file changes its time and so the fingerprint: rather a stage too many runs again than one too few.
     if about.st_size < LARGE:
         return _content(path)
     return f"{about.st_size} bytes, changed {about.st_mtime_ns}"
@@ -197,6 +202,7 @@ def differences(
     """
     reasons = [
         f"the {key} changed ({getattr(before, key)} -> {getattr(now, key)})"
+        # The number of threads changes the order of sums and so the last bits of results.
         for key in ("seed", "threads")
         if getattr(before, key) != getattr(now, key)
     ]
@@ -207,6 +213,7 @@ def differences(
         shown = ", ".join(changes[:_SHOWN_CHANGES]) + (f" and {hidden} more" if hidden > 0 else "")
         reasons.append(f"its configuration changed ({shown})")
     for name, source_hash in now.stages.items():
+        # A source without a record has not begun: it will run before this stage does.
         if before.stages.get(name) != source_hash or source_hash is None:
             reasons.append(f"{name} {'is' if source_hash is None else 'was'} run again")
     paths = sorted({*before.files, *now.files})

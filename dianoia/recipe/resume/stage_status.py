@@ -73,12 +73,12 @@ class StageTask:
 
     @property
     def runs(self) -> bool:
-        """Whether the command runs the stage at all."""
+        """True if the command runs the stage."""
         return self.action not in (Action.SKIP, Action.LEAVE)
 
     @property
     def from_scratch(self) -> bool:
-        """Whether the stage starts from scratch, without a saved state."""
+        """True if the stage starts without a saved state."""
         return self.action in (Action.RUN, Action.RERUN)
 
 
@@ -101,6 +101,7 @@ def _status(
     directory = run.stage(name)
     if directory.is_empty:
         return StageStatus(Status.NOT_RUN)
+    # Folders of runs that were copied by hand or damaged may lack the record.
     before = recorded_fingerprint(directory)
     if before is None:
         return StageStatus(Status.OUT_OF_DATE, "nothing in its folder says what it was made from")
@@ -114,6 +115,7 @@ def _status(
             reasons = [*(reason for reason in reasons if reason not in same), pending]
     if reasons:
         return StageStatus(Status.OUT_OF_DATE, "; ".join(reasons))
+    # The manifest is written last, so a stage that has one is complete.
     if directory.done:
         return StageStatus(Status.DONE)
     return StageStatus(Status.INTERRUPTED, _progress(name, run))
@@ -125,6 +127,7 @@ def _progress(name: str, run: RunDirectory) -> str:
     if directory.state_step.exists():
         with suppress(FileNotFoundError):  # the stage is running and has just replaced its state
             return f"resumes from step {_saved_step(directory):,}"
+    # Stages without a training state (sample, evaluate) save finished parts instead.
     parts = len(directory.parts())
     if parts:
         return f"resumes after {parts} finished part{'s' * (parts > 1)}"
@@ -154,6 +157,7 @@ def stage_tasks(recipe: Recipe, run: RunDirectory, selection: StageSelection) ->
     statuses = stage_statuses(recipe, run)
     tasks: dict[str, StageTask] = {}
     for name in recipe.stages:
+        # Statuses are updated on the way: a stage that will run again makes its readers out of date.
         statuses[name] = _expected_status(name, recipe, statuses, tasks)
         option = _forcing_option(name, recipe, selection)
         tasks[name] = _task(name, statuses[name], option, selection)
@@ -173,6 +177,7 @@ def _expected_status(
         for source in upstream(name, recipe)
         if tasks[source].from_scratch or statuses[source].status is Status.OUT_OF_DATE
     ]
+    # A stage that is not run yet stays so: it simply reads the new outputs.
     if changing and statuses[name].status in (Status.DONE, Status.INTERRUPTED):
         reasons = (f"{source} is run again" for source in changing)
         return StageStatus(Status.OUT_OF_DATE, "; ".join(reasons))
@@ -182,6 +187,7 @@ def _expected_status(
 def _task(
     name: str, stage: StageStatus, forcing_option: str, selection: StageSelection
 ) -> StageTask:
+    # `--only` comes first: a stage that was not asked for is left alone even with --force.
     if selection.only and name not in selection.only:
         status = _status_with_reason(stage)
         return StageTask(name, Action.LEAVE, f"left alone, not asked for: {status}")
@@ -238,6 +244,7 @@ def _refuse_another_run(recipe: Recipe, run: RunDirectory, selection: StageSelec
 
     That is nearly always a mistake, and it would cost the results of the other run.
     """
+    # Without `recipe.json` no stage has begun, so nothing can be lost.
     if selection.force or not run.recipe.exists():
         return
     before = read_table(run.recipe)
