@@ -6,8 +6,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -177,31 +177,17 @@ def _jobs(text: str) -> int:
 
 
 def run(options: RunOptions) -> None:
-    """Plan a recipe and, unless it is a dry run, run it. With seeds: one run per seed."""
-    try:
-        _run(options)
-    except Stopped as stop:
-        # Only the command line knows which options to leave out the next time.
-        raise Stopped(f"{stop}; {options.resume_advice}") from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(options.resume_advice) from None
-
-
-def _run(options: RunOptions) -> None:
-    # Checks that need no import come first, then the environment, then everything that imports.
+    """Plan a recipe and, unless it is a dry run, run it and print its results. With seeds: one run per seed."""
     if options.json and not options.dry_run:
         raise ConfigError("--json prints the plan of a dry run; add --dry-run, or leave --json out")
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
     # Set before anything imports torch, which a reward function of the recipe may do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from dianoia.hardware.machine import address_limit, job_count
+    from rich.console import Console
 
-    if not options.dry_run and address_limit() < _MIN_ADDRESSES:
-        raise MachineFault(
-            f"memory is limited to {address_limit() / 1e6:,.0f} MB of addresses for this process (ulimit -v), and PyTorch "
-            f"alone takes {_MIN_ADDRESSES / 1e6:,.0f} MB, so the system would end the run halfway; raise the limit "
-            "(ulimit -v unlimited) and run the same command again"
-        )
+    from dianoia.hardware.machine import job_count
+    from dianoia.pipeline.scheduler import run_recipes
+
     # 0 means one job per core. The plan and the run must agree on the number.
     options = replace(options, jobs=job_count(options.jobs))
     # From here on each run has its own options, with its seed among the overrides.
@@ -209,9 +195,38 @@ def _run(options: RunOptions) -> None:
     if options.dry_run:
         _dry_run(runs, options)
         return
-    _execute(runs)
+    _check_address_space()
+    console, start = Console(soft_wrap=True), time.monotonic()
+    with _resume_advice(options), ExitStack() as locks:
+        planned = [_lock_and_plan(run_options, locks, console) for run_options in runs]
+        executor = _executor(options.jobs, planned, console)
+        run_recipes(planned, options.jobs, executor, _command_line(), console)
+    _print_results(planned, time.monotonic() - start, console)
     if options.seeds:
         _print_claims(runs)
+
+
+def _check_address_space() -> None:
+    """Raise MachineFault if a limit (ulimit -v) leaves too few addresses to import PyTorch."""
+    from dianoia.hardware.machine import address_limit
+
+    if address_limit() < _MIN_ADDRESSES:
+        raise MachineFault(
+            f"memory is limited to {address_limit() / 1e6:,.0f} MB of addresses for this process (ulimit -v), and PyTorch "
+            f"alone takes {_MIN_ADDRESSES / 1e6:,.0f} MB, so the system would end the run halfway; raise the limit "
+            "(ulimit -v unlimited) and run the same command again"
+        )
+
+
+@contextmanager
+def _resume_advice(options: RunOptions) -> Iterator[None]:
+    """Add to an interruption in the block which command resumes: only here is it known which options to leave out."""
+    try:
+        yield
+    except Stopped as stop:
+        raise Stopped(f"{stop}; {options.resume_advice}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(options.resume_advice) from None
 
 
 def _dry_run(runs: Sequence[RunOptions], options: RunOptions) -> None:
@@ -282,26 +297,6 @@ def _base_command(options: RunOptions) -> str:
     return shlex.join(words)
 
 
-def _execute(runs: Sequence[RunOptions]) -> None:
-    """Lock the run directories, print the plans, run the stages and say where the results are."""
-    from rich.console import Console
-
-    from dianoia.base.files import read_table
-    from dianoia.base.progress import format_duration
-    from dianoia.pipeline.scheduler import run_recipes
-
-    console, start = Console(soft_wrap=True), time.monotonic()
-    with ExitStack() as locks:
-        planned = [_lock_and_plan(options, locks, console) for options in runs]
-        executor = _executor(runs[0].jobs, planned, console)
-        run_recipes(planned, runs[0].jobs, executor, _command_line(), console)
-    console.print(f"took {format_duration(time.monotonic() - start)}", highlight=False)
-    for run in (planned_run.run for planned_run in planned):
-        _print_summary(read_table(run.results), console)
-        console.print(f"results: {run.results}", highlight=False)
-        console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
-
-
 def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") -> "PlannedRun":
     from dianoia.pipeline.results import PlannedRun
     from dianoia.recipe.plan.plan_text import print_plan
@@ -327,6 +322,18 @@ def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") ->
     from dianoia.pipeline.in_process import InProcess
 
     return InProcess()
+
+
+def _print_results(planned: "Sequence[PlannedRun]", seconds: float, console: "Console") -> None:
+    """Print the elapsed time, and for each run its estimates and where its results are."""
+    from dianoia.base.files import read_table
+    from dianoia.base.progress import format_duration
+
+    console.print(f"took {format_duration(seconds)}", highlight=False)
+    for run in (planned_run.run for planned_run in planned):
+        _print_summary(read_table(run.results), console)
+        console.print(f"results: {run.results}", highlight=False)
+        console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
 
 
 def _print_summary(results: Mapping[str, Any], console: "Console") -> None:

@@ -117,20 +117,22 @@ class Scheduler:
 
     def work(self) -> None:
         """Run stages until none is running and none can start."""
-        self._start_ready()
-        while self._running:
+        while True:
+            while (key := self._next()) is not None:
+                self._start(key)
+            if not self._running:
+                return
             for job, error in self._executor.wait():
                 self._finish(job, error)
-                self._start_ready()
 
-    def _start_ready(self) -> None:
-        """Fill the free jobs with stages that can start, unless a stage has failed or the user asked to stop."""
-        while len(self._running) < self._jobs and not self.errors and stop_reason() is None:
-            ready = ready_stages(self._needs, self._begun, self._done)
-            if not ready:
-                return
-            # One job works through the recipe in its order. With several, the longest chain must not be kept waiting.
-            self._start(ready[0] if self._jobs == 1 else longest_chain_first(ready, self._needs)[0])
+    def _next(self) -> Key | None:
+        """Return the stage to start now; None if no job is free, none is ready, one has failed, or a stop is requested."""
+        if len(self._running) >= self._jobs or self.errors or stop_reason() is not None:
+            return None
+        ready = ready_stages(self._needs, self._begun, self._done)
+        # One job works through the recipe in its order. With several, the longest chain must not be kept waiting.
+        ordered = ready if self._jobs == 1 else longest_chain_first(ready, self._needs)
+        return ordered[0] if ordered else None
 
     def _start(self, key: Key) -> None:
         index, name = key

@@ -7,6 +7,7 @@ stage begins, the outputs of the stages that it reads are compared with them.
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from transformers.utils.logging import disable_progress_bar
@@ -49,6 +50,17 @@ from dianoia.tasks.code import use_sandbox
 from dianoia.tasks.problem_ranges import problem_range
 
 _WEIGHTS = "*.safetensors"
+_STAGE_MODULES: Mapping[type[Stage], ModuleType] = {
+    PretrainStage: pretrain,
+    SFTStage: sft,
+    RLStage: rl,
+    SampleStage: sample,
+    DemonstrationsStage: demonstrations,
+    PreferencesStage: preferences,
+    RewardModelStage: reward_model,
+    EvaluateStage: evaluate,
+}
+"""Module whose `run(table, context)` runs a stage, by the class of its table."""
 
 
 def run_stage(request: Request, reporter: Reporter) -> None:
@@ -70,7 +82,8 @@ def run_stage(request: Request, reporter: Reporter) -> None:
             for line in changed_journals(directory.state):
                 progress.print_line(f"{name}: {line}")
             resolve = _resolver(recipe, run)
-            _run_kind(stage, Context(name, directory, recipe.seed, device, resolve, progress))
+            context = Context(name, directory, recipe.seed, device, resolve, progress)
+            _STAGE_MODULES[type(stage)].run(stage, context)
             # The stage has written its last state. The manifest is the last file: it makes the stage done.
             release_space()
             write_manifest(directory, write_seconds())
@@ -110,26 +123,6 @@ class _StageReporter(Reporter):
 
     def print_line(self, text: str) -> None:
         self._reporter.print_line(text)
-
-
-def _run_kind(stage: Stage, context: Context) -> None:
-    match stage:
-        case PretrainStage():
-            pretrain.run(stage, context)
-        case SFTStage():
-            sft.run(stage, context)
-        case RLStage():
-            rl.run(stage, context)
-        case SampleStage():
-            sample.run(stage, context)
-        case DemonstrationsStage():
-            demonstrations.run(stage, context)
-        case PreferencesStage():
-            preferences.run(stage, context)
-        case RewardModelStage():
-            reward_model.run(stage, context)
-        case EvaluateStage():
-            evaluate.run(stage, context)
 
 
 def _total(name: str, recipe: Recipe) -> int:
