@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TILE 8  /* queries at a time: every key and value that is loaded serves so many */
+#define TILE 8    /* queries at a time: every key and value that is loaded serves so many */
 #define VECTOR 16 /* floats per vector: the layout of weights and caches depends on it */
 
 typedef float Vector __attribute__((vector_size(VECTOR * sizeof(float)), aligned(4)));
@@ -26,19 +26,19 @@ typedef struct {
     float *keys_across, *keys_along, *values_across, *values_along, *weights, *score_grads, *tile, *tile_grad;
 } Span;
 
-/* Where position number j of the span's keys is. */
+/* Position of key j of a span: first the earlier positions, then those of the span itself. */
 INLINE int64_t key_position(const Span *s, const int64_t *prefix, int64_t j)
 {
     return j < s->count ? prefix[j] : s->start + j - s->count;
 }
 
-/* One key head of `states`, along as [stride, padded] and across as [head, stride]; either may be NULL. */
+/* Copy one KV head of `states` to `along` [stride, padded] and to `across` [head, stride]; either may be NULL. */
 INLINE void copy_head(const Span *s, const float *states, const int64_t *prefix, int64_t k, float *along, float *across)
 {
-    int64_t count_all = s->count + s->length;
+    int64_t total = s->count + s->length;
     if (along) memset(along, 0, (size_t)(s->stride * s->padded) * sizeof *along);
     if (across) memset(across, 0, (size_t)(s->head * s->stride) * sizeof *across);
-    for (int64_t j = 0; j < count_all; j++) {
+    for (int64_t j = 0; j < total; j++) {
         const float *from = states + (key_position(s, prefix, j) * s->kv + k) * s->head;
         if (along) memcpy(along + j * s->padded, from, (size_t)s->head * sizeof *from);
         if (across)
@@ -46,7 +46,7 @@ INLINE void copy_head(const Span *s, const float *states, const int64_t *prefix,
     }
 }
 
-/* Up to TILE rows of `states` [.., heads, head], from row t of the span on, as [TILE, padded]; zeros beyond. */
+/* Copy TILE rows of `states` [.., heads, head], from row t of the span on, to [TILE, padded]; zeros beyond the span. */
 INLINE void load_tile(const Span *s, const float *states, int64_t h, int64_t t, float *tile)
 {
     memset(tile, 0, (size_t)(TILE * s->padded) * sizeof *tile);
@@ -95,14 +95,14 @@ INLINE void add_outer(const Span *s, const float *weights, const float *rows, in
     }
 }
 
-/* Columns that the last query of a tile sees; those that query i does not see become 0. */
+/* Columns that the last query of a tile attends to. Those that query i does not attend to become 0. */
 INLINE int64_t width_of(const Span *s, int64_t t)
 {
     int64_t last = t + TILE < s->length ? t + TILE : s->length;
     return s->count + last;
 }
 
-/* Span r: sizes, and the scratch cut up. `parts` of size stride x padded lie at the front. */
+/* Set the sizes of a span and its buffers within the scratch memory: four of longest x padded first, then those of a tile. */
 INLINE void begin_span(Span *s, const int64_t *span, int64_t room)
 {
     float *next = s->scratch;
@@ -119,6 +119,7 @@ INLINE void begin_span(Span *s, const int64_t *span, int64_t room)
     s->tile_grad = next;
 }
 
+/* Attention of one head of a tile of queries. */
 INLINE void attend_tile(const Span *s, int64_t h, int64_t t, float *attended, float *normal)
 {
     int64_t width = width_of(s, t);
@@ -127,6 +128,7 @@ INLINE void attend_tile(const Span *s, int64_t h, int64_t t, float *attended, fl
     times_across(s, s->tile, s->keys_across, width, s->weights);
     for (int64_t i = 0; i < TILE; i++) {
         float *row = s->weights + i * s->stride, top = -INFINITY, sum = 0;
+        /* causal: a query attends to the earlier positions, to those before it in the span, and to itself */
         int64_t sees = s->count + t + i + 1 < width ? s->count + t + i + 1 : width;
         _Pragma("omp simd reduction(max : top)")
         for (int64_t j = 0; j < sees; j++) top = row[j] > top ? row[j] : top;
@@ -143,7 +145,8 @@ INLINE void attend_tile(const Span *s, int64_t h, int64_t t, float *attended, fl
     }
 }
 
-/* What every position of a span sees [positions, heads, head], and the logarithm of its normaliser [positions, heads].
+/* Store the attention output of every position of a span [positions, heads, head], and the logarithm of its normaliser
+ * [positions, heads].
  * scratch: 4 room padded + 2 TILE room + 2 TILE padded numbers, room and padded multiples of VECTOR. */
 void attend(const float *queries, const float *keys, const float *values, const int64_t *spans,
             const int64_t *prefix, float scale, float *attended, float *normal, float *scratch, int64_t room,
@@ -166,6 +169,7 @@ typedef struct {
     float *query_grads, *key_grads, *value_grads, *sum_keys, *sum_values;
 } Gradients;
 
+/* Gradients of one head of a tile of queries: weights are computed again from scores and normalisers. */
 INLINE void gradient_tile(const Span *s, const Gradients *p, int64_t h, int64_t t)
 {
     int64_t width = width_of(s, t);
@@ -195,6 +199,7 @@ INLINE void gradient_tile(const Span *s, const Gradients *p, int64_t h, int64_t 
                (size_t)s->head * sizeof(float));
 }
 
+/* Add the sums of a span's keys or values to the gradient: several spans may attend to one position. */
 INLINE void add_head(const Span *s, const float *sums, const int64_t *prefix, int64_t k, float *into)
 {
     for (int64_t j = 0; j < s->count + s->length; j++) {
@@ -203,7 +208,7 @@ INLINE void add_head(const Span *s, const float *sums, const int64_t *prefix, in
     }
 }
 
-/* Gradients of `attend`: query_grads is filled at the spans, key_grads and value_grads are added to.
+/* Gradients of `attend`: fills query_grads at the spans; adds to key_grads and value_grads.
  * scratch: 6 room padded + 2 TILE room + 2 TILE padded numbers. */
 void attend_backward(const float *queries, const float *keys, const float *values, const int64_t *spans,
                      const int64_t *prefix, float scale, const float *attended, const float *normal, const float *grad,

@@ -1,5 +1,5 @@
-/* What a decoder layer does between bfloat16 products: as layers.c, with what enters and leaves a product as the upper
- * half of a float32, rounded to nearest even. Sums, norms, rotations and the residual stream are float32.
+/* The work of a decoder layer between bfloat16 products: the functions of layers.c, where what enters and leaves a product is
+ * bfloat16, that is the upper half of a float32, rounded to nearest even. Sums, norms, RoPE and the residual stream are float32.
  */
 #include <stdint.h>
 
@@ -14,8 +14,9 @@ INLINE float from_bfloat16(Bfloat16 x)
 INLINE Bfloat16 to_bfloat16(float x)
 {
     union { float value; uint32_t bits; } all = {x};
+    /* to nearest, ties to even */
     uint32_t rounded = (all.bits + 0x7FFFu + ((all.bits >> 16) & 1u)) >> 16;
-    return (Bfloat16)(x != x ? 0x7FC0u : rounded);
+    return (Bfloat16)(x != x ? 0x7FC0u : rounded); /* rounding could turn a NaN into an infinity */
 }
 
 INLINE void load_bfloat16(const Bfloat16 *from, float *to, int64_t size)
@@ -23,7 +24,7 @@ INLINE void load_bfloat16(const Bfloat16 *from, float *to, int64_t size)
     EACH for (int64_t i = 0; i < size; i++) to[i] = from_bfloat16(from[i]);
 }
 
-/* y = x + more, or x where there is no more; normed = y / rms(y) * weight; `inverse` [rows] receives 1 / rms. */
+/* y = x + more; normed = y / rms(y) * weight; `inverse` [rows] = 1 / rms(y). Where `more` is NULL, y is x and not written. */
 void add_rms_half(const float *x, const Bfloat16 *more, const float *weight, float eps, float *y, Bfloat16 *normed,
                   float *inverse, int64_t rows, int64_t size)
 {
@@ -39,7 +40,7 @@ void add_rms_half(const float *x, const Bfloat16 *more, const float *weight, flo
     }
 }
 
-/* dx = dresidual + the gradient of the norm, in both formats; dweight must begin at zero. */
+/* dx = dresidual + the gradient of the norm, in float32 and in bfloat16. Adds to dweight, which must begin at zero. */
 void rms_backward_half(const float *x, const float *weight, const float *inverse, const Bfloat16 *dy,
                        const float *dresidual, float *dx, Bfloat16 *dx_half, float *dweight, int64_t rows, int64_t size)
 {
@@ -51,7 +52,7 @@ void rms_backward_half(const float *x, const float *weight, const float *inverse
     }
 }
 
-/* From `qkv` [rows, heads + 2 kv, head] to rotated queries and keys, and values. scratch: `head` numbers. */
+/* Norm and RoPE of queries and keys, from `qkv` [rows, heads + 2 kv, head], and values in float32. scratch: `head` numbers. */
 void rotate_half(const Bfloat16 *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
                  const float *sine, float *queries, float *keys, float *values, float *scratch, int64_t rows,
                  int64_t heads, int64_t kv, int64_t head)
@@ -97,7 +98,7 @@ void rotate_backward_half(const Bfloat16 *qkv, const float *norm_q, const float 
     }
 }
 
-/* y = silu(gate) up, from `both` [rows, 2 inner]. */
+/* SwiGLU: y = silu(gate) up, from gate and up in `both` [rows, 2 inner]. */
 void gated_half(const Bfloat16 *both, Bfloat16 *y, int64_t rows, int64_t inner)
 {
     for (int64_t n = 0; n < rows; n++, both += 2 * inner, y += inner)

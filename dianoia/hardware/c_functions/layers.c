@@ -1,7 +1,7 @@
-/* What a decoder layer does between its products, each in one pass over memory. Float32, rows one after another.
+/* The work of a decoder layer between its matrix products, each part in one pass over memory. Float32.
  *
- * Every function works on `rows` rows with the one thread that calls it, in a fixed order, so the same numbers
- * come out every time. `norm` pointers may be NULL where a model has no such norm.
+ * Every function works on `rows` contiguous rows with the one thread that calls it, in a fixed order, so the results are the
+ * same bits every time. `norm` pointers may be NULL where a model has no such norm. Gradients have the prefix `d`.
  */
 #include <math.h>
 #include <stdint.h>
@@ -12,15 +12,17 @@
 #define SUM_(text) #text
 #define INLINE static inline __attribute__((always_inline))
 
-/* Where exp is cut off. Variables, because of constants GCC computes what follows at either end apart, for every
- * number: x / (1 + e^88) is a denormal, which takes a hundred cycles. */
+/* Bounds of the argument of exp. They are variables and not constants: with constants GCC also computes, for every number,
+ * what follows for the bounds themselves, and x / (1 + e^88) is a denormal, which takes a hundred cycles. */
 float exp_lowest = -87.0f, exp_highest = 88.0f;
 
-/* exp to about two units in the last place, in a form that compilers vectorise (Cephes' polynomial). */
+/* exp with an error of about two units in the last place, in a form that compilers vectorise (polynomial of Cephes).
+ *
+ * x = whole log 2 + r, so exp(x) = 2^whole exp(r); log 2 is subtracted in two parts, which keeps r exact. */
 INLINE float exponential(float x)
 {
     x = x < exp_lowest ? exp_lowest : x > exp_highest ? exp_highest : x; /* not fminf: a NaN stays one */
-    float whole = x * 1.44269504088896341f + 12582912.0f - 12582912.0f; /* 1.5 2^23: rounds */
+    float whole = x * 1.44269504088896341f + 12582912.0f - 12582912.0f; /* adding 1.5 2^23 rounds to an integer */
     float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -29,7 +31,7 @@ INLINE float exponential(float x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    union { int32_t bits; float scale; } power = {((int32_t)whole + 127) << 23};
+    union { int32_t bits; float scale; } power = {((int32_t)whole + 127) << 23}; /* 2^whole by its exponent bits */
     return p * power.scale;
 }
 
@@ -53,7 +55,7 @@ void rms(const float *x, const float *weight, float eps, float *y, float *invers
     }
 }
 
-/* Gradient of one norm, of `dy` for `dx`; adds to `dweight`. In place where dx == dy. */
+/* Gradient of the norm of one row: from `dy` to `dx`, which may be the same memory; adds to `dweight`. */
 INLINE void rms_gradient(const float *x, const float *weight, float r, const float *dy, float *dx, float *dweight,
                      int64_t size)
 {
@@ -68,7 +70,7 @@ INLINE void rms_gradient(const float *x, const float *weight, float r, const flo
     }
 }
 
-/* dx = dresidual + the gradient of `rms`; dweight must begin at zero. */
+/* dx = dresidual + the gradient of `rms`. Adds to dweight, which must begin at zero. */
 void rms_backward(const float *x, const float *weight, const float *inverse, const float *dy,
                   const float *dresidual, float *dx, float *dweight, int64_t rows, int64_t size)
 {
@@ -80,7 +82,7 @@ void rms_backward(const float *x, const float *weight, const float *inverse, con
 
 /* Queries, keys, values --------------------------------------------------------------------------- */
 
-/* One head: norm, then rotation by the angle of its position. */
+/* RoPE of one head, after its norm if it has one. cosine, sine [head / 2]: of the angles of its position. */
 INLINE void rope(const float *x, const float *norm, float eps, const float *cosine, const float *sine, float *y,
                  int64_t head)
 {
@@ -94,8 +96,8 @@ INLINE void rope(const float *x, const float *norm, float eps, const float *cosi
     }
 }
 
-/* From `qkv` [rows, heads + 2 kv, head] to rotated queries and keys; values stay where they are. `cosine`, `sine` are
- * [rows, head], of which the second half is read. */
+/* Norm and RoPE of queries and keys, from `qkv` [rows, heads + 2 kv, head]; values stay where they are. `cosine` and `sine`
+ * are [rows, head]. Their second half is read: in the sampler's tables the first half of the sine is negated. */
 void rotate(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
             const float *sine, float *queries, float *keys, int64_t rows, int64_t heads, int64_t kv, int64_t head)
 {
@@ -107,6 +109,7 @@ void rotate(const float *qkv, const float *norm_q, const float *norm_k, float ep
     }
 }
 
+/* Gradient of `rope`: rotate `dy` back, then the gradient of the norm. */
 INLINE void rope_backward(const float *x, const float *norm, float eps, const float *c, const float *s,
                       const float *dy, float *dx, float *dnorm, int64_t head)
 {
@@ -119,7 +122,7 @@ INLINE void rope_backward(const float *x, const float *norm, float eps, const fl
     if (norm) rms_gradient(x, norm, inverse_rms(x, head, eps), dx, dx, dnorm, head);
 }
 
-/* Gradient of `rotate`, for `dqkv` in the layout of `qkv`; dnorm_q, dnorm_k begin at zero. */
+/* Gradient of `rotate`: fills `dqkv` in the layout of `qkv`; adds to dnorm_q and dnorm_k, which must begin at zero. */
 void rotate_backward(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
                      const float *sine, const float *dqueries, const float *dkeys, const float *dvalues,
                      float *dqkv, float *dnorm_q, float *dnorm_k, int64_t rows, int64_t heads, int64_t kv,
@@ -138,7 +141,7 @@ void rotate_backward(const float *qkv, const float *norm_q, const float *norm_k,
 
 /* Feed-forward ------------------------------------------------------------------------------------ */
 
-/* y = silu(gate) up, from `both` [rows, 2 inner]. */
+/* SwiGLU: y = silu(gate) up, from gate and up in `both` [rows, 2 inner]. */
 void gated(const float *both, float *y, int64_t rows, int64_t inner)
 {
     for (int64_t n = 0; n < rows; n++, both += 2 * inner, y += inner)
@@ -146,7 +149,7 @@ void gated(const float *both, float *y, int64_t rows, int64_t inner)
             y[i] = both[i] / (1.0f + exponential(-both[i])) * both[inner + i];
 }
 
-/* Gradient of `gated`, in the layout of `both`. */
+/* Gradient of `gated`: fills `dboth` in the layout of `both`. */
 void gated_backward(const float *both, const float *dy, float *dboth, int64_t rows, int64_t inner)
 {
     for (int64_t n = 0; n < rows; n++, both += 2 * inner, dboth += 2 * inner, dy += inner)
@@ -159,6 +162,8 @@ void gated_backward(const float *both, const float *dy, float *dboth, int64_t ro
 
 /* Head -------------------------------------------------------------------------------------------- */
 
+/* Scores of one row: see `score`. One pass for the maximum, one for the sums; the entropy is log(sum) minus the mean of the
+ * scaled logits. An impossible token (minus infinity) has weight 0, and 0 times minus infinity must not become a NaN. */
 INLINE void score_row(const float *logits, int64_t id, float scale, float *normal, float *logprob, float *entropy,
                       int64_t vocabulary)
 {
@@ -177,7 +182,7 @@ INLINE void score_row(const float *logits, int64_t id, float scale, float *norma
     *entropy = log_sum - mean / sum;
 }
 
-/* Logarithm of the normaliser, log-probability of `ids`, and entropy, of logits times `scale`; all [rows]. */
+/* Store the logarithm of the normaliser, the log-probability of `ids`, and the entropy, of logits times `scale`: all [rows]. */
 void score(const float *logits, const int64_t *ids, float scale, float *normal, float *logprobs, float *entropies,
            int64_t rows, int64_t vocabulary)
 {
@@ -185,7 +190,7 @@ void score(const float *logits, const int64_t *ids, float scale, float *normal, 
         score_row(logits + n * vocabulary, ids[n], scale, normal + n, logprobs + n, entropies + n, vocabulary);
 }
 
-/* In place: the gradient of the logits, which is (1 at the token) - probability times that of the log-probability. */
+/* Replace the logits by their gradient: (1 at the token - probability) times the gradient of the log-probability. */
 void score_backward(float *logits, const int64_t *ids, float scale, const float *normal, const float *grad,
                     int64_t rows, int64_t vocabulary)
 {
