@@ -34,7 +34,7 @@ from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.miniature.choices import CATEGORIES, LABELS
 from dianoia.miniature.programs import LETTERS
 from dianoia.sampler.factory import make_sampler
-from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.plugins import PROBLEM_SETS
 
@@ -158,7 +158,7 @@ def observe(
     """Sample a shipped model, a folder or a hub name on the held-out problems of the miniature's sets."""
     place = shipped_model(source) or source
     model, tokenizer = load_model(place), load_tokenizer(place)
-    roller = Roller(make_sampler(model), tokenizer, named_template("r1-zero"))
+    roller = RolloutSampler(make_sampler(model), tokenizer, named_template("r1-zero"))
     params = SamplingParams(max_tokens, stop_ids(model, tokenizer), temperature)
     found = []
     for name in problems_of:

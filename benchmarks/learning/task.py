@@ -21,7 +21,7 @@ from dianoia.metrics.group_metrics import measures
 from dianoia.recipe import load_recipe
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
-from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.parsing import make_rollout
 
@@ -82,7 +82,7 @@ class Task:
         done = Completion(tuple(ids), (0.0,) * len(ids), stopped)
         return make_rollout(problem, 0, (), done, text, self.template)
 
-    def heldout(self, roller: Roller, stops: frozenset[int], problems: int) -> dict[str, float]:
+    def heldout(self, roller: RolloutSampler, stops: frozenset[int], problems: int) -> dict[str, float]:
         """Accuracy and reward of 4 samples of each held-out problem, drawn as in training."""
         params = SamplingParams(self.stage.sampling.max_tokens, stops)
         asked = self.source.heldout(problems)
@@ -107,8 +107,8 @@ def start_folder(chosen: Task) -> str:
 
 def roller_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chosen: Task
-) -> tuple[Roller, frozenset[int]]:
+) -> tuple[RolloutSampler, frozenset[int]]:
     """The native sampler with a model's present weights, for the held-out measure alone."""
     sampler = NativeSampler(model.config, slots=256, dtype=torch.float32)
     sampler.load(WeightUpdate(0, model.state_dict()))
-    return Roller(sampler, tokenizer, chosen.template), stop_ids(model, tokenizer)
+    return RolloutSampler(sampler, tokenizer, chosen.template), stop_ids(model, tokenizer)

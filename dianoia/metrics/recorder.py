@@ -24,7 +24,7 @@ from dianoia.judge.verification import count_verdicts
 from dianoia.metrics.group_metrics import measures, right_PG
 from dianoia.metrics.history import History
 from dianoia.metrics.training_metrics import Row, Weights, rollout_row, verdict_row
-from dianoia.sampler.rollouts import Roller
+from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.storage.context import Context
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.storage.run_directory import Journal
@@ -45,7 +45,7 @@ class Recorder:
     def __init__(
         self,
         context: Context,
-        roller: Roller,
+        roller: RolloutSampler,
         settings: ProgressSettings,
         history: History | None = None,
         weights: Weights | None = None,

@@ -1,4 +1,7 @@
-"""From problems to parsed rollouts: template, tokenizer and sampler put together."""
+"""Rollouts of a policy: problems in, parsed rollouts out. Template, tokenizer and sampler put together.
+
+Not here: scores, which `dianoia.judge` gives, and engines, which only know token ids.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,27 +18,27 @@ from dianoia.text.template import TEMPLATES, Template
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every id that ends a sample: many models have several, and miss them in one place or another.
+    """Return every id that ends a sample, according to generation config, model config or tokenizer.
 
-    Raises:
-        ConfigError: the model names none, so that no sample could ever finish.
+    Many models have several such ids, and often one of the three places lacks some of them. Raises ConfigError if none of
+    them names any: no sample could ever finish.
     """
     generation: Any = model.generation_config
-    named = [generation.eos_token_id if generation else None, model.config.eos_token_id]
-    found: set[int] = set()
-    for ids in [*named, tokenizer.eos_token_id]:
+    configs = [generation.eos_token_id if generation else None, model.config.eos_token_id]
+    stops: set[int] = set()
+    for ids in [*configs, tokenizer.eos_token_id]:
         if ids is not None:
-            found.update([ids] if isinstance(ids, int) else ids)
-    if not found:
+            stops.update([ids] if isinstance(ids, int) else ids)
+    if not stops:
         raise ConfigError(
             "neither the model nor its tokenizer names an end-of-sequence token, so every sample would "
             "be cut at max_tokens; set eos_token_id in generation_config.json"
         )
-    return frozenset(found)
+    return frozenset(stops)
 
 
-class Roller:
-    """Rolls a policy out: each problem becomes a list of rollouts."""
+class RolloutSampler:
+    """Samples rollouts: each problem becomes a list of parsed responses."""
 
     def __init__(
         self, sampler: Sampler, tokenizer: PreTrainedTokenizerBase, template: Template
@@ -50,42 +53,43 @@ class Roller:
         key: tuple[int, ...],
         first: int = 0,
     ) -> list[list[Rollout]]:
-        """`samples` rollouts a problem, in the order of `problems`.
+        """Return `samples` rollouts per problem, in the order of `problems`.
 
-        `key` seeds them together with the problem's number and the sample's index; `first` is the
-        number of the first problem, so that a rollout does not depend on how problems are batched.
+        key: seeds a rollout together with the problem's number and the sample's index. first: number of the first problem,
+        so that a rollout does not depend on how problems are batched.
         """
         keys = [(*key, number) for number in range(first, first + len(problems))]
-        return self.under(keys, problems, samples, params)
+        return self.with_keys(keys, problems, samples, params)
 
-    def under(
+    def with_keys(
         self,
         keys: Sequence[tuple[int, ...]],
         problems: Sequence[Problem],
         samples: int,
         params: SamplingParams,
     ) -> list[list[Rollout]]:
-        """The same, each problem under a key of its own, all of them at once."""
+        """Return `samples` rollouts per problem, each problem seeded by its own key, all sampled at once."""
         prompts = [self.template.render(problem.question) for problem in problems]
         prompt_ids = [tuple(ids) for ids in encode_prompts(self.tokenizer, prompts)]
         requests = [Request(ids, samples, key) for ids, key in zip(prompt_ids, keys, strict=True)]
 
-        def parsed(place: int, sample: int, c: Completion) -> Rollout:
-            problem, ids = problems[place], prompt_ids[place]
-            return make_rollout(problem, sample, ids, c, self.text(c), self.template)
+        def parse(number: int, sample: int, completion: Completion) -> Rollout:
+            problem, ids, text = problems[number], prompt_ids[number], self.text(completion)
+            return make_rollout(problem, sample, ids, completion, text, self.template)
 
-        with graded_early(problems) as take:
-            finish = (lambda *ended: take(parsed(*ended))) if take else None
-            completions_PG = self.sampler.generate(requests, params, finish)
+        # slow verifiers grade a rollout as soon as it ends, while others are still being sampled
+        with graded_early(problems) as grade:
+            on_finish = (lambda *ended: grade(parse(*ended))) if grade else None
+            completions_PG = self.sampler.generate(requests, params, on_finish)
         return [
-            [parsed(place, sample, c) for sample, c in enumerate(completions_G)]
-            for place, completions_G in enumerate(completions_PG)
+            [parse(number, sample, completion) for sample, completion in enumerate(completions_G)]
+            for number, completions_G in enumerate(completions_PG)
         ]
 
     def text(self, completion: Completion) -> str:
-        """The response as text, without the id that ended it."""
+        """Return the response as text, without the id that ended it."""
         ids = completion.ids[:-1] if completion.stopped else completion.ids
-        # Special tokens stay: a tag that a tokenizer calls special must not vanish from the text.
+        # Special tokens stay in: a tag that a tokenizer declares special must not vanish from the text.
         text = self.tokenizer.decode(
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
@@ -93,7 +97,7 @@ class Roller:
         return text
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text."""
+        """Return the number of tokens of each text, without special tokens around it."""
         if not texts:
             return []
         encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
@@ -101,7 +105,7 @@ class Roller:
 
 
 def named_template(name: str) -> Template:
-    """A template by name. Raises ConfigError naming the ones there are."""
+    """Return a template by name. Raises ConfigError, with the names that exist, for another name."""
     if name not in TEMPLATES:
-        raise ConfigError(f"template = {name!r}: there are {', '.join(TEMPLATES)}")
+        raise ConfigError(f"template = {name!r}: known templates are {', '.join(TEMPLATES)}")
     return TEMPLATES[name]

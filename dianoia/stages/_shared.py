@@ -8,13 +8,13 @@ from dianoia.base.records import Problem, SamplingParams
 from dianoia.config import SamplingSettings
 from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
-from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.storage.context import Context
 
 
 def roller_of(
     context: Context, start: str, template: str, chosen: SamplingSettings
-) -> tuple[Roller, SamplingParams]:
+) -> tuple[RolloutSampler, SamplingParams]:
     """A model ready to be sampled, and how."""
     source = context.resolve(start)
     model, tokenizer = load_model(source, device=context.device), load_tokenizer(source)
@@ -26,7 +26,7 @@ def roller_of(
         top_k=chosen.top_k,
     )
     sampler = make_sampler(model, slots=chosen.slots, dtype=DTYPES[chosen.dtype])
-    return Roller(sampler, tokenizer, named_template(template)), params
+    return RolloutSampler(sampler, tokenizer, named_template(template)), params
 
 
 @dataclass(frozen=True, slots=True)

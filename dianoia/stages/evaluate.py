@@ -28,7 +28,7 @@ from dianoia.metrics.commonest_answer import one_answer
 from dianoia.metrics.group_metrics import TokenCounter, by_difficulty, by_domain, measures
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.factory import DTYPES, make_sampler
-from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.storage.context import Context
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.storage.run_directory import Journal
@@ -124,7 +124,7 @@ def _table(parts: Mapping[str, Sequence[Group]], count_tokens: TokenCounter) -> 
     }
 
 
-def _roller(name: str, config: EvaluateStage, context: Context) -> tuple[Roller, SamplingParams]:
+def _roller(name: str, config: EvaluateStage, context: Context) -> tuple[RolloutSampler, SamplingParams]:
     source = context.resolve(name)
     model = load_model(source, device=context.device)
     tokenizer = load_tokenizer(source)
@@ -136,12 +136,12 @@ def _roller(name: str, config: EvaluateStage, context: Context) -> tuple[Roller,
         top_p=config.top_p,
         top_k=config.top_k,
     )
-    return Roller(sampler, tokenizer, named_template(config.template)), params
+    return RolloutSampler(sampler, tokenizer, named_template(config.template)), params
 
 
 def _groups(
     name: str,
-    roller: Roller,
+    roller: RolloutSampler,
     params: SamplingParams,
     problems: Sequence[Problem],
     config: EvaluateStage,

@@ -35,7 +35,7 @@ from dianoia.metrics.training_metrics import update_row
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.interface import WeightUpdate
-from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.storage.context import Context
 
 Advantages = list[tuple[float, ...]]
@@ -65,7 +65,7 @@ class _Training:
         sampler = make_sampler(
             model, slots=config.sampling.slots, dtype=DTYPES[config.sampling.dtype]
         )
-        self.roller = Roller(sampler, self.tokenizer, named_template(config.template))
+        self.roller = RolloutSampler(sampler, self.tokenizer, named_template(config.template))
         heldout_judge = evaluation_judge(config.rewards, grader)
         self.recorder = _recorder(config, context, self.roller, self.judge, heldout_judge)
         self.learner = _learner(model, config)
@@ -125,7 +125,7 @@ class _Training:
         with self.recorder.timing("generate_seconds"):
             size, params = self.config.group_size, self.params()
             keys, problems = [draw.key for draw in draws], [draw.problem for draw in draws]
-            rollouts_PG = self.roller.under(keys, problems, size, params)
+            rollouts_PG = self.roller.with_keys(keys, problems, size, params)
         with self.recorder.timing("score_seconds"):
             unscored = [
                 RolloutGroup(draw.problem, tuple(rollouts_G), draw.purpose)
@@ -239,7 +239,7 @@ class _Training:
 
 
 def _recorder(
-    config: RLStage, context: Context, roller: Roller, judge: Judge, heldout_judge: Judge
+    config: RLStage, context: Context, roller: RolloutSampler, judge: Judge, heldout_judge: Judge
 ) -> Recorder:
     chosen, relative = config.preferences, config.algorithm.name != "ppo"
     parts = None if chosen is None else reward_weights(config.rewards, chosen)

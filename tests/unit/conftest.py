@@ -17,7 +17,7 @@ from dianoia.config import Habits
 from dianoia.miniature.corpus import documents
 from dianoia.miniature.tokenizer import END, train_tokenizer
 from dianoia.sampler.interface import OnFinish, SamplerStats, WeightUpdate
-from dianoia.sampler.rollouts import Roller
+from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.storage.context import Context
 from dianoia.storage.run_directory import StageDirectory
 from dianoia.text.template import TEMPLATES, Template
@@ -69,11 +69,11 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture
-def roller(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Roller]:
+def roller(tokenizer: PreTrainedTokenizerFast) -> Callable[..., RolloutSampler]:
     """A roller over a script; `roller(say).sampler.asked` says what it was asked."""
 
-    def make(say: Say, template: Template = TEMPLATES["r1-zero"]) -> Roller:
-        return Roller(ScriptedSampler(tokenizer, say), tokenizer, template)
+    def make(say: Say, template: Template = TEMPLATES["r1-zero"]) -> RolloutSampler:
+        return RolloutSampler(ScriptedSampler(tokenizer, say), tokenizer, template)
 
     return make
 

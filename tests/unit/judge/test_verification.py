@@ -12,7 +12,7 @@ from dianoia.base.records import Problem, SamplingParams
 from dianoia.judge import verification
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.verification import add_counts, count_verdicts, grade, grade_rollouts
-from dianoia.sampler.rollouts import Roller
+from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.tasks import catalog
 from dianoia.tasks.math import shared_workers
 from dianoia.tasks.verifier import Grade, Pair
@@ -26,7 +26,7 @@ def mathematics(problems: list[Problem]) -> list[Problem]:
 
 
 def test_what_was_graded_early_is_not_asked_again(
-    roller: Callable[..., Roller], mathematics: list[Problem], params: SamplingParams
+    roller: Callable[..., RolloutSampler], mathematics: list[Problem], params: SamplingParams
 ) -> None:
     made = roller(lambda prompt, sample: SAID[sample])
     before = sum(shared_workers().ended.values())
@@ -43,7 +43,7 @@ def test_what_was_graded_early_is_not_asked_again(
 
 
 def test_only_mathematics_with_an_answer_is_handed_over(
-    roller: Callable[..., Roller],
+    roller: Callable[..., RolloutSampler],
     problems: list[Problem],
     mathematics: list[Problem],
     params: SamplingParams,
@@ -61,7 +61,7 @@ def test_only_mathematics_with_an_answer_is_handed_over(
 
 
 def test_a_verifier_that_cannot_work_stops_the_rollout(
-    roller: Callable[..., Roller],
+    roller: Callable[..., RolloutSampler],
     mathematics: list[Problem],
     params: SamplingParams,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,7 +112,7 @@ def test_verifiers_that_wait_are_asked_side_by_side_and_order_stays(
 
 
 def test_rollouts_without_an_answer_are_not_graded(
-    roller: Callable[..., Roller], mathematics: list[Problem], params: SamplingParams
+    roller: Callable[..., RolloutSampler], mathematics: list[Problem], params: SamplingParams
 ) -> None:
     (rollouts,) = roller(lambda prompt, sample: SAID[sample])(mathematics[:1], 3, params, (1,))
     assert grade_rollouts(rollouts) == [Grade(1.0, "right"), Grade(0.0, "wrong"), None]

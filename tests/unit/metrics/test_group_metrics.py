@@ -14,12 +14,12 @@ from dianoia.config import EvaluateStage
 from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics.group_metrics import by_difficulty, by_domain, measures
 from dianoia.miniature.problems import MiniatureProblems
-from dianoia.sampler.rollouts import Roller
+from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages import evaluate
 from dianoia.storage.context import Context
 from tests.unit.conftest import ScriptedSampler
 
-MakeRoller = Callable[..., Roller]
+MakeRoller = Callable[..., RolloutSampler]
 
 
 def formed(thought: str, answer: object) -> str:
@@ -30,7 +30,7 @@ def count_words(texts: list[str]) -> list[int]:
     return [len(text.split()) for text in texts]
 
 
-def scored(roller: Roller, problems: list[Problem], samples: int) -> list[Group]:
+def scored(roller: RolloutSampler, problems: list[Problem], samples: int) -> list[Group]:
     params = SamplingParams(64, frozenset({0}))
     return evaluation_judge().score_rollouts(roller(problems, samples, params, (1,)))
 

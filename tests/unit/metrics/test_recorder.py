@@ -12,10 +12,10 @@ from dianoia.config import ProgressSettings
 from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
-from dianoia.sampler.rollouts import Roller
+from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.storage.context import Context
 
-MakeRoller = Callable[..., Roller]
+MakeRoller = Callable[..., RolloutSampler]
 PARAMS = SamplingParams(64, frozenset({0}))
 
 
@@ -80,7 +80,7 @@ def test_nothing_to_measure_is_none_and_not_zero(
     assert row["reward"] == row["cons@2"] == 0.0
 
 
-def make(context: Context, roller: Roller, **settings: int) -> Recorder:
+def make(context: Context, roller: RolloutSampler, **settings: int) -> Recorder:
     return Recorder(context, roller, ProgressSettings(**settings))
 
 

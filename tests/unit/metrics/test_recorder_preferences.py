@@ -17,12 +17,12 @@ from dianoia.judge.reward_part import ScoringState
 from dianoia.metrics.history import History
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
-from dianoia.sampler.rollouts import Roller
+from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
 from dianoia.storage.context import Context
 from dianoia.tasks.code import Verdict
 
-MakeRoller = Callable[..., Roller]
+MakeRoller = Callable[..., RolloutSampler]
 PARAMS = SamplingParams(64, frozenset({0}))
 WEIGHTS = {"accuracy": 2.0, "format": 1.0, "helpful": 0.5, "safety": 1.0}
 
@@ -109,7 +109,7 @@ def test_the_row_of_a_mixed_rollout_by_hand(groups: list[Group]) -> None:
     assert mixed.items() <= plain.items(), "general prompts move no curve of reasoning"
 
 
-def recorder(context: Context, roller: Roller, **settings: int) -> Recorder:
+def recorder(context: Context, roller: RolloutSampler, **settings: int) -> Recorder:
     watch = History(weights=WEIGHTS, from_step=0)
     progress = ProgressSettings(samples=2, **settings)
     return Recorder(context, roller, progress, watch, WEIGHTS, judge())

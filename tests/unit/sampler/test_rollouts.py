@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Problem, RolloutStatus, SamplingParams
-from dianoia.sampler.rollouts import Roller, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.text.template import TEMPLATES
 
 RESPONSE = " <think>\n1+4=5 apples\n</think>\n<answer>5</answer>"
@@ -46,7 +46,7 @@ def test_a_model_without_an_end_is_refused() -> None:
 
 
 def test_the_sampler_is_asked_what_the_caller_wants(
-    roller: Callable[..., Roller],
+    roller: Callable[..., RolloutSampler],
     tokenizer: PreTrainedTokenizerFast,
     problems: list[Problem],
     params: SamplingParams,
@@ -65,7 +65,7 @@ def test_the_sampler_is_asked_what_the_caller_wants(
 
 
 def test_keys_are_problem_numbers(
-    roller: Callable[..., Roller], problems: list[Problem], params: SamplingParams
+    roller: Callable[..., RolloutSampler], problems: list[Problem], params: SamplingParams
 ) -> None:
     made = roller(lambda *_: RESPONSE)
     made(problems, 1, params, (7,), first=40)
@@ -76,7 +76,7 @@ def test_keys_are_problem_numbers(
 
 
 def test_a_rollout_is_what_the_sampler_said(
-    roller: Callable[..., Roller], problems: list[Problem], params: SamplingParams
+    roller: Callable[..., RolloutSampler], problems: list[Problem], params: SamplingParams
 ) -> None:
     say = (RESPONSE, "", f"{RESPONSE}~", " 5").__getitem__
     made = roller(lambda prompt, sample: say(sample))
@@ -107,7 +107,7 @@ def special_tags() -> PreTrainedTokenizerFast:
 )
 def test_text_is_kept_to_the_letter(text: str) -> None:
     tokenizer = special_tags()
-    made = Roller(None, tokenizer, TEMPLATES["r1-zero"])
+    made = RolloutSampler(None, tokenizer, TEMPLATES["r1-zero"])
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     ended = (*ids, tokenizer.eos_token_id)
     assert made.text(Completion(ended, (0.0,) * len(ended), stopped=True)) == text
@@ -115,7 +115,7 @@ def test_text_is_kept_to_the_letter(text: str) -> None:
 
 
 def test_tokens_are_counted_without_extras(
-    roller: Callable[..., Roller], tokenizer: PreTrainedTokenizerFast
+    roller: Callable[..., RolloutSampler], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     made = roller(lambda *_: "")
     assert made.count_tokens([]) == []
