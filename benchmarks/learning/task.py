@@ -82,7 +82,9 @@ class Task:
         done = Completion(tuple(ids), (0.0,) * len(ids), stopped)
         return make_rollout(problem, 0, (), done, text, self.template)
 
-    def heldout(self, roller: RolloutSampler, stops: frozenset[int], problems: int) -> dict[str, float]:
+    def heldout(
+        self, roller: RolloutSampler, stops: frozenset[int], problems: int
+    ) -> dict[str, float]:
         """Accuracy and reward of 4 samples of each held-out problem, drawn as in training."""
         params = SamplingParams(self.stage.sampling.max_tokens, stops)
         asked = self.source.heldout(problems)

@@ -124,7 +124,9 @@ def _table(parts: Mapping[str, Sequence[Group]], count_tokens: TokenCounter) -> 
     }
 
 
-def _roller(name: str, config: EvaluateStage, context: Context) -> tuple[RolloutSampler, SamplingParams]:
+def _roller(
+    name: str, config: EvaluateStage, context: Context
+) -> tuple[RolloutSampler, SamplingParams]:
     source = context.resolve(name)
     model = load_model(source, device=context.device)
     tokenizer = load_tokenizer(source)
