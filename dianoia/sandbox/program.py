@@ -27,8 +27,8 @@ class Ending(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     """It wrote more than it may."""
     PROCESS_LIMIT = "process_limit"
-    """It had more threads than it may. In `namespaces` the kernel refuses the thread, and how the program ends depends on what
-    it does about that."""
+    """It had more threads than it may. In `namespaces` the kernel refuses the thread instead, and how the program ends
+    depends on what it does about that."""
     CRASHED = "crashed"
     """It ended by a signal that it caused, such as a segmentation fault."""
     KILLED = "killed"

@@ -240,7 +240,7 @@ class ForkSandbox:
         return None
 
     def _report(self, limits: Limits) -> dict[str, Any] | Ending:
-        """Wait for the report of the warm process and return it. If none comes, replace the process and return how the run ended.
+        """Return the report of the warm process. If none comes, replace the process and return how the run ended.
 
         Raises:
             SandboxError: the walls could not be closed around the program, so that it did not run.

@@ -341,7 +341,7 @@ class _ForkServer:
             raise
 
     def stop(self, pid: int) -> int | None:
-        """End a worker; return its exit status, or minus a signal's number; None if the fork server died and it is unknown."""
+        """End a worker; return its exit status, or minus a signal's number; None if the fork server died before it answered."""
         with self._lock:
             if self._connection is None:
                 return None

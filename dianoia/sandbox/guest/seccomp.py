@@ -184,8 +184,8 @@ _ALLOWED_IOCTL = {
     "FIONCLEX": 0x5450,
     "FIOCLEX": 0x5451,
 }
-# `PR_SET_PDEATHSIG` ends a program together with its warm process, so nothing may be set but the name of a thread and the name
-# of a range of memory.
+# `PR_SET_PDEATHSIG` ends a program together with its warm process, so nothing may be set but the names of threads and of
+# ranges of memory.
 _ALLOWED_PRCTL = {
     "PR_GET_PDEATHSIG": 2,
     "PR_GET_DUMPABLE": 3,

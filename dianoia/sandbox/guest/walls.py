@@ -206,9 +206,8 @@ def _leave_all(proc: int, user: int, group: int) -> None:
         | linux.CLONE_NEWIPC
         | linux.CLONE_NEWUTS
     )
-    _write(
-        proc, "self/setgroups", "deny"
-    )  # the kernel requires it before a group is mapped without privilege
+    # The kernel requires this before a process without privilege maps its group.
+    _write(proc, "self/setgroups", "deny")
     _write(proc, "self/uid_map", f"{user} {user} 1")
     _write(proc, "self/gid_map", f"{group} {group} 1")
 

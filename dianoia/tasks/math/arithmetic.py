@@ -20,7 +20,8 @@ MAX_ROOT = 64
 """Largest denominator of an exponent that is read as a root, so that (-8)^(1/3) is -2. Other powers are on the principal
 branch."""
 CONTEXT = mpmath.MPContext()
-"""The precision, `CONTEXT.dps` in decimal digits, is set by `Evaluator`. A context of our own leaves mpmath's global one alone."""
+"""The precision, `CONTEXT.dps` in decimal digits, is set by `Evaluator`. mpmath's own global context
+is not touched."""
 
 Value = Any
 """A Fraction, an mpf or mpc of `CONTEXT`, or a matrix of these as a list of rows."""

@@ -179,7 +179,7 @@ def _is_stable(coarse: Any, fine: Any) -> bool:
 
 
 def _vanishes(coarse: Any, fine: Any, largest: float, digits: int) -> bool:
-    """Return True if a difference is only rounding error: far below its largest part, or much smaller with twice the digits."""
+    """Return True if a difference is only rounding error: far below its parts, or much smaller with twice the digits."""
     if isinstance(fine, list):
         return all(
             _vanishes(a, b, largest, digits)

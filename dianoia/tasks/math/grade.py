@@ -94,7 +94,7 @@ def _equal_readings(
     """Return the first pair of readings that are equivalent, gold answer first; None if no pair is.
 
     Raises:
-        Unreadable: no pair is, and the ordinary reading of the answer has a word that nobody asked for.
+        Unreadable: no pair is, and the ordinary reading of the answer has a word that the question does not ask for.
         TooLarge: no pair is, and one would take too long.
     """
     refusal: Unreadable | TooLarge | None = None

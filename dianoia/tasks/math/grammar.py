@@ -232,9 +232,8 @@ class ExpressionParser(TermParser):
         text = self._raw_group() if group or self.peek() is not None else ""
         if not text or not all(char.isalnum() or char in "\\_'" for char in text):
             raise Unreadable(Reason.TEXT)
-        if (
-            decoration not in ("angle", "triangle") and text.isdigit()
-        ):  # a repeating decimal without its point
+        # \overline{12} may be a repeating decimal without its point, or a number of two digits.
+        if decoration not in ("angle", "triangle") and text.isdigit():
             raise Unreadable(Reason.AMBIGUOUS)
         # \angle ABC without braces takes all letters; \vec v takes one token.
         while (
@@ -264,7 +263,8 @@ class ExpressionParser(TermParser):
             degree = self.expression()
             self.expect("]")
         token = self.peek()
-        radicand = (  # all digits of \sqrt12, by decision 2
+        # Decision 2: all digits of \sqrt12.
+        radicand = (
             self._primary() if token is not None and token.kind == "number" else self._argument()
         )
         return Call("root", (degree, radicand))
@@ -323,10 +323,8 @@ class ExpressionParser(TermParser):
         if self.at(r"\}"):
             self.take()
             return SetOf(())
-        bars, self.bars = (
-            self.bars,
-            1,
-        )  # as if one were open: the bar of {x | x > 2} begins no absolute value
+        # As if a bar were open: that of {x | x > 2} begins no absolute value.
+        bars, self.bars = self.bars, 1
         items = self._items(r"\}")
         self.bars = bars
         if self.at("|", ":") and len(items) == 1:

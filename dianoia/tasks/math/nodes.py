@@ -294,7 +294,7 @@ def flat(node: Node) -> list[Node]:
 
 
 def same_shape(gold: Node, answer: Node) -> bool:
-    """Return False for two matrices of different shapes. Any other pair passes: the value of an expression may be a matrix."""
+    """Return False for two matrices of different shapes. Any other pair passes: an expression may be a matrix too."""
     shapes = [
         (len(node.rows), len(node.rows[0])) if isinstance(node, Matrix) else None
         for node in (gold, answer)

@@ -273,7 +273,7 @@ def _half_line(lhs: Node, sign: str, rhs: Node) -> RealSet | None:
 
 
 def _joined_conditions(node: Listing) -> RealSet | None:
-    """Return the union of conditions joined by "or", the intersection of those joined by "and", the union of listed intervals.
+    """Return the union of conditions joined by "or" and of listed intervals, the intersection of those joined by "and".
 
     None for other lists: `x > 1, x < 3` may mean either, and (1,2), (3,4) may be points.
     """

@@ -381,7 +381,7 @@ def _places(text: str) -> int:
     return len(text.partition(".")[2]) if text.replace(".", "").isdigit() else 0
 
 
-def times(left: Node, right: Node) -> Node:
+def times(lhs: Node, rhs: Node) -> Node:
     """Return a product; a product on the left is extended."""
-    factors = (*left.factors, right) if isinstance(left, Product) else (left, right)
+    factors = (*lhs.factors, rhs) if isinstance(lhs, Product) else (lhs, rhs)
     return Product(factors)
