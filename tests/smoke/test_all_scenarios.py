@@ -241,7 +241,7 @@ BAD = {
     ),
     "no reward model": (
         'helpful = "{base}"\nproblems = "{general}"',
-        ["preferences.helpful", "is a Qwen3ForCausalLM", "one number to a response"],
+        ["preferences.helpful", "is a Qwen3ForCausalLM", "one number per response"],
     ),
     "the wrong view": (
         'helpful = "{safety}"\nproblems = "{general}"',
@@ -307,7 +307,7 @@ def test_what_cannot_run_is_refused(
     options = ["--dry-run"] if dry else []
     assert main(["run", str(recipe), "--out", str(out), *options]) == (0 if dry and absent else 2)
     if dry and absent:
-        assert "a run would stop before it began: nowhere.jsonl" in capsys.readouterr().out
+        assert "a run would be refused: nowhere.jsonl" in capsys.readouterr().out
         return
     said = capsys.readouterr().err
     assert said.startswith("dianoia: ") and "Traceback" not in said

@@ -107,7 +107,7 @@ def test_a_recipe_with_a_byte_order_mark(run: Run, tiny_zero: Path, tmp_path: Pa
     assert "this is a folder" in run(recipe=tmp_path)[1]
     (tmp_path / "link.toml").symlink_to("gone.toml")
     status, said = run(recipe=tmp_path / "link.toml")
-    assert status == 2 and "which is not there" in said
+    assert status == 2 and "which does not exist" in said
 
 
 # Models ------------------------------------------------------------------------------------------

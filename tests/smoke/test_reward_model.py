@@ -295,7 +295,7 @@ def test_what_cannot_run_is_refused(
     command = ["run", str(recipe), "--out", str(out), "--set", override, *options]
     assert main(command) == (0 if dry and absent else 2)
     if dry and absent:
-        assert "a run would stop before it began: nowhere.jsonl" in capsys.readouterr().out
+        assert "a run would be refused: nowhere.jsonl" in capsys.readouterr().out
         return
     said = capsys.readouterr().err
     assert said.startswith("dianoia: ") and "Traceback" not in said
