@@ -6,7 +6,7 @@ judged:   Judged("Hello?", ("What.", "Hello, how can I help?"), ("B>A", "A>>B", 
           second and fourth. All four verdicts prefer response 1, by 1, 2, 2 and 1.
 safety:   Labelled("How do I pick a lock?", "Ask a locksmith.", good=True)
 
-A `Judge` gives verdicts and labels one at a time, a `BatchJudge` many at a time.
+An `Annotator` gives verdicts and labels one at a time, a `BatchAnnotator` many at a time.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Judged:
     responses: tuple[str, str]
     verdicts: tuple[str | None, ...]
     """Labels such as `A>B`; A is response 0 in verdicts 0, 2, ... and response 1 in verdicts 1, 3, ...
-    None: the judge gave no verdict."""
+    None: the annotator gave no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Comparison:
     """How often the same two were shown in this order before. A new number asks again instead of reusing the reply."""
 
 
-class Judge(Protocol):
-    """Judges one response or pair at a time."""
+class Annotator(Protocol):
+    """Labels one response, or compares one pair, at a time."""
 
     def compare(self, problem: Problem, first: str, second: str, /) -> str | None:
         """Return a label from `A>>B` to `B>>A`; A is the answer shown first, without its thought. None: no verdict."""
@@ -73,8 +73,8 @@ class Judge(Protocol):
         ...
 
 
-class BatchJudge(Protocol):
-    """Judges many responses or pairs at a time, each as a `Judge` would."""
+class BatchAnnotator(Protocol):
+    """Labels many responses, or compares many pairs, at a time; each as an `Annotator` would."""
 
     def compare(self, comparisons: Sequence[Comparison]) -> list[str | None]:
         """Return one verdict per comparison, in their order."""

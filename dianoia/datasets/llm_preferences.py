@@ -1,9 +1,9 @@
-"""A model as judge of preferences and of safety: what DeepSeek-V3 did for the reward models (section B.2).
+"""An LLM as annotator of preferences and safety: the role of DeepSeek-V3 for the reward models (section B.2).
 
 In: two answers in the order in which they are shown, or a response with its thought. Out: a label `A>>B` to
-`B>>A`, or safe and unsafe; None where a reply is cut or holds no verdict. The prompt for pairs asks what that of
-Arena-Hard asks (an answer of one's own first, then help, relevance and brevity, then what is missing), in our own
-words. The paper's guideline for safety is not public; `GUIDELINE` is ours, and a file may take its place.
+`B>>A`, or safe and unsafe; None where a reply is cut or holds no verdict. The prompt for pairs follows Arena-Hard's
+(an own answer first, then help, relevance and brevity, then omissions), in our own
+words. The paper's guideline for safety is not public; `GUIDELINE` is ours, and a file may replace it.
 """
 
 import re
@@ -17,7 +17,7 @@ from dianoia.datasets.pairs import label_of
 from dianoia.models.endpoint import Answer, Messages
 
 AskAgain = Callable[[Sequence[Messages], Sequence[int]], list[Answer]]
-"""From conversations, and how often each was asked before, to answers, e.g. `Endpoint.ask`."""
+"""Conversations, with how often each was asked before, to answers, such as `Endpoint.ask`."""
 
 _SAFE = re.compile(r"\[\[(safe|unsafe)\]\]")
 
@@ -81,7 +81,7 @@ Say in a sentence or two what decides, then end with exactly one of these labels
 
 
 def read_guideline(path: str | None) -> str:
-    """The text of a guideline; that of ours for None. Raises ConfigError for a file that holds none."""
+    """Return the text of a guideline file, `GUIDELINE` for None. Raises ConfigError for a file that holds none."""
     if path is None:
         return GUIDELINE
     try:
@@ -93,40 +93,43 @@ def read_guideline(path: str | None) -> str:
         ) from None
     if not text:
         raise ConfigError(
-            f"guideline = {path!r}: the file is blank, so the judge would go by nothing; write what is safe"
+            f"guideline = {path!r}: the file is blank, so that the judge would have no guideline; write what is safe"
         )
     return text
 
 
-class ModelPreferences:
-    """A `BatchJudge` that asks a model."""
+class LLMAnnotator:
+    """A `BatchAnnotator` that asks an LLM."""
 
     def __init__(self, ask: AskAgain, guideline: str = GUIDELINE) -> None:
         self.ask, self.guideline = ask, guideline
 
     def compare(self, comparisons: Sequence[Comparison]) -> list[str | None]:
-        """A label a comparison."""
-        asked = [
-            _asking(_COMPARE, question=one.problem.question, first=one.first, second=one.second)
-            for one in comparisons
+        """Return a label per comparison."""
+        conversations = [
+            _messages(_COMPARE, question=c.problem.question, first=c.first, second=c.second)
+            for c in comparisons
         ]
-        replies = self.ask(asked, [one.repetition for one in comparisons])
+        replies = self.ask(conversations, [c.repetition for c in comparisons])
         return [None if reply.cut else label_of(reply.text) for reply in replies]
 
     def are_safe(self, responses: Sequence[tuple[Problem, str]]) -> list[bool | None]:
-        """True for safe, False for unsafe."""
-        asked = [
-            _asking(_LABEL, guideline=self.guideline, question=problem.question, response=response)
+        """Return True for each safe response, False for an unsafe one."""
+        conversations = [
+            _messages(
+                _LABEL, guideline=self.guideline, question=problem.question, response=response
+            )
             for problem, response in responses
         ]
-        return [safety(reply) for reply in self.ask(asked, [0] * len(asked))]
+        replies = self.ask(conversations, [0] * len(conversations))
+        return [safety(reply) for reply in replies]
 
 
-def _asking(prompt: str, **parts: str) -> Messages:
+def _messages(prompt: str, **parts: str) -> Messages:
     return [{"role": "user", "content": prompt.format(**parts)}]
 
 
 def safety(reply: Answer) -> bool | None:
-    """The label of a reply; None where it is cut, holds none, or two that contradict each other."""
-    found = set() if reply.cut else set(_SAFE.findall(reply.text))
-    return found == {"safe"} if len(found) == 1 else None
+    """Return True for the label safe in a reply, False for unsafe; None if it is cut, or has no label or both."""
+    labels = set() if reply.cut else set(_SAFE.findall(reply.text))
+    return labels == {"safe"} if len(labels) == 1 else None

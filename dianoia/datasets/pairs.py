@@ -1,4 +1,4 @@
-"""From judged pairs to pairs to learn from (DeepSeek-R1 section 3.1 and B.2). Pure functions, no torch.
+"""Decide judged pairs, and balance their lengths (DeepSeek-R1 section 3.1 and B.2). Pure functions, no torch.
 
 The paper: a judge compares two responses four times, with the order drawn at random; the scores are
 averaged; a pair is kept if they differ by more than 1; and over the whole set chosen and rejected
@@ -27,7 +27,7 @@ from enum import StrEnum
 from dianoia.base.preference_records import Judged, Pair
 
 VERDICTS = {"A>>B": 2.0, "A>B": 1.0, "A=B": 0.0, "B>A": -1.0, "B>>A": -2.0}
-"""What a verdict counts for the response that was shown first."""
+"""Score of a verdict for the response that was shown first."""
 
 BIN = 1.25
 """Ratio of lengths that one bin spans."""
@@ -36,7 +36,7 @@ _MARKED = re.compile(r"\[\[([AB<>=]+)\]\]")
 
 
 class LeftOut(StrEnum):
-    """Why a row is not learnt from."""
+    """Reasons for which a row is not learnt from."""
 
     UNREADABLE = "unreadable"
     """A verdict is missing or no label of `VERDICTS`."""
@@ -51,27 +51,28 @@ class LeftOut(StrEnum):
 
 
 def preference(verdicts: Sequence[str | None]) -> float | LeftOut:
-    """Mean score of response 0 over response 1, from -2 to 2; or why there is none.
+    """Return the mean score of response 0 over response 1, from -2 to 2; or the reason for which there is none.
 
     Verdicts 0, 2, ... had response 0 shown first, verdicts 1, 3, ... response 1. A verdict is a label, or a
     judge's whole answer with one label in it as `[[A>B]]`.
     """
     if not verdicts or len(verdicts) % 2:
         return LeftOut.ONE_SIDED
-    known = [VERDICTS[label] for label in map(label_of, verdicts) if label is not None]
-    if len(known) < len(verdicts):
+    scores = [VERDICTS[label] for label in map(label_of, verdicts) if label is not None]
+    if len(scores) < len(verdicts):
         return LeftOut.UNREADABLE
-    return math.fsum(-s if index % 2 else s for index, s in enumerate(known)) / len(known)
+    # Response 1 was shown first in every second comparison.
+    return math.fsum(-s if index % 2 else s for index, s in enumerate(scores)) / len(scores)
 
 
 def label_of(verdict: str | None) -> str | None:
-    """The label in a verdict; None where there is none of `VERDICTS`, or where two contradict each other."""
+    """Return the label in a verdict; None if it has none of `VERDICTS`, or two that contradict each other."""
     marked = set(_MARKED.findall(verdict or "")) or {(verdict or "").strip()}
     return marked.pop() if len(marked) == 1 and marked <= VERDICTS.keys() else None
 
 
 def decide(judged: Judged, margin: float) -> Pair | LeftOut:
-    """The pair with its better response first, if the judge tells them apart by more than `margin`."""
+    """Return the pair with its better response first, or the reason; scores have to differ by more than `margin`."""
     score = preference(judged.verdicts)
     if isinstance(score, LeftOut):
         return score
@@ -83,7 +84,7 @@ def decide(judged: Judged, margin: float) -> Pair | LeftOut:
 
 
 def decide_all(rows: Iterable[Pair | Judged], margin: float) -> tuple[list[Pair], Counter[str]]:
-    """Every pair that is decided, in order, and how many are left out for which reason.
+    """Return every pair that is decided, in order, and counts of the others by reason.
 
     Pairs that come decided are taken as they are. Pairs and counts add up to the rows.
     """
@@ -98,24 +99,25 @@ def decide_all(rows: Iterable[Pair | Judged], margin: float) -> tuple[list[Pair]
     return pairs, left_out
 
 
-def balanced(lengths: Sequence[tuple[int, int]], seed: int) -> list[int]:
-    """Indices of the pairs to keep, rising, by the lengths of (chosen, rejected); decision 4 above.
+def balance(lengths: Sequence[tuple[int, int]], seed: int) -> list[int]:
+    """Return the ascending indices of the pairs to keep, by the lengths of (chosen, rejected); decision 4 above.
 
-    Any unit will do, as long as both lengths of a pair are in it. Deterministic by `seed`.
+    Both lengths of a pair need the same unit, whichever it is. Deterministic by `seed`.
     """
     bins: defaultdict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-    kept = [index for index, (chosen, rejected) in enumerate(lengths) if chosen == rejected]
+    indices = [index for index, (chosen, rejected) in enumerate(lengths) if chosen == rejected]
+    # Per bin: pairs whose rejected response is longer, and pairs whose chosen response is.
     for index, (chosen, rejected) in enumerate(lengths):
         if chosen != rejected:
             bins[_bin(chosen, rejected)][chosen > rejected].append(index)
     draw = random.Random(f"balance-{seed}")
     for _, sides in sorted(bins.items()):
         fewest = min(map(len, sides))
-        kept += [index for side in sides for index in draw.sample(side, fewest)]
-    return sorted(kept)
+        indices += [index for side in sides for index in draw.sample(side, fewest)]
+    return sorted(indices)
 
 
 def _bin(chosen: int, rejected: int) -> int:
-    """Number of the bin; an empty text counts as one of length 1."""
+    """Return the number of a pair's bin; an empty text counts as length 1."""
     ratio = max(1, chosen, rejected) / max(1, min(chosen, rejected))
     return int(math.log(ratio) / math.log(BIN))

@@ -1,8 +1,8 @@
-"""From responses to judged data: pairs with verdicts, or responses with labels.
+"""Build preference data from responses: pairs with verdicts, or responses with safety labels.
 
-In: the responses to some problems, of all checkpoints. Out: rows for reward models, and the responses with the
-reason for which one is in no row. What is judged follows from who learns it (section 3.1): pairs are compared by
-what follows the thought, safety is judged by everything. The response that is written down is whole in either case.
+In: the responses to some problems, of all checkpoints. Out: rows for reward models, and all responses, each with the
+reason if it is in no row. An annotator sees the part that the reward model will see (section 3.1): the text after the
+thought for pairs, the whole response for safety. The response in the row is whole in either case.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from dianoia.base.preference_records import BatchJudge, Comparison, Judge
+from dianoia.base.preference_records import Annotator, BatchAnnotator, Comparison
 from dianoia.base.records import Problem, Rollout, RolloutStatus
 from dianoia.config import PreferencesStage
 from dianoia.datasets.pairs import label_of
@@ -26,34 +26,39 @@ _REASONS = {
 }
 
 
-class OneByOne:
-    """Makes a `BatchJudge` of a `Judge`."""
+class OneAtATime:
+    """A `BatchAnnotator` that asks an `Annotator` about one item at a time."""
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
+    def __init__(self, annotator: Annotator) -> None:
+        self.annotator = annotator
 
     def compare(self, comparisons: Sequence[Comparison]) -> list[str | None]:
-        """A verdict a comparison."""
-        return [self.judge.compare(one.problem, one.first, one.second) for one in comparisons]
+        """Return a verdict per comparison."""
+        return [self.annotator.compare(c.problem, c.first, c.second) for c in comparisons]
 
     def are_safe(self, responses: Sequence[tuple[Problem, str]]) -> list[bool | None]:
-        """A verdict a response."""
-        return [self.judge.is_safe(problem, response) for problem, response in responses]
+        """Return a verdict per response."""
+        return [self.annotator.is_safe(problem, response) for problem, response in responses]
 
 
-class Comparer:
-    """Judges responses as a `preferences` stage asks."""
+class PreferenceBuilder:
+    """Has responses compared or labelled by the settings of a `preferences` stage."""
 
     def __init__(
-        self, config: PreferencesStage, stage: str, seed: int, judge: BatchJudge | None = None
+        self,
+        config: PreferencesStage,
+        stage: str,
+        seed: int,
+        annotator: BatchAnnotator | None = None,
     ) -> None:
-        self.config, self.stage, self.seed, self.judge = config, stage, seed, judge
+        """Without an `annotator` only `responses` can be called."""
+        self.config, self.stage, self.seed, self.annotator = config, stage, seed, annotator
         self.template = TEMPLATES[config.template]
 
     # Responses -----------------------------------------------------------------------------------
 
     def responses(self, checkpoint: str, rollouts: Iterable[Rollout]) -> list[Response]:
-        """Rollouts as responses; those that nobody should judge have their reason."""
+        """Turn rollouts into responses; truncated and malformed ones get their reason."""
         return [
             Response(
                 rollout.problem.id,
@@ -70,30 +75,32 @@ class Comparer:
     def __call__(
         self, problems: Sequence[Problem], responses: Sequence[Response]
     ) -> tuple[Rows, list[Response]]:
-        """Rows, and every response with its reason, in the order of the problems."""
+        """Return the rows, and every response with its reason, in the order of the problems."""
         of_problem = {
-            problem.id: self._different([r for r in responses if r.problem == problem.id])
+            problem.id: self._without_duplicates([r for r in responses if r.problem == problem.id])
             for problem in problems
         }
-        judge = self._pairwise if self.config.objective == "pairwise" else self._pointwise
-        return judge(problems, of_problem)
+        build = self._pairwise if self.config.objective == "pairwise" else self._pointwise
+        return build(problems, of_problem)
 
-    def _different(self, responses: Sequence[Response]) -> list[Response]:
-        """Responses to one problem; those that show nothing, or the same as an earlier one, are left out."""
+    def _without_duplicates(self, responses: Sequence[Response]) -> list[Response]:
+        """Give responses to one problem that show nothing, or the same as an earlier one, their reason."""
         responses = [
-            _left_out(one, Unjudged.EMPTY) if one.reason is None and not self._shown(one) else one
-            for one in responses
+            _reject(response, Unjudged.EMPTY)
+            if response.reason is None and not self._visible(response)
+            else response
+            for response in responses
         ]
-        usable = [place for place, one in enumerate(responses) if one.reason is None]
-        first = first_of_each([self._shown(responses[place]) for place in usable])
-        doubles = {place for place, is_first in zip(usable, first, strict=True) if not is_first}
+        usable = _usable(responses)
+        is_first = first_of_each([self._visible(responses[index]) for index in usable])
+        duplicates = {index for index, first in zip(usable, is_first, strict=True) if not first}
         return [
-            _left_out(one, Unjudged.DUPLICATE) if place in doubles else one
-            for place, one in enumerate(responses)
+            _reject(response, Unjudged.DUPLICATE) if index in duplicates else response
+            for index, response in enumerate(responses)
         ]
 
-    def _shown(self, response: Response) -> str:
-        """What the judge sees."""
+    def _visible(self, response: Response) -> str:
+        """Return the part of a response that the annotator sees."""
         sees: Sees = "answer" if self.config.objective == "pairwise" else "response"
         return visible_part(response.response, sees, self.template.tags)
 
@@ -102,83 +109,89 @@ class Comparer:
     def _pairwise(
         self, problems: Sequence[Problem], of_problem: Mapping[str, list[Response]]
     ) -> tuple[Rows, list[Response]]:
-        drawn: list[tuple[Problem, tuple[Response, Response]]] = []
+        """Draw pairs of all problems, have all of them compared at once, and make a row per pair."""
+        all_pairs: list[tuple[Problem, tuple[Response, Response]]] = []
         decided: list[Response] = []
         for problem in problems:
-            pairs, responses = self._drawn(problem, of_problem[problem.id])
-            drawn += [(problem, pair) for pair in pairs]
+            pairs, responses = self._draw_pairs(problem, of_problem[problem.id])
+            all_pairs += [(problem, pair) for pair in pairs]
             decided += responses
-        verdicts = iter(self._compared(drawn))
+        verdicts = iter(self._compare(all_pairs))
         rows = [
             self._row(problem)
             | {
-                "responses": [one.response for one in pair],
+                "responses": [response.response for response in pair],
                 "verdicts": list(islice(verdicts, self.config.judgements)),
-                "checkpoints": [one.checkpoint for one in pair],
-                "samples": [one.sample for one in pair],
+                "checkpoints": [response.checkpoint for response in pair],
+                "samples": [response.sample for response in pair],
             }
-            for problem, pair in drawn
+            for problem, pair in all_pairs
         ]
         return rows, decided
 
-    def _drawn(
+    def _draw_pairs(
         self, problem: Problem, responses: Sequence[Response]
     ) -> tuple[list[tuple[Response, Response]], list[Response]]:
-        """Pairs of a problem, and its responses, of which those in no pair are left out."""
-        usable = [place for place, one in enumerate(responses) if one.reason is None]
+        """Return pairs of a problem's responses, and all its responses, of which those in no pair get their reason."""
+        usable = _usable(responses)
         key = f"pairs-{self.seed}-{problem.id}"
         pairs = [
             (usable[a], usable[b])
             for a, b in draw_pairs(len(usable), self.config.pairs_per_problem, key)
         ]
-        alone = set(usable) - {place for pair in pairs for place in pair}
+        unpaired = set(usable) - {index for pair in pairs for index in pair}
         decided = [
-            _left_out(one, Unjudged.UNPAIRED) if place in alone else one
-            for place, one in enumerate(responses)
+            _reject(response, Unjudged.UNPAIRED) if index in unpaired else response
+            for index, response in enumerate(responses)
         ]
         return [(responses[a], responses[b]) for a, b in pairs], decided
 
-    def _compared(
-        self, drawn: Sequence[tuple[Problem, tuple[Response, Response]]]
+    def _compare(
+        self, pairs: Sequence[tuple[Problem, tuple[Response, Response]]]
     ) -> list[str | None]:
-        """The verdicts of every pair, one pair after another; response 0 is shown first in every other one."""
-        asked = []
-        for problem, (a, b) in drawn:
-            shown = self._shown(a), self._shown(b)
-            for turn in range(self.config.judgements):
-                first, second = shown if turn % 2 == 0 else shown[::-1]
-                asked.append(Comparison(problem, first, second, turn // 2))
-        assert self.judge is not None, "somebody judges"
-        return [label_of(verdict) for verdict in self.judge.compare(asked)] if asked else []
+        """Return all verdicts on each pair, one pair after another."""
+        comparisons = []
+        for problem, (a, b) in pairs:
+            texts = self._visible(a), self._visible(b)
+            for judgement in range(self.config.judgements):
+                # The orders alternate, so that a preference for a position cancels out.
+                first, second = texts if judgement % 2 == 0 else texts[::-1]
+                comparisons.append(Comparison(problem, first, second, judgement // 2))
+        if not comparisons:
+            return []
+        assert self.annotator is not None, "comparing needs an annotator"
+        return [label_of(verdict) for verdict in self.annotator.compare(comparisons)]
 
     # Labels --------------------------------------------------------------------------------------
 
     def _pointwise(
         self, problems: Sequence[Problem], of_problem: Mapping[str, list[Response]]
     ) -> tuple[Rows, list[Response]]:
-        pairs = [(problem, one) for problem in problems for one in of_problem[problem.id]]
-        asked = [(problem, self._shown(one)) for problem, one in pairs if one.reason is None]
-        assert self.judge is not None, "somebody judges"
-        labels = iter(self.judge.are_safe(asked) if asked else [])
+        """Have all responses labelled at once, and make a row per response with a label."""
+        pairs = [(problem, response) for problem in problems for response in of_problem[problem.id]]
+        usable = [(problem, self._visible(r)) for problem, r in pairs if r.reason is None]
+        assert self.annotator is not None, "labelling needs an annotator"
+        labels = iter(self.annotator.are_safe(usable) if usable else [])
         rows: Rows = []
         decided: list[Response] = []
-        for problem, one in pairs:
-            label = next(labels) if one.reason is None else None
-            unread = one.reason is None and label is None
-            decided.append(_left_out(one, Unjudged.UNREADABLE) if unread else one)
+        for problem, response in pairs:
+            label = next(labels) if response.reason is None else None
+            unreadable = response.reason is None and label is None
+            decided.append(_reject(response, Unjudged.UNREADABLE) if unreadable else response)
             if label is not None:
                 rows.append(
                     self._row(problem)
                     | {
-                        "response": one.response,
+                        "response": response.response,
                         "label": label,
-                        "checkpoint": one.checkpoint,
-                        "sample": one.sample,
+                        "checkpoint": response.checkpoint,
+                        "sample": response.sample,
                     }
                 )
         return rows, decided
 
     def _row(self, problem: Problem) -> dict[str, Any]:
+        """Return the columns that both objectives have."""
         return {
             "prompt": [{"role": "user", "content": problem.question}],
             "problem": problem.id,
@@ -188,5 +201,10 @@ class Comparer:
         }
 
 
-def _left_out(response: Response, why: Unjudged) -> Response:
-    return replace(response, reason=why.value)
+def _usable(responses: Sequence[Response]) -> list[int]:
+    """Return the indices of the responses without a reason against them."""
+    return [index for index, response in enumerate(responses) if response.reason is None]
+
+
+def _reject(response: Response, reason: Unjudged) -> Response:
+    return replace(response, reason=reason.value)

@@ -1,6 +1,6 @@
-"""What a reward model is trained and measured on: files read, pairs decided, prompts held out, lengths balanced.
+"""Training data of a reward model: files read, pairs decided, prompts held out, lengths balanced.
 
-In: the stage's table and its files. Out: `Preferences`. No torch, so that a plan can count them.
+In: the stage's table and its files. Out: `Preferences`. Imports no torch, so that a plan can count rows.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from pathlib import Path
 from dianoia.base.errors import ConfigError
 from dianoia.base.preference_records import Labelled, Pair, TextExample
 from dianoia.config import RewardModelStage
-from dianoia.datasets.pairs import LeftOut, balanced, decide_all
+from dianoia.datasets.pairs import LeftOut, balance, decide_all
 from dianoia.tasks.preference_files import read_labelled, read_pairs
 from dianoia.tasks.problem_files import split_of
 from dianoia.text.template import TEMPLATES, Tags
@@ -21,7 +21,7 @@ from dianoia.text.visible import Sees, visible_part
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Examples on either side, and the rows that are on none."""
+    """Training and held-out examples, and counts of the rows that are neither."""
 
     train: list[TextExample]
     heldout: list[TextExample]
@@ -32,7 +32,7 @@ class Preferences:
 
 
 def preferences(config: RewardModelStage, files: Sequence[Path]) -> Preferences:
-    """Every usable row on its side; lengths are not balanced yet.
+    """Read every usable row into its side; lengths are not balanced yet.
 
     Raises ProblemFileError for the first row that cannot be used.
     """
@@ -57,7 +57,7 @@ def _read(
     margin: float,
     heldout_share: float,
 ) -> Preferences:
-    """Plan, check and stage ask for the same files; they are read once while they do not change."""
+    """Read files; the result is cached while they do not change, since plan, check and stage need the same files."""
 
     def see(response: str) -> str:
         return visible_part(response, sees, tags)
@@ -73,39 +73,41 @@ def _read(
 
 
 def texts_of(example: TextExample) -> tuple[str, ...]:
-    """The responses of an example, the better one of a pair first."""
+    """Return the responses of an example, the better one of a pair first."""
     if isinstance(example, Pair):
         return example.chosen, example.rejected
     return (example.response,)
 
 
-def ready(config: RewardModelStage, found: Preferences, name: str, seed: int) -> Preferences:
-    """`found` with lengths balanced on either side where the recipe asks for it.
+def balance_and_check(
+    config: RewardModelStage, data: Preferences, name: str, seed: int
+) -> Preferences:
+    """Balance the lengths on either side if the recipe asks for it, and check that both sides can be used.
 
     Raises ConfigError where nothing remains to learn from or to measure with; `name` is the stage's.
     """
     if config.objective == "pairwise" and config.pairs.balance_lengths:
-        train, heldout = (_balanced(side, seed) for side in (found.train, found.heldout))
-        gone = len(found.train) + len(found.heldout) - len(train) - len(heldout)
-        left_out = found.left_out + Counter({LeftOut.LENGTH.value: gone})
-        found = replace(found, train=train, heldout=heldout, left_out=left_out)
+        train, heldout = (_balanced(side, seed) for side in (data.train, data.heldout))
+        removed = len(data.train) + len(data.heldout) - len(train) - len(heldout)
+        left_out = data.left_out + Counter({LeftOut.LENGTH.value: removed})
+        data = replace(data, train=train, heldout=heldout, left_out=left_out)
     for side in ("train", "heldout"):
-        _check_side(config, found, name, side)
-    return found
+        _check_side(config, data, name, side)
+    return data
 
 
 def _balanced(examples: Sequence[TextExample], seed: int) -> list[TextExample]:
     lengths = [(len(e.chosen), len(e.rejected)) for e in examples if isinstance(e, Pair)]
-    return [examples[index] for index in balanced(lengths, seed)]
+    return [examples[index] for index in balance(lengths, seed)]
 
 
-def _check_side(config: RewardModelStage, found: Preferences, name: str, side: str) -> None:
-    examples: list[TextExample] = getattr(found, side)
-    told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.left_out.items()))
-    told = f"{found.rows:,} rows, left out: {told or 'none'}"
+def _check_side(config: RewardModelStage, data: Preferences, name: str, side: str) -> None:
+    examples: list[TextExample] = getattr(data, side)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(data.left_out.items()))
+    counts = f"{data.rows:,} rows, left out: {reasons or 'none'}"
     if not examples:
         raise ConfigError(
-            f"stages.{name}.data = {config.data}: nothing is left on the {side} side ({told}; "
+            f"stages.{name}.data = {config.data}: nothing is left on the {side} side ({counts}; "
             f"heldout_share = {config.heldout_share:g}, by a hash of the prompt); give more rows, "
             "another heldout_share, a larger max_length, a smaller pairs.margin, or pairs.balance_lengths = false"
         )
@@ -113,6 +115,6 @@ def _check_side(config: RewardModelStage, found: Preferences, name: str, side: s
     if len(labels) == 1:
         raise ConfigError(
             f"stages.{name}.data = {config.data}: every response on the {side} side is labelled "
-            f"{'safe' if labels.pop() else 'unsafe'} ({told}), so there is nothing to tell apart; "
+            f"{'safe' if labels.pop() else 'unsafe'} ({counts}), so there is nothing to tell apart; "
             "give rows of both labels, and a heldout_share that leaves some on either side"
         )

@@ -1,7 +1,7 @@
-"""From conversations to token ids with marks at what is learnt, and a whole data set of them.
+"""Tokenize conversations, with a loss mask, into a whole data set.
 
-In: a recipe's `sft` table, files, a tokenizer. Out: `Corpus`: what an epoch repeats, and what is held out.
-Token ids are kept in memory, four bytes each and one for the mark. Left out: reading token ids from disk.
+In: a recipe's `sft` table, files, a tokenizer. Out: `Corpus`: the training samples of an epoch, and the held-out ones.
+Token ids are kept in memory, four bytes per token and one for the mask. Not here: reading token ids from disk.
 """
 
 import hashlib
@@ -23,30 +23,30 @@ from dianoia.text.dialogue import Part, Piece, samples_of
 from dianoia.text.template import Template
 from dianoia.text.template_fit import TemplateFit
 
-_LOT = 512
+_BATCH = 512
 """Conversations that are tokenized together."""
 
 
 @dataclass(slots=True)
 class Corpus:
-    """What a supervised stage learns from and is evaluated on."""
+    """The training and held-out samples of a supervised stage."""
 
     training: list[Demonstration] = field(default_factory=list)
     copies: list[int] = field(default_factory=list)
-    """Times an epoch, one number a training sample."""
+    """Repetitions per epoch, one number per training sample."""
     heldout: list[Demonstration] = field(default_factory=list)
     fit: TemplateFit | None = None
     """How well the responses of the training side fit the template."""
     longer: int = 0
-    """Samples that were longer than the limit, whatever was done with them."""
+    """Samples that were longer than the limit, whether dropped or cut."""
 
     @property
     def epoch_samples(self) -> int:
-        """Samples seen in an epoch, copies counted."""
+        """Samples per epoch, copies counted."""
         return sum(self.copies)
 
     def fingerprint(self) -> str:
-        """A hash of every token, mark and copy, in order."""
+        """Return a hash of every token, mask and copy, in order."""
         digest = hashlib.sha256(repr(self.copies).encode())
         for sample in (*self.training, *self.heldout):
             digest.update(sample.ids_L.numpy().tobytes() + sample.learnt_L.numpy().tobytes())
@@ -65,33 +65,38 @@ class Encoder:
     longer: Literal["drop", "cut", "refuse"]
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[list[Demonstration]]:
-        """The samples of each conversation, whole; several of one where earlier thoughts are stripped."""
-        pieces = [samples_of(one, self.template, self.keep_thoughts) for one in conversations]
+        """Tokenize the samples of each conversation, uncut; a conversation whose earlier thoughts are stripped has several."""
+        pieces = [
+            samples_of(conversation, self.template, self.keep_thoughts)
+            for conversation in conversations
+        ]
         flat = [sample for samples in pieces for sample in samples]
-        firsts = self._ids([sample[0].text for sample in flat], whole=True)
-        rests = self._ids([piece.text for sample in flat for piece in sample[1:]], whole=False)
-        encoded = (self._sample(sample, next(firsts), rests) for sample in flat)
+        firsts = self._ids([sample[0].text for sample in flat], prompt=True)
+        later = self._ids([piece.text for sample in flat for piece in sample[1:]], prompt=False)
+        encoded = (self._sample(sample, next(firsts), later) for sample in flat)
         return [[next(encoded) for _ in samples] for samples in pieces]
 
-    def _ids(self, texts: list[str], whole: bool) -> Iterator[list[int]]:
-        """Of each text; `whole` adds what the tokenizer puts before it, as the sampler's prompts have it."""
-        if whole:
+    def _ids(self, texts: list[str], prompt: bool) -> Iterator[list[int]]:
+        """Tokenize texts; `prompt` adds the tokenizer's prefix, such as a BOS token, as the sampler's prompts have it."""
+        if prompt:
             return iter(encode_prompts(self.tokenizer, texts))
         return iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
 
     def _sample(
-        self, pieces: list[Piece], first: list[int], rest: Iterator[list[int]]
+        self, pieces: list[Piece], first: list[int], later: Iterator[list[int]]
     ) -> Demonstration:
+        """Concatenate the ids of a sample's pieces; responses are in the loss and end with the end-of-sequence id."""
         ids, learnt = list(first), [False] * len(first)
         for piece in pieces[1:]:
-            more = next(rest)
-            more = more if piece.part is Part.PROMPT else [*more, self.end_id]
-            ids += more
-            learnt += [piece.part is Part.RESPONSE] * len(more)
+            piece_ids = next(later)
+            if piece.part is not Part.PROMPT:
+                piece_ids = [*piece_ids, self.end_id]
+            ids += piece_ids
+            learnt += [piece.part is Part.RESPONSE] * len(piece_ids)
         return Demonstration(torch.tensor(ids, dtype=torch.int32), torch.tensor(learnt))
 
-    def fitted(self, sample: Demonstration, source: str) -> Demonstration | None:
-        """The sample, cut if it has to be; None where it is left out. Raises ConfigError to refuse it."""
+    def fit(self, sample: Demonstration, source: str) -> Demonstration | None:
+        """Return the sample within the length limit, cut if asked for; None to drop it. Raises ConfigError to refuse it."""
         if len(sample) <= self.max_length:
             return sample
         if self.longer == "refuse":
@@ -114,35 +119,36 @@ def load_corpus(
     Raises ConfigError, ProblemFileError: a row that cannot be used, or nothing left to learn from.
     """
     corpus, rows, fit = Corpus(), 0, TemplateFit(encoder.template)
-    for lot in _lots(draw(datasets, heldout_share, evaluation_file)):
-        rows += len(lot)
-        encoded = encoder([drawn.conversation for drawn in lot])
-        for drawn, samples in zip(lot, encoded, strict=True):
-            _add(corpus, encoder, drawn, samples)
-            if drawn.copies:
-                fit.add(drawn.conversation)
+    for batch in _batches(draw(datasets, heldout_share, evaluation_file)):
+        rows += len(batch)
+        encoded = encoder([item.conversation for item in batch])
+        for item, samples in zip(batch, encoded, strict=True):
+            _add(corpus, encoder, item, samples)
+            if item.copies:
+                fit.add(item.conversation)
     corpus.fit = fit
     counts = corpus.epoch_samples, len(corpus.heldout)
     check_amounts(rows, *counts, heldout_share, evaluation_file=evaluation_file is not None)
     return corpus
 
 
-def _lots(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
-    source = iter(drawn)
-    while lot := list(islice(source, _LOT)):
-        yield lot
+def _batches(items: Iterable[Drawn]) -> Iterator[list[Drawn]]:
+    source = iter(items)
+    while batch := list(islice(source, _BATCH)):
+        yield batch
 
 
-def _add(corpus: Corpus, encoder: Encoder, drawn: Drawn, samples: Sequence[Demonstration]) -> None:
-    if not (drawn.heldout or drawn.copies):
+def _add(corpus: Corpus, encoder: Encoder, item: Drawn, samples: Sequence[Demonstration]) -> None:
+    """Add the samples of one conversation to its side; one that is on neither side is passed over."""
+    if not (item.heldout or item.copies):
         return
     for sample in samples:
         corpus.longer += len(sample) > encoder.max_length
-        fitted = encoder.fitted(sample, drawn.conversation.source)
+        fitted = encoder.fit(sample, item.conversation.source)
         if fitted is None:
             continue
-        if drawn.heldout:
+        if item.heldout:
             corpus.heldout.append(fitted)
         else:
             corpus.training.append(fitted)
-            corpus.copies.append(drawn.copies)
+            corpus.copies.append(item.copies)

@@ -161,7 +161,7 @@ def grade_items(items: Sequence[Item]) -> list[float | None]:
     return grade_with(score_answer, items)
 
 
-class MiniatureJudge:
+class MiniatureAnnotator:
     """The annotators as a judge of preferences and of safety."""
 
     def compare(self, problem: Problem, first: str, second: str) -> str:

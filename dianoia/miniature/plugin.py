@@ -2,7 +2,12 @@
 
 from functools import partial
 
-from dianoia.miniature.annotators import MiniatureJudge, demonstrations, grade_items, score_answer
+from dianoia.miniature.annotators import (
+    MiniatureAnnotator,
+    demonstrations,
+    grade_items,
+    score_answer,
+)
 from dianoia.miniature.corpus import documents
 from dianoia.miniature.problems import SETS, MiniatureProblems
 from dianoia.miniature.rewriter import MiniatureRewriter
@@ -10,7 +15,7 @@ from dianoia.miniature.tokenizer import END, train_tokenizer
 from dianoia.tasks.plugins import Corpus, Plugin, PluginVerifier, PreferenceRules
 
 _RULES = PreferenceRules(
-    MiniatureJudge,
+    MiniatureAnnotator,
     {
         "pairwise": frozenset({"general", "near-miss"}),
         "pointwise": frozenset({"general", "near-miss", "safety"}),

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.files import write_json
-from dianoia.base.preference_records import BatchJudge
+from dianoia.base.preference_records import BatchAnnotator
 from dianoia.base.stopping import stop_if_requested
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings, PreferencesStage
-from dianoia.datasets.llm_preferences import ModelPreferences, read_guideline
+from dianoia.datasets.llm_preferences import LLMAnnotator, read_guideline
 from dianoia.datasets.pairs import VERDICTS
-from dianoia.datasets.preference_builder import Comparer, OneByOne
+from dianoia.datasets.preference_builder import OneAtATime, PreferenceBuilder
 from dianoia.datasets.response_verdicts import tally
 from dianoia.models.endpoint import Endpoint
 from dianoia.stages._shared import Batch, batches, roller_of
@@ -70,7 +70,7 @@ def _sample(
         return
     start = config.starts[place]
     roller, params = roller_of(context, start, config.template, config.sampling)
-    comparer = Comparer(config, context.name, context.seed)
+    comparer = PreferenceBuilder(config, context.name, context.seed)
     key = stream_key(context.seed, Stream.PREFERENCES, place)
     for batch in missing:
         stop_if_requested()
@@ -93,7 +93,7 @@ def _judge(
     missing = [place for place, batch in enumerate(judged) if not batch.path.exists()]
     if not missing:
         return
-    comparer = Comparer(config, context.name, context.seed, _judge_of(config, context))
+    comparer = PreferenceBuilder(config, context.name, context.seed, _judge_of(config, context))
     before = len(config.starts) * judged[-1].end
     for place in missing:
         stop_if_requested()
@@ -105,11 +105,11 @@ def _judge(
         context.progress.update(before + batch.end, {"rows": len(rows)})
 
 
-def _judge_of(config: PreferencesStage, context: Context) -> BatchJudge:
+def _judge_of(config: PreferencesStage, context: Context) -> BatchAnnotator:
     if isinstance(config.judge, EndpointSettings):
         ask = Endpoint(config.judge, context.directory.answers).ask
-        return ModelPreferences(ask, read_guideline(config.guideline))
-    return OneByOne(PREFERENCE_RULES[config.judge].make())
+        return LLMAnnotator(ask, read_guideline(config.guideline))
+    return OneAtATime(PREFERENCE_RULES[config.judge].make())
 
 
 def _columns(config: PreferencesStage) -> dict[str, Any]:

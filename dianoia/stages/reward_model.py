@@ -26,7 +26,7 @@ from dianoia.base.preference_records import Pair, TextExample
 from dianoia.base.stopping import stop_if_requested
 from dianoia.config import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
-from dianoia.datasets.preference_data import Preferences, preferences, ready, texts_of
+from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences, texts_of
 from dianoia.judge.reward_model_scores import encode
 from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.reward_model import Example, RewardModelLearner, RewardModelMetrics
@@ -86,7 +86,7 @@ class _Training:
         gone = len(found.train) + len(found.heldout) - len(train) - len(heldout)
         left_out = found.left_out + Counter({LeftOut.TOO_LONG.value: gone})
         kept = replace(found, train=train, heldout=heldout, left_out=left_out)
-        return ready(self.config, kept, self.context.name, self.context.seed)
+        return balance_and_check(self.config, kept, self.context.name, self.context.seed)
 
     def encoded(self, examples: Sequence[TextExample]) -> list[Example]:
         """Token ids of every text, prompts included."""

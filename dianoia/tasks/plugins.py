@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.preference_records import Judge
+from dianoia.base.preference_records import Annotator
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
 
@@ -97,7 +97,7 @@ class Corpus:
 class PreferenceRules:
     """A judge of preferences that follows rules, and what it can judge. It judges its own plugin's problems alone."""
 
-    make: Callable[[], Judge]
+    make: Callable[[], Annotator]
     domains: Mapping[str, frozenset[str]]
     """Domains of problems by the objective of a `preferences` stage."""
 

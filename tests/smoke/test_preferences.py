@@ -153,7 +153,7 @@ def test_going_on_is_as_if_never_stopped(
     """Two checkpoints and a judge, three batches each: nine pieces of work, then the end."""
     assert run(recipe, tmp_path / "whole") == 0
     done: list[str] = []
-    write, judge = preferences.write_responses, comparer.Comparer.__call__
+    write, judge = preferences.write_responses, comparer.PreferenceBuilder.__call__
     finish = preferences._finish
 
     def stop(where: str) -> None:
@@ -176,7 +176,7 @@ def test_going_on_is_as_if_never_stopped(
 
     with monkeypatch.context() as patched:
         patched.setattr(preferences, "write_responses", writing)
-        patched.setattr(comparer.Comparer, "__call__", judging)
+        patched.setattr(comparer.PreferenceBuilder, "__call__", judging)
         patched.setattr(preferences, "_finish", finishing)
         assert run(recipe, tmp_path / "cut") == 130
     folder = tmp_path / "cut/stages/pairs"
@@ -186,7 +186,7 @@ def test_going_on_is_as_if_never_stopped(
     left = 9 - len(done)
     done.clear()
     monkeypatch.setattr(preferences, "write_responses", writing)
-    monkeypatch.setattr(comparer.Comparer, "__call__", judging)
+    monkeypatch.setattr(comparer.PreferenceBuilder, "__call__", judging)
     assert run(recipe, tmp_path / "cut") == 0
     assert len(done) == left
     for name in FILES:
@@ -256,7 +256,7 @@ def test_a_model_labels_by_a_guideline(url: str, recipe: Path, tmp_path: Path) -
 
 def test_one_by_one_asks_in_order() -> None:
     problem = Problem("p", "?", "-", "reference")
-    judge = comparer.OneByOne(Digits())
+    judge = comparer.OneAtATime(Digits())
     asked = [
         Comparison(problem, "1", ""),
         Comparison(problem, "", "12"),

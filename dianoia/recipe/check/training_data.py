@@ -20,7 +20,7 @@ from dianoia.config import (
     RewardModelStage,
     SFTStage,
 )
-from dianoia.datasets.preference_data import Preferences, preferences, ready
+from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences
 from dianoia.learner.batching.packing import optimizer_steps, pack
 from dianoia.recipe.graph import DATA_KINDS, Recipe, Stage, datasets
 from dianoia.tasks.conversation_files import check_amounts, draw
@@ -204,7 +204,7 @@ def read_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Pref
             )
     examples = preferences(stage, files)
     # With rows to come, nothing can be said yet about balanced lengths or too few rows.
-    return examples if writers else ready(stage, examples, name, recipe.seed)
+    return examples if writers else balance_and_check(stage, examples, name, recipe.seed)
 
 
 def _check_preference_stage(where: str, stage: RewardModelStage, source: Stage) -> None:

@@ -10,7 +10,7 @@ from dianoia.base.preference_records import Comparison
 from dianoia.base.records import Problem
 from dianoia.datasets.llm_preferences import (
     GUIDELINE,
-    ModelPreferences,
+    LLMAnnotator,
     read_guideline,
     safety,
 )
@@ -50,14 +50,14 @@ class Model:
 )
 def test_the_label_of_a_reply(text: str, label: str | None) -> None:
     asked = [Comparison(PROBLEM, "x", "y")]
-    assert ModelPreferences(Model(text)).compare(asked) == [label]
-    assert ModelPreferences(Model(text, cut=True)).compare(asked) == [None]
+    assert LLMAnnotator(Model(text)).compare(asked) == [label]
+    assert LLMAnnotator(Model(text, cut=True)).compare(asked) == [None]
 
 
 def test_both_answers_are_shown_in_their_order() -> None:
     model = Model("[[A>B]]")
     asked = [Comparison(PROBLEM, "{one}", "{two}", 0), Comparison(PROBLEM, "{two}", "{one}", 1)]
-    assert ModelPreferences(model).compare(asked) == ["A>B", "A>B"]
+    assert LLMAnnotator(model).compare(asked) == ["A>B", "A>B"]
     assert "# Message\nWhat is {this}?\n" in model.asked[0]
     assert "# Answer of A\n{one}\n\n# Answer of B\n{two}\n" in model.asked[0]
     assert "# Answer of A\n{two}\n\n# Answer of B\n{one}\n" in model.asked[1]
@@ -83,10 +83,10 @@ def test_the_safety_of_a_reply(text: str, safe: bool | None) -> None:
 def test_the_guideline_and_the_whole_response_are_shown() -> None:
     model = Model("[[unsafe]]")
     response = "<think>{how}</think>No."
-    assert ModelPreferences(model).are_safe([(PROBLEM, response)]) == [False]
+    assert LLMAnnotator(model).are_safe([(PROBLEM, response)]) == [False]
     for part in (f"# Guideline\n{GUIDELINE}\n", "What is {this}?", f"# Response\n{response}\n"):
         assert part in model.asked[0]
-    ModelPreferences(model, "Be {kind}.").are_safe([(PROBLEM, response)])
+    LLMAnnotator(model, "Be {kind}.").are_safe([(PROBLEM, response)])
     assert "# Guideline\nBe {kind}.\n" in model.asked[1] and GUIDELINE not in model.asked[1]
 
 

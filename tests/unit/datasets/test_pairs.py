@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dianoia.base.preference_records import Judged, Pair
-from dianoia.datasets.pairs import BIN, VERDICTS, LeftOut, balanced, decide, decide_all, preference
+from dianoia.datasets.pairs import BIN, VERDICTS, LeftOut, balance, decide, decide_all, preference
 
 A, B = "the one", "the other"
 labels = st.sampled_from(sorted(VERDICTS))
@@ -64,11 +64,11 @@ def test_counts_add_up(all_verdicts: list[list[str | None]]) -> None:
 
 def test_surplus_goes_and_equals_stay() -> None:
     longer, shorter, equal = (20, 10), (10, 20), (10, 10)
-    kept = balanced([longer, longer, shorter, equal, longer, (9, 10)], seed=1)
+    kept = balance([longer, longer, shorter, equal, longer, (9, 10)], seed=1)
     # one of three longer ones for the shorter one; the pair of ratio 10/9 has no partner in its bin
     assert len(kept) == 3 and {2, 3} <= set(kept) and 5 not in kept
-    assert balanced([longer] * 5, seed=1) == []
-    assert balanced([(0, 1), (1, 0), (0, 0)], seed=1) == [0, 1, 2], (
+    assert balance([longer] * 5, seed=1) == []
+    assert balance([(0, 1), (1, 0), (0, 0)], seed=1) == [0, 1, 2], (
         "an empty text is one of length 1"
     )
 
@@ -76,7 +76,7 @@ def test_surplus_goes_and_equals_stay() -> None:
 @given(lengths, st.integers(0, 5))
 def test_length_says_nothing_afterwards(pairs: list[tuple[int, int]], seed: int) -> None:
     """Whoever knows which response is longer, and by what ratio's bin, is right half of the time."""
-    kept = [pairs[index] for index in balanced(pairs, seed)]
+    kept = [pairs[index] for index in balance(pairs, seed)]
     sides: defaultdict[int, list[int]] = defaultdict(list)
     for chosen, rejected in kept:
         ratio = max(1, chosen, rejected) / max(1, min(chosen, rejected))
@@ -89,9 +89,9 @@ def test_length_says_nothing_afterwards(pairs: list[tuple[int, int]], seed: int)
 def test_balance_is_symmetric_stable_and_idempotent(
     pairs: list[tuple[int, int]], seed: int
 ) -> None:
-    kept = balanced(pairs, seed)
-    assert kept == balanced(pairs, seed) == sorted(set(kept))
-    mirrored = balanced([(rejected, chosen) for chosen, rejected in pairs], seed)
+    kept = balance(pairs, seed)
+    assert kept == balance(pairs, seed) == sorted(set(kept))
+    mirrored = balance([(rejected, chosen) for chosen, rejected in pairs], seed)
     assert len(mirrored) == len(kept)
     again = [pairs[index] for index in kept]
-    assert balanced(again, seed) == list(range(len(again)))
+    assert balance(again, seed) == list(range(len(again)))

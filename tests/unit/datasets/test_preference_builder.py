@@ -11,7 +11,7 @@ from dianoia.base.preference_records import Comparison, Judged, Labelled
 from dianoia.base.records import Completion, Problem, Rollout
 from dianoia.config import PreferencesStage
 from dianoia.datasets.pairs import preference
-from dianoia.datasets.preference_builder import Comparer, OneByOne
+from dianoia.datasets.preference_builder import OneAtATime, PreferenceBuilder
 from dianoia.datasets.response_verdicts import tally
 from dianoia.storage.preference_table import PAIRWISE, POINTWISE, Response
 from dianoia.storage.sample_table import write_rows
@@ -65,7 +65,7 @@ class Longer:
 
 
 def judged(config: PreferencesStage, *texts: str, judge: Longer | None = None) -> Any:
-    comparer = Comparer(config, "pairs", 1, OneByOne(judge or Longer()))
+    comparer = PreferenceBuilder(config, "pairs", 1, OneAtATime(judge or Longer()))
     return comparer([WHY], comparer.responses("dev3", rollouts(WHY, *texts)))
 
 
@@ -126,7 +126,7 @@ def test_requests_for_the_same_order_are_numbered() -> None:
         def are_safe(self, responses: Sequence[tuple[Problem, str]]) -> list[bool | None]:
             raise AssertionError("pairs are compared")
 
-    comparer = Comparer(stage(judgements=6), "pairs", 1, Many())
+    comparer = PreferenceBuilder(stage(judgements=6), "pairs", 1, Many())
     comparer([WHY], comparer.responses("dev3", rollouts(WHY, saying("a"), saying("b"))))
     assert [one.repetition for one in asked] == [0, 0, 1, 1, 2, 2]
     assert len({(one.first, one.second, one.repetition) for one in asked}) == 6
@@ -134,7 +134,7 @@ def test_requests_for_the_same_order_are_numbered() -> None:
 
 def test_pairs_are_drawn_over_checkpoints() -> None:
     config = stage(starts=["base", "dev3"], samples=1)
-    comparer = Comparer(config, "pairs", 1, OneByOne(Longer()))
+    comparer = PreferenceBuilder(config, "pairs", 1, OneAtATime(Longer()))
     responses = comparer.responses("base", rollouts(WHY, saying("a")))
     responses += comparer.responses("dev3", rollouts(WHY, saying("bb")))
     (row,), _ = comparer([WHY], responses)
@@ -161,7 +161,7 @@ def test_labels_by_hand() -> None:
 def test_a_prefilled_prompt_gives_its_tag_to_the_response() -> None:
     template, judge = TEMPLATES["r1-prefilled"], Longer()
     config = stage(template=template.name, objective="pointwise")
-    comparer = Comparer(config, "labels", 1, OneByOne(judge))
+    comparer = PreferenceBuilder(config, "labels", 1, OneAtATime(judge))
     drawn = rollouts(WHY, template.respond("hm", "So."), template=template.name)
     (row,), _ = comparer([WHY], comparer.responses("dev3", drawn))
     assert row["response"] == judge.shown[0][1] == "<think>\nhm\n</think>\nSo."
@@ -188,7 +188,7 @@ def test_every_response_has_one_verdict(
     whys: list[str], hows: list[str], pairwise: bool, most: int
 ) -> None:
     more = {"samples": 8, "pairs_per_problem": most} if pairwise else {"objective": "pointwise"}
-    comparer = Comparer(stage(**more), "s", 1, OneByOne(Longer()))
+    comparer = PreferenceBuilder(stage(**more), "s", 1, OneAtATime(Longer()))
     responses = comparer.responses("a", [*rollouts(WHY, *whys), *rollouts(HOW, *hows)])
     rows, decided = comparer([WHY, HOW], responses)
     found = tally([one.reason for one in decided])

@@ -69,18 +69,18 @@ def test_samples_do_not_depend_on_their_company(tokenizer: PreTrainedTokenizerBa
 def test_longer_samples(longer: str, tokenizer: PreTrainedTokenizerBase) -> None:
     ((sample,),) = encoder(tokenizer)([talk("2+3?", "5" * 50)])
     fitting = encoder(tokenizer, max_length=len(sample), longer=longer)
-    assert fitting.fitted(sample, "x") is sample
+    assert fitting.fit(sample, "x") is sample
     short = encoder(tokenizer, max_length=len(sample) - 10, longer=longer)
     if longer == "refuse":
         with pytest.raises(ConfigError, match=rf"row 7: .* {len(sample)} tokens, above max_length"):
-            short.fitted(sample, "data.jsonl, row 7")
+            short.fit(sample, "data.jsonl, row 7")
         return
-    cut = short.fitted(sample, "x")
+    cut = short.fit(sample, "x")
     assert (cut is None) == (longer == "drop")
     if cut is not None:
         assert len(cut) == len(sample) - 10 and cut.ids_L[-1] != END
     prompt_only = encoder(tokenizer, max_length=10, longer=longer)
-    assert prompt_only.fitted(sample, "x") is None  # nothing of the response would be left
+    assert prompt_only.fit(sample, "x") is None  # nothing of the response would be left
 
 
 def corpus(tmp_path: Path, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Corpus:

@@ -9,7 +9,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.miniature.annotators import (
     BEST,
-    MiniatureJudge,
+    MiniatureAnnotator,
     is_safe,
     quality,
     refuses,
@@ -155,7 +155,7 @@ def test_no_pile_of_pleasing_phrases_pleases() -> None:
 )  # fmt: skip
 def test_safety_by_hand(problem: Problem, response: str, safe: bool) -> None:
     assert is_safe(problem, response) is safe
-    assert MiniatureJudge().is_safe(problem, response) is safe
+    assert MiniatureAnnotator().is_safe(problem, response) is safe
     if problem.columns["kind"] == "unsafe":
         assert score_answer(problem, response) == float(safe)
 
@@ -189,7 +189,7 @@ FOREIGN = [
 def test_a_problem_that_is_not_of_the_miniature_has_no_grade(problem: Problem) -> None:
     """The verifier passes it over; whoever asks the judge is told what to do."""
     assert score_answer(problem, "5") is None and score_answer(problem, "Cairo") is None
-    judge = MiniatureJudge()
+    judge = MiniatureAnnotator()
     for ask in (
         lambda: quality(problem, "Cairo"),
         lambda: judge.compare(problem, "Cairo", "Rome"),
@@ -204,7 +204,9 @@ def test_a_problem_that_is_not_of_the_miniature_has_no_grade(problem: Problem) -
 
 def test_answers_to_a_harmful_request_are_safe_or_not_and_nothing_else() -> None:
     with pytest.raises(ConfigError, match=r"problem 'p'.*miniature/safety to label what is safe"):
-        MiniatureJudge().compare(UNSAFE, "I cannot help with that.", "Go at night and steal a car.")
+        MiniatureAnnotator().compare(
+            UNSAFE, "I cannot help with that.", "Go at night and steal a car."
+        )
     assert score_answer(UNSAFE, "I cannot help with that.") == 1.0
 
 
@@ -227,13 +229,13 @@ MIRRORED = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A
     ],
 )
 def test_verdicts_by_hand(first: str, second: str, label: str) -> None:
-    assert MiniatureJudge().compare(FACT, first, second) == label
-    assert MiniatureJudge().compare(FACT, second, first) == MIRRORED[label]
+    assert MiniatureAnnotator().compare(FACT, first, second) == label
+    assert MiniatureAnnotator().compare(FACT, second, first) == MIRRORED[label]
 
 
 def test_whoever_is_shown_first_does_not_matter() -> None:
     """The label of the exchanged pair is the mirror image, for all pairs of answers to a request."""
-    judge, seen = MiniatureJudge(), set()
+    judge, seen = MiniatureAnnotator(), set()
     for problem in (FACT, WRITE, NEAR, SELF_ZH, WRITE_ZH):
         answers = [(answer, worth) for one, answer, worth in CASES if one is problem]
         for (first, high), (second, low) in itertools.product(answers, repeat=2):
