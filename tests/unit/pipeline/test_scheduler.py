@@ -1,12 +1,29 @@
-"""Which stage comes next: graphs by hand."""
+"""Which stage starts when: graphs by hand, and an executor that runs nothing."""
 
 import heapq
+import io
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from dianoia.pipeline.scheduler import chain_lengths, longest_chain_first, ready_stages
-from dianoia.recipe import load_recipe
+import pytest
+from rich.console import Console
+
+from dianoia.base.errors import Stopped, UserError
+from dianoia.base.progress import Board
+from dianoia.pipeline import scheduler
+from dianoia.pipeline.results import PlannedRun
+from dianoia.pipeline.scheduler import (
+    Job,
+    Scheduler,
+    chain_lengths,
+    longest_chain_first,
+    ready_stages,
+)
+from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.graph import upstream
+from dianoia.recipe.resume.stage_status import Action, StageTask
+from dianoia.storage.run_directory import RunDirectory
 
 # base - zero - cold - dev1        the chain
 #      \ ppo - ppo-evaluation      beside it
@@ -92,3 +109,93 @@ def test_one_job_takes_the_stages_in_the_order_of_the_recipe() -> None:
     while ready := ready_stages(GRAPH, begun, begun):
         begun.append(ready[0])
     assert begun == list(GRAPH)
+
+
+# With an executor that runs nothing ----------------------------------------------------------------
+
+
+class FakeExecutor:
+    """Ends the jobs that it was given in the order of `ends`, some with an error."""
+
+    def __init__(self, ends: Sequence[str], errors: Mapping[str, Exception] | None = None) -> None:
+        self.ends, self.errors = list(ends), dict(errors or {})
+        self.started: list[str] = []
+        self.jobs: dict[str, Job] = {}
+
+    def running(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def start(self, job: Job) -> None:
+        self.started.append(job.key[1])
+        self.jobs[job.key[1]] = job
+
+    def wait(self) -> list[tuple[Job, Exception | None]]:
+        name = next(name for name in self.ends if name in self.jobs)
+        return [(self.jobs.pop(name), self.errors.get(name))]
+
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "graph",
+        "stages": {
+            "general": {"kind": "demonstrations", "source": "miniature/general", "rows": 1},
+            "student": {
+                "kind": "sft",
+                "start": "miniature-base",
+                "datasets": [{"path": "general"}],
+                "max_length": 64,
+                "tokens_per_step": 64,
+                "optimizer": {"learning_rate": 1e-3},
+            },
+            "other": {"kind": "demonstrations", "source": "miniature/general", "rows": 1},
+        },
+    }
+)
+
+
+def schedule(
+    executor: FakeExecutor, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[str], Scheduler]:
+    """What the scheduler prints, and the scheduler at its end; no file is written."""
+    monkeypatch.setattr(scheduler, "begin", lambda *_: None)
+    monkeypatch.setattr(scheduler, "write_results", lambda *_: None)
+    plan = tuple(StageTask(name, Action.RUN, "runs") for name in RECIPE.stages)
+    file = io.StringIO()
+    with Board(Console(file=file, width=200)) as board:
+        run = PlannedRun(RECIPE, RunDirectory(Path("run")), plan)
+        work = Scheduler([run], jobs, executor, board)
+        work.work()
+    return file.getvalue().splitlines(), work
+
+
+def test_one_job_and_two_jobs_start_what_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(RECIPE.stages)
+    single = FakeExecutor(names)
+    lines, work = schedule(single, 1, monkeypatch)
+    assert single.started == names and not work.errors and not work.waiting
+    assert lines[0].startswith("[1/3] general: done in 0:00")
+    double = FakeExecutor(names)
+    schedule(double, 2, monkeypatch)
+    assert double.started == ["general", "other", "student"], "student waits for general"
+
+
+def test_after_a_failure_no_stage_starts_and_the_others_finish(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = FakeExecutor(["general", "other"], {"general": UserError("the disk is full")})
+    lines, work = schedule(executor, 2, monkeypatch)
+    assert executor.started == ["general", "other"] and work.waiting == 1
+    assert [str(error) for error in work.errors] == ["the disk is full"]
+    failed = "general failed; no new stage starts, those at work run to their end: other"
+    assert lines[:2] == [failed, "the disk is full"] and lines[2].startswith("[3/3] other: done")
+
+
+def test_after_a_request_to_stop_no_stage_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = Stopped("stopped by Ctrl-C")
+    executor = FakeExecutor(["general"], {"general": reason})
+    monkeypatch.setattr(
+        scheduler, "stop_reason", lambda: reason if "general" in executor.started else None
+    )
+    lines, work = schedule(executor, 1, monkeypatch)
+    assert executor.started == ["general"] and work.errors == [reason]
+    assert lines == ["general: stopped; the same command resumes it"]
