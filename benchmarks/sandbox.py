@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from dianoia.base.records import Problem
 from dianoia.sandbox.pool import SandboxPool
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, ForkSandbox, offered
-from dianoia.tasks.code import code_tests, judge_code
+from dianoia.tasks.code import code_tests, score_program
 from dianoia.tasks.code.output_compare import same_output
 
 SOURCE = "print(2 * int(input()))"
@@ -44,7 +44,7 @@ def bare() -> bool:
 
 def in_box(sandbox: ForkSandbox) -> bool:
     """Judge the program by its test."""
-    return judge_code(SOURCE, TESTS, sandbox) == 1.0
+    return score_program(SOURCE, TESTS, sandbox) == 1.0
 
 
 def seconds(action: Callable[[], bool]) -> float:

@@ -1,4 +1,9 @@
-"""Code: programs judged by tests in a sandbox."""
+"""Code: programs graded by tests in a sandbox.
+
+The tests of a problem (`test_cases`) are cases on standard input, calls, plain asserts (`asserts`) or any code (`scripts`,
+with `names` and `refusals`). `run_tests` runs them and compares (`output_compare`, `official`); `code_verifier` and
+`predict` make verifiers of it.
+"""
 
 from dianoia.tasks.code.code_verifier import (
     CODE,
@@ -10,11 +15,11 @@ from dianoia.tasks.code.code_verifier import (
 )
 from dianoia.tasks.code.predict import INPUT, output, value
 from dianoia.tasks.code.run_tests import (
-    Judgement,
+    ProgramResult,
     Verdict,
     extract_program,
-    judge_code,
-    judge_program,
+    grade_program,
+    score_program,
 )
 from dianoia.tasks.code.test_cases import CodeTests, code_tests
 
@@ -22,16 +27,16 @@ __all__ = [
     "CODE",
     "INPUT",
     "CodeTests",
-    "Judgement",
+    "ProgramResult",
     "Verdict",
     "code_tests",
     "extract_program",
     "grade_many",
+    "grade_program",
     "graded",
-    "judge_code",
-    "judge_program",
     "output",
     "run_jobs",
+    "score_program",
     "shared_pool",
     "use_sandbox",
     "value",

@@ -1,13 +1,12 @@
-"""Plain assertions, taken apart: calls with written values run inside the sandbox, everything else outside.
+"""Split plain asserts: calls of the program run inside the sandbox, comparisons outside.
 
-In: a snippet such as `assert abs(area(2) - 12.566) < 1e-3`. Out: the steps to run inside
-(`area(2)`), and what is left to be decided outside on the values that come back. A program that
-sees the comparison could win it: by an `__eq__` that is always true, by exchanging `abs`, by
-`sys.exit(0)` before it, by reading the number.
+In: a snippet such as `assert abs(area(2) - 12.566) < 1e-3`. Out: the steps to run inside (`area(2)`), and assertions that
+are decided outside on the returned values. A program that sees the comparison could win it: by an `__eq__` that is always
+true, by replacing `abs`, by `sys.exit(0)` before it, by reading the expected number.
 
-A plain snippet holds asserts only. A call inside has arguments that are written out, without a name in them: a name
-would be looked up where the program rules. Outside, an assert may use literals, comparisons, `and`, `or`, `not`,
-arithmetic on numbers, subscripts, and the functions of `_OUTSIDE`. Everything else is `scripts`.
+A plain snippet consists of asserts. The arguments of a call inside are literals, without a name in them: the program
+decides what a name means there. Outside, an assert may use literals, comparisons, `and`, `or`, `not`, arithmetic on
+numbers, subscripts, and the functions of `_OUTSIDE`. All other snippets are `scripts`.
 """
 
 import ast
@@ -27,17 +26,17 @@ Step = tuple[str, str]
 
 _PYTHON = frozenset(dir(builtins))
 _NUMBERS = (int, float, complex, Fraction)
-_MOST_WORK = 2**32
-"""Product of the lengths of two whole numbers in bits: about what dividing one by the other takes."""
-_WRITTEN = (
+_MAX_BIT_PRODUCT = 2**32
+"""Largest product of the bit lengths of two integers: about the cost of dividing one by the other."""
+_LITERAL_NODES = (
     ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.Starred, ast.keyword,
     ast.operator, ast.unaryop, ast.expr_context,
 )  # fmt: skip
-"""What an argument that runs inside is written with."""
+"""Nodes of an argument that runs inside."""
 _TYPES: Mapping[str, Any] = {
-    kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict, set, bytes)
+    builtin.__name__: builtin for builtin in (int, float, str, bool, list, tuple, dict, set, bytes)
 }
-# What comes back from a program is chosen by it: none of these may be slow on any value.
+# The program chooses the values that come back: none of these functions may be slow on any value.
 _OUTSIDE: Mapping[str, Callable[..., Any]] = {
     "list": list, "tuple": tuple, "set": lambda members=(): set(spread(list(members))),
     "abs": abs, "len": len, "sorted": sorted, "min": min, "max": max,
@@ -56,21 +55,22 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 _UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.Not: operator.not_, ast.USub: operator.neg, ast.UAdd: operator.pos,
 }  # fmt: skip
-_MOST_DIGITS = 400
-_PLACEHOLDER = "value "  # with a space, which no name of a program can have
+_MAX_DIGITS = 400
+_PLACEHOLDER = "value "
+"""Prefix of the name of a returned value: no name of a program can have a space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """One `assert`: what to decide once its values are known."""
+    """One `assert`, to be decided once the values of its steps are known."""
 
     source: str
     values: tuple[int, ...]
-    """Numbers of the steps whose values it needs."""
+    """Numbers of its steps."""
     test: ast.expr
 
     def holds(self, values: Mapping[int, Any]) -> bool:
-        """Whether it holds for the values of its steps; False where one of them is missing."""
+        """Return True if it holds for the values of its steps; False if one of them is missing."""
         try:
             return bool(_evaluate(self.test, values))
         except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError):
@@ -78,16 +78,16 @@ class Assertion:
 
 
 class NotPlain(ValueError):
-    """The snippet needs a process of its own."""
+    """The snippet is not plain: it needs a process of its own."""
 
 
-def take_apart(
+def split_asserts(
     snippet: str, first: int = 0, declared: Collection[str] = ()
 ) -> tuple[list[Step], list[Assertion]]:
-    """Steps for the sandbox, numbered from `first`, and the assertions that wait for them.
+    """Return steps for the sandbox, numbered from `first`, and the assertions on their values.
 
-    `declared` names are the program's, even where Python has them too. Raises NotPlain for anything that is not
-    taken apart, SyntaxError for what is not Python.
+    `declared` names are the program's, even if Python has them too. Raises NotPlain for a snippet that cannot be split,
+    SyntaxError for text that is not Python.
     """
     steps: list[Step] = []
     assertions = []
@@ -96,11 +96,11 @@ def take_apart(
             continue
         if not isinstance(statement, ast.Assert):
             raise NotPlain(type(statement).__name__)
-        source, before = ast.unparse(statement), len(steps)
-        test = _Inside(steps, first, frozenset(declared)).visit(statement.test)
-        used = tuple(range(first + before, first + len(steps)))
+        source, start = ast.unparse(statement), len(steps)
+        test = _StepCollector(steps, first, frozenset(declared)).visit(statement.test)
+        numbers = tuple(range(first + start, first + len(steps)))
         _check(test)
-        assertions.append(Assertion(source, used, test))
+        assertions.append(Assertion(source, numbers, test))
     return steps, assertions
 
 
@@ -108,8 +108,8 @@ def _imports_isclose(statement: ast.stmt) -> bool:
     return ast.unparse(statement) in ("import math", "from math import isclose")
 
 
-class _Inside(ast.NodeTransformer):
-    """Replaces what needs the program by the number of the step that will find its value."""
+class _StepCollector(ast.NodeTransformer):
+    """Replaces each expression that needs the program by the number of a step, and collects the steps."""
 
     def __init__(self, steps: list[Step], first: int, declared: frozenset[str]) -> None:
         self.steps, self.first, self.declared = steps, first, declared
@@ -117,7 +117,7 @@ class _Inside(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if _function(node) not in _OUTSIDE or _function(node) in self.declared:
             return self._step(node)
-        node.func = ast.Name(_function(node), ast.Load())  # math.isclose as one name
+        node.func = ast.Name(_function(node), ast.Load())  # `math.isclose` becomes one name
         node.args = [self.visit(argument) for argument in node.args]
         for keyword in node.keywords:
             keyword.value = self.visit(keyword.value)
@@ -144,20 +144,20 @@ class _Inside(ast.NodeTransformer):
         return ast.Name(f"{_PLACEHOLDER}{number}", ast.Load())
 
     def _runs_inside(self, node: ast.AST) -> bool:
-        """Whether it is a call of the program in which every value is written out."""
+        """Return True for a call of the program whose arguments are literals or such calls."""
         if not isinstance(node, ast.Call):
-            return isinstance(node, _WRITTEN) and all(
+            return isinstance(node, _LITERAL_NODES) and all(
                 self._runs_inside(part) for part in ast.iter_child_nodes(node)
             )
         function = node.func
         parts = [*node.args, *node.keywords]
         if isinstance(function, ast.Attribute):  # Solution().add(2, 3)
-            made = function.value
-            if not (isinstance(made, ast.Call) and isinstance(made.func, ast.Name)):
+            instance = function.value
+            if not (isinstance(instance, ast.Call) and isinstance(instance.func, ast.Name)):
                 return False
-            if not made.func.id[0].isupper() or function.attr.startswith("_"):
+            if not instance.func.id[0].isupper() or function.attr.startswith("_"):
                 return False
-            parts, function = [*parts, *made.args, *made.keywords], made.func
+            parts, function = [*parts, *instance.args, *instance.keywords], instance.func
         if not (isinstance(function, ast.Name) and self._of_program(function.id)):
             return False
         return all(self._runs_inside(part) for part in parts)
@@ -171,12 +171,12 @@ def _function(node: ast.Call) -> str:
 
 
 def _check(node: ast.expr) -> None:
-    """NotPlain for an expression that `_evaluate` does not know, or that needs no program."""
+    """Raise NotPlain for an expression that `_evaluate` cannot evaluate, or that does not depend on the program."""
     names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
     if not any(name.id.startswith(_PLACEHOLDER) for name in names):
         raise NotPlain("an assert that calls nothing of the program")
     for part in ast.walk(node):
-        if isinstance(part, ast.expr) and not isinstance(part, tuple(_RULES)):
+        if isinstance(part, ast.expr) and not isinstance(part, tuple(_EVALUATORS)):
             raise NotPlain(type(part).__name__)
         if isinstance(part, ast.BinOp) and type(part.op) not in _ARITHMETIC:
             raise NotPlain(type(part.op).__name__)
@@ -188,7 +188,7 @@ Values = Mapping[int, Any]
 
 
 def _evaluate(node: ast.expr, values: Values) -> Any:
-    return _RULES[type(node)](node, values)
+    return _EVALUATORS[type(node)](node, values)
 
 
 def _all(nodes: Sequence[ast.expr], values: Values) -> list[Any]:
@@ -213,32 +213,32 @@ def _compare(node: Any, values: Values) -> bool:
 
 
 def _round(number: Any, digits: Any) -> Any:
-    """As `round`, but not to places that take for ever."""
-    if digits is not None and not -_MOST_DIGITS <= digits <= _MOST_DIGITS:
-        raise ValueError("rounding to a place that no number has")
+    """Round like `round`, but refuse places that would take too long."""
+    if digits is not None and not -_MAX_DIGITS <= digits <= _MAX_DIGITS:
+        raise ValueError("rounding to a place beyond those of numbers")
     if not isinstance(number, (int, float, Fraction)):  # a Decimal may have a billion digits
-        raise TypeError("rounding something that is no number")
+        raise TypeError("rounding a value that is not a number")
     return round(number, digits)
 
 
 def _sum(items: Any) -> Any:
-    """As `sum`, of numbers only: lists would be copied again and again."""
+    """Sum numbers only: a sum of lists would copy them again and again."""
     if not all(isinstance(item, (int, float)) for item in items):
-        raise TypeError("a sum of something that is no number")
+        raise TypeError("a sum of values that are not numbers")
     return sum(items)
 
 
 def _arithmetic(node: Any, values: Values) -> Any:
-    """On numbers only: `"a" * n` could take all the memory there is."""
+    """Compute on numbers only: `"a" * n` could take all memory."""
     sides = _all([node.left, node.right], values)
     if not all(isinstance(side, _NUMBERS) for side in sides):
-        raise TypeError("arithmetic on something that is no number")
-    if math.prod(side.bit_length() for side in sides if isinstance(side, int)) > _MOST_WORK:
+        raise TypeError("arithmetic on values that are not numbers")
+    if math.prod(side.bit_length() for side in sides if isinstance(side, int)) > _MAX_BIT_PRODUCT:
         raise ValueError("arithmetic on numbers that are too long")
     return _ARITHMETIC[type(node.op)](*sides)
 
 
-def _either(node: Any, values: Values) -> Any:
+def _bool_op(node: Any, values: Values) -> Any:
     sides = _all(node.values, values)
     return all(sides) if isinstance(node.op, ast.And) else any(sides)
 
@@ -249,7 +249,7 @@ def _slice(node: Any, values: Values) -> slice:
     )
 
 
-_RULES: dict[type[ast.expr], Callable[[Any, Values], Any]] = {
+_EVALUATORS: dict[type[ast.expr], Callable[[Any, Values], Any]] = {
     ast.Constant: lambda node, _: node.value,
     ast.Name: _name,
     ast.List: lambda node, values: _all(node.elts, values),
@@ -260,7 +260,7 @@ _RULES: dict[type[ast.expr], Callable[[Any, Values], Any]] = {
     ),
     ast.UnaryOp: lambda node, values: _UNARY[type(node.op)](_evaluate(node.operand, values)),
     ast.BinOp: _arithmetic,
-    ast.BoolOp: _either,
+    ast.BoolOp: _bool_op,
     ast.Compare: _compare,
     ast.Call: _call,
     ast.Subscript: lambda node, values: _evaluate(node.value, values)[

@@ -1,7 +1,7 @@
-"""The verifier "code": the tests of a problem, the sandboxes of this process.
+"""The verifier "code", and the sandboxes of this process.
 
-In: problems and answers. Out: grades as every verifier gives them. The sandbox is the strongest that works on
-this machine, or the one that the environment variable DIANOIA_SANDBOX names, or else `use_sandbox`.
+In: problems and answers. Out: grades. The sandbox is the one that the environment variable DIANOIA_SANDBOX names, or else
+`use_sandbox`, or else the strongest that works on this machine.
 """
 
 import atexit
@@ -13,13 +13,13 @@ from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.sandbox.pool import SandboxPool
 from dianoia.sandbox.sandbox import AUTO, VARIABLE, Packages, Sandbox
-from dianoia.tasks.code.run_tests import Verdict, judge_program
+from dianoia.tasks.code.run_tests import Verdict, grade_program
 from dianoia.tasks.code.test_cases import CodeTests, code_tests
 from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 
 
-class _Wanted:
-    """What `use_sandbox` was told last."""
+class _Default:
+    """Name of the sandbox that `use_sandbox` has set."""
 
     name = AUTO
 
@@ -47,12 +47,12 @@ def _grade(problem: Problem, answer: str, sandbox: Sandbox) -> Grade:
 
 def graded(answer: str, tests: CodeTests, sandbox: Sandbox) -> Grade:
     """Grade one program in a sandbox. A time-out, a crash and a wrong answer are different verdicts."""
-    judgement = judge_program(answer, tests, sandbox)
-    return Grade(judgement.score(tests.fraction), judgement.verdict)
+    result = grade_program(answer, tests, sandbox)
+    return Grade(result.score(tests.fraction), result.verdict)
 
 
 def run_jobs(jobs: Sequence[Job | Grade], pool: Callable[[], SandboxPool]) -> list[Grade]:
-    """Run jobs in the sandboxes of `pool()`, many at once; a job that is a grade already stands for itself.
+    """Run jobs in the sandboxes of `pool()`, many at once; a job that is a grade already is returned as it is.
 
     `pool` is called only if something has to run.
     """
@@ -69,17 +69,17 @@ def _check_gold(problem: Problem) -> Grade:
 
 def use_sandbox(name: str) -> None:
     """Run this process's programs in the sandbox of that name, unless the environment names another."""
-    _Wanted.name = name
+    _Default.name = name
 
 
 def shared_pool(packages: Packages | None = None) -> SandboxPool:
-    """The sandboxes of this process, started when first asked for; others for programs with packages."""
-    return _pool(os.environ.get(VARIABLE) or _Wanted.name, packages, os.getpid())
+    """Return the sandboxes of this process, started by the first call; programs with packages have others."""
+    return _pool(os.environ.get(VARIABLE) or _Default.name, packages, os.getpid())
 
 
 @lru_cache(maxsize=4)
 def _pool(name: str, packages: Packages | None, _process: int) -> SandboxPool:
-    """A process that was forked has its own: two must not speak on one socket."""
+    """Make the sandboxes of a process. A forked process gets its own: two processes must not use one socket."""
     pool = SandboxPool(name, packages=packages)
     atexit.register(pool.close)
     return pool

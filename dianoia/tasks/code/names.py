@@ -1,7 +1,7 @@
-"""Whose a name of a test is: the test's own, Python's, or the program's; and where a program's values get to.
+"""Find out to whom each name of a test belongs (the test, Python or the program), and which names hold a program's values.
 
-In: the test's code as one module. Out: `Names`. Scopes are Python's own (`symtable`); how values flow is followed by
-names alone, so a name that holds a program's value anywhere is taken to hold one everywhere.
+In: the test's code as one module. Out: `Names`. Scopes are Python's own (`symtable`). The flow of values is followed by name
+alone: a name that holds a program's value anywhere counts as holding one everywhere.
 """
 
 import ast
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 PROGRAM = "solution"
-"""The module that a test may import the program's names from."""
-STARRED = frozenset(
+"""The module name under which a test may import the program's names."""
+STAR_MODULES = frozenset(
     ("bisect", "cmath", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
      "json", "math", "operator", "random", "re", "statistics", "string", "typing")
 )  # fmt: skip
-"""Modules of which a test may import everything."""
+"""Modules from which a test may import `*`."""
 _PYTHON = frozenset(dir(builtins)) | {"__name__", "__file__"}
 
 Binding = tuple[ast.expr, frozenset[str]]
@@ -32,27 +32,27 @@ class Names:
     """The names of a test."""
 
     program: frozenset[str]
-    """Asked of the program: what the test uses and neither the test nor Python defines."""
+    """Names that the test uses and neither the test nor Python defines: the program has to define them."""
     imported: frozenset[str]
-    """Bound by `from solution import ...`."""
+    """Names bound by `from solution import ...`."""
     modules: tuple[str, ...]
-    """Of the standard library, used without an import."""
+    """Modules of the standard library that are used without an import."""
     callables: frozenset[str]
-    """Those that may hold a function of the program."""
+    """Names that may hold a function of the program."""
     tainted: frozenset[str]
-    """Those that may hold anything that came from the program."""
+    """Names that may hold a value that came from the program."""
 
     @property
     def of_program(self) -> frozenset[str]:
-        """Names that stand for something that the program defines."""
+        """Names of functions and classes that the program defines."""
         return self.program | self.imported
 
     def touched(self, node: ast.AST) -> bool:
-        """Whether a value of the program may be part of it."""
+        """Return True if a value of the program may be part of the expression."""
         return _holds(node, self.tainted)
 
     def is_call(self, node: ast.AST) -> bool:
-        """Whether it calls the program, or a method of something that came from it."""
+        """Return True for a call of the program, or of a method of a value that came from it."""
         if not isinstance(node, ast.Call):
             return False
         if isinstance(node.func, ast.Attribute):
@@ -61,9 +61,9 @@ class Names:
 
 
 def parsed(source: str) -> ast.Module:
-    """The tree of Python code that somebody else wrote; what Python would warn of is not told.
+    """Parse Python code of a user or a data set without Python's warnings about it.
 
-    Raises SyntaxError or ValueError for what is not Python.
+    Raises SyntaxError or ValueError for text that is not Python.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
@@ -75,34 +75,39 @@ def parsed(source: str) -> ast.Module:
 
 
 def root(node: ast.AST) -> str | None:
-    """The name that a chain of attributes, subscripts and calls begins with."""
+    """Return the name at the start of a chain of attributes, subscripts and calls."""
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else None
 
 
 def names_of(tree: ast.Module, declared: Collection[str]) -> Names:
-    """The names of a test. `declared` ones are the program's, even where Python has them too."""
-    own = set(declared)
+    """Return the names of a test. `declared` names are the program's, even if Python has them too."""
+    declared = set(declared)
     imported = frozenset(_imported(tree))
-    free = _free(symtable.symtable(ast.unparse(tree), "tests", "exec")) - imported - _starred(tree)
+    free = (
+        _free(symtable.symtable(ast.unparse(tree), "tests", "exec"))
+        - imported
+        - _star_imported(tree)
+    )
     modules = {
         name
-        for name in (free & sys.stdlib_module_names) - own
+        for name in (free & sys.stdlib_module_names) - declared
         if not any(_is_name(node, name) for node in _outside_attributes(tree))
     }
-    program = frozenset(free - modules - (_PYTHON - own))
+    program = frozenset(free - modules - (_PYTHON - declared))
     bindings = list(_bindings(tree))
-    callables = _flow(bindings, program | imported, _hands_on)
+    # A function reaches a name only by plain assignment; a value also by any expression that contains it.
+    callables = _flow(bindings, program | imported, _may_be)
     tainted = _flow([*bindings, *_returns(tree)], callables, _holds)
     return Names(program, imported, tuple(sorted(modules)), callables, tainted)
 
 
 def _free(table: symtable.SymbolTable) -> set[str]:
-    """Names that are looked up in the module's scope and that nothing there binds."""
+    """Return the names that are looked up in the module's scope and not bound there."""
     used: set[str] = set()
     tables = [table]
-    for scope in tables:
+    for scope in tables:  # the list grows while it is walked
         tables += scope.get_children()
         used |= {
             symbol.get_name()
@@ -131,8 +136,8 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (alias.asname or PROGRAM for alias in node.names if alias.name == PROGRAM)
 
 
-def _starred(tree: ast.Module) -> set[str]:
-    """Names that `from math import *` binds. Raises ValueError for a module that is not on the list."""
+def _star_imported(tree: ast.Module) -> set[str]:
+    """Return the names that `from math import *` binds. Raises ValueError for a module that is not in STAR_MODULES."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if (
@@ -140,7 +145,7 @@ def _starred(tree: ast.Module) -> set[str]:
             and node.names[0].name == "*"
             and node.module != PROGRAM
         ):
-            if node.module not in STARRED:
+            if node.module not in STAR_MODULES:
                 raise ValueError(f"from {node.module} import *; name what is imported")
             module = importlib.import_module(node.module)
             names |= set(
@@ -154,7 +159,7 @@ def _is_name(node: ast.AST, name: str) -> bool:
 
 
 def _outside_attributes(tree: ast.Module) -> Iterator[ast.AST]:
-    """Every node but those that an attribute is taken from, as `math` in `math.pi`."""
+    """Yield all nodes except the objects of attributes, such as `math` in `math.pi`."""
     for node in ast.walk(tree):
         children = ast.iter_child_nodes(node)
         yield from () if isinstance(node, ast.Attribute) else children
@@ -165,28 +170,28 @@ def _flow(
     start: frozenset[str],
     passes: Callable[[ast.AST, Collection[str]], bool],
 ) -> frozenset[str]:
-    """All names that something of `start` may get to."""
+    """Return all names that a value of the names `start` may reach."""
     reached = set(start)
     while True:
-        more = {name for value, names in bindings if passes(value, reached) for name in names}
-        if more <= reached:
+        new = {name for value, names in bindings if passes(value, reached) for name in names}
+        if new <= reached:
             return frozenset(reached)
-        reached |= more
+        reached |= new
 
 
 def _holds(node: ast.AST, names: Collection[str]) -> bool:
     return any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(node))
 
 
-def _hands_on(node: ast.AST, names: Collection[str]) -> bool:
-    """Whether its value may be one of the names itself, and not only be made with it."""
+def _may_be(node: ast.AST, names: Collection[str]) -> bool:
+    """Return True if the value may be one of the names itself, not only be computed from it."""
     if isinstance(node, (ast.Tuple, ast.List)):
-        return any(_hands_on(item, names) for item in node.elts)
+        return any(_may_be(item, names) for item in node.elts)
     return isinstance(node, ast.Name) and node.id in names
 
 
 def _bindings(tree: ast.Module) -> Iterator[Binding]:
-    """Assignments of every form, loops, and arguments of the test's own functions."""
+    """Yield assignments of all forms, loops, and arguments of the test's own functions."""
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
@@ -203,7 +208,7 @@ def _bindings(tree: ast.Module) -> Iterator[Binding]:
 
 
 def _targets(node: ast.AST) -> frozenset[str]:
-    """Names that an assignment to it changes, `a` of `a[0] = 1` among them."""
+    """Return the names that an assignment to the node changes, such as `a` in `a[0] = 1`."""
     return frozenset(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
 
 
@@ -218,7 +223,7 @@ def _arguments(call: ast.Call, function: ast.FunctionDef) -> Iterator[Binding]:
 
 
 def _returns(tree: ast.Module) -> Iterator[Binding]:
-    """What a function of the test returns is held by its name."""
+    """Yield the returned values of the test's functions, bound to the function's name."""
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef):
             for node in ast.walk(function):

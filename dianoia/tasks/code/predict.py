@@ -1,21 +1,24 @@
-"""Verifiers for problems that show a program: "output" (what does it print?), "value" (what does the call
-return?), "input" (what has to go in for this to come out?).
+"""Verifiers for problems that show a program: "output" (what does it print?), "value" (what does the call return?) and
+"input" (which input gives this output?).
 
-In: a problem and an answer. Out: 1.0 right, 0.0 wrong, None when the problem's own gold answer cannot be read.
-"output" and "value" compare with the gold answer and run nothing. "input" runs the problem's program on the
-answer in the sandbox, since many inputs may be right. Its columns: `program` (source), `output` (what has to
-come out), and for a call `function` (its name): then the answer is a list of arguments or an object of named
-ones, and `output` is a value.
+In: a problem and an answer. Out: 1.0 right, 0.0 wrong, None when the problem's own gold answer cannot be read. "output" and
+"value" compare with the gold answer and run nothing. "input" runs the problem's program on the answer in the sandbox, since
+many inputs may be right. Its columns: `program` (source), `output` (the expected output), and for a call `function` (its
+name): then the answer is a list of arguments or an object of keyword arguments, and `output` is a value.
 
-DeepSeek-R1 (arXiv 2501.12948v2) has no such problems; the data sets that have them (CRUXEval, CodeI/O) name
-the three tasks. Decisions:
-1. An answer may stand in one fenced block. Blank space around the whole of it does not count.
-2. "output": lines are equal as in the verifier "code"; "value": numbers by value, a tuple is a list, texts with
-   their quotes.
-3. A program that does not take the answer (an exception, a time-out) makes it wrong.
+DeepSeek-R1 (arXiv 2501.12948v2) has no such problems; the data sets that have them (CRUXEval, CodeI/O) name the three
+tasks. Decisions:
+1. An answer may stand in one fenced block. White space around the whole of it does not count.
+2. "output": lines are compared as in the verifier "code"; "value": numbers by value, a tuple is a list, texts with quotes.
+3. An answer that the program does not accept (an exception, a time-out) is wrong.
+4. A value is JSON or a Python literal, and nothing is evaluated. Its length and depth are bounded, so that no text takes
+   long or breaks Python's own parser.
 """
 
+import ast
+import json
 import re
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -23,19 +26,21 @@ from typing import Any
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.tasks.code.code_verifier import Job, graded, run_jobs, shared_pool
-from dianoia.tasks.code.literals import as_json, literal
 from dianoia.tasks.code.output_compare import same_output, same_value
 from dianoia.tasks.code.run_tests import Verdict
 from dianoia.tasks.code.test_cases import Call, Case, CodeTests
 from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 
 MAX_ANSWER_CHARS = 100_000
+MAX_LITERAL_CHARS = 20_000
+_MAX_DEPTH = 50
+_SIGN_CHAIN = re.compile(r"(?:(?:[-+~]|not\b)\s*+){50}")
 _FENCED = re.compile(r"(```|~~~)[^\n`]*\n(.*?)\n?[ ]{0,3}\1", re.DOTALL)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\(\))?(?:\.[A-Za-z_]\w*)*")
 
 
 def output(problem: Problem, answer: str) -> float | None:
-    """Whether the answer is what stands in the gold answer, line by line."""
+    """Score 1.0 where the answer equals the gold answer line by line."""
     gold = problem.answer.strip()
     if not gold:
         return None
@@ -43,7 +48,7 @@ def output(problem: Problem, answer: str) -> float | None:
 
 
 def value(problem: Problem, answer: str) -> float | None:
-    """Whether both are the same value, written as JSON or as a Python literal."""
+    """Score 1.0 where both are the same value, written as JSON or as a Python literal."""
     try:
         gold = literal(problem.answer)
     except ValueError:
@@ -70,7 +75,7 @@ def _job(problem: Problem, answer: str) -> Job | Grade:
     try:
         program, tests = _tests(problem, answer)
     except ProblemTestsError:
-        return Grade(0.0)  # the columns are in order, so the answer is no input
+        return Grade(0.0)  # the columns can be read, so that the answer is at fault
     return partial(graded, program, tests)
 
 
@@ -81,17 +86,17 @@ def _check_gold(problem: Problem) -> Grade:
 
 
 def _tests(problem: Problem, answer: str) -> tuple[str, CodeTests]:
-    """The program, and what has to come out when the answer goes in."""
-    program, wanted = _text(problem, "program"), _text(problem, "output")
+    """Return the program, and a test of its output with the answer as input."""
+    program, output_text = _text(problem, "program"), _text(problem, "output")
     function = problem.columns.get("function")
     if function is None:
-        return program, CodeTests(cases=(Case(_bare(answer) + "\n", wanted),))
+        return program, CodeTests(cases=(Case(_bare(answer) + "\n", output_text),))
     if not (isinstance(function, str) and _FUNCTION.fullmatch(function)):
         raise _unreadable(problem, "function", function, "write the name of a function")
     try:
-        expected = as_json(literal(wanted))
+        expected = as_json(literal(output_text))
     except ValueError:
-        raise _unreadable(problem, "output", wanted, "write a value, such as [1, 2]") from None
+        raise _unreadable(problem, "output", output_text, "write a value, such as [1, 2]") from None
     try:
         arguments = literal(_bare(answer))
     except ValueError:
@@ -104,29 +109,75 @@ def _tests(problem: Problem, answer: str) -> tuple[str, CodeTests]:
 
 
 def _text(problem: Problem, column: str) -> str:
-    found: Any = problem.columns.get(column)
-    if not isinstance(found, str) or not found.strip():
-        raise _unreadable(problem, column, found, "fill the column with text")
-    return found
+    text: Any = problem.columns.get(column)
+    if not isinstance(text, str) or not text.strip():
+        raise _unreadable(problem, column, text, "fill the column with text")
+    return text
 
 
-def _unreadable(problem: Problem, key: str, found: object, advice: str) -> ProblemTestsError:
+def _unreadable(problem: Problem, key: str, content: object, advice: str) -> ProblemTestsError:
     return ProblemTestsError(
-        f"problem {problem.id!r}, {key} = {str(found)[:80]!r}: the verifier 'input' cannot read it, so that no "
-        f"answer could be judged; {advice}"
+        f"problem {problem.id!r}, {key} = {str(content)[:80]!r}: the verifier 'input' cannot read it, so that no "
+        f"answer could be graded; {advice}"
     )
 
 
 def _bare(answer: str) -> str:
-    """Without a fence around all of it, and without blank space around the rest."""
+    """Return an answer without a fence around the whole of it, and without white space around its content."""
     text = answer.strip()
     fenced = _FENCED.fullmatch(text) if text.count(text[:3]) == 2 else None
     return (fenced[2] if fenced else text).strip()
 
 
+def literal(text: str) -> Any:
+    """Return the value of a text. Raises ValueError for text that is no value, too long or nested too deep."""
+    if len(text) > MAX_LITERAL_CHARS or _depth(text) > _MAX_DEPTH:
+        raise ValueError("longer or deeper than a value that a person would write")
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError:
+        return as_json(_parse_python(text))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _parse_python(text: str) -> Any:
+    if _SIGN_CHAIN.search(text):  # `----1` nests deep without a bracket
+        raise ValueError("not a literal")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.literal_eval(text.strip())
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"not a literal: {type(error).__name__}") from None
+
+
+def _depth(text: str) -> int:
+    """Return an upper bound of the nesting depth of brackets; those inside strings count too."""
+    depth = deepest = 0
+    for char in text:
+        if char in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in ")]}":
+            depth -= 1
+    return deepest
+
+
+def as_json(value: Any) -> Any:
+    """Return a value with tuples as lists and integer keys as text at every depth; sets and bytes stay."""
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key) if type(key) is int else key: as_json(item) for key, item in value.items()}
+    return value
+
+
 INPUT = Verifier(
     name="input",
-    summary="Whether the problem's program gives its `output` for this input.",
+    summary="1.0 if the problem's program gives its `output` for this input, else 0.0.",
     grade=grade_inputs,
     check_gold=_check_gold,
     runs_in=RunsIn.SANDBOX,

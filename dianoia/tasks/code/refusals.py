@@ -1,7 +1,7 @@
-"""What of a test is refused, since no process can keep it from the program, or since it cannot fail.
+"""Refuse tests that cannot be hidden from the program, or that cannot fail.
 
-In: the test's code as one module, and whose its names are. Out: nothing, or ValueError that says what to write instead.
-Tests are their author's: they are checked for slips, not for malice. docs/sandbox.md has the list.
+In: the test's code as one module, and to whom its names belong. Out: nothing, or ValueError that says what to write instead.
+Tests come from the user: they are checked for mistakes, not for malice. docs/sandbox.md has the list.
 """
 
 import ast
@@ -16,9 +16,9 @@ _NEEDS_PROCESS = (
     "only a test in the program's own process could; a program there could change the test"
 )
 _REFUSED_NAMES = {
-    "eval": "would run text of the program beside the expected values",
-    "exec": "would run text of the program beside the expected values",
-    "compile": "would run text of the program beside the expected values",
+    "eval": "would run text of the program next to the expected values",
+    "exec": "would run text of the program next to the expected values",
+    "compile": "would run text of the program next to the expected values",
     "__import__": "write an import statement",
     "globals": "looks into names; call the program's functions by name",
     "locals": "looks into names; call the program's functions by name",
@@ -40,7 +40,7 @@ def refuse(names: Names, whole: ast.Module) -> None:
 
 
 class _Refusals(ast.NodeVisitor):
-    """Refuses what would let the program decide, or what does not work across two processes."""
+    """Refuses tests that the program would decide, or that do not work across two processes."""
 
     def __init__(self, names: Names, whole: ast.Module) -> None:
         self.names, self.whole = names, whole
@@ -57,7 +57,7 @@ class _Refusals(ast.NodeVisitor):
         for node in ast.walk(whole):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self.assigned.setdefault(node.targets[0].id, []).append(node.value)
-        self.handed_over = {
+        self.arguments_of_program = {
             argument.id
             for node in ast.walk(whole)
             if isinstance(node, ast.Call)
@@ -99,18 +99,18 @@ class _Refusals(ast.NodeVisitor):
                 "message after a comma without brackets"
             )
         for part in _verdicts(node.test):
-            self._decided_inside(part)
-            self._changed_in_place(part)
+            self._refuse_inside_decision(part)
+            self._refuse_in_place_change(part)
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
-        sides = [self._meant(side) for side in (node.left, *node.comparators)]
+        sides = [self._resolve(side) for side in (node.left, *node.comparators)]
         if any(isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops):
-            self._identity([node.left, *node.comparators])
-        named = [side for side in sides if self._named_by_program(side)]
-        if named and any(self.names.touched(side) for side in sides if side not in named):
+            self._refuse_identity([node.left, *node.comparators])
+        constants = [side for side in sides if self._is_program_constant(side)]
+        if constants and any(self.names.touched(side) for side in sides if side not in constants):
             raise ValueError(
-                f"{ast.unparse(named[0])} is a name of the program, which would choose the expected value; write the "
+                f"{ast.unparse(constants[0])} is a name of the program, which would choose the expected value; write the "
                 "value, or assign it in the test"
             )
         functions = [self._functions(side) for side in sides]
@@ -131,7 +131,7 @@ class _Refusals(ast.NodeVisitor):
         )
         if asserts and any(map(_swallows, node.handlers)):
             raise ValueError(
-                "an assert in a try whose except catches it and goes on, so that it cannot fail; name the exception "
+                "an assert in a try whose except catches it and does nothing, so that it cannot fail; name the exception "
                 "that is expected of the program"
             )
         self.generic_visit(node)
@@ -140,11 +140,11 @@ class _Refusals(ast.NodeVisitor):
         if isinstance(node.func, ast.Name) and node.func.id == "id" and self.names.touched(node):
             raise ValueError("id(...) of a value of the program: values come back as copies")
         if self.names.is_call(node):
-            self._crosses([*node.args, *(word.value for word in node.keywords)])
+            self._refuse_own_objects([*node.args, *(word.value for word in node.keywords)])
         self.generic_visit(node)
 
-    def _crosses(self, arguments: Sequence[ast.expr]) -> None:
-        """Objects of classes of the test stay with the test."""
+    def _refuse_own_objects(self, arguments: Sequence[ast.expr]) -> None:
+        """Refuse objects of the test's own classes as arguments: the program's process does not have these classes."""
         classes = {node.name for node in ast.walk(self.whole) if isinstance(node, ast.ClassDef)}
         for argument in arguments:
             for part in ast.walk(argument):
@@ -154,8 +154,8 @@ class _Refusals(ast.NodeVisitor):
                         "reach a program"
                     )
 
-    def _decided_inside(self, part: ast.expr) -> None:
-        """A function of the program that gets what another one returned, and what it is to be compared with."""
+    def _refuse_inside_decision(self, part: ast.expr) -> None:
+        """Refuse a call of the program with a value of the program and the expected value as arguments."""
         if not (isinstance(part, ast.Call) and self.names.is_call(part)):
             return
         arguments = [*part.args, *(word.value for word in part.keywords)]
@@ -165,18 +165,22 @@ class _Refusals(ast.NodeVisitor):
                 f"{ast.unparse(part.func)}; write f(x) == value, or define it in the test"
             )
 
-    def _changed_in_place(self, part: ast.expr) -> None:
-        """An argument that is looked at afterwards, by itself."""
+    def _refuse_in_place_change(self, part: ast.expr) -> None:
+        """Refuse a test of what the program did to an argument: it gets a copy."""
         if self.names.touched(part):
             return
         for name in ast.walk(part):
-            if isinstance(name, ast.Name) and name.id in self.bound_to_displays & self.handed_over:
+            if (
+                isinstance(name, ast.Name)
+                and name.id in self.bound_to_displays & self.arguments_of_program
+            ):
                 raise ValueError(
                     f"{ast.unparse(part)} asks what the program did to {name.id}, and programs get copies; test what "
                     "it returns"
                 )
 
-    def _identity(self, sides: Sequence[ast.expr]) -> None:
+    def _refuse_identity(self, sides: Sequence[ast.expr]) -> None:
+        """Refuse `is` between values of which one came from the program."""
         if any(isinstance(side, ast.Constant) or _is_type(side) for side in sides):
             return
         if any(self.names.is_call(side) or _is_tainted_name(side, self.names) for side in sides):
@@ -184,8 +188,8 @@ class _Refusals(ast.NodeVisitor):
                 "`is` between values of which one came from the program: it is a copy; write =="
             )
 
-    def _meant(self, side: ast.expr) -> ast.expr:
-        """What a name that is assigned once stands for."""
+    def _resolve(self, side: ast.expr) -> ast.expr:
+        """Return the expression that a name stands for, if it is assigned once."""
         for _ in range(3):
             values = self.assigned.get(side.id, []) if isinstance(side, ast.Name) else []
             if len(values) != 1 or not self.names.touched(side):
@@ -194,8 +198,10 @@ class _Refusals(ast.NodeVisitor):
         return side
 
     def _functions(self, side: ast.expr) -> set[str]:
-        """Functions that the program alone defines and that are called in it; empty where a value of the test
-        is part of it, or something whose origin is not plain."""
+        """Return the program's functions that an expression calls.
+
+        Empty if a value of the test is part of the expression, or a value of unclear origin.
+        """
         if isinstance(side, (ast.Tuple, ast.List)) and side.elts:
             parts = [self._functions(part) for part in side.elts]
             return set().union(*parts) if all(parts) else set()
@@ -204,11 +210,11 @@ class _Refusals(ast.NodeVisitor):
             or root(side) in self.names.tainted - self.names.of_program
         ):
             return set()
-        called = [part.func for part in ast.walk(side) if isinstance(part, ast.Call)]
-        return {ast.unparse(part) for part in called if root(part) in self.names.of_program}
+        calls = [part.func for part in ast.walk(side) if isinstance(part, ast.Call)]
+        return {ast.unparse(part) for part in calls if root(part) in self.names.of_program}
 
-    def _named_by_program(self, side: ast.expr) -> bool:
-        """A value that the program names, without a call of the program."""
+    def _is_program_constant(self, side: ast.expr) -> bool:
+        """Return True for a value that the program defines under a name, without a call of the program."""
         if any(self.names.is_call(part) for part in ast.walk(side)):
             return False
         return any(
@@ -226,7 +232,7 @@ def _is_tainted_name(side: ast.expr, names: Names) -> bool:
 
 
 def _verdicts(test: ast.expr) -> Iterator[ast.expr]:
-    """The parts of an assert that decide it by themselves."""
+    """Yield the parts of an assert whose values decide it: of `a and not b`, for example, `a` and `b`."""
     if isinstance(test, ast.BoolOp):
         for part in test.values:
             yield from _verdicts(part)
@@ -255,7 +261,7 @@ def _verdicts(test: ast.expr) -> Iterator[ast.expr]:
 
 
 def _always_holds(test: ast.expr) -> bool:
-    """Whether it is true for its form alone, such as `(f(2) == 4, "message")`."""
+    """Return True for an expression that is true by its form alone, such as `(f(2) == 4, "message")`."""
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
         return any(_always_holds(part) or _is_true(part) for part in test.values)
     if isinstance(test, (ast.Tuple, ast.List, ast.Set)):
@@ -270,7 +276,7 @@ def _is_true(part: ast.expr) -> bool:
 
 
 def _swallows(handler: ast.ExceptHandler) -> bool:
-    """Whether it catches a failed assert and does nothing that a test could depend on."""
+    """Return True if the handler catches a failed assert and does nothing that a test could depend on."""
     caught = (
         {part.id for part in ast.walk(handler.type) if isinstance(part, ast.Name)}
         if handler.type

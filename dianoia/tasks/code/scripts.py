@@ -1,11 +1,10 @@
-"""Tests that are more than calls with written values: their code runs whole, in a process without the program.
+"""Read tests that are more than calls with literal arguments: their code runs in a process without the program.
 
-In: snippets of Python, and the names that are the program's. Out: a `Script`, the units that process runs one after
-another, or ValueError that says what of a test cannot be kept from the program. See docs/sandbox.md.
+In: snippets of Python, and the names that are the program's. Out: a `Script` of units that this process runs one after
+another, or ValueError that says which part of a test cannot be hidden from the program. See docs/sandbox.md.
 
-Only the program's functions are called in the program's own process, with copies of their arguments; so a
-test cannot see what a program prints, changes in place or compares by itself, and is refused where it asks for that
-(`refusals`).
+Only the program's functions run in the program's own process, with copies of their arguments. So a test cannot see what a
+program prints, changes in place or compares itself; a test that depends on that is refused (`refusals`).
 """
 
 import ast
@@ -22,13 +21,13 @@ _SET_UP = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Pass)
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A test, and what sets it up."""
+    """A test with its set-up."""
 
     source: str
     is_test: bool
-    """Not for set-up that no test follows."""
-    shown: str
-    """The test alone, for people."""
+    """False for set-up that no test follows."""
+    test: str
+    """The test alone, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Script:
         return sum(unit.is_test for unit in self.units)
 
     def examination(self) -> Examination:
-        """What the process of the tests is given."""
+        """Return the input of the process that runs the tests."""
         return Examination(tuple(unit.source for unit in self.units), self.names, self.modules)
 
 
@@ -53,9 +52,9 @@ class Script:
 def read_script(
     snippets: tuple[str, ...], setup: str = "", declared: tuple[str, ...] = ()
 ) -> Script:
-    """The units of a problem's tests; `setup` runs first, and tests nothing.
+    """Return the units of a problem's tests; `setup` runs first, and tests nothing.
 
-    Raises ValueError for what cannot be kept from the program, SyntaxError for what is not Python.
+    Raises ValueError for tests that cannot be hidden from the program, SyntaxError for text that is not Python.
     """
     trees = [parsed(text) for text in (setup, *snippets)]
     whole = ast.Module([statement for tree in trees for statement in tree.body], [])
@@ -72,7 +71,7 @@ def read_script(
 
 
 def is_vacuous(statement: ast.stmt) -> bool:
-    """Whether it is an assert of a constant that holds, such as HumanEval's `assert True, "..."`."""
+    """Return True for an assert of a constant that holds, such as HumanEval's `assert True, "..."`."""
     return (
         isinstance(statement, ast.Assert)
         and isinstance(statement.test, ast.Constant)
@@ -81,21 +80,21 @@ def is_vacuous(statement: ast.stmt) -> bool:
 
 
 def _units(statements: Sequence[tuple[ast.stmt, bool]], names: Names) -> Iterator[Unit]:
-    """A unit for each test, with the statements that stand between it and the one before."""
+    """Yield a unit per test, with the statements between it and the test before."""
     functions = {
         node.name
         for node, _ in statements
         if isinstance(node, ast.FunctionDef)
         and any(isinstance(p, ast.Assert) for p in ast.walk(node))
     }
-    before: list[str] = []
+    sources: list[str] = []
     for node, may_test in statements:
-        before.append(ast.unparse(node))
+        sources.append(ast.unparse(node))
         if may_test and not is_vacuous(node) and _tests(node, functions):
-            yield Unit("\n".join(before), True, before[-1])
-            before = []
-    if before:
-        yield Unit("\n".join(before), False, before[-1])
+            yield Unit("\n".join(sources), True, sources[-1])
+            sources = []
+    if sources:
+        yield Unit("\n".join(sources), False, sources[-1])
 
 
 def _tests(node: ast.stmt, functions: Collection[str]) -> bool:
@@ -108,7 +107,7 @@ def _tests(node: ast.stmt, functions: Collection[str]) -> bool:
 
 
 def _uncalled(whole: ast.Module) -> Iterator[Unit]:
-    """Functions that a test runner would call: their names begin with `test`."""
+    """Yield the functions that pytest would call: their names begin with `test`, and the test does not call them."""
     used = {node.id for node in ast.walk(whole) if isinstance(node, ast.Name)}
     for node in whole.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test"):

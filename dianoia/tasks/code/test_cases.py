@@ -1,13 +1,13 @@
-"""What a program has to pass, read from a problem.
+"""Read the tests of a program from a problem.
 
-In: a `Problem`; its tests stand in the first of the columns `tests`, `verification_info` and
-`test_list` that it has, else in its gold answer, as JSON text or as columns of their own. Out: `CodeTests`, or
-ProblemTestsError, which names the problem, the key and the value. An object may hold:
+In: a `Problem`; its tests are in the first of the columns `tests`, `verification_info` and `test_list` that it has, else in
+its gold answer, as JSON text or as columns of their own. Out: `CodeTests`, or ProblemTestsError, which names the problem,
+the key and the value. An object may have these keys:
 
     {"cases":   [{"input": "2 3", "output": "5"}],                       standard input and output
      "calls":   [{"function": "add", "arguments": [2, 3], "expected": 5}],
      "asserts": ["assert add(2, 3) == 5"],    or any Python code that calls the program
-     "setup": "import math",             code of the tests that runs before the asserts, beside them
+     "setup": "import math",             code of the tests that runs before the asserts, in their names
      "program_names": ["sum"],           names that are the program's, though Python has them too
      "prelude": "import math",           runs before the program, in its names
      "continues": "def add(a, b):",      what an answer that begins indented is the rest of
@@ -31,7 +31,7 @@ from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.sandbox.sandbox import LANGUAGES, Limits
 from dianoia.tasks.code import official
-from dianoia.tasks.code.asserts import Assertion, NotPlain, Step, take_apart
+from dianoia.tasks.code.asserts import Assertion, NotPlain, Step, split_asserts
 from dianoia.tasks.code.names import parsed
 from dianoia.tasks.code.scripts import Script, read_script
 
@@ -48,7 +48,7 @@ _MAX_LIMIT = {"wall_seconds": 600.0, "cpu_seconds": 600.0}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A run on a standard input of its own."""
+    """A run with its own standard input, and the expected output."""
 
     stdin: str
     expected: str
@@ -59,27 +59,27 @@ class Call:
     """A call whose value is compared; all calls of a problem share one run."""
 
     step: int
-    """Number of the step that makes it."""
+    """Number of the step that makes the call."""
     expected: Any
 
 
 @dataclass(frozen=True, slots=True)
 class CodeTests:
-    """Everything that a program is tested on."""
+    """All tests of a program."""
 
     cases: tuple[Case, ...] = ()
     calls: tuple[Call, ...] = ()
     assertions: tuple[Assertion, ...] = ()
     steps: tuple[Step, ...] = ()
-    """What runs inside for calls and assertions. It holds no expected value."""
+    """Expressions that run inside the sandbox for calls and assertions. They hold no expected value."""
     script: Script | None = None
     """Tests whose code runs in a process of its own."""
-    again: Script | None = None
-    """The assertions as such tests, for a program that returns what is no plain value, an iterator say."""
+    assert_script: Script | None = None
+    """The assertions as such tests, for a program that returns a value of no plain type, such as an iterator."""
     prelude: str = ""
-    """Runs before the program, in its names."""
+    """Code that runs before the program, in its names."""
     continues: str = ""
-    """What an answer that begins indented is the rest of."""
+    """Code that is put in front of an answer that begins indented."""
     checker: str = CHECKERS[0]
     tolerance: float | None = None
     fraction: bool = False
@@ -95,20 +95,20 @@ class CodeTests:
 
 
 def code_tests(problem: Problem) -> CodeTests:
-    """The tests of a problem.
+    """Return the tests of a problem.
 
     Raises:
         ProblemTestsError: they cannot be read, or there are none.
     """
     column = next((name for name in COLUMNS if problem.columns.get(name) is not None), "answer")
     value = problem.answer if column == "answer" else problem.columns[column]
-    if column == "test_list" and isinstance(value, list):  # MBPP's columns beside it
+    if column == "test_list" and isinstance(value, list):  # MBPP has its set-up in other columns
         value = {"asserts": value, "setup": _set_up(problem.columns)}
     return _Reader(problem.id, column).read(value)
 
 
 def _set_up(columns: Mapping[str, Any]) -> object:
-    """The code of `test_imports` and `test_setup_code`; whatever else stands there, to be complained of."""
+    """Return the code of `test_imports` and `test_setup_code`. A value of another type is returned for the error message."""
     imports, code = columns.get("test_imports"), columns.get("test_setup_code")
     if not isinstance(imports, list) or not all(isinstance(line, str) for line in imports):
         return code
@@ -117,7 +117,7 @@ def _set_up(columns: Mapping[str, Any]) -> object:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads the tests of one problem; it knows how to complain."""
+    """Reader of the tests of one problem, with its error messages."""
 
     problem: str
     column: str
@@ -127,7 +127,7 @@ class _Reader:
         shown = shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
         raise ProblemTestsError(
             f"problem {self.problem!r}, {self.column}, {key} = {shown}: {why}, so that no program "
-            f"could be judged; {advice}"
+            f"could be graded; {advice}"
         )
 
     def read(self, value: object) -> CodeTests:
@@ -144,7 +144,7 @@ class _Reader:
             assertions=assertions,
             steps=(*steps, *inside),
             script=scripts[0],
-            again=scripts[1],
+            assert_script=scripts[1],
             prelude="\n".join(
                 part
                 for part in (
@@ -220,8 +220,11 @@ class _Reader:
     def _asserts(
         self, table: Mapping[str, Any], first: int
     ) -> tuple[list[Step], tuple[Assertion, ...], tuple[Script | None, Script | None]]:
-        """Plain ones taken apart; all of them as a script where one is not plain, since they share names. The
-        script is the first of two then, else the second."""
+        """Split plain asserts into steps and assertions.
+
+        The pair of scripts is (None, script for values of no plain type) then. If one assert is not plain all of them run
+        as a script, since they share names: (script, None).
+        """
         snippets = self._list(table, "asserts")
         for snippet in snippets:
             if not isinstance(snippet, str):
@@ -235,15 +238,17 @@ class _Reader:
         assertions: list[Assertion] = []
         try:
             for snippet in (setup, *snippets):
-                more, decided = take_apart(snippet, first + len(steps), declared)
-                steps += more
-                assertions += decided
+                snippet_steps, snippet_asserts = split_asserts(
+                    snippet, first + len(steps), declared
+                )
+                steps += snippet_steps
+                assertions += snippet_asserts
         except NotPlain:
             return [], (), (script, None)
         return steps, tuple(assertions), (None, script)
 
     def _script(self, snippets: list[str], setup: str, declared: tuple[str, ...]) -> Script:
-        for snippet in snippets:  # to name the one that is at fault
+        for snippet in snippets:  # one by one, to name the one at fault
             try:
                 parsed(snippet)
             except (SyntaxError, ValueError) as error:
@@ -283,23 +288,23 @@ class _Reader:
             self.fail("tolerance", value, "not a number from 0 to 1", "such as 1e-6")
         return float(value)
 
-    def _one_of(self, table: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
-        value = table.get(key, known[0])
-        if value not in known:
-            self.fail(key, value, "not known", f"use one of {', '.join(known)}")
+    def _one_of(self, table: Mapping[str, Any], key: str, names: tuple[str, ...]) -> str:
+        value = table.get(key, names[0])
+        if value not in names:
+            self.fail(key, value, "not known", f"use one of {', '.join(names)}")
         return str(value)
 
     def _limits(self, table: Mapping[str, Any]) -> Limits:
-        given = table.get("limits", {})
-        known = {field.name: type(getattr(Limits(), field.name)) for field in fields(Limits)}
-        if not isinstance(given, dict):
-            self.fail("limits", given, "no object", f"use the keys {', '.join(known)}")
-        chosen: dict[str, Any] = {}
-        for key, value in given.items():
-            if key not in known:
-                self.fail(f"limits.{key}", value, "an unknown limit", f"use {', '.join(known)}")
+        settings = table.get("limits", {})
+        types = {field.name: type(getattr(Limits(), field.name)) for field in fields(Limits)}
+        if not isinstance(settings, dict):
+            self.fail("limits", settings, "no object", f"use the keys {', '.join(types)}")
+        limits: dict[str, Any] = {}
+        for key, value in settings.items():
+            if key not in types:
+                self.fail(f"limits.{key}", value, "an unknown limit", f"use {', '.join(types)}")
             good = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (good and 0 < value <= _MAX_LIMIT.get(key, 2.0**40)):
                 self.fail(f"limits.{key}", value, "out of range", "write a number above 0")
-            chosen[key] = known[key](value)
-        return replace(Limits(), **chosen)
+            limits[key] = types[key](value)
+        return replace(Limits(), **limits)

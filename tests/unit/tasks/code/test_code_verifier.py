@@ -24,8 +24,8 @@ from dianoia.tasks.code import (
     code_tests,
     extract_program,
     grade_many,
-    judge_code,
-    judge_program,
+    grade_program,
+    score_program,
 )
 from dianoia.tasks.verifier import Grade
 
@@ -97,9 +97,9 @@ TABLE = {
 def test_right_nearly_right_and_junk(sandbox: Sandbox, case: str) -> None:
     tests, answer, verdict = TABLE[case]
     read = code_tests(problem(tests))
-    found = judge_program(answer, read, sandbox)
+    found = grade_program(answer, read, sandbox)
     assert found.verdict is verdict, found
-    assert judge_code(answer, read, sandbox) == float(verdict is Verdict.PASSED)
+    assert score_program(answer, read, sandbox) == float(verdict is Verdict.PASSED)
 
 
 ALWAYS_EQUAL = """
@@ -146,7 +146,7 @@ ATTACKS = {
 @pytest.mark.parametrize("case", ATTACKS)
 def test_no_attack_earns_a_pass(sandbox: Sandbox, case: str, tests: Any) -> None:
     read = code_tests(problem({**tests, "score": "fraction"}))
-    found = judge_program(ATTACKS[case], read, sandbox)
+    found = grade_program(ATTACKS[case], read, sandbox)
     assert (found.passed, found.verdict is Verdict.PASSED) == (0, False)
 
 
@@ -169,7 +169,9 @@ def square(n):
 def test_the_expected_value_is_nowhere_in_reach(sandbox: Sandbox) -> None:
     def score(argument: int, expected: Any) -> float:
         call = {"function": "square", "arguments": [argument], "expected": expected}
-        return judge_code(SEARCH, code_tests(problem({"calls": [call], "limits": LIMITS})), sandbox)
+        return score_program(
+            SEARCH, code_tests(problem({"calls": [call], "limits": LIMITS})), sandbox
+        )
 
     assert score(9182736455, True) == 1.0, "the search finds an argument, so it does search"
     assert score(1, 9182736455) == 0.0
@@ -192,7 +194,7 @@ IO_ATTACKS = {
 @pytest.mark.parametrize("case", IO_ATTACKS)
 def test_no_attack_on_output_earns_a_pass(sandbox: Sandbox, case: str) -> None:
     tests = code_tests(problem(SQUARE | {"limits": {"wall_seconds": 0.4}}))
-    assert judge_code(IO_ATTACKS[case], tests, sandbox) == 0.0
+    assert score_program(IO_ATTACKS[case], tests, sandbox) == 0.0
 
 
 def test_the_sandbox_is_never_told_what_is_expected() -> None:
@@ -214,7 +216,7 @@ def test_the_sandbox_is_never_told_what_is_expected() -> None:
     }
     for part in tests:
         with pytest.raises((StopIteration, RuntimeError)):
-            judge_code("pass", code_tests(problem({part: tests[part]})), Listener())
+            score_program("pass", code_tests(problem({part: tests[part]})), Listener())
     assert len(given) == 3 and not any("9182736" in text for text in given)
 
 
@@ -222,12 +224,12 @@ def test_a_fraction_counts_the_tests_that_passed(sandbox: Sandbox) -> None:
     half = "def square(n):\n    while n < 0: pass\n    return n * n"
     limits = {"wall_seconds": 0.5}
     fraction = code_tests(problem({**CALLS, "limits": limits, "score": "fraction"}))
-    found = judge_program(half, fraction, sandbox)
+    found = grade_program(half, fraction, sandbox)
     assert (found.verdict, found.passed, found.total) == (Verdict.TIMED_OUT, 1, 2)
-    assert judge_code(half, fraction, sandbox) == 0.5
-    assert judge_code(half, code_tests(problem({**CALLS, "limits": limits})), sandbox) == 0.0
+    assert score_program(half, fraction, sandbox) == 0.5
+    assert score_program(half, code_tests(problem({**CALLS, "limits": limits})), sandbox) == 0.0
     one = code_tests(problem({**SQUARE, "score": "fraction"}))
-    assert judge_code("print(int(input()) * 3)", one, sandbox) == 0.5
+    assert score_program("print(int(input()) * 3)", one, sandbox) == 0.5
 
 
 ONE, TWO = "```python\nx = 1\n```", "```\ny = 2\n```"
@@ -302,13 +304,13 @@ LEAVES = [
 def test_a_program_that_leaves_ends_as_in_python(sandbox: Sandbox, leave: str) -> None:
     tests = code_tests(problem(SQUARE))
     source = f"import sys\n{RIGHT_IO}\n{leave}\nprint('never')"
-    assert judge_program(source, tests, sandbox).verdict is Verdict.PASSED
+    assert grade_program(source, tests, sandbox).verdict is Verdict.PASSED
     inside = f"import sys\ndef main():\n    print(int(input()) ** 2)\n    {leave.splitlines()[-1]}\nmain()\n1 / 0"
-    assert judge_program(inside, tests, sandbox).verdict is Verdict.PASSED
-    assert judge_program(f"import sys\n{leave}", tests, sandbox).verdict is Verdict.WRONG_ANSWER
+    assert grade_program(inside, tests, sandbox).verdict is Verdict.PASSED
+    assert grade_program(f"import sys\n{leave}", tests, sandbox).verdict is Verdict.WRONG_ANSWER
     for status in ("exit(1)", "quit(2)", "exit('no')", "sys.exit(True)"):
         failing = f"import sys\n{RIGHT_IO}\n{status}"
-        assert judge_program(failing, tests, sandbox).verdict is Verdict.ERROR, status
+        assert grade_program(failing, tests, sandbox).verdict is Verdict.ERROR, status
 
 
 @pytest.mark.parametrize(
@@ -331,10 +333,10 @@ def test_a_long_number_comes_back(sandbox: Sandbox) -> None:
     plain, script = "assert f(20000) % 1000007 == 674158", "n = 20000\nassert f(n) == 2 ** n"
     for snippet in (plain, script):
         tests = code_tests(problem({"asserts": [snippet], "limits": LIMITS}))
-        assert judge_code("def f(n): return 2 ** n", tests, sandbox) == 1.0
-        assert judge_code("def f(n): return 2 ** n + 1", tests, sandbox) == 0.0
+        assert score_program("def f(n): return 2 ** n", tests, sandbox) == 1.0
+        assert score_program("def f(n): return 2 ** n + 1", tests, sandbox) == 0.0
     large = {"calls": [{"function": "f", "arguments": [], "expected": 2**14000}]}
-    assert judge_code("def f(): return 2 ** 14000", code_tests(problem(large)), sandbox) == 1.0
+    assert score_program("def f(): return 2 ** 14000", code_tests(problem(large)), sandbox) == 1.0
 
 
 def test_an_iterator_is_what_plain_asserts_make_of_it(sandbox: Sandbox) -> None:
@@ -342,8 +344,8 @@ def test_an_iterator_is_what_plain_asserts_make_of_it(sandbox: Sandbox) -> None:
         problem({"asserts": ["assert list(f(3)) == [0, 1, 2]", "assert sum(f(3)) == 3"]})
     )
     for right in ("yield from range(n)", "return map(int, '012')", "return iter(range(n))"):
-        assert judge_code(f"def f(n): {right}", tests, sandbox) == 1.0
-    assert judge_code("def f(n): yield from [1, 2, 0]", tests, sandbox) == 0.0
+        assert score_program(f"def f(n): {right}", tests, sandbox) == 1.0
+    assert score_program("def f(n): yield from [1, 2, 0]", tests, sandbox) == 0.0
 
 
 def test_a_program_may_have_names_of_python(sandbox: Sandbox) -> None:
@@ -352,9 +354,9 @@ def test_a_program_may_have_names_of_python(sandbox: Sandbox) -> None:
         "program_names": ["sum"],
     }
     source = "def sum(a, b): return 6 if a == 10 else 93"
-    assert judge_code(source, code_tests(problem(table)), sandbox) == 1.0
+    assert score_program(source, code_tests(problem(table)), sandbox) == 1.0
     with_loop = {**table, "asserts": ["for a in (10,):\n    assert sum(a, 15) == 6"]}
-    assert judge_code(source, code_tests(problem(with_loop)), sandbox) == 1.0
+    assert score_program(source, code_tests(problem(with_loop)), sandbox) == 1.0
 
 
 def test_set_up_and_prelude(sandbox: Sandbox) -> None:
@@ -363,19 +365,21 @@ def test_set_up_and_prelude(sandbox: Sandbox) -> None:
         "prelude": "from math import floor\ndef helper(n): return n + 1",
     }  # fmt: skip
     tests = code_tests(problem(table))
-    assert judge_code("def f(n): return helper(floor(n))", tests, sandbox) == 1.0
-    assert judge_code("BASE = 0\ndef right(n): return 0\ndef f(n): return 0", tests, sandbox) == 0.0
+    assert score_program("def f(n): return helper(floor(n))", tests, sandbox) == 1.0
+    assert (
+        score_program("BASE = 0\ndef right(n): return 0\ndef f(n): return 0", tests, sandbox) == 0.0
+    )
 
 
 def test_fractions_count_tests_of_a_script(sandbox: Sandbox) -> None:
     asserts = ["x = 2\nassert f(x) == x + 1", "assert f(x * 2) == 5\nassert f(0) == 0"]
     tests = code_tests(problem({"asserts": asserts, "score": "fraction", "limits": LIMITS}))
     assert tests.count == 3
-    assert judge_code("def f(n): return n + 1", tests, sandbox) == pytest.approx(2 / 3)
-    assert judge_code("def f(n): return 0", tests, sandbox) == pytest.approx(1 / 3)
-    assert judge_code("def f(n): return 1 // n", tests, sandbox) == 0.0
+    assert score_program("def f(n): return n + 1", tests, sandbox) == pytest.approx(2 / 3)
+    assert score_program("def f(n): return 0", tests, sandbox) == pytest.approx(1 / 3)
+    assert score_program("def f(n): return 1 // n", tests, sandbox) == 0.0
     late = "def f(n):\n    while n == 4: pass\n    return n + 1"
-    assert judge_code(late, tests, sandbox) == pytest.approx(1 / 3)
+    assert score_program(late, tests, sandbox) == pytest.approx(1 / 3)
 
 
 # The verifier ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dianoia.sandbox.guest import values as wire
-from dianoia.tasks.code.asserts import NotPlain, take_apart
+from dianoia.tasks.code.asserts import NotPlain, split_asserts
 from dianoia.tasks.code.output_compare import same_output, same_value
 
 
@@ -180,7 +180,7 @@ def test_anything_else_is_no_value(text: str) -> None:
     ],
 )
 def test_assertions_are_decided_on_values(snippet: str, value: Any, holds: bool) -> None:
-    steps, (assertion,) = take_apart(snippet)
+    steps, (assertion,) = split_asserts(snippet)
     assert {source for kind, source in steps if kind == "value"} == {"f(2)"}
     assert assertion.holds(dict.fromkeys(assertion.values, value)) is holds
     assert assertion.holds({}) is False
@@ -203,11 +203,11 @@ def test_assertions_are_decided_on_values(snippet: str, value: Any, holds: bool)
 )
 def test_a_name_or_a_loop_needs_a_process_of_its_own(snippet: str) -> None:
     with pytest.raises(NotPlain):
-        take_apart(snippet)
+        split_asserts(snippet)
 
 
 def test_constants_are_no_tests_and_calls_keep_their_order() -> None:
-    steps, assertions = take_apart(
+    steps, assertions = split_asserts(
         "assert True, 'so far'\nassert f(g(1), [2]) == 3\nassert not h()", 5
     )
     assert steps == [("value", "f(g(1), [2])"), ("value", "h()")]

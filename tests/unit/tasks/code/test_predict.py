@@ -9,7 +9,7 @@ from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
 from dianoia.tasks.catalog import VERIFIERS
-from dianoia.tasks.code.literals import literal
+from dianoia.tasks.code.predict import literal
 from dianoia.tasks.verifier import RunsIn
 
 STRONGEST = next((name for name in STRONG if offered(name) is None), UNSANDBOXED)

@@ -11,7 +11,7 @@ from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.config import DataSettings
 from dianoia.sandbox.sandbox import STRONG, ForkSandbox, offered
-from dianoia.tasks.code import CodeTests, Verdict, code_tests, judge_program
+from dianoia.tasks.code import CodeTests, Verdict, code_tests, grade_program
 from dianoia.tasks.gold_check import Outcome, check_files
 from tests.unit.tasks.code.forms import AGREES, FORMS, LIES
 
@@ -35,14 +35,14 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[ForkSandbox]:
 @pytest.mark.parametrize("name", FORMS)
 def test_the_right_program_passes(sandbox: ForkSandbox, name: str) -> None:
     form = FORMS[name]
-    judgement = judge_program(form.right, read(form.asserts), sandbox)
+    judgement = grade_program(form.right, read(form.asserts), sandbox)
     assert judgement.verdict is Verdict.PASSED, judgement
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_wrong_program_does_not(sandbox: ForkSandbox, name: str) -> None:
     form = FORMS[name]
-    judgement = judge_program(form.wrong, read(form.asserts), sandbox)
+    judgement = grade_program(form.wrong, read(form.asserts), sandbox)
     assert judgement.verdict is not Verdict.PASSED, judgement
     assert judgement.passed < judgement.total
 
@@ -168,7 +168,7 @@ def test_what_can_be_separated_is_not(snippet: str) -> None:
 
 @pytest.mark.parametrize("name", LIES)
 def test_no_object_that_agrees_with_everything_passes(sandbox: ForkSandbox, name: str) -> None:
-    judgement = judge_program(AGREES, read([name]), sandbox)
+    judgement = grade_program(AGREES, read([name]), sandbox)
     assert judgement.verdict is not Verdict.PASSED, judgement
 
 

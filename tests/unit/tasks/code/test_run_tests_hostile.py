@@ -32,7 +32,7 @@ from dianoia.sandbox.sandbox import (
     Sandbox,
     offered,
 )
-from dianoia.tasks.code import Verdict, code_tests, judge_program
+from dianoia.tasks.code import Verdict, code_tests, grade_program
 
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 SYSTEM_V_KEY = "4711"
@@ -259,7 +259,7 @@ def judge(program: dict[str, Any], host: Host, sandbox: Sandbox) -> Verdict:
     if program.get("calls"):
         tests = {"calls": [{"function": "f", "arguments": [3], "expected": host.answer}]}
     problem = Problem("p", "?", "", "code", columns={"tests": {**tests, "limits": limits}})
-    return judge_program(host.names() + program["source"], code_tests(problem), sandbox).verdict
+    return grade_program(host.names() + program["source"], code_tests(problem), sandbox).verdict
 
 
 def test_there_are_enough_of_them() -> None:

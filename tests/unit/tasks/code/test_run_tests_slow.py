@@ -21,8 +21,8 @@ from dianoia.sandbox.sandbox import (
     Program,
     offered,
 )
-from dianoia.tasks.code import Verdict, code_tests, extract_program, judge_program
-from dianoia.tasks.code.asserts import take_apart
+from dianoia.tasks.code import Verdict, code_tests, extract_program, grade_program
+from dianoia.tasks.code.asserts import split_asserts
 from dianoia.tasks.code.run_tests import _TAGS
 
 PRIME = 2**61 - 1
@@ -66,7 +66,7 @@ def test_ordinary_sets_and_dictionaries_come_through() -> None:
     ],
 )
 def test_functions_outside_are_quick_on_every_value(snippet: str, value: object) -> None:
-    steps, (assertion,) = take_apart(snippet)
+    steps, (assertion,) = split_asserts(snippet)
     assert assertion.holds(dict.fromkeys(range(len(steps)), value)) is False
 
 
@@ -77,7 +77,7 @@ def test_functions_outside_still_work() -> None:
         ("assert round(f(1), 2) == 1.23", 1.2345),
         ("assert round(f(1)) == 1", 1.2345),
     ):
-        _, (assertion,) = take_apart(snippet)
+        _, (assertion,) = split_asserts(snippet)
         assert assertion.holds({0: value}), snippet
 
 
@@ -131,7 +131,7 @@ def test_no_value_keeps_its_reader_busy(name: str) -> None:
             "f(1) // 7 == 1",
             "-5 in f(1)",
         ):
-            _, (assertion,) = take_apart(f"assert {snippet}")
+            _, (assertion,) = split_asserts(f"assert {snippet}")
             assert assertion.holds({0: value}) is False
     assert time.thread_time() - started < 2
 
@@ -155,7 +155,7 @@ def test_no_program_keeps_the_judge_busy(source: str, snippet: str) -> None:
     tests = code_tests(Problem("p", "?", json.dumps({"asserts": [snippet]}), "code"))
     sandbox = ForkSandbox(name)
     started = time.thread_time()
-    judgement = judge_program(source, tests, sandbox)
+    judgement = grade_program(source, tests, sandbox)
     used = time.thread_time() - started
     sandbox.close()
     assert judgement.verdict is not Verdict.PASSED
@@ -185,7 +185,7 @@ def test_the_time_of_the_comparison_counts() -> None:
     )
     for table, sandbox in tables:
         tests = code_tests(Problem("p", "?", json.dumps(table), "code"))
-        assert judge_program("x", tests, sandbox).verdict is Verdict.TIMED_OUT  # type: ignore[arg-type]
+        assert grade_program("x", tests, sandbox).verdict is Verdict.TIMED_OUT  # type: ignore[arg-type]
     short = {"cases": [{"input": "", "output": "1"}]}
     tests = code_tests(Problem("p", "?", json.dumps(short), "code"))
-    assert judge_program("x", tests, Late("1")).verdict is Verdict.PASSED  # type: ignore[arg-type]
+    assert grade_program("x", tests, Late("1")).verdict is Verdict.PASSED  # type: ignore[arg-type]
