@@ -1,9 +1,9 @@
-"""Gold answers, graded by their own verifiers: a set whose gold answers are wrong cannot teach.
+"""Grade gold answers by their own verifiers: a set whose gold answers score as wrong cannot teach.
 
-In: a set of the catalogue, files, or a `[data]` table. Out: a `Graded` a row, in order. Left out: whether a gold answer
-is true, which nobody here knows.
+In: a set of the catalogue, files, or a `[data]` table. Out: one `Graded` per row, in order. Not here: whether a gold answer
+is true.
 
-The gold of a problem about code is its tests; what is graded is the program in the first of PROGRAMS that it has.
+The gold answer of a problem about code is its tests; the program in the first of PROGRAMS that it has is graded by them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,16 +23,16 @@ from dianoia.tasks.plugins import PLUGIN_VERIFIERS
 from dianoia.tasks.problem_files import Defaults, problem_of
 from dianoia.tasks.table_files import Row, rows_or_errors
 
-DRAWN = 256
-"""Problems of a built-in set that are graded on either side."""
+SAMPLE_SIZE = 256
+"""Number of problems of a built-in set that are graded, of each side."""
 PROGRAMS = ("solution", "gold_standard_solution", "canonical_solution")
 """Columns with a program that passes a problem's tests."""
-_LOT = 256
+_BATCH_SIZE = 256
 _THREADS = 8
 
 
 class Outcome(StrEnum):
-    """What became of a row."""
+    """Result of grading a row."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -40,34 +40,36 @@ class Outcome(StrEnum):
     UNREADABLE = "unreadable"
     """The row cannot be used, or its verifier cannot read its gold answer."""
     UNGRADED = "not graded"
-    """A problem about code, in order, without a program to grade."""
+    """A problem about code with readable tests and no program to grade."""
     LEFT_OUT = "left out"
-    """No problem, by its mapping."""
+    """The mapping says that the row is no problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A row and what became of it."""
+    """A row with its result."""
 
-    place: str
+    row: str
+    """File and row, or set and id."""
     outcome: Outcome
     problem: Problem | None
     """None for a row that cannot be used."""
-    why: str = ""
+    message: str = ""
+    """What is wrong; empty for a right answer."""
 
 
 def check_set(name: str) -> Iterator[Graded]:
-    """Grade the beginning of a built-in set, reasoning-gym's too: training problems of one stream, and held-out ones.
+    """Grade the first training problems of one stream, and held-out problems, of a built-in set (also reasoning-gym's).
 
-    Raises ConfigError for a task of reasoning-gym that is not offered, or without reasoning-gym.
+    Raises ConfigError for a task of reasoning-gym that is not offered, or if reasoning-gym is not installed.
     """
     source = problem_source(name)
-    problems = [*source.draw(0, 0, DRAWN), *source.heldout(DRAWN)]
+    problems = [*source.draw(0, 0, SAMPLE_SIZE), *source.heldout(SAMPLE_SIZE)]
     return _graded((f"{name}, {problem.id}", problem) for problem in problems)
 
 
 def check_files(data: FileSettings) -> Iterator[Graded]:
-    """Grade every row of files; raises ConfigError for files that are not there, or no mapping."""
+    """Grade all rows of files; raises ConfigError for missing files or an unknown mapping."""
     files, reading = files_of(data), reading_of(data, VERIFIERS, Defaults())
     return _graded(_problems(files, replace(reading, lenient=False)))
 
@@ -75,7 +77,7 @@ def check_files(data: FileSettings) -> Iterator[Graded]:
 def _problems(
     files: Iterable[Path], reading: Defaults
 ) -> Iterator[tuple[str, Problem | ProblemFileError | None]]:
-    """(place, problem or what is wrong with the row or None for one that is left out)."""
+    """Yield (row, problem); an error in its place for a row that cannot be used, None for one that is left out."""
     first_rows: dict[str, str] = {}
     for row in (row for path in files for row in rows_or_errors(path)):
         if isinstance(row, ProblemFileError):
@@ -98,45 +100,45 @@ def _check_id(row: Row, problem: Problem, first_rows: dict[str, str]) -> None:
 
 
 def _graded(rows: Iterable[tuple[str, Problem | ProblemFileError | None]]) -> Iterator[Graded]:
-    """Several at a time, since some verifiers wait for other processes; in order."""
+    """Grade several rows at a time, since some verifiers wait for other processes; results are in order."""
     source = iter(rows)
     with ThreadPoolExecutor(_THREADS) as threads:
-        while lot := list(islice(source, _LOT)):
-            yield from threads.map(_grade, *zip(*lot, strict=True))
+        while batch := list(islice(source, _BATCH_SIZE)):
+            yield from threads.map(_grade, *zip(*batch, strict=True))
 
 
-def _grade(place: str, found: Problem | ProblemFileError | None) -> Graded:
-    if found is None:
-        return Graded(place, Outcome.LEFT_OUT, None, f"{place}: no problem, by its mapping")
-    if isinstance(found, ProblemFileError):
-        return Graded(place, Outcome.UNREADABLE, None, str(found))
-    if found.verifier == "code":
-        columns = (found.columns.get(name) for name in PROGRAMS)
+def _grade(row: str, problem: Problem | ProblemFileError | None) -> Graded:
+    if problem is None:
+        return Graded(row, Outcome.LEFT_OUT, None, f"{row}: no problem, by its mapping")
+    if isinstance(problem, ProblemFileError):
+        return Graded(row, Outcome.UNREADABLE, None, str(problem))
+    if problem.verifier == "code":
+        columns = (problem.columns.get(name) for name in PROGRAMS)
         program = next((text for text in columns if isinstance(text, str) and text.strip()), None)
         if program is None:
-            why = f"{place}: its tests are in order; no program in a column {PROGRAMS[0]!r} to run them on"
-            return Graded(place, Outcome.UNGRADED, found, why)
-        score = VERIFIERS["code"](found, program)
-        return _outcome(place, found, program, score)
+            message = f"{row}: its tests can be read; no program in a column {PROGRAMS[0]!r} to run them on"
+            return Graded(row, Outcome.UNGRADED, problem, message)
+        score = VERIFIERS["code"](problem, program)
+        return _graded_row(row, problem, program, score)
     try:
-        score = VERIFIERS[found.verifier].check_gold(found).score
+        score = VERIFIERS[problem.verifier].check_gold(problem).score
     except ProblemTestsError as error:
-        return Graded(place, Outcome.UNREADABLE, found, f"{place}: {error}")
-    return _outcome(place, found, found.answer, score)
+        return Graded(row, Outcome.UNREADABLE, problem, f"{row}: {error}")
+    return _graded_row(row, problem, problem.answer, score)
 
 
-def _outcome(place: str, problem: Problem, gold: str, score: float | None) -> Graded:
+def _graded_row(row: str, problem: Problem, gold: str, score: float | None) -> Graded:
     verifier = f"verifier {problem.verifier!r}"
     if score is None:
-        why = f"{place}: {verifier} cannot read the gold answer {shown(gold)}"
-        return Graded(place, Outcome.UNREADABLE, problem, why)
+        message = f"{row}: {verifier} cannot read the gold answer {shortened(gold)}"
+        return Graded(row, Outcome.UNREADABLE, problem, message)
     plugin = PLUGIN_VERIFIERS.get(problem.verifier)
     if score < (1.0 if plugin is None else plugin.full_score):
-        why = f"{place}: {verifier} gives the gold answer {shown(gold)} {score:g}"
-        return Graded(place, Outcome.WRONG, problem, why)
-    return Graded(place, Outcome.RIGHT, problem)
+        message = f"{row}: {verifier} gives the gold answer {shortened(gold)} {score:g}"
+        return Graded(row, Outcome.WRONG, problem, message)
+    return Graded(row, Outcome.RIGHT, problem)
 
 
-def shown(text: str, most: int = 80) -> str:
-    """A text in quotes, cut."""
-    return repr(text if len(text) <= most else text[:most] + "...")
+def shortened(text: str, max_chars: int = 80) -> str:
+    """Return a text in quotes, cut."""
+    return repr(text if len(text) <= max_chars else text[:max_chars] + "...")

@@ -1,4 +1,4 @@
-"""What `dianoia tasks` prints: the catalogue, and what came of grading gold answers."""
+"""Print the catalogue, and the results of grading gold answers, for `dianoia tasks`."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,87 +18,90 @@ _BAD = (Outcome.WRONG, Outcome.UNREADABLE)
 
 
 def show_catalogue(console: Console) -> None:
-    """Every set with a sample of each of its verifiers, every verifier, every ready mapping."""
+    """Print all sets with a problem per verifier, all verifiers, and all ready mappings."""
     for name, make in PROBLEM_SETS.items():
         problems = make().draw(0, 0, PROBE)
         domains = ", ".join(sorted({problem.domain for problem in problems}))
-        _say(console, f"{name}: {domains}")
+        _print(console, f"{name}: {domains}")
         for verifier_name, problem in _samples(problems).items():
-            _say(
+            _print(
                 console,
                 f"    {verifier_name}: {_line(problem.question)}\n        gold: {_line(problem.answer)}",
             )
-    _say(
+    _print(
         console,
         f"{PREFIX}TASK?option=value: {len(OFFERED)} tasks of reasoning-gym (docs/choice-and-logic.md): "
         f"{', '.join(sorted(OFFERED))}",
     )
-    _say(console, "\nVerifiers, for the column `verifier` of a file:")
+    _print(console, "\nVerifiers, for the column `verifier` of a file:")
     for name, verifier in VERIFIERS.items():
-        _say(console, f"    {name}: {verifier.summary}")
-    _say(console, "\nReady mappings of public sets, for the key `mapping` of a [data] table:")
-    for one in MAPPINGS.values():
-        hub = f" ({', '.join(one.hub)})" if one.hub else ""
-        _say(console, f"    {one.name}: {one.about}{hub}")
-    _say(
+        _print(console, f"    {name}: {verifier.summary}")
+    _print(console, "\nReady mappings of public sets, for the key `mapping` of a [data] table:")
+    for mapping in MAPPINGS.values():
+        hub = f" ({', '.join(mapping.hub)})" if mapping.hub else ""
+        _print(console, f"    {mapping.name}: {mapping.about}{hub}")
+    _print(
         console,
         "\nTo grade the gold answers of a set, a file or a recipe: dianoia tasks check NAME",
     )
 
 
 def _samples(problems: Iterable[Problem]) -> dict[str, Problem]:
-    """The first problem of each verifier; harmful requests and the like show what is asked, not what is graded."""
-    found: dict[str, Problem] = {}
+    """Return the first problem of each verifier. General prompts are left out: they have no gold answer to show."""
+    samples: dict[str, Problem] = {}
     for problem in problems:
         if problem.verifier != GENERAL_PROMPTS.verifier:
-            found.setdefault(problem.verifier, problem)
-    return found
+            samples.setdefault(problem.verifier, problem)
+    return samples
 
 
-def _line(text: str, most: int = 200) -> str:
-    """On one line."""
+def _line(text: str, max_chars: int = 200) -> str:
+    """Return a text on one line, cut."""
     flat = text.replace("\n", "\\n")
-    return flat if len(flat) <= most else flat[:most] + "..."
+    return flat if len(flat) <= max_chars else flat[:max_chars] + "..."
 
 
 def show_graded(
-    name: str, rows: Iterable[Graded], console: Console, most: int, tests: Tests | None = None
+    name: str, rows: Iterable[Graded], console: Console, limit: int, tests: Tests | None = None
 ) -> bool:
-    """Print what does not come out as right, `most` of them, then the set in numbers; whether all is well."""
+    """Print up to `limit` rows that are wrong or unreadable, then the set in numbers.
+
+    Returns True if there are rows and all of them are in order.
+    """
     counts: Counter[Outcome] = Counter()
     summary = Summary(name, tests=tuple(tests.sets) if tests else ())
-    summary.count(_seen(rows, counts, summary, console, most, tests))
+    summary.count(_print_bad_rows(rows, counts, summary, console, limit, tests))
     summary.rows = counts.total()
     summary.left_out = counts[Outcome.LEFT_OUT]
     bad = sum(counts[outcome] for outcome in _BAD)
-    if bad > most:
-        _say(console, f"{name}: and {bad - most:,} more")
+    if bad > limit:
+        _print(console, f"{name}: and {bad - limit:,} more")
     for line in summary_lines(summary) if summary.problems else ():
-        _say(console, line)
-    told_counts = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
-    _say(console, f"{name}: {told_counts or 'no row'}")
+        _print(console, line)
+    listed = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
+    _print(console, f"{name}: {listed or 'no row'}")
     return counts.total() > 0 and not bad
 
 
-def _seen(
+def _print_bad_rows(
     rows: Iterable[Graded],
     counts: Counter[Outcome],
     summary: Summary,
     console: Console,
-    most: int,
+    limit: int,
     tests: Tests | None,
 ) -> Iterator[Problem]:
-    """The problems, while they go by: counted, printed where they are bad, held against tests."""
+    """Yield the problems of the rows; count all rows, print bad ones, compare problems with tests."""
     for row in rows:
         counts[row.outcome] += 1
         if row.outcome is Outcome.LEFT_OUT:
-            summary.reason = summary.reason or row.why
-        if row.outcome in _BAD and sum(counts[outcome] for outcome in _BAD) <= most:
-            _say(console, row.why)
+            summary.reason = summary.reason or row.message
+        if row.outcome in _BAD and sum(counts[outcome] for outcome in _BAD) <= limit:
+            _print(console, row.message)
         if row.problem is not None:
             is_contaminated(tests, row.problem, summary.contamination)
             yield row.problem
 
 
-def _say(console: Console, text: str) -> None:
+def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Problems made by reasoning-gym, an optional package: generated without end, each with its own rule."""
+"""Problems of reasoning-gym, an optional package: generated without end, each task with its own rule."""
 
 from dianoia.tasks.gym.generated_problems import PREFIX, GymProblems, gym_problems
 from dianoia.tasks.gym.gym_tasks import OFFERED, REFUSED

@@ -1,14 +1,14 @@
-"""Problems of one of reasoning-gym's tasks, by number and without end.
+"""Generate problems of one of reasoning-gym's tasks, by number and without end.
 
-In: a name such as `gym/chain_sum` or `gym/chain_sum?max_terms=3&max_digits=1`, where the options are those of the
-task. Out: a `ProblemSource`. Left out: its curricula and its mixtures.
+In: a name such as `gym/chain_sum` or `gym/chain_sum?max_terms=3&max_digits=1`, with options of the task. Out: a
+`ProblemSource`. Not here: curricula and mixtures of reasoning-gym.
 
-reasoning-gym makes problem `index` of a data set from the seed plus the index, so that data sets with seeds 1 and 2
-are the same list, moved by one. Decisions:
-1. A problem has a key of 31 bits, a hash of side, seed and number: even for training, odd for held-out problems.
-   Neither another seed nor another number comes near it.
-2. Small tasks ask the same question under many keys. So a question belongs to the side that a hash of its words
-   says, as in files, and a problem on the wrong side is drawn again.
+reasoning-gym makes problem `index` of a data set from the seed plus the index, so that data sets with seeds 1 and 2 are the
+same list, shifted by one. Decisions:
+1. A problem has a key of 31 bits, a hash of side, seed and number: even for training, odd for held-out problems. So other
+   seeds and numbers give unrelated keys.
+2. Small tasks have the same question under many keys. So a hash of the words of a question decides its side, as in files,
+   and a problem on the wrong side is drawn again.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,7 +31,7 @@ from dianoia.tasks.problem_files import split_of
 PREFIX = "gym/"
 _HELDOUT_SHARE = 0.2
 _ATTEMPTS = 500
-"""How often a problem is drawn again before a task is said to have too few different ones."""
+"""After this many draws without a usable problem a task has too few different ones."""
 _DOMAINS = {"algebra": "math", "arithmetic": "math", "geometry": "math", "probability": "math"}
 _NOT_OPTIONS = ("seed", "size")
 Options = tuple[tuple[str, Any], ...]
@@ -46,10 +47,10 @@ class GymProblems:
         self.verifiers = frozenset({OFFERED[task].verifier})
 
     def draw(self, seed: int, start: int, count: int) -> list[Problem]:
-        """As `ProblemSource`."""
-        return [self._one(f"train-{seed}-{number}") for number in range(start, start + count)]
+        """Return training problems `start` to `start + count - 1` of the stream that `seed` names."""
+        return [self._training_problem(f"train-{seed}-{n}") for n in range(start, start + count)]
 
-    def _one(self, number: str) -> Problem:
+    def _training_problem(self, number: str) -> Problem:
         for attempt in range(_ATTEMPTS):
             problem = _problem(self.task, self.options, _key(f"{number}-{attempt}", odd=0))
             if split_of(problem.question, _HELDOUT_SHARE) == "train":
@@ -57,26 +58,22 @@ class GymProblems:
         raise self._too_few()
 
     def heldout(self, limit: int) -> list[Problem]:
-        """As `ProblemSource`; fewer where the task has fewer different questions."""
-        found: dict[str, Problem] = {}
-        for problem in self._held():
-            found.setdefault(problem.question, problem)
-            if len(found) == limit:
-                break
-        if not found:
+        """Return held-out problems with different questions; fewer if the task has fewer."""
+        problems = list(islice(self._heldout_problems(), limit))
+        if not problems:
             raise self._too_few()
-        return list(found.values())
+        return problems
 
-    def _held(self) -> Iterator[Problem]:
-        """Until a long time has passed without a new question."""
-        seen: set[str] = set()
+    def _heldout_problems(self) -> Iterator[Problem]:
+        """Yield problems with different questions, until _ATTEMPTS draws have given no new one."""
+        questions: set[str] = set()
         number = since_new = 0
         while since_new < _ATTEMPTS:
             problem = _problem(self.task, self.options, _key(f"heldout-{number}", odd=1))
             number, since_new = number + 1, since_new + 1
-            fresh = problem.question not in seen
-            if fresh and split_of(problem.question, _HELDOUT_SHARE) == "heldout":
-                seen.add(problem.question)
+            is_new = problem.question not in questions
+            if is_new and split_of(problem.question, _HELDOUT_SHARE) == "heldout":
+                questions.add(problem.question)
                 since_new = 0
                 yield problem
 
@@ -88,13 +85,13 @@ class GymProblems:
 
 
 def gym_problems(name: str, key: str = "problems") -> GymProblems:
-    """The problems that a name such as `gym/chain_sum?max_terms=3` stands for.
+    """Return the problems of a name such as `gym/chain_sum?max_terms=3`.
 
-    `key` is the option that names the set, for messages.
+    `key` is the recipe's key in messages.
 
     Raises:
-        ConfigError: no such task, one that is refused, an option that it does not have or take, or no
-            reasoning-gym of the version that the rules were checked with.
+        ConfigError: an unknown or refused task, an unknown option or value, or reasoning-gym is not installed in the
+            version that the rules were checked with.
     """
     task, _, query = name.removeprefix(PREFIX).partition("?")
     if task in REFUSED:
@@ -106,8 +103,8 @@ def gym_problems(name: str, key: str = "problems") -> GymProblems:
             f"{key} = {name!r}: no task of this name has been checked; use one of {_names()}"
         )
     _check_installed(f"{key} = {name!r}")
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    options = _options(task, given, f"{key} = {name!r}")
+    settings = dict(parse_qsl(query, keep_blank_values=True))
+    options = _options(task, settings, f"{key} = {name!r}")
     try:
         _dataset(task, options)
     except (AssertionError, ValueError, TypeError) as error:
@@ -133,38 +130,39 @@ def _check_installed(where: str) -> None:
         )
 
 
-def _options(task: str, given: Mapping[str, str], where: str) -> Options:
-    """Options in the types of the task's own defaults, with those of its rule."""
+def _options(task: str, settings: Mapping[str, str], where: str) -> Options:
+    """Return options in the types of the task's own defaults, with those of its rule."""
     factory = importlib.import_module("reasoning_gym.factory")
     config = factory.DATASETS[task][1]()
-    known = {
+    defaults = {
         field.name: getattr(config, field.name)
         for field in fields(config)
         if field.name not in _NOT_OPTIONS
         and isinstance(getattr(config, field.name), (bool, int, float, str))
     }
-    chosen = dict(OFFERED[task].options)
-    for option, text in given.items():
-        if option not in known:
+    options = dict(OFFERED[task].options)
+    for option, text in settings.items():
+        if option not in defaults:
             raise ConfigError(
-                f"{where}: the task has no option {option!r} that can be set here; it has {', '.join(known)}"
+                f"{where}: the task has no option {option!r} that can be set here; it has {', '.join(defaults)}"
             )
-        chosen[option] = _typed(text, known[option], f"{where}, {option} = {text!r}")
-    return tuple(sorted(chosen.items()))
+        options[option] = _parse_option(text, defaults[option], f"{where}, {option} = {text!r}")
+    return tuple(sorted(options.items()))
 
 
-def _typed(text: str, like: bool | int | float | str, where: str) -> Any:
+def _parse_option(text: str, default: bool | int | float | str, where: str) -> Any:
+    """Return a value of the type of the default."""
     try:
-        if isinstance(like, bool):
+        if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
-        make: Callable[[str], object] = type(like)
+        make: Callable[[str], object] = type(default)
         return make(text)
     except (ValueError, KeyError):
-        raise ConfigError(f"{where}: not a {type(like).__name__}, as {like!r} is") from None
+        raise ConfigError(f"{where}: not a {type(default).__name__} such as {default!r}") from None
 
 
 def _key(name: str, odd: int) -> int:
-    """31 bits; even or odd."""
+    """Return a key of 31 bits, even or odd."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     return (int.from_bytes(digest[:4]) & 0x7FFFFFFE) | odd
 
@@ -177,7 +175,7 @@ def _dataset(task: str, options: Options) -> Any:
 
 @lru_cache(maxsize=4096)
 def _problem(task: str, options: Options, key: int) -> Problem:
-    """A problem by its key. Its index is its key: the seed of its random numbers is their sum."""
+    """Return a problem by its key. The seed of the data set is 0 and the index is the key; their sum seeds the problem."""
     data, rule = _dataset(task, options), OFFERED[task]
     entry = data[key]
     return Problem(
@@ -192,8 +190,8 @@ def _problem(task: str, options: Options, key: int) -> Problem:
 
 
 def _columns(task: str, options: Options, entry: Mapping[str, Any], rule: Rule) -> dict[str, Any]:
-    """What the scorer needs, where it is asked: plain values only, so that they can be written down."""
+    """Return the data that reasoning-gym's scorer needs: plain values only, so that they can be written to files."""
     if rule.verifier != "gym":
         return {}
-    encode(entry)  # TypeError for anything else
+    encode(entry)  # raises TypeError for a value that is not plain
     return {"task": task, "options": repr(dict(options)), "entry": repr(dict(entry))}

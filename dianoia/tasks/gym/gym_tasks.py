@@ -1,11 +1,12 @@
-"""Which of reasoning-gym's tasks are offered, how each is judged, and why the others are refused.
+"""Tables of reasoning-gym's tasks: those that are offered, with the rule that grades each, and those that are refused, with
+the reason.
 
-Checked for the version in `VERSION` by tests/slow/test_gym.py: each task offered makes the same problems in every
-process, scores its own gold answers 1 and ten kinds of junk 0.
+tests/slow/test_gym.py checks them for the version in `VERSION`: each offered task makes the same problems in every process,
+scores its own gold answers 1 and ten types of junk 0.
 
-Its own scorers are used only where many answers are right, since they were made to hand out partial credit: a gold
-answer inside a longer text, one of two lists that differ by one everywhere, "False" for true. Where one answer is
-right, it is compared by this project's verifiers.
+reasoning-gym's own scorers are used only where many answers are right, since they give partial credit: for a gold answer
+inside a longer text, for a list that differs by one everywhere, for "False" instead of true. Where one answer is right, a
+verifier of this project compares it.
 """
 
 from collections.abc import Mapping
@@ -15,21 +16,21 @@ from typing import Any
 VERSION = "0.1.25"
 _LIST = r"\[[a-z\s\",\[\]]*\]"
 _MOVE = r"Move disk \d+ from Peg \d+ to Peg \d+"
-# No rounding division, no name of two letters, no power but that of a short whole number: no towers.
+# No rounding division, no name of two letters, no power but that of a short integer: no towers of powers, which take forever.
 _POLYNOMIAL = r"(?!.*(?://|[xXC]{2}|\*\*(?!\s*\d{1,3}(?![\d.])(?!\s*\*\*))))"
 _LETTER_DIGIT = "[A-Z]=[0-9]"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a task's answers are judged."""
+    """The rule that grades the answers of a task."""
 
     verifier: str
-    """ "number", "output" or "value" against the one gold answer; "gym": by reasoning-gym in the sandbox."""
+    """ "number", "output" or "value" compare with the one gold answer; "gym" runs reasoning-gym's scorer in the sandbox."""
     form: str | None = None
-    """With "gym": all that an answer may look like. Several scorers evaluate their answer as Python."""
+    """Pattern of all allowed answers for "gym", since several scorers evaluate the answer as Python."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Set unless the user sets them."""
+    """Options of the task; the user's come first."""
 
 
 _NUMBER, _TEXT, _VALUE = Rule("number"), Rule("output"), Rule("value")

@@ -1,11 +1,11 @@
-"""The verifier "gym": reasoning-gym's own scorer, in the sandbox, thresholded.
+"""The verifier "gym": reasoning-gym's own scorer, in the sandbox, with a threshold.
 
-In: a problem of `GymProblems` and an answer. Out: 1.0 for a full score, else 0.0: partial credit, which several
-scorers give for the form or for a wrong answer, is no credit; None for a problem that is none of reasoning-gym's.
+In: a problem of `GymProblems` and an answer. Out: 1.0 for a full score, else 0.0: partial credit, which several scorers give
+for the form or for a wrong answer, is no credit; None for a problem that is not reasoning-gym's.
 
-Several scorers evaluate their answer as Python. So an answer is read only if it has the form of the task's rule, in
-which nothing can be called, as it is or without a box, dollars or bold around the whole of it; and what is read is
-scored behind walls, with limits on time and memory.
+Several scorers evaluate the answer as Python. So an answer is scored only if it matches the form of the task's rule, which
+allows no call, as it is or without a box, dollars or bold around the whole of it. The scorer runs in the sandbox, with
+limits on time and memory.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 
 _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0, memory_bytes=2**30)
 _SPARE_CHARS, _SPARE_TIMES = 100, 4
-"""How much longer than the gold answer an answer may be."""
+"""An answer may have so many times the characters of the gold answer, and so many more."""
 _PROGRAM = """
 import reasoning_gym
 
@@ -54,7 +54,7 @@ def _job(problem: Problem, answer: str) -> Job | Grade:
     answer = answer.strip()
     if len(answer) > _SPARE_CHARS + _SPARE_TIMES * len(problem.answer):
         return Grade(0.0)
-    # As it is first: asterisks and underscores, which also make bold, are signs of some forms.
+    # The answer as it is comes first: asterisks and underscores, which also make bold, are signs of some forms.
     readings = (text for text in (answer, unwrapped(answer)) if re.fullmatch(rule.form, text))
     reading = next(readings, None)
     if reading is None:
@@ -70,7 +70,7 @@ def _check_gold(problem: Problem) -> Grade:
 
 @lru_cache(maxsize=1)
 def _packages() -> Packages:
-    """The folder that reasoning-gym is installed in."""
+    """Return the folder in which reasoning-gym is installed."""
     spec = importlib.util.find_spec("reasoning_gym")
     if spec is None or spec.origin is None:
         raise SandboxError(

@@ -32,11 +32,11 @@ def write(path: Path, *rows: object) -> FileSettings:
 
 @pytest.mark.parametrize("name", sorted(PROBLEM_SETS))
 def test_every_set_of_the_catalogue_passes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "DRAWN", 40)
+    monkeypatch.setattr(check, "SAMPLE_SIZE", 40)
     graded = list(check_set(name))
     assert len(graded) > 40
     assert {one.outcome for one in graded} == {Outcome.RIGHT}, [
-        one.why for one in graded if one.why
+        one.message for one in graded if one.message
     ]
 
 
@@ -69,7 +69,7 @@ def test_every_set_of_the_catalogue_passes(name: str, monkeypatch: pytest.Monkey
 def test_outcomes(tmp_path: Path, row: Any, outcome: Outcome, why: str) -> None:
     (graded,) = check_files(write(tmp_path, row))
     assert graded.outcome is outcome
-    assert why in graded.why if why else graded.why == ""
+    assert why in graded.message if why else graded.message == ""
 
 
 def test_a_verifier_that_does_not_take_its_own_gold(
@@ -83,7 +83,7 @@ def test_a_verifier_that_does_not_take_its_own_gold(
     rows = [{"question": "?", "answer": gold, "verifier": "strange"} for gold in ("half", "none")]
     graded = list(check_files(write(tmp_path, *rows)))
     assert [one.outcome for one in graded] == [Outcome.WRONG] * 2
-    assert graded[0].why.endswith("row 1: verifier 'strange' gives the gold answer 'half' 0.5")
+    assert graded[0].message.endswith("row 1: verifier 'strange' gives the gold answer 'half' 0.5")
 
 
 def test_rows_after_a_broken_one_are_graded_and_ids_compared(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_rows_after_a_broken_one_are_graded_and_ids_compared(tmp_path: Path) -> 
         Outcome.RIGHT, Outcome.UNREADABLE, Outcome.RIGHT, Outcome.UNREADABLE,
     ]  # fmt: skip
     assert (
-        "row 5, column 'id', value 'a'" in graded[3].why
-        and "row 1 has the same id" in graded[3].why
+        "row 5, column 'id', value 'a'" in graded[3].message
+        and "row 1 has the same id" in graded[3].message
     )
 
 
@@ -124,7 +124,7 @@ def console() -> Console:
 def test_bad_rows_are_printed_as_many_as_wanted(tmp_path: Path) -> None:
     data = write(tmp_path, *({"question": f"{n}?", "answer": "x"} for n in range(5)))
     out = console()
-    assert not show_graded("mine", check_files(data), out, most=2)
+    assert not show_graded("mine", check_files(data), out, limit=2)
     lines = printed(out).splitlines()
     assert [line for line in lines if "row" in line][:2] == lines[:2]
     assert lines[2:] == ["mine: and 3 more", "mine: 5 unreadable"]

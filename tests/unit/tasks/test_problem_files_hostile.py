@@ -102,7 +102,7 @@ def test_the_check_of_a_set_goes_on_after_it(line: str, tmp_path: Path) -> None:
     graded = list(check_files(DataSettings(path=str(path))))
     expected = [Outcome.RIGHT, Outcome.UNREADABLE, Outcome.RIGHT]
     assert [row.outcome for row in graded] == expected
-    assert f"{path}, row 2" in graded[1].why
+    assert f"{path}, row 2" in graded[1].message
 
 
 def test_nan_is_an_absent_value_and_the_next_column_counts(tmp_path: Path) -> None:

@@ -182,4 +182,4 @@ def test_a_file_with_such_a_row_is_refused_by_row(tmp_path: Path) -> None:
     first, second = check_files(DataSettings(path=str(file)))
     assert first.outcome is Outcome.UNGRADED
     assert second.outcome is Outcome.UNREADABLE
-    assert "row 2" in second.why and "would see the expected value" in second.why
+    assert "row 2" in second.message and "would see the expected value" in second.message

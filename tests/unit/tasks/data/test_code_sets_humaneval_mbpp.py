@@ -42,7 +42,7 @@ def test_every_reference_program_passes(tmp_path: Path, kind: str, ending: str) 
     mapping, rows = SETS[kind]
     file = write(tmp_path / f"rows{ending}", rows)
     graded = list(check_files(DataSettings(path=str(file), mapping=mapping)))
-    assert [row.why for row in graded if row.outcome is not Outcome.RIGHT] == []
+    assert [row.message for row in graded if row.outcome is not Outcome.RIGHT] == []
     assert len(graded) == len(rows)
 
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_read_is_named_by_row(
     file = write(tmp_path / "rows.jsonl", [row])
     (graded,) = check_files(DataSettings(path=str(file), mapping=mapping))
     assert graded.outcome is Outcome.UNREADABLE
-    assert message in graded.why and "row 1" in graded.why
+    assert message in graded.message and "row 1" in graded.message
     with pytest.raises(ProblemFileError):
         problems(tmp_path, mapping, [row])
 

@@ -59,7 +59,7 @@ def test_its_gold_answers_are_checked_as_those_of_other_sets(
     monkeypatch.setattr(catalog, "gym_problems", lambda name, key: few)
     ((name, graded),) = graded_sets(["gym/gcd"])
     rows = list(graded)
-    assert name == "gym/gcd" and len(rows) > check.DRAWN
+    assert name == "gym/gcd" and len(rows) > check.SAMPLE_SIZE
     assert {row.outcome for row in rows} == {Outcome.RIGHT}
     tests = catalog.clear_of(["gym/gcd"])
     assert tests is not None and tests.sets
