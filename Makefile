@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo zero seeds test test-slow check format benchmark clean
+.PHONY: help setup demo zero seeds test test-slow coverage check format benchmark clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
@@ -34,12 +34,15 @@ zero: setup  ## R1-Zero alone in miniature, in a few minutes, then the report
 seeds: setup  ## the demo over three seeds, then the claims over all of them
 	$(BIN)/dianoia run recipes/miniature-r1.toml --seeds 1,2,3 --jobs 0
 
-# The tests' models are tiny: one thread is faster than two.
-test: setup  ## the tests; PYTEST="-k name" passes options on
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+# The tests' models are tiny: one thread per process is faster than two, and one process per core keeps all busy.
+test: setup  ## the tests, on all cores; PYTEST="-k name" passes options on, PYTEST="-n 0" runs them in one process
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 test-slow: setup  ## the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST)
+
+coverage: setup  ## lines and branches that the tests run
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(PYTEST)
 
 check: setup  ## format, lint, types, import contracts, spelling, generated pages
 	$(BIN)/ruff format --check .
