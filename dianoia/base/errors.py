@@ -28,12 +28,16 @@ from collections.abc import Iterable
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` with the nearest of `names`; empty if none is near."""
+    # Below 0.5 the suggestion is seldom what was meant.
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class UserError(Exception):
     """An error that the user can fix."""
+
+
+# Each class also derives from the built-in class that callers of the API would expect.
 
 
 class ConfigError(UserError, ValueError):

@@ -149,6 +149,7 @@ def error_path(path: Path) -> Iterator[None]:
 def fault_message(error: BaseException) -> str | None:
     """Return the message for the user; None for an error of the program."""
     for cause in _chain(error):
+        # Already a message for the user, wrapped by a library that called our code.
         if isinstance(cause, UserError):
             return str(cause)
         message = _message(cause)
@@ -174,6 +175,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _message(error: BaseException) -> str | None:
     """Return the message of one error of a chain; None for an error of the program."""
     text = str(error)
+    # Memory first: a system error with ENOMEM has its own text.
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | ImportError | OSError) and _is_memory(error, text)
     ):
@@ -233,6 +235,7 @@ def _text_of(number: int, path: object, text: str, free: str = "") -> str:
     problem, cure = _TEXTS.get(
         number, (text.partition("\n")[0], _AGAIN.replace("then ", "fix that, then "))
     )
+    # mkdir reports "exists" also for a file under the name of the folder.
     if number == errno.EEXIST and name and Path(name).is_file():
         problem = "it is a file where a folder is needed"
     if number in _FULL and name:
@@ -246,6 +249,7 @@ def _short(name: str) -> str:
 
 def _free(path: Path) -> str:
     """Return the free space on the disk of a path, in brackets; empty if the system does not say."""
+    # The file may not exist yet; the nearest folder that does is on its disk.
     for folder in (path, *path.parents):
         try:
             return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"

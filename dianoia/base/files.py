@@ -45,6 +45,7 @@ def cache_folder() -> Path:
 
 def sync(path: Path) -> None:
     """Flush a file or folder to its disk (fsync)."""
+    # A folder too: a rename is on the disk only once the folder that holds the names is.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -54,6 +55,7 @@ def sync(path: Path) -> None:
 
 def clear(path: Path) -> None:
     """Remove a file, a folder or a link; a link's target is not touched."""
+    # is_dir follows links, and rmtree of a linked folder must not reach what it points to.
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -113,6 +115,7 @@ def _remove_on_error(temporary: Path) -> Iterator[None]:
 def restore_folder(path: Path) -> None:
     """Undo a kill between the two renames of `whole_folder`: rename the old folder back."""
     old = path.with_name(f".{path.name}.old")
+    # Both exist after a kill between the second rename and the removal; then the new folder is the right one.
     if old.exists() and not path.exists():
         old.replace(path)
 
@@ -197,10 +200,12 @@ def _read_sums(file: Path, cure: str) -> dict[str, str]:
     """Read the list of checksums, by file name."""
     try:
         lines = file.read_text(encoding="ascii").splitlines()
+        # sha256sum writes two spaces between digest and name.
         pairs = [line.split("  ", 1) for line in lines]
         sums = {name: expected for expected, name in pairs if len(expected) == 64}
     except (UnicodeDecodeError, ValueError):
         sums, pairs = {}, []
+    # Fewer sums than lines: a digest is cut, or a name is there twice.
     if not sums or len(sums) < len(pairs):
         raise DamagedFile(f"{file}: the list of checksums is empty or damaged; {cure}")
     return sums
@@ -252,6 +257,7 @@ def read_json(path: Path, cure: str = "") -> Any:
     except (ValueError, RecursionError) as error:
         damage = _damage(content) or f"is not JSON ({type(error).__name__}: {error})"
         raise DamagedFile(f"{path}: the file {damage}; {cure or cure_of(path)}") from None
+    # A file without a checksum was written unchecked, or by an early version.
     if isinstance(value, dict) and CHECKSUM in value:
         written = value.pop(CHECKSUM)
         if written != _checksum(value):
@@ -296,6 +302,7 @@ def read_table(path: Path, cure: str = "") -> dict[str, Any]:
 
 def _damage(content: bytes) -> str:
     """Return a clause on the damage of an empty file or one with zero bytes; empty for any other damage."""
+    # After a power failure some file systems keep a file's length or name without its content.
     if not content:
         return "is empty, as after the machine lost power"
     if b"\0" in content:

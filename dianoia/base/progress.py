@@ -67,7 +67,7 @@ class Board:
             TextColumn("{task.fields[metrics]}", markup=False, table_column=metrics),
             console=console,
             expand=True,
-            transient=True,
+            transient=True,  # lines that stay are printed above the live ones; nothing live remains at the end
             disable=not console.is_terminal,
         )
 
@@ -172,6 +172,7 @@ class Progress(Reporter):
 
 def _fit(metrics: Mapping[str, float | None], width: int) -> str:
     """Format as many metrics as fit into `width` columns; the first one always."""
+    # Whole metrics only: the first digits of a number would be another number.
     line = ""
     for name, value in metrics.items():
         if value is None:

@@ -45,6 +45,7 @@ _CURES = {
 
 def cure_of(path: Path) -> str:
     """Return the end of a message on a damaged file: what to restore or to remove."""
+    # These are named after checkpoints, requests and batches, so the folder says what they are.
     if path.parent.name == "parts":
         return "remove it, and the same command evaluates that checkpoint again"
     if path.parent.name == "answers":

@@ -29,6 +29,7 @@ def request_stop(reason: UserError) -> None:
 
 def stop_reason() -> UserError | None:
     """Return the reason to stop; None if no stop is requested."""
+    # Asked only until there is a reason: a connection that was read to its end would report a request forever.
     if not _reasons and any(is_requested() for is_requested in _sources):
         request_stop(Stopped("stopped"))
     return _reasons[0] if _reasons else None
@@ -51,6 +52,7 @@ def stop_when(is_requested: Callable[[], bool]) -> Iterator[None]:
     try:
         yield
     finally:
+        # A process may run another stage afterwards, as tests do.
         _sources.remove(is_requested)
         _reasons.clear()
 
@@ -65,6 +67,7 @@ def stop_on_signals(print_line: Callable[[str], None]) -> Iterator[None]:
         yield
         return
 
+    # Handlers run between two bytecodes of the main thread, so they must neither block nor raise before the second signal.
     def handle(number: int, _frame: FrameType | None) -> None:
         if _reasons:
             raise KeyboardInterrupt

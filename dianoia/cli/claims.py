@@ -31,6 +31,7 @@ def claims(runs: Sequence[Path], markdown: bool = False) -> None:
     from dianoia.claims import seeds
     from dianoia.storage.run_directory import RunDirectory
 
+    # Refuses runs of different recipes: a mean over them would mean nothing.
     results = seeds.load_results([RunDirectory(path) for path in runs])
     grids = [seeds.claims_grid(results), seeds.stages_grid(results)]
     seeds.print_grids(grids, Console(), markdown)

@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A character that the terminal cannot show must not end the command.
             stream.reconfigure(errors="replace")
     arguments = parser().parse_args(argv)
+    # Set by each `add_parser`; it returns None for success.
     command: Callable[[argparse.Namespace], int | None] = arguments.command
     try:
         status = command(arguments) or 0
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=dianoia.__version__)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
+    # In the order of the help.
     for module in (run, report, claims, tasks):
         module.add_parser(commands)
     return root

@@ -20,6 +20,7 @@ def report(run: Path) -> None:
     from dianoia.report import write_report
     from dianoia.storage.run_directory import RunDirectory
 
+    # A report of a damaged run shows what can be read, so damage is no error here.
     path = write_report(
         RunDirectory(run),
         lambda damage: print(f"dianoia: could not be read: {damage}", file=sys.stderr),

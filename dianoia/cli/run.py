@@ -314,6 +314,7 @@ def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") ->
 
 def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") -> "Executor":
     """Return where stages run: one job in this process, several in a process per stage."""
+    # With several jobs this process never imports torch: it only schedules.
     if jobs > 1:
         from dianoia.pipeline.stage_processes import StageProcesses
 
@@ -340,7 +341,7 @@ def _print_summary(results: Mapping[str, Any], console: "Console") -> None:
     """Print a table of the estimates in results.json; nothing if no stage has evaluated yet."""
     from dianoia.pipeline.results import summary
 
-    rows = summary(results)
+    rows = summary(results)  # the header first, or nothing at all
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, metric, value, interval in rows:
         texts = (name.ljust(widths[0]), metric.ljust(widths[1]), value.rjust(widths[2]), interval)

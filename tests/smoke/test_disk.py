@@ -233,7 +233,7 @@ def test_a_run_directory_that_is_taken_away(disk: Path, long_zero: tuple[Path, P
             time.sleep(0.001)
         shutil.rmtree(out)
         told = process.communicate(timeout=SECONDS)[1]
-    assert process.returncode == 2 and "Traceback" not in told and "is not there" in told
+    assert process.returncode == 2 and "Traceback" not in told and "it is missing" in told
 
 
 def test_links_in_a_run_directory(
@@ -296,7 +296,7 @@ def test_memory_that_runs_out_in_a_stage(
         patched.setattr(PolicyLearner, "update", full)
         assert main(arguments(tiny_zero, tmp_path / "run")) == 2
     told = capsys.readouterr().err
-    assert "memory has run out (a further 8 MB" in told and "Traceback" not in told
+    assert "memory has run out (another 8 MB" in told and "Traceback" not in told
     assert main(arguments(tiny_zero, tmp_path / "run")) == 0
     assert "going on after step 2" in capsys.readouterr().out
 
