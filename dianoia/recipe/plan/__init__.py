@@ -1,1 +1,4 @@
-"""What a recipe will do: work, memory, time and disk per stage, in one table. No torch."""
+"""Plan of a recipe: work, memory, time and disk per stage, and what happens to each. No torch.
+
+`run_plan.plan_run` computes it from `stage_work`, `memory`, `work_time` and `disk`; `plan_text.print_plan` prints it.
+"""

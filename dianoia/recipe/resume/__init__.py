@@ -1,1 +1,1 @@
-"""Where each stage of a run stands: done, to be resumed, changed or new. No torch."""
+"""Which stages of a run are done, can be resumed, are out of date or new, and what a command does with each. No torch."""

@@ -69,8 +69,8 @@ def test_a_run_that_has_just_begun_decides_nothing(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     write_json(run.recipe, build_recipe().model_dump(mode="json"))
     write_json(run.results, {"states": {}, "evaluations": {}, "by_difficulty": {}})
-    found = claims_of(run)
-    assert found["stage_table"] == [] and {row["holds"] for row in found["claims"]} == {None}
+    tables = claims_of(run)
+    assert tables["stage_table"] == [] and {row["holds"] for row in tables["claims"]} == {None}
 
 
 def test_curves_of_unfinished_stages_do_not_count(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_curves_of_unfinished_stages_do_not_count(tmp_path: Path) -> None:
 
 
 def test_values_are_written_for_people() -> None:
-    told = [format_value(v, u) for v, u in ((5.128, "times"), (123.4, "times"), (0.0316, "points"), (-0.0316, "points"),
+    texts = [format_value(v, u) for v, u in ((5.128, "times"), (123.4, "times"), (0.0316, "points"), (-0.0316, "points"),
                                    (0.9, "share"), (23.06, "tokens"), (6.0, "steps"), (0.94, "plain"), (None, "steps"))]  # fmt: skip
-    assert told == ["5.13 times", "123 times", "+3.2 points", "-3.2 points", "90.0 %", "+23.1 tokens",
+    assert texts == ["5.13 times", "123 times", "+3.2 points", "-3.2 points", "90.0 %", "+23.1 tokens",
                     "+6 steps", "0.940", "never"]  # fmt: skip
     assert format_interval(0.01, 0.02, "points") == "+1.0 to +2.0"
     assert (

@@ -10,9 +10,9 @@ from dianoia.claims.intervals import Interval, difference, mean, rank_correlatio
 
 def test_difference_adds_distances_as_squares() -> None:
     # down: 0.90 - 0.87 = 0.03 and 0.64 - 0.60 = 0.04, together 0.05; up: 0.06 and 0.08, together 0.10.
-    found = difference(Interval(0.90, 0.87, 0.96), Interval(0.60, 0.52, 0.64))
-    assert found.value == pytest.approx(0.30)
-    assert found.low == pytest.approx(0.25) and found.high == pytest.approx(0.40)
+    result = difference(Interval(0.90, 0.87, 0.96), Interval(0.60, 0.52, 0.64))
+    assert result.value == pytest.approx(0.30)
+    assert result.low == pytest.approx(0.25) and result.high == pytest.approx(0.40)
 
 
 def test_mean_of_four() -> None:
@@ -20,17 +20,17 @@ def test_mean_of_four() -> None:
     parts = [
         Interval(v, v - d, v + d) for v, d in ((0.9, 0.03), (0.8, 0.04), (0.7, 0.0), (0.6, 0.12))
     ]
-    found = mean(parts)
-    assert found.value == pytest.approx(0.75)
-    assert found.low == pytest.approx(0.7175) and found.high == pytest.approx(0.7825)
+    result = mean(parts)
+    assert result.value == pytest.approx(0.75)
+    assert result.low == pytest.approx(0.7175) and result.high == pytest.approx(0.7825)
 
 
 def test_ratio_on_the_scale_of_logarithms() -> None:
     # Distances ln 1.5 above and ln 2 below, on either part: hypot(ln 2, ln 1.5) both ways.
-    found = ratio(Interval(0.8, 0.4, 1.2), Interval(0.2, 0.1, 0.3))
+    result = ratio(Interval(0.8, 0.4, 1.2), Interval(0.2, 0.1, 0.3))
     away = math.exp(math.hypot(math.log(2), math.log(1.5)))
-    assert found.value == pytest.approx(4.0)
-    assert found.low == pytest.approx(4 / away) and found.high == pytest.approx(4 * away)
+    assert result.value == pytest.approx(4.0)
+    assert result.low == pytest.approx(4 / away) and result.high == pytest.approx(4 * away)
     exact = ratio(Interval(0.9, 0.9, 0.9), Interval(0.2, 0.2, 0.225))
     assert (exact.low, exact.high) == (pytest.approx(4.0), pytest.approx(4.5))
 
@@ -49,8 +49,8 @@ def test_the_intervals_cover_what_they_should() -> None:
     for _ in range(2000):
         a, b = (generator.gauss(truth, truth / 20) for truth in (6.0, 2.0))
         parts = [Interval(v, v - 1.96 * s, v + 1.96 * s) for v, s in ((a, 0.3), (b, 0.1))]
-        for place, found, truth in ((0, difference(*parts), 4.0), (1, ratio(*parts), 3.0)):
-            covered[place] += found.low <= truth <= found.high
+        for index, result, truth in ((0, difference(*parts), 4.0), (1, ratio(*parts), 3.0)):
+            covered[index] += result.low <= truth <= result.high
     assert all(0.93 <= count / 2000 <= 0.97 for count in covered)
 
 

@@ -26,32 +26,33 @@ def evidence(
     levels: Mapping[str, Any] | None = None,
     trainings: Mapping[str, Training] | None = None,
 ) -> Evidence:
-    """By part; its checkpoint is called like it, in capitals."""
+    """Return evidence from estimates by part; the checkpoint of a part is its name in capitals."""
     parts = {part: part.upper() for part in {**values, **(trainings or {})}}
     by_difficulty = {"ZERO": {"math": levels}} if levels else {}
-    found = {part.upper(): domains for part, domains in values.items()}
-    return Evidence(parts, found, by_difficulty, trainings or {})
+    evaluations = {part.upper(): domains for part, domains in values.items()}
+    return Evidence(parts, evaluations, by_difficulty, trainings or {})
 
 
-def claim(number: int, found: Evidence) -> Verdict:
+def claim(number: int, run: Evidence) -> Verdict:
+    """Return the verdict on one claim."""
     (rule,) = (rule for rule in RULES if rule.number == number)
-    return verdict_on(rule, found)
+    return verdict_on(rule, run)
 
 
 def on_math(**metrics: Mapping[str, Any]) -> Evidence:
-    """One metric a call: part = estimate."""
+    """Return evidence on math: one metric per part."""
     (metric,) = {metric for by in metrics.values() for metric in by}
     return evidence({part: {"math": {metric: by[metric]}} for part, by in metrics.items()})
 
 
 def shares(table: Shares) -> Evidence:
-    """pass@1 by part and domain; `reasoning` stands for each of its four domains."""
+    """Return evidence from pass@1 by part and domain; `reasoning` sets each of its four domains."""
     return evidence(
         {
             part: {
-                one: {"pass@1": est(value)}
+                member: {"pass@1": est(value)}
                 for domain, value in domains.items()
-                for one in (REASONING if domain == "reasoning" else (domain,))
+                for member in (REASONING if domain == "reasoning" else (domain,))
             }
             for part, domains in table.items()
         }
@@ -66,11 +67,13 @@ def shares(table: Shares) -> Evidence:
 )
 def test_1_the_lower_end_decides(base_high: float, low: float, holds: bool) -> None:
     # 0.9 / 0.2 = 4.5; the lower end is 4.5 / (base_high / 0.2), as the other part has no width.
-    found = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.2, 0.2, base_high)}))
-    (value,) = found.values
+    verdict = claim(
+        1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.2, 0.2, base_high)})
+    )
+    (value,) = verdict.values
     assert (value.value, value.low) == (pytest.approx(4.5), pytest.approx(low, abs=5e-4))
-    assert found.holds is value.holds is holds
-    assert found.why.startswith(
+    assert verdict.holds is value.holds is holds
+    assert verdict.why.startswith(
         "pass@1 on math, zero over base: 4.50 times, needs at least 4 times"
     )
 
@@ -80,35 +83,37 @@ def test_1_the_lower_end_decides(base_high: float, low: float, holds: bool) -> N
 )
 def test_1_one_answer_to_everything_multiplies_nothing(baseline: float, holds: bool) -> None:
     # 0.625 / 0.1 is 6.25 times; zero's interval begins at 0.55
-    both = {"pass@1": est(0.625, 0.55, 0.7), "baseline": est(baseline)}
-    found = claim(1, evidence({"zero": {"math": both}, "base": {"math": {"pass@1": est(0.1)}}}))
-    assert found.holds is holds
-    assert f"(always the most common gold answer): {100 * baseline:.1f} %" in found.values[0].note
-    assert (found.values[0].value is None) is not holds
+    metrics = {"pass@1": est(0.625, 0.55, 0.7), "baseline": est(baseline)}
+    verdict = claim(
+        1, evidence({"zero": {"math": metrics}, "base": {"math": {"pass@1": est(0.1)}}})
+    )
+    assert verdict.holds is holds
+    assert f"(always the most common gold answer): {100 * baseline:.1f} %" in verdict.values[0].note
+    assert (verdict.values[0].value is None) is not holds
 
 
 def test_other_numbers_of_problems_are_said() -> None:
     few = est(0.9) | {"n": 53}
-    found = claim(1, on_math(zero={"pass@1": few}, base={"pass@1": est(0.2)}))
-    assert found.values[0].note == "from 20.0 % to 90.0 %, on 100 and 53 problems"
+    verdict = claim(1, on_math(zero={"pass@1": few}, base={"pass@1": est(0.2)}))
+    assert verdict.values[0].note == "from 20.0 % to 90.0 %, on 100 and 53 problems"
     same = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.2)}))
     assert "problems" not in same.values[0].note
 
 
 def test_1_a_ratio_over_nearly_nothing_has_no_upper_end() -> None:
-    found = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.01, 0.0, 0.03)}))
-    assert found.values[0].high is None and found.values[0].low == pytest.approx(30.0)
-    assert found.holds is True
+    verdict = claim(1, on_math(zero={"pass@1": est(0.9)}, base={"pass@1": est(0.01, 0.0, 0.03)}))
+    assert verdict.values[0].high is None and verdict.values[0].low == pytest.approx(30.0)
+    assert verdict.holds is True
 
 
 @pytest.mark.parametrize(("zero", "holds"), [(est(20, 16, 25), True), (est(12), False)])
 def test_2_thoughts_are_surely_longer(zero: dict[str, Any], holds: bool) -> None:
     # 20 over 10 [8, 12]: hypot(ln 1.25, ln 1.2) = 0.28815, 2 exp(-0.28815) = 1.4993. 12 over 10: exactly 1.
-    found = claim(
+    verdict = claim(
         2, on_math(zero={"thought_tokens": zero}, base={"thought_tokens": est(10, 8, 12)})
     )
-    assert found.values[0].low == pytest.approx(1.4993 if holds else 1.0, abs=1e-4)
-    assert found.holds is holds
+    assert verdict.values[0].low == pytest.approx(1.4993 if holds else 1.0, abs=1e-4)
+    assert verdict.holds is holds
 
 
 @pytest.mark.parametrize(
@@ -123,47 +128,47 @@ def test_3_harder_is_longer(
     tokens: tuple[float, ...], difference: float, rank: float, holds: bool
 ) -> None:
     levels = {str(i): {"thought_tokens": est(t, t - 3, t + 4)} for i, t in zip((2, 3, 10, 4), (tokens[0], tokens[1], tokens[3], tokens[2]), strict=True)}  # fmt: skip
-    found = claim(3, evidence({"zero": {}}, levels))
-    longer, order = found.values
+    verdict = claim(3, evidence({"zero": {}}, levels))
+    longer, order = verdict.values
     # Down: 3 from the hardest, 4 from the easiest, 5 together; up: 4 and 3. Level 10 comes after 4.
     assert (longer.value, longer.low, longer.high) == pytest.approx(
         (difference, difference - 5, difference + 5)
     )
-    assert order.value == pytest.approx(rank) and found.holds is holds
+    assert order.value == pytest.approx(rank) and verdict.holds is holds
     assert "at level 2" in longer.note and "at level 10" in longer.note
 
 
 def test_3_two_levels_are_no_order() -> None:
     levels = {str(i): {"thought_tokens": est(10.0 * i)} for i in (2, 3)}
-    found = claim(3, evidence({"zero": {}}, levels))
-    assert found.holds is None and "2 levels of difficulty" in found.why
+    verdict = claim(3, evidence({"zero": {}}, levels))
+    assert verdict.holds is None and "2 levels of difficulty" in verdict.why
 
 
 @pytest.mark.parametrize(("zero", "holds"), [(0.3, True), (0.29, False)])
 def test_4_three_times_the_reflection(zero: float, holds: bool) -> None:
-    found = claim(4, on_math(zero={"reflection": est(zero)}, base={"reflection": est(0.1)}))
-    assert found.holds is holds and found.values[0].value == pytest.approx(10 * zero)
+    verdict = claim(4, on_math(zero={"reflection": est(zero)}, base={"reflection": est(0.1)}))
+    assert verdict.holds is holds and verdict.values[0].value == pytest.approx(10 * zero)
 
 
 def test_4_nothing_is_a_multiple_of_nothing() -> None:
-    found = claim(4, on_math(zero={"reflection": est(0.3)}, base={"reflection": est(0.0)}))
-    assert found.holds is None and "is 0" in found.why
+    verdict = claim(4, on_math(zero={"reflection": est(0.3)}, base={"reflection": est(0.0)}))
+    assert verdict.holds is None and "is 0" in verdict.why
 
 
 @pytest.mark.parametrize(("low", "holds"), [(0.001, True), (0.0, False), (-0.01, False)])
 def test_5_the_paired_gain_is_surely_positive(low: float, holds: bool) -> None:
-    found = claim(5, on_math(zero={"vote_gain": est(0.02, low, 0.04)}))
-    assert found.holds is holds and found.values[0].value == 0.02
+    verdict = claim(5, on_math(zero={"vote_gain": est(0.02, low, 0.04)}))
+    assert verdict.holds is holds and verdict.values[0].value == 0.02
 
 
 # 6 to 9 ------------------------------------------------------------------------------------------
 
 
 def languages(zero: float, dev2: float, reasoning: float) -> Evidence:
-    found = shares({"zero": {"reasoning": 0.90}, "dev2": {"reasoning": reasoning}})
+    run = shares({"zero": {"reasoning": 0.90}, "dev2": {"reasoning": reasoning}})
     for part, share in (("ZERO", zero), ("DEV2", dev2)):
-        found.evaluations[part]["math"]["target_language"] = est(share)
-    return found
+        run.evaluations[part]["math"]["target_language"] = est(share)
+    return run
 
 
 @pytest.mark.parametrize(
@@ -178,10 +183,10 @@ def languages(zero: float, dev2: float, reasoning: float) -> Evidence:
 def test_6_languages(
     zero: float, dev2: float, reasoning: float, verdicts: tuple[bool, ...]
 ) -> None:
-    found = claim(6, languages(zero, dev2, reasoning))
-    assert tuple(value.holds for value in found.values) == verdicts
-    assert found.holds is all(verdicts)
-    assert found.values[2].value == pytest.approx(reasoning - 0.90)
+    verdict = claim(6, languages(zero, dev2, reasoning))
+    assert tuple(value.holds for value in verdict.values) == verdicts
+    assert verdict.holds is all(verdicts)
+    assert verdict.values[2].value == pytest.approx(reasoning - 0.90)
 
 
 def training(points: Mapping[int, float], problems: str = "p") -> Training:
@@ -207,23 +212,25 @@ ZERO_CURVE = {0: 0.2, 10: 0.6, 20: 0.89, 30: 0.90}
 )
 def test_7_steps_to_zeros_best(curve: dict[int, float], saved: float | None) -> None:
     trainings = {"zero": training(ZERO_CURVE), "dev2": training(curve)}
-    found = claim(7, evidence({}, trainings=trainings))
-    assert found.values[0].value == saved and found.holds is (saved is not None and saved > 0)
-    assert "zero comes within 1 point of its best, 90.0 %, at step 20" in found.values[0].note
+    verdict = claim(7, evidence({}, trainings=trainings))
+    assert verdict.values[0].value == saved and verdict.holds is (saved is not None and saved > 0)
+    assert "zero comes within 1 point of its best, 90.0 %, at step 20" in verdict.values[0].note
     assert saved is not None or (
-        "dev2 never does, its best is 88.0 %" in found.values[0].note and "never" in found.why
+        "dev2 never does, its best is 88.0 %" in verdict.values[0].note and "never" in verdict.why
     )
 
 
 def test_7_curves_of_different_problems_are_not_compared() -> None:
     trainings = {"zero": training(ZERO_CURVE, "math"), "dev2": training(ZERO_CURVE, "reasoning")}
-    found = claim(7, evidence({}, trainings=trainings))
-    assert found.holds is None and "of reasoning and that of zero of math problems" in found.why
+    verdict = claim(7, evidence({}, trainings=trainings))
+    assert verdict.holds is None and "of reasoning and that of zero of math problems" in verdict.why
 
 
 def test_7_without_a_curve() -> None:
-    found = claim(7, evidence({}, trainings={"zero": training(ZERO_CURVE), "dev2": training({})}))
-    assert found.holds is None and "no heldout/pass@1 in metrics.jsonl of dev2 (DEV2)" in found.why
+    verdict = claim(7, evidence({}, trainings={"zero": training(ZERO_CURVE), "dev2": training({})}))
+    assert (
+        verdict.holds is None and "no heldout/pass@1 in metrics.jsonl of dev2 (DEV2)" in verdict.why
+    )
     assert "is no finished rl stage" in claim(7, evidence({"zero": {}, "dev2": {}})).why
 
 
@@ -238,11 +245,11 @@ TABLE_8: dict[str, dict[str, float]] = {
 
 
 def test_8_the_shape_by_hand() -> None:
-    found = claim(8, shares(TABLE_8))
-    values = [value.value for value in found.values]
+    verdict = claim(8, shares(TABLE_8))
+    values = [value.value for value in verdict.values]
     assert values == pytest.approx([0.20, 0.20, 0.15, -0.05, 0.20, 0.40 - 0.10])
-    assert found.holds is True
-    assert found.values[5].note == "gains in points: dev1 +10.0, dev2 +5.0, dev3 +10.0, r1 +40.0"
+    assert verdict.holds is True
+    assert verdict.values[5].note == "gains in points: dev1 +10.0, dev2 +5.0, dev3 +10.0, r1 +40.0"
 
 
 @pytest.mark.parametrize(
@@ -257,9 +264,9 @@ def test_8_the_shape_by_hand() -> None:
 )
 def test_8_each_part_can_fail(part: str, domain: str, value: float, fails: set[int]) -> None:
     table = {**TABLE_8, part: {**TABLE_8[part], domain: value}}
-    found = claim(8, shares(table))
-    assert {i for i, v in enumerate(found.values) if v.holds is False} == fails
-    assert found.holds is False and found.why.count("needs") == len(fails)
+    verdict = claim(8, shares(table))
+    assert {i for i, v in enumerate(verdict.values) if v.holds is False} == fails
+    assert verdict.holds is False and verdict.why.count("needs") == len(fails)
 
 
 def test_8_the_papers_own_table_passes_its_rule() -> None:
@@ -268,8 +275,8 @@ def test_8_the_papers_own_table_passes_its_rule() -> None:
         part: {"general": a / 100, "safety": a / 100, "reasoning": m / 100}
         for part, a, m in zip(STAGES, alpaca, aime, strict=True)
     }
-    found = claim(8, shares(table))
-    assert found.holds is True and found.values[5].value == pytest.approx(0.255 - 0.254)
+    verdict = claim(8, shares(table))
+    assert verdict.holds is True and verdict.values[5].value == pytest.approx(0.255 - 0.254)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +292,10 @@ def test_9_a_better_assistant(
     general: float, safety: float, near_miss: float, verdicts: tuple[bool, ...]
 ) -> None:
     r1 = {"general": general, "safety": safety, "near-miss": near_miss}
-    found = claim(9, shares({"zero": {"general": 0.30}, "r1": r1}))
-    assert tuple(value.holds for value in found.values) == verdicts and found.holds is all(verdicts)
+    verdict = claim(9, shares({"zero": {"general": 0.30}, "r1": r1}))
+    assert tuple(value.holds for value in verdict.values) == verdicts and verdict.holds is all(
+        verdicts
+    )
 
 
 def test_9_a_missing_domain_decides_nothing_but_a_failure_does() -> None:
@@ -309,9 +318,9 @@ def test_10_distilled_is_surely_better(small: float, low: float, holds: bool) ->
         "distilled": {d: {"pass@1": est(0.8, 0.8 - away, 0.9)} for d in REASONING},
         "small_zero": {d: {"pass@1": est(small, 0.1, small + away)} for d in REASONING},
     }
-    found = claim(10, evidence(wide))
-    assert found.values[0].value == pytest.approx(0.8 - small)
-    assert found.values[0].low == pytest.approx(low, abs=1e-4) and found.holds is holds
+    verdict = claim(10, evidence(wide))
+    assert verdict.values[0].value == pytest.approx(0.8 - small)
+    assert verdict.values[0].low == pytest.approx(low, abs=1e-4) and verdict.holds is holds
 
 
 @pytest.mark.parametrize(
@@ -326,8 +335,10 @@ def test_10_distilled_is_surely_better(small: float, low: float, holds: bool) ->
 )
 def test_11_ppo(ppo: float, ppo_095: float, verdicts: tuple[bool, ...]) -> None:
     table = {"grpo": {"math": 0.95}, "ppo": {"math": ppo}, "ppo_095": {"math": ppo_095}}
-    found = claim(11, shares(table))
-    assert tuple(value.holds for value in found.values) == verdicts and found.holds is all(verdicts)
+    verdict = claim(11, shares(table))
+    assert tuple(value.holds for value in verdict.values) == verdicts and verdict.holds is all(
+        verdicts
+    )
 
 
 def helpful(points: Mapping[int, tuple[float, float]]) -> Evidence:
@@ -351,15 +362,17 @@ def helpful(points: Mapping[int, tuple[float, float]]) -> Evidence:
 def test_12_reward_rises_and_accuracy_falls(
     last: tuple[float, float], verdicts: tuple[bool, ...]
 ) -> None:
-    found = claim(12, helpful({0: (0.80, 0.0), 10: (0.90, 1.0), 20: (0.90, 1.2), 30: last}))
-    assert tuple(value.holds for value in found.values) == verdicts and found.holds is all(verdicts)
-    assert found.values[0].value == pytest.approx(last[1] - 1.0)
-    assert found.values[1].value == pytest.approx(0.90 - last[0])
+    verdict = claim(12, helpful({0: (0.80, 0.0), 10: (0.90, 1.0), 20: (0.90, 1.2), 30: last}))
+    assert tuple(value.holds for value in verdict.values) == verdicts and verdict.holds is all(
+        verdicts
+    )
+    assert verdict.values[0].value == pytest.approx(last[1] - 1.0)
+    assert verdict.values[1].value == pytest.approx(0.90 - last[0])
 
 
 def test_12_the_best_point_at_the_end_is_no_overoptimization() -> None:
-    found = claim(12, helpful({0: (0.80, 0.0), 10: (0.90, 1.0)}))
-    assert [value.value for value in found.values] == [0.0, 0.0] and found.holds is False
+    verdict = claim(12, helpful({0: (0.80, 0.0), 10: (0.90, 1.0)}))
+    assert [value.value for value in verdict.values] == [0.0, 0.0] and verdict.holds is False
 
 
 # All ---------------------------------------------------------------------------------------------
@@ -376,17 +389,17 @@ def test_rules_are_numbered_and_their_parts_exist() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.number))
 def test_a_missing_part_is_named(rule: Any) -> None:
     for missing in rule.parts:
-        found = claim(rule.number, evidence({part: {} for part in rule.parts if part != missing}))
-        assert found.holds is None and found.values == ()
-        assert found.why == f"not measured in this recipe: its [claims] table has no {missing}"
+        verdict = claim(rule.number, evidence({part: {} for part in rule.parts if part != missing}))
+        assert verdict.holds is None and verdict.values == ()
+        assert verdict.why == f"not measured in this recipe: its [claims] table has no {missing}"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.number))
 def test_parts_without_numbers_decide_nothing(rule: Any) -> None:
-    found = claim(rule.number, evidence({part: {} for part in rule.parts}))
-    assert found.holds is None and found.why.startswith("not measured: ")
-    assert [value.what for value in found.values] == [check.title for check in rule.checks]
-    assert all(value.holds is value.value is None and value.note for value in found.values)
+    verdict = claim(rule.number, evidence({part: {} for part in rule.parts}))
+    assert verdict.holds is None and verdict.why.startswith("not measured: ")
+    assert [value.what for value in verdict.values] == [check.title for check in rule.checks]
+    assert all(value.holds is value.value is None and value.note for value in verdict.values)
 
 
 def test_rows_are_json() -> None:

@@ -55,11 +55,12 @@ def test_each_claim_has_its_seeds() -> None:
 
 
 def test_the_mean_stage_table() -> None:
-    several, one = stages_grid(RUNS), stages_grid(RUNS[:1])
+    several, single = stages_grid(RUNS), stages_grid(RUNS[:1])
     assert several.head == ("checkpoint", "math") and "mean of 3 seeds" in several.title
     assert several.rows == (("R1-Zero = GRPO (z)", "88.0 (80.0-94.0)"),)  # (90 + 80 + 94) / 3
     assert (
-        one.rows == (("R1-Zero = GRPO (z)", "90.0 (80.0-100.0)"),) and "95 % interval" in one.title
+        single.rows == (("R1-Zero = GRPO (z)", "90.0 (80.0-100.0)"),)
+        and "95 % interval" in single.title
     )
 
 
@@ -76,8 +77,8 @@ def test_the_baseline_is_the_last_row() -> None:
 
 
 def test_markdown() -> None:
-    told = as_markdown(Grid("T", ("a", "b"), (("1|2", "3"),)))
-    assert told == "**T**\n\n| a | b |\n| --- | --- |\n| 1\\|2 | 3 |\n"
+    message = as_markdown(Grid("T", ("a", "b"), (("1|2", "3"),)))
+    assert message == "**T**\n\n| a | b |\n| --- | --- |\n| 1\\|2 | 3 |\n"
 
 
 @pytest.fixture
@@ -91,21 +92,27 @@ def test_the_command(
 ) -> None:
     options = ["--markdown"] if markdown else []
     assert main(["claims", *(str(run.path) for run in runs), *options]) == 0
-    told = capsys.readouterr().out
-    assert told.index("seed 1") < told.index("seed 2") and "2 of 2" in told and "R1-Zero" in told
+    message = capsys.readouterr().out
+    assert (
+        message.index("seed 1") < message.index("seed 2")
+        and "2 of 2" in message
+        and "R1-Zero" in message
+    )
     if markdown:
-        assert "| 1 | RL alone multiplies accuracy | 5.94 times ✓ | 5.94 times ✓ | 2 of 2 |" in told
-        assert "| R1 (r1) | 95.0 (95.0-95.0) |" in told
+        assert (
+            "| 1 | RL alone multiplies accuracy | 5.94 times ✓ | 5.94 times ✓ | 2 of 2 |" in message
+        )
+        assert "| R1 (r1) | 95.0 (95.0-95.0) |" in message
 
 
 def edit(path: Path, change: Edit) -> None:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    change(found)
-    path.write_text(json.dumps(found), encoding="utf-8")
+    table = json.loads(path.read_text(encoding="utf-8"))
+    change(table)
+    path.write_text(json.dumps(table), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "told"),
+    ("file", "change", "message"),
     [
         ("results.json", lambda r: r.update(seed=2), "all have seed 2"),
         ("recipe.json", lambda r: r.update(claims={}), "names no part of the paper"),
@@ -115,11 +122,15 @@ def edit(path: Path, change: Edit) -> None:
     ],
 )
 def test_what_cannot_stand_side_by_side_is_refused(
-    runs: list[RunDirectory], file: str, change: Edit, told: str, capsys: pytest.CaptureFixture[str]
+    runs: list[RunDirectory],
+    file: str,
+    change: Edit,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     edit(runs[1].path / file, change)
     assert main(["claims", *(str(run.path) for run in runs)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_finished_run(

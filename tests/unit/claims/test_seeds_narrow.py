@@ -37,7 +37,7 @@ def test_no_number_is_cut(grid: Grid, width: int) -> None:
 
 
 def test_columns_keep_their_order_and_names_stand_in_every_piece() -> None:
-    found = split_columns(STAGES, 80)
-    assert [head for piece in found for head in piece.head[1:]] == list(DOMAINS)
-    assert all(piece.head[0] == "checkpoint" and len(piece.rows) == 3 for piece in found)
+    grids = split_columns(STAGES, 80)
+    assert [head for piece in grids for head in piece.head[1:]] == list(DOMAINS)
+    assert all(piece.head[0] == "checkpoint" and len(piece.rows) == 3 for piece in grids)
     assert split_columns(STAGES, 500) == [STAGES]

@@ -23,7 +23,7 @@ def test_an_override_reaches_the_table(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('zeor = "zero"', "claims.zeor: unknown key (value 'zero'); did you mean 'zero'?"),
         (
@@ -37,7 +37,7 @@ def test_an_override_reaches_the_table(write: Write) -> None:
         ("zero = 3", "claims.zero: value 3"),
     ],
 )
-def test_a_wrong_part_is_refused(line: str, told: str, write: Write) -> None:
+def test_a_wrong_part_is_refused(line: str, message: str, write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         load_recipe(write(f"{TEXT}[claims]\n{line}\n"))
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -16,10 +16,10 @@ Write = Callable[..., Path]
 
 
 def value(recipe: Recipe, key: str) -> Any:
-    found: Any = recipe.model_dump()
+    part_value: Any = recipe.model_dump()
     for part in key.split("."):
-        found = found[part]
-    return found
+        part_value = part_value[part]
+    return part_value
 
 
 def refusal(path: Path, *overrides: str) -> str:
@@ -55,8 +55,8 @@ def refusal(path: Path, *overrides: str) -> str:
     ],
 )
 def test_overrides_are_typed(override: str, key: str, expected: Any, write: Write) -> None:
-    found = value(load_recipe(write(), [override]), key)
-    assert found == expected and type(found) is type(expected)
+    part_value = value(load_recipe(write(), [override]), key)
+    assert part_value == expected and type(part_value) is type(expected)
     assert value(load_recipe(write()), key) != expected, "the override changed something"
 
 
@@ -97,9 +97,9 @@ def test_the_last_override_wins_and_the_rest_stays(write: Write) -> None:
     ],
 )
 def test_a_mistake_is_named_as_it_was_typed(override: str, parts: list[str], write: Write) -> None:
-    said = refusal(write(), override)
+    message = refusal(write(), override)
     for part in parts:
-        assert part in said, said
+        assert part in message, message
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_a_mistake_in_the_file_names_file_key_and_value(
 ) -> None:
     assert TEXT.count(before) >= 1
     path = write(TEXT.replace(before, after, 1))
-    said = refusal(path)
-    assert said.startswith(str(path))
+    message = refusal(path)
+    assert message.startswith(str(path))
     for part in parts:
-        assert part in said, said
+        assert part in message, message
 
 
 def test_a_checkpoint_is_evaluated_once_on_each_set_of_problems(write: Write) -> None:
     again = TEXT.split("[stages.evaluation]")[1].replace('["base", "zero"]', '["zero"]')
-    said = refusal(write(f"{TEXT}[stages.again]{again}"))
-    assert "'zero' is evaluated twice on problems = 'miniature/math'" in said
-    assert "stages.evaluation and stages.again" in said
+    message = refusal(write(f"{TEXT}[stages.again]{again}"))
+    assert "'zero' is evaluated twice on problems = 'miniature/math'" in message
+    assert "stages.evaluation and stages.again" in message
     other = again.replace("miniature/math", "miniature/all")
     assert set(load_recipe(write(f"{TEXT}[stages.again]{other}")).stages) >= {"evaluation", "again"}
 
@@ -163,9 +163,9 @@ def test_a_checkpoint_is_evaluated_once_on_each_set_of_problems(write: Write) ->
 def test_what_an_algorithm_would_not_read_is_refused(
     overrides: list[str], parts: list[str], write: Write
 ) -> None:
-    said = refusal(write(), *(f"zero.algorithm.{override}" for override in overrides))
+    message = refusal(write(), *(f"zero.algorithm.{override}" for override in overrides))
     for part in ("tiny.toml", "zero.algorithm", *parts):
-        assert part in said, said
+        assert part in message, message
 
 
 def test_ppo_needs_no_group(write: Write) -> None:
@@ -181,10 +181,10 @@ def test_a_resolved_recipe_can_be_read_again(write: Write) -> None:
 
 
 def test_every_mistake_is_named_at_once(write: Write) -> None:
-    said = refusal(write(), "zero.steps=x", "zero.sampling.top_p=2", "evaluation.limt=3")
+    message = refusal(write(), "zero.steps=x", "zero.sampling.top_p=2", "evaluation.limt=3")
     for part in ("zero.steps=x", "zero.sampling.top_p=2", "evaluation.limt=3"):
-        assert f"--set {part}" in said
-    assert len(said.splitlines()) == 4
+        assert f"--set {part}" in message
+    assert len(message.splitlines()) == 4
 
 
 def test_a_recipe_that_is_not_there(write: Write, tmp_path: Path) -> None:
@@ -253,8 +253,8 @@ def test_a_secret_is_not_shown(override: str, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(JUDGED)
     load_recipe(path)
-    said = refusal(path, override)
-    assert "hidden" not in said and "zero.rewards.judge" in said
+    message = refusal(path, override)
+    assert "hidden" not in message and "zero.rewards.judge" in message
     key, _, value = override.rpartition(".")[2].partition("=")
     again = tmp_path / "b.toml"
     again.write_text(
@@ -270,8 +270,8 @@ def test_what_a_path_is_instead_of_a_recipe(write: Write, tmp_path: Path) -> Non
     write()
     assert "folder" in refusal(tmp_path) and ".toml" in refusal(tmp_path)
     (tmp_path / "link.toml").symlink_to(tmp_path / "gone.toml")
-    said = refusal(tmp_path / "link.toml")
-    assert "which does not exist" in said and "gone.toml" in said
+    message = refusal(tmp_path / "link.toml")
+    assert "which does not exist" in message and "gone.toml" in message
     (tmp_path / "dir.toml").mkdir()
     assert "folder" in refusal(tmp_path / "dir.toml")
     os.mkfifo(tmp_path / "pipe.toml")

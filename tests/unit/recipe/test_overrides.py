@@ -48,8 +48,8 @@ def refusal(path: Path, *overrides: str) -> str:
 )
 def test_what_is_plain_is_read(override: str, expected: object, write: Write) -> None:
     key = override.partition("=")[0].removeprefix("stages.")
-    found = value(load_recipe(write(), [override]), key if key == "seed" else f"stages.{key}")
-    assert found == expected and type(found) is type(expected)
+    result = value(load_recipe(write(), [override]), key if key == "seed" else f"stages.{key}")
+    assert result == expected and type(result) is type(expected)
 
 
 @pytest.mark.parametrize("name", ["2024", "2024-05-01", "1e3", "true", "0.5"])
@@ -64,7 +64,7 @@ def test_a_folder_may_have_a_name_like_a_number(
 
 
 @pytest.mark.parametrize(
-    ("override", "cure"),
+    ("override", "advice"),
     [
         ("zero.steps=2.0", "write 2"),
         ("zero.steps=2.5", "write a whole number"),
@@ -84,16 +84,18 @@ def test_a_folder_may_have_a_name_like_a_number(
         ("zero.optimizer.learning_rate=inf", "leave the key out"),
     ],
 )
-def test_what_is_not_plain_is_refused_with_the_cure(override: str, cure: str, write: Write) -> None:
-    said = refusal(write(), override)
-    assert f"--set {override}: value" in said and cure in said
+def test_what_is_not_plain_is_refused_with_the_cure(
+    override: str, advice: str, write: Write
+) -> None:
+    message = refusal(write(), override)
+    assert f"--set {override}: value" in message and advice in message
 
 
 # Ranges --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("override", "why"),
+    ("override", "effect"),
     [
         ("zero.optimizer.learning_rate=5", "moves every weight"),
         ("zero.sampling.temperature=100", "logits are divided"),
@@ -109,9 +111,11 @@ def test_what_is_not_plain_is_refused_with_the_cure(override: str, cure: str, wr
         ("threads=100_000", "fewer cores"),
     ],
 )
-def test_what_no_run_can_want_is_refused(override: str, why: str, write: Write) -> None:
-    said = refusal(write(), override)
-    assert f"--set {override}: that is above" in said and why in said and "write " in said
+def test_what_no_run_can_want_is_refused(override: str, effect: str, write: Write) -> None:
+    message = refusal(write(), override)
+    assert (
+        f"--set {override}: that is above" in message and effect in message and "write " in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,8 +134,8 @@ def test_what_no_run_can_want_is_refused(override: str, why: str, write: Write) 
 def test_what_hardly_anybody_wants_is_said(override: str, write: Write) -> None:
     recipe = load_recipe(write(), [override])
     key, number = override.split("=")
-    told = unusual_numbers(recipe)
-    assert len(told) == 1 and f"stages.{key} = " in told[0] and "write " in told[0]
+    warnings = unusual_numbers(recipe)
+    assert len(warnings) == 1 and f"stages.{key} = " in warnings[0] and "write " in warnings[0]
     assert list(impossible_numbers(recipe)) == [] and number
 
 

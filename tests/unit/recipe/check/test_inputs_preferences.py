@@ -79,8 +79,12 @@ def test_the_plan_by_hand(pairs: Path) -> None:
 
 
 def test_the_plan_of_labels_counts_requests(pairs: Path) -> None:
-    more = ["pairs.objective=pointwise", "helpful.objective=pointwise", "pairs.pairs_per_problem=1"]
-    plan = planned_work(pairs, *more, f"pairs.judge={{{MODEL}}}")
+    options = [
+        "pairs.objective=pointwise",
+        "helpful.objective=pointwise",
+        "pairs.pairs_per_problem=1",
+    ]
+    plan = planned_work(pairs, *options, f"pairs.judge={{{MODEL}}}")
     assert "at most 80 labelled responses with 80 verdicts" in plan["pairs (preferences)"]
     assert "at most 80 requests to big to judge" in plan["pairs (preferences)"]
     assert "80 labelled responses to learn from or hold out" in plan["helpful (reward_model)"]
@@ -137,10 +141,14 @@ def test_what_cannot_run(override: str, parts: list[str], pairs: Path) -> None:
 
 
 def test_a_guideline_is_read_before_any_work(pairs: Path) -> None:
-    more = ["pairs.objective=pointwise", "helpful.objective=pointwise", "pairs.pairs_per_problem=1"]
-    more += [f"pairs.judge={{{MODEL}}}", "pairs.guideline=nowhere.txt"]
+    options = [
+        "pairs.objective=pointwise",
+        "helpful.objective=pointwise",
+        "pairs.pairs_per_problem=1",
+    ]
+    options += [f"pairs.judge={{{MODEL}}}", "pairs.guideline=nowhere.txt"]
     with pytest.raises(UserError, match=r"stages\.pairs\.guideline = 'nowhere\.txt'"):
-        check_inputs(load_recipe(pairs, more))
+        check_inputs(load_recipe(pairs, options))
 
 
 def test_preferences_come_before_who_learns_them(write: Write) -> None:
@@ -177,10 +185,10 @@ def test_the_miniatures_judge_is_for_the_miniature(pairs: Path, tmp_path: Path) 
 def test_rules_judge_what_they_know(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = {**DOMAINS, "pairwise": frozenset({"general", "near-miss"})}
     monkeypatch.setitem(PREFERENCE_RULES, "miniature", PreferenceRules(Rules, other))
-    told = (
+    message = (
         r"problems = 'miniature/math'.*general, near-miss and no others \(here are some of math\)"
     )
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         check_inputs(load_recipe(pairs))
     labels = (
         "pairs.objective=pointwise",

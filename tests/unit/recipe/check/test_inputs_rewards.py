@@ -42,9 +42,9 @@ def recipe(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def stage(recipe: Path, *overrides: str) -> RLStage:
-    found = load_recipe(recipe, overrides).stages["zero"]
-    assert isinstance(found, RLStage)
-    return found
+    result = load_recipe(recipe, overrides).stages["zero"]
+    assert isinstance(result, RLStage)
+    return result
 
 
 # Keys ----------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def stage(recipe: Path, *overrides: str) -> RLStage:
 
 def test_names_and_weights_of_all_parts(recipe: Path) -> None:
     functions = '[{path="a.b.c"}, {path="d.py:e.f", weight=0.0}, {path="g:h", name="i", weight=-2}]'
-    found = stage(
+    result = stage(
         recipe,
         f"zero.rewards.functions={functions}",
         'zero.rewards.models=[{model="m", name="taste", weight=0.5}]',
@@ -60,7 +60,7 @@ def test_names_and_weights_of_all_parts(recipe: Path) -> None:
         "zero.rewards.repetition={weight=0.25}",
         "zero.rewards.overlong_cache=4",
     ).rewards.parts
-    assert {name: weight for name, weight in found.items() if name not in ("language", "random")} == {
+    assert {name: weight for name, weight in result.items() if name not in ("language", "random")} == {
         "accuracy": 1.0, "format": 1.0, "overlong": 1.0, "repetition": 0.25, "judge": 3.0,
         "c": 1.0, "f": 0.0, "i": -2.0, "taste": 0.5,
     }  # fmt: skip
@@ -90,10 +90,10 @@ def test_what_cannot_be_read(override: str, parts: list[str], recipe: Path) -> N
             stage(recipe, *nothing, measured)
         assert stage(recipe, *nothing, measured.replace("=0}", "=-1}")).rewards.parts["b"] == -1
         return
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         stage(recipe, f"zero.rewards.{override}")
     for part in parts:
-        assert part in str(told.value)
+        assert part in str(caught.value)
 
 
 # Before any work -----------------------------------------------------------------------------------
@@ -121,11 +121,11 @@ def test_what_cannot_be_read(override: str, parts: list[str], recipe: Path) -> N
 def test_what_would_stop_later_is_refused_now(
     override: str, parts: list[str], planned: bool, recipe: Path
 ) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         check_inputs(load_recipe(recipe, [f"zero.rewards.{override}"]), planned)
-    assert "stages.zero" in str(told.value)
+    assert "stages.zero" in str(caught.value)
     for part in parts:
-        assert part in str(told.value)
+        assert part in str(caught.value)
 
 
 def test_tags_need_tags(recipe: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_function_is_looked_up_where_the_problems_are_not_there_yet(recipe: Pa
 def test_the_plan_tells_the_sum(recipe: Path) -> None:
     plain = planned_work(recipe)["zero (rl)"]
     assert "reward = " not in plain
-    told = planned_work(
+    work = planned_work(
         recipe,
         f"zero.rewards.functions=[{FUNCTION}, {{path='mine.py:factory', arguments={{scale=1}}, weight=0}}]",
         f"zero.rewards.judge={{{JUDGE}, grades='all'}}",
@@ -166,7 +166,7 @@ def test_the_plan_tells_the_sum(recipe: Path) -> None:
     assert (
         "reward = accuracy + format + repetition x 0.25 + judge + short x 0.5 (mine.py:short) + factory x 0 "
         "(mine.py:factory); at most 96 grading requests to big"
-    ) in told
+    ) in work
 
 
 # Fingerprints --------------------------------------------------------------------------------------
@@ -177,20 +177,20 @@ def test_the_files_of_a_function_are_part_of_the_fingerprint(recipe: Path, tmp_p
     write_json(run.stage("base").begun, {"hash": "of-base"})
     option = f"zero.rewards.functions=[{FUNCTION}]"
 
-    def told(*overrides: str) -> list[str]:
-        made = load_recipe(recipe, overrides)
-        chosen = made.stages["zero"].model_dump(mode="json", exclude_defaults=True)
-        return differences(before, fingerprint("zero", made, run), chosen)
+    def reasons(*overrides: str) -> list[str]:
+        changed = load_recipe(recipe, overrides)
+        written_keys = changed.stages["zero"].model_dump(mode="json", exclude_defaults=True)
+        return differences(before, fingerprint("zero", changed, run), written_keys)
 
     before = fingerprint("zero", load_recipe(recipe, [option]), run)
     assert {"mine.py", "beside.py"} <= set(before.files)
-    assert told(option) == []
+    assert reasons(option) == []
     (tmp_path / "beside.py").write_text("BASE = 2.0\n", encoding="utf-8")
-    assert told(option) == ["the file beside.py changed"]
+    assert reasons(option) == ["the file beside.py changed"]
     (tmp_path / "mine.py").write_text(MINE + "\n", encoding="utf-8")
-    assert told(option) == ["the file beside.py changed", "the file mine.py changed"]
-    (found,) = told(option.replace("0.5", "0.25"))[:1]
-    assert "rewards.functions.0.weight: 0.5 -> 0.25" in found
+    assert reasons(option) == ["the file beside.py changed", "the file mine.py changed"]
+    (result,) = reasons(option.replace("0.5", "0.25"))[:1]
+    assert "rewards.functions.0.weight: 0.5 -> 0.25" in result
 
 
 def test_an_argument_counts_whatever_it_is_called(recipe: Path, tmp_path: Path) -> None:
@@ -200,6 +200,6 @@ def test_an_argument_counts_whatever_it_is_called(recipe: Path, tmp_path: Path) 
     option = "zero.rewards.functions=[{path='mine.py:factory', arguments={timeout=1}}]"
     before = fingerprint("zero", load_recipe(recipe, [option]), run)
     now = load_recipe(recipe, [option.replace("timeout=1", "timeout=2")])
-    chosen = now.stages["zero"].model_dump(mode="json", exclude_defaults=True)
-    (found,) = differences(before, fingerprint("zero", now, run), chosen)
-    assert "rewards.functions.0.arguments.timeout: 1 -> 2" in found
+    written_keys = now.stages["zero"].model_dump(mode="json", exclude_defaults=True)
+    (result,) = differences(before, fingerprint("zero", now, run), written_keys)
+    assert "rewards.functions.0.arguments.timeout: 1 -> 2" in result

@@ -60,10 +60,10 @@ def test_the_shapes_that_ship_have_the_published_numbers_of_parameters(name: str
 
 @pytest.mark.usefixtures("no_hub")
 def test_a_plan_of_a_known_model_says_that_the_hub_was_not_reached(write: Write) -> None:
-    said = printed(write(), f"zero.start={NAME}")
-    assert f"from {NAME} (1543.57 M parameters)" in said
-    assert f"Missing, and a run would be refused: {NAME}: not on this machine" in said
-    assert "the hub was not reached, ConnectError" in said and "uses the shape" in said
+    text = printed(write(), f"zero.start={NAME}")
+    assert f"from {NAME} (1543.57 M parameters)" in text
+    assert f"Missing, and a run would be refused: {NAME}: not on this machine" in text
+    assert "the hub was not reached, ConnectError" in text and "uses the shape" in text
 
 
 @pytest.mark.usefixtures("no_hub")
@@ -107,12 +107,12 @@ def test_a_cached_configuration_needs_no_hub(
 ) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"hidden_size": 7}), encoding="utf-8")
-    there = {"config.json": str(file)}
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda _, name: there.get(name))
+    cached = {"config.json": str(file)}
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda _, name: cached.get(name))
     monkeypatch.setattr(hub, "_hub_failure", lambda: "no way")
     assert model_config("stages.zero", "Some/Model") == {"hidden_size": 7}
     assert hub.unavailable_reason("Some/Model") == "no way", "there are no weights"
-    there["model.safetensors"] = str(file)
+    cached["model.safetensors"] = str(file)
     assert hub.unavailable_reason("Some/Model") is None
 
 
@@ -120,17 +120,17 @@ def test_the_hub_is_asked_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     hub._hub_failure.cache_clear()
     try:
-        said = hub._hub_failure()
+        text = hub._hub_failure()
     finally:
         hub._hub_failure.cache_clear()
-    assert said is not None and "http://127.0.0.1:9 was not reached" in said
+    assert text is not None and "http://127.0.0.1:9 was not reached" in text
 
 
 def test_files_that_are_not_there_are_listed(write: Write) -> None:
     options = ["zero.problems=data/train.jsonl", "evaluation.problems=data/train.jsonl"]
-    said = printed(write(), *options)
-    assert "3 rollouts of 8 prompts x 4 samples" in said
-    assert "data/train.jsonl: there is no such file; zero, evaluation would read it" in said
+    text = printed(write(), *options)
+    assert "3 rollouts of 8 prompts x 4 samples" in text
+    assert "data/train.jsonl: there is no such file; zero, evaluation would read it" in text
     recipe = load_recipe(write(), options)
     assert len(missing_inputs(recipe)) == 1
     with pytest.raises(ConfigError, match=r"data/train.jsonl.*\"problem\": \"2\+3\?\""):

@@ -31,18 +31,18 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refusal(write: Write) -> Callable[[Path], str]:
-    """What a plan says of a folder to start from, which is what a run says."""
+    """Return the message with which a plan refuses a folder; a run must refuse it with the same."""
 
     def refusal(folder: Path) -> str:
         recipe = load_recipe(write(), [f"zero.start={folder}"])
-        said = []
+        message = []
         for planned in (True, False):
             with pytest.raises(ModelError) as caught:
                 check_inputs(recipe, planned)
-            said.append(str(caught.value))
-        assert said[0] == said[1] and "\n" not in said[0]
-        assert said[0].startswith("stages.zero: ") and str(folder) in said[0]
-        return said[0]
+            message.append(str(caught.value))
+        assert message[0] == message[1] and "\n" not in message[0]
+        assert message[0].startswith("stages.zero: ") and str(folder) in message[0]
+        return message[0]
 
     return refusal
 
@@ -56,11 +56,11 @@ def test_a_whole_folder_is_taken(make: Change, tmp_path: Path, write: Write) -> 
     check_inputs(load_recipe(write(), [f"zero.start={tmp_path / 'model'}"]))
 
 
-def cut(name: str, kept: int | float) -> Change:
+def cut(name: str, size: int | float) -> Change:
     def change(folder: Path) -> None:
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(
-            data[: int(kept * len(data)) if isinstance(kept, float) else kept]
+            data[: int(size * len(data)) if isinstance(size, float) else size]
         )
 
     return change
@@ -88,8 +88,8 @@ def edit_tokenizer(**entries: Any) -> Change:
 
 
 def replaces(content: str, times: int) -> dict[str, Any]:
-    one = {"type": "Replace", "pattern": {"String": "a"}, "content": content}
-    return {"type": "Sequence", "normalizers": [one] * times}
+    normalizer = {"type": "Replace", "pattern": {"String": "a"}, "content": content}
+    return {"type": "Sequence", "normalizers": [normalizer] * times}
 
 
 SEARCHES = {
@@ -144,8 +144,8 @@ def test_a_damaged_file_is_named(
     name: str, change: Change, why: str, folder: Path, refusal: Callable[[Path], str]
 ) -> None:
     change(folder)
-    said = refusal(folder)
-    assert str(folder / name) in said and why in said
+    message = refusal(folder)
+    assert str(folder / name) in message and why in message
 
 
 def test_a_download_that_broke_off_is_told(folder: Path, refusal: Callable[[Path], str]) -> None:
@@ -179,8 +179,8 @@ def test_a_value_of_another_kind_is_named(
 ) -> None:
     entries = json.loads((folder / name).read_text()) | {key: value}
     (folder / name).write_text(json.dumps(entries))
-    said = refusal(folder)
-    assert str(folder / name) in said and f"{key} = " in said
+    message = refusal(folder)
+    assert str(folder / name) in message and f"{key} = " in message
 
 
 # Shards ------------------------------------------------------------------------------------------
@@ -225,8 +225,8 @@ def test_shards(change: Change, why: str, tmp_path: Path, refusal: Callable[[Pat
 def test_pickles_are_not_opened(name: str, folder: Path, refusal: Callable[[Path], str]) -> None:
     (folder / WEIGHTS).unlink()
     (folder / name).write_bytes(b"cos\nsystem\n(S'touch opened'\ntR.")
-    said = refusal(folder)
-    assert name in said and "pickle" in said and "safetensors" in said
+    message = refusal(folder)
+    assert name in message and "pickle" in message and "safetensors" in message
 
 
 # Tensors -----------------------------------------------------------------------------------------
@@ -282,9 +282,9 @@ def test_tensors_are_named(
     change: Change, parts: list[str], folder: Path, refusal: Callable[[Path], str]
 ) -> None:
     change(folder)
-    said = refusal(folder)
+    message = refusal(folder)
     for part in parts:
-        assert part in said
+        assert part in message
 
 
 def test_a_head_of_its_own_is_needed_where_it_is_not_tied(
@@ -299,9 +299,9 @@ def test_a_backbone_by_itself_has_no_head(tmp_path: Path, refusal: Callable[[Pat
     folder = write_qwen2(tmp_path / "model")
 
     def bare(tensors: dict[str, torch.Tensor]) -> None:
-        kept = {k.removeprefix("model."): v for k, v in tensors.items() if k != "lm_head.weight"}
+        size = {k.removeprefix("model."): v for k, v in tensors.items() if k != "lm_head.weight"}
         tensors.clear()
-        tensors.update(kept)
+        tensors.update(size)
 
     edit_tensors(bare)(folder)
     assert "lack the tensors lm_head.weight" in refusal(folder)
@@ -373,8 +373,8 @@ def test_an_architecture_that_brings_its_code(
     if map_:
         config["auto_map"] = {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}
     (folder / "config.json").write_text(json.dumps(config))
-    said = refusal(folder)
-    assert "no architecture 'hostile'" in said and ("never run" in said) == map_
+    message = refusal(folder)
+    assert "no architecture 'hostile'" in message and ("never run" in message) == map_
 
 
 # Tokenizers --------------------------------------------------------------------------------------
@@ -407,8 +407,8 @@ def test_what_expands_or_loops_is_refused(
     monkeypatch.setattr(tokenizer_probe, "MEMORY_BYTES", 2**30)
     change(folder)
     began = time.monotonic()
-    said = refusal(folder)
-    assert "stall every stage" in said or "absurd" in said or "chat template of" in said
+    message = refusal(folder)
+    assert "stall every stage" in message or "absurd" in message or "chat template of" in message
     assert time.monotonic() - began < 60
 
 
@@ -427,5 +427,5 @@ def test_a_tokenizer_with_more_ids_than_the_model(
     folder = tmp_path / "model"
     write_model(folder)
     write_tokenizer(folder, spare=7)
-    said = refusal(folder)
-    assert "ids up to 105" in said and "vocabulary of 99" in said
+    message = refusal(folder)
+    assert "ids up to 105" in message and "vocabulary of 99" in message

@@ -33,18 +33,18 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def text(files: Path, more: str = "") -> str:
+def text(files: Path, extra: str = "") -> str:
     tables = f"""
 [data.mine]
 path = "{(files / "train.jsonl").as_posix()}"
 columns = {{ question = "task", answer = "gold" }}
 decontaminate = ["tests"]
-{more}
+{extra}
 [data.tests]
 path = "{(files / "test.jsonl").as_posix()}"
 """
-    one, two = TEXT.split('problems = "miniature/math"\nsteps')
-    return f'{one}problems = "mine"\nsteps{two}{tables}'
+    before, after = TEXT.split('problems = "miniature/math"\nsteps')
+    return f'{before}problems = "mine"\nsteps{after}{tables}'
 
 
 @pytest.fixture
@@ -64,14 +64,14 @@ def test_a_table_takes_the_place_of_its_name(recipe: Recipe, files: Path) -> Non
 
 def test_a_table_may_stand_in_the_stage(write: Write, files: Path) -> None:
     table = f'[stages.evaluation.problems]\npath = "{files}/test.jsonl"'
-    one, two = TEXT.rsplit('problems = "miniature/math"\n', 1)
-    whole = load_recipe(write(f"{one}whole_file = true\n{two}{table}"))
+    before, after = TEXT.rsplit('problems = "miniature/math"\n', 1)
+    whole = load_recipe(write(f"{before}whole_file = true\n{after}{table}"))
     assert other_inputs(whole.stages["evaluation"]) == [f"{files}/test.jsonl"]
     check_inputs(whole)
 
 
 @pytest.mark.parametrize(
-    ("more", "parts"),
+    ("extra", "parts"),
     [
         ("verifer = 'number'", ["data.mine.verifer", "unknown key", "did you mean 'verifier'"]),
         ("heldout_share = 2", ["data.mine.heldout_share", "less than or equal to 1"]),
@@ -79,9 +79,11 @@ def test_a_table_may_stand_in_the_stage(write: Write, files: Path) -> None:
         ("[data.other]\npath = 'a.jsonl'", ["data.other: no stage names this table"]),
     ],
 )
-def test_what_is_wrong_with_a_table(write: Write, files: Path, more: str, parts: list[str]) -> None:
+def test_what_is_wrong_with_a_table(
+    write: Write, files: Path, extra: str, parts: list[str]
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_recipe(write(text(files, more)))
+        load_recipe(write(text(files, extra)))
     assert all(part in str(caught.value) for part in parts), caught.value
 
 
@@ -109,15 +111,15 @@ def test_a_stage_is_another_one_with_another_table(write: Write, files: Path) ->
     start = "zero.start=miniature-base"
     before = fingerprint("zero", load_recipe(write(text(files)), [start]), run)
 
-    def told(recipe: Recipe) -> list[str]:
-        chosen = recipe.stages["zero"].model_dump(mode="json", exclude_defaults=True)
-        return differences(before, fingerprint("zero", recipe, run), chosen)
+    def reasons(recipe: Recipe) -> list[str]:
+        written_keys = recipe.stages["zero"].model_dump(mode="json", exclude_defaults=True)
+        return differences(before, fingerprint("zero", recipe, run), written_keys)
 
-    assert told(load_recipe(write(text(files)), [start])) == []
-    (reason,) = told(load_recipe(write(text(files, 'domain = "sums"')), [start]))
+    assert reasons(load_recipe(write(text(files)), [start])) == []
+    (reason,) = reasons(load_recipe(write(text(files, 'domain = "sums"')), [start]))
     assert "problems.domain: None -> sums" in reason or "problems.domain: null -> sums" in reason
     (files / "test.jsonl").write_text('{"question": "1+1?", "answer": "2"}')
-    assert told(load_recipe(write(text(files)), [start])) == [
+    assert reasons(load_recipe(write(text(files)), [start])) == [
         f"the file {files}/test.jsonl changed"
     ]
 
@@ -126,9 +128,12 @@ def test_a_folder_counts_by_its_files(write: Write, files: Path) -> None:
     folder = files / "set"
     folder.mkdir()
     (files / "train.jsonl").rename(folder / "train.jsonl")
-    there = load_recipe(write(text(files).replace("/train.jsonl", "/set")))
-    found = fingerprint("zero", there, RunDirectory(files / "run")).files
-    assert "sha256" in found[f"{folder}/train.jsonl"] and f"{files}/test.jsonl" in found
+    recipe_with_folder = load_recipe(write(text(files).replace("/train.jsonl", "/set")))
+    fingerprinted = fingerprint("zero", recipe_with_folder, RunDirectory(files / "run")).files
+    assert (
+        "sha256" in fingerprinted[f"{folder}/train.jsonl"]
+        and f"{files}/test.jsonl" in fingerprinted
+    )
 
 
 def test_a_plan_tells_the_set_in_numbers(recipe: Recipe) -> None:

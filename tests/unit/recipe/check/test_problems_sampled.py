@@ -42,8 +42,8 @@ def test_the_plan_by_hand(cold: Path) -> None:
 
 
 def test_the_plan_counts_requests(cold: Path) -> None:
-    more = (f"cold.judge={{{MODEL}}}", f"cold.rewriter={{{MODEL}}}")
-    plan = planned_work(cold, *more, "cold.most_per_problem=9")["cold (sample)"]
+    options = (f"cold.judge={{{MODEL}}}", f"cold.rewriter={{{MODEL}}}")
+    plan = planned_work(cold, *options, "cold.most_per_problem=9")["cold (sample)"]
     assert "at most 40 requests to big to grade; at most 40 requests to big to rewrite" in plan
 
 
@@ -78,17 +78,17 @@ def test_an_endpoint_is_a_table(cold: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_run(override: str, parts: list[str], cold: Path) -> None:
-    more = ["cold.keep.longest=8"] if "keep.shortest" in override else []
+    options = ["cold.keep.longest=8"] if "keep.shortest" in override else []
     with pytest.raises(UserError) as caught:
-        check_inputs(load_recipe(cold, [*more, override]))
+        check_inputs(load_recipe(cold, [*options, override]))
     for part in parts:
         assert part in str(caught.value)
 
 
 def test_data_are_no_model(write: Write) -> None:
-    more = '[stages.after]\nkind="evaluate"\ncheckpoints=["cold"]\nproblems="miniature/math"\nmax_tokens=9\n'
+    options = '[stages.after]\nkind="evaluate"\ncheckpoints=["cold"]\nproblems="miniature/math"\nmax_tokens=9\n'
     with pytest.raises(ConfigError, match=r"stages.after: 'cold' is .* writes no model") as caught:
-        check_inputs(load_recipe(write(TEXT + COLD + more)))
+        check_inputs(load_recipe(write(TEXT + COLD + options)))
     assert str(caught.value).count("'cold'") == 1
 
 

@@ -97,6 +97,6 @@ def test_unreadable_tests_name_row_column_and_reason(write: Write, programs: Pat
     programs.write_text("\n".join([*rows, json.dumps(broken)]), encoding="utf-8")
     with pytest.raises(ValueError) as caught:
         check_inputs(load_recipe(write(), [f"zero.problems={programs}"]))
-    said = str(caught.value)
+    message = str(caught.value)
     for part in (f"{programs}, row 43", "tests, cases = {'input': 3}", "is no text", "write both"):
-        assert part in said
+        assert part in message

@@ -85,9 +85,9 @@ def test_longer_samples_are_not_planned(cold: Path) -> None:
     ],
 )
 def test_inputs_that_do_not_fit(override: str, parts: list[str], cold: Path) -> None:
-    more = ["cold.tokens_per_step=4096", override]
+    options = ["cold.tokens_per_step=4096", override]
     with pytest.raises(ConfigError) as caught:
-        check_inputs(load_recipe(cold, more))
+        check_inputs(load_recipe(cold, options))
     for part in ["stages.cold", *parts]:
         assert part in str(caught.value)
 
@@ -108,20 +108,20 @@ def test_a_data_set_comes_from_an_earlier_stage(write: Write, cold: Path) -> Non
 
 
 def test_a_broken_evaluation_file(cold: Path, tmp_path: Path) -> None:
-    held = tmp_path / "held.jsonl"
-    held.write_text('{"prompt": "1+1?"}\n', encoding="utf-8")
+    heldout = tmp_path / "held.jsonl"
+    heldout.write_text('{"prompt": "1+1?"}\n', encoding="utf-8")
     text = cold.read_text(encoding="utf-8").replace("evaluation_share = 0.0\n", "")
     cold.write_text(text, encoding="utf-8")
     with pytest.raises(ProblemFileError, match=r"stages.cold: .*held.jsonl, row 1"):
-        check_inputs(load_recipe(cold, [f"cold.evaluation_file={held}"]))
+        check_inputs(load_recipe(cold, [f"cold.evaluation_file={heldout}"]))
 
 
 def test_where_a_data_set_lies(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    made = run.stage("traces").dataset
+    dataset = run.stage("traces").dataset
     assert dataset_path(run.stage("cold"), "traces") == Path("traces")
-    made.parent.mkdir(parents=True)
-    made.write_bytes(b"")
-    assert dataset_path(run.stage("cold"), "traces") == made
-    assert made == tmp_path / "stages" / "traces" / "data.parquet"
+    dataset.parent.mkdir(parents=True)
+    dataset.write_bytes(b"")
+    assert dataset_path(run.stage("cold"), "traces") == dataset
+    assert dataset == tmp_path / "stages" / "traces" / "data.parquet"
     assert dataset_path(run.stage("cold"), "data/x.jsonl") == Path("data/x.jsonl")

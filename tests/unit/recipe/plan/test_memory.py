@@ -60,21 +60,21 @@ def build(family: str, layers: int) -> PreTrainedModel:
     return model(config(**SHAPE, num_hidden_layers=layers))  # type: ignore[no-any-return]
 
 
-def kept(model: PreTrainedModel, step: Callable[[], object]) -> int:
+def kept_bytes(model: PreTrainedModel, step: Callable[[], object]) -> int:
     """Bytes that a step keeps for its backward pass, parameters and their casts aside."""
-    seen: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     shapes = {shape for p in model.parameters() for shape in (tuple(p.shape), tuple(p.shape[::-1]))}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights and tuple(tensor.shape) not in shapes:
-            seen[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         step()
-    return sum(seen.values())
+    return sum(sizes.values())
 
 
 TOKENS = 4 * 200
@@ -94,7 +94,7 @@ def supervised(family: str, layers: int, autocast: str, recompute: bool = False)
         Demonstration(torch.arange(200, dtype=torch.int32), torch.arange(200) > 150)
         for _ in range(4)
     ]
-    return kept(model, lambda: learner.update(data))
+    return kept_bytes(model, lambda: learner.update(data))
 
 
 def reinforced(family: str, layers: int, autocast: str) -> int:
@@ -112,7 +112,7 @@ def reinforced(family: str, layers: int, autocast: str) -> int:
         Sample(tuple(range(3, 11)), (5,) * 198, (-1.0,) * 198, 1.0 - 2 * (k % 2)) for k in range(4)
     ]
     rows = learner.prepare(samples)
-    return kept(model, lambda: learner.update(rows))
+    return kept_bytes(model, lambda: learner.update(rows))
 
 
 def known(family: str, layers: int) -> Size:
@@ -124,9 +124,9 @@ def known(family: str, layers: int) -> Size:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layer_keeps_what_the_plan_says(family: str, autocast: str) -> None:
     """Two layers more, so that all that is not theirs falls away."""
-    found = (supervised(family, 3, autocast) - supervised(family, 1, autocast)) / 2 / TOKENS
-    foreseen = layer_bytes(known(family, 1), autocast == "bfloat16", shared_prompts=False)
-    assert foreseen == pytest.approx(found, rel=0.05)
+    measured = (supervised(family, 3, autocast) - supervised(family, 1, autocast)) / 2 / TOKENS
+    estimate = layer_bytes(known(family, 1), autocast == "bfloat16", shared_prompts=False)
+    assert estimate == pytest.approx(measured, rel=0.05)
 
 
 @pytest.mark.usefixtures("without_c")
@@ -134,9 +134,9 @@ def test_a_layer_keeps_what_the_plan_says(family: str, autocast: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layer_with_shared_prompts(family: str, autocast: str) -> None:
     tokens = 4 * 198 + 8
-    found = (reinforced(family, 3, autocast) - reinforced(family, 1, autocast)) / 2 / tokens
-    foreseen = layer_bytes(known(family, 1), autocast == "bfloat16", shared_prompts=True)
-    assert foreseen == pytest.approx(found, rel=0.1)
+    measured = (reinforced(family, 3, autocast) - reinforced(family, 1, autocast)) / 2 / tokens
+    estimate = layer_bytes(known(family, 1), autocast == "bfloat16", shared_prompts=True)
+    assert estimate == pytest.approx(measured, rel=0.1)
 
 
 @pytest.mark.usefixtures("in_c")
@@ -147,25 +147,27 @@ def test_in_c_a_layer_keeps_less(family: str) -> None:
     norms' and the heads' normalisers, 2 + 6. Beside that joined weights, a copy a layer."""
     numbers = 4 * 96 + 3 * 160 + 3 * 192 + 4 * 64 + 2 + 6
     joined = 4 * 96 * (192 + 2 * 64 + 2 * 160)
-    found = (supervised(family, 3, "none") - supervised(family, 1, "none")) / 2
-    assert found == 4 * numbers * TOKENS + joined
-    assert found < TOKENS * layer_bytes(known(family, 1), autocast=False, shared_prompts=False)
+    measured = (supervised(family, 3, "none") - supervised(family, 1, "none")) / 2
+    assert measured == 4 * numbers * TOKENS + joined
+    assert measured < TOKENS * layer_bytes(known(family, 1), autocast=False, shared_prompts=False)
 
 
 @pytest.mark.usefixtures("in_c")
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
 def test_in_c_a_layer_of_bfloat16_products_keeps_less(family: str) -> None:
-    found = (supervised(family, 3, "bfloat16") - supervised(family, 1, "bfloat16")) / 2
-    assert 0 < found < TOKENS * layer_bytes(known(family, 1), autocast=True, shared_prompts=False)
+    measured = (supervised(family, 3, "bfloat16") - supervised(family, 1, "bfloat16")) / 2
+    assert (
+        0 < measured < TOKENS * layer_bytes(known(family, 1), autocast=True, shared_prompts=False)
+    )
 
 
 def test_computing_again_keeps_the_input_of_a_layer() -> None:
-    found = (supervised("qwen3", 3, "none", True) - supervised("qwen3", 1, "none", True)) / 2
-    assert found / TOKENS == pytest.approx(4 * 96, rel=0.02)
-    one, three = (
+    measured = (supervised("qwen3", 3, "none", True) - supervised("qwen3", 1, "none", True)) / 2
+    assert measured / TOKENS == pytest.approx(4 * 96, rel=0.02)
+    single, triple = (
         activations(known("qwen3", n), Pass(TOKENS, TOKENS, recompute=True)) for n in (1, 3)
     )
-    assert (three - one) / 2 / TOKENS == 4 * 96
+    assert (triple - single) / 2 / TOKENS == 4 * 96
 
 
 # By hand ------------------------------------------------------------------------------------------
@@ -193,9 +195,9 @@ def test_the_parts_of_reinforcement_by_hand(write: Write) -> None:
 
 
 def test_every_lane_has_gradients_and_activations(write: Write) -> None:
-    one, two = (phase(write, "zero", machine).parts for machine in (CPU, TWO))
-    assert two["gradients"] == 2 * one["gradients"]
-    assert two["weights"] == one["weights"] and two["AdamW"] == one["AdamW"]
+    single, double = (phase(write, "zero", machine).parts for machine in (CPU, TWO))
+    assert double["gradients"] == 2 * single["gradients"]
+    assert double["weights"] == single["weights"] and double["AdamW"] == single["AdamW"]
 
 
 def test_without_a_divergence_there_is_no_reference(write: Write) -> None:

@@ -104,16 +104,16 @@ def test_a_size_is_followed_back_to_where_it_comes_from(write: Write) -> None:
 def test_a_value_model_is_planned(model: Path, write: Write) -> None:
     start = f"zero.start={model}"
     plain, ppo = (
-        planned_work(write(), start, *more)["zero (rl)"]
-        for more in ((), ("zero.algorithm.name=ppo",))
+        planned_work(write(), start, *options)["zero (rl)"]
+        for options in ((), ("zero.algorithm.name=ppo",))
     )
     # without the head over the vocabulary, which an untied model has apart
     millions = size_of("zero", load_recipe(write(), [start])).backbone / 1e6
-    found = re.search(r"a value model of ([\d.]+) M parameters, (\d+) ([kM]B) with", ppo)
-    assert found is not None and "value model" not in plain
-    assert float(found[1]) == pytest.approx(millions, abs=0.006)
+    match = re.search(r"a value model of ([\d.]+) M parameters, (\d+) ([kM]B) with", ppo)
+    assert match is not None and "value model" not in plain
+    assert float(match[1]) == pytest.approx(millions, abs=0.006)
     # weights, gradients and Adam's two averages, 4 bytes each
-    shown = float(found[2]) * {"kB": 1e-3, "MB": 1.0}[found[3]]
+    shown = float(match[2]) * {"kB": 1e-3, "MB": 1.0}[match[3]]
     assert shown == pytest.approx(4 * 4 * millions, abs=0.5)
 
 

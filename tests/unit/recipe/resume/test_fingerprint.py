@@ -48,26 +48,28 @@ def run(tmp_path: Path) -> RunDirectory:
     return directory
 
 
-def made(path: Path, run: RunDirectory, *overrides: str, name: str = "zero") -> Fingerprint:
+def fingerprint_of(
+    path: Path, run: RunDirectory, *overrides: str, name: str = "zero"
+) -> Fingerprint:
     return fingerprint(name, load_recipe(path, overrides), run)
 
 
-def told(
+def reasons_of(
     path: Path, run: RunDirectory, before: Fingerprint, *overrides: str, name: str = "zero"
 ) -> list[str]:
     recipe = load_recipe(path, overrides)
-    chosen = recipe.stages[name].model_dump(mode="json", exclude_defaults=True)
-    return differences(before, fingerprint(name, recipe, run), chosen)
+    written_keys = recipe.stages[name].model_dump(mode="json", exclude_defaults=True)
+    return differences(before, fingerprint(name, recipe, run), written_keys)
 
 
 # The table, the seed -------------------------------------------------------------------------------
 
 
 def test_nothing_changes_by_itself(write: Write, run: RunDirectory) -> None:
-    before = made(write(), run)
-    assert told(write(), run, before) == []
-    assert told(write(TEXT.replace('"tiny"', '"other"')), run, before) == []
-    assert told(write(), run, before, "evaluation.limit=3", "base.tokens=9") == []
+    before = fingerprint_of(write(), run)
+    assert reasons_of(write(), run, before) == []
+    assert reasons_of(write(TEXT.replace('"tiny"', '"other"')), run, before) == []
+    assert reasons_of(write(), run, before, "evaluation.limit=3", "base.tokens=9") == []
 
 
 @pytest.mark.parametrize(
@@ -95,36 +97,38 @@ def test_nothing_changes_by_itself(write: Write, run: RunDirectory) -> None:
 def test_what_has_changed_is_said(
     overrides: list[str], reason: str, write: Write, run: RunDirectory
 ) -> None:
-    (found,) = told(write(), run, made(write(), run), *overrides)
-    assert found == reason or (reason.startswith(" and") and found.endswith(reason))
+    (result,) = reasons_of(write(), run, fingerprint_of(write(), run), *overrides)
+    assert result == reason or (reason.startswith(" and") and result.endswith(reason))
 
 
 def test_what_only_costs_does_not_count(write: Write, run: RunDirectory) -> None:
-    before = made(write(), run)
-    assert told(write(), run, before, "zero.checkpoint_every=7") == []
+    before = fingerprint_of(write(), run)
+    assert reasons_of(write(), run, before, "zero.checkpoint_every=7") == []
 
 
 def test_the_keys_that_only_cost_exist_and_mean_nothing_else() -> None:
     """A key of these names in another table would silently not count."""
-    places = {key: set() for key in COST_KEYS}  # type: ignore[var-annotated]
+    tables_of = {key: set() for key in COST_KEYS}  # type: ignore[var-annotated]
     for model in KINDS.values():
         for key in flatten(_schema(model)):
             last = key.rpartition(".")[2]
             if last in COST_KEYS:
-                places[last].add(key if last == "checkpoint_every" else key.split(".")[-2])
-    every = places.pop("checkpoint_every")
-    assert every == {"checkpoint_every"}
-    assert set(places) <= set(EndpointSettings.model_fields)
-    assert all(tables <= {"judge", "rewriter"} and tables for tables in places.values()), places
+                tables_of[last].add(key if last == "checkpoint_every" else key.split(".")[-2])
+    everywhere = tables_of.pop("checkpoint_every")
+    assert everywhere == {"checkpoint_every"}
+    assert set(tables_of) <= set(EndpointSettings.model_fields)
+    assert all(tables <= {"judge", "rewriter"} and tables for tables in tables_of.values()), (
+        tables_of
+    )
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     """Every key of a table, the tables inside it too."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         inner = list(_models(field.annotation))
-        found[name] = {k: v for m in inner for k, v in _schema(m).items()} if inner else None
-    return found
+        result[name] = {k: v for m in inner for k, v in _schema(m).items()} if inner else None
+    return result
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -136,29 +140,29 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def test_a_new_key_with_its_default_does_not_count(write: Write, run: RunDirectory) -> None:
     """A newer version goes on with what an older one began, but not where its new key is used."""
-    now = made(write(), run)
+    now = fingerprint_of(write(), run)
     older = dict(now.configuration)
     del older["checkpoint_every"], older["template"]
     before = Fingerprint(now.seed, now.threads, older, now.stages, now.files)
-    assert told(write(), run, before) == []
-    (found,) = told(write(), run, before, "zero.template=plain")
-    assert found == "its configuration changed (template: absent -> plain)"
+    assert reasons_of(write(), run, before) == []
+    (result,) = reasons_of(write(), run, before, "zero.template=plain")
+    assert result == "its configuration changed (template: absent -> plain)"
 
 
 # Stages, files, models -----------------------------------------------------------------------------
 
 
 def test_a_stage_that_was_run_again_is_another_one(write: Write, run: RunDirectory) -> None:
-    before = made(write(), run)
+    before = fingerprint_of(write(), run)
     assert before.stages == {"base": "of-base"}
     write_json(run.stage("base").begun, {"hash": "of-another"})
-    assert told(write(), run, before) == ["base was run again"]
+    assert reasons_of(write(), run, before) == ["base was run again"]
     run.stage("base").begun.unlink()
-    assert told(write(), run, before) == ["base is run again"]
+    assert reasons_of(write(), run, before) == ["base is run again"]
 
 
 def test_the_record_of_a_beginning(write: Write, run: RunDirectory) -> None:
-    now = made(write(), run)
+    now = fingerprint_of(write(), run)
     early, late = fingerprint_record(now, "9 o'clock"), fingerprint_record(now, "10 o'clock")
     assert early["hash"] != late["hash"], "two runs of one configuration are two"
     assert early == fingerprint_record(now, "9 o'clock")
@@ -184,15 +188,15 @@ def problems(path: Path, count: int) -> Path:
 def test_a_file_counts_by_its_content(write: Write, run: RunDirectory, tmp_path: Path) -> None:
     file = problems(tmp_path / "problems.jsonl", 40)
     option = f"zero.problems={file}"
-    before = made(write(), run, option)
+    before = fingerprint_of(write(), run, option)
     os.utime(file, (1, 1))
-    assert told(write(), run, before, option) == []
+    assert reasons_of(write(), run, before, option) == []
     problems(file, 41)
-    assert told(write(), run, before, option) == [f"the file {file} changed"]
+    assert reasons_of(write(), run, before, option) == [f"the file {file} changed"]
     file.unlink()
-    assert told(write(), run, before, option) == [f"the file {file} changed"]
-    (found,) = told(write(), run, before)  # another path: its table says so, once
-    assert found.startswith("its configuration changed (problems: ")
+    assert reasons_of(write(), run, before, option) == [f"the file {file} changed"]
+    (result,) = reasons_of(write(), run, before)  # another path: its table says so, once
+    assert result.startswith("its configuration changed (problems: ")
 
 
 def test_a_model_folder_counts_by_its_files(
@@ -203,31 +207,31 @@ def test_a_model_folder_counts_by_its_files(
     for file in model.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     option = f"zero.start={folder}"
-    before = made(write(), run, option)
+    before = fingerprint_of(write(), run, option)
     assert f"{folder}/config.json" in before.files and f"{folder}/model.safetensors" in before.files
     weights = folder / "model.safetensors"
     os.utime(weights, (1, 1))
     (folder / "README.md").write_text("read me")
-    assert told(write(), run, before, option) == []
+    assert reasons_of(write(), run, before, option) == []
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert told(write(), run, before, option) == [f"the file {weights} changed"]
+    assert reasons_of(write(), run, before, option) == [f"the file {weights} changed"]
     (folder / "tokenizer.json").write_text("{}")
-    assert f"the file {folder}/tokenizer.json changed" in told(write(), run, before, option)
+    assert f"the file {folder}/tokenizer.json changed" in reasons_of(write(), run, before, option)
     monkeypatch.setattr(module, "LARGE", 1000)
-    large = made(write(), run, option)
+    large = fingerprint_of(write(), run, option)
     os.utime(weights, (2, 2))
-    assert told(write(), run, large, option) == [f"the file {weights} changed"]
+    assert reasons_of(write(), run, large, option) == [f"the file {weights} changed"]
 
 
 def test_a_shipped_model_counts_by_content_always(
     write: Write, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LARGE", 0)
-    found = made(write(), run, "zero.start=miniature-base")
-    assert "sha256" in found.files["miniature-base/model.safetensors"]
-    assert found.stages == {}
+    result = fingerprint_of(write(), run, "zero.start=miniature-base")
+    assert "sha256" in result.files["miniature-base/model.safetensors"]
+    assert result.stages == {}
 
 
 # What a stage reads --------------------------------------------------------------------------------
@@ -250,11 +254,15 @@ def _texts(model: type[BaseModel]) -> Iterator[str]:
 
 def _leaves(annotation: Any) -> list[Any]:
     arguments = get_args(annotation)
-    return [leaf for one in arguments for leaf in _leaves(one)] if arguments else [annotation]
+    return (
+        [leaf for argument in arguments for leaf in _leaves(argument)]
+        if arguments
+        else [annotation]
+    )
 
 
 def test_every_text_of_a_table_is_read_or_plain() -> None:
-    """What a stage reads from outside has to be in its fingerprint."""
+    """Everything that a stage reads from outside has to be in its fingerprint."""
     readers = (
         sources, datasets, reward_models, general_models, functions, other_inputs, problem_sets, path_of,
     )  # fmt: skip

@@ -46,7 +46,7 @@ class Run:
         return load_recipe(self.file, overrides)
 
     def begin(self, name: str, *overrides: str) -> None:
-        """As the pipeline begins a stage; every time is another one."""
+        """Begin a stage like the pipeline; each beginning has a record of its own."""
         self.times += 1
         recipe, stage = self.recipe(*overrides), self.directory.stage(name)
         stage.start_from_scratch()
@@ -63,11 +63,11 @@ class Run:
             write_json(stage.manifest, {**read_json(stage.begun), "seconds": 1.0})
 
     def plan(self, *overrides: str, **choice: object) -> dict[str, str]:
-        """What is said of each stage."""
-        chosen = StageSelection(**choice)  # type: ignore[arg-type]
+        """Return the reason of each stage's task."""
+        selection = StageSelection(**choice)  # type: ignore[arg-type]
         return {
             task.name: task.reason
-            for task in stage_tasks(self.recipe(*overrides), self.directory, chosen)
+            for task in stage_tasks(self.recipe(*overrides), self.directory, selection)
         }
 
     def states(self, *overrides: str) -> list[Status]:
