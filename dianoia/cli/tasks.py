@@ -56,10 +56,10 @@ def check(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from dianoia.recipe.check.gold_answers import graded_sets
-    from dianoia.tasks.catalog import clear_of
+    from dianoia.tasks.catalog import read_tests
     from dianoia.tasks.listing import show_graded
 
-    tests = clear_of(arguments.against)
+    tests = read_tests(arguments.against)
     # A list, not a generator: every set is graded and printed, also after one with an error.
     all_right = [
         show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)

@@ -1,7 +1,7 @@
-"""Every problem set by name, every verifier, every corpus.
+"""Find problem sets and verifiers by name.
 
-A problem set is a `ProblemSource`: training problems by number, so that a resumed run continues where it
-was without any state, and held-out problems that no training problem can equal.
+In: the name of a built-in set (`miniature/math`, `gym/...`), a file, a hub name or a `[data]` table. Out: a
+`ProblemSource`, and the verifiers that its problems name. Names of plugins are in `plugins`.
 """
 
 from collections.abc import Sequence
@@ -31,49 +31,48 @@ VERIFIERS: Registry[Verifier] = Registry(
         **{verifier.name: verifier for verifier in (MATH, CODE, INPUT, GYM)},
     },
 )
-"""Verifier by the name that a problem carries."""
+"""Verifiers by the name that a problem has."""
 
 GENERAL_PROMPTS = Defaults(verifier="reference", domain="general", graded=False)
-"""What a row of a file of general prompts is taken to be; it needs no answer."""
+"""Defaults of a row in a file of general prompts; it needs no answer."""
 
 PROBE = 512
-"""Problems that are looked at where a set has no end."""
-_MOST_TESTS = 4096
-"""Held-out problems of a built-in set that others are kept clear of."""
+"""Size of the sample of a set that has no end."""
+_MAX_TESTS = 4096
+"""Largest number of held-out problems of a built-in set that other sets are compared with."""
 
 FilesSource = FileProblems | LargeProblems
-"""A source that reads files; it can tell what it read."""
+"""A source that reads files; it has a summary of them."""
 
 
 def is_built_in(name: str) -> bool:
-    """Whether it names a set of the catalogue or of reasoning-gym, rather than files."""
+    """Return True for the name of a plugin's set or of a task of reasoning-gym, False for files."""
     return name in PROBLEM_SETS or name.startswith(PREFIX)
 
 
 def problem_source(
     problems: Problems, whole_file: bool = False, key: str = "problems"
 ) -> ProblemSource:
-    """A built-in set, or a set of files, checked as `tasks.data` says.
+    """Return a built-in set, or a set of files, which are checked as `tasks.data` says.
 
-    `whole_file` takes every problem of files as held out; a built-in set has no such choice. `key` is the
-    option that names the set, for messages.
+    `whole_file` holds out all problems of files; it has no effect on a built-in set. `key` is the recipe's key in messages.
 
     Raises:
-        ConfigError: there is neither a set nor a file of that name, or a `[data]` table that cannot be read.
+        ConfigError: there is neither a set nor a file of this name, or the `[data]` table cannot be read.
         ProblemFileError: a row cannot be used.
     """
     return _source(problems, whole_file, key, Defaults())
 
 
 def general_source(problems: Problems, key: str = "problems") -> ProblemSource:
-    """As `problem_source`, for general prompts, which a reward model scores: their files need no answers.
+    """Return a set of general prompts, which a reward model scores, so that files need no answers.
 
-    `key` is the option that names the set, for messages.
+    `key` is the recipe's key in messages. Raises like `problem_source`.
     """
     return _source(problems, False, key, GENERAL_PROMPTS)
 
 
-def _source(problems: Problems, whole: bool, key: str, defaults: Defaults) -> ProblemSource:
+def _source(problems: Problems, all_heldout: bool, key: str, defaults: Defaults) -> ProblemSource:
     if isinstance(problems, str):
         if problems in PROBLEM_SETS:
             return PROBLEM_SETS[problems]()
@@ -82,26 +81,27 @@ def _source(problems: Problems, whole: bool, key: str, defaults: Defaults) -> Pr
         if not _is_data(problems):
             raise ConfigError(
                 f"{key} = {problems!r}: there is no such problem set and no such file; "
-                f"sets are {', '.join(PROBLEM_SETS)} and {PREFIX}... of reasoning-gym, files are JSONL, CSV or Parquet with a row a problem, such as "
-                '{"problem": "2+3?", "answer": "5"} (docs/data.md says what else there is, and how a hub name is given)'
+                f"sets are {', '.join(PROBLEM_SETS)} and {PREFIX}... of reasoning-gym, files are JSONL, CSV or Parquet with one row per problem, such as "
+                '{"problem": "2+3?", "answer": "5"} (docs/data.md has the other columns, and hub names)'
             )
         problems = DataSettings(path=problems)
     try:
+        # Part of the cache key: a changed file is read again.
         stamps = tuple(
             (str(path), path.stat().st_mtime_ns)
             for table in (problems, *_tables_against(problems))
             for path in files_of(table)
         )
-        return _files_source(problems.model_dump_json(), whole, defaults, stamps)
+        return _files_source(problems.model_dump_json(), all_heldout, defaults, stamps)
     except ConfigError as error:
-        # A row's error names its file; what is wrong with a table needs the key that names the table.
+        # An error of a row names its file already; an error of a table has to name the key of the table.
         raise type(error)(f"{key} = {str(problems)!r}: {error}") from error
 
 
 def files_behind(problems: str | FileSettings) -> tuple[Path, ...]:
-    """The files that a set is read from: none for a built-in one and for a name that means nothing.
+    """Return the files of a set; none for a built-in set or an unknown name.
 
-    Raises ConfigError as `files_of`.
+    Raises ConfigError as `files_of` does.
     """
     if isinstance(problems, str):
         problems = FileSettings(path=problems) if _is_data(problems) else ""
@@ -109,23 +109,26 @@ def files_behind(problems: str | FileSettings) -> tuple[Path, ...]:
 
 
 def _is_data(name: str) -> bool:
-    """Whether a name alone says where problems are: a file, a saved data set, or a hub name with a mapping."""
+    """Return True for the name of a file, of a saved data set, or of a hub data set with a ready mapping."""
     path = Path(name).expanduser()
     saved = any((path / mark).is_file() for mark in ("state.json", "dataset_dict.json"))
     return name not in PROBLEM_SETS and (path.is_file() or saved or name in HUB)
 
 
 def _tables_against(data: DataSettings) -> list[FileSettings]:
-    """The sets of tests in files that a table is kept clear of."""
-    named = (FileSettings(path=one) if isinstance(one, str) else one for one in data.decontaminate)
-    return [table for table in named if not is_built_in(table.path)]
+    """Return the tables of test files that a table is compared with."""
+    tables = (
+        FileSettings(path=tests) if isinstance(tests, str) else tests
+        for tests in data.decontaminate
+    )
+    return [table for table in tables if not is_built_in(table.path)]
 
 
 @lru_cache(maxsize=8)
 def _files_source(
-    table: str, whole: bool, defaults: Defaults, _stamps: tuple[tuple[str, int], ...]
+    table: str, all_heldout: bool, defaults: Defaults, _stamps: tuple[tuple[str, int], ...]
 ) -> FilesSource:
-    """Plan, check and stage ask for the same set; it is read once while its files do not change."""
+    """Read a set of files. Check, plan and stage use the same set: it is read once while its files do not change."""
     settings = DataSettings.model_validate_json(table)
     data = Data(
         name=str(settings),
@@ -133,41 +136,40 @@ def _files_source(
         reading=reading_of(settings, VERIFIERS, defaults),
         verifiers=VERIFIERS,
         heldout_share=settings.heldout_share,
-        all_heldout=whole,
-        tests=clear_of(settings.decontaminate),
+        all_heldout=all_heldout,
+        tests=read_tests(settings.decontaminate),
     )
     return LargeProblems(data) if data.size > LARGE else FileProblems(data)
 
 
-def clear_of(named: Sequence[str | FileSettings]) -> Tests | None:
-    """What others are kept clear of: all problems of files, the held-out side of built-in sets; None for nothing.
+def read_tests(sets: Sequence[str | FileSettings]) -> Tests | None:
+    """Return the tests of sets: all problems of files, the held-out side of built-in sets; None for no sets.
 
     Raises ConfigError, ProblemFileError for tests that cannot be read.
     """
-    if not named:
+    if not sets:
         return None
     tests = Tests()
-    for one in named:
-        if isinstance(one, str) and is_built_in(one):
-            tests.add(one, problem_source(one).heldout(_MOST_TESTS))
+    for test_set in sets:
+        if isinstance(test_set, str) and is_built_in(test_set):
+            tests.add(test_set, problem_source(test_set).heldout(_MAX_TESTS))
         else:
-            table = FileSettings(path=one) if isinstance(one, str) else one
+            table = FileSettings(path=test_set) if isinstance(test_set, str) else test_set
             reading = reading_of(table, VERIFIERS, Defaults())
             tests.add(str(table), every_problem(files_of(table), reading, VERIFIERS))
     return tests
 
 
-def looked_at(source: ProblemSource) -> list[Problem]:
-    """All training problems of files, or those that were looked at; of a built-in set, which may be endless, the
-    first PROBE."""
+def training_sample(source: ProblemSource) -> list[Problem]:
+    """Return all training problems of files, or the sample of large files; the first PROBE of a built-in set."""
     return source.training if isinstance(source, FilesSource) else source.draw(0, 0, PROBE)
 
 
 def verifiers_of(source: ProblemSource) -> frozenset[str]:
-    """Names of the verifiers that a source's problems ask for."""
+    """Return the names of the verifiers that a source's problems name."""
     if isinstance(source, FilesSource | GymProblems):
         return source.verifiers
-    return frozenset(problem.verifier for problem in looked_at(source))
+    return frozenset(problem.verifier for problem in training_sample(source))
 
 
 def runs_programs(source: ProblemSource) -> bool:

@@ -37,7 +37,7 @@ from dianoia.recipe.check.training_data import (
     read_preferences,
 )
 from dianoia.recipe.graph import Recipe, Stage
-from dianoia.tasks.catalog import looked_at, problem_source
+from dianoia.tasks.catalog import problem_source, training_sample
 from dianoia.text.template import TEMPLATES
 
 
@@ -128,7 +128,7 @@ def _check_rewards(name: str, stage: RLStage) -> None:
 def _first_problem(stage: RLStage) -> Problem | None:
     """Return a problem of the stage; None if none can be read, which `check.problems` reports."""
     try:
-        return looked_at(problem_source(stage.problems))[0]
+        return training_sample(problem_source(stage.problems))[0]
     except UserError:
         return None
 

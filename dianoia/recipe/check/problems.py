@@ -25,8 +25,8 @@ from dianoia.models.endpoint import endpoint_key
 from dianoia.tasks.catalog import (
     FilesSource,
     general_source,
-    looked_at,
     problem_source,
+    training_sample,
 )
 from dianoia.tasks.plugins import PREFERENCE_RULES, REWRITERS, ProblemSource, plugin_name
 from dianoia.tasks.problem_ranges import problem_range
@@ -50,9 +50,9 @@ def check_rl_problems(name: str, stage: RLStage, seed: int) -> None:
     # With an LLM grader, problems that no rule can grade are allowed, and expected.
     grader = stage.rewards.judge
     if grader is None:
-        _check_gradable(where, looked_at(source))
+        _check_gradable(where, training_sample(source))
     elif grader.grades == _UNGRADED:
-        _check_grader_is_used(name, looked_at(source))
+        _check_grader_is_used(name, training_sample(source))
     _check_languages(name, stage, source, stage.problems)
     if stage.progress.problems:
         # The held-out curve is graded by rules alone, unless there is a grader.
@@ -139,7 +139,7 @@ def _check_general_prompts(name: str, stage: RLStage, preferences: PreferenceSet
         except ConfigError as error:
             raise ConfigError(f"{where}.{error}") from None
         # By question, since ids are unique only within a set.
-        questions = {problem.question for problem in looked_at(source)}
+        questions = {problem.question for problem in training_sample(source)}
         repeated = sorted(question for question in questions if question in set_of)
         if repeated:
             raise ConfigError(

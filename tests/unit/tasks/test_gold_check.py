@@ -13,7 +13,7 @@ from rich.console import Console
 from dianoia.base.records import Problem
 from dianoia.config import FileSettings
 from dianoia.tasks import gold_check as check
-from dianoia.tasks.catalog import VERIFIERS, clear_of
+from dianoia.tasks.catalog import VERIFIERS, read_tests
 from dianoia.tasks.gold_check import Outcome, check_files, check_set
 from dianoia.tasks.listing import show_catalogue, show_graded
 from dianoia.tasks.plugins import PROBLEM_SETS
@@ -133,7 +133,7 @@ def test_bad_rows_are_printed_as_many_as_wanted(tmp_path: Path) -> None:
 def test_a_good_file_in_numbers_and_held_against_tests(tmp_path: Path) -> None:
     data = write(tmp_path, {"question": "What is 1 + 1, then?", "answer": "2"})
     out = console()
-    assert show_graded("mine", check_files(data), out, 9, clear_of([data.path]))
+    assert show_graded("mine", check_files(data), out, 9, read_tests([data.path]))
     text = printed(out)
     assert "mine: 1 problems in 1 rows. Domains: math 100.0%." in text
     assert f"mine: of 1 training problems 1 share words with a test of {data.path}" in text

@@ -13,8 +13,8 @@ from dianoia.tasks import catalog
 from dianoia.tasks.catalog import (
     FileProblems,
     LargeProblems,
-    looked_at,
     problem_source,
+    training_sample,
     verifiers_of,
 )
 from dianoia.tasks.data import large_files as large
@@ -166,7 +166,7 @@ def test_what_is_known_before(tmp_path: Path) -> None:
     rows = [row | {"language": "de", "verifier": "exact"} for row in sums(COUNT)]
     source = opened(write(tmp_path / "rows.jsonl", rows))
     assert source.languages == {"de"} and verifiers_of(source) == {"exact"}
-    assert 5 < len(looked_at(source)) <= 16
+    assert 5 < len(training_sample(source)) <= 16
     (line,) = summary_lines(source.summary)
     assert "90 rows, read during the run; 15 of them were checked" in line
 
