@@ -115,7 +115,10 @@ class Progress(Reporter):
         self._first: tuple[int, float] | None = None
         """Progress and time of the first report. A resumed stage begins in the middle, so speed is measured from here."""
         self._last_line = float("-inf")
-        self._task = bars.add_task(label, total=None, count="", remaining="", metrics="")
+        # Blanks as wide as the texts that will come, so that the columns do not move.
+        self._task = bars.add_task(
+            label, total=None, count=" " * _COUNT_WIDTH, remaining=" " * _LEFT_WIDTH, metrics=""
+        )
 
     @property
     def elapsed(self) -> float:
