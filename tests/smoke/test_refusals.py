@@ -116,3 +116,16 @@ def test_a_language_reward_for_a_language_that_nothing_tells_apart(
     said = capsys.readouterr().err
     for part in ("stages.zero.rewards.language = 1", str(file), "'sw'", "use one of en, es"):
         assert part in said
+
+
+def test_a_plan_as_json(
+    tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", str(tiny_zero), "--out", str(tmp_path / "run"), "--json"]
+    assert main([*command, "--dry-run"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["seed"] == 1 and "zero" in [stage["name"] for stage in plan["stages"]]
+    assert main([*command, "--dry-run", "--seeds", "3,4"]) == 0
+    assert [plan["seed"] for plan in json.loads(capsys.readouterr().out)] == [3, 4]
+    assert main(command) == 2
+    assert "add --dry-run" in capsys.readouterr().err and not (tmp_path / "run").exists()
