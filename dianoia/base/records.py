@@ -4,7 +4,7 @@ A worked example, one group of two samples for one problem:
 
     problem = Problem(id="m-17", question="2+3?", answer="5", verifier="number", domain="math")
     request = Request(prompt_ids=(9, 4, 7), samples=2, key=(1, 0, 17))     # run seed, step, problem
-    # the sampler answers with one Completion a sample; id 2 is the end of the sequence
+    # the sampler answers with one Completion per sample; id 2 is the end of the sequence
     right = Completion(ids=(5, 6, 2), logprobs=(-0.1, -0.7, -0.01), stopped=True)
     cut = Completion(ids=(5, 8, 8), logprobs=(-0.1, -1.2, -0.9), stopped=False)
     # decoded and parsed, they become rollouts
@@ -54,19 +54,19 @@ class Problem:
     difficulty: int | None = None
     """Number of steps, level or grade; larger is harder."""
     columns: Mapping[str, Any] = field(default_factory=dict)
-    """Further columns of the row it was read from, untouched."""
+    """All other columns of the row it was read from, unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side said."""
+    """One message of a conversation."""
 
     role: str
     """`system`, `user` or `assistant`."""
     text: str
-    """The whole turn, a thought in its tags included; without it where `thought` stands apart."""
+    """The whole message, a thought in its tags included; without the thought if `thought` holds it."""
     thought: str | None = None
-    """An assistant's thought without tags, which the template puts around it; None: all is in `text`."""
+    """An assistant's thought without tags, which the template adds; None: `text` is the whole message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,19 @@ class Conversation:
 
     turns: tuple[Turn, ...]
     source: str
-    """File and row, for messages to a person."""
+    """File and row, for error messages."""
     first_learnt: int = 0
-    """The assistant's turns from this index on are learnt; those before are context."""
+    """Index of the first assistant turn that is learnt; earlier ones are context."""
 
     @property
     def question(self) -> str:
-        """What the user said first."""
+        """The first user message."""
         return next(turn.text for turn in self.turns if turn.role == "user")
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How tokens are drawn. `temperature=0` is greedy."""
+    """Parameters of sampling. `temperature=0` is greedy."""
 
     max_tokens: int
     """Limit on response tokens, the end-of-sequence id included."""
@@ -107,15 +107,14 @@ class Request:
     samples: int
     key: tuple[int, ...]
     """Seeds the samples together with the sample's index, e.g. (run seed, problem number), so that a sample
-    depends on who it is and never on what it is batched with. Problem numbers never repeat in a
-    run, so the step needs no place in it."""
+    depends on its identity and never on its batch. Problem numbers never repeat in a run, so the key does not need the step."""
     params: SamplingParams | None = None
     """Sampling parameters of this request alone; None: those of the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the sampler drew for one sample."""
+    """The sampled tokens of one sample."""
 
     ids: tuple[int, ...]
     """Response ids; ends with an end-of-sequence id if and only if `stopped`."""
@@ -176,12 +175,12 @@ class RolloutGroup:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A reward and where it comes from."""
+    """A reward and its parts."""
 
     total: float
     parts: Mapping[str, float | None]
-    """Unweighted value of each rule by name; None means that the rule does not apply to this rollout. What is no
-    part of the group's reward has no entry: a general prompt no accuracy, another problem no reward model."""
+    """Unweighted value of each part by name; None means that the part does not apply to this rollout. A part that
+    does not cover the group has no entry: accuracy for a general prompt, the helpful model for other problems."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What reward functions logged about the rollout, by column."""
     verdict: str | None = None
@@ -201,8 +200,8 @@ class Group:
     purpose: Purpose = Purpose.REASONING
 
     def __post_init__(self) -> None:
-        assert len(self.rollouts) == len(self.scores), "one score a rollout"
-        assert self.votes_G is None or len(self.votes_G) == len(self.scores), "one vote a rollout"
+        assert len(self.rollouts) == len(self.scores), "one score per rollout"
+        assert self.votes_G is None or len(self.votes_G) == len(self.scores), "one vote per rollout"
 
     @property
     def rewards_G(self) -> tuple[float, ...]:
@@ -212,16 +211,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the learner sees of a rollout: token ids, behaviour log-probabilities, advantage, reward."""
+    """A rollout as the learner sees it: token ids, behaviour log-probabilities, advantage, reward."""
 
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    """Of `response_ids` under the policy that drew them, at the sampling temperature."""
+    """Log-probabilities of `response_ids` under the policy that sampled them, at the sampling temperature."""
     advantage: float
-    """Of every token; 0 where the learner's value model gives each token its own."""
+    """Advantage of every token; 0 where the learner's value model gives each token its own."""
     reward: float = 0.0
-    """The total reward; read by a value model alone."""
+    """The total reward; only a value model reads it."""
 
     def __post_init__(self) -> None:
-        assert len(self.response_ids) == len(self.logprobs), "one log-probability a response token"
+        assert len(self.response_ids) == len(self.logprobs), (
+            "one log-probability per response token"
+        )

@@ -1,14 +1,13 @@
-"""Why the reward is flat, told while the run goes.
+"""Diagnosis of flat rewards, during the run.
 
 In: the summaries of the rollout batches so far, the oldest first. Out: the diagnoses that begin
-with the last of them, each with advice in the names of the options. Left out: printing them, and
+with the last of them, each with advice in the names of the options. Not here: printing them, and
 stopping.
 
-A condition counts when it has held for PATIENCE batches in a row, since one small batch can look
-like anything; only an unreadable gold answer is told at once, and what is wrong in an evaluation,
-which has one batch. It is told when it begins and again only after it has been away. Consequences
-are not told beside their cause: truncated rollouts cannot keep the format, and without the format
-nothing can be right.
+A condition is reported when it has held for PATIENCE batches in a row, since one small batch proves
+nothing. Exceptions: an unreadable gold answer, and evaluations, which have one batch. A condition is
+reported again only after it has not held for a batch. Its consequences are not reported:
+truncated rollouts cannot keep the format, and without the format nothing can be right.
 """
 
 import math
@@ -20,25 +19,25 @@ from dianoia.text.template_fit import CODE as MISFIT
 from dianoia.text.template_fit import BetterTemplate
 
 PATIENCE = 3
-"""Batches in a row."""
+"""Batches in a row for which a condition has to hold."""
 LOOK_BACK = 50
-"""Batches in which thoughts may have been longer."""
-_MOST = 0.9
+"""Earlier batches with which the length of thoughts is compared."""
+_MOSTLY = 0.9
 _NEARLY_ALL = 0.95
 _NEARLY_NONE = 0.05
 _LOW_ACCURACY = 0.2
 _ONE_ANSWER = 0.9
-"""Share of a model's answers that are one and the same."""
+"""Share of a model's answers that are equal, from which it is diagnosed."""
 _NOT_THE_GOLDS = 0.1
-"""By how much the commonest gold answer has to be rarer for that to be no matter of the problems."""
+"""Least difference to the share of the commonest gold answer; below it the problems explain the answers."""
 _FEWEST_PROBLEMS = 4
 _HALF = 0.5
 _FEWEST_ROLLOUTS = 32
-"""Over all batches of a streak, for a part of the reward to be called constant: a few samples may well be alike."""
+"""Least rollouts over a streak for a part of the reward to count as constant: a few samples may be equal by chance."""
 _FOR_LEVEL = 128
-"""The same for a part that is alike within every group: samples of a problem are alike more often."""
+"""The same for a part that is constant within every group: samples of a problem are equal more often."""
 _OF_RULES = frozenset({"accuracy", "format", "language", "random", "overlong"})
-"""Parts that are alike within a group once a problem is solved, or out of reach."""
+"""Parts that are constant within a group once a problem is solved, or out of reach."""
 _BEST = {
     "format": 1.0,
     "accuracy": 1.0,
@@ -47,19 +46,19 @@ _BEST = {
     "overlong": 0.0,
     "repetition": 0.0,
 }
-"""Values of parts that every rollout may have because nothing is wrong with it."""
+"""Best values of parts: every rollout may have them because nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Something that keeps the run from learning."""
+    """A condition that keeps the run from learning."""
 
     code: str
     """Stable name, for metrics and tests."""
     message: str
-    """What happens, with its numbers."""
+    """The condition, with its numbers."""
     advice: str
-    """What to do about it."""
+    """The options to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +71,23 @@ class _Condition:
 
 
 def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
-    """The diagnoses that begin with the last summary; the last LOOK_BACK + 1 are enough."""
-    found = [
+    """Return the diagnoses that begin with the last summary; the last LOOK_BACK + 1 summaries are enough."""
+    diagnoses = [
         Diagnosis(condition.code, condition.message(history[-1]), condition.advice)
         for condition in _CONDITIONS
         if _streak(history, condition.holds) == condition.patience
     ]
-    found += _constant(history)
+    diagnoses += _constant(history)
     if _streak(history, lambda batch: _is_one_answer(batch.one_answer)) == PATIENCE:
         assert history[-1].one_answer is not None, "the condition holds"
-        found.append(_one_answer_told(history[-1].one_answer))
+        diagnoses.append(_one_answer_diagnosis(history[-1].one_answer))
     if _collapsed(history) and not _collapsed(history[:-1]):
-        found.append(_collapse(history))
-    return found
+        diagnoses.append(_collapse(history))
+    return diagnoses
 
 
 def _streak(history: Sequence[BatchSummary], holds: Callable[[BatchSummary], bool]) -> int:
-    """For how many of the last summaries the condition has held without a break."""
+    """Return the number of last summaries for which the condition has held without a break."""
     streak = 0
     for summary in reversed(history):
         if not holds(summary):
@@ -98,7 +97,7 @@ def _streak(history: Sequence[BatchSummary], holds: Callable[[BatchSummary], boo
 
 
 def _truncated(summary: BatchSummary) -> bool:
-    return summary.share_truncated >= _MOST
+    return summary.share_truncated >= _MOSTLY
 
 
 def _format_never(summary: BatchSummary) -> bool:
@@ -156,7 +155,7 @@ _CONDITIONS = (
             f"{batch.share_uniform_groups:.0%} of the groups are uniform and all wrong (accuracy "
             f"{batch.mean_accuracy:.1%}), so their advantages are 0"
         ),
-        "lower the difficulty of the problems, draw more samples a problem, or check the problem's "
+        "lower the difficulty of the problems, draw more samples per problem, or check the problem's "
         "answer column against a response that looks right",
     ),
     _Condition(
@@ -176,7 +175,7 @@ _CONDITIONS = (
             f"throughout, some right and some wrong (accuracy {batch.mean_accuracy:.1%}), so "
             "nothing is learned"
         ),
-        "raise sampling.temperature so that the samples of a problem differ, draw more samples a "
+        "raise sampling.temperature so that the samples of a problem differ, draw more samples per "
         "problem, or use problems of middle difficulty",
     ),
     _Condition(
@@ -193,25 +192,24 @@ _CONDITIONS = (
 _SHOWN_CHARS = 80
 
 
-# One and the same ---------------------------------------------------------------------------------
+# Constant parts ---------------------------------------------------------------------------------
 
 
 def _constant(history: Sequence[BatchSummary]) -> list[Diagnosis]:
-    """Parts of the reward that have been the same for every rollout, or within every group, for just PATIENCE batches, or
-    just enough rollouts."""
+    """Diagnose parts of the reward that have now been constant over all rollouts, or within every group, for long enough."""
     return [
-        _constant_told(name, history[-1].constant_parts[name])
+        _constant_diagnosis(name, history[-1].constant_parts[name])
         for name in history[-1].constant_parts
         if _lasts(history, name) and not _lasts(history[:-1], name)
     ] + [
-        _level_told(name)
+        _level_diagnosis(name)
         for name in history[-1].level_parts
         if _lasts_level(history, name) and not _lasts_level(history[:-1], name)
     ]
 
 
 def _lasts_level(history: Sequence[BatchSummary], name: str) -> bool:
-    """Whether a part has been alike within each group for long enough to be no chance."""
+    """Return True if a part has been constant within each group for too long to be chance."""
     if name in _OF_RULES:
         return False
     streak = _streak(history, lambda batch: name in batch.level_parts)
@@ -219,7 +217,7 @@ def _lasts_level(history: Sequence[BatchSummary], name: str) -> bool:
     return streak >= PATIENCE and rollouts >= _FOR_LEVEL
 
 
-def _level_told(name: str) -> Diagnosis:
+def _level_diagnosis(name: str) -> Diagnosis:
     return Diagnosis(
         "part_constant",
         f"the part {name!r} of the reward has been the same for all samples of each problem in the last rollouts: it "
@@ -243,7 +241,7 @@ def _lasts(history: Sequence[BatchSummary], name: str) -> bool:
 
 
 def _explained(batch: BatchSummary, name: str, value: float | None) -> bool:
-    """Whether nothing is wrong with it, or another diagnosis says what is."""
+    """Return True if a constant value is the best one, or another diagnosis explains it."""
     if value is not None and value == _BEST.get(name):
         return True
     if _truncated(batch) or _format_never(batch):
@@ -254,18 +252,18 @@ def _explained(batch: BatchSummary, name: str, value: float | None) -> bool:
 
 
 _FOLLOWS_FORMAT = ("accuracy", "format", "language", "tags", "cosine", "judge")
-"""Parts that a response without the template cannot earn."""
+"""Parts that a response that breaks the template cannot earn."""
 
 
-def _constant_told(name: str, value: float | None) -> Diagnosis:
-    what = (
+def _constant_diagnosis(name: str, value: float | None) -> Diagnosis:
+    description = (
         "has applied to no sample"
         if value is None
         else f"has been {value:g} for every sample, right or wrong,"
     )
     return Diagnosis(
         "part_constant",
-        f"the part {name!r} of the reward {what} in the last rollouts, so that it tells no sample of a group from "
+        f"the part {name!r} of the reward {description} in the last rollouts, so that it tells no sample of a group from "
         "another and teaches nothing",
         f"read what {name!r} was given for a few samples (`parts` and `text` in the stage's rollouts): a function may expect "
         "another form of completions (rewards.functions, form), other tags than the template's, or a column that is empty; "
@@ -294,7 +292,7 @@ def diagnose_evaluation(batch: BatchSummary, other: BetterTemplate | None) -> li
         elif other.own_share <= _NEARLY_NONE and other.share >= _HALF:
             diagnoses = [_other_template(other, advice)]
     if batch.one_answer is not None and _is_one_answer(batch.one_answer):
-        diagnoses.append(_one_answer_told(batch.one_answer))
+        diagnoses.append(_one_answer_diagnosis(batch.one_answer))
     return diagnoses
 
 
@@ -316,7 +314,7 @@ def _is_one_answer(answers: OneAnswer | None) -> bool:
     )
 
 
-def _one_answer_told(answers: OneAnswer) -> Diagnosis:
+def _one_answer_diagnosis(answers: OneAnswer) -> Diagnosis:
     return Diagnosis(
         "one_answer",
         f"{answers.share:.0%} of the answers are {answers.answer[:_SHOWN_CHARS]!r}, whatever the problem, and of the {answers.problems} "
@@ -329,12 +327,12 @@ def _one_answer_told(answers: OneAnswer) -> Diagnosis:
 
 
 def _collapsed(history: Sequence[BatchSummary]) -> bool:
-    """Well-formed, hardly ever right, and thoughts blank or at most half of what they were."""
+    """Return True if responses are well-formed and hardly ever right, and thoughts blank or at most half as long as before."""
     last = history[-PATIENCE:]
-    before = [batch.mean_thought_tokens for batch in history[-LOOK_BACK:-PATIENCE]]
-    longest = max((tokens for tokens in before if tokens is not None), default=0.0)
+    earlier = [batch.mean_thought_tokens for batch in history[-LOOK_BACK:-PATIENCE]]
+    longest = max((tokens for tokens in earlier if tokens is not None), default=0.0)
     return len(last) == PATIENCE and all(
-        batch.mean_format >= _MOST
+        batch.mean_format >= _MOSTLY
         and batch.mean_accuracy is not None
         and batch.mean_accuracy <= _LOW_ACCURACY
         and batch.mean_thought_tokens is not None

@@ -165,10 +165,10 @@ def parameters_of(call: Callable[..., Any]) -> tuple[list[str], list[str] | None
     except (TypeError, ValueError):
         return [], None
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    named = [p for p in parameters if p.kind in kinds]
+    keyword_parameters = [p for p in parameters if p.kind in kinds]
     any_other = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    required = [p.name for p in named if p.default is inspect.Parameter.empty]
-    return required, None if any_other else [p.name for p in named]
+    required = [p.name for p in keyword_parameters if p.default is inspect.Parameter.empty]
+    return required, None if any_other else [p.name for p in keyword_parameters]
 
 
 def missing(call: Callable[..., Any], problem: Problem) -> list[str]:

@@ -1,6 +1,6 @@
-"""What a batch of scored groups amounts to, for the diagnosis of flat rewards.
+"""Summary of a batch of scored groups, for the diagnosis of flat rewards.
 
-In: the groups of one rollout batch. Out: a `BatchSummary`. Left out: any judgement.
+In: the groups of one rollout. Out: a `BatchSummary`. Not here: the diagnosis (`judge.diagnosis`).
 """
 
 from collections import Counter
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from dianoia.base.records import Group, Rollout, RolloutStatus
+from dianoia.judge.llm_grader import REFERENCE
 from dianoia.judge.reward_part import ACCURACY
 
 _EXAMPLE_CHARS = 200
@@ -17,11 +18,11 @@ _IDS_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class OneAnswer:
-    """The answer that a model gives most often, beside the gold answer that stands most often."""
+    """The commonest answer of a model, compared with the commonest gold answer."""
 
     answer: str
     share: float
-    """Of the answers, the mean over problems that have any."""
+    """Its share of a problem's answers, averaged over problems that have any."""
     gold_share: float
     """Share of the problems that have the commonest gold answer."""
     problems: int
@@ -30,13 +31,13 @@ class OneAnswer:
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """One rollout batch. Shares are of all its rollouts unless said otherwise, from 0 to 1."""
+    """One batch of rollouts. Shares are of all its rollouts unless said otherwise, from 0 to 1."""
 
     step: int
     share_truncated: float
     share_malformed: float
     common_fault: str | None
-    """The rule that malformed rollouts break most often; None when none is malformed."""
+    """The rule that malformed rollouts break most often; None if none is malformed."""
     fault_example: str | None
     """Beginning of a response that breaks it."""
     share_uniform_groups: float
@@ -49,18 +50,18 @@ class BatchSummary:
     share_unparseable: float
     """Share of rollouts with accuracy None: the verifier cannot read the gold answer."""
     unparseable_ids: tuple[str, ...]
-    """Some of their problems."""
+    """The first few of their problems."""
     mean_thought_tokens: float | None
     """Over the finished rollouts; None when there is none."""
     share_empty_thoughts: float
     """Share of the finished rollouts whose thought is blank; 0 when there is none."""
     mean_reward: float
     one_answer: OneAnswer | None = None
-    """None where nothing was answered, or nobody looked."""
+    """None where nothing was answered, or answers were not compared."""
     constant_parts: Mapping[str, float | None] = field(default_factory=dict)
     """Parts of the reward that had one value for every rollout; None: the part applied to none."""
     level_parts: tuple[str, ...] = ()
-    """Parts that had one value within each group, and not the same one in all; empty where advantages are not relative."""
+    """Parts that had one value within each group but differed between groups; empty where advantages are not relative."""
     rollouts: int = 0
 
 
@@ -71,7 +72,7 @@ def summarize(
     relative: bool = True,
     one_answer: OneAnswer | None = None,
 ) -> BatchSummary:
-    """Summarize the groups of a batch, whose thoughts and answers have been counted already.
+    """Summarize the groups of a batch; the caller has measured thoughts and answers.
 
     `relative` says whether advantages are relative to the group, which PPO's are not.
     """
@@ -102,17 +103,17 @@ def summarize(
 
 
 def _constant_parts(groups: Sequence[Group]) -> dict[str, float | None]:
-    """Value of each part that has just one over all rollouts that have the part."""
+    """Return the value of each part that has only one over all rollouts that have the part."""
     values: dict[str, set[float | None]] = {}
     for group in groups:
         for score in group.scores:
             for name, value in score.parts.items():
                 values.setdefault(name, set()).add(value)
-    return {name: next(iter(some)) for name, some in values.items() if len(some) == 1}
+    return {name: next(iter(distinct)) for name, distinct in values.items() if len(distinct) == 1}
 
 
 def _level_parts(groups: Sequence[Group]) -> tuple[str, ...]:
-    """Parts that tell problems apart and not the samples of a problem."""
+    """Return the parts that tell problems apart but not the samples of a problem."""
     within: dict[str, list[set[float | None]]] = {}
     for group in groups:
         for name in group.scores[0].parts:
@@ -129,6 +130,7 @@ def _share(rollouts: Sequence[Rollout], status: RolloutStatus) -> float:
 
 
 def _common_fault(rollouts: Sequence[Rollout]) -> tuple[str | None, str | None]:
+    """Return the rule that is broken most often, and the beginning of a response that breaks it."""
     faults = Counter(rollout.fault for rollout in rollouts if rollout.fault is not None)
     if not faults:
         return None, None
@@ -138,15 +140,15 @@ def _common_fault(rollouts: Sequence[Rollout]) -> tuple[str | None, str | None]:
 
 
 def _accuracies(groups: Sequence[Group]) -> tuple[list[float], list[str]]:
-    """The accuracies there are, and the problem of each rollout whose accuracy is None."""
-    known: list[float] = []
-    unknown: list[str] = []
+    """Return all accuracies, and the problem of each rollout whose gold answer cannot be read."""
+    accuracies: list[float] = []
+    unreadable: list[str] = []
     for group in groups:
         for score in group.scores:
             if ACCURACY in score.parts:
                 value = score.parts[ACCURACY]
                 if value is not None:
-                    known.append(value)
-                elif group.problem.verifier != "reference":  # else a judge's reply was unreadable
-                    unknown.append(group.problem.id)
-    return known, unknown
+                    accuracies.append(value)
+                elif group.problem.verifier != REFERENCE:  # there a grader's reply was unreadable
+                    unreadable.append(group.problem.id)
+    return accuracies, unreadable

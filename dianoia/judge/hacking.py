@@ -1,14 +1,14 @@
-"""Whether a learned reward still means what it should, told while the run goes (DeepSeek-R1 section B.5).
+"""Diagnosis of reward hacking and of useless reward models, during the run (DeepSeek-R1 section B.5).
 
-In: the points of the held-out curves so far, and what a reward model's scores were like in the rollouts so far.
+In: the points of the held-out curves so far, and the spread of a reward model's scores in the rollouts so far.
 Out: the diagnoses that begin with the last of either. In the paper the helpful model's reward keeps rising
-while accuracy on problems with a verifier falls: the policy has found what the model likes and people would not.
+while accuracy on problems with a verifier falls: the policy has learnt to please the model where people would disagree.
 
 A point is compared with an earlier one problem by problem, since the same problems and the same random
-numbers serve every point: the differences have a mean and an interval, in which the problems' own spread plays no
-part. A change counts where 0 lies outside of its interval; the interval is widened for the number of earlier
+numbers serve every point: the differences have a mean and an interval, which the spread between problems does not
+widen. A change counts where 0 lies outside of its interval; the interval is widened for the number of earlier
 points, since among many some fall by luck. The points compared are those since the last one before general
-prompts came in: a reward that nobody trains for cannot be hacked.
+prompts came in: a reward that is not trained for cannot be hacked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +23,10 @@ from dianoia.judge.diagnosis import PATIENCE, Diagnosis
 POINTS_IN_A_ROW = 2
 """Points of the held-out curve for which a change has to last."""
 _FLAT = 0.01
+"""Ratio of the standard deviation within groups to that over all samples, up to which scores are flat."""
 _DOMINATES = 10.0
-_MOST_OF_A_RULE = 0.5
+"""Ratio of a reward model's spread to the largest possible spread of the rules, above which it dominates."""
+_MAX_RULE_STD = 0.5
 """The largest standard deviation that a rule from 0 to 1 can have."""
 
 
@@ -38,22 +40,22 @@ class Interval(Protocol):
 
     @property
     def low(self) -> float:
-        """Where the interval begins."""
+        """The lower end of the interval."""
         ...
 
     @property
     def high(self) -> float:
-        """Where the interval ends."""
+        """The upper end of the interval."""
         ...
 
 
 Estimator = Callable[[Sequence[float]], Interval]
-"""From one value a problem to their mean with its interval."""
+"""One value per problem to their mean with its interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of the held-out curves, a value a problem, the same problems in every point."""
+    """One point of the held-out curves: a value per problem, the same problems in every point."""
 
     step: int
     accuracy_P: tuple[float, ...]
@@ -74,33 +76,34 @@ class _Change:
 
 
 def hacking(points: Sequence[Point], estimate: Estimator) -> list[Diagnosis]:
-    """The `reward_hacking` that begins with the last point, of each reward model; oldest point first."""
+    """Return `reward_hacking` for each reward model where it begins with the last point; `points` is oldest first."""
     names = points[-1].learned if points else ()
-    return [_told(found) for name in names if (found := _begins(points, name, estimate))]
+    changes = (_begins(points, name, estimate) for name in names)
+    return [_hacking_diagnosis(change) for change in changes if change is not None]
 
 
 def _begins(points: Sequence[Point], name: str, estimate: Estimator) -> _Change | None:
-    """The change, where it has been there for just so many points as it has to last."""
+    """Return the change if it has lasted for exactly POINTS_IN_A_ROW points, so that it is reported once."""
     ends = range(len(points), max(0, len(points) - POINTS_IN_A_ROW - 1), -1)
     lasting = list(takewhile(bool, (_change(points[:end], name, estimate) for end in ends)))
     return lasting[0] if len(lasting) == POINTS_IN_A_ROW else None
 
 
 def _change(points: Sequence[Point], name: str, estimate: Estimator) -> _Change | None:
-    """Since the most accurate earlier point from which the reward has clearly risen and accuracy fallen."""
-    last, found = points[-1], []
+    """Return the change since the most accurate earlier point from which reward has clearly risen and accuracy fallen."""
+    last, changes = points[-1], []
     earlier = [point for point in points[:-1] if name in point.learned and name in last.learned]
     for point in earlier:
         rise = estimate(_differences(last.learned[name], point.learned[name]))
         fall = estimate(_differences(last.accuracy_P, point.accuracy_P))
         clear = _clear(rise, len(earlier)) and _clear(fall, len(earlier))
         if clear and rise.value > 0 > fall.value:
-            found.append(_Change(name, point, last, rise, fall))
-    return max(found, key=lambda change: fmean(change.before.accuracy_P), default=None)
+            changes.append(_Change(name, point, last, rise, fall))
+    return max(changes, key=lambda change: fmean(change.before.accuracy_P), default=None)
 
 
 def _clear(change: Interval, compared: int) -> bool:
-    """Whether 0 lies outside of the 95 % interval, widened as for so many comparisons (Bonferroni)."""
+    """Return True if 0 lies outside of the 95 % interval, widened for `compared` comparisons (Bonferroni)."""
     normal = NormalDist()
     wider = normal.inv_cdf(1 - 0.025 / compared) / normal.inv_cdf(0.975)
     return abs(change.value) > wider * (change.high - change.value)
@@ -110,7 +113,7 @@ def _differences(after_P: Sequence[float], before_P: Sequence[float]) -> list[fl
     return [after - before for after, before in zip(after_P, before_P, strict=True)]
 
 
-def _told(change: _Change) -> Diagnosis:
+def _hacking_diagnosis(change: _Change) -> Diagnosis:
     name, before, after = change.name, change.before, change.after
     scores, right = before.learned[name], before.accuracy_P
     rise, fall = change.rise, change.fall
@@ -136,7 +139,7 @@ def _points(share: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far a reward model tells the samples of one rollout apart."""
+    """The spread of a reward model's scores in one rollout."""
 
     name: str
     within: float
@@ -151,16 +154,16 @@ class Spread:
 
 
 def spread(name: str, groups: Sequence[Group], weight: float, rules: float) -> Spread:
-    """Of the groups that the model has scored; a score that is missing counts as equal to all others."""
+    """Summarize the groups that the model has scored; a missing score adds nothing to the spread."""
     scores_PG = [
         [score for s in group.scores if (score := s.parts[name]) is not None] for group in groups
     ]
-    known = [score for scores_G in scores_PG for score in scores_G]
+    scores = [score for scores_G in scores_PG for score in scores_G]
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     return Spread(
         name=name,
         within=fmean(pstdev(scores_G) if scores_G else 0.0 for scores_G in scores_PG),
-        whole=pstdev(known) if known else 0.0,
+        whole=pstdev(scores) if scores else 0.0,
         finished=fmean(r.status is RolloutStatus.FINISHED for r in rollouts),
         weight=weight,
         rules=rules,
@@ -168,45 +171,48 @@ def spread(name: str, groups: Sequence[Group], weight: float, rules: float) -> S
 
 
 def diagnose_spread(history: Sequence[Spread]) -> list[Diagnosis]:
-    """The diagnoses that begin with the last rollout; `history` is that of one model, oldest first."""
-    conditions = ((_flat, _flat_told), (_dominates, _dominates_told))
-    return [told(history[-1]) for holds, told in conditions if _begun(history, holds)]
+    """Return the diagnoses that begin with the last rollout; `history` is that of one model, oldest first."""
+    conditions = (
+        (_is_flat, _flat_diagnosis),
+        (_is_dominant, _dominance_diagnosis),
+    )
+    return [diagnose(history[-1]) for holds, diagnose in conditions if _begun(history, holds)]
 
 
 def _begun(history: Sequence[Spread], holds: Callable[[Spread], bool]) -> bool:
-    """Whether the condition has held for just PATIENCE rollouts in a row."""
-    last, before = history[-PATIENCE:], history[:-PATIENCE][-1:]
-    return len(last) == PATIENCE and all(map(holds, last)) and not any(map(holds, before))
+    """Return True if the condition has held for exactly PATIENCE rollouts in a row."""
+    last, previous = history[-PATIENCE:], history[:-PATIENCE][-1:]
+    return len(last) == PATIENCE and all(map(holds, last)) and not any(map(holds, previous))
 
 
-def _flat(one: Spread) -> bool:
-    return one.within <= _FLAT * one.whole
+def _is_flat(spread: Spread) -> bool:
+    return spread.within <= _FLAT * spread.whole
 
 
-def _flat_told(one: Spread) -> Diagnosis:
+def _flat_diagnosis(spread: Spread) -> Diagnosis:
     return Diagnosis(
         "learned_flat",
-        f"the {one.name} model's scores hardly differ within a group (standard deviation {one.within:.2g}, over all of "
-        f"its samples {one.whole:.2g}; {one.finished:.0%} of them finished), so that it tells prompts apart and not "
+        f"the {spread.name} model's scores hardly differ within a group (standard deviation {spread.within:.2g}, over all of "
+        f"its samples {spread.whole:.2g}; {spread.finished:.0%} of them finished), so that it tells prompts apart and not "
         "responses, and nothing can be learnt from it",
-        "where few samples finish, mend the format first; otherwise raise sampling.temperature so that the samples of a "
-        f"prompt differ, or check on pairs of this policy's own responses that preferences.{one.name} "
+        "where few samples finish, fix the format first; otherwise raise sampling.temperature so that the samples of a "
+        f"prompt differ, or check on pairs of this policy's own responses that preferences.{spread.name} "
         "prefers the better ones",
     )
 
 
-def _dominates(one: Spread) -> bool:
-    most = _MOST_OF_A_RULE * one.rules
-    return most > 0 and one.weight * one.within > _DOMINATES * most
+def _is_dominant(spread: Spread) -> bool:
+    largest = _MAX_RULE_STD * spread.rules
+    return largest > 0 and spread.weight * spread.within > _DOMINATES * largest
 
 
-def _dominates_told(one: Spread) -> Diagnosis:
-    scaled = one.weight * one.within
+def _dominance_diagnosis(spread: Spread) -> Diagnosis:
+    scaled = spread.weight * spread.within
     return Diagnosis(
         "learned_dominates",
-        f"within a group the {one.name} model's part of the reward has a standard deviation of {scaled:.2g}, and the "
-        f"rules beside it (format, language) can have {_MOST_OF_A_RULE * one.rules:.2g} at most: the advantage "
+        f"within a group the {spread.name} model's part of the reward has a standard deviation of {scaled:.2g}, and the "
+        f"rules beside it (format, language) can have {_MAX_RULE_STD * spread.rules:.2g} at most: the advantage "
         "is all but the model's, and a mixed language costs nothing",
-        f"lower preferences.{one.name}_weight (now {one.weight:g}), so that the parts are of one size; the paper adds "
+        f"lower preferences.{spread.name}_weight (now {spread.weight:g}), so that the parts are of one size; the paper adds "
         "scores as they are, and its models' scale is not known",
     )

@@ -155,16 +155,16 @@ class _Batch:
 
 
 def _run(batches: Sequence[_Batch]) -> None:
-    """Score each batch by its part: waiting parts in threads, the others meanwhile here, awaitables together last."""
+    """Score each batch by its part: waiting parts in threads, the others meanwhile in this one, awaitables together last."""
     waiting = [batch for batch in batches if batch.part.waits]
     with ThreadPoolExecutor(max(1, len(waiting)), "judge") as threads:
         futures = [threads.submit(batch.score) for batch in waiting]
-        here = [batch for batch in batches if not batch.part.waits]
-        results: list[Values | Awaitable[Values]] = [batch.score() for batch in here]
+        inline = [batch for batch in batches if not batch.part.waits]
+        results: list[Values | Awaitable[Values]] = [batch.score() for batch in inline]
     results += [future.result() for future in futures]
     awaitables = [result for result in results if isawaitable(result)]
     awaited = iter(asyncio.run(_gather(awaitables)) if awaitables else [])
-    for batch, result in zip([*here, *waiting], results, strict=True):
+    for batch, result in zip([*inline, *waiting], results, strict=True):
         batch.values = next(awaited) if isawaitable(result) else result
 
 
@@ -254,9 +254,9 @@ def _checked(part: RewardPart, value: float | None, rollout: Rollout) -> float |
     return value
 
 
-def _too_large(what: str, rollout: Rollout) -> str:
+def _too_large(subject: str, rollout: Rollout) -> str:
     return (
-        f"{what} for sample {rollout.sample} of problem {rollout.problem.id!r} is beyond {MAX_REWARD:g}; rewards are squared "
+        f"{subject} for sample {rollout.sample} of problem {rollout.problem.id!r} is beyond {MAX_REWARD:g}; rewards are squared "
         "in float32, where such a number is lost or infinite. Scale it down: within a group only differences count"
     )
 
@@ -366,13 +366,13 @@ def _accuracy_parts(rewards: RewardSettings, grader: LLMGrader | None) -> list[R
 
 def _general_models(preferences: PreferenceSettings, context: Context) -> list[RewardModelPart]:
     """Load the reward models of general prompts."""
-    named = (
+    models = (
         (Purpose.HELPFUL, preferences.helpful, preferences.helpful_weight),
         (Purpose.SAFETY, preferences.safety, preferences.safety_weight),
     )
     return [
         RewardModelPart(purpose.value, _load(source, context), weight, purpose, "preferences")
-        for purpose, source, weight in named
+        for purpose, source, weight in models
         if source is not None
     ]
 

@@ -51,7 +51,7 @@ class LLMGrader:
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
-        self._asked, self._unreadable = 0, 0
+        self._replies, self._unreadable = 0, 0
         self._counting = Lock()
 
     def grade(self, answers: Sequence[tuple[Problem, str]]) -> Values:
@@ -59,16 +59,16 @@ class LLMGrader:
         replies = self.ask([_messages(problem, answer) for problem, answer in answers])
         grades = [grade_in(reply) for reply in replies]
         with self._counting:  # two parts of a reward may ask from two threads
-            self._asked += len(grades)
+            self._replies += len(grades)
             self._unreadable += sum(grade is None for grade in grades)
         return grades
 
     def figures(self) -> dict[str, float]:
         """Return the share of unreadable replies since the last call; empty if there were no replies."""
         with self._counting:
-            asked, unreadable = self._asked, self._unreadable
-            self._asked, self._unreadable = 0, 0
-        return {f"{GRADER}/unread": unreadable / asked} if asked else {}
+            replies, unreadable = self._replies, self._unreadable
+            self._replies, self._unreadable = 0, 0
+        return {f"{GRADER}/unread": unreadable / replies} if replies else {}
 
 
 class GraderPart(RewardPart):

@@ -1,10 +1,10 @@
-"""A model as rewriter of thoughts: what people and DeepSeek-V3 did for the cold start (section B.3.2).
+"""An LLM as rewriter of thoughts: the role of annotators and DeepSeek-V3 for the cold start (section B.3.2).
 
 In: a problem, a sampled thought, and the answer it led to. Out: a readable thought in the question's
-language and a summary, or a typed refusal. Where we depart from the paper:
+language and a summary, or a typed refusal. Departures from the paper:
 1. One request gives both texts; the paper refines the thought and has the summary written from it.
-2. No examples by people are shown: the prompt tells the style instead, in our own words.
-3. Where the form of the data has its answer in a box, the summary is asked for with one, except for programs.
+2. No examples by people are shown: the prompt describes the style instead, in our own words.
+3. Where the form of the data has its answer in a box, the summary has to have one too, except for programs.
 4. The sample's answer is kept as it is and a summary without it is refused, so that no rewriting changes it.
 """
 
@@ -50,14 +50,14 @@ the summary
 """
 
 
-class ModelRewriter:
-    """A `Rewriter` that asks a model; `boxed`: for summaries with the answer in a box."""
+class LLMRewriter:
+    """A `Rewriter` that asks an LLM; `boxed`: for summaries with the answer in a box."""
 
     def __init__(self, ask: Ask, boxed: bool = False) -> None:
         self.ask, self.boxed = ask, boxed
 
     def rewrite(self, cases: Sequence[Case]) -> list[Rewritten | Refusal]:
-        """One outcome a case, in their order."""
+        """Return an outcome per case, in order."""
         replies = self.ask([_messages(case, self.boxed) for case in cases])
         return [read(case, reply) for case, reply in zip(cases, replies, strict=True)]
 
@@ -76,7 +76,7 @@ def _messages(case: Case, boxed: bool) -> Messages:
 
 
 def read(case: Case, reply: Answer) -> Rewritten | Refusal:
-    """The two texts of a reply, or why it cannot be used."""
+    """Return the two texts of a reply, or the reason for which it cannot be used."""
     if reply.cut:
         return Refusal.CUT
     thought, summary = _parts(reply.text)
@@ -90,25 +90,25 @@ def read(case: Case, reply: Answer) -> Rewritten | Refusal:
 
 
 def _parts(text: str) -> tuple[str, str]:
-    """Thought and summary between their tags, divided where a division stands last; empty without them.
+    """Return thought and summary between their tags, split at the last border between them; empty without the tags.
 
-    It takes one pass, however many tags a reply repeats.
+    One pass, however many tags a hostile reply repeats.
     """
     text = text.strip()
     if not (text.startswith("<thought>") and text.endswith("</summary>")):
         return "", ""
     inner = text.removeprefix("<thought>").removesuffix("</summary>")
-    divisions = list(_BETWEEN.finditer(inner))
-    if not divisions:
+    borders = list(_BETWEEN.finditer(inner))
+    if not borders:
         return "", ""
-    division = divisions[-1]
-    return inner[: division.start()].strip(), inner[division.end() :].strip()
+    border = borders[-1]
+    return inner[: border.start()].strip(), inner[border.end() :].strip()
 
 
 def _holds(summary: str, answer: str) -> bool:
-    """Whether the answer stands in the summary, not as a part of a longer number or word."""
-    before, after = r"(?<![0-9A-Za-z-])(?<![0-9][.,/])", r"(?![0-9A-Za-z]|[.,/][0-9])"
-    return re.search(before + re.escape(answer) + after, summary) is not None
+    """Return True if the summary has the answer, and not only inside a longer number or word."""
+    left_edge, right_edge = r"(?<![0-9A-Za-z-])(?<![0-9][.,/])", r"(?![0-9A-Za-z]|[.,/][0-9])"
+    return re.search(left_edge + re.escape(answer) + right_edge, summary) is not None
 
 
 def _in_language(text: str, language: str) -> bool:

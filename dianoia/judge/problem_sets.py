@@ -39,8 +39,8 @@ class ProblemSet:
 
     purpose: Purpose
     source: ProblemSource
-    drawn: int = 0
-    """Problems of its stream that have been drawn."""
+    position: int = 0
+    """Number of the next problem of its stream."""
 
     @property
     def stream(self) -> Stream:
@@ -49,8 +49,8 @@ class ProblemSet:
 
     def next(self, seed: int, count: int) -> list[Draw]:
         """Draw the next problems."""
-        first = self.drawn
-        self.drawn += count
+        first = self.position
+        self.position += count
         return [
             Draw(problem, self.purpose, stream_key(seed, self.stream, number))
             for number, problem in enumerate(self.source.draw(seed, first, count), first)
@@ -86,25 +86,27 @@ class ProblemSets:
 
     def state(self) -> dict[str, Any]:
         """Return the state that `load_state` resumes from."""
-        return {"drawn": {purpose.value: members.drawn for purpose, members in self.sets.items()}}
+        return {
+            "drawn": {purpose.value: members.position for purpose, members in self.sets.items()}
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Resume from `state()`."""
         for purpose, problem_set in self.sets.items():
-            problem_set.drawn = state["drawn"][purpose.value]
+            problem_set.position = state["drawn"][purpose.value]
 
 
 def problem_sets(config: RLStage, seed: int) -> ProblemSets:
     """Make the sets that the recipe names. Raises ConfigError or ProblemFileError for one that cannot be used."""
     sets = [ProblemSet(Purpose.REASONING, problem_source(config.problems))]
     if config.preferences is not None:
-        named = (
+        prompts = (
             (Purpose.HELPFUL, config.preferences.problems),
             (Purpose.SAFETY, config.preferences.safety_problems),
         )
         sets += [
             ProblemSet(purpose, general_source(problems))
-            for purpose, problems in named
+            for purpose, problems in prompts
             if problems is not None
         ]
     return ProblemSets(sets, seed)

@@ -1,8 +1,8 @@
 """Scores of responses by a reward model: any sequence classification folder with one label.
 
-In: prompts (questions as text) and responses. Out: one reward a response, a float; only differences mean
-anything for a model that was trained on pairs. A model made by a `reward_model` stage says itself what it
-wants to see; one from elsewhere gets its tokenizer's chat template if it has one, else the prompt, a new
+In: prompts (questions as text) and responses. Out: one reward per response, a float; only differences mean
+anything for a model that was trained on pairs. The configuration of a model made by a `reward_model` stage says what it
+sees; a model from elsewhere gets its tokenizer's chat template if it has one, else the prompt, a new
 line and the response, each in full. No limit on length, as in the paper (section B.2).
 """
 
@@ -35,7 +35,7 @@ def encode(
     prompts: Sequence[str],
     parts: Sequence[str],
 ) -> list[Ids]:
-    """Token ids of each prompt in its template with what is seen of its response."""
+    """Return the token ids of each prompt in its template, followed by the visible part of its response."""
     if not prompts:
         return []
     texts = [scored_text(template, *pair) for pair in zip(prompts, parts, strict=True)]
@@ -49,10 +49,10 @@ def _chat(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> Ids
     ]
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
-    except Exception as error:  # a template raises what its author wants
+    except Exception as error:  # a chat template may raise anything
         raise ModelError(
             f"The chat template of the reward model {tokenizer.name_or_path!r} cannot be used for a message of the user "
-            f"and one of the assistant ({type(error).__name__}: {str(error)[:200]}); mend chat_template, or remove it to have "
+            f"and one of the assistant ({type(error).__name__}: {str(error)[:200]}); fix chat_template, or remove it to have "
             "the prompt and the response one after the other"
         ) from error
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -70,22 +70,23 @@ class RewardModel:
         """`tokens_per_batch` counts padded positions; it changes memory and speed only."""
         prepare_padding(model, tokenizer)
         self.tokenizer, self.outlook = tokenizer, outlook_of(model)
-        most = CPU_TOKENS if model.device.type == "cpu" else tokens_per_batch
-        self._rewards = Rewarder(model, min(most, tokens_per_batch))
+        limit = CPU_TOKENS if model.device.type == "cpu" else tokens_per_batch
+        self._rewards = Rewarder(model, min(limit, tokens_per_batch))
 
     @classmethod
     def load(cls, source: str | Path, device: torch.device | str = "cpu") -> "RewardModel":
-        """From a folder or hub name. Raises ModelError for what is no reward model."""
+        """Load a model by folder or hub name. Raises ModelError if it is no reward model."""
         return cls(load_reward_model(source, device), load_tokenizer(source))
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        """Reward of each response to its prompt; the same whatever it is scored together with."""
+        """Return the reward of each response to its prompt; it does not depend on the other pairs of the call."""
         return self._rewards(self._encode(prompts, responses))
 
     def _encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[Ids]:
         if self.outlook is None and self.tokenizer.chat_template:
             pairs = zip(prompts, responses, strict=True)
             return [_chat(self.tokenizer, prompt, response) for prompt, response in pairs]
+        # The template and part that the model was trained on, else the plain template and the whole response.
         view = self.outlook or _FOREIGN
         template = TEMPLATES[view.template]
         parts = [visible_part(response, view.sees, template.tags) for response in responses]

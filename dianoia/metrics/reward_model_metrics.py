@@ -70,7 +70,7 @@ def measures(
         ]
         estimates[name] = estimate_unbounded(_by_prompt(prompts, values))
     if examples[0].good is None:
-        differences = [chosen - rejected for chosen, rejected in rewards]
+        differences = [values[0] - values[1] for values in rewards]
         estimates["margin"] = estimate_unbounded(_by_prompt(prompts, differences))
     return estimates
 

@@ -24,7 +24,7 @@ from dianoia.config import EndpointSettings, SampleStage
 from dianoia.datasets.sample_builder import SampleBuilder
 from dianoia.datasets.selection import Reason, tally
 from dianoia.judge.llm_grader import LLMGrader
-from dianoia.judge.llm_rewriter import ModelRewriter
+from dianoia.judge.llm_rewriter import LLMRewriter
 from dianoia.judge.verification import add_counts
 from dianoia.models.endpoint import Endpoint
 from dianoia.sampler.rollouts import named_template
@@ -91,7 +91,7 @@ class _Sampling:
         if isinstance(chosen, EndpointSettings):
             form = named_template(self.config.written_in).final
             boxed = form == "summary" == self.config.final
-            return ModelRewriter(self.endpoint(chosen).ask, boxed)
+            return LLMRewriter(self.endpoint(chosen).ask, boxed)
         return None if chosen == "none" else REWRITERS[chosen]()
 
     def endpoint(self, settings: EndpointSettings) -> Endpoint:

@@ -9,7 +9,7 @@ import pytest
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Case, Refusal, Rewritten
 from dianoia.judge.llm_grader import LLMGrader, grade_in
-from dianoia.judge.llm_rewriter import ModelRewriter, read
+from dianoia.judge.llm_rewriter import LLMRewriter, read
 from dianoia.models.endpoint import Answer, Messages
 
 PROBLEM = Problem("p", "Who wrote {Faust}?", "Goethe", "reference", domain="facts")
@@ -71,7 +71,7 @@ def test_a_good_reply() -> None:
     expected = Rewritten("I start with 12. On Monday I add 7.", "Adding 7 to 12 gives 19.")
     assert read(CASE, GOOD) == expected
     model = Model(GOOD.text)
-    assert ModelRewriter(model).rewrite([CASE]) == [expected]
+    assert LLMRewriter(model).rewrite([CASE]) == [expected]
     for part in ("in English", "12+7?", "周一+7=19", "# Answer\n19"):
         assert part in model.asked[0][0]["content"]
 
@@ -79,8 +79,8 @@ def test_a_good_reply() -> None:
 def test_a_box_is_asked_for_where_the_data_need_one() -> None:
     model = Model(GOOD.text)
     program = replace(CASE, problem=replace(CASE.problem, verifier="code"))
-    ModelRewriter(model).rewrite([CASE])
-    ModelRewriter(model, boxed=True).rewrite([CASE, program])
+    LLMRewriter(model).rewrite([CASE])
+    LLMRewriter(model, boxed=True).rewrite([CASE, program])
     wanted = [r"written as \boxed{the answer}." in asked[0]["content"] for asked in model.asked]
     assert wanted == [False, True, False]
     assert isinstance(read(CASE, reply("I add.", r"It is \boxed{19}.")), Rewritten)
