@@ -11,7 +11,8 @@ from typing import Any
 from dianoia.algo.estimates import Estimate
 from dianoia.claims.intervals import Bounded, mean
 from dianoia.config import DataSettings
-from dianoia.storage.run_directory import RunDirectory, read_journal
+from dianoia.storage.journal import read_journal
+from dianoia.storage.run_directory import RunDirectory
 
 REASONING = ("math", "code", "stem", "logic")
 """Domains whose mean is called reasoning, as in the paper's reasoning prompts (table 4)."""

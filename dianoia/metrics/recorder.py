@@ -26,8 +26,8 @@ from dianoia.metrics.history import History
 from dianoia.metrics.training_metrics import Row, Weights, rollout_row, verdict_row
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.storage.context import Context
+from dianoia.storage.journal import Journal
 from dianoia.storage.rollout_table import write_rollouts
-from dianoia.storage.run_directory import Journal
 
 _PROGRESS_METRICS = {
     "accuracy": "rewards/accuracy/mean",

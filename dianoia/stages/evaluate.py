@@ -30,8 +30,8 @@ from dianoia.metrics.votes import with_votes
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.storage.context import Context
+from dianoia.storage.journal import Journal
 from dianoia.storage.rollout_table import write_rollouts
-from dianoia.storage.run_directory import Journal
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.template import Template
 from dianoia.text.template_fit import better_template

@@ -29,7 +29,7 @@ from dianoia.config import PretrainStage
 from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.trainer import Learner, Trainer
 from dianoia.storage.context import Context
-from dianoia.storage.run_directory import Journal
+from dianoia.storage.journal import Journal
 from dianoia.tasks.plugins import CORPORA
 
 _POOL = 2048

@@ -38,7 +38,8 @@ from dianoia.learner.reward_model_folder import (
 )
 from dianoia.metrics.reward_model_metrics import grades, measures, spread
 from dianoia.storage.context import Context
-from dianoia.storage.run_directory import Journal, dataset_path
+from dianoia.storage.journal import Journal
+from dianoia.storage.run_directory import dataset_path
 from dianoia.text.template import TEMPLATES
 
 

@@ -28,7 +28,8 @@ from dianoia.learner.logprobs import extend_positions, load_model, load_tokenize
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.sampler.rollouts import named_template, stop_ids
 from dianoia.storage.context import Context
-from dianoia.storage.run_directory import Journal, Metrics, dataset_path
+from dianoia.storage.journal import Journal, Metrics
+from dianoia.storage.run_directory import dataset_path
 from dianoia.tasks.table_files import read_rows
 from dianoia.text.template_fit import CODE
 

@@ -42,9 +42,6 @@ from dianoia.base.disk_space import RESERVE_FILE
 from dianoia.base.errors import DamagedFile
 from dianoia.base.files import SUMS, digest, read_json, read_table, restore_folder, write_json
 from dianoia.base.run_files import cure_of
-from dianoia.storage.journal import Journal, Metrics, read_journal
-
-__all__ = ["Journal", "Metrics", "RunDirectory", "StageDirectory", "read_journal"]
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "pyarrow",
              "lingua-language-detector")  # fmt: skip

@@ -13,7 +13,7 @@ from dianoia.cli import main
 from dianoia.datasets.tokenized import Corpus
 from dianoia.learner import supervised
 from dianoia.stages import sft
-from dianoia.storage.run_directory import Journal
+from dianoia.storage.journal import Journal
 
 RECIPE = """
 name = "tiny-cold"

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from dianoia.storage.journal import Journal, read_journal
 from dianoia.storage.run_directory import (
-    Journal,
     RunDirectory,
     StageDirectory,
     code_version,
     describe_run,
-    read_journal,
     write_about,
 )
 
