@@ -239,7 +239,7 @@ def test_a_broken_gradient_stops(
 ) -> None:
     options = ("cold.optimizer.max_grad_norm=1e-9", "cold.optimizer.stop_grad_norm=1e-8")
     assert run(recipe, tmp_path / "run", *options) == 2
-    assert "stop_grad_norm = 1e-08" in capsys.readouterr().err
+    assert "stop_grad_norm=1e-08" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
