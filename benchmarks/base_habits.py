@@ -1,19 +1,22 @@
-"""How a base model of the miniature thinks, and how often each way is right.
+"""Measures how a base model of the miniature thinks, and how often each way of thinking is right.
 
-Held-out problems are sampled under the R1-Zero template, and every response is put into one of four modes by
-the derived lines of its thought (lines with "=", a step of a function such as `a +3`, an option with its kind and whether that is asked for, such as
-`A iron: metal, gas? no`): *at once* has none, *derived* has fewer than 1.5 times the problem's steps, *checked* has as many or more;
-*broken* is malformed or cut and has no thought. For requests, which have no steps, *derived* has a plan line such as
-`France: Paris.` or `Is it harmful? No.`.
+Held-out problems are sampled under the R1-Zero template. Every response gets one of four modes by the number of
+derived lines in its thought: lines with "=", a step of a function such as `a +3`, or an option with its category,
+such as `A iron: metal, gas? no`.
+- *at once*: none.
+- *derived*: fewer than 1.5 times the problem's steps. For requests, which have no steps: a plan line such as
+  `France: Paris.` or `Is it harmful? No.`.
+- *checked*: 1.5 times the steps or more.
+- *broken*: malformed or truncated, and so without a thought.
 
     python -m benchmarks.base_habits miniature-base --temperature 1.0
     python -m benchmarks.base_habits miniature-base --problems-of miniature/code
     python -m benchmarks.base_habits miniature-base --all-domains --problems 128
 
-A response is right if its verifier gives it anything: where rules decide that is all there is; to a general request its
-content is right (on the topic, where something is to be written), whole sentences and friendliness aside.
+A response is right if its verifier gives it a positive score. For a general request that means that its content is
+right (or on the topic, if something is to be written), apart from whole sentences and friendliness.
 Shares are of all samples. Accuracies are within a mode, with Wilson's 95 % interval; differences have Newcombe's.
-Both take the samples as independent, which those of one problem are not quite.
+Both assume independent samples, which those of one problem are not quite.
 """
 
 import argparse
@@ -39,17 +42,17 @@ from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.plugins import PROBLEM_SETS
 
 _Z = 1.959963984540054  # standard normal quantile of 0.975
-_AT_ONCE = 128
+_PROBLEMS_PER_CALL = 128
 _KEY = 6_700_417
-"""Keeps these draws apart from those of training and evaluation."""
+"""Separates these random streams from those of training and evaluation."""
 _DOMAINS = ("math", "code", "stem", "logic", "general", "near-miss", "unsafe")
 """The sets of one domain each, for `--all-domains`."""
 _REQUESTS = frozenset({"general", "near-miss", "safety"})
 """Domains of problems without steps."""
 _STEP = re.compile(rf"[{LETTERS}] ?[-+*/][0-9]+")
-_KINDS = "|".join(kind for kinds in CATEGORIES.values() for kind in kinds)
+_CATEGORY = "|".join(category for names in CATEGORIES.values() for category in names)
 _OPTION = re.compile(
-    rf"[{LABELS}] [^:]+: ?(?:{_KINDS})(?:, |，)(?:{_KINDS})(?:\? |？)(?:yes|no|是|否)"
+    rf"[{LABELS}] [^:]+: ?(?:{_CATEGORY})(?:, |，)(?:{_CATEGORY})(?:\? |？)(?:yes|no|是|否)"
 )
 _PLAN = re.compile(
     r"[0-9] sentences, .+\.|As a .+\.|About me\.|Is it harmful\? (?:Yes|No)\.|[^.!?:]+: .+\."
@@ -58,7 +61,7 @@ _PLAN = re.compile(
 
 
 class Mode(StrEnum):
-    """How a response came to its answer."""
+    """The way in which a response reaches its answer."""
 
     AT_ONCE = "at once"
     DERIVED = "derived"
@@ -73,11 +76,11 @@ class Observation:
     mode: Mode
     right: bool
     language: str
-    """Of the question."""
+    """Language of the question."""
     difficulty: int
-    """Steps of the problem; 0 for one without."""
+    """Steps of the problem; 0 for a request."""
     domain: str
-    """Of the problem."""
+    """Domain of the problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +99,24 @@ class Rate:
 
 
 def derived_lines(thought: str) -> int:
-    """Lines that derive something."""
+    """Count the lines of a thought that derive something."""
     return sum(
         "=" in line or any(form.fullmatch(line.strip()) for form in (_STEP, _OPTION))
         for line in thought.splitlines()
     )
 
 
-def plans(thought: str) -> bool:
-    """Whether a thought about a request says what to do or what the case is."""
+def has_plan(thought: str) -> bool:
+    """Return True if a thought about a request has a plan line."""
     return any(_PLAN.fullmatch(line.strip()) for line in thought.splitlines())
 
 
 def mode_of(rollout: Rollout) -> Mode:
-    """The mode of a response to one of the miniature's problems."""
+    """Return the mode of a response to one of the miniature's problems."""
     if rollout.thought is None:
         return Mode.BROKEN
     if rollout.problem.domain in _REQUESTS:
-        return Mode.DERIVED if plans(rollout.thought) else Mode.AT_ONCE
+        return Mode.DERIVED if has_plan(rollout.thought) else Mode.AT_ONCE
     lines, steps = derived_lines(rollout.thought), rollout.problem.difficulty
     assert steps is not None, "only the miniature's problems say how many steps they have"
     if not lines:
@@ -122,17 +125,17 @@ def mode_of(rollout: Rollout) -> Mode:
 
 
 def rate(count: int, n: int) -> Rate:
-    """Wilson's interval. Without observations it says nothing: [0, 1]."""
+    """Return a share with Wilson's interval; [0, 1] without observations."""
     if not n:
         return Rate(math.nan, 0.0, 1.0, 0)
     share, z2 = count / n, _Z * _Z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return Rate(share, max(0.0, centre - half), min(1.0, centre + half), n)
+    radius = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return Rate(share, max(0.0, centre - radius), min(1.0, centre + radius), n)
 
 
 def difference(a: Rate, b: Rate) -> tuple[float, float, float]:
-    """a - b with Newcombe's interval: (value, low, high)."""
+    """Return a - b with Newcombe's interval: (value, low, high)."""
     value = a.value - b.value
     low = value - math.hypot(a.value - a.low, b.high - b.value)
     high = value + math.hypot(a.high - a.value, b.value - b.low)
@@ -140,9 +143,9 @@ def difference(a: Rate, b: Rate) -> tuple[float, float, float]:
 
 
 def accuracy(observations: Iterable[Observation], mode: Mode | None = None) -> Rate:
-    """How often the observations of a mode (None: all) are right."""
-    chosen = [one.right for one in observations if mode is None or one.mode is mode]
-    return rate(sum(chosen), len(chosen))
+    """Return the accuracy of the observations of a mode (None: all)."""
+    outcomes = [sample.right for sample in observations if mode is None or sample.mode is mode]
+    return rate(sum(outcomes), len(outcomes))
 
 
 def observe(
@@ -156,23 +159,23 @@ def observe(
     seed: int = 1,
 ) -> list[Observation]:
     """Sample a shipped model, a folder or a hub name on the held-out problems of the miniature's sets."""
-    place = shipped_model(source) or source
-    model, tokenizer = load_model(place), load_tokenizer(place)
+    path = shipped_model(source) or source
+    model, tokenizer = load_model(path), load_tokenizer(path)
     roller = RolloutSampler(make_sampler(model), tokenizer, named_template("r1-zero"))
     params = SamplingParams(max_tokens, stop_ids(model, tokenizer), temperature)
-    found = []
+    observations = []
     for name in problems_of:
         heldout = problem_source(name).heldout(problems)
-        for start in range(0, len(heldout), _AT_ONCE):
-            few = heldout[start : start + _AT_ONCE]
-            rollouts = roller(few, samples, params, (seed, _KEY), first=start)
+        for start in range(0, len(heldout), _PROBLEMS_PER_CALL):
+            batch = heldout[start : start + _PROBLEMS_PER_CALL]
+            rollouts = roller(batch, samples, params, (seed, _KEY), first=start)
             for group in evaluation_judge().score_rollouts(rollouts):
-                found += observed(group)
-    return found
+                observations += observed(group)
+    return observations
 
 
 def observed(group: Group) -> list[Observation]:
-    """The samples of one problem."""
+    """Return the observations of one problem's samples."""
     problem = group.problem
     return [
         Observation(
@@ -186,38 +189,38 @@ def observed(group: Group) -> list[Observation]:
     ]
 
 
-def table(title: str, observations: Sequence[Observation]) -> Table:
-    """Share and accuracy of every mode."""
-    made = Table(title=title, title_justify="left")
+def mode_table(title: str, observations: Sequence[Observation]) -> Table:
+    """Return a table with share and accuracy of every mode."""
+    table = Table(title=title, title_justify="left")
     for name in ("mode", "share", "accuracy", "n"):
-        made.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
     for mode in Mode:
-        found = accuracy(observations, mode)
-        share = rate(found.n, len(observations))
-        made.add_row(mode.value, f"{share.value:.1%}", str(found), str(found.n))
-    whole = accuracy(observations)
-    made.add_row("all", "100.0%", str(whole), str(whole.n), style="bold")
-    return made
+        right = accuracy(observations, mode)
+        share = rate(right.n, len(observations))
+        table.add_row(mode.value, f"{share.value:.1%}", str(right), str(right.n))
+    total = accuracy(observations)
+    table.add_row("all", "100.0%", str(total), str(total.n), style="bold")
+    return table
 
 
-def crossed(
+def table_by(
     name: str, observations: Sequence[Observation], key: Callable[[Observation], int | str]
 ) -> Table:
-    """Share and accuracy of every mode, a row for each value of `key`."""
-    made = Table(title=f"by {name}: share, accuracy", title_justify="left")
-    made.add_column(name)
+    """Return a table with share and accuracy of every mode, one row per value of `key`."""
+    table = Table(title=f"by {name}: share, accuracy", title_justify="left")
+    table.add_column(name)
     for column in (*(mode.value for mode in Mode), "all"):
-        made.add_column(column, justify="right", no_wrap=True)
-    made.add_column("n", justify="right")
-    for value in sorted({key(one) for one in observations}):
-        part = [one for one in observations if key(one) == value]
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("n", justify="right")
+    for value in sorted({key(sample) for sample in observations}):
+        part = [sample for sample in observations if key(sample) == value]
         cells = []
         for mode in Mode:
-            found = accuracy(part, mode)
-            right = f"{found.value:.0%}" if found.n else "-"
-            cells.append(f"{found.n / len(part):.0%}, {right}")
-        made.add_row(str(value), *cells, f"{accuracy(part).value:.0%}", str(len(part)))
-    return made
+            right = accuracy(part, mode)
+            shown = f"{right.value:.0%}" if right.n else "-"
+            cells.append(f"{right.n / len(part):.0%}, {shown}")
+        table.add_row(str(value), *cells, f"{accuracy(part).value:.0%}", str(len(part)))
+    return table
 
 
 def main() -> None:
@@ -227,49 +230,47 @@ def main() -> None:
     )
     parser.add_argument("model", help="a shipped model, a Hugging Face folder or a hub name")
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--problems", type=int, default=512, help="held-out problems of a set")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
+    parser.add_argument("--problems", type=int, default=512, help="held-out problems per set")
+    sets = parser.add_mutually_exclusive_group()
+    sets.add_argument(
         "--problems-of",
         default="miniature/math",
         choices=sorted(PROBLEM_SETS),
         metavar="SET",
-        help="the set that they are of, miniature/math unless told otherwise",
+        help="the problem set (default: miniature/math)",
     )
-    which.add_argument(
-        "--all-domains", action="store_true", help="every set of one domain, a row each"
-    )
-    parser.add_argument("--samples", type=int, default=4, help="samples a problem")
+    sets.add_argument("--all-domains", action="store_true", help="every domain, one row each")
+    parser.add_argument("--samples", type=int, default=4, help="samples per problem")
     parser.add_argument("--max-tokens", type=int, default=192, help="response tokens")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    every = [f"miniature/{name}" for name in _DOMAINS]
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    domains = [f"miniature/{name}" for name in _DOMAINS]
     observations = observe(
-        chosen.model,
-        problems_of=every if chosen.all_domains else [chosen.problems_of],
-        problems=chosen.problems,
-        samples=chosen.samples,
-        temperature=chosen.temperature,
-        max_tokens=chosen.max_tokens,
-        seed=chosen.seed,
+        options.model,
+        problems_of=domains if options.all_domains else [options.problems_of],
+        problems=options.problems,
+        samples=options.samples,
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        seed=options.seed,
     )
     console = Console(width=140)
-    if chosen.all_domains:
-        console.print(crossed("domain", observations, lambda one: one.domain))
+    if options.all_domains:
+        console.print(table_by("domain", observations, lambda sample: sample.domain))
         return
-    title = f"{chosen.model} on {chosen.problems_of} at temperature {chosen.temperature:g}"
+    title = f"{options.model} on {options.problems_of} at temperature {options.temperature:g}"
     console.print(
-        table(title, observations),
-        crossed("steps", observations, lambda one: one.difficulty),
-        crossed("language", observations, lambda one: one.language),
+        mode_table(title, observations),
+        table_by("steps", observations, lambda sample: sample.difficulty),
+        table_by("language", observations, lambda sample: sample.language),
     )
-    console.print(compared(observations), highlight=False)
+    console.print(comparison(observations), highlight=False)
 
 
-def compared(observations: Sequence[Observation]) -> str:
-    """What deriving and checking bring, where both ways occur."""
+def comparison(observations: Sequence[Observation]) -> str:
+    """Compare the accuracies of the modes that occur, in one line per pair."""
     once, derived, checked = (
         accuracy(observations, mode) for mode in (Mode.AT_ONCE, Mode.DERIVED, Mode.CHECKED)
     )

@@ -1,12 +1,11 @@
-"""Seconds and memory until a recipe over a large file of problems has its first batch.
+"""Measures time and memory until a recipe with a large problem file has its first batch.
 
     python -m benchmarks.data --gigabytes 1
 
-Writes a JSONL file of that size into a temporary folder (about 1,000 bytes a row, every row another problem) and
-measures, each in a process of its own: `dianoia run RECIPE --dry-run`; the first batch of 512 problems, with what
-a run checks before; the same batch 200,000 problems into the stream, where a run that goes on begins. Seconds on
-the clock and of the processor are both printed, since other work on the machine changes the first and not the
-second; memory is the most that the process had at any time.
+Writes a JSONL file of that size into a temporary folder, with about 1,000 bytes per row and no row twice. Then
+measures, each in a process of its own: `dianoia run RECIPE --dry-run`; the first batch of 512 problems, after the
+checks of a run; the same batch 200,000 problems into the stream, as in a resumed run. It prints both wall-clock and
+processor seconds, since other work on the machine changes the first and not the second, and the peak memory.
 """
 
 import argparse
@@ -52,7 +51,7 @@ WORDS = [
     "smallest",
     "product",
 ]
-BATCH, LATER = 512, 200_000
+BATCH, OFFSET = 512, 200_000
 RECIPE = """
 name = "large"
 threads = 1
@@ -76,13 +75,13 @@ from dianoia.recipe.check.inputs import check_inputs
 from dianoia.tasks.catalog import problem_source
 recipe = load_recipe(sys.argv[1])
 check_inputs(recipe)
-drawn = problem_source(recipe.stages["zero"].problems).draw(1, int(sys.argv[2]), int(sys.argv[3]))
-assert len(drawn) == int(sys.argv[3])
+problems = problem_source(recipe.stages["zero"].problems).draw(1, int(sys.argv[2]), int(sys.argv[3]))
+assert len(problems) == int(sys.argv[3])
 """
 
 
 def write_problems(file: Path, size: int) -> int:
-    """Write about `size` bytes of problems; returns their number."""
+    """Write about `size` bytes of problems and return their number."""
     rng, count, written = random.Random(0), 0, 0
     with file.open("w", encoding="utf-8") as out:
         while written < size:
@@ -99,20 +98,23 @@ def write_problems(file: Path, size: int) -> int:
 
 
 def measured(command: list[str]) -> tuple[float, float, float]:
-    """Seconds on the clock, seconds of the processor, and MiB at most, of a command that succeeds."""
+    """Run a command and return its wall-clock seconds, processor seconds and peak memory in MiB.
+
+    Raises SystemExit if it fails.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"}
     )
-    _, status, after = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     clock = time.perf_counter() - started
     if status:
         raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
-    return clock, after.ru_utime + after.ru_stime, after.ru_maxrss / 1024
+    return clock, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main() -> None:
-    """Print a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--gigabytes", type=float, default=1.0, help="size of the file")
     options = parser.parse_args()
@@ -129,7 +131,7 @@ def main() -> None:
                 [sys.executable, "-m", "dianoia", "run", str(recipe), "--dry-run"],
             ),
             (f"first {BATCH} problems", [*python, "0", str(BATCH)]),
-            (f"{BATCH} problems after {LATER:,}", [*python, str(LATER), str(BATCH)]),
+            (f"{BATCH} problems after {OFFSET:,}", [*python, str(OFFSET), str(BATCH)]),
         ):
             clock, processor, memory = measured(command)
             print(f"{name:36}{clock:9.1f}{processor:9.1f}{memory:9.0f}")

@@ -1,8 +1,8 @@
-"""Draws what `benchmarks.learning` and `benchmarks.growth` have kept; needs matplotlib, which the peers' environment has.
+"""Draws the results of `benchmarks.learning` and `benchmarks.growth`; needs matplotlib of the peers' environment.
 
     .venv-peers/bin/python -m benchmarks.figures learning runs/benchmark/learning.json docs/learning.svg
 
-Both commands call it by themselves; a name that ends in .png gives a picture of pixels.
+Both benchmarks call it themselves. An output name that ends in .png gives a bitmap.
 """
 
 import argparse
@@ -21,20 +21,20 @@ mpl.rcParams.update(
         "axes.spines.right": False,
     }
 )
-import matplotlib.pyplot as plt  # noqa: E402 - after the choice of what it draws with
-from matplotlib.ticker import LogLocator, StrMethodFormatter  # noqa: E402 - the same
+import matplotlib.pyplot as plt  # noqa: E402 - the backend must be chosen before
+from matplotlib.ticker import LogLocator, StrMethodFormatter  # noqa: E402 - as above
 
 COLOURS = {"dianoia": "#1f6f8b", "trl": "#c8553d"}
 
 
-def learning(kept: Any) -> Any:
-    """Held-out accuracy against seconds and against steps."""
+def learning(results: Any) -> Any:
+    """Plot held-out accuracy against seconds and against steps."""
     figure, panels = plt.subplots(1, 2, figsize=(7.5, 2.8), sharey=True, layout="constrained")
     for panel, key in zip(panels, ("seconds", "step"), strict=True):
-        for name, points in kept["points"].items():
-            across = [point[key] for point in points]
-            up = [100 * point["accuracy"] for point in points]
-            panel.plot(across, up, marker="o", markersize=3, label=name, color=COLOURS[name])
+        for name, points in results["points"].items():
+            times = [point[key] for point in points]
+            accuracies = [100 * point["accuracy"] for point in points]
+            panel.plot(times, accuracies, marker="o", markersize=3, label=name, color=COLOURS[name])
         panel.set(xlabel="seconds" if key == "seconds" else "steps", ylim=(0, 100))
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
@@ -43,17 +43,17 @@ def learning(kept: Any) -> Any:
     return figure
 
 
-def growth(kept: Any) -> Any:
-    """Seconds and memory of each sweep, with the line of what grows as the work does."""
+def growth(results: Any) -> Any:
+    """Plot seconds and memory of each sweep, with a line that grows in proportion to the work."""
     figure, panels = plt.subplots(
         2,
-        len(kept),
-        figsize=(2.4 * len(kept) + 0.6, 4.4),
+        len(results),
+        figsize=(2.4 * len(results) + 0.6, 4.4),
         layout="constrained",
         squeeze=False,
         sharey="row",
     )
-    for column, (name, points) in enumerate(kept.items()):
+    for column, (name, points) in enumerate(results.items()):
         sizes, first = [point["size"] for point in points], points[0]
         for panel, key, unit in zip(
             panels[:, column], ("seconds", "memory"), ("s", "MB"), strict=True
@@ -66,9 +66,11 @@ def growth(kept: Any) -> Any:
                 color=COLOURS["dianoia"],
             )
             work = [first[key] * point["work"] / first["work"] for point in points]
-            panel.plot(sizes, work, "--", color="grey", linewidth=1, label="as the work")
+            panel.plot(
+                sizes, work, "--", color="grey", linewidth=1, label="in proportion to the work"
+            )
             panel.set(xscale="log", yscale="log", xlabel=name)
-            panel.set_xticks(sizes, [_short(size) for size in sizes])
+            panel.set_xticks(sizes, [_tick(size) for size in sizes])
             panel.minorticks_off()
             panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -79,24 +81,24 @@ def growth(kept: Any) -> Any:
     return figure
 
 
-def _short(size: int) -> str:
-    """As a tick: 256, 16k (of 1,024)."""
+def _tick(size: int) -> str:
+    """Return the label of a tick: 256, 16k (of 1,024)."""
     return f"{size / 1024:.0f}k" if size >= 4096 else str(size)
 
 
 def main() -> None:
-    """Draw one."""
+    """Draw one figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=("learning", "growth"))
-    parser.add_argument("kept", type=Path, help="the JSON file")
+    parser.add_argument("figure", choices=("learning", "growth"))
+    parser.add_argument("results", type=Path, help="the JSON file")
     parser.add_argument("out", type=Path, help="the figure, SVG or PNG")
-    asked = parser.parse_args()
-    kept = json.loads(asked.kept.read_text(encoding="utf-8"))
-    drawn = {"learning": learning, "growth": growth}[asked.kind](kept)
-    drawn.savefig(
-        asked.out, dpi=150, metadata={"Date": None} if asked.out.suffix == ".svg" else None
-    )
-    print(asked.out)
+    options = parser.parse_args()
+    results = json.loads(options.results.read_text(encoding="utf-8"))
+    figure = {"learning": learning, "growth": growth}[options.figure](results)
+    # Without a date, the same results give the same SVG file.
+    metadata = {"Date": None} if options.out.suffix == ".svg" else None
+    figure.savefig(options.out, dpi=150, metadata=metadata)
+    print(options.out)
 
 
 if __name__ == "__main__":

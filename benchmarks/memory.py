@@ -1,10 +1,10 @@
-"""The memory that `--dry-run` foresees beside the peak of a real run, for random models in a process of its own.
+"""Compares the memory that `--dry-run` estimates with the peak of a real run, for random models, each in its own process.
 
     python -m benchmarks.memory                    every case
     python -m benchmarks.memory --case rl --threads 2
 
-Responses of a random model rarely end by themselves, so slots and micro-batches fill up as the estimate assumes.
-The peak is that of the whole process, Python and PyTorch included, and so is the estimate. A CPU only.
+Responses of a random model rarely end before the limit, so slots and micro-batches fill up as the estimate assumes.
+Both the peak and the estimate are those of the whole process, Python and PyTorch included. Only for a CPU.
 """
 
 import argparse
@@ -87,7 +87,7 @@ CASES = {
 
 
 def random_model(folder: Path, hidden: int = 512, layers: int = 6) -> Path:
-    """A Qwen2 with random weights and the miniature's tokenizer; about 25 million parameters."""
+    """Save a Qwen2 with random weights, about 25 million parameters, and the miniature's tokenizer; return its folder."""
     shipped = shipped_model("miniature-base")
     assert shipped is not None, "the miniature's base ships with the package"
     for file in shipped.glob("*token*"):
@@ -108,19 +108,19 @@ def random_model(folder: Path, hidden: int = 512, layers: int = 6) -> Path:
     return folder
 
 
-def written(case: str, start: Path, folder: Path, threads: int) -> Path:
-    """The recipe of a case, and the data that it needs."""
+def write_recipe(case: str, start: Path, folder: Path, threads: int) -> Path:
+    """Write the recipe of a case and its data; return the recipe's path."""
     data, recipe = folder / "data.jsonl", folder / "memory.toml"
     row = '{"prompt": "Count.", "completion": "' + "one two three " * 60 + '"}\n'
     data.write_text(row * 8, encoding="utf-8")
-    text, changed = CASES[case]
-    values = {**PLAIN, **changed, "start": start.as_posix(), "data": data.as_posix()}
+    text, changes = CASES[case]
+    values = {**PLAIN, **changes, "start": start.as_posix(), "data": data.as_posix()}
     recipe.write_text((HEAD + text).format(threads=threads, **values), encoding="utf-8")
     return recipe
 
 
-def foreseen(recipe: Path, threads: int) -> Phase:
-    """What a plan says of the recipe's only stage, on a CPU with so many threads."""
+def estimated(recipe: Path, threads: int) -> Phase:
+    """Return the plan's estimate for the recipe's only stage, on a CPU with some number of threads."""
     loaded = load_recipe(recipe)
     machine = Machine("a CPU", None, threads, 1e11, 1e11, None)
     return peak(loaded.stages["stage"], size_of("stage", loaded), machine)
@@ -130,9 +130,9 @@ _RUN = """
 import resource, sys
 from pathlib import Path
 from dianoia.cli import main
-status, told = main(sys.argv[1:]), Path("/proc/self/status")
-if told.exists():  # the kernel's other count begins with what the parent process had
-    (line,) = [line for line in told.read_text().splitlines() if line.startswith("VmHWM")]
+status, statistics = main(sys.argv[1:]), Path("/proc/self/status")
+if statistics.exists():  # ru_maxrss would include the memory that the parent had when it forked
+    (line,) = [line for line in statistics.read_text().splitlines() if line.startswith("VmHWM")]
     peak = int(line.split()[1]) * 1024
 else:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -142,15 +142,15 @@ sys.exit(status)
 
 
 def measured(recipe: Path, out: Path) -> float:
-    """Most bytes that a run of the recipe kept in main memory."""
+    """Run a recipe and return its peak memory in bytes."""
     command = [sys.executable, "-c", _RUN, "run", str(recipe), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return float(done.stdout.rsplit("peak ", 1)[1])
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return float(process.stdout.rsplit("peak ", 1)[1])
 
 
 def main() -> None:
-    """Print a line a case."""
+    """Measure and print one line per case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", choices=CASES, action="append", help="default: every case")
     parser.add_argument("--threads", type=int, default=1)
@@ -158,11 +158,11 @@ def main() -> None:
     for case in arguments.case or CASES:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            recipe = written(case, random_model(folder), folder, arguments.threads)
-            estimate = foreseen(recipe, arguments.threads)
+            recipe = write_recipe(case, random_model(folder), folder, arguments.threads)
+            estimate = estimated(recipe, arguments.threads)
             peak_bytes = measured(recipe, folder / "run")
         print(
-            f"{case:20} foreseen {estimate.bytes / 1e6:6,.0f} MB while {estimate.activity:8} "
+            f"{case:20} estimated {estimate.bytes / 1e6:6,.0f} MB while {estimate.activity:8} "
             f"measured {peak_bytes / 1e6:6,.0f} MB  ratio {estimate.bytes / peak_bytes:.2f}",
             flush=True,
         )

@@ -1,11 +1,11 @@
-"""The miniature's architecture with random weights, for benchmarks that need no training."""
+"""A random model of the miniature's architecture, for benchmarks that need no trained weights."""
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 
 def miniature(vocabulary: int, device: str = "cpu") -> Qwen3ForCausalLM:
-    """A Qwen3 of under a million parameters in evaluation mode; the same weights every time."""
+    """Return a Qwen3 of under a million parameters in evaluation mode, with the same weights every time."""
     config = Qwen3Config(
         vocab_size=vocabulary,
         hidden_size=128,

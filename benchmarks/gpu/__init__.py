@@ -1,1 +1,1 @@
-"""What one GPU makes of the same code: decoding, training and a step of GRPO, beside what it could."""
+"""Decoding, training and GRPO steps on one GPU, compared with the limits of the hardware."""

@@ -1,4 +1,4 @@
-"""Qwen3 with random weights at two of its sizes, and loads for it; nothing is downloaded."""
+"""Qwen3 with random weights at two of its sizes, and random requests and samples. Nothing is downloaded."""
 
 import random
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """What a model asks of the machine."""
+    """Sizes of a model from which the work of the machine follows."""
 
     backbone: int
     """Parameters of the layers."""
     table: int
     """Parameters of the output head, which is the embedding."""
     width: int
-    """Heads times head, times layers: what attention multiplies a pair of positions by."""
+    """Heads x head dimension x layers: multiplications of attention per pair of positions."""
     cached: int
-    """Numbers of keys and values a token."""
+    """Numbers in the KV cache per token."""
 
     def training(self, samples: list[Sample]) -> float:
-        """Operations of a forward and a backward pass: 6 a parameter and position, 6 a pair and width.
+        """Return the FLOP of a forward and a backward pass: 6 per parameter and position, and per pair and width.
 
-        The head is counted where it is applied, at responses; attention over half of the square.
+        The output head counts at response tokens, where it is applied. Attention counts half of the square.
         """
         lengths = [len(sample.prompt_ids) + len(sample.response_ids) for sample in samples]
         scored = sum(len(sample.response_ids) for sample in samples)
@@ -42,7 +42,7 @@ class Arithmetic:
 
 
 def config_of(size: str) -> Qwen3Config:
-    """The configuration; `tiny` is for trying the benchmark out without a GPU."""
+    """Return the configuration; `tiny` is for trying the benchmark without a GPU."""
     tiny = size == "tiny"
     return Qwen3Config(
         **SIZES[size],
@@ -57,7 +57,7 @@ def config_of(size: str) -> Qwen3Config:
 
 
 def model_of(size: str) -> Qwen3ForCausalLM:
-    """In float32 and evaluation mode; the same weights every time."""
+    """Return the model in float32 and evaluation mode, with the same weights every time."""
     torch.manual_seed(0)
     with DEVICE:
         model: Qwen3ForCausalLM = Qwen3ForCausalLM(config_of(size))
@@ -66,7 +66,7 @@ def model_of(size: str) -> Qwen3ForCausalLM:
 
 
 def arithmetic_of(size: str) -> Arithmetic:
-    """Counted from the configuration."""
+    """Count the sizes from the configuration."""
     c = config_of(size)
     queries, keys = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
     layer = c.hidden_size * (2 * queries + 2 * keys + 3 * c.intermediate_size)
@@ -79,18 +79,18 @@ def arithmetic_of(size: str) -> Arithmetic:
 
 
 def requests(size: str, prompts: int, samples: int, length: int) -> list[Request]:
-    """Random prompts of one length."""
-    draw, most = random.Random(0), config_of(size).vocab_size
-    ids = [tuple(draw.randrange(most) for _ in range(length)) for _ in range(prompts)]
+    """Return requests with random prompts of one length."""
+    rng, vocabulary = random.Random(0), config_of(size).vocab_size
+    ids = [tuple(rng.randrange(vocabulary) for _ in range(length)) for _ in range(prompts)]
     return [Request(prompt, samples, (0, i)) for i, prompt in enumerate(ids)]
 
 
 def samples(size: str, count: int, prompt: int, response: int) -> list[Sample]:
-    """Random samples whose recorded log-probabilities are about those of a random model."""
-    draw, most = random.Random(1), config_of(size).vocab_size
+    """Return random samples, with log-probabilities about those of a random model."""
+    rng, vocabulary = random.Random(1), config_of(size).vocab_size
 
     def ids(length: int) -> tuple[int, ...]:
-        return tuple(draw.randrange(most) for _ in range(length))
+        return tuple(rng.randrange(vocabulary) for _ in range(length))
 
-    logprobs = (-torch.tensor(float(most)).log().item(),) * response
+    logprobs = (-torch.tensor(float(vocabulary)).log().item(),) * response
     return [Sample(ids(prompt), ids(response), logprobs, 1.0 - 2.0 * (i % 2)) for i in range(count)]

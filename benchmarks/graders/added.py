@@ -63,7 +63,7 @@ BOXES = (
 BOX_AND_PROSE = (
     r"$97 = \boxed{@}$", r"$\boxed{@}$ (or 97)", r"maybe $\boxed{@}$", r"$\boxed{@}$; I also found 97", r"\boxed{@}?", "\\boxed{@}\n\nWait, 97", r"Therefore $97 = \boxed{@}$.", "Answer: @\n97",
 )  # fmt: skip
-"""A box is no licence: what stands beside it in the formula or the text says something else."""
+"""Text or mathematics next to a box changes the meaning of the answer."""
 LISTS = (
     "@, 97", "97, @", "@; 97", "97; @", "@ or 97", "97 or @", "@ and 97", "97 and @", "@ 97", "@\n97", "97\n@", r"@ \\ 97", r"@ \quad 97", "@ & 97", "@ | 97", r"\{@, 97\}", "(@, 97)", "[@, 97]",
     r"\{97\} \cup \{@\}", r"@ \vee 97", r"@ \lor 97", r"@ \land 97", r"@ \cup 97", "either @ or 97", "@, or 97", "@ (or 97)", "@ (97)", "@ [97]", "@{97}", r"@ \{97\}", "@ und 97", "@ 或 97", "@、97", "@，97", "@； 97",
@@ -73,7 +73,7 @@ LISTS = (
 PRODUCTS = (
     r"@ \cdot 97", r"@ \times 97", r"@ \div 97", r"97 \cdot @", r"@ \ast 97", "@ / 97", "@/97", "-$@$", "$@$/$97$", "97$@$", "@ times 97", "@ over 97", r"\boxed{97}\cdot\boxed{@}", r"97\boxed{@}", r"-\boxed{@}", r"\frac{@}{97}", r"\frac{\boxed{@}}{97}", r"@\text{ times } 97", r"\text{minus }@", r"\text{twice }@", r"\text{half of }@", "97 $@$", r"@ \circ 97",
 )  # fmt: skip
-"""Of a gold answer that holds a 0 they may say the same."""
+"""Not for gold answers that hold a 0, which a product may leave unchanged."""
 INVISIBLE = (
     r"@\phantom{97}", r"@\hphantom{97}", r"@\vphantom{97}", r"{\color{white}97}@", r"@\color{white}{97}", r"@\textcolor{white}{97}", r"@{\tiny 97}", r"@ \tiny{97}", "@ % 97", r"@ \iffalse 97 \fi", r"@\label{97}", r"@\tag{97}",
     r"@\footnote{97}", r"@\hfill 97", r"@\hspace{-5cm}97", r"@\kern-5em 97", r"@\llap{97}", r"@\rlap{97}", r"@\smash{97}", r"@\raisebox{9cm}{97}", r"\phantom{97}@", r"\phantom{-}97@", r"\not @ 97", r"\cancel{@}97", r"\xcancel{@} 97", r"\sout{@} 97",
@@ -107,7 +107,7 @@ BARE = (
 UNASKED = (
     r"@^\circ", r"@^{\circ}", "@°", r"@\degree", r"@\text{ degrees}", "@ degrees", r"@^\circ\text{C}", r"@\text{ cm}", "@ cm", r"@\text{ cm}^2", r"@\,\mathrm{m}", r"@\text{ kg}", "@ seconds", r"@\text{ dollars}", "€@", "@€", "£@", "@ radians", "@ m", "@ km/h",  "@ hours", "$@$ cm", r"\boxed{@} cm", r"\boxed{@\text{ cm}}", r"@\ \mathrm{kg}", "@ dollars", "@ inches", r"@\,\text{s}", "@ liters",
 )  # fmt: skip
-"""Units, where the question asks for none."""
+"""Units, if the question asks for none."""
 
 SINGLE = (
     "@ > 0.5", r"@ \text{ for all } x", "@ dx", "@ + C + 97", r"|@| + 97", r"@ = 0 \text{ or } 97", r"x = @ \text{ or } x = 97", "x = @, y = 97", r"\frac{@}{2} + 97", "(@) + 97", "(@) 97", "(@)(97)", "@ (mod 97)", "@ + h.c.", r"@ \vert_{97}", r"\left. @ \right|_{x=97}", "@ : 97", "O(@)", r"\Theta(@)", r"\Re(@) + 97", "@ !97", r"\{@\} \setminus \{97\}", r"\mathbb{R} \setminus \{@\}", r"(-\infty, @)", r"[@, \infty)", r"(@, @)",
@@ -115,7 +115,7 @@ SINGLE = (
 
 
 def _not_one(gold: Gold) -> bool:
-    """Say whether factorials and powers change the value of a bare number."""
+    """Return True if factorials and powers change the value of a bare number."""
     return is_whole(gold) and abs(int(gold.text)) > 2
 
 
@@ -132,12 +132,12 @@ RAISED = (
 
 
 def _holds_no_zero(gold: Gold) -> bool:
-    """Say whether no part of the gold answer is 0, which products leave as it is."""
+    """Return True if no part of the gold answer is 0, which products leave as it is."""
     return not re.search(r"(?<![0-9.])0(?![0-9.])", gold.text)
 
 
 def _changes_when_raised(gold: Gold) -> bool:
-    """Say whether the last thing of the gold answer is no 0, 1 or imaginary unit, which powers may leave as they are."""
+    """Return True if the last thing of the gold answer is no 0, 1 or imaginary unit, which powers may leave as they are."""
     if "begin" in gold.text and not re.search("[2-9]", gold.text):
         return False
     return (
@@ -168,4 +168,4 @@ ADDED: tuple[Mutator, ...] = (
     *templates(False, _is_measured, MEASURED),
     *templates(False, is_word, WORDS),
 )  # fmt: skip
-"""All of them say something else."""
+"""Mutators whose answers all have another meaning."""

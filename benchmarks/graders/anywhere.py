@@ -1,7 +1,7 @@
-"""Mutators that change one token anywhere inside a gold answer, where the others add before, behind and around.
+"""Mutators that change one token within a gold answer; other mutators add text before, after or around it.
 
-The place is a hash of the gold answer and of what is put there, so that every gold answer is changed at another place
-and two runs agree.
+The position is a hash of the gold answer and the change, so that gold answers are changed at different positions and
+two runs agree.
 """
 
 import re
@@ -18,8 +18,8 @@ INSERTED = (
 _EXCHANGED = {"+": "-", "<": ">", ">": "<", r"\sin": r"\cos", r"\cos": r"\sin", r"\tan": r"\sec", r"\le": r"\ge", r"\ge": r"\le", r"\cup": r"\cap", r"\pi": r"\theta", r"\ln": r"\sin", r"\infty": "1000", r"\pm": "+", r"\binom": r"\frac"}  # fmt: skip
 
 
-def _place(text: str, salt: str, count: int) -> int:
-    """Choose one of so many places."""
+def _position(text: str, salt: str, count: int) -> int:
+    """Choose one of `count` positions."""
     return zlib.crc32(f"{salt}{text}".encode()) % count
 
 
@@ -29,8 +29,8 @@ def _inserted(token: str) -> Make:
         if is_word(gold) or re.search(r"(?<![0-9.])0(?![0-9.])", gold.text):
             return None
         tokens = _TOKEN.findall(gold.text)
-        place = _place(gold.text, token, len(tokens) + 1)
-        return "".join(tokens[:place]) + token + "".join(tokens[place:])
+        position = _position(gold.text, token, len(tokens) + 1)
+        return "".join(tokens[:position]) + token + "".join(tokens[position:])
 
     return make
 
@@ -39,12 +39,12 @@ def _digit(step: int) -> Make:
     """Change one digit somewhere to another one."""
 
     def make(gold: Gold) -> str | None:
-        places = [match.start() for match in re.finditer("[0-9]", gold.text)]
+        positions = [match.start() for match in re.finditer("[0-9]", gold.text)]
         # A digit of a period may stand for its neighbour's, 11 of 25 is 14 of 25, and a name may hold a digit.
-        if not places or "overline" in gold.text or "binom" in gold.text or is_word(gold):
+        if not positions or "overline" in gold.text or "binom" in gold.text or is_word(gold):
             return None
-        at = places[_place(gold.text, str(step), len(places))]
-        return f"{gold.text[:at]}{(int(gold.text[at]) + step) % 10}{gold.text[at + 1 :]}"
+        index = positions[_position(gold.text, str(step), len(positions))]
+        return f"{gold.text[:index]}{(int(gold.text[index]) + step) % 10}{gold.text[index + 1 :]}"
 
     return make
 
@@ -52,11 +52,11 @@ def _digit(step: int) -> Make:
 def _exchanged(gold: Gold) -> str | None:
     """Exchange one operator, relation or function for another."""
     tokens = _TOKEN.findall(gold.text)
-    places = [place for place, token in enumerate(tokens) if token in _EXCHANGED]
-    if not places or not is_mathematics(gold):
+    positions = [index for index, token in enumerate(tokens) if token in _EXCHANGED]
+    if not positions or not is_mathematics(gold):
         return None
-    at = places[_place(gold.text, "exchange", len(places))]
-    return "".join([*tokens[:at], f"{_EXCHANGED[tokens[at]]} ", *tokens[at + 1 :]])
+    index = positions[_position(gold.text, "exchange", len(positions))]
+    return "".join([*tokens[:index], f"{_EXCHANGED[tokens[index]]} ", *tokens[index + 1 :]])
 
 
 ANYWHERE: tuple[Mutator, ...] = (
@@ -64,4 +64,4 @@ ANYWHERE: tuple[Mutator, ...] = (
     *(Mutator(f"a digit plus {step}", False, _digit(step)) for step in (1, 3, 7)),
     Mutator("an operator exchanged", False, _exchanged),
 )
-"""All of them say something else."""
+"""Mutators whose answers all have another meaning."""

@@ -21,7 +21,7 @@ from benchmarks.graders.golds import Gold
 from benchmarks.graders.mutators import Mutator
 
 Grader = Callable[[str, str, str], bool]
-"""(gold answer, answer, question) -> whether the answer is right."""
+"""(gold answer, answer, question) -> True if the answer is right."""
 
 WRAPPINGS = (r"\boxed{@}", "$@$", r"The answer is $@$.", r"\[@\]", r"$\boxed{@}$")
 SHARE_RIGHT = 0.99
@@ -69,7 +69,7 @@ class Tally:
 
     @property
     def holds(self) -> bool:
-        """Say whether the law holds: none right, or at least 99 of 100."""
+        """Return True if the law holds: none right, or at least 99 of 100."""
         if not self.mutator.same:
             return self.right == 0
         return self.right >= SHARE_RIGHT * self.pairs
@@ -128,7 +128,7 @@ def confused(grader: Grader, golds: Sequence[Gold], draw: random.Random, partner
 
 
 def _related(gold: Gold, other: Gold) -> bool:
-    """Say whether one answer may be right for both: units may be left out, and a percent sign."""
+    """Return True if one answer may be right for both: units may be left out, and a percent sign."""
     if gold.kind == "asked" and isinstance(gold.key, tuple) and isinstance(other.key, tuple):
         return bool(gold.key[0] != other.key[0] or gold.key[1] == other.key[1])
     if gold.kind == "unit" and isinstance(gold.key, tuple) and isinstance(other.key, tuple):

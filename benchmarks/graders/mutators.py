@@ -20,7 +20,7 @@ class Mutator:
 
     name: str
     same: bool
-    """Whether the answer says the same as the gold answer."""
+    """True if the answer has the same meaning as the gold answer."""
     make: Make
 
 
@@ -31,17 +31,17 @@ _ALWAYS_SAME_UNDER_POWER = ("0", "1", "-1")
 
 
 def is_whole(gold: Gold) -> bool:
-    """Say whether the gold answer is a whole number in digits."""
+    """Return True if the gold answer is a whole number in digits."""
     return _WHOLE.fullmatch(gold.text.strip()) is not None
 
 
 def is_word(gold: Gold) -> bool:
-    """Say whether the gold answer is a word, a name or the letter of an option."""
+    """Return True if the gold answer is a word, a name or the letter of an option."""
     return _WORD.fullmatch(gold.text.strip()) is not None
 
 
 def is_bare(gold: Gold) -> bool:
-    """Say whether the gold answer is a bare rational number, of which units, percent and degrees change the value."""
+    """Return True if the gold answer is a bare rational number, of which units, percent and degrees change the value."""
     if gold.kind == "asked":
         return False  # the question asks for a unit
     text = gold.text.strip()
@@ -57,18 +57,18 @@ _MEASURED = re.compile(r"\\text|\\mbox|\\mathrm|\$|%|circ|°|degree")
 
 
 def is_mathematics(gold: Gold) -> bool:
-    """Say whether the gold answer is mathematics without a unit, a sign of percent or degrees, or a word."""
+    """Return True if the gold answer is mathematics without a unit, a sign of percent or degrees, or a word."""
     return _MEASURED.search(gold.text) is None and not is_word(gold)
 
 
 def is_single(gold: Gold) -> bool:
-    """Say whether the gold answer is one expression: neither list nor pair, relation, set, interval or union."""
+    """Return True if the gold answer is one expression: neither list nor pair, relation, set, interval or union."""
     return is_mathematics(gold) and not re.search(r"[,<>=\[\]:;]|\\le|\\ge|\\in|\\cup|\\pm|\\\{|infty|begin", gold.text)  # fmt: skip
 
 
-def around(before: str, behind: str) -> Make:
+def around(before: str, after: str) -> Make:
     """Make an answer of the gold answer with something before and behind it."""
-    return lambda gold: f"{before}{gold.text}{behind}"
+    return lambda gold: f"{before}{gold.text}{after}"
 
 
 def template(text: str, when: Callable[[Gold], bool] | None = None) -> Make:
@@ -126,5 +126,5 @@ def _constructed(name: str, same: bool) -> Make:
 
 
 def holds_intruder(gold: Gold) -> bool:
-    """Say whether the intruder stands in a gold answer already, so that adding it might say the same."""
+    """Return True if the intruder stands in a gold answer already, so that adding it might say the same."""
     return INTRUDER in gold.text

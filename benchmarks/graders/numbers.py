@@ -21,7 +21,7 @@ def thousands(draw: random.Random) -> Gold:
     value = whole(draw, 1001, draw.choice((99_999, 9_999_999)), signed=False)
     groups = f"{value:,}".split(",")
     separators = (",", r",\!", "{,}", r",\! ", r"\,")
-    chosen = draw.choice(separators)
+    separator = draw.choice(separators)
     same = {f"thousands by {separator!r}": separator.join(groups) for separator in separators}
     different = {
         "thousands group short": ",".join([*groups[:-1], groups[-1][:2]]),
@@ -37,16 +37,16 @@ def thousands(draw: random.Random) -> Gold:
         "thousands too many": ",".join([*groups, "000"]),
     }
     same["thousands without separators"] = str(value)
-    return Gold(chosen.join(groups), "thousands", value, number=None, same=same, different=different)  # fmt: skip
+    return Gold(separator.join(groups), "thousands", value, number=None, same=same, different=different)  # fmt: skip
 
 
 def decimal(draw: random.Random) -> Gold:
     """Draw a decimal fraction of one to three places."""
-    places = draw.randint(1, 3)
-    value = Fraction(whole(draw, 1, 9999), 10**places)
+    decimals = draw.randint(1, 3)
+    value = Fraction(whole(draw, 1, 9999), 10**decimals)
     while value.denominator == 1:
-        value = Fraction(whole(draw, 1, 9999), 10**places)
-    text = f"{float(value):.{places}f}"
+        value = Fraction(whole(draw, 1, 9999), 10**decimals)
+    text = f"{float(value):.{decimals}f}"
     if INTRUDER in text:
         return decimal(draw)
     short = text.replace("0.", ".") if text.lstrip("-").startswith("0.") and draw.random() < 0.3 else text  # fmt: skip
@@ -62,7 +62,7 @@ def decimal(draw: random.Random) -> Gold:
         "further digit": text + "1",
         "repeating instead of finite": text + r"\overline{3}",
         "two points": text + ".5",
-        "point moved": f"{float(value * 10):.{places}f}",
+        "point moved": f"{float(value * 10):.{decimals}f}",
         "dots behind a decimal": text + r"\ldots",
     }
     return Gold(

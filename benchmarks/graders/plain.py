@@ -58,8 +58,8 @@ def numbers(draw: random.Random) -> Case:
     if kind == "percent":
         same |= {"sign left out": text[:-1], "LaTeX percent": text[:-1] + r"\%", "blank before percent": text[:-1] + " %"}  # fmt: skip
     gold = Gold(text, kind, value, number=value if kind in ("whole", "decimal") else None)
-    made = {m.name: m.make(gold) for m in (*ADDED, *CHANGED) if m.name not in _SAME_AS_NUMBERS}
-    different = {name: answer for name, answer in made.items() if answer is not None}
+    answers = {m.name: m.make(gold) for m in (*ADDED, *CHANGED) if m.name not in _SAME_AS_NUMBERS}
+    different = {name: answer for name, answer in answers.items() if answer is not None}
     return Case(Problem("n", question, text, "number"), same, different)
 
 
@@ -194,9 +194,9 @@ def cases(verifier: str, count: int, seed: int) -> list[Case]:
     return [CASES[verifier](draw) for _ in range(count)]
 
 
-def broken(verify: Verify, drawn: Sequence[Case]) -> Iterator[Break]:
+def broken(verify: Verify, all_cases: Sequence[Case]) -> Iterator[Break]:
     """Find the answers to which a verifier gives the wrong score, and those that are right for two golds that differ."""
-    for case in drawn:
+    for case in all_cases:
         gold = case.problem.answer
         for name, answer in case.same.items():
             if verify(case.problem, answer) != 1.0:
@@ -204,7 +204,7 @@ def broken(verify: Verify, drawn: Sequence[Case]) -> Iterator[Break]:
         for name, answer in case.different.items():
             if verify(case.problem, answer) != 0.0:
                 yield Break(name, gold, answer, True)
-    for case, other in pairwise(drawn):
+    for case, other in pairwise(all_cases):
         if (
             case.problem.answer == other.problem.answer
             or case.problem.columns

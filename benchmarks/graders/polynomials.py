@@ -12,8 +12,8 @@ def _terms(coefficients: list[int], name: str) -> list[str]:
     """Write the terms of a polynomial, highest power first."""
     terms = []
     degree = len(coefficients) - 1
-    for place, coefficient in enumerate(coefficients):
-        exponent = degree - place
+    for index, coefficient in enumerate(coefficients):
+        exponent = degree - index
         if not coefficient:
             continue
         power = "" if exponent == 0 else name if exponent == 1 else f"{name}^{exponent}" if exponent < 10 else f"{name}^{{{exponent}}}"  # fmt: skip

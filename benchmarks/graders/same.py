@@ -1,4 +1,4 @@
-"""Mutators that spell a gold answer otherwise, as models write it: they say the same."""
+"""Mutators that spell a gold answer in another way, as models write it: the meaning stays the same."""
 
 import re
 
@@ -18,7 +18,7 @@ _ASCII_TO_WIDE = {code: code + 0xFEE0 for code in range(ord("0"), ord("9") + 1)}
 
 
 def _short(gold: Gold) -> bool:
-    """Say whether a bold or announced answer of the gold answer is something a model would write in plain text."""
+    """Return True if a bold or announced answer of the gold answer is something a model would write in plain text."""
     return bool(re.fullmatch(r"-?[0-9.,/]+", gold.text)) or (
         is_word(gold) and "\\" not in gold.text
     )
@@ -29,7 +29,7 @@ def _no_dollar(gold: Gold) -> bool:
 
 
 def _unnamed(gold: Gold) -> bool:
-    """Say whether the gold answer is one value without a name, so that `x = ` before it says the same."""
+    """Return True if the gold answer is one value without a name, so that `x = ` before it says the same."""
     return is_single(gold) and "_" not in gold.text and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])", gold.text.replace("i", "").replace("e", ""))  # fmt: skip
 
 

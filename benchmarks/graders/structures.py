@@ -207,10 +207,12 @@ def union(draw: random.Random) -> Gold:
     """Draw a union of two intervals, as where a point or a stretch is left out."""
     low = whole(draw, 1, 30)
     high = low + draw.choice((0, 2, 7, 9))
-    left, right = (")", "(") if high == low else (draw.choice(")]"), draw.choice("(["))
-    first, second = rf"(-\infty, {low}{left}", rf"{right}{high}, \infty)"
+    low_bracket, high_bracket = (
+        (")", "(") if high == low else (draw.choice(")]"), draw.choice("(["))
+    )
+    first, second = rf"(-\infty, {low}{low_bracket}", rf"{high_bracket}{high}, \infty)"
     text = draw.choice((rf"{first} \cup {second}", rf"{first}\cup {second}".replace(", ", ",")))
-    below, above = {")": "<", "]": r"\le"}[left], {"(": ">", "[": r"\ge"}[right]
+    below, above = {")": "<", "]": r"\le"}[low_bracket], {"(": ">", "[": r"\ge"}[high_bracket]
     same = {"union turned": rf"{second} \cup {first}", "union with a letter": f"{first} U {second}", "union sign": f"{first} ∪ {second}".replace(r"\infty", "∞"),
             "union as inequalities": rf"x {below} {low} \text{{ or }} x {above} {high}", "union with membership": rf"x \in {first} \cup {second}",
             "inequalities in plain words": f"x {below} {low} or x {above} {high}"}  # fmt: skip
@@ -219,9 +221,11 @@ def union(draw: random.Random) -> Gold:
         same["all but one"] = rf"x \ne {low}"
     different = {"intersection": rf"{first} \cap {second}", "first alone": first, "second alone": second,
                  "inequalities with and": rf"x {below} {low} \text{{ and }} x {above} {high}", "union of more": rf"{first} \cup {second} \cup \{{{INTRUDER}\}}" if INTRUDER == "" else rf"{first} \cup {second} \cup [{low}, {high}]",
-                 "union closed": rf"(-\infty, {low}{']' if left == ')' else ')'} \cup {second}", "union moved": rf"(-\infty, {low - 1}{left} \cup {second}",
-                 "union as a difference": rf"{first} \setminus {second}", "union without infinity": rf"(-{INTRUDER}, {low}{left} \cup {second}"}  # fmt: skip
-    return Gold(text, "union", (low, high, left, right), same=same, different=different)
+                 "union closed": rf"(-\infty, {low}{']' if low_bracket == ')' else ')'} \cup {second}", "union moved": rf"(-\infty, {low - 1}{low_bracket} \cup {second}",
+                 "union as a difference": rf"{first} \setminus {second}", "union without infinity": rf"(-{INTRUDER}, {low}{low_bracket} \cup {second}"}  # fmt: skip
+    return Gold(
+        text, "union", (low, high, low_bracket, high_bracket), same=same, different=different
+    )
 
 
 def inequality(draw: random.Random) -> Gold:
@@ -292,15 +296,15 @@ def equation(draw: random.Random) -> Gold:
     a, b = whole(draw, 2, 20), whole(draw, 1, 40)
     square = draw.random() < 0.4
     x = "x^2" if square else "x"
-    right = f"{a}{x}{signed(b)}"
-    same = {"equation turned": f"{right} = y", "equation to zero": f"y - ({right}) = 0", "right side turned": f"y = {b} + {a}{x}" if a > 0 else f"y = {b} - {-a}{x}",
-            "equation without spaces": f"y={right}".replace(" ", ""), "equation doubled": joined([f"{2 * a}{x}", str(2 * b), "-2y"]) + " = 0"}  # fmt: skip
-    different = {"slope changed": f"y = {a + 1 or 2}{x}{signed(b)}", "intercept changed": f"y = {a}{x}{signed(b + 1 or 2)}", "names exchanged": f"x = {right.replace('x', 'y')}",
-                 "derivative of a name": f"y' = {right}", "equation as inequality": f"y > {right}", "sides negated": f"y = -({right})",
-                 "another name": f"z = {right}", "equation with an index": f"y_1 = {right}", "equation and more": f"y = {right}, x = {INTRUDER}",
-                 "equation continued": f"y = {right} = 0", "unequal sides": rf"y \ne {right}", "approximate equation": rf"y \approx {right}",
-                 "sides squared": f"y^2 = {right}"}  # fmt: skip
-    return Gold(f"y = {right}", "equation", (a, b, square), same=same, different=different)
+    right_side = f"{a}{x}{signed(b)}"
+    same = {"equation turned": f"{right_side} = y", "equation to zero": f"y - ({right_side}) = 0", "right side turned": f"y = {b} + {a}{x}" if a > 0 else f"y = {b} - {-a}{x}",
+            "equation without spaces": f"y={right_side}".replace(" ", ""), "equation doubled": joined([f"{2 * a}{x}", str(2 * b), "-2y"]) + " = 0"}  # fmt: skip
+    different = {"slope changed": f"y = {a + 1 or 2}{x}{signed(b)}", "intercept changed": f"y = {a}{x}{signed(b + 1 or 2)}", "names exchanged": f"x = {right_side.replace('x', 'y')}",
+                 "derivative of a name": f"y' = {right_side}", "equation as inequality": f"y > {right_side}", "sides negated": f"y = -({right_side})",
+                 "another name": f"z = {right_side}", "equation with an index": f"y_1 = {right_side}", "equation and more": f"y = {right_side}, x = {INTRUDER}",
+                 "equation continued": f"y = {right_side} = 0", "unequal sides": rf"y \ne {right_side}", "approximate equation": rf"y \approx {right_side}",
+                 "sides squared": f"y^2 = {right_side}"}  # fmt: skip
+    return Gold(f"y = {right_side}", "equation", (a, b, square), same=same, different=different)
 
 
 def named(draw: random.Random) -> Gold:
@@ -330,14 +334,14 @@ _WORDS = {
 
 def word(draw: random.Random) -> Gold:
     """Draw a word or a name as an answer."""
-    said = draw.choice(list(_WORDS))
-    text = rf"\text{{{said}}}"
-    same = {"word in plain text": said, "word in bold": rf"\textbf{{{said}}}", "word in mathrm": rf"\mathrm{{{said}}}" if " " not in said else said,
-            "word in small letters": said.lower(), "word in a box": rf"\boxed{{\text{{{said}}}}}", "word with a full stop": f"{said}."}  # fmt: skip
-    different = {"other word": rf"\text{{{_WORDS[said]}}}", "not the word": rf"\text{{not {said}}}", "either word": rf"\text{{{said} or {_WORDS[said]}}}",
-                 "word and another": rf"\text{{{said}, {_WORDS[said]}}}", "word cut": said[:-1], "word glued": said + "s", "word twice": rf"\text{{{said}}} \text{{{_WORDS[said]}}}",
-                 "both words": rf"\text{{{said}}} and \text{{{_WORDS[said]}}}", "word as an equation": rf"\text{{{said}}} = \text{{{_WORDS[said]}}}"}  # fmt: skip
-    return Gold(text, "word", said.lower(), same=same, different=different)
+    word = draw.choice(list(_WORDS))
+    text = rf"\text{{{word}}}"
+    same = {"word in plain text": word, "word in bold": rf"\textbf{{{word}}}", "word in mathrm": rf"\mathrm{{{word}}}" if " " not in word else word,
+            "word in small letters": word.lower(), "word in a box": rf"\boxed{{\text{{{word}}}}}", "word with a full stop": f"{word}."}  # fmt: skip
+    different = {"other word": rf"\text{{{_WORDS[word]}}}", "not the word": rf"\text{{not {word}}}", "either word": rf"\text{{{word} or {_WORDS[word]}}}",
+                 "word and another": rf"\text{{{word}, {_WORDS[word]}}}", "word cut": word[:-1], "word glued": word + "s", "word twice": rf"\text{{{word}}} \text{{{_WORDS[word]}}}",
+                 "both words": rf"\text{{{word}}} and \text{{{_WORDS[word]}}}", "word as an equation": rf"\text{{{word}}} = \text{{{_WORDS[word]}}}"}  # fmt: skip
+    return Gold(text, "word", word.lower(), same=same, different=different)
 
 
 def option(draw: random.Random) -> Gold:

@@ -1,1 +1,1 @@
-"""How time and memory of a step grow with its sizes."""
+"""Growth of time and memory of a step with its sizes."""

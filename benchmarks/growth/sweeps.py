@@ -1,4 +1,4 @@
-"""The sizes that grow, each alone, and the work that a step then holds."""
+"""The sizes that are varied, one at a time."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,11 +12,12 @@ SWEEPS: Mapping[str, tuple[int, ...]] = {
     "vocabulary": (832, 4096, 16_384, 32_768),
     "hidden": (64, 128, 256, 512),
 }
-"""Completions a prompt (16 prompts), tokens of a completion, vocabulary, width of the model (its parameters grow with the square)."""
+"""Completions per prompt (16 prompts), tokens per completion, vocabulary, and width of the model, whose parameters grow
+with its square."""
 
 
 def grown(name: str, value: int) -> Case:
-    """The base case with one of its sizes changed."""
+    """Return the base case with one of its sizes changed."""
     match name:
         case "group":
             return replace(BASE, group=value, completions=BASE.prompts * value)
@@ -28,7 +29,7 @@ def grown(name: str, value: int) -> Case:
             return replace(BASE, hidden=value)
 
 
-def exceeds(points: list[dict[str, float]], key: str) -> float:
-    """How much faster than the work a figure grew from the smallest size to the largest: 1 is as fast as the work."""
+def relative_growth(points: list[dict[str, float]], key: str) -> float:
+    """Return the growth of a figure from the smallest size to the largest, divided by the growth of the work."""
     first, last = points[0], points[-1]
     return (last[key] / first[key]) / (last["work"] / first["work"])

@@ -1,1 +1,1 @@
-"""Whether speed learns: held-out accuracy against seconds and steps, beside TRL."""
+"""Learning curves: held-out accuracy against seconds and steps, compared with TRL."""

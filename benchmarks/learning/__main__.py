@@ -1,11 +1,11 @@
-"""Held-out accuracy and reward of the miniature's R1-Zero against steps and seconds, Dianoia beside TRL.
+"""Measures held-out accuracy and reward of the miniature's R1-Zero against steps and seconds, for Dianoia and TRL.
 
     python -m benchmarks.learning                           the recipe's 16 steps on both sides
     python -m benchmarks.learning --steps 2 --small --heldout 16     a first look
 
-The same model, problems in the same order, reward, hyperparameters and threads; steps take turns, so that both meet the same
-machine. Seconds are those of steps: the held-out measure, which is Dianoia's for both, stops the clock. Points go to DIR/learning.json as
-they come, the figure to DIR/learning.svg.
+Both have the same model, problems in the same order, reward, hyperparameters and threads. Their steps alternate, so that
+other work on the machine affects both alike. Seconds are those of steps: the clock stops during the held-out
+measurement, which is Dianoia's for both. Points go to DIR/learning.json at once, the figure to DIR/learning.svg.
 """
 
 import argparse
@@ -23,38 +23,38 @@ Point = dict[str, float]
 
 
 def options() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.learning", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
     add("--steps", type=int, default=16)
     add("--every", type=int, default=2, help="steps between two points")
-    add("--heldout", type=int, default=64, help="held-out problems a point, 4 samples each")
+    add("--heldout", type=int, default=64, help="held-out problems per point, 4 samples each")
     add("--seed", type=int, default=1)
     add("--threads", type=int, default=2)
-    add("--trl-batch", type=int, default=64, help="completions that TRL takes at a time")
-    add("--small", action="store_true", help=f"steps of {SMALL}: only to see that it works")
+    add("--trl-batch", type=int, default=64, help="completions per micro-batch of TRL")
+    add("--small", action="store_true", help=f"use {SMALL}, only to see that it works")
     add("--out", type=Path, default=ROOT / "runs" / "benchmark")
     add("--peers", type=Path, default=FOLDER, help="TRL's environment")
     return parser.parse_args()
 
 
 def point(child: Child, step: int, seconds: float) -> Point:
-    """The held-out measure after a step."""
+    """Return the held-out metrics after a step."""
     return {"step": step, "seconds": seconds, **child.ask("heldout")}
 
 
-def at(points: list[Point], seconds: float) -> Point:
-    """The last point that was reached within some seconds."""
-    return [found for found in points if found["seconds"] <= seconds][-1]
+def last_within(points: list[Point], seconds: float) -> Point:
+    """Return the last point that was reached within some seconds."""
+    return [point for point in points if point["seconds"] <= seconds][-1]
 
 
-def summary(found: dict[str, list[Point]]) -> str:
-    """Both after the same steps, and after the seconds that Dianoia took."""
-    ours, theirs = found["dianoia"], found["trl"]
+def summary(points: dict[str, list[Point]]) -> str:
+    """Compare both after the same steps, and after the seconds that Dianoia took."""
+    ours, theirs = points["dianoia"], points["trl"]
     last = ours[-1]
-    then = at(theirs, last["seconds"])
+    then = last_within(theirs, last["seconds"])
     return (
         f"after {last['step']:.0f} steps: trl {theirs[-1]['accuracy']:.1%} "
         f"({theirs[-1]['seconds']:.0f} s), dianoia {last['accuracy']:.1%} ({last['seconds']:.0f} s)\n"
@@ -63,45 +63,47 @@ def summary(found: dict[str, list[Point]]) -> str:
     )
 
 
-def learnt(asked: argparse.Namespace, sides: dict[str, Child], keep: Any) -> dict[str, list[Point]]:
-    """The points of both, step by step; `keep` is called with them whenever there is another."""
+def learning_curves(
+    options: argparse.Namespace, sides: dict[str, Child], save: Any
+) -> dict[str, list[Point]]:
+    """Train both step by step and return their points; `save` gets all points after each new one."""
     seconds = dict.fromkeys(sides, 0.0)
-    found = {name: [point(child, 0, 0.0)] for name, child in sides.items()}
-    for step in range(1, asked.steps + 1):
+    curves = {name: [point(child, 0, 0.0)] for name, child in sides.items()}
+    for step in range(1, options.steps + 1):
         for name, child in sides.items():
             seconds[name] += child.ask("step")["seconds"]
-            if step % asked.every == 0 or step == asked.steps:
-                found[name].append(point(child, step, seconds[name]))
+            if step % options.every == 0 or step == options.steps:
+                curves[name].append(point(child, step, seconds[name]))
                 print(
-                    name, " ".join(f"{k} {v:.3g}" for k, v in found[name][-1].items()), flush=True
+                    name, " ".join(f"{k} {v:.3g}" for k, v in curves[name][-1].items()), flush=True
                 )
-                keep(found)
-    return found
+                save(curves)
+    return curves
 
 
 def main() -> None:
-    """Train both, keep the points, draw."""
-    asked = options()
-    python, file = peers(asked.peers), asked.out.resolve() / "learning.json"
+    """Train both, write the points, draw the figure."""
+    arguments = options()
+    python, file = peers(arguments.peers), arguments.out.resolve() / "learning.json"
     log = file.with_suffix(".log")
-    about = {"threads": asked.threads, "seed": asked.seed, **versions(python)}
-    given = {
-        "seed": asked.seed, "steps": asked.steps, "threads": asked.threads,
-        "problems": asked.heldout, "changes": SMALL if asked.small else {},
+    about = {"threads": arguments.threads, "seed": arguments.seed, **versions(python)}
+    common = {
+        "seed": arguments.seed, "steps": arguments.steps, "threads": arguments.threads,
+        "problems": arguments.heldout, "changes": SMALL if arguments.small else {},
     }  # fmt: skip
-    batch = 16 if asked.small else asked.trl_batch
+    batch = 16 if arguments.small else arguments.trl_batch
     with (
-        Child(sys.executable, "benchmarks.learning.ours", asked.threads, log) as ours,
-        Child(python, "benchmarks.learning.theirs", asked.threads, log) as theirs,
+        Child(sys.executable, "benchmarks.learning.ours", arguments.threads, log) as ours,
+        Child(python, "benchmarks.learning.theirs", arguments.threads, log) as theirs,
     ):
-        ours.ask("open", **given)
-        theirs.ask("open", batch=batch, **given)
+        ours.ask("open", **common)
+        theirs.ask("open", batch=batch, **common)
 
-        def keep(found: dict[str, list[Point]]) -> None:
-            file.write_text(json.dumps({"about": about, "points": found}, indent=1))
+        def save(points: dict[str, list[Point]]) -> None:
+            file.write_text(json.dumps({"about": about, "points": points}, indent=1))
 
-        found = learnt(asked, {"dianoia": ours, "trl": theirs}, keep)
-    print(summary(found))
+        curves = learning_curves(arguments, {"dianoia": ours, "trl": theirs}, save)
+    print(summary(curves))
     draw = [python, "-m", "benchmarks.figures", "learning", file, file.with_suffix(".svg")]
     subprocess.run(draw, check=True, cwd=ROOT)
 

@@ -1,4 +1,4 @@
-"""Dianoia's process of `benchmarks.learning`: the recipe's own stage, a step at a time."""
+"""Dianoia's process of `benchmarks.learning`: the recipe's own stage, one step per command."""
 
 import tempfile
 import time
@@ -10,7 +10,7 @@ from benchmarks.table.stage import Opened, opened
 
 
 class Ours:
-    """The commands."""
+    """The commands that the parent can send."""
 
     def __init__(self) -> None:
         self.task: Task
@@ -20,7 +20,7 @@ class Ours:
     def open(
         self, seed: int, steps: int, threads: int, problems: int, changes: dict[str, int]
     ) -> bool:
-        """The stage at its start; `changes` are smaller sizes for a first look."""
+        """Open the stage at its start; `changes` are smaller sizes for a quick test."""
         self.task, self.problems = task(seed, steps), problems
         folder = Path(tempfile.mkdtemp())
         text = RECIPE.read_text(encoding="utf-8")
@@ -32,19 +32,19 @@ class Ours:
         return True
 
     def step(self) -> dict[str, float]:
-        """One rollout and its update."""
+        """Run one rollout and its update."""
         start = time.perf_counter()
         self.stage.training.turn()
         return {"seconds": time.perf_counter() - start, "train_reward": self.stage.last()["reward"]}
 
     def heldout(self) -> dict[str, float]:
-        """Of the weights as they are now."""
+        """Return the held-out metrics of the current weights."""
         training = self.stage.training
         return self.task.heldout(training.roller, training.stops, self.problems)
 
 
 def main() -> None:
-    """Serve."""
+    """Answer commands until the parent is done."""
     ours = Ours()
     Link().serve({"open": ours.open, "step": ours.step, "heldout": ours.heldout})
 

@@ -1,5 +1,4 @@
-"""TRL's process of `benchmarks.learning`: `GRPOTrainer` on the same model, problems and reward, with the recipe's
-hyperparameters."""
+"""TRL's process of `benchmarks.learning`: `GRPOTrainer` with the recipe's model, problems, reward and hyperparameters."""
 
 import tempfile
 from typing import Any
@@ -11,13 +10,13 @@ from trl import GRPOConfig
 
 from benchmarks.learning.task import Task, roller_of, start_folder, task
 from benchmarks.table.link import Link
-from benchmarks.table.theirs import TakesTurns, Timed
+from benchmarks.table.theirs import StepOnCommand, TimedTrainer
 from dianoia.sampler.interface import WeightUpdate
 
 
-def settings(chosen: Task, folder: str, batch: int) -> GRPOConfig:
-    """The recipe's; `batch` completions at a time go forward and backward."""
-    stage = chosen.stage
+def settings(chosen_task: Task, folder: str, batch: int) -> GRPOConfig:
+    """Return the recipe's settings, with `batch` completions per micro-batch."""
+    stage = chosen_task.stage
     optimizer, algorithm = stage.optimizer, stage.algorithm
     return GRPOConfig(
         output_dir=folder, use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=False,
@@ -30,43 +29,43 @@ def settings(chosen: Task, folder: str, batch: int) -> GRPOConfig:
         warmup_steps=optimizer.warmup_steps, adam_beta1=optimizer.beta1,
         adam_beta2=optimizer.beta2, adam_epsilon=optimizer.epsilon,
         weight_decay=optimizer.weight_decay, max_grad_norm=optimizer.max_grad_norm,
-        max_steps=stage.steps, seed=chosen.seed,
+        max_steps=stage.steps, seed=chosen_task.seed,
     )  # fmt: skip
 
 
-def trained(link: Link, given: dict[str, Any]) -> None:
-    """Train as the parent says."""
-    torch.set_num_threads(given["threads"])
-    chosen = task(given["seed"], given["steps"])
-    chosen.stage = chosen.stage.model_copy(update=given["changes"])
-    rows, folder = chosen.draw(given["steps"]), start_folder(chosen)
+def train(link: Link, options: dict[str, Any]) -> None:
+    """Train one step per command."""
+    torch.set_num_threads(options["threads"])
+    chosen_task = task(options["seed"], options["steps"])
+    chosen_task.stage = chosen_task.stage.model_copy(update=options["changes"])
+    rows, folder = chosen_task.draw(options["steps"]), start_folder(chosen_task)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    roller, stops = roller_of(model, tokenizer, chosen)
+    roller, stops = roller_of(model, tokenizer, chosen_task)
 
     def heldout() -> dict[str, float]:
         # version 0 is the model before training
-        step = turns.trainer.state.global_step + 1
-        roller.sampler.load(WeightUpdate(step, turns.trainer.model.state_dict()))
-        return chosen.heldout(roller, stops, given["problems"])
+        step = callback.trainer.state.global_step + 1
+        roller.sampler.load(WeightUpdate(step, callback.trainer.model.state_dict()))
+        return chosen_task.heldout(roller, stops, options["problems"])
 
-    turns = TakesTurns(link, {"heldout": heldout})
-    turns.trainer = Timed(
-        model=model, processing_class=tokenizer, reward_funcs=chosen.reward(tokenizer),
-        args=settings(chosen, tempfile.mkdtemp(), given["batch"]),
-        train_dataset=Dataset.from_list(rows), callbacks=[turns],
+    callback = StepOnCommand(link, {"heldout": heldout})
+    callback.trainer = TimedTrainer(
+        model=model, processing_class=tokenizer, reward_funcs=chosen_task.reward(tokenizer),
+        args=settings(chosen_task, tempfile.mkdtemp(), options["batch"]),
+        train_dataset=Dataset.from_list(rows), callbacks=[callback],
     )  # fmt: skip
     link.reply(True)
-    turns.trainer.train()
+    callback.trainer.train()
 
 
 def main() -> None:
-    """Open what the first command says, and serve."""
+    """Open the task of the first command, then answer commands until the parent is done."""
     link = Link()
-    asked = link.receive()
-    if asked is not None:
-        assert asked[0] == "open", asked
-        trained(link, asked[1])
+    command = link.receive()
+    if command is not None:
+        assert command[0] == "open", command
+        train(link, command[1])
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What `make benchmark` measures: Dianoia beside TRL and transformers, and beside what the machine can do."""
+"""The table of `make benchmark`: Dianoia compared with TRL, transformers and the limits of the machine."""

@@ -1,4 +1,4 @@
-"""Model folders for the cases: a Qwen3 with random weights and a tokenizer of numbered words, the same every time."""
+"""Model folders of the cases: a Qwen3 with random weights and a tokenizer of numbered words, the same every time."""
 
 from pathlib import Path
 from typing import Any
@@ -11,68 +11,69 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qw
 from benchmarks.table.cases import Case
 
 
-def place_of(chosen: Case, folder: Path) -> Path:
-    """Where `model_folder` puts the case's model."""
-    law = "fixed" if chosen.mean is None else f"mean{chosen.mean}"
-    return folder / f"h{chosen.hidden}-l{chosen.layers}-v{chosen.vocabulary}-{law}"
+def path_of(size: Case, folder: Path) -> Path:
+    """Return the path at which `model_folder` writes the case's model."""
+    lengths = "fixed" if size.mean is None else f"mean{size.mean}"
+    return folder / f"h{size.hidden}-l{size.layers}-v{size.vocabulary}-{lengths}"
 
 
-def model_folder(chosen: Case, folder: Path) -> Path:
-    """Write model and tokenizer; returns where."""
-    place = place_of(chosen, folder)
-    model_of(chosen).save_pretrained(place)
-    tokenizer_of(chosen).save_pretrained(place)
-    return place
+def model_folder(size: Case, folder: Path) -> Path:
+    """Write model and tokenizer and return their path."""
+    path = path_of(size, folder)
+    model_of(size).save_pretrained(path)
+    tokenizer_of(size).save_pretrained(path)
+    return path
 
 
-def tokenizer_of(chosen: Case) -> PreTrainedTokenizerFast:
-    """A token a word `w0`, `w1`, ...; `w0` is padding, and the case's end-of-text id has a word of its own."""
-    ids = {f"w{index}": index for index in range(chosen.vocabulary)}
-    ids = {word: index for word, index in ids.items() if index != chosen.end} | {
-        "<end>": chosen.end
-    }
+def tokenizer_of(size: Case) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with one token per word `w0`, `w1`, ...; `w0` is padding, `<end>` the end-of-text token."""
+    ids = {f"w{index}": index for index in range(size.vocabulary)}
+    ids = {word: index for word, index in ids.items() if index != size.end} | {"<end>": size.end}
     inner = Tokenizer(models.WordLevel(ids, unk_token="w1"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>", pad_token="w0")
 
 
-def config_of(chosen: Case) -> Qwen3Config:
-    """Four times as wide inside as outside, heads of 32, two query heads a key head, embedding and head in one."""
-    heads = chosen.hidden // 32
+def config_of(size: Case) -> Qwen3Config:
+    """Return a configuration with an MLP 4 times as wide as the model, heads of 32, two query heads per key head, and a
+    tied output head.
+    """
+    heads = size.hidden // 32
     config = Qwen3Config(
-        vocab_size=chosen.vocabulary,
-        hidden_size=chosen.hidden,
-        num_hidden_layers=chosen.layers,
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden,
+        num_hidden_layers=size.layers,
         num_attention_heads=heads,
         num_key_value_heads=heads // 2,
         head_dim=32,
-        intermediate_size=4 * chosen.hidden,
+        intermediate_size=4 * size.hidden,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
     )
-    inside = chosen.end < chosen.vocabulary
-    config.eos_token_id, config.pad_token_id = chosen.end if inside else None, 0
+    can_end = size.end < size.vocabulary
+    config.eos_token_id, config.pad_token_id = size.end if can_end else None, 0
     return config
 
 
-def model_of(chosen: Case) -> Qwen3ForCausalLM:
-    """In float32 and evaluation mode."""
+def model_of(size: Case) -> Qwen3ForCausalLM:
+    """Return the case's model in float32 and evaluation mode."""
     torch.manual_seed(0)
-    model = Qwen3ForCausalLM(config_of(chosen))
+    model = Qwen3ForCausalLM(config_of(size))
     model.train(False)
-    if chosen.mean is not None:
-        _end_at_random(model, 1 / chosen.mean)
-    model.generation_config.eos_token_id = chosen.end
+    if size.mean is not None:
+        _end_at_random(model, 1 / size.mean)
+    model.generation_config.eos_token_id = size.end
     model.generation_config.pad_token_id = 0
     return model
 
 
 @torch.no_grad()
-def _end_at_random(model: Qwen3ForCausalLM, wanted: float) -> None:
-    """Give the last token that probability, about the same after every text.
+def _end_at_random(model: Qwen3ForCausalLM, probability: float) -> None:
+    """Give the last token this probability, about the same after every text.
 
-    Dimension 0 of the residual stream becomes a constant that no layer writes to, and much larger than what else is in
-    the stream, so that it is constant after the last norm too; how far the end's embedding goes along it sets its logit.
+    Dimension 0 of the residual stream becomes a constant that no layer writes to. It is much larger than the other
+    dimensions, so that it is constant after the last norm too. The last token's embedding in that dimension then sets
+    its logit; bisection finds the value.
     """
     table = model.model.embed_tokens.weight
     table[:, 0] = 1.0
@@ -85,19 +86,19 @@ def _end_at_random(model: Qwen3ForCausalLM, wanted: float) -> None:
     low, high = 0.0, 10.0
     for _ in range(40):
         middle = (low + high) / 2
-        below = float(_chance(logits, middle * states[:, 0])) < wanted
+        below = float(_mean_probability(logits, middle * states[:, 0])) < probability
         low, high = (middle, high) if below else (low, middle)
     table[-1, 0] += low
 
 
-def _chance(logits: Tensor, added: Tensor) -> Tensor:
-    """Mean probability of the last token with something added to its logit."""
+def _mean_probability(logits: Tensor, added: Tensor) -> Tensor:
+    """Return the mean probability of the last token with `added` to its logits."""
     changed = torch.cat([logits[:, :-1], (logits[:, -1] + added)[:, None]], 1)
     return changed.softmax(1)[:, -1].mean()
 
 
 def two_models(case: dict[str, Any], folder: str) -> dict[str, str]:
-    """A model that drew completions, and one a few steps on, whose weights differ by a twentieth."""
+    """Write a model and a copy whose weights differ by about 5 %, as after some training steps; return both paths."""
     reference = model_folder(Case(**case), Path(folder))
     policy = reference.with_name(reference.name + "-moved")
     model = Qwen3ForCausalLM.from_pretrained(reference, dtype=torch.float32)

@@ -1,8 +1,8 @@
-"""transformers' process of the sampler rows: `generate` in padded batches, and its continuous batching.
+"""The process of transformers for the sampler's rows: `generate` in padded batches, and continuous batching.
 
     python -m benchmarks.table.generation    (started by the benchmark)
 
-Neither is asked for log-probabilities, which the native sampler always computes.
+Neither computes log-probabilities, which the native sampler always does.
 """
 
 import time
@@ -13,27 +13,27 @@ from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, Generat
 
 from benchmarks.table.link import Link, peak_bytes
 
-PAGE, AT_ONCE, BATCH_TOKENS = 32, 64, 256
-"""Continuous batching: positions of a block of its cache, samples that the cache has room for, tokens of a step. On a CPU a
-step attends to all of the cache under a mask, so that more room makes it slower."""
+PAGE, CACHED_SAMPLES, BATCH_TOKENS = 32, 64, 256
+"""Continuous batching: positions per block of the KV cache, samples that fit into the cache, tokens per step. On a CPU
+each step attends to the whole cache under a mask, so that a larger cache is slower."""
 
 
 class Peer:
-    """The commands."""
+    """The commands that the parent can send."""
 
     def __init__(self) -> None:
         self.model: Any = None
         self.slots = 0
 
     def open(self, model: str, slots: int, limit: int, end: int, longest: int) -> bool:
-        """A model for both ways; room for `slots` samples at a time in padded batches."""
+        """Load the model for both methods; padded batches have `slots` samples."""
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.model.train(False)
         self.slots = slots
         self.settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=True, max_new_tokens=limit, eos_token_id=end, pad_token_id=0, top_k=0
         )
-        blocks = AT_ONCE * (-(-(longest + limit) // PAGE) + 1)
+        blocks = CACHED_SAMPLES * (-(-(longest + limit) // PAGE) + 1)
         self.batching = ContinuousBatchingConfig(
             page_size=PAGE, num_blocks=blocks, max_batch_tokens=BATCH_TOKENS
         )
@@ -41,7 +41,7 @@ class Peer:
 
     @torch.inference_mode()
     def generate(self, prompts: list[list[int]], samples: int) -> dict[str, float]:
-        """Batches of `slots` samples, each until its longest has ended; left padding."""
+        """Generate in batches of `slots` samples with left padding, each until its longest sample ends."""
         rows = [ids for ids in prompts for _ in range(samples)]
         tokens, start = 0, time.perf_counter()
         for first in range(0, len(rows), self.slots):
@@ -49,27 +49,29 @@ class Peer:
         return _speed(tokens, start)
 
     def _batch(self, rows: list[list[int]]) -> int:
-        """Response tokens of one batch; padding is not counted."""
+        """Generate one batch and return its response tokens, without padding."""
         longest = max(map(len, rows))
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-        drawn = self.model.generate(
+        responses = self.model.generate(
             input_ids=ids, attention_mask=mask, generation_config=self.settings
         )[:, longest:]
-        stopped = (drawn == self.settings.eos_token_id).long()
-        return int((stopped.cumsum(1) - stopped == 0).sum())  # those before and at the first end
+        stopped = (responses == self.settings.eos_token_id).long()
+        return int(
+            (stopped.cumsum(1) - stopped == 0).sum()
+        )  # up to and including the first end token
 
-    @torch.no_grad()  # its own thread would not be in inference mode
+    @torch.no_grad()  # inference mode would not hold in the thread that generates
     def continuous(self, prompts: list[list[int]], samples: int) -> dict[str, float]:
-        """All samples at once; the library decides which run together."""
+        """Generate all samples at once; the library decides which run together."""
         rows = [ids for ids in prompts for _ in range(samples)]
         start = time.perf_counter()
-        done = self.model.generate_batch(
+        outputs = self.model.generate_batch(
             rows, generation_config=self.settings, continuous_batching_config=self.batching
         )
-        tokens = sum(len(one.generated_tokens) for one in done.values())
-        failed = [one.error for one in done.values() if one.error]
-        assert len(done) == len(rows) and not failed, failed[:1]
+        tokens = sum(len(output.generated_tokens) for output in outputs.values())
+        failed = [output.error for output in outputs.values() if output.error]
+        assert len(outputs) == len(rows) and not failed, failed[:1]
         return _speed(tokens, start)
 
 
@@ -78,7 +80,7 @@ def _speed(tokens: int, start: float) -> dict[str, float]:
 
 
 def main() -> None:
-    """Serve."""
+    """Answer commands until the parent is done."""
     peer = Peer()
     Link().serve(
         {"open": peer.open, "generate": peer.generate, "continuous": peer.continuous,

@@ -1,7 +1,7 @@
-"""A process that is told what to do, a line of JSON at a time, and answers each with one.
+"""A child process that receives commands as lines of JSON and answers each with a line.
 
-In the parent `Child`, in the child `Link`. What the child prints goes to the child's standard error, which is a log file; a
-child that fails says so by ending, and the log tells why.
+`Child` is the parent's end, `Link` the child's. Output that the child prints goes to its standard error, which is a
+log file. A child that fails ends, and the log says why.
 """
 
 import json
@@ -18,19 +18,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Child:
-    """`python -m module` with so many threads. Use as a context manager: it ends with the block."""
+    """A process `python -m module` with a number of threads. A context manager: the process ends with the block."""
 
     def __init__(self, python: Path | str, module: str, threads: int, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log, self._name = log, module
         with log.open("a", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
-                [str(python), "-m", module], env=surroundings(threads), cwd=ROOT, text=True,
+                [str(python), "-m", module], env=child_environment(threads), cwd=ROOT, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
 
     def ask(self, command: str, **arguments: Any) -> Any:
-        """Have it done; the answer. Raises SystemExit if the child has ended."""
+        """Send a command and return the answer. Raises SystemExit if the child has ended."""
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
         assert pipe_in is not None and pipe_out is not None, "both are pipes"
         try:
@@ -49,7 +49,7 @@ class Child:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -62,8 +62,8 @@ class Child:
             self._process.wait()
 
 
-def surroundings(threads: int) -> dict[str, str]:
-    """Environment of a measured process: its threads, which wait asleep, and no network."""
+def child_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a measured process: threads that sleep while they wait, and no network."""
     return os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
@@ -77,15 +77,15 @@ def surroundings(threads: int) -> dict[str, str]:
 
 
 class Link:
-    """The child's end."""
+    """The child's end of the connection."""
 
     def __init__(self) -> None:
-        """Keeps the way to the parent for itself; prints go to the log."""
+        """Reserve standard output for answers; prints go to the log."""
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
 
     def receive(self) -> tuple[str, dict[str, Any]] | None:
-        """The next command; None once the parent has nothing more to say."""
+        """Return the next command and its arguments; None once the parent is done."""
         line = sys.stdin.readline()
         if not line:
             return None
@@ -98,18 +98,18 @@ class Link:
         self._out.flush()
 
     def serve(self, commands: Mapping[str, Callable[..., Any]]) -> None:
-        """Do what is asked until the parent is done."""
-        while (asked := self.receive()) is not None:
-            command, arguments = asked
+        """Answer commands until the parent is done."""
+        while (request := self.receive()) is not None:
+            command, arguments = request
             self.reply(commands[command](**arguments))
 
 
 def peak_bytes() -> int:
-    """Most main memory that this process has had so far."""
-    told = Path("/proc/self/status")
-    if told.exists():  # the other count begins with what the parent had
-        lines = told.read_text(encoding="utf-8").splitlines()
+    """Return the peak memory of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would include the memory that the parent had when it forked
+        lines = status.read_text(encoding="utf-8").splitlines()
         (line,) = [line for line in lines if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""Dianoia's process of the benchmark, `python -m benchmarks.table.ours`: does what `link.Child` asks."""
+"""Dianoia's process of the benchmark, `python -m benchmarks.table.ours`: answers the commands of `link.Child`."""
 
 import tempfile
 import time
@@ -22,27 +22,28 @@ from dianoia.sampler.native.engine import NativeSampler
 
 
 class Ours:
-    """The commands."""
+    """The commands that the parent can send; each public method is one."""
 
     def __init__(self) -> None:
         self.stage: Opened | None = None
         self.sampler: NativeSampler | None = None
-        self.seen = 0.0
+        self.tokens_so_far = 0.0
+        self.sample_calls = 0
 
     def open(self, case: dict[str, Any], folder: str, threads: int, dtype: str) -> bool:
-        """A stage for `step`."""
-        place = Path(folder)
-        recipe = step_recipe(Case(**case), place, threads, dtype)
-        self.stage = opened(recipe, place)
+        """Open a stage for `step`."""
+        path = Path(folder)
+        recipe = step_recipe(Case(**case), path, threads, dtype)
+        self.stage = opened(recipe, path)
         return True
 
     def step(self) -> dict[str, float]:
-        """One rollout and its update."""
+        """Run one rollout and its update."""
         assert self.stage is not None, "open it first"
         start = time.perf_counter()
         self.stage.training.turn()
         seconds, row = time.perf_counter() - start, self.stage.last()
-        tokens, self.seen = row["num_tokens"] - self.seen, row["num_tokens"]
+        tokens, self.tokens_so_far = row["num_tokens"] - self.tokens_so_far, row["num_tokens"]
         rollout = row["generate_seconds"]
         return {
             "seconds": seconds,
@@ -52,7 +53,7 @@ class Ours:
         }
 
     def peak(self) -> int:
-        """Bytes."""
+        """Return the peak memory in bytes."""
         return peak_bytes()
 
     def loss(
@@ -66,7 +67,7 @@ class Ours:
         advantages: list[float],
         dtype: str,
     ) -> float:
-        """Of one step on these completions, with the bounds of a step."""
+        """Return the loss of one step on these completions, with the clip range of a step."""
         learner = PolicyLearner(
             AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32),
             AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=kl),
@@ -76,18 +77,18 @@ class Ours:
             autocast="bfloat16" if dtype == "bfloat16" else "none",
         )
         if learner.reference is not None:
-            held = AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32)
-            learner.reference.load_state_dict(held.state_dict())
+            model = AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32)
+            learner.reference.load_state_dict(model.state_dict())
         samples = [
-            Sample(tuple(prompt), tuple(ids), tuple(known), advantage)
-            for prompt, ids, known, advantage in zip(
+            Sample(tuple(prompt), tuple(ids), tuple(logprobs), advantage)
+            for prompt, ids, logprobs, advantage in zip(
                 prompts, completions, old, advantages, strict=True
             )
         ]
         return learner.update(learner.prepare(samples)).loss
 
     def open_sampler(self, model: str, slots: int, dtype: str) -> bool:
-        """A sampler for `sample`."""
+        """Open a sampler for `sample`."""
         peer = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.sampler = NativeSampler(peer.config, slots=slots, dtype=getattr(torch, dtype))
         self.sampler.load(WeightUpdate(0, peer.state_dict()))
@@ -96,12 +97,12 @@ class Ours:
     def sample(
         self, prompts: list[list[int]], samples: int, limit: int, end: int
     ) -> dict[str, float]:
-        """Tokens a second; every call draws others."""
+        """Return the tokens per second; every call has another random key."""
         assert self.sampler is not None, "open it first"
-        self.seen += 1
+        self.sample_calls += 1
         requests = [
-            Request(tuple(ids), samples, (int(self.seen), place))
-            for place, ids in enumerate(prompts)
+            Request(tuple(ids), samples, (self.sample_calls, index))
+            for index, ids in enumerate(prompts)
         ]
         self.sampler.generate(requests, SamplingParams(limit, frozenset({end})))
         stats = self.sampler.stats
@@ -112,23 +113,23 @@ class Ours:
         }  # fmt: skip
 
     def shares(self, threads: int, steps: int) -> list[dict[str, float]]:
-        """The parts of a step of the miniature's R1-Zero, in seconds."""
-        from benchmarks.table.shares import parts  # noqa: PLC0415 - a stage of its own
+        """Return the seconds of the parts of a step of the miniature's R1-Zero."""
+        from benchmarks.table.shares import parts  # noqa: PLC0415 - only this command needs it
 
         with tempfile.TemporaryDirectory() as folder:
             return parts(Path(folder), threads, steps)
 
 
 def main() -> None:
-    """Serve."""
+    """Answer commands until the parent is done."""
     link, ours = Link(), Ours()
     commands = {name: getattr(ours, name) for name in dir(ours) if not name.startswith("_")}
     commands = {name: call for name, call in commands.items() if callable(call)}
-    further = {
+    functions = {
         "machine": machine_rates, "decoding": decoding, "updating": updating,
         "two_models": two_models, "work": work,
     }  # fmt: skip
-    link.serve(commands | further)
+    link.serve(commands | functions)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The two phases on their own, with fixed lengths, for their share of what the machine can do."""
+"""Decoding and the update by themselves, with fixed lengths, for their shares of the machine's rate."""
 
 import random
 import time
@@ -20,82 +20,82 @@ SLOTS = 256
 
 
 def decoding(case: dict[str, Any], dtype: str) -> dict[str, float]:
-    """Operations a second while 256 slots decode; reading prompts is not counted, neither its work nor its time."""
-    chosen = Case(**case)
-    sampler = _sampler(chosen, dtype)
-    draw = random.Random(0)
+    """Return the FLOP per second of decoding with 256 slots, without the work and time of prefill."""
+    size = Case(**case)
+    sampler = _sampler(size, dtype)
+    rng = random.Random(0)
     requests = [
-        Request(_ids(draw, chosen.prompt, chosen), chosen.group, (0, place))
-        for place in range(chosen.prompts)
+        Request(_ids(rng, size.prompt, size), size.group, (0, index))
+        for index in range(size.prompts)
     ]
-    sampler.generate(requests, SamplingParams(chosen.limit, frozenset({chosen.end})))
-    # The first token comes of reading the prompt.
-    tokens = chosen.completions * (chosen.limit - 1)
-    attended = chosen.completions * pairs(chosen.prompt + 1, chosen.limit - 1)
-    done = work_of(chosen).forward(tokens, tokens, attended)
-    return {"rate": done / sampler.stats.seconds_decode, "seconds": sampler.stats.seconds_decode}
+    sampler.generate(requests, SamplingParams(size.limit, frozenset({size.end})))
+    # The first token comes from prefill.
+    tokens = size.completions * (size.limit - 1)
+    attended = size.completions * pairs(size.prompt + 1, size.limit - 1)
+    flop = work_of(size).forward(tokens, tokens, attended)
+    return {"rate": flop / sampler.stats.seconds_decode, "seconds": sampler.stats.seconds_decode}
 
 
 @cache
-def _sampler(chosen: Case, dtype: str) -> NativeSampler:
-    """Built by the first run, not timed."""
-    model = model_of(chosen)
+def _sampler(size: Case, dtype: str) -> NativeSampler:
+    """Return the sampler or learner, built by the first run and not timed."""
+    model = model_of(size)
     sampler = NativeSampler(model.config, slots=SLOTS, dtype=getattr(torch, dtype))
     sampler.load(WeightUpdate(0, model.state_dict()))
     return sampler
 
 
 def updating(case: dict[str, Any], dtype: str) -> dict[str, float]:
-    """Operations a second of one update; a prompt counts once a group, however often it is run."""
-    chosen = Case(**case)
-    learner = _learner(chosen, dtype)
-    samples = samples_of(chosen)
+    """Return the FLOP per second of one update. A prompt counts once per group, even if it is computed more often."""
+    size = Case(**case)
+    learner = _learner(size, dtype)
+    samples = samples_of(size)
     start = time.perf_counter()
     learner.update(learner.prepare(samples))
     seconds = time.perf_counter() - start
-    done = work_of(chosen).training(*_counts(chosen))
-    return {"rate": done / seconds, "seconds": seconds}
+    flop = work_of(size).training(*_counts(size))
+    return {"rate": flop / seconds, "seconds": seconds}
 
 
 @cache
-def _learner(chosen: Case, dtype: str) -> PolicyLearner:
-    """Built by the first run, not timed."""
+def _learner(size: Case, dtype: str) -> PolicyLearner:
+    """Return the sampler or learner, built by the first run and not timed."""
     return PolicyLearner(
-        model_of(chosen),
-        AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=chosen.kl),
+        model_of(size),
+        AlgorithmSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=size.kl),
         OptimizerSettings(learning_rate=1e-6),
-        max_tokens=chosen.limit,
+        max_tokens=size.limit,
         total_steps=1000,
         autocast="bfloat16" if dtype == "bfloat16" else "none",
     )
 
 
 def work(case: dict[str, Any]) -> float:
-    """Operations of a step without a divergence term: prompts read once, responses drawn one by one, then learnt."""
-    chosen = Case(**case)
-    known, counts = work_of(chosen), _counts(chosen)
-    return known.forward(*counts) + known.training(*counts)
+    """Return the FLOP of a step without a KL term: prefill once per prompt, decoding, and the update."""
+    size = Case(**case)
+    matrices, counts = work_of(size), _counts(size)
+    return matrices.forward(*counts) + matrices.training(*counts)
 
 
-def _counts(chosen: Case) -> tuple[int, int, float]:
-    """Tokens read, tokens scored, pairs attended, where a prompt is read once a group."""
-    scored = chosen.completions * chosen.limit
-    tokens = scored + chosen.prompts * chosen.prompt
-    attended = chosen.completions * pairs(chosen.prompt, chosen.limit)
-    return tokens, scored, attended + chosen.prompts * pairs(0, chosen.prompt)
+def _counts(size: Case) -> tuple[int, int, float]:
+    """Return tokens, tokens with logits, and attended pairs, with each prompt once per group."""
+    scored = size.completions * size.limit
+    tokens = scored + size.prompts * size.prompt
+    attended = size.completions * pairs(size.prompt, size.limit)
+    return tokens, scored, attended + size.prompts * pairs(0, size.prompt)
 
 
-def samples_of(chosen: Case) -> list[Sample]:
-    """Random responses of the full length, every advantage other than 0."""
-    draw, samples = random.Random(0), []
-    for _ in range(chosen.prompts):
-        prompt = _ids(draw, chosen.prompt, chosen)
-        for place in range(chosen.group):
-            response = _ids(draw, chosen.limit, chosen)
-            known = (-6.7,) * chosen.limit  # about the logarithm of 1 / vocabulary
-            samples.append(Sample(prompt, response, known, 1.0 if place % 2 else -1.0))
+def samples_of(size: Case) -> list[Sample]:
+    """Return random responses of full length, with no advantage of 0."""
+    rng, samples = random.Random(0), []
+    for _ in range(size.prompts):
+        prompt = _ids(rng, size.prompt, size)
+        for index in range(size.group):
+            response = _ids(rng, size.limit, size)
+            logprobs = (-6.7,) * size.limit  # about the logarithm of 1 / vocabulary
+            samples.append(Sample(prompt, response, logprobs, 1.0 if index % 2 else -1.0))
     return samples
 
 
-def _ids(draw: random.Random, count: int, chosen: Case) -> tuple[int, ...]:
-    return tuple(draw.randrange(1, chosen.vocabulary - 1) for _ in range(count))
+def _ids(rng: random.Random, count: int, size: Case) -> tuple[int, ...]:
+    return tuple(rng.randrange(1, size.vocabulary - 1) for _ in range(count))

@@ -1,6 +1,6 @@
-"""Rows of the table: a measure's name, what stands beside it, both figures, and their ratio.
+"""Rows of the table: a measure, who it is compared with, both figures, and their ratio.
 
-Left out: measuring. Everything here is arithmetic on numbers and text.
+Not here: measuring. Everything here is arithmetic on numbers and text.
 """
 
 import json
@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Kind = Literal["lower", "higher", "share", "difference", "alone"]
-"""`lower` and `higher`: which is better; `share`: ours as a part of the other; `difference`: how far apart two
-numbers are that should be one; `alone`: a figure with nothing beside it."""
+"""`lower` and `higher`: which is better; `share`: ours as a share of the other; `difference`: of two numbers that should
+be equal; `alone`: a figure without a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measure. Figures are medians; `details` holds the single runs and whatever explains them."""
+    """One measure. Figures are medians; `details` holds the single runs and their explanation."""
 
     name: str
     beside: str
-    """Whose figure `theirs` is: trl, generate, step, machine."""
+    """The source of the figure `theirs`: trl, generate, step, machine."""
     theirs: float
     ours: float
     unit: str
@@ -29,7 +29,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times better ours is; for a share the share, for a difference its size."""
+        """Return how many times better ours is; for `share` the share, for `difference` its absolute value."""
         match self.kind:
             case "lower":
                 return self.theirs / self.ours
@@ -42,7 +42,7 @@ class Row:
 
     @property
     def shown_ratio(self) -> str:
-        """The ratio as it is printed: `4.5x`, `31 %`, `2.0e-07`."""
+        """The ratio as text: `4.5x`, `31 %`, `2.0e-07`."""
         match self.kind:
             case "share":
                 return f"{100 * self.ratio:.3g} %"
@@ -54,7 +54,7 @@ class Row:
                 return f"{self.ratio:.1f}x"
 
     def cells(self) -> tuple[str, str, str, str]:
-        """Name, theirs, ours, ratio."""
+        """Return name, theirs, ours and ratio as texts."""
         theirs = "" if self.kind == "alone" else f"{self.beside} {figure(self.theirs, self.unit)}"
         return (self.name, theirs, f"dianoia {figure(self.ours, self.unit)}", self.shown_ratio)
 
@@ -67,13 +67,13 @@ def median_row(
     unit: str,
     kind: Kind = "lower",
 ) -> Row:
-    """The medians of several runs, which are kept as details."""
+    """Return a row with the medians of several runs, and the runs as details."""
     runs = {"theirs": list(theirs), "ours": list(ours)}
     return Row(name, beside, statistics.median(theirs), statistics.median(ours), unit, kind, runs)
 
 
 def figure(value: float, unit: str) -> str:
-    """A number of three digits and its unit: `6.74 s`, `12,300 tokens/s`."""
+    """Format a number with three digits and its unit: `6.74 s`, `12,300 tokens/s`."""
     size = abs(value)
     if size >= 1000:
         text = f"{float(f'{value:.3g}'):,.0f}"
@@ -86,7 +86,7 @@ def figure(value: float, unit: str) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Aligned lines for a terminal."""
+    """Return aligned lines for a terminal."""
     cells = [row.cells() for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(4)] if cells else []
     return "\n".join(
@@ -96,13 +96,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row], about: Mapping[str, object]) -> str:
-    """What was measured where, and the table."""
+    """Return the conditions of the measurement and the table as Markdown."""
     lines = [f"- {key}: {value}" for key, value in about.items()]
     lines += ["", "| measure | beside | Dianoia | ratio |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {' | '.join(row.cells())} |" for row in rows)]) + "\n"
 
 
 def document(rows: Sequence[Row], about: Mapping[str, object]) -> str:
-    """The same as JSON, single runs included."""
-    kept = [asdict(row) | {"ratio": row.ratio} for row in rows]
-    return json.dumps({"about": dict(about), "rows": kept}, indent=1) + "\n"
+    """Return the same as JSON, with the single runs."""
+    entries = [asdict(row) | {"ratio": row.ratio} for row in rows]
+    return json.dumps({"about": dict(about), "rows": entries}, indent=1) + "\n"

@@ -1,7 +1,7 @@
-"""A real `rl` stage, opened so that its rollouts can be asked for one at a time.
+"""A real `rl` stage, opened so that it can be run one rollout at a time.
 
-What is measured is therefore what a user waits for: prompts tokenized, completions drawn, decoded and scored, advantages, the
-update, new weights in the sampler, the row of metrics.
+The measurement therefore covers everything that a user waits for: tokenizing prompts, sampling, decoding and scoring
+completions, advantages, the update, new weights for the sampler, and the row of metrics.
 """
 
 import json
@@ -22,7 +22,7 @@ from dianoia.storage.run_directory import StageDirectory
 
 NEVER = 1_000_000
 RATE = 1e-6
-"""Learning rate of both sides: the model stays what it is while it is measured."""
+"""Learning rate of both sides, so small that the model hardly changes while it is measured."""
 RECIPE = """
 name = "benchmark"
 threads = {threads}
@@ -64,43 +64,43 @@ rollouts_every = {never}
 
 
 class Silent:
-    """Progress that nobody looks at."""
+    """A progress display that shows nothing."""
 
     def set_total(self, total: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def print_line(self, text: str) -> None:
-        """Into the log."""
+        """Print to the log."""
         print(text, flush=True)
 
 
 @dataclass
 class Opened:
-    """A stage and where its metrics go."""
+    """A stage and its directory."""
 
     training: _Training
     directory: StageDirectory
 
     def last(self) -> dict[str, float]:
-        """The last row of its metrics."""
+        """Return the last row of its metrics."""
         lines = self.directory.metrics.read_text(encoding="utf-8").splitlines()
         row: dict[str, float] = json.loads(lines[-1])
         return row
 
 
-def step_recipe(chosen: Case, folder: Path, threads: int, dtype: str = "float32") -> Path:
-    """The recipe of a case, its problems and its model."""
+def step_recipe(size: Case, folder: Path, threads: int, dtype: str = "float32") -> Path:
+    """Write the recipe of a case, its problems and its model; return the recipe's path."""
     folder.mkdir(parents=True, exist_ok=True)
     problems, recipe = folder / "problems.jsonl", folder / "recipe.toml"
-    rows = [json.dumps({"prompt": text, "answer": "w1"}) for text in prompts(chosen, 512)]
+    rows = [json.dumps({"prompt": text, "answer": "w1"}) for text in prompts(size, 512)]
     problems.write_text("\n".join(rows) + "\n", encoding="utf-8")
     text = RECIPE.format(
         threads=threads, problems=problems.resolve().as_posix(), never=NEVER, rate=RATE,
-        model=model_folder(chosen, folder.parent).resolve().as_posix(), group=chosen.group,
-        prompts=chosen.prompts, limit=chosen.limit, kl=chosen.kl, dtype=dtype,
+        model=model_folder(size, folder.parent).resolve().as_posix(), group=size.group,
+        prompts=size.prompts, limit=size.limit, kl=size.kl, dtype=dtype,
         autocast="bfloat16" if dtype == "bfloat16" else "none",
     )  # fmt: skip
     recipe.write_text(text, encoding="utf-8")
@@ -108,13 +108,13 @@ def step_recipe(chosen: Case, folder: Path, threads: int, dtype: str = "float32"
 
 
 def opened(recipe_file: Path, folder: Path, name: str = "zero", **changes: object) -> Opened:
-    """The stage of a recipe, at its start; `changes` are other values of its table."""
+    """Open a stage of a recipe at its start; `changes` replace values of its table."""
     recipe = load_recipe(recipe_file)
     stage = recipe.stages[name]
     assert isinstance(stage, RLStage), "a stage with rollouts"
     stage = RLStage.model_validate(stage.model_dump() | changes)
     directory = StageDirectory(folder / "stage")
-    shutil.rmtree(directory.path, ignore_errors=True)  # of an earlier measurement
+    shutil.rmtree(directory.path, ignore_errors=True)  # results of an earlier measurement
     directory.path.mkdir(parents=True, exist_ok=True)
     device = settle(recipe.threads, recipe.sandbox)
     context = Context(name, directory, recipe.seed, device, _resolved, Silent())

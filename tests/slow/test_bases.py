@@ -11,15 +11,15 @@ from benchmarks.base_habits import (
     Mode,
     Observation,
     accuracy,
-    compared,
-    crossed,
+    comparison,
     derived_lines,
     difference,
+    has_plan,
     mode_of,
     observe,
     observed,
-    plans,
     rate,
+    table_by,
 )
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
 from dianoia.bases import shipped_model
@@ -159,14 +159,14 @@ def test_what_is_right_and_what_is_compared() -> None:
     found = observed(Group(problem, (one, one, one), scores))
     assert [o.right for o in found] == [True, True, False]
     assert {(o.mode, o.domain, o.difficulty) for o in found} == {(Mode.DERIVED, "general", 0)}
-    assert compared(found) == ""
+    assert comparison(found) == ""
     once = [Observation(Mode.AT_ONCE, n == 0, "en", 2, "math") for n in range(4)]
     again = [Observation(Mode.CHECKED, True, "en", 2, "math")] * 2
-    told = compared([*found, *once, *again]).splitlines()
+    told = comparison([*found, *once, *again]).splitlines()
     # 2 of 3 beside 1 of 4; 2 of 2 beside 2 of 3
     assert told[0] == "derived / at once: 2.7 times as often right"
     assert told[1].startswith("checked - derived: +33.3% [")
-    rows = crossed("domain", [*found, *once], lambda o: o.domain)
+    rows = table_by("domain", [*found, *once], lambda o: o.domain)
     assert [list(column.cells) for column in rows.columns][:3] == [
         ["general", "math"],
         ["0%, -", "100%, 25%"],
@@ -183,4 +183,4 @@ def test_intervals_by_hand() -> None:
     # Newcombe (1998), example (a): 56/70 - 48/80 = 0.2, from 0.0524 to 0.3339
     assert difference(rate(56, 70), rate(48, 80)) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
     assert derived_lines("a=b\nc\n=\n") == 2
-    assert plans("Easy.\nAbout me.\n") and not plans("About\nme.\n")
+    assert has_plan("Easy.\nAbout me.\n") and not has_plan("About\nme.\n")

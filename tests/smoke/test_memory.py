@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.memory import CASES, foreseen, measured, random_model, written
+from benchmarks.memory import CASES, estimated, measured, random_model, write_recipe
 
 FACTOR = 1.4
 """How far an estimate may be from what was measured, either way."""
@@ -13,13 +13,13 @@ FACTOR = 1.4
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_foreseen_is_near_measured(case: str, tmp_path: Path) -> None:
-    recipe = written(case, random_model(tmp_path), tmp_path, threads=1)
-    ratio = foreseen(recipe, threads=1).bytes / measured(recipe, tmp_path / "run")
+    recipe = write_recipe(case, random_model(tmp_path), tmp_path, threads=1)
+    ratio = estimated(recipe, threads=1).bytes / measured(recipe, tmp_path / "run")
     assert 1 / FACTOR < ratio < FACTOR
 
 
 def test_a_small_model_too(tmp_path: Path) -> None:
     """Most of it is PyTorch itself, which the plan counts."""
-    recipe = written("sft", random_model(tmp_path, hidden=128, layers=2), tmp_path, threads=1)
-    ratio = foreseen(recipe, threads=1).bytes / measured(recipe, tmp_path / "run")
+    recipe = write_recipe("sft", random_model(tmp_path, hidden=128, layers=2), tmp_path, threads=1)
+    ratio = estimated(recipe, threads=1).bytes / measured(recipe, tmp_path / "run")
     assert 1 / FACTOR < ratio < FACTOR

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.growth.sweeps import SWEEPS, exceeds, grown
-from benchmarks.learning.__main__ import at, summary
+from benchmarks.growth.sweeps import SWEEPS, grown, relative_growth
+from benchmarks.learning.__main__ import last_within, summary
 from benchmarks.table.cases import Case, case, prompts, skewed
-from benchmarks.table.grpo import Setting, completions, named, rows_of
+from benchmarks.table.grpo import Setting, case_name, completions, rows_of
 from benchmarks.table.reward import even_words
 from benchmarks.table.rows import Row, document, figure, markdown, median_row, table
-from benchmarks.table.turns import in_turns
+from benchmarks.table.turns import alternate
 
 
 def test_a_row_reads_as_the_issue_writes_it() -> None:
@@ -65,7 +65,7 @@ def test_sides_take_turns_and_warm_runs_do_not_count() -> None:
         order.append(name)
         return len(order)
 
-    found = in_turns({"ours": lambda: side("ours"), "theirs": lambda: side("theirs")}, 2)
+    found = alternate({"ours": lambda: side("ours"), "theirs": lambda: side("theirs")}, 2)
     assert order == ["ours", "theirs"] * 3
     assert found == {"ours": [3, 5], "theirs": [4, 6]}
 
@@ -136,8 +136,8 @@ def test_rows_of_a_step() -> None:
 def test_a_row_tells_of_bfloat16() -> None:
     plain = Setting("python", "peers", Path(), 2, 5)
     both = Setting("python", "peers", Path(), 2, 5, "bfloat16", "bfloat16")
-    assert named(Case(), plain) == "64x64"
-    assert named(Case(), both) == "64x64_bf16_trl_bf16"
+    assert case_name(Case(), plain) == "64x64"
+    assert case_name(Case(), both) == "64x64_bf16_trl_bf16"
 
 
 def test_the_last_point_within_some_seconds() -> None:
@@ -146,7 +146,7 @@ def test_the_last_point_within_some_seconds() -> None:
             {"step": step, "seconds": pace * step, "accuracy": step / 10} for step in range(0, 7, 2)
         ]
 
-    assert at(points(10.0), 39.0)["step"] == 2
+    assert last_within(points(10.0), 39.0)["step"] == 2
     said = summary({"dianoia": points(4.0), "trl": points(10.0)})
     assert "after 6 steps: trl 60.0% (60 s), dianoia 60.0% (24 s)" in said
     assert "after 24 seconds: trl 20.0% (step 2), dianoia 60.0% (step 6)" in said
@@ -163,4 +163,4 @@ def test_sweeps_change_one_size_each() -> None:
 
 def test_growth_beyond_the_work() -> None:
     points = [{"work": 1.0, "seconds": 2.0}, {"work": 4.0, "seconds": 16.0}]
-    assert exceeds(points, "seconds") == 2.0
+    assert relative_growth(points, "seconds") == 2.0
