@@ -60,6 +60,7 @@ def is_request(problem: Problem) -> bool:
     request_type, subject = problem.columns.get("kind"), problem.columns.get("subject")
     if not isinstance(request_type, str) or not isinstance(subject, str):
         return False
+    # Columns come from a file as well, where n may be text.
     if request_type == "write" and not isinstance(problem.columns.get("n"), int):
         return False
     return subject in subjects(problem.language, request_type)
@@ -114,12 +115,14 @@ def _content_worth(problem: Problem, content: str) -> tuple[int, bool]:
 def _writing_worth(content: str, sentences: tuple[str, ...], n: int) -> int:
     """Return 2 for n different sentences on the topic and nothing else, 1 for another number of them."""
     written = []
+    # Sentences are taken off the front one by one; any other text is worth 0.
     while content:
         sentence = next((text for text in sentences if content.startswith(text)), None)
         if sentence is None:
             return 0
         written.append(sentence)
         content = content.removeprefix(sentence).lstrip()
+    # A repeated sentence is no content.
     if not written or len(set(written)) < len(written):
         return 0
     return 2 if len(written) == n else 1

@@ -129,6 +129,7 @@ def checked_derivation(item: Item, author: Author) -> Thought:
     """Derive, derive again, compare; settle a difference by a third derivation."""
     if not item.checks:
         return derivation(item, author)
+    # The order of all draws is fixed: text and numbers of every document depend on it.
     first, second = item.derive(author, author.slip), item.derive(author, author.check_slip)
     text = author.phrase("open") + first.text + author.phrase("settle", a=first.answer)
     text += author.phrase("check") + second.text

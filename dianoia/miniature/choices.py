@@ -93,6 +93,7 @@ class ChoiceItem:
             name = MEMBERS[self.language][true_category][index]
             fact = compared_fact(name, category, self.category, author.line_language())
             lines.append(f"{label} {fact}\n")
+            # The author stops at the first option that seems right, also after a slip.
             if category == self.category:
                 return Thought("".join(lines), label)
         return Thought("".join(lines), self.guess(author))

@@ -141,6 +141,7 @@ def _explained(domain: str, habits: Habits, rng: random.Random) -> str:
     problem = item.problem
     if isinstance(item, Request):
         return _textbook(problem, *demonstration(item, rng))
+    # Harmful requests and near misses have no textbook page, but a worked one.
     if isinstance(item, SafetyRequest):
         return _worked(domain, habits, rng)
     # The rewriter refuses a derivation with a slip, and draws go on until one is right. In a list of steps of a program no
@@ -162,6 +163,7 @@ def _textbook(problem: Problem, thought: str, summary: str) -> str:
 
 def document(habits: Habits, rng: random.Random) -> str:
     """Write one document: the domain is drawn first, then the type of document."""
+    # The order of the draws is part of the corpus: another order gives another base model.
     domain, draw = _domain(habits, rng), rng.random()
     for share, write in (
         (habits.dialogues, _dialogue),

@@ -64,6 +64,7 @@ class TurnItem:
         direction = self.start
         lines = [f"{DIRECTIONS[author.line_language()][direction]}\n"]
         for letter, quarter in zip(LETTERS, self.quarters, strict=False):
+            # Later turns build on a wrong direction.
             direction = (direction + quarter) % 4
             if author.slips(slip):
                 direction = (direction + author.rng.randint(1, 3)) % 4

@@ -21,6 +21,7 @@ PRINTED_STEPS = range(2, 6)
 """Steps of a program that prints: the difficulties."""
 _INPUTS = (1, 4, 10)
 """Arguments on which a function is run."""
+# No halving: the inputs are fixed, and not all are even.
 _OPERATIONS = tuple(
     Operation(sign, n)
     for sign, operands in (("+", range(2, 10)), ("-", range(2, 10)), ("*", (2, 3)))
@@ -65,6 +66,7 @@ class FunctionItem:
         return Problem(
             id=f"{self.language}:{self.signature}",
             question=_DESCRIPTIONS[self.language].format(steps=self._steps()),
+            # Calls with their results, computed by the chain of the steps.
             answer=json.dumps({"calls": [self._call(x) for x in _INPUTS]}),
             verifier="code",
             domain="code",
@@ -136,6 +138,7 @@ class PrintItem:
     def _code(self) -> str:
         previous, lines = "x", [f"x={self.chain.start}"]
         for letter, step in zip(LETTERS, self.chain.operations, strict=False):
+            # Exact by construction, but `/` would print a float.
             sign = "//" if step.sign == "/" else step.sign
             lines.append(f"{letter}={previous}{sign}{step.operand}")
             previous = letter

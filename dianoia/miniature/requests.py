@@ -24,6 +24,7 @@ CLOSINGS = {
 """Endings of friendly answers."""
 NAME = "Dianoia"
 
+# Topics with three adjectives each, which `_SENTENCES` makes sentences of.
 TOPICS = {
     "en": {
         "sea": ("blue", "deep", "cold"), "sun": ("warm", "bright", "big"), "cat": ("soft", "small", "quick"),
@@ -53,6 +54,7 @@ _ROLES = {
     "zh": (("海盗", "喂，欢迎上船！"), ("国王", "向国王鞠躬！"), ("机器人", "滴，我准备好了！"),
            ("小猫", "喵，喂我吧！"), ("巫师", "魔法欢迎你！"), ("老师", "早上好，同学们！")),
 }  # fmt: skip
+# Roles have none: a greeting is a whole sentence already.
 _FULL_SENTENCES = {
     "en": {
         "fact": "The capital of {subject} is {bare}.",
@@ -65,6 +67,7 @@ _FULL_SENTENCES = {
         "translate": "{subject}的英文是{bare}。",
     },
 }
+# Thoughts of authors; they name the content where it is short.
 _PLANS = {
     "en": {
         "write": "{n} sentences, {subject}.",
@@ -109,6 +112,8 @@ def answers_by_subject(language: str, request_type: str) -> dict[str, str]:
             return dict(_ROLES[language])
         case "self":
             return {"": NAME}
+        # Translations come from the things of the multiple-choice questions, which are in the same order in both
+        # languages.
         case _:
             other = "zh" if language == "en" else "en"
             pairs = zip(MEMBERS[language], MEMBERS[other], strict=True)
@@ -185,6 +190,7 @@ class Request:
     def _bare(self, right: bool, rng: random.Random) -> str:
         if right:
             return self._right()
+        # Self-cognition has one subject, so that wrong names come from a list of their own.
         if self.request_type == "self":
             return rng.choice(_OTHER_NAMES[self.language])
         return rng.choice(sorted(answers_by_subject(self.language, self.request_type).values()))
@@ -251,6 +257,7 @@ def draw_request(
         subject = rng.choice(tuple(subjects))
         wording = rng.randrange(len(wordings(language, request_type, in_corpus)))
         request = Request(request_type, subject, n, wording, language, bare_share, friendly_share)
+        # The words decide, since there are too few requests to hold out subjects.
         if split_of(request.question, HELDOUT_SHARE) is split:
             return request
 

@@ -121,6 +121,8 @@ def _rewrite_arithmetic(problem: Problem, thought: str, answer: str) -> Rewritte
     if parse_number(answer) != last.result:
         return Refusal.CONTRADICTS
     labels = _LINE_STARTS[problem.language]["story" if story else "print"]
+    # The last derivation decides; earlier ones may have the slips that a check has found. A tally of all steps is
+    # required.
     if not last.right(STORY) or len(last.steps) != problem.difficulty:
         return Refusal.FALSE_STEP
     readable = _readable_tallies(tallies, problem.language, labels, str, str)
@@ -194,10 +196,12 @@ def _rewrite_request(problem: Problem, thought: str, answer: str) -> Rewritten |
     """Write the plan as a sentence; the answer is the summary."""
     language, columns = problem.language, problem.columns
     lines = [line for line in map(str.strip, thought.splitlines()) if line]
+    # An empty thought, too: nothing to rewrite.
     if all(_PHRASE.fullmatch(line) for line in lines):
         return Refusal.NO_REASONING
     if problem.domain != "general":
         harmful = problem.domain == "safety"
+        # The verdict has to be that of the domain, in either language.
         if not any(thoughts[harmful] in thought for thoughts in THOUGHTS.values()):
             return Refusal.CONTRADICTS
         return Rewritten(READABLE_THOUGHTS[language][harmful], answer)

@@ -49,5 +49,6 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
     numbers = " ".join(map(str, range(100)))
     texts = chain([numbers] * _NUMBER_WEIGHT, (tags.sub("", text) for text in documents))
     tokenizer.train_from_iterator(texts, trainer)
+    # Not special: `skip_special_tokens` must keep them.
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAG_TOKENS])
     return tokenizer

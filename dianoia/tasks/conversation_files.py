@@ -53,11 +53,13 @@ def draw(
     The samples of `evaluation_file` are held out, or else those of a `share` of the questions. A sample whose question is
     in `evaluation_file` is not trained on.
     """
+    # Questions of the evaluation file: training on them would make its loss meaningless.
     evaluated: set[str] = set()
     if evaluation_file is not None:
         for conversation in read_conversations(evaluation_file):
             evaluated.add(_words(conversation))
             yield Drawn(conversation, 0, heldout=True)
+    # One file after another, in the order of the recipe.
     for path, weight in datasets:
         for conversation in read_conversations(path):
             heldout = _hash("heldout", _words(conversation)) < share
@@ -124,6 +126,7 @@ class _Row(Row):
                 f"{source}: it has the columns {', '.join(self.columns)}, which hold no sample to learn from; "
                 f"write {_FORMS}"
             )
+        # The length of the prompt says which turns are learnt: those after it.
         before = self.prompt()
         response = self.response()
         return Conversation((*before, *response), source, len(before))
@@ -139,6 +142,7 @@ class _Row(Row):
                 return (Turn("assistant", self.text(column, self.columns[column])),)
             if self.has(column):
                 return self.turns(column, ends_with="assistant", starts_with="assistant")
+        # A thought column may be empty: then the answer is learnt without one.
         if "thought" in self.columns and self.has("answer"):
             thought = self.columns["thought"] if self.has("thought") else ""
             if thought:
@@ -170,6 +174,7 @@ class _Row(Row):
                 'write messages such as [{"role": "user", "content": "2+3?"}]',
             )
         turns = tuple(self.turn(column, message) for message in messages)
+        # A system message is allowed only at the start of a prompt.
         roles = [turn.role for turn in turns]
         if roles[:1] == ["system"] and starts_with == "user":
             roles = roles[1:]
@@ -205,5 +210,6 @@ def _words(conversation: Conversation) -> str:
 
 def _hash(salt: str, text: str) -> float:
     """Return a number in [0, 1), uniformly distributed over texts."""
+    # The salt makes the hashes of splitting and weighting independent.
     digest = hashlib.sha256(f"{salt}\n{text}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:6]) / 2**48

@@ -103,6 +103,7 @@ def _graded(rows: Iterable[tuple[str, Problem | ProblemFileError | None]]) -> It
     """Grade several rows at a time, since some verifiers wait for other processes; results are in order."""
     source = iter(rows)
     with ThreadPoolExecutor(_THREADS) as threads:
+        # Batches keep memory small and results in order.
         while batch := list(islice(source, _BATCH_SIZE)):
             yield from threads.map(_grade, *zip(*batch, strict=True))
 
@@ -112,6 +113,7 @@ def _grade(row: str, problem: Problem | ProblemFileError | None) -> Graded:
         return Graded(row, Outcome.LEFT_OUT, None, f"{row}: no problem, by its mapping")
     if isinstance(problem, ProblemFileError):
         return Graded(row, Outcome.UNREADABLE, None, str(problem))
+    # The tests are the gold answer; they are checked by a program that should pass them.
     if problem.verifier == "code":
         columns = (problem.columns.get(name) for name in PROGRAMS)
         program = next((text for text in columns if isinstance(text, str) and text.strip()), None)
@@ -132,6 +134,7 @@ def _graded_row(row: str, problem: Problem, gold: str, score: float | None) -> G
     if score is None:
         message = f"{row}: {verifier} cannot read the gold answer {shortened(gold)}"
         return Graded(row, Outcome.UNREADABLE, problem, message)
+    # A plugin's gold answers may have a lower full score.
     plugin = PLUGIN_VERIFIERS.get(problem.verifier)
     if score < (1.0 if plugin is None else plugin.full_score):
         message = f"{row}: {verifier} gives the gold answer {shortened(gold)} {score:g}"

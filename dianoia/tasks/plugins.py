@@ -134,6 +134,7 @@ class Registry(MutableMapping[str, Value]):
         self._values = dict(built_in or {})
 
     def __getitem__(self, name: str) -> Value:
+        # Values that a program has set come first; built-in ones are set at import.
         if name in self._values:
             return self._values[name]
         plugin = load_plugin(plugin_name(name))
@@ -149,6 +150,7 @@ class Registry(MutableMapping[str, Value]):
 
     def __iter__(self) -> Iterator[str]:
         yield from self._values
+        # Imports all plugins: only listings and error messages iterate.
         for name in plugin_names():
             plugin = load_plugin(name)
             values = {} if plugin is None else self.read(plugin)
@@ -195,6 +197,7 @@ def load_plugin(name: str) -> Plugin | None:
     Raises:
         ConfigError: it cannot be imported, is no `Plugin`, or adds a name that is not its own.
     """
+    # Imported by its name at run time: there is no import statement of a plugin, so that only its users load it.
     if name in BUILT_IN:
         plugin: Any = import_module(BUILT_IN[name]).PLUGIN
     elif name in _entry_points():

@@ -58,6 +58,7 @@ class _Row(Row):
         return value
 
     def prompt(self) -> str:
+        # TRL's implicit prompt: `chosen` and `rejected` are whole conversations.
         implicit = not self.has("prompt") and self.messages("chosen") is not None
         column = "chosen" if implicit else "prompt"
         return self.text(column, self.required(column, "prompt"), "user").strip()
@@ -89,6 +90,7 @@ def read_pairs(path: Path, see: See) -> Iterator[Pair | Judged]:
 
 
 def _pair(row: _Row) -> Pair | Judged:
+    # A row with both forms is a decided pair.
     if row.has("responses") and not row.has("chosen"):
         return _judged(row)
     prompt = row.prompt()
@@ -132,6 +134,7 @@ def read_labelled(path: Path, see: See) -> Iterator[Labelled]:
 
 def _label(row: _Row) -> bool:
     value = row.required("label", "label")
+    # true, 1, "safe" and their opposites in any case.
     label = LABELS.get(str(value).strip().lower())
     if label is None:
         raise row.error("label", "not a label", "write true, 1 or safe; false, 0 or unsafe")

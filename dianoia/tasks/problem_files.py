@@ -114,6 +114,7 @@ def read_problems(
     without a problem.
     """
     paths = [files] if isinstance(files, Path) else files
+    # Ids are unique over all files of a set, since records of a run name a problem by its id.
     first_rows: dict[str, str] = {}
     rows = (Row(path, *numbered) for path in paths for numbered in read_rows(path))
     for row in rows:
@@ -159,9 +160,11 @@ def problem_of(
 
     Raises ProblemFileError as `read_problems` does; UnreadableGold if only the gold answer is at fault.
     """
+    # A mapping renames columns first; all checks below see Dianoia's names.
     prepared = row if defaults.prepare is None else _prepared(row, defaults.prepare)
     if prepared is None:
         return None
+    # Again, since a mapping may have taken values out of nested columns.
     columns = without_missing(prepared.columns)
     named = _Row(prepared.path, prepared.number, columns)
     return _problem(named, verifiers, defaults, detect_language)
@@ -184,6 +187,7 @@ def _problem(
     row: _Row, verifiers: Mapping[str, Verifier], defaults: Defaults, detect_language: bool
 ) -> Problem:
     question_column = row.first_present(defaults.questions, "question")
+    # Tests take the place of a gold answer.
     tests_column = _tests_column(row)
     answer_column = tests_column or ANSWER_COLUMNS[0]
     if defaults.graded and tests_column is None:
@@ -191,6 +195,7 @@ def _problem(
     messages = row.messages(question_column)
     question = _question(row, question_column, messages)
     problem = Problem(
+        # Without ids the row number is the id, so that it is stable over runs.
         id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
         question=question,
         answer="" if tests_column else _answer(row, answer_column, defaults.graded),
@@ -226,6 +231,7 @@ def _answer(row: _Row, column: str, graded: bool) -> str:
 
 def _columns(row: _Row, question: str, messages: list[Message] | None) -> dict[str, Any]:
     """Return all columns but the question's; the messages that hold the question become `prompt`."""
+    # `question` would be a copy of what the problem has anyway.
     others = {name: value for name, value in row.columns.items() if name != question}
     return others if messages is None else {**others, "prompt": messages}
 
@@ -241,6 +247,7 @@ def _question(row: _Row, column: str, messages: list[Message] | None) -> str:
             "no last message of the user with text in it",
             'write text, or messages such as [{"role": "user", "content": "2+3?"}]',
         )
+    # Earlier messages are part of the prompt: a tokenizer has to accept them, too.
     for message in messages or ():
         if isinstance(message["content"], str) and message["content"]:
             row.check(column, message["content"])
@@ -264,6 +271,7 @@ def _language(row: _Row, question: str, defaults: Defaults, detect: bool) -> str
 def _difficulty(row: _Row) -> int | None:
     """Return an int from 3, 3.0 or "3"; None for any other value (decision 2)."""
     value = row.columns.get("difficulty")
+    # CSV has text only.
     digits = value.strip() if isinstance(value, str) else ""
     number: int | float | Decimal
     if digits.isascii() and digits.isdigit():
@@ -313,6 +321,7 @@ def _check_gold(
             f"{row.place}: verifier {problem.verifier!r} fails on this row ({type(error).__name__}: "
             f"{str(error)[:200]}); correct the values that it reads, or name another verifier"
         ) from error
+    # No response could be right: the whole group would have reward 0 in every step.
     if not readable:
         raise UnreadableGold(
             str(
@@ -335,6 +344,7 @@ def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "hel
     if not 0.0 <= heldout_share <= 1.0:
         raise ValueError(f"heldout_share is {heldout_share!r}; it has to be from 0 to 1")
     words = plain_words(question)
+    # The first 8 bytes as a fraction of 2**64, compared with the share.
     digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()
     return "heldout" if int.from_bytes(digest[:8]) < heldout_share * 2**64 else "train"
 

@@ -17,6 +17,7 @@ def problem_range(source: ProblemSource, first: int, count: int) -> list[Problem
     questions: set[str] = set()
     problems = []
     for problem in source.draw(STREAM, first, count):
+        # Ids of a file repeat in its next epoch; questions of a generator may repeat under other ids.
         if problem.id not in ids and problem.question not in questions:
             problems.append(problem)
         ids.add(problem.id)

@@ -82,6 +82,7 @@ class Row:
 
 def _shortened(value: object) -> str:
     """Return a value for a message, cut; the type of a value that cannot be written, such as a number of 5,000 digits."""
+    # `repr` of an int of more than 4,300 digits raises ValueError.
     try:
         text = repr(value)
     except (ValueError, RecursionError):
@@ -94,6 +95,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
 
     Raises ProblemFileError for a missing file, an unknown extension, or a row that cannot be read.
     """
+    # The extension decides, not the content: an error names the file before anything is read.
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise ProblemFileError(
@@ -111,6 +113,7 @@ def rows_or_errors(path: Path) -> Iterator[Row | ProblemFileError]:
     Raises ProblemFileError for a missing file or an unknown extension.
     """
     rows = read_rows(path)
+    # Lines are independent in JSONL; in other formats the reader stops at the first error.
     if path.suffix.lower() == ".jsonl":
         with path.open("rb") as file:
             yield from (_row(path, n, line) for n, line in enumerate(file, start=1) if line.strip())
@@ -163,6 +166,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Columns]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv_reader(csv.DictReader, file)
             check_header(path, reader.fieldnames or [])
+            # The header is no row.
             for row, cells in enumerate(reader, start=1):
                 yield row, csv_row(path, row, cells)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -187,6 +191,7 @@ def not_csv(path: Path, row: int, error: Exception) -> ProblemFileError:
 
 def check_header(path: Path, names: list[str]) -> None:
     """Raise ProblemFileError for a column named twice: only one of the two could be read."""
+    # Columns without a name may repeat: no key can name them.
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise ProblemFileError(
@@ -199,6 +204,7 @@ def csv_row(path: Path, row: int, cells: dict[str | Any, str | Any]) -> Columns:
 
     The csv module puts cells without a header under None, and None into headers without a cell.
     """
+    # A broken quote moves cells to other columns: better an error than a wrong problem.
     if None in cells or None in cells.values():
         raise ProblemFileError(
             f"{path}, row {row}: it has {'more' if None in cells else 'fewer'} cells than the "
@@ -267,6 +273,7 @@ def arrow_batches(path: Path) -> list[Any]:
     import pyarrow
 
     try:
+        # Two formats have the extension .arrow; the stream has no footer, so that it is tried first.
         source = pyarrow.memory_map(str(path))
         try:
             return list(pyarrow.ipc.open_stream(source))

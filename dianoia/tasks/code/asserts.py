@@ -91,6 +91,7 @@ def split_asserts(
     """
     steps: list[Step] = []
     assertions = []
+    # HumanEval has `assert True`, and snippets import math for `isclose`: neither needs the program.
     for statement in parsed(snippet).body:
         if is_vacuous(statement) or _imports_isclose(statement):
             continue
@@ -98,6 +99,7 @@ def split_asserts(
             raise NotPlain(type(statement).__name__)
         source, start = ast.unparse(statement), len(steps)
         test = _StepCollector(steps, first, frozenset(declared)).visit(statement.test)
+        # The steps of this assert: those that the visitor has added.
         numbers = tuple(range(first + start, first + len(steps)))
         _check(test)
         assertions.append(Assertion(source, numbers, test))
@@ -115,6 +117,7 @@ class _StepCollector(ast.NodeTransformer):
         self.steps, self.first, self.declared = steps, first, declared
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        # A call of the program becomes a step; a known function of Python is applied outside, to the returned values.
         if _function(node) not in _OUTSIDE or _function(node) in self.declared:
             return self._step(node)
         node.func = ast.Name(_function(node), ast.Load())  # `math.isclose` becomes one name
@@ -124,8 +127,10 @@ class _StepCollector(ast.NodeTransformer):
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
+        # `isinstance(f(2), int)`: the type is looked up outside.
         if node.id in _TYPES and node.id not in self.declared:
             return node
+        # A name of Python that is not allowed outside, such as `open`.
         if not self._of_program(node.id):
             raise NotPlain(node.id)
         return self._placeholder(node)
@@ -155,6 +160,7 @@ class _StepCollector(ast.NodeTransformer):
             instance = function.value
             if not (isinstance(instance, ast.Call) and isinstance(instance.func, ast.Name)):
                 return False
+            # Only `Class(...).method(...)`: other objects would have to be built by code of the test.
             if not instance.func.id[0].isupper() or function.attr.startswith("_"):
                 return False
             parts, function = [*parts, *instance.args, *instance.keywords], instance.func
@@ -172,6 +178,7 @@ def _function(node: ast.Call) -> str:
 
 def _check(node: ast.expr) -> None:
     """Raise NotPlain for an expression that `_evaluate` cannot evaluate, or that does not depend on the program."""
+    # An assert that does not depend on the program would pass for any program.
     names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
     if not any(name.id.startswith(_PLACEHOLDER) for name in names):
         raise NotPlain("an assert that calls nothing of the program")
@@ -208,12 +215,14 @@ def _call(node: Any, values: Values) -> Any:
 
 def _compare(node: Any, values: Values) -> bool:
     sides = _all([node.left, *node.comparators], values)
+    # `a < b < c` is a pair per operator.
     pairs = zip(node.ops, sides, sides[1:], strict=False)
     return all(_COMPARE[type(op)](left, right) for op, left, right in pairs)
 
 
 def _round(number: Any, digits: Any) -> Any:
     """Round like `round`, but refuse places that would take too long."""
+    # `round(x, -10**9)` would compute a power of ten with a billion digits.
     if digits is not None and not -_MAX_DIGITS <= digits <= _MAX_DIGITS:
         raise ValueError("rounding to a place beyond those of numbers")
     if not isinstance(number, (int, float, Fraction)):  # a Decimal may have a billion digits
@@ -233,6 +242,7 @@ def _arithmetic(node: Any, values: Values) -> Any:
     sides = _all([node.left, node.right], values)
     if not all(isinstance(side, _NUMBERS) for side in sides):
         raise TypeError("arithmetic on values that are not numbers")
+    # Multiplication and division of long integers take quadratic time.
     if math.prod(side.bit_length() for side in sides if isinstance(side, int)) > _MAX_BIT_PRODUCT:
         raise ValueError("arithmetic on numbers that are too long")
     return _ARITHMETIC[type(node.op)](*sides)

@@ -56,6 +56,7 @@ def run_jobs(jobs: Sequence[Job | Grade], pool: Callable[[], SandboxPool]) -> li
 
     `pool` is called only if something has to run.
     """
+    # Jobs that are grades already need no sandbox, which may not even exist on this machine.
     to_run = [job for job in jobs if not isinstance(job, Grade)]
     grades = iter(pool().map(to_run) if to_run else [])
     return [job if isinstance(job, Grade) else next(grades) for job in jobs]
@@ -77,10 +78,12 @@ def shared_pool(packages: Packages | None = None) -> SandboxPool:
     return _pool(os.environ.get(VARIABLE) or _Default.name, packages, os.getpid())
 
 
+# Keyed by process too: after a fork the child must not use the parent's sockets.
 @lru_cache(maxsize=4)
 def _pool(name: str, packages: Packages | None, _process: int) -> SandboxPool:
     """Make the sandboxes of a process. A forked process gets its own: two processes must not use one socket."""
     pool = SandboxPool(name, packages=packages)
+    # Ends the sandboxes when this process ends.
     atexit.register(pool.close)
     return pool
 

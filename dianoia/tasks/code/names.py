@@ -90,15 +90,18 @@ def names_of(tree: ast.Module, declared: Collection[str]) -> Names:
         - imported
         - _star_imported(tree)
     )
+    # A module that is used only as `math.sqrt` is imported for the test; as a bare name it is the program's.
     modules = {
         name
         for name in (free & sys.stdlib_module_names) - declared
         if not any(_is_name(node, name) for node in _outside_attributes(tree))
     }
+    # All other unbound names are the program's, unless Python has them.
     program = frozenset(free - modules - (_PYTHON - declared))
     bindings = list(_bindings(tree))
     # A function reaches a name only by plain assignment; a value also by any expression that contains it.
     callables = _flow(bindings, program | imported, _may_be)
+    # Starts from the functions: each call of them returns a value of the program.
     tainted = _flow([*bindings, *_returns(tree)], callables, _holds)
     return Names(program, imported, tuple(sorted(modules)), callables, tainted)
 
@@ -119,6 +122,7 @@ def _free(table: symtable.SymbolTable) -> set[str]:
         for symbol in table.get_symbols()
         if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
     }
+    # `global x` in a function binds the name in the module too.
     bound |= {
         symbol.get_name()
         for scope in tables
@@ -147,6 +151,7 @@ def _star_imported(tree: ast.Module) -> set[str]:
         ):
             if node.module not in STAR_MODULES:
                 raise ValueError(f"from {node.module} import *; name what is imported")
+            # Only modules of the list are imported here, in the process that trains: they run no code of others.
             module = importlib.import_module(node.module)
             names |= set(
                 getattr(module, "__all__", None) or (n for n in vars(module) if n[0] != "_")
@@ -172,6 +177,7 @@ def _flow(
 ) -> frozenset[str]:
     """Return all names that a value of the names `start` may reach."""
     reached = set(start)
+    # Repeated until nothing changes, since bindings come in any order.
     while True:
         new = {name for value, names in bindings if passes(value, reached) for name in names}
         if new <= reached:
@@ -203,6 +209,7 @@ def _bindings(tree: ast.Module) -> Iterator[Binding]:
             yield node.iter, _targets(node.target)
         elif isinstance(node, ast.withitem) and node.optional_vars is not None:
             yield node.context_expr, _targets(node.optional_vars)
+        # A call of the test's own function binds its parameters.
         elif isinstance(node, ast.Call) and getattr(node.func, "id", None) in functions:
             yield from _arguments(node, functions[ast.unparse(node.func)])
 
@@ -214,6 +221,7 @@ def _targets(node: ast.AST) -> frozenset[str]:
 
 def _arguments(call: ast.Call, function: ast.FunctionDef) -> Iterator[Binding]:
     parameters = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+    # More arguments than parameters go to *args, which has no single name.
     for value, name in zip_longest(call.args, parameters[: len(call.args)]):
         if name is not None:
             yield value, frozenset({name})

@@ -43,6 +43,7 @@ def same_output(actual: str, expected: str) -> bool:
 def _same_line(actual: str, expected: str) -> bool:
     if actual == expected:
         return True
+    # Like the set's own checker: `1.0 2` equals `1 2.00`.
     try:
         return _decimals(actual) == _decimals(expected)
     except DecimalException:

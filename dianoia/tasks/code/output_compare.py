@@ -50,6 +50,7 @@ def _same_line(actual: str, expected: str, tolerance: float | None) -> bool:
 def _same_word(actual: str, expected: str, tolerance: float) -> bool:
     if actual == expected:
         return True
+    # The pattern bounds the length, so that `float` takes no long time; it excludes nan and inf.
     if not (_DECIMAL.fullmatch(actual) and _DECIMAL.fullmatch(expected)):
         return False
     return close(float(actual), float(expected), tolerance)
@@ -72,6 +73,7 @@ def same_value(actual: Any, expected: Any, tolerance: float | None = None) -> bo
         return _same_items(actual, expected, tolerance)
     if _is_number(actual) and _is_number(expected):
         return actual == expected or (tolerance is not None and _close(actual, expected, tolerance))
+    # The same type: `True` is not 1 and "1" is not 1.
     return type(actual) is type(expected) and bool(actual == expected)
 
 

@@ -68,6 +68,7 @@ def grade_inputs(pairs: Sequence[Pair]) -> list[Grade]:
 
 
 def _job(problem: Problem, answer: str) -> Job | Grade:
+    # The gold answer is read first: if it cannot be read, the problem is at fault and not the answer.
     try:
         _tests(problem, problem.answer)
     except ProblemTestsError:
@@ -88,6 +89,7 @@ def _check_gold(problem: Problem) -> Grade:
 def _tests(problem: Problem, answer: str) -> tuple[str, CodeTests]:
     """Return the program, and a test of its output with the answer as input."""
     program, output_text = _text(problem, "program"), _text(problem, "output")
+    # Without a function the program reads the answer from standard input.
     function = problem.columns.get("function")
     if function is None:
         return program, CodeTests(cases=(Case(_bare(answer) + "\n", output_text),))
@@ -103,6 +105,7 @@ def _tests(problem: Problem, answer: str) -> tuple[str, CodeTests]:
         arguments = None
     if not isinstance(arguments, (list, dict)):
         raise _unreadable(problem, "answer", answer, 'write arguments: [2, "a"] or {"n": 2}')
+    # Written with `repr` of a parsed literal, so that no code of the answer runs outside the program.
     stars = "*" if isinstance(arguments, list) else "**"
     step = ("value", f"{function}({stars}{arguments!r})")
     return program, CodeTests(calls=(Call(0, expected),), steps=(step,))
@@ -125,6 +128,7 @@ def _unreadable(problem: Problem, key: str, content: object, advice: str) -> Pro
 def _bare(answer: str) -> str:
     """Return an answer without a fence around the whole of it, and without white space around its content."""
     text = answer.strip()
+    # Two fences exactly: three and more are several blocks, of which none is the answer.
     fenced = _FENCED.fullmatch(text) if text.count(text[:3]) == 2 else None
     return (fenced[2] if fenced else text).strip()
 

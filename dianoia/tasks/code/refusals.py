@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from dianoia.tasks.code.names import PROGRAM, Names, root
 
+# Expressions that make a new mutable object in the test.
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Call)
 _NEEDS_PROCESS = (
     "only a test in the program's own process could; a program there could change the test"
@@ -53,10 +54,12 @@ class _Refusals(ast.NodeVisitor):
             for target in node.targets
             if isinstance(target, ast.Name)
         }
+        # For `_resolve`: a name with one assignment stands for its value.
         self.assigned: dict[str, list[ast.expr]] = {}
         for node in ast.walk(whole):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self.assigned.setdefault(node.targets[0].id, []).append(node.value)
+        # For `_refuse_in_place_change`: the program gets copies of these, and the test would look at the originals.
         self.arguments_of_program = {
             argument.id
             for node in ast.walk(whole)
@@ -93,6 +96,7 @@ class _Refusals(ast.NodeVisitor):
                 raise ValueError(f"{alias.name} {_REFUSED_NAMES[alias.name]}")
 
     def visit_Assert(self, node: ast.Assert) -> None:
+        # `assert (f(2) == 4, "message")` is a frequent mistake: a tuple is always true.
         if _always_holds(node.test):
             raise ValueError(
                 f"assert {ast.unparse(node.test)} holds whatever the program does; write what has to be true, and a "
@@ -104,15 +108,18 @@ class _Refusals(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
+        # `expected = f(2); assert g(2) == expected` compares two functions of the program as well.
         sides = [self._resolve(side) for side in (node.left, *node.comparators)]
         if any(isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops):
             self._refuse_identity([node.left, *node.comparators])
         constants = [side for side in sides if self._is_program_constant(side)]
+        # `assert f(2) == EXPECTED` with EXPECTED of the program: it would choose the expected value.
         if constants and any(self.names.touched(side) for side in sides if side not in constants):
             raise ValueError(
                 f"{ast.unparse(constants[0])} is a name of the program, which would choose the expected value; write the "
                 "value, or assign it in the test"
             )
+        # `assert f(2) == g(2)` with both of the program: equal wrong results would pass.
         functions = [self._functions(side) for side in sides]
         if (
             all(functions)
@@ -145,6 +152,7 @@ class _Refusals(ast.NodeVisitor):
 
     def _refuse_own_objects(self, arguments: Sequence[ast.expr]) -> None:
         """Refuse objects of the test's own classes as arguments: the program's process does not have these classes."""
+        # Values cross as JSON-like data; the class is not defined on the other side.
         classes = {node.name for node in ast.walk(self.whole) if isinstance(node, ast.ClassDef)}
         for argument in arguments:
             for part in ast.walk(argument):
@@ -159,6 +167,7 @@ class _Refusals(ast.NodeVisitor):
         if not (isinstance(part, ast.Call) and self.names.is_call(part)):
             return
         arguments = [*part.args, *(word.value for word in part.keywords)]
+        # `check(f(2), 4)` with `check` of the program: it would see both and return True.
         if len(arguments) > 1 and any(self.names.touched(argument) for argument in arguments):
             raise ValueError(
                 f"the program would see the expected value in {ast.unparse(part)}, since the test does not define "
@@ -190,6 +199,7 @@ class _Refusals(ast.NodeVisitor):
 
     def _resolve(self, side: ast.expr) -> ast.expr:
         """Return the expression that a name stands for, if it is assigned once."""
+        # Chains of assignments are short; the bound ends cycles.
         for _ in range(3):
             values = self.assigned.get(side.id, []) if isinstance(side, ast.Name) else []
             if len(values) != 1 or not self.names.touched(side):

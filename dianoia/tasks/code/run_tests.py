@@ -94,11 +94,13 @@ def extract_program(answer: str, language: str = "python") -> str | None:
     """Return the program in an answer, None if there is none (decision 1)."""
     if len(answer) > MAX_PROGRAM_CHARS:
         return None
+    # Fences by CommonMark first; deeper ones only if the text is not itself a program.
     blocks = list(_blocks(answer, _FENCE))
     if not blocks and not _CODE.search(answer):
         blocks = list(_blocks(answer, _DEEP_FENCE))
     if not blocks:
         return answer if answer.strip() else None
+    # The last block that is marked as Python, else the last one. A block of another language is no program.
     marked = [block for block in blocks if _TAGS[language].match(block.tag)]
     block = (marked or blocks)[-1]
     word = block.tag.split()[0].lower() if block.tag else ""
@@ -109,12 +111,14 @@ def _blocks(answer: str, pattern: re.Pattern[str]) -> Iterator[_Block]:
     """Yield the fenced blocks of a text, by the rules of CommonMark."""
     opening: re.Match[str] | None = None
     lines: list[str] = []
+    # Not `splitlines`, which also splits at form feeds and other characters inside a program's strings.
     for line in answer.split("\n"):
         fence = pattern.fullmatch(line.rstrip("\r"))
         if opening is None:
             # A line of backticks with more backticks behind is inline code, not a fence.
             if fence and not (fence[2][0] == "`" and "`" in fence[3]):
                 opening, lines = fence, []
+        # A closing fence has no info string and at least as many marks as the opening one.
         elif fence and not fence[3].strip() and fence[2].startswith(opening[2]):
             yield _Block(opening[3].strip(), "".join(f"{text}\n" for text in lines), True)
             opening = None
@@ -144,6 +148,7 @@ def grade_program(answer: str, tests: CodeTests, sandbox: Sandbox) -> ProgramRes
     source = extract_program(answer, tests.language)
     if source is None:
         return ProgramResult(Verdict.NO_PROGRAM, 0, tests.count, "no closed block of code")
+    # An answer that begins indented is the body of a function whose head the question has.
     if tests.continues and source.lstrip("\n")[:1] in (" ", "\t"):
         source = f"{tests.continues.rstrip()}\n{source}"
     # `first` is the result of the first failure; it is PASSED while all tests pass.
@@ -152,6 +157,7 @@ def grade_program(answer: str, tests: CodeTests, sandbox: Sandbox) -> ProgramRes
         passed += verdict is Verdict.PASSED
         if verdict is not Verdict.PASSED and first.verdict is Verdict.PASSED:
             first = ProgramResult(verdict, 0, tests.count, detail)
+        # All tests have to pass: the rest would only cost time.
         if verdict is not Verdict.PASSED and not tests.fraction:
             break
     return ProgramResult(first.verdict, passed, tests.count, first.detail)
@@ -159,6 +165,7 @@ def grade_program(answer: str, tests: CodeTests, sandbox: Sandbox) -> ProgramRes
 
 def _verdicts(source: str, tests: CodeTests, sandbox: Sandbox) -> Iterator[tuple[Verdict, str]]:
     """Run one test after another and yield (verdict, detail) per test."""
+    # Calls and asserts come first: one run decides all of them, while each case is a run of its own.
     if tests.steps:
         yield from _on_values(source, tests, sandbox)
     if tests.script is not None:
@@ -174,6 +181,7 @@ def _verdicts(source: str, tests: CodeTests, sandbox: Sandbox) -> Iterator[tuple
 def _program(
     source: str, tests: CodeTests, stdin: str = "", steps: tuple[Step, ...] = ()
 ) -> Program:
+    # LiveCodeBench's checker accepts any exit status of a program with standard input (`official`, 4).
     any_status = tests.checker == official.NAME and not steps
     return Program(source, stdin, steps, tests.language, tests.prelude, any_status)
 
@@ -182,6 +190,7 @@ class _Clock:
     """The time that a run has left for the comparison of its result: a value may be slow to compare."""
 
     def __init__(self, outcome: Outcome, tests: CodeTests) -> None:
+        # Thread time, not wall time: other threads of this process must not cost a program its result.
         self.started = time.thread_time()
         used = outcome.wall_seconds if outcome.ending is Ending.FINISHED else 0.0
         self.remaining = tests.limits.wall_seconds - used
@@ -209,6 +218,7 @@ def _on_values(source: str, tests: CodeTests, sandbox: Sandbox) -> Iterator[tupl
         decided = [*tests.calls]
     for test in decided:
         steps = test.values if isinstance(test, Assertion) else (test.step,)
+        # No value of a step: the program ended before it, or raised an exception.
         if not values.keys() >= set(steps):
             yield (
                 failed_ending or Verdict.ERROR,
@@ -243,9 +253,11 @@ def _on_script(
     for number, unit in enumerate(script.units):
         status, words = statuses.get(number, ("missing", _last_line(program_outcome)))
         detail = f"{unit.test[:200]}: {words}"
+        # After a bad end of the program a passed test counts for a fraction only.
         if status == "passed" and not (failed_ending and not tests.fraction):
             if unit.is_test:
                 yield Verdict.PASSED, detail
+        # Failed set-up makes all tests fail; with a fraction the tests themselves tell.
         elif unit.is_test or not tests.fraction:
             failed = Verdict.WRONG_ANSWER if status == "failed" else Verdict.ERROR
             yield failed_ending or failed, detail
@@ -296,5 +308,6 @@ def _error(outcome: Outcome, steps: tuple[int, ...]) -> str:
 
 
 def _last_line(outcome: Outcome) -> str:
+    # The last line of a traceback names the exception.
     lines = outcome.stderr.strip().splitlines()
     return lines[-1] if lines else str(outcome.ending)

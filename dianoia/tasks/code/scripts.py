@@ -56,12 +56,15 @@ def read_script(
 
     Raises ValueError for tests that cannot be hidden from the program, SyntaxError for text that is not Python.
     """
+    # All snippets are one module: they may share imports and helper functions.
     trees = [parsed(text) for text in (setup, *snippets)]
     whole = ast.Module([statement for tree in trees for statement in tree.body], [])
     names = names_of(whole, declared)
     if not names.of_program:
         raise ValueError("it calls nothing of the program")
+    # Raises ValueError for a test that the program could decide.
     refuse(names, whole)
+    # Statements of the set-up never count as tests.
     statements = [(node, False) for node in trees[0].body]
     statements += [(node, True) for tree in trees[1:] for node in tree.body]
     units = [*_units(statements, names), *_uncalled(whole)]
@@ -81,6 +84,7 @@ def is_vacuous(statement: ast.stmt) -> bool:
 
 def _units(statements: Sequence[tuple[ast.stmt, bool]], names: Names) -> Iterator[Unit]:
     """Yield a unit per test, with the statements between it and the test before."""
+    # A call of a function with an assert in it is a test, too.
     functions = {
         node.name
         for node, _ in statements
@@ -93,6 +97,7 @@ def _units(statements: Sequence[tuple[ast.stmt, bool]], names: Names) -> Iterato
         if may_test and not is_vacuous(node) and _tests(node, functions):
             yield Unit("\n".join(sources), True, sources[-1])
             sources = []
+    # Set-up after the last test still has to run without an error.
     if sources:
         yield Unit("\n".join(sources), False, sources[-1])
 

@@ -100,6 +100,7 @@ def code_tests(problem: Problem) -> CodeTests:
     Raises:
         ProblemTestsError: they cannot be read, or there are none.
     """
+    # An empty column is None in Parquet and absent in JSONL.
     column = next((name for name in COLUMNS if problem.columns.get(name) is not None), "answer")
     value = problem.answer if column == "answer" else problem.columns[column]
     if column == "test_list" and isinstance(value, list):  # MBPP has its set-up in other columns
@@ -132,10 +133,12 @@ class _Reader:
 
     def read(self, value: object) -> CodeTests:
         table = self._table(value)
+        # A misspelt key would silently drop tests, so that wrong programs would pass.
         unknown = [key for key in table if key not in _KEYS]
         if unknown:
             self.fail(unknown[0], table[unknown[0]], "an unknown key", f"use {', '.join(_KEYS)}")
         checker = self._one_of(table, "checker", CHECKERS)
+        # Steps of calls and asserts share one run and one numbering: calls come first.
         steps, calls = self._calls(table, checker)
         inside, assertions, scripts = self._asserts(table, len(steps))
         tests = CodeTests(
@@ -210,9 +213,11 @@ class _Reader:
                 self.fail("calls", item, "no name of a function", "such as add or Solution().add")
             if not isinstance(arguments, list):
                 self.fail("calls", item, "arguments are no list", "write [2, 3]")
+            # One object for all calls, as in the set's own checker.
             if checker == official.NAME:
                 steps = steps or [("do", official.TARGET)]
                 function = "_target." + function.removeprefix("Solution().")
+            # The expected value stays outside: the program could read it.
             steps.append(("value", f"{function}(*{arguments!r})"))
             calls.append(Call(len(steps) - 1, item["expected"]))
         return steps, tuple(calls)
@@ -233,9 +238,11 @@ class _Reader:
             return [], (), (None, None)
         declared = tuple(self._program_names(table))
         setup = self._code(table, "setup")
+        # Read in any case: it checks the asserts, and it is needed for values of no plain type.
         script = self._script(snippets, setup, declared)
         steps: list[Step] = []
         assertions: list[Assertion] = []
+        # One assert that is not plain makes all of them a script: they share the names of the set-up.
         try:
             for snippet in (setup, *snippets):
                 snippet_steps, snippet_asserts = split_asserts(
@@ -280,6 +287,7 @@ class _Reader:
                 self.fail("program_names", name, "no name", "write names such as add")
         return names
 
+    # A tolerance of 1 or more would accept wrong integers.
     def _tolerance(self, table: Mapping[str, Any]) -> float | None:
         value = table.get("tolerance")
         if value is None:
@@ -303,6 +311,7 @@ class _Reader:
         for key, value in settings.items():
             if key not in types:
                 self.fail(f"limits.{key}", value, "an unknown limit", f"use {', '.join(types)}")
+            # bool is an int in Python; a limit of true would be one second.
             good = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (good and 0 < value <= _MAX_LIMIT.get(key, 2.0**40)):
                 self.fail(f"limits.{key}", value, "out of range", "write a number above 0")

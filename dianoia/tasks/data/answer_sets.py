@@ -28,6 +28,7 @@ _GPQA_WRONG = tuple(f"Incorrect Answer {number}" for number in (1, 2, 3))
 def read_gsm8k(row: Row) -> Columns:
     """Read `question`, `answer`: a derivation, then `#### 1,234`."""
     text = required_text(row, "answer")
+    # The last mark: a derivation may have one, too.
     derivation, mark, answer = text.rpartition("####")
     if not mark:
         raise row.error("answer", "there is no ####, which the answer follows", "repair it")
@@ -48,6 +49,7 @@ def read_math(row: Row) -> Columns:
 def read_dapo(row: Row) -> Columns:
     """Read `prompt` (messages, or text in the processed set), `solution` or `reward_model.ground_truth`."""
     question = _last_user(row, "prompt")
+    # The raw form has instructions about the format of the answer, which may contradict the template of a recipe.
     question = _DAPO_SUFFIX.sub("", _DAPO_PREFIX.sub("", question))
     truth = (row.columns.get("reward_model") or {}).get("ground_truth")
     answer = row.columns.get("solution") if truth is None else truth
@@ -100,6 +102,7 @@ def read_gpqa(row: Row) -> Columns:
     question = required_text(row, "Question").strip()
     right = required_text(row, "Correct Answer").strip()
     options = [right, *(required_text(row, name).strip() for name in _GPQA_WRONG)]
+    # The letter of the right option would not be unique.
     if len(set(options)) < len(options):
         raise row.error("Correct Answer", "two options are the same", "remove the row")
     # By a hash, so that the right option is at a fixed but arbitrary letter.
@@ -137,6 +140,7 @@ def _answer_or_box(row: Row, answer: str, solution: str) -> str:
 
 def last_box(text: str) -> str | None:
     """Return the content of the last `\\boxed{...}` of a text, with balanced braces; None without one."""
+    # The last box is the final answer; earlier ones are intermediate results.
     start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
     opened = text.find("{", start) if start >= 0 else -1
     if opened < 0:

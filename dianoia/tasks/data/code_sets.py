@@ -88,6 +88,7 @@ def _unpacked(text: str) -> str:
     """Return the text of packed tests; raises ValueError or UnpicklingError (decision 2)."""
     packed = zlib.decompressobj()
     data = packed.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
+    # A few kilobytes can unpack to gigabytes.
     if packed.unconsumed_tail:
         raise ValueError(f"more than {MAX_BYTES >> 20} MiB unpacked")
     tests = _NoNames(io.BytesIO(data)).load()
@@ -143,7 +144,9 @@ def _call(row: Row, function: str, case: dict[str, Any]) -> dict[str, Any]:
 def read_humaneval(row: Row) -> Columns:
     """Read `task_id`, `prompt`, `entry_point`, `canonical_solution` (the rest of the function), `test`."""
     prompt, entry = required_text(row, "prompt"), required_text(row, "entry_point").strip()
+    # Decision 3.
     context = _without_function(row, prompt, entry)
+    # The published solution is the body of the function, to be appended to the prompt.
     solution = row.columns.get("canonical_solution")
     return row.columns | {
         "question": f"Complete this Python function. Answer with the whole of it.\n\n{_block(prompt)}",
@@ -192,6 +195,7 @@ def read_mbpp(row: Row) -> Columns:
     tests = _texts(row, "test_list")
     if not tests:
         raise row.error("test_list", "there is no test", "remove the row")
+    # Tests that the question does not show.
     hidden = _texts(row, "challenge_test_list")
     setup = [*_texts(row, "test_imports"), str(row.columns.get("test_setup_code") or "")]
     code = str(row.columns.get("code") or "").replace("\r\n", "\n")
@@ -203,6 +207,7 @@ def read_mbpp(row: Row) -> Columns:
             "setup": "\n".join(part.replace("\r\n", "\n") for part in setup if part.strip()),
             "program_names": _shadowing(code),
         },
+        # Emptied, so that the tests are read from `tests`.
         "test_list": None,
         "solution": code or None,
         "id": None if number is None else f"mbpp-{number}",

@@ -73,6 +73,7 @@ class Contamination:
 
 def words(text: str) -> list[str]:
     """Return the words of a text (decision 1)."""
+    # NFKC, so that full-width letters and ligatures are the same words.
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -96,6 +97,7 @@ class Tests:
             self.count += 1
             test = Test(f"{name}, {problem.id}", problem.question)
             self._add_question(name, test)
+            # Solutions count with their long grams only (decision 4).
             for column in _SOLUTIONS:
                 text = problem.columns.get(column)
                 if isinstance(text, str):
@@ -123,6 +125,7 @@ class Tests:
     def find(self, question: str) -> tuple[str, Overlap] | None:
         """Return the set and the test that a training question shares words with; None for a clean one."""
         question_words = words(question)
+        # One pass per size of gram: sizes of short questions are few.
         for size, grams in ((GRAM, self._grams), *self._short.items()):
             for gram in _grams(question_words, size) if grams else ():
                 if gram in grams:
@@ -148,6 +151,7 @@ def is_contaminated(tests: Tests | None, problem: Problem, counts: Contamination
     overlap = tests.find(problem.question)
     if overlap is None:
         return False
+    # The first test that overlaps counts; a problem is dropped once.
     counts.by_set[overlap[0]] += 1
     if len(counts.examples) < EXAMPLES:
         counts.examples.append((problem.id, problem.question, overlap[1]))

@@ -71,6 +71,7 @@ class FileProblems:
         self._sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
         for problem in read_problems(data.files, data.verifiers, data.reading, self._leave_out):
             side = data.side(problem)
+            # Held-out problems are not compared with tests, since nothing is learnt from them.
             if side == "heldout" or not is_contaminated(
                 data.tests, problem, self.summary.contamination
             ):
@@ -91,6 +92,7 @@ class FileProblems:
 
     def draw(self, seed: int, start: int, count: int) -> list[Problem]:
         """Return training problems of the stream; every epoch is a new order of all of them."""
+        # Epoch `index // size` of the stream is a shuffled list of all problems.
         problems = self._side("train")
         size = len(problems)
         return [
@@ -142,6 +144,7 @@ def every_problem(
     files: Sequence[Path], reading: Defaults, verifiers: Mapping[str, Verifier]
 ) -> Iterator[Problem]:
     """Yield all problems of files whose rows can be read, graded or not: tests are compared, not answered."""
+    # No language detection: tests are compared word by word.
     ungraded = replace(reading, graded=False, language=reading.language or "en")
     for row in (Row(path, *numbered) for path in files for numbered in read_rows(path)):
         problem = problem_of(row, verifiers, ungraded)

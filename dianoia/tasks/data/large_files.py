@@ -66,12 +66,15 @@ class LargeProblems:
         self.data, self.rows = data, open_rows(data.files)
         self.summary = Summary(data.name, rows=len(self.rows), complete=False)
         self.summary.tests = tuple(data.tests.sets) if data.tests else ()
+        # One byte per row: a set may have many millions of rows.
         self._sides = np.zeros(len(self.rows), np.int8)
         self._orders: dict[tuple[int, int], _Order] = {}
         self._size: int | None = None
         """Number of training problems; None until an epoch has been visited to its end."""
+        # For the share of broken rows so far.
         self._read, self._broken = 0, 0
         self._warnings: list[str] = []
+        # The only rows that are read now; all others are read when the stream reaches them.
         self._sample = self._read_sample()
 
     def _read_sample(self) -> list[Problem]:
@@ -91,12 +94,14 @@ class LargeProblems:
 
     def _problem(self, index: int, detect_language: bool = True) -> tuple[Problem | None, str]:
         """Return the problem of a row, or None and the reason why it is left out; raises ProblemFileError."""
+        # A blank line of a JSONL file has an index and no row.
         row = self.rows.read(index)
         if row is None:
             return None, ""
         return usable_problem(row, self.data.verifiers, self.data.reading, detect_language)
 
     def _side(self, index: int) -> Side:
+        # A row is read once for its side, whatever number of epochs it is in.
         if self._sides[index] == Side.UNKNOWN:
             self._sides[index] = self._read_side(index)
         return Side(self._sides[index])
@@ -113,6 +118,7 @@ class LargeProblems:
             self.summary.left_out += bool(reason)
             self.summary.reason = self.summary.reason or reason or None
             return Side.OUT
+        # Not compared with tests, since nothing is learnt from it.
         if self.data.side(problem) == "heldout":
             return Side.HELDOUT
         if is_contaminated(self.data.tests, problem, self.summary.contamination):
@@ -137,12 +143,14 @@ class LargeProblems:
             while len(self._orders) >= _CACHED_ORDERS:
                 del self._orders[next(iter(self._orders))]
             # RandomState, not Generator: numpy promises that only the former's streams never change.
+            # The seed may have 64 bits, RandomState takes words of 32.
             state = np.random.RandomState([seed % 2**32, seed >> 32, epoch])
             self._orders[key] = _Order(state.permutation(len(self.rows)))
         return self._orders[key]
 
     def _training_row(self, order: _Order, number: int) -> int | None:
         """Return the row of the training problem `number` of an epoch; None if the epoch has fewer."""
+        # Visits the order only as far as this number needs: an epoch may never be finished.
         while len(order.training) <= number and order.visited < len(order.indices):
             index = int(order.indices[order.visited])
             order.visited += 1
@@ -178,6 +186,7 @@ class LargeProblems:
 
     def heldout(self, limit: int) -> list[Problem]:
         """Return the first held-out problems, in the order of the files."""
+        # From the first row on, so that a limit reads no more rows than it needs.
         rows = (index for index in range(len(self.rows)) if self._side(index) == Side.HELDOUT)
         problems = [self._read_problem(index) for index in islice(rows, limit)]
         if not problems:
@@ -189,6 +198,7 @@ class LargeProblems:
     def check(self, seed: int, count: int) -> None:
         """Read the problems that a run will draw first, up to CHECKED; raises ProblemFileError for a broken row."""
         self._stream_row(seed, min(count, CHECKED) - 1)
+        # Before a run a broken row is an error, not a warning.
         if self._warnings:
             raise ProblemFileError(self._warnings[0].removesuffix("; the row is left out"))
 

@@ -30,12 +30,14 @@ def files_of(data: FileSettings) -> tuple[Path, ...]:
         ConfigError: the path is no data set, or has no such split.
     """
     path = Path(data.path).expanduser()
+    # A file or folder comes before a hub name of the same text.
     if path.is_file():
         return (path,)
     if path.is_dir():
         return tuple(_in_folder(path, data))
     if path.suffix.lower() in ENDINGS or not is_hub_name(data.path):
         raise DataMissing(f"path = {data.path!r}: there is no such file or folder; check the path")
+    # A set with a ready mapping has a usual configuration and split, which the table may override.
     usual = HUB[data.path].hub[data.path] if data.path in HUB else {}
     config, split = data.config or usual.get("config"), data.split or usual.get("split") or TRAIN
     return _from_hub(data.path, config, split)
@@ -47,6 +49,7 @@ def is_hub_name(path: str) -> bool:
 
 
 def _in_folder(folder: Path, data: FileSettings) -> Sequence[Path]:
+    # `DatasetDict.save_to_disk` writes a folder per split, `Dataset.save_to_disk` a single one.
     if (folder / "dataset_dict.json").is_file():
         splits = _names(folder / "dataset_dict.json", "splits")
         return _saved(folder / _split(folder, data.split, splits))
@@ -117,7 +120,9 @@ def _loose(folder: Path, requested: str | None) -> list[Path]:
             f"path = {str(folder)!r}: the folder holds {content}; name a file, or a folder with files of one of "
             f"{', '.join(ENDINGS)}"
         )
+    # `train-00000-of-00002.parquet` and `train.csv` are both of the split train.
     splits = list(dict.fromkeys(path.stem.split("-")[0].split(".")[0] for path in files))
+    # Names without a split: all files are one set.
     if requested is None and TRAIN not in splits:
         return files
     split = _split(folder, requested, splits)
@@ -138,6 +143,7 @@ def _from_hub(name: str, config: str | None, split: str) -> tuple[Path, ...]:
         raise DataMissing(
             f"{where} it needs Hugging Face's datasets: pip install 'dianoia[data]'"
         ) from None
+    # `datasets` accepts slices such as train[:10%] too, but the files of a slice hold the whole split.
     if not split.isidentifier():
         raise ConfigError(f"split = {split!r}: name a whole split, such as train")
     try:

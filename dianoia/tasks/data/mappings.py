@@ -146,6 +146,7 @@ def mapping_of(data: FileSettings) -> Mapping | None:
 
     Raises ConfigError for an unknown name.
     """
+    # The recipe's own columns replace the mapping of a hub name.
     if data.mapping is None:
         return None if data.columns else HUB.get(data.path)
     if data.mapping not in MAPPINGS:
@@ -182,6 +183,7 @@ def _value(row: Row, source: str) -> Any:
 
 def prepared(row: Row, mapping: Mapping | None, columns: Table[str, str]) -> Row | None:
     """Return the row under Dianoia's names: renamed by the recipe's columns first, then by the ready mapping."""
+    # So that `columns` can adapt a copy of a public set with other names to the ready mapping.
     if columns:
         row = replace(row, columns=renamed(row, columns))
     if mapping is None:
@@ -211,6 +213,7 @@ def reading_of(data: FileSettings, verifiers: Collection[str], defaults: Default
     if mapping is None and not data.columns:
         return reading
     renamed_to = {*data.columns, *(() if mapping is None else ("question",))}
+    # A mapped row may keep its original `prompt`: its `question` comes first.
     questions = ("question", *QUESTION_COLUMNS) if "question" in renamed_to else QUESTION_COLUMNS
     return replace(
         reading,

@@ -81,6 +81,7 @@ class _Bytes:
     def __init__(self, path: Path, offsets: Offsets) -> None:
         self.path, self.offsets = path, offsets
         self.descriptor = os.open(path, os.O_RDONLY)
+        # The file stays open: a row must be the one that was indexed, also if the path is replaced meanwhile.
         finalize(self, os.close, self.descriptor)
 
     def __len__(self) -> int:
@@ -109,6 +110,7 @@ def line_offsets(path: Path) -> Offsets:
     parts, base = [np.zeros(1, np.uint64)], 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
+            # numpy searches a chunk much faster than a loop over its lines.
             ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == _NEWLINE) + (base + 1)
             parts.append(ends.astype(np.uint64))
             base += len(chunk)
@@ -163,6 +165,7 @@ class _Batches:
 
     def __init__(self, path: Path, mapped: Path | None = None) -> None:
         self.path = path
+        # Mapped, not read: the kernel loads the pages of a row when it is read.
         self.batches = arrow_batches(mapped or path)
         sizes: list[int] = [batch.num_rows for batch in self.batches]
         self.firsts = [0, *accumulate(sizes)]
@@ -181,6 +184,7 @@ def _open_parquet(path: Path) -> Rows:
     """Open the Arrow copy of a Parquet file; a changed file gets a new copy."""
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    # The name has size and time, so that an outdated copy is never used.
     copy = cache_folder() / "parquet" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.arrow"
     if not copy.is_file():
         _write_arrow(path, copy)
@@ -194,9 +198,11 @@ def _write_arrow(path: Path, copy: Path) -> None:
     try:
         with (
             pyarrow.parquet.ParquetFile(path) as file,
+            # Written to a temporary file and renamed: processes that start together may both write it.
             whole_file(copy) as temporary,
             pyarrow.ipc.new_file(str(temporary), file.schema_arrow) as out,
         ):
+            # Batch by batch: the file may be larger than memory.
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 out.write_batch(batch)
     except (pyarrow.ArrowException, OSError) as error:

@@ -56,6 +56,7 @@ class Summary:
             self.languages[problem.language] += 1
             self.verifiers[problem.verifier] += 1
             self.lengths.append(len(problem.question))
+            # Two questions with the same hash are counted as repeated: with 64 bits that does not happen.
             key = hash(plain_words(problem.question))
             self.repeated += key in questions
             questions.add(key)
@@ -95,6 +96,7 @@ def _lengths(lengths: list[int]) -> str:
         return "No question."
     if len(lengths) == 1:
         return f"One question, of {lengths[0]:,} characters."
+    # 19 cuts: the tenth is the median, the last one the 95th percentile.
     cuts = quantiles(lengths, n=20, method="inclusive")
     return (
         f"Questions of {min(lengths):,} to {max(lengths):,} characters, half of them up to {cuts[9]:,.0f}, "

@@ -53,6 +53,7 @@ class GymProblems:
     def _training_problem(self, number: str) -> Problem:
         for attempt in range(_ATTEMPTS):
             problem = _problem(self.task, self.options, _key(f"{number}-{attempt}", odd=0))
+            # Decision 2: the attempt is part of the key, so that the same problem is found again.
             if split_of(problem.question, _HELDOUT_SHARE) == "train":
                 return problem
         raise self._too_few()
@@ -105,6 +106,7 @@ def gym_problems(name: str, key: str = "problems") -> GymProblems:
     _check_installed(f"{key} = {name!r}")
     settings = dict(parse_qsl(query, keep_blank_values=True))
     options = _options(task, settings, f"{key} = {name!r}")
+    # Built once now, so that a bad option is an error of the recipe and not of a running stage.
     try:
         _dataset(task, options)
     except (AssertionError, ValueError, TypeError) as error:
@@ -122,6 +124,7 @@ def _check_installed(where: str) -> None:
     advice = "pip install 'dianoia[gym]'"
     if importlib.util.find_spec("reasoning_gym") is None:
         raise ConfigError(f"{where}: reasoning-gym is not installed; {advice}")
+    # Tasks and scorers change between versions; the rules hold for one.
     version = importlib.metadata.version("reasoning-gym")
     if version != VERSION:
         raise ConfigError(
@@ -164,6 +167,7 @@ def _parse_option(text: str, default: bool | int | float | str, where: str) -> A
 def _key(name: str, odd: int) -> int:
     """Return a key of 31 bits, even or odd."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    # Clears the sign bit and the lowest bit, which says the side.
     return (int.from_bytes(digest[:4]) & 0x7FFFFFFE) | odd
 
 

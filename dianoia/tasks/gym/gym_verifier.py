@@ -52,6 +52,7 @@ def _job(problem: Problem, answer: str) -> Job | Grade:
     if rule is None or rule.form is None or not {"options", "entry"} <= columns.keys():
         return Grade(None)
     answer = answer.strip()
+    # A much longer text is no answer of the task, and would only cost the scorer time.
     if len(answer) > _SPARE_CHARS + _SPARE_TIMES * len(problem.answer):
         return Grade(0.0)
     # The answer as it is comes first: asterisks and underscores, which also make bold, are signs of some forms.
@@ -59,6 +60,7 @@ def _job(problem: Problem, answer: str) -> Job | Grade:
     reading = next(readings, None)
     if reading is None:
         return Grade(0.0)
+    # Task, options and entry are the problem's own; the answer is passed as a string literal.
     call = f"score({columns['task']!r}, {columns['options']}, {columns['entry']}, {reading!r})"
     tests = CodeTests(calls=(Call(0, True),), steps=(("value", call),), limits=_LIMITS)
     return partial(graded, _PROGRAM, tests)

@@ -109,6 +109,7 @@ def _texts(options: Any) -> list[str] | None:
 def _without_letters(texts: Sequence[str]) -> list[str]:
     """Return options without their letters, if all of them carry these, as in "A) Paris"."""
     split = [_BOTH.fullmatch(text) for text in texts]
+    # All or none: "A) Paris" alone among texts is a text.
     labelled = all(
         match and match[1].upper() == LETTERS[number] for number, match in enumerate(split)
     )
@@ -123,6 +124,7 @@ def option_index(text: str, options: Sequence[str], question: str = "") -> int |
     bare = _bare(text)
     if not bare:
         return None
+    # Both readings are tried; a contradiction makes the answer unreadable (decision 3).
     by_letter, by_text = _by_letter(bare, len(options)), _by_text(bare, options)
     if by_letter is not None and by_text is not None:
         return by_letter if by_letter == by_text else None
@@ -134,6 +136,7 @@ def option_index(text: str, options: Sequence[str], question: str = "") -> int |
     index = _by_letter(both[1], len(options))
     if index is None:
         return None
+    # Decision 2: without options the question has to have this text behind this letter.
     if not options:
         return index if _stands_behind(both[1], both[2], question) else None
     return index if index == _by_text(unwrapped(both[2]), options) else None

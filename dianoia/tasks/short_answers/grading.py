@@ -81,6 +81,7 @@ def _grade(problem: Problem, reply: Reply) -> Grade:
 def _replies(pairs: Sequence[Pair]) -> list[Reply]:
     """Return one reply per pair, in order; answers to a plugin's problems go to workers of its own."""
     indices: defaultdict[str, list[int]] = defaultdict(list)
+    # Built-in verifiers share one set of workers, under the key "".
     for index, (problem, _) in enumerate(pairs):
         indices["" if problem.verifier in BUILT_IN_RULES else problem.verifier].append(index)
     replies: dict[int, Reply] = {}

@@ -101,6 +101,7 @@ def _read(text: str, question: str | None) -> _Number | None:
     """Read a number. Words behind it, and other currencies than dollars, are allowed where the question asks for them."""
     if len(text) > MAX_NUMBER_CHARS:
         return None
+    # Full-width digits and the minus sign become ASCII first, so that the patterns need one form.
     bare = unwrapped(text.translate(_TO_ASCII))
     with_words = _WITH_WORDS.fullmatch(bare)
     if with_words is not None:
@@ -109,6 +110,7 @@ def _read(text: str, question: str | None) -> _Number | None:
             return None
         bare = unwrapped(with_words["number"])
     match = _NUMBER.fullmatch(_THOUSANDS.sub(",", bare))
+    # A dollar sign says nothing; other currencies have to be those of the question.
     if match is None or (match["currency"] and match["currency"] not in (question or text)):
         return None
     value = _value(match)
@@ -122,6 +124,7 @@ def _read(text: str, question: str | None) -> _Number | None:
 def _asks_for(words: Sequence[str], question: str) -> bool:
     """Return True if a question asks for these words, and for no other unit of the same quantity."""
     lower = question[:MAX_TEXT_CHARS].lower()
+    # Words after "how many" and "in", as in "how many red apples" and "in meters".
     requested = {
         _singular(word)
         for pattern in _REQUESTED_WORDS
@@ -133,6 +136,7 @@ def _asks_for(words: Sequence[str], question: str) -> bool:
     singulars = set(map(_singular, words))
     if _NEVER_LEFT_OUT & {*words, *singulars} or not singulars <= requested:
         return False
+    # "How many minutes and seconds": the unit decides the value, so that it is not dropped.
     return all(len(rivals & requested) < 2 for rivals in _RIVALS if rivals & singulars)
 
 
@@ -145,6 +149,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
     if match["top"] is not None:
         bottom = int(match["bottom"])
         return Fraction(int(match["top"]), bottom) if bottom else None
+    # Exact: `float` would make 0.1 + 0.2 differ from 0.3.
     exponent = Fraction(10) ** int(match["exponent"] or 0)
     return Fraction(match["decimal"].replace(",", "")) * exponent
 
@@ -180,6 +185,7 @@ def normalize(text: str) -> str | None:
 
 
 def _compatible(char: str) -> str:
+    # 2¹⁰ must not become 210, nor ½ become 1⁄2.
     if unicodedata.decomposition(char).startswith(("<super>", "<sub>", "<fraction>")):
         return char
     return unicodedata.normalize("NFKC", char)

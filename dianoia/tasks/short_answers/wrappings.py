@@ -32,6 +32,7 @@ def unwrapped(text: str, announced: bool = False) -> str:
     if len(text) > MAX_CHARS:
         return ""
     text = text.strip()
+    # Wrappings nest: `**$\boxed{5}$**`.
     for _ in range(_LAYERS):
         inner = _one_layer(text, announced)
         if inner == text:
@@ -49,6 +50,7 @@ def _one_layer(text: str, announced: bool) -> str:
         # An inner mark means two wrapped parts, as in `$5$, $6$`, not one wrapped answer.
         if wrapped and inner.strip() and opening not in inner and closing not in inner:
             return inner.strip()
+    # The braces have to close at the very end: `\boxed{5} or \boxed{6}` is not one box.
     command = _COMMAND.match(body)
     if command is not None:
         return _braced(body[command.end() :]) or text
