@@ -1,1 +1,1 @@
-"""What every room may use: records, errors, random streams, atomic files, stopping, progress. No torch, no configuration."""
+"""Shared by every room: records, errors, random streams, atomic files, stopping, progress. No torch, no configuration."""

@@ -1,4 +1,4 @@
-"""Random streams: the one list of what draws are for, so that two purposes can never share their random numbers.
+"""Random streams: one list of the purposes of random draws, so that no two purposes share their random numbers.
 
 Every random draw is a hash of (seed, stream, ...), see `sampler.draw`. A key of `TRAINING` is `(seed, number)`, one
 part shorter than the others: hashes include the length of a key, so it cannot meet them either.
@@ -12,7 +12,7 @@ Key = tuple[int, ...]
 
 @unique
 class Stream(IntEnum):
-    """What random numbers are drawn for. A value never changes: it decides the results of every recipe and seed."""
+    """Purposes of random draws. A value must never change: it decides the results of every recipe and seed."""
 
     TRAINING = 0
     """Rollouts that an `rl` stage learns from."""

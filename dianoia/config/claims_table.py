@@ -8,7 +8,7 @@ from dianoia.config.settings import Settings
 
 
 class ClaimsSettings(Settings):
-    """Who plays which part. All are optional."""
+    """Checkpoint by part of the paper. All are optional."""
 
     base: str | None = None
     """The model before any reinforcement learning (the paper: DeepSeek-V3-Base)."""
@@ -29,7 +29,7 @@ class ClaimsSettings(Settings):
     small_zero: str | None = None
     """The small model after RL of its own."""
     grpo: str | None = None
-    """GRPO, beside PPO (A.3); may be the same as `zero`."""
+    """GRPO, compared with PPO (A.3); may be the same as `zero`."""
     ppo: str | None = None
     """PPO with lambda = 1."""
     ppo_095: str | None = None

@@ -12,7 +12,7 @@ from dianoia.config.settings import Settings
 
 
 class DemonstrationsStage(Settings):
-    """Writes demonstrations down as a data set for supervised fine-tuning; no model is needed."""
+    """Writes demonstrations as a data set for supervised fine-tuning; needs no model."""
 
     kind: Literal["demonstrations"]
     """Which stage this table is."""

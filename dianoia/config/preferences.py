@@ -1,9 +1,9 @@
 """The `preferences` stage: training data of reward models (DeepSeek-R1 section 3.1 and B.2).
 
 The paper: each pair of responses is judged four times, in an order drawn at random; safety data are responses of
-models, labelled by a guideline. Where it is silent these are the decisions:
- 1. Orders alternate instead of being drawn, so that a preference for a place cancels out exactly; hence an even
-    number of judgements.
+models, labelled by a guideline. Decisions where it is silent:
+ 1. Orders alternate instead of being drawn, so that a preference for a position cancels out exactly. The number of
+    judgements is therefore even.
  2. A pair is drawn from all responses to a problem, whichever checkpoint wrote them.
 """
 
@@ -28,7 +28,7 @@ _JUDGEMENTS, _PAIRS = 4, 1
 
 
 class PreferencesStage(Settings):
-    """Samples checkpoints and has the responses compared or labelled; writes a data set, no model."""
+    """Samples checkpoints and has a judge compare or label the responses; writes a data set, no model."""
 
     kind: Literal["preferences"]
     """Which stage this table is."""

@@ -37,7 +37,7 @@ class ModelShape(Settings):
 
 
 class Habits(Settings):
-    """How the authors of the miniature's corpus behave. The base inherits these habits."""
+    """Habits of the authors of the miniature's corpus, as shares of documents. The base model inherits them."""
 
     dialogues: float = Field(default=0.45, ge=0, le=1)
     """Share of documents that are dialogues under the R1-Zero prompt."""
@@ -98,7 +98,7 @@ class Habits(Settings):
 
 
 class PretrainStage(Settings):
-    """Trains a base model, and its tokenizer, from nothing on a generated corpus."""
+    """Trains a base model and its tokenizer from scratch on a generated corpus."""
 
     kind: Literal["pretrain"]
     """Which stage this table is."""

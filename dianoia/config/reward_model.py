@@ -13,7 +13,7 @@ from dianoia.config.settings import Settings
 
 
 class PairSettings(Settings):
-    """Which pairs are learnt from."""
+    """Selection of the training pairs."""
 
     margin: float = Field(default=1.0, ge=0, lt=2)
     """A judged pair is kept if its mean scores differ by more than this; below 2, the largest difference."""

@@ -63,7 +63,7 @@ class FunctionSettings(Settings):
 
 
 class ModelRewardSettings(Settings):
-    """A reward model's score of problems with a verifier, as a part of their reward."""
+    """A reward model whose score is a part of the reward of problems with a verifier."""
 
     model: str
     """A sequence classification model with one label: an earlier `reward_model` stage, a folder, or a hub name."""
@@ -93,7 +93,7 @@ class RepetitionSettings(Settings):
 
 
 class CosineSettings(Settings):
-    """A reward of right and wrong by length (Yeo et al. 2025, appendix C.1)."""
+    """A reward for right and wrong answers that depends on length (Yeo et al. 2025, appendix C.1)."""
 
     weight: float = Field(default=1.0, ge=0)
     """Of the values below."""

@@ -1,8 +1,9 @@
 """The rewards of an `rl` stage: the paper's rules, and the reward models of RL for all scenarios.
 
-The paper (section 3.2 and eq. 8 to 10) adds, for a problem of reasoning, accuracy and format; for a general prompt
-a reward model's score and format; and for both the language term. It gives neither weights nor mixing ratios:
- 1. Every weight is 1 and a reward model's score is added as it is, without rescaling.
+In the paper (section 3.2, eq. 8 to 10) the reward of a reasoning problem is accuracy plus format, that of a general
+prompt a reward model's score plus format, and both have the language term. It gives neither weights nor mixing ratios;
+decisions:
+ 1. Every weight is 1, and a reward model's score is added without rescaling.
  2. Half of a rollout's problems are general, about as in its data (78,000 of 166,000 prompts), and of those a
     fifth is about safety (there 12,000 of 78,000).
 """
@@ -25,7 +26,7 @@ from dianoia.config.settings import Settings
 
 
 class RewardSettings(Settings):
-    """Weights of the rules. The paper adds accuracy and format with equal weights (eq. 4)."""
+    """Weights of the parts of a reward. The paper adds accuracy and format with equal weights (eq. 4)."""
 
     accuracy: float = Field(default=1.0, ge=0)
     """Weight of the accuracy rule (1 right, 0 wrong, malformed or truncated)."""
@@ -89,7 +90,7 @@ class RewardSettings(Settings):
 
 
 class PreferenceSettings(Settings):
-    """Reward models, and the general prompts that they score. Either model may be absent, with its problems."""
+    """Reward models and the general prompts that they score. Either model may be absent, together with its problems."""
 
     helpful: str | None = None
     """A reward model that is shown what follows the thought: an earlier `reward_model` stage, a folder, or a hub

@@ -33,7 +33,7 @@ _GROUP_KEYS = ("std_epsilon", "dynamic_sampling", "dynamic_rounds")
 
 
 class AlgorithmSettings(Settings):
-    """The objective. `name` picks loss and aggregation; every other key varies it."""
+    """The objective. `name` selects loss and aggregation; the other keys vary it."""
 
     name: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "ppo"] = "grpo"
     """`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo` or `ppo`: objective, aggregation and, for `dr_grpo` and `ppo`, the
@@ -94,7 +94,7 @@ class AlgorithmSettings(Settings):
 
 
 class ProgressSettings(Settings):
-    """The held-out curve that is drawn while the stage runs, and what is kept to read."""
+    """The held-out curve while the stage runs, and which rollouts are kept to read."""
 
     every: int = Field(default=10, ge=1)
     """Optimizer steps between two points of the held-out curve; the start and the last step have one too."""

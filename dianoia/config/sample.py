@@ -1,10 +1,10 @@
 """The `sample` stage: from a checkpoint and problems to a data set (DeepSeek-R1 sections B.3.2 and B.3.3).
 
-Where the paper is silent these are the decisions:
- 1. It names what is dropped (mixed languages, long paragraphs, code blocks, repetition) and no threshold.
-    The thresholds here are ours, each a key.
- 2. How many samples of a problem are kept is not stated; `most_per_problem` says it.
- 3. A paragraph ends with its line, so that a list of short lines is not a long paragraph.
+Decisions where the paper is silent:
+ 1. It names what is dropped (mixed languages, long paragraphs, code blocks, repetition) but no thresholds. The
+    thresholds here are our choice, and each is a key.
+ 2. It does not state how many samples per problem are kept; `most_per_problem` does.
+ 3. A paragraph ends at a line break, so that a list of short lines is not a long paragraph.
 """
 
 from typing import Annotated, Literal, Self
@@ -22,7 +22,7 @@ from dianoia.config.settings import Settings
 
 
 class KeepSettings(Settings):
-    """What a sample has to be to be kept. Cut and malformed samples never are: they have no thought."""
+    """Conditions under which a sample is kept. Truncated and malformed samples never are: they have no thought."""
 
     correct: bool = True
     """Drop what is not right by the problem's verifier, or by the judge where no rule can tell."""

@@ -1,12 +1,12 @@
 """The `sft` stage: supervised fine-tuning (DeepSeek-R1 v2 B.4.2, v1 sections 2.3.3 and 2.4).
 
-One stage for the cold start, the large second fine-tuning and the distilled students; what differs is the
-start, the data and the rate. Where the paper is silent these are the decisions:
- 1. Batches are stated as 128 and 64 without a unit; here a step is a number of tokens.
- 2. Samples longer than the context (32,768 in the paper) are left out by default: half a thought without an
-    end would be learnt as if it were one.
- 3. Every turn of the assistant is learnt, each in the context in which the model will meet it: with the
-    thoughts of earlier turns stripped, as the released models' template does.
+One stage serves the cold start, the large second fine-tuning and the distilled students; they differ in start, data and
+learning rate. Decisions where the paper is silent:
+ 1. Batches are stated as 128 and 64 without a unit. Here a step is a number of tokens.
+ 2. Samples longer than the context (32,768 in the paper) are left out by default. A truncated thought would be learnt
+    as if it were complete.
+ 3. Every turn of the assistant is learnt, in the context in which the model will see it: with the thoughts of earlier
+    turns stripped, as the released models' template does.
 """
 
 from typing import Literal, Self
