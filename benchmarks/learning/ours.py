@@ -34,7 +34,7 @@ class Ours:
     def step(self) -> dict[str, float]:
         """Run one rollout and its update."""
         start = time.perf_counter()
-        self.stage.training.turn()
+        self.stage.training.train_on_rollout()
         return {"seconds": time.perf_counter() - start, "train_reward": self.stage.last()["reward"]}
 
     def heldout(self) -> dict[str, float]:

@@ -41,7 +41,7 @@ class Ours:
         """Run one rollout and its update."""
         assert self.stage is not None, "open it first"
         start = time.perf_counter()
-        self.stage.training.turn()
+        self.stage.training.train_on_rollout()
         seconds, row = time.perf_counter() - start, self.stage.last()
         tokens, self.tokens_so_far = row["num_tokens"] - self.tokens_so_far, row["num_tokens"]
         rollout = row["generate_seconds"]

@@ -16,8 +16,8 @@ from dianoia.bases import shipped_model
 from dianoia.config import RLStage
 from dianoia.pipeline.stage import settle
 from dianoia.recipe import load_recipe
-from dianoia.stages.rl import _Training
-from dianoia.storage.context import Context
+from dianoia.stages.context import StageContext
+from dianoia.stages.rl import ReinforcementLearning
 from dianoia.storage.run_directory import StageDirectory
 
 NEVER = 1_000_000
@@ -81,7 +81,7 @@ class Silent:
 class Opened:
     """A stage and its directory."""
 
-    training: _Training
+    training: ReinforcementLearning
     directory: StageDirectory
 
     def last(self) -> dict[str, float]:
@@ -117,8 +117,8 @@ def opened(recipe_file: Path, folder: Path, name: str = "zero", **changes: objec
     shutil.rmtree(directory.path, ignore_errors=True)  # results of an earlier measurement
     directory.path.mkdir(parents=True, exist_ok=True)
     device = settle(recipe.threads, recipe.sandbox)
-    context = Context(name, directory, recipe.seed, device, _resolved, Silent())
-    training = _Training(stage, context)
+    context = StageContext(name, directory, recipe.seed, device, _resolved, Silent())
+    training = ReinforcementLearning(stage, context)
     training.resume()
     return Opened(training, directory)
 

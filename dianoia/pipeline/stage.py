@@ -41,7 +41,7 @@ from dianoia.stages import (
     sample,
     sft,
 )
-from dianoia.storage.context import Context
+from dianoia.stages.context import StageContext
 from dianoia.storage.elapsed import record_seconds
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output
 from dianoia.storage.state import changed_journals
@@ -82,7 +82,7 @@ def run_stage(request: Request, reporter: Reporter) -> None:
             for line in changed_journals(directory.state):
                 progress.print_line(f"{name}: {line}")
             resolve = _resolver(recipe, run)
-            context = Context(name, directory, recipe.seed, device, resolve, progress)
+            context = StageContext(name, directory, recipe.seed, device, resolve, progress)
             _STAGE_MODULES[type(stage)].run(stage, context)
             # The stage has written its last state. The manifest is the last file: it makes the stage done.
             release_space()

@@ -1,37 +1,72 @@
-"""What several stages do alike."""
+"""What several stages have in common: the skeleton of training, and batches of problems with a file each."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from dianoia.base.disk_space import release_space
+from dianoia.base.files import whole_folder
 from dianoia.base.records import Problem, SamplingParams
 from dianoia.config import SamplingSettings
-from dianoia.learner.logprobs import load_model, load_tokenizer
-from dianoia.sampler.factory import DTYPES, make_sampler
-from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
-from dianoia.storage.context import Context
+from dianoia.learner.trainer import Learner
+from dianoia.sampler.rollouts import RolloutSampler
+from dianoia.stages.context import StageContext
 
 
-def roller_of(
-    context: Context, start: str, template: str, chosen: SamplingSettings
+class Training(ABC):
+    """A stage that trains: it resumes from its state, saves it, and writes a checkpoint at the end."""
+
+    context: StageContext
+    learner: Learner
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken."""
+        return self.learner.step
+
+    @abstractmethod
+    def progress(self) -> dict[str, Any]:
+        """Return what an exact continuation needs besides the learner: plain values and tensors."""
+
+    @abstractmethod
+    def write_checkpoint(self, folder: Path) -> None:
+        """Write an ordinary Hugging Face folder."""
+
+    def load_state(self) -> Mapping[str, Any] | None:
+        """Let the learner resume from the stage's state; returns the `progress` in it, None where there is no state."""
+        progress = self.learner.load_state(self.context.directory.state)
+        if progress is not None:
+            self.context.print_line(f"resumes after step {self.step}")
+        return progress
+
+    def save(self) -> None:
+        """Replace the stage's state."""
+        self.learner.save_state(self.context.directory.state, self.progress())
+
+    def finish(self) -> None:
+        """Write the checkpoint."""
+        release_space()  # disk space reserved for the next state: there is none
+        with whole_folder(self.context.directory.checkpoint) as folder:
+            self.write_checkpoint(folder)
+
+
+def sampler_of(
+    context: StageContext, start: str, template: str, settings: SamplingSettings
 ) -> tuple[RolloutSampler, SamplingParams]:
-    """A model ready to be sampled, and how."""
-    source = context.resolve(start)
-    model, tokenizer = load_model(source, device=context.device), load_tokenizer(source)
-    params = SamplingParams(
-        max_tokens=chosen.max_tokens,
-        stop_ids=stop_ids(model, tokenizer),
-        temperature=chosen.temperature,
-        top_p=chosen.top_p,
-        top_k=chosen.top_k,
+    """Return what samples the model `start`, and its sampling parameters."""
+    model = context.language_model(start)
+    params = model.sampling_params(
+        settings.max_tokens, settings.temperature, settings.top_p, settings.top_k
     )
-    sampler = make_sampler(model, slots=chosen.slots, dtype=DTYPES[chosen.dtype])
-    return RolloutSampler(sampler, tokenizer, named_template(template)), params
+    roller = context.sampler(model, template, slots=settings.slots, dtype=settings.dtype)
+    return roller, params
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some problems of a range; done if and only if its file exists."""
+    """A part of a range of problems; done if and only if its file exists."""
 
     problems: Sequence[Problem]
     start: int
@@ -40,14 +75,14 @@ class Batch:
 
     @property
     def end(self) -> int:
-        """Problems of the range up to and with this batch."""
+        """Number of problems of the range up to and including this batch."""
         return self.start + len(self.problems)
 
 
 def batches(
-    context: Context, problems: Sequence[Problem], size: int, name: str = "problems"
+    context: StageContext, problems: Sequence[Problem], size: int, name: str = "problems"
 ) -> list[Batch]:
-    """A range of problems in batches, whose files lie in the stage's state."""
+    """Cut a range of problems into batches, whose files lie in the stage's state."""
     folder = context.directory.state
     return [
         Batch(problems[start : start + size], start, folder / f"{name}-{start:07d}.parquet")

@@ -1,10 +1,10 @@
 """The `demonstrations` stage: a data set that no model of the pipeline wrote (DeepSeek-R1 section B.3.3).
 
-In: a generator of the catalogue. Out: `data.parquet` in the columns of a `sample` stage, so that an `sft` stage reads
-it by this stage's name, and `demonstrations.json`, which counts. No model is needed, and there is no state: the whole
-is written at once, and an interrupted stage begins anew. What nobody measured is null: tokens, accuracy.
+In: a generator of the catalogue. Out: `data.parquet` in the columns of a `sample` stage, so that an `sft` stage reads it by
+this stage's name, and `demonstrations.json` with counts. No model is needed, and there is no state: all rows are written at
+once, and an interrupted stage starts from scratch. Columns that are not measured are null: tokens, accuracy.
 
-It stands for the paper's data that is not sampled from a reasoning model. Left out: people who look at it.
+It stands for the paper's data that is not sampled from a reasoning model. Left out: people who check it.
 """
 
 import time
@@ -16,7 +16,7 @@ from dianoia.base.files import write_json
 from dianoia.base.records import Problem
 from dianoia.config import DemonstrationsStage
 from dianoia.datasets.selection import longest_paragraph, repetition
-from dianoia.storage.context import Context
+from dianoia.stages.context import StageContext
 from dianoia.storage.sample_table import SampleRow, write_data
 from dianoia.tasks.plugins import DEMONSTRATIONS
 from dianoia.text.language import LANGUAGES, language_share
@@ -24,24 +24,24 @@ from dianoia.text.parsing import Parsed, parse_answer
 from dianoia.text.template import TEMPLATES
 
 
-def run(config: DemonstrationsStage, context: Context) -> None:
+def run(config: DemonstrationsStage, context: StageContext) -> None:
     """Write the first rows of the generator and count them."""
-    began, tally = time.perf_counter(), Tally()
-    drawn = islice(DEMONSTRATIONS[config.source](context.seed), config.rows)
+    start, tally = time.perf_counter(), Tally()
+    demonstrations = islice(DEMONSTRATIONS[config.source](context.seed), config.rows)
     write_data(
         context.directory.dataset,
         (
-            tally.counted(row_of(config, context.name, number, *one))
-            for number, one in enumerate(drawn)
+            tally.count(row_of(config, context.name, number, *demonstration))
+            for number, demonstration in enumerate(demonstrations)
         ),
     )
-    found = tally.found() | {"seconds": time.perf_counter() - began}
-    write_json(context.directory.demonstrations, found)
-    context.progress.update(found["rows"], {})
-    fewer = "" if found["rows"] == config.rows else f", fewer than rows = {config.rows:,}"
-    context.progress.print_line(
-        f"{context.name}: {found['rows']:,} demonstrations of {config.source}{fewer}, "
-        f"{found['without_thought']:,} of them without a thought"
+    totals = tally.totals() | {"seconds": time.perf_counter() - start}
+    write_json(context.directory.demonstrations, totals)
+    context.progress.update(totals["rows"], {})
+    fewer = "" if totals["rows"] == config.rows else f", fewer than rows = {config.rows:,}"
+    context.print_line(
+        f"{totals['rows']:,} demonstrations of {config.source}{fewer}, "
+        f"{totals['without_thought']:,} of them without a thought"
     )
 
 
@@ -53,14 +53,14 @@ def row_of(
     thought: str,
     summary: str,
 ) -> SampleRow:
-    """A demonstration as a row."""
+    """Return a demonstration as a row of the data set."""
     template = TEMPLATES[config.template]
     whole = template.whole(thought, summary)
     parsed = parse_answer(problem, template.respond(thought, summary), template)
     assert isinstance(parsed, Parsed), f"{config.source}: {parsed} in {whole!r}"
     prompt = [{"role": "user", "content": problem.question}]
     completion = [{"role": "assistant", "content": whole}]
-    known = problem.language in LANGUAGES
+    is_detectable = problem.language in LANGUAGES
     return SampleRow(
         problem=problem.id,
         domain=problem.domain,
@@ -81,7 +81,7 @@ def row_of(
         tokens=None,
         thought_tokens=None,
         accuracy=None,
-        target_language=language_share(thought, problem.language) if known else None,
+        target_language=language_share(thought, problem.language) if is_detectable else None,
         repetition=repetition(thought),
         paragraph=longest_paragraph(thought),
         reason=None,
@@ -90,22 +90,22 @@ def row_of(
 
 
 class Tally:
-    """Counts rows while they pass."""
+    """Counts of the rows that are written."""
 
     def __init__(self) -> None:
         self.domains, self.languages = Counter[str](), Counter[str]()
         self.questions, self.without_thought = set[str](), 0
 
-    def counted(self, row: SampleRow) -> SampleRow:
-        """The row, counted."""
+    def count(self, row: SampleRow) -> SampleRow:
+        """Count a row and return it."""
         self.domains[row.domain] += 1
         self.languages[row.language] += 1
         self.questions.add(row.question)
         self.without_thought += not (row.thought or "").strip()
         return row
 
-    def found(self) -> dict[str, Any]:
-        """What `demonstrations.json` says, times aside."""
+    def totals(self) -> dict[str, Any]:
+        """Return the content of `demonstrations.json`, times aside."""
         return {
             "rows": self.domains.total(),
             "questions": len(self.questions),

@@ -1,9 +1,8 @@
 """The `evaluate` stage: checkpoints on held-out problems, by the paper's protocol (section D.1).
 
-In: checkpoints and a problem set. Out: `evaluation.json` (estimates by checkpoint, domain and metric, and
-by difficulty), `diagnoses.jsonl`, and a Parquet file of rollouts a checkpoint. k samples a problem at temperature 0.6 and
-top-p 0.95 unless the recipe says otherwise. The scorer is the one of training. Left out: few-shot prompts,
-which the paper avoids.
+In: checkpoints and a problem set. Out: `evaluation.json` (estimates by checkpoint, domain and metric, and by difficulty),
+`diagnoses.jsonl`, and a Parquet file of rollouts per checkpoint. k samples per problem at temperature 0.6 and top-p 0.95
+unless the recipe says otherwise. Verifiers are those of training. Left out: few-shot prompts, which the paper avoids.
 """
 
 import itertools
@@ -23,13 +22,11 @@ from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.verification import count_verdicts
-from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.metrics.commonest_answer import one_answer
 from dianoia.metrics.group_metrics import TokenCounter, by_difficulty, by_domain, measures
 from dianoia.metrics.votes import with_votes
-from dianoia.sampler.factory import DTYPES, make_sampler
-from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
-from dianoia.storage.context import Context
+from dianoia.sampler.rollouts import RolloutSampler
+from dianoia.stages.context import StageContext
 from dianoia.storage.journal import Journal
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.tasks.catalog import problem_source
@@ -37,8 +34,8 @@ from dianoia.text.template import Template
 from dianoia.text.template_fit import better_template
 
 
-def run(config: EvaluateStage, context: Context) -> None:
-    """Evaluate every checkpoint; one that was evaluated before an interruption is not repeated."""
+def run(config: EvaluateStage, context: StageContext) -> None:
+    """Evaluate every checkpoint that has no file of estimates yet, then merge the files."""
     problems = problem_source(config.problems, config.whole_file).heldout(config.limit)
     files = file_names(config.checkpoints)
     parts = {name: context.directory.path / f"parts/{file}.json" for name, file in files.items()}
@@ -53,45 +50,50 @@ def run(config: EvaluateStage, context: Context) -> None:
             merged.setdefault(key, {})[name] = value
     context.directory.diagnoses.unlink(missing_ok=True)
     diagnoses = Journal(context.directory.diagnoses)
-    for name, of_checkpoint in merged.pop("diagnoses", {}).items():
-        for row in of_checkpoint:
+    for name, rows in merged.pop("diagnoses", {}).items():
+        for row in rows:
             diagnoses.append({"step": 0, "checkpoint": name, **row})
     write_json(context.directory.evaluation, merged)
 
 
 def file_names(checkpoints: Sequence[str]) -> dict[str, str]:
-    """Each checkpoint's name as that of a file: a folder's or hub's slashes become dashes.
+    """Return a file name for each checkpoint: slashes of folders and hub names become dashes.
 
-    Names that would share a file, on a disk that does not tell capitals apart either, are numbered: `base` and
-    `./base` become `base` and `base-2`.
+    Names that would share a file, also on a disk that does not tell capitals apart, are numbered: `base` and `./base`
+    become `base` and `base-2`.
     """
-    found: dict[str, str] = {}
-    taken = set[str]()
+    files: dict[str, str] = {}
+    used = set[str]()
     for checkpoint in checkpoints:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "--", checkpoint).lstrip(".-") or "checkpoint"
         numbered = (f"{plain}-{number}" for number in itertools.count(2))
         names = itertools.chain([plain], numbered)
-        found[checkpoint] = next(name for name in names if name.casefold() not in taken)
-        taken.add(found[checkpoint].casefold())
-    return found
+        files[checkpoint] = next(name for name in names if name.casefold() not in used)
+        used.add(files[checkpoint].casefold())
+    return files
 
 
 def _evaluate(
     name: str,
     problems: Sequence[Problem],
     config: EvaluateStage,
-    context: Context,
+    context: StageContext,
     rollouts: Path,
 ) -> dict[str, Any]:
+    """Return the estimates and diagnoses of one checkpoint; its rollouts are written to `rollouts`."""
     start = time.perf_counter()
-    roller, params = _roller(name, config, context)
+    model = context.language_model(name)
+    roller = context.sampler(model, config.template, slots=config.slots, dtype=config.dtype)
+    params = model.sampling_params(
+        config.max_tokens, config.temperature, config.top_p, config.top_k
+    )
     groups = with_votes(_groups(name, roller, params, problems, config, context))
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     domains = by_domain(groups)
     diagnoses = _diagnoses(domains, roller.template)
     for row in diagnoses:
-        line = f"{row['code']}: {row['message']}. {row['advice']}"
-        context.progress.print_line(f"{context.name}: {name} on {row['domain']}: {line}")
+        message = f"{row['code']}: {row['message']}. {row['advice']}"
+        context.print_line(f"{name} on {row['domain']}: {message}")
     return {
         "evaluations": _table(domains, roller.count_tokens),
         "by_difficulty": {
@@ -107,7 +109,7 @@ def _evaluate(
 
 
 def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> list[dict[str, Any]]:
-    """What is wrong with a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`."""
+    """Return the diagnoses of a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`."""
     rows = []
     for domain, groups in domains.items():
         ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
@@ -118,27 +120,11 @@ def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> li
 
 
 def _table(parts: Mapping[str, Sequence[Group]], count_tokens: TokenCounter) -> dict[str, Any]:
+    """Return the estimates of each part (a domain, a difficulty) by metric."""
     return {
         part: {metric: asdict(value) for metric, value in measures(groups, count_tokens).items()}
         for part, groups in parts.items()
     }
-
-
-def _roller(
-    name: str, config: EvaluateStage, context: Context
-) -> tuple[RolloutSampler, SamplingParams]:
-    source = context.resolve(name)
-    model = load_model(source, device=context.device)
-    tokenizer = load_tokenizer(source)
-    sampler = make_sampler(model, slots=config.slots, dtype=DTYPES[config.dtype])
-    params = SamplingParams(
-        max_tokens=config.max_tokens,
-        stop_ids=stop_ids(model, tokenizer),
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-    )
-    return RolloutSampler(sampler, tokenizer, named_template(config.template)), params
 
 
 def _groups(
@@ -147,17 +133,18 @@ def _groups(
     params: SamplingParams,
     problems: Sequence[Problem],
     config: EvaluateStage,
-    context: Context,
+    context: StageContext,
 ) -> list[Group]:
+    """Sample and score the problems; a key per problem makes results independent of how they are cut."""
     judge = evaluation_judge()
     groups: list[Group] = []
-    done = config.checkpoints.index(name) * len(problems)
+    problems_before = config.checkpoints.index(name) * len(problems)
+    key = stream_key(context.seed, Stream.EVALUATION)
     for start in range(0, len(problems), EVALUATED_AT_ONCE):
-        few = problems[start : start + EVALUATED_AT_ONCE]
-        key = stream_key(context.seed, Stream.EVALUATION)
-        rollouts_PG = roller(few, config.samples, params, key, first=start)
+        part = problems[start : start + EVALUATED_AT_ONCE]
+        rollouts_PG = roller(part, config.samples, params, key, first=start)
         groups += judge.score_rollouts(rollouts_PG)
         right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)
         count = len(groups) * config.samples
-        context.progress.update(done + len(groups), {f"{name} pass@1": right / count})
+        context.progress.update(problems_before + len(groups), {f"{name} pass@1": right / count})
     return groups

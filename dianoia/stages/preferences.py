@@ -1,13 +1,13 @@
-"""The `preferences` stage: what reward models learn from (DeepSeek-R1 section 3.1 and B.2).
+"""The `preferences` stage: the data of reward models (DeepSeek-R1 section 3.1 and B.2).
 
-In: checkpoints, training problems, a judge. Out: `data.parquet` (pairs of responses with verdicts, or responses
-with labels, which a `reward_model` stage reads by this stage's name), `rejected.parquet` (every other response, with
-the reason) and `preferences.json`, whose counts add up: sampled = kept + left out by reason.
+In: checkpoints, training problems, a judge. Out: `data.parquet` (pairs of responses with verdicts, or responses with
+labels, which a `reward_model` stage reads by this stage's name), `rejected.parquet` (every other response, with the reason)
+and `preferences.json`, whose counts add up: sampled = kept + left out by reason.
 
-First every checkpoint is sampled, one model in memory at a time, then the judge is asked. A batch of problems that
-is done is a file in `state/`, one a checkpoint and one with the verdicts, so that an interrupted stage repeats at
-most one batch and ends with the same data. A response depends on the seed, the checkpoint's place in `starts`, its
-problem's number and its index, never on the batch.
+First every checkpoint is sampled, one model in memory at a time, then the judge compares. A batch of problems that is done
+is a file in `state/`, one per checkpoint and one with the verdicts, so that an interrupted stage repeats at most one batch
+and ends with the same data. A response depends on the seed, the checkpoint's index in `starts`, its problem's number and
+its index, never on the batch.
 
 Left out: which pairs to learn from and how lengths are balanced (`datasets.pairs`, in the `reward_model` stage).
 """
@@ -28,8 +28,8 @@ from dianoia.datasets.pairs import VERDICTS
 from dianoia.datasets.preference_builder import OneAtATime, PreferenceBuilder
 from dianoia.datasets.response_verdicts import tally
 from dianoia.models.endpoint import Endpoint
-from dianoia.stages._shared import Batch, batches, roller_of
-from dianoia.storage.context import Context
+from dianoia.stages._shared import Batch, batches, sampler_of
+from dianoia.stages.context import StageContext
 from dianoia.storage.preference_table import (
     PAIRWISE,
     POINTWISE,
@@ -47,65 +47,66 @@ from dianoia.tasks.plugins import PREFERENCE_RULES
 from dianoia.tasks.problem_ranges import problem_range
 
 
-def run(config: PreferencesStage, context: Context) -> None:
+def run(config: PreferencesStage, context: StageContext) -> None:
     """Sample and judge every batch that has no file yet, then write the data set."""
     problems = problem_range(problem_source(config.problems), config.first, config.prompts)
     sampled = [
-        batches(context, problems, config.problems_per_batch, f"sampled-{place}")
-        for place in range(len(config.starts))
+        batches(context, problems, config.problems_per_batch, f"sampled-{index}")
+        for index in range(len(config.starts))
     ]
-    for place, of_checkpoint in enumerate(sampled):
-        _sample(config, context, place, of_checkpoint, len(problems))
+    for index, parts in enumerate(sampled):
+        _sample(config, context, index, parts, len(problems))
     judged = batches(context, problems, config.problems_per_batch, "judged")
     _judge(config, context, judged, [list(parts) for parts in zip(*sampled, strict=True)])
-    _finish(config, context, judged, [batch.path for some in sampled for batch in some])
+    _finish(config, context, judged, [batch.path for parts in sampled for batch in parts])
 
 
 def _sample(
-    config: PreferencesStage, context: Context, place: int, parts: Sequence[Batch], count: int
+    config: PreferencesStage, context: StageContext, index: int, parts: Sequence[Batch], count: int
 ) -> None:
-    """The responses of one checkpoint."""
+    """Sample the responses of checkpoint `index` of `starts` to `count` problems, batch by batch."""
     missing = [batch for batch in parts if not batch.path.exists()]
     if not missing:
         return
-    start = config.starts[place]
-    roller, params = roller_of(context, start, config.template, config.sampling)
-    comparer = PreferenceBuilder(config, context.name, context.seed)
-    key = stream_key(context.seed, Stream.PREFERENCES, place)
+    start = config.starts[index]
+    roller, params = sampler_of(context, start, config.template, config.sampling)
+    builder = PreferenceBuilder(config, context.name, context.seed)
+    key = stream_key(context.seed, Stream.PREFERENCES, index)
     for batch in missing:
         stop_if_requested()
         began = time.perf_counter()
         number = config.first + batch.start
         rollouts_PG = roller(batch.problems, config.samples, params, key, first=number)
-        responses = comparer.responses(start, [r for group in rollouts_PG for r in group])
+        responses = builder.responses(start, [r for group in rollouts_PG for r in group])
         write_responses(batch.path, responses, time.perf_counter() - began)
-        usable = sum(one.reason is None for one in responses) / len(responses)
-        context.progress.update(place * count + batch.end, {"usable": usable})
+        usable = sum(response.reason is None for response in responses) / len(responses)
+        context.progress.update(index * count + batch.end, {"usable": usable})
 
 
 def _judge(
     config: PreferencesStage,
-    context: Context,
+    context: StageContext,
     judged: Sequence[Batch],
     sampled: Sequence[Sequence[Batch]],
 ) -> None:
-    """The verdicts on every batch; `sampled` are its parts, one a checkpoint."""
-    missing = [place for place, batch in enumerate(judged) if not batch.path.exists()]
+    """Judge every batch; `sampled` are its parts, one per checkpoint."""
+    missing = [index for index, batch in enumerate(judged) if not batch.path.exists()]
     if not missing:
         return
-    comparer = PreferenceBuilder(config, context.name, context.seed, _judge_of(config, context))
+    builder = PreferenceBuilder(config, context.name, context.seed, _judge_of(config, context))
     before = len(config.starts) * judged[-1].end
-    for place in missing:
+    for index in missing:
         stop_if_requested()
-        batch, began = judged[place], time.perf_counter()
-        responses = [one for part in sampled[place] for one in read_responses(part.path)]
-        rows, decided = comparer(batch.problems, responses)
+        batch, began = judged[index], time.perf_counter()
+        responses = [row for part in sampled[index] for row in read_responses(part.path)]
+        rows, decided = builder(batch.problems, responses)
         write_responses(_decided(batch), decided, 0.0)
         write_rows(batch.path, rows, _columns(config), time.perf_counter() - began)
         context.progress.update(before + batch.end, {"rows": len(rows)})
 
 
-def _judge_of(config: PreferencesStage, context: Context) -> BatchAnnotator:
+def _judge_of(config: PreferencesStage, context: StageContext) -> BatchAnnotator:
+    """Return the LLM or the rules that the recipe names as judge."""
     if isinstance(config.judge, EndpointSettings):
         ask = Endpoint(config.judge, context.directory.answers).ask
         return LLMAnnotator(ask, read_guideline(config.guideline))
@@ -113,41 +114,45 @@ def _judge_of(config: PreferencesStage, context: Context) -> BatchAnnotator:
 
 
 def _columns(config: PreferencesStage) -> dict[str, Any]:
+    """Return the columns of the data set."""
     return PAIRWISE if config.objective == "pairwise" else POINTWISE
 
 
 def _decided(batch: Batch) -> Path:
-    """The responses of a judged batch with their reasons; written before the batch is done."""
+    """Return the file of a judged batch's responses with their reasons; it is written before the batch is done."""
     return batch.path.with_name(f"decided-{batch.start:07d}.parquet")
 
 
 def _finish(
-    config: PreferencesStage, context: Context, judged: Sequence[Batch], sampled: Sequence[Path]
+    config: PreferencesStage,
+    context: StageContext,
+    judged: Sequence[Batch],
+    sampled: Sequence[Path],
 ) -> None:
-    """Put the batches together and count."""
+    """Merge the batches, write the counts and print them."""
     parts, decided = [batch.path for batch in judged], [_decided(batch) for batch in judged]
     merge_parts(parts, context.directory.dataset, _columns(config))
     merge_rejected(decided, context.directory.rejected)
     column = "verdicts" if config.objective == "pairwise" else "label"
-    found = counts(read_outcomes(decided), read_column(context.directory.dataset, column))
-    found["seconds"] = sum(map(read_seconds, [*sampled, *parts]))
-    write_json(context.directory.preferences, found)
-    context.progress.print_line(f"{context.name}: {_told(found)}")
+    totals = counts(read_outcomes(decided), read_column(context.directory.dataset, column))
+    totals["seconds"] = sum(map(read_seconds, [*sampled, *parts]))
+    write_json(context.directory.preferences, totals)
+    context.print_line(_format(totals))
 
 
 def counts(
-    responses: Sequence[ResponseOutcome], said: Sequence[list[str | None] | bool]
+    responses: Sequence[ResponseOutcome], judgements: Sequence[list[str | None] | bool]
 ) -> dict[str, Any]:
-    """What `preferences.json` says, times aside. `said`: of each row its verdicts, or its label."""
-    labels = Counter(label for label in said if isinstance(label, bool))
-    verdicts = Counter(v for row in said if isinstance(row, list) for v in row)
+    """Return the content of `preferences.json`, times aside. `judgements`: the verdicts, or the label, of each row."""
+    labels = Counter(label for label in judgements if isinstance(label, bool))
+    verdicts = Counter(v for row in judgements if isinstance(row, list) for v in row)
     return {
-        **tally([one.reason for one in responses]),
-        "by_checkpoint": _by(responses, [one.checkpoint for one in responses]),
-        "by_domain": _by(responses, [one.domain for one in responses]),
-        "problems": len({one.problem for one in responses}),
-        "problems_kept": len({one.problem for one in responses if one.reason is None}),
-        "rows": len(said),
+        **tally([response.reason for response in responses]),
+        "by_checkpoint": _by(responses, [response.checkpoint for response in responses]),
+        "by_domain": _by(responses, [response.domain for response in responses]),
+        "problems": len({response.problem for response in responses}),
+        "problems_kept": len({r.problem for r in responses if r.reason is None}),
+        "rows": len(judgements),
         "verdicts": {label: verdicts[label] for label in VERDICTS if verdicts[label]},
         "verdicts_unreadable": verdicts[None],
         "labels": {"safe": labels[True], "unsafe": labels[False]} if labels else {},
@@ -155,17 +160,18 @@ def counts(
 
 
 def _by(responses: Sequence[ResponseOutcome], names: Sequence[str]) -> dict[str, Any]:
-    """Tallies by a name of each response."""
-    return {
-        name: tally([one.reason for one, own in zip(responses, names, strict=True) if own == name])
-        for name in dict.fromkeys(names)
-    }
+    """Return a tally of reasons per name; `names` has one for each response."""
+    reasons: dict[str, list[str | None]] = {name: [] for name in names}
+    for response, name in zip(responses, names, strict=True):
+        reasons[name].append(response.reason)
+    return {name: tally(values) for name, values in reasons.items()}
 
 
-def _told(found: dict[str, Any]) -> str:
-    why = sorted(found["left_out"].items(), key=lambda item: -item[1])
-    told = ", ".join(f"{count:,} {reason}" for reason, count in why) or "none"
-    text = f"{found['rows']:,} rows of {found['sampled']:,} responses; left out: {told}"
-    if not found["rows"]:
+def _format(totals: dict[str, Any]) -> str:
+    """Return the counts as a sentence, with advice where no row is left."""
+    reasons = sorted(totals["left_out"].items(), key=lambda item: -item[1])
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"
+    text = f"{totals['rows']:,} rows of {totals['sampled']:,} responses; left out: {left_out}"
+    if not totals["rows"]:
         text += ". Nothing is left to learn from: read rejected.parquet, then change what leaves out most"
     return text

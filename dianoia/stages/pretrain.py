@@ -1,15 +1,15 @@
 """The `pretrain` stage: a tokenizer and a base model from nothing but generated documents.
 
-In: a corpus generator, the authors' habits, a model's shape. Out: a checkpoint (a Qwen3 causal LM as a
-Hugging Face folder) and `metrics.jsonl`. Documents are drawn as they are needed and none is seen twice;
-each is a row of its own, so that nothing attends across documents, and rows of like length share a batch.
-Every token is learnt, the questions' too, as in any pretraining. Left out: packing, and everything that
-only matters above a few million parameters.
+In: a corpus generator, the authors' habits, a model's shape. Out: a checkpoint (a Qwen3 causal LM as a Hugging Face folder)
+and `metrics.jsonl`. Documents are drawn as they are needed and none is read twice; each is a row of its own, so that
+nothing attends across documents, and rows of nearly one length share a batch. Every token is learnt, the questions' too, as
+in any pretraining. Left out: packing, and everything that only matters above a few million parameters.
 """
 
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,43 +22,43 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from dianoia.base.disk_space import release_space
-from dianoia.base.files import whole_folder
 from dianoia.base.stopping import stop_if_requested
 from dianoia.config import PretrainStage
 from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.trainer import Learner, Trainer
-from dianoia.storage.context import Context
+from dianoia.stages._shared import Training
+from dianoia.stages.context import StageContext
 from dianoia.storage.journal import Journal
 from dianoia.tasks.plugins import CORPORA
 
 _POOL = 2048
 """Documents that are sorted into batches together."""
 _TOKENIZER_DOCUMENTS = 8000
+"""Documents that the tokenizer is trained on."""
 _SAVE_EVERY = 500
 """Optimizer steps between two states."""
 _LOG_EVERY = 20
+"""Optimizer steps between two rows of metrics."""
 _IGNORED = -100
+"""Target of padding, which `cross_entropy` leaves out."""
 
 
-def run(config: PretrainStage, context: Context) -> None:
+def run(config: PretrainStage, context: StageContext) -> None:
     """Train on `config.tokens` tokens, from the state if there is one, and write the checkpoint."""
     torch.manual_seed(context.seed)
     tokenizer = _tokenizer(config, context)
     model = Qwen3ForCausalLM(_shape(config, tokenizer))
     nn.Module.to(model, context.device)  # through nn.Module, whose `to` is typed
-    pretraining = _Pretraining(config, context, tokenizer, model)
-    pretraining.run()
-    release_space()  # the room of the next state: there is none
-    with whole_folder(context.directory.checkpoint) as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    training = Pretraining(config, context, tokenizer, model)
+    training.run()
+    training.finish()
 
 
-def _tokenizer(config: PretrainStage, context: Context) -> PreTrainedTokenizerBase:
+def _tokenizer(config: PretrainStage, context: StageContext) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that the recipe names, or train one on the corpus."""
     if config.tokenizer is not None:
         return load_tokenizer(context.resolve(config.tokenizer))
-    # A seed of its own: the tokenizer must not depend on where pretraining reads.
+    # The tokenizer has a seed of its own: it must not depend on where pretraining reads.
     corpus = CORPORA[config.corpus]
     documents = corpus.documents(config.habits, context.seed + 1_000_000)
     texts = islice(documents, _TOKENIZER_DOCUMENTS)
@@ -73,6 +73,7 @@ def _tokenizer(config: PretrainStage, context: Context) -> PreTrainedTokenizerBa
 
 
 def _shape(config: PretrainStage, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config:
+    """Return the configuration of the model."""
     shape, end = config.model, tokenizer.eos_token_id
     return Qwen3Config(
         vocab_size=-(-len(tokenizer) // 8) * 8,  # a multiple of 8 multiplies faster
@@ -90,13 +91,13 @@ def _shape(config: PretrainStage, tokenizer: PreTrainedTokenizerBase) -> Qwen3Co
     )
 
 
-class _Pretraining:
-    """The loop and its state."""
+class Pretraining(Training):
+    """One model, its corpus, and how far the stage has come."""
 
     def __init__(
         self,
         config: PretrainStage,
-        context: Context,
+        context: StageContext,
         tokenizer: PreTrainedTokenizerBase,
         model: Qwen3ForCausalLM,
     ) -> None:
@@ -113,23 +114,18 @@ class _Pretraining:
         self.learner = Learner(self.trainer)
         self.tokens = 0
 
-    @property
-    def step(self) -> int:
-        """Optimizer steps taken."""
-        return self.trainer.step
-
     def run(self) -> None:
-        """Every batch from where the state left off."""
-        self.resume()
+        """Take every step from where the state left off."""
+        if (progress := self.load_state()) is not None:
+            self.tokens = progress["tokens"]
         journal = Journal(self.context.directory.metrics, resume_at=self.step + 1)
         self.started, self.tokens_before = time.perf_counter(), self.tokens
         for ids_BL, mask_BL in islice(self.batches(), self.step, None):
             row = self.update(ids_BL, mask_BL)
             if self.step % _LOG_EVERY == 0 or self.tokens >= self.config.tokens:
                 journal.append(row | self.speed())
-                self.context.progress.update(
-                    min(self.tokens, self.config.tokens), {"loss": row["loss"]}
-                )
+                tokens = min(self.tokens, self.config.tokens)
+                self.context.progress.update(tokens, {"loss": row["loss"]})
             if self.tokens >= self.config.tokens:
                 break
             stop_if_requested(self.save)
@@ -155,12 +151,12 @@ class _Pretraining:
         }
 
     def speed(self) -> dict[str, float]:
-        """Tokens a second since the stage was started or resumed."""
+        """Return tokens per second since the stage was started or resumed."""
         seconds = time.perf_counter() - self.started
         return {"tokens_per_second": (self.tokens - self.tokens_before) / seconds}
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Padded rows `_BL` and the mask of their real tokens, without end, in one order a seed."""
+        """Yield padded rows `_BL` and the mask of their real tokens, without end, in one order per seed."""
         end, size = self.tokenizer.eos_token_id, self.config.tokens_per_step
         source = CORPORA[self.config.corpus].documents(self.config.habits, self.context.seed)
         generator = torch.Generator().manual_seed(self.context.seed)
@@ -168,22 +164,19 @@ class _Pretraining:
             texts = list(islice(source, _POOL))
             encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
             rows = sorted((torch.tensor([*ids, end]) for ids in encoded), key=len)
-            lots = _lots(rows, size)
-            for index in torch.randperm(len(lots), generator=generator).tolist():
-                yield _padded(lots[index], end, self.context.device)
+            # Sorted by length, so that batches have little padding; then in random order.
+            batches = _cut(rows, size)
+            for index in torch.randperm(len(batches), generator=generator).tolist():
+                yield _padded(batches[index], end, self.context.device)
 
-    def save(self) -> None:
-        """Write the state, whole."""
-        self.learner.save_state(self.context.directory.state, {"tokens": self.tokens})
+    def progress(self) -> dict[str, Any]:
+        """Return the tokens read so far."""
+        return {"tokens": self.tokens}
 
-    def resume(self) -> None:
-        """Continue from the state if there is one."""
-        state = self.learner.load_state(self.context.directory.state)
-        if state is not None:
-            self.tokens = state["tokens"]
-            self.context.progress.print_line(
-                f"{self.context.name}: going on after step {self.step}"
-            )
+    def write_checkpoint(self, folder: Path) -> None:
+        """Write model and tokenizer."""
+        self.learner.save(folder)
+        self.tokenizer.save_pretrained(folder)
 
 
 def _next_token_loss(
@@ -199,17 +192,19 @@ def _next_token_loss(
     return loss, loss.detach()
 
 
-def _lots(rows: list[Tensor], size: int) -> list[list[Tensor]]:
-    """Rows in lots of at most `size` padded tokens; `rows` come sorted by length."""
-    lots: list[list[Tensor]] = [[]]
+def _cut(rows: list[Tensor], size: int) -> list[list[Tensor]]:
+    """Cut rows, sorted by length, into batches of at most `size` padded tokens."""
+    batches: list[list[Tensor]] = [[]]
     for row in rows:
-        if lots[-1] and len(row) * (len(lots[-1]) + 1) > size:
-            lots.append([])
-        lots[-1].append(row)
-    return lots
+        # The row is the longest so far, so every row of the batch is padded to it.
+        if batches[-1] and len(row) * (len(batches[-1]) + 1) > size:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
 
 
 def _padded(rows: list[Tensor], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return rows padded on the right, and the mask of their real tokens; both `_BL`."""
     ids_BL = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
     lengths_B = torch.tensor([len(row) for row in rows])
     mask_BL = torch.arange(ids_BL.shape[1])[None] < lengths_B[:, None]

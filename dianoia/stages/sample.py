@@ -1,12 +1,12 @@
 """The `sample` stage: from a checkpoint and problems to a data set (DeepSeek-R1 sections B.3.2 and B.3.3).
 
-In: a checkpoint, training problems, filters, and where the recipe names them a judge and a rewriter. Out:
-`data.parquet` (what is kept), `rejected.parquet` (everything else, with the reason) and `sampling.json`, whose
-counts add up: sampled = kept + rejected by reason. Problems go through in batches; a batch that is done is a
-file in `state/`, so that an interrupted stage repeats at most one and ends with the same data. A sample depends
-on the seed, its problem's number and its index, never on the batch.
+In: a checkpoint, training problems, filters, and where the recipe names them a grader and a rewriter. Out: `data.parquet`
+(samples that pass the filters), `rejected.parquet` (all others, with the reason) and `sampling.json`, whose counts add up:
+sampled = kept + rejected by reason. Problems run in batches; a batch that is done is a file in `state/`, so that an
+interrupted stage repeats at most one batch and ends with the same data. A sample depends on the seed, its problem's number
+and its index, never on the batch.
 
-Left out: people. The paper's annotators stand behind its rewriter and look at the result.
+Left out: people. The paper's annotators check what its rewriter writes.
 """
 
 import time
@@ -28,8 +28,8 @@ from dianoia.judge.llm_rewriter import LLMRewriter
 from dianoia.judge.verification import add_counts
 from dianoia.models.endpoint import Endpoint
 from dianoia.sampler.rollouts import named_template
-from dianoia.stages._shared import batches, roller_of
-from dianoia.storage.context import Context
+from dianoia.stages._shared import batches, sampler_of
+from dianoia.stages.context import StageContext
 from dianoia.storage.sample_table import (
     SampleOutcome,
     SampleRow,
@@ -44,30 +44,30 @@ from dianoia.tasks.plugins import REWRITERS
 from dianoia.tasks.problem_ranges import problem_range
 
 
-def run(config: SampleStage, context: Context) -> None:
+def run(config: SampleStage, context: StageContext) -> None:
     """Sample every batch that has no file yet, then write the data set."""
     problems = problem_range(problem_source(config.problems), config.first, config.prompts)
-    every = batches(context, problems, config.problems_per_batch)
-    missing = [batch for batch in every if not batch.path.exists()]
+    all_batches = batches(context, problems, config.problems_per_batch)
+    missing = [batch for batch in all_batches if not batch.path.exists()]
     if missing:
         sampling = _Sampling(config, context)
         for batch in missing:
             stop_if_requested()
-            began = time.perf_counter()
+            start = time.perf_counter()
             rows = sampling.rows(batch.problems, batch.start)
             verdicts = sampling.builder.verdicts()
-            write_part(batch.path, rows, time.perf_counter() - began, verdicts)
-            kept = sum(row.reason is None for row in rows) / len(rows)
-            context.progress.update(batch.end, {"kept": kept})
-    _finish(context, [batch.path for batch in every])
+            write_part(batch.path, rows, time.perf_counter() - start, verdicts)
+            kept_share = sum(row.reason is None for row in rows) / len(rows)
+            context.progress.update(batch.end, {"kept": kept_share})
+    _finish(context, [batch.path for batch in all_batches])
 
 
 class _Sampling:
-    """A sampler, a judge and a rewriter, ready for batches of problems."""
+    """A sampler, a grader and a rewriter, ready for batches of problems."""
 
-    def __init__(self, config: SampleStage, context: Context) -> None:
+    def __init__(self, config: SampleStage, context: StageContext) -> None:
         self.config, self.context = config, context
-        self.roller, self.params = roller_of(
+        self.roller, self.params = sampler_of(
             context, config.start, config.template, config.sampling
         )
         self.builder = SampleBuilder(
@@ -75,72 +75,75 @@ class _Sampling:
         )
 
     def rows(self, problems: Sequence[Problem], start: int) -> list[SampleRow]:
-        """A row for every sample of some problems, of which the first is number `start` of the range."""
+        """Return a row for every sample of `problems`, of which the first is number `start` of the range."""
         key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
         rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
         return self.builder(rollouts_PG)
 
     def grader(self) -> LLMGrader | None:
-        """The model that grades what no rule can, if the recipe names one."""
+        """Return the LLM that grades answers no rule can grade, if the recipe names one."""
         settings = self.config.judge
         return None if settings is None else LLMGrader(self.endpoint(settings).ask)
 
     def rewriter(self) -> Rewriter | None:
-        """Who makes thoughts readable."""
-        chosen = self.config.rewriter
-        if isinstance(chosen, EndpointSettings):
+        """Return what makes thoughts readable, if the recipe names it."""
+        settings = self.config.rewriter
+        if isinstance(settings, EndpointSettings):
             form = named_template(self.config.written_in).final
             boxed = form == "summary" == self.config.final
-            return LLMRewriter(self.endpoint(chosen).ask, boxed)
-        return None if chosen == "none" else REWRITERS[chosen]()
+            return LLMRewriter(self.endpoint(settings).ask, boxed)
+        return None if settings == "none" else REWRITERS[settings]()
 
     def endpoint(self, settings: EndpointSettings) -> Endpoint:
-        """A model that keeps its answers in the stage's folder."""
+        """Return a model behind an endpoint whose answers are stored in the stage's folder."""
         return Endpoint(settings, self.context.directory.answers)
 
 
-def _finish(context: Context, parts: Sequence[Path]) -> None:
-    """Put the batches together and count."""
+def _finish(context: StageContext, parts: Sequence[Path]) -> None:
+    """Merge the batches, write the counts and print them."""
     merge_parts(parts, context.directory.dataset, rejected=False)
     merge_parts(parts, context.directory.rejected, rejected=True)
-    found = counts(read_outcomes(parts)) | {
+    totals = counts(read_outcomes(parts)) | {
         "verdicts": add_counts(map(read_verdicts, parts)),
         "seconds": sum(map(read_seconds, parts)),
     }
-    write_json(context.directory.sampling, found)
-    context.progress.print_line(f"{context.name}: {_told(found)}")
+    write_json(context.directory.sampling, totals)
+    context.print_line(_format(totals))
 
 
 def counts(rows: Sequence[SampleOutcome]) -> dict[str, Any]:
-    """What `sampling.json` says of the samples, times aside."""
-    kept = [row for row in rows if row.reason is None]
+    """Return the content of `sampling.json`, times aside."""
+    passing = [row for row in rows if row.reason is None]
     domains = dict.fromkeys(row.domain for row in rows)
     return {
         **tally([row.reason for row in rows]),
         "details": {reason.value: _details(rows, reason) for reason in _detailed(rows)},
         "by_domain": {d: tally([r.reason for r in rows if r.domain == d]) for d in domains},
         "problems": len({row.problem for row in rows}),
-        "problems_kept": len({row.problem for row in kept}),
+        "problems_kept": len({row.problem for row in passing}),
         "tokens": sum(row.tokens for row in rows),
-        "thought_tokens_kept": sum(row.thought_tokens for row in kept),
+        "thought_tokens_kept": sum(row.thought_tokens for row in passing),
     }
 
 
 def _detailed(rows: Sequence[SampleOutcome]) -> list[Reason]:
-    named = {row.reason for row in rows if row.detail is not None}
-    return [reason for reason in Reason if reason.value in named]
+    """Return the reasons that come with a detail."""
+    reasons = {row.reason for row in rows if row.detail is not None}
+    return [reason for reason in Reason if reason.value in reasons]
 
 
 def _details(rows: Sequence[SampleOutcome], reason: Reason) -> dict[str, int]:
-    found = Counter(row.detail for row in rows if row.reason == reason.value)
-    return {str(detail): count for detail, count in sorted(found.items(), key=str)}
+    """Return the number of rows per detail of a reason."""
+    details = Counter(row.detail for row in rows if row.reason == reason.value)
+    return {str(detail): count for detail, count in sorted(details.items(), key=str)}
 
 
-def _told(found: dict[str, Any]) -> str:
-    why = sorted(found["rejected"].items(), key=lambda item: -item[1])
-    told = ", ".join(f"{count:,} {reason}" for reason, count in why) or "none"
-    text = f"{found['kept']:,} of {found['sampled']:,} samples kept; rejected: {told}"
-    if not found["kept"]:
+def _format(totals: dict[str, Any]) -> str:
+    """Return the counts as a sentence, with advice where no sample is left."""
+    reasons = sorted(totals["rejected"].items(), key=lambda item: -item[1])
+    rejected = ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"
+    text = f"{totals['kept']:,} of {totals['sampled']:,} samples kept; rejected: {rejected}"
+    if not totals["kept"]:
         text += (
             ". Nothing is left to train on: read rejected.parquet, then change what rejects most"
         )

@@ -124,7 +124,7 @@ def test_a_disk_that_fills_up_costs_no_step(
     (disk / "big").unlink()
     done = run(arguments(recipe, out))
     assert done.returncode == 0, done.stderr
-    assert f"going on after step {reached}" in done.stdout, "no step is done twice"
+    assert f"resumes after step {reached}" in done.stdout, "no step is done twice"
     assert_same(out, whole)
 
 
@@ -298,7 +298,7 @@ def test_memory_that_runs_out_in_a_stage(
     told = capsys.readouterr().err
     assert "memory has run out (another 8 MB" in told and "Traceback" not in told
     assert main(arguments(tiny_zero, tmp_path / "run")) == 0
-    assert "going on after step 2" in capsys.readouterr().out
+    assert "resumes after step 2" in capsys.readouterr().out
 
 
 def test_too_few_open_files(long_zero: tuple[Path, Path], tmp_path: Path) -> None:
@@ -351,5 +351,5 @@ def test_nothing_is_lost_by_stopping(
     assert f"stopped by {name}" in told and "the same command resumes" in told
     reached = journal.read_bytes().count(b"\n") - 1
     done = run(arguments(recipe, out))
-    assert f"going on after step {reached}" in done.stdout, "no step is done twice"
+    assert f"resumes after step {reached}" in done.stdout, "no step is done twice"
     assert_same(out, whole)

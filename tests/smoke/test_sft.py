@@ -152,7 +152,9 @@ def test_changed_data_are_not_gone_on_with(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(sft._Training, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(
+            sft.FineTuning, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         assert run(recipe, tmp_path / "run") == 130
     with monkeypatch.context() as patched:  # the same files, read into other tokens
         patched.setattr(Corpus, "fingerprint", lambda _: "another")
@@ -163,7 +165,7 @@ def test_changed_data_are_not_gone_on_with(
     data.write_text(data.read_text(encoding="utf-8").replace("apples", "pears"), encoding="utf-8")
     assert run(recipe, tmp_path / "run") == 0
     said = capsys.readouterr()
-    assert "runs again: the file" in said.out and "going on after step" not in said.out
+    assert "runs again: the file" in said.out and "resumes after step" not in said.out
     assert (tmp_path / "run/stages/.old/cold-1/state/state.pt").is_file()
 
 

@@ -18,7 +18,7 @@ from dianoia.miniature.corpus import documents
 from dianoia.miniature.tokenizer import END, train_tokenizer
 from dianoia.sampler.interface import OnFinish, SamplerStats, WeightUpdate
 from dianoia.sampler.rollouts import RolloutSampler
-from dianoia.storage.context import Context
+from dianoia.stages.context import StageContext
 from dianoia.storage.run_directory import StageDirectory
 from dianoia.text.template import TEMPLATES, Template
 
@@ -91,14 +91,14 @@ def params() -> SamplingParams:
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Context:
+def context(tmp_path: Path) -> StageContext:
     """The context of a stage in a temporary folder; what it says is in `context.said()`."""
     directory = StageDirectory(tmp_path / "stage")
     directory.prepare()
     console = Console(file=io.StringIO(), width=200)
     progress = Board(console).stage("stage")
     progress.set_total(10)
-    return Context("stage", directory, 3, torch.device("cpu"), Path, progress)
+    return StageContext("stage", directory, 3, torch.device("cpu"), Path, progress)
 
 
 @pytest.fixture(scope="session")

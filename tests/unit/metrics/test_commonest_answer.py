@@ -117,7 +117,9 @@ def test_an_evaluation_says_so(
     folder: Path, context: Context, monkeypatch: pytest.MonkeyPatch, tokenizer: object
 ) -> None:
     say = lambda prompt, sample: " <think>\nso</think>\n<answer>1</answer>"  # noqa: E731
-    monkeypatch.setattr(evaluate, "make_sampler", lambda *_, **__: ScriptedSampler(tokenizer, say))
+    monkeypatch.setattr(
+        "dianoia.stages.context.make_sampler", lambda *_, **__: ScriptedSampler(tokenizer, say)
+    )
     config = EvaluateStage(
         kind="evaluate",
         checkpoints=[folder.as_posix()],

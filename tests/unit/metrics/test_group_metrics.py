@@ -172,7 +172,7 @@ def test_the_stage_gives_a_perfect_oracle_100_percent(
         samplers.append(ScriptedSampler(tokenizer, say))
         return samplers[-1]
 
-    monkeypatch.setattr(evaluate, "make_sampler", make)
+    monkeypatch.setattr("dianoia.stages.context.make_sampler", make)
     monkeypatch.setattr(evaluate, "EVALUATED_AT_ONCE", 4)
     config = EvaluateStage(
         kind="evaluate",

@@ -10,8 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from dianoia.base.records import Group
 from dianoia.config import AlgorithmSettings, RLStage
-from dianoia.stages import rl
-from dianoia.storage.context import Context
+from dianoia.stages import context as roles
+from dianoia.stages.context import StageContext
+from dianoia.stages.rl import ReinforcementLearning
 from dianoia.tasks.catalog import problem_source
 from tests.unit.conftest import ScriptedSampler
 
@@ -21,7 +22,7 @@ MakeTraining = Callable[..., Any]
 @pytest.fixture
 def training(
     folder: Path,
-    context: Context,
+    context: StageContext,
     tokenizer: PreTrainedTokenizerFast,
     monkeypatch: pytest.MonkeyPatch,
 ) -> MakeTraining:
@@ -38,7 +39,7 @@ def training(
             return f" <think></think><answer>{answer}</answer>"
 
         gold = {p.question: p.answer for p in stream}
-        monkeypatch.setattr(rl, "make_sampler", lambda *_, **__: ScriptedSampler(tokenizer, say))
+        monkeypatch.setattr(roles, "make_sampler", lambda *_, **__: ScriptedSampler(tokenizer, say))
         config = RLStage(
             kind="rl",
             start=folder.as_posix(),
@@ -51,12 +52,22 @@ def training(
             optimizer={"learning_rate": 1e-3},
             progress={"problems": 0},
         )
-        made = rl._Training(config, context)
+        made = ReinforcementLearning(config, context)
         made.recorder.open(0)
         made.stream = [problem.id for problem in stream]
         return made
 
     return make
+
+
+def take_rollout(made: Any) -> tuple[list[Group], list[Group]]:
+    """Everything that one rollout draws, and what is selected of it; no step is taken."""
+    seen: list[list[Group]] = []
+    made.recorder.rollout = lambda step, groups, figures: seen.append(groups)
+    made.split = lambda groups, advantages: seen.append(groups) or []
+    made.train_on_rollout()
+    drawn, selected = seen
+    return drawn, selected
 
 
 def places(made: Any, groups: list[Group]) -> list[int]:
@@ -66,14 +77,14 @@ def places(made: Any, groups: list[Group]) -> list[int]:
 
 def test_without_it_a_rollout_is_the_next_problems(training: MakeTraining) -> None:
     made = training("10010000")
-    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
-    assert places(made, made.chosen(made.rollout())) == [4, 5, 6, 7]
+    assert places(made, take_rollout(made)[1]) == [0, 1, 2, 3]
+    assert places(made, take_rollout(made)[1]) == [4, 5, 6, 7]
     assert made.problem_sets.state()["drawn"]["reasoning"] == 8
 
 
 def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
     made = training("1001010011111111", dynamic_sampling=True)
-    groups = made.chosen(drawn := made.rollout())
+    drawn, groups = take_rollout(made)
     assert places(made, drawn) == list(range(12)), "metrics are of all that was drawn"
     assert places(made, groups) == [0, 3, 5, 8]
     assert all(len(set(group.rewards_G)) == 2 for group in groups)
@@ -81,31 +92,33 @@ def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
     # what was sampled and thrown away was sampled all the same
     said = [made.roller.sampler.generate(*asked) for asked in list(made.roller.sampler.asked)]
     assert made.tokens == sum(len(c.ids) for groups in said for group in groups for c in group)
-    assert places(made, made.rollout()) == [12, 13, 14, 15], "the next rollout goes on behind"
+    assert places(made, take_rollout(made)[0]) == [12, 13, 14, 15], (
+        "the next rollout goes on behind"
+    )
 
 
 def test_groups_that_teach_nothing_fill_up_after_the_last_round(training: MakeTraining) -> None:
     made = training("100101001111", dynamic_sampling=True, dynamic_rounds=1)
-    assert places(made, made.chosen(made.rollout())) == [0, 3, 5, 1]
+    assert places(made, take_rollout(made)[1]) == [0, 3, 5, 1]
     assert made.problem_sets.state()["drawn"]["reasoning"] == 8
 
 
 def test_a_full_first_round_draws_no_more(training: MakeTraining) -> None:
     made = training("11111111", dynamic_sampling=True)
-    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
+    assert places(made, take_rollout(made)[1]) == [0, 1, 2, 3]
     assert made.problem_sets.state()["drawn"]["reasoning"] == 4
 
 
 def test_rollouts_are_whole_even_where_nothing_teaches(training: MakeTraining) -> None:
     made = training("0" * 20, dynamic_sampling=True)
-    assert places(made, made.chosen(made.rollout())) == [0, 1, 2, 3]
+    assert places(made, take_rollout(made)[1]) == [0, 1, 2, 3]
     assert made.problem_sets.state()["drawn"]["reasoning"] == 20  # one round, and four more
 
 
 def test_a_problem_is_sampled_under_its_number_whatever_the_batch(training: MakeTraining) -> None:
     made = training("1001010011110000", dynamic_sampling=True)
-    made.rollout()
+    take_rollout(made)
     made.config = made.config.model_copy(update={"algorithm": AlgorithmSettings()})
-    made.rollout()
+    take_rollout(made)
     keys = [request.key for requests, _ in made.roller.sampler.asked for request in requests]
     assert keys == [(3, number) for number in range(16)], "the run's seed, the problem's number"

@@ -1,0 +1,124 @@
+"""What a stage gets from outside: its folder, its seed, and the three roles.
+
+In: names of models in the recipe and a stage's table. Out: a `RolloutSampler` (sampler), a `Judge` and a learner, ready to use. A
+stage asks its context for them and does not know how many processes or machines stand behind them: today one process and
+one device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dianoia.base.records import SamplingParams
+from dianoia.config import RewardModelStage, RLStage, SFTStage
+from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
+from dianoia.learner.logprobs import load_model, load_tokenizer
+from dianoia.learner.policy import PolicyLearner
+from dianoia.learner.reward_model import RewardModelLearner
+from dianoia.learner.reward_model_folder import prepare_padding, start_reward_model
+from dianoia.learner.supervised import SupervisedLearner
+from dianoia.sampler.factory import DTYPES, make_sampler
+from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
+from dianoia.storage.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class StartModel:
+    """A model that a stage begins with."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end a response."""
+        return stop_ids(self.model, self.tokenizer)
+
+    def sampling_params(
+        self, max_tokens: int, temperature: float, top_p: float, top_k: int = 0
+    ) -> SamplingParams:
+        """Return how responses are sampled, ended by this model's stop tokens."""
+        return SamplingParams(max_tokens, self.stop_ids, temperature, top_p, top_k)
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext(Context):
+    """Where a stage writes, how it finds its inputs, and who samples, scores and learns for it."""
+
+    def print_line(self, message: str) -> None:
+        """Print a line that stays, with the stage's name."""
+        self.progress.print_line(f"{self.name}: {message}")
+
+    def language_model(self, name: str) -> StartModel:
+        """Load a causal language model and its tokenizer. Raises ModelError."""
+        source = self.resolve(name)
+        return StartModel(load_model(source, device=self.device), load_tokenizer(source))
+
+    def reward_model(self, name: str) -> StartModel:
+        """Load a model that becomes a reward model, padding included. Raises ModelError."""
+        source = self.resolve(name)
+        model, tokenizer = (
+            start_reward_model(source, self.seed, self.device),
+            load_tokenizer(source),
+        )
+        prepare_padding(model, tokenizer)
+        return StartModel(model, tokenizer)
+
+    def sampler(
+        self,
+        start: StartModel,
+        template: str,
+        *,
+        slots: int,
+        dtype: Literal["float32", "bfloat16"],
+    ) -> RolloutSampler:
+        """Return what samples rollouts from a copy of the model's weights, `slots` of them at a time."""
+        sampler = make_sampler(start.model, slots=slots, dtype=DTYPES[dtype])
+        return RolloutSampler(sampler, start.tokenizer, named_template(template))
+
+    def judges(self, config: RLStage) -> tuple[Judge, Judge]:
+        """Return the judge of the training reward, and that of held-out problems (accuracy and format)."""
+        grader = grader_of(config.rewards, self)
+        return training_judge(config, self, grader), evaluation_judge(config.rewards, grader)
+
+    def policy_learner(self, start: StartModel, config: RLStage) -> PolicyLearner:
+        """Return the learner of an `rl` stage."""
+        return PolicyLearner(
+            start.model,
+            config.algorithm,
+            config.optimizer,
+            total_steps=config.steps,
+            max_tokens=config.sampling.max_tokens,
+            temperature=config.sampling.temperature,
+            tokens_per_micro_batch=config.tokens_per_micro_batch,
+            autocast=config.autocast,
+            recompute=config.recompute,
+        )
+
+    def supervised_learner(
+        self, start: StartModel, config: SFTStage, steps: Sequence[object]
+    ) -> SupervisedLearner:
+        """Return the learner of an `sft` stage of so many optimizer steps."""
+        return SupervisedLearner(
+            start.model,
+            config.optimizer,
+            total_steps=len(steps),
+            tokens_per_row=config.tokens_per_micro_batch,
+            autocast=config.autocast,
+            recompute=config.recompute,
+        )
+
+    def reward_model_learner(
+        self, start: StartModel, config: RewardModelStage, total_steps: int
+    ) -> RewardModelLearner:
+        """Return the learner of a `reward_model` stage."""
+        return RewardModelLearner(
+            start.model,
+            config.optimizer,
+            total_steps=total_steps,
+            tokens_per_micro_batch=config.tokens_per_micro_batch,
+            autocast=config.autocast,
+            recompute=config.recompute,
+        )
