@@ -110,6 +110,7 @@ class LLMAnnotator:
             _messages(_COMPARE, question=c.problem.question, first=c.first, second=c.second)
             for c in comparisons
         ]
+        # The repetition is part of a request's identity, so that a cached reply is not used for a second judgement.
         replies = self.ask(conversations, [c.repetition for c in comparisons])
         return [None if reply.cut else label_of(reply.text) for reply in replies]
 
@@ -131,5 +132,6 @@ def _messages(prompt: str, **parts: str) -> Messages:
 
 def safety(reply: Answer) -> bool | None:
     """Return True for the label safe in a reply, False for unsafe; None if it is cut, or has no label or both."""
+    # A cut reply may end before its label, with a label quoted from the prompt.
     labels = set() if reply.cut else set(_SAFE.findall(reply.text))
     return labels == {"safe"} if len(labels) == 1 else None

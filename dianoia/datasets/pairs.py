@@ -67,6 +67,7 @@ def preference(verdicts: Sequence[str | None]) -> float | LeftOut:
 
 def label_of(verdict: str | None) -> str | None:
     """Return the label in a verdict; None if it has none of `VERDICTS`, or two that contradict each other."""
+    # A whole reply with a marked label, or the bare label.
     marked = set(_MARKED.findall(verdict or "")) or {(verdict or "").strip()}
     return marked.pop() if len(marked) == 1 and marked <= VERDICTS.keys() else None
 
@@ -79,6 +80,7 @@ def decide(judged: Judged, margin: float) -> Pair | LeftOut:
     if abs(score) <= margin:
         return LeftOut.CLOSE
     first, second = judged.responses
+    # A positive score prefers response 0.
     chosen, rejected = (first, second) if score > 0 else (second, first)
     return Pair(judged.prompt, chosen, rejected)
 
@@ -90,6 +92,7 @@ def decide_all(rows: Iterable[Pair | Judged], margin: float) -> tuple[list[Pair]
     """
     pairs: list[Pair] = []
     left_out: Counter[str] = Counter()
+    # `Pair` rows are decided already, by the file; `Judged` rows are decided here.
     for row in rows:
         decided = decide(row, margin) if isinstance(row, Judged) else row
         if isinstance(decided, Pair):
@@ -110,8 +113,10 @@ def balance(lengths: Sequence[tuple[int, int]], seed: int) -> list[int]:
     for index, (chosen, rejected) in enumerate(lengths):
         if chosen != rejected:
             bins[_bin(chosen, rejected)][chosen > rejected].append(index)
+    # Seeded, and bins in order: the same pairs at every start of the stage.
     draw = random.Random(f"balance-{seed}")
     for _, sides in sorted(bins.items()):
+        # As many pairs of either side as the smaller side has.
         fewest = min(map(len, sides))
         indices += [index for side in sides for index in draw.sample(side, fewest)]
     return sorted(indices)
@@ -119,5 +124,6 @@ def balance(lengths: Sequence[tuple[int, int]], seed: int) -> list[int]:
 
 def _bin(chosen: int, rejected: int) -> int:
     """Return the number of a pair's bin; an empty text counts as length 1."""
+    # Bins of equal width on a logarithmic scale of the ratio.
     ratio = max(1, chosen, rejected) / max(1, min(chosen, rejected))
     return int(math.log(ratio) / math.log(BIN))

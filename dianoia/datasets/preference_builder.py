@@ -80,6 +80,7 @@ class PreferenceBuilder:
             problem.id: self._without_duplicates([r for r in responses if r.problem == problem.id])
             for problem in problems
         }
+        # One method per objective; both return rows and decided responses.
         build = self._pairwise if self.config.objective == "pairwise" else self._pointwise
         return build(problems, of_problem)
 
@@ -91,7 +92,9 @@ class PreferenceBuilder:
             else response
             for response in responses
         ]
+        # Indices, since reasons are given to all responses and duplicates are looked for among usable ones.
         usable = _usable(responses)
+        # By visible parts: different thoughts before equal answers are one response to the annotator of pairs.
         is_first = first_of_each([self._visible(responses[index]) for index in usable])
         duplicates = {index for index, first in zip(usable, is_first, strict=True) if not first}
         return [
@@ -101,6 +104,7 @@ class PreferenceBuilder:
 
     def _visible(self, response: Response) -> str:
         """Return the part of a response that the annotator sees."""
+        # The part that the reward model will see, so that it learns what the annotator looked at.
         sees: Sees = "answer" if self.config.objective == "pairwise" else "response"
         return visible_part(response.response, sees, self.template.tags)
 
@@ -116,6 +120,7 @@ class PreferenceBuilder:
             pairs, responses = self._draw_pairs(problem, of_problem[problem.id])
             all_pairs += [(problem, pair) for pair in pairs]
             decided += responses
+        # One call for all problems: an annotator behind an endpoint works on many at a time.
         verdicts = iter(self._compare(all_pairs))
         rows = [
             self._row(problem)
@@ -134,9 +139,11 @@ class PreferenceBuilder:
     ) -> tuple[list[tuple[Response, Response]], list[Response]]:
         """Return pairs of a problem's responses, and all its responses, of which those in no pair get their reason."""
         usable = _usable(responses)
+        # Seeded by the problem: pairs do not depend on the batch that a problem is in.
         key = f"pairs-{self.seed}-{problem.id}"
         pairs = [
             (usable[a], usable[b])
+            # Positions among the usable responses, turned into indices among all.
             for a, b in draw_pairs(len(usable), self.config.pairs_per_problem, key)
         ]
         unpaired = set(usable) - {index for pair in pairs for index in pair}
@@ -171,6 +178,7 @@ class PreferenceBuilder:
         pairs = [(problem, response) for problem in problems for response in of_problem[problem.id]]
         usable = [(problem, self._visible(r)) for problem, r in pairs if r.reason is None]
         assert self.annotator is not None, "labelling needs an annotator"
+        # Only usable responses are labelled, so their labels are dealt out in order.
         labels = iter(self.annotator.are_safe(usable) if usable else [])
         rows: Rows = []
         decided: list[Response] = []

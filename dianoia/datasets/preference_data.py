@@ -36,6 +36,7 @@ def preferences(config: RewardModelStage, files: Sequence[Path]) -> Preferences:
 
     Raises ProblemFileError for the first row that cannot be used.
     """
+    # Modification times are part of the cache's key.
     stamps = tuple((path, path.stat().st_mtime_ns) for path in files)
     tags = TEMPLATES[config.template].tags
     return _read(
@@ -64,10 +65,12 @@ def _read(
 
     read = read_pairs if objective == "pairwise" else read_labelled
     rows = [row for path, _ in files for row in read(path, see)]
+    # A file holds labelled responses or pairs, by the objective.
     examples: list[TextExample] = [row for row in rows if isinstance(row, Labelled)]
     pairs, left_out = decide_all([row for row in rows if not isinstance(row, Labelled)], margin)
     sides: dict[str, list[TextExample]] = {"train": [], "heldout": []}
     for example in [*examples, *pairs]:
+        # By a hash of the prompt: both responses, and all pairs of a prompt, are on one side.
         sides[split_of(example.prompt, heldout_share)].append(example)
     return Preferences(sides["train"], sides["heldout"], len(rows), left_out)
 
@@ -88,6 +91,7 @@ def balance_and_check(
     """
     if config.objective == "pairwise" and config.pairs.balance_lengths:
         train, heldout = (_balanced(side, seed) for side in (data.train, data.heldout))
+        # Counted as left out, so that rows and counts still add up.
         removed = len(data.train) + len(data.heldout) - len(train) - len(heldout)
         left_out = data.left_out + Counter({LeftOut.LENGTH.value: removed})
         data = replace(data, train=train, heldout=heldout, left_out=left_out)
@@ -111,6 +115,7 @@ def _check_side(config: RewardModelStage, data: Preferences, name: str, side: st
             f"heldout_share = {config.heldout_share:g}, by a hash of the prompt); give more rows, "
             "another heldout_share, a larger max_length, a smaller pairs.margin, or pairs.balance_lengths = false"
         )
+    # A side of one label alone would let any constant score look perfect.
     labels = {e.good for e in examples if isinstance(e, Labelled)}
     if len(labels) == 1:
         raise ConfigError(

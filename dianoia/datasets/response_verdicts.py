@@ -48,6 +48,7 @@ def draw_pairs(count: int, most: int, key: str) -> list[tuple[int, int]]:
     """Draw at most `most` different pairs of `count` responses, as indices; `key` seeds the draw."""
     rng = random.Random(key)
     pairs = list(combinations(range(count), 2))
+    # All pairs are listed: there are few responses per problem.
     sample = rng.sample(pairs, min(most, len(pairs)))
     return [pair if rng.random() < 0.5 else pair[::-1] for pair in sample]
 

@@ -62,6 +62,7 @@ class SampleBuilder:
         for rollouts_G in rollouts_PG:
             # `candidates` are those of all problems, in order; these are the problem's own.
             candidates_G = candidates[len(samples) : len(samples) + len(rollouts_G)]
+            # Per problem: duplicates and the limit are counted among its own samples.
             reasons = select(candidates_G, self.config.keep, self.config.most_per_problem)
             samples += [
                 _sample(candidate, reason)
@@ -84,12 +85,14 @@ class SampleBuilder:
 
     def _grades(self, rollouts: Sequence[Rollout]) -> list[float | None]:
         """Grade by verifiers, then by the LLM grader where no rule could; None where neither could."""
+        # Verifiers first, all answers in one batch.
         by_rule = grade_rollouts(rollouts)
         for rollout, result in zip(rollouts, by_rule, strict=True):
             self._verdicts.append((rollout.problem, None if result is None else result.label))
         grades = [None if result is None else result.score for result in by_rule]
         if self.grader is None or not self.config.keep.correct:
             return grades
+        # Answers of problems that no verifier can grade go to the LLM, in one batch too.
         ungraded = {
             index: (rollout.problem, rollout.answer)
             for index, rollout in enumerate(rollouts)
@@ -117,8 +120,10 @@ class SampleBuilder:
         if isinstance(outcome, Refusal):
             return _Sample(original, Reason.NOT_REWRITTEN, outcome.value)
         (tokens,) = self.count_tokens([outcome.thought])
+        # Only the thought is replaced: the answer stays the sample's own, so its grade holds.
         rollout = replace(original.rollout, thought=outcome.thought)
         rewritten = Candidate(rollout, original.grade, tokens)
+        # A rewriter may lengthen, translate or repeat: the form is checked again, the answer is not.
         reason = rejected_by(rewritten, self.config.keep, FORM)
         if reason is not None:
             return _Sample(original, Reason.NOT_REWRITTEN, reason.value)
@@ -137,6 +142,7 @@ class SampleBuilder:
             return False
         (result,) = grade([(problem, parsed.answer)])
         self._verdicts.append((problem, result.label))
+        # None: the rules cannot grade it, so they cannot contradict the sample's grade.
         return result.score in (None, original.grade)
 
     # Rows ----------------------------------------------------------------------------------------
@@ -178,6 +184,7 @@ class SampleBuilder:
         rollout = sample.candidate.rollout
         if rollout.thought is None or rollout.answer is None:
             return rollout.text
+        # In order of preference: the new summary, the sampled one, the answer.
         final = rollout.answer
         if self.config.final == "summary" and sample.summary:
             final = sample.summary

@@ -91,7 +91,9 @@ def repetition(text: str) -> float:
     Words, Chinese characters and signs count as words. A text of fewer than 4 words has no 4-gram: 0.
     """
     words = _WORD.findall(text.lower())
+    # Shifted copies of the words, zipped: the n-grams of the text.
     grams = Counter(zip(*(words[start:] for start in range(NGRAM)), strict=False))
+    # Occurrences beyond the allowed ones, so that a loop counts with its length.
     repeated = sum(count - _ALLOWED for count in grams.values() if count > _ALLOWED)
     return repeated / grams.total() if grams else 0.0
 
@@ -146,6 +148,7 @@ def rejected_by(
 def select(candidates: Sequence[Candidate], keep: KeepSettings, most: int) -> list[Reason | None]:
     """Return a reason or None for each sample of one problem: by filters, then duplicates, then the limit `most`."""
     reasons = [rejected_by(candidate, keep) for candidate in candidates]
+    # Filters first: a rejected sample makes no other one a duplicate or surplus.
     passing = [index for index, reason in enumerate(reasons) if reason is None]
     earlier_texts: set[str] = set()
     count = 0
@@ -170,7 +173,9 @@ def _normalized(sample: Candidate) -> str:
 
 def _rank(sample: Candidate, keep: KeepSettings) -> tuple[int, str, str]:
     """Return the sort key by which samples are kept, lowest first; it is equal only for equal responses."""
+    # The negative count comes first: thoughts with more reflection words rank lower and are kept first.
     reflection = reflection_words(sample.thought).total() if keep.prefer == "reflection" else 0
+    # A hash is a random order that depends on the sample alone; the last key separates equal samples.
     text_hash = _hash(f"{sample.rollout.problem.id}\n{_normalized(sample)}")
     return -reflection, text_hash, _hash(sample.rollout.text)
 

@@ -49,6 +49,7 @@ class Corpus:
         """Return a hash of every token, mask and copy, in order."""
         digest = hashlib.sha256(repr(self.copies).encode())
         for sample in (*self.training, *self.heldout):
+            # Ids and mask as bytes: two corpora are equal if their fingerprints are.
             digest.update(sample.ids_L.numpy().tobytes() + sample.learnt_L.numpy().tobytes())
         return digest.hexdigest()
 
@@ -71,8 +72,10 @@ class Encoder:
             for conversation in conversations
         ]
         flat = [sample for samples in pieces for sample in samples]
+        # Two calls of the tokenizer for the whole batch: first pieces with the prefix, later ones without.
         firsts = self._ids([sample[0].text for sample in flat], prompt=True)
         later = self._ids([piece.text for sample in flat for piece in sample[1:]], prompt=False)
+        # Lazily: each sample takes its later pieces from the shared iterator, in order.
         encoded = (self._sample(sample, next(firsts), later) for sample in flat)
         return [[next(encoded) for _ in samples] for samples in pieces]
 
@@ -86,6 +89,7 @@ class Encoder:
         self, pieces: list[Piece], first: list[int], later: Iterator[list[int]]
     ) -> Demonstration:
         """Concatenate the ids of a sample's pieces; responses are in the loss and end with the end-of-sequence id."""
+        # The prompt is context: only responses are in the loss.
         ids, learnt = list(first), [False] * len(first)
         for piece in pieces[1:]:
             piece_ids = next(later)
@@ -104,6 +108,7 @@ class Encoder:
                 f"{source}: the sample has {len(sample)} tokens, above max_length = {self.max_length}, and "
                 'longer = "refuse"; raise max_length, shorten the sample, or choose longer = "drop" or "cut"'
             )
+        # A cut sample is useful only if some of its response is left.
         cut = Demonstration(sample.ids_L[: self.max_length], sample.learnt_L[: self.max_length])
         return cut if self.longer == "cut" and bool(cut.learnt_L.any()) else None
 
@@ -119,6 +124,7 @@ def load_corpus(
     Raises ConfigError, ProblemFileError: a row that cannot be used, or nothing left to learn from.
     """
     corpus, rows, fit = Corpus(), 0, TemplateFit(encoder.template)
+    # In batches, since tokenizers are much faster on many texts at once.
     for batch in _batches(draw(datasets, heldout_share, evaluation_file)):
         rows += len(batch)
         encoded = encoder([item.conversation for item in batch])
@@ -140,6 +146,7 @@ def _batches(items: Iterable[Drawn]) -> Iterator[list[Drawn]]:
 
 def _add(corpus: Corpus, encoder: Encoder, item: Drawn, samples: Sequence[Demonstration]) -> None:
     """Add the samples of one conversation to its side; one that is on neither side is passed over."""
+    # A row that the weights of the mixture leave out of the epoch.
     if not (item.heldout or item.copies):
         return
     for sample in samples:

@@ -81,6 +81,7 @@ def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
     if _streak(history, lambda batch: _is_one_answer(batch.one_answer)) == PATIENCE:
         assert history[-1].one_answer is not None, "the condition holds"
         diagnoses.append(_one_answer_diagnosis(history[-1].one_answer))
+    # Reported once, when it begins.
     if _collapsed(history) and not _collapsed(history[:-1]):
         diagnoses.append(_collapse(history))
     return diagnoses
@@ -110,6 +111,7 @@ def _format_never(summary: BatchSummary) -> bool:
 
 
 def _uniform(summary: BatchSummary) -> bool:
+    # Uniform groups follow from these; only the cause is reported.
     caused = _truncated(summary) or _format_never(summary) or summary.mean_accuracy is None
     return summary.share_uniform_groups >= _NEARLY_ALL and not caused
 
@@ -212,6 +214,7 @@ def _lasts_level(history: Sequence[BatchSummary], name: str) -> bool:
     """Return True if a part has been constant within each group for too long to be chance."""
     if name in _OF_RULES:
         return False
+    # Long enough by batches and by rollouts: small batches are constant by chance.
     streak = _streak(history, lambda batch: name in batch.level_parts)
     rollouts = sum(batch.rollouts for batch in history[len(history) - streak :])
     return streak >= PATIENCE and rollouts >= _FOR_LEVEL
@@ -244,6 +247,7 @@ def _explained(batch: BatchSummary, name: str, value: float | None) -> bool:
     """Return True if a constant value is the best one, or another diagnosis explains it."""
     if value is not None and value == _BEST.get(name):
         return True
+    # Then nothing that depends on the format can be earned.
     if _truncated(batch) or _format_never(batch):
         return name in _FOLLOWS_FORMAT
     return name == "accuracy" and (
@@ -289,6 +293,7 @@ def diagnose_evaluation(batch: BatchSummary, other: BetterTemplate | None) -> li
         advice = f"set template = {other.name!r}, which {other.share:.0%} of the responses fit"
         if diagnoses:
             diagnoses = [replace(diagnoses[0], advice=advice)]
+        # Nearly no response has tags of this template and most have those of the other.
         elif other.own_share <= _NEARLY_NONE and other.share >= _HALF:
             diagnoses = [_other_template(other, advice)]
     if batch.one_answer is not None and _is_one_answer(batch.one_answer):
@@ -329,6 +334,7 @@ def _one_answer_diagnosis(answers: OneAnswer) -> Diagnosis:
 def _collapsed(history: Sequence[BatchSummary]) -> bool:
     """Return True if responses are well-formed and hardly ever right, and thoughts blank or at most half as long as before."""
     last = history[-PATIENCE:]
+    # Lengths before the last PATIENCE batches: thoughts have shrunk compared with these.
     earlier = [batch.mean_thought_tokens for batch in history[-LOOK_BACK:-PATIENCE]]
     longest = max((tokens for tokens in earlier if tokens is not None), default=0.0)
     return len(last) == PATIENCE and all(

@@ -54,6 +54,7 @@ def find(path: str) -> Function:
     """
     source, name = _split(path)
     value: Any = _from_file(Path(source).expanduser()) if is_file(path) else _import(source)
+    # A name may be dotted: a method or an attribute of an object in the module.
     for part in name.split("."):
         if not hasattr(value, part):
             raise ConfigError(f"{source} has no {name!r}{nearest(part, _public_names(value))}")
@@ -69,12 +70,14 @@ def make_function(path: str, arguments: Mapping[str, Any] | None) -> Function:
     It is the same object for the same file and arguments. Raises ConfigError as `find`, and for a factory that fails or
     returns no function.
     """
+    # JSON, since a dictionary is no key of a cache.
     json_arguments = None if arguments is None else json.dumps(arguments, sort_keys=True)
     return _make_function(path, json_arguments, _version(path))
 
 
 @lru_cache(maxsize=64)
 def _make_function(path: str, arguments: str | None, _version: int) -> Function:
+    # The same object for the same arguments: a factory may load a model, which is loaded once.
     function = find(path)
     if arguments is None:
         return function
@@ -120,6 +123,7 @@ def _from_file(file: Path) -> ModuleType:
 @lru_cache(maxsize=64)
 def _run(file: Path, modified_ns: int) -> ModuleType:
     _add_to_path(file.parent)
+    # The time of the change is part of the name, so that a changed file is a new module.
     spec = importlib.util.spec_from_file_location(
         f"_rewards_of_user_{file.stem}_{modified_ns}", file
     )
@@ -131,6 +135,7 @@ def _run(file: Path, modified_ns: int) -> ModuleType:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
+        # A half-imported module must not be found by the next attempt.
         del sys.modules[spec.name]
         raise ConfigError(f"running {file} {format_error(error, file)}") from error
     return module
@@ -157,6 +162,7 @@ def _add_to_path(folder: Path) -> None:
 def format_error(error: BaseException, file: Path | None = None) -> str:
     """Return `raised ...` with file and line: the last line in `file`, else the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
+    # Its frames are those of the importer; the position is in the error itself.
     if isinstance(error, SyntaxError) and error.filename:
         return f"raised SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
     in_file = [frame for frame in frames if file is None or Path(frame.filename) == file] or frames
@@ -192,6 +198,7 @@ def _spec(module: str) -> ModuleSpec | None:
     search_path: list[str] | None = [*sys.path, str(Path.cwd())]
     spec: ModuleSpec | None = None
     parts = module.split(".")
+    # From the top package down; `find_spec` of a dotted name would import the packages above it.
     for depth in range(len(parts)):
         spec = PathFinder.find_spec(".".join(parts[: depth + 1]), search_path)
         if spec is None:
@@ -223,5 +230,6 @@ def _imports_of(file: Path) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
+            # An import may mean a module or a package; `is_file` decides which of them exists.
             base = name.replace(".", "/")
             yield from (f"{base}.py", f"{base}/__init__.py")

@@ -102,6 +102,7 @@ def load_function(settings: FunctionSettings) -> Function:
 def columns_of(problem: Problem) -> dict[str, Any]:
     """Return the columns of a problem as a function gets them."""
     fields = {name: getattr(problem, name) for name in COLUMNS if name != "solution"}
+    # Later entries win: a column of the problem's own file replaces a field of the same name.
     columns = {**fields, "solution": problem.answer, **problem.columns}
     return {name: value for name, value in columns.items() if name not in _NO_COLUMNS}
 
@@ -127,6 +128,7 @@ def response(rollout: Rollout, template: Template | None) -> str:
     """Return the response from its first tag on, with the tag that its prompt has opened."""
     if template is None or template.tags is None:
         return rollout.text
+    # The prompt may end with the opening tag; TRL hands over what a chat template leaves to the model.
     opened = template.tags.open_thought
     if not template.opens_thought or opened in rollout.text:
         return rollout.text.lstrip()
@@ -139,6 +141,7 @@ def arguments(
     """Return the lists that a function is called with, one entry per rollout."""
     pairs = [_pair(rollout, form, template) for rollout in rollouts]
     rows = [columns_of(rollout.problem) for rollout in rollouts]
+    # Problems of different files have different columns; a row without a column has None there.
     names = dict.fromkeys(name for row in rows for name in row)
     return {
         "prompts": [prompt for prompt, _ in pairs],
@@ -162,6 +165,7 @@ def parameters_of(call: Callable[..., Any]) -> tuple[list[str], list[str] | None
     """Return the keywords that a function requires, and all that it accepts (None: any)."""
     try:
         parameters = inspect.signature(call).parameters.values()
+    # A builtin has no signature: it gets every keyword.
     except (TypeError, ValueError):
         return [], None
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -206,12 +210,14 @@ class FunctionPart(RewardPart):
         Raises UserError, naming the function, for an exception in it, a wrong number of values, or one that is no
         finite number or None.
         """
+        # A log per call, so that functions that run at the same time do not mix their columns.
         log = _Log(state, len(rollouts))
         keywords = arguments(rollouts, self.function.form, self.template) | {
             "trainer_state": TrainerState(state.step, state.steps),
             "log_extra": log.extra,
             "log_metric": log.metric,
         }
+        # Difference 3 to TRL: no keyword that the function does not name, unless it has `**kwargs`.
         _, accepted = parameters_of(self.function.call)
         keywords = {k: v for k, v in keywords.items() if accepted is None or k in accepted}
         if self.function.is_async:
@@ -271,6 +277,7 @@ def _checked(function: Function, result: Any, rollouts: Sequence[Rollout]) -> Va
             f"{_name(function)} returned a {type(result).__name__}; a reward function returns a list with a number or "
             "None for each completion"
         )
+    # A tensor or an array is fine; a mapping or a text would iterate over the wrong thing.
     values = list(result)
     if len(values) != len(rollouts):
         raise UserError(
@@ -302,6 +309,7 @@ def _number(function: Function, value: Any, rollout: Rollout) -> float | None:
 
 def _short(value: object) -> str:
     """Return a value as it is written, or its type where writing it fails or takes too long."""
+    # Python refuses to write such a number, or takes seconds for it.
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return f"a whole number of {value.bit_length()} bits"
     try:

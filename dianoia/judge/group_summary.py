@@ -79,6 +79,7 @@ def summarize(
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     assert rollouts, "a batch has rollouts"
     fault, example = _common_fault(rollouts)
+    # Rollouts without an accuracy are in neither mean; their problems are named.
     accuracies, unparseable = _accuracies(groups)
     thoughts = [rollout.thought for rollout in rollouts if rollout.thought is not None]
     return BatchSummary(
@@ -114,6 +115,7 @@ def _constant_parts(groups: Sequence[Group]) -> dict[str, float | None]:
 
 def _level_parts(groups: Sequence[Group]) -> tuple[str, ...]:
     """Return the parts that tell problems apart but not the samples of a problem."""
+    # The distinct values of each part, group by group.
     within: dict[str, list[set[float | None]]] = {}
     for group in groups:
         for name in group.scores[0].parts:
@@ -121,6 +123,7 @@ def _level_parts(groups: Sequence[Group]) -> tuple[str, ...]:
     return tuple(
         name
         for name, sets in within.items()
+        # One value per group, but several over all groups: the part depends on the problem alone.
         if all(len(values) == 1 for values in sets) and len(set.union(*sets)) > 1
     )
 

@@ -85,6 +85,7 @@ def hacking(points: Sequence[Point], estimate: Estimator) -> list[Diagnosis]:
 def _begins(points: Sequence[Point], name: str, estimate: Estimator) -> _Change | None:
     """Return the change if it has lasted for exactly POINTS_IN_A_ROW points, so that it is reported once."""
     ends = range(len(points), max(0, len(points) - POINTS_IN_A_ROW - 1), -1)
+    # The change as of the last point, of the one before, and so on, as long as there is one.
     lasting = list(takewhile(bool, (_change(points[:end], name, estimate) for end in ends)))
     return lasting[0] if len(lasting) == POINTS_IN_A_ROW else None
 
@@ -96,6 +97,7 @@ def _change(points: Sequence[Point], name: str, estimate: Estimator) -> _Change 
     for point in earlier:
         rise = estimate(_differences(last.learned[name], point.learned[name]))
         fall = estimate(_differences(last.accuracy_P, point.accuracy_P))
+        # Both changes have to be clear, and in opposite directions.
         clear = _clear(rise, len(earlier)) and _clear(fall, len(earlier))
         if clear and rise.value > 0 > fall.value:
             changes.append(_Change(name, point, last, rise, fall))
@@ -105,6 +107,7 @@ def _change(points: Sequence[Point], name: str, estimate: Estimator) -> _Change 
 def _clear(change: Interval, compared: int) -> bool:
     """Return True if 0 lies outside of the 95 % interval, widened for `compared` comparisons (Bonferroni)."""
     normal = NormalDist()
+    # The ratio of the Bonferroni quantile to that of the 95 % interval.
     wider = normal.inv_cdf(1 - 0.025 / compared) / normal.inv_cdf(0.975)
     return abs(change.value) > wider * (change.high - change.value)
 
@@ -158,6 +161,7 @@ def spread(name: str, groups: Sequence[Group], weight: float, rules: float) -> S
     scores_PG = [
         [score for s in group.scores if (score := s.parts[name]) is not None] for group in groups
     ]
+    # Over all groups: it tells whether the model distinguishes prompts at all.
     scores = [score for scores_G in scores_PG for score in scores_G]
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     return Spread(
@@ -181,6 +185,7 @@ def diagnose_spread(history: Sequence[Spread]) -> list[Diagnosis]:
 
 def _begun(history: Sequence[Spread], holds: Callable[[Spread], bool]) -> bool:
     """Return True if the condition has held for exactly PATIENCE rollouts in a row."""
+    # The rollout before the streak must not fulfil the condition, or it was reported already.
     last, previous = history[-PATIENCE:], history[:-PATIENCE][-1:]
     return len(last) == PATIENCE and all(map(holds, last)) and not any(map(holds, previous))
 

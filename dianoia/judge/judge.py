@@ -47,6 +47,7 @@ class Judge:
             ProblemFileError: no part applies to a rollout, so that its total would be a 0 that nothing gave.
             UserError: a value or a total is not a finite number, or beyond `MAX_REWARD`; or a part's own error.
         """
+        # One batch per part: the rollouts of all groups that it covers.
         batches = [_Batch.of(part, groups, state) for part in self.parts]
         _run([batch for batch in batches if not batch.part.reads_accuracy])
         # Cosine and its like come second: they read what the parts named `accuracy` gave.
@@ -56,11 +57,13 @@ class Judge:
             if batch.part.name == ACCURACY
             for index, values_G in batch.values_by_group().items()
         }
+        # Two parts may be named `accuracy`, but no group is covered by both.
         second = [batch for batch in batches if batch.part.reads_accuracy]
         for batch in second:
             batch.state.accuracy = [value for index in batch.groups for value in accuracy[index]]
         _run(second)
         self._log_metrics(batches)
+        # From one column per part to one list of columns per group.
         values = [(batch, batch.values_by_group()) for batch in batches]
         return [
             _score_group(group, [(b, v[index]) for b, v in values if index in v], index)
@@ -83,6 +86,7 @@ class Judge:
 
         None if no sample of any prompt has finished.
         """
+        # Exactly one model per purpose of general prompts: settings of preferences name one each.
         (part,) = (part for part in self._reward_models if part.purpose is purpose)
         return part.mean_scores(rollouts_PG)
 
@@ -114,6 +118,7 @@ class Judge:
         for batch in batches:
             for name, values in batch.state.metrics.items():
                 metrics.setdefault(name, []).extend(values)
+        # Two levels of means: within a call over its values, in `figures` over the calls of a rollout.
         for name, values in metrics.items():
             self._logged.setdefault(f"logged/{name}", []).append(fmean(values))
 
@@ -136,10 +141,12 @@ class _Batch:
     def of(cls, part: RewardPart, groups: Sequence[RolloutGroup], state: ScoringState) -> "_Batch":
         covered = {index: group for index, group in enumerate(groups) if part.covers(group)}
         sizes = [len(group.rollouts) for group in covered.values()]
+        # A fresh state: parts run at the same time, and each logs into its own.
         return cls(part, covered, ScoringState(state.step, state.steps, state.max_tokens, sizes))
 
     def score(self) -> Values | Awaitable[Values]:
         rollouts = [rollout for group in self.groups.values() for rollout in group.rollouts]
+        # A part is not called without rollouts, so that a reward model or an endpoint does not run for nothing.
         return self.part.score(rollouts, self.state) if rollouts else []
 
     def slices(self) -> dict[int, slice]:
@@ -158,12 +165,16 @@ def _run(batches: Sequence[_Batch]) -> None:
     """Score each batch by its part: waiting parts in threads, the others meanwhile in this one, awaitables together last."""
     waiting = [batch for batch in batches if batch.part.waits]
     with ThreadPoolExecutor(max(1, len(waiting)), "judge") as threads:
+        # Verifiers and LLM graders wait for other processes and machines.
         futures = [threads.submit(batch.score) for batch in waiting]
+        # Functions of users and reward models stay in this thread, as in TRL: user code need not be thread-safe.
         inline = [batch for batch in batches if not batch.part.waits]
         results: list[Values | Awaitable[Values]] = [batch.score() for batch in inline]
     results += [future.result() for future in futures]
+    # One event loop for all `async` functions, so that they wait for their servers at the same time.
     awaitables = [result for result in results if isawaitable(result)]
     awaited = iter(asyncio.run(_gather(awaitables)) if awaitables else [])
+    # `results` has the order of `inline`, then `waiting`; `awaited` the order of the awaitables among them.
     for batch, result in zip([*inline, *waiting], results, strict=True):
         batch.values = next(awaited) if isawaitable(result) else result
 
@@ -181,11 +192,13 @@ def _score_group(
     """Add up the parts that cover a group."""
     parts = [batch.part for batch, _ in columns]
     _check_names(parts)
+    # Columns that functions logged, cut down to this group.
     notes = {
         name: values[batch.slices()[index]]
         for batch, _ in columns
         for name, values in batch.state.notes.items()
     }
+    # At most one part that covers a group logs verdicts: the verifiers' accuracy.
     verdicts = next(
         (b.state.verdicts[b.slices()[index]] for b, _ in columns if b.state.verdicts),
         [None] * len(group.rollouts),
@@ -216,9 +229,12 @@ def _add_up(parts: Sequence[RewardPart], values: Values, rollout: Rollout) -> Sc
     breakdown = {
         part.name: _checked(part, value, rollout) for part, value in zip(parts, values, strict=True)
     }
+    # Without this a problem that nothing can grade would have reward 0, as if it were wrong.
     if all(value is None for value in values):
         raise ProblemFileError(_nothing_applies(rollout.problem, list(breakdown)))
+    # fsum is exact, so that the order of the parts does not change the reward.
     total = math.fsum(part.weight * (breakdown[part.name] or 0.0) for part in parts)
+    # Written with `not`, so that NaN and infinity are refused too.
     if not abs(total) <= MAX_REWARD:
         raise UserError(_too_large(f"the reward {total:g}, added up by the weights,", rollout))
     return Score(total, breakdown)
@@ -230,6 +246,7 @@ def _fill_with_mean(parts: Sequence[RewardPart], scores_G: Sequence[Score]) -> l
     Its advantage is then 0 and it moves no other's baseline: it teaches nothing, as None means. TRL leaves such a
     sample out of its group's mean and deviation; here it stays in the deviation, which is that much smaller.
     """
+    # A part of weight 0 is measured and pays nothing, so it does not make a rollout scored.
     paying = [part.name for part in parts if part.weight]
     is_scored = [any(score.parts[name] is not None for name in paying) for score in scores_G]
     totals = [s.total for s, scored in zip(scores_G, is_scored, strict=True) if scored]
@@ -280,6 +297,7 @@ def training_judge(config: RLStage, context: Context, grader: LLMGrader | None) 
     """
     rewards = config.rewards
     models = [] if config.preferences is None else _general_models(config.preferences, context)
+    # Models of `rewards.models` score problems with a verifier.
     models += [
         RewardModelPart(settings.name, _load(settings.model, context), settings.weight)
         for settings in rewards.models
@@ -307,6 +325,7 @@ def reward_parts(
     without one there is no part for tags. `models` of general prompts come before `functions`, others after them.
     """
     parts = [*_accuracy_parts(rewards, grader), rules.format_rule(rewards.format)]
+    # Accuracy and format are always there; the parts from here on only if the recipe asks for them.
     if rewards.language:
         parts.append(rules.language(weight=rewards.language))
     if rewards.random:
@@ -320,6 +339,7 @@ def reward_parts(
     if rewards.cosine is not None:
         parts.append(rules.Cosine(rewards.cosine))
     parts += [model for model in models if model.purpose is not Purpose.REASONING]
+    # The order of the breakdown is that of 0.1.0: models of general prompts, functions, models of problems.
     parts += functions
     parts += [model for model in models if model.purpose is Purpose.REASONING]
     if grader is not None and rewards.judge is not None and rewards.judge.grades == "all":
@@ -359,6 +379,7 @@ def _accuracy_parts(rewards: RewardSettings, grader: LLMGrader | None) -> list[R
     if grader is None or rewards.judge is None:
         return [rules.Accuracy(rewards.accuracy)]
     return [
+        # The verifier `reference` accepts only its own gold text; an LLM grades these problems instead.
         rules.Accuracy(rewards.accuracy, without=frozenset({REFERENCE})),
         GraderPart(grader, rewards.judge.weight, references=True),
     ]

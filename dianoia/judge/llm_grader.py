@@ -56,6 +56,7 @@ class LLMGrader:
 
     def grade(self, answers: Sequence[tuple[Problem, str]]) -> Values:
         """Return a grade per (problem, answer): 1 correct, 0 incorrect, None for a reply that cannot be read."""
+        # All answers in one call: the endpoint sends several requests at a time and caches replies.
         replies = self.ask([_messages(problem, answer) for problem, answer in answers])
         grades = [grade_in(reply) for reply in replies]
         with self._counting:  # two parts of a reward may ask from two threads
@@ -92,6 +93,7 @@ class GraderPart(RewardPart):
     def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values:
         """Grade finished samples; the others get 0 without being shown, as from a verifier."""
         answers = [(r.problem, r.answer) for r in rollouts if r.answer is not None]
+        # `answers` leaves rollouts out, so its grades are dealt out in order.
         grades = iter(self.grader.grade(answers))
         return [0.0 if rollout.answer is None else next(grades) for rollout in rollouts]
 
@@ -107,6 +109,7 @@ def _messages(problem: Problem, answer: str) -> Messages:
 
 def grade_in(reply: Answer) -> float | None:
     """Return the grade in a reply, from its last JSON object; None if there is none, or the reply was cut."""
+    # A cut reply may end before the grader changed its mind.
     verdict = None if reply.cut else _last_object(reply.text)
     grade = None if verdict is None else verdict["correctness"]
     return _GRADES.get(grade.strip().lower()) if isinstance(grade, str) else None
@@ -116,6 +119,7 @@ def _last_object(text: str) -> dict[str, Any] | None:
     """Return the last JSON object of a text that has the key `correctness`; only the last _BRACES braces are tried."""
     decoder = json.JSONDecoder()
     end = len(text)
+    # From the end, since the analysis may quote JSON before the verdict; bounded, since a reply may be hostile.
     for _ in range(_BRACES):
         end = text.rfind("{", 0, end)
         if end < 0:
@@ -124,6 +128,7 @@ def _last_object(text: str) -> dict[str, Any] | None:
             value, _end = decoder.raw_decode(text, end)
         except (ValueError, RecursionError):
             continue
+        # An object without the key may be part of the analysis: look further to the left.
         if "correctness" in value:
             return dict(value)
     return None

@@ -82,6 +82,7 @@ def read(case: Case, reply: Answer) -> Rewritten | Refusal:
     thought, summary = _parts(reply.text)
     if not thought or not summary:
         return Refusal.UNREADABLE
+    # The answer as text: the caller also grades it where a box allows that.
     if not _holds(summary, case.answer):
         return Refusal.ANSWER_MISSING
     if not _in_language(f"{thought}\n{summary}", case.problem.language):
@@ -112,5 +113,6 @@ def _holds(summary: str, answer: str) -> bool:
 
 
 def _in_language(text: str, language: str) -> bool:
+    # None, for a language that is not measured, cannot be a reason to refuse.
     share = language_share(text, language) if language in LANGUAGES else None
     return share is None or share >= ONE_LANGUAGE

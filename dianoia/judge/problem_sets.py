@@ -49,6 +49,7 @@ class ProblemSet:
 
     def next(self, seed: int, count: int) -> list[Draw]:
         """Draw the next problems."""
+        # The position alone is the state: problem `number` of a stream is always the same.
         first = self.position
         self.position += count
         return [
@@ -76,6 +77,7 @@ class ProblemSets:
 
     def skipped_rows(self) -> list[str]:
         """Return messages about rows of the sets' files that could not be used, since the last call."""
+        # Large files are read while they are drawn from, so that bad rows turn up during training.
         sources = [problem_set.source for problem_set in self.sets.values()]
         return [
             line

@@ -59,7 +59,9 @@ class RewardModelPart(RewardPart):
 
         Raises UserError for a score that is no finite number.
         """
+        # All groups in one call of the model: batches are cut by tokens, not by groups.
         scores_PG = self._by_group(rollouts, state.group_sizes)
+        # Before filling: groups without a finished sample get the lowest score of this call too.
         self.lowest = _lowest(scores_PG, self.lowest)
         return [score for scores_G in scores_PG for score in fill_lowest(scores_G, self.lowest)]
 
@@ -70,6 +72,7 @@ class RewardModelPart(RewardPart):
         """
         rollouts = [rollout for rollouts_G in rollouts_PG for rollout in rollouts_G]
         scores_PG = self._by_group(rollouts, [len(rollouts_G) for rollouts_G in rollouts_PG])
+        # Held-out scores must not move the minimum of training, or a curve would change the rewards.
         lowest = _lowest(scores_PG, None)
         if lowest is None:
             return None
@@ -84,6 +87,7 @@ class RewardModelPart(RewardPart):
         for rollout, score in zip(finished, scores, strict=True):
             self._check(rollout, score)
         remaining = iter(scores)
+        # Deal the scores out again: None at the places of samples that the model did not see.
         values: Iterator[float | None] = (
             None if rollout.answer is None else next(remaining) for rollout in rollouts
         )
@@ -109,6 +113,7 @@ def fill_lowest(scores_G: Sequence[float | None], lowest: float | None = None) -
     `lowest` stands in for a group without any score; None there: the part does not apply to the group.
     """
     scores = [score for score in scores_G if score is not None]
+    # The worst of the group itself, so that breaking the format never pays.
     floor = min(scores) if scores else lowest
     return [floor if score is None else score for score in scores_G]
 

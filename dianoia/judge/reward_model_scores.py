@@ -70,6 +70,7 @@ class RewardModel:
         """`tokens_per_batch` counts padded positions; it changes memory and speed only."""
         prepare_padding(model, tokenizer)
         self.tokenizer, self.outlook = tokenizer, outlook_of(model)
+        # Small batches are faster on a CPU; on a GPU the caller's limit holds.
         limit = CPU_TOKENS if model.device.type == "cpu" else tokens_per_batch
         self._rewards = Rewarder(model, min(limit, tokens_per_batch))
 
@@ -83,6 +84,7 @@ class RewardModel:
         return self._rewards(self._encode(prompts, responses))
 
     def _encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[Ids]:
+        # A model from elsewhere was trained on conversations in its own chat template.
         if self.outlook is None and self.tokenizer.chat_template:
             pairs = zip(prompts, responses, strict=True)
             return [_chat(self.tokenizer, prompt, response) for prompt, response in pairs]

@@ -66,6 +66,7 @@ class Accuracy(RewardPart):
 
     def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values:
         """Grade all answers at once, and log the verdicts."""
+        # One call for all rollouts, so that worker processes and sandboxes run side by side.
         grades = grade_rollouts(rollouts)
         state.verdicts = [None if grade is None else grade.label for grade in grades]
         return [0.0 if grade is None else grade.score for grade in grades]
@@ -85,6 +86,7 @@ def language(
     """
 
     def measure(rollout: Rollout) -> float | None:
+        # 0 and not None: otherwise breaking the format would avoid a low share.
         if rollout.thought is None:
             return 0.0
         return share(rollout.thought, rollout.problem.language)
@@ -100,6 +102,7 @@ def random_reward(seed: int, weight: float = 1.0) -> Rule:
     """
 
     def measure(rollout: Rollout) -> float:
+        # A hash instead of a generator: no state to resume, the same coin however rollouts are batched.
         identity = repr((seed, rollout.problem.id, rollout.sample, rollout.completion.ids))
         return float(hashlib.sha256(identity.encode()).digest()[0] & 1)
 
@@ -142,10 +145,12 @@ class Cosine(RewardPart):
 
     def _value(self, rollout: Rollout, accuracy: float | None, max_tokens: int) -> float | None:
         values = self.settings
+        # First, since a truncated response has accuracy 0 and would count as wrong.
         if rollout.status is RolloutStatus.TRUNCATED and values.truncated is not None:
             return values.truncated
         if accuracy is None:
             return None
+        # A share of passed tests below 1 is not right.
         right = accuracy >= 1.0
         short = values.right_short if right else values.wrong_short
         long = values.right_long if right else values.wrong_long
@@ -175,6 +180,7 @@ def repetition_penalty(ids: Sequence[int], ngram: int) -> float:
     0 for a response with fewer tokens than an n-gram has. Assumes that text worth having rarely says the same
     `ngram` tokens twice; short n-grams punish ordinary language too.
     """
+    # Distinct n-grams over all n-grams: 1 without any repetition, near 0 for a loop.
     grams = [tuple(ids[start : start + ngram]) for start in range(len(ids) - ngram + 1)]
     return len(set(grams)) / len(grams) - 1.0 if grams else 0.0
 
@@ -198,6 +204,7 @@ def tags_to_write(template: Template) -> tuple[str, ...]:
     if template.tags is None:
         return ()
     tags = template.tags
+    # A tag that the prompt has already opened cannot be earned by the response.
     opened = () if template.opens_thought else (tags.open_thought,)
     answer = (tags.open_answer, tags.close_answer) if template.final == "answer" else ()
     return (*opened, tags.close_thought, *answer)

@@ -26,16 +26,19 @@ def grade(pairs: Sequence[Pair]) -> list[Grade]:
     """
     if not pairs:
         return []
+    # Verifiers of short answers share one `grade` function, so that they share one batch for their workers.
     batches: dict[Callable[[Sequence[Pair]], list[Grade]], list[int]] = {}
     for index, (problem, _) in enumerate(pairs):
         batches.setdefault(VERIFIERS[problem.verifier].grade, []).append(index)
     if len(batches) == 1:
         return next(iter(batches))(pairs)
+    # Threads only to wait: the arithmetic is done by the workers and the sandbox.
     with ThreadPoolExecutor(len(batches), "verify") as threads:
         results = {
             grade_many: threads.submit(grade_many, [pairs[index] for index in indices])
             for grade_many, indices in batches.items()
         }
+    # Back into the order of the pairs.
     grade_of = {
         index: graded
         for grade_many, indices in batches.items()
@@ -47,6 +50,7 @@ def grade(pairs: Sequence[Pair]) -> list[Grade]:
 def grade_rollouts(rollouts: Sequence[Rollout]) -> list[Grade | None]:
     """Grade the answers of rollouts, in order; None for a rollout without an answer, which no verifier is asked about."""
     answered = [(r.problem, r.answer) for r in rollouts if r.answer is not None]
+    # `answered` leaves rollouts out, so its grades are dealt out in order.
     grades = iter(grade(answered))
     return [None if rollout.answer is None else next(grades) for rollout in rollouts]
 
@@ -62,6 +66,7 @@ def graded_early(problems: Sequence[Problem]) -> Iterator[Submit | None]:
     if not any(_is_early(problem) for problem in problems):
         yield None
         return
+    # The sampler calls `submit` between two decoding steps, so it must return at once.
     threads = ThreadPoolExecutor(thread_name_prefix="early")
     futures: list[Future[list[Grade]]] = []
 
@@ -71,9 +76,11 @@ def graded_early(problems: Sequence[Problem]) -> Iterator[Submit | None]:
 
     try:
         yield submit
+        # Wait here, and raise the first error, before rollouts are scored.
         for future in futures:
             future.result()
     finally:
+        # After an error of the sampler nothing that is queued is worth grading.
         threads.shutdown(cancel_futures=True)
 
 
@@ -98,6 +105,7 @@ def count_verdicts(graded: Iterable[tuple[Problem, str | None]]) -> Counts:
         verifier = VERIFIERS.get(problem.verifier)
         if verifier is None:
             continue
+        # Every verdict has a row even if it never occurs: metrics keep their columns from step to step.
         verdicts.setdefault(verifier.family, [verdict.value for verdict in verifier.verdicts])
         tally = tallies.setdefault(verifier.family, Counter())
         if label is not None:
@@ -106,6 +114,7 @@ def count_verdicts(graded: Iterable[tuple[Problem, str | None]]) -> Counts:
             if reason:
                 tally[label] += 1
     return {
+        # Verdicts in the order of their definition, then reasons in alphabetical order.
         family: {verdict: tallies[family][verdict] for verdict in verdicts[family]}
         | {label: count for label, count in sorted(tallies[family].items()) if "/" in label}
         for family in sorted(tallies)

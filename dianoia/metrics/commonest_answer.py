@@ -49,9 +49,11 @@ def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
     texts = {key: p.answer for key, p in zip(reversed(keys), reversed(problems), strict=True)}
     counts = Counter(key for key in keys if key != "")
     tried = [texts[key] for key, _ in counts.most_common(TRIED)]
+    # Letters too: the commonest gold letter may be written in several ways in the data.
     if ask and any(problem.verifier == "choice" for problem in problems):
         tried += LETTERS
     constants = [Constant(answer, _grades(answer, problems, keys, ask)) for answer in tried]
+    # For a set without any gold answer, such as programs alone.
     nothing = Constant("", (0.0,) * len(problems))
     return max(constants, key=lambda constant: sum(constant.share_P), default=nothing)
 
@@ -88,6 +90,7 @@ def commonest_answer(groups: Sequence[Group]) -> Constant | None:
     counts = Counter(key for answers_G in answers_PG for key, _ in answers_G)
     if not counts:
         return None
+    # Ties go to the answer that was given first.
     ((most, _),) = counts.most_common(1)
     answer = next(text for answers_G in answers_PG for key, text in answers_G if key == most)
     shares = [

@@ -57,6 +57,7 @@ def thoughts_of(groups: Sequence[Group], count_tokens: TokenCounter) -> list[lis
     return [
         [
             _thought(rollout, rollout.thought, next(tokens))
+            # Truncated and malformed rollouts have no thought (decision 1).
             for rollout in group.rollouts
             if rollout.thought is not None
         ]
@@ -66,6 +67,7 @@ def thoughts_of(groups: Sequence[Group], count_tokens: TokenCounter) -> list[lis
 
 def _thought(rollout: Rollout, text: str, tokens: int) -> Thought:
     language = rollout.problem.language
+    # A language that cannot be measured has no share, rather than a share of 0.
     share = language_share(text, language) if is_measurable(language) else None
     return Thought(tokens, not text.strip(), reflection_words(text).total(), share)
 
@@ -77,16 +79,19 @@ def right_PG(groups: Sequence[Group]) -> list[list[float]]:
 
 def measures(groups: Sequence[Group], count_tokens: TokenCounter) -> dict[str, Estimate]:
     """Compute the metrics of `results.json` over groups of equal size k; a metric without any value is left out."""
+    # The same k in every group, since it is part of the metrics' names.
     k = len(groups[0].rollouts)
     grades, votes = right_PG(groups), votes_PG(groups)
     thoughts = thoughts_of(groups, count_tokens)
     commonest = commonest_answer(groups)
     estimates: dict[str, Estimate | None] = {
         "pass@1": pass_at_1(grades),
+        # What the commonest gold answer would score: accuracy below it shows no skill.
         "baseline": estimate(commonest_gold([group.problem for group in groups]).share_P),
         "one_answer": None if commonest is None else estimate(commonest.share_P),
         f"cons@{k}": cons_at_k(grades, votes),
         "vote_gain": vote_gain(grades, votes),
+        # For k = 1 this replaces the entry of the same name by the same value.
         f"pass@{k}": pass_at_1(grades) if k == 1 else mean_pass_at_k(grades, k),
         "format": _share(groups, RolloutStatus.FINISHED),
         "truncated": _share(groups, RolloutStatus.TRUNCATED),
@@ -105,6 +110,7 @@ def by_domain(groups: Sequence[Group]) -> Mapping[str, list[Group]]:
 
 def by_difficulty(groups: Sequence[Group]) -> Mapping[str, list[Group]]:
     """Split groups by difficulty, easiest first; problems without one are left out."""
+    # Sorted first, since the result keeps the order of first appearance.
     rated = sorted(
         (g for g in groups if g.problem.difficulty is not None),
         key=lambda g: g.problem.difficulty or 0,
@@ -128,6 +134,7 @@ def _over_thoughts(
     thoughts_PG: Sequence[Sequence[Thought]], value: Callable[[Thought], float | None]
 ) -> Estimate | None:
     """Estimate the mean of a value of thoughts; None if no thought has it."""
+    # First over the thoughts of a problem, then over problems, as every metric.
     values_PG = [[v for v in map(value, thoughts) if v is not None] for thoughts in thoughts_PG]
     values_P = [fmean(values_G) for values_G in values_PG if values_G]
     return estimate_unbounded(values_P) if values_P else None

@@ -49,6 +49,7 @@ class History:
         """
         reasoning = [group for group in groups if group.purpose is Purpose.REASONING]
         summary = summarize(step, reasoning, thought_tokens, self.relative, one_answer(reasoning))
+        # The oldest are dropped: states stay small however long a stage runs.
         self.batches = [*self.batches, summary][-BATCHES:]
         diagnoses = diagnose(self.batches)
         for purpose in GENERAL:
@@ -87,6 +88,7 @@ class History:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Resume from `state()`; fields that a state of an older version lacks get their defaults."""
         self.batches = [_batch_summary(fields) for fields in state["batches"]]
+        # JSON and the state's format know lists and dictionaries; dataclasses are rebuilt.
         self.spreads = {
             name: [Spread(**fields) for fields in summaries]
             for name, summaries in state["spreads"].items()

@@ -67,6 +67,7 @@ class Recorder:
         if state is not None:
             self.history.load_state(state)
         # Row s describes the update that led to step s; a diagnosis at s precedes that update.
+        # A resumed stage writes the rows after `step` again.
         self.metrics = Journal(self.context.directory.metrics, resume_at=step + 1 if step else 0)
         self.diagnoses = Journal(self.context.directory.diagnoses, resume_at=step)
 
@@ -79,6 +80,7 @@ class Recorder:
         """Add the seconds that the block takes to a metric of the row in hand."""
         start = time.perf_counter()
         yield
+        # Added up: under dynamic sampling a phase runs several times per rollout.
         self.row[name] = float(self.row.get(name) or 0.0) + time.perf_counter() - start
 
     def rollout(
@@ -89,6 +91,7 @@ class Recorder:
         `figures` are metrics that the judge gives.
         """
         row = rollout_row(groups, self.roller.count_tokens, self.weights) | dict(figures or {})
+        # Verdicts of all groups drawn, those that dynamic sampling leaves out of the update too.
         row |= verdict_row(count_verdicts((g.problem, s.verdict) for g in groups for s in g.scores))
         tokens = row["thought_tokens"]
         assert tokens is None or isinstance(tokens, float), "a mean"
@@ -112,6 +115,7 @@ class Recorder:
     ) -> Path:
         """Write the rollouts of a step and return the path of the file."""
         path = self.context.directory.rollouts(name)
+        # PPO has no advantages per group; its tuples are empty.
         advantages = [tuple(advantages_G) for advantages_G in advantages_PG]
         retry_when_full(
             lambda: write_rollouts(path, groups, step=step, advantages_PG=advantages), path
@@ -126,6 +130,7 @@ class Recorder:
         general: Sequence[ProblemSet] = (),
     ) -> None:
         """Sample held-out problems and add a point of the held-out curve, and one of every general set, to the row in hand."""
+        # Its own stream: the curve uses the same random numbers at every point, and none of training's.
         key, k = stream_key(self.context.seed, Stream.HELDOUT_CURVE), self.settings.samples
         with self.timing("evaluate_seconds"):
             groups = self.heldout_judge.score_rollouts(self.roller(problems, k, params, key))
@@ -134,11 +139,13 @@ class Recorder:
                 prompts.purpose.value: self._mean_scores(prompts, params, key)
                 for prompts in general
             }
+        # A metric may be missing, such as thought lengths where no rollout has finished.
         for name in (*_CURVE, f"cons@{k}"):
             if name in estimates:
                 self.row[f"heldout/{name}"] = estimates[name].value
         for name, values_P in scores.items():
             self.row[f"heldout/rewards/{name}/mean"] = fmean(values_P) if values_P else None
+        # Hacking is looked for only where a reward model takes part.
         if general:
             accuracy_P = tuple(map(fmean, right_PG(groups)))
             learned = {name: tuple(values_P) for name, values_P in scores.items() if values_P}
@@ -159,8 +166,10 @@ class Recorder:
         """Write the row in hand with `row` on top; metrics of the rollout are so in the row of its first step."""
         row = {"step": step, **self.row, **row}
         self.metrics.append(row)
+        # The progress line shows a few metrics under short names.
         figures = {short: row.get(name) for short, name in _PROGRESS_METRICS.items()}
         self.context.progress.update(
             step, {k: v for k, v in figures.items() if isinstance(v, float | int)}
         )
+        # Filled by `timing`, `rollout` and `curve`, until `write` empties it.
         self.row = {}

@@ -29,6 +29,7 @@ def sides(examples: Sequence[Example], rewards: Rewards) -> tuple[list[float], l
     """Return the rewards of the better and of the worse responses: chosen and rejected, or safe and unsafe."""
     better, worse = [], []
     for example, values in zip(examples, rewards, strict=True):
+        # `good` is None for a pair, which counts on both sides.
         if example.good is not False:
             better.append(values[0])
         if example.good is not True:
@@ -61,6 +62,7 @@ def measures(
         "accuracy": estimate(_by_prompt(prompts, grades(examples, rewards))),
         "baseline": estimate(_by_prompt(prompts, baseline(texts))),
     }
+    # None marks an example that is not on this side; `_by_prompt` leaves it out.
     for name, label in (("rewards/chosen", True), ("rewards/rejected", False)):
         values = [
             None
@@ -70,6 +72,7 @@ def measures(
         ]
         estimates[name] = estimate_unbounded(_by_prompt(prompts, values))
     if examples[0].good is None:
+        # Only pairs have a margin; a file holds pairs or labels, not both.
         differences = [values[0] - values[1] for values in rewards]
         estimates["margin"] = estimate_unbounded(_by_prompt(prompts, differences))
     return estimates
@@ -78,6 +81,7 @@ def measures(
 def baseline(examples: Sequence[TextExample]) -> list[float]:
     """Grade a rule without a model: the longer response of a pair, the more frequent label."""
     labels = [example.good for example in examples if not isinstance(example, Pair)]
+    # Ties go to safe.
     usual = 2 * sum(labels) >= len(labels)
     return [
         pair_grade(len(example.chosen), len(example.rejected))

@@ -49,8 +49,10 @@ def _parts(groups: Sequence[Group]) -> Row:
     """
     row: Row = {}
     for name in _names(groups):
+        # Only rollouts that the part applies to; a part that applied to none is None.
         values = _values(groups, name)
         row[f"rewards/{name}/mean"] = fmean(values) if values else None
+        # The deviation of a 0-or-1 part follows from its mean.
         if name not in SIMPLE:
             row[f"rewards/{name}/std"] = pstdev(values) if values else None
     return row
@@ -74,6 +76,7 @@ def _mixture(groups: Sequence[Group], weights: Weights) -> Row:
         row[f"rewards/{name}/min"] = min(values, default=None)
         row[f"rewards/{name}/max"] = max(values, default=None)
     for name in _names(groups):
+        # In units of the reward, so that the parts can be compared.
         row[f"rewards/{name}/spread"] = weights[name] * _within(groups, name)
     return row
 
@@ -99,6 +102,7 @@ def verdict_row(counts: Mapping[str, Mapping[str, int]]) -> Row:
 def _endings(groups: Sequence[Group]) -> Row:
     """Return lengths in tokens, and the shares of truncated and malformed responses."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
+    # Tokens with the end token, as TRL counts them.
     lengths = [len(rollout.completion.ids) for rollout in rollouts]
     return {
         "completions/mean_length": fmean(lengths),
@@ -113,10 +117,12 @@ def _thoughts(groups: Sequence[Group], count_tokens: TokenCounter) -> Row:
     thoughts = [
         thought for thoughts_G in thoughts_of(groups, count_tokens) for thought in thoughts_G
     ]
+    # The keys stay, so that every row has the same columns.
     if not thoughts:
         return dict.fromkeys(
             ("thought_tokens", "empty_thoughts", "reflection", "reflecting", "target_language")
         )
+    # Thoughts without words, such as bare equations, have no language.
     shares = [thought.language for thought in thoughts if thought.language is not None]
     return {
         "thought_tokens": fmean(thought.tokens for thought in thoughts),
@@ -129,6 +135,7 @@ def _thoughts(groups: Sequence[Group], count_tokens: TokenCounter) -> Row:
 
 def _votes(groups: Sequence[Group]) -> Row:
     """Return the accuracy of the majority vote, and the share of the commonest answer."""
+    # k is part of the metric's name: all groups of a stage have the same size.
     k, commonest = len(groups[0].rollouts), commonest_answer(groups)
     return {
         f"cons@{k}": cons_at_k(right_PG(groups), votes_PG(groups)).value,

@@ -52,6 +52,7 @@ def with_votes(groups: Sequence[Group]) -> list[Group]:
     Raises:
         VerifierError: no worker process could be started.
     """
+    # Groups that have their votes, or no accuracy, are passed through.
     ballots = {index: _ballot(group) for index, group in enumerate(groups) if _is_open(group)}
     _compare(list(ballots.values()))
     return [
@@ -89,6 +90,7 @@ class _Ballot:
     """A class by its key; a text is an answer that has to be compared; None does not vote."""
     waiting: list[str] = field(default_factory=list)
     """Texts without a class, the commonest first."""
+    # Filled round by round in `_compare`.
     class_of: dict[str, Hashable | None] = field(default_factory=dict)
     """Class of each text that was compared."""
 
@@ -97,6 +99,7 @@ class _Ballot:
         keys_G = [
             self.class_of.get(key, key) if isinstance(key, str) else key for key in self.keys_G
         ]
+        # Numbers in order of first appearance, so that votes do not depend on the keys.
         numbers = {
             key: n for n, key in enumerate(dict.fromkeys(k for k in keys_G if k is not None))
         }
@@ -110,6 +113,7 @@ class _Ballot:
 def _ballot(group: Group) -> _Ballot:
     """Sort a group's answers: right ones and programs have their class at once, the others wait to be compared."""
     ballot = _Ballot(group.problem, [])
+    # Such a verifier runs tests or rules, and comparing two answers by it has no meaning.
     by_text = group.problem.verifier in BY_TEXT
     for rollout, score in zip(group.rollouts, group.scores, strict=True):
         grade = score.parts.get(ACCURACY)
@@ -119,9 +123,11 @@ def _ballot(group: Group) -> _Ballot:
             if by_text:
                 key = (text, grade)
             else:
+                # All right answers are one class, however they are written.
                 key = _RIGHT if (grade or 0.0) >= 1.0 else text
         ballot.keys_G.append(key)
     counts = Counter(key for key in ballot.keys_G if isinstance(key, str))
+    # Commonest first (decision 5); ties by text, so that the order of samples does not matter.
     ballot.waiting = sorted(counts, key=lambda text: (-counts[text], text))
     return ballot
 
@@ -138,8 +144,10 @@ def _compare(ballots: Sequence[_Ballot]) -> None:
     # the workers get the pairs of all problems at once.
     while busy := [ballot for ballot in ballots if ballot.waiting]:
         firsts = [(ballot, ballot.waiting.pop(0)) for ballot in busy]
+        # Each waiting text against the text that was taken out of its ballot.
         pairs = [(ballot, first, text) for ballot, first in firsts for text in ballot.waiting]
         for ballot, first in firsts:
+            # A class is named by its first text; `classes` numbers them at the end.
             ballot.class_of[first] = first
         for (ballot, first, text), same in zip(pairs, _same(pairs), strict=True):
             if same:
@@ -150,6 +158,7 @@ def _compare(ballots: Sequence[_Ballot]) -> None:
 
 def _drop_unreadable(ballots: Sequence[_Ballot]) -> None:
     """Take the vote from texts that their verifier does not find equal to themselves."""
+    # A text that the verifier cannot read as a gold answer equals nothing, not even itself.
     questions = [
         (ballot, text)
         for ballot in ballots
@@ -167,7 +176,9 @@ def _drop_unreadable(ballots: Sequence[_Ballot]) -> None:
 def _same(pairs: Sequence[tuple[_Ballot, str, str]]) -> list[bool]:
     """Decide whether both texts of each pair mean the same: the first as gold, and where that says no, the second."""
     equal = [False] * len(pairs)
+    # Indices into (ballot, first, text): each text in turn as the gold answer.
     for gold, answer in ((1, 2), (2, 1)):
+        # Only pairs that the first direction did not find equal are compared in the second.
         undecided = [
             index
             for index, (ballot, *texts) in enumerate(pairs)
@@ -191,6 +202,7 @@ def is_whole(problem: Problem, text: str) -> bool:
 def graded_right(pairs: Sequence[tuple[Problem, str]]) -> list[bool]:
     """Ask each problem's verifier whether the answer is right, many at a time."""
     right: list[bool] = []
+    # In slices, so that the workers' memory of grades is not overrun.
     for start in range(0, len(pairs), _AT_ONCE):
         right += [result.score == 1.0 for result in grade(pairs[start : start + _AT_ONCE])]
     return right
