@@ -106,6 +106,7 @@ class Endpoint:
         """
         numbers = repetitions or [0] * len(conversations)
         names = [self._name(*pair) for pair in zip(conversations, numbers, strict=True)]
+        # asyncio.run() makes a new event loop per call; two at once in two threads would share the client.
         with self._lock:  # one event loop at a time
             answers = asyncio.run(self._all(dict(zip(names, conversations, strict=True))))
         return [answers[name] for name in names]
@@ -116,6 +117,7 @@ class Endpoint:
         failures: list[Exception] = []
         # All workers take from one iterator, so each conversation is sent by exactly one of them.
         self._stopped, pending = asyncio.Event(), iter(unique.items())
+        # Connections belong to one event loop, so the client lives as long as the call.
         async with self._connections() as self._client:
             workers = min(self.settings.concurrency, len(unique))
             work = (self._work(pending, answers, failures) for _ in range(workers))
@@ -144,6 +146,7 @@ class Endpoint:
         for name, messages in pending:
             try:
                 answers[name] = await self._cached_answer(name, messages)
+            # An exception that leaves a worker would cancel the requests of the others, which are paid for.
             except Exception as error:  # noqa: BLE001 - raised by `_all`, once the others have ended
                 failures.append(error)
                 self._stopped.set()
@@ -161,6 +164,7 @@ class Endpoint:
     def _name(self, messages: Messages, repetition: int) -> str:
         """Return the cache key of a request."""
         body = self._body(messages) | ({"repetition": repetition} if repetition else {})
+        # Changing this text makes every cached answer unreachable.
         text = json.dumps(body, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -200,6 +204,7 @@ class Endpoint:
     async def _attempt(self, messages: Messages) -> tuple[Answer | str, float | None]:
         """Return the answer; or what went wrong, and the seconds that the endpoint asks to wait."""
         url = self.settings.url.rstrip("/") + "/chat/completions"
+        # A lone surrogate in a prompt is replaced: UTF-8 cannot encode it.
         body = json.dumps(self._body(messages), ensure_ascii=False).encode("utf-8", "replace")
         try:
             reply = await post(self._client, url, body, self._headers(), self.bounds)
@@ -207,6 +212,7 @@ class Endpoint:
             return self._masked(str(error)), None
         if reply.status in _TEMPORARY:
             return self._excerpt(reply), _retry_after(reply.headers.get("retry-after"))
+        # Any other status is for good: the same request would fail again.
         if not 200 <= reply.status < 300:
             raise EndpointError(self._refused(reply))
         return self._parsed(messages, reply), None
@@ -243,6 +249,7 @@ class Endpoint:
         if key is None or len(key) < min_length:
             return text
         encoded = base64.b64encode(key.encode()).decode()
+        # Plain, in a URL, in an encoded header, and the same without padding.
         for form in (key, quote(key, safe=""), encoded, encoded.rstrip("=")):
             text = text.replace(form, "***")
         return text
@@ -271,6 +278,7 @@ class Endpoint:
 
     def _spend(self) -> None:
         """Count a request before it is sent. Raises EndpointError if the budget is spent."""
+        # Requests are counted before they are sent, tokens after: several may be under way when a budget ends.
         for unit, used, budget in (
             ("requests", self.requests, self.settings.budget_requests),
             ("tokens", self.tokens, self.settings.budget_tokens),
@@ -291,6 +299,7 @@ def _cached(file: Path) -> Answer | None:
     """Return a cached answer; None if there is none, or the file is damaged."""
     if not file.is_file():
         return None
+    # A file that a crash has damaged counts as missing: the request is sent again.
     try:
         fields = parse_json(file.read_bytes())
     except UnreadableJSON:

@@ -186,6 +186,7 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a folder. Raises ModelError if one is missing, and for pickled weights."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
+    # Without an index there is one file, or there are only pickles.
     if not (folder / INDEX).is_file():
         pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
         if pickles:
@@ -240,6 +241,7 @@ def read_object(file: Path) -> dict[str, Any]:
     """Return the object in a JSON file of bounded size. Raises ModelError."""
     limit = _JSON_SIZES.get(file.name, _MAX_JSON)
     try:
+        # The size is checked before the file is read.
         size = file.stat().st_size
         if size > limit:
             raise ModelError(
@@ -279,6 +281,7 @@ def _header(file: Path, size: int, changed: int) -> dict[str, Tensor]:
     """
     with file.open("rb") as opened:
         start = opened.read(len(_LFS_POINTER))
+        # Git LFS leaves a text file of a few lines if the real one was not fetched.
         if start == _LFS_POINTER:
             raise _lfs_pointer(file)
         # A safetensors file is: length of the header (8 bytes), header (JSON), tensors.
@@ -293,6 +296,7 @@ def _header(file: Path, size: int, changed: int) -> dict[str, Tensor]:
         raise _damaged(file, size, f"its header is not JSON ({error})") from None
     if not isinstance(entries, dict):
         raise _damaged(file, size, "its header is no JSON object")
+    # The only entry that describes no tensor.
     entries.pop("__metadata__", None)
     return {name: _tensor(file, size, 8 + length, name, entry) for name, entry in entries.items()}
 
@@ -344,6 +348,7 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelError, with the tensors' names, for weights that contain NaN or infinity."""
+    # Each file once, in order.
     for file in dict.fromkeys(tensor.file for tensor in tensors.values()):
         status = file.stat()
         names = _non_finite(file, status.st_size, status.st_mtime_ns)

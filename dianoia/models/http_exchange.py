@@ -54,6 +54,7 @@ async def post(
     # "identity" asks for no compression. A server may compress all the same.
     all_headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
     try:
+        # httpx's own timeout bounds a silence between bytes, not the whole exchange.
         async with asyncio.timeout(bounds.seconds):
             request = client.stream(
                 "POST", url, content=body, headers=all_headers, follow_redirects=False
@@ -72,6 +73,7 @@ async def post(
 
 async def _read(response: httpx2.Response, size: int) -> bytes:
     """Read the raw body. Raises ExchangeFailed beyond `size` bytes."""
+    # Raw bytes: httpx would decompress without a limit.
     parts, length = [], 0
     async for part in response.aiter_raw():
         length += len(part)
@@ -89,6 +91,7 @@ def _decoded(raw: bytes, encoding: str, size: int) -> bytes:
         raise ExchangeFailed(f"a reply encoded as {encoding[:40]!r}, which was not requested")
     decompressor = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
+        # One byte more than the limit tells whether there would be more.
         body = decompressor.decompress(raw, size + 1)
     except zlib.error as error:
         raise ExchangeFailed(f"a reply that cannot be decompressed ({error})") from None

@@ -81,6 +81,7 @@ def model_config(where: str, source: str) -> Config:
             f"{where}: the model {source!r} is not a Hugging Face folder on this machine (there is no "
             f"{folder / 'config.json'}); give the folder that holds config.json and model.safetensors"
         )
+    # A hub name is OWNER/NAME.
     if source.count("/") != 1:
         raise ModelError(
             f"{where}: {source!r} is neither an earlier stage, nor a shipped model "
@@ -97,6 +98,7 @@ def model_config(where: str, source: str) -> Config:
 
 def text_config(config: Config) -> Config:
     """Return the part about the language model, with GPT-2's names of sizes replaced by the usual ones."""
+    # Multimodal models keep the language model in `text_config`.
     inner: Config = config.get("text_config") or config
     gpt2_names = {
         "n_embd": "hidden_size",
@@ -125,6 +127,7 @@ def _from_hub(source: str) -> tuple[Config | None, str | None]:
     try:
         cached = try_to_load_from_cache(source, "config.json")
         reason = None if isinstance(cached, str) else _hub_failure()
+        # A cached configuration is used without asking the hub: it works offline, and starts faster.
         if reason is None:
             path = cached if isinstance(cached, str) else hf_hub_download(source, "config.json")
             return read_object(Path(path)), None
@@ -148,6 +151,7 @@ def _hub_failure() -> str | None:
 
     Asked once per process, with a short timeout: the hub's own client would retry for half a minute.
     """
+    # The user's own setting is not tested against the network.
     if constants.is_offline_mode():
         return "HF_HUB_OFFLINE is set"
     try:

@@ -46,6 +46,7 @@ def folder_of(source: str | Path) -> Path | None:
     """Return the folder that a source refers to; None for a hub name."""
     path = Path(source)
     looks_local = path.is_absolute() or str(source).startswith((".", "~"))
+    # A text that is no path syntax may still be the name of a folder here, which comes before the hub.
     is_local = isinstance(source, Path) or looks_local or path.exists()
     return path if is_local else None
 
@@ -92,6 +93,7 @@ def load_checked(
     non_finite = [name for name, tensor in model.state_dict().items() if not _is_finite(tensor)]
     if non_finite:
         raise ModelError(non_finite_message(str(source), non_finite))
+    # from_pretrained() does so already, unless the class overrides it.
     nn.Module.eval(model)
     return model, sorted(info["missing_keys"])
 
@@ -157,6 +159,7 @@ def read_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
 def _unreadable(part: str, source: str | Path, error: Exception) -> ModelError:
     """Return the error for a model or tokenizer that transformers cannot load."""
     text = str(error).strip()
+    # transformers has no exception of its own for this.
     if any(word in text for word in _CODE):
         return ModelError(
             f"The {part} {str(source)!r} cannot be loaded: it needs code of its own, which is never run; give a "
@@ -187,6 +190,7 @@ def fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
     """
     try:
         tokenizer = read_tokenizer(source)
+    # Without a tokenizer there is nothing to compare the vocabulary with.
     except ModelError:
         return  # a model without a tokenizer
     rows = vocabulary_rows(model)
@@ -199,6 +203,7 @@ def fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
         raise ModelError(vocabulary_message(str(source), rows, needed))
     if size >= rows or not size:
         return
+    # A few spare rows are usual; many may mean that the tokenizer belongs to another model.
     if rows - size >= _PADDING_ROWS:
         log.warning(
             "%s: the vocabulary has %d rows and the tokenizer %d tokens; the rows beyond are cut off.",
@@ -207,6 +212,7 @@ def fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
             size,
         )
     model.resize_token_embeddings(size, mean_resizing=False)
+    # Ids of rows that are gone must not be used to pad or to stop.
     for settings in (model.config, model.config.get_text_config(), model.generation_config):
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             _drop_ids(settings, name, size)

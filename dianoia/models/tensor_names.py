@@ -27,6 +27,7 @@ def expected_shapes(config: Config) -> Shapes | None:
 
     Raises KeyError, TypeError or ValueError for a configuration without the sizes.
     """
+    # Quantised weights have other names and shapes.
     family = config.get("model_type")
     if family not in FAMILIES or config.get("quantization_config"):
         return None
@@ -58,6 +59,7 @@ def expected_shapes(config: Config) -> Shapes | None:
         shapes |= {f"self_attn.{name}_proj.bias": (keys,) for name in "kv"}
     if bias and family != "qwen2":
         shapes["self_attn.o_proj.bias"] = (hidden,)
+    # Only Llama's configuration knows this key.
     if config.get("mlp_bias") and family == "llama":
         shapes |= {f"mlp.{name}_proj.bias": (inner,) for name in ("gate", "up")}
         shapes["mlp.down_proj.bias"] = (hidden,)
@@ -98,10 +100,12 @@ def check_tensors(folder: Path, config: Config, tensors: Mapping[str, Tensor], h
     embedding, width = required["model.embed_tokens.weight"], required["model.norm.weight"][0]
     # `heads` may be there; which of them must be there depends on the kind of head.
     heads: Shapes = {"lm_head.weight": embedding}
+    # A reward model has a `score` head with one output.
     if head != "vocabulary":
         heads["score.weight"] = (1, width)
     if head == "score":
         required["score.weight"] = (1, width)
+    # With tied embeddings the output head is the embedding and may be missing.
     elif head == "vocabulary" and not config.get("tie_word_embeddings"):
         required |= heads
     missing = [name for name in required if name not in present]

@@ -61,9 +61,11 @@ def _cached_trial(
 
 def _try_tokenizer(folder: Path) -> int | None:
     """Try a folder's tokenizer in a process of its own. Raises ModelError."""
+    # The child gets this process's module path, since the package need not be installed.
     code = _PROGRAM.format(
         path=sys.path, folder=str(folder), seconds=CPU_SECONDS, size=MEMORY_BYTES
     )
+    # Threads of the libraries would each reserve memory against the limit.
     single_threaded = {
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",

@@ -44,9 +44,11 @@ def _answer(folder: Path) -> dict[str, Any]:
             special = {
                 n for n, token in tokenizer.get_added_tokens_decoder().items() if token.special
             }
+            # Special tokens may lie beyond the vocabulary of the model; they are checked elsewhere.
             size = max(set(tokenizer.get_vocab().values()) - special, default=-1) + 1
             for add_special in (True, False):
                 ids = tokenizer.encode(SAMPLE, add_special_tokens=add_special).ids
+                # Decoding can expand as well as encoding.
                 if len(ids) > MAX_OUTPUT or len(tokenizer.decode(ids)) > MAX_OUTPUT:
                     return beyond
         except MemoryError:

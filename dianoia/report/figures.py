@@ -69,9 +69,11 @@ def line(
         "y": [_rounded(y) for _, y in thinned],
         "line": {"color": colour, "width": 2, "dash": "dot" if style == "dashed" else "solid"},
         "marker": {"color": colour, "size": 6},
+        # Labels are Plotly's format strings: d3 formats after the colon.
         "hovertemplate": "%{y:.1%}" if share else "%{y:.4~g}",
     }
     if style == "stacked":
+        # "hvh" draws steps: each value holds half-way to its neighbours.
         trace |= {"stackgroup": "one", "line": {"color": colour, "width": 0.5, "shape": "hvh"}}
     return trace
 
@@ -80,6 +82,7 @@ def with_errors(
     name: str, categories: Sequence[str], estimates: Sequence[Estimate], colour: str, share: bool
 ) -> dict[str, Any]:
     """Return a trace of estimates over named categories, with their intervals as error bars."""
+    # Plotly wants the distances from the value, not the bounds, and no negative ones.
     above = [0.0 if e.high is None else max(0.0, e.high - e.value) for e in estimates]
     below = [0.0 if e.low is None else max(0.0, e.value - e.low) for e in estimates]
     trace = line(name, [], colour, "dots", share)
@@ -111,6 +114,7 @@ def figure(
         if share
         else {"rangemode": "tozero", "exponentformat": "e"}
     )
+    # Without a range of its own, Plotly fits the axis to the data.
     y_axis |= {"tickformat": ".2~%"} if small else {}
     x_axis = {"type": "category"} if categorical else {"rangemode": "tozero"}
     return {
@@ -118,6 +122,7 @@ def figure(
         "layout": {
             "xaxis": {"title": {"text": escape(x_title), "standoff": 8}, **x_axis},
             "yaxis": {"nticks": 6, **y_axis},
+            # A single series is named by the title of its chart.
             "showlegend": len(traces) > 1,
         },
     }

@@ -44,6 +44,7 @@ def embed(value: Any) -> str:
 
     Raises ValueError for NaN and infinity, which JSON does not have.
     """
+    # The escapes below are valid in JSON strings, and these three characters occur nowhere else in JSON.
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -97,6 +98,7 @@ def duration(seconds: float | None) -> str:
         return "unknown"
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    # Rounded first, so that 119.6 s is 2 min 00 s and not 1 min 60 s.
     minutes, remaining_seconds = divmod(round(seconds), 60)
     if minutes < 90:
         return f"{minutes} min {remaining_seconds:02d} s"
@@ -115,6 +117,7 @@ KINDS_WITH_HEADING = ("rl", "sft", "pretrain", "reward_model", "sample")
 
 def anchor(stage: str) -> str:
     """Return the id of the page's element that links to a stage lead to."""
+    # Two names that differ only in other characters share an id; links then lead to the first.
     return "stage-" + re.sub(r"[^A-Za-z0-9._-]", "-", stage)
 
 

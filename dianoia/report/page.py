@@ -61,6 +61,7 @@ def write_report(run: RunDirectory, warn: Callable[[str], object] = lambda _: No
 
     Raises ConfigError if the folder is no run directory.
     """
+    # A damaged file costs its own part of the page, never the page.
     loaded = load(run)
     html = page(loaded)
     for sentence in loaded.damaged:
@@ -72,8 +73,10 @@ def write_report(run: RunDirectory, warn: Callable[[str], object] = lambda _: No
 
 def page(run: Run) -> str:
     """Return the whole page."""
+    # Every section runs, in order, before the page is put together: an empty one has no link either.
     bodies = {section: section.render(run) for section in _SECTIONS}
     shown = {section: body for section, body in bodies.items() if body}
+    # Plotly first: the other scripts call it when they load. `rollouts.js` defines what `training.js` uses.
     scripts = [get_plotlyjs(), _asset("charts.js"), _asset("rollouts.js"), _asset("training.js")]
     return Template(_asset("report.html")).substitute(
         policy=_security_policy(scripts),
@@ -101,6 +104,7 @@ def _asset(name: str) -> str:
 
 def _security_policy(scripts: Sequence[str]) -> str:
     """Allow these scripts by their hashes, inline styles, which Plotly needs, and no network at all."""
+    # The hash is over the exact text between the tags: the template must not add white space to it.
     hashes = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
     return (

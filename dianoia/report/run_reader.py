@@ -130,6 +130,7 @@ class Run:
 
 def number(value: object) -> float | None:
     """Return a finite number as a float, and None for everything else."""
+    # In Python a bool is an int.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
@@ -143,6 +144,7 @@ def load(directory: RunDirectory) -> Run:
     damaged: list[str] = []
     recipe = _recipe(directory, damaged)
     results = _table(directory.results, damaged)
+    # Whether a stage is out of date was found by the last run; a report cannot know it better.
     states = _dict(results.get("states"))
     paper = _claims(directory, damaged) if results else {}
     stages = tuple(
@@ -151,6 +153,7 @@ def load(directory: RunDirectory) -> Run:
     )
     return Run(
         damaged=damaged,
+        # Everything below tolerates missing keys and wrong types: results may come from an older version.
         path=directory.path,
         recipe=recipe,
         about=_table(directory.about, damaged),
@@ -231,8 +234,10 @@ def _recipe(directory: RunDirectory, damaged: list[str]) -> Mapping[str, Any]:
 def _recovered_recipe(directory: RunDirectory) -> dict[str, Any]:
     """Put a recipe together from the settings that each stage wrote down when it began."""
     begun = {}
+    # Hidden folders are temporary ones of stages that are being written.
     for folder in (directory.path / "stages").glob("[!.]*"):
         begun[folder.name] = _table(StageDirectory(folder).begun, [])
+    # Begin times are ISO 8601 texts, so they sort as texts.
     order = sorted(begun, key=lambda name: str(begun[name].get("began")))
     stages = {name: _dict(begun[name].get("configuration")) for name in order}
     seeds = [table["seed"] for table in begun.values() if "seed" in table]
@@ -351,6 +356,7 @@ def _metrics(value: object) -> Metrics:
 def _estimate(entry: object) -> Estimate | None:
     fields = _dict(entry)
     value, n = number(fields.get("value")), number(fields.get("n"))
+    # An estimate without a value is left out; one without an interval is not.
     if value is None:
         return None
     low, high = number(fields.get("low")), number(fields.get("high"))

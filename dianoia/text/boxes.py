@@ -90,6 +90,7 @@ def boxed_answer(text: str, searched: str | None = None) -> str | None:
     Raises:
         UnclosedBox: a box is not closed, or there are more than MAX_BOXES.
     """
+    # All boxes are found before any is dropped: a box that is not closed is an error wherever it is.
     boxes = _boxes(text, text if searched is None else searched)
     if not boxes:
         return None
@@ -99,6 +100,7 @@ def boxed_answer(text: str, searched: str | None = None) -> str | None:
     # Decision 3: a retracted last box leaves no answer, even if other boxes stand.
     if any(not box.content for box in boxes) or _RETRACTED.search(text, boxes[-1].end):
         return ""
+    # The same box twice, as in a sentence and after it, is one answer.
     distinct = list(dict.fromkeys(box.content for box in boxes))
     first, last = boxes[0], boxes[-1]
     # Boxes joined by an operator are one formula.
@@ -160,6 +162,7 @@ def _boxes(text: str, searched: str) -> list[_Box]:
 
 def _innermost(content: str) -> str:
     """Return the content of the innermost box if a box holds nothing but a box."""
+    # A bound on nesting, since the text comes from a model.
     for _ in range(8):
         content = content.strip()
         match = _BOX.match(content)
@@ -173,6 +176,7 @@ def _innermost(content: str) -> str:
 
 def closing_brace(text: str, start: int) -> int | None:
     """Return the index of the brace that closes the one opened before `start`; escaped braces do not count."""
+    # A loop and not a regular expression: braces nest.
     depth, position = 1, start
     while position < len(text):
         char = text[position]

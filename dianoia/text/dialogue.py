@@ -50,9 +50,11 @@ def samples_of(
         for index, turn in enumerate(turns)
         if turn.role == "assistant" and index >= conversation.first_learnt
     ]
+    # Only thoughts before the last learnt turn can be stripped.
     earlier = [turn for turn in turns[: learnt[-1]] if turn.role == "assistant"]
     if keep_thoughts or not any(_thinks(turn, template) for turn in earlier):
         return [_pieces(turns[: learnt[-1] + 1], learnt, template, keep_thoughts)]
+    # Each sample ends with the one answer that it teaches.
     return [_pieces(turns[: index + 1], [index], template, False) for index in learnt]
 
 
@@ -76,6 +78,7 @@ def _pieces(
     pieces: list[Piece] = []
     system = ""
     for index, turn in enumerate(turns):
+        # A system message waits for the prompt that it precedes.
         if turn.role == "system":
             system = f"{turn.text}\n"
         elif turn.role == "user":

@@ -82,11 +82,13 @@ def label_words(text: str, target: str | None = None) -> list[tuple[str, str]]:
 
 
 def _labelled_matches(text: str, target: str | None) -> tuple[list[re.Match[str]], list[str]]:
+    # NFKC turns full-width letters into ordinary ones and joins accents to their letters.
     plain = _NO_WORDS.sub(_NO_WORD_MARK, unicodedata.normalize("NFKC", text))
     matches = _without_symbols(plain, list(_WORD.finditer(plain)))
     languages = [match.lastgroup or OTHER for match in matches]
     if "ja" in languages:
         _relabel_japanese_han(plain, matches, languages)
+    # Decision 4: other targets need no second look at Latin words.
     if target in latin.LATIN:
         _relabel_latin(plain, matches, languages, target)
     return matches, languages
@@ -95,6 +97,7 @@ def _labelled_matches(text: str, target: str | None) -> tuple[list[re.Match[str]
 def _without_symbols(plain: str, matches: _Matches) -> list[re.Match[str]]:
     """Remove single letters, which are symbols, except English ones next to a longer word (decision 2)."""
     words = []
+    # Neighbours are taken before anything is removed: in "a b c" no letter has a longer word beside it.
     for index, match in enumerate(matches):
         word = match.group()
         if word in _ENGLISH_LETTERS:
@@ -120,6 +123,7 @@ def _relabel_japanese_han(plain: str, matches: _Matches, languages: list[str]) -
     """Relabel Han characters as Japanese, in place, in every sentence that has kana (decision 3)."""
     ends = [match.start() for match in _SENTENCE_END.finditer(plain)]
     sentences = [bisect(ends, match.start()) for match in matches]
+    # One word in kana makes its whole sentence Japanese.
     japanese = {s for s, language in zip(sentences, languages, strict=True) if language == "ja"}
     for index, sentence in enumerate(sentences):
         if languages[index] == "zh" and sentence in japanese:
@@ -177,6 +181,7 @@ def language_share(text: str, target: str) -> float | None:
 
 def main_language(text: str) -> str | None:
     """Return the language of most words; None without words, or if most are in none of LANGUAGES."""
+    # As English, so that a text in another Latin language is told apart if it can be.
     words = words_by_language(text, "en")
     language = max(words, key=lambda name: words[name], default=OTHER)
     return language if language in LANGUAGES else None

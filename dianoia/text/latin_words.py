@@ -128,10 +128,12 @@ def _key(word: str) -> str:
 @lru_cache(maxsize=50_000)
 def _log_probabilities(word: str) -> _Scores:
     """Return the log-probability of each language, given the word by itself, up to a constant."""
+    # lingua is slow per call; the cache holds the words of a whole run.
     confidences = {
         value.language.iso_code_639_1.name.lower(): value.value
         for value in _detector().compute_language_confidence_values(word)
     }
+    # lingua goes by letters and is least sure of short words, which the word lists know.
     common = [word in _COMMON[language] for language in LATIN]
     penalty = _NOT_COMMON_PENALTY if any(common) else 0.0
     return tuple(
@@ -145,5 +147,6 @@ def _detector() -> "LanguageDetector":
     check_available()
     from lingua import IsoCode639_1, LanguageDetectorBuilder  # noqa: PLC0415  an optional extra, slow to load
 
+    # Built once per process: it loads 100 MB of language models.
     codes = [getattr(IsoCode639_1, language.upper()) for language in LATIN]
     return LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()

@@ -120,6 +120,7 @@ def _expected(tags: Tags, template: Template) -> list[str]:
 def _tag_fault(present: list[str], expected: list[str], tags: Tags) -> Fault:
     if not present:
         return Fault.NO_TAGS
+    # Repetition is reported before absence: it is the more telling fault.
     if len(set(present)) < len(present):
         return Fault.TAG_REPEATED
     missing = {
@@ -141,6 +142,7 @@ def _parts(texts: list[str], template: Template, boxed: bool) -> Parsed | Broken
             return Broken(Fault.TEXT_BEFORE)
         return _with_summary(thought, summary, boxed)
     between, answer, after = final
+    # The first of several faults is reported, in reading order.
     outside = (
         (before, Fault.TEXT_BEFORE),
         (between, Fault.TEXT_BETWEEN),
@@ -176,6 +178,7 @@ def _last_line(text: str) -> Parsed | Broken:
 def _checked(thought: str, answer: str) -> Parsed | Broken:
     if not any(_visible(char) for char in answer):
         return Broken(Fault.EMPTY_ANSWER)
+    # The length is tested first: the pattern is slow on long texts.
     if len(answer) <= _MAX_PLACEHOLDER and _PLACEHOLDER.fullmatch(answer):
         return Broken(Fault.PLACEHOLDER_ANSWER)
     return Parsed(thought, answer)
@@ -203,6 +206,7 @@ def make_rollout(
 
     `text` is the decoded response without the prompt and without the end-of-sequence token.
     """
+    # A cut response may happen to look complete; it is still not finished.
     if not completion.stopped:
         status = RolloutStatus.TRUNCATED
         return Rollout(problem, sample, prompt_ids, completion, text, status)

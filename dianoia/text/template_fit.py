@@ -47,6 +47,7 @@ def template_fault(text: str, template: Template) -> str | None:
     if isinstance(parsed, Broken):
         return parsed.rule.value
     tags = Tags()
+    # Decision 2: `r1` has no answer tags, `plain` has no tags at all.
     foreign = [tags.open_answer, tags.close_answer] if template.final == "summary" else []
     if template.tags is None:
         foreign = [tags.open_thought, tags.close_thought, tags.open_answer, tags.close_answer]
@@ -64,6 +65,7 @@ def better_template(texts: Sequence[str], template: Template) -> BetterTemplate 
         name: sum(template_fault(text, other) is None for text in tried) / max(1, len(tried))
         for name, other in {template.name: template, **tagged}.items()
     }
+    # Of equals the first wins, which is the template itself.
     best = max(shares, key=lambda name: shares[name])
     own_share = shares[template.name]
     if shares[best] <= own_share:
@@ -150,6 +152,7 @@ class TemplateFit:
         best = max(
             TEMPLATES, key=lambda name: (self.fitting[name], TEMPLATES[name].tags is not None)
         )
+        # `plain` fits nearly everything, so it is never recommended.
         fits = self.fitting[best] / min(self.responses, MAX_TRIED)
         if best != self.template.name and fits > self.share and TEMPLATES[best].tags is not None:
             return (

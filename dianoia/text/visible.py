@@ -31,6 +31,7 @@ def visible_part(response: str, sees: Sees, tags: Tags | None = None) -> str:
 
 def final_part(response: str, tags: Tags) -> str:
     """Return the text after the thought (decisions 1 and 2)."""
+    # rpartition() puts all of a text without the tag into `final`.
     _, closed, final = response.rpartition(tags.close_thought)
     if not closed and tags.open_thought in response:
         return ""

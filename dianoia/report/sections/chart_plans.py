@@ -35,6 +35,7 @@ class ChartPlan:
     """A share that stays near 0: in percent, on an axis only as high as the data."""
 
 
+# Keys are names of metrics in metrics.jsonl: renaming a metric there means renaming it here.
 PAPER = (
     ChartPlan(
         "Accuracy",
@@ -100,6 +101,7 @@ PAPER = (
     ),
 )
 
+# Signs that the optimization goes wrong, although accuracy may still rise.
 HEALTH = (
     ChartPlan(
         "Reward",
@@ -171,6 +173,7 @@ HEALTH = (
     ),
 )
 
+# Only with a value model (PPO).
 VALUE = (
     ChartPlan(
         "Explained variance",
@@ -194,6 +197,7 @@ VALUE = (
     ),
 )
 
+# Only with reward models on general prompts (the second RL stage of R1).
 PREFERENCES = (
     ChartPlan(
         "Held-out rewards",
@@ -237,6 +241,7 @@ PREFERENCES = (
     ),
 )
 
+# Only with problems whose answers are programs.
 PROGRAMS = (
     ChartPlan(
         "Programs",
@@ -253,6 +258,7 @@ PROGRAMS = (
     ),
 )
 
+# Charts of the stages that do not sample. The last two of PRETRAIN serve all of them.
 PRETRAIN = (
     ChartPlan(
         "Loss",
@@ -324,6 +330,7 @@ _GENERAL = ("helpful", "safety")
 
 def reward_part_plans(stage: Stage) -> list[ChartPlan]:
     """Return charts of the reward parts whose names the recipe chose, and of what reward functions logged."""
+    # A metric may be missing in some rows, so all rows are searched.
     keys = sorted({key for row in stage.rows for key in row})
     parts = [part for key in keys if (part := _reward_part(key)) is not None]
     logged = [key.removeprefix("logged/") for key in keys if key.startswith("logged/")]

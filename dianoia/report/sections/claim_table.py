@@ -37,6 +37,7 @@ def headline(run: Run) -> str:
 
 
 def _mark(claim: Mapping[str, Any]) -> str:
+    # The mark has no text of its own, so the label is read by screen readers and shown on hover.
     holds = _holds(claim)
     label = escape(f"{claim.get('number')}. {claim.get('title', '')}: {VERDICTS[holds]}")
     return (
@@ -70,6 +71,7 @@ def _row(claim: Mapping[str, Any]) -> str:
 
 
 def _values(claim: Mapping[str, Any]) -> str:
+    # A claim that was not measured has a reason instead of values.
     values = [value for value in claim.get("values") or () if isinstance(value, dict)]
     if not values:
         return f"<small>{escape(claim.get('why', ''))}</small>"

@@ -30,6 +30,7 @@ def section(run: Run) -> str:
     if not trained:
         return missing("No stage of this recipe trains a model, so there are no curves.")
     hint = paragraph("Drag over a chart to zoom in; double-click to reset it.", "dim")
+    # Health charts of many stages would bury the paper's figures.
     fold = len(run.of_kind("rl")) > _MAX_UNFOLDED
     return hint + "".join(_stage(stage, fold) for stage in trained)
 
@@ -45,6 +46,7 @@ def _stage(stage: Stage, fold: bool) -> str:
 
 
 def _rl_charts(stage: Stage, fold: bool) -> str:
+    # The order on the page: accuracy and length, the recipe's own rewards, programs, reward models, health.
     plans = (*chart_plans.PAPER, *chart_plans.reward_part_plans(stage), *chart_plans.PROGRAMS)
     html = grid(charts(stage, plans))
     reward_models = charts(stage, chart_plans.PREFERENCES)
@@ -59,6 +61,7 @@ def _rl_charts(stage: Stage, fold: bool) -> str:
 
 def _pace(stage: Stage) -> str:
     """Return the steps, tokens and time of a stage so far, in a line."""
+    # Token counts are cumulative, so the last row has the total.
     last_row = stage.rows[-1]
     planned = number(stage.settings.get("steps"))
     facts = [f"Step {stage.last_step or 0:,}" + (f" of {planned:,.0f}" if planned else "")]
@@ -96,6 +99,7 @@ def _traces(plan: ChartPlan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
         for key in _keys(series.key, rows):
             points = _points(key, rows, stacked=series.style == "stacked")
             if points:
+                # `heldout/cons@16` and `cons@16` have the same label; the series' name tells them apart.
                 name = series.name.format(key=key.removeprefix("heldout/"))
                 share = plan.share or plan.small
                 traces.append(line(name, points, series.colour, series.style, share))

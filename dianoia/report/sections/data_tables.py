@@ -47,6 +47,7 @@ def _sample_stage(stage: Stage) -> str:
     heading = f'<h3 id="{anchor(stage.name)}">Stage {escape(stage.name)}</h3>'
     if not stage.sampling:
         return heading + missing("This stage has not written its data yet.")
+    # A column per domain only if there are several; a single one would repeat the total.
     domains = _dict(stage.sampling.get("by_domain"))
     columns = {"all": stage.sampling, **domains}
     if len(domains) < 2:
@@ -90,6 +91,7 @@ def _preferences_summary(stage: Stage) -> str:
     pairwise = settings.get("objective") == "pairwise"
     unit = "pairs" if pairwise else "labelled responses"
     verdicts = _dict(counts.get("verdicts" if pairwise else "labels"))
+    # Unreadable verdicts are counted apart from the scale of the judge.
     if pairwise and number(counts.get("verdicts_unreadable")):
         verdicts = verdicts | {"unreadable": counts["verdicts_unreadable"]}
     note = "A response is kept if it is in a pair." if pairwise else ""
@@ -128,6 +130,7 @@ def _table(
     """
     groups = list(columns.values())
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    # The same rows in the same order for every group, so that columns can be compared.
     rows = _row("sampled", [number(_dict(g).get("sampled")) for g in groups], groups)
     rows += _row("kept", [number(_dict(g).get("kept")) for g in groups], groups)
     occurring = _dict(_dict(groups[0]).get(reasons_key))

@@ -5,7 +5,7 @@ In: names in an order in which every edge points from an earlier to a later one,
 
 After Sugiyama (layered graph drawing):
 1. Columns by the longest path from a source.
-2. A long edge gets a lane in each column that it passes. All long edges of one source and kind share lanes.
+2. A long edge gets a lane in each column that it passes. All long edges of one source and flow share lanes.
 3. The order within columns by the mean position of neighbours (barycentre heuristic), in several sweeps.
 4. Heights near those of the neighbours, in that order.
 """
@@ -30,11 +30,11 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An arrow; lines of one source and kind share their lanes."""
+    """An arrow; lines of one source and flow share their lanes."""
 
     source: str
     target: str
-    kind: str
+    flow: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,21 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """An item of a column: a box, or a lane of a source's edges of one kind."""
+    """An item of a column: a box, or a lane of a source's edges of one flow."""
 
     name: str
     column: int
-    kind: str = ""
-    """Kind of the edges of a lane; empty for a box."""
+    flow: str = ""
+    """Flow of the edges of a lane; empty for a box."""
 
     @property
     def height(self) -> int:
-        return _LANE_HEIGHT if self.kind else HEIGHT
+        return _LANE_HEIGHT if self.flow else HEIGHT
 
     @property
     def rail(self) -> "_Item":
-        """The rail that all lanes of one source and kind share; a box is its own rail."""
-        return _Item(self.name, -1, self.kind) if self.kind else self
+        """The rail that all lanes of one source and flow share; a box is its own rail."""
+        return _Item(self.name, -1, self.flow) if self.flow else self
 
 
 Columns = list[list[_Item]]
@@ -94,6 +94,7 @@ def layout(names: Sequence[str], edges: Sequence[Edge]) -> Layout:
     Raises:
         ValueError: an edge does not point from an earlier to a later name.
     """
+    # A stage may use another in two ways of one flow; one arrow shows both.
     edges = list(dict.fromkeys(edges))
     columns_by_name = columns(names, edges)
     routes = {edge: _route(edge, columns_by_name) for edge in edges}
@@ -121,6 +122,7 @@ def columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
     for edge in edges:
         if position[edge.source] >= position[edge.target]:
             raise ValueError(f"{edge.source} -> {edge.target} does not point to a later name")
+    # Names come in topological order, so the columns of all sources are known.
     column: dict[str, int] = {}
     for name in names:
         column[name] = max((column[e.source] + 1 for e in edges if e.target == name), default=0)
@@ -135,7 +137,7 @@ def columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
 def _route(edge: Edge, column: Mapping[str, int]) -> list[_Item]:
     """Return the items that an edge passes: box, lanes, box."""
     first, last = column[edge.source], column[edge.target]
-    lanes = [_Item(edge.source, index, edge.kind) for index in range(first + 1, last)]
+    lanes = [_Item(edge.source, index, edge.flow) for index in range(first + 1, last)]
     return [_Item(edge.source, first), *lanes, _Item(edge.target, last)]
 
 
@@ -153,6 +155,7 @@ def _order(items: Sequence[_Item], routes: Mapping[Edge, Sequence[_Item]]) -> Co
     all_items = dict.fromkeys([*items, *(item for route in routes.values() for item in route)])
     count = 1 + max((item.column for item in all_items), default=-1)
     current: Columns = [[i for i in all_items if i.column == index] for index in range(count)]
+    # Sweeps alternate between rightwards and leftwards. Not every sweep improves, so the best is kept.
     links, best = _links(routes), current
     for sweep in range(_ORDER_SWEEPS):
         current = _swept(current, links, rightwards=sweep % 2 == 0)
@@ -205,7 +208,7 @@ def crossings(ordered: Columns, links: Links) -> int:
 def _heights(ordered: Columns, links: Links) -> dict[_Item, float]:
     """Return the middle of every item: near its neighbours, in order, with gaps between.
 
-    All lanes of one source and kind get one height, so that long lines are straight. If lanes change their
+    All lanes of one source and flow get one height, so that long lines are straight. If lanes change their
     order from column to column, that is impossible, and each lane gets a height of its own.
     """
     rails = {item: item.rail for column in ordered for item in column}
@@ -223,6 +226,7 @@ def _settle(ordered: Columns, links: Links, rails: Mapping[_Item, _Item]) -> dic
     gaps: dict[_Item, dict[_Item, float]] = {rail: {} for rail in rails.values()}
     for a, b in (pair for column in ordered for pair in pairwise(column)):
         gaps[rails[b]][rails[a]] = (a.height + b.height) / 2 + ROW_GAP
+    # Raises CycleError if lanes of one rail are above a box in one column and below it in another.
     order = list(TopologicalSorter(gaps).static_order())
     pairs = [
         (rails[a], rails[b])
@@ -230,6 +234,7 @@ def _settle(ordered: Columns, links: Links, rails: Mapping[_Item, _Item]) -> dic
         for b in neighbours
         if rails[a] != rails[b]
     ]
+    # The number of lines at the busiest rail.
     degree = max((sum(a == rail for a, _ in pairs) for rail in order), default=1)
     heights = _with_exact_gaps(dict.fromkeys(order, 0.0), order, gaps)
     for _ in range(_HEIGHT_STEPS):
@@ -297,6 +302,6 @@ def _end_offset(item: _Item, incoming: Sequence[_Item], middles: Mapping[_Item, 
 
     Lines end one below the other, in the order of the heights they come from.
     """
-    ends = sorted(dict.fromkeys(incoming), key=lambda end: (middles[end], end.name, end.kind))
+    ends = sorted(dict.fromkeys(incoming), key=lambda end: (middles[end], end.name, end.flow))
     gap = min(_LINE_GAP, (HEIGHT - 2 * _LINE_GAP) / max(1, len(ends) - 1))
     return (ends.index(item) - (len(ends) - 1) / 2) * gap

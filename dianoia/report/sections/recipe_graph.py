@@ -54,6 +54,7 @@ class Node:
 
 def nodes_and_edges(run: Run) -> tuple[list[Node], list[Edge]]:
     """Return nodes, in an order in which every edge points to a later one, and edges without repetitions."""
+    # A recipe lists every stage after those it uses, so one pass is enough.
     stages = [stage for stage in run.stages if stage.kind != "evaluate"]
     names = {stage.name for stage in stages}
     inputs: dict[str, Node] = {}
@@ -61,6 +62,7 @@ def nodes_and_edges(run: Run) -> tuple[list[Node], list[Edge]]:
     for stage in stages:
         for key, text in references(stage.settings):
             source = text if text in names else _input(key, text)
+            # A text that equals the name of a later stage is no reference: stages only use earlier ones.
             if source is None or source == stage.name or source in _later(stage.name, stages):
                 continue
             if source not in names:
@@ -73,6 +75,7 @@ def nodes_and_edges(run: Run) -> tuple[list[Node], list[Edge]]:
 def references(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (key, text) of everything in a stage's table that may name a checkpoint or a data set."""
     for key, value in table.items():
+        # Nested tables and lists are searched too, since data sets are lists of tables.
         if key in _NOT_REFERENCES:
             continue
         for entry in value if isinstance(value, list) else [value]:
@@ -136,6 +139,7 @@ def _method(stage: Stage) -> str:
     steps, epochs = number(stage.settings.get("steps")), number(stage.settings.get("epochs"))
     match stage.kind:
         case "rl":
+            # Settings are those of recipe.json, with all defaults, but a damaged run may lack any.
             algorithm = stage.settings.get("algorithm") or {}
             name = str(algorithm.get("name", "grpo")).upper().replace("_", " ")
             return f"{name}, {steps:,.0f} steps" if steps else name
@@ -152,7 +156,7 @@ def _method(stage: Stage) -> str:
             return kind
 
 
-# Drawing -----------------------------------------------------------------------------------------
+# Drawing
 
 
 def section(run: Run) -> str:
@@ -165,6 +169,7 @@ def section(run: Run) -> str:
 
 
 def _graph(run: Run) -> str:
+    # Inputs come before stages, so every edge points forwards, as the layout requires.
     nodes, edges = nodes_and_edges(run)
     if not edges:
         return missing("No stage of this recipe uses the result of another, so there is no graph.")
@@ -187,6 +192,7 @@ def draw(nodes: list[Node], positions: Layout) -> str:
     )
 
 
+# Markers cannot inherit the colour of their line, so each flow has its own.
 def _arrow_heads() -> str:
     return "".join(
         f'<marker id="head-{kind}" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="8" markerHeight="8" '
@@ -207,9 +213,9 @@ def _line(line: Line) -> str:
             else f"C{middle:g} {y:.1f} {middle:g} {target_y:.1f} {target_x:g} {target_y:.1f}"
         )
         x, y = target_x, target_y
-    kind = line.edge.kind
+    flow = line.edge.flow
     title = f"{escape(line.edge.source)} to {escape(line.edge.target)}"
-    return f'<path class="edge {kind}" d="{path}" marker-end="url(#head-{kind})"><title>{title}</title></path>'
+    return f'<path class="edge {flow}" d="{path}" marker-end="url(#head-{flow})"><title>{title}</title></path>'
 
 
 def _box(node: Node, positions: Layout) -> str:
@@ -256,7 +262,7 @@ _SHAPE_LABELS = {"model": "model", "data": "data set", "reward": "reward model"}
 def _legend(nodes: list[Node], edges: list[Edge]) -> str:
     """Explain the shapes and lines that occur."""
     shapes = [shape for shape in _SHAPE_LABELS if any(node.shape == shape for node in nodes)]
-    flows = [flow for flow in _FLOW_LABELS if any(edge.kind == flow for edge in edges)]
+    flows = [flow for flow in _FLOW_LABELS if any(edge.flow == flow for edge in edges)]
     items = [
         f'<li><i class="shape {shape}"></i>{_SHAPE_LABELS[shape]}</li>' for shape in shapes
     ] + [f'<li><i class="flow {flow}"></i>{_FLOW_LABELS[flow]}</li>' for flow in flows]

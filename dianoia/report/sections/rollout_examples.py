@@ -86,6 +86,7 @@ def heldout_problems(run: Run) -> Table:
     Only problems with samples of the most checkpoints are shown, so that every pair can be compared.
     """
     files = [path for stage in run.of_kind("evaluate") for path in stage.rollout_files]
+    # Files are named after checkpoints. Unknown ones go last.
     order = list(run.evaluations)
 
     def position(checkpoint: str) -> int:
@@ -94,6 +95,7 @@ def heldout_problems(run: Run) -> Table:
     by_problem: dict[str, Table] = {}
     for path in sorted(files, key=lambda path: position(path.stem)):
         _collect(by_problem, path, run.damaged)
+    # A stage may have evaluated only some checkpoints on other problems: those have no partner to compare with.
     most = max((len(p["samples"]) for p in by_problem.values()), default=0)
     comparable = [p for p in by_problem.values() if len(p["samples"]) == most]
     problems = _within_budget(_evenly_spread(comparable, MAX_PROBLEMS), HELDOUT_BYTES)
@@ -117,6 +119,7 @@ def _collect(by_problem: dict[str, Table], path: Path, damaged: list[str]) -> No
 def training_groups(run: Run) -> Table:
     """Return whole groups at a few steps of every reinforcement learning stage."""
     stages = [stage for stage in run.of_kind("rl") if stage.rollout_files]
+    # An equal share per stage, and per step within it: one with long texts cannot crowd out the rest.
     budget = TRAINING_BYTES // max(1, len(stages))
     return {
         "stages": [
@@ -142,6 +145,7 @@ def _step(path: Path) -> int | str:
 
 
 def _groups(path: Path, damaged: list[str]) -> Iterator[Table]:
+    # groupby() needs rows of one problem next to each other; the sort is stable, so samples keep their order.
     rows = sorted(_read(path, damaged), key=lambda row: str(row.get("problem")))
     groups = [list(group) for _, group in groupby(rows, key=lambda row: str(row.get("problem")))]
     # A group with equal rewards has no advantages, so the others come first.
@@ -161,6 +165,7 @@ def _vote_counts(rows: Sequence[Row]) -> Counter[tuple[str, float]]:
 def _read(path: Path, damaged: list[str]) -> list[Row]:
     """Read the rows of a file; none if it cannot be read, which `damaged` is told."""
     try:
+        # The manifest's digest comes first: a damaged Parquet file may still be readable, with wrong values.
         check_output(StageDirectory(path.parent.parent), path)
         rows: list[Row] = pyarrow.parquet.read_table(
             path, page_checksum_verification=True
@@ -207,6 +212,7 @@ def _sample(row: Row, votes: Mapping[tuple[str, float], int]) -> Table:
 
 def _outcome(row: Row) -> str:
     """Return the outcome that the viewer filters by: the status, or for a finished sample its grade."""
+    # Files of older runs may lack columns; every value may be None.
     status, accuracy = row.get("status"), number(row.get("accuracy"))
     if status in ("malformed", "truncated"):
         return str(status)
@@ -237,6 +243,7 @@ def _within_budget(items: Sequence[Table], budget: int) -> list[Table]:
     """Return items in order until their JSON takes `budget` bytes."""
     within = []
     for item in items:
+        # Measured as it will be written: escapes and UTF-8 make a text longer.
         budget -= len(embed(item).encode("utf-8", "replace"))
         if budget >= 0:
             within.append(item)

@@ -43,6 +43,7 @@ def diagnoses(run: Run) -> str:
     """Return every diagnosis with its advice, in the order of stages and steps."""
     if any(stage.diagnoses for stage in run.stages):
         return "".join(_diagnosis(s, row) for s in run.stages for row in s.diagnoses)
+    # No diagnoses means something only if a stage was watched.
     if not any(stage.rows for stage in run.of_kind("rl")):
         return missing("No reinforcement learning stage has run yet, so there are no diagnoses.")
     return paragraph(escape(_NO_DIAGNOSES))
@@ -118,6 +119,7 @@ def _state(stage: Stage) -> str:
 
 def _versions(about: Mapping[str, Any]) -> str:
     libraries = about.get("libraries")
+    # Dianoia's own values come first, then the libraries.
     versions = {key: about.get(key) for key in ("seed", "threads", "dianoia", "python", "platform")}
     versions |= libraries if isinstance(libraries, dict) else {}
     items = "".join(

@@ -31,7 +31,7 @@ from dianoia.report.html_values import (
 )
 from dianoia.report.run_reader import Estimate, Metrics, Run, StageRow, metric_order
 
-# The stage table ---------------------------------------------------------------------------------
+# The stage table
 
 _STAGE_METRICS = (
     ("pass@1", "Correct answers, pass@1"),
@@ -50,8 +50,10 @@ def stage_table(run: Run) -> str:
     """Return the run's stage table beside the paper's; empty if no checkpoint is a model of the paper."""
     if not run.stage_table:
         return ""
+    # The chain is base, R1-Zero, Dev1 to Dev3 and R1, in the paper's order; distilled and PPO models follow below.
     chain = [row for row in run.stage_table if any(part in CHAIN for part in row.parts)]
     others = [row for row in run.stage_table if row not in chain]
+    # A run of R1-Zero alone has nothing to compare stage by stage.
     staged = any(part in ("dev1", "dev2", "dev3", "r1") for row in chain for part in row.parts)
     introduction = paragraph(_HOW_TO_READ) if staged else ""
     tables = _checkpoint_table("This run", chain) + _paper_table() if chain else ""
@@ -149,7 +151,7 @@ def _group_title(title: str, columns: int) -> str:
     return f'<tr><th class="domain" scope="rowgroup" colspan="{columns}">{escape(title)}</th></tr>'
 
 
-# The evaluation ----------------------------------------------------------------------------------
+# The evaluation
 
 _NO_EVALUATION = (
     "There is no evaluation: no evaluate stage is done, or what it evaluated has changed since. "
@@ -178,6 +180,7 @@ def _evaluation_table(run: Run) -> str:
     names = {m for domains in run.evaluations.values() for ms in domains.values() for m in ms}
     metrics = sorted(names, key=metric_order)
     head = "".join(f'<th scope="col">{escape(metric_label(metric))}</th>' for metric in metrics)
+    # dict.fromkeys() removes repetitions and keeps the order.
     domains = dict.fromkeys(d for results in run.evaluations.values() for d in results)
     bodies = "".join(_domain_body(run, domain, metrics) for domain in domains)
     table = (
@@ -201,6 +204,7 @@ def _domain_body(run: Run, domain: str, metrics: list[str]) -> str:
 
 def _checkpoint_row(checkpoint: str, results: Metrics, metrics: list[str]) -> str:
     cells = "".join(_metric_cell(metric, results.get(metric)) for metric in metrics)
+    # Metrics of thoughts lack samples without a thought, so their n may be smaller.
     counts = [estimate.n for estimate in results.values() if estimate.n is not None]
     n = f"{max(counts):,}" if counts else "–"
     return f'<tr><th scope="row">{escape(checkpoint)}</th>{cells}<td>{n}</td></tr>'
@@ -220,6 +224,7 @@ def _difficulty_charts(run: Run) -> list[Chart]:
         suffix = f" ({domain})" if len(domains) > 1 else ""
         for metric, title, caption in _BY_DIFFICULTY:
             traces = _difficulty_traces(run, domain, metric)
+            # Both charts of a pair use the same colours and levels.
             if traces:
                 plot = figure(
                     traces, "steps in the problem", share=is_share(metric), categorical=True

@@ -77,7 +77,9 @@ def _batch(settings: Mapping[str, Any]) -> str:
 
 def _reward(settings: Mapping[str, Any]) -> str:
     """Describe the parts of the reward that have a weight; the paper's two if the recipe names none."""
+    # An older run may have no [rewards] table: then it used the paper's two.
     rewards = settings.get("rewards") or {"accuracy": 1.0, "format": 1.0}
+    # The paper's rules come first, in its order; a weight of 0 or None is no part of the sum.
     rules = ("accuracy", "format", "language", "random")
     weights = {rule: number(rewards.get(rule)) for rule in rules}
     weights |= _additional_weights(rewards)

@@ -39,13 +39,14 @@ _CARDS = (
 """Pattern of the metric, title and explanation of each card."""
 
 
-# Title and verdict -------------------------------------------------------------------------------
+# Title and verdict
 
 
 def header(run: Run) -> str:
     """Return the title, the verdict, the claims in a line, and the stages if they are few."""
     recipe = run.recipe
     seed = run.about.get("seed", recipe.get("seed", "unknown"))
+    # The total of results.json counts only if every stage is up to date.
     finished = all(stage.done and not stage.stale for stage in run.stages)
     seconds = run.seconds if finished and run.seconds is not None else _seconds_so_far(run)
     facts = [f"seed {escape(seed)}", duration(seconds) + ("" if finished else " so far")]
@@ -85,6 +86,7 @@ def _outcome(run: Run) -> str:
     if comparison is None:
         return _training_progress(run)
     before, after = comparison.before, comparison.after
+    # Different problems forbid a verdict; different settings are only named.
     a, b = comparison.metrics_before.get("pass@1"), comparison.metrics_after.get("pass@1")
     if a is None or b is None or before == after:
         return f"Only {code(after)} was evaluated, so there is no before and after."
@@ -128,6 +130,7 @@ def _differing_settings(comparison: "Comparison") -> str:
 
 def _change(before: Estimate, after: Estimate, baseline: Estimate | None) -> str:
     """Compare two accuracies by their intervals, and the second one with the baseline."""
+    # Overlapping intervals count as no change: the order of these checks is the verdict's definition.
     if None in (before.low, before.high, after.low, after.high):
         return "There are no intervals, so there is no verdict."
     if (after.low or 0.0) > (before.high or 0.0):
@@ -177,7 +180,7 @@ def _column(stage: Stage, key: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-# Cards -------------------------------------------------------------------------------------------
+# Cards
 
 
 def cards(run: Run) -> str:
@@ -198,6 +201,7 @@ def cards(run: Run) -> str:
 
 
 def _card(comparison: "Comparison", pattern: str, title: str, explanation: str) -> str:
+    # Of several, such as cons@4 and cons@16, the card shows the last in order.
     metrics = [m for m in comparison.metrics_after if re.fullmatch(pattern, m)]
     if not metrics:
         return ""
@@ -258,6 +262,7 @@ def _bars(metric: str, before: Estimate | None, after: Estimate) -> str:
 
 
 def _bar(estimate: Estimate, css_class: str, y: int, top: float) -> str:
+    # The drawing is 300 wide, with a margin of 5 for the dots at both ends.
     def x(value: float) -> str:
         return f"{5 + 290 * min(max(value / top, 0.0), 1.0):.1f}"
 
@@ -270,7 +275,7 @@ def _bar(estimate: Estimate, css_class: str, y: int, top: float) -> str:
     )
 
 
-# The two evaluations that are compared -----------------------------------------------------------
+# The two evaluations that are compared
 
 _PROBLEM_KEYS = ("problems", "whole_file")
 """Two evaluations with these settings equal, on the same number of problems, had the same problems."""
@@ -305,9 +310,11 @@ def compare(run: Run) -> Comparison | None:
     if not run.evaluations:
         return None
     names = list(run.evaluations)
+    # The recipe's [claims] table says which checkpoint is which model; without it, order decides.
     before = run.checkpoint_for("base") or names[0]
     after = run.checkpoint_for("r1", "dev3", "dev2", "dev1", "zero") or names[-1]
     first, last = run.evaluations[before], run.evaluations[after]
+    # A mean over all domains says more than any single one.
     domain = next((d for d in ("all", "overall", *first) if d in first and d in last), None)
     if domain is None:
         return None
@@ -316,6 +323,7 @@ def compare(run: Run) -> Comparison | None:
         for earlier in _measurements(run, before, domain)
         for later in _measurements(run, after, domain)
     ]
+    # min() keeps the first of equals, and the last stage is listed first.
     (problems_differ, differing), (_, metrics_before), (_, metrics_after) = min(
         pairs, key=lambda pair: (pair[0][0], len(pair[0][1]))
     )
@@ -344,6 +352,7 @@ def _differences(
     (before, metrics_before), (after, metrics_after) = earlier, later
     a, b = metrics_before.get("pass@1"), metrics_after.get("pass@1")
     counts_differ = a is not None and b is not None and a.n != b.n
+    # Without settings, only the numbers of problems can be compared.
     if not (before and after):
         return counts_differ, ()
     sets_differ = any(_setting(before, key) != _setting(after, key) for key in _PROBLEM_KEYS)

@@ -46,16 +46,16 @@ def read(run: RunDirectory) -> Page:
 def test_who_starts_from_whom(whole: RunDirectory) -> None:
     nodes, edges = nodes_and_edges(load(whole))
     shapes = {node.name: node.shape for node in nodes}
-    assert {(e.source, e.target) for e in edges if e.kind == "weights"} == {
+    assert {(e.source, e.target) for e in edges if e.flow == "weights"} == {
         ("miniature-base", name) for name in ("zero", "dev1", "dev3", "helpful", "safety", "ppo", "ppo-095")
     } | {("dev1", "dev2"), ("dev3", "r1"), ("dev3", "overoptimized"),
          ("miniature-base-small", "distilled"), ("miniature-base-small", "small-zero")}  # fmt: skip
-    assert {(e.source, e.target) for e in edges if e.kind == "data"} == {
+    assert {(e.source, e.target) for e in edges if e.flow == "data"} == {
         ("zero", "cold-start"), ("cold-start", "dev1"), ("dev2", "reasoning-data"), ("pairs.jsonl", "helpful"),
         ("labels.jsonl", "safety"), ("reasoning-data", "dev3"), ("general.jsonl", "dev3"),
         ("reasoning-data", "distilled"), ("general.jsonl", "distilled"),
     }  # fmt: skip
-    assert {(e.source, e.target) for e in edges if e.kind == "reward"} == {
+    assert {(e.source, e.target) for e in edges if e.flow == "reward"} == {
         (model, stage) for model in ("helpful", "safety") for stage in ("r1", "overoptimized")
     }
     assert (
@@ -92,7 +92,7 @@ def test_a_kind_that_this_page_does_not_know_is_drawn(fresh: RunDirectory) -> No
     stage = {"kind": "demonstrations", "start": "dev2", "prompts": 3}
     edit(fresh.recipe, lambda r: r["stages"].update({"written": stage, "dev9": {"kind": "sft", "start": "dev3", "datasets": [{"path": "written"}]}}))  # fmt: skip
     _, edges = nodes_and_edges(load(fresh))
-    assert {(e.source, e.target, e.kind) for e in edges if "written" in (e.source, e.target)} == {
+    assert {(e.source, e.target, e.flow) for e in edges if "written" in (e.source, e.target)} == {
         ("dev2", "written", "data"), ("written", "dev9", "data"),
     }  # fmt: skip
     shown = read(fresh)
