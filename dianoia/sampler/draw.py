@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from dianoia.base.records import SamplingParams
-from dianoia.hardware.c_functions import call, library
+from dianoia.hardware.c_functions import functions, library
 from dianoia.hardware.compiled import compile_for, mark_dynamic
 
 PREFIX = 64
@@ -97,13 +97,9 @@ def _draw_in_c(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run `draw` in C. The rows of the logits may be further apart than they are long."""
     ids_B, logprobs_B = torch.empty_like(seeds_B), torch.empty(len(seeds_B))
-    vocabulary = logits_NV.shape[1]
-    call(
-        "draw", logits_NV, owners_B, seeds_B.contiguous(), indices_B.contiguous(),
-        params.temperature, params.top_p, params.top_k,
-        ids_B, logprobs_B, torch.empty(3 * vocabulary),
-        logits_NV.stride(0), len(seeds_B), vocabulary,
-    )  # fmt: skip
+    draw_params = (params.temperature, params.top_p, params.top_k)
+    seeds_B, indices_B = seeds_B.contiguous(), indices_B.contiguous()
+    functions.draw(logits_NV, owners_B, seeds_B, indices_B, draw_params, ids_B, logprobs_B)
     return ids_B, logprobs_B
 
 

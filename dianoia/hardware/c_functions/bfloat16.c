@@ -25,7 +25,7 @@ INLINE void load_bfloat16(const Bfloat16 *from, float *to, int64_t size)
 }
 
 /* y = x + more; normed = y / rms(y) * weight; `inverse` [rows] = 1 / rms(y). Where `more` is NULL, y is x and not written. */
-void add_rms_half(const float *x, const Bfloat16 *more, const float *weight, float eps, float *y, Bfloat16 *normed,
+void add_rms_bfloat16(const float *x, const Bfloat16 *more, const float *weight, float eps, float *y, Bfloat16 *normed,
                   float *inverse, int64_t rows, int64_t size)
 {
     for (int64_t n = 0; n < rows; n++, x += size, normed += size) {
@@ -41,19 +41,19 @@ void add_rms_half(const float *x, const Bfloat16 *more, const float *weight, flo
 }
 
 /* dx = dresidual + the gradient of the norm, in float32 and in bfloat16. Adds to dweight, which must begin at zero. */
-void rms_backward_half(const float *x, const float *weight, const float *inverse, const Bfloat16 *dy,
-                       const float *dresidual, float *dx, Bfloat16 *dx_half, float *dweight, int64_t rows, int64_t size)
+void rms_backward_bfloat16(const float *x, const float *weight, const float *inverse, const Bfloat16 *dy,
+                       const float *dresidual, float *dx, Bfloat16 *dx_rounded, float *dweight, int64_t rows, int64_t size)
 {
-    for (int64_t n = 0; n < rows; n++, x += size, dy += size, dx += size, dx_half += size, dresidual += size) {
+    for (int64_t n = 0; n < rows; n++, x += size, dy += size, dx += size, dx_rounded += size, dresidual += size) {
         load_bfloat16(dy, dx, size);
         rms_gradient(x, weight, inverse[n], dx, dx, dweight, size);
         EACH for (int64_t i = 0; i < size; i++) dx[i] += dresidual[i];
-        EACH for (int64_t i = 0; i < size; i++) dx_half[i] = to_bfloat16(dx[i]);
+        EACH for (int64_t i = 0; i < size; i++) dx_rounded[i] = to_bfloat16(dx[i]);
     }
 }
 
 /* Norm and RoPE of queries and keys, from `qkv` [rows, heads + 2 kv, head], and values in float32. scratch: `head` numbers. */
-void rotate_half(const Bfloat16 *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
+void rope_qkv_bfloat16(const Bfloat16 *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
                  const float *sine, float *queries, float *keys, float *values, float *scratch, int64_t rows,
                  int64_t heads, int64_t kv, int64_t head)
 {
@@ -81,8 +81,8 @@ INLINE void rope_backward_bfloat16(const Bfloat16 *x, const float *norm, float e
     EACH for (int64_t i = 0; i < head; i++) dx[i] = to_bfloat16(back[i]);
 }
 
-/* Gradient of `rotate_half`, for `dqkv` in the layout of `qkv`; dnorm_q, dnorm_k begin at zero. scratch: 2 head. */
-void rotate_backward_half(const Bfloat16 *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
+/* Gradient of `rope_qkv_bfloat16`, for `dqkv` in the layout of `qkv`; dnorm_q, dnorm_k begin at zero. scratch: 2 head. */
+void rope_qkv_backward_bfloat16(const Bfloat16 *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
                           const float *sine, const float *dqueries, const float *dkeys, const float *dvalues,
                           Bfloat16 *dqkv, float *dnorm_q, float *dnorm_k, float *scratch, int64_t rows, int64_t heads,
                           int64_t kv, int64_t head)
@@ -99,7 +99,7 @@ void rotate_backward_half(const Bfloat16 *qkv, const float *norm_q, const float 
 }
 
 /* SwiGLU: y = silu(gate) up, from gate and up in `both` [rows, 2 inner]. */
-void gated_half(const Bfloat16 *both, Bfloat16 *y, int64_t rows, int64_t inner)
+void swiglu_bfloat16(const Bfloat16 *both, Bfloat16 *y, int64_t rows, int64_t inner)
 {
     for (int64_t n = 0; n < rows; n++, both += 2 * inner, y += inner)
         EACH for (int64_t i = 0; i < inner; i++) {
@@ -108,8 +108,8 @@ void gated_half(const Bfloat16 *both, Bfloat16 *y, int64_t rows, int64_t inner)
         }
 }
 
-/* Gradient of `gated_half`, in the layout of `both`. */
-void gated_backward_half(const Bfloat16 *both, const Bfloat16 *dy, Bfloat16 *dboth, int64_t rows, int64_t inner)
+/* Gradient of `swiglu_bfloat16`, in the layout of `both`. */
+void swiglu_backward_bfloat16(const Bfloat16 *both, const Bfloat16 *dy, Bfloat16 *dboth, int64_t rows, int64_t inner)
 {
     for (int64_t n = 0; n < rows; n++, both += 2 * inner, dboth += 2 * inner, dy += inner)
         EACH for (int64_t i = 0; i < inner; i++) {

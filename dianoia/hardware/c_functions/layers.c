@@ -98,7 +98,7 @@ INLINE void rope(const float *x, const float *norm, float eps, const float *cosi
 
 /* Norm and RoPE of queries and keys, from `qkv` [rows, heads + 2 kv, head]; values stay where they are. `cosine` and `sine`
  * are [rows, head]. Their second half is read: in the sampler's tables the first half of the sine is negated. */
-void rotate(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
+void rope_qkv(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
             const float *sine, float *queries, float *keys, int64_t rows, int64_t heads, int64_t kv, int64_t head)
 {
     for (int64_t n = 0; n < rows; n++, qkv += kv * head) {
@@ -122,8 +122,8 @@ INLINE void rope_backward(const float *x, const float *norm, float eps, const fl
     if (norm) rms_gradient(x, norm, inverse_rms(x, head, eps), dx, dx, dnorm, head);
 }
 
-/* Gradient of `rotate`: fills `dqkv` in the layout of `qkv`; adds to dnorm_q and dnorm_k, which must begin at zero. */
-void rotate_backward(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
+/* Gradient of `rope_qkv`: fills `dqkv` in the layout of `qkv`; adds to dnorm_q and dnorm_k, which must begin at zero. */
+void rope_qkv_backward(const float *qkv, const float *norm_q, const float *norm_k, float eps, const float *cosine,
                      const float *sine, const float *dqueries, const float *dkeys, const float *dvalues,
                      float *dqkv, float *dnorm_q, float *dnorm_k, int64_t rows, int64_t heads, int64_t kv,
                      int64_t head)
@@ -142,15 +142,15 @@ void rotate_backward(const float *qkv, const float *norm_q, const float *norm_k,
 /* Feed-forward ------------------------------------------------------------------------------------ */
 
 /* SwiGLU: y = silu(gate) up, from gate and up in `both` [rows, 2 inner]. */
-void gated(const float *both, float *y, int64_t rows, int64_t inner)
+void swiglu(const float *both, float *y, int64_t rows, int64_t inner)
 {
     for (int64_t n = 0; n < rows; n++, both += 2 * inner, y += inner)
         EACH for (int64_t i = 0; i < inner; i++)
             y[i] = both[i] / (1.0f + exponential(-both[i])) * both[inner + i];
 }
 
-/* Gradient of `gated`: fills `dboth` in the layout of `both`. */
-void gated_backward(const float *both, const float *dy, float *dboth, int64_t rows, int64_t inner)
+/* Gradient of `swiglu`: fills `dboth` in the layout of `both`. */
+void swiglu_backward(const float *both, const float *dy, float *dboth, int64_t rows, int64_t inner)
 {
     for (int64_t n = 0; n < rows; n++, both += 2 * inner, dboth += 2 * inner, dy += inner)
         EACH for (int64_t i = 0; i < inner; i++) {

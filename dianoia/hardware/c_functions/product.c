@@ -118,7 +118,7 @@ DEFINE_PRODUCT(block, float, Vector)
 DEFINE_PRODUCT(block_bfloat16, uint32_t, Pairs)
 
 /* y [rows, round_to_vectors(outer)] = x [rows, inner] times the weight; with `bf16` both are bfloat16 and `inner` is even. */
-void product(const void *x, const void *weight, float *y, int64_t bf16, int64_t rows, int64_t inner, int64_t outer)
+void matmul(const void *x, const void *weight, float *y, int64_t bf16, int64_t rows, int64_t inner, int64_t outer)
 {
     if (bf16) block_bfloat16s(x, weight, inner / 2, y, round_to_vectors(outer), rows);
     else blocks(x, weight, inner, y, round_to_vectors(outer), rows);

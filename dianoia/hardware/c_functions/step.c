@@ -286,7 +286,7 @@ INLINE const char *as_factors(const Model *m, const Scratch *w, int64_t size)
 INLINE void multiply(const Model *m, const Scratch *w, const void *weight, const float *bias, int64_t rows,
                      int64_t inner, int64_t outer)
 {
-    product(as_factors(m, w, rows * inner), weight, w->out, m->bf16, rows, inner, outer);
+    matmul(as_factors(m, w, rows * inner), weight, w->out, m->bf16, rows, inner, outer);
     for (int64_t n = 0; n < rows; n++) finish_product(w->out + n * round_to_vectors(outer), bias, m->bf16, outer);
 }
 
@@ -316,7 +316,7 @@ INLINE void run_layer(const Model *m, float eps, const Memory *memory, const Scr
     rms(w->states, layer->norm_2, eps, w->in, NULL, rows, hidden);
     multiply(m, w, layer->gate_up, layer->gate_up_bias, rows, hidden, 2 * m->inner);
     for (int64_t n = 0; n < rows; n++)
-        gated(w->out + n * round_to_vectors(2 * m->inner), w->in + n * m->inner, 1, m->inner);
+        swiglu(w->out + n * round_to_vectors(2 * m->inner), w->in + n * m->inner, 1, m->inner);
     multiply(m, w, layer->down, layer->down_bias, rows, m->inner, hidden);
     add_out(w, rows, hidden);
 }
@@ -352,10 +352,10 @@ void read_prompts(const int64_t *model, float eps, const int64_t *memory, const 
 }
 
 /* logits [rows, round_to_vectors(vocabulary)] of final hidden states in the dtype of the products. */
-void logits(const int64_t *model, const void *states, float *logits, int64_t rows)
+void head_logits(const int64_t *model, const void *states, float *logits, int64_t rows)
 {
     const Model *m = (const Model *)model;
-    product(states, m->unembedding, logits, m->bf16, rows, m->hidden, m->vocabulary);
+    matmul(states, m->unembedding, logits, m->bf16, rows, m->hidden, m->vocabulary);
 }
 
 /* Draw a token for each live slot from w->in, each under its own sampling parameters. */
@@ -366,7 +366,7 @@ INLINE void draw_tokens(const Model *m, const Scratch *w, Slot *slots, const Par
     int64_t bytes = m->hidden * (int64_t)(m->bf16 ? sizeof(Bfloat16) : sizeof(float)); /* per row */
     for (int64_t first = 0; first < count; first += LOGIT_ROWS) {
         int64_t rows = count - first < LOGIT_ROWS ? count - first : LOGIT_ROWS;
-        product(states + first * bytes, m->unembedding, w->logits, m->bf16, rows, m->hidden, m->vocabulary);
+        matmul(states + first * bytes, m->unembedding, w->logits, m->bf16, rows, m->hidden, m->vocabulary);
         for (int64_t n = 0; n < rows; n++) {
             int64_t number = live[first + n];
             Slot *slot = slots + number;

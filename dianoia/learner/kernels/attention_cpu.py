@@ -12,12 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dianoia.hardware.c_functions import call, round_to_vectors
+from dianoia.hardware.c_functions import functions
 from dianoia.learner.batching.attention_spans import AttentionSpans
 from dianoia.learner.kernels.layers_cpu import runs_in_c
-
-_TILE = 8
-"""Queries that attend.c treats at a time; the same number stands there."""
 
 
 def attends_in_c(*states: Tensor) -> bool:
@@ -41,12 +38,6 @@ def attend_in_c(
     return output_NHD[None]
 
 
-def _scratch(like: Tensor, longest: int, copies: int) -> Tensor:
-    """Return as many numbers as attend.c wants for `copies` copies of a span of `longest` positions."""
-    padded = round_to_vectors(like.shape[-1])
-    return like.new_empty(copies * longest * padded + 2 * _TILE * (longest + padded))
-
-
 class _Attention(torch.autograd.Function):
     """`attend_in_c` on `_NHD`."""
 
@@ -56,10 +47,15 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:
         """Keep the arguments, the output and the normalisers."""
         output, normal_NH = torch.zeros_like(query), query.new_empty(query.shape[:2])
-        longest = round_to_vectors(spans.longest)
-        sizes = (longest, len(spans.spans_R4), query.shape[1], *key.shape[1:])
-        inputs = (query, key, value, spans.spans_R4, spans.context_K, scale)
-        call("attend", *inputs, output, normal_NH, _scratch(query, longest, 4), *sizes)
+        functions.attend(
+            (query, key, value),
+            spans.spans_R4,
+            spans.context_K,
+            spans.longest,
+            scale,
+            output,
+            normal_NH,
+        )
         ctx.save_for_backward(query, key, value, output, normal_NH)
         ctx.spans, ctx.scale = spans, scale
         return output
@@ -69,11 +65,16 @@ class _Attention(torch.autograd.Function):
         """Return the gradients of queries, keys and values."""
         query, key, value, output, normal_NH = ctx.saved_tensors
         spans: AttentionSpans = ctx.spans
-        results = [torch.zeros_like(part) for part in (query, key, value)]
-        longest = round_to_vectors(spans.longest)
-        sizes = (longest, len(spans.spans_R4), query.shape[1], *key.shape[1:])
-        inputs = (query, key, value, spans.spans_R4, spans.context_K, ctx.scale)
-        output_and_grad = (output, normal_NH, grads[0].contiguous())
-        scratch = _scratch(query, longest, 6)
-        call("attend_backward", *inputs, *output_and_grad, *results, scratch, *sizes)
+        results = (torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value))
+        functions.attend_backward(
+            (query, key, value),
+            spans.spans_R4,
+            spans.context_K,
+            spans.longest,
+            ctx.scale,
+            output,
+            normal_NH,
+            grads[0].contiguous(),
+            results,
+        )
         return *results, None, None

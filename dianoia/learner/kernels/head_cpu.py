@@ -4,7 +4,7 @@ In: hidden states, the head, the tokens that followed. Out: what `learner.kernel
 pass over the logits forward, and one backward that turns them into their own gradient. Logits of one chunk are kept in
 between; those of several are computed again, so that no more than a chunk of them exists at a time.
 
-With bfloat16, factors of products are rounded, in the sampler as well (`sampler.native.cpu.packed_weights`); logits, sums
+With bfloat16, factors of products are rounded, in the sampler as well (`sampler.native.cpu.packed_model`); logits, sums
 over them and results are float32. Odd hidden sizes stay float32, since bfloat16 numbers are multiplied in pairs.
 
 Shapes: `N` tokens, `C` tokens of a chunk, `D` hidden, `V` vocabulary, `W` that in whole vectors.
@@ -16,10 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dianoia.hardware.c_functions import call, pack_panels, round_to_vectors
-
-_ROWS_PER_PASS = 96
-"""Tokens that head.c scores before it makes the next logits; the same number stands there."""
+from dianoia.hardware.c_functions import functions, pack_panels, round_to_vectors
 
 Head = tuple[Tensor, Tensor | None]
 """Weight `_VD` and bias `_V`."""
@@ -67,7 +64,7 @@ class _ScoreFloat32(torch.autograd.Function):
             part = slice(first, first + chunk)
             ids_C, logits_CV = ids_N[part], F.linear(states_ND[part], weight_VD, bias_V)
             results = (normal_N[part], logprobs_N[part], entropies_N[part])
-            call("score", logits_CV, ids_C, scale, *results, *logits_CV.shape)
+            functions.score(logits_CV, ids_C, scale, *results)
             ctx.logits = logits_CV if len(ids_N) <= chunk else None
         ctx.save_for_backward(states_ND, weight_VD, bias_V, ids_N, normal_N)
         ctx.mark_non_differentiable(entropies_N)
@@ -86,8 +83,9 @@ class _ScoreFloat32(torch.autograd.Function):
             logits_CV, ctx.logits = ctx.logits, None
             if logits_CV is None:
                 logits_CV = F.linear(states_ND[part], weight_VD, bias_V)
-            arguments = (ids_N[part], ctx.scale, normal_N[part], grad_N[part])
-            call("score_backward", logits_CV, *arguments, *logits_CV.shape)
+            functions.score_backward(
+                logits_CV, ids_N[part], ctx.scale, normal_N[part], grad_N[part]
+            )
             torch.mm(logits_CV, weight_VD, out=states_grad[part])
             weight_grad.addmm_(logits_CV.t(), states_ND[part])
             if bias_grad is not None:
@@ -111,7 +109,7 @@ class _ScoreBFloat16(torch.autograd.Function):
         """Keep rounded states, normalisers, and the logits if they are one chunk and a gradient will be asked for."""
         ids_N, rounded_ND = ids_N.contiguous(), states_ND.to(torch.bfloat16)
         keeps = any(ctx.needs_input_grad) and len(ids_N) <= chunk
-        rows = len(ids_N) if keeps else _ROWS_PER_PASS
+        rows = len(ids_N) if keeps else functions.SCORED
         logits_CW = _logits_buffer(states_ND, rows, len(weight_VD))
         head = (pack_panels(weight_VD, torch.bfloat16), bias_V)
         scores_3N = _multiply_and_score(
@@ -142,9 +140,8 @@ class _ScoreBFloat16(torch.autograd.Function):
                     states_CD, head, ids_C, ctx.scale, logits_CW, True, len(weight_VD)
                 )
             logits_grad_CV = states_CD.new_empty(len(ids_C), len(weight_VD))
-            arguments = (ids_C, ctx.scale, normal_N[part], grad_N[part])
-            call(
-                "score_backward_half", logits_CW, *arguments, logits_grad_CV, *logits_grad_CV.shape
+            functions.score_backward_bfloat16(
+                logits_CW, ids_C, ctx.scale, normal_N[part], grad_N[part], logits_grad_CV
             )
             states_grad[part] = logits_grad_CV @ rounded_VD
             weight_grad += logits_grad_CV.t() @ states_CD
@@ -169,6 +166,7 @@ def _multiply_and_score(
 ) -> Tensor:
     """Return the logarithm of the normaliser, log-probability and entropy of each token, `_3N`. keep: all logits stay."""
     scores_3N = logits_CW.new_empty(3, len(ids_N))
-    arguments = (states_ND, *head, ids_N, scale, logits_CW, int(keep))
-    call("score_half", *arguments, *scores_3N, *states_ND.shape, vocabulary)
+    functions.score_head_bfloat16(
+        states_ND, head, ids_N, scale, logits_CW, keep, vocabulary, scores_3N
+    )
     return scores_3N

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dianoia.hardware.c_functions import call, library
+from dianoia.hardware.c_functions import functions, library
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -91,12 +91,12 @@ def _add_and_norm(
     normed = torch.empty_like(x_NH, dtype=shape.dtype)
     if shape.dtype == torch.float32:
         y = x_NH if branch is None else _add_product(x_NH, *branch)
-        call("rms", y, norm, shape.eps, normed, inverse_N, *x_NH.shape)
+        functions.rms(y, norm, shape.eps, normed, inverse_N)
         return y, normed, inverse_N
     # Here the sum is part of the norm's pass over memory.
     y = x_NH if branch is None else torch.empty_like(x_NH)
     product = None if branch is None else F.linear(*branch)
-    call("add_rms_half", x_NH, product, norm, shape.eps, y, normed, inverse_N, *x_NH.shape)
+    functions.add_rms_bfloat16(x_NH, product, norm, shape.eps, y, normed, inverse_N)
     return y, normed, inverse_N
 
 
@@ -110,43 +110,41 @@ def _norm_backward(
     x_grad, norm_grad = torch.empty_like(x_NH), torch.zeros_like(norm)
     arguments = (x_NH, norm, inverse_N, grad, residual, x_grad)
     if grad.dtype == torch.float32:
-        call("rms_backward", *arguments, norm_grad, *x_NH.shape)
+        functions.rms_backward(*arguments, norm_grad)
         return x_grad, x_grad, norm_grad
     rounded = torch.empty_like(x_NH, dtype=grad.dtype)
-    call("rms_backward_half", *arguments, rounded, norm_grad, *x_NH.shape)
+    functions.rms_backward_bfloat16(*arguments, rounded, norm_grad)
     return x_grad, rounded, norm_grad
 
 
-Rope = tuple[Tensor | None, Tensor | None, float, Tensor, Tensor]
-"""Norms of queries and keys, epsilon, cosine, sine."""
+Rope = tuple[functions.Norms, float, tuple[Tensor, Tensor]]
+"""Norms of queries and keys, epsilon, (cosine, sine)."""
 
 
 def _apply_rope(qkv: Tensor, rope: Rope, shape: LayerShape) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries and keys, normed and rotated, and values, all float32."""
-    count, cos = len(qkv), rope[3]
-    sizes = (count, shape.query_heads, shape.kv_heads, shape.head_size)
+    count, cos = len(qkv), rope[2][0]
     q = cos.new_empty(count, shape.query_heads, shape.head_size)
     if qkv.dtype == torch.float32:
         k = cos.new_empty(count, shape.kv_heads, shape.head_size)
-        call("rotate", qkv, *rope, q, k, *sizes)
+        functions.rope_qkv(qkv, *rope, q, k)
         return q, k, qkv[:, -shape.kv_heads * shape.head_size :].reshape(k.shape)
     k, v = cos.new_empty(2, count, shape.kv_heads, shape.head_size)
-    call("rotate_half", qkv, *rope, q, k, v, cos.new_empty(shape.head_size), *sizes)
+    functions.rope_qkv(qkv, *rope, q, k, v)
     return q, k, v
 
 
 def _rope_backward(
-    qkv: Tensor, rope: Rope, grads: tuple[Tensor, ...], shape: LayerShape
-) -> tuple[Tensor, list[Tensor | None]]:
+    qkv: Tensor, rope: Rope, grads: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, functions.Norms]:
     """Return the gradient of the product `qkv`, and those of the norms of queries and keys."""
     qkv_grad = torch.empty_like(qkv)
-    norm_grads = [None if norm is None else torch.zeros_like(norm) for norm in rope[:2]]
-    sizes = (len(qkv), shape.query_heads, shape.kv_heads, shape.head_size)
-    if qkv.dtype == torch.float32:
-        call("rotate_backward", qkv, *rope, *grads, qkv_grad, *norm_grads, *sizes)
-    else:
-        scratch = rope[3].new_empty(2 * shape.head_size)
-        call("rotate_backward_half", qkv, *rope, *grads, qkv_grad, *norm_grads, scratch, *sizes)
+    norm_q, norm_k = rope[0]
+    norm_grads = (
+        None if norm_q is None else torch.zeros_like(norm_q),
+        None if norm_k is None else torch.zeros_like(norm_k),
+    )
+    functions.rope_qkv_backward(qkv, *rope, grads, qkv_grad, norm_grads)
     return qkv_grad, norm_grads
 
 
@@ -174,7 +172,7 @@ class _QKVProjection(torch.autograd.Function):
         _, normed, inverse = _add_and_norm(x, None, norm, shape)
         weight = torch.cat((wq, wk, wv)).to(shape.dtype)
         qkv = F.linear(normed, weight)
-        q, k, v = _apply_rope(qkv, (norm_q, norm_k, shape.eps, cos, sin), shape)
+        q, k, v = _apply_rope(qkv, ((norm_q, norm_k), shape.eps, (cos, sin)), shape)
         ctx.shape, ctx.rows = shape, [len(part) for part in (wq, wk, wv)]
         ctx.save_for_backward(x, norm, inverse, normed, qkv, weight, norm_q, norm_k, cos, sin)
         return q, k, v, x.view_as(x)
@@ -184,9 +182,9 @@ class _QKVProjection(torch.autograd.Function):
         """Return the gradients of the states, the weights and the norms."""
         x, norm, inverse, normed, qkv, weight, norm_q, norm_k, cos, sin = ctx.saved_tensors
         shape: LayerShape = ctx.shape
-        *qkv_grads, residual = (grad.contiguous() for grad in grads)
-        rope = (norm_q, norm_k, shape.eps, cos, sin)
-        qkv_grad, norm_grads = _rope_backward(qkv, rope, tuple(qkv_grads), shape)
+        q_grad, k_grad, v_grad, residual = (grad.contiguous() for grad in grads)
+        rope = ((norm_q, norm_k), shape.eps, (cos, sin))
+        qkv_grad, norm_grads = _rope_backward(qkv, rope, (q_grad, k_grad, v_grad))
         weight_grads = torch.split((qkv_grad.t() @ normed).float(), ctx.rows)
         x_grad, _, norm_grad = _norm_backward(x, norm, inverse, qkv_grad @ weight, residual)
         return x_grad, *weight_grads, norm_grad, *norm_grads, None, None, None
@@ -214,8 +212,7 @@ class _OutputAndMLP(torch.autograd.Function):
         weight = torch.cat((gate, up)).to(shape.dtype)
         gate_up = F.linear(normed, weight)
         inner = gate_up.new_empty(len(x), len(up))
-        name = "gated" if shape.dtype == torch.float32 else "gated_half"
-        call(name, gate_up, inner, *inner.shape)
+        functions.swiglu(gate_up, inner)
         ctx.save_for_backward(
             attention_output, y, inverse, normed, gate_up, inner, out, weight, down, norm
         )
@@ -230,8 +227,7 @@ class _OutputAndMLP(torch.autograd.Function):
         grad = grads[0].contiguous()
         rounded = grad.to(gate_up.dtype)  # in float32 the same tensor, as are the casts below
         gate_up_grad = torch.empty_like(gate_up)
-        name = "gated_backward" if gate_up.dtype == torch.float32 else "gated_backward_half"
-        call(name, gate_up, rounded @ down, gate_up_grad, *inner.shape)
+        functions.swiglu_backward(gate_up, rounded @ down, gate_up_grad)
         down_grad = (rounded.t() @ inner).float()
         gate_grad, up_grad = (gate_up_grad.t() @ normed).float().chunk(2)
         y_grad, rounded, norm_grad = _norm_backward(y, norm, inverse, gate_up_grad @ weight, grad)

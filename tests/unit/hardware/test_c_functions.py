@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dianoia.hardware import c_functions as kernels
-from dianoia.hardware.c_functions import VECTOR, c_struct, call, library, pack_panels
+from dianoia.hardware.c_functions import VECTOR, c_struct, functions, library, pack_panels
 
 needs_compiler = pytest.mark.usefixtures("in_c")
 EPS = 1e-6
@@ -17,7 +17,7 @@ EPS = 1e-6
 def test_a_norm_by_hand() -> None:
     """Of (3, 4) the mean square is 12.5: 3 / sqrt(12.5) = 0.848528, twice that by the weight; 4 gives 1.131371."""
     x, y, inverse = torch.tensor([[3.0, 4.0]]), torch.empty(1, 2), torch.empty(1)
-    call("rms", x, torch.tensor([2.0, 1.0]), 0.0, y, inverse, 1, 2)
+    functions.rms(x, torch.tensor([2.0, 1.0]), 0.0, y, inverse)
     assert y[0].tolist() == pytest.approx([1.697056, 1.131371])
     assert inverse.item() == pytest.approx(12.5**-0.5)
 
@@ -29,10 +29,10 @@ def test_the_gradient_of_a_norm_and_what_passes_beside_it() -> None:
     grad, residual = torch.randn(5, 24), torch.randn(5, 24)
     F.rms_norm(x, (24,), weight, EPS).backward(grad)
     y, inverse = torch.empty(5, 24), torch.empty(5)
-    call("rms", x.detach(), weight.detach(), EPS, y, inverse, 5, 24)
+    functions.rms(x.detach(), weight.detach(), EPS, y, inverse)
     of_x, of_weight = torch.empty(5, 24), torch.zeros(24)
     given = (x.detach(), weight.detach(), inverse, grad, residual)
-    call("rms_backward", *given, of_x, of_weight, 5, 24)
+    functions.rms_backward(*given, of_x, of_weight)
     assert x.grad is not None and weight.grad is not None
     torch.testing.assert_close(of_x, x.grad + residual)
     torch.testing.assert_close(of_weight, weight.grad)
@@ -44,7 +44,7 @@ def test_queries_and_keys_are_rotated() -> None:
     qkv = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [5.0, 6.0]]])
     cos, sin = torch.zeros(1, 2), torch.ones(1, 2)
     queries, keys = torch.empty(1, 1, 2), torch.empty(1, 1, 2)
-    call("rotate", qkv, None, None, EPS, cos, sin, queries, keys, 1, 1, 1, 2)
+    functions.rope_qkv(qkv, (None, None), EPS, (cos, sin), queries, keys)
     assert (queries.flatten().tolist(), keys.flatten().tolist()) == ([0.0, 1.0], [-2.0, 0.0])
 
 
@@ -56,8 +56,8 @@ def test_the_gated_unit_and_its_gradient() -> None:
     expected = F.silu(gate) * up
     expected.backward(grad)
     y, of_both = torch.empty(7, 19), torch.empty(7, 38)
-    call("gated", both.detach(), y, 7, 19)
-    call("gated_backward", both.detach(), grad, of_both, 7, 19)
+    functions.swiglu(both.detach(), y)
+    functions.swiglu_backward(both.detach(), grad, of_both)
     torch.testing.assert_close(y, expected.detach(), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(of_both, both.grad, rtol=1e-5, atol=1e-5)
 
@@ -67,10 +67,10 @@ def test_scores_by_hand() -> None:
     """Logits log 1, log 3 at temperature 1: 1/4 and 3/4; entropy of the two 0.562335 nats."""
     logits, ids = torch.tensor([[0.0, math.log(3)]]), torch.tensor([1])
     normal, logprob, entropy = torch.empty(3, 1)
-    call("score", logits, ids, 1.0, normal, logprob, entropy, 1, 2)
+    functions.score(logits, ids, 1.0, normal, logprob, entropy)
     found = (normal.item(), logprob.item(), entropy.item())
     assert found == pytest.approx((math.log(4), math.log(0.75), 0.562335))
-    call("score_backward", logits, ids, 1.0, normal, torch.tensor([2.0]), 1, 2)
+    functions.score_backward(logits, ids, 1.0, normal, torch.tensor([2.0]))
     assert logits[0].tolist() == pytest.approx([-0.5, 0.5])
 
 
@@ -78,17 +78,16 @@ def test_scores_by_hand() -> None:
 def test_an_impossible_token_costs_no_entropy_and_a_nan_stays_one() -> None:
     logits = torch.tensor([[0.0, 0.0, -math.inf], [0.0, math.nan, 1.0]])
     normal, logprob, entropy = torch.empty(3, 2)
-    call("score", logits, torch.tensor([0, 0]), 1.0, normal, logprob, entropy, 2, 3)
+    functions.score(logits, torch.tensor([0, 0]), 1.0, normal, logprob, entropy)
     assert entropy[0].item() == pytest.approx(math.log(2), abs=1e-6)
     assert logprob.isnan().tolist() == [False, True]
 
 
 def multiplied(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The product in C."""
-    rows, (outer, inner) = len(x), weight.shape
+    rows, outer = len(x), len(weight)
     y = torch.empty(rows, -(-outer // VECTOR) * VECTOR)
-    half = int(dtype == torch.bfloat16)
-    call("product", x.to(dtype), pack_panels(weight, dtype), y, half, rows, inner, outer)
+    functions.matmul(x.to(dtype), pack_panels(weight, dtype), y, outer)
     return y[:, :outer]
 
 
@@ -104,6 +103,16 @@ def test_products_of_any_number_of_rows(dtype: torch.dtype, outer: int) -> None:
         y = multiplied(x[:rows], weight, dtype)
         torch.testing.assert_close(y.double(), exact[:rows], rtol=1e-5, atol=1e-5)
         assert rows < 8 or torch.equal(y[7:8], alone)
+
+
+@needs_compiler
+def test_tensors_that_c_cannot_read_are_refused() -> None:
+    """Another dtype, or memory that is not contiguous, would corrupt memory or read the wrong numbers."""
+    x, weight, y, inverse = torch.ones(4, 6), torch.ones(6), torch.empty(4, 6), torch.empty(4)
+    with pytest.raises(AssertionError, match="float64 where C expects torch.float32"):
+        functions.rms(x.double(), weight, EPS, y, inverse)
+    with pytest.raises(AssertionError):
+        functions.rms(torch.ones(6, 4).t(), weight, EPS, y, inverse)
 
 
 @needs_compiler

@@ -16,7 +16,7 @@ from enum import IntEnum
 import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.hardware.c_functions import c_struct, call, round_to_vectors
+from dianoia.hardware.c_functions import c_struct, functions, round_to_vectors
 from dianoia.sampler.draw import draw_owned, seed_of
 from dianoia.sampler.interface import params_of
 from dianoia.sampler.native.cpu.packed_model import (
@@ -261,15 +261,14 @@ class DecodeLoop:
 
     def _decode(self, steps: int) -> list[int]:
         """Run decoding steps until a sample ends; return the slots of those that have ended."""
-        live, count = list(self._live), len(self._live)
-        call(
-            "decode", self._structure, self._model.shape.eps, self._memory.structure, self._state,
-            self._params.structures, torch.tensor(live), count, self._ids.shape[1],
-            self._ids, self._logprobs, steps, self._progress,
+        live = list(self._live)
+        functions.decode(
+            self._structure, self._model.shape.eps, self._memory.structure, self._state,
+            self._params.structures, torch.tensor(live), self._ids, self._logprobs, steps, self._progress,
         )  # fmt: skip
         steps_done, ended, *positions = self._progress.tolist()
         self.steps += steps_done
-        self.slot_steps += steps_done * count
+        self.slot_steps += steps_done * len(live)
         return [live[position] for position in positions[:ended]]
 
     def _hand_out(self, slots: list[int]) -> None:
@@ -340,10 +339,8 @@ class DecodeLoop:
         # a chunk may end within a prompt: its later tokens find the earlier ones in the cache
         for first in range(0, len(rows), most):
             chunk, chunk_states = rows[first : first + most], states[first : first + most]
-            call(
-                "read_prompts", self._structure, self._model.shape.eps, self._memory.structure,
-                chunk, chunk_states, len(chunk),
-            )  # fmt: skip
+            eps, memory = self._model.shape.eps, self._memory.structure
+            functions.read_prompts(self._structure, eps, memory, chunk, chunk_states)
         lengths = torch.tensor([len(ids) for ids in prompts])
         return states[lengths.cumsum(0) - 1]
 
@@ -355,7 +352,7 @@ class DecodeLoop:
         vocabulary = self._model.shape.vocabulary
         logits = torch.empty(len(shares), round_to_vectors(vocabulary))
         states = states_NH.to(self._model.dtype)
-        call("logits", self._structure, states, logits, len(shares))
+        functions.head_logits(self._structure, states, logits)
         samples: list[LiveSample] = []
         owners: dict[SamplingParams, list[int]] = {}
         members: dict[SamplingParams, list[LiveSample]] = {}

@@ -15,7 +15,13 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from dianoia.base.limits import CORE_CACHE, CORE_ROWS
-from dianoia.hardware.c_functions import c_struct, call, library, pack_panels, round_to_vectors
+from dianoia.hardware.c_functions import (
+    c_struct,
+    functions,
+    library,
+    pack_panels,
+    round_to_vectors,
+)
 from dianoia.sampler.native.weights import ModelShape, RopeTables, Weights
 
 MATRICES = {
@@ -181,9 +187,8 @@ class CpuMemory:
             "values": torch.empty(*responses, padded, dtype=model.dtype),
         }
         structure, _owner = model.structure()
-        size = torch.zeros(1, dtype=torch.int64)
-        call("scratch_size", structure, self._structure(None), size)
-        self._buffers["scratch"] = torch.empty(int(size))
+        size = functions.scratch_size(structure, self._structure(None))
+        self._buffers["scratch"] = torch.empty(size)
         self.structure = self._structure(self._buffers["scratch"])
         """The C structure `Memory`."""
 

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from dianoia.base.records import Sample
-from dianoia.hardware.c_functions import call
+from dianoia.hardware.c_functions import functions
 from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
 from dianoia.learner.kernels.fused_layers import _FusedForward
 from dianoia.learner.kernels.prepare import prepare_for_cpu
@@ -123,24 +123,27 @@ def test_rounding_is_to_the_nearest_even() -> None:
     values = torch.tensor([*ties, *edges])
     size = len(values)
     qkv, out = torch.zeros(2, 2 * size).bfloat16(), torch.empty(2, 2 * size, dtype=torch.bfloat16)
-    keys, turn = torch.zeros(1, 1, size), torch.ones(2, 1, size)
-    given = (qkv, None, None, 1e-6, *turn, None, keys, values, out, None, None)
-    call("rotate_backward_half", *given, torch.empty(2 * size), 1, 0, 1, size)
-    found = out[0, size:]
-    assert found.view(torch.int16).tolist()[:8] == values.bfloat16().view(torch.int16).tolist()[:8]
-    assert found[8].isnan()
-    assert found.view(torch.int16).tolist()[9:] == values.bfloat16().view(torch.int16).tolist()[9:]
+    cos, sin = torch.ones(2, 1, size)
+    grads = (torch.zeros(1, 0, size), torch.zeros(1, 1, size), values)
+    none = (None, None)
+    functions.rope_qkv_backward(qkv, none, 1e-6, (cos, sin), grads, out, none)
+    rounded = out[0, size:]
+    bits, expected = (
+        rounded.view(torch.int16).tolist(),
+        values.bfloat16().view(torch.int16).tolist(),
+    )
+    assert bits[:8] == expected[:8] and rounded[8].isnan() and bits[9:] == expected[9:]
 
 
 def test_a_norm_behind_a_product() -> None:
     torch.manual_seed(0)
     x, more, weight = torch.randn(5, 24), torch.randn(5, 24).bfloat16(), torch.rand(24)
     y, normed, inverse = torch.empty(5, 24), torch.empty(5, 24).bfloat16(), torch.empty(5)
-    call("add_rms_half", x, more, weight, 1e-6, y, normed, inverse, 5, 24)
+    functions.add_rms_bfloat16(x, more, weight, 1e-6, y, normed, inverse)
     torch.testing.assert_close(y, x + more.float())
     expected = torch.nn.functional.rms_norm(y, (24,), weight, 1e-6)
     torch.testing.assert_close(normed.float(), expected, rtol=2**-8, atol=0.0)
-    call("add_rms_half", x, None, weight, 1e-6, x, normed, inverse, 5, 24)
+    functions.add_rms_bfloat16(x, None, weight, 1e-6, x, normed, inverse)
     expected = torch.nn.functional.rms_norm(x, (24,), weight, 1e-6)
     torch.testing.assert_close(normed.float(), expected, rtol=2**-8, atol=0.0)
 
@@ -153,7 +156,7 @@ def test_the_gated_unit_and_its_gradient() -> None:
     expected = torch.nn.functional.silu(gate) * up
     expected.backward(grad.float())
     y, of_both = torch.empty(7, 19).bfloat16(), torch.empty(7, 38).bfloat16()
-    call("gated_half", both, y, 7, 19)
-    call("gated_backward_half", both, grad, of_both, 7, 19)
+    functions.swiglu(both, y)
+    functions.swiglu_backward(both, grad, of_both)
     torch.testing.assert_close(y.float(), expected.detach(), rtol=2**-7, atol=1e-6)
     torch.testing.assert_close(of_both.float(), exact.grad, rtol=2**-7, atol=1e-6)
