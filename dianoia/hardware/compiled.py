@@ -40,6 +40,7 @@ def mark_dynamic(*tensors: torch.Tensor, at: int = 0) -> None:
 @cache
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Return the compiled form of the function, the same one for all callers."""
+    # beyond the limit PyTorch would silently run the function uncompiled
     torch._dynamo.config.recompile_limit = max(VARIANTS, torch._dynamo.config.recompile_limit)
     return torch.compile(function)
 

@@ -25,6 +25,7 @@ def to_device(tensor: torch.Tensor, device: torch.device | str | None) -> torch.
     """Copy a CPU tensor to `device`: on CUDA through pinned memory, and without waiting for the device."""
     if device is None or torch.device(device).type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
+    # only a copy from pinned memory can overlap with work on the device
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
@@ -46,6 +47,7 @@ def use_deterministic_kernels(device: torch.device) -> None:
     """
     if device.type != "cuda":
         return
+    # cuBLAS reads this when it starts, so it must be set before the first product
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

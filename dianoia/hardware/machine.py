@@ -102,6 +102,7 @@ def this_machine(threads: int) -> Machine:
         rate = workers * multiply_rate()
         return Machine("this CPU", main_memory(), workers, rate, rate, None)
     name, memory = gpu
+    # an unknown GPU counts as a slow one
     peak = next((peaks for part, peaks in GPUS.items() if part in name), GPUS["A10"])
     return Machine(
         name,
@@ -115,6 +116,7 @@ def this_machine(threads: int) -> Machine:
 
 def _first_gpu() -> tuple[str, float] | None:
     """Return name and bytes of memory of the GPU that PyTorch would take; None if there is none."""
+    # empty or -1 hides all GPUs, and a CPU build of PyTorch sees none
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.split(",")[0].strip() in ("", "-1"):
         return None
@@ -145,6 +147,7 @@ def main_memory() -> float | None:
         memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
         return None
+    # a container's limit is in a cgroup, which the system's own figure ignores
     memory = min(memory, address_limit())
     try:
         return min(memory, float(_CGROUP.read_text(encoding="ascii")))
@@ -169,6 +172,7 @@ def multiply_rate() -> float:
     """
     a, b = np.ones((1024, 256), np.float32), np.ones((256, 512), np.float32)
     a @ b
+    # the best of several runs: the first ones warm caches and clocks up
     best = float("inf")
     for _ in range(25):
         start = time.process_time()

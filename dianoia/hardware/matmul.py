@@ -18,6 +18,7 @@ def matmul_float32(left: Tensor, right: Tensor) -> Tensor:
     """Return `left @ right` of two matrices of one dtype, as float32 if that is a 16-bit dtype. No gradient."""
     if left.dtype not in SIXTEEN_BIT:
         return left @ right
+    # autocast would round the result to 16 bits
     with torch.autocast(left.device.type, enabled=False):
         if left.device.type == "cuda" and _has_float32_output(left.device, left.dtype):
             return torch.mm(left, right, out_dtype=torch.float32)

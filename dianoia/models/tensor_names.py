@@ -13,6 +13,7 @@ from dianoia.base.errors import ModelError
 from dianoia.models.folder_check import Config, Tensor, listed
 
 FAMILIES = ("llama", "qwen2", "qwen3")
+"""Model types whose layers the native sampler and the fused layers of a learner implement."""
 _HEADS = ("lm_head.weight", "score.weight")
 _COMPUTED = "rotary_emb.inv_freq"
 """A tensor in old folders that is not needed: it is computed from the configuration."""

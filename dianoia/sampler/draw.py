@@ -40,6 +40,7 @@ def _mix(value: int) -> int:
 def seed_of(key: Sequence[int], sample: int) -> int:
     """Return the seed of a sample's random stream, as a signed 64-bit number."""
     state = 0
+    # the length of the key comes last: without it (1,) and (1, 0) could share a stream
     for part in (*key, sample, len(key)):
         state = _mix((state + _GOLDEN + (part & _MASK)) & _MASK)
     return _signed(state)
@@ -47,6 +48,7 @@ def seed_of(key: Sequence[int], sample: int) -> int:
 
 def uniforms(seeds_B: torch.Tensor, indices_B: torch.Tensor) -> torch.Tensor:
     """Return float32 numbers in [0, 1), one per row: splitmix64 of (seed, token index) in int64."""
+    # int64 wraps around like uint64, but shifts keep the sign: masks clear what a logical shift would
     z = (indices_B + 1) * _signed(_GOLDEN) + seeds_B
     z = (z ^ ((z >> 30) & (_MASK >> 30))) * _signed(_MIX_1)
     z = (z ^ ((z >> 27) & (_MASK >> 27))) * _signed(_MIX_2)
@@ -64,11 +66,13 @@ def draw(
     likely token and reports its log-probability at temperature 1.
     """
     logits_BV = logits_BV.float()
+    # in C on a CPU; on CUDA without writing probabilities where nothing is truncated; else in plain PyTorch
     if logits_BV.device.type == "cpu" and library() is not None:
         return _draw_in_c(logits_BV.contiguous(), None, seeds_B, indices_B, params)
     whole_vocabulary = params.temperature > 0.0 and params.top_p >= 1.0 and not params.top_k
     if whole_vocabulary and logits_BV.is_cuda:
         return _draw_by_blocks(logits_BV, uniforms(seeds_B, indices_B), params.temperature)
+    # log-probabilities of greedy samples are those at temperature 1
     if params.temperature not in (0.0, 1.0):
         logits_BV = logits_BV / params.temperature
     probs_BV = logits_BV.softmax(-1)
@@ -110,6 +114,7 @@ def _invert(weights_BN: torch.Tensor, points_B: torch.Tensor) -> tuple[torch.Ten
     """
     sums_BN = weights_BN.cumsum(-1)
     last_B1 = sums_BN[:, -1:].contiguous()
+    # nextafter: the largest float below the total
     points_B1 = torch.minimum(points_B[:, None], last_B1.nextafter(torch.zeros_like(last_B1)))
     index_B1 = torch.searchsorted(sums_BN, points_B1, right=True)
     before_B1 = sums_BN.gather(1, (index_B1 - 1).clamp_min(0)).masked_fill_(index_B1 == 0, 0.0)
@@ -123,6 +128,7 @@ def _draw_all(probs_BV: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
     """
     rows, vocabulary = probs_BV.shape
     width = _block_width(vocabulary)
+    # zeros fill up the last block; they are never drawn, since their running sum does not grow
     padded_BV = torch.nn.functional.pad(probs_BV, (0, -vocabulary % width))
     blocks_BNW = padded_BV.view(rows, -1, width)
     sums_BN = blocks_BNW.sum(-1)
@@ -146,6 +152,7 @@ def _draw_by_blocks(
     vocabulary = logits_BV.shape[1]
     width = _block_width(vocabulary)
     mark_dynamic(logits_BV)
+    # one pass over the logits for the normaliser, one for the masses of the blocks
     normal_B1, sums_BN = compile_for(_masses, logits_BV.device)(logits_BV, temperature, width)
     block_B, remainder_B = _invert(sums_BN, uniforms_B * sums_BN.sum(-1))
     ids_BW = block_B[:, None] * width + torch.arange(width, device=logits_BV.device)
@@ -172,6 +179,7 @@ def _draw_truncated(
 ) -> torch.Tensor:
     """Draw by inverse CDF over the tokens that top-k, and then top-p of what top-k left, keep."""
     vocabulary = probs_BV.shape[-1]
+    # a partial sort suffices for top-k, and in most rows for top-p
     count = min(params.top_k or PREFIX, vocabulary)
     values_BN, order_BN = probs_BV.topk(count)
     ids_B = _draw_sorted(values_BN, order_BN, uniforms_B, params)
@@ -192,6 +200,7 @@ def _draw_sorted(
 ) -> torch.Tensor:
     """Draw from descending probabilities: from the smallest leading set that holds top-p of the mass."""
     mass_B1 = values_BN.sum(-1, keepdim=True) if params.top_k else 1.0
+    # a token is kept if the tokens before it do not hold top-p yet; the first one always is
     before_BN = values_BN.cumsum(-1) - values_BN
     nucleus_BN = before_BN < params.top_p * mass_B1
     nucleus_BN[:, 0] = True

@@ -41,11 +41,13 @@ class PendingWeights:
 
     def publish(self, update: WeightUpdate) -> None:
         """Keep `update` for the next `pull`; an older update that was not pulled is dropped."""
+        # weights that are in use already need no second copy
         self._update = update if update.version != self.version else None
 
     def pull(self, copy: Callable[[Mapping[str, torch.Tensor]], None]) -> int:
         """Call `copy` with the tensors of an update that waits, and return the version in use."""
         if self._update is not None:
+            # the reference is dropped afterwards, so that the learner's tensors can be freed
             copy(self._update.tensors)
             self.version, self._update = self._update.version, None
         assert self.version is not None, "load() gives the sampler its weights; call it first"
@@ -119,6 +121,7 @@ def group_by_params(
     requests: Sequence[Request], default: SamplingParams
 ) -> dict[SamplingParams, list[int]]:
     """Return the indices of the requests under each set of sampling parameters, in order of appearance."""
+    # a dict keeps insertion order, so the order of groups does not depend on hashes
     indices: dict[SamplingParams, list[int]] = {}
     for index, request in enumerate(requests):
         indices.setdefault(params_of(request, default), []).append(index)
@@ -137,7 +140,7 @@ def check_requests(
                 "Start the prompt with at least one token, usually the beginning-of-text id."
             )
         params = params_of(request, default)
-        if params is not default:
+        if params is not default:  # the default was checked above
             _check_params(params)
         _check_length(index, len(request.prompt_ids), params.max_tokens, positions)
 

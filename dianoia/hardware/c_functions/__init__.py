@@ -103,6 +103,7 @@ def pack_panels(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     The shape is `[outer / VECTOR, inner, VECTOR]`, in bfloat16 `[outer / VECTOR, inner / 2, VECTOR, 2]`.
     """
     inner = matrix.shape[1]
+    # zeros in the last panel give outputs that nobody reads
     panels = F.pad(matrix, (0, 0, 0, -len(matrix) % VECTOR)).to(dtype).view(-1, VECTOR, inner)
     if dtype == torch.bfloat16:
         # the instruction for bfloat16 adds two products at a time, so numbers lie in pairs
@@ -116,6 +117,7 @@ def _open(path: Path) -> ctypes.CDLL:
     With undeclared types ctypes would look at every argument of every call, a tenth of the time of a small decoding step.
     """
     loaded = ctypes.CDLL(str(path))
+    # every `void` function at the start of a line is exported; helpers are static
     for name, arguments in re.findall(r"^void (\w+)\(([^)]*)\)", _source(), re.MULTILINE):
         getattr(loaded, name).argtypes = [_type(argument) for argument in arguments.split(",")]
         getattr(loaded, name).restype = None
@@ -149,6 +151,7 @@ def _compiler() -> str | None:
 def _built(compiler: str) -> Path:
     """Return the library for this source, compiler and processor; compile it if it is not in the cache folder."""
     source = _source()
+    # part of the name, so that another source, compiler or processor never loads this library
     key = hashlib.sha256("\n".join((source, *FLAGS, compiler, _processor())).encode())
     target = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
     if not target.exists():

@@ -28,8 +28,7 @@ from dianoia.learner.kernels.layers_cpu import (
     qkv_projection,
     runs_in_c,
 )
-
-FAMILIES = ("llama", "qwen2", "qwen3")
+from dianoia.models.tensor_names import FAMILIES
 
 _CHECKPOINTS_IN_FORWARD = GradientCheckpointingLayer.__call__ is nn.Module.__call__
 """True if this transformers reruns a layer from within the forward function, which is exchanged here."""

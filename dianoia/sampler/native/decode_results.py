@@ -12,6 +12,7 @@ Finished = Callable[[int, int, Completion], None]
 
 def stop_table(params: SamplingParams, vocabulary: int, device: torch.device) -> torch.Tensor:
     """Return bool `[V]`, True for the tokens that end a sample; ids outside the vocabulary are ignored."""
+    # a table, since a lookup by token is cheaper than a search in a set, on every device
     stops = torch.zeros(vocabulary, dtype=torch.bool, device=device)
     ids = [i for i in params.stop_ids if 0 <= i < vocabulary]
     stops[torch.tensor(ids, dtype=torch.int64, device=device)] = True
@@ -50,6 +51,7 @@ class DecodeResults:
 
 def merge_results(results: Sequence[DecodeResults]) -> list[list[Completion]]:
     """Return the completions of decoders that shared the same requests, one list per request."""
+    # each sample was finished by exactly one of the decoders; the others hold None in its place
     merged = [
         [
             completion

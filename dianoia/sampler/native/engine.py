@@ -96,6 +96,7 @@ class NativeSampler:
     ) -> list[list[Completion]]:
         """See `interface.Sampler.generate`."""
         check_requests(requests, params, self._positions)
+        # the one place where weights change: never while samples are being decoded
         version = self.pull()
         if not requests:
             self._stats = SamplerStats(weights_version=version)
@@ -188,12 +189,14 @@ class CpuDecoders:
         limits = [params_of(request, default).max_tokens for request in requests]
         prompts = [len(request.prompt_ids) for request in requests]
         self._model.reserve(max(map(sum, zip(prompts, limits, strict=True))))
+        # no more cores than samples, and at least one, even where no request has samples
         samples = min(self._slots, sum(request.samples for request in requests))
         cores = max(1, min(worker_count(torch.device("cpu")), samples))
         while len(self._workers) < cores:
             self._workers.append(CpuDecoder(self._model))
+        # one queue for all cores: a core whose samples end early takes more prompts than the others
         queue = deque(split_requests(requests, default, cores))
-        slots_per_core = -(-samples // cores)
+        slots_per_core = -(-samples // cores)  # rounded up
         sizes = memory_sizes(self._model, max(prompts), max(limits), len(queue), slots_per_core)
         jobs = [
             partial(worker.generate, requests, queue, sizes, max(limits), finished, weights_version)
@@ -204,6 +207,7 @@ class CpuDecoders:
 
     def session(self, prompt_tokens: int, response_tokens: int, weights_version: int) -> Session:
         """See `Decoders`."""
+        # before the workers start: they hold the address of the RoPE tables
         self._model.reserve(prompt_tokens + response_tokens)
         cores = max(1, min(worker_count(torch.device("cpu")), self._slots))
         slots_per_core = -(-self._slots // cores)
@@ -248,6 +252,7 @@ class TorchDecoders:
         longest = max(
             len(request.prompt_ids) + params_of(request, default).max_tokens for request in requests
         )
+        # before any step is captured: a graph holds the address of the RoPE tables
         self._model.reserve(longest)
         completions: list[list[Completion]] = [[] for _ in requests]
         results: list[DecodeResults] = []
@@ -270,6 +275,7 @@ class TorchDecoders:
     ) -> list[DecodeResults]:
         """Decode the requests at `indices`, which share `params`, into `completions`."""
         count = max(1, min(worker_count(self._model.device), len(indices), self._slots))
+        # round-robin, so that each part gets prompts of all lengths
         parts = [indices[i::count] for i in range(count)]
         jobs = [
             partial(

@@ -14,14 +14,15 @@ from transformers import LlamaConfig, PretrainedConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from dianoia.base.errors import ModelError
+from dianoia.models.tensor_names import FAMILIES
 
-FAMILIES = ("llama", "qwen2", "qwen3")
 ROPES = ("default", "linear", "llama3", "yarn")
 """RoPE types whose frequencies do not depend on the length of the text."""
 
 
 def refusal(config: PretrainedConfig) -> str | None:
     """Return why the native sampler cannot run this model; None if it can."""
+    # each check names a feature that the forward pass does not implement
     if config.model_type not in FAMILIES:
         return f"its model_type is {config.model_type!r}, not one of {', '.join(FAMILIES)}"
     if config.hidden_act != "silu":
@@ -74,6 +75,7 @@ class ModelShape:
             vocabulary=config.vocab_size,
             eps=config.rms_norm_eps,
             tied=config.tie_word_embeddings,
+            # Qwen2 has a bias on queries, keys and values always, and never on the output projection
             qkv_bias=bias or config.model_type == "qwen2",
             out_bias=bias and config.model_type != "qwen2",
             mlp_bias=bool(getattr(config, "mlp_bias", False)),
@@ -108,6 +110,7 @@ class LayerWeights:
             return torch.empty(size, dtype=dtype, device=device)
 
         queries, keys = shape.heads * shape.head, shape.kv_heads * shape.head
+        # fused where the products share their input: one QKV matrix, one matrix of gate and up
         self.norm_1, self.norm_2 = new(2, shape.hidden)
         self.qkv = new(queries + 2 * keys, shape.hidden)
         self.qkv_bias = new(queries + 2 * keys) if shape.qkv_bias else None
@@ -201,6 +204,7 @@ class Weights:
         Raises ModelError, before anything is copied, for a missing or misshapen parameter.
         """
         self.check(weights)
+        # in place: captured CUDA graphs hold the addresses of the buffers
         for name, view in self._views:
             view.copy_(weights[name])
 

@@ -139,6 +139,7 @@ class CpuDecoder:
     ) -> DecodeResults:
         """Decode shares of `requests` from the queue until it is empty."""
         results = DecodeResults(requests, sizes.slots, finished)
+        # memory of an earlier, larger call serves too: rows are only longer than they need to be
         if self._memory is None or not self._memory.sizes.covers(sizes):
             self._memory = None  # frees the old memory before the new one is allocated
             self._memory = CpuMemory(self._model, sizes)
@@ -237,6 +238,7 @@ class DecodeLoop:
             self._params = _ParamsTable(
                 self._model.shape.vocabulary
             )  # no slot refers to the old one
+        # prompts first: samples that end with their first token leave slots free for others
         self._read_prompts(shares)
         self._seat()
         if not self._live:
@@ -254,6 +256,7 @@ class DecodeLoop:
 
     def cancel(self, cancelled: Callable[[int], bool]) -> None:
         """End the samples of requests for which `cancelled(number)` is True, with the tokens drawn so far."""
+        # a cancelled sample is handed out like one that has ended, only shorter
         self._hand_out([slot for slot, sample in self._live.items() if cancelled(sample.number)])
         for sample in [sample for sample in self._waiting if cancelled(sample.number)]:
             self._waiting.remove(sample)
@@ -261,6 +264,7 @@ class DecodeLoop:
 
     def _decode(self, steps: int) -> list[int]:
         """Run decoding steps until a sample ends; return the slots of those that have ended."""
+        # C steps over the live slots only, and writes tokens into the rows of those slots
         live = list(self._live)
         functions.decode(
             self._structure, self._model.shape.eps, self._memory.structure, self._state,
@@ -273,6 +277,7 @@ class DecodeLoop:
 
     def _hand_out(self, slots: list[int]) -> None:
         """Finish the samples of these slots and free the slots."""
+        # one copy of the column: reading single elements of a tensor is slow
         drawn = self._state[:, SlotField.DRAWN].tolist()
         for slot in slots:
             sample, count = self._live.pop(slot), drawn[slot]
@@ -282,6 +287,7 @@ class DecodeLoop:
 
     def _end(self, sample: LiveSample, ids: tuple[int, ...], logprobs: tuple[float, ...]) -> None:
         """Hand out a completion; the last sample over a row of the prompt cache frees the row."""
+        # the keys of a prompt stay until no sample attends to them any more
         self._prompt_users[sample.prompt_row] -= 1
         if not self._prompt_users[sample.prompt_row]:
             self._free_prompt_rows.append(sample.prompt_row)
@@ -325,6 +331,7 @@ class DecodeLoop:
             if share is None:
                 break
             taken.append((share, self._free_prompt_rows.pop()))
+            # may become negative: samples of a share beyond the free slots wait with their first token
             samples_needed -= share.samples
             tokens += len(share.request.prompt_ids)
         return taken
@@ -341,6 +348,7 @@ class DecodeLoop:
             chunk, chunk_states = rows[first : first + most], states[first : first + most]
             eps, memory = self._model.shape.eps, self._memory.structure
             functions.read_prompts(self._structure, eps, memory, chunk, chunk_states)
+        # the last token of each prompt predicts the first one of its responses
         lengths = torch.tensor([len(ids) for ids in prompts])
         return states[lengths.cumsum(0) - 1]
 
@@ -390,6 +398,7 @@ class DecodeLoop:
                 for s in samples
             ]
         )
+        # the first tokens; C writes the others behind them
         self._ids[slots, 0] = torch.tensor([sample.token for sample in samples])
         self._logprobs[slots, 0] = torch.tensor([sample.logprob for sample in samples])
 

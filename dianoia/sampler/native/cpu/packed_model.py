@@ -73,10 +73,12 @@ class PackedModel:
         self.check(weights)
         table = weights["model.embed_tokens.weight"]
         head = table if self.shape.tied else weights["lm_head.weight"]
+        # copies, all of them: the learner goes on to change its own tensors in place
         self._tensors = {
             "unembedding": pack_panels(head, self.dtype),
             "norm": weights["model.norm.weight"].float().clone(),
         }
+        # tied float32 weights need no table: C reads a token's row from the packed output head
         if not self.shape.tied or self.dtype != torch.float32:
             self._tensors["embedding"] = table.float().clone()
         self._layers = [
@@ -100,6 +102,7 @@ class PackedModel:
 
         While the caller holds the owner, a later `load` or `reserve` does not free that memory.
         """
+        # biases and norms that the model does not have are NULL
         absent = dict.fromkeys(_LAYER_FIELDS)
         layers = torch.cat([c_struct("Layer", absent | layer) for layer in self._layers])
         shape = self.shape
@@ -118,6 +121,7 @@ def _layer(
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the fields of the C structure `Layer` that the model has."""
     for field, names in MATRICES.items():
+        # one matrix per product: QKV in this order, then gate and up
         matrix = torch.cat([weights[f"{prefix}{name}.weight"] for name in names])
         yield field, pack_panels(matrix, dtype)
         if f"{prefix}{names[0]}.bias" in weights:
@@ -179,6 +183,7 @@ class CpuMemory:
         shape, head = model.shape, model.shape.head
         prompts = (shape.layers, sizes.prompt_rows, shape.kv_heads, sizes.prompt_capacity)
         responses = (shape.layers, sizes.slots, shape.kv_heads, sizes.response_capacity)
+        # keys lie across, in blocks of tokens, and need no padding of the head; values lie along and do
         padded = round_to_vectors(head)
         self._buffers = {
             "prompt_keys": torch.empty(*prompts, head),
@@ -187,6 +192,7 @@ class CpuMemory:
             "values": torch.empty(*responses, padded, dtype=model.dtype),
         }
         structure, _owner = model.structure()
+        # C says how much scratch memory a step takes, given the sizes
         size = functions.scratch_size(structure, self._structure(None))
         self._buffers["scratch"] = torch.empty(size)
         self.structure = self._structure(self._buffers["scratch"])

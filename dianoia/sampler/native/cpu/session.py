@@ -76,6 +76,7 @@ class Handle:
 
     def _finish(self, sample: int, completion: Completion) -> bool:
         """Store a completion, stream its last tokens, and return True if it was the last one of the request."""
+        # tokens since the last step, and for a sample that never had a slot its only token
         first = self._streamed[sample]
         self._deliver(sample, list(completion.ids[first:]), list(completion.logprobs[first:]))
         # two workers may finish samples of one request at the same time
@@ -159,11 +160,13 @@ class Session:
         with self._changed:
             if self._closed:
                 raise ConfigError("The session is closed. Open another one to submit requests.")
+            # registered before its shares are queued: a worker looks the handle up as soon as it takes one
             handle = Handle(request.samples, self._changed)
             if not request.samples:
                 return handle
             number, self._submitted = self._submitted, self._submitted + 1
             self._handles[number] = handle
+            # an even part for each worker, so that the samples of one request are decoded in parallel
             most = -(-request.samples // self._workers)
             for first in range(0, request.samples, most):
                 count = min(most, request.samples - first)
@@ -178,6 +181,7 @@ class Session:
             for handle in self._handles.values():
                 handle.cancelled = True
             self._changed.notify_all()
+        # without the lock: workers need it to end their requests
         for thread in self._threads:
             thread.join()
 
@@ -221,6 +225,7 @@ class Session:
             dropped = [share for share in self._queue if self._is_cancelled(share.number)]
             for share in dropped:
                 self._queue.remove(share)
+        # outside of the lock, as `_finish` wakes callers
         for share in dropped:
             for index in range(share.first, share.first + share.samples):
                 self._finish(share.number, index, Completion((), (), False, self._version))

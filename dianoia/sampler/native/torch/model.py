@@ -122,6 +122,7 @@ class TorchModel:
     def logits(self, hidden_BH: Tensor) -> Tensor:
         """Return the float32 logits `[B, V]` of final hidden states."""
         head = self.weights.head
+        # float32 logits in either case, see `Weights`
         if self.device.type == "cpu":
             return F.linear(hidden_BH.to(head.dtype), head).float()
         return matmul_float32(hidden_BH, head.t())
@@ -148,6 +149,7 @@ class TorchModel:
         x, rope = self._embed(ids, positions)
         for index, layer in enumerate(self.weights.layers):
             q, k, v = self._qkv(layer, x, rope)
+            # a prompt's keys and values are copied into the slot of each of its samples
             cache.keys[index].index_copy_(0, targets, k[sources])
             cache.values[index].index_copy_(0, targets, v[sources])
             attended = self._attend_prompts((q, k, v), bounds, lengths)
@@ -163,6 +165,7 @@ class TorchModel:
         """
         if self.kernels:
             return self._decode_by_kernels(tokens_B, lengths_B, shape, cache)
+        # the position of the token is the number of tokens before it
         x, rope = self._embed(tokens_B, lengths_B)
         starts = torch.arange(shape.slots + 1, device=self.device) * cache.capacity
         columns, filled_B = starts[:-1] + lengths_B, (lengths_B + 1).to(torch.int32)
@@ -228,6 +231,7 @@ class TorchModel:
         """Return the causal self-attention of each prompt `[N, heads, D]`."""
         if self.flash:
             return causal_attention(*qkv, bounds, self._scale)
+        # prompt by prompt, which needs neither padding nor a mask
         parts = zip(*(torch.split(part.transpose(0, 1), lengths, 1) for part in qkv), strict=True)
         attended = [
             F.scaled_dot_product_attention(
@@ -253,6 +257,7 @@ class TorchModel:
             part.view(-1, capacity, *part.shape[1:])[:slots, : bounds.longest].transpose(1, 2)
             for part in cached
         )
+        # columns beyond what a slot holds are masked: they may hold keys of an earlier sample
         filled_BN = torch.arange(bounds.longest, device=self.device) < filled_B[:, None]
         queries = q.reshape(slots, self.shape.kv_heads, self.shape.repeats, head)
         attended = F.scaled_dot_product_attention(
@@ -305,6 +310,7 @@ def project_qkv(
     rotated_heads, head = sum(heads), cos_BD.shape[-1]
     qkv = qkv.view(-1, rotated_heads + heads[1], head)
     qk, v = qkv[:, :rotated_heads], qkv[:, rotated_heads:]
+    # RoPE of queries and keys in one operation: their heads lie next to each other
     if qk_norm is not None:
         qk = F.rms_norm(qk, (head,), None, eps).mul_(qk_norm)
     rotated = qk.roll(head // 2, -1).mul_(sin_BD[:, None])

@@ -97,9 +97,11 @@ class _DecodeLoop:
     def run(self) -> None:
         """Refill slots, run steps and hand out completions until no sample is left."""
         while self._waiting or self._seats:
+            # steps of few slots are cheaper, so gaps are closed once no sample can fill them
             self._refill()
             self._compact()
             count = min(CHECK_EVERY, max(self._steps_left(seat) for seat in self._seats.values()))
+            # 0 if every sample ended with its first token
             if count > 0:
                 self._steps.run(count, self._step_shape(count))
             for seat in self._seats.values():
@@ -116,6 +118,7 @@ class _DecodeLoop:
         cache = self._steps.cache
         slots = max(self._seats) + 1
         length = max(seat.prompt_tokens + seat.steps for seat in self._seats.values()) + count
+        # on a CPU nothing is captured, so a step is exactly as large as it has to be
         if self._steps.captures:
             slots, length = _doubled(FEWEST_SLOTS, slots), _doubled(SHORTEST, length)
         return StepShape(min(cache.slots, slots), min(cache.capacity, length))
@@ -124,6 +127,7 @@ class _DecodeLoop:
         """Give free slots to waiting samples, the lowest slots first, one prefill at a time."""
         start, slots = time.perf_counter(), self._steps.cache.slots
         free = [slot for slot in range(slots) if slot not in self._seats]
+        # while samples run, wait for several free slots: a prefill for one costs nearly as much as for many
         if self._seats and len(free) * REFILL < slots:
             return
         while free and self._waiting:
@@ -139,6 +143,7 @@ class _DecodeLoop:
             number, index = self._waiting[0]
             request = self._results.requests[number]
             if number not in prompt_numbers:
+                # the samples of a request share one reading of its prompt
                 tokens = sum(map(len, prompts)) + len(request.prompt_ids)
                 if prompts and tokens > self._prefill_tokens:
                     break
@@ -159,6 +164,7 @@ class _DecodeLoop:
         completions = self._steps.completions(slots, self._results.weights_version)
         self._steps.free(slots)
         for slot, completion in zip(slots, completions, strict=True):
+            # the first token came from the prefill
             self._results.slot_steps += len(completion.ids) - 1
             seat = self._seats.pop(slot)
             self._results.finish(seat.request, seat.index, completion)
