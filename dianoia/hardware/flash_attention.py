@@ -57,6 +57,7 @@ def cached_attention(
 
     A query attends to the first `used` (int32 `[B]`) keys of its row; `rows` are the bounds of the rows.
     """
+    # each query is a sequence of one token
     edges = torch.arange(q.shape[0] + 1, dtype=torch.int32, device=q.device)
     queries = SequenceBounds(edges, 1)
     return _forward(q, keys, values, (queries, rows), scale, causal=False, used=used)[0]
@@ -76,6 +77,7 @@ def _forward(
     bounds: of the queries, and of the keys.
     """
     q_bounds, k_bounds = bounds
+    # lengths and bounds are positional in all versions of PyTorch that have the operator
     dropout, debug_mask = 0.0, False
     result: tuple[Tensor, ...] = torch.ops.aten._flash_attention_forward(
         q,

@@ -120,6 +120,7 @@ def _first_gpu() -> tuple[str, float] | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.split(",")[0].strip() in ("", "-1"):
         return None
+    # by the version's name: importing torch would take a second
     if "+cpu" in _version("torch"):
         return None
     first = (visible or "0").split(",")[0].strip()
@@ -128,6 +129,7 @@ def _first_gpu() -> tuple[str, float] | None:
         done = subprocess.run(
             [*query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20
         )
+        # the first line is the first GPU; names may hold commas, so split at the last one
         name, _, mebibytes = done.stdout.strip().partition("\n")[0].rpartition(",")
         return (name.strip(), float(mebibytes) * 2**20) if done.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired, ValueError):

@@ -14,16 +14,16 @@ from dianoia.hardware.devices import allow_tf32
 SIXTEEN_BIT = (torch.bfloat16, torch.float16)
 
 
-def matmul_float32(left: Tensor, right: Tensor) -> Tensor:
-    """Return `left @ right` of two matrices of one dtype, as float32 if that is a 16-bit dtype. No gradient."""
-    if left.dtype not in SIXTEEN_BIT:
-        return left @ right
+def matmul_float32(first: Tensor, second: Tensor) -> Tensor:
+    """Return `first @ second` of two matrices of one dtype, as float32 if that is a 16-bit dtype. No gradient."""
+    if first.dtype not in SIXTEEN_BIT:
+        return first @ second
     # autocast would round the result to 16 bits
-    with torch.autocast(left.device.type, enabled=False):
-        if left.device.type == "cuda" and _has_float32_output(left.device, left.dtype):
-            return torch.mm(left, right, out_dtype=torch.float32)
-        with allow_tf32(left.device.type == "cuda"):
-            return left.float() @ right.float()
+    with torch.autocast(first.device.type, enabled=False):
+        if first.device.type == "cuda" and _has_float32_output(first.device, first.dtype):
+            return torch.mm(first, second, out_dtype=torch.float32)
+        with allow_tf32(first.device.type == "cuda"):
+            return first.float() @ second.float()
 
 
 @cache

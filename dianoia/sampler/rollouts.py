@@ -58,6 +58,7 @@ class RolloutSampler:
         key: seeds a rollout together with the problem's number and the sample's index. first: number of the first problem,
         so that a rollout does not depend on how problems are batched.
         """
+        # the number and not the place in this call: a batch boundary must not change a rollout
         keys = [(*key, number) for number in range(first, first + len(problems))]
         return self.with_keys(keys, problems, samples, params)
 
@@ -88,6 +89,7 @@ class RolloutSampler:
 
     def text(self, completion: Completion) -> str:
         """Return the response as text, without the id that ended it."""
+        # a response that was cut at max_tokens has no end-of-sequence id
         ids = completion.ids[:-1] if completion.stopped else completion.ids
         # Special tokens stay in: a tag that a tokenizer declares special must not vanish from the text.
         text = self.tokenizer.decode(

@@ -42,6 +42,7 @@ class TransformersSampler:
         self._model = copy.deepcopy(model)
         self._model.train(False)
         torch.nn.Module.to(self._model, device=torch.device(device), dtype=dtype)
+        # without the checkpoint's defaults: penalties would change what is sampled
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._slots = slots
         self._stats = SamplerStats()
@@ -112,6 +113,7 @@ class TransformersSampler:
         ids = torch.tensor([(0,) * (longest - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([(0,) * (longest - len(p)) + (1,) * len(p) for p in prompts])
         seeds = [seed_of(request.key, sample) for request, sample in samples]
+        # the processor draws; `generate` only runs the model
         processor = _DrawingProcessor(seeds, params, device)
         self._model.generate(  # type: ignore[operator]
             input_ids=ids,
@@ -155,6 +157,7 @@ class _DrawingProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return scores that are 0 for the drawn token and minus infinity for all others."""
+        # all rows have drawn the same number of tokens
         index_B = torch.full_like(self._seeds_B, len(self._ids))
         ids_B, logprobs_B = draw(scores, self._seeds_B, index_B, self._params)
         self._ids.append(ids_B)

@@ -37,6 +37,8 @@ SWITCH = "DIANOIA_C"
 """Environment variable; 0 turns the functions off."""
 # in this order: a file uses what the files before it define
 SOURCES = ("layers.c", "attend.c", "bfloat16.c", "draw.c", "product.c", "head.c", "step.c")
+# No -ffast-math: NaN must stay visible, and sums must keep their order. errno and traps are not used, and without them
+# loops vectorise.
 FLAGS = (
     *("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC"),
@@ -48,6 +50,7 @@ SECONDS = 120
 @cache
 def library() -> ctypes.CDLL | None:
     """Return the compiled functions; None where they are turned off or cannot be compiled."""
+    # cached, with the answer None too: the search and the warning happen once per process
     compiler = _compiler()
     if os.environ.get(SWITCH) == "0" or compiler is None:
         return None
@@ -144,6 +147,7 @@ def _type(argument: str) -> Any:
 
 def _compiler() -> str | None:
     """Return the path of a C compiler, None where there is none."""
+    # CC first: who sets it wants that compiler
     names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
@@ -171,6 +175,7 @@ def _source() -> str:
 def _compile(compiler: str, source: str, code: Path, out: Path) -> None:
     code.write_text(source)
     command = [compiler, *FLAGS, str(code), "-o", str(out), "-lm"]
+    # -lm comes last: a linker resolves from left to right
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     if done.returncode:
         raise OSError(f"{compiler} failed: {done.stderr.strip()[-500:]}")

@@ -83,8 +83,8 @@ def rms_backward_bfloat16(
     """Compute `rms_backward` from a bfloat16 gradient; store the gradient of `x` in bfloat16 too, in `rounded`."""
     _check(torch.float32, x_NH, weight_H, inverse_N, residual_NH, x_grad_NH, weight_grad_H)
     _check(torch.bfloat16, grad_NH, rounded_NH)
-    given = (x_NH, weight_H, inverse_N, grad_NH, residual_NH)
-    call("rms_backward_bfloat16", *given, x_grad_NH, rounded_NH, weight_grad_H, *x_NH.shape)
+    inputs = (x_NH, weight_H, inverse_N, grad_NH, residual_NH)
+    call("rms_backward_bfloat16", *inputs, x_grad_NH, rounded_NH, weight_grad_H, *x_NH.shape)
 
 
 def rope_qkv(
@@ -103,6 +103,7 @@ def rope_qkv(
     _check(qkv.dtype, qkv)
     _check(torch.float32, *norms, *rope, q_NHD, k_NHD, v_NHD)
     (rows, heads, head), kv = q_NHD.shape, k_NHD.shape[1]
+    # float32 values are read where they are; bfloat16 ones are widened into tensors of their own
     if v_NHD is None:
         assert qkv.dtype == torch.float32, "values of a bfloat16 product are stored in float32"
         call("rope_qkv", qkv, *norms, eps, *rope, q_NHD, k_NHD, rows, heads, kv, head)
@@ -126,11 +127,14 @@ def rope_qkv_backward(
     _check(qkv.dtype, qkv, qkv_grad)
     _check(torch.float32, *norms, *rope, *grads, *norm_grads)
     (rows, heads, head), kv = grads[0].shape, grads[1].shape[1]
-    given, sizes = (qkv, *norms, eps, *rope, *grads, qkv_grad, *norm_grads), (rows, heads, kv, head)
+    inputs, sizes = (
+        (qkv, *norms, eps, *rope, *grads, qkv_grad, *norm_grads),
+        (rows, heads, kv, head),
+    )
     if qkv.dtype == torch.float32:
-        call("rope_qkv_backward", *given, *sizes)
+        call("rope_qkv_backward", *inputs, *sizes)
     else:
-        call("rope_qkv_backward_bfloat16", *given, rope[0].new_empty(2 * head), *sizes)
+        call("rope_qkv_backward_bfloat16", *inputs, rope[0].new_empty(2 * head), *sizes)
 
 
 def swiglu(gate_up: Tensor, y: Tensor) -> None:
@@ -143,6 +147,7 @@ def swiglu(gate_up: Tensor, y: Tensor) -> None:
 def swiglu_backward(gate_up: Tensor, grad: Tensor, gate_up_grad: Tensor) -> None:
     """Store the gradient of `gate_up` from that of the result of `swiglu`; all float32 or all bfloat16."""
     _check(gate_up.dtype, gate_up, grad, gate_up_grad)
+    # sizes are those of the result: half as wide as gate and up together
     single = gate_up.dtype == torch.float32
     name = "swiglu_backward" if single else "swiglu_backward_bfloat16"
     call(name, gate_up, grad, gate_up_grad, *grad.shape)
@@ -172,6 +177,7 @@ def attend(
     """
     _check(torch.float32, *qkv, output_NHD, normal_NH)
     _check(torch.int64, spans_R4, context_K)
+    # four copies: keys and values, each along and across
     room, (query, key, _) = round_to_vectors(longest), qkv
     scratch = _attention_scratch(query, room, 4)
     sizes = (room, len(spans_R4), query.shape[1], *key.shape[1:])
@@ -192,11 +198,12 @@ def attend_backward(
     """Store the gradient of the queries in `grads`, and add to those of keys and values; see `attend`."""
     _check(torch.float32, *qkv, output_NHD, normal_NH, grad_NHD, *grads)
     _check(torch.int64, spans_R4, context_K)
+    # two more copies than forward, for the sums of key and value gradients
     room, (query, key, _) = round_to_vectors(longest), qkv
     scratch = _attention_scratch(query, room, 6)
     sizes = (room, len(spans_R4), query.shape[1], *key.shape[1:])
-    given = (*qkv, spans_R4, context_K, scale, output_NHD, normal_NH, grad_NHD)
-    call("attend_backward", *given, *grads, scratch, *sizes)
+    inputs = (*qkv, spans_R4, context_K, scale, output_NHD, normal_NH, grad_NHD)
+    call("attend_backward", *inputs, *grads, scratch, *sizes)
 
 
 # Output head --------------------------------------------------------------------------------------
@@ -243,9 +250,10 @@ def score_head_bfloat16(
     _check(torch.bfloat16, states_NH, head[0])
     _check(torch.float32, head[1], logits, scores_3N)
     _check(torch.int64, ids_N)
+    # a buffer that is too small is the one mistake here that no shape would show
     assert len(logits) >= (len(ids_N) if keep else min(SCORED, len(ids_N)))
-    given = (states_NH, *head, ids_N, scale, logits, int(keep))
-    call("score_head_bfloat16", *given, *scores_3N, *states_NH.shape, vocabulary)
+    inputs = (states_NH, *head, ids_N, scale, logits, int(keep))
+    call("score_head_bfloat16", *inputs, *scores_3N, *states_NH.shape, vocabulary)
 
 
 def score_backward_bfloat16(
@@ -260,8 +268,8 @@ def score_backward_bfloat16(
     _check(torch.float32, logits_NW, normal_N, grad_N)
     _check(torch.int64, ids_N)
     _check(torch.bfloat16, logits_grad_NV)
-    given = (logits_NW, ids_N, scale, normal_N, grad_N)
-    call("score_backward_bfloat16", *given, logits_grad_NV, *logits_grad_NV.shape)
+    inputs = (logits_NW, ids_N, scale, normal_N, grad_N)
+    call("score_backward_bfloat16", *inputs, logits_grad_NV, *logits_grad_NV.shape)
 
 
 def matmul(x: Tensor, packed: Tensor, y: Tensor, outer: int) -> None:
@@ -293,6 +301,7 @@ def draw(
     assert logits_NV.dtype == torch.float32 and logits_NV.stride(1) == 1
     _check(torch.int64, owners_B, seeds_B, indices_B, ids_B)
     _check(torch.float32, logprobs_B)
+    # scratch: masses of all tokens, and a sorted list of (mass, id)
     vocabulary = logits_NV.shape[1]
     scratch, sizes = (
         logprobs_B.new_empty(3 * vocabulary),

@@ -5,7 +5,7 @@
  * [capacity, round_to_vectors(head)], bfloat16 where matrices are, since such a product gives no more precision. A token
  * attends to what is filled of its prompt and of its response, and to nothing else, so nothing has to be masked.
  *
- * No sum depends on the other rows of a step: a completion is the same bits whatever is decoded beside it.
+ * No sum depends on the other rows of a step: a completion is the same bits whatever is decoded at the same time.
  */
 #include <math.h>
 #include <stdint.h>

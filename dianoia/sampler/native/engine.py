@@ -162,7 +162,7 @@ def _decoders(
 class CpuDecoders:
     """Decoders in C, one per core.
 
-    Cores take prompts from one queue, since a completion in C does not depend on what is decoded beside it.
+    Cores take prompts from one queue, since a completion in C does not depend on what is decoded at the same time.
     """
 
     def __init__(self, config: PretrainedConfig, dtype: torch.dtype, slots: int) -> None:

@@ -147,7 +147,7 @@ class CpuDecoder:
         def take() -> PromptShare | None:
             try:
                 return queue.popleft()
-            except IndexError:  # empty, perhaps since another core has just taken the last share
+            except IndexError:  # empty, perhaps since another core has just shares the last share
                 return None
 
         size = (sizes.slots, response_tokens)
@@ -319,22 +319,22 @@ class DecodeLoop:
 
         No more are taken than the free slots need: other cores share the queue.
         """
-        taken: list[tuple[PromptShare, int]] = []
+        shares: list[tuple[PromptShare, int]] = []
         samples_needed, tokens = len(self._free_slots) - len(self._waiting), 0
         while (
             samples_needed > 0
             and tokens < PREFILL_TOKENS
-            and len(taken) < most
+            and len(shares) < most
             and self._free_prompt_rows
         ):
             share = self._take()
             if share is None:
                 break
-            taken.append((share, self._free_prompt_rows.pop()))
+            shares.append((share, self._free_prompt_rows.pop()))
             # may become negative: samples of a share beyond the free slots wait with their first token
             samples_needed -= share.samples
             tokens += len(share.request.prompt_ids)
-        return taken
+        return shares
 
     def _prefill(self, shares: list[tuple[PromptShare, int]]) -> torch.Tensor:
         """Fill rows of the prompt cache; return the final hidden state after each prompt `[N, H]`."""
