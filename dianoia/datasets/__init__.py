@@ -1,1 +1,1 @@
-"""Builds data sets from rollouts and files: supervised samples, judged pairs, labels. Columns on disk: `storage`."""
+"""Build data sets from rollouts and files: supervised samples, judged pairs, safety labels. Columns on disk: `storage`."""

@@ -1,4 +1,4 @@
-"""The recipe's rewards as a rubric: weights, the problems' own verifiers, what does not apply."""
+"""The recipe's rewards as a judge: weights, what does not apply, the order of groups."""
 
 from dataclasses import replace
 

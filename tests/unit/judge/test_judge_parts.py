@@ -1,4 +1,4 @@
-"""Functions, reward models and a judge as parts of a reward: by hand, group by group, beside the paper's rules."""
+"""Functions, reward models and an LLM grader as parts of a reward: by hand, group by group, beside the paper's rules."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Rules and rubric: what counts, what is None, and what is told to the user."""
+"""Rules and their sum: what counts, what is None, and what the user is told."""
 
 import math
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ def test_a_weight_that_makes_it_so_too(value: float, weight: float) -> None:
         (UNREADABLE, {"accuracy": None, "format": 1.0}, 1.0),
     ],
 )
-def test_the_papers_rubric(rollout: Rollout, parts: dict[str, float | None], total: float) -> None:
+def test_the_papers_reward(rollout: Rollout, parts: dict[str, float | None], total: float) -> None:
     result = score((Accuracy(), format_rule()), rollout)
     assert result.parts == parts
     assert result.total == total
@@ -89,7 +89,7 @@ def test_weights_scale_the_total_and_not_the_parts() -> None:
     assert result.total == 3.5
 
 
-def test_a_rubric_of_which_nothing_applies_names_the_problem() -> None:
+def test_a_reward_of_which_no_part_applies_names_the_problem() -> None:
     with pytest.raises(ProblemFileError, match=r"'p'.*'exact'.*answer column"):
         score((Accuracy(),), UNREADABLE)
 
@@ -100,7 +100,7 @@ def test_a_value_that_is_no_number_names_rule_and_problem(value: float) -> None:
         score((Rule("odd", lambda _: value),), RIGHT)
 
 
-def test_a_rubric_has_rules_of_different_names() -> None:
+def test_parts_have_different_names() -> None:
     with pytest.raises(ConfigError, match="no part"):
         score((), RIGHT)
     with pytest.raises(ConfigError, match=r"'format'.*rename"):
