@@ -25,7 +25,7 @@ def test_a_run_explains_itself(tiny_zero: Path, tmp_path: Path, tiny_base: Path)
     out = tmp_path / "run"
     assert run(tiny_zero, out) == 0
     results = json.loads((out / "results.json").read_text())
-    assert set(results) >= {"recipe", "seed", "seconds", "evaluations", "claims"}
+    assert set(results) >= {"recipe", "seed", "seconds", "evaluations"}
     assert list(results["evaluations"]) == [tiny_base.as_posix(), "zero"]
     for domains in results["evaluations"].values():
         assert set(domains["math"]) >= METRICS
