@@ -19,7 +19,7 @@ from fractions import Fraction
 
 from dianoia.base.records import Group, Problem
 from dianoia.judge.group_summary import OneAnswer
-from dianoia.metrics.votes import BY_TEXT, answer_key, graded_right, is_whole
+from dianoia.metrics.votes import answer_key, graded_right, is_by_text, is_whole
 from dianoia.tasks.short_answers.choice import LETTERS, option_index, read_options
 from dianoia.tasks.short_answers.number_and_text import parse_number
 
@@ -68,7 +68,7 @@ def _grades(
         for index, problem in enumerate(problems)
         if ask
         and not equal[index]
-        and problem.verifier not in BY_TEXT
+        and not is_by_text(problem.verifier)
         and not (is_whole(problem, answer) and is_whole(problem, problem.answer))
     ]
     for index, right in zip(

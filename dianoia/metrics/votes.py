@@ -10,7 +10,7 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section D.1: "majority vote") i
    `x = 5` and not the reverse. Right and wrong answers never share a class.
 2. A malformed or truncated sample has no answer and no vote. Nor has an answer that the verifier cannot read as a
    gold answer: it says nothing that others could agree with.
-3. Verifiers for which many different answers are right (`BY_TEXT`) compare with tests or rules and not with a gold
+3. Verifiers for which many different answers are right (`is_by_text`) compare with tests or rules and not with a gold
    answer, and running a program a pair costs too much: their classes are equal texts of one grade. A program's text
    is taken as it is; of other answers spacing and case do not count.
 4. The MOST_TEXTS commonest different texts of a problem are compared, by votes and then by text; a rarer one votes
@@ -27,10 +27,11 @@ from dataclasses import dataclass, field, replace
 from dianoia.base.records import Group, Problem
 from dianoia.judge.reward_part import ACCURACY
 from dianoia.judge.verification import grade
+from dianoia.tasks.plugins import PLUGIN_VERIFIERS
 from dianoia.tasks.short_answers.number_and_text import normalize
 
-BY_TEXT = frozenset({"code", "input", "gym", "miniature"})
-"""Verifiers that do not look at the gold answer."""
+_BY_TEXT = frozenset({"code", "input", "gym"})
+"""Built-in verifiers that do not look at the gold answer."""
 MOST_TEXTS = 32
 """Different texts of one problem that are compared with one another."""
 _AT_ONCE = 4096
@@ -40,8 +41,8 @@ _OF_WHOLE_NUMBERS = frozenset({"number", "math"})
 """Verifiers for which two whole numbers in digits alone are equal where they are the same text, and only there."""
 _CASELESS = frozenset({"exact", "reference", "gym"})
 """Verifiers that look at no case, or whose answers are compared here alone."""
-_SPACELESS = frozenset({"input", "miniature"})
-"""Verifiers that do not look at the gold answer, and whose answers are a line or two."""
+_WITH_SPACES = frozenset({"code", "gym"})
+"""Those of them whose answers differ if their spaces do; other answers are a line or two."""
 _RIGHT = ("right",)
 """Key of the class of answers that were graded right."""
 
@@ -74,7 +75,15 @@ def answer_key(problem: Problem, answer: str) -> str:
     """
     if problem.verifier in _CASELESS:
         return normalize(answer) or answer.strip()
-    return " ".join(answer.split()) if problem.verifier in _SPACELESS else answer.strip()
+    if is_by_text(problem.verifier) and problem.verifier not in _WITH_SPACES:
+        return " ".join(answer.split())
+    return answer.strip()
+
+
+def is_by_text(verifier: str) -> bool:
+    """Return True for a verifier that does not look at the gold answer, so that answers are compared as texts."""
+    plugin = PLUGIN_VERIFIERS.get(verifier)
+    return verifier in _BY_TEXT or (plugin is not None and not plugin.compares_gold)
 
 
 def _is_open(group: Group) -> bool:
@@ -114,7 +123,7 @@ def _ballot(group: Group) -> _Ballot:
     """Sort a group's answers: right ones and programs have their class at once, the others wait to be compared."""
     ballot = _Ballot(group.problem, [])
     # Such a verifier runs tests or rules, and comparing two answers by it has no meaning.
-    by_text = group.problem.verifier in BY_TEXT
+    by_text = is_by_text(group.problem.verifier)
     for rollout, score in zip(group.rollouts, group.scores, strict=True):
         grade = score.parts.get(ACCURACY)
         key: Hashable | None = None

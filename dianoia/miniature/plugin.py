@@ -31,6 +31,7 @@ PLUGIN = Plugin(
             worker=f"{grade_items.__module__}:{grade_items.__name__}",
             columns={"kind": str, "subject": str, "n": int},
             full_score=0.75,
+            compares_gold=False,
         )
     },
     demonstrations={"miniature/general": demonstrations},

@@ -79,6 +79,8 @@ class PluginVerifier:
     """Columns of a problem that it reads, with their types (text or number); others are not sent to the workers."""
     full_score: float = 1.0
     """Score of the gold answer."""
+    compares_gold: bool = True
+    """False if many different answers are right, so that no answer can take the place of the gold answer."""
 
 
 @dataclass(frozen=True, slots=True)

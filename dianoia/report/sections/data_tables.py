@@ -68,7 +68,7 @@ def _sample_summary(stage: Stage) -> str:
 def _rewriter(rewriter: object) -> str:
     if isinstance(rewriter, Mapping):
         return f"{code(rewriter.get('model', ''))} rewrote the thoughts of the kept samples."
-    if rewriter == "miniature":
+    if isinstance(rewriter, str) and rewriter != "none":
         return (
             "Built-in rules rewrote the thoughts of the kept samples, in place of the human annotators and the "
             "large model of the paper."
