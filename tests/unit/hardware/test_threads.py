@@ -1,4 +1,4 @@
-"""Lanes: work on several threads gives what it gives on one, in order, and errors come through."""
+"""Parallel jobs: work on several threads gives what it gives on one, in order, and errors come through."""
 
 import os
 import signal
@@ -48,9 +48,9 @@ def test_an_error_comes_through_when_all_have_ended() -> None:
     ended = []
 
     def bad() -> None:
-        raise ValueError("a broken lane")
+        raise ValueError("a broken job")
 
-    with pytest.raises(ValueError, match="a broken lane"):
+    with pytest.raises(ValueError, match="a broken job"):
         run_parallel([bad, lambda: ended.append(1)])
     assert ended == [1] and torch.get_num_threads() == 3
 
@@ -87,7 +87,7 @@ def test_an_interruption_waits_for_what_runs() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_process_has_lanes_of_its_own() -> None:
+def test_a_forked_process_has_threads_of_its_own() -> None:
     run_parallel([lambda: 1, lambda: 2])
     child = os.fork()
     if not child:
@@ -102,6 +102,6 @@ def test_a_forked_process_has_lanes_of_its_own() -> None:
     assert told == (child, 0), "the child waits for threads that it does not have"
 
 
-def test_only_a_cpu_has_lanes() -> None:
+def test_only_a_cpu_has_several_workers() -> None:
     assert worker_count(torch.device("cpu")) == 3
     assert worker_count(torch.device("cuda")) == 1
