@@ -20,8 +20,8 @@ def grade(verifier: str, *, gold: str, answer: str, question: str = "") -> Judge
 
     Raises:
         ConfigError: there is no such verifier.
-        ProblemTestsError: the gold answer is no test, where the verifier needs one.
         VerifierError: no worker process could be started.
+        SandboxError: no sandbox works on this machine, where the verifier runs programs.
     """
     if verifier not in VERIFIERS:
         raise ConfigError(

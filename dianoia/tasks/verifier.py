@@ -2,7 +2,7 @@
 
 In: pairs of a problem and an answer, many at once. Out: a `Grade` per pair, in order: a score, and where the verifier
 tells endings apart also a verdict with its reason. Not here: the verifiers themselves (`tasks.math`, `tasks.code`,
-`tasks.plain`, `tasks.gym`) and their table by name (`tasks.catalog`).
+`tasks.short_answers`, `tasks.gym`) and their table by name (`tasks.catalog`).
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ class Verifier:
     where a problem's tests or columns cannot be read."""
     runs_in: RunsIn
     family: str
-    """`math`, `plain` or `code`: the name under which verdicts are counted in metrics."""
+    """`math`, `plain` (short answers) or `code`: the name under which verdicts are counted in metrics."""
     verdicts: type[StrEnum]
     """All verdicts of the family."""
     early: bool = False
