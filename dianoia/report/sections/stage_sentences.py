@@ -121,19 +121,43 @@ def _sft(settings: Mapping[str, Any]) -> str:
 def _evaluate(settings: Mapping[str, Any]) -> str:
     names = ", ".join(code(name) for name in settings.get("checkpoints") or ())
     limit, samples = number(settings.get("limit")), number(settings.get("samples"))
-    size = f": at most {limit:,.0f} problems, {samples:g} samples each" if limit and samples else ""
+    size = (
+        f": at most {limit:,.0f} problems with {plural(int(samples), 'sample', 'samples')} each"
+        if limit and samples
+        else ""
+    )
     return (
         f"evaluates {names} on held-out {code(problem_set(settings.get('problems', '?')))}{size}."
     )
 
 
 def _sample(settings: Mapping[str, Any]) -> str:
-    prompts, samples = number(settings.get("prompts")), number(settings.get("samples"))
-    size = f", {prompts:,.0f} prompts with {samples:g} samples each" if prompts and samples else ""
     return (
-        f"samples {code(settings.get('start', '?'))} on {code(problem_set(settings.get('problems', '?')))}{size}, "
-        "and keeps the samples that pass its filters."
+        f"samples {code(settings.get('start', '?'))} on {code(problem_set(settings.get('problems', '?')))}"
+        f"{_prompts(settings)}, and keeps the samples that pass its filters."
     )
+
+
+def _preference_data(settings: Mapping[str, Any]) -> str:
+    names = " and ".join(code(name) for name in settings.get("starts") or ())
+    unit = "pairs" if settings.get("objective") == "pairwise" else "labels"
+    return (
+        f"samples {names or '?'} on {code(problem_set(settings.get('problems', '?')))}{_prompts(settings)}, and "
+        f"makes preference {unit} of the responses."
+    )
+
+
+def _prompts(settings: Mapping[str, Any]) -> str:
+    prompts, samples = number(settings.get("prompts")), number(settings.get("samples"))
+    if not prompts or not samples:
+        return ""
+    return f", {prompts:,.0f} prompts with {plural(int(samples), 'sample', 'samples')} each"
+
+
+def _demonstrations(settings: Mapping[str, Any]) -> str:
+    rows = number(settings.get("rows"))
+    count = f"{rows:,.0f} demonstrations" if rows else "demonstrations"
+    return f"writes {count} of {code(settings.get('source', '?'))}."
 
 
 def _reward_model(settings: Mapping[str, Any]) -> str:
@@ -146,6 +170,8 @@ _DESCRIPTIONS = {
     "sft": _sft,
     "pretrain": _pretrain,
     "sample": _sample,
+    "demonstrations": _demonstrations,
+    "preferences": _preference_data,
     "reward_model": _reward_model,
     "evaluate": _evaluate,
 }
