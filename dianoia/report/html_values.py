@@ -56,6 +56,7 @@ def data_block(name: str, value: Any) -> str:
 
 def is_share(metric: str) -> bool:
     """Return True if a metric is a share from 0 to 1, shown in percent."""
+    # pass@k and cons@k are shares for every k.
     return metric in _SHARES or "@" in metric
 
 

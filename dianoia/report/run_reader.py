@@ -158,8 +158,10 @@ def load(directory: RunDirectory) -> Run:
         recipe=recipe,
         about=_table(directory.about, damaged),
         seconds=number(results.get("seconds")),
+        # The results hold what the last run knew; the files of the stages may be newer.
         evaluations=_evaluations(results.get("evaluations")),
         by_difficulty={
+            # The levels of difficulty take the place of domains here: both are names with metrics.
             name: {domain: _domains(levels) for domain, levels in _dict(domains).items()}
             for name, domains in _dict(results.get("by_difficulty")).items()
         },
@@ -256,6 +258,7 @@ def _stage(
     damaged: list[str],
 ) -> Stage:
     # A stage that has begun shows the settings it was made with: the recipe may have changed since.
+    # `begun.json` is written before the first step, `manifest.json` after the last.
     settings = _dict(_table(directory.begun, damaged).get("configuration")) or recipe_settings
     manifest = _table(directory.manifest, damaged)
     _check_outputs(directory, manifest, damaged)
@@ -293,6 +296,7 @@ def _check_outputs(
 ) -> None:
     """Name the outputs of a finished stage that have changed since. Rollouts are checked when they are read."""
     rollouts = {file.name for file in directory.rollout_files()}
+    # The sums of a checkpoint are an output themselves; they are checked first, then the files they list.
     for name in _dict(manifest.get("outputs")):
         file = directory.checkpoint / SUMS if name == SUMS else directory.path / name
         # A data set that was deleted is no damage here: the report shows none of it.
@@ -318,6 +322,7 @@ def _table(path: Path, damaged: list[str]) -> dict[str, Any]:
 
 def _rows(path: Path, damaged: list[str]) -> tuple[Mapping[str, Any], ...]:
     """Read the rows of a journal that can be read, and name the first line that cannot."""
+    # A journal may end in half a line if the machine went down: the lines before it are good.
     errors: list[str] = []
     try:
         rows = tuple(readable_rows(path, errors.append))
@@ -344,6 +349,7 @@ def _evaluations(value: object) -> dict[str, Domains]:
 
 def _domains(value: object) -> dict[str, Metrics]:
     """Read estimates by name and metric; a name without any estimate is left out."""
+    # Empty names would be empty columns and charts.
     domains = {name: _metrics(metrics) for name, metrics in _dict(value).items()}
     return {name: metrics for name, metrics in domains.items() if metrics}
 

@@ -45,6 +45,7 @@ PAPER = (
         "Paper: AIME 2024 from 15.6 % to 77.9 %, 86.7 % with voting.",
         (
             Series("rewards/accuracy/mean", "training pass@1", GREY),
+            # The number of votes is the group size, so the key differs between recipes.
             Series("cons@*", "training {key}", PURPLE, "dashed"),
             Series("heldout/pass@1", "held-out pass@1", BLUE, "dots"),
             Series("heldout/cons@*", "held-out {key}", TEAL, "dots"),
@@ -59,6 +60,7 @@ PAPER = (
         "Mean tokens per thought and per response. If both grow with accuracy, the model has learnt to think "
         "longer, as in the paper. A fall to almost nothing is a collapse.",
         (
+            # Grey: the whole; blue: the part that the chart is about.
             Series("completions/mean_length", "response", GREY),
             Series("thought_tokens", "thought", BLUE),
             Series("heldout/thought_tokens", "held-out thought", TEAL, "dots"),
@@ -88,6 +90,7 @@ PAPER = (
             Series("rewards/format/mean", "correct format", BLUE),
             Series("malformed", "malformed", ORANGE),
             Series("completions/clipped_ratio", "truncated", PURPLE),
+            # Dashed, because an empty thought also counts in one of the other three.
             Series("empty_thoughts", "empty thoughts", RED, "dashed"),
         ),
         share=True,
@@ -116,6 +119,7 @@ HEALTH = (
         "Groups without a signal",
         "Share of groups whose samples all have the same reward, so that every advantage is 0. It rises as "
         "problems are solved; near 100 % the batch is wasted.",
+        # The name in TRL's logs, so that runs can be compared.
         (Series("frac_reward_zero_std", "groups with equal rewards", BLUE),),
         share=True,
     ),
@@ -141,6 +145,7 @@ HEALTH = (
         "Share of tokens whose probability ratio is clipped, at the lower and at the upper bound. A few percent "
         "is healthy; always 0 means that clipping never acts.",
         (
+            # Below and above differ in meaning: the upper bound limits growth, the lower one decay.
             Series("clip_ratio/low_mean", "lower bound", ORANGE),
             Series("clip_ratio/high_mean", "upper bound", BLUE),
         ),
@@ -165,6 +170,7 @@ HEALTH = (
         "Seconds per step",
         "Where the time goes. Generation takes longer as thoughts grow, and most of the step once they are long.",
         (
+            # Stacked, so that the height is the whole step.
             Series("generate_seconds", "generate", BLUE, "stacked"),
             Series("score_seconds", "score", PURPLE, "stacked"),
             Series("update_seconds", "update", ORANGE, "stacked"),
@@ -214,6 +220,7 @@ PREFERENCES = (
         "Scores of the responses to each rollout's general prompts, unweighted. Dashed: lowest and highest.",
         (
             Series("rewards/helpful/mean", "helpful", BLUE),
+            # The extremes show a reward model that saturates before its mean does.
             Series("rewards/helpful/min", "helpful, lowest", BLUE, "dashed"),
             Series("rewards/helpful/max", "helpful, highest", BLUE, "dashed"),
             Series("rewards/safety/mean", "safety", ORANGE),
@@ -226,6 +233,7 @@ PREFERENCES = (
         "Standard deviation of each weighted part of the reward within its groups. The part with the largest "
         "spread decides which samples become more likely. A part at 0 has no effect.",
         (
+            # Advantages are relative to the group, so only the spread within groups can teach.
             Series("rewards/accuracy/spread", "accuracy", TEAL),
             Series("rewards/format/spread", "format", GREY),
             Series("rewards/language/spread", "language", PURPLE),
@@ -284,6 +292,7 @@ SUPERVISED = (
         "rises while the training loss falls, the model is overfitting.",
         (
             Series("loss", "training", GREY),
+            # Held-out values are rare points between many training values, so they are dots.
             Series("eval_loss", "held-out", BLUE, "dots"),
         ),
     ),
@@ -354,6 +363,7 @@ def _reward_part(key: str) -> str | None:
 
 def _series(key: str, names: Sequence[str]) -> tuple[Series, ...]:
     """Return one series per name. Braces are doubled, because `Series.name` is a format string."""
+    # With more than six parts colours repeat; the legend and the hover text still name them.
     pairs = zip(names, cycle(_COLOURS), strict=False)
     return tuple(
         Series(key.format(name), name.replace("{", "{{").replace("}", "}}"), colour)

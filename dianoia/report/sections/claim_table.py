@@ -79,6 +79,7 @@ def _values(claim: Mapping[str, Any]) -> str:
 
 
 def _value(value: Mapping[str, Any]) -> str:
+    # A claim holds if all its values do, so each value has a mark of its own.
     holds, unit = _holds(value), str(value.get("unit", ""))
     low, high = number(value.get("low")), number(value.get("high"))
     text = "–" if holds is None else format_value(number(value.get("value")), unit)
@@ -95,6 +96,7 @@ def _value(value: Mapping[str, Any]) -> str:
 
 def _typeset(text: str) -> str:
     """Escape a text, with true minus signs before digits and no line break before a percent sign."""
+    # A hyphen within a word stays a hyphen.
     return unbroken(re.sub(r"-(?=\d)", "−", escape(text)))
 
 

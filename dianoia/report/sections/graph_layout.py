@@ -126,6 +126,7 @@ def columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
     column: dict[str, int] = {}
     for name in names:
         column[name] = max((column[e.source] + 1 for e in edges if e.target == name), default=0)
+    # Second pass: inputs stand next to their first use, not all at the left edge.
     targets = {edge.target for edge in edges}
     for name in names:
         target_columns = [column[edge.target] for edge in edges if edge.source == name]
@@ -153,6 +154,7 @@ def _links(routes: Mapping[Edge, Sequence[_Item]]) -> dict[_Item, list[_Item]]:
 def _order(items: Sequence[_Item], routes: Mapping[Edge, Sequence[_Item]]) -> Columns:
     """Order each column from top to bottom, with the fewest crossings that the sweeps find."""
     all_items = dict.fromkeys([*items, *(item for route in routes.values() for item in route)])
+    # Columns in between that hold only lanes count too.
     count = 1 + max((item.column for item in all_items), default=-1)
     current: Columns = [[i for i in all_items if i.column == index] for index in range(count)]
     # Sweeps alternate between rightwards and leftwards. Not every sweep improves, so the best is kept.
@@ -211,6 +213,7 @@ def _heights(ordered: Columns, links: Links) -> dict[_Item, float]:
     All lanes of one source and flow get one height, so that long lines are straight. If lanes change their
     order from column to column, that is impossible, and each lane gets a height of its own.
     """
+    # Lanes of one rail are separate items for the order, and one item for the height.
     rails = {item: item.rail for column in ordered for item in column}
     try:
         return _settle(ordered, links, rails)
@@ -269,6 +272,7 @@ def _with_exact_gaps(
     Moving everything down as far as necessary keeps the gaps, and so does moving everything up. As the
     constraints are linear, the mean of the two keeps them as well.
     """
+    # `order` is topological: everything above a rail is settled before it, downwards; upwards in reverse.
     down, up = dict(heights), dict(heights)
     for rail in order:
         down[rail] = max([down[rail], *(down[above] + gap for above, gap in gaps[rail].items())])
@@ -291,6 +295,7 @@ def _lines(
         points: list[Point] = [(_left(route[0]) + WIDTH, middles[route[0]])]
         for lane in route[1:-1]:
             points += [(_left(lane), middles[lane]), (_left(lane) + WIDTH, middles[lane])]
+        # Lines of one rail end in the same point, where they are already one line.
         incoming = [other[-2] for e, other in routes.items() if e.target == edge.target]
         offset = _end_offset(route[-2], incoming, middles)
         lines[edge] = (*points, (_left(route[-1]), middles[route[-1]] + offset))

@@ -118,6 +118,7 @@ def _result(run: Run, name: str) -> str:
 
 
 def _input_node(run: Run, name: str, key: str) -> Node:
+    # What the recipe is given has no stage, hence no link and no state.
     is_data = key in _DATA_KEYS
     shape, origin = ("data", "file") if is_data else ("model", "starting model")
     return Node(name, shape, origin, _result(run, name), "given", name)
@@ -129,6 +130,7 @@ def _stage_node(run: Run, stage: Stage) -> Node:
         shape = "reward"
     state = "done" if stage.done else "started" if stage.started else "planned"
     origin = _method(stage) if state != "planned" else f"{_method(stage)}, to do"
+    # A data set has no accuracy: it shows its size.
     accepted = number(stage.sampling.get("kept"))
     result = f"{accepted:,.0f} kept" if accepted is not None else _result(run, stage.name)
     return Node(stage.name, shape, origin, result, state, f"{stage.name}: {origin}")
@@ -204,6 +206,7 @@ def _arrow_heads() -> str:
 def _line(line: Line) -> str:
     """Draw an arrow: level pieces as straight lines, the others as S-shaped curves."""
     (x, y), *targets = line.points
+    # M: move, H: horizontal line, C: cubic curve, whose control points are half-way and level.
     path = f"M{x:g} {y:.1f}"
     for target_x, target_y in targets:
         middle = (x + target_x) / 2

@@ -50,6 +50,7 @@ def diagnoses(run: Run) -> str:
 
 
 def _diagnosis(stage: Stage, row: Mapping[str, Any]) -> str:
+    # Codes are words with underscores, such as groups_uniform.
     title = str(row.get("code", "unnamed")).replace("_", " ").capitalize()
     return (
         f'<article class="diagnosis"><h3>{escape(title)}'
@@ -68,6 +69,7 @@ def _location(row: Mapping[str, Any]) -> str:
 
 def _sentence(text: object) -> str:
     """Return a text with a capital letter and a full stop."""
+    # Messages are written for the end of a line in a terminal: no capital, no full stop.
     sentence = str(text).strip()
     end = "" if sentence.endswith((".", "!", "?")) else "."
     return escape(sentence[:1].upper() + sentence[1:] + end)
@@ -131,6 +133,7 @@ def _versions(about: Mapping[str, Any]) -> str:
 
 
 def _earlier_commands(about: Mapping[str, Any]) -> str:
+    # Each resumed run moves its predecessor's command here.
     earlier = [row for row in about.get("earlier") or () if isinstance(row, dict)]
     if not earlier:
         return ""

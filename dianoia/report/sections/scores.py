@@ -177,6 +177,7 @@ def _evaluation_table(run: Run) -> str:
     """Return a table of checkpoint by metric, with one body per domain; folded if there is a stage table."""
     if not run.evaluations:
         return missing(_NO_EVALUATION)
+    # Checkpoints may have different metrics, such as cons@k with another k: a missing one is a dash.
     names = {m for domains in run.evaluations.values() for ms in domains.values() for m in ms}
     metrics = sorted(names, key=metric_order)
     head = "".join(f'<th scope="col">{escape(metric_label(metric))}</th>' for metric in metrics)
@@ -237,6 +238,7 @@ def _difficulty_charts(run: Run) -> list[Chart]:
 
 def _difficulty_traces(run: Run, domain: str, metric: str) -> list[dict[str, Any]]:
     traces, names = [], _charted(run)
+    # Zipped over all checkpoints, so that a colour means the same one in every chart.
     for checkpoint, colour in zip(names, _colours(len(names)), strict=True):
         results = run.by_difficulty[checkpoint].get(domain, {})
         levels = [level for level in sorted(results, key=_level_order) if metric in results[level]]

@@ -64,6 +64,7 @@ def header(run: Run) -> str:
 
 def _seconds_so_far(run: Run) -> float | None:
     """Add up the stages that are done and the steps of those that are not."""
+    # A stage that is not done has no total yet.
     seconds = [stage.seconds for stage in run.stages if stage.seconds is not None]
     seconds += [s for stage in run.stages if stage.seconds is None for s in _step_seconds(stage)]
     return sum(seconds) if seconds else None
@@ -96,6 +97,7 @@ def _outcome(run: Run) -> str:
             f"{code(before)} has {_accuracy(a)} and {code(after)} {_accuracy(b)}. List both in one evaluate "
             "stage and run it."
         )
+    # With a single domain its name would only repeat the title.
     domain = f"{escape(comparison.domain)} " if len(run.evaluations[after]) > 1 else ""
     problems = f"{b.n:,} held-out {domain}problems" if b.n else f"held-out {domain}problems"
     baseline = comparison.metrics_after.get("baseline")
@@ -231,6 +233,7 @@ def _difference(metric: str, before: Estimate | None, after: Estimate) -> str:
     """Return the change in percentage points for a share, and as a factor for the rest."""
     if before is None:
         return ""
+    # Percent of a percentage would be ambiguous.
     if is_share(metric):
         points = f"{100 * (after.value - before.value):+.1f}".replace("-", "−")
         return f'<span class="delta">{points} points</span>'
@@ -250,6 +253,7 @@ def _ranges(metric: str, before: Estimate | None, after: Estimate) -> str:
 def _bars(metric: str, before: Estimate | None, after: Estimate) -> str:
     """Draw one row per estimate, a dot with its interval, on a common scale that begins at 0."""
     estimates = [e for e in (before, after) if e is not None]
+    # An interval may reach beyond both values.
     largest = max(max(e.value, e.high or 0.0) for e in estimates)
     # A share ends at 100 %; other scales end a little beyond the largest value.
     top = 1.0 if is_share(metric) else 1.08 * largest or 1.0
