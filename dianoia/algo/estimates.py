@@ -30,7 +30,7 @@ _Z = 1.959963984540054  # standard normal quantile of 0.975
 _PSEUDO = 2  # problems added on either side
 
 Votes = Sequence[Sequence[Hashable | None]]
-"""Class of every sample's answer, by problem: equal for answers that mean the same, None for no vote."""
+"""Class of every sample's answer, per problem: equal for answers that mean the same, None for no vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Estimate:
 
 
 def pass_at_1(correct_PG: Sequence[Sequence[float]]) -> Estimate:
-    """Mean over problems of the share of right samples (section D.1).
+    """Return the mean over problems of the share of right samples (section D.1).
 
     Raises ValueError without problems, or for a problem without samples.
     """
@@ -54,7 +54,7 @@ def pass_at_1(correct_PG: Sequence[Sequence[float]]) -> Estimate:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Probability that k samples, drawn from n of which c are right, hold a right one.
+    """Return the probability that k samples, drawn from n of which c are right, hold a right one.
 
     1 - C(n-c, k) / C(n, k), unbiased over the drawing of the n (Chen et al., arXiv 2107.03374), as
     a product so that no binomial overflows. Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
@@ -62,15 +62,15 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not (0 <= c <= n and 1 <= k <= n):
         raise ValueError(
             f"pass@{k} of {c} right out of {n}: it needs 0 <= right <= samples and "
-            "1 <= k <= samples; draw more samples a problem or lower k"
+            "1 <= k <= samples; draw more samples per problem or lower k"
         )
-    if n - c < k:
+    if n - c < k:  # fewer wrong samples than k: one of any k is right
         return 1.0
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
 
 
 def mean_pass_at_k(correct_PG: Sequence[Sequence[float]], k: int) -> Estimate:
-    """Mean over problems of `pass_at_k`; a sample is right when its grade is 1.
+    """Return the mean over problems of `pass_at_k`; a sample is right when its grade is 1.
 
     Raises ValueError without problems, or for a problem with fewer than k samples.
     """
@@ -83,7 +83,7 @@ def mean_pass_at_k(correct_PG: Sequence[Sequence[float]], k: int) -> Estimate:
 
 
 def cons_at_k(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimate:
-    """Grade of the majority answer, as the mean over problems; decisions 2 and 3 above."""
+    """Return the mean over problems of the majority answer's grade; decisions 2 and 3 above."""
     return estimate(
         [
             _majority(correct_G, votes_G)
@@ -93,7 +93,7 @@ def cons_at_k(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimat
 
 
 def vote_gain(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimate:
-    """cons@k minus pass@1, paired: of each problem, the majority's grade less the mean grade.
+    """Return cons@k minus pass@1, paired: for each problem, the majority's grade less the mean grade.
 
     Both come from the same samples, so that the interval of their difference is far narrower than two
     intervals suggest. It lies in [-1, 1].
@@ -107,6 +107,7 @@ def vote_gain(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimat
 
 
 def _majority(correct_G: Sequence[float], votes_G: Sequence[Hashable | None]) -> float:
+    """Return the grade of a problem's majority answer; 0 without a vote."""
     grades: defaultdict[Hashable, list[float]] = defaultdict(list)
     for grade, vote in zip(correct_G, votes_G, strict=True):
         if vote is not None:
@@ -114,11 +115,12 @@ def _majority(correct_G: Sequence[float], votes_G: Sequence[Hashable | None]) ->
     if not grades:
         return 0.0
     most = max(len(votes) for votes in grades.values())
+    # Tied classes share the vote; a class may hold answers that were graded differently.
     return _mean([_mean(votes) for votes in grades.values() if len(votes) == most])
 
 
 def estimate(values_P: Sequence[float]) -> Estimate:
-    """Mean of one value a problem, each in [0, 1], with the interval described above.
+    """Return the mean of one value per problem, each in [0, 1], with the interval described above.
 
     Raises ValueError without values or for one outside [0, 1].
     """
@@ -126,17 +128,18 @@ def estimate(values_P: Sequence[float]) -> Estimate:
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"value {value!r} of a problem is not in [0, 1]; grades are 0 to 1")
     mean = _mean(values_P)
+    # The value is the plain mean; the interval is of the values with the pseudo-problems.
     padded = [*values_P, *[0.0, 1.0] * _PSEUDO]
     center = _mean(padded)
     freedom = len(padded) - 1
     variance = math.fsum((value - center) ** 2 for value in padded) / freedom
-    half = _student_t(freedom) * math.sqrt(variance / len(padded))
-    low, high = max(0.0, center - half), min(1.0, center + half)
+    radius = _student_t(freedom) * math.sqrt(variance / len(padded))
+    low, high = max(0.0, center - radius), min(1.0, center + radius)
     return Estimate(mean, low, high, len(values_P))
 
 
 def estimate_unbounded(values_P: Sequence[float]) -> Estimate:
-    """Mean of one value a problem of any size (lengths, counts), with Student's t interval.
+    """Return the mean of one value per problem of any size (lengths, counts), with Student's t interval.
 
     One problem has no spread to judge by, so its interval is the value itself. Raises ValueError
     without values.
@@ -145,8 +148,8 @@ def estimate_unbounded(values_P: Sequence[float]) -> Estimate:
     if n == 1:
         return Estimate(mean, mean, mean, 1)
     variance = math.fsum((value - mean) ** 2 for value in values_P) / (n - 1)
-    half = _student_t(n - 1) * math.sqrt(variance / n)
-    return Estimate(mean, mean - half, mean + half, n)
+    radius = _student_t(n - 1) * math.sqrt(variance / n)
+    return Estimate(mean, mean - radius, mean + radius, n)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -156,7 +159,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _student_t(freedom: int) -> float:
-    """Quantile 0.975 of Student's t by its expansion in 1/freedom; within 0.3 % from 4 on.
+    """Return quantile 0.975 of Student's t by its expansion in 1/freedom; within 0.3 % from 4 on.
 
     Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """

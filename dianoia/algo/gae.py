@@ -19,21 +19,22 @@ from torch import Tensor
 
 from dianoia.algo.masked import at as _at
 
-# Rewards a token ----------------------------------------------------------------------------------
+# Rewards per token --------------------------------------------------------------------------------
 
 
 def outcome_rewards(rewards_B: Tensor, mask_BT: Tensor) -> Tensor:
-    """The reward of a whole response at its last token, 0 at the others.
+    """Return the reward of a whole response at its last token, 0 at the others.
 
     PPO with an outcome reward (InstructGPT, https://arxiv.org/abs/2203.02155, section 3.5). Assumes that
     only the finished response can be judged. A row without tokens earns nothing.
     """
+    # A real token that is followed by none.
     last_BT = mask_BT & ~torch.nn.functional.pad(mask_BT[:, 1:], (0, 1))
     return _at(last_BT, rewards_B[:, None].expand(mask_BT.shape))
 
 
 def kl_rewards(old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor, coefficient: float) -> Tensor:
-    """-coefficient (log pi_old - log pi_ref) at every token: PPO's dense penalty (R1 paper, A.3).
+    """Return -coefficient (log pi_old - log pi_ref) at every token: PPO's dense penalty (R1 paper, A.3).
 
     DeepSeekMath (https://arxiv.org/abs/2402.03300, eq. 2). The return of a token holds the penalties of all
     later ones, so that the divergence accumulates with the length of the response: the paper's remark that
@@ -47,7 +48,7 @@ def kl_rewards(old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor, coefficient: flo
 
 
 def gae(rewards_T: Tensor, values_T: Tensor, gamma: float, lam: float) -> Tensor:
-    """Advantage of each token of one response: sum over l of (gamma lam)^l delta_(t+l).
+    """Return the advantage of each token of one response: sum over l of (gamma lam)^l delta_(t+l).
 
     delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 after the last token. Generalized advantage estimation
     (https://arxiv.org/abs/1506.02438, eq. 16). lam weighs bias against variance: 1 is the Monte Carlo return
@@ -98,24 +99,27 @@ def value_loss(
     mask_BT: Tensor,
     clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Numerator of the value model's loss, and how many tokens `clip` holds; both 0-d.
+    """Return the numerator of the value model's loss, and how many tokens are at the bound of `clip`; both 0-d.
 
-    1/2 (V - return)^2 a token, added up; divide by the step's tokens. With `clip` it is the larger of that and
+    1/2 (V - return)^2 per token, added up; divide by the step's tokens. With `clip` it is the larger of that and
     the same for V kept within `clip` of `old_BT`, the values of before the first update of the rollout: a
     token that has moved so far towards its return gets no more gradient (https://arxiv.org/abs/2005.12729,
     section 3). Assumes returns of about the size of `clip`. On the old values themselves it clips nothing.
     """
-    values_BT, old_BT, returns_BT = (_at(mask_BT, each) for each in (values_BT, old_BT, returns_BT))
+    values_BT, old_BT, returns_BT = (
+        _at(mask_BT, tensor_BT) for tensor_BT in (values_BT, old_BT, returns_BT)
+    )
     loss_BT = (values_BT - returns_BT) ** 2
     if clip is None:
         return 0.5 * loss_BT.sum(), mask_BT.new_zeros((), dtype=torch.long)
-    kept_BT = old_BT + (values_BT - old_BT).clamp(-clip, clip)
-    kept_loss_BT = (kept_BT - returns_BT) ** 2
-    return 0.5 * torch.maximum(loss_BT, kept_loss_BT).sum(), (kept_loss_BT > loss_BT).sum()
+    # The larger of both losses: clipping never lowers the loss of a token.
+    clipped_BT = old_BT + (values_BT - old_BT).clamp(-clip, clip)
+    clipped_loss_BT = (clipped_BT - returns_BT) ** 2
+    return 0.5 * torch.maximum(loss_BT, clipped_loss_BT).sum(), (clipped_loss_BT > loss_BT).sum()
 
 
 def explained_variance(values_M: Tensor, returns_M: Tensor) -> float | None:
-    """1 - Var(return - value) / Var(return), over any tokens: how much of the returns was foreseen.
+    """Return 1 - Var(return - value) / Var(return), over any tokens: the share of the returns that was foreseen.
 
     1 is perfect foresight, 0 no better than one number for every state, below 0 worse than that. None where
     all returns are the same, so that there is nothing to foresee.

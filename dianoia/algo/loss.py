@@ -2,7 +2,7 @@
 
 Inputs, for one micro-batch: `logprobs_BT` of the response tokens under the policy being trained
 (with gradient), `old_BT` under the policy that counts as pi_old, `ref_BT` under the reference or
-None, advantages (`_B`, one a sample, or `_BT`, one a token), and the boolean `mask_BT` of real
+None, advantages (`_B`, one per sample, or `_BT`, one per token), and the boolean `mask_BT` of real
 response tokens. Output: the NUMERATOR of the step's loss, and sums for the metrics. The caller
 divides by one denominator for the whole optimizer step, so that no split into micro-batches changes
 the step.
@@ -42,7 +42,7 @@ class TokenLoss:
     """pi / pi_old as the objective uses it; the sequence's own ratio for GSPO."""
     clipped_low_BT: Tensor
     clipped_high_BT: Tensor
-    """Whether the bound below or above is in force at the token."""
+    """True where the bound below or above is in force at the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class LossSums:
     ratio_max: Tensor
 
     def __add__(self, other: "LossSums") -> "LossSums":
-        """The sums of both micro-batches."""
+        """Return the sums of both micro-batches."""
         return LossSums(
             self.tokens + other.tokens,
             self.clipped_low + other.clipped_low,
@@ -81,12 +81,13 @@ clipped branch is NaN."""
 
 
 def _ratio(log_ratio_BT: Tensor) -> Tensor:
-    """Probability ratios from their logarithms, finite for any finite one.
+    """Return probability ratios from their logarithms, finite for any finite one.
 
     Beyond `MOST_LOG_RATIO` the ratio stays at its largest value, and its gradient with respect to the logarithm is
     that value, as at the bound: a clamp would take the gradient away and hide a policy that has run off. An infinite
     logarithm is a broken log-probability, and stays infinite so that the loss says so.
     """
+    # The value is the bound, the gradient that of the logarithm itself.
     most_BT = log_ratio_BT - log_ratio_BT.detach() + MOST_LOG_RATIO
     beyond_BT = (log_ratio_BT > MOST_LOG_RATIO) & log_ratio_BT.isfinite()
     return torch.where(beyond_BT, most_BT, log_ratio_BT).exp()
@@ -98,15 +99,16 @@ Objective = Callable[[Tensor, Tensor, Tensor, Tensor, float, float], TokenLoss]
 """(logprobs_BT, old_BT, advantages, mask_BT, epsilon_low, epsilon_high) -> TokenLoss"""
 
 
-def _a_token(advantages: Tensor, mask_BT: Tensor) -> Tensor:
-    """Advantages a token, `_BT`; those a sample as `_B1`, which stands for every token of it."""
+def _per_token(advantages: Tensor, mask_BT: Tensor) -> Tensor:
+    """Return advantages per token, `_BT`; those per sample as `_B1`, which broadcasts to all of its tokens."""
     return advantages[:, None] if advantages.dim() == 1 else _at(mask_BT, advantages)
 
 
 def _clip(ratio_BT: Tensor, advantages_BT: Tensor, low: float, high: float) -> TokenLoss:
-    """-min(rho A, clip(rho) A), and where the minimum is the clipped branch."""
+    """Return -min(rho A, clip(rho) A), and where the minimum is the clipped branch."""
     bounded_BT = ratio_BT.clamp(1.0 - low, 1.0 + high)
     loss_BT = -torch.minimum(ratio_BT * advantages_BT, bounded_BT * advantages_BT)
+    # The clipped branch is the minimum only where the ratio has moved in the direction of the advantage.
     below_BT = (ratio_BT < 1.0 - low) & (advantages_BT < 0)
     above_BT = (ratio_BT > 1.0 + high) & (advantages_BT > 0)
     return TokenLoss(loss_BT, ratio_BT, below_BT, above_BT)
@@ -120,7 +122,7 @@ def clipped(
     epsilon_low: float,
     epsilon_high: float,
 ) -> TokenLoss:
-    """-min(rho A, clip(rho, 1 - epsilon_low, 1 + epsilon_high) A), rho = pi / pi_old a token.
+    """Return -min(rho A, clip(rho, 1 - epsilon_low, 1 + epsilon_high) A), rho = pi / pi_old per token.
 
     PPO's surrogate as GRPO uses it (https://arxiv.org/abs/2402.03300, eq. 3; R1 paper, eq. 1), with
     DAPO's separate bounds (https://arxiv.org/abs/2503.14476, eq. 10). A token whose ratio has
@@ -129,7 +131,7 @@ def clipped(
     is that of -A log pi, whatever the bounds.
     """
     ratio_BT = _ratio(_at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT))
-    return _clip(ratio_BT, _a_token(advantages, mask_BT), epsilon_low, epsilon_high)
+    return _clip(ratio_BT, _per_token(advantages, mask_BT), epsilon_low, epsilon_high)
 
 
 def gspo(
@@ -140,7 +142,7 @@ def gspo(
     epsilon_low: float,
     epsilon_high: float,
 ) -> TokenLoss:
-    """The clipped surrogate with one ratio a sequence, s = exp(mean_t log(pi / pi_old)).
+    """Return the clipped surrogate with one ratio per sequence, s = exp(mean_t log(pi / pi_old)).
 
     GSPO (https://arxiv.org/abs/2507.18071, eq. 5-7), with bounds of about 3e-4 and 4e-4. The ratio
     is the geometric mean over the response, so its spread falls with length and one clip decides
@@ -151,8 +153,9 @@ def gspo(
     log_ratio_BT = _at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT)
     lengths_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
     ratio_B1 = _ratio(log_ratio_BT.sum(dim=1, keepdim=True) / lengths_B1)
+    # The ratio at every token, so that the sequence mean returns it.
     ratio_BT = ratio_B1.expand_as(log_ratio_BT)
-    return _clip(ratio_BT, _a_token(advantages, mask_BT), epsilon_low, epsilon_high)
+    return _clip(ratio_BT, _per_token(advantages, mask_BT), epsilon_low, epsilon_high)
 
 
 def cispo(
@@ -163,7 +166,7 @@ def cispo(
     epsilon_low: float,
     epsilon_high: float,
 ) -> TokenLoss:
-    """-sg(clip(rho, 1 - epsilon_low, 1 + epsilon_high)) A log pi: clips the weight, not the token.
+    """Return -sg(clip(rho, 1 - epsilon_low, 1 + epsilon_high)) A log pi: clips the weight, not the token.
 
     CISPO (MiniMax-M1, https://arxiv.org/abs/2506.13585, eq. 4-5), where epsilon_low is so large
     that there is no lower bound. No token loses its gradient, so rare turning points ("wait") keep
@@ -172,9 +175,10 @@ def cispo(
     weight is at its bound.
     """
     logprobs_BT = _at(mask_BT, logprobs_BT)
+    # Detached: the weight is a constant, and the gradient is that of log pi alone.
     ratio_BT = _ratio(logprobs_BT - _at(mask_BT, old_BT)).detach()
     weight_BT = ratio_BT.clamp(1.0 - epsilon_low, 1.0 + epsilon_high)
-    loss_BT = -weight_BT * _a_token(advantages, mask_BT) * logprobs_BT
+    loss_BT = -weight_BT * _per_token(advantages, mask_BT) * logprobs_BT
     below_BT, above_BT = ratio_BT < 1.0 - epsilon_low, ratio_BT > 1.0 + epsilon_high
     return TokenLoss(loss_BT, ratio_BT, below_BT, above_BT)
 
@@ -191,7 +195,7 @@ LOSSES: Mapping[str, Objective] = {
 
 
 def kl_k3(logprobs_BT: Tensor, old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """r - log r - 1 with r = pi_ref / pi a token, in nats, never negative: R1 paper, eq. 2.
+    """Return r - log r - 1 with r = pi_ref / pi per token, in nats, never negative: R1 paper, eq. 2.
 
     Schulman's k3 (http://joschu.net/blog/kl-approx.html). For tokens drawn from pi its VALUE is an
     unbiased, low-variance estimate of the reverse KL(pi || pi_ref). Its GRADIENT is not that of the
@@ -204,7 +208,7 @@ def kl_k3(logprobs_BT: Tensor, old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor) 
 
 
 def kl_k3_corrected(logprobs_BT: Tensor, old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """k3 times pi / pi_old, with gradient through the ratio: DeepSeek-V3.2 (arXiv 2512.02556).
+    """Return k3 times pi / pi_old, with gradient through the ratio: DeepSeek-V3.2 (arXiv 2512.02556).
 
     The importance ratio makes both the value and the gradient those of the reverse KL(pi || pi_ref)
     for tokens drawn from pi_old. Assumes the ratio to be of moderate size; it is not clipped.
@@ -217,13 +221,13 @@ KL_ESTIMATORS: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] 
     "k3": kl_k3,
     "k3_corrected": kl_k3_corrected,
 }
-"""(logprobs_BT, old_BT, ref_BT, mask_BT) -> nats a token, by name. The paper's is `k3`."""
+"""(logprobs_BT, old_BT, ref_BT, mask_BT) -> nats per token, by name. The paper's is `k3`."""
 
 
 def truncated_importance(
     learner_BT: Tensor, sampler_BT: Tensor, mask_BT: Tensor, cap: float
 ) -> Tensor:
-    """min(pi_learner / pi_sampler, cap) a token, without gradient: truncated importance sampling.
+    """Return min(pi_learner / pi_sampler, cap) per token, without gradient: truncated importance sampling.
 
     Yao et al. 2025 (https://fengyao.notion.site/off-policy-rl): sampler and learner give the same
     weights slightly different probabilities; multiplying the policy term by this weight corrects
@@ -248,7 +252,7 @@ class Aggregation:
 
 
 def sequence_mean(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Sum over samples of the mean over the sample's tokens: GRPO (DeepSeekMath, eq. 3).
+    """Return the sum over samples of the mean over the sample's tokens: GRPO (DeepSeekMath, eq. 3).
 
     Divide by the number of samples of the step. A token of a long response weighs less than one of
     a short response. A row without tokens adds 0.
@@ -258,7 +262,7 @@ def sequence_mean(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def token_sum(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Sum over all tokens: DAPO (divide by the step's response tokens; every token weighs the same)
+    """Return the sum over all tokens: DAPO (divide by the step's response tokens; every token weighs the same)
     and Dr. GRPO (divide by samples x max_tokens; a token's weight does not depend on any length).
     """
     return _at(mask_BT, loss_BT).sum()
@@ -279,7 +283,7 @@ AGGREGATIONS: Mapping[str, Aggregation] = {
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """An objective and an aggregation. The advantage is chosen apart (`algo.advantage`)."""
+    """An objective and an aggregation; advantages are computed separately (`algo.advantage`)."""
 
     objective: Objective
     aggregation: Aggregation
@@ -304,8 +308,7 @@ def policy_loss(
     advantages: Tensor,
     mask_BT: Tensor,
     *,
-    epsilon_low: float,
-    epsilon_high: float,
+    bounds: tuple[float, float],
     ref_BT: Tensor | None = None,
     kl_coefficient: float = 0.0,
     kl_estimator: str = "k3",
@@ -313,13 +316,15 @@ def policy_loss(
     entropy_BT: Tensor | None = None,
     sampler_BT: Tensor | None = None,
 ) -> tuple[Tensor, LossSums]:
-    """Numerator of the loss of one micro-batch (0-d, with gradient), and its metrics' sums.
+    """Return the numerator of the loss of one micro-batch (0-d, with gradient), and its metrics' sums.
 
+    `bounds` are (epsilon_low, epsilon_high) of the ratio.
     `weights_BT` are importance weights of the policy term; the KL term is not weighted.
     `entropy_BT` and `sampler_BT` (the sampler's log-probabilities) only feed the metrics.
     """
-    token = algorithm.objective(logprobs_BT, old_BT, advantages, mask_BT, epsilon_low, epsilon_high)
+    token = algorithm.objective(logprobs_BT, old_BT, advantages, mask_BT, *bounds)
     loss_BT = token.loss_BT
+    # Importance weights correct the policy term only: KL estimates are of the learner's own policy.
     if weights_BT is not None:
         loss_BT = loss_BT * _at(mask_BT, weights_BT).detach()
     if ref_BT is not None:
@@ -338,6 +343,7 @@ def _sums(
     entropy_BT: Tensor | None,
     sampler_BT: Tensor | None,
 ) -> LossSums:
+    """Return the sums for the metrics of one micro-batch, without gradient."""
     zero = logprobs_BT.new_zeros(())
     gap_BT = _at(mask_BT, logprobs_BT) - _at(
         mask_BT, logprobs_BT if sampler_BT is None else sampler_BT

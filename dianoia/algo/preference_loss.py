@@ -1,6 +1,6 @@
 """Losses and grades of reward models, on rewards that are handed in. Lower losses are better.
 
-Inputs are rewards `_B`, one number a text (a scalar head's output, any real number, no unit); outputs are
+Inputs are rewards `_B`, one number per text (a scalar head's output, any real number, no unit); outputs are
 one loss or grade an example. The caller adds up and divides by one denominator for the whole optimizer
 step, so that no split into micro-batches changes the step.
 
@@ -18,11 +18,12 @@ from torch.nn import functional
 
 
 def _precise(rewards_B: Tensor) -> Tensor:
+    """Return rewards in float32 at least."""
     return rewards_B.to(torch.promote_types(rewards_B.dtype, torch.float32))
 
 
-def bradley_terry_loss(chosen_B: Tensor, rejected_B: Tensor) -> Tensor:
-    """-log sigmoid(chosen - rejected) of each pair, in nats.
+def bradley_terry_loss(preferred_B: Tensor, rejected_B: Tensor) -> Tensor:
+    """Return -log sigmoid(preferred - rejected) of each pair, in nats.
 
     Bradley and Terry (1952, Biometrika 39), as InstructGPT trains reward models with it
     (https://arxiv.org/abs/2203.02155, eq. 1). Assumes that the probability of preferring one response
@@ -30,11 +31,11 @@ def bradley_terry_loss(chosen_B: Tensor, rejected_B: Tensor) -> Tensor:
     differences of rewards mean anything. Two equal rewards cost log 2. logsigmoid is one
     function and not the logarithm of one, so that it overflows nowhere.
     """
-    return -functional.logsigmoid(_precise(chosen_B) - _precise(rejected_B))
+    return -functional.logsigmoid(_precise(preferred_B) - _precise(rejected_B))
 
 
 def pointwise_loss(rewards_B: Tensor, good_B: Tensor) -> Tensor:
-    """Binary cross-entropy of each response in nats: -log sigmoid(r) where good, -log sigmoid(-r) where not.
+    """Return the binary cross-entropy of each response in nats: -log sigmoid(r) where good, -log sigmoid(-r) where not.
 
     Point-wise classification of DeepSeek-R1's safety model (section 3.1). Assumes that labels mean the
     same for every prompt: unlike a pair's, this loss is not blind to a constant added to all rewards.
@@ -46,11 +47,11 @@ def pointwise_loss(rewards_B: Tensor, good_B: Tensor) -> Tensor:
     )
 
 
-def pair_grade(chosen: float, rejected: float) -> float:
-    """1 where the chosen response has the higher reward, 1/2 for a tie, 0 else."""
-    return 1.0 if chosen > rejected else 0.5 if chosen == rejected else 0.0
+def pair_grade(preferred: float, rejected: float) -> float:
+    """Return 1 if the preferred response has the higher reward, 1/2 for a tie, else 0."""
+    return 1.0 if preferred > rejected else 0.5 if preferred == rejected else 0.0
 
 
 def pointwise_grade(reward: float, good: bool) -> float:
-    """1 where the reward's sign agrees with the label, 1/2 for a reward of 0, 0 else."""
+    """Return 1 if the reward's sign agrees with the label, 1/2 for a reward of 0, else 0."""
     return pair_grade(reward, 0.0) if good else pair_grade(0.0, reward)

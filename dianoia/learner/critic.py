@@ -109,6 +109,7 @@ class Critic:
     def credit(self, prepared: Sequence[PreparedSample]) -> list[PreparedSample]:
         """Return all samples of a rollout with values, advantages and returns, on the CPU."""
         values = self._values(prepared)
+        # Credit is computed for the whole rollout at once: whitening needs all tokens of it.
         mask_BT = _padded([torch.ones(len(values_T), dtype=torch.bool) for values_T in values])
         values_BT = _padded(values)
         advantages_BT = gae_batch(
@@ -137,6 +138,7 @@ class Critic:
         coefficient = self.algorithm.kl_coefficient
         if self.algorithm.kl_in != "reward" or not coefficient:
             return rewards_BT
+        # Both log-probabilities are those of before the first update, so the penalty is a constant.
         references = [row.ref_T for row in prepared if row.ref_T is not None]
         assert len(references) == len(prepared), "a penalty needs the reference's log-probabilities"
         old_BT, ref_BT = _padded([row.old_T for row in prepared]), _padded(references)
@@ -150,6 +152,7 @@ class Critic:
             return indices, to_host_async(values_BT.float())
 
         passes = self.trainer.evaluate(self._cut(prepared), measure)
+        # One wait for the results of all micro-batches.
         synchronize(self.trainer.device)
         values = [torch.empty(0)] * len(prepared)
         for indices, values_BT in (result for results in passes for result in results):
@@ -198,6 +201,7 @@ class Critic:
             batch.mask_BT,
             self.algorithm.value_clip,
         )
+        # float64: many small parts are added up.
         return numerator / tokens, (numerator.detach().double() / tokens, clipped)
 
 

@@ -116,6 +116,7 @@ def has_plain_head(model: PreTrainedModel) -> bool:
     four tokens are run both ways and must agree to the last bit.
     """
     config = model.config.get_text_config()
+    # First what the configuration says, then what the model computes.
     if any(getattr(config, name, None) is not None for name in _HEAD_ATTRIBUTES):
         return False
     backbone, head = model.base_model, _head(model)
@@ -146,6 +147,7 @@ def response_logprobs(
             f"temperature is {temperature}; a greedy sampler has no log-probabilities to learn "
             "from. Sample with a temperature above 0 (the paper: 1.0, and 0.7 in the last stage)."
         )
+    # Under dropout, log-probabilities would be those of another policy in every pass.
     dropping = active_dropout(model)
     assert not dropping, f"dropout is on in {dropping}; call model.eval()"
     plain = has_plain_head(model) if plain_head is None else plain_head
@@ -230,6 +232,7 @@ def gpu_scores(
 def _own_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:
     """Return the model's own logits `_NV` before the response tokens, the identity as their head, and V."""
     rows_N, positions_N = _predicting(batch)
+    # Logits of the prompts are not made where the model can leave them out.
     first, arguments = 0, {}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         first = int(positions_N.min())
@@ -268,6 +271,7 @@ def _score(
     logits_NV: Tensor, ids_N: Tensor, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and entropies `_N`; without `with_entropy` the second has no meaning."""
+    # float32 at least: rounded logits are what separates sampler and learner.
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
     if temperature != 1.0:  # else the division would copy all logits for nothing
         logits_NV = logits_NV / temperature

@@ -114,6 +114,7 @@ class PolicyLearner(Learner):
         """
         assert len(left_out) in (0, len(samples)), "one mark per sample"
         counted = [not mark for mark in left_out] or [True] * len(samples)
+        # pi_old is the sampler's record, unless an importance cap asks for the learner's own.
         prepared = [
             PreparedSample(sample, torch.tensor(sample.logprobs, dtype=torch.float32), counted=flag)
             for sample, flag in zip(samples, counted, strict=True)
@@ -157,6 +158,7 @@ class PolicyLearner(Learner):
 
     def _fill(self, prepared: list[PreparedSample], passes: Passes) -> None:
         """Put the results of forward passes into the samples, without their padding."""
+        # Results of all micro-batches are on their way to the host; one wait for all of them.
         synchronize(self.trainer.device)
         for indices, fields in (result for results in passes for result in results):
             for row, index in enumerate(indices):
@@ -174,9 +176,11 @@ class PolicyLearner(Learner):
         Raises TrainingStopped, with the weights untouched, for a loss or gradient that is not finite and for a gradient
         norm above `stop_grad_norm`.
         """
+        # Samples without gradient are in the denominator, but need not run.
         counted = [row for row in minibatch if row.counted]
         live = [row for row in counted if self._has_gradient(row)]
         tokens = sum(len(row.sample.response_ids) for row in counted)
+        # One denominator for the whole step, however it is cut into micro-batches.
         denominator = self.loss.aggregation.denominator(len(counted), tokens, self.max_tokens)
         samples = [row.sample for row in live]
         batches = self._cut(samples)
@@ -231,8 +235,7 @@ class PolicyLearner(Learner):
             batch.old_BT,
             batch.advantages,
             batch.mask_BT,
-            epsilon_low=self.algorithm.clip_low,
-            epsilon_high=self.algorithm.clip_high,
+            bounds=(self.algorithm.clip_low, self.algorithm.clip_high),
             ref_BT=batch.ref_BT,
             kl_coefficient=self._loss_kl,
             kl_estimator=self.algorithm.kl_estimator,
@@ -240,6 +243,7 @@ class PolicyLearner(Learner):
             entropy_BT=entropy_BT,
             sampler_BT=batch.sampler_BT,
         )
+        # Divided before the backward pass, so that gradients of micro-batches add up to the step's.
         loss = numerator / denominator
         return loss, (loss.detach(), sums)
 
@@ -269,6 +273,7 @@ class PolicyLearner(Learner):
                 faults += value_faults
         if not faults:
             return
+        # Neither model's gradient survives a stop.
         if self.critic is not None:
             self.critic.trainer.optimizer.zero_grad()
         raise self.trainer.stopped(
@@ -284,6 +289,7 @@ class PolicyLearner(Learner):
             self.reference.load_state_dict(self.model.state_dict())
 
     def _means(self, sums: LossSums | None) -> dict[str, float | None]:
+        # The gap between sampler and learner is meaningful only at the weights that drew the rollout.
         first, self._first_update = self._first_update, False
         return token_means(sums, with_kl=self.reference is not None, with_gap=first)
 
@@ -301,6 +307,7 @@ class PolicyLearner(Learner):
 
         Raises ConfigError if one of the two has a reference or a value model and the other has not.
         """
+        # Everything is checked before the first weight is overwritten.
         if (state["reference"] is None) != (self.reference is None):
             raise ConfigError(
                 f"The checkpoint was written {'without' if self.reference else 'with'} a reference "

@@ -65,6 +65,7 @@ class ThreadReplicas(Generic[M]):
 
     def run(self, job: Callable[[M, Sequence[B]], R], micro_batches: Sequence[B]) -> list[R]:
         """Run `job` on each replica with its share of the micro-batches, as `Replicas.run` says."""
+        # The split depends on the number of replicas only, so one seed and one number give one result.
         shares = split_round_robin(micro_batches, self.count)
         return run_parallel(
             [partial(job, self.models[index], share) for index, share in enumerate(shares)]
@@ -75,6 +76,7 @@ class ThreadReplicas(Generic[M]):
         for replica in self.models[1:]:
             pairs = zip(self.models[0].parameters(), replica.parameters(), strict=True)
             for total, part in pairs:
+                # Tied weights are one parameter in each replica, so nothing is added twice.
                 if total.grad is None:
                     total.grad = part.grad
                 elif part.grad is not None:
@@ -91,6 +93,7 @@ def _weight_sharing_copy(model: M) -> M:
     """Return a copy of `model` whose parameters and buffers are the same memory."""
     replica = deepcopy(model)
     tensors, originals = ([*m.parameters(), *m.buffers()] for m in (replica, model))
+    # Parameters stay separate objects with gradients of their own; only their memory is shared.
     for tensor, original in zip(tensors, originals, strict=True):
         tensor.data = original.data
     return replica

@@ -88,6 +88,7 @@ def losses(rewards_BR: Tensor, examples: Sequence[Example]) -> Tensor:
 def forward(model: PreTrainedModel, texts: Sequence[Ids], shared: bool = False) -> Tensor:
     """Return the reward `_N` of each text, with gradient; `shared`: the caller knows that `can_share` holds."""
     if shared:
+        # What follows the token of the reward cannot change it, so it need not run.
         texts_to_reward = [up_to_reward(ids, pad_id(model)) for ids in texts]
         states_ND = last_states(model, share_prefixes(texts_to_reward, model.device))
         scores_N1: Tensor = cast(Any, model).score(states_ND)
@@ -119,6 +120,7 @@ def up_to_reward(ids: Ids, pad: int) -> Ids:
 
     Where the end token is padded with, a text that ends in it is read before it; a text of nothing else, at its first.
     """
+    # At least one token is left: transformers reads the first where all are padding.
     end = len(ids)
     while end > 1 and ids[end - 1] == pad:
         end -= 1
@@ -210,6 +212,7 @@ class RewardModelLearner(Learner):
         texts = [ids for example in members for ids in example.texts]
         with self.trainer.precision():
             rewards_N = forward(model, texts, self.rewards.shared)
+        # Examples of a step have equally many texts: pairs two, labelled responses one.
         rewards_BR = rewards_N.view(len(members), -1)
         loss = losses(rewards_BR, members).sum() / len(examples)
         rows = list(zip(batch, map(tuple, rewards_BR.tolist()), strict=True))

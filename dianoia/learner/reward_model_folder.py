@@ -95,6 +95,7 @@ def prepare_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
             "The tokenizer names neither a padding nor an end token, and a reward model reads its reward "
             "at the last token that is not padding; set pad_token in tokenizer_config.json"
         )
+    # On the right, so that causal attention never reads padding before a text.
     tokenizer.padding_side = "right"
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
 
@@ -103,6 +104,7 @@ def save_reward_model(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, outlook: Outlook
 ) -> None:
     """Write an ordinary folder that `AutoModelForSequenceClassification.from_pretrained` reads."""
+    # transformers writes unknown entries of a configuration and reads them back.
     setattr(model.config, _KEY, asdict(outlook))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -72,6 +72,7 @@ class SupervisedLearner(Learner):
             Trainer(model, optimizer, total_steps, autocast=autocast, recompute=recompute)
         )
         self.plain_head = has_plain_head(model)
+        # Asked before the model is exchanged: the answer runs the model both ways.
         if packs_on_gpu(model, autocast):
             prepare_for_gpu(model, autocast)
             self.packs = True
@@ -112,6 +113,7 @@ class SupervisedLearner(Learner):
         if not self.packs:
             return [[sample] for sample in samples]
         lengths = [len(sample) for sample in samples]
+        # Rows shorter than the budget where that gives every replica one of them.
         fair_share = -(-sum(lengths) // self.trainer.replicas.count)
         rows = pack(lengths, min(self.tokens_per_row, max(fair_share, *lengths, 1)))
         return [[samples[index] for index in row] for row in rows]
@@ -161,6 +163,7 @@ def _in_chunks(
     def score(states_CD: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor]:
         return token_losses(logits_of(states_CD), targets_C)
 
+    # A single chunk keeps its logits: computing them again would cost time and save nothing.
     if len(targets_M) <= size:
         return score(states_MD, targets_M)
     chunks = zip(torch.split(states_MD, size), torch.split(targets_M, size), strict=True)

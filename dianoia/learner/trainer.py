@@ -43,6 +43,7 @@ def adamw(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
     Weight decay applies to matrices only: norms, biases and other vectors are not shrunk.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Matrices first, then vectors: states and the norm of the gradient depend on this order.
     groups = [
         {
             "params": [p for p in trainable if p.ndim >= 2],
@@ -50,6 +51,7 @@ def adamw(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
         },
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
+    # One kernel for all parameters, where the device and the dtypes have it.
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trainable)
     return torch.optim.AdamW(
         groups,
@@ -120,6 +122,7 @@ class Trainer(Generic[M]):
         that is prepared already or has to run as it is. `replicas` None: one per CPU thread. `title` begins the
         message of a step that cannot be taken.
         """
+        # Kernels are exchanged before replicas copy the model: a copy keeps what its original had.
         if prepare:
             nn.Module.eval(model)
             if recompute:
@@ -162,6 +165,7 @@ class Trainer(Generic[M]):
         `loss` returns the loss of one micro-batch, divided by the denominator of the whole step, and any report.
         """
         self.optimizer.zero_grad()
+        # Each replica adds the gradients of its own micro-batches up; then replicas are summed in their order.
         reports = self.replicas.run(_backward_passes(loss), micro_batches)
         self.replicas.reduce_gradients()
         return reports
@@ -199,6 +203,7 @@ class Trainer(Generic[M]):
         parameters = self._parameters()
         for parameter in parameters:
             if parameter.grad is None:
+                # AdamW would leave a parameter without gradient out of the step.
                 parameter.grad = torch.zeros_like(parameter)
         return self.replicas.gradient_norm(parameters)
 
@@ -225,11 +230,13 @@ class Trainer(Generic[M]):
     def descend(self, norm: float, schedule_step: int | None = None) -> float:
         """Scale the gradient, whose norm is `norm`, down to `max_grad_norm`; take the step; return the learning rate."""
         parameters = self._parameters()
+        # Scaled with the norm that is known already: computing it again would wait for the device.
         if norm > self.settings.max_grad_norm:
             total = torch.tensor(norm, device=self.device)
             torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.max_grad_norm, total)
         position = self.step if schedule_step is None else schedule_step
         rate = self.settings.learning_rate * rate_factor(position, self.settings, self.total_steps)
+        # The rate is set before every step, so a state needs no schedule of its own.
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -265,6 +272,7 @@ def _backward_passes(
     def job(model: M, micro_batches: Sequence[B]) -> list[R]:
         reports = []
         for micro_batch in micro_batches:
+            # The graph of a micro-batch is freed by its backward pass, before the next one is built.
             value, report = loss(model, micro_batch)
             value.backward()  # type: ignore[no-untyped-call]
             reports.append(report)

@@ -48,6 +48,7 @@ class Training(ABC):
     def finish(self) -> None:
         """Write the checkpoint."""
         release_space()  # disk space reserved for the next state: there is none
+        # The folder appears under its name only when it is complete.
         with whole_folder(self.context.directory.checkpoint) as folder:
             self.write_checkpoint(folder)
 

@@ -28,6 +28,7 @@ def run(config: DemonstrationsStage, context: StageContext) -> None:
     """Write the first rows of the generator and count them."""
     start, tally = time.perf_counter(), Tally()
     demonstrations = islice(DEMONSTRATIONS[config.source](context.seed), config.rows)
+    # A generator of rows: they are counted while they are written, and never all in memory.
     write_data(
         context.directory.dataset,
         (
@@ -56,6 +57,7 @@ def row_of(
     """Return a demonstration as a row of the data set."""
     template = TEMPLATES[config.template]
     whole = template.whole(thought, summary)
+    # Read back as a sampled response would be: a demonstration that does not parse is a bug of its generator.
     parsed = parse_answer(problem, template.respond(thought, summary), template)
     assert isinstance(parsed, Parsed), f"{config.source}: {parsed} in {whole!r}"
     prompt = [{"role": "user", "content": problem.question}]

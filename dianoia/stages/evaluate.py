@@ -44,6 +44,7 @@ def run(config: EvaluateStage, context: StageContext) -> None:
             rollouts = context.directory.rollouts(files[name])
             estimates = _evaluate(name, problems, config, context, rollouts)
             write_json(part, estimates, checked=True)
+    # From one file per checkpoint to one table per kind of result, by checkpoint.
     merged: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         for key, value in read_json(part).items():
@@ -89,6 +90,7 @@ def _evaluate(
     )
     groups = with_votes(_groups(name, roller, params, problems, config, context))
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
+    # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
     diagnoses = _diagnoses(domains, roller.template)
     for row in diagnoses:
@@ -112,6 +114,7 @@ def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> li
     """Return the diagnoses of a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`."""
     rows = []
     for domain, groups in domains.items():
+        # Truncated responses say nothing about the form of an answer.
         ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
         batch = summarize(0, groups, None, one_answer=one_answer(groups))
         diagnoses = diagnose_evaluation(batch, better_template(ended, template))
@@ -138,6 +141,7 @@ def _groups(
     """Sample and score the problems; a key per problem makes results independent of how they are cut."""
     judge = evaluation_judge()
     groups: list[Group] = []
+    # In parts, so that progress is seen; the number of the first problem keeps draws independent of the cut.
     problems_before = config.checkpoints.index(name) * len(problems)
     key = stream_key(context.seed, Stream.EVALUATION)
     for start in range(0, len(problems), EVALUATED_AT_ONCE):

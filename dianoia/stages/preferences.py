@@ -65,12 +65,14 @@ def _sample(
     config: PreferencesStage, context: StageContext, index: int, parts: Sequence[Batch], count: int
 ) -> None:
     """Sample the responses of checkpoint `index` of `starts` to `count` problems, batch by batch."""
+    # The model is loaded only if a batch has no file yet.
     missing = [batch for batch in parts if not batch.path.exists()]
     if not missing:
         return
     start = config.starts[index]
     roller, params = sampler_of(context, start, config.template, config.sampling)
     builder = PreferenceBuilder(config, context.name, context.seed)
+    # Checkpoints have streams of their own: two of them never answer with the same draws.
     key = stream_key(context.seed, Stream.PREFERENCES, index)
     for batch in missing:
         stop_if_requested()
@@ -100,6 +102,7 @@ def _judge(
         batch, began = judged[index], time.perf_counter()
         responses = [row for part in sampled[index] for row in read_responses(part.path)]
         rows, decided = builder(batch.problems, responses)
+        # Reasons first: the rows' file marks the batch as done.
         write_responses(_decided(batch), decided, 0.0)
         write_rows(batch.path, rows, _columns(config), time.perf_counter() - began)
         context.progress.update(before + batch.end, {"rows": len(rows)})

@@ -120,6 +120,7 @@ class Pretraining(Training):
             self.tokens = progress["tokens"]
         journal = Journal(self.context.directory.metrics, resume_at=self.step + 1)
         self.started, self.tokens_before = time.perf_counter(), self.tokens
+        # The stream is replayed up to the state: documents are drawn in one order per seed.
         for ids_BL, mask_BL in islice(self.batches(), self.step, None):
             row = self.update(ids_BL, mask_BL)
             if self.step % _LOG_EVERY == 0 or self.tokens >= self.config.tokens:
@@ -184,6 +185,7 @@ def _next_token_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the mean loss of every token but each row's first, with and without gradient."""
     ids_BL, mask_BL = micro_batch
+    # Position t predicts token t + 1; padding is no target.
     targets_BT = ids_BL[:, 1:].masked_fill(~mask_BL[:, 1:], _IGNORED)
     logits_BTV = model(input_ids=ids_BL[:, :-1], use_cache=False).logits
     loss = torch.nn.functional.cross_entropy(

@@ -79,6 +79,7 @@ class RewardModelTraining(Training):
             ]
             for side in (data.train, data.heldout)
         )
+        # Rows that are too long are counted with the other reasons.
         too_long = len(data.train) + len(data.heldout) - len(train) - len(heldout)
         left_out = data.left_out + Counter({LeftOut.TOO_LONG.value: too_long})
         fitting = replace(data, train=train, heldout=heldout, left_out=left_out)
@@ -147,6 +148,7 @@ class RewardModelTraining(Training):
     def evaluate(self) -> None:
         """Write `evaluation.json`: estimates on held-out examples, and counts of the rows."""
         texts = [ids for example in self.heldout for ids in example.texts]
+        # Rewards come in the order of the texts, however they were batched.
         flat = iter(self.learner.rewards(texts))
         rewards = [tuple(islice(flat, len(example.texts))) for example in self.heldout]
         estimates = measures(self.data.heldout, self.heldout, rewards)

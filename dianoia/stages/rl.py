@@ -159,9 +159,11 @@ class ReinforcementLearning(Training):
     def split(self, groups: Sequence[Group], advantages: Advantages) -> list[list[PreparedSample]]:
         """Return the minibatches of a rollout; reference log-probabilities are computed here, once."""
         samples, indices, left_out = _samples(groups, advantages, self.config)
+        # The limit may rise with the step; Dr. GRPO divides by it.
         self.learner.max_tokens = self.max_tokens
         with self.recorder.timing("update_seconds"):
             prepared = self.learner.prepare(samples, left_out)
+        # One shuffle per rollout, the same after a restart.
         seed = self.context.seed * 1_000_003 + self.rollouts_done
         sets = [group.purpose.value for group in groups]
         minibatches = split_minibatches(
@@ -181,7 +183,7 @@ class ReinforcementLearning(Training):
                     f"stopped-{self.step:05d}", self.step, groups, advantages
                 )
                 raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
-            self.publish()
+            self.publish()  # cheap: weights are copied once, when the next rollout begins
         self.learner.release_gradients()  # the sampler needs the memory
         self.evaluate()
         row = {"rollout": self.rollouts_done, "num_tokens": self.tokens, **update_row(metrics)}
@@ -197,6 +199,7 @@ class ReinforcementLearning(Training):
         self, groups: Sequence[Group], selected: Sequence[Group], advantages: Advantages
     ) -> None:
         """Record the metrics of all `groups`, and save the rollouts to learn from every so many rollouts."""
+        # Metrics are of all groups that were sampled, rollouts to read of those that are learnt from.
         self.recorder.rollout(self.step, groups, self.judge.figures())
         if self.rollouts_done % self.config.progress.rollouts_every == 0:
             self.recorder.save_rollouts(f"step-{self.step:05d}", self.step, selected, advantages)
@@ -222,6 +225,7 @@ class ReinforcementLearning(Training):
             self.recorder.write(0, {})
             return
         self.rollouts_done, self.tokens = progress["at"]
+        # Each reads its own part of one table.
         self.problem_sets.load_state(progress["scenarios"])
         self.judge.load_state(progress["scenarios"])
         self.recorder.open(self.step, progress["history"])
@@ -249,6 +253,7 @@ def _recorder(
     heldout_judge: Judge,
 ) -> Recorder:
     """Return the recorder, with the weights of the reward where reward models take part."""
+    # PPO's rewards need not differ within a group, so flat groups are no alarm there.
     settings, is_relative = config.preferences, config.algorithm.name != "ppo"
     weights = None if settings is None else reward_weights(config.rewards, settings)
     history = History(is_relative, weights, 0 if settings is None else settings.from_step)

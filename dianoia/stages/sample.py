@@ -48,6 +48,7 @@ def run(config: SampleStage, context: StageContext) -> None:
     """Sample every batch that has no file yet, then write the data set."""
     problems = problem_range(problem_source(config.problems), config.first, config.prompts)
     all_batches = batches(context, problems, config.problems_per_batch)
+    # A batch whose file exists is done; the model is loaded only if one is not.
     missing = [batch for batch in all_batches if not batch.path.exists()]
     if missing:
         sampling = _Sampling(config, context)
@@ -76,6 +77,7 @@ class _Sampling:
 
     def rows(self, problems: Sequence[Problem], start: int) -> list[SampleRow]:
         """Return a row for every sample of `problems`, of which the first is number `start` of the range."""
+        # Keyed by the problem's number in the range, so that batches may be cut anywhere.
         key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
         rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
         return self.builder(rollouts_PG)

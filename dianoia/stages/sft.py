@@ -51,6 +51,7 @@ class FineTuning(Training):
         if config.positions is not None:
             extend_positions(self.start.model, config.positions)
         self.corpus = self.read()
+        # Which samples each optimizer step learns is known before the first one.
         lengths = [len(sample) for sample in self.corpus.training]
         self.steps = optimizer_steps(
             lengths,
@@ -122,7 +123,7 @@ class FineTuning(Training):
         assert self.corpus.fit is not None, "set when the corpus is read"
         misfit = self.corpus.fit.misfit()
         path = self.context.directory.diagnoses
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # of an earlier, interrupted command
         if misfit is not None:
             message, advice = misfit
             self.context.print_line(f"{CODE}: {message}. {advice}")
@@ -133,6 +134,7 @@ class FineTuning(Training):
         """Take one optimizer step, write its row, and save the state when it is due."""
         row = self.row(self.learner.update(self.samples(self.step)))
         step, every = self.step, self.config.evaluation_every
+        # The evaluation is in the row of the step that it follows.
         if step % every == 0 or step == len(self.steps):
             row |= self.evaluate()
         self.journal.append(row | self.speed())
@@ -175,6 +177,7 @@ class FineTuning(Training):
         progress = self.load_state()
         if progress is not None:
             self.check_same_data(progress["data"])
+        # Rows of steps after the state are dropped: they will be written again.
         path = self.context.directory.metrics
         self.journal = Journal(path, resume_at=self.step + 1 if progress is not None else 0)
         self.started, self.tokens_before = time.perf_counter(), self.tokens[self.step]

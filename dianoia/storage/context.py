@@ -1,4 +1,4 @@
-"""What a stage is given besides its own table."""
+"""What a stage gets besides its own table, as far as judge and metrics need it; `stages.context` adds the roles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

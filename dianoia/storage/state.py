@@ -1,7 +1,8 @@
-"""What an interrupted stage continues from: one folder, written whole, and checked when it is read.
+"""The state that an interrupted stage resumes from: one folder, written atomically, and checked when it is read.
 
-`SHA256SUMS` in the folder names its files; `at.json` says the step, and how far the journals beside the folder had
-come, so that a row that was lost or changed since is noticed.
+In: tensors and plain values of a learner and its stage. Out: the same, after a restart. `SHA256SUMS` in the folder names its
+files; `at.json` has the step, and the positions of the journals next to the folder, so that a row that was lost or changed
+since is noticed.
 """
 
 import shlex
@@ -29,29 +30,30 @@ FORMAT = 2
 
 _FILE = "state.pt"
 _SLACK = 8
-"""The room for the next state is larger than this one by this part of it."""
+"""The space reserved for the next state is larger than this one by this fraction of it: 1/8."""
 
 
 def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
-    """Replace the state in `folder`; `step` stands beside it for those who do not import torch.
+    """Replace the state in `folder`; `step` is written next to it, to be read without torch.
 
     Raises:
-        MachineFault: the disk has too little space; the state that was there is still there.
+        MachineFault: the disk has too little space; the earlier state is still there.
     """
     size, what = tensor_bytes(state), f"the state of {folder.parent.name} after step {step:,}"
+    # The space that was reserved for this state is freed right before it is written.
     space.release_space()
     folder.parent.mkdir(parents=True, exist_ok=True)
     space.require_space(folder.parent, size + space.SMALL_FILES_BYTES, what)
     journals = journal_positions(folder.parent)
     with whole_folder(folder) as temporary:
-        with (temporary / _FILE).open("wb") as file:  # whose errors say what went wrong
+        with (temporary / _FILE).open("wb") as file:  # torch's own errors do not name the reason
             torch.save({"format": FORMAT, "state": state}, file)
         write_json(temporary / STEP_FILE, {"step": step, "journals": journals}, checked=True)
     space.try_reserve_space(folder.parent, size + size // _SLACK + 2 * space.SMALL_FILES_BYTES)
 
 
 def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state in `folder`; None where there is none. Only tensors and plain values are read.
+    """Return the state in `folder`; None where there is none. Only tensors and plain values are read.
 
     Raises:
         DamagedFile: a file of the state is not what was written; the message says what to do.
@@ -67,12 +69,14 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = torch.load(folder / _FILE, map_location=device, weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError) as error:
-        said = str(error).partition("\n")[0]
-        raise DamagedFile(f"{folder / _FILE}: the state cannot be read ({said}); {cure}") from error
-    written = content.get("format", 1)
-    if written != FORMAT:
+        reason = str(error).partition("\n")[0]
+        raise DamagedFile(
+            f"{folder / _FILE}: the state cannot be read ({reason}); {cure}"
+        ) from error
+    version = content.get("format", 1)
+    if version != FORMAT:
         raise ConfigError(
-            f"{folder / _FILE}: the state has format {written}, which another version of Dianoia wrote, and this version "
+            f"{folder / _FILE}: the state has format {version}, which another version of Dianoia wrote, and this version "
             f"reads format {FORMAT}; finish the stage with the version that began it, or {cure}"
         )
     state: dict[str, Any] = content["state"]
@@ -80,28 +84,28 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
 
 
 def tensor_bytes(value: object) -> int:
-    """Bytes of all tensors in a nested value; one that stands there twice counts once."""
-    seen: dict[int, int] = {}
-    todo: list[object] = [value]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, Tensor):
-            storage = one.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(one, dict):
-            todo += one.values()
-        elif isinstance(one, list | tuple):
-            todo += one
-    return sum(seen.values())
+    """Return the bytes of all tensors in a nested value; tensors that share memory count once."""
+    sizes: dict[int, int] = {}  # by address: tied weights are one storage
+    stack: list[object] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Tensor):
+            storage = item.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(item, dict):
+            stack += item.values()
+        elif isinstance(item, list | tuple):
+            stack += item
+    return sum(sizes.values())
 
 
 def changed_journals(folder: Path) -> list[str]:
-    """A sentence for each journal that is not what it was when the state in `folder` was written."""
+    """Return a sentence for each journal that has changed since the state in `folder` was written."""
     if not (folder / STEP_FILE).is_file() or not (folder / _FILE).is_file():
         return []
     reached = read_table(folder / STEP_FILE, _cure(folder)).get("journals", {})
     return [
-        f"{folder.parent / name}: a row before the state was lost, changed or damaged; the stage goes on, as no training "
+        f"{folder.parent / name}: a row before the state was lost, changed or damaged; the stage resumes, as no training "
         "depends on it, and its curves show what is there"
         for name, at in reached.items()
         if not (folder.parent / name).is_file()
@@ -110,7 +114,8 @@ def changed_journals(folder: Path) -> list[str]:
 
 
 def _cure(folder: Path) -> str:
+    """Return what to do about a state that cannot be read."""
     return (
-        f"remove the folder (rm -r {shlex.quote(str(folder))}) and type the same command again: the stage then begins "
-        "from nothing; or restore the folder from a copy"
+        f"remove the folder (rm -r {shlex.quote(str(folder))}) and run the same command again: the stage then starts "
+        "from scratch; or restore the folder from a copy"
     )

@@ -65,6 +65,7 @@ def register(name: str, attend: Attend[Any]) -> None:
         refused = [key for key in REFUSED_ARGUMENTS if arguments.get(key) is not None]
         if layout is None or attention_mask is not None or dropout or refused:
             raise OtherAttentionError(f"no attention over rows end to end with {refused}")
+        # C functions need no mask and no padding, so they come first.
         states = (query_1HND, key_1HND, value_1HND)
         if layout.spans is not None and attends_in_c(*states):
             return attend_in_c(*states, layout.spans, scaling), None
@@ -84,6 +85,7 @@ def run_with_attention(
 @contextmanager
 def attention_named(config: PretrainedConfig, name: str | None) -> Iterator[None]:
     """Let the layers that share `config` use the attention function `name`, which they look up in every pass."""
+    # All layers of a model share this configuration; replicas have copies of their own.
     before = config._attn_implementation
     config._attn_implementation = name
     try:
@@ -140,6 +142,7 @@ def agrees(
     except (OtherAttentionError, TypeError):  # or a forward without room for further arguments
         return False
     reference = expected()
+    # Half of the digits of the dtype: far above rounding, far below another attention.
     tolerance = torch.finfo(reference.dtype).eps ** 0.5 * reference.float().abs().max()
     return bool((states - reference.float()).abs().max() <= tolerance)
 

@@ -209,6 +209,7 @@ def _count_that_fits(
     def positions(members: Sequence[Sample]) -> int:
         return shared_positions(members, tight=layout is Layout.TIGHT)
 
+    # More samples never take fewer positions, so the largest count is found by bisection.
     count = bisect_left(range(1, len(group) + 1), True, key=too_many)
     if count == len(group) or not present:
         return count
@@ -271,6 +272,7 @@ def collate(
                 "from the one before it. Begin the prompt with a begin-of-sequence id, end the "
                 "response with an end-of-sequence id."
             )
+    # Tensors are made on the host and copied in one go: a GPU need not be waited for.
     samples = [row.sample for row in rows]
     ids = [torch.tensor(sample.prompt_ids + sample.response_ids) for sample in samples]
     responses = [torch.tensor(row.sample.response_ids, dtype=torch.long) for row in rows]
@@ -306,6 +308,7 @@ def pack_row(
 ) -> PackedRow:
     """Return one row of samples, given by the ids of each and by a mask of what is learnt of it."""
     ids_N = torch.cat(list(ids)).long()
+    # nonzero on the host: its size depends on numbers, for which a GPU would be waited for.
     learnt_M = torch.cat(list(learnt)).nonzero()[:, 0]
     lengths = tuple(map(len, ids))
     positions_N = torch.cat([torch.arange(length) for length in lengths])

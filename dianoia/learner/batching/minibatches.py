@@ -47,6 +47,7 @@ def split_minibatches(
             "ones would be optimizer steps of unequal size. Choose a number of minibatches that "
             f"divides {len(units)}, or another number of problems."
         )
+    # The order of the sets before shuffling, so that it does not depend on the seed.
     order = list(dict.fromkeys(problem_set for problem_set, _ in units))
     random.Random(seed).shuffle(units)
     units = _spread_sets(units, order, minibatches)

@@ -90,6 +90,7 @@ def response_blocks(samples: Sequence[Sample], tight: bool = False) -> list[list
     for index in sorted(order, key=lambda i: (-lengths[i], i)):
         if blocks:
             longest = lengths[blocks[-1][0]]
+            # Padding of the open block, if this response joins it.
             padding += longest - lengths[index]
             accepted = max(PADDING_PER_BLOCK, PADDING_SHARE * longest * (len(blocks[-1]) + 1))
         if not blocks or padding > (0 if tight else accepted):
@@ -108,6 +109,7 @@ def share_prompts(
     ids = [pad([torch.tensor(prompt) for prompt in prompts], pad_id, device).flatten()]
     # Position ids: each prompt begins at 0, each response where its own prompt ends.
     positions = [torch.arange(longest, device=device).repeat(len(prompts))]
+    # Behind the prompts, block by block, the responses without their last token.
     members, blocks = response_blocks(samples, tight), []
     for rows in ([samples[index] for index in block] for block in members):
         ids_RT = pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
@@ -166,6 +168,7 @@ def _starts(
     members: Sequence[Sequence[int]],
 ) -> dict[int, int]:
     """Return the index into N of the first token of each response that is in a block, block by block."""
+    # Counts positions as they are laid out: padded prompts, then padded blocks.
     size, starts = len(prompts) * max(map(len, prompts)), {}
     for block in members:
         for index in block:

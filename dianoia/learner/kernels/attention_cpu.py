@@ -65,6 +65,7 @@ class _Attention(torch.autograd.Function):
         """Return the gradients of queries, keys and values."""
         query, key, value, output, normal_NH = ctx.saved_tensors
         spans: AttentionSpans = ctx.spans
+        # Zeros: keys of a shared prompt add up gradients of all responses, and positions of no span get none.
         results = (torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value))
         functions.attend_backward(
             (query, key, value),

@@ -112,6 +112,7 @@ class _FusedForward:
         )
         weights = (queries[0], keys[0], values[0])
         all_norms = (input_norm, *(norms or (None, None)))
+        # The residual stream goes on from the x that comes back (see `qkv_projection`).
         *qkv, x_NH = qkv_projection(x_BLH.flatten(0, 1), weights, all_norms, (cos, sin), shape)
         q, k, v = (part.unflatten(0, rows_and_length) for part in qkv)  # type: ignore[no-untyped-call]
         attention_output = self._attend((q, k, v), mask, arguments).reshape(len(x_NH), -1)
@@ -126,6 +127,7 @@ class _FusedForward:
         """Return the output `[B, L, heads, D]` of the attention function that the model has at present."""
         attention = cast(Any, self.layer).self_attn
         function = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
+        # transformers' attention functions take [B, heads, L, D].
         states = (part.transpose(1, 2) for part in qkv)
         output, _ = function(
             attention, *states, mask, dropout=0.0, scaling=attention.scaling, **arguments
@@ -178,6 +180,7 @@ def project_qkv(
     """Return queries `[B, L, heads, D]` and keys `[B, L, kv heads, D]` after RoPE, and values, all of `dtype`."""
     queries, keys, values, input_norm, norms, eps = weights
     cos, sin = (table[:, :, None].to(_at_least_float32(x_BLH)) for table in rope)
+    # Norm, one product for all three, then norms of the heads (Qwen3) and RoPE.
     product = _concatenate((queries, keys, values), dtype)
     qkv = F.linear(_rms_norm(x_BLH, input_norm, eps).to(dtype), *product)
     sizes = [weight.shape[0] for weight, _ in (queries, keys, values)]
@@ -194,6 +197,7 @@ def finish_layer(
     """Return the residual stream `[B, L, H]` after output projection and MLP."""
     out, gate, up, down, mlp_norm, eps = weights
     x_BLH = x_BLH + _product(attention_output.flatten(2).to(dtype), out, dtype)
+    # MLP: gate and up as one product, SiLU in float32.
     gate_up = F.linear(_rms_norm(x_BLH, mlp_norm, eps).to(dtype), *_concatenate((gate, up), dtype))
     gate_states, up_states = gate_up.chunk(2, dim=2)
     inner = F.silu(gate_states.to(_at_least_float32(x_BLH))) * up_states

@@ -58,6 +58,7 @@ class _ScoreFloat32(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Keep states, normalisers, and the logits if they are one chunk."""
         ids_N = ids_N.contiguous()
+        # normal_N: logarithm of the softmax's denominator, which the backward pass needs again.
         normal_N, logprobs_N, entropies_N = states_ND.new_empty(3, len(ids_N))
         ctx.scale, ctx.chunk, ctx.logits = scale, chunk, None
         for first in range(0, len(ids_N), chunk):
@@ -86,6 +87,7 @@ class _ScoreFloat32(torch.autograd.Function):
             functions.score_backward(
                 logits_CV, ids_N[part], ctx.scale, normal_N[part], grad_N[part]
             )
+            # logits_CV is their gradient now.
             torch.mm(logits_CV, weight_VD, out=states_grad[part])
             weight_grad.addmm_(logits_CV.t(), states_ND[part])
             if bias_grad is not None:
@@ -111,6 +113,7 @@ class _ScoreBFloat16(torch.autograd.Function):
         keeps = any(ctx.needs_input_grad) and len(ids_N) <= chunk
         rows = len(ids_N) if keeps else functions.SCORED
         logits_CW = _logits_buffer(states_ND, rows, len(weight_VD))
+        # Weights in panels, as the C product reads them.
         head = (pack_panels(weight_VD, torch.bfloat16), bias_V)
         scores_3N = _multiply_and_score(
             rounded_ND, head, ids_N, scale, logits_CW, keeps, len(weight_VD)
@@ -139,6 +142,7 @@ class _ScoreBFloat16(torch.autograd.Function):
                 _multiply_and_score(
                     states_CD, head, ids_C, ctx.scale, logits_CW, True, len(weight_VD)
                 )
+            # In bfloat16, and apart from the float32 logits, which may be needed once more.
             logits_grad_CV = states_CD.new_empty(len(ids_C), len(weight_VD))
             functions.score_backward_bfloat16(
                 logits_CW, ids_C, ctx.scale, normal_N[part], grad_N[part], logits_grad_CV

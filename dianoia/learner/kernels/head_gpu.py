@@ -77,6 +77,7 @@ class _Scored(torch.autograd.Function):
             weight_VD.to(scoring.dtype),
         )
         chunks = []
+        # At most one chunk of float32 logits exists at a time.
         for states_CD, ids_C in _chunks(scoring, states_ND, ids_N):
             logits_CV = _logits(states_CD, rounded_VD, bias_V, scoring)
             mark_dynamic(logits_CV, ids_C)
@@ -106,6 +107,7 @@ class _Scored(torch.autograd.Function):
                     logits_CV, ids_C, normal_C, scoring.temperature, scoring.dtype
                 )
                 del logits_CV
+            # The token's own gradient scales rows of [C, D] and not of the much wider [C, V].
             products = matmul_float32(logits_grad_CV, rounded_VD)
             states_grads.append((products * grad_C[:, None]).to(states_ND.dtype))
             scaled_CD = (states_CD * grad_C[:, None]).to(scoring.dtype)
@@ -148,7 +150,9 @@ def _score_chunk(
     """Return log-normaliser, log-probability, entropy, likeliest or not, and with `keeps` the gradients of the logits."""
     scaled_CV = (logits_CV / temperature).clamp(min=FLOOR)
     normal_C = scaled_CV.logsumexp(-1)
+    # The logit of each token that followed.
     token_C = scaled_CV.gather(1, ids_C[:, None])[:, 0]
+    # Entropy: log-normaliser minus the mean logit under the softmax.
     mean_C = ((scaled_CV - normal_C[:, None]).exp() * scaled_CV).sum(-1)
     likeliest_C = token_C >= scaled_CV.amax(-1)
     grad_CV = _logits_grad(logits_CV, ids_C, normal_C, temperature, dtype) if keeps else None

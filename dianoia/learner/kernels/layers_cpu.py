@@ -169,12 +169,14 @@ class _QKVProjection(torch.autograd.Function):
         shape: LayerShape,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Keep the normed states, the product before RoPE, and the three weights as one."""
+        # One product for queries, keys and values reads the states once.
         _, normed, inverse = _add_and_norm(x, None, norm, shape)
         weight = torch.cat((wq, wk, wv)).to(shape.dtype)
         qkv = F.linear(normed, weight)
         q, k, v = _apply_rope(qkv, ((norm_q, norm_k), shape.eps, (cos, sin)), shape)
         ctx.shape, ctx.rows = shape, [len(part) for part in (wq, wk, wv)]
         ctx.save_for_backward(x, norm, inverse, normed, qkv, weight, norm_q, norm_k, cos, sin)
+        # A view of x: autograd does not allow an input to be returned as an output.
         return q, k, v, x.view_as(x)
 
     @staticmethod
@@ -185,6 +187,7 @@ class _QKVProjection(torch.autograd.Function):
         q_grad, k_grad, v_grad, residual = (grad.contiguous() for grad in grads)
         rope = ((norm_q, norm_k), shape.eps, (cos, sin))
         qkv_grad, norm_grads = _rope_backward(qkv, rope, (q_grad, k_grad, v_grad))
+        # Backwards: RoPE, the product, the norm; the residual's gradient joins in the norm's pass.
         weight_grads = torch.split((qkv_grad.t() @ normed).float(), ctx.rows)
         x_grad, _, norm_grad = _norm_backward(x, norm, inverse, qkv_grad @ weight, residual)
         return x_grad, *weight_grads, norm_grad, *norm_grads, None, None, None
@@ -209,6 +212,7 @@ class _OutputAndMLP(torch.autograd.Function):
         out, down = out.to(shape.dtype), down.to(shape.dtype)
         branch = (attention_output.to(shape.dtype), out)
         y, normed, inverse = _add_and_norm(x, branch, norm, shape)
+        # Gate and up are one product too; C multiplies SiLU(gate) by up.
         weight = torch.cat((gate, up)).to(shape.dtype)
         gate_up = F.linear(normed, weight)
         inner = gate_up.new_empty(len(x), len(up))
@@ -228,8 +232,10 @@ class _OutputAndMLP(torch.autograd.Function):
         rounded = grad.to(gate_up.dtype)  # in float32 the same tensor, as are the casts below
         gate_up_grad = torch.empty_like(gate_up)
         functions.swiglu_backward(gate_up, rounded @ down, gate_up_grad)
+        # Gradients of weights are float32, whatever the products were.
         down_grad = (rounded.t() @ inner).float()
         gate_grad, up_grad = (gate_up_grad.t() @ normed).float().chunk(2)
+        # What reaches the residual stream past the MLP (grad) is added within the norm's pass.
         y_grad, rounded, norm_grad = _norm_backward(y, norm, inverse, gate_up_grad @ weight, grad)
         output_grad = (rounded @ out).float()
         out_grad = (rounded.t() @ attention_output.to(rounded.dtype)).float()

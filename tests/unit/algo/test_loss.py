@@ -158,8 +158,7 @@ def test_nan_at_masked_positions_changes_nothing(name: str, estimator: str) -> N
             more.pop("old"),
             torch.tensor([1.0, -1.0]),
             mask_BT,
-            epsilon_low=0.2,
-            epsilon_high=0.2,
+            bounds=(0.2, 0.2),
             kl_coefficient=0.1,
             kl_estimator=estimator,
             **more,  # type: ignore[arg-type]
@@ -183,8 +182,7 @@ def test_on_policy_gradient_is_advantage_times_score(name: str) -> None:
         logprobs_BT.detach().clone(),
         advantages_B,
         mask_BT,
-        epsilon_low=0.2,
-        epsilon_high=0.2,
+        bounds=(0.2, 0.2),
     )
     loss.backward()
     share_B = (
@@ -206,8 +204,7 @@ def test_uniform_group_has_exactly_no_gradient(name: str) -> None:
         more["old"],
         torch.zeros(2),
         mask_BT,
-        epsilon_low=0.2,
-        epsilon_high=0.2,
+        bounds=(0.2, 0.2),
     )
     loss.backward()
     assert logprobs_BT.grad is not None
@@ -217,11 +214,11 @@ def test_uniform_group_has_exactly_no_gradient(name: str) -> None:
 def test_importance_weights_scale_the_policy_term_and_not_the_kl() -> None:
     logprobs_BT, more, mask_BT = inputs(0.0)
     arguments = (ALGORITHMS["dapo"], logprobs_BT, more["old"], torch.zeros(2), mask_BT)
-    bounds = {"epsilon_low": 0.2, "epsilon_high": 0.2, "kl_coefficient": 0.5}
-    without, _ = policy_loss(*arguments, **bounds, ref_BT=more["ref_BT"])  # type: ignore[arg-type]
+    settings = {"bounds": (0.2, 0.2), "kl_coefficient": 0.5}
+    without, _ = policy_loss(*arguments, **settings, ref_BT=more["ref_BT"])  # type: ignore[arg-type]
     with_, _ = policy_loss(
         *arguments,
-        **bounds,  # type: ignore[arg-type]
+        **settings,  # type: ignore[arg-type]
         ref_BT=more["ref_BT"],
         weights_BT=torch.full((2, 3), 7.0),
     )
@@ -274,8 +271,7 @@ def test_sums_add_up_over_micro_batches() -> None:
             more["old"][rows],
             torch.tensor([1.0, -1.0])[rows],
             mask_BT[rows],
-            epsilon_low=0.01,
-            epsilon_high=0.01,
+            bounds=(0.01, 0.01),
             ref_BT=more["ref_BT"][rows],
             entropy_BT=more["entropy_BT"][rows],
             sampler_BT=more["sampler_BT"][rows],
@@ -369,8 +365,7 @@ def test_no_extreme_ratio_makes_a_loss_or_gradient_infinite(
         far_BT,
         torch.tensor([advantage]),
         mask_BT,
-        epsilon_low=0.2,
-        epsilon_high=0.28,
+        bounds=(0.2, 0.28),
         ref_BT=torch.tensor([[-1.0 + log_ratio, -1.0, math.nan]]),
         kl_coefficient=0.001,
         kl_estimator=estimator,
