@@ -77,14 +77,14 @@ def test_demonstrations_are_written_and_learnt(
     for name in ("tokens", "thought_tokens", "accuracy", "sampled_thought"):
         assert {row[name] for row in rows} == {None}
     found = json.loads((out / "stages/general/demonstrations.json").read_text("utf-8"))
-    assert found.pop("seconds") >= 0
+    assert found.pop("seconds") >= 0 and found.pop("format_version") == 1
     assert found == {
         "rows": 5, "questions": 3, "without_thought": 2, "by_domain": {"general": 5},
         "by_language": {"en": 4, "zh": 1},
     }  # fmt: skip
     told = capsys.readouterr().out
     assert "general: 5 demonstrations of tests/greetings, 2 of them without a thought" in told
-    assert "learnt: 5 samples an epoch, 0 held out, 0 longer" in told
+    assert "learnt: 5 samples per epoch, 0 held out, 0 longer" in told
     assert main(["report", str(out)]) == 0
 
 

@@ -238,7 +238,7 @@ def test_a_model_learns_from_what_was_sampled(
     options = ("start=miniature-base", "prompts=24", "keep.correct=true", "sampling.max_tokens=192")
     assert run(cold, out, *(f"cold.{option}" for option in options)) == 0
     kept, said = len(table(out, "data.parquet")), capsys.readouterr().out
-    assert kept and f"learnt: {kept} samples an epoch, 0 held out, 0 longer" in said
+    assert kept and f"learnt: {kept} samples per epoch, 0 held out, 0 longer" in said
     lines = (out / "stages/learnt/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert rows[-1]["epoch"] == 4.0 and rows[-1]["loss"] < rows[0]["loss"]
