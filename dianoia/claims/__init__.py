@@ -2,15 +2,15 @@
 
 In: a run directory, with the estimates and curves that stages have written and the recipe's `[claims]` table. Out: tables;
 each claim has its values, intervals, rule and the paper's number. No torch. Nothing is written. Rules and thresholds are
-fixed in `claims.rules` and do not depend on any result.
+fixed in `claims.claim_rules` and do not depend on any result.
 """
 
 from dataclasses import asdict
 from typing import Any
 
 from dianoia.base.files import read_table
+from dianoia.claims.claim_rules import RULES
 from dianoia.claims.evidence import gather, stage_table
-from dianoia.claims.rules import RULES
 from dianoia.claims.verdicts import verdict_on
 from dianoia.storage.run_directory import RunDirectory
 

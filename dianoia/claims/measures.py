@@ -1,6 +1,6 @@
 """Measures and conditions of the rules: functions from evidence to a value, and from a value to yes or no.
 
-In: `Evidence`. Out: `Measured`. Each public function here returns a `Measure` or a `Condition`, of which `claims.rules`
+In: `Evidence`. Out: `Measured`. Each public function here returns a `Measure` or a `Condition`, of which `claims.claim_rules`
 builds its checks. Not here: thresholds, which are the rules' own.
 """
 

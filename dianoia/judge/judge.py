@@ -24,7 +24,7 @@ from dianoia.judge.reward_model_part import RewardModelPart
 from dianoia.judge.reward_model_scores import RewardModel
 from dianoia.judge.reward_part import ACCURACY, RewardPart, ScoringState, Values
 from dianoia.models.endpoint import Endpoint
-from dianoia.storage.context import Context
+from dianoia.storage.stage_inputs import Context
 from dianoia.text.template import TEMPLATES, Template
 
 MAX_REWARD = 1e12

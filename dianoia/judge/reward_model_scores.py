@@ -16,7 +16,7 @@ from dianoia.base.errors import ModelError
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.attention.shared_prefixes import Ids
 from dianoia.learner.logprobs import load_tokenizer
-from dianoia.learner.reward_model import Rewarder
+from dianoia.learner.reward_learner import Rewarder
 from dianoia.learner.reward_model_folder import (
     Outlook,
     load_reward_model,

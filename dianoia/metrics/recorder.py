@@ -25,9 +25,9 @@ from dianoia.metrics.group_metrics import measures, right_PG
 from dianoia.metrics.history import History
 from dianoia.metrics.training_metrics import Row, Weights, rollout_row, verdict_row
 from dianoia.sampler.rollouts import RolloutSampler
-from dianoia.storage.context import Context
 from dianoia.storage.journal import Journal
 from dianoia.storage.rollout_table import write_rollouts
+from dianoia.storage.stage_inputs import Context
 
 _PROGRESS_METRICS = {
     "accuracy": "rewards/accuracy/mean",

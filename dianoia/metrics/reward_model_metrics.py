@@ -11,7 +11,7 @@ from statistics import fmean, pstdev
 from dianoia.algo.estimates import Estimate, estimate, estimate_unbounded
 from dianoia.algo.preference_loss import pair_grade, pointwise_grade
 from dianoia.base.preference_records import Pair, TextExample
-from dianoia.learner.reward_model import Example
+from dianoia.learner.reward_learner import Example
 
 Rewards = Sequence[tuple[float, ...]]
 """Rewards of the texts of each example: (chosen, rejected) of a pair, or one response."""

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 
 from dianoia.base.records import SamplingParams
-from dianoia.hardware.c_functions import functions, library
+from dianoia.hardware.c_functions import library
+from dianoia.hardware.c_functions import typed_calls as functions
 from dianoia.hardware.compiled import compile_for, mark_dynamic
 
 PREFIX = 64

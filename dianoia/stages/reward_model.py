@@ -29,7 +29,7 @@ from dianoia.config import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences, texts_of
 from dianoia.judge.reward_model_scores import encode
-from dianoia.learner.reward_model import Example, RewardModelLearner, RewardModelMetrics
+from dianoia.learner.reward_learner import Example, RewardModelLearner, RewardModelMetrics
 from dianoia.learner.reward_model_folder import Outlook, save_reward_model
 from dianoia.metrics.reward_model_metrics import grades, measures, spread
 from dianoia.stages._shared import Training

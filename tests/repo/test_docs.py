@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
-from dianoia.claims.rules import RULES
+from dianoia.claims.claim_rules import RULES
 from dianoia.claims.value_format import UNITS
 from dianoia.claims.verdicts import Value, Verdict
 from dianoia.cli.main import main, parser

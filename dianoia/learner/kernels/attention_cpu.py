@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dianoia.hardware.c_functions import functions
+from dianoia.hardware.c_functions import typed_calls as functions
 from dianoia.learner.batching.attention_spans import AttentionSpans
 from dianoia.learner.kernels.layers_cpu import runs_in_c
 

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dianoia.hardware.c_functions import functions, pack_panels, round_to_vectors
+from dianoia.hardware.c_functions import pack_panels, round_to_vectors
+from dianoia.hardware.c_functions import typed_calls as functions
 
 Head = tuple[Tensor, Tensor | None]
 """Weight `_VD` and bias `_V`."""

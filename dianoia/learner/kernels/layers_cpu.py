@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dianoia.hardware.c_functions import functions, library
+from dianoia.hardware.c_functions import library
+from dianoia.hardware.c_functions import typed_calls as functions
 
 Gradients = tuple[Tensor | None, ...]
 

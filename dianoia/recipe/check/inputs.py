@@ -23,13 +23,13 @@ from dianoia.judge.rules import tags_to_write
 from dianoia.models.endpoint import endpoint_key
 from dianoia.recipe.check.missing_inputs import missing_files
 from dianoia.recipe.check.models import check_lengths, check_models
-from dianoia.recipe.check.problems import (
+from dianoia.recipe.check.sandbox_use import sandbox_of
+from dianoia.recipe.check.stage_problems import (
     check_evaluation_problems,
     check_judged_problems,
     check_rl_problems,
     check_sampled_problems,
 )
-from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.check.training_data import (
     check_corpus,
     check_datasets,

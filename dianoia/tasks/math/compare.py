@@ -23,7 +23,7 @@ from fractions import Fraction
 
 from dianoia.tasks.math.arithmetic import Undefined
 from dianoia.tasks.math.equal import equal, same_ratio
-from dianoia.tasks.math.evaluate import Evaluator
+from dianoia.tasks.math.evaluation import Evaluator
 from dianoia.tasks.math.nodes import (
     Based,
     Bracketed,

@@ -26,7 +26,7 @@ from dianoia.tasks.math.arithmetic import (
     multiply,
     real_part,
 )
-from dianoia.tasks.math.evaluate import Evaluator
+from dianoia.tasks.math.evaluation import Evaluator
 from dianoia.tasks.math.nodes import (
     Constant,
     Negative,

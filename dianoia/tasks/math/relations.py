@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from dianoia.tasks.math.arithmetic import Undefined, difference, is_below, is_complex
 from dianoia.tasks.math.equal import equal
-from dianoia.tasks.math.evaluate import Evaluator
+from dianoia.tasks.math.evaluation import Evaluator
 from dianoia.tasks.math.nodes import (
     Apply,
     Based,

@@ -12,7 +12,7 @@ from typing import Any
 
 from dianoia.tasks.math.arithmetic import Undefined, difference, inexact, is_complex, real_part
 from dianoia.tasks.math.equal import infinity
-from dianoia.tasks.math.evaluate import Evaluator
+from dianoia.tasks.math.evaluation import Evaluator
 from dianoia.tasks.math.nodes import (
     Boxed,
     Bracketed,

@@ -4,7 +4,7 @@
 an answer, and `grading` applies the rules in worker processes.
 """
 
-from dianoia.tasks.short_answers.grading import (
+from dianoia.tasks.short_answers.worker_grading import (
     BUILT_IN_RULES,
     RULES,
     SHORT_ANSWER_VERIFIERS,

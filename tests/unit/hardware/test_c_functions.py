@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from dianoia.hardware import c_functions as kernels
-from dianoia.hardware.c_functions import VECTOR, c_struct, functions, library, pack_panels
+from dianoia.hardware.c_functions import VECTOR, c_struct, library, pack_panels
+from dianoia.hardware.c_functions import typed_calls as functions
 
 needs_compiler = pytest.mark.usefixtures("in_c")
 EPS = 1e-6

@@ -14,7 +14,7 @@ from dianoia.metrics.commonest_answer import commonest_answer, commonest_gold, o
 from dianoia.metrics.group_metrics import measures
 from dianoia.metrics.history import History
 from dianoia.stages import evaluate
-from dianoia.storage.context import Context
+from dianoia.storage.stage_inputs import Context
 from tests.unit.conftest import ScriptedSampler
 
 OPTIONS = {"options": ["Rome", "Paris", "Oslo"]}

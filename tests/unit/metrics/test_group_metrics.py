@@ -16,7 +16,7 @@ from dianoia.metrics.group_metrics import by_difficulty, by_domain, measures
 from dianoia.miniature.problems import MiniatureProblems
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages import evaluate
-from dianoia.storage.context import Context
+from dianoia.storage.stage_inputs import Context
 from tests.unit.conftest import ScriptedSampler
 
 MakeRoller = Callable[..., RolloutSampler]

@@ -13,7 +13,7 @@ from dianoia.judge.judge import evaluation_judge
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
 from dianoia.sampler.rollouts import RolloutSampler
-from dianoia.storage.context import Context
+from dianoia.storage.stage_inputs import Context
 
 MakeRoller = Callable[..., RolloutSampler]
 PARAMS = SamplingParams(64, frozenset({0}))

@@ -19,7 +19,7 @@ from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import rollout_row
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, VARIABLE, offered
-from dianoia.storage.context import Context
+from dianoia.storage.stage_inputs import Context
 from dianoia.tasks.code import Verdict
 
 MakeRoller = Callable[..., RolloutSampler]

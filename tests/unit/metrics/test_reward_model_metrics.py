@@ -3,7 +3,7 @@
 import pytest
 
 from dianoia.base.preference_records import Labelled, Pair
-from dianoia.learner.reward_model import Example
+from dianoia.learner.reward_learner import Example
 from dianoia.metrics.reward_model_metrics import baseline, grades, measures, spread
 
 PAIR = Example(((1,), (2,)))

@@ -19,7 +19,7 @@ from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.judge.reward_model_scores import RewardModel
 from dianoia.learner.batching.batch import Layout, PreparedSample, collate
 from dianoia.learner.logprobs import load_model, load_tokenizer, response_logprobs
-from dianoia.learner.reward_model import Rewarder, forward, up_to_reward
+from dianoia.learner.reward_learner import Rewarder, forward, up_to_reward
 from dianoia.learner.reward_model_folder import (
     load_reward_model,
     prepare_padding,

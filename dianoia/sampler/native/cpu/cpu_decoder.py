@@ -16,7 +16,8 @@ from enum import IntEnum
 import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.hardware.c_functions import c_struct, functions, round_to_vectors
+from dianoia.hardware.c_functions import c_struct, round_to_vectors
+from dianoia.hardware.c_functions import typed_calls as functions
 from dianoia.sampler.draw import draw_owned, seed_of
 from dianoia.sampler.interface import params_of
 from dianoia.sampler.native.cpu.packed_model import (

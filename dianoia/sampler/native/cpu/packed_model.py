@@ -15,13 +15,8 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from dianoia.base.limits import CORE_CACHE, CORE_ROWS
-from dianoia.hardware.c_functions import (
-    c_struct,
-    functions,
-    library,
-    pack_panels,
-    round_to_vectors,
-)
+from dianoia.hardware.c_functions import c_struct, library, pack_panels, round_to_vectors
+from dianoia.hardware.c_functions import typed_calls as functions
 from dianoia.sampler.native.weights import ModelShape, RopeTables, Weights
 
 MATRICES = {

@@ -22,7 +22,7 @@ from transformers import (
 
 from dianoia.learner.attention import shared_prefixes as prefixes
 from dianoia.learner.attention.shared_prefixes import Ids, can_share_prefixes, share_prefixes
-from dianoia.learner.reward_model import Example, Rewarder, RewardModelLearner, can_share, forward
+from dianoia.learner.reward_learner import Example, Rewarder, RewardModelLearner, can_share, forward
 from dianoia.learner.reward_model_folder import start_reward_model
 from tests.unit.learner.conftest import VOCABULARY, MakeModel, optimizer_settings
 

@@ -15,7 +15,7 @@ from dianoia.learner.kernels.head_cpu import score_tokens
 from dianoia.learner.kernels.prepare import prepare_for_cpu
 from dianoia.learner.kernels.recompute import recompute_layers
 from dianoia.learner.logprobs import response_logprobs
-from dianoia.learner.reward_model import forward
+from dianoia.learner.reward_learner import forward
 
 MakeModel = Callable[..., PreTrainedModel]
 pytestmark = pytest.mark.usefixtures("in_c")

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from dianoia.base.records import Sample
-from dianoia.hardware.c_functions import functions
+from dianoia.hardware.c_functions import typed_calls as functions
 from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
 from dianoia.learner.kernels.fused_layers import _FusedForward
 from dianoia.learner.kernels.prepare import prepare_for_cpu

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from dianoia.claims.claim_rules import RULES
 from dianoia.claims.evidence import REASONING, Evidence, Training
 from dianoia.claims.measures import HELDOUT_ACCURACY, HELDOUT_HELPFUL
 from dianoia.claims.paper import NAMES, STAGES, TABLE
-from dianoia.claims.rules import RULES
 from dianoia.claims.verdicts import Verdict, combine, verdict_on
 from dianoia.config import ClaimsSettings
 

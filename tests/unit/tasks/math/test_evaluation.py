@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dianoia.tasks.math.answers import readings
 from dianoia.tasks.math.arithmetic import Undefined
 from dianoia.tasks.math.equal import equal
-from dianoia.tasks.math.evaluate import Evaluator
+from dianoia.tasks.math.evaluation import Evaluator
 from dianoia.tasks.math.nodes import Node, Quantity
 from dianoia.tasks.math.verdict import TooLarge
 

@@ -26,7 +26,7 @@ from dianoia.tasks.math.arithmetic import (
     multiply,
     power,
 )
-from dianoia.tasks.math.functions import EXACT_FUNCTIONS, MATRIX_FUNCTIONS, TRANSCENDENTAL
+from dianoia.tasks.math.named_functions import EXACT_FUNCTIONS, MATRIX_FUNCTIONS, TRANSCENDENTAL
 from dianoia.tasks.math.nodes import (
     Apply,
     Boxed,

@@ -20,9 +20,9 @@ from dianoia.tasks.short_answers import (
     SHORT_ANSWER_VERIFIERS,
     Verdict,
     grade_many,
-    grading,
     shared_workers,
 )
+from dianoia.tasks.short_answers import worker_grading as grading
 from dianoia.tasks.verifier import Grade, RunsIn
 from dianoia.tasks.verifier_workers import Workers
 

@@ -47,7 +47,7 @@ BOUNDS = Bounds(cpu_seconds=0.5, wall_seconds=20.0, memory_bytes=2**30)
 _PROCESSES, _BATCH_SIZE = 2, 64
 """Two processes, since an answer takes microseconds; where one has to be killed the other still works."""
 _WORKERS = Workers(
-    "dianoia.tasks.short_answers.grading:grade_items", BOUNDS, _PROCESSES, _BATCH_SIZE
+    "dianoia.tasks.short_answers.worker_grading:grade_items", BOUNDS, _PROCESSES, _BATCH_SIZE
 )
 
 

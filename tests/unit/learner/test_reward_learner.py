@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError, TrainingStopped
-from dianoia.learner.reward_model import (
+from dianoia.learner.reward_learner import (
     Example,
     Rewarder,
     RewardModelLearner,
