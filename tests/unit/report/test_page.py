@@ -160,7 +160,7 @@ def test_each_trained_stage_has_a_heading(make_run: MakeRun) -> None:
     assert page.headings.index("Stage made") < page.headings.index("Stage zero")
     assert page.series()["loss"]["y"] == [3.0, 1.5]
     sentence = page.sections["summary"].split("made", 1)[1].split("zero")[0]
-    assert "4,096 tokens" in sentence and "ot finished after step 2" in sentence
+    assert "4,096 tokens" in sentence and "finished after step 2" in sentence
 
 
 def test_reward_models_have_curves_of_their_own(make_run: MakeRun) -> None:
