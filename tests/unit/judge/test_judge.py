@@ -1,14 +1,24 @@
 """The recipe's rewards as a judge: weights, what does not apply, the order of groups."""
 
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from dianoia.base.errors import ProblemFileError
-from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus, Score
+from dianoia.base.records import (
+    Completion,
+    Problem,
+    Purpose,
+    Rollout,
+    RolloutGroup,
+    RolloutStatus,
+    Score,
+)
 from dianoia.config import RewardSettings
 from dianoia.judge.judge import Judge, evaluation_judge, reward_parts
-from dianoia.judge.reward_part import ScoringState
+from dianoia.judge.reward_part import RewardPart, ScoringState, Values
 
 GOLD = Problem("p", "2+3?", "5", "number")
 FINISHED, MALFORMED, TRUNCATED = RolloutStatus
@@ -125,3 +135,57 @@ def test_no_score_is_made_up_for_a_gold_that_nothing_can_read() -> None:
     assert score(evaluation_judge(), rollout("5", problem=odd)).total == 1.0
     with pytest.raises(ProblemFileError, match="'five'"):
         score(Judge(evaluation_judge().parts[:1]), rollout("5", problem=odd))
+
+
+# Running the parts -------------------------------------------------------------------------------
+
+
+class Waiting(RewardPart):
+    """A part that scores 1 once another one is being scored too."""
+
+    waits = True
+
+    def __init__(self, name: str, meeting: threading.Barrier) -> None:
+        super().__init__(name)
+        self.meeting = meeting
+
+    def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values:
+        self.meeting.wait()
+        return [1.0] * len(rollouts)
+
+
+class Meeting(Waiting):
+    """The same, in the thread of the judge."""
+
+    waits = False
+
+
+def test_parts_that_wait_are_scored_beside_one_another_and_beside_the_others() -> None:
+    meeting = threading.Barrier(3, timeout=10)
+    parts = [Waiting("a", meeting), Meeting("b", meeting), Waiting("c", meeting)]
+    (group,) = Judge(parts).score_rollouts([[rollout("5"), rollout("6", sample=1)]])
+    assert [score.parts for score in group.scores] == [{"a": 1.0, "b": 1.0, "c": 1.0}] * 2
+
+
+def test_a_part_sees_the_groups_that_it_covers_and_their_sizes() -> None:
+    calls: list[tuple[int, Sequence[int], int]] = []
+
+    class Helpful(RewardPart):
+        def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values:
+            calls.append((len(rollouts), state.group_sizes, state.max_tokens))
+            return [float(index) for index in range(len(rollouts))]
+
+    helpful = Helpful("helpful", 1.0, (Purpose.HELPFUL,))
+    sizes = {Purpose.HELPFUL: (2, 3), Purpose.REASONING: (1,)}
+    groups = [
+        RolloutGroup(GOLD, tuple(rollout("5", sample=n) for n in range(size)), purpose)
+        for purpose in sizes
+        for size in sizes[purpose]
+    ]
+    judge = Judge([*evaluation_judge().parts, helpful])
+    first, second, reasoning = judge.score(groups, ScoringState(max_tokens=7))
+    assert calls == [(5, [2, 3], 7)], "one call for all groups"
+    assert [score.parts["helpful"] for score in second.scores] == [2.0, 3.0, 4.0]
+    assert "accuracy" not in first.scores[0].parts and "helpful" not in reasoning.scores[0].parts
+    judge.score(groups[2:], ScoringState())
+    assert len(calls) == 1, "a part is not called without rollouts"
