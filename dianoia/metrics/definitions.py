@@ -317,7 +317,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
             (
                 Metric("step", "optimizer steps", "Steps taken, this one included"),
                 Metric(
-                    "epoch", "epochs", "Samples seen so far over samples an epoch, copies counted"
+                    "epoch", "epochs", "Samples seen so far over samples per epoch, copies counted"
                 ),
                 Metric("tokens", "tokens", "Tokens of the samples seen so far, prompts included"),
                 Metric(
