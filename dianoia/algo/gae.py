@@ -65,6 +65,7 @@ def gae_batch(
 ) -> Tensor:
     """`gae` of each row; padding is on the right."""
     rewards_BT, values_BT = _at(mask_BT, rewards_BT), _at(mask_BT, values_BT)
+    # Value after each token: 0 after the last, where the episode ends.
     next_BT = torch.nn.functional.pad(values_BT[:, 1:], (0, 1))
     deltas_BT = rewards_BT + gamma * next_BT - values_BT
     advantages_BT = torch.zeros_like(deltas_BT)

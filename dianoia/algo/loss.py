@@ -203,6 +203,7 @@ def kl_k3(logprobs_BT: Tensor, old_BT: Tensor, ref_BT: Tensor, mask_BT: Tensor) 
     (1 - r) grad log pi, the gradient of the forward KL(pi_ref || pi). Both vanish at pi = pi_ref
     and agree to first order near it. `old_BT` is not read. 0 where pi = pi_ref.
     """
+    # Logarithm of pi_ref / pi; 0 at masked positions, where k3 then is 0.
     log_r_BT = _at(mask_BT, ref_BT) - _at(mask_BT, logprobs_BT)
     return _ratio(log_r_BT) - log_r_BT - 1.0
 
@@ -234,6 +235,7 @@ def truncated_importance(
     for it, and the cap (2 or 3) bounds the variance. Both arguments are log-probabilities of the
     SAME weights, those that drew the sample. 1 where the two agree and at masked positions.
     """
+    # Detached: the weight corrects the gradient and has none.
     gap_BT = _at(mask_BT, learner_BT.detach()) - _at(mask_BT, sampler_BT)
     return _ratio(gap_BT).clamp(max=cap)
 
@@ -257,6 +259,7 @@ def sequence_mean(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
     Divide by the number of samples of the step. A token of a long response weighs less than one of
     a short response. A row without tokens adds 0.
     """
+    # At least 1: a row without tokens is 0 / 1.
     lengths_B = mask_BT.sum(dim=1).clamp(min=1)
     return (_at(mask_BT, loss_BT).sum(dim=1) / lengths_B).sum()
 

@@ -31,6 +31,7 @@ def bradley_terry_loss(preferred_B: Tensor, rejected_B: Tensor) -> Tensor:
     differences of rewards mean anything. Two equal rewards cost log 2. logsigmoid is one
     function and not the logarithm of one, so that it overflows nowhere.
     """
+    # One function: the logarithm of a sigmoid would overflow for large differences.
     return -functional.logsigmoid(_precise(preferred_B) - _precise(rejected_B))
 
 

@@ -58,6 +58,7 @@ class ValueModel(nn.Module):
         self.backbone = cast(PreTrainedModel, deepcopy(backbone))
         width, weight = policy.config.get_text_config().hidden_size, next(backbone.parameters())
         self.head = nn.Linear(width, 1, device=weight.device, dtype=weight.dtype)
+        # Zero: the first values are 0, and the first advantages the rewards themselves.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -124,6 +125,7 @@ class Critic:
         if self.algorithm.whiten_advantages:
             counted_B = torch.tensor([row.counted for row in prepared])
             advantages_BT = whiten(advantages_BT, mask_BT & counted_B[:, None])
+        # Back from the padded rollout to one tensor per response.
         lengths = [len(values_T) for values_T in values]
         credits = zip(lengths, advantages_BT, values_BT, returns_BT, strict=True)
         return [
@@ -178,6 +180,7 @@ class Critic:
     def accumulate(self, prepared: Sequence[PreparedSample]) -> ValueMetrics:
         """Leave the gradient of the step's loss in `.grad`; `trainer.descend` takes the step."""
         batches = [[prepared[index] for index in batch] for batch in self._cut(prepared)]
+        # One denominator: the response tokens of the whole step.
         tokens = sum(len(row.sample.response_ids) for row in prepared)
         reports = self.trainer.accumulate(batches, partial(self._micro_batch_loss, tokens))
         loss, clipped = 0.0, 0

@@ -73,6 +73,7 @@ def extend_positions(model: PreTrainedModel, positions: int) -> None:
             f"{rope.get('rope_type', 'learnt')!r} cannot be given more; remove positions and set max_length "
             f"to at most {config.max_position_embeddings}"
         )
+    # Never fewer: a checkpoint must not lose positions that it was trained with.
     config.max_position_embeddings = max(positions, config.max_position_embeddings)
 
 
@@ -122,6 +123,7 @@ def has_plain_head(model: PreTrainedModel) -> bool:
     backbone, head = model.base_model, _head(model)
     if backbone is model or head is None:
         return False
+    # Four tokens, which every vocabulary has.
     ids_BL = torch.arange(4, device=model.device)[None] % head.out_features
     with torch.no_grad():
         hidden_BLD = backbone(input_ids=ids_BL, use_cache=False).last_hidden_state
@@ -178,6 +180,7 @@ LogitsOf = Callable[[Tensor], Tensor]
 
 def _predicting(batch: Batch) -> tuple[Tensor, Tensor]:
     """Return (row, position) before each real response token, in the order of `mask_BT`; both `_N`."""
+    # real_M indexes B * T row by row.
     rows_N = batch.real_M // batch.mask_BT.shape[1]
     return rows_N, batch.predicting_BT.flatten()[batch.real_M]
 
@@ -224,6 +227,7 @@ def gpu_scores(
     """Score tokens under the plain head of a model, with as many logits at a time as a GPU has room for."""
     head = _head(model)
     assert head is not None, "only for models with a plain head"
+    # Each chunk costs a pass over the gradient of the whole head, so chunks are large.
     size = max(1, GPU_LOGITS_AT_ONCE // head.out_features)
     scoring = Scoring(temperature, product_dtype(states_ND), size, GPU_LOGIT_GRADIENTS_KEPT)
     return scored(states_ND, (head.weight, head.bias), ids_N, scoring)
@@ -257,6 +261,7 @@ def _chunks(
     def score(states_CX: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
         return _score(logits_of(states_CX), ids_C, temperature, with_entropy)
 
+    # A single chunk keeps its logits; of several, each is made again in the backward pass.
     recompute = torch.is_grad_enabled() and len(ids_N) > size
     for states_CX, ids_C in zip(
         torch.split(states_NX, size), torch.split(ids_N, size), strict=True

@@ -91,6 +91,7 @@ class PolicyLearner(Learner):
             self.layout = choose_layout(model, autocast, share_prompts)
         if self.layout is Layout.PACKED:
             prepare_for_gpu(model, autocast)
+        # The reference is copied after layers were exchanged, so that both run the same kernels.
         self.reference: PreTrainedModel | None = None
         if algorithm.kl_coefficient > 0:
             self.reference = deepcopy(model).requires_grad_(False)
@@ -161,6 +162,7 @@ class PolicyLearner(Learner):
         # Results of all micro-batches are on their way to the host; one wait for all of them.
         synchronize(self.trainer.device)
         for indices, fields in (result for results in passes for result in results):
+            # Row r of a micro-batch is sample indices[r]; padding is on the right.
             for row, index in enumerate(indices):
                 length = len(prepared[index].sample.response_ids)
                 values: dict[str, Any] = {
@@ -190,6 +192,7 @@ class PolicyLearner(Learner):
             partial(self._micro_batch_loss, denominator),
         )
         loss, sums = _totals(reports, self.trainer.device)
+        # The value model learns from all samples, also those without advantage.
         norm = self.trainer.gradient_norm()
         value = None if self.critic is None else self.critic.accumulate(counted)
         # Both models are checked before either changes.
@@ -227,6 +230,7 @@ class PolicyLearner(Learner):
         self, denominator: int, model: PreTrainedModel, rows: Sequence[PreparedSample]
     ) -> tuple[Tensor, tuple[Tensor, LossSums]]:
         """Return the loss of one micro-batch with gradient, then the same without and the sums of its metrics."""
+        # The entropy is a metric only and carries no gradient.
         batch = self._collate(rows)
         logprobs_BT, entropy_BT = self._logprobs(model, batch, with_entropy=True)
         numerator, sums = policy_loss(
@@ -285,6 +289,7 @@ class PolicyLearner(Learner):
 
     def _refresh_reference(self) -> None:
         """Copy the policy into the reference after every `reference_every` steps."""
+        # In place: replicas of the reference share its memory.
         if self.reference is not None and self.step % self.algorithm.reference_every == 0:
             self.reference.load_state_dict(self.model.state_dict())
 

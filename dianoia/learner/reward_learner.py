@@ -73,6 +73,7 @@ def micro_batches(examples: Sequence[Example], tokens: int, replicas: int = 1) -
     A pair stays together, since its loss needs both rewards. Where there are examples enough, each replica gets a batch.
     Deterministic.
     """
+    # All texts of an example are padded to the longest text of the batch.
     lengths = [example.longest * len(example.texts) for example in examples]
     return length_buckets(lengths, tokens, replicas)
 
@@ -148,9 +149,11 @@ class Rewarder:
             rewards_N = forward(model, [texts[index] for index in batch], self.shared)
             return list(zip(batch, rewards_N.float().tolist(), strict=True))
 
+        # Single texts are batched as labelled responses are; the label is not read.
         examples = [Example((ids,), good=True) for ids in texts]
         batches = micro_batches(examples, self.tokens_per_batch, self.replicas.count)
         reports = self.replicas.run(forward_passes(measure), batches)
+        # Batches are sorted by length, so results are put back by index.
         rewards = {index: reward for report in reports for part in report for index, reward in part}
         return [rewards[index] for index in range(len(texts))]
 

@@ -84,6 +84,7 @@ class SupervisedLearner(Learner):
         """Take one optimizer step. Raises TrainingStopped, with the weights untouched, as `Trainer.take_step`."""
         denominator = _learnt_tokens(samples)
         reports = self.trainer.accumulate(self.rows(samples), partial(self._row_loss, denominator))
+        # The loss before the step; the gradient is in place by now.
         loss, accuracy = self._means(reports, denominator)
         norm, rate = self.trainer.take_step(loss)
         return SupervisedMetrics(self.step, loss, accuracy, norm, rate)
@@ -166,6 +167,7 @@ def _in_chunks(
     # A single chunk keeps its logits: computing them again would cost time and save nothing.
     if len(targets_M) <= size:
         return score(states_MD, targets_M)
+    # Only hidden states are kept: logits of a chunk are made again in the backward pass.
     chunks = zip(torch.split(states_MD, size), torch.split(targets_M, size), strict=True)
     scores_of_chunks = [checkpoint(score, *chunk, use_reentrant=False) for chunk in chunks]
     losses, likeliest = zip(*cast(list[tuple[Tensor, Tensor]], scores_of_chunks), strict=True)

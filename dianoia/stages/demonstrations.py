@@ -62,6 +62,7 @@ def row_of(
     assert isinstance(parsed, Parsed), f"{config.source}: {parsed} in {whole!r}"
     prompt = [{"role": "user", "content": problem.question}]
     completion = [{"role": "assistant", "content": whole}]
+    # Columns of a `sample` stage: there is one table format for supervised fine-tuning.
     is_detectable = problem.language in LANGUAGES
     return SampleRow(
         problem=problem.id,

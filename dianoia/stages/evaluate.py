@@ -49,6 +49,7 @@ def run(config: EvaluateStage, context: StageContext) -> None:
     for name, part in parts.items():
         for key, value in read_json(part).items():
             merged.setdefault(key, {})[name] = value
+    # Written at once, so that an interrupted command leaves no half of it.
     context.directory.diagnoses.unlink(missing_ok=True)
     diagnoses = Journal(context.directory.diagnoses)
     for name, rows in merged.pop("diagnoses", {}).items():
@@ -67,6 +68,7 @@ def file_names(checkpoints: Sequence[str]) -> dict[str, str]:
     used = set[str]()
     for checkpoint in checkpoints:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "--", checkpoint).lstrip(".-") or "checkpoint"
+        # `base-2`, `base-3`, ... until a name is free.
         numbered = (f"{plain}-{number}" for number in itertools.count(2))
         names = itertools.chain([plain], numbered)
         files[checkpoint] = next(name for name in names if name.casefold() not in used)

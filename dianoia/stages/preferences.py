@@ -95,6 +95,7 @@ def _judge(
     missing = [index for index, batch in enumerate(judged) if not batch.path.exists()]
     if not missing:
         return
+    # Only now: sampling needed the memory that a judge may take.
     builder = PreferenceBuilder(config, context.name, context.seed, _judge_of(config, context))
     before = len(config.starts) * judged[-1].end
     for index in missing:

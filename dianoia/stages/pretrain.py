@@ -45,7 +45,7 @@ _IGNORED = -100
 
 def run(config: PretrainStage, context: StageContext) -> None:
     """Train on `config.tokens` tokens, from the state if there is one, and write the checkpoint."""
-    torch.manual_seed(context.seed)
+    torch.manual_seed(context.seed)  # of the model's initial weights
     tokenizer = _tokenizer(config, context)
     model = Qwen3ForCausalLM(_shape(config, tokenizer))
     nn.Module.to(model, context.device)  # through nn.Module, whose `to` is typed
@@ -129,6 +129,7 @@ class Pretraining(Training):
                 self.context.progress.update(tokens, {"loss": row["loss"]})
             if self.tokens >= self.config.tokens:
                 break
+            # After the row is written, so that a resumed stage continues with the next one.
             stop_if_requested(self.save)
             if self.step % _SAVE_EVERY == 0:
                 self.save()
@@ -159,6 +160,7 @@ class Pretraining(Training):
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield padded rows `_BL` and the mask of their real tokens, without end, in one order per seed."""
         end, size = self.tokenizer.eos_token_id, self.config.tokens_per_step
+        # No document is read twice: the generator has no end.
         source = CORPORA[self.config.corpus].documents(self.config.habits, self.context.seed)
         generator = torch.Generator().manual_seed(self.context.seed)
         while True:

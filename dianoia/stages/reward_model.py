@@ -71,6 +71,7 @@ class RewardModelTraining(Training):
         data = preferences(
             self.config, [dataset_path(directory, source) for source in self.config.data]
         )
+        # Lengths are of token ids, prompts included, so texts are encoded before they are chosen.
         train, heldout = (
             [
                 example
@@ -103,6 +104,7 @@ class RewardModelTraining(Training):
     def batches(self) -> Iterator[tuple[int, list[Example]]]:
         """Yield (epoch, examples) of every optimizer step, in one order per seed."""
         size = self.config.samples_per_step
+        # The last step of an epoch may be smaller; epochs are not joined.
         for epoch in range(self.config.epochs):
             order = list(range(len(self.train)))
             random.Random(f"order-{self.context.seed}-{epoch}").shuffle(order)

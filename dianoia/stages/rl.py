@@ -6,7 +6,7 @@ reference and value model, the step, and the position in each stream of problems
 problem number, sample), so there is no generator state to keep.
 
 Problems come from one set, or, where the recipe has `preferences`, from several: general prompts that reward models score
-beside problems with verifiers (section 3.2), mixed in every minibatch (`judge.problem_sets`). Decisions where the paper is
+next to problems with verifiers (section 3.2), mixed in every minibatch (`judge.problem_sets`). Decisions where the paper is
 silent stand in `config.rl`, `config.rewards` and `judge.reward_model_part`.
 """
 
@@ -57,6 +57,7 @@ class ReinforcementLearning(Training):
     def __init__(self, config: RLStage, context: StageContext) -> None:
         self.config, self.context = config, context
         self.problem_sets = problem_sets(config, context.seed)
+        # Graders and reward models first: a model that cannot be loaded ends the stage before the policy is read.
         self.judge, heldout_judge = context.judges(config)
         self.start = context.language_model(config.start)
         self.roller = context.sampler(
@@ -64,7 +65,10 @@ class ReinforcementLearning(Training):
         )
         self.recorder = _recorder(config, context, self.roller, self.judge, heldout_judge)
         self.learner = context.policy_learner(self.start, config)
-        self.rollouts_done, self.tokens = 0, 0
+        self.rollouts_done, self.tokens = (
+            0,
+            0,
+        )  # tokens: of all responses sampled, learnt from or not
 
     def train_on_rollout(self) -> None:
         """Take one rollout and the optimizer steps that it is split into: rollout, score, advantage, update."""
@@ -119,6 +123,7 @@ class ReinforcementLearning(Training):
             missing = {
                 name: count for name, count in counts.items() if useful[Purpose(name)] < count
             }
+            # At most `dynamic_rounds`: a set that is solved or hopeless would be sampled forever.
             if not missing:
                 return
             yield missing
@@ -150,6 +155,7 @@ class ReinforcementLearning(Training):
 
         Empty for PPO, whose learner gives every token its own.
         """
+        # An empty tuple: the value model replaces it in `PolicyLearner.prepare`.
         if self.config.algorithm.name == "ppo":
             return ()
         if self.config.algorithm.name == "dr_grpo":
@@ -178,7 +184,9 @@ class ReinforcementLearning(Training):
         with self.recorder.timing("update_seconds"):
             try:
                 metrics = self.learner.update(minibatch)
-            except TrainingStopped as error:
+            except (
+                TrainingStopped
+            ) as error:  # no weight has changed; what led to it is saved to be read
                 path = self.recorder.save_rollouts(
                     f"stopped-{self.step:05d}", self.step, groups, advantages
                 )
@@ -219,7 +227,7 @@ class ReinforcementLearning(Training):
     def resume(self) -> None:
         """Resume from the state; or begin, with the held-out point of the start model."""
         progress = self.load_state()
-        if progress is None:
+        if progress is None:  # row 0 of the metrics is the start model
             self.recorder.open(0)
             self.evaluate()
             self.recorder.write(0, {})
@@ -276,6 +284,7 @@ def _samples(
             samples.append(
                 Sample(rollout.prompt_ids, completion.ids, completion.logprobs, advantage, reward)
             )
+            # Masked samples keep their place, so that minibatches still divide evenly.
             is_truncated = rollout.status is RolloutStatus.TRUNCATED
             left_out.append(is_truncated and config.algorithm.mask_truncated)
     return samples, indices, left_out

@@ -64,7 +64,7 @@ class FineTuning(Training):
         self.samples_done = list(accumulate(map(len, self.steps), initial=0))
         sizes = (sum(lengths[index] for index in step) for step in self.steps)
         self.tokens = list(accumulate(sizes, initial=0))
-        self.data = self.corpus.fingerprint()
+        self.data = self.corpus.fingerprint()  # a state is only of use with the same data
         self.learner = context.supervised_learner(self.start, config, self.steps)
         self.announce()
 
@@ -72,6 +72,7 @@ class FineTuning(Training):
         """Read the data sets as tokens. Raises ConfigError for data that cannot be learnt from."""
         config, directory = self.config, self.context.directory
         end = self.start.tokenizer.eos_token_id
+        # A tokenizer without an end token: the model's smallest stop token ends a sample.
         encoder = Encoder(
             self.start.tokenizer,
             named_template(config.template),
@@ -94,6 +95,7 @@ class FineTuning(Training):
         """Raise ConfigError for an empty data set of an earlier stage: it did not exist when the recipe was checked."""
         for source in sources:
             path = dataset_path(self.context.directory, source)
+            # A file that is named by its path was checked with the recipe.
             if path != Path(source).expanduser() and next(read_rows(path), None) is None:
                 raise ConfigError(
                     f"stages.{self.context.name}: the data set {source!r} is empty, because the stage "

@@ -114,6 +114,7 @@ def _attend(
         q, k, v = (part.transpose(1, 2).squeeze(0).to(dtype) for part in states)
         scale = head_size**-0.5 if scaling is None else scaling
         return causal_attention(q, k, v, layout.bounds, scale)[None]
+    # Without a flash kernel: one call per sample.
     samples = zip(*(torch.split(part, list(layout.lengths), dim=2) for part in states), strict=True)
     outputs = [
         scaled_dot_product_attention(
@@ -134,6 +135,7 @@ register(_NAME, _attend)
 
 def can_pack(model: PreTrainedModel) -> bool:
     """Return True if a packed pass gives the hidden states of one pass per sample."""
+    # Several lengths, so that positions and ends of samples matter.
     samples = [_probe(model, length) for length in (5, 2, 7)]
 
     def separate_states() -> Tensor:

@@ -52,6 +52,7 @@ def _attend(
     parts = zip(*(_split(part, shared) for part in states), strict=True)
     query, prompt_keys, prompt_values = next(parts)
     outputs = [sdpa(query, prompt_keys, prompt_values, None, scaling)]
+    # Each response of a block gets the keys and values of its prompt in front of its own.
     for block, (query, keys, values) in zip(shared.blocks, parts, strict=True):
         keys = torch.cat([prompt_keys.index_select(0, block.prompts_R), keys], dim=2)
         values = torch.cat([prompt_values.index_select(0, block.prompts_R), values], dim=2)

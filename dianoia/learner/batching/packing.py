@@ -30,6 +30,7 @@ def optimizer_steps(
     room = 0
     for epoch in range(epochs):
         for index in epoch_order(copies_S, seed, epoch):
+            # A sample longer than a step still is one.
             if not steps or lengths_S[index] > room:
                 steps.append([])
                 room = tokens
@@ -64,6 +65,7 @@ def pack(lengths: Sequence[int], limit: int) -> list[list[int]]:
     rows: list[list[int]] = []
     open_rows: list[tuple[int, int]] = []  # (room, row), the least room first
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        # The fullest row with room for this sample; without one, a new row.
         best = bisect_left(open_rows, (lengths[index], -1))
         room, row = open_rows.pop(best) if best < len(open_rows) else (limit, len(rows))
         if row == len(rows):

@@ -136,6 +136,7 @@ def _spans(
     """Return spans in which prompts attend to themselves, responses also to their prompt."""
     longest = max(map(len, prompts))
     spans: list[Span] = [(g * longest, len(ids), 0, 0) for g, ids in enumerate(prompts)]
+    # Responses of one token have no position of their own, and so no span.
     for index, start in _starts(samples, prompts, members).items():
         length, prompt = len(samples[index].response_ids) - 1, samples[index].prompt_ids
         spans.append((start, length, prompts.index(prompt) * longest, len(prompt)))
@@ -182,6 +183,7 @@ def _block_mask(start_R1: Tensor, longest: int, length: int) -> Tensor:
 
     Only padding attends to the padding on the right of a response, so it needs no mask.
     """
+    # Keys of the prompt: all its real tokens. Keys of the response: causal.
     prompt_RP = torch.arange(longest, device=start_R1.device) < start_R1
     causal_TT = torch.ones(length, length, dtype=torch.bool, device=start_R1.device).tril()
     rows = len(start_R1)

@@ -40,6 +40,7 @@ def fuse_layers(model: PreTrainedModel, dtype: torch.dtype) -> bool:
     """Exchange the forward function of every layer; returns True if this model allows it. `dtype`: of the products."""
     config = model.config.get_text_config()
     is_known = config.model_type in FAMILIES and getattr(config, "hidden_act", None) == "silu"
+    # An unknown family may scale or cap somewhere, which the functions below would leave out.
     if not is_known or not has_plain_attention(model):
         return False
     for module in model.modules():
@@ -82,7 +83,7 @@ class _FusedForward:
                 return self._forward_in_c(
                     hidden_states, position_embeddings, attention_mask, arguments
                 )
-            # Lengths differ from batch to batch: without the marks every one would compile anew.
+            # Lengths differ from batch to batch: without the marks each would be compiled again.
             mark_dynamic(hidden_states, *position_embeddings, at=1)
             weights = _input_weights(self.layer)
             project = compile_for(project_qkv, device)
@@ -115,6 +116,7 @@ class _FusedForward:
         # The residual stream goes on from the x that comes back (see `qkv_projection`).
         *qkv, x_NH = qkv_projection(x_BLH.flatten(0, 1), weights, all_norms, (cos, sin), shape)
         q, k, v = (part.unflatten(0, rows_and_length) for part in qkv)  # type: ignore[no-untyped-call]
+        # [B, L, heads, D] back to one row per position
         attention_output = self._attend((q, k, v), mask, arguments).reshape(len(x_NH), -1)
         *products, mlp_norm, _ = _output_weights(self.layer)
         out, gate, up, down = (weight for weight, _ in products)
@@ -147,7 +149,7 @@ def _input_weights(layer: Any) -> InputWeights:
     """Return what `project_qkv` needs of a layer."""
     attention, norm = layer.self_attn, layer.input_layernorm
     q, k, v = map(_weight_and_bias, (attention.q_proj, attention.k_proj, attention.v_proj))
-    norms = None
+    norms = None  # Llama and Qwen2 have no norms of queries and keys
     if hasattr(attention, "q_norm"):
         norms = (attention.q_norm.weight, attention.k_norm.weight)
     return q, k, v, norm.weight, norms, norm.variance_epsilon

@@ -24,6 +24,7 @@ def prepare_for_cpu(model: nn.Module, autocast: str) -> None:
 
     Results stay, up to the rounding that `autocast` asks for. Any other model is left as it is.
     """
+    # A value model is no PreTrainedModel: its backbone is a copy of one that is prepared.
     plain = isinstance(model, PreTrainedModel) and not has_biases(model)
     if plain and runs_in_c(next(model.parameters())):
         dtype = torch.bfloat16 if autocast == "bfloat16" else torch.float32
@@ -33,6 +34,7 @@ def prepare_for_cpu(model: nn.Module, autocast: str) -> None:
 def packs_on_gpu(model: PreTrainedModel, autocast: str) -> bool:
     """Return True if the model may run packed rows through a flash kernel."""
     config = model.config.get_text_config()
+    # Flash kernels exist for some head sizes only.
     head_size = getattr(config, "head_dim", None)
     head_size = head_size or config.hidden_size // config.num_attention_heads
     return has_flash_attention(model.device, _gpu_dtype(model, autocast), head_size) and can_pack(

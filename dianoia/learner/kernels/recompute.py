@@ -41,6 +41,7 @@ def recompute_layers(model: PreTrainedModel) -> None:
 
 def _checkpoint(config: PretrainedConfig, function: Callable[..., Any], *inputs: Any) -> Any:
     """Run `function` without keeping activations; the second run has the attention function of the first."""
+    # Read now: by the time of the second run the pass has put the model's own attention back.
     name = config._attn_implementation
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
