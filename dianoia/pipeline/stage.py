@@ -42,7 +42,7 @@ from dianoia.stages import (
     sft,
 )
 from dianoia.stages.context import StageContext
-from dianoia.storage.elapsed import record_seconds
+from dianoia.storage.journal import record_seconds
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output
 from dianoia.storage.state import changed_journals
 from dianoia.tasks.catalog import problem_source

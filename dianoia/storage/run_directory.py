@@ -136,7 +136,7 @@ class StageDirectory:
 
     @property
     def seconds_file(self) -> Path:
-        """Seconds of work on the stage so far, see `storage.elapsed`."""
+        """Seconds of work on the stage so far, see `storage.journal`."""
         return self.path / ".seconds"
 
     @property

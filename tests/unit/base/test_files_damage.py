@@ -19,8 +19,7 @@ from dianoia.base.files import (
     write_json,
     write_text,
 )
-from dianoia.storage.elapsed import record_seconds
-from dianoia.storage.journal import Journal, read_journal, readable_rows
+from dianoia.storage.journal import Journal, read_journal, readable_rows, record_seconds
 from dianoia.storage.lock import lock_directory
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output, write_about
 

@@ -12,8 +12,7 @@ from dianoia.miniature.choices import draw_choice
 from dianoia.miniature.logic import draw_turns
 from dianoia.miniature.stories import draw_story
 from dianoia.text import latin_words as latin
-from dianoia.text.common_words import ALSO_ENGLISH, COMMON_WORDS
-from dianoia.text.latin_words import LATIN, label_latin, may_be_mixed
+from dianoia.text.latin_words import ALSO_ENGLISH, COMMON_WORDS, LATIN, label_latin, may_be_mixed
 
 PENALTY, AT_BREAK, AT_START = (
     latin._CHANGE_PENALTY,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import dianoia.storage.elapsed as module
-from dianoia.storage.elapsed import record_seconds
+import dianoia.storage.journal as module
+from dianoia.storage.journal import record_seconds
 
 
 class Clock:
@@ -56,7 +56,7 @@ def test_a_kill_keeps_what_was_said_last(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, time
 from pathlib import Path
-from dianoia.storage.elapsed import record_seconds
+from dianoia.storage.journal import record_seconds
 with record_seconds(Path(sys.argv[1])) as seconds:
     time.sleep(0.05)
     print(seconds(), flush=True)
