@@ -23,8 +23,7 @@ from transformers import PreTrainedModel
 
 from dianoia.base.errors import TrainingStopped
 from dianoia.config import OptimizerSettings
-from dianoia.learner.kernels.prepare import prepare_for_cpu
-from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
 from dianoia.learner.replicas import Replicas, ThreadReplicas
 from dianoia.storage.state import load_state, save_state
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from dianoia.base.files import write_json
 from dianoia.base.records import Problem
-from dianoia.config import DemonstrationsStage
+from dianoia.config.demonstrations import DemonstrationsStage
 from dianoia.datasets.selection import longest_paragraph, repetition
 from dianoia.stages.context import StageContext
 from dianoia.storage.sample_table import SampleRow, write_data

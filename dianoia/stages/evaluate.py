@@ -17,7 +17,7 @@ from dianoia.base.files import read_json, write_json
 from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.base.records import Group, Problem, SamplingParams
 from dianoia.base.streams import Stream, stream_key
-from dianoia.config import EvaluateStage
+from dianoia.config.evaluate import EvaluateStage
 from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
 from dianoia.judge.judge import evaluation_judge

@@ -22,7 +22,8 @@ from dianoia.base.files import write_json
 from dianoia.base.preference_records import BatchAnnotator
 from dianoia.base.stopping import stop_if_requested
 from dianoia.base.streams import Stream, stream_key
-from dianoia.config import EndpointSettings, PreferencesStage
+from dianoia.config import EndpointSettings
+from dianoia.config.preferences import PreferencesStage
 from dianoia.datasets.llm_preferences import LLMAnnotator, read_guideline
 from dianoia.datasets.pairs import VERDICTS
 from dianoia.datasets.preference_builder import OneAtATime, PreferenceBuilder

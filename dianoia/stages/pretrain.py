@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from dianoia.base.stopping import stop_if_requested
-from dianoia.config import PretrainStage
+from dianoia.config.pretrain import PretrainStage
 from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.trainer import Learner, Trainer
 from dianoia.stages._shared import Training

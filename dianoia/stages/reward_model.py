@@ -25,7 +25,7 @@ from dianoia.algo.estimates import Estimate
 from dianoia.base.files import write_json
 from dianoia.base.preference_records import Pair, TextExample
 from dianoia.base.stopping import stop_if_requested
-from dianoia.config import RewardModelStage
+from dianoia.config.reward_model import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences, texts_of
 from dianoia.judge.reward_model_scores import encode

@@ -19,7 +19,7 @@ from dianoia.algo.advantage import centred, group_normalised, informative
 from dianoia.base.errors import TrainingStopped
 from dianoia.base.records import Group, Purpose, RolloutGroup, RolloutStatus, Sample
 from dianoia.base.stopping import stop_if_requested
-from dianoia.config import RLStage
+from dianoia.config.rl import RLStage
 from dianoia.judge.judge import Judge, reward_weights
 from dianoia.judge.problem_sets import problem_sets
 from dianoia.judge.reward_part import ScoringState

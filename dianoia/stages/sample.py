@@ -20,7 +20,8 @@ from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
 from dianoia.base.stopping import stop_if_requested
 from dianoia.base.streams import Stream, stream_key
-from dianoia.config import EndpointSettings, SampleStage
+from dianoia.config import EndpointSettings
+from dianoia.config.sample import SampleStage
 from dianoia.datasets.sample_builder import SampleBuilder
 from dianoia.datasets.selection import Reason, tally
 from dianoia.judge.llm_grader import LLMGrader

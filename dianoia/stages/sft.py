@@ -15,7 +15,7 @@ from typing import Any
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.stopping import stop_if_requested
-from dianoia.config import SFTStage
+from dianoia.config.sft import SFTStage
 from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
 from dianoia.learner.attention.packed_rows import Demonstration
 from dianoia.learner.batching.packing import optimizer_steps

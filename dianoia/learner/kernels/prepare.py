@@ -5,13 +5,20 @@ In: a model and the name of its autocast. Out: the model with other kernels, or 
 are fused for bfloat16 products and rows may run end to end; on a CPU with a C compiler layers run C functions.
 """
 
-from typing import cast
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from torch.utils.checkpoint import checkpoint
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from dianoia.base.errors import ConfigError
 from dianoia.hardware.flash_attention import has_flash_attention
+from dianoia.learner.attention.exchange import attention_named
 from dianoia.learner.attention.packed_rows import can_pack, never_plain
 from dianoia.learner.attention.prompt_sharing import can_share_prompts
 from dianoia.learner.batching.batch import Layout
@@ -65,3 +72,36 @@ def choose_layout(model: PreTrainedModel, autocast: str, share_prompts: bool) ->
     # Layers that were left as they are attend in autocast's dtype, which C has no function for.
     in_c = runs_in_c(next(model.parameters())) and (autocast == "none" or not has_biases(model))
     return Layout.TIGHT if in_c else Layout.SHARED
+
+
+def recompute_layers(model: PreTrainedModel) -> None:
+    """Let every decoder layer run again in the backward pass; copies of the model do so too.
+
+    Raises ConfigError for a model without layers that can.
+    """
+    modules = model.modules()
+    layers = [module for module in modules if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise ConfigError(
+            f"recompute = true: the architecture {type(model).__name__} has no layers that can be computed "
+            "again in the backward pass; set recompute = false and lower tokens_per_micro_batch"
+        )
+    rerun = partial(_checkpoint, model.config.get_text_config())
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = rerun  # type: ignore[assignment]
+        # The layer asks for its own flag alone; the modules inside stay in evaluation mode, without dropout.
+        layer.training = True
+
+
+def _checkpoint(config: PretrainedConfig, function: Callable[..., Any], *inputs: Any) -> Any:
+    """Run `function` without keeping activations; the second run has the attention function of the first."""
+    # Read now: by the time of the second run the pass has put the model's own attention back.
+    name = config._attn_implementation
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), attention_named(config, name)
+
+    return checkpoint(
+        function, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=contexts
+    )

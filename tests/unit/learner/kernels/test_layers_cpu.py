@@ -12,8 +12,7 @@ from dianoia.base.records import Sample
 from dianoia.learner import logprobs as scoring
 from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
 from dianoia.learner.kernels.head_cpu import score_tokens
-from dianoia.learner.kernels.prepare import prepare_for_cpu
-from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
 from dianoia.learner.logprobs import response_logprobs
 from dianoia.learner.reward_learner import forward
 

@@ -17,8 +17,7 @@ from dianoia.base.records import Sample
 from dianoia.hardware.c_functions import typed_calls as functions
 from dianoia.learner.batching.batch import Batch, Layout, PreparedSample, collate
 from dianoia.learner.kernels.fused_layers import _FusedForward
-from dianoia.learner.kernels.prepare import prepare_for_cpu
-from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
 from dianoia.learner.logprobs import response_logprobs
 from tests.unit.learner.conftest import policy_learner
 

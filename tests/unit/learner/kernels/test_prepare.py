@@ -19,7 +19,7 @@ from dianoia.learner.batching.batch import (
 )
 from dianoia.learner.kernels.fused_layers import fuse_layers
 from dianoia.learner.kernels.head_gpu import Scoring, scored
-from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.kernels.prepare import recompute_layers
 from dianoia.learner.logprobs import response_logprobs
 from dianoia.learner.policy import PolicyLearner
 from tests.unit.learner.conftest import policy_learner

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Sample
 from dianoia.learner.attention.packed_rows import Demonstration
-from dianoia.learner.kernels.recompute import recompute_layers
+from dianoia.learner.kernels.prepare import recompute_layers
 from dianoia.learner.logprobs import active_dropout
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.supervised import SupervisedLearner
