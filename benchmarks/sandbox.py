@@ -20,8 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from dianoia.base.records import Problem
-from dianoia.sandbox.pool import SandboxPool
-from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, ForkSandbox, offered
+from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, ForkSandbox, SandboxPool, offered
 from dianoia.tasks.code import code_tests, score_program
 from dianoia.tasks.code.output_compare import same_output
 

@@ -1,1 +1,6 @@
-"""Build data sets from rollouts and files: supervised samples, judged pairs, safety labels. Columns on disk: `storage`."""
+"""Builds data sets from rollouts and files.
+
+`sample_builder` and `selection` make supervised samples, `preference_builder`, `pairs` and `llm_preferences` judged pairs and
+labels, `tokenized` and `preference_data` what `sft` and `reward_model` stages learn from. Not here: the columns on disk
+(`storage`) and sampling itself (`sampler`).
+"""

@@ -1,5 +1,5 @@
-"""Samplers: token ids in, sampled token ids with their log-probabilities out.
+"""Samplers: problems in, rollouts out; below that, token ids in, sampled token ids with their log-probabilities out.
 
-Start with `dianoia.sampler.factory.make_sampler`; the contract is
-`dianoia.sampler.interface.Sampler`.
+`rollouts` puts template, tokenizer and engine together, `interface` is the contract of an engine, `factory` chooses one:
+`native` (C on a CPU, PyTorch elsewhere) or `transformers`. `draw` is how a token is drawn. Not here: scores (`judge`).
 """

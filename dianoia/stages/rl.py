@@ -23,8 +23,7 @@ from dianoia.config.rl import RLStage
 from dianoia.judge.judge import Judge, reward_weights
 from dianoia.judge.problem_sets import problem_sets
 from dianoia.judge.reward_part import ScoringState
-from dianoia.learner.batching.batch import PreparedSample
-from dianoia.learner.batching.minibatches import split_minibatches
+from dianoia.learner.batching.batch import PreparedSample, split_minibatches
 from dianoia.learner.policy import PolicyLearner
 from dianoia.metrics.history import History
 from dianoia.metrics.recorder import Recorder

@@ -23,7 +23,7 @@ class RunsIn(StrEnum):
     WORKERS = "workers"
     """Worker processes with limits of time and memory (`sandbox.workers`)."""
     SANDBOX = "sandbox"
-    """The sandbox, since the answer is run as a program (`sandbox.pool`)."""
+    """The sandbox, since the answer is run as a program (`sandbox.sandbox`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,11 @@
 In: a model and the name of its autocast. Out: the model with other kernels, or an answer. Questions (`packs_on_gpu`,
 `choose_layout`) only run the model; actions (`prepare_for_cpu`, `prepare_for_gpu`) exchange its layers. On a GPU layers
 are fused for bfloat16 products and rows may run end to end; on a CPU with a C compiler layers run C functions.
+
+`recompute_layers` trades a third more work for a fraction of the memory: decoder layers keep nothing but their input for
+the backward pass and run once more there. Results are the same to the last bit, since there is no dropout and the second run
+repeats the first. The attention function of the pass (`learner.attention.exchange`) is put back for the second run.
+Architectures without transformers' own marks for such layers are refused.
 """
 
 from collections.abc import Callable

@@ -11,8 +11,7 @@ from functools import lru_cache, partial
 
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
-from dianoia.sandbox.pool import SandboxPool
-from dianoia.sandbox.sandbox import AUTO, VARIABLE, Packages, Sandbox
+from dianoia.sandbox.sandbox import AUTO, VARIABLE, Packages, Sandbox, SandboxPool
 from dianoia.tasks.code.run_tests import Verdict, grade_program
 from dianoia.tasks.code.test_cases import CodeTests, code_tests
 from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier

@@ -8,8 +8,16 @@ from functools import partial
 import pytest
 
 from dianoia.base.errors import SandboxError
-from dianoia.sandbox.pool import SandboxPool
-from dianoia.sandbox.sandbox import STRONG, UNSANDBOXED, Ending, Limits, Program, Sandbox, offered
+from dianoia.sandbox.sandbox import (
+    STRONG,
+    UNSANDBOXED,
+    Ending,
+    Limits,
+    Program,
+    Sandbox,
+    SandboxPool,
+    offered,
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from dianoia.base.errors import ConfigError
-from dianoia.learner.batching.minibatches import split_minibatches
+from dianoia.learner.batching.batch import split_minibatches
 
 
 def test_the_papers_rollout() -> None:
