@@ -381,6 +381,7 @@ def split_minibatches(
     order = list(dict.fromkeys(problem_set for problem_set, _ in units))
     random.Random(seed).shuffle(units)
     units = _spread_sets(units, order, minibatches)
+    # Consecutive units now belong together.
     size = len(units) // minibatches
     return [
         [index for _, unit in units[start : start + size] for index in unit]
