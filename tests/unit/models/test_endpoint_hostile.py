@@ -120,7 +120,7 @@ def as_json(value: Any) -> bytes:
         as_json(completion({"text": "5"})),
         reply(b'{"choices": [], "choices": [{"message": {"content": "5"}}]}'),
         reply(b"not gzip at all", "Content-Encoding: gzip"),
-        reply(gzip.compress(b"x" * 1000)[:-20], "Content-Encoding: gzip"),
+        reply(gzip.compress(b"x" * 1000, mtime=0)[:-20], "Content-Encoding: gzip"),
         reply(b"x", "Content-Encoding: br"),
         reply(b"x", "Content-Encoding: gzip, gzip"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
@@ -235,7 +235,7 @@ MANY = b"x" * 65536
         endless(HEAD + b"Content-Length: 6000000000\r\n\r\n", MANY),
         endless(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + MANY + b"\r\n"),
         endless(HEAD + b"Content-Encoding: gzip\r\n\r\n", MANY),
-        reply(gzip.compress(b" " * 2**28), "Content-Encoding: gzip"),
+        reply(gzip.compress(b" " * 2**28, 1, mtime=0), "Content-Encoding: gzip"),
         reply(zlib.compress(b" " * 2**28), "Content-Encoding: deflate"),
     ],
 )

@@ -249,7 +249,7 @@ def test_broken_messages_are_no_question(text: str, tmp_path: Path) -> None:
     ("content", "why"),
     [
         (GOOD.encode("utf-16"), "UTF-16"),
-        (gzip.compress(GOOD.encode()), "gzip"),
+        (gzip.compress(GOOD.encode(), mtime=0), "gzip"),
         (b'{"question": "\xff", "answer": "5"}', "not UTF-8"),
         (json.dumps([json.loads(GOOD)], indent=1).encode(), "one JSON array"),
         (b"", "no problem"),

@@ -65,6 +65,12 @@ def arguments_of(number, arguments):
 """
 
 
+def _mounts() -> str:
+    """The mounts of the host, but for those below pytest's own folders: other tests mount small disks there."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if "/pytest-of-" not in line)
+
+
 @dataclass
 class Host:
     """What the programs try to reach, and everything that has to stay as it was."""
@@ -144,7 +150,7 @@ class Host:
             "environment": dict(os.environ),
             "folder of this process": Path.cwd(),
             "limits of processes": [_limits(pid) for pid in (os.getpid(), self.victim.pid)],
-            "mounts": Path("/proc/self/mountinfo").read_text(encoding="utf-8"),
+            "mounts": _mounts(),
             "name": platform.node(),
             "System V": [
                 line

@@ -174,7 +174,7 @@ def test_what_is_lost_is_counted_by_what_became_of_it(
 def test_nothing_is_started_before_the_first_answer_and_workers_know_no_torch() -> None:
     code = (
         "import json, sys, dianoia.judge.verification, dianoia.tasks.catalog; "
-        "from dianoia.tasks.short_answers import grading as verifier; assert not verifier._WORKERS.started; "
+        "from dianoia.tasks.short_answers import worker_grading as verifier; assert not verifier._WORKERS.started; "
         "assert 'torch' not in sys.modules, 'imported'; "
         "from dianoia.base.records import Problem; "
         "print(json.dumps(verifier.SHORT_ANSWER_VERIFIERS['number'](Problem('p', '?', '5', 'number'), '5')))"
