@@ -10,6 +10,7 @@ of 100 pairs, or if another law is broken.
 """
 
 import argparse
+import gc
 import importlib
 import json
 import random
@@ -47,6 +48,8 @@ def mathematics(gold: str, answer: str, question: str) -> bool:
     """Grade by the verifier of mathematics, in this process. An answer beyond the time limit is not right."""
     grade = importlib.import_module("dianoia.tasks.math.grade").grade
     signal.signal(signal.SIGVTALRM, _raise_timeout)
+    # A full collection of a large process would count as time of the answer, and the alarm could go off inside it.
+    gc.disable()
     signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
     try:
         return is_right(grade((gold, answer, question)))
@@ -54,6 +57,7 @@ def mathematics(gold: str, answer: str, question: str) -> bool:
         return False
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        gc.enable()
 
 
 def _raise_timeout(number: int, frame: FrameType | None) -> None:
