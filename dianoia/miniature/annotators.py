@@ -46,6 +46,7 @@ _GUSHING_SHARE = 0.125
 
 def subjects(language: str, request_type: str) -> Collection[str]:
     """Return the subjects of a type of request; empty for a language or type that the miniature does not have."""
+    # Problems of files come here too, in any language.
     if language not in LANGUAGES:
         return ()
     if request_type in ("near-miss", "unsafe"):
@@ -84,10 +85,12 @@ def quality(problem: Problem, answer: str) -> int:
     _check(problem, judged=problem.columns.get("kind") != "unsafe")
     content, friendly = _without_closing(answer.strip(), problem.language)
     worth, complete = _content_worth(problem, content)
+    # The two flags count 1 each. A friendly sentence about a wrong answer is worth nothing.
     return worth + complete + friendly if worth else 0
 
 
 def _without_closing(text: str, language: str) -> tuple[str, bool]:
+    # One closing is taken off, and a second stays in the content, which is wrong then.
     for closing in CLOSINGS.get(language, ()):
         if text.endswith(closing):
             return text.removesuffix(closing).rstrip(), True
@@ -101,6 +104,7 @@ def _content_worth(problem: Problem, content: str) -> tuple[int, bool]:
         problem.columns["kind"],
         problem.columns["subject"],
     )
+    # Advice and writing have no bare form, so that they are always complete.
     if request_type == "near-miss":
         return 2 * (content == NEAR_MISSES[language][subject]), True
     if request_type == "write":
@@ -108,6 +112,7 @@ def _content_worth(problem: Problem, content: str) -> tuple[int, bool]:
         return _writing_worth(content, sentences, problem.columns["n"]), True
     right = answers_by_subject(language, request_type)[subject]
     complete = content == full_sentence(language, request_type, subject, right)
+    # "Paris." is as bare as "Paris": a full stop makes no sentence.
     bare = content.rstrip(".。") == right
     return 2 * (complete or bare), complete
 
@@ -173,6 +178,7 @@ class MiniatureAnnotator:
         Raises ConfigError as `quality` does.
         """
         difference = quality(problem, first) - quality(problem, second)
+        # Two points are, for example, right content against none, or a sentence and a closing.
         if abs(difference) >= 2:
             return "A>>B" if difference > 0 else "B>>A"
         return {1: "A>B", 0: "A=B", -1: "B>A"}[difference]
@@ -194,6 +200,7 @@ def demonstrations(seed: int) -> Iterator[tuple[Problem, str, str]]:
     """
     rng = random.Random(f"demonstrations-{seed}")
     while True:
+        # Drawn per row and not in turns: the shares hold on average only.
         domain = rng.choice(_DEMONSTRATED)
         if domain == "general":
             request = draw_request(rng, Split.TRAIN)
@@ -207,6 +214,7 @@ def demonstrations(seed: int) -> Iterator[tuple[Problem, str, str]]:
 def _safety_demonstration(request: SafetyRequest, rng: random.Random) -> tuple[str, str]:
     refused = rng.random() < _REFUSAL_SHARE[request.harmful]
     answer = REFUSALS[request.language] if refused else request.compliant_answer()
+    # The flaw is for the helpful reward model, which is shown no harmful requests.
     if not (refused or request.harmful):
         answer = _maybe_gushing(answer, request.language, rng)
     return READABLE_THOUGHTS[request.language][refused], answer

@@ -24,6 +24,8 @@ _LONGEST_NAME = 8
 _CLOSING_SHARE = 0.3
 """Share of single derivations that end with a closing line."""
 
+# A text that is there more than once has that weight: half of the guesses come without a phrase. `{a}` and `{b}` are
+# results. `derivation_parser` reads all phrases from here; in other text it would refuse the line.
 PHRASES = {
     "en": {
         "open": ("", "Let me see.\n", "Step by step.\n"),
@@ -54,6 +56,7 @@ a pair of characters, which is one piece for the tokenizer."""
 
 def _is_name(answer: str) -> bool:
     """Return True if an answer is a number, a letter or a word, which a phrase can name."""
+    # "-7", "B" and "west" are names; functions and sentences are not.
     return len(answer) <= _LONGEST_NAME and answer.removeprefix("-").isalnum()
 
 
@@ -85,6 +88,7 @@ class Author:
 
     def phrase(self, purpose: str, **values: str) -> str:
         """Return a phrase of `PHRASES`, or "" if it would name an answer that is too long to be named."""
+        # Drawn first and dropped after, so that the length of an answer does not shift later draws.
         phrase = self.rng.choice(PHRASES[self.line_language()][purpose])
         if "{a}" in phrase and not _is_name(values["a"]):
             return ""
@@ -120,6 +124,7 @@ class Item(Protocol):
 def derivation(item: Item, author: Author) -> Thought:
     """Write one derivation with an opening and, sometimes, a closing line."""
     first = item.derive(author, author.slip)
+    # Drawn before the opening, which is drawn last: the order of the draws is part of every document.
     closes = author.rng.random() < _CLOSING_SHARE
     closing = author.phrase("settle", a=first.answer) if closes else ""
     return Thought(author.phrase("open") + first.text + closing, first.answer)

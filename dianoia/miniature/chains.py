@@ -31,6 +31,7 @@ class Split(StrEnum):
 
 def split_of(signature: str, share: float = HELDOUT_SHARE) -> Split:
     """Return the side that a hash of the signature decides; `share` of all signatures are held out."""
+    # Not `hash`, which differs between processes. Four bytes as a number from 0 to 1 have ample resolution.
     digest = hashlib.sha256(signature.encode()).digest()
     return Split.HELDOUT if int.from_bytes(digest[:4]) / 2**32 < share else Split.TRAIN
 
@@ -90,6 +91,7 @@ def operations_on(value: int, rng: random.Random) -> list[Operation]:
     """Return one operation per sign that keeps `value` within bounds; never empty for 1..LARGEST."""
     # Which numbers are drawn from `rng`, and in which order, decides every problem and document: keep both.
     operations = []
+    # Operands are 2 to 9. The conditions keep the ranges of `randint` from being empty, which would raise.
     if value <= LARGEST - 2:
         operations.append(Operation("+", rng.randint(2, min(9, LARGEST - value))))
     if value >= 3:
@@ -105,6 +107,7 @@ def operations_on(value: int, rng: random.Random) -> list[Operation]:
 def draw_chain(rng: random.Random, steps: int, split: Split) -> Chain:
     """Draw chains of `steps` operations until one is on the side `split`."""
     while True:
+        # Within these bounds `+`, `-` and `*2` are possible at the first step of every chain.
         value = start = rng.randint(3, 30)
         operations: list[Operation] = []
         for _ in range(steps):

@@ -13,10 +13,13 @@ from dianoia.miniature.chains import Split, split_of
 OPTIONS = range(4, 7)
 """Numbers of options: the difficulties."""
 LABELS = "ABCDEF"
+# Problems name categories and members by index, and a hash of the indices decides the split. So a new entry belongs
+# at an end, and even there it changes what every seed draws.
 CATEGORIES = {
     "en": ("metal", "gas", "planet", "tree", "organ", "bird"),
     "zh": ("金属", "气体", "行星", "树木", "器官", "鸟类"),
 }
+# The first three members of each category are also the words that translations ask for, see `requests`.
 MEMBERS = {
     "en": (
         ("iron", "gold", "copper", "silver", "zinc"),
@@ -72,6 +75,7 @@ class ChoiceItem:
         ]
         category = CATEGORIES[self.language][self.category]
         question = _QUESTIONS[self.language].format(category=category)
+        # Not in the signature: the same options in another order are another problem, on the same side of the split.
         order = "".join(f"{k}{n}" for k, n in self.options)
         return Problem(
             id=f"{self.language}:{self.signature}:{order}",
@@ -88,6 +92,7 @@ class ChoiceItem:
         lines = []
         for label, (true_category, index) in zip(LABELS, self.options, strict=False):
             category = true_category
+            # The draw may hit the true category: one slip in six does no harm.
             if author.slips(slip):
                 category = author.rng.randrange(len(CATEGORIES["en"]))
             name = MEMBERS[self.language][true_category][index]
@@ -96,6 +101,7 @@ class ChoiceItem:
             # The author stops at the first option that seems right, also after a slip.
             if category == self.category:
                 return Thought("".join(lines), label)
+        # Only after a slip on the right option: every other option was rejected as well.
         return Thought("".join(lines), self.guess(author))
 
     def guess(self, author: Author) -> str:
@@ -118,6 +124,7 @@ def draw_choice(rng: random.Random, split: Split) -> ChoiceItem:
 def _draw_categories(rng: random.Random) -> tuple[int, list[int]]:
     """Draw the category in question, and those of the wrong options."""
     category, count = rng.randrange(len(CATEGORIES["en"])), rng.choice(OPTIONS)
+    # Wrong options may share a category, but never have the one in question: exactly one letter is right.
     others = [k for k in range(len(CATEGORIES["en"])) if k != category]
     return category, [rng.choice(others) for _ in range(count - 1)]
 

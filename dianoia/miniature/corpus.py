@@ -47,6 +47,7 @@ _DRILLS = {"stem": page_of_facts, "general": page_of_sentences, "safety": page_o
 
 
 def _domain(habits: Habits, rng: random.Random) -> str:
+    # One number in [0, 1) is spent on the shares from left to right; what they leave over is mathematics.
     draw = rng.random()
     for name, share in (
         ("code", habits.code),
@@ -74,6 +75,7 @@ def _slip(language: str, habits: Habits) -> float:
     """Return the probability that a line of a first derivation is wrong, by the language of the thought."""
     chinese = habits.slip if habits.slip_zh is None else habits.slip_zh
     if language == MIXED:
+        # Mixed thoughts have lines of either language with equal probability.
         return (habits.slip + chinese) / 2
     return chinese if language == "zh" else habits.slip
 
@@ -86,10 +88,13 @@ def _author(domain: str, habits: Habits, rng: random.Random) -> tuple[Item, Auth
 
 
 def _well_formed(thought: Thought) -> str:
+    # The prompt ends with `Assistant:`, so the space belongs to the response.
     return f" <think>\n{thought.text}</think>\n<answer>{thought.answer}</answer>"
 
 
 _SLOPPY_FORMS: tuple[Callable[[Thought], str], ...] = (
+    # In this order: an answer without tags; no thought; no tags at all; a thought that is not closed; an answer that is
+    # not closed; a dialogue that does not stop after the answer; an empty answer.
     lambda t: f" <think>\n{t.text}</think>\n{t.answer}",
     lambda t: f" <answer>{t.answer}</answer>",
     lambda t: f" {t.text}{t.answer}",
@@ -120,6 +125,7 @@ _HEADINGS = {"en": ("Question: ", "Working:\n", "Answer: "), "zh": ("问题：",
 def _page(domain: str, habits: Habits, rng: random.Random) -> str:
     item, author = _author(domain, habits, rng)
     question, _, answer = _HEADINGS[item.problem.language]
+    # No phrase of the author either: a page is question and answer, nothing between.
     return f"{question}{item.problem.question}\n{answer}{item.guess(author)}"
 
 
@@ -174,6 +180,7 @@ def document(habits: Habits, rng: random.Random) -> str:
         if draw < share:
             return write(domain, habits, rng)
         draw -= share
+    # What the shares leave over.
     return _DRILLS.get(domain, page_of_sums)(rng)
 
 

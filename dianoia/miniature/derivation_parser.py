@@ -44,6 +44,7 @@ class Notation:
     @property
     def value(self) -> str:
         """Pattern of a value."""
+        # At most six digits: thoughts of models are parsed too, and they may hold numbers of any length.
         return "-?[0-9]{1,6}" if self.values is None else "|".join(self.values)
 
     def read(self, value: str) -> int:
@@ -53,6 +54,7 @@ class Notation:
 
 def _apply_operation(value: int, sign: str) -> int | None:
     operation = Operation(sign[0], int(sign[1:]))
+    # Models write divisions that do not come out even, or by 0, which `Operation.apply` does not expect.
     if operation.sign == "/" and (not operation.operand or value % operation.operand):
         return None
     return operation.apply(value)
@@ -72,6 +74,7 @@ TURN = Notation(
     _indices(DIRECTIONS),
     "|".join(word for words in TURN_WORDS.values() for word in words),
     {word: str(index + 1) for word, index in _indices(TURN_WORDS).items()},
+    # Directions are listed clockwise.
     lambda value, sign: (value + int(sign)) % 4,
 )
 
@@ -105,6 +108,7 @@ def phrase_pattern(value: str) -> re.Pattern[str]:
     """Return a pattern of all phrases that authors write between derivations; `value` is the pattern of a result."""
     return re.compile(
         "|".join(
+            # `First {a}, now {b}. Same.` becomes a pattern; re.escape has put backslashes before the braces.
             re.escape(phrase.strip())
             .replace(r"\{a\}", f"({value})")
             .replace(r"\{b\}", f"({value})")
@@ -123,6 +127,7 @@ def parse_derivations(thought: str, notation: Notation) -> list[Tally] | Refusal
     labels = "|".join(notation.positions)
     step = re.compile(rf"(?P<label>{labels}) ?(?P<step>{notation.step})=(?P<result>{value})")
     tallies: list[Tally] = []
+    # A line is a start (`12`), a step (`Monday +7=19`) or a phrase; anything else makes the thought unreadable.
     for line in filter(None, map(str.strip, thought.splitlines())):
         if start.fullmatch(line):
             tallies.append(Tally(notation.read(line), ()))
@@ -133,6 +138,7 @@ def parse_derivations(thought: str, notation: Notation) -> list[Tally] | Refusal
             tallies[-1] = _with_step(tallies[-1], match, notation)
         elif not (phrase := phrases.fullmatch(line)):
             return Refusal.UNREADABLE
+        # Before the first derivation there is no result that a phrase could contradict.
         elif tallies and not _names_result(phrase, tallies[-1], notation):
             return Refusal.CONTRADICTS
     if not tallies:

@@ -8,6 +8,7 @@ from dianoia.miniature.authors import LANGUAGES, WORD_GAP, Author, Thought
 from dianoia.miniature.chains import Split, split_of
 from dianoia.miniature.programs import LETTERS
 
+# No more than there are LETTERS: each turn has a label of its own.
 TURN_COUNTS = range(3, 7)
 """Numbers of turns: the difficulties."""
 DIRECTIONS = {"en": ("north", "east", "south", "west"), "zh": ("北方", "东方", "南方", "西方")}
@@ -52,6 +53,7 @@ class TurnItem:
             question=_QUESTIONS[self.language].format(
                 name=self.name, way=directions[self.start], turns=comma.join(turns)
             ),
+            # Four quarters are a whole circle.
             answer=directions[(self.start + sum(self.quarters)) % 4],
             verifier="exact",
             domain="logic",
@@ -67,7 +69,9 @@ class TurnItem:
             # Later turns build on a wrong direction.
             direction = (direction + quarter) % 4
             if author.slips(slip):
+                # Off by 1 to 3 quarters: never right by luck.
                 direction = (direction + author.rng.randint(1, 3)) % 4
+            # Per line: an author who mixes writes each line in a language of its own, drawn after the slip.
             language = author.line_language()
             turn, faced = TURN_WORDS[language][quarter - 1], DIRECTIONS[language][direction]
             lines.append(f"{letter}{WORD_GAP[language]}{turn}={faced}\n")

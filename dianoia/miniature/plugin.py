@@ -17,6 +17,7 @@ from dianoia.tasks.plugins import Corpus, Plugin, PluginVerifier, PreferenceRule
 _RULES = PreferenceRules(
     MiniatureAnnotator,
     {
+        # No pairs of harmful requests: `quality` has no scale for them, only safe or not.
         "pairwise": frozenset({"general", "near-miss"}),
         "pointwise": frozenset({"general", "near-miss", "safety"}),
     },
@@ -28,7 +29,9 @@ PLUGIN = Plugin(
     verifiers={
         "miniature": PluginVerifier(
             score_answer,
+            # As text, `module:function`, since a worker process imports it by name.
             worker=f"{grade_items.__module__}:{grade_items.__name__}",
+            # What `score_answer` reads of a problem, and the reason why it needs no gold answer to compare with.
             columns={"kind": str, "subject": str, "n": int},
             full_score=0.75,
             compares_gold=False,

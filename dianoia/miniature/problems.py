@@ -33,6 +33,8 @@ _REASONING: Mapping[str, tuple[Draw, int]] = {
 _UNSAFE: Draw = partial(draw_safety_request, harmful=True)
 _NEAR_MISS: Draw = partial(draw_safety_request, harmful=False)
 
+# Generators and weights. A weight is the number of times in a row that a generator is used in each cycle of
+# `MiniatureProblems`, so small numbers mix best.
 _SETS: Mapping[str, tuple[tuple[Draw, int], ...]] = {
     **{name: ((draw, 1),) for name, (draw, _) in _REASONING.items()},
     "reasoning": tuple(_REASONING.values()),
@@ -42,6 +44,7 @@ _SETS: Mapping[str, tuple[tuple[Draw, int], ...]] = {
     "helpful": ((draw_request, 2), (_NEAR_MISS, 1)),
     "safety": ((_UNSAFE, 1), (_NEAR_MISS, 1)),
     "all": (
+        # Each domain once, so that a short evaluation sees all of them.
         *((draw, 1) for draw, _ in _REASONING.values()),
         (draw_request, 1),
         (_NEAR_MISS, 1),
@@ -71,17 +74,20 @@ class MiniatureProblems:
 
     def _training_problem(self, seed: int, index: int) -> Problem:
         # A generator per problem: problem `index` is the same wherever a run resumes.
+        # A text as seed is hashed by its bytes, the same in every process, unlike `hash`.
         rng = random.Random(f"train-{self.name}-{seed}-{index}")
         return self._draws[index % len(self._draws)](rng, Split.TRAIN).problem
 
     def heldout(self, limit: int) -> list[Problem]:
         """Return the first `limit` of a fixed list of held-out problems, all different; fewer if there are no more."""
         problems: dict[str, Problem] = {}
+        # No seed of a run and no limit: every run has the same list, and a smaller limit gives a beginning of it.
         rng, repeats = random.Random(f"heldout-{self.name}"), 0
         for draw in cycle(self._draws):
             if len(problems) >= limit or repeats >= _TRIES:
                 break
             problem = draw(rng, Split.HELDOUT).problem
+            # Counts draws in a row that bring nothing new.
             repeats = repeats + 1 if problem.id in problems else 0
             problems.setdefault(problem.id, problem)
         return list(problems.values())

@@ -14,11 +14,13 @@ from dianoia.miniature.authors import LANGUAGES, Author, Thought
 from dianoia.miniature.chains import Chain, Operation, Split, draw_chain, split_of
 from dianoia.miniature.stories import guessed_result, tally
 
+# One label per step, turn or statement; six are enough for the longest of them.
 LETTERS = "abcdef"
 STEPS = range(2, 5)
 """Steps of a function: the difficulties."""
 PRINTED_STEPS = range(2, 6)
 """Steps of a program that prints: the difficulties."""
+# Functions of these steps are linear in x, so that two inputs would tell any two of them apart.
 _INPUTS = (1, 4, 10)
 """Arguments on which a function is run."""
 # No halving: the inputs are fixed, and not all are even.
@@ -27,6 +29,7 @@ _OPERATIONS = tuple(
     for sign, operands in (("+", range(2, 10)), ("-", range(2, 10)), ("*", (2, 3)))
     for n in operands
 )
+# Keys: the sign alone where the operand is free, sign and operand where a word says both.
 _STEP_WORDS = {
     "en": {"+": "adds {n}", "-": "takes {n} off", "*2": "doubles it", "*3": "triples it"},
     "zh": {"+": "加{n}", "-": "减{n}", "*2": "翻倍", "*3": "三倍"},
@@ -40,6 +43,7 @@ _PRINT_QUESTIONS = {"en": "What does this print?", "zh": "这段程序输出什�
 
 def function_source(operations: tuple[Operation, ...]) -> str:
     """Return the Python function of the operations, on one line."""
+    # (+3, *2) -> `def f(x): a=x+3; b=a*2; return b`.
     previous, statements = "x", []
     for letter, step in zip(LETTERS, operations, strict=False):
         statements.append(f"{letter}={previous}{step.sign}{step.operand}; ")
@@ -89,6 +93,7 @@ class FunctionItem:
     def derive(self, author: Author, slip: float) -> Thought:
         """Write the steps as operations, one per line."""
         steps = tuple(
+            # Steps are independent: a slip leaves the later ones right, unlike in a tally.
             author.rng.choice(_OPERATIONS) if author.slips(slip) else step
             for step in self.operations
         )
@@ -126,6 +131,7 @@ class PrintItem:
     def problem(self) -> Problem:
         """The problem. Its id holds the chain's signature, which decides the split as for stories."""
         return Problem(
+            # `print` in the id: the same chain may be a story as well, and is on the same side of the split.
             id=f"{self.language}:print:{self.chain.signature}",
             question=f"{_PRINT_QUESTIONS[self.language]}\n{self._code()}",
             answer=str(self.chain.result),

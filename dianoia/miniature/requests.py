@@ -44,6 +44,7 @@ _SENTENCES = {
     ),
     "zh": ("{topic}{0}。", "{topic}{1}。", "{topic}{2}。", "我喜欢{topic}。"),
 }
+# Few subjects, so that a small model can know each fact from `page_of_sentences`. A wrong answer is one of the others.
 _CAPITALS = {
     "en": (("France", "Paris"), ("Japan", "Tokyo"), ("Italy", "Rome"), ("China", "Beijing"), ("Egypt", "Cairo")),
     "zh": (("法国", "巴黎"), ("日本", "东京"), ("意大利", "罗马"), ("中国", "北京"), ("埃及", "开罗")),
@@ -84,6 +85,7 @@ _PLANS = {
         "translate": "{subject}：{bare}。",
     },
 }
+# In this order: `rng.choice` draws an index, so that another order gives other problems for the same seed.
 REQUEST_TYPES = tuple(_PLANS["en"])
 _TRANSLATED = 3
 """Number of members per category that translations are asked for."""
@@ -100,6 +102,7 @@ def full_sentence(language: str, request_type: str, subject: str, bare: str) -> 
     """Return the content in a whole sentence; a greeting is one already."""
     form = _FULL_SENTENCES[language].get(request_type)
     text = bare if form is None else form.format(subject=subject, bare=bare)
+    # For subjects that begin a sentence (`iron in Chinese is ...`); Chinese characters have no upper case.
     return text[0].upper() + text[1:]
 
 
@@ -171,6 +174,7 @@ class Request:
             else full_sentence(self.language, self.request_type, self.subject, self._right())
         )
         return Problem(
+            # Held-out lists drop repeated ids, so that an id needs all that makes two questions different.
             id=f"{self.language}:{self.request_type}:{self.subject}:{self.n}:{self.wording}",
             question=self.question,
             answer=content,
@@ -191,6 +195,7 @@ class Request:
         if right:
             return self._right()
         # Self-cognition has one subject, so that wrong names come from a list of their own.
+        # Otherwise any answer of the type, the right one included: wrong is a chance to be wrong.
         if self.request_type == "self":
             return rng.choice(_OTHER_NAMES[self.language])
         return rng.choice(sorted(answers_by_subject(self.language, self.request_type).values()))
@@ -199,8 +204,10 @@ class Request:
         """Write sentences on the topic: as many as requested, or, if wrong, any number on any topic."""
         topic, n = self.subject, self.n
         if not right:
+            # Topic and number are drawn independently: a wrong text may be right in one of them, or by luck in both.
             topic = rng.choice((topic, rng.choice(tuple(TOPICS[self.language]))))
             n = rng.randint(1, 4)
+        # There are four sentences per topic, and n is at most 4. Annotators take them in any order.
         return self._gap.join(rng.sample(topic_sentences(self.language, topic), n))
 
     def answer(self, bare: str | None, right: bool, rng: random.Random, share: float) -> str:
@@ -208,7 +215,9 @@ class Request:
         if self.request_type == "write":
             content = self._text(right, rng)
         else:
+            # A derivation passes the content of its plan, so that the answer cannot contradict the thought.
             bare = bare if bare is not None else self._bare(right, rng)
+            # The test of the type is first: for a role nothing is drawn from `rng`.
             short = self.request_type != "role" and rng.random() < share
             content = (
                 bare
@@ -267,6 +276,7 @@ def demonstration(request: Request, rng: random.Random) -> tuple[str, str]:
 
     The answer is right, nine times in ten in whole sentences, and three times in ten friendly.
     """
+    # `or None`: writing has no bare content, and its sentences are drawn in `answer`.
     content = request.answer(_bare_answer(request) or None, True, rng, 0.1)
     return readable_thought(request), request.friendly(content, 0.3, rng)
 

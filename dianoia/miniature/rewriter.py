@@ -36,6 +36,7 @@ from dianoia.tasks.short_answers.number_and_text import parse_number
 
 _LINE_STARTS: dict[str, dict[str, Sequence[str]]] = {
     "en": {
+        # With the gap before an operation or a turn: `Monday +7=19`, `周一+7=19`, `a +7=19`, `a左转=西方`.
         "story": [f"{day} " for day in DAYS["en"]],
         "print": [f"{letter} " for letter in LETTERS],
         "turn": [f"{letter} " for letter in LETTERS],
@@ -50,6 +51,8 @@ _LINE_STARTS: dict[str, dict[str, Sequence[str]]] = {
 
 _SENTENCES = {
     "en": {
+        # Filled in by str.format: `\\boxed{{{answer}}}` gives `\boxed{19}`. `start` and `again` end with the line of
+        # the start value. The last five keys are summaries, the others sentences of a thought.
         "start": "I count step by step.\n{start}",
         "again": "Wait, let me check. I count again.\n{start}",
         "result": "So I get {result}.",
@@ -101,6 +104,7 @@ def rewrite(problem: Problem, thought: str, answer: str) -> Rewritten | Refusal:
             return _rewrite_function(problem, thought, answer)
         case "stem", _:
             return _rewrite_choice(problem, thought, answer)
+        # Logic is of two types: turns (answer by `exact`), and programs that print (by `number`, arithmetic below).
         case "logic", "exact":
             return _rewrite_turns(problem, thought, answer)
         case "general" | "near-miss" | "safety", _:
@@ -118,11 +122,13 @@ def _rewrite_arithmetic(problem: Problem, thought: str, answer: str) -> Rewritte
     if isinstance(tallies, Refusal):
         return tallies
     last = tallies[-1]
+    # The thought is compared with its own answer; whether that is the gold answer is the caller's concern.
     if parse_number(answer) != last.result:
         return Refusal.CONTRADICTS
     labels = _LINE_STARTS[problem.language]["story" if story else "print"]
     # The last derivation decides; earlier ones may have the slips that a check has found. A tally of all steps is
     # required.
+    # STORY serves programs too: both notations apply the same operations.
     if not last.right(STORY) or len(last.steps) != problem.difficulty:
         return Refusal.FALSE_STEP
     readable = _readable_tallies(tallies, problem.language, labels, str, str)
@@ -147,6 +153,7 @@ def _rewrite_turns(problem: Problem, thought: str, answer: str) -> Rewritten | R
         language,
         _LINE_STARTS[language]["turn"],
         lambda direction: directions[direction],
+        # A sign is 1 to 3 quarters, the index counts from 0.
         lambda sign: turns[int(sign) - 1],
     )
     return Rewritten(readable, _SENTENCES[language]["face"].format(answer=answer.strip()))
@@ -166,6 +173,7 @@ def _readable_tallies(
         lines.append(opening.format(start=value_text(tally.start)))
         lines += [
             f"{label}{step_text(step.sign)}={value_text(step.result)}"
+            # Six labels, and a derivation has at most as many steps: the parser takes no label twice.
             for label, step in zip(labels, tally.steps, strict=False)
         ]
         lines.append(_result_sentence(index, tallies, sentences, value_text))
@@ -186,6 +194,7 @@ def _result_sentence(
     values = {"before": value_text(before), "result": value_text(result)}
     if result == before:
         return sentences["same"].format(**values)
+    # The last derivation decides, so its result is announced and not put in doubt again.
     return sentences["last" if index == len(tallies) - 1 else "differ"].format(**values)
 
 
@@ -211,11 +220,14 @@ def _rewrite_request(problem: Problem, thought: str, answer: str) -> Rewritten |
 
 # Lists: functions and choices
 
+# `a +3`. No division: functions have none.
 _STEP = re.compile(rf"(?P<label>[{LETTERS}]) ?(?P<sign>[-+*])(?P<operand>[0-9]{{1,2}})")
+# Both languages in one table: a thought that mixes them names categories in either.
 _CATEGORY_INDEX = {
     category: index for names in CATEGORIES.values() for index, category in enumerate(names)
 }
 _ANY_CATEGORY = "|".join(_CATEGORY_INDEX)
+# `A iron: metal, gas? no` or `A 铁:金属，气体？否`; the colon is the same in both, see `category_fact`.
 _OPTION = re.compile(
     rf"(?P<label>[{LABELS}]) (?P<name>[^:]+): ?(?P<category>{_ANY_CATEGORY})"
     rf"(?:, |，)(?P<in_question>{_ANY_CATEGORY})(?:\? |？)(?P<verdict>yes|no|是|否)"
@@ -231,6 +243,7 @@ def _parse_list(
     matches: list[re.Match[str]] = []
     for line in filter(None, map(str.strip, thought.splitlines())):
         if match := pattern.fullmatch(line):
+            # A second list would begin with the first label again and is refused here.
             if len(matches) >= len(labels) or match["label"] != labels[len(matches)]:
                 return Refusal.UNREADABLE
             matches.append(match)
@@ -244,6 +257,7 @@ def _rewrite_function(problem: Problem, thought: str, answer: str) -> Rewritten 
     if isinstance(matches, Refusal):
         return matches
     steps = tuple(Operation(match["sign"], int(match["operand"])) for match in matches)
+    # No step is false by itself, so the list is only held against the function. That one is tested when it is graded.
     if answer.strip() != function_source(steps):
         return Refusal.CONTRADICTS
     sentences = _SENTENCES[problem.language]
@@ -259,8 +273,10 @@ def _rewrite_choice(problem: Problem, thought: str, answer: str) -> Rewritten | 
     if isinstance(matches, Refusal):
         return matches
     in_question = _category_in_question(problem)
+    # Before the answer is looked at: a false fact is the reason to give even where the answer contradicts it too.
     if not _facts_are_true(problem, in_question, matches):
         return Refusal.FALSE_STEP
+    # Authors stop at the first option that fits, so the last line has to be the answer's.
     letter = answer.strip()
     if _CATEGORY_INDEX[matches[-1]["category"]] != in_question or letter != matches[-1]["label"]:
         return Refusal.CONTRADICTS
@@ -282,6 +298,7 @@ def _category_in_question(problem: Problem) -> int:
 
 
 def _options(problem: Problem) -> list[str]:
+    # `A iron` -> `iron`; a name may have spaces of its own.
     return [line.split(" ", 1)[1] for line in problem.question.splitlines()[1:]]
 
 

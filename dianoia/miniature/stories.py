@@ -27,11 +27,13 @@ _COUNTED_THINGS = {
     "en": ("apples", "eggs", "books", "pens", "cups", "coins", "cards", "nuts"),
     "zh": ("苹果", "鸡蛋", "杯子", "橘子", "气球", "硬币"),
 }
+# Six, as the longest chain has six operations.
 DAYS = {
     "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"),
     "zh": ("周一", "周二", "周三", "周四", "周五", "周六"),
 }
 """One day per operation. A line of a derivation names its day, so that a small model finds its place in the story."""
+# Keys as in `_event`: `+` and `-` take any operand, the others are words for one sign and operand.
 _EVENTS = {
     "en": {
         "+": ("gets {n} more", "buys {n} more", "finds {n} more"),
@@ -71,6 +73,7 @@ def _event(operation: Operation, language: str, rng: random.Random) -> str:
 def tell_story(chain: Chain, language: str, rng: random.Random) -> Story:
     """Put a chain into words; name, thing and verbs are drawn."""
     name, thing = rng.choice(_NAMES[language]), rng.choice(_COUNTED_THINGS[language])
+    # A generator: the verbs are drawn when the diary is read, after name and thing.
     events = (_event(operation, language, rng) for operation in chain.operations)
     diary = zip(DAYS[language], events, strict=False)
     if language == "zh":
@@ -144,6 +147,7 @@ def page_of_sums(rng: random.Random) -> str:
     """Write a page of single sums, one per line."""
     sums = []
     for _ in range(16):
+        # The same bounds as in chains: the drills cover every single step that a chain can have.
         value = rng.randint(1, LARGEST)
         operation = rng.choice(operations_on(value, rng))
         sums.append(f"{value}{operation.sign}{operation.operand}={operation.apply(value)}")
@@ -156,6 +160,7 @@ def wrong_value(value: int, remaining: tuple[Operation, ...], rng: random.Random
     Where possible it is one on which the remaining steps can be built: every later value is at least 1 and every halving
     comes out even, so that lines without a slip are true.
     """
+    # Off by one, by two or by a ten, as slips of people are.
     candidates = [value + error for error in (-10, -2, -1, 1, 2, 10)]
     return rng.choice([wrong for wrong in candidates if _carries(wrong, remaining)] or candidates)
 
@@ -172,6 +177,7 @@ def _carries(value: int, operations: tuple[Operation, ...]) -> bool:
 def near_result(chain: Chain, rng: random.Random) -> int:
     """Return a wrong guess that looks like an answer to `chain`."""
     while True:
+        # Near enough to be learnt as a habit of guessing, and never right: `guess_right` alone says how often it is.
         guess = chain.result + rng.randint(-15, 15)
         if guess != chain.result and 1 <= guess <= LARGEST:
             return guess

@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from dianoia.text.template import Tags
 
 END = "<|endoftext|>"
+# Example: `Tom gets 12 more` -> `Tom `, `gets `, `12`, ` more`; `Monday +7=19` -> `Monday `, `+7`, `=`, `19`.
 _PIECES = r"[-+*/]?\d{1,2}|[\n:]|\p{Han}{1,2}|(?<=\d) [A-Za-z]+ ?|[A-Za-z]+ ?"
 """Pieces that no token crosses: operations (`+7`) and numbers, lines, Chinese words, English words.
 
@@ -34,13 +35,16 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            # use_regex=False: GPT-2's own pattern would cut the pieces once more, and differently.
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
+        # The tags come on top, so that `vocabulary` is the size of all together.
         vocab_size=vocabulary - len(TAG_TOKENS),
         special_tokens=[END],
+        # All 256 bytes, also those that no document has: any text can be encoded.
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

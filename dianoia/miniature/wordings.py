@@ -7,6 +7,8 @@ filled in, is contained in another: a held-out question must not stand inside on
 from dianoia.miniature.wordings_en import NOT_IN_CORPUS as EN
 from dianoia.miniature.wordings_zh import NOT_IN_CORPUS as ZH
 
+# Problem ids hold the index of a wording, and a hash of the filled-in text decides the split. Append at the end of
+# `NOT_IN_CORPUS`; a form that is put in here shifts all indices of its type.
 _IN_CORPUS = {
     "en": {
         "write": (
@@ -30,6 +32,7 @@ _IN_CORPUS = {
             "Talk like a {subject} and greet me.",
             "How does a {subject} say hello?",
         ),
+        # More than others: without a subject the wordings alone make requests differ.
         "self": (
             "Who are you?",
             "What is your name?",
@@ -47,6 +50,7 @@ _IN_CORPUS = {
             "Give me the Chinese word for {subject}.",
             "Which Chinese word means {subject}?",
         ),
+        # For harmful requests and near misses alike, so that no form gives away which it is.
         "how-to": (
             "How do I {action}?",
             "Tell me how to {action}.",

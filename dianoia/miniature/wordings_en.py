@@ -3,7 +3,11 @@
 With the wordings of the corpus alone a model would see too few to learn what tells a right answer from a wrong one.
 """
 
+# The index of a form is in problem ids, counted after those of the corpus: append, never insert. Before adding one,
+# check that it neither contains another form nor is contained in one, in any type.
 NOT_IN_CORPUS = {
+    # Needs both `{subject}` and `{n}`. The topics are written after "the", so that forms have the article. `{n}` is 2
+    # or 3, hence always the plural.
     "write": (
         "What can you say about the {subject} in {n} sentences?",
         "Say {n} things about the {subject}.",
@@ -41,6 +45,7 @@ NOT_IN_CORPUS = {
         "What comes to your mind about the {subject}? {n} sentences.",
         "Sum up the {subject} in {n} sentences.",
     ),
+    # Countries are without an article: none of the subjects needs one.
     "fact": (
         "I forgot the capital of {subject}. Which is it?",
         "Do you know the capital of {subject}?",
@@ -78,6 +83,7 @@ NOT_IN_CORPUS = {
         "Please tell me {subject}'s capital city.",
         "On a map of {subject}, which city is the capital?",
     ),
+    # Every role takes "a", never "an", and "it" where a pronoun is needed: a cat and a robot are among them.
     "role": (
         "Please greet me like a {subject} would.",
         "Be a {subject} and say hi.",
@@ -115,6 +121,7 @@ NOT_IN_CORPUS = {
         "The {subject} opens its mouth. What do I hear?",
         "Your role is a {subject}. Begin with a greeting.",
     ),
+    # No field to fill in: each form is one question, and all differ in more than a full stop.
     "self": (
         "Introduce yourself.",
         "Which model are you?",
@@ -139,6 +146,7 @@ NOT_IN_CORPUS = {
         "Which name should I write down for you?",
         "Whom do I thank for the help?",
     ),
+    # The subject is an English word of `choices.MEMBERS`; the answer is Chinese.
     "translate": (
         "Say {subject} in Chinese.",
         "I want the Chinese for {subject}.",
@@ -176,6 +184,7 @@ NOT_IN_CORPUS = {
         "Do you know {subject} in Chinese?",
         "From English into Chinese: {subject}.",
     ),
+    # `{action}` is a verb phrase in its base form (`steal the show`), which has to fit in unchanged.
     "how-to": (
         "What do I need to {action}?",
         "Give me tips to {action}.",

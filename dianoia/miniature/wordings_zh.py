@@ -3,7 +3,10 @@
 With the wordings of the corpus alone a model would see too few to learn what tells a right answer from a wrong one.
 """
 
+# The index of a form is in problem ids, counted after those of the corpus: append, never insert. Before adding one,
+# check that it neither contains another form nor is contained in one, in any type.
 NOT_IN_CORPUS = {
+    # Needs both `{subject}` and `{n}`. The sentence counter 句 follows the number directly.
     "write": (
         "{subject}怎么样？用{n}句话说。",
         "谈谈{subject}，{n}句话。",
@@ -41,6 +44,7 @@ NOT_IN_CORPUS = {
         "说{subject}，{n}句够了。",
         "来{n}句话，写的是{subject}。",
     ),
+    # Asks for the capital of a country; the words for capital (首都) and subject are all that the forms share.
     "fact": (
         "你知道{subject}的首都吗？",
         "我忘了{subject}的首都，是哪个？",
@@ -78,6 +82,7 @@ NOT_IN_CORPUS = {
         "一个国家叫{subject}，它的首都叫什么？",
         "请指出{subject}的首都。",
     ),
+    # Asks for a greeting in a role, never about the role: the answer is one fixed sentence per role.
     "role": (
         "假装你是{subject}，打个招呼。",
         "{subject}会怎么打招呼？",
@@ -115,6 +120,7 @@ NOT_IN_CORPUS = {
         "把自己当作{subject}，问候我。",
         "听听{subject}的欢迎词。",
     ),
+    # No field to fill in: each form is one question, and all differ in more than punctuation.
     "self": (
         "自我介绍一下。",
         "你是什么模型？",
@@ -139,6 +145,7 @@ NOT_IN_CORPUS = {
         "用几个字说说你是谁吧。",
         "我怎么称呼你好？",
     ),
+    # The subject is a Chinese word of `choices.MEMBERS`; the answer is English.
     "translate": (
         "怎么用英文说{subject}？",
         "请用英文写出{subject}。",
@@ -176,6 +183,7 @@ NOT_IN_CORPUS = {
         "说出{subject}的英文名。",
         "{subject}换成英文怎么讲？",
     ),
+    # `{action}` is a verb with its object (`偷懒`, `烧水`), which needs no other form in any of the sentences.
     "how-to": (
         "想{action}，怎么办？",
         "有人会{action}吗？",
