@@ -68,7 +68,9 @@ def group_normalised(rewards_G: Sequence[float], epsilon: float = 1e-6) -> tuple
     is noise, the noise is scaled up to one. A uniform group gives exactly 0.0. Raises ValueError
     for fewer than two or non-finite rewards.
     """
+    # Also checks the rewards. Of a uniform group all are 0.0, and 0.0 / epsilon below stays 0.0.
     deviations_G = centred(rewards_G)
+    # Divided by G: the population's variance (choice 1).
     variance = math.fsum(deviation * deviation for deviation in deviations_G) / len(rewards_G)
     scale = math.sqrt(variance) + epsilon
     return tuple(deviation / scale for deviation in deviations_G)

@@ -66,6 +66,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
         )
     if n - c < k:  # fewer wrong samples than k: one of any k is right
         return 1.0
+    # C(n - c, k) / C(n, k) is the product of (i - k) / i over i from n - c + 1 to n.
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
 
 
@@ -134,6 +135,7 @@ def estimate(values_P: Sequence[float]) -> Estimate:
     freedom = len(padded) - 1
     variance = math.fsum((value - center) ** 2 for value in padded) / freedom
     radius = _student_t(freedom) * math.sqrt(variance / len(padded))
+    # Around the center of the padded values, not around the mean.
     low, high = max(0.0, center - radius), min(1.0, center + radius)
     return Estimate(mean, low, high, len(values_P))
 
@@ -147,6 +149,7 @@ def estimate_unbounded(values_P: Sequence[float]) -> Estimate:
     mean, n = _mean(values_P), len(values_P)
     if n == 1:
         return Estimate(mean, mean, mean, 1)
+    # Divided by n - 1: the problems are a sample of those that could have been drawn.
     variance = math.fsum((value - mean) ** 2 for value in values_P) / (n - 1)
     radius = _student_t(n - 1) * math.sqrt(variance / n)
     return Estimate(mean, mean - radius, mean + radius, n)

@@ -70,6 +70,7 @@ def gae_batch(
     deltas_BT = rewards_BT + gamma * next_BT - values_BT
     advantages_BT = torch.zeros_like(deltas_BT)
     running_B = deltas_BT.new_zeros(len(deltas_BT))
+    # A_t = delta_t + gamma lam A_(t+1). Padding is on the right with deltas of 0, so a last token gets its delta.
     for t in reversed(range(deltas_BT.shape[1])):
         running_B = deltas_BT[:, t] + gamma * lam * running_B
         advantages_BT[:, t] = running_B
@@ -84,6 +85,7 @@ def whiten(advantages_BT: Tensor, mask_BT: Tensor, epsilon: float = 1e-8) -> Ten
     that is better throughout loses that. Equal advantages become exactly 0. No tokens: nothing happens.
     """
     values_M = advantages_BT[mask_BT]
+    # Equal advantages: their rounding residue would be divided by epsilon.
     if not len(values_M) or bool((values_M == values_M[0]).all()):
         return torch.zeros_like(advantages_BT)
     std = values_M.std(correction=0)

@@ -106,6 +106,7 @@ def _per_token(advantages: Tensor, mask_BT: Tensor) -> Tensor:
 
 def _clip(ratio_BT: Tensor, advantages_BT: Tensor, low: float, high: float) -> TokenLoss:
     """Return -min(rho A, clip(rho) A), and where the minimum is the clipped branch."""
+    # With A < 0 the minimum takes the larger ratio: above 1 + high a bad token keeps its full gradient.
     bounded_BT = ratio_BT.clamp(1.0 - low, 1.0 + high)
     loss_BT = -torch.minimum(ratio_BT * advantages_BT, bounded_BT * advantages_BT)
     # The clipped branch is the minimum only where the ratio has moved in the direction of the advantage.
@@ -151,6 +152,7 @@ def gspo(
     returns it.
     """
     log_ratio_BT = _at(mask_BT, logprobs_BT) - _at(mask_BT, old_BT)
+    # At least 1: a row without tokens has the ratio exp(0) = 1.
     lengths_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
     ratio_B1 = _ratio(log_ratio_BT.sum(dim=1, keepdim=True) / lengths_B1)
     # The ratio at every token, so that the sequence mean returns it.
@@ -331,6 +333,7 @@ def policy_loss(
     if weights_BT is not None:
         loss_BT = loss_BT * _at(mask_BT, weights_BT).detach()
     if ref_BT is not None:
+        # Added per token, so that it is aggregated exactly as the policy term is.
         kl_BT = KL_ESTIMATORS[kl_estimator](logprobs_BT, old_BT, ref_BT, mask_BT)
         loss_BT = loss_BT + kl_coefficient * kl_BT
     numerator = algorithm.aggregation.numerator(loss_BT, mask_BT)
@@ -348,6 +351,7 @@ def _sums(
 ) -> LossSums:
     """Return the sums for the metrics of one micro-batch, without gradient."""
     zero = logprobs_BT.new_zeros(())
+    # Without the sampler's log-probabilities the gap is that of the learner to itself, which is 0.
     gap_BT = _at(mask_BT, logprobs_BT) - _at(
         mask_BT, logprobs_BT if sampler_BT is None else sampler_BT
     )
@@ -375,6 +379,7 @@ def token_losses(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
     The cross-entropy of the R1 paper's supervised stages. Both `_N`; the first in float32 at least and with a gradient,
     the second boolean. The caller adds up and divides by one denominator for the whole optimizer step.
     """
+    # bfloat16 has too few digits for the sum over the vocabulary.
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
     losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
     return losses_N, logits_NV.detach().argmax(-1) == targets_N

@@ -24,9 +24,11 @@ def parse_json(text: str | bytes, depth: int = MAX_DEPTH) -> Any:
     if isinstance(text, bytes):
         text = decode_utf8(text)
     try:
+        # The hook is called for every object, so a repeated key is noticed at any level.
         value = json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise UnreadableJSON(f"it is nested more than {depth} levels deep") from None
+    # Raised by the hook. It is a ValueError, so it has to pass before the general cases below.
     except UnreadableJSON:
         raise
     except json.JSONDecodeError as error:
@@ -46,6 +48,7 @@ def parse_json(text: str | bytes, depth: int = MAX_DEPTH) -> Any:
 def decode_utf8(data: bytes) -> str:
     """Decode UTF-8 with or without a byte-order mark. Raises UnreadableJSON, which names another encoding if it is known."""
     try:
+        # utf-8-sig drops a byte-order mark, which json.loads refuses in a text.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableJSON(f"{other_encoding(data) or 'it is not UTF-8'} ({error})") from None

@@ -27,6 +27,7 @@ SMALL_FILES_BYTES = 65_536
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _AGAIN = "then run the same command again, which resumes from the last state"
 
+# At most one reserve per process: a new one replaces the last.
 _reserves: list[Path] = []
 
 
@@ -98,6 +99,7 @@ def retry_when_full(write: Callable[[], T], path: Path) -> T:
 
 def free_reserve(error: OSError, path: Path) -> bool:
     """Free the reserve after an error of writing to `path`, and request a stop. Return True if that may help."""
+    # Without a reserve a second attempt would fail in the same way.
     if error.errno not in _FULL or not release_space():
         return False
     stopping.request_stop(
@@ -116,7 +118,9 @@ def _allocate(descriptor: int, size: int) -> int:
         allocate = ctypes.CDLL(None, use_errno=True).fallocate64
     except (AttributeError, OSError):
         return errno.EOPNOTSUPP
+    # Offset and length have 64 bits; without types ctypes would pass them as 32-bit integers.
     allocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    # Mode 0 also extends the file. A length of 0 would be refused (EINVAL).
     return 0 if allocate(descriptor, 0, 0, max(1, size)) == 0 else ctypes.get_errno()
 
 

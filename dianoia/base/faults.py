@@ -129,6 +129,7 @@ def error_path(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    # Already a message for the user, with its path.
     except UserError:
         raise
     except OSError as error:
@@ -163,11 +164,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
     Of a library's error also the one that it was raised while handling: libraries seldom say `raise ... from`.
     """
+    # By identity, since a chain of causes can be circular.
     visited: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in visited:
         visited.add(id(current))
         yield current
+        # By name: safetensors need not be imported to read its errors.
         is_library = type(current).__name__ == "SafetensorError" or type(current) is RuntimeError
         current = current.__cause__ or (current.__context__ if is_library else None)
 
@@ -184,6 +187,7 @@ def _message(error: BaseException) -> str | None:
         return _system(error, text)
     if type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError):
         number = _IN_TEXT.search(text)
+        # The number in the text is the system's own, so it selects the same message.
         if number is not None:
             return _text_of(int(number[1] or number[2]), None, text)
         if _WRITING.search(text):  # the library does not say why
@@ -232,6 +236,7 @@ def _text_of(number: int, path: object, text: str, free: str = "") -> str:
     """
     name = os.fsdecode(path) if isinstance(path, str | bytes) else None
     prefix = f"{_short(name)}: " if name else ""
+    # For a number without a text here: the first line of the system's text, and general advice.
     problem, cure = _TEXTS.get(
         number, (text.partition("\n")[0], _AGAIN.replace("then ", "fix that, then "))
     )
@@ -244,6 +249,7 @@ def _text_of(number: int, path: object, text: str, free: str = "") -> str:
 
 
 def _short(name: str) -> str:
+    # The end is shown too, since it holds the file's name.
     return name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}...{name[-_SHOWN // 4 :]}"
 
 

@@ -39,6 +39,7 @@ def cache_folder() -> Path:
     folder = os.environ.get(CACHE)
     if folder:
         return Path(folder).expanduser()
+    # The XDG base directory specification: ~/.cache unless the variable is set.
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "dianoia"
 
@@ -90,6 +91,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         _write_sums(temporary)
+        # Before the rename: the new name must never lead to content that is not on the disk.
         for file in sorted(temporary.rglob("*")):
             sync(file)
         # rename cannot replace a folder that is not empty, so the old one needs a name of its own for a moment.
@@ -231,9 +233,11 @@ def write_json(path: Path, value: Any, checked: bool = False) -> None:
     A file of a run directory (`base.run_files`) gets the version of its format. `checked`: the object gets a checksum.
     """
     if path.name in FORMAT_VERSIONS:
+        # The first key, so that a person who opens the file sees it.
         value = {FORMAT_VERSION: FORMAT_VERSIONS[path.name], **value}
     if checked:
         assert isinstance(value, Mapping), "a checksum is a key of an object"
+        # A checksum that came with the value covers older content.
         value = {key: inner for key, inner in value.items() if key != CHECKSUM}
         # Over the value as it will be read: JSON turns tuples into lists and keys into texts.
         value[CHECKSUM] = _checksum(json.loads(json.dumps(value, allow_nan=False)))
@@ -266,6 +270,7 @@ def read_json(path: Path, cure: str = "") -> Any:
                 f"the disk; {cure or cure_of(path)}"
             )
     if isinstance(value, dict) and path.name in FORMAT_VERSIONS:
+        # After the checksum, which covers the version too. Without the key: version 1 (`base.run_files`).
         _check_version(path, value.pop(FORMAT_VERSION, 1))
     return value
 

@@ -44,6 +44,7 @@ class Reporter(Protocol):
 
 def format_duration(seconds: float) -> str:
     """Format seconds as `m:ss`, or as `h:mm:ss` from an hour on."""
+    # Rounded before it is divided: 59.7 s is 1:00, not 0:60.
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
@@ -141,6 +142,7 @@ class Progress(Reporter):
 
     def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         """Move the line to `done` of the total, see `Reporter`."""
+        # `?`: the stage has not read its data yet.
         count = f"{done}/{'?' if self._total is None else self._total}"
         count = f"{count:>{_COUNT_WIDTH}}"
         remaining = f"{self._remaining(done):>{_LEFT_WIDTH}}"

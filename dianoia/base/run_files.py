@@ -23,6 +23,7 @@ FORMAT_VERSIONS = {
     "demonstrations.json": 1,
 }
 
+# For files that a stage writes at its end: without its manifest the stage counts as not done.
 _RERUN_STAGE = "restore it from a copy; or remove it and the manifest.json next to it, and the same command runs that stage again"
 _CURES = {
     "run.json": "remove it and run the same command again: it only records who ran what, and nothing depends on it",

@@ -40,6 +40,7 @@ def stop_if_requested(save: Callable[[], None] | None = None) -> None:
     reason = stop_reason()
     if reason is None:
         return
+    # The state first, since the exception ends the stage.
     if save is not None:
         save()
     raise reason
@@ -77,6 +78,7 @@ def stop_on_signals(print_line: Callable[[str], None]) -> Iterator[None]:
             f"{name}: stops after the current step and writes a state; press it again to end at once"
         )
 
+    # The earlier handlers come back after the block: a caller of the API may have its own.
     before = {number: signal.signal(number, handle) for number in SIGNAL_NAMES}
     try:
         yield

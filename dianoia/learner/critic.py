@@ -123,6 +123,7 @@ class Critic:
         # Returns are the targets of the values, so they are taken before whitening.
         returns_BT = advantages_BT + values_BT
         if self.algorithm.whiten_advantages:
+            # Samples that no step counts must not move the mean and the deviation.
             counted_B = torch.tensor([row.counted for row in prepared])
             advantages_BT = whiten(advantages_BT, mask_BT & counted_B[:, None])
         # Back from the padded rollout to one tensor per response.
@@ -217,6 +218,7 @@ def _metrics(
         return ValueMetrics(loss, norm, clip_fraction, None, None, None, None)
     values_M = torch.cat([credit.values_T for credit in credits])
     returns_M = torch.cat([credit.returns_T for credit in credits])
+    # Before whitening, since returns are advantage + value.
     advantages_M = returns_M - values_M
     return ValueMetrics(
         loss=loss,

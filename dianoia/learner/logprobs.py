@@ -96,6 +96,7 @@ def active_dropout(model: nn.Module) -> list[str]:
     ]
     config = getattr(model, "config", None)
     entries = config.to_dict().items() if config is not None else ()
+    # Some architectures have no dropout module and read the rate from their configuration.
     rates = [name for name, value in entries if _is_dropout_rate(name) and value]
     return modules + rates
 
@@ -214,6 +215,8 @@ def head_alone(model: PreTrainedModel) -> tuple[LogitsOf, int]:
     assert head is not None, "only for models with a plain head"
 
     def logits_of(states_ND: Tensor) -> Tensor:
+        # The head runs in the dtype of its weights even under autocast: rounded logits are what separates
+        # sampler and learner.
         with torch.autocast(states_ND.device.type, enabled=False):
             logits_NV: Tensor = head(states_ND.to(head.weight.dtype))
             return logits_NV
@@ -291,5 +294,6 @@ def _score(
 
 def at_mask(values_N: Tensor, batch: Batch) -> Tensor:
     """Return values in the order of the mask as `_BT`; 0 where masked."""
+    # By index: a boolean mask would make a GPU wait until its size is known.
     zeros_N = values_N.new_zeros(batch.mask_BT.numel())
     return zeros_N.index_copy(0, batch.real_M, values_N).view(batch.mask_BT.shape)

@@ -224,6 +224,7 @@ class PolicyLearner(Learner):
 
     def _has_gradient(self, row: PreparedSample) -> bool:
         """Tell whether the sample has to run: advantage 0 and no KL term leave nothing to learn from it."""
+        # With a value model every sample runs, since its tokens have advantages of their own.
         return row.credit is not None or self._loss_kl > 0 or row.sample.advantage != 0
 
     def _micro_batch_loss(

@@ -56,6 +56,7 @@ class ThreadReplicas(Generic[M]):
         """Copy `model` `count` - 1 times; None: one replica per CPU thread, one on any other device."""
         device = next(model.parameters()).device
         count = worker_count(device) if count is None else count
+        # The model itself is the first replica, so that the summed gradients are in its `.grad`.
         self.models = [model, *(_weight_sharing_copy(model) for _ in range(count - 1))]
 
     @property
@@ -91,6 +92,7 @@ class ThreadReplicas(Generic[M]):
 
 def _weight_sharing_copy(model: M) -> M:
     """Return a copy of `model` whose parameters and buffers are the same memory."""
+    # Copied whole for a moment; the copied weights are freed below.
     replica = deepcopy(model)
     tensors, originals = ([*m.parameters(), *m.buffers()] for m in (replica, model))
     # Parameters stay separate objects with gradients of their own; only their memory is shared.

@@ -100,6 +100,7 @@ def forward(model: PreTrainedModel, texts: Sequence[Ids], shared: bool = False) 
     mask_NL = (torch.arange(ids_NL.shape[1])[None] < lengths_N1).long()
     ids_NL, mask_NL = ids_NL.to(model.device), mask_NL.to(model.device)
     output = model(input_ids=ids_NL, attention_mask=mask_NL, use_cache=False)
+    # One label, so that logits are [N, 1].
     rewards_N: Tensor = output.logits[:, 0]
     return rewards_N
 
@@ -217,6 +218,7 @@ class RewardModelLearner(Learner):
             rewards_N = forward(model, texts, self.rewards.shared)
         # Examples of a step have equally many texts: pairs two, labelled responses one.
         rewards_BR = rewards_N.view(len(members), -1)
+        # Divided by the examples of the whole step, not by those of the micro-batch.
         loss = losses(rewards_BR, members).sum() / len(examples)
         rows = list(zip(batch, map(tuple, rewards_BR.tolist()), strict=True))
         return loss, (float(loss.detach()), rows)

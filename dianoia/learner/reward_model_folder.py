@@ -118,6 +118,7 @@ def outlook_of(model: PreTrainedModel) -> Outlook | None:
     written: dict[str, Any] | None = getattr(model.config, _KEY, None)
     if not written:
         return None
+    # A folder may come from anywhere, and rewards under a wrong template would be noise.
     is_valid = written.keys() == {"template", "sees"} and written["sees"] in get_args(Sees)
     if not is_valid or written["template"] not in TEMPLATES:
         raise ModelError(

@@ -65,6 +65,7 @@ class UpdateMetrics:
 def token_means(sums: LossSums | None, *, with_kl: bool, with_gap: bool) -> dict[str, float | None]:
     """Return the metrics that are means over the tokens that went through the model; None where none did."""
     if sums is None:
+        # All names stay, so that every row has the same columns.
         names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
         return dict.fromkeys(names.split())
     tokens = float(sums.tokens)

@@ -84,6 +84,7 @@ def rate_factor(step: int, settings: OptimizerSettings, total_steps: int) -> flo
     warmup = settings.warmup_steps
     if step < warmup:
         return (step + 1) / warmup
+    # At least 1: warm-up may be as long as the stage.
     length = max(1, total_steps - warmup)
     return SCHEDULES[settings.schedule](min(1.0, (step - warmup) / length), settings.floor)
 
@@ -214,6 +215,7 @@ class Trainer(Generic[M]):
             for name, value in (("loss", loss), ("gradient norm", norm))
             if not math.isfinite(value)
         ]
+        # Only for finite numbers: the messages above name the others.
         if norm > limit and not faults:
             return [f"the {owner}gradient norm is {norm:.6g}, above stop_grad_norm={limit:g}"]
         return faults
@@ -244,6 +246,7 @@ class Trainer(Generic[M]):
 
     def _parameters(self) -> list[Tensor]:
         """Return the trainable parameters in the optimizer's order: matrices first, then vectors."""
+        # The gradient's norm is a sum in this order, and another order would round differently.
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     # The state

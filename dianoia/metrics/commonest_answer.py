@@ -47,6 +47,7 @@ def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
     keys = [_key(problem, problem.answer) for problem in problems]
     # The first gold answer of each key, since later entries of a dictionary win.
     texts = {key: p.answer for key, p in zip(reversed(keys), reversed(problems), strict=True)}
+    # An empty key is a problem without a gold text, so there is no answer to try.
     counts = Counter(key for key in keys if key != "")
     tried = [texts[key] for key, _ in counts.most_common(TRIED)]
     # Letters too: the commonest gold letter may be written in several ways in the data.
@@ -55,12 +56,14 @@ def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
     constants = [Constant(answer, _grades(answer, problems, keys, ask)) for answer in tried]
     # For a set without any gold answer, such as programs alone.
     nothing = Constant("", (0.0,) * len(problems))
+    # Of equally good ones the first, which is the more frequent gold answer.
     return max(constants, key=lambda constant: sum(constant.share_P), default=nothing)
 
 
 def _grades(
     answer: str, problems: Sequence[Problem], keys: Sequence[Key], ask: bool
 ) -> tuple[float, ...]:
+    # Equal keys are right without asking: they are the same number, option or text.
     equal = [_key(problem, answer) == key for problem, key in zip(problems, keys, strict=True)]
     # A verifier is asked only where the keys differ and it might still accept the answer.
     undecided = [
@@ -106,6 +109,7 @@ def one_answer(groups: Sequence[Group]) -> OneAnswer | None:
     answer = commonest_answer(groups)
     if answer is None:
         return None
+    # Without the verifiers, since this runs after every rollout of training.
     gold = commonest_gold([group.problem for group in groups], ask=False)
     return OneAnswer(
         answer=answer.answer,
@@ -120,5 +124,6 @@ def _key(problem: Problem, answer: str) -> Key:
     if problem.verifier == "choice":
         option = option_index(answer, read_options(problem) or [])
         return answer_key(problem, answer) if option is None else LETTERS[option]
+    # Numbers as exact fractions: `2` and `2.0` are one key.
     number = parse_number(answer) if problem.verifier in _NUMERIC else None
     return answer_key(problem, answer) if number is None else number

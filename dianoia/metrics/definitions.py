@@ -23,6 +23,7 @@ class Metric:
 
     def matches(self, key: str) -> bool:
         """Tell whether a key of a file is this metric."""
+        # re.escape leaves `@`, `/` and letters as they are, so that placeholders are still there to replace.
         pattern = re.escape(self.name).replace("@k", r"@\d+")
         for word, meaning in _PLACEHOLDERS.items():
             pattern = pattern.replace(word, meaning)

@@ -136,5 +136,6 @@ def _over_thoughts(
     """Estimate the mean of a value of thoughts; None if no thought has it."""
     # First over the thoughts of a problem, then over problems, as every metric.
     values_PG = [[v for v in map(value, thoughts) if v is not None] for thoughts in thoughts_PG]
+    # A problem without a value is left out, and `n` counts the others (decision 1).
     values_P = [fmean(values_G) for values_G in values_PG if values_G]
     return estimate_unbounded(values_P) if values_P else None

@@ -79,6 +79,7 @@ class Recorder:
     def timing(self, name: str) -> Iterator[None]:
         """Add the seconds that the block takes to a metric of the row in hand."""
         start = time.perf_counter()
+        # No `finally`: a phase that fails ends the stage, and its row is never written.
         yield
         # Added up: under dynamic sampling a phase runs several times per rollout.
         self.row[name] = float(self.row.get(name) or 0.0) + time.perf_counter() - start
@@ -158,6 +159,7 @@ class Recorder:
         """Return a reward model's mean score of each held-out prompt of its set."""
         assert self.judge is not None, "a stage with general prompts has a judge with their models"
         problems = prompts.source.heldout(self.settings.problems)
+        # Longer than the key of the problems with verifiers, so that no two sets share random numbers.
         key = (*key, prompts.stream.value)
         rollouts_PG = self.roller(problems, self.settings.samples, params, key)
         return self.judge.mean_scores(prompts.purpose, rollouts_PG)

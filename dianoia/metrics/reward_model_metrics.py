@@ -84,6 +84,7 @@ def baseline(examples: Sequence[TextExample]) -> list[float]:
     # Ties go to safe.
     usual = 2 * sum(labels) >= len(labels)
     return [
+        # In characters, not tokens: the baseline needs no model.
         pair_grade(len(example.chosen), len(example.rejected))
         if isinstance(example, Pair)
         else float(example.good is usual)

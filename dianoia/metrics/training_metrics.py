@@ -33,11 +33,13 @@ def rollout_row(
     return {
         "reward": fmean(rewards),
         "reward_std": pstdev(rewards),
+        # Exact equality: such a group has advantages of exactly 0 (`algo.advantage`).
         "frac_reward_zero_std": fmean(len(set(group.rewards_G)) == 1 for group in groups),
         **_parts(groups),
         **_endings(groups),
         **_thoughts(reasoning, count_tokens),
         **_votes(reasoning),
+        # Columns of stages with reward models alone.
         **({} if weights is None else _mixture(groups, weights)),
     }
 
@@ -60,10 +62,12 @@ def _parts(groups: Sequence[Group]) -> Row:
 
 def _names(groups: Sequence[Group]) -> list[str]:
     """Return the names of all parts of the groups' rewards, in order of first appearance."""
+    # One score per group is enough: all scores of a group have the same parts.
     return list(dict.fromkeys(name for group in groups for name in group.scores[0].parts))
 
 
 def _values(groups: Sequence[Group], name: str) -> list[float]:
+    # None (the part does not apply) and no entry (a group of another purpose) are both left out.
     scores = [score for group in groups for score in group.scores]
     return [value for score in scores if (value := score.parts.get(name)) is not None]
 
@@ -73,6 +77,7 @@ def _mixture(groups: Sequence[Group], weights: Weights) -> Row:
     row: Row = {"frac_general": sum(group.purpose in GENERAL for group in groups) / len(groups)}
     for name in (purpose.value for purpose in GENERAL if purpose in _names(groups)):
         values = _values(groups, name)
+        # Unweighted, in the reward model's own units.
         row[f"rewards/{name}/min"] = min(values, default=None)
         row[f"rewards/{name}/max"] = max(values, default=None)
     for name in _names(groups):
@@ -154,6 +159,7 @@ def update_row(update: UpdateMetrics) -> Row:
         "clip_ratio/low_mean": update.clip_fraction_low,
         "clip_ratio/high_mean": update.clip_fraction_high,
         "ratio_max": update.ratio_max,
+        # TRL's names for the gap between the log-probabilities of sampler and learner.
         "sampling/sampling_logp_difference/mean": update.gap_mean,
         "sampling/sampling_logp_difference/max": update.gap_max,
         "padding_share": update.padding_share,

@@ -83,6 +83,7 @@ def answer_key(problem: Problem, answer: str) -> str:
 def is_by_text(verifier: str) -> bool:
     """Return True for a verifier that does not look at the gold answer, so that answers are compared as texts."""
     plugin = PLUGIN_VERIFIERS.get(verifier)
+    # A plugin declares it; every other verifier compares with the gold answer.
     return verifier in _BY_TEXT or (plugin is not None and not plugin.compares_gold)
 
 
@@ -105,6 +106,7 @@ class _Ballot:
 
     def classes(self) -> tuple[int | None, ...]:
         """Number the class of each sample, by first sample."""
+        # A text that was not compared (decision 4) is a class of its own.
         keys_G = [
             self.class_of.get(key, key) if isinstance(key, str) else key for key in self.keys_G
         ]
@@ -177,6 +179,7 @@ def _drop_unreadable(ballots: Sequence[_Ballot]) -> None:
     equal = graded_right([(ballot.with_gold(text), text) for ballot, text in questions])
     for (ballot, text), same in zip(questions, equal, strict=True):
         if not same:
+            # None: no vote (decision 2).
             ballot.class_of[text] = None
     for ballot in ballots:
         ballot.waiting = [text for text in ballot.waiting if text not in ballot.class_of]
@@ -213,5 +216,6 @@ def graded_right(pairs: Sequence[tuple[Problem, str]]) -> list[bool]:
     right: list[bool] = []
     # In slices, so that the workers' memory of grades is not overrun.
     for start in range(0, len(pairs), _AT_ONCE):
+        # Exactly 1: partial credit does not make two answers mean the same.
         right += [result.score == 1.0 for result in grade(pairs[start : start + _AT_ONCE])]
     return right

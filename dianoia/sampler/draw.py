@@ -189,6 +189,7 @@ def _draw_truncated(
         short = (values_BN.sum(-1) < params.top_p).nonzero()[:, 0]
         if short.numel():
             values_SV, order_SV = probs_BV[short].sort(descending=True)
+            # The same random numbers: a row gets the token that sorting all rows would have given it.
             ids_B[short] = _draw_sorted(values_SV, order_SV, uniforms_B[short], params)
     return ids_B
 

@@ -70,6 +70,7 @@ class TransformersSampler:
         return self._weights.pull(self._copy)
 
     def _copy(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        # Not strict: tied parameters may be given once, and `load` has checked the others.
         self._model.load_state_dict(dict(tensors), strict=False)
 
     @torch.inference_mode()
@@ -122,6 +123,7 @@ class TransformersSampler:
                 do_sample=False,
                 max_new_tokens=params.max_tokens,
                 eos_token_id=sorted(params.stop_ids) or None,
+                # Any id: `completions` cuts off what follows the end of a row.
                 pad_token_id=0,
             ),
             logits_processor=LogitsProcessorList([processor]),
@@ -138,6 +140,7 @@ class TransformersSampler:
         tokens = sum(len(completion.ids) for completion in completions.values())
         return SamplerStats(
             tokens=tokens,
+            # `generate` does not tell prefill from decoding.
             seconds_decode=seconds,
             steps=steps,
             occupancy=tokens / (steps * self._slots) if steps else 0.0,
@@ -158,6 +161,7 @@ class _DrawingProcessor(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return scores that are 0 for the drawn token and minus infinity for all others."""
         # all rows have drawn the same number of tokens
+        # The index of the token in its response is a part of its random stream.
         index_B = torch.full_like(self._seeds_B, len(self._ids))
         ids_B, logprobs_B = draw(scores, self._seeds_B, index_B, self._params)
         self._ids.append(ids_B)

@@ -43,6 +43,7 @@ def run(config: EvaluateStage, context: StageContext) -> None:
         if not part.exists():
             rollouts = context.directory.rollouts(files[name])
             estimates = _evaluate(name, problems, config, context, rollouts)
+            # Last, since this file marks the checkpoint as done: its rollouts are written by now.
             write_json(part, estimates, checked=True)
     # From one file per checkpoint to one table per kind of result, by checkpoint.
     merged: dict[str, dict[str, Any]] = {}
@@ -67,6 +68,7 @@ def file_names(checkpoints: Sequence[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     used = set[str]()
     for checkpoint in checkpoints:
+        # No dot or dash in front: the file would be hidden, or its name taken for an option.
         plain = re.sub(r"[^A-Za-z0-9._-]+", "--", checkpoint).lstrip(".-") or "checkpoint"
         # `base-2`, `base-3`, ... until a name is free.
         numbered = (f"{plain}-{number}" for number in itertools.count(2))
@@ -91,6 +93,7 @@ def _evaluate(
         config.max_tokens, config.temperature, config.top_p, config.top_k
     )
     groups = with_votes(_groups(name, roller, params, problems, config, context))
+    # Rollouts of the first `keep` problems are there to be read; estimates are over all.
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)

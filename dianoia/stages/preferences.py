@@ -51,6 +51,7 @@ from dianoia.tasks.problem_ranges import problem_range
 def run(config: PreferencesStage, context: StageContext) -> None:
     """Sample and judge every batch that has no file yet, then write the data set."""
     problems = problem_range(problem_source(config.problems), config.first, config.prompts)
+    # A list of batches per checkpoint, all cut alike: batch i of each holds the same problems.
     sampled = [
         batches(context, problems, config.problems_per_batch, f"sampled-{index}")
         for index in range(len(config.starts))
@@ -78,6 +79,7 @@ def _sample(
     for batch in missing:
         stop_if_requested()
         began = time.perf_counter()
+        # The problem's number in its source, so that draws do not depend on how batches are cut.
         number = config.first + batch.start
         rollouts_PG = roller(batch.problems, config.samples, params, key, first=number)
         responses = builder.responses(start, [r for group in rollouts_PG for r in group])
@@ -140,6 +142,7 @@ def _finish(
     merge_rejected(decided, context.directory.rejected)
     column = "verdicts" if config.objective == "pairwise" else "label"
     totals = counts(read_outcomes(decided), read_column(context.directory.dataset, column))
+    # Not of `decided`: the time of judging is in the file of the batch's rows.
     totals["seconds"] = sum(map(read_seconds, [*sampled, *parts]))
     write_json(context.directory.preferences, totals)
     context.print_line(_format(totals))

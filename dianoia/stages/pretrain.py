@@ -84,6 +84,7 @@ def _shape(config: PretrainStage, tokenizer: PreTrainedTokenizerBase) -> Qwen3Co
         head_dim=shape.head_dim,
         intermediate_size=shape.intermediate_size,
         max_position_embeddings=shape.max_positions,
+        # Embeddings are a large share of so small a model; tied, they are there once.
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=end,
@@ -125,6 +126,7 @@ class Pretraining(Training):
             row = self.update(ids_BL, mask_BL)
             if self.step % _LOG_EVERY == 0 or self.tokens >= self.config.tokens:
                 journal.append(row | self.speed())
+                # The last batch may go beyond the total.
                 tokens = min(self.tokens, self.config.tokens)
                 self.context.progress.update(tokens, {"loss": row["loss"]})
             if self.tokens >= self.config.tokens:
@@ -136,6 +138,7 @@ class Pretraining(Training):
 
     def update(self, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Any]:
         """Take one optimizer step on the next-token loss of every token of a batch."""
+        # One micro-batch on one replica, so one report.
         ((loss,),) = self.trainer.accumulate([(ids_BL, mask_BL)], _next_token_loss)
         # The norm goes over parameters in the model's order: the optimizer's order would round differently, and the
         # shipped bases were trained with this one.
@@ -165,6 +168,7 @@ class Pretraining(Training):
         generator = torch.Generator().manual_seed(self.context.seed)
         while True:
             texts = list(islice(source, _POOL))
+            # The end token is appended below, so that it is there once whatever the tokenizer adds.
             encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
             rows = sorted((torch.tensor([*ids, end]) for ids in encoded), key=len)
             # Sorted by length, so that batches have little padding; then in random order.
@@ -189,6 +193,7 @@ def _next_token_loss(
     ids_BL, mask_BL = micro_batch
     # Position t predicts token t + 1; padding is no target.
     targets_BT = ids_BL[:, 1:].masked_fill(~mask_BL[:, 1:], _IGNORED)
+    # No attention mask: padding is on the right, where causal attention of a real token does not reach.
     logits_BTV = model(input_ids=ids_BL[:, :-1], use_cache=False).logits
     loss = torch.nn.functional.cross_entropy(
         logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=_IGNORED

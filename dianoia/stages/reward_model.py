@@ -57,7 +57,9 @@ class RewardModelTraining(Training):
         self.start = context.reward_model(config.start)
         self.max_length = _max_length(self.start.model, config.max_length)
         self.data = self.read()
+        # Encoded once more, since `read` has dropped rows.
         self.train, self.heldout = self.encoded(self.data.train), self.encoded(self.data.heldout)
+        # Only now: rows that are too long, or that balancing leaves out, are not learnt from.
         steps = config.steps(len(self.train))
         context.progress.set_total(steps)
         self.learner = context.reward_model_learner(self.start, config, steps)
@@ -107,6 +109,7 @@ class RewardModelTraining(Training):
         # The last step of an epoch may be smaller; epochs are not joined.
         for epoch in range(self.config.epochs):
             order = list(range(len(self.train)))
+            # A text as seed is hashed by SHA-512, so the order is the same in every process.
             random.Random(f"order-{self.context.seed}-{epoch}").shuffle(order)
             for start in range(0, len(order), size):
                 yield epoch, [self.train[index] for index in order[start : start + size]]
@@ -119,6 +122,7 @@ class RewardModelTraining(Training):
             self.tokens = progress["tokens"]
         journal = Journal(self.context.directory.metrics, resume_at=self.step + 1)
         for epoch, examples in islice(self.batches(), self.step, None):
+            # Before the first step there is nothing to save.
             stop_if_requested(self.save if self.step else None)
             start = time.perf_counter()
             metrics = self.learner.update(examples)

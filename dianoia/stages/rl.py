@@ -43,6 +43,7 @@ def run(config: RLStage, context: StageContext) -> None:
     training = ReinforcementLearning(config, context)
     training.resume()
     while training.step < config.steps:
+        # Before the first rollout there is nothing to save.
         stop_if_requested(training.save if training.rollouts_done else None)
         training.train_on_rollout()
     training.finish()
@@ -139,6 +140,7 @@ class ReinforcementLearning(Training):
             members = [group for group in groups if group.purpose == name]
             useful = [group for group in members if informative(group.rewards_G)]
             uniform = [group for group in members if not informative(group.rewards_G)]
+            # In the order of sampling, so that the selection is the same after a restart.
             selected += (useful + uniform)[:count]
         return selected
 
@@ -169,6 +171,7 @@ class ReinforcementLearning(Training):
         with self.recorder.timing("update_seconds"):
             prepared = self.learner.prepare(samples, left_out)
         # One shuffle per rollout, the same after a restart.
+        # A large factor, so that rollouts of neighbouring run seeds do not share a shuffle.
         seed = self.context.seed * 1_000_003 + self.rollouts_done
         sets = [group.purpose.value for group in groups]
         minibatches = split_minibatches(

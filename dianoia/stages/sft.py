@@ -35,6 +35,7 @@ def run(config: SFTStage, context: StageContext) -> None:
     training = FineTuning(config, context)
     training.resume()
     while training.step < len(training.steps):
+        # Before the first step there is nothing to save.
         stop_if_requested(training.save if training.step else None)
         training.take_step()
     training.finish()

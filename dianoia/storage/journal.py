@@ -35,6 +35,7 @@ class Journal:
         write_text(path, text)
         self.path, self._bytes, self._digest = path, 0, hashlib.sha256()
         self._count(text.encode())
+        # A weak reference: a journal that its stage has dropped is not in a later state.
         _journals[path] = self
 
     def append(self, row: Metrics) -> None:
@@ -93,6 +94,7 @@ def _rows_before(path: Path, resume_at: int) -> Iterator[dict[str, Any]]:
 
 
 def _append(path: Path, line: bytes) -> None:
+    # Unbuffered: a row is one write, so that a kill cuts the last row at most.
     with path.open("ab", buffering=0) as file:
         written = file.write(line)
         if written < len(line):  # the disk is full; writing the remainder raises the error

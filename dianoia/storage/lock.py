@@ -36,6 +36,7 @@ def lock_directory(folder: Path) -> Iterator[int | None]:
         RunInUse: another process holds the lock; nothing was touched.
         MachineFault: the folder cannot be created or written, or `.lock` is another file's second name.
     """
+    # Innermost first, the order in which empty folders can be removed.
     created = [path for path in (folder, *folder.parents) if not _exists(path)]
     with error_path(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,7 @@ def _acquire(file: Path) -> int | None:
     while True:
         descriptor = _open(file)
         try:
+            # flock, not lockf: its lock belongs to the open file, which processes started here may inherit.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_same_file(file, descriptor):
                 # The holder writes its name only now: before, the file still belongs to another holder.
@@ -123,6 +125,7 @@ def _has_ended(holder: str) -> bool:
     if not pid.isdecimal() or host != platform.node():
         return False
     try:
+        # Signal 0 is not delivered; it tells whether the process exists.
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True

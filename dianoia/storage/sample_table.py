@@ -140,6 +140,7 @@ def write_data(path: Path, rows: Iterable[SampleRow]) -> None:
         whole_file(path) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
+        # In row groups of bounded size: the rows are never in memory together.
         while chunk := [asdict(row) for row in islice(iterator, _ROWS_PER_WRITE)]:
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
@@ -153,6 +154,7 @@ def read_seconds(part: Path) -> float:
 def read_verdicts(part: Path) -> dict[str, dict[str, int]]:
     """Read the number of verdicts of a batch, by verifier and verdict."""
     with damage_reported(part):
+        # A batch of an earlier version has no verdicts.
         text = pq.read_schema(part).metadata.get(_VERDICTS.encode(), b"{}")
         verdicts: dict[str, dict[str, int]] = json.loads(text)
     return verdicts
@@ -161,6 +163,7 @@ def read_verdicts(part: Path) -> dict[str, dict[str, int]]:
 def read_part(part: Path, columns: Sequence[str] | None = None) -> Any:
     """Read the Arrow table of a batch. Raises DamagedFile if it is not what was written."""
     with damage_reported(part):
+        # Without page checksums a flipped bit would be read as other data.
         return pq.read_table(part, columns=columns, page_checksum_verification=True)
 
 

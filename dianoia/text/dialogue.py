@@ -60,6 +60,7 @@ def samples_of(
 
 def without_thought(text: str, template: Template) -> str:
     """Remove the thought from an answer (decision 2)."""
+    # After the last closing tag; a text without one stays whole.
     return text.rpartition(_tags(template).close_thought)[2].lstrip()
 
 
@@ -104,7 +105,9 @@ def _answer(
     else:
         text = turn.text if turn.thought is not None else without_thought(turn.text, template)
         if template.opens_thought:
+            # Blanks before the tag belong to it; line breaks are the template's own.
             prompt = prompt.removesuffix(_tags(template).open_thought).rstrip(" ")
+    # Decision 4: one space, unless either side has white space.
     gap = "" if prompt[-1:].isspace() or text[:1].isspace() else " "
     part = Part.RESPONSE if learnt else Part.CONTEXT
     return Piece(prompt, Part.PROMPT), Piece(gap + text, part)
@@ -115,6 +118,7 @@ def written(turn: Turn, template: Template) -> str:
     if turn.thought is not None:
         return template.respond(turn.thought, turn.text)
     opening = _tags(template).open_thought
+    # The prompt ends with this tag, and a second one would break the template.
     if template.opens_thought and turn.text.lstrip().startswith(opening):
         return turn.text.lstrip().removeprefix(opening)
     return turn.text

@@ -106,6 +106,7 @@ class TemplateFit:
         self.opened += previous is not None and previous.text.rstrip().endswith(opening)
         for name, template in {**others, self.template.name: self.template}.items():
             fault = template_fault(written(turn, template), template)
+            # Over the first responses only, for every template alike, so that counts can be compared.
             self.fitting[name] += fault is None and name in others
             if name == self.template.name:
                 self.fits += fault is None

@@ -224,8 +224,10 @@ def _count_that_fits(
     count = bisect_left(range(1, len(group) + 1), True, key=too_many)
     if count == len(group) or not present:
         return count
+    # The group waits for a micro-batch that holds it whole, where its prompt runs once.
     if fair_share >= budget and positions(group) <= budget:
         return 0
+    # A cut runs the prompt once more, so the part has to be longer than that.
     response_tokens = sum(len(sample.response_ids) for sample in group[:count])
     return count if response_tokens > len(group[0].prompt_ids) else 0
 
@@ -233,6 +235,7 @@ def _count_that_fits(
 def _unpadded_positions(samples: Sequence[Sample]) -> int:
     """Return the positions that run when prompts are shared, padding left out."""
     prompts = {sample.prompt_ids for sample in samples}
+    # Minus 1: the last token of a response predicts nothing, so it does not run.
     return sum(map(len, prompts)) + sum(len(sample.response_ids) - 1 for sample in samples)
 
 
@@ -324,6 +327,7 @@ def pack_row(
     lengths = tuple(map(len, ids))
     positions_N = torch.cat([torch.arange(length) for length in lengths])
     assert bool((positions_N[learnt_M] > 0).all()), "nothing predicts the first token of a sample"
+    # Minus 1: the token before a learnt token predicts it.
     tensors = (ids_N[None], positions_N[None], learnt_M - 1, ids_N[learnt_M])
     ids_1N, positions_1N, predicting_M, targets_M = (to_device(part, device) for part in tensors)
     return PackedRow(ids_1N, positions_1N, lengths, predicting_M, targets_M)
@@ -393,5 +397,6 @@ def _spread_sets(units: list[_Unit], order: list[Hashable], minibatches: int) ->
     """Deal the units set by set to the minibatches, round-robin; a single set stays as it was shuffled."""
     if len(order) == 1:
         return units
+    # A stable sort: within a set the shuffled order stays.
     by_set = sorted(units, key=lambda unit: order.index(unit[0]))
     return [unit for first in range(minibatches) for unit in by_set[first::minibatches]]

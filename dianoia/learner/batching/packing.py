@@ -18,6 +18,7 @@ from collections.abc import Sequence
 def epoch_order(copies_S: Sequence[int], seed: int, epoch: int) -> list[int]:
     """Return indices of samples, each as often as `copies_S` says, in an order of this seed and epoch."""
     order = [index for index, count in enumerate(copies_S) for _ in range(count)]
+    # A text as seed is hashed by SHA-512, so the order is the same in every process.
     random.Random(f"epoch-{seed}-{epoch}").shuffle(order)
     return order
 
@@ -44,6 +45,7 @@ def length_buckets(lengths: Sequence[int], limit: int, replicas: int = 1) -> lis
 
     A longer sample gets its own batch. Where there are samples enough, each of `replicas` gets a batch. Deterministic.
     """
+    # Rounded up, so that as many batches as replicas hold all.
     fair_share = max(1, -(-len(lengths) // replicas))
     batches: list[list[int]] = []
     room = 0

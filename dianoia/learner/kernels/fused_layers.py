@@ -212,17 +212,20 @@ def _at_least_float32(x: Tensor) -> torch.dtype:
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    # The mean of squares in float32: bfloat16 has too few digits for a sum over all features.
     full = x.to(_at_least_float32(x))
     return full * torch.rsqrt(full.square().mean(-1, keepdim=True) + eps) * weight
 
 
 def _apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    # "Rotate half", as in transformers: feature i is paired with feature i + D / 2.
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 def _concatenate(products: tuple[WeightAndBias, ...], dtype: torch.dtype) -> WeightAndBias:
     """Return several products of the same input as one."""
+    # In every pass, since an optimizer step changes the parts, and gradients have to reach each of them.
     weight = torch.cat([weight.to(dtype) for weight, _ in products])
     biases = [bias.to(dtype) for _, bias in products if bias is not None]
     return weight, torch.cat(biases) if biases else None

@@ -70,6 +70,7 @@ class ModelShape:
             layers=config.num_hidden_layers,
             heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads,
+            # Qwen3 states the size of a head, which need not be hidden / heads.
             head=getattr(config, "head_dim", None)
             or config.hidden_size // config.num_attention_heads,
             vocabulary=config.vocab_size,
@@ -186,6 +187,7 @@ class Weights:
         self._head_name = "model.embed_tokens.weight" if shape.tied else "lm_head.weight"
         self.norm = torch.empty(shape.hidden, dtype=dtype, device=device)
         self.layers = [LayerWeights(shape, dtype, device) for _ in range(shape.layers)]
+        # Views of the buffers, made once: every load copies into them.
         self._views = list(self._named())
 
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:

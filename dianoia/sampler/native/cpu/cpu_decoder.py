@@ -117,7 +117,9 @@ def memory_sizes(
     prompt_capacity = round_to_vectors(prompt_tokens)
     response_capacity = round_to_vectors(response_tokens)
     slots = min(slots, slots_in_core_cache(model, prompt_capacity + response_capacity))
+    # One more than slots: a prompt may be read while each slot attends to another one.
     prompt_rows = min(shares, slots + 1)
+    # A decoding step has one row per slot, a prefill one per prompt token.
     rows = max(slots, min(PREFILL_TOKENS, prompt_rows * prompt_tokens))
     return MemorySizes(slots, prompt_rows, prompt_capacity, response_capacity, rows)
 
@@ -271,6 +273,7 @@ class DecodeLoop:
             self._structure, self._model.shape.eps, self._memory.structure, self._state,
             self._params.structures, torch.tensor(live), self._ids, self._logprobs, steps, self._progress,
         )  # fmt: skip
+        # Positions behind the first `ended` are left from an earlier call.
         steps_done, ended, *positions = self._progress.tolist()
         self.steps += steps_done
         self.slot_steps += steps_done * len(live)

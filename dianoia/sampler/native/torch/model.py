@@ -168,6 +168,7 @@ class TorchModel:
         # the position of the token is the number of tokens before it
         x, rope = self._embed(tokens_B, lengths_B)
         starts = torch.arange(shape.slots + 1, device=self.device) * cache.capacity
+        # The token goes behind what its slot holds, and attends to itself too.
         columns, filled_B = starts[:-1] + lengths_B, (lengths_B + 1).to(torch.int32)
         bounds = SequenceBounds(starts.to(torch.int32), shape.length)
         for index, layer in enumerate(self.weights.layers):
@@ -188,6 +189,7 @@ class TorchModel:
         processors = multiprocessor_count(self.device)
         splits = split_count(shape.slots, self.shape.kv_heads, shape.length, processors)
         mark_dynamic(x)
+        # The first layer's projection runs alone; each later one is compiled with the end of the layer before.
         qkv = self._qkv_before_rope(x, *layers[0].qkv_weights[:3], eps)
         for index, layer in enumerate(layers):
             cached = cache.keys[index], cache.values[index]
@@ -259,6 +261,7 @@ class TorchModel:
         )
         # columns beyond what a slot holds are masked: they may hold keys of an earlier sample
         filled_BN = torch.arange(bounds.longest, device=self.device) < filled_B[:, None]
+        # The query heads of one KV head become rows of one product, so keys need not be repeated.
         queries = q.reshape(slots, self.shape.kv_heads, self.shape.repeats, head)
         attended = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=filled_BN[:, None, None], scale=self._scale
@@ -313,6 +316,7 @@ def project_qkv(
     # RoPE of queries and keys in one operation: their heads lie next to each other
     if qk_norm is not None:
         qk = F.rms_norm(qk, (head,), None, eps).mul_(qk_norm)
+    # In place, since memory traffic bounds a decoding step, and sampling needs no gradient.
     rotated = qk.roll(head // 2, -1).mul_(sin_BD[:, None])
     qk = rotated.addcmul_(qk, cos_BD[:, None])
     return qk[:, : heads[0]], qk[:, heads[0] :], v
