@@ -10,6 +10,8 @@ from dianoia.config.settings import Settings
 class ClaimsSettings(Settings):
     """Checkpoint by part of the paper. All are optional."""
 
+    # The chain of the paper's figure 2 in the order of training, then the comparisons. The order here and in `parts` is
+    # the same.
     base: str | None = None
     """The model before any reinforcement learning (the paper: DeepSeek-V3-Base)."""
     zero: str | None = None
@@ -22,12 +24,14 @@ class ClaimsSettings(Settings):
     """R1 Dev3: the base after the large fine-tuning."""
     r1: str | None = None
     """R1: Dev3 after RL for all scenarios."""
+    # The distilled student against RL on the same small model (the paper's comparison of distillation and RL).
     distilled: str | None = None
     """A small model fine-tuned on the same samples as Dev3."""
     small_base: str | None = None
     """The small model before that."""
     small_zero: str | None = None
     """The small model after RL of its own."""
+    # The two algorithms of A.3, PPO with either lambda.
     grpo: str | None = None
     """GRPO, compared with PPO (A.3); may be the same as `zero`."""
     ppo: str | None = None
@@ -55,4 +59,5 @@ class ClaimsSettings(Settings):
             "ppo_095": self.ppo_095,
             "overoptimized": self.overoptimized,
         }
+        # A part that is not named is absent, and not None: claims are decided where all of their parts are here.
         return {part: name for part, name in checkpoints.items() if name is not None}

@@ -18,12 +18,14 @@ class FileSettings(Settings):
     """The split, of a hub name or of a folder that holds several; absent: `train`, or the only one."""
     mapping: str | None = None
     """A ready mapping of a public set's columns; absent: the one of the hub name, if there is one."""
+    # Example: columns = { question = "problem.text", answer = "final" }.
     columns: dict[str, str] = {}
     """Column of Dianoia = column of the file; dots lead into a column that is an object. Read before a `mapping`."""
     verifier: str | None = None
     """Of rows that name none."""
     domain: str | None = None
     """Of rows that name none."""
+    # Two lower-case letters, as problems are checked for; `zh-CN` is refused.
     language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
     """ISO 639-1 code of rows that name none; absent: the language most of a question's words are in."""
 
@@ -36,6 +38,7 @@ class FileSettings(Settings):
 
     @model_validator(mode="after")
     def _columns_are_named(self) -> Self:
+        # An empty text is a valid TOML key and value, and would be looked up as a column.
         empty = [name for name, source in self.columns.items() if not (name and source)]
         if empty:
             raise ValueError(
@@ -59,6 +62,7 @@ Tests = Annotated[
 class DataSettings(FileSettings):
     """A set of problems: where it is, how it is read, and which of them are used."""
 
+    # Belongs to the set and not to a stage, so that all stages of a recipe divide it in the same way.
     heldout_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the questions that is held out, by a hash of their words."""
     decontaminate: list[Tests] = []

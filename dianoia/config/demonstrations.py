@@ -18,6 +18,7 @@ class DemonstrationsStage(Settings):
     """Which stage this table is."""
     source: str
     """A generator: `miniature/general`."""
+    # A generator has no end, so the number has no default and no upper bound.
     rows: int = Field(ge=1)
     """Demonstrations taken, from the first on."""
     template: str = "r1"

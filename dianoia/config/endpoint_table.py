@@ -16,6 +16,7 @@ class EndpointSettings(Settings):
     """Where the OpenAI-compatible API begins, e.g. `http://localhost:8000/v1`; `/chat/completions` is appended."""
     model: str = Field(min_length=1)
     """As the endpoint calls it."""
+    # A name that a shell accepts, so that a key pasted here by mistake is mostly refused (`sk-...` has a hyphen).
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable that holds the key; the key itself is never written anywhere."""
     temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -27,6 +28,7 @@ class EndpointSettings(Settings):
     retries: int = Field(default=5, ge=0)
     """Further attempts after a timeout, a broken connection, 408, 409, 425, 429 or 5xx; waits double from half a
     second, unless the endpoint says how long."""
+    # TOML has `inf`; without an end a dead endpoint would hold a run for ever.
     timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds of silence after which a request is repeated; a whole exchange may take five times as long."""
     budget_requests: int | None = Field(default=None, ge=1)

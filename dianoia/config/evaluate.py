@@ -31,6 +31,7 @@ class EvaluateStage(Settings):
     """As in training."""
     max_tokens: int = Field(ge=1)
     """Response tokens, the end token included. The paper: 32,768 (D.1)."""
+    # These keys stand in the stage's own table, not under `sampling`: there is no schedule and no training here.
     temperature: float = Field(default=0.6, ge=0)
     """The paper: 0.6 (D.1). 0 is greedy, with `samples = 1`; the paper avoids it: it repeats itself more."""
     top_p: float = Field(default=0.95, gt=0, le=1)
@@ -47,6 +48,7 @@ class EvaluateStage(Settings):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
+        # The prefix is empty for the same reason: messages name the keys as they stand in the recipe.
         loss = f"cons@{self.samples} and pass@{self.samples} would be pass@1 under other names"
         refuse_identical_samples("samples", self.samples, self, "", loss)
         return self

@@ -24,6 +24,7 @@ PreferenceJudge = Annotated[
     Annotated[str, Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
     Discriminator(endpoint_or_name),
 ]
+# Named, since `_every_key_is_read` compares with them: a key that does nothing is refused unless it has its default.
 _JUDGEMENTS, _PAIRS = 4, 1
 
 
@@ -51,6 +52,7 @@ class PreferencesStage(Settings):
     unsafe, for the safety model."""
     judge: PreferenceJudge
     """Who judges: `"miniature"` (rules, for the miniature's problems), or a model, with the keys that follow."""
+    # The paper judges each pair four times (section 3.1).
     judgements: int = Field(default=_JUDGEMENTS, ge=2)
     """Times a pair is judged, half of them in either order; even."""
     pairs_per_problem: int = Field(default=_PAIRS, ge=1)
@@ -94,6 +96,7 @@ class PreferencesStage(Settings):
 
     @model_validator(mode="after")
     def _pairs_can_be_drawn(self) -> Self:
+        # Single responses are labelled, so one response per problem is enough.
         if self.objective == "pointwise":
             return self
         count = self.responses_per_problem

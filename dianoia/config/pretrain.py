@@ -19,6 +19,7 @@ class ModelShape(Settings):
     """Query heads; a multiple of `kv_heads`."""
     kv_heads: int = Field(ge=1)
     """Key-value heads."""
+    # Even, since RoPE rotates pairs of dimensions. Need not be hidden_size / heads: Qwen3 projects to heads × head_dim.
     head_dim: int = Field(ge=2, multiple_of=2)
     """Width of a head, even."""
     intermediate_size: int = Field(ge=8)
@@ -39,6 +40,7 @@ class ModelShape(Settings):
 class Habits(Settings):
     """Habits of the authors of the miniature's corpus, as shares of documents. The base model inherits them."""
 
+    # Shares of documents by type; `corpus.document` spends one random number on them in this order.
     dialogues: float = Field(default=0.45, ge=0, le=1)
     """Share of documents that are dialogues under the R1-Zero prompt."""
     pages: float = Field(default=0.10, ge=0, le=1)
@@ -50,6 +52,8 @@ class Habits(Settings):
     `explained` leave are drills."""
     worked_check: float = Field(default=0.4, ge=0, le=1)
     """Share of the worked documents that check."""
+    # Habits of the authors of dialogues. By default the base mostly answers at once and rarely checks, so that there is
+    # something for reinforcement learning to find.
     derive: float = Field(default=0.17, ge=0, le=1)
     """Share of dialogues that derive once."""
     check: float = Field(default=0.06, ge=0, le=1)
@@ -64,10 +68,12 @@ class Habits(Settings):
     """The same for a second or third derivation: whoever checks takes more care."""
     guess_right: float = Field(default=0.5, ge=0, le=1)
     """Probability that an answer at once is the right one, where a feeling for numbers or knowledge helps."""
+    # Languages of thoughts. The base mixes them, so that the language reward (eq. 7) has something to act on.
     foreign: float = Field(default=0.08, ge=0, le=1)
     """Share of thoughts in the other language."""
     mixed: float = Field(default=0.12, ge=0, le=1)
     """Share of thoughts that mix the languages."""
+    # Shares of documents by domain.
     code: float = Field(default=0.10, ge=0, le=1)
     """Share of documents about functions from descriptions."""
     stem: float = Field(default=0.10, ge=0, le=1)
@@ -106,6 +112,7 @@ class PretrainStage(Settings):
     """Generator of the documents, see miniature."""
     habits: Habits = Habits()
     model: ModelShape
+    # At least the 256 bytes, the tags, the end and some merges.
     vocabulary: int = Field(default=1024, ge=300)
     """Largest size of the tokenizer; a small world may need less."""
     tokenizer: str | None = None

@@ -15,6 +15,7 @@ from dianoia.config.settings import Settings
 class PairSettings(Settings):
     """Selection of the training pairs."""
 
+    # In points of a judge's scale; the paper keeps pairs whose scores differ by more than 1 (section 3.1).
     margin: float = Field(default=1.0, ge=0, lt=2)
     """A judged pair is kept if its mean scores differ by more than this; below 2, the largest difference."""
     balance_lengths: bool = True
@@ -44,6 +45,7 @@ class RewardModelStage(Settings):
     """Passes over the data, each in a new order."""
     samples_per_step: int = Field(default=256, ge=1)
     """Pairs or labelled responses an optimizer step; the last step of an epoch may have fewer."""
+    # The paper: 8,192 in training, no limit at scoring (B.2).
     max_length: int = Field(default=8192, ge=8)
     """Most tokens of a text, prompt included; longer ones are left out. Never more than the model has positions.
     None is imposed at scoring."""
@@ -62,10 +64,12 @@ class RewardModelStage(Settings):
     @property
     def scored_part(self) -> Literal["answer", "response"]:
         """The part of a response that is scored."""
+        # The helpful model is shown the final summary alone, the safety model the whole response (section 3.1).
         return self.sees or ("answer" if self.objective == "pairwise" else "response")
 
     def steps(self, examples: int) -> int:
         """Return the optimizer steps over this many examples; the last step of an epoch may be smaller."""
+        # `-(-a // b)` is division rounded up.
         return self.epochs * -(-examples // self.samples_per_step)
 
     @model_validator(mode="after")

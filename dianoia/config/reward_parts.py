@@ -24,6 +24,7 @@ RULES = (
     "judge",
 )
 """Names of the built-in parts of a reward. `helpful` and `safety` are those of `preferences`."""  # fmt: skip
+# All parts share one namespace, that of the columns of metrics.
 _RESERVED = (*RULES, "helpful", "safety")
 # Names become columns such as `rewards/NAME/mean`, so they hold no slash and no space.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -50,6 +51,7 @@ class FunctionSettings(Settings):
     @property
     def title(self) -> str:
         """Its name in metrics and reports."""
+        # `my_rewards.py:Length.score` -> `score`; `trl.rewards.think_format_reward` -> `think_format_reward`.
         return self.name or re.split(r"[.:]", self.path)[-1]
 
     @model_validator(mode="after")
@@ -97,6 +99,7 @@ class CosineSettings(Settings):
 
     weight: float = Field(default=1.0, ge=0)
     """Of the values below."""
+    # Short right answers get most, and long wrong ones lose least: while a model is wrong it pays to think longer.
     right_short: float = 1.0
     """Of a right answer without any token."""
     right_long: float = 0.5

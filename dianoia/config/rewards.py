@@ -46,6 +46,7 @@ class RewardSettings(Settings):
     """Right and wrong, scaled by length, see rewards."""
     tags: TagSettings | None = None
     """The share of the template's tags that stand exactly once, see rewards."""
+    # Lists of tables in TOML: `[[rewards.functions]]`. Each has a weight and a name of its own in metrics.
     functions: list[FunctionSettings] = []
     """Reward functions with TRL's signature, see rewards."""
     models: list[ModelRewardSettings] = []
@@ -62,6 +63,7 @@ class RewardSettings(Settings):
             "tags": self.tags,
             "judge": self.judge,
         }
+        # In the order of metrics and reports. A rule without a table is absent, one with weight 0 is not.
         return {
             "accuracy": self.accuracy,
             "format": self.format,
@@ -92,6 +94,7 @@ class RewardSettings(Settings):
 class PreferenceSettings(Settings):
     """Reward models and the general prompts that they score. Either model may be absent, together with its problems."""
 
+    # Each model comes with its problems: `_check_model_keys` refuses one without the other.
     helpful: str | None = None
     """A reward model that is shown what follows the thought: an earlier `reward_model` stage, a folder, or a hub
     name."""
@@ -120,6 +123,7 @@ class PreferenceSettings(Settings):
         count = round(self.share * problems)
         if self.helpful is None or self.safety is None:
             return {"helpful": count if self.helpful else 0, "safety": count if self.safety else 0}
+        # The helpful set gets what is left, so that rounding twice cannot change the sum.
         safety = round(self.safety_share * count)
         return {"helpful": count - safety, "safety": safety}
 

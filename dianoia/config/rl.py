@@ -38,6 +38,7 @@ class AlgorithmSettings(Settings):
     name: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "ppo"] = "grpo"
     """`grpo`, `dr_grpo`, `dapo`, `gspo`, `cispo` or `ppo`: objective, aggregation and, for `dr_grpo` and `ppo`, the
     advantage; see recipes."""
+    # The defaults are the first RL stage of R1 (decision 1). With 1 - 10 below 0, the lower bound never acts.
     clip_low: float = Field(default=10.0, ge=0)
     """The ratio's lower bound is 1 - `clip_low`. 10 means none."""
     clip_high: float = Field(default=10.0, ge=0)
@@ -64,6 +65,7 @@ class AlgorithmSettings(Settings):
     those too."""
     dynamic_rounds: int = Field(default=4, ge=1)
     """At most so many further draws of `problems_per_rollout` problems per rollout. Not with `ppo`."""
+    # From here on keys of PPO; a new one has to be added to `_PPO_KEYS`, or it is silently ignored by the others.
     gae_lambda: float = Field(default=1.0, ge=0, le=1)
     """Only with `ppo`: λ of generalized advantage estimation, 0 to 1. 1 is the Monte Carlo return minus the value.
     The paper compares 1 and 0.95 (A.3)."""
@@ -102,6 +104,7 @@ class ProgressSettings(Settings):
     """Held-out problems a point; 0 draws no curve."""
     samples: int = Field(default=4, ge=1)
     """Samples a held-out problem (k); 1 where they could not differ, as on evaluate.md."""
+    # As in an evaluate stage, so that the curve can be compared with the final evaluation.
     temperature: float = Field(default=0.6, ge=0)
     """Of the curve's samples. The paper's evaluation: 0.6 (D.1)."""
     top_p: float = Field(default=0.95, gt=0, le=1)
@@ -154,6 +157,7 @@ class RLStage(Settings):
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""
+    # Rollouts, not steps: a state within a rollout would have to hold the rollout's samples.
     checkpoint_every: int = Field(default=10, ge=1)
     """Rollouts between two states to resume from."""
     sampling: SamplingSettings
@@ -176,6 +180,7 @@ class RLStage(Settings):
             return {"reasoning": total}
         general = preferences.general_counts(total)
         # A set without problems has no entry, so that nothing is sampled for it.
+        # The order of the sets is that in which problems are drawn.
         sets = {"reasoning": total - sum(general.values()), **general}
         return {name: count for name, count in sets.items() if count}
 
@@ -299,9 +304,11 @@ def _unread_key(key: str, value: object, name: str) -> str:
 
 def _sample_of_five(numbers: list[int]) -> list[int]:
     """Return at most five of the numbers, evenly spread."""
+    # The step is the length divided by 5, rounded up.
     return numbers[:: max(1, -(-len(numbers) // 5))]
 
 
 def _divisors(number: int) -> list[int]:
     """Return the divisors of a number up to 64."""
+    # More than 64 minibatches are no sensible advice.
     return [n for n in range(1, min(number, 64) + 1) if number % n == 0]

@@ -26,12 +26,14 @@ class KeepSettings(Settings):
 
     correct: bool = True
     """Drop what is not right by the problem's verifier, or by the judge where no rule can tell."""
+    # Programs and plugins may score shares; the rules of short answers are 0 or 1, and the value makes no difference.
     least: float = Field(default=1.0, gt=0, le=1)
     """Least score that counts as right, where a verifier gives shares: 0.5 keeps what is half as good as can be."""
     shortest: int = Field(default=1, ge=0)
     """Tokens per thought has at least; 0 keeps empty thoughts."""
     longest: int | None = Field(default=None, ge=1)
     """Tokens per thought has at most."""
+    # From here on what the paper drops (B.3.2, B.3.3), with thresholds of ours.
     language: float = Field(default=0.95, ge=0, le=1)
     """Least share of a thought's words in the question's language; a thought without words passes. 0: any."""
     repetition: float = Field(default=0.5, ge=0, le=1)
@@ -56,6 +58,7 @@ class KeepSettings(Settings):
         return self
 
 
+# A text is a name, a table a model behind an endpoint. The tag keeps errors in a table to the table.
 Rewriter = Annotated[
     Annotated[str, Tag("@name")] | Annotated[EndpointSettings, Tag("@table")],
     Discriminator(endpoint_or_name),
@@ -84,6 +87,7 @@ class SampleStage(Settings):
     """An interrupted stage repeats at most so many problems. Changes no result."""
     template: str = "r1-zero"
     """The prompt and the form in which the model answers, as in its training (recipes)."""
+    # Differs from `template` where R1-Zero's samples become data for a cold start with summaries.
     completion_template: str | None = None
     """The form in which `completion` is written; absent: that of `template`. `"r1"` makes data with summaries of
     samples with bare answers."""

@@ -34,6 +34,8 @@ class SamplingSettings(Settings):
     """Most likely tokens kept; 0 keeps the whole vocabulary."""
     slots: int = Field(default=256, ge=1)
     """Responses decoded at the same time, at most: memory and speed."""
+    # float32 is the default, since the learner's weights are float32: rounding the sampler's would make the samples
+    # off-policy by a little.
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the sampler's weights and cache: `bfloat16` halves them. Its head over the vocabulary, logits and
     log-probabilities stay float32."""
@@ -47,6 +49,7 @@ class SamplingSettings(Settings):
     @property
     def largest_max_tokens(self) -> int:
         """The largest limit of the schedule."""
+        # Memory and positions are planned for this one, not for the first rung.
         return max([self.max_tokens, *(rung.max_tokens for rung in self.longer)])
 
     @model_validator(mode="after")
@@ -92,6 +95,7 @@ def refuse_identical_samples(
         loss: a clause on what would be lost.
     """
     cause = _deterministic_setting(settings, prefix)
+    # A single sample is fine: greedy evaluation is.
     if count > 1 and cause is not None:
         raise ValueError(
             f"{key} = {count} with {cause}: the {count} samples of a problem would be the same text, so that {loss}; "

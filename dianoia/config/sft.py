@@ -22,6 +22,7 @@ class DatasetSettings(Settings):
 
     path: str = Field(min_length=1)
     """A JSONL, CSV or Parquet file, or an earlier sample or demonstrations stage."""
+    # The fraction is decided by a hash of the sample, so that all epochs and runs take the same ones.
     weight: float = Field(default=1.0, gt=0)
     """How often each sample is seen in an epoch: `2.0` twice; `0.5` half of them, chosen by a hash of the sample."""
 
@@ -50,6 +51,7 @@ class SFTStage(Settings):
     """Times each sample of weight 1 is seen. The paper: 2 to 3."""
     max_length: int = Field(ge=2)
     """Tokens of a sample, prompt, response and end together. The paper: 32,768."""
+    # Only for rotary positions, which are computed and not learnt.
     positions: int | None = Field(default=None, ge=2)
     """Positions that the model is given where its configuration has fewer, as students of Qwen2.5-Math need, which
     has 4,096. Rotary frequencies stay; other kinds of positions are refused."""
@@ -66,6 +68,7 @@ class SFTStage(Settings):
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""
+    # At most one of this key and the next may be written, see `_one_source_of_evaluation`.
     evaluation_share: float = Field(default=0.05, ge=0, le=0.5)
     """Share of questions held out for the evaluation loss, by a hash of the question; at most 0.5; 0: none."""
     evaluation_file: str | None = None
@@ -79,10 +82,12 @@ class SFTStage(Settings):
     @property
     def heldout_share(self) -> float:
         """Share of `datasets` that is held out: 0 if there is a file to evaluate on."""
+        # The default share does not apply where a file is named.
         return self.evaluation_share if self.evaluation_file is None else 0.0
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
+        # Samples are never cut to fit a step or a row, so each has to hold the longest.
         for key in ("tokens_per_step", "tokens_per_micro_batch"):
             if getattr(self, key) < self.max_length:
                 raise ValueError(
@@ -105,6 +110,7 @@ class SFTStage(Settings):
     @model_validator(mode="after")
     def _datasets_differ(self) -> Self:
         paths = [dataset.path for dataset in self.datasets]
+        # A path twice would have two weights, and each sample the same hash for both.
         repeated = [path for path in paths if paths.count(path) > 1]
         if repeated:
             raise ValueError(
