@@ -74,6 +74,7 @@ def general_source(problems: Problems, key: str = "problems") -> ProblemSource:
 
 def _source(problems: Problems, all_heldout: bool, key: str, defaults: Defaults) -> ProblemSource:
     if isinstance(problems, str):
+        # Order: a plugin's set, a task of reasoning-gym, and then files. A file with the name of a set is not looked for.
         if problems in PROBLEM_SETS:
             return PROBLEM_SETS[problems]()
         if problems.startswith(PREFIX):
@@ -88,6 +89,7 @@ def _source(problems: Problems, all_heldout: bool, key: str, defaults: Defaults)
     try:
         # Part of the cache key: a changed file is read again.
         stamps = tuple(
+            # Test files too: a change of theirs changes which problems are left out.
             (str(path), path.stat().st_mtime_ns)
             for table in (problems, *_tables_against(problems))
             for path in files_of(table)
@@ -111,6 +113,7 @@ def files_behind(problems: str | FileSettings) -> tuple[Path, ...]:
 def _is_data(name: str) -> bool:
     """Return True for the name of a file, of a saved data set, or of a hub data set with a ready mapping."""
     path = Path(name).expanduser()
+    # A folder of loose files is not among these: it needs a `[data]` table.
     saved = any((path / mark).is_file() for mark in ("state.json", "dataset_dict.json"))
     return name not in PROBLEM_SETS and (path.is_file() or saved or name in HUB)
 
@@ -121,6 +124,7 @@ def _tables_against(data: DataSettings) -> list[FileSettings]:
         FileSettings(path=tests) if isinstance(tests, str) else tests
         for tests in data.decontaminate
     )
+    # Built-in sets have no files that could change.
     return [table for table in tables if not is_built_in(table.path)]
 
 
@@ -129,6 +133,7 @@ def _files_source(
     table: str, all_heldout: bool, defaults: Defaults, _stamps: tuple[tuple[str, int], ...]
 ) -> FilesSource:
     """Read a set of files. Check, plan and stage use the same set: it is read once while its files do not change."""
+    # Tables come as JSON text, since their lists cannot be keys of the cache.
     settings = DataSettings.model_validate_json(table)
     data = Data(
         name=str(settings),
@@ -139,6 +144,7 @@ def _files_source(
         all_heldout=all_heldout,
         tests=read_tests(settings.decontaminate),
     )
+    # By size in bytes, not in rows: counting the rows would mean to read the files.
     return LargeProblems(data) if data.size > LARGE else FileProblems(data)
 
 
@@ -152,6 +158,7 @@ def read_tests(sets: Sequence[str | FileSettings]) -> Tests | None:
     tests = Tests()
     for test_set in sets:
         if isinstance(test_set, str) and is_built_in(test_set):
+            # The training side of a built-in set is no test, and may be without end.
             tests.add(test_set, problem_source(test_set).heldout(_MAX_TESTS))
         else:
             table = FileSettings(path=test_set) if isinstance(test_set, str) else test_set

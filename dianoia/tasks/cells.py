@@ -17,6 +17,7 @@ Message = dict[str, Any]
 
 _MESSAGES_START = re.compile(r"\s*\[\s*\{\s*(['\"])(?:role|content)\1\s*:")
 """Start of a text that can only be meant as messages."""
+# `ast.literal_eval` builds a syntax tree, with many times the memory of the text; JSON has bounds of its own.
 _MAX_LITERAL_CHARS = 2**20
 
 
@@ -25,6 +26,7 @@ def is_missing(value: object) -> bool:
     if value is None or isinstance(value, str):
         return value is None
     if isinstance(value, float):
+        # NaN is the only float that differs from itself.
         return value != value
     if isinstance(value, Decimal):
         return value.is_nan()
@@ -47,6 +49,7 @@ def messages_in(value: object) -> list[Message] | None:
     Raises UnreadableMessages for text that begins like messages and is broken.
     """
     if isinstance(value, str):
+        # Cheap test first: most cells are plain text.
         value = _parse(value) if value.lstrip()[:1] == "[" else None
     if not isinstance(value, list) or not value:
         return None
@@ -65,6 +68,7 @@ def content_of(content: object) -> object:
         for part in content
     ]
     texts = [part for part in parts if isinstance(part, str)]
+    # A part that is no text (an image) leaves the content as it is, for the caller to refuse.
     return "".join(texts) if len(texts) == len(parts) else content
 
 

@@ -62,6 +62,7 @@ def draw(
     # One file after another, in the order of the recipe.
     for path, weight in datasets:
         for conversation in read_conversations(path):
+            # By the question, so that all answers to it are on one side; the weight below goes by the whole sample.
             heldout = _hash("heldout", _words(conversation)) < share
             excluded = heldout or _words(conversation) in evaluated
             copies = copies_of(weight, _hash("weight", repr(conversation.turns)))
@@ -85,6 +86,7 @@ def check_amounts(
 
     `rows` and `heldout` count samples, `learnt` those with a copy; `evaluation_file`: the stage names one.
     """
+    # The causes of a missing sample add up, so that the message names all of them.
     if not learnt:
         raise ConfigError(
             f"datasets: no sample is left to learn from ({rows} read, {heldout} held out for the evaluation "
@@ -119,6 +121,7 @@ class _Row(Row):
 
     def conversation(self) -> Conversation:
         source = f"{self.path}, row {self.number}"
+        # First form first: a row with `messages` may have a `prompt` as well, which is not read then.
         if self.has("messages"):
             return Conversation(self.turns("messages", ends_with="assistant"), source)
         if not self.has("prompt"):
@@ -179,6 +182,7 @@ class _Row(Row):
         if roles[:1] == ["system"] and starts_with == "user":
             roles = roles[1:]
         other = "assistant" if starts_with == "user" else "user"
+        # user, assistant, user, ... from whichever side begins.
         expected = [(starts_with, other)[index % 2] for index in range(len(roles))]
         if roles != expected or roles[-1:] != [ends_with]:
             raise self.error(
@@ -195,6 +199,7 @@ class _Row(Row):
             raise self.error(
                 column, f"a message of the role {shown!r}", f"the roles are {', '.join(ROLES)}"
             )
+        # Only an assistant has thoughts; in other messages the key is passed over.
         thought = message.get("reasoning_content")
         if thought and message["role"] == "assistant":
             self.text(column, thought)
@@ -205,6 +210,7 @@ class _Row(Row):
 
 def _words(conversation: Conversation) -> str:
     question = conversation.question
+    # Questions that are too long for `normalize` count as they are.
     return normalize(question) or question
 
 

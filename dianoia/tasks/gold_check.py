@@ -25,8 +25,11 @@ from dianoia.tasks.table_files import Row, rows_or_errors
 
 SAMPLE_SIZE = 256
 """Number of problems of a built-in set that are graded, of each side."""
+# `solution` first: HumanEval's `canonical_solution` is only the rest of a function, and the mapping writes the whole
+# program under `solution`.
 PROGRAMS = ("solution", "gold_standard_solution", "canonical_solution")
 """Columns with a program that passes a problem's tests."""
+# A batch is complete before the next one begins, so that it should be much larger than the number of threads.
 _BATCH_SIZE = 256
 _THREADS = 8
 
@@ -71,6 +74,7 @@ def check_set(name: str) -> Iterator[Graded]:
 def check_files(data: FileSettings) -> Iterator[Graded]:
     """Grade all rows of files; raises ConfigError for missing files or an unknown mapping."""
     files, reading = files_of(data), reading_of(data, VERIFIERS, Defaults())
+    # Not lenient: an unreadable gold answer is what this check is for.
     return _graded(_problems(files, replace(reading, lenient=False)))
 
 
@@ -81,6 +85,7 @@ def _problems(
     first_rows: dict[str, str] = {}
     for row in (row for path in files for row in rows_or_errors(path)):
         if isinstance(row, ProblemFileError):
+            # The error names file and row itself.
             yield "", row
             continue
         try:
@@ -120,6 +125,7 @@ def _grade(row: str, problem: Problem | ProblemFileError | None) -> Graded:
         if program is None:
             message = f"{row}: its tests can be read; no program in a column {PROGRAMS[0]!r} to run them on"
             return Graded(row, Outcome.UNGRADED, problem, message)
+        # Not `check_gold`, which only reads the tests.
         score = VERIFIERS["code"](problem, program)
         return _graded_row(row, problem, program, score)
     try:

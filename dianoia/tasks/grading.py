@@ -5,6 +5,7 @@ from dianoia.base.records import Problem
 from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.math import Judgement, Verdict, judged
 
+# A share between 0 and 1 counts as wrong: a judgement has no degrees.
 _SCORED = {1.0: Verdict.RIGHT, None: Verdict.GOLD_UNREADABLE}
 
 
@@ -28,6 +29,7 @@ def grade(verifier: str, *, gold: str, answer: str, question: str = "") -> Judge
             f"verifier = {verifier!r}: there is no such verifier{nearest(verifier, VERIFIERS)}; use one of {', '.join(sorted(VERIFIERS))}"
         )
     problem = Problem("graded", question, gold, verifier)
+    # Its judgements come with a verdict and a reason of their own; others have a score.
     if verifier == "math":
         return judged([(problem, answer)])[0]
     return Judgement(_SCORED.get(VERIFIERS[verifier](problem, answer), Verdict.WRONG))

@@ -20,6 +20,7 @@ _BAD = (Outcome.WRONG, Outcome.UNREADABLE)
 def show_catalogue(console: Console) -> None:
     """Print all sets with a problem per verifier, all verifiers, and all ready mappings."""
     for name, make in PROBLEM_SETS.items():
+        # Enough that every domain and verifier of a mixed set is among them; the same problems every time.
         problems = make().draw(0, 0, PROBE)
         domains = ", ".join(sorted({problem.domain for problem in problems}))
         _print(console, f"{name}: {domains}")
@@ -70,6 +71,7 @@ def show_graded(
     """
     counts: Counter[Outcome] = Counter()
     summary = Summary(name, tests=tuple(tests.sets) if tests else ())
+    # A generator that prints as it is consumed: bad rows appear while others are still being graded.
     summary.count(_print_bad_rows(rows, counts, summary, console, limit, tests))
     summary.rows = counts.total()
     summary.left_out = counts[Outcome.LEFT_OUT]
@@ -80,6 +82,7 @@ def show_graded(
         _print(console, line)
     listed = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
     _print(console, f"{name}: {listed or 'no row'}")
+    # Ungraded and left-out rows are in order, an empty set is not.
     return counts.total() > 0 and not bad
 
 
@@ -99,9 +102,11 @@ def _print_bad_rows(
         if row.outcome in _BAD and sum(counts[outcome] for outcome in _BAD) <= limit:
             _print(console, row.message)
         if row.problem is not None:
+            # Called for its counts: here no row is left out.
             is_contaminated(tests, row.problem, summary.contamination)
             yield row.problem
 
 
 def _print(console: Console, text: str) -> None:
+    # markup=False: questions hold brackets, which rich would read as styles.
     console.print(text, highlight=False, markup=False, soft_wrap=True)

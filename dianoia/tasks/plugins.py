@@ -142,6 +142,7 @@ class Registry(MutableMapping[str, Value]):
         plugin = load_plugin(plugin_name(name))
         if plugin is None:
             raise KeyError(name)
+        # KeyError as well if the plugin exists and has no such value.
         return self.read(plugin)[name]
 
     def __setitem__(self, name: str, value: Value) -> None:
@@ -178,11 +179,13 @@ PLUGIN_VERIFIERS: Registry[PluginVerifier] = Registry(lambda plugin: plugin.veri
 
 def plugin_name(name: str) -> str:
     """Return the name of the plugin that a name belongs to, if there is such a plugin."""
+    # `miniature/math` -> `miniature`; `chess` -> `chess`.
     return name.partition("/")[0]
 
 
 def plugin_names() -> list[str]:
     """Return the names of all plugins, sorted; those of other packages come after the built-in ones."""
+    # An entry point with the name of a built-in plugin has no effect.
     return [*BUILT_IN, *sorted(_entry_points().keys() - BUILT_IN.keys())]
 
 
@@ -224,6 +227,7 @@ def _check_plugin(name: str, plugin: object) -> None:
             "dianoia.tasks.plugins.Plugin"
         )
     for part in fields(Plugin):
+        # Checked when loaded: a foreign name could never be looked up, since its first part leads to another plugin.
         for value in getattr(plugin, part.name):
             if plugin_name(value) != name:
                 raise ConfigError(

@@ -23,6 +23,7 @@ from dianoia.tasks.cells import Message, is_missing
 from dianoia.tasks.table_files import Row, read_rows
 
 RESPONSE_COLUMNS = ("response", "completion")
+# As text in lower case: CSV has `True`, JSON true, and both are read by `str`.
 LABELS = {"true": True, "1": True, "safe": True, "false": False, "0": False, "unsafe": False}
 
 See = Callable[[str], str]
@@ -45,6 +46,7 @@ class _Row(Row):
 
     def text(self, column: str, value: object, role: str) -> str:
         """Return text as it is, or the text of the last message of `role`; never blank."""
+        # Messages first: in CSV they are text as well.
         messages = self.messages_of(column, value)
         if messages is not None:
             value = _last(messages, role)
@@ -98,6 +100,7 @@ def _pair(row: _Row) -> Pair | Judged:
         row.response(column, row.required(column, f"{column} response"))
         for column in ("chosen", "rejected")
     )
+    # Compared after `see`: two responses may differ in their thoughts alone.
     if chosen == rejected:
         raise row.error(
             "rejected",
@@ -113,6 +116,7 @@ def _judged(row: _Row) -> Judged:
         raise row.error("responses", "not a list of two responses", "write exactly two")
     verdicts = row.required("verdicts", "verdicts on its responses")
     if isinstance(verdicts, list):
+        # A missing verdict is one that could not be read from a judge's reply; it keeps its place, since order counts.
         verdicts = [None if is_missing(verdict) else verdict for verdict in verdicts]
     if not isinstance(verdicts, list) or not all(v is None or isinstance(v, str) for v in verdicts):
         raise row.error(

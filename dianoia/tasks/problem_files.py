@@ -38,6 +38,7 @@ from dianoia.tasks.verifier import Verifier
 from dianoia.text.language import main_language
 
 QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")
+# In order of preference, as are the columns of the question.
 ANSWER_COLUMNS = ("answer", "solution")
 _LARGEST_DIFFICULTY = 2**63 - 1
 """Data sets hold whole numbers of 64 bits."""
@@ -240,6 +241,7 @@ def _question(row: _Row, column: str, messages: list[Message] | None) -> str:
     if messages is None and not isinstance(row.columns[column], list):
         return row.text(column).strip()
     user = [message for message in messages or () if message["role"] == "user"]
+    # The last one: in a dialogue the question is what is answered next.
     content = user[-1].get("content") if user else None
     if not isinstance(content, str):
         raise row.error(

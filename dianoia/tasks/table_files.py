@@ -104,6 +104,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
         )
     if not path.is_file():
         raise ProblemFileError(f"{path}: no such file of problems; check the path")
+    # A generator, which opens the file at the first row; the checks above run at the call.
     return reader(path)
 
 
@@ -116,6 +117,7 @@ def rows_or_errors(path: Path) -> Iterator[Row | ProblemFileError]:
     # Lines are independent in JSONL; in other formats the reader stops at the first error.
     if path.suffix.lower() == ".jsonl":
         with path.open("rb") as file:
+            # Same numbers as in `_read_jsonl`: blank lines count.
             yield from (_row(path, n, line) for n, line in enumerate(file, start=1) if line.strip())
         return
     try:

@@ -40,6 +40,7 @@ class Grade:
     @property
     def label(self) -> str | None:
         """The verdict with its reason, as in `unreadable/text_behind`."""
+        # The slash makes a group of the reasons in metrics.
         return f"{self.verdict}/{self.reason}" if self.reason else self.verdict
 
 
@@ -64,6 +65,7 @@ class Verifier:
     """`math`, `plain` (short answers) or `code`: the name under which verdicts are counted in metrics."""
     verdicts: type[StrEnum]
     """All verdicts of the family."""
+    # Workers grade then while the sampler still draws, so that little is left to do at the end of a rollout.
     early: bool = False
     """True if an answer takes long enough to be graded while further samples are drawn."""
 

@@ -16,6 +16,7 @@ from threading import Lock
 
 from dianoia.sandbox.workers import Bounds, Ended, Reply, WorkerPool
 
+# Samples of one problem often have the same answer. The limit bounds memory, of the training process too.
 _REMEMBERED = 20_000
 """Replies that are remembered."""
 
@@ -68,6 +69,7 @@ class Workers:
         """Return one reply per item, in order, from memory or from the workers."""
         keys = [_key(item) for item in items]
         replies = self._recall(keys)
+        # A dict: equal items of one call are computed once.
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in replies}
         if missing:
             new = dict(zip(missing, self._compute(list(missing.values())), strict=True))
@@ -76,6 +78,7 @@ class Workers:
         return [replies[key] for key in keys]
 
     def _compute(self, items: Sequence[object]) -> list[Reply]:
+        # Then the target takes an item and not a list.
         if self.batch_size == 1:
             return self.pool().map(items)
         size = self.batch_size
@@ -97,6 +100,7 @@ class Workers:
         return [
             item_reply
             for alone, alone_reply in zip(single, self.pool().map(single), strict=True)
+            # One level deep: a batch of one is not split again.
             for item_reply in self._split(alone, alone_reply)
         ]
 
@@ -107,6 +111,7 @@ class Workers:
     def _remember(self, replies: Mapping[bytes, Reply]) -> None:
         """Remember replies, and forget the oldest ones above the limit."""
         with self._lock:
+            # A reply that is remembered again keeps its age: the order is that of the first time.
             self._remembered.update(replies)
             while len(self._remembered) > _REMEMBERED:
                 self._remembered.popitem(last=False)

@@ -13,6 +13,7 @@ from dianoia.tasks.short_answers.choice import option_index
 from dianoia.tasks.table_files import Columns, Row
 
 LETTERS = "ABCDEFGH"
+# Both are anchored: the same words inside of a problem stay.
 _DAPO_PREFIX = re.compile(
     r"\ASolve the following math problem step by step\. The last line of your response should be of the form "
     r"Answer: \$?Answer \(without quotes\) where \$?Answer is the answer to the problem\.\s*"
@@ -51,6 +52,7 @@ def read_dapo(row: Row) -> Columns:
     question = _last_user(row, "prompt")
     # The raw form has instructions about the format of the answer, which may contradict the template of a recipe.
     question = _DAPO_SUFFIX.sub("", _DAPO_PREFIX.sub("", question))
+    # Where a row has both, the ground truth counts.
     truth = (row.columns.get("reward_model") or {}).get("ground_truth")
     answer = row.columns.get("solution") if truth is None else truth
     return row.columns | {"question": question, "answer": answer}
@@ -80,6 +82,7 @@ def read_deepmath(row: Row) -> Columns:
         return columns | {"question": question, "answer": _without_dollars(answer)}
     level = row.columns.get("difficulty")
     if isinstance(level, int | float):
+        # DeepMath has halves such as 7.5, and difficulties are whole numbers.
         columns["difficulty"] = round(level)
     question, answer = required_text(row, "question"), required_text(row, "final_answer")
     return columns | {"question": question, "answer": answer}
@@ -108,6 +111,7 @@ def read_gpqa(row: Row) -> Columns:
     # By a hash, so that the right option is at a fixed but arbitrary letter.
     options.sort(key=lambda option: hashlib.sha256(f"{question}\n{option}".encode()).digest())
     listed = "\n".join(f"{letter}) {text}" for letter, text in zip(LETTERS, options, strict=False))
+    # Drops `Correct Answer`, the wrong ones and all columns about answers, which tell the right option.
     columns = {name: value for name, value in row.columns.items() if "nswer" not in name}
     return columns | {
         "question": f"{question}\n\n{listed}\n\nAnswer with the letter of the right option.",

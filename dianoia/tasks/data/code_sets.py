@@ -29,6 +29,7 @@ from dianoia.tasks.table_files import Columns, Row
 
 MAX_BYTES = 256 * 2**20
 """Largest size of a row's private tests, unpacked."""
+# Seconds of a run of all calls: 10, and 2 more per call, up to 60.
 _SECONDS_PER_CALL, _MOST_SECONDS = 2.0, 60.0
 
 
@@ -98,6 +99,7 @@ def _unpacked(text: str) -> str:
 
 
 def _livecodebench_tests(row: Row, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    # A row has tests of one type as a rule, but nothing in the format says so.
     calls = [case for case in cases if case.get("testtype") == "functional"]
     with_input = [case for case in cases if case.get("testtype") != "functional"]
     tests: dict[str, Any] = {"checker": "livecodebench", "limits": _limits(len(calls))}
@@ -125,6 +127,7 @@ def _function(row: Row) -> str:
     name = metadata.get("func_name") if isinstance(metadata, dict) else None
     if not isinstance(name, str):
         raise row.error("metadata", "there is no func_name, and a test calls it", "fetch it again")
+    # LeetCode's starter code has its function in a class.
     in_class = "class Solution" in (row.columns.get("starter_code") or "")
     return f"Solution().{name}" if in_class else name
 

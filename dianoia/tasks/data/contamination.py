@@ -31,7 +31,9 @@ EXAMPLES = 3
 """Number of dropped problems that are shown."""
 _SOLUTIONS = ("solution", "answer")
 
+# Hiragana, katakana, Chinese characters with their extensions and compatibility forms, Korean syllables.
 _SINGLE = "\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7a3\U00020000-\U0003ffff"
+# `a_b` is two words: \w has the underscore, which LaTeX and code use as a mark.
 _WORD = re.compile(rf"[{_SINGLE}]|(?:(?![{_SINGLE}_])\w)+")
 
 

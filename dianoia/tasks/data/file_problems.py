@@ -68,6 +68,7 @@ class FileProblems:
     def __init__(self, data: Data) -> None:
         self.data = data
         self.summary = Summary(data.name)
+        # In this order: `_sum_up` reads both counts by position.
         self._sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
         for problem in read_problems(data.files, data.verifiers, data.reading, self._leave_out):
             side = data.side(problem)

@@ -56,6 +56,7 @@ def _in_folder(folder: Path, data: FileSettings) -> Sequence[Path]:
     if (folder / "state.json").is_file():
         _only_split(folder, data.split)
         return _saved(folder)
+    # Any other folder: its files are taken by extension and name.
     return _loose(folder, data.split)
 
 

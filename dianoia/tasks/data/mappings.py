@@ -35,9 +35,12 @@ class Mapping:
     """Hub names of the set, with the usual configuration and split of each."""
 
 
+# In order of preference: `number` reads fewer answers than `math`.
 _MATH = ("math", "number")
 _CHOICE = ("choice", "exact")
 
+# Hub names have a configuration or split here only where `datasets` cannot choose one, or where the set is a test set
+# without a split `train`.
 MAPPINGS: Table[str, Mapping] = {
     mapping.name: mapping
     for mapping in (
@@ -105,6 +108,7 @@ MAPPINGS: Table[str, Mapping] = {
             hub={"Idavidrein/gpqa": {"config": "gpqa_diamond"}},
         ),
         Mapping(
+            # No hub name: the set is published with a loader script, and none is run: its files are named by path.
             "livecodebench",
             "programs tested by standard input and output or by calls; private tests included",
             read_livecodebench,
@@ -212,6 +216,7 @@ def reading_of(data: FileSettings, verifiers: Collection[str], defaults: Default
     )
     if mapping is None and not data.columns:
         return reading
+    # Rows have a `question` after any ready mapping.
     renamed_to = {*data.columns, *(() if mapping is None else ("question",))}
     # A mapped row may keep its original `prompt`: its `question` comes first.
     questions = ("question", *QUESTION_COLUMNS) if "question" in renamed_to else QUESTION_COLUMNS

@@ -34,6 +34,7 @@ from dianoia.tasks.table_files import (
 
 _CHUNK_BYTES = 16 * 2**20
 _NEWLINE = 10
+# Rows per batch of an Arrow copy. Parquet's own row groups may be larger than memory.
 _BATCH_ROWS = 1024
 
 Offsets = npt.NDArray[np.uint64]
@@ -71,6 +72,7 @@ class _Joined:
         return self.firsts[-1]
 
     def read(self, index: int) -> Row | None:
+        # bisect_right, so that an empty file, whose first index is also the next file's, is passed over.
         part = bisect_right(self.firsts, index) - 1
         return self.parts[part].read(index - self.firsts[part])
 

@@ -64,6 +64,7 @@ class Summary:
 
 def summary_lines(summary: Summary) -> list[str]:
     """Return the summary in sentences."""
+    # Without sides: `dianoia tasks check` grades all rows and divides none.
     if summary.complete and not summary.train + summary.heldout:
         size = f"{summary.problems:,} problems in {summary.rows:,} rows"
     elif summary.complete:
@@ -86,6 +87,7 @@ def summary_lines(summary: Summary) -> list[str]:
 
 def _shares(counts: Counter[str]) -> str:
     total = max(1, counts.total())
+    # The most frequent first; a set may name hundreds of domains.
     shares = [f"{name} {count / total:.1%}" for name, count in counts.most_common(_LISTED)]
     unlisted = len(counts) - len(shares)
     return ", ".join(shares) + (f" and {unlisted} more" if unlisted > 0 else "")
@@ -110,6 +112,7 @@ def _repeated(summary: Summary) -> str:
 
 def _contamination(summary: Summary) -> list[str]:
     counts, tests = summary.contamination, ", ".join(summary.tests)
+    # A problem is counted for one set, the first that it shares words with.
     by_set = ", ".join(f"{count:,} with {name}" for name, count in counts.by_set.most_common())
     lines = [
         f"{summary.name}: of {counts.checked:,} training problems {'' if summary.complete else 'checked '}"

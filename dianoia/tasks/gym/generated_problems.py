@@ -32,8 +32,11 @@ PREFIX = "gym/"
 _HELDOUT_SHARE = 0.2
 _ATTEMPTS = 500
 """After this many draws without a usable problem a task has too few different ones."""
+# By reasoning-gym's category of a task; all other categories are logic.
 _DOMAINS = {"algebra": "math", "arithmetic": "math", "geometry": "math", "probability": "math"}
+# Set by this module: the key of a problem takes the place of both.
 _NOT_OPTIONS = ("seed", "size")
+# Sorted pairs and not a dict, so that they can be a key of the caches below.
 Options = tuple[tuple[str, Any], ...]
 
 
@@ -143,6 +146,7 @@ def _options(task: str, settings: Mapping[str, str], where: str) -> Options:
         if field.name not in _NOT_OPTIONS
         and isinstance(getattr(config, field.name), (bool, int, float, str))
     }
+    # First, so that the user's options replace those of the rule.
     options = dict(OFFERED[task].options)
     for option, text in settings.items():
         if option not in defaults:
@@ -156,6 +160,7 @@ def _options(task: str, settings: Mapping[str, str], where: str) -> Options:
 def _parse_option(text: str, default: bool | int | float | str, where: str) -> Any:
     """Return a value of the type of the default."""
     try:
+        # Before the type is called: bool("false") is True.
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         make: Callable[[str], object] = type(default)

@@ -53,11 +53,13 @@ class Rule:
 
 _NUMBER, _TEXT, _VALUE = Rule("number"), Rule("output"), Rule("value")
 
+# One right answer, a number.
 _NUMBERS = """
 aiw basic_arithmetic binary_alternation chain_sum circuit_logic count_bits count_primes decimal_arithmetic
 decimal_chain_sum dice gcd largest_island lcm leg_counting letter_counting maze number_sequence products
 rectangle_count rotten_oranges self_reference simple_equations simple_geometry
 """
+# One right answer, a text, which `output` compares line by line.
 _TEXTS = """
 ab arc_1d base_conversion binary_matrix bitwise_arithmetic caesar_cipher calendar_arithmetic color_cube_rotation
 course_schedule emoji_mystery family_relationships figlet_font fraction_simplification game_of_life_halting
@@ -75,6 +77,8 @@ OFFERED: Mapping[str, Rule] = {
     "basic_arithmetic": Rule("number", options={"operators": ("+", "-", "*")}),
     # One way to write a fraction, whatever the question's is.
     "fraction_simplification": Rule("output", options={"styles": ("plain",)}),
+    # From here on many answers are right. Each form is as narrow as the task allows: it has no name that can be
+    # called, and no operator whose result can be huge.
     "countdown": Rule("gym", r"(?!.*(?:\*\*|//))[0-9+\-*/() ]+"),
     "cryptarithm": Rule(
         "gym", rf"(?!.*([A-Z])=.*\1=){_LETTER_DIGIT}(?:, ?{_LETTER_DIGIT})*"
@@ -137,6 +141,7 @@ REFUSED: Mapping[str, str] = {
 _LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10.0, memory_bytes=2**30)
 _SPARE_CHARS, _SPARE_TIMES = 100, 4
 """An answer may have so many times the characters of the gold answer, and so many more."""
+# Runs in the sandbox. Seed and size do not matter: the entry is the problem's own, and none is generated.
 _PROGRAM = """
 import reasoning_gym
 

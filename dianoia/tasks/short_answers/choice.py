@@ -30,7 +30,9 @@ _COLUMNS = ("options", "choices")
 MAX_QUESTION_CHARS = 20_000
 MAX_SENTENCE_CHARS = 400
 """Longest answer that is searched for "is correct" behind a choice."""
+# `B`, `(b)`, `B.`, `[B].`, and `B、` of Chinese texts.
 _LETTER = re.compile(r"[(\[]?([A-Ja-j])(?:[)\]]\.?|[.:、])?")
+# `A) Paris`: a mark between letter and text is needed, since `A dog` is a text.
 _BOTH = re.compile(r"[(\[]?([A-Ja-j])[)\].:、]\s*(\S.*)", re.DOTALL)
 _FONT_LETTER = re.compile(
     r"\\(?:text|textbf|textrm|mathrm|mathbf)\s*\{\s*[(\[]?([A-Ja-j])[)\].:]*\s*\}(?:\\[ ,;:]|\\q?quad\b|[~\s])*(.*)",
@@ -43,9 +45,12 @@ _SENTENCE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _FONTS = re.compile(r"\\(?:textbf|textrm|text|mathrm|mathbf)\b|[{}$]")
+# Upper case alone, and no letter or digit before it: `x)` and `3A.` are no labels.
 _LABEL = re.compile(r"(?<![A-Za-z0-9])[(\[]?([A-J])[)\].:]")
 _BLANKS = re.compile(r"\\q?quad\b|\\[ ,;:!]|[~\s]")
+# NUL, which `_marked` takes out of a text before it puts in its own.
 _MARK = "\x00"
+# Full-width brackets, full stop and colon of Chinese texts.
 _ASCII = {0xFF08: "(", 0xFF09: ")", 0xFF0E: ".", 0xFF1A: ":"}
 
 
@@ -92,6 +97,7 @@ def _texts(options: Any) -> list[str] | None:
         labels, texts = options["label"], options["text"]
         if not isinstance(labels, list) or not isinstance(texts, list):
             return None
+        # ARC labels some questions with 1, 2, 3; both kinds are checked below.
         options = dict(zip(map(str, labels), texts, strict=False))
     if isinstance(options, dict):
         # Parquet writes the union of all rows' letters: those that a row has not are null.
@@ -147,6 +153,7 @@ def _bare(text: str) -> str:
     text = unwrapped(text, announced=True).translate(_ASCII)
     sentence = _SENTENCE.fullmatch(text) if len(text) <= MAX_SENTENCE_CHARS else None
     inner = unwrapped(sentence["choice"], announced=True) if sentence is not None else text
+    # Only where a choice is left: "It is correct" is not shortened to "It".
     if inner != text and (_LETTER.fullmatch(inner) or _BOTH.fullmatch(inner)):
         text = inner
     font = _FONT_LETTER.fullmatch(text)

@@ -35,6 +35,7 @@ _TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord("\u2212"): "-",
     ord("。"): ".",
 }
+# `-3`, `$1,234.50`, `3/4`, `.5`, `2e10`, `12 %`. Exponents have two digits at most, see decision 5.
 _NUMBER = re.compile(
     r"(?P<sign>[+-]?)(?:(?:\\?\$|(?P<currency>[€£¥₹])) ?)?"
     r"(?:(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
@@ -43,7 +44,9 @@ _NUMBER = re.compile(
     r"(?P<percent> ?\\?%)?"
     r"\.?"
 )
+# `12{,}345` or `12\,345` -> `12,345`.
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!) ?(?=[0-9]{3}(?![0-9]))")
+# `29 dollars`, `7 more apples`, `5\text{ cm}`: one to four words of at least two letters.
 _WITH_WORDS = re.compile(
     r"(?P<number>\S.*?)(?:(?:\\[ ,;]|[~\s])*\\(?:text|textrm|mathrm|mbox)\s*\{\s*(?P<wrapped>[a-zA-Z]{2,}(?: [a-zA-Z]{2,}){0,3})\s*\}"
     r"|\s(?P<plain>[a-zA-Z]{2,}(?: [a-zA-Z]{2,}){0,3}))\.?",
@@ -53,6 +56,7 @@ _REQUESTED_WORDS = (
     re.compile(r"\b(?:how (?:many|much)|(?:number|amount) of)\s+((?:[a-z]+\s+){0,3}[a-z]+)"),
     re.compile(r"\bin\s+([a-z]+)"),
 )
+# Words that change the value or the meaning of a number, whatever the question asks for.
 _NEVER_LEFT_OUT = frozenset({
     "hundred", "thousand", "million", "billion", "trillion", "dozen", "dozens", "score", "half", "halves", "third", "thirds", "quarter", "quarters", "tenth", "tenths",
     "percent", "percentage", "per", "times", "twice", "double", "triple", "squared", "cubed", "square", "cubic", "minus", "plus", "negative", "point", "over", "under",
@@ -141,6 +145,7 @@ def _asks_for(words: Sequence[str], question: str) -> bool:
 
 
 def _singular(word: str) -> str:
+    # `apples` -> `apple`, but not `gas` or `glass`. Only compared with other results of this function.
     return word if len(word) < 4 or word.endswith("ss") else word.removesuffix("s")
 
 

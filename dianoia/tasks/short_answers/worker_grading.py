@@ -114,6 +114,7 @@ def item_of(problem: Problem, answer: str) -> Item:
         options = read_options(problem)
         data = options, "" if options else problem.question[:MAX_QUESTION_CHARS]
     elif problem.verifier not in BUILT_IN_RULES:
+        # A value of another type is not sent: a row of a file may hold anything there.
         columns = PLUGIN_VERIFIERS[problem.verifier].columns
         data = {
             name: problem.columns[name]
@@ -127,6 +128,7 @@ def item_of(problem: Problem, answer: str) -> Item:
 def _verifier(name: str, rule: GradeFunction) -> Verifier:
     """Make a verifier whose rule runs in the workers, and on a gold answer in this process."""
     return Verifier(
+        # No `early`: rules take microseconds, so that nothing is won by grading while samples are drawn.
         name=name,
         summary=" ".join((rule.__doc__ or "").split("\n\n")[0].split()),
         grade=grade_many,
@@ -162,6 +164,7 @@ def grade_with(rule: GradeFunction, items: Sequence[Item]) -> list[float | None]
 
 def _score(item: Item) -> float | None:
     verifier, answer, gold, language, data = item
+    # The options have been read before sending, and a question is sent only where there are none.
     if verifier == "choice":
         options, question = data
         return score_choice(options, gold, answer, question)

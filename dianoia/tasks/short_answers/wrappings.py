@@ -12,9 +12,11 @@ _LAYERS = 8
 """Largest number of wrappings that are taken off."""
 _FONTS = r"text|textbf|textit|textrm|mathrm|mathbf|mathit|boldsymbol|mathsf|mathtt|texttt|emph|mbox"
 _COMMAND = re.compile(rf"\\(?:boxed|fbox|{_FONTS})\s*(?=\{{)")
+# Both lengths: a pair is refused if its mark is inside as well, as `$` is in `$$5$$`.
 _PAIRS = (
     ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("*", "*"), ("`", "`"),
 )  # fmt: skip
+# `**Answer:** 5` -> `Answer: 5`, so that the announcement below is found.
 _BOLD_HEAD = re.compile(r"\A(\*\*|__)([^*_\n]{1,40})\1(?=\s*\S)")
 _ANNOUNCEMENT = re.compile(
     r"(?:(?:(?:so|thus|therefore|hence)\b[, ]*)?(?:(?:the|my)\s+)?(?:(?:final|correct|right|best)\s+)*"
