@@ -44,9 +44,9 @@ _NUMBER = re.compile(
     r"(?P<percent> ?\\?%)?"
     r"\.?"
 )
-# `12{,}345` or `12\,345` -> `12,345`.
+# `12{,}345` or `12,\!345` -> `12,345`.
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!) ?(?=[0-9]{3}(?![0-9]))")
-# `29 dollars`, `7 more apples`, `5\text{ cm}`: one to four words of at least two letters.
+# `29 dollars`, `7 red apples`, `5\text{ cm}`: one to four words of at least two letters.
 _WITH_WORDS = re.compile(
     r"(?P<number>\S.*?)(?:(?:\\[ ,;]|[~\s])*\\(?:text|textrm|mathrm|mbox)\s*\{\s*(?P<wrapped>[a-zA-Z]{2,}(?: [a-zA-Z]{2,}){0,3})\s*\}"
     r"|\s(?P<plain>[a-zA-Z]{2,}(?: [a-zA-Z]{2,}){0,3}))\.?",
