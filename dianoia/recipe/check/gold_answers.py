@@ -47,7 +47,7 @@ def _graded_files(data: FileSettings) -> Iterator[Graded]:
     except DataMissing as error:
         hint = nearest(data.path, PROBLEM_SETS)
         raise ConfigError(
-            f"{data.path}: neither a built-in set{hint} nor data that can be read: {error}"
+            f"{data.path}: this is not a built-in set{hint or '.'} It cannot be read as data either: {error}"
         ) from error
 
 

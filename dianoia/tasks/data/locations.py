@@ -13,6 +13,7 @@ from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.config import FileSettings
 from dianoia.tasks.data.mappings import HUB
+from dianoia.tasks.plugins import plugin_name, plugin_names
 from dianoia.tasks.table_files import ENDINGS
 
 TRAIN = "train"
@@ -44,7 +45,9 @@ def files_of(data: FileSettings) -> tuple[Path, ...]:
 
 
 def is_hub_name(path: str) -> bool:
-    """Return True if a path that does not exist could be a hub name."""
+    """Return True if a path that does not exist could be a hub name. The names of a plugin's sets are none."""
+    if plugin_name(path) in plugin_names():
+        return False  # a misspelt built-in set: asking the hub would take seconds and say less
     return path.count("/") == 1 and not path.startswith((".", "/", "~"))
 
 
