@@ -7,7 +7,7 @@ mathematics, conversion of units, finding the answer in a longer text (`tasks.ma
 DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) compares answers "by rule" and says no more.
 Decisions:
 1. A number may stand in wrappings that say nothing about it (a box, dollars, bold: `wrappings`), with a currency's sign in
-   front, and with the words behind it that the question asks for ("29 dollars", "7 more apples"). Any other text makes it
+   front, and with the words behind it that the question asks for ("29 dollars", "7 apples"). Any other text makes it
    unreadable. A false "wrong" costs one sample; a false "right" is a hack that training finds and multiplies. Words that
    measure or count, such as "million" and "percent", are never left out.
 2. Numbers are equal as fractions, without tolerance: 0.333 is not 1/3.
