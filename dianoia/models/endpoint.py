@@ -5,8 +5,12 @@ failures. Every answer is cached in a folder, under a hash of model, messages an
 resumes, or asks the same again, spends nothing. Not here: streaming, tools, several answers to one request.
 
 The key is read from an environment variable when a request is sent. It is neither stored nor shown, even if the
-endpoint repeats it. A reply is bounded in size, depth and time (`models.endpoint`). A reply that is no chat
-completion counts as a temporary failure.
+endpoint repeats it. A reply that is no chat completion counts as a temporary failure.
+
+The server is untrusted, so one exchange (`post`) is bounded in time and size, and JSON in depth. The time limit covers the
+whole exchange, from the connection to the last byte: a server that sends a byte now and then, or `100 Continue` without
+end, cannot stall the caller. The size limit holds before and after decompression. Redirects are not followed: the
+request carries a key that is meant for one host.
 """
 
 import asyncio

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError
 
+# Function words, numbers, words of problem solving; written for this project. Short phrases consist of them, and a
+# model that recognizes a language by its letters is least sure of them. Single plain letters are left out, since in a
+# formula they are names.
 COMMON_WORDS = {
     "en": "the of and to is are was were be been it its that this these those with for from by at we you "
     "he she they his her their our my your not but if then so or as on in no do does did done has have had "
