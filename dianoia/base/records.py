@@ -39,6 +39,18 @@ class RolloutStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: str
+    """`system`, `user` or `assistant`."""
+    text: str
+    """The whole message, a thought in its tags included; without the thought if `thought` holds it."""
+    thought: str | None = None
+    """An assistant's thought without tags, which the template adds; None: `text` is the whole message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A question whose answer can be checked."""
 
@@ -55,18 +67,13 @@ class Problem:
     """Number of steps, level or grade; larger is harder."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """All other columns of the row it was read from, unchanged."""
+    context: tuple[Turn, ...] = ()
+    """Messages before the question, oldest first: a system turn, then earlier turns of user and assistant."""
 
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One message of a conversation."""
-
-    role: str
-    """`system`, `user` or `assistant`."""
-    text: str
-    """The whole message, a thought in its tags included; without the thought if `thought` holds it."""
-    thought: str | None = None
-    """An assistant's thought without tags, which the template adds; None: `text` is the whole message."""
+    @property
+    def messages(self) -> tuple[Turn, ...]:
+        """The whole conversation up to the question, which is its last turn."""
+        return (*self.context, Turn("user", self.question))
 
 
 @dataclass(frozen=True, slots=True)
