@@ -33,9 +33,9 @@ from rich.table import Table
 from dianoia.base.records import Group, Rollout, SamplingParams
 from dianoia.bases import shipped_model
 from dianoia.judge.judge import evaluation_judge
-from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.miniature.choices import CATEGORIES, LABELS
 from dianoia.miniature.programs import LETTERS
+from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.tasks.catalog import problem_source

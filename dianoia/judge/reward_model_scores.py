@@ -15,7 +15,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dianoia.base.errors import ModelError
 from dianoia.base.limits import CPU_TOKENS
 from dianoia.learner.attention.shared_prefixes import Ids
-from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.reward_learner import Rewarder
 from dianoia.learner.reward_model_folder import (
     Outlook,
@@ -23,6 +22,7 @@ from dianoia.learner.reward_model_folder import (
     outlook_of,
     prepare_padding,
 )
+from dianoia.models.loading import load_tokenizer
 from dianoia.text.template import TEMPLATES, Template
 from dianoia.text.visible import scored_text, visible_part
 

@@ -1,7 +1,7 @@
-"""Models and tokenizers in, log-probabilities of response tokens out.
+"""Log-probabilities of response tokens under a policy.
 
-In: Hugging Face folders or hub names, and `Batch`es of `learner.batching.batch`. Out: ordinary transformers models, and
-`logprobs_BT` under the policy at the sampling temperature.
+In: a transformers model and a `Batch` of `learner.batching.batch`. Out: `logprobs_BT` under the policy at the sampling
+temperature, and entropies where they are needed.
 
 Memory: the vocabulary is large and the prompt is long, so the output head runs on the positions that predict response
 tokens and no others, in chunks of at most `LOGITS_AT_ONCE` logits. When more than one chunk is needed, logits are computed
@@ -16,14 +16,12 @@ float32; a CPU without the C functions multiplies the head in the precision of i
 
 import inspect
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from dianoia.base.errors import ModelError
 from dianoia.base.limits import GPU_LOGIT_GRADIENTS_KEPT, GPU_LOGITS_AT_ONCE, LOGITS_AT_ONCE
 from dianoia.learner.attention.exchange import product_dtype
 from dianoia.learner.attention.packed_rows import packed_states
@@ -32,7 +30,6 @@ from dianoia.learner.batching.batch import Batch
 from dianoia.learner.kernels.head_cpu import score_tokens
 from dianoia.learner.kernels.head_gpu import Scores, Scoring, scored
 from dianoia.learner.kernels.layers_cpu import runs_in_c
-from dianoia.models.loading import fit_vocabulary, load_checked, read_tokenizer
 
 _HEAD_ATTRIBUTES = (
     "logit_scale",
@@ -41,45 +38,6 @@ _HEAD_ATTRIBUTES = (
     "lm_head_multiplier",
 )
 """Configuration entries of architectures that change logits after the output head."""
-
-
-def load_model(
-    name_or_path: str | Path,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> PreTrainedModel:
-    """Load a causal language model in evaluation mode (no dropout), on `device`.
-
-    Rows of its vocabulary that its tokenizer has no tokens for are cut off (`models.loading`). Raises ModelError, with what
-    to do about it, for anything that cannot be found or read, and for damaged weights.
-    """
-    model, _ = load_checked(AutoModelForCausalLM, name_or_path, dtype=dtype)
-    fit_vocabulary(model, name_or_path)
-    nn.Module.to(model, device)  # through nn.Module, whose `to` is typed
-    return model
-
-
-def extend_positions(model: PreTrainedModel, positions: int) -> None:
-    """Let the model read up to `positions` tokens, in its configuration and so in its checkpoint; never fewer than before.
-
-    RoPE frequencies stay as they are: positions beyond the old limit have to be learnt. Raises ModelError for positions that
-    are learnt vectors, or scaled by the old limit.
-    """
-    config = model.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type", "none") != "default":
-        raise ModelError(
-            f"positions = {positions}: a model of type {config.model_type!r} with positions of the kind "
-            f"{rope.get('rope_type', 'learnt')!r} cannot be given more; remove positions and set max_length "
-            f"to at most {config.max_position_embeddings}"
-        )
-    # Never fewer: a checkpoint must not lose positions that it was trained with.
-    config.max_position_embeddings = max(positions, config.max_position_embeddings)
-
-
-def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder or hub name. Raises ModelError like `load_model`."""
-    return read_tokenizer(name_or_path)
 
 
 def active_dropout(model: nn.Module) -> list[str]:

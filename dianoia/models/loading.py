@@ -1,6 +1,6 @@
 """Loads models and tokenizers of transformers, without random weights, damaged weights or foreign code.
 
-In: a class of transformers, and a folder or hub name. Out: the model or tokenizer, or `ModelError` with the names
+In: a folder or hub name, and a class of transformers where it is no causal language model. Out: the model or tokenizer, or `ModelError` with the names
 of the tensors at fault. Code in a folder or repository is never run, and transformers' question whether it may is
 never asked. Pickled weights are not opened. Vocabulary rows without a token of the tokenizer are cut off: they are
 padding, and sampling one gives no text.
@@ -15,7 +15,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from dianoia.base.errors import ModelError
@@ -49,6 +55,22 @@ def folder_of(source: str | Path) -> Path | None:
     # A text that is no path syntax may still be the name of a folder here, which comes before the hub.
     is_local = isinstance(source, Path) or looks_local or path.exists()
     return path if is_local else None
+
+
+def load_model(
+    source: str | Path,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> PreTrainedModel:
+    """Load a causal language model of a folder or hub name in evaluation mode (no dropout), on `device`.
+
+    Rows of its vocabulary that its tokenizer has no tokens for are cut off. Raises ModelError, with what to do about it,
+    for anything that cannot be found or read, and for damaged weights.
+    """
+    model, _ = load_checked(AutoModelForCausalLM, source, dtype=dtype)
+    _fit_vocabulary(model, source)
+    nn.Module.to(model, device)  # through nn.Module, whose `to` is typed
+    return model
 
 
 def load_checked(
@@ -139,7 +161,7 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     )
 
 
-def read_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a folder or hub name. Raises ModelError."""
     folder = folder_of(source)
     if folder is not None:
@@ -183,13 +205,13 @@ def _quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(previous)
 
 
-def fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
+def _fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
     """Cut off the vocabulary rows after the last token of the tokenizer in the same folder, if there is one.
 
     Raises ModelError for a tokenizer with ids that the model does not have.
     """
     try:
-        tokenizer = read_tokenizer(source)
+        tokenizer = load_tokenizer(source)
     # Without a tokenizer there is nothing to compare the vocabulary with.
     except ModelError:
         return  # a model without a tokenizer
@@ -230,6 +252,24 @@ def _drop_ids(settings: Any, name: str, size: int) -> None:
 def vocabulary_rows(model: PreTrainedModel) -> int:
     """Return the number of ids that a model has an embedding for."""
     return int(cast(Any, model.get_input_embeddings()).weight.shape[0])
+
+
+def extend_positions(model: PreTrainedModel, positions: int) -> None:
+    """Let the model read up to `positions` tokens, in its configuration and so in its checkpoint; never fewer than before.
+
+    RoPE frequencies stay as they are: positions beyond the old limit have to be learnt. Raises ModelError for positions that
+    are learnt vectors, or scaled by the old limit.
+    """
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "none") != "default":
+        raise ModelError(
+            f"positions = {positions}: a model of type {config.model_type!r} with positions of the kind "
+            f"{rope.get('rope_type', 'learnt')!r} cannot be given more; remove positions and set max_length "
+            f"to at most {config.max_position_embeddings}"
+        )
+    # Never fewer: a checkpoint must not lose positions that it was trained with.
+    config.max_position_embeddings = max(positions, config.max_position_embeddings)
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[list[int]]:

@@ -14,11 +14,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dianoia.base.records import SamplingParams
 from dianoia.config import RewardModelStage, RLStage, SFTStage
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
-from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.reward_learner import RewardModelLearner
 from dianoia.learner.reward_model_folder import prepare_padding, start_reward_model
 from dianoia.learner.supervised import SupervisedLearner
+from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
 from dianoia.storage.stage_inputs import Context

@@ -24,8 +24,8 @@ from transformers import (
 
 from dianoia.base.stopping import stop_if_requested
 from dianoia.config.pretrain import PretrainStage
-from dianoia.learner.logprobs import load_tokenizer
 from dianoia.learner.trainer import Learner, Trainer
+from dianoia.models.loading import load_tokenizer
 from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext
 from dianoia.storage.journal import Journal

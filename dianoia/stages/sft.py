@@ -19,8 +19,8 @@ from dianoia.config.sft import SFTStage
 from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
 from dianoia.learner.attention.packed_rows import Demonstration
 from dianoia.learner.batching.packing import optimizer_steps
-from dianoia.learner.logprobs import extend_positions
 from dianoia.learner.supervised import SupervisedLearner, SupervisedMetrics
+from dianoia.models.loading import extend_positions
 from dianoia.sampler.rollouts import named_template
 from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext

@@ -21,9 +21,9 @@ from transformers import (
 from dianoia.base.records import Completion, Request, Sample, SamplingParams
 from dianoia.bases import shipped_model
 from dianoia.config import AlgorithmSettings, OptimizerSettings
-from dianoia.learner.logprobs import load_model, load_tokenizer
 from dianoia.learner.policy import PolicyLearner
 from dianoia.miniature.problems import MiniatureProblems
+from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.text.template import TEMPLATES

@@ -11,7 +11,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Conversation, Turn
 from dianoia.bases import shipped_model
 from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
-from dianoia.learner.logprobs import load_tokenizer
+from dianoia.models.loading import load_tokenizer
 from dianoia.text.template import TEMPLATES
 
 END = 0

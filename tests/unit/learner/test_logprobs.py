@@ -1,13 +1,10 @@
-"""Log-probabilities against a plain full forward, and loading."""
+"""Log-probabilities against a plain full forward."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 from torch import Tensor, nn
 from transformers import (
     Gemma2Config,
@@ -15,22 +12,14 @@ from transformers import (
     GraniteConfig,
     GraniteForCausalLM,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
 
 import dianoia.learner.logprobs as learner_model
-from dianoia.base.errors import ModelError
 from dianoia.base.records import Sample
 from dianoia.learner.batching.batch import Batch, PreparedSample, collate
-from dianoia.learner.logprobs import (
-    active_dropout,
-    has_plain_head,
-    load_model,
-    load_tokenizer,
-    response_logprobs,
-)
+from dianoia.learner.logprobs import active_dropout, has_plain_head, response_logprobs
 
 MakeModel = Callable[..., PreTrainedModel]
 SMALL = {
@@ -178,31 +167,3 @@ def test_dropout_is_noticed() -> None:
     assert active_dropout(model.eval()) == []
     module = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.0))
     assert active_dropout(module) == ["0"]
-
-
-def test_saved_and_loaded(make_model: MakeModel, tmp_path: Path) -> None:
-    model = make_model()
-    model.save_pretrained(tmp_path)
-    loaded = load_model(tmp_path, dtype=torch.float64)
-    assert not loaded.training
-    assert all(torch.equal(loaded.state_dict()[n], w) for n, w in model.state_dict().items())
-
-
-def test_a_missing_folder_says_so(tmp_path: Path) -> None:
-    for name in (tmp_path / "nowhere", str(tmp_path), "./nowhere"):
-        with pytest.raises(ModelError, match=r"config\.json is missing.*Check the path"):
-            load_model(name)
-        with pytest.raises(ModelError, match="no tokenizer"):
-            load_tokenizer(name)
-
-
-def test_an_unreadable_model_says_so(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
-    with pytest.raises(ModelError, match=r"cannot be loaded.*no-such-architecture"):
-        load_model(tmp_path)
-
-
-def test_tokenizer(tmp_path: Path) -> None:
-    inner = Tokenizer(WordLevel({"<unk>": 0, "a": 1}, unk_token="<unk>"))
-    PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>").save_pretrained(tmp_path)
-    assert load_tokenizer(tmp_path).encode("a") == [1]

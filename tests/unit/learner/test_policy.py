@@ -16,7 +16,8 @@ from dianoia.algo.loss import ALGORITHMS
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.records import Sample
 from dianoia.learner.batching.batch import PreparedSample, collate
-from dianoia.learner.logprobs import load_model, response_logprobs
+from dianoia.learner.logprobs import response_logprobs
+from dianoia.models.loading import load_model
 from tests.unit.learner.conftest import policy_learner
 
 MakeModel = Callable[..., PreTrainedModel]

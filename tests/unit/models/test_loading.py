@@ -7,18 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
 )
 
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.judge.reward_model_scores import RewardModel
 from dianoia.learner.batching.batch import Layout, PreparedSample, collate
-from dianoia.learner.logprobs import load_model, load_tokenizer, response_logprobs
+from dianoia.learner.logprobs import response_logprobs
 from dianoia.learner.reward_learner import Rewarder, forward, up_to_reward
 from dianoia.learner.reward_model_folder import (
     load_reward_model,
@@ -26,7 +29,7 @@ from dianoia.learner.reward_model_folder import (
     start_reward_model,
 )
 from dianoia.models import tokenizer_probe
-from dianoia.models.loading import encode_prompts
+from dianoia.models.loading import encode_prompts, load_model, load_tokenizer
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.transformers import TransformersSampler
 from tests.unit.model_folders import TOKENS, write_folder, write_model, write_qwen2, write_tokenizer
@@ -332,3 +335,32 @@ def test_every_path_reads_the_reward_where_transformers_does(
     assert Rewarder(model, 64)(texts) == pytest.approx(alone, abs=1e-5)
     if pad == 0:
         assert alone[0] == pytest.approx(alone[1], abs=1e-5)
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    write_model(tmp_path, tied=False)
+    weights = load_file(tmp_path / WEIGHTS)
+    loaded = load_model(tmp_path, dtype=torch.float64)
+    assert not loaded.training
+    assert loaded.dtype == torch.float64
+    assert all(torch.equal(loaded.state_dict()[name], weights[name].double()) for name in weights)
+
+
+def test_a_missing_folder_says_so(tmp_path: Path) -> None:
+    for name in (tmp_path / "nowhere", str(tmp_path), "./nowhere"):
+        with pytest.raises(ModelError, match=r"config\.json is missing.*Check the path"):
+            load_model(name)
+        with pytest.raises(ModelError, match="no tokenizer"):
+            load_tokenizer(name)
+
+
+def test_an_unreadable_model_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
+    with pytest.raises(ModelError, match=r"cannot be loaded.*no-such-architecture"):
+        load_model(tmp_path)
+
+
+def test_tokenizer(tmp_path: Path) -> None:
+    inner = Tokenizer(WordLevel({"<unk>": 0, "a": 1}, unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>").save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).encode("a") == [1]

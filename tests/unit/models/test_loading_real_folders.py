@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Request, Sample, SamplingParams
 from dianoia.config import AlgorithmSettings, OptimizerSettings
-from dianoia.learner.logprobs import extend_positions, load_model
 from dianoia.learner.policy import PolicyLearner
+from dianoia.models.loading import extend_positions, load_model
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.native.engine import NativeSampler
 from tests.unit.sampler_models import FAMILIES, make, requests, worst_difference
