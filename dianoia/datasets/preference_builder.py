@@ -16,6 +16,7 @@ from dianoia.config import PreferencesStage
 from dianoia.datasets.pairs import label_of
 from dianoia.datasets.response_verdicts import Unjudged, draw_pairs, first_of_each
 from dianoia.storage.preference_table import Response
+from dianoia.tasks.message_turns import messages_of_turns
 from dianoia.text.template import TEMPLATES
 from dianoia.text.visible import Sees, visible_part, whole_response
 
@@ -201,7 +202,7 @@ class PreferenceBuilder:
     def _row(self, problem: Problem) -> dict[str, Any]:
         """Return the columns that both objectives have."""
         return {
-            "prompt": [{"role": "user", "content": problem.question}],
+            "prompt": messages_of_turns(problem.messages, self.template),
             "problem": problem.id,
             "domain": problem.domain,
             "language": problem.language,

@@ -23,6 +23,7 @@ from dianoia.judge.llm_grader import LLMGrader
 from dianoia.judge.verification import Counts, count_verdicts, grade, grade_rollouts
 from dianoia.metrics.group_metrics import TokenCounter
 from dianoia.storage.sample_table import SampleRow
+from dianoia.tasks.message_turns import messages_of_turns
 from dianoia.text.parsing import Parsed, parse_answer
 from dianoia.text.template import TEMPLATES
 
@@ -150,7 +151,7 @@ class SampleBuilder:
     def _row(self, sample: _Sample) -> SampleRow:
         candidate, rollout = sample.candidate, sample.candidate.rollout
         problem = rollout.problem
-        prompt = [{"role": "user", "content": problem.question}]
+        prompt = messages_of_turns(problem.messages, self.template)
         completion = [{"role": "assistant", "content": self._response(sample)}]
         return SampleRow(
             problem=problem.id,

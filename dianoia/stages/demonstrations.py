@@ -18,6 +18,7 @@ from dianoia.config.demonstrations import DemonstrationsStage
 from dianoia.datasets.selection import longest_paragraph, repetition
 from dianoia.stages.context import StageContext
 from dianoia.storage.sample_table import SampleRow, write_data
+from dianoia.tasks.message_turns import messages_of_turns
 from dianoia.tasks.plugins import DEMONSTRATIONS
 from dianoia.text.language import LANGUAGES, language_share
 from dianoia.text.parsing import Parsed, parse_answer
@@ -60,7 +61,7 @@ def row_of(
     # Read back as a sampled response would be: a demonstration that does not parse is a bug of its generator.
     parsed = parse_answer(problem, template.respond(thought, summary), template)
     assert isinstance(parsed, Parsed), f"{config.source}: {parsed} in {whole!r}"
-    prompt = [{"role": "user", "content": problem.question}]
+    prompt = messages_of_turns(problem.messages, template)
     completion = [{"role": "assistant", "content": whole}]
     # Columns of a `sample` stage: there is one table format for supervised fine-tuning.
     is_detectable = problem.language in LANGUAGES

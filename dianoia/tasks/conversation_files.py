@@ -25,10 +25,10 @@ from typing import Any
 
 from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.records import Conversation, Turn
+from dianoia.tasks.message_turns import turns_of
 from dianoia.tasks.short_answers.number_and_text import normalize
 from dianoia.tasks.table_files import Row, read_rows
 
-ROLES = ("system", "user", "assistant")
 RESPONSE_COLUMNS = ("completion", "response")
 _FORMS = (
     "`messages`; `prompt` with `completion` or `response`; or `prompt` with `thought` and `answer`"
@@ -136,7 +136,8 @@ class _Row(Row):
 
     def prompt(self) -> tuple[Turn, ...]:
         if isinstance(self.columns["prompt"], str) and self.messages("prompt") is None:
-            return (Turn("user", self.text("prompt", self.columns["prompt"])),)
+            # Without the blanks around it, as a problem has it: `rl` and `sft` must not see two prompts.
+            return (Turn("user", self.text("prompt", self.columns["prompt"]).strip()),)
         return self.turns("prompt", ends_with="user")
 
     def response(self) -> tuple[Turn, ...]:
@@ -176,7 +177,7 @@ class _Row(Row):
                 "this is no list of messages",
                 'write messages such as [{"role": "user", "content": "2+3?"}]',
             )
-        turns = tuple(self.turn(column, message) for message in messages)
+        turns = turns_of(self, column, messages)
         # A system message is allowed only at the start of a prompt.
         roles = [turn.role for turn in turns]
         if roles[:1] == ["system"] and starts_with == "user":
@@ -192,20 +193,6 @@ class _Row(Row):
                 f"assistant alternate, and end with {ends_with}",
             )
         return turns
-
-    def turn(self, column: str, message: object) -> Turn:
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            shown = message.get("role") if isinstance(message, dict) else message
-            raise self.error(
-                column, f"a message of the role {shown!r}", f"the roles are {', '.join(ROLES)}"
-            )
-        # Only an assistant has thoughts; in other messages the key is passed over.
-        thought = message.get("reasoning_content")
-        if thought and message["role"] == "assistant":
-            self.text(column, thought)
-        else:
-            thought = None
-        return Turn(message["role"], self.text(column, message.get("content")), thought)
 
 
 def _words(conversation: Conversation) -> str:

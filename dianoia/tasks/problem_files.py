@@ -5,8 +5,9 @@ starts, so that a broken row stops it before any work is done. Not here: the cho
 larger than memory (`tasks.data`); images, tools; writing problems; the verifiers, which are passed in.
 
 Columns:
-- the question: `prompt` (text, or messages, of which the last one of the user), `question`, `problem` or `messages`; CSV
-  holds messages as JSON. Messages are kept whole in `Problem.columns` as `prompt`;
+- the question: `prompt` (text, or messages that end with one of the user), `question`, `problem` or `messages`; CSV holds
+  messages as JSON. The last message of the user is the question, those before it are `Problem.context`; the messages up to the
+  question are also in `Problem.columns` as `prompt`. In `messages` a response may follow, which is not read;
 - the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is a derivation. A row with tests in a
   column (`tests`, `verification_info`, `test_list`) needs none, and its verifier is `code` unless it says otherwise;
 - optional: `id`, `domain`, `language` (ISO 639-1), `difficulty` (a whole number), `verifier`. Every column but the
@@ -16,8 +17,9 @@ Columns:
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section B.3) is silent:
 1. Without a `language` column a question is in the language of most of its words, else in English.
 2. A `difficulty` that is no whole number ("hard", "3/8") stays in `columns` only.
-3. Train or held-out is decided by the words of the question, never by a seed: equal questions are on the same side in every
-   file and every run.
+3. Train or held-out is decided by the words of the question and of the turns before it, never by a seed: equal questions are
+   on the same side in every file and every run, with and without a system turn.
+4. Messages are read as they are, texts without the blanks around them.
 """
 
 import hashlib
@@ -29,9 +31,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dianoia.base.errors import ProblemFileError, ProblemTestsError
-from dianoia.base.records import Problem
+from dianoia.base.records import Problem, Turn
 from dianoia.tasks.cells import Message, without_missing
 from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
+from dianoia.tasks.message_turns import turns_of
 from dianoia.tasks.short_answers.number_and_text import MAX_TEXT_CHARS, normalize
 from dianoia.tasks.table_files import Row, read_rows
 from dianoia.tasks.verifier import Verifier
@@ -40,6 +43,7 @@ from dianoia.text.language import main_language
 QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")
 # In order of preference, as are the columns of the question.
 ANSWER_COLUMNS = ("answer", "solution")
+_PROMPT = 'text, or messages such as [{"role": "user", "content": "2+3?"}]'
 _LARGEST_DIFFICULTY = 2**63 - 1
 """Data sets hold whole numbers of 64 bits."""
 
@@ -194,7 +198,13 @@ def _problem(
     if defaults.graded and tests_column is None:
         answer_column = row.first_present(ANSWER_COLUMNS, "gold answer")
     messages = row.messages(question_column)
-    question = _question(row, question_column, messages)
+    context: tuple[Turn, ...] = ()
+    if messages is None:
+        question = _question(row, question_column)
+    else:
+        messages = _prompt_of(row, question_column, messages)
+        *earlier, last = turns_of(row, question_column, messages)
+        context, question = tuple(earlier), last.text
     problem = Problem(
         # Without ids the row number is the id, so that it is stable over runs.
         id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
@@ -205,6 +215,7 @@ def _problem(
         language=_language(row, question, defaults, detect_language),
         difficulty=_difficulty(row),
         columns=_columns(row, question_column, messages),
+        context=context,
     )
     if defaults.graded:
         _check_gold(row, problem, answer_column, verifiers)
@@ -237,24 +248,36 @@ def _columns(row: _Row, question: str, messages: list[Message] | None) -> dict[s
     return others if messages is None else {**others, "prompt": messages}
 
 
-def _question(row: _Row, column: str, messages: list[Message] | None) -> str:
-    if messages is None and not isinstance(row.columns[column], list):
-        return row.text(column).strip()
-    user = [message for message in messages or () if message["role"] == "user"]
-    # The last one: in a dialogue the question is what is answered next.
-    content = user[-1].get("content") if user else None
-    if not isinstance(content, str):
+def _question(row: _Row, column: str) -> str:
+    """Return the question of a column without messages."""
+    if isinstance(row.columns[column], list):
         raise row.error(
             column,
-            "no last message of the user with text in it",
-            'write text, or messages such as [{"role": "user", "content": "2+3?"}]',
+            "no last message of the user: a list of other values than messages",
+            f"write {_PROMPT}",
         )
-    # Earlier messages are part of the prompt: a tokenizer has to accept them, too.
-    for message in messages or ():
-        if isinstance(message["content"], str) and message["content"]:
-            row.check(column, message["content"])
-    row.check(column, content)
-    return content.strip()
+    return row.text(column).strip()
+
+
+def _prompt_of(row: _Row, column: str, messages: list[Message]) -> list[Message]:
+    """Return the messages up to the question, which is the last one of the user.
+
+    In `messages`, which is the column of samples to learn from, what follows the last question is its response. A `prompt`
+    that ends with words of the assistant would have the policy continue them, which no template here does.
+    """
+    users = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    if not users:
+        raise row.error(
+            column, "no last message of the user, so there is no question", f"write {_PROMPT}"
+        )
+    after = [message["role"] for message in messages[users[-1] + 1 :]]
+    if after and (column != "messages" or set(after) != {"assistant"}):
+        raise row.error(
+            column,
+            f"the last message has the role {after[-1]!r}, and a prompt ends with a message of the user",
+            "take off what follows the question; a response to learn from belongs into the datasets of an sft stage",
+        )
+    return messages[: users[-1] + 1]
 
 
 def _language(row: _Row, question: str, defaults: Defaults, detect: bool) -> str:
@@ -335,6 +358,16 @@ def _check_gold(
                 )
             )
         )
+
+
+def dialogue_of(problem: Problem) -> str:
+    """Return the words that say which problem it is: the question after the earlier turns.
+
+    System turns are no part of it: the same question under two of them is one question, of which a model must not have
+    learnt one form when it is tested on the other.
+    """
+    turns = (turn.text for turn in problem.messages if turn.role != "system")
+    return "\n".join(turns) if problem.context else problem.question
 
 
 def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "heldout"]:

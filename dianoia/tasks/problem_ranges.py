@@ -1,6 +1,6 @@
 """Ranges of a problem set's training problems, the same for every seed of a run."""
 
-from dianoia.base.records import Problem
+from dianoia.base.records import Problem, Turn
 from dianoia.tasks.plugins import ProblemSource
 
 STREAM = 800_000
@@ -11,15 +11,15 @@ def problem_range(source: ProblemSource, first: int, count: int) -> list[Problem
     """Return training problems `first` to `first + count - 1`, once each, in order.
 
     A range longer than a file reaches into the file's next epoch, where all problems are repeated and left out. So is a
-    problem with the id or the question of an earlier one.
+    problem with the id of an earlier one, or with its question after the same turns.
     """
     ids: set[str] = set()
-    questions: set[str] = set()
+    asked: set[tuple[Turn, ...]] = set()
     problems = []
     for problem in source.draw(STREAM, first, count):
         # Ids of a file repeat in its next epoch; questions of a generator may repeat under other ids.
-        if problem.id not in ids and problem.question not in questions:
+        if problem.id not in ids and problem.messages not in asked:
             problems.append(problem)
         ids.add(problem.id)
-        questions.add(problem.question)
+        asked.add(problem.messages)
     return problems

@@ -81,7 +81,7 @@ def _pieces(
     for index, turn in enumerate(turns):
         # A system message waits for the prompt that it precedes.
         if turn.role == "system":
-            system = f"{turn.text}\n"
+            system = f"{turn.text}\n" if turn.text else ""
         elif turn.role == "user":
             prompt = system + template.render(turn.text, later=bool(pieces))
             pieces.append(Piece(prompt, Part.PROMPT))

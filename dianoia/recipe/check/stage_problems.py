@@ -9,7 +9,7 @@ problems need.
 from collections.abc import Iterable, Mapping, Sequence
 
 from dianoia.base.errors import ConfigError, ProblemFileError, nearest
-from dianoia.base.records import Problem
+from dianoia.base.records import Problem, Turn
 from dianoia.config import (
     EndpointSettings,
     EvaluateStage,
@@ -126,7 +126,7 @@ def _check_general_prompts(name: str, stage: RLStage, preferences: PreferenceSet
 
     Each can be read and has held-out prompts, its languages can be measured, and no prompt is in both.
     """
-    set_of: dict[str, str] = {}
+    set_of: dict[tuple[Turn, ...], str] = {}
     for key, problems in (
         ("problems", preferences.problems),
         ("safety_problems", preferences.safety_problems),
@@ -138,9 +138,9 @@ def _check_general_prompts(name: str, stage: RLStage, preferences: PreferenceSet
             source = general_source(problems, key)
         except ConfigError as error:
             raise ConfigError(f"{where}.{error}") from None
-        # By question, since ids are unique only within a set.
-        questions = {problem.question for problem in training_sample(source)}
-        repeated = sorted(question for question in questions if question in set_of)
+        # By question and the turns before it, since ids are unique only within a set.
+        prompts = {problem.messages for problem in training_sample(source)}
+        repeated = sorted(prompt[-1].text for prompt in prompts if prompt in set_of)
         if repeated:
             raise ConfigError(
                 f"{where}: {len(repeated)} prompts, such as {repeated[0][:80]!r}, are both in problems = "
@@ -148,7 +148,7 @@ def _check_general_prompts(name: str, stage: RLStage, preferences: PreferenceSet
                 "exactly one set, since two reward models would score it by different standards; take them out of one of "
                 "the two"
             )
-        set_of |= dict.fromkeys(questions, key)
+        set_of |= dict.fromkeys(prompts, key)
         _check_languages(name, stage, source, problems)
         if stage.progress.problems:
             # Raises if the set has no held-out prompt to draw the curve on.

@@ -150,7 +150,9 @@ def is_contaminated(tests: Tests | None, problem: Problem, counts: Contamination
     if tests is None:
         return False
     counts.checked += 1
-    overlap = tests.find(problem.question)
+    # Earlier turns may hold a test, too: each of them is read like a question. System turns hold instructions.
+    turns = (turn.text for turn in reversed(problem.messages) if turn.role != "system")
+    overlap = next(filter(None, map(tests.find, turns)), None)
     if overlap is None:
         return False
     # The first test that overlaps counts; a problem is dropped once.

@@ -15,7 +15,13 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.data.contamination import Tests, is_contaminated
 from dianoia.tasks.data.set_summary import Summary
-from dianoia.tasks.problem_files import Defaults, problem_of, read_problems, split_of
+from dianoia.tasks.problem_files import (
+    Defaults,
+    dialogue_of,
+    problem_of,
+    read_problems,
+    split_of,
+)
 from dianoia.tasks.table_files import Row, read_rows
 from dianoia.tasks.verifier import Verifier
 
@@ -40,7 +46,7 @@ class Data:
 
     def side(self, problem: Problem) -> str:
         """Return the side of a problem, "train" or "heldout"."""
-        return "heldout" if self.all_heldout else split_of(problem.question, self.heldout_share)
+        return "heldout" if self.all_heldout else split_of(dialogue_of(problem), self.heldout_share)
 
     @property
     def size(self) -> int:

@@ -56,8 +56,9 @@ class Summary:
             self.languages[problem.language] += 1
             self.verifiers[problem.verifier] += 1
             self.lengths.append(len(problem.question))
+            # The same question after other turns is another problem.
             # Two questions with the same hash are counted as repeated: with 64 bits that does not happen.
-            key = hash(plain_words(problem.question))
+            key = hash((problem.context, plain_words(problem.question)))
             self.repeated += key in questions
             questions.add(key)
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dianoia.base.errors import ProblemFileError
+from dianoia.base.records import Turn
 from dianoia.tasks.problem_files import Defaults, read_problems, split_of
 from dianoia.tasks.short_answers import SHORT_ANSWER_VERIFIERS
 
@@ -64,6 +65,10 @@ def test_messages_give_the_last_question_of_the_user(tmp_path: Path) -> None:
     (problem,) = read_problems(jsonl(tmp_path, {"prompt": messages, "answer": 5}), VERIFIERS)
     assert (problem.question, problem.answer, problem.id) == ("2+3?", "5", "problems-1")
     assert problem.columns["prompt"] == messages, "whole, for reward functions"
+    assert problem.context == (
+        Turn("system", "Be brief."), Turn("user", "1+1?"), Turn("assistant", "2"),
+    )  # fmt: skip
+    assert problem.messages[-1] == Turn("user", "2+3?") and len(problem.messages) == 4
 
 
 @pytest.mark.parametrize("name", ["prompt", "question", "problem"])
@@ -111,7 +116,7 @@ GOOD = {"question": "2+3?", "answer": "5"}
         (GOOD | {"verifier": "maths"}, "no verifier named 'maths'; use one of exact, number"),
         (GOOD | {"language": "English"}, "column 'language', value 'English': not an ISO 639-1"),
         (GOOD | {"prompt": [{"role": "system", "content": "x"}]}, "no last message of the user"),
-        (GOOD | {"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, "no last message"),
+        (GOOD | {"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1 is a part of the type 'image'"),
         (GOOD | {"prompt": ["2+3?"]}, "no last message of the user"),
         (GOOD | {"id": "problems-1"}, "column 'id', value 'problems-1': row 1 has the same id"),
         ([1], "row 3: a list, not a JSON object"),
