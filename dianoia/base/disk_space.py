@@ -58,7 +58,7 @@ def reserve_space(folder: Path, size: int, user: str) -> None:
     file = folder / RESERVE_FILE
     # A new file, never an existing one: under this name could be a link to a file elsewhere.
     file.unlink(missing_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
         error_number = _allocate(descriptor, size)
     finally:

@@ -1,7 +1,8 @@
 """Atomic writes (temporary file, fsync, rename), checksums of files and folders, and the cache folder.
 
 Atomic: a reader sees the old file or the new one, never a part. After an error the temporary file is removed, so that a
-full disk does not get fuller. A link under the name is replaced and its target is not touched.
+full disk does not get fuller. A link under the name is replaced and its target is not touched. A file is readable by
+whoever the umask allows, whichever library wrote it: safetensors creates its files for the owner alone.
 
 Checksums: a JSON object may end with the key `checksum`, which covers everything in it but times. A folder holds
 `SHA256SUMS`, in the format of `sha256sum -c`. JSON files of a run directory carry the version of their format, see
@@ -70,7 +71,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     with error_path(path), _remove_on_error(temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear(temporary)  # left by a kill, or a link under this name
+        # An ordinary new file has the mode that the umask allows. The umask itself can only be read by changing it,
+        # for every thread of the process.
+        temporary.touch()
+        mode = _mode(temporary)
         yield temporary
+        _set_mode(temporary, mode)
         # The content must be on the disk before the name, and the name before anything that relies on it.
         sync(temporary)
         temporary.replace(path)
@@ -89,8 +95,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         clear(temporary)
         temporary.mkdir()
+        mode = _mode(temporary)
         yield temporary
         _write_sums(temporary)
+        _open_to_umask(temporary, mode)
         # Before the rename: the new name must never lead to content that is not on the disk.
         for file in sorted(temporary.rglob("*")):
             sync(file)
@@ -101,6 +109,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync(path.parent)
         clear(old)
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _open_to_umask(folder: Path, mode: int) -> None:
+    """Give everything in a folder the mode that the umask allows; `mode` is that of a new folder."""
+    for path in folder.rglob("*"):
+        # A new file is a new folder without the rights to enter it.
+        _set_mode(path, mode if path.is_dir() else mode & 0o666)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    # Some mounted file systems have no rights to set.
+    if _mode(path) != mode:
+        path.chmod(mode)
 
 
 @contextmanager

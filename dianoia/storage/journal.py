@@ -181,7 +181,7 @@ def _create(file: Path, earlier: float) -> int:
     with error_path(file):
         temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        descriptor = os.open(temporary, flags, 0o644)
+        descriptor = os.open(temporary, flags, 0o666)
         with suppress(OSError):
             os.pwrite(descriptor, f"{earlier:20.6f}\n".encode(), 0)
         temporary.replace(file)

@@ -67,7 +67,7 @@ def _open(file: Path) -> int:
     with error_path(file.parent):
         # O_NONBLOCK: opening a pipe under this name must not wait for a writer.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(file, flags, 0o644)
+        descriptor = os.open(file, flags, 0o666)
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
         os.close(descriptor)

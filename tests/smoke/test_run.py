@@ -1,6 +1,8 @@
 """The real commands on a tiny model, in a temporary folder."""
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,22 @@ def test_a_run_explains_itself(tiny_zero: Path, tmp_path: Path, tiny_base: Path)
     rollouts = pq.read_table(out / "stages/zero/rollouts/step-00000.parquet").to_pylist()
     assert len(rollouts) == 16
     assert {row["status"] for row in rollouts} <= {"finished", "malformed", "truncated"}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_files_and_folders_have_the_mode_that_the_umask_allows(
+    umask: int, tiny_zero: Path, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        assert run(tiny_zero, tmp_path / "run") == main(["report", str(tmp_path / "run")]) == 0
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "run", *(tmp_path / "run").rglob("*")]
+    assert {"model.safetensors", "report.html", "results.json"} <= {path.name for path in paths}
+    for path in paths:
+        allowed = (0o777 if path.is_dir() else 0o666) & ~umask
+        assert stat.S_IMODE(path.stat().st_mode) == allowed, path
 
 
 def test_the_rows_of_metrics_are_the_optimizer_steps(

@@ -1,10 +1,15 @@
 """Files appear whole or not at all, wherever a write is cut."""
 
 import json
+import os
 import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from dianoia.base.errors import UnknownFormat
 from dianoia.base.files import (
@@ -187,3 +192,31 @@ def test_another_version_is_refused(name: str, tmp_path: Path) -> None:
     path.write_text('{"format_version": 99}', encoding="utf-8")
     with pytest.raises(UnknownFormat, match=f"{name}: format_version = 99, .* reads version 1; "):
         read_json(path)
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    mask: int = request.param
+    before = os.umask(mask)
+    yield mask
+    os.umask(before)
+
+
+def test_everything_has_the_mode_that_the_umask_allows(umask: int, tmp_path: Path) -> None:
+    """safetensors writes its files for the owner alone, whatever the umask is."""
+
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    tensors = {"a": torch.zeros(3)}
+    with whole_folder(tmp_path / "checkpoint") as folder:
+        (folder / "adapter").mkdir()
+        save_file(tensors, folder / "model.safetensors")
+        save_file(tensors, folder / "adapter/model.safetensors")
+        assert mode(folder / "model.safetensors") == 0o600, "or the library has changed"
+        (folder / "config.json").write_text("{}")
+    with whole_file(tmp_path / "one.safetensors") as file:
+        save_file(tensors, file)
+    write_text(tmp_path / "text.txt", "text")
+    for path in tmp_path.rglob("*"):
+        assert mode(path) == (0o777 if path.is_dir() else 0o666) & ~umask, path
