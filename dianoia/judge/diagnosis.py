@@ -5,7 +5,8 @@ with the last of them, each with advice in the names of the options. Not here: p
 stopping.
 
 A condition is reported when it has held for PATIENCE batches in a row, since one small batch proves
-nothing. Exceptions: an unreadable gold answer, and evaluations, which have one batch. A condition is
+nothing. Exceptions: an unreadable gold answer, a reward function that pays nothing for a large
+batch, and evaluations, which have one batch. A condition is
 reported again only after it has not held for a batch. Its consequences are not reported:
 truncated rollouts cannot keep the format, and without the format nothing can be right.
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dianoia.judge.group_summary import BatchSummary, OneAnswer
+from dianoia.judge.unpaid import Unpaid
 from dianoia.text.template_fit import CODE as MISFIT
 from dianoia.text.template_fit import BetterTemplate
 
@@ -34,6 +36,8 @@ _FEWEST_PROBLEMS = 4
 _HALF = 0.5
 _FEWEST_ROLLOUTS = 32
 """Least rollouts over a streak for a part of the reward to count as constant: a few samples may be equal by chance."""
+_FOR_ONE_BATCH = 256
+"""Well-formed responses from which a reward function that pays them nothing is reported without PATIENCE."""
 _FOR_LEVEL = 128
 """The same for a part that is constant within every group: samples of a problem are equal more often."""
 _OF_RULES = frozenset({"accuracy", "format", "language", "random", "overlong"})
@@ -77,6 +81,7 @@ def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
         for condition in _CONDITIONS
         if _streak(history, condition.holds) == condition.patience
     ]
+    diagnoses += _misreading(history)
     diagnoses += _constant(history)
     if _streak(history, lambda batch: _is_one_answer(batch.one_answer)) == PATIENCE:
         assert history[-1].one_answer is not None, "the condition holds"
@@ -194,6 +199,39 @@ _CONDITIONS = (
 _SHOWN_CHARS = 80
 
 
+# Reward functions --------------------------------------------------------------------------------
+
+
+def _misreading(history: Sequence[BatchSummary]) -> list[Diagnosis]:
+    """Diagnose reward functions that have now paid 0 for nearly all well-formed responses for long enough."""
+    return [
+        _misreading_diagnosis(name, history[-1].unpaid[name])
+        for name in history[-1].unpaid
+        if _misreads(history, name) and not _misreads(history[:-1], name)
+    ]
+
+
+def _misreads(history: Sequence[BatchSummary], name: str) -> bool:
+    streak = _streak(history, lambda batch: name in batch.unpaid and batch.unpaid[name].is_wrong)
+    responses = sum(batch.unpaid[name].responses for batch in history[len(history) - streak :])
+    # One large batch is proof enough: a run of a few steps would end without a word.
+    return responses >= _FOR_ONE_BATCH or (streak >= PATIENCE and responses >= _FEWEST_ROLLOUTS)
+
+
+def _misreading_diagnosis(name: str, unpaid: Unpaid) -> Diagnosis:
+    right = f", {unpaid.right} of them right by the verifier" if unpaid.right else ""
+    cause = unpaid.cause or "no cause is known"
+    return Diagnosis(
+        "function_pays_nothing",
+        f"the reward function {name!r} pays 0 for {unpaid.share:.0%} of the well-formed responses ({unpaid.responses} in this "
+        f"rollout{right}), so that it teaches nothing; the likely cause: {cause}. It was given completions such as "
+        f"{unpaid.example}",
+        unpaid.advice
+        or f"compare what {name!r} expects with `text` and `parts` in the stage's rollouts: another form of completions "
+        "(rewards.functions, form), other tags than the template's, or a column that is empty",
+    )
+
+
 # Constant parts ---------------------------------------------------------------------------------
 
 
@@ -246,6 +284,8 @@ def _lasts(history: Sequence[BatchSummary], name: str) -> bool:
 def _explained(batch: BatchSummary, name: str, value: float | None) -> bool:
     """Return True if a constant value is the best one, or another diagnosis explains it."""
     if value is not None and value == _BEST.get(name):
+        return True
+    if name in batch.unpaid and batch.unpaid[name].is_wrong:
         return True
     # Then nothing that depends on the format can be earned.
     if _truncated(batch) or _format_never(batch):

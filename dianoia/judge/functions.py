@@ -7,28 +7,33 @@ A function is called with keywords: `prompts`, `completions`, `completion_ids` (
 column of the problems as a list, and `trainer_state`, `log_extra` and `log_metric`, which are no lists. It returns a
 number or None per rollout; None: it does not apply. `async` functions are awaited together, after the others.
 
+A prompt is what the file has: messages whole, as they are, or a text. In TRL a text prompt is the model's whole input;
+here it is the question, and the template stays out of it.
+
 Differences from TRL's GRPOTrainer (1.16):
-1. A completion begins with the tag that the prompt has opened, if it has, and without the white space that stands
-   between a template's prompt and its first tag. This is the text that a chat template's generation prompt leaves
-   to the model, which TRL passes.
-2. Every problem has the columns of COLUMNS, also one of a built-in set; a column of its own file takes precedence.
+1. The text of a completion, see `judge.completion_text`. A message holds it whole in `content`: no thought is taken out
+   of it, as TRL does for a tokenizer with a `response_template`, where `think_format_reward` then pays 0.
+2. A problem has fields that its file need not have. `**kwargs` gets question, answer, solution and id; the fields of
+   NAMED_ONLY reach a function that names them, since open-r1's ask for `"language" in kwargs` and mean a programming
+   language. A column of the problem's own file always takes precedence and reaches every function.
 3. A function without `**kwargs` gets the keywords that it names; in TRL it fails.
 4. NaN is an error, not another word for None.
+5. There are no `environments`. `trainer_state.epoch` is the share of the stage that is done: problems are a stream.
 """
 
 import asyncio
 import inspect
-import json
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from dianoia.base.errors import UserError
-from dianoia.base.records import Problem, Rollout
+from dianoia.base.records import Problem, Rollout, Turn
 from dianoia.config import FunctionSettings
+from dianoia.judge.completion_text import CompletionText, with_opening
 from dianoia.judge.function_files import format_error, make_function
 from dianoia.judge.reward_part import RewardPart, ScoringState, Values
 from dianoia.text.template import Template
@@ -37,6 +42,8 @@ Form = Literal["auto", "text", "messages"]
 
 COLUMNS = ("question", "answer", "solution", "verifier", "id", "domain", "language", "difficulty")
 """Columns that every problem has; `solution` is the gold answer where the file has no such column."""
+NAMED_ONLY = frozenset({"verifier", "domain", "language", "difficulty"})
+"""Those of them that `**kwargs` alone does not get."""
 _NO_COLUMNS = frozenset(
     {"prompt", "prompts", "completion", "completions", "completion_ids", "environments", "trainer_state",
      "log_extra", "log_metric"}
@@ -44,25 +51,37 @@ _NO_COLUMNS = frozenset(
 """Names that a column of a file cannot have when a function is called."""
 _MAX_BITS, _SHOWN_CHARS = 256, 200
 """Limits on a wrong value that is shown in a message."""
-_QUESTIONS = ("prompt", "question", "problem")
-"""Columns that may hold the messages of a problem."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrainerState:
-    """Where training is, under the names of `transformers.TrainerState`."""
+    """Where training is, with all fields of `transformers.TrainerState`, which a plan must start without.
 
+    Fields from `logging_steps` on have that class's defaults.
+    """
+
+    epoch: float
+    """Share of the stage that is done: its problems are a stream, which is read once."""
     global_step: int
     """Optimizer steps that are done."""
     max_steps: int
-    is_world_process_zero: bool = True
-    is_local_process_zero: bool = True
+    logging_steps: int = 500
+    eval_steps: int = 500
+    save_steps: int = 500
+    train_batch_size: int | None = None
+    num_train_epochs: int = 0
+    num_input_tokens_seen: int = 0
+    total_flos: float = 0
     log_history: list[dict[str, float]] = field(default_factory=list)
-
-    @property
-    def epoch(self) -> float:
-        """Share of the stage that is done: its problems are a stream, which is read once."""
-        return self.global_step / self.max_steps
+    best_metric: float | None = None
+    best_global_step: int | None = None
+    best_model_checkpoint: str | None = None
+    is_local_process_zero: bool = True
+    is_world_process_zero: bool = True
+    is_hyper_param_search: bool = False
+    trial_name: str | None = None
+    trial_params: dict[str, str | float | int | bool] | None = None
+    stateful_callbacks: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,48 +118,41 @@ def load_function(settings: FunctionSettings) -> Function:
 # Keywords of a call ------------------------------------------------------------------------------
 
 
-def columns_of(problem: Problem) -> dict[str, Any]:
-    """Return the columns of a problem as a function gets them."""
+def columns_of(problem: Problem, named: Collection[str] = NAMED_ONLY) -> dict[str, Any]:
+    """Return the columns of a problem as a function gets them that names the keywords `named`."""
     fields = {name: getattr(problem, name) for name in COLUMNS if name != "solution"}
+    fields = {k: v for k, v in fields.items() if k not in NAMED_ONLY or k in named}
     # Later entries win: a column of the problem's own file replaces a field of the same name.
     columns = {**fields, "solution": problem.answer, **problem.columns}
     return {name: value for name, value in columns.items() if name not in _NO_COLUMNS}
 
 
 def messages_of(problem: Problem) -> list[dict[str, Any]] | None:
-    """Return the messages of a problem in its file, system and earlier turns too; None if the prompt is a text."""
-    columns = (_messages(problem.columns.get(name)) for name in _QUESTIONS)
-    return next((messages for messages in columns if messages), None)
+    """Return the messages up to the question, system and earlier turns too; None for a problem that came as a text."""
+    prompt = problem.columns.get("prompt")
+    # The messages of a file come first: they may have keys that a turn has no place for.
+    if isinstance(prompt, list):
+        # Copies: a function may change its lists, and other functions get the same problems.
+        return [dict(message) for message in prompt]
+    return [_message(turn) for turn in problem.messages] if problem.context else None
 
 
-def _messages(prompt: object) -> list[dict[str, Any]] | None:
-    """Return a list of messages, given as it is or as the JSON text of a CSV cell; None for anything else."""
-    if isinstance(prompt, str) and prompt.lstrip().startswith("["):
-        try:
-            prompt = json.loads(prompt)
-        except (ValueError, RecursionError):
-            return None
-    valid = isinstance(prompt, list) and all(isinstance(m, dict) and "role" in m for m in prompt)
-    return prompt if valid else None  # type: ignore[return-value]
-
-
-def response(rollout: Rollout, template: Template | None) -> str:
-    """Return the response from its first tag on, with the tag that its prompt has opened."""
-    if template is None or template.tags is None:
-        return rollout.text
-    # The prompt may end with the opening tag; TRL hands over what a chat template leaves to the model.
-    opened = template.tags.open_thought
-    if not template.opens_thought or opened in rollout.text:
-        return rollout.text.lstrip()
-    return opened + rollout.text
+def _message(turn: Turn) -> dict[str, Any]:
+    message = {"role": turn.role, "content": turn.text}
+    return message if turn.thought is None else {**message, "reasoning_content": turn.thought}
 
 
 def arguments(
-    rollouts: Sequence[Rollout], form: Form, template: Template | None = None
+    rollouts: Sequence[Rollout], texts: Sequence[str], form: Form, named: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the lists that a function is called with, one entry per rollout."""
-    pairs = [_pair(rollout, form, template) for rollout in rollouts]
-    rows = [columns_of(rollout.problem) for rollout in rollouts]
+    """Return the lists that a function is called with, one entry per rollout.
+
+    `texts` are the texts of the completions, `named` the keywords that the function names.
+    """
+    pairs = [
+        _pair(rollout.problem, text, form) for rollout, text in zip(rollouts, texts, strict=True)
+    ]
+    rows = [columns_of(rollout.problem, named) for rollout in rollouts]
     # Problems of different files have different columns; a row without a column has None there.
     names = dict.fromkeys(name for row in rows for name in row)
     return {
@@ -151,28 +163,25 @@ def arguments(
     }
 
 
-def _pair(rollout: Rollout, form: Form, template: Template | None) -> tuple[Any, Any]:
-    text, messages = response(rollout, template), messages_of(rollout.problem)
-    question = rollout.problem.question
+def _pair(problem: Problem, text: str, form: Form) -> tuple[Any, Any]:
+    """Return prompt and completion in a form."""
+    messages = messages_of(problem)
     if form == "text" or (form == "auto" and messages is None):
-        return question, text
-    # Copies: a function may change its lists, and other functions get the same problems.
-    prompt = [dict(m) for m in messages] if messages else [{"role": "user", "content": question}]
+        return problem.question, text
+    prompt = messages or [{"role": "user", "content": problem.question}]
     return prompt, [{"role": "assistant", "content": text}]
 
 
-def parameters_of(call: Callable[..., Any]) -> tuple[list[str], list[str] | None]:
-    """Return the keywords that a function requires, and all that it accepts (None: any)."""
+def parameters_of(call: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
+    """Return the keywords that a function names, with True for those it requires, and whether it takes all others."""
     try:
         parameters = inspect.signature(call).parameters.values()
     # A builtin has no signature: it gets every keyword.
     except (TypeError, ValueError):
-        return [], None
+        return {}, True
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    keyword_parameters = [p for p in parameters if p.kind in kinds]
-    any_other = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    required = [p.name for p in keyword_parameters if p.default is inspect.Parameter.empty]
-    return required, None if any_other else [p.name for p in keyword_parameters]
+    named = {p.name: p.default is inspect.Parameter.empty for p in parameters if p.kind in kinds}
+    return named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 def missing(call: Callable[..., Any], problem: Problem) -> list[str]:
@@ -185,8 +194,9 @@ def missing(call: Callable[..., Any], problem: Problem) -> list[str]:
         "log_extra",
         "log_metric",
     }
-    required, _ = parameters_of(call)
-    return [name for name in required if name not in {*standard, *columns_of(problem)}]
+    named, _ = parameters_of(call)
+    present = {*standard, *columns_of(problem)}
+    return [name for name, required in named.items() if required and name not in present]
 
 
 # Calling -----------------------------------------------------------------------------------------
@@ -199,10 +209,20 @@ class FunctionPart(RewardPart):
     """
 
     def __init__(
-        self, function: Function, weight: float = 1.0, template: Template | None = None
+        self,
+        function: Function,
+        weight: float = 1.0,
+        template: Template | None = None,
+        decode: CompletionText | None = None,
     ) -> None:
+        """`decode` gives the response as TRL decodes it; None: the text of the rollout."""
         super().__init__(function.name, weight)
-        self.function, self.template = function, template
+        self.function, self.template, self.decode = function, template, decode
+
+    def text(self, rollout: Rollout) -> str:
+        """Return the text of a completion as the function gets it."""
+        text = rollout.text if self.decode is None else self.decode(rollout)
+        return with_opening(text, self.template)
 
     def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values | Awaitable[Values]:
         """Call the function about all rollouts at once; an `async` function gives an awaitable.
@@ -212,14 +232,15 @@ class FunctionPart(RewardPart):
         """
         # A log per call, so that functions that run at the same time do not mix their columns.
         log = _Log(state, len(rollouts))
-        keywords = arguments(rollouts, self.function.form, self.template) | {
-            "trainer_state": TrainerState(state.step, state.steps),
+        texts = [self.text(rollout) for rollout in rollouts]
+        named, takes_others = parameters_of(self.function.call)
+        keywords = arguments(rollouts, texts, self.function.form, named) | {
+            "trainer_state": TrainerState(state.step / state.steps, state.step, state.steps),
             "log_extra": log.extra,
             "log_metric": log.metric,
         }
         # Difference 3 to TRL: no keyword that the function does not name, unless it has `**kwargs`.
-        _, accepted = parameters_of(self.function.call)
-        keywords = {k: v for k, v in keywords.items() if accepted is None or k in accepted}
+        keywords = {k: v for k, v in keywords.items() if takes_others or k in named}
         if self.function.is_async:
             return self._await(keywords, rollouts)
         with self._errors_named(keywords):

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from dianoia.base.records import Group, Rollout, RolloutStatus
+from dianoia.judge.functions import FunctionPart
 from dianoia.judge.llm_grader import REFERENCE
 from dianoia.judge.reward_part import ACCURACY
+from dianoia.judge.unpaid import Unpaid, unpaid_parts
 
 _EXAMPLE_CHARS = 200
 _IDS_NAMED = 5
@@ -63,6 +65,8 @@ class BatchSummary:
     level_parts: tuple[str, ...] = ()
     """Parts that had one value within each group but differed between groups; empty where advantages are not relative."""
     rollouts: int = 0
+    unpaid: Mapping[str, Unpaid] = field(default_factory=dict)
+    """What each reward function paid for well-formed responses."""
 
 
 def summarize(
@@ -71,10 +75,11 @@ def summarize(
     mean_thought_tokens: float | None,
     relative: bool = True,
     one_answer: OneAnswer | None = None,
+    functions: Sequence[FunctionPart] = (),
 ) -> BatchSummary:
     """Summarize the groups of a batch; the caller has measured thoughts and answers.
 
-    `relative` says whether advantages are relative to the group, which PPO's are not.
+    `relative` says whether advantages are relative to the group, which PPO's are not. `functions` are those of the reward.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     assert rollouts, "a batch has rollouts"
@@ -100,6 +105,7 @@ def summarize(
         constant_parts=_constant_parts(groups),
         level_parts=_level_parts(groups) if relative else (),
         rollouts=len(rollouts),
+        unpaid=unpaid_parts(functions, groups),
     )
 
 

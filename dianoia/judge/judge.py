@@ -18,12 +18,14 @@ from dianoia.base.errors import ConfigError, ProblemFileError, UserError
 from dianoia.base.records import Group, Problem, Purpose, Rollout, RolloutGroup, Score
 from dianoia.config import PreferenceSettings, RewardSettings, RLStage
 from dianoia.judge import rules
+from dianoia.judge.completion_text import SpecialTokens
 from dianoia.judge.functions import FunctionPart, load_function
 from dianoia.judge.llm_grader import REFERENCE, GraderPart, LLMGrader
 from dianoia.judge.reward_model_part import RewardModelPart
 from dianoia.judge.reward_model_scores import RewardModel
 from dianoia.judge.reward_part import ACCURACY, RewardPart, ScoringState, Values
 from dianoia.models.endpoint import Endpoint
+from dianoia.models.loading import load_tokenizer
 from dianoia.storage.stage_inputs import Context
 from dianoia.text.template import TEMPLATES, Template
 
@@ -107,6 +109,11 @@ class Judge:
         lowest = {**state["lowest"], **state.get("parts", {})}
         for part in self._reward_models:
             part.lowest = lowest[part.name]
+
+    @property
+    def functions(self) -> list[FunctionPart]:
+        """The reward functions of users among the parts."""
+        return [part for part in self.parts if isinstance(part, FunctionPart)]
 
     @property
     def _reward_models(self) -> list[RewardModelPart]:
@@ -303,8 +310,14 @@ def training_judge(config: RLStage, context: Context, grader: LLMGrader | None) 
         for settings in rewards.models
     ]
     template = TEMPLATES[config.template]
+    # Functions get responses as TRL decodes them, for which the tokenizer is needed.
+    decode = (
+        SpecialTokens.of(load_tokenizer(context.resolve(config.start)), template).text
+        if rewards.functions
+        else None
+    )
     functions = [
-        FunctionPart(load_function(settings), settings.weight, template)
+        FunctionPart(load_function(settings), settings.weight, template, decode)
         for settings in rewards.functions
     ]
     return Judge(reward_parts(rewards, context.seed, template, models, functions, grader))

@@ -12,9 +12,11 @@ from typing import Any
 from dianoia.algo.estimates import estimate_unbounded
 from dianoia.base.records import GENERAL, Group, Purpose
 from dianoia.judge.diagnosis import PATIENCE, Diagnosis, diagnose
+from dianoia.judge.functions import FunctionPart
 from dianoia.judge.group_summary import BatchSummary, OneAnswer, summarize
 from dianoia.judge.hacking import Point, Spread, diagnose_spread, hacking, spread
 from dianoia.judge.reward_part import FORMAT, LANGUAGE
+from dianoia.judge.unpaid import Unpaid
 from dianoia.metrics.commonest_answer import one_answer
 from dianoia.metrics.training_metrics import Weights
 
@@ -28,13 +30,18 @@ class History:
     """Summaries of rollouts and points of the held-out curves, the newest of each."""
 
     def __init__(
-        self, relative: bool = True, weights: Weights | None = None, from_step: int = 0
+        self,
+        relative: bool = True,
+        weights: Weights | None = None,
+        from_step: int = 0,
+        functions: Sequence[FunctionPart] = (),
     ) -> None:
         """Begin without any history.
 
         `relative` as in `summarize`; `weights` of the parts of the reward are given for a stage with reward models, which
-        score from `from_step` on.
+        score from `from_step` on; `functions` are the reward functions of users.
         """
+        self.functions = tuple(functions)
         self.relative, self.weights, self.from_step = relative, weights or {}, from_step
         self.batches: list[BatchSummary] = []
         self.spreads: dict[str, list[Spread]] = {}
@@ -48,7 +55,8 @@ class History:
         `thought_tokens` is the mean thought length of its problems with a verifier.
         """
         reasoning = [group for group in groups if group.purpose is Purpose.REASONING]
-        summary = summarize(step, reasoning, thought_tokens, self.relative, one_answer(reasoning))
+        answers = one_answer(reasoning)
+        summary = summarize(step, reasoning, thought_tokens, self.relative, answers, self.functions)
         # The oldest are dropped: states stay small however long a stage runs.
         self.batches = [*self.batches, summary][-BATCHES:]
         diagnoses = diagnose(self.batches)
@@ -112,5 +120,6 @@ def _batch_summary(fields: Mapping[str, Any]) -> BatchSummary:
             "unparseable_ids": tuple(fields["unparseable_ids"]),
             "level_parts": tuple(fields.get("level_parts", ())),
             "one_answer": OneAnswer(**answer) if answer else None,
+            "unpaid": {name: Unpaid(**of) for name, of in fields.get("unpaid", {}).items()},
         }
     )

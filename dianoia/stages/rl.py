@@ -266,7 +266,8 @@ def _recorder(
     # PPO's rewards need not differ within a group, so flat groups are no alarm there.
     settings, is_relative = config.preferences, config.algorithm.name != "ppo"
     weights = None if settings is None else reward_weights(config.rewards, settings)
-    history = History(is_relative, weights, 0 if settings is None else settings.from_step)
+    from_step = 0 if settings is None else settings.from_step
+    history = History(is_relative, weights, from_step, judge.functions)
     return Recorder(context, roller, config.progress, history, weights, judge, heldout_judge)
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import TrainerState
 
 from dianoia.base.errors import UserError
-from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
+from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus, Turn
 from dianoia.judge.functions import Form, Function, FunctionPart, columns_of, missing
 from dianoia.judge.judge import Judge
 from dianoia.judge.reward_part import ScoringState, Values
@@ -100,10 +101,26 @@ def test_every_list_has_an_entry_a_rollout() -> None:
     assert call["level"] == ["easy", "easy", None]
     assert call["answer"] == [5, 5, "4"], "the file's own value, else the gold answer"
     assert call["solution"] == ["5", "5", "$4$"]
-    assert call["language"] == ["en", "en", "de"] and call["id"] == ["a", "a", "b"]
+    assert call["id"] == ["a", "a", "b"]
     assert not {"prompt", "completion", "environments"} & set(call)
     state = call["trainer_state"]
-    assert (state.global_step, state.max_steps, state.epoch) == (3, 12, 0.25)
+    assert asdict(state) == asdict(TrainerState(global_step=3, max_steps=12, epoch=0.25))
+
+
+def test_fields_that_mean_something_else_elsewhere_reach_those_who_name_them() -> None:
+    """open-r1's `code_format` takes a `language` among the keywords for a programming language."""
+    calls: list[dict[str, Any]] = []
+
+    def naming(prompts: Any, language: Any, verifier: Any = None, **columns: Any) -> list[float]:
+        calls.append({"language": language, "verifier": verifier, **columns})
+        return [0.0] * len(prompts)
+
+    assert not {"language", "domain", "verifier", "difficulty"} & set(seen())
+    ask(naming)
+    assert calls[0]["language"] == ["en", "en", "de"] and calls[0]["verifier"] == ["number"] * 3
+    assert not {"domain", "difficulty"} & set(calls[0])
+    own = replace(PLAIN, columns={"language": "python"})
+    assert seen(rollouts=[rollout(own), rollout(PLAIN)])["language"] == ["python", None]
 
 
 def test_texts_where_the_problem_is_a_text_and_messages_where_it_is_messages() -> None:
@@ -159,22 +176,36 @@ def test_without_tags_a_response_is_handed_over_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("column", ["prompt", "question", "problem"])
-@pytest.mark.parametrize("written", [list, json.dumps])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_messages_of_a_file_reach_the_function_whole(
-    column: str, written: Callable[[Any], Any], tmp_path: Path
+    column: str, suffix: str, tmp_path: Path
 ) -> None:
     """System and earlier turns too, from a row of a file, with nothing set."""
     turns = [CHAT[0], {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
     messages = [*turns, CHAT[1]]
-    problem = replace(PLAIN, question="Zwei plus zwei?", columns={column: written(messages)})
+    path = tmp_path / f"p.{suffix}"
+    if suffix == "csv":
+        cell = json.dumps(messages).replace('"', '""')
+        path.write_text(f'{column},answer\n"{cell}",4\n', encoding="utf-8")
+    else:
+        path.write_text(json.dumps({column: messages, "answer": "4"}), encoding="utf-8")
+    (problem,) = read_problems(path, VERIFIERS)
     call = seen(rollouts=[rollout(problem)])
     assert call["prompts"] == [messages]
     assert call["completions"] == [[{"role": "assistant", "content": "<think>so</think>5"}]]
-    if written is list:
-        path = tmp_path / "p.jsonl"
-        path.write_text(json.dumps({column: messages, "answer": "4"}), encoding="utf-8")
-        (problem,) = read_problems(path, VERIFIERS)
-        assert seen(rollouts=[rollout(problem)])["prompts"] == [messages]
+    assert seen("text", [rollout(problem)])["prompts"] == ["Zwei plus zwei?"]
+
+
+def test_turns_of_a_problem_without_a_file_are_messages() -> None:
+    context = (Turn("system", "Be brief."), Turn("user", "1+1?"), Turn("assistant", "2", "1 more"))
+    problem = replace(PLAIN, columns={}, context=context)
+    for form in ("auto", "messages"):
+        assert seen(form, [rollout(problem)])["prompts"] == [[
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "1+1?"},
+            {"role": "assistant", "content": "2", "reasoning_content": "1 more"},
+            {"role": "user", "content": "2+3?"},
+        ]]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["2+3?", "[1, 2] has how many members?", "[]", '["a"]', "[{}]"])

@@ -1,0 +1,98 @@
+"""The text of a completion is what TRL decodes, from its first tag on."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as Decoder
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast
+
+from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
+from dianoia.judge.completion_text import SpecialTokens, with_opening
+from dianoia.text.template import TEMPLATES, Template
+
+WORDS = ["<eos>", "<pad>", "<|start|>", "<think>", "</think>", "<answer>", "so", "Ġso", "5", "Ċ"]
+PLAIN = Problem("a", "2+3?", "5", "number")
+R1 = TEMPLATES["r1"]
+
+
+def tokenizer_of(special_tags: bool = False) -> PreTrainedTokenizerFast:
+    """A tokenizer of single words with a special token that has no name, and tags that may be special."""
+    backend = Tokenizer(WordLevel({word: index for index, word in enumerate(WORDS)}, "so"))
+    backend.pre_tokenizer, backend.decoder = ByteLevel(add_prefix_space=False), Decoder()
+    backend.add_special_tokens(["<|start|>", *(WORDS[3:6] if special_tags else [])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<eos>", pad_token="<pad>"
+    )  # fmt: skip
+
+
+def rollout(tokenizer: Any, *words: str, stopped: bool = True) -> Rollout:
+    """A rollout of these tokens, decoded as the sampler does."""
+    ids = tuple(WORDS.index(word) for word in words)
+    text = tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False)
+    completion = Completion(ids, (0.0,) * len(ids), stopped)
+    return Rollout(PLAIN, 0, (9,), completion, text, RolloutStatus.FINISHED)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("<think>", "so", "Ġso", "</think>", "Ċ", "5"),
+        ("<think>", "so", "<|start|>", "<pad>", "</think>", "<|start|>", "5"),
+        ("<|start|>",),
+        (),
+    ],
+)
+def test_special_tokens_are_left_out_as_trl_does(words: tuple[str, ...], stopped: bool) -> None:
+    tokenizer = tokenizer_of()
+    ended = rollout(tokenizer, *words, *(["<eos>"] if stopped else []), stopped=stopped)
+    text = SpecialTokens.of(tokenizer, R1).text(ended)
+    (theirs,) = tokenizer.batch_decode([list(ended.completion.ids)], skip_special_tokens=True)
+    assert text == theirs
+    assert "<|start|>" not in text and "<pad>" not in text
+    assert ("<|start|>" in ended.text) is ("<|start|>" in words), "the rollout itself keeps them"
+
+
+def test_tags_that_are_special_tokens_stay() -> None:
+    tokenizer = tokenizer_of(special_tags=True)
+    ended = rollout(tokenizer, "<think>", "<|start|>", "so", "</think>", "5", "<eos>")
+    assert tokenizer.decode(ended.completion.ids, skip_special_tokens=True) == "so5"
+    assert SpecialTokens.of(tokenizer, R1).text(ended) == "<think>so</think>5"
+    # Without tags in the template nothing of the kind is expected.
+    assert SpecialTokens.of(tokenizer, TEMPLATES["plain"]).text(ended) == "so5"
+
+
+def test_spaces_are_cleaned_up_where_the_tokenizer_does_so() -> None:
+    tokenizer = tokenizer_of()
+    ended = rollout(tokenizer, "so", "Ġso", "<eos>")
+    tokenizer.clean_up_tokenization_spaces = True
+    (theirs,) = tokenizer.batch_decode([list(ended.completion.ids)], skip_special_tokens=True)
+    assert SpecialTokens.of(tokenizer, R1).text(ended) == theirs
+
+
+def test_a_response_begins_with_its_first_tag() -> None:
+    assert with_opening(" \n<think>so</think>5 ", R1) == "<think>so</think>5 "
+    assert with_opening(" 5\n", TEMPLATES["plain"]) == with_opening(" 5\n", None) == " 5\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "whole"),
+    [
+        ("{question} <think>", "so</think>5", "<think>so</think>5"),
+        ("{question}<think>\n", "so\n</think>\n5", "<think>\nso\n</think>\n5"),
+        ("Use <think> </think>. {question} <think>\n\n", "so</think>5", "<think>\n\nso</think>5"),
+        ("{question} <think>", " <think>so</think>5", "<think>so</think>5"),
+    ],
+)
+def test_what_the_prompt_opened_comes_first(prompt: str, text: str, whole: str) -> None:
+    """With the white space behind it, which open-r1's `format_reward` asks for; and is written once."""
+    opening = TEMPLATES["r1-prefilled"]
+    try:
+        template: Template = replace(opening, prompt=prompt, later=prompt)
+    except AssertionError:
+        pytest.skip("such a prompt does not exist yet")
+    assert with_opening(text, template) == whole
