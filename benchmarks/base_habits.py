@@ -37,9 +37,11 @@ from dianoia.miniature.choices import CATEGORIES, LABELS
 from dianoia.miniature.programs import LETTERS
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import make_sampler
-from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.tasks.catalog import problem_source
 from dianoia.tasks.plugins import PROBLEM_SETS
+from dianoia.text.prompts import Prompts
+from dianoia.text.template import TEMPLATES
 
 _Z = 1.959963984540054  # standard normal quantile of 0.975
 _PROBLEMS_PER_CALL = 128
@@ -161,7 +163,7 @@ def observe(
     """Sample a shipped model, a folder or a hub name on the held-out problems of the miniature's sets."""
     path = shipped_model(source) or source
     model, tokenizer = load_model(path), load_tokenizer(path)
-    roller = RolloutSampler(make_sampler(model), tokenizer, named_template("r1-zero"))
+    roller = RolloutSampler(make_sampler(model), Prompts(tokenizer, TEMPLATES["r1-zero"]))
     params = SamplingParams(max_tokens, stop_ids(model, tokenizer), temperature)
     observations = []
     for name in problems_of:

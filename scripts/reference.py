@@ -56,6 +56,7 @@ def keys_page() -> str:
                for kind, model in KINDS.items()]  # fmt: skip
     tables += [
         ("`[data.NAME]`", "Where problems come from; its page: [data.md](../data.md).", config.DataSettings),
+        ("`[templates.NAME]`", "A prompt of the recipe's own; its page: [recipes.md](../recipes.md).", config.TemplateSettings),
         ("`[claims]`", "Which checkpoint plays which part of the paper; its page: [claims.md](../claims.md).", config.ClaimsSettings),
     ]  # fmt: skip
     parts = [
@@ -73,7 +74,7 @@ def _key_table(model: type[BaseModel]) -> str:
     rows += [
         f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
         for key, field in _fields(model)
-        if not key.startswith(("stages", "data.", "claims."))
+        if not key.startswith(("stages", "data.", "templates.", "claims."))
     ]
     return "\n".join(rows) + "\n"
 

@@ -22,9 +22,11 @@ from dianoia.metrics.group_metrics import measures
 from dianoia.recipe import load_recipe
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
-from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.parsing import make_rollout
+from dianoia.text.prompts import Prompts
+from dianoia.text.template import template_of
 
 RECIPE = ROOT / "recipes" / "miniature-zero.toml"
 HELDOUT = (123_456_789, 0)
@@ -40,7 +42,7 @@ class Task:
 
     def __post_init__(self) -> None:
         self.source = problem_source(self.stage.problems)
-        self.template = named_template(self.stage.template)
+        self.template = template_of(self.stage.template, {})
         self.judge = Judge(reward_parts(self.stage.rewards, self.seed, self.template))
         self.state = ScoringState(max_tokens=self.stage.sampling.max_tokens)
         self.problems: list[Problem] = []
@@ -114,4 +116,6 @@ def roller_of(
     """Return the native sampler with a model's current weights, for the held-out metrics only."""
     sampler = NativeSampler(model.config, slots=256, dtype=torch.float32)
     sampler.load(WeightUpdate(0, model.state_dict()))
-    return RolloutSampler(sampler, tokenizer, chosen_task.template), stop_ids(model, tokenizer)
+    return RolloutSampler(sampler, Prompts(tokenizer, chosen_task.template)), stop_ids(
+        model, tokenizer
+    )

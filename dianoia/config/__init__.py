@@ -27,6 +27,7 @@ from dianoia.config.sample import KeepSettings, SampleStage
 from dianoia.config.sampling import LengthStep, SamplingSettings
 from dianoia.config.settings import Settings
 from dianoia.config.sft import DatasetSettings, SFTOptimizerSettings, SFTStage
+from dianoia.config.template_table import TemplateSettings
 
 __all__ = [
     "AlgorithmSettings",
@@ -62,5 +63,6 @@ __all__ = [
     "SamplingSettings",
     "Settings",
     "TagSettings",
+    "TemplateSettings",
     "path_of",
 ]

@@ -17,7 +17,7 @@ from dianoia.datasets.pairs import label_of
 from dianoia.datasets.response_verdicts import Unjudged, draw_pairs, first_of_each
 from dianoia.storage.preference_table import Response
 from dianoia.tasks.message_turns import messages_of_turns
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import Template
 from dianoia.text.visible import Sees, visible_part, whole_response
 
 Rows = list[dict[str, Any]]
@@ -50,11 +50,12 @@ class PreferenceBuilder:
         config: PreferencesStage,
         stage: str,
         seed: int,
+        template: Template,
         annotator: BatchAnnotator | None = None,
     ) -> None:
         """Without an `annotator` only `responses` can be called."""
         self.config, self.stage, self.seed, self.annotator = config, stage, seed, annotator
-        self.template = TEMPLATES[config.template]
+        self.template = template
 
     # Responses -----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from dianoia.config import RewardModelStage
 from dianoia.datasets.pairs import LeftOut, balance, decide_all
 from dianoia.tasks.preference_files import read_labelled, read_pairs
 from dianoia.tasks.problem_files import split_of
-from dianoia.text.template import TEMPLATES, Tags
+from dianoia.text.template import Tags, Template
 from dianoia.text.visible import Sees, visible_part
 
 
@@ -31,19 +31,18 @@ class Preferences:
     """Rows that are not used, by `datasets.pairs.LeftOut`."""
 
 
-def preferences(config: RewardModelStage, files: Sequence[Path]) -> Preferences:
+def preferences(config: RewardModelStage, files: Sequence[Path], template: Template) -> Preferences:
     """Read every usable row into its side; lengths are not balanced yet.
 
     Raises ProblemFileError for the first row that cannot be used.
     """
     # Modification times are part of the cache's key.
     stamps = tuple((path, path.stat().st_mtime_ns) for path in files)
-    tags = TEMPLATES[config.template].tags
     return _read(
         stamps,
         config.objective,
         config.scored_part,
-        tags,
+        template.tags,
         config.pairs.margin,
         config.heldout_share,
     )

@@ -25,7 +25,7 @@ from dianoia.metrics.group_metrics import TokenCounter
 from dianoia.storage.sample_table import SampleRow
 from dianoia.tasks.message_turns import messages_of_turns
 from dianoia.text.parsing import Parsed, parse_answer
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,16 @@ class SampleBuilder:
         self,
         config: SampleStage,
         stage: str,
+        template: Template,
         count_tokens: TokenCounter,
         grader: LLMGrader | None = None,
         rewriter: Rewriter | None = None,
     ) -> None:
-        self.config, self.stage, self.count_tokens = config, stage, count_tokens
+        """`template` is the form in which completions are written."""
+        self.config, self.stage, self.template = config, stage, template
+        self.count_tokens = count_tokens
         self.grader, self.rewriter = grader, rewriter
         self._verdicts: list[tuple[Problem, str | None]] = []
-        self.template = TEMPLATES[config.written_in]
 
     def __call__(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[SampleRow]:
         """Return a row per rollout, in order."""

@@ -1,6 +1,6 @@
 """Tokenize conversations, with a loss mask, into a whole data set.
 
-In: a recipe's `sft` table, files, a tokenizer. Out: `Corpus`: the training samples of an epoch, and the held-out ones.
+In: a recipe's `sft` table, files, prompts. Out: `Corpus`: the training samples of an epoch, and the held-out ones.
 Token ids are kept in memory, four bytes per token and one for the mask. Not here: reading token ids from disk.
 """
 
@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Conversation
 from dianoia.learner.attention.packed_rows import Demonstration
-from dianoia.models.loading import encode_prompts
 from dianoia.tasks.conversation_files import Drawn, check_amounts, draw
-from dianoia.text.dialogue import Part, Piece, samples_of
-from dianoia.text.template import Template
+from dianoia.text.dialogue import Part
+from dianoia.text.prompts import Prompts, TokenPiece
 from dianoia.text.template_fit import TemplateFit
 
 _BATCH = 512
@@ -58,46 +56,17 @@ class Corpus:
 class Encoder:
     """Turns conversations into samples of at most `max_length` tokens."""
 
-    tokenizer: PreTrainedTokenizerBase
-    template: Template
-    end_id: int
+    prompts: Prompts
     keep_thoughts: bool
     max_length: int
     longer: Literal["drop", "cut", "refuse"]
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[list[Demonstration]]:
         """Tokenize the samples of each conversation, uncut; a conversation whose earlier thoughts are stripped has several."""
-        pieces = [
-            samples_of(conversation, self.template, self.keep_thoughts)
-            for conversation in conversations
+        samples_by_conversation = self.prompts.samples(conversations, self.keep_thoughts)
+        return [
+            [_demonstration(pieces) for pieces in samples] for samples in samples_by_conversation
         ]
-        flat = [sample for samples in pieces for sample in samples]
-        # Two calls of the tokenizer for the whole batch: first pieces with the prefix, later ones without.
-        firsts = self._ids([sample[0].text for sample in flat], prompt=True)
-        later = self._ids([piece.text for sample in flat for piece in sample[1:]], prompt=False)
-        # Lazily: each sample takes its later pieces from the shared iterator, in order.
-        encoded = (self._sample(sample, next(firsts), later) for sample in flat)
-        return [[next(encoded) for _ in samples] for samples in pieces]
-
-    def _ids(self, texts: list[str], prompt: bool) -> Iterator[list[int]]:
-        """Tokenize texts; `prompt` adds the tokenizer's prefix, such as a BOS token, as the sampler's prompts have it."""
-        if prompt:
-            return iter(encode_prompts(self.tokenizer, texts))
-        return iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
-
-    def _sample(
-        self, pieces: list[Piece], first: list[int], later: Iterator[list[int]]
-    ) -> Demonstration:
-        """Concatenate the ids of a sample's pieces; responses are in the loss and end with the end-of-sequence id."""
-        # The prompt is context: only responses are in the loss.
-        ids, learnt = list(first), [False] * len(first)
-        for piece in pieces[1:]:
-            piece_ids = next(later)
-            if piece.part is not Part.PROMPT:
-                piece_ids = [*piece_ids, self.end_id]
-            ids += piece_ids
-            learnt += [piece.part is Part.RESPONSE] * len(piece_ids)
-        return Demonstration(torch.tensor(ids, dtype=torch.int32), torch.tensor(learnt))
 
     def fit(self, sample: Demonstration, source: str) -> Demonstration | None:
         """Return the sample within the length limit, cut if asked for; None to drop it. Raises ConfigError to refuse it."""
@@ -113,6 +82,13 @@ class Encoder:
         return cut if self.longer == "cut" and bool(cut.learnt_L.any()) else None
 
 
+def _demonstration(pieces: Sequence[TokenPiece]) -> Demonstration:
+    """Concatenate the ids of a sample's pieces; responses are in the loss, with the end token that follows them."""
+    ids = [token for piece in pieces for token in piece.ids]
+    learnt = [piece.part is Part.RESPONSE for piece in pieces for _ in piece.ids]
+    return Demonstration(torch.tensor(ids, dtype=torch.int32), torch.tensor(learnt))
+
+
 def load_corpus(
     encoder: Encoder,
     datasets: Sequence[tuple[Path, float]],
@@ -123,7 +99,7 @@ def load_corpus(
 
     Raises ConfigError, ProblemFileError: a row that cannot be used, or nothing left to learn from.
     """
-    corpus, rows, fit = Corpus(), 0, TemplateFit(encoder.template)
+    corpus, rows, fit = Corpus(), 0, TemplateFit(encoder.prompts.template)
     # In batches, since tokenizers are much faster on many texts at once.
     for batch in _batches(draw(datasets, heldout_share, evaluation_file)):
         rows += len(batch)

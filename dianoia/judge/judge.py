@@ -27,7 +27,7 @@ from dianoia.judge.reward_part import ACCURACY, RewardPart, ScoringState, Values
 from dianoia.models.endpoint import Endpoint
 from dianoia.models.loading import load_tokenizer
 from dianoia.storage.stage_inputs import Context
-from dianoia.text.template import TEMPLATES, Template
+from dianoia.text.template import Template
 
 MAX_REWARD = 1e12
 """Largest size of a value or a reward; its square is far within float32's range."""
@@ -297,7 +297,9 @@ def _nothing_applies(problem: Problem, names: list[str]) -> str:
 # The judges of stages ----------------------------------------------------------------------------
 
 
-def training_judge(config: RLStage, context: Context, grader: LLMGrader | None) -> Judge:
+def training_judge(
+    config: RLStage, context: Context, template: Template, grader: LLMGrader | None
+) -> Judge:
     """Make the judge of an RL stage, with its functions and reward models loaded; `grader` as `grader_of` gives it.
 
     Raises ConfigError and ModelError for what cannot be used.
@@ -309,7 +311,6 @@ def training_judge(config: RLStage, context: Context, grader: LLMGrader | None) 
         RewardModelPart(settings.name, _load(settings.model, context), settings.weight)
         for settings in rewards.models
     ]
-    template = TEMPLATES[config.template]
     # Functions get responses as TRL decodes them, for which the tokenizer is needed.
     decode = (
         SpecialTokens.of(load_tokenizer(context.resolve(config.start)), template).text

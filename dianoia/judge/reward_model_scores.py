@@ -26,7 +26,7 @@ from dianoia.models.loading import load_tokenizer
 from dianoia.text.template import TEMPLATES, Template
 from dianoia.text.visible import scored_text, visible_part
 
-_FOREIGN = Outlook(template="plain", sees="response")
+_FOREIGN = Outlook(TEMPLATES["plain"], sees="response")
 
 
 def encode(
@@ -90,6 +90,5 @@ class RewardModel:
             return [_chat(self.tokenizer, prompt, response) for prompt, response in pairs]
         # The template and part that the model was trained on, else the plain template and the whole response.
         view = self.outlook or _FOREIGN
-        template = TEMPLATES[view.template]
-        parts = [visible_part(response, view.sees, template.tags) for response in responses]
-        return encode(self.tokenizer, template, prompts, parts)
+        parts = [visible_part(response, view.sees, view.template.tags) for response in responses]
+        return encode(self.tokenizer, view.template, prompts, parts)

@@ -6,7 +6,7 @@ Which part of a response a reward model scores is written into its `config.json`
 and other programs may ignore it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +20,7 @@ from transformers import (
 
 from dianoia.base.errors import ModelError
 from dianoia.models.loading import load_checked, vocabulary_rows
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import TEMPLATES, Template, recorded_template
 from dianoia.text.visible import Sees
 
 _KEY = "dianoia_reward_model"
@@ -32,8 +32,12 @@ _HEADS = ("score.", "lm_head.")
 class Outlook:
     """The prompt template of a reward model, and the part of a response that it scores."""
 
-    template: str
+    template: Template
     sees: Sees
+
+    def record(self) -> dict[str, Any]:
+        """Return the outlook as `config.json` holds it."""
+        return {"template": self.template.record(), "sees": self.sees}
 
 
 def start_reward_model(
@@ -105,7 +109,7 @@ def save_reward_model(
 ) -> None:
     """Write an ordinary folder that `AutoModelForSequenceClassification.from_pretrained` reads."""
     # transformers writes unknown entries of a configuration and reads them back.
-    setattr(model.config, _KEY, asdict(outlook))
+    setattr(model.config, _KEY, outlook.record())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -120,10 +124,11 @@ def outlook_of(model: PreTrainedModel) -> Outlook | None:
         return None
     # A folder may come from anywhere, and rewards under a wrong template would be noise.
     is_valid = written.keys() == {"template", "sees"} and written["sees"] in get_args(Sees)
-    if not is_valid or written["template"] not in TEMPLATES:
+    template = recorded_template(written["template"]) if is_valid else None
+    if template is None:
         raise ModelError(
             f"The model {model.config.name_or_path!r} says in config.json that it sees {_KEY} = {str(written)[:200]}, which no "
-            f"stage of kind reward_model writes; templates are {', '.join(TEMPLATES)}, and sees is one of "
+            f"stage of kind reward_model writes; templates are {', '.join(TEMPLATES)} or a table, and sees is one of "
             f"{', '.join(get_args(Sees))}"
         )
-    return Outlook(**written)
+    return Outlook(template, written["sees"])

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -42,8 +41,6 @@ log = logging.getLogger(__name__)
 
 _PADDING_ROWS = 8
 """Our own models pad their vocabulary by fewer rows than this; there is no warning about so few."""
-_PREFIXES: WeakKeyDictionary[PreTrainedTokenizerBase, list[int]] = WeakKeyDictionary()
-"""The ids that each tokenizer adds before a text."""
 _CODE = ("trust_remote_code", "custom code", "auto_map")
 """Words of transformers' messages about code in a folder."""
 
@@ -270,36 +267,3 @@ def extend_positions(model: PreTrainedModel, positions: int) -> None:
         )
     # Never fewer: a checkpoint must not lose positions that it was trained with.
     config.max_position_embeddings = max(positions, config.max_position_embeddings)
-
-
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[list[int]]:
-    """Return the token ids of prompts, with the ids that the tokenizer adds before a text, once, and none after it.
-
-    Some tokenizers add their end token after every text. A model that continues from there would begin another
-    text.
-    """
-    if not prompts:
-        return []
-    bare: list[list[int]] = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    prefix = _added_prefix(tokenizer)
-    # A template may write the prefix itself, such as <s>.
-    return [ids if prefix == ids[: len(prefix)] else [*prefix, *ids] for ids in bare]
-
-
-def _added_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids that a tokenizer adds before every text; warn once about those that it adds after it."""
-    if tokenizer in _PREFIXES:
-        return _PREFIXES[tokenizer]
-    # Find "a" by itself within "a" with special tokens.
-    bare: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole: list[int] = tokenizer("a")["input_ids"]
-    starts = range(len(whole) - len(bare) + 1)
-    start = next((i for i in starts if whole[i : i + len(bare)] == bare), 0)
-    suffix = whole[start + len(bare) :]
-    if suffix:
-        log.warning(
-            "The tokenizer adds %s after every text; prompts go without it.",
-            " ".join(map(str, tokenizer.convert_ids_to_tokens(suffix))),
-        )
-    _PREFIXES[tokenizer] = whole[:start]
-    return whole[:start]

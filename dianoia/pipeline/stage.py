@@ -82,7 +82,9 @@ def run_stage(request: Request, reporter: Reporter) -> None:
             for line in changed_journals(directory.state):
                 progress.print_line(f"{name}: {line}")
             resolve = _resolver(recipe, run)
-            context = StageContext(name, directory, recipe.seed, device, resolve, progress)
+            context = StageContext(
+                name, directory, recipe.seed, device, resolve, progress, recipe.templates
+            )
             _STAGE_MODULES[type(stage)].run(stage, context)
             # The stage has written its last state. The manifest is the last file: it makes the stage done.
             release_space()

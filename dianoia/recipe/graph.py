@@ -26,8 +26,10 @@ from dianoia.config import (
     SampleStage,
     Settings,
     SFTStage,
+    TemplateSettings,
     path_of,
 )
+from dianoia.text.template import TEMPLATES
 
 Stage = Annotated[
     PretrainStage
@@ -65,6 +67,8 @@ class Recipe(Settings):
     # `data` stands above `stages`, because the validator of the stages reads it.
     data: dict[str, DataSettings] = Field(default={})
     """Problem sets by name, for `problems` of the stages."""
+    templates: dict[str, TemplateSettings] = Field(default={})
+    """Templates of the recipe's own by name, for `template` of the stages."""
     stages: dict[str, Stage] = Field(min_length=1)
     claims: ClaimsSettings = ClaimsSettings()
     """Which checkpoint plays which part of the paper."""
@@ -98,6 +102,23 @@ class Recipe(Settings):
                 "decontaminate of a table that a stage names, or remove it"
             )
         return {name: stage for name, (stage, _) in resolved.items()}
+
+    @model_validator(mode="after")
+    def _check_templates(self) -> Self:
+        """Refuse a template with the name of a built-in one, and one that no stage names."""
+        used = {name for stage in self.stages.values() for name in templates(stage)}
+        for name in self.templates:
+            if name in TEMPLATES:
+                raise ValueError(
+                    f"templates.{name}: there is a built-in template of this name, and one name means one template in "
+                    "every recipe and report; rename the table"
+                )
+            if name not in used:
+                raise ValueError(
+                    f"templates.{name}: no stage names this table{nearest(name, used)}; name it as template of a stage, "
+                    "or remove it"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -243,6 +264,21 @@ def general_models(stage: RLStage) -> dict[str, str]:
         return {}
     models = {"helpful": stage.preferences.helpful, "safety": stage.preferences.safety}
     return {key: source for key, source in models.items() if source is not None}
+
+
+def templates(stage: Stage) -> list[str]:
+    """Return the names of the templates that a stage uses."""
+    if isinstance(stage, PretrainStage):
+        return []
+    return (
+        [stage.template, stage.written_in] if isinstance(stage, SampleStage) else [stage.template]
+    )
+
+
+def own_templates(stage: Stage, recipe: Recipe) -> dict[str, TemplateSettings]:
+    """Return the tables of the recipe's own templates that a stage uses, by name."""
+    names = dict.fromkeys(templates(stage))
+    return {name: recipe.templates[name] for name in names if name in recipe.templates}
 
 
 def functions(stage: Stage) -> list[FunctionSettings]:

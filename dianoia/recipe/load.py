@@ -25,6 +25,7 @@ from dianoia.config import (
     RLStage,
     SampleStage,
     SFTStage,
+    TemplateSettings,
 )
 from dianoia.recipe.check.number_ranges import impossible_numbers
 from dianoia.recipe.graph import Recipe
@@ -188,9 +189,9 @@ def _sibling_keys(parts: list[str], table: dict[str, Any]) -> list[str]:
         if model is Recipe and part == "stages":
             stage = next(rest_of_key, None)
             model = KINDS.get(table["stages"].get(stage, {}).get("kind"), Recipe)
-        elif model is Recipe and part == "data":
+        elif model is Recipe and part in ("data", "templates"):
             next(rest_of_key, None)  # the name that the recipe gives the table
-            model = DataSettings
+            model = DataSettings if part == "data" else TemplateSettings
         elif not part.isdigit():  # a number is an index into a list
             model = next(_models_in(model.model_fields[part].annotation), model)
     return list(model.model_fields)

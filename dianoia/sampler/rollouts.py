@@ -1,4 +1,4 @@
-"""Rollouts of a policy: problems in, parsed rollouts out. Template, tokenizer and sampler put together.
+"""Rollouts of a policy: problems in, parsed rollouts out. Prompts and sampler put together.
 
 Not here: scores, which `dianoia.judge` gives, and engines, which only know token ids.
 """
@@ -11,10 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams
 from dianoia.judge.verification import graded_early
-from dianoia.models.loading import encode_prompts
 from dianoia.sampler.interface import Sampler
 from dianoia.text.parsing import make_rollout
-from dianoia.text.template import TEMPLATES, Template
+from dianoia.text.prompts import Prompts
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -40,10 +39,9 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 class RolloutSampler:
     """Samples rollouts: each problem becomes a list of parsed responses."""
 
-    def __init__(
-        self, sampler: Sampler, tokenizer: PreTrainedTokenizerBase, template: Template
-    ) -> None:
-        self.sampler, self.tokenizer, self.template = sampler, tokenizer, template
+    def __init__(self, sampler: Sampler, prompts: Prompts) -> None:
+        self.sampler, self.prompts = sampler, prompts
+        self.tokenizer, self.template = prompts.tokenizer, prompts.template
 
     def __call__(
         self,
@@ -70,8 +68,7 @@ class RolloutSampler:
         params: SamplingParams,
     ) -> list[list[Rollout]]:
         """Return `samples` rollouts per problem, each problem seeded by its own key, all sampled at once."""
-        prompts = [self.template.render(problem.question) for problem in problems]
-        prompt_ids = [tuple(ids) for ids in encode_prompts(self.tokenizer, prompts)]
+        prompt_ids = self.prompts([problem.messages for problem in problems])
         requests = [Request(ids, samples, key) for ids, key in zip(prompt_ids, keys, strict=True)]
 
         def parse(number: int, sample: int, completion: Completion) -> Rollout:
@@ -104,10 +101,3 @@ class RolloutSampler:
             return []
         encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return [len(ids) for ids in encoded]
-
-
-def named_template(name: str) -> Template:
-    """Return a template by name. Raises ConfigError, with the names that exist, for another name."""
-    if name not in TEMPLATES:
-        raise ConfigError(f"template = {name!r}: known templates are {', '.join(TEMPLATES)}")
-    return TEMPLATES[name]

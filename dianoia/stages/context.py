@@ -5,14 +5,14 @@ stage asks its context for them and does not know how many processes or machines
 one device.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.records import SamplingParams
-from dianoia.config import RewardModelStage, RLStage, SFTStage
+from dianoia.config import RewardModelStage, RLStage, SFTStage, TemplateSettings
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.reward_learner import RewardModelLearner
@@ -20,8 +20,10 @@ from dianoia.learner.reward_model_folder import prepare_padding, start_reward_mo
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
-from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.storage.stage_inputs import Context
+from dianoia.text.prompts import Prompts
+from dianoia.text.template import Template, template_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,10 @@ class StartModel:
         """Tokens that end a response."""
         return stop_ids(self.model, self.tokenizer)
 
+    def prompts(self, template: Template) -> Prompts:
+        """Return what turns messages into the ids of prompts under a template."""
+        return Prompts(self.tokenizer, template, self.stop_ids)
+
     def sampling_params(
         self, max_tokens: int, temperature: float, top_p: float, top_k: int = 0
     ) -> SamplingParams:
@@ -46,6 +52,13 @@ class StartModel:
 @dataclass(frozen=True, slots=True)
 class StageContext(Context):
     """Where a stage writes, how it finds its inputs, and who samples, scores and learns for it."""
+
+    templates: Mapping[str, TemplateSettings] = field(default_factory=dict)
+    """The recipe's own templates by name."""
+
+    def template(self, name: str) -> Template:
+        """Return a template of the recipe, or a built-in one, by name."""
+        return template_of(name, self.templates)
 
     def print_line(self, message: str) -> None:
         """Print a line that stays, with the stage's name."""
@@ -76,12 +89,15 @@ class StageContext(Context):
     ) -> RolloutSampler:
         """Return what samples rollouts from a copy of the model's weights, `slots` of them at a time."""
         sampler = make_sampler(start.model, slots=slots, dtype=DTYPES[dtype])
-        return RolloutSampler(sampler, start.tokenizer, named_template(template))
+        return RolloutSampler(sampler, start.prompts(self.template(template)))
 
     def judges(self, config: RLStage) -> tuple[Judge, Judge]:
         """Return the judge of the training reward, and that of held-out problems (accuracy and format)."""
         grader = grader_of(config.rewards, self)
-        return training_judge(config, self, grader), evaluation_judge(config.rewards, grader)
+        template = self.template(config.template)
+        return training_judge(config, self, template, grader), evaluation_judge(
+            config.rewards, grader
+        )
 
     def policy_learner(self, start: StartModel, config: RLStage) -> PolicyLearner:
         """Return the learner of an `rl` stage."""

@@ -22,18 +22,19 @@ from dianoia.tasks.message_turns import messages_of_turns
 from dianoia.tasks.plugins import DEMONSTRATIONS
 from dianoia.text.language import LANGUAGES, language_share
 from dianoia.text.parsing import Parsed, parse_answer
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import Template
 
 
 def run(config: DemonstrationsStage, context: StageContext) -> None:
     """Write the first rows of the generator and count them."""
     start, tally = time.perf_counter(), Tally()
+    template = context.template(config.template)
     demonstrations = islice(DEMONSTRATIONS[config.source](context.seed), config.rows)
     # A generator of rows: they are counted while they are written, and never all in memory.
     write_data(
         context.directory.dataset,
         (
-            tally.count(row_of(config, context.name, number, *demonstration))
+            tally.count(row_of(config, context.name, template, number, *demonstration))
             for number, demonstration in enumerate(demonstrations)
         ),
     )
@@ -50,13 +51,13 @@ def run(config: DemonstrationsStage, context: StageContext) -> None:
 def row_of(
     config: DemonstrationsStage,
     stage: str,
+    template: Template,
     number: int,
     problem: Problem,
     thought: str,
     summary: str,
 ) -> SampleRow:
     """Return a demonstration as a row of the data set."""
-    template = TEMPLATES[config.template]
     whole = template.whole(thought, summary)
     # Read back as a sampled response would be: a demonstration that does not parse is a bug of its generator.
     parsed = parse_answer(problem, template.respond(thought, summary), template)

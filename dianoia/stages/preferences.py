@@ -73,7 +73,8 @@ def _sample(
         return
     start = config.starts[index]
     roller, params = sampler_of(context, start, config.template, config.sampling)
-    builder = PreferenceBuilder(config, context.name, context.seed)
+    template = context.template(config.template)
+    builder = PreferenceBuilder(config, context.name, context.seed, template)
     # Checkpoints have streams of their own: two of them never answer with the same draws.
     key = stream_key(context.seed, Stream.PREFERENCES, index)
     for batch in missing:
@@ -99,7 +100,8 @@ def _judge(
     if not missing:
         return
     # Only now: sampling needed the memory that a judge may take.
-    builder = PreferenceBuilder(config, context.name, context.seed, _judge_of(config, context))
+    template, annotator = context.template(config.template), _judge_of(config, context)
+    builder = PreferenceBuilder(config, context.name, context.seed, template, annotator)
     before = len(config.starts) * judged[-1].end
     for index in missing:
         stop_if_requested()

@@ -36,7 +36,6 @@ from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext
 from dianoia.storage.journal import Journal
 from dianoia.storage.run_directory import dataset_path
-from dianoia.text.template import TEMPLATES
 
 
 def run(config: RewardModelStage, context: StageContext) -> None:
@@ -54,6 +53,7 @@ class RewardModelTraining(Training):
 
     def __init__(self, config: RewardModelStage, context: StageContext) -> None:
         self.config, self.context = config, context
+        self.template = context.template(config.template)
         self.start = context.reward_model(config.start)
         self.max_length = _max_length(self.start.model, config.max_length)
         self.data = self.read()
@@ -70,9 +70,8 @@ class RewardModelTraining(Training):
     def read(self) -> Preferences:
         """Return the rows that are not too long, with lengths balanced as the recipe says."""
         directory = self.context.directory
-        data = preferences(
-            self.config, [dataset_path(directory, source) for source in self.config.data]
-        )
+        files = [dataset_path(directory, source) for source in self.config.data]
+        data = preferences(self.config, files, self.template)
         # Lengths are of token ids, prompts included, so texts are encoded before they are chosen.
         train, heldout = (
             [
@@ -91,10 +90,8 @@ class RewardModelTraining(Training):
     def encoded(self, examples: Sequence[TextExample]) -> list[Example]:
         """Return the token ids of every text, prompts included."""
         texts = [(example.prompt, text) for example in examples for text in texts_of(example)]
-        template = TEMPLATES[self.config.template]
-        ids = iter(
-            encode(self.start.tokenizer, template, [p for p, _ in texts], [t for _, t in texts])
-        )
+        prompts, parts = [prompt for prompt, _ in texts], [text for _, text in texts]
+        ids = iter(encode(self.start.tokenizer, self.template, prompts, parts))
         return [
             Example(
                 tuple(islice(ids, len(texts_of(example)))),
@@ -183,7 +180,7 @@ class RewardModelTraining(Training):
 
     def write_checkpoint(self, folder: Path) -> None:
         """Write model, tokenizer, and what the model scores."""
-        outlook = Outlook(self.config.template, self.config.scored_part)
+        outlook = Outlook(self.template, self.config.scored_part)
         save_reward_model(folder, self.learner.model, self.start.tokenizer, outlook)
 
 

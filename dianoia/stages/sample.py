@@ -28,7 +28,6 @@ from dianoia.judge.llm_grader import LLMGrader
 from dianoia.judge.llm_rewriter import LLMRewriter
 from dianoia.judge.verification import add_counts
 from dianoia.models.endpoint import Endpoint
-from dianoia.sampler.rollouts import named_template
 from dianoia.stages._shared import batches, sampler_of
 from dianoia.stages.context import StageContext
 from dianoia.storage.sample_table import (
@@ -72,8 +71,14 @@ class _Sampling:
         self.roller, self.params = sampler_of(
             context, config.start, config.template, config.sampling
         )
+        self.written_in = context.template(config.written_in)
         self.builder = SampleBuilder(
-            config, context.name, self.roller.count_tokens, self.grader(), self.rewriter()
+            config,
+            context.name,
+            self.written_in,
+            self.roller.count_tokens,
+            self.grader(),
+            self.rewriter(),
         )
 
     def rows(self, problems: Sequence[Problem], start: int) -> list[SampleRow]:
@@ -92,8 +97,7 @@ class _Sampling:
         """Return what makes thoughts readable, if the recipe names it."""
         settings = self.config.rewriter
         if isinstance(settings, EndpointSettings):
-            form = named_template(self.config.written_in).final
-            boxed = form == "summary" == self.config.final
+            boxed = self.written_in.final == "summary" == self.config.final
             return LLMRewriter(self.endpoint(settings).ask, boxed)
         return None if settings == "none" else REWRITERS[settings]()
 

@@ -21,7 +21,6 @@ from dianoia.learner.attention.packed_rows import Demonstration
 from dianoia.learner.batching.packing import optimizer_steps
 from dianoia.learner.supervised import SupervisedLearner, SupervisedMetrics
 from dianoia.models.loading import extend_positions
-from dianoia.sampler.rollouts import named_template
 from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext
 from dianoia.storage.journal import Journal, Metrics
@@ -72,12 +71,8 @@ class FineTuning(Training):
     def read(self) -> Corpus:
         """Read the data sets as tokens. Raises ConfigError for data that cannot be learnt from."""
         config, directory = self.config, self.context.directory
-        end = self.start.tokenizer.eos_token_id
-        # A tokenizer without an end token: the model's smallest stop token ends a sample.
         encoder = Encoder(
-            self.start.tokenizer,
-            named_template(config.template),
-            min(self.start.stop_ids) if end is None else end,
+            self.start.prompts(self.context.template(config.template)),
             config.earlier_thoughts == "keep",
             config.max_length,
             config.longer,

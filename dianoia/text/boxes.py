@@ -117,6 +117,12 @@ def boxed_answer(text: str, searched: str | None = None) -> str | None:
     return ", ".join(dict.fromkeys(piece.strip() for piece in pieces))
 
 
+def last_box(text: str) -> int | None:
+    """Return the index at which the last box of a text begins, closed or not; None without a box."""
+    starts = [match.start() for match in _BOX.finditer(text)]
+    return starts[-1] if starts else None
+
+
 def _with_neighbours(text: str, box: _Box) -> str:
     """Return a box with what touches it. A unit after it becomes text, so that it is not read as a factor."""
     start, end = _answer_start(text, box), _answer_end(text, box)

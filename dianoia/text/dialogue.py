@@ -9,11 +9,12 @@ Decisions where DeepSeek-R1 is silent (its released chat template strips earlier
    samples: turn k after turns 1 to k - 1 without their thoughts. A single sequence would either teach answers
    without a thought, or show thoughts that the model will never see when it is sampled.
 2. Stripping removes everything up to the tag that closes the thought, and the space after it.
-3. A system message comes before the template's prompt, on a line of its own.
+3. A system message comes at its place in the template's prompt, or before it on a line of its own. Without one there
+   is the template's own system text, if it has any.
 4. If neither the prompt ends nor the response begins with white space, one space is put between.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,6 +59,14 @@ def samples_of(
     return [_pieces(turns[: index + 1], [index], template, False) for index in learnt]
 
 
+def prompt_of(messages: Sequence[Turn], template: Template) -> list[Piece]:
+    """Return the pieces of the prompt after which a model answers the last user turn.
+
+    They are those that a sample of `samples_of` has before its last answer.
+    """
+    return _pieces(messages, (), template, keep_thoughts=False)
+
+
 def without_thought(text: str, template: Template) -> str:
     """Remove the thought from an answer (decision 2)."""
     # After the last closing tag; a text without one stays whole.
@@ -74,16 +83,16 @@ def _thinks(turn: Turn, template: Template) -> bool:
 
 
 def _pieces(
-    turns: tuple[Turn, ...], learnt: Collection[int], template: Template, keep_thoughts: bool
+    turns: Sequence[Turn], learnt: Collection[int], template: Template, keep_thoughts: bool
 ) -> list[Piece]:
     pieces: list[Piece] = []
-    system = ""
+    system = template.system
     for index, turn in enumerate(turns):
-        # A system message waits for the prompt that it precedes.
+        # A system message waits for the prompt that it belongs to.
         if turn.role == "system":
-            system = f"{turn.text}\n" if turn.text else ""
+            system = turn.text
         elif turn.role == "user":
-            prompt = system + template.render(turn.text, later=bool(pieces))
+            prompt = template.render(turn.text, later=bool(pieces), system=system)
             pieces.append(Piece(prompt, Part.PROMPT))
             system = ""
         else:
@@ -104,9 +113,7 @@ def _answer(
         text = written(turn, template)
     else:
         text = turn.text if turn.thought is not None else without_thought(turn.text, template)
-        if template.opens_thought:
-            # Blanks before the tag belong to it; line breaks are the template's own.
-            prompt = prompt.removesuffix(_tags(template).open_thought).rstrip(" ")
+        prompt = template.without_opening(prompt)
     # Decision 4: one space, unless either side has white space.
     gap = "" if prompt[-1:].isspace() or text[:1].isspace() else " "
     part = Part.RESPONSE if learnt else Part.CONTEXT

@@ -15,7 +15,9 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) only says that the
 5. Only the exact tags count. `<THINK>`, `< think >` and look-alike letters are ordinary text, so a response that
    uses them lacks the real tag.
 6. Without tags (template `plain`), the last line that is not blank is the answer, and everything before it is the
-   thought. An answer of several lines, such as a program, needs tags.
+   thought. An answer of several lines, such as a program, needs tags. In templates without tags that expect a summary
+   (a recipe's own), the answer is in the boxes of the last line that holds one; without a box it is the last line. For
+   the verifier `code` it is the whole response.
 7. If a summary follows the thought (template `r1`), only the thinking tags count, and the answer is the content of
    the summary's boxes, several of them as a list (`dianoia.text.boxes`). A box that is empty, a placeholder or
    never closed is a fault. A summary without a box is the answer as a whole, since the paper's summaries of
@@ -29,7 +31,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
-from dianoia.text.boxes import UnclosedBox, boxed_answer
+from dianoia.text.boxes import UnclosedBox, boxed_answer, last_box
 from dianoia.text.template import Tags, Template
 
 
@@ -96,7 +98,7 @@ _UNBOXED = "code"
 def parse(text: str, template: Template, boxed: bool = True) -> Parsed | Broken:
     """Parse a response, or name the first rule that it breaks. `boxed`: the answer of a summary is in its boxes."""
     if template.tags is None:
-        return _last_line(text)
+        return _last_line(text) if template.final == "answer" else _without_tags(text, boxed)
     expected = _expected(template.tags, template)
     # Splitting by a group gives texts and tags in turn: text, tag, text, ..., tag, text.
     pieces = re.split("(" + "|".join(map(re.escape, expected)) + ")", text)
@@ -173,6 +175,18 @@ def _outside_code(text: str) -> str:
 def _last_line(text: str) -> Parsed | Broken:
     head, _, answer = text.rstrip().rpartition("\n")
     return _checked(head, answer.strip())
+
+
+def _without_tags(text: str, boxed: bool) -> Parsed | Broken:
+    """Parse a response of any form: the last box is its answer, or else the last line (decision 6)."""
+    if not boxed:
+        return _with_summary("", text, boxed)
+    box = last_box(_outside_code(text))
+    if box is None:
+        return _last_line(text)
+    # What stands on the box's line, and after it, is the summary: `whole` makes the same response of the two parts.
+    line = text.rfind("\n", 0, box) + 1
+    return _with_summary(text[:line], text[line:], boxed)
 
 
 def _checked(thought: str, answer: str) -> Parsed | Broken:

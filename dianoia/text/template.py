@@ -1,7 +1,7 @@
 """Templates: how a question becomes a prompt, and which tags the response has to use.
 
-In: the text of a question. Out: the prompt as plain text, and the tags for `dianoia.text.parsing`.
-Not here: chat templates and special tokens (R1-Zero has none), and tokenization.
+In: the name of a template and a recipe's `[templates]` tables. Out: a `Template`: the text around a question, and the
+tags for `dianoia.text.parsing`. Not here: conversations (`text.dialogue`) and token ids (`text.prompts`).
 
 Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent or where we depart from it:
 1. The R1-Zero template (table 1 of v1) is shorter and in our own words: every word of it costs a small model a
@@ -18,10 +18,15 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent or where we depart fr
    with the opening tag, as later revisions of their chat template do.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-_QUESTION = "{question}"
+from pydantic import ValidationError
+
+from dianoia.base.errors import ConfigError, nearest
+from dianoia.config import TemplateSettings
+from dianoia.config.template_table import QUESTION, SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Tags:
     open_answer: str = "<answer>"
     close_answer: str = "</answer>"
 
+    def listed(self, final: str) -> list[str]:
+        """Return the tags that a response has, in order: without those of the answer before a summary."""
+        tags = [self.open_thought, self.close_thought, self.open_answer, self.close_answer]
+        return tags[:2] if final == "summary" else tags
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -40,28 +50,59 @@ class Template:
 
     name: str
     prompt: str
-    """Text that holds `{question}` exactly once; everything else is literal."""
+    """Text that holds `{question}` exactly once, and may hold `{system}` before it; everything else is literal."""
     tags: Tags | None
-    """None: the response has no tags, and its last line is the answer."""
+    """None: the response has no tags, and its last line (or box, see `final`) is the answer."""
     opens_thought: bool = False
     """The prompt ends with the tag that opens the thought, so the response must not write it."""
     later: str = "\n{question}\n"
     """The prompt of a later question in a conversation of several turns."""
     final: Literal["answer", "summary"] = "answer"
-    """What follows the thought: the bare answer in its tags, or a summary without tags that holds it."""
+    """What follows the thought: the bare answer in its tags, or a summary without tags that holds it. Without tags:
+    the answer is the last line, or for a summary the last box and only without a box the last line."""
+    system: str = ""
+    """System text of conversations without a system message of their own."""
 
     def __post_init__(self) -> None:
         for prompt in (self.prompt, self.later):
-            assert prompt.count(_QUESTION) == 1, "a prompt holds {question} exactly once"
+            assert prompt.count(QUESTION) == 1, "a prompt holds {question} exactly once"
         if self.opens_thought:
             assert self.tags is not None, "a template without tags cannot open a thought"
             for prompt in (self.prompt, self.later):
-                assert prompt.endswith(self.tags.open_thought), "the prompt ends with the tag"
+                assert prompt.rstrip().endswith(self.tags.open_thought), (
+                    "the prompt ends with the tag"
+                )
 
-    def render(self, question: str, later: bool = False) -> str:
-        """Return the prompt for a question, the first or a later one of a conversation."""
-        # `replace` and not `format`: the question may hold braces.
-        return (self.later if later else self.prompt).replace(_QUESTION, question)
+    def render(self, question: str, later: bool = False, system: str = "") -> str:
+        """Return the prompt for a question, the first or a later one of a conversation.
+
+        A system text stands in its place, or else on a line of its own before the prompt.
+        """
+        before, after = (self.later if later else self.prompt).split(QUESTION)
+        # `replace` and not `format`: question and system text may hold braces, and each other's places.
+        if SYSTEM in before:
+            before = before.replace(SYSTEM, system)
+        elif system:
+            before = f"{system}\n{before}"
+        return before + question + after
+
+    def without_opening(self, prompt: str) -> str:
+        """Return a rendered prompt without the tag that opens the thought at its end, if it has one."""
+        if not (self.opens_thought and self.tags):
+            return prompt
+        # Blanks before the tag belong to it; line breaks are the template's own.
+        stripped = prompt.rstrip().removesuffix(self.tags.open_thought)
+        return stripped.rstrip(" ")
+
+    def record(self) -> str | dict[str, Any]:
+        """Return what `recorded_template` makes this template of again: a built-in name, or a name and its table."""
+        if TEMPLATES.get(self.name) == self:
+            return self.name
+        tags = None if self.tags is None else self.tags.listed(self.final)
+        table = TemplateSettings(
+            prompt=self.prompt, later=self.later, system=self.system, tags=tags or []
+        )
+        return {"name": self.name, **table.model_dump(exclude_defaults=True)}
 
     def respond(self, thought: str, final: str) -> str:
         """Return a response to the prompt, made of a thought and an answer or summary."""
@@ -113,3 +154,53 @@ TEMPLATES = {
         ),
     )
 }
+
+
+# Templates by name -------------------------------------------------------------------------------
+
+
+def template_of(
+    name: str, tables: Mapping[str, TemplateSettings], key: str = "template"
+) -> Template:
+    """Return a template by name: a built-in one, or one of a recipe's `[templates]` tables.
+
+    Raises ConfigError, with the names that exist, for another name; `key` is where it stands in the recipe.
+    """
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    if name in tables:
+        return _own_template(name, tables[name])
+    names = [*TEMPLATES, *tables]
+    raise ConfigError(
+        f"{key} = {name!r}: there is no such template{nearest(name, names)}; there are {', '.join(names)}; or write "
+        f"your own as [templates.{name}]"
+    )
+
+
+def recorded_template(value: object) -> Template | None:
+    """Return the template that `Template.record` has written; None for anything else."""
+    if isinstance(value, str):
+        return TEMPLATES.get(value)
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return None
+    try:
+        table = TemplateSettings.model_validate({k: v for k, v in value.items() if k != "name"})
+    except ValidationError:
+        return None
+    return _own_template(value["name"], table)
+
+
+def _own_template(name: str, table: TemplateSettings) -> Template:
+    tags = Tags(*table.tags) if table.tags else None
+    # The line with the question, and what follows it: as the built-in templates do.
+    head, question, tail = table.prompt.partition(QUESTION)
+    later = "\n" + (head.rpartition("\n")[2] + question + tail).replace(SYSTEM, "")
+    return Template(
+        name,
+        table.prompt,
+        tags,
+        opens_thought=tags is not None and table.prompt.rstrip().endswith(tags.open_thought),
+        later=later if table.later is None else table.later,
+        final="answer" if len(table.tags) == 4 else "summary",
+        system=table.system,
+    )

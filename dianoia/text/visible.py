@@ -50,6 +50,6 @@ def scored_text(template: Template, prompt: str, part: str) -> str:
     rendered = template.render(prompt)
     if template.opens_thought and template.tags:
         # Decision 4: the tag moves from the prompt to the thought, if the part has one.
-        rendered = rendered.removesuffix(template.tags.open_thought).rstrip(" ")
+        rendered = template.without_opening(rendered)
         part = whole_response(template, part) if template.tags.close_thought in part else part
     return rendered + part

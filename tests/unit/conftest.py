@@ -20,6 +20,7 @@ from dianoia.sampler.interface import OnFinish, SamplerStats, WeightUpdate
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages.context import StageContext
 from dianoia.storage.run_directory import StageDirectory
+from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATES, Template
 
 Say = Callable[[str, int], str | None]
@@ -73,7 +74,8 @@ def roller(tokenizer: PreTrainedTokenizerFast) -> Callable[..., RolloutSampler]:
     """A roller over a script; `roller(say).sampler.asked` says what it was asked."""
 
     def make(say: Say, template: Template = TEMPLATES["r1-zero"]) -> RolloutSampler:
-        return RolloutSampler(ScriptedSampler(tokenizer, say), tokenizer, template)
+        prompts = Prompts(tokenizer, template)
+        return RolloutSampler(ScriptedSampler(tokenizer, say), prompts)
 
     return make
 

@@ -38,7 +38,7 @@ from dianoia.recipe.check.training_data import (
 )
 from dianoia.recipe.graph import Recipe, Stage
 from dianoia.tasks.catalog import problem_source, training_sample
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import template_of
 
 
 def check_inputs(recipe: Recipe, planned: bool = False) -> None:
@@ -54,10 +54,10 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
         # Models first: a wrong checkpoint makes other messages of the same stage hard to understand.
         check_models(name, recipe, planned)
         if not isinstance(stage, PretrainStage):
-            _check_template(name, "template", stage.template)
+            _check_template(name, "template", stage.template, recipe)
         check_lengths(name, recipe)
         if isinstance(stage, RLStage):
-            _check_rewards(name, stage)
+            _check_rewards(name, stage, recipe)
         # A plan lists missing files instead of refusing them.
         if not (planned and missing_files(stage, recipe)):
             _check_data(name, stage, recipe)
@@ -73,7 +73,7 @@ def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
         case EvaluateStage():
             check_evaluation_problems(name, stage)
         case SampleStage():
-            _check_template(name, "completion_template", stage.written_in)
+            _check_template(name, "completion_template", stage.written_in, recipe)
             check_sampled_problems(name, stage)
         case DemonstrationsStage():
             check_demonstrations(name, stage)
@@ -85,18 +85,15 @@ def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
             read_preferences(name, stage, recipe)
 
 
-def _check_template(name: str, key: str, template: str) -> None:
-    if template not in TEMPLATES:
-        raise ConfigError(
-            f"stages.{name}.{key} = {template!r}: there is no such template; "
-            f"there are {', '.join(TEMPLATES)}"
-        )
+def _check_template(name: str, key: str, template: str, recipe: Recipe) -> None:
+    """Raise ConfigError for a template that is neither built-in nor a table of the recipe."""
+    template_of(template, recipe.templates, f"stages.{name}.{key}")
 
 
 # Rewards -----------------------------------------------------------------------------------------
 
 
-def _check_rewards(name: str, stage: RLStage) -> None:
+def _check_rewards(name: str, stage: RLStage, recipe: Recipe) -> None:
     """Raise ConfigError for a part of the reward that would stop the stage later or would never apply.
 
     The file of a reward function is executed to find the function, also for a plan, and may import anything, even torch.
@@ -104,7 +101,8 @@ def _check_rewards(name: str, stage: RLStage) -> None:
     """
     where, rewards = f"stages.{name}.rewards", stage.rewards
     # The part `tags` counts the tags of the template, and some templates have none.
-    if rewards.tags is not None and not tags_to_write(TEMPLATES[stage.template]):
+    template = template_of(stage.template, recipe.templates)
+    if rewards.tags is not None and not tags_to_write(template):
         raise ConfigError(
             f"{where}.tags with template = {stage.template!r}, which has no tags to count; remove one of the two"
         )

@@ -26,7 +26,7 @@ from dianoia.recipe.graph import DATA_KINDS, Recipe, Stage, datasets
 from dianoia.tasks.conversation_files import check_amounts, draw
 from dianoia.tasks.plugins import CORPORA, DEMONSTRATIONS
 from dianoia.text.dialogue import samples_of
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import Template, template_of
 
 _TOKENS_PER_CHARACTER = 0.3
 """Guess: English prose under a large vocabulary."""
@@ -53,7 +53,8 @@ def check_datasets(name: str, stage: SFTStage, recipe: Recipe) -> None:
             )
     try:
         # Reads and parses every row; an unusable row raises here, with its file and number.
-        survey = survey_datasets(stage, recipe.stages)
+        template = template_of(stage.template, recipe.templates)
+        survey = survey_datasets(stage, template, recipe.stages)
         # With rows still to come, too few rows cannot be told from enough.
         if not writers:
             share, has_file = stage.heldout_share, stage.evaluation_file is not None
@@ -115,9 +116,9 @@ class Amounts:
         return self.tokens / max(1, self.samples)
 
 
-def survey_datasets(stage: SFTStage, unwritten: Collection[str]) -> Survey:
+def survey_datasets(stage: SFTStage, template: Template, unwritten: Collection[str]) -> Survey:
     """Count the samples of the data sets by reading every row; `unwritten`: data sets that do not exist yet."""
-    template, keep = TEMPLATES[stage.template], stage.earlier_thoughts == "keep"
+    keep = stage.earlier_thoughts == "keep"
     rows = heldout = 0
     lengths: list[tuple[int, int]] = []
     first_texts: list[str] = []
@@ -202,7 +203,7 @@ def read_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Pref
                 f"of that name{nearest(str(file), stages)}; give JSONL, CSV or Parquet files with the columns of "
                 "docs/reward_model.md, or the name of a preferences stage"
             )
-    examples = preferences(stage, files)
+    examples = preferences(stage, files, template_of(stage.template, recipe.templates))
     # With rows to come, nothing can be said yet about balanced lengths or too few rows.
     return examples if writers else balance_and_check(stage, examples, name, recipe.seed)
 

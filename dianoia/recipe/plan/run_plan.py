@@ -27,7 +27,7 @@ from dianoia.storage.run_directory import OLD
 from dianoia.tasks.catalog import FilesSource, general_source, problem_source
 from dianoia.tasks.conversation_files import read_conversations
 from dianoia.tasks.data.set_summary import summary_lines
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import Template, template_of
 from dianoia.text.template_fit import CODE, TemplateFit
 
 FORMAT = 1
@@ -219,7 +219,7 @@ def _problem_notes(recipe: Recipe, running: Sequence[str]) -> list[str]:
         # A missing file has no notes; `missing` lists it.
         if missing_files(stage, recipe):
             continue
-        stage_notes = _file_notes(stage)
+        stage_notes = _file_notes(stage, recipe)
         # Several stages may read one file: a dictionary keeps each note once, in order.
         notes |= dict.fromkeys(stage_notes)
         if stage_notes and isinstance(stage, EvaluateStage) and not stage.whole_file:
@@ -231,7 +231,7 @@ def _problem_notes(recipe: Recipe, running: Sequence[str]) -> list[str]:
     return list(notes)
 
 
-def _file_notes(stage: Stage) -> list[str]:
+def _file_notes(stage: Stage, recipe: Recipe) -> list[str]:
     """Return sentences on the files that a stage reads; none for built-in problem sets."""
     match stage:
         case EvaluateStage():
@@ -248,7 +248,7 @@ def _file_notes(stage: Stage) -> list[str]:
                 *(general_source(problems) for problems in general if problems),
             ]
         case SFTStage():
-            return _template_misfit(stage)
+            return _template_misfit(stage, template_of(stage.template, recipe.templates))
         case _:
             return []
     return [
@@ -259,10 +259,10 @@ def _file_notes(stage: Stage) -> list[str]:
     ]
 
 
-def _template_misfit(stage: SFTStage) -> list[str]:
+def _template_misfit(stage: SFTStage, template: Template) -> list[str]:
     """Return a warning if the first responses of the files do not fit the template; the stage itself checks all."""
     # Only the first rows, since a plan should take seconds.
-    fit = TemplateFit(TEMPLATES[stage.template])
+    fit = TemplateFit(template)
     for dataset in stage.datasets:
         path = Path(dataset.path).expanduser()
         for conversation in islice(read_conversations(path), _READ) if path.is_file() else ():

@@ -32,6 +32,7 @@ from dianoia.recipe.plan.memory import PROMPT_TOKENS
 from dianoia.recipe.plan.model_sizes import Size, reward_model_sizes
 from dianoia.recipe.plan.number_format import format_bytes, format_count, plural
 from dianoia.recipe.plan.work_time import FILLED, Work, sampling_work, training_work
+from dianoia.text.template import template_of
 
 _CHARACTERS_PER_TOKEN = 3
 """Guess, as there is no tokenizer in a plan."""
@@ -127,7 +128,8 @@ def _pretraining(stage: PretrainStage, size: Size) -> StageWork:
 
 def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
     missing = missing_files(stage, recipe)
-    survey = survey_datasets(stage, {*recipe.stages, *missing})
+    template = template_of(stage.template, recipe.templates)
+    survey = survey_datasets(stage, template, {*recipe.stages, *missing})
     amounts = estimate_amounts(stage, survey, recipe.seed)
     # Recomputing activations costs one more forward pass.
     passes, autocast = _TRAINING_PASSES + stage.recompute, stage.autocast == "bfloat16"

@@ -31,7 +31,15 @@ from dianoia.bases import shipped_model
 from dianoia.config import FileSettings, path_of
 from dianoia.judge.function_files import source_files
 from dianoia.models.hub_config import model_config
-from dianoia.recipe.graph import Recipe, functions, problem_sets, reads, reward_models, sources
+from dianoia.recipe.graph import (
+    Recipe,
+    functions,
+    own_templates,
+    problem_sets,
+    reads,
+    reward_models,
+    sources,
+)
 from dianoia.storage.run_directory import RunDirectory, StageDirectory
 from dianoia.tasks.catalog import files_behind
 
@@ -55,7 +63,7 @@ class Fingerprint:
     seed: int
     threads: int
     configuration: Mapping[str, Any]
-    """The stage's table with every default."""
+    """The stage's table with every default, and the recipe's own templates that it uses."""
     stages: Mapping[str, str | None]
     """The record hash of each earlier stage that the stage reads; None if it has no record."""
     files: Mapping[str, str]
@@ -77,10 +85,15 @@ def fingerprint(name: str, recipe: Recipe, run: RunDirectory) -> Fingerprint:
         files |= {title: _content(file) for title, file in source_files(function.path).items()}
     for problems in problem_sets(stage):
         files |= _data_files(problems)
+    # A template of the recipe's own decides prompts and parsing, as the stage's keys do.
+    tables = {
+        key: table.model_dump(mode="json") for key, table in own_templates(stage, recipe).items()
+    }
+    own = {"templates": tables} if tables else {}
     return Fingerprint(
         seed=recipe.seed,
         threads=recipe.threads,
-        configuration=stage.model_dump(mode="json"),
+        configuration=stage.model_dump(mode="json") | own,
         stages={
             source: record_hash(run.stage(source)) for source in inputs if source in recipe.stages
         },

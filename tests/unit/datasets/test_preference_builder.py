@@ -64,8 +64,12 @@ class Longer:
         return None if "?" in response else "how" not in response
 
 
+def builder(config: PreferencesStage, name: str, annotator: Any) -> PreferenceBuilder:
+    return PreferenceBuilder(config, name, 1, TEMPLATES[config.template], annotator)
+
+
 def judged(config: PreferencesStage, *texts: str, judge: Longer | None = None) -> Any:
-    comparer = PreferenceBuilder(config, "pairs", 1, OneAtATime(judge or Longer()))
+    comparer = builder(config, "pairs", OneAtATime(judge or Longer()))
     return comparer([WHY], comparer.responses("dev3", rollouts(WHY, *texts)))
 
 
@@ -126,7 +130,7 @@ def test_requests_for_the_same_order_are_numbered() -> None:
         def are_safe(self, responses: Sequence[tuple[Problem, str]]) -> list[bool | None]:
             raise AssertionError("pairs are compared")
 
-    comparer = PreferenceBuilder(stage(judgements=6), "pairs", 1, Many())
+    comparer = builder(stage(judgements=6), "pairs", Many())
     comparer([WHY], comparer.responses("dev3", rollouts(WHY, saying("a"), saying("b"))))
     assert [one.repetition for one in asked] == [0, 0, 1, 1, 2, 2]
     assert len({(one.first, one.second, one.repetition) for one in asked}) == 6
@@ -134,7 +138,7 @@ def test_requests_for_the_same_order_are_numbered() -> None:
 
 def test_pairs_are_drawn_over_checkpoints() -> None:
     config = stage(starts=["base", "dev3"], samples=1)
-    comparer = PreferenceBuilder(config, "pairs", 1, OneAtATime(Longer()))
+    comparer = builder(config, "pairs", OneAtATime(Longer()))
     responses = comparer.responses("base", rollouts(WHY, saying("a")))
     responses += comparer.responses("dev3", rollouts(WHY, saying("bb")))
     (row,), _ = comparer([WHY], responses)
@@ -161,7 +165,7 @@ def test_labels_by_hand() -> None:
 def test_a_prefilled_prompt_gives_its_tag_to_the_response() -> None:
     template, judge = TEMPLATES["r1-prefilled"], Longer()
     config = stage(template=template.name, objective="pointwise")
-    comparer = PreferenceBuilder(config, "labels", 1, OneAtATime(judge))
+    comparer = builder(config, "labels", OneAtATime(judge))
     drawn = rollouts(WHY, template.respond("hm", "So."), template=template.name)
     (row,), _ = comparer([WHY], comparer.responses("dev3", drawn))
     assert row["response"] == judge.shown[0][1] == "<think>\nhm\n</think>\nSo."
@@ -188,7 +192,7 @@ def test_every_response_has_one_verdict(
     whys: list[str], hows: list[str], pairwise: bool, most: int
 ) -> None:
     more = {"samples": 8, "pairs_per_problem": most} if pairwise else {"objective": "pointwise"}
-    comparer = PreferenceBuilder(stage(**more), "s", 1, OneAtATime(Longer()))
+    comparer = builder(stage(**more), "s", OneAtATime(Longer()))
     responses = comparer.responses("a", [*rollouts(WHY, *whys), *rollouts(HOW, *hows)])
     rows, decided = comparer([WHY, HOW], responses)
     found = tally([one.reason for one in decided])

@@ -57,6 +57,10 @@ def count_tokens(texts: Sequence[str]) -> list[int]:
     return [len(text.split()) for text in texts]
 
 
+def builder(config: SampleStage, name: str, *parts: Any, **more: Any) -> SampleBuilder:
+    return SampleBuilder(config, name, TEMPLATES[config.written_in], *parts, **more)
+
+
 class Teller:
     """A rewriter that refuses what holds "no" and remembers what it was given."""
 
@@ -72,9 +76,7 @@ class Teller:
 
 
 def test_a_row_by_hand() -> None:
-    (row,) = SampleBuilder(stage(), "cold", count_tokens)(
-        [rollouts(SUM, thinking("one more", "2"))]
-    )
+    (row,) = builder(stage(), "cold", count_tokens)([rollouts(SUM, thinking("one more", "2"))])
     content = "<think>\none more\n</think>\n<answer>2</answer>"
     assert row.prompt == [{"role": "user", "content": "1+1?"}]
     assert row.completion == [{"role": "assistant", "content": content}]
@@ -87,19 +89,19 @@ def test_a_row_by_hand() -> None:
 
 def test_data_of_a_prefilled_prompt_open_their_thought() -> None:
     drawn = rollouts(SUM, "one more</think><answer>2</answer>", template="r1-zero-prefilled")
-    (row,) = SampleBuilder(stage(template="r1-zero-prefilled"), "cold", count_tokens)([drawn])
+    (row,) = builder(stage(template="r1-zero-prefilled"), "cold", count_tokens)([drawn])
     assert row.completion[0]["content"].startswith("<think>\none more\n</think>")
 
 
 def test_data_without_tags() -> None:
     drawn = rollouts(SUM, "one more\n2", template="plain")
-    (row,) = SampleBuilder(stage(template="plain"), "cold", count_tokens)([drawn])
+    (row,) = builder(stage(template="plain"), "cold", count_tokens)([drawn])
     assert row.completion[0]["content"] == "one more\n2"
 
 
 def test_reasons_and_details() -> None:
     drawn = rollouts(SUM, thinking("a b", "2"), thinking("c d", "3"), "no tags", "cut~")
-    rows = SampleBuilder(stage(), "cold", count_tokens)([drawn])
+    rows = builder(stage(), "cold", count_tokens)([drawn])
     assert [row.reason for row in rows] == [None, "wrong", "malformed", "truncated"]
     assert [row.detail for row in rows] == [None, None, "no_tags", None]
     assert rows[2].completion[0]["content"] == "no tags"
@@ -125,19 +127,19 @@ def test_a_model_grades_what_no_rule_can() -> None:
         "cut~",
     )
     drawn = [rollouts(SUM, thinking("one more", "2")), facts]
-    rows = SampleBuilder(stage(), "cold", count_tokens, LLMGrader(ask))(drawn)
+    rows = builder(stage(), "cold", count_tokens, LLMGrader(ask))(drawn)
     assert len(asked) == 3  # neither the sum, nor the reference itself, nor what has no answer
     assert [row.accuracy for row in rows] == [1.0, 1.0, 0.0, None, 1.0, None]
     assert [row.reason for row in rows] == [None, None, "wrong", "ungraded", None, "truncated"]
     free = stage(keep={"correct": False}, most_per_problem=9)
-    rows = SampleBuilder(free, "cold", count_tokens, LLMGrader(ask))(drawn)
+    rows = builder(free, "cold", count_tokens, LLMGrader(ask))(drawn)
     assert len(asked) == 3 and [row.reason for row in rows] == [None] * 5 + ["truncated"]
 
 
 def test_only_what_is_kept_is_rewritten() -> None:
     teller = Teller()
     drawn = rollouts(SUM, thinking("yes", "2"), thinking("no", "2"), thinking("bad", "3"))
-    rows = SampleBuilder(stage(), "cold", count_tokens, rewriter=teller)([drawn])
+    rows = builder(stage(), "cold", count_tokens, rewriter=teller)([drawn])
     assert sorted(case.thought.strip() for case in teller.given) == ["no", "yes"]
     assert [row.reason for row in rows] == [None, "not_rewritten", "wrong"]
     assert [row.detail for row in rows] == [None, "no_reasoning", None]
@@ -153,7 +155,7 @@ def test_only_what_is_kept_is_rewritten() -> None:
 def test_the_summary_may_be_what_follows_the_thought() -> None:
     drawn = rollouts(SUM, thinking("yes", "2"))
     chosen = stage(rewriter="miniature", final="summary")
-    (row,) = SampleBuilder(chosen, "cold", count_tokens, rewriter=Teller())([drawn])
+    (row,) = builder(chosen, "cold", count_tokens, rewriter=Teller())([drawn])
     assert row.completion[0]["content"].endswith("\n<answer>It is 2.</answer>")
     assert row.answer == "2"
 
@@ -177,7 +179,7 @@ def released(**more: Any) -> SampleStage:
 def test_a_summary_may_take_another_template() -> None:
     drawn = rollouts(SUM, thinking("yes", "2"))
     boxer = Boxer(r"\boxed{2}")
-    (row,) = SampleBuilder(released(), "cold", count_tokens, rewriter=boxer)([drawn])
+    (row,) = builder(released(), "cold", count_tokens, rewriter=boxer)([drawn])
     content = "<think>\nI think so.\n</think>\nOne and one is \\boxed{2}."
     assert row.completion[0]["content"] == content and row.messages[1]["content"] == content
     assert (row.answer, row.summary, row.reason) == ("2", r"One and one is \boxed{2}.", None)
@@ -188,17 +190,17 @@ def test_a_summary_may_take_another_template() -> None:
 )
 def test_a_summary_with_another_answer_is_no_data(box: str) -> None:
     drawn = rollouts(SUM, thinking("yes", "2"))
-    (row,) = SampleBuilder(released(), "cold", count_tokens, rewriter=Boxer(box))([drawn])
+    (row,) = builder(released(), "cold", count_tokens, rewriter=Boxer(box))([drawn])
     assert (row.reason, row.detail, row.summary) == ("not_rewritten", "answer_missing", None)
     tagged = stage(rewriter="miniature", final="summary")
-    (row,) = SampleBuilder(tagged, "cold", count_tokens, rewriter=Boxer(box))([drawn])
+    (row,) = builder(tagged, "cold", count_tokens, rewriter=Boxer(box))([drawn])
     assert row.reason is None and row.completion[0]["content"].endswith(f" {box}.</answer>")
 
 
 def test_a_summary_that_no_rule_can_grade_is_taken() -> None:
     drawn = rollouts(FACT, thinking("a poet", "J. W. von Goethe"))
     chosen = released(keep={"correct": False})
-    (row,) = SampleBuilder(chosen, "cold", count_tokens, rewriter=Boxer("Goethe's"))([drawn])
+    (row,) = builder(chosen, "cold", count_tokens, rewriter=Boxer("Goethe's"))([drawn])
     assert row.reason is None and row.completion[0]["content"].endswith("One and one is Goethe's.")
 
 
@@ -206,29 +208,29 @@ def test_samples_with_summaries_keep_theirs() -> None:
     """Rejection sampling from a model that writes summaries: what it said, box and all."""
     said = r"Adding gives \boxed{2}."
     drawn = rollouts(SUM, TEMPLATES["r1"].respond("one more", said), template="r1")
-    (row,) = SampleBuilder(stage(template="r1"), "more", count_tokens)([drawn])
+    (row,) = builder(stage(template="r1"), "more", count_tokens)([drawn])
     assert row.completion[0]["content"] == f"<think>\none more\n</think>\n{said}"
     assert (row.answer, row.accuracy, row.summary) == ("2", 1.0, None)
     tagged = stage(template="r1", completion_template="r1-zero")
-    (row,) = SampleBuilder(tagged, "more", count_tokens)([drawn])
+    (row,) = builder(tagged, "more", count_tokens)([drawn])
     assert row.completion[0]["content"].endswith("</think>\n<answer>2</answer>")
 
 
 def test_a_bare_answer_may_stand_for_a_summary() -> None:
     drawn = rollouts(SUM, thinking("yes", "2"))
-    (row,) = SampleBuilder(stage(completion_template="r1"), "cold", count_tokens)([drawn])
+    (row,) = builder(stage(completion_template="r1"), "cold", count_tokens)([drawn])
     assert row.completion[0]["content"] == "<think>\nyes\n</think>\n2"
 
 
 def test_what_was_rewritten_is_looked_at_again() -> None:
     drawn = rollouts(SUM, thinking("yes", "2"))
-    (row,) = SampleBuilder(stage(), "cold", count_tokens, rewriter=Teller("```\n1+1\n```"))([drawn])
+    (row,) = builder(stage(), "cold", count_tokens, rewriter=Teller("```\n1+1\n```"))([drawn])
     assert (row.reason, row.detail, row.summary) == ("not_rewritten", "code_block", None)
     assert (row.thought or "").strip() == "yes"
 
 
 def test_batches_become_two_files(tmp_path: Path) -> None:
-    rows = SampleBuilder(stage(), "cold", count_tokens)(
+    rows = builder(stage(), "cold", count_tokens)(
         [rollouts(SUM, thinking("a b", "2"), "cut~"), rollouts(SUM, thinking("a b", "3"))]
     )
     parts = [tmp_path / "1.parquet", tmp_path / "2.parquet"]

@@ -12,6 +12,7 @@ from dianoia.base.records import Conversation, Turn
 from dianoia.bases import shipped_model
 from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
 from dianoia.models.loading import load_tokenizer
+from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATES
 
 END = 0
@@ -26,7 +27,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
 def encoder(tokenizer: PreTrainedTokenizerBase, **more: Any) -> Encoder:
     settings = {"keep_thoughts": False, "max_length": 200, "longer": "drop"} | more
-    return Encoder(tokenizer, TEMPLATES["r1-zero"], END, **settings)
+    return Encoder(Prompts(tokenizer, TEMPLATES["r1-zero"]), **settings)
 
 
 def talk(*texts: str) -> Conversation:

@@ -16,6 +16,7 @@ from transformers import (
 from dianoia.base.errors import ModelError
 from dianoia.judge.reward_model_scores import RewardModel
 from dianoia.learner.reward_model_folder import Outlook, prepare_padding, save_reward_model
+from dianoia.text.template import TEMPLATES
 
 SPECIAL = ["<pad>", "<end>", "<unk>", "<user>", "<assistant>", "<think>", "</think>"]
 WORDS = [*SPECIAL, "why", "because", "so", "long"]
@@ -68,7 +69,7 @@ def test_our_own_says_what_it_sees(model: Qwen3ForSequenceClassification, tmp_pa
     words.chat_template = CHAT
     prepare_padding(model, words)
     assert words.pad_token == "<end>" and words.padding_side == "right"
-    save_reward_model(tmp_path / "helpful", model, words, Outlook("plain", "answer"))
+    save_reward_model(tmp_path / "helpful", model, words, Outlook(TEMPLATES["plain"], "answer"))
     again = RewardModel.load(tmp_path / "helpful")
     texts = ["why because", "so so", "why so so so"]
     expected = [by_hand(model, text) for text in texts]

@@ -29,9 +29,10 @@ from dianoia.learner.reward_model_folder import (
     start_reward_model,
 )
 from dianoia.models import tokenizer_probe
-from dianoia.models.loading import encode_prompts, load_model, load_tokenizer
+from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.transformers import TransformersSampler
+from dianoia.text.prompts import encode_prompts
 from tests.unit.model_folders import TOKENS, write_folder, write_model, write_qwen2, write_tokenizer
 
 WEIGHTS = "model.safetensors"

@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Problem, RolloutStatus, SamplingParams
-from dianoia.sampler.rollouts import RolloutSampler, named_template, stop_ids
+from dianoia.sampler.rollouts import RolloutSampler, stop_ids
+from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATES
 
 RESPONSE = " <think>\n1+4=5 apples\n</think>\n<answer>5</answer>"
@@ -107,7 +108,7 @@ def special_tags() -> PreTrainedTokenizerFast:
 )
 def test_text_is_kept_to_the_letter(text: str) -> None:
     tokenizer = special_tags()
-    made = RolloutSampler(None, tokenizer, TEMPLATES["r1-zero"])
+    made = RolloutSampler(None, Prompts(tokenizer, TEMPLATES["r1-zero"]))
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     ended = (*ids, tokenizer.eos_token_id)
     assert made.text(Completion(ended, (0.0,) * len(ended), stopped=True)) == text
@@ -120,9 +121,3 @@ def test_tokens_are_counted_without_extras(
     made = roller(lambda *_: "")
     assert made.count_tokens([]) == []
     assert made.count_tokens(["", "7", "7\n7"]) == [0, 1, 3]
-
-
-def test_templates_by_name() -> None:
-    assert named_template("plain") is TEMPLATES["plain"]
-    with pytest.raises(ConfigError, match="'r1zero'.*r1-zero, r1-zero-prefilled, plain"):
-        named_template("r1zero")
