@@ -40,7 +40,7 @@ class Ours:
     def heldout(self) -> dict[str, float]:
         """Return the held-out metrics of the current weights."""
         training = self.stage.training
-        return self.task.heldout(training.roller, training.stops, self.problems)
+        return self.task.heldout(training.roller, training.start.stop_ids, self.problems)
 
 
 def main() -> None:

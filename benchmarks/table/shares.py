@@ -32,7 +32,7 @@ def parts(folder: Path, threads: int, steps: int) -> list[dict[str, float]]:
     stage = opened(recipe, folder, progress={"problems": 0}, checkpoint_every=10_000)
     training, steps_parts = stage.training, []
     for _ in range(steps + 1):
-        seconds = _timed(training.turn)
+        seconds = _timed(training.train_on_rollout)
         row, counts = stage.last(), training.config.problem_counts(0)
         steps_parts.append({
             "seconds": seconds,

@@ -140,7 +140,7 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--verbose", action="store_true", help="print the plan with each stage's costs and memory"
     )
-    parser.set_defaults(command=lambda arguments: run(RunOptions.parsed(arguments)))
+    parser.set_defaults(command=run)
 
 
 def _folder(text: str) -> Path:
@@ -176,8 +176,9 @@ def _jobs(text: str) -> int:
 # The command ---------------------------------------------------------------------------------------
 
 
-def run(options: RunOptions) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Plan a recipe and, unless it is a dry run, run it and print its results. With seeds: one run per seed."""
+    options = RunOptions.parsed(arguments)
     if options.json and not options.dry_run:
         raise ConfigError("--json prints the plan of a dry run; add --dry-run, or leave --json out")
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.

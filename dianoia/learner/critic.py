@@ -183,7 +183,8 @@ class Critic:
         batches = [[prepared[index] for index in batch] for batch in self._cut(prepared)]
         # One denominator: the response tokens of the whole step.
         tokens = sum(len(row.sample.response_ids) for row in prepared)
-        reports = self.trainer.accumulate(batches, partial(self._micro_batch_loss, tokens))
+        loss_of = partial(self._micro_batch_loss, tokens)
+        reports = self.trainer.replicas.accumulate(loss_of, batches)
         loss, clipped = 0.0, 0
         for report in reports:  # per replica on its device, then replicas in their order
             zeros = torch.zeros((), dtype=torch.float64, device=self.trainer.device)

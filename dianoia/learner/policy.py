@@ -44,7 +44,7 @@ from dianoia.learner.batching.batch import (
 from dianoia.learner.critic import Critic
 from dianoia.learner.kernels.prepare import choose_layout, prepare_for_gpu
 from dianoia.learner.logprobs import has_plain_head, response_logprobs
-from dianoia.learner.replicas import ThreadReplicas
+from dianoia.learner.replicas import make_replicas
 from dianoia.learner.step_metrics import UpdateMetrics, ValueMetrics, token_means
 from dianoia.learner.trainer import Autocast, Learner, Trainer, forward_passes
 
@@ -95,7 +95,7 @@ class PolicyLearner(Learner):
         self.reference: PreTrainedModel | None = None
         if algorithm.kl_coefficient > 0:
             self.reference = deepcopy(model).requires_grad_(False)
-            self._reference_replicas = ThreadReplicas(self.reference)
+            self._reference_replicas = make_replicas(self.reference)
         self.critic: Critic | None = None
         if algorithm.name == "ppo":
             self.critic = Critic(self.trainer, algorithm, self.tokens_per_micro_batch, self.layout)
@@ -187,9 +187,9 @@ class PolicyLearner(Learner):
         samples = [row.sample for row in live]
         batches = self._cut(samples)
 
-        reports = self.trainer.accumulate(
-            [[live[index] for index in batch] for batch in batches],
+        reports = self.trainer.replicas.accumulate(
             partial(self._micro_batch_loss, denominator),
+            [[live[index] for index in batch] for batch in batches],
         )
         loss, sums = _totals(reports, self.trainer.device)
         # The value model learns from all samples, also those without advantage.

@@ -1,8 +1,8 @@
 """Replicas of a model, which work on different micro-batches at the same time, and the all-reduce of their gradients.
 
 In: a model and micro-batches. Out: the results per replica, and the sum of all gradients in the model itself. `Replicas`
-is the protocol; `ThreadReplicas` are copies in one process that share their weights, one CPU thread per copy. Left out:
-optimizer steps, which `learner.trainer` takes.
+is the protocol; a `Replica` is a model by itself, `ThreadReplicas` are copies in one process that share their weights, one
+CPU thread per copy. Left out: optimizer steps, which `learner.trainer` takes.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,46 +36,95 @@ class Replicas(Protocol[M_co]):
         """
         ...
 
-    def reduce_gradients(self) -> None:
-        """Leave the sum of all replicas' gradients in the model's `.grad`."""
+    def accumulate(
+        self, loss: Callable[[M_co, B], tuple[Tensor, R]], micro_batches: Sequence[B]
+    ) -> list[list[R]]:
+        """Leave the gradient of the sum of all losses in the model's `.grad`; returns what `loss` reports, as `run` does.
+
+        `loss` returns the loss of one micro-batch, divided by the denominator of the whole step, and any report.
+        """
         ...
 
     def gradient_norm(self, parameters: Sequence[Tensor]) -> float:
-        """Return the Euclidean norm of the reduced gradients of `parameters`."""
+        """Return the Euclidean norm of the gradients of `parameters`; a parameter without gradient counts as 0."""
         ...
 
 
-class ThreadReplicas(Generic[M]):
-    """Copies of a model in one process: the same weights in memory, gradients of their own, one CPU thread per copy.
+class Replica(Generic[M]):
+    """A model by itself, which works in the caller's thread with all of its compute threads."""
+
+    def __init__(self, model: M) -> None:
+        self.model = model
+
+    @property
+    def count(self) -> int:
+        """Number of replicas."""
+        return 1
+
+    def run(self, job: Callable[[M, Sequence[B]], R], micro_batches: Sequence[B]) -> list[R]:
+        """Run `job` on all micro-batches."""
+        return [job(self.model, micro_batches)]
+
+    def accumulate(
+        self, loss: Callable[[M, B], tuple[Tensor, R]], micro_batches: Sequence[B]
+    ) -> list[list[R]]:
+        """Add up the gradients of the micro-batches in their order, as `Replicas.accumulate` says."""
+        nn.Module.zero_grad(self.model)
+        reports = []
+        for micro_batch in micro_batches:
+            # The graph of a micro-batch is freed by its backward pass, before the next one is built.
+            value, report = loss(self.model, micro_batch)
+            value.backward()  # type: ignore[no-untyped-call]
+            reports.append(report)
+        return [reports]
+
+    def gradient_norm(self, parameters: Sequence[Tensor]) -> float:
+        """Return the Euclidean norm of the gradients of `parameters`; a parameter without gradient counts as 0."""
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return float(torch.nn.utils.get_total_norm(grads))
+
+
+class ThreadReplicas(Replica[M]):
+    """A model and copies of it: the same weights in memory, gradients of their own, one CPU thread per copy.
 
     No two threads add to one gradient at once, and gradients are added up in the order of the replicas, so that a
     number of threads gives one result. Weights have to be changed in place once the replicas exist.
     """
 
-    def __init__(self, model: M, count: int | None = None) -> None:
-        """Copy `model` `count` - 1 times; None: one replica per CPU thread, one on any other device."""
-        device = next(model.parameters()).device
-        count = worker_count(device) if count is None else count
+    def __init__(self, model: M, count: int) -> None:
+        """Copy `model` `count` - 1 times."""
+        super().__init__(model)
         # The model itself is the first replica, so that the summed gradients are in its `.grad`.
-        self.models = [model, *(_weight_sharing_copy(model) for _ in range(count - 1))]
+        copies = [_weight_sharing_copy(model) for _ in range(count - 1)]
+        self.replicas = [Replica(replica) for replica in (model, *copies)]
 
     @property
     def count(self) -> int:
         """Number of replicas."""
-        return len(self.models)
+        return len(self.replicas)
 
     def run(self, job: Callable[[M, Sequence[B]], R], micro_batches: Sequence[B]) -> list[R]:
         """Run `job` on each replica with its share of the micro-batches, as `Replicas.run` says."""
         # The split depends on the number of replicas only, so one seed and one number give one result.
         shares = split_round_robin(micro_batches, self.count)
-        return run_parallel(
-            [partial(job, self.models[index], share) for index, share in enumerate(shares)]
-        )
+        pairs = zip(self.replicas, shares, strict=False)
+        results = run_parallel([partial(replica.run, job, share) for replica, share in pairs])
+        return [result for (result,) in results]
 
-    def reduce_gradients(self) -> None:
-        """Leave the sum of all replicas' gradients in the first one's `.grad`, and none in the others."""
-        for replica in self.models[1:]:
-            pairs = zip(self.models[0].parameters(), replica.parameters(), strict=True)
+    def accumulate(
+        self, loss: Callable[[M, B], tuple[Tensor, R]], micro_batches: Sequence[B]
+    ) -> list[list[R]]:
+        """Each replica adds up the gradients of its share; then replicas are summed in their order."""
+        shares = split_round_robin(micro_batches, self.count)
+        pairs = zip(self.replicas, shares, strict=False)
+        reports = run_parallel([partial(part.accumulate, loss, share) for part, share in pairs])
+        self._reduce_gradients()
+        return [report for (report,) in reports]
+
+    def _reduce_gradients(self) -> None:
+        """Leave the sum of all replicas' gradients in the model's `.grad`, and none in its copies."""
+        for replica in self.replicas[1:]:
+            pairs = zip(self.model.parameters(), replica.model.parameters(), strict=True)
             for total, part in pairs:
                 # Tied weights are one parameter in each replica, so nothing is added twice.
                 if total.grad is None:
@@ -84,10 +133,12 @@ class ThreadReplicas(Generic[M]):
                     total.grad += part.grad
                 part.grad = None
 
-    def gradient_norm(self, parameters: Sequence[Tensor]) -> float:
-        """Return the Euclidean norm of the gradients of `parameters`; a parameter without gradient counts as 0."""
-        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return float(torch.nn.utils.get_total_norm(grads))
+
+def make_replicas(model: M, count: int | None = None) -> Replica[M]:
+    """Return `count` replicas of a model; None: one per CPU thread, one on any other device."""
+    if count is None:
+        count = worker_count(next(model.parameters()).device)
+    return Replica(model) if count == 1 else ThreadReplicas(model, count)
 
 
 def _weight_sharing_copy(model: M) -> M:

@@ -32,7 +32,7 @@ from dianoia.learner.attention.shared_prefixes import (
     share_prefixes,
 )
 from dianoia.learner.batching.packing import length_buckets
-from dianoia.learner.replicas import Replicas, ThreadReplicas
+from dianoia.learner.replicas import Replicas, make_replicas
 from dianoia.learner.trainer import Autocast, Learner, Trainer, forward_passes
 
 
@@ -139,7 +139,7 @@ class Rewarder:
         replicas: Replicas[PreTrainedModel] | None = None,
     ) -> None:
         """`tokens_per_batch` counts padded positions; `replicas` None: one per CPU thread."""
-        self.replicas = ThreadReplicas(model) if replicas is None else replicas
+        self.replicas = make_replicas(model) if replicas is None else replicas
         self.tokens_per_batch = tokens_per_batch
         self.shared = can_share(model)
 
@@ -195,7 +195,8 @@ class RewardModelLearner(Learner):
         Raises TrainingStopped, with the weights untouched, as `Trainer.take_step`.
         """
         batches = micro_batches(examples, self.tokens_per_micro_batch, self.trainer.replicas.count)
-        reports = self.trainer.accumulate(batches, partial(self._micro_batch_loss, examples))
+        loss_of = partial(self._micro_batch_loss, examples)
+        reports = self.trainer.replicas.accumulate(loss_of, batches)
         loss = sum(sum(part for part, _ in report) for report in reports)
         rewards = {
             index: rewards_R

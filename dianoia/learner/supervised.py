@@ -83,7 +83,8 @@ class SupervisedLearner(Learner):
     def update(self, samples: Sequence[Demonstration]) -> SupervisedMetrics:
         """Take one optimizer step. Raises TrainingStopped, with the weights untouched, as `Trainer.take_step`."""
         denominator = _learnt_tokens(samples)
-        reports = self.trainer.accumulate(self.rows(samples), partial(self._row_loss, denominator))
+        loss_of = partial(self._row_loss, denominator)
+        reports = self.trainer.replicas.accumulate(loss_of, self.rows(samples))
         # The loss before the step; the gradient is in place by now.
         loss, accuracy = self._means(reports, denominator)
         norm, rate = self.trainer.take_step(loss)

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import TrainingStopped
 from dianoia.config import OptimizerSettings
 from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
-from dianoia.learner.replicas import Replicas, ThreadReplicas
+from dianoia.learner.replicas import Replicas, make_replicas
 from dianoia.storage.state import load_state, save_state
 
 M = TypeVar("M", bound=nn.Module)
@@ -144,7 +144,7 @@ class Trainer(Generic[M]):
     @cached_property
     def replicas(self) -> Replicas[M]:
         """The replicas of the model, made when they are first used: a learner may prepare its model until then."""
-        return ThreadReplicas(self.model, self._replica_count)
+        return make_replicas(self.model, self._replica_count)
 
     def precision(self) -> AbstractContextManager[None]:
         """Return the autocast context in which forward passes run."""
@@ -156,19 +156,6 @@ class Trainer(Generic[M]):
         return min(cpu_limit, tokens) if self.device.type == "cpu" else tokens
 
     # Passes over micro-batches
-
-    def accumulate(
-        self, micro_batches: Sequence[B], loss: Callable[[M, B], tuple[Tensor, R]]
-    ) -> list[list[R]]:
-        """Leave the gradient of the sum of all losses in `.grad`; returns what `loss` reports, a list per replica.
-
-        `loss` returns the loss of one micro-batch, divided by the denominator of the whole step, and any report.
-        """
-        self.optimizer.zero_grad()
-        # Each replica adds the gradients of its own micro-batches up; then replicas are summed in their order.
-        reports = self.replicas.run(_backward_passes(loss), micro_batches)
-        self.replicas.reduce_gradients()
-        return reports
 
     def evaluate(self, micro_batches: Sequence[B], measure: Callable[[M, B], R]) -> list[list[R]]:
         """Return what `measure` returns for each micro-batch, without gradients, a list per replica."""
@@ -264,23 +251,6 @@ class Trainer(Generic[M]):
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-
-
-def _backward_passes(
-    loss: Callable[[M, B], tuple[Tensor, R]],
-) -> Callable[[M, Sequence[B]], list[R]]:
-    """Return the job of one replica: forward and backward pass of each of its micro-batches."""
-
-    def job(model: M, micro_batches: Sequence[B]) -> list[R]:
-        reports = []
-        for micro_batch in micro_batches:
-            # The graph of a micro-batch is freed by its backward pass, before the next one is built.
-            value, report = loss(model, micro_batch)
-            value.backward()  # type: ignore[no-untyped-call]
-            reports.append(report)
-        return reports
-
-    return job
 
 
 def forward_passes(measure: Callable[[M, B], R]) -> Callable[[M, Sequence[B]], list[R]]:

@@ -13,11 +13,13 @@ STOP = "stop"
 """Message to the stage's process: finish the current step, write a state, and end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """To the stage's process: which stage to run, and how."""
 
     name: str
+    title: str
+    """The stage's name, with the seed where several runs are at work."""
     recipe: Recipe
     run: RunDirectory
     threads: int

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 
 from dianoia.base.errors import StageCrashed, Stopped
-from dianoia.base.progress import Board, Progress
+from dianoia.base.progress import Board, Progress, Reporter
 from dianoia.base.stopping import stop_on_signals, stop_reason
 from dianoia.hardware.machine import thread_count
 from dianoia.pipeline.messages import Request
@@ -30,13 +30,11 @@ Key = tuple[int, str]
 Node = TypeVar("Node", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One stage at work."""
 
     key: Key
-    title: str
-    """The stage's name, with the seed where several runs are at work."""
     request: Request
     progress: Progress
 
@@ -48,12 +46,12 @@ class Executor(Protocol):
         """Return a context manager; at its end no stage is left running."""
         ...
 
-    def start(self, job: Job) -> None:
-        """Start a stage. An executor that runs it right away raises its error here."""
+    def start(self, request: Request, reporter: Reporter) -> None:
+        """Start a stage. An executor that runs it right away returns when it has ended, and raises its error."""
         ...
 
-    def wait(self) -> list[tuple[Job, Exception | None]]:
-        """Wait a moment, pass progress on, and return the jobs that have ended, each with its error."""
+    def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
+        """Wait a moment, pass progress on, and return which of the running stages have ended, each with its error."""
         ...
 
 
@@ -75,9 +73,15 @@ def run_recipes(
     with executor.running(), Board(console) as board:
         for planned in runs:
             write_beginning(planned, command, jobs)
-        scheduler = Scheduler(runs, jobs, executor, board)
+        scheduler = Scheduler(runs, jobs, board)
         with stop_on_signals(board.print_line):
-            scheduler.work()
+            while True:
+                while (job := scheduler.next_job()) is not None:
+                    executor.start(job.request, job.progress)
+                if not scheduler.running:
+                    break
+                for request, error in executor.wait(list(scheduler.running)):
+                    scheduler.finish(request, error)
             reason = stop_reason()  # before the block ends, which forgets it
     for planned in runs:
         write_results(planned)
@@ -90,12 +94,10 @@ def run_recipes(
 
 
 class Scheduler:
-    """Starts every stage that has work once the stages it reads are done."""
+    """Says which stage starts next, and keeps account of those that run and those that have ended."""
 
-    def __init__(
-        self, runs: Sequence[PlannedRun], jobs: int, executor: Executor, board: Board
-    ) -> None:
-        self._runs, self._jobs, self._executor, self._board = runs, jobs, executor, board
+    def __init__(self, runs: Sequence[PlannedRun], jobs: int, board: Board) -> None:
+        self._runs, self._jobs, self._board = runs, jobs, board
         self._tasks = {
             (index, task.name): task
             for index, planned in enumerate(runs)
@@ -107,7 +109,7 @@ class Scheduler:
         self._width = max((len(self._prefixes[key] + key[1]) for key in self._tasks), default=0)
         self._begun: list[Key] = []
         self._done: set[Key] = set()
-        self._running: dict[Key, Job] = {}
+        self.running: dict[Request, Job] = {}
         self.errors: list[Exception] = []
 
     @property
@@ -115,65 +117,58 @@ class Scheduler:
         """Number of stages that have not begun."""
         return len(self._tasks) - len(self._begun)
 
-    def work(self) -> None:
-        """Run stages until none is running and none can start."""
-        while True:
-            while (key := self._next()) is not None:
-                self._start(key)
-            if not self._running:
-                return
-            for job, error in self._executor.wait():
-                self._finish(job, error)
+    def next_job(self) -> Job | None:
+        """Begin the stage to start now, and return it; None if no stage is to start now.
 
-    def _next(self) -> Key | None:
-        """Return the stage to start now; None if no job is free, none is ready, one has failed, or a stop is requested."""
-        if len(self._running) >= self._jobs or self.errors or stop_reason() is not None:
+        None is to start if no job is free, no stage is ready, one has failed, or the user asked to stop.
+        """
+        if len(self.running) >= self._jobs or self.errors or stop_reason() is not None:
             return None
-        ready = ready_stages(self._needs, self._begun, self._done)
         # One job works through the recipe in its order. With several, the longest chain must not be kept waiting.
+        ready = ready_stages(self._needs, self._begun, self._done)
         ordered = ready if self._jobs == 1 else longest_chain_first(ready, self._needs)
-        return ordered[0] if ordered else None
+        return self._begin(ordered[0]) if ordered else None
 
-    def _start(self, key: Key) -> None:
+    def _begin(self, key: Key) -> Job:
         index, name = key
         planned = self._runs[index]
         recipe = planned.recipe
         begin(self._tasks[key], planned)  # the folder must be ready before its process looks at it
         threads = thread_count(recipe.threads, self._jobs)
-        request = Request(name, recipe, planned.run, threads, requested_sandbox(recipe))
+        sandbox = requested_sandbox(recipe)
+        request = Request(name, self._title(key), recipe, planned.run, threads, sandbox)
         prefix = self._prefixes[key]
         progress = self._board.stage(f"{prefix}{name}".ljust(self._width), prefix)
-        job = Job(key, self._title(key), request, progress)
         # Before the executor starts it: one that runs stages in this process returns only when the stage has ended.
         self._begun.append(key)
-        self._running[key] = job
-        self._executor.start(job)
+        self.running[request] = Job(key, request, progress)
+        return self.running[request]
 
-    def _finish(self, job: Job, error: Exception | None) -> None:
+    def finish(self, request: Request, error: Exception | None) -> None:
         """Take note of a stage that has ended."""
-        del self._running[job.key]
+        job = self.running.pop(request)
         job.progress.close()
         if error is None:
             self._done.add(job.key)
-            job.progress.done(job.key[1])
+            job.progress.done(request.name)
         else:
             self.errors.append(error)
-            self._report_failure(job, error)
+            self._report_failure(request.title, error)
         # Also after a failure: the stage is interrupted now, and results of its dependents may be out of date.
         write_results(self._runs[job.key[0]])
 
-    def _report_failure(self, job: Job, error: Exception) -> None:
+    def _report_failure(self, title: str, error: Exception) -> None:
         if isinstance(error, Stopped):
-            self._board.print_line(f"{job.title}: stopped; the same command resumes it")
+            self._board.print_line(f"{title}: stopped; the same command resumes it")
             return
         is_first, text = len(self.errors) == 1, str(error).rstrip()
-        others = ", ".join(other.title for other in self._running.values())
+        others = ", ".join(request.title for request in self.running)
         if is_first and not others:
             return  # `run_recipes` raises this error now, and the command prints it
         if is_first and isinstance(error, StageCrashed):
             text = text.rpartition("\n")[2]  # the traceback is printed when the error is raised
         waits = f"; no new stage starts, those at work run to their end: {others}" if others else ""
-        self._board.print_line(f"{job.title} failed{waits}\n{text}")
+        self._board.print_line(f"{title} failed{waits}\n{text}")
 
     def _sources(self, key: Key) -> list[Key]:
         """Return the stages with work that a stage reads."""

@@ -7,10 +7,10 @@ from multiprocessing.connection import Connection, wait
 
 from dianoia.base import errors
 from dianoia.base.errors import StageCrashed, UserError
+from dianoia.base.progress import Reporter
 from dianoia.base.stopping import stop_reason
 from dianoia.pipeline.fork_server import ForkServer
-from dianoia.pipeline.messages import STOP, Done, Failed, Line, Message, Total, Update
-from dianoia.pipeline.scheduler import Job
+from dianoia.pipeline.messages import STOP, Done, Failed, Line, Message, Request, Total, Update
 
 _POLL_SECONDS = 0.2
 """Longest wait before looking again whether the user asked to stop."""
@@ -20,7 +20,8 @@ _POLL_SECONDS = 0.2
 class _StageProcess:
     """The command's view of one stage's process."""
 
-    job: Job
+    request: Request
+    reporter: Reporter
     connection: Connection
     outcome: Done | Failed | None = None
     is_closed: bool = False
@@ -48,18 +49,18 @@ class StageProcesses:
         with ForkServer(self._locks) as self._server:
             yield
 
-    def start(self, job: Job) -> None:
+    def start(self, request: Request, reporter: Reporter) -> None:
         """Start the process of a stage and send it the request."""
         self._count += 1
         with _explained():
             connection = self._server.start(self._count)
         # A process that was killed at once cannot read; `wait` will report how it ended.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.send((job.request, self._capture))
-        self._processes[self._count] = _StageProcess(job, connection)
+            connection.send((request, self._capture))
+        self._processes[self._count] = _StageProcess(request, reporter, connection)
 
-    def wait(self) -> list[tuple[Job, Exception | None]]:
-        """Relay messages for a moment and return the jobs whose processes have ended."""
+    def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
+        """Relay messages for a moment and return the stages whose processes have ended."""
         self._send_stop()
         open_processes = {
             process.connection: process
@@ -86,19 +87,19 @@ class StageProcesses:
             with suppress(OSError):  # it has ended meanwhile
                 process.connection.send(STOP)
 
-    def _collect(self, number: int, status: int) -> tuple[Job, Exception | None]:
-        """Read the last messages of a process that has ended, and return its job with its error."""
+    def _collect(self, number: int, status: int) -> tuple[Request, Exception | None]:
+        """Read the last messages of a process that has ended, and return its request with its error."""
         process = self._processes.pop(number)
         # The exit may be seen before the last messages, among them the outcome.
         while not process.is_closed and process.connection.poll():
             _read_message(process)
         process.connection.close()
-        title, outcome = process.job.title, process.outcome
+        request, outcome = process.request, process.outcome
         if isinstance(outcome, Done):
-            return process.job, None
-        return process.job, killed_error(title, status) if outcome is None else stage_error(
-            title, outcome
-        )
+            return request, None
+        if outcome is None:
+            return request, killed_error(request.title, status)
+        return request, stage_error(request.title, outcome)
 
 
 @contextmanager
@@ -122,11 +123,11 @@ def _read_message(process: _StageProcess) -> None:
         return
     match message:
         case Total(total):
-            process.job.progress.set_total(total)
+            process.reporter.set_total(total)
         case Update(done, metrics):
-            process.job.progress.update(done, metrics)
+            process.reporter.update(done, metrics)
         case Line(text):
-            process.job.progress.print_line(text)
+            process.reporter.print_line(text)
         case Done() | Failed():
             process.outcome = message
 

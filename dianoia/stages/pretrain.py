@@ -139,7 +139,7 @@ class Pretraining(Training):
     def update(self, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Any]:
         """Take one optimizer step on the next-token loss of every token of a batch."""
         # One micro-batch on one replica, so one report.
-        ((loss,),) = self.trainer.accumulate([(ids_BL, mask_BL)], _next_token_loss)
+        ((loss,),) = self.trainer.replicas.accumulate(_next_token_loss, [(ids_BL, mask_BL)])
         # The norm goes over parameters in the model's order: the optimizer's order would round differently, and the
         # shipped bases were trained with this one.
         norm = self.trainer.replicas.gradient_norm(list(self.trainer.model.parameters()))

@@ -12,6 +12,7 @@ silent stand in `config.rl`, `config.rewards` and `judge.reward_model_part`.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dianoia.judge.problem_sets import problem_sets
 from dianoia.judge.reward_part import ScoringState
 from dianoia.learner.batching.batch import PreparedSample, split_minibatches
 from dianoia.learner.policy import PolicyLearner
+from dianoia.learner.step_metrics import UpdateMetrics
 from dianoia.metrics.history import History
 from dianoia.metrics.recorder import Recorder
 from dianoia.metrics.training_metrics import update_row
@@ -65,10 +67,8 @@ class ReinforcementLearning(Training):
         )
         self.recorder = _recorder(config, context, self.roller, self.judge, heldout_judge)
         self.learner = context.policy_learner(self.start, config)
-        self.rollouts_done, self.tokens = (
-            0,
-            0,
-        )  # tokens: of all responses sampled, learnt from or not
+        self.rollouts_done = 0
+        self.tokens = 0  # of all responses sampled, learnt from or not
 
     def train_on_rollout(self) -> None:
         """Take one rollout and the optimizer steps that it is split into: rollout, score, advantage, update."""
@@ -79,7 +79,10 @@ class ReinforcementLearning(Training):
         advantages = [self.advantage(group) for group in selected]
         self.record(groups, selected, advantages)
         for minibatch in self.split(selected, advantages):
-            self.update(minibatch, selected, advantages)
+            with self.recorder.timing("update_seconds"), self.saving_on_stop(selected, advantages):
+                metrics = self.learner.update(minibatch)
+                self.publish()  # cheap: weights are copied once, when the next rollout begins
+            self.end_step(metrics)
         self.rollouts_done += 1
         if self.rollouts_done % self.config.checkpoint_every == 0:
             self.save()
@@ -179,21 +182,18 @@ class ReinforcementLearning(Training):
         )
         return [[prepared[index] for index in minibatch] for minibatch in minibatches]
 
-    def update(
-        self, minibatch: list[PreparedSample], groups: Sequence[Group], advantages: Advantages
-    ) -> None:
-        """Take one optimizer step and write its row; `groups` are saved if training has to stop."""
-        with self.recorder.timing("update_seconds"):
-            try:
-                metrics = self.learner.update(minibatch)
-            except (
-                TrainingStopped
-            ) as error:  # no weight has changed; what led to it is saved to be read
-                path = self.recorder.save_rollouts(
-                    f"stopped-{self.step:05d}", self.step, groups, advantages
-                )
-                raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
-            self.publish()  # cheap: weights are copied once, when the next rollout begins
+    @contextmanager
+    def saving_on_stop(self, groups: Sequence[Group], advantages: Advantages) -> Iterator[None]:
+        """Save the rollouts of the step, to be read, if training has to stop in the block; no weight has changed then."""
+        try:
+            yield
+        except TrainingStopped as error:
+            name = f"stopped-{self.step:05d}"
+            path = self.recorder.save_rollouts(name, self.step, groups, advantages)
+            raise TrainingStopped(f"{error}\nThe rollouts of this step: {path}") from error
+
+    def end_step(self, metrics: UpdateMetrics) -> None:
+        """Write the row of an optimizer step, with a point of the held-out curve where one is due."""
         self.learner.release_gradients()  # the sampler needs the memory
         self.evaluate()
         row = {"rollout": self.rollouts_done, "num_tokens": self.tokens, **update_row(metrics)}

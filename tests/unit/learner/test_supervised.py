@@ -62,7 +62,7 @@ def gradients(model: PreTrainedModel) -> list[Tensor]:
 
 def packed_gradients(one: SupervisedLearner, samples: list[Demonstration]) -> list[Tensor]:
     loss = partial(one._row_loss, sum(int(sample.learnt_L.sum()) for sample in samples))
-    one.trainer.accumulate(one.rows(samples), loss)
+    one.trainer.replicas.accumulate(loss, one.rows(samples))
     return gradients(one.model)
 
 

@@ -43,12 +43,17 @@ def test_only_matrices_decay(make_model: MakeModel) -> None:
     assert len(matrices["params"]) + len(vectors["params"]) == len(list(model.parameters()))
 
 
-def test_a_losss_gradient_is_the_sum_over_micro_batches_of_all_replicas() -> None:
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, [[1, 10, 100]]), (2, [[1, 100], [10]]), (4, [[1], [10], [100]])]
+)
+def test_a_losss_gradient_is_the_sum_over_micro_batches_of_all_replicas(
+    count: int, expected: list[list[int]]
+) -> None:
     model = nn.Linear(2, 1, bias=False)
-    trainer = Trainer(model, optimizer_settings(), 1, prepare=False, replicas=2)
+    trainer = Trainer(model, optimizer_settings(), 1, prepare=False, replicas=count)
     inputs = [torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0]), torch.tensor([100.0, 200.0])]
-    reports = trainer.accumulate(inputs, lambda linear, x: (linear(x).sum(), int(x[0])))
-    assert reports == [[1, 100], [10]], "micro-batches go round-robin to the replicas"
+    reports = trainer.replicas.accumulate(lambda linear, x: (linear(x).sum(), int(x[0])), inputs)
+    assert reports == expected, "micro-batches go round-robin to the replicas"
     assert model.weight.grad is not None
     assert model.weight.grad.tolist() == [[111.0, 222.0]]
 

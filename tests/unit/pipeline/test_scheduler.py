@@ -10,15 +10,15 @@ import pytest
 from rich.console import Console
 
 from dianoia.base.errors import Stopped, UserError
-from dianoia.base.progress import Board
+from dianoia.base.progress import Reporter
 from dianoia.pipeline import scheduler
+from dianoia.pipeline.messages import Request
 from dianoia.pipeline.results import PlannedRun
 from dianoia.pipeline.scheduler import (
-    Job,
-    Scheduler,
     chain_lengths,
     longest_chain_first,
     ready_stages,
+    run_recipes,
 )
 from dianoia.recipe import Recipe, load_recipe
 from dianoia.recipe.graph import upstream
@@ -115,23 +115,22 @@ def test_one_job_takes_the_stages_in_the_order_of_the_recipe() -> None:
 
 
 class FakeExecutor:
-    """Ends the jobs that it was given in the order of `ends`, some with an error."""
+    """Ends stages in the order of `ends`, some with an error."""
 
     def __init__(self, ends: Sequence[str], errors: Mapping[str, Exception] | None = None) -> None:
         self.ends, self.errors = list(ends), dict(errors or {})
         self.started: list[str] = []
-        self.jobs: dict[str, Job] = {}
 
     def running(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def start(self, job: Job) -> None:
-        self.started.append(job.key[1])
-        self.jobs[job.key[1]] = job
+    def start(self, request: Request, reporter: Reporter) -> None:
+        self.started.append(request.name)
 
-    def wait(self) -> list[tuple[Job, Exception | None]]:
-        name = next(name for name in self.ends if name in self.jobs)
-        return [(self.jobs.pop(name), self.errors.get(name))]
+    def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
+        requests = {request.name: request for request in running}
+        name = next(name for name in self.ends if name in requests)
+        return [(requests[name], self.errors.get(name))]
 
 
 RECIPE = Recipe.model_validate(
@@ -154,25 +153,27 @@ RECIPE = Recipe.model_validate(
 
 
 def schedule(
-    executor: FakeExecutor, jobs: int, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[str], Scheduler]:
-    """What the scheduler prints, and the scheduler at its end; no file is written."""
-    monkeypatch.setattr(scheduler, "begin", lambda *_: None)
-    monkeypatch.setattr(scheduler, "write_results", lambda *_: None)
+    executor: FakeExecutor,
+    jobs: int,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception] | None = None,
+) -> list[str]:
+    """Return what a run of the recipe prints; no file is written. It raises `error`."""
+    for name in ("check_disk", "write_beginning", "begin", "write_results"):
+        monkeypatch.setattr(scheduler, name, lambda *_: None)
     plan = tuple(StageTask(name, Action.RUN, "runs") for name in RECIPE.stages)
-    file = io.StringIO()
-    with Board(Console(file=file, width=200)) as board:
-        run = PlannedRun(RECIPE, RunDirectory(Path("run")), plan)
-        work = Scheduler([run], jobs, executor, board)
-        work.work()
-    return file.getvalue().splitlines(), work
+    run, file = PlannedRun(RECIPE, RunDirectory(Path("run")), plan), io.StringIO()
+    console = Console(file=file, width=200)
+    with nullcontext() if error is None else pytest.raises(error):
+        run_recipes([run], jobs, executor, "dianoia run", console)
+    return file.getvalue().splitlines()
 
 
 def test_one_job_and_two_jobs_start_what_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     names = list(RECIPE.stages)
     single = FakeExecutor(names)
-    lines, work = schedule(single, 1, monkeypatch)
-    assert single.started == names and not work.errors and not work.waiting
+    lines = schedule(single, 1, monkeypatch)
+    assert single.started == names
     assert lines[0].startswith("[1/3] general: done in 0:00")
     double = FakeExecutor(names)
     schedule(double, 2, monkeypatch)
@@ -183,9 +184,8 @@ def test_after_a_failure_no_stage_starts_and_the_others_finish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     executor = FakeExecutor(["general", "other"], {"general": UserError("the disk is full")})
-    lines, work = schedule(executor, 2, monkeypatch)
-    assert executor.started == ["general", "other"] and work.waiting == 1
-    assert [str(error) for error in work.errors] == ["the disk is full"]
+    lines = schedule(executor, 2, monkeypatch, UserError)
+    assert executor.started == ["general", "other"]
     failed = "general failed; no new stage starts, those at work run to their end: other"
     assert lines[:2] == [failed, "the disk is full"] and lines[2].startswith("[3/3] other: done")
 
@@ -196,6 +196,17 @@ def test_after_a_request_to_stop_no_stage_starts(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         scheduler, "stop_reason", lambda: reason if "general" in executor.started else None
     )
-    lines, work = schedule(executor, 1, monkeypatch)
-    assert executor.started == ["general"] and work.errors == [reason]
+    lines = schedule(executor, 1, monkeypatch, Stopped)
+    assert executor.started == ["general"]
     assert lines == ["general: stopped; the same command resumes it"]
+
+
+def test_a_stop_after_the_last_stage_has_stopped_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = FakeExecutor(list(RECIPE.stages))
+    monkeypatch.setattr(
+        scheduler,
+        "stop_reason",
+        lambda: Stopped("stopped by Ctrl-C") if "other" in executor.started else None,
+    )
+    lines = schedule(executor, 1, monkeypatch)
+    assert executor.started == list(RECIPE.stages) and len(lines) == 3

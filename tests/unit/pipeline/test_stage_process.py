@@ -29,7 +29,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, stage: object, capture: bool = False)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     ours, theirs = Pipe()
     with ours, theirs:
-        ours.send((Request("data", RECIPE, RunDirectory(Path("run")), 1, "auto"), capture))
+        ours.send((Request("data", "data", RECIPE, RunDirectory(Path("run")), 1, "auto"), capture))
         stage_process.work(theirs)
         theirs.close()
         found = []
