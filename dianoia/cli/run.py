@@ -51,6 +51,8 @@ class RunOptions:
     """`--from`: this stage and its dependents run from scratch."""
     force: bool = False
     dry_run: bool = False
+    gpu: str | None = None
+    """`--for`: the GPU of the machine that a dry run plans for; None: this machine."""
     json: bool = False
     """Print the plan of a dry run as JSON."""
     verbose: bool = False
@@ -68,6 +70,7 @@ class RunOptions:
             start=arguments.start,
             force=arguments.force,
             dry_run=arguments.dry_run,
+            gpu=arguments.gpu,
             json=arguments.json,
             verbose=arguments.verbose,
         )
@@ -135,6 +138,12 @@ def add_parser(commands: "Commands") -> None:
         help="check the recipe, print what would run with its cost, and stop",
     )
     parser.add_argument(
+        "--for",
+        dest="gpu",
+        metavar="GPU",
+        help="with --dry-run: plan for a machine with this GPU instead of this machine, e.g. --for H100",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="with --dry-run: print the plan as JSON"
     )
     parser.add_argument(
@@ -179,8 +188,7 @@ def _jobs(text: str) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Plan a recipe and, unless it is a dry run, run it and print its results. With seeds: one run per seed."""
     options = RunOptions.parsed(arguments)
-    if options.json and not options.dry_run:
-        raise ConfigError("--json prints the plan of a dry run; add --dry-run, or leave --json out")
+    _require_dry_run(options)
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
     # Set before anything imports torch, which a reward function of the recipe may do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -189,8 +197,9 @@ def run(arguments: argparse.Namespace) -> None:
     from dianoia.hardware.machine import job_count
     from dianoia.pipeline.scheduler import run_recipes
 
-    # 0 means one job per core. The plan and the run must agree on the number.
-    options = replace(options, jobs=job_count(options.jobs))
+    # 0 means one job per core, or one on a GPU. The plan and the run must agree on the number.
+    jobs = job_count(options.jobs) if options.gpu is None else options.jobs or 1
+    options = replace(options, jobs=jobs)
     # From here on each run has its own options, with its seed among the overrides.
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
@@ -205,6 +214,19 @@ def run(arguments: argparse.Namespace) -> None:
     _print_results(planned, time.monotonic() - start, console)
     if options.seeds:
         _print_claims(runs)
+
+
+def _require_dry_run(options: RunOptions) -> None:
+    """Raise ConfigError for an option of a dry run without `--dry-run`: such a command would start work."""
+    if options.dry_run:
+        return
+    if options.json:
+        raise ConfigError("--json prints the plan of a dry run; add --dry-run, or leave --json out")
+    if options.gpu is not None:
+        raise ConfigError(
+            f"--for {options.gpu} plans for another machine, and without --dry-run the recipe would run on this one; add "
+            "--dry-run, or leave --for out"
+        )
 
 
 def _check_address_space() -> None:
@@ -285,7 +307,7 @@ def _plan(
     selection = StageSelection(options.only, options.start, options.force, _base_command(options))
     tasks = tuple(stage_tasks(recipe, run, selection))
     check_inputs(recipe, planned=options.dry_run)
-    return tasks, plan_run(recipe, tasks, run.path, options.jobs)
+    return tasks, plan_run(recipe, tasks, run.path, options.jobs, options.gpu)
 
 
 def _base_command(options: RunOptions) -> str:

@@ -18,41 +18,21 @@ from pathlib import Path
 import numpy as np
 
 from dianoia.base.limits import MAX_JOBS, MAX_THREADS
+from dianoia.hardware.gpus import UNKNOWN, Gpu, gpu_named, gpu_reported
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
-_CPU_SHARE = 0.4
-"""Share of the rate of large matrix products that training and sampling reach on small models."""
+_CPU_SHARE = 0.9
+"""Share of the rate of large matrix products that training and sampling reach on wide models on a CPU."""
+_CPU_BFLOAT16 = 1.6
+"""Rate of bfloat16 products on a core with instructions for them, as a multiple of the float32 rate; measured with
+avx512_bf16. Without such instructions they are no faster."""
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+_CPU_INFO = Path("/proc/cpuinfo")
 _GPU_SHARE = 0.35
-"""The same for a GPU's peak rate; a guess."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """Peak rates of a GPU for dense matrices, as its maker states them."""
-
-    bfloat16: float
-    """10^12 operations per second."""
-    float32: float
-    """10^12 operations per second, without TF32."""
-    bandwidth: float
-    """10^9 bytes per second."""
-
-
-GPUS = {
-    "B200": Gpu(2250, 80, 8000),
-    "H200": Gpu(989, 67, 4800),
-    "H100 PCIe": Gpu(756, 51, 2000),
-    "H100": Gpu(989, 67, 3350),
-    "A100-PCIE-40GB": Gpu(312, 19.5, 1555),
-    "A100": Gpu(312, 19.5, 2039),
-    "L40S": Gpu(362, 91.6, 864),
-    "A10": Gpu(125, 31.2, 600),
-    "L4": Gpu(121, 30.3, 300),
-    "RTX 5090": Gpu(209, 105, 1792),
-    "RTX 4090": Gpu(165, 82.6, 1008),
-    "RTX 3090": Gpu(71, 35.6, 936),
-}
-"""Figures of the makers' data sheets by a part of the name; the first entry that matches counts."""
+"""The same for a GPU's peak rate: updates of Qwen3-0.6B and 1.7B reached 0.31 and 0.42 of an H100's
+(log/2026-11-26-one-gpu-to-itself.md)."""
+_BANDWIDTH_SHARE = 0.72
+"""Share of a GPU's peak bandwidth that decoding reaches beside what a step costs in any case; measured with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +45,7 @@ class Machine:
     workers: int
     """Jobs that run in parallel: one per CPU thread, one on any other device."""
     float32: float
-    """Operations per second that training may expect."""
+    """Operations per second that training of a wide model may expect."""
     bfloat16: float
     """The same under autocast."""
     bandwidth: float | None
@@ -100,18 +80,26 @@ def this_machine(threads: int) -> Machine:
     if gpu is None:
         workers = thread_count(threads)
         rate = workers * multiply_rate()
-        return Machine("this CPU", main_memory(), workers, rate, rate, None)
+        bfloat16 = rate * (_CPU_BFLOAT16 if _has_bfloat16() else 1.0)
+        return Machine("this CPU", main_memory(), workers, rate, bfloat16, None)
     name, memory = gpu
     # an unknown GPU counts as a slow one
-    peak = next((peaks for part, peaks in GPUS.items() if part in name), GPUS["A10"])
-    return Machine(
-        name,
-        memory,
-        1,
-        _GPU_SHARE * peak.float32 * 1e12,
-        _GPU_SHARE * peak.bfloat16 * 1e12,
-        peak.bandwidth * 1e9,
-    )
+    return _with_gpu(name, memory, gpu_reported(name, memory) or UNKNOWN)
+
+
+def other_machine(name: str) -> Machine:
+    """Return a machine with one GPU of a name as people type it.
+
+    Raises:
+        ConfigError: no GPU of that name is known.
+    """
+    gpu = gpu_named(name)
+    return _with_gpu(f"one {gpu.name}", gpu.memory * 1e9, gpu)
+
+
+def _with_gpu(name: str, memory: float, gpu: Gpu) -> Machine:
+    float32, bfloat16 = (_GPU_SHARE * rate * 1e12 for rate in (gpu.float32, gpu.bfloat16))
+    return Machine(name, memory, 1, float32, bfloat16, _BANDWIDTH_SHARE * gpu.bandwidth * 1e9)
 
 
 def _first_gpu() -> tuple[str, float] | None:
@@ -166,9 +154,18 @@ def address_limit() -> float:
     return inf if limit == resource.RLIM_INFINITY else float(limit)
 
 
+def _has_bfloat16() -> bool:
+    """Return True if the CPU's flags name instructions for bfloat16 products; False if the system lists no flags."""
+    try:
+        words = _CPU_INFO.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+    return not _BFLOAT16_FLAGS.isdisjoint(words)
+
+
 @lru_cache(maxsize=1)
 def multiply_rate() -> float:
-    """Measure the operations per second that training may expect of one core.
+    """Measure the operations per second that training of a wide model may expect of one core.
 
     The measurement counts processor time of this process, so other work on the machine hardly matters.
     """

@@ -129,3 +129,24 @@ def test_a_plan_as_json(
     assert [plan["seed"] for plan in json.loads(capsys.readouterr().out)] == [3, 4]
     assert main(command) == 2
     assert "add --dry-run" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_a_plan_for_another_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    recipe = str(Path(__file__).parents[2] / "recipes" / "qwen-zero.toml")
+    command = ["run", recipe, "--out", str(tmp_path / "run"), "--for"]
+    assert main([*command, "H100", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 and "GB" in line and "about" in line for line in lines[2:4])
+    assert any("estimates for one H100 with 80.0 GB of memory" in line for line in lines)
+    assert main([*command, "H100", "--dry-run", "--json", "--jobs", "0"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["machine"] == "one H100" and plan["jobs"] == 1
+    assert main([*command, "H10O", "--dry-run"]) == 2
+    assert "--for H10O: no GPU of that name is known" in capsys.readouterr().err
+    # Without --dry-run a run would begin on this machine.
+    assert main([*command, "H100"]) == 2
+    assert "--for H100 plans for another machine" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

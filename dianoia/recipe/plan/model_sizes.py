@@ -48,13 +48,12 @@ class Size:
         """Parameters of all layers."""
         return self.backbone - self.embedding
 
-    def forward_flops(self, context: float) -> float:
-        """Return the operations of a forward pass per token that attends to `context` others.
+    def layer_flops(self, context: float) -> float:
+        """Return the operations of the layers in a forward pass per token that attends to `context` others.
 
-        Two per parameter that is multiplied (layers and head), plus attention.
+        Two per parameter, plus attention. The head has two more per number of the embedding.
         """
-        attention = 4 * self.query_width * context * self.layers
-        return 2 * (self.layer_parameters + self.embedding) + attention
+        return 2 * self.layer_parameters + 4 * self.query_width * context * self.layers
 
 
 def size_of(name: str, recipe: Recipe) -> Size:

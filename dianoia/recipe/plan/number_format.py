@@ -16,7 +16,9 @@ def format_count(number: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return an estimated duration, such as `about 5 min`."""
+    """Return an estimated duration, such as `about 5 min`; beyond a year, figures would tell a person nothing."""
+    if seconds >= 365 * 86_400:
+        return "over a year"
     for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"about {max(1, round(seconds / divisor))} {unit}"

@@ -3,6 +3,7 @@
 In: a `RunPlan`. Out: text on a console. Nothing is computed or checked here.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -28,9 +29,9 @@ def print_plan(plan: RunPlan, console: Console, details: bool = True) -> None:
     if plan.run_directory:
         title += f" in {plan.run_directory}"
     if details:
-        console.print(_detailed_table(title, plan.stages))
+        console.print(_detailed_table(title, plan))
     else:
-        _print(console, _short_table(title, plan.stages, console.width))
+        _print(console, _short_table(title, plan, console.width))
     # Warnings come last, where they stay visible above the prompt of the shell.
     for line in [*_notes(plan, details), *_warnings(plan)]:
         _print(console, line)
@@ -45,9 +46,7 @@ def _notes(plan: RunPlan, details: bool) -> Iterator[str]:
             yield f"{stage.name} ({stage.kind}): {stage.work}"
     if plan.problem_notes:
         yield "\n".join(["Problems read from files.", *plan.problem_notes])
-    memory = plan.machine_memory
-    size = "" if memory is None else f" with {format_bytes(memory)} of memory"
-    yield f"Time and memory are estimates for {plan.machine}{size}."
+    yield _estimates(plan)
     for stage in plan.stages:
         if details and stage.memory is not None:
             yield _memory_parts(stage.name, stage.memory)
@@ -62,6 +61,7 @@ def _warnings(plan: RunPlan) -> Iterator[str]:
     """Yield lines on the run as a whole: odd numbers, joint memory, disk, missing inputs."""
     for warning in plan.unusual:
         yield f"WARNING: {warning}"
+    yield from _other_machine(plan)
     if plan.jobs > 1:
         yield _joint_memory(plan)
     if plan.old_outputs is not None:
@@ -76,33 +76,72 @@ def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def _estimates(plan: RunPlan) -> str:
+    """Return a sentence on the machine that time and memory are meant for, and what the largest stage leaves of it."""
+    memory = plan.machine_memory
+    size = "" if memory is None else f" with {format_bytes(memory)} of memory"
+    here = ", which is not this machine" if plan.elsewhere else ""
+    sentence = f"Time and memory are estimates for {plan.machine}{size}{here}."
+    left = 0.0 if memory is None else memory - plan.largest
+    if plan.elsewhere and left >= 0:
+        share = left / max(1.0, memory or 1.0)
+        sentence += f" The largest stage leaves {format_bytes(left)} of it ({share:.0%})."
+    known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain]
+    if len(known) > 1 and all(map(plan.fits, plan.stages)):
+        sentence += f" Known times add up to {format_seconds(sum(known))}."
+    return sentence
+
+
+def _other_machine(plan: RunPlan) -> Iterator[str]:
+    """Yield a line on stages that the machine cannot hold or finish, and on one that could hold them."""
+    large = [stage.name for stage in plan.stages if not plan.fits(stage)]
+    slow = [name for name in plan.slow_stages if name not in large]
+    reasons = []
+    if large:
+        verb = "does" if len(large) == 1 else "do"
+        reasons.append(f"{', '.join(large)} {verb} not fit {plan.machine}")
+    if slow:
+        verb = "takes" if len(slow) == 1 else "take"
+        reasons.append(f"{', '.join(slow)} {verb} more than a month on {plan.machine}")
+    if not reasons:
+        return
+    line = f"{' and '.join(reasons)}."
+    if plan.suggested_gpu:
+        line += (
+            f" The smallest known GPU with the memory for the recipe as it is: {plan.suggested_gpu}. To plan for it, or for "
+            f"another one: --dry-run --for {shlex.quote(plan.suggested_gpu)}"
+        )
+    yield line
+
+
 # Tables ------------------------------------------------------------------------------------------
 
 
-def _detailed_table(title: str, stages: Sequence[StagePlan]) -> Table:
+def _detailed_table(title: str, plan: RunPlan) -> Table:
     table = Table(title=Text(title), title_justify="left")
     table.add_column("stage", no_wrap=True)
     table.add_column("what it does", overflow="fold")  # a long path must not lose its end
     table.add_column("memory", justify="right")
     table.add_column("time", justify="right")
-    for stage in stages:
+    for stage in plan.stages:
         work = f"{stage.reason}\n{stage.work}" if stage.reason else stage.work
         limit = "at most " if stage.waits_for and stage.runs else ""
-        time = limit + _time_cell(stage)
+        time = limit + _time_cell(stage) if plan.fits(stage) else "does not fit"
         cells = (f"{stage.name} ({stage.kind})", work, _memory_cell(stage), time)
         table.add_row(*map(Text, cells))
     return table
 
 
-def _short_table(title: str, stages: Sequence[StagePlan], width: int) -> str:
+def _short_table(title: str, plan: RunPlan, width: int) -> str:
     """Return a table with one line per stage: names are never cut, the summary takes the remaining columns."""
     rows = [("stage", "what it does", "memory", "time")]
-    for stage in stages:
+    for stage in plan.stages:
         # A stage that is skipped, resumed or run again shows that instead of its work.
         summary = stage.summary if stage.action == Action.RUN else _short_reason(stage)
         # An upper limit in the short table would read like an estimate.
-        uncertain = stage.seconds is not None and bool(stage.waits_for or stage.unit)
-        time = "unknown" if uncertain else _time_cell(stage)
+        time = "unknown" if stage.uncertain else _time_cell(stage)
+        if not plan.fits(stage):
+            time = "does not fit"
         rows.append((stage.name, summary, _memory_cell(stage), time))
     # Every column but the summary gets the width of its longest cell.
     name_width, _, memory_width, time_width = (

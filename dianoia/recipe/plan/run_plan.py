@@ -13,7 +13,8 @@ from typing import Any
 
 from dianoia.base.disk_space import free_bytes
 from dianoia.config import EvaluateStage, PreferencesStage, RLStage, SampleStage, SFTStage
-from dianoia.hardware.machine import Machine, this_machine, thread_count
+from dianoia.hardware.gpus import GPUS
+from dianoia.hardware.machine import Machine, other_machine, this_machine, thread_count
 from dianoia.recipe.check.missing_inputs import missing_files, missing_inputs
 from dianoia.recipe.check.number_ranges import unusual_numbers
 from dianoia.recipe.graph import Recipe, Stage, sources
@@ -34,6 +35,8 @@ FORMAT = 1
 """Version of the JSON form."""
 TIGHT = 0.9
 """Share of a machine's memory above which an estimate is too close to it."""
+_LONG = 30 * 86_400.0
+"""Seconds of a stage above which a plan asks for another machine."""
 _READ = 256
 """Rows of each file of demonstrations that a plan compares with the template."""
 
@@ -85,6 +88,11 @@ class StagePlan:
         """True if the stage runs."""
         return self.memory is not None
 
+    @property
+    def uncertain(self) -> bool:
+        """True if the time is an upper limit or per unit, since the amount of data is not known."""
+        return self.seconds is not None and bool(self.waits_for or self.unit)
+
 
 @dataclass(frozen=True, slots=True)
 class DiskPlan:
@@ -107,6 +115,8 @@ class RunPlan:
     threads: int
     """CPU threads per stage."""
     machine: str
+    elsewhere: bool
+    """True for a plan for another machine than this one."""
     machine_memory: float | None
     """Bytes; None if unknown."""
     stages: tuple[StagePlan, ...]
@@ -118,8 +128,27 @@ class RunPlan:
     """Inputs that are not here, without which a run would be refused."""
     disk: DiskPlan | None
     """None without a run directory or without a stage that runs."""
+    suggested_gpu: str | None
+    """The smallest known GPU that has the memory for all stages, if a stage does not fit into the planned machine or takes
+    more than a month there."""
     old_outputs: str | None
     """Folder that receives the present outputs of stages that run again; None if none does."""
+
+    @property
+    def largest(self) -> float:
+        """Bytes of the stage that needs most memory."""
+        return max((stage.memory.bytes for stage in self.stages if stage.memory), default=0.0)
+
+    def fits(self, stage: StagePlan) -> bool:
+        """Tell whether the machine has the memory of a stage; True if either is unknown."""
+        if stage.memory is None or self.machine_memory is None:
+            return True
+        return stage.memory.bytes <= self.machine_memory
+
+    @property
+    def slow_stages(self) -> list[str]:
+        """Names of the stages that take more than a month on the machine."""
+        return [stage.name for stage in self.stages if (stage.seconds or 0.0) > _LONG]
 
     @property
     def joint_memory(self) -> float:
@@ -137,43 +166,78 @@ def plan_run(
     tasks: Sequence[StageTask] = (),
     run_directory: Path | None = None,
     jobs: int = 1,
+    gpu: str | None = None,
 ) -> RunPlan:
     """Return the plan of a recipe whose inputs have been checked.
 
-    `tasks`: what happens to each stage in `run_directory`; `jobs`: how many stages run at the same time.
+    `tasks`: what happens to each stage in `run_directory`; `jobs`: how many stages run at the same time; `gpu`: plan for
+    a machine with this GPU, by a name that people type, instead of this machine.
+
+    Raises:
+        ConfigError: no GPU of that name is known.
     """
     # Stages that run at the same time share the cores, so each has fewer threads.
     threads = thread_count(recipe.threads, jobs)
-    machine = this_machine(threads)
+    machine = this_machine(threads) if gpu is None else other_machine(gpu)
     task_of = {task.name: task for task in tasks}
     # Without a run directory every stage runs.
     running = [name for name in recipe.stages if name not in task_of or task_of[name].runs]
+    works = {name: stage_work(name, recipe, size_of(name, recipe)) for name in recipe.stages}
     disk = None
     if run_directory is not None and any(task.runs for task in tasks):
-        disk = DiskPlan(run_bytes(recipe, tasks, jobs), free_bytes(run_directory))
+        # The disk of another machine is not known.
+        free = free_bytes(run_directory) if gpu is None else None
+        disk = DiskPlan(run_bytes(recipe, tasks, jobs), free)
     reruns = any(task.action is Action.RERUN for task in tasks)
-    return RunPlan(
+    plan = RunPlan(
         recipe=recipe.name,
         seed=recipe.seed,
         run_directory=None if run_directory is None else str(run_directory),
         jobs=jobs,
         threads=threads,
         machine=machine.name,
+        elsewhere=gpu is not None,
         machine_memory=machine.memory,
         stages=tuple(
-            _plan_stage(name, recipe, machine, task_of.get(name)) for name in recipe.stages
+            _plan_stage(name, recipe, machine, task_of.get(name), work)
+            for name, work in works.items()
         ),
         problem_notes=tuple(_problem_notes(recipe, running)),
         unusual=tuple(unusual_numbers(recipe)),
         missing=tuple(missing_inputs(recipe)),
         disk=disk,
+        suggested_gpu=None,
         old_outputs=str(run_directory / "stages" / OLD) if run_directory and reruns else None,
     )
+    too_large = any(stage.memory and stage.memory.least for stage in plan.stages)
+    if too_large or (machine.cpu and plan.slow_stages):
+        return replace(
+            plan,
+            suggested_gpu=_smallest_gpu(recipe, {name: works[name] for name in running}, machine),
+        )
+    return plan
 
 
-def _plan_stage(name: str, recipe: Recipe, machine: Machine, task: StageTask | None) -> StagePlan:
-    stage, size = recipe.stages[name], size_of(name, recipe)
-    work = stage_work(name, recipe, size)
+def _smallest_gpu(recipe: Recipe, works: Mapping[str, StageWork], machine: Machine) -> str | None:
+    """Return the known GPU with least memory, but more than that of the machine if it is a GPU, that holds every stage.
+
+    None if there is none.
+    """
+    # Only the kind of device decides how much memory a stage needs.
+    any_gpu = other_machine(GPUS[0].name)
+    phases = (_peak(name, recipe, any_gpu, work) for name, work in works.items())
+    needed = max(phase.bytes for phase in phases) / TIGHT
+    present = 0.0 if machine.cpu or machine.memory is None else machine.memory
+    sizes = ((gpu, gpu.memory * 1e9) for gpu in GPUS if gpu.has_bfloat16)
+    fitting = [gpu for gpu, memory in sizes if memory >= needed and memory > present]
+    # Of equal ones `min` takes the first, and the table lists the faster ones first.
+    return min(fitting, key=lambda gpu: gpu.memory).name if fitting else None
+
+
+def _plan_stage(
+    name: str, recipe: Recipe, machine: Machine, task: StageTask | None, work: StageWork
+) -> StagePlan:
+    stage = recipe.stages[name]
     plan = StagePlan(
         name=name,
         kind=stage.kind,
@@ -190,22 +254,27 @@ def _plan_stage(name: str, recipe: Recipe, machine: Machine, task: StageTask | N
         plan,
         memory=_plan_memory(name, recipe, machine, work),
         seconds=sum(seconds(part, machine) for part in work.work),
-        disk_bytes=stage_needs(stage, size).peak,
+        disk_bytes=stage_needs(stage, size_of(name, recipe)).peak,
         unit=work.unit,
         waits_for=work.waits_for,
     )
 
 
 def _plan_memory(name: str, recipe: Recipe, machine: Machine, work: StageWork) -> MemoryPlan:
-    stage, size = recipe.stages[name], size_of(name, recipe)
-    scorers = reward_model_sizes(name, recipe).values()
-    phase: Phase = peak(stage, size, machine, work.longest, scorers)
+    phase = _peak(name, recipe, machine, work)
     plan = MemoryPlan(phase.activity, phase.bytes, dict(phase.parts))
     if machine.memory is None or phase.bytes <= TIGHT * machine.memory:
         return plan
     # Looking for savings is only worth its time if the stage does not fit.
+    stage, size = recipe.stages[name], size_of(name, recipe)
+    scorers = reward_model_sizes(name, recipe).values()
     useful, least = savings(stage, size, machine, work.longest, scorers)
     return replace(plan, savings=tuple(useful), least=least)
+
+
+def _peak(name: str, recipe: Recipe, machine: Machine, work: StageWork) -> Phase:
+    scorers = reward_model_sizes(name, recipe).values()
+    return peak(recipe.stages[name], size_of(name, recipe), machine, work.longest, scorers)
 
 
 # Notes on problems and demonstrations -------------------------------------------------------------

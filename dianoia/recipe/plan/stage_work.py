@@ -7,6 +7,7 @@ tokens, a thousand pairs) if it is a missing file.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.config import (
@@ -31,7 +32,8 @@ from dianoia.recipe.graph import Recipe, Stage, datasets, general_models
 from dianoia.recipe.plan.memory import PROMPT_TOKENS
 from dianoia.recipe.plan.model_sizes import Size, reward_model_sizes
 from dianoia.recipe.plan.number_format import format_bytes, format_count, plural
-from dianoia.recipe.plan.work_time import FILLED, Work, sampling_work, training_work
+from dianoia.recipe.plan.work_time import FILLED, Texts, Work, sampling_work, training_work
+from dianoia.tasks.catalog import FilesSource, problem_source
 from dianoia.text.template import template_of
 
 _CHARACTERS_PER_TOKEN = 3
@@ -65,17 +67,17 @@ def stage_work(name: str, recipe: Recipe, size: Size) -> StageWork:
         case SFTStage():
             return _fine_tuning(stage, size, recipe)
         case RLStage():
-            return _reinforcement(stage, size, reward_model_sizes(name, recipe))
+            return _reinforcement(stage, size, recipe, reward_model_sizes(name, recipe))
         case SampleStage():
-            return _sampling(stage, size)
+            return _sampling(stage, size, recipe)
         case DemonstrationsStage():
             return StageWork(f"{stage.rows:,} demonstrations of {stage.source}; no model", [])
         case PreferencesStage():
-            return _preferences(stage, size)
+            return _preferences(stage, size, recipe)
         case RewardModelStage():
             return _reward_model(name, stage, recipe, size)
         case EvaluateStage():
-            return _evaluation(stage, size)
+            return _evaluation(stage, size, recipe)
 
 
 def summarize(stage: Stage) -> str:
@@ -122,7 +124,8 @@ def _pretraining(stage: PretrainStage, size: Size) -> StageWork:
         f"{size.parameters / 1e6:.2f} M parameters, {stage.tokens / 1e6:.1f} M tokens, about "
         f"{steps:,} optimizer steps of {stage.tokens_per_step:,} tokens"
     )
-    work = training_work(size, stage.tokens, PROMPT_TOKENS, _TRAINING_PASSES, autocast=False)
+    texts = _texts(stage.tokens, PROMPT_TOKENS)
+    work = training_work(size, texts, _TRAINING_PASSES, autocast=False)
     return StageWork(description, [work])
 
 
@@ -145,7 +148,8 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
             f"{amounts.rows:,} packed rows; about {amounts.steps:,} optimizer steps of at most "
             f"{stage.tokens_per_step:,} tokens"
         )
-    work = [training_work(size, amounts.tokens, amounts.mean_tokens, passes, autocast)]
+    own = _texts(amounts.tokens, amounts.mean_tokens)
+    work = [training_work(size, own, passes, autocast)]
     # data sets that earlier stages will write
     writers = [source for source in datasets(stage) if source in recipe.stages]
     if writers:
@@ -156,7 +160,7 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
         description += (
             f", at most {samples:,}, about {format_count(tokens)} tokens in {_steps(tokens, stage)}"
         )
-        work.append(training_work(size, tokens, length, passes, autocast))
+        work.append(training_work(size, _texts(tokens, length), passes, autocast))
     longest = None if writers or missing else amounts.longest
     if not missing:
         return StageWork(description, work, longest, waits_for=tuple(writers))
@@ -166,9 +170,15 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
         f"; {_are_missing(missing)}: every {format_count(_UNIT_TOKENS)} tokens of data "
         f"are {_steps(tokens, stage)} in {epochs}"
     )
-    unit_work = training_work(size, tokens, FILLED * stage.max_length, passes, autocast)
+    texts = _texts(tokens, FILLED * stage.max_length)
+    unit_work = training_work(size, texts, passes, autocast)
     unit = f" per {format_count(_UNIT_TOKENS)} tokens of data"
     return StageWork(description, [unit_work], longest, unit)
+
+
+def _texts(tokens: float, length: float) -> Texts:
+    """Return texts of `length` tokens without prompts, so many that they have `tokens` tokens together."""
+    return Texts(tokens / max(1.0, length), length)
 
 
 def _are_missing(names: Sequence[str]) -> str:
@@ -194,7 +204,9 @@ def _output_limit(stage: Stage) -> tuple[int, float]:
 # Reinforcement learning --------------------------------------------------------------------------
 
 
-def _reinforcement(stage: RLStage, size: Size, scorers: Mapping[str, Size]) -> StageWork:
+def _reinforcement(
+    stage: RLStage, size: Size, recipe: Recipe, scorers: Mapping[str, Size]
+) -> StageWork:
     rollouts, per_rollout = stage.rollouts, stage.rollout_size
     completions, longest = rollouts * per_rollout, stage.sampling.largest_max_tokens
     algorithm, curve = stage.algorithm, _curve_completions(stage)
@@ -209,17 +221,25 @@ def _reinforcement(stage: RLStage, size: Size, scorers: Mapping[str, Size]) -> S
         f"sampled tokens ({longest:,} per completion){_value_model(stage, size)}"
         f"{_general_prompts(stage, scorers)}{_reward_parts(stage, completions, scorers)}"
     )
-    sampling, length = stage.sampling, FILLED * longest
+    sampling, prompt = stage.sampling, _prompt_tokens(stage, recipe)
+    prompts = rollouts * stage.problems_per_rollout
     sampled = sampling_work(
-        size, completions + curve, longest, sampling.slots, sampling.dtype, rollouts
+        size,
+        completions + curve,
+        longest,
+        sampling.slots,
+        sampling.dtype,
+        rollouts,
+        prompts + _curve_points(stage) * stage.progress.problems,
+        prompt,
     )
-    prompt_tokens = rollouts * stage.problems_per_rollout * PROMPT_TOKENS
     ppo = algorithm.name == "ppo"
     # extra forward passes: the reference's, the value model's for its values, the learner's for its own pi_old
     extra = (algorithm.kl_coefficient > 0) + ppo + (algorithm.importance_cap is not None)
     passes = extra + (_TRAINING_PASSES + stage.recompute) * (1 + ppo)
     autocast = stage.autocast == "bfloat16"
-    trained = training_work(size, completions * length + prompt_tokens, length, passes, autocast)
+    texts = Texts(completions, FILLED * longest, prompts, prompt)
+    trained = training_work(size, texts, passes, autocast)
     return StageWork(description, [sampled, trained, *_reward_model_work(stage, scorers)])
 
 
@@ -298,7 +318,7 @@ def _reward_model_work(stage: RLStage, scorers: Mapping[str, Size]) -> list[Work
         for part in general_models(stage):
             counts[part] = _general_rollouts(stage) * prompts[part] * stage.group_size + heldout
     return [
-        training_work(model, counts[part] * length, length, 1.0, autocast=False)
+        training_work(model, _texts(counts[part] * length, length), 1.0, autocast=False)
         for part, model in scorers.items()
     ]
 
@@ -315,10 +335,28 @@ def _curve_completions(stage: RLStage) -> int:
     return _curve_points(stage) * stage.progress.problems * stage.progress.samples * curves
 
 
+# Prompts -----------------------------------------------------------------------------------------
+
+
+def _prompt_tokens(
+    stage: RLStage | SampleStage | PreferencesStage | EvaluateStage, recipe: Recipe
+) -> float:
+    """Return about how many tokens a prompt has: from the characters of template and questions, if the files are here."""
+    if missing_files(stage, recipe):
+        return PROMPT_TOKENS
+    whole = isinstance(stage, EvaluateStage) and stage.whole_file
+    source = problem_source(stage.problems, whole)
+    if not isinstance(source, FilesSource) or not source.summary.lengths:
+        return PROMPT_TOKENS
+    template = template_of(stage.template, recipe.templates)
+    characters = len(template.render("", system=template.system)) + mean(source.summary.lengths)
+    return characters / _CHARACTERS_PER_TOKEN
+
+
 # Sampling and evaluation -------------------------------------------------------------------------
 
 
-def _sampling(stage: SampleStage, size: Size) -> StageWork:
+def _sampling(stage: SampleStage, size: Size, recipe: Recipe) -> StageWork:
     completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
     accepted = stage.prompts * min(stage.samples, stage.most_per_problem)
     description = (
@@ -333,11 +371,14 @@ def _sampling(stage: SampleStage, size: Size) -> StageWork:
         if isinstance(model, EndpointSettings):
             description += f"; at most {requests:,} requests to {model.model} to {purpose}"
     sampling, calls = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
-    work = sampling_work(size, completions, longest, sampling.slots, sampling.dtype, calls)
+    prompt = _prompt_tokens(stage, recipe)
+    work = sampling_work(
+        size, completions, longest, sampling.slots, sampling.dtype, calls, stage.prompts, prompt
+    )
     return StageWork(description, [work])
 
 
-def _preferences(stage: PreferencesStage, size: Size) -> StageWork:
+def _preferences(stage: PreferencesStage, size: Size, recipe: Recipe) -> StageWork:
     completions, longest = stage.prompts * stage.responses_per_problem, stage.sampling.max_tokens
     pairwise = stage.objective == "pairwise"
     verdicts = stage.max_rows * (stage.judgements if pairwise else 1)
@@ -352,11 +393,14 @@ def _preferences(stage: PreferencesStage, size: Size) -> StageWork:
     # Each checkpoint samples every batch in a call of its own.
     sampling, batches = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
     calls = batches * len(stage.starts)
-    work = sampling_work(size, completions, longest, sampling.slots, sampling.dtype, calls)
+    prompts, prompt = stage.prompts * len(stage.starts), _prompt_tokens(stage, recipe)
+    work = sampling_work(
+        size, completions, longest, sampling.slots, sampling.dtype, calls, prompts, prompt
+    )
     return StageWork(description, [work])
 
 
-def _evaluation(stage: EvaluateStage, size: Size) -> StageWork:
+def _evaluation(stage: EvaluateStage, size: Size, recipe: Recipe) -> StageWork:
     completions = len(stage.checkpoints) * stage.limit * stage.samples
     description = (
         f"{plural(len(stage.checkpoints), 'checkpoint')} x at most {plural(stage.limit, 'problem')} x "
@@ -365,7 +409,11 @@ def _evaluation(stage: EvaluateStage, size: Size) -> StageWork:
     )
     # Every call of the sampler ends with a few long responses, which costs extra steps.
     calls = len(stage.checkpoints) * -(-stage.limit // EVALUATED_AT_ONCE)
-    work = sampling_work(size, completions, stage.max_tokens, stage.slots, stage.dtype, calls)
+    prompts = len(stage.checkpoints) * stage.limit
+    prompt = _prompt_tokens(stage, recipe)
+    work = sampling_work(
+        size, completions, stage.max_tokens, stage.slots, stage.dtype, calls, prompts, prompt
+    )
     return StageWork(description, [work])
 
 
@@ -439,4 +487,4 @@ def _reward_model_training(
     stage: RewardModelStage, size: Size, tokens: float, length: float
 ) -> Work:
     passes = _TRAINING_PASSES + stage.recompute
-    return training_work(size, tokens, length, passes, stage.autocast == "bfloat16")
+    return training_work(size, _texts(tokens, length), passes, stage.autocast == "bfloat16")

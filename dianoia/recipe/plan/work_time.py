@@ -12,8 +12,28 @@ from dianoia.recipe.plan.model_sizes import Size
 
 FILLED = 0.4
 """Guess for the share of max_tokens that a response fills."""
-_LAYER_SECONDS = 2e-4
-"""Guess for the seconds of one layer's kernel launches per decoding step."""
+_LAYER_SECONDS = 1.8e-5
+"""Seconds of one layer per decoding step that reading weights and cache does not explain. Steps of Qwen3-0.6B and 1.7B on
+an H100, 64 and 256 rows, take 0.5 ms and 1.38 times as long as the data sheet's bandwidth allows, within 5 %
+(log/2026-11-26-one-gpu-to-itself.md); both have 28 layers."""
+
+
+_NARROW = 75
+"""Width at which the products of a model on a CPU reach half of the rate of wide ones. Measured per core, sampling and
+updates: 57 % of that of large products at width 128 (the miniature), 82 % at 576 (SmolLM2-135M)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts to train on, each a prompt and a response; a text without a prompt is all response."""
+
+    count: float
+    response: float
+    """Tokens of a response."""
+    prompts: float = 0.0
+    """Prompts, each shared by several texts."""
+    prompt: float = 0.0
+    """Tokens of a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +41,9 @@ class Work:
     """Work of a stage."""
 
     training_flops: float = 0.0
-    """Operations of the learner."""
+    """Operations of the learner, with one pass over a prompt for all of its responses."""
+    packed_flops: float = 0.0
+    """The same where every response has a copy of its prompt, as rows packed end to end on a GPU have."""
     autocast: bool = False
     sampling_flops: float = 0.0
     """Operations of the sampler."""
@@ -32,43 +54,69 @@ class Work:
     bytes_per_step: float = 0.0
     """Bytes that a decoding step reads."""
     layers: int = 0
+    width: int = 0
+    """Hidden size of the model."""
 
 
-def training_work(size: Size, tokens: float, length: float, passes: float, autocast: bool) -> Work:
-    """Return the work of training on texts of `length` tokens.
+def training_work(size: Size, texts: Texts, passes: float, autocast: bool) -> Work:
+    """Return the work of training on texts.
 
-    `passes`: forward passes per token; a backward pass counts as two.
+    `passes`: forward passes per token; a backward pass counts as two. The head runs on responses alone.
     """
-    return Work(tokens * passes * size.forward_flops(length / 2), autocast)
+    length = texts.prompt + texts.response
+    # On average a token attends to half of its text.
+    layers, head = size.layer_flops(length / 2), 2 * size.embedding
+    responses = texts.count * texts.response * (layers + head)
+    shared, packed = (
+        passes * (responses + copies * texts.prompt * layers)
+        for copies in (texts.prompts, texts.count)
+    )
+    return Work(shared, packed if texts.prompts else shared, autocast=autocast, width=size.hidden)
 
 
 def sampling_work(
-    size: Size, completions: float, max_tokens: int, slots: int, dtype: str, calls: float
+    size: Size,
+    completions: float,
+    max_tokens: int,
+    slots: int,
+    dtype: str,
+    calls: float,
+    prompts: float,
+    prompt: float = PROMPT_TOKENS,
 ) -> Work:
-    """Return the work of sampling completions in `calls` calls of the sampler.
+    """Return the work of sampling completions to prompts of `prompt` tokens in `calls` calls of the sampler.
 
     At the end of each call only the longest completions are live, so that it costs extra decoding steps.
     """
     # Bytes per number of weights and cache.
     length, width = FILLED * max_tokens, 2 if dtype == "bfloat16" else 4
     # On average a token attends to the prompt and half of the response.
-    context = PROMPT_TOKENS + length / 2
+    context = prompt + length / 2
     # A call cannot use more slots than it has completions.
     live = min(slots, completions / calls)
+    decoding = completions * length * (size.layer_flops(context) + 2 * size.embedding)
     return Work(
-        sampling_flops=completions * length * size.forward_flops(context),
+        sampling_flops=decoding + prompts * prompt * size.layer_flops(prompt / 2),
         bfloat16=dtype == "bfloat16",
         # All slots are full until the queue is empty; then the longest response is decoded alone.
         decoding_steps=completions * length / live + calls * (max_tokens - length),
         bytes_per_step=width * (size.parameters + live * context * size.cache_per_token),
         layers=size.layers,
+        width=size.hidden,
     )
 
 
 def seconds(work: Work, machine: Machine) -> float:
     """Return the estimated seconds of the work on the machine."""
-    training = work.training_flops / (machine.bfloat16 if work.autocast else machine.float32)
-    sampling = work.sampling_flops / (machine.bfloat16 if work.bfloat16 else machine.float32)
+    float32, bfloat16 = machine.float32, machine.bfloat16
+    if machine.cpu:
+        # Narrow products are too short to reach the rate of wide ones.
+        share = work.width / (work.width + _NARROW) if work.width else 1.0
+        float32, bfloat16 = share * float32, share * bfloat16
+    packed = work.autocast and not machine.cpu
+    flops = work.packed_flops if packed else work.training_flops
+    training = flops / (bfloat16 if work.autocast else float32)
+    sampling = work.sampling_flops / (bfloat16 if work.bfloat16 else float32)
     # On a CPU the caches hold what a decoding step reads, so memory bandwidth is no limit.
     if machine.bandwidth is None:
         return training + sampling

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from dianoia.hardware import machine
-from dianoia.hardware.machine import job_count, main_memory, this_machine, thread_count
+from dianoia.hardware.machine import (
+    job_count,
+    main_memory,
+    other_machine,
+    this_machine,
+    thread_count,
+)
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, line: str, build: str = "2.13.0") -> list[list[str]]:
@@ -27,7 +33,8 @@ def test_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     found = this_machine(4)
     assert (found.name, found.workers, found.cpu) == ("NVIDIA H100 80GB HBM3", 1, False)
     assert found.memory == 81559 * 2**20
-    assert found.bfloat16 == pytest.approx(0.35 * 989e12) and found.bandwidth == 3350e9
+    assert found.bfloat16 == pytest.approx(0.35 * 989e12)
+    assert found.bandwidth == pytest.approx(0.72 * 3350e9)
     assert asked[0][:3] == ["nvidia-smi", "-i", "0"]
 
 
@@ -35,7 +42,24 @@ def test_a_gpu_by_its_longest_name(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, "NVIDIA A100-SXM4-80GB, 81920")
     assert this_machine(0).float32 == pytest.approx(0.35 * 19.5e12)
     answer(monkeypatch, "NVIDIA L40S, 46068")
-    assert this_machine(0).bandwidth == 864e9
+    assert this_machine(0).bandwidth == pytest.approx(0.72 * 864e9)
+
+
+def test_a_gpu_that_the_table_does_not_know_counts_as_a_slow_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer(monkeypatch, "NVIDIA GeForce GTX 1060, 6144")
+    machine = this_machine(0)
+    assert (machine.name, machine.memory) == ("NVIDIA GeForce GTX 1060", 6144 * 2**20)
+    assert machine.bfloat16 == pytest.approx(0.35 * 125e12)
+
+
+def test_another_machine_by_the_name_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answer(monkeypatch, "NVIDIA L4, 23034")
+    machine = other_machine("4090")
+    assert (machine.name, machine.memory, machine.workers) == ("one RTX 4090", 24e9, 1)
+    assert machine.float32 == pytest.approx(0.35 * 82.6e12) and not machine.cpu
+    assert not asked, "nothing of this machine counts"
 
 
 def test_the_first_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,10 +252,10 @@ def test_off_the_cpu_cache_and_update_take_turns(write: Write) -> None:
 def test_an_untied_head_is_counted_where_it_is() -> None:
     untied = size_from_config({**SHAPE, "num_hidden_layers": 2}, "untied")
     assert untied.parameters - untied.backbone == untied.embedding == 300 * 96
-    # two operations for each parameter of the layers and the head; the embeddings are looked up
-    assert untied.forward_flops(0) == 2 * (untied.parameters - untied.embedding)
+    # two operations for each parameter of the layers; the head and the embeddings are apart
+    assert untied.layer_flops(0) == 2 * (untied.parameters - 2 * untied.embedding)
     # a token looks at 10 others: scores and sums over 6 heads of 32 in 2 layers, two operations each
-    assert untied.forward_flops(10) - untied.forward_flops(0) == 4 * 6 * 32 * 10 * 2
+    assert untied.layer_flops(10) - untied.layer_flops(0) == 4 * 6 * 32 * 10 * 2
 
 
 def test_an_evaluation_drops_the_model_it_was_loaded_as(write: Write) -> None:

@@ -116,6 +116,59 @@ def test_a_stage_that_does_not_fit(write: Write, monkeypatch: pytest.MonkeyPatch
     assert "zero.algorithm.kl_coefficient = 0.0 would lower it to" in line
 
 
+# Other machines ------------------------------------------------------------------------------------
+
+
+def test_a_recipe_too_large_for_a_laptop_names_a_gpu_that_holds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laptop = Machine("this CPU", 25e9, 2, 1e11, 1e11, None)
+    monkeypatch.setattr(THIS_MACHINE, lambda _: laptop)
+    lines = plan(ROOT / "recipes/qwen-zero.toml")
+    assert all(row.endswith("does not fit") and len(row) <= 80 for row in lines[2:4])
+    assert "days" not in "\n".join(lines)
+    (line,) = [line for line in lines if line.startswith("zero, evaluation do not fit")]
+    assert line.endswith("--dry-run --for H100")
+
+
+def test_a_plan_for_another_machine() -> None:
+    recipe = load_recipe(ROOT / "recipes/qwen-zero.toml")
+    tasks = [StageTask(name, Action.RUN, "runs") for name in recipe.stages]
+    text = plan_text(recipe, tasks, Path("run"), width=80, details=False, gpu="H100")
+    (line,) = [line for line in text.splitlines() if line.startswith("Time and memory")]
+    assert "estimates for one H100 with 80.0 GB of memory, which is not this machine" in line
+    assert "The largest stage leaves" in line and "WARNING" not in text
+    assert "Known times add up to about" in line
+    assert "states included.\n" in text, "the disk of another machine is not known"
+    rows = text.splitlines()[2:4]
+    assert all(len(row) <= 80 and "about" in row for row in rows)
+
+
+def test_a_card_that_is_too_small_names_keys_and_the_next_larger_card() -> None:
+    text = plan_text(load_recipe(ROOT / "recipes/qwen-zero.toml"), gpu="A100-40GB")
+    assert "more than the 40.0 GB of one A100-40GB" in text
+    assert "zero.algorithm.kl_coefficient = 0.0 would lower it" in text
+    assert "zero does not fit one A100-40GB" in text and "--for H100" in text
+
+
+def test_a_month_on_a_cpu_is_said_in_words(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Machine("this CPU", 25e9, 1, 1e5, 1e5, None)
+    monkeypatch.setattr(THIS_MACHINE, lambda _: slow)
+    lines = plan(write(), 120)
+    (line,) = [line for line in lines if "more than a month on this CPU" in line]
+    assert "base, zero, evaluation take" in line and line.endswith("--for 'RTX 4090'")
+    assert any(row.startswith("base ") and row.endswith("over a year") for row in lines)
+
+
+def test_on_a_gpu_that_is_slow_but_large_enough_no_other_one_is_named(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Machine("NVIDIA T4", 16e9, 1, 1e5, 1e5, 1e4)
+    monkeypatch.setattr(THIS_MACHINE, lambda _: slow)
+    (line,) = [line for line in plan(write()) if "more than a month" in line]
+    assert line.endswith("on NVIDIA T4.")
+
+
 def test_a_stage_that_no_key_makes_fit(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = Machine("this CPU", 1e8, 1, 1e11, 1e11, None)
     monkeypatch.setattr(THIS_MACHINE, lambda _: tiny)
@@ -175,3 +228,11 @@ def test_the_json_form_has_the_numbers_of_the_text(write: Write, tmp_path: Path)
     assert zero["seconds"] > 0 and zero["disk_bytes"] > 0
     assert zero["memory"]["bytes"] == pytest.approx(sum(zero["memory"]["parts"].values()))
     assert table["disk"]["needed"] > 0
+    assert table["suggested_gpu"] is None and table["elsewhere"] is False
+
+
+def test_the_json_form_of_a_plan_for_another_machine() -> None:
+    plan = plan_run(load_recipe(ROOT / "recipes/qwen-zero.toml"), gpu="l4").as_json()
+    assert (plan["machine"], plan["machine_memory"], plan["elsewhere"]) == ("one L4", 24e9, True)
+    assert plan["suggested_gpu"] == "H100"
+    assert plan["stages"][0]["memory"]["savings"], "keys that would lower it"
