@@ -152,7 +152,7 @@ def test_a_card_that_is_too_small_names_keys_and_the_next_larger_card() -> None:
 
 
 def test_a_month_on_a_cpu_is_said_in_words(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = Machine("this CPU", 25e9, 1, 1e5, 1e5, None)
+    slow = Machine("this CPU", 25e9, 1, 10.0, 10.0, None)
     monkeypatch.setattr(THIS_MACHINE, lambda _: slow)
     lines = plan(write(), 120)
     (line,) = [line for line in lines if "more than a month on this CPU" in line]
@@ -163,7 +163,7 @@ def test_a_month_on_a_cpu_is_said_in_words(write: Write, monkeypatch: pytest.Mon
 def test_on_a_gpu_that_is_slow_but_large_enough_no_other_one_is_named(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = Machine("NVIDIA T4", 16e9, 1, 1e5, 1e5, 1e4)
+    slow = Machine("NVIDIA T4", 16e9, 1, 10.0, 10.0, 10.0)
     monkeypatch.setattr(THIS_MACHINE, lambda _: slow)
     (line,) = [line for line in plan(write()) if "more than a month" in line]
     assert line.endswith("on NVIDIA T4.")
