@@ -57,7 +57,7 @@ def decode_utf8(data: bytes) -> str:
 def other_encoding(data: bytes) -> str | None:
     """Return a clause on bytes that begin like gzip or UTF-16; None for any other bytes."""
     if data.startswith(_GZIP):
-        return "it is compressed with gzip, so unpack it first"
+        return "it is compressed with gzip, so let its name end with .gz"
     if data.startswith(_UTF16):
         return "it is UTF-16, so save it as UTF-8"
     return None

@@ -17,6 +17,7 @@ from dianoia.tasks.data.file_problems import LARGE, Data, FileProblems, every_pr
 from dianoia.tasks.data.large_files import LargeProblems
 from dianoia.tasks.data.locations import files_of
 from dianoia.tasks.data.mappings import HUB, reading_of
+from dianoia.tasks.file_formats import FORMATS
 from dianoia.tasks.gym import GYM, PREFIX, GymProblems, gym_problems
 from dianoia.tasks.math import MATH
 from dianoia.tasks.plugins import PROBLEM_SETS, ProblemSource, Registry
@@ -82,7 +83,7 @@ def _source(problems: Problems, all_heldout: bool, key: str, defaults: Defaults)
         if not _is_data(problems):
             raise ConfigError(
                 f"{key} = {problems!r}: there is no such problem set and no such file; "
-                f"sets are {', '.join(PROBLEM_SETS)} and {PREFIX}... of reasoning-gym, files are JSONL, CSV or Parquet with one row per problem, such as "
+                f"sets are {', '.join(PROBLEM_SETS)} and {PREFIX}... of reasoning-gym, files are {FORMATS} with one row per problem, such as "
                 '{"problem": "2+3?", "answer": "5"} (docs/data.md has the other columns, and hub names)'
             )
         problems = DataSettings(path=problems)
@@ -135,10 +136,11 @@ def _files_source(
     """Read a set of files. Check, plan and stage use the same set: it is read once while its files do not change."""
     # Tables come as JSON text, since their lists cannot be keys of the cache.
     settings = DataSettings.model_validate_json(table)
+    files = files_of(settings)
     data = Data(
         name=str(settings),
-        files=files_of(settings),
-        reading=reading_of(settings, VERIFIERS, defaults),
+        files=files,
+        reading=reading_of(settings, files, VERIFIERS, defaults),
         verifiers=VERIFIERS,
         heldout_share=settings.heldout_share,
         all_heldout=all_heldout,
@@ -162,8 +164,9 @@ def read_tests(sets: Sequence[str | FileSettings]) -> Tests | None:
             tests.add(test_set, problem_source(test_set).heldout(_MAX_TESTS))
         else:
             table = FileSettings(path=test_set) if isinstance(test_set, str) else test_set
-            reading = reading_of(table, VERIFIERS, Defaults())
-            tests.add(str(table), every_problem(files_of(table), reading, VERIFIERS))
+            files = files_of(table)
+            reading = reading_of(table, files, VERIFIERS, Defaults())
+            tests.add(str(table), every_problem(files, reading, VERIFIERS))
     return tests
 
 

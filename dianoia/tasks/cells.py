@@ -3,6 +3,7 @@
 In: the value of a column. Out: whether it is missing; its messages as dicts, or None where the value is no list of
 messages. CSV holds nothing but text, so that a list of messages arrives as JSON, or in Python's own notation, which is
 what `datasets` and pandas write. A content may be text, or a list of parts that are all text, as chat APIs have it.
+ShareGPT's messages, `{"from": "human", "value": "2+3?"}`, are read as messages.
 """
 
 import ast
@@ -15,8 +16,9 @@ from dianoia.base.bounded_json import UnreadableJSON, parse_json
 
 Message = dict[str, Any]
 
-_MESSAGES_START = re.compile(r"\s*\[\s*\{\s*(['\"])(?:role|content)\1\s*:")
+_MESSAGES_START = re.compile(r"\s*\[\s*\{\s*(['\"])(?:role|content|from)\1\s*:")
 """Start of a text that can only be meant as messages."""
+_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
 # `ast.literal_eval` builds a syntax tree, with many times the memory of the text; JSON has bounds of its own.
 _MAX_LITERAL_CHARS = 2**20
 
@@ -53,10 +55,24 @@ def messages_in(value: object) -> list[Message] | None:
         value = _parse(value) if value.lstrip()[:1] == "[" else None
     if not isinstance(value, list) or not value:
         return None
-    if not all(isinstance(message, dict) and "role" in message for message in value):
+    if not all(isinstance(message, dict) for message in value):
+        return None
+    value = [_from_sharegpt(message) for message in value]
+    if not all("role" in message for message in value):
         return None
     filled = map(without_missing, value)
     return [{**message, "content": content_of(message.get("content"))} for message in filled]
+
+
+def _from_sharegpt(message: Message) -> Message:
+    """Return a message of ShareGPT (`from`, `value`) with `role` and `content`; any other message unchanged."""
+    if "role" in message or not {"from", "value"} <= message.keys():
+        return message
+    others = {key: value for key, value in message.items() if key not in ("from", "value")}
+    role = message["from"]
+    if isinstance(role, str):
+        role = _SHAREGPT_ROLES.get(role, role)
+    return {"role": role, "content": message["value"], **others}
 
 
 def content_of(content: object) -> object:
@@ -81,12 +97,20 @@ def _parse(text: str) -> object:
         if not is_messages:
             return None
         reason = str(error)
-    if len(text) <= _MAX_LITERAL_CHARS:
-        try:
-            with warnings.catch_warnings():
-                # Backslashes in a user's text are no fault of ours.
-                warnings.simplefilter("ignore", SyntaxWarning)
-                return ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            pass
+    literal = literal_in(text)
+    if literal is not None:
+        return literal
     raise UnreadableMessages(f"it begins like messages and cannot be read as JSON: {reason}")
+
+
+def literal_in(text: str) -> object:
+    """Return the value of a Python literal, which is how `datasets` and pandas write lists and objects in CSV; else None."""
+    if len(text) > _MAX_LITERAL_CHARS:
+        return None
+    try:
+        with warnings.catch_warnings():
+            # Backslashes in a user's text are no fault of ours.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None

@@ -1,11 +1,13 @@
 """Read samples for supervised fine-tuning from a user's file, with the columns that TRL users have.
 
-In: a JSONL, CSV or Parquet file. Out: `Conversation`s, one row after another, each checked. Not here: chat templates of
+In: a file of any format that `table_files` reads. Out: `Conversation`s, one row after another, each checked. Not here: chat templates of
 tokenizers, tools, images, hub names.
 
 Columns; the first form that a row has is read:
 - `messages`: a list of `role` (system, user, assistant) and `content`, the assistant last; every turn of the
   assistant is learnt. `reasoning_content` next to a `content` is the thought. CSV holds any messages as JSON.
+- `conversations`: the same as ShareGPT writes it, a list of `from` (human, gpt, system) and `value`; a text in the column
+  `system` is the system message, as in OpenThoughts and Bespoke-Stratos.
 - `prompt` (text, or messages) and the response: `completion` or `response` (text, or messages), or `thought`
   and `answer`. Only the response is learnt. A thought may be empty.
 Further columns are allowed and not read.
@@ -25,14 +27,12 @@ from typing import Any
 
 from dianoia.base.errors import ConfigError, ProblemFileError
 from dianoia.base.records import Conversation, Turn
-from dianoia.tasks.message_turns import turns_of
+from dianoia.tasks.message_turns import CONVERSATIONS, turns_of, with_system
 from dianoia.tasks.short_answers.number_and_text import normalize
 from dianoia.tasks.table_files import Row, read_rows
 
 RESPONSE_COLUMNS = ("completion", "response")
-_FORMS = (
-    "`messages`; `prompt` with `completion` or `response`; or `prompt` with `thought` and `answer`"
-)
+_FORMS = "`messages` or `conversations`; `prompt` with `completion` or `response`; or `prompt` with `thought` and `answer`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,8 @@ class _Row(Row):
         # First form first: a row with `messages` may have a `prompt` as well, which is not read then.
         if self.has("messages"):
             return Conversation(self.turns("messages", ends_with="assistant"), source)
+        if self.has(CONVERSATIONS):
+            return Conversation(self.turns(CONVERSATIONS, ends_with="assistant"), source)
         if not self.has("prompt"):
             raise ProblemFileError(
                 f"{source}: it has the columns {', '.join(self.columns)}, which hold no sample to learn from; "
@@ -177,6 +179,8 @@ class _Row(Row):
                 "this is no list of messages",
                 'write messages such as [{"role": "user", "content": "2+3?"}]',
             )
+        if self.messages(column) is not None:
+            messages = with_system(self, column, messages)
         turns = turns_of(self, column, messages)
         # A system message is allowed only at the start of a prompt.
         roles = [turn.role for turn in turns]

@@ -73,7 +73,8 @@ def check_set(name: str) -> Iterator[Graded]:
 
 def check_files(data: FileSettings) -> Iterator[Graded]:
     """Grade all rows of files; raises ConfigError for missing files or an unknown mapping."""
-    files, reading = files_of(data), reading_of(data, VERIFIERS, Defaults())
+    files = files_of(data)
+    reading = reading_of(data, files, VERIFIERS, Defaults())
     # Not lenient: an unreadable gold answer is what this check is for.
     return _graded(_problems(files, replace(reading, lenient=False)))
 

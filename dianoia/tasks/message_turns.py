@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from dianoia.base.records import Turn
-from dianoia.tasks.cells import is_missing
+from dianoia.tasks.cells import Message, is_missing
 from dianoia.tasks.table_files import Row
 from dianoia.text.template import Template
 
 ROLES = ("system", "user", "assistant")
+CONVERSATIONS = "conversations"
+"""Column of messages as ShareGPT has them, whose system message may be in the column `system`."""
 THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Keys of an assistant's thought: DeepSeek's and vLLM's, newer vLLM's, and that of gpt-oss data."""
 _ROLE_NAMES = {"developer": "system", **{role: role for role in ROLES}}
@@ -31,6 +33,16 @@ def turns_of(row: Row, column: str, messages: Sequence[object]) -> tuple[Turn, .
     return tuple(
         _turn(row, column, number, message) for number, message in enumerate(messages, start=1)
     )
+
+
+def with_system(row: Row, column: str, messages: list[Message]) -> list[Message]:
+    """Return the messages of a row of ShareGPT with the one that its column `system` holds, if they have none."""
+    system = row.columns.get("system")
+    if column != CONVERSATIONS or is_missing(system) or system == "":
+        return messages
+    if any(message["role"] == "system" for message in messages):
+        return messages
+    return [{"role": "system", "content": system}, *messages]
 
 
 def messages_of_turns(turns: Sequence[Turn], template: Template) -> list[dict[str, str]]:

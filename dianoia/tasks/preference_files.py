@@ -1,6 +1,6 @@
 """Read preference pairs and labelled responses from a user's file, with the columns that TRL users have.
 
-In: a JSONL, CSV or Parquet file. Out: `Pair`s and `Judged` pairs, or `Labelled` responses, one row after another, each
+In: a file of any format that `table_files` reads. Out: `Pair`s and `Judged` pairs, or `Labelled` responses, one row after another, each
 checked. Not here: the choice of pairs to learn from (`datasets.pairs`), tokens, images, tools.
 
 Columns of pairs:

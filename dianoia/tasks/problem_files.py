@@ -1,13 +1,14 @@
 """Read problems from a user's file, with the columns that TRL users have.
 
-In: a JSONL, CSV, Parquet or Arrow file. Out: `Problem`s, one row after another, each checked; they are read before a run
-starts, so that a broken row stops it before any work is done. Not here: the choice of files, of their rows, and files
+In: a file of any format that `table_files` reads. Out: `Problem`s, one row after another, each checked; they are read before
+a run starts, so that a broken row stops it before any work is done. Not here: the choice of files, of their rows, and files
 larger than memory (`tasks.data`); images, tools; writing problems; the verifiers, which are passed in.
 
 Columns:
-- the question: `prompt` (text, or messages that end with one of the user), `question`, `problem` or `messages`; CSV holds
-  messages as JSON. The last message of the user is the question, those before it are `Problem.context`; the messages up to the
-  question are also in `Problem.columns` as `prompt`. In `messages` a response may follow, which is not read;
+- the question: `prompt` (text, or messages that end with one of the user), `question`, `problem`, `messages` or
+  `conversations` (ShareGPT, with the system turn in `system`); CSV holds messages as JSON. The last message of the user is
+  the question, those before it are `Problem.context`; the messages up to the question are also in `Problem.columns` as
+  `prompt`. In `messages` and `conversations` a response may follow, which is not read;
 - the gold answer: `answer` or `solution`; with both, `answer`, since `solution` then is a derivation. A row with tests in a
   column (`tests`, `verification_info`, `test_list`) needs none, and its verifier is `code` unless it says otherwise;
 - optional: `id`, `domain`, `language` (ISO 639-1), `difficulty` (a whole number), `verifier`. Every column but the
@@ -34,13 +35,14 @@ from dianoia.base.errors import ProblemFileError, ProblemTestsError
 from dianoia.base.records import Problem, Turn
 from dianoia.tasks.cells import Message, without_missing
 from dianoia.tasks.code.test_cases import COLUMNS as TEST_COLUMNS
-from dianoia.tasks.message_turns import turns_of
+from dianoia.tasks.file_formats import stem_of
+from dianoia.tasks.message_turns import CONVERSATIONS, turns_of, with_system
 from dianoia.tasks.short_answers.number_and_text import MAX_TEXT_CHARS, normalize
 from dianoia.tasks.table_files import Row, read_rows
 from dianoia.tasks.verifier import Verifier
 from dianoia.text.language import main_language
 
-QUESTION_COLUMNS = ("prompt", "question", "problem", "messages")
+QUESTION_COLUMNS = ("prompt", "question", "problem", "messages", CONVERSATIONS)
 # In order of preference, as are the columns of the question.
 ANSWER_COLUMNS = ("answer", "solution")
 _PROMPT = 'text, or messages such as [{"role": "user", "content": "2+3?"}]'
@@ -62,6 +64,8 @@ class Defaults:
     """Columns that may hold the question; the first filled one does."""
     prepare: Callable[[Row], Row | None] | None = None
     """Renames the columns of a row to those that are read here; returns None for a row that is no problem."""
+    mapping: str | None = None
+    """Name of the ready mapping that `prepare` applies."""
     lenient: bool = False
     """True to leave out a row of which only the gold answer is unreadable: a user cannot correct a public set."""
 
@@ -202,12 +206,13 @@ def _problem(
     if messages is None:
         question = _question(row, question_column)
     else:
+        messages = with_system(row, question_column, messages)
         messages = _prompt_of(row, question_column, messages)
         *earlier, last = turns_of(row, question_column, messages)
         context, question = tuple(earlier), last.text
     problem = Problem(
         # Without ids the row number is the id, so that it is stable over runs.
-        id=row.optional_text("id") or f"{row.path.stem}-{row.number}",
+        id=row.optional_text("id") or f"{stem_of(row.path)}-{row.number}",
         question=question,
         answer="" if tests_column else _answer(row, answer_column, defaults.graded),
         verifier=row.optional_text("verifier") or ("code" if tests_column else defaults.verifier),
@@ -262,7 +267,7 @@ def _question(row: _Row, column: str) -> str:
 def _prompt_of(row: _Row, column: str, messages: list[Message]) -> list[Message]:
     """Return the messages up to the question, which is the last one of the user.
 
-    In `messages`, which is the column of samples to learn from, what follows the last question is its response. A `prompt`
+    In `messages` and `conversations`, columns of samples to learn from, what follows the last question is its response. A `prompt`
     that ends with words of the assistant would have the policy continue them, which no template here does.
     """
     users = [index for index, message in enumerate(messages) if message["role"] == "user"]
@@ -271,7 +276,7 @@ def _prompt_of(row: _Row, column: str, messages: list[Message]) -> list[Message]
             column, "no last message of the user, so there is no question", f"write {_PROMPT}"
         )
     after = [message["role"] for message in messages[users[-1] + 1 :]]
-    if after and (column != "messages" or set(after) != {"assistant"}):
+    if after and (column not in ("messages", CONVERSATIONS) or set(after) != {"assistant"}):
         raise row.error(
             column,
             f"the last message has the role {after[-1]!r}, and a prompt ends with a message of the user",

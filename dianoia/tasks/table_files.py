@@ -1,22 +1,23 @@
-"""Read the rows of a JSONL, CSV, Parquet or Arrow file, one after another.
+"""Read the rows of a JSON, CSV, Parquet or Arrow file, one after another.
 
-In: a path. Out: `(number, columns)` pairs, numbered from 1: the line of a JSONL file, the record of a CSV file (its header
-not counted), the row of a Parquet or Arrow file. A `Row` is such a pair with the messages about what is wrong with it. A
-file is never held in memory as a whole. Not here: what the columns mean (`problem_files`, `conversation_files`,
+In: a path. Out: `(number, columns)` pairs, numbered from 1: the line of a JSONL file, the element of a JSON list, the record
+of a CSV or TSV file (its header and blank lines not counted), the row of a Parquet or Arrow file. A `Row` is such a pair with
+the messages about what is wrong with it. A file is never held in memory as a whole, also if it is compressed. Not here: what the columns mean (`problem_files`, `conversation_files`,
 `preference_files`), rows by number (`data.row_reader`).
 
-Blank lines of a JSONL file are skipped but counted. NaN, which pandas writes for an empty cell, is a missing value like
-null.
+Blank lines of a JSONL file are skipped but counted, and so is a record of CSV whose cells are all empty, as spreadsheets
+write them below a table. NaN, which pandas writes for an empty cell, is a missing value like null; the text `nan` is a text.
 """
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.bounded_json import UnreadableJSON, other_encoding, parse_json
+from dianoia.base.bounded_json import other_encoding
 from dianoia.base.errors import ProblemFileError
 from dianoia.tasks.cells import (
     Message,
@@ -25,8 +26,17 @@ from dianoia.tasks.cells import (
     messages_in,
     without_missing,
 )
+from dianoia.tasks.file_formats import (
+    ENDINGS,
+    GZIP_ERRORS,
+    Columns,
+    format_of,
+    lines_of,
+    not_unpacked,
+    open_bytes,
+)
+from dianoia.tasks.json_files import columns_of, raw_rows, read_json
 
-Columns = dict[str, Any]
 _BATCH_ROWS = 1024
 _MAX_CELL_CHARS = 16 * 2**20
 """Longest cell of a CSV file. Python's default limit, 128 KiB, is too small for test cases."""
@@ -96,11 +106,11 @@ def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
     Raises ProblemFileError for a missing file, an unknown extension, or a row that cannot be read.
     """
     # The extension decides, not the content: an error names the file before anything is read.
-    reader = _READERS.get(path.suffix.lower())
+    reader = _READERS.get(format_of(path))
     if reader is None:
         raise ProblemFileError(
             f"{path}: cannot read problems from a {path.suffix or 'file without an ending'}; "
-            f"convert it to one of {', '.join(_READERS)}"
+            f"convert it to one of {', '.join(ENDINGS)}"
         )
     if not path.is_file():
         raise ProblemFileError(f"{path}: no such file of problems; check the path")
@@ -109,76 +119,54 @@ def read_rows(path: Path) -> Iterator[tuple[int, Columns]]:
 
 
 def rows_or_errors(path: Path) -> Iterator[Row | ProblemFileError]:
-    """Yield each row, or the error of a row that cannot be read. Only a JSONL file can be read on after a broken row.
+    """Yield each row, or the error of a row that cannot be read. Only JSON can be read on after a broken row.
 
     Raises ProblemFileError for a missing file or an unknown extension.
     """
     rows = read_rows(path)
-    # Lines are independent in JSONL; in other formats the reader stops at the first error.
-    if path.suffix.lower() == ".jsonl":
-        with path.open("rb") as file:
-            # Same numbers as in `_read_jsonl`: blank lines count.
-            yield from (_row(path, n, line) for n, line in enumerate(file, start=1) if line.strip())
-        return
     try:
+        # Lines are independent in JSONL, as are elements of a list; in other formats the reader stops at the first error.
+        if _READERS[format_of(path)] is read_json:
+            yield from (_row(path, number, raw) for number, raw in raw_rows(path))
+            return
         for number, columns in rows:
             yield Row(path, number, columns)
     except ProblemFileError as error:
         yield error
 
 
-def _row(path: Path, number: int, line: bytes) -> Row | ProblemFileError:
+def _row(path: Path, number: int, raw: bytes | Columns) -> Row | ProblemFileError:
     try:
-        return Row(path, number, json_object(path, number, line))
+        return Row(path, number, columns_of(path, number, raw))
     except ProblemFileError as error:
         return error
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, Columns]]:
-    with path.open("rb") as file:
-        for row, line in enumerate(file, start=1):
-            if line.strip():
-                yield row, json_object(path, row, line)
-
-
-def json_object(path: Path, row: int, line: bytes) -> Columns:
-    """Return the object of a line of a JSONL file; raises ProblemFileError, naming file and row."""
-    try:
-        columns = parse_json(line)
-    except UnreadableJSON as error:
-        advice = (
-            "the file seems to hold one JSON array, and a JSONL file holds one object per line"
-            if line.lstrip()[:1] == b"["
-            else "a JSONL file holds one object per line, in UTF-8"
-        )
-        raise ProblemFileError(
-            f"{path}, row {row}: not a line of JSON that can be read ({error}): {line[:80]!r}; {advice}"
-        ) from error
-    if not isinstance(columns, dict):
-        raise ProblemFileError(
-            f"{path}, row {row}: a {type(columns).__name__}, not a JSON object: {line[:80]!r}; "
-            'write one object per line, such as {"question": "2+3?", "answer": "5"}'
-        )
-    return without_missing(columns)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, Columns]]:
     row = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv_reader(csv.DictReader, file)
+        with (
+            open_bytes(path) as packed,
+            io.TextIOWrapper(packed, encoding="utf-8-sig", newline="") as file,
+        ):
+            reader = csv_reader(csv.DictReader, path, lines_of(path, file))
             check_header(path, reader.fieldnames or [])
             # The header is no row.
             for row, cells in enumerate(reader, start=1):
-                yield row, csv_row(path, row, cells)
+                if not is_blank(cells):
+                    yield row, csv_row(path, row, cells)
+    except GZIP_ERRORS as error:
+        raise not_unpacked(path, row, error) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise not_csv(path, row, error) from error
 
 
-def csv_reader(reader_type: Any, lines: Any, *header: Any) -> Any:
+def csv_reader(reader_type: Any, path: Path, lines: Any, *header: Any) -> Any:
     """Make a strict reader of the csv module (`csv.reader` or `csv.DictReader`) that accepts long cells."""
     csv.field_size_limit(_MAX_CELL_CHARS)  # one limit per process: the module has no other
-    return reader_type(lines, *header, strict=True)
+    return reader_type(
+        lines, *header, strict=True, delimiter="\t" if format_of(path) == ".tsv" else ","
+    )
 
 
 def not_csv(path: Path, row: int, error: Exception) -> ProblemFileError:
@@ -192,7 +180,14 @@ def not_csv(path: Path, row: int, error: Exception) -> ProblemFileError:
 
 
 def check_header(path: Path, names: list[str]) -> None:
-    """Raise ProblemFileError for a column named twice: only one of the two could be read."""
+    """Raise ProblemFileError for a column named twice, of which only one could be read, and for another separator."""
+    is_csv = format_of(path) in (".csv", ".tsv")
+    separator = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+    if is_csv and separator is not None:
+        raise ProblemFileError(
+            f"{path}: the header is one column, {names[0]!r}, because its cells are separated by {separator!r}; save it "
+            "with commas" + (", or name it .tsv" if separator == "\t" else "")
+        )
     # Columns without a name may repeat: no key can name them.
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
@@ -201,11 +196,19 @@ def check_header(path: Path, names: list[str]) -> None:
         )
 
 
+def is_blank(cells: dict[str | Any, Any]) -> bool:
+    """Return True for a record whose cells are all empty, cells without a header included."""
+    return not any(any(cell) if isinstance(cell, list) else cell for cell in cells.values())
+
+
 def csv_row(path: Path, row: int, cells: dict[str | Any, str | Any]) -> Columns:
     """Return the columns of a record; raises ProblemFileError if it does not fit the header.
 
     The csv module puts cells without a header under None, and None into headers without a cell.
     """
+    # Commas at the end of a line, which spreadsheets write, add cells that hold nothing.
+    if None in cells and not any(cells[None]):
+        cells = {name: cell for name, cell in cells.items() if name is not None}
     # A broken quote moves cells to other columns: better an error than a wrong problem.
     if None in cells or None in cells.values():
         raise ProblemFileError(
@@ -291,10 +294,11 @@ def arrow_batches(path: Path) -> list[Any]:
 
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, Columns]]]] = {
-    ".jsonl": _read_jsonl,
+    ".jsonl": read_json,
+    ".ndjson": read_json,
+    ".json": read_json,
     ".csv": _read_csv,
+    ".tsv": _read_csv,
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
 }
-ENDINGS = tuple(_READERS)
-"""File extensions that can be read."""

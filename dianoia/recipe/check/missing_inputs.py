@@ -19,7 +19,7 @@ from dianoia.recipe.graph import (
 )
 from dianoia.tasks.catalog import files_behind
 from dianoia.tasks.data.locations import DataMissing, is_hub_name
-from dianoia.tasks.table_files import ENDINGS
+from dianoia.tasks.file_formats import ending_of
 
 
 def missing_files(stage: Stage, recipe: Recipe) -> list[str]:
@@ -31,7 +31,7 @@ def missing_files(stage: Stage, recipe: Recipe) -> list[str]:
         name
         for name in [*datasets(stage), *other_inputs(stage)]
         if name not in recipe.stages
-        and Path(name).suffix.lower() in ENDINGS
+        and ending_of(Path(name))
         and not Path(name).expanduser().exists()
     ]
     # A name may be listed twice, as problems of a stage and as tests of its table.
@@ -44,7 +44,7 @@ def _unreachable_sets(stage: Stage) -> dict[str, str]:
     for problems in problem_sets(stage):
         path = path_of(problems)
         # `owner/name` is a hub name unless it ends like a file.
-        if is_hub_name(path) and Path(path).suffix.lower() not in ENDINGS:
+        if is_hub_name(path) and not ending_of(Path(path)):
             try:
                 files_behind(problems)
             except DataMissing as error:

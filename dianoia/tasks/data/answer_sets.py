@@ -7,10 +7,14 @@ schemas are those of the hub's pages in 2025; where copies of a set differ, both
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any
 
+from dianoia.base.bounded_json import UnreadableJSON, parse_json
+from dianoia.tasks.cells import literal_in
+from dianoia.tasks.file_formats import Columns
 from dianoia.tasks.short_answers.choice import option_index
-from dianoia.tasks.table_files import Columns, Row
+from dianoia.tasks.table_files import Row
 
 LETTERS = "ABCDEFGH"
 # Both are anchored: the same words inside of a problem stay.
@@ -19,6 +23,9 @@ _DAPO_PREFIX = re.compile(
     r"Answer: \$?Answer \(without quotes\) where \$?Answer is the answer to the problem\.\s*"
 )
 _DAPO_SUFFIX = re.compile(r'\s*Remember to put your answer on its own line after "Answer:"\.?\s*\Z')
+_GSM8K_END = re.compile(r"(?:\A|\n)####\s*[-+$]?[\d.,]+%?\s*\Z")
+# The text of a list of texts, as JSON.
+_ONE_ANSWER = re.compile(r'\["(?s:.*)"\]')
 _OPENR1_DROPPED = frozenset(
     {"generations", "messages", "finish_reasons", "is_reasoning_complete", "correctness_math_verify",
      "correctness_llama", "correctness_count"}
@@ -49,13 +56,101 @@ def read_math(row: Row) -> Columns:
 
 def read_dapo(row: Row) -> Columns:
     """Read `prompt` (messages, or text in the processed set), `solution` or `reward_model.ground_truth`."""
-    question = _last_user(row, "prompt")
     # The raw form has instructions about the format of the answer, which may contradict the template of a recipe.
-    question = _DAPO_SUFFIX.sub("", _DAPO_PREFIX.sub("", question))
+    question = _question(
+        row, "prompt", lambda text: _DAPO_SUFFIX.sub("", _DAPO_PREFIX.sub("", text))
+    )
     # Where a row has both, the ground truth counts.
-    truth = (row.columns.get("reward_model") or {}).get("ground_truth")
+    truth = (as_object(row.columns.get("reward_model")) or {}).get("ground_truth")
     answer = row.columns.get("solution") if truth is None else truth
     return row.columns | {"question": question, "answer": answer}
+
+
+def read_verl(row: Row) -> Columns:
+    """Read verl's `prompt` (messages, kept whole), `reward_model.ground_truth`, `data_source`, `ability`, `extra_info`.
+
+    A ground truth is an answer, a list of one answer (as text in sets such as Skywork-OR1), or the tests of a program as an
+    object of `inputs` and `outputs`.
+    """
+    reward_model = as_object(row.columns.get("reward_model"))
+    truth = None if reward_model is None else reward_model.get("ground_truth")
+    columns = row.columns | {"question": row.columns.get("prompt")}
+    tests = as_object(truth)
+    if tests is not None:
+        return columns | {"tests": {"cases": _cases(row, tests)}, "domain": "code"}
+    if isinstance(truth, str) and _ONE_ANSWER.fullmatch(truth.strip()):
+        truth = _as_list(truth) or truth
+    if isinstance(truth, list) and len(truth) == 1:
+        (truth,) = truth
+    if isinstance(truth, bool) or not isinstance(truth, str | int | float):
+        raise row.error(
+            "reward_model",
+            "there is no ground_truth that is one answer, or tests with inputs and outputs",
+            "correct the row, or name other columns",
+        )
+    return columns | {"answer": str(truth)}
+
+
+def is_verl(row: Row) -> bool:
+    """Return True for a row with verl's columns."""
+    reward_model = as_object(row.columns.get("reward_model"))
+    plain = row.has("answer") or row.has("solution")
+    return (
+        row.has("prompt") and reward_model is not None and "ground_truth" in reward_model
+    ) and not plain
+
+
+def is_raw_dapo(row: Row) -> bool:
+    """Return True for a row with verl's columns whose prompt has the instructions of DAPO-Math-17k."""
+    return is_verl(row) and _DAPO_PREFIX.match(_last_user(row, "prompt")) is not None
+
+
+def is_gsm8k(row: Row) -> bool:
+    """Return True for a row whose answer is a derivation that ends with `#### 72`."""
+    answer = row.columns.get("answer")
+    return row.has("question") and isinstance(answer, str) and bool(_GSM8K_END.search(answer))
+
+
+def is_openr1(row: Row) -> bool:
+    """Return True for a row with the columns of OpenR1-Math-220k."""
+    return {"problem", "answer", "generations", "correctness_math_verify"} <= row.columns.keys()
+
+
+def as_object(value: object) -> dict[str, Any] | None:
+    """Return an object, also one in a cell as JSON or as a Python literal; None for any other value."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = parse_json(value)
+        except UnreadableJSON:
+            value = literal_in(value)
+    return value if isinstance(value, dict) else None
+
+
+def _as_list(text: str) -> list[Any] | None:
+    try:
+        value = parse_json(text)
+    except UnreadableJSON:
+        return None
+    return value if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
+
+
+def _cases(row: Row, tests: dict[str, Any]) -> list[dict[str, str]]:
+    inputs, outputs = tests.get("inputs"), tests.get("outputs")
+    if tests.get("fn_name") or not (
+        isinstance(inputs, list)
+        and isinstance(outputs, list)
+        and len(inputs) == len(outputs)
+        and all(isinstance(text, str) for text in (*inputs, *outputs))
+    ):
+        raise row.error(
+            "reward_model",
+            "its ground_truth holds no tests of standard input and output",
+            "write inputs and outputs, two lists of texts of the same length, or leave the row out",
+        )
+    return [
+        {"input": given, "output": expected}
+        for given, expected in zip(inputs, outputs, strict=True)
+    ]
 
 
 def read_openr1(row: Row) -> Columns | None:
@@ -78,7 +173,7 @@ def read_deepmath(row: Row) -> Columns:
     """Read `question`, `final_answer`, `difficulty`, `topic`, `r1_solution_1` to `_3`; or TRL's `prompt`, `solution`."""
     columns = {name: v for name, v in row.columns.items() if not name.startswith("r1_solution")}
     if row.has("prompt"):
-        question, answer = _last_user(row, "prompt"), required_text(row, "solution")
+        question, answer = _question(row, "prompt"), required_text(row, "solution")
         return columns | {"question": question, "answer": _without_dollars(answer)}
     level = row.columns.get("difficulty")
     if isinstance(level, int | float):
@@ -159,12 +254,22 @@ def last_box(text: str) -> str | None:
 
 def _last_user(row: Row, column: str) -> str:
     value: Any = row.columns.get(column)
-    if isinstance(value, list):
-        users = [m.get("content") for m in value if isinstance(m, dict) and m.get("role") == "user"]
+    messages = row.messages(column)
+    if messages is not None:
+        users = [message["content"] for message in messages if message["role"] == "user"]
         value = users[-1] if users else None
     if not isinstance(value, str):
         raise row.error(column, "neither text nor messages with one of the user", "repair it")
     return value
+
+
+def _question(
+    row: Row, column: str, edit: Callable[[str], str] = str
+) -> str | list[dict[str, Any]]:
+    """Return the edited question, with the messages before it if there are any."""
+    text = edit(_last_user(row, column))
+    messages = row.messages(column) or []
+    return text if len(messages) < 2 else [*messages[:-1], {**messages[-1], "content": text}]
 
 
 def _without_dollars(text: str) -> str:

@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 
 from dianoia.tasks.code.names import parsed
 from dianoia.tasks.data.answer_sets import required_text
-from dianoia.tasks.table_files import Columns, Row
+from dianoia.tasks.file_formats import Columns
+from dianoia.tasks.table_files import Row
 
 MAX_BYTES = 256 * 2**20
 """Largest size of a row's private tests, unpacked."""

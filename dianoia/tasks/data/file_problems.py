@@ -15,6 +15,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
 from dianoia.tasks.data.contamination import Tests, is_contaminated
 from dianoia.tasks.data.set_summary import Summary
+from dianoia.tasks.file_formats import format_of, is_compressed, unpacked_size
 from dianoia.tasks.problem_files import (
     Defaults,
     dialogue_of,
@@ -26,7 +27,7 @@ from dianoia.tasks.table_files import Row, read_rows
 from dianoia.tasks.verifier import Verifier
 
 LARGE = 64 * 2**20
-"""Size in bytes above which a set is read during the run. Parquet counts fourfold, since it is compressed."""
+"""Size in bytes above which a set is read during the run. Compressed files count more, see `Data.size`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class Data:
 
     @property
     def size(self) -> int:
-        """Size in bytes; that of Parquet counts fourfold."""
-        return sum(p.stat().st_size * (4 if p.suffix == ".parquet" else 1) for p in self.files)
+        """Size in bytes; that of Parquet counts fourfold, that of a file compressed with gzip what it is unpacked to."""
+        return sum(map(_size, self.files))
 
     def empty_side(self, side: str) -> ConfigError:
         """Return the error about a side without problems."""
@@ -68,12 +69,19 @@ def _share(share: float) -> str:
     return "a tenth" if share == 0.1 else f"{share:.1%}"
 
 
+def _size(path: Path) -> int:
+    size = path.stat().st_size
+    if is_compressed(path):
+        return unpacked_size(path)
+    return size * 4 if format_of(path) == ".parquet" else size
+
+
 class FileProblems:
     """A problem source with all problems in memory."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        self.summary = Summary(data.name)
+        self.summary = Summary(data.name, mapping=data.reading.mapping)
         # In this order: `_sum_up` reads both counts by position.
         self._sides: dict[str, list[Problem]] = {"train": [], "heldout": []}
         for problem in read_problems(data.files, data.verifiers, data.reading, self._leave_out):

@@ -65,6 +65,7 @@ class LargeProblems:
     def __init__(self, data: Data) -> None:
         self.data, self.rows = data, open_rows(data.files)
         self.summary = Summary(data.name, rows=len(self.rows), complete=False)
+        self.summary.mapping = data.reading.mapping
         self.summary.tests = tuple(data.tests.sets) if data.tests else ()
         # One byte per row: a set may have many millions of rows.
         self._sides = np.zeros(len(self.rows), np.int8)

@@ -13,8 +13,8 @@ from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.config import FileSettings
 from dianoia.tasks.data.mappings import HUB
+from dianoia.tasks.file_formats import ENDINGS, ending_of, format_of, stem_of
 from dianoia.tasks.plugins import plugin_name, plugin_names
-from dianoia.tasks.table_files import ENDINGS
 
 TRAIN = "train"
 
@@ -36,7 +36,7 @@ def files_of(data: FileSettings) -> tuple[Path, ...]:
         return (path,)
     if path.is_dir():
         return tuple(_in_folder(path, data))
-    if path.suffix.lower() in ENDINGS or not is_hub_name(data.path):
+    if ending_of(path) or not is_hub_name(data.path):
         raise DataMissing(f"path = {data.path!r}: there is no such file or folder; check the path")
     # A set with a ready mapping has a usual configuration and split, which the table may override.
     usual = HUB[data.path].hub[data.path] if data.path in HUB else {}
@@ -116,7 +116,7 @@ def _loose(folder: Path, requested: str | None) -> list[Path]:
         for path in sorted(parent.glob("*"))
         if _is_data(path)
     ]
-    formats = sorted({path.suffix.lower() for path in files})
+    formats = sorted({format_of(path) for path in files})
     if len(formats) != 1:
         listed = ", ".join(formats)
         content = f"files of several formats ({listed})" if formats else "no file of problems"
@@ -125,16 +125,19 @@ def _loose(folder: Path, requested: str | None) -> list[Path]:
             f"{', '.join(ENDINGS)}"
         )
     # `train-00000-of-00002.parquet` and `train.csv` are both of the split train.
-    splits = list(dict.fromkeys(path.stem.split("-")[0].split(".")[0] for path in files))
+    splits = list(dict.fromkeys(stem_of(path).split("-")[0].split(".")[0] for path in files))
     # Names without a split: all files are one set.
     if requested is None and TRAIN not in splits:
         return files
     split = _split(folder, requested, splits)
-    return [path for path in files if path.stem.split("-")[0].split(".")[0] == split]
+    return [path for path in files if stem_of(path).split("-")[0].split(".")[0] == split]
 
 
 def _is_data(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+    # `dataset_info.json` and the like describe a set.
+    described = path.name in ("dataset_info.json", "state.json", "dataset_dict.json")
+    is_named = bool(ending_of(path)) and not path.name.startswith(".") and not described
+    return is_named and path.is_file()
 
 
 @lru_cache(maxsize=32)

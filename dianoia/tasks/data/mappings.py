@@ -5,18 +5,21 @@ answer, for example). Columns that a mapping does not rename keep their names, f
 with many megabytes of others' solutions are dropped. `reading_of` makes the `Defaults` of a `[data]` table from it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from dianoia.base.errors import ConfigError, nearest
+from dianoia.base.errors import ConfigError, ProblemFileError, nearest
 from dianoia.config import FileSettings
 from dianoia.tasks.data import answer_sets
 from dianoia.tasks.data.code_sets import read_humaneval, read_livecodebench, read_mbpp
+from dianoia.tasks.file_formats import Columns
 from dianoia.tasks.problem_files import QUESTION_COLUMNS, Defaults
-from dianoia.tasks.table_files import Columns, Row
+from dianoia.tasks.table_files import Row, read_rows
 
 Read = Callable[[Row], Columns | None]
 
@@ -33,10 +36,14 @@ class Mapping:
     domain: str = "math"
     hub: Table[str, Table[str, str]] = field(default_factory=dict, hash=False)
     """Hub names of the set, with the usual configuration and split of each."""
+    detect: Callable[[Row], bool] | None = None
+    """Tells a row by columns or an answer that no other layout has, and that could not be read without the mapping."""
 
 
 # In order of preference: `number` reads fewer answers than `math`.
 _MATH = ("math", "number")
+DETECT_ROWS = 8
+"""First rows of a file that must all have the columns of a set, so that its mapping is used without being named."""
 _CHOICE = ("choice", "exact")
 
 # Hub names have a configuration or split here only where `datasets` cannot choose one, or where the set is a test set
@@ -50,6 +57,7 @@ MAPPINGS: Table[str, Mapping] = {
             answer_sets.read_gsm8k,
             _MATH,
             hub={"openai/gsm8k": {"config": "main"}},
+            detect=answer_sets.is_gsm8k,
         ),
         Mapping(
             "math",
@@ -70,6 +78,15 @@ MAPPINGS: Table[str, Mapping] = {
                 "BytedTsinghua-SIA/DAPO-Math-17k": {},
                 "open-r1/DAPO-Math-17k-Processed": {"config": "all"},
             },
+            detect=answer_sets.is_raw_dapo,
+        ),
+        Mapping(
+            # After `dapo-math-17k`, whose raw rows have the same columns.
+            "verl",
+            "files prepared for verl: messages, reward_model.ground_truth (an answer, or tests of a program)",
+            answer_sets.read_verl,
+            _MATH,
+            detect=answer_sets.is_verl,
         ),
         Mapping(
             "openr1-math-220k",
@@ -77,6 +94,7 @@ MAPPINGS: Table[str, Mapping] = {
             answer_sets.read_openr1,
             _MATH,
             hub={"open-r1/OpenR1-Math-220k": {"config": "default"}},
+            detect=answer_sets.is_openr1,
         ),
         Mapping(
             "deepmath-103k",
@@ -145,20 +163,35 @@ HUB: Table[str, Mapping] = {name: mapping for mapping in MAPPINGS.values() for n
 """Mappings by hub name."""
 
 
-def mapping_of(data: FileSettings) -> Mapping | None:
-    """Return the ready mapping of a table: the one that it names, or that of its hub name.
+def mapping_of(data: FileSettings, files: Sequence[Path] = ()) -> Mapping | None:
+    """Return the ready mapping of a table: the one that it names, that of its hub name, or that of its files' columns.
 
     Raises ConfigError for an unknown name.
     """
     # The recipe's own columns replace the mapping of a hub name.
     if data.mapping is None:
-        return None if data.columns else HUB.get(data.path)
+        return None if data.columns else HUB.get(data.path) or _detected(files)
     if data.mapping not in MAPPINGS:
         raise ConfigError(
             f"mapping = {data.mapping!r}: there is no such mapping{nearest(data.mapping, MAPPINGS)}; there are "
             f'{", ".join(MAPPINGS)}. For other columns write columns = {{ question = "...", answer = "..." }}'
         )
     return MAPPINGS[data.mapping]
+
+
+def _detected(files: Sequence[Path]) -> Mapping | None:
+    """Return the mapping whose columns the first rows have, all of them; None without one."""
+    try:
+        rows = [
+            Row(files[0], number, columns)
+            for number, columns in islice(read_rows(files[0]) if files else (), DETECT_ROWS)
+        ]
+        for mapping in MAPPINGS.values():
+            if mapping.detect is not None and rows and all(map(mapping.detect, rows)):
+                return mapping
+    except ProblemFileError:
+        pass  # whoever reads the rows to use them finds the same error
+    return None
 
 
 def renamed(row: Row, columns: Table[str, str]) -> Columns:
@@ -196,12 +229,14 @@ def prepared(row: Row, mapping: Mapping | None, columns: Table[str, str]) -> Row
     return None if mapped is None else replace(row, columns=mapped)
 
 
-def reading_of(data: FileSettings, verifiers: Collection[str], defaults: Defaults) -> Defaults:
-    """Return how the rows of a table are read; keys that the table does not have are as in `defaults`.
+def reading_of(
+    data: FileSettings, files: Sequence[Path], verifiers: Collection[str], defaults: Defaults
+) -> Defaults:
+    """Return how the rows of a table's files are read; keys that the table does not have are as in `defaults`.
 
     Raises ConfigError for an unknown mapping or verifier.
     """
-    mapping = mapping_of(data)
+    mapping = mapping_of(data, files)
     if data.verifier is not None and data.verifier not in verifiers:
         raise ConfigError(
             f"verifier = {data.verifier!r}: there is no such verifier{nearest(data.verifier, verifiers)}; use one "
@@ -225,6 +260,7 @@ def reading_of(data: FileSettings, verifiers: Collection[str], defaults: Default
         questions=tuple(dict.fromkeys(questions)),
         prepare=partial(prepared, mapping=mapping, columns=data.columns),
         lenient=mapping is not None,
+        mapping=None if mapping is None else mapping.name,
     )
 
 

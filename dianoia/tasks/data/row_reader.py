@@ -1,14 +1,16 @@
 """Read any row of a set of files by its index, with next to nothing in memory.
 
-In: files of one format. Out: `Rows`. For JSONL and CSV one pass finds the offset of each line. Arrow files are mapped into
+In: files of one format. Out: `Rows`. For JSON and CSV one pass finds the offset of each row. Arrow files are mapped into
 memory. Parquet has no access to single rows, so that each file is first written as Arrow into the cache folder, once
-(DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache). Not here: what rows mean.
+(DIANOIA_CACHE, else dianoia in XDG_CACHE_HOME or ~/.cache); a file that is compressed as a whole is unpacked there, once.
+Not here: what rows mean.
 """
 
 import csv
 import hashlib
 import io
 import os
+import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -21,6 +23,14 @@ import numpy.typing as npt
 
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.files import CACHE, cache_folder, whole_file
+from dianoia.tasks.file_formats import (
+    GZIP_ERRORS,
+    format_of,
+    is_compressed,
+    not_unpacked,
+    open_bytes,
+)
+from dianoia.tasks.json_files import columns_of, elements, form_of, json_object, raw_rows
 from dianoia.tasks.table_files import (
     Row,
     arrow_batches,
@@ -28,7 +38,7 @@ from dianoia.tasks.table_files import (
     check_header,
     csv_reader,
     csv_row,
-    json_object,
+    is_blank,
     not_csv,
 )
 
@@ -57,8 +67,38 @@ def open_rows(files: Sequence[Path]) -> Rows:
 
     Raises ProblemFileError for a file whose rows cannot be found.
     """
-    parts = [_OPENERS[path.suffix.lower()](path) for path in files]
+    parts = [_OPENERS[format_of(path)](path, _unpacked(path)) for path in files]
     return parts[0] if len(parts) == 1 else _Joined(parts)
+
+
+def _unpacked(path: Path) -> Path:
+    """Return the file itself, or the unpacked copy of one that is compressed; a changed file gets a new copy."""
+    if not is_compressed(path):
+        return path
+    copy = _copy(path, "unpacked", format_of(path))
+    if not copy.is_file():
+        try:
+            with (
+                open_bytes(path) as packed,
+                whole_file(copy) as temporary,
+                temporary.open("wb") as out,
+            ):
+                shutil.copyfileobj(packed, out, _CHUNK_BYTES)
+        except GZIP_ERRORS as error:
+            raise not_unpacked(path, 0, error) from error
+        except OSError as error:
+            raise ProblemFileError(
+                f"{path}: it could not be unpacked to {copy} ({error}); let {CACHE} name a folder with more room"
+            ) from error
+    return copy
+
+
+def _copy(path: Path, kind: str, ending: str) -> Path:
+    """Return the path of a file's copy in the cache folder."""
+    status = path.stat()
+    name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    # The name has size and time, so that an outdated copy is never used.
+    return cache_folder() / kind / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}{ending}"
 
 
 class _Joined:
@@ -78,11 +118,11 @@ class _Joined:
 
 
 class _Bytes:
-    """Parts of a file between offsets, read by `pread`: pages of a memory map would count as this process's memory."""
+    """Parts of a file between offsets; `path` is its name in messages, `source` may be an unpacked copy. They are read by `pread`: pages of a memory map would count as this process's memory."""
 
-    def __init__(self, path: Path, offsets: Offsets) -> None:
+    def __init__(self, path: Path, source: Path, offsets: Offsets) -> None:
         self.path, self.offsets = path, offsets
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self.descriptor = os.open(source, os.O_RDONLY)
         # The file stays open: a row must be the one that was indexed, also if the path is replaced meanwhile.
         finalize(self, os.close, self.descriptor)
 
@@ -97,14 +137,53 @@ class _Bytes:
 class _Lines(_Bytes):
     """A JSONL file."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, line_offsets(path))
+    def __init__(self, path: Path, source: Path) -> None:
+        super().__init__(path, source, line_offsets(source))
 
     def read(self, index: int) -> Row | None:
         line, number = self.part(index), index + 1
         if not line.strip():
             return None
         return Row(self.path, number, json_object(self.path, number, line))
+
+
+class _Elements(_Bytes):
+    """A JSON document that is a list."""
+
+    def __init__(self, path: Path, source: Path) -> None:
+        with source.open("rb") as file:
+            places = [(offset, len(element)) for offset, element in elements(path, file)]
+        self.lengths = np.array([length for _, length in places], np.uint64)
+        # The last entry is the end, of which nothing is read.
+        offsets = [offset for offset, _ in places]
+        super().__init__(path, source, np.array([*offsets, source.stat().st_size], np.uint64))
+
+    def part(self, index: int) -> bytes:
+        return os.pread(self.descriptor, int(self.lengths[index]), int(self.offsets[index]))
+
+    def read(self, index: int) -> Row | None:
+        return Row(self.path, index + 1, json_object(self.path, index + 1, self.part(index)))
+
+
+class _Document:
+    """A JSON document that is an object, whose size is bounded: its rows in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = [columns_of(path, number, raw) for number, raw in raw_rows(path)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: int) -> Row | None:
+        return Row(self.path, index + 1, self.rows[index])
+
+
+def _open_json(path: Path, source: Path) -> Rows:
+    form = form_of(source)
+    if form == "object":
+        return _Document(path)
+    return (_Lines if form == "lines" else _Elements)(path, source)
 
 
 def line_offsets(path: Path) -> Offsets:
@@ -124,21 +203,26 @@ def line_offsets(path: Path) -> Offsets:
 class _Records(_Bytes):
     """A CSV file; a record may have line breaks between quotes."""
 
-    def __init__(self, path: Path) -> None:
-        self.header, offsets = _record_offsets(path)
-        super().__init__(path, offsets)
+    def __init__(self, path: Path, source: Path) -> None:
+        self.header, offsets = _record_offsets(source, path)
+        super().__init__(path, source, offsets)
 
     def read(self, index: int) -> Row | None:
         text = self.part(index).decode("utf-8")
         if not text.strip():
             return None
         lines = io.StringIO(text, newline="\n")  # the same lines as in `_record_offsets`
-        (cells,) = csv_reader(csv.DictReader, lines, self.header)
+        (cells,) = csv_reader(csv.DictReader, self.path, lines, self.header)
+        if is_blank(cells):
+            return None
         return Row(self.path, index + 1, csv_row(self.path, index + 1, dict(cells)))
 
 
-def _record_offsets(path: Path) -> tuple[list[str], Offsets]:
-    """Return the header and the offset of each record after it; the last entry is the end of the file."""
+def _record_offsets(source: Path, path: Path) -> tuple[list[str], Offsets]:
+    """Return the header and the offset of each record after it; the last entry is the end of the file.
+
+    `path` is the name in messages. A blank line is no record: it counts to the record before it.
+    """
     position = 0
 
     def lines(file: Any) -> Iterator[str]:
@@ -150,12 +234,14 @@ def _record_offsets(path: Path) -> tuple[list[str], Offsets]:
 
     offsets: list[int] = []
     try:
-        with path.open("rb") as file:
-            records = csv_reader(csv.reader, lines(file))
+        with source.open("rb") as file:
+            records = csv_reader(csv.reader, path, lines(file))
             header: list[str] = next(records, [])
             check_header(path, header)
             offsets.append(position)
-            for _ in records:
+            for record in records:
+                if not record:
+                    offsets.pop()
                 offsets.append(position)
     except (UnicodeDecodeError, csv.Error) as error:
         raise not_csv(path, max(0, len(offsets) - 1), error) from error
@@ -182,12 +268,9 @@ class _Batches:
         return Row(self.path, index + 1, columns)
 
 
-def _open_parquet(path: Path) -> Rows:
+def _open_parquet(path: Path, _source: Path) -> Rows:
     """Open the Arrow copy of a Parquet file; a changed file gets a new copy."""
-    status = path.stat()
-    name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    # The name has size and time, so that an outdated copy is never used.
-    copy = cache_folder() / "parquet" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.arrow"
+    copy = _copy(path, "parquet", ".arrow")
     if not copy.is_file():
         _write_arrow(path, copy)
     return _Batches(path, copy)
@@ -214,9 +297,12 @@ def _write_arrow(path: Path, copy: Path) -> None:
         ) from error
 
 
-_OPENERS: dict[str, Callable[[Path], Rows]] = {
+_OPENERS: dict[str, Callable[[Path, Path], Rows]] = {
     ".jsonl": _Lines,
+    ".ndjson": _Lines,
+    ".json": _open_json,
     ".csv": _Records,
+    ".tsv": _Records,
     ".parquet": _open_parquet,
-    ".arrow": _Batches,
+    ".arrow": lambda path, _source: _Batches(path),
 }

@@ -39,6 +39,8 @@ class Summary:
     """Why the first of them was left out."""
     complete: bool = True
     """True if all rows were read, not a sample of them."""
+    mapping: str | None = None
+    """The ready mapping that its rows are read by."""
     tests: tuple[str, ...] = ()
     """Sets of tests that the training side was compared with."""
     contamination: Contamination = field(default_factory=Contamination)
@@ -78,6 +80,7 @@ def summary_lines(summary: Summary) -> list[str]:
     lines = [
         f"{summary.name}: {size}. Domains: {_shares(summary.domains)}. Languages: {_shares(summary.languages)}. "
         f"Verifiers: {_shares(summary.verifiers)}. {_lengths(summary.lengths)}{_repeated(summary)}"
+        + (f" Mapping: {summary.mapping}." if summary.mapping else "")
     ]
     if summary.left_out:
         lines.append(

@@ -171,7 +171,7 @@ def test_broken_parquet_unknown_ending_and_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ProblemFileError, match="after row 0: not readable as Parquet"):
         list(read_problems(file, VERIFIERS))
     with pytest.raises(
-        ProblemFileError, match=r"convert it to one of .jsonl, .csv, .parquet, .arrow"
+        ProblemFileError, match=r"convert it to one of .jsonl, .ndjson, .json, .csv, .tsv, .parquet"
     ):
         list(read_problems(tmp_path / "problems.xlsx", VERIFIERS))
     with pytest.raises(ProblemFileError, match="no such file"):

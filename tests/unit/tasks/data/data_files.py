@@ -1,6 +1,7 @@
 """Files of problems in every form, for the tests of this folder."""
 
 import csv
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,11 @@ def sums(count: int, first: int = 0) -> list[dict[str, Any]]:
 def write(file: Path, rows: Rows) -> Path:
     """Rows in the form that the file's ending names."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[file.suffix](file, rows)
+    plain = file.with_name(file.name.removesuffix(".gz"))
+    _WRITERS[plain.suffix](plain, rows)
+    if plain != file:
+        file.write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
     return file
 
 
@@ -30,9 +35,14 @@ def _jsonl(file: Path, rows: Rows) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def _json(file: Path, rows: Rows) -> None:
+    file.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+
+
 def _csv(file: Path, rows: Rows) -> None:
+    delimiter = "\t" if file.suffix == ".tsv" else ","
     with file.open("w", newline="", encoding="utf-8-sig") as out:
-        writer = csv.DictWriter(out, list(rows[0]))
+        writer = csv.DictWriter(out, list(rows[0]), delimiter=delimiter)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -62,5 +72,13 @@ def saved(folder: Path, rows: Rows) -> Path:
     return folder
 
 
-_WRITERS = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".arrow": _arrow}
-ENDINGS = tuple(_WRITERS)
+_WRITERS = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+}
+ENDINGS = (*_WRITERS, ".jsonl.gz", ".json.gz", ".csv.gz", ".tsv.gz")

@@ -1,16 +1,18 @@
 """Columns of public sets, as published, and columns that a recipe names. The rows are made up; their schemas are not."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dianoia.base.errors import ConfigError, ProblemFileError
-from dianoia.base.records import Problem
+from dianoia.base.records import Problem, Turn
 from dianoia.config import DataSettings
 from dianoia.tasks.catalog import VERIFIERS, FileProblems, problem_source
 from dianoia.tasks.data.answer_sets import last_box
 from dianoia.tasks.data.mappings import HUB, MAPPINGS
+from dianoia.tasks.data.set_summary import summary_lines
 from tests.unit.tasks.data.data_files import write
 
 DAPO = (
@@ -70,6 +72,24 @@ PUBLIC: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             "reward_model": {"ground_truth": "5", "style": "rule"}, "extra_info": {"index": "9a9b"},
         },
         {"question": "Find 2+3.", "answer": "5"},
+    ),
+    (
+        "verl",
+        {
+            "data_source": "openai/gsm8k", "prompt": [{"role": "user", "content": "How many?"}],
+            "ability": "math", "reward_model": {"style": "rule", "ground_truth": "72"},
+            "extra_info": {"split": "train", "index": 0, "answer": "#### 72", "question": "How many?"},
+        },
+        {"question": "How many?", "answer": "72", "verifier": "math", "context": ()},
+    ),
+    (
+        "verl",
+        {
+            "data_source": "train-math-deepscaler", "ability": "math",
+            "prompt": [{"role": "system", "content": "Think."}, {"role": "user", "content": "Find x."}],
+            "reward_model": {"style": "rule", "ground_truth": '["\\\\frac{1}{2}"]'},
+        },
+        {"question": "Find x.", "answer": "\\frac{1}{2}", "context": (Turn("system", "Think."),)},
     ),
     (
         "openr1-math-220k",
@@ -243,6 +263,96 @@ def test_rows_of_another_schema(
 )
 def test_boxes(text: str, box: str | None) -> None:
     assert last_box(text) == box
+
+
+# Layouts that a file of one's own is known by --------------------------------------------------------
+
+OPENR1 = {
+    "problem": "Find z.", "solution": "Long.", "answer": "12", "question_type": "math-word-problem",
+    "generations": ["<think>12"], "correctness_math_verify": [True],
+}  # fmt: skip
+VERL: dict[str, Any] = {
+    "data_source": "x", "prompt": [{"role": "user", "content": "1+1?"}],
+    "reward_model": {"ground_truth": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "mapping", "answer"),
+    [
+        ({"question": "How many?", "answer": "He has 1000.\n#### 1,234"}, "gsm8k", "1,234"),
+        ({"question": "How many?", "answer": "#### -5"}, "gsm8k", "-5"),
+        (OPENR1, "openr1-math-220k", "12"),
+        (VERL, "verl", "2"),
+        (VERL | {"prompt": [{"role": "user", "content": DAPO}]}, "dapo-math-17k", "2"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ".csv"])
+def test_a_layout_is_known_without_a_name(
+    tmp_path: Path, row: dict[str, Any], mapping: str, answer: str, ending: str
+) -> None:
+    if ending == ".csv":
+        row = {name: v if isinstance(v, str) else json.dumps(v) for name, v in row.items()}
+    file = write(tmp_path / f"rows{ending}", [row] * 3)
+    source = problem_source(str(file), whole_file=True)
+    assert isinstance(source, FileProblems)
+    problems = source.heldout(9)
+    assert [(problem.answer, problem.verifier) for problem in problems] == [(answer, "math")] * 3
+    assert summary_lines(source.summary)[0].endswith(f"Mapping: {mapping}.")
+    assert VERIFIERS["math"](problems[0], answer) == 1.0
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "What does #### 5 mean?", "answer": "5"},
+        {"problem": "Find z.", "answer": "12"},
+        VERL | {"answer": "7"},
+        {"prompt": "1+1?", "reward_model": "Skywork", "answer": "2"},
+    ],
+)
+def test_other_rows_are_read_as_they_are(tmp_path: Path, row: dict[str, Any]) -> None:
+    source = problem_source(str(write(tmp_path / "rows.jsonl", [row])), whole_file=True)
+    assert isinstance(source, FileProblems) and source.summary.mapping is None
+    assert source.heldout(1)[0].answer == row["answer"]
+
+
+def test_a_layout_gives_way_to_what_the_recipe_names(tmp_path: Path) -> None:
+    row = {"question": "How many?", "answer": "So 5.\n#### 5"}
+    (problem,) = read(tmp_path, row, columns={"question": "question"}, verifier="exact")
+    assert problem.answer == row["answer"]
+    (problem,) = read(tmp_path, row, verifier="exact")
+    assert (problem.answer, problem.verifier) == ("5", "exact")
+
+
+@pytest.mark.parametrize(
+    ("truth", "why"),
+    [
+        (["1", "2"], "no ground_truth that is one answer"),
+        (True, "no ground_truth that is one answer"),
+        ('{"inputs": ["1"], "outputs": []}', "no tests of standard input and output"),
+        ('{"inputs": ["1"], "outputs": ["2"], "fn_name": "f"}', "no tests of standard input"),
+    ],
+)
+def test_ground_truths_that_nobody_can_grade(tmp_path: Path, truth: object, why: str) -> None:
+    with pytest.raises(ProblemFileError, match=f"rows.jsonl, row 1, .*{why}"):
+        read(tmp_path, VERL | {"reward_model": {"ground_truth": truth}})
+
+
+def test_tests_of_a_program_in_a_ground_truth(tmp_path: Path) -> None:
+    truth = json.dumps({"inputs": ["1\n", "2\n"], "outputs": ["2\n", "3\n"]})
+    (problem,) = read(tmp_path, VERL | {"ability": "code", "reward_model": {"ground_truth": truth}})
+    assert (problem.verifier, problem.domain, problem.question) == ("code", "code", "1+1?")
+    assert problem.columns["tests"]["cases"][1] == {"input": "2\n", "output": "3\n"}
+
+
+def test_mappings_keep_the_messages_before_the_question(tmp_path: Path) -> None:
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": DAPO}]
+    row = VERL | {"prompt": prompt, "reward_model": {"ground_truth": "5"}}
+    (problem,) = read(tmp_path, row, mapping="dapo-math-17k")
+    assert problem.messages == (Turn("system", "Be brief."), Turn("user", "Find 2+3."))
+    (problem,) = read(tmp_path, {"prompt": prompt, "solution": "$5$"}, mapping="deepmath-103k")
+    assert problem.context == (Turn("system", "Be brief."),)
 
 
 # Columns -----------------------------------------------------------------------------------------
