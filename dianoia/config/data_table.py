@@ -11,13 +11,13 @@ class FileSettings(Settings):
     """Files, a folder or a hub name, and the meaning of the columns."""
 
     path: str = Field(min_length=1)
-    """A JSONL, CSV, Parquet or Arrow file, a folder of them or one that `save_to_disk` wrote, or a hub name."""
+    """A file (JSON, JSONL, CSV, TSV, each also as .gz; Parquet; Arrow), a folder of them or one that `save_to_disk` wrote, or a hub name."""
     config: str | None = None
     """Hub names: the configuration, such as `main`; absent: the one that is usual for a set with a ready mapping."""
     split: str | None = None
     """The split, of a hub name or of a folder that holds several; absent: `train`, or the only one."""
     mapping: str | None = None
-    """A ready mapping of a public set's columns; absent: the one of the hub name, if there is one."""
+    """A ready mapping of a set's columns; absent: the one of the hub name, or of a file whose first rows have them."""
     # Example: columns = { question = "problem.text", answer = "final" }.
     columns: dict[str, str] = {}
     """Column of Dianoia = column of the file; dots lead into a column that is an object. Read before a `mapping`."""

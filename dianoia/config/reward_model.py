@@ -33,7 +33,7 @@ class RewardModelStage(Settings):
     objective: Literal["pairwise", "pointwise"] = "pairwise"
     """`pairwise` (Bradley-Terry, the helpful model) or `pointwise` (classification, the safety model)."""
     data: list[str] = Field(min_length=1)
-    """JSONL, CSV or Parquet files, see below, and names of earlier preferences stages with the same objective."""
+    """Files (JSON, JSONL, CSV, TSV, each also as .gz; Parquet; Arrow), see below, and names of earlier preferences stages with the same objective."""
     template: str = "plain"
     """What stands around a prompt, see recipes."""
     sees: Literal["answer", "response"] | None = None

@@ -21,7 +21,7 @@ class DatasetSettings(Settings):
     """One data set of a mixture."""
 
     path: str = Field(min_length=1)
-    """A JSONL, CSV or Parquet file, or an earlier sample or demonstrations stage."""
+    """A file of samples (JSON, JSONL, CSV, TSV, each also as .gz; Parquet; Arrow), or an earlier sample or demonstrations stage."""
     # The fraction is decided by a hash of the sample, so that all epochs and runs take the same ones.
     weight: float = Field(default=1.0, gt=0)
     """How often each sample is seen in an epoch: `2.0` twice; `0.5` half of them, chosen by a hash of the sample."""

@@ -8,7 +8,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, AnyStr
+from typing import IO, Any, AnyStr, cast
 
 from dianoia.base.errors import ProblemFileError
 
@@ -51,7 +51,9 @@ def stem_of(path: Path) -> str:
 
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading, unpacked as it is read; raises GZIP_ERRORS then if it cannot be unpacked."""
-    return gzip.open(path, "rb") if is_compressed(path) else path.open("rb")
+    if not is_compressed(path):
+        return path.open("rb")
+    return cast(IO[bytes], gzip.open(path, "rb"))
 
 
 def unpacked_size(path: Path) -> int:

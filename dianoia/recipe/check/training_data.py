@@ -49,7 +49,7 @@ def check_datasets(name: str, stage: SFTStage, recipe: Recipe) -> None:
         if writer.kind not in DATA_KINDS:
             raise ConfigError(
                 f"stages.{name}: the data set {source!r} is a stage of kind {writer.kind!r}, which writes a model or "
-                "estimates and no samples to learn from; name a JSONL, CSV or Parquet file"
+                "estimates and no samples to learn from; name a file (JSON, JSONL, CSV, Parquet, ...)"
             )
     try:
         # Reads and parses every row; an unusable row raises here, with its file and number.
@@ -200,7 +200,7 @@ def read_preferences(name: str, stage: RewardModelStage, recipe: Recipe) -> Pref
             stages = [n for n, s in recipe.stages.items() if isinstance(s, PreferencesStage)]
             raise ConfigError(
                 f"stages.{name}.data = {str(file)!r}: there is no such file of preferences and no earlier stage "
-                f"of that name{nearest(str(file), stages)}; give JSONL, CSV or Parquet files with the columns of "
+                f"of that name{nearest(str(file), stages)}; give files (JSON, JSONL, CSV, Parquet, ...) with the columns of "
                 "docs/reward_model.md, or the name of a preferences stage"
             )
     examples = preferences(stage, files, template_of(stage.template, recipe.templates))

@@ -119,10 +119,11 @@ def is_openr1(row: Row) -> bool:
 def as_object(value: object) -> dict[str, Any] | None:
     """Return an object, also one in a cell as JSON or as a Python literal; None for any other value."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
+        text = value
         try:
-            value = parse_json(value)
+            value = parse_json(text)
         except UnreadableJSON:
-            value = literal_in(value)
+            value = literal_in(text)
     return value if isinstance(value, dict) else None
 
 
