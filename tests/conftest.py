@@ -1,5 +1,6 @@
 """What several tests need: a tiny base made by the real `pretrain` stage, recipes, the command line."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,16 @@ from dianoia.metrics.definitions import defined
 # A law is no less a law on a busy machine, where one example may take any time.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+# Modules and tests stay until the end: a collector that looks through them again and again takes seconds.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there now out of every later collection of garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 TINY_BASE = """
