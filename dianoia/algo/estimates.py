@@ -3,7 +3,7 @@
 In: for every problem, how each of its k samples was graded (1 right, 0 wrong) and the class of its answer.
 Out: an `Estimate`, a mean over problems with a 95 % interval. Left out: sampling and grading.
 
-Shapes: `_P` problems, `_G` samples of a problem.
+Shapes: `_P` problems, `_G` samples per problem.
 
 The interval answers "what if other problems of this kind had been drawn". A problem's samples are
 averaged first, since they are not independent of one another; what their sampling adds to the
@@ -99,12 +99,11 @@ def vote_gain(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimat
     Both come from the same samples, so that the interval of their difference is far narrower than two
     intervals suggest. It lies in [-1, 1].
     """
-    return estimate_unbounded(
-        [
-            _majority(correct_G, votes_G) - _mean(correct_G)
-            for correct_G, votes_G in zip(correct_PG, votes_PG, strict=True)
-        ]
-    )
+    gains_P = [
+        _majority(correct_G, votes_G) - _mean(correct_G)
+        for correct_G, votes_G in zip(correct_PG, votes_PG, strict=True)
+    ]
+    return estimate_within(gains_P, -1.0, 1.0)
 
 
 def _majority(correct_G: Sequence[float], votes_G: Sequence[Hashable | None]) -> float:
@@ -155,9 +154,25 @@ def estimate_unbounded(values_P: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - radius, mean + radius, n)
 
 
+def estimate_within(values_P: Sequence[float], lowest: float, highest: float) -> Estimate:
+    """Return `estimate_unbounded` of values in [`lowest`, `highest`], with an interval that stays there too.
+
+    For shares that are not graded right and wrong, such as the words in a language: their spread is their own, so no
+    problem is added. Raises ValueError without values or for one outside the bounds.
+    """
+    for value in values_P:
+        if not lowest <= value <= highest:
+            raise ValueError(f"value {value!r} of a problem is not in [{lowest:g}, {highest:g}]")
+    mean = estimate_unbounded(values_P)
+    low, high = max(lowest, mean.low), min(highest, mean.high)
+    return Estimate(mean.value, low, high, mean.n)
+
+
 def _mean(values: Sequence[float]) -> float:
     if not values:
-        raise ValueError("no values to average; an evaluation needs a problem and a sample of each")
+        raise ValueError(
+            "no values to average; an evaluation needs problems, and samples per problem"
+        )
     return math.fsum(values) / len(values)
 
 

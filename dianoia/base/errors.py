@@ -27,10 +27,10 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` with the nearest of `names`; empty if none is near."""
+    """Return ` (did you mean 'x'?)` with the nearest of `names`, to follow a word of a sentence; empty if none is near."""
     # Below 0.5 the suggestion is seldom what was meant.
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 class UserError(Exception):

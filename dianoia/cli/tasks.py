@@ -46,7 +46,7 @@ def show() -> None:
     """Print the problem sets, the verifiers and the mappings."""
     from rich.console import Console
 
-    from dianoia.tasks.listing import show_catalogue
+    from dianoia.cli.task_listing import show_catalogue
 
     show_catalogue(Console(soft_wrap=True))
 
@@ -55,9 +55,9 @@ def check(arguments: argparse.Namespace) -> int:
     """Grade gold answers and print those that are not right; return 1 if there are any, else 0."""
     from rich.console import Console
 
+    from dianoia.cli.task_listing import show_graded
     from dianoia.recipe.check.gold_answers import graded_sets
     from dianoia.tasks.catalog import read_tests
-    from dianoia.tasks.listing import show_graded
 
     tests = read_tests(arguments.against)
     # A list, not a generator: every set is graded and printed, also after one with an error.

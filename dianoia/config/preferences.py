@@ -15,8 +15,7 @@ from dianoia.config.data_table import Problems
 from dianoia.config.endpoint_table import EndpointSettings, endpoint_or_name
 from dianoia.config.sampling import (
     SamplingSettings,
-    refuse_identical_samples,
-    refuse_length_schedule,
+    check_range_sampling,
 )
 from dianoia.config.settings import Settings
 
@@ -74,14 +73,9 @@ class PreferencesStage(Settings):
         return self.prompts * (self.pairs_per_problem if pairwise else self.responses_per_problem)
 
     @model_validator(mode="after")
-    def _no_schedule(self) -> Self:
-        refuse_length_schedule(self.sampling, self.kind)
-        return self
-
-    @model_validator(mode="after")
     def _samples_differ(self) -> Self:
         loss = "a checkpoint's responses could not be compared with one another"
-        refuse_identical_samples("samples", self.samples, self.sampling, "sampling.", loss)
+        check_range_sampling(self.sampling, self.samples, self.kind, loss)
         return self
 
     @model_validator(mode="after")

@@ -115,10 +115,16 @@ def _deterministic_setting(settings: _TokenSettings, prefix: str) -> str | None:
     return f"{prefix}top_p = {settings.top_p:g}" if settings.top_p <= _MIN_TOP_P else None
 
 
-def refuse_length_schedule(sampling: SamplingSettings, stage_kind: str) -> None:
-    """Raise ValueError for a schedule over optimizer steps in a stage that takes none."""
+def check_range_sampling(
+    sampling: SamplingSettings, samples: int, stage_kind: str, loss: str
+) -> None:
+    """Check the sampling of a stage that draws `samples` per problem of a range, and takes no optimizer step.
+
+    Raises ValueError for a schedule over optimizer steps, and as `refuse_identical_samples`.
+    """
     if sampling.longer:
         raise ValueError(
             f"sampling.longer is a schedule over optimizer steps, and a {stage_kind} stage takes none; "
             "set sampling.max_tokens"
         )
+    refuse_identical_samples("samples", samples, sampling, "sampling.", loss)

@@ -31,7 +31,7 @@ _LOW_ACCURACY = 0.2
 _ONE_ANSWER = 0.9
 """Share of a model's answers that are equal, from which it is diagnosed."""
 _NOT_THE_GOLDS = 0.1
-"""Least difference to the share of the commonest gold answer; below it the problems explain the answers."""
+"""Least difference to the share of the most common gold answer; below it the problems explain the answers."""
 _FEWEST_PROBLEMS = 4
 _HALF = 0.5
 _FEWEST_ROLLOUTS = 32
@@ -150,7 +150,7 @@ _CONDITIONS = (
         lambda batch: (
             f"{batch.share_malformed:.0%} of the responses break the template and "
             f"{batch.share_truncated:.0%} are cut, so hardly any earns the format reward; the "
-            f"commonest fault is {batch.common_fault}, as in {batch.fault_example!r}"
+            f"most common fault is {batch.common_fault}, as in {batch.fault_example!r}"
         ),
         "check that the template fits the model (a prompt that opens the thought itself needs "
         "r1-zero-prefilled or r1-prefilled), or start from a model that was fine-tuned on the template",
@@ -363,9 +363,9 @@ def _one_answer_diagnosis(answers: OneAnswer) -> Diagnosis:
     return Diagnosis(
         "one_answer",
         f"{answers.share:.0%} of the answers are {answers.answer[:_SHOWN_CHARS]!r}, whatever the problem, and of the {answers.problems} "
-        f"problems {answers.gold_share:.0%} have the commonest gold answer: accuracy is what that answer happens to be worth, "
+        f"problems {answers.gold_share:.0%} have the most common gold answer: accuracy is what that answer happens to be worth, "
         "and nothing is solved",
-        "compare pass@1 with `baseline`, the accuracy of always giving the commonest gold answer; take problems whose gold answers "
+        "compare pass@1 with `baseline`, the accuracy of always giving the most common gold answer; take problems whose gold answers "
         "differ more, or balance them; where this begins in training, lower the learning rate, raise sampling.temperature, or go "
         "back to a checkpoint from before it",
     )

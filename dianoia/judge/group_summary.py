@@ -20,13 +20,13 @@ _IDS_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class OneAnswer:
-    """The commonest answer of a model, compared with the commonest gold answer."""
+    """The most common answer of a model, compared with the most common gold answer."""
 
     answer: str
     share: float
     """Its share of a problem's answers, averaged over problems that have any."""
     gold_share: float
-    """Share of the problems that have the commonest gold answer."""
+    """Share of the problems that have the most common gold answer."""
     problems: int
     """Problems with an answer."""
 

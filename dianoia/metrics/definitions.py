@@ -181,7 +181,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 Metric(
                     "one_answer",
                     "share",
-                    "Mean over problems of the share of answers that are the rollout's commonest one; `null` without any answer",
+                    "Mean over problems of the share of answers that are the rollout's most common one; `null` without any answer",
                 ),
             ),
             about='Means are over the samples of the rollout unless said otherwise. Those about thoughts (`thought_tokens` to `target_language`), `cons@k` and `one_answer` are over problems with verifiers, so that general prompts do not move them. "Finished" is a response that ended by itself and keeps the template. With `dynamic_sampling` the rows describe everything that was drawn, not only the groups that were kept.',
@@ -277,7 +277,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                     "What one answer to all of them would have at best; the same at every point",
                 ),
                 Metric(
-                    "heldout/one_answer", "share", "Answers that are the policy's commonest one"
+                    "heldout/one_answer", "share", "Answers that are the policy's most common one"
                 ),
                 Metric(
                     "heldout/thought_tokens",
@@ -418,12 +418,12 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 Metric(
                     "baseline",
                     "share",
-                    "Mean over problems of the grade of one answer that is given to all of them: the commonest gold answer of the domain, or of the level, see votes and baseline. A model that reasons is above it",
+                    "Mean over problems of the grade of one answer that is given to all of them: the most common gold answer of the domain, or of the level, see votes and baseline. A model that reasons is above it",
                 ),
                 Metric(
                     "one_answer",
                     "share",
-                    "Mean over problems of the share of answers that are the model's own commonest one; problems without an answer are left out",
+                    "Mean over problems of the share of answers that are the model's own most common one; problems without an answer are left out",
                 ),
                 Metric(
                     "cons@k",

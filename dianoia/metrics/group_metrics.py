@@ -22,12 +22,13 @@ from dianoia.algo.estimates import (
     cons_at_k,
     estimate,
     estimate_unbounded,
+    estimate_within,
     mean_pass_at_k,
     pass_at_1,
     vote_gain,
 )
 from dianoia.base.records import Group, Rollout, RolloutStatus
-from dianoia.metrics.commonest_answer import commonest_answer, commonest_gold
+from dianoia.metrics.most_common_answer import most_common_answer, most_common_gold
 from dianoia.metrics.votes import votes_PG
 from dianoia.text.language import is_measurable, language_share
 from dianoia.text.reflection import reflection_words
@@ -83,12 +84,12 @@ def measures(groups: Sequence[Group], count_tokens: TokenCounter) -> dict[str, E
     k = len(groups[0].rollouts)
     grades, votes = right_PG(groups), votes_PG(groups)
     thoughts = thoughts_of(groups, count_tokens)
-    commonest = commonest_answer(groups)
+    most_common = most_common_answer(groups)
     estimates: dict[str, Estimate | None] = {
         "pass@1": pass_at_1(grades),
-        # What the commonest gold answer would score: accuracy below it shows no skill.
-        "baseline": estimate(commonest_gold([group.problem for group in groups]).share_P),
-        "one_answer": None if commonest is None else estimate(commonest.share_P),
+        # What the most common gold answer would score: accuracy below it shows no skill.
+        "baseline": estimate(most_common_gold([group.problem for group in groups]).share_P),
+        "one_answer": None if most_common is None else estimate(most_common.share_P),
         f"cons@{k}": cons_at_k(grades, votes),
         "vote_gain": vote_gain(grades, votes),
         # For k = 1 this replaces the entry of the same name by the same value.
@@ -97,8 +98,8 @@ def measures(groups: Sequence[Group], count_tokens: TokenCounter) -> dict[str, E
         "truncated": _share(groups, RolloutStatus.TRUNCATED),
         "thought_tokens": _over_thoughts(thoughts, lambda t: t.tokens),
         "reflection": _over_thoughts(thoughts, lambda t: t.reflection),
-        "reflecting": _over_thoughts(thoughts, lambda t: t.reflection > 0),
-        "target_language": _over_thoughts(thoughts, lambda t: t.language),
+        "reflecting": _over_thoughts(thoughts, lambda t: t.reflection > 0, is_share=True),
+        "target_language": _over_thoughts(thoughts, lambda t: t.language, is_share=True),
     }
     return {name: value for name, value in estimates.items() if value is not None}
 
@@ -131,11 +132,16 @@ def _share(groups: Sequence[Group], status: RolloutStatus) -> Estimate:
 
 
 def _over_thoughts(
-    thoughts_PG: Sequence[Sequence[Thought]], value: Callable[[Thought], float | None]
+    thoughts_PG: Sequence[Sequence[Thought]],
+    value: Callable[[Thought], float | None],
+    *,
+    is_share: bool = False,
 ) -> Estimate | None:
-    """Estimate the mean of a value of thoughts; None if no thought has it."""
+    """Estimate the mean of a value of thoughts; None if no thought has it. The interval of a share ends at 0 and 1."""
     # First over the thoughts of a problem, then over problems, as every metric.
     values_PG = [[v for v in map(value, thoughts) if v is not None] for thoughts in thoughts_PG]
     # A problem without a value is left out, and `n` counts the others (decision 1).
     values_P = [fmean(values_G) for values_G in values_PG if values_G]
-    return estimate_unbounded(values_P) if values_P else None
+    if not values_P:
+        return None
+    return estimate_within(values_P, 0.0, 1.0) if is_share else estimate_unbounded(values_P)

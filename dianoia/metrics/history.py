@@ -17,7 +17,7 @@ from dianoia.judge.group_summary import BatchSummary, OneAnswer, summarize
 from dianoia.judge.hacking import Point, Spread, diagnose_spread, hacking, spread
 from dianoia.judge.reward_part import FORMAT, LANGUAGE
 from dianoia.judge.unpaid import Unpaid
-from dianoia.metrics.commonest_answer import one_answer
+from dianoia.metrics.most_common_answer import one_answer
 from dianoia.metrics.training_metrics import Weights
 
 BATCHES = 64

@@ -10,8 +10,8 @@ from dianoia.algo.estimates import cons_at_k
 from dianoia.base.records import GENERAL, Group, Purpose, RolloutStatus
 from dianoia.judge.reward_part import SIMPLE
 from dianoia.learner.step_metrics import UpdateMetrics, ValueMetrics
-from dianoia.metrics.commonest_answer import commonest_answer
 from dianoia.metrics.group_metrics import TokenCounter, right_PG, thoughts_of
+from dianoia.metrics.most_common_answer import most_common_answer
 from dianoia.metrics.votes import votes_PG
 
 Row = dict[str, float | int | str | None]
@@ -139,12 +139,12 @@ def _thoughts(groups: Sequence[Group], count_tokens: TokenCounter) -> Row:
 
 
 def _votes(groups: Sequence[Group]) -> Row:
-    """Return the accuracy of the majority vote, and the share of the commonest answer."""
+    """Return the accuracy of the majority vote, and the share of the most common answer."""
     # k is part of the metric's name: all groups of a stage have the same size.
-    k, commonest = len(groups[0].rollouts), commonest_answer(groups)
+    k, most_common = len(groups[0].rollouts), most_common_answer(groups)
     return {
         f"cons@{k}": cons_at_k(right_PG(groups), votes_PG(groups)).value,
-        "one_answer": None if commonest is None else fmean(commonest.share_P),
+        "one_answer": None if most_common is None else fmean(most_common.share_P),
     }
 
 

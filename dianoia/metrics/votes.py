@@ -13,9 +13,9 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section D.1: "majority vote") i
 3. Verifiers for which many different answers are right (`is_by_text`) compare with tests or rules and not with a gold
    answer, and running a program a pair costs too much: their classes are equal texts of one grade. A program's text
    is taken as it is; of other answers spacing and case do not count.
-4. The MOST_TEXTS commonest different texts of a problem are compared, by votes and then by text; a rarer one votes
+4. The MOST_TEXTS most common different texts of a problem are compared, by votes and then by text; a rarer one votes
    with its equals alone. At most MOST_TEXTS (MOST_TEXTS - 1) comparisons per problem, and none of two whole numbers.
-5. Answers are compared with the commonest first, so that the classes depend on the answers and not on their order.
+5. Answers are compared with the most common first, so that the classes depend on the answers and not on their order.
    Classes are numbered by their first sample.
 """
 
@@ -99,7 +99,7 @@ class _Ballot:
     keys_G: list[Hashable | None]
     """A class by its key; a text is an answer that has to be compared; None does not vote."""
     waiting: list[str] = field(default_factory=list)
-    """Texts without a class, the commonest first."""
+    """Texts without a class, the most common first."""
     # Filled round by round in `_compare`.
     class_of: dict[str, Hashable | None] = field(default_factory=dict)
     """Class of each text that was compared."""
@@ -138,7 +138,7 @@ def _ballot(group: Group) -> _Ballot:
                 key = _RIGHT if (grade or 0.0) >= 1.0 else text
         ballot.keys_G.append(key)
     counts = Counter(key for key in ballot.keys_G if isinstance(key, str))
-    # Commonest first (decision 5); ties by text, so that the order of samples does not matter.
+    # Most common first (decision 5); ties by text, so that the order of samples does not matter.
     ballot.waiting = sorted(counts, key=lambda text: (-counts[text], text))
     return ballot
 
@@ -151,7 +151,7 @@ def _compare(ballots: Sequence[_Ballot]) -> None:
     _drop_unreadable(ballots)
     for ballot in ballots:
         ballot.waiting = ballot.waiting[:MOST_TEXTS]  # a rarer text is its own class
-    # A round takes the commonest text of each problem as gold and asks about all that still wait, so that
+    # A round takes the most common text of each problem as gold and asks about all that still wait, so that
     # the workers get the pairs of all problems at once.
     while busy := [ballot for ballot in ballots if ballot.waiting]:
         firsts = [(ballot, ballot.waiting.pop(0)) for ballot in busy]

@@ -170,7 +170,7 @@ class Recipe(Settings):
             if name not in models:
                 raise ValueError(
                     f"claims.{part} = {name!r}: no stage of this recipe trains or evaluates such a model"
-                    f"{nearest(name, models)} (there are {', '.join(models) or 'none'})"
+                    f"{nearest(name, models)}; there are {', '.join(models) or 'none'}"
                 )
         # This claim needs the held-out curve of a training, which only an rl stage has.
         overoptimized = self.claims.overoptimized

@@ -166,14 +166,16 @@ def _reason(problem: Any, parts: list[str], table: dict[str, Any], override_key:
                     "unknown key, and its value is not shown here, since it may be a secret; put it into an "
                     "environment variable and name that in key_env"
                 )
-            return f"unknown key (value {value!r}){hint or '; keys of this table: ' + ', '.join(names)}"
+            return (
+                f"unknown key, value {value!r}{hint or '; keys of this table: ' + ', '.join(names)}"
+            )
         case "missing":
             return "this key is required and has no default"
         # The union of stages is tagged by `kind`.
         case "union_tag_invalid" | "union_tag_not_found":
             name = value.get("kind") if isinstance(value, dict) else value
             hint = nearest(str(name), KINDS)
-            return f"kind = {name!r} is no kind of stage{hint} (there are {', '.join(KINDS)})"
+            return f"kind = {name!r} is no kind of stage{hint}; there are {', '.join(KINDS)}"
         case "value_error":
             return str(problem["ctx"]["error"])
         case error_type:

@@ -61,7 +61,7 @@ def apply_override(table: dict[str, Any], override: str) -> None:
 def no_such_stage(name: str, stages: Collection[str]) -> str:
     """Return the message on a stage that the recipe does not have."""
     return (
-        f"the recipe has no stage {name!r}{nearest(name, stages)} (its stages: {', '.join(stages)})"
+        f"the recipe has no stage {name!r}{nearest(name, stages)}; its stages: {', '.join(stages)}"
     )
 
 

@@ -22,8 +22,8 @@ from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.verification import count_verdicts
-from dianoia.metrics.commonest_answer import one_answer
 from dianoia.metrics.group_metrics import TokenCounter, by_difficulty, by_domain, measures
+from dianoia.metrics.most_common_answer import one_answer
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages.context import StageContext

@@ -41,7 +41,10 @@ def test_a_file_passes_or_fails_by_its_rows(
 
 def test_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", "check", "miniature/maths"]) == 2
-    assert "miniature/maths: this is not a built-in set; did you mean" in capsys.readouterr().err
+    assert (
+        "miniature/maths: this is not a built-in set (did you mean 'miniature/math'?). It"
+        in capsys.readouterr().err
+    )
     assert main(["tasks", "check", "no.jsonl"]) == 2
     assert "there is no such file" in capsys.readouterr().err
 

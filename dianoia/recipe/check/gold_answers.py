@@ -47,7 +47,7 @@ def _graded_files(data: FileSettings) -> Iterator[Graded]:
     except DataMissing as error:
         hint = nearest(data.path, PROBLEM_SETS)
         raise ConfigError(
-            f"{data.path}: this is not a built-in set{hint or '.'} It cannot be read as data either: {error}"
+            f"{data.path}: this is not a built-in set{hint}. It cannot be read as data either: {error}"
         ) from error
 
 

@@ -198,8 +198,8 @@ def _check_preference_rules(
     """
     if judge not in PREFERENCE_RULES:
         raise ConfigError(
-            f"judge = {judge!r}: there are no such rules{nearest(judge, PREFERENCE_RULES)} (there are "
-            f"{_listed(PREFERENCE_RULES)}); or name a model behind an endpoint, judge = {_ENDPOINT_EXAMPLE}"
+            f"judge = {judge!r}: there are no such rules{nearest(judge, PREFERENCE_RULES)}; there are "
+            f"{_listed(PREFERENCE_RULES)}; or name a model behind an endpoint, judge = {_ENDPOINT_EXAMPLE}"
         )
     # Rules cover different domains for pairs and for labels.
     domains = PREFERENCE_RULES[judge].domains[stage.objective]
@@ -233,8 +233,8 @@ def _check_rewriter(where: str, stage: SampleStage) -> None:
     alternatives = f'a model behind an endpoint, rewriter = {_ENDPOINT_EXAMPLE}, or "none"'
     if rewriter not in REWRITERS:
         raise ConfigError(
-            f"{where}.rewriter = {rewriter!r}: there is no such rewriter{nearest(rewriter, REWRITERS)} (there are "
-            f"{_listed(REWRITERS)}); or name {alternatives}"
+            f"{where}.rewriter = {rewriter!r}: there is no such rewriter{nearest(rewriter, REWRITERS)}; there are "
+            f"{_listed(REWRITERS)}; or name {alternatives}"
         )
     if not _same_plugin(stage.problems, rewriter):
         raise ConfigError(

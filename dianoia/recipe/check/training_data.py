@@ -67,8 +67,8 @@ def check_corpus(name: str, stage: PretrainStage) -> None:
     """Raise ConfigError for a corpus that does not exist."""
     if stage.corpus not in CORPORA:
         raise ConfigError(
-            f"stages.{name}.corpus = {stage.corpus!r}: there is no such corpus{nearest(stage.corpus, CORPORA)} "
-            f"(there are {', '.join(map(repr, CORPORA))})"
+            f"stages.{name}.corpus = {stage.corpus!r}: there is no such corpus{nearest(stage.corpus, CORPORA)}; "
+            f"there are {', '.join(map(repr, CORPORA))}"
         )
 
 
@@ -77,7 +77,7 @@ def check_demonstrations(name: str, stage: DemonstrationsStage) -> None:
     if stage.source not in DEMONSTRATIONS:
         raise ConfigError(
             f"stages.{name}.source = {stage.source!r}: there are no such demonstrations"
-            f"{nearest(stage.source, DEMONSTRATIONS)} (there are {', '.join(DEMONSTRATIONS) or 'none yet'}). A "
+            f"{nearest(stage.source, DEMONSTRATIONS)}; there are {', '.join(DEMONSTRATIONS) or 'none yet'}. A "
             "file of your own needs no stage: name it under datasets of the sft stage"
         )
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from dianoia.algo.estimates import (
     cons_at_k,
     estimate,
+    estimate_unbounded,
+    estimate_within,
     mean_pass_at_k,
     pass_at_1,
     pass_at_k,
@@ -111,7 +113,7 @@ def test_estimate_refuses_what_is_no_grade(values: list[float]) -> None:
 
 
 def test_no_samples_is_an_error_not_a_zero() -> None:
-    with pytest.raises(ValueError, match="a sample of each"):
+    with pytest.raises(ValueError, match="samples per problem"):
         pass_at_1([[1.0], []])
 
 
@@ -136,3 +138,28 @@ def test_the_interval_covers_the_truth_many_samples_a_problem(n: int) -> None:
         return sum(generator.random() < difficulty for _ in range(8)) / 8
 
     assert coverage(draw, 0.5, n) >= 0.93
+
+
+def test_the_interval_of_a_share_ends_at_its_bounds() -> None:
+    # Mean 0.95 and standard deviation 0.1: 0.95 +- 3.18 x 0.1 / 2 (Student's t, 3 degrees of freedom) would reach 1.11.
+    shares_P = [1.0, 1.0, 1.0, 0.8]
+    plain, within = estimate_unbounded(shares_P), estimate_within(shares_P, 0.0, 1.0)
+    assert plain.high == pytest.approx(0.95 + 3.182 * 0.1 / 2, abs=2e-3)
+    assert (within.value, within.low, within.high) == (plain.value, plain.low, 1.0)
+    with pytest.raises(ValueError, match=r"1\.5 of a problem is not in \[0, 1\]"):
+        estimate_within([0.5, 1.5], 0.0, 1.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2)), min_size=1, max_size=8))
+def test_every_share_has_an_interval_around_it_and_within_its_range(
+    samples: list[tuple[float, int]],
+) -> None:
+    grades_PG, votes_PG = [[grade] for grade, _ in samples], [[vote] for _, vote in samples]
+    doubled_PG, twice_PG = [[*g, 1.0] for g in grades_PG], [[*v, 3] for v in votes_PG]
+    for lowest, result in (
+        (0.0, pass_at_1(grades_PG)),
+        (0.0, cons_at_k(doubled_PG, twice_PG)),
+        (0.0, estimate_within([grade for grade, _ in samples], 0.0, 1.0)),
+        (-1.0, vote_gain(doubled_PG, twice_PG)),
+    ):
+        assert lowest <= result.low <= result.value <= result.high <= 1.0

@@ -153,7 +153,7 @@ ONE = OneAnswer(answer="1", share=1.0, gold_share=0.625, problems=32)
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (ONE, True),  # the commonest gold answer, always
+        (ONE, True),  # the most common gold answer, always
         (replace(ONE, answer="0", gold_share=0.01), True),  # or any other one
         (replace(ONE, share=0.9), True),
         (replace(ONE, share=0.89), False),

@@ -201,3 +201,13 @@ def test_the_stage_gives_a_perfect_oracle_100_percent(
     # an evaluation that was done is not done again
     evaluate.run(config, context)
     assert len(samplers) == 1
+
+
+def test_the_interval_of_a_language_share_ends_at_one(
+    roller: MakeRoller, problems: list[Problem]
+) -> None:
+    # One problem's thoughts are half Chinese: Student's interval around the mean of the shares would reach beyond 1.
+    mixed = problems[0].question
+    say = lambda prompt, sample: formed("one two 一二" if mixed in prompt else "one two", 5)  # noqa: E731
+    language = measures(scored(roller(say), problems, 2), count_words)["target_language"]
+    assert language.low < language.value < language.high == 1.0

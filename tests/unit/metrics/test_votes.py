@@ -151,7 +151,7 @@ def test_classes_are_numbered_by_first_sample() -> None:
 
 
 def test_a_percentage_joins_one_of_two_numbers_in_any_order() -> None:
-    """50 % accepts 50 and 0.5, which differ: the commonest text decides, and not the first."""
+    """50 % accepts 50 and 0.5, which differ: the most common text decides, and not the first."""
     answers = ["50%", "50", "50", "0.5"]
     found = set()
     for _ in range(4):

@@ -25,14 +25,14 @@ def test_an_override_reaches_the_table(write: Write) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('zeor = "zero"', "claims.zeor: unknown key (value 'zero'); did you mean 'zero'?"),
+        ('zeor = "zero"', "claims.zeor: unknown key, value 'zero' (did you mean 'zero'?)"),
         (
             'zero = "zeroo"',
             "claims.zero = 'zeroo': no stage of this recipe trains or evaluates such a model",
         ),
-        ('zero = "zeroo"', "; did you mean 'zero'? (there are base, zero)"),
+        ('zero = "zeroo"', " (did you mean 'zero'?); there are base, zero"),
         ('zero = "evaluation"', "claims.zero = 'evaluation': no stage of this recipe trains or"),
-        ('base = "based"', "such a model; did you mean 'base'?"),
+        ('base = "based"', "such a model (did you mean 'base'?)"),
         ('overoptimized = "base"', "claims.overoptimized = 'base' is no stage of kind 'rl'"),
         ("zero = 3", "claims.zero: value 3"),
     ],

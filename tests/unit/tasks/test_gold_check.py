@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from dianoia.base.records import Problem
+from dianoia.cli.task_listing import show_catalogue, show_graded
 from dianoia.config import FileSettings
 from dianoia.tasks import gold_check as check
 from dianoia.tasks.catalog import VERIFIERS, read_tests
 from dianoia.tasks.gold_check import Outcome, check_files, check_set
-from dianoia.tasks.listing import show_catalogue, show_graded
 from dianoia.tasks.plugins import PROBLEM_SETS
 from dianoia.tasks.verifier import Grade
 

@@ -218,9 +218,9 @@ def test_only_some(run: Run) -> None:
         (ALL, (), {"only": ("base", "evaluation"), "force": True},
          "'zero', which is out of date (base is run again); to run that too: dianoia run r.toml --only "
          "base,zero,evaluation --force"),
-        ((), (), {"only": ("zro",)}, "--only zro: the recipe has no stage 'zro'; did you mean 'zero'? (its stages: base,"),
+        ((), (), {"only": ("zro",)}, "--only zro: the recipe has no stage 'zro' (did you mean 'zero'?); its stages: base,"),
         ((), (), {"only": ("zero", "")}, "--only zero,: the recipe has no stage ''"),
-        ((), (), {"start": "evaluations"}, "--from evaluations: the recipe has no stage 'evaluations'; did you mean 'evaluation'?"),
+        ((), (), {"start": "evaluations"}, "--from evaluations: the recipe has no stage 'evaluations' (did you mean 'evaluation'?)"),
         ((), (), {"start": "zero", "only": ("zero",)}, "--from zero with --only"),
         ((), (), {"start": "zero", "force": True}, "--from zero with --force"),
         (("base",), ("seed=2",), {}, "holds a run with seed = 1, and this one has seed = 2"),

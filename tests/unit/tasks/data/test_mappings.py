@@ -390,10 +390,10 @@ def test_columns_then_a_mapping(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"mapping": "gsm"}, "mapping = 'gsm': there is no such mapping; did you mean 'gsm8k'?"),
+        ({"mapping": "gsm"}, "mapping = 'gsm': there is no such mapping (did you mean 'gsm8k'?)"),
         (
             {"verifier": "numbr"},
-            "verifier = 'numbr': there is no such verifier; did you mean 'number'",
+            "verifier = 'numbr': there is no such verifier (did you mean 'number'?)",
         ),
     ],
 )

@@ -10,9 +10,9 @@ import pytest
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus
 from dianoia.config import EvaluateStage
 from dianoia.judge.judge import evaluation_judge
-from dianoia.metrics.commonest_answer import commonest_answer, commonest_gold, one_answer
 from dianoia.metrics.group_metrics import measures
 from dianoia.metrics.history import History
+from dianoia.metrics.most_common_answer import most_common_answer, most_common_gold, one_answer
 from dianoia.stages import evaluate
 from dianoia.storage.stage_inputs import Context
 from tests.unit.conftest import ScriptedSampler
@@ -65,10 +65,10 @@ def answered(some: Sequence[Problem], answers_PG: Sequence[Sequence[str | None]]
         (problems("number", "1", "2", "3"), "1", (1, 0, 0)),
     ],
 )
-def test_the_commonest_gold_answer(
+def test_the_most_common_gold_answer(
     some: list[Problem], answer: str, grades: tuple[float, ...]
 ) -> None:
-    found = commonest_gold(some)
+    found = most_common_gold(some)
     assert (found.answer, found.share_P) == (answer, grades)
 
 
@@ -80,11 +80,11 @@ def test_a_baseline_stands_beside_every_accuracy() -> None:
     assert found["baseline"].n == 8 and found["one_answer"].value == 1.0
 
 
-def test_the_commonest_answer() -> None:
+def test_the_most_common_answer() -> None:
     some = problems("number", "1", "2", "3")
-    found = commonest_answer(answered(some, [["1", "1.0"], ["1", "2"], [None, None]]))
+    found = most_common_answer(answered(some, [["1", "1.0"], ["1", "2"], [None, None]]))
     assert found is not None and (found.answer, found.share_P) == ("1", (1.0, 0.5))
-    assert commonest_answer(answered(some[:1], [[None]])) is None
+    assert most_common_answer(answered(some[:1], [[None]])) is None
 
 
 @pytest.mark.parametrize("answer", ["1", "7", "x"])

@@ -1,10 +1,10 @@
-"""The accuracy of one and the same answer to every problem, and the share of a model's commonest answer.
+"""The accuracy of one and the same answer to every problem, and the share of a model's most common answer.
 
-In: scored groups. Out: the baseline of an evaluation (the commonest gold answer as the answer to every problem), and
+In: scored groups. Out: the baseline of an evaluation (the most common gold answer as the answer to every problem), and
 the answer that a model gives most often. Not here: diagnoses that follow from them (`judge.diagnosis`).
 
 Decisions:
-1. The baseline is graded by each problem's own verifier. The TRIED commonest gold answers are tried, and the letters
+1. The baseline is graded by each problem's own verifier. The TRIED most common gold answers are tried, and the letters
    of multiple choice, and the best one counts; it is known only with the gold answers at hand, so that a model that does not think can hardly do better.
 2. For problems about programs, and others with many right answers, a gold answer counts as right only for its own
    problem: there the baseline is a lower bound.
@@ -39,7 +39,7 @@ class Constant:
     """Grade of each problem under it, or the share of the problem's answers that are this one."""
 
 
-def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
+def most_common_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
     """Find the gold answer that is right most often if it is the answer to every problem; decisions 1 and 2.
 
     Without `ask` no verifier is asked, and a gold answer is right where the gold answer is the same (decision 3).
@@ -50,7 +50,7 @@ def commonest_gold(problems: Sequence[Problem], ask: bool = True) -> Constant:
     # An empty key is a problem without a gold text, so there is no answer to try.
     counts = Counter(key for key in keys if key != "")
     tried = [texts[key] for key, _ in counts.most_common(TRIED)]
-    # Letters too: the commonest gold letter may be written in several ways in the data.
+    # Letters too: the most common gold letter may be written in several ways in the data.
     if ask and any(problem.verifier == "choice" for problem in problems):
         tried += LETTERS
     constants = [Constant(answer, _grades(answer, problems, keys, ask)) for answer in tried]
@@ -81,7 +81,7 @@ def _grades(
     return tuple(map(float, equal))
 
 
-def commonest_answer(groups: Sequence[Group]) -> Constant | None:
+def most_common_answer(groups: Sequence[Group]) -> Constant | None:
     """Find the answer that was given most often, to whichever problem; problems without any answer are left out.
 
     None where nothing was answered.
@@ -105,12 +105,12 @@ def commonest_answer(groups: Sequence[Group]) -> Constant | None:
 
 
 def one_answer(groups: Sequence[Group]) -> OneAnswer | None:
-    """Compare the commonest answer with the commonest gold answer, for diagnoses; None where nothing was answered."""
-    answer = commonest_answer(groups)
+    """Compare the most common answer with the most common gold answer, for diagnoses; None where nothing was answered."""
+    answer = most_common_answer(groups)
     if answer is None:
         return None
     # Without the verifiers, since this runs after every rollout of training.
-    gold = commonest_gold([group.problem for group in groups], ask=False)
+    gold = most_common_gold([group.problem for group in groups], ask=False)
     return OneAnswer(
         answer=answer.answer,
         share=sum(answer.share_P) / len(answer.share_P),
