@@ -89,7 +89,7 @@ def _evaluate(
     start = time.perf_counter()
     model = context.language_model(name)
     roller = context.sampler(model, config.template, slots=config.slots, dtype=config.dtype)
-    params = model.sampling_params(
+    params = roller.sampling_params(
         config.max_tokens, config.temperature, config.top_p, config.top_k
     )
     groups = with_votes(_groups(name, roller, params, problems, config, context))
