@@ -35,8 +35,9 @@ seeds: setup  ## the demo over three seeds, then the claims over all of them
 	$(BIN)/dianoia run recipes/miniature-r1.toml --seeds 1,2,3 --jobs 0
 
 # The tests' models are tiny: one thread per process is faster than two, and one process per core keeps all busy.
+# Tests start many interpreters: without compiled files each of them would compile the package again.
 test: setup  ## the tests, on all cores; PYTEST="-k name" passes options on, PYTEST="-n 0" runs them in one process
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 test-slow: setup  ## the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST)

@@ -1,39 +1,31 @@
 """What several tests need: a tiny base made by the real `pretrain` stage, recipes, the command line."""
 
+import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from dianoia.cli import main
-from dianoia.hardware.c_functions import SWITCH, library
 from dianoia.metrics.definitions import defined
+
+# Nothing here imports torch: pytest's main process loads this file, and does nothing else before its workers start.
 
 # A law is no less a law on a busy machine, where one example may take any time.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
-@pytest.fixture
-def in_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The C functions of a CPU, where there is a compiler."""
-    monkeypatch.setenv(SWITCH, "1")
-    library.cache_clear()
-    if library() is None:
-        pytest.skip("no C compiler here")
-    yield
-    library.cache_clear()
+# Modules and tests stay until the end: a collector that looks through them again and again takes seconds.
+gc.disable()
 
 
-@pytest.fixture
-def without_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """PyTorch alone."""
-    monkeypatch.setenv(SWITCH, "0")
-    library.cache_clear()
-    yield
-    library.cache_clear()
+def pytest_collection_finish() -> None:
+    """Leave what is there now out of every later collection of garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 TINY_BASE = """

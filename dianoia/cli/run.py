@@ -280,9 +280,10 @@ def _options_per_seed(options: RunOptions) -> list[RunOptions]:
 
 def _load(options: RunOptions) -> "tuple[Recipe, RunDirectory]":
     from dianoia.recipe import load_recipe
+    from dianoia.recipe.templates import inherit_templates
     from dianoia.storage.run_directory import RunDirectory
 
-    recipe = load_recipe(options.recipe, options.overrides)
+    recipe = inherit_templates(load_recipe(options.recipe, options.overrides))
     out = options.out or Path("runs") / recipe.name
     # Any part of the path may be a file, and the system's own message would not name it.
     for path in (out, *out.parents):

@@ -27,8 +27,9 @@ class EvaluateStage(Settings):
     samples: int = Field(default=16, ge=1)
     """Samples per problem (k). The paper: 4 to 64 (D.1), 16 for the curve of R1-Zero (figure 1). Above 1 refused where
     all would be the same text: `temperature` below 0.01, `top_k` = 1, `top_p` up to 0.05."""
-    template: str = "r1-zero"
-    """As in training."""
+    template: str | dict[str, str] | None = None
+    """The prompt around a question, see recipes: one for all, or a table of one per checkpoint. Absent: the template that
+    each checkpoint was trained under, as it says itself; `r1-zero` for a base model."""
     max_tokens: int = Field(ge=1)
     """Response tokens, the end token included. The paper: 32,768 (D.1)."""
     # These keys stand in the stage's own table, not under `sampling`: there is no schedule and no training here.
@@ -45,6 +46,21 @@ class EvaluateStage(Settings):
     log-probabilities stay float32."""
     keep: int = Field(default=64, ge=0)
     """Problems whose rollouts are kept for reading."""
+
+    def template_of(self, checkpoint: str) -> str | None:
+        """Return the name of the template of a checkpoint; None: the checkpoint's own."""
+        return self.template.get(checkpoint) if isinstance(self.template, dict) else self.template
+
+    @model_validator(mode="after")
+    def _templates_are_of_checkpoints(self) -> Self:
+        named = self.template if isinstance(self.template, dict) else {}
+        unknown = [name for name in named if name not in self.checkpoints]
+        if unknown:
+            raise ValueError(
+                f"template.{unknown[0]}: checkpoints does not name it (there are {', '.join(self.checkpoints)}); add it "
+                "there, or remove the entry"
+            )
+        return self
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:

@@ -136,8 +136,9 @@ class RLStage(Settings):
     `miniature/helpful`, `miniature/safety`, `miniature/all`), a task of reasoning-gym such as `gym/chain_sum`, or
     a file, a folder, a hub name or a `[data]` table, see data. Problems with the verifier `reference`, which no
     rule can grade, need a `rewards.judge`."""
-    template: str = "r1-zero"
-    """The prompt around a question: `r1-zero`, `r1-zero-prefilled` or `plain`, see recipes."""
+    template: str | None = None
+    """The prompt around a question, see recipes. Absent: the template that `start` was trained under, as its
+    checkpoint says; `r1-zero` for a base model."""
     steps: int = Field(ge=1)
     """Optimizer steps; a multiple of `minibatches`. R1-Zero: 10,400 (section 2)."""
     group_size: int = Field(default=16, ge=1)

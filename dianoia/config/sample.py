@@ -84,8 +84,9 @@ class SampleStage(Settings):
     """Of those that pass, so many per problem are kept; `keep.prefer` and a hash of what they say decide which."""
     problems_per_batch: int = Field(default=64, ge=1)
     """An interrupted stage repeats at most so many problems. Changes no result."""
-    template: str = "r1-zero"
-    """The prompt and the form in which the model answers, as in its training (recipes)."""
+    template: str | None = None
+    """The prompt and the form in which the model answers (recipes). Absent: as in its training, which its checkpoint
+    says; `r1-zero` for a base model."""
     # Differs from `template` where R1-Zero's samples become data for a cold start with summaries.
     completion_template: str | None = None
     """The form in which `completion` is written; absent: that of `template`. `"r1"` makes data with summaries of
@@ -101,7 +102,7 @@ class SampleStage(Settings):
     rewriter's."""
 
     @property
-    def written_in(self) -> str:
+    def written_in(self) -> str | None:
         """Name of the template of `completion`."""
         return self.completion_template or self.template
 

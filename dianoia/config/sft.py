@@ -43,8 +43,9 @@ class SFTStage(Settings):
     """An earlier stage, a shipped model, a folder, or a hub name."""
     datasets: list[DatasetSettings] = Field(min_length=1)
     """The mixture: at least one table of `path` and `weight`."""
-    template: str = "r1-zero"
-    """The prompt around a question, see recipes."""
+    template: str | None = None
+    """The prompt around a question, see recipes. Absent: the template that `start` was trained under, as its
+    checkpoint says; `r1-zero` for a base model."""
     earlier_thoughts: Literal["strip", "keep"] = "strip"
     """`strip`: the assistant's earlier turns lose their thoughts; `keep`: they do not."""
     epochs: int = Field(default=2, ge=1)

@@ -315,10 +315,13 @@ def _constant_diagnosis(name: str, value: float | None) -> Diagnosis:
     )
 
 
-def diagnose_evaluation(batch: BatchSummary, other: BetterTemplate | None) -> list[Diagnosis]:
+def diagnose_evaluation(
+    batch: BatchSummary, other: BetterTemplate | None, trained: str | None = None
+) -> list[Diagnosis]:
     """Diagnose an evaluation, all of whose answers are in one summary.
 
-    `other` is the template that the responses fit better, where there is one.
+    `other` is the template that the responses fit better, where there is one; `trained` is the one that the checkpoint was
+    trained under, by its own record, where it was asked under another.
     """
     diagnoses = [
         Diagnosis(
@@ -336,6 +339,9 @@ def diagnose_evaluation(batch: BatchSummary, other: BetterTemplate | None) -> li
         # Nearly no response has tags of this template and most have those of the other.
         elif other.own_share <= _NEARLY_NONE and other.share >= _HALF:
             diagnoses = [_other_template(other, advice)]
+    if trained is not None and diagnoses and not _truncated(batch):
+        advice = f"the checkpoint was trained under the template {trained!r}: leave template out, or set it to {trained!r}"
+        diagnoses = [replace(diagnoses[0], advice=advice)]
     if batch.one_answer is not None and _is_one_answer(batch.one_answer):
         diagnoses.append(_one_answer_diagnosis(batch.one_answer))
     return diagnoses

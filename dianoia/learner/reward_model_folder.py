@@ -19,8 +19,9 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError
+from dianoia.learner.checkpoint_folder import finish_config, save_tokenizer
 from dianoia.models.loading import load_checked, vocabulary_rows
-from dianoia.text.template import TEMPLATES, Template, recorded_template
+from dianoia.text.template import TEMPLATE_RECORD, TEMPLATES, Template, recorded_template
 from dianoia.text.visible import Sees
 
 _KEY = "dianoia_reward_model"
@@ -108,10 +109,10 @@ def save_reward_model(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, outlook: Outlook
 ) -> None:
     """Write an ordinary folder that `AutoModelForSequenceClassification.from_pretrained` reads."""
-    # transformers writes unknown entries of a configuration and reads them back.
-    setattr(model.config, _KEY, outlook.record())
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    # transformers reads unknown entries of a configuration as attributes. The template is that of rewards, not of answers.
+    finish_config(folder, {_KEY: outlook.record(), TEMPLATE_RECORD: None})
+    save_tokenizer(folder, tokenizer)
 
 
 def outlook_of(model: PreTrainedModel) -> Outlook | None:

@@ -19,10 +19,11 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import TrainingStopped
 from dianoia.config import OptimizerSettings
+from dianoia.learner.checkpoint_folder import Usage, save_checkpoint
 from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
 from dianoia.learner.replicas import Replicas, make_replicas
 from dianoia.storage.state import load_state, save_state
@@ -311,6 +312,6 @@ class Learner:
         progress: dict[str, Any] = state["progress"]
         return progress
 
-    def save(self, folder: Path) -> None:
-        """Write an ordinary Hugging Face folder with the model; the tokenizer is the caller's."""
-        self.model.save_pretrained(folder)
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, usage: Usage) -> None:
+        """Write an ordinary Hugging Face folder with the model, the tokenizer, and how both are used."""
+        save_checkpoint(folder, self.model, tokenizer, usage)

@@ -28,6 +28,7 @@ from dianoia.config import (
     SFTStage,
 )
 from dianoia.hardware import devices
+from dianoia.learner.checkpoint_folder import Draw
 from dianoia.pipeline.messages import Request
 from dianoia.recipe.graph import Recipe, Stage, upstream
 from dianoia.recipe.plan.disk import reserve_stage_space
@@ -83,7 +84,14 @@ def run_stage(request: Request, reporter: Reporter) -> None:
                 progress.print_line(f"{name}: {line}")
             resolve = _resolver(recipe, run)
             context = StageContext(
-                name, directory, recipe.seed, device, resolve, progress, recipe.templates
+                name,
+                directory,
+                recipe.seed,
+                device,
+                resolve,
+                progress,
+                recipe.templates,
+                draw_of(name, recipe),
             )
             _STAGE_MODULES[type(stage)].run(stage, context)
             # The stage has written its last state. The manifest is the last file: it makes the stage done.
@@ -148,6 +156,22 @@ def _total(name: str, recipe: Recipe) -> int:
             source = problem_source(stage.problems, stage.whole_file)
             count = len(source.heldout(stage.limit))
             return len(stage.checkpoints) * count
+
+
+def draw_of(name: str, recipe: Recipe) -> Draw:
+    """Return how the recipe evaluates a stage's checkpoint: by its last stage that does, else on its held-out curve."""
+    evaluations = [
+        stage
+        for stage in recipe.stages.values()
+        if isinstance(stage, EvaluateStage) and name in stage.checkpoints
+    ]
+    if evaluations:
+        last = evaluations[-1]
+        return Draw(last.temperature, last.top_p, last.top_k)
+    stage: Stage = recipe.stages[name]
+    if isinstance(stage, RLStage) and stage.progress.problems:
+        return Draw(stage.progress.temperature, stage.progress.top_p)
+    return Draw()  # the paper's
 
 
 def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from dianoia.base.errors import nearest
 from dianoia.config import (
@@ -72,6 +72,23 @@ class Recipe(Settings):
     stages: dict[str, Stage] = Field(min_length=1)
     claims: ClaimsSettings = ClaimsSettings()
     """Which checkpoint plays which part of the paper."""
+    _inherited_templates: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def inherited_templates(self) -> Mapping[str, str]:
+        """A clause per stage whose template was taken from a checkpoint, see `recipe.templates`."""
+        return self._inherited_templates
+
+    def with_templates(
+        self,
+        stages: Mapping[str, "Stage"],
+        tables: Mapping[str, TemplateSettings],
+        inherited: Mapping[str, str],
+    ) -> "Recipe":
+        """Return the recipe with these stages and templates, and the clauses of `inherited_templates`."""
+        recipe = self.model_copy(update={"stages": stages, "templates": tables})
+        recipe._inherited_templates = dict(inherited)
+        return recipe
 
     @model_validator(mode="after")
     def _check_stage_names(self) -> Self:
@@ -137,23 +154,21 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _check_repeated_evaluations(self) -> Self:
-        """Refuse two evaluations of one checkpoint on the same problems under one template.
+        """Refuse two evaluations of one checkpoint on the same problems.
 
         On other problems it may be evaluated again; for a domain that both have, the later stage counts.
         """
-        stage_of: dict[tuple[str, str, str], str] = {}
+        stage_of: dict[tuple[str, str], str] = {}
         for name, stage in self.stages.items():
             if not isinstance(stage, EvaluateStage):
                 continue
             for checkpoint in stage.checkpoints:
                 # `repr`, because a problem set may be a table, which has no hash.
-                key = (checkpoint, repr(stage.problems), stage.template)
-                first = stage_of.setdefault(key, name)
+                first = stage_of.setdefault((checkpoint, repr(stage.problems)), name)
                 if first != name:
                     raise ValueError(
                         f"{checkpoint!r} is evaluated twice on problems = {stage.problems!r}, in stages.{first} and "
-                        f"stages.{name}; results.json has one entry for it, so name it once, or give the stages different "
-                        "templates"
+                        f"stages.{name}; results.json has one entry for it, so name it once"
                     )
         return self
 
@@ -269,41 +284,23 @@ def general_models(stage: RLStage) -> dict[str, str]:
 
 
 def templates(stage: Stage) -> list[str]:
-    """Return the names of the templates that a stage uses."""
-    if isinstance(stage, PretrainStage):
-        return []
-    return (
-        [stage.template, stage.written_in] if isinstance(stage, SampleStage) else [stage.template]
-    )
+    """Return the names of the templates that a stage names."""
+    match stage:
+        case PretrainStage():
+            names: list[str | None] = []
+        case SampleStage():
+            names = [stage.template, stage.written_in]
+        case EvaluateStage():
+            names = [stage.template_of(checkpoint) for checkpoint in stage.checkpoints]
+        case _:
+            names = [stage.template]
+    return [name for name in names if name is not None]
 
 
 def own_templates(stage: Stage, recipe: Recipe) -> dict[str, TemplateSettings]:
     """Return the tables of the recipe's own templates that a stage uses, by name."""
     names = dict.fromkeys(templates(stage))
     return {name: recipe.templates[name] for name in names if name in recipe.templates}
-
-
-def result_names(name: str, recipe: Recipe) -> dict[str, str]:
-    """Return the name of each checkpoint of an evaluate stage in results.json.
-
-    It is the checkpoint's own, but `NAME under TEMPLATE` where an earlier stage has evaluated it on the same problems under
-    another template.
-    """
-    stage = recipe.stages[name]
-    assert isinstance(stage, EvaluateStage), "only these have results"
-    earlier = list(recipe.stages)[: list(recipe.stages).index(name)]
-    taken = {
-        checkpoint
-        for other in map(recipe.stages.__getitem__, earlier)
-        if isinstance(other, EvaluateStage)
-        and repr(other.problems) == repr(stage.problems)
-        and other.template != stage.template
-        for checkpoint in other.checkpoints
-    }
-    return {
-        checkpoint: f"{checkpoint} under {stage.template}" if checkpoint in taken else checkpoint
-        for checkpoint in stage.checkpoints
-    }
 
 
 def functions(stage: Stage) -> list[FunctionSettings]:

@@ -54,14 +54,14 @@ class Training(ABC):
 
 
 def sampler_of(
-    context: StageContext, start: str, template: str, settings: SamplingSettings
+    context: StageContext, start: str, template: str | None, settings: SamplingSettings
 ) -> tuple[RolloutSampler, SamplingParams]:
     """Return what samples the model `start`, and its sampling parameters."""
     model = context.language_model(start)
-    roller = context.sampler(model, template, slots=settings.slots, dtype=settings.dtype)
-    params = roller.sampling_params(
+    params = model.sampling_params(
         settings.max_tokens, settings.temperature, settings.top_p, settings.top_k
     )
+    roller = context.sampler(model, template, slots=settings.slots, dtype=settings.dtype)
     return roller, params
 
 

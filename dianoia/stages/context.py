@@ -11,8 +11,10 @@ from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dianoia.base.records import SamplingParams
 from dianoia.config import RewardModelStage, RLStage, SFTStage, TemplateSettings
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
+from dianoia.learner.checkpoint_folder import Draw, Usage
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.reward_learner import RewardModelLearner
 from dianoia.learner.reward_model_folder import prepare_padding, start_reward_model
@@ -22,7 +24,7 @@ from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.storage.stage_inputs import Context
 from dianoia.text.prompts import Prompts
-from dianoia.text.template import Template, template_of
+from dianoia.text.template import TEMPLATE_RECORD, Template, checkpoint_template, template_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,21 @@ class StartModel:
         """Tokens that end a response."""
         return stop_ids(self.model, self.tokenizer)
 
+    def template(self, name: str) -> Template | None:
+        """Return the template that the model was trained under, by its own record. `name` is for messages."""
+        return checkpoint_template(
+            name, {TEMPLATE_RECORD: getattr(self.model.config, TEMPLATE_RECORD, None)}
+        )
+
     def prompts(self, template: Template) -> Prompts:
         """Return what turns messages into the ids of prompts under a template."""
         return Prompts(self.tokenizer, template, self.stop_ids)
+
+    def sampling_params(
+        self, max_tokens: int, temperature: float, top_p: float, top_k: int = 0
+    ) -> SamplingParams:
+        """Return how responses are sampled, ended by this model's stop tokens."""
+        return SamplingParams(max_tokens, self.stop_ids, temperature, top_p, top_k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +62,16 @@ class StageContext(Context):
 
     templates: Mapping[str, TemplateSettings] = field(default_factory=dict)
     """The recipe's own templates by name."""
+    draw: Draw = field(default_factory=Draw)
+    """How the checkpoint of this stage is sampled by those who use it."""
 
-    def template(self, name: str) -> Template:
-        """Return a template of the recipe, or a built-in one, by name."""
+    def template(self, name: str | None) -> Template:
+        """Return a template of the recipe, or a built-in one, by name; None: the default."""
         return template_of(name, self.templates)
+
+    def usage(self, start: StartModel, template: Template, keep_thoughts: bool = False) -> Usage:
+        """Return how the checkpoint of this stage is asked and sampled."""
+        return Usage(template, start.stop_ids, self.draw, keep_thoughts)
 
     def print_line(self, message: str) -> None:
         """Print a line that stays, with the stage's name."""
@@ -75,7 +95,7 @@ class StageContext(Context):
     def sampler(
         self,
         start: StartModel,
-        template: str,
+        template: str | None,
         *,
         slots: int,
         dtype: Literal["float32", "bfloat16"],
@@ -88,9 +108,6 @@ class StageContext(Context):
         """Return the judge of the training reward, and that of held-out problems (accuracy and format)."""
         grader = grader_of(config.rewards, self)
         template = self.template(config.template)
-        # The chat template of a tokenizer may open a thought by itself.
-        if template.chat:
-            template = Prompts(load_tokenizer(self.resolve(config.start)), template).template
         return training_judge(config, self, template, grader), evaluation_judge(
             config.rewards, grader
         )

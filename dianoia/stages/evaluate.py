@@ -88,8 +88,10 @@ def _evaluate(
     """Return the estimates and diagnoses of one checkpoint; its rollouts are written to `rollouts`."""
     start = time.perf_counter()
     model = context.language_model(name)
-    roller = context.sampler(model, config.template, slots=config.slots, dtype=config.dtype)
-    params = roller.sampling_params(
+    roller = context.sampler(
+        model, config.template_of(name), slots=config.slots, dtype=config.dtype
+    )
+    params = model.sampling_params(
         config.max_tokens, config.temperature, config.top_p, config.top_k
     )
     groups = with_votes(_groups(name, roller, params, problems, config, context))
@@ -97,7 +99,9 @@ def _evaluate(
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
-    diagnoses = _diagnoses(domains, roller.template)
+    trained = model.template(name)
+    other = None if trained is None or trained == roller.template else trained.name
+    diagnoses = _diagnoses(domains, roller.template, other)
     for row in diagnoses:
         message = f"{row['code']}: {row['message']}. {row['advice']}"
         context.print_line(f"{name} on {row['domain']}: {message}")
@@ -115,14 +119,19 @@ def _evaluate(
     }
 
 
-def _diagnoses(domains: Mapping[str, Sequence[Group]], template: Template) -> list[dict[str, Any]]:
-    """Return the diagnoses of a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`."""
+def _diagnoses(
+    domains: Mapping[str, Sequence[Group]], template: Template, trained: str | None
+) -> list[dict[str, Any]]:
+    """Return the diagnoses of a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`.
+
+    `trained`: the name of the template that the checkpoint was trained under, if that is another one.
+    """
     rows = []
     for domain, groups in domains.items():
         # Truncated responses say nothing about the form of an answer.
         ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
         batch = summarize(0, groups, None, one_answer=one_answer(groups))
-        diagnoses = diagnose_evaluation(batch, better_template(ended, template))
+        diagnoses = diagnose_evaluation(batch, better_template(ended, template), trained)
         rows += [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
     return rows
 

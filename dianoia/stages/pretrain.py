@@ -24,12 +24,14 @@ from transformers import (
 
 from dianoia.base.stopping import stop_if_requested
 from dianoia.config.pretrain import PretrainStage
+from dianoia.learner.checkpoint_folder import Usage
 from dianoia.learner.trainer import Learner, Trainer
 from dianoia.models.loading import load_tokenizer
 from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext
 from dianoia.storage.journal import Journal
 from dianoia.tasks.plugins import CORPORA
+from dianoia.text.template import TEMPLATES
 
 _POOL = 2048
 """Documents that are sorted into batches together."""
@@ -181,9 +183,10 @@ class Pretraining(Training):
         return {"tokens": self.tokens}
 
     def write_checkpoint(self, folder: Path) -> None:
-        """Write model and tokenizer."""
-        self.learner.save(folder)
-        self.tokenizer.save_pretrained(folder)
+        """Write model and tokenizer. No template was trained: those who ask the model get that of R1-Zero."""
+        ends = {self.tokenizer.eos_token_id}
+        usage = Usage(TEMPLATES["r1-zero"], ends, self.context.draw, is_trained=False)
+        self.learner.save(folder, self.tokenizer, usage)
 
 
 def _next_token_loss(

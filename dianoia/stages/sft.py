@@ -4,8 +4,8 @@ In: a start checkpoint and data sets of conversations. Out: a checkpoint, `metri
 one before the first for the evaluation loss), and a state from which an interrupted stage resumes bit for bit: model,
 optimizer and step. The order of samples derives from (seed, epoch), so there is no generator state to keep.
 
-Decisions where the paper is silent stand in `config.sft`. Left out: adapters, data sets that do
-not fit into memory as token ids.
+Decisions where the paper is silent stand in `config.sft`. Left out: chat templates of tokenizers, adapters, data sets that
+do not fit into memory as token ids.
 """
 
 import time
@@ -47,6 +47,7 @@ class FineTuning(Training):
 
     def __init__(self, config: SFTStage, context: StageContext) -> None:
         self.config, self.context = config, context
+        self.template = context.template(config.template)
         self.start = context.language_model(config.start)
         if config.positions is not None:
             extend_positions(self.start.model, config.positions)
@@ -72,7 +73,7 @@ class FineTuning(Training):
         """Read the data sets as tokens. Raises ConfigError for data that cannot be learnt from."""
         config, directory = self.config, self.context.directory
         encoder = Encoder(
-            self.start.prompts(self.context.template(config.template)),
+            self.start.prompts(self.template),
             config.earlier_thoughts == "keep",
             config.max_length,
             config.longer,
@@ -196,6 +197,7 @@ class FineTuning(Training):
         return {"data": self.data}
 
     def write_checkpoint(self, folder: Path) -> None:
-        """Write model and tokenizer."""
-        self.learner.save(folder)
-        self.start.tokenizer.save_pretrained(folder)
+        """Write model and tokenizer, asked as in training."""
+        keep = self.config.earlier_thoughts == "keep"
+        usage = self.context.usage(self.start, self.template, keep)
+        self.learner.save(folder, self.start.tokenizer, usage)

@@ -12,20 +12,19 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent or where we depart fr
    then must not open the thought again.
 4. `plain` has no tags at all. It is the control for the effect of the template itself: R1's template can cost an
    untrained model most of its accuracy (arXiv 2503.20783), which training then seems to gain.
-5. `chat` is the chat template of the model's own tokenizer, without tags: the form of a response is the model's.
-6. `r1` is the form of the released models (section B.3.2, listings 5 to 7): after the thought comes a summary for
+5. `r1` is the form of the released models (section B.3.2, listings 5 to 7): after the thought comes a summary for
    the user, without tags, with the answer in `\\boxed{}`. The prompt explains nothing: a model learns the form by
    supervised fine-tuning. One line break follows the thought; the released models write two. `r1-prefilled` ends
    with the opening tag, as later revisions of their chat template do.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from dianoia.base.errors import ConfigError, nearest
+from dianoia.base.errors import ConfigError, ModelError, nearest
 from dianoia.config import TemplateSettings
 from dianoia.config.template_table import QUESTION, SYSTEM
 
@@ -63,18 +62,12 @@ class Template:
     the answer is the last line, or for a summary the last box and only without a box the last line."""
     system: str = ""
     """System text of conversations without a system message of their own."""
-    chat: bool = False
-    """The prompt is that of the tokenizer's chat template (`text.chat`). `prompt` and `later` then stand in for it where
-    no tokenizer is at hand and only lengths count."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What the chat template reads besides the messages."""
 
     def __post_init__(self) -> None:
         for prompt in (self.prompt, self.later):
             assert prompt.count(QUESTION) == 1, "a prompt holds {question} exactly once"
         if self.opens_thought:
             assert self.tags is not None, "a template without tags cannot open a thought"
-        if self.opens_thought and self.tags and not self.chat:
             for prompt in (self.prompt, self.later):
                 assert prompt.rstrip().endswith(self.tags.open_thought), (
                     "the prompt ends with the tag"
@@ -105,18 +98,14 @@ class Template:
         """Return what `recorded_template` makes this template of again: a built-in name, or a name and its table."""
         if TEMPLATES.get(self.name) == self:
             return self.name
+        return {"name": self.name, **self.settings().model_dump(exclude_defaults=True)}
+
+    def settings(self) -> TemplateSettings:
+        """Return the table that makes this template."""
         tags = None if self.tags is None else self.tags.listed(self.final)
-        about: dict[str, Any] = {"system": self.system, "tags": tags or []}
-        if self.chat:
-            about |= {
-                "chat": True,
-                "arguments": dict(self.arguments),
-                "opens_thought": self.opens_thought,
-            }
-        else:
-            about |= {"prompt": self.prompt, "later": self.later}
-        table = TemplateSettings.model_validate(about)
-        return {"name": self.name, **table.model_dump(exclude_defaults=True)}
+        return TemplateSettings(
+            prompt=self.prompt, later=self.later, system=self.system, tags=tags or []
+        )
 
     def respond(self, thought: str, final: str) -> str:
         """Return a response to the prompt, made of a thought and an answer or summary."""
@@ -125,8 +114,7 @@ class Template:
             return response
         if self.opens_thought:
             return response.removeprefix(self.tags.open_thought)
-        # A chat template ends its prompt with a line break, where a blank has no place.
-        return response if self.chat else f" {response}"
+        return f" {response}"
 
     def whole(self, thought: str, final: str) -> str:
         """Return a response with all its tags, including the one that a prompt may open."""
@@ -167,21 +155,28 @@ TEMPLATES = {
             later=_LATER + " <think>",
             final="summary",
         ),
-        Template("chat", "{question}\n", None, final="summary", chat=True),
     )
 }
 
 
+TEMPLATE_RECORD = "dianoia_template"
+"""Entry of a checkpoint's `config.json`: the template under which it was trained, see `Template.record`."""
+
 # Templates by name -------------------------------------------------------------------------------
 
 
+DEFAULT = "r1-zero"
+"""Name of the template of a stage that names none and whose model records none."""
+
+
 def template_of(
-    name: str, tables: Mapping[str, TemplateSettings], key: str = "template"
+    name: str | None, tables: Mapping[str, TemplateSettings], key: str = "template"
 ) -> Template:
     """Return a template by name: a built-in one, or one of a recipe's `[templates]` tables.
 
     Raises ConfigError, with the names that exist, for another name; `key` is where it stands in the recipe.
     """
+    name = name or DEFAULT
     if name in TEMPLATES:
         return TEMPLATES[name]
     if name in tables:
@@ -206,20 +201,25 @@ def recorded_template(value: object) -> Template | None:
     return _own_template(value["name"], table)
 
 
+def checkpoint_template(source: str, config: Mapping[str, Any]) -> Template | None:
+    """Return the template that a checkpoint was trained under, by its `config.json`; None for a model without a record.
+
+    Raises ModelError for a record that no stage writes.
+    """
+    written = config.get(TEMPLATE_RECORD)
+    template = recorded_template(written)
+    # A folder may come from anywhere, and answers under a wrong template would be noise.
+    if written is not None and template is None:
+        raise ModelError(
+            f"The model {source!r} says in config.json that it was trained with {TEMPLATE_RECORD} = "
+            f"{str(written)[:200]}, which no stage writes, so its prompts would be wrong; name the template in the "
+            "recipe and remove the entry, or fetch the folder again"
+        )
+    return template
+
+
 def _own_template(name: str, table: TemplateSettings) -> Template:
     tags = Tags(*table.tags) if table.tags else None
-    final: Literal["answer", "summary"] = "answer" if len(table.tags) == 4 else "summary"
-    if table.prompt is None:
-        return Template(
-            name,
-            TEMPLATES["chat"].prompt,
-            tags,
-            opens_thought=table.opens_thought,
-            final=final,
-            system=table.system,
-            chat=True,
-            arguments=table.arguments,
-        )
     # The line with the question, and what follows it: as the built-in templates do.
     head, question, tail = table.prompt.partition(QUESTION)
     later = "\n" + (head.rpartition("\n")[2] + question + tail).replace(SYSTEM, "")
@@ -229,6 +229,6 @@ def _own_template(name: str, table: TemplateSettings) -> Template:
         tags,
         opens_thought=tags is not None and table.prompt.rstrip().endswith(tags.open_thought),
         later=later if table.later is None else table.later,
-        final=final,
+        final="answer" if len(table.tags) == 4 else "summary",
         system=table.system,
     )

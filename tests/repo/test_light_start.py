@@ -6,76 +6,78 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from dianoia.base.files import write_json
 from dianoia.recipe import load_recipe
 from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
 from dianoia.storage.run_directory import RunDirectory
 
 HEAVY = ("torch", "transformers")
-
-RECIPES = sorted(path.name for path in (Path(__file__).parents[2] / "recipes").glob("*.toml"))
-RUN_MAIN = f"""
-import sys
+RUN_ALL = f"""
+import io, json, sys
+from contextlib import redirect_stdout
 from dianoia.cli import main
-try:
-    status = main(sys.argv[1:]) or 0
-except SystemExit as stop:
-    status = stop.code or 0
-heavy = [name for name in {HEAVY} if name in sys.modules]
-assert not heavy, f"imported on the way: {{heavy}}"
-sys.exit(status)
+outputs, faults = [], []
+for arguments in json.loads(sys.argv[1]):
+    with redirect_stdout(io.StringIO()) as output:
+        try:
+            status = main(arguments) or 0
+        except SystemExit as stop:
+            status = stop.code or 0
+    outputs.append(output.getvalue())
+    heavy = [name for name in {HEAVY} if name in sys.modules]
+    if status or heavy:
+        faults.append(f"{{arguments}}: status {{status}}, imported on the way: {{heavy}}")
+    if heavy:
+        break  # what comes after it would be blamed too
+assert not faults, faults
+print(json.dumps(outputs))
 """
+"""Runs commands one after another in one new interpreter and prints what each has written."""
 
 
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1"}
 """A plan of a known model needs no connection, and the tests should not have one."""
 
 
-def _succeeds(code: str, *arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *arguments]
+def _outputs(*commands: list[str], root: Path) -> list[str]:
+    """Run commands where nothing heavy is imported yet; assert that each succeeds and that nothing heavy is after it."""
     done = subprocess.run(
-        command, cwd=root, env=OFFLINE, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", RUN_ALL, json.dumps(commands)],
+        cwd=root,
+        env=OFFLINE,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done
+    outputs: list[str] = json.loads(done.stdout)
+    return outputs
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["run", "--help"], ["report", "--help"], ["claims", "--help"]],
-    ids=" ".join,
-)
-def test_help_imports_no_torch(root: Path, arguments: list[str]) -> None:
-    assert "usage" in _succeeds(RUN_MAIN, *arguments, root=root).stdout.lower()
+def test_help_and_plans_import_no_torch(root: Path, tmp_path: Path) -> None:
+    helps = [["--help"], *([command, "--help"] for command in ("run", "report", "claims", "tasks"))]
+    recipes = sorted(path.name for path in (root / "recipes").glob("*.toml"))
+    plans = [["run", f"recipes/{name}", "--dry-run"] for name in recipes]
+    as_json = ["run", "recipes/miniature-zero.toml", "--dry-run", "--json"]
 
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_dry_run_imports_no_torch(root: Path, recipe: str) -> None:
-    assert _succeeds(RUN_MAIN, "run", f"recipes/{recipe}", "--dry-run", root=root).stdout
-
-
-def test_dry_run_as_json_imports_no_torch(root: Path) -> None:
-    command = ("run", "recipes/miniature-zero.toml", "--dry-run", "--json")
-    plan = json.loads(_succeeds(RUN_MAIN, *command, root=root).stdout)
-    assert [stage["name"] for stage in plan["stages"]][:1] == ["zero"]
-
-
-def test_dry_run_of_a_run_that_goes_on_imports_no_torch(root: Path, tmp_path: Path) -> None:
-    recipe, run = load_recipe(root / "recipes/miniature-zero.toml"), RunDirectory(tmp_path)
-    before = fingerprint("zero", recipe, run)
+    zero, run = load_recipe(root / "recipes/miniature-zero.toml"), RunDirectory(tmp_path)
+    before = fingerprint("zero", zero, run)
     write_json(run.stage("zero").begun, fingerprint_record(before, "today"))
     write_json(run.stage("zero").state_step, {"step": 4})
-    command = ("run", "recipes/miniature-zero.toml", "--dry-run", "--out", str(tmp_path))
-    assert (
-        "resumes from step 4" in _succeeds(RUN_MAIN, *command, "--only", "zero", root=root).stdout
-    )
+    goes_on = [*plans[recipes.index("miniature-zero.toml")], "--out", str(tmp_path)]
+    goes_on += ["--only", "zero"]
+
+    outputs = _outputs(*helps, *plans, as_json, goes_on, root=root)
+    assert len(recipes) > 10 and len(outputs) == len(helps) + len(plans) + 2
+    assert all("usage" in text.lower() for text in outputs[: len(helps)])
+    assert all(outputs)
+    assert [stage["name"] for stage in json.loads(outputs[-2])["stages"]][:1] == ["zero"]
+    assert "resumes from step 4" in outputs[-1]
 
 
 def test_report_imports_no_torch(root: Path) -> None:
     code = f"import sys, dianoia.report, dianoia.claims.seeds; assert not any(n in sys.modules for n in {HEAVY})"
-    _succeeds(code, root=root)
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=120)
 
 
 def test_python_m_starts_the_command_line(root: Path) -> None:

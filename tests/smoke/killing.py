@@ -1,60 +1,27 @@
-"""Runs `python -m dianoia` in a process of its own, kills it with SIGKILL, and compares what two runs left.
+"""Runs the command in a process of its own, kills it with SIGKILL, and compares what two runs left.
 
-A moment is exact: the n-th time that a file is opened or a name is replaced (`Moment`); `kill_hook/` sits in the
-process and kills it there. `killed_when` kills from outside, as soon as something is true.
+A moment is exact: the n-th time that a file is opened or a name is replaced (`Moment`); the process ends itself there.
+`kill_when` kills from outside, as soon as something is true.
 """
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from dianoia.cli import main
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 900
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Right before the `count`-th event on a path that ends in a match of `pattern`."""
-
-    pattern: str
-    count: int = 1
-    event: str = "os.rename"
-    """`os.rename`: a file or folder that is written whole gets its name. `open`: a journal is appended to."""
-
-
-def command(arguments: Sequence[str]) -> list[str]:
-    """The real command."""
-    return [sys.executable, "-m", "dianoia", *arguments]
-
-
-def environment(**more: str) -> dict[str, str]:
-    """That of this process, with the hook and the package on the path."""
-    path = os.pathsep.join(map(str, (ROOT / "tests/smoke/kill_hook", ROOT)))
-    return {**os.environ, "PYTHONPATH": path, **more}
+from tests.smoke.commands import Command, run_command
+from tests.smoke.moments import Moment, kill_at, log_renames
 
 
 def kill(arguments: Sequence[str], moment: Moment) -> None:
     """Run the command until the moment; a command that gets past it is an error."""
-    where = f"{moment.event} {moment.pattern} {moment.count}"
-    done = subprocess.run(
-        command(arguments),
-        env=environment(DIANOIA_KILL=where),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    done = run_command(arguments, partial(kill_at, moment))
     assert done.returncode == -signal.SIGKILL, (
         f"{moment} never came, status {done.returncode}\n{done.stdout}{done.stderr}"
     )
@@ -62,12 +29,10 @@ def kill(arguments: Sequence[str], moment: Moment) -> None:
 
 def kill_when(arguments: Sequence[str], true: Callable[[], bool]) -> None:
     """Run the command and kill it from outside as soon as `true`."""
-    with subprocess.Popen(command(arguments), env=environment(), stdout=subprocess.DEVNULL) as run:
-        while not true():
-            assert run.poll() is None, "the command ended before it was killed"
-            time.sleep(0.001)
+    with Command(arguments) as run:
+        run.wait_until(true)
         run.kill()
-    assert run.returncode == -signal.SIGKILL
+        assert run.finish().returncode == -signal.SIGKILL
 
 
 def arguments(recipe: Path, out: Path) -> list[str]:
@@ -100,13 +65,7 @@ def check_every_rename(recipe: Path, stage: str, folder: Path) -> None:
 
 def renames(arguments: Sequence[str], log: Path) -> list[str]:
     """Run the command to its end; every name that is given to something whole, in order."""
-    done = subprocess.run(
-        command(arguments),
-        env=environment(DIANOIA_MOMENTS=str(log)),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    done = run_command(arguments, partial(log_renames, log))
     assert done.returncode == 0, done.stdout + done.stderr
     return log.read_text(encoding="utf-8").splitlines()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dianoia.cli import main
-from tests.conftest import TINY_ZERO
-from tests.smoke.killing import Moment, arguments, assert_same, kill
+from tests.smoke.killing import arguments, assert_same, kill
+from tests.smoke.moments import Moment
 
 
 def flipped(content: bytes) -> bytes:
@@ -26,14 +26,13 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path, Path]:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, whole_zero: tuple[Path, Path]
+) -> tuple[Path, Path, Path]:
     """A recipe, its run, and one that was killed after a state."""
-    folder = tmp_path_factory.mktemp("runs")
-    recipe = folder / "zero.toml"
-    recipe.write_text(TINY_ZERO.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
-    assert main(arguments(recipe, folder / "whole")) == 0
-    kill(arguments(recipe, folder / "half"), Moment("zero/metrics.jsonl", 5, "open"))
-    return recipe, folder / "whole", folder / "half"
+    (recipe, whole), half = whole_zero, tmp_path_factory.mktemp("runs") / "half"
+    kill(arguments(recipe, half), Moment("zero/metrics.jsonl", 5, "open"))
+    return recipe, whole, half
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

@@ -5,12 +5,13 @@ user may not mount.
 """
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ import pytest
 from dianoia.cli import main
 from dianoia.learner.policy import PolicyLearner
 from tests.conftest import TINY_ZERO
-from tests.smoke.killing import SECONDS, assert_same, command, environment
+from tests.smoke.commands import SECONDS, Command, fresh, run_command
+from tests.smoke.killing import assert_same
 
 MANY = TINY_ZERO.replace("steps = 4", "steps = 24").replace(
     "checkpoint_every = 1", "checkpoint_every = 10"
@@ -30,12 +32,10 @@ def slow(*values: object) -> object:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-def run(arguments: list[str], limit: str = "") -> subprocess.CompletedProcess[str]:
-    """The real command, under a limit of the shell such as `ulimit -f 20`."""
-    script = f'{limit or ":"}; exec "$@"'
+def limited(arguments: list[str], limit: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a new interpreter, under a limit of the shell such as `ulimit -n 8`."""
     return subprocess.run(
-        ["bash", "-c", script, "bash", *command(arguments)],
-        env=environment(),
+        ["bash", "-c", f'{limit}; exec "$@"', "bash", *fresh(arguments)],
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -91,12 +91,12 @@ def test_a_disk_that_is_too_small_is_refused_before_any_work(
 ) -> None:
     recipe, whole = long_zero
     (disk / "big").write_bytes(bytes(3_700_000))
-    told = said(run(arguments(recipe, disk / "run")))
+    told = said(run_command(arguments(recipe, disk / "run")))
     for part in (str(disk / "run"), "needs", "free", "same command again"):
         assert part in told
     assert not (disk / "run").exists(), "nothing has begun"
     (disk / "big").unlink()
-    assert run(arguments(recipe, disk / "run")).returncode == 0
+    assert run_command(arguments(recipe, disk / "run")).returncode == 0
     assert_same(disk / "run", whole)
 
 
@@ -108,21 +108,16 @@ def test_a_disk_that_fills_up_costs_no_step(
     recipe, whole = long_zero
     (out := disk / "run").mkdir()
     journal = out / "stages/zero/metrics.jsonl"
-    line = command(arguments(recipe, out, "--jobs", jobs))
-    with subprocess.Popen(
-        line, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        deadline = time.monotonic() + SECONDS
-        while not (journal.exists() and journal.read_bytes().count(b"\n") > step):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.001)
+    with Command(arguments(recipe, out, "--jobs", jobs)) as process:
+        process.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > step)
         fill(disk / "big")
-        told = process.communicate(timeout=SECONDS)[1]
-    assert process.returncode == 2, told
+        ended = process.finish()
+    assert ended.returncode == 2, ended.stderr
+    told = ended.stderr
     assert "no space left" in told and "Free some space" in told and "Traceback" not in told
     reached = journal.read_bytes().count(b"\n") - 1
     (disk / "big").unlink()
-    done = run(arguments(recipe, out))
+    done = run_command(arguments(recipe, out))
     assert done.returncode == 0, done.stderr
     assert f"resumes after step {reached}" in done.stdout, "no step is done twice"
     assert_same(out, whole)
@@ -143,19 +138,16 @@ def test_an_output_that_is_full(long_zero: tuple[Path, Path]) -> None:
     recipe, whole = long_zero
     for line in (arguments(recipe, whole, "--dry-run"), ["report", str(whole)], ["tasks"]):
         with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
-                command(line), env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
-            )
+            done = subprocess.run(fresh(line), stdout=full, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 2 and "output of this command: there is no space" in done.stderr
     (whole / "report.html").unlink()
 
 
 def test_an_output_that_nobody_reads(long_zero: tuple[Path, Path]) -> None:
     recipe, whole = long_zero
-    line = " ".join(command(arguments(recipe, whole, "--dry-run")))
+    line = " ".join(fresh(arguments(recipe, whole, "--dry-run")))
     done = subprocess.run(
         ["bash", "-c", f"{line} | true; exit ${{PIPESTATUS[0]}}"],
-        env=environment(),
         capture_output=True,
         text=True,
     )
@@ -174,8 +166,8 @@ def test_a_disk_that_can_only_be_read(disk: Path, long_zero: tuple[Path, Path]) 
         arguments(recipe, disk / "run"),
         ["report", str(disk / "run")],
     ):
-        assert "can only be read" in said(run(line))
-    assert run(arguments(recipe, disk / "run", "--dry-run")).returncode == 0
+        assert "can only be read" in said(run_command(line))
+    assert run_command(arguments(recipe, disk / "run", "--dry-run")).returncode == 0
     mount("-o", "remount,rw", str(disk))
 
 
@@ -222,18 +214,11 @@ def test_an_out_that_is_no_name(
 def test_a_run_directory_that_is_taken_away(disk: Path, long_zero: tuple[Path, Path]) -> None:
     recipe, _ = long_zero
     out = disk / "run"
-    with subprocess.Popen(
-        command(arguments(recipe, out)),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        while not (out / "stages/zero/state").exists() and process.poll() is None:
-            time.sleep(0.001)
+    with Command(arguments(recipe, out)) as process:
+        process.wait_until((out / "stages/zero/state").exists)
         shutil.rmtree(out)
-        told = process.communicate(timeout=SECONDS)[1]
-    assert process.returncode == 2 and "Traceback" not in told and "it is missing" in told
+        ended = process.finish()
+    assert "it is missing" in said(ended)
 
 
 def test_links_in_a_run_directory(
@@ -264,15 +249,17 @@ def test_links_in_a_run_directory(
 @pytest.mark.parametrize("kilobytes", [20, slow(2), slow(60)])
 def test_a_limit_on_the_size_of_files(kilobytes: int, tiny_zero: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = said(run(arguments(tiny_zero, out), f"ulimit -f {kilobytes}"))
+    limit = kilobytes * 1024
+    prepare = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    told = said(run_command(arguments(tiny_zero, out), prepare))
     assert "larger than a limit" in told and "ulimit -f" in told and str(out) in told
-    assert run(arguments(tiny_zero, out)).returncode == 0
+    assert run_command(arguments(tiny_zero, out)).returncode == 0
 
 
 @pytest.mark.parametrize("megabytes", [600, slow(300), slow(900)])
 def test_a_limit_on_memory(megabytes: int, tiny_zero: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = said(run(arguments(tiny_zero, out), f"ulimit -v {megabytes * 1000}"))
+    told = said(limited(arguments(tiny_zero, out), f"ulimit -v {megabytes * 1000}"))
     assert "memory" in told and "ulimit -v" in told and "same command again" in told
 
 
@@ -303,7 +290,7 @@ def test_memory_that_runs_out_in_a_stage(
 
 def test_too_few_open_files(long_zero: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, _ = long_zero
-    done = run(arguments(recipe, tmp_path / "run"), "ulimit -n 8")
+    done = limited(arguments(recipe, tmp_path / "run"), "ulimit -n 8")
     assert "Traceback" not in done.stderr
     if done.returncode:
         assert "open files" in said(done)
@@ -333,23 +320,15 @@ def test_nothing_is_lost_by_stopping(
     recipe, whole = long_zero
     out = tmp_path / "run"
     journal = out / "stages/zero/metrics.jsonl"
-    with subprocess.Popen(
-        command(arguments(recipe, out, "--jobs", jobs)),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        while not (journal.exists() and journal.read_bytes().count(b"\n") > 5):
-            assert process.poll() is None
-            time.sleep(0.001)
+    with Command(arguments(recipe, out, "--jobs", jobs)) as process:
+        process.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 5)
         os.killpg(process.pid, number)
-        said_first, told = process.communicate(timeout=SECONDS)
-    assert process.returncode == status, told
-    assert f"{name}: stops after the current step" in said_first
+        ended = process.finish()
+    told = ended.stderr
+    assert ended.returncode == status, told
+    assert f"{name}: stops after the current step" in ended.stdout
     assert f"stopped by {name}" in told and "the same command resumes" in told
     reached = journal.read_bytes().count(b"\n") - 1
-    done = run(arguments(recipe, out))
+    done = run_command(arguments(recipe, out))
     assert f"resumes after step {reached}" in done.stdout, "no step is done twice"
     assert_same(out, whole)

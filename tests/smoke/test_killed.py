@@ -13,9 +13,8 @@ import pytest
 
 from dianoia.cli import main
 from dianoia.storage.run_directory import RunDirectory
-from tests.conftest import TINY_BASE, TINY_ZERO
+from tests.conftest import TINY_BASE
 from tests.smoke.killing import (
-    Moment,
     arguments,
     assert_same,
     before,
@@ -24,6 +23,7 @@ from tests.smoke.killing import (
     kill,
     kill_when,
 )
+from tests.smoke.moments import Moment
 
 
 @pytest.fixture(autouse=True)
@@ -33,16 +33,6 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # By default ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def whole_zero(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path]:
-    """A recipe of reinforcement learning and evaluation, and its run, never stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    recipe = folder / "zero.toml"
-    recipe.write_text(TINY_ZERO.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
-    assert main(arguments(recipe, folder / "run")) == 0
-    return recipe, folder / "run"
 
 
 @pytest.mark.parametrize(

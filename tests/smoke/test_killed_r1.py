@@ -14,12 +14,12 @@ import pytest
 
 from dianoia.cli import main
 from tests.smoke.killing import (
-    Moment,
     arguments,
     assert_same,
     check_every_rename,
     kill,
 )
+from tests.smoke.moments import Moment
 
 # Without tags every response that stops has a final part, so that a model of little has finished samples to judge.
 RECIPE = """

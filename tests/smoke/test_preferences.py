@@ -57,10 +57,15 @@ class Digits:
         return "7" not in response
 
 
+def _register(patched: pytest.MonkeyPatch) -> None:
+    """Have `Digits` judge as "miniature"."""
+    domains = dict.fromkeys(("pairwise", "pointwise"), frozenset({"math"}))
+    patched.setitem(PREFERENCE_RULES, "miniature", PreferenceRules(Digits, domains))
+
+
 @pytest.fixture(autouse=True)
 def _rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    domains = dict.fromkeys(("pairwise", "pointwise"), frozenset({"math"}))
-    monkeypatch.setitem(PREFERENCE_RULES, "miniature", PreferenceRules(Digits, domains))
+    _register(monkeypatch)
 
 
 @pytest.fixture
@@ -135,23 +140,38 @@ def test_labels(recipe: Path, tmp_path: Path) -> None:
     assert all(row["label"] is ("7" not in row["response"]) for row in rows)
 
 
-def test_one_seed_is_one_data_set(recipe: Path, tmp_path: Path) -> None:
-    assert run(recipe, tmp_path / "a") == 0
+def test_one_seed_is_one_data_set(whole: Path, recipe: Path, tmp_path: Path) -> None:
     other = ("pairs.problems_per_batch=10", "pairs.sampling.slots=3")
     assert run(recipe, tmp_path / "b", *other) == 0
     for name in FILES:
-        assert table(tmp_path / "a", name) == table(tmp_path / "b", name)
-    assert counts(tmp_path / "a") == counts(tmp_path / "b")
+        assert table(whole, name) == table(tmp_path / "b", name)
+    assert counts(whole) == counts(tmp_path / "b")
     assert run(recipe, tmp_path / "c", "seed=2") == 0
-    assert table(tmp_path / "a", FILES[0]) != table(tmp_path / "c", FILES[0])
+    assert table(whole, FILES[0]) != table(tmp_path / "c", FILES[0])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped; for reading only."""
+    folder = tmp_path_factory.mktemp("whole")
+    path = folder / "pairs.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        _register(patched)
+        assert run(path, folder / "run") == 0
+    return folder / "run"
 
 
 @pytest.mark.parametrize(("place", "files"), [(0, 0), (1, 1), (4, 4), (6, 6), (8, 10), (9, 12)])
 def test_going_on_is_as_if_never_stopped(
-    place: int, files: int, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: int,
+    files: int,
+    whole: Path,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two checkpoints and a judge, three batches each: nine pieces of work, then the end."""
-    assert run(recipe, tmp_path / "whole") == 0
     done: list[str] = []
     write, judge = preferences.write_responses, comparer.PreferenceBuilder.__call__
     finish = preferences._finish
@@ -190,9 +210,9 @@ def test_going_on_is_as_if_never_stopped(
     assert run(recipe, tmp_path / "cut") == 0
     assert len(done) == left
     for name in FILES:
-        one, other = (tmp_path / out / "stages/pairs" / name for out in ("whole", "cut"))
+        one, other = (out / "stages/pairs" / name for out in (whole, tmp_path / "cut"))
         assert one.read_bytes() == other.read_bytes()
-    assert counts(tmp_path / "whole") == counts(tmp_path / "cut")
+    assert counts(whole) == counts(tmp_path / "cut")
 
 
 class Model(BaseHTTPRequestHandler):
@@ -214,7 +234,7 @@ class Model(BaseHTTPRequestHandler):
         data = json.dumps(reply).encode()
         self.send_response(503 if fails else 200)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Retry-After", "0")
+        self.send_header("Retry-After", "0.01")
         self.end_headers()
         self.wfile.write(data)
 

@@ -23,9 +23,8 @@ def run(recipe: Path, out: Path, *options: str) -> int:
     return main(["run", str(recipe), "--out", str(out), *options])
 
 
-def test_a_run_explains_itself(tiny_zero: Path, tmp_path: Path, tiny_base: Path) -> None:
-    out = tmp_path / "run"
-    assert run(tiny_zero, out) == 0
+def test_a_run_explains_itself(whole_zero: tuple[Path, Path], tiny_base: Path) -> None:
+    _, out = whole_zero
     results = json.loads((out / "results.json").read_text())
     assert set(results) >= {"recipe", "seed", "seconds", "evaluations"}
     assert list(results["evaluations"]) == [tiny_base.as_posix(), "zero"]
@@ -59,10 +58,9 @@ def test_files_and_folders_have_the_mode_that_the_umask_allows(
 
 
 def test_the_rows_of_metrics_are_the_optimizer_steps(
-    tiny_zero: Path, tmp_path: Path, metrics: Read
+    whole_zero: tuple[Path, Path], metrics: Read
 ) -> None:
-    assert run(tiny_zero, tmp_path / "run") == 0
-    rows = metrics(tmp_path / "run")
+    rows = metrics(whole_zero[1])
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row.get("rollout") for row in rows] == [None, 0, 0, 1, 1]
     assert [("heldout/pass@1" in row) for row in rows] == [True, False, True, False, True]
@@ -71,11 +69,13 @@ def test_the_rows_of_metrics_are_the_optimizer_steps(
     assert rows[1]["sampling/sampling_logp_difference/max"] < 1e-4  # type: ignore[operator]
 
 
-def test_one_seed_is_one_result(tiny_zero: Path, tmp_path: Path, metrics: Read) -> None:
-    assert run(tiny_zero, tmp_path / "a") == run(tiny_zero, tmp_path / "b") == 0
-    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
-    assert run(tiny_zero, tmp_path / "c", "--set", "seed=2") == 0
-    assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
+def test_one_seed_is_one_result(
+    whole_zero: tuple[Path, Path], tiny_zero: Path, tmp_path: Path, metrics: Read
+) -> None:
+    assert run(tiny_zero, tmp_path / "same") == 0
+    assert metrics(tmp_path / "same") == metrics(whole_zero[1])
+    assert run(tiny_zero, tmp_path / "other", "--set", "seed=2") == 0
+    assert metrics(tmp_path / "other") != metrics(whole_zero[1])
 
 
 def test_seeds_are_runs_beside_one_another_with_their_claims_together(
@@ -117,10 +117,14 @@ def test_seeds_are_different_whole_numbers(
 
 @pytest.mark.parametrize("last_step", [0, 1, 2, 3])
 def test_going_on_is_as_if_never_stopped(
-    last_step: int, tiny_zero: Path, tmp_path: Path, metrics: Read, monkeypatch: pytest.MonkeyPatch
+    last_step: int,
+    whole_zero: tuple[Path, Path],
+    tiny_zero: Path,
+    tmp_path: Path,
+    metrics: Read,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert run(tiny_zero, tmp_path / "whole") == 0
-    write = Recorder.write
+    whole, cut, write = whole_zero[1], tmp_path / "cut", Recorder.write
 
     def write_then_die(self: Recorder, step: int, row: object) -> None:
         write(self, step, row)  # type: ignore[arg-type]
@@ -129,16 +133,15 @@ def test_going_on_is_as_if_never_stopped(
 
     with monkeypatch.context() as patched:
         patched.setattr(Recorder, "write", write_then_die)
-        assert run(tiny_zero, tmp_path / "cut") == 130
-    assert not (tmp_path / "cut/stages/zero/manifest.json").exists()
-    assert run(tiny_zero, tmp_path / "cut") == 0
-    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+        assert run(tiny_zero, cut) == 130
+    assert not (cut / "stages/zero/manifest.json").exists()
+    assert run(tiny_zero, cut) == 0
+    assert metrics(cut) == metrics(whole)
     weights = [
-        load_file(tmp_path / name / "stages/zero/checkpoint/model.safetensors")
-        for name in ("whole", "cut")
+        load_file(path / "stages/zero/checkpoint/model.safetensors") for path in (whole, cut)
     ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut")]
+    results = [json.loads((path / "results.json").read_text()) for path in (whole, cut)]
     assert results[0]["evaluations"] == results[1]["evaluations"]
 
 
@@ -200,9 +203,8 @@ def test_a_finished_run_is_not_run_again(
     assert not (tmp_path / "run/stages/.old").exists()
 
 
-def test_the_checkpoint_is_an_ordinary_folder(tiny_zero: Path, tmp_path: Path) -> None:
-    assert run(tiny_zero, tmp_path / "run") == 0
-    folder = tmp_path / "run/stages/zero/checkpoint"
+def test_the_checkpoint_is_an_ordinary_folder(whole_zero: tuple[Path, Path]) -> None:
+    folder = whole_zero[1] / "stages/zero/checkpoint"
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(folder),
         AutoTokenizer.from_pretrained(folder),

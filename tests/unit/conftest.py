@@ -1,7 +1,7 @@
 """A small real tokenizer, problems with known answers, and a sampler that says what it is told."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from dianoia.base.progress import Board
 from dianoia.base.records import Completion, Problem, Request, SamplingParams
 from dianoia.config import Habits
+from dianoia.hardware.c_functions import SWITCH, library
 from dianoia.miniature.corpus import documents
 from dianoia.miniature.tokenizer import END, train_tokenizer
 from dianoia.sampler.interface import OnFinish, SamplerStats, WeightUpdate
@@ -25,6 +26,26 @@ from dianoia.text.template import TEMPLATES, Template
 
 Say = Callable[[str, int], str | None]
 """(prompt, sample index) -> response; one that ends in "~" is cut there, at the length limit."""
+
+
+@pytest.fixture
+def in_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The C functions of a CPU, where there is a compiler."""
+    monkeypatch.setenv(SWITCH, "1")
+    library.cache_clear()
+    if library() is None:
+        pytest.skip("no C compiler here")
+    yield
+    library.cache_clear()
+
+
+@pytest.fixture
+def without_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch alone."""
+    monkeypatch.setenv(SWITCH, "0")
+    library.cache_clear()
+    yield
+    library.cache_clear()
 
 
 class ScriptedSampler:

@@ -238,14 +238,16 @@ def _plan_stage(
     name: str, recipe: Recipe, machine: Machine, task: StageTask | None, work: StageWork
 ) -> StagePlan:
     stage = recipe.stages[name]
+    # Nobody has written this template into the recipe, so the plan says which one it is.
+    inherited = recipe.inherited_templates.get(name)
     plan = StagePlan(
         name=name,
         kind=stage.kind,
         starts=tuple(sources(stage)),
         action=str(Action.RUN if task is None else task.action),
         reason="" if task is None else task.reason,
-        summary=summarize(stage),
-        work=work.description,
+        summary=f"{summarize(stage)}, {inherited}" if inherited else summarize(stage),
+        work=f"{work.description}; {inherited}" if inherited else work.description,
     )
     # A stage that does not run costs nothing, so its estimates stay None.
     if task is not None and not task.runs:

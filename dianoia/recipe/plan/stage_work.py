@@ -28,7 +28,7 @@ from dianoia.recipe.check.training_data import (
     read_preferences,
     survey_datasets,
 )
-from dianoia.recipe.graph import Recipe, Stage, datasets, general_models
+from dianoia.recipe.graph import Recipe, Stage, datasets, general_models, templates
 from dianoia.recipe.plan.memory import PROMPT_TOKENS
 from dianoia.recipe.plan.model_sizes import Size, reward_model_sizes
 from dianoia.recipe.plan.number_format import format_bytes, format_count, plural
@@ -348,8 +348,11 @@ def _prompt_tokens(
     source = problem_source(stage.problems, whole)
     if not isinstance(source, FilesSource) or not source.summary.lengths:
         return PROMPT_TOKENS
-    template = template_of(stage.template, recipe.templates)
-    characters = len(template.render("", system=template.system)) + mean(source.summary.lengths)
+    # Those of an evaluation, one per checkpoint, count as one of their mean length.
+    names: list[str | None] = [*templates(stage)]
+    used = [template_of(name, recipe.templates) for name in names or [None]]
+    prompts = [len(template.render("", system=template.system)) for template in used]
+    characters = mean(prompts) + mean(source.summary.lengths)
     return characters / _CHARACTERS_PER_TOKEN
 
 
