@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dianoia.base.records import Problem
+from dianoia.base.records import Problem, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,13 @@ class Pair:
     prompt: str
     chosen: str
     rejected: str
+    context: tuple[Turn, ...] = ()
+    """Messages before the prompt, as in `Problem.context`; the same in the two classes below."""
+
+    @property
+    def messages(self) -> tuple[Turn, ...]:
+        """The whole conversation up to the prompt, which is its last turn."""
+        return (*self.context, Turn("user", self.prompt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Judged:
     verdicts: tuple[str | None, ...]
     """Labels such as `A>B`; A is response 0 in verdicts 0, 2, ... and response 1 in verdicts 1, 3, ...
     None: the annotator gave no verdict."""
+    context: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,12 @@ class Labelled:
     response: str
     good: bool
     """True: safe."""
+    context: tuple[Turn, ...] = ()
+
+    @property
+    def messages(self) -> tuple[Turn, ...]:
+        """The whole conversation up to the prompt, which is its last turn."""
+        return (*self.context, Turn("user", self.prompt))
 
 
 TextExample = Pair | Labelled

@@ -82,7 +82,7 @@ def decide(judged: Judged, margin: float) -> Pair | LeftOut:
     first, second = judged.responses
     # A positive score prefers response 0.
     chosen, rejected = (first, second) if score > 0 else (second, first)
-    return Pair(judged.prompt, chosen, rejected)
+    return Pair(judged.prompt, chosen, rejected, judged.context)
 
 
 def decide_all(rows: Iterable[Pair | Judged], margin: float) -> tuple[list[Pair], Counter[str]]:

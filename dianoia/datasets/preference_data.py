@@ -14,7 +14,7 @@ from dianoia.base.preference_records import Labelled, Pair, TextExample
 from dianoia.config import RewardModelStage
 from dianoia.datasets.pairs import LeftOut, balance, decide_all
 from dianoia.tasks.preference_files import read_labelled, read_pairs
-from dianoia.tasks.problem_files import split_of
+from dianoia.tasks.problem_files import dialogue_of, split_of
 from dianoia.text.template import Tags, Template
 from dianoia.text.visible import Sees, visible_part
 
@@ -69,8 +69,8 @@ def _read(
     pairs, left_out = decide_all([row for row in rows if not isinstance(row, Labelled)], margin)
     sides: dict[str, list[TextExample]] = {"train": [], "heldout": []}
     for example in [*examples, *pairs]:
-        # By a hash of the prompt: both responses, and all pairs of a prompt, are on one side.
-        sides[split_of(example.prompt, heldout_share)].append(example)
+        # By a hash of the prompt and the turns before it: both responses, and all pairs of a prompt, are on one side.
+        sides[split_of(dialogue_of(example.messages), heldout_share)].append(example)
     return Preferences(sides["train"], sides["heldout"], len(rows), left_out)
 
 

@@ -33,6 +33,7 @@ ROW_KEYS = ("data", "rows", "examples", "problems", "train")
 """Keys under which an object may hold its rows."""
 _BOM = b"\xef\xbb\xbf"
 _CHUNK_BYTES = 2**20
+_HEAD_BYTES = 4096
 # Bytes below 128 never are a part of another character in UTF-8.
 _STRUCTURE = re.compile(rb'["{}\[\],]')
 _IN_TEXT = re.compile(rb'["\\]')
@@ -45,6 +46,10 @@ def form_of(path: Path) -> str:
         return "lines"
     try:
         with open_bytes(path) as file:
+            # A list may be one line of gigabytes, so its first line is not read.
+            if file.read(_HEAD_BYTES).removeprefix(_BOM).lstrip().startswith(b"["):
+                return "list"
+            file.seek(0)
             lines = (line for line in lines_of(path, file) if line.removeprefix(_BOM).strip())
             first = next(lines, b"").removeprefix(_BOM).strip()
             if first.startswith(b"["):

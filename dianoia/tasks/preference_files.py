@@ -4,7 +4,7 @@ In: a file of any format that `table_files` reads. Out: `Pair`s and `Judged` pai
 checked. Not here: the choice of pairs to learn from (`datasets.pairs`), tokens, images, tools.
 
 Columns of pairs:
-- `prompt`: text, or messages of which the last one of the user counts; absent where `chosen` and
+- `prompt`: text, or messages that end with one of the user, those before it being the context; absent where `chosen` and
   `rejected` are whole conversations that hold it (TRL's implicit prompt);
 - `chosen` and `rejected`: text, or messages of which the last one of the assistant counts;
   CSV holds messages as JSON;
@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dianoia.base.preference_records import Judged, Labelled, Pair
+from dianoia.base.records import Turn
 from dianoia.tasks.cells import Message, is_missing
+from dianoia.tasks.message_turns import turns_of
 from dianoia.tasks.table_files import Row, read_rows
 
 RESPONSE_COLUMNS = ("response", "completion")
@@ -59,11 +61,23 @@ class _Row(Row):
         self.check(column, value)
         return value
 
-    def prompt(self) -> str:
+    def prompt(self) -> tuple[str, tuple[Turn, ...]]:
+        """Return the prompt and the messages before it."""
         # TRL's implicit prompt: `chosen` and `rejected` are whole conversations.
         implicit = not self.has("prompt") and self.messages("chosen") is not None
         column = "chosen" if implicit else "prompt"
-        return self.text(column, self.required(column, "prompt"), "user").strip()
+        text = self.text(column, self.required(column, "prompt"), "user").strip()
+        messages = self.messages(column)
+        if messages is None:
+            return text, ()
+        users = [index for index, message in enumerate(messages) if message["role"] == "user"]
+        if not implicit and users[-1] != len(messages) - 1:
+            raise self.error(
+                column,
+                f"the last message has the role {messages[-1]['role']!r}",
+                "let a prompt end with a message of the user",
+            )
+        return text, turns_of(self, column, messages[: users[-1]])
 
     def response(self, column: str, value: object) -> str:
         text = self.see(self.text(column, value, "assistant"))
@@ -95,7 +109,7 @@ def _pair(row: _Row) -> Pair | Judged:
     # A row with both forms is a decided pair.
     if row.has("responses") and not row.has("chosen"):
         return _judged(row)
-    prompt = row.prompt()
+    prompt, context = row.prompt()
     chosen, rejected = (
         row.response(column, row.required(column, f"{column} response"))
         for column in ("chosen", "rejected")
@@ -107,11 +121,11 @@ def _pair(row: _Row) -> Pair | Judged:
             "the reward model sees the same text as chosen and rejected",
             "remove the row: nothing can be learnt from it",
         )
-    return Pair(prompt, chosen, rejected)
+    return Pair(prompt, chosen, rejected, context)
 
 
 def _judged(row: _Row) -> Judged:
-    prompt, responses = row.prompt(), row.columns["responses"]
+    (prompt, context), responses = row.prompt(), row.columns["responses"]
     if not isinstance(responses, list) or len(responses) != 2:
         raise row.error("responses", "not a list of two responses", "write exactly two")
     verdicts = row.required("verdicts", "verdicts on its responses")
@@ -123,17 +137,17 @@ def _judged(row: _Row) -> Judged:
             "verdicts", "not a list of labels", 'write labels such as ["A>B", "B>A", "A>>B", "A=B"]'
         )
     first, second = (row.response("responses", response) for response in responses)
-    return Judged(prompt, (first, second), tuple(verdicts))
+    return Judged(prompt, (first, second), tuple(verdicts), context)
 
 
 def read_labelled(path: Path, see: See) -> Iterator[Labelled]:
     """Yield the labelled responses of a file, like `read_pairs`."""
     for number, columns in read_rows(path):
         row = _Row(path, number, columns, see)
-        prompt = row.prompt()
+        prompt, context = row.prompt()
         column = next((name for name in RESPONSE_COLUMNS if row.has(name)), RESPONSE_COLUMNS[0])
         response = row.response(column, row.required(column, "response"))
-        yield Labelled(prompt, response, _label(row))
+        yield Labelled(prompt, response, _label(row), context)
 
 
 def _label(row: _Row) -> bool:

@@ -272,6 +272,7 @@ def _prompt_of(row: _Row, column: str, messages: list[Message]) -> list[Message]
     """
     users = [index for index, message in enumerate(messages) if message["role"] == "user"]
     if not users:
+        turns_of(row, column, messages)  # a role that is none says more
         raise row.error(
             column, "no last message of the user, so there is no question", f"write {_PROMPT}"
         )
@@ -365,14 +366,13 @@ def _check_gold(
         )
 
 
-def dialogue_of(problem: Problem) -> str:
-    """Return the words that say which problem it is: the question after the earlier turns.
+def dialogue_of(messages: Sequence[Turn]) -> str:
+    """Return the words that say which problem it is: the question, which comes last, after the earlier turns.
 
     System turns are no part of it: the same question under two of them is one question, of which a model must not have
     learnt one form when it is tested on the other.
     """
-    turns = (turn.text for turn in problem.messages if turn.role != "system")
-    return "\n".join(turns) if problem.context else problem.question
+    return "\n".join(turn.text for turn in messages if turn.role != "system")
 
 
 def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "heldout"]:

@@ -47,7 +47,11 @@ class Data:
 
     def side(self, problem: Problem) -> str:
         """Return the side of a problem, "train" or "heldout"."""
-        return "heldout" if self.all_heldout else split_of(dialogue_of(problem), self.heldout_share)
+        return (
+            "heldout"
+            if self.all_heldout
+            else split_of(dialogue_of(problem.messages), self.heldout_share)
+        )
 
     @property
     def size(self) -> int:

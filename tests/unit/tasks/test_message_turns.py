@@ -104,6 +104,11 @@ def test_what_no_template_has_a_place_for(
         list(read_conversations(written(tmp_path, {"prompt": messages, "completion": "5"})))
 
 
+def test_a_foreign_role_is_named_also_without_a_user(tmp_path: Path) -> None:
+    with pytest.raises(ProblemFileError, match="message 1 is a message of the role 'tool'"):
+        problem(tmp_path, said("tool", "5"))
+
+
 def test_equal_questions_after_other_turns_are_other_problems(tmp_path: Path) -> None:
     before = [said("user", "1+1?"), said("assistant", "2")]
     prompts = [[ASK], [*before, ASK], [said("system", "Brief."), ASK], [*before, ASK], [ASK]]
@@ -112,7 +117,7 @@ def test_equal_questions_after_other_turns_are_other_problems(tmp_path: Path) ->
     summary = Summary("rows")
     summary.count(problems)
     assert summary.repeated == 2
-    dialogues = [dialogue_of(read) for read in problems]
+    dialogues = [dialogue_of(read.messages) for read in problems]
     # A system turn does not move a question between the training and the held-out side.
     assert dialogues[0] == dialogues[2] == "2+3?" and dialogues[1] == "1+1?\n2\n2+3?"
 

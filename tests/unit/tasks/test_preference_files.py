@@ -11,6 +11,8 @@ import pytest
 
 from dianoia.base.errors import ProblemFileError
 from dianoia.base.preference_records import Judged, Labelled, Pair
+from dianoia.base.records import Turn
+from dianoia.datasets.pairs import decide
 from dianoia.tasks.preference_files import LABELS, read_labelled, read_pairs
 
 
@@ -38,16 +40,37 @@ def jsonl(folder: Path, *rows: Any) -> Path:
             "rejected": [user("Why?"), assistant("no")],
             "score_chosen": 9.0,
         },
-        {
-            "prompt": [user("Hm."), assistant("?"), user(" Why? ")],
-            "chosen": "yes",
-            "rejected": "no",
-        },
     ],
-    ids=["standard", "conversational", "implicit prompt", "several turns"],
+    ids=["standard", "conversational", "implicit prompt"],
 )
 def test_the_forms_of_pairs(row: dict[str, Any], tmp_path: Path) -> None:
     assert list(read_pairs(jsonl(tmp_path, row), str)) == [Pair("Why?", "yes", "no")]
+
+
+BEFORE = (Turn("system", "Be brief."), Turn("user", "Hm."), Turn("assistant", "?"))
+
+
+def test_the_messages_before_a_prompt(tmp_path: Path) -> None:
+    asked = [{"role": "system", "content": "Be brief."}, user("Hm."), assistant("?"), user("Why? ")]
+    row = {"prompt": asked, "chosen": "yes", "rejected": "no"}
+    implicit = {name: [*asked, assistant(row[name])] for name in ("chosen", "rejected")}
+    for form in (row, implicit):
+        (pair,) = read_pairs(jsonl(tmp_path, form), str)
+        assert pair == Pair("Why?", "yes", "no", BEFORE)
+        assert pair.messages == (*BEFORE, Turn("user", "Why?"))
+    judged = {"prompt": asked, "responses": ["a", "b"], "verdicts": ["A>B", "B>A"]}
+    (undecided,) = read_pairs(jsonl(tmp_path, judged), str)
+    assert isinstance(undecided, Judged) and undecided.context == BEFORE
+    assert decide(undecided, 0.0) == Pair("Why?", "a", "b", BEFORE)
+    (labelled,) = read_labelled(
+        jsonl(tmp_path, {"prompt": asked, "response": "yes", "label": True}), str
+    )
+    assert labelled.messages == pair.messages
+    with pytest.raises(ProblemFileError, match="row 1, column 'prompt'.* the role 'assistant'"):
+        list(read_pairs(jsonl(tmp_path, row | {"prompt": [*asked, assistant("So")]}), str))
+    with pytest.raises(ProblemFileError, match="row 1, column 'prompt'.*the role 'tool'"):
+        tool = {"role": "tool", "content": "5"}
+        list(read_pairs(jsonl(tmp_path, row | {"prompt": [tool, *asked]}), str))
 
 
 def test_judged_pairs(tmp_path: Path) -> None:

@@ -202,8 +202,8 @@ def test_a_large_compressed_file_is_read_row_by_row(tmp_path: Path) -> None:
 import gzip, itertools, json, resource
 from pathlib import Path
 from dianoia.tasks.table_files import read_rows
-line = (json.dumps({{"question": "x" * 10_000, "answer": "5"}}) + "\\n").encode()
-for name, start, separator in (("a.jsonl.gz", b"", b""), ("a.json.gz", b"[", b",")):
+line = json.dumps({{"question": "x" * 10_000, "answer": "5"}}).encode()
+for name, start, separator in (("a.jsonl.gz", b"", b"\\n"), ("a.json.gz", b"[", b",")):
     path = Path({str(tmp_path)!r}, name)
     with gzip.open(path, "wb", compresslevel=1) as out:
         out.write(start)
