@@ -58,7 +58,7 @@ def count_tokens(texts: Sequence[str]) -> list[int]:
 
 
 def builder(config: SampleStage, name: str, *parts: Any, **more: Any) -> SampleBuilder:
-    return SampleBuilder(config, name, TEMPLATES[config.written_in], *parts, **more)
+    return SampleBuilder(config, name, TEMPLATES[config.written_in or "r1-zero"], *parts, **more)
 
 
 class Teller:
