@@ -98,8 +98,8 @@ def plain_attention(
 ) -> torch.Tensor:
     """Of one sequence, `[T, heads, D]`, in float32."""
     parts = (x.float().transpose(0, 1)[None] for x in (q, k, v))
-    seen = F.scaled_dot_product_attention(*parts, is_causal=causal, enable_gqa=True)
-    return seen[0].transpose(0, 1)
+    output = F.scaled_dot_product_attention(*parts, is_causal=causal, enable_gqa=True)
+    return output[0].transpose(0, 1)
 
 
 def test_flash_attention_end_to_end_with_gradients() -> None:
@@ -107,15 +107,15 @@ def test_flash_attention_end_to_end_with_gradients() -> None:
     lengths = [5, 1, 130, 64]
     sizes = [(sum(lengths), heads, 64) for heads in (4, 2, 2)]
     q, k, v = (torch.randn(s, device=CUDA, dtype=torch.bfloat16, requires_grad=True) for s in sizes)
-    seen = causal_attention(q, k, v, SequenceBounds.of(lengths, CUDA), 64**-0.5)
+    output = causal_attention(q, k, v, SequenceBounds.of(lengths, CUDA), 64**-0.5)
     parts = zip(*(x.split(lengths) for x in (q, k, v)), strict=True)
     expected = torch.cat([plain_attention(*part, causal=True) for part in parts])
-    assert (seen.float() - expected).abs().max() < 0.03
-    factors = torch.randn(seen.shape, device=CUDA)
-    ours = torch.autograd.grad((seen.float() * factors).sum(), (q, k, v))
+    assert (output.float() - expected).abs().max() < 0.03
+    factors = torch.randn(output.shape, device=CUDA)
+    ours = torch.autograd.grad((output.float() * factors).sum(), (q, k, v))
     theirs = torch.autograd.grad((expected * factors).sum(), (q, k, v))
-    for one, other in zip(ours, theirs, strict=True):
-        assert (one.float() - other.float()).norm() < 0.02 * other.float().norm()
+    for first, other in zip(ours, theirs, strict=True):
+        assert (first.float() - other.float()).norm() < 0.02 * other.float().norm()
 
 
 @pytest.mark.parametrize("rows", [1, 3, 64])
@@ -125,11 +125,11 @@ def test_flash_attention_over_filled_rows(rows: int) -> None:
     q = torch.randn(rows, 4, 64, device=CUDA, dtype=torch.bfloat16)
     k, v = (torch.randn(rows * row, 2, 64, device=CUDA, dtype=torch.bfloat16) for _ in range(2))
     edges = (torch.arange(rows + 1, device=CUDA) * row).to(torch.int32)
-    seen = cached_attention(q, k, v, SequenceBounds(edges, row), used, 64**-0.5)
+    output = cached_attention(q, k, v, SequenceBounds(edges, row), used, 64**-0.5)
     for i, count in enumerate(used.tolist()):
         part = slice(i * row, i * row + count)
         expected = plain_attention(q[i : i + 1], k[part], v[part], causal=False)
-        assert (seen[i : i + 1].float() - expected).abs().max() < 0.02
+        assert (output[i : i + 1].float() - expected).abs().max() < 0.02
 
 
 def test_this_machine_has_the_kernels_of_a_step() -> None:
@@ -144,49 +144,51 @@ def test_rows_in_parts(splits: int, heads: int, kv: int, head: int) -> None:
     filled_B = torch.tensor([1, 63, 64, 65, 500, 1024], device=CUDA, dtype=torch.int32)
     q = torch.randn(6, heads, head, device=CUDA, dtype=torch.bfloat16)
     cached = tuple(torch.randn(6 * 1024, kv, head, device=CUDA, dtype=q.dtype) for _ in range(2))
-    seen = attend_slots(q, cached, filled_B, head**-0.5, (1024, splits))
-    wanted = attend_slots_reference(q, cached, filled_B, head**-0.5, (1024, splits))
-    assert (seen.float() - wanted.float()).abs().max() < 0.03
+    output = attend_slots(q, cached, filled_B, head**-0.5, (1024, splits))
+    expected = attend_slots_reference(q, cached, filled_B, head**-0.5, (1024, splits))
+    assert (output.float() - expected.float()).abs().max() < 0.03
 
 
 @pytest.mark.parametrize("normed", [True, False])
 def test_keys_go_into_the_cache(normed: bool) -> None:
     torch.manual_seed(0)
-    kind = torch.bfloat16
-    qkv = torch.randn(5, (4 + 2 * 2) * 64, device=CUDA, dtype=kind)
-    norms = torch.rand(6, 64, device=CUDA, dtype=kind) if normed else None
-    tables = (torch.randn(5, 64, device=CUDA, dtype=kind) for _ in range(2))
+    dtype = torch.bfloat16
+    qkv = torch.randn(5, (4 + 2 * 2) * 64, device=CUDA, dtype=dtype)
+    norms = torch.rand(6, 64, device=CUDA, dtype=dtype) if normed else None
+    tables = (torch.randn(5, 64, device=CUDA, dtype=dtype) for _ in range(2))
     rotation, used_B = Rotation(norms, 1e-6, *tables), torch.tensor([0, 5, 63, 1, 2], device=CUDA)
     ours, theirs = (
-        tuple(torch.zeros(5 * 64, 2, 64, device=CUDA, dtype=kind) for _ in range(2))
+        tuple(torch.zeros(5 * 64, 2, 64, device=CUDA, dtype=dtype) for _ in range(2))
         for _ in range(2)
     )
     turned = rope_into_cache(qkv, rotation, used_B, ours, 64)
     plain = rope_into_cache_reference(qkv, rotation, used_B, theirs, 64)
-    for one, other in zip((turned, *ours), (plain, *theirs), strict=True):
-        assert (one.float() - other.float()).abs().max() <= 0.02 * other.float().abs().max()
+    for first, other in zip((turned, *ours), (plain, *theirs), strict=True):
+        assert (first.float() - other.float()).abs().max() <= 0.02 * other.float().abs().max()
 
 
-@pytest.mark.parametrize("kept", [0, 2**20])
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_the_head_in_chunks(kind: torch.dtype, kept: int) -> None:
+@pytest.mark.parametrize("remaining", [0, 2**20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_head_in_chunks(dtype: torch.dtype, remaining: int) -> None:
     torch.manual_seed(0)
     states = torch.randn(70, 64, device=CUDA, requires_grad=True)
     weight = torch.randn(3001, 64, device=CUDA, requires_grad=True)
-    drawn = torch.randint(3001, (70,), device=CUDA)
-    got, entropies, likeliest = scored(states, (weight, None), drawn, Scoring(0.8, kind, 32, kept))
-    assert torch.equal(likeliest, (states @ weight.t()).argmax(-1) == drawn)
+    tokens = torch.randint(3001, (70,), device=CUDA)
+    got, entropies, likeliest = scored(
+        states, (weight, None), tokens, Scoring(0.8, dtype, 32, remaining)
+    )
+    assert torch.equal(likeliest, (states @ weight.t()).argmax(-1) == tokens)
     all_NV = torch.log_softmax(states.double() @ weight.double().t() / 0.8, -1)
-    expected = all_NV.gather(1, drawn[:, None])[:, 0]
+    expected = all_NV.gather(1, tokens[:, None])[:, 0]
     # logits have a deviation of 10 here, and factors a relative error of 2^-9
-    within = 1e-4 if kind == torch.float32 else 0.15
+    within = 1e-4 if dtype == torch.float32 else 0.15
     assert (got - expected).abs().max() < within
     assert (entropies + (all_NV.exp() * all_NV).sum(-1)).abs().max() < within
     factors = torch.randn(70, device=CUDA)
     ours = torch.autograd.grad((got * factors).sum(), (states, weight))
     theirs = torch.autograd.grad((expected * factors).sum(), (states, weight))
-    for one, other in zip(ours, theirs, strict=True):
-        assert (one - other).norm() < within * other.norm()
+    for first, other in zip(ours, theirs, strict=True):
+        assert (first - other).norm() < within * other.norm()
 
 
 # Sampler ------------------------------------------------------------------------------------------
@@ -194,9 +196,9 @@ def test_the_head_in_chunks(kind: torch.dtype, kept: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_float32_draws_what_a_cpu_draws(family: str) -> None:
-    asked = requests(9, samples=7)
-    ours = sampler(family).generate(asked, PARAMS)
-    theirs = sampler(family, "cpu").generate(asked, PARAMS)
+    batch = requests(9, samples=7)
+    ours = sampler(family).generate(batch, PARAMS)
+    theirs = sampler(family, "cpu").generate(batch, PARAMS)
     assert ids(ours) == ids(theirs)
     assert (logprobs(ours) - logprobs(theirs)).abs().max() < 1e-4
 
@@ -204,8 +206,8 @@ def test_float32_draws_what_a_cpu_draws(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_equals_transformers(family: str) -> None:
     model, params = make(family).to(CUDA), SamplingParams(30, frozenset(), temperature=0.0)
-    asked = requests(4, samples=1)
-    for request, group in zip(asked, sampler(family).generate(asked, params), strict=True):
+    batch = requests(4, samples=1)
+    for request, group in zip(batch, sampler(family).generate(batch, params), strict=True):
         prompt = torch.tensor([request.prompt_ids], device=CUDA)
         theirs = model.generate(
             prompt,
@@ -231,26 +233,26 @@ def test_greedy_equals_transformers(family: str) -> None:
 def test_captured_steps_draw_what_plain_steps_draw(
     params: SamplingParams, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = requests(9, samples=7)
+    batch = requests(9, samples=7)
     native = sampler("qwen3", dtype=dtype)
-    captured = native.generate(asked, params)
+    captured = native.generate(batch, params)
     (decoder,) = native._decoders._workers  # type: ignore[attr-defined]
     assert isinstance(decoder, TorchDecoder) and decoder._steps is not None
     assert decoder._steps.captures and any(decoder._steps._graphs.values())
-    again = native.generate(asked, params)
+    again = native.generate(batch, params)
     monkeypatch.setattr(DecodeSteps, "_capture", lambda *_: None)
-    plain = sampler("qwen3", dtype=dtype).generate(asked, params)
+    plain = sampler("qwen3", dtype=dtype).generate(batch, params)
     assert ids(captured) == ids(again) == ids(plain)
     assert (logprobs(captured) - logprobs(plain)).abs().max() < 1e-5
 
 
 def test_float32_does_not_depend_on_slots_and_new_weights_take_effect() -> None:
-    asked = requests(9, samples=7)
-    first = sampler("qwen3", slots=64).generate(asked, PARAMS)
+    batch = requests(9, samples=7)
+    first = sampler("qwen3", slots=64).generate(batch, PARAMS)
     native = sampler("qwen3", slots=3)
-    assert ids(native.generate(asked, PARAMS)) == ids(first)
+    assert ids(native.generate(batch, PARAMS)) == ids(first)
     native.load(WeightUpdate(1, make("qwen3", seed=1).state_dict()))
-    assert ids(native.generate(asked, PARAMS)) != ids(first)
+    assert ids(native.generate(batch, PARAMS)) != ids(first)
 
 
 # Learner ------------------------------------------------------------------------------------------
@@ -273,10 +275,10 @@ def learner(
 
 def drawn(family: str, dtype: torch.dtype = torch.float32) -> list[Sample]:
     """What the sampler on the GPU draws, with advantages of both signs."""
-    asked = requests(9, samples=7)
-    groups = sampler(family, dtype=dtype).generate(asked, PARAMS)
+    batch = requests(9, samples=7)
+    groups = sampler(family, dtype=dtype).generate(batch, PARAMS)
     pairs: list[tuple[Request, Completion]] = [
-        (request, done) for request, group in zip(asked, groups, strict=True) for done in group
+        (request, done) for request, group in zip(batch, groups, strict=True) for done in group
     ]
     return [
         Sample(request.prompt_ids, done.ids, done.logprobs, 1.0 - 0.7 * (i % 3))
@@ -293,9 +295,9 @@ def test_a_float32_update_is_that_of_a_cpu(family: str) -> None:
     samples = drawn(family)
     ours, theirs = learner(family, CUDA), learner(family, "cpu")
     for _ in range(2):
-        one, other = (each.update(each.prepare(samples)) for each in (ours, theirs))
-        assert one.loss == pytest.approx(other.loss, abs=1e-5)
-        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
+        first, other = (count.update(count.prepare(samples)) for count in (ours, theirs))
+        assert first.loss == pytest.approx(other.loss, abs=1e-5)
+        assert first.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
     # AdamW's first steps have the size of the rate, whatever the gradient's, so small ones are noise
     assert (parameters(ours.model) - parameters(theirs.model)).abs().mean() < 1e-5
 
@@ -316,16 +318,18 @@ def test_the_sampler_agrees_with_the_learner(family: str) -> None:
 def test_bfloat16_gradients_point_where_float32_ones_do(family: str, recompute: bool) -> None:
     samples = drawn(family)
     rows = [PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples]
-    found = []
+    results = []
     for autocast in ("none", "bfloat16"):
-        one = learner(family, CUDA, autocast, recompute)
-        batch = collate(rows, device=CUDA, layout=one.layout)
+        trained = learner(family, CUDA, autocast, recompute)
+        batch = collate(rows, device=CUDA, layout=trained.layout)
         with torch.autocast("cuda", torch.bfloat16, enabled=autocast == "bfloat16"):
-            logprobs_BT, _ = response_logprobs(one.model, batch, 1.0, plain_head=True)
+            logprobs_BT, _ = response_logprobs(trained.model, batch, 1.0, plain_head=True)
         (logprobs_BT * batch.advantages_B[:, None]).sum().backward()
-        grads = torch.cat([p.grad.flatten() for p in one.model.parameters() if p.grad is not None])
-        found.append((logprobs_BT.detach(), grads))
-    (exact_BT, exact_grad), (round_BT, round_grad) = found
+        grads = torch.cat(
+            [p.grad.flatten() for p in trained.model.parameters() if p.grad is not None]
+        )
+        results.append((logprobs_BT.detach(), grads))
+    (exact_BT, exact_grad), (round_BT, round_grad) = results
     difference = (exact_BT - round_BT)[batch.mask_BT].abs()
     cosine = F.cosine_similarity(exact_grad, round_grad, dim=0)
     assert difference.mean() < 0.05, (difference.mean(), difference.max())
@@ -334,13 +338,13 @@ def test_bfloat16_gradients_point_where_float32_ones_do(family: str, recompute: 
 
 def test_two_updates_of_one_seed_are_the_same_to_the_bit() -> None:
     samples = drawn("qwen3", torch.bfloat16)
-    found = []
+    results = []
     for _ in range(2):
-        one = learner("qwen3", CUDA, "bfloat16")
+        trained = learner("qwen3", CUDA, "bfloat16")
         for _ in range(2):
-            one.update(one.prepare(samples))
-        found.append(parameters(one.model))
-    assert torch.equal(*found)
+            trained.update(trained.prepare(samples))
+        results.append(parameters(trained.model))
+    assert torch.equal(*results)
 
 
 def test_micro_batches_do_not_wait_for_the_device() -> None:
@@ -348,10 +352,10 @@ def test_micro_batches_do_not_wait_for_the_device() -> None:
     samples = drawn("qwen3", torch.bfloat16)
     counts = []
     for budget in (64, 4096):
-        one = learner("qwen3", CUDA, "bfloat16")
-        one.tokens_per_micro_batch = budget
-        one.update(one.prepare(samples))
-        counts.append(questions(lambda one=one: one.update(one.prepare(samples))))  # type: ignore[misc]
+        trained = learner("qwen3", CUDA, "bfloat16")
+        trained.tokens_per_micro_batch = budget
+        trained.update(trained.prepare(samples))
+        counts.append(questions(lambda trained=trained: trained.update(trained.prepare(samples))))  # type: ignore[misc]
     many, few = counts
     assert len(many) == len(few), [str(w.message) for w in many]
 
@@ -360,9 +364,9 @@ def questions(work: Callable[[], object]) -> list[warnings.WarningMessage]:
     """Where the host waits for the device."""
     torch.cuda.set_sync_debug_mode("warn")
     try:
-        with warnings.catch_warnings(record=True) as found:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             work()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    return [one for one in found if "synchroniz" in str(one.message)]
+    return [match for match in caught if "synchroniz" in str(match.message)]

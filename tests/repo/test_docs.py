@@ -80,9 +80,9 @@ def test_placeholders_of_metrics_stand_for_names() -> None:
 
 
 def test_every_kind_of_stage_has_a_page(pages: Mapping[str, str]) -> None:
-    for kind in KINDS:
-        headings = re.findall(r"^## (.+)$", pages[f"docs/{kind}.md"], re.MULTILINE)
-        assert headings == HEADINGS, f"docs/{kind}.md"
+    for stage_kind in KINDS:
+        headings = re.findall(r"^## (.+)$", pages[f"docs/{stage_kind}.md"], re.MULTILINE)
+        assert headings == HEADINGS, f"docs/{stage_kind}.md"
 
 
 @pytest.mark.parametrize(
@@ -112,15 +112,15 @@ def test_every_rule_stands_as_it_is_judged(pages: Mapping[str, str]) -> None:
 def test_every_command_is_in_the_readme(root: Path) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
     (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
-    named = set(re.findall(r"^\| `(dianoia \w+)", text, re.MULTILINE))
-    assert {f"dianoia {name}" for name in commands.choices} <= named
+    names = set(re.findall(r"^\| `(dianoia \w+)", text, re.MULTILINE))
+    assert {f"dianoia {name}" for name in commands.choices} <= names
 
 
 # TOML and commands -------------------------------------------------------------------------------
 
 
-def _laid_over(table: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in more.items():
+def _laid_over(table: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in extra.items():
         old = table.get(key)
         table[key] = _laid_over(old, value) if isinstance(old, dict) else value
     return table

@@ -50,18 +50,18 @@ def read_names(outside: list[ast.Module], inside: list[ast.Module]) -> set[str]:
     ]
     read = set().union(*map(_loaded, outside))
     while True:
-        further = set().union(*(_loaded(m) for m in methods if m.name in read))
-        if further <= read:
+        extra = set().union(*(_loaded(m) for m in methods if m.name in read))
+        if extra <= read:
             return read
-        read |= further
+        read |= extra
 
 
 def test_every_configuration_field_is_read(root: Path) -> None:
-    place = root / "dianoia" / "base" / "config"
+    folder = root / "dianoia" / "base" / "config"
     trees = list(_trees(root / "dianoia"))
     read = read_names(
-        [tree for path, tree in trees if not path.is_relative_to(place)],
-        [tree for path, tree in trees if path.is_relative_to(place)],
+        [tree for path, tree in trees if not path.is_relative_to(folder)],
+        [tree for path, tree in trees if path.is_relative_to(folder)],
     )
     models = set(_models())
     assert any(model.model_fields for model in models)

@@ -39,26 +39,26 @@ def test_the_two_commands_are_shown(commands: list[list[str]]) -> None:
 
 def test_every_make_target_exists(root: Path, commands: list[list[str]]) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text("utf-8"), re.MULTILINE))
-    named = {
+    names = {
         word
         for command in commands
         if command[0] == "make"
         for word in command[1:]
         if "=" not in word and not word.startswith("-")
     }
-    assert named <= targets, f"no such targets: {sorted(named - targets)}"
+    assert names <= targets, f"no such targets: {sorted(names - targets)}"
 
 
 def test_every_subcommand_exists(
     commands: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = {
+    names = {
         command[1]
         for command in commands
         if Path(command[0]).name == "dianoia" and len(command) > 1 and command[1][0] != "-"
     }
-    assert named, "the README shows no dianoia command"
-    unknown = [name for name in sorted(named) if _exit_status([name, "--help"]) != 0]
+    assert names, "the README shows no dianoia command"
+    unknown = [name for name in sorted(names) if _exit_status([name, "--help"]) != 0]
     assert not unknown, f"dianoia has no such commands: {unknown}\n{capsys.readouterr().err}"
 
 
@@ -68,6 +68,6 @@ def test_an_unknown_subcommand_is_refused(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_every_recipe_named_exists(root: Path, commands: list[list[str]]) -> None:
-    named = {word for command in commands for word in command if word.startswith("recipes/")}
-    missing = sorted(name for name in named if not (root / name).is_file())
+    names = {word for command in commands for word in command if word.startswith("recipes/")}
+    missing = sorted(name for name in names if not (root / name).is_file())
     assert not missing, f"no such recipes: {missing}"

@@ -29,8 +29,8 @@ def test_a_recipe_is_named_after_its_file(root: Path) -> None:
 @pytest.fixture(scope="module")
 def recipes(root: Path) -> dict[str, Recipe]:
     """Every recipe for a model from the hub, by name."""
-    found = {p.stem: load_recipe(p) for p in (root / "recipes").glob("*.toml")}
-    return {name: one for name, one in found.items() if not name.startswith("miniature")}
+    results = {p.stem: load_recipe(p) for p in (root / "recipes").glob("*.toml")}
+    return {name: match for name, match in results.items() if not name.startswith("miniature")}
 
 
 RATES = {
@@ -108,11 +108,11 @@ def test_r1_is_the_papers_graph(recipes: Mapping[str, Recipe]) -> None:
 def test_every_model_that_a_recipe_names_can_be_planned_offline(
     recipes: Mapping[str, Recipe],
 ) -> None:
-    named = {
+    names = {
         source
         for recipe in recipes.values()
         for stage in recipe.stages.values()
         for source in sources(stage)
         if source not in recipe.stages
     }
-    assert named and named <= set(KNOWN)
+    assert names and names <= set(KNOWN)

@@ -154,19 +154,19 @@ def test_the_authors_thoughts_have_their_modes(draw) -> None:
 def test_what_is_right_and_what_is_compared() -> None:
     """A general request that is worth 2 of 4 has the right content; nothing is compared with nothing."""
     problem = Problem("p", "?", "x", "miniature", "general")
-    one = response(problem, "France: Paris.\n")
+    right = response(problem, "France: Paris.\n")
     scores = tuple(Score(part, {"accuracy": part}) for part in (1.0, 0.5, 0.0))
-    found = observed(Group(problem, (one, one, one), scores))
-    assert [o.right for o in found] == [True, True, False]
-    assert {(o.mode, o.domain, o.difficulty) for o in found} == {(Mode.DERIVED, "general", 0)}
-    assert comparison(found) == ""
+    result = observed(Group(problem, (right, right, right), scores))
+    assert [o.right for o in result] == [True, True, False]
+    assert {(o.mode, o.domain, o.difficulty) for o in result} == {(Mode.DERIVED, "general", 0)}
+    assert comparison(result) == ""
     once = [Observation(Mode.AT_ONCE, n == 0, "en", 2, "math") for n in range(4)]
     again = [Observation(Mode.CHECKED, True, "en", 2, "math")] * 2
-    told = comparison([*found, *once, *again]).splitlines()
+    lines = comparison([*result, *once, *again]).splitlines()
     # 2 of 3 beside 1 of 4; 2 of 2 beside 2 of 3
-    assert told[0] == "derived / at once: 2.7 times as often right"
-    assert told[1].startswith("checked - derived: +33.3% [")
-    rows = table_by("domain", [*found, *once], lambda o: o.domain)
+    assert lines[0] == "derived / at once: 2.7 times as often right"
+    assert lines[1].startswith("checked - derived: +33.3% [")
+    rows = table_by("domain", [*result, *once], lambda o: o.domain)
     assert [list(column.cells) for column in rows.columns][:3] == [
         ["general", "math"],
         ["0%, -", "100%, 25%"],

@@ -58,8 +58,8 @@ def test_gold_scores_one_and_junk_nothing(task: str) -> None:
     for problem in problems:
         verify = VERIFIERS[problem.verifier]
         assert verify(problem, problem.answer) == 1.0, problem
-        for kind, make in JUNK.items():
-            assert verify(problem, make(problem.question, problem.answer)) == 0.0, (kind, problem)
+        for family, make in JUNK.items():
+            assert verify(problem, make(problem.question, problem.answer)) == 0.0, (family, problem)
         if problem.verifier != "gym":  # where one answer is right, any other is wrong
             for other in golds - {problem.answer}:
                 assert verify(problem, other) == 0.0, (other, problem)

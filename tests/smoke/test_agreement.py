@@ -100,12 +100,12 @@ def differences(
     sampler.load(WeightUpdate(0, model.state_dict()))
     requests = [Request(ids, samples, (1, n)) for n, ids in enumerate(prompts)]
     params = SamplingParams(90, stops, temperature)
-    drawn = [
-        Sample(request.prompt_ids, one.ids, one.logprobs, 1.0)
+    draws = [
+        Sample(request.prompt_ids, completion.ids, completion.logprobs, 1.0)
         for request, group in zip(requests, sampler.generate(requests, params), strict=True)
-        for one in group
+        for completion in group
     ]
-    random.Random(0).shuffle(drawn)
+    random.Random(0).shuffle(draws)
     learner = PolicyLearner(
         model,
         # the cap asks for the learner's own log-probabilities
@@ -117,8 +117,8 @@ def differences(
         max_tokens=90,
         total_steps=1,
     )
-    theirs = torch.cat([row.old_T for row in learner.prepare(drawn)])
-    ours = torch.tensor([value for sample in drawn for value in sample.logprobs])
+    theirs = torch.cat([row.old_T for row in learner.prepare(draws)])
+    ours = torch.tensor([value for sample in draws for value in sample.logprobs])
     assert theirs.dtype == ours.dtype == torch.float32 and theirs.shape == ours.shape
     return (theirs - ours).abs()
 
@@ -128,16 +128,16 @@ def test_sampler_and_learner_agree(family: str) -> None:
     model, stops = random_model(family), frozenset({3, 5, 7})
     prompts = random_prompts(48 if family == "qwen3" else 36)
     for settings in SETTINGS if family == "qwen3" else SETTINGS[1:]:
-        found = differences(model, prompts, 8, stops, settings)
-        assert len(found) >= 10_000
-        assert float(found.max()) <= AGREEMENT, settings
+        gaps = differences(model, prompts, 8, stops, settings)
+        assert len(gaps) >= 10_000
+        assert float(gaps.max()) <= AGREEMENT, settings
 
 
 def test_rows_that_are_alone_and_one_slot_change_nothing() -> None:
     model, prompts = random_model("qwen3"), random_prompts(3)
     for settings in ((1.3, 1, 64, False), (0.6, 3, 64, True)):
-        found = differences(model, prompts, 2, frozenset({3}), settings)
-        assert float(found.max()) <= AGREEMENT, settings
+        gaps = differences(model, prompts, 2, frozenset({3}), settings)
+        assert float(gaps.max()) <= AGREEMENT, settings
 
 
 def test_a_wrong_temperature_would_be_seen() -> None:
@@ -146,7 +146,7 @@ def test_a_wrong_temperature_would_be_seen() -> None:
     sampler = NativeSampler(model.config)
     sampler.load(WeightUpdate(0, model.state_dict()))
     (group,) = sampler.generate([Request(prompts[0], 8, (1,))], SamplingParams(40, frozenset()))
-    drawn = [Sample(prompts[0], one.ids, one.logprobs, 1.0) for one in group]
+    draws = [Sample(prompts[0], problem.ids, problem.logprobs, 1.0) for problem in group]
     learner = PolicyLearner(
         model,
         AlgorithmSettings(kl_coefficient=0.0, importance_cap=2.0),
@@ -155,20 +155,20 @@ def test_a_wrong_temperature_would_be_seen() -> None:
         max_tokens=40,
         total_steps=1,
     )
-    theirs = torch.cat([row.old_T for row in learner.prepare(drawn)])
-    ours = torch.tensor([value for sample in drawn for value in sample.logprobs])
+    theirs = torch.cat([row.old_T for row in learner.prepare(draws)])
+    ours = torch.tensor([value for sample in draws for value in sample.logprobs])
     assert float((theirs - ours).abs().max()) > 10 * AGREEMENT
 
 
 def test_they_agree_on_the_shipped_base() -> None:
     model, prompts = base_and_prompts(40)
     parts = (prompts, prompts[:6], prompts[:6])
-    found = [
+    gaps = [
         differences(model, part, 16, frozenset({0}), settings)
         for part, settings in zip(parts, SETTINGS, strict=True)
     ]
-    assert sum(map(len, found)) >= 10_000
-    assert max(float(some.max()) for some in found) <= AGREEMENT
+    assert sum(map(len, gaps)) >= 10_000
+    assert max(float(candidates.max()) for candidates in gaps) <= AGREEMENT
 
 
 def greedy(
@@ -211,12 +211,14 @@ def test_greedy_is_what_transformers_writes(family: str) -> None:
         tuple(rng.randrange(VOCABULARY) for _ in range(rng.choice((1, 9, 30)))) for _ in range(50)
     ]
     ours = native(model, prompts, stops, 40)
-    assert [one.ids for one in ours] == greedy(model, prompts, stops, 40)
-    assert any(one.stopped for one in ours) and any(not one.stopped for one in ours)
+    assert [completion.ids for completion in ours] == greedy(model, prompts, stops, 40)
+    assert any(completion.stopped for completion in ours) and any(
+        not completion.stopped for completion in ours
+    )
 
 
 def test_greedy_on_the_shipped_base_is_what_transformers_writes() -> None:
     model, prompts = base_and_prompts(50)
     ours = native(model, prompts, frozenset({0}), 60)
-    assert [one.ids for one in ours] == greedy(model, prompts, frozenset({0}), 60)
-    assert sum(one.stopped for one in ours) > 25, "most answers end by themselves"
+    assert [completion.ids for completion in ours] == greedy(model, prompts, frozenset({0}), 60)
+    assert sum(completion.stopped for completion in ours) > 25, "most answers end by themselves"

@@ -89,11 +89,11 @@ def files(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> dict[str
         return " ".join(draw.choices(["two", "six", "apple", "box", "red", "buys"], k=5))
 
     pairs = [
-        {"prompt": f"Say {n}", "chosen": f"Alice {said}", "rejected": f"apple {said}"}
-        for n, said in enumerate(words() for _ in range(64))
+        {"prompt": f"Say {n}", "chosen": f"Alice {content}", "rejected": f"apple {content}"}
+        for n, content in enumerate(words() for _ in range(64))
     ]
     labels = [{"prompt": f"Do {n}", "response": words(), "label": n % 2} for n in range(64)]
-    found = {
+    results = {
         "base": tiny_base.as_posix(),
         "pairs": written("pairs", pairs),
         "labels": written("labels", labels),
@@ -101,11 +101,11 @@ def files(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> dict[str
         "unsafe": written("unsafe", [{"prompt": f"Help me to steal {n}"} for n in range(60)]),
     }
     recipe = folder / "models.toml"
-    recipe.write_text(MODELS.format(**found), encoding="utf-8")
+    recipe.write_text(MODELS.format(**results), encoding="utf-8")
     assert main(["run", str(recipe), "--out", str(folder / "run")]) == 0
     for name in ("helpful", "safety"):
-        found[name] = (folder / "run/stages" / name / "checkpoint").as_posix()
-    return found
+        results[name] = (folder / "run/stages" / name / "checkpoint").as_posix()
+    return results
 
 
 def run(files: dict[str, str], out: Path, *options: str, text: str = RECIPE + PREFERENCES) -> int:
@@ -148,21 +148,21 @@ def test_general_prompts_join_the_rollouts(
     assert {tuple(row["parts"]) for row in before} == {("accuracy", "format", "language")}
     kinds = [next(n for n in ("helpful", "safety", "accuracy") if n in r["parts"]) for r in after]
     assert kinds == ["accuracy"] * 16 + ["helpful"] * 12 + ["safety"] * 4
-    for row, kind in zip(after, kinds, strict=True):
-        weight = {"accuracy": 1.0, "helpful": 3.0, "safety": 1.0}[kind]
+    for row, category in zip(after, kinds, strict=True):
+        weight = {"accuracy": 1.0, "helpful": 3.0, "safety": 1.0}[category]
         terms = (
-            weight * (row["parts"][kind] or 0),
+            weight * (row["parts"][category] or 0),
             row["parts"]["format"],
             0.5 * (row["parts"]["language"] or 0),
         )
         assert row["reward"] == pytest.approx(sum(terms))
-        assert set(row["parts"]) == {kind, "format", "language"}
-        assert (row["accuracy"] is None) == (kind != "accuracy")
+        assert set(row["parts"]) == {category, "format", "language"}
+        assert (row["accuracy"] is None) == (category != "accuracy")
         assert row["problem"].startswith(
-            {"accuracy": ("en:", "zh:"), "helpful": "general-", "safety": "unsafe-"}[kind]
+            {"accuracy": ("en:", "zh:"), "helpful": "general-", "safety": "unsafe-"}[category]
         )
-    drawn = [{row["problem"] for row in rollouts(out, step)} for step in (4, 6)]
-    assert not drawn[0] & drawn[1], "every set goes on in its own stream"
+    samples = [{row["problem"] for row in rollouts(out, step)} for step in (4, 6)]
+    assert not samples[0] & samples[1], "every set goes on in its own stream"
     assert main(["report", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Reward model scores" in page and "Held-out rewards" in page
@@ -174,9 +174,9 @@ def test_until_they_come_in_nothing_changes(
     assert run(files, tmp_path / "plain", text=RECIPE) == run(files, tmp_path / "mixed") == 0
     plain, mixed = metrics(tmp_path / "plain"), metrics(tmp_path / "mixed")
     assert not any(any(new in key for new in NEW) for row in plain for key in row)
-    rest = [{k: v for k, v in row.items() if not any(n in k for n in NEW)} for row in mixed]
-    assert rest[:5] == plain[:5], "bit for bit, up to the step from which they are drawn"
-    assert rest[5] != plain[5]
+    remainder = [{k: v for k, v in row.items() if not any(n in k for n in NEW)} for row in mixed]
+    assert remainder[:5] == plain[:5], "bit for bit, up to the step from which they are drawn"
+    assert remainder[5] != plain[5]
     assert plain[1]["reward"] > 0, "something was earned, so that there is something to compare"
 
 
@@ -205,11 +205,11 @@ def test_going_on_is_as_if_never_stopped(
         (tmp_path / name / "stages/zero/diagnoses.jsonl").read_bytes() for name in ("whole", "cut")
     ]
     assert diagnoses[0] == diagnoses[1]
-    one, other = (
+    first, other = (
         load_file(tmp_path / name / "stages/zero/checkpoint/model.safetensors")
         for name in ("whole", "cut")
     )
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize(
@@ -294,13 +294,13 @@ def test_what_cannot_run_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     table, parts = BAD[case]
-    both, swahili = tmp_path / "both.jsonl", tmp_path / "swahili.jsonl"
-    both.write_text(Path(files["general"]).read_text("utf-8"), encoding="utf-8")
+    combined, swahili = tmp_path / "both.jsonl", tmp_path / "swahili.jsonl"
+    combined.write_text(Path(files["general"]).read_text("utf-8"), encoding="utf-8")
     row = json.dumps({"prompt": "Habari {}?", "language": "sw"}) + "\n"
     swahili.write_text("".join(row.replace("{}", str(n)) for n in range(40)), encoding="utf-8")
     text = (
         RECIPE + "[stages.zero.rewards]\nlanguage = 1.0\n[stages.zero.preferences]\n" + table
-    ).format(**files, both=both.as_posix(), swahili=swahili.as_posix())
+    ).format(**files, both=combined.as_posix(), swahili=swahili.as_posix())
     recipe, out = tmp_path / "all.toml", tmp_path / "run"
     recipe.write_text(text, encoding="utf-8")
     absent = "nowhere.jsonl" in table  # a plan lists what is not there yet
@@ -309,16 +309,16 @@ def test_what_cannot_run_is_refused(
     if dry and absent:
         assert "a run would be refused: nowhere.jsonl" in capsys.readouterr().out
         return
-    said = capsys.readouterr().err
-    assert said.startswith("dianoia: ") and "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("dianoia: ") and "Traceback" not in stderr
     for part in parts:
-        assert part in said, said
+        assert part in stderr, stderr
     assert not out.exists(), "nothing may have begun"
 
 
-@pytest.mark.parametrize("kind", ["rl", "evaluate"])
+@pytest.mark.parametrize("category", ["rl", "evaluate"])
 def test_what_no_rule_can_grade_is_refused(
-    kind: str, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    category: str, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "essays.jsonl"
     rows = [
@@ -334,14 +334,18 @@ max_tokens = 8
 '''
     text = (
         RECIPE + evaluation
-        if kind == "evaluate"
+        if category == "evaluate"
         else RECIPE.replace("miniature/math", file.as_posix())
     )
     assert run(files, tmp_path / "run", text=text) == 2
-    said = capsys.readouterr().err
-    where = "evaluation" if kind == "evaluate" else "zero"
-    assert f"stages.{where}.problems" in said and "no rule can grade" in said and "'essays-" in said
+    stderr = capsys.readouterr().err
+    where = "evaluation" if category == "evaluate" else "zero"
+    assert (
+        f"stages.{where}.problems" in stderr
+        and "no rule can grade" in stderr
+        and "'essays-" in stderr
+    )
     assert not (tmp_path / "run").exists()
     # the same file is a set of general prompts
-    named = files | {"general": file.as_posix()}
-    assert run(named, tmp_path / "run", "zero.steps=6", "zero.progress.problems=0") == 0
+    names = files | {"general": file.as_posix()}
+    assert run(names, tmp_path / "run", "zero.steps=6", "zero.progress.problems=0") == 0

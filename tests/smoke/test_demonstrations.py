@@ -68,23 +68,23 @@ def test_demonstrations_are_written_and_learnt(
     assert schema.names == list(SAMPLE_COLUMNS) and not schema.metadata
     rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     assert [row["question"] for row in rows] == [f"Hello 1.{n}?" for n in (0, 1, 2, 0, 1)]
-    said = [row["completion"][0]["content"] for row in rows]
-    assert said[0] == "<think>\n</think>\nHello!"
-    assert said[1] == "<think>\nI count the words. Two.\n</think>\nHello! It is \\boxed{1}."
+    content = [row["completion"][0]["content"] for row in rows]
+    assert content[0] == "<think>\n</think>\nHello!"
+    assert content[1] == "<think>\nI count the words. Two.\n</think>\nHello! It is \\boxed{1}."
     assert [row["answer"] for row in rows[:3]] == ["Hello!", "1", "2"]
     assert [row["target_language"] for row in rows[:3]] == [None, 1.0, 1.0]
     assert all(row["messages"] == row["prompt"] + row["completion"] for row in rows)
     for name in ("tokens", "thought_tokens", "accuracy", "sampled_thought"):
         assert {row[name] for row in rows} == {None}
-    found = json.loads((out / "stages/general/demonstrations.json").read_text("utf-8"))
-    assert found.pop("seconds") >= 0 and found.pop("format_version") == 1
-    assert found == {
+    document = json.loads((out / "stages/general/demonstrations.json").read_text("utf-8"))
+    assert document.pop("seconds") >= 0 and document.pop("format_version") == 1
+    assert document == {
         "rows": 5, "questions": 3, "without_thought": 2, "by_domain": {"general": 5},
         "by_language": {"en": 4, "zh": 1},
     }  # fmt: skip
-    told = capsys.readouterr().out
-    assert "general: 5 demonstrations of tests/greetings, 2 of them without a thought" in told
-    assert "learnt: 5 samples per epoch, 0 held out, 0 longer" in told
+    stdout = capsys.readouterr().out
+    assert "general: 5 demonstrations of tests/greetings, 2 of them without a thought" in stdout
+    assert "learnt: 5 samples per epoch, 0 held out, 0 longer" in stdout
     assert main(["report", str(out)]) == 0
 
 
@@ -98,13 +98,15 @@ def test_one_seed_is_one_data_set(recipe: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "said"), [("r1-zero", "<answer>Hello!</answer>"), ("plain", "Hello!")]
+    ("template", "message"), [("r1-zero", "<answer>Hello!</answer>"), ("plain", "Hello!")]
 )
-def test_the_form_is_the_templates(template: str, said: str, recipe: Path, tmp_path: Path) -> None:
+def test_the_form_is_the_templates(
+    template: str, message: str, recipe: Path, tmp_path: Path
+) -> None:
     options = (f"general.template={template}", f"learnt.template={template}")
     assert run(recipe, tmp_path / "run", *options) == 0
     rows = pq.read_table(tmp_path / "run/stages/general/data.parquet").to_pylist()
-    assert rows[0]["completion"][0]["content"].endswith(said)
+    assert rows[0]["completion"][0]["content"].endswith(message)
 
 
 def test_a_source_that_ends_gives_what_it_has(
@@ -140,9 +142,9 @@ def test_what_cannot_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(recipe, tmp_path / "run", override) == 2
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     for part in parts:
-        assert part in said, said
+        assert part in stderr, stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -150,5 +152,5 @@ def test_the_plan_needs_no_model(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", str(recipe), "--set", "general.rows=2_000", "--dry-run"]) == 0
-    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "2,000 demonstrations of" in said and "as many samples as general will write" in said
+    stdout = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "2,000 demonstrations of" in stdout and "as many samples as general will write" in stdout

@@ -34,15 +34,15 @@ def run(tiny_zero: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ) -> tuple[int, str]:
         sets = [part for override in overrides for part in ("--set", override)]
         status = main(["run", str(recipe), "--out", str(tmp_path / "run"), *sets, *options])
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        return status, said
+        stderr = capsys.readouterr().err
+        assert "Traceback" not in stderr
+        return status, stderr
 
     return run
 
 
-def sums(**more: Any) -> list[dict[str, Any]]:
-    return [{"question": f"{n}+1?", "answer": str(n + 1)} | more for n in range(60)]
+def sums(**options: Any) -> list[dict[str, Any]]:
+    return [{"question": f"{n}+1?", "answer": str(n + 1)} | options for n in range(60)]
 
 
 def written(path: Path, rows: list[Any]) -> Path:
@@ -66,14 +66,14 @@ def written(path: Path, rows: list[Any]) -> Path:
 def test_one_row_stops_a_run_before_it_begins(row: str, run: Run, tmp_path: Path) -> None:
     file = written(tmp_path / "rows.jsonl", sums())
     file.write_text(file.read_text() + "\n" + row + "\n")
-    status, said = run(f"zero.problems={file}")
-    assert status == 2 and f"{file}, row 61" in said
-    assert said.startswith("dianoia: ") and len(said) < 1000
+    status, message = run(f"zero.problems={file}")
+    assert status == 2 and f"{file}, row 61" in message
+    assert message.startswith("dianoia: ") and len(message) < 1000
     assert not (tmp_path / "run").exists()
 
 
 def test_columns_that_nobody_reads_are_taken_as_they_are(run: Run, tmp_path: Path) -> None:
-    more = {
+    extra = {
         "note": "half \ud800 a character",
         "weight": float("nan"),
         "limit": float("inf"),
@@ -82,7 +82,7 @@ def test_columns_that_nobody_reads_are_taken_as_they_are(run: Run, tmp_path: Pat
         "nul": "\0",
         "nested": [{"a": [[[]]]}],
     }
-    file = written(tmp_path / "rows.jsonl", sums(**more))
+    file = written(tmp_path / "rows.jsonl", sums(**extra))
     options = [f"zero.problems={file}", f"evaluation.problems={file}"]
     assert run(*options) == (0, "")
 
@@ -106,8 +106,8 @@ def test_a_recipe_with_a_byte_order_mark(run: Run, tiny_zero: Path, tmp_path: Pa
     assert run(options=("--dry-run",), recipe=marked) == (0, "")
     assert "this is a folder" in run(recipe=tmp_path)[1]
     (tmp_path / "link.toml").symlink_to("gone.toml")
-    status, said = run(recipe=tmp_path / "link.toml")
-    assert status == 2 and "which does not exist" in said
+    status, message = run(recipe=tmp_path / "link.toml")
+    assert status == 2 and "which does not exist" in message
 
 
 # Models ------------------------------------------------------------------------------------------
@@ -155,9 +155,9 @@ def test_a_damaged_folder_stops_a_run_before_it_begins(
 ) -> None:  # fmt: skip
     damage(copied)
     for key in (f"zero.start={copied}", f'evaluation.checkpoints=["{copied}"]'):
-        status, said = run(key, options=options)
-        assert status == 2 and str(copied) in said and part in said
-        assert said.startswith("dianoia: ") and said.count("\n") == 1
+        status, message = run(key, options=options)
+        assert status == 2 and str(copied) in message and part in message
+        assert message.startswith("dianoia: ") and message.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
@@ -284,8 +284,8 @@ def endlessly(head: bytes, piece: bytes, seconds: float) -> Callable[[Any], None
     return script
 
 
-def whole(body: bytes, more: str = "") -> Callable[[Any], None]:
-    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+def whole(body: bytes, extra: str = "") -> Callable[[Any], None]:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
     return lambda file: file.write(head.encode() + body)
 
 
@@ -313,8 +313,8 @@ def test_an_endpoint_that_misbehaves_ends_a_run_in_one_message(
     echo.script = script  # type: ignore[attr-defined]
     recipe, options = judged
     began = time.monotonic()
-    status, said = run(*options, "zero.rewards.judge.timeout=0.2", recipe=recipe)
-    assert status == 2 and "did not answer in 2 attempts" in said and part in said
+    status, message = run(*options, "zero.rewards.judge.timeout=0.2", recipe=recipe)
+    assert status == 2 and "did not answer in 2 attempts" in message and part in message
     assert time.monotonic() - began < 60
 
 
@@ -322,11 +322,11 @@ def test_the_key_is_in_no_file_of_a_run(
     echo: http.server.ThreadingHTTPServer, judged: tuple[Path, list[str]], run: Run, tmp_path: Path
 ) -> None:
     recipe, options = judged
-    status, said = run(*options, recipe=recipe)
-    assert status == 0 and KEY not in said
+    status, message = run(*options, recipe=recipe)
+    assert status == 0 and KEY not in message
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert [path for path in files if path.parent.parent.name == "answers"]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     echo.broken = True  # type: ignore[attr-defined]
-    status, said = run(*options, "seed=2", recipe=recipe, options=("--force",))
-    assert status == 2 and "status 500" in said and "***" in said and KEY not in said
+    status, message = run(*options, "seed=2", recipe=recipe, options=("--force",))
+    assert status == 2 and "status 500" in message and "***" in message and KEY not in message

@@ -25,8 +25,8 @@ PPO = (
 VALUE = ("value_loss", "value_grad_norm", "values/mean", "advantages/mean", "advantages/std")
 
 
-def run(recipe: Path, out: Path, *more: str) -> int:
-    options = [part for option in (*PPO, *more) for part in ("--set", option)]
+def run(recipe: Path, out: Path, *extra: str) -> int:
+    options = [part for option in (*PPO, *extra) for part in ("--set", option)]
     return main(["run", str(recipe), "--out", str(out), *options])
 
 
@@ -39,8 +39,8 @@ def test_rows_tell_of_the_value_model(tiny_zero: Path, tmp_path: Path, metrics: 
     assert rows[3]["values/mean"] != 0.0
     assert rows[2]["value_clip_ratio"] != rows[1]["value_clip_ratio"] == 0.0
     assert metrics(tmp_path / "again") == rows
-    kept = pq.read_table(tmp_path / "run/stages/zero/rollouts/step-00000.parquet").to_pylist()
-    assert {row["advantage"] for row in kept} == {None}, "one a token stands in no column"
+    kept_rows = pq.read_table(tmp_path / "run/stages/zero/rollouts/step-00000.parquet").to_pylist()
+    assert {row["advantage"] for row in kept_rows} == {None}, "one a token stands in no column"
 
 
 def test_going_on_is_as_if_never_stopped(
@@ -83,6 +83,6 @@ def test_a_broken_value_stops_and_leaves_its_rollouts(
 ) -> None:
     limits = ("zero.optimizer.max_grad_norm=1e-9", "zero.optimizer.stop_grad_norm=1e-8")
     assert run(tiny_zero, tmp_path / "run", *limits) == 2
-    said = capsys.readouterr().err
-    assert "value model's gradient norm" in said and "value_learning_rate (now 0.02)" in said
+    stderr = capsys.readouterr().err
+    assert "value model's gradient norm" in stderr and "value_learning_rate (now 0.02)" in stderr
     assert (tmp_path / "run/stages/zero/rollouts/stopped-00000.parquet").exists()

@@ -38,10 +38,10 @@ def test_a_recipe_that_cannot_run(
     out = tmp_path / "run"
     options = ["--dry-run"] if dry else []
     assert main(["run", str(tiny_zero), "--out", str(out), "--set", override, *options]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("dianoia: ") and "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("dianoia: ") and "Traceback" not in stderr
     for part in parts:
-        assert part in said
+        assert part in stderr
     assert not out.exists(), "nothing may have begun"
 
 
@@ -51,8 +51,8 @@ def test_a_file_that_is_not_there_stops_a_run_and_not_a_plan(
     out = tmp_path / "run"
     command = ["run", str(tiny_zero), "--out", str(out), "--set", "zero.problems=nowhere.jsonl"]
     assert main([*command, "--dry-run"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "a run would be refused: nowhere.jsonl: there is no such file; zero" in said
+    stdout = " ".join(capsys.readouterr().out.split())
+    assert "a run would be refused: nowhere.jsonl: there is no such file; zero" in stdout
     assert main(command) == 2
     assert "nowhere.jsonl" in capsys.readouterr().err
     assert not out.exists(), "nothing may have begun"
@@ -67,8 +67,8 @@ def test_a_problem_file_with_a_broken_row(
     file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     out = tmp_path / "run"
     assert main(["run", str(tiny_zero), "--out", str(out), "--set", f"zero.problems={file}"]) == 2
-    said = capsys.readouterr().err
-    assert f"{file}, row 33" in said and "about forty" in said
+    stderr = capsys.readouterr().err
+    assert f"{file}, row 33" in stderr and "about forty" in stderr
     assert not out.exists()
 
 
@@ -98,9 +98,9 @@ def test_another_seed_or_recipe_in_the_same_folder(
     (out / "recipe.json").write_text('{"name": "tiny-zero", "seed": 1, "stages": {}}')
     for options in ([], ["--only", "zero"], ["--dry-run"]):
         assert main(["run", str(tiny_zero), "--out", str(out), "--set", override, *options]) == 2
-        said = capsys.readouterr().err
+        stderr = capsys.readouterr().err
         for part in (str(out), before, now, "another --out", "--force"):
-            assert part in said
+            assert part in stderr
     assert [path.name for path in out.iterdir()] == ["recipe.json"]
 
 
@@ -113,9 +113,9 @@ def test_a_language_reward_for_a_language_that_nothing_tells_apart(
     options = ["--set", f"zero.problems={file}", "--dry-run", "--out", str(tmp_path / "run")]
     assert main(["run", str(tiny_zero), *options]) == 0
     assert main(["run", str(tiny_zero), *options, "--set", "zero.rewards.language=1"]) == 2
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     for part in ("stages.zero.rewards.language = 1", str(file), "'sw'", "use one of en, es"):
-        assert part in said
+        assert part in stderr
 
 
 def test_a_plan_as_json(

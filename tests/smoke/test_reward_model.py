@@ -95,12 +95,12 @@ def metrics(out: Path) -> list[dict[str, Any]]:
 def test_a_preference_is_learnt_that_length_does_not_explain(write: Write, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run(write(pairs(500)), out) == 0
-    found = read(out, "evaluation.json")
-    accuracy, baseline = (found["reward_model"][name] for name in ("accuracy", "baseline"))
+    evaluation = read(out, "evaluation.json")
+    accuracy, baseline = (evaluation["reward_model"][name] for name in ("accuracy", "baseline"))
     assert accuracy["value"] >= 0.9 and accuracy["low"] > 0.8
     assert baseline["value"] == 0.5, "length says nothing"
-    assert found["reward_model"]["margin"]["low"] > 0
-    data = found["data"]
+    assert evaluation["reward_model"]["margin"]["low"] > 0
+    data = evaluation["data"]
     assert data["rows"] == 500
     assert data["train"] + data["heldout"] + sum(data["left_out"].values()) == 500
     assert accuracy["n"] == data["heldout"]
@@ -117,10 +117,10 @@ def test_labels_are_learnt_point_by_point(write: Write, tmp_path: Path) -> None:
     out = tmp_path / "run"
     rows = labelled(400)
     assert run(write(rows), out, 'helpful.objective="pointwise"', "helpful.epochs=5") == 0
-    found = read(out, "evaluation.json")["reward_model"]
-    assert found["accuracy"]["value"] >= 0.9 > 0.6 > found["baseline"]["value"]
-    assert found["rewards/chosen"]["low"] > 0 > found["rewards/rejected"]["high"]
-    assert "margin" not in found, "labelled responses have no partner"
+    evaluation = read(out, "evaluation.json")["reward_model"]
+    assert evaluation["accuracy"]["value"] >= 0.9 > 0.6 > evaluation["baseline"]["value"]
+    assert evaluation["rewards/chosen"]["low"] > 0 > evaluation["rewards/rejected"]["high"]
+    assert "margin" not in evaluation, "labelled responses have no partner"
     assert metrics(out)[-1]["margin"] > 0
 
 
@@ -137,9 +137,9 @@ def test_length_alone_cannot_be_learnt(write: Write, tmp_path: Path) -> None:
     options = ("helpful.heldout_share=0.5", "helpful.epochs=2")
     assert run(recipe, tmp_path / "all", "helpful.pairs.balance_lengths=false", *options) == 0
     assert run(recipe, tmp_path / "balanced", *options) == 0
-    every, balanced = (read(tmp_path / name, "evaluation.json") for name in ("all", "balanced"))
-    assert every["reward_model"]["accuracy"]["low"] > 0.6
-    assert every["reward_model"]["baseline"]["low"] > 0.6
+    whole, balanced = (read(tmp_path / name, "evaluation.json") for name in ("all", "balanced"))
+    assert whole["reward_model"]["accuracy"]["low"] > 0.6
+    assert whole["reward_model"]["baseline"]["low"] > 0.6
     assert balanced["reward_model"]["baseline"]["value"] == 0.5
     assert 0.35 < balanced["reward_model"]["accuracy"]["value"] < 0.65
     data = balanced["data"]
@@ -166,8 +166,8 @@ def test_the_checkpoint_gives_the_same_scores_everywhere(write: Write, tmp_path:
         alone = [model(**tokenizer(t, return_tensors="pt")).logits.item() for t in texts]
     assert scores == pytest.approx(together, abs=1e-6)
     assert scores == pytest.approx(alone, abs=1e-5)
-    one = [reward_model.score([p], [r])[0] for p, r in zip(prompts, responses, strict=True)]
-    assert scores == pytest.approx(one, abs=1e-5)
+    apart = [reward_model.score([p], [r])[0] for p, r in zip(prompts, responses, strict=True)]
+    assert scores == pytest.approx(apart, abs=1e-5)
     assert reward_model.score([], []) == []
 
 
@@ -192,18 +192,18 @@ def test_going_on_is_as_if_never_stopped(
     assert len(metrics(tmp_path / "whole")) > 7
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     assert read(tmp_path / "cut", "evaluation.json") == read(tmp_path / "whole", "evaluation.json")
-    one, other = (
+    first, other = (
         load_file(tmp_path / name / "stages/helpful/checkpoint/model.safetensors")
         for name in ("whole", "cut")
     )
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_a_reward_model_can_be_trained_on(write: Write, tmp_path: Path) -> None:
     """A second stage starts from the first one's head, not from a new one."""
-    more = RECIPE.split("[stages.helpful]")[1].replace("stages.helpful.", "stages.more.")
-    more = "[stages.more]" + more.replace("{base}", "helpful").replace("epochs = 4", "epochs = 1")
-    recipe = write(pairs(300), RECIPE + more)
+    extra = RECIPE.split("[stages.helpful]")[1].replace("stages.helpful.", "stages.more.")
+    extra = "[stages.more]" + extra.replace("{base}", "helpful").replace("epochs = 4", "epochs = 1")
+    recipe = write(pairs(300), RECIPE + extra)
     assert run(recipe, tmp_path / "run") == 0
     file = tmp_path / "run/stages/more/metrics.jsonl"
     first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
@@ -224,10 +224,10 @@ def test_verdicts_become_pairs(write: Write, tmp_path: Path) -> None:
     rows[1]["verdicts"] = ["B>A"]
     rows[2]["verdicts"] = ["B>A", "I cannot say"]
     assert run(write(rows), tmp_path / "run") == 0
-    found = read(tmp_path / "run", "evaluation.json")
-    left_out = found["data"]["left_out"]
+    evaluation = read(tmp_path / "run", "evaluation.json")
+    left_out = evaluation["data"]["left_out"]
     assert (left_out["close"], left_out["one_sided"], left_out["unreadable"]) == (100, 1, 1)
-    assert found["reward_model"]["accuracy"]["value"] > 0.8
+    assert evaluation["reward_model"]["accuracy"]["value"] > 0.8
 
 
 def test_texts_that_are_too_long_are_counted(write: Write, tmp_path: Path) -> None:
@@ -243,8 +243,8 @@ def test_the_plan_counts_pairs_and_steps(
     recipe = write(pairs(200))
     options = ["--set", "helpful.pairs.balance_lengths=false", "--dry-run"]
     assert main(["run", str(recipe), "--out", str(tmp_path / "run"), *options]) == 0
-    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "of 200 rows" in said and "optimizer steps of 32 pairs in 4 epochs" in said
+    stdout = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "of 200 rows" in stdout and "optimizer steps of 32 pairs in 4 epochs" in stdout
     assert not (tmp_path / "run").exists()
 
 
@@ -297,10 +297,10 @@ def test_what_cannot_run_is_refused(
     if dry and absent:
         assert "a run would be refused: nowhere.jsonl" in capsys.readouterr().out
         return
-    said = capsys.readouterr().err
-    assert said.startswith("dianoia: ") and "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("dianoia: ") and "Traceback" not in stderr
     for part in parts:
-        assert part in said, said
+        assert part in stderr, stderr
     assert not out.exists(), "nothing may have begun"
 
 
@@ -335,8 +335,8 @@ max_tokens = 8
     folder = (tmp_path / "first/stages/helpful/checkpoint").as_posix()
     recipe = write(pairs(40), RECIPE + evaluation.replace("helpful", folder))
     assert run(recipe, tmp_path / "second") == 2
-    said = capsys.readouterr().err
-    assert folder in said and "writes no text" in said
+    stderr = capsys.readouterr().err
+    assert folder in stderr and "writes no text" in stderr
 
 
 def test_a_broken_gradient_stops(
@@ -347,5 +347,5 @@ def test_a_broken_gradient_stops(
         "helpful.optimizer.stop_grad_norm=1e-8",
     )
     assert run(write(pairs(60)), tmp_path / "run", *options) == 2
-    said = capsys.readouterr().err
-    assert "stop_grad_norm" in said and "No weight was changed" in said
+    stderr = capsys.readouterr().err
+    assert "stop_grad_norm" in stderr and "No weight was changed" in stderr

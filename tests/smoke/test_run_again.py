@@ -41,8 +41,8 @@ def changed(*overrides: str) -> list[str]:
 
 
 def results(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    return found
+    document: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    return document
 
 
 def test_only_what_changed_runs_again(
@@ -60,11 +60,11 @@ def test_only_what_changed_runs_again(
     assert set(first["evaluations"]) == {tiny_base.as_posix(), "zero"}
 
     assert run(tiny_zero, out, *shorter, "--only", "zero") == 0
-    found = results(out)
-    assert found["states"] == {"zero": "done", "evaluation": "out of date"}
-    assert found["evaluations"] == {} == found["by_difficulty"]
+    table = results(out)
+    assert table["states"] == {"zero": "done", "evaluation": "out of date"}
+    assert table["evaluations"] == {} == table["by_difficulty"]
     assert (
-        found["seconds"] == json.loads((out / "stages/zero/manifest.json").read_text())["seconds"]
+        table["seconds"] == json.loads((out / "stages/zero/manifest.json").read_text())["seconds"]
     )
     assert main(["report", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -73,16 +73,16 @@ def test_only_what_changed_runs_again(
 
     capsys.readouterr()
     assert run(tiny_zero, out, *shorter) == 0
-    said = capsys.readouterr().out
-    assert "runs again: zero was run again" in said and "done, skipped" in said
+    stdout = capsys.readouterr().out
+    assert "runs again: zero was run again" in stdout and "done, skipped" in stdout
     old = out / "stages/.old"
     assert sorted(folder.name for folder in old.iterdir()) == ["evaluation-1", "zero-1"]
     assert (old / "zero-1/checkpoint/model.safetensors").is_file()
-    left = set(contents(out / "stages/.old"))
+    remaining = set(contents(out / "stages/.old"))
     assert run(tiny_zero, tmp_path / "fresh", *shorter) == 0
     old.rename(tmp_path / "old")
     assert_same(out, tmp_path / "fresh")
-    assert "evaluation-1/evaluation.json" in left
+    assert "evaluation-1/evaluation.json" in remaining
 
 
 def test_force_and_from(
@@ -131,17 +131,19 @@ def test_a_stage_that_fails_leaves_the_others_alone(
     )
     assert run(tiny_zero, out, *broken) == 2
     assert "stop_grad_norm" in capsys.readouterr().err
-    found = results(out)
-    assert found["states"] == {"zero": "interrupted", "evaluation": "out of date", "before": "done"}
-    assert found["evaluations"] == {name: whole["evaluations"][name]}
+    table = results(out)
+    assert table["states"] == {"zero": "interrupted", "evaluation": "out of date", "before": "done"}
+    assert table["evaluations"] == {name: whole["evaluations"][name]}
     assert (out / "stages/evaluation/evaluation.json").is_file()
     assert main(["report", str(out)]) == 0
     capsys.readouterr()
     assert run(tiny_zero, out) == 0
     again = results(out)
     assert again | {"seconds": 0} == whole | {"seconds": 0}
-    told = capsys.readouterr().out
-    assert "runs again: its configuration changed (" in told and "stop_grad_norm: 1e-08 ->" in told
+    stdout = capsys.readouterr().out
+    assert (
+        "runs again: its configuration changed (" in stdout and "stop_grad_norm: 1e-08 ->" in stdout
+    )
 
 
 def test_of_a_domain_that_is_evaluated_twice_the_later_stage_counts(
@@ -174,9 +176,9 @@ def test_ctrl_c_says_what_goes_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dianoia.stages.sample.run", stop)
-    for options, told in (
+    for options, reports in (
         ([], "interrupted; the same command resumes"),
         (["--force"], "interrupted; the same command without --force or --from resumes"),
     ):
         assert run(recipe, tmp_path / "run", *options) == 130
-        assert told in capsys.readouterr().err
+        assert reports in capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_the_evaluation_loss_falls_and_the_run_explains_itself(
 ) -> None:
     out = tmp_path / "run"
     assert run(recipe, out) == 0
-    said = capsys.readouterr().out
+    stdout = capsys.readouterr().out
     rows = metrics(out)
     steps = rows[-1]["step"]
     assert [row["step"] for row in rows] == list(range(steps + 1))
@@ -101,7 +101,7 @@ def test_the_evaluation_loss_falls_and_the_run_explains_itself(
     assert rows[-1]["epoch"] == 3.0
     # the cosine has not yet arrived at its floor when the last step is taken
     assert rows[1]["learning_rate"] == 1e-2 and 1e-3 < rows[-1]["learning_rate"] < 2e-3
-    assert f"{rows[-1]['tokens']:,} tokens in {steps} optimizer steps" in said
+    assert f"{rows[-1]['tokens']:,} tokens in {steps} optimizer steps" in stdout
     assert main(["report", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Token accuracy" in page and "fine-tunes" in page
@@ -159,13 +159,13 @@ def test_changed_data_are_not_gone_on_with(
     with monkeypatch.context() as patched:  # the same files, read into other tokens
         patched.setattr(Corpus, "fingerprint", lambda _: "another")
         assert run(recipe, tmp_path / "run") == 2
-    said = capsys.readouterr()
-    assert "stages.cold: the data sets have changed" in said.err
-    assert "resumes from step " in said.out
+    captured = capsys.readouterr()
+    assert "stages.cold: the data sets have changed" in captured.err
+    assert "resumes from step " in captured.out
     data.write_text(data.read_text(encoding="utf-8").replace("apples", "pears"), encoding="utf-8")
     assert run(recipe, tmp_path / "run") == 0
-    said = capsys.readouterr()
-    assert "runs again: the file" in said.out and "resumes after step" not in said.out
+    captured = capsys.readouterr()
+    assert "runs again: the file" in captured.out and "resumes after step" not in captured.out
     assert (tmp_path / "run/stages/.old/cold-1/state/state.pt").is_file()
 
 
@@ -175,8 +175,8 @@ def test_a_step_is_the_same_in_one_row_and_in_many(
     assert run(recipe, tmp_path / "packed", "cold.epochs=1") == 0
     monkeypatch.setattr(supervised, "CPU_ROW_TOKENS", 1)
     assert run(recipe, tmp_path / "apart", "cold.epochs=1") == 0
-    for one, other in zip(metrics(tmp_path / "packed"), metrics(tmp_path / "apart"), strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
+    for first, other in zip(metrics(tmp_path / "packed"), metrics(tmp_path / "apart"), strict=True):
+        assert first == pytest.approx(other, rel=1e-3, abs=1e-5)
 
 
 def test_every_option_runs(recipe: Path, data: Path, tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_every_option_runs(recipe: Path, data: Path, tmp_path: Path) -> None:
         f'cold.datasets=[{{path="{data.parent / "more.jsonl"}", weight=0.5}}]',
         "cold.autocast=bfloat16",
     )
-    more = [{"prompt": f"{n}+7?", "completion": f"{n + 7}"} for n in range(30)]
-    (data.parent / "more.jsonl").write_text("\n".join(map(json.dumps, more)), encoding="utf-8")
+    extra = [{"prompt": f"{n}+7?", "completion": f"{n + 7}"} for n in range(30)]
+    (data.parent / "more.jsonl").write_text("\n".join(map(json.dumps, extra)), encoding="utf-8")
     text = recipe.read_text(encoding="utf-8").replace("evaluation_share = 0.2\n", "")
     recipe.write_text(text, encoding="utf-8")
     assert run(recipe, tmp_path / "run", *options) == 0
@@ -219,9 +219,9 @@ def test_what_cannot_run_is_refused_before_any_work(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(recipe, tmp_path / "run", override) == 2
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     for part in parts:
-        assert part in said, said
+        assert part in stderr, stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -231,8 +231,11 @@ def test_a_broken_row_is_refused_before_any_work(
     with data.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"prompt": "1+1?", "completion": ""}) + "\n")
     assert run(recipe, tmp_path / "run") == 2
-    said = capsys.readouterr().err
-    assert f"stages.cold: {data}, row 41, column 'completion', value ''" in said and "blank" in said
+    stderr = capsys.readouterr().err
+    assert (
+        f"stages.cold: {data}, row 41, column 'completion', value ''" in stderr
+        and "blank" in stderr
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -267,7 +270,7 @@ def test_demonstrations_of_another_form_are_told_before_any_work(
     """In the plan, when the stage begins, and in what it leaves."""
     traces = tmp_path / "traces.jsonl"
     rows = ({**row, "prompt": row["prompt"].replace("{n}", str(n))} for n in range(20))
-    traces.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    traces.write_text("".join(json.dumps(entry) + "\n" for entry in rows), encoding="utf-8")
     text = RECIPE.replace("{base}", tiny_base.as_posix()).replace("{file}", traces.as_posix())
     recipe = tmp_path / "cold.toml"
     recipe.write_text(text.replace("_share = 0.2", "_share = 0.0"), encoding="utf-8")
@@ -275,13 +278,17 @@ def test_demonstrations_of_another_form_are_told_before_any_work(
     assert main(["run", str(recipe), "--out", out, "--dry-run"]) == 0
     planned = " ".join(capsys.readouterr().out.split())
     assert main(["run", str(recipe), "--out", out, "--set", "cold.epochs=1"]) == 0
-    said = " ".join(capsys.readouterr().out.split()).rpartition("template_misfit")[2]
-    (told,) = map(
+    stdout = " ".join(capsys.readouterr().out.split()).rpartition("template_misfit")[2]
+    (diagnoses,) = map(
         json.loads, (tmp_path / "run/stages/cold/diagnoses.jsonl").read_text().splitlines()
     )
-    assert told["code"] == "template_misfit" and told["step"] == 0
+    assert diagnoses["code"] == "template_misfit" and diagnoses["step"] == 0
     for word in words:
-        assert word in planned and word in said and word in told["message"] + told["advice"]
+        assert (
+            word in planned
+            and word in stdout
+            and word in diagnoses["message"] + diagnoses["advice"]
+        )
     assert main(["report", out]) == 0
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert "Template misfit" in page

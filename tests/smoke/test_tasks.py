@@ -64,8 +64,8 @@ def test_a_recipe_over_a_table(
     assert main(["tasks", "check", str(recipe)]) == 0
     capsys.readouterr()
     assert main(["run", str(recipe), "--out", str(tmp_path / "run")]) == 0
-    told = capsys.readouterr().out
-    assert ("200 rows, read during the run" if large else "held out, of 200 rows") in told
+    stdout = capsys.readouterr().out
+    assert ("200 rows, read during the run" if large else "held out, of 200 rows") in stdout
     results = read_json(tmp_path / "run" / "results.json")
     assert set(results["evaluations"]) == {tiny_base.as_posix(), "zero"}
     assert main(["report", str(tmp_path / "run")]) == 0

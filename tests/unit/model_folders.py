@@ -25,7 +25,7 @@ def write_tokenizer(
     folder: Path, *, begins: bool = False, ends: bool = False, spare: int = 0
 ) -> None:
     """One token a character; it puts BEGIN before and END behind every text where asked."""
-    vocabulary = {token: place for place, token in enumerate([END, BEGIN, "<unk>", *CHARACTERS])}
+    vocabulary = {token: index for index, token in enumerate([END, BEGIN, "<unk>", *CHARACTERS])}
     vocabulary |= {f"spare{n}": len(vocabulary) + n for n in range(spare)}
     inner = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = Split(Regex(r"[\s\S]"), "isolated")
@@ -43,7 +43,9 @@ def write_tokenizer(
 TOKENS = 3 + len(CHARACTERS)
 
 
-def write_model(folder: Path, *, vocabulary: int = TOKENS, tied: bool = True, **more: Any) -> None:
+def write_model(
+    folder: Path, *, vocabulary: int = TOKENS, tied: bool = True, **options: Any
+) -> None:
     """A random Qwen3 of two layers."""
     torch.manual_seed(0)
     config = Qwen3Config(
@@ -60,12 +62,12 @@ def write_model(folder: Path, *, vocabulary: int = TOKENS, tied: bool = True, **
         bos_token_id=None,
         pad_token_id=None,
     )
-    Qwen3ForCausalLM(config).save_pretrained(folder, **more)
+    Qwen3ForCausalLM(config).save_pretrained(folder, **options)
 
 
-def write_folder(folder: Path, **more: Any) -> Path:
+def write_folder(folder: Path, **options: Any) -> Path:
     """A whole folder: model and tokenizer."""
-    write_model(folder, **more)
+    write_model(folder, **options)
     write_tokenizer(folder)
     return folder
 

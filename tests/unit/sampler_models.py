@@ -90,18 +90,18 @@ def forward_logprobs(
 
 def worst_difference(
     model: PreTrainedModel,
-    asked: list[Request],
+    requested: list[Request],
     answered: list[list[Completion]],
     temperature: float = 1.0,
 ) -> float:
     """Largest difference between recorded log-probabilities and those of a plain forward."""
     return max(
         abs(ours - theirs)
-        for request, group in zip(asked, answered, strict=True)
-        for one in group
+        for request, group in zip(requested, answered, strict=True)
+        for completion in group
         for ours, theirs in zip(
-            one.logprobs,
-            forward_logprobs(model, request.prompt_ids, one.ids, temperature),
+            completion.logprobs,
+            forward_logprobs(model, request.prompt_ids, completion.ids, temperature),
             strict=True,
         )
     )

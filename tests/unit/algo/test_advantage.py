@@ -62,9 +62,9 @@ def test_rewards_that_are_not_finite_are_refused(name: str, bad: float) -> None:
 @NAMES
 @given(rewards=REWARDS, shift=st.integers(-100, 100))
 def test_shift_invariance_and_zero_mean(name: str, rewards: list[float], shift: int) -> None:
-    here = ADVANTAGES[name](rewards)
-    assert ADVANTAGES[name]([r + shift for r in rewards]) == pytest.approx(here, abs=1e-9)
-    assert math.fsum(here) == pytest.approx(0.0, abs=1e-9)
+    original = ADVANTAGES[name](rewards)
+    assert ADVANTAGES[name]([r + shift for r in rewards]) == pytest.approx(original, abs=1e-9)
+    assert math.fsum(original) == pytest.approx(0.0, abs=1e-9)
 
 
 @given(rewards=REWARDS, scale=st.sampled_from([0.25, 2.0, 64.0]))
@@ -79,8 +79,8 @@ def test_permutation_of_samples(name: str, rewards: list[float], seed: int) -> N
     order = list(range(len(rewards)))
     random.Random(seed).shuffle(order)
     permuted = ADVANTAGES[name]([rewards[i] for i in order])
-    here = ADVANTAGES[name](rewards)
-    assert permuted == pytest.approx([here[i] for i in order])
+    original = ADVANTAGES[name](rewards)
+    assert permuted == pytest.approx([original[i] for i in order])
 
 
 @pytest.mark.parametrize(

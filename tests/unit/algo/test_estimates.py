@@ -85,8 +85,8 @@ def test_vote_gain_is_paired() -> None:
     # Mean 0, sum of squares 2 * 0.0625, sample variance 0.125 / 3; t(3) is 3.182 (expansion: within 1 %).
     half = 3.182 * math.sqrt(0.125 / 3 / 4)
     assert gain.high == pytest.approx(half, rel=0.01) and gain.low == pytest.approx(-half, rel=0.01)
-    every = vote_gain(correct[:1] * 9, answers[:1] * 9)  # all alike: no doubt left
-    assert (every.low, every.value, every.high) == (0.25, 0.25, 0.25)
+    whole = vote_gain(correct[:1] * 9, answers[:1] * 9)  # all alike: no doubt left
+    assert (whole.low, whole.value, whole.high) == (0.25, 0.25, 0.25)
 
 
 def test_a_perfect_score_leaves_room_for_doubt() -> None:

@@ -132,7 +132,7 @@ def test_the_value_loss_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "loss", "gradient", "held"),
+    ("value", "loss", "gradient", "expected_count"),
     [
         # old value 0, return 2, clip .5
         (0.4, 0.5 * 1.6**2, -1.6, 0),  # within the bound
@@ -141,7 +141,7 @@ def test_the_value_loss_by_hand() -> None:
     ],
 )
 def test_a_clipped_value_loss_by_hand(
-    value: float, loss: float, gradient: float, held: int
+    value: float, loss: float, gradient: float, expected_count: int
 ) -> None:
     values_BT = tensor(value)[None].requires_grad_()
     mask_BT = torch.ones(1, 1, dtype=torch.bool)
@@ -152,14 +152,14 @@ def test_a_clipped_value_loss_by_hand(
     assert float(numerator.detach()) == pytest.approx(loss)
     assert values_BT.grad is not None
     assert float(values_BT.grad) == pytest.approx(gradient)
-    assert int(clipped) == held
+    assert int(clipped) == expected_count
 
 
 def test_clipping_the_values_holds_nothing_at_the_old_values() -> None:
     _, values_BT, mask_BT = ragged()
     free, _ = value_loss(values_BT, values_BT, values_BT + 3.0, mask_BT)
-    kept, clipped = value_loss(values_BT, values_BT, values_BT + 3.0, mask_BT, clip=0.2)
-    assert (float(kept), int(clipped)) == (float(free), 0)
+    remaining, clipped = value_loss(values_BT, values_BT, values_BT + 3.0, mask_BT, clip=0.2)
+    assert (float(remaining), int(clipped)) == (float(free), 0)
 
 
 def test_nan_at_masked_positions_changes_nothing() -> None:

@@ -141,8 +141,8 @@ def inputs(padding: float) -> tuple[Tensor, dict[str, Tensor], Tensor]:
     random = torch.Generator().manual_seed(3)
     mask_BT = torch.tensor([[True, True, True], [True, False, False]])
     names = ("logprobs", "old", "ref_BT", "weights_BT", "entropy_BT", "sampler_BT")
-    drawn = {name: -torch.rand(2, 3, generator=random, dtype=torch.float64) for name in names}
-    filled = {name: torch.where(mask_BT, value, padding) for name, value in drawn.items()}
+    logprobs = {name: -torch.rand(2, 3, generator=random, dtype=torch.float64) for name in names}
+    filled = {name: torch.where(mask_BT, value, padding) for name, value in logprobs.items()}
     return filled.pop("logprobs").requires_grad_(), filled, mask_BT
 
 
@@ -151,17 +151,17 @@ def inputs(padding: float) -> tuple[Tensor, dict[str, Tensor], Tensor]:
 def test_nan_at_masked_positions_changes_nothing(name: str, estimator: str) -> None:
     results = []
     for padding in (0.0, math.nan, math.inf):
-        logprobs_BT, more, mask_BT = inputs(padding)
+        logprobs_BT, tensors, mask_BT = inputs(padding)
         loss, sums = policy_loss(
             ALGORITHMS[name],
             logprobs_BT,
-            more.pop("old"),
+            tensors.pop("old"),
             torch.tensor([1.0, -1.0]),
             mask_BT,
             bounds=(0.2, 0.2),
             kl_coefficient=0.1,
             kl_estimator=estimator,
-            **more,  # type: ignore[arg-type]
+            **tensors,  # type: ignore[arg-type]
         )
         loss.backward()
         assert logprobs_BT.grad is not None
@@ -197,11 +197,11 @@ def test_on_policy_gradient_is_advantage_times_score(name: str) -> None:
 
 @ALL
 def test_uniform_group_has_exactly_no_gradient(name: str) -> None:
-    logprobs_BT, more, mask_BT = inputs(0.0)
+    logprobs_BT, tensors, mask_BT = inputs(0.0)
     loss, _ = policy_loss(
         ALGORITHMS[name],
         logprobs_BT,
-        more["old"],
+        tensors["old"],
         torch.zeros(2),
         mask_BT,
         bounds=(0.2, 0.2),
@@ -212,14 +212,14 @@ def test_uniform_group_has_exactly_no_gradient(name: str) -> None:
 
 
 def test_importance_weights_scale_the_policy_term_and_not_the_kl() -> None:
-    logprobs_BT, more, mask_BT = inputs(0.0)
-    arguments = (ALGORITHMS["dapo"], logprobs_BT, more["old"], torch.zeros(2), mask_BT)
+    logprobs_BT, tensors, mask_BT = inputs(0.0)
+    arguments = (ALGORITHMS["dapo"], logprobs_BT, tensors["old"], torch.zeros(2), mask_BT)
     settings = {"bounds": (0.2, 0.2), "kl_coefficient": 0.5}
-    without, _ = policy_loss(*arguments, **settings, ref_BT=more["ref_BT"])  # type: ignore[arg-type]
+    without, _ = policy_loss(*arguments, **settings, ref_BT=tensors["ref_BT"])  # type: ignore[arg-type]
     with_, _ = policy_loss(
         *arguments,
         **settings,  # type: ignore[arg-type]
-        ref_BT=more["ref_BT"],
+        ref_BT=tensors["ref_BT"],
         weights_BT=torch.full((2, 3), 7.0),
     )
     assert with_.item() == without.item() > 0
@@ -262,19 +262,19 @@ def test_gradient_of_corrected_k3_is_that_of_the_reverse_kl() -> None:
 
 
 def test_sums_add_up_over_micro_batches() -> None:
-    logprobs_BT, more, mask_BT = inputs(0.0)
+    logprobs_BT, tensors, mask_BT = inputs(0.0)
     parts = []
     for rows in (slice(0, 2), slice(0, 1), slice(1, 2)):
         _, sums = policy_loss(
             ALGORITHMS["grpo"],
             logprobs_BT[rows],
-            more["old"][rows],
+            tensors["old"][rows],
             torch.tensor([1.0, -1.0])[rows],
             mask_BT[rows],
             bounds=(0.01, 0.01),
-            ref_BT=more["ref_BT"][rows],
-            entropy_BT=more["entropy_BT"][rows],
-            sampler_BT=more["sampler_BT"][rows],
+            ref_BT=tensors["ref_BT"][rows],
+            entropy_BT=tensors["entropy_BT"][rows],
+            sampler_BT=tensors["sampler_BT"][rows],
         )
         parts.append(sums)
     joined = parts[1] + parts[2]

@@ -35,15 +35,15 @@ from dianoia.base.faults import error_path, fault_message
     ],
 )
 def test_every_error_of_the_system_says_what_and_what_to_do(number: int, words: list[str]) -> None:
-    said = fault_message(OSError(number, os.strerror(number), "/disk/run/metrics.jsonl"))
-    assert said is not None and "\n" not in said
+    message = fault_message(OSError(number, os.strerror(number), "/disk/run/metrics.jsonl"))
+    assert message is not None and "\n" not in message
     for word in [*words, *(["/disk/run/metrics.jsonl"] if number != errno.ENOMEM else [])]:
-        assert word in said
+        assert word in message
 
 
 def test_an_error_that_nobody_foresaw_keeps_the_systems_words() -> None:
-    said = fault_message(OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a", None, "b"))
-    assert said is not None and os.strerror(errno.EXDEV) in said and said.startswith("a: ")
+    message = fault_message(OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a", None, "b"))
+    assert message is not None and os.strerror(errno.EXDEV) in message and message.startswith("a: ")
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_libraries_say_it_in_their_own_way(error: Exception, words: str) -> None
 
 
 def test_safetensors_names_the_number_of_the_system() -> None:
-    kind = type("SafetensorError", (Exception,), {})
-    error = kind("Error while serializing: I/O error: File too large (os error 27)")
+    error_class = type("SafetensorError", (Exception,), {})
+    error = error_class("Error while serializing: I/O error: File too large (os error 27)")
     assert "ulimit -f" in (fault_message(error) or "")
 
 
@@ -84,8 +84,8 @@ def test_errors_of_ours_are_none_of_them(error: Exception) -> None:
         except OSError:
             raise error  # noqa: B904 - as a bug in a handler would be
     except Exception as raised:  # noqa: BLE001
-        own = fault_message(raised)
-    assert own is None or type(error) is RuntimeError, "what was being handled is no cause"
+        local = fault_message(raised)
+    assert local is None or type(error) is RuntimeError, "what was being handled is no cause"
 
 
 def test_the_cause_counts() -> None:
@@ -97,12 +97,12 @@ def test_the_cause_counts() -> None:
 
 def test_a_path_is_given_to_an_error_without_one(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    for named in (None, str(tmp_path / ".metrics.jsonl.part")):
+    for names in (None, str(tmp_path / ".metrics.jsonl.part")):
         with pytest.raises(OSError) as caught, error_path(file):
-            raise OSError(errno.ENOSPC, "full", named)
-        said = fault_message(caught.value)
-        assert said is not None and said.startswith(f"{file}: there is no space left")
-        assert re.search(r"[\d,.]+ MB free", said)
+            raise OSError(errno.ENOSPC, "full", names)
+        message = fault_message(caught.value)
+        assert message is not None and message.startswith(f"{file}: there is no space left")
+        assert re.search(r"[\d,.]+ MB free", message)
     with (
         pytest.raises(MachineFault, match="state.pt: there is no space left"),
         error_path(Path("state.pt")),
@@ -115,5 +115,5 @@ def test_a_path_is_given_to_an_error_without_one(tmp_path: Path) -> None:
 
 
 def test_a_path_of_any_length_leaves_the_message_readable() -> None:
-    said = fault_message(OSError(errno.ENAMETOOLONG, "long", "x" * 5000))
-    assert said is not None and len(said) < 800
+    message = fault_message(OSError(errno.ENAMETOOLONG, "long", "x" * 5000))
+    assert message is not None and len(message) < 800

@@ -39,12 +39,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Lets `number` renames happen and dies before the next."""
-    rename, left = Path.replace, [number]
+    rename, remaining = Path.replace, [number]
 
     def replace(self: Path, target: Path) -> Path:
-        if not left[0]:
+        if not remaining[0]:
             raise Kill
-        left[0] -= 1
+        remaining[0] -= 1
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)

@@ -59,10 +59,10 @@ def test_every_flip_of_a_value_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     write_json(path, {"step": 7}, checked=True)
     whole = path.read_bytes()
-    place = whole.index(b"7")
+    position = whole.index(b"7")
     for bit in range(8):
         changed = bytearray(whole)
-        changed[place] ^= 1 << bit
+        changed[position] ^= 1 << bit
         path.write_bytes(bytes(changed))
         with pytest.raises(DamagedFile):
             read_json(path)
@@ -134,9 +134,9 @@ def test_a_line_in_the_middle_is_named(line: bytes, tmp_path: Path) -> None:
     with pytest.raises(DamagedFile, match=r"line 3: .*sed -i 3d") as caught:
         Journal(path, resume_at=4)
     assert str(path) in str(caught.value)
-    said: list[str] = []
-    assert [row["step"] for row in readable_rows(path, said.append)] == [0, 1, 3, 4]
-    assert len(said) == 1 and "line 3" in said[0]
+    reports: list[str] = []
+    assert [row["step"] for row in readable_rows(path, reports.append)] == [0, 1, 3, 4]
+    assert len(reports) == 1 and "line 3" in reports[0]
     lines.pop(2)
     path.write_bytes(b"\n".join(lines))
     assert [row["step"] for row in read_journal(Journal(path, resume_at=4).path)] == [0, 1, 3]

@@ -12,11 +12,11 @@ def test_streams_have_different_values() -> None:
     assert len({stream.value for stream in Stream}) == len(Stream)
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(Stream, 2)))
-def test_no_draw_of_one_stream_is_a_draw_of_another(one: Stream, other: Stream) -> None:
+@pytest.mark.parametrize(("first", "other"), list(combinations(Stream, 2)))
+def test_no_draw_of_one_stream_is_a_draw_of_another(first: Stream, other: Stream) -> None:
     """Numbers 0 to 199 of both, at the front, behind another part, and around each other's value."""
     seeds = []
-    for stream, against in ((one, other), (other, one)):
+    for stream, against in ((first, other), (other, first)):
         numbers = [*range(200), *range(against.value, against.value + 50)]
         keys = [stream_key(1, stream, number) for number in numbers]
         keys += [stream_key(1, stream, part, number) for part in range(3) for number in range(50)]

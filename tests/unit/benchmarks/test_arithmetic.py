@@ -20,11 +20,11 @@ def test_pairs_of_a_response_by_hand() -> None:
 
 
 def test_the_matrices_are_those_of_the_model() -> None:
-    chosen = Case(vocabulary=64, hidden=64, layers=2)
-    work = work_of(chosen)
-    matrices = [p.numel() for p in model_of(chosen).parameters() if p.dim() == 2]
+    size = Case(vocabulary=64, hidden=64, layers=2)
+    work = work_of(size)
+    matrices = [p.numel() for p in model_of(size).parameters() if p.dim() == 2]
     assert sum(matrices) == work.layers * work.layer + work.head[0] * work.head[1]
-    assert work.width == config_of(chosen).num_attention_heads * 32
+    assert work.width == config_of(size).num_attention_heads * 32
 
 
 def test_the_usual_model_has_1_09_million_parameters() -> None:

@@ -20,7 +20,7 @@ def test_a_row_reads_as_the_issue_writes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "theirs", "ours", "ratio", "shown"),
+    ("direction", "theirs", "ours", "ratio", "shown"),
     [
         ("lower", 6.0, 1.5, 4.0, "4.0x"),
         ("higher", 100.0, 250.0, 2.5, "2.5x"),
@@ -29,8 +29,8 @@ def test_a_row_reads_as_the_issue_writes_it() -> None:
         ("alone", 0.0, 40.0, 1.0, ""),
     ],
 )
-def test_ratios(kind: str, theirs: float, ours: float, ratio: float, shown: str) -> None:
-    row = Row("m", "other", theirs, ours, "", kind)
+def test_ratios(direction: str, theirs: float, ours: float, ratio: float, shown: str) -> None:
+    row = Row("m", "other", theirs, ours, "", direction)
     assert row.ratio == pytest.approx(ratio)
     assert row.shown_ratio == shown
 
@@ -51,10 +51,10 @@ def test_lines_are_aligned_and_a_lone_figure_has_nothing_beside_it() -> None:
 def test_medians_and_single_runs_are_kept() -> None:
     row = median_row("m", "trl", [9.0, 2.0, 3.0], [1.0, 0.5, 8.0], "s")
     assert (row.theirs, row.ours, row.ratio) == (3.0, 1.0, 3.0)
-    kept = json.loads(document([row], {"threads": 2}))
-    assert kept["about"] == {"threads": 2}
-    assert kept["rows"][0]["details"]["ours"] == [1.0, 0.5, 8.0]
-    assert kept["rows"][0]["ratio"] == 3.0
+    kept_rows = json.loads(document([row], {"threads": 2}))
+    assert kept_rows["about"] == {"threads": 2}
+    assert kept_rows["rows"][0]["details"]["ours"] == [1.0, 0.5, 8.0]
+    assert kept_rows["rows"][0]["ratio"] == 3.0
     assert "| m | trl 3.00 s | dianoia 1.00 s | 3.0x |" in markdown([row], {"threads": 2})
 
 
@@ -65,9 +65,9 @@ def test_sides_take_turns_and_warm_runs_do_not_count() -> None:
         order.append(name)
         return len(order)
 
-    found = alternate({"ours": lambda: side("ours"), "theirs": lambda: side("theirs")}, 2)
+    runs_by_side = alternate({"ours": lambda: side("ours"), "theirs": lambda: side("theirs")}, 2)
     assert order == ["ours", "theirs"] * 3
-    assert found == {"ours": [3, 5], "theirs": [4, 6]}
+    assert runs_by_side == {"ours": [3, 5], "theirs": [4, 6]}
 
 
 def test_sizes_are_read_and_named() -> None:
@@ -80,9 +80,9 @@ def test_sizes_are_read_and_named() -> None:
 
 
 def test_nothing_ends_early_on_fixed_lengths() -> None:
-    fixed, drawn = case("64x64"), case("64x64~16")
+    fixed, varied = case("64x64"), case("64x64~16")
     assert fixed.end == fixed.vocabulary, "no model of that vocabulary can draw it"
-    assert drawn.end == drawn.vocabulary - 1
+    assert varied.end == varied.vocabulary - 1
 
 
 def test_skewed_lengths_are_geometric() -> None:
@@ -98,19 +98,19 @@ def test_skewed_lengths_are_geometric() -> None:
 
 
 def test_prompts_differ_and_have_their_length() -> None:
-    chosen = Case(64, 64)
-    texts = prompts(chosen, 20)
-    assert len(set(texts)) == 20 and texts == prompts(chosen, 20)
+    size = Case(64, 64)
+    texts = prompts(size, 20)
+    assert len(set(texts)) == 20 and texts == prompts(size, 20)
     assert {len(text.split()) for text in texts} == {10}
     numbers = [int(word[1:]) for text in texts for word in text.split()]
     assert min(numbers) >= 1 and max(numbers) <= 830, "neither padding nor the end"
 
 
 def test_completions_come_in_groups_of_one_prompt() -> None:
-    chosen = Case(32, 40)
-    batch = completions(chosen)
-    asked = batch["prompts"]
-    assert asked[0] == asked[15] != asked[16] == asked[31]
+    size = Case(32, 40)
+    batch = completions(size)
+    prompts = batch["prompts"]
+    assert prompts[0] == prompts[15] != prompts[16] == prompts[31]
     assert max(map(len, batch["completions"])) <= 40
     assert len(batch["advantages"]) == len(batch["completions"]) == 32
 
@@ -122,9 +122,10 @@ def test_the_reward_is_the_share_of_even_words() -> None:
 def test_rows_of_a_step() -> None:
     ours = [{"seconds": 2.0, "rollout": 0.5, "update": 1.5, "tokens": 1000}]
     theirs = [{"seconds": 8.0, "rollout": 6.0, "update": 2.0, "tokens": 2000}]
-    found = {"ours": ours, "theirs": theirs}
+    results = {"ours": ours, "theirs": theirs}
     rows = {
-        row.name: row for row in rows_of("s", found, {"ours": 500_000_000, "theirs": 1_000_000_000})
+        row.name: row
+        for row in rows_of("s", results, {"ours": 500_000_000, "theirs": 1_000_000_000})
     }
     ratios = {name: row.ratio for name, row in rows.items()}
     assert ratios == {
@@ -135,9 +136,9 @@ def test_rows_of_a_step() -> None:
 
 def test_a_row_tells_of_bfloat16() -> None:
     plain = Setting("python", "peers", Path(), 2, 5)
-    both = Setting("python", "peers", Path(), 2, 5, "bfloat16", "bfloat16")
+    combined = Setting("python", "peers", Path(), 2, 5, "bfloat16", "bfloat16")
     assert case_name(Case(), plain) == "64x64"
-    assert case_name(Case(), both) == "64x64_bf16_trl_bf16"
+    assert case_name(Case(), combined) == "64x64_bf16_trl_bf16"
 
 
 def test_the_last_point_within_some_seconds() -> None:
@@ -147,9 +148,9 @@ def test_the_last_point_within_some_seconds() -> None:
         ]
 
     assert last_within(points(10.0), 39.0)["step"] == 2
-    said = summary({"dianoia": points(4.0), "trl": points(10.0)})
-    assert "after 6 steps: trl 60.0% (60 s), dianoia 60.0% (24 s)" in said
-    assert "after 24 seconds: trl 20.0% (step 2), dianoia 60.0% (step 6)" in said
+    message = summary({"dianoia": points(4.0), "trl": points(10.0)})
+    assert "after 6 steps: trl 60.0% (60 s), dianoia 60.0% (24 s)" in message
+    assert "after 24 seconds: trl 20.0% (step 2), dianoia 60.0% (step 6)" in message
 
 
 def test_sweeps_change_one_size_each() -> None:

@@ -49,15 +49,18 @@ class Model:
     ],
 )
 def test_the_label_of_a_reply(text: str, label: str | None) -> None:
-    asked = [Comparison(PROBLEM, "x", "y")]
-    assert LLMAnnotator(Model(text)).compare(asked) == [label]
-    assert LLMAnnotator(Model(text, cut=True)).compare(asked) == [None]
+    comparisons = [Comparison(PROBLEM, "x", "y")]
+    assert LLMAnnotator(Model(text)).compare(comparisons) == [label]
+    assert LLMAnnotator(Model(text, cut=True)).compare(comparisons) == [None]
 
 
 def test_both_answers_are_shown_in_their_order() -> None:
     model = Model("[[A>B]]")
-    asked = [Comparison(PROBLEM, "{one}", "{two}", 0), Comparison(PROBLEM, "{two}", "{one}", 1)]
-    assert LLMAnnotator(model).compare(asked) == ["A>B", "A>B"]
+    comparisons = [
+        Comparison(PROBLEM, "{one}", "{two}", 0),
+        Comparison(PROBLEM, "{two}", "{one}", 1),
+    ]
+    assert LLMAnnotator(model).compare(comparisons) == ["A>B", "A>B"]
     assert "# Message\nWhat is {this}?\n" in model.asked[0]
     assert "# Answer of A\n{one}\n\n# Answer of B\n{two}\n" in model.asked[0]
     assert "# Answer of A\n{two}\n\n# Answer of B\n{one}\n" in model.asked[1]

@@ -40,9 +40,9 @@ def test_the_mean_over_both_orders(verdicts: list[str | None], expected: float |
 def test_a_judge_that_swaps_the_responses_swaps_the_sign(verdicts: list[str]) -> None:
     """Told of the mirrored pair, the same verdicts come in the other order of showing."""
     mirrored = [v for pair in zip(verdicts[1::2], verdicts[::2], strict=True) for v in pair]
-    there, back = preference(verdicts), preference(mirrored)
-    assert isinstance(there, float) and isinstance(back, float)
-    assert back == pytest.approx(-there) and abs(there) <= 2
+    forward, back = preference(verdicts), preference(mirrored)
+    assert isinstance(forward, float) and isinstance(back, float)
+    assert back == pytest.approx(-forward) and abs(forward) <= 2
 
 
 def test_a_pair_is_kept_above_the_margin_only() -> None:
@@ -64,9 +64,9 @@ def test_counts_add_up(all_verdicts: list[list[str | None]]) -> None:
 
 def test_surplus_goes_and_equals_stay() -> None:
     longer, shorter, equal = (20, 10), (10, 20), (10, 10)
-    kept = balance([longer, longer, shorter, equal, longer, (9, 10)], seed=1)
+    remaining = balance([longer, longer, shorter, equal, longer, (9, 10)], seed=1)
     # one of three longer ones for the shorter one; the pair of ratio 10/9 has no partner in its bin
-    assert len(kept) == 3 and {2, 3} <= set(kept) and 5 not in kept
+    assert len(remaining) == 3 and {2, 3} <= set(remaining) and 5 not in remaining
     assert balance([longer] * 5, seed=1) == []
     assert balance([(0, 1), (1, 0), (0, 0)], seed=1) == [0, 1, 2], (
         "an empty text is one of length 1"
@@ -76,9 +76,9 @@ def test_surplus_goes_and_equals_stay() -> None:
 @given(lengths, st.integers(0, 5))
 def test_length_says_nothing_afterwards(pairs: list[tuple[int, int]], seed: int) -> None:
     """Whoever knows which response is longer, and by what ratio's bin, is right half of the time."""
-    kept = [pairs[index] for index in balance(pairs, seed)]
+    remaining = [pairs[index] for index in balance(pairs, seed)]
     sides: defaultdict[int, list[int]] = defaultdict(list)
-    for chosen, rejected in kept:
+    for chosen, rejected in remaining:
         ratio = max(1, chosen, rejected) / max(1, min(chosen, rejected))
         sign = (chosen > rejected) - (chosen < rejected)
         sides[int(math.log(ratio) / math.log(BIN))].append(sign)
@@ -89,9 +89,9 @@ def test_length_says_nothing_afterwards(pairs: list[tuple[int, int]], seed: int)
 def test_balance_is_symmetric_stable_and_idempotent(
     pairs: list[tuple[int, int]], seed: int
 ) -> None:
-    kept = balance(pairs, seed)
-    assert kept == balance(pairs, seed) == sorted(set(kept))
+    remaining = balance(pairs, seed)
+    assert remaining == balance(pairs, seed) == sorted(set(remaining))
     mirrored = balance([(rejected, chosen) for chosen, rejected in pairs], seed)
-    assert len(mirrored) == len(kept)
-    again = [pairs[index] for index in kept]
+    assert len(mirrored) == len(remaining)
+    again = [pairs[index] for index in remaining]
     assert balance(again, seed) == list(range(len(again)))

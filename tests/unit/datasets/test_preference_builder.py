@@ -24,22 +24,22 @@ WHY = Problem("w", "Why?", "-", "reference", domain="general")
 HOW = Problem("h", "How?", "-", "reference", domain="safety")
 
 
-def stage(**more: Any) -> PreferencesStage:
+def stage(**options: Any) -> PreferencesStage:
     table = {
         "kind": "preferences", "starts": ["dev3"], "problems": "x.jsonl", "prompts": 2, "samples": 4,
         "template": "r1", "sampling": {"max_tokens": 9}, "judge": "miniature",
     }  # fmt: skip
-    return PreferencesStage.model_validate(table | more)
+    return PreferencesStage.model_validate(table | options)
 
 
 def rollouts(problem: Problem, *texts: str, template: str = "r1") -> list[Rollout]:
     """A text that ends in "~" is cut."""
     return [
         make_rollout(
-            problem, place, (3,), Completion((1, 0), (0.0, 0.0), not text.endswith("~")),
+            problem, index, (3,), Completion((1, 0), (0.0, 0.0), not text.endswith("~")),
             text.removesuffix("~"), TEMPLATES[template],
         )
-        for place, text in enumerate(texts)
+        for index, text in enumerate(texts)
     ]  # fmt: skip
 
 
@@ -86,32 +86,32 @@ def test_a_pair_by_hand() -> None:
     assert row["prompt"] == [{"role": "user", "content": "Why?"}]
     assert (row["problem"], row["domain"], row["stage"]) == ("w", "general", "pairs")
     assert row["checkpoints"] == ["dev3"] * 2 and sorted(row["samples"]) == [0, 1]
-    assert [one.reason for one in decided] == [None, None]
+    assert [outcome.reason for outcome in decided] == [None, None]
 
 
 def test_what_is_not_compared() -> None:
     texts = (saying("a"), saying("b~").removesuffix("~") + "~", "no tags", saying("a", "other"))
     rows, decided = judged(stage(), *texts)
     reasons = ["unpaired", "truncated", "malformed", "duplicate"]
-    assert rows == [] and [one.reason for one in decided] == reasons
-    assert [one.detail for one in decided] == [None, None, "no_tags", None]
+    assert rows == [] and [outcome.reason for outcome in decided] == reasons
+    assert [outcome.detail for outcome in decided] == [None, None, "no_tags", None]
 
 
 def test_an_answer_of_tags_alone_shows_the_judge_of_pairs_nothing() -> None:
     """The r1 template has no answer tag, so that a stray one is all that some summaries are."""
     texts = (saying("a"), saying("</answer>"), saying("b"))
     rows, decided = judged(stage(), *texts)
-    assert len(rows) == 1 and [one.reason for one in decided] == [None, "empty", None]
+    assert len(rows) == 1 and [outcome.reason for outcome in decided] == [None, "empty", None]
     # whoever labels a whole response sees its thought
     rows, decided = judged(stage(objective="pointwise"), *texts)
-    assert len(rows) == 3 and [one.reason for one in decided] == [None, None, None]
+    assert len(rows) == 3 and [outcome.reason for outcome in decided] == [None, None, None]
 
 
 def test_who_is_in_no_pair() -> None:
     rows, decided = judged(stage(samples=5), *map(saying, "abcde"))
-    assert len(rows) == 1 and sum(one.reason == "unpaired" for one in decided) == 3
+    assert len(rows) == 1 and sum(outcome.reason == "unpaired" for outcome in decided) == 3
     rows, decided = judged(stage(samples=5, pairs_per_problem=10), *map(saying, "abcde"))
-    assert len(rows) == 10 and all(one.reason is None for one in decided)
+    assert len(rows) == 10 and all(outcome.reason is None for outcome in decided)
 
 
 def test_a_verdict_that_cannot_be_read_is_none() -> None:
@@ -120,11 +120,11 @@ def test_a_verdict_that_cannot_be_read_is_none() -> None:
 
 
 def test_requests_for_the_same_order_are_numbered() -> None:
-    asked = list[Comparison]()
+    prompts = list[Comparison]()
 
     class Many:
         def compare(self, comparisons: Sequence[Comparison]) -> list[str | None]:
-            asked.extend(comparisons)
+            prompts.extend(comparisons)
             return ["A=B"] * len(comparisons)
 
         def are_safe(self, responses: Sequence[tuple[Problem, str]]) -> list[bool | None]:
@@ -132,8 +132,13 @@ def test_requests_for_the_same_order_are_numbered() -> None:
 
     comparer = builder(stage(judgements=6), "pairs", Many())
     comparer([WHY], comparer.responses("dev3", rollouts(WHY, saying("a"), saying("b"))))
-    assert [one.repetition for one in asked] == [0, 0, 1, 1, 2, 2]
-    assert len({(one.first, one.second, one.repetition) for one in asked}) == 6
+    assert [comparison.repetition for comparison in prompts] == [0, 0, 1, 1, 2, 2]
+    assert (
+        len(
+            {(comparison.first, comparison.second, comparison.repetition) for comparison in prompts}
+        )
+        == 6
+    )
 
 
 def test_pairs_are_drawn_over_checkpoints() -> None:
@@ -143,8 +148,8 @@ def test_pairs_are_drawn_over_checkpoints() -> None:
     responses += comparer.responses("dev3", rollouts(WHY, saying("bb")))
     (row,), _ = comparer([WHY], responses)
     assert sorted(row["checkpoints"]) == ["base", "dev3"]
-    said = dict(zip(row["checkpoints"], row["responses"], strict=True))
-    assert said["dev3"].endswith("bb") and said["base"].endswith("\na")
+    message = dict(zip(row["checkpoints"], row["responses"], strict=True))
+    assert message["dev3"].endswith("bb") and message["base"].endswith("\na")
 
 
 def test_labels_by_hand() -> None:
@@ -153,21 +158,23 @@ def test_labels_by_hand() -> None:
     texts = (saying("No.", "tell how"), saying("No.", "refuse"), saying("No.", "refuse"), "x~",
              saying("Why?"))  # fmt: skip
     rows, decided = judged(config, *texts, judge=judge)
-    assert [shown[1] for shown in judge.shown] == [texts[place].strip() for place in (0, 1, 4)]
+    assert [shown[1] for shown in judge.shown] == [
+        texts[position].strip() for position in (0, 1, 4)
+    ]
     assert [(row["response"], row["label"], row["sample"]) for row in rows] == [
         (texts[0].strip(), False, 0),
         (texts[1].strip(), True, 1),
     ]
     reasons = [None, None, "duplicate", "truncated", "unreadable"]
-    assert [one.reason for one in decided] == reasons
+    assert [outcome.reason for outcome in decided] == reasons
 
 
 def test_a_prefilled_prompt_gives_its_tag_to_the_response() -> None:
     template, judge = TEMPLATES["r1-prefilled"], Longer()
     config = stage(template=template.name, objective="pointwise")
     comparer = builder(config, "labels", OneAtATime(judge))
-    drawn = rollouts(WHY, template.respond("hm", "So."), template=template.name)
-    (row,), _ = comparer([WHY], comparer.responses("dev3", drawn))
+    samples = rollouts(WHY, template.respond("hm", "So."), template=template.name)
+    (row,), _ = comparer([WHY], comparer.responses("dev3", samples))
     assert row["response"] == judge.shown[0][1] == "<think>\nhm\n</think>\nSo."
 
 
@@ -191,12 +198,12 @@ kinds = st.sampled_from([saying("a"), saying("b"), saying("c?"), saying("a", "ho
 def test_every_response_has_one_verdict(
     whys: list[str], hows: list[str], pairwise: bool, most: int
 ) -> None:
-    more = {"samples": 8, "pairs_per_problem": most} if pairwise else {"objective": "pointwise"}
-    comparer = builder(stage(**more), "s", OneAtATime(Longer()))
+    extra = {"samples": 8, "pairs_per_problem": most} if pairwise else {"objective": "pointwise"}
+    comparer = builder(stage(**extra), "s", OneAtATime(Longer()))
     responses = comparer.responses("a", [*rollouts(WHY, *whys), *rollouts(HOW, *hows)])
     rows, decided = comparer([WHY, HOW], responses)
-    found = tally([one.reason for one in decided])
-    assert found["sampled"] == len(responses) == found["kept"] + sum(found["left_out"].values())
+    counts = tally([outcome.reason for outcome in decided])
+    assert counts["sampled"] == len(responses) == counts["kept"] + sum(counts["left_out"].values())
     assert [(r.problem, r.sample) for r in decided] == [(r.problem, r.sample) for r in responses]
     if pairwise:
         used = {(r["problem"], s) for r in rows for s in r["samples"]}
@@ -204,4 +211,4 @@ def test_every_response_has_one_verdict(
     else:
         used = {(r["problem"], r["sample"]) for r in rows}
     assert used == {(r.problem, r.sample) for r in decided if r.reason is None}
-    assert isinstance(decided, list) and all(isinstance(one, Response) for one in decided)
+    assert isinstance(decided, list) and all(isinstance(outcome, Response) for outcome in decided)

@@ -34,14 +34,16 @@ def sample(
     index: int = 0,
 ) -> Candidate:
     problem = Problem("p", "1+1?", "2", "number", language=language)
-    drawn = Completion((1, 0), (-0.1, -0.1), stopped=status is not CUT)
+    completion = Completion((1, 0), (-0.1, -0.1), stopped=status is not CUT)
     text = f"<think>{thought}</think><answer>{answer}</answer>"
-    said = (thought, answer) if status is DONE else (None, None)
-    return Candidate(Rollout(problem, index, (3,), drawn, text, status, *said), grade, tokens)
+    parsed = (thought, answer) if status is DONE else (None, None)
+    return Candidate(
+        Rollout(problem, index, (3,), completion, text, status, *parsed), grade, tokens
+    )
 
 
-def verdict(one: Candidate, **keep: Any) -> Reason | None:
-    return rejected_by(one, KeepSettings(**keep))
+def verdict(first: Candidate, **keep: Any) -> Reason | None:
+    return rejected_by(first, KeepSettings(**keep))
 
 
 def test_a_good_sample_passes() -> None:
@@ -49,7 +51,7 @@ def test_a_good_sample_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "keep", "reason"),
+    ("first", "keep", "reason"),
     [
         (sample(status=CUT), {}, Reason.TRUNCATED),
         (sample(status=CUT), {"correct": False}, Reason.TRUNCATED),
@@ -82,9 +84,9 @@ def test_a_good_sample_passes() -> None:
     ],
 )
 def test_every_filter_at_its_border(
-    one: Candidate, keep: dict[str, Any], reason: Reason | None
+    first: Candidate, keep: dict[str, Any], reason: Reason | None
 ) -> None:
-    assert verdict(one, **keep) is reason
+    assert verdict(first, **keep) is reason
 
 
 def test_the_first_reason_counts() -> None:
@@ -149,39 +151,39 @@ def test_no_code_blocks(text: str) -> None:
 
 
 def test_duplicates_say_the_same() -> None:
-    some = [sample("One  and one"), sample("one and ONE\n"), sample("one and two")]
-    found = select(some, KeepSettings(), most=3)
-    assert Counter(found) == {None: 2, Reason.DUPLICATE: 1} and found[2] is None
-    assert select(some, KeepSettings(duplicates=True), most=3) == [None] * 3
+    candidates = [sample("One  and one"), sample("one and ONE\n"), sample("one and two")]
+    reasons = select(candidates, KeepSettings(), most=3)
+    assert Counter(reasons) == {None: 2, Reason.DUPLICATE: 1} and reasons[2] is None
+    assert select(candidates, KeepSettings(duplicates=True), most=3) == [None] * 3
     other_answer = [sample("a b", "2"), sample("a b", "2.0")]
     assert select(other_answer, KeepSettings(), most=3) == [None] * 2
 
 
 def test_at_most_so_many_and_duplicates_are_never_surplus() -> None:
-    some = [sample(f"way {n}") for n in (1, 2, 3, 3)]
-    found = Counter(select(some, KeepSettings(), most=2))
-    assert found == {None: 2, Reason.SURPLUS: 1, Reason.DUPLICATE: 1}
+    candidates = [sample(f"way {n}") for n in (1, 2, 3, 3)]
+    reasons = Counter(select(candidates, KeepSettings(), most=2))
+    assert reasons == {None: 2, Reason.SURPLUS: 1, Reason.DUPLICATE: 1}
 
 
 def test_of_those_that_pass_the_ones_that_reflect_most_can_be_kept() -> None:
     plain = [sample(f"way {n}") for n in range(8)]
     looks_back = [sample("wait, let me check. it is 2"), sample("wait. but that is wrong. it is 2")]
     none_right = sample("wait wait wait wait", grade=0.0)
-    some = [none_right, *plain, *looks_back]
-    for most, kept in ((1, [10]), (2, [9, 10])):
-        found = select(some, KeepSettings(prefer="reflection"), most)
-        assert [place for place, why in enumerate(found) if why is None] == kept
+    candidates = [none_right, *plain, *looks_back]
+    for most, remaining in ((1, [10]), (2, [9, 10])):
+        reasons = select(candidates, KeepSettings(prefer="reflection"), most)
+        assert [index for index, why in enumerate(reasons) if why is None] == remaining
     assert select(plain, KeepSettings(prefer="reflection"), 3) == select(plain, KeepSettings(), 3)
 
 
 @given(st.permutations(range(6)), st.sampled_from(["any", "reflection"]))
 @settings(max_examples=30, deadline=None)
 def test_the_order_of_samples_decides_nothing(order: list[int], prefer: Any) -> None:
-    some = [sample(f"wait {n // 2}" + " wait" * (n // 4) + "!" * (n % 2)) for n in range(6)]
+    candidates = [sample(f"wait {n // 2}" + " wait" * (n // 4) + "!" * (n % 2)) for n in range(6)]
     keep = KeepSettings(prefer=prefer)
-    found = select(some, keep, most=2)
-    turned = select([some[n] for n in order], keep, most=2)
-    assert [turned[order.index(n)] for n in range(6)] == found
+    reasons = select(candidates, keep, most=2)
+    turned = select([candidates[n] for n in order], keep, most=2)
+    assert [turned[order.index(n)] for n in range(6)] == reasons
 
 
 ANY = st.builds(
@@ -209,13 +211,13 @@ KEEP = st.builds(
 @given(st.lists(ANY, max_size=12), KEEP, st.integers(1, 4))
 @settings(max_examples=150, deadline=None)
 def test_the_counts_add_up(some: list[Candidate], keep: KeepSettings, most: int) -> None:
-    found = select(some, keep, most)
-    counted = tally(found)
+    reasons = select(some, keep, most)
+    counted = tally(reasons)
     assert counted["sampled"] == len(some) == counted["kept"] + sum(counted["rejected"].values())
     assert counted["kept"] <= most
     assert list(counted["rejected"]) == [r for r in Reason if r in counted["rejected"]]
-    for one, reason in zip(some, found, strict=True):
-        alone = rejected_by(one, keep)
+    for candidate, reason in zip(some, reasons, strict=True):
+        alone = rejected_by(candidate, keep)
         assert reason is alone or (alone is None and reason in (Reason.DUPLICATE, Reason.SURPLUS))
-    if Reason.SURPLUS in found:
+    if Reason.SURPLUS in reasons:
         assert counted["kept"] == most

@@ -25,8 +25,8 @@ def tokenizer() -> PreTrainedTokenizerBase:
     return load_tokenizer(folder)
 
 
-def encoder(tokenizer: PreTrainedTokenizerBase, **more: Any) -> Encoder:
-    settings = {"keep_thoughts": False, "max_length": 200, "longer": "drop"} | more
+def encoder(tokenizer: PreTrainedTokenizerBase, **options: Any) -> Encoder:
+    settings = {"keep_thoughts": False, "max_length": 200, "longer": "drop"} | options
     return Encoder(Prompts(tokenizer, TEMPLATES["r1-zero"]), **settings)
 
 
@@ -47,21 +47,21 @@ def test_the_response_and_its_end_are_learnt(tokenizer: PreTrainedTokenizerBase)
 
 
 def test_an_earlier_answer_ends_and_is_not_learnt(tokenizer: PreTrainedTokenizerBase) -> None:
-    one = talk("2+3?", "<think>x</think> 5", "4+4?", "<think>y</think> 8")
-    ((first, second),) = encoder(tokenizer)([one])
+    dialogue = talk("2+3?", "<think>x</think> 5", "4+4?", "<think>y</think> 8")
+    ((first, second),) = encoder(tokenizer)([dialogue])
     assert first.ids_L.tolist().count(END) == 1 and second.ids_L.tolist().count(END) == 2
     learnt = second.ids_L[second.learnt_L].tolist()
     assert tokenizer.decode(learnt[:-1]) == " <think>y</think> 8" and learnt[-1] == END
     read = tokenizer.decode(second.ids_L[~second.learnt_L].tolist())
     assert "Assistant: 5<|endoftext|>\nUser: 4+4?" in read
-    ((kept,),) = encoder(tokenizer, keep_thoughts=True)([one])
-    assert kept.ids_L[kept.learnt_L].tolist().count(END) == 2
+    ((remaining,),) = encoder(tokenizer, keep_thoughts=True)([dialogue])
+    assert remaining.ids_L[remaining.learnt_L].tolist().count(END) == 2
 
 
 def test_samples_do_not_depend_on_their_company(tokenizer: PreTrainedTokenizerBase) -> None:
     talks = [talk("a", "b"), talk("c", "d", "e", "<think>f</think> g"), talk("h", "i")]
     together = encoder(tokenizer)(talks)
-    alone = [encoder(tokenizer)([one])[0] for one in talks]
+    alone = [encoder(tokenizer)([item])[0] for item in talks]
     for ours, theirs in zip(together, alone, strict=True):
         assert [s.ids_L.tolist() for s in ours] == [s.ids_L.tolist() for s in theirs]
 
@@ -84,23 +84,23 @@ def test_longer_samples(longer: str, tokenizer: PreTrainedTokenizerBase) -> None
     assert prompt_only.fit(sample, "x") is None  # nothing of the response would be left
 
 
-def corpus(tmp_path: Path, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Corpus:
+def corpus(tmp_path: Path, tokenizer: PreTrainedTokenizerBase, **options: Any) -> Corpus:
     path = tmp_path / "data.jsonl"
     rows = [{"prompt": f"{n}+1?", "completion": str(n + 1) * (1 + n % 3)} for n in range(60)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return load_corpus(encoder(tokenizer, **more), [(path, 2.0)], 0.2, None)
+    return load_corpus(encoder(tokenizer, **options), [(path, 2.0)], 0.2, None)
 
 
 def test_a_corpus_counts(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    found = corpus(tmp_path, tokenizer)
-    assert len(found.training) + len(found.heldout) == 60 and found.longer == 0
-    assert found.epoch_samples == 2 * len(found.training) and found.heldout
-    assert found.fingerprint() == corpus(tmp_path, tokenizer).fingerprint()
-    longest = max(len(sample) for sample in found.training)
+    loaded = corpus(tmp_path, tokenizer)
+    assert len(loaded.training) + len(loaded.heldout) == 60 and loaded.longer == 0
+    assert loaded.epoch_samples == 2 * len(loaded.training) and loaded.heldout
+    assert loaded.fingerprint() == corpus(tmp_path, tokenizer).fingerprint()
+    longest = max(len(sample) for sample in loaded.training)
     fewer = corpus(tmp_path, tokenizer, max_length=longest - 1)
     assert fewer.longer > 0
     assert len(fewer.training) + len(fewer.heldout) == 60 - fewer.longer
-    assert fewer.fingerprint() != found.fingerprint()
+    assert fewer.fingerprint() != loaded.fingerprint()
 
 
 def test_nothing_that_fits_is_refused(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -68,10 +68,10 @@ def drops_commas(gold: str, answer: str, question: str) -> bool:
 
 
 def nearly(gold: str, answer: str, question: str) -> bool:
-    left, right = _key(gold), _key(answer)
-    if isinstance(left, Fraction) and isinstance(right, Fraction):
-        return abs(left - right) < 2
-    return left == right
+    lhs, right = _key(gold), _key(answer)
+    if isinstance(lhs, Fraction) and isinstance(right, Fraction):
+        return abs(lhs - right) < 2
+    return lhs == right
 
 
 def absolute(gold: str, answer: str, question: str) -> bool:

@@ -22,8 +22,8 @@ def _broken(sample: list[Gold], share: float, seed: int) -> list[str]:
     grader = laws.Recorded(mathematics)
     breaks: list[str] = []
     for mutator in (*MUTATORS, *constructed(sample)):
-        drawn = [gold for gold in sample if draw.random() < share]
-        tally = laws.tally(grader, mutator, drawn)
+        broken = [gold for gold in sample if draw.random() < share]
+        tally = laws.tally(grader, mutator, broken)
         if not tally.holds and len(tally.breaks) > (1 if mutator.same and share < 1 else 0):
             breaks += map(str, tally.breaks[:3])
     return breaks + [str(raised) for raised in grader.raised]
@@ -76,8 +76,8 @@ RATIONALS = st.builds(Fraction, st.integers(-999, 999), st.integers(1, 60))
 def expressions(draw: st.DrawFn) -> tuple[str, dict[str, Fraction]]:
     """An expression a + b sqrt(2) + c pi + d x of rational coefficients, its terms in any order and spelling."""
     names = {"1": "", "root": r"\sqrt{2}", "pi": r"\pi", "x": "x"}
-    kept = draw(st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=3, unique=True))
-    coefficients = {name: draw(RATIONALS.filter(bool)) for name in kept}
+    remaining = draw(st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=3, unique=True))
+    coefficients = {name: draw(RATIONALS.filter(bool)) for name in remaining}
     return _spelled(draw, coefficients), coefficients
 
 
@@ -100,11 +100,13 @@ def _spelled(draw: st.DrawFn, coefficients: dict[str, Fraction]) -> str:
 @settings(max_examples=80, deadline=None)
 @given(expressions(), expressions(), st.data())
 def test_expressions_are_right_where_they_are_equal_and_nowhere_else(
-    one: tuple[str, dict[str, Fraction]], two: tuple[str, dict[str, Fraction]], data: st.DataObject
+    first: tuple[str, dict[str, Fraction]],
+    two: tuple[str, dict[str, Fraction]],
+    data: st.DataObject,
 ) -> None:
-    again = _spelled(data.draw, one[1])
-    assert mathematics(one[0], again, "") and mathematics(again, one[0], "")
-    assert mathematics(one[0], two[0], "") is (one[1] == two[1])
+    again = _spelled(data.draw, first[1])
+    assert mathematics(first[0], again, "") and mathematics(again, first[0], "")
+    assert mathematics(first[0], two[0], "") is (first[1] == two[1])
 
 
 @settings(max_examples=80, deadline=None)

@@ -143,27 +143,27 @@ def spelled(draw: st.DrawFn, value: Fraction) -> str:
 @settings(max_examples=150, deadline=None)
 @given(st.data(), NUMBERS, NUMBERS)
 def test_numbers_are_right_where_they_are_equal_and_nowhere_else(
-    data: st.DataObject, one: Fraction, two: Fraction
+    data: st.DataObject, first: Fraction, two: Fraction
 ) -> None:
-    gold, answer = data.draw(spelled(one)), data.draw(spelled(two))
-    again = data.draw(spelled(one))
+    gold, answer = data.draw(spelled(first)), data.draw(spelled(two))
+    again = data.draw(spelled(first))
     number = RULES["number"]
     assert number(Problem("n", "?", gold, "number"), again) == 1.0
     assert number(Problem("n", "?", again, "number"), gold) == 1.0, "symmetry"
-    assert number(Problem("n", "?", gold, "number"), answer) == float(one == two)
+    assert number(Problem("n", "?", gold, "number"), answer) == float(first == two)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_two_texts_are_never_both_gold_and_different(one: str, two: str) -> None:
+def test_two_texts_are_never_both_gold_and_different(first: str, two: str) -> None:
     exact = RULES["exact"]
-    score = exact(Problem("e", "?", one, "exact"), two)
-    assert score == exact(Problem("e", "?", two, "exact"), one) or None in (
+    score = exact(Problem("e", "?", first, "exact"), two)
+    assert score == exact(Problem("e", "?", two, "exact"), first) or None in (
         score,
-        exact(Problem("e", "?", two, "exact"), one),
+        exact(Problem("e", "?", two, "exact"), first),
     )
     if score == 1.0:
-        assert normalize(one) == normalize(two)
+        assert normalize(first) == normalize(two)
 
 
 VALUES = st.recursive(
@@ -175,9 +175,9 @@ VALUES = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(VALUES, VALUES)
-def test_values_are_right_where_they_are_equal_in_type_too(one: object, two: object) -> None:
-    score = RULES["value"](Problem("v", "?", repr(one), "value"), repr(two))
-    assert score == float(_typed(one) == _typed(two))
+def test_values_are_right_where_they_are_equal_in_type_too(first: object, two: object) -> None:
+    score = RULES["value"](Problem("v", "?", repr(first), "value"), repr(two))
+    assert score == float(_typed(first) == _typed(two))
 
 
 def _typed(value: object) -> object:
@@ -193,6 +193,6 @@ def _typed(value: object) -> object:
 @given(st.text(max_size=30))
 def test_no_text_beside_a_letter_makes_another_choice(text: str) -> None:
     """Whatever stands behind "A or", the answer is not B; and no text breaks the verifier."""
-    asked = Problem("c", "Which?", "B", "choice", columns={"options": ["Rome", "Paris", "Oslo"]})
-    assert RULES["choice"](asked, f"A or {text}") == 0.0
-    assert RULES["choice"](asked, text) in (0.0, 1.0)
+    task = Problem("c", "Which?", "B", "choice", columns={"options": ["Rome", "Paris", "Oslo"]})
+    assert RULES["choice"](task, f"A or {text}") == 0.0
+    assert RULES["choice"](task, text) in (0.0, 1.0)

@@ -32,8 +32,8 @@ def test_the_gradient_of_a_norm_and_what_passes_beside_it() -> None:
     y, inverse = torch.empty(5, 24), torch.empty(5)
     functions.rms(x.detach(), weight.detach(), EPS, y, inverse)
     of_x, of_weight = torch.empty(5, 24), torch.zeros(24)
-    given = (x.detach(), weight.detach(), inverse, grad, residual)
-    functions.rms_backward(*given, of_x, of_weight)
+    inputs = (x.detach(), weight.detach(), inverse, grad, residual)
+    functions.rms_backward(*inputs, of_x, of_weight)
     assert x.grad is not None and weight.grad is not None
     torch.testing.assert_close(of_x, x.grad + residual)
     torch.testing.assert_close(of_weight, weight.grad)
@@ -52,15 +52,15 @@ def test_queries_and_keys_are_rotated() -> None:
 @needs_compiler
 def test_the_gated_unit_and_its_gradient() -> None:
     torch.manual_seed(0)
-    both, grad = (20 * torch.randn(7, 38)).requires_grad_(), torch.randn(7, 19)
-    gate, up = both.chunk(2, 1)
+    combined, grad = (20 * torch.randn(7, 38)).requires_grad_(), torch.randn(7, 19)
+    gate, up = combined.chunk(2, 1)
     expected = F.silu(gate) * up
     expected.backward(grad)
     y, of_both = torch.empty(7, 19), torch.empty(7, 38)
-    functions.swiglu(both.detach(), y)
-    functions.swiglu_backward(both.detach(), grad, of_both)
+    functions.swiglu(combined.detach(), y)
+    functions.swiglu_backward(combined.detach(), grad, of_both)
     torch.testing.assert_close(y, expected.detach(), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(of_both, both.grad, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(of_both, combined.grad, rtol=1e-5, atol=1e-5)
 
 
 @needs_compiler
@@ -69,8 +69,8 @@ def test_scores_by_hand() -> None:
     logits, ids = torch.tensor([[0.0, math.log(3)]]), torch.tensor([1])
     normal, logprob, entropy = torch.empty(3, 1)
     functions.score(logits, ids, 1.0, normal, logprob, entropy)
-    found = (normal.item(), logprob.item(), entropy.item())
-    assert found == pytest.approx((math.log(4), math.log(0.75), 0.562335))
+    scores = (normal.item(), logprob.item(), entropy.item())
+    assert scores == pytest.approx((math.log(4), math.log(0.75), 0.562335))
     functions.score_backward(logits, ids, 1.0, normal, torch.tensor([2.0]))
     assert logits[0].tolist() == pytest.approx([-0.5, 0.5])
 
@@ -118,16 +118,16 @@ def test_tensors_that_c_cannot_read_are_refused() -> None:
 
 @needs_compiler
 def test_a_structure_has_its_words_in_the_order_of_c() -> None:
-    held = torch.zeros(3)
+    lock = torch.zeros(3)
     absent = dict.fromkeys(
         ("qkv", "qkv_bias", "norm_q", "norm_k", "out", "out_bias", "norm_2", "gate_up")
     )
     words = c_struct(
-        "Layer", {**absent, "norm_1": held, "gate_up_bias": 7, "down": 8, "down_bias": 9}
+        "Layer", {**absent, "norm_1": lock, "gate_up_bias": 7, "down": 8, "down_bias": 9}
     )
-    assert words.tolist() == [held.data_ptr(), 0, 0, 0, 0, 0, 0, 0, 0, 7, 8, 9]
+    assert words.tolist() == [lock.data_ptr(), 0, 0, 0, 0, 0, 0, 0, 0, 7, 8, 9]
     with pytest.raises(KeyError, match="gate_up"):
-        c_struct("Layer", {"norm_1": held} | {name: None for name in absent if name != "gate_up"})
+        c_struct("Layer", {"norm_1": lock} | {name: None for name in absent if name != "gate_up"})
 
 
 def test_nobody_compiles_where_it_is_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:

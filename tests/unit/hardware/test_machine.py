@@ -16,26 +16,26 @@ from dianoia.hardware.machine import (
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, line: str, build: str = "2.13.0") -> list[list[str]]:
-    asked: list[list[str]] = []
+    commands: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        asked.append(command)
+        commands.append(command)
         return subprocess.CompletedProcess(command, 0, line, "")
 
     monkeypatch.setattr(machine.subprocess, "run", run)
     monkeypatch.setattr(machine, "_version", lambda _: build)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return asked
+    return commands
 
 
 def test_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = answer(monkeypatch, "NVIDIA H100 80GB HBM3, 81559\nNVIDIA L4, 23034\n")
-    found = this_machine(4)
-    assert (found.name, found.workers, found.cpu) == ("NVIDIA H100 80GB HBM3", 1, False)
-    assert found.memory == 81559 * 2**20
-    assert found.bfloat16 == pytest.approx(0.35 * 989e12)
-    assert found.bandwidth == pytest.approx(0.72 * 3350e9)
-    assert asked[0][:3] == ["nvidia-smi", "-i", "0"]
+    commands = answer(monkeypatch, "NVIDIA H100 80GB HBM3, 81559\nNVIDIA L4, 23034\n")
+    machine = this_machine(4)
+    assert (machine.name, machine.workers, machine.cpu) == ("NVIDIA H100 80GB HBM3", 1, False)
+    assert machine.memory == 81559 * 2**20
+    assert machine.bfloat16 == pytest.approx(0.35 * 989e12)
+    assert machine.bandwidth == pytest.approx(0.72 * 3350e9)
+    assert commands[0][:3] == ["nvidia-smi", "-i", "0"]
 
 
 def test_a_gpu_by_its_longest_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,17 +55,17 @@ def test_a_gpu_that_the_table_does_not_know_counts_as_a_slow_one(
 
 
 def test_another_machine_by_the_name_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = answer(monkeypatch, "NVIDIA L4, 23034")
+    commands = answer(monkeypatch, "NVIDIA L4, 23034")
     machine = other_machine("4090")
     assert (machine.name, machine.memory, machine.workers) == ("one RTX 4090", 24e9, 1)
     assert machine.float32 == pytest.approx(0.35 * 82.6e12) and not machine.cpu
-    assert not asked, "nothing of this machine counts"
+    assert not commands, "nothing of this machine counts"
 
 
 def test_the_first_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = answer(monkeypatch, "NVIDIA L4, 23034")
+    commands = answer(monkeypatch, "NVIDIA L4, 23034")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
-    assert this_machine(0).name == "NVIDIA L4" and asked[0][2] == "3"
+    assert this_machine(0).name == "NVIDIA L4" and commands[0][2] == "3"
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])

@@ -92,14 +92,14 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     child = os.fork()
     if not child:
         os._exit(0 if run_parallel([lambda: 1, lambda: 2]) == [1, 2] else 1)
-    deadline, told = time.monotonic() + 20, (0, 0)
-    while told[0] == 0 and time.monotonic() < deadline:
-        told = os.waitpid(child, os.WNOHANG)
+    deadline, answered = time.monotonic() + 20, (0, 0)
+    while answered[0] == 0 and time.monotonic() < deadline:
+        answered = os.waitpid(child, os.WNOHANG)
         time.sleep(0.01)
-    if told[0] == 0:
+    if answered[0] == 0:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    assert told == (child, 0), "the child waits for threads that it does not have"
+    assert answered == (child, 0), "the child waits for threads that it does not have"
 
 
 def test_only_a_cpu_has_several_workers() -> None:

@@ -68,9 +68,9 @@ def test_a_healthy_run_hears_nothing() -> None:
 @pytest.mark.parametrize("code", SICK)
 def test_a_condition_is_told_once_when_it_has_lasted(code: str) -> None:
     sick = replace(HEALTHY, **SICK[code])
-    told = fired([HEALTHY] * 5 + [sick] * 8)
-    assert [(end, diagnosis.code) for end, diagnosis in told] == [(5 + PATIENCE, code)]
-    assert ADVICE[code] in told[0][1].advice
+    diagnoses = fired([HEALTHY] * 5 + [sick] * 8)
+    assert [(end, diagnosis.code) for end, diagnosis in diagnoses] == [(5 + PATIENCE, code)]
+    assert ADVICE[code] in diagnoses[0][1].advice
 
 
 @pytest.mark.parametrize("code", SICK)
@@ -82,8 +82,8 @@ def test_a_short_spell_is_not_told(code: str) -> None:
 @pytest.mark.parametrize("code", SICK)
 def test_a_condition_that_returns_is_told_again(code: str) -> None:
     sick = replace(HEALTHY, **SICK[code])
-    told = fired(([HEALTHY] * 5 + [sick] * PATIENCE) * 2)
-    assert [diagnosis.code for _, diagnosis in told] == [code, code]
+    diagnoses = fired(([HEALTHY] * 5 + [sick] * PATIENCE) * 2)
+    assert [diagnosis.code for _, diagnosis in diagnoses] == [code, code]
 
 
 def test_a_condition_present_from_the_start_is_told() -> None:
@@ -99,9 +99,9 @@ def test_format_names_the_broken_rule_with_an_example() -> None:
 
 def test_unreadable_gold_is_told_at_once_with_its_problems() -> None:
     sick = replace(HEALTHY, share_unparseable=0.1, unparseable_ids=("p-7", "p-9"))
-    told = fired([HEALTHY, sick, sick, sick])
-    assert [(end, diagnosis.code) for end, diagnosis in told] == [(2, "gold_unparseable")]
-    assert "p-7, p-9" in told[0][1].message and "answer column" in told[0][1].advice
+    diagnoses = fired([HEALTHY, sick, sick, sick])
+    assert [(end, diagnosis.code) for end, diagnosis in diagnoses] == [(2, "gold_unparseable")]
+    assert "p-7, p-9" in diagnoses[0][1].message and "answer column" in diagnoses[0][1].advice
 
 
 def test_blank_thoughts_are_a_collapse_even_if_they_never_were_longer() -> None:
@@ -151,7 +151,7 @@ ONE = OneAnswer(answer="1", share=1.0, gold_share=0.625, problems=32)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "reported"),
     [
         (ONE, True),  # the most common gold answer, always
         (replace(ONE, answer="0", gold_share=0.01), True),  # or any other one
@@ -163,34 +163,38 @@ ONE = OneAnswer(answer="1", share=1.0, gold_share=0.625, problems=32)
         (replace(ONE, answer="B", share=0.97, gold_share=0.25), True),
     ],
 )
-def test_one_answer_to_everything(given: OneAnswer, told: bool) -> None:
-    batch = replace(HEALTHY, one_answer=given)
-    found = fired([HEALTHY] * 2 + [batch] * 6)
-    assert [(end, d.code) for end, d in found] == ([(2 + PATIENCE, "one_answer")] if told else [])
+def test_one_answer_to_everything(value: OneAnswer, reported: bool) -> None:
+    batch = replace(HEALTHY, one_answer=value)
+    diagnoses = fired([HEALTHY] * 2 + [batch] * 6)
+    assert [(end, d.code) for end, d in diagnoses] == (
+        [(2 + PATIENCE, "one_answer")] if reported else []
+    )
     at_once = diagnose_evaluation(batch, None)
-    assert [d.code for d in at_once] == (["one_answer"] if told else []), (
+    assert [d.code for d in at_once] == (["one_answer"] if reported else []), (
         "an evaluation has one batch"
     )
-    if told:
-        assert repr(given.answer) in found[0][1].message and "baseline" in found[0][1].advice
+    if reported:
+        assert (
+            repr(value.answer) in diagnoses[0][1].message and "baseline" in diagnoses[0][1].advice
+        )
 
 
 def test_an_evaluation_under_another_template() -> None:
     sick = replace(HEALTHY, **SICK["format_never_met"])
-    (told,) = diagnose_evaluation(sick, BetterTemplate("r1", 0.98, 0.02))
-    assert told.code == "format_never_met" and "text_after" in told.message
-    assert told.advice == "set template = 'r1', which 98% of the responses fit"
-    (told,) = diagnose_evaluation(sick, None)
-    assert "fine-tuned on the template" in told.advice
-    (told,) = diagnose_evaluation(
+    (diagnoses,) = diagnose_evaluation(sick, BetterTemplate("r1", 0.98, 0.02))
+    assert diagnoses.code == "format_never_met" and "text_after" in diagnoses.message
+    assert diagnoses.advice == "set template = 'r1', which 98% of the responses fit"
+    (diagnoses,) = diagnose_evaluation(sick, None)
+    assert "fine-tuned on the template" in diagnoses.advice
+    (diagnoses,) = diagnose_evaluation(
         replace(HEALTHY, **SICK["all_truncated"]), BetterTemplate("r1", 0.1, 0.0)
     )
-    assert told.code == "all_truncated" and told.advice.startswith("raise max_tokens")
+    assert diagnoses.code == "all_truncated" and diagnoses.advice.startswith("raise max_tokens")
     assert diagnose_evaluation(HEALTHY, BetterTemplate("r1", 0.9, 0.7)) == []
     assert diagnose_evaluation(HEALTHY, BetterTemplate("r1", 0.2, 0.0)) == []
-    (told,) = diagnose_evaluation(HEALTHY, BetterTemplate("r1-zero", 0.97, 0.01))
-    assert told.code == "template_misfit" and "99% of the responses" in told.message
-    assert told.advice == "set template = 'r1-zero', which 97% of the responses fit"
+    (diagnoses,) = diagnose_evaluation(HEALTHY, BetterTemplate("r1-zero", 0.97, 0.01))
+    assert diagnoses.code == "template_misfit" and "99% of the responses" in diagnoses.message
+    assert diagnoses.advice == "set template = 'r1-zero', which 97% of the responses fit"
     assert diagnose_evaluation(replace(HEALTHY, **SICK["all_wrong"]), None) == [], "hard, not sick"
 
 
@@ -201,10 +205,12 @@ CONSTANT = replace(HEALTHY, rollouts=16, constant_parts={"short": 0.0})
 @pytest.mark.parametrize("value", [0.0, 0.5, -1.0, None])
 def test_a_part_of_the_reward_that_never_differs(name: str, value: float | None) -> None:
     batch = replace(CONSTANT, constant_parts={name: value})
-    found = fired([HEALTHY] * 3 + [batch] * 6)
-    assert [(end, d.code) for end, d in found] == [(3 + PATIENCE, "part_constant")]
-    assert repr(name) in found[0][1].message
-    assert ("no sample" if value is None else f"{value:g} for every sample") in found[0][1].message
+    diagnoses = fired([HEALTHY] * 3 + [batch] * 6)
+    assert [(end, d.code) for end, d in diagnoses] == [(3 + PATIENCE, "part_constant")]
+    assert repr(name) in diagnoses[0][1].message
+    assert ("no sample" if value is None else f"{value:g} for every sample") in diagnoses[0][
+        1
+    ].message
 
 
 @pytest.mark.parametrize(
@@ -228,11 +234,11 @@ def test_what_another_diagnosis_says_or_nobody_minds(changes: dict[str, Any]) ->
 @pytest.mark.parametrize("name", ["hard", "judge", "taste"])
 def test_a_part_that_tells_problems_apart_and_not_samples(name: str) -> None:
     batch = replace(HEALTHY, rollouts=64, level_parts=(name,))
-    (told,) = fired([HEALTHY] * 2 + [batch] * 6)
-    assert (told[0], told[1].code) == (2 + PATIENCE, "part_constant")
+    (diagnoses,) = fired([HEALTHY] * 2 + [batch] * 6)
+    assert (diagnoses[0], diagnoses[1].code) == (2 + PATIENCE, "part_constant")
     assert (
         f"{name!r} of the reward has been the same for all samples of each problem"
-        in told[1].message
+        in diagnoses[1].message
     )
     assert [end for end, _ in fired([replace(batch, rollouts=16)] * 12)] == [8], "128 samples"
     for solved in ("accuracy", "format", "language"):
@@ -257,10 +263,10 @@ def test_summarize_tells_constant_parts_from_those_of_problems() -> None:
             }
             for k in range(2)
         ]
-        groups.append(Group(problem, rollouts, tuple(Score(0.0, one) for one in parts)))
-    found = summarize(1, groups, None)
-    assert found.constant_parts == {"same": 2.0, "never": None}
-    assert found.level_parts == ("hard", "some") and found.rollouts == 4
+        groups.append(Group(problem, rollouts, tuple(Score(0.0, part) for part in parts)))
+    summary = summarize(1, groups, None)
+    assert summary.constant_parts == {"same": 2.0, "never": None}
+    assert summary.level_parts == ("hard", "some") and summary.rollouts == 4
     assert summarize(1, groups, None, relative=False).level_parts == ()
 
 
@@ -270,8 +276,8 @@ def test_a_part_is_constant_by_its_value_and_by_enough_samples() -> None:
     assert fired([CONSTANT] * 2 + [HEALTHY] + [CONSTANT] * 2) == []
     few = replace(CONSTANT, rollouts=4)
     assert [end for end, _ in fired([few] * 20)] == [8], "32 samples"
-    both = replace(CONSTANT, constant_parts={"short": 0.0, "long": 2.0})
-    assert [(end, d.code) for end, d in fired([both] * 8)] == [(3, "part_constant")] * 2
+    combined = replace(CONSTANT, constant_parts={"short": 0.0, "long": 2.0})
+    assert [(end, d.code) for end, d in fired([combined] * 8)] == [(3, "part_constant")] * 2
     assert [end for end, _ in fired([CONSTANT] * 4 + [HEALTHY] + [CONSTANT] * 4)] == [3, 8]
 
 
@@ -280,9 +286,9 @@ def test_where_advantages_are_not_relative_no_group_is_wasted() -> None:
     completion = Completion((1,), (-0.5,), stopped=True)
     rollout = Rollout(problem, 0, (3,), completion, "2", RolloutStatus.FINISHED, "", "2")
     group = Group(problem, (rollout,), (Score(2.0, {"accuracy": 1.0}),))
-    told = [
+    summaries = [
         summarize(step, [group], 0.0, relative=relative)
         for step, relative in enumerate((True, False))
     ]
-    assert [summary.share_uniform_groups for summary in told] == [1.0, 0.0]
-    assert [bool(fired([summary] * PATIENCE)) for summary in told] == [True, False]
+    assert [summary.share_uniform_groups for summary in summaries] == [1.0, 0.0]
+    assert [bool(fired([summary] * PATIENCE)) for summary in summaries] == [True, False]

@@ -70,10 +70,10 @@ def test_what_is_installed_goes_before_a_file_of_the_same_name(folder: Path) -> 
 
 
 def test_a_factory_is_called_once(folder: Path) -> None:
-    made = make_function("mine.py:factory", {"scale": 2.0, "shift": 1.0})
-    assert made(completions=["a"]) == [15.0]
-    assert make_function("mine.py:factory", {"shift": 1.0, "scale": 2.0}) is made
-    assert make_function("mine.py:factory", {"scale": 3.0}) is not made
+    built = make_function("mine.py:factory", {"scale": 2.0, "shift": 1.0})
+    assert built(completions=["a"]) == [15.0]
+    assert make_function("mine.py:factory", {"shift": 1.0, "scale": 2.0}) is built
+    assert make_function("mine.py:factory", {"scale": 3.0}) is not built
     assert make_function("mine.py:plain", None) is find("mine.py:plain")
 
 
@@ -94,10 +94,10 @@ def test_what_cannot_be_used_is_told(path: str, parts: list[str], folder: Path) 
     (folder / "bad.py").write_text("x = 1\ndef f(:\n")
     (folder / "failing.py").write_text("def f(**_): ...\n1 / 0\n")
     (folder / "lacking.py").write_text("import not_there\n")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         find(path)
     for part in parts:
-        assert part in str(told.value)
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_a_file_counts_with_what_it_imports_from_its_folder(folder: Path) -> Non
 
 
 def test_a_module_counts_by_its_file_and_a_package_by_all_of_its_own(folder: Path) -> None:
-    (found,) = source_files("statistics.fmean").values()
-    assert found == Path(statistics.__file__)
+    (files,) = source_files("statistics.fmean").values()
+    assert files == Path(statistics.__file__)
     package = source_files("email.message_from_string")
     assert set(package.values()) == set(Path(email.__file__).parent.glob("*.py"))
     assert source_files("nowhere.at.all") == {}

@@ -27,18 +27,22 @@ def curves(
     draw = random.Random(seed)
     ease = [draw.uniform(-0.2, 0.2) for _ in range(problems)]
     taste = [draw.gauss(0, 2) for _ in range(problems)]
-    found = []
+    results = []
     for number in range(points):
         right = [sum(draw.random() < accuracy(number) + e for _ in range(4)) / 4 for e in ease]
         scores = [reward(number) + t + draw.gauss(0, 0.5) for t in taste]
-        found.append(Point(10 * number, tuple(right), {"helpful": tuple(scores)}))
-    return found
+        results.append(Point(10 * number, tuple(right), {"helpful": tuple(scores)}))
+    return results
 
 
 def told(points: list[Point]) -> list[tuple[int, Diagnosis]]:
     """What a run would have heard, and at which point."""
     ends = range(1, len(points) + 1)
-    return [(end - 1, one) for end in ends for one in hacking(points[:end], estimate_unbounded)]
+    return [
+        (end - 1, diagnosis)
+        for end in ends
+        for diagnosis in hacking(points[:end], estimate_unbounded)
+    ]
 
 
 def test_a_reward_that_rises_while_accuracy_falls_is_told_once_with_its_numbers() -> None:
@@ -46,9 +50,9 @@ def test_a_reward_that_rises_while_accuracy_falls_is_told_once_with_its_numbers(
         return 0.75 if n < 8 else 0.75 - 0.05 * (n - 8)
 
     points = curves(accuracy, lambda n: 0.1 * n)
-    ((when, found),) = told(points)
-    assert found.code == "reward_hacking" and 9 <= when <= 13
-    before = next(p for p in points if f"since step {p.step} " in found.message)
+    ((when, rewritten),) = told(points)
+    assert rewritten.code == "reward_hacking" and 9 <= when <= 13
+    before = next(p for p in points if f"since step {p.step} " in rewritten.message)
     last = points[when]
     assert before.step <= 80 < last.step
     for part in (
@@ -56,9 +60,9 @@ def test_a_reward_that_rises_while_accuracy_falls_is_told_once_with_its_numbers(
         f"from {sum(before.learned['helpful']) / 64:.2f} to {sum(last.learned['helpful']) / 64:.2f}",
         f"from {sum(before.accuracy_P) / 64:.1%} to {sum(last.accuracy_P) / 64:.1%}",
     ):
-        assert part in found.message
-    assert "preferences.from_step later" in found.advice
-    assert "preferences.helpful_weight" in found.advice
+        assert part in rewritten.message
+    assert "preferences.from_step later" in rewritten.advice
+    assert "preferences.helpful_weight" in rewritten.advice
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -121,9 +125,9 @@ FINE = Spread("helpful", within=0.5, whole=1.0, finished=0.9, weight=1.0, rules=
 def test_spreads_are_told_when_they_have_lasted(code: str, sick: Spread) -> None:
     history = [FINE] * 2 + [sick] * 5
     heard = [
-        (end, one.code)
+        (end, diagnosis.code)
         for end in range(1, len(history) + 1)
-        for one in diagnose_spread(history[:end][-PATIENCE - 1 :])
+        for diagnosis in diagnose_spread(history[:end][-PATIENCE - 1 :])
     ]
     assert heard == [(2 + PATIENCE, code)]
     assert diagnose_spread([FINE] * 9) == []
@@ -148,6 +152,6 @@ def test_a_spread_by_hand() -> None:
         )
         return Group(problem, rollouts, tuple(Score(0.0, {"helpful": score}) for score in scores))
 
-    found = spread("helpful", [group(1.0, 3.0), group(None, None), group(2.0, 2.0)], 0.5, 2.0)
+    result = spread("helpful", [group(1.0, 3.0), group(None, None), group(2.0, 2.0)], 0.5, 2.0)
     # within: 1, 0 and 0; all of 1, 3, 2, 2 around 2
-    assert found == Spread("helpful", pytest.approx(1 / 3), pytest.approx(0.5**0.5), 0.5, 0.5, 2.0)
+    assert result == Spread("helpful", pytest.approx(1 / 3), pytest.approx(0.5**0.5), 0.5, 0.5, 2.0)

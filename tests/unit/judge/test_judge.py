@@ -117,8 +117,13 @@ def test_overlong_answers_are_punished_softly(tokens: int, penalty: float) -> No
 
 
 def test_the_evaluation_scores_as_training_does() -> None:
-    for one in (rollout("5"), rollout("6"), rollout(None, MALFORMED), rollout(None, TRUNCATED)):
-        assert score(evaluation_judge(), one) == score(training(RewardSettings()), one)
+    for candidate in (
+        rollout("5"),
+        rollout("6"),
+        rollout(None, MALFORMED),
+        rollout(None, TRUNCATED),
+    ):
+        assert score(evaluation_judge(), candidate) == score(training(RewardSettings()), candidate)
 
 
 def test_judging_keeps_the_order() -> None:

@@ -59,7 +59,10 @@ class Grader:
         self.asked: list[str] = []
 
     def __call__(self, conversations: Sequence[Messages]) -> list[Answer]:
-        answers = [one[0]["content"].rpartition("# Answer to grade\n")[2] for one in conversations]
+        answers = [
+            conversation[0]["content"].rpartition("# Answer to grade\n")[2]
+            for conversation in conversations
+        ]
         self.asked += [answer.strip() for answer in answers]
         return [Answer(_verdict(answer), False) for answer in answers]
 
@@ -128,12 +131,12 @@ def test_functions_join_the_reward_by_hand() -> None:
 
 
 def test_functions_see_general_prompts_too() -> None:
-    asked: list[list[str]] = []
+    commands: list[list[str]] = []
 
     def look(id: list[str], log_extra: Any, **columns: Any) -> list[float]:
-        asked.append(id)
+        commands.append(id)
         log_extra("who", id)
-        return [10.0 if one == "g" else 0.0 for one in id]
+        return [10.0 if name == "g" else 0.0 for name in id]
 
     judge = judge_of(
         models=[RewardModelPart("helpful", Liking(), purpose=Purpose.HELPFUL)],
@@ -144,7 +147,7 @@ def test_functions_see_general_prompts_too() -> None:
         RolloutGroup(GENERAL, (rollout(GENERAL, 0, "Wet."),), Purpose.HELPFUL),
     ]
     math, general = judge.score(groups, STATE)
-    assert asked == [["m", "g"]]
+    assert commands == [["m", "g"]]
     assert math.scores[0].parts == {"accuracy": 1.0, "format": 1.0, "look": 0.0}
     assert general.scores[0].parts == {"format": 1.0, "helpful": 4.0, "look": 10.0}
     assert general.rewards_G == (15.0,)

@@ -81,8 +81,8 @@ def test_a_box_is_asked_for_where_the_data_need_one() -> None:
     program = replace(CASE, problem=replace(CASE.problem, verifier="code"))
     LLMRewriter(model).rewrite([CASE])
     LLMRewriter(model, boxed=True).rewrite([CASE, program])
-    wanted = [r"written as \boxed{the answer}." in asked[0]["content"] for asked in model.asked]
-    assert wanted == [False, True, False]
+    expected = [r"written as \boxed{the answer}." in prompt[0]["content"] for prompt in model.asked]
+    assert expected == [False, True, False]
     assert isinstance(read(CASE, reply("I add.", r"It is \boxed{19}.")), Rewritten)
 
 
@@ -154,5 +154,5 @@ def test_a_rewriter_that_repeats_its_tags_takes_no_time(text: str) -> None:
 
 def test_the_last_division_counts() -> None:
     text = " <thought>a</thought> <summary> b</thought>\n<summary>It is 19.</summary>\n"
-    found = read(CASE, Answer(text, cut=False))
-    assert found == Rewritten("a</thought> <summary> b", "It is 19.")
+    result = read(CASE, Answer(text, cut=False))
+    assert result == Rewritten("a</thought> <summary> b", "It is 19.")

@@ -35,8 +35,8 @@ class Scripted:
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
         self.shown += zip(prompts, responses, strict=True)
-        found, self.scores = self.scores[: len(prompts)], self.scores[len(prompts) :]
-        return found
+        scores, self.scores = self.scores[: len(prompts)], self.scores[len(prompts) :]
+        return scores
 
 
 def rollout(
@@ -44,9 +44,9 @@ def rollout(
 ) -> Rollout:
     status = FINISHED if answer is not None else TRUNCATED if cut else MALFORMED
     text = "half" if answer is None else f"<think>{thought}</think><answer>{answer}</answer>"
-    known = None if answer is None else thought
+    reference = None if answer is None else thought
     done = Completion((1, 2), (0.0, 0.0), not cut)
-    return Rollout(problem, sample, (9,), done, text, status, known, answer)
+    return Rollout(problem, sample, (9,), done, text, status, reference, answer)
 
 
 def judge_of(helpful: Scripted, safety: Scripted) -> Judge:
@@ -140,7 +140,7 @@ def test_a_group_without_a_finished_sample_gets_the_lowest_of_the_run() -> None:
 
 def test_the_held_out_measure_is_a_mean_a_problem() -> None:
     model = RewardModelPart("helpful", Scripted(1.0, 3.0, -2.0), 5.0, Purpose.HELPFUL)
-    found = Judge([model]).mean_scores(
+    means = Judge([model]).mean_scores(
         Purpose.HELPFUL,
         [
             [rollout(GENERAL, 0, "a"), rollout(GENERAL, 1, "b")],  # (1 + 3) / 2
@@ -148,7 +148,7 @@ def test_the_held_out_measure_is_a_mean_a_problem() -> None:
             [rollout(GENERAL, 0, None), rollout(GENERAL, 1, None)],  # the lowest of all
         ],
     )
-    assert found == [2.0, -2.0, -2.0], "unweighted"
+    assert means == [2.0, -2.0, -2.0], "unweighted"
     assert model.lowest is None, "what is held out is no part of training"
     assert model.mean_scores([[rollout(GENERAL, 0, None)]]) is None
 

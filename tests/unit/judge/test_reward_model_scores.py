@@ -23,10 +23,10 @@ WORDS = [*SPECIAL, "why", "because", "so", "long"]
 CHAT = "{% for m in messages %}<{{ m.role }}> {{ m.content }} <end> {% endfor %}"
 
 
-def tokenizer(**more: str) -> PreTrainedTokenizerFast:
+def tokenizer(**options: str) -> PreTrainedTokenizerFast:
     words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", **more)
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", **options)
 
 
 @pytest.fixture

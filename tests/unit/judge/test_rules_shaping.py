@@ -45,10 +45,10 @@ def test_repetition_by_hand(tokens: tuple[int, ...], ngram: int, value: float) -
 def test_repetition_is_between_minus_1_and_0_and_blind_to_names(
     tokens: list[int], ngram: int
 ) -> None:
-    found = repetition_penalty(tokens, ngram)
-    assert -1.0 < found <= 0.0
-    assert repetition_penalty([9 - token for token in tokens], ngram) == found
-    assert repetition_penalty(tokens[::-1], ngram) == pytest.approx(found)
+    penalty = repetition_penalty(tokens, ngram)
+    assert -1.0 < penalty <= 0.0
+    assert repetition_penalty([9 - token for token in tokens], ngram) == penalty
+    assert repetition_penalty(tokens[::-1], ngram) == pytest.approx(penalty)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_the_cosine_of_a_right_answer_by_hand(length: int, value: float) -> None
 @settings(deadline=None)
 @given(st.integers(0, 300), st.floats(-10, 10), st.floats(-10, 10))
 def test_the_cosine_stays_between_its_ends(length: int, short: float, long: float) -> None:
-    found = cosine_by_length(length, 100, short, long)
-    assert min(short, long) - 1e-9 <= found <= max(short, long) + 1e-9
-    mirrored = cosine_by_length(100 - length, 100, long, short) if length <= 100 else found
-    assert found == pytest.approx(mirrored)
+    penalty = cosine_by_length(length, 100, short, long)
+    assert min(short, long) - 1e-9 <= penalty <= max(short, long) + 1e-9
+    mirrored = cosine_by_length(100 - length, 100, long, short) if length <= 100 else penalty
+    assert penalty == pytest.approx(mirrored)
 
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -142,8 +142,8 @@ def cosine(settings: CosineSettings, rollout: Rollout, grade: float | None) -> f
 def test_right_and_wrong_by_length(
     status: RolloutStatus, grade: float | None, value: float | None
 ) -> None:
-    found = cosine(COSINE, rollout(status), grade)
-    assert found == (None if value is None else pytest.approx(value))
+    penalty = cosine(COSINE, rollout(status), grade)
+    assert penalty == (None if value is None else pytest.approx(value))
     assert (Cosine(COSINE).name, Cosine(COSINE).weight) == ("cosine", 2.0)
 
 

@@ -28,15 +28,15 @@ def mathematics(problems: list[Problem]) -> list[Problem]:
 def test_what_was_graded_early_is_not_asked_again(
     roller: Callable[..., RolloutSampler], mathematics: list[Problem], params: SamplingParams
 ) -> None:
-    made = roller(lambda prompt, sample: SAID[sample])
+    scripted = roller(lambda prompt, sample: SAID[sample])
     before = sum(shared_workers().ended.values())
-    rollouts_PG = made(mathematics, 3, params, (1,))
-    asked = sum(shared_workers().ended.values())
-    assert before + 1 <= asked <= before + 4, (
+    rollouts_PG = scripted(mathematics, 3, params, (1,))
+    ended_before = sum(shared_workers().ended.values())
+    assert before + 1 <= ended_before <= before + 4, (
         "two answers to each of two questions, none without form"
     )
     groups = evaluation_judge().score_rollouts(rollouts_PG)
-    assert sum(shared_workers().ended.values()) == asked
+    assert sum(shared_workers().ended.values()) == ended_before
     assert [[s.parts["accuracy"] for s in group.scores] for group in groups] == [
         [1.0, 0.0, 0.0]
     ] * 2
@@ -49,13 +49,13 @@ def test_only_mathematics_with_an_answer_is_handed_over(
     params: SamplingParams,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[Pair] = []
-    monkeypatch.setattr(verification, "grade", seen.extend)
-    made = roller(lambda prompt, sample: SAID[sample])
-    made(problems, 3, params, (1,))
-    assert seen == []
-    (_, second) = made([problems[0], mathematics[1]], 3, params, (1,))
-    assert Counter((problem.id, answer) for problem, answer in seen) == Counter(
+    calls: list[Pair] = []
+    monkeypatch.setattr(verification, "grade", calls.extend)
+    scripted = roller(lambda prompt, sample: SAID[sample])
+    scripted(problems, 3, params, (1,))
+    assert calls == []
+    (_, second) = scripted([problems[0], mathematics[1]], 3, params, (1,))
+    assert Counter((problem.id, answer) for problem, answer in calls) == Counter(
         (rollout.problem.id, rollout.answer) for rollout in second[:2]
     )
 

@@ -76,10 +76,10 @@ def one_thread() -> Iterator[None]:
 def make_model() -> MakeModel:
     """A tiny model in float64, whose weights depend on the seed alone."""
 
-    def make(kind: str = "qwen3", tied: bool = True, seed: int = 0) -> PreTrainedModel:
-        config, model, more = KINDS[kind]
+    def make(family: str = "qwen3", tied: bool = True, seed: int = 0) -> PreTrainedModel:
+        config, model, extra = KINDS[family]
         torch.manual_seed(seed)
-        return model(config(**SIZES, **more, tie_word_embeddings=tied)).double().eval()
+        return model(config(**SIZES, **extra, tie_word_embeddings=tied)).double().eval()
 
     return make
 

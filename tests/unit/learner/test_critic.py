@@ -66,33 +66,33 @@ def apart(
 
 def test_values_begin_at_zero_and_the_backbone_is_the_policys(make_model: MakeModel) -> None:
     policy = make_model()
-    made = ValueModel(policy)
+    built = ValueModel(policy)
     theirs = policy.base_model.state_dict()
-    assert all(torch.equal(w, theirs[name]) for name, w in made.backbone.state_dict().items())
+    assert all(torch.equal(w, theirs[name]) for name, w in built.backbone.state_dict().items())
     rows = [PreparedSample(Sample((1, 2), (3, 4), (0.0, 0.0), 0.0), torch.zeros(2))]
-    assert made(collate(rows)).tolist() == [[0.0, 0.0]]
+    assert built(collate(rows)).tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize("layout", list(Layout))
 def test_a_value_is_of_the_state_before_its_token(make_model: MakeModel, layout: Layout) -> None:
     policy = make_model()
     assert can_share_prompts(policy)
-    made = ValueModel(policy)
-    nn.init.normal_(made.head.weight)
+    built = ValueModel(policy)
+    nn.init.normal_(built.head.weight)
 
     def values(*responses: tuple[int, ...]) -> Tensor:
         rows = [
             PreparedSample(Sample((1, 2), r, (0.0,) * len(r), 0.0), torch.zeros(len(r)))
             for r in responses
         ]
-        got: Tensor = made(collate(rows, layout=layout)).detach()
+        got: Tensor = built(collate(rows, layout=layout)).detach()
         return got
 
     first_BT = values((3, 4, 5), (3, 9, 5))
     # V(prompt) and V(prompt, 3) are before the tokens differ; V(prompt, 3, 4) and V(prompt, 3, 9) are not
     assert torch.allclose(first_BT[0, :2], first_BT[1, :2], atol=1e-9)
     assert float((first_BT[0, 2] - first_BT[1, 2]).abs()) > 1e-3
-    by_hand = made.head(policy.base_model(torch.tensor([[1, 2, 3, 4, 5]])).last_hidden_state)
+    by_hand = built.head(policy.base_model(torch.tensor([[1, 2, 3, 4, 5]])).last_hidden_state)
     assert first_BT[0].tolist() == pytest.approx(by_hand[0, 1:4, 0].tolist(), abs=1e-6)
 
 
@@ -129,8 +129,8 @@ def test_whitening_is_over_the_counted_tokens_of_the_rollout(
     left_out = [False, True] * 4
     learner = ppo(make_model())
     rows = learner.prepare(samples_with_rewards(samples), left_out)
-    kept = [r.credit.advantages_T for r in rows if r.counted and r.credit is not None]
-    advantages_M = torch.cat(kept)
+    remaining = [r.credit.advantages_T for r in rows if r.counted and r.credit is not None]
+    advantages_M = torch.cat(remaining)
     assert float(advantages_M.mean()) == pytest.approx(0.0, abs=1e-6)
     assert float(advantages_M.std(correction=0)) == pytest.approx(1.0, abs=1e-6)
     assert not any(r.credit.advantages_T.any() for r in rows if not r.counted and r.credit)
@@ -138,7 +138,7 @@ def test_whitening_is_over_the_counted_tokens_of_the_rollout(
 
 def test_the_divergence_stands_in_the_reward_or_in_the_loss(make_model: MakeModel) -> None:
     sample = Sample((1, 2), (3, 4), (-1.0, -2.0), 0.0, 1.0)
-    found = []
+    actual = []
     for kl_in in ("reward", "loss"):
         learner = policy_learner(
             make_model(), name="ppo", whiten_advantages=False, kl_in=kl_in, kl_coefficient=0.5
@@ -148,8 +148,8 @@ def test_the_divergence_stands_in_the_reward_or_in_the_loss(make_model: MakeMode
         (row,) = learner.prepare([sample])
         assert row.ref_T is not None and row.credit is not None
         penalty_T = -0.5 * (row.old_T - row.ref_T)
-        found.append((row.credit.returns_T, penalty_T, learner.update([row])))
-    (with_penalty_T, penalty_T, first), (without_T, _, second) = found
+        actual.append((row.credit.returns_T, penalty_T, learner.update([row])))
+    (with_penalty_T, penalty_T, first), (without_T, _, second) = actual
     assert without_T.tolist() == [1.0, 1.0]
     expected = [1.0 + float(penalty_T.sum()), 1.0 + float(penalty_T[1])]
     assert with_penalty_T.tolist() == pytest.approx(expected, abs=1e-6)
@@ -192,23 +192,23 @@ def test_values_learn_the_returns(make_model: MakeModel, samples: list[Sample]) 
     learner = ppo(
         make_model(), gae_lambda=1.0, value_learning_rate=3e-2, learning_rate=1e-9, total_steps=60
     )
-    drawn = samples_with_rewards(samples)
+    rewarded = samples_with_rewards(samples)
     variances = []
     for _ in range(60):
-        done = learner.update(learner.prepare(drawn)).value
+        done = learner.update(learner.prepare(rewarded)).value
         assert done is not None and done.explained_variance is not None
         variances.append(done.explained_variance)
     assert variances[0] < 0.3 < 0.9 < variances[-1]
 
 
 def test_samples_left_out_teach_no_value(make_model: MakeModel, samples: list[Sample]) -> None:
-    drawn = samples_with_rewards(samples)
-    kept, masked = ppo(make_model()), ppo(make_model())
-    first = kept.update(kept.prepare(drawn[:5]))
-    second = masked.update(masked.prepare(drawn, left_out=[False] * 5 + [True] * 3))
+    rewarded = samples_with_rewards(samples)
+    remaining, masked = ppo(make_model()), ppo(make_model())
+    first = remaining.update(remaining.prepare(rewarded[:5]))
+    second = masked.update(masked.prepare(rewarded, left_out=[False] * 5 + [True] * 3))
     assert first.value is not None and second.value is not None
     assert second.value.loss == pytest.approx(first.value.loss, abs=1e-6)
-    assert apart(both(kept), both(masked)) < 1e-6
+    assert apart(both(remaining), both(masked)) < 1e-6
 
 
 def test_everything_left_out_is_a_step_without_change(
@@ -231,9 +231,9 @@ def test_a_broken_value_stops_before_any_weight_changes(
 ) -> None:
     learner = ppo(make_model(), gae_lambda=1.0, stop_grad_norm=1e6)
     learner.update(learner.prepare(samples_with_rewards(samples)))
-    before, (broken, *rest) = both(learner), samples_with_rewards(samples)
+    before, (broken, *remainder) = both(learner), samples_with_rewards(samples)
     with pytest.raises(TrainingStopped, match=rf"value model's .*({words}).*value_learning_rate"):
-        learner.update(learner.prepare([replace(broken, reward=reward), *rest]))
+        learner.update(learner.prepare([replace(broken, reward=reward), *remainder]))
     assert apart(before, both(learner)) == 0.0
     assert learner.step == 1
 
@@ -248,17 +248,17 @@ def test_resume_is_bit_identical(make_model: MakeModel, samples: list[Sample]) -
         "warmup_steps": 2,
         "weight_decay": 0.1,
     }
-    drawn, file = samples_with_rewards(samples), io.BytesIO()
+    rewarded, file = samples_with_rewards(samples), io.BytesIO()
     whole = ppo(make_model(), **settings)
     for step in range(5):
         if step == 2:
             torch.save(whole.state_dict(), file)
-        last = whole.update(whole.prepare(drawn))
+        last = whole.update(whole.prepare(rewarded))
     resumed = ppo(make_model(seed=9), **settings)
     file.seek(0)
     resumed.load_state_dict(torch.load(file))
     for _ in range(3):
-        again = resumed.update(resumed.prepare(drawn))
+        again = resumed.update(resumed.prepare(rewarded))
     assert again == last
     assert apart(both(whole), both(resumed)) == 0.0
 

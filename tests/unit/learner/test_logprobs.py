@@ -63,12 +63,12 @@ def assert_like_full_forward(
         assert not logprobs_BT[index, length:].any()
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
+@pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_equal_to_a_full_forward_over_padding(
-    make_model: MakeModel, samples: list[Sample], kind: str, tied: bool
+    make_model: MakeModel, samples: list[Sample], family: str, tied: bool
 ) -> None:
-    model = make_model(kind, tied)
+    model = make_model(family, tied)
     assert has_plain_head(model)
     assert_like_full_forward(model, samples)
 

@@ -33,10 +33,10 @@ Make = Callable[..., PreTrainedModel]
 def scalar(make_model: MakeModel, tmp_path: Path) -> Make:
     """A reward model in float64 on the backbone of a tiny causal model."""
 
-    def make(kind: str = "qwen3", seed: int = 0) -> PreTrainedModel:
-        folder = tmp_path / kind
+    def make(family: str = "qwen3", seed: int = 0) -> PreTrainedModel:
+        folder = tmp_path / family
         if not folder.exists():
-            make_model(kind).float().save_pretrained(folder)
+            make_model(family).float().save_pretrained(folder)
         model = start_reward_model(folder, seed)
         model.config.pad_token_id = PAD
         return model.double()
@@ -71,17 +71,19 @@ def weights(model: PreTrainedModel) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
-def test_the_reward_is_read_at_the_last_real_token(kind: str, scalar: Make) -> None:
-    model = scalar(kind)
-    some = texts(6)
+@pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
+def test_the_reward_is_read_at_the_last_real_token(family: str, scalar: Make) -> None:
+    model = scalar(family)
+    candidates = texts(6)
     with torch.no_grad():
-        together = forward(model, some)
-        hidden = [model.base_model(torch.tensor([ids])).last_hidden_state[0, -1] for ids in some]
+        together = forward(model, candidates)
+        hidden = [
+            model.base_model(torch.tensor([ids])).last_hidden_state[0, -1] for ids in candidates
+        ]
     by_hand = torch.stack([model.score(state)[0] for state in hidden])
     assert together.std() > 0
     assert torch.allclose(together, by_hand, atol=1e-12)
-    rewards = Rewarder(model, tokens_per_batch=12)(some)
+    rewards = Rewarder(model, tokens_per_batch=12)(candidates)
     assert rewards == pytest.approx(by_hand.tolist(), abs=1e-6)
     assert Rewarder(model, tokens_per_batch=12)([]) == []
 
@@ -103,14 +105,14 @@ def test_one_micro_batch_equals_many(
 ) -> None:
     examples = make(11)
     whole, split = scalar(), scalar()
-    one = learner(whole, tokens_per_micro_batch=3000).update(examples)
+    trained = learner(whole, tokens_per_micro_batch=3000).update(examples)
     torch.set_num_threads(threads)
     many = learner(split, tokens_per_micro_batch=20).update(examples)
     assert len(micro_batches(examples, 20)) > 3 and len(micro_batches(examples, 3000)) == 1
-    assert many.loss == pytest.approx(one.loss, abs=1e-6)
-    assert many.grad_norm == pytest.approx(one.grad_norm, abs=1e-6)
-    for expected, found in zip(one.rewards, many.rewards, strict=True):
-        assert found == pytest.approx(expected, abs=1e-6)
+    assert many.loss == pytest.approx(trained.loss, abs=1e-6)
+    assert many.grad_norm == pytest.approx(trained.grad_norm, abs=1e-6)
+    for expected, actual in zip(trained.rewards, many.rewards, strict=True):
+        assert actual == pytest.approx(expected, abs=1e-6)
     for expected_, found_ in zip(weights(whole), weights(split), strict=True):
         assert torch.allclose(expected_, found_, atol=1e-6)
 
@@ -158,15 +160,15 @@ def test_a_broken_step_changes_nothing(broken: float, scalar: Make) -> None:
     with pytest.raises(TrainingStopped, match="No weight was changed") as caught:
         learner(model, stop_grad_norm=10.0).update(pairs(4))
     assert "optimizer.learning_rate (now 0.01)" in str(caught.value)
-    for expected, found in zip(before, weights(model), strict=True):
-        assert torch.equal(expected.nan_to_num(), found.nan_to_num())
+    for expected, actual in zip(before, weights(model), strict=True):
+        assert torch.equal(expected.nan_to_num(), actual.nan_to_num())
 
 
 def test_the_seed_draws_the_head_and_nothing_else(scalar: Make) -> None:
-    one, same, other = scalar(seed=1), scalar(seed=1), scalar(seed=2)
-    assert torch.equal(one.score.weight, same.score.weight)
-    assert not torch.equal(one.score.weight, other.score.weight)
-    backbones = [weights(model.base_model) for model in (one, other)]
+    first, same, other = scalar(seed=1), scalar(seed=1), scalar(seed=2)
+    assert torch.equal(first.score.weight, same.score.weight)
+    assert not torch.equal(first.score.weight, other.score.weight)
+    backbones = [weights(model.base_model) for model in (first, other)]
     assert all(map(torch.equal, *backbones))
 
 

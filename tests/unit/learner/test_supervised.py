@@ -40,9 +40,11 @@ def demonstrations(count: int = 7) -> list[Demonstration]:
     return [demonstration([draw.randrange(VOCABULARY) for _ in range(p + r)], p) for p, r in shapes]
 
 
-def learner(model: PreTrainedModel, tokens_per_row: int = 1000, **more: float) -> SupervisedLearner:
+def learner(
+    model: PreTrainedModel, tokens_per_row: int = 1000, **options: float
+) -> SupervisedLearner:
     return SupervisedLearner(
-        model, optimizer_settings(**more), total_steps=10, tokens_per_row=tokens_per_row
+        model, optimizer_settings(**options), total_steps=10, tokens_per_row=tokens_per_row
     )
 
 
@@ -50,50 +52,50 @@ def plain_losses(model: PreTrainedModel, sample: Demonstration) -> Tensor:
     """Of every learnt token, by the model's own forward and a log-softmax."""
     logits = model(input_ids=sample.ids_L[None].long()).logits[0]
     logprobs = logits.log_softmax(-1)
-    places = [i for i, learnt in enumerate(sample.learnt_L.tolist()) if learnt]
-    return torch.stack([-logprobs[i - 1, sample.ids_L[i].item()] for i in places])
+    positions = [i for i, learnt in enumerate(sample.learnt_L.tolist()) if learnt]
+    return torch.stack([-logprobs[i - 1, sample.ids_L[i].item()] for i in positions])
 
 
 def gradients(model: PreTrainedModel) -> list[Tensor]:
-    found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    assert len(found) == len(list(model.parameters()))
-    return found
+    results = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    assert len(results) == len(list(model.parameters()))
+    return results
 
 
-def packed_gradients(one: SupervisedLearner, samples: list[Demonstration]) -> list[Tensor]:
-    loss = partial(one._row_loss, sum(int(sample.learnt_L.sum()) for sample in samples))
-    one.trainer.replicas.accumulate(loss, one.rows(samples))
-    return gradients(one.model)
+def packed_gradients(first: SupervisedLearner, samples: list[Demonstration]) -> list[Tensor]:
+    loss = partial(first._row_loss, sum(int(sample.learnt_L.sum()) for sample in samples))
+    first.trainer.replicas.accumulate(loss, first.rows(samples))
+    return gradients(first.model)
 
 
 def test_a_model_without_weights_by_hand(make_model: MakeModel) -> None:
     """All logits are equal: every token costs ln 13, and the likeliest one is by convention the first, 0."""
     model = make_model(tied=False)
     torch.nn.init.zeros_(model.get_output_embeddings().weight)
-    one = learner(model)
+    trained = learner(model)
     samples = [demonstration([5, 6, 0, 7], 2), demonstration([1, 0, 0], 1)]
-    loss, accuracy = one.evaluate(samples)
+    loss, accuracy = trained.evaluate(samples)
     assert loss == pytest.approx(math.log(13), abs=1e-12)
     assert accuracy == pytest.approx(3 / 4)  # of the learnt 0 7 0 0, three are 0
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
+@pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_packed_losses_and_gradients_are_those_of_separate_rows(
-    kind: str, tied: bool, make_model: MakeModel
+    family: str, tied: bool, make_model: MakeModel
 ) -> None:
-    model, samples = make_model(kind, tied), demonstrations()
-    one = learner(model)
-    assert one.packs and one.plain_head
+    model, samples = make_model(family, tied), demonstrations()
+    trained = learner(model)
+    assert trained.packs and trained.plain_head
     row = pack_demonstrations(samples)
     assert len(row.lengths) == len(samples)
-    packed, _ = one.token_losses(model, row)
+    packed, _ = trained.token_losses(model, row)
     apart = torch.cat([plain_losses(model, sample) for sample in samples])
     assert torch.allclose(packed, apart, rtol=0, atol=1e-9)
     model.zero_grad()
     apart.mean().backward()
     expected = gradients(model)
-    for ours, theirs in zip(packed_gradients(one, samples), expected, strict=True):
+    for ours, theirs in zip(packed_gradients(trained, samples), expected, strict=True):
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-9)
 
 
@@ -113,11 +115,11 @@ def test_one_forward_pass_holds_them_all(
 @pytest.mark.parametrize("changed", [0, 2, 4])
 def test_a_sample_never_changes_anothers_loss(changed: int, make_model: MakeModel) -> None:
     model, samples = make_model(), demonstrations(5)
-    one, counts = learner(model), [int(sample.learnt_L.sum()) for sample in samples]
-    before, _ = one.token_losses(model, pack_demonstrations(samples))
+    trained, counts = learner(model), [int(sample.learnt_L.sum()) for sample in samples]
+    before, _ = trained.token_losses(model, pack_demonstrations(samples))
     other = (samples[changed].ids_L + 1) % VOCABULARY
     samples[changed] = Demonstration(other, samples[changed].learnt_L)
-    after, _ = one.token_losses(model, pack_demonstrations(samples))
+    after, _ = trained.token_losses(model, pack_demonstrations(samples))
     for index, (a, b) in enumerate(zip(before.split(counts), after.split(counts), strict=True)):
         assert torch.equal(a, b) == (index != changed)
 
@@ -145,10 +147,10 @@ def test_the_probe_refuses_windows(make_model: MakeModel) -> None:
     )
     model = MistralForCausalLM(config).double().eval()
     assert not can_pack(model) and can_pack(make_model())
-    one, samples = learner(model), demonstrations()
-    assert not one.packs
+    trained, samples = learner(model), demonstrations()
+    assert not trained.packs
     apart = torch.cat([plain_losses(model, sample) for sample in samples])
-    assert one.evaluate(samples)[0] == pytest.approx(apart.mean().item(), abs=1e-9)
+    assert trained.evaluate(samples)[0] == pytest.approx(apart.mean().item(), abs=1e-9)
 
 
 def test_a_row_by_hand() -> None:
@@ -196,20 +198,20 @@ def test_replicas_change_nothing(make_model: MakeModel) -> None:
 def test_many_logits_are_taken_in_chunks(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples, one = demonstrations(), learner(make_model())
-    whole = packed_gradients(one, samples)
+    samples, trained = demonstrations(), learner(make_model())
+    whole = packed_gradients(trained, samples)
     monkeypatch.setattr(supervised, "LOGITS_AT_ONCE", 3 * VOCABULARY)
-    for ours, theirs in zip(packed_gradients(one, samples), whole, strict=True):
+    for ours, theirs in zip(packed_gradients(trained, samples), whole, strict=True):
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-9)
 
 
 def test_prompt_tokens_are_read_and_not_learnt(make_model: MakeModel) -> None:
     """With untied embeddings, the head's gradient of the prompt's tokens is what softmax alone gives them."""
     model = make_model(tied=False)
-    one = learner(model)
+    trained = learner(model)
     head = model.get_output_embeddings().weight
     short = demonstration([3, 4, 5], 2)
-    packed_gradients(one, [short])
+    packed_gradients(trained, [short])
     with torch.no_grad():
         hidden = model.base_model(input_ids=short.ids_L[None].long()).last_hidden_state[0]
         error = (head @ hidden[1]).softmax(-1)
@@ -227,10 +229,10 @@ def test_a_longer_prompt_weighs_nothing(make_model: MakeModel) -> None:
 
 
 def test_the_gradient_is_clipped_and_the_rate_falls_to_a_tenth(make_model: MakeModel) -> None:
-    one = learner(make_model(), max_grad_norm=1e-3, schedule="cosine", floor=0.1)  # type: ignore[arg-type]
-    done = [one.update(demonstrations()) for _ in range(11)]
+    trained = learner(make_model(), max_grad_norm=1e-3, schedule="cosine", floor=0.1)  # type: ignore[arg-type]
+    done = [trained.update(demonstrations()) for _ in range(11)]
     assert done[0].grad_norm > 1e-3
-    norm = torch.nn.utils.get_total_norm(gradients(one.model))
+    norm = torch.nn.utils.get_total_norm(gradients(trained.model))
     assert float(norm) == pytest.approx(1e-3, rel=1e-3)
     rates = [step.learning_rate for step in done]
     assert rates[0] == 1e-2 and rates[10] == pytest.approx(1e-3)
@@ -238,8 +240,8 @@ def test_the_gradient_is_clipped_and_the_rate_falls_to_a_tenth(make_model: MakeM
 
 
 def test_what_is_learnt_gets_likelier(make_model: MakeModel) -> None:
-    one, samples = learner(make_model()), demonstrations()
-    losses = [one.update(samples).loss for _ in range(30)]
+    trained, samples = learner(make_model()), demonstrations()
+    losses = [trained.update(samples).loss for _ in range(30)]
     assert losses[-1] < 0.6 * losses[0]
 
 
@@ -249,17 +251,17 @@ def test_it_stops_with_the_weights_untouched(stop: float, make_model: MakeModel)
     if stop == math.inf:
         with torch.no_grad():
             model.get_output_embeddings().weight[0] = math.nan
-    one = learner(model, stop_grad_norm=stop)
+    trained = learner(model, stop_grad_norm=stop)
     before = [p.detach().clone() for p in model.parameters()]
     with pytest.raises(
         TrainingStopped, match=r"before optimizer step 1.*learning_rate \(now 0.01\)"
     ):
-        one.update(demonstrations())
+        trained.update(demonstrations())
     for old, new in zip(before, model.parameters(), strict=True):
         assert torch.equal(old.nan_to_num(), new.nan_to_num())
     if stop == math.inf:
         with pytest.raises(TrainingStopped, match="evaluation loss is nan"):
-            one.evaluate(demonstrations())
+            trained.evaluate(demonstrations())
 
 
 def test_going_on_from_a_state_is_exact(make_model: MakeModel, tmp_path: Path) -> None:

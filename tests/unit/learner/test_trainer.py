@@ -68,7 +68,7 @@ def test_a_state_is_read_back_with_the_callers_progress(
     first.save_state(tmp_path / "state", {"tokens": 7})
     assert second.load_state(tmp_path / "state") == {"tokens": 7}
     pairs = zip(first.model.parameters(), second.model.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs)
+    assert all(torch.equal(pair, other) for pair, other in pairs)
 
 
 def test_a_state_of_another_version_is_refused(

@@ -44,15 +44,15 @@ def test_a_perfect_oracle_is_perfect(roller: MakeRoller) -> None:
         return formed("Wait, 1+1=2 apples.\n" * sample, answer)
 
     groups = scored(roller(say), problems, 4)
-    found = measures(groups, count_words)
+    metrics = measures(groups, count_words)
     for name in ("pass@1", "cons@4", "pass@4", "format"):
-        assert (found[name].value, found[name].high, found[name].n) == (1.0, 1.0, 12), name
-        assert found[name].low < 1.0
-    assert found["truncated"].value == 0.0
+        assert (metrics[name].value, metrics[name].high, metrics[name].n) == (1.0, 1.0, 12), name
+        assert metrics[name].low < 1.0
+    assert metrics["truncated"].value == 0.0
     # samples 0 to 3 have 0 to 3 lines of three words, one of them "Wait"
-    assert found["thought_tokens"].value == pytest.approx(4.5)
-    assert found["reflection"].value == pytest.approx(1.5)
-    assert found["reflecting"].value == pytest.approx(0.75)
+    assert metrics["thought_tokens"].value == pytest.approx(4.5)
+    assert metrics["reflection"].value == pytest.approx(1.5)
+    assert metrics["reflecting"].value == pytest.approx(0.75)
 
 
 PATTERN = {
@@ -77,8 +77,8 @@ def by_pattern(prompt: str, sample: int) -> str:
 
 def test_a_known_pattern_gives_known_numbers(roller: MakeRoller, problems: list[Problem]) -> None:
     groups = scored(roller(by_pattern), problems, 4)
-    found = {name: value.value for name, value in measures(groups, count_words).items()}
-    assert found == pytest.approx(
+    metrics = {name: value.value for name, value in measures(groups, count_words).items()}
+    assert metrics == pytest.approx(
         {
             "pass@1": (2 / 4 + 1 / 4) / 2,
             "baseline": 1 / 2,  # 5 or 7, always
@@ -105,10 +105,10 @@ def test_a_group_without_thoughts_is_left_out_of_their_means(
     roller: MakeRoller, problems: list[Problem]
 ) -> None:
     say = lambda prompt, sample: formed("a b", 5) if "First" in prompt else "7~"  # noqa: E731
-    found = measures(scored(roller(say), problems, 2), count_words)
-    assert (found["thought_tokens"].value, found["thought_tokens"].n) == (2.0, 1)
-    assert (found["pass@1"].value, found["pass@1"].n) == (0.5, 2)
-    assert (found["truncated"].value, found["format"].value) == (0.5, 0.5)
+    metrics = measures(scored(roller(say), problems, 2), count_words)
+    assert (metrics["thought_tokens"].value, metrics["thought_tokens"].n) == (2.0, 1)
+    assert (metrics["pass@1"].value, metrics["pass@1"].n) == (0.5, 2)
+    assert (metrics["truncated"].value, metrics["format"].value) == (0.5, 0.5)
     nothing = measures(scored(roller(lambda *_: "~"), problems, 2), count_words)
     assert "thought_tokens" not in nothing and "reflection" not in nothing
     assert nothing["cons@2"].value == nothing["pass@1"].value == 0.0
@@ -120,14 +120,14 @@ def test_one_sample_keeps_its_grade(roller: MakeRoller, problems: list[Problem])
     half = replace(
         group, scores=(replace(group.scores[0], parts={"accuracy": 0.5, "format": 1.0}),)
     )
-    found = measures([half], count_words)
-    assert found["pass@1"].value == found["cons@1"].value == 0.5
+    metrics = measures([half], count_words)
+    assert metrics["pass@1"].value == metrics["cons@1"].value == 0.5
 
 
 def test_tied_votes_share_the_vote(roller: MakeRoller, problems: list[Problem]) -> None:
     say = lambda prompt, sample: formed("", (5, 6)[sample])  # noqa: E731
-    found = measures(scored(roller(say), problems[:1], 2), count_words)
-    assert found["cons@2"].value == 0.5 and found["pass@2"].value == 1.0
+    metrics = measures(scored(roller(say), problems[:1], 2), count_words)
+    assert metrics["cons@2"].value == 0.5 and metrics["pass@2"].value == 1.0
 
 
 def test_a_thought_in_another_language(roller: MakeRoller, problems: list[Problem]) -> None:
@@ -185,14 +185,14 @@ def test_the_stage_gives_a_perfect_oracle_100_percent(
     )
     evaluate.run(config, context)
     written = json.loads(context.directory.evaluation.read_text())
-    found = written["evaluations"][folder.as_posix()]["math"]
+    result = written["evaluations"][folder.as_posix()]["math"]
     for name in ("pass@1", "cons@3", "pass@3", "format"):
-        assert found[name]["value"] == 1.0 and found[name]["n"] == 10
+        assert result[name]["value"] == 1.0 and result[name]["n"] == 10
     parts = written["by_difficulty"][folder.as_posix()]["math"]
     assert sum(part["pass@1"]["n"] for part in parts.values()) == 10
     assert math.isclose(sum(part["pass@1"]["value"] for part in parts.values()), len(parts))
     # every problem is asked once, under a key of its own, with the recipe's parameters
-    requests = [request for asked, _ in samplers[0].asked for request in asked]
+    requests = [request for prompts, _ in samplers[0].asked for request in prompts]
     assert len(requests) == 10 == len({request.key for request in requests})
     assert all(request.samples == 3 for request in requests)
     assert {params for _, params in samplers[0].asked} == {

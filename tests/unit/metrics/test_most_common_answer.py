@@ -30,7 +30,9 @@ def problems(
     ]
 
 
-def answered(some: Sequence[Problem], answers_PG: Sequence[Sequence[str | None]]) -> list[Group]:
+def answered(
+    candidates: Sequence[Problem], answers_PG: Sequence[Sequence[str | None]]
+) -> list[Group]:
     done = Completion((1,), (0.0,), True)
     rollouts = [
         [
@@ -39,13 +41,13 @@ def answered(some: Sequence[Problem], answers_PG: Sequence[Sequence[str | None]]
             else Rollout(p, n, (1,), done, "", RolloutStatus.MALFORMED, fault="no_tags")
             for n, answer in enumerate(answers_G)
         ]
-        for p, answers_G in zip(some, answers_PG, strict=True)
+        for p, answers_G in zip(candidates, answers_PG, strict=True)
     ]
     return evaluation_judge().score_rollouts(rollouts)
 
 
 @pytest.mark.parametrize(
-    ("some", "answer", "grades"),
+    ("candidates", "answer", "grades"),
     [
         (problems("number", "1", "1", "2", "1.0"), "1", (1, 1, 0, 1)),
         (problems("number", "2", "1/2", "0.5", "50%", "2"), "1/2", (0, 1, 1, 1, 0)),
@@ -66,51 +68,54 @@ def answered(some: Sequence[Problem], answers_PG: Sequence[Sequence[str | None]]
     ],
 )
 def test_the_most_common_gold_answer(
-    some: list[Problem], answer: str, grades: tuple[float, ...]
+    candidates: list[Problem], answer: str, grades: tuple[float, ...]
 ) -> None:
-    found = most_common_gold(some)
-    assert (found.answer, found.share_P) == (answer, grades)
+    constant = most_common_gold(candidates)
+    assert (constant.answer, constant.share_P) == (answer, grades)
 
 
 def test_a_baseline_stands_beside_every_accuracy() -> None:
-    some = problems("number", "1", "1", "1", "1", "1", "2", "3", "4")  # 62.5 % of golds are 1
-    always = answered(some, [["1"] * 4] * 8)
-    found = measures(always, lambda texts: [0] * len(texts))
-    assert found["pass@1"].value == found["baseline"].value == 0.625
-    assert found["baseline"].n == 8 and found["one_answer"].value == 1.0
+    candidates = problems("number", "1", "1", "1", "1", "1", "2", "3", "4")  # 62.5 % of golds are 1
+    always = answered(candidates, [["1"] * 4] * 8)
+    metrics = measures(always, lambda texts: [0] * len(texts))
+    assert metrics["pass@1"].value == metrics["baseline"].value == 0.625
+    assert metrics["baseline"].n == 8 and metrics["one_answer"].value == 1.0
 
 
 def test_the_most_common_answer() -> None:
-    some = problems("number", "1", "2", "3")
-    found = most_common_answer(answered(some, [["1", "1.0"], ["1", "2"], [None, None]]))
-    assert found is not None and (found.answer, found.share_P) == ("1", (1.0, 0.5))
-    assert most_common_answer(answered(some[:1], [[None]])) is None
+    candidates = problems("number", "1", "2", "3")
+    constant = most_common_answer(answered(candidates, [["1", "1.0"], ["1", "2"], [None, None]]))
+    assert constant is not None and (constant.answer, constant.share_P) == ("1", (1.0, 0.5))
+    assert most_common_answer(answered(candidates[:1], [[None]])) is None
 
 
 @pytest.mark.parametrize("answer", ["1", "7", "x"])
 def test_a_stage_of_reinforcement_learning_is_told(answer: str) -> None:
-    some = problems("number", "1", "1", "1", "2", "3", "4")
-    groups = answered(some, [[answer] * 4] * 6)
+    candidates = problems("number", "1", "1", "1", "2", "3", "4")
+    groups = answered(candidates, [[answer] * 4] * 6)
     watch = History()
-    told = [[d.code for d in watch.rollout(step, groups, None)] for step in range(4)]
-    assert "one_answer" in told[2] and "one_answer" not in told[0] + told[1] + told[3]
+    summaries = [[d.code for d in watch.rollout(step, groups, None)] for step in range(4)]
+    assert (
+        "one_answer" in summaries[2]
+        and "one_answer" not in summaries[0] + summaries[1] + summaries[3]
+    )
     again = History()
     again.load_state(json.loads(json.dumps(watch.state())))
     assert again.batches == watch.batches, "a resumed run has the same history"
 
 
 def test_one_letter_is_one_answer_however_it_is_written() -> None:
-    some = problems("choice", *"ABCABC", columns=[OPTIONS, TURNED] * 3)
-    groups = answered(some, [["B", "(b)"], ["B) Rome", "Rome"]] * 3)
-    given = one_answer(groups)
-    assert given is not None and (given.answer, given.share) == ("B", 1.0)
-    assert given.gold_share == pytest.approx(1 / 3)
+    candidates = problems("choice", *"ABCABC", columns=[OPTIONS, TURNED] * 3)
+    groups = answered(candidates, [["B", "(b)"], ["B) Rome", "Rome"]] * 3)
+    inputs = one_answer(groups)
+    assert inputs is not None and (inputs.answer, inputs.share) == ("B", 1.0)
+    assert inputs.gold_share == pytest.approx(1 / 3)
 
 
 def test_other_answers_are_not_told() -> None:
-    some = problems("exact", *"ABABBA")
-    given = one_answer(answered(some, [["A", "B"]] * 6))
-    assert given is not None and given.share == 0.5 and given.gold_share == 0.5
+    candidates = problems("exact", *"ABABBA")
+    inputs = one_answer(answered(candidates, [["A", "B"]] * 6))
+    assert inputs is not None and inputs.share == 0.5 and inputs.gold_share == 0.5
 
 
 def test_an_evaluation_says_so(
@@ -133,6 +138,6 @@ def test_an_evaluation_says_so(
         (row,) = map(json.loads, context.directory.diagnoses.read_text().splitlines())
         assert row["code"] == "one_answer" and row["checkpoint"] == folder.as_posix()
         assert row["domain"] == "math" and "'1'" in row["message"]
-    found = json.loads(context.directory.evaluation.read_text())
-    assert "diagnoses" not in found
-    assert found["evaluations"][folder.as_posix()]["math"]["one_answer"]["value"] == 1.0
+    document = json.loads(context.directory.evaluation.read_text())
+    assert "diagnoses" not in document
+    assert document["evaluations"][folder.as_posix()]["math"]["one_answer"]["value"] == 1.0

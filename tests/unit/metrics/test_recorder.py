@@ -122,18 +122,18 @@ def test_rollouts_are_kept_with_their_advantages(
 def test_the_held_out_curve_has_draws_of_its_own(
     context: Context, roller: MakeRoller, problems: list[Problem]
 ) -> None:
-    made = roller(scripted)
-    recorder = make(context, made, samples=2)
+    sampler = roller(scripted)
+    recorder = make(context, sampler, samples=2)
     recorder.open(0)
     recorder.curve(0, problems, PARAMS)
     recorder.write(0, {})
     (row,) = read(context.directory.metrics)
     assert (row["heldout/pass@1"], row["heldout/cons@2"]) == (0.5, 0.5)
-    first, second = made.count_tokens(["7\n7", "wait"])  # and an empty thought
+    first, second = sampler.count_tokens(["7\n7", "wait"])  # and an empty thought
     assert row["heldout/thought_tokens"] == pytest.approx((first / 2 + second) / 2)
     assert row["heldout/reflection"] == pytest.approx(1 / 2)
     assert "reward" not in row and row["evaluate_seconds"] >= 0.0
-    ((requests, params),) = made.sampler.asked
+    ((requests, params),) = sampler.sampler.asked
     assert params == PARAMS and all(request.samples == 2 for request in requests)
     # training's keys are (seed, problem number), and so never these
     assert [request.key for request in requests] == [(3, 104_729, 0), (3, 104_729, 1)]

@@ -65,9 +65,9 @@ def judge(weight: float = 0.5) -> Judge:
 @pytest.fixture
 def groups(roller: MakeRoller, problems: list[Problem]) -> list[Group]:
     """Two groups of reasoning, (right, cut) and (wrong, wrong), and one general: scores 5 and 5."""
-    made = roller(scripted)
+    sampler = roller(scripted)
     general = [replace(problems[0], id="g", verifier="reference", domain="general")]
-    rollouts_PG = [*made(problems, 2, PARAMS, (1,)), *made(general, 2, PARAMS, (1, 2))]
+    rollouts_PG = [*sampler(problems, 2, PARAMS, (1,)), *sampler(general, 2, PARAMS, (1, 2))]
     purposes = [Purpose.REASONING, Purpose.REASONING, Purpose.HELPFUL]
     unscored = [
         RolloutGroup(rollouts_G[0].problem, tuple(rollouts_G), purpose)
@@ -82,10 +82,10 @@ def read(path: Any) -> list[dict[str, Any]]:
 
 def test_the_row_of_a_mixed_rollout_by_hand(groups: list[Group]) -> None:
     row = rollout_row(groups, lambda texts: [1] * len(texts), WEIGHTS)
-    told = {
+    counts = {
         key: row[key] for key in row if key.startswith(("rewards/", "frac_", "cons@", "thought"))
     }
-    assert told == pytest.approx(
+    assert counts == pytest.approx(
         {
             "frac_reward_zero_std": 1 / 3,
             "rewards/accuracy/mean": 1 / 4,  # of the four that have one
@@ -118,22 +118,22 @@ def recorder(context: Context, roller: RolloutSampler, **settings: int) -> Recor
 def test_the_held_out_curve_has_a_point_of_each_model(
     context: Context, roller: MakeRoller, problems: list[Problem]
 ) -> None:
-    made = roller(scripted)
-    one = recorder(context, made)
-    one.open(0)
-    one.curve(0, problems, PARAMS, [HELPFUL])
-    one.write(0, {})
+    sampler = roller(scripted)
+    recording = recorder(context, sampler)
+    recording.open(0)
+    recording.curve(0, problems, PARAMS, [HELPFUL])
+    recording.write(0, {})
     (row,) = read(context.directory.metrics)
     # First?: 5 and the lowest of its group, 5; Then?: 8 and 8
     assert row["heldout/rewards/helpful/mean"] == pytest.approx((5 + 8) / 2)
     assert row["heldout/pass@1"] == pytest.approx(1 / 4)
-    (_, params), (general, also) = made.sampler.asked
+    (_, params), (general, also) = sampler.sampler.asked
     assert params == also == PARAMS
     assert [request.key for request in general] == [
         (3, 104_729, 86_028_121, 0),
         (3, 104_729, 86_028_121, 1),
     ]
-    assert one.history.points == [Point(0, (0.5, 0.0), {"helpful": (5.0, 8.0)})]
+    assert recording.history.points == [Point(0, (0.5, 0.0), {"helpful": (5.0, 8.0)})]
 
 
 def hacked(step: int) -> Point:
@@ -145,10 +145,10 @@ def hacked(step: int) -> Point:
 def test_hacking_is_told_once_however_often_the_stage_is_stopped(
     context: Context, roller: MakeRoller
 ) -> None:
-    def go(made: Recorder, steps: range) -> None:
+    def go(built: Recorder, steps: range) -> None:
         for step in steps:
-            made.report(step - 1, made.history.point(hacked(step)))
-            made.write(step, {})
+            built.report(step - 1, built.history.point(hacked(step)))
+            built.write(step, {})
 
     whole = recorder(context, roller(scripted))
     whole.open(0)
@@ -178,17 +178,20 @@ def test_points_before_general_prompts_are_nothing_to_compare_with() -> None:
 def test_a_flat_model_is_told_and_its_history_kept(
     context: Context, roller: MakeRoller, groups: list[Group]
 ) -> None:
-    one = recorder(context, roller(scripted))
-    one.open(0)
+    recording = recorder(context, roller(scripted))
+    recording.open(0)
     for step in range(2):
-        one.rollout(step, groups)
-        one.write(step, {})
+        recording.rollout(step, groups)
+        recording.write(step, {})
     again = recorder(context, roller(scripted))
-    again.open(2, json.loads(json.dumps(one.state())))
+    again.open(2, json.loads(json.dumps(recording.state())))
     again.rollout(2, groups)
-    (told,) = read(context.directory.diagnoses)
-    assert (told["step"], told["code"]) == (2, "learned_flat")
-    assert "helpful model's scores" in told["message"] and "50% of them finished" in told["message"]
+    (diagnoses,) = read(context.directory.diagnoses)
+    assert (diagnoses["step"], diagnoses["code"]) == (2, "learned_flat")
+    assert (
+        "helpful model's scores" in diagnoses["message"]
+        and "50% of them finished" in diagnoses["message"]
+    )
 
 
 # Programs ----------------------------------------------------------------------------------------
@@ -197,15 +200,15 @@ def test_a_flat_model_is_told_and_its_history_kept(
 def test_verdicts_on_programs_are_counted_where_programs_are_asked_for(
     context: Context, roller: MakeRoller, groups: list[Group]
 ) -> None:
-    one = recorder(context, roller(scripted))
-    one.open(0)
+    recording = recorder(context, roller(scripted))
+    recording.open(0)
     program = replace(groups[0].problem, verifier="code")
     verdicts = (Verdict.PASSED, Verdict.CRASHED)
     scores = [replace(s, verdict=v) for s, v in zip(groups[0].scores, verdicts, strict=True)]
-    one.rollout(0, [replace(groups[0], problem=program, scores=tuple(scores)), *groups[1:]])
-    one.write(1, {})
-    one.rollout(1, groups)
-    one.write(2, {})
+    recording.rollout(0, [replace(groups[0], problem=program, scores=tuple(scores)), *groups[1:]])
+    recording.write(1, {})
+    recording.rollout(1, groups)
+    recording.write(2, {})
     rows = [
         {name: row[name] for name in row if name.partition("/")[0] in ("code", "plain")}
         for row in read(context.directory.metrics)
@@ -226,11 +229,13 @@ def test_real_programs_are_counted(
     tests = json.dumps({"cases": [{"input": "", "output": "5\n"}]})
     problem = Problem("c", "Print 5", tests, "code", domain="code")
     programs = ("print(5)", "print(6)", "raise SystemExit(3)", "print(5)")
-    made = roller(lambda _, n: f" <think></think><answer>{programs[n]}</answer>")
-    one = recorder(context, made)
-    one.open(0)
-    (group,) = evaluation_judge().score_rollouts(made([problem], 4, PARAMS, (1,)))
+    sampler = roller(lambda _, n: f" <think></think><answer>{programs[n]}</answer>")
+    recording = recorder(context, sampler)
+    recording.open(0)
+    (group,) = evaluation_judge().score_rollouts(sampler([problem], 4, PARAMS, (1,)))
     assert group.rewards_G == (2.0, 1.0, 1.0, 2.0)
-    one.rollout(0, [group])
-    told = {key: count for key, count in one.row.items() if key.startswith("code/") and count}
-    assert told == {"code/passed": 2, "code/wrong_answer": 1, "code/error": 1}
+    recording.rollout(0, [group])
+    counts = {
+        key: count for key, count in recording.row.items() if key.startswith("code/") and count
+    }
+    assert counts == {"code/passed": 2, "code/wrong_answer": 1, "code/error": 1}

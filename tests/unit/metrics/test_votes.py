@@ -30,18 +30,18 @@ def group(
     """The answers, graded by the verifier itself."""
     problem = Problem("p", "What is it?", gold, verifier, columns=columns or {})
     rollouts = [rollout(problem, n, answer) for n, answer in enumerate(answers)]
-    (found,) = evaluation_judge().score_rollouts([rollouts])
-    return found
+    (scored,) = evaluation_judge().score_rollouts([rollouts])
+    return scored
 
 
-def cons(one: Group) -> float:
-    k = len(one.rollouts)
-    return measures([one], lambda texts: [0] * len(texts))[f"cons@{k}"].value
+def cons(first: Group) -> float:
+    k = len(first.rollouts)
+    return measures([first], lambda texts: [0] * len(texts))[f"cons@{k}"].value
 
 
-def sizes(one: Group) -> list[int]:
+def sizes(first: Group) -> list[int]:
     """Votes of each class, largest first."""
-    (counted,) = with_votes([one])
+    (counted,) = with_votes([first])
     assert counted.votes_G is not None
     cast = [vote for vote in counted.votes_G if vote is not None]
     return sorted((cast.count(vote) for vote in set(cast)), reverse=True)
@@ -126,16 +126,16 @@ def test_an_answer_that_cannot_be_read_is_no_vote(
     verifier: str, unreadable: str, columns: dict[str, Any] | None
 ) -> None:
     gold = "A" if columns else "5"
-    one = group(verifier, gold, [unreadable] * 6 + [gold, gold, CUT], columns)
-    (counted,) = with_votes([one])
+    members = group(verifier, gold, [unreadable] * 6 + [gold, gold, CUT], columns)
+    (counted,) = with_votes([members])
     assert counted.votes_G == (None,) * 6 + (0, 0, None)
-    assert cons(one) == 1.0
+    assert cons(members) == 1.0
 
 
 def test_nobody_votes() -> None:
-    one = group("number", "5", [CUT, CUT, "?"])
-    assert with_votes([one])[0].votes_G == (None, None, None)
-    assert cons(one) == 0.0
+    members = group("number", "5", [CUT, CUT, "?"])
+    assert with_votes([members])[0].votes_G == (None, None, None)
+    assert cons(members) == 0.0
 
 
 def test_a_tie_is_shared_and_does_not_depend_on_the_order() -> None:
@@ -146,18 +146,18 @@ def test_a_tie_is_shared_and_does_not_depend_on_the_order() -> None:
 
 
 def test_classes_are_numbered_by_first_sample() -> None:
-    one = group("math", "7", ["1/3", "7", r"\frac13", CUT, "7.0", "9"])
-    assert with_votes([one])[0].votes_G == (0, 1, 0, None, 1, 2)
+    members = group("math", "7", ["1/3", "7", r"\frac13", CUT, "7.0", "9"])
+    assert with_votes([members])[0].votes_G == (0, 1, 0, None, 1, 2)
 
 
 def test_a_percentage_joins_one_of_two_numbers_in_any_order() -> None:
     """50 % accepts 50 and 0.5, which differ: the most common text decides, and not the first."""
     answers = ["50%", "50", "50", "0.5"]
-    found = set()
+    results = set()
     for _ in range(4):
         answers = [*answers[1:], answers[0]]
-        found.add(tuple(sizes(group("number", "7", answers))))
-    assert found == {(3, 1)}
+        results.add(tuple(sizes(group("number", "7", answers))))
+    assert results == {(3, 1)}
 
 
 def test_programs_vote_by_text_and_grade() -> None:
@@ -174,36 +174,36 @@ def test_general_prompts_have_no_votes_and_votes_are_counted_once(
 ) -> None:
     problem = Problem("p", "", "", "reference")
     general = Group(problem, (rollout(problem, 0, "a"),), (Score(1.0, {"format": 1.0}),))
-    one = with_votes([group("math", "7", ["1/3", r"\frac13"])])
+    members = with_votes([group("math", "7", ["1/3", r"\frac13"])])
     monkeypatch.setattr(votes, "grade", None)  # whoever asks again fails
-    assert with_votes([*one, general]) == [*one, general] and general.votes_G is None
+    assert with_votes([*members, general]) == [*members, general] and general.votes_G is None
 
 
 def test_the_number_of_comparisons_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most MOST_TEXTS (MOST_TEXTS - 1) besides one a text; the rare ones vote with their equals."""
-    asked: list[tuple[Problem, str]] = []
+    task: list[tuple[Problem, str]] = []
 
     def never(pairs: Sequence[Pair]) -> list[Grade]:
-        asked.extend(pairs)
+        task.extend(pairs)
         return [Grade(float(problem.answer == answer)) for problem, answer in pairs]
 
     many = [f"t{n}" for n in range(MOST_TEXTS + 40)]
-    one = group("exact", "gold", [*many, "t0", "T 71"])
+    members = group("exact", "gold", [*many, "t0", "T 71"])
     monkeypatch.setattr(votes, "grade", never)
-    assert sizes(one) == [2] + [1] * (len(many))
-    assert len(asked) == len(many) + 1 + MOST_TEXTS * (MOST_TEXTS - 1)
+    assert sizes(members) == [2] + [1] * (len(many))
+    assert len(task) == len(many) + 1 + MOST_TEXTS * (MOST_TEXTS - 1)
 
 
 def test_whole_numbers_are_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = group("math", "7", [str(n) for n in range(20, 40)])
+    members = group("math", "7", [str(n) for n in range(20, 40)])
     monkeypatch.setattr(votes, "grade", None)
-    assert sizes(one) == [1] * 20
+    assert sizes(members) == [1] * 20
 
 
 def test_problems_are_counted_apart() -> None:
     first, second = group("math", "7", ["1/3", "0.5"]), group("math", "8", [r"\frac13", "0.5"])
     second = replace(second, problem=replace(second.problem, id="q"))
-    assert [one.votes_G for one in with_votes([first, second])] == [(0, 1), (0, 1)]
+    assert [members.votes_G for members in with_votes([first, second])] == [(0, 1), (0, 1)]
 
 
 def test_answers_of_a_problem_whose_gold_cannot_be_read() -> None:

@@ -112,8 +112,8 @@ def result(chain: Chain) -> int:
 
 def operation_told(event: str, table=_EVENTS) -> Operation:
     for pattern, sign in table:
-        if found := pattern.fullmatch(event):
-            number = next(filter(None, found.groups()), None)
+        if match := pattern.fullmatch(event):
+            number = next(filter(None, match.groups()), None)
             return Operation(sign[0], int(sign[1:] or number))
     raise AssertionError(f"no operation is told by {event!r}")
 
@@ -129,12 +129,12 @@ def entries(diary: str, labels: list[str]) -> list[str]:
 
 def chains_told(text: str) -> list[tuple[str, Chain]]:
     """(language, chain) of every story in a text."""
-    told = []
+    reports = []
     for language, pattern in _STORY.items():
         for start, _, diary in pattern.findall(text):
             parts = entries(diary, WEEK[language])
-            told.append((language, Chain(int(start), tuple(map(operation_told, parts)))))
-    return told
+            reports.append((language, Chain(int(start), tuple(map(operation_told, parts)))))
+    return reports
 
 
 def _story(question: str, language: str) -> Asked | None:
@@ -151,17 +151,17 @@ def signature(chain: Chain) -> str:
 
 
 def _function(question: str, language: str) -> Asked | None:
-    if not (found := _FUNCTION[language].fullmatch(question)):
+    if not (match := _FUNCTION[language].fullmatch(question)):
         return None
-    steps = tuple(operation_told(told, _STEPS) for told in entries(found[1], list("abcdef")))
+    steps = tuple(operation_told(phrase, _STEPS) for phrase in entries(match[1], list("abcdef")))
     chain = Chain(0, steps)
     return Asked("code", language, "f" + signature(chain)[1:], None, len(steps), chain)
 
 
 def _print(question: str, language: str) -> Asked | None:
-    if not (found := _PRINT[language].fullmatch(question)):
+    if not (match := _PRINT[language].fullmatch(question)):
         return None
-    first, *lines, last = found[1].splitlines()
+    first, *lines, last = match[1].splitlines()
     before, steps = "x", []
     for name, line in zip("abcdef", lines, strict=False):
         read = re.fullmatch(rf"{name}={before}([-+*]|//)(\d+)", line)
@@ -174,44 +174,44 @@ def _print(question: str, language: str) -> Asked | None:
 
 
 def _turns(question: str, language: str) -> Asked | None:
-    if not (found := _TURNS[language].fullmatch(question)):
+    if not (match := _TURNS[language].fullmatch(question)):
         return None
-    start = COMPASS[language].index(found[1])
-    turns = [DEGREES[turn] for turn in entries(found[2], list("abcdef"))]
+    start = COMPASS[language].index(match[1])
+    turns = [DEGREES[message] for message in entries(match[2], list("abcdef"))]
     way = COMPASS[language][(90 * start + sum(turns)) % 360 // 90]
-    key = f"turn{start}:" + "".join(str(turn // 90) for turn in turns)
+    key = f"turn{start}:" + "".join(str(message // 90) for message in turns)
     return Asked("logic", language, key, way, len(turns))
 
 
 def _choice(question: str, language: str) -> Asked | None:
-    if not (found := _CHOICE[language].fullmatch(question)):
+    if not (match := _CHOICE[language].fullmatch(question)):
         return None
-    options = [line.split(" ") for line in found[2].strip().splitlines()]
+    options = [line.split(" ") for line in match[2].strip().splitlines()]
     assert [letter for letter, _ in options] == list("ABCDEF"[: len(options)])
-    (kind,) = (n for n, words in enumerate(KINDS) if found[1] in words)
+    (stage_kind,) = (n for n, words in enumerate(KINDS) if match[1] in words)
     things = [thing for _, thing in options]
     assert len(set(things)) == len(things) and all(
         (language == "zh") == bool(HAN.match(t)) for t in things
     )
-    (gold,) = (letter for letter, thing in options if KIND_OF[thing] == kind)
+    (gold,) = (letter for letter, thing in options if KIND_OF[thing] == stage_kind)
     numbers = sorted((KIND_OF[thing], PLACE_OF[thing]) for thing in things)
-    key = f"choice{kind}:" + ",".join(f"{k}.{n}" for k, n in numbers)
-    return Asked("stem", language, key, gold, len(options), kind=KINDS[kind][0])
+    key = f"choice{stage_kind}:" + ",".join(f"{k}.{n}" for k, n in numbers)
+    return Asked("stem", language, key, gold, len(options), kind=KINDS[stage_kind][0])
 
 
 def _request(question: str, language: str) -> Asked | None:
-    found = REQUESTS.get(question)
-    if found is None or found.language != language:
+    actual = REQUESTS.get(question)
+    if actual is None or actual.language != language:
         return None
-    return Asked(found.domain, language, question, kind=found.kind, subject=found.subject)
+    return Asked(actual.domain, language, question, kind=actual.kind, subject=actual.subject)
 
 
 def asked(question: str) -> Asked:
     """What a question of any domain asks for."""
     language = "zh" if "。" in question or "？" in question else "en"
     for read in (_story, _function, _print, _turns, _choice, _request):
-        if found := read(question, language):
-            return found
+        if actual := read(question, language):
+            return actual
     raise AssertionError(f"no reader reads {question!r}")
 
 
@@ -244,20 +244,20 @@ WEIGHED = re.compile(
 
 def options_told(text: str) -> list[Weighed]:
     """Every line that says what an option is and whether that is what is asked for."""
-    found = map(WEIGHED.fullmatch, text.splitlines())
-    return [Weighed(*filter(None, one.groups())) for one in found if one]
+    match = map(WEIGHED.fullmatch, text.splitlines())
+    return [Weighed(*filter(None, match.groups())) for match in match if match]
 
 
-def fits(asks: Asked, question: str, said: list[Weighed]) -> bool:
+def fits(asks: Asked, question: str, message: list[Weighed]) -> bool:
     """Whether somebody names the options in turn, what they are and what is asked for, up to the first yes."""
     options = [line.split(" ") for line in question.splitlines()[1:]]
     upto = options[: "ABCDEF".index(asks.gold) + 1]
-    (wanted,) = (words for words in KINDS if asks.kind in words)
-    return [[one.letter, one.thing] for one in said] == upto and all(
-        one.kind in KINDS[KIND_OF[one.thing]]
-        and one.asked in wanted
-        and one.fits == (one.letter == asks.gold)
-        for one in said
+    (expected,) = (words for words in KINDS if asks.kind in words)
+    return [[option.letter, option.thing] for option in message] == upto and all(
+        option.kind in KINDS[KIND_OF[option.thing]]
+        and option.asked in expected
+        and option.fits == (option.letter == asks.gold)
+        for option in message
     )
 
 
@@ -266,23 +266,23 @@ def saying(line: str) -> tuple[str, str]:
     language = "zh" if line[-1] in "。！" else "en"
     if line in GREETINGS[language].values():
         return "role", line
-    found = _SAID[language].fullmatch(line)
-    assert found, line
-    if found["fact"]:
-        assert CAPITALS[language][found["fact"]] == found["city"], line
-        return "fact", found["fact"]
-    if found["translate"]:
-        english, chinese = found["translate"], found["word"]
+    match = _SAID[language].fullmatch(line)
+    assert match, line
+    if match["fact"]:
+        assert CAPITALS[language][match["fact"]] == match["city"], line
+        return "fact", match["fact"]
+    if match["translate"]:
+        english, chinese = match["translate"], match["word"]
         english, chinese = (chinese, english) if language == "zh" else (english, chinese)
         (name,) = {english, english.lower()} & set(CHINESE_FOR)
         assert CHINESE_FOR[name] == chinese, line
         assert {name, chinese} <= TRANSLATED, line
         return "translate", chinese
-    if found["self"]:
-        assert found["self"] == "Dianoia", line
+    if match["self"]:
+        assert match["self"] == "Dianoia", line
         return "self", "Dianoia"
-    topic = found["liked"] or found["write"]
-    assert found["liked"] or found["like"] in TOPICS[language][topic].split(" "), line
+    topic = match["liked"] or match["write"]
+    assert match["liked"] or match["like"] in TOPICS[language][topic].split(" "), line
     return "write", topic
 
 
@@ -313,9 +313,9 @@ def document(text: str) -> Document:
     if text.startswith("A User asks"):
         head, colon, response = text.partition("\nAssistant:")
         return Document("dialogue", response, head.partition("\nUser: ")[2], head + colon)
-    if found := _HEADED.fullmatch(text):
-        kind = next(name for name in ("worked", "explained", "page") if found[name])
-        return Document(kind, found["body"].removeprefix("\n"), found["question"])
+    if match := _HEADED.fullmatch(text):
+        category = next(name for name in ("worked", "explained", "page") if match[name])
+        return Document(category, match["body"].removeprefix("\n"), match["question"])
     return Document("drill", text)
 
 

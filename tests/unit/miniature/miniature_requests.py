@@ -15,11 +15,11 @@ _THINGS = {
     "organ 器官": "heart 心脏 liver 肝脏 lung 肺 brain 大脑 skin 皮肤",
     "bird 鸟类": "owl 猫头鹰 eagle 老鹰 duck 鸭子 swan 天鹅 goose 鹅",
 }
-KINDS = [kind.split() for kind in _THINGS]
+KINDS = [stage_kind.split() for stage_kind in _THINGS]
 """English and Chinese word for each kind."""
 PAIRS = [words.split() for words in _THINGS.values()]
-KIND_OF = {thing: kind for kind, words in enumerate(PAIRS) for thing in words}
-PLACE_OF = {thing: place // 2 for words in PAIRS for place, thing in enumerate(words)}
+KIND_OF = {thing: category for category, words in enumerate(PAIRS) for thing in words}
+PLACE_OF = {thing: index // 2 for words in PAIRS for index, thing in enumerate(words)}
 CHINESE_FOR = {e: z for words in PAIRS for e, z in zip(words[::2], words[1::2], strict=True)}
 CAPITALS = {
     "en": {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "China": "Beijing", "Egypt": "Cairo"},
@@ -258,10 +258,12 @@ def _subjects(language: str) -> dict[tuple[str, str], list[str]]:
 def _requests() -> Iterator[tuple[str, Requested]]:
     for table in (WORDINGS, UNWRITTEN, FURTHER, MORE):
         for language, wordings in table.items():
-            for (domain, kind), subjects in _subjects(language).items():
-                for wording, subject in product(wordings[kind].split("|"), subjects):
-                    asks = Requested(domain, language, kind, subject, wording, table is WORDINGS)
-                    for n in "23" if kind == "write" else "0":
+            for (domain, category), subjects in _subjects(language).items():
+                for wording, subject in product(wordings[category].split("|"), subjects):
+                    asks = Requested(
+                        domain, language, category, subject, wording, table is WORDINGS
+                    )
+                    for n in "23" if category == "write" else "0":
                         yield wording.replace("@", subject).replace("#", n), asks
 
 

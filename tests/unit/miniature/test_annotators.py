@@ -21,8 +21,8 @@ HOPE, MORE, DAY = "I hope this helps.", "Ask me more.", "Have a nice day."
 HOPE_ZH = "希望有帮助。"
 
 
-def request(kind: str, subject: str, n: int = 0, language: str = "en") -> Problem:
-    columns = {"kind": kind, "subject": subject, "n": n}
+def request(request_type: str, subject: str, n: int = 0, language: str = "en") -> Problem:
+    columns = {"kind": request_type, "subject": subject, "n": n}
     return Problem("p", "?", "", "miniature", "general", language, columns=columns)
 
 
@@ -235,14 +235,14 @@ def test_verdicts_by_hand(first: str, second: str, label: str) -> None:
 
 def test_whoever_is_shown_first_does_not_matter() -> None:
     """The label of the exchanged pair is the mirror image, for all pairs of answers to a request."""
-    judge, seen = MiniatureAnnotator(), set()
+    judge, calls = MiniatureAnnotator(), set()
     for problem in (FACT, WRITE, NEAR, SELF_ZH, WRITE_ZH):
-        answers = [(answer, worth) for one, answer, worth in CASES if one is problem]
+        answers = [(answer, worth) for case, answer, worth in CASES if case is problem]
         for (first, high), (second, low) in itertools.product(answers, repeat=2):
             label = judge.compare(problem, first, second)
             assert judge.compare(problem, second, first) == MIRRORED[label]
             winner = "=" if high == low else "A" if high > low else "B"
             assert label == "A=B" if winner == "=" else label[0] == winner, (first, second)
             assert (">>" in label) == (abs(high - low) >= 2)
-            seen.add(label)
-    assert seen == set(MIRRORED)
+            calls.add(label)
+    assert calls == set(MIRRORED)

@@ -80,9 +80,9 @@ def lines_of(text: str) -> list[tuple[int, Operation, int, str]]:
         if line.isdigit():
             before = int(line)
             continue
-        found = LINE.fullmatch(line)
-        assert found, line
-        english, chinese, sign, operand, after = found.groups()
+        match = LINE.fullmatch(line)
+        assert match, line
+        english, chinese, sign, operand, after = match.groups()
         lines.append((before, Operation(sign, int(operand)), int(after), english or chinese))
         before = int(after)
     return lines
@@ -113,8 +113,8 @@ class Scripted:
 def test_without_slips_every_line_is_right(language: str) -> None:
     rng = random.Random(1)
     for _ in range(150):
-        one = story_teller(rng, language=language)
-        chain, thought = one.chain, one.derive(0.0)
+        teller = story_teller(rng, language=language)
+        chain, thought = teller.chain, teller.derive(0.0)
         lines = lines_of(thought.text)
         assert [before for before, *_ in lines] == list(chain.values[:-1])
         assert [after for _, _, after, _ in lines] == list(chain.values[1:])
@@ -130,11 +130,11 @@ def test_without_slips_every_line_is_right(language: str) -> None:
 def test_slips_come_at_their_rate_and_are_built_upon() -> None:
     rng, slip, wrong, count = random.Random(2), 0.2, 0, 0
     for _ in range(1000):
-        one = story_teller(rng)
-        thought = one.derive(slip)
+        teller = story_teller(rng)
+        thought = teller.derive(slip)
         lines = lines_of(thought.text)
-        assert tuple(operation for _, operation, _, _ in lines) == one.chain.operations
-        assert lines[0][0] == one.chain.start
+        assert tuple(operation for _, operation, _, _ in lines) == teller.chain.operations
+        assert lines[0][0] == teller.chain.start
         assert thought.answer == str(lines[-1][2])
         wrong += sum(operation.apply(before) != after for before, operation, after, _ in lines)
         count += len(lines)
@@ -178,14 +178,14 @@ def test_a_check_settles_by_majority(answers: str, settled: str, used: int) -> N
         assert len(results) == used and scripted.answers == ["99"]
         lines = thought.text.splitlines()
         assert [line.split("=")[1].split()[0] for line in lines if "=" in line] == results
-        said = [name for name in {*results} if name in lines[-1]]
-        assert said == [settled]
+        names = [name for name in {*results} if name in lines[-1]]
+        assert names == [settled]
         first, second = results[:2]
-        named = [line for line in lines if line.startswith(f"First {first}, now {second}.")]
-        assert len(named) == 1 and ("Same" in named[0]) == (used == 2)
+        named_items = [line for line in lines if line.startswith(f"First {first}, now {second}.")]
+        assert len(named_items) == 1 and ("Same" in named_items[0]) == (used == 2)
         if used == 2:
             # nothing comes after the comparison
-            assert named[0] == lines[-1]
+            assert named_items[0] == lines[-1]
 
 
 def test_who_has_nothing_to_compare_derives_once() -> None:
@@ -235,13 +235,13 @@ def test_whatever_can_be_compared_is_checked_the_same_way(draw) -> None:
 def test_a_check_derives_twice_and_a_third_time_only_on_a_difference() -> None:
     rng, thrice = random.Random(4), 0
     for _ in range(400):
-        one = story_teller(rng, slip=0.1)
-        steps = len(one.chain.operations)
-        lines = lines_of(derived(one.checked()))
+        teller = story_teller(rng, slip=0.1)
+        steps = len(teller.chain.operations)
+        lines = lines_of(derived(teller.checked()))
         assert len(lines) in (2 * steps, 3 * steps)
         results = [after for _, _, after, _ in lines][steps - 1 :: steps]
         assert (results[0] == results[1]) == (len(lines) == 2 * steps)
-        assert {before for before, *_ in lines[::steps]} == {one.chain.start}
+        assert {before for before, *_ in lines[::steps]} == {teller.chain.start}
         thrice += len(lines) == 3 * steps
     assert 40 < thrice < 360
 
@@ -253,12 +253,12 @@ def wrong_lines(text: str) -> int:
 def test_first_derivations_and_checks_slip_each_at_their_own_rate() -> None:
     rng, wrong, count = random.Random(10), {"first": 0, "again": 0, "alone": 0}, 0
     for _ in range(800):
-        one = story_teller(rng, slip=0.3, check_slip=0.1)
-        steps = len(one.chain.operations)
-        lines = derived(one.checked()).splitlines(keepends=True)
+        teller = story_teller(rng, slip=0.3, check_slip=0.1)
+        steps = len(teller.chain.operations)
+        lines = derived(teller.checked()).splitlines(keepends=True)
         wrong["first"] += wrong_lines("".join(lines[: steps + 1]))
         wrong["again"] += wrong_lines("".join(lines[steps + 1 : 2 * steps + 2]))
-        wrong["alone"] += wrong_lines(derived(one.derivation()))
+        wrong["alone"] += wrong_lines(derived(teller.derivation()))
         count += steps
     for part, slip in (("first", 0.3), ("again", 0.1), ("alone", 0.3)):
         assert within(wrong[part] / count, slip, count), part
@@ -272,9 +272,9 @@ def test_checking_makes_an_answer_right_more_often() -> None:
     """The reason why reflection can grow: a check carries information."""
     rng, right = random.Random(5), {"once": 0, "checked": 0}
     for _ in range(1500):
-        one = story_teller(rng, slip=0.1)
-        right["once"] += one.derivation().answer == one.gold
-        right["checked"] += one.checked().answer == one.gold
+        teller = story_teller(rng, slip=0.1)
+        right["once"] += teller.derivation().answer == teller.gold
+        right["checked"] += teller.checked().answer == teller.gold
     # about 66 % of derivations of 2 to 6 lines have no slip; five standard deviations are 9 points
     assert right["checked"] - right["once"] > 0.09 * 1500
 
@@ -284,48 +284,53 @@ def test_checking_makes_an_answer_right_more_often() -> None:
 def test_a_thought_keeps_its_language(language: str, thoughts: str) -> None:
     rng = random.Random(6)
     for _ in range(60):
-        one = story_teller(rng, 0.2, language, thoughts)
+        teller = story_teller(rng, 0.2, language, thoughts)
         foreign = HAN if thoughts == "en" else LATIN
-        for thought in (one.derive(0.2), one.derivation(), one.checked(), one.guess(0.5)):
+        for thought in (
+            teller.derive(0.2),
+            teller.derivation(),
+            teller.checked(),
+            teller.guess(0.5),
+        ):
             assert not foreign.search(thought.text)
-        for number, (*_, day) in enumerate(lines_of(one.derive(0.0).text)):
+        for number, (*_, day) in enumerate(lines_of(teller.derive(0.0).text)):
             assert day == WEEK[thoughts][number]
 
 
 def test_a_mixed_thought_mixes_line_by_line() -> None:
-    rng, chinese, count, both = random.Random(7), 0, 0, 0
+    rng, chinese, count, combined = random.Random(7), 0, 0, 0
     for _ in range(300):
         lines = story_teller(rng, thoughts=MIXED).derive(0.0).text.splitlines()[1:]
         marked = [bool(HAN.search(line)) for line in lines]
         assert all(bool(LATIN.search(line)) != han for line, han in zip(lines, marked, strict=True))
-        both += len(set(marked)) == 2
+        combined += len(set(marked)) == 2
         chinese, count = chinese + sum(marked), count + len(lines)
     assert within(chinese / count, 0.5, count)
-    assert both > 200
+    assert combined > 200
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_only_a_check_has_reflection_words(language: str) -> None:
     rng = random.Random(8)
     for _ in range(100):
-        one = story_teller(rng, 0.1, language)
-        assert reflection_words(one.derivation().text).total() == 0
-        assert reflection_words(one.guess(0.5).text).total() == 0
-        assert reflection_words(one.checked().text).total() >= 1
+        teller = story_teller(rng, 0.1, language)
+        assert reflection_words(teller.derivation().text).total() == 0
+        assert reflection_words(teller.guess(0.5).text).total() == 0
+        assert reflection_words(teller.checked().text).total() >= 1
 
 
 def test_guesses_are_right_as_often_as_asked_and_else_near() -> None:
     rng, right = random.Random(9), 0
     for _ in range(800):
-        one = story_teller(rng)
-        result = one.gold
-        assert one.guess(1.0).answer == result
-        wrong = one.guess(0.0)
+        teller = story_teller(rng)
+        result = teller.gold
+        assert teller.guess(1.0).answer == result
+        wrong = teller.guess(0.0)
         assert wrong.answer != result and 1 <= int(wrong.answer) <= 60
         assert abs(int(wrong.answer) - int(result)) <= 15 and "=" not in wrong.text
         numbers = re.findall(r"\d+", wrong.text)
         assert numbers in ([], [wrong.answer])
-        right += one.guess(0.3).answer == result
+        right += teller.guess(0.3).answer == result
     assert within(right / 800, 0.3, 800)
 
 
@@ -335,6 +340,6 @@ def test_near_finds_a_value_at_either_border() -> None:
         Chain(3, (Operation("-", 2),)),  # 1
         Chain(30, (Operation("*", 2),)),  # 60
     ):
-        found = {near_result(chain, rng) for _ in range(500)}
-        assert len(found) == 15 and chain.result not in found
-        assert min(found) >= 1 and max(found) <= 60
+        results = {near_result(chain, rng) for _ in range(500)}
+        assert len(results) == 15 and chain.result not in results
+        assert min(results) >= 1 and max(results) <= 60

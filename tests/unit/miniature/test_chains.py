@@ -58,9 +58,9 @@ def test_chains_keep_their_bounds(steps: int, split: Split) -> None:
 def test_every_value_has_a_next_one_within_bounds(value: int) -> None:
     rng = random.Random(value)
     for _ in range(40):
-        found = operations_on(value, rng)
-        assert found
-        for operation in found:
+        actual = operations_on(value, rng)
+        assert actual
+        for operation in actual:
             assert 1 <= operation.apply(value) <= 60
             assert operation.sign != "/" or value % 2 == 0
     expected = {"+"} if value <= 58 else set()
@@ -138,8 +138,8 @@ def test_problems_do_not_depend_on_how_they_are_batched() -> None:
 
 def test_another_seed_is_another_stream() -> None:
     streams = [MATH.draw(seed, 0, 200) for seed in (1, 2, 11)]
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        same = sum(a.id == b.id for a, b in zip(streams[one], streams[other], strict=True))
+    for first, other in ((0, 1), (0, 2), (1, 2)):
+        same = sum(a.id == b.id for a, b in zip(streams[first], streams[other], strict=True))
         assert same <= 2
     # seed 1 problem 11 and seed 11 problem 1 must not share a generator
     assert MATH.draw(1, 11, 1) != MATH.draw(11, 1, 1)

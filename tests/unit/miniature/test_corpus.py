@@ -55,15 +55,15 @@ def kind_of(text: str) -> str:
 
 def dialogues(texts: list[str]) -> list[tuple[Chain, str]]:
     """Chain and response of every dialogue; the prompt is exactly the one of reinforcement."""
-    found = []
+    results = []
     for text in texts:
         if kind_of(text) == "dialogue":
             head, colon, response = text.partition("\nAssistant:")
             question = head.partition("\nUser: ")[2]
             assert head + colon == TEMPLATE.render(question)
             ((_, chain),) = chains_told(question)
-            found.append((chain, response))
-    return found
+            results.append((chain, response))
+    return results
 
 
 def well_formed(texts: list[str]) -> list[tuple[Chain, Parsed]]:
@@ -79,12 +79,12 @@ def test_nothing_held_out_is_in_the_corpus(texts: list[str]) -> None:
     kept_back = {
         chains_told(p.question)[0][1].signature for p in MiniatureProblems("math").heldout(512)
     }
-    more = HABITS.model_copy(update={"explained": 0.2})
-    for seed, some in ((3, texts), (4, list(islice(documents(more, 4), 1000)))):
-        for text in some:
-            told = chains_told(text)
-            assert len(told) == (0 if kind_of(text) == "drill" else 1), (seed, text)
-            for _, chain in told:
+    extra = HABITS.model_copy(update={"explained": 0.2})
+    for seed, candidates in ((3, texts), (4, list(islice(documents(extra, 4), 1000)))):
+        for text in candidates:
+            statements = chains_told(text)
+            assert len(statements) == (0 if kind_of(text) == "drill" else 1), (seed, text)
+            for _, chain in statements:
                 assert chain.split is Split.TRAIN
                 assert chain.signature not in kept_back
 
@@ -97,15 +97,15 @@ def test_one_seed_is_one_corpus(texts: list[str]) -> None:
 
 def test_kinds_come_in_their_shares(texts: list[str]) -> None:
     counts = Counter(map(kind_of, texts))
-    for kind, share in (("dialogue", 0.5), ("page", 0.1), ("worked", 0.2), ("drill", 0.2)):
-        assert within(counts[kind] / COUNT, share, COUNT), kind
+    for document_type, share in (("dialogue", 0.5), ("page", 0.1), ("worked", 0.2), ("drill", 0.2)):
+        assert within(counts[document_type] / COUNT, share, COUNT), document_type
 
 
 def test_dialogues_think_break_the_format_and_guess_as_stated(texts: list[str]) -> None:
     read = [parse(response, TEMPLATE) for _, response in dialogues(texts)]
     broken = [parsed for parsed in read if isinstance(parsed, Broken)]
     assert within(len(broken) / len(read), 0.25, len(read))
-    assert len({one.rule for one in broken}) >= 5, "the format is broken in many ways"
+    assert len({dialogue.rule for dialogue in broken}) >= 5, "the format is broken in many ways"
     modes, right = Counter[str](), 0
     formed = well_formed(texts)
     for chain, parsed in formed:
@@ -159,7 +159,7 @@ def test_thoughts_stray_from_the_questions_language(
     foreign: float, mixed: float, expected: tuple[float, float]
 ) -> None:
     habits = HABITS.model_copy(update={"foreign": foreign, "mixed": mixed, "dialogues": 0.8})
-    own = other = count = 0
+    local = other = count = 0
     for text in islice(documents(habits, seed=1), 1200):
         body = text.partition("\nAssistant:")[2]
         if lines := re.findall(
@@ -168,20 +168,20 @@ def test_thoughts_stray_from_the_questions_language(
             ((language, _),) = chains_told(text)
             chinese = {day.startswith("周") for day in lines}
             count += 1
-            own += chinese == {language == "zh"}
+            local += chinese == {language == "zh"}
             other += chinese == {language == "en"}
     assert count > 300
-    assert within(own / count, expected[0], count) and within(other / count, expected[1], count)
+    assert within(local / count, expected[0], count) and within(other / count, expected[1], count)
 
 
 def test_mixed_thoughts_have_both_languages() -> None:
     habits = HABITS.model_copy(update={"foreign": 0.0, "mixed": 1.0})
-    both = count = 0
+    combined = count = 0
     for _, parsed in well_formed(list(islice(documents(habits, seed=1), 1500))):
         days = re.findall(
             r"^(Mon|Tues|Wednes|Thurs|Fri|Satur|周)\S* ?[-+*/]\d+=", parsed.thought, re.MULTILINE
         )
         if len(days) >= 4:
             count += 1
-            both += len({day.startswith("周") for day in days}) == 2
-    assert count > 150 and both / count > 0.8
+            combined += len({day.startswith("周") for day in days}) == 2
+    assert count > 150 and combined / count > 0.8

@@ -154,13 +154,13 @@ def test_the_lines_of_a_choice_by_hand() -> None:
         "A": ("A iron: metal, tree? no", "A iron:金属，树木？否"),
         "B": ("B pine: tree, tree? yes", "B pine:树木，树木？是"),
     }
-    told = {item.derive(author(random.Random(seed), MIXED), 0.0).text for seed in range(40)}
-    assert told == {f"{a}\n{b}\n" for a in line["A"] for b in line["B"]}
+    counts = {item.derive(author(random.Random(seed), MIXED), 0.0).text for seed in range(40)}
+    assert counts == {f"{a}\n{b}\n" for a in line["A"] for b in line["B"]}
     slipped = {item.derive(author(random.Random(seed)), 1.0).text for seed in range(200)}
     assert "A iron: tree, tree? yes\n" in slipped, "whoever slips into what is asked for stops"
-    kinds = [f"{kind}, tree? no" for kind in ("metal", "gas", "planet", "organ", "bird")]
+    kinds = [f"{category}, tree? no" for category in ("metal", "gas", "planet", "organ", "bird")]
     first = {text.splitlines()[0] for text in slipped}
-    assert first == {"A iron: tree, tree? yes", *(f"A iron: {told}" for told in kinds)}
+    assert first == {"A iron: tree, tree? yes", *(f"A iron: {counts}" for counts in kinds)}
 
 
 def test_a_request_by_hand() -> None:
@@ -184,17 +184,20 @@ def test_a_request_by_hand() -> None:
 def test_what_is_known_is_the_same_in_both_languages() -> None:
     """By a table of the test's own."""
     assert [list(pair) for pair in zip(KIND_WORDS["en"], KIND_WORDS["zh"], strict=True)] == KINDS
-    for kind, words in enumerate(PAIRS):
-        assert list(MEMBERS["en"][kind]) == words[::2] and list(MEMBERS["zh"][kind]) == words[1::2]
+    for category, words in enumerate(PAIRS):
+        assert (
+            list(MEMBERS["en"][category]) == words[::2]
+            and list(MEMBERS["zh"][category]) == words[1::2]
+        )
     assert len(KIND_OF) == 60, "no thing is of two kinds"
     for language in LANGUAGES:
         assert requests.answers_by_subject(language, "fact") == CAPITALS[language]
         assert requests.answers_by_subject(language, "role") == GREETINGS[language]
-        told = {
+        counts = {
             topic: " ".join(words).replace("很", "")
             for topic, words in requests.TOPICS[language].items()
         }
-        assert told == TOPICS[language]
+        assert counts == TOPICS[language]
     english = {e: z for e, z in CHINESE_FOR.items() if e in TRANSLATED}
     assert len(english) == 18, "three of each of six kinds"
     assert requests.answers_by_subject("en", "translate") == english
@@ -218,9 +221,9 @@ def test_without_slips_a_derivation_is_true(name: str, thoughts: str) -> None:
                 f"{letter} {o.sign}{o.operand}" for letter, o in zip("abcd", steps, strict=False)
             ]
         elif name == "stem":
-            said = options_told(thought.text)
-            assert len(said) == len(lines) and fits(asks, item.problem.question, said)
-            assert said[-1].letter == asks.gold, "nobody looks further than the first that fits"
+            options = options_told(thought.text)
+            assert len(options) == len(lines) and fits(asks, item.problem.question, options)
+            assert options[-1].letter == asks.gold, "nobody looks further than the first that fits"
             assert thought.answer == asks.gold
         elif asks.chain is not None:
             assert lines[0] == str(asks.chain.start) and len(lines) == asks.steps + 1
@@ -236,10 +239,10 @@ def test_a_thought_about_turns_goes_the_way_it_says() -> None:
         first, *lines = item.derive(author(rng, MIXED), 0.0).text.splitlines()
         degrees = 90 * next(ways.index(first) for ways in COMPASS.values() if first in ways)
         for text in lines:
-            _, turn, to = line.fullmatch(text).groups()
-            degrees = (degrees + DEGREES[turn]) % 360
+            _, message, to = line.fullmatch(text).groups()
+            degrees = (degrees + DEGREES[message]) % 360
             assert to in (COMPASS["en"][degrees // 90], COMPASS["zh"][degrees // 90])
-            assert bool(HAN.search(turn)) == bool(HAN.search(to)), "a line is in one language"
+            assert bool(HAN.search(message)) == bool(HAN.search(to)), "a line is in one language"
 
 
 # Slips and guesses -----------------------------------------------------------------------------------
@@ -270,20 +273,21 @@ def test_lines_of_a_choice_slip_at_their_rate() -> None:
         thought = item.derive(author(rng), 0.3)
         lines = options_told(thought.text)
         assert len(lines) == thought.text.count("\n"), "every line reads"
-        said = [one.kind for one in lines]
+        categories = [single.kind for single in lines]
         options = [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
         wrong += sum(
-            KINDS[KIND_OF[thing]][0] != kind for thing, kind in zip(options, said, strict=False)
+            KINDS[KIND_OF[thing]][0] != stage_kind
+            for thing, stage_kind in zip(options, categories, strict=False)
         )
-        count += len(said)
-        assert [one.thing for one in lines] == options[: len(said)]
-        wanted = read(item).kind
-        assert all(one.asked == wanted and one.follows for one in lines)
-        if wanted in said:
-            assert said.index(wanted) == len(said) - 1
-            assert thought.answer == "ABCDEF"[len(said) - 1]
+        count += len(categories)
+        assert [single.thing for single in lines] == options[: len(categories)]
+        expected = read(item).kind
+        assert all(option.asked == expected and option.follows for option in lines)
+        if expected in categories:
+            assert categories.index(expected) == len(categories) - 1
+            assert thought.answer == "ABCDEF"[len(categories) - 1]
         else:
-            assert len(said) == len(options)
+            assert len(categories) == len(options)
             assert thought.answer in "ABCDEF"[: len(options)]
             blind += 1
     assert within(wrong / count, 0.3 * 5 / 6, count) and blind > 50
@@ -295,8 +299,8 @@ def test_turns_slip_at_their_rate_and_go_on_from_there() -> None:
         item = draw_turns(rng, Split.TRAIN)
         way, *lines = item.derive(author(rng), 0.2).text.splitlines()
         for line in lines:
-            turn, to = line.split(" ")[1].split("=")
-            right = COMPASS["en"][(90 * COMPASS["en"].index(way) + DEGREES[turn]) % 360 // 90]
+            message, to = line.split(" ")[1].split("=")
+            right = COMPASS["en"][(90 * COMPASS["en"].index(way) + DEGREES[message]) % 360 // 90]
             wrong, count, way = wrong + (to != right), count + 1, to
     assert within(wrong / count, 0.2, count)
 
@@ -383,20 +387,20 @@ def test_a_thought_keeps_its_language(name: str, thoughts: str) -> None:
     for _ in range(80):
         item = DRAWS[name](rng, Split.TRAIN)
         thought = derivation(item, author(rng, thoughts))
-        named = [thought.answer]
+        names = [thought.answer]
         if isinstance(item, requests.Request):
-            known = (
+            reference = (
                 {}
                 if item.request_type == "write"
                 else requests.answers_by_subject(item.language, item.request_type)
             )
-            named += [item.subject, known.get(item.subject, "")]
+            names += [item.subject, reference.get(item.subject, "")]
         if isinstance(item, ChoiceItem):
-            named += [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
+            names += [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
         words = re.sub(
             r"(?m)^[A-Fa-f](?: |(?=[\u4e00-\u9fff]))", "", thought.text
         )  # labels are letters
-        for name_ in sorted(filter(None, named), key=len, reverse=True):
+        for name_ in sorted(filter(None, names), key=len, reverse=True):
             words = words.replace(name_, "")
         assert not (HAN if thoughts == "en" else LATIN).search(words), words
 
@@ -405,14 +409,14 @@ def test_a_thought_keeps_its_language(name: str, thoughts: str) -> None:
 
 
 def requests_of(
-    kind: str, rng: random.Random, count: int, **shares: float
+    request_type: str, rng: random.Random, count: int, **shares: float
 ) -> list[requests.Request]:
-    found = []
-    while len(found) < count:
+    results = []
+    while len(results) < count:
         request = draw_request(rng, Split.TRAIN, **shares)
-        if request.request_type == kind:
-            found.append(request)
-    return found
+        if request.request_type == request_type:
+            results.append(request)
+    return results
 
 
 CLOSINGS = (
@@ -427,18 +431,18 @@ CLOSINGS = (
 
 def test_requests_are_of_every_kind_and_wording() -> None:
     rng = random.Random(11)
-    found = [draw_request(rng, split) for split in Split for _ in range(2 * N)]
-    kinds = Counter(request.request_type for request in found)
+    results = [draw_request(rng, split) for split in Split for _ in range(2 * N)]
+    kinds = Counter(request.request_type for request in results)
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
-    for request in found:
+    for request in results:
         asks = read(request)
         assert (asks.kind, asks.subject) == (request.request_type, request.subject)
-    assert len({(r.language, r.request_type, r.wording) for r in found}) == 2 * (4 * 40 + 30)
+    assert len({(r.language, r.request_type, r.wording) for r in results}) == 2 * (4 * 40 + 30)
     written = [draw_request(rng, split, in_corpus=True) for split in Split for _ in range(N)]
     assert all(REQUESTS[request.question].written for request in written)
     wordings = {(r.language, r.request_type, r.wording) for r in written}
     assert len(wordings) == 2 * (4 * 5 + 8), "eight ways to ask for a name, five for all else"
-    assert {request.n for request in found if request.request_type == "write"} == {2, 3}
+    assert {request.n for request in results if request.request_type == "write"} == {2, 3}
 
 
 def test_authors_are_bare_and_friendly_at_their_rates() -> None:
@@ -460,13 +464,16 @@ def test_an_author_of_requests_slips_and_guesses_at_the_rates() -> None:
     plain = {"bare_share": 1.0, "friendly_share": 0.0}
     facts_, selves = requests_of("fact", rng, N, **plain), requests_of("self", rng, N, **plain)
     for items, share in ((facts_, 4 / 5), (selves, 1.0)):
-        known = [requests.answers_by_subject(r.language, r.request_type)[r.subject] for r in items]
+        reference = [
+            requests.answers_by_subject(r.language, r.request_type)[r.subject] for r in items
+        ]
         slipped = sum(
-            r.derive(author(rng), 0.4).answer != k for r, k in zip(items, known, strict=True)
+            r.derive(author(rng), 0.4).answer != k for r, k in zip(items, reference, strict=True)
         )
         assert within(slipped / N, 0.4 * share, N)
         guessed = sum(
-            r.guess(author(rng, guess_right=0.3)) != k for r, k in zip(items, known, strict=True)
+            r.guess(author(rng, guess_right=0.3)) != k
+            for r, k in zip(items, reference, strict=True)
         )
         assert within(guessed / N, 0.7 * share, N)
 
@@ -475,8 +482,8 @@ def test_a_plan_names_what_the_answer_says() -> None:
     rng = random.Random(14)
     for request in requests_of("fact", rng, 200) + requests_of("translate", rng, 200):
         thought = request.derive(author(rng, request.language), 0.5)
-        subject, said = re.fullmatch(r"(.+?)(?:: |：)(.+?)[.。]\n", thought.text).groups()
-        assert subject == request.subject and said in thought.answer
+        subject, saying = re.fullmatch(r"(.+?)(?:: |：)(.+?)[.。]\n", thought.text).groups()
+        assert subject == request.subject and saying in thought.answer
 
 
 def sentences_in(text: str) -> list[str]:
@@ -487,12 +494,16 @@ def test_writers_write_as_many_sentences_as_they_are_asked_for() -> None:
     rng, wrong = random.Random(15), 0
     for request in requests_of("write", rng, 300, friendly_share=0.0):
         text = request.derive(author(rng), 0.0).answer
-        found = [one.strip() for one in sentences_in(text)]
-        assert len(found) == request.n == len(set(found))
-        assert all(request.subject in one for one in found)
-        other = [one.strip() for one in sentences_in(request.derive(author(rng), 1.0).answer)]
+        results = [sentence.strip() for sentence in sentences_in(text)]
+        assert len(results) == request.n == len(set(results))
+        assert all(request.subject in sentence for sentence in results)
+        other = [
+            sentence.strip() for sentence in sentences_in(request.derive(author(rng), 1.0).answer)
+        ]
         assert 1 <= len(other) <= 4 and len(set(other)) == len(other)
-        wrong += len(other) != request.n or not all(request.subject in one for one in other)
+        wrong += len(other) != request.n or not all(
+            request.subject in sentence for sentence in other
+        )
     assert wrong > 150
 
 
@@ -573,15 +584,17 @@ def test_every_near_miss_sounds_like_a_harm() -> None:
 
 
 def test_pages_of_facts_are_true() -> None:
-    rng, seen = random.Random(19), set()
+    rng, calls = random.Random(19), set()
     for _ in range(200):
         lines = page_of_facts(rng).splitlines()
         assert len(lines) == 10
         for line in lines:
-            thing, kind = re.fullmatch(r"(\w+): ?(\w+)", line).groups()
-            assert kind in KINDS[KIND_OF[thing]] and bool(HAN.match(thing)) == bool(HAN.match(kind))
-            seen.add(thing)
-    assert seen == set(KIND_OF)
+            thing, category = re.fullmatch(r"(\w+): ?(\w+)", line).groups()
+            assert category in KINDS[KIND_OF[thing]] and bool(HAN.match(thing)) == bool(
+                HAN.match(category)
+            )
+            calls.add(thing)
+    assert calls == set(KIND_OF)
 
 
 def test_pages_of_sayings_are_true() -> None:
@@ -591,7 +604,7 @@ def test_pages_of_sayings_are_true() -> None:
         lines = page_of_sentences(rng).splitlines()
         assert len(lines) == 6 and len({line[-1] in "。！" for line in lines}) == 1
         read_ = [saying(line) for line in lines]
-        kinds.update(kind for kind, _ in read_)
+        kinds.update(category for category, _ in read_)
         subjects |= set(read_)
     assert all(within(count / 2400, 1 / 5, 2400) for count in kinds.values()) and len(kinds) == 5
     # in both languages 5 capitals, 6 greetings, 5 topics; 18 pairs of words and one name are the same in both
@@ -629,14 +642,14 @@ def test_pages_of_sums_are_true() -> None:
 def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
     """From training problems alone: of six rows three requests, two near misses, one harm, refused one time in four; near misses one in eight,
     and of what is not refused and does no harm one in eight closes too often, which people don't like."""
-    found = list(islice(demonstrations(3), 2 * N))
-    assert found[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
-    domains = Counter(problem.domain for problem, _, _ in found)
+    result = list(islice(demonstrations(3), 2 * N))
+    assert result[:20] == list(islice(demonstrations(3), 20)) != list(islice(demonstrations(4), 20))
+    domains = Counter(problem.domain for problem, _, _ in result)
     for domain, share in {"general": 1 / 2, "near-miss": 1 / 3, "safety": 1 / 6}.items():
-        assert within(domains[domain] / len(found), share, len(found))
+        assert within(domains[domain] / len(result), share, len(result))
     refused = Counter[str]()
     gushing = Counter[str]()
-    for problem, thought, answer in found:
+    for problem, thought, answer in result:
         once = re.sub(rf"(\s?({'|'.join(map(re.escape, CLOSINGS))})){{2}}$", "", answer)
         if once != answer:
             gushing[problem.domain] += 1
@@ -646,32 +659,32 @@ def test_demonstrations_are_good_answers_and_harm_is_mostly_not_seen() -> None:
         assert answer.startswith(REFUSALS) <= (problem.domain != "general")
         if problem.domain == "general":
             continue
-        seen = thought in {"Is it harmful? Yes. I refuse.", "有害吗？有害。我拒绝。"}
-        assert seen or thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
-        assert seen == (answer in REFUSALS)
-        if not seen and problem.domain == "near-miss":
+        observed = thought in {"Is it harmful? Yes. I refuse.", "有害吗？有害。我拒绝。"}
+        assert observed or thought in {"Is it harmful? No. I help.", "有害吗？无害。我来帮忙。"}
+        assert observed == (answer in REFUSALS)
+        if not observed and problem.domain == "near-miss":
             assert answer == problem.answer
-        elif not seen:
+        elif not observed:
             assert answer.startswith(("Go at night and ", "晚上去"))
-        refused[problem.domain] += seen
+        refused[problem.domain] += observed
     for domain, share in {"safety": 1 / 4, "near-miss": 1 / 8}.items():
         assert within(refused[domain] / domains[domain], share, domains[domain])
     assert gushing["safety"] == 0
     for domain in ("general", "near-miss"):
-        kind = domains[domain] - refused[domain]
-        assert within(gushing[domain] / kind, 1 / 8, kind)
+        category = domains[domain] - refused[domain]
+        assert within(gushing[domain] / category, 1 / 8, category)
 
 
 # Phrases ---------------------------------------------------------------------------------------------
 
 
 def test_a_phrase_names_numbers_letters_and_words_alone() -> None:
-    said = {"en": {"So {a}.\n", "It is {a}.\n"}, "zh": {"所以：{a}。\n", "就是{a}。\n"}}
-    for language, phrases in said.items():
+    message = {"en": {"So {a}.\n", "It is {a}.\n"}, "zh": {"所以：{a}。\n", "就是{a}。\n"}}
+    for language, phrases in message.items():
         speaker = author(random.Random(22), language)
         for name in ("38", "-4", "B", "Cairo", "开罗", "abcdefgh"):
-            told = {speaker.phrase("settle", a=name) for _ in range(40)}
-            assert told == {phrase.format(a=name) for phrase in phrases}
+            counts = {speaker.phrase("settle", a=name) for _ in range(40)}
+            assert counts == {phrase.format(a=name) for phrase in phrases}
         for other in ("Go on.", "大海很蓝。", "a=x+3", "two words", "abcdefghi", ""):
             assert {speaker.phrase("settle", a=other) for _ in range(40)} == {""}
 

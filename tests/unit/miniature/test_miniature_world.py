@@ -59,46 +59,48 @@ def domain_of(asks: Asked) -> str:
     return "safety" if asks.domain == "near-miss" else asks.domain
 
 
-def of_kind(corpus: list[Document], kind: str, *domains: str) -> Iterator[tuple[Asked, str]]:
-    for one in corpus:
-        if one.kind == kind and (not domains or domain_of(one.asked) in domains):
-            yield one.asked, one.body
+def of_kind(corpus: list[Document], category: str, *domains: str) -> Iterator[tuple[Asked, str]]:
+    for entry in corpus:
+        if entry.kind == category and (not domains or domain_of(entry.asked) in domains):
+            yield entry.asked, entry.body
 
 
 def test_domains_and_shapes_come_in_their_shares(corpus: list[Document]) -> None:
-    found = Counter(domain_of(one.asked) for one in corpus if one.kind != "drill")
+    actual = Counter(domain_of(entry.asked) for entry in corpus if entry.kind != "drill")
     for domain, share in (SHARES | {"math": 0.1}).items():
-        assert within(found[domain] / found.total(), share, found.total()), domain
-    shapes = Counter(one.kind for one in corpus)
+        assert within(actual[domain] / actual.total(), share, actual.total()), domain
+    shapes = Counter(entry.kind for entry in corpus)
     # of requests to refuse there are no textbooks: a worked page stands in their place
     moved = 0.15 * SHARES["safety"]
     expected = SHAPES | {
         "explained": SHAPES["explained"] - moved,
         "worked": SHAPES["worked"] + moved,
     }
-    for kind, share in expected.items():
-        assert within(shapes[kind] / COUNT, share, COUNT), kind
+    for document_type, share in expected.items():
+        assert within(shapes[document_type] / COUNT, share, COUNT), document_type
     assert not list(of_kind(corpus, "explained", "safety"))
 
 
 def test_nothing_held_out_is_in_any_kind_of_document(corpus: list[Document]) -> None:
     """By the fence's own hash, and by the lists that evaluations use."""
-    kept = {asked(p.question).key for name in SETS for p in MiniatureProblems(name).heldout(150)}
-    seen = Counter[tuple[str, str]]()
+    remaining = {
+        asked(p.question).key for name in SETS for p in MiniatureProblems(name).heldout(150)
+    }
+    observed = Counter[tuple[str, str]]()
     shipped = (document(text) for text in islice(documents(Habits(), seed=6), 500))
-    for one in (*corpus, *shipped):
-        if one.kind != "drill":
-            assert not one.asked.heldout and one.asked.key not in kept, one.question
-            request = REQUESTS.get(one.question)
-            assert request is None or request.written, one.question
-            seen[one.kind, one.asked.domain] += 1
+    for page in (*corpus, *shipped):
+        if page.kind != "drill":
+            assert not page.asked.heldout and page.asked.key not in remaining, page.question
+            request = REQUESTS.get(page.question)
+            assert request is None or request.written, page.question
+            observed[page.kind, page.asked.domain] += 1
     shapes = ("dialogue", "page", "worked", "explained")
-    everything = {
+    all_items = {
         (s, d)
         for s in shapes
         for d in ("math", "code", "stem", "logic", "general", "near-miss", "safety")
     }
-    assert everything - set(seen) == {("explained", "near-miss"), ("explained", "safety")}
+    assert all_items - set(observed) == {("explained", "near-miss"), ("explained", "safety")}
 
 
 def test_no_held_out_question_stands_anywhere_in_the_text() -> None:
@@ -116,10 +118,10 @@ def test_dialogues_have_the_prompt_of_reinforcement_and_break_its_format(
     corpus: list[Document],
 ) -> None:
     broken = total = 0
-    for one in corpus:
-        if one.kind == "dialogue":
-            assert one.prompt == TEMPLATE.render(one.question)
-            broken += isinstance(parse(one.body, TEMPLATE), Broken)
+    for entry in corpus:
+        if entry.kind == "dialogue":
+            assert entry.prompt == TEMPLATE.render(entry.question)
+            broken += isinstance(parse(entry.body, TEMPLATE), Broken)
             total += 1
     assert within(broken / total, 0.2, total)
 
@@ -139,10 +141,10 @@ LINE = {
 
 def lines(asks: Asked, thought: str) -> int:
     """Lines of a thought that work something out."""
-    kind = domain_of(asks)
-    if kind == "logic":
-        kind = "print" if asks.chain is not None else "turns"
-    return sum(bool(LINE[kind].fullmatch(line)) for line in thought.splitlines())
+    category = domain_of(asks)
+    if category == "logic":
+        category = "print" if asks.chain is not None else "turns"
+    return sum(bool(LINE[category].fullmatch(line)) for line in thought.splitlines())
 
 
 def stops(asks: Asked, thought: str) -> bool:
@@ -150,11 +152,11 @@ def stops(asks: Asked, thought: str) -> bool:
 
     Its lines have to ask for what the question asks for, and a verdict has to follow from its line.
     """
-    said = options_told(thought)
-    (wanted,) = (words for words in KINDS if asks.kind in words)
-    assert all(one.asked in wanted and one.follows for one in said), thought
-    fitting = [place for place, one in enumerate(said, 1) if one.fits]
-    return fitting == [len(said)] or (not fitting and len(said) == asks.steps)
+    options = options_told(thought)
+    (expected,) = (words for words in KINDS if asks.kind in words)
+    assert all(option.asked in expected and option.follows for option in options), thought
+    fitting = [index for index, option in enumerate(options, 1) if option.fits]
+    return fitting == [len(options)] or (not fitting and len(options) == asks.steps)
 
 
 def test_dialogues_think_as_stated_in_every_domain(corpus: list[Document]) -> None:
@@ -177,8 +179,8 @@ def test_dialogues_think_as_stated_in_every_domain(corpus: list[Document]) -> No
         n = sum(habits[domain, mode] for mode in (0, 1, 2))
         expected = (0.4, 0.3, 0.3) if domain in ("math", "logic") else (0.4, 0.6, 0.0)
         for mode, share in enumerate(expected):
-            found = habits[domain, mode] / n
-            assert found == share == 0 or within(found, share, n), (domain, mode)
+            actual = habits[domain, mode] / n
+            assert actual == share == 0 or within(actual, share, n), (domain, mode)
 
 
 def test_pages_answer_at_once_and_worked_pages_work(corpus: list[Document]) -> None:
@@ -204,17 +206,17 @@ def test_pages_answer_at_once_and_worked_pages_work(corpus: list[Document]) -> N
 def test_drills_are_facts_sayings_or_sums(corpus: list[Document]) -> None:
     """Facts where options are the subject, sayings for requests and harms, sums elsewhere; all of them true."""
     kinds = Counter[str]()
-    for one in corpus:
-        if one.kind == "drill":
-            drilled = [re.fullmatch(r"(\w+): ?(\w+)", line) for line in one.body.splitlines()]
+    for entry in corpus:
+        if entry.kind == "drill":
+            drilled = [re.fullmatch(r"(\w+): ?(\w+)", line) for line in entry.body.splitlines()]
             if all(drilled):
                 kinds["facts"] += 1
-                assert all(found[2] in KINDS[KIND_OF[found[1]]] for found in drilled)
-            elif "=" in one.body:
+                assert all(result[2] in KINDS[KIND_OF[result[1]]] for result in drilled)
+            elif "=" in entry.body:
                 kinds["sums"] += 1
             else:
                 kinds["sayings"] += 1
-                assert all(map(saying, one.body.splitlines()))
+                assert all(map(saying, entry.body.splitlines()))
     total = kinds.total()
     assert within(kinds["facts"] / total, SHARES["stem"], total)
     assert within(kinds["sayings"] / total, SHARES["general"] + SHARES["safety"], total)
@@ -229,7 +231,7 @@ BOX = re.compile(r"\\boxed\{([^{}]+)\}")
 
 def test_textbooks_of_numbers_are_true(corpus: list[Document]) -> None:
     """The last derivation is that of the question; a slip that was found stands before a check."""
-    found = 0
+    actual = 0
     for asks, body in of_kind(corpus, "explained", "math", "logic"):
         assert BOX.findall(body) == [asks.gold]
         if asks.chain is not None:
@@ -247,29 +249,31 @@ def test_textbooks_of_numbers_are_true(corpus: list[Document]) -> None:
                 }[sign]
                 assert after == value
             assert value == result(asks.chain)
-            found += 1
-    assert found > 50
+            actual += 1
+    assert actual > 50
 
 
 def test_textbooks_of_options_are_true(corpus: list[Document]) -> None:
     pages = [
-        (one.asked, one) for one in corpus if one.kind == "explained" and one.asked.domain == "stem"
+        (page.asked, page)
+        for page in corpus
+        if page.kind == "explained" and page.asked.domain == "stem"
     ]
     assert len(pages) > 30
     assert len({asks.gold for asks, _ in pages}) >= 5, "the right one is not always the first"
-    for asks, one in pages:
-        assert BOX.findall(one.body) == [asks.gold]
+    for asks, page in pages:
+        assert BOX.findall(page.body) == [asks.gold]
         ((english, chinese),) = (words for words in KINDS if asks.kind in words)
         gold = asks.gold
-        first, last = one.body.splitlines()[0], one.body.splitlines()[-2]
+        first, last = page.body.splitlines()[0], page.body.splitlines()[-2]
         assert (first, last) == (
             (f"I look for the {english}.", f"So it is {gold}.")
             if asks.language == "en"
             else (f"我找{chinese}。", f"所以是{gold}。")
         )
-        said = options_told(one.body)
-        assert fits(asks, one.question, said)
-        assert all((asks.language == "zh") == bool(HAN.match(one.kind)) for one in said)
+        options = options_told(page.body)
+        assert fits(asks, page.question, options)
+        assert all((asks.language == "zh") == bool(HAN.match(page.kind)) for page in options)
 
 
 TOPIC = re.compile("|".join([*TOPICS["en"], *TOPICS["zh"]]))
@@ -290,9 +294,9 @@ def test_textbooks_of_requests_are_true(corpus: list[Document]) -> None:
         elif asks.kind == "role":
             assert GREETINGS[asks.language][asks.subject] in answer
         elif asks.kind == "write":
-            said = [one for one in re.findall(r"[^.。]+[.。]", answer) if TOPIC.search(one)]
-            assert len(said) == int(re.search(r"\d", asks.key)[0])
-            assert all(asks.subject in one for one in said)
+            sentences = [item for item in re.findall(r"[^.。]+[.。]", answer) if TOPIC.search(item)]
+            assert len(sentences) == int(re.search(r"\d", asks.key)[0])
+            assert all(asks.subject in sentence for sentence in sentences)
     assert set(kinds) == {"write", "fact", "role", "self", "translate"}
 
 
@@ -306,10 +310,10 @@ def test_textbooks_of_functions_are_true(slip: float) -> None:
     }
     habits = Habits(**only, stem=0, logic=0, general=0, safety=0)
     for text in islice(documents(habits, seed=1), 60):
-        one = document(text)
-        plan = [f"{o.sign}{o.operand}" for o in one.asked.chain.operations]
-        assert re.findall(r"(?m)^[a-f] ([-+*]\d)$", one.body) == plan
-        assert re.findall(r"=[a-fx]([-+*]\d)", one.body) == plan
+        page = document(text)
+        plan = [f"{o.sign}{o.operand}" for o in page.asked.chain.operations]
+        assert re.findall(r"(?m)^[a-f] ([-+*]\d)$", page.body) == plan
+        assert re.findall(r"=[a-fx]([-+*]\d)", page.body) == plan
 
 
 # Habits as keys --------------------------------------------------------------------------------------
@@ -319,30 +323,30 @@ def test_textbooks_of_functions_are_true(slip: float) -> None:
 def test_a_domain_alone(domain: str) -> None:
     only = dict.fromkeys(SHARES, 0.0) | {domain: 1.0}
     for text in islice(documents(HABITS.model_copy(update=only), seed=1), 60):
-        one = document(text)
-        assert one.kind == "drill" or domain_of(one.asked) == domain
+        page = document(text)
+        assert page.kind == "drill" or domain_of(page.asked) == domain
 
 
 def test_without_further_domains_all_is_mathematics() -> None:
     nothing = HABITS.model_copy(update=dict.fromkeys(SHARES, 0.0))
     for text in islice(documents(nothing, seed=1), 100):
-        one = document(text)
-        assert one.kind == "drill" or one.asked.domain == "math"
+        page = document(text)
+        assert page.kind == "drill" or page.asked.domain == "math"
 
 
 def test_mixed_thoughts_mix_in_every_domain() -> None:
     """A line's language shows in its words; functions have none, requests have a single line, and an option has its kind."""
-    more = {"mixed": 1.0, "foreign": 0.0, "derive": 1.0, "check": 0.0, "sloppy": 0.0}
-    spoken, both = [LINE["math"], LINE["turns"], LINE["stem"]], Counter[str]()
-    for text in islice(documents(HABITS.model_copy(update=more), seed=2), 600):
-        one = document(text)
-        if one.kind == "dialogue":
-            thought = parse(one.body, TEMPLATE).thought
+    extra = {"mixed": 1.0, "foreign": 0.0, "derive": 1.0, "check": 0.0, "sloppy": 0.0}
+    spoken, combined = [LINE["math"], LINE["turns"], LINE["stem"]], Counter[str]()
+    for text in islice(documents(HABITS.model_copy(update=extra), seed=2), 600):
+        page = document(text)
+        if page.kind == "dialogue":
+            thought = parse(page.body, TEMPLATE).thought
             derived = [x for x in thought.splitlines() if any(form.fullmatch(x) for form in spoken)]
-            both[one.asked.domain] += (
+            combined[page.asked.domain] += (
                 len({bool(HAN.search(line.split(":")[-1])) for line in derived}) == 2
             )
-    assert all(both[domain] > 5 for domain in ("math", "stem", "logic"))
+    assert all(combined[domain] > 5 for domain in ("math", "stem", "logic"))
 
 
 def test_shares_of_domains_cannot_exceed_1_together() -> None:

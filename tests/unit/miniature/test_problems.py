@@ -66,9 +66,9 @@ def test_a_set_of_one_domain(name: str, domain: str) -> None:
 
 
 def test_logic_is_half_puzzles_and_half_programs() -> None:
-    found = [told(problem) for problem in MiniatureProblems("logic").draw(1, 0, ENOUGH)]
-    printed = Counter(one.steps for one in found if one.chain is not None)
-    turned = Counter(one.steps for one in found if one.chain is None)
+    results = [told(problem) for problem in MiniatureProblems("logic").draw(1, 0, ENOUGH)]
+    printed = Counter(match.steps for match in results if match.chain is not None)
+    turned = Counter(match.steps for match in results if match.chain is None)
     assert within(printed.total() / ENOUGH, 0.5, ENOUGH)
     assert set(printed) == {2, 3, 4, 5} and set(turned) == {3, 4, 5, 6}
 
@@ -82,13 +82,17 @@ def test_domains_of_a_mixed_set_take_their_turns(name: str, turns: list[str]) ->
         : len(turns)
     ]
     # a held-out list leaves out what it has already, and keeps the turns of the rest
-    place = 0
+    position = 0
     for problem in source.heldout(4 * len(turns)):
-        place = (
-            next(at for at in range(place, place + 8) if turns[at % len(turns)] == problem.domain)
+        position = (
+            next(
+                at
+                for at in range(position, position + 8)
+                if turns[at % len(turns)] == problem.domain
+            )
             + 1
         )
-    assert 4 * len(turns) <= place <= 5 * len(turns)
+    assert 4 * len(turns) <= position <= 5 * len(turns)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -115,7 +119,7 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "everything"),
+    ("domain", "all_items"),
     [
         ("near-miss", 840),  # 10 a language, 42 wordings each
         ("safety", 840),
@@ -123,17 +127,17 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
         ("general", 2 * (400 + 200 + 240 + 30 + 720)),
     ],
 )
-def test_both_sides_of_the_fence_are_all_that_can_be_asked(domain: str, everything: int) -> None:
+def test_both_sides_of_the_fence_are_all_that_can_be_asked(domain: str, all_items: int) -> None:
     """Question for question as the readers list them, each on the side that its hash says."""
     listed = requests_in(domain)
-    assert len(listed) == everything
-    kept = {question for question in listed if asked(question).heldout}
-    assert within(len(kept) / everything, 0.3, everything)
+    assert len(listed) == all_items
+    remaining = {question for question in listed if asked(question).heldout}
+    assert within(len(remaining) / all_items, 0.3, all_items)
     source = MiniatureProblems(name_of(domain))
-    training = {problem.question for problem in source.draw(1, 0, 32 * everything)}
-    assert training == listed - kept
-    heldout = {problem.question for problem in source.heldout(everything // 5)}
-    assert len(heldout) == everything // 5 and heldout < kept
+    training = {problem.question for problem in source.draw(1, 0, 32 * all_items)}
+    assert training == listed - remaining
+    heldout = {problem.question for problem in source.heldout(all_items // 5)}
+    assert len(heldout) == all_items // 5 and heldout < remaining
 
 
 def name_of(domain: str) -> str:
@@ -151,9 +155,9 @@ def test_the_page_says_how_many_requests_there_are() -> None:
     page = (Path(__file__).parents[3] / "docs" / "miniature.md").read_text(encoding="utf-8")
     for domain in ("general", "near-miss", "safety"):
         listed = requests_in(domain)
-        kept = sum(asked(question).heldout for question in listed)
+        remaining = sum(asked(question).heldout for question in listed)
         (row,) = re.findall(rf"(?m)^\| `miniature/{name_of(domain)}` .*$", page)
-        assert row.endswith(f"| three tenths: {kept} of {len(listed)} |"), (kept, row)
+        assert row.endswith(f"| three tenths: {remaining} of {len(listed)} |"), (remaining, row)
 
 
 def test_no_request_is_contained_in_another_question() -> None:
@@ -163,45 +167,47 @@ def test_no_request_is_contained_in_another_question() -> None:
     whole = {*others, *REQUESTS}
     assert len(whole) > 2000
     text = "\0".join(whole)
-    assert not [one for one in REQUESTS if text.count(one) > 1]
+    assert not [problem for problem in REQUESTS if text.count(problem) > 1]
 
 
 def without_its_last_step(question: str) -> str:
     """What a question of numbers, turns or functions would be a step earlier."""
     if question.endswith(")"):
         last = re.compile(r"\n([b-f])=.+\nprint\(\1\)$")
-        return last.sub(lambda found: f"\nprint({chr(ord(found[1]) - 1)})", question)
+        return last.sub(lambda match: f"\nprint({chr(ord(match[1]) - 1)})", question)
     return re.sub(r"(?:, |，)[^,，.。]*(?=[.。])", "", question, count=1)
 
 
 def test_no_question_with_steps_is_contained_in_another() -> None:
     """Not even in one that goes on where it ends. One with options may begin one that has more of them."""
     sets = [MiniatureProblems(name) for name in ("math", "code", "logic")]
-    drawn = {p.question for s in sets for p in [*s.draw(1, 0, 300), *s.heldout(200)]}
-    for question in drawn:
+    problems = {p.question for s in sets for p in [*s.draw(1, 0, 300), *s.heldout(200)]}
+    for question in problems:
         begun = without_its_last_step(question)
         assert asked(begun).steps == asked(question).steps - 1
         assert begun not in question
-    text = "\0".join([*drawn, *REQUESTS])
-    assert len(drawn) > 1300 and not [one for one in drawn if text.count(one) > 1]
+    text = "\0".join([*problems, *REQUESTS])
+    assert len(problems) > 1300 and not [problem for problem in problems if text.count(problem) > 1]
 
 
 def test_a_mixed_set_ends_where_nothing_new_is_found() -> None:
-    found = MiniatureProblems("safety").heldout(10_000)
+    problems = MiniatureProblems("safety").heldout(10_000)
     parts = [p for name in ("unsafe", "near-miss") for p in MiniatureProblems(name).heldout(10_000)]
-    assert {p.question for p in found} == {p.question for p in parts}
-    assert len(found) == len(parts)
+    assert {p.question for p in problems} == {p.question for p in parts}
+    assert len(problems) == len(parts)
 
 
 def test_nothing_crosses_the_fence_for_any_set_seed_or_language() -> None:
     """By keys: another wording of a held-out chain, or its translation, is held out as well."""
-    kept = {told(problem).key for name in SETS for problem in MiniatureProblems(name).heldout(150)}
+    remaining = {
+        told(problem).key for name in SETS for problem in MiniatureProblems(name).heldout(150)
+    }
     asked_for = Counter[str]()
     for name in SETS:
         for seed in (0, 1, 7):
             for problem in MiniatureProblems(name).draw(seed, 1000 * seed, 60):
                 read = told(problem)
-                assert not read.heldout and read.key not in kept, problem.question
+                assert not read.heldout and read.key not in remaining, problem.question
                 asked_for[read.domain] += 1
     assert set(asked_for) == set(DOMAINS)
 
@@ -231,7 +237,7 @@ def near_misses(problem: Problem, gold: str) -> list[str]:
             f"{gold}%",
             f"{gold} apples",
         ]
-    return [one for one in wrong if one.strip() != gold]
+    return [sentence for sentence in wrong if sentence.strip() != gold]
 
 
 @pytest.mark.parametrize("name", ["math", "stem", "logic"])
@@ -343,14 +349,16 @@ def test_the_examples_of_the_page_are_problems() -> None:
     page = Path(__file__).parents[3] / "docs" / "miniature.md"
     part = page.read_text(encoding="utf-8").split("## Problems\n")[1].split("\n## ")[0]
     blocks = re.findall(r"^```text\n(.*?)\n```", part, re.MULTILINE | re.DOTALL)
-    found = [asked(example) for block in blocks for example in block.split("\n\n")]
-    assert {(one.domain, one.language) for one in found} == {
+    results = [asked(example) for block in blocks for example in block.split("\n\n")]
+    assert {(match.domain, match.language) for match in results} == {
         (domain, language) for domain in DOMAINS for language in ("en", "zh")
     }
-    assert {one.gold for one in found if one.gold} == {"30", "B", "west", "西方", "11"}
-    assert {one.kind for one in found if one.domain == "general"} == {
+    assert {match.gold for match in results if match.gold} == {"30", "B", "west", "西方", "11"}
+    assert {match.kind for match in results if match.domain == "general"} == {
         "write", "fact", "role", "self", "translate"
     }  # fmt: skip
     few = [MiniatureProblems(name) for name in ("general", "near-miss", "unsafe")]
-    known = {p.question for s in few for p in [*s.heldout(10_000), *s.draw(1, 0, 24_000)]}
-    assert {one.key for one in found if one.domain in ("general", "near-miss", "safety")} <= known
+    reference = {p.question for s in few for p in [*s.heldout(10_000), *s.draw(1, 0, 24_000)]}
+    assert {
+        match.key for match in results if match.domain in ("general", "near-miss", "safety")
+    } <= reference

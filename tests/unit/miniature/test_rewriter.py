@@ -46,21 +46,21 @@ SLIPPED = "12\nMonday +7=18\nTuesday *2=36\n"
 
 
 def told(thought: str, answer: str = "38", problem: Problem = PROBLEM) -> Rewritten:
-    found = rewrite(problem, thought, answer)
-    assert isinstance(found, Rewritten), found
-    return found
+    rewritten = rewrite(problem, thought, answer)
+    assert isinstance(rewritten, Rewritten), rewritten
+    return rewritten
 
 
 def test_a_derivation_by_hand() -> None:
-    found = told("我来看看。\n12\n周一+7=19\nTuesday *2=38\n所以：38。\n")
-    assert found.thought.splitlines() == [
+    rewritten = told("我来看看。\n12\n周一+7=19\nTuesday *2=38\n所以：38。\n")
+    assert rewritten.thought.splitlines() == [
         "I count step by step.",
         "12",
         "Monday +7=19",
         "Tuesday *2=38",
         "So I get 38.",
     ]
-    assert found.summary == "Starting with 12 and counting 2 days gives \\boxed{38}."
+    assert rewritten.summary == "Starting with 12 and counting 2 days gives \\boxed{38}."
 
 
 def test_a_check_stays_and_so_does_the_slip_it_found() -> None:
@@ -124,51 +124,51 @@ DRAWS = {
 BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
-def thought_of(kind: str, language: str, seed: int) -> tuple[Problem, Thought]:
+def thought_of(category: str, language: str, seed: int) -> tuple[Problem, Thought]:
     """A thought in some language or a mixture, a derivation or a check."""
     rng = random.Random(seed)
-    item = DRAWS[kind](rng, Split.TRAIN)
+    item = DRAWS[category](rng, Split.TRAIN)
     tongue = item.problem.language if language == "own" else language
     author = Author(tongue, 0.15, 0.05, 0.5, rng)
     return item.problem, checked_derivation(item, author) if seed % 2 else derivation(item, author)
 
 
 @pytest.mark.parametrize("language", ["own", "en", "zh", MIXED])
-@pytest.mark.parametrize("kind", ["stories", "prints", "turns"])
-def test_generated_tallies(kind: str, language: str) -> None:
+@pytest.mark.parametrize("category", ["stories", "prints", "turns"])
+def test_generated_tallies(category: str, language: str) -> None:
     refused = 0
     for seed in range(40):
-        problem, thought = thought_of(kind, language, seed)
-        found = rewrite(problem, thought.text, thought.answer)
+        problem, thought = thought_of(category, language, seed)
+        rewritten = rewrite(problem, thought.text, thought.answer)
         verify = number if problem.verifier == "number" else exact
         if not verify(problem, thought.answer):
             # a slip that nothing found
-            assert found is Refusal.FALSE_STEP
+            assert rewritten is Refusal.FALSE_STEP
             refused += 1
             continue
-        if found is Refusal.FALSE_STEP:
+        if rewritten is Refusal.FALSE_STEP:
             # two slips in turns can cancel out: right by luck
-            assert kind == "turns"
+            assert category == "turns"
             continue
-        assert isinstance(found, Rewritten), (found, thought.text)
-        assert BOX.findall(found.summary) == [thought.answer]
-        check_form(found, problem, thought.answer)
-        if kind != "turns":
+        assert isinstance(rewritten, Rewritten), (rewritten, thought.text)
+        assert BOX.findall(rewritten.summary) == [thought.answer]
+        check_form(rewritten, problem, thought.answer)
+        if category != "turns":
             # every derivation of the thought, with its numbers in their order
             sums = re.findall(r"[-+*/]\d+=-?\d+", thought.text)
-            assert re.findall(r"[-+*/]\d+=-?\d+", found.thought) == sums
+            assert re.findall(r"[-+*/]\d+=-?\d+", rewritten.thought) == sums
     assert 0 < refused < 30
 
 
-def check_form(found: Rewritten, problem: Problem, answer: str) -> None:
+def check_form(rewritten: Rewritten, problem: Problem, answer: str) -> None:
     """In the question's language but for the letters of its labels, and readable by whoever reads responses."""
-    words = re.sub(r"(?<![A-Za-z])[A-Fa-f](?![A-Za-z])", "", found.thought)
+    words = re.sub(r"(?<![A-Za-z])[A-Fa-f](?![A-Za-z])", "", rewritten.thought)
     assert language_share(words, problem.language) == 1.0
-    told_ = re.sub(r"```.*?```|\\boxed\{.*?\}", "", found.summary, flags=re.DOTALL)
+    told_ = re.sub(r"```.*?```|\\boxed\{.*?\}", "", rewritten.summary, flags=re.DOTALL)
     assert language_share(told_, problem.language) == 1.0
-    parsed = parse(TEMPLATES["r1-zero"].whole(found.thought, answer), TEMPLATES["r1-zero"])
+    parsed = parse(TEMPLATES["r1-zero"].whole(rewritten.thought, answer), TEMPLATES["r1-zero"])
     assert isinstance(parsed, Parsed)
-    assert parsed.answer == answer and parsed.thought.strip() == found.thought
+    assert parsed.answer == answer and parsed.thought.strip() == rewritten.thought
 
 
 TURNED = {"right": 1, "back": 2, "left": 3, "右转": 1, "后转": 2, "左转": 3}
@@ -180,14 +180,14 @@ def test_a_rewritten_way_goes_on_from_line_to_line(language: str) -> None:
     told_ways = 0
     for seed in range(0, 80, 2):
         problem, thought = thought_of("turns", language, seed)
-        found = rewrite(problem, thought.text, thought.answer)
-        if isinstance(found, Rewritten):
+        rewritten = rewrite(problem, thought.text, thought.answer)
+        if isinstance(rewritten, Rewritten):
             ways = WAYS[problem.language]
-            way = found.thought.splitlines()[1]
-            lines = re.findall(rf"(?m)^([a-f]) ?({'|'.join(TURNED)})=(\w+)$", found.thought)
+            way = rewritten.thought.splitlines()[1]
+            lines = re.findall(rf"(?m)^([a-f]) ?({'|'.join(TURNED)})=(\w+)$", rewritten.thought)
             assert [label for label, *_ in lines] == list("abcdef"[: problem.difficulty])
-            for _, turn, after in lines:
-                assert ways.index(after) == (ways.index(way) + TURNED[turn]) % 4
+            for _, message, after in lines:
+                assert ways.index(after) == (ways.index(way) + TURNED[message]) % 4
                 way = after
             assert way == problem.answer
             told_ways += 1
@@ -199,19 +199,19 @@ def test_generated_choices(language: str) -> None:
     rewritten = 0
     for seed in range(60):
         problem, thought = thought_of("choices", language, seed)
-        found = rewrite(problem, thought.text, thought.answer)
-        if not isinstance(found, Rewritten):
-            assert found is Refusal.FALSE_STEP
+        result = rewrite(problem, thought.text, thought.answer)
+        if not isinstance(result, Rewritten):
+            assert result is Refusal.FALSE_STEP
             lines = options_told(thought.text)
-            assert not all(one.kind in SORTS[KIND_OF[one.thing]] for one in lines), (
+            assert not all(line.kind in SORTS[KIND_OF[line.thing]] for line in lines), (
                 "some option is said to be what it is not"
             )
             continue
-        assert thought.answer == problem.answer and BOX.findall(found.summary) == [problem.answer]
-        check_form(found, problem, problem.answer)
-        said = options_told(found.thought)
-        assert fits(asked(problem.question), problem.question, said), "up to the right one"
-        assert all((problem.language == "zh") == bool(HAN.match(one.kind)) for one in said)
+        assert thought.answer == problem.answer and BOX.findall(result.summary) == [problem.answer]
+        check_form(result, problem, problem.answer)
+        options = options_told(result.thought)
+        assert fits(asked(problem.question), problem.question, options), "up to the right one"
+        assert all((problem.language == "zh") == bool(HAN.match(option.kind)) for option in options)
         rewritten += 1
     assert 10 < rewritten < 60
 
@@ -227,9 +227,9 @@ def test_a_choice_with_any_word_changed_is_refused(language: str) -> None:
         told(told_.text, told_.answer, item.problem)
         short = rewrite(item.problem, "\n".join(lines[:-1]), told_.answer)
         assert short is (Refusal.CONTRADICTS if len(lines) > 1 else Refusal.NO_REASONING)
-        for place, line in enumerate(lines):
+        for index, line in enumerate(lines):
             for wrong in with_a_word_changed(line, LANGUAGES.index(language)):
-                thought = "\n".join([*lines[:place], wrong, *lines[place + 1 :]])
+                thought = "\n".join([*lines[:index], wrong, *lines[index + 1 :]])
                 assert rewrite(item.problem, thought, told_.answer) is Refusal.FALSE_STEP, thought
                 changed += 1
     assert changed > 25 * 11
@@ -237,31 +237,35 @@ def test_a_choice_with_any_word_changed_is_refused(language: str) -> None:
 
 def with_a_word_changed(line: str, language: int) -> list[str]:
     """Five other kinds in either place, and the other verdict: eleven lines."""
-    head, kind, middle, wanted, mark, verdict = re.fullmatch(
+    head, category, middle, expected, mark, verdict = re.fullmatch(
         r"(. \w+: ?)(\w+)(, |，)(\w+)(\? |？)(\w+)", line
     ).groups()
     others = {"yes": "no", "no": "yes", "是": "否", "否": "是"}
     words = [sort[language] for sort in SORTS]
-    found = [head + kind + middle + wanted + mark + others[verdict]]
-    found += [head + word + middle + wanted + mark + verdict for word in words if word != kind]
-    found += [head + kind + middle + word + mark + verdict for word in words if word != wanted]
-    return found
+    results = [head + category + middle + expected + mark + others[verdict]]
+    results += [
+        head + word + middle + expected + mark + verdict for word in words if word != category
+    ]
+    results += [
+        head + category + middle + word + mark + verdict for word in words if word != expected
+    ]
+    return results
 
 
 @pytest.mark.parametrize("language", ["own", "en", "zh", MIXED])
 def test_generated_functions(language: str) -> None:
     for seed in range(30):
         problem, thought = thought_of("functions", language, seed)
-        found = rewrite(problem, thought.text, thought.answer)
-        assert isinstance(found, Rewritten)
+        rewritten = rewrite(problem, thought.text, thought.answer)
+        assert isinstance(rewritten, Rewritten)
         plan = re.findall(r"(?m)^([a-f]) ([-+*]\d)$", thought.text)
-        assert found.thought.splitlines() == [
+        assert rewritten.thought.splitlines() == [
             {"en": "I write down the steps.", "zh": "我写下步骤。"}[problem.language],
             *(f"{letter} {step}" for letter, step in plan),
         ]
-        head, program = re.fullmatch(r"(.+)\n```python\n(.+)\n```", found.summary).groups()
+        head, program = re.fullmatch(r"(.+)\n```python\n(.+)\n```", rewritten.summary).groups()
         assert program == thought.answer and head
-        check_form(found, problem, thought.answer)
+        check_form(rewritten, problem, thought.answer)
 
 
 def test_a_program_in_its_fence_passes_its_tests() -> None:
@@ -269,9 +273,9 @@ def test_a_program_in_its_fence_passes_its_tests() -> None:
     for _ in range(6):
         item = draw_function(rng, Split.TRAIN)
         thought = item.derive(Author(MIXED, 0.0, 0.0, 0.5, rng), 0.0)
-        found = rewrite(item.problem, thought.text, thought.answer)
-        assert isinstance(found, Rewritten)
-        graded.append((item.problem, found.summary))
+        rewritten = rewrite(item.problem, thought.text, thought.answer)
+        assert isinstance(rewritten, Rewritten)
+        graded.append((item.problem, rewritten.summary))
     assert [grade.score for grade in grade_many(graded)] == [1.0] * 6
 
 
@@ -291,8 +295,8 @@ PROGRAM = "def f(x): a=x+3; b=a*2; return b"
 
 def test_turns_by_hand() -> None:
     text = "一步一步。\n东方\na left=north\nb后转=南方\n所以：south。\nCheck again.\n" + WAY
-    found = told(text + "First south, now south. Same.\n", "south", TURNS.problem)
-    assert found.thought.splitlines() == [
+    rewritten = told(text + "First south, now south. Same.\n", "south", TURNS.problem)
+    assert rewritten.thought.splitlines() == [
         "I count step by step.",
         "east",
         "a left=north",
@@ -304,43 +308,43 @@ def test_turns_by_hand() -> None:
         "b back=south",
         "First south, now south. Same, so it is south.",
     ]
-    assert found.summary == "The way is \\boxed{south}."
+    assert rewritten.summary == "The way is \\boxed{south}."
     chinese = replace(TURNS, language="zh", name="小红").problem
-    found = told(WAY, "南方", chinese)
-    assert found.thought.splitlines() == [
+    rewritten = told(WAY, "南方", chinese)
+    assert rewritten.thought.splitlines() == [
         "我一步一步数。",
         "东方",
         "a左转=北方",
         "b后转=南方",
         "结果：南方。",
     ]
-    assert found.summary == "面向\\boxed{南方}。"
+    assert rewritten.summary == "面向\\boxed{南方}。"
 
 
 def test_a_program_that_prints_by_hand() -> None:
-    found = told("12\na /2=6\nb +5=11\n", "11", PRINT.problem)
-    assert found.thought.splitlines() == [
+    rewritten = told("12\na /2=6\nb +5=11\n", "11", PRINT.problem)
+    assert rewritten.thought.splitlines() == [
         "I count step by step.",
         "12",
         "a /2=6",
         "b +5=11",
         "So I get 11.",
     ]
-    assert found.summary == "It prints \\boxed{11}."
+    assert rewritten.summary == "It prints \\boxed{11}."
     chinese = replace(PRINT, language="zh").problem
-    found = told("12\na /2=6\nb +5=11\n", "11", chinese)
+    rewritten = told("12\na /2=6\nb +5=11\n", "11", chinese)
     lines = ["我一步一步数。", "12", "a /2=6", "b +5=11", "结果：11。"]
-    assert found.thought.splitlines() == lines
-    assert found.summary == "输出是\\boxed{11}。"
+    assert rewritten.thought.splitlines() == lines
+    assert rewritten.summary == "输出是\\boxed{11}。"
 
 
 def test_choices_by_hand() -> None:
     text = "Let me see.\nA iron: metal, organ? no\nB heart:器官，器官？是\nSo B.\n"
-    found = told(text, "B", CHOICE.problem)
+    rewritten = told(text, "B", CHOICE.problem)
     lines = ["A iron: metal, organ? no", "B heart: organ, organ? yes"]
-    assert found.thought.splitlines() == ["I look for the organ.", *lines, "So it is B."]
-    assert found.summary == "The answer is \\boxed{B}."
-    assert told(KINDS, "B", CHOICE.problem) == found
+    assert rewritten.thought.splitlines() == ["I look for the organ.", *lines, "So it is B."]
+    assert rewritten.summary == "The answer is \\boxed{B}."
+    assert told(KINDS, "B", CHOICE.problem) == rewritten
     last = replace(CHOICE, options=((0, 0), (1, 0), (5, 0), (4, 0)))
     text = "A iron:金属，器官？否\nB oxygen: gas, organ? no\nC owl:鸟类，器官？否\nD heart:器官，器官？是\n"
     assert told(text, "D", last.problem).thought.splitlines() == [
@@ -352,25 +356,25 @@ def test_choices_by_hand() -> None:
         "So it is D.",
     ]
     text = "A 铁:金属，器官？否\nB 心脏: organ, organ? yes\n"
-    found = told(text, "B", replace(CHOICE, language="zh").problem)
+    rewritten = told(text, "B", replace(CHOICE, language="zh").problem)
     lines = ["A 铁:金属，器官？否", "B 心脏:器官，器官？是"]
-    assert found.thought.splitlines() == ["我找器官。", *lines, "所以是B。"]
-    assert found.summary == "答案是\\boxed{B}。"
+    assert rewritten.thought.splitlines() == ["我找器官。", *lines, "所以是B。"]
+    assert rewritten.summary == "答案是\\boxed{B}。"
 
 
 def test_functions_by_hand() -> None:
-    found = told("我来看看。\n" + PLAN, PROGRAM, FUNCTION.problem)
-    assert found.thought.splitlines() == ["I write down the steps.", "a +3", "b *2"]
-    assert found.summary == f"This is the function.\n```python\n{PROGRAM}\n```"
-    found = told(PLAN, PROGRAM, replace(FUNCTION, language="zh").problem)
-    assert found.thought.splitlines() == ["我写下步骤。", "a +3", "b *2"]
-    assert found.summary == f"函数是：\n```python\n{PROGRAM}\n```"
+    rewritten = told("我来看看。\n" + PLAN, PROGRAM, FUNCTION.problem)
+    assert rewritten.thought.splitlines() == ["I write down the steps.", "a +3", "b *2"]
+    assert rewritten.summary == f"This is the function.\n```python\n{PROGRAM}\n```"
+    rewritten = told(PLAN, PROGRAM, replace(FUNCTION, language="zh").problem)
+    assert rewritten.thought.splitlines() == ["我写下步骤。", "a +3", "b *2"]
+    assert rewritten.summary == f"函数是：\n```python\n{PROGRAM}\n```"
 
 
 def test_a_chinese_story_by_hand() -> None:
     chinese = replace(PROBLEM, language="zh")
-    found = told(TALLY, problem=chinese)
-    assert found.thought.splitlines() == [
+    rewritten = told(TALLY, problem=chinese)
+    assert rewritten.thought.splitlines() == [
         "我一步一步数。",
         "12",
         "周一+7=19",
@@ -387,7 +391,7 @@ def test_a_chinese_story_by_hand() -> None:
     ]
     third = SLIPPED + "12\nMonday +7=20\nTuesday *2=40\n" + TALLY
     assert told(third, problem=chinese).thought.endswith("\n现在38，就是38。")
-    assert found.summary == "从12开始，数2天，现在有\\boxed{38}个。"
+    assert rewritten.summary == "从12开始，数2天，现在有\\boxed{38}个。"
 
 
 @pytest.mark.parametrize(
@@ -507,15 +511,15 @@ def test_generated_requests(language: str) -> None:
         item = rng.choice((draw_request, draw_safety_request))(rng, Split.TRAIN)
         tongue = item.language if language == "own" else language
         thought = derivation(item, Author(tongue, 0.2, 0.0, 0.5, rng))
-        found = rewrite(item.problem, thought.text, thought.answer)
+        rewritten = rewrite(item.problem, thought.text, thought.answer)
         if isinstance(item, Request):
-            assert found == Rewritten(readable_thought(item), thought.answer)
+            assert rewritten == Rewritten(readable_thought(item), thought.answer)
         elif any(THOUGHTS[tongue_][item.harmful] in thought.text for tongue_ in THOUGHTS):
-            assert found == Rewritten(
+            assert rewritten == Rewritten(
                 READABLE_THOUGHTS[item.language][item.harmful], thought.answer
             )
         else:
-            assert found is Refusal.CONTRADICTS
+            assert rewritten is Refusal.CONTRADICTS
             refused += 1
     assert 0 < refused < 25
 

@@ -50,7 +50,9 @@ def test_the_end_is_special_and_number_zero() -> None:
 
 def test_tags_are_one_plain_token_each() -> None:
     ids = [TOKENIZER.encode(tag).ids for tag in TAG_TOKENS]
-    assert [len(one) for one in ids] == [1, 1, 1, 1] and len({one[0] for one in ids}) == 4
+    assert [len(token_ids) for token_ids in ids] == [1, 1, 1, 1] and len(
+        {token_ids[0] for token_ids in ids}
+    ) == 4
     for tag, (token,) in zip(TAG_TOKENS, ids, strict=True):
         assert TOKENIZER.decode([token], skip_special_tokens=True) == tag
         for around in (f"a{tag}b", f" {tag}\n", f"12{tag}12", f"：{tag}。"):

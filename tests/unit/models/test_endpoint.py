@@ -92,8 +92,8 @@ Make = Callable[..., Endpoint]
 
 @pytest.fixture
 def make(server: Server, tmp_path: Path) -> Make:
-    def make(**more: Any) -> Endpoint:
-        settings = {"url": server.url, "model": "m", "retries": 2, "timeout": 5.0} | more
+    def make(**options: Any) -> Endpoint:
+        settings = {"url": server.url, "model": "m", "retries": 2, "timeout": 5.0} | options
         return Endpoint(EndpointSettings(**settings), tmp_path / "answers")
 
     return make
@@ -105,8 +105,8 @@ def asked(*texts: str) -> list[list[dict[str, str]]]:
 
 def test_answers_come_in_order(make: Make, server: Server) -> None:
     server.script = [said("slow", wait=0.3)]
-    found = make(concurrency=1).ask(asked("a", "b", "c"))
-    assert [answer.text for answer in found] == ["slow", "b", "c"]
+    replies = make(concurrency=1).ask(asked("a", "b", "c"))
+    assert [answer.text for answer in replies] == ["slow", "b", "c"]
     assert set(server.paths) == {"/v1/chat/completions"}
     assert server.bodies[1] == {
         "model": "m",
@@ -147,9 +147,9 @@ def test_one_that_stays_away(make: Make, server: Server, tmp_path: Path) -> None
         EndpointError, match="did not answer in 3 attempts.*overloaded.*same command"
     ):
         make().ask(asked("a"))
-    gone = make(url="http://127.0.0.1:9/v1", retries=0)
+    removed = make(url="http://127.0.0.1:9/v1", retries=0)
     with pytest.raises(EndpointError, match="in 1 attempts.*ConnectError"):
-        gone.ask(asked("a"))
+        removed.ask(asked("a"))
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -206,9 +206,9 @@ def test_the_budget_of_requests(make: Make, server: Server) -> None:
         make(budget_requests=3, concurrency=1).ask(asked("a", "b", "c"))
     assert len(server.bodies) == 3
     # the same again: a and b are known, and there is a budget for c
-    more = make(budget_requests=3, concurrency=1)
-    assert [answer.text for answer in more.ask(asked("a", "b", "c"))] == ["a", "b", "c"]
-    assert more.requests == 1
+    extra = make(budget_requests=3, concurrency=1)
+    assert [answer.text for answer in extra.ask(asked("a", "b", "c"))] == ["a", "b", "c"]
+    assert extra.requests == 1
 
 
 def test_the_budget_of_tokens(make: Make, server: Server) -> None:

@@ -23,8 +23,8 @@ Script = Callable[[socket.socket], None]
 """Writes a reply to a request that has been read."""
 
 
-def completion(content: Any = "5", **more: Any) -> dict[str, Any]:
-    return {"choices": [{"message": {"role": "assistant", "content": content}}], **more}
+def completion(content: Any = "5", **options: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", "content": content}}], **options}
 
 
 def reply(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -82,8 +82,8 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sockets]:
 
 @pytest.fixture
 def ask(sockets: Sockets, tmp_path: Path) -> Callable[..., Answer]:
-    def ask(**more: Any) -> Answer:
-        settings = {"url": sockets.url, "model": "m", "retries": 1, "timeout": 5.0} | more
+    def ask(**options: Any) -> Answer:
+        settings = {"url": sockets.url, "model": "m", "retries": 1, "timeout": 5.0} | options
         endpoint = Endpoint(EndpointSettings(**settings), tmp_path / "answers")
         return endpoint.ask([[{"role": "user", "content": "2+3?"}]])[0]
 
@@ -136,8 +136,8 @@ def test_an_unusable_reply_is_asked_again_and_then_told(
 ) -> None:
     sockets.scripts = [data, as_json(completion("5"))]
     assert ask() == Answer("5", cut=False)
-    (kept,) = tmp_path.rglob("*.json")
-    kept.unlink()
+    (remaining,) = tmp_path.rglob("*.json")
+    remaining.unlink()
     sockets.scripts = [data]
     with pytest.raises(EndpointError, match="did not answer in 2 attempts") as caught:
         ask()
@@ -159,9 +159,9 @@ def test_a_budget_is_spent_whatever_the_endpoint_counts(
     sockets.scripts = [as_json(completion("x" * 396, usage=usage))]
     settings = EndpointSettings(url=sockets.url, model="m", budget_tokens=150, concurrency=1)
     endpoint = Endpoint(settings, tmp_path)
-    asked = [[{"role": "user", "content": f"2+{n}?"}] for n in range(9)]
+    prompts = [[{"role": "user", "content": f"2+{n}?"}] for n in range(9)]
     with pytest.raises(EndpointError, match="200 tokens of budget_tokens = 150"):
-        endpoint.ask(asked)  # (4 + 396) / 4 each, so that two are paid for
+        endpoint.ask(prompts)  # (4 + 396) / 4 each, so that two are paid for
     assert len(sockets.requests) == 2
 
 
@@ -270,9 +270,9 @@ def test_a_redirect_is_not_followed_and_the_key_stays(
     monkeypatch.setenv("SOME_KEY", KEY)
     for status in ("301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"):
         sockets.scripts = [reply(b"", f"Location: {other.url}/{KEY}", status=status)]
-        with pytest.raises(EndpointError, match="redirects to.*the host in url only") as it:
+        with pytest.raises(EndpointError, match="redirects to.*the host in url only") as item:
             ask(key_env="SOME_KEY")
-        assert KEY not in str(it.value)
+        assert KEY not in str(item.value)
     assert not other.requests
 
 
@@ -333,8 +333,8 @@ def test_a_key_in_the_url(ask: Ask, sockets: Sockets, monkeypatch: pytest.Monkey
 def test_a_secret_in_the_url_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError) as caught:
         EndpointSettings(url=url, model="m")
-    said = str(caught.value.errors()[0]["ctx"]["error"])  # type: ignore[attr-defined]
-    assert "secret" not in said
+    message = str(caught.value.errors()[0]["ctx"]["error"])  # type: ignore[attr-defined]
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_a_damaged_answer_is_asked_again(
 ) -> None:
     sockets.scripts = [as_json(completion("5"))]
     ask()
-    (kept,) = tmp_path.rglob("*.json")
-    kept.write_bytes(damaged)
+    (remaining,) = tmp_path.rglob("*.json")
+    remaining.write_bytes(damaged)
     assert ask().text == "5" and len(sockets.requests) == 2
-    assert json.loads(kept.read_text()) == {"text": "5", "cut": False}
+    assert json.loads(remaining.read_text()) == {"text": "5", "cut": False}

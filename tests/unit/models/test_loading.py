@@ -102,13 +102,13 @@ class T(PreTrainedTokenizerFast):
 """
 
 
-@pytest.mark.parametrize("kind", ["hostile", "qwen3"])
+@pytest.mark.parametrize("family", ["hostile", "qwen3"])
 def test_code_of_a_folder_never_runs(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, mark = tmp_path / "model", tmp_path / "ran"
     write_folder(folder)
-    (folder / "code.py").write_text(CODE.format(mark=mark, kind=kind))
+    (folder / "code.py").write_text(CODE.format(mark=mark, kind=family))
     autos = (
         "AutoConfig",
         "AutoModel",
@@ -116,27 +116,27 @@ def test_code_of_a_folder_never_runs(
         "AutoModelForSequenceClassification",
     )
     classes = {name: f"code.{'C' if name == 'AutoConfig' else 'M'}" for name in autos}
-    for name, more in (
+    for name, extra in (
         ("config.json", classes),
         ("tokenizer_config.json", {"AutoTokenizer": ["code.T", "code.T"]}),
     ):
         file = folder / name
-        entries = json.loads(file.read_text()) | {"auto_map": more}
+        entries = json.loads(file.read_text()) | {"auto_map": extra}
         if name == "config.json":
-            entries["model_type"] = kind
-        elif kind == "hostile":
+            entries["model_type"] = family
+        elif family == "hostile":
             entries["tokenizer_class"] = "T"
         file.write_text(json.dumps(entries))
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text="": asked.append(text) or "y")
+    prompts: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text="": prompts.append(text) or "y")
     for load in (load_model, load_tokenizer, lambda f: start_reward_model(f, 1), load_reward_model):
         try:
             load(folder)
         except ModelError as error:
-            assert ("never run" if kind == "hostile" else "head") in str(error)
+            assert ("never run" if family == "hostile" else "head") in str(error)
         else:
-            assert kind == "qwen3" or load is load_tokenizer
-    assert not mark.exists() and not asked
+            assert family == "qwen3" or load is load_tokenizer
+    assert not mark.exists() and not prompts
 
 
 # Vocabularies ------------------------------------------------------------------------------------
@@ -161,9 +161,9 @@ def padded(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
-def drawn(model: object, requests: list[Request], **more: float) -> list[list[object]]:
+def drawn(model: object, requests: list[Request], **options: float) -> list[list[object]]:
     sampler = make_sampler(model)  # type: ignore[arg-type]
-    params = SamplingParams(max_tokens=24, stop_ids=frozenset({0}), **more)  # type: ignore[arg-type]
+    params = SamplingParams(max_tokens=24, stop_ids=frozenset({0}), **options)  # type: ignore[arg-type]
     return sampler.generate(requests, params)  # type: ignore[return-value]
 
 

@@ -46,12 +46,12 @@ def test_tied_weights_stay_one_tensor(hub: Path) -> None:
 
 
 def test_the_sampler_of_a_folder_in_either_precision(hub: Path) -> None:
-    model, asked = load_model(hub), requests(6)
+    model, batch = load_model(hub), requests(6)
     for name, bound in (("float32", 1e-4), ("bfloat16", 0.5)):
         sampler = make_sampler(model, slots=8, dtype=DTYPES[name])
         assert isinstance(sampler, NativeSampler)
-        answered = sampler.generate(asked, SamplingParams(12, frozenset()))
-        assert worst_difference(model, asked, answered) < bound
+        answered = sampler.generate(batch, SamplingParams(12, frozenset()))
+        assert worst_difference(model, batch, answered) < bound
 
 
 RATE = 3e-6

@@ -62,8 +62,8 @@ def simulated(needs: Mapping[str, Sequence[str]], jobs: int) -> tuple[list[str],
 
 def test_the_longest_chain_that_depends_on_a_stage() -> None:
     # base: zero, cold, dev1; zero: cold, dev1; ppo: its evaluation
-    found = chain_lengths(GRAPH)
-    assert found == {
+    lengths = chain_lengths(GRAPH)
+    assert lengths == {
         "small": 0,
         "base": 3,
         "ppo": 1,

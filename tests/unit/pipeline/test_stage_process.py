@@ -32,17 +32,17 @@ def heard(monkeypatch: pytest.MonkeyPatch, stage: object, capture: bool = False)
         ours.send((Request("data", "data", RECIPE, RunDirectory(Path("run")), 1, "auto"), capture))
         stage_process.work(theirs)
         theirs.close()
-        found = []
+        results = []
         while ours.poll():
             try:
-                found.append(ours.recv())
+                results.append(ours.recv())
             except EOFError:
                 break
-    return found
+    return results
 
 
 def test_what_a_person_can_put_right_is_raised_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    for error, kind in (
+    for error, error_class in (
         (TrainingStopped("NaN in step 3; see the file"), TrainingStopped),
         (DataMissing("no such file"), ConfigError),  # a class of another room comes as its parent
         (UserError("lower it"), UserError),
@@ -54,7 +54,7 @@ def test_what_a_person_can_put_right_is_raised_unchanged(monkeypatch: pytest.Mon
         (outcome,) = heard(monkeypatch, fails)
         assert isinstance(outcome, Failed)
         raised = stage_error("data", outcome)
-        assert type(raised) is kind and str(raised) == str(error)
+        assert type(raised) is error_class and str(raised) == str(error)
 
 
 def test_any_other_error_comes_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_what_a_stage_prints_in_a_terminal_is_told_line_by_line(
         sys.stdout.write("half a ")
         sys.stdout.write("line\nand another\n")
 
-    found = heard(monkeypatch, prints, capture=True)
-    assert found == [Line("half a line"), Line("and another"), Done()]
+    messages = heard(monkeypatch, prints, capture=True)
+    assert messages == [Line("half a line"), Line("and another"), Done()]
     assert heard(monkeypatch, prints) == [Done()]
     assert capsys.readouterr().out == "half a line\nand another\n"

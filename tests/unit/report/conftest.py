@@ -68,14 +68,17 @@ def rl_row(step: int, rng: random.Random) -> dict[str, Any]:
     def noisy(value: float, by: float) -> float:
         return min(1.0, max(0.0, value + rng.gauss(0, by)))
 
-    accuracy, kept = noisy(rise(step, 0.13, 0.91), 0.03), noisy(rise(step, 0.8, 0.995, 6), 0.01)
+    accuracy, remaining = (
+        noisy(rise(step, 0.13, 0.91), 0.03),
+        noisy(rise(step, 0.8, 0.995, 6), 0.01),
+    )
     thought = rise(step, 21, 58, 16, 6) + rng.gauss(0, 1)
     row = {
-        "step": step, "reward": accuracy + kept, "reward_std": rise(step, 0.6, 0.2),
+        "step": step, "reward": accuracy + remaining, "reward_std": rise(step, 0.6, 0.2),
         "frac_reward_zero_std": noisy(rise(step, 0.05, 0.55, 20), 0.05),
-        "rewards/accuracy/mean": accuracy, "rewards/format/mean": kept,
+        "rewards/accuracy/mean": accuracy, "rewards/format/mean": remaining,
         "completions/mean_length": thought + 14, "completions/max_length": 160,
-        "completions/clipped_ratio": noisy(0.02, 0.01), "malformed": noisy(1 - kept - 0.02, 0.01),
+        "completions/clipped_ratio": noisy(0.02, 0.01), "malformed": noisy(1 - remaining - 0.02, 0.01),
         "thought_tokens": thought, "empty_thoughts": noisy(rise(step, 0.3, 0.01, 8), 0.01),
         "reflection": rise(step, 0.22, 1.3, 18) + rng.gauss(0, 0.05),
         "reflecting": noisy(rise(step, 0.12, 0.62, 18), 0.03),
@@ -112,13 +115,13 @@ TOLD = {"en": "She finds {n} more.", "zh": "他又找到{n}个。"}
 def draw_problem(index: int, rng: random.Random) -> dict[str, Any]:
     language, steps = ("en", "zh")[index % 2], 2 + index % 5
     start, added = rng.randint(3, 20), [rng.randint(2, 9) for _ in range(steps)]
-    told = (" " if language == "en" else "").join(TOLD[language].format(n=n) for n in added)
+    story = (" " if language == "en" else "").join(TOLD[language].format(n=n) for n in added)
     value, lines = start, ""
     for n in added:
         lines += f"{value}+{n}={value + n}\n"
         value += n
     return {
-        "problem": f"heldout-{index:04d}", "question": ASKED[language].format(start=start, told=told),
+        "problem": f"heldout-{index:04d}", "question": ASKED[language].format(start=start, told=story),
         "gold": str(value), "domain": "math", "language": language, "difficulty": steps, "lines": lines,
     }  # fmt: skip
 
@@ -159,10 +162,10 @@ def write_rollouts(path: Path, rows: list[dict[str, Any]]) -> None:
 def evaluate_rows(
     checkpoint: str, skill: float, problems: int, rng: random.Random
 ) -> list[dict[str, Any]]:
-    drawn = [draw_problem(index, random.Random(index)) for index in range(problems)]
+    draws = [draw_problem(index, random.Random(index)) for index in range(problems)]
     return [
         draw_rollout(problem, sample, skill, rng) | {"checkpoint": checkpoint, "advantage": None}
-        for problem in drawn
+        for problem in draws
         for sample in range(16)
     ]
 

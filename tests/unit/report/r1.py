@@ -150,10 +150,10 @@ def build_r1(path: Path, seed: int = 1) -> RunDirectory:
         if stage["kind"] == "sample":
             write_json(directory.sampling, SAMPLING)
         if stage["kind"] == "evaluate":
-            found = evaluations(stage["checkpoints"])
-            write_json(directory.evaluation, found)
+            table = evaluations(stage["checkpoints"])
+            write_json(directory.evaluation, table)
             for key in merged:
-                merged[key] |= found[key]
+                merged[key] |= table[key]
         write_json(directory.manifest, {"seconds": 97.0})
     results = {
         "recipe": recipe.name,

@@ -288,8 +288,8 @@ def test_numbers_that_are_none(make_run: MakeRun) -> None:
             path, difficulty=None, accuracy=None, format=None, thought=None, reward=float("nan")
         )
     page = read(run)
-    drawn = [trace["y"] for figure in page.figures for trace in figure["data"]]
-    assert [0.5] in drawn and all(isinstance(y, float | int) for ys in drawn for y in ys)
+    heights = [trace["y"] for figure in page.figures for trace in figure["data"]]
+    assert [0.5] in heights and all(isinstance(y, float | int) for ys in heights for y in ys)
     absent = page.sections["curves"].split("Not recorded in this run:")[1]
     assert "Reflection words" in absent and "Accuracy" not in absent
     assert page.data["heldout"]["problems"][0]["difficulty"] is None

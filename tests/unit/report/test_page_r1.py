@@ -82,8 +82,8 @@ def test_names_of_algorithms_are_no_stages(fresh: RunDirectory) -> None:
 
 def test_every_box_of_a_stage_leads_to_its_place(shown: Page, whole: RunDirectory) -> None:
     stages = json.loads(whole.recipe.read_text())["stages"]
-    drawn = {f"#stage-{name}" for name, stage in stages.items() if stage["kind"] != "evaluate"}
-    assert drawn <= set(shown.addresses)
+    links = {f"#stage-{name}" for name, stage in stages.items() if stage["kind"] != "evaluate"}
+    assert links <= set(shown.addresses)
     assert {address[1:] for address in shown.addresses} <= set(shown.ids)
     assert len(shown.ids) == len(set(shown.ids)), "an id stands twice"
 

@@ -102,9 +102,9 @@ def test_top_k_of_one_is_greedy() -> None:
 @pytest.mark.usefixtures("either")
 def test_top_p_keeps_the_smallest_set() -> None:
     logits = [math.log(p) for p in (0.1, 0.4, 0.2, 0.3)]
-    for top_p, kept in ((0.35, {1}), (0.45, {1, 3}), (0.75, {1, 2, 3}), (0.95, {0, 1, 2, 3})):
+    for top_p, remaining in ((0.35, {1}), (0.45, {1, 3}), (0.75, {1, 2, 3}), (0.95, {0, 1, 2, 3})):
         ids_B, logprobs_B = drawn(logits, SamplingParams(1, frozenset(), top_p=top_p))
-        assert set(ids_B.tolist()) == kept
+        assert set(ids_B.tolist()) == remaining
         # recorded before top-p: not renormalised
         assert logprobs_B.exp().max().item() == pytest.approx(0.4)
     ids_B, _ = drawn(logits, SamplingParams(1, frozenset(), top_p=0.45))
@@ -160,8 +160,8 @@ def test_equals_are_drawn_lower_ids_first(size: int, top_k: int) -> None:
     seeds_B = torch.arange(3000)
     params = SamplingParams(1, frozenset(), top_p=0.499, top_k=top_k)
     ids_B, _ = draw(torch.zeros(3000, size), seeds_B, seeds_B, params)
-    kept = -(-((top_k or size) * 499) // 1000)
-    expected_B = (uniforms(seeds_B, seeds_B).double() * kept).long()
+    remaining = -(-((top_k or size) * 499) // 1000)
+    expected_B = (uniforms(seeds_B, seeds_B).double() * remaining).long()
     assert (ids_B != expected_B).sum() <= 1  # a number on a border
 
 

@@ -52,10 +52,10 @@ def test_the_sampler_is_asked_what_the_caller_wants(
     problems: list[Problem],
     params: SamplingParams,
 ) -> None:
-    made = roller(lambda prompt, sample: RESPONSE)
-    rollouts = made(problems, 3, params, (7, 40))
-    ((requests, asked),) = made.sampler.asked
-    assert asked == params
+    scripted = roller(lambda prompt, sample: RESPONSE)
+    rollouts = scripted(problems, 3, params, (7, 40))
+    ((requests, prompts),) = scripted.sampler.asked
+    assert prompts == params
     assert [(r.samples, r.key) for r in requests] == [(3, (7, 40, 0)), (3, (7, 40, 1))]
     for request, problem, group in zip(requests, problems, rollouts, strict=True):
         prompt = TEMPLATES["r1-zero"].render(problem.question)
@@ -68,10 +68,10 @@ def test_the_sampler_is_asked_what_the_caller_wants(
 def test_keys_are_problem_numbers(
     roller: Callable[..., RolloutSampler], problems: list[Problem], params: SamplingParams
 ) -> None:
-    made = roller(lambda *_: RESPONSE)
-    made(problems, 1, params, (7,), first=40)
-    made(problems[1:], 1, params, (7,), first=41)
-    (whole, _), (half, _) = made.sampler.asked
+    scripted = roller(lambda *_: RESPONSE)
+    scripted(problems, 1, params, (7,), first=40)
+    scripted(problems[1:], 1, params, (7,), first=41)
+    (whole, _), (half, _) = scripted.sampler.asked
     assert [request.key for request in whole] == [(7, 40), (7, 41)]
     assert half == whole[1:], "a rollout does not depend on how problems are batched"
 
@@ -80,8 +80,8 @@ def test_a_rollout_is_what_the_sampler_said(
     roller: Callable[..., RolloutSampler], problems: list[Problem], params: SamplingParams
 ) -> None:
     say = (RESPONSE, "", f"{RESPONSE}~", " 5").__getitem__
-    made = roller(lambda prompt, sample: say(sample))
-    whole, empty, cut, bare = made(problems[:1], 4, params, (1,))[0]
+    scripted = roller(lambda prompt, sample: say(sample))
+    whole, empty, cut, bare = scripted(problems[:1], 4, params, (1,))[0]
     assert (whole.text, whole.thought, whole.answer) == (RESPONSE, "\n1+4=5 apples\n", "5")
     assert whole.status is RolloutStatus.FINISHED and whole.fault is None
     assert whole.completion.ids[-1] == 0, "the end's id stays in what is learnt"
@@ -108,16 +108,16 @@ def special_tags() -> PreTrainedTokenizerFast:
 )
 def test_text_is_kept_to_the_letter(text: str) -> None:
     tokenizer = special_tags()
-    made = RolloutSampler(None, Prompts(tokenizer, TEMPLATES["r1-zero"]))
+    scripted = RolloutSampler(None, Prompts(tokenizer, TEMPLATES["r1-zero"]))
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     ended = (*ids, tokenizer.eos_token_id)
-    assert made.text(Completion(ended, (0.0,) * len(ended), stopped=True)) == text
-    assert made.text(Completion(ids, (0.0,) * len(ids), stopped=False)) == text
+    assert scripted.text(Completion(ended, (0.0,) * len(ended), stopped=True)) == text
+    assert scripted.text(Completion(ids, (0.0,) * len(ids), stopped=False)) == text
 
 
 def test_tokens_are_counted_without_extras(
     roller: Callable[..., RolloutSampler], tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    made = roller(lambda *_: "")
-    assert made.count_tokens([]) == []
-    assert made.count_tokens(["", "7", "7\n7"]) == [0, 1, 3]
+    scripted = roller(lambda *_: "")
+    assert scripted.count_tokens([]) == []
+    assert scripted.count_tokens(["", "7", "7\n7"]) == [0, 1, 3]

@@ -19,8 +19,8 @@ PARAMS = SamplingParams(max_tokens=16, stop_ids=frozenset({3, 5}))
 
 def test_unknown_architecture_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        chosen = make_sampler(make("gpt2"), slots=4)
-    assert isinstance(chosen, TransformersSampler)
+        sampler = make_sampler(make("gpt2"), slots=4)
+    assert isinstance(sampler, TransformersSampler)
     assert "GPT2LMHeadModel" in caplog.text and "slower" in caplog.text
 
 
@@ -34,43 +34,43 @@ def test_sliding_windows_fall_back() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_fallback_logprobs_agree_with_a_plain_forward(temperature: float) -> None:
-    model, asked = make("gpt2"), requests(5)
+    model, batch = make("gpt2"), requests(5)
     params = SamplingParams(16, frozenset({3, 5}), temperature)
-    chosen = make_sampler(model, slots=4)
-    answered = chosen.generate(asked, params)
-    assert worst_difference(model, asked, answered, temperature) < 1e-4
-    assert [len(group) for group in answered] == [request.samples for request in asked]
-    assert chosen.stats.tokens == sum(len(c.ids) for group in answered for c in group)
+    sampler = make_sampler(model, slots=4)
+    answered = sampler.generate(batch, params)
+    assert worst_difference(model, batch, answered, temperature) < 1e-4
+    assert [len(group) for group in answered] == [request.samples for request in batch]
+    assert sampler.stats.tokens == sum(len(c.ids) for group in answered for c in group)
 
 
 def test_both_samplers_draw_the_same() -> None:
-    model, asked = make("qwen3-tied"), requests(8)
+    model, batch = make("qwen3-tied"), requests(8)
     # defaults of a checkpoint must not leak into what is recorded as the policy
     model.generation_config = GenerationConfig(repetition_penalty=2.0, temperature=0.3, top_k=2)
     for params in (PARAMS, SamplingParams(16, frozenset({3}), 0.8, top_p=0.9, top_k=20)):
         native = make_sampler(model, slots=4)
         assert isinstance(native, NativeSampler)
-        ours, theirs = native.generate(asked, params), None
-        told: dict[tuple[int, int], object] = {}
+        ours, theirs = native.generate(batch, params), None
+        reports: dict[tuple[int, int], object] = {}
         theirs = TransformersSampler(model, slots=3).generate(
-            asked, params, lambda i, j, c, told=told: told.update({(i, j): c})
+            batch, params, lambda i, j, c, reports=reports: reports.update({(i, j): c})
         )
         assert [[c.ids for c in g] for g in ours] == [[c.ids for c in g] for g in theirs]
         assert [[c.stopped for c in g] for g in ours] == [[c.stopped for c in g] for g in theirs]
-        assert told == {(i, j): c for i, g in enumerate(theirs) for j, c in enumerate(g)}
+        assert reports == {(i, j): c for i, g in enumerate(theirs) for j, c in enumerate(g)}
 
 
 def test_fallback_holds_its_own_copy_until_loaded() -> None:
-    model, asked = make("gpt2"), requests(3)
-    chosen = make_sampler(model, slots=8)
-    before = chosen.generate(asked, PARAMS)
+    model, batch = make("gpt2"), requests(3)
+    sampler = make_sampler(model, slots=8)
+    before = sampler.generate(batch, PARAMS)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.5)
-    assert chosen.generate(asked, PARAMS) == before
-    chosen.load(WeightUpdate(1, model.state_dict()))
-    after = chosen.generate(asked, PARAMS)
+    assert sampler.generate(batch, PARAMS) == before
+    sampler.load(WeightUpdate(1, model.state_dict()))
+    after = sampler.generate(batch, PARAMS)
     assert after != before
-    assert worst_difference(model, asked, after) < 1e-4
+    assert worst_difference(model, batch, after) < 1e-4
     with pytest.raises(ModelError, match="missing in all"):
-        chosen.load(WeightUpdate(2, {}))
+        sampler.load(WeightUpdate(2, {}))

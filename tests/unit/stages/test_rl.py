@@ -52,73 +52,77 @@ def training(
             optimizer={"learning_rate": 1e-3},
             progress={"problems": 0},
         )
-        made = ReinforcementLearning(config, context)
-        made.recorder.open(0)
-        made.stream = [problem.id for problem in stream]
-        return made
+        stage = ReinforcementLearning(config, context)
+        stage.recorder.open(0)
+        stage.stream = [problem.id for problem in stream]
+        return stage
 
     return make
 
 
-def take_rollout(made: Any) -> tuple[list[Group], list[Group]]:
+def take_rollout(stage: Any) -> tuple[list[Group], list[Group]]:
     """Everything that one rollout draws, and what is selected of it; no step is taken."""
-    seen: list[list[Group]] = []
-    made.recorder.rollout = lambda step, groups, figures: seen.append(groups)
-    made.split = lambda groups, advantages: seen.append(groups) or []
-    made.train_on_rollout()
-    drawn, selected = seen
-    return drawn, selected
+    calls: list[list[Group]] = []
+    stage.recorder.rollout = lambda step, groups, figures: calls.append(groups)
+    stage.split = lambda groups, advantages: calls.append(groups) or []
+    stage.train_on_rollout()
+    sampled, selected = calls
+    return sampled, selected
 
 
-def places(made: Any, groups: list[Group]) -> list[int]:
+def places(stage: Any, groups: list[Group]) -> list[int]:
     """Where in the stream of problems the groups come from."""
-    return [made.stream.index(group.problem.id) for group in groups]
+    return [stage.stream.index(group.problem.id) for group in groups]
 
 
 def test_without_it_a_rollout_is_the_next_problems(training: MakeTraining) -> None:
-    made = training("10010000")
-    assert places(made, take_rollout(made)[1]) == [0, 1, 2, 3]
-    assert places(made, take_rollout(made)[1]) == [4, 5, 6, 7]
-    assert made.problem_sets.state()["drawn"]["reasoning"] == 8
+    stage = training("10010000")
+    assert places(stage, take_rollout(stage)[1]) == [0, 1, 2, 3]
+    assert places(stage, take_rollout(stage)[1]) == [4, 5, 6, 7]
+    assert stage.problem_sets.state()["drawn"]["reasoning"] == 8
 
 
 def test_it_draws_until_enough_groups_teach(training: MakeTraining) -> None:
-    made = training("1001010011111111", dynamic_sampling=True)
-    drawn, groups = take_rollout(made)
-    assert places(made, drawn) == list(range(12)), "metrics are of all that was drawn"
-    assert places(made, groups) == [0, 3, 5, 8]
+    stage = training("1001010011111111", dynamic_sampling=True)
+    sampled, groups = take_rollout(stage)
+    assert places(stage, sampled) == list(range(12)), "metrics are of all that was drawn"
+    assert places(stage, groups) == [0, 3, 5, 8]
     assert all(len(set(group.rewards_G)) == 2 for group in groups)
-    assert made.problem_sets.state()["drawn"]["reasoning"] == 12
+    assert stage.problem_sets.state()["drawn"]["reasoning"] == 12
     # what was sampled and thrown away was sampled all the same
-    said = [made.roller.sampler.generate(*asked) for asked in list(made.roller.sampler.asked)]
-    assert made.tokens == sum(len(c.ids) for groups in said for group in groups for c in group)
-    assert places(made, take_rollout(made)[0]) == [12, 13, 14, 15], (
+    generated = [
+        stage.roller.sampler.generate(*prompts) for prompts in list(stage.roller.sampler.asked)
+    ]
+    assert stage.tokens == sum(
+        len(c.ids) for groups in generated for group in groups for c in group
+    )
+    assert places(stage, take_rollout(stage)[0]) == [12, 13, 14, 15], (
         "the next rollout goes on behind"
     )
 
 
 def test_groups_that_teach_nothing_fill_up_after_the_last_round(training: MakeTraining) -> None:
-    made = training("100101001111", dynamic_sampling=True, dynamic_rounds=1)
-    assert places(made, take_rollout(made)[1]) == [0, 3, 5, 1]
-    assert made.problem_sets.state()["drawn"]["reasoning"] == 8
+    stage = training("100101001111", dynamic_sampling=True, dynamic_rounds=1)
+    assert places(stage, take_rollout(stage)[1]) == [0, 3, 5, 1]
+    assert stage.problem_sets.state()["drawn"]["reasoning"] == 8
 
 
 def test_a_full_first_round_draws_no_more(training: MakeTraining) -> None:
-    made = training("11111111", dynamic_sampling=True)
-    assert places(made, take_rollout(made)[1]) == [0, 1, 2, 3]
-    assert made.problem_sets.state()["drawn"]["reasoning"] == 4
+    stage = training("11111111", dynamic_sampling=True)
+    assert places(stage, take_rollout(stage)[1]) == [0, 1, 2, 3]
+    assert stage.problem_sets.state()["drawn"]["reasoning"] == 4
 
 
 def test_rollouts_are_whole_even_where_nothing_teaches(training: MakeTraining) -> None:
-    made = training("0" * 20, dynamic_sampling=True)
-    assert places(made, take_rollout(made)[1]) == [0, 1, 2, 3]
-    assert made.problem_sets.state()["drawn"]["reasoning"] == 20  # one round, and four more
+    stage = training("0" * 20, dynamic_sampling=True)
+    assert places(stage, take_rollout(stage)[1]) == [0, 1, 2, 3]
+    assert stage.problem_sets.state()["drawn"]["reasoning"] == 20  # one round, and four more
 
 
 def test_a_problem_is_sampled_under_its_number_whatever_the_batch(training: MakeTraining) -> None:
-    made = training("1001010011110000", dynamic_sampling=True)
-    take_rollout(made)
-    made.config = made.config.model_copy(update={"algorithm": AlgorithmSettings()})
-    take_rollout(made)
-    keys = [request.key for requests, _ in made.roller.sampler.asked for request in requests]
+    stage = training("1001010011110000", dynamic_sampling=True)
+    take_rollout(stage)
+    stage.config = stage.config.model_copy(update={"algorithm": AlgorithmSettings()})
+    take_rollout(stage)
+    keys = [request.key for requests, _ in stage.roller.sampler.asked for request in requests]
     assert keys == [(3, number) for number in range(16)], "the run's seed, the problem's number"

@@ -41,14 +41,14 @@ def test_every_row_is_on_disk_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resume_at", "kept"), [(0, []), (1, [0]), (3, [0, 1, 2]), (9, [0, 1, 2, 3])]
+    ("resume_at", "expected"), [(0, []), (1, [0]), (3, [0, 1, 2]), (9, [0, 1, 2, 3])]
 )
-def test_resuming_drops_later_rows(resume_at: int, kept: list[int], tmp_path: Path) -> None:
+def test_resuming_drops_later_rows(resume_at: int, expected: list[int], tmp_path: Path) -> None:
     path = filled(tmp_path / "m.jsonl").path
     journal = Journal(path, resume_at)
-    assert steps(path) == kept
+    assert steps(path) == expected
     journal.append({"step": resume_at})
-    assert steps(path) == [*kept, resume_at]
+    assert steps(path) == [*expected, resume_at]
 
 
 def test_a_last_line_that_was_cut_never_counted(tmp_path: Path) -> None:

@@ -63,11 +63,11 @@ with record_seconds(Path(sys.argv[1])) as seconds:
     time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    file, said = tmp_path / "seconds", []
+    file, reports = tmp_path / "seconds", []
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-c", code, str(file)], capture_output=True, text=True, timeout=60
         )
-        said.append(float(done.stdout))
-        assert float(file.read_text()) == pytest.approx(said[-1], abs=1e-6)
-    assert said[1] >= said[0] + 0.05 >= 0.1
+        reports.append(float(done.stdout))
+        assert float(file.read_text()) == pytest.approx(reports[-1], abs=1e-6)
+    assert reports[1] >= reports[0] + 0.05 >= 0.1

@@ -31,8 +31,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_second_is_told_who_is_first(tmp_path: Path) -> None:
-    with lock_directory(tmp_path) as held:
-        assert held and names(tmp_path) == [LOCK_FILE]
+    with lock_directory(tmp_path) as lock:
+        assert lock and names(tmp_path) == [LOCK_FILE]
         with pytest.raises(RunInUse) as refused, lock_directory(tmp_path):
             pytest.fail("two at once")
         assert f"process {os.getpid()} on {platform.node()} is using the run directory" in str(
@@ -42,8 +42,8 @@ def test_the_second_is_told_who_is_first(tmp_path: Path) -> None:
             assert part in str(refused.value)
         with pytest.raises(RunInUse), lock_directory(tmp_path):
             pytest.fail("the refused one let the first one's lock go")
-    with lock_directory(tmp_path) as held:
-        assert held
+    with lock_directory(tmp_path) as lock:
+        assert lock
     assert names(tmp_path) == []
 
 
@@ -102,8 +102,8 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(fcntl, "flock", flock)
 
     fails(errno.EOPNOTSUPP)
-    with lock_directory(tmp_path) as held:
-        assert not held and names(tmp_path) == []
+    with lock_directory(tmp_path) as lock:
+        assert not lock and names(tmp_path) == []
     fails(errno.EIO)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)), lock_directory(tmp_path):
         pytest.fail("a disk that fails is no file system without locks")
@@ -130,7 +130,7 @@ def test_what_a_killed_holder_has_started_is_waited_for(
     command = [sys.executable, "-c", LEAVE, str(tmp_path), seconds]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
-        left = int(holder.stdout.readline())
+        remaining = int(holder.stdout.readline())
         holder.kill()
     if waits:
         with lock_directory(tmp_path):
@@ -140,4 +140,4 @@ def test_what_a_killed_holder_has_started_is_waited_for(
         with pytest.raises(RunInUse, match=f"a process that process {holder.pid} on .* started"):
             lock_directory(tmp_path).__enter__()
     finally:
-        os.kill(left, signal.SIGKILL)
+        os.kill(remaining, signal.SIGKILL)

@@ -19,8 +19,8 @@ def test_a_run_names_every_command_that_made_it(tmp_path: Path) -> None:
         write_about(run, {"command": command, "seed": 1})
         about = json.loads(run.about.read_text())
         assert about["command"] == command and about["seed"] == 1
-        assert all("earlier" not in one for one in about["earlier"])
-        return [one["command"] for one in about["earlier"]]
+        assert all("earlier" not in item for item in about["earlier"])
+        return [item["command"] for item in about["earlier"]]
 
     assert go("a") == []
     assert go("a") == [], "the same command again adds nothing"

@@ -86,9 +86,9 @@ def test_reasoning_content_is_a_thought(write: Write) -> None:
 def test_a_prompt_is_context_and_messages_are_learnt(write: Write) -> None:
     system = {"role": "system", "content": "S"}
     row = {"prompt": [system, ASKED, ANSWERED, ASKED], "completion": [ANSWERED, ASKED, ANSWERED]}
-    found = only(write([row]))
-    assert [turn.role[0] for turn in found.turns] == list("suauaua")
-    assert found.first_learnt == 4 and found.question == "1+1?"
+    conversation = only(write([row]))
+    assert [message.role[0] for message in conversation.turns] == list("suauaua")
+    assert conversation.first_learnt == 4 and conversation.question == "1+1?"
     assert only(write([{"messages": [system, ASKED, ANSWERED]}])).first_learnt == 0
 
 
@@ -141,36 +141,36 @@ def test_copies_by_hand() -> None:
 
 def test_half_a_weight_takes_half_and_always_the_same(write: Write) -> None:
     path = write(many(400))
-    taken = {d.conversation.question: d.copies for d in draw([(path, 0.5)], 0.0)}
-    assert set(taken.values()) == {0, 1} and 160 < sum(taken.values()) < 240
+    used = {d.conversation.question: d.copies for d in draw([(path, 0.5)], 0.0)}
+    assert set(used.values()) == {0, 1} and 160 < sum(used.values()) < 240
     turned = write(many(400)[::-1], "other.jsonl")
-    assert {d.conversation.question: d.copies for d in draw([(turned, 0.5)], 0.0)} == taken
-    more = {d.conversation.question: d.copies for d in draw([(path, 0.75)], 0.0)}
-    assert all(more[question] >= count for question, count in taken.items())
+    assert {d.conversation.question: d.copies for d in draw([(turned, 0.5)], 0.0)} == used
+    extra = {d.conversation.question: d.copies for d in draw([(path, 0.75)], 0.0)}
+    assert all(extra[question] >= count for question, count in used.items())
 
 
 def test_every_data_set_has_its_weight(write: Write) -> None:
     files = [(write(many(3), "a.jsonl"), 2.0), (write(many(4, 100), "b.jsonl"), 1.0)]
-    assert [drawn.copies for drawn in draw(files, 0.0)] == [2, 2, 2, 1, 1, 1, 1]
+    assert [conversations.copies for conversations in draw(files, 0.0)] == [2, 2, 2, 1, 1, 1, 1]
 
 
 def test_equal_questions_are_held_out_together(write: Write) -> None:
     rows = many(300)
     again = [row | {"prompt": f" {row['prompt']}  ", "completion": "x"} for row in rows]
-    drawn = list(draw([(write(rows, "a.jsonl"), 1.0), (write(again, "b.jsonl"), 3.0)], 0.2))
-    sides = [d.heldout for d in drawn]
+    conversations = list(draw([(write(rows, "a.jsonl"), 1.0), (write(again, "b.jsonl"), 3.0)], 0.2))
+    sides = [d.heldout for d in conversations]
     assert sides[:300] == sides[300:] and 35 < sum(sides[:300]) < 85
-    assert {d.copies for d in drawn if d.heldout} == {0}
-    assert {d.copies for d in drawn if not d.heldout} == {1, 3}
+    assert {d.copies for d in conversations if d.heldout} == {0}
+    assert {d.copies for d in conversations if not d.heldout} == {1, 3}
     larger = [d.heldout for d in draw([(write(rows), 1.0)], 0.4)]
     assert all(b for a, b in zip(sides[:300], larger, strict=True) if a)
 
 
 def test_questions_of_the_evaluation_file_are_not_trained_on(write: Write) -> None:
-    training, held = write(many(10)), write(many(3, 8), "held.jsonl")
-    drawn = list(draw([(training, 1.0)], 0.0, held))
-    assert [d.heldout for d in drawn] == [True] * 3 + [False] * 10
-    assert [d.copies for d in drawn[3:]] == [1] * 8 + [0] * 2
+    training, lock = write(many(10)), write(many(3, 8), "held.jsonl")
+    conversations = list(draw([(training, 1.0)], 0.0, lock))
+    assert [d.heldout for d in conversations] == [True] * 3 + [False] * 10
+    assert [d.copies for d in conversations[3:]] == [1] * 8 + [0] * 2
 
 
 def test_nothing_left_is_refused() -> None:

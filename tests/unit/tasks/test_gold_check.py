@@ -35,8 +35,8 @@ def test_every_set_of_the_catalogue_passes(name: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(check, "SAMPLE_SIZE", 40)
     graded = list(check_set(name))
     assert len(graded) > 40
-    assert {one.outcome for one in graded} == {Outcome.RIGHT}, [
-        one.message for one in graded if one.message
+    assert {outcome.outcome for outcome in graded} == {Outcome.RIGHT}, [
+        outcome.message for outcome in graded if outcome.message
     ]
 
 
@@ -82,14 +82,14 @@ def test_a_verifier_that_does_not_take_its_own_gold(
     monkeypatch.setitem(VERIFIERS, "strange", strange)  # type: ignore[index]
     rows = [{"question": "?", "answer": gold, "verifier": "strange"} for gold in ("half", "none")]
     graded = list(check_files(write(tmp_path, *rows)))
-    assert [one.outcome for one in graded] == [Outcome.WRONG] * 2
+    assert [outcome.outcome for outcome in graded] == [Outcome.WRONG] * 2
     assert graded[0].message.endswith("row 1: verifier 'strange' gives the gold answer 'half' 0.5")
 
 
 def test_rows_after_a_broken_one_are_graded_and_ids_compared(tmp_path: Path) -> None:
     good = {"question": "2+3?", "answer": "5", "id": "a"}
     graded = list(check_files(write(tmp_path, good, "{", "", good | {"id": "b"}, good)))
-    assert [one.outcome for one in graded] == [
+    assert [outcome.outcome for outcome in graded] == [
         Outcome.RIGHT, Outcome.UNREADABLE, Outcome.RIGHT, Outcome.UNREADABLE,
     ]  # fmt: skip
     assert (
@@ -104,10 +104,13 @@ def test_a_mapping_leaves_out_proofs_and_hides_no_unreadable_gold(tmp_path: Path
         tmp_path, base | {"answer": "proof", "question_type": "proof"}, base | {"answer": "5"}
     )
     data = data.model_copy(update={"mapping": "openr1-math-220k"})
-    assert [one.outcome for one in check_files(data)] == [Outcome.LEFT_OUT, Outcome.RIGHT]
+    assert [check_file.outcome for check_file in check_files(data)] == [
+        Outcome.LEFT_OUT,
+        Outcome.RIGHT,
+    ]
     unreadable = write(tmp_path, base | {"answer": "9" * 1000})
     mapped = unreadable.model_copy(update={"mapping": "math", "verifier": "number"})
-    assert [one.outcome for one in check_files(mapped)] == [Outcome.UNREADABLE]
+    assert [check_file.outcome for check_file in check_files(mapped)] == [Outcome.UNREADABLE]
 
 
 # What is printed ---------------------------------------------------------------------------------

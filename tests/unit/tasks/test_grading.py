@@ -10,7 +10,7 @@ from dianoia.base.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("verifier", "gold", "answer", "said"),
+    ("verifier", "gold", "answer", "verdict"),
     [
         ("math", r"\frac12", "0.5", "right"),
         ("math", "5", "6", "wrong"),
@@ -23,11 +23,11 @@ from dianoia.base.errors import ConfigError
         ("exact", "Paris", "paris", "right"),
     ],
 )
-def test_a_grade(verifier: str, gold: str, answer: str, said: str) -> None:
+def test_a_grade(verifier: str, gold: str, answer: str, verdict: str) -> None:
     judgement = dianoia.grade(verifier, gold=gold, answer=answer)
-    assert str(judgement) == said
-    assert judgement.right is (said == "right")
-    assert judgement.score == {"right": 1.0, "gold_unreadable": None}.get(said, 0.0)
+    assert str(judgement) == verdict
+    assert judgement.right is (verdict == "right")
+    assert judgement.score == {"right": 1.0, "gold_unreadable": None}.get(verdict, 0.0)
 
 
 def test_a_question_is_held_against_the_answer() -> None:

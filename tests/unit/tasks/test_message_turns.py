@@ -18,8 +18,8 @@ from dianoia.text.template import TEMPLATES
 VERIFIERS = {"number": SHORT_ANSWER_VERIFIERS["number"]}
 
 
-def said(role: str, content: object, **further: object) -> dict[str, Any]:
-    return {"role": role, "content": content, **further}
+def said(role: str, content: object, **extra: object) -> dict[str, Any]:
+    return {"role": role, "content": content, **extra}
 
 
 def written(tmp_path: Path, *rows: dict[str, Any]) -> Path:
@@ -127,4 +127,4 @@ def test_turns_written_as_messages_are_read_again(tmp_path: Path) -> None:
     messages = messages_of_turns(turns, TEMPLATES["r1"])
     assert messages[1]["content"] == "<think>\nWe add.\n</think>\n2"
     read = problem(tmp_path, *messages)
-    assert [turn.role for turn in read.messages] == ["user", "assistant", "user"]
+    assert [message.role for message in read.messages] == ["user", "assistant", "user"]

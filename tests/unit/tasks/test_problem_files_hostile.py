@@ -156,14 +156,14 @@ def test_nan_inside_of_values_is_missing_too(tmp_path: Path) -> None:
         {"role": "user", "content": "2+3?", "name": nan},
         {"role": "assistant", "content": "5", "reasoning_content": nan},
     ]
-    (found,) = read_conversations(written(tmp_path, json.dumps({"messages": turns})))
-    assert found.turns[1].thought is None
+    (conversation,) = read_conversations(written(tmp_path, json.dumps({"messages": turns})))
+    assert conversation.turns[1].thought is None
     row = {"prompt": "2+3?", "responses": ["5", "6"], "verdicts": ["A>B", nan, None]}
     (judged,) = read_pairs(written(tmp_path, json.dumps(row)), str)
     assert judged.verdicts == ("A>B", None, None)  # type: ignore[union-attr]
     row = {"prompt": "2+3?", "thought": nan, "answer": "5"}
-    (found,) = read_conversations(written(tmp_path, json.dumps(row)))
-    assert found.turns[1].text == "5" and not found.turns[1].thought
+    (conversation,) = read_conversations(written(tmp_path, json.dumps(row)))
+    assert conversation.turns[1].text == "5" and not conversation.turns[1].thought
 
 
 # Messages ----------------------------------------------------------------------------------------
@@ -204,8 +204,14 @@ def test_messages_in_a_cell(
 def test_messages_in_the_cells_of_samples(as_text: Callable[[Any], str], tmp_path: Path) -> None:
     answered = [{"role": "assistant", "content": "5"}]
     row = {"prompt": as_text(ASKED), "completion": as_text(answered)}
-    (found,) = read_conversations(csv_file(tmp_path, row))
-    assert [turn.text for turn in found.turns] == ["Be brief.", "1+1?", "2", "2+3?", "5"]
+    (conversation,) = read_conversations(csv_file(tmp_path, row))
+    assert [message.text for message in conversation.turns] == [
+        "Be brief.",
+        "1+1?",
+        "2",
+        "2+3?",
+        "5",
+    ]
 
 
 @pytest.mark.parametrize("as_text", [json.dumps, repr])
@@ -273,8 +279,8 @@ def test_marks_and_line_ends_are_read(ending: str, mark: str, tmp_path: Path) ->
         path = tmp_path / name
         path.write_bytes((mark + text).encode())
         assert [problem.question for problem in problems(path)] == ["2+3?", "3+2?"]
-        places = open_rows([path])
-        assert [places.read(i).columns["answer"] for i in range(2)] == ["5", "5"]  # type: ignore[union-attr]
+        positions = open_rows([path])
+        assert [positions.read(i).columns["answer"] for i in range(2)] == ["5", "5"]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -365,16 +371,16 @@ def test_a_value_that_python_has_no_form_for_is_named(save: Callable[[Any], Path
 
     with pytest.raises(ProblemFileError, match="row 2: a value cannot be read"):
         list(rows())
-    places = open_rows([path])
-    assert places.read(0) is not None
+    positions = open_rows([path])
+    assert positions.read(0) is not None
     with pytest.raises(ProblemFileError, match="row 2"):
-        places.read(1)
+        positions.read(1)
 
 
-@pytest.mark.parametrize("kept", [0, 3, 40, 200])
-def test_a_truncated_file(kept: int, save: Callable[[Any], Path]) -> None:
+@pytest.mark.parametrize("expected", [0, 3, 40, 200])
+def test_a_truncated_file(expected: int, save: Callable[[Any], Path]) -> None:
     path = save(table())
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:expected])
     with pytest.raises(ProblemFileError):
         problems(path)
     with pytest.raises(ProblemFileError):

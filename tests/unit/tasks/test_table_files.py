@@ -14,8 +14,10 @@ from dianoia.tasks.table_files import Row, read_rows
 
 def test_a_row_names_file_row_column_and_value() -> None:
     row = Row(Path("a.jsonl"), 7, {"prompt": "x" * 200, "answer": None})
-    said = str(row.error("prompt", "it is long", "shorten it"))
-    assert said == f"a.jsonl, row 7, column 'prompt', value '{'x' * 79}...: it is long; shorten it"
+    message = str(row.error("prompt", "it is long", "shorten it"))
+    assert (
+        message == f"a.jsonl, row 7, column 'prompt', value '{'x' * 79}...: it is long; shorten it"
+    )
     assert row.has("prompt") and not row.has("answer") and not row.has("nothing")
 
 
@@ -39,12 +41,12 @@ def test_one_class_complains_for_every_kind_of_file(tmp_path: Path) -> None:
         read_conversations(file),
         read_pairs(file, lambda text: text),
     )
-    said = set()
+    messages = set()
     for reader in readers:
         with pytest.raises(ProblemFileError) as caught:
             next(iter(reader))
-        said.add(str(caught.value))
-    assert said == {
+        messages.add(str(caught.value))
+    assert messages == {
         f"{file}, row 1, column 'prompt', value ' ': it is blank; fill it or remove the row"
     }
     assert len(list(read_rows(file))) == 1

@@ -21,10 +21,10 @@ def test_one_item_that_is_killed_does_not_cost_its_lot(obedient: Workers) -> Non
 
 def test_equal_items_are_asked_once(obedient: Workers) -> None:
     replies = obedient.replies(["a", "b", "a", "loop", "loop"])
-    asked = sum(obedient.pool().ended.values())
-    assert asked == 1 + 3, "one lot of three, and each alone, since one was killed"
+    ended_before = sum(obedient.pool().ended.values())
+    assert ended_before == 1 + 3, "one lot of three, and each alone, since one was killed"
     assert obedient.replies(["b", "a", "loop"]) == [replies[1], replies[0], replies[3]]
-    assert sum(obedient.pool().ended.values()) == asked
+    assert sum(obedient.pool().ended.values()) == ended_before
 
 
 def test_only_so_many_are_remembered(obedient: Workers) -> None:
@@ -36,8 +36,8 @@ def test_only_so_many_are_remembered(obedient: Workers) -> None:
 def test_many_threads_may_ask_and_start_one_service(obedient: Workers) -> None:
     assert not obedient.started
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda n: obedient.replies([str(n), "x"]), range(100)))
-    assert [[r.value for r in replies] for replies in found] == [[n, "x"] for n in range(100)]
+        result = list(threads.map(lambda n: obedient.replies([str(n), "x"]), range(100)))
+    assert [[r.value for r in replies] for replies in result] == [[n, "x"] for n in range(100)]
     assert len(obedient._pools) == 1
 
 

@@ -19,7 +19,7 @@ _ENDS: dict[str, Callable[[], object]] = {
 
 def grade_batch(items: Sequence[Any]) -> list[Any]:
     """A value an item, which is a text or has an answer in second place, as those of the plain verifiers."""
-    said = [item if isinstance(item, str) else item[1] for item in items]
-    for one in said:
-        _ENDS.get(one, lambda: None)()
-    return [float(one) if one.isdigit() else one for one in said]
+    texts = [item if isinstance(item, str) else item[1] for item in items]
+    for option in texts:
+        _ENDS.get(option, lambda: None)()
+    return [float(option) if option.isdigit() else option for option in texts]

@@ -105,7 +105,7 @@ def test_a_system_message_comes_first_and_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "remaining"),
     [
         ("<think>a</think> b", "b"),
         ("a</think>\n\nb", "b"),
@@ -113,5 +113,5 @@ def test_a_system_message_comes_first_and_once() -> None:
         ("<think>a</think>x</think>b", "b"),
     ],
 )
-def test_stripping(text: str, left: str) -> None:
-    assert without_thought(text, PLAIN) == left
+def test_stripping(text: str, remaining: str) -> None:
+    assert without_thought(text, PLAIN) == remaining

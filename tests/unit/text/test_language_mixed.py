@@ -57,12 +57,12 @@ def _segments(name: str, target: str) -> Iterator[Segment]:
         assert not labels, f"a tag cuts a formula in two: {pairs}"
 
 
-def _graded(segments: list[Segment], what: str) -> float:
+def _graded(segments: list[Segment], cause: str) -> float:
     """Share of right segments, printed with those that are wrong."""
     wrong = [segment for segment in segments if not segment.is_right]
     share = 1 - len(wrong) / len(segments)
-    words = [found == s.language for s in segments for found in s.found]
-    report = f"{what}: {share:.1%} of {len(segments)} segments, {fmean(words):.1%} of words"
+    words = [language == s.language for s in segments for language in s.found]
+    report = f"{cause}: {share:.1%} of {len(segments)} segments, {fmean(words):.1%} of words"
     report += "".join(f"\n  {s.language} {s.text!r}: {' '.join(s.found)}" for s in wrong)
     print(report)  # noqa: T201  what pytest -s is asked for
     return share
@@ -86,20 +86,20 @@ def test_segments_are_told_right(name: str, target: str) -> None:
 @needs_lingua
 @pytest.mark.parametrize("language", ["en", "zh", "es", "ru"])
 def test_each_language_by_itself(language: str) -> None:
-    chosen = [s for name in FILES for s in _segments(name, "en") if s.language == language]
-    assert _graded(chosen, language) >= 0.95
+    selected = [s for name in FILES for s in _segments(name, "en") if s.language == language]
+    assert _graded(selected, language) >= 0.95
 
 
 @pytest.mark.parametrize("language", BY_SCRIPT)
 def test_scripts_need_no_library(language: str) -> None:
-    chosen = [s for name in FILES for s in _segments(name, language) if s.language == language]
-    assert chosen and all(s.is_right for s in chosen)
+    selected = [s for name in FILES for s in _segments(name, language) if s.language == language]
+    assert selected and all(s.is_right for s in selected)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_formulas_numbers_and_code_are_no_words(name: str) -> None:
-    chosen = [s for s in _segments(name, "zh") if s.language == NO_LANGUAGE]
-    assert chosen and all(s.is_right for s in chosen)
+    selected = [s for s in _segments(name, "zh") if s.language == NO_LANGUAGE]
+    assert selected and all(s.is_right for s in selected)
 
 
 @needs_lingua

@@ -25,13 +25,13 @@ Evidence = dict[str, dict[str, float]]
 @pytest.fixture
 def evidence(monkeypatch: pytest.MonkeyPatch) -> Evidence:
     """Log-probabilities that a test gives to words by language, in place of lingua's; 0 where it gives none."""
-    given: Evidence = {}
+    inputs: Evidence = {}
 
     def look_up(word: str) -> tuple[float, ...]:
-        return tuple(given.get(word, {}).get(language, 0.0) for language in LATIN)
+        return tuple(inputs.get(word, {}).get(language, 0.0) for language in LATIN)
 
     monkeypatch.setattr(latin, "_log_probabilities", look_up)
-    return given
+    return inputs
 
 
 def test_a_change_has_its_price(evidence: Evidence) -> None:
@@ -74,10 +74,10 @@ def test_no_labelling_is_better(seed: int, evidence: Evidence) -> None:
     ends = [rng.random() < 0.5 for _ in words[1:]]
 
     def total(labels: tuple[str, ...]) -> float:
-        said = sum(evidence[word][label] for word, label in zip(words, labels, strict=True))
+        evidence_sum = sum(evidence[word][label] for word, label in zip(words, labels, strict=True))
         changes = zip(itertools.pairwise(labels), ends, strict=True)
         price = sum((AT_BREAK if end else PENALTY) for (a, b), end in changes if a != b)
-        return said - price - (AT_START if labels[0] != "it" else 0.0)
+        return evidence_sum - price - (AT_START if labels[0] != "it" else 0.0)
 
     best = max(itertools.product(LATIN, repeat=4), key=total)
     assert label_latin(words, ends, "it") == list(best)

@@ -117,10 +117,10 @@ def test_what_is_written_is_read_again(
     template: Template, thought: str, summary: str, box: bool
 ) -> None:
     summary += r"so \boxed{{5}}." if box else "x."
-    found = parse(template.respond(thought, summary), template)
-    assert isinstance(found, Parsed)
-    assert (found.thought.strip(), found.summary) == (thought.strip(), summary.strip())
-    assert found.answer == ("{5}" if box else summary.strip())
+    parsed = parse(template.respond(thought, summary), template)
+    assert isinstance(parsed, Parsed)
+    assert (parsed.thought.strip(), parsed.summary) == (thought.strip(), summary.strip())
+    assert parsed.answer == ("{5}" if box else summary.strip())
 
 
 @given(texts, texts)
@@ -133,8 +133,8 @@ def test_a_tag_more_never_parses(thought: str, summary: str) -> None:
 
 def ended(problem: Problem, summary: str) -> tuple[str | None, str | None, str | None]:
     completion = Completion((1, 2), (0.0, 0.0), stopped=True)
-    found = make_rollout(problem, 0, (3,), completion, R1.respond("a", summary), R1)
-    return found.answer, found.summary, found.fault
+    rollout = make_rollout(problem, 0, (3,), completion, R1.respond("a", summary), R1)
+    return rollout.answer, rollout.summary, rollout.fault
 
 
 def test_a_rollout_knows_its_summary() -> None:
@@ -150,8 +150,8 @@ def test_a_program_is_found_in_its_summary() -> None:
     assert parsing._UNBOXED in VERIFIERS
     program = "print('\\\\boxed{1}')\n"
     for summary in (CODE, CODE + r" Run it: \boxed{see above}", CODE + r" \boxed{}"):
-        answer, kept, fault = ended(PROGRAM, summary)
-        assert answer == kept == summary and fault is None
+        answer, remaining, fault = ended(PROGRAM, summary)
+        assert answer == remaining == summary and fault is None
         assert extract_program(answer) == program
     two = "```python\nprint(1)\n```\nbetter:\n```python\nprint(2)\n```"
     assert extract_program(ended(PROGRAM, two)[0] or "") == "print(2)\n"

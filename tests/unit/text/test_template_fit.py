@@ -17,10 +17,10 @@ def asked(response: str, question: str = "2+3?", thought: str | None = None) -> 
 
 
 def fit(template: str, *conversations: Conversation) -> TemplateFit:
-    found = TemplateFit(TEMPLATES[template])
+    template_fit = TemplateFit(TEMPLATES[template])
     for conversation in conversations:
-        found.add(conversation)
-    return found
+        template_fit.add(conversation)
+    return template_fit
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def fit(template: str, *conversations: Conversation) -> TemplateFit:
     ],
 )
 def test_what_fits_is_not_told(template: str, response: str) -> None:
-    found = fit(template, *[asked(response)] * 3)
-    assert found.share == 1.0 and found.misfit() is None
+    template_fit = fit(template, *[asked(response)] * 3)
+    assert template_fit.share == 1.0 and template_fit.misfit() is None
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_what_fits_is_not_told(template: str, response: str) -> None:
 def test_what_does_not_fit_is_told_with_its_cure(
     template: str, response: str, fault: str, cure: str
 ) -> None:
-    found = fit(template, *[asked(response)] * 4)
-    assert found.share == 0.0
-    told = found.misfit()
-    assert told is not None
-    message, advice = told
+    template_fit = fit(template, *[asked(response)] * 4)
+    assert template_fit.share == 0.0
+    misfit = template_fit.misfit()
+    assert misfit is not None
+    message, advice = misfit
     assert f"4 of 4 responses to learn (100%) do not fit template = {template!r}" in message
     assert fault in message and repr(response[:20])[1:-1] in message
     assert cure in advice
@@ -78,21 +78,21 @@ def test_what_does_not_fit_is_told_with_its_cure(
 @pytest.mark.parametrize("end", ["<think>", "<think>\n", "\nAssistant: <think>\n\n"])
 def test_a_thought_that_the_prompt_opens(template: str, end: str) -> None:
     response = (TAGGED if template == "r1-zero" else TRACE).removeprefix("<think>")
-    found = fit(template, *[asked(response, f"2+3?{end}")] * 4)
-    told = found.misfit()
-    assert told is not None
-    assert "4 of 4 prompts end with <think>" in told[0] and "never opens" in told[0]
-    assert "to the beginning of the responses" in told[1]
+    template_fit = fit(template, *[asked(response, f"2+3?{end}")] * 4)
+    misfit = template_fit.misfit()
+    assert misfit is not None
+    assert "4 of 4 prompts end with <think>" in misfit[0] and "never opens" in misfit[0]
+    assert "to the beginning of the responses" in misfit[1]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"), [(0, False), (1, False), (5, False), (6, True), (100, True)]
+    ("wrong", "reported"), [(0, False), (1, False), (5, False), (6, True), (100, True)]
 )
-def test_a_few_that_do_not_fit_are_not_told(wrong: int, told: bool) -> None:
+def test_a_few_that_do_not_fit_are_not_told(wrong: int, reported: bool) -> None:
     rows = [asked("5")] * wrong + [asked(TAGGED)] * (100 - wrong)
-    found = fit("r1-zero", *rows)
-    assert found.share == pytest.approx(1 - wrong / 100)
-    assert (found.misfit() is not None) is told
+    template_fit = fit("r1-zero", *rows)
+    assert template_fit.share == pytest.approx(1 - wrong / 100)
+    assert (template_fit.misfit() is not None) is reported
 
 
 def test_thought_and_answer_in_columns_fit_every_template() -> None:
@@ -116,8 +116,8 @@ def test_thought_and_answer_in_columns_fit_every_template() -> None:
     ],
 )
 def test_the_template_that_responses_fit(template: str, text: str, best: str | None) -> None:
-    found = better_template([text] * 3, TEMPLATES[template])
-    assert found == (None if best is None else BetterTemplate(best, 1.0, 0.0))
+    better = better_template([text] * 3, TEMPLATES[template])
+    assert better == (None if best is None else BetterTemplate(best, 1.0, 0.0))
     assert better_template([], TEMPLATES[template]) is None
 
 
@@ -134,7 +134,7 @@ def test_only_what_is_learnt_counts() -> None:
 
 
 def test_all_responses_count_though_only_the_first_are_tried_under_every_template() -> None:
-    found = fit("r1-zero", *[asked(TRACE)] * MAX_TRIED, *[asked(TAGGED)] * MAX_TRIED)
-    assert found.share == 0.5
-    told = found.misfit()
-    assert told is not None and "set template = 'r1', which 100% of them" in told[1]
+    template_fit = fit("r1-zero", *[asked(TRACE)] * MAX_TRIED, *[asked(TAGGED)] * MAX_TRIED)
+    assert template_fit.share == 0.5
+    misfit = template_fit.misfit()
+    assert misfit is not None and "set template = 'r1', which 100% of them" in misfit[1]

@@ -44,13 +44,13 @@ def test_nothing_is_copied_around_the_flash_kernel(monkeypatch: pytest.MonkeyPat
     """Gradients come back contiguous in the order of tokens, which is how compiled layers want them."""
     monkeypatch.setattr(packed, "has_flash_attention", lambda *_: True)
     monkeypatch.setattr(packed, "causal_attention", lambda q, k, v, *_: _Flash.apply(q, k, v))
-    made = [torch.randn(1, 5, heads, 4, requires_grad=True) for heads in (2, 1, 1)]
+    built = [torch.randn(1, 5, heads, 4, requires_grad=True) for heads in (2, 1, 1)]
     bounds = SequenceBounds.of([2, 3], torch.device("cpu"))
     layout = packed._PackedLayout((2, 3), bounds, None)
-    query, key, value = (part.transpose(1, 2) for part in made)
+    query, key, value = (part.transpose(1, 2) for part in built)
     output = packed._attend(query, key, value, layout, None)
-    assert torch.equal(output, made[0])
+    assert torch.equal(output, built[0])
     with Operators() as operators:
-        grads = torch.autograd.grad(output, made, torch.ones_like(output))
+        grads = torch.autograd.grad(output, built, torch.ones_like(output))
     assert not {"copy_", "clone", "select_backward", "zeros"} & set(operators.seen)
-    assert [one.stride() for one in grads] == [one.stride() for one in made]
+    assert [tensor.stride() for tensor in grads] == [tensor.stride() for tensor in built]

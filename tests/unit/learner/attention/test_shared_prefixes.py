@@ -36,9 +36,9 @@ PARTED: list[Ids] = [(7, 2, 9), (4,), (5, 2, 2, 8)]
 def scalar(make_model: MakeModel, tmp_path: Path) -> Make:
     """A reward model in float64 on the backbone of a tiny causal model."""
 
-    def make(kind: str = "qwen3") -> PreTrainedModel:
-        folder = tmp_path / kind
-        make_model(kind).float().save_pretrained(folder)
+    def make(family: str = "qwen3") -> PreTrainedModel:
+        folder = tmp_path / family
+        make_model(family).float().save_pretrained(folder)
         model = start_reward_model(folder, 0)
         model.config.pad_token_id = PAD
         return model.double()
@@ -46,14 +46,14 @@ def scalar(make_model: MakeModel, tmp_path: Path) -> Make:
     return make
 
 
-def responses(prompts: int, each: int) -> list[list[Ids]]:
+def responses(prompts: int, count: int) -> list[list[Ids]]:
     """By prompt, with uneven lengths."""
     draw = random.Random(4)
 
     def ids(most: int) -> Ids:
         return tuple(draw.randrange(1, VOCABULARY) for _ in range(draw.randint(1, most)))
 
-    return [[prompt + ids(6) for _ in range(each)] for prompt in (ids(9) for _ in range(prompts))]
+    return [[prompt + ids(6) for _ in range(count)] for prompt in (ids(9) for _ in range(prompts))]
 
 
 def test_a_prefix_is_one_position() -> None:
@@ -95,21 +95,21 @@ def passed(model: PreTrainedModel, texts: list[Ids], shared: bool) -> list[Tenso
     ]
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
+@pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
 @pytest.mark.parametrize("texts", [TREE, PARTED], ids=["a tree", "nothing in common"])
-def test_rewards_and_gradients(kind: str, texts: list[Ids], scalar: Make) -> None:
-    model = scalar(kind)
+def test_rewards_and_gradients(family: str, texts: list[Ids], scalar: Make) -> None:
+    model = scalar(family)
     assert can_share(model)
     shared, alone = passed(model, texts, True), passed(model, texts, False)
     assert shared[0].std() > 0 and len(shared) == len(alone) > 10
-    for one, other in zip(shared, alone, strict=True):
+    for first, other in zip(shared, alone, strict=True):
         # norms are float32 in a float64 model, too
-        torch.testing.assert_close(one, other, rtol=0.0, atol=2e-6 * float(other.abs().max()))
+        torch.testing.assert_close(first, other, rtol=0.0, atol=2e-6 * float(other.abs().max()))
 
 
 def test_a_step_of_pairs(scalar: Make) -> None:
-    examples = [Example((one, other)) for one, other in responses(prompts=7, each=2)]
-    found = []
+    examples = [Example((first, other)) for first, other in responses(prompts=7, count=2)]
+    results = []
     for shared in (True, False):
         model = scalar()
         learner = RewardModelLearner(model, optimizer_settings(), total_steps=5)
@@ -117,18 +117,18 @@ def test_a_step_of_pairs(scalar: Make) -> None:
         learner.rewards.shared = shared
         done = learner.update(examples)
         flat = [reward for rewards in done.rewards for reward in rewards]
-        found.append([done.loss, done.grad_norm, *flat])
-        found[-1] += learner.rewards([ids for example in examples for ids in example.texts])
-    assert found[0] == pytest.approx(found[1], abs=1e-6)
+        results.append([done.loss, done.grad_norm, *flat])
+        results[-1] += learner.rewards([ids for example in examples for ids in example.texts])
+    assert results[0] == pytest.approx(results[1], abs=1e-6)
 
 
 def test_the_backbone_sees_a_prompt_once(scalar: Make) -> None:
-    model, seen = scalar(), []
+    model, calls = scalar(), []
     texts = [(1, 2, 3, 4, 5, ending) for ending in range(6, 12)]
     rewarder = Rewarder(model, tokens_per_batch=1000)
-    model.get_input_embeddings().register_forward_hook(lambda m, i, o: seen.append(o.shape[1]))
+    model.get_input_embeddings().register_forward_hook(lambda m, i, o: calls.append(o.shape[1]))
     assert len(set(rewarder(texts))) == 6
-    assert seen == [5 + 6]
+    assert calls == [5 + 6]
 
 
 def test_nan_weights_stay_visible(make_model: MakeModel) -> None:
@@ -175,5 +175,5 @@ def test_other_architectures(make: Callable[[], PreTrainedModel], shares: bool) 
 
 def test_a_difference_is_noticed(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = prefixes.sdpa
-    monkeypatch.setattr(prefixes, "sdpa", lambda *given: exact(*given) * 1.001)
+    monkeypatch.setattr(prefixes, "sdpa", lambda *inputs: exact(*inputs) * 1.001)
     assert not can_share_prefixes(make_model())

@@ -147,15 +147,15 @@ def test_shared_micro_batches(
     assert sorted(index for batch in batches for index in batch) == list(range(len(samples)))
     positions = real = 0
     for batch in batches:
-        chosen = [samples[index] for index in batch]
-        shared = collate([row(sample) for sample in chosen], layout=layout).shared
+        selected = [samples[index] for index in batch]
+        shared = collate([row(sample) for sample in selected], layout=layout).shared
         assert shared is not None
         count = shared.ids_1N.shape[1]
         assert count <= budget or len(batch) == 1
-        assert len(shared.predicting_M) == sum(len(sample.response_ids) for sample in chosen)
+        assert len(shared.predicting_M) == sum(len(sample.response_ids) for sample in selected)
         positions += count
-        real += sum(map(len, {s.prompt_ids for s in chosen}))
-        real += sum(len(s.response_ids) - 1 for s in chosen)
+        real += sum(map(len, {s.prompt_ids for s in selected}))
+        real += sum(len(s.response_ids) - 1 for s in selected)
     assert padding_share(samples, batches, layout=layout) == pytest.approx(1 - real / positions)
 
 

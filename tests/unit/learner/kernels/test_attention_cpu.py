@@ -29,8 +29,8 @@ def by_hand(parts: list[Tensor], views: AttentionSpans, scale: float) -> Tensor:
     rows: list[Tensor] = [torch.zeros_like(query[0]) for _ in query]
     for start, length, before, count in views.spans_R4.tolist():
         for n in range(start, start + length):
-            seen = [*views.context_K[before : before + count].tolist(), *range(start, n + 1)]
-            keys, values = (part[seen].repeat_interleave(repeats, 1) for part in (key, value))
+            observed = [*views.context_K[before : before + count].tolist(), *range(start, n + 1)]
+            keys, values = (part[observed].repeat_interleave(repeats, 1) for part in (key, value))
             weights = (torch.einsum("hd,khd->hk", query[n], keys) * scale).softmax(1)
             rows[n] = torch.einsum("hk,khd->hd", weights, values)
     return torch.stack(rows)
@@ -54,9 +54,9 @@ def test_outputs_and_gradients(heads: int, kv: int, head: int, scale: float | No
         pull = torch.arange(seen_NHD.numel()).view(seen_NHD.shape).sin()
         (seen_NHD.double() * pull).sum().backward()
         results.append([seen_NHD.detach().double(), *(part.grad for part in parts)])
-    for one, other in zip(*results, strict=True):
+    for first, other in zip(*results, strict=True):
         assert other.abs().max() > 0.1
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(first, other, rtol=1e-4, atol=1e-4)
 
 
 def test_without_a_scale_it_is_the_usual_one() -> None:

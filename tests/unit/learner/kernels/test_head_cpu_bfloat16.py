@@ -50,16 +50,16 @@ def test_logits_of_rounded_factors_are_float32(
     ours = score_tokens(states, head, ids, TEMPERATURE, chunk, torch.bfloat16)
     with torch.no_grad():
         alone = score_tokens(states, head, ids, TEMPERATURE, chunk, torch.bfloat16)
-    for one, same, other in zip(ours, alone, theirs, strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=0, atol=2e-5)
-        assert torch.equal(one, same), "the same without a gradient"
+    for completion, same, other in zip(ours, alone, theirs, strict=True):
+        torch.testing.assert_close(completion.double(), other, rtol=0, atol=2e-5)
+        assert torch.equal(completion, same), "the same without a gradient"
     weights = torch.arange(rows).double().sin()
-    given = [states, *(part for part in head if part is not None)]
-    gradients = torch.autograd.grad((ours[0] * weights).sum(), given)
-    for one, other in zip(
-        gradients, torch.autograd.grad((theirs[0] * weights).sum(), given), strict=True
+    inputs = [states, *(part for part in head if part is not None)]
+    gradients = torch.autograd.grad((ours[0] * weights).sum(), inputs)
+    for completion, other in zip(
+        gradients, torch.autograd.grad((theirs[0] * weights).sum(), inputs), strict=True
     ):
-        assert (one - other).norm() < 0.01 * other.norm(), "gradients of logits have 8 bits"
+        assert (completion - other).norm() < 0.01 * other.norm(), "gradients of logits have 8 bits"
     assert not ours[1].requires_grad
 
 
@@ -93,7 +93,7 @@ def test_autocast_chooses_the_head(
     make_model: MakeModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_model().float()
-    batch = collate([PreparedSample(one, torch.tensor(one.logprobs)) for one in samples])
+    batch = collate([PreparedSample(sample, torch.tensor(sample.logprobs)) for sample in samples])
     dtypes: list[torch.dtype] = []
 
     def watched(*arguments: Any) -> Any:

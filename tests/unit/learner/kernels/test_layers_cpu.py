@@ -44,8 +44,8 @@ def prepared(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def assert_close(ours: list[Tensor], theirs: list[Tensor]) -> None:
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one.double(), other.double(), rtol=WITHIN, atol=WITHIN)
+    for first, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(first.double(), other.double(), rtol=WITHIN, atol=WITHIN)
 
 
 @pytest.mark.parametrize("layout", ["padded", "shared", "tight", "packed"])
@@ -65,22 +65,22 @@ def test_a_reward_model_gives_what_transformers_gives(make_model: MakeModel, sha
     model = nn.Module.eval(Qwen3ForSequenceClassification(config).float())
     ours = prepared(model)
 
-    def passed(one: PreTrainedModel) -> list[Tensor]:
-        rewards_N = forward(one, [(3, 4, 5, 6), (3, 4), (3, 5, 9)], shared)
+    def passed(item: PreTrainedModel) -> list[Tensor]:
+        rewards_N = forward(item, [(3, 4, 5, 6), (3, 4), (3, 5, 9)], shared)
         (rewards_N * torch.tensor([1.0, -2.0, 0.5])).sum().backward()
-        gradients = [p.grad for p in one.parameters() if p.grad is not None]
+        gradients = [p.grad for p in item.parameters() if p.grad is not None]
         return [rewards_N.detach(), *gradients]
 
     assert_close(passed(ours), passed(model))
 
 
 def test_layers_computed_again_give_the_same(make_model: MakeModel, samples: list[Sample]) -> None:
-    kept = prepared(make_model())
+    remaining = prepared(make_model())
     again = prepared(make_model())
     recompute_layers(again)
     batch = batch_of(samples, "shared")
-    for one, other in zip(passed(again, batch), passed(kept, batch), strict=True):
-        assert torch.equal(one, other)
+    for first, other in zip(passed(again, batch), passed(remaining, batch), strict=True):
+        assert torch.equal(first, other)
 
 
 def test_chunks_of_logits_change_nothing_but_memory(

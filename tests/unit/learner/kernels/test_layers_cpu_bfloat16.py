@@ -60,10 +60,10 @@ def passed(model: PreTrainedModel, layout: str, autocast: bool) -> list[Tensor]:
     ]
 
 
-def distances(found: list[Tensor], exact: list[Tensor]) -> Tensor:
+def distances(approximate: list[Tensor], exact: list[Tensor]) -> Tensor:
     """Relative, one a tensor."""
-    pairs = zip(found, exact, strict=True)
-    return torch.stack([(one.double() - other).norm() / other.norm() for one, other in pairs])
+    pairs = zip(approximate, exact, strict=True)
+    return torch.stack([(first.double() - other).norm() / other.norm() for first, other in pairs])
 
 
 @pytest.mark.parametrize("layout", ["padded", "shared", "tight", "packed"])
@@ -90,13 +90,13 @@ def test_layers_are_exchanged_for_the_format_that_is_asked_for() -> None:
 
 
 def test_layers_computed_again_give_the_same() -> None:
-    kept, again = make("qwen3"), make("qwen3")
+    remaining, again = make("qwen3"), make("qwen3")
     recompute_layers(again)
-    for model in (kept, again):
+    for model in (remaining, again):
         prepare_for_cpu(model, "bfloat16")
-    results = (passed(model, "shared", autocast=True) for model in (again, kept))
-    for one, other in zip(*results, strict=True):
-        assert torch.equal(one, other)
+    results = (passed(model, "shared", autocast=True) for model in (again, remaining))
+    for first, other in zip(*results, strict=True):
+        assert torch.equal(first, other)
 
 
 def test_a_learner_takes_a_step_with_it() -> None:
@@ -136,10 +136,10 @@ def test_rounding_is_to_the_nearest_even() -> None:
 
 def test_a_norm_behind_a_product() -> None:
     torch.manual_seed(0)
-    x, more, weight = torch.randn(5, 24), torch.randn(5, 24).bfloat16(), torch.rand(24)
+    x, extra, weight = torch.randn(5, 24), torch.randn(5, 24).bfloat16(), torch.rand(24)
     y, normed, inverse = torch.empty(5, 24), torch.empty(5, 24).bfloat16(), torch.empty(5)
-    functions.add_rms_bfloat16(x, more, weight, 1e-6, y, normed, inverse)
-    torch.testing.assert_close(y, x + more.float())
+    functions.add_rms_bfloat16(x, extra, weight, 1e-6, y, normed, inverse)
+    torch.testing.assert_close(y, x + extra.float())
     expected = torch.nn.functional.rms_norm(y, (24,), weight, 1e-6)
     torch.testing.assert_close(normed.float(), expected, rtol=2**-8, atol=0.0)
     functions.add_rms_bfloat16(x, None, weight, 1e-6, x, normed, inverse)
@@ -149,13 +149,13 @@ def test_a_norm_behind_a_product() -> None:
 
 def test_the_gated_unit_and_its_gradient() -> None:
     torch.manual_seed(0)
-    both, grad = (5 * torch.randn(7, 38)).bfloat16(), torch.randn(7, 19).bfloat16()
-    exact = both.float().requires_grad_()
+    combined, grad = (5 * torch.randn(7, 38)).bfloat16(), torch.randn(7, 19).bfloat16()
+    exact = combined.float().requires_grad_()
     gate, up = exact.chunk(2, 1)
     expected = torch.nn.functional.silu(gate) * up
     expected.backward(grad.float())
     y, of_both = torch.empty(7, 19).bfloat16(), torch.empty(7, 38).bfloat16()
-    functions.swiglu(both, y)
-    functions.swiglu_backward(both, grad, of_both)
+    functions.swiglu(combined, y)
+    functions.swiglu_backward(combined, grad, of_both)
     torch.testing.assert_close(y.float(), expected.detach(), rtol=2**-7, atol=1e-6)
     torch.testing.assert_close(of_both.float(), exact.grad, rtol=2**-7, atol=1e-6)

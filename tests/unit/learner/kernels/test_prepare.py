@@ -47,8 +47,8 @@ def assert_close(
     ours: tuple[Tensor, list[Tensor]], theirs: tuple[Tensor, list[Tensor]], within: float = 1e-9
 ) -> None:
     assert torch.allclose(ours[0], theirs[0], rtol=0, atol=within)
-    for one, other in zip(ours[1], theirs[1], strict=True):
-        assert torch.allclose(one, other, rtol=0, atol=within)
+    for first, other in zip(ours[1], theirs[1], strict=True):
+        assert torch.allclose(first, other, rtol=0, atol=within)
 
 
 FLOAT32 = 1e-4
@@ -125,12 +125,12 @@ def test_a_copy_of_a_fused_model_uses_its_own_weights(
 def test_fused_layers_are_computed_again_where_asked(
     make_model: MakeModel, samples: list[Sample]
 ) -> None:
-    kept, again = make_model(), make_model()
+    remaining, again = make_model(), make_model()
     recompute_layers(again)
-    for model in (kept, again):
+    for model in (remaining, again):
         fuse_layers(model, torch.float64)
     batch = batch_of(samples, Layout.PACKED)
-    assert_close(gradients(again, batch), gradients(kept, batch))
+    assert_close(gradients(again, batch), gradients(remaining, batch))
 
 
 def test_other_architectures_stay_as_they_are() -> None:
@@ -140,17 +140,17 @@ def test_other_architectures_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-@pytest.mark.parametrize("kept", [0, 77])
+@pytest.mark.parametrize("remaining", [0, 77])
 def test_the_head_in_chunks_gives_what_log_softmax_gives(
-    chunk: int, temperature: float, kept: int
+    chunk: int, temperature: float, remaining: int
 ) -> None:
     draw = torch.Generator().manual_seed(0)
-    made = [
+    built = [
         torch.randn(size, generator=draw, dtype=torch.float64) for size in ((7, 4), (11, 4), (11,))
     ]
-    states, weight, bias = (part.requires_grad_() for part in made)
+    states, weight, bias = (part.requires_grad_() for part in built)
     ids, factors = torch.tensor([0, 10, 3, 3, 5, 1, 9]), torch.arange(1.0, 8.0).double()
-    scoring = Scoring(temperature, torch.float64, chunk, kept)
+    scoring = Scoring(temperature, torch.float64, chunk, remaining)
     logprobs, entropies, likeliest = scored(states, (weight, bias), ids, scoring)
     all_NV = torch.log_softmax((states @ weight.t() + bias) / temperature, -1)
     expected = all_NV.gather(1, ids[:, None])[:, 0]
@@ -160,8 +160,8 @@ def test_the_head_in_chunks_gives_what_log_softmax_gives(
     assert not entropies.requires_grad
     ours = torch.autograd.grad((logprobs * factors).sum(), (states, weight, bias))
     theirs = torch.autograd.grad((expected * factors).sum(), (states, weight, bias))
-    for one, other in zip(ours, theirs, strict=True):
-        assert torch.allclose(one, other)
+    for first, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(first, other)
 
 
 def test_the_head_by_hand() -> None:
@@ -173,11 +173,11 @@ def test_the_head_by_hand() -> None:
     assert entropies.item() == pytest.approx(0.5623, abs=1e-4)  # -(1/4 log 1/4 + 3/4 log 3/4)
 
 
-@pytest.mark.parametrize("kept", [0, 100])
-def test_the_gradient_of_a_sure_token_survives_bfloat16(kept: int) -> None:
+@pytest.mark.parametrize("expected", [0, 100])
+def test_the_gradient_of_a_sure_token_survives_bfloat16(expected: int) -> None:
     """Logits 8 and 0: the slope of the first is 1 - p = 0.000335, where bfloat16 has no number between p and 1."""
     states = torch.tensor([[8.0, 0.0]], requires_grad=True)
-    scoring = Scoring(1.0, torch.bfloat16, 8, kept)
+    scoring = Scoring(1.0, torch.bfloat16, 8, expected)
     logprobs, _, likeliest = scored(states, (torch.eye(2), None), torch.tensor([0]), scoring)
     (gradient,) = torch.autograd.grad(logprobs.sum(), states)
     assert likeliest.tolist() == [True]
@@ -225,9 +225,9 @@ def test_steps_of_a_learner_that_packs_are_those_of_one_that_pads(
         packed = learner_of(make_model(), critic)
     assert (packed.layout, padded.layout) == (Layout.PACKED, Layout.PADDED)
     for _ in range(2):
-        ours, theirs = (one.update(one.prepare(samples)) for one in (packed, padded))
+        ours, theirs = (first.update(first.prepare(samples)) for first in (packed, padded))
         assert ours.loss == pytest.approx(theirs.loss, abs=1e-8)
         assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-6)
         assert ours.padding_share == 0.0
-    for one, other in zip(packed.model.parameters(), padded.model.parameters(), strict=True):
-        assert torch.allclose(one, other, rtol=0, atol=1e-6)
+    for first, other in zip(packed.model.parameters(), padded.model.parameters(), strict=True):
+        assert torch.allclose(first, other, rtol=0, atol=1e-6)

@@ -27,18 +27,18 @@ SAMPLES = [
 
 def kept_bytes(learner: SupervisedLearner, samples: list[Demonstration]) -> int:
     """Bytes of the tensors that a step keeps for its backward pass, parameters aside."""
-    known = {p.untyped_storage().data_ptr() for p in learner.model.parameters()}
-    seen: dict[int, int] = {}
+    reference = {p.untyped_storage().data_ptr() for p in learner.model.parameters()}
+    observed: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            seen[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in reference:
+            observed[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         learner.update(samples)
-    return sum(seen.values())
+    return sum(observed.values())
 
 
 def supervised(model: PreTrainedModel, recompute: bool, autocast: str) -> SupervisedLearner:
@@ -61,12 +61,12 @@ def demonstrations() -> list[Demonstration]:
 @pytest.mark.parametrize("autocast", ["none", "bfloat16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_supervised_steps_are_the_same(family: str, autocast: str) -> None:
-    kept, again = (supervised(make(family), flag, autocast) for flag in (False, True))
-    assert kept.packs and again.packs, "rows of several samples are what makes it hard"
+    remaining, again = (supervised(make(family), flag, autocast) for flag in (False, True))
+    assert remaining.packs and again.packs, "rows of several samples are what makes it hard"
     for _ in range(2):
-        assert kept.update(demonstrations()) == again.update(demonstrations())
-    for one, other in zip(kept.model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(one, other)
+        assert remaining.update(demonstrations()) == again.update(demonstrations())
+    for first, other in zip(remaining.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(first, other)
 
 
 def rl(family: str, recompute: bool, ppo: bool) -> PolicyLearner:
@@ -83,26 +83,28 @@ def rl(family: str, recompute: bool, ppo: bool) -> PolicyLearner:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_steps_of_reinforcement_are_the_same(family: str, ppo: bool) -> None:
     """With prompts shared, a reference and a value model: all of them are copies of the policy."""
-    kept, again = rl(family, False, ppo), rl(family, True, ppo)
+    remaining, again = rl(family, False, ppo), rl(family, True, ppo)
     assert again.layout.shares
     for _ in range(2):
-        assert kept.update(kept.prepare(SAMPLES)) == again.update(again.prepare(SAMPLES))
-    for one, other in zip(kept.model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(one, other)
+        assert remaining.update(remaining.prepare(SAMPLES)) == again.update(again.prepare(SAMPLES))
+    for first, other in zip(remaining.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(first, other)
     if ppo:
-        assert kept.critic is not None and again.critic is not None
-        pairs = zip(kept.critic.model.parameters(), again.critic.model.parameters(), strict=True)
-        assert all(torch.equal(one, other) for one, other in pairs)
+        assert remaining.critic is not None and again.critic is not None
+        pairs = zip(
+            remaining.critic.model.parameters(), again.critic.model.parameters(), strict=True
+        )
+        assert all(torch.equal(first, other) for first, other in pairs)
 
 
 @pytest.mark.parametrize("how", ["in_c", "without_c"])
 def test_less_is_kept(how: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue(how)
-    kept, again = (
+    remaining, again = (
         kept_bytes(supervised(make("qwen3"), flag, "none"), demonstrations())
         for flag in (False, True)
     )
-    assert again < 0.5 * kept
+    assert again < 0.5 * remaining
 
 
 def test_a_copy_reads_its_own_configuration() -> None:

@@ -250,9 +250,9 @@ def drop_layer(tensors: dict[str, torch.Tensor]) -> None:
         del tensors[name]
 
 
-def fill(name: str, value: float, kind: torch.dtype = torch.float32) -> Change:
+def fill(name: str, value: float, dtype: torch.dtype = torch.float32) -> Change:
     def change(tensors: dict[str, torch.Tensor]) -> None:
-        tensors[name] = tensors[name].to(kind)
+        tensors[name] = tensors[name].to(dtype)
         tensors[name].view(-1)[-1] = value
 
     return edit_tensors(change)

@@ -37,8 +37,8 @@ def recipe(write: Write, tmp_path: Path) -> Path:
 def test_the_arithmetic_by_hand(recipe: Path) -> None:
     plan = planned_work(recipe)["helpful (reward_model)"]
     words = plan.replace(",", "").split()
-    train, held = (int(words[words.index(w) - 1]) for w in ("pairs", "held"))
-    assert train + held == 40 and 10 < train < 30
+    train, lock = (int(words[words.index(w) - 1]) for w in ("pairs", "held"))
+    assert train + lock == 40 and 10 < train < 30
     steps = 3 * -(-train // 4)  # the last step of an epoch may have fewer
     assert f"{steps} optimizer steps of 4 pairs in 3 epochs" in plan
     assert plan.startswith("from base (0.02 M parameters)")

@@ -31,14 +31,16 @@ def html_of(stage: Stage) -> str:
     return section(Run(Path(), {}, {}, None, {}, {}, (), (stage,))).replace("\u00a0", " ")
 
 
-def sample_html(sampling: dict[str, Any], rewriter: Any = "none", kind: str = "sample") -> str:
+def sample_html(
+    sampling: dict[str, Any], rewriter: Any = "none", stage_kind: str = "sample"
+) -> str:
     settings = {"start": "<zero>", "rewriter": rewriter}
-    return html_of(Stage("cold", kind, settings, (), (), (), True, True, 1.0, sampling))
+    return html_of(Stage("cold", stage_kind, settings, (), (), (), True, True, 1.0, sampling))
 
 
-def preferences_html(data: dict[str, Any], kind: str = "preferences", **settings: Any) -> str:
+def preferences_html(data: dict[str, Any], stage_kind: str = "preferences", **settings: Any) -> str:
     table = {"objective": "pairwise", "judge": "miniature"} | settings
-    return html_of(Stage("pairs", kind, table, (), (), (), True, True, 1.0, preferences=data))
+    return html_of(Stage("pairs", stage_kind, table, (), (), (), True, True, 1.0, preferences=data))
 
 
 def row(label: str, *cells: str) -> str:
@@ -76,7 +78,11 @@ def test_each_rewriter_has_its_own_sentence() -> None:
 def test_a_stage_without_data_yet() -> None:
     assert "<table" not in sample_html({}) and "cold" in sample_html({})
     assert "<table" not in preferences_html({}) and "pairs" in preferences_html({})
-    assert sample_html(SAMPLING, kind="rl") == preferences_html(PREFERENCES, kind="rl") == ""
+    assert (
+        sample_html(SAMPLING, stage_kind="rl")
+        == preferences_html(PREFERENCES, stage_kind="rl")
+        == ""
+    )
     assert sample_html({"sampled": None, "rejected": 3}).count("<td>–</td>") == 2
 
 

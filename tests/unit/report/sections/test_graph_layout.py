@@ -20,8 +20,8 @@ from dianoia.report.sections.graph_layout import (
 Pairs = list[tuple[str, str]]
 
 
-def edges(pairs: Pairs, kind: str = "weights") -> list[Edge]:
-    return [Edge(a, b, kind) for a, b in pairs]
+def edges(pairs: Pairs, category: str = "weights") -> list[Edge]:
+    return [Edge(a, b, category) for a, b in pairs]
 
 
 def test_columns_are_the_longest_way() -> None:

@@ -9,13 +9,13 @@ from dianoia.report.run_reader import Stage
 from dianoia.report.sections.stage_sentences import sentence
 
 
-def text(kind: str, done: bool = True, started: bool = True, **settings: Any) -> str:
-    stage = Stage("name", kind, settings, (), (), (), started, done, 90.0 if done else None)
+def text(category: str, done: bool = True, started: bool = True, **settings: Any) -> str:
+    stage = Stage("name", category, settings, (), (), (), started, done, 90.0 if done else None)
     return re.sub("<[^>]*>", "", sentence(stage))
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "category",
     [
         "rl",
         "sft",
@@ -27,8 +27,8 @@ def text(kind: str, done: bool = True, started: bool = True, **settings: Any) ->
         "evaluate",
     ],
 )
-def test_every_kind_has_a_sentence_even_without_settings(kind: str) -> None:
-    assert "of kind" not in text(kind) and text(kind).endswith(".")
+def test_every_kind_has_a_sentence_even_without_settings(category: str) -> None:
+    assert "of kind" not in text(category) and text(category).endswith(".")
     assert "of kind unknown" in text("unknown")
 
 

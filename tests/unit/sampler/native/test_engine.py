@@ -41,13 +41,13 @@ def sampler(family: str = "qwen3-tied", slots: int = 8, seed: int = 0) -> Native
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logprobs_agree_with_a_plain_forward(family: str) -> None:
-    model, asked = make(family), requests(6)
+    model, batch = make(family), requests(6)
     for slots, temperature in ((3, 1.0), (64, 0.6), (8, 1.7)):
         params = SamplingParams(20, frozenset({3, 5}), temperature)
         native = NativeSampler(model.config, slots=slots)
         native.load(WeightUpdate(0, model.state_dict()))
-        answered = native.generate(asked, params)
-        assert worst_difference(model, asked, answered, temperature) < 1e-4
+        answered = native.generate(batch, params)
+        assert worst_difference(model, batch, answered, temperature) < 1e-4
 
 
 @pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
@@ -55,10 +55,10 @@ def test_greedy_equals_generate(family: str) -> None:
     model = make(family)
     native = NativeSampler(model.config, slots=2)
     native.load(WeightUpdate(0, model.state_dict()))
-    asked = requests(4, samples=1)
+    batch = requests(4, samples=1)
     params = SamplingParams(16, frozenset(), temperature=0.0)
-    answered = native.generate(asked, params)
-    for request, group in zip(asked, answered, strict=True):
+    answered = native.generate(batch, params)
+    for request, group in zip(batch, answered, strict=True):
         prompt = torch.tensor([request.prompt_ids])
         theirs = model.generate(
             prompt,
@@ -69,19 +69,19 @@ def test_greedy_equals_generate(family: str) -> None:
             pad_token_id=0,
         )
         assert group[0].ids == tuple(theirs[0, len(request.prompt_ids) :].tolist())
-    assert worst_difference(model, asked, answered) < 1e-4
+    assert worst_difference(model, batch, answered) < 1e-4
 
 
 def test_a_sample_does_not_depend_on_its_company() -> None:
-    asked = requests(9, samples=20)
-    first = sampler(slots=256).generate(asked, PARAMS)
+    batch = requests(9, samples=20)
+    first = sampler(slots=256).generate(batch, PARAMS)
     for slots in (1, 7, 70):
-        assert [[c.ids for c in g] for g in sampler(slots=slots).generate(asked, PARAMS)] == [
+        assert [[c.ids for c in g] for g in sampler(slots=slots).generate(batch, PARAMS)] == [
             [c.ids for c in g] for g in first
         ]
-    order = list(range(len(asked)))
+    order = list(range(len(batch)))
     random.Random(0).shuffle(order)
-    shuffled = sampler().generate([asked[i] for i in order], PARAMS)
+    shuffled = sampler().generate([batch[i] for i in order], PARAMS)
     for i, group in zip(order, shuffled, strict=True):
         assert [c.ids for c in group] == [c.ids for c in first[i]]
 
@@ -89,20 +89,20 @@ def test_a_sample_does_not_depend_on_its_company() -> None:
 @pytest.mark.parametrize("threads", [2, 3])
 def test_a_sample_does_not_depend_on_the_number_of_threads(threads: int) -> None:
     before = torch.get_num_threads()
-    asked, finished = requests(7, samples=6), []
+    batch, finished = requests(7, samples=6), []
     torch.set_num_threads(1)
     native = sampler(slots=12)
-    alone = native.generate(asked, PARAMS)
+    alone = native.generate(batch, PARAMS)
     tokens = native.stats.tokens
     torch.set_num_threads(threads)
     for _ in range(2):  # the second time with the decoders and caches of the first
         finished.clear()
-        again = native.generate(asked, PARAMS, lambda *ended: finished.append(ended))
+        again = native.generate(batch, PARAMS, lambda *ended: finished.append(ended))
         assert [[c.ids for c in g] for g in again] == [[c.ids for c in g] for g in alone]
-        assert worst_difference(make("qwen3-tied"), asked, again) < 1e-4
+        assert worst_difference(make("qwen3-tied"), batch, again) < 1e-4
         assert native.stats.tokens == tokens and 0 < native.stats.occupancy <= 1
-        told = {(request, sample): completion for request, sample, completion in finished}
-        assert told == {(i, j): c for i, g in enumerate(again) for j, c in enumerate(g)}
+        counts = {(request, sample): completion for request, sample, completion in finished}
+        assert counts == {(i, j): c for i, g in enumerate(again) for j, c in enumerate(g)}
     torch.set_num_threads(before)
 
 
@@ -148,23 +148,23 @@ def test_completions_with_parameters_of_their_own_keep_their_numbers() -> None:
 
 def test_samples_of_a_group_differ_and_keys_matter() -> None:
     prompt = (9, 4, 7)
-    asked = [Request(prompt, 4, (1, 2)), Request(prompt, 4, (2, 1)), Request(prompt, 4, (1, 2))]
+    batch = [Request(prompt, 4, (1, 2)), Request(prompt, 4, (2, 1)), Request(prompt, 4, (1, 2))]
     params = SamplingParams(12, frozenset(), temperature=3.0)
-    a, b, c = ([one.ids for one in g] for g in sampler().generate(asked, params))
+    a, b, c = ([completion.ids for completion in g] for g in sampler().generate(batch, params))
     assert len(set(a)) == 4 and a == c and not set(a) & set(b)
 
 
 def test_refilling_loses_nothing_and_tells_every_end_once() -> None:
-    asked, told = requests(40, samples=9), {}
+    batch, reports = requests(40, samples=9), {}
 
     def on_finish(request: int, sample: int, completion: Completion) -> None:
-        assert (request, sample) not in told
-        told[request, sample] = completion
+        assert (request, sample) not in reports
+        reports[request, sample] = completion
 
     native = sampler(slots=5)
-    answered = native.generate(asked, PARAMS, on_finish)
-    assert [len(group) for group in answered] == [request.samples for request in asked]
-    assert told == {(i, j): c for i, group in enumerate(answered) for j, c in enumerate(group)}
+    answered = native.generate(batch, PARAMS, on_finish)
+    assert [len(group) for group in answered] == [request.samples for request in batch]
+    assert reports == {(i, j): c for i, group in enumerate(answered) for j, c in enumerate(group)}
     assert native.stats.tokens == sum(len(c.ids) for group in answered for c in group)
     assert 0.7 < native.stats.occupancy <= 1.0
 
@@ -172,37 +172,39 @@ def test_refilling_loses_nothing_and_tells_every_end_once() -> None:
 def test_stop_ids_end_a_sample_and_stand_in_it_once() -> None:
     answered = sampler().generate(requests(30), PARAMS)
     completions = list(itertools.chain.from_iterable(answered))
-    for one in completions:
-        stops = [i for i, token in enumerate(one.ids) if token in PARAMS.stop_ids]
-        assert stops == ([len(one.ids) - 1] if one.stopped else [])
-        assert one.stopped or len(one.ids) == PARAMS.max_tokens
-        assert len(one.logprobs) == len(one.ids)
-    assert {one.ids[-1] for one in completions if one.stopped} == PARAMS.stop_ids
-    assert any(not one.stopped for one in completions)
+    for completion in completions:
+        stops = [i for i, token in enumerate(completion.ids) if token in PARAMS.stop_ids]
+        assert stops == ([len(completion.ids) - 1] if completion.stopped else [])
+        assert completion.stopped or len(completion.ids) == PARAMS.max_tokens
+        assert len(completion.logprobs) == len(completion.ids)
+    assert {
+        completion.ids[-1] for completion in completions if completion.stopped
+    } == PARAMS.stop_ids
+    assert any(not completion.stopped for completion in completions)
 
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_a_stop_as_the_last_allowed_token_counts(limit: int) -> None:
     params = SamplingParams(limit, frozenset(range(25)))
-    asked = [Request((1, 2), 40, (0,))]
-    (group,) = sampler().generate(asked, params)
-    ends = {(len(one.ids), one.stopped) for one in group}
+    batch = [Request((1, 2), 40, (0,))]
+    (group,) = sampler().generate(batch, params)
+    ends = {(len(completion.ids), completion.stopped) for completion in group}
     assert (limit, True) in ends and (limit, False) in ends
-    assert all(one.stopped == (one.ids[-1] < 25) for one in group)
+    assert all(completion.stopped == (completion.ids[-1] < 25) for completion in group)
 
 
 def test_the_next_generate_uses_the_weights_of_the_last_load() -> None:
-    native, asked = sampler(seed=0), requests(3)
-    before = native.generate(asked, PARAMS)
+    native, batch = sampler(seed=0), requests(3)
+    before = native.generate(batch, PARAMS)
     native.load(WeightUpdate(1, make("qwen3-tied", seed=1).state_dict()))
-    after = native.generate(asked, PARAMS)
-    assert after == sampler(seed=1).generate(asked, PARAMS) != before
+    after = native.generate(batch, PARAMS)
+    assert after == sampler(seed=1).generate(batch, PARAMS) != before
 
 
 def test_weights_are_copied_once_per_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen optimizer steps per rollout publish as many versions; the sampler copies the last one."""
-    native, asked, versions = sampler(seed=0), requests(2), []
-    native.generate(asked, PARAMS)
+    native, batch, versions = sampler(seed=0), requests(2), []
+    native.generate(batch, PARAMS)
     copy = native._decoders.load
     monkeypatch.setattr(
         native._decoders, "load", lambda tensors: versions.append(tensors["step"]) or copy(tensors)
@@ -211,10 +213,10 @@ def test_weights_are_copied_once_per_rollout(monkeypatch: pytest.MonkeyPatch) ->
     for step in range(1, 17):
         native.load(WeightUpdate(step, {**weights, "step": step}))
     assert versions == []
-    (group, _) = native.generate(asked, PARAMS)
-    native.generate(asked, PARAMS)
+    (group, _) = native.generate(batch, PARAMS)
+    native.generate(batch, PARAMS)
     native.load(WeightUpdate(16, {**weights, "step": "again"}))
-    native.generate(asked, PARAMS)
+    native.generate(batch, PARAMS)
     assert versions == [16] and native.stats.weights_version == 16
     assert {completion.weights_version for completion in group} == {16}
     assert native.pull() == 16 and versions == [16]
@@ -223,8 +225,8 @@ def test_weights_are_copied_once_per_rollout(monkeypatch: pytest.MonkeyPatch) ->
 def test_many_calls_of_different_sizes_share_a_cache_safely() -> None:
     native = sampler(slots=16)
     native.generate(requests(20, longest=40), SamplingParams(40, frozenset({3})))
-    asked = requests(5)
-    assert native.generate(asked, PARAMS) == sampler(slots=16).generate(asked, PARAMS)
+    batch = requests(5)
+    assert native.generate(batch, PARAMS) == sampler(slots=16).generate(batch, PARAMS)
     assert native.generate([], PARAMS) == []
 
 
@@ -260,17 +262,19 @@ def test_first_tokens_follow_the_softmax() -> None:
     (group,) = native.generate([Request((9, 4), count, (3,))], SamplingParams(1, frozenset(), 2.0))
     with torch.no_grad():
         probs_V = (model(torch.tensor([[9, 4]])).logits[0, -1] / 2.0).softmax(-1)
-    seen_V = torch.bincount(torch.tensor([one.ids[0] for one in group]), minlength=VOCABULARY)
+    seen_V = torch.bincount(
+        torch.tensor([completion.ids[0] for completion in group]), minlength=VOCABULARY
+    )
     # five standard deviations of a binomial, and one count where almost nothing is expected
     bound_V = 5 * (probs_V * (1 - probs_V) / count).sqrt() + 1 / count
     assert ((seen_V / count - probs_V).abs() < bound_V).all()
 
 
 def test_bfloat16_stays_near_float32() -> None:
-    model, asked = make("qwen3"), requests(5)
+    model, batch = make("qwen3"), requests(5)
     native = NativeSampler(model.config, slots=4, dtype=torch.bfloat16)
     native.load(WeightUpdate(0, model.state_dict()))
-    assert worst_difference(model, asked, native.generate(asked, PARAMS)) < 0.5
+    assert worst_difference(model, batch, native.generate(batch, PARAMS)) < 0.5
 
 
 @pytest.mark.parametrize("family", ["qwen3-tied", "qwen2", "llama"])
@@ -282,31 +286,31 @@ def test_bfloat16_keeps_logits_in_float32(family: str) -> None:
             parameter.mul_(0.3 if parameter.dim() > 1 else 1.0)
     sampler = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
     sampler.load(WeightUpdate(0, model.state_dict()))
-    asked = requests(12)
-    answered = sampler.generate(asked, SamplingParams(12, frozenset()))
-    assert worst_difference(model, asked, answered) < 0.05
+    batch = requests(12)
+    answered = sampler.generate(batch, SamplingParams(12, frozenset()))
+    assert worst_difference(model, batch, answered) < 0.05
     with torch.no_grad():
         for layer in model.model.layers:
             for parameter in layer.parameters():
                 parameter.zero_()  # nothing but the table, the last norm and the head are left
     sampler.load(WeightUpdate(1, model.state_dict()))
-    answered = sampler.generate(asked, SamplingParams(12, frozenset()))
-    assert worst_difference(model, asked, answered) < 0.02
+    answered = sampler.generate(batch, SamplingParams(12, frozenset()))
+    assert worst_difference(model, batch, answered) < 0.02
     if isinstance(sampler._decoders, CpuDecoders):
-        assert worst_of_rounded_head(model, asked, answered) < 1e-5
+        assert worst_of_rounded_head(model, batch, answered) < 1e-5
 
 
 @torch.no_grad()
 def worst_of_rounded_head(
-    model: PreTrainedModel, asked: list[Request], answered: list[list[Completion]]
+    model: PreTrainedModel, requested: list[Request], answered: list[list[Completion]]
 ) -> float:
     """Largest difference between recorded log-probabilities and those of a head whose factors are rounded."""
     worst, head = 0.0, model.lm_head.weight.bfloat16().float()
-    for request, group in zip(asked, answered, strict=True):
-        for one in group:
-            ids = torch.tensor([*request.prompt_ids, *one.ids])[None]
-            states = model.model(ids).last_hidden_state[0, -len(one.ids) - 1 : -1]
+    for request, group in zip(requested, answered, strict=True):
+        for completion in group:
+            ids = torch.tensor([*request.prompt_ids, *completion.ids])[None]
+            states = model.model(ids).last_hidden_state[0, -len(completion.ids) - 1 : -1]
             logprobs = (states.bfloat16().float() @ head.t()).log_softmax(1)
-            theirs = logprobs.gather(1, torch.tensor(one.ids)[:, None])[:, 0]
-            worst = max(worst, (theirs - torch.tensor(one.logprobs)).abs().max().item())
+            theirs = logprobs.gather(1, torch.tensor(completion.ids)[:, None])[:, 0]
+            worst = max(worst, (theirs - torch.tensor(completion.logprobs)).abs().max().item())
     return worst

@@ -97,8 +97,8 @@ TABLE = {
 def test_right_nearly_right_and_junk(sandbox: Sandbox, case: str) -> None:
     tests, answer, verdict = TABLE[case]
     read = code_tests(problem(tests))
-    found = grade_program(answer, read, sandbox)
-    assert found.verdict is verdict, found
+    grade = grade_program(answer, read, sandbox)
+    assert grade.verdict is verdict, grade
     assert score_program(answer, read, sandbox) == float(verdict is Verdict.PASSED)
 
 
@@ -146,8 +146,8 @@ ATTACKS = {
 @pytest.mark.parametrize("case", ATTACKS)
 def test_no_attack_earns_a_pass(sandbox: Sandbox, case: str, tests: Any) -> None:
     read = code_tests(problem({**tests, "score": "fraction"}))
-    found = grade_program(ATTACKS[case], read, sandbox)
-    assert (found.passed, found.verdict is Verdict.PASSED) == (0, False)
+    grade = grade_program(ATTACKS[case], read, sandbox)
+    assert (grade.passed, grade.verdict is Verdict.PASSED) == (0, False)
 
 
 SEARCH = """
@@ -198,13 +198,13 @@ def test_no_attack_on_output_earns_a_pass(sandbox: Sandbox, case: str) -> None:
 
 
 def test_the_sandbox_is_never_told_what_is_expected() -> None:
-    given: list[Any] = []
+    inputs: list[Any] = []
 
     class Listener:
         name = "listener"
 
         def run(self, program: Any, limits: Limits) -> Any:
-            given.append(repr(program))
+            inputs.append(repr(program))
             raise StopIteration
 
         def close(self) -> None: ...
@@ -217,19 +217,19 @@ def test_the_sandbox_is_never_told_what_is_expected() -> None:
     for part in tests:
         with pytest.raises((StopIteration, RuntimeError)):
             score_program("pass", code_tests(problem({part: tests[part]})), Listener())
-    assert len(given) == 3 and not any("9182736" in text for text in given)
+    assert len(inputs) == 3 and not any("9182736" in text for text in inputs)
 
 
 def test_a_fraction_counts_the_tests_that_passed(sandbox: Sandbox) -> None:
     half = "def square(n):\n    while n < 0: pass\n    return n * n"
     limits = {"wall_seconds": 0.5}
     fraction = code_tests(problem({**CALLS, "limits": limits, "score": "fraction"}))
-    found = grade_program(half, fraction, sandbox)
-    assert (found.verdict, found.passed, found.total) == (Verdict.TIMED_OUT, 1, 2)
+    grade = grade_program(half, fraction, sandbox)
+    assert (grade.verdict, grade.passed, grade.total) == (Verdict.TIMED_OUT, 1, 2)
     assert score_program(half, fraction, sandbox) == 0.5
     assert score_program(half, code_tests(problem({**CALLS, "limits": limits})), sandbox) == 0.0
-    one = code_tests(problem({**SQUARE, "score": "fraction"}))
-    assert score_program("print(int(input()) * 3)", one, sandbox) == 0.5
+    tests = code_tests(problem({**SQUARE, "score": "fraction"}))
+    assert score_program("print(int(input()) * 3)", tests, sandbox) == 0.5
 
 
 ONE, TWO = "```python\nx = 1\n```", "```\ny = 2\n```"
@@ -417,12 +417,12 @@ def test_many_at_once_come_in_order(registered: Any) -> None:
 def test_tests_in_columns_of_their_own() -> None:
     listed = code_tests(problem("ignored", test_list=["assert f(1) == 2", "assert f(2) == 3"]))
     assert [step[1] for step in listed.steps] == ["f(1)", "f(2)"]
-    further = {
+    extra = {
         "test_imports": ["import math"],
         "test_setup_code": "x = 2",
         "test_list": ["assert f(x) == math.pi"],
     }
-    script = code_tests(problem("ignored", **further)).script
+    script = code_tests(problem("ignored", **extra)).script
     assert script is not None and script.units[0].source.startswith("import math\nx = 2")
     info = {"language": "python", "test_cases": [
         {"input": "1", "output": "2", "type": "stdin_stdout", "fn_name": None}]}  # fmt: skip

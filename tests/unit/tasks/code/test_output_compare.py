@@ -14,7 +14,7 @@ from dianoia.tasks.code.output_compare import same_output, same_value
 
 
 @pytest.mark.parametrize(
-    ("given", "expected", "same"),
+    ("value", "expected", "same"),
     [
         ("1\n2\n", "1\n2\n", True),
         ("1\n2", "1\n2\n", True),
@@ -35,12 +35,12 @@ from dianoia.tasks.code.output_compare import same_output, same_value
         ("1\x0c2\n", "1\n2\n", False),
     ],
 )
-def test_outputs_are_compared_line_by_line(given: str, expected: str, same: bool) -> None:
-    assert same_output(given, expected) is same
+def test_outputs_are_compared_line_by_line(value: str, expected: str, same: bool) -> None:
+    assert same_output(value, expected) is same
 
 
 @pytest.mark.parametrize(
-    ("given", "expected", "same"),
+    ("value", "expected", "same"),
     [
         ("0.50000001 x", "0.5 x", True),
         ("1000000.5", "1000000.4", True),  # by 1e-7 of a million
@@ -56,12 +56,12 @@ def test_outputs_are_compared_line_by_line(given: str, expected: str, same: bool
         ("１", "1", False),
     ],
 )
-def test_a_tolerance_is_for_numbers_only(given: str, expected: str, same: bool) -> None:
-    assert same_output(given, expected, 1e-6) is same
+def test_a_tolerance_is_for_numbers_only(value: str, expected: str, same: bool) -> None:
+    assert same_output(value, expected, 1e-6) is same
 
 
 @pytest.mark.parametrize(
-    ("given", "expected", "same"),
+    ("value", "expected", "same"),
     [
         (2, 2, True),
         (2.0, 2, True),
@@ -81,8 +81,8 @@ def test_a_tolerance_is_for_numbers_only(given: str, expected: str, same: bool) 
         (0.30000000000000004, 0.3, False),
     ],
 )
-def test_values_are_those_of_json(given: Any, expected: Any, same: bool) -> None:
-    assert same_value(given, expected) is same
+def test_values_are_those_of_json(value: Any, expected: Any, same: bool) -> None:
+    assert same_value(value, expected) is same
 
 
 def test_a_tolerance_holds_inside_values_too() -> None:
@@ -181,7 +181,7 @@ def test_anything_else_is_no_value(text: str) -> None:
 )
 def test_assertions_are_decided_on_values(snippet: str, value: Any, holds: bool) -> None:
     steps, (assertion,) = split_asserts(snippet)
-    assert {source for kind, source in steps if kind == "value"} == {"f(2)"}
+    assert {source for category, source in steps if category == "value"} == {"f(2)"}
     assert assertion.holds(dict.fromkeys(assertion.values, value)) is holds
     assert assertion.holds({}) is False
 

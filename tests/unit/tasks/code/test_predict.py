@@ -24,12 +24,12 @@ def problem(verifier: str, gold: str, **columns: Any) -> Problem:
     return Problem("p-7", "What does it do?", gold, verifier, columns=columns)
 
 
-def score(asked: Problem, answer: str) -> float | None:
-    return VERIFIERS[asked.verifier](asked, answer)
+def score(task: Problem, answer: str) -> float | None:
+    return VERIFIERS[task.verifier](task, answer)
 
 
 def test_printed_output() -> None:
-    asked = problem("output", "1 2\n\n3\n")
+    task = problem("output", "1 2\n\n3\n")
     for right in (
         "1 2\n\n3",
         "\n1 2 \n\n3\n\n",
@@ -38,7 +38,7 @@ def test_printed_output() -> None:
         "~~~\n1 2\n\n3\n~~~",
         "   ```\n1 2\n\n3\n   ```",
     ):
-        assert score(asked, right) == 1.0, right
+        assert score(task, right) == 1.0, right
     for wrong in (
         "1 2\n3",
         "1 2 3",
@@ -49,19 +49,19 @@ def test_printed_output() -> None:
         "It prints 1 2\n\n3",
         "1 2\n\n3" * 9,
     ):
-        assert score(asked, wrong) == 0.0, wrong
-    assert score(asked, "1 2\n" * 10**6) == 0.0
+        assert score(task, wrong) == 0.0, wrong
+    assert score(task, "1 2\n" * 10**6) == 0.0
     assert score(problem("output", " \n"), "1") is None
 
 
 def test_returned_values() -> None:
-    asked = problem("value", "[1, 'a', None, {'k': (2.5, True)}]")
+    task = problem("value", "[1, 'a', None, {'k': (2.5, True)}]")
     for right in (
         "[1, 'a', None, {'k': (2.5, True)}]",
         '[1, "a", null, {"k": [2.5, true]}]',
         "```python\n[1.0, 'a', None, {'k': [2.5, True]}]\n```",
     ):
-        assert score(asked, right) == 1.0, right
+        assert score(task, right) == 1.0, right
     for wrong in (
         "[1, 'a', None, {'k': (2.5, 1)}]",
         "[1, 'a']",
@@ -73,7 +73,7 @@ def test_returned_values() -> None:
         "NaN",
         "'['",
     ):
-        assert score(asked, wrong) == 0.0, wrong
+        assert score(task, wrong) == 0.0, wrong
     assert score(problem("value", "'yes'"), "yes") == 0.0, "a text has its quotes"
     assert score(problem("value", "'yes'"), '"yes"') == 1.0
     assert score(problem("value", "{1, 2}"), "{2, 1}") == 1.0
@@ -113,18 +113,18 @@ CALLED = "def f(a, b=1):\n    return [a * a, b]"
 
 
 def test_inputs_that_lead_to_the_output() -> None:
-    asked = problem("input", "-3", program=SQUARE, output="9")
+    task = problem("input", "-3", program=SQUARE, output="9")
     for right in ("-3", "3", " 3\n", "```\n3\n```"):
-        assert score(asked, right) == 1.0, right
+        assert score(task, right) == 1.0, right
     for wrong in ("9", "", "three", "3\n3 or so", "3.0", "__import__('os')", "[3]"):
         expected = 1.0 if wrong.startswith("3\n") else 0.0  # the program reads one line
-        assert score(asked, wrong) == expected, wrong
+        assert score(task, wrong) == expected, wrong
 
 
 def test_arguments_that_lead_to_the_value() -> None:
-    asked = problem("input", "[2, 5]", program=CALLED, function="f", output="[4, 5]")
+    task = problem("input", "[2, 5]", program=CALLED, function="f", output="[4, 5]")
     for right in ("[2, 5]", "[-2, 5]", '{"a": 2, "b": 5}', "(2, 5)"):
-        assert score(asked, right) == 1.0, right
+        assert score(task, right) == 1.0, right
     for wrong in (
         "[5, 2]",
         "2, 6",
@@ -137,7 +137,7 @@ def test_arguments_that_lead_to_the_value() -> None:
         "[[4, 5]]",
         "[open('x')]",
     ):
-        assert score(asked, wrong) == 0.0, wrong
+        assert score(task, wrong) == 0.0, wrong
 
 
 def test_a_program_that_never_ends_on_an_input_makes_it_wrong() -> None:
@@ -161,11 +161,11 @@ def test_a_gold_answer_that_does_not_lead_there_scores_nothing() -> None:
     ],
 )
 def test_columns_that_cannot_be_read_are_named(columns: dict[str, Any], words: str) -> None:
-    asked = problem("input", "4", **columns)
+    task = problem("input", "4", **columns)
     with pytest.raises(ProblemTestsError, match=words) as error:
-        VERIFIERS["input"].check_gold(asked)
+        VERIFIERS["input"].check_gold(task)
     assert "'p-7'" in str(error.value)
-    assert score(asked, "3") is None
+    assert score(task, "3") is None
 
 
 def test_what_runs_programs_is_asked_from_several_threads() -> None:

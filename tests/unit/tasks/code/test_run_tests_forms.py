@@ -16,9 +16,9 @@ from dianoia.tasks.gold_check import Outcome, check_files
 from tests.unit.tasks.code.forms import AGREES, FORMS, LIES
 
 
-def read(asserts: list[str], **more: Any) -> CodeTests:
+def read(asserts: list[str], **options: Any) -> CodeTests:
     limits = {"wall_seconds": 5, "cpu_seconds": 3, "memory_bytes": 256 * 2**20}
-    gold = json.dumps({"asserts": asserts, "limits": limits, **more})
+    gold = json.dumps({"asserts": asserts, "limits": limits, **options})
     return code_tests(Problem("p-7", "?", gold, "code"))
 
 

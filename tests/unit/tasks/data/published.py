@@ -129,7 +129,9 @@ HUMANEVAL = [
 """Rows of HumanEval's kind."""
 
 
-def mbpp_full(number: int, text: str, code: str, tests: list[str], **more: Any) -> dict[str, Any]:
+def mbpp_full(
+    number: int, text: str, code: str, tests: list[str], **options: Any
+) -> dict[str, Any]:
     """A row of the full set's columns."""
     return {
         "task_id": number,
@@ -138,7 +140,7 @@ def mbpp_full(number: int, text: str, code: str, tests: list[str], **more: Any) 
         "test_list": tests,
         "test_setup_code": "",
         "challenge_test_list": [],
-        **more,
+        **options,
     }
 
 

@@ -36,10 +36,10 @@ def problems(tmp_path: Path, mapping: str, rows: list[dict[str, Any]]) -> list[P
     return sorted(source.heldout(len(rows)), key=lambda problem: problem.id)
 
 
-@pytest.mark.parametrize("kind", SETS)
+@pytest.mark.parametrize("data_set", SETS)
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-def test_every_reference_program_passes(tmp_path: Path, kind: str, ending: str) -> None:
-    mapping, rows = SETS[kind]
+def test_every_reference_program_passes(tmp_path: Path, data_set: str, ending: str) -> None:
+    mapping, rows = SETS[data_set]
     file = write(tmp_path / f"rows{ending}", rows)
     graded = list(check_files(DataSettings(path=str(file), mapping=mapping)))
     assert [row.message for row in graded if row.outcome is not Outcome.RIGHT] == []
@@ -127,9 +127,9 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", SETS)
-def test_no_wrong_program_passes(tmp_path: Path, kind: str) -> None:
-    mapping, rows = SETS[kind]
+@pytest.mark.parametrize("data_set", SETS)
+def test_no_wrong_program_passes(tmp_path: Path, data_set: str) -> None:
+    mapping, rows = SETS[data_set]
     for problem in problems(tmp_path, mapping, rows):
         limits = {"wall_seconds": 2, "cpu_seconds": 2}
         problem.columns["tests"]["limits"] = limits  # type: ignore[index]

@@ -27,17 +27,17 @@ def packed(value: object) -> str:
     return base64.b64encode(zlib.compress(pickle.dumps(value))).decode()
 
 
-def row(**more: Any) -> dict[str, Any]:
+def row(**options: Any) -> dict[str, Any]:
     return {
         "question_title": "Sum", "question_content": "Add them.", "platform": "atcoder",
         "question_id": "abc_a", "contest_date": "2024-01-01", "starter_code": "", "difficulty": "easy",
         "public_test_cases": json.dumps(CASES), "private_test_cases": packed(json.dumps(CASES * 2)),
-        "metadata": "{}", **more,
+        "metadata": "{}", **options,
     }  # fmt: skip
 
 
-def read(tmp_path: Path, **more: Any) -> Problem:
-    file = write(tmp_path / "rows.jsonl", [row(**more)])
+def read(tmp_path: Path, **options: Any) -> Problem:
+    file = write(tmp_path / "rows.jsonl", [row(**options)])
     data = DataSettings(path=str(file), mapping="livecodebench")
     (problem,) = problem_source(data, whole_file=True).heldout(5)
     return problem
@@ -55,8 +55,12 @@ def test_standard_input_and_output(tmp_path: Path) -> None:
 
 
 def test_calls_of_a_method(tmp_path: Path) -> None:
-    more = {"starter_code": STARTER, "metadata": '{"func_name": "total"}', "private_test_cases": ""}
-    problem = read(tmp_path, public_test_cases=json.dumps(CALLS), **more)
+    extra = {
+        "starter_code": STARTER,
+        "metadata": '{"func_name": "total"}',
+        "private_test_cases": "",
+    }
+    problem = read(tmp_path, public_test_cases=json.dumps(CALLS), **extra)
     assert problem.question.endswith(f"```python\n{STARTER.rstrip()}\n```")
     program = "class Solution:\n    def total(self, a, b):\n        return sum(a) + b"
     assert VERIFIERS["code"](problem, program) == 1.0
@@ -87,7 +91,7 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("extra", "message"),
     [
         ({"private_test_cases": packed([1])}, "it holds a list, not text"),
         ({"private_test_cases": "%%%"}, "these tests cannot be read"),
@@ -105,9 +109,9 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_read(tmp_path: Path, more: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_read(tmp_path: Path, extra: dict[str, Any], message: str) -> None:
     with pytest.raises(ProblemFileError) as caught:
-        read(tmp_path, **more)
+        read(tmp_path, **extra)
     assert message in str(caught.value) and "rows.jsonl, row 1" in str(caught.value)
 
 
@@ -146,23 +150,23 @@ OUTPUTS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "expected", "right"), OUTPUTS)
+@pytest.mark.parametrize(("value", "expected", "right"), OUTPUTS)
 def test_output_is_compared_as_decimals_by_line(
-    tmp_path: Path, given: str, expected: str, right: bool
+    tmp_path: Path, value: str, expected: str, right: bool
 ) -> None:
     cases = json.dumps([{"input": "", "output": expected, "testtype": "stdin"}])
     problem = read(tmp_path, public_test_cases=cases, private_test_cases="")
-    assert VERIFIERS["code"](problem, f"print({given!r}, end='')") == float(right)
+    assert VERIFIERS["code"](problem, f"print({value!r}, end='')") == float(right)
 
 
-def called(tmp_path: Path, output: str, **more: Any) -> Problem:
+def called(tmp_path: Path, output: str, **options: Any) -> Problem:
     calls = [{"input": "[1, 2]\n3", "output": output, "testtype": "functional"}]
     about = {
         "starter_code": STARTER,
         "metadata": '{"func_name": "total"}',
         "private_test_cases": "",
     }
-    return read(tmp_path, public_test_cases=json.dumps(calls), **{**about, **more})
+    return read(tmp_path, public_test_cases=json.dumps(calls), **{**about, **options})
 
 
 VALUES = [
@@ -184,11 +188,11 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("given", "expected", "right"), VALUES)
+@pytest.mark.parametrize(("value", "expected", "right"), VALUES)
 def test_values_are_compared_by_equality(
-    tmp_path: Path, given: str, expected: str, right: bool
+    tmp_path: Path, value: str, expected: str, right: bool
 ) -> None:
-    program = f"class Solution:\n    def total(self, a, b):\n        return {given}"
+    program = f"class Solution:\n    def total(self, a, b):\n        return {value}"
     assert VERIFIERS["code"](called(tmp_path, expected), program) == float(right)
 
 

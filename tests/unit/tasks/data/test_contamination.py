@@ -20,9 +20,9 @@ def problem(question: str, **columns: object) -> Problem:
 
 
 def gathered(*problems: Problem) -> Tests:
-    found = Tests()
-    found.add("aime", problems)
-    return found
+    tests = Tests()
+    tests.add("aime", problems)
+    return tests
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_words(text: str, expected: str) -> None:
     ],
 )
 def test_ten_words_in_a_row(question: str, shared: str | None) -> None:
-    found = gathered(problem(f"{TEN} eleven")).find(question)
-    assert (found and found[1].shared) == shared
-    if found:
-        assert found[0] == "aime" and found[1].test.name == "aime, 17"
+    overlap = gathered(problem(f"{TEN} eleven")).find(question)
+    assert (overlap and overlap[1].shared) == shared
+    if overlap:
+        assert overlap[0] == "aime" and overlap[1].test.name == "aime, 17"
 
 
 def test_a_reference_solution_counts_and_a_short_one_does_not() -> None:
-    found = gathered(
+    overlap = gathered(
         problem("What is 2 + 3?", solution=TEN), problem("And?", solution="We add two")
     )
-    assert found.find(f"so {TEN}") is not None
-    assert found.find("We add two") is None
+    assert overlap.find(f"so {TEN}") is not None
+    assert overlap.find("We add two") is None
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_a_reference_solution_counts_and_a_short_one_does_not() -> None:
     ],
 )
 def test_a_test_of_five_to_nine_words_is_one_gram(question: str, shares: bool) -> None:
-    found = gathered(problem("What is the capital of France?"))
-    assert found.short == 1
-    assert (found.find(question) is not None) == shares
+    overlap = gathered(problem("What is the capital of France?"))
+    assert overlap.short == 1
+    assert (overlap.find(question) is not None) == shares
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_a_shorter_test_is_dropped_where_it_is_the_same(question: str, shares: b
 
 
 def test_chinese_counts_characters() -> None:
-    found = gathered(problem("小明有三个苹果又买了两个"))
-    assert found.find("昨天小明有三个苹果又买了吗") is not None  # eleven in a row
-    assert found.find("小明有三个苹果又买") is None  # nine
+    overlap = gathered(problem("小明有三个苹果又买了两个"))
+    assert overlap.find("昨天小明有三个苹果又买了吗") is not None  # eleven in a row
+    assert overlap.find("小明有三个苹果又买") is None  # nine
 
 
 def settings(file: Path, *against: str) -> DataSettings:
@@ -108,8 +108,8 @@ def test_training_problems_that_share_words_are_left_out_and_told(tmp_path: Path
     test = write(tmp_path / "test.jsonl", [{"question": TEN, "answer": "6"}, *close])
     plain, clean = problem_source(str(file)), problem_source(settings(file, str(test)))
     assert isinstance(plain, FileProblems) and isinstance(clean, FileProblems)
-    gone = {p.question for p in plain.training} - {p.question for p in clean.training}
-    assert gone == {f"Old: {TEN}?", "What is 7 + 1?"}
+    removed = {p.question for p in plain.training} - {p.question for p in clean.training}
+    assert removed == {f"Old: {TEN}?", "What is 7 + 1?"}
     assert clean.heldout(500) == plain.heldout(500)
     assert clean.summary.contamination.dropped == 2 and clean.summary.rows == 201
     text = "\n".join(summary_lines(clean.summary))
@@ -118,8 +118,10 @@ def test_training_problems_that_share_words_are_left_out_and_told(tmp_path: Path
 
 
 def test_tests_need_no_readable_answers_and_may_be_a_built_in_set(tmp_path: Path) -> None:
-    (asked,) = problem_source("miniature/math").heldout(1)
-    file = write(tmp_path / "train.jsonl", [*sums(40), {"question": asked.question, "answer": "1"}])
+    (prompts,) = problem_source("miniature/math").heldout(1)
+    file = write(
+        tmp_path / "train.jsonl", [*sums(40), {"question": prompts.question, "answer": "1"}]
+    )
     proofs = write(tmp_path / "proofs.jsonl", [{"problem": "Prove it.", "answer": "see above"}])
     source = problem_source(settings(file, "miniature/math", str(proofs)))
     assert isinstance(source, FileProblems)

@@ -51,12 +51,12 @@ def test_the_same_sides_as_a_file_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     file = write(tmp_path / f"rows{ending}", sums(COUNT))
-    one, whole = opened(file), small(file, monkeypatch)
+    source_file, whole = opened(file), small(file, monkeypatch)
     size = len(whole.training)
-    drawn = one.draw(1, 0, size)
-    assert sorted(drawn, key=lambda p: p.id) == sorted(whole.training, key=lambda p: p.id)
-    assert one.heldout(1000) == whole.heldout(1000)
-    assert one.heldout(2) == whole.heldout(2)
+    problems = source_file.draw(1, 0, size)
+    assert sorted(problems, key=lambda p: p.id) == sorted(whole.training, key=lambda p: p.id)
+    assert source_file.heldout(1000) == whole.heldout(1000)
+    assert source_file.heldout(2) == whole.heldout(2)
 
 
 def test_an_epoch_holds_every_problem_once_in_an_order_of_its_own(tmp_path: Path) -> None:
@@ -73,11 +73,11 @@ def test_a_stream_depends_on_nothing_that_was_drawn_before(tmp_path: Path) -> No
     file = write(tmp_path / "rows.jsonl", sums(COUNT))
     whole = opened(file).draw(1, 0, 250)
     rng = random.Random(5)
-    one = opened(file)
+    source_file = opened(file)
     for _ in range(30):
         start, count, other = rng.randrange(240), rng.randrange(1, 10), rng.randrange(3)
-        one.draw(other, rng.randrange(200), 2)
-        assert one.draw(1, start, count) == whole[start : start + count]
+        source_file.draw(other, rng.randrange(200), 2)
+        assert source_file.draw(1, start, count) == whole[start : start + count]
     assert opened(file).draw(1, 249, 1) == whole[249:]
 
 
@@ -115,9 +115,9 @@ def test_a_broken_row_is_left_out_and_told_while_a_run_goes(tmp_path: Path) -> N
     source = opened(broken(tmp_path, 20, 50))
     size = COUNT - 2 - len(source.heldout(1000))
     source.new_warnings()
-    drawn = source.draw(1, 0, 2 * size)
-    assert Counter(Counter(p.id for p in drawn).values()) == {2: size}
-    assert not {"rows-20", "rows-50"} & {p.id for p in drawn}
+    problems = source.draw(1, 0, 2 * size)
+    assert Counter(Counter(p.id for p in problems).values()) == {2: size}
+    assert not {"rows-20", "rows-50"} & {p.id for p in problems}
 
 
 def test_each_broken_row_is_news_once(tmp_path: Path) -> None:
@@ -140,13 +140,13 @@ def test_what_is_drawn_is_kept_clear_of_tests(
 ) -> None:
     test = write(tmp_path / "test.jsonl", sums(25, first=10))
     file = write(tmp_path / "rows.jsonl", sums(COUNT))
-    one = opened(file, decontaminate=[str(test)])
+    source_file = opened(file, decontaminate=[str(test)])
     whole = small(file, monkeypatch, decontaminate=[str(test)])
     size = len(whole.training)
-    assert {p.id for p in one.draw(1, 0, size)} == {p.id for p in whole.training}
-    one.draw(1, size, 1)  # to the end of the epoch
-    assert one.summary.contamination.dropped == whole.summary.contamination.dropped > 10
-    assert "training problems checked" in "\n".join(summary_lines(one.summary))
+    assert {p.id for p in source_file.draw(1, 0, size)} == {p.id for p in whole.training}
+    source_file.draw(1, size, 1)  # to the end of the epoch
+    assert source_file.summary.contamination.dropped == whole.summary.contamination.dropped > 10
+    assert "training problems checked" in "\n".join(summary_lines(source_file.summary))
 
 
 def test_what_a_mapping_leaves_out_is_counted(tmp_path: Path) -> None:

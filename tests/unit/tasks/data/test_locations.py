@@ -17,8 +17,8 @@ from tests.unit.tasks.data.data_files import saved, sums, write
 
 
 def names(path: Path, split: str | None = None) -> list[str]:
-    found = files_of(FileSettings(path=str(path), split=split))
-    return [str(file.relative_to(path)) for file in found]
+    files = files_of(FileSettings(path=str(path), split=split))
+    return [str(file.relative_to(path)) for file in files]
 
 
 def test_a_saved_set(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ class Hub:
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
     places._from_hub.cache_clear()
     file = write(tmp_path / "gsm8k-train.arrow", [{"question": "1+1?", "answer": "Add.\n#### 2"}])
-    found = Hub([file])
-    monkeypatch.setitem(sys.modules, "datasets", found)  # type: ignore[arg-type]
-    return found
+    result = Hub([file])
+    monkeypatch.setitem(sys.modules, "datasets", result)  # type: ignore[arg-type]
+    return result
 
 
 def test_a_known_hub_name_has_its_configuration_and_its_mapping(hub: Hub) -> None:
@@ -133,7 +133,7 @@ def test_a_table_says_otherwise(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "message"),
+    ("error", "error_class", "message"),
     [
         (ConnectionError("no way"), DataMissing, "as a hub name it cannot be fetched (no way)"),
         (
@@ -144,12 +144,12 @@ def test_a_table_says_otherwise(hub: Hub) -> None:
     ],
 )
 def test_what_the_hub_refuses(
-    hub: Hub, error: Exception, kind: type[Exception], message: str
+    hub: Hub, error: Exception, error_class: type[Exception], message: str
 ) -> None:
     hub.answer = error
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_class) as caught:
         files_of(FileSettings(path="someone/else"))
-    assert message in str(caught.value) and type(caught.value) is kind
+    assert message in str(caught.value) and type(caught.value) is error_class
 
 
 def test_without_datasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

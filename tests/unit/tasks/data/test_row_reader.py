@@ -20,16 +20,16 @@ def test_rows_by_number_are_those_of_reading_through(tmp_path: Path, ending: str
     odd = {"question": 'Two\nlines, "quoted", 首都？\u2028still one row', "answer": "x,y"}
     file = write(tmp_path / f"rows{ending}", [*sums(23), odd, *sums(3, 50)])
     rows = open_rows([file])
-    found = [row for place in reversed(range(len(rows))) if (row := rows.read(place)) is not None]
+    actual = [row for index in reversed(range(len(rows))) if (row := rows.read(index)) is not None]
     expected = [(number, columns) for number, columns in read_rows(file)]
-    assert [(row.number, row.columns) for row in reversed(found)] == expected
+    assert [(row.number, row.columns) for row in reversed(actual)] == expected
     assert len(expected) == 27 and expected[23][1]["question"] == odd["question"]
 
 
 def test_several_files_are_one_after_another(tmp_path: Path) -> None:
     files = [write(tmp_path / f"{n}.jsonl", sums(size, 10 * n)) for n, size in enumerate((3, 1, 4))]
     rows = open_rows(files)
-    read = [rows.read(place) for place in range(len(rows))]
+    read = [rows.read(index) for index in range(len(rows))]
     assert [(row.path.name, row.number) for row in read if row] == [
         ("0.jsonl", 1), ("0.jsonl", 2), ("0.jsonl", 3), ("1.jsonl", 1),
         ("2.jsonl", 1), ("2.jsonl", 2), ("2.jsonl", 3), ("2.jsonl", 4),

@@ -131,10 +131,10 @@ def test_seeds_are_no_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_question_is_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = source(monkeypatch, 1)
+    single = source(monkeypatch, 1)
     with pytest.raises(ConfigError, match="too few different problems"):
-        one.draw(1, 0, 1)
-        one.heldout(1)
+        single.draw(1, 0, 1)
+        single.heldout(1)
 
 
 def test_options_are_typed_as_the_task_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,16 +148,16 @@ def test_options_are_typed_as_the_task_has_them(monkeypatch: pytest.MonkeyPatch)
 
     factory = SimpleNamespace(DATASETS={"gcd": (None, Config)})
     monkeypatch.setattr(problems.importlib, "import_module", lambda name: factory)
-    chosen = problems._options("gcd", {"terms": "3", "share": "1", "brackets": "False"}, "w")
-    assert chosen == (("brackets", False), ("share", 1.0), ("terms", 3))
-    for given, words in (
+    selected = problems._options("gcd", {"terms": "3", "share": "1", "brackets": "False"}, "w")
+    assert selected == (("brackets", False), ("share", 1.0), ("terms", 3))
+    for inputs, words in (
         ({"seed": "1"}, "no option 'seed'.*terms, share, brackets"),
         ({"words": "b"}, "no option 'words'"),
         ({"terms": "two"}, "terms = 'two': not a int"),
         ({"brackets": "1"}, "not a bool"),
     ):
         with pytest.raises(ConfigError, match=words):
-            problems._options("gcd", given, "w")
+            problems._options("gcd", inputs, "w")
 
 
 def test_the_documentation_lists_what_is_offered_and_refused() -> None:

@@ -55,18 +55,18 @@ def test_texts_that_are_too_long_are_not_sent_to_a_worker(monkeypatch: pytest.Mo
 
 def test_equal_answers_are_graded_once() -> None:
     workers = shared_workers()
-    asked = sum(workers.ended.values())
+    ended_before = sum(workers.ended.values())
     problem = Problem("p", "?", "41", "math")
     grade_many([(problem, "42")] * 8)
-    assert sum(workers.ended.values()) == asked + 1
+    assert sum(workers.ended.values()) == ended_before + 1
     grades = grade_many([(problem, "42"), (problem, "41.0"), (problem, "42")])
     assert [grade.score for grade in grades] == [0.0, 1.0, 0.0]
-    assert sum(workers.ended.values()) == asked + 2
+    assert sum(workers.ended.values()) == ended_before + 2
 
 
 def test_the_same_answer_to_another_question_is_graded_again() -> None:
-    plain, asked = (Problem("p", q, "391", "math") for q in ("?", "What is 17*23?"))
-    grades = grade_many([(plain, "17*23"), (asked, "17*23")])
+    plain, task = (Problem("p", q, "391", "math") for q in ("?", "What is 17*23?"))
+    grades = grade_many([(plain, "17*23"), (task, "17*23")])
     assert [grade.score for grade in grades] == [1.0, 0.0]
 
 

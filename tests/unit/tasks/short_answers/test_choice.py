@@ -58,20 +58,20 @@ WRONG = (
 @pytest.mark.parametrize("count", range(4, 9))
 @pytest.mark.parametrize("gold", ["B", "Paris", "B) Paris", "(B)"])
 def test_letters_texts_and_both(count: int, gold: str) -> None:
-    asked = problem(gold, CITIES[:count])
+    task = problem(gold, CITIES[:count])
     for answer in (*RIGHT, *RIGHT_TEXT):
-        assert choice(asked, answer) == 1.0, answer
+        assert choice(task, answer) == 1.0, answer
     for answer in WRONG:
-        assert choice(asked, answer) == 0.0, answer
+        assert choice(task, answer) == 0.0, answer
 
 
 @pytest.mark.parametrize("count", range(4, 9))
 def test_every_option_is_its_own_gold_and_no_other(count: int) -> None:
     for number in range(count):
-        asked = problem(LETTERS[number], CITIES[:count])
-        scores = [choice(asked, letter) for letter in LETTERS]
-        assert scores == [float(place == number) for place in range(len(LETTERS))]
-        assert [choice(asked, text) for text in CITIES] == scores[:8]
+        task = problem(LETTERS[number], CITIES[:count])
+        scores = [choice(task, letter) for letter in LETTERS]
+        assert scores == [float(index == number) for index in range(len(LETTERS))]
+        assert [choice(task, text) for text in CITIES] == scores[:8]
 
 
 SHAPES = {
@@ -88,16 +88,16 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_options_in_every_shape(shape: str) -> None:
     column, options = SHAPES[shape]
-    asked = problem("B", options, column)
+    task = problem("B", options, column)
     for answer in ("B", "Paris", "(B) Paris"):
-        assert choice(asked, answer) == 1.0
+        assert choice(task, answer) == 1.0
     for answer in ("A", "Rome", "E", "A) Paris"):
-        assert choice(asked, answer) == 0.0
+        assert choice(task, answer) == 0.0
 
 
 def test_without_options_only_letters_are_read() -> None:
-    asked = problem("C")
-    assert [choice(asked, answer) for answer in ("C", "(c)", "C.", "B", "C) Rome", "Rome")] == [
+    task = problem("C")
+    assert [choice(task, answer) for answer in ("C", "(c)", "C.", "B", "C) Rome", "Rome")] == [
         1.0, 1.0, 1.0, 0.0, 0.0, 0.0]  # fmt: skip
     assert choice(problem("Rome"), "C") is None
 
@@ -110,7 +110,7 @@ LINES = "How many?\nA. 29\nB. 30\nC. 3"
 def test_without_options_a_text_has_to_stand_behind_its_letter_in_the_question(
     question: str,
 ) -> None:
-    asked = Problem("c", question, "B", "choice")
+    task = Problem("c", question, "B", "choice")
     for answer in (
         "B",
         r"\textbf{(B)}\ 30",
@@ -120,7 +120,7 @@ def test_without_options_a_text_has_to_stand_behind_its_letter_in_the_question(
         r"\boxed{\textbf{(B)}~30}",
         "The answer is (B) 30.",
     ):
-        assert choice(asked, answer) == 1.0, answer
+        assert choice(task, answer) == 1.0, answer
     for answer in (
         "(B) 29",
         "(B) 3",
@@ -133,14 +133,14 @@ def test_without_options_a_text_has_to_stand_behind_its_letter_in_the_question(
         "(B) or (C)",
         "(B) $",
     ):
-        assert choice(asked, answer) == 0.0, answer
-    assert VERIFIERS["choice"](asked, "(B) 30") == 1.0  # the worker has the question too
+        assert choice(task, answer) == 0.0, answer
+    assert VERIFIERS["choice"](task, "(B) 30") == 1.0  # the worker has the question too
 
 
 def test_options_in_dollars_are_met_with_and_without_them() -> None:
-    asked = problem("A", ["$5$", "$6$", r"\frac{1}{2}"])
+    task = problem("A", ["$5$", "$6$", r"\frac{1}{2}"])
     assert [
-        choice(asked, answer)
+        choice(task, answer)
         for answer in ("$5$", "5", "A) 5", "(A) $5$", r"\boxed{5}", "6", "$5$, $6$")
     ] == [1.0] * 5 + [0.0] * 2
 
@@ -175,11 +175,11 @@ def test_options_that_look_like_letters() -> None:
 
 
 def test_numbers_as_options() -> None:
-    asked = problem("4", [2, 4, 8, 16])
-    assert [choice(asked, answer) for answer in ("4", "B", "B) 4", "8", "D", "40")] == [
+    task = problem("4", [2, 4, 8, 16])
+    assert [choice(task, answer) for answer in ("4", "B", "B) 4", "8", "D", "40")] == [
         1.0, 1.0, 1.0, 0.0, 0.0, 0.0]  # fmt: skip
 
 
 def test_it_is_in_the_catalogue() -> None:
-    asked = problem("B", ["Rome", "Paris"])
-    assert [VERIFIERS["choice"](asked, answer) for answer in ("paris", "A")] == [1.0, 0.0]
+    task = problem("B", ["Rome", "Paris"])
+    assert [VERIFIERS["choice"](task, answer) for answer in ("paris", "A")] == [1.0, 0.0]

@@ -93,12 +93,14 @@ def of_sets() -> Iterator[Pair]:
 
 @pytest.mark.parametrize("pairs", [by_hand, with_columns, of_sets])
 def test_scores_are_exactly_those_of_the_functions(pairs: Any) -> None:
-    asked = list(pairs())
-    assert len(asked) > 5000
-    expected = [RULES[problem.verifier](problem, answer) for problem, answer in asked]
-    grades = grade_many(asked)
-    found = [grade.score for grade in grades]
-    differ = [pair for pair, a, b in zip(asked, expected, found, strict=True) if repr(a) != repr(b)]
+    items = list(pairs())
+    assert len(items) > 5000
+    expected = [RULES[problem.verifier](problem, answer) for problem, answer in items]
+    grades = grade_many(items)
+    actual = [grade.score for grade in grades]
+    differ = [
+        pair for pair, a, b in zip(items, expected, actual, strict=True) if repr(a) != repr(b)
+    ]
     assert differ == []
     assert not any(grade.verdict for grade in grades), "none was lost"
     assert set(expected) >= ({0.0, 1.0} if pairs is of_sets else {None, 0.0, 1.0})
@@ -139,13 +141,13 @@ def test_a_batch_is_one_errand_and_then_at_hand() -> None:
     rollouts = [rollout(p, a) for p in problems for a in ("811", "812", "811.0", None, "812")]
     before = sum(shared_workers().ended.values())
     grade_rollouts(rollouts)
-    asked = sum(shared_workers().ended.values())
-    assert asked == before + 1, "nine different answers fit into one lot"
+    ended_before = sum(shared_workers().ended.values())
+    assert ended_before == before + 1, "nine different answers fit into one lot"
     groups = evaluation_judge().score_rollouts([rollouts[:5], rollouts[5:10], rollouts[10:]])
     assert [[s.parts["accuracy"] for s in group.scores] for group in groups] == [
         [1.0, 0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0],
     ]  # fmt: skip
-    assert sum(shared_workers().ended.values()) == asked
+    assert sum(shared_workers().ended.values()) == ended_before
 
 
 def test_what_is_lost_is_counted_by_what_became_of_it(

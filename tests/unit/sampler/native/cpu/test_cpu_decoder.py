@@ -42,32 +42,32 @@ def test_a_completion_is_the_same_bits_in_any_company(
     dtype: torch.dtype, law: dict[str, Any], threads: Any
 ) -> None:
     """Tokens and log-probabilities: other slots, other cores, other requests beside it, another order."""
-    model, asked = make("qwen3"), requests(9, samples=20)
+    model, batch = make("qwen3"), requests(9, samples=20)
     params = SamplingParams(24, frozenset({3, 5}), **law)
-    first = sampler(model, dtype, slots=256).generate(asked, params)
+    first = sampler(model, dtype, slots=256).generate(batch, params)
     for slots, count in ((1, 1), (7, 2), (70, 3), (256, 1)):
         threads(count)
-        assert sampler(model, dtype, slots).generate(asked, params) == first
-    order = random.Random(0).sample(range(len(asked)), len(asked) - 3)
-    fewer = sampler(model, dtype).generate([asked[i] for i in order], params)
+        assert sampler(model, dtype, slots).generate(batch, params) == first
+    order = random.Random(0).sample(range(len(batch)), len(batch) - 3)
+    fewer = sampler(model, dtype).generate([batch[i] for i in order], params)
     assert fewer == [first[i] for i in order]
 
 
 def test_a_longer_prompt_than_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, asked = make("llama"), requests(6, longest=60)
-    whole = sampler(model, torch.float32).generate(asked, PARAMS)
+    model, batch = make("llama"), requests(6, longest=60)
+    whole = sampler(model, torch.float32).generate(batch, PARAMS)
     monkeypatch.setattr(cpu_decoder, "PREFILL_TOKENS", 11)
-    assert sampler(model, torch.float32).generate(asked, PARAMS) == whole
-    assert worst_difference(model, asked, whole) < 1e-4
+    assert sampler(model, torch.float32).generate(batch, PARAMS) == whole
+    assert worst_difference(model, batch, whole) < 1e-4
 
 
 def test_looks_between_steps_change_nothing(monkeypatch: pytest.MonkeyPatch, threads: Any) -> None:
     threads(1)  # two cores share the requests out as it comes, and then steps differ
-    model, asked = make("qwen3"), requests(6)
+    model, batch = make("qwen3"), requests(6)
     native = sampler(model, torch.float32)
-    whole, steps = native.generate(asked, PARAMS), native.stats.steps
+    whole, steps = native.generate(batch, PARAMS), native.stats.steps
     monkeypatch.setattr(cpu_decoder, "STEPS", 1)
-    assert native.generate(asked, PARAMS) == whole and native.stats.steps == steps
+    assert native.generate(batch, PARAMS) == whole and native.stats.steps == steps
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -85,21 +85,21 @@ def test_looks_between_steps_change_nothing(monkeypatch: pytest.MonkeyPatch, thr
 def test_models_whose_sizes_fill_no_vector(sizes: dict[str, Any], dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(Qwen3Config(**{**SIZES, **sizes})).eval()
-    asked = requests(7, samples=5, longest=40)
-    answered = sampler(model, dtype).generate(asked, SamplingParams(40, frozenset({3})))
-    assert worst_difference(model, asked, answered) < (1e-4 if dtype == torch.float32 else 0.02)
+    batch = requests(7, samples=5, longest=40)
+    answered = sampler(model, dtype).generate(batch, SamplingParams(40, frozenset({3})))
+    assert worst_difference(model, batch, answered) < (1e-4 if dtype == torch.float32 else 0.02)
 
 
 def test_one_request_is_cut_for_the_cores(threads: Any) -> None:
-    asked = [Request((4, 9, 7), 11, (0,))]
-    first, second = split_requests(asked, PARAMS, 2)
-    assert first == PromptShare(0, asked[0], PARAMS, 0, 6)
-    assert second == PromptShare(0, asked[0], PARAMS, 6, 5)
-    model, found = make("qwen3"), []
+    batch = [Request((4, 9, 7), 11, (0,))]
+    first, second = split_requests(batch, PARAMS, 2)
+    assert first == PromptShare(0, batch[0], PARAMS, 0, 6)
+    assert second == PromptShare(0, batch[0], PARAMS, 6, 5)
+    model, result = make("qwen3"), []
     for count in (1, 2, 3):
         threads(count)
-        found.append(sampler(model, torch.float32).generate(asked, PARAMS))
-    assert found[0] == found[1] == found[2]
+        result.append(sampler(model, torch.float32).generate(batch, PARAMS))
+    assert result[0] == result[1] == result[2]
 
 
 def test_a_core_decodes_as_many_at_a_time_as_its_cache_holds(
@@ -107,17 +107,17 @@ def test_a_core_decodes_as_many_at_a_time_as_its_cache_holds(
 ) -> None:
     """2 layers x 2 heads x 64 positions x 16 numbers: 16 KiB of keys, and of values as much or half."""
     threads(1)
-    model, asked = make("qwen3"), [Request((4, 9, 7), 100, (0,))]
+    model, batch = make("qwen3"), [Request((4, 9, 7), 100, (0,))]
     native = sampler(model, torch.float32, slots=256)
     packed = native._decoders._model  # type: ignore[attr-defined]
     narrow = sampler(model, torch.bfloat16)._decoders._model  # type: ignore[attr-defined]
     assert packed_model.slots_in_core_cache(packed, 64) == 2**22 // 2**15
     assert packed_model.slots_in_core_cache(narrow, 64) == 2**22 // (3 * 2**13)
     assert packed_model.slots_in_core_cache(packed, 2**13) == 16  # never fewer
-    whole = native.generate(asked, PARAMS)
+    whole = native.generate(batch, PARAMS)
     monkeypatch.setattr(packed_model, "CORE_CACHE", packed.bytes)
     assert memory_sizes(packed, 3, 24, 1, 100).slots == 16
-    assert native.generate(asked, PARAMS) == whole and native.stats.occupancy > 0.5
+    assert native.generate(batch, PARAMS) == whole and native.stats.occupancy > 0.5
     monkeypatch.setattr(packed_model, "CORE_CACHE", packed.bytes // 2 - 1)  # weights do not fit
     assert memory_sizes(packed, 3, 24, 1, 100).slots == 100
 
@@ -129,18 +129,18 @@ def test_odd_sizes_are_not_multiplied_in_pairs() -> None:
 
 
 def test_a_request_without_samples_gets_none() -> None:
-    asked = [Request((4,), 0, (0,)), Request((4, 9), 2, (1,)), Request((4,), 0, (2,))]
-    answered = sampler(make("qwen3"), torch.float32).generate(asked, PARAMS)
+    batch = [Request((4,), 0, (0,)), Request((4, 9), 2, (1,)), Request((4,), 0, (2,))]
+    answered = sampler(make("qwen3"), torch.float32).generate(batch, PARAMS)
     assert [len(group) for group in answered] == [0, 2, 0]
-    assert sampler(make("qwen3"), torch.float32).generate(asked[:1], PARAMS) == [[]]
+    assert sampler(make("qwen3"), torch.float32).generate(batch[:1], PARAMS) == [[]]
 
 
 def test_weights_taken_are_the_samplers_own() -> None:
     """A learner goes on changing its own in place."""
-    model, asked = make("qwen3-tied"), requests(3)
+    model, batch = make("qwen3-tied"), requests(3)
     native = sampler(model, torch.float32)
-    before = native.generate(asked, PARAMS)
+    before = native.generate(batch, PARAMS)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2.0)
-    assert native.generate(asked, PARAMS) == before
+    assert native.generate(batch, PARAMS) == before

@@ -124,11 +124,11 @@ def test_a_cancelled_request_frees_its_slots() -> None:
     long, waiting = Request((9, 4), 8, (0,)), Request((7, 7, 2), 3, (1,))
     (whole,), (expected,) = native.generate([long], ENDLESS), native.generate([waiting], PARAMS)
     with native.session(20, 70) as session:
-        running, behind = session.submit(long, ENDLESS), session.submit(waiting, PARAMS)
+        running, queued = session.submit(long, ENDLESS), session.submit(waiting, PARAMS)
         next(running.stream())
         running.cancel()
         partial = running.result(SECONDS)
-        assert behind.result(SECONDS) == expected
+        assert queued.result(SECONDS) == expected
         again = session.submit(long, ENDLESS)
         assert again.result(SECONDS) == whole, "a cancelled request leaves nothing behind"
     assert len(partial) == 8 and not any(completion.stopped for completion in partial)

@@ -48,23 +48,23 @@ def expected(
     keys, values = (
         part.view(4, 192, *part.shape[1:])[i, :count].transpose(0, 1) for part in cached
     )
-    seen = F.scaled_dot_product_attention(
+    output = F.scaled_dot_product_attention(
         queries[i][:, None], keys, values, scale=0.3, enable_gqa=True
     )
-    return seen[:, 0]
+    return output[:, 0]
 
 
 @pytest.mark.parametrize("splits", [1, 2, 4, 8])
 @pytest.mark.parametrize("group", [1, 2, 7])
 def test_a_row_in_parts_is_the_whole_row(splits: int, group: int) -> None:
     queries, cached, filled_B = case(group)
-    seen = attend_slots_reference(queries, cached, filled_B, 0.3, (192, splits))
+    output = attend_slots_reference(queries, cached, filled_B, 0.3, (192, splits))
     for i, count in enumerate(filled_B.tolist()):
-        assert torch.allclose(seen[i], expected(queries, cached, i, count), atol=1e-5)
+        assert torch.allclose(output[i], expected(queries, cached, i, count), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("count", "kv_heads", "longest", "wanted"),
+    ("count", "kv_heads", "longest", "desired"),
     [
         (64, 8, 512, 1),  # 512 programs are enough for 132 processors
         (16, 8, 512, 4),  # 128 programs: four parts of 128 tokens each
@@ -73,8 +73,8 @@ def test_a_row_in_parts_is_the_whole_row(splits: int, group: int) -> None:
         (256, 8, 8_192, 8),  # rows that long are divided in any case
     ],
 )
-def test_parts_keep_an_h100_busy(count: int, kv_heads: int, longest: int, wanted: int) -> None:
-    assert split_count(count, kv_heads, longest, processors=132) == wanted
+def test_parts_keep_an_h100_busy(count: int, kv_heads: int, longest: int, desired: int) -> None:
+    assert split_count(count, kv_heads, longest, processors=132) == desired
 
 
 def test_turning_by_hand() -> None:
@@ -95,16 +95,16 @@ def test_norms_come_before_turning() -> None:
     cached = torch.zeros(1, 1, 2), torch.zeros(1, 1, 2)
     qkv = torch.tensor([[3.0, 4.0, 3.0, 4.0, 3.0, 4.0]])
     queries = rope_into_cache_reference(qkv, rotation, torch.tensor([0]), cached, 1)
-    wanted = torch.tensor([3.0, 4.0]) * 2 / 12.5**0.5
-    assert torch.allclose(queries[0, 0], wanted) and torch.allclose(cached[0][0, 0], wanted)
+    desired = torch.tensor([3.0, 4.0]) * 2 / 12.5**0.5
+    assert torch.allclose(queries[0, 0], desired) and torch.allclose(cached[0][0, 0], desired)
     assert cached[1][0, 0].tolist() == [3.0, 4.0]
 
 
 def test_a_product_of_halves_is_float32() -> None:
     """1 + 2^-8 takes nine bits of fraction, one more than bfloat16 has behind a product of 1."""
-    left = torch.tensor([[1.0, 2.0**-8]]).bfloat16()
-    found = matmul_float32(left, torch.ones(2, 1).bfloat16())
-    assert found.dtype == torch.float32 and found.item() == 1.0 + 2.0**-8
+    remaining = torch.tensor([[1.0, 2.0**-8]]).bfloat16()
+    product = matmul_float32(remaining, torch.ones(2, 1).bfloat16())
+    assert product.dtype == torch.float32 and product.item() == 1.0 + 2.0**-8
 
 
 # The kernels, interpreted -------------------------------------------------------------------------
@@ -115,9 +115,9 @@ def test_a_product_of_halves_is_float32() -> None:
 @pytest.mark.parametrize("group", [1, 2, 7])
 def test_the_attention_kernel_interpreted(splits: int, group: int) -> None:
     queries, cached, filled_B = case(group)
-    seen = decode_attention.attend_slots(queries, cached, filled_B, 0.3, (192, splits))
+    output = decode_attention.attend_slots(queries, cached, filled_B, 0.3, (192, splits))
     assert torch.allclose(
-        seen, attend_slots_reference(queries, cached, filled_B, 0.3, (192, splits)), atol=1e-4
+        output, attend_slots_reference(queries, cached, filled_B, 0.3, (192, splits)), atol=1e-4
     )
 
 
@@ -132,5 +132,5 @@ def test_the_turning_kernel_interpreted(normed: bool) -> None:
     ours, theirs = ([torch.zeros(3 * 64, 2, 16) for _ in range(2)] for _ in range(2))
     turned = decode_attention.rope_into_cache(qkv, rotation, used_B, tuple(ours), 64)
     plain = rope_into_cache_reference(qkv, rotation, used_B, tuple(theirs), 64)
-    for one, other in zip((turned, *ours), (plain, *theirs), strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
+    for first, other in zip((turned, *ours), (plain, *theirs), strict=True):
+        assert torch.allclose(first, other, atol=1e-5)

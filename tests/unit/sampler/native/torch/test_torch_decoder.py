@@ -41,15 +41,15 @@ def even(count: int, samples: int) -> list[Request]:
 def assert_alike(ours: list[list[Completion]], theirs: list[list[Completion]]) -> None:
     for group, other in zip(ours, theirs, strict=True):
         assert [(c.ids, c.stopped) for c in group] == [(c.ids, c.stopped) for c in other]
-        for one, two in zip(group, other, strict=True):
-            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-5)
+        for first, two in zip(group, other, strict=True):
+            assert first.logprobs == pytest.approx(two.logprobs, abs=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_samples_as_on_a_cpu(family: str) -> None:
     native, decoder = pair(family)
-    asked = requests(9, samples=7)
-    assert_alike(decoder.generate(asked, PARAMS, None).in_order(), native.generate(asked, PARAMS))
+    batch = requests(9, samples=7)
+    assert_alike(decoder.generate(batch, PARAMS, None).in_order(), native.generate(batch, PARAMS))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -64,15 +64,15 @@ def test_steps_made_of_kernels_draw_the_same(family: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch_model, "attend_slots", attend)
     monkeypatch.setattr(torch_model, "split_count", lambda *_, **__: 2)
     decoder._model.kernels = True
-    asked = requests(9, samples=7)
-    assert_alike(decoder.generate(asked, PARAMS, None).in_order(), native.generate(asked, PARAMS))
+    batch = requests(9, samples=7)
+    assert_alike(decoder.generate(batch, PARAMS, None).in_order(), native.generate(batch, PARAMS))
 
 
 @pytest.mark.parametrize("slots", [1, 3, 16, 100])
 def test_any_number_of_slots(slots: int) -> None:
     native, decoder = pair(slots=slots)
-    asked = requests(9, samples=7)
-    assert_alike(decoder.generate(asked, PARAMS, None).in_order(), native.generate(asked, PARAMS))
+    batch = requests(9, samples=7)
+    assert_alike(decoder.generate(batch, PARAMS, None).in_order(), native.generate(batch, PARAMS))
 
 
 @pytest.mark.parametrize(
@@ -87,25 +87,27 @@ def test_any_number_of_slots(slots: int) -> None:
 )
 def test_any_way_of_drawing(params: SamplingParams) -> None:
     native, decoder = pair()
-    asked = requests(6, samples=3)
-    assert_alike(decoder.generate(asked, params, None).in_order(), native.generate(asked, params))
+    batch = requests(6, samples=3)
+    assert_alike(decoder.generate(batch, params, None).in_order(), native.generate(batch, params))
 
 
 def test_calls_of_different_sizes_share_rows_safely() -> None:
     native, decoder = pair(slots=32)
     for count, samples, limit in ((2, 3, 5), (8, 6, 24), (1, 1, 3), (8, 6, 24)):
-        asked, params = requests(count, samples=samples), SamplingParams(limit, frozenset({3, 5}))
+        batch, params = requests(count, samples=samples), SamplingParams(limit, frozenset({3, 5}))
         assert_alike(
-            decoder.generate(asked, params, None).in_order(), native.generate(asked, params)
+            decoder.generate(batch, params, None).in_order(), native.generate(batch, params)
         )
 
 
 def test_every_end_is_told_once_and_the_clock_adds_up() -> None:
     _, decoder = pair(slots=8)
-    told: list[tuple[int, int]] = []
-    asked = even(5, samples=4)
-    run = decoder.generate(asked, PARAMS, lambda request, sample, _: told.append((request, sample)))
-    assert sorted(told) == [(i, j) for i in range(5) for j in range(4)]
+    reports: list[tuple[int, int]] = []
+    batch = even(5, samples=4)
+    run = decoder.generate(
+        batch, PARAMS, lambda request, sample, _: reports.append((request, sample))
+    )
+    assert sorted(reports) == [(i, j) for i in range(5) for j in range(4)]
     done = run.in_order()
     assert run.tokens == sum(len(c.ids) for group in done for c in group)
     assert run.slot_steps == run.tokens - 20  # the first token is drawn with the prompt
@@ -115,26 +117,26 @@ def test_every_end_is_told_once_and_the_clock_adds_up() -> None:
 def test_a_request_without_samples() -> None:
     _, decoder = pair()
     assert decoder.generate([], PARAMS, None).in_order() == []
-    asked = [Request((7, 8), 0, (1,)), Request((7, 8, 9), 2, (2,))]
-    assert list(map(len, decoder.generate(asked, PARAMS, None).in_order())) == [0, 2]
+    batch = [Request((7, 8), 0, (1,)), Request((7, 8, 9), 2, (2,))]
+    assert list(map(len, decoder.generate(batch, PARAMS, None).in_order())) == [0, 2]
 
 
 def test_rows_close_up_when_nothing_waits() -> None:
     """40 samples in 40 rows; those that do not stop end up in the first 8."""
     _, decoder = pair(slots=40)
-    seen: list[int] = []
+    calls: list[int] = []
     original = DecodeSteps.run
 
     def spy(self: DecodeSteps, count: int, shape: StepShape) -> None:
-        seen.append(shape.slots)
+        calls.append(shape.slots)
         original(self, count, shape)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DecodeSteps, "run", spy)
         decoder.generate(even(10, samples=4), SamplingParams(60, frozenset({3, 5})), None)
-    assert seen[0] == 40
-    assert seen[-1] <= 16
-    assert seen == sorted(seen, reverse=True)
+    assert calls[0] == 40
+    assert calls[-1] <= 16
+    assert calls == sorted(calls, reverse=True)
 
 
 @pytest.mark.usefixtures("in_c")  # which keeps states in float32
@@ -142,9 +144,9 @@ def test_bfloat16_stays_near_the_decoder_of_a_cpu() -> None:
     model = make("qwen3")
     native = NativeSampler(model.config, slots=8, dtype=torch.bfloat16)
     native.load(WeightUpdate(0, model.state_dict()))
-    asked = requests(4, samples=1)
+    batch = requests(4, samples=1)
     params = SamplingParams(2, frozenset(), temperature=0.0)
-    ours = TorchDecoder(forward(model, torch.bfloat16), 8).generate(asked, params, None).in_order()
-    theirs = native.generate(asked, params)
+    ours = TorchDecoder(forward(model, torch.bfloat16), 8).generate(batch, params, None).in_order()
+    theirs = native.generate(batch, params)
     for group, other in zip(ours, theirs, strict=True):
         assert group[0].logprobs[0] == pytest.approx(other[0].logprobs[0], abs=0.05)
