@@ -102,6 +102,7 @@ class Rate:
 
 def derived_lines(thought: str) -> int:
     """Count the lines of a thought that derive something."""
+    # Sums have an equals sign; steps of functions and options have forms of their own.
     return sum(
         "=" in line or any(form.fullmatch(line.strip()) for form in (_STEP, _OPTION))
         for line in thought.splitlines()
@@ -115,14 +116,17 @@ def has_plan(thought: str) -> bool:
 
 def mode_of(rollout: Rollout) -> Mode:
     """Return the mode of a response to one of the miniature's problems."""
+    # Truncated and malformed responses have no thought to read.
     if rollout.thought is None:
         return Mode.BROKEN
+    # Requests have no steps to count: a plan line is their derivation.
     if rollout.problem.domain in _REQUESTS:
         return Mode.DERIVED if has_plan(rollout.thought) else Mode.AT_ONCE
     lines, steps = derived_lines(rollout.thought), rollout.problem.difficulty
     assert steps is not None, "only the miniature's problems say how many steps they have"
     if not lines:
         return Mode.AT_ONCE
+    # A check repeats the derivation, so it has about twice the lines; 1.5 lies between the two.
     return Mode.DERIVED if lines < 1.5 * steps else Mode.CHECKED
 
 
@@ -131,6 +135,7 @@ def rate(count: int, n: int) -> Rate:
     if not n:
         return Rate(math.nan, 0.0, 1.0, 0)
     share, z2 = count / n, _Z * _Z
+    # Wilson (1927): both ends solve |share - p| = z sqrt(p (1 - p) / n).
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     radius = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return Rate(share, max(0.0, centre - radius), min(1.0, centre + radius), n)
@@ -139,6 +144,7 @@ def rate(count: int, n: int) -> Rate:
 def difference(a: Rate, b: Rate) -> tuple[float, float, float]:
     """Return a - b with Newcombe's interval: (value, low, high)."""
     value = a.value - b.value
+    # Newcombe (1998): distances to the bounds add as squares.
     low = value - math.hypot(a.value - a.low, b.high - b.value)
     high = value + math.hypot(a.high - a.value, b.value - b.low)
     return value, low, high
@@ -170,6 +176,7 @@ def observe(
         heldout = problem_source(name).heldout(problems)
         for start in range(0, len(heldout), _PROBLEMS_PER_CALL):
             batch = heldout[start : start + _PROBLEMS_PER_CALL]
+            # `first` is part of the random key, so that the size of a call changes no sample.
             rollouts = roller(batch, samples, params, (seed, _KEY), first=start)
             for group in evaluation_judge().score_rollouts(rollouts):
                 observations += observed(group)
@@ -182,6 +189,7 @@ def observed(group: Group) -> list[Observation]:
     return [
         Observation(
             mode=mode_of(rollout),
+            # None, an unreadable gold answer, counts as wrong.
             right=(score.parts["accuracy"] or 0.0) > 0.0,
             language=problem.language,
             difficulty=problem.difficulty or 0,
@@ -197,6 +205,7 @@ def mode_table(title: str, observations: Sequence[Observation]) -> Table:
     for name in ("mode", "share", "accuracy", "n"):
         table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
     for mode in Mode:
+        # `n` of the accuracy is the number of responses of the mode.
         right = accuracy(observations, mode)
         share = rate(right.n, len(observations))
         table.add_row(mode.value, f"{share.value:.1%}", str(right), str(right.n))
@@ -219,6 +228,7 @@ def table_by(
         cells = []
         for mode in Mode:
             right = accuracy(part, mode)
+            # A mode that does not occur has a share of 0 % and no accuracy.
             shown = f"{right.value:.0%}" if right.n else "-"
             cells.append(f"{right.n / len(part):.0%}, {shown}")
         table.add_row(str(value), *cells, f"{accuracy(part).value:.0%}", str(len(part)))
@@ -278,6 +288,7 @@ def comparison(observations: Sequence[Observation]) -> str:
     )
     lines = []
     if once.n and derived.n and derived.value:
+        # Every answer at once may be wrong, and then the ratio has no bound.
         ratio = derived.value / once.value if once.value else math.inf
         lines.append(f"derived / at once: {ratio:.1f} times as often right")
     if derived.n and checked.n:

@@ -85,6 +85,7 @@ def write_problems(file: Path, size: int) -> int:
     rng, count, written = random.Random(0), 0, 0
     with file.open("w", encoding="utf-8") as out:
         while written < size:
+            # The count makes every question different, so that none is left out as a duplicate.
             question = f"{' '.join(rng.choices(WORDS, k=60))} {count}?"
             row = {
                 "prompt": question.capitalize(),
@@ -103,9 +104,11 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     Raises SystemExit if it fails.
     """
     started = time.perf_counter()
+    # Offline: a look at the hub would be measured as reading.
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"}
     )
+    # wait4 gives the usage of this child alone; RUSAGE_CHILDREN would add up all of them.
     _, status, usage = os.wait4(process.pid, 0)
     clock = time.perf_counter() - started
     if status:
@@ -124,6 +127,7 @@ def main() -> None:
         recipe.write_text(RECIPE.format(file=file.as_posix()), encoding="utf-8")
         print(f"{count:,} problems, {file.stat().st_size / 1e9:.2f} GB")
         print(f"{'':36}{'clock s':>9}{'cpu s':>9}{'MiB':>9}")
+        # A process per measurement, so that nothing is cached in memory from the one before.
         python = [sys.executable, "-c", DRAW, str(recipe)]
         for name, command in (
             (

@@ -36,8 +36,10 @@ def load(prompts: int, group: int) -> list[Sample]:
     samples = []
     for prompt in [ids(rng.randint(50, 74)) for _ in range(prompts)]:
         for _ in range(group):
+            # Log-normal, as lengths of responses are: many short ones and a long tail.
             length = min(140, max(5, int(rng.lognormvariate(3.4, 0.6))))
             logprobs = (-6.7,) * length  # about the logarithm of 1 / VOCABULARY
+            # An advantage that is never 0: every sample has to run.
             samples.append(Sample(prompt, ids(length), logprobs, rng.choice([-1.0, 1.0])))
     return samples
 
@@ -54,6 +56,7 @@ class TimedLearner:
     def run(self, samples: list[Sample]) -> None:
         """Time the work of one rollout: `prepare` and one `update`."""
         start = time.perf_counter()
+        # Both calls, since a rollout needs both: `prepare` runs the reference.
         self.padding = self.learner.update(self.learner.prepare(samples)).padding_share
         self.seconds.append(time.perf_counter() - start)
 
@@ -81,6 +84,7 @@ def timed(name: str, options: argparse.Namespace, share: bool) -> TimedLearner:
         tokens_per_micro_batch=options.tokens_per_micro_batch,
         share_prompts=share,
     )
+    # Past the learner's own limit for a CPU: the larger micro-batches of a padded learner.
     if not share and not options.small:
         learner.tokens_per_micro_batch = options.tokens_per_micro_batch
     return TimedLearner(name, learner)

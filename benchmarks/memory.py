@@ -90,6 +90,7 @@ def random_model(folder: Path, hidden: int = 512, layers: int = 6) -> Path:
     """Save a Qwen2 with random weights, about 25 million parameters, and the miniature's tokenizer; return its folder."""
     shipped = shipped_model("miniature-base")
     assert shipped is not None, "the miniature's base ships with the package"
+    # The tokenizer alone is the shipped one; the weights are random and larger.
     for file in shipped.glob("*token*"):
         shutil.copy(file, folder)
     torch.manual_seed(0)
@@ -111,6 +112,7 @@ def random_model(folder: Path, hidden: int = 512, layers: int = 6) -> Path:
 def write_recipe(case: str, start: Path, folder: Path, threads: int) -> Path:
     """Write the recipe of a case and its data; return the recipe's path."""
     data, recipe = folder / "data.jsonl", folder / "memory.toml"
+    # Eight equal rows: memory depends on lengths and not on content.
     row = '{"prompt": "Count.", "completion": "' + "one two three " * 60 + '"}\n'
     data.write_text(row * 8, encoding="utf-8")
     text, changes = CASES[case]
@@ -122,6 +124,7 @@ def write_recipe(case: str, start: Path, folder: Path, threads: int) -> Path:
 def estimated(recipe: Path, threads: int) -> Phase:
     """Return the plan's estimate for the recipe's only stage, on a CPU with some number of threads."""
     loaded = load_recipe(recipe)
+    # 100 GB, so that the plan does not adapt to what is free here.
     machine = Machine("a CPU", None, threads, 1e11, 1e11, None)
     return peak(loaded.stages["stage"], size_of("stage", loaded), machine)
 
@@ -144,6 +147,7 @@ sys.exit(status)
 def measured(recipe: Path, out: Path) -> float:
     """Run a recipe and return its peak memory in bytes."""
     command = [sys.executable, "-c", _RUN, "run", str(recipe), "--out", str(out)]
+    # A process per case, since peak memory never falls within one.
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout + process.stderr
     return float(process.stdout.rsplit("peak ", 1)[1])

@@ -18,6 +18,7 @@ from benchmarks.graders.mutators import (
 
 
 def _other_digit(match: re.Match[str]) -> str:
+    # 9 becomes 0, so the number of digits stays.
     return match[0][:-1] + str((int(match[0][-1]) + 1) % 10)
 
 
@@ -25,12 +26,14 @@ def _digits(change: Callable[[str], str]) -> Make:
     """Change the digits of a whole number; none where it stays the same."""
 
     def make(gold: Gold) -> str | None:
+        # Other answers have mutators of their own below.
         if not is_whole(gold):
             return None
         sign, digits = (
             ("-" if gold.text.strip().startswith("-") else ""),
             gold.text.strip().lstrip("-"),
         )
+        # A change that gives the same digits, or none, is no near miss.
         changed = change(digits)
         return sign + changed if changed and changed.strip(" ,.") not in ("", digits) else None
 
@@ -38,6 +41,7 @@ def _digits(change: Callable[[str], str]) -> Make:
 
 
 def _swapped(digits: str) -> str:
+    # Equal digits would give the gold answer again.
     return digits[1::-1] + digits[2:] if len(digits) > 1 and digits[0] != digits[1] else ""
 
 
@@ -53,10 +57,13 @@ def _another_name(gold: Gold) -> str | None:
     """Rename every letter that stands alone in an expression of one name."""
     if is_word(gold) or re.search(r"\\(?!frac|dfrac|tfrac|sqrt|cdot|left|right)|[a-zA-Z]{2}", re.sub(r"\\[a-z]+", "", gold.text)):  # fmt: skip
         return None
+    # e and i are constants, not names.
     names = set(re.findall(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])", gold.text)) - {"i", "e"}
+    # An equation or a set may keep its meaning under another name.
     if len(names) != 1 or "=" in gold.text or re.search(r"[<>]|\\[lg]e|\\in", gold.text):
         return None
     name = names.pop()
+    # q is used by few answers; r takes its place where it is.
     return re.sub(rf"(?<![\\a-zA-Z]){name}(?![a-zA-Z])", "q" if name != "q" else "r", gold.text)
 
 
@@ -67,6 +74,7 @@ def _turned(opening: str, closing: str) -> Make:
         match = re.fullmatch(
             rf"(\{opening})([^,()\[\]{{}}]+),([^,()\[\]{{}}]+)(.*)(\{closing})", gold.text.strip()
         )
+        # Equal coordinates stay the same, and a pair with an infinity may be an interval.
         if match is None or match[2].strip() == match[3].strip() or "infty" in gold.text:
             return None
         return f"{match[1]}{match[3].strip()}, {match[2].strip()}{match[4]}{match[5]}"
@@ -78,12 +86,14 @@ def _member(change: Callable[[list[str]], list[str]]) -> Make:
     """Change the members of a plain list of numbers."""
 
     def make(gold: Gold) -> str | None:
+        # 1,234 is one number with a thousands separator, not a list.
         if not re.fullmatch(r"-?[0-9]+(?:,\s*-?[0-9]+)+", gold.text) or re.fullmatch(
             r"-?[0-9]{1,3}(?:,[0-9]{3})+", gold.text
         ):
             return None
         members = [part.strip() for part in gold.text.split(",")]
         changed = change(members)
+        # Lists are compared without their order.
         return ", ".join(changed) if sorted(changed) != sorted(members) else None
 
     return make
@@ -95,6 +105,7 @@ def _brackets(old: str, new: str, at_end: bool) -> Make:
     def make(gold: Gold) -> str | None:
         text = gold.text.strip()
         is_interval = gold.kind == "interval" or "infty" in text or "cup" in text or re.fullmatch(r"\[.*\)|\(.*\]", text)  # fmt: skip
+        # A bracket at an infinity changes nothing.
         if not is_interval or "infty" in (text[-9:] if at_end else text[:9]):
             return None
         if at_end:
@@ -112,12 +123,14 @@ def _transposed(gold: Gold) -> str | None:
     match = re.fullmatch(r"\\begin\{(.matrix)\}(.*)\\end\{\1\}", gold.text.strip(), re.DOTALL)
     if match is None:
         return None
+    # Rows end in two backslashes, cells in an ampersand.
     rows = [[cell.strip() for cell in row.split("&")] for row in match[2].split(r"\\")]
     columns = (
         [list(column) for column in zip(*rows, strict=True)]
         if len({len(row) for row in rows}) == 1
         else rows
     )
+    # A symmetric matrix is its transpose; a vector may be written as row or column.
     if columns == rows or len(rows[0]) == 1:
         return None
     body = r" \\ ".join(" & ".join(row) for row in columns)
@@ -143,6 +156,7 @@ def _upper_name(gold: Gold) -> str | None:
 def _first_term_negated(gold: Gold) -> str | None:
     text = gold.text.strip()
     if (
+        # Zero has no sign, and a factorial binds before the sign in some readings.
         not is_single(gold)
         or text in ("0", ".0")
         or not re.match(r"[0-9.\\a-zA-Z]", text)

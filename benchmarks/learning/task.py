@@ -50,6 +50,7 @@ class Task:
     def draw(self, steps: int) -> list[dict[str, Any]]:
         """Return rows of a data set: the prompts of some steps, in the order of a run of the recipe."""
         count = steps * self.stage.problems_per_rollout
+        # The same problems in the same order as the stage draws them.
         self.problems = self.source.draw(self.seed, 0, count)
         rendered = [self.template.render(problem.question) for problem in self.problems]
         return [{"prompt": text, "number": number} for number, text in enumerate(rendered)]
@@ -61,6 +62,7 @@ class Task:
         def recipe_reward(
             completion_ids: list[list[int]], number: list[int], **_: Any
         ) -> list[float]:
+            # One group per completion: rewards do not depend on the other samples of a problem.
             rollouts = [
                 [self.parsed(tokenizer, ids, self.problems[index], end)]
                 for ids, index in zip(completion_ids, number, strict=True)
@@ -75,6 +77,7 @@ class Task:
         self, tokenizer: PreTrainedTokenizerBase, ids: list[int], problem: Problem, end: int
     ) -> Rollout:
         """Return a completion as a rollout, decoded as in `sampler.rollouts`."""
+        # TRL hands over the ids as sampled; the end token is no text.
         stopped = bool(ids) and ids[-1] == end
         text = tokenizer.decode(
             ids[:-1] if stopped else ids,
@@ -82,6 +85,7 @@ class Task:
             clean_up_tokenization_spaces=False,
         )
         assert isinstance(text, str)
+        # The reward reads no log-probabilities.
         completion = Completion(tuple(ids), (0.0,) * len(ids), stopped)
         return make_rollout(problem, 0, (), completion, text, self.template)
 
@@ -100,6 +104,7 @@ def task(seed: int, steps: int) -> Task:
     """Return the recipe's task, with another number of steps."""
     stage = load_recipe(RECIPE).stages["zero"]
     assert isinstance(stage, RLStage), "R1-Zero is reinforcement learning"
+    # The number of steps belongs to the learning-rate schedule of both.
     return Task(stage.model_copy(update={"steps": steps}), seed)
 
 

@@ -41,6 +41,7 @@ class Work:
 
     def forward(self, tokens: int, scored: int, attended: float) -> float:
         """Return the FLOP of a forward pass over `tokens` positions, with logits at `scored` of them and `attended` pairs."""
+        # Logits are computed at scored positions only, attention over pairs in each layer.
         head = self.head[0] * self.head[1]
         return (
             2.0 * (self.layers * self.layer * tokens + head * scored)
@@ -55,6 +56,7 @@ class Work:
 def work_of(size: Case) -> Work:
     """Return the matrices of the case's model (`folders.config_of`)."""
     hidden, heads = size.hidden, size.hidden // 32
+    # Half as many key-value heads as query heads, each of dimension 32; keys and values.
     keys = 2 * (heads // 2) * 32
     shapes = ((hidden, hidden + keys), (hidden, hidden), (hidden, 8 * hidden), (4 * hidden, hidden))
     return Work(shapes, size.layers, (hidden, size.vocabulary), hidden)
@@ -62,6 +64,7 @@ def work_of(size: Case) -> Work:
 
 def pairs(prompt: int, response: int) -> float:
     """Return the number of pairs (position, position it attends to) of a response, with causal attention."""
+    # Position t of the response attends to the prompt and to t positions up to itself.
     return response * prompt + response * (response + 1) / 2
 
 
@@ -71,10 +74,12 @@ def machine_rates(case: dict[str, Any], rows: list[int]) -> dict[str, float]:
     Each rate is the better of two ways to use the threads: all on each product, or each on its own part of the rows.
     """
     work = work_of(Case(**case))
+    # Square products are the most that the machine reaches; those of the model are narrower.
     rates = {"copy": copy_rate(), "float32_square": _rate([(2048, 2048)], 2048, torch.float32)}
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
         for count in rows:
+            # All layers in their order, so that weights come from memory as in a pass and not from a cache.
             shapes = [*work.shapes * work.layers, work.head]
             rates[f"{name}_{count}"] = _rate(shapes, count, dtype)
     return rates
@@ -84,6 +89,7 @@ def copy_rate() -> float:
     """Return the bytes per second, read and written, of a large copy."""
     source = torch.ones(COPY_BYTES // 4)
     target = torch.empty_like(source)
+    # Each byte is read once and written once.
     return 2 * COPY_BYTES / _seconds(lambda: target.copy_(source))
 
 
@@ -92,7 +98,9 @@ def _rate(shapes: list[tuple[int, int]], rows: int, dtype: torch.dtype) -> float
     threads = torch.get_num_threads()
     operations = sum(2.0 * rows * inner * outer for inner, outer in shapes)
     together = operations / _seconds(_chain(shapes, rows, dtype))
+    # Threads that work on rows of their own need no wait after each product.
     parts = [_chain(shapes, rows // threads, dtype) for _ in range(threads)]
+    # Ten repetitions, so that the start of the threads weighs little.
     repeated = [partial(_repeat, part, 10) for part in parts]
     apart = 10 * operations / _seconds(lambda: run_parallel(repeated))
     return max(together, apart)
@@ -102,6 +110,7 @@ def _chain(shapes: list[tuple[int, int]], rows: int, dtype: torch.dtype) -> Call
     """Return a function that computes all products, each with an input of its own."""
     buffers: dict[tuple[int, int], list[Tensor]] = {}
     for shape in shapes:
+        # One input and output per shape: a model too writes activations of a shape to memory that is warm.
         if shape not in buffers:
             buffers[shape] = [
                 torch.randn(rows, shape[0]).to(dtype),
@@ -124,6 +133,7 @@ def _repeat(call: Callable[[], Any], times: int) -> None:
 @torch.no_grad()
 def _seconds(call: Callable[[], Any]) -> float:
     """Return the least seconds of a call, over SECONDS of repetitions."""
+    # Not measured: the first call allocates and warms up.
     call()
     best, end = float("inf"), time.perf_counter() + SECONDS
     while (start := time.perf_counter()) < end:

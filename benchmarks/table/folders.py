@@ -28,7 +28,9 @@ def model_folder(size: Case, folder: Path) -> Path:
 def tokenizer_of(size: Case) -> PreTrainedTokenizerFast:
     """Return a tokenizer with one token per word `w0`, `w1`, ...; `w0` is padding, `<end>` the end-of-text token."""
     ids = {f"w{index}": index for index in range(size.vocabulary)}
+    # The end token takes the place of the word with its id.
     ids = {word: index for word, index in ids.items() if index != size.end} | {"<end>": size.end}
+    # Words are split at blanks, so a text of n words is n tokens on both sides.
     inner = Tokenizer(models.WordLevel(ids, unk_token="w1"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>", pad_token="w0")
@@ -50,6 +52,7 @@ def config_of(size: Case) -> Qwen3Config:
         max_position_embeddings=2048,
         tie_word_embeddings=True,
     )
+    # An end token beyond the vocabulary is never drawn: completions of a fixed length.
     can_end = size.end < size.vocabulary
     config.eos_token_id, config.pad_token_id = size.end if can_end else None, 0
     return config
@@ -76,14 +79,17 @@ def _end_at_random(model: Qwen3ForCausalLM, probability: float) -> None:
     its logit; bisection finds the value.
     """
     table = model.model.embed_tokens.weight
+    # The embedding writes the constant; attention and MLP write nothing to it.
     table[:, 0] = 1.0
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight[0] = 0.0
         layer.mlp.down_proj.weight[0] = 0.0
+    # Random texts stand for all: the probability hardly depends on the text.
     ids = torch.randint(1, table.shape[0] - 1, (32, 64))
     states = model.model(ids).last_hidden_state.flatten(0, 1)
     logits = states @ table.T
     low, high = 0.0, 10.0
+    # Forty halvings of an interval of 10: float32 has no finer value.
     for _ in range(40):
         middle = (low + high) / 2
         below = float(_mean_probability(logits, middle * states[:, 0])) < probability

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-Kind = Literal["lower", "higher", "share", "difference", "alone"]
+Comparison = Literal["lower", "higher", "share", "difference", "alone"]
 """`lower` and `higher`: which is better; `share`: ours as a share of the other; `difference`: of two numbers that should
 be equal; `alone`: a figure without a comparison."""
 
@@ -19,18 +19,18 @@ class Row:
     """One measure. Figures are medians; `details` holds the single runs and their explanation."""
 
     name: str
-    beside: str
+    peer: str
     """The source of the figure `theirs`: trl, generate, step, machine."""
     theirs: float
     ours: float
     unit: str
-    kind: Kind = "lower"
+    comparison: Comparison = "lower"
     details: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
         """Return how many times better ours is; for `share` the share, for `difference` its absolute value."""
-        match self.kind:
+        match self.comparison:
             case "lower":
                 return self.theirs / self.ours
             case "difference":
@@ -43,7 +43,7 @@ class Row:
     @property
     def shown_ratio(self) -> str:
         """The ratio as text: `4.5x`, `31 %`, `2.0e-07`."""
-        match self.kind:
+        match self.comparison:
             case "share":
                 return f"{100 * self.ratio:.3g} %"
             case "difference":
@@ -55,21 +55,25 @@ class Row:
 
     def cells(self) -> tuple[str, str, str, str]:
         """Return name, theirs, ours and ratio as texts."""
-        theirs = "" if self.kind == "alone" else f"{self.beside} {figure(self.theirs, self.unit)}"
+        theirs = (
+            "" if self.comparison == "alone" else f"{self.peer} {figure(self.theirs, self.unit)}"
+        )
         return (self.name, theirs, f"dianoia {figure(self.ours, self.unit)}", self.shown_ratio)
 
 
 def median_row(
     name: str,
-    beside: str,
+    peer: str,
     theirs: Sequence[float],
     ours: Sequence[float],
     unit: str,
-    kind: Kind = "lower",
+    comparison: Comparison = "lower",
 ) -> Row:
     """Return a row with the medians of several runs, and the runs as details."""
     runs = {"theirs": list(theirs), "ours": list(ours)}
-    return Row(name, beside, statistics.median(theirs), statistics.median(ours), unit, kind, runs)
+    return Row(
+        name, peer, statistics.median(theirs), statistics.median(ours), unit, comparison, runs
+    )
 
 
 def figure(value: float, unit: str) -> str:
@@ -98,7 +102,7 @@ def table(rows: Sequence[Row]) -> str:
 def markdown(rows: Sequence[Row], about: Mapping[str, object]) -> str:
     """Return the conditions of the measurement and the table as Markdown."""
     lines = [f"- {key}: {value}" for key, value in about.items()]
-    lines += ["", "| measure | beside | Dianoia | ratio |", "|---|---|---|---|"]
+    lines += ["", "| measure | peer | Dianoia | ratio |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {' | '.join(row.cells())} |" for row in rows)]) + "\n"
 
 

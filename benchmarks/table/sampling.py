@@ -69,6 +69,6 @@ def _theirs(child: Child, method: str, prompts: list[list[int]], size: Case) -> 
     return run
 
 
-def _row(name: str, beside: str, theirs: list[Run], ours: list[Run]) -> Row:
+def _row(name: str, peer: str, theirs: list[Run], ours: list[Run]) -> Row:
     speeds = [[run["tokens_per_second"] for run in side] for side in (theirs, ours)]
-    return median_row(f"{name}_{beside}", beside, *speeds, "tokens/s", "higher")
+    return median_row(f"{name}_{peer}", peer, *speeds, "tokens/s", "higher")

@@ -34,6 +34,7 @@ class TimedTrainer(GRPOTrainer):
 
     def _generate(self, prompts: list[Any]) -> Any:
         start = time.perf_counter()
+        # The one method of TRL that samples, whatever the version calls around it.
         generated = super()._generate(prompts)
         self.rollout_seconds += time.perf_counter() - start
         self.rollout_tokens += sum(map(len, generated[1]))
@@ -54,10 +55,12 @@ class StepOnCommand(TrainerCallback):
         """Answer commands until one asks for a step; at the end of all, stop the training."""
         while (request := self.link.receive()) is not None:
             if request[0] == "step":
+                # A step may generate several times; the counters add up within it.
                 self.trainer.rollout_seconds, self.trainer.rollout_tokens = 0.0, 0
                 self.start = time.perf_counter()
                 return
             self.link.reply(self.commands[request[0]]())
+        # The parent has closed the link.
         control.should_training_stop = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -66,6 +69,7 @@ class StepOnCommand(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Send the times of the step, and wait."""
+        # The time of waiting for the parent is not part of a step.
         seconds = time.perf_counter() - self.start
         rollout = self.trainer.rollout_seconds
         self.link.reply(
@@ -114,10 +118,12 @@ def loss(
     """Return TRL's loss of completions sampled by the reference, and their log-probabilities under the reference."""
     size = Case(len(completions), max(map(len, completions)), kl=kl)
     with tempfile.TemporaryDirectory() as folder:
+        # TRL loads a model only together with a trainer.
         trainer, other = (
             trainer_of(size, Path(model), folder, len(completions), "float32", [])
             for model in (policy, reference)
         )
+    # Set by the training loop, which does not run here.
     trainer.current_gradient_accumulation_steps = 1
     ids, mask = _pad_left(prompts), _pad_left([[1] * len(row) for row in prompts])
     response, response_mask = (
@@ -125,6 +131,7 @@ def loss(
         _pad_right([[1] * len(row) for row in completions]),
     )
     with torch.no_grad():
+        # The reference has sampled, so its log-probabilities are both pi_old and pi_ref.
         old, _, _ = other._get_per_token_logps_and_entropies(
             other.model,
             torch.cat([ids, response], 1),
@@ -140,6 +147,7 @@ def loss(
                 "num_items_in_batch": response_mask.sum(),
             },
         )  # fmt: skip
+    # Without the padding on the right.
     logprobs = [row[: len(c)].tolist() for row, c in zip(old, completions, strict=True)]
     return {"loss": float(loss_value), "old": logprobs}
 

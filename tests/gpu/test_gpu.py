@@ -54,7 +54,7 @@ FAMILIES = ("qwen3", "qwen2", "llama-rope-bias")
 
 @pytest.fixture(autouse=True)
 def exact() -> Iterator[None]:
-    """As in a run."""
+    """Set the exact arithmetic of a run."""
     if torch.cuda.is_available():
         use_deterministic_kernels(CUDA)
     yield
@@ -96,7 +96,7 @@ def test_this_machine_compiles() -> None:
 def plain_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool
 ) -> torch.Tensor:
-    """Of one sequence, `[T, heads, D]`, in float32."""
+    """Return the attention of one sequence, `[T, heads, D]`, in float32."""
     parts = (x.float().transpose(0, 1)[None] for x in (q, k, v))
     output = F.scaled_dot_product_attention(*parts, is_causal=causal, enable_gqa=True)
     return output[0].transpose(0, 1)
@@ -274,7 +274,7 @@ def learner(
 
 
 def drawn(family: str, dtype: torch.dtype = torch.float32) -> list[Sample]:
-    """What the sampler on the GPU draws, with advantages of both signs."""
+    """Return samples that the sampler on the GPU draws, with advantages of both signs."""
     batch = requests(9, samples=7)
     groups = sampler(family, dtype=dtype).generate(batch, PARAMS)
     pairs: list[tuple[Request, Completion]] = [
@@ -361,7 +361,7 @@ def test_micro_batches_do_not_wait_for_the_device() -> None:
 
 
 def questions(work: Callable[[], object]) -> list[warnings.WarningMessage]:
-    """Where the host waits for the device."""
+    """Return the warnings of places where the host waits for the device."""
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -11,7 +11,7 @@ MOST_BYTES = 500_000
 
 @pytest.fixture(scope="module")
 def kept(root: Path) -> list[Path]:
-    """What is in the repository or would be by `git add .`."""
+    """Return the files in the repository, and those that `git add .` would add."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listing = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)

@@ -174,7 +174,7 @@ def test_they_agree_on_the_shipped_base() -> None:
 def greedy(
     model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], stops: frozenset[int], limit: int
 ) -> list[tuple[int, ...]]:
-    """What transformers writes, prompts of one length at a time so that none is padded."""
+    """Return what transformers writes, prompts of one length at a time so that none is padded."""
     written: list[tuple[int, ...]] = [()] * len(prompts)
     for length in sorted({len(ids) for ids in prompts}):
         members = [n for n, ids in enumerate(prompts) if len(ids) == length]

@@ -16,7 +16,7 @@ EPS = 1e-6
 
 @needs_compiler
 def test_a_norm_by_hand() -> None:
-    """Of (3, 4) the mean square is 12.5: 3 / sqrt(12.5) = 0.848528, twice that by the weight; 4 gives 1.131371."""
+    """The mean square of (3, 4) is 12.5: 3 / sqrt(12.5) = 0.848528, twice that by the weight; 4 gives 1.131371."""
     x, y, inverse = torch.tensor([[3.0, 4.0]]), torch.empty(1, 2), torch.empty(1)
     functions.rms(x, torch.tensor([2.0, 1.0]), 0.0, y, inverse)
     assert y[0].tolist() == pytest.approx([1.697056, 1.131371])
@@ -96,7 +96,7 @@ def multiplied(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> tor
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("outer", [16, 48, 50])
 def test_products_of_any_number_of_rows(dtype: torch.dtype, outer: int) -> None:
-    """As in float64 of the same factors; and a row is the same bits whatever rows are beside it."""
+    """Products are those in float64 of the same factors, and a row is the same bits whatever rows are beside it."""
     torch.manual_seed(0)
     x, weight = torch.randn(41, 24).to(dtype), torch.randn(outer, 24).to(dtype)
     exact, alone = x.double() @ weight.double().T, multiplied(x[7:8], weight, dtype)

@@ -53,7 +53,7 @@ ADVICE = {
 
 
 def fired(history: list[BatchSummary]) -> list[tuple[int, Diagnosis]]:
-    """What a run would have been told, and after which batch."""
+    """Return the diagnoses that a run would have printed, and after which batch."""
     return [
         (end, diagnosis)
         for end in range(1, len(history) + 1)

@@ -36,7 +36,7 @@ def curves(
 
 
 def told(points: list[Point]) -> list[tuple[int, Diagnosis]]:
-    """What a run would have heard, and at which point."""
+    """Return the diagnoses that a run would have printed, and at which point."""
     ends = range(1, len(points) + 1)
     return [
         (end - 1, diagnosis)

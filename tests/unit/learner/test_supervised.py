@@ -49,7 +49,7 @@ def learner(
 
 
 def plain_losses(model: PreTrainedModel, sample: Demonstration) -> Tensor:
-    """Of every learnt token, by the model's own forward and a log-softmax."""
+    """Return the loss of every learnt token, by the model's own forward and a log-softmax."""
     logits = model(input_ids=sample.ids_L[None].long()).logits[0]
     logprobs = logits.log_softmax(-1)
     positions = [i for i, learnt in enumerate(sample.learnt_L.tolist()) if learnt]

@@ -95,7 +95,7 @@ class Asked:
 
     @property
     def heldout(self) -> bool:
-        """Whether the hash of its key puts it on the held-out side."""
+        """Tell whether the hash of its key puts it on the held-out side."""
         number = int(hashlib.sha256(self.key.encode()).hexdigest()[:8], 16)
         return number < SHARES.get(self.domain, 0.1) * 2**32
 
@@ -119,7 +119,7 @@ def operation_told(event: str, table=_EVENTS) -> Operation:
 
 
 def entries(diary: str, labels: list[str]) -> list[str]:
-    """What happens at each label; the labels have to come in their order."""
+    """Return what happens at each label; the labels have to come in their order."""
     events = []
     for label, entry in zip(labels, re.split(", |，", diary), strict=False):
         assert entry.startswith(label), (entry, label)
@@ -207,7 +207,7 @@ def _request(question: str, language: str) -> Asked | None:
 
 
 def asked(question: str) -> Asked:
-    """What a question of any domain asks for."""
+    """Return what a question of any domain asks for."""
     language = "zh" if "。" in question or "？" in question else "en"
     for read in (_story, _function, _print, _turns, _choice, _request):
         if actual := read(question, language):
@@ -227,12 +227,12 @@ class Weighed:
 
     @property
     def fits(self) -> bool:
-        """Whether it says that the option is what is asked for."""
+        """Tell whether it says that the option is what is asked for."""
         return self.verdict in ("yes", "是")
 
     @property
     def follows(self) -> bool:
-        """Whether the verdict follows from the two kinds that stand before it, right or wrong as they are."""
+        """Tell whether the verdict follows from the two kinds that stand before it, right or wrong as they are."""
         return self.fits == (self.kind == self.asked)
 
 
@@ -249,7 +249,7 @@ def options_told(text: str) -> list[Weighed]:
 
 
 def fits(asks: Asked, question: str, message: list[Weighed]) -> bool:
-    """Whether somebody names the options in turn, what they are and what is asked for, up to the first yes."""
+    """Tell whether somebody names the options in turn, what they are and what is asked for, up to the first yes."""
     options = [line.split(" ") for line in question.splitlines()[1:]]
     upto = options[: "ABCDEF".index(asks.gold) + 1]
     (expected,) = (words for words in KINDS if asks.kind in words)
@@ -320,5 +320,5 @@ def document(text: str) -> Document:
 
 
 def within(share: float, expected: float, n: int, deviations: float = 4.5) -> bool:
-    """Whether a share of n draws is one that a binomial of `expected` gives."""
+    """Tell whether a share of n draws is one that a binomial of `expected` gives."""
     return abs(share - expected) <= deviations * math.sqrt(expected * (1 - expected) / n)

@@ -326,7 +326,7 @@ def test_a_program_that_prints_slips_like_a_story() -> None:
 def right_share(
     name: str, guess_right: float, choose: Callable[[Item], bool] = lambda _: True
 ) -> tuple[float, int]:
-    """How often an answer at once is the right one."""
+    """Return how often an answer at once is the right one."""
     rng, right, count = random.Random(8), 0, 0
     while count < N:
         item = DRAWS[name](rng, Split.TRAIN)
@@ -459,7 +459,7 @@ def test_authors_are_bare_and_friendly_at_their_rates() -> None:
 
 
 def test_an_author_of_requests_slips_and_guesses_at_the_rates() -> None:
-    """Who is wrong about a capital names any of the five, the right one among them; nobody else is called Dianoia."""
+    """An author who is wrong about a capital names any of the five, the right one among them; nobody else is called Dianoia."""
     rng = random.Random(13)
     plain = {"bare_share": 1.0, "friendly_share": 0.0}
     facts_, selves = requests_of("fact", rng, N, **plain), requests_of("self", rng, N, **plain)

@@ -148,7 +148,7 @@ def lines(asks: Asked, thought: str) -> int:
 
 
 def stops(asks: Asked, thought: str) -> bool:
-    """Whether a thought about options ends with the first that it says is of the kind, or with the last of all.
+    """Tell whether a thought about options ends with the first that it says is of the kind, or with the last of all.
 
     Its lines have to ask for what the question asks for, and a verdict has to follow from its line.
     """
@@ -160,7 +160,7 @@ def stops(asks: Asked, thought: str) -> bool:
 
 
 def test_dialogues_think_as_stated_in_every_domain(corpus: list[Document]) -> None:
-    """Where there is nothing to compare (functions, options, requests), whoever would check derives once.
+    """An author who would check derives once where there is nothing to compare (functions, options, requests).
 
     Whoever looks at options stops at the first that fits, or has looked at all of them.
     """

@@ -171,7 +171,7 @@ def test_no_request_is_contained_in_another_question() -> None:
 
 
 def without_its_last_step(question: str) -> str:
-    """What a question of numbers, turns or functions would be a step earlier."""
+    """Return what a question of numbers, turns or functions would be a step earlier."""
     if question.endswith(")"):
         last = re.compile(r"\n([b-f])=.+\nprint\(\1\)$")
         return last.sub(lambda match: f"\nprint({chr(ord(match[1]) - 1)})", question)

@@ -98,7 +98,7 @@ def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
     ("count", "vocabulary", "last"), [(300, 1024, 60), (2000, 1024, 60), (2000, 2048, 99)]
 )
 def test_small_numbers_are_one_token_each(count: int, vocabulary: int, last: int) -> None:
-    """Those of the problems always; with room for them also those that the documents hardly mention."""
+    """Numbers of the problems always; with room for them also those that the documents hardly mention."""
     tokenizer = train_tokenizer(DOCUMENTS[:count], vocabulary)
     assert [n for n in range(last + 1) if len(tokenizer.encode(str(n)).ids) != 1] == []
 

@@ -71,7 +71,7 @@ def take_rollout(stage: Any) -> tuple[list[Group], list[Group]]:
 
 
 def places(stage: Any, groups: list[Group]) -> list[int]:
-    """Where in the stream of problems the groups come from."""
+    """Return the positions of the groups in the stream of problems."""
     return [stage.stream.index(group.problem.id) for group in groups]
 
 

@@ -68,7 +68,7 @@ def test_a_batch_end_to_end_by_hand() -> None:
 
 
 def test_micro_batches_end_to_end_are_filled_by_tokens() -> None:
-    """Of 7, 5, 4 and 3 tokens at most 10 at a time: 7 + 3, then 5 + 4."""
+    """Rows of 7, 5, 4 and 3 tokens with at most 10 at a time: 7 + 3, then 5 + 4."""
     samples = [Sample((1,) * 2, (1,) * (n - 2), (0.0,) * (n - 2), 1.0) for n in (4, 7, 3, 5)]
     batches = micro_batches(samples, 10, layout=Layout.PACKED)
     assert sorted(sorted(batch) for batch in batches) == [[0, 3], [1, 2]]
