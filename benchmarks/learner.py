@@ -109,10 +109,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     samples = load(options.prompts, options.samples)
-    per_sample, shared = (
-        timed("prompts per sample", options, False),
-        timed("prompts shared    ", options, True),
-    )
+    per_sample = timed("prompts per sample", options, False)
+    shared = timed("prompts shared    ", options, True)
     for _ in range(1 + options.runs):
         per_sample.run(samples)
         shared.run(samples)

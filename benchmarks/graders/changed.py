@@ -29,10 +29,8 @@ def _digits(change: Callable[[str], str]) -> Make:
         # Other answers have mutators of their own below.
         if not is_whole(gold):
             return None
-        sign, digits = (
-            ("-" if gold.text.strip().startswith("-") else ""),
-            gold.text.strip().lstrip("-"),
-        )
+        sign = "-" if gold.text.strip().startswith("-") else ""
+        digits = gold.text.strip().lstrip("-")
         # A change that gives the same digits, or none, is no near miss.
         changed = change(digits)
         return sign + changed if changed and changed.strip(" ,.") not in ("", digits) else None

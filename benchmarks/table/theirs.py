@@ -126,10 +126,8 @@ def loss(
     # Set by the training loop, which does not run here.
     trainer.current_gradient_accumulation_steps = 1
     ids, mask = _pad_left(prompts), _pad_left([[1] * len(row) for row in prompts])
-    response, response_mask = (
-        _pad_right(completions),
-        _pad_right([[1] * len(row) for row in completions]),
-    )
+    response = _pad_right(completions)
+    response_mask = _pad_right([[1] * len(row) for row in completions])
     with torch.no_grad():
         # The reference has sampled, so its log-probabilities are both pi_old and pi_ref.
         old, _, _ = other._get_per_token_logps_and_entropies(

@@ -113,6 +113,13 @@ def add_parser(commands: "Commands") -> None:
         metavar="N",
         help="run up to N stages at the same time, over all seeds (default: 1; 0: one per core, at most 4)",
     )
+    _add_stage_selection(parser)
+    _add_plan_options(parser)
+    parser.set_defaults(command=run)
+
+
+def _add_stage_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which stages run."""
     parser.add_argument(
         "--only",
         action="append",
@@ -132,6 +139,10 @@ def add_parser(commands: "Commands") -> None:
         help="re-run every stage from scratch, even those that are done or could be resumed "
         "(with --only: just the named ones)",
     )
+
+
+def _add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what of the plan is printed."""
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -149,7 +160,6 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--verbose", action="store_true", help="print the plan with each stage's costs and memory"
     )
-    parser.set_defaults(command=run)
 
 
 def _folder(text: str) -> Path:

@@ -130,12 +130,10 @@ class Trainer(Generic[M]):
                 assert isinstance(model, PreTrainedModel)
                 recompute_layers(model)
             prepare_for_cpu(model, autocast)
-        self.model, self.settings, self.total_steps, self.title = (
-            model,
-            settings,
-            total_steps,
-            title,
-        )
+        self.model = model
+        self.settings = settings
+        self.total_steps = total_steps
+        self.title = title
         self.autocast = autocast
         self.device = next(model.parameters()).device
         self.optimizer = adamw(model, settings)

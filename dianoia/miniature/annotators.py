@@ -99,11 +99,9 @@ def _without_closing(text: str, language: str) -> tuple[str, bool]:
 
 def _content_worth(problem: Problem, content: str) -> tuple[int, bool]:
     """Return the worth of the content, 0 to 2, and whether it stands in whole sentences."""
-    language, request_type, subject = (
-        problem.language,
-        problem.columns["kind"],
-        problem.columns["subject"],
-    )
+    language = problem.language
+    request_type = problem.columns["kind"]
+    subject = problem.columns["subject"]
     # Advice and writing have no bare form, so that they are always complete.
     if request_type == "near-miss":
         return 2 * (content == NEAR_MISSES[language][subject]), True

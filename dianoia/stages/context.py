@@ -85,10 +85,8 @@ class StageContext(Context):
     def reward_model(self, name: str) -> StartModel:
         """Load a model that becomes a reward model, padding included. Raises ModelError."""
         source = self.resolve(name)
-        model, tokenizer = (
-            start_reward_model(source, self.seed, self.device),
-            load_tokenizer(source),
-        )
+        model = start_reward_model(source, self.seed, self.device)
+        tokenizer = load_tokenizer(source)
         prepare_padding(model, tokenizer)
         return StartModel(model, tokenizer)
 

@@ -14,12 +14,12 @@ def problem_range(source: ProblemSource, first: int, count: int) -> list[Problem
     problem with the id of an earlier one, or with its question after the same turns.
     """
     ids: set[str] = set()
-    asked: set[tuple[Turn, ...]] = set()
+    seen_messages: set[tuple[Turn, ...]] = set()
     problems = []
     for problem in source.draw(STREAM, first, count):
         # Ids of a file repeat in its next epoch; questions of a generator may repeat under other ids.
-        if problem.id not in ids and problem.messages not in asked:
+        if problem.id not in ids and problem.messages not in seen_messages:
             problems.append(problem)
         ids.add(problem.id)
-        asked.add(problem.messages)
+        seen_messages.add(problem.messages)
     return problems

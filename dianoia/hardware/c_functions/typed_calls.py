@@ -127,10 +127,8 @@ def rope_qkv_backward(
     _check(qkv.dtype, qkv, qkv_grad)
     _check(torch.float32, *norms, *rope, *grads, *norm_grads)
     (rows, heads, head), kv = grads[0].shape, grads[1].shape[1]
-    inputs, sizes = (
-        (qkv, *norms, eps, *rope, *grads, qkv_grad, *norm_grads),
-        (rows, heads, kv, head),
-    )
+    inputs = (qkv, *norms, eps, *rope, *grads, qkv_grad, *norm_grads)
+    sizes = (rows, heads, kv, head)
     if qkv.dtype == torch.float32:
         call("rope_qkv_backward", *inputs, *sizes)
     else:
@@ -303,10 +301,8 @@ def draw(
     _check(torch.float32, logprobs_B)
     # scratch: masses of all tokens, and a sorted list of (mass, id)
     vocabulary = logits_NV.shape[1]
-    scratch, sizes = (
-        logprobs_B.new_empty(3 * vocabulary),
-        (logits_NV.stride(0), len(seeds_B), vocabulary),
-    )
+    scratch = logprobs_B.new_empty(3 * vocabulary)
+    sizes = (logits_NV.stride(0), len(seeds_B), vocabulary)
     call(
         "draw", logits_NV, owners_B, seeds_B, indices_B, *params, ids_B, logprobs_B, scratch, *sizes
     )

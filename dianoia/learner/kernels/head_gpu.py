@@ -72,10 +72,8 @@ class _Scored(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Keep states, weight, normalisers, and with `keeps` the gradients of the logits."""
         ctx.scoring = scoring
-        score, rounded_VD = (
-            compile_for(_score_chunk, states_ND.device),
-            weight_VD.to(scoring.dtype),
-        )
+        score = compile_for(_score_chunk, states_ND.device)
+        rounded_VD = weight_VD.to(scoring.dtype)
         chunks = []
         # At most one chunk of float32 logits exists at a time.
         for states_CD, ids_C in _chunks(scoring, states_ND, ids_N):

@@ -121,11 +121,9 @@ def peak(
 def _reinforcement(
     stage: RLStage, size: Size, machine: Machine, reward_models: Collection[Size]
 ) -> list[Phase]:
-    algorithm, sampling, longest = (
-        stage.algorithm,
-        stage.sampling,
-        stage.sampling.largest_max_tokens,
-    )
+    algorithm = stage.algorithm
+    sampling = stage.sampling
+    longest = stage.sampling.largest_max_tokens
     ppo = algorithm.name == "ppo"
     # in memory during the whole stage
     models = {

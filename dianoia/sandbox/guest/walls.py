@@ -272,10 +272,8 @@ def _build_tree(packages: str) -> None:
 
 def _bind(path: Path, target: Path | None = None) -> None:
     """Bind a file, folder or link of the host's tree at /old into the new tree at /new, at `target` or the same path."""
-    old, new = (
-        Path("/old") / path.relative_to("/"),
-        Path("/new") / (target or path).relative_to("/"),
-    )
+    old = Path("/old") / path.relative_to("/")
+    new = Path("/new") / (target or path).relative_to("/")
     new.parent.mkdir(parents=True, exist_ok=True)
     if old.is_symlink():
         new.symlink_to(old.readlink())
