@@ -41,7 +41,7 @@ def test_cuda_builds_are_recognised(
 
 
 @pytest.mark.parametrize(
-    ("request", "system", "processor", "nvidia", "offered", "expected"),
+    ("requested", "system", "processor", "nvidia", "offered", "expected"),
     [
         ("auto", "Linux", "x86_64", False, CUDA, True),
         ("auto", "Linux", "aarch64", False, CUDA, True),
@@ -58,7 +58,7 @@ def test_cuda_builds_are_recognised(
 )
 def test_where_pytorch_comes_from(
     bootstrap: ModuleType,
-    request: str,
+    requested: str,
     system: str,
     processor: str,
     nvidia: bool,
@@ -70,11 +70,11 @@ def test_where_pytorch_comes_from(
         return bootstrap.Build("2.13.0", offered)
 
     machine = bootstrap.Machine(system, processor, nvidia)
-    assert bootstrap.needs_cpu_index(request, machine, offer) is expected
+    assert bootstrap.needs_cpu_index(requested, machine, offer) is expected
 
 
 @pytest.mark.parametrize(
-    ("request", "version", "requires", "expected"),
+    ("requested", "version", "requires", "expected"),
     [
         ("auto", "2.13.0", CUDA, True),
         ("auto", "2.13.0+cpu", PLAIN, True),
@@ -86,10 +86,10 @@ def test_where_pytorch_comes_from(
     ],
 )
 def test_an_installed_build_stays_if_it_fits(
-    bootstrap: ModuleType, request: str, version: str, requires: tuple[str, ...], expected: bool
+    bootstrap: ModuleType, requested: str, version: str, requires: tuple[str, ...], expected: bool
 ) -> None:
-    assert bootstrap.is_kept(request, "2.13.0", bootstrap.Build(version, requires)) is expected
-    assert not bootstrap.is_kept(request, "2.13.0", None)
+    assert bootstrap.is_kept(requested, "2.13.0", bootstrap.Build(version, requires)) is expected
+    assert not bootstrap.is_kept(requested, "2.13.0", None)
 
 
 class Pip:

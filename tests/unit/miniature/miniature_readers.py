@@ -244,20 +244,20 @@ WEIGHED = re.compile(
 
 def options_told(text: str) -> list[Weighed]:
     """Every line that says what an option is and whether that is what is asked for."""
-    match = map(WEIGHED.fullmatch, text.splitlines())
-    return [Weighed(*filter(None, match.groups())) for match in match if match]
+    matches = map(WEIGHED.fullmatch, text.splitlines())
+    return [Weighed(*filter(None, match.groups())) for match in matches if match]
 
 
-def fits(asks: Asked, question: str, message: list[Weighed]) -> bool:
+def fits(asks: Asked, question: str, weighed: list[Weighed]) -> bool:
     """Tell whether somebody names the options in turn, what they are and what is asked for, up to the first yes."""
     options = [line.split(" ") for line in question.splitlines()[1:]]
     upto = options[: "ABCDEF".index(asks.gold) + 1]
     (expected,) = (words for words in KINDS if asks.kind in words)
-    return [[option.letter, option.thing] for option in message] == upto and all(
+    return [[option.letter, option.thing] for option in weighed] == upto and all(
         option.kind in KINDS[KIND_OF[option.thing]]
         and option.asked in expected
         and option.fits == (option.letter == asks.gold)
-        for option in message
+        for option in weighed
     )
 
 
