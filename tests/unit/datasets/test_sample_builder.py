@@ -30,22 +30,22 @@ SUM = Problem("s", "1+1?", "2", "number", difficulty=1)
 FACT = Problem("f", "Who wrote Faust?", "Goethe", "reference", domain="facts")
 
 
-def stage(**more: Any) -> SampleStage:
+def stage(**options: Any) -> SampleStage:
     table = {
         "kind": "sample", "start": "zero", "problems": "x.jsonl", "prompts": 2, "samples": 3,
         "most_per_problem": 2, "sampling": {"max_tokens": 9},
     }  # fmt: skip
-    return SampleStage.model_validate(table | more)
+    return SampleStage.model_validate(table | options)
 
 
 def rollouts(problem: Problem, *texts: str, template: str = "r1-zero") -> list[Rollout]:
     """A text that ends in "~" is cut."""
     return [
         make_rollout(
-            problem, place, (3,), Completion((1, 0), (0.0, 0.0), not text.endswith("~")),
+            problem, index, (3,), Completion((1, 0), (0.0, 0.0), not text.endswith("~")),
             text.removesuffix("~"), TEMPLATES[template],
         )
-        for place, text in enumerate(texts)
+        for index, text in enumerate(texts)
     ]  # fmt: skip
 
 
@@ -57,8 +57,8 @@ def count_tokens(texts: Sequence[str]) -> list[int]:
     return [len(text.split()) for text in texts]
 
 
-def builder(config: SampleStage, name: str, *parts: Any, **more: Any) -> SampleBuilder:
-    return SampleBuilder(config, name, TEMPLATES[config.written_in or "r1-zero"], *parts, **more)
+def builder(config: SampleStage, name: str, *parts: Any, **options: Any) -> SampleBuilder:
+    return SampleBuilder(config, name, TEMPLATES[config.written_in or "r1-zero"], *parts, **options)
 
 
 class Teller:
@@ -88,30 +88,30 @@ def test_a_row_by_hand() -> None:
 
 
 def test_data_of_a_prefilled_prompt_open_their_thought() -> None:
-    drawn = rollouts(SUM, "one more</think><answer>2</answer>", template="r1-zero-prefilled")
-    (row,) = builder(stage(template="r1-zero-prefilled"), "cold", count_tokens)([drawn])
+    samples = rollouts(SUM, "one more</think><answer>2</answer>", template="r1-zero-prefilled")
+    (row,) = builder(stage(template="r1-zero-prefilled"), "cold", count_tokens)([samples])
     assert row.completion[0]["content"].startswith("<think>\none more\n</think>")
 
 
 def test_data_without_tags() -> None:
-    drawn = rollouts(SUM, "one more\n2", template="plain")
-    (row,) = builder(stage(template="plain"), "cold", count_tokens)([drawn])
+    samples = rollouts(SUM, "one more\n2", template="plain")
+    (row,) = builder(stage(template="plain"), "cold", count_tokens)([samples])
     assert row.completion[0]["content"] == "one more\n2"
 
 
 def test_reasons_and_details() -> None:
-    drawn = rollouts(SUM, thinking("a b", "2"), thinking("c d", "3"), "no tags", "cut~")
-    rows = builder(stage(), "cold", count_tokens)([drawn])
+    samples = rollouts(SUM, thinking("a b", "2"), thinking("c d", "3"), "no tags", "cut~")
+    rows = builder(stage(), "cold", count_tokens)([samples])
     assert [row.reason for row in rows] == [None, "wrong", "malformed", "truncated"]
     assert [row.detail for row in rows] == [None, None, "no_tags", None]
     assert rows[2].completion[0]["content"] == "no tags"
 
 
 def test_a_model_grades_what_no_rule_can() -> None:
-    asked: list[Messages] = []
+    prompts: list[Messages] = []
 
     def ask(conversations: Sequence[Messages]) -> list[Answer]:
-        asked.extend(conversations)
+        prompts.extend(conversations)
         return [
             Answer('{"correctness": "%s"}' % ("correct" if "von Goethe" in c[0]["content"] else
                    "incorrect" if "Schiller" in c[0]["content"] else "?"), False)
@@ -126,20 +126,20 @@ def test_a_model_grades_what_no_rule_can() -> None:
         thinking("the reference", "goethe"),
         "cut~",
     )
-    drawn = [rollouts(SUM, thinking("one more", "2")), facts]
-    rows = builder(stage(), "cold", count_tokens, LLMGrader(ask))(drawn)
-    assert len(asked) == 3  # neither the sum, nor the reference itself, nor what has no answer
+    samples = [rollouts(SUM, thinking("one more", "2")), facts]
+    rows = builder(stage(), "cold", count_tokens, LLMGrader(ask))(samples)
+    assert len(prompts) == 3  # neither the sum, nor the reference itself, nor what has no answer
     assert [row.accuracy for row in rows] == [1.0, 1.0, 0.0, None, 1.0, None]
     assert [row.reason for row in rows] == [None, None, "wrong", "ungraded", None, "truncated"]
     free = stage(keep={"correct": False}, most_per_problem=9)
-    rows = builder(free, "cold", count_tokens, LLMGrader(ask))(drawn)
-    assert len(asked) == 3 and [row.reason for row in rows] == [None] * 5 + ["truncated"]
+    rows = builder(free, "cold", count_tokens, LLMGrader(ask))(samples)
+    assert len(prompts) == 3 and [row.reason for row in rows] == [None] * 5 + ["truncated"]
 
 
 def test_only_what_is_kept_is_rewritten() -> None:
     teller = Teller()
-    drawn = rollouts(SUM, thinking("yes", "2"), thinking("no", "2"), thinking("bad", "3"))
-    rows = builder(stage(), "cold", count_tokens, rewriter=teller)([drawn])
+    samples = rollouts(SUM, thinking("yes", "2"), thinking("no", "2"), thinking("bad", "3"))
+    rows = builder(stage(), "cold", count_tokens, rewriter=teller)([samples])
     assert sorted(case.thought.strip() for case in teller.given) == ["no", "yes"]
     assert [row.reason for row in rows] == [None, "not_rewritten", "wrong"]
     assert [row.detail for row in rows] == [None, "no_reasoning", None]
@@ -153,9 +153,9 @@ def test_only_what_is_kept_is_rewritten() -> None:
 
 
 def test_the_summary_may_be_what_follows_the_thought() -> None:
-    drawn = rollouts(SUM, thinking("yes", "2"))
-    chosen = stage(rewriter="miniature", final="summary")
-    (row,) = builder(chosen, "cold", count_tokens, rewriter=Teller())([drawn])
+    samples = rollouts(SUM, thinking("yes", "2"))
+    config = stage(rewriter="miniature", final="summary")
+    (row,) = builder(config, "cold", count_tokens, rewriter=Teller())([samples])
     assert row.completion[0]["content"].endswith("\n<answer>It is 2.</answer>")
     assert row.answer == "2"
 
@@ -171,15 +171,15 @@ class Boxer(Teller):
         return [Rewritten(self.again, f"One and one is {self.box}.") for _ in cases]
 
 
-def released(**more: Any) -> SampleStage:
+def released(**options: Any) -> SampleStage:
     """Sampled in the form of R1-Zero, written in that of the released models."""
-    return stage(completion_template="r1", rewriter="miniature", final="summary", **more)
+    return stage(completion_template="r1", rewriter="miniature", final="summary", **options)
 
 
 def test_a_summary_may_take_another_template() -> None:
-    drawn = rollouts(SUM, thinking("yes", "2"))
+    samples = rollouts(SUM, thinking("yes", "2"))
     boxer = Boxer(r"\boxed{2}")
-    (row,) = builder(released(), "cold", count_tokens, rewriter=boxer)([drawn])
+    (row,) = builder(released(), "cold", count_tokens, rewriter=boxer)([samples])
     content = "<think>\nI think so.\n</think>\nOne and one is \\boxed{2}."
     assert row.completion[0]["content"] == content and row.messages[1]["content"] == content
     assert (row.answer, row.summary, row.reason) == ("2", r"One and one is \boxed{2}.", None)
@@ -189,42 +189,42 @@ def test_a_summary_may_take_another_template() -> None:
     "box", ["2", r"\boxed{3}", r"\boxed{}", r"\boxed{2", r"\boxed{2}, then \boxed{3}"]
 )
 def test_a_summary_with_another_answer_is_no_data(box: str) -> None:
-    drawn = rollouts(SUM, thinking("yes", "2"))
-    (row,) = builder(released(), "cold", count_tokens, rewriter=Boxer(box))([drawn])
+    samples = rollouts(SUM, thinking("yes", "2"))
+    (row,) = builder(released(), "cold", count_tokens, rewriter=Boxer(box))([samples])
     assert (row.reason, row.detail, row.summary) == ("not_rewritten", "answer_missing", None)
     tagged = stage(rewriter="miniature", final="summary")
-    (row,) = builder(tagged, "cold", count_tokens, rewriter=Boxer(box))([drawn])
+    (row,) = builder(tagged, "cold", count_tokens, rewriter=Boxer(box))([samples])
     assert row.reason is None and row.completion[0]["content"].endswith(f" {box}.</answer>")
 
 
 def test_a_summary_that_no_rule_can_grade_is_taken() -> None:
-    drawn = rollouts(FACT, thinking("a poet", "J. W. von Goethe"))
-    chosen = released(keep={"correct": False})
-    (row,) = builder(chosen, "cold", count_tokens, rewriter=Boxer("Goethe's"))([drawn])
+    samples = rollouts(FACT, thinking("a poet", "J. W. von Goethe"))
+    config = released(keep={"correct": False})
+    (row,) = builder(config, "cold", count_tokens, rewriter=Boxer("Goethe's"))([samples])
     assert row.reason is None and row.completion[0]["content"].endswith("One and one is Goethe's.")
 
 
 def test_samples_with_summaries_keep_theirs() -> None:
     """Rejection sampling from a model that writes summaries: what it said, box and all."""
-    said = r"Adding gives \boxed{2}."
-    drawn = rollouts(SUM, TEMPLATES["r1"].respond("one more", said), template="r1")
-    (row,) = builder(stage(template="r1"), "more", count_tokens)([drawn])
-    assert row.completion[0]["content"] == f"<think>\none more\n</think>\n{said}"
+    content = r"Adding gives \boxed{2}."
+    samples = rollouts(SUM, TEMPLATES["r1"].respond("one more", content), template="r1")
+    (row,) = builder(stage(template="r1"), "more", count_tokens)([samples])
+    assert row.completion[0]["content"] == f"<think>\none more\n</think>\n{content}"
     assert (row.answer, row.accuracy, row.summary) == ("2", 1.0, None)
     tagged = stage(template="r1", completion_template="r1-zero")
-    (row,) = builder(tagged, "more", count_tokens)([drawn])
+    (row,) = builder(tagged, "more", count_tokens)([samples])
     assert row.completion[0]["content"].endswith("</think>\n<answer>2</answer>")
 
 
 def test_a_bare_answer_may_stand_for_a_summary() -> None:
-    drawn = rollouts(SUM, thinking("yes", "2"))
-    (row,) = builder(stage(completion_template="r1"), "cold", count_tokens)([drawn])
+    samples = rollouts(SUM, thinking("yes", "2"))
+    (row,) = builder(stage(completion_template="r1"), "cold", count_tokens)([samples])
     assert row.completion[0]["content"] == "<think>\nyes\n</think>\n2"
 
 
 def test_what_was_rewritten_is_looked_at_again() -> None:
-    drawn = rollouts(SUM, thinking("yes", "2"))
-    (row,) = builder(stage(), "cold", count_tokens, rewriter=Teller("```\n1+1\n```"))([drawn])
+    samples = rollouts(SUM, thinking("yes", "2"))
+    (row,) = builder(stage(), "cold", count_tokens, rewriter=Teller("```\n1+1\n```"))([samples])
     assert (row.reason, row.detail, row.summary) == ("not_rewritten", "code_block", None)
     assert (row.thought or "").strip() == "yes"
 
@@ -237,12 +237,12 @@ def test_batches_become_two_files(tmp_path: Path) -> None:
     write_part(parts[0], rows[:2], seconds=1.5)
     write_part(parts[1], [replace(rows[2], detail="x")], seconds=2.0)
     assert sum(map(read_seconds, parts)) == 3.5
-    kept, rejected = tmp_path / "data.parquet", tmp_path / "rejected.parquet"
-    merge_parts(parts, kept, rejected=False)
+    remaining, rejected = tmp_path / "data.parquet", tmp_path / "rejected.parquet"
+    merge_parts(parts, remaining, rejected=False)
     merge_parts(parts, rejected, rejected=True)
-    assert pq.read_schema(kept).names == list(SAMPLE_COLUMNS)
+    assert pq.read_schema(remaining).names == list(SAMPLE_COLUMNS)
     assert pq.read_schema(rejected).names == [*SAMPLE_COLUMNS, *REASON_COLUMNS]
-    assert pq.read_table(kept).to_pylist()[0]["messages"] == rows[0].messages
+    assert pq.read_table(remaining).to_pylist()[0]["messages"] == rows[0].messages
     assert pq.read_table(rejected)["reason"].to_pylist() == ["truncated", "wrong"]
     assert read_outcomes(parts)[2] == SampleOutcome("s", "math", "wrong", "x", 2, 2)
-    assert not pq.read_schema(kept).metadata, "nothing in the data may depend on the clock"
+    assert not pq.read_schema(remaining).metadata, "nothing in the data may depend on the clock"
