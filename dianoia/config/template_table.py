@@ -1,6 +1,6 @@
 """Templates of a recipe's own: a `[templates.NAME]` table says what stands around a question and how a model answers."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -13,9 +13,15 @@ QUESTION, SYSTEM = "{question}", "{system}"
 class TemplateSettings(Settings):
     """What stands around a question, and the tags of the response. The table's name is the template's."""
 
-    prompt: str = Field(min_length=1)
+    prompt: str | None = Field(default=None, min_length=1)
     """The text of the prompt, with `{question}` once and, if wanted, `{system}` once before it; everything else is
     literal. If it ends with the tag that opens a thought, responses must not write that tag."""
+    chat: bool = False
+    """The prompt is rendered by the chat template of the model's own tokenizer, in place of `prompt`."""
+    arguments: dict[str, Any] = {}
+    """What the chat template reads besides the messages, such as `{ enable_thinking = false }`."""
+    opens_thought: bool = False
+    """A prompt of the chat template is followed by the tag that opens a thought, unless it ends with it already."""
     later: str | None = None
     """The prompt of a later question of a conversation, with `{question}`; absent: a line break, then `prompt` from
     the line of its question on."""
@@ -26,7 +32,38 @@ class TemplateSettings(Settings):
     thought, then the bare answer in tags of its own. None: the last box is the answer, else the last line."""
 
     @model_validator(mode="after")
+    def _prompt_or_chat(self) -> Self:
+        if self.chat == (self.prompt is not None):
+            raise ValueError(
+                "the table has both prompt and chat = true; remove one of the two"
+                if self.chat
+                else f"the table says nothing about prompts; write prompt, a text that holds {QUESTION}, or chat = true for "
+                "the chat template of the model's own tokenizer"
+            )
+        # Keys that the other kind of template would not read.
+        idle = ("later",) if self.chat else ("arguments", "opens_thought")
+        for key in idle:
+            if getattr(self, key):
+                raise ValueError(
+                    f"{key} is set with {'chat = true' if self.chat else 'prompt'}, where it means nothing; "
+                    + ("remove it" if key != "opens_thought" else "end prompt with the tag instead")
+                )
+        if self.opens_thought and not self.tags:
+            raise ValueError(
+                "opens_thought = true without tags, so there is no tag to open a thought; name the tags"
+            )
+        reserved = sorted(set(self.arguments) & _RESERVED)
+        if reserved:
+            raise ValueError(
+                f"arguments.{reserved[0]} is set by Dianoia itself; only what the chat template reads besides the messages "
+                "belongs here"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _texts_hold_their_places(self) -> Self:
+        if self.prompt is None:
+            return self
         for key, text in (("prompt", self.prompt), ("later", self.later)):
             if text is not None and text.count(QUESTION) != 1:
                 raise ValueError(
@@ -58,6 +95,14 @@ class TemplateSettings(Settings):
                 "thought after the one and must not after the other; let both end with it, or neither"
             )
         return self
+
+
+_RESERVED = frozenset(
+    {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "continue_final_message",
+     "tokenize", "sanitize_control_tokens", "padding", "truncation", "max_length", "return_tensors", "return_dict",
+     "return_assistant_tokens_mask", "tokenizer_kwargs", "bos_token", "eos_token"}
+)  # fmt: skip
+"""Parameters of `apply_chat_template` that decide about more than the text of a prompt."""
 
 
 def check_tags(tags: list[str]) -> None:

@@ -23,8 +23,9 @@ from dianoia.learner.reward_model_folder import (
     prepare_padding,
 )
 from dianoia.models.loading import load_tokenizer
+from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATES, Template
-from dianoia.text.visible import scored_text, visible_part
+from dianoia.text.visible import visible_part
 
 _FOREIGN = Outlook(TEMPLATES["plain"], sees="response")
 
@@ -36,10 +37,7 @@ def encode(
     parts: Sequence[str],
 ) -> list[Ids]:
     """Return the token ids of each prompt in its template, followed by the visible part of its response."""
-    if not prompts:
-        return []
-    texts = [scored_text(template, *pair) for pair in zip(prompts, parts, strict=True)]
-    return [tuple(ids) for ids in tokenizer(texts)["input_ids"]]
+    return Prompts(tokenizer, template).scored(prompts, parts)
 
 
 def _chat(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> Ids:

@@ -16,7 +16,7 @@ Decisions:
    `additional_special_tokens` they are a list in both.
 2. transformers 4 reads `rope_theta` and `rope_scaling`, 5 reads `rope_parameters`. Both are written: without the first, 4
    would take its default for the base of the rotation, without a word.
-3. Under a template of the model's own (`Usage.template` is None) its chat template stays as it is.
+3. Under `template = "chat"` the model's own chat template stays as it is.
 """
 
 import json
@@ -50,8 +50,8 @@ class Draw:
 class Usage:
     """How a checkpoint is asked and sampled."""
 
-    template: Template | None
-    """The template of its prompts; None: the tokenizer's own chat template."""
+    template: Template
+    """The template of its prompts."""
     stop_ids: Collection[int]
     """Every token that ends an answer."""
     draw: Draw = Draw()
@@ -67,11 +67,11 @@ def save_checkpoint(
     """Write the folder of a causal language model. Model and tokenizer themselves do not change."""
     model.save_pretrained(folder)
     _write_generation(folder, model, usage)
-    record = None if usage.template is None else usage.template.record()
-    finish_config(folder, {TEMPLATE_RECORD: record if usage.is_trained else None})
+    record = usage.template.record() if usage.is_trained else None
+    finish_config(folder, {TEMPLATE_RECORD: record})
     save_tokenizer(folder, tokenizer)
-    if usage.template is not None:
-        _write_chat_template(folder, tokenizer, usage.template, usage)
+    if not usage.template.chat:
+        _write_chat_template(folder, tokenizer, usage)
 
 
 def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -134,9 +134,9 @@ def _write_generation(folder: Path, model: PreTrainedModel, usage: Usage) -> Non
     _edit(folder / "generation_config.json", lambda config: config.pop("_from_model_config", None))
 
 
-def _write_chat_template(
-    folder: Path, tokenizer: PreTrainedTokenizerBase, template: Template, usage: Usage
-) -> None:
+def _write_chat_template(folder: Path, tokenizer: PreTrainedTokenizerBase, usage: Usage) -> None:
+    template = usage.template
+
     def text(ids: list[int]) -> str:
         # Special tokens stay in, and blanks of a token at the beginning of a text too.
         options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}

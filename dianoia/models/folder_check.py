@@ -174,6 +174,14 @@ def check_files(folder: Path) -> None:
             )
 
 
+def has_chat_template(folder: Path) -> bool:
+    """Return True if the tokenizer of a model folder comes with a chat template, in a file of its own or in its settings."""
+    file = folder / "tokenizer_config.json"
+    if (folder / "chat_template.jinja").is_file() or not file.is_file():
+        return file.is_file()
+    return bool(read_object(file).get("chat_template"))
+
+
 def check_tokenizer_files(folder: Path) -> None:
     """Raise ModelError for a folder without the files of a tokenizer."""
     if not (folder / "tokenizer_config.json").is_file():

@@ -15,7 +15,7 @@ from dianoia.base.run_files import cure_of
 from dianoia.config import EvaluateStage, RewardModelStage
 from dianoia.hardware.machine import thread_count
 from dianoia.recipe.check.sandbox_use import sandbox_of
-from dianoia.recipe.graph import Recipe
+from dianoia.recipe.graph import Recipe, result_names
 from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
 from dianoia.recipe.resume.stage_status import Action, StageTask, Status, stage_statuses
 from dianoia.storage.run_directory import (
@@ -89,10 +89,11 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         stage = recipe.stages[name]
         if isinstance(stage, EvaluateStage):
             evaluation = _evaluation(run.stage(name), "evaluations", "by_difficulty")
+            names = result_names(name, recipe)
             # Of a domain that two stages evaluate, the later stage counts.
             for key in ("evaluations", "by_difficulty"):
                 for checkpoint, domains in evaluation[key].items():
-                    merged[key].setdefault(checkpoint, {}).update(domains)
+                    merged[key].setdefault(names[checkpoint], {}).update(domains)
         elif isinstance(stage, RewardModelStage):
             evaluation = _evaluation(run.stage(name), "reward_model")
             merged["reward_models"][name] = evaluation["reward_model"]

@@ -29,7 +29,7 @@ from dianoia.config import (
     TemplateSettings,
     path_of,
 )
-from dianoia.text.template import TEMPLATES
+from dianoia.text.template import DEFAULT, TEMPLATES
 
 Stage = Annotated[
     PretrainStage
@@ -154,21 +154,24 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _check_repeated_evaluations(self) -> Self:
-        """Refuse two evaluations of one checkpoint on the same problems.
+        """Refuse two evaluations of one checkpoint on the same problems under one template.
 
         On other problems it may be evaluated again; for a domain that both have, the later stage counts.
         """
-        stage_of: dict[tuple[str, str], str] = {}
+        stage_of: dict[tuple[str, str, str], str] = {}
         for name, stage in self.stages.items():
             if not isinstance(stage, EvaluateStage):
                 continue
             for checkpoint in stage.checkpoints:
                 # `repr`, because a problem set may be a table, which has no hash.
-                first = stage_of.setdefault((checkpoint, repr(stage.problems)), name)
+                template = stage.template_of(checkpoint) or DEFAULT
+                key = (checkpoint, repr(stage.problems), template)
+                first = stage_of.setdefault(key, name)
                 if first != name:
                     raise ValueError(
                         f"{checkpoint!r} is evaluated twice on problems = {stage.problems!r}, in stages.{first} and "
-                        f"stages.{name}; results.json has one entry for it, so name it once"
+                        f"stages.{name}; results.json has one entry for it, so name it once, or give the stages different "
+                        "templates"
                     )
         return self
 
@@ -301,6 +304,30 @@ def own_templates(stage: Stage, recipe: Recipe) -> dict[str, TemplateSettings]:
     """Return the tables of the recipe's own templates that a stage uses, by name."""
     names = dict.fromkeys(templates(stage))
     return {name: recipe.templates[name] for name in names if name in recipe.templates}
+
+
+def result_names(name: str, recipe: Recipe) -> dict[str, str]:
+    """Return the name of each checkpoint of an evaluate stage in results.json.
+
+    It is the checkpoint's own, but `NAME under TEMPLATE` where an earlier stage has evaluated it on the same problems under
+    another template.
+    """
+    stage = recipe.stages[name]
+    assert isinstance(stage, EvaluateStage), "only these have results"
+    earlier = list(recipe.stages)[: list(recipe.stages).index(name)]
+    taken = {
+        checkpoint
+        for other in map(recipe.stages.__getitem__, earlier)
+        if isinstance(other, EvaluateStage) and repr(other.problems) == repr(stage.problems)
+        for checkpoint in other.checkpoints
+        if other.template_of(checkpoint) != stage.template_of(checkpoint)
+    }
+    return {
+        checkpoint: f"{checkpoint} under {stage.template_of(checkpoint)}"
+        if checkpoint in taken
+        else checkpoint
+        for checkpoint in stage.checkpoints
+    }
 
 
 def functions(stage: Stage) -> list[FunctionSettings]:

@@ -68,7 +68,8 @@ class RolloutSampler:
         params: SamplingParams,
     ) -> list[list[Rollout]]:
         """Return `samples` rollouts per problem, each problem seeded by its own key, all sampled at once."""
-        prompt_ids = self.prompts([problem.messages for problem in problems])
+        sources = [f"problem {problem.id!r}" for problem in problems]
+        prompt_ids = self.prompts([problem.messages for problem in problems], sources)
         requests = [Request(ids, samples, key) for ids, key in zip(prompt_ids, keys, strict=True)]
 
         def parse(number: int, sample: int, completion: Completion) -> Rollout:
@@ -83,6 +84,12 @@ class RolloutSampler:
             [parse(number, sample, completion) for sample, completion in enumerate(completions_G)]
             for number, completions_G in enumerate(completions_PG)
         ]
+
+    def sampling_params(
+        self, max_tokens: int, temperature: float, top_p: float, top_k: int = 0
+    ) -> SamplingParams:
+        """Return how responses are sampled, ended by the model's stop tokens and by the end token of its template."""
+        return SamplingParams(max_tokens, self.prompts.stop_ids, temperature, top_p, top_k)
 
     def text(self, completion: Completion) -> str:
         """Return the response as text, without the id that ended it."""

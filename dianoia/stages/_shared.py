@@ -58,10 +58,10 @@ def sampler_of(
 ) -> tuple[RolloutSampler, SamplingParams]:
     """Return what samples the model `start`, and its sampling parameters."""
     model = context.language_model(start)
-    params = model.sampling_params(
+    roller = context.sampler(model, template, slots=settings.slots, dtype=settings.dtype)
+    params = roller.sampling_params(
         settings.max_tokens, settings.temperature, settings.top_p, settings.top_k
     )
-    roller = context.sampler(model, template, slots=settings.slots, dtype=settings.dtype)
     return roller, params
 
 

@@ -11,7 +11,6 @@ from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dianoia.base.records import SamplingParams
 from dianoia.config import RewardModelStage, RLStage, SFTStage, TemplateSettings
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
 from dianoia.learner.checkpoint_folder import Draw, Usage
@@ -49,12 +48,6 @@ class StartModel:
         """Return what turns messages into the ids of prompts under a template."""
         return Prompts(self.tokenizer, template, self.stop_ids)
 
-    def sampling_params(
-        self, max_tokens: int, temperature: float, top_p: float, top_k: int = 0
-    ) -> SamplingParams:
-        """Return how responses are sampled, ended by this model's stop tokens."""
-        return SamplingParams(max_tokens, self.stop_ids, temperature, top_p, top_k)
-
 
 @dataclass(frozen=True, slots=True)
 class StageContext(Context):
@@ -71,7 +64,7 @@ class StageContext(Context):
 
     def usage(self, start: StartModel, template: Template, keep_thoughts: bool = False) -> Usage:
         """Return how the checkpoint of this stage is asked and sampled."""
-        return Usage(template, start.stop_ids, self.draw, keep_thoughts)
+        return Usage(template, start.prompts(template).stop_ids, self.draw, keep_thoughts)
 
     def print_line(self, message: str) -> None:
         """Print a line that stays, with the stage's name."""
@@ -106,6 +99,9 @@ class StageContext(Context):
         """Return the judge of the training reward, and that of held-out problems (accuracy and format)."""
         grader = grader_of(config.rewards, self)
         template = self.template(config.template)
+        # The chat template of a tokenizer may open a thought by itself.
+        if template.chat:
+            template = Prompts(load_tokenizer(self.resolve(config.start)), template).template
         return training_judge(config, self, template, grader), evaluation_judge(
             config.rewards, grader
         )

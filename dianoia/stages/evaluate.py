@@ -91,7 +91,7 @@ def _evaluate(
     roller = context.sampler(
         model, config.template_of(name), slots=config.slots, dtype=config.dtype
     )
-    params = model.sampling_params(
+    params = roller.sampling_params(
         config.max_tokens, config.temperature, config.top_p, config.top_k
     )
     groups = with_votes(_groups(name, roller, params, problems, config, context))
@@ -100,7 +100,8 @@ def _evaluate(
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
     trained = model.template(name)
-    other = None if trained is None or trained == roller.template else trained.name
+    asked = context.template(config.template_of(name))
+    other = None if trained is None or trained == asked else trained.name
     diagnoses = _diagnoses(domains, roller.template, other)
     for row in diagnoses:
         message = f"{row['code']}: {row['message']}. {row['advice']}"

@@ -95,7 +95,7 @@ class ReinforcementLearning(Training):
         for line in self.problem_sets.skipped_rows():
             self.context.print_line(line)
         sampling = self.config.sampling
-        params = self.start.sampling_params(
+        params = self.roller.sampling_params(
             self.max_tokens, sampling.temperature, sampling.top_p, sampling.top_k
         )
         with self.recorder.timing("generate_seconds"):
@@ -218,7 +218,7 @@ class ReinforcementLearning(Training):
         """Add a point of the held-out curve at the first step, the last, and every so many."""
         settings, step = self.config.progress, self.step
         if settings.problems and (step % settings.every == 0 or step == self.config.steps):
-            params = self.start.sampling_params(
+            params = self.roller.sampling_params(
                 self.max_tokens, settings.temperature, settings.top_p
             )
             problems = self.problem_sets.sets[Purpose.REASONING].source.heldout(settings.problems)
@@ -251,7 +251,7 @@ class ReinforcementLearning(Training):
 
     def write_checkpoint(self, folder: Path) -> None:
         """Write model and tokenizer, asked as in training."""
-        usage = self.context.usage(self.start, self.roller.template)
+        usage = self.context.usage(self.start, self.context.template(self.config.template))
         self.learner.save(folder, self.start.tokenizer, usage)
 
 

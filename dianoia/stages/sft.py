@@ -4,8 +4,8 @@ In: a start checkpoint and data sets of conversations. Out: a checkpoint, `metri
 one before the first for the evaluation loss), and a state from which an interrupted stage resumes bit for bit: model,
 optimizer and step. The order of samples derives from (seed, epoch), so there is no generator state to keep.
 
-Decisions where the paper is silent stand in `config.sft`. Left out: chat templates of tokenizers, adapters, data sets that
-do not fit into memory as token ids.
+Decisions where the paper is silent stand in `config.sft`. Left out: adapters, data sets that do
+not fit into memory as token ids.
 """
 
 import time

@@ -16,7 +16,8 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) only says that the
    uses them lacks the real tag.
 6. Without tags (template `plain`), the last line that is not blank is the answer, and everything before it is the
    thought. An answer of several lines, such as a program, needs tags. In templates without tags that expect a summary
-   (a recipe's own), the answer is in the boxes of the last line that holds one; without a box it is the last line. For
+   (`chat`, a recipe's own), the answer is in the boxes of the last line that holds one, behind `</think>` if there is
+   such a tag; without a box it is the last line. For
    the verifier `code` it is the whole response.
 7. If a summary follows the thought (template `r1`), only the thinking tags count, and the answer is the content of
    the summary's boxes, several of them as a list (`dianoia.text.boxes`). A box that is empty, a placeholder or
@@ -181,9 +182,12 @@ def _without_tags(text: str, boxed: bool) -> Parsed | Broken:
     """Parse a response of any form: the last box is its answer, or else the last line (decision 6)."""
     if not boxed:
         return _with_summary("", text, boxed)
-    box = last_box(_outside_code(text))
+    # A model may think in tags of its own; its answer stands behind them.
+    thought = text.rfind(Tags().close_thought)
+    box = last_box(_outside_code(text)[max(0, thought) :])
     if box is None:
         return _last_line(text)
+    box += max(0, thought)
     # What stands on the box's line, and after it, is the summary: `whole` makes the same response of the two parts.
     line = text.rfind("\n", 0, box) + 1
     return _with_summary(text[:line], text[line:], boxed)

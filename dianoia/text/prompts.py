@@ -2,8 +2,8 @@
 
 In: a tokenizer, a template, and turns of a conversation. Out: the ids of the prompt after which a model answers
 (`Prompts.__call__`: `rl`, `sample`, `evaluate`, `preferences`), or the ids of a whole conversation in parts, of which a
-part is learnt (`Prompts.samples`: `sft`). The ids before an answer are the same in both, so that no two stages of a recipe
-see different prompts. Not here: text (`text.dialogue`), decoding and end tokens of sampling (`sampler.rollouts`).
+part is learnt (`Prompts.samples`: `sft`), or those that a reward model reads (`Prompts.scored`). The ids before an answer are the same in both, so that no two stages of a recipe
+see different prompts. Not here: text (`text.dialogue`, `text.chat`), decoding and end tokens of sampling (`sampler.rollouts`).
 """
 
 import logging
@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from dianoia.base.records import Conversation, Turn
+from dianoia.text.chat import ChatTemplate
 from dianoia.text.dialogue import Part, Piece, prompt_of, samples_of
 from dianoia.text.template import Template
+from dianoia.text.visible import scored_text
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +49,99 @@ class Prompts:
     """Prompts for one tokenizer under one template."""
 
     def __init__(self, tokenizer: Any, template: Template, stop_ids: Collection[int] = ()) -> None:
-        """`stop_ids` end a sample; where the tokenizer has no end token, the smallest of them ends an answer."""
-        self.tokenizer, self.template = tokenizer, template
+        """`stop_ids` end a sample; where the tokenizer has no end token, the smallest of them ends an answer.
+
+        Raises ConfigError for a tokenizer without the chat template that `template` asks for.
+        """
+        self.tokenizer = tokenizer
+        self._chat = ChatTemplate(tokenizer, template) if template.chat else None
+        self.template = template if self._chat is None else self._chat.template
         end: int | None = tokenizer.eos_token_id
         self.end_id = min(stop_ids, default=-1) if end is None else end
+        """Ends an answer: learnt by `sft`, and written behind earlier answers of a text template."""
+        if self._chat is not None and self._chat.end_text is not None:
+            self.end_id = int(tokenizer.convert_tokens_to_ids(self._chat.end_text))
+        self.stop_ids = frozenset((*stop_ids, self.end_id))
+        """End a sample."""
 
-    def __call__(self, conversations: Sequence[Sequence[Turn]]) -> list[tuple[int, ...]]:
-        """Return the prompt of each conversation; its last turn is the user's."""
+    def __call__(
+        self, conversations: Sequence[Sequence[Turn]], sources: Sequence[str] = ()
+    ) -> list[tuple[int, ...]]:
+        """Return the prompt of each conversation; its last turn is the user's. `sources` name them in messages.
+
+        Raises ConfigError for a conversation with a message that a chat template has no place for.
+        """
+        if self._chat is not None:
+            return [tuple(ids) for ids in self._bare(self._chat_prompts(conversations, sources))]
         encoded = self._encoded([prompt_of(messages, self.template) for messages in conversations])
         return [tuple(token for piece in pieces for token in piece.ids) for pieces in encoded]
 
     def samples(
         self, conversations: Sequence[Conversation], keep_thoughts: bool = False
     ) -> list[list[list[TokenPiece]]]:
-        """Return the pieces of each sample of each conversation, see `dialogue.samples_of`."""
+        """Return the pieces of each sample of each conversation, see `dialogue.samples_of`.
+
+        A chat template decides by itself which thoughts it keeps. Where it shows an earlier answer otherwise than it was
+        learnt, another sample begins.
+        """
+        if self._chat is not None:
+            return [self._chat_samples(conversation, self._chat) for conversation in conversations]
         samples = [samples_of(item, self.template, keep_thoughts) for item in conversations]
         encoded = iter(self._encoded([sample for members in samples for sample in members]))
         return [[next(encoded) for _ in members] for members in samples]
+
+    def scored(self, questions: Sequence[str], parts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the ids that a reward model reads: each question in its prompt, then the visible part of its response."""
+        pairs = list(zip(questions, parts, strict=True))
+        if self._chat is not None:
+            texts = [
+                self._chat.whole(
+                    [Turn("user", question), Turn("assistant", part)], "a prompt to score"
+                )
+                for question, part in pairs
+            ]
+            return [tuple(ids) for ids in self._bare(texts)]
+        texts = [scored_text(self.template, *pair) for pair in pairs]
+        return [tuple(ids) for ids in self.tokenizer(texts)["input_ids"]] if texts else []
+
+    # Chat templates ------------------------------------------------------------------------------
+
+    def _bare(self, texts: list[str]) -> list[list[int]]:
+        """Tokenize texts that hold their special tokens themselves."""
+        return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"]) if texts else []
+
+    def _chat_prompts(
+        self, conversations: Sequence[Sequence[Turn]], sources: Sequence[str]
+    ) -> list[str]:
+        assert self._chat is not None
+        names = sources or ["a conversation"] * len(conversations)
+        pairs = zip(conversations, names, strict=True)
+        return [self._chat.prompt(turns, name) for turns, name in pairs]
+
+    def _chat_samples(
+        self, conversation: Conversation, chat: ChatTemplate
+    ) -> list[list[TokenPiece]]:
+        turns, source = conversation.turns, conversation.source
+        samples: list[list[TokenPiece]] = []
+        ids: list[int] = []
+        for index, turn in enumerate(turns):
+            if turn.role != "assistant" or index < conversation.first_learnt:
+                continue
+            prompt = chat.prompt(turns[:index], source)
+            response = chat.response(turns[: index + 1], prompt, source)
+            prompt_ids, response_ids = self._bare([prompt, response])
+            # As long as a prompt begins with all that was learnt before, one sample holds both.
+            if not (samples and prompt_ids[: len(ids)] == ids):
+                samples.append([])
+                ids = []
+            samples[-1] += [
+                TokenPiece(prompt_ids[len(ids) :], Part.PROMPT),
+                TokenPiece([*response_ids, self.end_id], Part.RESPONSE),
+            ]
+            ids = [*prompt_ids, *response_ids, self.end_id]
+        return samples
+
+    # Text templates ------------------------------------------------------------------------------
 
     def _encoded(self, samples: Sequence[Sequence[Piece]]) -> list[list[TokenPiece]]:
         """Tokenize every piece by itself: a sampler meets a prompt first, then its own answer."""

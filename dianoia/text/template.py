@@ -12,14 +12,15 @@ Decisions where DeepSeek-R1 (arXiv 2501.12948v2) is silent or where we depart fr
    then must not open the thought again.
 4. `plain` has no tags at all. It is the control for the effect of the template itself: R1's template can cost an
    untrained model most of its accuracy (arXiv 2503.20783), which training then seems to gain.
-5. `r1` is the form of the released models (section B.3.2, listings 5 to 7): after the thought comes a summary for
+5. `chat` is the chat template of the model's own tokenizer, without tags: the form of a response is the model's.
+6. `r1` is the form of the released models (section B.3.2, listings 5 to 7): after the thought comes a summary for
    the user, without tags, with the answer in `\\boxed{}`. The prompt explains nothing: a model learns the form by
    supervised fine-tuning. One line break follows the thought; the released models write two. `r1-prefilled` ends
    with the opening tag, as later revisions of their chat template do.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -62,12 +63,18 @@ class Template:
     the answer is the last line, or for a summary the last box and only without a box the last line."""
     system: str = ""
     """System text of conversations without a system message of their own."""
+    chat: bool = False
+    """The prompt is that of the tokenizer's chat template (`text.chat`). `prompt` and `later` then stand in for it where
+    no tokenizer is at hand and only lengths count."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template reads besides the messages."""
 
     def __post_init__(self) -> None:
         for prompt in (self.prompt, self.later):
             assert prompt.count(QUESTION) == 1, "a prompt holds {question} exactly once"
         if self.opens_thought:
             assert self.tags is not None, "a template without tags cannot open a thought"
+        if self.opens_thought and self.tags and not self.chat:
             for prompt in (self.prompt, self.later):
                 assert prompt.rstrip().endswith(self.tags.open_thought), (
                     "the prompt ends with the tag"
@@ -103,9 +110,16 @@ class Template:
     def settings(self) -> TemplateSettings:
         """Return the table that makes this template."""
         tags = None if self.tags is None else self.tags.listed(self.final)
-        return TemplateSettings(
-            prompt=self.prompt, later=self.later, system=self.system, tags=tags or []
-        )
+        about: dict[str, Any] = {"system": self.system, "tags": tags or []}
+        if self.chat:
+            about |= {
+                "chat": True,
+                "arguments": dict(self.arguments),
+                "opens_thought": self.opens_thought,
+            }
+        else:
+            about |= {"prompt": self.prompt, "later": self.later}
+        return TemplateSettings.model_validate(about)
 
     def respond(self, thought: str, final: str) -> str:
         """Return a response to the prompt, made of a thought and an answer or summary."""
@@ -114,7 +128,8 @@ class Template:
             return response
         if self.opens_thought:
             return response.removeprefix(self.tags.open_thought)
-        return f" {response}"
+        # A chat template ends its prompt with a line break, where a blank has no place.
+        return response if self.chat else f" {response}"
 
     def whole(self, thought: str, final: str) -> str:
         """Return a response with all its tags, including the one that a prompt may open."""
@@ -155,6 +170,7 @@ TEMPLATES = {
             later=_LATER + " <think>",
             final="summary",
         ),
+        Template("chat", "{question}\n", None, final="summary", chat=True),
     )
 }
 
@@ -220,6 +236,18 @@ def checkpoint_template(source: str, config: Mapping[str, Any]) -> Template | No
 
 def _own_template(name: str, table: TemplateSettings) -> Template:
     tags = Tags(*table.tags) if table.tags else None
+    final: Literal["answer", "summary"] = "answer" if len(table.tags) == 4 else "summary"
+    if table.prompt is None:
+        return Template(
+            name,
+            TEMPLATES["chat"].prompt,
+            tags,
+            opens_thought=table.opens_thought,
+            final=final,
+            system=table.system,
+            chat=True,
+            arguments=table.arguments,
+        )
     # The line with the question, and what follows it: as the built-in templates do.
     head, question, tail = table.prompt.partition(QUESTION)
     later = "\n" + (head.rpartition("\n")[2] + question + tail).replace(SYSTEM, "")
@@ -229,6 +257,6 @@ def _own_template(name: str, table: TemplateSettings) -> Template:
         tags,
         opens_thought=tags is not None and table.prompt.rstrip().endswith(tags.open_thought),
         later=later if table.later is None else table.later,
-        final="answer" if len(table.tags) == 4 else "summary",
+        final=final,
         system=table.system,
     )

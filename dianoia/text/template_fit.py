@@ -47,9 +47,9 @@ def template_fault(text: str, template: Template) -> str | None:
     if isinstance(parsed, Broken):
         return parsed.rule.value
     tags = Tags()
-    # Decision 2: `r1` has no answer tags, `plain` has no tags at all.
+    # Decision 2: `r1` and `chat` have no answer tags, `plain` has no tags at all.
     foreign = [tags.open_answer, tags.close_answer] if template.final == "summary" else []
-    if template.tags is None:
+    if template.tags is None and template.final == "answer":
         foreign = [tags.open_thought, tags.close_thought, tags.open_answer, tags.close_answer]
     return FOREIGN_TAGS if any(tag in text for tag in foreign) else None
 
@@ -150,9 +150,11 @@ class TemplateFit:
         )
 
     def _template_advice(self) -> str:
-        best = max(
-            TEMPLATES, key=lambda name: (self.fitting[name], TEMPLATES[name].tags is not None)
-        )
+        if self.template.chat:
+            return self._chat_advice()
+        # A chat template without tags fits whatever the model writes.
+        names = [name for name, other in TEMPLATES.items() if not other.chat]
+        best = max(names, key=lambda name: (self.fitting[name], TEMPLATES[name].tags is not None))
         # `plain` fits nearly everything, so it is never recommended.
         fits = self.fitting[best] / min(self.responses, MAX_TRIED)
         if best != self.template.name and fits > self.share and TEMPLATES[best].tags is not None:
@@ -163,4 +165,16 @@ class TemplateFit:
         return (
             f"write responses such as {self.template.respond('2+3=5', '5').strip()!r}, or give thought and answer in "
             "columns of their own (`prompt`, `thought`, `answer`); for responses without any tags set template = 'plain'"
+        )
+
+    def _chat_advice(self) -> str:
+        """Return advice that keeps the model's own prompt and changes the tags alone."""
+        forms = {name: TEMPLATES[name] for name in ("r1-zero", "r1", "chat")}
+        best = max(forms, key=lambda name: self.fitting[name])
+        tags = forms[best].tags
+        listed = "no tags" if tags is None else f"tags = {tags.listed(forms[best].final)}"
+        return (
+            f"write [templates.NAME] with chat = true and {listed}, which "
+            f"{self.fitting[best] / min(self.responses, MAX_TRIED):.0%} of them fit, here and in the stages that sample or "
+            "evaluate this model"
         )

@@ -4,8 +4,11 @@ A command calls `check_inputs` once, before it plans and runs. Numbers are check
 recipe is loaded.
 """
 
+from pathlib import Path
+
 from dianoia.base.errors import ConfigError, UserError
 from dianoia.base.records import Problem
+from dianoia.bases import shipped_model
 from dianoia.config import (
     DemonstrationsStage,
     EvaluateStage,
@@ -21,6 +24,7 @@ from dianoia.judge.function_files import check_arguments, find
 from dianoia.judge.functions import missing
 from dianoia.judge.rules import tags_to_write
 from dianoia.models.endpoint import endpoint_key
+from dianoia.models.folder_check import has_chat_template
 from dianoia.recipe.check.missing_inputs import missing_files
 from dianoia.recipe.check.models import check_lengths, check_models
 from dianoia.recipe.check.sandbox_use import sandbox_of
@@ -36,7 +40,7 @@ from dianoia.recipe.check.training_data import (
     check_demonstrations,
     read_preferences,
 )
-from dianoia.recipe.graph import Recipe, Stage, templates
+from dianoia.recipe.graph import Recipe, Stage, sources, templates
 from dianoia.tasks.catalog import problem_source, training_sample
 from dianoia.text.template import template_of
 
@@ -85,10 +89,31 @@ def _check_data(name: str, stage: Stage, recipe: Recipe) -> None:
 
 
 def _check_template(name: str, template: str, recipe: Recipe) -> None:
-    """Raise ConfigError for a template that is neither built-in nor a table of the recipe."""
-    completion = getattr(recipe.stages[name], "completion_template", None)
-    key = "completion_template" if template == completion else "template"
-    template_of(template, recipe.templates, f"stages.{name}.{key}")
+    """Raise ConfigError for a template that is neither built-in nor a table, or asks for a chat template that is not there."""
+    stage = recipe.stages[name]
+    key = "template"
+    if isinstance(stage, SampleStage) and template == stage.completion_template:
+        key = "completion_template"
+    where = f"stages.{name}.{key}"
+    if not template_of(template, recipe.templates, where).chat:
+        return
+    if isinstance(stage, SFTStage) and stage.earlier_thoughts == "keep":
+        raise ConfigError(
+            f"stages.{name}.earlier_thoughts = 'keep' with template = {template!r}: the chat template of the model itself "
+            "decides whether earlier thoughts are shown, here and wherever the model is sampled; remove earlier_thoughts"
+        )
+    asked = sources(stage)
+    if isinstance(stage, EvaluateStage):
+        asked = [source for source in asked if stage.template_of(source) == template]
+    for source in asked:
+        # Earlier stages have a chat template if their start has one; a hub name is looked at when it is loaded.
+        folder = shipped_model(source) or Path(source).expanduser()
+        if source not in recipe.stages and folder.is_dir() and not has_chat_template(folder):
+            raise ConfigError(
+                f"{where} = {template!r}: the tokenizer of {source!r} has no chat template, as is usual for a base model, so "
+                "there is nothing to render messages with; name a template of text, such as 'r1-zero', or start from the "
+                "instruct model"
+            )
 
 
 # Rewards -----------------------------------------------------------------------------------------

@@ -313,7 +313,9 @@ def compare(run: Run) -> Comparison | None:
     """
     if not run.evaluations:
         return None
-    names = list(run.evaluations)
+    # `NAME under TEMPLATE` is a second look at a checkpoint, whose measurements are listed with its others.
+    by_stage = {name for stage in run.evaluate_stages for name in stage.evaluations}
+    names = [name for name in run.evaluations if name in by_stage] or list(run.evaluations)
     # The recipe's [claims] table says which checkpoint is which model; without it, order decides.
     before = run.checkpoint_for("base") or names[0]
     after = run.checkpoint_for("r1", "dev3", "dev2", "dev1", "zero") or names[-1]

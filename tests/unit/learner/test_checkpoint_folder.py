@@ -31,6 +31,7 @@ from dianoia.text.template import (
     template_of,
 )
 
+TEXTS = [template for template in TEMPLATES.values() if not template.chat]
 OWN = template_of(
     "own", {"own": TemplateSettings(prompt="Q: {question}\nA:", tags=["<think>", "</think>"])}
 )
@@ -59,7 +60,7 @@ def saved(source: Path, target: Path, usage: Usage) -> Path:
     return target
 
 
-@pytest.mark.parametrize("template", [*TEMPLATES.values(), OWN], ids=lambda t: t.name)
+@pytest.mark.parametrize("template", [*TEXTS, OWN], ids=lambda t: t.name)
 def test_messages_get_the_ids_of_training(folder: Path, tmp_path: Path, template: Template) -> None:
     saved(folder, tmp_path / "c", Usage(template, {0}))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "c")
@@ -176,7 +177,7 @@ def test_the_last_template_is_recorded_and_a_base_records_none(
 def test_a_template_of_the_models_own_stays(folder: Path, tmp_path: Path) -> None:
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
-    save_checkpoint(tmp_path / "c", model, tokenizer, Usage(None, {0}))
+    save_checkpoint(tmp_path / "c", model, tokenizer, Usage(TEMPLATES["chat"], {0}))
     assert load_tokenizer(tmp_path / "c").chat_template == tokenizer.chat_template
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.recipe import Recipe, load_recipe
+from dianoia.recipe.graph import result_names
 from tests.unit.recipe.conftest import TEXT
 
 Write = Callable[..., Path]
@@ -139,6 +140,9 @@ def test_a_checkpoint_is_evaluated_once_on_each_set_of_problems(write: Write) ->
     assert "stages.evaluation and stages.again" in message
     other = again.replace("miniature/math", "miniature/all")
     assert set(load_recipe(write(f"{TEXT}[stages.again]{other}")).stages) >= {"evaluation", "again"}
+    recipe = load_recipe(write(f'{TEXT}[stages.again]{again}template = "plain"\n'))
+    assert result_names("evaluation", recipe) == {"base": "base", "zero": "zero"}
+    assert result_names("again", recipe) == {"zero": "zero under plain"}
 
 
 @pytest.mark.parametrize(
