@@ -97,6 +97,7 @@ def _print_bad_rows(
     """Yield the problems of the rows; count all rows, print bad ones, compare problems with tests."""
     for row in rows:
         counts[row.outcome] += 1
+        summary.mapping = row.mapping
         if row.outcome is Outcome.LEFT_OUT:
             summary.reason = summary.reason or row.message
         if row.outcome in _BAD and sum(counts[outcome] for outcome in _BAD) <= limit:

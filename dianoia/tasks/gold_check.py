@@ -59,6 +59,8 @@ class Graded:
     """None for a row that cannot be used."""
     message: str = ""
     """What is wrong; empty for a right answer."""
+    mapping: str | None = None
+    """The ready mapping that the row was read by."""
 
 
 def check_set(name: str) -> Iterator[Graded]:
@@ -76,7 +78,8 @@ def check_files(data: FileSettings) -> Iterator[Graded]:
     files = files_of(data)
     reading = reading_of(data, files, VERIFIERS, Defaults())
     # Not lenient: an unreadable gold answer is what this check is for.
-    return _graded(_problems(files, replace(reading, lenient=False)))
+    rows = _graded(_problems(files, replace(reading, lenient=False)))
+    return (replace(graded, mapping=reading.mapping) for graded in rows)
 
 
 def _problems(

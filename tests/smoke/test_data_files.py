@@ -72,6 +72,9 @@ def test_rows_of_verl_reach_a_reward_function_whole(
     Path("problems.json.gz").write_bytes(gzip.compress(json.dumps(rows).encode()))
     Path("keep.py").write_text(KEEP, encoding="utf-8")
     Path("verl.toml").write_text(RL.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
+    assert main(["tasks", "check", "problems.json.gz"]) == 0
+    checked = " ".join(capsys.readouterr().out.split())
+    assert "Mapping: verl." in checked and "problems.json.gz: 40 right" in checked
     assert main(["run", "verl.toml", "--out", "run", "--dry-run"]) == 0
     assert "Mapping: verl." in " ".join(capsys.readouterr().out.split())
     assert main(["run", "verl.toml", "--out", "run"]) == 0
