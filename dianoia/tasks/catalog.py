@@ -4,8 +4,8 @@ In: the name of a built-in set (`miniature/math`, `gym/...`), a file, a hub name
 `ProblemSource`, and the verifiers that its problems name. Names of plugins are in `plugins`.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 from dianoia.base.errors import ConfigError
@@ -77,7 +77,7 @@ def _source(problems: Problems, all_heldout: bool, key: str, defaults: Defaults)
     if isinstance(problems, str):
         # Order: a plugin's set, a task of reasoning-gym, and then files. A file with the name of a set is not looked for.
         if problems in PROBLEM_SETS:
-            return PROBLEM_SETS[problems]()
+            return _built_in(PROBLEM_SETS[problems])
         if problems.startswith(PREFIX):
             return gym_problems(problems, key)
         if not _is_data(problems):
@@ -170,9 +170,25 @@ def read_tests(sets: Sequence[str | FileSettings]) -> Tests | None:
     return tests
 
 
+@cache
+def _built_in(make: Callable[[], ProblemSource]) -> ProblemSource:
+    """Return the one source of a built-in set: it has no state, and its first problems are looked at many times."""
+    return make()
+
+
 def training_sample(source: ProblemSource) -> list[Problem]:
     """Return all training problems of files, or the sample of large files; the first PROBE of a built-in set."""
-    return source.training if isinstance(source, FilesSource) else source.draw(0, 0, PROBE)
+    if isinstance(source, FilesSource):
+        return source.training
+    if isinstance(source, Hashable):  # a plugin's class may be without a hash
+        return list(_first_problems(source))
+    return source.draw(0, 0, PROBE)
+
+
+@lru_cache(maxsize=16)
+def _first_problems(source: ProblemSource) -> tuple[Problem, ...]:
+    """Return the first PROBE training problems of a built-in set, which a recipe's check and its stages ask for."""
+    return tuple(source.draw(0, 0, PROBE))
 
 
 def verifiers_of(source: ProblemSource) -> frozenset[str]:

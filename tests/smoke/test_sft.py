@@ -122,26 +122,27 @@ def test_one_seed_is_one_result(recipe: Path, tmp_path: Path) -> None:
     assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
 
 
-@pytest.mark.parametrize("last_step", [0, 1, 4, 5])
 def test_going_on_is_as_if_never_stopped(
-    last_step: int, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(recipe, tmp_path / "whole") == 0
     append = Journal.append
+    for last_step in (0, 1, 4, 5):
 
-    def append_then_die(self: Journal, row: Any) -> None:
-        append(self, row)
-        if row["step"] == last_step:
-            raise KeyboardInterrupt
+        def append_then_die(self: Journal, row: Any, last_step: int = last_step) -> None:
+            append(self, row)
+            if row["step"] == last_step:
+                raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Journal, "append", append_then_die)
-        assert run(recipe, tmp_path / "cut") == 130
-    assert not (tmp_path / "cut/stages/cold/manifest.json").exists()
-    assert run(recipe, tmp_path / "cut") == 0
-    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
-    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+        out = tmp_path / f"cut-after-{last_step}"
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "append", append_then_die)
+            assert run(recipe, out) == 130
+        assert not (out / "stages/cold/manifest.json").exists()
+        assert run(recipe, out) == 0
+        assert metrics(out) == metrics(tmp_path / "whole"), out
+        whole, cut = weights(tmp_path / "whole"), weights(out)
+        assert all(torch.equal(whole[name], cut[name]) for name in whole), out
 
 
 def test_changed_data_are_not_gone_on_with(

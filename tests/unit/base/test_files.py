@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,22 @@ def test_a_file_is_written(tmp_path: Path) -> None:
         write_text(path, text)
         assert path.read_text(encoding="utf-8") == text
     assert list(path.parent.iterdir()) == [path], "nothing else is left"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc names open files on Linux")
+def test_the_content_is_on_the_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append((Path(f"/proc/self/fd/{descriptor}").readlink(), path.exists()))
+
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "fsync", fsync)
+    with whole_file(path) as temporary:
+        temporary.write_text("text")
+    assert flushed == [(temporary, False), (tmp_path, True)]
 
 
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:

@@ -370,7 +370,7 @@ try:
 except OSError: pass
 """,
     "attempt(os.setsid)\nattempt(lambda: os.setpgid(0, 0))",
-    "attempt(lambda: os.posix_spawn(sys.executable, ['python', '-c', 'while True: pass'], {}))",
+    "attempt(lambda: os.posix_spawn(sys.executable, ['python', '-c', 'import time; time.sleep(600)'], {}))",
     """
 os.execv(sys.executable, [sys.executable, '-I', '-S', '-c', 'import ctypes, time; ctypes.CDLL(None).prctl(1, 0, 0, 0, 0); time.sleep(600)'])
 """,

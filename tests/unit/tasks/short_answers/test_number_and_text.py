@@ -58,20 +58,17 @@ def verdict(verify: GradeFunction, gold: str, answer: str) -> float | None:
     return verify(Problem("p", "?", gold, "any"), answer)
 
 
-@pytest.mark.parametrize(("gold", "answer"), SAME)
-def test_equal_numbers(gold: str, answer: str) -> None:
-    assert verdict(number, gold, answer) == 1.0
+def test_equal_numbers() -> None:
+    assert [pair for pair in SAME if verdict(number, *pair) != 1.0] == []
 
 
-@pytest.mark.parametrize(("gold", "answer"), DIFFERENT)
-def test_different_numbers(gold: str, answer: str) -> None:
-    assert verdict(number, gold, answer) == 0.0
+def test_different_numbers() -> None:
+    assert [pair for pair in DIFFERENT if verdict(number, *pair) != 0.0] == []
 
 
-@pytest.mark.parametrize("junk", JUNK)
-def test_junk_is_wrong_as_an_answer_and_unreadable_as_gold(junk: str) -> None:
-    assert verdict(number, "5", junk) == 0.0
-    assert verdict(number, junk, "5") is None
+def test_junk_is_wrong_as_an_answer_and_unreadable_as_gold() -> None:
+    assert [junk for junk in JUNK if verdict(number, "5", junk) != 0.0] == []
+    assert [junk for junk in JUNK if verdict(number, junk, "5") is not None] == []
 
 
 APPLES = "Tom has 3 apples and 2 pears. How many apples does he buy? A pear costs $4."
@@ -101,11 +98,11 @@ def test_other_words_make_a_number_unreadable(answer: str, question: str) -> Non
     assert number(Problem("p", question, "29", "number"), answer) == 0.0
 
 
-@pytest.mark.parametrize("gold", sorted({gold for gold, _ in SAME + DIFFERENT}))
-def test_gold_scores_one_and_its_mutations_zero(gold: str) -> None:
-    assert verdict(number, gold, gold) == 1.0
-    for mutation in (gold + "1", "1" + gold, gold + " units", gold + ", " + gold, "x" + gold):
-        assert verdict(number, gold, mutation) == 0.0, mutation
+def test_gold_scores_one_and_its_mutations_zero() -> None:
+    for gold in sorted({gold for gold, _ in SAME + DIFFERENT}):
+        assert verdict(number, gold, gold) == 1.0, gold
+        for mutation in (gold + "1", "1" + gold, gold + " units", gold + ", " + gold, "x" + gold):
+            assert verdict(number, gold, mutation) == 0.0, (gold, mutation)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: f"{text[:4]!r}x{len(text)}")
@@ -144,9 +141,8 @@ EXACT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("gold", "answer", "value"), EXACT)
-def test_exact(gold: str, answer: str, value: float | None) -> None:
-    assert verdict(exact, gold, answer) == value
+def test_exact() -> None:
+    assert [row for row in EXACT if verdict(exact, *row[:2]) != row[2]] == []
 
 
 def test_only_the_reference_itself_is_right_by_rule() -> None:
