@@ -33,10 +33,9 @@ from typing import Any, Literal
 from dianoia.base.errors import UserError
 from dianoia.base.records import Problem, Rollout, Turn
 from dianoia.config import FunctionSettings
-from dianoia.judge.completion_text import CompletionText, with_opening
+from dianoia.judge.completion_text import CompletionText
 from dianoia.judge.function_files import format_error, make_function
 from dianoia.judge.reward_part import RewardPart, ScoringState, Values
-from dianoia.text.template import Template
 
 Form = Literal["auto", "text", "messages"]
 
@@ -212,17 +211,11 @@ class FunctionPart(RewardPart):
         self,
         function: Function,
         weight: float = 1.0,
-        template: Template | None = None,
-        decode: CompletionText | None = None,
+        text: CompletionText | None = None,
     ) -> None:
-        """`decode` gives the response as TRL decodes it; None: the text of the rollout."""
+        """`text` gives the text of a completion as the function gets it; None: that of the rollout."""
         super().__init__(function.name, weight)
-        self.function, self.template, self.decode = function, template, decode
-
-    def text(self, rollout: Rollout) -> str:
-        """Return the text of a completion as the function gets it."""
-        text = rollout.text if self.decode is None else self.decode(rollout)
-        return with_opening(text, self.template)
+        self.function, self.text = function, text or CompletionText()
 
     def score(self, rollouts: Sequence[Rollout], state: ScoringState) -> Values | Awaitable[Values]:
         """Call the function about all rollouts at once; an `async` function gives an awaitable.

@@ -18,7 +18,7 @@ from dianoia.base.errors import ConfigError, ProblemFileError, UserError
 from dianoia.base.records import Group, Problem, Purpose, Rollout, RolloutGroup, Score
 from dianoia.config import PreferenceSettings, RewardSettings, RLStage
 from dianoia.judge import rules
-from dianoia.judge.completion_text import SpecialTokens
+from dianoia.judge.completion_text import CompletionText
 from dianoia.judge.functions import FunctionPart, load_function
 from dianoia.judge.llm_grader import REFERENCE, GraderPart, LLMGrader
 from dianoia.judge.reward_model_part import RewardModelPart
@@ -311,16 +311,14 @@ def training_judge(
         RewardModelPart(settings.name, _load(settings.model, context), settings.weight)
         for settings in rewards.models
     ]
-    # Functions get responses as TRL decodes them, for which the tokenizer is needed.
-    decode = (
-        SpecialTokens.of(load_tokenizer(context.resolve(config.start)), template).text
-        if rewards.functions
-        else None
-    )
-    functions = [
-        FunctionPart(load_function(settings), settings.weight, template, decode)
-        for settings in rewards.functions
-    ]
+    functions = []
+    if rewards.functions:
+        # They get responses as TRL decodes them, for which the tokenizer is needed.
+        text = CompletionText(template, load_tokenizer(context.resolve(config.start)))
+        functions = [
+            FunctionPart(load_function(settings), settings.weight, text)
+            for settings in rewards.functions
+        ]
     return Judge(reward_parts(rewards, context.seed, template, models, functions, grader))
 
 

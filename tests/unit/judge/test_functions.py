@@ -17,6 +17,7 @@ from transformers import TrainerState
 
 from dianoia.base.errors import UserError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus, Turn
+from dianoia.judge.completion_text import CompletionText
 from dianoia.judge.functions import Form, Function, FunctionPart, columns_of, missing
 from dianoia.judge.judge import Judge
 from dianoia.judge.reward_part import ScoringState, Values
@@ -62,7 +63,12 @@ def measure(
     template: Template | None = None,
 ) -> Measured:
     """Values and logs of functions, called by a judge; rollouts that follow one another make a group."""
-    judge = Judge([NOTHING, *(FunctionPart(function, 1.0, template) for function in functions)])
+    judge = Judge(
+        [
+            NOTHING,
+            *(FunctionPart(function, 1.0, CompletionText(template)) for function in functions),
+        ]
+    )
     groups = [list(members) for _, members in groupby(rollouts, lambda rollout: rollout.problem.id)]
     scores = [score for group in judge.score_rollouts(groups, STATE) for score in group.scores]
     values = {f.name: [score.parts[f.name] for score in scores] for f in functions}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutGroup, RolloutStatus
+from dianoia.judge.completion_text import CompletionText
 from dianoia.judge.diagnosis import PATIENCE, diagnose
 from dianoia.judge.functions import Form, Function, FunctionPart
 from dianoia.judge.group_summary import summarize
@@ -38,7 +39,9 @@ def scored(part: FunctionPart, rollouts: Sequence[Rollout]) -> list[Any]:
 
 
 def part_of(call: Callable[..., Any], form: Form = "messages") -> FunctionPart:
-    return FunctionPart(Function("mine", call, "my.py:mine", form), 1.0, TEMPLATES["r1-zero"])
+    return FunctionPart(
+        Function("mine", call, "my.py:mine", form), 1.0, CompletionText(TEMPLATES["r1-zero"])
+    )
 
 
 def measured(call: Callable[..., Any], form: Form = "messages", **kinds: Any) -> Any:
