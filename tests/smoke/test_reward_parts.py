@@ -15,7 +15,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dianoia.cli import main
 from dianoia.metrics.recorder import Recorder
-from dianoia.miniature.problems import MiniatureProblems
 
 MINE = '''
 import asyncio
@@ -146,84 +145,6 @@ def test_a_function_that_fails_stops_the_stage_in_words(
     assert "'short' (mine.py:short) raised ValueError: not today" in said
     assert "mine.py, line 7: raise ValueError('not today')" in said
     assert "16 completions" in said and "Traceback" not in said
-
-
-# TRL's functions, from files -----------------------------------------------------------------------
-
-THINK_FORMAT = r'''
-import json
-import re
-from pathlib import Path
-
-def think_format_reward(completions, **kwargs):
-    """TRL 1.16's, as it is published."""
-    pattern = r"^<think>(?!.*<think>)(.*?)</think>.*$"
-    completion_contents = [completion[0]["content"] for completion in completions]
-    matches = [re.match(pattern, content, re.DOTALL | re.MULTILINE) for content in completion_contents]
-    return [1.0 if match else 0.0 for match in matches]
-
-def keep(prompts, completions, **kwargs):
-    with Path("keep.jsonl").open("a") as file:
-        file.write(json.dumps([prompts, completions]) + "\n")
-    return [None] * len(prompts)
-'''
-FROM_A_FILE = """
-name = "trl"
-threads = 1
-[stages.zero]
-kind = "rl"
-start = "miniature-base"
-problems = "problems.jsonl"
-steps = 1
-group_size = 4
-problems_per_rollout = 4
-[stages.zero.sampling]
-max_tokens = 128
-[stages.zero.optimizer]
-learning_rate = 1e-5
-[stages.zero.progress]
-problems = 0
-rollouts_every = 1
-[[stages.zero.rewards.functions]]
-path = "theirs.py:think_format_reward"
-[[stages.zero.rewards.functions]]
-path = "theirs.py:keep"
-"""
-
-
-@pytest.mark.parametrize("asked", ["messages", "text"])
-def test_trls_own_function_pays_well_formed_completions(
-    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From a JSONL file under `r1-zero`, by messages of the file and `auto`, or by texts and `messages`."""
-    monkeypatch.chdir(tmp_path)
-    Path("theirs.py").write_text(THINK_FORMAT, encoding="utf-8")
-    before = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "1+1?"},
-        {"role": "assistant", "content": "2"},
-    ]
-    rows = []
-    for problem in MiniatureProblems("math").draw(1, 0, 40):
-        last = {"role": "user", "content": problem.question}
-        prompt = [*before, last] if asked == "messages" else problem.question
-        rows.append(json.dumps({"prompt": prompt, "answer": problem.answer}) + "\n")
-    Path("problems.jsonl").write_text("".join(rows), encoding="utf-8")
-    form = "" if asked == "messages" else 'form = "messages"\n'
-    text = FROM_A_FILE
-    for name in ("think_format_reward", "keep"):
-        text = text.replace(f':{name}"\n', f':{name}"\n{form}')
-    Path("trl.toml").write_text(text, encoding="utf-8")
-    assert run(Path("trl.toml"), "run") == 0
-    found = rollouts("run", 0)
-    finished = [row for row in found if row["status"] == "finished"]
-    assert len(finished) >= 4
-    assert {row["parts"]["think_format_reward"] for row in finished} == {1.0}
-    (kept,) = map(json.loads, Path("keep.jsonl").read_text(encoding="utf-8").splitlines())
-    for row, prompt, completion in zip(found, *kept, strict=True):
-        last = {"role": "user", "content": row["question"]}
-        assert prompt == ([*before, last] if asked == "messages" else [last])
-        assert completion == [{"role": "assistant", "content": row["text"].lstrip()}]
 
 
 # A reward model for problems -----------------------------------------------------------------------
