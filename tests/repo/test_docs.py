@@ -14,14 +14,18 @@ from typing import Any, get_args
 
 import pytest
 
+from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.claims.claim_rules import RULES
 from dianoia.claims.value_format import UNITS
 from dianoia.claims.verdicts import Value, Verdict
 from dianoia.cli.main import main, parser
 from dianoia.config import AlgorithmSettings, RLStage
+from dianoia.config.reward_parts import FunctionSettings
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.response_verdicts import Unjudged
 from dianoia.datasets.selection import Reason
+from dianoia.judge.functions import FunctionPart, load_function
+from dianoia.judge.reward_part import ScoringState
 from dianoia.metrics.definitions import METRICS, defined
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.load import KINDS, load_recipe
@@ -183,6 +187,29 @@ def test_every_command_is_taken_or_refused_as_shown(
         else:
             assert main(["run", recipe, *options, "--dry-run"]) == 2, recipe
             assert capsys.readouterr().err == answer
+
+
+# Reward functions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["docs/rewards.md", "docs/extend/reward.md"])
+def test_reward_functions_of_a_page_run_as_they_are_named(
+    page: str, pages: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Each function of a Python block is called, and is the one that the page's first recipe names."""
+    (code,) = _blocks(pages[page], "python")
+    stages = tomllib.loads(_blocks(pages[page], "toml")[0])["stages"]
+    (settings,) = stages["zero"]["rewards"]["functions"]
+    file, _, name = settings["path"].partition(":")
+    (tmp_path / file).write_text(code, encoding="utf-8")
+    settings = FunctionSettings(**settings | {"path": f"{tmp_path / file}:{name}"})
+    problem = Problem("a", "2+3?", "5", "number", columns={"answer": "5"})
+    rollouts = [
+        Rollout(problem, n, (1,), Completion((4,) * 50, (0.0,) * 50, True), text, RolloutStatus.FINISHED)
+        for n, text in enumerate(["5", "5" * 500])
+    ]  # fmt: skip
+    values = FunctionPart(load_function(settings)).score(rollouts, ScoringState(0, 1))
+    assert values == {"docs/rewards.md": [-0.5, -0.5], "docs/extend/reward.md": [1.0, 0.0]}[page]
 
 
 # Links -------------------------------------------------------------------------------------------
