@@ -6,8 +6,8 @@ In: a rollout, the template of its prompt, and the tokenizer. Out: the text. Not
 TRL decodes the sampled ids with `skip_special_tokens=True`. So does this, with these exceptions, without which a
 well-formed response has another text than the functions of TRL and open-r1 are written for:
 1. A tag of the template that the tokenizer declares special stays in the text.
-2. White space before the first tag is left out, since templates of text put a blank between prompt and response. After a
-   chat template's generation prompt a response begins with its tag.
+2. White space before the first tag is left out where the template is a text, which puts a blank between prompt and response.
+   Responses to a chat template's generation prompt are left as they are.
 3. The part of the prompt that opens the thought, `<think>` with the white space after it, comes first, unless the response
    has the tag itself. TRL leaves it out, so that its own `think_format_reward` pays 0 to every sample of a model whose chat
    template opens the thought.
@@ -48,7 +48,7 @@ class CompletionText:
             return text
         opened = self.template.tags.open_thought
         if not self.template.opens_thought or opened in text:
-            return text.lstrip()
+            return text if self.template.chat else text.lstrip()
         # With what follows the tag: after a prompt that ends in "<think>\n" no line break is left to the model.
         prompt = self._end_of_prompt(rollout.prompt_ids)
         start = prompt.rfind(opened)

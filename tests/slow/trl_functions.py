@@ -6,8 +6,21 @@ FORMS = {
     "r1-zero-prefilled": _LINES,
     "r1": "<think>\nFirst, read it.\nNext, it is {0}.\n</think>\nThe answer is $\\boxed{{{0}}}$.",
     "plain": _LINES,
+    "chat": _LINES,
+    "thinking": _LINES,
 }
 """A response with an answer per template: open-r1's form, or the summary of `r1`."""
+THINKING = """
+[templates.thinking]
+chat = true
+opens_thought = true
+tags = ["<think>", "</think>", "<answer>", "</answer>"]
+"""
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<{{ message.role }}>\n{{ message.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>\n{% endif %}"
+)
+"""The chat template of the model that `chat` and `thinking` start from."""
 FUNCTIONS = {
     "trl_accuracy": ("trl.rewards.accuracy_reward", ""),
     "trl_reasoning_accuracy": ("trl.rewards.reasoning_accuracy_reward", ""),

@@ -96,9 +96,9 @@ def expected_call(
     tokenizer = AutoTokenizer.from_pretrained(folder / f"run/stages/sft-{template}/checkpoint")
     texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
     # What Dianoia's functions get differs from this where a prompt opens the thought, and by a blank before the first tag.
-    if template.endswith("-prefilled"):
+    if template in ("r1-zero-prefilled", "thinking"):
         texts = [f"<think>{text}" for text in texts]
-    elif template != "plain":
+    elif template.startswith("r1"):
         texts = [text.lstrip() for text in texts]
     return {
         "prompts": prompts,

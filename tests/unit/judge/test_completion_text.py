@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.judge.completion_text import CompletionText
-from dianoia.text.template import TEMPLATES, Template
+from dianoia.text.template import TEMPLATES, Tags, Template
 
 WORDS = ["<eos>", "<pad>", "<|start|>", "<think>", "</think>", "<answer>", "so", "Ġso", "5", "Ċ"]
 PLAIN = Problem("a", "2+3?", "5", "number")
@@ -100,6 +100,21 @@ class Letters:
 def test_a_response_begins_with_its_first_tag() -> None:
     assert text_of(" \n<think>so</think>5 ", R1) == "<think>so</think>5 "
     assert text_of(" 5\n", TEMPLATES["plain"]) == text_of(" 5\n", None) == " 5\n"
+
+
+def test_a_response_to_a_chat_template_is_left_as_it_is() -> None:
+    """As TRL has it, white space too; but for the tag that the rendered prompt ends with."""
+    thinking = replace(TEMPLATES["chat"], name="thinking", tags=Tags(), final="answer")
+    assert text_of("\n<think>so</think>5", thinking) == "\n<think>so</think>5"
+    assert text_of(" 5\n", TEMPLATES["chat"]) == " 5\n"
+    opening = replace(thinking, opens_thought=True)
+    prompt = "<user>Is <think> a tag?<assistant>\n<think>\n"
+    plain = replace(rollout(tokenizer_of(), "5"), prompt_ids=tuple(map(ord, prompt)))
+    plain = replace(
+        plain, completion=Completion(tuple(map(ord, "so</think>5")), (0.0,) * 11, False)
+    )
+    plain = replace(plain, text="so</think>5")
+    assert CompletionText(opening, Letters())(plain) == "<think>\nso</think>5"
 
 
 @pytest.mark.parametrize(
