@@ -303,8 +303,8 @@ def test_too_few_open_files(long_zero: tuple[Path, Path], tmp_path: Path) -> Non
     ("number", "status", "name", "jobs"),
     [
         (signal.SIGINT, 130, "Ctrl-C", "1"),
-        (signal.SIGTERM, 143, "SIGTERM", "2"),
-        slow(signal.SIGTERM, 143, "SIGTERM", "1"),
+        (signal.SIGTERM, 143, "SIGTERM", "1"),
+        slow(signal.SIGTERM, 143, "SIGTERM", "2"),
         slow(signal.SIGINT, 130, "Ctrl-C", "2"),
     ],
 )

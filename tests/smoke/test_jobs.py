@@ -225,15 +225,12 @@ def fails(completions, **columns):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "told"),
     [
         ("raise ValueError('no such thing')", "no such thing"),
-        pytest.param(
-            "os.kill(os.getpid(), 9)",
-            "the process of ppo was ended from outside by signal 9",
-            marks=pytest.mark.slow,
-        ),
+        ("os.kill(os.getpid(), 9)", "the process of ppo was ended from outside by signal 9"),
     ],
     ids=["an error", "killed"],
 )
