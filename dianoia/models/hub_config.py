@@ -4,6 +4,8 @@ In: a name. Out: the configuration. If the hub cannot be reached and the model i
 there, and a run is refused with the reason.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,11 +45,15 @@ def _sizes(
 
 
 _TIED = {"tie_word_embeddings": True}
+_SHORT = {"max_position_embeddings": 32_768}
 _MATH = {"max_position_embeddings": 4096}
 _QWEN3 = {"model_type": "qwen3", "max_position_embeddings": 32_768, **_TIED}
 _LLAMA = {"model_type": "llama"}
 
 KNOWN: dict[str, Config] = {
+    "Qwen/Qwen2.5-0.5B-Instruct": _sizes(
+        896, 24, 14, 2, 4864, 151_936, head_dim=64, **_SHORT, **_TIED
+    ),
     "Qwen/Qwen2.5-1.5B": _sizes(1536, 28, 12, 2, 8960, 151_936, **_TIED),
     "Qwen/Qwen2.5-7B": _sizes(3584, 28, 28, 4, 18_944, 152_064),
     "Qwen/Qwen2.5-14B": _sizes(5120, 48, 40, 8, 13_824, 152_064),
@@ -136,6 +142,17 @@ def _from_hub(source: str) -> tuple[Config | None, str | None]:
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = _refusal(error)
     return KNOWN.get(source), reason
+
+
+@contextmanager
+def cache_alone_if_unreachable() -> Iterator[None]:
+    """Let Hugging Face's libraries look into their caches alone if the hub does not answer; else they retry for minutes."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or _hub_failure() is not None
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _refusal(error: Exception) -> str:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dianoia.config import RewardModelStage, RLStage, SFTStage
+from dianoia.config import DataSettings, EvaluateStage, RewardModelStage, RLStage, SFTStage
 from dianoia.models.hub_config import KNOWN
 from dianoia.recipe import Recipe, load_recipe
+from dianoia.recipe.check.inputs import check_inputs
 from dianoia.recipe.graph import sources
+from dianoia.recipe.plan.run_plan import plan_run
+from dianoia.text.template import template_of
 
 
 def test_every_recipe_loads(root: Path) -> None:
@@ -116,3 +119,35 @@ def test_every_model_that_a_recipe_names_can_be_planned_offline(
         if source not in recipe.stages
     }
     assert names and names <= set(KNOWN)
+
+
+# Recipes for instruct models: one card of 24 GB is enough ---------------------------------------------
+
+INSTRUCT = ("qwen-instruct-gsm8k",)
+
+
+@pytest.mark.parametrize("name", INSTRUCT)
+def test_an_instruct_model_fits_a_card_of_24_gb(name: str, recipes: Mapping[str, Recipe]) -> None:
+    check_inputs(recipes[name], planned=True)
+    plan = plan_run(recipes[name], gpu="RTX 4090")
+    assert plan.largest <= 0.9 * 24e9 and plan.suggested_gpu is None
+    assert all(stage.memory and stage.memory.least is None for stage in plan.stages)
+    assert not plan.unusual, "numbers that hardly any run wants"
+
+
+@pytest.mark.parametrize("name", INSTRUCT)
+def test_an_instruct_model_is_measured_before_and_after_as_it_is_trained(
+    name: str, recipes: Mapping[str, Recipe]
+) -> None:
+    recipe = recipes[name]
+    zero, evaluation = recipe.stages["zero"], recipe.stages["evaluation"]
+    assert isinstance(zero, RLStage) and isinstance(evaluation, EvaluateStage)
+    assert evaluation.checkpoints == [zero.start, "zero"] and evaluation.whole_file
+    assert evaluation.template == zero.template
+    assert template_of(zero.template, recipe.templates).chat
+    assert evaluation.max_tokens == zero.sampling.max_tokens
+    # The test set is a split that training never sees.
+    train, test = zero.problems, evaluation.problems
+    assert isinstance(train, DataSettings) and isinstance(test, DataSettings)
+    assert (train.path, train.split, test.split) == (test.path, None, "test")
+    assert train.decontaminate

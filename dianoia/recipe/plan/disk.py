@@ -1,6 +1,6 @@
 """Disk space of a run: the bytes that its stages write, and whether there is room for them. No torch.
 
-In: a stage's table and the size of its model. Out: `DiskNeeds`, or MachineFault. A state holds float32 weights and both
+In: a stage's table and the size of its model. Out: `DiskNeeds`, the parts of a run's disk space, or MachineFault. A state holds float32 weights and both
 AdamW averages, also those of a reference and a value model; a new state is written while the old one still exists.
 Sizes of texts are guesses from tokens.
 """
@@ -39,16 +39,23 @@ class DiskNeeds:
     """Bytes that a stage writes."""
 
     output: float
-    """Bytes that stay: a checkpoint or a data set."""
+    """Bytes of a checkpoint or a data set."""
     state: float
     """Bytes of one state; 0 if the stage has none."""
     states: int
     """States that exist at the same time."""
+    rollouts: float = 0.0
+    """Bytes of the rollouts that are kept for reading."""
 
     @property
     def peak(self) -> float:
         """Most bytes that the stage has on the disk at one time."""
-        return max(self.output + self.state, self.states * self.state)
+        return self.rollouts + max(self.output + self.state, self.states * self.state)
+
+    @property
+    def temporary(self) -> float:
+        """Bytes of the peak that are gone when the stage is done."""
+        return self.peak - self.output - self.rollouts
 
 
 def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
@@ -62,7 +69,9 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
             # The state includes the reference, which moves during training, and PPO's value model with its averages.
             state += weights if algorithm.kl_coefficient > 0 else 0
             state += _STATE_BYTES * size.backbone if algorithm.name == "ppo" else 0
-            return DiskNeeds(weights, state, min(2, max(1, saves)))
+            kept = -(-stage.rollouts // stage.progress.rollouts_every) * stage.rollout_size
+            texts = _TOKEN_BYTES * kept * FILLED * stage.sampling.largest_max_tokens
+            return DiskNeeds(weights, state, min(2, max(1, saves)), texts)
         case PretrainStage() | SFTStage() | RewardModelStage():
             return DiskNeeds(weights, _STATE_BYTES * size.parameters, 2)
         case SampleStage():
@@ -76,21 +85,31 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
             return DiskNeeds(text, text, 1)
         case EvaluateStage():
             saved = min(stage.keep, stage.limit) * len(stage.checkpoints) * stage.samples
-            return DiskNeeds(_TOKEN_BYTES * saved * FILLED * stage.max_tokens, 0, 0)
+            return DiskNeeds(0, 0, 0, _TOKEN_BYTES * saved * FILLED * stage.max_tokens)
         case DemonstrationsStage():
             return DiskNeeds(_TOKEN_BYTES * _DEMONSTRATION_TOKENS * stage.rows, 0, 0)
 
 
-def run_bytes(recipe: Recipe, tasks: Sequence[StageTask], jobs: int = 1) -> float:
-    """Return the bytes that the running stages write: all outputs, and the states of `jobs` stages at a time."""
-    needs = [
-        stage_needs(recipe.stages[task.name], size_of(task.name, recipe))
-        for task in tasks
-        if task.runs
-    ]
-    # States are temporary: at most `jobs` stages have them at one time; outputs stay.
-    temporary = sorted((stage.peak - stage.output for stage in needs), reverse=True)
-    return sum(stage.output for stage in needs) + sum(temporary[: max(1, jobs)])
+def run_parts(recipe: Recipe, tasks: Sequence[StageTask], jobs: int = 1) -> dict[str, float]:
+    """Return the bytes that the running stages have on the disk at one time, by part.
+
+    Checkpoints, data sets and rollouts of all stages stay; states are those of the `jobs` stages with most of them.
+    """
+    running = [task.name for task in tasks if task.runs]
+    needs = {name: stage_needs(recipe.stages[name], size_of(name, recipe)) for name in running}
+    trained = {name for name in needs if _trains(recipe.stages[name])}
+    temporary = sorted((stage.temporary for stage in needs.values()), reverse=True)
+    return {
+        "checkpoints": sum(stage.output for name, stage in needs.items() if name in trained),
+        "data sets": sum(stage.output for name, stage in needs.items() if name not in trained),
+        "rollouts": sum(stage.rollouts for stage in needs.values()),
+        # States are temporary: at most `jobs` stages have them at one time.
+        "states": sum(temporary[: max(1, jobs)]),
+    }
+
+
+def _trains(stage: Stage) -> bool:
+    return isinstance(stage, PretrainStage | RLStage | SFTStage | RewardModelStage)
 
 
 def check_disk(recipe: Recipe, tasks: Sequence[StageTask], path: Path, jobs: int = 1) -> None:
@@ -106,7 +125,7 @@ def check_disk(recipe: Recipe, tasks: Sequence[StageTask], path: Path, jobs: int
             _state_bytes(path / "stages" / task.name) for task in running if not task.from_scratch
         )
         margin = 3 * len(running) * disk_space.SMALL_FILES_BYTES
-        needed = run_bytes(recipe, tasks, jobs) - existing + margin
+        needed = sum(run_parts(recipe, tasks, jobs).values()) - existing + margin
         disk_space.require_space(
             path, needed, f"the work of {plural(len(running), 'stage')}, states included,"
         )
@@ -124,8 +143,7 @@ def reserve_stage_space(name: str, recipe: Recipe, folder: Path) -> None:
         MachineFault: there is less.
     """
     needs = stage_needs(recipe.stages[name], size_of(name, recipe))
-    trains = isinstance(recipe.stages[name], PretrainStage | RLStage | SFTStage | RewardModelStage)
-    if not trains:
+    if not _trains(recipe.stages[name]):
         disk_space.require_space(folder, needs.peak + disk_space.SMALL_FILES_BYTES, name)
         return
     user = f"{name}, for its states and its checkpoint,"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dianoia.recipe.plan.memory import Saving
 from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
-from dianoia.recipe.plan.run_plan import TIGHT, MemoryPlan, RunPlan, StagePlan
+from dianoia.recipe.plan.run_plan import TIGHT, DiskPlan, MemoryPlan, RunPlan, StagePlan
 from dianoia.recipe.resume.stage_status import Action
 
 _FEW_STAGES = 3
@@ -20,7 +20,7 @@ _FEW_STAGES = 3
 _MIN_SUMMARY_WIDTH = 20
 """Columns for the summary of a stage, even on a narrower terminal."""
 _SMALL_PART = 0.01
-"""Share of the memory below which a part is not listed."""
+"""Share of the memory or disk space below which a part is not listed."""
 
 
 def print_plan(plan: RunPlan, console: Console, details: bool = True) -> None:
@@ -67,7 +67,7 @@ def _warnings(plan: RunPlan) -> Iterator[str]:
     if plan.old_outputs is not None:
         yield f"Stages that run again start from scratch; their present outputs are moved to {plan.old_outputs}."
     if plan.disk is not None:
-        yield _disk(plan.disk.needed, plan.disk.free, plan.run_directory)
+        yield _disk(plan.disk, plan.run_directory)
     for sentence in plan.missing:
         yield f"Missing, and a run would be refused: {sentence}"
 
@@ -236,13 +236,19 @@ def _joint_memory(plan: RunPlan) -> str:
     )
 
 
-def _disk(needed: float, free: float | None, run_directory: str | None) -> str:
-    need = f"Disk: at most about {format_bytes(needed)}, states included"
+def _disk(disk: DiskPlan, run_directory: str | None) -> str:
+    """Return a line on the disk space of the run by parts, with a warning if there is less."""
+    needed, free = disk.needed, disk.free
+    parts = sorted(disk.parts.items(), key=lambda part: -part[1])
+    listed = ", ".join(
+        f"{part} {format_bytes(size)}" for part, size in parts if size >= _SMALL_PART * needed
+    )
+    need = f"Disk: at most about {format_bytes(needed)} at one time ({listed})"
     if free is None:
         return f"{need}."
     if free < needed:
         return (
-            f"WARNING: {need}, and {format_bytes(free)} are free at {run_directory}; free {format_bytes(needed - free)} "
-            "there or give another --out."
+            f"WARNING: {need}, and {format_bytes(free)} are free at {run_directory}, so a run would be refused; free "
+            f"{format_bytes(needed - free)} there or give another --out."
         )
     return f"{need}; {format_bytes(free)} are free."

@@ -18,7 +18,7 @@ from dianoia.hardware.machine import Machine, other_machine, this_machine, threa
 from dianoia.recipe.check.missing_inputs import missing_files, missing_inputs
 from dianoia.recipe.check.number_ranges import unusual_numbers
 from dianoia.recipe.graph import Recipe, Stage, sources
-from dianoia.recipe.plan.disk import run_bytes, stage_needs
+from dianoia.recipe.plan.disk import run_parts, stage_needs
 from dianoia.recipe.plan.memory import Phase, Saving, peak, savings
 from dianoia.recipe.plan.model_sizes import reward_model_sizes, size_of
 from dianoia.recipe.plan.stage_work import StageWork, stage_work, summarize
@@ -99,7 +99,9 @@ class DiskPlan:
     """Disk space of the run."""
 
     needed: float
-    """Bytes of all outputs, and of the states that exist at the same time."""
+    """Most bytes at one time: of all outputs, and of the states that exist at the same time."""
+    parts: Mapping[str, float]
+    """Bytes by part: checkpoints, data sets, rollouts, states."""
     free: float | None
     """Bytes; None if unknown."""
 
@@ -187,7 +189,8 @@ def plan_run(
     if run_directory is not None and any(task.runs for task in tasks):
         # The disk of another machine is not known.
         free = free_bytes(run_directory) if gpu is None else None
-        disk = DiskPlan(run_bytes(recipe, tasks, jobs), free)
+        parts = run_parts(recipe, tasks, jobs)
+        disk = DiskPlan(sum(parts.values()), parts, free)
     reruns = any(task.action is Action.RERUN for task in tasks)
     plan = RunPlan(
         recipe=recipe.name,

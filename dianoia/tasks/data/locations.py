@@ -12,6 +12,7 @@ from pathlib import Path
 from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.config import FileSettings
+from dianoia.models.hub_config import cache_alone_if_unreachable
 from dianoia.tasks.data.mappings import HUB
 from dianoia.tasks.file_formats import ENDINGS, ending_of, format_of, stem_of
 from dianoia.tasks.plugins import plugin_name, plugin_names
@@ -154,7 +155,8 @@ def _from_hub(name: str, config: str | None, split: str) -> tuple[Path, ...]:
     if not split.isidentifier():
         raise ConfigError(f"split = {split!r}: name a whole split, such as train")
     try:
-        dataset = datasets.load_dataset(name, config, split=split)
+        with cache_alone_if_unreachable():
+            dataset = datasets.load_dataset(name, config, split=split)
     except ValueError as error:  # no such configuration or split
         raise ConfigError(f"{where} it was refused: {error}") from error
     except (OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:

@@ -38,6 +38,7 @@ def printed(path: Path, *overrides: str) -> str:
 
 # Parameters in billions: the hub's own count of each model's tensors, embeddings included.
 COUNTS = {
+    "Qwen/Qwen2.5-0.5B-Instruct": 0.49,
     "Qwen/Qwen2.5-1.5B": 1.54,
     "Qwen/Qwen2.5-7B": 7.62,
     "Qwen/Qwen2.5-14B": 14.77,

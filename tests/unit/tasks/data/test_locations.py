@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from dianoia.base.errors import ConfigError
 from dianoia.config import DataSettings, FileSettings
+from dianoia.models import hub_config
 from dianoia.tasks.catalog import FileProblems, problem_source
 from dianoia.tasks.data import locations as places
 from dianoia.tasks.data.locations import DataMissing, files_of, is_hub_name
@@ -122,6 +124,27 @@ def test_a_known_hub_name_has_its_configuration_and_its_mapping(hub: Hub) -> Non
     assert hub.asked == [("openai/gsm8k", "main", "train")]
     assert (problem.answer, problem.verifier) == ("2", "math")
     assert problem.columns["solution"] == "Add."
+
+
+def test_without_a_connection_the_cache_alone_is_asked(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hugging Face's libraries would retry for minutes, and a plan asks for every set."""
+    offline = []
+    load = hub.load_dataset
+
+    def ask(*arguments: Any, **options: Any) -> Any:
+        offline.append(constants.HF_HUB_OFFLINE)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(hub, "load_dataset", ask)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for failure in ("the hub was not reached, ConnectError", None):
+        places._from_hub.cache_clear()
+        monkeypatch.setattr(hub_config, "_hub_failure", lambda failure=failure: failure)
+        files_of(FileSettings(path="openai/gsm8k"))
+        assert constants.HF_HUB_OFFLINE is False, "put back"
+    assert offline == [True, False]
 
 
 def test_a_table_says_otherwise(hub: Hub) -> None:
