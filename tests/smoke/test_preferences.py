@@ -216,17 +216,20 @@ def test_going_on_is_as_if_never_stopped(
 
 
 class Model(BaseHTTPRequestHandler):
-    """Prefers A, whoever that is; calls everything safe but "5"; fails every third time."""
+    """Prefers A, whoever that is; calls everything safe but "5"; fails at every third request, but no text twice."""
 
     count = 0
+    failed: ClassVar[set[str]] = set()
     bodies: ClassVar[list[str]] = []
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         asked = body["messages"][0]["content"]
         Model.count += 1
-        fails = Model.count % 3 == 0
-        if not fails:
+        fails = Model.count % 3 == 0 and asked not in Model.failed
+        if fails:
+            Model.failed.add(asked)
+        else:
             Model.bodies.append(asked)
         response = asked.rpartition("# Response\n")[2]
         text = "[[A>B]]" if "[[A>>B]]" in asked else f"[[{'un' * ('5' in response)}safe]]"
@@ -245,6 +248,7 @@ class Model(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     Model.bodies.clear()
+    Model.failed.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

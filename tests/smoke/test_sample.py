@@ -163,7 +163,7 @@ class Model(BaseHTTPRequestHandler):
         data = json.dumps(reply).encode()
         self.send_response(503 if Model.count % 3 == 0 else 200)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Retry-After", "0.01")
+        self.send_header("Retry-After", "0")
         self.end_headers()
         self.wfile.write(data)
 
