@@ -25,15 +25,15 @@ from statistics import fmean
 from typing import Protocol
 
 from dianoia.base.errors import UserError
-from dianoia.base.records import Purpose, Rollout
+from dianoia.base.records import Purpose, Rollout, Turn
 from dianoia.judge.reward_part import RewardPart, ScoringState, Values
 
 
 class Scorer(Protocol):
     """The interface of a `judge.reward_model_scores.RewardModel`."""
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        """Return the reward of each response to its prompt."""
+    def score(self, prompts: Sequence[Sequence[Turn]], responses: Sequence[str]) -> list[float]:
+        """Return the reward of each response to its prompt, a conversation that ends with the question."""
         ...
 
 
@@ -82,7 +82,7 @@ class RewardModelPart(RewardPart):
     def _by_group(self, rollouts: Sequence[Rollout], group_sizes: Sequence[int]) -> list[Values]:
         """Return the model's score of every finished sample, None for the others, group by group."""
         finished = [rollout for rollout in rollouts if rollout.answer is not None]
-        prompts = [rollout.problem.question for rollout in finished]
+        prompts = [rollout.problem.messages for rollout in finished]
         scores = self.model.score(prompts, [self._visible(rollout) for rollout in finished])
         for rollout, score in zip(finished, scores, strict=True):
             self._check(rollout, score)

@@ -1,6 +1,6 @@
 """Scores of responses by a reward model: any sequence classification folder with one label.
 
-In: prompts (questions as text) and responses. Out: one reward per response, a float; only differences mean
+In: prompts (conversations up to the question) and responses. Out: one reward per response, a float; only differences mean
 anything for a model that was trained on pairs. The configuration of a model made by a `reward_model` stage says what it
 sees; a model from elsewhere gets its tokenizer's chat template if it has one, else the prompt, a new
 line and the response, each in full. No limit on length, as in the paper (section B.2).
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ModelError
 from dianoia.base.limits import CPU_TOKENS
+from dianoia.base.records import Turn
 from dianoia.learner.attention.shared_prefixes import Ids
 from dianoia.learner.reward_learner import Rewarder
 from dianoia.learner.reward_model_folder import (
@@ -33,24 +34,22 @@ _FOREIGN = Outlook(TEMPLATES["plain"], sees="response")
 def encode(
     tokenizer: PreTrainedTokenizerBase,
     template: Template,
-    prompts: Sequence[str],
+    prompts: Sequence[Sequence[Turn]],
     parts: Sequence[str],
 ) -> list[Ids]:
     """Return the token ids of each prompt in its template, followed by the visible part of its response."""
     return Prompts(tokenizer, template).scored(prompts, parts)
 
 
-def _chat(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> Ids:
-    messages = [
-        {"role": "user", "content": prompt},
-        {"role": "assistant", "content": response},
-    ]
+def _chat(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Turn], response: str) -> Ids:
+    messages = [{"role": turn.role, "content": turn.text} for turn in prompt]
+    messages.append({"role": "assistant", "content": response})
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
     except Exception as error:  # a chat template may raise anything
         raise ModelError(
-            f"The chat template of the reward model {tokenizer.name_or_path!r} cannot be used for a message of the user "
-            f"and one of the assistant ({type(error).__name__}: {str(error)[:200]}); fix chat_template, or remove it to have "
+            f"The chat template of the reward model {tokenizer.name_or_path!r} cannot be used for messages of "
+            f"{', '.join(dict.fromkeys(message['role'] for message in messages))} ({type(error).__name__}: {str(error)[:200]}); fix chat_template, or remove it to have "
             "the prompt and the response one after the other"
         ) from error
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -77,11 +76,11 @@ class RewardModel:
         """Load a model by folder or hub name. Raises ModelError if it is no reward model."""
         return cls(load_reward_model(source, device), load_tokenizer(source))
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    def score(self, prompts: Sequence[Sequence[Turn]], responses: Sequence[str]) -> list[float]:
         """Return the reward of each response to its prompt; it does not depend on the other pairs of the call."""
         return self._rewards(self._encode(prompts, responses))
 
-    def _encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[Ids]:
+    def _encode(self, prompts: Sequence[Sequence[Turn]], responses: Sequence[str]) -> list[Ids]:
         # A model from elsewhere was trained on conversations in its own chat template.
         if self.outlook is None and self.tokenizer.chat_template:
             pairs = zip(prompts, responses, strict=True)

@@ -89,7 +89,7 @@ class RewardModelTraining(Training):
 
     def encoded(self, examples: Sequence[TextExample]) -> list[Example]:
         """Return the token ids of every text, prompts included."""
-        texts = [(example.prompt, text) for example in examples for text in texts_of(example)]
+        texts = [(example.messages, text) for example in examples for text in texts_of(example)]
         prompts, parts = [prompt for prompt, _ in texts], [text for _, text in texts]
         ids = iter(encode(self.start.tokenizer, self.template, prompts, parts))
         return [

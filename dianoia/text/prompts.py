@@ -16,7 +16,7 @@ from dianoia.base.records import Conversation, Turn
 from dianoia.text.chat import ChatTemplate
 from dianoia.text.dialogue import Part, Piece, prompt_of, samples_of
 from dianoia.text.template import Template
-from dianoia.text.visible import scored_text
+from dianoia.text.visible import with_part
 
 log = logging.getLogger(__name__)
 
@@ -90,18 +90,18 @@ class Prompts:
         encoded = iter(self._encoded([sample for members in samples for sample in members]))
         return [[next(encoded) for _ in members] for members in samples]
 
-    def scored(self, questions: Sequence[str], parts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the ids that a reward model reads: each question in its prompt, then the visible part of its response."""
-        pairs = list(zip(questions, parts, strict=True))
+    def scored(
+        self, conversations: Sequence[Sequence[Turn]], parts: Sequence[str]
+    ) -> list[tuple[int, ...]]:
+        """Return the ids that a reward model reads: each conversation up to the question, then the visible part of its response."""
+        pairs = list(zip(conversations, parts, strict=True))
         if self._chat is not None:
             texts = [
-                self._chat.whole(
-                    [Turn("user", question), Turn("assistant", part)], "a prompt to score"
-                )
-                for question, part in pairs
+                self._chat.whole([*turns, Turn("assistant", part)], "a prompt to score")
+                for turns, part in pairs
             ]
             return [tuple(ids) for ids in self._bare(texts)]
-        texts = [scored_text(self.template, *pair) for pair in pairs]
+        texts = [with_part(self.template, self._prompt_text(turns), part) for turns, part in pairs]
         return [tuple(ids) for ids in self.tokenizer(texts)["input_ids"]] if texts else []
 
     # Chat templates ------------------------------------------------------------------------------
@@ -142,6 +142,12 @@ class Prompts:
         return samples
 
     # Text templates ------------------------------------------------------------------------------
+
+    def _prompt_text(self, turns: Sequence[Turn]) -> str:
+        """Return a prompt as text, with the end token behind earlier answers."""
+        end = self.tokenizer.eos_token or ""
+        pieces = prompt_of(turns, self.template)
+        return "".join(piece.text + end * (piece.part is not Part.PROMPT) for piece in pieces)
 
     def _encoded(self, samples: Sequence[Sequence[Piece]]) -> list[list[TokenPiece]]:
         """Tokenize every piece by itself: a sampler meets a prompt first, then its own answer."""

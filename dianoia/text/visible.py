@@ -46,8 +46,12 @@ def whole_response(template: Template, response: str) -> str:
 
 
 def scored_text(template: Template, prompt: str, part: str) -> str:
-    """Return the text that a reward model scores: the prompt in its template, then the visible part."""
-    rendered = template.render(prompt)
+    """Return the text that a reward model scores: a question in its template, then the visible part."""
+    return with_part(template, template.render(prompt), part)
+
+
+def with_part(template: Template, rendered: str, part: str) -> str:
+    """Return the text that a reward model scores: a rendered prompt, then the visible part."""
     if template.opens_thought and template.tags:
         # Decision 4: the tag moves from the prompt to the thought, if the part has one.
         rendered = template.without_opening(rendered)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dianoia.base.progress import Progress
+from dianoia.base.records import Turn
 from dianoia.cli import main
 from dianoia.judge.reward_model_scores import RewardModel
 
@@ -154,7 +155,7 @@ def test_the_checkpoint_gives_the_same_scores_everywhere(write: Write, tmp_path:
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert model.config.num_labels == 1
-    prompts = ["Why?", "What is red?", "Why?"]
+    prompts = [[Turn("user", text)] for text in ("Why?", "What is red?", "Why?")]
     responses = ["Alice buys", "<think> long thought </think> <answer> red </answer>", "six"]
     texts = ["Why?\nAlice buys", "What is red?\nred", "Why?\nsix"]
     reward_model = RewardModel.load(folder)

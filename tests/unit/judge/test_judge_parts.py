@@ -15,6 +15,7 @@ from dianoia.base.records import (
     Rollout,
     RolloutGroup,
     RolloutStatus,
+    Turn,
 )
 from dianoia.config import CosineSettings, RepetitionSettings, RewardSettings, TagSettings
 from dianoia.judge.functions import Function, FunctionPart
@@ -47,7 +48,7 @@ class Liking:
     def __init__(self) -> None:
         self.shown: list[str] = []
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    def score(self, prompts: Sequence[Sequence[Turn]], responses: Sequence[str]) -> list[float]:
         self.shown += responses
         return [float(len(response)) for response in responses]
 

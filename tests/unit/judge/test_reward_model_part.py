@@ -14,6 +14,7 @@ from dianoia.base.records import (
     Rollout,
     RolloutGroup,
     RolloutStatus,
+    Turn,
 )
 from dianoia.config import RewardSettings
 from dianoia.judge.judge import Judge, reward_parts
@@ -33,8 +34,9 @@ class Scripted:
     def __init__(self, *scores: float) -> None:
         self.scores, self.shown = list(scores), []
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        self.shown += zip(prompts, responses, strict=True)
+    def score(self, prompts: Sequence[Sequence[Turn]], responses: Sequence[str]) -> list[float]:
+        questions = [turns[-1].text for turns in prompts]
+        self.shown += zip(questions, responses, strict=True)
         scores, self.scores = self.scores[: len(prompts)], self.scores[len(prompts) :]
         return scores
 

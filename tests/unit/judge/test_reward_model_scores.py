@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError
+from dianoia.base.records import Turn
 from dianoia.judge.reward_model_scores import RewardModel
 from dianoia.learner.reward_model_folder import Outlook, prepare_padding, save_reward_model
 from dianoia.text.template import TEMPLATES
@@ -45,12 +46,14 @@ def by_hand(model: Qwen3ForSequenceClassification, text: str) -> float:
         return float(model.score(state))
 
 
-PROMPTS, RESPONSES = ["why", "so", "why"], ["because", "<think> long </think> so", "so so so"]
+QUESTIONS = ["why", "so", "why"]
+PROMPTS = [[Turn("user", question)] for question in QUESTIONS]
+RESPONSES = ["because", "<think> long </think> so", "so so so"]
 
 
 def test_a_model_from_elsewhere_sees_everything(model: Qwen3ForSequenceClassification) -> None:
     scores = RewardModel(model, tokenizer(pad_token="<pad>")).score(PROMPTS, RESPONSES)
-    texts = [f"{p}\n{r}" for p, r in zip(PROMPTS, RESPONSES, strict=True)]
+    texts = [f"{p}\n{r}" for p, r in zip(QUESTIONS, RESPONSES, strict=True)]
     assert scores == pytest.approx([by_hand(model, text) for text in texts], abs=1e-6)
 
 
@@ -59,9 +62,24 @@ def test_a_chat_template_is_used(model: Qwen3ForSequenceClassification) -> None:
     words.chat_template = CHAT
     scores = RewardModel(model, words).score(PROMPTS, RESPONSES)
     chats = [
-        f"<user> {p} <end> <assistant> {r} <end>" for p, r in zip(PROMPTS, RESPONSES, strict=True)
+        f"<user> {p} <end> <assistant> {r} <end>" for p, r in zip(QUESTIONS, RESPONSES, strict=True)
     ]
     assert scores == pytest.approx([by_hand(model, chat) for chat in chats], abs=1e-6)
+
+
+BEFORE = [Turn("system", "long"), Turn("user", "so"), Turn("assistant", "because")]
+
+
+def test_the_messages_before_a_question_are_read(model: Qwen3ForSequenceClassification) -> None:
+    """By a chat template as messages; else one after the other, an earlier answer with its end token."""
+    words = tokenizer(pad_token="<pad>", eos_token="<end>")
+    prompt = [*BEFORE, Turn("user", "why")]
+    (plain,) = RewardModel(model, words).score([prompt], ["so"])
+    assert plain == pytest.approx(by_hand(model, "long so because <end> why so"), abs=1e-6)
+    words.chat_template = CHAT
+    (chat,) = RewardModel(model, words).score([prompt], ["so"])
+    text = "<unk> long <end> <user> so <end> <assistant> because <end> <user> why <end> <assistant> so <end>"
+    assert chat == pytest.approx(by_hand(model, text), abs=1e-6)
 
 
 def test_our_own_says_what_it_sees(model: Qwen3ForSequenceClassification, tmp_path: Path) -> None:

@@ -227,7 +227,9 @@ def test_only_learnt_answers_are_learnt() -> None:
 
 @pytest.mark.parametrize("name", ["llama3", "gemma", "chatml"])
 def test_a_reward_model_reads_the_conversation(name: str) -> None:
-    (ids,) = Prompts(chat_tokenizer(name), BUILT_IN["chat"]).scored(["2?"], ["Two."])
+    (ids,) = Prompts(chat_tokenizer(name), BUILT_IN["chat"]).scored(
+        [[Turn("user", "2?")]], ["Two."]
+    )
     turns = (Turn("user", "2?"), Turn("assistant", "Two."))
     assert list(ids) == applied(name, turns, prompt=False)
 
