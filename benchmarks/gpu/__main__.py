@@ -46,6 +46,7 @@ class Report:
         self.rows.append(row)
         print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()), flush=True)
         if self._file is not None:
+            # Written after every row: a run that is cut off keeps what it has measured.
             self._file.write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
 
     def value(self, measure: str, key: str, default: float) -> float:
@@ -67,6 +68,7 @@ def part(report: Report, name: str, limit: int, work: Callable[[], Iterable[Any]
     def on_alarm(*_: object) -> None:
         raise TimeoutError(f"{name} took more than {limit} s")
 
+    # An alarm, since a part that hangs in a kernel does not look at a clock.
     signal.signal(signal.SIGALRM, on_alarm)
     signal.alarm(limit)
     try:
@@ -95,6 +97,7 @@ def run(report: Report, options: argparse.Namespace) -> None:
     if DEVICE.type == "cuda":
         part(report, "machine", 30, lambda: [_machine()])
     part(report, "limits", 60, measures.limits)
+    # Without a measurement: figures of an H100.
     bandwidth = report.value("copy", "bytes_per_second", 3e12)
     product = report.value("product bfloat16", "flop_per_second", 8e14)
     for size in options.sizes:

@@ -31,6 +31,7 @@ def seconds(work: Callable[[], object], runs: int) -> float:
     """Return the median seconds of `work`, which must be warmed up."""
     elapsed = []
     for _ in range(runs):
+        # Kernels run asynchronously: the clock starts when nothing is left over from before.
         synchronize()
         start = time.perf_counter()
         work()
@@ -41,9 +42,11 @@ def seconds(work: Callable[[], object], runs: int) -> float:
 
 def limits() -> Iterator[Row]:
     """Yield the bandwidth of a copy (bytes read and written) and the rates of a large matrix product."""
+    # On a CPU the script is only tried out; a GPU needs gigabytes to leave its caches.
     small = DEVICE.type == "cpu"
     source = torch.empty(2**22 if small else 2**32, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
+    # The first copy makes the pages; it is not measured.
     target.copy_(source)
     elapsed = seconds(lambda: target.copy_(source), 9)
     yield {"measure": "copy", "bytes_per_second": 2 * source.numel() / elapsed}
@@ -51,9 +54,11 @@ def limits() -> Iterator[Row]:
     for dtype, use_tf32 in ((torch.bfloat16, False), (torch.float32, True), (torch.float32, False)):
         torch.backends.cuda.matmul.allow_tf32 = use_tf32
         left, right = (torch.randn(size, size, device=DEVICE, dtype=dtype) for _ in range(2))
+        # cuBLAS chooses a kernel at the first product of a shape.
         left @ right
         elapsed = seconds(lambda a=left, b=right: [a @ b for _ in range(5)], 3)  # type: ignore[misc]
         name = "tf32" if use_tf32 else str(dtype).removeprefix("torch.")
+        # Five products of 2 n^3 FLOP each.
         yield {"measure": f"product {name}", "flop_per_second": 10 * size**3 / elapsed}
     torch.backends.cuda.matmul.allow_tf32 = False
 
@@ -69,6 +74,7 @@ def decode(size: str, batch: int, bandwidth: float, prompt: int, response: int) 
     """Return the tokens per second of `batch` samples of equal length, and the limit by memory bandwidth."""
     model, sums = model_of(size), arithmetic_of(size)
     sampler = sampler_of(model, batch)
+    # The sampler has copied the weights; the original would only take memory.
     del model
     group = min(16, batch)
     batch_requests = requests(size, batch // group, group, prompt)
@@ -84,6 +90,7 @@ def decode(size: str, batch: int, bandwidth: float, prompt: int, response: int) 
     limit = (weights + cache) / bandwidth
     return {
         "measure": f"decode {size} x{batch}",
+        # The first token of a response comes from the prefill.
         "tokens_per_second": batch * (response - 1) / stats.seconds_decode,
         "with_prompts": batch * response / elapsed,
         "ms_per_step": 1e3 * step,
@@ -115,6 +122,7 @@ def training(size: str, budget: int, batch_samples: list[Sample], product: float
     """
     learner = learner_of(model_of(size), budget)
     start = time.perf_counter()
+    # Twice: torch.compile works at the first call, and once more when it learns which sizes vary.
     for _ in range(2):
         learner.update(learner.prepare(batch_samples))
     synchronize()
@@ -147,6 +155,7 @@ def step(size: str, batch_requests: list[Request], response: int, budget: int) -
     for _ in range(4):
         elapsed.append(_native_step(learner, sampler, batch_requests, params))
         print("  native step", elapsed[-1], flush=True)
+    # Without the first two steps, which compile and capture graphs.
     rollout, update = (statistics.median(part) for part in zip(*elapsed[2:], strict=True))
     native = rollout + update
     yield _step_row(f"step {size} native", rollout, update, count * response)

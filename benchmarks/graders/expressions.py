@@ -51,6 +51,7 @@ def root(draw: random.Random) -> Gold:
 def surd(draw: random.Random) -> Gold:
     """Draw a + b sqrt(c), or its quotient by a whole number."""
     a, b, c = whole(draw, 1, 30), whole(draw, 2, 12), draw.choice(_SQUAREFREE)
+    # Primes that seldom divide both a and b, so that the quotient rarely shortens.
     d = draw.choice((1, 1, 7, 11, 13))
     above = rf"{a}{signed(f'{b}' + chr(92) + f'sqrt{{{c}}}')}"
     turned = rf"{b}\sqrt{{{c}}}{signed(a)}"

@@ -43,6 +43,7 @@ class Ours:
         start = time.perf_counter()
         self.stage.training.train_on_rollout()
         seconds, row = time.perf_counter() - start, self.stage.last()
+        # The stage counts tokens since its beginning.
         tokens, self.tokens_so_far = row["num_tokens"] - self.tokens_so_far, row["num_tokens"]
         rollout = row["generate_seconds"]
         return {
@@ -76,6 +77,7 @@ class Ours:
             total_steps=1,
             autocast="bfloat16" if dtype == "bfloat16" else "none",
         )
+        # TRL is given the same reference, which differs from the policy.
         if learner.reference is not None:
             model = AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32)
             learner.reference.load_state_dict(model.state_dict())
@@ -99,6 +101,7 @@ class Ours:
     ) -> dict[str, float]:
         """Return the tokens per second; every call has another random key."""
         assert self.sampler is not None, "open it first"
+        # Another key per call: equal draws might meet warm caches.
         self.sample_calls += 1
         requests = [
             Request(tuple(ids), samples, (self.sample_calls, index))

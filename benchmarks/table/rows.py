@@ -35,6 +35,7 @@ class Row:
                 return self.theirs / self.ours
             case "difference":
                 return abs(self.ours - self.theirs)
+            # Nothing to compare with: a ratio of 1 is never shown.
             case "alone":
                 return 1.0
             case _:
@@ -70,6 +71,7 @@ def median_row(
     comparison: Comparison = "lower",
 ) -> Row:
     """Return a row with the medians of several runs, and the runs as details."""
+    # Medians, since a run that another process disturbs is slower and never faster.
     runs = {"theirs": list(theirs), "ours": list(ours)}
     return Row(
         name, peer, statistics.median(theirs), statistics.median(ours), unit, comparison, runs

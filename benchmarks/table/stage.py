@@ -112,6 +112,7 @@ def opened(recipe_file: Path, folder: Path, name: str = "zero", **changes: objec
     recipe = load_recipe(recipe_file)
     stage = recipe.stages[name]
     assert isinstance(stage, RLStage), "a stage with rollouts"
+    # Validated again, so that changes are refused as they would be in a recipe.
     stage = RLStage.model_validate(stage.model_dump() | changes)
     directory = StageDirectory(folder / "stage")
     shutil.rmtree(directory.path, ignore_errors=True)  # results of an earlier measurement

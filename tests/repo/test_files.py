@@ -10,7 +10,7 @@ MOST_BYTES = 500_000
 
 
 @pytest.fixture(scope="module")
-def kept(root: Path) -> list[Path]:
+def repository_files(root: Path) -> list[Path]:
     """Return the files in the repository, and those that `git add .` would add."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
@@ -30,11 +30,11 @@ def test_no_module_is_longer_than_600_lines(root: Path) -> None:
     assert not long, f"split these along what they are about: {long}"
 
 
-def test_no_file_is_larger_than_500_kb(root: Path, kept: list[Path]) -> None:
+def test_no_file_is_larger_than_500_kb(root: Path, repository_files: list[Path]) -> None:
     models = root / "dianoia" / "bases"
     large = {
         str(path.relative_to(root)): path.stat().st_size
-        for path in kept
+        for path in repository_files
         if not path.is_relative_to(models) and path.stat().st_size > MOST_BYTES
     }
     assert not large, f"only the shipped models may be this large: {large}"

@@ -36,7 +36,7 @@ def kill_when(arguments: Sequence[str], true: Callable[[], bool]) -> None:
 
 
 def arguments(recipe: Path, out: Path) -> list[str]:
-    """Of the command that runs a recipe."""
+    """Return the arguments of the command that runs a recipe."""
     return ["run", str(recipe), "--out", str(out)]
 
 
@@ -51,9 +51,9 @@ def check_every_rename(recipe: Path, stage: str, folder: Path) -> None:
     """A stage that is killed before any one of its renames ends as one that never was; `folder/start` is before it."""
     start, reference = folder / "start", folder / "reference"
     shutil.copytree(start, reference)
-    found = renames([*arguments(recipe, reference), "--only", stage], folder / "moments")
-    assert len(found) >= 8
-    for count, name in enumerate(found, start=1):
+    recipes_by_name = renames([*arguments(recipe, reference), "--only", stage], folder / "moments")
+    assert len(recipes_by_name) >= 8
+    for count, name in enumerate(recipes_by_name, start=1):
         run = folder / f"killed-before-{count}-{Path(name).name}"
         shutil.copytree(start, run)
         command = [*arguments(recipe, run), "--only", stage]
@@ -79,8 +79,8 @@ _OF_ONE_RUN = ("run.json", "begun.json", "manifest.json")
 def without_times(value: Any) -> Any:
     """A JSON value without the keys under which times stand."""
     if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if not k.endswith(("seconds", "_per_second"))}
-        return {key: without_times(inner) for key, inner in kept.items()}
+        remaining = {k: v for k, v in value.items() if not k.endswith(("seconds", "_per_second"))}
+        return {key: without_times(inner) for key, inner in remaining.items()}
     return [without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -105,7 +105,7 @@ def _content(path: Path) -> Any:
 
 def assert_same(run: Path, reference: Path) -> None:
     """Two runs left the same files with the same content, times aside."""
-    found, expected = contents(run), contents(reference)
-    assert set(found) == set(expected)
-    different = [name for name, value in expected.items() if found[name] != value]
+    actual, expected = contents(run), contents(reference)
+    assert set(actual) == set(expected)
+    different = [name for name, value in expected.items() if actual[name] != value]
     assert not different

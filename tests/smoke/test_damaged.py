@@ -53,9 +53,9 @@ def test_what_a_resume_reads(
     shutil.copytree(half, run)
     (run / name).write_bytes(change((run / name).read_bytes()))
     assert main(arguments(recipe, run)) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("dianoia: ") and told.count("\n") == 1
-    assert "remove" in told and str((run / name).parent) in told
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("dianoia: ") and stderr.count("\n") == 1
+    assert "remove" in stderr and str((run / name).parent) in stderr
     assert main(["report", str(run)]) == 0 and (run / "report.html").exists()
 
 
@@ -100,8 +100,8 @@ def test_a_checkpoint_that_changed_is_not_evaluated(
     file = run / "stages/zero/checkpoint" / name
     file.write_bytes(flipped(file.read_bytes()))
     assert main(arguments(recipe, run)) == 2
-    told = capsys.readouterr().err
-    assert str(file) in told and "manifest.json" in told and "'zero'" in told
+    stderr = capsys.readouterr().err
+    assert str(file) in stderr and "manifest.json" in stderr and "'zero'" in stderr
     (run / "stages/zero/manifest.json").unlink()
     assert main(arguments(recipe, run)) == 0
     assert_same(run, whole)
@@ -120,7 +120,7 @@ def test_a_report_says_what_it_could_not_read(
     shutil.copytree(whole, run)
     (run / name).write_bytes(flipped((run / name).read_bytes()))
     assert main(["report", str(run)]) == 0
-    told, page = capsys.readouterr().err, (run / "report.html").read_text(encoding="utf-8")
-    assert "could not be read" in told and str(run / name) in told
+    stderr, page = capsys.readouterr().err, (run / "report.html").read_text(encoding="utf-8")
+    assert "could not be read" in stderr and str(run / name) in stderr
     assert "Some files of this run could not be read" in page
     assert "zero" in page

@@ -78,10 +78,10 @@ def test_rows_of_verl_reach_a_reward_function_whole(
     assert main(["run", "verl.toml", "--out", "run", "--dry-run"]) == 0
     assert "Mapping: verl." in " ".join(capsys.readouterr().out.split())
     assert main(["run", "verl.toml", "--out", "run"]) == 0
-    (kept,) = map(json.loads, Path("keep.jsonl").read_text(encoding="utf-8").splitlines())
+    (kept_rows,) = map(json.loads, Path("keep.jsonl").read_text(encoding="utf-8").splitlines())
     answers = {row["prompt"][1]["content"]: row["reward_model"]["ground_truth"] for row in rows}
-    assert len(kept[0]) == 4
-    for prompt, reward_model in zip(*kept, strict=True):
+    assert len(kept_rows[0]) == 4
+    for prompt, reward_model in zip(*kept_rows, strict=True):
         assert prompt[0] == SYSTEM and len(prompt) == 2
         assert answers[prompt[1]["content"]] == reward_model["ground_truth"]
 

@@ -72,15 +72,15 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("mounting needs root on Linux")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place))
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder))
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def arguments(recipe: Path, out: Path, *more: str) -> list[str]:
-    return ["run", str(recipe), "--out", str(out), *more]
+def arguments(recipe: Path, out: Path, *options: str) -> list[str]:
+    return ["run", str(recipe), "--out", str(out), *options]
 
 
 # A disk that is full -------------------------------------------------------------------------------
@@ -91,9 +91,9 @@ def test_a_disk_that_is_too_small_is_refused_before_any_work(
 ) -> None:
     recipe, whole = long_zero
     (disk / "big").write_bytes(bytes(3_700_000))
-    told = said(run_command(arguments(recipe, disk / "run")))
+    refusal = said(run_command(arguments(recipe, disk / "run")))
     for part in (str(disk / "run"), "needs", "free", "same command again"):
-        assert part in told
+        assert part in refusal
     assert not (disk / "run").exists(), "nothing has begun"
     (disk / "big").unlink()
     assert run_command(arguments(recipe, disk / "run")).returncode == 0
@@ -113,8 +113,8 @@ def test_a_disk_that_fills_up_costs_no_step(
         fill(disk / "big")
         ended = process.finish()
     assert ended.returncode == 2, ended.stderr
-    told = ended.stderr
-    assert "no space left" in told and "Free some space" in told and "Traceback" not in told
+    output = ended.stderr
+    assert "no space left" in output and "Free some space" in output and "Traceback" not in output
     reached = journal.read_bytes().count(b"\n") - 1
     (disk / "big").unlink()
     done = run_command(arguments(recipe, out))
@@ -194,10 +194,10 @@ def test_an_out_that_cannot_be(
     (tmp_path / "file").write_text("mine")
     monkeypatch.chdir(tmp_path)
     assert main(arguments(tiny_zero, Path(out))) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("dianoia: ") and told.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("dianoia: ") and stderr.count("\n") == 1
     for part in parts:
-        assert part in told
+        assert part in stderr
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "zero.toml"]
 
@@ -206,9 +206,9 @@ def test_an_out_that_cannot_be(
 def test_an_out_that_is_no_name(
     out: str, tiny_zero: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as caught:
         main(["run", str(tiny_zero), "--out", out])
-    assert left.value.code == 2 and "argument --out" in capsys.readouterr().err
+    assert caught.value.code == 2 and "argument --out" in capsys.readouterr().err
 
 
 def test_a_run_directory_that_is_taken_away(disk: Path, long_zero: tuple[Path, Path]) -> None:
@@ -251,16 +251,16 @@ def test_a_limit_on_the_size_of_files(kilobytes: int, tiny_zero: Path, tmp_path:
     out = tmp_path / "run"
     limit = kilobytes * 1024
     prepare = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
-    told = said(run_command(arguments(tiny_zero, out), prepare))
-    assert "larger than a limit" in told and "ulimit -f" in told and str(out) in told
+    refusal = said(run_command(arguments(tiny_zero, out), prepare))
+    assert "larger than a limit" in refusal and "ulimit -f" in refusal and str(out) in refusal
     assert run_command(arguments(tiny_zero, out)).returncode == 0
 
 
 @pytest.mark.parametrize("megabytes", [600, slow(300), slow(900)])
 def test_a_limit_on_memory(megabytes: int, tiny_zero: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    told = said(limited(arguments(tiny_zero, out), f"ulimit -v {megabytes * 1000}"))
-    assert "memory" in told and "ulimit -v" in told and "same command again" in told
+    message = said(limited(arguments(tiny_zero, out), f"ulimit -v {megabytes * 1000}"))
+    assert "memory" in message and "ulimit -v" in message and "same command again" in message
 
 
 def test_memory_that_runs_out_in_a_stage(
@@ -269,7 +269,7 @@ def test_memory_that_runs_out_in_a_stage(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What PyTorch says, at the third step."""
+    """The error of PyTorch, at the third step, is a message."""
     update = PolicyLearner.update
 
     def full(self: PolicyLearner, *rows: object) -> object:
@@ -282,8 +282,8 @@ def test_memory_that_runs_out_in_a_stage(
     with monkeypatch.context() as patched:
         patched.setattr(PolicyLearner, "update", full)
         assert main(arguments(tiny_zero, tmp_path / "run")) == 2
-    told = capsys.readouterr().err
-    assert "memory has run out (another 8 MB" in told and "Traceback" not in told
+    stderr = capsys.readouterr().err
+    assert "memory has run out (another 8 MB" in stderr and "Traceback" not in stderr
     assert main(arguments(tiny_zero, tmp_path / "run")) == 0
     assert "resumes after step 2" in capsys.readouterr().out
 
@@ -324,10 +324,10 @@ def test_nothing_is_lost_by_stopping(
         process.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 5)
         os.killpg(process.pid, number)
         ended = process.finish()
-    told = ended.stderr
-    assert ended.returncode == status, told
+    output = ended.stderr
+    assert ended.returncode == status, output
     assert f"{name}: stops after the current step" in ended.stdout
-    assert f"stopped by {name}" in told and "the same command resumes" in told
+    assert f"stopped by {name}" in output and "the same command resumes" in output
     reached = journal.read_bytes().count(b"\n") - 1
     done = run_command(arguments(recipe, out))
     assert f"resumes after step {reached}" in done.stdout, "no step is done twice"

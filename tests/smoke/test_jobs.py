@@ -94,8 +94,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Pa
 
 
 def states(run: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads((run / "results.json").read_text())["states"]
-    return found
+    document: dict[str, str] = json.loads((run / "results.json").read_text())["states"]
+    return document
 
 
 # The same results ----------------------------------------------------------------------------------
@@ -106,18 +106,20 @@ def test_two_at_a_time_leave_what_one_at_a_time_leaves(
 ) -> None:
     recipe, reference = whole
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
-    told = capsys.readouterr().out
-    assert "Up to 2 stages run at the same time, each with 1 thread;" in told
-    assert all(f"{name}: done in 0:" in told for name in STAGES)
-    assert re.search(r"ppo +0/4", told).start() < told.index("zero: done"), "they ran at one time"
-    assert "took 0:" in told
+    stdout = capsys.readouterr().out
+    assert "Up to 2 stages run at the same time, each with 1 thread;" in stdout
+    assert all(f"{name}: done in 0:" in stdout for name in STAGES)
+    assert re.search(r"ppo +0/4", stdout).start() < stdout.index("zero: done"), (
+        "they ran at one time"
+    )
+    assert "took 0:" in stdout
     assert_same(tmp_path / "run", reference)
     about = json.loads((tmp_path / "run/run.json").read_text())
     assert about["threads"] == 1 and about["jobs"] == 2
-    found = json.loads((tmp_path / "run/results.json").read_text())
+    document = json.loads((tmp_path / "run/results.json").read_text())
     manifests = [tmp_path / f"run/stages/{name}/manifest.json" for name in STAGES]
     seconds = [json.loads(manifest.read_text())["seconds"] for manifest in manifests]
-    assert found["seconds"] == pytest.approx(sum(seconds)), "work, not the time on the clock"
+    assert document["seconds"] == pytest.approx(sum(seconds)), "work, not the time on the clock"
     assert set(states(tmp_path / "run").values()) == {"done"}
     before = [manifest.stat().st_mtime_ns for manifest in manifests]
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
@@ -129,7 +131,7 @@ def test_two_at_a_time_leave_what_one_at_a_time_leaves(
 def test_a_fresh_interpreter_a_stage_does_too(
     whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on machines that cannot fork."""
+    """Machines that cannot fork start interpreters."""
     monkeypatch.setattr(fork_server, "FORKS", False)
     recipe, reference = whole
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "3"]) == 0
@@ -143,8 +145,8 @@ def test_seeds_share_the_jobs(
     recipe, reference = whole
     command = [*arguments(recipe, tmp_path / "runs"), "--seeds", "1,2", "--jobs", "2"]
     assert main([*command, "--only", "zero"]) == 0
-    told = capsys.readouterr().out
-    assert told.index("seed 2: zero  ") < told.index("seed 1: zero: done")
+    stdout = capsys.readouterr().out
+    assert stdout.index("seed 2: zero  ") < stdout.index("seed 1: zero: done")
     assert main(command) == 0
     assert_same(tmp_path / "runs/seed-1", reference)
     assert set(states(tmp_path / "runs/seed-2").values()) == {"done"}
@@ -154,7 +156,7 @@ def test_seeds_share_the_jobs(
 
 
 def both_at_work(run: Path) -> Callable[[], bool]:
-    """Whether two stages are in their middle."""
+    """Tell whether two stages are in their middle."""
     journals = [run / f"stages/{name}/metrics.jsonl" for name in ("zero", "ppo")]
 
     def true() -> bool:
@@ -179,13 +181,13 @@ def test_stopped_with_two_at_work_and_started_again(
     how: signal.Signals, whole: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (recipe, reference), run = whole, tmp_path / "run"
-    status, said = stopped([*arguments(recipe, run), "--jobs", "2"], both_at_work(run), how)
+    status, message = stopped([*arguments(recipe, run), "--jobs", "2"], both_at_work(run), how)
     if how is signal.SIGKILL:
         assert status == -signal.SIGKILL
     else:
         assert status == 130
-        assert said.startswith("dianoia: stopped by Ctrl-C after the current step; ")
-        assert "the same command resumes" in said and said.count("\n") == 1
+        assert message.startswith("dianoia: stopped by Ctrl-C after the current step; ")
+        assert "the same command resumes" in message and message.count("\n") == 1
     with lock_directory(run):  # waits until those are gone that the command had started
         before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
         time.sleep(0.3)
@@ -199,7 +201,7 @@ def test_stopped_with_two_at_work_and_started_again(
 
 
 def test_the_stages_hold_the_run_directory(whole: tuple[Path, Path], tmp_path: Path) -> None:
-    """As long as one of their processes is there, also one that nobody ends."""
+    """The lock is held as long as one of their processes is there, also one that nobody ends."""
     run = tmp_path / "run"
     with lock_directory(run) as lock:
         assert lock is not None
@@ -227,7 +229,7 @@ def fails(completions, **columns):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ("raise ValueError('no such thing')", "no such thing"),
         ("os.kill(os.getpid(), 9)", "the process of ppo was ended from outside by signal 9"),
@@ -236,7 +238,7 @@ def fails(completions, **columns):
 )
 def test_one_fails_and_the_other_finishes(
     body: str,
-    told: str,
+    message: str,
     whole: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -250,10 +252,10 @@ def test_one_fails_and_the_other_finishes(
     functions = '[[stages.ppo.rewards.functions]]\npath = "mine.py:fails"\n'
     broken.write_text(recipe.read_text() + functions, encoding="utf-8")
     assert main([*arguments(broken, run), "--jobs", "2"]) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("dianoia: ") and told in said.err
-    assert "ppo failed; no new stage starts, those at work run to their end: zero" in said.out
-    assert said.out.index("ppo failed") < said.out.index("zero: done")
+    captured = capsys.readouterr()
+    assert captured.err.startswith("dianoia: ") and message in captured.err
+    assert "ppo failed; no new stage starts, those at work run to their end: zero" in captured.out
+    assert captured.out.index("ppo failed") < captured.out.index("zero: done")
     assert states(run) == {
         "zero": "done",
         "ppo": "interrupted",

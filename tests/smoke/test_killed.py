@@ -36,7 +36,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "told"),
+    ("moment", "message"),
     [
         (Moment("zero/metrics.jsonl", 5, "open"), "resumes from step 2"),
         (Moment("evaluation/begun.json"), "done, skipped"),
@@ -45,7 +45,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_killed_and_started_again(
     moment: Moment,
-    told: str,
+    message: str,
     whole_zero: tuple[Path, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -59,7 +59,7 @@ def test_killed_and_started_again(
     assert main(["report", str(tmp_path / "run")]) == 0
     (tmp_path / "run/report.html").unlink()
     assert main(command) == 0
-    assert told in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert_same(tmp_path / "run", whole)
 
 
@@ -75,8 +75,8 @@ def test_a_second_command_is_refused(
             return False
         before = contents(run / "stages").keys()
         assert main(command) == main([*command, "--force"]) == 2
-        said = capsys.readouterr().err
-        assert f"process {lock.read_text().split()[0]} on" in said and str(run) in said
+        stderr = capsys.readouterr().err
+        assert f"process {lock.read_text().split()[0]} on" in stderr and str(run) in stderr
         assert main([*command, "--dry-run"]) == main(["report", str(run)]) == 0
         assert before <= contents(run / "stages").keys(), "nothing was moved away"
         return True
@@ -180,8 +180,8 @@ def pairs(path: Path) -> Path:
     rows = []
     for number in range(48):
         better, worse = (draw.choices(words, k=draw.randint(3, 8)) for _ in range(2))
-        asked = {"prompt": f"Question {number}?"}
-        rows.append(asked | {"chosen": " ".join([*better, "sir"]), "rejected": " ".join(worse)})
+        prompts = {"prompt": f"Question {number}?"}
+        rows.append(prompts | {"chosen": " ".join([*better, "sir"]), "rejected": " ".join(worse)})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
@@ -208,11 +208,11 @@ MIDDLES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "moment", "told"), MIDDLES, ids=[one[0] for one in MIDDLES])
+@pytest.mark.parametrize(("stage", "moment", "message"), MIDDLES, ids=[case[0] for case in MIDDLES])
 def test_killed_in_the_middle_of_every_kind(
     stage: str,
     moment: Moment,
-    told: str,
+    message: str,
     whole: tuple[Path, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -222,7 +222,7 @@ def test_killed_in_the_middle_of_every_kind(
     command = arguments(recipe, tmp_path / "run")
     kill(command, moment)
     assert main(command) == 0
-    assert told in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert_same(tmp_path / "run", reference)
 
 

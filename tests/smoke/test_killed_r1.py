@@ -195,17 +195,20 @@ BY_DEFAULT = ("preferences, judged in part", "RL with reward models", "PPO")
 
 @pytest.mark.parametrize(
     "case",
-    [one if one in BY_DEFAULT else pytest.param(one, marks=pytest.mark.slow) for one in MOMENTS],
+    [
+        item if item in BY_DEFAULT else pytest.param(item, marks=pytest.mark.slow)
+        for item in MOMENTS
+    ],
 )
 def test_killed_and_started_again(
     case: str, whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (stage, moment, told), (recipe, reference) = MOMENTS[case], whole
+    (stage, moment, message), (recipe, reference) = MOMENTS[case], whole
     without(stage, reference, tmp_path / "run")
     command = arguments(recipe, tmp_path / "run")
     kill(command, moment)
     assert main(command) == 0
-    assert told in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert_same(tmp_path / "run", reference)
 
 

@@ -88,12 +88,12 @@ def test_seeds_are_runs_beside_one_another_with_their_claims_together(
     parts = f'[claims]\nbase = "{tiny_base.as_posix()}"\nzero = "zero"\n'
     tiny_zero.write_text(f"{tiny_zero.read_text()}\n{parts}")
     assert run(tiny_zero, tmp_path / "runs", "--seeds", "2, 1") == 0
-    told = capsys.readouterr().out
+    stdout = capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["seed-1", "seed-2"]
     for seed in (1, 2):
         results = json.loads((tmp_path / f"runs/seed-{seed}/results.json").read_text())
         assert results["seed"] == seed
-    together = told[told.rindex("results:") :]
+    together = stdout[stdout.rindex("results:") :]
     assert "RL alone multiplies" in together and "seed 1" in together and "seed 2" in together, (
         together
     )
@@ -180,8 +180,8 @@ def test_checkpoints_of_nearly_one_name_are_evaluated_each(
     changes = [f"evaluation.checkpoints={names}", "zero.optimizer.weight_decay=10"]
     overrides = [part for change in changes for part in ("--set", change)]
     assert run(tiny_zero, tmp_path / "run", *overrides) == 0
-    found = json.loads((tmp_path / "run/results.json").read_text())["evaluations"]
-    assert found["./zero"] == found[str(tiny_base)]
+    document = json.loads((tmp_path / "run/results.json").read_text())["evaluations"]
+    assert document["./zero"] == document[str(tiny_base)]
     folder = tmp_path / "run/stages/evaluation/rollouts"
     rows = {path.stem: pq.read_table(path).to_pylist() for path in folder.iterdir()}
     assert {row["checkpoint"] for row in rows["zero"]} == {"./zero"}
@@ -255,6 +255,6 @@ def test_a_broken_gradient_stops_and_leaves_its_rollouts(
     ]
     code = run(tiny_zero, tmp_path / "run", *[p for o in options for p in ("--set", o)])
     assert code == 2
-    said = capsys.readouterr().err
-    assert "stop_grad_norm" in said and "stopped-00000.parquet" in said
+    stderr = capsys.readouterr().err
+    assert "stop_grad_norm" in stderr and "stopped-00000.parquet" in stderr
     assert (tmp_path / "run/stages/zero/rollouts/stopped-00000.parquet").exists()

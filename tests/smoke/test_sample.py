@@ -66,35 +66,35 @@ def table(out: Path, name: str) -> list[dict[str, Any]]:
 
 
 def counts(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "stages/cold/sampling.json").read_text("utf-8"))
-    return {key: value for key, value in found.items() if key != "seconds"}
+    document: dict[str, Any] = json.loads((out / "stages/cold/sampling.json").read_text("utf-8"))
+    return {key: value for key, value in document.items() if key != "seconds"}
 
 
-def check_sums(found: dict[str, Any]) -> None:
-    assert found["sampled"] == found["kept"] + sum(found["rejected"].values())
-    for name, rejected in found["rejected"].items():
-        assert rejected == sum(d["rejected"].get(name, 0) for d in found["by_domain"].values())
+def check_sums(result: dict[str, Any]) -> None:
+    assert result["sampled"] == result["kept"] + sum(result["rejected"].values())
+    for name, rejected in result["rejected"].items():
+        assert rejected == sum(d["rejected"].get(name, 0) for d in result["by_domain"].values())
 
 
 def test_the_shipped_model(cold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     options = ("start=miniature-base", "prompts=24", "problems_per_batch=64", "sampling.slots=64")
     assert run(cold, out, *(f"cold.{option}" for option in options)) == 0
-    found = counts(out)
-    check_sums(found)
-    kept, rejected = table(out, "data.parquet"), table(out, "rejected.parquet")
-    assert found["sampled"] == 72 == len(kept) + len(rejected)
-    assert found["kept"] == len(kept) == found["problems_kept"] > 10
-    assert {"prompt", "completion", "messages"} <= set(kept[0])
-    for row in kept:
-        (asked,), (said,) = row["prompt"], row["completion"]
-        assert row["messages"] == [asked, said] and asked["content"] == row["question"]
-        assert said["content"].endswith(f"</think>\n<answer>{row['answer']}</answer>")
-    assert {row["reason"] for row in rejected} == set(found["rejected"])
+    totals = counts(out)
+    check_sums(totals)
+    kept_rows, rejected = table(out, "data.parquet"), table(out, "rejected.parquet")
+    assert totals["sampled"] == 72 == len(kept_rows) + len(rejected)
+    assert totals["kept"] == len(kept_rows) == totals["problems_kept"] > 10
+    assert {"prompt", "completion", "messages"} <= set(kept_rows[0])
+    for row in kept_rows:
+        (prompt,), (reply,) = row["prompt"], row["completion"]
+        assert row["messages"] == [prompt, reply] and prompt["content"] == row["question"]
+        assert reply["content"].endswith(f"</think>\n<answer>{row['answer']}</answer>")
+    assert {row["reason"] for row in rejected} == set(totals["rejected"])
     assert (
         not (out / "stages/cold/state").exists() and not (out / "stages/cold/checkpoint").exists()
     )
-    assert f"cold: {len(kept)} of 72 samples kept; rejected: " in capsys.readouterr().out
+    assert f"cold: {len(kept_rows)} of 72 samples kept; rejected: " in capsys.readouterr().out
     assert main(["report", str(out)]) == 0
     assert "more samples than needed for its problem" in (out / "report.html").read_text(
         encoding="utf-8"
@@ -133,12 +133,12 @@ def test_going_on_is_as_if_never_stopped(
     stage = tmp_path / "cut/stages/cold"
     assert len(list(stage.glob("state/*.parquet"))) == batches
     assert not any((stage / name).exists() for name in (*FILES, "sampling.json", "manifest.json"))
-    asked: list[int] = []
+    prompts: list[int] = []
     monkeypatch.setattr(
-        sample._Sampling, "rows", lambda s, p, start: asked.append(start) or sampled(s, p, start)
+        sample._Sampling, "rows", lambda s, p, start: prompts.append(start) or sampled(s, p, start)
     )
     assert run(cold, tmp_path / "cut") == 0
-    assert asked == [0, 4, 8][batches:]
+    assert prompts == [0, 4, 8][batches:]
     for name in FILES:
         files = [tmp_path / out / "stages/cold" / name for out in ("whole", "cut")]
         assert files[0].read_bytes() == files[1].read_bytes()
@@ -153,12 +153,12 @@ class Model(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         Model.count += 1
-        asked = body["messages"][0]["content"]
-        answer = asked.rstrip().rpartition("# Answer\n")[2]
+        content = body["messages"][0]["content"]
+        answer = content.rstrip().rpartition("# Answer\n")[2]
         text = '{"analysis": "", "correctness": "correct"}'
-        if "<thought>" in asked:
-            told = rf"\boxed{{{answer}}}" if "boxed" in asked else answer
-            text = f"<thought>\nI think.\n</thought>\n<summary>It is {told}.</summary>"
+        if "<thought>" in content:
+            message = rf"\boxed{{{answer}}}" if "boxed" in content else answer
+            text = f"<thought>\nI think.\n</thought>\n<summary>It is {message}.</summary>"
         reply = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
         data = json.dumps(reply).encode()
         self.send_response(503 if Model.count % 3 == 0 else 200)
@@ -205,13 +205,13 @@ def test_a_model_judges_and_rewrites_within_its_budget(
     while run(cold, out, *options) == 2:  # the same command spends as much again
         tries += 1
         assert tries < 20
-    found = counts(out)
-    check_sums(found)
-    kept = table(out, "data.parquet")
-    assert kept and {row["thought"] for row in kept} == {"I think."}
-    assert all(row["accuracy"] == 1.0 and row["answer"] in row["summary"] for row in kept)
-    assert all(row["sampled_thought"] is not None for row in kept)
-    assert "wrong" not in found["rejected"] and "ungraded" not in found["rejected"]
+    totals = counts(out)
+    check_sums(totals)
+    kept_rows = table(out, "data.parquet")
+    assert kept_rows and {row["thought"] for row in kept_rows} == {"I think."}
+    assert all(row["accuracy"] == 1.0 and row["answer"] in row["summary"] for row in kept_rows)
+    assert all(row["sampled_thought"] is not None for row in kept_rows)
+    assert "wrong" not in totals["rejected"] and "ungraded" not in totals["rejected"]
 
 
 def test_a_model_learns_to_sum_up(url: str, cold: Path, tmp_path: Path) -> None:
@@ -222,11 +222,11 @@ def test_a_model_learns_to_sum_up(url: str, cold: Path, tmp_path: Path) -> None:
     options = ("start=miniature-base", "prompts=24", "keep.correct=true", "sampling.max_tokens=192")
     written = ("completion_template=r1", "final=summary", f"rewriter={model}")
     assert run(cold, out, *(f"cold.{option}" for option in (*options, *written))) == 0
-    kept = table(out, "data.parquet")
-    assert kept
-    for row in kept:
-        said = row["completion"][0]["content"]
-        assert said == f"<think>\nI think.\n</think>\nIt is \\boxed{{{row['answer']}}}."
+    kept_rows = table(out, "data.parquet")
+    assert kept_rows
+    for row in kept_rows:
+        content = row["completion"][0]["content"]
+        assert content == f"<think>\nI think.\n</think>\nIt is \\boxed{{{row['answer']}}}."
     assert (out / "stages/learnt/checkpoint/model.safetensors").is_file()
 
 
@@ -237,8 +237,8 @@ def test_a_model_learns_from_what_was_sampled(
     cold.write_text(cold.read_text(encoding="utf-8") + LEARN, encoding="utf-8")
     options = ("start=miniature-base", "prompts=24", "keep.correct=true", "sampling.max_tokens=192")
     assert run(cold, out, *(f"cold.{option}" for option in options)) == 0
-    kept, said = len(table(out, "data.parquet")), capsys.readouterr().out
-    assert kept and f"learnt: {kept} samples per epoch, 0 held out, 0 longer" in said
+    kept_rows, stdout = len(table(out, "data.parquet")), capsys.readouterr().out
+    assert kept_rows and f"learnt: {kept_rows} samples per epoch, 0 held out, 0 longer" in stdout
     lines = (out / "stages/learnt/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert rows[-1]["epoch"] == 4.0 and rows[-1]["loss"] < rows[0]["loss"]
@@ -252,6 +252,6 @@ def test_an_empty_data_set_names_the_stage_that_left_it(
     cold.write_text(cold.read_text("utf-8") + LEARN, encoding="utf-8")
     # a tiny base has no thought of a thousand tokens in forty
     assert run(cold, tmp_path / "run", "cold.keep.shortest=1000") == 2
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     for part in ("stages.learnt", "data set 'cold' is empty", "rejected.parquet", "cold.keep"):
-        assert part in said
+        assert part in stderr

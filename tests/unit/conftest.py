@@ -70,11 +70,13 @@ class ScriptedSampler:
         on_finish: OnFinish | None = None,
     ) -> list[list[Completion]]:
         self.asked.append((list(requests), params))
-        drawn = [[self._completion(r, sample) for sample in range(r.samples)] for r in requests]
-        for place, completions in enumerate(drawn if on_finish else ()):
+        completions_of = [
+            [self._completion(r, sample) for sample in range(r.samples)] for r in requests
+        ]
+        for index, completions in enumerate(completions_of if on_finish else ()):
             for sample, completion in enumerate(completions):
-                on_finish(place, sample, completion)
-        return drawn
+                on_finish(index, sample, completion)
+        return completions_of
 
     def _completion(self, request: Request, sample: int) -> Completion:
         text = self.phrase(self.tokenizer.decode(list(request.prompt_ids)), sample)

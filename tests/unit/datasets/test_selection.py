@@ -210,13 +210,15 @@ KEEP = st.builds(
 
 @given(st.lists(ANY, max_size=12), KEEP, st.integers(1, 4))
 @settings(max_examples=150, deadline=None)
-def test_the_counts_add_up(some: list[Candidate], keep: KeepSettings, most: int) -> None:
-    reasons = select(some, keep, most)
+def test_the_counts_add_up(candidates: list[Candidate], keep: KeepSettings, most: int) -> None:
+    reasons = select(candidates, keep, most)
     counted = tally(reasons)
-    assert counted["sampled"] == len(some) == counted["kept"] + sum(counted["rejected"].values())
+    assert (
+        counted["sampled"] == len(candidates) == counted["kept"] + sum(counted["rejected"].values())
+    )
     assert counted["kept"] <= most
     assert list(counted["rejected"]) == [r for r in Reason if r in counted["rejected"]]
-    for candidate, reason in zip(some, reasons, strict=True):
+    for candidate, reason in zip(candidates, reasons, strict=True):
         alone = rejected_by(candidate, keep)
         assert reason is alone or (alone is None and reason in (Reason.DUPLICATE, Reason.SURPLUS))
     if Reason.SURPLUS in reasons:

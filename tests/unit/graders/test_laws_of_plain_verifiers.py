@@ -96,7 +96,7 @@ def test_an_answer_that_is_right_for_two_golds_is_found() -> None:
 NUMBERS = st.one_of(
     st.integers(-(10**9), 10**9).map(Fraction),
     st.builds(Fraction, st.integers(-9999, 9999), st.integers(1, 999)),
-    st.builds(lambda n, places: Fraction(n, 10**places), st.integers(-99999, 99999), st.integers(1, 4)),
+    st.builds(lambda n, decimals: Fraction(n, 10**decimals), st.integers(-99999, 99999), st.integers(1, 4)),
 )  # fmt: skip
 
 

@@ -113,8 +113,8 @@ def test_one_micro_batch_equals_many(
     assert many.grad_norm == pytest.approx(trained.grad_norm, abs=1e-6)
     for expected, actual in zip(trained.rewards, many.rewards, strict=True):
         assert actual == pytest.approx(expected, abs=1e-6)
-    for expected_, found_ in zip(weights(whole), weights(split), strict=True):
-        assert torch.allclose(expected_, found_, atol=1e-6)
+    for expected_, actual_ in zip(weights(whole), weights(split), strict=True):
+        assert torch.allclose(expected_, actual_, atol=1e-6)
 
 
 def test_a_micro_batch_keeps_within_its_budget() -> None:

@@ -164,8 +164,8 @@ def check_form(rewritten: Rewritten, problem: Problem, answer: str) -> None:
     """In the question's language but for the letters of its labels, and readable by whoever reads responses."""
     words = re.sub(r"(?<![A-Za-z])[A-Fa-f](?![A-Za-z])", "", rewritten.thought)
     assert language_share(words, problem.language) == 1.0
-    told_ = re.sub(r"```.*?```|\\boxed\{.*?\}", "", rewritten.summary, flags=re.DOTALL)
-    assert language_share(told_, problem.language) == 1.0
+    prose = re.sub(r"```.*?```|\\boxed\{.*?\}", "", rewritten.summary, flags=re.DOTALL)
+    assert language_share(prose, problem.language) == 1.0
     parsed = parse(TEMPLATES["r1-zero"].whole(rewritten.thought, answer), TEMPLATES["r1-zero"])
     assert isinstance(parsed, Parsed)
     assert parsed.answer == answer and parsed.thought.strip() == rewritten.thought
@@ -222,15 +222,15 @@ def test_a_choice_with_any_word_changed_is_refused(language: str) -> None:
     rng, changed = random.Random(5), 0
     for _ in range(25):
         item = draw_choice(rng, Split.TRAIN)
-        told_ = item.derive(Author(language, 0.0, 0.0, 0.5, rng), 0.0)
-        lines = told_.text.splitlines()
-        told(told_.text, told_.answer, item.problem)
-        short = rewrite(item.problem, "\n".join(lines[:-1]), told_.answer)
+        prose = item.derive(Author(language, 0.0, 0.0, 0.5, rng), 0.0)
+        lines = prose.text.splitlines()
+        told(prose.text, prose.answer, item.problem)
+        short = rewrite(item.problem, "\n".join(lines[:-1]), prose.answer)
         assert short is (Refusal.CONTRADICTS if len(lines) > 1 else Refusal.NO_REASONING)
         for index, line in enumerate(lines):
             for wrong in with_a_word_changed(line, LANGUAGES.index(language)):
                 thought = "\n".join([*lines[:index], wrong, *lines[index + 1 :]])
-                assert rewrite(item.problem, thought, told_.answer) is Refusal.FALSE_STEP, thought
+                assert rewrite(item.problem, thought, prose.answer) is Refusal.FALSE_STEP, thought
                 changed += 1
     assert changed > 25 * 11
 

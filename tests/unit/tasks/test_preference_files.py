@@ -51,26 +51,31 @@ BEFORE = (Turn("system", "Be brief."), Turn("user", "Hm."), Turn("assistant", "?
 
 
 def test_the_messages_before_a_prompt(tmp_path: Path) -> None:
-    asked = [{"role": "system", "content": "Be brief."}, user("Hm."), assistant("?"), user("Why? ")]
-    row = {"prompt": asked, "chosen": "yes", "rejected": "no"}
-    implicit = {name: [*asked, assistant(row[name])] for name in ("chosen", "rejected")}
+    prompts = [
+        {"role": "system", "content": "Be brief."},
+        user("Hm."),
+        assistant("?"),
+        user("Why? "),
+    ]
+    row = {"prompt": prompts, "chosen": "yes", "rejected": "no"}
+    implicit = {name: [*prompts, assistant(row[name])] for name in ("chosen", "rejected")}
     for form in (row, implicit):
         (pair,) = read_pairs(jsonl(tmp_path, form), str)
         assert pair == Pair("Why?", "yes", "no", BEFORE)
         assert pair.messages == (*BEFORE, Turn("user", "Why?"))
-    judged = {"prompt": asked, "responses": ["a", "b"], "verdicts": ["A>B", "B>A"]}
+    judged = {"prompt": prompts, "responses": ["a", "b"], "verdicts": ["A>B", "B>A"]}
     (undecided,) = read_pairs(jsonl(tmp_path, judged), str)
     assert isinstance(undecided, Judged) and undecided.context == BEFORE
     assert decide(undecided, 0.0) == Pair("Why?", "a", "b", BEFORE)
     (labelled,) = read_labelled(
-        jsonl(tmp_path, {"prompt": asked, "response": "yes", "label": True}), str
+        jsonl(tmp_path, {"prompt": prompts, "response": "yes", "label": True}), str
     )
     assert labelled.messages == pair.messages
     with pytest.raises(ProblemFileError, match="row 1, column 'prompt'.* the role 'assistant'"):
-        list(read_pairs(jsonl(tmp_path, row | {"prompt": [*asked, assistant("So")]}), str))
+        list(read_pairs(jsonl(tmp_path, row | {"prompt": [*prompts, assistant("So")]}), str))
     with pytest.raises(ProblemFileError, match="row 1, column 'prompt'.*the role 'tool'"):
         tool = {"role": "tool", "content": "5"}
-        list(read_pairs(jsonl(tmp_path, row | {"prompt": [tool, *asked]}), str))
+        list(read_pairs(jsonl(tmp_path, row | {"prompt": [tool, *prompts]}), str))
 
 
 def test_judged_pairs(tmp_path: Path) -> None:

@@ -195,6 +195,6 @@ def test_split_depends_on_the_words_only() -> None:
 
 
 @given(st.text(max_size=50), st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_share_keeps_what_was_held_out(question: str, one: float, two: float) -> None:
-    if split_of(question, min(one, two)) == "heldout":
-        assert split_of(question, max(one, two)) == "heldout"
+def test_a_larger_share_keeps_what_was_held_out(question: str, first: float, second: float) -> None:
+    if split_of(question, min(first, second)) == "heldout":
+        assert split_of(question, max(first, second)) == "heldout"

@@ -56,11 +56,11 @@ rows_of_messages = st.lists(
 )
 @given(drawn=rows_of_messages)
 def test_equal_problems_from_every_format(
-    tmp_path: Path, drawn: list[tuple[str, str, str]]
+    tmp_path: Path, draws: list[tuple[str, str, str]]
 ) -> None:
     rows: list[Row] = [
         {"prompt": [SYSTEM | {"content": system}, {"role": "user", "content": question}], "answer": answer}
-        for system, question, answer in drawn
+        for system, question, answer in draws
     ]  # fmt: skip
     expected = None
     for ending in ENDINGS:
@@ -71,15 +71,15 @@ def test_equal_problems_from_every_format(
         assert problems == expected, ending
     assert expected is not None
     assert [(p.question, p.context, p.answer) for p in expected] == [
-        (question, (Turn("system", system),), answer) for system, question, answer in drawn
+        (question, (Turn("system", system),), answer) for system, question, answer in draws
     ]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_samples_and_pairs_from_every_format(tmp_path: Path, ending: str) -> None:
-    asked = [SYSTEM, {"role": "user", "content": "2+3?"}]
+    prompts = [SYSTEM, {"role": "user", "content": "2+3?"}]
     rows: list[Row] = [
-        {"messages": [*asked, {"role": "assistant", "content": f"{n}"}]} for n in range(3)
+        {"messages": [*prompts, {"role": "assistant", "content": f"{n}"}]} for n in range(3)
     ]
     (first, *_) = read_conversations(write(tmp_path / f"rows{ending}", as_cells(rows, ending)))
     assert first.turns == (
@@ -87,19 +87,19 @@ def test_samples_and_pairs_from_every_format(tmp_path: Path, ending: str) -> Non
         Turn("user", "2+3?"),
         Turn("assistant", "0"),
     )
-    rows = [{"prompt": asked, "chosen": "5", "rejected": "6"}] * 2
+    rows = [{"prompt": prompts, "chosen": "5", "rejected": "6"}] * 2
     pairs = list(read_pairs(write(tmp_path / f"pairs{ending}", as_cells(rows, ending)), str))
     assert [(pair.chosen, pair.rejected) for pair in pairs] == [("5", "6")] * 2  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_sharegpt_in_every_format(tmp_path: Path, ending: str) -> None:
-    said = [("human", "2+3?"), ("gpt", "<think>\nWe add.\n</think>\n5")]
-    talk = [{"from": name, "value": text} for name, text in said]
+    message = [("human", "2+3?"), ("gpt", "<think>\nWe add.\n</think>\n5")]
+    talk = [{"from": name, "value": text} for name, text in message]
     rows: list[Row] = [{"system": "Be brief.", "conversations": talk, "answer": "5"}] * 2
     file = write(tmp_path / f"rows{ending}", as_cells(rows, ending))
     (sample, _) = read_conversations(file)
-    turns = (Turn("system", "Be brief."), Turn("user", "2+3?"), Turn("assistant", said[1][1]))
+    turns = (Turn("system", "Be brief."), Turn("user", "2+3?"), Turn("assistant", message[1][1]))
     assert sample.turns == turns
     problem = problems_of(file)[0]
     assert problem.messages == turns[:2] and problem.columns["prompt"][0] == SYSTEM

@@ -53,7 +53,7 @@ def _parquet(file: Path, rows: Rows) -> None:
 
 
 def _arrow(file: Path, rows: Rows) -> None:
-    """As `datasets` writes it: a stream."""
+    """Return the bytes that `datasets` writes: a stream."""
     table = pyarrow.Table.from_pylist(list(rows))
     with pyarrow.ipc.new_stream(str(file), table.schema) as out:
         for batch in table.to_batches(max_chunksize=5):

@@ -204,8 +204,8 @@ def test_the_options_of_gpqa_stand_in_an_order_of_the_question(tmp_path: Path) -
     assert options["ABCD".index(problem.answer)] == "neon"
     assert f"{problem.answer}) neon\n" in problem.question + "\n"
     answers = {
-        one.answer
-        for one in read(tmp_path, *(GPQA | {"Question": f"Q{n}", "Record ID": n} for n in range(40)), mapping="gpqa")
+        item.answer
+        for item in read(tmp_path, *(GPQA | {"Question": f"Q{n}", "Record ID": n} for n in range(40)), mapping="gpqa")
     }  # fmt: skip
     assert answers == set("ABCD")
     assert not any("Answer" in name for name in problem.columns)
@@ -419,8 +419,8 @@ def test_a_row_with_tests_is_code_and_needs_no_answer(tmp_path: Path, column: st
         "test_list": ["assert f(1) == 2"],
     }
     row = {"prompt": [{"role": "user", "content": "Add one."}], column: tests[column]}
-    for further in ({}, {"solution": "print(2)", "verifier": "code"}):
-        (problem,) = read(tmp_path, row | further)
+    for extra in ({}, {"solution": "print(2)", "verifier": "code"}):
+        (problem,) = read(tmp_path, row | extra)
         assert (problem.verifier, problem.answer) == ("code", "")
     (other,) = read(tmp_path, row | {"answer": "5"})
     assert (other.verifier, other.answer) == ("number", "5")
@@ -434,5 +434,5 @@ def test_broken_tests_name_file_and_row(tmp_path: Path) -> None:
 def test_every_mapping_is_tested_and_every_hub_name_has_one() -> None:
     elsewhere = {"livecodebench", "humaneval", "mbpp"}
     assert {name for name, _, _ in PUBLIC} | elsewhere == set(MAPPINGS)
-    assert all(name in one.hub for name, one in HUB.items())
-    assert all(any(v in VERIFIERS for v in one.verifiers) for one in MAPPINGS.values())
+    assert all(name in item.hub for name, item in HUB.items())
+    assert all(any(v in VERIFIERS for v in mapping.verifiers) for mapping in MAPPINGS.values())
