@@ -112,7 +112,7 @@ def test_every_stage_reads_what_apply_chat_template_gives(
     # As it is loaded from the folder: transformers may split words otherwise than the object that was saved.
     tokenizer = load_tokenizer(recipe.parent / "instruct")
     think, end = tokenizer.convert_tokens_to_ids(["<think>", "<|im_end|>"])
-    asked: dict[bool, set[tuple[int, ...]]] = {False: set(), True: set()}
+    queries: dict[bool, set[tuple[int, ...]]] = {False: set(), True: set()}
     corpora: list[Corpus] = []
     generate, load_corpus = NativeSampler.generate, sft.load_corpus
 
@@ -121,11 +121,11 @@ def test_every_stage_reads_what_apply_chat_template_gives(
             tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
         )
 
-    def remember(self: Any, requests: Any, params: Any, *more: Any) -> Any:
+    def remember(self: Any, requests: Any, params: Any, *options: Any) -> Any:
         for request in requests:
-            asked[request.prompt_ids[-1] == think].add(request.prompt_ids)
+            queries[request.prompt_ids[-1] == think].add(request.prompt_ids)
         assert {end, tokenizer.eos_token_id} <= params.stop_ids
-        return generate(self, requests, params, *more)
+        return generate(self, requests, params, *options)
 
     def read(*arguments: Any) -> Corpus:
         corpora.append(load_corpus(*arguments))
@@ -137,13 +137,13 @@ def test_every_stage_reads_what_apply_chat_template_gives(
         assert main(["run", str(recipe), "--out", str(tmp_path / "run")]) == 0
     # rl, sample and the first evaluation read the same prompts: with the file's system message, or the template's own.
     prompts = {applied(messages(number)) for number in range(12)}
-    assert asked[False] == prompts
+    assert queries[False] == prompts
     # The second evaluation: the recipe's system text where the row has none, and an opened thought.
     thinking = [
         talk if talk[0]["role"] == "system" else [{"role": "system", "content": "Think first."}, *talk]
         for talk in map(messages, range(12))
     ]  # fmt: skip
-    assert asked[True] == {(*applied(talk), think) for talk in thinking}
+    assert queries[True] == {(*applied(talk), think) for talk in thinking}
     # What is learnt begins with such a prompt, and ends with the end of an answer.
     (corpus,) = corpora
     assert corpus.training
@@ -177,6 +177,6 @@ def test_what_cannot_run_is_refused_before_work(
     override: str, parts: list[str], recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     assert main(["run", str(recipe), "--out", str(tmp_path / "run"), "--set", override]) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert all(part in said for part in parts), said
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert all(part in stderr for part in parts), stderr
     assert not (tmp_path / "run/stages").exists()

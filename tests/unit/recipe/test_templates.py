@@ -127,15 +127,15 @@ def load_with_data(recipe: Recipe, folder: Path) -> Recipe:
 def test_checkpoints_of_one_evaluation_keep_their_own_templates(
     load: Callable[..., Recipe], model: Path, tmp_path: Path
 ) -> None:
-    one = checkpoint(model, tmp_path / "one", "r1")
+    item = checkpoint(model, tmp_path / "one", "r1")
     two = checkpoint(model, tmp_path / "two", "r1")
-    recipe = load("first", "miniature-base", one, two, "second")
+    recipe = load("first", "miniature-base", item, two, "second")
     assert named(recipe)["evaluation"] == {
-        "miniature-base": "r1-zero", one: "r1", two: "r1", "second": "mine",
+        "miniature-base": "r1-zero", item: "r1", two: "r1", "second": "mine",
     }  # fmt: skip
     sentence = recipe.inherited_templates["evaluation"]
     assert sentence == (
-        f"template r1, from the checkpoint {one}, the checkpoint {two}; mine, from second"
+        f"template r1, from the checkpoint {item}, the checkpoint {two}; mine, from second"
     )
 
 

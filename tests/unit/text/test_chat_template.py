@@ -48,10 +48,10 @@ def conversations(template: Template, count: int, seed: int) -> list[tuple[Turn,
 
     def answer() -> Turn:
         text, thought = draw.choice(WORDS), draw.choice(THOUGHTS)
-        kind = draw.randrange(3)
-        if kind == 0:
+        category = draw.randrange(3)
+        if category == 0:
             return Turn("assistant", text)
-        if kind == 1:
+        if category == 1:
             return Turn("assistant", text, thought or "t")
         return Turn("assistant", f"{tags.open_thought}{thought}{tags.close_thought}\n{text}")
 
@@ -68,19 +68,19 @@ def conversations(template: Template, count: int, seed: int) -> list[tuple[Turn,
 
 def messages_of(turns: Sequence[Turn], key: str = "reasoning_content") -> list[dict[str, str]]:
     return [
-        {"role": turn.role, "content": turn.text}
-        | ({} if turn.thought is None else {key: turn.thought})
-        for turn in turns
+        {"role": message.role, "content": message.text}
+        | ({} if message.thought is None else {key: message.thought})
+        for message in turns
     ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_prompts_have_the_ids_of_training(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
     template = template_of(name, OWN)
-    asked = conversations(template, 200, seed=7)
-    expected = Prompts(tokenizer, template)(asked)
+    prompts = conversations(template, 200, seed=7)
+    expected = Prompts(tokenizer, template)(prompts)
     jinja = chat_template(template, end=tokenizer.eos_token)
-    for turns, ids in zip(asked, expected, strict=True):
+    for turns, ids in zip(prompts, expected, strict=True):
         text = rendered(tokenizer, turns, jinja)
         assert text == tokenizer.decode(list(ids)), turns
         # Nothing in these two ends a token between a question and an earlier answer.

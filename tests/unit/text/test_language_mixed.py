@@ -27,14 +27,14 @@ class Segment:
 
     language: str
     text: str
-    found: tuple[str, ...]
+    languages: tuple[str, ...]
 
     @property
     def is_right(self) -> bool:
         """More than half of its words are in its language; or it has none, being in no language."""
         if self.language == NO_LANGUAGE:
-            return not self.found
-        return 2 * self.found.count(self.language) > len(self.found)
+            return not self.languages
+        return 2 * self.languages.count(self.language) > len(self.languages)
 
 
 def _texts(name: str) -> Iterator[list[tuple[str, str]]]:
@@ -61,9 +61,9 @@ def _graded(segments: list[Segment], cause: str) -> float:
     """Share of right segments, printed with those that are wrong."""
     wrong = [segment for segment in segments if not segment.is_right]
     share = 1 - len(wrong) / len(segments)
-    words = [language == s.language for s in segments for language in s.found]
+    words = [language == s.language for s in segments for language in s.languages]
     report = f"{cause}: {share:.1%} of {len(segments)} segments, {fmean(words):.1%} of words"
-    report += "".join(f"\n  {s.language} {s.text!r}: {' '.join(s.found)}" for s in wrong)
+    report += "".join(f"\n  {s.language} {s.text!r}: {' '.join(s.languages)}" for s in wrong)
     print(report)  # noqa: T201  what pytest -s is asked for
     return share
 

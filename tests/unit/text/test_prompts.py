@@ -19,7 +19,7 @@ class Letters:
 
     def __call__(self, text: Any, *, add_special_tokens: bool = True) -> Any:
         if not isinstance(text, str):
-            return {"input_ids": [self(one, add_special_tokens=add_special_tokens)["input_ids"] for one in text]}  # fmt: skip
+            return {"input_ids": [self(item, add_special_tokens=add_special_tokens)["input_ids"] for item in text]}  # fmt: skip
         ids = [ord(letter) for letter in text]
         return {"input_ids": [1, *ids] if add_special_tokens else ids}
 
@@ -62,10 +62,10 @@ def test_a_prompt_is_what_precedes_the_answer_that_sft_learns(
     assert prompt == tuple(token for piece in before for token in piece.ids)
 
 
-@pytest.mark.parametrize(("own", "shown"), [("", "Be kind."), ("Be brief.", "Be brief.")])
-def test_a_conversations_own_system_text_comes_first(own: str, shown: str) -> None:
+@pytest.mark.parametrize(("local", "shown"), [("", "Be kind."), ("Be brief.", "Be brief.")])
+def test_a_conversations_own_system_text_comes_first(local: str, shown: str) -> None:
     table = TemplateSettings(prompt="{question}\n", system="Be kind.")
-    system = (Turn("system", own),) if own else ()
+    system = (Turn("system", local),) if local else ()
     (ids,) = Prompts(Letters(), template_of("x", {"x": table}))([(*system, Turn("user", "2?"))])
     assert text_of(ids) == f"{shown}\n2?\n"
 

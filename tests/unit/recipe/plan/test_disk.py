@@ -36,8 +36,8 @@ def test_the_parts_of_a_run_by_hand(write: Write) -> None:
     # One of the two states gives way to the checkpoint, so that much of it is counted there.
     assert parts["states"] == 2 * 16 * PARAMETERS - 4 * PARAMETERS
     # At the same time, the states of pretraining too: two of weights and averages.
-    both = run_parts(recipe, tasks("base", "zero", "evaluation"), jobs=2)
-    assert both["states"] - parts["states"] == 2 * 12 * PARAMETERS - 4 * PARAMETERS
+    combined = run_parts(recipe, tasks("base", "zero", "evaluation"), jobs=2)
+    assert combined["states"] - parts["states"] == 2 * 12 * PARAMETERS - 4 * PARAMETERS
 
 
 def test_only_what_runs_counts(write: Write) -> None:

@@ -185,8 +185,8 @@ def test_what_happens_to_each_stage_in_detail(write: Write, tmp_path: Path) -> N
         ),
         "evaluation": StageTask("evaluation", Action.LEAVE, "left alone"),
     }
-    place = tmp_path / "a-directory-with-a-long-name"
-    text = plan_text(load_recipe(write()), list(tasks.values()), place, width=90)
+    folder = tmp_path / "a-directory-with-a-long-name"
+    text = plan_text(load_recipe(write()), list(tasks.values()), folder, width=90)
     cells = [
         [c.strip() for c in r.strip("│").split("│")] for r in text.splitlines() if r[:1] == "│"
     ]
@@ -195,8 +195,8 @@ def test_what_happens_to_each_stage_in_detail(write: Write, tmp_path: Path) -> N
     assert first_rows["zero"][3].startswith("about ") and first_rows["evaluation"][3] == ""
     work = " ".join(row[1] for row in cells)
     assert "(longer: [] -> [{}]) from base" in work
-    assert f"are moved to {place / 'stages' / '.old'}." in " ".join(text.split())
-    assert ".old" not in plan_text(load_recipe(write()), [tasks["base"]], place)
+    assert f"are moved to {folder / 'stages' / '.old'}." in " ".join(text.split())
+    assert ".old" not in plan_text(load_recipe(write()), [tasks["base"]], folder)
 
 
 def test_stages_that_run_at_the_same_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
