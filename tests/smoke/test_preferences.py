@@ -87,21 +87,21 @@ def table(out: Path, name: str) -> list[dict[str, Any]]:
 
 def counts(out: Path) -> dict[str, Any]:
     file = out / "stages/pairs/preferences.json"
-    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return {key: value for key, value in found.items() if key != "seconds"}
+    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return {key: value for key, value in document.items() if key != "seconds"}
 
 
 def check_sums(out: Path) -> dict[str, Any]:
     """Every response is kept or left out, by every name it is counted under."""
-    found, rows, rejected = counts(out), table(out, FILES[0]), table(out, FILES[1])
-    for one in (found, *found["by_checkpoint"].values(), *found["by_domain"].values()):
-        assert one["sampled"] == one["kept"] + sum(one["left_out"].values())
+    result, rows, rejected = counts(out), table(out, FILES[0]), table(out, FILES[1])
+    for totals in (result, *result["by_checkpoint"].values(), *result["by_domain"].values()):
+        assert totals["sampled"] == totals["kept"] + sum(totals["left_out"].values())
     for key in ("sampled", "kept"):
         for by in ("by_checkpoint", "by_domain"):
-            assert found[key] == sum(one[key] for one in found[by].values())
-    assert found["rows"] == len(rows) and len(rejected) == sum(found["left_out"].values())
-    assert {row["reason"] for row in rejected} == set(found["left_out"])
-    return found
+            assert result[key] == sum(totals[key] for totals in result[by].values())
+    assert result["rows"] == len(rows) and len(rejected) == sum(result["left_out"].values())
+    assert {row["reason"] for row in rejected} == set(result["left_out"])
+    return result
 
 
 def test_pairs_are_made_and_learnt(recipe: Path, tmp_path: Path, tiny_base: Path) -> None:
@@ -110,10 +110,10 @@ def test_pairs_are_made_and_learnt(recipe: Path, tmp_path: Path, tiny_base: Path
     recipe.write_text(recipe.read_text(encoding="utf-8") + learn, encoding="utf-8")
     options = ("pairs.prompts=40", "helpful.pairs.balance_lengths=false")
     assert run(recipe, out, *options) == 0
-    found, rows = check_sums(out), table(out, FILES[0])
-    assert found["sampled"] == 160 and found["problems"] == 40
-    assert sum(found["verdicts"].values()) + found["verdicts_unreadable"] == 4 * len(rows)
-    assert found["labels"] == {}
+    result, rows = check_sums(out), table(out, FILES[0])
+    assert result["sampled"] == 160 and result["problems"] == 40
+    assert sum(result["verdicts"].values()) + result["verdicts_unreadable"] == 4 * len(rows)
+    assert result["labels"] == {}
     for row in rows:
         finals = [text.rpartition("<answer>")[2] for text in row["responses"]]
         assert finals[0] != finals[1], "nobody compares an answer with itself"
@@ -121,7 +121,7 @@ def test_pairs_are_made_and_learnt(recipe: Path, tmp_path: Path, tiny_base: Path
         better = ["A>>B", "B>>A"] if a > b else ["B>>A", "A>>B"] if b > a else ["A=B"] * 2
         assert row["verdicts"] == better * 2, "every other verdict has the other order"
         assert len(set(zip(row["checkpoints"], row["samples"], strict=True))) == 2
-        assert set(row["checkpoints"]) <= set(found["by_checkpoint"])
+        assert set(row["checkpoints"]) <= set(result["by_checkpoint"])
     data = json.loads((out / "stages/helpful/evaluation.json").read_text("utf-8"))["data"]
     assert data["rows"] == len(rows) and data["train"] + data["heldout"] > 10
     assert data["rows"] == data["train"] + data["heldout"] + sum(data["left_out"].values())
@@ -134,9 +134,9 @@ def test_pairs_are_made_and_learnt(recipe: Path, tmp_path: Path, tiny_base: Path
 def test_labels(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run(recipe, out, "pairs.objective=pointwise", "pairs.pairs_per_problem=1") == 0
-    found, rows = check_sums(out), table(out, FILES[0])
-    assert found["kept"] == found["rows"] == sum(found["labels"].values())
-    assert found["verdicts"] == {} and 0 < found["labels"]["safe"] < found["rows"]
+    result, rows = check_sums(out), table(out, FILES[0])
+    assert result["kept"] == result["rows"] == sum(result["labels"].values())
+    assert result["verdicts"] == {} and 0 < result["labels"]["safe"] < result["rows"]
     assert all(row["label"] is ("7" not in row["response"]) for row in rows)
 
 
@@ -162,9 +162,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize(("place", "files"), [(0, 0), (1, 1), (4, 4), (6, 6), (8, 10), (9, 12)])
+@pytest.mark.parametrize(("position", "files"), [(0, 0), (1, 1), (4, 4), (6, 6), (8, 10), (9, 12)])
 def test_going_on_is_as_if_never_stopped(
-    place: int,
+    position: int,
     files: int,
     whole: Path,
     recipe: Path,
@@ -177,22 +177,22 @@ def test_going_on_is_as_if_never_stopped(
     finish = preferences._finish
 
     def stop(where: str) -> None:
-        if len(done) == place:
+        if len(done) == position:
             raise KeyboardInterrupt
         done.append(where)
 
-    def writing(path: Path, *more: Any) -> None:
+    def writing(path: Path, *options: Any) -> None:
         if path.name.startswith("sampled"):
             stop(path.name)
-        write(path, *more)
+        write(path, *options)
 
     def judging(self: Any, problems: Any, responses: Any) -> Any:
         stop("judged")
         return judge(self, problems, responses)
 
-    def finishing(*more: Any) -> None:
+    def finishing(*options: Any) -> None:
         stop("end")
-        finish(*more)
+        finish(*options)
 
     with monkeypatch.context() as patched:
         patched.setattr(preferences, "write_responses", writing)
@@ -202,16 +202,16 @@ def test_going_on_is_as_if_never_stopped(
     folder = tmp_path / "cut/stages/pairs"
     assert len(list(folder.glob("state/*.parquet"))) == files
     assert not any((folder / name).exists() for name in (*FILES, "preferences.json"))
-    place = -1  # never stop again, count what is left
-    left = 9 - len(done)
+    position = -1  # never stop again, count what is left
+    remaining = 9 - len(done)
     done.clear()
     monkeypatch.setattr(preferences, "write_responses", writing)
     monkeypatch.setattr(comparer.PreferenceBuilder, "__call__", judging)
     assert run(recipe, tmp_path / "cut") == 0
-    assert len(done) == left
+    assert len(done) == remaining
     for name in FILES:
-        one, other = (out / "stages/pairs" / name for out in (whole, tmp_path / "cut"))
-        assert one.read_bytes() == other.read_bytes()
+        first, other = (out / "stages/pairs" / name for out in (whole, tmp_path / "cut"))
+        assert first.read_bytes() == other.read_bytes()
     assert counts(whole) == counts(tmp_path / "cut")
 
 
@@ -224,15 +224,15 @@ class Model(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = body["messages"][0]["content"]
+        content = body["messages"][0]["content"]
         Model.count += 1
-        fails = Model.count % 3 == 0 and asked not in Model.failed
+        fails = Model.count % 3 == 0 and content not in Model.failed
         if fails:
-            Model.failed.add(asked)
+            Model.failed.add(content)
         else:
-            Model.bodies.append(asked)
-        response = asked.rpartition("# Response\n")[2]
-        text = "[[A>B]]" if "[[A>>B]]" in asked else f"[[{'un' * ('5' in response)}safe]]"
+            Model.bodies.append(content)
+        response = content.rpartition("# Response\n")[2]
+        text = "[[A>B]]" if "[[A>>B]]" in content else f"[[{'un' * ('5' in response)}safe]]"
         reply = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
         data = json.dumps(reply).encode()
         self.send_response(503 if fails else 200)
@@ -274,17 +274,17 @@ def test_a_model_labels_by_a_guideline(url: str, recipe: Path, tmp_path: Path) -
     options += ["pairs.objective=pointwise", "pairs.pairs_per_problem=1"]
     assert run(recipe, out, *options) == 0
     check_sums(out)
-    assert all("# Guideline\nNo fives.\n" in asked for asked in Model.bodies)
+    assert all("# Guideline\nNo fives.\n" in content for content in Model.bodies)
     assert all(row["label"] is ("5" not in row["response"]) for row in table(out, FILES[0]))
 
 
 def test_one_by_one_asks_in_order() -> None:
     problem = Problem("p", "?", "-", "reference")
     judge = comparer.OneAtATime(Digits())
-    asked = [
+    comparisons = [
         Comparison(problem, "1", ""),
         Comparison(problem, "", "12"),
         Comparison(problem, "", ""),
     ]
-    assert judge.compare(asked) == ["A>>B", "B>>A", "A=B"]
+    assert judge.compare(comparisons) == ["A>>B", "B>>A", "A=B"]
     assert judge.are_safe([(problem, "7"), (problem, "8")]) == [False, True]
