@@ -100,8 +100,8 @@ def _evaluate(
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
     trained = model.template(name)
-    asked = context.template(config.template_of(name))
-    other = None if trained is None or trained == asked else trained.name
+    template = context.template(config.template_of(name))
+    other = None if trained is None or trained == template else trained.name
     diagnoses = _diagnoses(domains, roller.template, other)
     for row in diagnoses:
         message = f"{row['code']}: {row['message']}. {row['advice']}"

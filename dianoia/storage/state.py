@@ -39,11 +39,11 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
     Raises:
         MachineFault: the disk has too little space; the earlier state is still there.
     """
-    size, what = tensor_bytes(state), f"the state of {folder.parent.name} after step {step:,}"
+    size, subject = tensor_bytes(state), f"the state of {folder.parent.name} after step {step:,}"
     # The space that was reserved for this state is freed right before it is written.
     space.release_space()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    space.require_space(folder.parent, size + space.SMALL_FILES_BYTES, what)
+    space.require_space(folder.parent, size + space.SMALL_FILES_BYTES, subject)
     journals = journal_positions(folder.parent)
     with whole_folder(folder) as temporary:
         with (temporary / _FILE).open("wb") as file:  # torch's own errors do not name the reason

@@ -175,8 +175,8 @@ def problem_of(
         return None
     # Again, since a mapping may have taken values out of nested columns.
     columns = without_missing(prepared.columns)
-    named = _Row(prepared.path, prepared.number, columns)
-    return _problem(named, verifiers, defaults, detect_language)
+    renamed = _Row(prepared.path, prepared.number, columns)
+    return _problem(renamed, verifiers, defaults, detect_language)
 
 
 def _prepared(row: Row, prepare: Callable[[Row], Row | None]) -> Row | None:
@@ -372,7 +372,7 @@ def dialogue_of(messages: Sequence[Turn]) -> str:
     System turns are no part of it: the same question under two of them is one question, of which a model must not have
     learnt one form when it is tested on the other.
     """
-    return "\n".join(turn.text for turn in messages if turn.role != "system")
+    return "\n".join(message.text for message in messages if message.role != "system")
 
 
 def split_of(question: str, heldout_share: float = 0.1) -> Literal["train", "heldout"]:

@@ -102,10 +102,10 @@ def _check_template(name: str, template: str, recipe: Recipe) -> None:
             f"stages.{name}.earlier_thoughts = 'keep' with template = {template!r}: the chat template of the model itself "
             "decides whether earlier thoughts are shown, here and wherever the model is sampled; remove earlier_thoughts"
         )
-    asked = sources(stage)
+    models = sources(stage)
     if isinstance(stage, EvaluateStage):
-        asked = [source for source in asked if stage.template_of(source) == template]
-    for source in asked:
+        models = [source for source in models if stage.template_of(source) == template]
+    for source in models:
         # Earlier stages have a chat template if their start has one; a hub name is looked at when it is loaded.
         folder = shipped_model(source) or Path(source).expanduser()
         if source not in recipe.stages and folder.is_dir() and not has_chat_template(folder):

@@ -69,8 +69,8 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
             # The state includes the reference, which moves during training, and PPO's value model with its averages.
             state += weights if algorithm.kl_coefficient > 0 else 0
             state += _STATE_BYTES * size.backbone if algorithm.name == "ppo" else 0
-            kept = -(-stage.rollouts // stage.progress.rollouts_every) * stage.rollout_size
-            texts = _TOKEN_BYTES * kept * FILLED * stage.sampling.largest_max_tokens
+            saved_samples = -(-stage.rollouts // stage.progress.rollouts_every) * stage.rollout_size
+            texts = _TOKEN_BYTES * saved_samples * FILLED * stage.sampling.largest_max_tokens
             return DiskNeeds(weights, state, min(2, max(1, saves)), texts)
         case PretrainStage() | SFTStage() | RewardModelStage():
             return DiskNeeds(weights, _STATE_BYTES * size.parameters, 2)

@@ -80,15 +80,17 @@ def _estimates(plan: RunPlan) -> str:
     """Return a sentence on the machine that time and memory are meant for, and what the largest stage leaves of it."""
     memory = plan.machine_memory
     size = "" if memory is None else f" with {format_bytes(memory)} of memory"
-    here = ", which is not this machine" if plan.elsewhere else ""
-    sentence = f"Time and memory are estimates for {plan.machine}{size}{here}."
-    left = 0.0 if memory is None else memory - plan.largest
-    if plan.elsewhere and left >= 0:
-        share = left / max(1.0, memory or 1.0)
-        sentence += f" The largest stage leaves {format_bytes(left)} of it ({share:.0%})."
-    known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain]
-    if len(known) > 1 and all(map(plan.fits, plan.stages)):
-        sentence += f" Known times add up to {format_seconds(sum(known))}."
+    elsewhere = ", which is not this machine" if plan.elsewhere else ""
+    sentence = f"Time and memory are estimates for {plan.machine}{size}{elsewhere}."
+    free_memory = 0.0 if memory is None else memory - plan.largest
+    if plan.elsewhere and free_memory >= 0:
+        share = free_memory / max(1.0, memory or 1.0)
+        sentence += f" The largest stage leaves {format_bytes(free_memory)} of it ({share:.0%})."
+    certain_seconds = [
+        stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain
+    ]
+    if len(certain_seconds) > 1 and all(map(plan.fits, plan.stages)):
+        sentence += f" Known times add up to {format_seconds(sum(certain_seconds))}."
     return sentence
 
 

@@ -148,8 +148,8 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
             f"{amounts.rows:,} packed rows; about {amounts.steps:,} optimizer steps of at most "
             f"{stage.tokens_per_step:,} tokens"
         )
-    own = _texts(amounts.tokens, amounts.mean_tokens)
-    work = [training_work(size, own, passes, autocast)]
+    training_text = _texts(amounts.tokens, amounts.mean_tokens)
+    work = [training_work(size, training_text, passes, autocast)]
     # data sets that earlier stages will write
     writers = [source for source in datasets(stage) if source in recipe.stages]
     if writers:

@@ -89,11 +89,11 @@ def fingerprint(name: str, recipe: Recipe, run: RunDirectory) -> Fingerprint:
     tables = {
         key: table.model_dump(mode="json") for key, table in own_templates(stage, recipe).items()
     }
-    own = {"templates": tables} if tables else {}
+    template_tables = {"templates": tables} if tables else {}
     return Fingerprint(
         seed=recipe.seed,
         threads=recipe.threads,
-        configuration=stage.model_dump(mode="json") | own,
+        configuration=stage.model_dump(mode="json") | template_tables,
         stages={
             source: record_hash(run.stage(source)) for source in inputs if source in recipe.stages
         },

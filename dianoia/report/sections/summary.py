@@ -190,14 +190,12 @@ def cards(run: Run) -> str:
     comparison = compare(run)
     if comparison is None:
         return ""
-    drawn = "".join(_card(comparison, *card) for card in _CARDS)
+    cards_html = "".join(_card(comparison, *card) for card in _CARDS)
     note = f"<b>{escape(comparison.domain)}</b> problems. Bars and ranges: 95 % intervals over n problems."
     if comparison.before == comparison.after:
-        return (
-            f'<div class="cards">{drawn}</div><p class="key">{code(comparison.after)} on {note}</p>'
-        )
+        return f'<div class="cards">{cards_html}</div><p class="key">{code(comparison.after)} on {note}</p>'
     return (
-        f'<div class="cards">{drawn}</div><p class="key"><i class="dot before"></i>before: '
+        f'<div class="cards">{cards_html}</div><p class="key"><i class="dot before"></i>before: '
         f'{code(comparison.before)} <i class="dot after"></i>after: {code(comparison.after)}, on {note}</p>'
     )
 

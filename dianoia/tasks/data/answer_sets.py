@@ -149,8 +149,8 @@ def _cases(row: Row, tests: dict[str, Any]) -> list[dict[str, str]]:
             "write inputs and outputs, two lists of texts of the same length, or leave the row out",
         )
     return [
-        {"input": given, "output": expected}
-        for given, expected in zip(inputs, outputs, strict=True)
+        {"input": argument, "output": expected}
+        for argument, expected in zip(inputs, outputs, strict=True)
     ]
 
 

@@ -136,16 +136,16 @@ def option_index(text: str, options: Sequence[str], question: str = "") -> int |
         return by_letter if by_letter == by_text else None
     if by_letter is not None or by_text is not None:
         return by_text if by_letter is None else by_letter
-    both = _BOTH.fullmatch(bare)
-    if both is None:
+    letter_and_text = _BOTH.fullmatch(bare)
+    if letter_and_text is None:
         return None
-    index = _by_letter(both[1], len(options))
+    index = _by_letter(letter_and_text[1], len(options))
     if index is None:
         return None
     # Decision 2: without options the question has to have this text behind this letter.
     if not options:
-        return index if _stands_behind(both[1], both[2], question) else None
-    return index if index == _by_text(unwrapped(both[2]), options) else None
+        return index if _stands_behind(letter_and_text[1], letter_and_text[2], question) else None
+    return index if index == _by_text(unwrapped(letter_and_text[2]), options) else None
 
 
 def _bare(text: str) -> str:
