@@ -130,10 +130,11 @@ def agrees(
     model: PreTrainedModel,
     compute: Callable[[], Tensor],
     expected: Callable[[], Tensor],
+    products: torch.dtype | None = None,
 ) -> bool:
     """Return True if two ways to run a few tokens give the same hidden states up to rounding.
 
-    What a configuration says is looked up first; since that is never complete, both ways are run.
+    `products`: dtype of the factors of matrix products, where it is not that of the hidden states; they round as it does. What a configuration says is looked up first; since that is never complete, both ways are run.
     """
     if not has_plain_attention(model):
         return False
@@ -143,7 +144,8 @@ def agrees(
         return False
     reference = expected()
     # Half of the digits of the dtype: far above rounding, far below another attention.
-    tolerance = torch.finfo(reference.dtype).eps ** 0.5 * reference.float().abs().max()
+    eps = max(torch.finfo(dtype).eps for dtype in (reference.dtype, products or reference.dtype))
+    tolerance = eps**0.5 * reference.float().abs().max()
     return bool((states - reference.float()).abs().max() <= tolerance)
 
 

@@ -74,8 +74,11 @@ def _split(states_1HND: Tensor, shared: SharedPrompts) -> list[Tensor]:
     ]
 
 
-def can_share_prompts(model: PreTrainedModel) -> bool:
-    """Return True if the shared pass gives the hidden states of ordinary passes over whole rows."""
+def can_share_prompts(model: PreTrainedModel, products: torch.dtype | None = None) -> bool:
+    """Return True if the shared pass gives the hidden states of ordinary passes over whole rows.
+
+    `products`: dtype of the factors of the layers' products, where it is not that of the weights.
+    """
     if not has_plain_attention(model):
         return False
     batch = _probe(model)
@@ -91,7 +94,10 @@ def can_share_prompts(model: PreTrainedModel) -> bool:
         return states_MD
 
     return agrees(
-        model, lambda: shared_hidden_states(model, shared)[shared.predicting_M], padded_states
+        model,
+        lambda: shared_hidden_states(model, shared)[shared.predicting_M],
+        padded_states,
+        products,
     )
 
 

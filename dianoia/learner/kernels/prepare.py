@@ -49,19 +49,19 @@ def packs_on_gpu(model: PreTrainedModel, autocast: str) -> bool:
     # Flash kernels exist for some head sizes only.
     head_size = getattr(config, "head_dim", None)
     head_size = head_size or config.hidden_size // config.num_attention_heads
-    return has_flash_attention(model.device, _gpu_dtype(model, autocast), head_size) and can_pack(
-        model
-    )
+    return has_flash_attention(
+        model.device, _product_dtype(model, autocast), head_size
+    ) and can_pack(model)
 
 
 def prepare_for_gpu(model: PreTrainedModel, autocast: str) -> None:
     """Let a model that `packs_on_gpu` run every row packed, and fuse its layers where they can be."""
     never_plain(model)
-    fuse_layers(model, _gpu_dtype(model, autocast))
+    fuse_layers(model, _product_dtype(model, autocast))
 
 
-def _gpu_dtype(model: PreTrainedModel, autocast: str) -> torch.dtype:
-    """Return the dtype of products on a GPU."""
+def _product_dtype(model: PreTrainedModel, autocast: str) -> torch.dtype:
+    """Return the dtype of the factors of products."""
     return torch.bfloat16 if autocast == "bfloat16" else model.dtype
 
 
@@ -72,7 +72,7 @@ def choose_layout(model: PreTrainedModel, autocast: str, share_prompts: bool) ->
     """
     if packs_on_gpu(model, autocast):
         return Layout.PACKED
-    if not share_prompts or not can_share_prompts(model):
+    if not share_prompts or not can_share_prompts(model, _product_dtype(model, autocast)):
         return Layout.PADDED
     # Layers that were left as they are attend in autocast's dtype, which C has no function for.
     in_c = runs_in_c(next(model.parameters())) and (autocast == "none" or not has_biases(model))

@@ -21,6 +21,7 @@ from transformers import (
 
 import dianoia.learner.attention.prompt_sharing as learner_shared
 from dianoia.base.records import Sample
+from dianoia.learner.attention.exchange import agrees
 from dianoia.learner.attention.prompt_sharing import can_share_prompts, shared_hidden_states
 from dianoia.learner.batching.batch import Layout, PreparedSample, collate
 from dianoia.learner.logprobs import response_logprobs
@@ -246,3 +247,17 @@ def test_a_difference_is_noticed(make_model: MakeModel, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(learner_shared, "sdpa", scaled)
     assert not can_share_prompts(make_model())
+
+
+@pytest.mark.parametrize(("share", "rounding"), [(0.01, True), (0.2, False)])
+def test_products_in_bfloat16_round_more_and_another_attention_is_still_noticed(
+    make_model: MakeModel, share: float, rounding: bool
+) -> None:
+    """Under autocast states are float32 and products are not: a hundredth of the largest state is rounding then.
+
+    Half of the digits: the root of 2^-23 is 0.0003, that of 2^-7 is 0.088.
+    """
+    reference = torch.arange(-8.0, 9.0)
+    states, model = reference + share * 8, make_model()
+    assert not agrees(model, lambda: states, lambda: reference)
+    assert agrees(model, lambda: states, lambda: reference, torch.bfloat16) is rounding
