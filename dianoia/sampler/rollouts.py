@@ -85,6 +85,16 @@ class RolloutSampler:
             for number, completions_G in enumerate(completions_PG)
         ]
 
+    def check_messages(self, problems: Sequence[Problem]) -> None:
+        """Raise ConfigError for the first problem with a message that a chat template has no place for.
+
+        A stage calls it before it samples anything: such a row would otherwise stop it halfway.
+        """
+        # A question alone has its place in every template; text templates have a place for everything.
+        several = [problem for problem in problems if problem.context]
+        if self.template.chat and several:
+            self.prompts([p.messages for p in several], [f"problem {p.id!r}" for p in several])
+
     def sampling_params(
         self, max_tokens: int, temperature: float, top_p: float, top_k: int = 0
     ) -> SamplingParams:

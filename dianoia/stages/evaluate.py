@@ -94,6 +94,7 @@ def _evaluate(
     params = roller.sampling_params(
         config.max_tokens, config.temperature, config.top_p, config.top_k
     )
+    roller.check_messages(problems)
     groups = with_votes(_groups(name, roller, params, problems, config, context))
     # Rollouts of the first `keep` problems are there to be read; estimates are over all.
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)

@@ -73,6 +73,7 @@ def _sample(
         return
     start = config.starts[index]
     roller, params = sampler_of(context, start, config.template, config.sampling)
+    roller.check_messages([problem for batch in parts for problem in batch.problems])
     builder = PreferenceBuilder(config, context.name, context.seed, roller.template)
     # Checkpoints have streams of their own: two of them never answer with the same draws.
     key = stream_key(context.seed, Stream.PREFERENCES, index)

@@ -35,6 +35,7 @@ from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext
+from dianoia.tasks.catalog import training_sample
 
 Advantages = list[tuple[float, ...]]
 """Advantage of each sample, per group; empty where a value model gives one per token."""
@@ -65,6 +66,9 @@ class ReinforcementLearning(Training):
         self.roller = context.sampler(
             self.start, config.template, slots=config.sampling.slots, dtype=config.sampling.dtype
         )
+        for problem_set in self.problem_sets.sets.values():
+            self.roller.check_messages(training_sample(problem_set.source))
+            self.roller.check_messages(problem_set.source.heldout(config.progress.problems))
         self.recorder = _recorder(config, context, self.roller, self.judge, heldout_judge)
         self.learner = context.policy_learner(self.start, config)
         self.rollouts_done = 0

@@ -52,6 +52,7 @@ def run(config: SampleStage, context: StageContext) -> None:
     missing = [batch for batch in all_batches if not batch.path.exists()]
     if missing:
         sampling = _Sampling(config, context)
+        sampling.roller.check_messages(problems)
         for batch in missing:
             stop_if_requested()
             start = time.perf_counter()

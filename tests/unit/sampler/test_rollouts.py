@@ -1,6 +1,7 @@
 """From problems to rollouts: who ends a sample, what the sampler is asked, what the text keeps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.records import Completion, Problem, RolloutStatus, SamplingParams
+from dianoia.base.records import Completion, Problem, RolloutStatus, SamplingParams, Turn
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATES
+from tests.unit.text.chat_models import chat_tokenizer
 
 RESPONSE = " <think>\n1+4=5 apples\n</think>\n<answer>5</answer>"
 
@@ -121,3 +123,14 @@ def test_tokens_are_counted_without_extras(
     scripted = roller(lambda *_: "")
     assert scripted.count_tokens([]) == []
     assert scripted.count_tokens(["", "7", "7\n7"]) == [0, 1, 3]
+
+
+def test_messages_without_a_place_are_found_before_anything_is_sampled(
+    problems: list[Problem],
+) -> None:
+    system = replace(problems[1], context=(Turn("system", "Be brief."),))
+    chat = RolloutSampler(None, Prompts(chat_tokenizer("gemma"), TEMPLATES["chat"]))
+    with pytest.raises(ConfigError, match="problem 'b'.*System role not supported"):
+        chat.check_messages([problems[0], system])
+    chat.check_messages(problems)
+    RolloutSampler(None, Prompts(chat_tokenizer("gemma"), TEMPLATES["r1"])).check_messages([system])
