@@ -152,6 +152,23 @@ def test_a_new_key_with_its_default_does_not_count(write: Write, run: RunDirecto
 # Stages, files, models -----------------------------------------------------------------------------
 
 
+def test_a_template_counts_for_the_stages_that_use_it(write: Write, run: RunDirectory) -> None:
+    own = '[templates.mine]\nprompt = "Q: {question}"\n'
+    path = write(
+        TEXT.replace(
+            'problems = "miniature/math"', 'problems = "miniature/math"\ntemplate = "mine"', 1
+        )
+        + own
+    )
+    before = fingerprint_of(path, run)
+    assert reasons_of(path, run, before) == []
+    (reason,) = reasons_of(path, run, before, "templates.mine.prompt=A: {question}")
+    assert "templates.mine.prompt: Q: {question} -> A: {question}" in reason
+    # The evaluation has another template.
+    evaluation = fingerprint_of(path, run, name="evaluation")
+    assert "templates" not in evaluation.configuration
+
+
 def test_a_stage_that_was_run_again_is_another_one(write: Write, run: RunDirectory) -> None:
     before = fingerprint_of(write(), run)
     assert before.stages == {"base": "of-base"}
