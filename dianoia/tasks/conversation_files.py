@@ -5,7 +5,9 @@ tokenizers, tools, images, hub names.
 
 Columns; the first form that a row has is read:
 - `messages`: a list of `role` (system, user, assistant) and `content`, the assistant last; every turn of the
-  assistant is learnt. `reasoning_content` next to a `content` is the thought. CSV holds any messages as JSON.
+  assistant is learnt. `reasoning_content` next to a `content` is the thought. CSV holds any messages as JSON. A row that
+  divides them into `prompt` and `completion` as well, as a `sample` stage does, is read by those: the earlier answers of a
+  prompt are nobody's samples.
 - `conversations`: the same as ShareGPT writes it, a list of `from` (human, gpt, system) and `value`; a text in the column
   `system` is the system message, as in OpenThoughts and Bespoke-Stratos.
 - `prompt` (text, or messages) and the response: `completion` or `response` (text, or messages), or `thought`
@@ -121,8 +123,8 @@ class _Row(Row):
 
     def conversation(self) -> Conversation:
         source = f"{self.path}, row {self.number}"
-        # First form first: a row with `messages` may have a `prompt` as well, which is not read then.
-        if self.has("messages"):
+        # First form first: a row with `messages` may have a `prompt` as well, which is not read without a completion.
+        if self.has("messages") and not (self.has("prompt") and self.has("completion")):
             return Conversation(self.turns("messages", ends_with="assistant"), source)
         if self.has(CONVERSATIONS):
             return Conversation(self.turns(CONVERSATIONS, ends_with="assistant"), source)

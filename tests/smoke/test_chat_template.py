@@ -149,8 +149,8 @@ def test_every_stage_reads_what_apply_chat_template_gives(
     assert corpus.training
     for sample in corpus.training:
         ids, learnt = sample.ids_L.tolist(), sample.learnt_L.tolist()
-        start = len(learnt) - learnt[::-1].index(False)
-        assert tuple(ids[:start]) in prompts and start < len(ids) and ids[-1] == end
+        start = learnt.index(True)
+        assert tuple(ids[:start]) in prompts and all(learnt[start:]) and ids[-1] == end
     rows = pq.read_table(tmp_path / "run/stages/samples/data.parquet").to_pylist()
     assert len(rows) == len(corpus.training)
     assert {row["problem"]: row["prompt"] for row in rows} == {

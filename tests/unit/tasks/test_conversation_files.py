@@ -184,3 +184,18 @@ def test_nothing_left_is_refused() -> None:
         check_amounts(rows=10, learnt=10, heldout=0, share=0.01)
     with pytest.raises(ConfigError, match="^evaluation_file: none of 10"):
         check_amounts(rows=10, learnt=10, heldout=0, share=0.0, evaluation_file=True)
+
+
+def test_a_row_of_a_sample_stage_teaches_its_completion_alone(tmp_path: Path) -> None:
+    prompt = [
+        {"role": "user", "content": "1+1?"},
+        {"role": "assistant", "content": "Two."},
+        {"role": "user", "content": "2+2?"},
+    ]
+    completion = [{"role": "assistant", "content": "Four."}]
+    row = {"messages": [*prompt, *completion], "prompt": prompt, "completion": completion}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps({"messages": row["messages"]}) + "\n")
+    divided, whole = read_conversations(path)
+    assert divided.turns == whole.turns
+    assert (divided.first_learnt, whole.first_learnt) == (3, 0)

@@ -144,6 +144,20 @@ def test_a_tokenizer_without_a_chat_template() -> None:
         tokenizer.chat_template = before
 
 
+def test_a_date_in_the_prompt_is_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    dated = "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}"
+    monkeypatch.setattr(tokenizer, "chat_template", dated + tokenizer.chat_template)
+    (ids,) = Prompts(tokenizer, own(arguments={"date_string": "26 Jul 2024"}))(
+        [(Turn("user", "2?"),)]
+    )
+    assert tokenizer.decode(list(ids)).startswith("26 Jul 2024<|im_start|>") and not caplog.text
+    Prompts(tokenizer, BUILT_IN["chat"])
+    assert "date_string" in caplog.text and "'chatml'" in caplog.text
+
+
 # What sft learns ---------------------------------------------------------------------------------
 
 
