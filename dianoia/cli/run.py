@@ -202,6 +202,8 @@ def run(arguments: argparse.Namespace) -> None:
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
     # Set before anything imports torch, which a reward function of the recipe may do.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # The plan measures one core with a product of NumPy, whose threads would all be counted; set before it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from rich.console import Console
 
     from dianoia.hardware.machine import job_count
