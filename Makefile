@@ -40,7 +40,7 @@ test: setup  ## the tests, on all cores; PYTEST="-k name" passes options on, PYT
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 test-slow: setup  ## the tests that take longer
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu and not vllm" $(PYTEST)
 
 coverage: setup  ## lines and branches that the tests run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(PYTEST)

@@ -14,6 +14,7 @@ from dianoia.base.files import read_table, refuse_links, write_json
 from dianoia.base.run_files import cure_of
 from dianoia.config import EvaluateStage, RewardModelStage
 from dianoia.hardware.machine import thread_count
+from dianoia.pipeline.model_card import write_cards
 from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.graph import Recipe, result_names
 from dianoia.recipe.resume.fingerprint import fingerprint, fingerprint_record
@@ -68,8 +69,10 @@ def begin(task: StageTask, planned: PlannedRun) -> None:
 
 
 def write_results(planned: PlannedRun) -> None:
-    """Bring results.json up to date."""
-    write_json(planned.run.results, results(planned.recipe, planned.run), checked=True)
+    """Bring results.json up to date, and with it the cards of the checkpoints."""
+    content = results(planned.recipe, planned.run)
+    write_json(planned.run.results, content, checked=True)
+    write_cards(planned.recipe, planned.run, content)
 
 
 def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:

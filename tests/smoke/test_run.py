@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,6 +29,11 @@ def test_a_run_explains_itself(whole_zero: tuple[Path, Path], tiny_base: Path) -
     results = json.loads((out / "results.json").read_text())
     assert set(results) >= {"recipe", "seed", "seconds", "evaluations"}
     assert list(results["evaluations"]) == [tiny_base.as_posix(), "zero"]
+    card = (out / "stages/zero/checkpoint/README.md").read_text()
+    assert ModelCard(card).data.tags == ["dianoia", "reasoning", "grpo", "rl"]
+    estimate = results["evaluations"]["zero"]["math"]["pass@1"]
+    row = "| math | pass@1 | {value:.4g} | {low:.4g} to {high:.4g} | {n} |"
+    assert row.format(**estimate) in card
     for domains in results["evaluations"].values():
         assert set(domains["math"]) >= METRICS
         for estimate in domains["math"].values():

@@ -1,0 +1,87 @@
+"""A checkpoint answers in a real `vllm serve` as it answers here: the same prompt, the same tokens, the thought apart.
+
+Not in the default run: `DIANOIA_VLLM=/path/to/vllm python -m pytest -m vllm tests/servers`, see CONTRIBUTING.md.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.conftest import CONVERSATIONS, MAX_TOKENS, Answer, post, serving
+
+VLLM = os.environ.get("DIANOIA_VLLM") or shutil.which("vllm")
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(VLLM is None, reason="DIANOIA_VLLM names no program, and there is no vllm"),
+]
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    # On a CPU: small, and beside other work.
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    # The server has an environment of its own.
+    "PYTHONPATH": "",
+}
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    def command(port: int) -> list[str]:
+        assert VLLM is not None
+        options = [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dtype",
+            "float32",
+            "--enforce-eager",
+        ]
+        parser = ["--reasoning-parser", "deepseek_r1"]
+        return [VLLM, "serve", ".", "--served-model-name", "m", *options, *parser]
+
+    log = tmp_path_factory.mktemp("log") / "vllm.txt"
+    with serving(command, checkpoint, log, 300, **_ENVIRONMENT) as address:
+        yield address
+
+
+def test_the_prompt_is_that_of_training_and_the_thought_stands_apart(
+    server: str, answers: list[Answer]
+) -> None:
+    thoughts = 0
+    for messages, answer in zip(CONVERSATIONS, answers, strict=True):
+        body = {
+            "model": "m",
+            "messages": messages,
+            "max_tokens": MAX_TOKENS,
+            "temperature": 0,
+            "return_token_ids": True,
+        }
+        reply = post(f"{server}/v1/chat/completions", body)
+        (choice,) = reply["choices"]
+        assert reply["prompt_token_ids"] == answer.prompt_ids
+        assert choice["token_ids"] == answer.ids
+        thought, closed, rest = answer.text.partition("</think>")
+        if closed:
+            thoughts += 1
+            assert (choice["message"]["reasoning"] or "").strip() == thought.replace(
+                "<think>", ""
+            ).strip()
+            assert (choice["message"]["content"] or "").strip() == rest.strip()
+    assert thoughts, "or nothing was split"
+
+
+def test_the_sampling_is_that_of_the_checkpoint(server: str) -> None:
+    """Without a word about sampling the server draws: two seeds differ, one seed repeats itself."""
+    body = {"model": "m", "messages": CONVERSATIONS[0], "max_tokens": 64}
+    texts = [
+        str(post(f"{server}/v1/chat/completions", body | {"seed": seed})["choices"][0]["message"])
+        for seed in (*range(8), 0)
+    ]
+    assert len(set(texts)) > 1 and texts[0] == texts[-1]
