@@ -66,9 +66,11 @@ class ReinforcementLearning(Training):
         self.roller = context.sampler(
             self.start, config.template, slots=config.sampling.slots, dtype=config.sampling.dtype
         )
-        for problem_set in self.problem_sets.sets.values():
-            self.roller.check_messages(training_sample(problem_set.source))
-            self.roller.check_messages(problem_set.source.heldout(config.progress.problems))
+        # Text templates have a place for every message, and drawing problems may take a while.
+        if self.roller.template.chat:
+            for problem_set in self.problem_sets.sets.values():
+                self.roller.check_messages(training_sample(problem_set.source))
+                self.roller.check_messages(problem_set.source.heldout(config.progress.problems))
         self.recorder = _recorder(config, context, self.roller, self.judge, heldout_judge)
         self.learner = context.policy_learner(self.start, config)
         self.rollouts_done = 0
