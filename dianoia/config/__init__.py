@@ -9,6 +9,7 @@ from dianoia.config.data_table import DataSettings, FileSettings, Problems, path
 from dianoia.config.demonstrations import DemonstrationsStage
 from dianoia.config.endpoint_table import EndpointSettings
 from dianoia.config.evaluate import EvaluateStage
+from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
 from dianoia.config.preferences import PreferencesStage
 from dianoia.config.pretrain import Habits, ModelShape, PretrainStage
@@ -44,6 +45,7 @@ __all__ = [
     "JudgeRewardSettings",
     "KeepSettings",
     "LengthStep",
+    "LoRASettings",
     "ModelRewardSettings",
     "ModelShape",
     "OptimizerSettings",

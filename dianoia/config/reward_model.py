@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
 from dianoia.config.settings import Settings
 
@@ -60,6 +61,8 @@ class RewardModelStage(Settings):
     """Optimizer steps between two states to resume from."""
     pairs: PairSettings = PairSettings()
     optimizer: OptimizerSettings
+    lora: LoRASettings | None = None
+    """Train low-rank adapters on frozen weights, see lora. Absent: all weights are trained."""
 
     @property
     def scored_part(self) -> Literal["answer", "response"]:

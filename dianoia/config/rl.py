@@ -15,6 +15,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.config.data_table import Problems
+from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
 from dianoia.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.config.sampling import SamplingSettings, refuse_identical_samples
@@ -167,6 +168,8 @@ class RLStage(Settings):
     """Reward models beside the rules, see below. Absent: rules alone."""
     algorithm: AlgorithmSettings = AlgorithmSettings()
     optimizer: OptimizerSettings
+    lora: LoRASettings | None = None
+    """Train low-rank adapters on frozen weights, see lora. Absent: all weights are trained."""
     progress: ProgressSettings = ProgressSettings()
 
     @property

@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
 from dianoia.config.settings import Settings
 
@@ -79,6 +80,8 @@ class SFTStage(Settings):
     checkpoint_every: int = Field(default=100, ge=1)
     """Optimizer steps between two states to resume from."""
     optimizer: SFTOptimizerSettings
+    lora: LoRASettings | None = None
+    """Train low-rank adapters on frozen weights, see lora. Absent: all weights are trained."""
 
     @property
     def heldout_share(self) -> float:

@@ -5,7 +5,8 @@ In: samples that `learner.policy` prepared, and the policy as it is at the start
 
 It is a model of its own: the policy's backbone, copied, and a linear map of its last hidden states to one number. The
 map begins at zero, so every value begins at 0 and the first rollout has Monte Carlo advantages; the backbone has a
-gradient from the second step on. A model that shares the policy's backbone would halve the memory and disturb the
+gradient from the second step on. Where the policy has adapters on frozen weights, so has the value model: adapters of its own
+on the same frozen weights, and a head that is trained in full. A model that shares the policy's backbone would halve the memory and disturb the
 policy's features; PPO for language models does without (InstructGPT, C.4).
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +56,14 @@ class ValueModel(nn.Module):
                 "its output head, and a value model needs its hidden states; take another model, or an "
                 "algorithm without a value model such as 'grpo'."
             )
-        self.backbone = cast(PreTrainedModel, deepcopy(backbone))
+        # Weights that adapters leave frozen are the policy's own, in the same memory.
+        frozen = {
+            id(weight): weight for weight in backbone.parameters() if not weight.requires_grad
+        }
+        self.backbone = cast(PreTrainedModel, deepcopy(backbone, cast(dict[int, Any], frozen)))
         width, weight = policy.config.get_text_config().hidden_size, next(backbone.parameters())
-        self.head = nn.Linear(width, 1, device=weight.device, dtype=weight.dtype)
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        self.head = nn.Linear(width, 1, device=weight.device, dtype=dtype)
         # Zero: the first values are 0, and the first advantages the rewards themselves.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

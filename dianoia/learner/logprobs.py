@@ -30,6 +30,7 @@ from dianoia.learner.batching.batch import Batch
 from dianoia.learner.kernels.head_cpu import score_tokens
 from dianoia.learner.kernels.head_gpu import Scores, Scoring, scored
 from dianoia.learner.kernels.layers_cpu import runs_in_c
+from dianoia.learner.lora import stored_weight
 
 _HEAD_ATTRIBUTES = (
     "logit_scale",
@@ -119,10 +120,11 @@ def response_logprobs(
     states_NX, logits_of, vocabulary = run(model, batch)
     ids_N = batch.response_ids_BT.flatten()[batch.real_M]
     head = _head(model) if plain else None
-    if head is not None and runs_in_c(head.weight):
+    on_cpu = states_NX.device.type == "cpu"
+    if head is not None and on_cpu and runs_in_c(weight_VD := head.weight):
         size, dtype = max(1, LOGITS_AT_ONCE // vocabulary), product_dtype(states_NX)
         logprobs_N, entropies_N = score_tokens(
-            states_NX, (head.weight, head.bias), ids_N, temperature, size, dtype
+            states_NX, (weight_VD, head.bias), ids_N, temperature, size, dtype
         )
     elif head is not None and states_NX.device.type == "cuda":
         logprobs_N, entropies_N, _ = gpu_scores(model, states_NX, ids_N, temperature)
@@ -191,7 +193,7 @@ def gpu_scores(
     # Each chunk costs a pass over the gradient of the whole head, so chunks are large.
     size = max(1, GPU_LOGITS_AT_ONCE // head.out_features)
     scoring = Scoring(temperature, product_dtype(states_ND), size, GPU_LOGIT_GRADIENTS_KEPT)
-    return scored(states_ND, (head.weight, head.bias), ids_N, scoring)
+    return scored(states_ND, (stored_weight(head), head.bias), ids_N, scoring)
 
 
 def _own_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, LogitsOf, int]:

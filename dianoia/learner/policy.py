@@ -13,12 +13,12 @@ Departures from the DeepSeek-R1 paper, and choices where it is silent:
 2. The reference is copied from the policy after every `reference_every` optimizer steps. Reference log-probabilities are
    those of the moment of `prepare`, so a copy in the middle of a rollout takes effect with the next one. In the paper the
    two coincide: 400 steps are 25 rollouts of 16.
-3. A step in which no sample counts still is a step, with a gradient of zero.
+3. A step in which no sample counts still is a step, with a gradient of zero. So is a step whose advantages are all 0 while
+   policy and reference are the same: nothing needs to run for it.
 """
 
 import operator
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
@@ -44,9 +44,9 @@ from dianoia.learner.batching.batch import (
 from dianoia.learner.critic import Critic
 from dianoia.learner.kernels.prepare import choose_layout, prepare_for_gpu
 from dianoia.learner.logprobs import has_plain_head, response_logprobs
-from dianoia.learner.replicas import make_replicas
+from dianoia.learner.reference import Reference, make_reference
 from dianoia.learner.step_metrics import UpdateMetrics, ValueMetrics, token_means
-from dianoia.learner.trainer import Autocast, Learner, Trainer, forward_passes
+from dianoia.learner.trainer import Autocast, Learner, Trainer
 
 ReplicaReports = Sequence[Sequence[tuple[Tensor, LossSums]]]
 """Loss and sums of each micro-batch, a list per replica."""
@@ -71,7 +71,7 @@ class PolicyLearner(Learner):
         autocast: Autocast = "none",
         recompute: bool = False,
     ) -> None:
-        """Take over `model` as it is; with a KL term a frozen copy of it becomes the reference.
+        """Take over `model` as it is; with a KL term it is also the reference (`learner.reference`).
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts padded positions,
         prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its samples
@@ -91,17 +91,18 @@ class PolicyLearner(Learner):
             self.layout = choose_layout(model, autocast, share_prompts)
         if self.layout is Layout.PACKED:
             prepare_for_gpu(model, autocast)
-        # The reference is copied after layers were exchanged, so that both run the same kernels.
-        self.reference: PreTrainedModel | None = None
+        # The reference is made after layers were exchanged, so that both run the same kernels.
+        self.reference: Reference | None = None
         if algorithm.kl_coefficient > 0:
-            self.reference = deepcopy(model).requires_grad_(False)
-            self._reference_replicas = make_replicas(self.reference)
+            self.reference = make_reference(self.trainer)
         self.critic: Critic | None = None
         if algorithm.name == "ppo":
             self.critic = Critic(self.trainer, algorithm, self.tokens_per_micro_batch, self.layout)
         # PPO may have the KL penalty in the reward instead of the loss.
         self._loss_kl = 0.0 if algorithm.kl_in == "reward" else algorithm.kl_coefficient
         self._first_update = False
+        # Whether the steps of this rollout change nothing (`_is_at_rest`).
+        self._at_rest = False
 
     # One rollout ---------------------------------------------------------------------------------
 
@@ -120,14 +121,27 @@ class PolicyLearner(Learner):
             PreparedSample(sample, torch.tensor(sample.logprobs, dtype=torch.float32), counted=flag)
             for sample, flag in zip(samples, counted, strict=True)
         ]
-        self._first_update = True
-        if self.reference is not None:
-            self._add_reference(prepared)
-        if self.algorithm.importance_cap is not None:
+        self._first_update, self._at_rest = True, self._is_at_rest(prepared)
+        if self.reference is not None and not self._at_rest:
+            self._add_reference(self.reference, prepared)
+        if self.algorithm.importance_cap is not None and not self._at_rest:
             self._add_importance_weights(prepared, self.algorithm.importance_cap)
         return prepared if self.critic is None else self.critic.credit(prepared)
 
-    def _add_reference(self, prepared: list[PreparedSample]) -> None:
+    def _is_at_rest(self, prepared: Sequence[PreparedSample]) -> bool:
+        """Return True if no step of a rollout changes a weight, so that no sample of it has to run.
+
+        This is so where every advantage is 0, the KL term has a gradient of 0 since policy and reference are the same, and
+        AdamW has nothing left of earlier steps: at the start of a run, say, in which no sample is right yet.
+        """
+        if self.critic is not None or any(row.counted and row.sample.advantage for row in prepared):
+            return False
+        if self._loss_kl == 0:
+            return True  # the samples have no gradient; AdamW goes on by itself
+        assert self.reference is not None, "there is one where the term has a weight"
+        return self.trainer.at_rest() and self.reference.equals_policy()
+
+    def _add_reference(self, reference: Reference, prepared: list[PreparedSample]) -> None:
         """Exchange the samples for ones with the reference's log-probabilities."""
 
         def measure(
@@ -138,7 +152,7 @@ class PolicyLearner(Learner):
             return indices, {"ref_T": to_host_async(ref_BT.float())}
 
         micro_batches = self._cut([row.sample for row in prepared])
-        self._fill(prepared, self._reference_replicas.run(forward_passes(measure), micro_batches))
+        self._fill(prepared, reference.evaluate(micro_batches, measure))
 
     def _add_importance_weights(self, prepared: list[PreparedSample], cap: float) -> None:
         """Exchange the samples for ones with the learner's own pi_old and truncated importance weights."""
@@ -225,7 +239,9 @@ class PolicyLearner(Learner):
     def _has_gradient(self, row: PreparedSample) -> bool:
         """Tell whether the sample has to run: advantage 0 and no KL term leave nothing to learn from it."""
         # With a value model every sample runs, since its tokens have advantages of their own.
-        return row.credit is not None or self._loss_kl > 0 or row.sample.advantage != 0
+        if row.credit is not None or row.sample.advantage != 0:
+            return True
+        return self._loss_kl > 0 and not self._at_rest
 
     def _micro_batch_loss(
         self, denominator: int, model: PreTrainedModel, rows: Sequence[PreparedSample]
@@ -289,10 +305,9 @@ class PolicyLearner(Learner):
         )
 
     def _refresh_reference(self) -> None:
-        """Copy the policy into the reference after every `reference_every` steps."""
-        # In place: replicas of the reference share its memory.
+        """Let the reference become the policy after every `reference_every` steps."""
         if self.reference is not None and self.step % self.algorithm.reference_every == 0:
-            self.reference.load_state_dict(self.model.state_dict())
+            self.reference.refresh()
 
     def _means(self, sums: LossSums | None) -> dict[str, float | None]:
         # The gap between sampler and learner is meaningful only at the weights that drew the rollout.

@@ -8,7 +8,7 @@ CPU thread per copy. Left out: optimizer steps, which `learner.trainer` takes.
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,8 +143,9 @@ def make_replicas(model: M, count: int | None = None) -> Replica[M]:
 
 def _weight_sharing_copy(model: M) -> M:
     """Return a copy of `model` whose parameters and buffers are the same memory."""
-    # Copied whole for a moment; the copied weights are freed below.
-    replica = deepcopy(model)
+    # Frozen weights are no copies at all; the others are copied for a moment and freed below.
+    frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
+    replica = deepcopy(model, cast(dict[int, Any], frozen))
     tensors, originals = ([*m.parameters(), *m.buffers()] for m in (replica, model))
     # Parameters stay separate objects with gradients of their own; only their memory is shared.
     for tensor, original in zip(tensors, originals, strict=True):

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dianoia.base.errors import TrainingStopped
+from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.config import OptimizerSettings
 from dianoia.learner.checkpoint_folder import Usage, save_checkpoint
 from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
+from dianoia.learner.lora import ADAPTER, MergedWeights, has_adapters, merged_model, save_adapter
 from dianoia.learner.replicas import Replicas, make_replicas
 from dianoia.storage.state import load_state, save_state
 
@@ -241,15 +242,50 @@ class Trainer(Generic[M]):
         """Return everything an exact continuation needs, as live tensors: write it out before the next step."""
         return {
             "step": self.step,
-            "model": self.model.state_dict(),
+            "model": _trained_state(self.model),
             "optimizer": self.optimizer.state_dict(),
         }
 
+    def at_rest(self) -> bool:
+        """Return True if a step with a gradient of 0 would change no weight: no weight decay, and averages of 0."""
+        decays = any(group["weight_decay"] for group in self.optimizer.param_groups)
+        states = self.optimizer.state.values()
+        return not decays and not any(bool(state["exp_avg"].any()) for state in states)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from `state_dict` of a trainer with the same settings."""
-        self.model.load_state_dict(state["model"])
+        """Resume from `state_dict` of a trainer with the same settings. Raises ConfigError for one of other weights."""
+        _load_trained_state(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+
+
+def _trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that training changes: all of them, or of a model with frozen weights the others alone."""
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return model.state_dict()
+    return {
+        name: parameter.detach()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def _load_trained_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy `_trained_state` into the model. Raises ConfigError for the state of another model or other adapters."""
+    expected = _trained_state(model)
+    shapes, saved = ({name: t.shape for name, t in part.items()} for part in (expected, state))
+    if shapes != saved:
+        differing = min(name for name in {*shapes, *saved} if shapes.get(name) != saved.get(name))
+        raise ConfigError(
+            f"The state was written with other trained weights: {differing} has the shape "
+            f"{_shape(saved.get(differing))} there and {_shape(shapes.get(differing))} here. Resume with the model "
+            "and the lora table that the run began with, or start a new run."
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "none" if shape is None else str([*shape])
 
 
 def forward_passes(measure: Callable[[M, B], R]) -> Callable[[M, Sequence[B]], list[R]]:
@@ -279,8 +315,11 @@ class Learner:
         return self.trainer.step
 
     def weights(self) -> Mapping[str, Tensor]:
-        """Return parameters and persistent buffers by name, live: the next update changes them."""
-        return self.model.state_dict()
+        """Return parameters and persistent buffers by name, live: the next update changes them.
+
+        Adapters are merged into the weights that a reader gets, and never into the model's own.
+        """
+        return MergedWeights(self.model) if has_adapters(self.model) else self.model.state_dict()
 
     def release_gradients(self) -> None:
         """Free the memory of the gradients."""
@@ -311,5 +350,14 @@ class Learner:
         return progress
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, usage: Usage) -> None:
-        """Write an ordinary Hugging Face folder with the model, the tokenizer, and how both are used."""
-        save_checkpoint(folder, self.model, tokenizer, usage)
+        """Write an ordinary Hugging Face folder with the model, the tokenizer, and how both are used.
+
+        A model with adapters is written merged, and the adapters once more by themselves, in PEFT's format.
+        """
+        save_checkpoint(folder, merged_model(self.model), tokenizer, usage)
+        self.save_adapter(folder)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapters into the folder `adapter` of a checkpoint; nothing where there are none."""
+        if has_adapters(self.model):
+            save_adapter(folder / ADAPTER, self.model)

@@ -11,9 +11,17 @@ from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dianoia.config import RewardModelStage, RLStage, SFTStage, TemplateSettings
+from dianoia.base.errors import ConfigError
+from dianoia.config import (
+    LoRASettings,
+    RewardModelStage,
+    RLStage,
+    SFTStage,
+    TemplateSettings,
+)
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
 from dianoia.learner.checkpoint_folder import Draw, Usage
+from dianoia.learner.lora import add_adapters
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.reward_learner import RewardModelLearner
 from dianoia.learner.reward_model_folder import prepare_padding, start_reward_model
@@ -70,10 +78,14 @@ class StageContext(Context):
         """Print a line that stays, with the stage's name."""
         self.progress.print_line(f"{self.name}: {message}")
 
-    def language_model(self, name: str) -> StartModel:
-        """Load a causal language model and its tokenizer. Raises ModelError."""
+    def language_model(self, name: str, lora: LoRASettings | None = None) -> StartModel:
+        """Load a causal language model and its tokenizer, in the dtype of frozen weights if it will have adapters.
+
+        Raises ModelError.
+        """
         source = self.resolve(name)
-        return StartModel(load_model(source, device=self.device), load_tokenizer(source))
+        dtype = DTYPES["float32" if lora is None else lora.dtype]
+        return StartModel(load_model(source, dtype, self.device), load_tokenizer(source))
 
     def reward_model(self, name: str) -> StartModel:
         """Load a model that becomes a reward model, padding included. Raises ModelError."""
@@ -106,8 +118,20 @@ class StageContext(Context):
             config.rewards, grader
         )
 
+    def add_adapters(
+        self, start: StartModel, lora: LoRASettings | None, *, train_head: bool = False
+    ) -> None:
+        """Freeze a model and add the adapters of a `lora` table; nothing where there is none. Raises ConfigError."""
+        if lora is None:
+            return
+        try:
+            add_adapters(start.model, lora, self.seed, train_head=train_head)
+        except ConfigError as error:
+            raise ConfigError(f"stages.{self.name}.{error}") from None
+
     def policy_learner(self, start: StartModel, config: RLStage) -> PolicyLearner:
         """Return the learner of an `rl` stage."""
+        self.add_adapters(start, config.lora)
         return PolicyLearner(
             start.model,
             config.algorithm,
@@ -124,6 +148,7 @@ class StageContext(Context):
         self, start: StartModel, config: SFTStage, steps: Sequence[object]
     ) -> SupervisedLearner:
         """Return the learner of an `sft` stage of so many optimizer steps."""
+        self.add_adapters(start, config.lora)
         return SupervisedLearner(
             start.model,
             config.optimizer,
@@ -136,7 +161,8 @@ class StageContext(Context):
     def reward_model_learner(
         self, start: StartModel, config: RewardModelStage, total_steps: int
     ) -> RewardModelLearner:
-        """Return the learner of a `reward_model` stage."""
+        """Return the learner of a `reward_model` stage; the scalar head is trained in full beside adapters."""
+        self.add_adapters(start, config.lora, train_head=True)
         return RewardModelLearner(
             start.model,
             config.optimizer,

@@ -62,7 +62,7 @@ class ReinforcementLearning(Training):
         self.problem_sets = problem_sets(config, context.seed)
         # Graders and reward models first: a model that cannot be loaded ends the stage before the policy is read.
         self.judge, heldout_judge = context.judges(config)
-        self.start = context.language_model(config.start)
+        self.start = context.language_model(config.start, config.lora)
         self.roller = context.sampler(
             self.start, config.template, slots=config.sampling.slots, dtype=config.sampling.dtype
         )

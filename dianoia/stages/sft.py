@@ -4,8 +4,7 @@ In: a start checkpoint and data sets of conversations. Out: a checkpoint, `metri
 one before the first for the evaluation loss), and a state from which an interrupted stage resumes bit for bit: model,
 optimizer and step. The order of samples derives from (seed, epoch), so there is no generator state to keep.
 
-Decisions where the paper is silent stand in `config.sft`. Left out: adapters, data sets that do
-not fit into memory as token ids.
+Decisions where the paper is silent stand in `config.sft`. Left out: data sets that do not fit into memory as token ids.
 """
 
 import time
@@ -48,7 +47,7 @@ class FineTuning(Training):
     def __init__(self, config: SFTStage, context: StageContext) -> None:
         self.config, self.context = config, context
         self.template = context.template(config.template)
-        self.start = context.language_model(config.start)
+        self.start = context.language_model(config.start, config.lora)
         if config.positions is not None:
             extend_positions(self.start.model, config.positions)
         self.corpus = self.read()

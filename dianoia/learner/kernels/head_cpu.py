@@ -77,8 +77,9 @@ class _ScoreFloat32(torch.autograd.Function):
         """Return the gradients of states, weight and bias."""
         states_ND, weight_VD, bias_V, ids_N, normal_N = ctx.saved_tensors
         grad_N, states_grad = grads[0].contiguous(), torch.empty_like(states_ND)
-        weight_grad = torch.zeros_like(weight_VD)
-        bias_grad = None if bias_V is None else torch.zeros_like(bias_V)
+        # A frozen head needs no gradient, which is as large as itself.
+        weight_grad = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        bias_grad = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
         for first in range(0, len(ids_N), ctx.chunk):
             part = slice(first, first + ctx.chunk)
             # The C function overwrites logits by their gradient, so they are good for one backward pass.
@@ -90,7 +91,8 @@ class _ScoreFloat32(torch.autograd.Function):
             )
             # logits_CV is their gradient now.
             torch.mm(logits_CV, weight_VD, out=states_grad[part])
-            weight_grad.addmm_(logits_CV.t(), states_ND[part])
+            if weight_grad is not None:
+                weight_grad.addmm_(logits_CV.t(), states_ND[part])
             if bias_grad is not None:
                 bias_grad += logits_CV.sum(0)
         return states_grad, weight_grad, bias_grad, None, None, None
@@ -131,8 +133,9 @@ class _ScoreBFloat16(torch.autograd.Function):
         rounded_ND, weight_VD, bias_V, ids_N, normal_N = ctx.saved_tensors
         grad_N = grads[0].contiguous()
         states_grad = torch.empty_like(rounded_ND, dtype=torch.float32)
-        weight_grad, rounded_VD = torch.zeros_like(weight_VD), weight_VD.to(torch.bfloat16)
-        bias_grad = None if bias_V is None else torch.zeros_like(bias_V)
+        rounded_VD = weight_VD.to(torch.bfloat16)
+        weight_grad = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        bias_grad = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
         head = (pack_panels(weight_VD, torch.bfloat16), bias_V) if ctx.logits is None else None
         for first in range(0, len(ids_N), ctx.chunk):
             part = slice(first, first + ctx.chunk)
@@ -149,7 +152,8 @@ class _ScoreBFloat16(torch.autograd.Function):
                 logits_CW, ids_C, ctx.scale, normal_N[part], grad_N[part], logits_grad_CV
             )
             states_grad[part] = logits_grad_CV @ rounded_VD
-            weight_grad += logits_grad_CV.t() @ states_CD
+            if weight_grad is not None:
+                weight_grad += logits_grad_CV.t() @ states_CD
             if bias_grad is not None:
                 bias_grad += logits_grad_CV.sum(0, dtype=torch.float32)
         return states_grad, weight_grad, bias_grad, None, None, None

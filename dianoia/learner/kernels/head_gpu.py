@@ -108,9 +108,10 @@ class _Scored(torch.autograd.Function):
             # The token's own gradient scales rows of [C, D] and not of the much wider [C, V].
             products = matmul_float32(logits_grad_CV, rounded_VD)
             states_grads.append((products * grad_C[:, None]).to(states_ND.dtype))
-            scaled_CD = (states_CD * grad_C[:, None]).to(scoring.dtype)
-            weight_grad = _add(weight_grad, matmul_float32(logits_grad_CV.t(), scaled_CD))
-            if bias_V is not None:
+            if ctx.needs_input_grad[1]:  # a frozen head needs no gradient
+                scaled_CD = (states_CD * grad_C[:, None]).to(scoring.dtype)
+                weight_grad = _add(weight_grad, matmul_float32(logits_grad_CV.t(), scaled_CD))
+            if ctx.needs_input_grad[2]:
                 bias_grad = _add(bias_grad, grad_C @ logits_grad_CV.to(grad_C.dtype))
         return (
             torch.cat(states_grads),

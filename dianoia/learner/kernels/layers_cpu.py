@@ -189,7 +189,9 @@ class _QKVProjection(torch.autograd.Function):
         rope = ((norm_q, norm_k), shape.eps, (cos, sin))
         qkv_grad, norm_grads = _rope_backward(qkv, rope, (q_grad, k_grad, v_grad))
         # Backwards: RoPE, the product, the norm; the residual's gradient joins in the norm's pass.
-        weight_grads = torch.split((qkv_grad.t() @ normed).float(), ctx.rows)
+        weight_grads: Gradients = (None, None, None)
+        if any(ctx.needs_input_grad[1:4]):  # frozen weights have none
+            weight_grads = torch.split((qkv_grad.t() @ normed).float(), ctx.rows)
         x_grad, _, norm_grad = _norm_backward(x, norm, inverse, qkv_grad @ weight, residual)
         return x_grad, *weight_grads, norm_grad, *norm_grads, None, None, None
 
@@ -233,11 +235,14 @@ class _OutputAndMLP(torch.autograd.Function):
         rounded = grad.to(gate_up.dtype)  # in float32 the same tensor, as are the casts below
         gate_up_grad = torch.empty_like(gate_up)
         functions.swiglu_backward(gate_up, rounded @ down, gate_up_grad)
-        # Gradients of weights are float32, whatever the products were.
-        down_grad = (rounded.t() @ inner).float()
-        gate_grad, up_grad = (gate_up_grad.t() @ normed).float().chunk(2)
+        # Gradients of weights are float32, whatever the products were; frozen weights have none.
+        down_grad = (rounded.t() @ inner).float() if ctx.needs_input_grad[5] else None
+        gate_grad = up_grad = out_grad = None
+        if any(ctx.needs_input_grad[3:5]):
+            gate_grad, up_grad = (gate_up_grad.t() @ normed).float().chunk(2)
         # What reaches the residual stream past the MLP (grad) is added within the norm's pass.
         y_grad, rounded, norm_grad = _norm_backward(y, norm, inverse, gate_up_grad @ weight, grad)
         output_grad = (rounded @ out).float()
-        out_grad = (rounded.t() @ attention_output.to(rounded.dtype)).float()
+        if ctx.needs_input_grad[2]:
+            out_grad = (rounded.t() @ attention_output.to(rounded.dtype)).float()
         return y_grad, output_grad, out_grad, gate_grad, up_grad, down_grad, norm_grad, None

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -38,7 +38,7 @@ def prepare_for_cpu(model: nn.Module, autocast: str) -> None:
     """
     # A value model is no PreTrainedModel: its backbone is a copy of one that is prepared.
     plain = isinstance(model, PreTrainedModel) and not has_biases(model)
-    if plain and runs_in_c(next(model.parameters())):
+    if plain and runs_in_c(_vector(model)):
         dtype = torch.bfloat16 if autocast == "bfloat16" else torch.float32
         fuse_layers(cast(PreTrainedModel, model), dtype)
 
@@ -62,7 +62,13 @@ def prepare_for_gpu(model: PreTrainedModel, autocast: str) -> None:
 
 def _product_dtype(model: PreTrainedModel, autocast: str) -> torch.dtype:
     """Return the dtype of the factors of products."""
-    return torch.bfloat16 if autocast == "bfloat16" else model.dtype
+    return torch.bfloat16 if autocast == "bfloat16" else _vector(model).dtype
+
+
+def _vector(model: nn.Module) -> Tensor:
+    """Return a vector of weights, such as a norm's: it has the dtype of the states, which a frozen matrix need not have."""
+    parameters = list(model.parameters())
+    return next((weight for weight in parameters if weight.ndim < 2), parameters[0])
 
 
 def choose_layout(model: PreTrainedModel, autocast: str, share_prompts: bool) -> Layout:
@@ -75,7 +81,7 @@ def choose_layout(model: PreTrainedModel, autocast: str, share_prompts: bool) ->
     if not share_prompts or not can_share_prompts(model, _product_dtype(model, autocast)):
         return Layout.PADDED
     # Layers that were left as they are attend in autocast's dtype, which C has no function for.
-    in_c = runs_in_c(next(model.parameters())) and (autocast == "none" or not has_biases(model))
+    in_c = runs_in_c(_vector(model)) and (autocast == "none" or not has_biases(model))
     return Layout.TIGHT if in_c else Layout.SHARED
 
 

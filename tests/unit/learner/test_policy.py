@@ -17,6 +17,7 @@ from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.base.records import Sample
 from dianoia.learner.batching.batch import PreparedSample, collate
 from dianoia.learner.logprobs import response_logprobs
+from dianoia.learner.reference import CopiedReference
 from dianoia.models.loading import load_model
 from tests.unit.learner.conftest import policy_learner
 
@@ -253,13 +254,13 @@ def test_reference_is_refreshed_every_so_many_steps(
     make_model: MakeModel, samples: list[Sample]
 ) -> None:
     learner = policy_learner(make_model(), kl_coefficient=0.1, reference_every=2)
-    assert learner.reference is not None
+    assert isinstance(learner.reference, CopiedReference)
     same = []
     for _ in range(4):
         learner.update(learner.prepare(samples))
-        same.append(distance(snapshot(learner.model), snapshot(learner.reference)) == 0.0)
+        same.append(distance(snapshot(learner.model), snapshot(learner.reference.model)) == 0.0)
     assert same == [False, True, False, True]
-    assert not any(weight.requires_grad for weight in learner.reference.parameters())
+    assert not any(weight.requires_grad for weight in learner.reference.model.parameters())
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -283,10 +284,10 @@ def test_resume_is_bit_identical(make_model: MakeModel, samples: list[Sample], t
     for _ in range(3):
         again = resumed.update(resumed.prepare(samples))
     assert again == last
-    assert resumed.reference is not None
-    assert whole.reference is not None
+    assert isinstance(resumed.reference, CopiedReference)
+    assert isinstance(whole.reference, CopiedReference)
     assert distance(snapshot(whole.model), snapshot(resumed.model)) == 0.0
-    assert distance(snapshot(whole.reference), snapshot(resumed.reference)) == 0.0
+    assert distance(snapshot(whole.reference.model), snapshot(resumed.reference.model)) == 0.0
 
 
 def test_resuming_without_the_reference_is_refused(make_model: MakeModel) -> None:

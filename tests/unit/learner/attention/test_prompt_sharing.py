@@ -26,6 +26,7 @@ from dianoia.learner.attention.prompt_sharing import can_share_prompts, shared_h
 from dianoia.learner.batching.batch import Layout, PreparedSample, collate
 from dianoia.learner.logprobs import response_logprobs
 from dianoia.learner.policy import PolicyLearner
+from dianoia.learner.reference import CopiedReference
 from dianoia.learner.step_metrics import UpdateMetrics
 from tests.unit.learner.conftest import policy_learner
 
@@ -96,9 +97,9 @@ def step(
         max_grad_norm=1e9,
         **settings,
     )
-    assert learner.reference is not None
+    assert isinstance(learner.reference, CopiedReference)
     with torch.no_grad():
-        for weight in learner.reference.parameters():
+        for weight in learner.reference.model.parameters():
             weight.mul_(1.1)
     metrics = learner.update(learner.prepare(samples))
     return metrics, [p.grad.clone() for p in model.parameters() if p.grad is not None], learner
