@@ -4,6 +4,7 @@
     python -m benchmarks.memory --case rl --threads 2
 
 Responses of a random model rarely end before the limit, so slots and micro-batches fill up as the estimate assumes.
+No answer of it is right, and without weight decay such steps would change nothing and not run.
 Both the peak and the estimate are those of the whole process, Python and PyTorch included. Only for a CPU.
 """
 
@@ -46,6 +47,7 @@ dtype = "{dtype}"
 name = "{algorithm}"
 [stages.stage.optimizer]
 learning_rate = 1e-5
+weight_decay = 0.1
 [stages.stage.progress]
 problems = 0
 """
@@ -73,6 +75,11 @@ max_tokens = 200
 slots = 64
 dtype = "{dtype}"
 """
+LORA = """
+[stages.stage.lora]
+rank = 32
+dtype = "{lora}"
+"""
 PLAIN = {"recompute": "false", "dtype": "float32", "algorithm": "grpo", "autocast": "none"}
 CASES = {
     "rl": (RL, {}),
@@ -81,6 +88,15 @@ CASES = {
     "rl, bfloat16": (RL, {"autocast": "bfloat16", "dtype": "bfloat16"}),
     "sft": (SFT, {}),
     "sft, recompute": (SFT, {"recompute": "true"}),
+    "rl, lora": (RL + LORA, {"lora": "float32"}),
+    "rl, lora, recompute": (RL + LORA, {"lora": "bfloat16", "recompute": "true"}),
+    "rl, lora, bfloat16": (
+        RL + LORA,
+        {"lora": "bfloat16", "autocast": "bfloat16", "dtype": "bfloat16"},
+    ),
+    "rl, lora, ppo": (RL + LORA, {"lora": "float32", "algorithm": "ppo"}),
+    "sft, lora": (SFT + LORA, {"lora": "float32"}),
+    "sft, lora, recompute": (SFT + LORA, {"lora": "bfloat16", "recompute": "true"}),
     "evaluate": (EVALUATE, {}),
     "evaluate, bfloat16": (EVALUATE, {"dtype": "bfloat16"}),
 }

@@ -45,6 +45,12 @@ class LoRASettings(Settings):
             return True
         return any(f".{name}".endswith(f".{target}") for target in self.targets)
 
+    def matches_type(self, name: str) -> bool:
+        """Return True if `targets` names layers whose names end in `name`, such as `q_proj`: all of them, or some."""
+        return isinstance(self.targets, str) or any(
+            target.rpartition(".")[2] == name for target in self.targets
+        )
+
     def unmatched(self, names: Iterable[str]) -> list[str]:
         """Return the targets that name none of the layers `names`."""
         if isinstance(self.targets, str):

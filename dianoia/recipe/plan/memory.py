@@ -6,7 +6,8 @@ once) or precision of the sampler; without a KL penalty there is no reference mo
 stage learns from, so shorter texts are not among them.
 
 The estimate follows the code: weights, gradients, both AdamW averages, the reference and the value model are always
-float32. The sampler holds a copy of the weights, with a float32 head on a CPU. On a GPU the KV cache is released before
+float32. With a `lora` table the weights have its dtype, gradients and averages are those of the adapters, there is no
+reference model, and sums of weights and adapters are in memory until a layer's backward pass has read them. The sampler holds a copy of the weights, with a float32 head on a CPU. On a GPU the KV cache is released before
 an update. Activations are what the backward pass reads, by coefficients that the tests compare with what PyTorch keeps.
 All numbers are upper limits: every slot and every micro-batch is full of the longest responses. Left out: problems and
 data, and states that are being written to the disk.
@@ -26,6 +27,7 @@ from dianoia.base.limits import (
 from dianoia.config import (
     DemonstrationsStage,
     EvaluateStage,
+    LoRASettings,
     PreferencesStage,
     PretrainStage,
     RewardModelStage,
@@ -111,7 +113,7 @@ def peak(
             cache = _decoding(size, machine, stage.slots, stage.max_tokens, *batch, stage.dtype)
             phases = _inference(size, machine, cache, stage.dtype)
         case SFTStage() | RewardModelStage() | PretrainStage():
-            phases = [_supervision(stage, size, machine, longest)]
+            phases = _supervision(stage, size, machine, longest)
     return max(phases, key=lambda phase: phase.bytes)
 
 
@@ -121,33 +123,40 @@ def peak(
 def _reinforcement(
     stage: RLStage, size: Size, machine: Machine, reward_models: Collection[Size]
 ) -> list[Phase]:
-    algorithm = stage.algorithm
-    sampling = stage.sampling
-    longest = stage.sampling.largest_max_tokens
-    ppo = algorithm.name == "ppo"
+    algorithm, sampling = stage.algorithm, stage.sampling
+    longest = sampling.largest_max_tokens
+    ppo, trained = algorithm.name == "ppo", trained_parameters(stage.lora, size)
+    # the value model trains as much of its backbone as the policy, on frozen weights that it shares with it
+    valued = (size.backbone if stage.lora is None else trained) * ppo
+    reference = size.parameters
+    if stage.lora is not None:  # adapters are copied when the reference becomes the policy
+        reference = trained * (stage.steps >= algorithm.reference_every)
     # in memory during the whole stage
     models = {
-        "weights": _FLOAT32 * size.parameters,
-        "AdamW": 2.0 * _FLOAT32 * size.parameters,
-        "reference": _FLOAT32 * size.parameters * (algorithm.kl_coefficient > 0),
-        "value model": 3.0 * _FLOAT32 * size.backbone * ppo,
+        **_trained_model(stage.lora, size),
+        "reference": float(_FLOAT32 * reference * (algorithm.kl_coefficient > 0)),
+        "value model": 3.0 * _FLOAT32 * valued,
         "reward models": float(sum(_FLOAT32 * model.backbone for model in reward_models)),
         "sampler": _sampler_weights(size, machine, sampling.dtype),
     }
     batch = stage.problems_per_rollout, stage.group_size
     decoding = _decoding(size, machine, sampling.slots, longest, *batch, sampling.dtype)
-    training = _training(size, machine, _micro_batch(stage, machine))
+    training = _training(size, machine, _micro_batch(stage, machine), stage.lora)
     if ppo:
-        training["gradients"] += _FLOAT32 * size.backbone * machine.workers
+        training["gradients"] += _FLOAT32 * valued * machine.workers
         # while sampling, the value model's gradients of the last step are still there
-        decoding["gradients"] = _FLOAT32 * size.backbone
+        decoding["gradients"] = float(_FLOAT32 * valued)
     # a CPU keeps the KV cache during an update
     cache = {"KV cache": decoding["KV cache"] * machine.cpu}
     libraries = {"libraries": _LIBRARIES}
-    return [
+    phases = [
         Phase("sampling", {**models, **decoding, **libraries}),
         Phase("updating", {**models, **cache, **training, **libraries}),
     ]
+    if stage.lora is not None and machine.cpu:
+        merged = {"merged weights": _merged_checkpoint(stage.lora, size)}
+        phases.append(Phase("writing", {**models, **cache, **merged, **libraries}))
+    return phases
 
 
 def _micro_batch(stage: RLStage, machine: Machine) -> Pass:
@@ -168,7 +177,8 @@ def _supervision(
     size: Size,
     machine: Machine,
     longest: int | None,
-) -> Phase:
+) -> list[Phase]:
+    lora = None if isinstance(stage, PretrainStage) else stage.lora
     if isinstance(stage, PretrainStage):
         # Pretraining runs one micro-batch per step, on all threads.
         batch, replicas = Pass(stage.tokens_per_step, stage.tokens_per_step), 1
@@ -182,9 +192,13 @@ def _supervision(
         scored = tokens if isinstance(stage, SFTStage) else 0  # a reward model has no logits
         autocast = stage.autocast == "bfloat16"
         batch, replicas = Pass(tokens, scored, autocast, stage.recompute), machine.workers
-    models = {"weights": _FLOAT32 * size.parameters, "AdamW": 2.0 * _FLOAT32 * size.parameters}
-    training = _training(size, machine, batch, replicas)
-    return Phase("updating", {**models, **training, "libraries": _LIBRARIES})
+    models, libraries = _trained_model(lora, size), {"libraries": _LIBRARIES}
+    training = _training(size, machine, batch, lora, replicas)
+    phases = [Phase("updating", {**models, **training, **libraries})]
+    if lora is not None and machine.cpu:
+        merged = {"merged weights": _merged_checkpoint(lora, size)}
+        phases.append(Phase("writing", {**models, **merged, **libraries}))
+    return phases
 
 
 def _inference(size: Size, machine: Machine, decoding: dict[str, float], dtype: str) -> list[Phase]:
@@ -234,22 +248,73 @@ def _decoding(
     }
 
 
+def trained_parameters(lora: LoRASettings | None, size: Size) -> int:
+    """Return the number of parameters that a stage trains: all, or those of its adapters, whose targets are ends of names."""
+    if lora is None:
+        return size.parameters
+    hidden, queries, keys = size.hidden, size.query_width, size.key_width
+    widths = {
+        "q_proj": hidden + queries,
+        "k_proj": hidden + keys,
+        "v_proj": hidden + keys,
+        "o_proj": queries + hidden,
+        "gate_proj": hidden + size.intermediate,
+        "up_proj": hidden + size.intermediate,
+        "down_proj": size.intermediate + hidden,
+    }
+    adapted = (width for name, width in widths.items() if lora.matches_type(name))
+    return size.layers * lora.rank * sum(adapted)
+
+
+def _trained_model(lora: LoRASettings | None, size: Size) -> dict[str, float]:
+    """Return the bytes of a model in training that are there all the time, without gradients."""
+    trained = trained_parameters(lora, size)
+    width = _FLOAT32 if lora is None or lora.dtype == "float32" else _BFLOAT16
+    parts = {"weights": float(width * size.parameters), "AdamW": 2.0 * _FLOAT32 * trained}
+    return parts if lora is None else {**parts, "adapters": float(_FLOAT32 * trained)}
+
+
+def _merged_checkpoint(lora: LoRASettings, size: Size) -> float:
+    """Return the bytes of the merged model that is written at the end; what no adapter changes is float32 already, or not."""
+    merged = size.layer_parameters if lora.dtype == "float32" else size.parameters
+    return float(_FLOAT32 * merged)
+
+
 def _kernels(machine: Machine, bfloat16: bool) -> float:
     return _CPU_KERNELS * (machine.cpu and bfloat16)
 
 
 def _training(
-    size: Size, machine: Machine, batch: Pass, replicas: int | None = None
+    size: Size,
+    machine: Machine,
+    batch: Pass,
+    lora: LoRASettings | None = None,
+    replicas: int | None = None,
 ) -> dict[str, float]:
     """Return the bytes that a step adds to weights and averages; each replica has gradients and activations."""
     count = machine.workers if replicas is None else replicas
-    return {
-        "gradients": float(_FLOAT32 * size.parameters * count),
+    parts = {
+        "gradients": float(_FLOAT32 * trained_parameters(lora, size) * count),
         "kernels": _kernels(machine, batch.autocast),
         "bfloat16 weights": float(_BFLOAT16 * size.layer_parameters * count * batch.autocast),
         "activations": count * activations(size, batch, machine.cpu),
         "logits": count * _cpu_logits(size, batch) if machine.cpu else gpu_logits(size, batch),
     }
+    if lora is None:
+        return parts
+    # The gradient of a layer's sums W + s B A is dense, and exists for one layer at a time.
+    layer = size.layer_parameters // max(1, size.layers)
+    parts["gradients"] += _FLOAT32 * layer * count
+    # Products keep the sums for their backward pass, of one layer at a time where layers run again.
+    kept = layer if batch.recompute else size.layer_parameters
+    width = _BFLOAT16 if batch.autocast else _FLOAT32
+    del parts["bfloat16 weights"]
+    parts["merged weights"] = float(count * (width * kept + _FLOAT32 * layer))
+    if not machine.cpu:  # a frozen head has no gradient
+        parts["logits"] -= 2 * _FLOAT32 * size.embedding * bool(batch.scored)
+    elif lora.dtype == "bfloat16":
+        parts["logits"] += count * _FLOAT32 * size.embedding * bool(batch.scored)
+    return parts
 
 
 def _cpu_logits(size: Size, batch: Pass) -> float:
