@@ -24,6 +24,7 @@ from dianoia.config import (
     SampleStage,
     SFTStage,
 )
+from dianoia.config.lora_table import unmatched_message
 from dianoia.models.folder_check import (
     Config,
     check_files,
@@ -35,7 +36,7 @@ from dianoia.models.folder_check import (
     vocabulary_message,
 )
 from dianoia.models.hub_config import model_config, text_config, unavailable_reason
-from dianoia.models.tensor_names import Head, check_tensors
+from dianoia.models.tensor_names import Head, check_tensors, expected_shapes
 from dianoia.models.tokenizer_probe import tokenizer_size
 from dianoia.recipe.graph import Recipe, reward_models, sources
 
@@ -56,6 +57,7 @@ def check_models(name: str, recipe: Recipe, planned: bool) -> None:
         for source in [*sources(stage), *scorers.values()]:
             _check_reachable(name, source, recipe)
     _check_folders(name, recipe, planned)
+    _check_targets(name, recipe)
 
 
 # Kinds of models ---------------------------------------------------------------------------------
@@ -255,6 +257,36 @@ def _check_vocabulary(folder: Path, config: Config) -> None:
     size, rows = tokenizer_size(folder), config.get("vocab_size")
     if size is not None and isinstance(rows, int) and size > rows:
         raise ModelError(vocabulary_message(str(folder), rows, size))
+
+
+def _check_targets(name: str, recipe: Recipe) -> None:
+    """Raise ConfigError for a lora target that names no layer of a model whose layers are known; others find out when loaded."""
+    stage = recipe.stages[name]
+    if not isinstance(stage, RLStage | SFTStage | RewardModelStage) or stage.lora is None:
+        return
+    source = _first_model(stage.start, recipe)
+    if source is None:
+        return
+    try:
+        shapes = expected_shapes(text_config(model_config(f"stages.{name}", source))) or {}
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return  # `check_tensors` says so of a folder
+    layers = [
+        tensor.removesuffix(".weight")
+        for tensor, shape in shapes.items()
+        if len(shape) == 2 and ".layers." in tensor
+    ]
+    if layers and (unmatched := stage.lora.unmatched(layers)):
+        raise ConfigError(f"stages.{name}.{unmatched_message(unmatched, layers)}")
+
+
+def _first_model(source: str, recipe: Recipe) -> str | None:
+    """Return the model outside the recipe that a source comes from; None if the recipe pretrains it."""
+    while (stage := recipe.stages.get(source)) is not None:
+        if not isinstance(stage, RLStage | SFTStage | RewardModelStage):
+            return None
+        source = stage.start
+    return source
 
 
 @cache

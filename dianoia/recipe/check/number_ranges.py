@@ -135,6 +135,8 @@ RANGES: Mapping[str, Range] = {
     "vocabulary": Range((300, 1e6), (0, 1e7), _MANY, "1024 to 150000"),
 }
 """Range of a number by the last part of its key."""
+_LORA_RATE = {"rl": 1e-5, "sft": 5e-5, "reward_model": 5e-5}
+"""Learning rates below which adapters learn next to nothing, by kind of stage: what full training takes at 1 to 7 B parameters."""
 _SEED = Range((0, 2**32 - 1), (0, 2**32 - 1), "random number generators take 32 bits", "1")
 _THREADS = Range((0, 256), (0, 4096), "a CPU has fewer cores", "0: one per core, at most 8")
 
@@ -183,8 +185,21 @@ def _unusual_pairs(name: str, recipe: Recipe) -> Iterator[str]:
             f"stages.{name}.optimizer.warmup_steps = {optimizer.warmup_steps}: the stage has {steps:,} optimizer steps, so "
             "that the learning rate never reaches its peak; write a tenth of the steps or less"
         )
+    if not isinstance(stage, PretrainStage) and stage.lora is not None:
+        yield from _unusual_lora_rate(name, stage)
     if isinstance(stage, RLStage):
         yield from _unusual_rl_pairs(name, stage)
+
+
+def _unusual_lora_rate(name: str, stage: RLStage | SFTStage | RewardModelStage) -> Iterator[str]:
+    """Yield a sentence on a learning rate that suits the training of all weights, and hardly moves adapters."""
+    rate, least = stage.optimizer.learning_rate, _LORA_RATE[stage.kind]
+    if rate < least:
+        yield (
+            f"stages.{name}.optimizer.learning_rate = {_shown(rate)}: with a lora table that is below {_shown(least)}, a rate "
+            "for the training of all weights; adapters begin at 0 and want ten times the rate of full training or more, so "
+            f"write {_shown(10 * rate)} or higher, such as {_shown(10 * least)}"
+        )
 
 
 def _unusual_rl_pairs(name: str, stage: RLStage) -> Iterator[str]:

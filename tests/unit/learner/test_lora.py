@@ -372,7 +372,8 @@ def test_a_checkpoint_is_merged_and_has_the_adapter_beside_it(
     make_model: MakeModel, samples: list[Sample], tmp_path: Path
 ) -> None:
     learner = policy_learner(adapted(float32(make_model(tied=False)), dtype="bfloat16"))
-    learner.save(tmp_path / "checkpoint")
+    merged_model(learner.model).save_pretrained(tmp_path / "checkpoint")
+    learner.save_adapter(tmp_path / "checkpoint")
     again = load_model(tmp_path / "checkpoint", torch.float32)
     assert again.config.dtype == torch.float32
     assert not has_adapters(again)
@@ -424,3 +425,51 @@ def test_peft_loads_the_adapter_with_equal_results(
 def load_base(model: PreTrainedModel) -> PreTrainedModel:
     """The base of a reward model without its adapter."""
     return AutoModelForSequenceClassification.from_pretrained(model.name_or_path)  # type: ignore[no-any-return]
+
+
+# Nothing to learn ---------------------------------------------------------------------------------
+
+
+def test_a_rollout_without_advantages_at_the_reference_does_not_run(
+    make_model: MakeModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps count and nothing changes, to the last bit as if all of it had run."""
+    flat = [replace(s, advantage=0.0) for s in samples]
+    learner, worked = (
+        policy_learner(float32(make_model()), kl_coefficient=0.1, importance_cap=2.0)
+        for _ in range(2)
+    )
+    monkeypatch.setattr(worked, "_is_at_rest", lambda prepared: False)
+    runs: list[int] = []
+    for each in (learner, worked):
+        each.model.register_forward_hook(lambda *_: runs.append(1))
+        each.model.base_model.register_forward_hook(lambda *_: runs.append(1))
+    metrics = learner.update(learner.prepare(flat))
+    assert not runs
+    assert (metrics.step, metrics.samples_skipped, metrics.grad_norm) == (1, 8, 0.0)
+    assert worked.update(worked.prepare(flat)).samples_skipped == 0
+    assert runs
+    for each in (learner, worked):  # and then both learn alike
+        each.update(each.prepare(samples))
+    pairs = zip(learner.model.parameters(), worked.model.parameters(), strict=True)
+    assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
+
+
+@pytest.mark.parametrize("reason", ["decay", "moved", "momentum"])
+def test_a_rollout_without_advantages_runs_where_it_changes_something(
+    make_model: MakeModel, samples: list[Sample], reason: str
+) -> None:
+    """The divergence has a gradient once the policy has moved; decay and momentum move it within the rollout."""
+    learner = policy_learner(
+        make_model(),
+        kl_coefficient=0.1,
+        weight_decay=0.1 if reason == "decay" else 0.0,
+        reference_every=1 if reason == "momentum" else 400,
+    )
+    if reason != "decay":
+        learner.update(learner.prepare(samples))
+    before = [p.clone() for p in learner.model.parameters()]
+    flat = [replace(s, advantage=0.0) for s in samples]
+    assert learner.update(learner.prepare(flat)).samples_skipped == 0
+    after = learner.model.parameters()
+    assert not all(torch.equal(mine, earlier) for mine, earlier in zip(after, before, strict=True))

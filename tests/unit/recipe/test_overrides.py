@@ -139,6 +139,16 @@ def test_what_hardly_anybody_wants_is_said(override: str, write: Write) -> None:
     assert list(impossible_numbers(recipe)) == [] and number
 
 
+@pytest.mark.parametrize(("rate", "warned"), [("3e-6", True), ("3e-5", False)])
+def test_a_rate_of_full_training_is_low_for_adapters(rate: str, warned: bool, write: Write) -> None:
+    rates = [f"zero.optimizer.learning_rate={rate}"]
+    assert unusual_numbers(load_recipe(write(), rates)) == []
+    warnings = unusual_numbers(load_recipe(write(), [*rates, "zero.lora.rank=8"]))
+    assert len(warnings) == warned
+    assert not warned or "learning_rate = 3e-06: with a lora table" in warnings[0]
+    assert not warned or "write 3e-05 or higher" in warnings[0]
+
+
 def test_no_shipped_recipe_is_unusual() -> None:
     for path in (ROOT / "recipes").glob("*.toml"):
         assert unusual_numbers(load_recipe(path)) == [], path.name
