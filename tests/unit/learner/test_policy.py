@@ -316,6 +316,6 @@ def test_saved_folder_is_an_ordinary_model(
 ) -> None:
     learner = policy_learner(make_model())
     learner.update(learner.prepare(samples))
-    learner.save(tmp_path)
+    learner.model.save_pretrained(tmp_path)
     loaded = load_model(tmp_path, dtype=torch.float64)
     assert distance(dict(learner.weights()), loaded.state_dict()) == 0.0

@@ -276,7 +276,7 @@ def test_going_on_from_a_state_is_exact(make_model: MakeModel, tmp_path: Path) -
     assert [second.update(samples) for _ in range(2)] == rows[2:]
     for mine, theirs in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
-    second.save(tmp_path / "folder")
+    second.model.save_pretrained(tmp_path / "folder")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "folder", dtype=torch.float64)
     assert torch.equal(
         loaded(torch.tensor([[1, 2]])).logits, second.model(torch.tensor([[1, 2]])).logits
