@@ -186,6 +186,13 @@ def test_an_evaluation_under_another_template() -> None:
     assert diagnoses.advice == "set template = 'r1', which 98% of the responses fit"
     (diagnoses,) = diagnose_evaluation(sick, None)
     assert "fine-tuned on the template" in diagnoses.advice
+    # What the checkpoint says of itself is surer than what its responses look like.
+    for other in (BetterTemplate("r1", 0.98, 0.02), None):
+        (diagnoses,) = diagnose_evaluation(sick, other, trained="r1-prefilled")
+        assert diagnoses.code == "format_never_met" and diagnoses.advice == (
+            "the checkpoint was trained under the template 'r1-prefilled': leave template out, or set it to 'r1-prefilled'"
+        )
+    assert diagnose_evaluation(HEALTHY, None, trained="r1") == []
     (diagnoses,) = diagnose_evaluation(
         replace(HEALTHY, **SICK["all_truncated"]), BetterTemplate("r1", 0.1, 0.0)
     )
