@@ -89,6 +89,17 @@ def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     _edit(folder / "tokenizer_config.json", change)
 
 
+def drop_chat_template(folder: Path) -> None:
+    """Remove the chat template of a folder and the rules by which answers are split."""
+    (folder / _CHAT_TEMPLATE).unlink(missing_ok=True)
+
+    def change(config: dict[str, Any]) -> None:
+        config.pop("chat_template", None)
+        config.pop("response_template", None)
+
+    _edit(folder / "tokenizer_config.json", change)
+
+
 def finish_config(folder: Path, entries: dict[str, Any]) -> None:
     """Add entries of ours to `config.json`, None removes one; and what transformers 4 needs (decision 2)."""
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from dianoia.base.errors import ModelError
-from dianoia.learner.checkpoint_folder import finish_config, save_tokenizer
+from dianoia.learner.checkpoint_folder import drop_chat_template, finish_config, save_tokenizer
 from dianoia.models.loading import load_checked, vocabulary_rows
 from dianoia.text.template import TEMPLATE_RECORD, TEMPLATES, Template, recorded_template
 from dianoia.text.visible import Sees
@@ -113,6 +113,9 @@ def save_reward_model(
     # transformers reads unknown entries of a configuration as attributes. The template is that of rewards, not of answers.
     finish_config(folder, {_KEY: outlook.record(), TEMPLATE_RECORD: None})
     save_tokenizer(folder, tokenizer)
+    # That of the model it began with would render answers for a reader, and not for this scorer.
+    if not outlook.template.chat:
+        drop_chat_template(folder)
 
 
 def outlook_of(model: PreTrainedModel) -> Outlook | None:

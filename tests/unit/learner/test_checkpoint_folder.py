@@ -20,6 +20,13 @@ from dianoia.base.errors import ModelError
 from dianoia.base.records import Turn
 from dianoia.config import TemplateSettings
 from dianoia.learner.checkpoint_folder import Draw, Usage, save_checkpoint
+from dianoia.learner.reward_model_folder import (
+    Outlook,
+    load_reward_model,
+    outlook_of,
+    save_reward_model,
+    start_reward_model,
+)
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.rollouts import stop_ids
 from dianoia.text.prompts import Prompts
@@ -179,6 +186,24 @@ def test_a_template_of_the_models_own_stays(folder: Path, tmp_path: Path) -> Non
     tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
     save_checkpoint(tmp_path / "c", model, tokenizer, Usage(TEMPLATES["chat"], {0}))
     assert load_tokenizer(tmp_path / "c").chat_template == tokenizer.chat_template
+
+
+@pytest.mark.parametrize("name", ["r1", "chat"])
+def test_a_reward_model_does_not_keep_the_chat_template_of_a_policy(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    saved(folder, tmp_path / "policy", Usage(TEMPLATES["r1"], {0}))
+    model, tokenizer = (
+        start_reward_model(tmp_path / "policy", 0),
+        load_tokenizer(tmp_path / "policy"),
+    )
+    save_reward_model(tmp_path / "scorer", model, tokenizer, Outlook(TEMPLATES[name], "answer"))
+    again = load_tokenizer(tmp_path / "scorer")
+    # Under `chat` it is what the model was trained with.
+    assert (again.chat_template is None) == (again.response_template is None) == (name == "r1")
+    assert TEMPLATE_RECORD not in config_of(tmp_path / "scorer")
+    scorer = load_reward_model(tmp_path / "scorer")
+    assert outlook_of(scorer) == Outlook(TEMPLATES[name], "answer")
 
 
 def test_a_record_that_no_stage_writes_is_refused() -> None:
