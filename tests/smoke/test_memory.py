@@ -16,6 +16,9 @@ def test_foreseen_is_near_measured(case: str, tmp_path: Path) -> None:
     recipe = write_recipe(case, random_model(tmp_path), tmp_path, threads=1)
     ratio = estimated(recipe, threads=1).bytes / measured(recipe, tmp_path / "run")
     assert 1 / FACTOR < ratio < FACTOR
+    # Apart from compiled kernels, of which bfloat16 products count the most that there can be.
+    if "lora" in case and not case.endswith("bfloat16"):
+        assert 0.8 < ratio < 1.2
 
 
 def test_a_small_model_too(tmp_path: Path) -> None:

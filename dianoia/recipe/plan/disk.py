@@ -2,7 +2,8 @@
 
 In: a stage's table and the size of its model. Out: `DiskNeeds`, the parts of a run's disk space, or MachineFault. A state holds float32 weights and both
 AdamW averages, also those of a reference and a value model; a new state is written while the old one still exists.
-Sizes of texts are guesses from tokens.
+With a `lora` table a state holds the adapters
+alone. Sizes of texts are guesses from tokens.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from dianoia.config import (
     SFTStage,
 )
 from dianoia.recipe.graph import Recipe, Stage
+from dianoia.recipe.plan.memory import trained_parameters
 from dianoia.recipe.plan.model_sizes import Size, size_of
 from dianoia.recipe.plan.number_format import plural
 from dianoia.recipe.plan.work_time import FILLED
@@ -60,19 +62,23 @@ class DiskNeeds:
 
 def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
     """Return the disk needs of a stage whose model has this size."""
-    weights = _WEIGHT_BYTES * size.parameters
+    weights = _WEIGHT_BYTES * size.parameters  # an adapter beside them is too small to count
     match stage:
         case RLStage():
             # A run that saves a single state never has two at once.
             algorithm, saves = stage.algorithm, stage.rollouts // stage.checkpoint_every
-            state = _STATE_BYTES * size.parameters
+            trained = trained_parameters(stage.lora, size)
+            valued = size.backbone if stage.lora is None else trained
+            state = _STATE_BYTES * trained
             # The state includes the reference, which moves during training, and PPO's value model with its averages.
-            state += weights if algorithm.kl_coefficient > 0 else 0
-            state += _STATE_BYTES * size.backbone if algorithm.name == "ppo" else 0
+            state += _WEIGHT_BYTES * trained if algorithm.kl_coefficient > 0 else 0
+            state += _STATE_BYTES * valued if algorithm.name == "ppo" else 0
             saved_samples = -(-stage.rollouts // stage.progress.rollouts_every) * stage.rollout_size
             texts = _TOKEN_BYTES * saved_samples * FILLED * stage.sampling.largest_max_tokens
             return DiskNeeds(weights, state, min(2, max(1, saves)), texts)
-        case PretrainStage() | SFTStage() | RewardModelStage():
+        case SFTStage() | RewardModelStage():
+            return DiskNeeds(weights, _STATE_BYTES * trained_parameters(stage.lora, size), 2)
+        case PretrainStage():
             return DiskNeeds(weights, _STATE_BYTES * size.parameters, 2)
         case SampleStage():
             # Parts are kept until the data set is written from them, so both exist at the end.

@@ -17,9 +17,10 @@ from transformers import (
 )
 
 from dianoia.base.records import Sample
-from dianoia.config import AlgorithmSettings, OptimizerSettings
+from dianoia.config import AlgorithmSettings, LoRASettings, OptimizerSettings
 from dianoia.hardware.machine import Machine
 from dianoia.learner.attention.packed_rows import Demonstration
+from dianoia.learner.lora import add_adapters
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.recipe import load_recipe
@@ -31,6 +32,7 @@ from dianoia.recipe.plan.memory import (
     layer_bytes,
     peak,
     savings,
+    trained_parameters,
 )
 from dianoia.recipe.plan.model_sizes import Size, size_from_config, size_of
 
@@ -282,3 +284,39 @@ def test_savings_are_keys_with_the_peak_that_they_leave(write: Write) -> None:
         changed = load_recipe(write(), [*options, f"zero.{key}={value}"]).stages["zero"]
         assert peak(changed, size, CPU).bytes == saving.bytes < before
     assert least <= min(saving.bytes for saving in useful)
+
+
+# Adapters -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "mlp.down_proj"]])
+def test_parameters_of_adapters_are_those_of_the_model(
+    family: str, targets: str | list[str]
+) -> None:
+    model, lora = build(family, layers=2), LoRASettings(rank=8, targets=targets)  # type: ignore[arg-type]
+    size = size_from_config(model.config.to_dict(), "model")
+    add_adapters(model, lora, seed=0)
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    assert trained_parameters(lora, size) == trained
+
+
+def test_a_stage_with_adapters(write: Write) -> None:
+    """By hand, for the recipe's model of 16 wide, 2 layers of 4 x 8 queries, 2 x 8 keys and 32 inside."""
+    recipe = load_recipe(write(), ["zero.lora.rank=4", "zero.lora.dtype=bfloat16"])
+    size = size_of("zero", recipe)
+    # per layer and rank: q and o 16 + 32, k and v 16 + 16, gate, up and down 16 + 32
+    trained = 2 * 4 * (2 * 48 + 2 * 32 + 3 * 48)
+    phase = peak(recipe.stages["zero"], size, GPU)
+    assert phase.activity == "updating"
+    assert phase.parts["weights"] == 2 * size.parameters
+    assert phase.parts["adapters"] == 4 * trained
+    assert phase.parts["AdamW"] == 8 * trained
+    # one layer's dense gradient: 16 x 32 numbers of q, o, gate, up, down, 16 x 16 of k and v
+    layer = 5 * 512 + 2 * 256
+    assert phase.parts["gradients"] == 4 * trained + 4 * layer
+    assert phase.parts["merged weights"] == 4 * 2 * layer + 4 * layer
+    assert phase.parts["reference"] == 0
+    refreshed = load_recipe(write(), ["zero.lora.rank=4", "zero.algorithm.reference_every=2"])
+    parts = peak(refreshed.stages["zero"], size, GPU).parts
+    assert (parts["reference"], parts["weights"]) == (4 * trained, 4 * size.parameters)
