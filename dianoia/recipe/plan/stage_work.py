@@ -29,7 +29,7 @@ from dianoia.recipe.check.training_data import (
     survey_datasets,
 )
 from dianoia.recipe.graph import Recipe, Stage, datasets, general_models, templates
-from dianoia.recipe.plan.memory import PROMPT_TOKENS
+from dianoia.recipe.plan.memory import PROMPT_TOKENS, trained_parameters
 from dianoia.recipe.plan.model_sizes import Size, reward_model_sizes
 from dianoia.recipe.plan.number_format import format_bytes, format_count, plural
 from dianoia.recipe.plan.work_time import FILLED, Texts, Work, sampling_work, training_work
@@ -112,7 +112,12 @@ def _short(name: str) -> str:
 
 def _start(stage: SFTStage | RLStage | SampleStage | RewardModelStage, size: Size) -> str:
     """Return where a stage starts, by the recipe's own name, with the size of the model."""
-    return f"from {stage.start} ({size.parameters / 1e6:.2f} M parameters)"
+    lora = None if isinstance(stage, SampleStage) else stage.lora
+    trained = trained_parameters(lora, size) / 1e6
+    adapters = (
+        "" if lora is None else f", adapters of rank {lora.rank}, {trained:.2f} M, are trained"
+    )
+    return f"from {stage.start} ({size.parameters / 1e6:.2f} M parameters{adapters})"
 
 
 # Supervised training -----------------------------------------------------------------------------
