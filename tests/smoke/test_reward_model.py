@@ -114,6 +114,22 @@ def test_a_preference_is_learnt_that_length_does_not_explain(write: Write, tmp_p
     assert main(["report", str(out)]) == 0
 
 
+def test_adapters_learn_a_preference(write: Write, tmp_path: Path) -> None:
+    """The folder is the merged classifier, and the head is in PEFT's `modules_to_save`."""
+    out = tmp_path / "run"
+    assert run(write(pairs(300)), out, "helpful.lora.rank=8") == 0
+    assert read(out, "evaluation.json")["reward_model"]["accuracy"]["value"] >= 0.8
+    checkpoint = out / "stages/helpful/checkpoint"
+    model, faults = AutoModelForSequenceClassification.from_pretrained(
+        checkpoint, output_loading_info=True
+    )
+    assert not faults["missing_keys"] and not faults["unexpected_keys"]
+    saved = load_file(checkpoint / "adapter/adapter_model.safetensors")
+    assert torch.equal(saved["base_model.model.score.weight"], model.score.weight)
+    adapter = json.loads((checkpoint / "adapter/adapter_config.json").read_text(encoding="utf-8"))
+    assert (adapter["task_type"], adapter["modules_to_save"]) == ("SEQ_CLS", ["score"])
+
+
 def test_labels_are_learnt_point_by_point(write: Write, tmp_path: Path) -> None:
     out = tmp_path / "run"
     rows = labelled(400)
