@@ -48,6 +48,7 @@ intermediate_size = 32
 learning_rate = 1e-2
 """
 
+# The base answers nothing right: only the punishment of long responses gives its samples an advantage to learn from.
 TINY_ZERO = """
 name = "tiny-zero"
 threads = 1
@@ -63,6 +64,8 @@ checkpoint_every = 1
 [stages.zero.sampling]
 max_tokens = 24
 slots = 8
+[stages.zero.rewards]
+overlong_cache = 20
 [stages.zero.optimizer]
 learning_rate = 1e-2
 [stages.zero.progress]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from dianoia.bases import shipped_model
 from dianoia.cli import main
 from dianoia.datasets.tokenized import Corpus
 from dianoia.models.loading import load_tokenizer
@@ -16,6 +18,8 @@ from dianoia.sampler.native.engine import NativeSampler
 from dianoia.stages import sft
 from tests.unit.text.chat_models import chat_tokenizer
 
+BASE = shipped_model("miniature-base")
+assert BASE is not None
 RECIPE = """
 name = "tiny-chat"
 threads = 1
@@ -165,7 +169,7 @@ def test_every_stage_reads_what_apply_chat_template_gives(
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("zero.start=miniature-base", ["stages.zero.template = 'chat'", "no chat template"]),
+        ("zero.start=BARE", ["stages.zero.template = 'chat'", "no chat template"]),
         ("tuned.earlier_thoughts=keep", ["tuned.earlier_thoughts", "remove"]),
         ("thinking.template=chat", ["templates.thinking: no stage names"]),
         ('templates.chat={prompt="{question}"}', ["templates.chat", "built-in"]),
@@ -176,6 +180,9 @@ def test_every_stage_reads_what_apply_chat_template_gives(
 def test_what_cannot_run_is_refused_before_work(
     override: str, parts: list[str], recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
+    bare = tmp_path / "bare"
+    copytree(BASE, bare, ignore=ignore_patterns("chat_template.jinja"))
+    override = override.replace("BARE", bare.as_posix())
     assert main(["run", str(recipe), "--out", str(tmp_path / "run"), "--set", override]) == 2
     stderr = " ".join(capsys.readouterr().err.split())
     assert all(part in stderr for part in parts), stderr

@@ -52,6 +52,7 @@ def recipe(tiny_zero: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tiny_zero.parent)
     (tiny_zero.parent / "mine.py").write_text(MINE, encoding="utf-8")
     text = tiny_zero.read_text(encoding="utf-8").partition("[stages.evaluation]")[0]
+    text = text.replace("overlong_cache = 20\n", "")
     tiny_zero.write_text(text + REWARDS, encoding="utf-8")
     return tiny_zero
 

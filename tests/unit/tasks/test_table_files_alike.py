@@ -54,7 +54,7 @@ rows_of_messages = st.lists(
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(drawn=rows_of_messages)
+@given(draws=rows_of_messages)
 def test_equal_problems_from_every_format(
     tmp_path: Path, draws: list[tuple[str, str, str]]
 ) -> None:
