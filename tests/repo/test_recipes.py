@@ -123,7 +123,7 @@ def test_every_model_that_a_recipe_names_can_be_planned_offline(
 
 # Recipes for instruct models: one card of 24 GB is enough ---------------------------------------------
 
-INSTRUCT = ("qwen-instruct-gsm8k",)
+INSTRUCT = ("qwen-instruct-gsm8k", "qwen-instruct-gsm8k-lora")
 
 
 @pytest.mark.parametrize("name", INSTRUCT)
@@ -151,3 +151,20 @@ def test_an_instruct_model_is_measured_before_and_after_as_it_is_trained(
     assert isinstance(train, DataSettings) and isinstance(test, DataSettings)
     assert (train.path, train.split, test.split) == (test.path, None, "test")
     assert train.decontaminate
+
+
+def test_an_adapter_differs_in_what_its_recipe_explains(recipes: Mapping[str, Recipe]) -> None:
+    full, adapted = (recipes[name].stages["zero"] for name in INSTRUCT)
+    assert isinstance(full, RLStage) and isinstance(adapted, RLStage)
+    assert adapted.lora is not None and full.lora is None
+    # Ten times the rate, and larger micro-batches in the memory that averages and reference leave.
+    assert adapted.optimizer.learning_rate == pytest.approx(10 * full.optimizer.learning_rate)
+    as_full = {
+        "lora": None,
+        "tokens_per_micro_batch": full.tokens_per_micro_batch,
+        "optimizer": full.optimizer,
+    }
+    assert adapted.model_copy(update=as_full) == full
+    assert recipes[INSTRUCT[0]].stages["evaluation"] == recipes[INSTRUCT[1]].stages["evaluation"]
+    memory = [plan_run(recipes[name], gpu="RTX 4090").stages[0].memory for name in INSTRUCT]
+    assert memory[0] and memory[1] and memory[1].bytes < 0.7 * memory[0].bytes
