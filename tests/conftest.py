@@ -23,6 +23,12 @@ settings.load_profile("no deadline")
 gc.disable()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one process more than there are cores: many tests wait for a clock or a child process."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_finish() -> None:
     """Leave what is there now out of every later collection of garbage."""
     gc.freeze()

@@ -174,9 +174,8 @@ def stopped(arguments: list[str], true: Callable[[], bool], how: signal.Signals)
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # in the default run one job is killed (test_killed)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_with_two_at_work_and_started_again(
     how: signal.Signals, whole: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ def test_foreseen_is_near_measured(case: str, tmp_path: Path) -> None:
         assert 0.8 < ratio < 1.2
 
 
+@pytest.mark.slow
 def test_a_small_model_too(tmp_path: Path) -> None:
     """Most of it is PyTorch itself, which the plan counts."""
     recipe = write_recipe("sft", random_model(tmp_path, hidden=128, layers=2), tmp_path, threads=1)

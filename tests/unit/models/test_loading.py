@@ -167,7 +167,7 @@ def drawn(model: object, requests: list[Request], **options: float) -> list[list
     return sampler.generate(requests, params)  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.0, 2.0])
+@pytest.mark.parametrize("temperature", [1.0, 0.0])
 def test_rows_beyond_the_tokenizer_are_never_sampled(
     padded: Path, temperature: float, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -403,7 +403,7 @@ LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% end
 def test_what_expands_or_loops_is_refused(
     change: Change, folder: Path, refusal: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenizer_probe, "CPU_SECONDS", 2)
+    monkeypatch.setattr(tokenizer_probe, "CPU_SECONDS", 1)
     monkeypatch.setattr(tokenizer_probe, "MEMORY_BYTES", 2**30)
     change(folder)
     began = time.monotonic()

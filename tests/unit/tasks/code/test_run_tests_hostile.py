@@ -315,7 +315,13 @@ def test_a_process_that_gets_away_is_found(host: Host) -> None:
     before, sandbox = host.processes(), ForkSandbox("i-accept-unsandboxed-code")
     judge({"source": DAEMON}, host, sandbox)
     sandbox.close()
-    left = {pid: line for pid, line in host.processes().items() if pid not in before}
+    deadline = time.monotonic() + 20
+    # Until it runs the other program it has the command line of the process that it was forked from.
+    while True:
+        left = {pid: line for pid, line in host.processes().items() if pid not in before}
+        if any(host.mark in line for line in left.values()) or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)  # it has become this process's child
