@@ -47,9 +47,10 @@ def _chat(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Turn], response: 
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
     except Exception as error:  # a chat template may raise anything
+        roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
         raise ModelError(
             f"The chat template of the reward model {tokenizer.name_or_path!r} cannot be used for messages of "
-            f"{', '.join(dict.fromkeys(message['role'] for message in messages))} ({type(error).__name__}: {str(error)[:200]}); fix chat_template, or remove it to have "
+            f"{roles} ({type(error).__name__}: {str(error)[:200]}); fix chat_template, or remove it to have "
             "the prompt and the response one after the other"
         ) from error
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -6,15 +6,14 @@ In: samples that `learner.policy` prepared, and the policy as it is at the start
 It is a model of its own: the policy's backbone, copied, and a linear map of its last hidden states to one number. The
 map begins at zero, so every value begins at 0 and the first rollout has Monte Carlo advantages; the backbone has a
 gradient from the second step on. Where the policy has adapters on frozen weights, so has the value model: adapters of its own
-on the same frozen weights, and a head that is trained in full. A model that shares the policy's backbone would halve the memory and disturb the
-policy's features; PPO for language models does without (InstructGPT, C.4).
+on the same frozen weights, and a head that is trained in full. A model that shares the policy's backbone would halve the
+memory and disturb the policy's features; PPO for language models does without (InstructGPT, C.4).
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +39,7 @@ from dianoia.learner.batching.batch import (
     micro_batches,
 )
 from dianoia.learner.logprobs import at_mask, states_before
+from dianoia.learner.replicas import copy_but_frozen
 from dianoia.learner.step_metrics import ValueMetrics
 from dianoia.learner.trainer import Trainer
 
@@ -57,10 +57,7 @@ class ValueModel(nn.Module):
                 "algorithm without a value model such as 'grpo'."
             )
         # Weights that adapters leave frozen are the policy's own, in the same memory.
-        frozen = {
-            id(weight): weight for weight in backbone.parameters() if not weight.requires_grad
-        }
-        self.backbone = cast(PreTrainedModel, deepcopy(backbone, cast(dict[int, Any], frozen)))
+        self.backbone = copy_but_frozen(cast(PreTrainedModel, backbone))
         width, weight = policy.config.get_text_config().hidden_size, next(backbone.parameters())
         dtype = torch.promote_types(weight.dtype, torch.float32)
         self.head = nn.Linear(width, 1, device=weight.device, dtype=dtype)

@@ -141,11 +141,16 @@ def make_replicas(model: M, count: int | None = None) -> Replica[M]:
     return Replica(model) if count == 1 else ThreadReplicas(model, count)
 
 
+def copy_but_frozen(model: M) -> M:
+    """Return a copy of `model` that holds its frozen weights themselves, and copies of all others."""
+    frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
+    return deepcopy(model, cast(dict[int, Any], frozen))
+
+
 def _weight_sharing_copy(model: M) -> M:
     """Return a copy of `model` whose parameters and buffers are the same memory."""
-    # Frozen weights are no copies at all; the others are copied for a moment and freed below.
-    frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
-    replica = deepcopy(model, cast(dict[int, Any], frozen))
+    # What is trained is copied for a moment and freed below.
+    replica = copy_but_frozen(model)
     tensors, originals = ([*m.parameters(), *m.buffers()] for m in (replica, model))
     # Parameters stay separate objects with gradients of their own; only their memory is shared.
     for tensor, original in zip(tensors, originals, strict=True):

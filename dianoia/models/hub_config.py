@@ -15,7 +15,7 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from dianoia.base.errors import ModelError
-from dianoia.bases import SHIPPED, shipped_model
+from dianoia.bases import SHIPPED, model_folder
 from dianoia.models.folder_check import read_config, read_object
 
 _TIMEOUT_SECONDS = 5.0
@@ -76,7 +76,7 @@ def model_config(where: str, source: str) -> Config:
     Raises:
         ModelError: there is no such model. `where` is the recipe's table that uses it.
     """
-    folder = shipped_model(source) or Path(source).expanduser()
+    folder = model_folder(source)
     if (folder / "config.json").is_file():
         try:
             return read_config(folder)
@@ -118,7 +118,7 @@ def text_config(config: Config) -> Config:
 
 def unavailable_reason(source: str) -> str | None:
     """Return the reason why a run could not load this model; None if it is here or on a hub that answers."""
-    if shipped_model(source) or Path(source).expanduser().exists() or source.count("/") != 1:
+    if model_folder(source).exists() or source.count("/") != 1:
         return None
     reason = _from_hub(source)[1]
     if reason is not None:

@@ -14,7 +14,7 @@ from typing import Any
 from huggingface_hub import ModelCardData, metadata_load, try_to_load_from_cache
 
 from dianoia.base.files import read_table, write_text
-from dianoia.bases import shipped_model
+from dianoia.bases import model_folder
 from dianoia.config import EvaluateStage, PretrainStage, RewardModelStage, RLStage
 from dianoia.recipe.graph import MODEL_KINDS, Recipe, Stage, result_names, sources
 from dianoia.recipe.resume.fingerprint import flatten
@@ -86,8 +86,8 @@ def _base(name: str, recipe: Recipe) -> str | None:
 
 
 def _is_hub_name(source: str) -> bool:
-    local = shipped_model(source) or Path(source).expanduser()
-    return source.count("/") == 1 and source[0] not in "./~" and not local.exists()
+    is_local = source[0] in "./~" or model_folder(source).exists()
+    return source.count("/") == 1 and not is_local
 
 
 def _front_matter(stage: Stage, base: str | None) -> str:
@@ -110,8 +110,7 @@ def _front_matter(stage: Stage, base: str | None) -> str:
 
 def _license(base: str) -> str | None:
     """Return the license in the card of the base model, if that is here."""
-    folder = shipped_model(base) or Path(base).expanduser()
-    card: object = folder / CARD
+    card: object = model_folder(base) / CARD
     if _is_hub_name(base):
         card = try_to_load_from_cache(base, CARD)
     try:

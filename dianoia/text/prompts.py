@@ -2,8 +2,8 @@
 
 In: a tokenizer, a template, and turns of a conversation. Out: the ids of the prompt after which a model answers
 (`Prompts.__call__`: `rl`, `sample`, `evaluate`, `preferences`), or the ids of a whole conversation in parts, of which a
-part is learnt (`Prompts.samples`: `sft`), or those that a reward model reads (`Prompts.scored`). The ids before an answer are the same in both, so that no two stages of a recipe
-see different prompts. Not here: text (`text.dialogue`, `text.chat`), decoding and end tokens of sampling (`sampler.rollouts`).
+part is learnt (`Prompts.samples`: `sft`), or those that a reward model reads (`Prompts.scored`). The ids before an answer are
+the same in the first two, so that no two stages of a recipe see different prompts. Not here: text (`text.dialogue`, `text.chat`), decoding and end tokens of sampling (`sampler.rollouts`).
 """
 
 import logging

@@ -4,11 +4,9 @@ A command calls `check_inputs` once, before it plans and runs. Numbers are check
 recipe is loaded.
 """
 
-from pathlib import Path
-
 from dianoia.base.errors import ConfigError, UserError
 from dianoia.base.records import Problem
-from dianoia.bases import shipped_model
+from dianoia.bases import model_folder
 from dianoia.config import (
     DemonstrationsStage,
     EvaluateStage,
@@ -107,7 +105,7 @@ def _check_template(name: str, template: str, recipe: Recipe) -> None:
         models = [source for source in models if stage.template_of(source) == template]
     for source in models:
         # Earlier stages have a chat template if their start has one; a hub name is looked at when it is loaded.
-        folder = shipped_model(source) or Path(source).expanduser()
+        folder = model_folder(source)
         if source not in recipe.stages and folder.is_dir() and not has_chat_template(folder):
             raise ConfigError(
                 f"{where} = {template!r}: the tokenizer of {source!r} has no chat template, as is usual for a base model, so "

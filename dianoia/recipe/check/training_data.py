@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from dianoia.base.errors import ConfigError, UserError, nearest
-from dianoia.bases import shipped_model
+from dianoia.bases import model_folder
 from dianoia.config import (
     DemonstrationsStage,
     PreferencesStage,
@@ -171,7 +171,7 @@ def estimate_amounts(stage: SFTStage, survey: Survey, seed: int) -> Amounts:
 
 
 def _tokens_per_character(start: str, texts: tuple[str, ...]) -> float:
-    file = (shipped_model(start) or Path(start).expanduser()) / "tokenizer.json"
+    file = model_folder(start) / "tokenizer.json"
     characters = sum(map(len, texts))
     # A hub model that is not here yet, or a stage that has not run.
     if not (characters and file.is_file()):

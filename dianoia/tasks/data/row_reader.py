@@ -118,7 +118,10 @@ class _Joined:
 
 
 class _Bytes:
-    """Parts of a file between offsets; `path` is its name in messages, `source` may be an unpacked copy. They are read by `pread`: pages of a memory map would count as this process's memory."""
+    """Parts of a file between offsets, read by `pread`: pages of a memory map would count as this process's memory.
+
+    `path` is the file's name in messages, `source` may be an unpacked copy of it.
+    """
 
     def __init__(self, path: Path, source: Path, offsets: Offsets) -> None:
         self.path, self.offsets = path, offsets
