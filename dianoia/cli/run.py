@@ -88,7 +88,7 @@ class RunOptions:
 def add_parser(commands: "Commands") -> None:
     """Add the command and its arguments."""
     parser = commands.add_parser("run", help="run a recipe; an interrupted run resumes")
-    parser.add_argument("recipe", type=Path, help="a TOML file, see recipes/")
+    parser.add_argument("recipe", type=Path, help="a TOML file, or the name of a recipe that ships")
     parser.add_argument(
         "--set",
         action="append",

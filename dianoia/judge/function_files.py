@@ -8,7 +8,8 @@ Decisions:
    working directory, after everything that is installed.
 2. These files decide its behaviour: the file and its imports from its own folder; for a dotted path the module, and all
    files of a package whose `__init__` has the function. Looking them up runs none of them.
-3. User code is trusted: it runs in the training process, as TRL runs it.
+3. `examples/...` is a file of the working directory if there is one, else the example that ships (`base.shipped_files`).
+4. User code is trusted: it runs in the training process, as TRL runs it.
 """
 
 import ast
@@ -26,6 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from dianoia.base.errors import ConfigError, nearest
+from dianoia.base.shipped_files import local_or_shipped, portable_name
 
 Function = Callable[..., Any]
 
@@ -53,7 +55,7 @@ def find(path: str) -> Function:
     Raises ConfigError if it cannot be imported, does not exist or cannot be called.
     """
     source, name = _split(path)
-    value: Any = _from_file(Path(source).expanduser()) if is_file(path) else _import(source)
+    value: Any = _from_file(local_or_shipped(source)) if is_file(path) else _import(source)
     # A name may be dotted: a method or an attribute of an object in the module.
     for part in name.split("."):
         if not hasattr(value, part):
@@ -178,8 +180,8 @@ def source_files(path: str) -> dict[str, Path]:
     """Return the files that decide the function's behaviour, by a name for each; empty if there are none."""
     source, _ = _split(path)
     if is_file(path):
-        file = Path(source).expanduser()
-        return {str(path): path for path in _with_imports(file)}
+        files = _with_imports(local_or_shipped(source))
+        return {portable_name(file): file for file in files}
     spec = _spec(source)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         return {}

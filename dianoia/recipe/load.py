@@ -30,6 +30,7 @@ from dianoia.config import (
 from dianoia.recipe.check.number_ranges import impossible_numbers
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.overrides import apply_override, correction, reread_values, short_key
+from dianoia.recipe.shipped import recipe_path, shipped_recipes
 
 KINDS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainStage,
@@ -48,12 +49,12 @@ _MAX_BYTES = 2**20
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
-    """Return the validated recipe.
+    """Return the validated recipe of a file, or of the name of a recipe that ships (`recipe.shipped`).
 
     Raises:
         ConfigError: the file is missing or is not TOML, or a key, type, value or combination is wrong.
     """
-    path = Path(path)
+    path = recipe_path(path)
     table = _read_table(path)
     # Later overrides win over earlier ones and over the file.
     for override in overrides:
@@ -94,7 +95,8 @@ def _check_path(path: Path) -> None:
             f"{path}: this is a link to {path.readlink()}, which does not exist; give the recipe itself, or fix the link"
         )
     if not path.exists():
-        hint = nearest(path.name, [file.name for file in path.parent.glob("*.toml")])
+        files = [file.name for file in path.parent.glob("*.toml")]
+        hint = nearest(path.name, [*files, *(f"{name}.toml" for name in shipped_recipes())])
         raise ConfigError(f"{path}: there is no such recipe{hint}")
     if not path.is_file():
         raise ConfigError(

@@ -12,6 +12,7 @@ from dianoia.config import (
     SampleStage,
 )
 from dianoia.recipe.load import load_recipe
+from dianoia.recipe.shipped import shipped_recipes
 from dianoia.tasks.catalog import is_built_in
 from dianoia.tasks.data.locations import DataMissing
 from dianoia.tasks.gold_check import Graded, check_files, check_set
@@ -35,7 +36,9 @@ def graded_sets(
         if is_built_in(name):
             yield name, check_set(name)
         # A recipe stands for the problems of its stages.
-        elif Path(name).suffix.lower() == ".toml":
+        elif Path(name).suffix.lower() == ".toml" or (
+            name in shipped_recipes() and not Path(name).exists()
+        ):
             yield from _recipe_sets(name)
         else:
             yield name, _graded_files(FileSettings(path=name, mapping=mapping, split=split))

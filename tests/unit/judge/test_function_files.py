@@ -56,6 +56,14 @@ def test_a_function_of_a_file(folder: Path) -> None:
     assert find("mine.py:plain") is find(str(folder / "mine.py") + ":plain"), "run once"
 
 
+def test_a_function_of_a_shipped_example(folder: Path) -> None:
+    path = "examples/own_reward/rewards.py:short"
+    assert callable(find(path))
+    files = source_files(path)
+    assert list(files) == ["examples/own_reward/rewards.py"], "the same name in a clone and a wheel"
+    assert all(file.is_absolute() and file.is_file() for file in files.values())
+
+
 def test_a_function_of_a_module(folder: Path) -> None:
     assert find("statistics.fmean") is find("statistics:fmean") is statistics.fmean
     (folder / "package").mkdir()
