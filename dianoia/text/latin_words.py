@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError
+from dianoia.base.extras import pip_install
 
 # Function words, numbers, words of problem solving; written for this project. Short phrases consist of them, and a
 # model that recognizes a language by its letters is least sure of them. Single plain letters are left out, since in a
@@ -113,8 +114,7 @@ def check_available() -> None:
     if not is_available():
         raise ConfigError(
             "Languages in Latin letters other than English can only be detected with lingua, which is not "
-            "installed; pip install 'dianoia[languages]' (Python below 3.14), or leave the "
-            "language reward out"
+            f"installed; {pip_install('languages')} (Python below 3.14), or leave the language reward out"
         )
 
 

@@ -15,7 +15,7 @@ from dianoia.tasks.gym import OFFERED, REFUSED, gym_problems
 
 pytestmark = pytest.mark.slow
 factory = pytest.importorskip(
-    "reasoning_gym.factory", reason="reasoning-gym is not installed: pip install 'dianoia[gym]'"
+    "reasoning_gym.factory", reason="reasoning-gym is not installed: pip install 'dianoia-r1[gym]'"
 )
 COUNT = 10
 STRONGEST = next((name for name in STRONG if offered(name) is None), UNSANDBOXED)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.base.errors import ConfigError, nearest
+from dianoia.base.extras import pip_install
 from dianoia.config import FileSettings
 from dianoia.models.hub_config import cache_alone_if_unreachable
 from dianoia.tasks.data.mappings import HUB
@@ -149,7 +150,7 @@ def _from_hub(name: str, config: str | None, split: str) -> tuple[Path, ...]:
         import datasets  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         raise DataMissing(
-            f"{where} it needs Hugging Face's datasets: pip install 'dianoia[data]'"
+            f"{where} it needs Hugging Face's datasets: {pip_install('data')}"
         ) from None
     # `datasets` accepts slices such as train[:10%] too, but the files of a slice hold the whole split.
     if not split.isidentifier():

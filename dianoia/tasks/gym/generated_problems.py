@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from dianoia.base.errors import ConfigError
+from dianoia.base.extras import pip_install
 from dianoia.base.records import Problem
 from dianoia.sandbox.guest.values import encode
 from dianoia.tasks.gym.gym_tasks import OFFERED, REFUSED, VERSION, Rule
@@ -124,7 +125,7 @@ def _names() -> str:
 
 
 def _check_installed(where: str) -> None:
-    advice = "pip install 'dianoia[gym]'"
+    advice = pip_install("gym")
     if importlib.util.find_spec("reasoning_gym") is None:
         raise ConfigError(f"{where}: reasoning-gym is not installed; {advice}")
     # Tasks and scorers change between versions; the rules hold for one.

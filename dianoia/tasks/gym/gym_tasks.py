@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.errors import SandboxError
+from dianoia.base.extras import pip_install
 from dianoia.base.records import Problem
 from dianoia.sandbox.sandbox import Limits, Packages
 from dianoia.tasks.code import CodeTests, Verdict, graded, run_jobs, shared_pool
@@ -191,7 +192,7 @@ def _packages() -> Packages:
     spec = importlib.util.find_spec("reasoning_gym")
     if spec is None or spec.origin is None:
         raise SandboxError(
-            "the verifier 'gym' needs reasoning-gym, which is not installed; pip install 'dianoia[gym]'"
+            f"the verifier 'gym' needs reasoning-gym, which is not installed; {pip_install('gym')}"
         )
     return Packages(Path(spec.origin).parents[1], ("reasoning_gym",))
 

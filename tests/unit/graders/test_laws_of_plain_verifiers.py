@@ -50,7 +50,7 @@ def test_the_laws_hold_for_programs(sandbox: None) -> None:
 )
 def test_the_laws_hold_for_reasoning_gym(task: str, sandbox: None) -> None:
     pytest.importorskip(
-        "reasoning_gym", reason="reasoning-gym is not installed: pip install 'dianoia[gym]'"
+        "reasoning_gym", reason="reasoning-gym is not installed: pip install 'dianoia-r1[gym]'"
     )
     problems = problem_source(f"gym/{task}").draw(1, 0, 3)
     assert [str(example) for example in broken(VERIFIERS["gym"], list(gym_cases(problems)))] == []

@@ -18,7 +18,8 @@ from dianoia.text.language import (
 )
 
 needs_lingua = pytest.mark.skipif(
-    not latin.is_available(), reason="needs the languages extra: pip install 'dianoia[languages]'"
+    not latin.is_available(),
+    reason="needs the languages extra: pip install 'dianoia-r1[languages]'",
 )
 
 
@@ -121,7 +122,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main_language("¿cuántas quedan?") == "en"
     assert is_measurable("en") and is_measurable("ru") and not is_measurable("es")
     assert not is_measurable("sw")
-    with pytest.raises(ConfigError, match=r"pip install 'dianoia\[languages\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'dianoia-r1\[languages\]'"):
         language_share("la suma es cinco", "es")
 
 

@@ -17,7 +17,8 @@ FILES = ("mixed_tuned", "mixed_fresh")
 BY_SCRIPT = ("zh", "ja", "ko", "ru")
 
 needs_lingua = pytest.mark.skipif(
-    not latin.is_available(), reason="needs the languages extra: pip install 'dianoia[languages]'"
+    not latin.is_available(),
+    reason="needs the languages extra: pip install 'dianoia-r1[languages]'",
 )
 
 

@@ -152,9 +152,9 @@ def test_a_plan_goes_without_data_that_cannot_be_fetched(
     assert missing_files(hub.stages["zero"], hub) == ["openai/gsm8k"]
     check_inputs(hub, planned=True)
     (missing,) = missing_inputs(hub)
-    assert "openai/gsm8k" in missing and "pip install 'dianoia[data]'" in missing
+    assert "openai/gsm8k" in missing and "pip install 'dianoia-r1[data]'" in missing
     with pytest.raises(
-        ConfigError, match=r"stages.zero.problems = 'openai/gsm8k'.*dianoia\[data\]"
+        ConfigError, match=r"stages.zero.problems = 'openai/gsm8k'.*dianoia-r1\[data\]"
     ):
         check_inputs(hub)
 

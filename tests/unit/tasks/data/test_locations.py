@@ -178,7 +178,7 @@ def test_what_the_hub_refuses(
 def test_without_datasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     places._from_hub.cache_clear()
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataMissing, match=r"pip install 'dianoia\[data\]'"):
+    with pytest.raises(DataMissing, match=r"pip install 'dianoia-r1\[data\]'"):
         files_of(FileSettings(path="openai/gsm8k"))
 
 

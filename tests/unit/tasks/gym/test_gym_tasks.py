@@ -78,7 +78,7 @@ def test_an_unknown_task_is_refused() -> None:
 
 def test_without_reasoning_gym_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"not installed; pip install 'dianoia\[gym\]'"):
+    with pytest.raises(ConfigError, match=r"not installed; pip install 'dianoia-r1\[gym\]'"):
         problem_source("gym/gcd")
 
 
