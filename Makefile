@@ -24,12 +24,10 @@ setup:  ## the environment in .venv; done by every other command
 	@$(PYTHON) scripts/bootstrap.py --venv "$(VENV)" --torch "$(TORCH)"
 
 demo: setup  ## the whole of DeepSeek-R1 in miniature on this machine, then the report
-	$(BIN)/dianoia run recipes/miniature-r1.toml --jobs 0
-	$(BIN)/dianoia report runs/miniature-r1
+	$(BIN)/dianoia demo
 
 zero: setup  ## R1-Zero alone in miniature, in a few minutes, then the report
-	$(BIN)/dianoia run recipes/miniature-zero.toml
-	$(BIN)/dianoia report runs/miniature-zero
+	$(BIN)/dianoia demo --quick
 
 seeds: setup  ## the demo over three seeds, then the claims over all of them
 	$(BIN)/dianoia run recipes/miniature-r1.toml --seeds 1,2,3 --jobs 0

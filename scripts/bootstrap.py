@@ -1,7 +1,8 @@
 """Sets up the environment in which every make target runs. Standard library only.
 
 In: pyproject.toml and constraints.txt. Out: a virtual environment with the pinned versions, Dianoia itself
-(editable) and the tools, and in it a stamp; while the stamp fits, a second call returns at once.
+(editable) and the tools, and in it a stamp; while the stamp fits, a second call returns at once. It prints one line per
+step; what pip says is shown when a step fails.
 
 PyTorch is the one large part. From the public index pip takes the CUDA build on every Linux machine,
 gigabytes that a laptop has no use for. So, where no NVIDIA GPU answers, this asks pip what it would
@@ -19,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +98,20 @@ def this_machine() -> Machine:
     return Machine(platform.system(), platform.machine(), nvidia)
 
 
+def run_step(step: str, command: Sequence[str]) -> bool:
+    """Run a command with one line for it; whether it succeeded. Its own words are shown only if it failed."""
+    print(f"{step} ...", end=" ", flush=True)
+    start = time.monotonic()
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode == 0:
+        print(f"done in {time.monotonic() - start:.0f} s", flush=True)
+        return True
+    print(f"failed\n{done.stdout}", flush=True)
+    return False
+
+
 class Environment:
     """A virtual environment and its pip."""
 
@@ -123,17 +139,19 @@ class Environment:
                 f"{self.folder} is a folder with files and no virtual environment; it stays as it is. "
                 "Name another one: make VENV=FOLDER ..."
             )
-        print(f"Making the environment {self.folder}", flush=True)
-        made = subprocess.run([sys.executable, "-m", "venv", "--clear", self.folder])
-        if made.returncode != 0 or not self.works():
+        made = run_step(
+            f"Making the environment {self.folder}",
+            [sys.executable, "-m", "venv", "--clear", str(self.folder)],
+        )
+        if not made or not self.works():
             raise SystemExit(
                 f"python -m venv {self.folder} failed (its message is above). On Debian and Ubuntu: "
                 "sudo apt install python3-venv"
             )
 
-    def pip(self, *arguments: str) -> bool:
-        """Run pip where the user can watch; whether it succeeded."""
-        return subprocess.run([*self._pip, *arguments], cwd=ROOT).returncode == 0
+    def pip(self, step: str, *arguments: str) -> bool:
+        """Run pip as a step with one line; whether it succeeded."""
+        return run_step(step, [*self._pip, *arguments])
 
     def offered(self, requirement: str) -> Build:
         """The build that pip would install by itself; reads metadata, downloads no wheel."""
@@ -146,8 +164,9 @@ class Environment:
             "--report",
             "-",
         ]
-        asked = subprocess.run([*self._pip, *how, requirement], stdout=subprocess.PIPE, text=True)
+        asked = subprocess.run([*self._pip, *how, requirement], capture_output=True, text=True)
         if asked.returncode != 0:
+            sys.stdout.write(asked.stderr)
             raise SystemExit(
                 f"pip finds no {requirement} (its message is above). Check the network, or the index "
                 "that pip is set up to use (pip config list)"
@@ -171,14 +190,14 @@ class Environment:
 def install(environment: Environment, asked: str) -> None:
     """Everything that constraints.txt pins: pip, PyTorch, then the rest with Dianoia itself."""
     # An older pip would download the wheel only to say which one it would take.
-    if not environment.pip("install", "--upgrade", "--constraint", "constraints.txt", "pip"):
+    newer = ("install", "--upgrade", "--constraint", "constraints.txt", "pip")
+    if not environment.pip("Bringing pip up to date", *newer):
         raise SystemExit(
             "pip could not bring itself up to date (its message is above); check the network"
         )
     install_torch(environment, asked)
-    if not environment.pip(
-        "install", "--compile", "--constraint", "constraints.txt", "--editable", ".[dev]"
-    ):
+    rest = ("install", "--compile", "--constraint", "constraints.txt", "--editable", ".[dev]")
+    if not environment.pip("Installing Dianoia, its libraries and the tools", *rest):
         raise SystemExit("the packages could not be installed; pip's message is above")
 
 
@@ -190,11 +209,12 @@ def install_torch(environment: Environment, asked: str) -> None:
         return
     command = ["install", "--compile", "--no-deps", "--force-reinstall", requirement]
     if not needs_cpu_index(asked, this_machine(), lambda: environment.offered(requirement)):
-        if not environment.pip(*command):
+        if not environment.pip(f"Installing PyTorch {pin}", *command):
             raise SystemExit(f"{requirement} could not be installed; pip's message is above")
         return
-    print(f"No NVIDIA GPU is wanted: taking PyTorch's CPU build from {CPU_INDEX}", flush=True)
-    if not environment.pip(*command, "--index-url", CPU_INDEX, "--retries", "1", "--timeout", "20"):
+    step = f"Installing PyTorch {pin} for CPUs, since no NVIDIA GPU is wanted, from {CPU_INDEX}"
+    source = ("--index-url", CPU_INDEX, "--retries", "1", "--timeout", "20")
+    if not environment.pip(step, *command, *source):
         raise SystemExit(
             f"\nThe CPU build of {requirement} could not be had from {CPU_INDEX} (pip's message is above).\n"
             f"The index that pip uses offers only the CUDA build, about 2.7 GB to download with NVIDIA's\n"

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from dianoia import config
 from dianoia.cli.main import main as run_command
+from dianoia.cli.main import parser
 from dianoia.metrics.definitions import METRICS
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.load import KINDS
@@ -37,13 +38,6 @@ FILES = {
     "preferences": "preferences.json",
 }
 """Where a kind of stage writes what is counted; `metrics.jsonl` for all others."""
-COMMANDS = (
-    ["--help"],
-    ["run", "--help"],
-    ["report", "--help"],
-    ["claims", "--help"],
-    ["tasks", "--help"],
-)
 
 
 # Keys --------------------------------------------------------------------------------------------
@@ -172,10 +166,20 @@ def metrics_page() -> str:
 # Commands ----------------------------------------------------------------------------------------
 
 
+def command_names(of: argparse.ArgumentParser) -> list[str]:
+    """Return the names of a parser's commands, in the order of its help."""
+    return [
+        name
+        for action in of._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name in action.choices
+    ]
+
+
 def commands_page() -> str:
     """Return the page of all commands: what each `--help` prints at 100 columns."""
     parts = [GENERATED, "# Commands\n"]
-    for words in COMMANDS:
+    for words in [["--help"], *([name, "--help"] for name in command_names(parser()))]:
         name = " ".join(["dianoia", *words[:-1]])
         parts += [f"## `{name}`\n", f"```text\n{_help(words).rstrip()}\n```\n"]
     return "\n".join(parts)
@@ -207,11 +211,11 @@ def pages() -> dict[Path, str]:
 
 def main() -> int:
     """Run the command line; returns its exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument(
         "--check", action="store_true", help="write nothing; say which pages are stale"
     )
-    check = parser.parse_args().check
+    check = arguments.parse_args().check
     stale = [
         path
         for path, text in pages().items()

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dianoia.cli.output import print_json
+
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
 
@@ -21,10 +23,15 @@ def add_parser(commands: "Commands") -> None:
         help="run directories of one recipe, one per seed",
     )
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
-    parser.set_defaults(command=lambda arguments: claims(arguments.runs, arguments.markdown))
+    parser.add_argument(
+        "--json", action="store_true", help="print claims and stage tables of each seed as JSON"
+    )
+    parser.set_defaults(
+        command=lambda arguments: claims(arguments.runs, arguments.markdown, arguments.json)
+    )
 
 
-def claims(runs: Sequence[Path], markdown: bool = False) -> None:
+def claims(runs: Sequence[Path], markdown: bool = False, json: bool = False) -> None:
     """Print the claims and the stage table of runs that differ in their seed alone."""
     from rich.console import Console
 
@@ -33,5 +40,9 @@ def claims(runs: Sequence[Path], markdown: bool = False) -> None:
 
     # Refuses runs of different recipes: a mean over them would mean nothing.
     results = seeds.load_results([RunDirectory(path) for path in runs])
+    if json:
+        keys = ("seed", "claims", "stage_table")
+        print_json({"runs": [{key: table[key] for key in keys} for table in results]})
+        return
     grids = [seeds.claims_grid(results), seeds.stages_grid(results)]
     seeds.print_grids(grids, Console(), markdown)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ from io import TextIOWrapper
 import dianoia
 from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.faults import fault_message
-from dianoia.cli import claims, report, run, tasks
+from dianoia.cli import claims, demo, report, run, tasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=dianoia.__version__)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     # In the order of the help.
-    for module in (run, report, claims, tasks):
+    for module in (demo, run, report, claims, tasks):
         module.add_parser(commands)
     return root
 
@@ -78,13 +79,17 @@ def _is_closed_output(error: Exception) -> bool:
     """Return True if the reader of the output has ended, such as `head`; further output then goes nowhere."""
     if not isinstance(error, BrokenPipeError):
         return False
+    # Asked of the pipe itself: a text larger than the buffer is dropped when it fails, so that a flush succeeds.
+    poll = select.poll()
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes standard output once more at exit and would raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        poll.register(sys.stdout.fileno(), 0)
+    except OSError:  # no file, as in a test that captures the output
+        return False
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    # Python flushes standard output once more at exit and would raise again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 if __name__ == "__main__":

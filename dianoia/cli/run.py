@@ -1,18 +1,18 @@
 """`dianoia run`: plans a recipe, runs its stages and prints the results."""
 
 import argparse
-import json
 import os
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dianoia.base.errors import ConfigError, MachineFault, Stopped
+from dianoia.cli.output import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,7 @@ class RunOptions:
     gpu: str | None = None
     """`--for`: the GPU of the machine that a dry run plans for; None: this machine."""
     json: bool = False
-    """Print the plan of a dry run as JSON."""
+    """Print the results, or the plan of a dry run, as JSON; what else there is to say goes to standard error."""
     verbose: bool = False
 
     @classmethod
@@ -155,7 +155,9 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
         help="with --dry-run: plan for a machine with this GPU instead of this machine, e.g. --for H100",
     )
     parser.add_argument(
-        "--json", action="store_true", help="with --dry-run: print the plan as JSON"
+        "--json",
+        action="store_true",
+        help="print the results as JSON, with --dry-run the plan; progress goes to standard error",
     )
     parser.add_argument(
         "--verbose", action="store_true", help="print the plan with each stage's costs and memory"
@@ -198,6 +200,16 @@ def _jobs(text: str) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Plan a recipe and, unless it is a dry run, run it and print its results. With seeds: one run per seed."""
     options = RunOptions.parsed(arguments)
+    outcomes = execute(options)
+    if options.json:
+        print_json(outcomes if options.seeds else outcomes[0])
+
+
+def execute(options: RunOptions) -> list[dict[str, Any]]:
+    """Plan a recipe and, unless it is a dry run, run it; return one table per run, for JSON.
+
+    A table holds the plan, or `run` (its directory), `seconds` and `results`. Without `json` everything is printed too.
+    """
     _require_dry_run(options)
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
     # Set before anything imports torch, which a reward function of the recipe may do.
@@ -215,25 +227,27 @@ def run(arguments: argparse.Namespace) -> None:
     # From here on each run has its own options, with its seed among the overrides.
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
-        _dry_run(runs, options)
-        return
+        return _dry_run(runs, options)
     _check_address_space()
-    console, start = Console(soft_wrap=True), time.monotonic()
+    console, start = Console(soft_wrap=True, stderr=options.json), time.monotonic()
     with _resume_advice(options), ExitStack() as locks:
         planned = [_lock_and_plan(run_options, locks, console) for run_options in runs]
         executor = _executor(options.jobs, planned, console)
+        if options.json:  # a reward function may print
+            locks.enter_context(redirect_stdout(sys.stderr))
         run_recipes(planned, options.jobs, executor, _command_line(), console)
-    _print_results(planned, time.monotonic() - start, console)
-    if options.seeds:
+    seconds = time.monotonic() - start
+    if not options.json:
+        _print_results(planned, seconds, console)
+    if options.seeds and not options.json:
         _print_claims(runs)
+    return [_outcome(planned_run, seconds) for planned_run in planned]
 
 
 def _require_dry_run(options: RunOptions) -> None:
     """Raise ConfigError for an option of a dry run without `--dry-run`: such a command would start work."""
     if options.dry_run:
         return
-    if options.json:
-        raise ConfigError("--json prints the plan of a dry run; add --dry-run, or leave --json out")
     if options.gpu is not None:
         raise ConfigError(
             f"--for {options.gpu} plans for another machine, and without --dry-run the recipe would run on this one; add "
@@ -264,19 +278,16 @@ def _resume_advice(options: RunOptions) -> Iterator[None]:
         raise KeyboardInterrupt(options.resume_advice) from None
 
 
-def _dry_run(runs: Sequence[RunOptions], options: RunOptions) -> None:
-    """Print the plan of each run, as text or as JSON (a list if there are several seeds)."""
+def _dry_run(runs: Sequence[RunOptions], options: RunOptions) -> list[dict[str, Any]]:
+    """Return the plan of each run as a table; print it, except for JSON."""
     from rich.console import Console
 
     from dianoia.recipe.plan.plan_text import print_plan
 
     plans = [_plan(run_options, *_load(run_options))[1] for run_options in runs]
-    if options.json:
-        tables = [plan.as_json() for plan in plans]
-        print(json.dumps(tables if options.seeds else tables[0], ensure_ascii=False, indent=2))
-        return
-    for plan in plans:
+    for plan in plans if not options.json else ():
         print_plan(plan, Console(soft_wrap=True), options.verbose)
+    return [plan.as_json() for plan in plans]
 
 
 def _options_per_seed(options: RunOptions) -> list[RunOptions]:
@@ -371,6 +382,14 @@ def _print_results(planned: "Sequence[PlannedRun]", seconds: float, console: "Co
         _print_summary(read_table(run.results), console)
         console.print(f"results: {run.results}", highlight=False)
         console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
+
+
+def _outcome(planned: "PlannedRun", seconds: float) -> dict[str, Any]:
+    """Return what JSON says of a run that is done."""
+    from dianoia.base.files import read_table
+
+    run = planned.run
+    return {"run": str(run.path), "seconds": seconds, "results": dict(read_table(run.results))}
 
 
 def _print_summary(results: Mapping[str, Any], console: "Console") -> None:

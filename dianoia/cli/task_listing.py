@@ -1,7 +1,8 @@
-"""Print the catalogue, and the results of grading gold answers, for `dianoia tasks`."""
+"""Print the catalogue, and the results of grading gold answers, for `dianoia tasks`; or return them for JSON."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -17,11 +18,38 @@ from dianoia.tasks.plugins import PROBLEM_SETS
 _BAD = (Outcome.WRONG, Outcome.UNREADABLE)
 
 
+def catalogue_table() -> dict[str, Any]:
+    """Return what `show_catalogue` prints: sets with samples, tasks of reasoning-gym, verifiers, mappings."""
+    return {
+        "sets": [
+            {
+                "name": name,
+                "domains": sorted({problem.domain for problem in problems}),
+                "samples": [
+                    {"verifier": verifier, "question": problem.question, "answer": problem.answer}
+                    for verifier, problem in _samples(problems).items()
+                ],
+            }
+            for name, problems in _probes()
+        ],
+        "gym": [f"{PREFIX}{task}" for task in sorted(OFFERED)],
+        "verifiers": {name: verifier.summary for name, verifier in VERIFIERS.items()},
+        "mappings": [
+            {"name": mapping.name, "about": mapping.about, "hub": list(mapping.hub)}
+            for mapping in MAPPINGS.values()
+        ],
+    }
+
+
+def _probes() -> Iterator[tuple[str, Sequence[Problem]]]:
+    """Yield each built-in set with so many problems that every domain and verifier of a mixed set is among them."""
+    for name, make in PROBLEM_SETS.items():
+        yield name, make().draw(0, 0, PROBE)  # the same problems every time
+
+
 def show_catalogue(console: Console) -> None:
     """Print all sets with a problem per verifier, all verifiers, and all ready mappings."""
-    for name, make in PROBLEM_SETS.items():
-        # Enough that every domain and verifier of a mixed set is among them; the same problems every time.
-        problems = make().draw(0, 0, PROBE)
+    for name, problems in _probes():
         domains = ", ".join(sorted({problem.domain for problem in problems}))
         _print(console, f"{name}: {domains}")
         for verifier_name, problem in _samples(problems).items():
@@ -69,12 +97,8 @@ def show_graded(
 
     Returns True if there are rows and all of them are in order.
     """
-    counts: Counter[Outcome] = Counter()
-    summary = Summary(name, tests=tuple(tests.sets) if tests else ())
-    # A generator that prints as it is consumed: bad rows appear while others are still being graded.
-    summary.count(_print_bad_rows(rows, counts, summary, console, limit, tests))
-    summary.rows = counts.total()
-    summary.left_out = counts[Outcome.LEFT_OUT]
+    # Bad rows are printed while others are still being graded.
+    summary, counts = _summarize(name, rows, lambda row: _print(console, row.message), limit, tests)
     bad = sum(counts[outcome] for outcome in _BAD)
     if bad > limit:
         _print(console, f"{name}: and {bad - limit:,} more")
@@ -82,26 +106,70 @@ def show_graded(
         _print(console, line)
     listed = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
     _print(console, f"{name}: {listed or 'no row'}")
+    return _is_in_order(counts)
+
+
+def graded_table(
+    name: str, rows: Iterable[Graded], limit: int, tests: Tests | None = None
+) -> dict[str, Any]:
+    """Return what `show_graded` prints, for JSON: `all_right`, counts, up to `limit` bad rows."""
+    bad_rows: list[Graded] = []
+    summary, counts = _summarize(name, rows, bad_rows.append, limit, tests)
+    return {
+        "name": name,
+        "all_right": _is_in_order(counts),
+        "rows": counts.total(),
+        "outcomes": {str(outcome): count for outcome, count in counts.items()},
+        "bad": [
+            {"row": row.row, "outcome": str(row.outcome), "message": row.message}
+            for row in bad_rows
+        ],
+        "domains": dict(summary.domains),
+        "languages": dict(summary.languages),
+        "verifiers": dict(summary.verifiers),
+        "repeated": summary.repeated,
+        "mapping": summary.mapping,
+        "shared_with_tests": dict(summary.contamination.by_set),
+    }
+
+
+def _is_in_order(counts: Counter[Outcome]) -> bool:
     # Ungraded and left-out rows are in order, an empty set is not.
-    return counts.total() > 0 and not bad
+    return counts.total() > 0 and not any(counts[outcome] for outcome in _BAD)
 
 
-def _print_bad_rows(
+def _summarize(
+    name: str,
+    rows: Iterable[Graded],
+    on_bad: Callable[[Graded], object],
+    limit: int,
+    tests: Tests | None,
+) -> tuple[Summary, Counter[Outcome]]:
+    """Return the set in numbers and its outcomes; `on_bad` gets the first `limit` bad rows as they come."""
+    counts: Counter[Outcome] = Counter()
+    summary = Summary(name, tests=tuple(tests.sets) if tests else ())
+    summary.count(_counted_problems(rows, counts, summary, on_bad, limit, tests))
+    summary.rows = counts.total()
+    summary.left_out = counts[Outcome.LEFT_OUT]
+    return summary, counts
+
+
+def _counted_problems(
     rows: Iterable[Graded],
     counts: Counter[Outcome],
     summary: Summary,
-    console: Console,
+    on_bad: Callable[[Graded], object],
     limit: int,
     tests: Tests | None,
 ) -> Iterator[Problem]:
-    """Yield the problems of the rows; count all rows, print bad ones, compare problems with tests."""
+    """Yield the problems of the rows; count all rows, hand bad ones over, compare problems with tests."""
     for row in rows:
         counts[row.outcome] += 1
         summary.mapping = row.mapping
         if row.outcome is Outcome.LEFT_OUT:
             summary.reason = summary.reason or row.message
         if row.outcome in _BAD and sum(counts[outcome] for outcome in _BAD) <= limit:
-            _print(console, row.message)
+            on_bad(row)
         if row.problem is not None:
             # Called for its counts: here no row is left out.
             is_contaminated(tests, row.problem, summary.contamination)

@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from dianoia.cli.output import print_json
+
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
 
@@ -15,7 +17,8 @@ def add_parser(commands: "Commands") -> None:
     parser.description = (
         "Shows the problem sets with samples, the verifiers and the ready mappings."
     )
-    parser.set_defaults(command=lambda _arguments: show())
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    parser.set_defaults(command=lambda arguments: show(arguments.json))
     check_parser = parser.add_subparsers(metavar="check").add_parser(
         "check",
         help="grade gold answers by their own verifiers; exit status 1 if any is not right",
@@ -39,15 +42,19 @@ def add_parser(commands: "Commands") -> None:
     check_parser.add_argument(
         "--most", type=int, default=100, help="print at most this many rows (default: 100)"
     )
+    check_parser.add_argument("--json", action="store_true", help="print the same as JSON")
     check_parser.set_defaults(command=check)
 
 
-def show() -> None:
+def show(json: bool = False) -> None:
     """Print the problem sets, the verifiers and the mappings."""
     from rich.console import Console
 
-    from dianoia.cli.task_listing import show_catalogue
+    from dianoia.cli.task_listing import catalogue_table, show_catalogue
 
+    if json:
+        print_json(catalogue_table())
+        return
     show_catalogue(Console(soft_wrap=True))
 
 
@@ -55,14 +62,19 @@ def check(arguments: argparse.Namespace) -> int:
     """Grade gold answers and print those that are not right; return 1 if there are any, else 0."""
     from rich.console import Console
 
-    from dianoia.cli.task_listing import show_graded
+    from dianoia.cli.task_listing import graded_table, show_graded
     from dianoia.recipe.check.gold_answers import graded_sets
     from dianoia.tasks.catalog import read_tests
 
     tests = read_tests(arguments.against)
+    sets = graded_sets(arguments.names, arguments.mapping, arguments.split)
+    if arguments.json:
+        tables = [graded_table(name, rows, arguments.most, tests) for name, rows in sets]
+        print_json(tables)
+        return 0 if all(table["all_right"] for table in tables) else 1
     # A list, not a generator: every set is graded and printed, also after one with an error.
     all_right = [
         show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)
-        for name, rows in graded_sets(arguments.names, arguments.mapping, arguments.split)
+        for name, rows in sets
     ]
     return 0 if all(all_right) else 1

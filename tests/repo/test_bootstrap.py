@@ -100,7 +100,8 @@ class Pip:
         self._offered = offered
         self._reachable = reachable
 
-    def pip(self, *arguments: str) -> bool:
+    def pip(self, step: str, *arguments: str) -> bool:
+        assert step and "\n" not in step
         self.calls.append(arguments)
         return self._reachable
 
@@ -139,6 +140,18 @@ def test_without_the_cpu_index_it_stops_and_says_what_to_do(laptop: ModuleType) 
     with pytest.raises(SystemExit, match=r"2\.7 GB(.|\n)*make TORCH=cuda"):
         laptop.install_torch(pip, "auto")
     assert len(pip.calls) == 1
+
+
+def test_a_step_is_one_line_and_its_words_come_when_it_fails(
+    bootstrap: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = "import sys; print('out'); print('err', file=sys.stderr); sys.exit({})"
+    assert bootstrap.run_step("Making tea", [sys.executable, "-c", words.format(0)])
+    assert capfd.readouterr() == ("Making tea ... done in 0 s\n", "")
+    assert not bootstrap.run_step("Making tea", [sys.executable, "-c", words.format(3)])
+    output, errors = capfd.readouterr()
+    assert output.startswith("Making tea ... failed\n") and not errors
+    assert {"out", "err"} <= set(output.split())
 
 
 def test_the_stamp(bootstrap: ModuleType, tmp_path: Path) -> None:

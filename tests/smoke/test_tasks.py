@@ -25,6 +25,10 @@ def test_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks"]) == 0
     out = capsys.readouterr().out
     assert "miniature/code: code" in out and "Ready mappings" in out
+    assert main(["tasks", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert {"miniature/math", "miniature/all"} <= {row["name"] for row in table["sets"]}
+    assert all(text in out for text in (*table["gym"][0].split("/")[1:], *table["verifiers"]))
 
 
 def test_a_file_passes_or_fails_by_its_rows(
@@ -37,6 +41,11 @@ def test_a_file_passes_or_fails_by_its_rows(
     out = capsys.readouterr().out
     assert f"{bad}, row 7, column 'answer', value 'see above'" in out
     assert f"{bad}: 39 right, 1 unreadable" in out
+    assert main(["tasks", "check", str(good), str(bad), "--mapping", "gsm8k", "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["all_right"] and first["outcomes"] == {"right": 40} and not first["bad"]
+    assert not second["all_right"] and second["outcomes"] == {"right": 39, "unreadable": 1}
+    assert [row["row"] for row in second["bad"]] == [f"{bad}, row 7"] and second["domains"]
 
 
 def test_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,14 @@ def test_the_command(
         assert "| R1 (r1) | 95.0 (95.0-95.0) |" in message
 
 
+def test_the_command_as_json(runs: list[RunDirectory], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", *(str(run.path) for run in runs), "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)["runs"]
+    assert [table["seed"] for table in tables] == [1, 2]
+    first = tables[0]["claims"][0]
+    assert (first["number"], first["holds"]) == (1, True) and tables[0]["stage_table"]
+
+
 def edit(path: Path, change: Edit) -> None:
     table = json.loads(path.read_text(encoding="utf-8"))
     change(table)
