@@ -28,6 +28,8 @@ class Stream(IntEnum):
     """The `sample` stage: data for supervised fine-tuning."""
     PREFERENCES = 32_452_843
     """The `preferences` stage: data for reward models."""
+    ASKED = 179_424_673
+    """Questions of people: `Model.ask` and the server, one stream per seed."""
 
 
 def stream_key(seed: int, stream: Stream, *parts: int) -> Key:

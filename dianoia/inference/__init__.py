@@ -1,0 +1,9 @@
+"""Inference: models as people name them, loaded and asked; the same engines and random streams as in training.
+
+    checkpoints   what a person types as MODEL, and the checkpoints of a run by name; no torch
+    messages      conversations as people and chat APIs write them, as turns; no torch
+    response      a response split for people into thought and content, with how it ended; no torch
+    model         weights, tokenizer, template and defaults of a checkpoint; asks it
+
+Not here: training (`stages`), and scores over problem sets (`stages.evaluate`).
+"""
