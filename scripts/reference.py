@@ -6,24 +6,16 @@ python scripts/reference.py --check    says which pages are stale; status 1 if a
 
 import argparse
 import io
-import json
 import os
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from dianoia import config
 from dianoia.cli.main import main as run_command
 from dianoia.cli.main import parser
 from dianoia.metrics.definitions import METRICS
-from dianoia.recipe.graph import Recipe
+from dianoia.recipe.keys import Key, KeyTable, key_tables
 from dianoia.recipe.load import KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -45,92 +37,38 @@ FILES = {
 
 def keys_page() -> str:
     """Return the page of all keys of a recipe, one table per kind of stage."""
-    tables: list[tuple[str, str, type[BaseModel]]] = [("Recipe", "The top of the file.", Recipe)]
-    tables += [(f"`{kind}`", f"`[stages.NAME]` with `kind = \"{kind}\"`; its page: [{kind}.md](../{kind}.md).", model)
-               for kind, model in KINDS.items()]  # fmt: skip
-    tables += [
-        ("`[data.NAME]`", "Where problems come from; its page: [data.md](../data.md).", config.DataSettings),
-        ("`[templates.NAME]`", "A prompt of the recipe's own; its page: [recipes.md](../recipes.md).", config.TemplateSettings),
-        ("`[claims]`", "Which checkpoint plays which part of the paper; its page: [claims.md](../claims.md).", config.ClaimsSettings),
-    ]  # fmt: skip
     parts = [
         GENERATED,
         "# Keys of a recipe\n",
         "Sections in a meaning are those of the paper (arXiv 2501.12948v2).\n",
     ]
-    for title, about, model in tables:
-        parts += [f"## {title}\n", f"{about}\n", _key_table(model)]
+    for table in key_tables():
+        name = "Recipe" if table.name == "recipe" else f"`{_heading(table)}`"
+        page = f"; its page: [{table.page}](../{table.page})" if table.page else ""
+        parts += [f"## {name}\n", f"{table.about}{page}.\n", _key_table(table)]
     return "\n".join(parts)
 
 
-def _key_table(model: type[BaseModel]) -> str:
+def _heading(table: KeyTable) -> str:
+    return table.name if table.name in KINDS else table.header
+
+
+def _key_table(table: KeyTable) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     rows += [
-        f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
-        for key, field in _fields(model)
-        if not key.startswith(("stages", "data.", "templates.", "claims."))
+        f"| `{key.name}` | {' or '.join(map(_type, key.types))} | {_default(key)} | {_cell(key.meaning)} |"
+        for key in table.keys
     ]
     return "\n".join(rows) + "\n"
 
 
-def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield every key with the tables it stands in before it: `sampling.max_tokens`."""
-    for name, field in model.model_fields.items():
-        tables = _tables(field.annotation)
-        # A table that is always there has no row of its own; an optional one, or a list of tables, has.
-        if not tables or not isinstance(field.annotation, type):
-            yield prefix + name, field
-        for table in tables:
-            yield from _fields(table, f"{prefix}{name}.")
+def _type(name: str) -> str:
+    """Return a type with its literal values as code."""
+    return re.sub(r'("[^"]*")', r"`\1`", name)
 
 
-def _tables(annotation: Any) -> list[type[BaseModel]]:
-    """Return the tables that an annotation mentions. Those of `problems` have a page of their own."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [] if issubclass(annotation, config.FileSettings) else [annotation]
-    return [table for part in get_args(annotation) for table in _tables(part)]
-
-
-def _type(annotation: Any) -> str:
-    """Return a type as a person writes it in TOML."""
-    names = {
-        str: "text",
-        int: "integer",
-        float: "number",
-        bool: "boolean",
-        dict: "table",
-        Any: "any",
-    }
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{json.dumps(value)}`" for value in arguments)
-    if origin in (Union, UnionType):
-        kinds = dict.fromkeys(_type(part) for part in arguments if part is not NoneType)
-        return " or ".join(kinds)
-    if origin in (list, tuple):
-        inner = _type(arguments[0])
-        return f"list of {inner if inner.endswith('s') else inner + 's'}"
-    if origin is not None and not isinstance(origin, type):
-        return _type(arguments[0])  # Annotated[...]
-    if isinstance(annotation, type) and issubclass(annotation, config.FileSettings):
-        return "text or table"
-    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        return "table"
-    return names.get(
-        annotation, "table" if origin else str(getattr(annotation, "__name__", annotation))
-    )
-
-
-def _default(field: FieldInfo) -> str:
-    """Return a field's default as TOML writes it."""
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if value is None:
-        return "absent"
-    if isinstance(value, BaseModel):
-        return "its own defaults"
-    return f"`{json.dumps(value, default=str)}`"
+def _default(key: Key) -> str:
+    return f"`{key.default}`" if key.is_value else key.default
 
 
 def _cell(text: str) -> str:

@@ -28,9 +28,14 @@ from collections.abc import Iterable
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` with the nearest of `names`, to follow a word of a sentence; empty if none is near."""
-    # Below 0.5 the suggestion is seldom what was meant.
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    close = near_names(name, names, most=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def near_names(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """Return up to `most` of `names` that are near a mistyped one, the nearest first."""
+    # Below 0.5 the suggestion is seldom what was meant.
+    return difflib.get_close_matches(name, list(names), n=most, cutoff=0.5)
 
 
 class UserError(Exception):

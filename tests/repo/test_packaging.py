@@ -68,5 +68,7 @@ def test_the_page_on_the_index_has_no_dead_links(root: Path, pyproject: dict[str
 
 def test_recipes_and_examples_are_in_wheel_and_source(pyproject: dict[str, Any]) -> None:
     targets = pyproject["tool"]["hatch"]["build"]["targets"]
-    assert targets["wheel"]["force-include"] == {name: f"dianoia/{name}" for name in FOLDERS}
-    assert set(FOLDERS) <= set(targets["sdist"]["only-include"])
+    folders = (*FOLDERS, "docs")
+    assert targets["wheel"]["sources"] == {name: f"dianoia/{name}" for name in folders}
+    assert set(folders) < set(targets["wheel"]["only-include"])
+    assert set(folders) < set(targets["sdist"]["only-include"])
