@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from dianoia.base.limits import MAX_JOBS, MAX_THREADS
+from dianoia.hardware.cgroups import memory_limit
 from dianoia.hardware.gpus import UNKNOWN, Gpu, gpu_named, gpu_reported
 
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
 _CPU_SHARE = 0.9
 """Share of the rate of large matrix products that training and sampling reach on wide models on a CPU."""
 _CPU_BFLOAT16 = 1.6
@@ -137,12 +137,8 @@ def main_memory() -> float | None:
         memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
         return None
-    # a container's limit is in a cgroup, which the system's own figure ignores
-    memory = min(memory, address_limit())
-    try:
-        return min(memory, float(_CGROUP.read_text(encoding="ascii")))
-    except (OSError, ValueError):  # no such file, or "max"
-        return memory
+    # a container's limit is in a control group, which the system's own figure ignores
+    return min(memory, address_limit(), memory_limit())
 
 
 def address_limit() -> float:

@@ -1,0 +1,112 @@
+"""What a recipe needs, and whether this machine has it. No torch.
+
+In: a recipe. Out: findings; what a run would be refused for is `broken`. The checks are those of `dianoia run --dry-run`, one
+message each instead of an end at the first.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dianoia.base.errors import UserError
+from dianoia.doctor.finding import Finding, broken, warning
+from dianoia.recipe.check.inputs import check_inputs
+from dianoia.recipe.check.sandbox_use import sandbox_of
+from dianoia.recipe.graph import Recipe
+from dianoia.recipe.load import load_recipe
+from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
+from dianoia.recipe.plan.run_plan import TIGHT, RunPlan, plan_run
+from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
+from dianoia.recipe.templates import inherit_templates
+from dianoia.storage.run_directory import RunDirectory
+
+
+def check_recipe(recipe_name: str) -> Iterator[Finding]:
+    """Yield what a recipe needs and lacks here.
+
+    Raises:
+        ConfigError: the recipe itself cannot be read.
+    """
+    recipe = inherit_templates(load_recipe(recipe_name))
+    yield Finding(
+        "recipe", f"{recipe.name}: {plural(len(recipe.stages), 'stage')}. {recipe.description}"
+    )
+    try:
+        check_inputs(recipe, planned=True)
+    except UserError as error:
+        yield broken("inputs", str(error), f"mend it, then: dianoia run {recipe_name} --dry-run")
+        return
+    run = RunDirectory(Path("runs") / recipe.name)
+    tasks = tuple(stage_tasks(recipe, run, StageSelection()))
+    plan = plan_run(recipe, tasks, run.path)
+    yield from _inputs(plan)
+    yield from _memory(plan)
+    yield from _time(plan)
+    yield from _disk(plan)
+    yield from _sandbox(recipe)
+
+
+def _inputs(plan: RunPlan) -> Iterator[Finding]:
+    if not plan.missing:
+        yield Finding("inputs", "all models and files are here")
+    for sentence in plan.missing:
+        yield broken("inputs", sentence, "put it there, or name what you have instead with --set")
+
+
+def _memory(plan: RunPlan) -> Iterator[Finding]:
+    largest = max(plan.stages, key=lambda stage: stage.memory.bytes if stage.memory else 0.0)
+    if largest.memory is None:
+        yield Finding("memory", "nothing is left to run")
+        return
+    value = f"{largest.name} needs about {format_bytes(largest.memory.bytes)} while {largest.memory.activity}"
+    machine = plan.machine_memory
+    if machine is None:
+        yield Finding("memory", f"{value}; what {plan.machine} has is not known")
+        return
+    value += f", {plan.machine} has {format_bytes(machine)}"
+    if plan.fits(largest):
+        tight = largest.memory.bytes > TIGHT * machine
+        advice = "end other programs first, or set one of the keys that the plan names (--dry-run --verbose)"
+        yield warning("memory", value, advice) if tight else Finding("memory", value)
+        return
+    ways = [f"{saving.text} in {largest.name}" for saving in largest.memory.savings[:3]]
+    if plan.suggested_gpu:
+        ways.append(f"a machine with one {plan.suggested_gpu}")
+    yield broken("memory", value, " or ".join(ways) or "a smaller model, or a larger machine")
+
+
+def _time(plan: RunPlan) -> Iterator[Finding]:
+    if plan.slow_stages:
+        gpu = f"; one {plan.suggested_gpu} would do" if plan.suggested_gpu else ""
+        yield warning(
+            "time",
+            f"{', '.join(plan.slow_stages)}: more than a month on {plan.machine}",
+            f"use a faster machine{gpu}",
+        )
+        return
+    known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain]
+    if known:
+        yield Finding(
+            "time", f"about {format_seconds(sum(known))} on {plan.machine}, as far as it is known"
+        )
+
+
+def _disk(plan: RunPlan) -> Iterator[Finding]:
+    if plan.disk is None:
+        return
+    value = f"at most {format_bytes(plan.disk.needed)} in {plan.run_directory}"
+    free = plan.disk.free
+    if free is not None and free < plan.disk.needed:
+        yield broken(
+            "disk",
+            f"{value}, and {format_bytes(free)} are free",
+            "free some space, or give --out on another disk",
+        )
+    else:
+        yield Finding("disk", value)
+
+
+def _sandbox(recipe: Recipe) -> Iterator[Finding]:
+    # check_inputs has seen that there is one if it is needed.
+    name = sandbox_of(recipe)
+    if name is not None:
+        yield Finding("sandbox", f"programs of models run in {name}")

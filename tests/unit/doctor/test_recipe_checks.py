@@ -1,0 +1,57 @@
+"""What a recipe needs: all of it said, what is missing as broken."""
+
+from pathlib import Path
+
+import pytest
+
+from dianoia.base.errors import ConfigError
+from dianoia.doctor.finding import Finding, Status
+from dianoia.doctor.recipe_checks import check_recipe
+
+
+@pytest.fixture(autouse=True)
+def _offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def by_topic(recipe: str) -> dict[str, Finding]:
+    return {row.topic: row for row in check_recipe(recipe)}
+
+
+def test_the_miniature_needs_nothing_that_is_not_here() -> None:
+    rows = by_topic("miniature-zero")
+    assert {row.status for row in rows.values()} == {Status.OK}
+    assert rows["recipe"].value.startswith("miniature-zero: 2 stages.")
+    assert rows["inputs"].value == "all models and files are here"
+    assert "on this CPU" in rows["time"].value and "runs/miniature-zero" in rows["disk"].value
+
+
+def test_a_recipe_for_a_gpu_with_data_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = list(check_recipe("qwen-zero"))
+    missing = [row for row in rows if row.topic == "inputs"]
+    assert missing and all(row.status is Status.BROKEN for row in missing)
+    assert any("data/train.jsonl: there is no such file" in row.value for row in missing)
+    (memory,) = (row for row in rows if row.topic == "memory")
+    assert memory.status is Status.BROKEN and "zero needs about" in memory.value
+    assert "a machine with one" in memory.advice
+
+
+def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "problems.jsonl").write_text('{"prompt": "2+3?"}\n', encoding="utf-8")
+    text = (
+        'name = "mine"\n[stages.zero]\nkind = "rl"\nstart = "miniature-base-small"\n'
+        'problems = "problems.jsonl"\nsteps = 1\nsampling.max_tokens = 8\n'
+        "optimizer.learning_rate = 1e-4\n"
+    )
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    rows = by_topic("mine.toml")
+    assert (
+        rows["inputs"].status is Status.BROKEN and "problems.jsonl, row 1" in rows["inputs"].value
+    )
+    assert rows["inputs"].advice == "mend it, then: dianoia run mine.toml --dry-run"
+
+
+def test_a_recipe_that_cannot_be_read() -> None:
+    with pytest.raises(ConfigError, match="no recipe of this name"):
+        list(check_recipe("miniature-two"))
