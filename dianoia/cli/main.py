@@ -11,7 +11,7 @@ from io import TextIOWrapper
 import dianoia
 from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.faults import fault_message
-from dianoia.cli import claims, demo, doctor, help_topic, report, run, tasks
+from dianoia.cli import claims, completion, demo, doctor, help_topic, report, run, tasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             # A character that the terminal cannot show must not end the command.
             stream.reconfigure(errors="replace")
-    arguments = parser().parse_args(argv)
+    commands = parser()
+    completion.complete(commands)
+    arguments = commands.parse_args(argv)
     # Set by each `add_parser`; it returns None for success.
     command: Callable[[argparse.Namespace], int | None] = arguments.command
     try:
@@ -56,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=dianoia.__version__)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     # In the order of the help.
-    for module in (demo, run, report, claims, tasks, doctor, help_topic):
+    for module in (demo, run, report, claims, tasks, doctor, help_topic, completion):
         module.add_parser(commands)
     return root
 

@@ -86,7 +86,7 @@ def _time(plan: RunPlan) -> Iterator[Finding]:
     known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain]
     if known:
         yield Finding(
-            "time", f"about {format_seconds(sum(known))} on {plan.machine}, as far as it is known"
+            "time", f"{format_seconds(sum(known))} on {plan.machine}, as far as it is known"
         )
 
 
