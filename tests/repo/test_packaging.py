@@ -66,6 +66,13 @@ def test_the_page_on_the_index_has_no_dead_links(root: Path, pyproject: dict[str
     assert "![" not in page and "The documentation starts from" in page
 
 
+def test_every_extra_is_on_the_page_about_installing(
+    pyproject: dict[str, Any], texts: dict[str, str]
+) -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|", texts["docs/install.md"], re.MULTILINE)
+    assert sorted(rows) == sorted(pyproject["project"]["optional-dependencies"])
+
+
 def test_recipes_and_examples_are_in_wheel_and_source(pyproject: dict[str, Any]) -> None:
     targets = pyproject["tool"]["hatch"]["build"]["targets"]
     folders = (*FOLDERS, "docs")
