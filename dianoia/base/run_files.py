@@ -17,6 +17,7 @@ FORMAT_VERSIONS = {
     "results.json": 1,
     "begun.json": 1,
     "manifest.json": 1,
+    "failure.json": 1,
     "evaluation.json": 1,
     "sampling.json": 1,
     "preferences.json": 1,
@@ -30,6 +31,7 @@ _CURES = {
     "recipe.json": "remove it, and the next `dianoia run` writes it again",
     "results.json": "remove it, and the next `dianoia run` writes it again from what the stages have written",
     "begun.json": "restore it from a copy; or remove the folder it is in, and the same command runs that stage from scratch",
+    "failure.json": "remove it: nothing depends on it",
     "manifest.json": "restore it from a copy; or remove it, and the same command runs that stage again",
     "evaluation.json": "restore it from a copy; or remove it and the manifest.json next to it, and the same command "
     "evaluates again what is not in parts/",

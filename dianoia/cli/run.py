@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dianoia.pipeline.results import PlannedRun
     from dianoia.pipeline.scheduler import Executor
     from dianoia.recipe import Recipe
+    from dianoia.recipe.load import RecipeSource
     from dianoia.recipe.plan.run_plan import RunPlan
     from dianoia.recipe.resume.stage_status import StageTask
     from dianoia.storage.run_directory import RunDirectory
@@ -36,7 +37,7 @@ _NO_LOCKS = "this file system has no locks, so a second command would not be not
 class RunOptions:
     """The options of `dianoia run`."""
 
-    recipe: Path
+    recipe: "RecipeSource"
     overrides: tuple[str, ...] = ()
     """`--set`: texts such as `zero.steps=10`."""
     out: Path | None = None
@@ -205,10 +206,16 @@ def run(arguments: argparse.Namespace) -> None:
         print_json(outcomes if options.seeds else outcomes[0])
 
 
-def execute(options: RunOptions) -> list[dict[str, Any]]:
+def execute(
+    options: RunOptions, console: "Console | None" = None, command: str | None = None
+) -> list[dict[str, Any]]:
     """Plan a recipe and, unless it is a dry run, run it; return one table per run, for JSON.
 
     A table holds the plan, or `run` (its directory), `seconds` and `results`. Without `json` everything is printed too.
+
+    Args:
+        console: where it is printed; None: the terminal.
+        command: what `run.json` says was typed; None: the command line.
     """
     _require_dry_run(options)
     # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
@@ -229,17 +236,17 @@ def execute(options: RunOptions) -> list[dict[str, Any]]:
     if options.dry_run:
         return _dry_run(runs, options)
     _check_address_space()
-    console, start = Console(soft_wrap=True, stderr=options.json), time.monotonic()
+    console, start = console or Console(soft_wrap=True, stderr=options.json), time.monotonic()
     with _resume_advice(options), ExitStack() as locks:
         planned = [_lock_and_plan(run_options, locks, console) for run_options in runs]
         executor = _executor(options.jobs, planned, console)
         if options.json:  # a reward function may print
             locks.enter_context(redirect_stdout(sys.stderr))
-        run_recipes(planned, options.jobs, executor, _command_line(), console)
+        run_recipes(planned, options.jobs, executor, command or _command_line(), console)
     seconds = time.monotonic() - start
     if not options.json:
         _print_results(planned, seconds, console)
-    if options.seeds and not options.json:
+    if options.seeds and not (options.json or console.quiet):
         _print_claims(runs)
     return [_outcome(planned_run, seconds) for planned_run in planned]
 
@@ -337,7 +344,8 @@ def _plan(
 def _base_command(options: RunOptions) -> str:
     """Return the command without --only, --from and --force; error messages append the right ones."""
     # Quoted by shlex at the end, so that it can be pasted into a shell.
-    words = ["dianoia", "run", str(options.recipe)]
+    is_table = isinstance(options.recipe, Mapping)
+    words = ["dianoia", "run", "RECIPE" if is_table else str(options.recipe)]
     words += [word for override in options.overrides for word in ("--set", override)]
     words += ["--out", str(options.out)] if options.out else []
     words += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
@@ -366,7 +374,7 @@ def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") ->
         from dianoia.pipeline.stage_processes import StageProcesses
 
         locks = [run.lock for run in planned if run.lock is not None]
-        return StageProcesses(locks, capture=console.is_terminal)
+        return StageProcesses(locks, capture=console.is_terminal or console.quiet)
     from dianoia.pipeline.in_process import InProcess
 
     return InProcess()

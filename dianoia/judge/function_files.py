@@ -19,7 +19,7 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -30,6 +30,8 @@ from dianoia.base.errors import ConfigError, nearest
 from dianoia.base.shipped_files import local_or_shipped, portable_name
 
 Function = Callable[..., Any]
+RewardFunction = Callable[..., Sequence[float | None] | Coroutine[Any, Any, Sequence[float | None]]]
+"""A reward function, for type checkers: keywords with lists of the batch in, a number or None per rollout out (`judge.functions`)."""
 
 
 def is_file(path: str) -> bool:

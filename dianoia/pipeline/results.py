@@ -5,11 +5,12 @@ not in it: `dianoia claims` and the report compute them from these files.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dianoia.base.errors import DamagedFile
+from dianoia.base.errors import DamagedFile, StageCrashed, UserError
 from dianoia.base.files import read_table, refuse_links, write_json
 from dianoia.base.run_files import cure_of
 from dianoia.config import EvaluateStage, RewardModelStage
@@ -65,7 +66,22 @@ def begin(task: StageTask, planned: PlannedRun) -> None:
         made_from = fingerprint(task.name, planned.recipe, planned.run)
         write_json(directory.begun, fingerprint_record(made_from, began), checked=True)
     directory.prepare()
+    directory.failure.unlink(missing_ok=True)
     write_results(planned)  # results of a stage that is re-run no longer count
+
+
+def write_failure(planned: PlannedRun, name: str, error: Exception) -> None:
+    """Write the error that ended a stage, for those who look at the run later."""
+    directory = planned.run.stage(name)
+    # A full disk, or a folder that was moved away, may be the error itself.
+    with suppress(OSError, UserError):
+        if directory.path.is_dir():
+            # An error of the program says little without its class.
+            kind = (
+                "" if isinstance(error, UserError | StageCrashed) else f"{type(error).__name__}: "
+            )
+            table = {"error": f"{kind}{error}".rstrip()}
+            write_json(directory.failure, table, checked=True)
 
 
 def write_results(planned: PlannedRun) -> None:

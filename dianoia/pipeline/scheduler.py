@@ -8,8 +8,8 @@ nothing of the others.
 If a stage fails, no new stage starts, the stages at work run to their end, and then the error is raised.
 """
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -20,7 +20,13 @@ from dianoia.base.progress import Board, Progress, Reporter
 from dianoia.base.stopping import stop_on_signals, stop_reason
 from dianoia.hardware.machine import thread_count
 from dianoia.pipeline.messages import Request
-from dianoia.pipeline.results import PlannedRun, begin, write_beginning, write_results
+from dianoia.pipeline.results import (
+    PlannedRun,
+    begin,
+    write_beginning,
+    write_failure,
+    write_results,
+)
 from dianoia.recipe.check.sandbox_use import requested_sandbox
 from dianoia.recipe.graph import upstream
 from dianoia.recipe.plan.disk import check_disk
@@ -77,7 +83,8 @@ def run_recipes(
         with stop_on_signals(board.print_line):
             while True:
                 while (job := scheduler.next_job()) is not None:
-                    executor.start(job.request, job.progress)
+                    with scheduler.failure_written(job):
+                        executor.start(job.request, job.progress)
                 if not scheduler.running:
                     break
                 for request, error in executor.wait(list(scheduler.running)):
@@ -153,9 +160,24 @@ class Scheduler:
             job.progress.done(request.name)
         else:
             self.errors.append(error)
+            self._write_failure(job, error)
             self._report_failure(request.title, error)
         # Also after a failure: the stage is interrupted now, and results of its dependents may be out of date.
         write_results(self._runs[job.key[0]])
+
+    @contextmanager
+    def failure_written(self, job: Job) -> Iterator[None]:
+        """Write the error of an executor that runs the stage right away, which leaves the block."""
+        try:
+            yield
+        except Exception as error:
+            self._write_failure(job, error)
+            raise
+
+    def _write_failure(self, job: Job, error: Exception) -> None:
+        # A stage that the user has stopped has not failed.
+        if not isinstance(error, Stopped):
+            write_failure(self._runs[job.key[0]], job.request.name, error)
 
     def _report_failure(self, title: str, error: Exception) -> None:
         if isinstance(error, Stopped):

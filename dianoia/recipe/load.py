@@ -7,6 +7,7 @@ file, key, value, reason and the nearest right name.
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -48,14 +49,21 @@ _MAX_BYTES = 2**20
 """Size above which a file is not read as a recipe."""
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
-    """Return the validated recipe of a file, or of the name of a recipe that ships (`recipe.shipped`).
+RecipeSource = Path | str | Mapping[str, Any]
+"""A TOML file, the name of a recipe that ships (`recipe.shipped`), or the table itself."""
+
+
+def load_recipe(source: RecipeSource, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the validated recipe.
 
     Raises:
         ConfigError: the file is missing or is not TOML, or a key, type, value or combination is wrong.
     """
-    path = recipe_path(path)
-    table = _read_table(path)
+    if isinstance(source, Mapping):
+        path, table = Path("the recipe"), deepcopy(dict(source))
+    else:
+        path = recipe_path(source)
+        table = _read_table(path)
     # Later overrides win over earlier ones and over the file.
     for override in overrides:
         apply_override(table, override)

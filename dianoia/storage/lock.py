@@ -54,6 +54,18 @@ def lock_directory(folder: Path) -> Iterator[int | None]:
                 path.rmdir()
 
 
+def is_in_use(folder: Path) -> bool:
+    """Return True if the process that holds the lock of a folder is alive, or is on another machine.
+
+    It reads who holds the lock and does not touch it: a command that starts at this moment must not find it taken.
+    """
+    try:
+        holder = (folder / LOCK_FILE).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False  # nobody, or nobody that this user may see
+    return bool(holder) and not _has_ended(holder)
+
+
 def _exists(path: Path) -> bool:
     """Return True if the path exists; False also if its parent is a file, or if the system cannot tell."""
     try:

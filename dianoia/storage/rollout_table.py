@@ -8,8 +8,10 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
+from dianoia.base.errors import DamagedFile
 from dianoia.base.files import whole_file
 from dianoia.base.records import Group
+from dianoia.base.run_files import cure_of
 
 _COLUMNS = {
     "checkpoint": pa.string(),
@@ -70,6 +72,19 @@ def write_rollouts(
             temporary,
             write_page_checksum=True,
         )
+
+
+def read_rollouts(path: Path) -> list[dict[str, Any]]:
+    """Return the rollouts of a file, one table per row. Raises DamagedFile if it cannot be read."""
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(
+            path, page_checksum_verification=True
+        ).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFile(
+            f"{path}: the rollouts cannot be read ({error}); {cure_of(path)}"
+        ) from None
+    return rows
 
 
 def _row(

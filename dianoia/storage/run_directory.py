@@ -20,6 +20,7 @@
         answers/            (sample, preferences) replies of models behind endpoints, so that no request is sent twice
         evaluation.json     (evaluate) estimates by checkpoint, domain and metric; (reward_model) its own
         begun.json          what the stage is made from (`recipe.resume.fingerprint`), written when it starts from scratch
+        failure.json        the error that ended the stage; removed when it begins again
         .seconds            seconds of work so far; removed when the stage is done
         manifest.json       content of begun.json, seconds and digests of outputs; written last: a stage is done if and only if it exists
       .lock             locked by the command that uses the folder, see `storage.lock`
@@ -128,6 +129,11 @@ class StageDirectory:
     def begun(self) -> Path:
         """What the stage is made from; written when it starts from scratch."""
         return self.path / "begun.json"
+
+    @property
+    def failure(self) -> Path:
+        """The error that ended the stage; removed when the stage begins again."""
+        return self.path / "failure.json"
 
     @property
     def manifest(self) -> Path:
