@@ -1,21 +1,36 @@
 """Charts as Plotly figures, and their HTML frames.
 
 In: series of points. Out: a `Chart`: title, caption and Plotly figure; and the HTML that holds one.
-Not here: which charts there are (`sections/chart_plans.py`), and the colours of text and grid, which
-`assets/charts.js` takes from the reader's light or dark scheme.
+Not here: which charts there are (`sections/chart_plans.py`), and the reader's light or dark scheme, for which
+`assets/charts.js` takes the colours of text and grid from the page and exchanges those of the series.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dianoia.report.html_values import embed, escape, unbroken
+from dianoia.report.html_values import embed, escape, plain, unbroken
 from dianoia.report.run_reader import Estimate
 
 BLUE, GREY, ORANGE, TEAL, PURPLE, RED = (
-    "#3a74c0", "#8b939e", "#d08436", "#2b9a8b", "#8f6cbd", "#c9564f",
+    "#012bd1", "#8a929d", "#d97a00", "#077f6b", "#6d3b90", "#960e2e",
 )  # fmt: skip
-"""Colours of middle lightness, readable on white and on near-black."""
+"""Colours of series on white. They differ in lightness as well as in hue, so that readers with any kind of colour
+blindness tell them apart; found by a search for the largest difference between the two nearest (OKLab)."""
+DARK_COLOURS = dict(
+    zip(
+        (BLUE, GREY, ORANGE, TEAL, PURPLE, RED),
+        ("#5969d5", "#8b939e", "#ff961c", "#55e5b3", "#bfaeff", "#ec4a3b"),
+        strict=True,
+    )
+)
+"""The colours that take their places in the dark scheme, found in the same way on near-black."""
+SERIES_COLOURS = (BLUE, ORANGE, TEAL, PURPLE, RED, GREY)
+"""Colours of series without a meaning of their own, in the order of use."""
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "triangle-down", "cross")
+_MAX_SYMBOLS = 12
+"""Symbols on a line."""
+_DASHES = ("solid", "dash", "dot")
 
 Point = tuple[float, float]
 MAX_POINTS = 300
@@ -78,6 +93,26 @@ def line(
     return trace
 
 
+def numbered_line(
+    index: int, name: str, points: Sequence[Point], share: bool = False
+) -> dict[str, Any]:
+    """Return series number `index` of a chart that lays equal things over each other.
+
+    Colour and symbol tell series apart, and from the seventh on, where colours repeat, also the dashes.
+    """
+    rounds, colour = divmod(index, len(SERIES_COLOURS))
+    trace = line(name, points, SERIES_COLOURS[colour], "dots", share)
+    trace["line"] |= {"dash": _DASHES[rounds % len(_DASHES)]}
+    # Many symbols would hide the line: then only some points have one.
+    spacing = -(-len(trace["x"]) // _MAX_SYMBOLS)
+    trace["marker"] |= {
+        "symbol": _SYMBOLS[index % len(_SYMBOLS)],
+        "line": {"width": 0},
+        "size": [7 if point % spacing == 0 else 0 for point in range(len(trace["x"]))],
+    }
+    return trace
+
+
 def with_errors(
     name: str, categories: Sequence[str], estimates: Sequence[Estimate], colour: str, share: bool
 ) -> dict[str, Any]:
@@ -128,17 +163,34 @@ def figure(
     }
 
 
-def grid(charts: Sequence[Chart]) -> str:
-    """Return the HTML of several charts side by side."""
-    return f'<div class="grid">{"".join(map(_frame, charts))}</div>'
+def grid(charts: Sequence[Chart], level: int = 4) -> str:
+    """Return the HTML of several charts side by side; `level` is that of their headings."""
+    return f'<div class="grid">{"".join(_frame(chart, level) for chart in charts)}</div>'
 
 
-def _frame(chart: Chart) -> str:
+def _frame(chart: Chart, level: int) -> str:
     """Return the HTML of a chart; `assets/charts.js` draws the JSON that follows the empty plot."""
     title = escape(chart.title)
     return (
-        f'<figure class="chart"><h4>{title}</h4>'
-        f'<div class="plot" role="img" aria-label="{title}"></div>'
+        f'<figure class="chart"><h{level}>{title}</h{level}>'
+        f'<div class="plot" role="img" aria-label="{title}: {describe(chart.figure)}"></div>'
         f'<script type="application/json" class="plot-data">{embed(chart.figure)}</script>'
         f"<figcaption>{unbroken(chart.caption)}</figcaption></figure>"
     )
+
+
+def describe(figure: Mapping[str, Any]) -> str:
+    """Return what a chart shows in words, for readers who do not see it: first and last value of every series."""
+    layout = figure["layout"]
+    in_percent = "%" in layout["yaxis"].get("tickformat", "")
+
+    def text(value: float) -> str:
+        return f"{100 * value:.1f} %" if in_percent else plain(value)
+
+    # Names are escaped already, as they stand in the figure.
+    series = [
+        f"{trace['name']} from {text(trace['y'][0])} to {text(trace['y'][-1])}"
+        for trace in figure["data"]
+        if trace["y"]
+    ]
+    return f"lines over {layout['xaxis']['title']['text']}; {'; '.join(series)}"

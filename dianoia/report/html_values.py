@@ -89,7 +89,10 @@ def interval(metric: str, estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     if is_share(metric):
-        return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+        # The interval of a mean over few problems may reach beyond what a share can be; a gain is a difference of shares.
+        lowest, highest = (-1.0 if metric == "vote_gain" else 0.0), 1.0
+        low, high = max(lowest, estimate.low), min(highest, estimate.high)
+        return f"{100 * low:.1f} to {100 * high:.1f}"
     return f"{plain(estimate.low)} to {plain(estimate.high)}"
 
 

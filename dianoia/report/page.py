@@ -1,13 +1,15 @@
 """Puts the report together.
 
-In: a run directory. Out: `report.html` in it: one file that holds its styles, scripts, data and Plotly. A content
-security policy allows only these scripts, and no network, so that a text written by a model stays a text.
+In: a run directory. Out: `report.html` in it: one file that holds its styles, scripts, data and Plotly, which is
+compressed and unpacked when the first chart comes into view. A content security policy allows only these scripts, and no network, so that a text written by a model stays a text.
 """
 
 import base64
+import gzip
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -15,7 +17,8 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from dianoia.base.files import write_text
-from dianoia.report.html_values import escape
+from dianoia.report.figures import DARK_COLOURS
+from dianoia.report.html_values import data_block, escape
 from dianoia.report.run_reader import Run, load
 from dianoia.report.sections import (
     claim_table,
@@ -44,8 +47,8 @@ class Section:
 
 _SECTIONS = (
     Section("recipe", "Recipe", "Recipe", recipe_graph.section),
+    Section("stages", "Checkpoints", "Checkpoints", scores.stage_table),
     Section("claims", "Claims", "Claims of the paper", claim_table.section),
-    Section("stages", "Stages", "Stages", scores.stage_table),
     Section("curves", "Curves", "Curves", curves.section),
     Section("evaluation", "Evaluation", "Evaluation", scores.evaluation),
     Section("data", "Data", "Data", data_tables.section),
@@ -76,10 +79,12 @@ def page(run: Run) -> str:
     # Every section runs, in order, before the page is put together: an empty one has no link either.
     bodies = {section: section.render(run) for section in _SECTIONS}
     shown = {section: body for section, body in bodies.items() if body}
-    # Plotly first: the other scripts call it when they load. `rollouts.js` defines what `training.js` uses.
-    scripts = [get_plotlyjs(), _asset("charts.js"), _asset("rollouts.js"), _asset("training.js")]
+    # `rollouts.js` defines what `training.js` uses.
+    scripts = [_asset(f"{name}.js") for name in ("folds", "charts", "rollouts", "training")]
+    plotly = get_plotlyjs()
     return Template(_asset("report.html")).substitute(
-        policy=_security_policy(scripts),
+        # Plotly is not among the scripts of the page; `charts.js` adds it when the first chart is drawn.
+        policy=_security_policy([*scripts, plotly]),
         title=escape(run.recipe.get("name", run.path.name)),
         style=_asset("style.css"),
         navigation=_navigation(list(shown)),
@@ -89,8 +94,17 @@ def page(run: Run) -> str:
             f'<section id="{section.id}"><h2>{section.title}</h2>{body}</section>'
             for section, body in shown.items()
         ),
+        plotly=_packed(plotly),
+        palette=data_block("palette", DARK_COLOURS),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
+
+
+@lru_cache(maxsize=1)
+def _packed(script: str) -> str:
+    """Compress a script to a third of its size, as text that can stand in a page."""
+    # Without a time of its own, the same script gives the same bytes.
+    return base64.b64encode(gzip.compress(script.encode(), compresslevel=9, mtime=0)).decode()
 
 
 def _navigation(sections: Sequence[Section]) -> str:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ class Stage:
     """`preferences.json` of a preferences stage; empty until it is there."""
     stale: bool = False
     """True if it was made from other settings than the recipe has now, or from a stage that was run again."""
+    began: float | None = None
+    """When it was begun from scratch, in seconds since 1970; None if unknown."""
 
     @property
     def last_step(self) -> int | None:
@@ -272,10 +275,19 @@ def _stage(
         started=directory.path.exists(),
         done=directory.done,
         seconds=number(manifest.get("seconds")),
+        began=_timestamp(_table(directory.begun, []).get("began")),
         sampling=_output(directory, directory.sampling, damaged),
         preferences=_output(directory, directory.preferences, damaged),
         stale=state == "out of date",
     )
+
+
+def _timestamp(value: object) -> float | None:
+    """Read a time in ISO 8601 as seconds since 1970; None for anything else."""
+    try:
+        return datetime.fromisoformat(str(value)).timestamp()
+    except ValueError:
+        return None
 
 
 def _output(directory: StageDirectory, path: Path, damaged: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 const Viewer = (() => {
   const data = (name) => JSON.parse(document.getElementById("data-" + name).textContent);
   const reflection = data("reflection");
+  const RULES = ["accuracy", "format", "language"];  // the other parts of a reward are set apart
 
   const make = (tag, className, ...children) => {
     const element = document.createElement(tag);
@@ -40,30 +41,39 @@ const Viewer = (() => {
 
   const number = (value) => String(Math.round(value * 1000) / 1000);
 
-  // Returns "reward 2 = accuracy 1 + format 1". The parts are unweighted: if they do not add up to the reward, they are listed in brackets.
-  const reward = (sample) => {
+  // Returns "reward 2.5 = accuracy 1 + format 1 + 0.5 × language 1". Where the parts do not add up to the reward under
+  // these weights (a rule may replace another part), they are listed in brackets.
+  const reward = (sample, weights) => {
     if (sample.reward === null) return null;
-    const parts = ["accuracy", "format"].filter((part) => sample[part] !== null);
-    const sum = parts.reduce((total, part) => total + sample[part], 0);
-    const terms = parts.map((part) => part + " " + number(sample[part]));
-    const explanation = terms.length === 0 ? "" : Math.abs(sum - sample.reward) < 1e-6
-      ? " = " + terms.join(" + ") : " (" + terms.join(", ") + ")";
-    return "reward " + number(sample.reward) + explanation;
+    const parts = Object.entries(sample.parts);
+    const weight = (name) => weights[name] ?? 1;
+    const sum = parts.reduce((total, [name, value]) => total + weight(name) * value, 0);
+    const whole = make("span", "reward", "reward " + number(sample.reward));
+    if (!parts.length) return whole;
+    const adds = Math.abs(sum - sample.reward) < 1e-4 * Math.max(1, Math.abs(sum));
+    whole.append(adds ? " = " : " (");
+    parts.forEach(([name, value], i) => {
+      const factor = adds && weight(name) !== 1 ? number(weight(name)) + " × " : "";
+      if (i) whole.append(adds ? " + " : ", ");
+      whole.append(make("span", RULES.includes(name) ? "" : "scored", factor + name + " " + number(value).replace("-", "−")));
+    });
+    if (!adds) whole.append(")");
+    return whole;
   };
 
-  const status = (sample) => {
+  const status = (sample, weights) => {
     const fault = sample.fault ? ": " + sample.fault.replaceAll("_", " ") : "";
-    const pieces = [sample.tokens === null ? null : number(sample.tokens) + " tokens", reward(sample),
+    const pieces = [sample.tokens === null ? null : number(sample.tokens) + " tokens", reward(sample, weights),
       sample.alike ? sample.alike + (sample.alike === 1 ? " sample gives this answer" : " samples give this answer") : null];
     return make("p", "status", make("b", sample.outcome, sample.outcome + fault),
-      ...pieces.map((piece) => (piece === null ? null : make("span", "", piece))));
+      ...pieces.map((piece) => (piece === null || piece instanceof Node ? piece : make("span", "", piece))));
   };
 
-  const body = (sample) => {
+  const body = (sample, weights = {}) => {
     if (sample.text !== null) {
-      return [status(sample), make("p", "label", "Response, unparsed"), highlighted(sample.text)];
+      return [status(sample, weights), make("p", "label", "Response, unparsed"), highlighted(sample.text)];
     }
-    return [status(sample), make("p", "label", "Thought"), highlighted(sample.thought),
+    return [status(sample, weights), make("p", "label", "Thought"), highlighted(sample.thought),
       make("p", "label", "Answer"), make("p", "answer " + sample.outcome, sample.answer ?? "none")];
   };
 

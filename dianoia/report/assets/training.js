@@ -17,6 +17,7 @@
   root.append(make("div", "toolbar", stages.length > 1 ? stage.element : null, steps.element,
     make("div", "pager", back, position, next)), shown);
 
+  const weights = () => stages[Number(stage.value)].weights;
   const groups = () => stages[Number(stage.value)].steps[Number(steps.value)].groups;
 
   function changeStage() {
@@ -42,7 +43,7 @@
     const sign = hasAdvantage && sample.advantage > 0 ? "+" : "";
     const title = hasAdvantage ? "advantage " + sign + number(sample.advantage).replace("-", "−") : "sample";
     return make("div", "pane", make("h4", "", title),
-      hasAdvantage ? advantage(sample.advantage, largest) : null, ...body(sample));
+      hasAdvantage ? advantage(sample.advantage, largest) : null, ...body(sample, weights()));
   }
 
   function draw() {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from dianoia.report.figures import BLUE, GREY, ORANGE, PURPLE, RED, TEAL
+from dianoia.report.figures import BLUE, GREY, ORANGE, PURPLE, RED, SERIES_COLOURS, TEAL
 from dianoia.report.run_reader import Stage
 
 
@@ -41,7 +41,8 @@ PAPER = (
         "Accuracy",
         "Share of correct answers: of single samples (pass@1), and of the majority vote of a problem's samples "
         "(cons). Held-out accuracy should follow training accuracy, which is noisy because every step draws new "
-        "problems. A model that does not rise above always giving the most common gold answer has learnt nothing. "
+        "problems. A model that does not rise above always giving the most common gold answer has learnt nothing, and "
+        "one whose most frequent answer nears 100 % gives the same answer to every problem. "
         "Paper: AIME 2024 from 15.6 % to 77.9 %, 86.7 % with voting.",
         (
             Series("rewards/accuracy/mean", "training pass@1", GREY),
@@ -52,6 +53,7 @@ PAPER = (
             Series(
                 "heldout/baseline", "held-out, always the most common gold answer", ORANGE, "dashed"
             ),
+            Series("heldout/one_answer", "held-out, most frequent answer's share", RED, "dashed"),
         ),
         share=True,
     ),
@@ -103,6 +105,18 @@ PAPER = (
         share=True,
     ),
 )
+
+# Metrics in which the rl stages of a run are compared: their charts have one series per stage. Held-out values
+# are on the same problems for all stages of a recipe, unless its [progress] tables differ.
+COMPARED = (
+    ("heldout/pass@1", "Held-out accuracy", "pass@1 on held-out problems while each stage trains.", True),
+    ("heldout/thought_tokens", "Held-out thought length", "Tokens per thought on held-out problems.", False),
+    ("reward", "Reward", "Mean reward per sample. Stages with other rewards have other scales: compare shapes.", False),
+    ("heldout/reflection", "Held-out reflection words", "Words such as “wait” or “check” per thought.", False),
+    ("target_language", "Language", "Share of a thought's words in the question's language, in training.", True),
+    ("entropy", "Entropy", "Mean entropy per token in nats: how much each policy still explores.", False),
+)  # fmt: skip
+"""Metric, title, caption, and whether it is a share."""
 
 # Signs that the optimization goes wrong, although accuracy may still rise.
 HEALTH = (
@@ -332,7 +346,6 @@ REWARD_MODEL = (
 )
 
 
-_COLOURS = (BLUE, ORANGE, TEAL, PURPLE, RED, GREY)
 _GENERAL = ("helpful", "safety")
 """Reward models on general prompts have charts of their own."""
 
@@ -364,7 +377,7 @@ def _reward_part(key: str) -> str | None:
 def _series(key: str, names: Sequence[str]) -> tuple[Series, ...]:
     """Return one series per name. Braces are doubled, because `Series.name` is a format string."""
     # With more than six parts colours repeat; the legend and the hover text still name them.
-    pairs = zip(names, cycle(_COLOURS), strict=False)
+    pairs = zip(names, cycle(SERIES_COLOURS), strict=False)
     return tuple(
         Series(key.format(name), name.replace("{", "{{").replace("}", "}}"), colour)
         for name, colour in pairs

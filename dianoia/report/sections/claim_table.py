@@ -21,9 +21,9 @@ _CLASSES = {True: "holds", False: "fails", None: "unknown"}
 _MARKS = {True: "✓", False: "✗", None: "–"}
 _INTRODUCTION = (
     "Does this run show what the paper reports? The rules and thresholds are fixed in the software, are listed in "
-    "docs/claims.md, and do not depend on any result. Base, zero, dev1 and so on are the models of the paper; the "
-    "stage table below shows which checkpoint is which. Below each value: its 95 % interval over held-out problems "
-    "if it has one, and how it is computed."
+    "docs/claims.md, and do not depend on any result. Open a claim for its rule, its values with their 95 % intervals "
+    "over held-out problems, and what the paper says. Base, zero, dev1 and so on are the models of the paper; the table "
+    "above shows which checkpoint is which."
 )
 
 
@@ -47,34 +47,48 @@ def _mark(claim: Mapping[str, Any]) -> str:
 
 
 def section(run: Run) -> str:
-    """Return the table of all claims; empty without claims."""
+    """Return all claims, each a line that opens to its rule and all values; empty without claims."""
     if not run.claims:
         return ""
-    rows = "".join(map(_row, run.claims))
-    return (
-        f"{paragraph(escape(_INTRODUCTION))}"
-        '<div class="wide" tabindex="0"><table class="claims"><thead><tr><th scope="col">verdict</th>'
-        '<th scope="col">claim and rule</th><th scope="col">this run</th>'
-        f'<th scope="col">the paper</th></tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    claims = "".join(map(_claim, run.claims))
+    return f'{paragraph(escape(_INTRODUCTION))}<ol class="claims">{claims}</ol>'
 
 
-def _row(claim: Mapping[str, Any]) -> str:
+def _claim(claim: Mapping[str, Any]) -> str:
     holds = _holds(claim)
     return (
-        f'<tr class="{_CLASSES[holds]}" id="claim-{escape(claim.get("number"))}">'
-        f'<td><span class="verdict">{_MARKS[holds]} {VERDICTS[holds]}</span></td>'
-        f'<th scope="row">{escape(claim.get("number"))}. {escape(claim.get("title", ""))}'
-        f"<small>{escape(claim.get('rule', ''))}</small></th>"
-        f"<td>{_values(claim)}</td><td>{escape(claim.get('paper') or '–')}</td></tr>"
+        f'<li><details class="{_CLASSES[holds]}" id="claim-{escape(claim.get("number"))}"><summary>'
+        f'<span class="verdict">{_MARKS[holds]} {VERDICTS[holds]}</span>'
+        f"<b>{escape(claim.get('number'))}. {escape(claim.get('title', ''))}</b>"
+        f'<span class="short">{_short(claim)}</span></summary><dl>'
+        f"<dt>Rule</dt><dd>{escape(claim.get('rule', ''))}</dd>"
+        f"<dt>This run</dt><dd>{_values(claim)}</dd>"
+        f"<dt>The paper</dt><dd>{escape(claim.get('paper') or '–')}</dd></dl></details></li>"
     )
+
+
+def _short(claim: Mapping[str, Any]) -> str:
+    """Return the value of a claim, or how many of its values meet the rule if there are several."""
+    values = _value_rows(claim)
+    if not values:
+        return ""
+    if len(values) > 1:
+        met = sum(_holds(value) is True for value in values)
+        return f"{met} of {len(values)} comparisons"
+    (value,) = values
+    holds, unit = _holds(value), str(value.get("unit", ""))
+    return "" if holds is None else _typeset(format_value(number(value.get("value")), unit))
+
+
+def _value_rows(claim: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [value for value in claim.get("values") or () if isinstance(value, dict)]
 
 
 def _values(claim: Mapping[str, Any]) -> str:
     # A claim that was not measured has a reason instead of values.
-    values = [value for value in claim.get("values") or () if isinstance(value, dict)]
+    values = _value_rows(claim)
     if not values:
-        return f"<small>{escape(claim.get('why', ''))}</small>"
+        return escape(claim.get("why", ""))
     return f"<ul>{''.join(map(_value, values))}</ul>"
 
 

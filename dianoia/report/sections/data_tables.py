@@ -10,6 +10,8 @@ from typing import Any
 from dianoia.report.html_values import anchor, code, escape, missing, paragraph, unbroken
 from dianoia.report.run_reader import Run, Stage, number
 
+_MAX_OPEN = 2
+"""With more stages than this, each is folded away."""
 SAMPLE_REASONS = {
     "truncated": "cut at the length limit",
     "malformed": "does not follow the template",
@@ -39,11 +41,25 @@ PREFERENCE_REASONS = {
 
 def section(run: Run) -> str:
     """Return a table per sample stage and per preferences stage."""
-    samples = "".join(map(_sample_stage, run.of_kind("sample")))
-    return samples + "".join(map(_preferences_stage, run.of_kind("preferences")))
+    samples, preferences = run.of_kind("sample"), run.of_kind("preferences")
+    folded = len(samples) + len(preferences) > _MAX_OPEN
+    return "".join(
+        [
+            *(_sample_stage(stage, folded) for stage in samples),
+            *(_preferences_stage(stage, folded) for stage in preferences),
+        ]
+    )
 
 
-def _sample_stage(stage: Stage) -> str:
+def _fold(heading: str, counts: str, body: str, folded: bool) -> str:
+    """Return a stage below a line with its name and counts, which opens and closes it."""
+    return (
+        f'<details class="stage"{"" if folded else " open"}><summary>{heading}<span class="dim">{counts}</span>'
+        f"</summary>{body}</details>"
+    )
+
+
+def _sample_stage(stage: Stage, folded: bool) -> str:
     heading = f'<h3 id="{anchor(stage.name)}">Stage {escape(stage.name)}</h3>'
     if not stage.sampling:
         return heading + missing("This stage has not written its data yet.")
@@ -52,7 +68,9 @@ def _sample_stage(stage: Stage) -> str:
     columns = {"all": stage.sampling, **domains}
     if len(domains) < 2:
         columns = {"samples": stage.sampling}
-    return heading + _sample_summary(stage) + _table(columns, SAMPLE_REASONS, "rejected")
+    counts = f"{_count(stage.sampling, 'kept')} of {_count(stage.sampling, 'sampled')} samples kept"
+    body = _sample_summary(stage) + _table(columns, SAMPLE_REASONS, "rejected")
+    return _fold(heading, counts, body, folded)
 
 
 def _sample_summary(stage: Stage) -> str:
@@ -76,14 +94,16 @@ def _rewriter(rewriter: object) -> str:
     return "The thoughts were not rewritten."
 
 
-def _preferences_stage(stage: Stage) -> str:
+def _preferences_stage(stage: Stage, folded: bool) -> str:
     # No anchor here: links to a preferences stage lead to its row in "This run".
     heading, counts = f"<h3>Stage {escape(stage.name)}</h3>", stage.preferences
     if not counts:
         return heading + missing("This stage has not written its data yet.")
     checkpoints = _dict(counts.get("by_checkpoint"))
     columns = {"all": counts, **checkpoints} if len(checkpoints) > 1 else {"responses": counts}
-    return heading + _preferences_summary(stage) + _table(columns, PREFERENCE_REASONS, "left_out")
+    unit = "pairs" if stage.settings.get("objective") == "pairwise" else "labelled responses"
+    body = _preferences_summary(stage) + _table(columns, PREFERENCE_REASONS, "left_out")
+    return _fold(heading, f"{_count(counts, 'rows')} {unit}", body, folded)
 
 
 def _preferences_summary(stage: Stage) -> str:
@@ -140,7 +160,7 @@ def _table(
             counts = [number(_dict(_dict(g).get(reasons_key)).get(reason)) or 0.0 for g in groups]
             rows += _row(label, counts, groups)
     return (
-        f'<div class="wide" tabindex="0"><table class="plain"><thead><tr><th scope="col">outcome</th>{head}</tr>'
+        f'<div class="wide" tabindex="0" role="region" aria-label="Outcomes"><table class="plain"><thead><tr><th scope="col">outcome</th>{head}</tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -1,4 +1,4 @@
-"""Layout of a graph in columns: every arrow points right, boxes do not touch, and no line crosses a box.
+"""Layout of a graph in columns or rows: every arrow points right or down, boxes do not touch, no line crosses a box.
 
 In: names in an order in which every edge points from an earlier to a later one, and the edges. Out: a
 `Layout` in pixels. Not here: how boxes and lines look (`recipe_graph.py`).
@@ -8,6 +8,8 @@ After Sugiyama (layered graph drawing):
 2. A long edge gets a lane in each column that it passes. All long edges of one source and flow share lanes.
 3. The order within columns by the mean position of neighbours (barycentre heuristic), in several sweeps.
 4. Heights near those of the neighbours, in that order.
+
+The layout downwards is the one to the right with the axes exchanged, for boxes as long as they are otherwise high.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +17,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations, pairwise
 
-WIDTH, HEIGHT = 136, 58
+WIDTH, HEIGHT = 126, 58
 """Size of a box."""
-COLUMN_GAP, ROW_GAP = 38, 16
+COLUMN_GAP, ROW_GAP = 26, 16
 """Gap between columns, and between the boxes of one column."""
 _LANE_HEIGHT = 6
 _ORDER_SWEEPS = 12
@@ -26,6 +28,22 @@ _LINE_GAP = 11
 """Gap between two lines that end at one box."""
 
 Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes for a layout whose arrows point along the first axis."""
+
+    length: int
+    """Of a box, along the arrows."""
+    breadth: int
+    """Of a box, across the arrows."""
+    gap: int
+    """Between columns."""
+
+
+_RIGHTWARDS = Sizes(WIDTH, HEIGHT, COLUMN_GAP)
+_DOWNWARDS = Sizes(HEIGHT, WIDTH, 34)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The path of an arrow from box to box through its lanes, as points of increasing x."""
+    """The path of an arrow from box to box through its lanes, as points of increasing x, or y if it points down."""
 
     edge: Edge
     points: tuple[Point, ...]
@@ -69,17 +87,14 @@ class _Item:
 
     name: str
     column: int
+    height: int
     flow: str = ""
     """Flow of the edges of a lane; empty for a box."""
 
     @property
-    def height(self) -> int:
-        return _LANE_HEIGHT if self.flow else HEIGHT
-
-    @property
     def rail(self) -> "_Item":
         """The rail that all lanes of one source and flow share; a box is its own rail."""
-        return _Item(self.name, -1, self.flow) if self.flow else self
+        return _Item(self.name, -1, self.height, self.flow) if self.flow else self
 
 
 Columns = list[list[_Item]]
@@ -88,26 +103,41 @@ Gaps = Mapping[_Item, Mapping[_Item, float]]
 """Least distance between the middles of an item and each one above it, by item and the one above."""
 
 
-def layout(names: Sequence[str], edges: Sequence[Edge]) -> Layout:
-    """Return positions for all names and paths for all edges.
+def layout(names: Sequence[str], edges: Sequence[Edge], downwards: bool = False) -> Layout:
+    """Return positions for all names and paths for all edges; arrows point right, or down.
 
     Raises:
         ValueError: an edge does not point from an earlier to a later name.
     """
     # A stage may use another in two ways of one flow; one arrow shows both.
     edges = list(dict.fromkeys(edges))
+    sizes = _DOWNWARDS if downwards else _RIGHTWARDS
     columns_by_name = columns(names, edges)
-    routes = {edge: _route(edge, columns_by_name) for edge in edges}
-    items = [_Item(name, columns_by_name[name]) for name in names]
-    ordered = _order(items, routes)
+    items = {name: _Item(name, columns_by_name[name], sizes.breadth) for name in names}
+    routes = {edge: _route(edge, items) for edge in edges}
+    ordered = _order(list(items.values()), routes)
     middles = _heights(ordered, _links(routes))
     # The highest item touches the upper edge of the drawing.
     top = min((middles[i] - i.height / 2 for column in ordered for i in column), default=0.0)
     middles = {item: middle - top for item, middle in middles.items()}
     bottom = max((middle + item.height / 2 for item, middle in middles.items()), default=0.0)
-    boxes = {i.name: Box(_left(i), middles[i] - HEIGHT / 2) for i in items}
-    lines = tuple(Line(edge, points) for edge, points in _lines(routes, middles).items())
-    return Layout(boxes, lines, len(ordered) * (WIDTH + COLUMN_GAP) - COLUMN_GAP, bottom)
+    boxes = {
+        name: Box(_left(item, sizes), middles[item] - sizes.breadth / 2)
+        for name, item in items.items()
+    }
+    lines = tuple(Line(edge, points) for edge, points in _lines(routes, middles, sizes).items())
+    width = len(ordered) * (sizes.length + sizes.gap) - sizes.gap
+    result = Layout(boxes, lines, width, bottom)
+    return _transposed(result) if downwards else result
+
+
+def _transposed(rightwards: Layout) -> Layout:
+    """Exchange the axes."""
+    boxes = {name: Box(box.y, box.x) for name, box in rightwards.boxes.items()}
+    lines = tuple(
+        Line(line.edge, tuple((y, x) for x, y in line.points)) for line in rightwards.lines
+    )
+    return Layout(boxes, lines, rightwards.height, rightwards.width)
 
 
 def columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
@@ -135,11 +165,12 @@ def columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
     return column
 
 
-def _route(edge: Edge, column: Mapping[str, int]) -> list[_Item]:
+def _route(edge: Edge, boxes: Mapping[str, _Item]) -> list[_Item]:
     """Return the items that an edge passes: box, lanes, box."""
-    first, last = column[edge.source], column[edge.target]
-    lanes = [_Item(edge.source, index, edge.flow) for index in range(first + 1, last)]
-    return [_Item(edge.source, first), *lanes, _Item(edge.target, last)]
+    source, target = boxes[edge.source], boxes[edge.target]
+    between = range(source.column + 1, target.column)
+    lanes = [_Item(edge.source, column, _LANE_HEIGHT, edge.flow) for column in between]
+    return [source, *lanes, target]
 
 
 def _links(routes: Mapping[Edge, Sequence[_Item]]) -> dict[_Item, list[_Item]]:
@@ -282,31 +313,34 @@ def _with_exact_gaps(
     return {rail: (down[rail] + up[rail]) / 2 for rail in order}
 
 
-def _left(item: _Item) -> float:
-    return item.column * (WIDTH + COLUMN_GAP)
+def _left(item: _Item, sizes: Sizes) -> float:
+    return item.column * (sizes.length + sizes.gap)
 
 
 def _lines(
-    routes: Mapping[Edge, Sequence[_Item]], middles: Mapping[_Item, float]
+    routes: Mapping[Edge, Sequence[_Item]], middles: Mapping[_Item, float], sizes: Sizes
 ) -> dict[Edge, tuple[Point, ...]]:
     """Return the points of every line: it leaves its box on the right and is level along each lane."""
     lines = {}
     for edge, route in routes.items():
-        points: list[Point] = [(_left(route[0]) + WIDTH, middles[route[0]])]
+        points: list[Point] = [(_left(route[0], sizes) + sizes.length, middles[route[0]])]
         for lane in route[1:-1]:
-            points += [(_left(lane), middles[lane]), (_left(lane) + WIDTH, middles[lane])]
+            left = _left(lane, sizes)
+            points += [(left, middles[lane]), (left + sizes.length, middles[lane])]
         # Lines of one rail end in the same point, where they are already one line.
         incoming = [other[-2] for e, other in routes.items() if e.target == edge.target]
-        offset = _end_offset(route[-2], incoming, middles)
-        lines[edge] = (*points, (_left(route[-1]), middles[route[-1]] + offset))
+        offset = _end_offset(route[-2], incoming, middles, sizes.breadth)
+        lines[edge] = (*points, (_left(route[-1], sizes), middles[route[-1]] + offset))
     return lines
 
 
-def _end_offset(item: _Item, incoming: Sequence[_Item], middles: Mapping[_Item, float]) -> float:
+def _end_offset(
+    item: _Item, incoming: Sequence[_Item], middles: Mapping[_Item, float], breadth: int
+) -> float:
     """Return how far from a box's middle the line from `item` ends.
 
     Lines end one below the other, in the order of the heights they come from.
     """
     ends = sorted(dict.fromkeys(incoming), key=lambda end: (middles[end], end.name, end.flow))
-    gap = min(_LINE_GAP, (HEIGHT - 2 * _LINE_GAP) / max(1, len(ends) - 1))
+    gap = min(_LINE_GAP, (breadth - 2 * _LINE_GAP) / max(1, len(ends) - 1))
     return (ends.index(item) - (len(ends) - 1) / 2) * gap

@@ -1,6 +1,7 @@
 """The recipe as a graph: which model starts from which, and which data comes from which.
 
-In: a `Run`. Out: an inline SVG whose boxes link to the sections of their stages. Models are boxes, data sets
+In: a `Run`. Out: inline SVGs, one to the right and one downwards, whose boxes link to the sections of their stages, and
+the same as a list, for phones. Models are boxes, data sets
 are rounded, reward models are dashed. Evaluate stages are not drawn: their results are in the boxes. Any text in
 a stage's table that is the name of an earlier stage is a reference to it, so that stages of an unknown kind
 have arrows too. Not here: positions (`graph_layout.py`).
@@ -29,10 +30,14 @@ _TRAINING_KINDS = ("rl", "sft", "reward_model")
 _MARGIN = 3
 _MIN_SCALE = 0.75
 """The graph shrinks to this scale to fit the page; beyond that it scrolls."""
-_MAX_LARGE, _MAX_SMALL = 15, 22
+_PAGE_WIDTH = 1184
+"""Pixels that the widest page has for a graph."""
+_MAX_LARGE, _MAX_SMALL = 14, 20
 """Characters of a name that fit into a box in large and in small type; a longer name is cut."""
-_MAX_NATURAL = 17
+_MAX_NATURAL = 16
 """A longer name is squeezed to the width of the box, whatever the reader's font."""
+_MAX_LINE = 18
+"""The same for the lines below the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,49 +181,84 @@ def _graph(run: Run) -> str:
     if not edges:
         return missing("No stage of this recipe uses the result of another, so there is no graph.")
     note = " Percentages are held-out pass@1." if run.evaluations else ""
-    return (
-        f'<figure class="graph wide" tabindex="0">{draw(nodes, layout([n.name for n in nodes], edges))}'
-        f"</figure>{_legend(nodes, edges)}"
-        + paragraph(f"Click a box to see the results of its stage.{note}", "dim")
+    return f"{_drawings(nodes, edges)}{_steps(nodes, edges)}{_legend(nodes, edges)}" + paragraph(
+        f"Choose a box to see the results of its stage.{note}", "dim"
     )
 
 
-def draw(nodes: list[Node], positions: Layout) -> str:
-    """Return the SVG."""
+def _drawings(nodes: list[Node], edges: list[Edge]) -> str:
+    """Return the graph from left to right, unless no page has the width for it, and the graph downwards.
+
+    The style sheet shows the one that fits the window, and on a phone the list of `_steps` instead.
+    """
+    names = [node.name for node in nodes]
+    across, down = layout(names, edges), layout(names, edges, downwards=True)
+    # Shrunk further, its texts would be too small to read.
+    fits = _MIN_SCALE * across.width <= _PAGE_WIDTH
+    figures = [(across, "across")] if fits else []
+    figures.append((down, "down" if fits else "down only"))
+    return "".join(
+        f'<figure class="graph wide {css_class}" tabindex="0">{draw(nodes, positions, css_class[:4])}</figure>'
+        for positions, css_class in figures
+    )
+
+
+def _steps(nodes: list[Node], edges: list[Edge]) -> str:
+    """Return the graph as a list: every node with what it is made from."""
+    items = []
+    for node in nodes:
+        sources = [edge.source for edge in edges if edge.target == node.name]
+        name = f"<b>{escape(node.name)}</b>"
+        if node.state != "given":
+            name = f'<a href="#{anchor(node.name)}">{name}</a>'
+        origin = f" from {escape(', '.join(dict.fromkeys(sources)))}" if sources else ""
+        result = f" · {escape(node.result)}" if node.result else ""
+        items.append(
+            f'<li class="{node.shape}">{name}<span>{escape(node.origin)}{origin}{result}</span></li>'
+        )
+    return f'<ol class="graph-list">{"".join(items)}</ol>'
+
+
+def draw(nodes: list[Node], positions: Layout, name: str = "across") -> str:
+    """Return the SVG; `name` is "across" for a graph from left to right and "down" for one downwards."""
     width, height = positions.width + 2 * _MARGIN, positions.height + 2 * _MARGIN
-    lines = "".join(_line(line) for line in positions.lines)
+    downwards = name == "down"
+    lines = "".join(_line(line, name, downwards) for line in positions.lines)
     boxes = "".join(_box(node, positions) for node in nodes)
     return (
         f'<svg viewBox="{-_MARGIN} {-_MARGIN} {width:g} {height:g}" style="max-width:{width:g}px;min-width:'
-        f'{_MIN_SCALE * width:.0f}px" role="img" aria-label="The recipe as a graph of stages"><defs>{_arrow_heads()}</defs>{lines}{boxes}</svg>'
+        f'{min(_MIN_SCALE * width, _PAGE_WIDTH):.0f}px" role="group" aria-label="The recipe as a graph of stages">'
+        f"<defs>{_arrow_heads(name)}</defs>{lines}{boxes}</svg>"
     )
 
 
-# Markers cannot inherit the colour of their line, so each flow has its own.
-def _arrow_heads() -> str:
+# Markers cannot inherit the colour of their line, so each flow has its own; ids are unique on the page.
+def _arrow_heads(name: str) -> str:
     return "".join(
-        f'<marker id="head-{kind}" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="8" markerHeight="8" '
+        f'<marker id="head-{name}-{kind}" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="8" markerHeight="8" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path class="head {kind}" d="M0 .6 8 4 0 7.4z"/></marker>'
         for kind in ("weights", "data", "reward")
     )
 
 
-def _line(line: Line) -> str:
+def _line(line: Line, name: str, downwards: bool) -> str:
     """Draw an arrow: level pieces as straight lines, the others as S-shaped curves."""
     (x, y), *targets = line.points
-    # M: move, H: horizontal line, C: cubic curve, whose control points are half-way and level.
-    path = f"M{x:g} {y:.1f}"
+    # M: move, L: straight line, C: cubic curve, whose control points are half-way, level on both sides.
+    path = f"M{x:.1f} {y:.1f}"
     for target_x, target_y in targets:
-        middle = (x + target_x) / 2
-        path += (
-            f"H{target_x:g}"
-            if abs(target_y - y) < 0.05
-            else f"C{middle:g} {y:.1f} {middle:g} {target_y:.1f} {target_x:g} {target_y:.1f}"
+        middle_x, middle_y = (x + target_x) / 2, (y + target_y) / 2
+        bend = abs(target_x - x) if downwards else abs(target_y - y)
+        controls = (
+            f"{x:.1f} {middle_y:.1f} {target_x:.1f} {middle_y:.1f}"
+            if downwards
+            else f"{middle_x:.1f} {y:.1f} {middle_x:.1f} {target_y:.1f}"
         )
+        path += f"{'L' if bend < 0.05 else f'C{controls} '}{target_x:.1f} {target_y:.1f}"
         x, y = target_x, target_y
     flow = line.edge.flow
     title = f"{escape(line.edge.source)} to {escape(line.edge.target)}"
-    return f'<path class="edge {flow}" d="{path}" marker-end="url(#head-{flow})"><title>{title}</title></path>'
+    return f'<path class="edge {flow}" d="{path}" marker-end="url(#head-{name}-{flow})"><title>{title}</title></path>'
 
 
 def _box(node: Node, positions: Layout) -> str:
@@ -229,7 +269,7 @@ def _box(node: Node, positions: Layout) -> str:
     first_y = box.y + HEIGHT / 2 - 8 * len(lines) + 4
     texts = "".join(
         f'<text class="{"result" if line == node.result else "origin"}" x="{box.x + WIDTH / 2:g}" '
-        f'y="{first_y + 16 * (i + 1):.1f}">{escape(line)}</text>'
+        f'y="{first_y + 16 * (i + 1):.1f}"{_fit(line, _MAX_LINE)}>{escape(line)}</text>'
         for i, line in enumerate(lines)
     )
     group = (
@@ -248,10 +288,14 @@ def _name(node: Node, x: float, y: float) -> str:
     end = _MAX_SMALL // 2
     shown = name if len(name) <= _MAX_SMALL else f"{name[: end - 1]}…{name[-end:]}"
     size = "name" if len(name) <= max_large else "name small"
-    fit = ""
-    if len(shown) > _MAX_NATURAL:
-        fit = f' textLength="{WIDTH - 12}" lengthAdjust="spacingAndGlyphs"'
-    return f'<text class="{size}" x="{x:g}" y="{y:.1f}"{fit}>{escape(shown)}</text>'
+    return f'<text class="{size}" x="{x:g}" y="{y:.1f}"{_fit(shown, _MAX_NATURAL)}>{escape(shown)}</text>'
+
+
+def _fit(text: str, limit: int) -> str:
+    """Return the attributes that squeeze a text longer than `limit` characters into its box."""
+    return (
+        f' textLength="{WIDTH - 12}" lengthAdjust="spacingAndGlyphs"' if len(text) > limit else ""
+    )
 
 
 _FLOW_LABELS = {

@@ -5,6 +5,7 @@ bytes, so that the report stays small enough to send. Texts and counts say where
 highlighting and layout (`assets/rollouts.js`, `assets/training.js`).
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -17,6 +18,7 @@ import pyarrow.parquet
 from dianoia.base.errors import DamagedFile
 from dianoia.report.html_values import code, data_block, embed, missing, paragraph
 from dianoia.report.run_reader import Run, Stage, number
+from dianoia.report.sections.stage_sentences import reward_weights
 from dianoia.storage.run_directory import StageDirectory, check_output
 from dianoia.text.reflection import PATTERN
 
@@ -74,7 +76,7 @@ def _training_viewer(table: Table) -> str:
         paragraph(
             "What the algorithm saw: all samples of one problem. The advantage is the reward relative to the "
             "group: a sample above 0 becomes more likely, a sample below 0 less likely. Groups with different "
-            "rewards come first.",
+            "rewards come first. The reward is the sum of its parts; that of a reward model is its score.",
         )
         + '<div id="training" class="viewer"></div>'
     )
@@ -135,7 +137,7 @@ def _stage(stage: Stage, budget: int, damaged: list[str]) -> Table:
         groups = _within_budget(list(_groups(path, damaged)), budget // len(files))
         if groups:
             steps.append({"step": _step(path), "groups": groups})
-    return {"name": stage.name, "steps": steps}
+    return {"name": stage.name, "weights": reward_weights(stage.settings), "steps": steps}
 
 
 def _step(path: Path) -> int | str:
@@ -206,8 +208,21 @@ def _sample(row: Row, votes: Mapping[tuple[str, float], int]) -> Table:
         "answer": _text(row.get("answer")),
         "alike": None if vote is None else votes[str(row.get("problem")), vote],
         "text": _text(row.get("text")) if thought is None else None,
-        **{k: number(row.get(k)) for k in ("tokens", "reward", "accuracy", "format", "advantage")},
+        "parts": _reward_parts(row),
+        **{k: number(row.get(k)) for k in ("tokens", "reward", "advantage")},
     }
+
+
+def _reward_parts(row: Row) -> dict[str, float]:
+    """Return the unweighted parts of a rollout's reward by name: rules, functions and reward models."""
+    try:
+        parts = json.loads(str(row.get("parts") or "{}"))
+    except ValueError:
+        parts = {}
+    # Files of older runs have columns for the paper's two rules only.
+    parts = parts if isinstance(parts, dict) and parts else row
+    names = parts if parts is not row else ("accuracy", "format")
+    return {str(name): value for name in names if (value := number(parts.get(name))) is not None}
 
 
 def _outcome(row: Row) -> str:

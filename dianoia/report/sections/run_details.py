@@ -19,6 +19,8 @@ from dianoia.report.html_values import (
 )
 from dianoia.report.run_reader import Run, Stage
 
+_MAX_ROWS = 8
+"""With more stages than this, their table is folded away."""
 _NO_DIAGNOSES = (
     "Nothing to report. While a reinforcement learning stage runs, Dianoia looks for responses that are all "
     "truncated, a format that is never followed, groups whose rewards are all high, all low or all equal, gold "
@@ -102,10 +104,14 @@ def _stage_table(run: Run) -> str:
         f"<td>{_state(stage)}</td><td>{duration(stage.seconds)}</td></tr>"
         for stage in run.stages
     )
-    return (
-        '<table class="plain"><thead><tr><th scope="col">stage</th><th scope="col">kind</th>'
-        f'<th scope="col">state</th><th scope="col">time</th></tr></thead><tbody>{rows}</tbody></table>'
+    table = (
+        '<div class="wide" tabindex="0" role="region" aria-label="Stages"><table class="plain"><thead><tr>'
+        '<th scope="col">stage</th><th scope="col">kind</th><th scope="col">state</th><th scope="col">time</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+    if len(run.stages) <= _MAX_ROWS:
+        return table
+    return f"<details><summary>State and time of the {len(run.stages)} stages</summary>{table}</details>"
 
 
 def _row_id(stage: Stage) -> str:

@@ -6,6 +6,7 @@ checkpoint is shown.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dianoia.claims.paper import CHAIN, NAMES, STAGES, TABLE
@@ -14,6 +15,7 @@ from dianoia.report.figures import (
     GREY,
     ORANGE,
     PURPLE,
+    RED,
     TEAL,
     Chart,
     figure,
@@ -33,14 +35,15 @@ from dianoia.report.run_reader import Estimate, Metrics, Run, StageRow, metric_o
 
 # The stage table
 
-_STAGE_METRICS = (
-    ("pass@1", "Correct answers, pass@1"),
-    ("baseline", "Correct answers, always giving the most common gold answer"),
+_ACCURACY = "pass@1"
+_OTHER_METRICS = (
     ("thought_tokens", "Tokens per thought"),
     ("target_language", "Words of a thought in the question's language"),
+    ("baseline", "Correct answers, always giving the most common gold answer"),
+    ("one_answer", "Share of the checkpoint's most frequent answer among all its answers"),
 )
 _HOW_TO_READ = (
-    "How to read both tables: the cold start (Dev1) gains general ability and loses reasoning; reasoning RL (Dev2) "
+    "How to read this table and the paper's: the cold start (Dev1) gains general ability and loses reasoning; reasoning RL (Dev2) "
     "brings reasoning back; the large fine-tuning (Dev3) improves general ability again; RL for all scenarios (R1) "
     "mainly adds what people prefer. The best value of each row from R1-Zero to R1 is bold."
 )
@@ -50,28 +53,89 @@ def stage_table(run: Run) -> str:
     """Return the run's stage table beside the paper's; empty if no checkpoint is a model of the paper."""
     if not run.stage_table:
         return ""
+    # The claims' table has the metrics that claims need; the evaluations have all.
+    table = [replace(row, domains=run.all_metrics[row.checkpoint]) for row in run.stage_table]
     # The chain is base, R1-Zero, Dev1 to Dev3 and R1, in the paper's order; distilled and PPO models follow below.
-    chain = [row for row in run.stage_table if any(part in CHAIN for part in row.parts)]
-    others = [row for row in run.stage_table if row not in chain]
+    chain = [row for row in table if any(part in CHAIN for part in row.parts)]
+    others = [row for row in table if row not in chain]
     # A run of R1-Zero alone has nothing to compare stage by stage.
     staged = any(part in ("dev1", "dev2", "dev3", "r1") for row in chain for part in row.parts)
     introduction = paragraph(_HOW_TO_READ) if staged else ""
-    tables = _checkpoint_table("This run", chain) + _paper_table() if chain else ""
-    html = f'{introduction}<div class="side-by-side">{tables}</div>'
-    if others:
-        table = _checkpoint_table("Other checkpoints", others)
-        html += f'<div class="side-by-side">{table}</div>'
-    return html
-
-
-def _checkpoint_table(title: str, rows: Sequence[StageRow]) -> str:
-    """Return a table with one column per checkpoint and one row per metric and domain."""
-    head = "".join(f'<th scope="col">{_model_name(row)}</th>' for row in rows)
-    bodies = "".join(_metric_rows(metric, label, rows) for metric, label in _STAGE_METRICS)
     return (
-        f'<div class="wide" tabindex="0"><table class="stages"><caption><b>{escape(title)}</b>: held-out '
-        "problems; reasoning is the mean of math, code, stem and logic. Below each share: its 95 % interval."
-        f'</caption><thead><tr><th scope="col"></th>{head}</tr></thead>{bodies}</table></div>'
+        introduction
+        + (_accuracy_table("This run", chain) + _paper_table() if chain else "")
+        + (_accuracy_table("Other checkpoints", others) if others else "")
+        + _other_metrics([*chain, *others])
+    )
+
+
+def _accuracy_table(title: str, rows: Sequence[StageRow]) -> str:
+    """Return a table of pass@1 with one column per checkpoint and one row per domain, beside it baseline and problems."""
+    domains = _domains_with(_ACCURACY, rows)
+    head = "".join(f'<th scope="col">{_model_name(row)}</th>' for row in rows)
+    has_baseline = any("baseline" in row.domains.get(d, {}) for row in rows for d in domains)
+    head += '<th scope="col">baseline</th>' if has_baseline else ""
+    bodies = "".join(_accuracy_row(domain, rows, has_baseline) for domain in domains)
+    note = (
+        " Baseline: always giving the most common gold answer. °: not clearly above the baseline."
+        if has_baseline
+        else ""
+    )
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}"><table class="stages">'
+        f"<caption><b>{escape(title)}</b>: pass@1 on held-out problems, below it its 95 % interval; reasoning is the "
+        f'mean of math, code, stem and logic.{note}</caption><thead><tr><th scope="col"></th>{head}'
+        f'<th scope="col">problems</th></tr></thead><tbody>{bodies}</tbody></table></div>'
+    )
+
+
+def _domains_with(metric: str, rows: Sequence[StageRow]) -> list[str]:
+    return list(
+        dict.fromkeys(d for row in rows for d, metrics in row.domains.items() if metric in metrics)
+    )
+
+
+def _accuracy_row(domain: str, rows: Sequence[StageRow], has_baseline: bool) -> str:
+    results = [row.domains.get(domain, {}) for row in rows]
+    estimates = [result.get(_ACCURACY) for result in results]
+    best = _best(_competing(estimates, rows))
+    counts = [e.n for e in estimates if e is not None and e.n is not None]
+    # The number of problems of most checkpoints stands at the end of the row, another one in its cell.
+    usual = max(counts, key=counts.count) if counts else None
+    cells = "".join(
+        _accuracy_cell(result, bold=index in best, usual_problems=usual)
+        for index, result in enumerate(results)
+    )
+    if has_baseline:
+        usual_rows = [r for r in results if _ACCURACY in r and r[_ACCURACY].n == usual]
+        baseline = next((r["baseline"] for r in usual_rows if "baseline" in r), None)
+        cells += f"<td>{'–' if baseline is None else amount('baseline', baseline.value)}</td>"
+    cells += f"<td>{'–' if usual is None else f'{usual:,}'}</td>"
+    css_class = ' class="sum"' if domain == "reasoning" else ""
+    return f'<tr{css_class}><th scope="row">{escape(domain)}</th>{cells}</tr>'
+
+
+def _accuracy_cell(result: Metrics, bold: bool, usual_problems: int | None) -> str:
+    estimate, baseline = result.get(_ACCURACY), result.get("baseline")
+    if estimate is None:
+        return "<td>–</td>"
+    text = escape(amount(_ACCURACY, estimate.value))
+    at_baseline = baseline is not None and (estimate.low or 0.0) <= baseline.value
+    mark = "<sup>°</sup>" if at_baseline else ""
+    count = f", n = {estimate.n:,}" if estimate.n not in (None, usual_problems) else ""
+    return f"<td>{f'<b>{text}</b>' if bold else text}{mark}<small>{interval(_ACCURACY, estimate)}{count}</small></td>"
+
+
+def _other_metrics(rows: Sequence[StageRow]) -> str:
+    """Return a folded table of the other metrics of all checkpoints; empty if none was measured."""
+    bodies = "".join(_metric_rows(metric, label, rows) for metric, label in _OTHER_METRICS)
+    if not bodies:
+        return ""
+    head = "".join(f'<th scope="col">{_model_name(row)}</th>' for row in rows)
+    return (
+        "<details><summary>Thought length, language and most frequent answer of each checkpoint</summary>"
+        '<div class="wide" tabindex="0" role="region" aria-label="Other metrics"><table class="stages"><thead><tr>'
+        f'<th scope="col"></th>{head}</tr></thead>{bodies}</table></div></details>'
     )
 
 
@@ -84,28 +148,28 @@ def _model_name(row: StageRow) -> str:
 
 
 def _metric_rows(metric: str, label: str, rows: Sequence[StageRow]) -> str:
-    domains = dict.fromkeys(
-        domain for row in rows for domain, metrics in row.domains.items() if metric in metrics
-    )
-    lines = "".join(_domain_row(metric, domain, rows) for domain in domains)
+    lines = "".join(_domain_row(metric, domain, rows) for domain in _domains_with(metric, rows))
     return f"<tbody>{_group_title(label, len(rows) + 1)}{lines}</tbody>" if lines else ""
 
 
 def _domain_row(metric: str, domain: str, rows: Sequence[StageRow]) -> str:
     estimates = [row.domains.get(domain, {}).get(metric) for row in rows]
-    # The base is not among the paper's stages: it does not compete for the best value.
-    best = _best(
-        [
-            estimate.value if estimate and set(row.parts) & set(STAGES) else None
-            for estimate, row in zip(estimates, rows, strict=True)
-        ]
-    )
     cells = "".join(
-        _stage_cell(metric, estimate, metric == "pass@1" and index in best)
-        for index, estimate in enumerate(estimates)
+        f"<td>{'–' if estimate is None else escape(amount(metric, estimate.value))}</td>"
+        for estimate in estimates
     )
     css_class = ' class="sum"' if domain == "reasoning" else ""
     return f'<tr{css_class}><th scope="row">{escape(domain)}</th>{cells}</tr>'
+
+
+def _competing(
+    estimates: Sequence[Estimate | None], rows: Sequence[StageRow]
+) -> list[float | None]:
+    """Return the values that compete for the best: the base is not among the paper's stages, so its value is None."""
+    return [
+        estimate.value if estimate and set(row.parts) & set(STAGES) else None
+        for estimate, row in zip(estimates, rows, strict=True)
+    ]
 
 
 def _best(values: Sequence[float | None]) -> set[int]:
@@ -116,21 +180,14 @@ def _best(values: Sequence[float | None]) -> set[int]:
     return {index for index, value in enumerate(values) if value == max(numbers)}
 
 
-def _stage_cell(metric: str, estimate: Estimate | None, bold: bool) -> str:
-    if estimate is None:
-        return "<td>–</td>"
-    text = escape(amount(metric, estimate.value))
-    small = f"<small>{interval(metric, estimate)}</small>" if metric == "pass@1" else ""
-    return f"<td>{f'<b>{text}</b>' if bold else text}{small}</td>"
-
-
 def _paper_table() -> str:
     head = "".join(f'<th scope="col">{NAMES[part]}</th>' for part in STAGES)
     bodies = "".join(_benchmark_group(group, rows) for group, rows in TABLE.items())
     return (
-        '<div class="wide" tabindex="0"><table class="stages"><caption><b>The paper</b>: DeepSeek-R1, table 3. In '
+        "<details><summary>The same table in the paper</summary>"
+        '<div class="wide" tabindex="0" role="region" aria-label="The paper"><table class="stages"><caption><b>The paper</b>: DeepSeek-R1, table 3. In '
         "percent, except the rating. Its models and problems differ from this run's: compare shapes, not numbers."
-        f'</caption><thead><tr><th scope="col"></th>{head}</tr></thead>{bodies}</table></div>'
+        f'</caption><thead><tr><th scope="col"></th>{head}</tr></thead>{bodies}</table></div></details>'
     )
 
 
@@ -169,8 +226,15 @@ _BY_DIFFICULTY = (
 
 def evaluation(run: Run) -> str:
     """Return every metric of every checkpoint, and charts by difficulty."""
+    # A pair of charts per domain: the first is shown, the others are folded.
     charts = _difficulty_charts(run)
-    return _evaluation_table(run) + (f'<div class="pairs">{grid(charts)}</div>' if charts else "")
+    shown = f'<div class="pairs">{grid(charts[:2], 3)}</div>' if charts else ""
+    if charts[2:]:
+        shown += (
+            "<details><summary>The same for the other domains</summary>"
+            f'<div class="pairs">{grid(charts[2:], 3)}</div></details>'
+        )
+    return _evaluation_table(run) + shown
 
 
 def _evaluation_table(run: Run) -> str:
@@ -185,7 +249,7 @@ def _evaluation_table(run: Run) -> str:
     domains = dict.fromkeys(d for results in run.evaluations.values() for d in results)
     bodies = "".join(_domain_body(run, domain, metrics) for domain in domains)
     table = (
-        '<div class="wide" tabindex="0"><table class="evaluation"><caption>Held-out problems. Below each '
+        '<div class="wide" tabindex="0" role="region" aria-label="Evaluation"><table class="evaluation"><caption>Held-out problems. Below each '
         "value: its 95 % interval over problems.</caption><thead><tr>"
         f'<th scope="col">checkpoint</th>{head}<th scope="col">n</th></tr></thead>{bodies}</table></div>'
     )
@@ -225,7 +289,7 @@ def _difficulty_charts(run: Run) -> list[Chart]:
         suffix = f" ({domain})" if len(domains) > 1 else ""
         for metric, title, caption in _BY_DIFFICULTY:
             traces = _difficulty_traces(run, domain, metric)
-            # Both charts of a pair use the same colours and levels.
+            # Both charts of a pair use the same colours and levels. A metric that is missing costs its chart only.
             if traces:
                 plot = figure(
                     traces, "steps in the problem", share=is_share(metric), categorical=True
@@ -271,5 +335,5 @@ def _colours(count: int) -> list[str]:
     """Return grey for the first checkpoint, blue for the last, and other colours between."""
     if count < 2:
         return [BLUE] * count
-    between = (TEAL, ORANGE, PURPLE)
-    return [GREY, *(between[i % 3] for i in range(count - 2)), BLUE]
+    between = (TEAL, ORANGE, PURPLE, RED)
+    return [GREY, *(between[i % len(between)] for i in range(count - 2)), BLUE]

@@ -77,18 +77,32 @@ def _batch(settings: Mapping[str, Any]) -> str:
 
 def _reward(settings: Mapping[str, Any]) -> str:
     """Describe the parts of the reward that have a weight; the paper's two if the recipe names none."""
+    terms = [
+        escape(name) if weight == 1 else f"{weight:g} × {escape(name)}"
+        for name, weight in _rule_weights(settings).items()
+    ]
+    return " + ".join(terms) or "nothing"
+
+
+def reward_weights(settings: Mapping[str, Any]) -> dict[str, float]:
+    """Return the weight of each part of an rl stage's reward by name, those of its reward models included."""
+    preferences = settings.get("preferences") or {}
+    general = {
+        part: number(preferences.get(f"{part}_weight", 1.0))
+        for part in ("helpful", "safety")
+        if preferences.get(part)
+    }
+    return _rule_weights(settings) | {part: weight for part, weight in general.items() if weight}
+
+
+def _rule_weights(settings: Mapping[str, Any]) -> dict[str, float]:
     # An older run may have no [rewards] table: then it used the paper's two.
     rewards = settings.get("rewards") or {"accuracy": 1.0, "format": 1.0}
     # The paper's rules come first, in its order; a weight of 0 or None is no part of the sum.
     rules = ("accuracy", "format", "language", "random")
     weights = {rule: number(rewards.get(rule)) for rule in rules}
     weights |= _additional_weights(rewards)
-    terms = [
-        escape(name) if weight == 1 else f"{weight:g} × {escape(name)}"
-        for name, weight in weights.items()
-        if weight
-    ]
-    return " + ".join(terms) or "nothing"
+    return {name: weight for name, weight in weights.items() if weight}
 
 
 def _additional_weights(rewards: Mapping[str, Any]) -> dict[str, float | None]:

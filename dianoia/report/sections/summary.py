@@ -4,11 +4,12 @@ In: a `Run`. Out: HTML. "Before" is the first checkpoint that was evaluated, "af
 recipe says which checkpoint is which model of the paper, the base and the last model of the paper's chain.
 A verdict rests on 95 % intervals alone. "Clearly" means that the two intervals of pass@1 do not overlap.
 Accuracy only "rose" if the lower end is also above the baseline: always answering with the most common gold
-answer.
+answer. A checkpoint that an evaluate stage has diagnosed to give one answer to every problem gets no better
+verdict than that.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,11 @@ from dianoia.report.html_values import (
 from dianoia.report.run_reader import Estimate, Metrics, Run, Stage, metric_order, number
 from dianoia.report.sections import claim_table, stage_sentences
 
+_REPEATS = 0.1
+"""Difference between the shares of the model's most frequent answer and of the most common gold answer from which the
+former stands on the cards."""
+_PARALLEL = 0.02
+"""Share of the stages' time that has to overlap for the page to speak of stages side by side."""
 MAX_SENTENCES = 5
 """With more stages than this, their sentences stand folded below the graph instead of at the top."""
 _CARDS = (
@@ -46,10 +52,8 @@ def header(run: Run) -> str:
     """Return the title, the verdict, the claims in a line, and the stages if they are few."""
     recipe = run.recipe
     seed = run.about.get("seed", recipe.get("seed", "unknown"))
-    # The total of results.json counts only if every stage is up to date.
     finished = all(stage.done and not stage.stale for stage in run.stages)
-    seconds = run.seconds if finished and run.seconds is not None else _seconds_so_far(run)
-    facts = [f"seed {escape(seed)}", duration(seconds) + ("" if finished else " so far")]
+    facts = [f"seed {escape(seed)}", run_time(run) + ("" if finished else " so far")]
     if not finished:
         facts.append("not finished")
     description = recipe.get("description") or ""
@@ -62,8 +66,42 @@ def header(run: Run) -> str:
     )
 
 
+def run_time(run: Run) -> str:
+    """Return how long the stages took: the time in which at least one ran, and the sum if several ran at once."""
+    spans = [span for stage in run.stages if (span := _span(stage)) is not None]
+    total = sum(end - begin for begin, end in spans)
+    wall = _covered(spans)
+    # Stages of older runs have no beginning, so only their sum is known.
+    if not spans or len(spans) < sum(stage.done for stage in run.stages):
+        return duration(_seconds_so_far(run))
+    # A stage that was interrupted began earlier than its seconds of work before its end: the difference is small.
+    if total - wall < _PARALLEL * total:
+        return duration(wall)
+    return f"{duration(wall)} (stages side by side, {duration(total)} in sum)"
+
+
+def _span(stage: Stage) -> tuple[float, float] | None:
+    """Return when a stage began and when it would have ended without interruptions, in seconds; None if unknown."""
+    seconds = stage.seconds if stage.seconds is not None else sum(_step_seconds(stage)) or None
+    if stage.began is None or seconds is None:
+        return None
+    return stage.began, stage.began + seconds
+
+
+def _covered(spans: Sequence[tuple[float, float]]) -> float:
+    """Return the seconds that lie in at least one span."""
+    covered, latest = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        covered += max(0.0, end - max(begin, latest))
+        latest = max(latest, end)
+    return covered
+
+
 def _seconds_so_far(run: Run) -> float | None:
-    """Add up the stages that are done and the steps of those that are not."""
+    """Return the sum of a finished run, else add up the stages that are done and the steps of those that are not."""
+    # The total of results.json counts only if every stage is up to date.
+    if run.seconds is not None and all(stage.done and not stage.stale for stage in run.stages):
+        return run.seconds
     # A stage that is not done has no total yet.
     seconds = [stage.seconds for stage in run.stages if stage.seconds is not None]
     seconds += [s for stage in run.stages if stage.seconds is None for s in _step_seconds(stage)]
@@ -101,9 +139,10 @@ def _outcome(run: Run) -> str:
     domain = f"{escape(comparison.domain)} " if len(run.evaluations[after]) > 1 else ""
     problems = f"{b.n:,} held-out {domain}problems" if b.n else f"held-out {domain}problems"
     baseline = comparison.metrics_after.get("baseline")
+    repeats = _repeated_answer(run, comparison)
     return (
-        f"<strong>{_change(a, b, baseline)}</strong> From {code(before)} to {code(after)}, pass@1 on {problems} "
-        f"went from {amount('pass@1', a.value)} to {amount('pass@1', b.value)}{_baseline_clause(baseline)}."
+        f"<strong>{_change(a, b, baseline, repeats)}</strong> From {code(before)} to {code(after)}, pass@1 on {problems} "
+        f"went from {amount('pass@1', a.value)} to {amount('pass@1', b.value)}{_baseline_clause(baseline)}.{_repetition(repeats, after)}"
         f"{_thought_length(comparison)}{_differing_settings(comparison)}"
     )
 
@@ -121,6 +160,24 @@ def _baseline_clause(baseline: Estimate | None) -> str:
     )
 
 
+def _repeated_answer(run: Run, comparison: "Comparison") -> Estimate | None:
+    """Return the share of the last checkpoint's most frequent answer if it was diagnosed to give hardly another one."""
+    diagnosed = any(
+        row.get("code") == "one_answer"
+        and (row.get("checkpoint"), row.get("domain")) == (comparison.after, comparison.domain)
+        for stage in run.of_kind("evaluate")
+        for row in stage.diagnoses
+    )
+    return comparison.metrics_after.get("one_answer") if diagnosed else None
+
+
+def _repetition(share: Estimate | None, checkpoint: str) -> str:
+    """Say that a checkpoint repeats itself; empty if it does not."""
+    if share is None:
+        return ""
+    return f" {amount('one_answer', share.value)} of the answers of {code(checkpoint)} are one and the same."
+
+
 def _differing_settings(comparison: "Comparison") -> str:
     """Name the settings in which the two evaluations differ; empty if there are none."""
     differences = "; ".join(
@@ -130,14 +187,18 @@ def _differing_settings(comparison: "Comparison") -> str:
     return f" They were evaluated with different settings: {differences}." if differences else ""
 
 
-def _change(before: Estimate, after: Estimate, baseline: Estimate | None) -> str:
-    """Compare two accuracies by their intervals, and the second one with the baseline."""
+def _change(
+    before: Estimate, after: Estimate, baseline: Estimate | None, repeats: Estimate | None
+) -> str:
+    """Compare two accuracies by their intervals, and the second one with what a single answer is worth."""
     # Overlapping intervals count as no change: the order of these checks is the verdict's definition.
     if None in (before.low, before.high, after.low, after.high):
         return "There are no intervals, so there is no verdict."
     if (after.low or 0.0) > (before.high or 0.0):
         if baseline is not None and (after.low or 0.0) <= baseline.value:
             return "Accuracy rose, but not clearly above giving the same answer to every problem."
+        if repeats is not None:
+            return "Accuracy rose, but the model gives nearly the same answer to every problem."
         return "Accuracy rose clearly."
     if (after.high or 0.0) < (before.low or 0.0):
         return "Accuracy fell clearly."
@@ -161,7 +222,7 @@ def _training_progress(run: Run) -> str:
             return (
                 f"<strong>No evaluation yet.</strong> Accuracy of {code(stage.name)} on its training problems "
                 f"went from {accuracies[0]:.1%} to {accuracies[-1]:.1%} by step {stage.last_step}"
-                f"{_heldout_baseline(stage)}."
+                f"{_heldout_baseline(stage)}.{_heldout_repetition(stage)}"
             )
     return "<strong>No results yet.</strong> No stage has written metrics or an evaluation."
 
@@ -177,6 +238,15 @@ def _heldout_baseline(stage: Stage) -> str:
     )
 
 
+def _heldout_repetition(stage: Stage) -> str:
+    """Say that a stage gives one answer to its problems, if that was diagnosed and is still so."""
+    shares = _column(stage, "heldout/one_answer")
+    diagnosed = any(row.get("code") == "one_answer" for row in stage.diagnoses)
+    if not (diagnosed and shares):
+        return ""
+    return f" {shares[-1]:.1%} of its answers to held-out problems are one and the same."
+
+
 def _column(stage: Stage, key: str) -> list[float]:
     values = (number(row.get(key)) for row in stage.rows)
     return [value for value in values if value is not None]
@@ -190,12 +260,14 @@ def cards(run: Run) -> str:
     comparison = compare(run)
     if comparison is None:
         return ""
+    # The heading is for screen readers: without it the cards would skip a level.
+    heading = '<h2 class="unseen">Before and after</h2>'
     cards_html = "".join(_card(comparison, *card) for card in _CARDS)
     note = f"<b>{escape(comparison.domain)}</b> problems. Bars and ranges: 95 % intervals over n problems."
     if comparison.before == comparison.after:
-        return f'<div class="cards">{cards_html}</div><p class="key">{code(comparison.after)} on {note}</p>'
+        return f'{heading}<div class="cards">{cards_html}</div><p class="key">{code(comparison.after)} on {note}</p>'
     return (
-        f'<div class="cards">{cards_html}</div><p class="key"><i class="dot before"></i>before: '
+        f'{heading}<div class="cards">{cards_html}</div><p class="key"><i class="dot before"></i>before: '
         f'{code(comparison.before)} <i class="dot after"></i>after: {code(comparison.after)}, on {note}</p>'
     )
 
@@ -224,7 +296,11 @@ def _card_baseline(metric: str, comparison: "Comparison") -> str:
     baseline = comparison.metrics_after.get("baseline")
     if baseline is None or not re.fullmatch(r"pass@1|cons@\d+", metric):
         return ""
-    return f"; always the most common gold answer: {amount(metric, baseline.value)}"
+    text = f"; always the most common gold answer: {amount(metric, baseline.value)}"
+    repeated = comparison.metrics_after.get("one_answer")
+    if repeated is not None and repeated.value > baseline.value + _REPEATS:
+        text += f"; {amount(metric, repeated.value)} of the model's answers are one and the same"
+    return text
 
 
 def _difference(metric: str, before: Estimate | None, after: Estimate) -> str:

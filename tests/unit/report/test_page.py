@@ -1,5 +1,8 @@
 """The report as a reader gets it: complete, self-contained, in order, and honest about what is missing."""
 
+import base64
+import gzip
+import hashlib
 import json
 import re
 import shutil
@@ -7,14 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from plotly.offline import get_plotlyjs
 
 from dianoia.base.errors import ConfigError
 from dianoia.report import write_report
+from dianoia.report.figures import BLUE, ORANGE, TEAL
 from dianoia.storage.run_directory import RunDirectory
 
 MakeRun = Callable[..., RunDirectory]
@@ -34,6 +40,8 @@ class Page(HTMLParser):
         self.headings: list[str] = []
         self.data: dict[str, Any] = {}
         self.figures: list[dict[str, Any]] = []
+        self.charts: list[str] = []
+        """Titles of the charts, in the order of `figures`."""
         self.programs = 0
         self.ids: list[str] = []
         self.addresses: list[str] = []
@@ -73,7 +81,9 @@ class Page(HTMLParser):
             self._add_data(attributes, json.loads(data))
         elif tag not in ("script", "style"):
             self.words.append(data)
-            self.headings += [data] if tag in ("h1", "h2", "h3", "h4") else []
+            in_chart = any(a.get("class") == "chart" for t, a in self._open if t == "figure")
+            self.charts += [data] if in_chart and re.fullmatch("h[3-5]", tag) else []
+            self.headings += [data] if tag in ("h1", "h2", "h3", "h4", "h5") else []
             for name in [a.get("id") for t, a in self._open if t in ("section", "header")]:
                 self.section_words.setdefault(name or "", []).append(data)
 
@@ -115,7 +125,8 @@ def test_sections_come_in_reading_order(make_run: MakeRun) -> None:
     sections = ["summary", "recipe", "curves", "evaluation", "rollouts", "diagnoses", "run"]
     page = read(make_run())
     assert list(page.sections) == sections
-    assert page.addresses[: len(sections)] == [f"#{section}" for section in sections]
+    skip, *navigation = page.addresses[: len(sections) + 1]
+    assert skip == "#summary" and navigation == [f"#{section}" for section in sections]
     assert {address[1:] for address in page.addresses} <= set(page.ids)
 
 
@@ -134,10 +145,51 @@ def test_every_chart_is_a_figure_plotly_accepts(make_run: MakeRun, stages: tuple
     for figure in page.figures:
         graph_objects.Figure(figure)
         assert figure["data"], "a chart without a series"
-    assert len(page.figures) == page.tags.count("figure") - 1, (
-        "all figures but the graph are charts"
+    assert len(page.figures) == page.tags.count("figure") - 2, (
+        "all figures but the two drawings of the graph are charts"
     )
-    assert page.headings.count("Entropy") == len(stages)
+    # With several rl stages, a chart compares them.
+    assert page.headings.count("Entropy") == len(stages) + (len(stages) > 1)
+
+
+def test_headings_skip_no_level(make_run: MakeRun) -> None:
+    page = read(make_run(stages=("zero", "more"), problems=1))
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_plotly_is_unpacked_to_the_text_that_the_policy_allows(make_run: MakeRun) -> None:
+    html = write_report(make_run(problems=1)).read_text(encoding="utf-8")
+    packed = re.search('id="plotly">([^<]*)<', html)
+    assert packed is not None
+    script = gzip.decompress(base64.b64decode(packed[1]))
+    assert script.decode() == get_plotlyjs()
+    assert base64.b64encode(hashlib.sha256(script).digest()).decode() in html
+
+
+def test_stages_are_compared_and_each_keeps_its_colour(make_run: MakeRun) -> None:
+    run = make_run(stages=("zero", "more", "most"), problems=1)
+    file = run.stage("more").metrics
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [{key: value for key, value in row.items() if key != "entropy"} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    page = read(run)
+    compared = {
+        heading: figure
+        for heading, figure in zip(page.charts, page.figures, strict=True)
+        if {trace["name"] for trace in figure["data"]} <= {"zero", "more", "most"}
+    }
+    assert list(compared) == [
+        "Held-out accuracy", "Held-out thought length", "Reward", "Held-out reflection words", "Language", "Entropy",
+    ]  # fmt: skip
+    colours = [
+        {trace["name"]: trace["line"]["color"] for trace in compared[chart]["data"]}
+        for chart in ("Reward", "Entropy")
+    ]
+    assert colours[0] == {"zero": BLUE, "more": ORANGE, "most": TEAL}
+    assert colours[1] == {"zero": BLUE, "most": TEAL}
+    assert page.tags.count("details") > 3, "three stages and more are folded"
 
 
 def test_curves_show_the_numbers_of_the_metrics(make_run: MakeRun) -> None:
@@ -337,7 +389,7 @@ def test_the_file_stays_small_enough_to_send(make_run: MakeRun) -> None:
     )
     run.stage("zero").metrics.write_text(many)
     page = read(run)
-    assert run.report.stat().st_size < 7_000_000
+    assert run.report.stat().st_size < 4_500_000
     assert page.data["heldout"]["of"] == 80 and page.data["heldout"]["problems"]
     assert "of the 80 held-out problems" in page.sections["rollouts"]
     assert all(len(t["x"]) <= 300 for f in page.figures for t in f["data"])

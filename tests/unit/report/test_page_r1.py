@@ -172,6 +172,49 @@ def test_the_stage_table_has_the_papers_table_beside_it(shown: Page) -> None:
     assert "Distilled Small base miniature-base-small Small Zero small-zero" in section
 
 
+def test_the_checkpoint_table_says_how_many_problems_and_what_one_answer_is_worth(
+    fresh: RunDirectory,
+) -> None:
+    def measure(evaluation: dict[str, Any]) -> None:
+        for name, metrics in evaluation["evaluations"].items():
+            if "safety" not in metrics:
+                continue
+            baseline = 0.45 if name == "zero" else 0.55
+            metrics["safety"]["baseline"] = {"value": baseline, "low": 0.4, "high": 0.6, "n": 256}
+        zero = evaluation["evaluations"].get("zero", {}).get("safety", {})
+        zero.update({"pass@1": {"value": 0.5, "low": 0.44, "high": 0.56, "n": 500}})
+
+    for table in (
+        fresh.results,
+        fresh.stage("evaluation-zero").evaluation,
+        fresh.stage("evaluation").evaluation,
+    ):
+        edit(table, measure)
+    # Only R1 is clearly above the baseline; R1-Zero had other problems, and other ones have another baseline.
+    row = "safety 5.0 % ° 2.3 to 7.7 50.0 % ° 44.0 to 56.0, n = 500 10.0 % ° 6.2 to 13.8"
+    section = read(fresh).sections["stages"]
+    assert row in section
+    assert "97.0 % 94.9 to 99.1 55.0 % 256" in section
+    assert "°: not clearly above the baseline" in section
+
+
+def test_claims_are_one_line_each_and_open(shown: Page, whole: RunDirectory) -> None:
+    claims = claims_of(whole)["claims"]
+    several = [c for c in claims if len(c["values"]) > 1]
+    met = [sum(v["holds"] is True for v in c["values"]) for c in several]
+    section = shown.sections["claims"]
+    for claim, count in zip(several, met, strict=True):
+        line = f"{claim['number']}. {claim['title']} {count} of {len(claim['values'])} comparisons"
+        assert line in section
+    assert shown.tags.count("dl") >= len(claims)
+
+
+def test_a_phone_gets_the_graph_as_a_list(shown: Page) -> None:
+    section = shown.sections["recipe"]
+    assert "dev1 SFT, 2 epochs from miniature-base, cold-start" in section
+    assert section.count("cold-start to dev1") == 2, "to the right and downwards"
+
+
 def test_without_claims_there_are_no_such_sections(make_run: Callable[..., RunDirectory]) -> None:
     shown = read(make_run(problems=1))
     assert not {"claims", "stages"} & set(shown.ids) and "recipe" in shown.ids

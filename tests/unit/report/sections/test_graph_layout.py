@@ -98,7 +98,27 @@ def lawful(result: Layout, pairs: Pairs) -> None:
                 assert box.x != x or to != box.x + WIDTH or not box.y < y < box.y + HEIGHT
 
 
-@settings(max_examples=60, deadline=None)
+def lawful_downwards(result: Layout, pairs: Pairs) -> None:
+    """The same laws with the axes exchanged, for boxes that keep their size."""
+    for a, b in combinations(result.boxes.values(), 2):
+        assert a.y != b.y or abs(a.x - b.x) >= WIDTH + ROW_GAP - 1e-6
+    assert {(line.edge.source, line.edge.target) for line in result.lines} == set(pairs)
+    for box in result.boxes.values():
+        assert -1e-6 <= box.x <= result.width - WIDTH + 1e-6
+        assert -1e-6 <= box.y <= result.height - HEIGHT + 1e-6
+    for line in result.lines:
+        ends = result.boxes[line.edge.source], result.boxes[line.edge.target]
+        ys = [y for _, y in line.points]
+        assert ys == sorted(ys) and len(set(ys)) == len(ys)
+        assert ys[0] == ends[0].y + HEIGHT and ys[-1] == ends[1].y
+        assert ends[1].x < line.points[-1][0] < ends[1].x + WIDTH
+        for (x, y), (then, to) in zip(line.points[1:-1:2], line.points[2:-1:2], strict=True):
+            assert x == then  # upright beside the boxes of a row
+            for box in result.boxes.values():
+                assert box.y != y or to != box.y + HEIGHT or not box.x < x < box.x + WIDTH
+
+
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 18), st.data())
 def test_the_laws_hold_for_any_graph(count: int, data: st.DataObject) -> None:
     names = [str(i) for i in range(count)]
@@ -109,6 +129,7 @@ def test_the_laws_hold_for_any_graph(count: int, data: st.DataObject) -> None:
         else []
     )
     lawful(layout(names, edges(pairs)), pairs)
+    lawful_downwards(layout(names, edges(pairs), downwards=True), pairs)
 
 
 def test_nothing_at_all() -> None:

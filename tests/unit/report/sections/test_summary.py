@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dianoia.report.run_reader import load
-from dianoia.report.sections.summary import compare
+from dianoia.report.sections.summary import compare, run_time
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.conftest import estimate, write_json
 from tests.unit.report.test_page import edit, read
@@ -151,3 +151,54 @@ def test_an_evaluations_diagnosis_names_checkpoint_and_domain(make_run: MakeRun)
     run.stage("evaluation").diagnoses.write_text(json.dumps(row) + "\n")
     diagnoses = read(run).sections["diagnoses"]
     assert all(part in diagnoses for part in ("One answer", "evaluation", "zero on math"))
+
+
+def test_a_model_that_repeats_itself_has_not_learnt(make_run: MakeRun) -> None:
+    """Always "1" is worth 50 % where half of the gold answers are 1: pass@1 rose, and is no more than that."""
+    run = make_run(problems=1)
+    metrics = {
+        "pass@1": {"value": 0.62, "low": 0.58, "high": 0.66, "n": 512},
+        "baseline": estimate(0.5), "one_answer": estimate(0.97),
+    }  # fmt: skip
+    edit(run.results, lambda r: r["evaluations"]["zero"]["math"].update(metrics))
+    assert "rose clearly" in read(run).sections["summary"], "without a diagnosis"
+    row = {"step": 0, "checkpoint": "zero", "domain": "math", "code": "one_answer", "message": "m", "advice": "a"}  # fmt: skip
+    run.stage("evaluation").diagnoses.write_text(json.dumps(row | {"domain": "code"}) + "\n")
+    assert "rose clearly" in read(run).sections["summary"], "it was another domain"
+    run.stage("evaluation").diagnoses.write_text(json.dumps(row) + "\n")
+    summary = read(run).sections["summary"]
+    assert "gives nearly the same answer to every problem" in summary and "clearly" not in summary
+    assert "97.0 % of the answers of zero are one and the same." in summary
+    assert "97.0 % of the model's answers are one and the same" in summary, "on the card"
+
+
+def test_a_stage_that_repeats_itself_says_so_without_an_evaluation(make_run: MakeRun) -> None:
+    run = make_run(problems=1)
+    run.results.unlink()
+    file = run.stage("zero").metrics
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows[-1]["heldout/one_answer"] = 0.995
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    sentence = "99.5% of its answers to held-out problems are one and the same."
+    assert sentence not in read(run).sections["summary"], "nothing was diagnosed"
+    run.stage("zero").diagnoses.write_text(
+        '{"step": 3, "code": "one_answer", "message": "m", "advice": "a"}\n'
+    )
+    assert sentence in read(run).sections["summary"]
+
+
+def test_stages_side_by_side_count_once(make_run: MakeRun) -> None:
+    """12:00:00 to 12:01:40 and 12:01:00 to 12:02:40, then a break, then 12:10:00 to 12:10:30: 190 s, 230 s in sum."""
+    run = make_run(problems=1, stages=("zero", "more"))
+    times = {"zero": ("12:00:00", 100.0), "more": ("12:01:00", 100.0), "evaluation": ("12:10:00", 30.0)}  # fmt: skip
+    for name, (began, seconds) in times.items():
+        stage = run.stage(name)
+        write_json(stage.begun, {"began": f"2026-11-30T{began}+00:00"})
+        write_json(stage.manifest, {"seconds": seconds})
+    assert run_time(load(run)) == "3 min 10 s (stages side by side, 3 min 50 s in sum)"
+    # One after the other: the sum is the time.
+    write_json(run.stage("more").begun, {"began": "2026-11-30T12:03:00+00:00"})
+    assert run_time(load(run)) == "3 min 50 s"
+    # Without a beginning of each stage only the sum of results.json is known.
+    run.stage("more").begun.unlink()
+    assert run_time(load(run)) == "3 min 07 s"
