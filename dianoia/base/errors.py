@@ -16,6 +16,7 @@ UserError
  +- TrainingStopped    the run stopped itself (NaN, exploding gradient); its evidence is on disk
  +- MachineFault       the machine is out of something: a disk is full or cannot be written, memory ran out
  +- DamagedFile        a file of a run is not what was written there
+ +- TrackerError       a tracker has failed; the run is not affected
  +- UnknownFormat      a file of a run was written by another version of Dianoia
  +- Stopped            the user asked the command to stop, and it stopped after the current step
 
@@ -91,6 +92,10 @@ class DamagedFile(UserError, ValueError):
 
 class UnknownFormat(UserError, ValueError):
     """A file of a run directory has a format version that this version of Dianoia does not read."""
+
+
+class TrackerError(UserError, RuntimeError):
+    """A tracker has failed. Never raised by a run, only by the command that feeds trackers."""
 
 
 class Stopped(UserError, RuntimeError):

@@ -22,6 +22,7 @@ FORMAT_VERSIONS = {
     "sampling.json": 1,
     "preferences.json": 1,
     "demonstrations.json": 1,
+    "fed.json": 1,
 }
 
 # For files that a stage writes at its end: without its manifest the stage counts as not done.
@@ -39,6 +40,7 @@ _CURES = {
     "sampling.json": _RERUN_STAGE,
     "preferences.json": _RERUN_STAGE,
     "demonstrations.json": _RERUN_STAGE,
+    "fed.json": "remove the folder it is in, and `dianoia track` sends the run from its beginning",
     "data.parquet": _RERUN_STAGE,
     "rejected.parquet": _RERUN_STAGE,
     "SHA256SUMS": "restore it and the folder it is in from a copy; or remove the manifest.json next to that folder, and the "

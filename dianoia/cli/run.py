@@ -6,7 +6,13 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+)
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from dianoia.recipe.plan.run_plan import RunPlan
     from dianoia.recipe.resume.stage_status import StageTask
     from dianoia.storage.run_directory import RunDirectory
+    from dianoia.track.followers import TrackedRun
 
     # The type has no public name.
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -242,7 +249,8 @@ def execute(
         executor = _executor(options.jobs, planned, console)
         if options.json:  # a reward function may print
             locks.enter_context(redirect_stdout(sys.stderr))
-        run_recipes(planned, options.jobs, executor, command or _command_line(), console)
+        with _followed(planned):
+            run_recipes(planned, options.jobs, executor, command or _command_line(), console)
     seconds = time.monotonic() - start
     if not options.json:
         _print_results(planned, seconds, console)
@@ -334,10 +342,12 @@ def _plan(
     from dianoia.recipe.check.inputs import check_inputs
     from dianoia.recipe.plan.run_plan import plan_run
     from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
+    from dianoia.track.trackers import check_trackers
 
     selection = StageSelection(options.only, options.start, options.force, _base_command(options))
     tasks = tuple(stage_tasks(recipe, run, selection))
     check_inputs(recipe, planned=options.dry_run)
+    check_trackers(recipe.track.to, recipe.track.online)
     return tasks, plan_run(recipe, tasks, run.path, options.jobs, options.gpu)
 
 
@@ -367,6 +377,22 @@ def _lock_and_plan(options: RunOptions, locks: ExitStack, console: "Console") ->
     return PlannedRun(recipe, run, tasks, lock)
 
 
+def _followed(planned: "Sequence[PlannedRun]") -> AbstractContextManager[object]:
+    """Return a context manager in which the trackers of the recipes follow the runs, each from a process of its own."""
+    if not any(run.recipe.track.to for run in planned):
+        return nullcontext()
+    from dianoia.track.followers import Followers
+
+    return Followers([(_tracked(each), each.recipe.track.to) for each in planned])
+
+
+def _tracked(planned: "PlannedRun") -> "TrackedRun":
+    from dianoia.track.followers import TrackedRun
+
+    table = planned.recipe.track
+    return TrackedRun(planned.run.path, table.run, table.project, table.online)
+
+
 def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") -> "Executor":
     """Return where stages run: one job in this process, several in a process per stage."""
     # With several jobs this process never imports torch: it only schedules.
@@ -384,12 +410,16 @@ def _print_results(planned: "Sequence[PlannedRun]", seconds: float, console: "Co
     """Print the elapsed time, and for each run its estimates and where its results are."""
     from dianoia.base.files import read_table
     from dianoia.base.progress import format_duration
+    from dianoia.cli.track import shown
 
     console.print(f"took {format_duration(seconds)}", highlight=False)
     for run in (planned_run.run for planned_run in planned):
         _print_summary(read_table(run.results), console)
         console.print(f"results: {run.results}", highlight=False)
         console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
+    for each in planned:
+        for line in shown(each.recipe.track.to, _tracked(each)):
+            console.print(f"to see {line}", highlight=False, markup=False)
 
 
 def _outcome(planned: "PlannedRun", seconds: float) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from dianoia.config.sampling import LengthStep, SamplingSettings
 from dianoia.config.settings import Settings
 from dianoia.config.sft import DatasetSettings, SFTOptimizerSettings, SFTStage
 from dianoia.config.template_table import TemplateSettings
+from dianoia.config.track_table import TrackSettings
 
 __all__ = [
     "AlgorithmSettings",
@@ -66,5 +67,6 @@ __all__ = [
     "Settings",
     "TagSettings",
     "TemplateSettings",
+    "TrackSettings",
     "path_of",
 ]

@@ -27,6 +27,7 @@ from dianoia.config import (
     Settings,
     SFTStage,
     TemplateSettings,
+    TrackSettings,
     path_of,
 )
 from dianoia.text.template import DEFAULT, TEMPLATES
@@ -72,6 +73,8 @@ class Recipe(Settings):
     stages: dict[str, Stage] = Field(min_length=1)
     claims: ClaimsSettings = ClaimsSettings()
     """Which checkpoint plays which part of the paper."""
+    track: TrackSettings = TrackSettings()
+    """Which trackers follow the run."""
     _inherited_templates: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property

@@ -18,7 +18,7 @@ from dianoia import config
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.load import KINDS
 
-_NAMED_TABLES = ("stages", "data", "templates", "claims")
+_NAMED_TABLES = ("stages", "data", "templates", "claims", "track")
 """Keys of a recipe whose tables have a list of their own."""
 
 
@@ -45,7 +45,7 @@ class KeyTable:
     """A table of a recipe with all its keys."""
 
     name: str
-    """The kind of stage, or `recipe`, `data`, `templates`, `claims`."""
+    """The kind of stage, or `recipe`, `data`, `templates`, `claims`, `track`."""
     header: str
     """As a recipe writes it; empty for the top of the file."""
     about: str
@@ -56,7 +56,7 @@ class KeyTable:
 
 @cache
 def key_tables() -> tuple[KeyTable, ...]:
-    """Return all tables: the top of a recipe, one per kind of stage, then `data`, `templates` and `claims`."""
+    """Return all tables: the top of a recipe, one per kind of stage, then `data`, `templates`, `claims` and `track`."""
     stages = [
         KeyTable(
             kind,
@@ -85,6 +85,9 @@ def key_tables() -> tuple[KeyTable, ...]:
             "claims.md",
             config.ClaimsSettings,
         ),
+        _table(
+            "track", "[track]", "Which trackers follow a run", "tracking.md", config.TrackSettings
+        ),
     )
 
 
@@ -101,9 +104,9 @@ def _keys(model: type[BaseModel]) -> tuple[Key, ...]:
 
 
 def _is_listed_elsewhere(name: str) -> bool:
-    """Return True for `stages`, `claims.base`, `data.path`; `data` and `templates` have a row that says what they are."""
+    """Return True for `stages`, `claims.base`, `track.to`, `data.path`; `data` and `templates` have a row that says what they are."""
     first, dot, _ = name.partition(".")
-    return first in _NAMED_TABLES and bool(dot or first in ("stages", "claims"))
+    return first in _NAMED_TABLES and bool(dot or first in ("stages", "claims", "track"))
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -20,7 +20,7 @@ _TRUTH_VALUES = {"true": True, "false": False, "yes": True, "no": False, "on": T
 _NONE_WORDS = ("none", "null", "nil")
 _MAX_DIGITS = 18
 """Digits of a whole number; no key needs more."""
-_TOP_LEVEL_TABLES = ("stages", "claims", "data", "templates")
+_TOP_LEVEL_TABLES = ("stages", "claims", "data", "templates", "track")
 
 
 # Keys --------------------------------------------------------------------------------------------

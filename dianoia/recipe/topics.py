@@ -155,8 +155,9 @@ def _named_tables(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if "recipe" in tables:
         yield "", recipe
-    if "claims" in tables:
-        yield "claims", recipe.get("claims", {})
+    for name in ("claims", "track"):
+        if name in tables:
+            yield name, recipe.get(name, {})
     for kind in ("data", "templates"):
         if kind in tables:
             yield from recipe.get(kind, {}).items()

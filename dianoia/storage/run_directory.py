@@ -5,6 +5,7 @@
       recipe.json       the recipe with every default and override resolved
       results.json      status of each stage, and evaluations, see `pipeline.results`
       report.html       written by `dianoia report`, which reads the rest and is called by no stage
+      track/TRACKER/    what `dianoia.track` has written for a tracker; removing it removes nothing else
       stages/NAME/
         metrics.jsonl       one line per optimizer step (rl, sft, reward_model) or per 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)

@@ -15,7 +15,7 @@ def key(kind: str, name: str) -> Key:
 
 
 def test_there_is_a_table_per_kind_and_per_other_table() -> None:
-    others = ["data", "templates", "claims"]
+    others = ["data", "templates", "claims", "track"]
     assert [table.name for table in key_tables()] == ["recipe", *KINDS, *others]
 
 
