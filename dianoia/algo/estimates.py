@@ -1,4 +1,4 @@
-"""Scores of an evaluation with their uncertainty: pass@1, pass@k and cons@k.
+"""Scores of an evaluation with their uncertainty: pass@1, pass@k, cons@k, and differences of two models.
 
 In: for every problem, how each of its k samples was graded (1 right, 0 wrong) and the class of its answer.
 Out: an `Estimate`, a mean over problems with a 95 % interval. Left out: sampling and grading.
@@ -85,12 +85,7 @@ def mean_pass_at_k(correct_PG: Sequence[Sequence[float]], k: int) -> Estimate:
 
 def cons_at_k(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimate:
     """Return the mean over problems of the majority answer's grade; decisions 2 and 3 above."""
-    return estimate(
-        [
-            _majority(correct_G, votes_G)
-            for correct_G, votes_G in zip(correct_PG, votes_PG, strict=True)
-        ]
-    )
+    return estimate(majority_P(correct_PG, votes_PG))
 
 
 def vote_gain(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimate:
@@ -100,10 +95,43 @@ def vote_gain(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> Estimat
     intervals suggest. It lies in [-1, 1].
     """
     gains_P = [
-        _majority(correct_G, votes_G) - _mean(correct_G)
-        for correct_G, votes_G in zip(correct_PG, votes_PG, strict=True)
+        majority - _mean(correct_G)
+        for correct_G, majority in zip(correct_PG, majority_P(correct_PG, votes_PG), strict=True)
     ]
     return estimate_within(gains_P, -1.0, 1.0)
+
+
+def majority_P(correct_PG: Sequence[Sequence[float]], votes_PG: Votes) -> list[float]:
+    """Return the grade of each problem's majority answer: the values of which `cons_at_k` is the mean."""
+    return [
+        _majority(correct_G, votes_G)
+        for correct_G, votes_G in zip(correct_PG, votes_PG, strict=True)
+    ]
+
+
+def paired_difference(a_P: Sequence[float], b_P: Sequence[float]) -> Estimate:
+    """Return the mean of a - b over problems that both were measured on, each value in [0, 1].
+
+    What makes a problem hard for both cancels out, so that the interval is narrower than two separate ones suggest. Half
+    a problem is added to each of won, lost, both right and both wrong before the Student t interval is taken. For
+    values of 0 and 1 that is the interval of Agresti and Min (2005, Statistics in Medicine 24) for matched pairs, and it
+    keeps two models of the same answers from claiming [0, 0]. Raises ValueError without problems, for other numbers of
+    them, and for a value outside [0, 1].
+    """
+    for value in (*a_P, *b_P):
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"value {value!r} of a problem is not in [0, 1]; grades are 0 to 1")
+    differences = [a - b for a, b in zip(a_P, b_P, strict=True)]
+    mean, n = _mean(differences), len(differences)
+    # Won and lost cancel out, and the two halves of no difference count in the number of problems alone.
+    total = n + 2
+    center = math.fsum(differences) / total
+    squares = math.fsum([*((d - center) ** 2 for d in differences), 0.5 * (1 - center) ** 2,
+                         0.5 * (1 + center) ** 2, center**2])  # fmt: skip
+    radius = _student_t(total - 1) * math.sqrt(squares / (total - 1) / total)
+    # The value is the plain mean, which a center nearer to 0 must not leave outside.
+    low, high = min(mean, center - radius), max(mean, center + radius)
+    return Estimate(mean, max(-1.0, low), min(1.0, high), n)
 
 
 def _majority(correct_G: Sequence[float], votes_G: Sequence[Hashable | None]) -> float:

@@ -20,7 +20,9 @@ every token. A model with twice as many bytes of weights uses every slot, since 
 CORE_ROWS = 16
 """Fewest responses that a core decodes at a time: with fewer, reading the weights dominates."""
 EVALUATED_AT_ONCE = 256
-"""Problems that an evaluation samples between two updates of its progress."""
+"""Most problems that an evaluation samples between two updates of its progress."""
+EVALUATED_TOKENS = 2**20
+"""Response tokens between two updates, if every sample had the most: fewer problems where responses may be long."""
 MAX_THREADS = 8
 """Most threads of a stage: more slow a small model down."""
 MAX_JOBS = 4

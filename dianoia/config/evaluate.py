@@ -27,6 +27,9 @@ class EvaluateStage(Settings):
     samples: int = Field(default=16, ge=1)
     """Samples per problem (k). The paper: 4 to 64 (D.1), 16 for the curve of R1-Zero (figure 1). Above 1 refused where
     all would be the same text: `temperature` below 0.01, `top_k` = 1, `top_p` up to 0.05."""
+    pass_at: list[int] = []
+    """Further k for which pass@k is estimated from the same samples, between 1 and `samples`. Its unbiased estimator
+    (arXiv 2107.03374) needs no other draw."""
     template: str | dict[str, str] | None = None
     """The prompt around a question, see recipes: one for all, or a table of one per checkpoint. Absent: the template that
     each checkpoint was trained under, as it says itself; `r1-zero` for a base model."""
@@ -60,6 +63,16 @@ class EvaluateStage(Settings):
                 f"template.{unknown[0]}: checkpoints does not name it (there are {', '.join(self.checkpoints)}); add it "
                 "there, or remove the entry"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pass_at_is_within_samples(self) -> Self:
+        for k in self.pass_at:
+            if not 1 <= k <= self.samples:
+                raise ValueError(
+                    f"pass_at has {k}, and pass@{k} needs from 1 to samples = {self.samples} samples per problem; "
+                    "remove it, or raise samples"
+                )
         return self
 
     @model_validator(mode="after")

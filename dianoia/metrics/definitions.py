@@ -438,7 +438,7 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 Metric(
                     "pass@k",
                     "share",
-                    "Mean over problems of 1 - C(n - c, k) / C(n, k), c right of n samples (arXiv 2107.03374). Here n = k, so it is the share of problems with a right sample",
+                    "Mean over problems of 1 - C(n - c, k) / C(n, k), c right of n samples (arXiv 2107.03374). For n = k that is the share of problems with a right sample; smaller k are those of `pass_at`",
                 ),
                 Metric("format", "share", "Finished samples"),
                 Metric("truncated", "share", "Samples cut at `max_tokens`"),

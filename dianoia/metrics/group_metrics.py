@@ -78,8 +78,13 @@ def right_PG(groups: Sequence[Group]) -> list[list[float]]:
     return [[score.parts["accuracy"] or 0.0 for score in group.scores] for group in groups]
 
 
-def measures(groups: Sequence[Group], count_tokens: TokenCounter) -> dict[str, Estimate]:
-    """Compute the metrics of `results.json` over groups of equal size k; a metric without any value is left out."""
+def measures(
+    groups: Sequence[Group], count_tokens: TokenCounter, pass_at: Sequence[int] = ()
+) -> dict[str, Estimate]:
+    """Compute the metrics of `results.json` over groups of equal size n; a metric without any value is left out.
+
+    `pass_at`: values of k, at most n, for which pass@k is estimated besides 1 and n.
+    """
     # The same k in every group, since it is part of the metrics' names.
     k = len(groups[0].rollouts)
     grades, votes = right_PG(groups), votes_PG(groups)
@@ -92,6 +97,7 @@ def measures(groups: Sequence[Group], count_tokens: TokenCounter) -> dict[str, E
         "one_answer": None if most_common is None else estimate(most_common.share_P),
         f"cons@{k}": cons_at_k(grades, votes),
         "vote_gain": vote_gain(grades, votes),
+        **{f"pass@{fewer}": mean_pass_at_k(grades, fewer) for fewer in pass_at if 1 < fewer < k},
         # For k = 1 this replaces the entry of the same name by the same value.
         f"pass@{k}": pass_at_1(grades) if k == 1 else mean_pass_at_k(grades, k),
         "format": _share(groups, RolloutStatus.FINISHED),

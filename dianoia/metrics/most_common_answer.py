@@ -12,6 +12,7 @@ Decisions:
    (`votes.answer_key`).
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +23,15 @@ from dianoia.judge.group_summary import OneAnswer
 from dianoia.metrics.votes import answer_key, graded_right, is_by_text, is_whole
 from dianoia.tasks.short_answers.choice import LETTERS, option_index, read_options
 from dianoia.tasks.short_answers.number_and_text import parse_number
+from dianoia.tasks.short_answers.wrappings import unwrapped
 
 TRIED = 3
 """Gold answers that are tried as the answer to every problem."""
 _NUMERIC = frozenset({"number", "math"})
+_FRACTION = re.compile(
+    r"(-?)\\[dt]?frac\s*(?:\{\s*([0-9]{1,30})\s*\}|([0-9]))\s*(?:\{\s*([0-9]{1,30})\s*\}|([0-9]))"
+)
+"""A fraction of whole numbers, in braces or of one digit each: `\\frac{10}{21}`, `\\dfrac12`."""
 
 Key = str | Fraction
 
@@ -124,6 +130,13 @@ def _key(problem: Problem, answer: str) -> Key:
     if problem.verifier == "choice":
         option = option_index(answer, read_options(problem) or [])
         return answer_key(problem, answer) if option is None else LETTERS[option]
-    # Numbers as exact fractions: `2` and `2.0` are one key.
-    number = parse_number(answer) if problem.verifier in _NUMERIC else None
+    # Numbers as exact fractions: `2` and `2.0` are one key, and `0.5` and `\\frac{1}{2}` to a verifier that reads LaTeX.
+    number = parse_number(_plain(problem, answer)) if problem.verifier in _NUMERIC else None
     return answer_key(problem, answer) if number is None else number
+
+
+def _plain(problem: Problem, answer: str) -> str:
+    """Return a fraction in LaTeX with a stroke; any other answer as it is, and every one to a verifier without LaTeX."""
+    bare = unwrapped(answer) if problem.verifier == "math" and "frac" in answer else answer
+    match = _FRACTION.fullmatch(bare.strip())
+    return answer if match is None else f"{match[1]}{match[2] or match[3]}/{match[4] or match[5]}"

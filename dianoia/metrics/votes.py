@@ -32,7 +32,7 @@ from dianoia.tasks.short_answers.number_and_text import normalize
 
 _BY_TEXT = frozenset({"code", "input", "gym"})
 """Built-in verifiers that do not look at the gold answer."""
-MOST_TEXTS = 32
+MOST_TEXTS = 64
 """Different texts of one problem that are compared with one another."""
 _AT_ONCE = 4096
 """Most comparisons that are handed to the workers together; they remember more than that."""

@@ -68,22 +68,50 @@ class RolloutSampler:
         params: SamplingParams,
     ) -> list[list[Rollout]]:
         """Return `samples` rollouts per problem, each problem seeded by its own key, all sampled at once."""
-        sources = [f"problem {problem.id!r}" for problem in problems]
-        prompt_ids = self.prompts([problem.messages for problem in problems], sources)
+        prompt_ids = self._prompt_ids(problems)
         requests = [Request(ids, samples, key) for ids, key in zip(prompt_ids, keys, strict=True)]
-
-        def parse(number: int, sample: int, completion: Completion) -> Rollout:
-            problem, ids, text = problems[number], prompt_ids[number], self.text(completion)
-            return make_rollout(problem, sample, ids, completion, text, self.template)
 
         # slow verifiers grade a rollout as soon as it ends, while others are still being sampled
         with graded_early(problems) as grade:
-            on_finish = (lambda *ended: grade(parse(*ended))) if grade else None
-            completions_PG = self.sampler.generate(requests, params, on_finish)
+
+            def on_finish(number: int, sample: int, completion: Completion) -> None:
+                assert grade is not None, "passed on only then"
+                grade(self._parse(problems[number], sample, prompt_ids[number], completion))
+
+            completions_PG = self.sampler.generate(requests, params, on_finish if grade else None)
+        return self._parse_all(problems, prompt_ids, completions_PG)
+
+    def parse(
+        self, problems: Sequence[Problem], completions_PG: Sequence[Sequence[Completion]]
+    ) -> list[list[Rollout]]:
+        """Return the rollouts that earlier completions of these problems are."""
+        return self._parse_all(problems, self._prompt_ids(problems), completions_PG)
+
+    def _prompt_ids(self, problems: Sequence[Problem]) -> Sequence[tuple[int, ...]]:
+        sources = [f"problem {problem.id!r}" for problem in problems]
+        return self.prompts([problem.messages for problem in problems], sources)
+
+    def _parse_all(
+        self,
+        problems: Sequence[Problem],
+        prompt_ids: Sequence[tuple[int, ...]],
+        completions_PG: Sequence[Sequence[Completion]],
+    ) -> list[list[Rollout]]:
         return [
-            [parse(number, sample, completion) for sample, completion in enumerate(completions_G)]
-            for number, completions_G in enumerate(completions_PG)
+            [
+                self._parse(problem, sample, ids, completion)
+                for sample, completion in enumerate(completions_G)
+            ]
+            for problem, ids, completions_G in zip(
+                problems, prompt_ids, completions_PG, strict=True
+            )
         ]
+
+    def _parse(
+        self, problem: Problem, sample: int, ids: tuple[int, ...], completion: Completion
+    ) -> Rollout:
+        text = self.text(completion)
+        return make_rollout(problem, sample, ids, completion, text, self.template)
 
     def check_messages(self, problems: Sequence[Problem]) -> None:
         """Raise ConfigError for the first problem with a message that a chat template has no place for.

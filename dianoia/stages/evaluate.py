@@ -2,7 +2,8 @@
 
 In: checkpoints and a problem set. Out: `evaluation.json` (estimates by checkpoint, domain and metric, and by difficulty),
 `diagnoses.jsonl`, and a Parquet file of rollouts per checkpoint. k samples per problem at temperature 0.6 and top-p 0.95
-unless the recipe says otherwise. Verifiers are those of training. Left out: few-shot prompts, which the paper avoids.
+unless the recipe says otherwise. Verifiers are those of training. An interrupted stage resumes after the last batch of
+problems whose samples it has written to `state/`. Left out: few-shot prompts, which the paper avoids.
 """
 
 import itertools
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.files import read_json, write_json
-from dianoia.base.limits import EVALUATED_AT_ONCE
-from dianoia.base.records import Group, Problem, SamplingParams
+from dianoia.base.limits import EVALUATED_AT_ONCE, EVALUATED_TOKENS
+from dianoia.base.records import Group, Problem, Rollout, SamplingParams
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config.evaluate import EvaluateStage
 from dianoia.judge.diagnosis import diagnose_evaluation
@@ -26,7 +27,9 @@ from dianoia.metrics.group_metrics import TokenCounter, by_difficulty, by_domain
 from dianoia.metrics.most_common_answer import one_answer
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.rollouts import RolloutSampler
+from dianoia.stages._shared import Batch, batches
 from dianoia.stages.context import StageContext
+from dianoia.storage.completion_table import read_completions, write_completions
 from dianoia.storage.journal import Journal
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.tasks.catalog import problem_source
@@ -45,6 +48,9 @@ def run(config: EvaluateStage, context: StageContext) -> None:
             estimates = _evaluate(name, problems, config, context, rollouts)
             # Last, since this file marks the checkpoint as done: its rollouts are written by now.
             write_json(part, estimates, checked=True)
+            # Tokens of a long evaluation take gigabytes.
+            for batch in _batches(name, problems, config, context):
+                batch.path.unlink(missing_ok=True)
     # From one file per checkpoint to one table per kind of result, by checkpoint.
     merged: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
@@ -108,9 +114,9 @@ def _evaluate(
         message = f"{row['code']}: {row['message']}. {row['advice']}"
         context.print_line(f"{name} on {row['domain']}: {message}")
     return {
-        "evaluations": _table(domains, roller.count_tokens),
+        "evaluations": _table(domains, roller.count_tokens, config.pass_at),
         "by_difficulty": {
-            domain: _table(by_difficulty(members), roller.count_tokens)
+            domain: _table(by_difficulty(members), roller.count_tokens, config.pass_at)
             for domain, members in domains.items()
         },
         "verdicts": count_verdicts(
@@ -138,10 +144,15 @@ def _diagnoses(
     return rows
 
 
-def _table(parts: Mapping[str, Sequence[Group]], count_tokens: TokenCounter) -> dict[str, Any]:
+def _table(
+    parts: Mapping[str, Sequence[Group]], count_tokens: TokenCounter, pass_at: Sequence[int]
+) -> dict[str, Any]:
     """Return the estimates of each part (a domain, a difficulty) by metric."""
     return {
-        part: {metric: asdict(value) for metric, value in measures(groups, count_tokens).items()}
+        part: {
+            metric: asdict(value)
+            for metric, value in measures(groups, count_tokens, pass_at).items()
+        }
         for part, groups in parts.items()
     }
 
@@ -159,12 +170,39 @@ def _groups(
     groups: list[Group] = []
     # In parts, so that progress is seen; the number of the first problem keeps draws independent of the cut.
     problems_before = config.checkpoints.index(name) * len(problems)
-    key = stream_key(context.seed, Stream.EVALUATION)
-    for start in range(0, len(problems), EVALUATED_AT_ONCE):
-        part = problems[start : start + EVALUATED_AT_ONCE]
-        rollouts_PG = roller(part, config.samples, params, key, first=start)
-        groups += judge.score_rollouts(rollouts_PG)
+    for batch in _batches(name, problems, config, context):
+        groups += judge.score_rollouts(_rollouts(batch, roller, params, config, context))
         right = sum(score.parts["accuracy"] or 0.0 for g in groups for score in g.scores)
         count = len(groups) * config.samples
         context.progress.update(problems_before + len(groups), {f"{name} pass@1": right / count})
     return groups
+
+
+def _batches(
+    name: str, problems: Sequence[Problem], config: EvaluateStage, context: StageContext
+) -> list[Batch]:
+    """Cut the problems into parts that are sampled at once: short enough to lose little, large enough to fill the slots."""
+    by_tokens = EVALUATED_TOKENS // (config.samples * config.max_tokens)
+    filling = 2 * config.slots // config.samples
+    size = min(EVALUATED_AT_ONCE, max(by_tokens, filling, 1))
+    return batches(context, problems, size, file_names(config.checkpoints)[name])
+
+
+def _rollouts(
+    batch: Batch,
+    roller: RolloutSampler,
+    params: SamplingParams,
+    config: EvaluateStage,
+    context: StageContext,
+) -> list[list[Rollout]]:
+    """Return the rollouts of a batch, sampled unless an interrupted stage has written them."""
+    if batch.path.exists():
+        written_PG = read_completions(batch.path, len(batch.problems), config.samples)
+        return roller.parse(batch.problems, written_PG)
+    key = stream_key(context.seed, Stream.EVALUATION)
+    rollouts_PG = roller(batch.problems, config.samples, params, key, first=batch.start)
+    batch.path.parent.mkdir(exist_ok=True)
+    write_completions(
+        batch.path, [[r.completion for r in rollouts_G] for rollouts_G in rollouts_PG]
+    )
+    return rollouts_PG

@@ -16,6 +16,7 @@ from dianoia.algo.estimates import (
     estimate_unbounded,
     estimate_within,
     mean_pass_at_k,
+    paired_difference,
     pass_at_1,
     pass_at_k,
     vote_gain,
@@ -87,6 +88,58 @@ def test_vote_gain_is_paired() -> None:
     assert gain.high == pytest.approx(half, rel=0.01) and gain.low == pytest.approx(-half, rel=0.01)
     whole = vote_gain(correct[:1] * 9, answers[:1] * 9)  # all alike: no doubt left
     assert (whole.low, whole.value, whole.high) == (0.25, 0.25, 0.25)
+
+
+def test_the_difference_of_two_models_is_paired() -> None:
+    # Differences 1, 1, -1, 0: mean 0.25. With half a problem won, lost, both right and both wrong: center 1/6 of 6,
+    # squares 3.5 - 6/36 = 10/3, variance 10/3 / 5 = 2/3, radius t(5) * sqrt(2/3 / 6) = 2.571 / 3.
+    difference = paired_difference([1, 1, 0, 1], [0, 0, 1, 1])
+    assert (difference.value, difference.n) == (0.25, 4)
+    assert difference.low == pytest.approx(1 / 6 - 2.571 / 3, abs=5e-3)
+    assert difference.high == 1.0, "cut at the end of its range"
+    back = paired_difference([0, 0, 1, 1], [1, 1, 0, 1])
+    assert (back.low, back.value) == (-1.0, -0.25)
+    # What both find hard or easy cancels out: the same 40 problems, all 10 % better.
+    hard = [0.1 * (n % 9) for n in range(40)]
+    shifted = paired_difference([value + 0.1 for value in hard], hard)
+    assert shifted.value == pytest.approx(0.1) and 0.0 < shifted.low < shifted.high < 0.2
+
+
+def test_equal_answers_do_not_prove_two_models_equal() -> None:
+    same = paired_difference([1, 0] * 15, [1, 0] * 15)
+    # 30 differences of 0: variance 1 / 31 over 32 problems, t(31) = 2.0395.
+    assert same.value == 0.0
+    assert same.high == -same.low == pytest.approx(2.0395 * math.sqrt(1 / 31 / 32), rel=1e-3)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40))
+def test_the_interval_of_a_difference_holds_it(pairs: list[tuple[float, float]]) -> None:
+    a, b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    there, back = paired_difference(a, b), paired_difference(b, a)
+    assert -1.0 <= there.low <= there.value <= there.high <= 1.0
+    assert (back.value, back.low) == (pytest.approx(-there.value), pytest.approx(-there.high))
+
+
+def test_a_difference_refuses_other_problems_and_other_values() -> None:
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        paired_difference([1, 0], [1])
+    with pytest.raises(ValueError, match="0 to 1"):
+        paired_difference([1.5], [1])
+    with pytest.raises(ValueError, match="no values"):
+        paired_difference([], [])
+
+
+@pytest.mark.parametrize("n", [12, 40])
+def test_the_interval_of_a_difference_covers_the_truth(n: int) -> None:
+    generator = random.Random(0)
+    covered = 0
+    for _ in range(600):
+        hard = [generator.random() < 0.5 for _ in range(n)]
+        a = [float(generator.random() < (0.2 if h else 0.9)) for h in hard]
+        b = [float(generator.random() < (0.1 if h else 0.8)) for h in hard]
+        difference = paired_difference(a, b)
+        covered += difference.low <= 0.1 <= difference.high
+    assert covered / 600 >= 0.93
 
 
 def test_a_perfect_score_leaves_room_for_doubt() -> None:

@@ -52,7 +52,7 @@ def answered(
         (problems("number", "1", "1", "2", "1.0"), "1", (1, 1, 0, 1)),
         (problems("number", "2", "1/2", "0.5", "50%", "2"), "1/2", (0, 1, 1, 1, 0)),
         # 2 stands most often by its text, one half by its meaning
-        (problems("math", "2", "2", r"\frac12", "0.5", "1/2"), "0.5", (0, 0, 1, 1, 1)),
+        (problems("math", "2", "2", r"\frac12", "0.5", "1/2"), r"\frac12", (0, 0, 1, 1, 1)),
         (problems("exact", "Yes", "no", "yes "), "Yes", (1, 0, 1)),
         (problems("value", "[1,2]", "[1, 2]", "(1, 2)", "3"), "[1,2]", (1, 1, 1, 0)),
         (problems("choice", "B", "(B)", "C", columns=[OPTIONS] * 3), "B", (1, 1, 0)),
@@ -87,6 +87,18 @@ def test_the_most_common_answer() -> None:
     constant = most_common_answer(answered(candidates, [["1", "1.0"], ["1", "2"], [None, None]]))
     assert constant is not None and (constant.answer, constant.share_P) == ("1", (1.0, 0.5))
     assert most_common_answer(answered(candidates[:1], [[None]])) is None
+
+
+@pytest.mark.parametrize("half", ["0.5", r"\frac{1}{2}", r"$\dfrac12$", r"\boxed{\frac 12}", "1/2"])
+def test_a_fraction_in_latex_is_the_number_that_it_is(half: str) -> None:
+    constant = most_common_answer(answered(problems("math", "7", "8"), [["0.5", "3"], [half, "4"]]))
+    assert constant is not None and (constant.answer, constant.share_P) == ("0.5", (0.5, 0.5))
+
+
+@pytest.mark.parametrize("other", [r"1\frac{1}{2}", r"-\frac12", r"\frac{x}{2}", r"\frac12x"])
+def test_no_other_answer_is_taken_for_a_fraction(other: str) -> None:
+    constant = most_common_answer(answered(problems("math", "7", "8"), [["0.5"], [other]]))
+    assert constant is not None and constant.share_P == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("answer", ["1", "7", "x"])
