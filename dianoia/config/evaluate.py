@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from dianoia.config.data_table import Problems
 from dianoia.config.sampling import refuse_identical_samples
 from dianoia.config.settings import Settings
+from dianoia.config.template_table import QUESTION
 
 
 class EvaluateStage(Settings):
@@ -33,6 +34,9 @@ class EvaluateStage(Settings):
     template: str | dict[str, str] | None = None
     """The prompt around a question, see recipes: one for all, or a table of one per checkpoint. Absent: the template that
     each checkpoint was trained under, as it says itself; `r1-zero` for a base model."""
+    wording: str = "{question}"
+    """What is asked: a text with `{question}` once, such as a benchmark's instruction around it. Other braces are literal.
+    Verifiers and the split see the question alone."""
     max_tokens: int = Field(ge=1)
     """Response tokens, the end token included. The paper: 32,768 (D.1)."""
     # These keys stand in the stage's own table, not under `sampling`: there is no schedule and no training here.
@@ -73,6 +77,15 @@ class EvaluateStage(Settings):
                     f"pass_at has {k}, and pass@{k} needs from 1 to samples = {self.samples} samples per problem; "
                     "remove it, or raise samples"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _wording_holds_the_question(self) -> Self:
+        if self.wording.count(QUESTION) != 1:
+            raise ValueError(
+                f"wording = {self.wording!r} holds {QUESTION} {self.wording.count(QUESTION)} times, and a question is "
+                "asked once; write it where the question stands"
+            )
         return self
 
     @model_validator(mode="after")

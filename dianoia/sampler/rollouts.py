@@ -9,7 +9,8 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams
+from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams, Turn
+from dianoia.config.template_table import QUESTION
 from dianoia.judge.verification import graded_early
 from dianoia.sampler.interface import Sampler
 from dianoia.text.parsing import make_rollout
@@ -39,8 +40,9 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 class RolloutSampler:
     """Samples rollouts: each problem becomes a list of parsed responses."""
 
-    def __init__(self, sampler: Sampler, prompts: Prompts) -> None:
-        self.sampler, self.prompts = sampler, prompts
+    def __init__(self, sampler: Sampler, prompts: Prompts, wording: str = QUESTION) -> None:
+        """`wording`: a text with `{question}`, in whose place each problem's question is asked."""
+        self.sampler, self.prompts, self.wording = sampler, prompts, wording
         self.tokenizer, self.template = prompts.tokenizer, prompts.template
 
     def __call__(
@@ -89,7 +91,11 @@ class RolloutSampler:
 
     def _prompt_ids(self, problems: Sequence[Problem]) -> Sequence[tuple[int, ...]]:
         sources = [f"problem {problem.id!r}" for problem in problems]
-        return self.prompts([problem.messages for problem in problems], sources)
+        return self.prompts(list(map(self._messages, problems)), sources)
+
+    def _messages(self, problem: Problem) -> tuple[Turn, ...]:
+        # `replace` and not `format`: questions and instructions are full of braces.
+        return (*problem.context, Turn("user", self.wording.replace(QUESTION, problem.question)))
 
     def _parse_all(
         self,
@@ -121,7 +127,7 @@ class RolloutSampler:
         # A question alone has its place in every template; text templates have a place for everything.
         several = [problem for problem in problems if problem.context]
         if self.template.chat and several:
-            self.prompts([p.messages for p in several], [f"problem {p.id!r}" for p in several])
+            self._prompt_ids(several)
 
     def sampling_params(
         self, max_tokens: int, temperature: float, top_p: float, top_k: int = 0

@@ -19,6 +19,7 @@ from dianoia.config import (
     SFTStage,
     TemplateSettings,
 )
+from dianoia.config.template_table import QUESTION
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
 from dianoia.learner.checkpoint_folder import Draw, Usage
 from dianoia.learner.lora import add_adapters
@@ -102,6 +103,7 @@ class StageContext(Context):
         *,
         slots: int,
         dtype: Literal["float32", "bfloat16"],
+        wording: str = QUESTION,
     ) -> RolloutSampler:
         """Return what samples rollouts from a copy of the model's weights, `slots` of them at a time."""
         asked, trained = (
@@ -114,7 +116,7 @@ class StageContext(Context):
                 f"asks under the template {asked.name!r}, and the checkpoint was trained under {trained.name!r}"
             )
         sampler = make_sampler(start.model, slots=slots, dtype=DTYPES[dtype])
-        return RolloutSampler(sampler, start.prompts(asked))
+        return RolloutSampler(sampler, start.prompts(asked), wording)
 
     def judges(self, config: RLStage) -> tuple[Judge, Judge]:
         """Return the judge of the training reward, and that of held-out problems (accuracy and format)."""

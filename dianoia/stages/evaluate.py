@@ -95,7 +95,11 @@ def _evaluate(
     start = time.perf_counter()
     model = context.language_model(name)
     roller = context.sampler(
-        model, config.template_of(name), slots=config.slots, dtype=config.dtype
+        model,
+        config.template_of(name),
+        slots=config.slots,
+        dtype=config.dtype,
+        wording=config.wording,
     )
     params = roller.sampling_params(
         config.max_tokens, config.temperature, config.top_p, config.top_k

@@ -92,10 +92,10 @@ def test_vote_gain_is_paired() -> None:
 
 def test_the_difference_of_two_models_is_paired() -> None:
     # Differences 1, 1, -1, 0: mean 0.25. With half a problem won, lost, both right and both wrong: center 1/6 of 6,
-    # squares 3.5 - 6/36 = 10/3, variance 10/3 / 5 = 2/3, radius t(5) * sqrt(2/3 / 6) = 2.571 / 3.
+    # squares 3 + 1 - 6/36 = 23/6, variance 23/30, radius t(5) * sqrt(23/30 / 6) = 2.571 * 0.3575.
     difference = paired_difference([1, 1, 0, 1], [0, 0, 1, 1])
     assert (difference.value, difference.n) == (0.25, 4)
-    assert difference.low == pytest.approx(1 / 6 - 2.571 / 3, abs=5e-3)
+    assert difference.low == pytest.approx(1 / 6 - 2.571 * math.sqrt(23 / 180), abs=5e-3)
     assert difference.high == 1.0, "cut at the end of its range"
     back = paired_difference([0, 0, 1, 1], [1, 1, 0, 1])
     assert (back.low, back.value) == (-1.0, -0.25)
