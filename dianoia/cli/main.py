@@ -11,7 +11,18 @@ from io import TextIOWrapper
 import dianoia
 from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.faults import fault_message
-from dianoia.cli import claims, completion, demo, doctor, help_topic, report, run, tasks, track
+from dianoia.cli import (
+    claims,
+    completion,
+    demo,
+    doctor,
+    evaluate,
+    help_topic,
+    report,
+    run,
+    tasks,
+    track,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +69,18 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=dianoia.__version__)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     # In the order of the help.
-    for module in (demo, run, report, claims, track, tasks, doctor, help_topic, completion):
+    for module in (
+        demo,
+        run,
+        evaluate,
+        report,
+        claims,
+        track,
+        tasks,
+        doctor,
+        help_topic,
+        completion,
+    ):
         module.add_parser(commands)
     return root
 

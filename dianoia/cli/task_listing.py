@@ -14,6 +14,7 @@ from dianoia.tasks.data.set_summary import Summary, summary_lines
 from dianoia.tasks.gold_check import Graded, Outcome
 from dianoia.tasks.gym import OFFERED, PREFIX
 from dianoia.tasks.plugins import PROBLEM_SETS
+from dianoia.tasks.wrong_check import WrongProgram
 
 _BAD = (Outcome.WRONG, Outcome.UNREADABLE)
 
@@ -131,6 +132,48 @@ def graded_table(
         "mapping": summary.mapping,
         "shared_with_tests": dict(summary.contamination.by_set),
     }
+
+
+def show_wrong(name: str, programs: Iterable[WrongProgram], console: Console, limit: int) -> bool:
+    """Print up to `limit` wrong programs that were not graded as wrong, then how many of each kind were.
+
+    Returns True if there are programs and all of them were refused.
+    """
+    passed, refused = _count_wrong(programs)
+    for program in passed[:limit]:
+        grade = "cannot be graded" if program.score is None else f"is graded {program.score:g}"
+        _print(console, f"{program.row}: a program that {program.kind} {grade}")
+    if len(passed) > limit:
+        _print(console, f"{name}: and {len(passed) - limit:,} more")
+    kinds = Counter(program.kind for program in passed) + refused
+    listed = ", ".join(f"{refused[kind]:,} of {kinds[kind]:,} {kind}" for kind in kinds)
+    _print(console, f"{name}, wrong programs refused: {listed or 'no program to make them from'}")
+    return bool(kinds) and not passed
+
+
+def wrong_table(programs: Iterable[WrongProgram], limit: int) -> dict[str, Any]:
+    """Return what `show_wrong` prints, for JSON."""
+    passed, refused = _count_wrong(programs)
+    return {
+        "all_refused": bool(refused) and not passed,
+        "wrong_refused": dict(refused),
+        "wrong_passed": [
+            {"row": program.row, "kind": program.kind, "score": program.score}
+            for program in passed[:limit]
+        ],
+    }
+
+
+def _count_wrong(programs: Iterable[WrongProgram]) -> tuple[list[WrongProgram], Counter[str]]:
+    """Return the programs that passed, and the number of refused ones by kind."""
+    passed: list[WrongProgram] = []
+    refused: Counter[str] = Counter()
+    for program in programs:
+        if program.refused:
+            refused[program.kind] += 1
+        else:
+            passed.append(program)
+    return passed, refused
 
 
 def _is_in_order(counts: Counter[Outcome]) -> bool:

@@ -1,12 +1,16 @@
 """`dianoia tasks` and `dianoia tasks check`: the problem sets, and whether their gold answers are right."""
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dianoia.cli.output import print_json
 
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
+    from dianoia.config import FileSettings
+    from dianoia.tasks.gold_check import Graded
 
 
 def add_parser(commands: "Commands") -> None:
@@ -28,7 +32,8 @@ def add_parser(commands: "Commands") -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="files, folders, hub names, recipes (TOML) or built-in sets; none: every built-in set",
+        help="files, folders, hub names, benchmarks such as humaneval, recipes (TOML) or built-in sets; none: every "
+        "built-in set",
     )
     check_parser.add_argument("--mapping", help="a ready mapping of a public set's columns")
     check_parser.add_argument("--split", help="the split of a folder or hub name")
@@ -38,6 +43,11 @@ def add_parser(commands: "Commands") -> None:
         default=[],
         metavar="TESTS",
         help="count the problems that share ten words in a row with a test of this set; repeatable",
+    )
+    check_parser.add_argument(
+        "--wrong",
+        action="store_true",
+        help="also run wrong programs made from each reference program; all of them have to be graded as wrong",
     )
     check_parser.add_argument(
         "--most", type=int, default=100, help="print at most this many rows (default: 100)"
@@ -62,19 +72,42 @@ def check(arguments: argparse.Namespace) -> int:
     """Grade gold answers and print those that are not right; return 1 if there are any, else 0."""
     from rich.console import Console
 
-    from dianoia.cli.task_listing import graded_table, show_graded
+    from dianoia.cli.task_listing import graded_table, show_graded, show_wrong, wrong_table
     from dianoia.recipe.check.gold_answers import graded_sets
     from dianoia.tasks.catalog import read_tests
+    from dianoia.tasks.wrong_check import check_wrong
 
     tests = read_tests(arguments.against)
-    sets = graded_sets(arguments.names, arguments.mapping, arguments.split)
+    most, console, all_right = arguments.most, Console(soft_wrap=True), True
+    benchmarks = {} if arguments.mapping else _benchmarks(arguments.names)
+    tables: list[dict[str, Any]] = []
+    # Every set is graded and printed, also after one with an error.
+    for name, rows in graded_sets(arguments.names, arguments.mapping, arguments.split, benchmarks):
+        seen: list[Graded] = []
+        kept = _keep(rows, seen) if arguments.wrong else rows
+        if arguments.json:
+            tables.append(graded_table(name, kept, most, tests))
+            tables[-1] |= wrong_table(check_wrong(seen), most) if arguments.wrong else {}
+            all_right &= tables[-1]["all_right"] and tables[-1].get("all_refused", True)
+            continue
+        all_right &= show_graded(name, kept, console, most, tests)
+        if arguments.wrong:
+            all_right &= show_wrong(name, check_wrong(seen), console, most)
     if arguments.json:
-        tables = [graded_table(name, rows, arguments.most, tests) for name, rows in sets]
         print_json(tables)
-        return 0 if all(table["all_right"] for table in tables) else 1
-    # A list, not a generator: every set is graded and printed, also after one with an error.
-    all_right = [
-        show_graded(name, rows, Console(soft_wrap=True), arguments.most, tests)
-        for name, rows in sets
-    ]
-    return 0 if all(all_right) else 1
+    return 0 if all_right else 1
+
+
+def _benchmarks(names: Sequence[str]) -> dict[str, "FileSettings"]:
+    """Return where the problems of those names are that name a public benchmark, or NAME=FILE, and no file here."""
+    from dianoia.evaluation.targets import benchmark_data, is_benchmark
+
+    benchmarks = (name for name in names if is_benchmark(name) and not Path(name).exists())
+    return {name: benchmark_data(name, "tasks check") for name in benchmarks}
+
+
+def _keep(rows: Iterable["Graded"], seen: list["Graded"]) -> Iterator["Graded"]:
+    """Yield the rows, and put each into `seen`."""
+    for row in rows:
+        seen.append(row)
+        yield row

@@ -1,6 +1,6 @@
 """Problem sets that `dianoia tasks check` grades: built-in sets, files, hub names, and the problems of recipes. No torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dianoia.base.errors import ConfigError, nearest
@@ -23,17 +23,22 @@ GradedSet = tuple[str, Iterator[Graded]]
 
 
 def graded_sets(
-    names: Sequence[str], mapping: str | None = None, split: str | None = None
+    names: Sequence[str],
+    mapping: str | None = None,
+    split: str | None = None,
+    tables: Mapping[str, FileSettings] | None = None,
 ) -> Iterator[GradedSet]:
     """Yield each set with the grades of its gold answers; without names, every built-in set.
 
-    `mapping` and `split` apply to files, folders and hub names.
+    `mapping` and `split` apply to files, folders and hub names; `tables` says where further names are, such as benchmarks.
 
     Raises:
         ConfigError, ProblemFileError: a set does not exist or cannot be opened.
     """
     for name in names or PROBLEM_SETS:
-        if is_built_in(name):
+        if tables is not None and name in tables:
+            yield name, _graded_files(tables[name])
+        elif is_built_in(name):
             yield name, check_set(name)
         # A recipe stands for the problems of its stages.
         elif Path(name).suffix.lower() == ".toml" or (
