@@ -68,4 +68,4 @@ def _by_model() -> dict[tuple[str, str], Published]:
     return results
 
 
-_BY_MODEL = _by_model() | _OTHERS
+_BY_MODEL: Mapping[tuple[str, str], Published] = {**_by_model(), **_OTHERS}

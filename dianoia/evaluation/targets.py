@@ -158,21 +158,21 @@ def _named(text: str, key: str) -> tuple[Benchmark, str | None]:
 
 def _benchmark_table(benchmark: Benchmark, file: str | None, key: str) -> DataSettings:
     """Return the table of a benchmark: the given file, that of an installed package, or the hub."""
-    # Its own domain, since two benchmarks of mathematics have two results.
-    about = {"mapping": benchmark.mapping, "domain": benchmark.name}
     installed = installed_file(benchmark)
     if file is not None:
         if not Path(file).expanduser().exists():
             raise ConfigError(
                 f"{key} {benchmark.name}={file}: there is no such file or folder; check the path"
             )
-        table = DataSettings(path=file, **about)
+        path, split = file, None
     elif installed is not None:
-        table = DataSettings(path=str(installed), **about)
+        path, split = str(installed), None
     elif benchmark.hub is None:
         raise DataMissing(_missing(benchmark, key, "its files are not fetched from the hub"))
     else:
-        table = DataSettings(path=benchmark.hub, split=benchmark.split, **about)
+        path, split = benchmark.hub, benchmark.split
+    # Its own domain, since two benchmarks of mathematics have two results.
+    table = DataSettings(path=path, split=split, mapping=benchmark.mapping, domain=benchmark.name)
     try:
         files_of(table)
     except DataMissing as error:

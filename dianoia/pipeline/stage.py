@@ -119,7 +119,7 @@ class _StageReporter(Reporter):
     def __init__(
         self, reporter: Reporter, write_seconds: Callable[[], object], stops_here: bool
     ) -> None:
-        """`stops_here`: the stage has no states, so a request to stop is obeyed at an update."""
+        """`stops_here`: the stage has written what it has sampled before an update, so a request to stop is obeyed there."""
         self._reporter, self._write_seconds, self._stops_here = reporter, write_seconds, stops_here
 
     def set_total(self, total: int) -> None:
