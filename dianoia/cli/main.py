@@ -18,11 +18,27 @@ from dianoia.cli import (
     doctor,
     evaluate,
     help_topic,
+    new,
     report,
     run,
     tasks,
     track,
 )
+
+_COMMANDS = (
+    demo,
+    new,
+    run,
+    evaluate,
+    report,
+    claims,
+    track,
+    tasks,
+    doctor,
+    help_topic,
+    completion,
+)
+"""The modules of the commands, in the order of the help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,19 +84,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=dianoia.__version__)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    # In the order of the help.
-    for module in (
-        demo,
-        run,
-        evaluate,
-        report,
-        claims,
-        track,
-        tasks,
-        doctor,
-        help_topic,
-        completion,
-    ):
+    for module in _COMMANDS:
         module.add_parser(commands)
     return root
 

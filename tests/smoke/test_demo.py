@@ -24,9 +24,9 @@ def test_the_plan_of_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--dry-run", "--json"]) == 0
+    assert main(["demo", "--quick", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["recipe"] == "miniature-r1" and len(plan["stages"]) == 22
+    assert plan["recipe"] == "miniature-zero" and len(plan["stages"]) == 2
     assert not list(tmp_path.iterdir())
 
 
