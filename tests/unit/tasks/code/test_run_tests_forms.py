@@ -10,10 +10,11 @@ import pytest
 from dianoia.base.errors import ProblemTestsError
 from dianoia.base.records import Problem
 from dianoia.config import DataSettings
-from dianoia.sandbox.sandbox import STRONG, ForkSandbox, offered
+from dianoia.sandbox.sandbox import ForkSandbox, offered
 from dianoia.tasks.code import CodeTests, Verdict, code_tests, grade_program
 from dianoia.tasks.gold_check import Outcome, check_files
 from tests.unit.tasks.code.forms import AGREES, FORMS, LIES
+from tests.unit.tasks.code.walls import KINDS
 
 
 def read(asserts: list[str], wall_seconds: int = 5, **options: Any) -> CodeTests:
@@ -22,7 +23,7 @@ def read(asserts: list[str], wall_seconds: int = 5, **options: Any) -> CodeTests
     return code_tests(Problem("p-7", "?", gold, "code"))
 
 
-@pytest.fixture(scope="module", params=STRONG)
+@pytest.fixture(scope="module", params=KINDS)
 def sandbox(request: pytest.FixtureRequest) -> Iterator[ForkSandbox]:
     if (reason := offered(request.param)) is not None:
         pytest.skip(f"this machine has no sandbox {request.param!r}: {reason}")

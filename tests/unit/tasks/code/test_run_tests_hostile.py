@@ -24,7 +24,6 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.sandbox.sandbox import (
-    STRONG,
     ForkSandbox,
     Limits,
     Outcome,
@@ -33,6 +32,7 @@ from dianoia.sandbox.sandbox import (
     offered,
 )
 from dianoia.tasks.code import Verdict, code_tests, grade_program
+from tests.unit.tasks.code.walls import KINDS
 
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 SYSTEM_V_KEY = "4711"
@@ -250,7 +250,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         yield host
 
 
-@pytest.fixture(scope="module", params=STRONG)
+@pytest.fixture(scope="module", params=KINDS)
 def sandbox(request: pytest.FixtureRequest, host: Host) -> Iterator[ForkSandbox]:
     """Started after the secrets were there."""
     if (reason := offered(request.param)) is not None:
@@ -409,7 +409,7 @@ print(*(sandbox._process.pid for sandbox in sandboxes), flush=True)
 
 
 @pytest.mark.parametrize("end", ["warm processes", "judge"])
-@pytest.mark.parametrize("kind", STRONG)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_program_outlives_its_judge(kind: str, end: str, host: Host) -> None:
     """A judge in a process of its own runs all of them; it, or its warm processes, are killed."""
     if (reason := offered(kind)) is not None:
