@@ -1,9 +1,10 @@
-"""Write the problems of this example: sums of four levels.
+"""Write the problems of this example: sums of four levels, worked sums for a cold start, and the largest of some numbers.
 
     python examples/smollm2/make_problems.py data/smollm2
 
 Levels of the sums, as the column `difficulty`: 1, a number up to 24 and a digit; 2, two numbers of two digits; 3, three numbers
-of one digit; 4, three numbers, one of them with two digits. The files are the same on every machine.
+of one digit; 4, three numbers, one of them with two digits. Levels of the largest: the numbers to choose from, 3 to 5. The files
+are the same on every machine.
 """
 
 import json
@@ -46,6 +47,29 @@ def sum_problem(level: int, rng: random.Random) -> Row:
     }
 
 
+def worked_sum(problem: Row) -> Row:
+    """Return a sum with its derivation, one addition at a time, as a sample for fine-tuning."""
+    terms = [int(word) for word in str(problem["question"])[len("What is ") : -1].split(" + ")]
+    total, steps = terms[0], []
+    for term in terms[1:]:
+        steps.append(f"{total} + {term} = {total + term}.")
+        total += term
+    return {"prompt": problem["question"], "thought": " ".join(steps), "answer": str(total)}
+
+
+def largest_problem(rng: random.Random) -> Row:
+    """Return a question for the largest of three to five numbers of two or three digits."""
+    count, digits = rng.randint(3, 5), rng.choice((2, 3))
+    numbers = rng.sample(range(10 ** (digits - 1), 10**digits), count)
+    return {
+        "question": f"Which number is the largest: {', '.join(map(str, numbers))}?",
+        "answer": str(max(numbers)),
+        "verifier": "number",
+        "domain": "largest",
+        "difficulty": count,
+    }
+
+
 def distinct(make: Callable[[], Row], count: int) -> list[Row]:
     """Return `count` problems with different questions."""
     rows: dict[object, Row] = {}
@@ -76,6 +100,11 @@ def main() -> None:
     mixed = [row for rows in levels.values() for row in rows]
     rng.shuffle(mixed)  # an evaluation of the first so many problems meets every level
     write(folder / "sums.jsonl", mixed)
+    taken = {row["question"] for row in mixed}
+    fresh = [sum_problem(1 + number % 4, rng) for number in range(800)]
+    unseen = {row["question"]: row for row in fresh if row["question"] not in taken | SHOWN}
+    write(folder / "worked-sums.jsonl", [worked_sum(row) for row in unseen.values()][:300])
+    write(folder / "largest.jsonl", distinct(lambda: largest_problem(rng), 2000))
 
 
 if __name__ == "__main__":
