@@ -3,6 +3,7 @@
     checkpoints   what a person types as MODEL, and the checkpoints of a run by name; no torch
     messages      conversations as people and chat APIs write them, as turns; no torch
     response      a response split for people into thought and content, with how it ended; no torch
+    known_questions  questions of the miniature, and whether an answer to one is right; no torch
     model         weights, tokenizer, template and defaults of a checkpoint; asks it
 
 Not here: training (`stages`), and scores over problem sets (`stages.evaluate`).
