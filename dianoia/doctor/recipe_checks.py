@@ -14,7 +14,7 @@ from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.load import load_recipe
 from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
-from dianoia.recipe.plan.run_plan import TIGHT, RunPlan, plan_run
+from dianoia.recipe.plan.run_plan import TIGHT, MemoryPlan, RunPlan, plan_run
 from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
 from dianoia.recipe.templates import inherit_templates
 from dianoia.storage.run_directory import RunDirectory
@@ -68,10 +68,27 @@ def _memory(plan: RunPlan) -> Iterator[Finding]:
         advice = "end other programs first, or set one of the keys that the plan names (--dry-run --verbose)"
         yield warning("memory", value, advice) if tight else Finding("memory", value)
         return
-    ways = [f"{saving.text} in {largest.name}" for saving in largest.memory.savings[:3]]
+    yield broken("memory", value, _way_out(largest.name, largest.memory, plan))
+
+
+def _way_out(stage: str, memory: MemoryPlan, plan: RunPlan) -> str:
+    """Return keys that make a stage fit, or else another machine."""
+    assert plan.machine_memory is not None, "of a machine that is too small"
+    room = TIGHT * plan.machine_memory
+    alone = [
+        f"--set {stage}.{saving.text.replace(' ', '')}"
+        for saving in memory.savings
+        if saving.bytes <= room
+    ]
+    together = memory.least is not None and memory.least <= room
+    ways = [alone[0]] if alone else []
+    if not alone and together:
+        ways = [
+            " ".join(f"--set {stage}.{saving.text.replace(' ', '')}" for saving in memory.savings)
+        ]
     if plan.suggested_gpu:
         ways.append(f"a machine with one {plan.suggested_gpu}")
-    yield broken("memory", value, " or ".join(ways) or "a smaller model, or a larger machine")
+    return ", or ".join(ways) or "a smaller model, or a larger machine"
 
 
 def _time(plan: RunPlan) -> Iterator[Finding]:

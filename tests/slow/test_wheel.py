@@ -104,5 +104,9 @@ def test_it_works_in_an_empty_folder(dianoia: Path, tmp_path: Path) -> None:
     table = json.loads(run([dianoia, "doctor", "miniature-r1", "--json"], tmp_path).stdout)
     assert not table["broken"]
     assert "claims.md" in run([dianoia, "help", "docs"], tmp_path).stdout
+    command = [dianoia, "new", "zero", "--model", "miniature-base", "--problems", "miniature/math"]
+    run([*command, "--name", "mine"], tmp_path)
+    run([dianoia, "run", "mine", "--dry-run"], tmp_path)
+    assert "_ARGCOMPLETE" in run([dianoia, "completion", "bash"], tmp_path).stdout
     miss = run([dianoia, "run", "miniature-r"], tmp_path, status=2)
     assert "(did you mean 'miniature-r1'?)" in miss.stderr

@@ -1,12 +1,16 @@
 """What a recipe needs: all of it said, what is missing as broken."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.doctor.finding import Finding, Status
-from dianoia.doctor.recipe_checks import check_recipe
+from dianoia.doctor.recipe_checks import _way_out, check_recipe
+from dianoia.recipe.load import load_recipe
+from dianoia.recipe.plan.memory import Saving
+from dianoia.recipe.plan.run_plan import MemoryPlan, plan_run
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +39,21 @@ def test_a_recipe_for_a_gpu_with_data_that_is_not_here(monkeypatch: pytest.Monke
     (memory,) = (row for row in rows if row.topic == "memory")
     assert memory.status is Status.BROKEN and "zero needs about" in memory.value
     assert "a machine with one" in memory.advice
+
+
+@pytest.mark.parametrize(
+    ("room", "advice"),
+    [
+        (100e9, "--set zero.recompute=true"),  # one key alone
+        (40e9, "--set zero.recompute=true --set zero.sampling.slots=16"),  # both together
+        (20e9, "a smaller model, or a larger machine"),
+    ],
+)
+def test_keys_that_make_a_stage_fit_are_named(room: float, advice: str) -> None:
+    savings = (Saving("recompute = true", 60e9), Saving("sampling.slots = 16", 70e9))
+    memory = MemoryPlan("updating", 200e9, {}, savings, least=35e9)
+    plan = replace(plan_run(load_recipe("miniature-zero")), machine_memory=room)
+    assert _way_out("zero", memory, plan) == advice
 
 
 def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
