@@ -58,10 +58,10 @@ class Subject:
     """Tokens of prompt and response together; None if its configuration does not say."""
 
     @property
-    def short(self) -> str:
-        """Its run and its name in it, or its name alone."""
+    def title(self) -> str:
+        """A short name: of a checkpoint its run and its name in it."""
         run, name = self.checkpoint.run, self.checkpoint.name
-        return name if run is None else f"{run.resolve().name}-{name}"
+        return name if run is None else f"{run.resolve().name}:{name}"
 
     @property
     def source(self) -> str:
@@ -135,7 +135,7 @@ def make_evaluation(
 
 def default_folder(subjects: Sequence[Subject], targets: Sequence[Target]) -> Path:
     """Return the run directory of an evaluation whose folder nobody has named: the same for the same models and targets."""
-    names = [file_word(subject.short) for subject in subjects]
+    names = [file_word(subject.title) for subject in subjects]
     name = f"evaluate-{'-'.join(names)}-on-{'-'.join(file_word(t.name) for t in targets)}"
     if len(name) > _LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]

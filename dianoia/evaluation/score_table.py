@@ -5,6 +5,7 @@ shares in JSON, as in all files of a run.
 """
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -70,7 +71,7 @@ def _by_target(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def _target_lines(group: Sequence[Result]) -> Iterator[str]:
-    first = group[0]
+    first, titles = group[0], _titles(group)
     k, about = first.scores.samples, first.measurement
     yield from _wrapped(
         f"{about.target.name}, in per cent: {_count(about.problems, 'problem')}, {_count(k, 'sample')} each, temperature "
@@ -80,56 +81,62 @@ def _target_lines(group: Sequence[Result]) -> Iterator[str]:
     heads = "".join(f"{text:>8}" for text in (*several, "cut"))
     yield f"{'model':<{_NAME}}  {'pass@1 [95 %]':<21}{heads}{'published':>10}"
     for result in group:
-        yield _row(result, result.name, result.scores, _published_value(result))
+        # The number of tokens is a part of what was measured.
+        mark = "*" if result.measurement.lowered else ""
+        yield _row(titles[result.name] + mark, result.scores, _published_value(result))
         domains = result.scores.by_domain()
         for domain, scores in domains.items() if len(domains) > 1 else ():
-            yield _row(result, f"  {domain}", scores, "")
+            yield _row(f"  {domain}", scores, "")
     if len(group) > 1:
-        yield f"less {_cut(first.name, 60)}, problem by problem:"
+        yield f"less {_cut(titles[first.name], 60)}, problem by problem:"
         for result in group[1:]:
-            yield _difference_row(result, first)
+            yield _difference_row(titles[result.name], differences(result.scores, first.scores))
     if k > 2:
-        yield from _pass_curve(group)
-    yield from _footnotes(group)
+        yield from _pass_curve(group, titles)
+    yield from _footnotes(group, titles)
 
 
-def _row(result: Result, name: str, scores: Scores, known: str) -> str:
+def _titles(group: Sequence[Result]) -> dict[str, str]:
+    """Return a short title per model: of a checkpoint its run and name, unless two would have the same one."""
+    titles = {result.name: result.measurement.subject.title for result in group}
+    counts = Counter(titles.values())
+    return {name: title if counts[title] == 1 else name for name, title in titles.items()}
+
+
+def _row(name: str, scores: Scores, known: str) -> str:
     k, estimates = scores.samples, scores.estimates()
-    # An estimate whose samples were partly cut is one of the limit too.
-    mark = "*" if result.measurement.lowered and name == result.name else ""
     texts = [
         f"{_percent(estimates[key].value):>8}" if key in estimates else " " * 8
         for key in (f"cons@{k}" if k > 1 else "", f"pass@{k}" if k > 1 else "", "truncated")
     ]
-    line = f"{_cut(name + mark):<{_NAME}}  {_interval(estimates['pass@1']):<21}" + "".join(texts)
+    line = f"{_cut(name):<{_NAME}}  {_interval(estimates['pass@1']):<21}" + "".join(texts)
     return f"{line}{known:>10}".rstrip()
 
 
-def _difference_row(result: Result, first: Result) -> str:
-    values = differences(result.scores, first.scores)
+def _difference_row(title: str, values: Mapping[str, Estimate]) -> str:
     votes = [f"{_signed(value.value):>8}" for key, value in values.items() if key != "pass@1"]
-    line = f"{_cut(result.name):<{_NAME}}  {_interval(values['pass@1'], signed=True):<21}"
+    line = f"{_cut(title):<{_NAME}}  {_interval(values['pass@1'], signed=True):<21}"
     return (line + "".join(votes)).rstrip()
 
 
-def _pass_curve(group: Sequence[Result]) -> Iterator[str]:
+def _pass_curve(group: Sequence[Result], titles: Mapping[str, str]) -> Iterator[str]:
     """Yield pass@k for every k: from the same samples, without drawing fewer."""
     keys = [key for key in group[0].scores.estimates() if key.startswith("pass@")]
     # The last ones say most where not all fit.
     keys = keys[-7:]
-    yield f"{'':<{_NAME}}  " + "".join(f"{key:>7}" for key in keys)
+    yield f"{'':<{_NAME}} " + "".join(f"{key:>8}" for key in keys)
     for result in group:
         estimates = result.scores.estimates()
-        values = (f"{_percent(estimates[key].value):>7}" for key in keys if key in estimates)
-        yield f"{_cut(result.name):<{_NAME}}  " + "".join(values)
+        values = (f"{_percent(estimates[key].value):>8}" for key in keys if key in estimates)
+        yield f"{_cut(titles[result.name]):<{_NAME}} " + "".join(values)
 
 
-def _footnotes(group: Sequence[Result]) -> Iterator[str]:
+def _footnotes(group: Sequence[Result], titles: Mapping[str, str]) -> Iterator[str]:
     for result in group:
         about = result.measurement
         if about.lowered:
             yield from _wrapped(
-                f"* {_cut(result.name, 30)} has room for {about.max_tokens:,} response tokens, the protocol "
+                f"* {titles[result.name]} has room for {about.max_tokens:,} response tokens, the protocol "
                 f"{about.target.protocol.max_tokens:,}"
             )
     for source in dict.fromkeys(r.published.source for r in group if r.published is not None):
