@@ -1,6 +1,7 @@
 """A recipe that is being written: tables of keys, each with its value and the reason for it, and their text in TOML."""
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -99,5 +100,11 @@ def toml_value(value: Any) -> str:
         is_small = 0 < abs(value) < 1e-3
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}" if is_small else repr(value)
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml_value(part)}" for key, part in value.items()) + " }"
+        pairs = (f"{_key(key)} = {toml_value(part)}" for key, part in value.items())
+        return "{ " + ", ".join(pairs) + " }"
     return "[" + ", ".join(map(toml_value, value)) + "]"
+
+
+def _key(name: str) -> str:
+    """Return a key, in quotes where TOML wants them: `Qwen/Qwen3-0.6B`."""
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name, ensure_ascii=False)

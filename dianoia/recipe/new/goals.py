@@ -28,7 +28,7 @@ class Form:
     def __init__(self, facts: Facts, model: ModelFacts, with_thought: bool) -> None:
         self.reason, self.table = "", None
         asked = facts.request.template
-        self.name: str | None
+        self.name: str
         if asked is not None:
             if asked not in TEMPLATES:
                 names = ", ".join(TEMPLATES)
@@ -155,7 +155,11 @@ def _distill(facts: Facts) -> Iterator[Table]:
         dataset = "samples"
         form.reason = "as the teacher's samples have it"
     yield from _sft(facts, "student", facts.model.source, [dataset], form, 2, "the student")
-    yield from _evaluation(facts, [facts.model.source, "student"], form)
+    # Before, the student answers under a template that it knows; the two may define one of their own each.
+    before = Form(facts, facts.model, with_thought=False)
+    if before.table is not None and before.name != form.name:
+        yield before.table
+    yield from _evaluation(facts, [facts.model.source, "student"], form, before)
 
 
 # Stages ------------------------------------------------------------------------------------------
@@ -166,8 +170,7 @@ def _put(table: Table, key: str, choice: Choice) -> None:
 
 
 def _put_template(table: Table, form: Form) -> None:
-    if form.name is not None:
-        table.add("template", form.name, form.reason)
+    table.add("template", form.name, form.reason)
 
 
 def _rl(
@@ -285,7 +288,10 @@ def _sft(
     yield optimizer
 
 
-def _evaluation(facts: Facts, checkpoints: Sequence[str], form: Form) -> Iterator[Table]:
+def _evaluation(
+    facts: Facts, checkpoints: Sequence[str], form: Form, before: Form | None = None
+) -> Iterator[Table]:
+    """Yield the evaluation; `before`: the form of the first checkpoint, where it is another one."""
     stage = Table(
         "stages.evaluation", comment="Before and after, on problems that no stage trains on."
     )
@@ -303,7 +309,12 @@ def _evaluation(facts: Facts, checkpoints: Sequence[str], form: Form) -> Iterato
             "problems", facts.problems.name, "the part that is held out, by a hash of the question"
         )
         count = facts.problems.heldout
-    _put_template(stage, Form(facts, facts.model, False) if form.name is None else form)
+    if before is not None and before.name != form.name:
+        first, *others = checkpoints
+        names = {first: before.name, **dict.fromkeys(others, form.name)}
+        stage.add("template", names, "each as it was trained")
+    else:
+        _put_template(stage, form)
     limit = max(1, min(count, 500))
     stage.add("limit", limit, f"of {count:,} problems" if count > limit else "all that there are")
     stage.add("samples", 4, "per problem; paper: 4 to 64 by the size of the set (D.1)")

@@ -88,6 +88,9 @@ def test_distilling_a_model_and_a_file(folder: Path) -> None:
     new = loaded(compose(request), folder)
     student = new.recipe.stages["student"]
     assert isinstance(student, SFTStage) and student.datasets[0].path == "teacher.jsonl"
+    evaluation = new.recipe.stages["evaluation"]
+    assert isinstance(evaluation, EvaluateStage)
+    assert evaluation.template == {"miniature-base-small": "r1-zero", "student": "r1"}
     assert student.template == "r1" and student.evaluation_share == 0, "of four samples"
 
 

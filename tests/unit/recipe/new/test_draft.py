@@ -21,6 +21,7 @@ from dianoia.recipe.new.draft import Draft, Table, toml_value
         (1.0, "1.0"),
         ('a "b" \\boxed{}', '"a \\"b\\" \\\\boxed{}"'),
         (["a", 2], '["a", 2]'),
+        ({"a-1": 2, "Qwen/Qwen3-0.6B": "r1"}, '{ a-1 = 2, "Qwen/Qwen3-0.6B" = "r1" }'),
         ([{"path": "数据.jsonl", "weight": 0.5}], '[{ path = "数据.jsonl", weight = 0.5 }]'),
     ],
 )
