@@ -30,7 +30,8 @@ from dianoia.sampler.interface import (
 )
 from dianoia.sampler.native.cpu.cpu_decoder import CpuDecoder, memory_sizes, split_requests
 from dianoia.sampler.native.cpu.packed_model import PackedModel, runs_in_c
-from dianoia.sampler.native.cpu.session import Session
+from dianoia.sampler.native.cpu.scoring import ScoredSequence
+from dianoia.sampler.native.cpu.session import Session, SessionLimits
 from dianoia.sampler.native.decode_results import DecodeResults, Finished, merge_results
 from dianoia.sampler.native.torch.model import TorchModel
 from dianoia.sampler.native.torch.torch_decoder import TorchDecoder
@@ -111,17 +112,26 @@ class NativeSampler:
     def session(self, prompt_tokens: int, response_tokens: int) -> Session:
         """Open a session with the present weights, for requests that come and go while others run.
 
-        prompt_tokens, response_tokens: longest prompt, and the largest `max_tokens`, that the session accepts.
-        Raises ConfigError if they exceed the model's positions, or where the C functions cannot run.
+        prompt_tokens, response_tokens: longest prompt, and the largest `max_tokens`, that the session accepts. Each may be
+        all of the model's positions; a request has to fit into the positions with both.
+        Raises ConfigError if one exceeds the model's positions, or where the C functions cannot run.
         """
-        if prompt_tokens + response_tokens > self._positions:
+        if max(prompt_tokens, response_tokens) > self._positions:
             raise ConfigError(
-                f"A session for prompts of {prompt_tokens} and responses of {response_tokens} tokens needs "
-                f"{prompt_tokens + response_tokens} positions, but the model has "
-                f"max_position_embeddings={self._positions}. Make one of them smaller."
+                f"A session for prompts of {prompt_tokens} and responses of {response_tokens} tokens is longer than the "
+                f"model's max_position_embeddings={self._positions}. Make them smaller."
             )
         version = self.pull()
-        return self._decoders.session(prompt_tokens, response_tokens, version)
+        limits = SessionLimits(prompt_tokens, response_tokens, self._positions)
+        return self._decoders.session(limits, version)
+
+    def scored(self, length: int) -> ScoredSequence:
+        """Begin a sequence of at most `length` tokens whose log-probabilities are asked for, under the present weights.
+
+        Raises ConfigError where the C functions cannot run.
+        """
+        self.pull()
+        return self._decoders.scored(length)
 
 
 class Decoders(Protocol):
@@ -145,8 +155,12 @@ class Decoders(Protocol):
         """Decode one or more requests; `finished` may be called by any thread."""
         ...
 
-    def session(self, prompt_tokens: int, response_tokens: int, weights_version: int) -> Session:
+    def session(self, limits: SessionLimits, weights_version: int) -> Session:
         """Open a session; raise ConfigError where there is none."""
+        ...
+
+    def scored(self, length: int) -> ScoredSequence:
+        """Begin a sequence to score; raise ConfigError where that cannot be done."""
         ...
 
 
@@ -205,16 +219,20 @@ class CpuDecoders:
         results = run_parallel(jobs)
         return merge_results(results), results
 
-    def session(self, prompt_tokens: int, response_tokens: int, weights_version: int) -> Session:
+    def session(self, limits: SessionLimits, weights_version: int) -> Session:
         """See `Decoders`."""
+        prompt, response = limits.prompt_tokens, limits.response_tokens
         # before the workers start: they hold the address of the RoPE tables
-        self._model.reserve(prompt_tokens + response_tokens)
+        self._model.reserve(min(prompt + response, limits.positions))
         cores = max(1, min(worker_count(torch.device("cpu")), self._slots))
         slots_per_core = -(-self._slots // cores)
-        sizes = memory_sizes(
-            self._model, prompt_tokens, response_tokens, slots_per_core + 1, slots_per_core
-        )
-        return Session(self._model, sizes, (prompt_tokens, response_tokens), cores, weights_version)
+        sizes = memory_sizes(self._model, prompt, response, slots_per_core + 1, slots_per_core)
+        return Session(self._model, sizes, limits, cores, weights_version)
+
+    def scored(self, length: int) -> ScoredSequence:
+        """See `Decoders`."""
+        self._model.reserve(length)
+        return ScoredSequence(self._model, length)
 
 
 class TorchDecoders:
@@ -293,7 +311,14 @@ class TorchDecoders:
                 completions[i] = group
         return results
 
-    def session(self, prompt_tokens: int, response_tokens: int, weights_version: int) -> Session:
+    def scored(self, length: int) -> ScoredSequence:
+        """See `Decoders`."""
+        raise ConfigError(
+            "Log-probabilities of given tokens are computed on a CPU with the C functions only, which this device or data type "
+            "does not have. Install a C compiler (cc, gcc or clang) and use device='cpu'."
+        )
+
+    def session(self, limits: SessionLimits, weights_version: int) -> Session:
         """See `Decoders`."""
         raise ConfigError(
             "Sessions run on a CPU with the C functions only, which this device or data type does not have. "

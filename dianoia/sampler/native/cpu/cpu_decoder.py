@@ -344,7 +344,7 @@ class DecodeLoop:
         """Fill rows of the prompt cache; return the final hidden state after each prompt `[N, H]`."""
         prompts = [share.request.prompt_ids for share, _ in shares]
         rows = torch.cat(
-            [_prompt_rows(ids, row) for ids, (_, row) in zip(prompts, shares, strict=True)]
+            [prompt_rows(ids, row) for ids, (_, row) in zip(prompts, shares, strict=True)]
         )
         most, states = self._memory.sizes.rows, torch.empty(len(rows), self._model.shape.hidden)
         # a chunk may end within a prompt: its later tokens find the earlier ones in the cache
@@ -407,9 +407,9 @@ class DecodeLoop:
         self._logprobs[slots, 0] = torch.tensor([sample.logprob for sample in samples])
 
 
-def _prompt_rows(prompt: tuple[int, ...], prompt_row: int) -> torch.Tensor:
-    """Return the C structures `Row` of a prompt's tokens, `[tokens, 6]`."""
-    position = torch.arange(len(prompt))
+def prompt_rows(prompt: tuple[int, ...], prompt_row: int, first: int = 0) -> torch.Tensor:
+    """Return the C structures `Row` of a prompt's tokens from position `first` on, `[tokens, 6]`."""
+    position = torch.arange(first, first + len(prompt))
     ones = torch.ones_like(position)
     # token, position, row of the prompt cache, prompt tokens attended to (itself included), slot, response tokens
     fields = (torch.tensor(prompt), position, ones * prompt_row, position + 1, ones * PROMPT_SLOT)

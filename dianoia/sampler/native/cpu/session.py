@@ -1,21 +1,27 @@
 """Sessions: requests that are submitted, streamed and cancelled while others run, for a server.
 
-In: requests, from any thread. Out: a `Handle` per request, with its tokens as they are drawn. One worker thread per core
-runs a `DecodeLoop`; a completion is the same bits as from `generate`, because no sum depends on other requests. All
-requests of a session are served with the weights that the sampler had when the session was opened.
+In: requests, from any thread. Out: a `Handle` per request, with its tokens as they are drawn; or calls of a `Listener`, for
+a server that waits for many requests in one thread. One worker thread per core runs a `DecodeLoop`; a completion is the same
+bits as from `generate`, because no sum depends on other requests. All requests of a session are served with the weights that
+the sampler had when the session was opened.
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from typing import Protocol
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.interface import check_requests, params_of
-from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop, LiveSample, PromptShare
+from dianoia.sampler.native.cpu.cpu_decoder import STEPS, DecodeLoop, LiveSample, PromptShare
 from dianoia.sampler.native.cpu.packed_model import CpuMemory, MemorySizes, PackedModel
+
+STREAM_SECONDS = 0.01
+"""Time of the decoding steps between two deliveries of tokens, where a step is shorter: fewer deliveries are faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +34,37 @@ class Token:
     logprob: float
 
 
+class Listener(Protocol):
+    """Receives a request's tokens, from the worker threads. A call holds up decoding, so it only takes note."""
+
+    def tokens(self, sample: int, ids: Sequence[int], logprobs: Sequence[float]) -> None:
+        """Take the next tokens of a sample; `logprobs` as in `Completion`."""
+        ...
+
+    def ended(self, sample: int, completion: Completion) -> None:
+        """Take note of a sample's end, after its last tokens; cancelled samples end too."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """Take note that the session has failed: nothing follows."""
+        ...
+
+
 class Handle:
     """A submitted request."""
 
-    def __init__(self, samples: int, changed: threading.Condition) -> None:
+    def __init__(
+        self,
+        samples: int,
+        changed: threading.Condition,
+        first: int = 0,
+        listener: Listener | None = None,
+    ) -> None:
+        """first: number of the first sample. listener: gets the tokens instead of `stream`."""
         self._tokens: SimpleQueue[Token | None] = SimpleQueue()
         self._completions: list[Completion | None] = [None] * samples
         self._streamed = [0] * samples
-        self._changed = changed
+        self._changed, self._first, self._listener = changed, first, listener
         self._error: BaseException | None = None
         self._done = threading.Event()
         self.cancelled = False
@@ -68,20 +97,26 @@ class Handle:
             self.cancelled = True
             self._changed.notify_all()
 
-    def _deliver(self, sample: int, ids: list[int], logprobs: list[float]) -> None:
+    def _deliver(self, sample: int, ids: Sequence[int], logprobs: Sequence[float]) -> None:
         """Add tokens of a sample to the stream. Called by the worker that decodes the sample."""
+        self._streamed[sample - self._first] += len(ids)
+        if self._listener is not None:
+            self._listener.tokens(sample, ids, logprobs)
+            return
         for token, logprob in zip(ids, logprobs, strict=True):
             self._tokens.put(Token(sample, token, logprob))
-        self._streamed[sample] += len(ids)
 
     def _finish(self, sample: int, completion: Completion) -> bool:
         """Store a completion, stream its last tokens, and return True if it was the last one of the request."""
         # tokens since the last step, and for a sample that never had a slot its only token
-        first = self._streamed[sample]
-        self._deliver(sample, list(completion.ids[first:]), list(completion.logprobs[first:]))
+        unsent = slice(self._streamed[sample - self._first], None)
+        if len(completion.ids) > unsent.start:
+            self._deliver(sample, completion.ids[unsent], completion.logprobs[unsent])
+        if self._listener is not None:
+            self._listener.ended(sample, completion)
         # two workers may finish samples of one request at the same time
         with self._changed:
-            self._completions[sample] = completion
+            self._completions[sample - self._first] = completion
             last = None not in self._completions
         if last:
             self._close()
@@ -91,10 +126,36 @@ class Handle:
         self._error = self._error or error
         self._done.set()
         self._tokens.put(None)
+        if error is not None and self._listener is not None:
+            self._listener.failed(error)
 
     def _raise_error(self) -> None:
         if self._error is not None:
             raise RuntimeError(f"the session failed: {self._error}") from self._error
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """The largest requests of a session."""
+
+    prompt_tokens: int
+    response_tokens: int
+    positions: int
+    """Most tokens of a prompt and its response together."""
+
+    def check(self, prompt_tokens: int, max_tokens: int) -> None:
+        """Raise ConfigError for a request that is too long."""
+        if prompt_tokens > self.prompt_tokens or max_tokens > self.response_tokens:
+            raise ConfigError(
+                f"The request has {prompt_tokens} prompt tokens and max_tokens={max_tokens}, but the session was opened for "
+                f"at most {self.prompt_tokens} prompt tokens and max_tokens={self.response_tokens}. Shorten it, or open a "
+                "larger session."
+            )
+
+
+def _steps_in(seconds: float, seconds_per_step: float) -> int:
+    """Return how many decoding steps take about `seconds`: 1 to STEPS."""
+    return max(1, min(STEPS, int(seconds / max(seconds_per_step, 1e-9))))
 
 
 class Session:
@@ -104,12 +165,14 @@ class Session:
         self,
         model: PackedModel,
         sizes: MemorySizes,
-        limits: tuple[int, int],
+        limits: SessionLimits,
         workers: int,
         weights_version: int,
     ) -> None:
-        """sizes: memory per worker. limits: tokens of the longest prompt and response."""
+        """sizes: memory per worker."""
         self._limits, self._workers, self._version = limits, workers, weights_version
+        self.slots = workers * sizes.slots
+        """Most samples decoded at a time."""
         self._queue: deque[PromptShare] = deque()
         self._handles: dict[int, Handle] = {}
         self._submitted = 0
@@ -120,7 +183,7 @@ class Session:
             DecodeLoop(
                 model,
                 CpuMemory(model, sizes),
-                (sizes.slots, limits[1]),
+                (sizes.slots, limits.response_tokens),
                 self._take,
                 self._finish,
                 weights_version,
@@ -139,9 +202,18 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, request: Request, params: SamplingParams | None = None) -> Handle:
+    def submit(
+        self,
+        request: Request,
+        params: SamplingParams | None = None,
+        *,
+        first: int = 0,
+        listener: Listener | None = None,
+    ) -> Handle:
         """Start a request under its own sampling parameters, else under `params`.
 
+        first: number of its first sample, for samples of one key that are submitted in several parts. listener: gets the
+        tokens instead of `Handle.stream`.
         Raises ConfigError for parameters out of range, a request longer than the session accepts, or a closed session.
         """
         default = request.params or params
@@ -150,27 +222,23 @@ class Session:
                 "The request has no sampling parameters: set Request.params or pass params to submit()."
             )
         request = replace(request, params=params_of(request, default))
-        check_requests([request], default, None)
-        tokens, limit = len(request.prompt_ids), default.max_tokens
-        if tokens > self._limits[0] or limit > self._limits[1]:
-            raise ConfigError(
-                f"The request has {tokens} prompt tokens and max_tokens={limit}, but the session was opened for at most "
-                f"{self._limits[0]} prompt tokens and max_tokens={self._limits[1]}. Shorten it, or open a larger session."
-            )
+        check_requests([request], default, self._limits.positions)
+        self._limits.check(len(request.prompt_ids), default.max_tokens)
         with self._changed:
             if self._closed:
                 raise ConfigError("The session is closed. Open another one to submit requests.")
             # registered before its shares are queued: a worker looks the handle up as soon as it takes one
-            handle = Handle(request.samples, self._changed)
+            handle = Handle(request.samples, self._changed, first, listener)
             if not request.samples:
                 return handle
             number, self._submitted = self._submitted, self._submitted + 1
             self._handles[number] = handle
             # an even part for each worker, so that the samples of one request are decoded in parallel
             most = -(-request.samples // self._workers)
-            for first in range(0, request.samples, most):
-                count = min(most, request.samples - first)
-                self._queue.append(PromptShare(number, request, default, first, count))
+            for begin in range(0, request.samples, most):
+                count = min(most, request.samples - begin)
+                share = PromptShare(number, request, default, first + begin, count)
+                self._queue.append(share)
             self._changed.notify_all()
         return handle
 
@@ -189,13 +257,18 @@ class Session:
 
     def _work(self, loop: DecodeLoop) -> None:
         """Decode until the session is closed. An error ends every request, so that nobody waits forever."""
+        steps = 1
         try:
             while self._wait_for_work(loop):
                 self._drop_cancelled(loop)
-                # One step at a time, so that tokens arrive one by one; one share at a time, so that workers that have
-                # free slots share the queue evenly.
-                if loop.advance(steps=1, shares=1):
+                # One share at a time, since a prompt holds up the samples that run; where steps are short, an even part of
+                # the queue, so that free slots fill at once.
+                shares = 1 if steps == 1 else -(-len(self._queue) // self._workers)
+                begin, done, prefill = time.perf_counter(), loop.steps, loop.seconds_prefill
+                if loop.advance(steps, max(1, shares)):
                     loop.stream(self._deliver)
+                    seconds = time.perf_counter() - begin - (loop.seconds_prefill - prefill)
+                    steps = _steps_in(STREAM_SECONDS, seconds / (loop.steps - done))
         except BaseException as error:  # noqa: BLE001 - handed to the callers of `stream` and `result`
             with self._changed:
                 self._closed = True

@@ -1,7 +1,7 @@
 """Sessions: requests join, stream, leave and are cancelled, and every completion is that of `generate`."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,6 +11,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop
+from dianoia.sampler.native.cpu import session as session_module
 from dianoia.sampler.native.cpu.session import Handle
 from dianoia.sampler.native.engine import NativeSampler
 from tests.unit.sampler_models import POSITIONS, make, requests
@@ -94,7 +95,8 @@ def test_requests_join_and_leave_while_others_run() -> None:
 
 
 def test_tokens_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller has every token before the next one is drawn."""
+    """Where a step takes long, a caller has every token before the next one is drawn."""
+    monkeypatch.setattr(session_module, "STREAM_SECONDS", 0.0)
     native = sampler(slots=1)
     (expected,) = native.generate([Request((9, 4), 1, (0,))], ENDLESS)
     gate, advance = threading.Semaphore(0), DecodeLoop.advance
@@ -115,6 +117,44 @@ def test_tokens_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
         assert tuple(received) == expected[0].ids[:7]
         gate.release(100)
         assert handle.result(SECONDS) == expected
+
+
+class Notes:
+    """A listener that writes down what it is called with."""
+
+    def __init__(self) -> None:
+        self.ids: dict[int, list[int]] = {}
+        self.logprobs: dict[int, list[float]] = {}
+        self.completions: dict[int, Completion] = {}
+        self.errors: list[BaseException] = []
+
+    def tokens(self, sample: int, ids: Sequence[int], logprobs: Sequence[float]) -> None:
+        assert ids and sample not in self.completions
+        self.ids.setdefault(sample, []).extend(ids)
+        self.logprobs.setdefault(sample, []).extend(logprobs)
+
+    def ended(self, sample: int, completion: Completion) -> None:
+        self.completions[sample] = completion
+
+    def failed(self, error: BaseException) -> None:
+        self.errors.append(error)
+
+
+@pytest.mark.usefixtures("cores")
+def test_samples_in_parts_with_a_listener() -> None:
+    """The samples of one key, submitted in two parts, are those of one request."""
+    native, notes = sampler(), Notes()
+    request = Request((9, 4, 1), 5, (3, 1))
+    (expected,) = native.generate([request], ENDLESS)
+    with native.session(20, 70) as session:
+        parts = [
+            session.submit(replace(request, samples=2), ENDLESS, listener=notes),
+            session.submit(replace(request, samples=3), ENDLESS, first=2, listener=notes),
+        ]
+        assert [c for part in parts for c in part.result(SECONDS)] == expected
+    assert notes.completions == dict(enumerate(expected))
+    assert notes.ids == {i: list(c.ids) for i, c in enumerate(expected)}
+    assert notes.logprobs == {i: list(c.logprobs) for i, c in enumerate(expected)}
 
 
 @pytest.mark.usefixtures("cores")
@@ -163,8 +203,13 @@ def test_an_error_of_a_worker_reaches_the_callers(monkeypatch: pytest.MonkeyPatc
         raise OSError("out of order")
 
     monkeypatch.setattr(DecodeLoop, "advance", broken)
+    notes = Notes()
     with sampler().session(20, 40) as session:
         handle = session.submit(Request((9, 4), 1, (0,)), PARAMS)
+        heard = session.submit(Request((9, 5), 1, (0,)), PARAMS, listener=notes)
+        with pytest.raises(RuntimeError, match="out of order"):
+            heard.result(SECONDS)
+        assert [str(error) for error in notes.errors] == ["out of order"]
         with pytest.raises(RuntimeError, match="the session failed: out of order"):
             handle.result(SECONDS)
         with pytest.raises(RuntimeError, match="out of order"):
@@ -174,7 +219,12 @@ def test_an_error_of_a_worker_reaches_the_callers(monkeypatch: pytest.MonkeyPatc
 def test_what_a_session_cannot_serve_is_refused() -> None:
     native = sampler()
     with pytest.raises(ConfigError, match="max_position_embeddings=96"):
-        native.session(POSITIONS, 1)
+        native.session(POSITIONS + 1, 1)
+    with native.session(POSITIONS, POSITIONS) as session:
+        with pytest.raises(ConfigError, match="Set max_tokens to 26 or less"):
+            session.submit(Request((1,) * 70, 1, (0,)), replace(PARAMS, max_tokens=27))
+        fits = session.submit(Request((1,) * 70, 1, (0,)), replace(ENDLESS, max_tokens=26))
+        assert len(fits.result(SECONDS)[0].ids) == 26
     with native.session(20, 24) as session:
         with pytest.raises(ConfigError, match="21 prompt tokens"):
             session.submit(Request((1,) * 21, 1, (0,)), PARAMS)
