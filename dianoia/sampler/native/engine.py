@@ -109,6 +109,11 @@ class NativeSampler:
         self._stats = _stats(results, time.perf_counter() - start, version)
         return completions
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether `session` and `scored` work here: on a CPU with the C functions."""
+        return isinstance(self._decoders, CpuDecoders)
+
     def session(self, prompt_tokens: int, response_tokens: int) -> Session:
         """Open a session with the present weights, for requests that come and go while others run.
 

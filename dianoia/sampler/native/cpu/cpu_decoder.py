@@ -232,6 +232,11 @@ class DecodeLoop:
         """True if the loop holds samples, live or waiting."""
         return bool(self._live or self._waiting)
 
+    @property
+    def occupancy(self) -> float:
+        """Share of the slots that hold a sample."""
+        return len(self._live) / (len(self._live) + len(self._free_slots))
+
     def advance(self, steps: int, shares: int = sys.maxsize) -> bool:
         """Fill free slots, decode until a sample ends or for `steps` steps, and hand out what has ended.
 

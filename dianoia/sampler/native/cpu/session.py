@@ -22,6 +22,8 @@ from dianoia.sampler.native.cpu.packed_model import CpuMemory, MemorySizes, Pack
 
 STREAM_SECONDS = 0.01
 """Time of the decoding steps between two deliveries of tokens, where a step is shorter: fewer deliveries are faster."""
+LEAST_OCCUPANCY = 0.1
+"""Share of that time, at least, where most slots are free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,9 @@ class Session:
                 if loop.advance(steps, max(1, shares)):
                     loop.stream(self._deliver)
                     seconds = time.perf_counter() - begin - (loop.seconds_prefill - prefill)
-                    steps = _steps_in(STREAM_SECONDS, seconds / (loop.steps - done))
+                    # Less while slots are free: whoever takes one has to wait for the end of these steps.
+                    pause = STREAM_SECONDS * max(loop.occupancy, LEAST_OCCUPANCY)
+                    steps = _steps_in(pause, seconds / max(1, loop.steps - done))
         except BaseException as error:  # noqa: BLE001 - handed to the callers of `stream` and `result`
             with self._changed:
                 self._closed = True

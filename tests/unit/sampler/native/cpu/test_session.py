@@ -157,7 +157,13 @@ def test_samples_in_parts_with_a_listener() -> None:
     assert notes.logprobs == {i: list(c.logprobs) for i, c in enumerate(expected)}
 
 
-@pytest.mark.usefixtures("cores")
+@pytest.fixture
+def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps one by one, as of a model whose steps take long."""
+    monkeypatch.setattr(session_module, "STREAM_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("cores", "one_step")
 def test_a_cancelled_request_frees_its_slots() -> None:
     """Two slots are taken by a request that runs long; what waits behind it can only run once it is cancelled."""
     native = sampler(slots=2)
@@ -178,6 +184,7 @@ def test_a_cancelled_request_frees_its_slots() -> None:
         assert completion.logprobs == complete.logprobs[: len(completion.ids)]
 
 
+@pytest.mark.usefixtures("one_step")
 def test_a_request_can_be_cancelled_before_it_runs() -> None:
     native = sampler(slots=1)
     with native.session(20, 70) as session:
