@@ -5,6 +5,8 @@
     response      a response split for people into thought and content, with how it ended; no torch
     known_questions  questions of the miniature, and whether an answer to one is right; no torch
     model         weights, tokenizer, template and defaults of a checkpoint; asks it
+    engine        requests for several models at once, live: submitted, streamed, cancelled, scored
+    thought_stream  a response split into thought and content while it arrives; no torch
 
 Not here: training (`stages`), and scores over problem sets (`stages.evaluate`).
 """

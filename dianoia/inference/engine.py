@@ -177,6 +177,13 @@ def _check(line: ModelLine, request: GenerationRequest) -> None:
         raise ConfigError(f"The request asks for {request.samples} samples; ask for one or more.")
     if request.likeliest is not None or request.score_prompt:
         check_scores(line)
+    # An id beyond the embedding table would read foreign memory.
+    rows = line.model.sampler.vocabulary
+    stranger = next((token for token in request.prompt_ids if not 0 <= token < rows), None)
+    if stranger is not None:
+        raise ConfigError(
+            f"The prompt holds the token {stranger}, and the model {line.name!r} has the tokens 0 to {rows - 1}."
+        )
     if request.params is not None:
         whole = Request(request.prompt_ids, request.samples, request.key, request.params)
         check_requests([whole], request.params, line.context)

@@ -84,9 +84,7 @@ class StopStrings:
         self._seen += len(text)
         held = self._held + text
         # The one that ends first, so that the result does not depend on how the text is divided.
-        ends = [
-            (at + len(stop), at) for stop in self._stops if (at := held.find(stop)) >= 0
-        ]
+        ends = [(at + len(stop), at) for stop in self._stops if (at := held.find(stop)) >= 0]
         if ends:
             end, begin = min(ends)
             self.end = self._seen - len(held) + end

@@ -104,7 +104,11 @@ class ThoughtStream:
         if self._thinking:
             return (self._close,)
         # A second thought is no thought: its tags stay in the text.
-        return self._answer_tags if self._has_thought else (self._open, self._close, *self._answer_tags)
+        return (
+            self._answer_tags
+            if self._has_thought
+            else (self._open, self._close, *self._answer_tags)
+        )
 
     def _pass(self, tag: str) -> None:
         """Go on behind a tag."""
@@ -120,7 +124,5 @@ class ThoughtStream:
         held = self._held
         if final:
             return len(held)
-        begun = (
-            n for tag in tags for n in range(1, len(tag)) if held.endswith(tag[:n])
-        )
+        begun = (n for tag in tags for n in range(1, len(tag)) if held.endswith(tag[:n]))
         return len(held) - max(begun, default=0)

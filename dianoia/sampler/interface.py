@@ -86,6 +86,11 @@ class Sampler(Protocol):
         """Statistics of the last `generate`."""
         ...
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids that the model knows."""
+        ...
+
     def load(self, update: WeightUpdate) -> None:
         """Take note of new weights, which the next `generate` copies and uses.
 

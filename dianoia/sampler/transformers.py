@@ -16,6 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.models.loading import vocabulary_rows
 from dianoia.sampler.draw import draw, seed_of
 from dianoia.sampler.interface import (
     OnFinish,
@@ -53,6 +54,11 @@ class TransformersSampler:
     def stats(self) -> SamplerStats:
         """Statistics of the last `generate`; the time for prompts counts as decoding."""
         return self._stats
+
+    @property
+    def vocabulary(self) -> int:
+        """See `interface.Sampler.vocabulary`."""
+        return vocabulary_rows(self._model)
 
     def load(self, update: WeightUpdate) -> None:
         """See `interface.Sampler.load`. Buffers are taken too; tied parameters may be given once."""

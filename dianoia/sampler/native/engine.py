@@ -71,6 +71,7 @@ class NativeSampler:
             raise ConfigError(f"slots={slots}: a sampler needs 1 slot or more; 256 suits a CPU.")
         self._decoders = _decoders(config, dtype, torch.device(device), slots)
         self._positions: int = config.max_position_embeddings
+        self._vocabulary = ModelShape.of(config).vocabulary
         self._weights = PendingWeights()
         self._stats = SamplerStats()
 
@@ -78,6 +79,11 @@ class NativeSampler:
     def stats(self) -> SamplerStats:
         """Statistics of the last `generate`."""
         return self._stats
+
+    @property
+    def vocabulary(self) -> int:
+        """See `interface.Sampler.vocabulary`."""
+        return self._vocabulary
 
     def load(self, update: WeightUpdate) -> None:
         """See `interface.Sampler.load`."""

@@ -11,12 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.inference import engine as engine_module
+from dianoia.bases import shipped_model
 from dianoia.inference.engine import Engine, EngineFull
 from dianoia.inference.generation import EngineFailed, Finish, Generation, GenerationRequest
 from dianoia.inference.model_line import decoder_of
 from dianoia.models.loading import load_model, load_tokenizer
-from dianoia.bases import shipped_model
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.interface import Sampler
 from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop
@@ -137,7 +136,9 @@ def test_a_stop_string_ends_a_sample(
 
 @pytest.mark.usefixtures("in_c")
 def test_scores_of_prompt_and_response(served: Served, engine: Engine) -> None:
-    asked = request(5, params=replace(ENDLESS, max_tokens=30, temperature=0.7), likeliest=3, score_prompt=True)
+    asked = request(
+        5, params=replace(ENDLESS, max_tokens=30, temperature=0.7), likeliest=3, score_prompt=True
+    )
     generation = engine.submit("base", replace(asked, samples=2))
     results = generation.result(SECONDS)
     for result, completion in zip(results, served.alone(replace(asked, samples=2)), strict=True):
@@ -179,7 +180,9 @@ def test_a_cancelled_request_leaves_nothing_behind(served: Served, engine: Engin
 
 def test_waiting_clients_take_turns(engine: Engine) -> None:
     """A client with hundreds of samples does not hold up one with a single one."""
-    greedy = engine.submit("base", request(1, params=replace(ENDLESS, max_tokens=150), samples=200, client="a"))
+    greedy = engine.submit(
+        "base", request(1, params=replace(ENDLESS, max_tokens=150), samples=200, client="a")
+    )
     single = engine.submit("base", request(2, client="b"))
     assert single.result(SECONDS)
     assert sum(result.finish is None for result in greedy.results) > 100
@@ -212,6 +215,9 @@ def test_what_cannot_be_served_is_refused(engine: Engine) -> None:
         engine.submit("base", request(1, params=replace(PARAMS, top_p=2.0)))
     with pytest.raises(ConfigError, match="0 samples"):
         engine.submit("base", request(1, samples=0))
+    for stranger in (-1, 1536, 2**40):
+        with pytest.raises(ConfigError, match=f"token {stranger}.*0 to 1535"):
+            engine.submit("base", GenerationRequest((1, stranger), PARAMS, (0,)))
     with pytest.raises(ConfigError, match="1 to 1024"):
         engine.submit("base", GenerationRequest((), None, (), score_prompt=True))
 
@@ -263,20 +269,16 @@ def test_without_sessions_requests_take_turns(
     monkeypatch.setattr(type(served.sampler), "has_sessions", False)
     with Engine({"base": served}) as engine:
         requests = [request(n, samples=2) for n in range(4)]
+        # Before the engine does: a sampler is no thing for two threads.
+        expected = [[c.ids for c in served.alone(each)] for each in requests]
         generations = [engine.submit("base", each) for each in requests]
         cancelled = engine.submit("base", request(9, samples=3))
         cancelled.cancel()
-        for each, generation in zip(requests, generations, strict=True):
-            assert [r.ids for r in generation.result(SECONDS)] == [
-                c.ids for c in served.alone(each)
-            ]
+        for ids, generation in zip(expected, generations, strict=True):
+            assert [r.ids for r in generation.result(SECONDS)] == ids
         assert {r.finish for r in cancelled.result(SECONDS)} == {Finish.CANCELLED}
         assert engine.stats("base").slots == 1
         assert not engine.can_score("base")
         with pytest.raises(ConfigError, match="C functions"):
             engine.submit("base", request(1, likeliest=0))
         assert_empty(engine)
-
-
-def test_the_engine_knows_a_limit_of_positions() -> None:
-    assert engine_module.CONTEXT >= 4096, "shorter than what people ask of a model by default"

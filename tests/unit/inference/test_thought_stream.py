@@ -31,7 +31,12 @@ def streamed(template: Template, text: str, width: int) -> tuple[str | None, str
         (ZERO, "<think></think><answer></answer>", "", ""),
         (ZERO, "a < b <thin k", None, "a < b <thin k"),
         (PREFILLED, "\n1+1=2\n</think>\n<answer>2</answer>", "1+1=2", "2"),
-        (R1, " <think>\na\n\nb\n</think>\nThe sum is \\boxed{2}.", "a\n\nb", "The sum is \\boxed{2}."),
+        (
+            R1,
+            " <think>\na\n\nb\n</think>\nThe sum is \\boxed{2}.",
+            "a\n\nb",
+            "The sum is \\boxed{2}.",
+        ),
         (PLAIN, "<think>x</think> y", "x", "y"),
         (PLAIN, "x</think> y", "x", "y"),
     ],

@@ -33,7 +33,9 @@ def test_scores_are_those_of_transformers(family: str) -> None:
         assert score.logprob == pytest.approx(float(expected[place, score.id]), abs=1e-5)
         top = expected[place].topk(3)
         assert [token for token, _ in score.likeliest] == top.indices.tolist()
-        assert [value for _, value in score.likeliest] == pytest.approx(top.values.tolist(), abs=1e-5)
+        assert [value for _, value in score.likeliest] == pytest.approx(
+            top.values.tolist(), abs=1e-5
+        )
 
 
 def test_division_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

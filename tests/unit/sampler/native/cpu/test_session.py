@@ -10,8 +10,8 @@ import torch
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.interface import WeightUpdate
-from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop
 from dianoia.sampler.native.cpu import session as session_module
+from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop
 from dianoia.sampler.native.cpu.session import Handle
 from dianoia.sampler.native.engine import NativeSampler
 from tests.unit.sampler_models import POSITIONS, make, requests
