@@ -12,6 +12,7 @@ import dianoia
 from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.faults import fault_message
 from dianoia.cli import (
+    ask,
     claims,
     completion,
     demo,
@@ -21,6 +22,8 @@ from dianoia.cli import (
     new,
     report,
     run,
+    runs,
+    show,
     tasks,
     track,
 )
@@ -29,8 +32,11 @@ _COMMANDS = (
     demo,
     new,
     run,
-    evaluate,
+    runs,
+    show,
     report,
+    ask,
+    evaluate,
     claims,
     track,
     tasks,

@@ -407,19 +407,33 @@ def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") ->
 
 
 def _print_results(planned: "Sequence[PlannedRun]", seconds: float, console: "Console") -> None:
-    """Print the elapsed time, and for each run its estimates and where its results are."""
-    from dianoia.base.files import read_table
+    """Print the elapsed time, and for each run its accuracies and what to do next."""
     from dianoia.base.progress import format_duration
+    from dianoia.cli.result_tables import print_accuracies, print_pairs, say
     from dianoia.cli.track import shown
+    from dianoia.inference.checkpoints import checkpoints_of
+    from dianoia.results.run import load_run
 
-    console.print(f"took {format_duration(seconds)}", highlight=False)
+    say(console, f"took {format_duration(seconds)}")
     for run in (planned_run.run for planned_run in planned):
-        _print_summary(read_table(run.results), console)
-        console.print(f"results: {run.results}", highlight=False)
-        console.print(f"to see them: dianoia report {shlex.quote(str(run.path))}", highlight=False)
+        say(console)
+        print_accuracies(load_run(run.path), console)
+        folder = shlex.quote(str(run.path))
+        following = [
+            ("results", str(run.results)),
+            ("look at it", f"dianoia show {folder}"),
+            ("report", f"dianoia report {folder}"),
+        ]
+        if any(checkpoint.stage is not None for checkpoint in checkpoints_of(run.path)):
+            following += [
+                ("ask it", f'dianoia ask {folder} "QUESTION" -n 4'),
+                ("talk to it", f"dianoia chat {folder}"),
+            ]
+        say(console)
+        print_pairs(console, following)
     for each in planned:
         for line in shown(each.recipe.track.to, _tracked(each)):
-            console.print(f"to see {line}", highlight=False, markup=False)
+            say(console, f"to see {line}")
 
 
 def _outcome(planned: "PlannedRun", seconds: float) -> dict[str, Any]:
@@ -428,17 +442,6 @@ def _outcome(planned: "PlannedRun", seconds: float) -> dict[str, Any]:
 
     run = planned.run
     return {"run": str(run.path), "seconds": seconds, "results": dict(read_table(run.results))}
-
-
-def _print_summary(results: Mapping[str, Any], console: "Console") -> None:
-    """Print a table of the estimates in results.json; nothing if no stage has evaluated yet."""
-    from dianoia.pipeline.results import summary
-
-    rows = summary(results)  # the header first, or nothing at all
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, metric, value, interval in rows:
-        texts = (name.ljust(widths[0]), metric.ljust(widths[1]), value.rjust(widths[2]), interval)
-        console.print("  ".join(texts), highlight=False, markup=False)
 
 
 def _print_claims(runs: Sequence[RunOptions]) -> None:

@@ -4,7 +4,6 @@ results.json holds only what stages have written, and only of stages that are do
 not in it: `dianoia claims` and the report compute them from these files.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,9 +26,6 @@ from dianoia.storage.run_directory import (
     describe_run,
     write_about,
 )
-
-Estimates = Mapping[str, Mapping[str, float]]
-"""Estimates by metric; each has `value`, `low`, `high` (95 % interval) and `n`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,41 +131,3 @@ def _evaluation(directory: StageDirectory, *keys: str) -> dict[str, Any]:
         if not isinstance(evaluation.get(key), dict):
             raise DamagedFile(f"{file}: there is no table {key!r} in it; {cure_of(file)}")
     return evaluation
-
-
-# The summary at the end of a run -------------------------------------------------------------------
-
-_MAX_ROWS = 24
-"""Rows of a summary; a run with more shows the first domain alone."""
-
-
-def summary(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return rows of (stage or checkpoint, metric, value, 95 % interval) for the end of a run, the header first.
-
-    pass@1 per checkpoint and domain, and the accuracy of each reward model, in percent.
-    """
-    evaluations: Mapping[str, Mapping[str, Estimates]] = results["evaluations"]
-    reward_models: Mapping[str, Estimates] = results["reward_models"]
-    domains = list(dict.fromkeys(name for row in evaluations.values() for name in row))
-    # A whole R1 has some 80 rows; the report has them all.
-    if sum(map(len, evaluations.values())) + len(reward_models) > _MAX_ROWS:
-        domains = domains[:1]
-    rows = [
-        _summary_row(checkpoint, f"{domain} pass@1", by_domain[domain]["pass@1"])
-        for checkpoint, by_domain in evaluations.items()
-        for domain in domains
-        if "pass@1" in by_domain.get(domain, {})
-    ]
-    rows += [
-        _summary_row(name, "accuracy", estimates["accuracy"])
-        for name, estimates in reward_models.items()
-        if "accuracy" in estimates
-    ]
-    return [("checkpoint", "metric", "value", "95 % interval"), *rows] if rows else []
-
-
-def _summary_row(
-    name: str, metric: str, estimate: Mapping[str, float]
-) -> tuple[str, str, str, str]:
-    value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
-    return name, metric, f"{value:.1f} %", f"{low:.1f} to {high:.1f}"

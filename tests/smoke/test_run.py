@@ -99,7 +99,7 @@ def test_seeds_are_runs_beside_one_another_with_their_claims_together(
     for seed in (1, 2):
         results = json.loads((tmp_path / f"runs/seed-{seed}/results.json").read_text())
         assert results["seed"] == seed
-    together = stdout[stdout.rindex("results:") :]
+    together = stdout[stdout.rindex("talk to it") :]
     assert "RL alone multiplies" in together and "seed 1" in together and "seed 2" in together, (
         together
     )

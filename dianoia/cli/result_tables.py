@@ -1,0 +1,155 @@
+"""Tables of results and responses that several commands print, at most 80 columns wide, or the terminal's if that is narrower."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dianoia.results.run import Estimate, Run
+
+COLUMNS = 80
+_GAP = "  "
+_FOLDED_LINES = 6
+"""Lines of a thought that are shown when it is folded."""
+ACCURACY_NOTE = "accuracy (pass@1) in %, ± the wider half of its 95 % interval"
+
+
+def say(console: "Console", text: str = "", style: str | None = None, *, wrap: bool = True) -> None:
+    """Print a text as it is. `wrap`: break it at the width of the console; else it stays on one line, to be copied."""
+    console.print(text, style=style, soft_wrap=not wrap, markup=False, highlight=False, emoji=False)
+
+
+def make_console(**options: Any) -> "Console":
+    """Return a console of at most 80 columns; NO_COLOR and a pipe switch colours off."""
+    from rich.console import Console
+
+    console = Console(**options)
+    console.width = min(COLUMNS, console.width)
+    return console
+
+
+# Tables of numbers ---------------------------------------------------------------------------------
+
+
+def print_accuracies(run: "Run", console: "Console") -> None:
+    """Print the accuracy of every checkpoint on every domain, and that of the reward models; nothing where there is none."""
+    domains = list(dict.fromkeys(d for by_domain in run.evaluations.values() for d in by_domain))
+    if domains:
+        say(console, ACCURACY_NOTE, "dim", wrap=False)
+        # Bases first, then the stages in their order; a name may go on with "under TEMPLATE".
+        order = {name: number for number, name in enumerate(run.stages)}
+        names = sorted(run.evaluations, key=lambda name: order.get(name.partition(" ")[0], -1))
+        rows = [
+            [
+                name,
+                *(
+                    percent(run.evaluations[name].get(domain, {}).get("pass@1"))
+                    for domain in domains
+                ),
+            ]
+            for name in names
+        ]
+        print_columns(["checkpoint", *domains], rows, console)
+    models = [[name, percent(m.get("accuracy"))] for name, m in run.reward_models.items()]
+    if models:
+        say(console)
+        print_columns(["reward model", "accuracy"], models, console)
+
+
+def percent(estimate: "Estimate | None", scale: float = 100) -> str:
+    """Return e.g. `87.1 ±2.0`; empty without an estimate. With `scale` 1 the value is in its own unit."""
+    if estimate is None:
+        return ""
+    value = f"{scale * estimate.value:.1f}"
+    if estimate.low is None or estimate.high is None:
+        return value
+    return (
+        f"{value} ±{scale * max(estimate.value - estimate.low, estimate.high - estimate.value):.1f}"
+    )
+
+
+def print_columns(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    console: "Console",
+    *,
+    numbers: bool = True,
+) -> None:
+    """Print rows under a header, columns aligned; columns that do not fit follow in a further table under the same first one.
+
+    `numbers`: all columns but the first are aligned on the right.
+    """
+    table = [list(header), *(list(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for number, columns in enumerate(_blocks(widths, console.width)):
+        if number:
+            say(console)
+        for line, row in enumerate(table):
+            cells = [row[0].ljust(widths[0])]
+            cells += [
+                row[c].rjust(widths[c]) if numbers else row[c].ljust(widths[c]) for c in columns
+            ]
+            style = "bold" if line == 0 else None
+            say(console, _GAP.join(cells).rstrip(), style, wrap=False)
+
+
+def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the columns, without the first, in blocks that each fit beside the first one; at least one column each."""
+    blocks: list[list[int]] = [[]]
+    used = widths[0]
+    for column, size in enumerate(widths[1:], start=1):
+        if blocks[-1] and used + len(_GAP) + size > width:
+            blocks.append([])
+            used = widths[0]
+        blocks[-1].append(column)
+        used += len(_GAP) + size
+    return blocks
+
+
+def figures(values: Mapping[str, float]) -> str:
+    """Return named figures on one line, such as `step 12  reward 1.65`."""
+    return _GAP.join(f"{name} {figure(value)}" for name, value in values.items())
+
+
+def shortened(text: str, length: int = 40) -> str:
+    """Return a text on one line, cut to a length."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def figure(value: float) -> str:
+    """Return a count with all its digits, and any other number with four."""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+
+
+# Responses -----------------------------------------------------------------------------------------
+
+
+def print_response(
+    console: "Console", heading: str, thought: str | None, content: str, thoughts: str = "fold"
+) -> None:
+    """Print a response under its heading: the thought dimmed behind a bar, then what was said.
+
+    `thoughts`: `fold` shows the first lines of a thought, `all` the whole, `none` nothing of it.
+    """
+    say(console, heading, "bold")
+    thought = (thought or "").strip()
+    if thought and thoughts != "none":
+        lines = thought.splitlines()
+        shown = lines if thoughts == "all" else lines[:_FOLDED_LINES]
+        for line in shown:
+            say(console, f"  │ {line}", "dim")
+        if len(shown) < len(lines):
+            rest = len(lines) - len(shown)
+            say(console, f"  │ … {rest} more line{'s' * (rest > 1)}", "dim")
+    for line in content.splitlines():
+        say(console, f"  {line}")
+
+
+def print_pairs(console: "Console", pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names with their values below one another, the values aligned; a value stays on one line, to be copied."""
+    pairs = list(pairs)
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        say(console, f"{name.ljust(width)}  {value}", wrap=False)
