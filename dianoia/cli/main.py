@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StageCrashed as error:
         return _report_error(str(error), 1)
     except KeyboardInterrupt as interrupt:
-        return _report_error("; ".join(["interrupted", *map(str, interrupt.args)]), 130)
+        message = str(interrupt) or "interrupted"
+        return _report_error(message, _signal_status(message))
     except Exception as error:
         if _is_closed_output(error):
             return 141
@@ -103,10 +104,12 @@ def _report_error(message: str, status: int) -> int:
 
 
 def _exit_status(error: UserError) -> int:
-    if not isinstance(error, Stopped):
-        return 2
-    # 128 plus the number of the signal, as shells have it.
-    return 143 if "SIGTERM" in str(error) else 130
+    return _signal_status(str(error)) if isinstance(error, Stopped) else 2
+
+
+def _signal_status(message: str) -> int:
+    """Return 128 plus the number of the signal that a message names, as shells have it."""
+    return 143 if "SIGTERM" in message else 130
 
 
 def _is_closed_output(error: Exception) -> bool:

@@ -289,8 +289,9 @@ def _resume_advice(options: RunOptions) -> Iterator[None]:
         yield
     except Stopped as stop:
         raise Stopped(f"{stop}; {options.resume_advice}") from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(options.resume_advice) from None
+    except KeyboardInterrupt as interrupt:
+        reason = str(interrupt) or "interrupted"
+        raise KeyboardInterrupt(f"{reason}; {options.resume_advice}") from None
 
 
 def _dry_run(runs: Sequence[RunOptions], options: RunOptions) -> list[dict[str, Any]]:

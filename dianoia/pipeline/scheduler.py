@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from rich.console import Console
 
-from dianoia.base.errors import StageCrashed, Stopped
+from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.progress import Board, Progress, Reporter
 from dianoia.base.stopping import stop_on_signals, stop_reason
 from dianoia.hardware.machine import thread_count
@@ -83,7 +83,7 @@ def run_recipes(
         with stop_on_signals(board.print_line):
             while True:
                 while (job := scheduler.next_job()) is not None:
-                    with scheduler.failure_written(job):
+                    with scheduler.failure_written(job), _naming_signal(job.request.title):
                         executor.start(job.request, job.progress)
                 if not scheduler.running:
                     break
@@ -97,7 +97,24 @@ def run_recipes(
         raise failures[0]
     # A stop that came when every stage was done has stopped nothing.
     if reason is not None and (scheduler.errors or scheduler.waiting):
-        raise reason
+        raise _stop_message(reason, scheduler.stopped)
+
+
+@contextmanager
+def _naming_signal(title: str) -> Iterator[None]:
+    """Add the signal and the stage's name to a stop in the block, which says where in the stage it was."""
+    try:
+        yield
+    except Stopped as stop:
+        reason = stop_reason() or Stopped("stopped")
+        raise _stop_message(reason, [f"{title} {stop}"]) from None
+
+
+def _stop_message(reason: UserError, points: Sequence[str]) -> UserError:
+    """Return `stopped by SIGTERM: zero after step 12 of 24`; a reason of another class, a full disk, as it is."""
+    if not points or not isinstance(reason, Stopped):
+        return reason
+    return Stopped(f"{reason}: {', '.join(points)}")
 
 
 class Scheduler:
@@ -118,6 +135,8 @@ class Scheduler:
         self._done: set[Key] = set()
         self.running: dict[Request, Job] = {}
         self.errors: list[Exception] = []
+        self.stopped: list[str] = []
+        """Where each stage was that has stopped: `zero after step 12 of 24`."""
 
     @property
     def waiting(self) -> int:
@@ -181,7 +200,8 @@ class Scheduler:
 
     def _report_failure(self, title: str, error: Exception) -> None:
         if isinstance(error, Stopped):
-            self._board.print_line(f"{title}: stopped; the same command resumes it")
+            self._board.print_line(f"{title}: stopped {error}; the same command resumes it")
+            self.stopped.append(f"{title} {error}")
             return
         is_first, text = len(self.errors) == 1, str(error).rstrip()
         others = ", ".join(request.title for request in self.running)

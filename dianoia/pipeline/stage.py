@@ -121,15 +121,17 @@ class _StageReporter(Reporter):
     ) -> None:
         """`stops_here`: the stage has written what it has sampled before an update, so a request to stop is obeyed there."""
         self._reporter, self._write_seconds, self._stops_here = reporter, write_seconds, stops_here
+        self._total = 0
 
     def set_total(self, total: int) -> None:
+        self._total = total
         self._reporter.set_total(total)
 
     def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         self._write_seconds()
         self._reporter.update(done, metrics)
         if self._stops_here:
-            stop_if_requested()
+            stop_if_requested(point=f"after problem {done:,} of {self._total:,}")
 
     def print_line(self, text: str) -> None:
         self._reporter.print_line(text)

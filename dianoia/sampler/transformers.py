@@ -16,6 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.base.stopping import give_up_sampling_if_overdue
 from dianoia.models.loading import vocabulary_rows
 from dianoia.sampler.draw import draw, seed_of
 from dianoia.sampler.interface import (
@@ -166,6 +167,7 @@ class _DrawingProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return scores that are 0 for the drawn token and minus infinity for all others."""
+        give_up_sampling_if_overdue()
         # all rows have drawn the same number of tokens
         # The index of the token in its response is a part of its random stream.
         index_B = torch.full_like(self._seeds_B, len(self._ids))

@@ -9,6 +9,7 @@ from typing import Any
 from dianoia.base.disk_space import release_space
 from dianoia.base.files import whole_folder
 from dianoia.base.records import Problem, SamplingParams
+from dianoia.base.stopping import stop_if_requested
 from dianoia.config import SamplingSettings
 from dianoia.learner.trainer import Learner
 from dianoia.sampler.rollouts import RolloutSampler
@@ -41,9 +42,18 @@ class Training(ABC):
             self.context.print_line(f"resumes after step {self.step}")
         return progress
 
-    def save(self) -> None:
-        """Replace the stage's state."""
-        self.learner.save_state(self.context.directory.state, self.progress())
+    def save(self, progress: dict[str, Any] | None = None) -> None:
+        """Replace the stage's state; `progress`: as it was when the learner came to its present step, if it has moved on."""
+        self.learner.save_state(self.context.directory.state, progress or self.progress())
+
+    def stop_if_requested(self, steps: int) -> None:
+        """Save and raise the reason, if a stop is requested. Call it between two of the `steps`."""
+        # Before the first step there is nothing to save.
+        stop_if_requested(self.save if self.step else None, self.point(steps))
+
+    def point(self, steps: int) -> str:
+        """Return where the stage is, for a message."""
+        return f"after step {self.step:,} of {steps:,}"
 
     def finish(self) -> None:
         """Write the checkpoint."""

@@ -17,6 +17,7 @@ from typing import Any
 from dianoia.base.files import read_json, write_json
 from dianoia.base.limits import EVALUATED_AT_ONCE, EVALUATED_TOKENS
 from dianoia.base.records import Group, Problem, Rollout, SamplingParams
+from dianoia.base.stopping import sampling_may_be_given_up
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config.evaluate import EvaluateStage
 from dianoia.judge.diagnosis import diagnose_evaluation
@@ -204,7 +205,8 @@ def _rollouts(
         written_PG = read_completions(batch.path, len(batch.problems), config.samples)
         return roller.parse(batch.problems, written_PG)
     key = stream_key(context.seed, Stream.EVALUATION)
-    rollouts_PG = roller(batch.problems, config.samples, params, key, first=batch.start)
+    with sampling_may_be_given_up():
+        rollouts_PG = roller(batch.problems, config.samples, params, key, first=batch.start)
     batch.path.parent.mkdir(exist_ok=True)
     write_completions(
         batch.path, [[r.completion for r in rollouts_G] for rollouts_G in rollouts_PG]

@@ -20,7 +20,7 @@ from typing import Any
 
 from dianoia.base.files import write_json
 from dianoia.base.preference_records import BatchAnnotator
-from dianoia.base.stopping import stop_if_requested
+from dianoia.base.stopping import sampling_may_be_given_up, stop_if_requested
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings
 from dianoia.config.preferences import PreferencesStage
@@ -82,7 +82,9 @@ def _sample(
         began = time.perf_counter()
         # The problem's number in its source, so that draws do not depend on how batches are cut.
         number = config.first + batch.start
-        rollouts_PG = roller(batch.problems, config.samples, params, key, first=number)
+        # A batch that is given up is drawn again as a whole.
+        with sampling_may_be_given_up():
+            rollouts_PG = roller(batch.problems, config.samples, params, key, first=number)
         responses = builder.responses(start, [r for group in rollouts_PG for r in group])
         write_responses(batch.path, responses, time.perf_counter() - began)
         usable = sum(response.reason is None for response in responses) / len(responses)

@@ -134,7 +134,8 @@ class Pretraining(Training):
             if self.tokens >= self.config.tokens:
                 break
             # After the row is written, so that a resumed stage continues with the next one.
-            stop_if_requested(self.save)
+            point = f"after {self.tokens:,} of {self.config.tokens:,} tokens"
+            stop_if_requested(self.save, point)
             if self.step % _SAVE_EVERY == 0:
                 self.save()
 

@@ -24,7 +24,6 @@ from transformers import PreTrainedModel
 from dianoia.algo.estimates import Estimate
 from dianoia.base.files import write_json
 from dianoia.base.preference_records import Pair, TextExample
-from dianoia.base.stopping import stop_if_requested
 from dianoia.config.reward_model import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences, texts_of
@@ -120,8 +119,7 @@ class RewardModelTraining(Training):
             self.tokens = progress["tokens"]
         journal = Journal(self.context.directory.metrics, resume_at=self.step + 1)
         for epoch, examples in islice(self.batches(), self.step, None):
-            # Before the first step there is nothing to save.
-            stop_if_requested(self.save if self.step else None)
+            self.stop_if_requested(self.config.steps(len(self.train)))
             start = time.perf_counter()
             metrics = self.learner.update(examples)
             self.tokens += metrics.tokens

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.algo.advantage import centred, group_normalised, informative
-from dianoia.base.errors import TrainingStopped
+from dianoia.base.errors import Stopped, TrainingStopped
 from dianoia.base.records import Group, Purpose, RolloutGroup, RolloutStatus, Sample
-from dianoia.base.stopping import stop_if_requested
+from dianoia.base.stopping import sampling_may_be_given_up
 from dianoia.config.rl import RLStage
 from dianoia.judge.judge import Judge, reward_weights
 from dianoia.judge.problem_sets import problem_sets
@@ -46,8 +46,7 @@ def run(config: RLStage, context: StageContext) -> None:
     training = ReinforcementLearning(config, context)
     training.resume()
     while training.step < config.steps:
-        # Before the first rollout there is nothing to save.
-        stop_if_requested(training.save if training.rollouts_done else None)
+        training.stop_if_requested(config.steps)
         training.train_on_rollout()
     training.finish()
 
@@ -78,9 +77,10 @@ class ReinforcementLearning(Training):
 
     def train_on_rollout(self) -> None:
         """Take one rollout and the optimizer steps that it is split into: rollout, score, advantage, update."""
-        groups = self.score(self.rollout(self.config.problem_counts(self.step)))
-        for missing in self.further_rounds(groups):
-            groups += self.score(self.rollout(missing))
+        with self.saving_if_given_up():
+            groups = self.score(self.rollout(self.config.problem_counts(self.step)))
+            for missing in self.further_rounds(groups):
+                groups += self.score(self.rollout(missing))
         selected = self.select(groups)
         advantages = [self.advantage(group) for group in selected]
         self.record(groups, selected, advantages)
@@ -106,11 +106,24 @@ class ReinforcementLearning(Training):
         )
         with self.recorder.timing("generate_seconds"):
             keys, problems = [draw.key for draw in draws], [draw.problem for draw in draws]
-            rollouts_PG = self.roller.with_keys(keys, problems, self.config.group_size, params)
+            with sampling_may_be_given_up():
+                rollouts_PG = self.roller.with_keys(keys, problems, self.config.group_size, params)
         return [
             RolloutGroup(draw.problem, tuple(rollouts_G), draw.purpose)
             for draw, rollouts_G in zip(draws, rollouts_PG, strict=True)
         ]
+
+    @contextmanager
+    def saving_if_given_up(self) -> Iterator[None]:
+        """Save the state from before the block if its sampling is given up: no weight has changed in it."""
+        before = self.progress()  # the block moves on in the problem sets
+        try:
+            yield
+        except Stopped:
+            if self.rollouts_done:
+                self.save(before)
+            point = self.point(self.config.steps)
+            raise Stopped(f"{point}, in a rollout that is drawn again") from None
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[Group]:
         """Return the groups with their scores and votes."""

@@ -18,7 +18,7 @@ from typing import Any
 from dianoia.base.files import write_json
 from dianoia.base.records import Problem
 from dianoia.base.rewriting import Rewriter
-from dianoia.base.stopping import stop_if_requested
+from dianoia.base.stopping import sampling_may_be_given_up, stop_if_requested
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config import EndpointSettings
 from dianoia.config.sample import SampleStage
@@ -54,7 +54,7 @@ def run(config: SampleStage, context: StageContext) -> None:
         sampling = _Sampling(config, context)
         sampling.roller.check_messages(problems)
         for batch in missing:
-            stop_if_requested()
+            stop_if_requested(point=f"after problem {batch.start:,} of {len(problems):,}")
             start = time.perf_counter()
             rows = sampling.rows(batch.problems, batch.start)
             verdicts = sampling.builder.verdicts()
@@ -86,7 +86,9 @@ class _Sampling:
         """Return a row for every sample of `problems`, of which the first is number `start` of the range."""
         # Keyed by the problem's number in the range, so that batches may be cut anywhere.
         key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
-        rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
+        # A batch that is given up is drawn again as a whole.
+        with sampling_may_be_given_up():
+            rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
         return self.builder(rollouts_PG)
 
     def grader(self) -> LLMGrader | None:

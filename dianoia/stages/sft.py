@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.stopping import stop_if_requested
 from dianoia.config.sft import SFTStage
 from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
 from dianoia.learner.attention.packed_rows import Demonstration
@@ -33,8 +32,7 @@ def run(config: SFTStage, context: StageContext) -> None:
     training = FineTuning(config, context)
     training.resume()
     while training.step < len(training.steps):
-        # Before the first step there is nothing to save.
-        stop_if_requested(training.save if training.step else None)
+        training.stop_if_requested(len(training.steps))
         training.take_step()
     training.finish()
 

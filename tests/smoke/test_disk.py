@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from dianoia.base import stopping
 from dianoia.cli import main
 from dianoia.learner.policy import PolicyLearner
+from dianoia.sampler.native.engine import NativeSampler
 from tests.conftest import TINY_ZERO
 from tests.smoke.commands import SECONDS, Command, fresh, run_command
 from tests.smoke.killing import assert_same
@@ -327,8 +329,68 @@ def test_nothing_is_lost_by_stopping(
     output = ended.stderr
     assert ended.returncode == status, output
     assert f"{name}: stops after the current step" in ended.stdout
-    assert f"stopped by {name}" in output and "the same command resumes" in output
     reached = journal.read_bytes().count(b"\n") - 1
+    point = f"stopped by {name}: zero after step {reached} of 24; the same command resumes"
+    assert point in output, output
     done = run_command(arguments(recipe, out))
     assert f"resumes after step {reached}" in done.stdout, "no step is done twice"
+    assert_same(out, whole)
+
+
+def signal_in_sampling(call: int) -> None:
+    """Have a call of the sampler find a signal that came long ago."""
+    generate, calls = NativeSampler.generate, []
+
+    def signalled(self: NativeSampler, *arguments: object) -> object:
+        calls.append(call)
+        if len(calls) == call:
+            stopping.GRACE_SECONDS = -1.0
+            os.kill(os.getpid(), signal.SIGTERM)
+        return generate(self, *arguments)  # type: ignore[arg-type]
+
+    NativeSampler.generate = signalled  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize(
+    ("call", "reached", "point"),
+    [
+        # Held-out problems before the first rollout, then a rollout of two steps and held-out problems, again and again.
+        (6, 4, "after step 4 of 24, in a rollout that is drawn again"),
+        slow(2, 0, "after step 0 of 24, in a rollout that is drawn again"),
+        slow(5, 4, "after step 4 of 24"),  # of the held-out curve, whose point belongs to step 4
+    ],
+)
+def test_a_rollout_that_takes_too_long_is_given_up(
+    call: int, reached: int, point: str, long_zero: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recipe, whole = long_zero
+    out = tmp_path / "run"
+    stopped = run_command(arguments(recipe, out), partial(signal_in_sampling, call))
+    assert stopped.returncode == 143, stopped.stdout + stopped.stderr
+    assert f"dianoia: stopped by SIGTERM: zero {point}; the same command resumes" in stopped.stderr
+    done = run_command(arguments(recipe, out))
+    assert done.returncode == 0, done.stderr
+    assert (f"resumes after step {reached}" in done.stdout) == (reached > 0)
+    assert_same(out, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_ends_at_once(
+    number: signal.Signals, long_zero: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As a kill does: the run resumes from its last state."""
+    recipe, whole = long_zero
+    out = tmp_path / "run"
+    journal = out / "stages/zero/metrics.jsonl"
+    first = signal.SIGTERM if number is signal.SIGINT else signal.SIGINT
+    with Command(arguments(recipe, out)) as process:
+        process.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 5)
+        os.kill(process.pid, first)
+        os.kill(process.pid, number)
+        ended = process.finish()
+    # Both may be seen at the same moment, and then SIGTERM is the later one.
+    assert ended.returncode in (130, 143)
+    assert "ended at once by" in ended.stderr and "the same command resumes" in ended.stderr
+    assert main(arguments(recipe, out)) == 0
     assert_same(out, whole)

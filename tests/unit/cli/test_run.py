@@ -50,7 +50,10 @@ def test_the_base_command_can_be_pasted() -> None:
 def test_an_interruption_says_what_resumes(words: tuple[str, ...], advice: str) -> None:
     with pytest.raises(Stopped, match=f"^SIGTERM; {advice}$"), _resume_advice(parsed(*words)):
         raise Stopped("SIGTERM")
-    with pytest.raises(KeyboardInterrupt, match=f"^{advice}$"), _resume_advice(parsed(*words)):
+    with (
+        pytest.raises(KeyboardInterrupt, match=f"^interrupted; {advice}$"),
+        _resume_advice(parsed(*words)),
+    ):
         raise KeyboardInterrupt
 
 

@@ -192,13 +192,13 @@ def test_after_a_failure_no_stage_starts_and_the_others_finish(
 
 def test_after_a_request_to_stop_no_stage_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = Stopped("stopped by Ctrl-C")
-    executor = FakeExecutor(["general"], {"general": reason})
+    executor = FakeExecutor(["general"], {"general": Stopped("after step 3 of 8")})
     monkeypatch.setattr(
         scheduler, "stop_reason", lambda: reason if "general" in executor.started else None
     )
     lines = schedule(executor, 1, monkeypatch, Stopped)
     assert executor.started == ["general"]
-    assert lines == ["general: stopped; the same command resumes it"]
+    assert lines == ["general: stopped after step 3 of 8; the same command resumes it"]
 
 
 def test_a_stop_after_the_last_stage_has_stopped_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from enum import IntEnum
 import torch
 
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.base.stopping import give_up_sampling_if_overdue
 from dianoia.hardware.c_functions import c_struct, round_to_vectors
 from dianoia.hardware.c_functions import typed_calls as functions
 from dianoia.sampler.draw import draw_owned, seed_of
@@ -156,7 +157,7 @@ class CpuDecoder:
         size = (sizes.slots, response_tokens)
         loop = DecodeLoop(self._model, self._memory, size, take, results.finish, weights_version)
         while loop.advance(STEPS):
-            pass
+            give_up_sampling_if_overdue()
         results.steps, results.slot_steps = loop.steps, loop.slot_steps
         results.seconds_prefill = loop.seconds_prefill
         return results

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from dianoia.base.records import Request, SamplingParams
+from dianoia.base.stopping import give_up_sampling_if_overdue
 from dianoia.hardware.devices import allow_any_order
 from dianoia.sampler.draw import seed_of
 from dianoia.sampler.native.decode_results import DecodeResults, Finished
@@ -108,6 +109,7 @@ class _DecodeLoop:
                 seat.steps += count
             self._results.steps += count
             self._hand_out()
+            give_up_sampling_if_overdue()
 
     def _steps_left(self, seat: Seat) -> int:
         """Return the number of steps until the limit on tokens; the prefill has drawn the first token."""
