@@ -1,7 +1,7 @@
 """MLflow: a run per stage below the run, in an experiment of a local SQLite file or of a server.
 
 The numbers of a row are one transaction. A table is a JSON file among the artifacts, which MLflow's page shows as a table.
-Metrics may not have `@` in their names, `pass@1` becomes `pass_at_1`; other signs that it refuses become `_`.
+Signs that names of metrics may not hold become words: `pass@1` is `pass_at_1`.
 """
 
 import json
@@ -32,6 +32,8 @@ _MAX_PARAMS, _MAX_METRICS = 100, 1000
 """In one request."""
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")
 """What a name of MLflow may not hold."""
+_SIGNS = {"@": "at", ">": "gt", "<": "lt", "=": "eq"}
+"""Words for signs; any other becomes its code point."""
 
 
 def open_tracker(destination: Destination) -> "MLflow":
@@ -99,11 +101,14 @@ class _Run(StageFeed):
         steps = client.get_metric_history(self._id, _STEP)
         self.last_step = max((metric.step for metric in steps), default=-1)
         self.has_summary = _SUMMARY in run.data.tags
+        self._end_time: int | None = run.info.end_time
+        """In milliseconds, by the work of the stage: its duration in MLflow is then its own."""
         # Going on after the end of a process that had closed it.
         if run.info.status != "RUNNING":
             self._client.update_run(self._id, status="RUNNING")
 
     def add(self, rows: Sequence[TrackedRow]) -> None:
+        self._end_time = int(1000 * rows[-1].time)
         # Tables first, under the same name if they come twice: the row says that they are there.
         for row in rows:
             for number, table in enumerate(row.tables):
@@ -119,6 +124,7 @@ class _Run(StageFeed):
         self._client.log_batch(self._id, metrics=batch)
 
     def summarize(self, results: TrackedRow) -> None:
+        self._end_time = int(1000 * results.time)
         for table in results.tables:
             self._add_table(table, f"{table.name}.json")
         # The same number at the same time is one of MLflow's, so a kill in between does no harm.
@@ -128,7 +134,7 @@ class _Run(StageFeed):
         self._client.set_tag(self._id, _SUMMARY, "true")
 
     def close(self, done: bool) -> None:
-        self._client.set_terminated(self._id, "FINISHED" if done else "KILLED")
+        self._client.set_terminated(self._id, "FINISHED" if done else "KILLED", self._end_time)
 
     def _add_table(self, table: Table, file: str) -> None:
         content = {"columns": list(table.columns), "data": [list(row) for row in table.rows]}
@@ -140,8 +146,8 @@ class _Run(StageFeed):
 
 
 def metric_name(name: str) -> str:
-    """Return a name that MLflow accepts."""
-    return _FORBIDDEN.sub("_", name.replace("@", "_at_"))
+    """Return a name that MLflow accepts; different names stay different."""
+    return _FORBIDDEN.sub(lambda sign: f"_{_SIGNS.get(sign[0], f'x{ord(sign[0]):x}')}_", name)
 
 
 def _metrics(row: TrackedRow, numbers: Mapping[str, float]) -> list[Metric]:

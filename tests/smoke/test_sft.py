@@ -1,6 +1,8 @@
 """Supervised fine-tuning with the real command, on a tiny model, in a temporary folder."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,34 @@ def test_going_on_is_as_if_never_stopped(
         assert metrics(out) == metrics(tmp_path / "whole"), out
         whole, cut = weights(tmp_path / "whole"), weights(out)
         assert all(torch.equal(whole[name], cut[name]) for name in whole), out
+
+
+def test_a_signal_saves_the_state_of_the_step(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """At a step without a state; the same command goes on there, and ends as if it had never stopped."""
+    assert run(recipe, tmp_path / "whole") == 0
+    append, out = Journal.append, tmp_path / "stopped"
+
+    def append_and_signal(self: Journal, row: Any) -> None:
+        append(self, row)
+        if row["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", append_and_signal)
+        assert run(recipe, out) == 143
+    steps = metrics(tmp_path / "whole")[-1]["step"]
+    point = f"stopped by SIGTERM: cold after step 3 of {steps}; the same command resumes"
+    assert point in capsys.readouterr().err
+    assert run(recipe, out) == 0
+    assert "resumes after step 3" in capsys.readouterr().out
+    assert metrics(out) == metrics(tmp_path / "whole")
+    whole, resumed = weights(tmp_path / "whole"), weights(out)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_changed_data_are_not_gone_on_with(

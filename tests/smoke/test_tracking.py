@@ -97,7 +97,10 @@ def test_a_tracker_that_fails_is_told_once(
 
 
 def test_what_cannot_be_tracked_is_refused(
-    whole_zero: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole_zero: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     _, whole = whole_zero
     assert main(["track", str(tmp_path), "--to", "tensorboard"]) == 2
@@ -106,6 +109,16 @@ def test_what_cannot_be_tracked_is_refused(
     assert "the recipe names no tracker" in capsys.readouterr().err
     assert main(["track", str(whole), "--to", "tensorflow"]) == 2
     assert "there is no tracker 'tensorflow'" in capsys.readouterr().err
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "trackio" else find_spec(name, *rest),
+    )
+    recipe = with_track(whole_zero[0], tmp_path, ["trackio"])
+    assert main(arguments(recipe, tmp_path / "new")) == 2
+    assert "pip install 'dianoia-r1[trackio]'" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists(), "refused before anything is written"
     assert not (whole / "track").exists()
 
 
