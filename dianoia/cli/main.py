@@ -13,6 +13,7 @@ from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.faults import fault_message
 from dianoia.cli import (
     ask,
+    chat,
     claims,
     completion,
     demo,
@@ -36,6 +37,7 @@ _COMMANDS = (
     show,
     report,
     ask,
+    chat,
     evaluate,
     claims,
     track,

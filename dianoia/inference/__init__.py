@@ -6,6 +6,7 @@
     known_questions  questions of the miniature, and whether an answer to one is right; no torch
     model         weights, tokenizer, template and defaults of a checkpoint; asks it
     engine        requests for several models at once, live: submitted, streamed, cancelled, scored
+    chat_settings, conversation  a conversation that a program leads: its settings, turns and answers
     thought_stream  a response split into thought and content while it arrives; no torch
 
 Not here: training (`stages`), and scores over problem sets (`stages.evaluate`).

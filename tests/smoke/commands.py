@@ -25,6 +25,7 @@ SECONDS = 900
 IMPORTED = [
     "dianoia.pipeline.stage_process",
     "dianoia.cli.run",
+    "dianoia.cli.chat_commands",
     "dianoia.miniature.corpus",
     *(
         f"dianoia.stages.{kind}"

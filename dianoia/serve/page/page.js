@@ -238,6 +238,8 @@
     $("send").hidden = calls.size > 0;
     $("stop").hidden = calls.size === 0;
     $("send").disabled = !$("question").value.trim();
+    // Under an empty conversation stand examples to choose from.
+    $("example").hidden = calls.size > 0 || !examples.questions.length || !state.turns.length || $("question").value !== "";
   }
 
   const page = () => document.scrollingElement;
@@ -377,7 +379,7 @@
     let said = "";
     try { said = (await response.json()).error?.message || ""; } catch { /* no JSON */ }
     const wait = Number(response.headers.get("Retry-After"));
-    if (response.status === 401 || response.status === 403) {
+    if (response.status === 401) {
       return { text: keyOf() ? "The server does not accept this key." : "This server asks for a key.", action: "key" };
     }
     if (response.status === 429) return { text: `The server is busy with other requests. Try again ${wait ? `in ${count(wait, "second")}` : "in a moment"}.` };
@@ -438,10 +440,14 @@
     saveSoon();
   }
 
+  function exampleLanguage(languages) {
+    const preferred = state.language || (navigator.language.startsWith("zh") ? "zh" : "en");
+    return languages.has(preferred) ? preferred : [...languages][0];
+  }
+
   function showExamples() {
     const languages = new Set(examples.questions.map((item) => item.language));
-    const preferred = state.language || (navigator.language.startsWith("zh") ? "zh" : "en");
-    const language = languages.has(preferred) ? preferred : [...languages][0];
+    const language = exampleLanguage(languages);
     const fitting = examples.questions.filter((item) => item.language === language);
     $("examples").hidden = !fitting.length;
     document.querySelectorAll("[data-language]").forEach((button) => {
@@ -452,6 +458,15 @@
     $("others").hidden = fitting.length <= SHOWN_EXAMPLES;
     $("example-list").replaceChildren(...shown.map((item) => element("li", {},
       element("button", { type: "button", lang: item.language, onclick: () => { $("question").focus({ preventScroll: true }); ask(item.question); } }, element("small", { lang: "en" }, item.kind), element("span", {}, item.question)))));
+  }
+
+  /** Ask the first example that the conversation has not had. */
+  function askExample() {
+    const language = exampleLanguage(new Set(examples.questions.map((item) => item.language)));
+    const asked = new Set(state.turns.map((turn) => turn.question));
+    const fresh = examples.questions.filter((item) => item.language === language);
+    ask((fresh.find((item) => !asked.has(item.question)) ?? fresh[0]).question);
+    $("question").focus({ preventScroll: true });
   }
 
   function showNotice(text, [label, action], stays = true) {
@@ -550,6 +565,7 @@
     $("compare").addEventListener("click", () => { state.comparing = !state.comparing; showModels(); });
     [0, 1].forEach((index) => $(`model-${index}`).addEventListener("change", (event) => { state.models[index] = event.target.value; save(); }));
     document.querySelectorAll("[data-language]").forEach((button) => button.addEventListener("click", () => { state.language = button.dataset.language; firstExample = 0; showExamples(); save(); }));
+    $("example").addEventListener("click", askExample);
     $("others").addEventListener("click", () => { firstExample += SHOWN_EXAMPLES; showExamples(); });
     $("latest").addEventListener("click", () => { toEnd(); area.focus({ preventScroll: true }); });
     addEventListener("scroll", showLatest, { passive: true });
