@@ -83,6 +83,17 @@ def _stages(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     return list(_recipe_table(parsed_args).get("stages", {}))
 
 
+def _stages_of_run(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Return the stages of the run that stands before in the line; none without one."""
+    import json
+
+    try:
+        recipe = json.loads((Path(parsed_args.run) / "recipe.json").read_text(encoding="utf-8"))
+        return list(recipe["stages"])
+    except (OSError, ValueError, TypeError, KeyError):  # no run yet, or none that can be read
+        return []
+
+
 def _overrides(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Return `stage.key=` for every key of every stage of the recipe, and the keys of its top."""
     from dianoia.recipe.keys import key_tables
@@ -146,10 +157,12 @@ _COMPLETERS: dict[str, Completer] = {
     "set": _overrides,
     "only": _stages,
     "start": _stages,
+    "stage": _stages_of_run,
     "gpu": _gpus,
     "run": _runs,
     "runs": _runs,
     "model": _models,
+    "problem": _problem_sets,
     "models": _models,
     "names": _problem_sets,
     "word": _topics,

@@ -31,7 +31,7 @@ from dianoia.inference.messages import Question, turns_of
 from dianoia.inference.response import Response, response_of, split_text
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.reward_part import ACCURACY
-from dianoia.models.hub_config import cache_alone_if_unreachable
+from dianoia.models.hub_config import cache_alone_if_unreachable, model_config
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.interface import Sampler
@@ -161,9 +161,9 @@ def _dtype(name: str | None, device: torch.device, source: str) -> torch.dtype:
         return DTYPES[name]
     if device.type == "cpu":
         return torch.float32
-    config = PreTrainedConfig.from_pretrained(source)
-    own = getattr(config, "dtype", None)
-    return next((dtype for dtype in DTYPES.values() if dtype == own), torch.float32)
+    config = model_config("dianoia.load", source)
+    own = str(config.get("dtype") or config.get("torch_dtype"))
+    return DTYPES.get(own, torch.float32)
 
 
 class Model:

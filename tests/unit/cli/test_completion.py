@@ -65,7 +65,8 @@ def test_what_completes_each_argument(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text('name = "mine"\n[stages.only]\nkind = "rl"\n')
     (tmp_path / "runs/first/stages/zero/checkpoint").mkdir(parents=True)
-    (tmp_path / "runs/first/recipe.json").write_text("{}")
+    (tmp_path / "runs/first/recipe.json").write_text('{"stages": {"zero": {}}}')
+    assert answers("stage", run="runs/first") == ["zero"] and answers("stage", run=None) == []
     assert {"miniature-r1", "mine.toml"} <= set(answers("recipe"))
     assert answers("only", recipe="mine.toml") == answers("start", recipe="mine") == ["only"]
     assert {"seed=", "only.steps="} <= set(answers("set", recipe="mine.toml"))

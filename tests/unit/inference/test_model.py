@@ -5,12 +5,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.base.records import Problem, Request, RolloutStatus, SamplingParams
 from dianoia.inference.messages import turns_of
-from dianoia.inference.model import Model, asked_key, load
+from dianoia.inference.model import Model, _dtype, asked_key, load
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.transformers import TransformersSampler
 from dianoia.text.template import TEMPLATES
@@ -182,6 +183,19 @@ def test_no_such_dtype_and_no_such_model() -> None:
         load("miniature-base-small", dtype="float23")
     with pytest.raises(ModelError, match="did you mean 'miniature-base-small'"):
         load("miniature-base-smal")
+
+
+@pytest.mark.parametrize(
+    ("written", "dtype"),
+    [("bfloat16", torch.bfloat16), ("float32", torch.float32), ("float16", torch.float32)],
+)
+def test_a_gpu_gets_the_dtype_of_the_checkpoint(
+    tmp_path: Path, written: str, dtype: torch.dtype
+) -> None:
+    (tmp_path / "config.json").write_text(f'{{"model_type": "qwen3", "torch_dtype": "{written}"}}')
+    assert _dtype(None, torch.device("cuda"), str(tmp_path)) == dtype
+    assert _dtype("bfloat16", torch.device("cuda"), str(tmp_path)) == torch.bfloat16
+    assert _dtype(None, torch.device("cpu"), str(tmp_path)) == torch.float32
 
 
 def test_half_the_memory(model: Model) -> None:

@@ -183,8 +183,13 @@ def test_one_job_and_two_jobs_start_what_is_ready(monkeypatch: pytest.MonkeyPatc
 def test_after_a_failure_no_stage_starts_and_the_others_finish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    failures: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        scheduler, "write_failure", lambda _run, name, error: failures.append((name, str(error)))
+    )
     executor = FakeExecutor(["general", "other"], {"general": UserError("the disk is full")})
     lines = schedule(executor, 2, monkeypatch, UserError)
+    assert failures == [("general", "the disk is full")]
     assert executor.started == ["general", "other"]
     failed = "general failed; no new stage starts, those at work run to their end: other"
     assert lines[:2] == [failed, "the disk is full"] and lines[2].startswith("[3/3] other: done")
@@ -192,7 +197,12 @@ def test_after_a_failure_no_stage_starts_and_the_others_finish(
 
 def test_after_a_request_to_stop_no_stage_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = Stopped("stopped by Ctrl-C")
+<<<<<<< HEAD
     executor = FakeExecutor(["general"], {"general": Stopped("after step 3 of 8")})
+=======
+    monkeypatch.setattr(scheduler, "write_failure", lambda *_: pytest.fail("it has not failed"))
+    executor = FakeExecutor(["general"], {"general": reason})
+>>>>>>> 7c533e1 (Completion knows the stages of a run; a GPU loads the checkpoint's own dtype)
     monkeypatch.setattr(
         scheduler, "stop_reason", lambda: reason if "general" in executor.started else None
     )
