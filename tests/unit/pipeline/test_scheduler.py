@@ -197,12 +197,8 @@ def test_after_a_failure_no_stage_starts_and_the_others_finish(
 
 def test_after_a_request_to_stop_no_stage_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = Stopped("stopped by Ctrl-C")
-<<<<<<< HEAD
-    executor = FakeExecutor(["general"], {"general": Stopped("after step 3 of 8")})
-=======
     monkeypatch.setattr(scheduler, "write_failure", lambda *_: pytest.fail("it has not failed"))
-    executor = FakeExecutor(["general"], {"general": reason})
->>>>>>> 7c533e1 (Completion knows the stages of a run; a GPU loads the checkpoint's own dtype)
+    executor = FakeExecutor(["general"], {"general": Stopped("after step 3 of 8")})
     monkeypatch.setattr(
         scheduler, "stop_reason", lambda: reason if "general" in executor.started else None
     )
