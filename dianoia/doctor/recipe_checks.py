@@ -100,7 +100,10 @@ def _time(plan: RunPlan) -> Iterator[Finding]:
             f"use a faster machine{gpu}",
         )
         return
-    known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain]
+    if plan.total_seconds:
+        yield Finding("time", f"{format_seconds(plan.total_seconds)} on {plan.machine}")
+        return
+    known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.unit]
     if known:
         yield Finding(
             "time", f"{format_seconds(sum(known))} on {plan.machine}, as far as it is known"

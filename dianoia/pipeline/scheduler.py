@@ -8,10 +8,10 @@ nothing of the others.
 If a stage fails, no new stage starts, the stages at work run to their end, and then the error is raised.
 """
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from rich.console import Console
 
@@ -30,10 +30,10 @@ from dianoia.pipeline.results import (
 from dianoia.recipe.check.sandbox_use import requested_sandbox
 from dianoia.recipe.graph import upstream
 from dianoia.recipe.plan.disk import check_disk
+from dianoia.recipe.stage_order import next_stage
 
 Key = tuple[int, str]
 """A stage of this command: index of its run, and its name."""
-Node = TypeVar("Node", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,8 @@ class Scheduler:
         """
         if len(self.running) >= self._jobs or self.errors or stop_reason() is not None:
             return None
-        # One job works through the recipe in its order. With several, the longest chain must not be kept waiting.
-        ready = ready_stages(self._needs, self._begun, self._done)
-        ordered = ready if self._jobs == 1 else longest_chain_first(ready, self._needs)
-        return self._begin(ordered[0]) if ordered else None
+        stage = next_stage(self._needs, self._begun, self._done, self._jobs)
+        return None if stage is None else self._begin(stage)
 
     def _begin(self, key: Key) -> Job:
         index, name = key
@@ -229,39 +227,3 @@ class Scheduler:
         # The number is the position in the recipe, not in time: the same stage has the same number in every run.
         number = f"{names.index(key[1]) + 1:>{len(str(len(names)))}}"
         return f"[{number}/{len(names)}] {self._title(key).removesuffix(key[1])}"
-
-
-# The order of stages -------------------------------------------------------------------------------
-
-
-def ready_stages(
-    needs: Mapping[Node, Collection[Node]], begun: Collection[Node], done: Collection[Node]
-) -> list[Node]:
-    """Return the stages that can start now, in the order of the recipe.
-
-    Args:
-        needs: the stages that each stage reads; a stage is named after those that it reads.
-    """
-    return [
-        stage
-        for stage, sources in needs.items()
-        if stage not in begun and all(source in done for source in sources)
-    ]
-
-
-def longest_chain_first(
-    stages: Sequence[Node], needs: Mapping[Node, Collection[Node]]
-) -> list[Node]:
-    """Sort stages by the length of the longest chain that depends on each; equals keep their order."""
-    lengths = chain_lengths(needs)
-    return sorted(stages, key=lambda stage: -lengths[stage])
-
-
-def chain_lengths(needs: Mapping[Node, Collection[Node]]) -> dict[Node, int]:
-    """Return, per stage, how many stages the longest chain has that depends on it."""
-    # Backwards, so that the length of a stage is final before it is passed on to the stages that it reads.
-    lengths = dict.fromkeys(needs, 0)
-    for stage in reversed(list(needs)):
-        for source in needs[stage]:
-            lengths[source] = max(lengths[source], lengths[stage] + 1)
-    return lengths

@@ -7,6 +7,7 @@ tokenizer on the first samples, if its file is on this machine, or else a guess.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -152,7 +153,7 @@ def _draw_arguments(
 def estimate_amounts(stage: SFTStage, survey: Survey, seed: int) -> Amounts:
     """Estimate steps, rows and tokens: the arithmetic is the stage's own, the lengths are estimates."""
     # Lengths in characters are exact, so one rate converts them all.
-    rate = _tokens_per_character(stage.start, survey.first_texts)
+    rate = tokens_per_character(stage.start, survey.first_texts)
     # one more token per sample, for its end
     sized = [(round(characters * rate) + 1, copies) for characters, copies in survey.lengths]
     if stage.longer == "drop":
@@ -170,15 +171,22 @@ def estimate_amounts(stage: SFTStage, survey: Survey, seed: int) -> Amounts:
     return Amounts(sum(counts), tokens, len(steps), rows, max(lengths, default=0))
 
 
-def _tokens_per_character(start: str, texts: tuple[str, ...]) -> float:
+def tokens_per_character(start: str, texts: tuple[str, ...]) -> float:
+    """Return the tokens per character of texts, by the tokenizer of a model; a guess if it is not on this machine."""
     file = model_folder(start) / "tokenizer.json"
     characters = sum(map(len, texts))
     # A hub model that is not here yet, or a stage that has not run.
-    if not (characters and file.is_file()):
+    if not (start and characters and file.is_file()):
         return _TOKENS_PER_CHARACTER
-    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer = _tokenizer(file, file.stat().st_mtime_ns)
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return sum(len(encoding.ids) for encoding in encodings) / characters
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(file: Path, _changed: int) -> Tokenizer:
+    """Read a tokenizer once: one of a large vocabulary takes half a second, and every stage asks for it."""
+    return Tokenizer.from_file(str(file))
 
 
 # Reward models -----------------------------------------------------------------------------------

@@ -25,13 +25,14 @@ from dianoia.recipe.graph import Recipe, Stage
 from dianoia.recipe.plan.memory import trained_parameters
 from dianoia.recipe.plan.model_sizes import Size, size_of
 from dianoia.recipe.plan.number_format import plural
-from dianoia.recipe.plan.work_time import FILLED
 from dianoia.recipe.resume.stage_status import StageTask
 
 _WEIGHT_BYTES, _STATE_BYTES = 4, 12
 """Bytes per parameter: of a checkpoint, and of a state with both AdamW averages."""
 _TOKEN_BYTES = 4
 """Guess for the bytes of a token of text in a file."""
+_FILLED = 0.4
+"""Share of max_tokens that a response fills at most in the mean: more than is expected, since a full disk ends a run."""
 _DEMONSTRATION_TOKENS = 100
 """Guess for the tokens of a demonstration."""
 
@@ -74,7 +75,7 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
             state += _WEIGHT_BYTES * trained if algorithm.kl_coefficient > 0 else 0
             state += _STATE_BYTES * valued if algorithm.name == "ppo" else 0
             saved_samples = -(-stage.rollouts // stage.progress.rollouts_every) * stage.rollout_size
-            texts = _TOKEN_BYTES * saved_samples * FILLED * stage.sampling.largest_max_tokens
+            texts = _TOKEN_BYTES * saved_samples * _FILLED * stage.sampling.largest_max_tokens
             return DiskNeeds(weights, state, min(2, max(1, saves)), texts)
         case SFTStage() | RewardModelStage():
             return DiskNeeds(weights, _STATE_BYTES * trained_parameters(stage.lora, size), 2)
@@ -83,15 +84,15 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
         case SampleStage():
             # Parts are kept until the data set is written from them, so both exist at the end.
             samples = stage.prompts * stage.samples
-            text = _TOKEN_BYTES * samples * FILLED * stage.sampling.max_tokens
+            text = _TOKEN_BYTES * samples * _FILLED * stage.sampling.max_tokens
             return DiskNeeds(text, text, 1)
         case PreferencesStage():
             responses = stage.prompts * stage.responses_per_problem
-            text = _TOKEN_BYTES * responses * FILLED * stage.sampling.max_tokens
+            text = _TOKEN_BYTES * responses * _FILLED * stage.sampling.max_tokens
             return DiskNeeds(text, text, 1)
         case EvaluateStage():
             saved = min(stage.keep, stage.limit) * len(stage.checkpoints) * stage.samples
-            return DiskNeeds(0, 0, 0, _TOKEN_BYTES * saved * FILLED * stage.max_tokens)
+            return DiskNeeds(0, 0, 0, _TOKEN_BYTES * saved * _FILLED * stage.max_tokens)
         case DemonstrationsStage():
             return DiskNeeds(_TOKEN_BYTES * _DEMONSTRATION_TOKENS * stage.rows, 0, 0)
 

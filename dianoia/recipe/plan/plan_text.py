@@ -54,7 +54,7 @@ def _notes(plan: RunPlan, details: bool) -> Iterator[str]:
             yield _memory_warning(stage.name, stage.memory, plan)
     if not details:
         yield from _rerun_reasons(plan.stages)
-        yield from _unknown_times(plan.stages)
+    yield from _guessed_times(plan.stages)
 
 
 def _warnings(plan: RunPlan) -> Iterator[str]:
@@ -86,12 +86,22 @@ def _estimates(plan: RunPlan) -> str:
     if plan.elsewhere and free_memory >= 0:
         share = free_memory / max(1.0, memory or 1.0)
         sentence += f" The largest stage leaves {format_bytes(free_memory)} of it ({share:.0%})."
-    certain_seconds = [
-        stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain
-    ]
-    if len(certain_seconds) > 1 and all(map(plan.fits, plan.stages)):
-        sentence += f" Known times add up to {format_seconds(sum(certain_seconds))}."
-    return sentence
+    return sentence + _total(plan)
+
+
+def _total(plan: RunPlan) -> str:
+    """Return a sentence on the time of the whole run; empty for a single stage."""
+    times = [stage.seconds for stage in plan.stages if stage.seconds and not stage.unit]
+    if len(times) < 2 or not all(map(plan.fits, plan.stages)):
+        return ""
+    if plan.total_seconds is None:
+        return f" Known times add up to {format_seconds(sum(times))}."
+    if plan.jobs == 1:
+        return f" The whole run: {format_seconds(plan.total_seconds)}."
+    return (
+        f" The whole run: {format_seconds(plan.total_seconds)} with {plan.jobs} stages at a time, "
+        f"{format_seconds(sum(times))} one after the other."
+    )
 
 
 def _other_machine(plan: RunPlan) -> Iterator[str]:
@@ -127,8 +137,7 @@ def _detailed_table(title: str, plan: RunPlan) -> Table:
     table.add_column("time", justify="right")
     for stage in plan.stages:
         work = f"{stage.reason}\n{stage.work}" if stage.reason else stage.work
-        limit = "at most " if stage.waits_for and stage.runs else ""
-        time = limit + _time_cell(stage) if plan.fits(stage) else "does not fit"
+        time = _time_cell(stage) if plan.fits(stage) else "does not fit"
         cells = (f"{stage.name} ({stage.kind})", work, _memory_cell(stage), time)
         table.add_row(*map(Text, cells))
     return table
@@ -140,8 +149,8 @@ def _short_table(title: str, plan: RunPlan, width: int) -> str:
     for stage in plan.stages:
         # A stage that is skipped, resumed or run again shows that instead of its work.
         summary = stage.summary if stage.action == Action.RUN else _short_reason(stage)
-        # An upper limit in the short table would read like an estimate.
-        time = "unknown" if stage.uncertain else _time_cell(stage)
+        # The unit of data that is missing would not fit into the column.
+        time = "unknown" if stage.runs and stage.unit else _time_cell(stage)
         if not plan.fits(stage):
             time = "does not fit"
         rows.append((stage.name, summary, _memory_cell(stage), time))
@@ -183,13 +192,13 @@ def _rerun_reasons(stages: Sequence[StagePlan]) -> list[str]:
     return [f"{stage.name} {stage.reason}" for stage in stages if stage.action == Action.RERUN]
 
 
-def _unknown_times(stages: Sequence[StagePlan]) -> list[str]:
+def _guessed_times(stages: Sequence[StagePlan]) -> list[str]:
     """Return a line on the stages whose time depends on data that earlier stages write."""
-    names = [stage.name for stage in stages if stage.waits_for and stage.runs]
+    names = [stage.name for stage in stages if stage.guessed]
     if not names:
         return []
     return [
-        f"The time of {', '.join(names)} depends on the data that earlier stages write (--verbose has an upper limit)."
+        f"The time of {', '.join(names)} is a guess: it depends on how much data earlier stages write."
     ]
 
 

@@ -17,13 +17,14 @@ from dianoia.hardware.gpus import GPUS
 from dianoia.hardware.machine import Machine, other_machine, this_machine, thread_count
 from dianoia.recipe.check.missing_inputs import missing_files, missing_inputs
 from dianoia.recipe.check.number_ranges import unusual_numbers
-from dianoia.recipe.graph import Recipe, Stage, sources
+from dianoia.recipe.graph import Recipe, Stage, sources, upstream
 from dianoia.recipe.plan.disk import run_parts, stage_needs
 from dianoia.recipe.plan.memory import Phase, Saving, peak, savings
 from dianoia.recipe.plan.model_sizes import reward_model_sizes, size_of
 from dianoia.recipe.plan.stage_work import StageWork, stage_work, summarize
-from dianoia.recipe.plan.work_time import seconds
+from dianoia.recipe.plan.work_time import START_SECONDS, seconds
 from dianoia.recipe.resume.stage_status import Action, StageTask
+from dianoia.recipe.stage_order import run_seconds
 from dianoia.storage.run_directory import OLD
 from dianoia.tasks.catalog import FilesSource, general_source, problem_source
 from dianoia.tasks.conversation_files import read_conversations
@@ -75,7 +76,7 @@ class StagePlan:
     memory: MemoryPlan | None = None
     """None for a stage that does not run, as are the next two."""
     seconds: float | None = None
-    """Estimated time per `unit`, or an upper limit if `waits_for` names stages."""
+    """Estimated time per `unit`; a guess if `waits_for` names stages."""
     disk_bytes: float | None = None
     """Most bytes that the stage has on the disk at one time."""
     unit: str = ""
@@ -89,9 +90,9 @@ class StagePlan:
         return self.memory is not None
 
     @property
-    def uncertain(self) -> bool:
-        """True if the time is an upper limit or per unit, since the amount of data is not known."""
-        return self.seconds is not None and bool(self.waits_for or self.unit)
+    def guessed(self) -> bool:
+        """True if the time rests on a guess of how much data earlier stages will write."""
+        return self.runs and bool(self.waits_for)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ class RunPlan:
     """Inputs that are not here, without which a run would be refused."""
     disk: DiskPlan | None
     """None without a run directory or without a stage that runs."""
+    total_seconds: float | None
+    """Estimated time of all stages that run, `jobs` of them at the same time; None if a time is per unit or a stage does not
+    fit."""
     suggested_gpu: str | None
     """The smallest known GPU that has the memory for all stages, if a stage does not fit into the planned machine or takes
     more than a month there."""
@@ -209,9 +213,11 @@ def plan_run(
         unusual=tuple(unusual_numbers(recipe)),
         missing=tuple(missing_inputs(recipe)),
         disk=disk,
+        total_seconds=None,
         suggested_gpu=None,
         old_outputs=str(run_directory / "stages" / OLD) if run_directory and reruns else None,
     )
+    plan = replace(plan, total_seconds=_total_seconds(plan, recipe))
     too_large = any(stage.memory and stage.memory.least for stage in plan.stages)
     if too_large or (machine.cpu and plan.slow_stages):
         return replace(
@@ -219,6 +225,16 @@ def plan_run(
             suggested_gpu=_smallest_gpu(recipe, {name: works[name] for name in running}, machine),
         )
     return plan
+
+
+def _total_seconds(plan: RunPlan, recipe: Recipe) -> float | None:
+    """Return the time of the whole run, as the scheduler orders its stages."""
+    running = [stage for stage in plan.stages if stage.runs]
+    if not all(plan.fits(stage) and not stage.unit for stage in running):
+        return None
+    needs = {stage.name: upstream(stage.name, recipe) for stage in running}
+    seconds_of = {stage.name: stage.seconds or 0.0 for stage in running}
+    return run_seconds(needs, seconds_of, plan.jobs)
 
 
 def _smallest_gpu(recipe: Recipe, works: Mapping[str, StageWork], machine: Machine) -> str | None:
@@ -249,7 +265,7 @@ def _plan_stage(
         starts=tuple(sources(stage)),
         action=str(Action.RUN if task is None else task.action),
         reason="" if task is None else task.reason,
-        summary=f"{summarize(stage)}, {inherited}" if inherited else summarize(stage),
+        summary=", ".join(filter(None, [summarize(stage, recipe), inherited])),
         work=f"{work.description}; {inherited}" if inherited else work.description,
     )
     # A stage that does not run costs nothing, so its estimates stay None.
@@ -258,7 +274,9 @@ def _plan_stage(
     return replace(
         plan,
         memory=_plan_memory(name, recipe, machine, work),
-        seconds=sum(seconds(part, machine) for part in work.work),
+        seconds=START_SECONDS
+        + work.host_seconds
+        + sum(seconds(part, machine) for part in work.work),
         disk_bytes=stage_needs(stage, size_of(name, recipe)).peak,
         unit=work.unit,
         waits_for=work.waits_for,

@@ -1,13 +1,12 @@
 """Work of each kind of stage: its arithmetic in words, and the numbers behind its estimated time. No torch.
 
-In: a stage of a recipe and the size of its model. Out: `StageWork`. Tokens are upper limits where a stage may stop
-earlier. Data that does not exist yet counts by its upper limit if an earlier stage will write it, and per unit (a million
-tokens, a thousand pairs) if it is a missing file.
+In: a stage of a recipe and the size of its model. Out: `StageWork`. In words, tokens are upper limits where a stage may stop
+earlier. Data that does not exist yet counts in words by its upper limit if an earlier stage will write it, in time by the
+share of it that is usual, and per unit (a million tokens, a thousand pairs) if it is a missing file.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
 
 from dianoia.base.limits import EVALUATED_AT_ONCE
 from dianoia.config import (
@@ -28,16 +27,33 @@ from dianoia.recipe.check.training_data import (
     read_preferences,
     survey_datasets,
 )
-from dianoia.recipe.graph import Recipe, Stage, datasets, general_models, templates
+from dianoia.recipe.graph import Recipe, Stage, datasets, general_models
+from dianoia.recipe.plan.drawn_problems import (
+    demonstration_tokens,
+    problem_count,
+    prompt_tokens,
+)
 from dianoia.recipe.plan.memory import PROMPT_TOKENS, trained_parameters
 from dianoia.recipe.plan.model_sizes import Size, reward_model_sizes
 from dianoia.recipe.plan.number_format import format_bytes, format_count, plural
 from dianoia.recipe.plan.work_time import FILLED, Texts, Work, sampling_work, training_work
-from dianoia.tasks.catalog import FilesSource, problem_source
 from dianoia.text.template import template_of
 
 _CHARACTERS_PER_TOKEN = 3
-"""Guess, as there is no tokenizer in a plan."""
+"""Guess for texts of preferences, whose tokenizer a plan does not read."""
+_KEPT = 0.7
+"""Guess for the share of its upper limit that a sample stage writes: it was 0.44 to 0.88 in the miniature."""
+_NO_TIES = 0.35
+"""Guess for the share of pairs that a reward model learns from: ties and pairs within the margin are left out. It was 0.32 in
+the miniature."""
+_GRADING = 0.7e-3
+"""Seconds of a core per completion to parse, grade and measure it, beside the model; a program in a sandbox takes longer."""
+_COLLECTING = 0.3e-3
+"""The same for a response that rules compare with others."""
+_WRITING = 0.1e-3
+"""The same for a demonstration, which is only written."""
+_ANSWER = 0.4
+"""Guess for the share of a response that is its answer, all that some reward models see."""
 _UNIT_TOKENS = 1e8
 """Tokens per which the work on a missing data set is given. The paper's 800,000 samples have 43 times as many."""
 _TRAINING_PASSES = 3.0
@@ -55,7 +71,9 @@ class StageWork:
     unit: str = ""
     """What the time is per, if the amount of data is unknown, such as ` per thousand pairs`."""
     waits_for: tuple[str, ...] = ()
-    """Earlier stages whose data decide how long the stage takes; its work is then an upper limit."""
+    """Earlier stages whose data decide how long the stage takes; its work is then a guess."""
+    host_seconds: float = 0.0
+    """Seconds beside the model: grading, parsing, writing."""
 
 
 def stage_work(name: str, recipe: Recipe, size: Size) -> StageWork:
@@ -71,7 +89,8 @@ def stage_work(name: str, recipe: Recipe, size: Size) -> StageWork:
         case SampleStage():
             return _sampling(stage, size, recipe)
         case DemonstrationsStage():
-            return StageWork(f"{stage.rows:,} demonstrations of {stage.source}; no model", [])
+            description = f"{stage.rows:,} demonstrations of {stage.source}; no model"
+            return StageWork(description, [], host_seconds=stage.rows * _WRITING)
         case PreferencesStage():
             return _preferences(stage, size, recipe)
         case RewardModelStage():
@@ -80,7 +99,7 @@ def stage_work(name: str, recipe: Recipe, size: Size) -> StageWork:
             return _evaluation(stage, size, recipe)
 
 
-def summarize(stage: Stage) -> str:
+def summarize(stage: Stage, recipe: Recipe) -> str:
     """Return kind, start and amount of a stage in a few words, for a table with one line per stage."""
     match stage:
         case PretrainStage():
@@ -93,13 +112,14 @@ def summarize(stage: Stage) -> str:
             epochs = plural(stage.epochs, "epoch")
             return f"{stage.kind} from {_short(stage.start)}: {epochs} of {sets}"
         case SampleStage():
-            samples = format_count(stage.prompts * stage.samples)
+            samples = format_count((problem_count(stage, recipe) or stage.prompts) * stage.samples)
             return f"sample from {_short(stage.start)}: {samples} samples"
         case DemonstrationsStage():
             return f"{stage.rows:,} demonstrations of {stage.source}"
         case PreferencesStage():
             starts = " and ".join(map(_short, stage.starts))
-            return f"preferences from {starts}: {stage.prompts:,} problems"
+            problems = problem_count(stage, recipe) or stage.prompts
+            return f"preferences from {starts}: {problems:,} problems"
         case EvaluateStage():
             checkpoints = plural(len(stage.checkpoints), "checkpoint")
             return f"evaluate: {checkpoints} x {plural(stage.samples, 'sample')}"
@@ -160,10 +180,11 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
     if writers:
         also = "also " if survey.rows else ""
         description += f"; {also}as many samples as {' and '.join(writers)} will write"
-    for samples, length in (_output_limit(recipe.stages[source]) for source in writers):
-        tokens = samples * length * stage.epochs
+    for writer in (recipe.stages[source] for source in writers):
+        limit, expected, length = _output(writer, stage.start, recipe)
+        tokens = expected * length * stage.epochs
         description += (
-            f", at most {samples:,}, about {format_count(tokens)} tokens in {_steps(tokens, stage)}"
+            f", at most {limit:,}, about {format_count(tokens)} tokens in {_steps(tokens, stage)}"
         )
         work.append(training_work(size, _texts(tokens, length), passes, autocast))
     longest = None if writers or missing else amounts.longest
@@ -194,16 +215,20 @@ def _steps(tokens: float, stage: SFTStage) -> str:
     return f"{max(1, round(tokens / stage.tokens_per_step)):,} optimizer steps"
 
 
-def _output_limit(stage: Stage) -> tuple[int, float]:
-    """Return the most samples that a stage will write, and about how many tokens each has."""
+def _output(stage: Stage, reader: str, recipe: Recipe) -> tuple[int, float, float]:
+    """Return the most samples that a stage will write, how many it is expected to write, and the mean tokens of each.
+
+    `reader` is the checkpoint that learns from them, whose tokenizer counts.
+    """
     if isinstance(stage, DemonstrationsStage):
-        # A demonstration is about as long as its prompt.
-        return stage.rows, 2.0 * PROMPT_TOKENS
+        return stage.rows, float(stage.rows), demonstration_tokens(stage, reader, recipe)
     if not isinstance(stage, SampleStage):
-        return 0, 0.0
+        return 0, 0.0, 0.0
     # Rejection sampling keeps at most `most_per_problem` samples of a problem.
-    samples = stage.prompts * min(stage.samples, stage.most_per_problem)
-    return samples, PROMPT_TOKENS + FILLED * stage.sampling.max_tokens
+    problems = problem_count(stage, recipe) or stage.prompts
+    limit = problems * min(stage.samples, stage.most_per_problem)
+    length = prompt_tokens(stage, recipe) + FILLED * stage.sampling.max_tokens
+    return limit, _KEPT * limit, length
 
 
 # Reinforcement learning --------------------------------------------------------------------------
@@ -226,7 +251,7 @@ def _reinforcement(
         f"sampled tokens ({longest:,} per completion){_value_model(stage, size)}"
         f"{_general_prompts(stage, scorers)}{_reward_parts(stage, completions, scorers)}"
     )
-    sampling, prompt = stage.sampling, _prompt_tokens(stage, recipe)
+    sampling, prompt = stage.sampling, prompt_tokens(stage, recipe)
     prompts = rollouts * stage.problems_per_rollout
     sampled = sampling_work(
         size,
@@ -245,7 +270,11 @@ def _reinforcement(
     autocast = stage.autocast == "bfloat16"
     texts = Texts(completions, FILLED * longest, prompts, prompt)
     trained = training_work(size, texts, passes, autocast)
-    return StageWork(description, [sampled, trained, *_reward_model_work(stage, scorers)])
+    return StageWork(
+        description,
+        [sampled, trained, *_reward_model_work(stage, scorers, prompt, recipe)],
+        host_seconds=(completions + curve) * _GRADING,
+    )
 
 
 def _value_model(stage: RLStage, size: Size) -> str:
@@ -312,9 +341,15 @@ def _reward_parts(stage: RLStage, completions: int, scorers: Mapping[str, Size])
     return f"; reward = {' + '.join(parts)}{requests}"
 
 
-def _reward_model_work(stage: RLStage, scorers: Mapping[str, Size]) -> list[Work]:
+def _reward_model_work(
+    stage: RLStage, scorers: Mapping[str, Size], prompt: float, recipe: Recipe
+) -> list[Work]:
     """Return the work of the reward models: one pass over each completion that they score, with its prompt."""
-    length = stage.sampling.largest_max_tokens * FILLED + PROMPT_TOKENS
+    response = stage.sampling.largest_max_tokens * FILLED
+    lengths = {
+        part: prompt + response * _seen_share(recipe.stages.get(model.name))
+        for part, model in scorers.items()
+    }
     # Parts under rewards.models score every completion, those of general prompts only theirs.
     counts = dict.fromkeys(scorers, stage.rollouts * stage.rollout_size)
     if stage.preferences is not None:
@@ -323,9 +358,17 @@ def _reward_model_work(stage: RLStage, scorers: Mapping[str, Size]) -> list[Work
         for part in general_models(stage):
             counts[part] = _general_rollouts(stage) * prompts[part] * stage.group_size + heldout
     return [
-        training_work(model, _texts(counts[part] * length, length), 1.0, autocast=False)
+        training_work(model, Texts(counts[part], lengths[part]), 1.0, False, False)
         for part, model in scorers.items()
     ]
+
+
+def _seen_share(reward_model: Stage | None) -> float:
+    """Return the share of a response that a reward model sees: all of it unless its stage says otherwise."""
+    sees_answer = (
+        isinstance(reward_model, RewardModelStage) and reward_model.scored_part == "answer"
+    )
+    return _ANSWER if sees_answer else 1.0
 
 
 def _curve_points(stage: RLStage) -> int:
@@ -340,35 +383,15 @@ def _curve_completions(stage: RLStage) -> int:
     return _curve_points(stage) * stage.progress.problems * stage.progress.samples * curves
 
 
-# Prompts -----------------------------------------------------------------------------------------
-
-
-def _prompt_tokens(
-    stage: RLStage | SampleStage | PreferencesStage | EvaluateStage, recipe: Recipe
-) -> float:
-    """Return about how many tokens a prompt has: from the characters of template and questions, if the files are here."""
-    if missing_files(stage, recipe):
-        return PROMPT_TOKENS
-    whole = isinstance(stage, EvaluateStage) and stage.whole_file
-    source = problem_source(stage.problems, whole)
-    if not isinstance(source, FilesSource) or not source.summary.lengths:
-        return PROMPT_TOKENS
-    # Those of an evaluation, one per checkpoint, count as one of their mean length.
-    names: list[str | None] = [*templates(stage)]
-    used = [template_of(name, recipe.templates) for name in names or [None]]
-    prompts = [len(template.render("", system=template.system)) for template in used]
-    characters = mean(prompts) + mean(source.summary.lengths)
-    return characters / _CHARACTERS_PER_TOKEN
-
-
 # Sampling and evaluation -------------------------------------------------------------------------
 
 
 def _sampling(stage: SampleStage, size: Size, recipe: Recipe) -> StageWork:
-    completions, longest = stage.prompts * stage.samples, stage.sampling.max_tokens
-    accepted = stage.prompts * min(stage.samples, stage.most_per_problem)
+    problems = problem_count(stage, recipe) or stage.prompts
+    completions, longest = problems * stage.samples, stage.sampling.max_tokens
+    accepted = problems * min(stage.samples, stage.most_per_problem)
     description = (
-        f"{_start(stage, size)}: at most {stage.prompts:,} problems x "
+        f"{_start(stage, size)}: {_problems(stage, recipe)} x "
         f"{stage.samples} samples = {completions:,} completions, of which at most {accepted:,} are kept; at most "
         f"{completions * longest:,} sampled tokens ({longest:,} per completion)"
     )
@@ -378,51 +401,67 @@ def _sampling(stage: SampleStage, size: Size, recipe: Recipe) -> StageWork:
     ):
         if isinstance(model, EndpointSettings):
             description += f"; at most {requests:,} requests to {model.model} to {purpose}"
-    sampling, calls = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
-    prompt = _prompt_tokens(stage, recipe)
+    sampling, calls = stage.sampling, -(-problems // stage.problems_per_batch)
+    prompt = prompt_tokens(stage, recipe)
     work = sampling_work(
-        size, completions, longest, sampling.slots, sampling.dtype, calls, stage.prompts, prompt
+        size, completions, longest, sampling.slots, sampling.dtype, calls, problems, prompt
     )
-    return StageWork(description, [work])
+    return StageWork(description, [work], host_seconds=completions * _GRADING)
+
+
+def _problems(stage: SampleStage | PreferencesStage | EvaluateStage, recipe: Recipe) -> str:
+    """Return the number of problems in words: exact where it can be known, else the number in the recipe as a limit."""
+    asked = stage.limit if isinstance(stage, EvaluateStage) else stage.prompts
+    count = problem_count(stage, recipe)
+    if count is None:
+        return f"at most {plural(asked, 'problem')}"
+    return plural(count, "problem") + (f" ({asked:,} asked for)" if count < asked else "")
 
 
 def _preferences(stage: PreferencesStage, size: Size, recipe: Recipe) -> StageWork:
-    completions, longest = stage.prompts * stage.responses_per_problem, stage.sampling.max_tokens
-    pairwise = stage.objective == "pairwise"
-    verdicts = stage.max_rows * (stage.judgements if pairwise else 1)
+    problems = problem_count(stage, recipe) or stage.prompts
+    completions, longest = problems * stage.responses_per_problem, stage.sampling.max_tokens
+    pairwise, rows = stage.objective == "pairwise", _preference_rows(stage, recipe)
+    verdicts = rows * (stage.judgements if pairwise else 1)
     description = (
-        f"from {' and '.join(stage.starts)} (at most {size.parameters / 1e6:.2f} M parameters): at most "
-        f"{stage.prompts:,} problems x {stage.samples} samples x {plural(len(stage.starts), 'checkpoint')} = "
-        f"{completions:,} responses; at most {stage.max_rows:,} {_noun(stage.objective)} with {verdicts:,} verdicts; "
+        f"from {' and '.join(stage.starts)} (at most {size.parameters / 1e6:.2f} M parameters): "
+        f"{_problems(stage, recipe)} x {stage.samples} samples x {plural(len(stage.starts), 'checkpoint')} = "
+        f"{completions:,} responses; at most {rows:,} {_noun(stage.objective)} with {verdicts:,} verdicts; "
         f"at most {completions * longest:,} sampled tokens ({longest:,} per response)"
     )
     if isinstance(stage.judge, EndpointSettings):
         description += f"; at most {verdicts:,} requests to {stage.judge.model} to judge"
     # Each checkpoint samples every batch in a call of its own.
-    sampling, batches = stage.sampling, -(-stage.prompts // stage.problems_per_batch)
+    sampling, batches = stage.sampling, -(-problems // stage.problems_per_batch)
     calls = batches * len(stage.starts)
-    prompts, prompt = stage.prompts * len(stage.starts), _prompt_tokens(stage, recipe)
+    prompts, prompt = problems * len(stage.starts), prompt_tokens(stage, recipe)
     work = sampling_work(
         size, completions, longest, sampling.slots, sampling.dtype, calls, prompts, prompt
     )
-    return StageWork(description, [work])
+    return StageWork(description, [work], host_seconds=completions * _COLLECTING)
+
+
+def _preference_rows(stage: PreferencesStage, recipe: Recipe) -> int:
+    """Return the most rows that a preferences stage will write."""
+    return stage.max_rows // stage.prompts * (problem_count(stage, recipe) or stage.prompts)
 
 
 def _evaluation(stage: EvaluateStage, size: Size, recipe: Recipe) -> StageWork:
-    completions = len(stage.checkpoints) * stage.limit * stage.samples
+    problems = problem_count(stage, recipe) or stage.limit
+    completions = len(stage.checkpoints) * problems * stage.samples
     description = (
-        f"{plural(len(stage.checkpoints), 'checkpoint')} x at most {plural(stage.limit, 'problem')} x "
+        f"{plural(len(stage.checkpoints), 'checkpoint')} x {_problems(stage, recipe)} x "
         f"{plural(stage.samples, 'sample')} = {completions:,} completions; at most "
         f"{completions * stage.max_tokens:,} sampled tokens ({stage.max_tokens:,} per completion)"
     )
     # Every call of the sampler ends with a few long responses, which costs extra steps.
-    calls = len(stage.checkpoints) * -(-stage.limit // EVALUATED_AT_ONCE)
-    prompts = len(stage.checkpoints) * stage.limit
-    prompt = _prompt_tokens(stage, recipe)
+    calls = len(stage.checkpoints) * -(-problems // EVALUATED_AT_ONCE)
+    prompts = len(stage.checkpoints) * problems
+    prompt = prompt_tokens(stage, recipe)
     work = sampling_work(
         size, completions, stage.max_tokens, stage.slots, stage.dtype, calls, prompts, prompt
     )
-    return StageWork(description, [work])
+    return StageWork(description, [work], host_seconds=completions * _GRADING)
 
 
 # Reward models -----------------------------------------------------------------------------------
@@ -443,7 +482,8 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
         for source in datasets(stage)
         if isinstance(writer := recipe.stages.get(source), PreferencesStage)
     }
-    from_stages = sum(writer.max_rows for writer in writers.values())
+    limits = {source: _preference_rows(writer, recipe) for source, writer in writers.items()}
+    from_stages = sum(limits.values())
     examples, texts = len(preferences.train) + from_stages, _texts_per_example(stage)
     noun = _noun(stage.objective)
     heldout = f"and {len(preferences.heldout):,} held out, of {preferences.rows:,} rows"
@@ -460,13 +500,19 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
         for example in preferences.train
         for text in texts_of(example)
     ]
-    tokens = sum(lengths) + examples * texts * PROMPT_TOKENS
+    tokens = sum(lengths) + len(preferences.train) * texts * PROMPT_TOKENS
+    learnt = (1 - stage.heldout_share) * (_NO_TIES if stage.objective == "pairwise" else _KEPT)
+    expected = {source: learnt * limit for source, limit in limits.items()}
+    seen = FILLED * _seen_share(stage)
     tokens += sum(
-        writer.max_rows * texts * writer.sampling.max_tokens * FILLED for writer in writers.values()
+        expected[source]
+        * texts
+        * (prompt_tokens(writer, recipe) + seen * writer.sampling.max_tokens)
+        for source, writer in writers.items()
     )
     longest = None if writers else round(max(lengths, default=0.0)) + PROMPT_TOKENS
     # Attention grows with the length of a text, so the work needs the mean as well.
-    mean = tokens / max(1, examples * texts)
+    mean = tokens / max(1.0, (len(preferences.train) + sum(expected.values())) * texts)
     work = _reward_model_training(stage, size, tokens * stage.epochs, mean)
     return StageWork(description, [work], longest, waits_for=tuple(writers))
 
@@ -495,4 +541,5 @@ def _reward_model_training(
     stage: RewardModelStage, size: Size, tokens: float, length: float
 ) -> Work:
     passes = _TRAINING_PASSES + stage.recompute
-    return training_work(size, _texts(tokens, length), passes, stage.autocast == "bfloat16")
+    autocast = stage.autocast == "bfloat16"
+    return training_work(size, _texts(tokens, length), passes, autocast, False)

@@ -10,8 +10,11 @@ from dianoia.hardware.machine import Machine
 from dianoia.recipe.plan.memory import PROMPT_TOKENS
 from dianoia.recipe.plan.model_sizes import Size
 
-FILLED = 0.4
-"""Guess for the share of max_tokens that a response fills."""
+FILLED = 0.3
+"""Guess for the share of max_tokens that a response fills: the mean over a stage was 0.09 to 0.32 in the seven rl stages of
+the miniature, 0.5 to 0.9 for SmolLM2 under a limit of 64 (log/2026-11-30-time-of-a-run.md)."""
+START_SECONDS = 0.3
+"""Seconds of a stage before its first step and after its last: its process, its model, its checkpoint."""
 _LAYER_SECONDS = 1.8e-5
 """Seconds of one layer per decoding step that reading weights and cache does not explain. Steps of Qwen3-0.6B and 1.7B on
 an H100, 64 and 256 rows, take 0.5 ms and 1.38 times as long as the data sheet's bandwidth allows, within 5 %
@@ -58,14 +61,17 @@ class Work:
     """Hidden size of the model."""
 
 
-def training_work(size: Size, texts: Texts, passes: float, autocast: bool) -> Work:
+def training_work(
+    size: Size, texts: Texts, passes: float, autocast: bool, head_over_vocabulary: bool = True
+) -> Work:
     """Return the work of training on texts.
 
-    `passes`: forward passes per token; a backward pass counts as two. The head runs on responses alone.
+    `passes`: forward passes per token; a backward pass counts as two. The head runs on responses alone; that of a reward
+    model, which has no vocabulary, is too small to count.
     """
     length = texts.prompt + texts.response
     # On average a token attends to half of its text.
-    layers, head = size.layer_flops(length / 2), 2 * size.embedding
+    layers, head = size.layer_flops(length / 2), 2 * size.embedding * head_over_vocabulary
     responses = texts.count * texts.response * (layers + head)
     shared, packed = (
         passes * (responses + copies * texts.prompt * layers)

@@ -65,7 +65,7 @@ def test_the_plan_by_hand(pairs: Path) -> None:
     # 10 x 4 x 2 = 80 responses; 10 x 3 = 30 pairs x 4 = 120 verdicts; 80 x 100 = 8,000 tokens
     for part in (
         "from zero and base",
-        "at most 10 problems x 4 samples x 2 checkpoints = 80 responses",
+        "10 problems x 4 samples x 2 checkpoints = 80 responses",
         "at most 30 pairs with 120 verdicts; at most 8,000 sampled tokens (100 per response)",
     ):
         assert part in plan["pairs (preferences)"], plan["pairs (preferences)"]

@@ -37,7 +37,7 @@ def cold(write: Write) -> Path:
 def test_the_plan_by_hand(cold: Path) -> None:
     plan = planned_work(cold)["cold (sample)"]
     # 10 x 4 = 40; at most 3 of 4 a problem: 30; 40 x 100 = 4,000
-    assert "at most 10 problems x 4 samples = 40 completions, of which at most 30 are kept" in plan
+    assert "10 problems x 4 samples = 40 completions, of which at most 30 are kept" in plan
     assert "at most 4,000 sampled tokens (100 per completion)" in plan and "requests" not in plan
 
 

@@ -46,14 +46,55 @@ def test_stages_start_where_the_recipe_says() -> None:
     assert "from dev1 and dev3" in rows["pairs"] and "from miniature-base:" in rows["zero"]
 
 
-def test_a_time_that_depends_on_data_to_come_is_unknown() -> None:
+def test_a_time_that_depends_on_data_to_come_is_called_a_guess() -> None:
     lines = plan(ROOT / "recipes/miniature-r1.toml")
     rows = {row.split()[0]: row for row in lines if row}
-    for stage in ("helpful", "safety", "dev1", "dev3"):
-        assert rows[stage].endswith("unknown")
-    assert rows["zero"].split()[-3] == "about"
-    unknown = next(line for line in lines if line.startswith("The time of "))
-    assert "helpful" in unknown and "zero" not in unknown and "at most" not in unknown
+    for stage in ("helpful", "safety", "dev1", "dev3", "zero"):
+        assert rows[stage].split()[-3] == "about"
+    guess = next(line for line in lines if line.startswith("The time of "))
+    assert guess.endswith("is a guess: it depends on how much data earlier stages write.")
+    assert "helpful" in guess and "zero" not in guess
+
+
+def test_the_time_of_the_whole_run_follows_the_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With two jobs: at least half of the sum, at least the longest chain, less than the sum."""
+    monkeypatch.setattr(THIS_MACHINE, lambda _: Machine("this CPU", 25e9, 1, 8e10, 8e10, None))
+    recipe = load_recipe(ROOT / "recipes/miniature-r1.toml")
+    alone, two, many = (plan_run(recipe, jobs=jobs).total_seconds for jobs in (1, 2, 22))
+    seconds = {stage.name: stage.seconds or 0.0 for stage in plan_run(recipe).stages}
+    chain = ("zero", "cold-start-general", "dev1", "dev2", "reasoning-data", "dev3", "pairs", "helpful", "r1", "evaluation-r1")  # fmt: skip
+    longest = sum(seconds[name] for name in chain)
+    assert alone == pytest.approx(sum(seconds.values()))
+    assert many == pytest.approx(longest)
+    assert alone is not None and two is not None
+    assert max(alone / 2, longest) <= two < alone
+    text = plan_text(recipe, jobs=2, details=False)
+    assert "with 2 stages at a time, about " in text and "one after the other." in text
+
+
+def test_no_total_without_all_times(write: Write) -> None:
+    """A file that is not here has a time per unit of it only."""
+    path = write()
+    text = path.read_text(encoding="utf-8")
+    later = """
+[stages.taught]
+kind = "sft"
+start = "zero"
+template = "r1-zero"
+max_length = 64
+tokens_per_step = 512
+optimizer = { learning_rate = 1e-3 }
+[[stages.taught.datasets]]
+path = "nowhere.jsonl"
+"""
+    path.write_text(text + later, encoding="utf-8")
+    made = plan_run(load_recipe(path))
+    assert made.total_seconds is None and made.stages[-1].unit
+    lines = plan(path)
+    assert any("Known times add up to about" in line for line in lines)
+    assert next(line for line in lines if line.startswith("taught")).endswith("unknown")
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
@@ -138,7 +179,7 @@ def test_a_plan_for_another_machine() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("Time and memory")]
     assert "estimates for one H100 with 80.0 GB of memory, which is not this machine" in line
     assert "The largest stage leaves" in line and "WARNING" not in text
-    assert "Known times add up to about" in line
+    assert "The whole run: about" in line
     (disk,) = [line for line in text.splitlines() if line.startswith("Disk: at most about")]
     assert "free" not in disk, "the disk of another machine is not known"
     rows = text.splitlines()[2:4]

@@ -35,7 +35,7 @@ def test_the_arithmetic_by_hand(write: Write) -> None:
         assert part in plan["zero (rl)"], plan["zero (rl)"]
     # 2 x 6 x 2 = 24; 24 x 30 = 720
     for part in (
-        "2 checkpoints x at most 6 problems x 2 samples = 24 completions",
+        "2 checkpoints x 6 problems x 2 samples = 24 completions",
         "at most 720 sampled tokens (30 per completion)",
     ):
         assert part in plan["evaluation (evaluate)"], plan["evaluation (evaluate)"]

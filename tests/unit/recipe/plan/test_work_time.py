@@ -45,14 +45,19 @@ def test_operations_of_an_update_by_hand() -> None:
 
 
 def test_operations_of_samples_by_hand() -> None:
-    """Two calls with 8 samples of at most 25 tokens, of which 10 are expected, to two prompts of 20, in 4 slots."""
-    work = sampling_work(SIZE, 16, 25, 4, "bfloat16", 2, 4, 20)
-    responses = 16 * 10 * (LAYERS + attention(20 + 5) + HEAD)
+    """Two calls with 8 samples of at most 50 tokens, of which 15 are expected, to two prompts of 20, in 4 slots."""
+    work = sampling_work(SIZE, 16, 50, 4, "bfloat16", 2, 4, 20)
+    responses = 16 * 15 * (LAYERS + attention(20 + 7.5) + HEAD)
     assert work.sampling_flops == responses + 4 * 20 * (LAYERS + attention(10))
-    # 160 tokens in 4 slots, and in both calls the longest response goes on alone for 15
-    assert work.decoding_steps == 160 / 4 + 2 * 15
-    # weights once, and per live sample 2 x 2 layers x 2 heads x 8 numbers of each of 25 tokens
-    assert work.bytes_per_step == 2 * (SIZE.parameters + 4 * 25 * 64)
+    # 240 tokens in 4 slots, and in both calls the longest response goes on alone for 35
+    assert work.decoding_steps == 240 / 4 + 2 * 35
+    # weights once, and per live sample 2 x 2 layers x 2 heads x 8 numbers of each of 27.5 tokens
+    assert work.bytes_per_step == 2 * (SIZE.parameters + 4 * 27.5 * 64)
+
+
+def test_a_reward_model_has_no_head_over_the_vocabulary() -> None:
+    work = training_work(SIZE, Texts(8, 10), 3.0, autocast=False, head_over_vocabulary=False)
+    assert work.training_flops == 3 * 80 * (LAYERS + attention(5))
 
 
 def test_seconds_on_a_cpu_by_hand() -> None:
@@ -103,8 +108,8 @@ def test_decoding_is_as_fast_as_it_was_measured_on_an_h100(
 ) -> None:
     """Tokens per second of log/2026-11-26-one-gpu-to-itself.md: prompts of 128 tokens, responses of 256."""
     size = size_from_config({**QWEN3, "hidden_size": hidden, "intermediate_size": inner}, "qwen3")
-    # 640 x 0.4 = 256 tokens, all of the same length: no long tail after them
-    work = sampling_work(size, rows, 640, rows, "bfloat16", 1, 0, 128)
+    # 853 x 0.3 = 256 tokens, all of the same length: no long tail after them
+    work = sampling_work(size, rows, 853, rows, "bfloat16", 1, 0, 128)
     steps = rows * 256 / rows
     time = seconds(work, H100) * steps / work.decoding_steps
     assert rows * 256 / time == pytest.approx(rate, rel=0.15)
@@ -114,7 +119,7 @@ def test_decoding_is_as_fast_as_it_was_measured_on_an_h100(
 
 
 def test_the_length_of_prompts_is_read_from_the_file(write: Write, tmp_path: Path) -> None:
-    """`plain` adds a line break: (1 + 299) characters are 100 tokens of three, and 8 of them are sampled per rollout."""
+    """`plain` adds a line break: (1 + 299) characters are 90 tokens at 0.3 each, and 8 prompts are sampled per rollout."""
     file = tmp_path / "problems.jsonl"
     rows = [{"question": f"{n:03d}" + "x" * 296, "answer": str(n)} for n in range(100)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -127,12 +132,9 @@ def test_the_length_of_prompts_is_read_from_the_file(write: Write, tmp_path: Pat
     recipe = load_recipe(write(), options)
     size = size_of("zero", recipe)
     sampled, trained = stage_work("zero", recipe, size).work
-    # 3 rollouts of 8 problems x 4 samples; 24 x 0.4 tokens; the reference's pass and the three of an update
-    texts = Texts(96, 9.6, 24, 100.0)
+    # 3 rollouts of 8 problems x 4 samples; 24 x 0.3 tokens; the reference's pass and the three of an update
+    texts = Texts(96, 7.2, 24, 90.0)
     assert trained.training_flops == pytest.approx(
         training_work(size, texts, 4.0, False).training_flops
     )
-    assert sampled == sampling_work(size, 96, 24, 8, "float32", 3, 24, 100.0)
-    # A built-in set has no file: 80 tokens.
-    built_in = stage_work("zero", load_recipe(write(), options[2:]), size).work[0]
-    assert built_in == sampling_work(size, 96, 24, 8, "float32", 3, 24, 80)
+    assert sampled == sampling_work(size, 96, 24, 8, "float32", 3, 24, 90.0)
