@@ -220,8 +220,7 @@ def _print(composed: "NewRecipe", out: Path, trial: "Trial | None") -> None:
 
     plan = composed.plan
     print_wrapped(f"wrote {out}: {composed.recipe.description}")
-    known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.uncertain]
-    time = f"{format_seconds(sum(known))}, " if known else ""
+    time = f"{format_seconds(plan.total_seconds)}, " if plan.total_seconds else ""
     print_wrapped(
         f"{len(plan.stages)} stages, {time}at most {format_bytes(plan.largest)} of memory on {plan.machine}"
     )

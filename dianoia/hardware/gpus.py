@@ -2,8 +2,10 @@
 
 In: a name. Out: `Gpu`. The figures are those of the makers' public data sheets: NVIDIA's for B200 (DGX and HGX B200),
 H200, H100, GH200, A100, A40, A10, A10G, L40S, L40, L4, V100, T4 and the RTX A series, and the whitepapers of the
-architectures Ampere GA102, Ada and Blackwell for the GeForce cards. Rates are without sparsity, and of bfloat16 products with
-float32 sums; 1 GB is 10^9 bytes, which is at most what the card reports. Not here: GPUs of other makers, on which nothing
+architectures Ampere GA102, Ada and Blackwell for the GeForce cards. Rates are without sparsity (some sheets print only those
+with it, twice as high), and of bfloat16 products with float32 sums; data-base sites that multiply clock
+and cores give up to 3 % more for L4 and L40S. Compared with published copies of the sheets on 2026-11-30: B200, H200, A100,
+A40, L40S, L40, L4, RTX 5090, 4090, 3090, and in part H100 and A10. 1 GB is 10^9 bytes, which is at most what the card reports. Not here: GPUs of other makers, on which nothing
 of this package has run.
 """
 

@@ -255,7 +255,7 @@ def test_a_shipped_model_counts_by_content_always(
 
 PLAIN = frozenset(
     {"template", "completion_template", "source", "url", "model", "key_env", "arguments", "config", "split", "mapping",
-      "columns", "verifier", "domain", "language", "corpus", "judge", "rewriter", "targets"}
+      "columns", "verifier", "domain", "language", "corpus", "judge", "rewriter", "targets", "wording"}
 )  # fmt: skip
 """Keys with texts that name nothing outside of the recipe. A new key stands here or in `model.reads`."""
 
