@@ -88,10 +88,16 @@ def _fault(line: str) -> str | None:
     return None if fits else f"{requirement.name} {version} is not {requirement.specifier}"
 
 
-def _extra(extra: str, lines: Sequence[str]) -> Finding:
+def missing_of(extra: str) -> list[str]:
+    """Return what an extra lacks, in words; empty if it is complete."""
     # An extra may hold another extra of this package, whose own line says whether it is complete.
+    packages = [line for line in requirements()[1][extra] if Requirement(line).name != DISTRIBUTION]
+    return [fault for line in packages if (fault := _fault(line))]
+
+
+def _extra(extra: str, lines: Sequence[str]) -> Finding:
     packages = [line for line in lines if Requirement(line).name != DISTRIBUTION]
-    faults = [fault for line in packages if (fault := _fault(line))]
+    faults = missing_of(extra)
     topic = f"extra {extra}"
     if faults:
         return Finding(topic, f"not installed ({'; '.join(faults)}): {pip_install(extra)}")

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dianoia.base.errors import UserError
+from dianoia.base.extras import pip_install
 from dianoia.doctor.finding import Finding, broken, warning
+from dianoia.doctor.package_checks import missing_of
 from dianoia.recipe.check.inputs import check_inputs
 from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.graph import Recipe
@@ -43,6 +45,7 @@ def check_recipe(recipe_name: str) -> Iterator[Finding]:
     yield from _time(plan)
     yield from _disk(plan)
     yield from _sandbox(recipe)
+    yield from _trackers(recipe)
 
 
 def _inputs(plan: RunPlan) -> Iterator[Finding]:
@@ -130,3 +133,13 @@ def _sandbox(recipe: Recipe) -> Iterator[Finding]:
     name = sandbox_of(recipe)
     if name is not None:
         yield Finding("sandbox", f"programs of models run in {name}")
+
+
+def _trackers(recipe: Recipe) -> Iterator[Finding]:
+    for name in recipe.track.to:
+        faults = missing_of(name)
+        # A tracker that fails never stops a run, so that this is no refusal.
+        if faults:
+            yield warning("tracker", f"{name}: {'; '.join(faults)}", pip_install(name))
+        else:
+            yield Finding("tracker", f"{name} is installed")

@@ -154,7 +154,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_types(annotation))
     if origin in (list, tuple):
         inner = _type(arguments[0])
-        return f"list of {inner if inner.endswith('s') else inner + 's'}"
+        # Not `tables` twice, and no plural of a value in quotes.
+        return f"list of {inner}" if inner.endswith(("s", '"')) else f"list of {inner}s"
     if origin is not None and not isinstance(origin, type):
         return _type(arguments[0])  # Annotated[...]
     if isinstance(annotation, type) and issubclass(annotation, config.FileSettings):

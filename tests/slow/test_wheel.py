@@ -66,8 +66,11 @@ def test_the_wheel_holds_what_ships(wheel: Path) -> None:
         here = [path for path in (ROOT / folder).rglob(f"*.{ending}") if path.is_file()]
         files = {f"dianoia/{path.relative_to(ROOT).as_posix()}" for path in here}
         assert files and {name for name in files if "__pycache__" not in name} <= names
-    assert "dianoia/bases/miniature-base/model.safetensors" in names
-    assert "dianoia/py.typed" in names
+    package = [path for path in (ROOT / "dianoia").rglob("*") if path.is_file()]
+    files = {
+        path.relative_to(ROOT).as_posix() for path in package if "__pycache__" not in path.parts
+    }
+    assert files <= names and "dianoia/bases/miniature-base/model.safetensors" in files
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "scripts/"))]
 
 

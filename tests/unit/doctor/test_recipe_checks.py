@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import ConfigError
+from dianoia.doctor import recipe_checks
 from dianoia.doctor.finding import Finding, Status
 from dianoia.doctor.recipe_checks import _way_out, check_recipe
 from dianoia.recipe.load import load_recipe
 from dianoia.recipe.plan.memory import Saving
 from dianoia.recipe.plan.run_plan import MemoryPlan, plan_run
+from dianoia.recipe.shipped import recipe_path
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,19 @@ def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
         rows["inputs"].status is Status.BROKEN and "problems.jsonl, row 1" in rows["inputs"].value
     )
     assert rows["inputs"].advice == "mend it, then: dianoia run mine.toml --dry-run"
+
+
+def test_trackers_whose_packages_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = recipe_path("miniature-zero").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(f'{text}\n[track]\nto = ["tensorboard", "wandb"]\n')
+    absent = {"tensorboard": [], "wandb": ["wandb is not installed"]}
+    monkeypatch.setattr(recipe_checks, "missing_of", absent.__getitem__)
+    there, missing = (row for row in check_recipe("mine.toml") if row.topic == "tracker")
+    assert (there.status, there.value) == (Status.OK, "tensorboard is installed")
+    assert missing.status is Status.WARNING
+    assert missing.advice == "pip install 'dianoia-r1[wandb]'"
 
 
 def test_a_recipe_that_cannot_be_read() -> None:
