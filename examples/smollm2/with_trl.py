@@ -1,7 +1,7 @@
 """Train on the same sums with TRL's `GRPOTrainer`, for as many minutes as Dianoia took: easy sums first, then all.
 
     pip install trl==1.16.0
-    python examples/smollm2/with_trl.py runs/smollm2-trl --minutes 7.5 5.5
+    python examples/smollm2/with_trl.py runs/smollm2-trl --minutes 5.5 10.3
 
 Model, problems and their order, prompts, rewards, group size, learning rate and clipping are those of sums.toml. The model ends
 up in the folder, beside the number of steps that each stage took.
@@ -98,14 +98,16 @@ def main() -> None:
     """Train both stages and write the model."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--minutes", type=float, nargs=2, required=True, help="of easy and of hard")
+    parser.add_argument(
+        "--minutes", type=float, nargs="+", required=True, help="of easy, and of hard if given"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     recipe = load_recipe(RECIPE)
     tokenizer = AutoTokenizer.from_pretrained("models/smollm2")
     model = AutoModelForCausalLM.from_pretrained("models/smollm2", dtype="float32")
     steps = {}
-    for name, minutes in zip(("easy", "hard"), options.minutes, strict=True):
+    for name, minutes in zip(("easy", "hard"), options.minutes, strict=False):
         stage = recipe.stages[name]
         assert isinstance(stage, RLStage)
         steps[name] = train(stage, recipe.templates, model, tokenizer, options.seed, minutes)
