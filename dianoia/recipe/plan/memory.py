@@ -43,10 +43,8 @@ PROMPT_TOKENS = 80
 """Guess for the tokens of a prompt, whose length is unknown without a tokenizer."""
 _FLOAT32, _BFLOAT16 = 4, 2
 """Bytes per number."""
-_LIBRARIES = 0.45e9
+_LIBRARIES = 0.5e9
 """Bytes of Python, PyTorch and its libraries, or of the CUDA context on the device."""
-_CPU_KERNELS = 0.4e9
-"""Bytes of compiled bfloat16 kernels that the CPU library caches, one per recent shape."""
 _SAMPLING_COPIES = 4
 """Copies of a distribution over the vocabulary while tokens are sampled."""
 _LOSS_COPIES = 4
@@ -242,7 +240,6 @@ def _decoding(
     # a CPU keeps float32 states around bfloat16 products
     width = _FLOAT32 if dtype == "float32" or machine.cpu else _BFLOAT16
     return {
-        "kernels": _kernels(machine, dtype != "float32"),
         "KV cache": float(width * numbers),
         "distributions": float(_SAMPLING_COPIES * _FLOAT32 * used * size.vocabulary),
     }
@@ -280,10 +277,6 @@ def _merged_checkpoint(lora: LoRASettings, size: Size) -> float:
     return float(_FLOAT32 * merged)
 
 
-def _kernels(machine: Machine, bfloat16: bool) -> float:
-    return _CPU_KERNELS * (machine.cpu and bfloat16)
-
-
 def _training(
     size: Size,
     machine: Machine,
@@ -295,7 +288,6 @@ def _training(
     count = machine.workers if replicas is None else replicas
     parts = {
         "gradients": float(_FLOAT32 * trained_parameters(lora, size) * count),
-        "kernels": _kernels(machine, batch.autocast),
         "bfloat16 weights": float(_BFLOAT16 * size.layer_parameters * count * batch.autocast),
         "activations": count * activations(size, batch, machine.cpu),
         "logits": count * _cpu_logits(size, batch) if machine.cpu else gpu_logits(size, batch),

@@ -138,7 +138,7 @@ def test_a_number_out_of_range_is_a_warning(write: Write) -> None:
 
 def test_memory_is_listed_by_its_parts(write: Write) -> None:
     text = plan_text(load_recipe(write()))
-    assert "Memory of zero, largest while updating: libraries 450 MB" in text
+    assert "Memory of zero, largest while updating: libraries 500 MB" in text
     assert "Time and memory are estimates for this CPU" in text and "WARNING" not in text
 
 
