@@ -40,8 +40,7 @@ PAPER = (
     ChartPlan(
         "Accuracy",
         "Share of correct answers: of single samples (pass@1), and of the majority vote of a problem's samples "
-        "(cons). Held-out accuracy should follow training accuracy, which is noisy because every step draws new "
-        "problems. A model that does not rise above always giving the most common gold answer has learnt nothing, and "
+        "(cons). Training accuracy is noisy because every step draws new problems. A model that does not rise above always giving the most common gold answer has learnt nothing, and "
         "one whose most frequent answer nears 100 % gives the same answer to every problem. "
         "Paper: AIME 2024 from 15.6 % to 77.9 %, 86.7 % with voting.",
         (
