@@ -40,6 +40,7 @@ _FOR_ONE_BATCH = 256
 """Well-formed responses from which a reward function that pays them nothing is reported without PATIENCE."""
 _FOR_LEVEL = 128
 """The same for a part that is constant within every group: samples of a problem are equal more often."""
+_FORMAT_NEVER_MET = "format_never_met"
 _OF_RULES = frozenset({"accuracy", "format", "language", "random", "overlong"})
 """Parts that are constant within a group once a problem is solved, or out of reach."""
 _BEST = {
@@ -74,13 +75,23 @@ class _Condition:
     patience: int = PATIENCE
 
 
-def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
-    """Return the diagnoses that begin with the last summary; the last LOOK_BACK + 1 summaries are enough."""
+def diagnose(history: Sequence[BatchSummary], trained_under: str | None = None) -> list[Diagnosis]:
+    """Return the diagnoses that begin with the last summary; the last LOOK_BACK + 1 summaries are enough.
+
+    `trained_under` is the template that the start was trained under, by its own record, where it is asked under another.
+    """
     diagnoses = [
         Diagnosis(condition.code, condition.message(history[-1]), condition.advice)
         for condition in _CONDITIONS
         if _streak(history, condition.holds) == condition.patience
     ]
+    if trained_under is not None:
+        diagnoses = [
+            replace(diagnosis, advice=_trained_advice(trained_under))
+            if diagnosis.code == _FORMAT_NEVER_MET
+            else diagnosis
+            for diagnosis in diagnoses
+        ]
     diagnoses += _misreading(history)
     diagnoses += _constant(history)
     if _streak(history, lambda batch: _is_one_answer(batch.one_answer)) == PATIENCE:
@@ -90,6 +101,10 @@ def diagnose(history: Sequence[BatchSummary]) -> list[Diagnosis]:
     if _collapsed(history) and not _collapsed(history[:-1]):
         diagnoses.append(_collapse(history))
     return diagnoses
+
+
+def _trained_advice(template: str) -> str:
+    return f"the checkpoint was trained under the template {template!r}: leave template out, or set it to {template!r}"
 
 
 def _streak(history: Sequence[BatchSummary], holds: Callable[[BatchSummary], bool]) -> int:
@@ -145,7 +160,7 @@ _CONDITIONS = (
         "of the model",
     ),
     _Condition(
-        "format_never_met",
+        _FORMAT_NEVER_MET,
         _format_never,
         lambda batch: (
             f"{batch.share_malformed:.0%} of the responses break the template and "
@@ -330,7 +345,7 @@ def diagnose_evaluation(
             condition.advice.replace("sampling.max", "max"),
         )
         for condition in _CONDITIONS
-        if condition.code in ("all_truncated", "format_never_met") and condition.holds(batch)
+        if condition.code in ("all_truncated", _FORMAT_NEVER_MET) and condition.holds(batch)
     ]
     if other is not None and not _truncated(batch):
         advice = f"set template = {other.name!r}, which {other.share:.0%} of the responses fit"
@@ -340,8 +355,7 @@ def diagnose_evaluation(
         elif other.own_share <= _NEARLY_NONE and other.share >= _HALF:
             diagnoses = [_other_template(other, advice)]
     if trained is not None and diagnoses and not _truncated(batch):
-        advice = f"the checkpoint was trained under the template {trained!r}: leave template out, or set it to {trained!r}"
-        diagnoses = [replace(diagnoses[0], advice=advice)]
+        diagnoses = [replace(diagnoses[0], advice=_trained_advice(trained))]
     if batch.one_answer is not None and _is_one_answer(batch.one_answer):
         diagnoses.append(_one_answer_diagnosis(batch.one_answer))
     return diagnoses

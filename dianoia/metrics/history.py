@@ -35,13 +35,15 @@ class History:
         weights: Weights | None = None,
         from_step: int = 0,
         functions: Sequence[FunctionPart] = (),
+        trained_under: str | None = None,
     ) -> None:
         """Begin without any history.
 
         `relative` as in `summarize`; `weights` of the parts of the reward are given for a stage with reward models, which
-        score from `from_step` on; `functions` are the reward functions of users.
+        score from `from_step` on; `functions` are the reward functions of users; `trained_under` is the template of the start's
+        own training where it is asked under another.
         """
-        self.functions = tuple(functions)
+        self.functions, self.trained_under = tuple(functions), trained_under
         self.relative, self.weights, self.from_step = relative, weights or {}, from_step
         self.batches: list[BatchSummary] = []
         self.spreads: dict[str, list[Spread]] = {}
@@ -59,7 +61,7 @@ class History:
         summary = summarize(step, reasoning, thought_tokens, self.relative, answers, self.functions)
         # The oldest are dropped: states stay small however long a stage runs.
         self.batches = [*self.batches, summary][-BATCHES:]
-        diagnoses = diagnose(self.batches)
+        diagnoses = diagnose(self.batches, self.trained_under)
         for purpose in GENERAL:
             general = [group for group in groups if group.purpose is purpose]
             diagnoses += self._spread(purpose.value, general)

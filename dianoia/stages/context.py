@@ -53,6 +53,11 @@ class StartModel:
             name, {TEMPLATE_RECORD: getattr(self.model.config, TEMPLATE_RECORD, None)}
         )
 
+    def other_template(self, name: str, asked_under: Template) -> str | None:
+        """Return the name of the template that the model was trained under; None if that is `asked_under` or unknown."""
+        trained = self.template(name)
+        return None if trained is None or trained == asked_under else trained.name
+
     def prompts(self, template: Template) -> Prompts:
         """Return what turns messages into the ids of prompts under a template."""
         return Prompts(self.tokenizer, template, self.stop_ids)

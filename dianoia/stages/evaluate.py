@@ -111,9 +111,7 @@ def _evaluate(
     write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
-    trained = model.template(name)
-    template = context.template(config.template_of(name))
-    other = None if trained is None or trained == template else trained.name
+    other = model.other_template(name, context.template(config.template_of(name)))
     diagnoses = _diagnoses(domains, roller.template, other)
     for row in diagnoses:
         message = f"{row['code']}: {row['message']}. {row['advice']}"

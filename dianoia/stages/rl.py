@@ -70,7 +70,10 @@ class ReinforcementLearning(Training):
             for problem_set in self.problem_sets.sets.values():
                 self.roller.check_messages(training_sample(problem_set.source))
                 self.roller.check_messages(problem_set.source.heldout(config.progress.problems))
-        self.recorder = _recorder(config, context, self.roller, self.judge, heldout_judge)
+        trained_under = self.start.other_template(config.start, context.template(config.template))
+        self.recorder = _recorder(
+            config, context, self.roller, self.judge, heldout_judge, trained_under
+        )
         self.learner = context.policy_learner(self.start, config)
         self.rollouts_done = 0
         self.tokens = 0  # of all responses sampled, learnt from or not
@@ -280,13 +283,14 @@ def _recorder(
     roller: RolloutSampler,
     judge: Judge,
     heldout_judge: Judge,
+    trained_under: str | None,
 ) -> Recorder:
     """Return the recorder, with the weights of the reward where reward models take part."""
     # PPO's rewards need not differ within a group, so flat groups are no alarm there.
     settings, is_relative = config.preferences, config.algorithm.name != "ppo"
     weights = None if settings is None else reward_weights(config.rewards, settings)
     from_step = 0 if settings is None else settings.from_step
-    history = History(is_relative, weights, from_step, judge.functions)
+    history = History(is_relative, weights, from_step, judge.functions, trained_under)
     return Recorder(context, roller, config.progress, history, weights, judge, heldout_judge)
 
 

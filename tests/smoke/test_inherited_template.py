@@ -53,3 +53,15 @@ def test_another_recipe_takes_the_template_from_the_checkpoint(
         "asks under the template 'plain', and the checkpoint was trained under 'r1-prefilled'"
         in said
     )
+
+    # Training under another template hardly ever keeps the form, and says why.
+    (source := tmp_path / "third.toml").write_text(
+        tiny_zero.read_text().partition("[stages.evaluation]")[0]
+    )
+    third = ["run", str(source), "--out", str(tmp_path / "third")]
+    changes = [f"zero.start={checkpoint.as_posix()}", "zero.template=r1", "zero.steps=6"]
+    options = [part for change in changes for part in ("--set", change)]
+    assert main([*third, *options]) == 0
+    rows = (tmp_path / "third/stages/zero/diagnoses.jsonl").read_text().splitlines()
+    advice = {row["code"]: row["advice"] for row in map(json.loads, rows)}
+    assert "trained under the template 'r1-prefilled'" in advice["format_never_met"]

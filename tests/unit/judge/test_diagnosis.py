@@ -179,6 +179,19 @@ def test_one_answer_to_everything(value: OneAnswer, reported: bool) -> None:
         )
 
 
+def test_training_under_another_template_than_the_start_s_own() -> None:
+    """Only the diagnosis of the form changes: the checkpoint's own record is surer than a guess."""
+    sick = [replace(HEALTHY, **SICK["format_never_met"])] * PATIENCE
+    (diagnosis,) = diagnose(sick, "r1")
+    assert diagnosis.code == "format_never_met" and diagnosis.advice == (
+        "the checkpoint was trained under the template 'r1': leave template out, or set it to 'r1'"
+    )
+    (without,) = diagnose(sick)
+    assert "trained under" not in without.advice and without.message == diagnosis.message
+    wrong = [replace(HEALTHY, **SICK["all_wrong"])] * PATIENCE
+    assert diagnose(wrong, "r1") == diagnose(wrong)
+
+
 def test_an_evaluation_under_another_template() -> None:
     sick = replace(HEALTHY, **SICK["format_never_met"])
     (diagnoses,) = diagnose_evaluation(sick, BetterTemplate("r1", 0.98, 0.02))
