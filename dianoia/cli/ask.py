@@ -206,7 +206,11 @@ def _print(
 
 def _heading(response: "Response") -> str:
     """Return how a response ended, its tokens and the verdict, on one line."""
-    endings = {"finished": "", "truncated": "cut off at the limit"}
+    # A verdict says that the response is finished.
+    endings = {
+        "finished": "finished" if response.right is None else "",
+        "truncated": "cut off at the limit",
+    }
     ending = endings.get(response.status.value, f"malformed: {response.fault}")
     tokens = f"{response.tokens} token{'s' * (response.tokens != 1)}"
     thought = f" ({response.thought_tokens} of thought)" if response.thought_tokens else ""
@@ -220,6 +224,6 @@ def tally(responses: "list[Response]") -> str:
     none = sum(response.answer is None for response in responses)
     shown = counts.most_common(_MAX_TALLIED)
     words = [f"{shortened(answer, 30)} ({count} of {len(responses)})" for answer, count in shown]
-    words += [f"{len(counts) - len(shown)} others"] if len(counts) > len(shown) else []
+    words += [f"{len(counts) - len(shown)} more"] if len(counts) > len(shown) else []
     words += [f"none ({none} of {len(responses)})"] if none else []
     return ", ".join(words)

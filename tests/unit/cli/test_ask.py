@@ -2,11 +2,15 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dianoia.base.records import RolloutStatus
 from dianoia.cli import main
+from dianoia.cli.ask import _heading, tally
+from dianoia.inference.response import Response
 
 MODEL = "miniature-base-small"
 SHORT = ["--max-tokens", "12", "--seed", "1"]
@@ -64,3 +68,20 @@ def test_no_such_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["ask", MODEL, "2+3?", "-n", "0"])
     assert "write for example 4" in capsys.readouterr().err
+
+
+def test_a_heading_says_how_it_ended() -> None:
+    response = Response("", None, "", "5", RolloutStatus.FINISHED, None, 9, 3, 0, 1, 0)
+    assert _heading(response) == "finished, 3 tokens"
+    assert (
+        _heading(replace(response, right=False, thought_tokens=2))
+        == "wrong, 3 tokens (2 of thought)"
+    )
+    cut = replace(response, status=RolloutStatus.TRUNCATED, answer=None, tokens=1)
+    assert _heading(cut) == "cut off at the limit, 1 token"
+    broken = replace(cut, status=RolloutStatus.MALFORMED, fault="no_tags")
+    assert _heading(broken) == "malformed: no_tags, 1 token"
+    six = [replace(response, answer=str(n)) for n in range(6)]
+    assert tally([*six, six[3], cut]) == (
+        "3 (2 of 8), 0 (1 of 8), 1 (1 of 8), 2 (1 of 8), 4 (1 of 8), 1 more, none (1 of 8)"
+    )
