@@ -29,6 +29,8 @@ _HEADERS = {
     # The page belongs to the version of the server that sends it.
     "Cache-Control": "no-cache",
 }
+_MOST_NAMED = 4
+"""Models that the page lists in words."""
 _MOST_CHARACTERS = 100_000
 """Of a question and of an answer; a known question has some hundred."""
 
@@ -130,11 +132,14 @@ def _examples(content: PageContent) -> dict[str, object]:
 
 
 def _about(content: PageContent) -> str:
+    """Return a sentence on who answers."""
     names = [model.name for model in content.models]
+    of_run = f" of {content.title}" if content.title not in ("", names[0]) else ""
     if len(names) == 1:
-        return f"{names[0]} answers." if content.title in ("", names[0]) else f"{names[0]} of {content.title} answers."  # fmt: skip
-    listed = f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{listed} of {content.title} answer." if content.title else f"{listed} answer."
+        return f"{names[0]}{of_run} answers."
+    if len(names) > _MOST_NAMED:
+        return f"{len(names)} checkpoints{of_run} answer, {content.default} if you choose no other."
+    return f"{', '.join(names[:-1])} and {names[-1]}{of_run} answer."
 
 
 def _verdict(body: VerdictRequest) -> dict[str, object]:

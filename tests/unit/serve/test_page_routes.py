@@ -73,6 +73,9 @@ def test_examples_are_offered_where_a_model_of_the_miniature_is_served() -> None
     offered = client(OTHER).get("/page/examples").json()
     assert (offered["single_turn"], offered["questions"]) == (False, [])
     assert offered["about"] == "other answers."
+    many = [PageModel(f"m{number}", "Some/Where") for number in range(5)]
+    about = client(*many, title="mine").get("/page/examples").json()["about"]
+    assert about == "5 checkpoints of mine answer, m0 if you choose no other."
 
 
 def test_an_answer_to_a_known_question_is_graded() -> None:
