@@ -69,7 +69,10 @@ def sampling_may_be_given_up() -> Iterator[None]:
 
 
 def give_up_sampling_if_overdue() -> None:
-    """Raise Stopped if sampling has had its time after a signal and may be given up. Samplers call it, from any thread."""
+    """Raise Stopped if sampling has had its time after a signal and may be given up.
+
+    Samplers call it between steps, endpoints between requests, from any thread.
+    """
     if not _sampling:
         return
     reason = stop_reason()

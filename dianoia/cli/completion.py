@@ -134,6 +134,12 @@ def _models(prefix: str, **_: Any) -> list[str]:
     return [*SHIPPED, *checkpoints, *_runs(prefix)]
 
 
+def _trackers(**_: Any) -> list[str]:
+    from dianoia.track.trackers import TRACKERS
+
+    return list(TRACKERS)
+
+
 def _problem_sets(prefix: str, **_: Any) -> list[str]:
     from dianoia.tasks.plugins import PROBLEM_SETS
 
@@ -159,6 +165,7 @@ _COMPLETERS: dict[str, Completer] = {
     "start": _stages,
     "stage": _stages_of_run,
     "gpu": _gpus,
+    "to": _trackers,
     "run": _runs,
     "runs": _runs,
     "model": _models,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dianoia.track.followers import TrackedRun
 
 _POLL_SECONDS = 1.0
+_WAIT_SECONDS = 3.0
+"""For the follower of a run that has just ended; that of a run at work does not end."""
 
 
 def add_parser(commands: "Commands") -> None:
@@ -109,7 +111,7 @@ def _run_and_trackers(arguments: argparse.Namespace) -> "tuple[TrackedRun, list[
 def _open(name: str, run: "TrackedRun", stack: ExitStack, feeding: "dict[str, Follower]") -> None:
     from dianoia.track.followers import follower
 
-    feeding[name] = stack.enter_context(follower(run, name))
+    feeding[name] = stack.enter_context(follower(run, name, _WAIT_SECONDS))
 
 
 def _try(name: str, failures: list[str], action: Callable[[], object]) -> None:

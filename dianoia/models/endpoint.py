@@ -31,6 +31,7 @@ import httpx2
 from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.base.errors import ConfigError, EndpointError
 from dianoia.base.files import write_json
+from dianoia.base.stopping import give_up_sampling_if_overdue
 from dianoia.config import EndpointSettings
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -242,6 +243,7 @@ class Endpoint:
     ) -> None:
         for name, messages in pending:
             try:
+                give_up_sampling_if_overdue()  # the others under way finish, and their answers are in the cache
                 answers[name] = await self._cached_answer(name, messages)
             # An exception that leaves a worker would cancel the requests of the others, which are paid for.
             except Exception as error:  # noqa: BLE001 - raised by `_all`, once the others have ended

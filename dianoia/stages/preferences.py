@@ -109,7 +109,9 @@ def _judge(
         stop_if_requested()
         batch, began = judged[index], time.perf_counter()
         responses = [row for part in sampled[index] for row in read_responses(part.path)]
-        rows, decided = builder(batch.problems, responses)
+        # Answers of endpoints are stored, so a batch that is given up asks only for what is missing.
+        with sampling_may_be_given_up():
+            rows, decided = builder(batch.problems, responses)
         # Reasons first: the rows' file marks the batch as done.
         write_responses(_decided(batch), decided, 0.0)
         write_rows(batch.path, rows, _columns(config), time.perf_counter() - began)

@@ -109,8 +109,7 @@ class ReinforcementLearning(Training):
         )
         with self.recorder.timing("generate_seconds"):
             keys, problems = [draw.key for draw in draws], [draw.problem for draw in draws]
-            with sampling_may_be_given_up():
-                rollouts_PG = self.roller.with_keys(keys, problems, self.config.group_size, params)
+            rollouts_PG = self.roller.with_keys(keys, problems, self.config.group_size, params)
         return [
             RolloutGroup(draw.problem, tuple(rollouts_G), draw.purpose)
             for draw, rollouts_G in zip(draws, rollouts_PG, strict=True)
@@ -118,10 +117,14 @@ class ReinforcementLearning(Training):
 
     @contextmanager
     def saving_if_given_up(self) -> Iterator[None]:
-        """Save the state from before the block if its sampling is given up: no weight has changed in it."""
+        """Let sampling and LLM judges in the block be given up, and then save the state from before it.
+
+        No weight changes in the block.
+        """
         before = self.progress()  # the block moves on in the problem sets
         try:
-            yield
+            with sampling_may_be_given_up():
+                yield
         except Stopped:
             if self.rollouts_done:
                 self.save(before)

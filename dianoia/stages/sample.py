@@ -56,7 +56,9 @@ def run(config: SampleStage, context: StageContext) -> None:
         for batch in missing:
             stop_if_requested(point=f"after problem {batch.start:,} of {len(problems):,}")
             start = time.perf_counter()
-            rows = sampling.rows(batch.problems, batch.start)
+            # A batch that is given up is drawn again as a whole; answers of endpoints are stored.
+            with sampling_may_be_given_up():
+                rows = sampling.rows(batch.problems, batch.start)
             verdicts = sampling.builder.verdicts()
             write_part(batch.path, rows, time.perf_counter() - start, verdicts)
             kept_share = sum(row.reason is None for row in rows) / len(rows)
@@ -86,9 +88,7 @@ class _Sampling:
         """Return a row for every sample of `problems`, of which the first is number `start` of the range."""
         # Keyed by the problem's number in the range, so that batches may be cut anywhere.
         key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
-        # A batch that is given up is drawn again as a whole.
-        with sampling_may_be_given_up():
-            rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
+        rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
         return self.builder(rollouts_PG)
 
     def grader(self) -> LLMGrader | None:

@@ -139,6 +139,8 @@ class Follower:
         directory = self.run.stage(name)
         rows = Rows(directory.metrics, self.report)
         self._open[name] = _OpenStage(about, attempt, directory, rows, time=about.began)
+        # Before anything is sent: after a kill the attempt has the same number, and the run the same id.
+        self.fed.write()
         return self._open[name]
 
     def _feed_of(self, stage: _OpenStage) -> StageFeed:

@@ -51,8 +51,10 @@ class TrackedRun:
 
 
 @contextmanager
-def follower(run: TrackedRun, name: str) -> Iterator[Follower]:
+def follower(run: TrackedRun, name: str, wait: float = _LOCK_SECONDS) -> Iterator[Follower]:
     """Yield the follower of a run for one tracker; at the end what it has sent is written out.
+
+    `wait`: longest seconds to wait for another follower that ends.
 
     Raises:
         RunInUse: another follower feeds the same tracker.
@@ -61,7 +63,7 @@ def follower(run: TrackedRun, name: str) -> Iterator[Follower]:
     folder = own_folder(name, run.path)
     folder.mkdir(parents=True, exist_ok=True)
     destination = destination_of(name, run.path, run.project, run.online)
-    with _lock(folder):
+    with _lock(folder, wait):
         fed = Fed.read(folder)
         tracker = open_tracker(name, destination)
         run_name = run.run_name or default_run_name(run.path)
@@ -73,9 +75,9 @@ def follower(run: TrackedRun, name: str) -> Iterator[Follower]:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold a tracker's folder; wait for the follower of a killed command. Raises RunInUse."""
-    deadline = time.monotonic() + _LOCK_SECONDS
+def _lock(folder: Path, wait: float) -> Iterator[None]:
+    """Hold a tracker's folder; wait for another follower that ends. Raises RunInUse."""
+    deadline = time.monotonic() + wait
     with (folder / _LOCK_FILE).open("w") as file:
         while True:
             try:
@@ -88,6 +90,8 @@ def _lock(folder: Path) -> Iterator[None]:
                         "run or the other `dianoia track` has ended, and run the same command again"
                     ) from None
                 time.sleep(0.1)
+            except OSError:  # a file system without locks
+                break
         yield
 
 
@@ -110,15 +114,24 @@ class Followers:
     def __enter__(self) -> Self:
         for run, names in self._runs:
             for name in dict.fromkeys(names):
-                arguments = [name, str(run.path.absolute()), run.run_name, run.project, run.online]
-                process = subprocess.Popen(
-                    interpreter.command(f"{__name__}:serve", arguments),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-                self._processes.append((run, name, process))
+                self._start(run, name)
         return self
+
+    def _start(self, run: TrackedRun, name: str) -> None:
+        arguments = [name, str(run.path.absolute()), run.run_name, run.project, run.online]
+        try:
+            process = subprocess.Popen(
+                interpreter.command(f"{__name__}:serve", arguments),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:  # a limit on processes or memory
+            _say(
+                f"{name} could not be started ({error}); the run goes on. {_advice(run.path, name)}"
+            )
+        else:
+            self._processes.append((run, name, process))
 
     def __exit__(
         self,

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+# Nothing leaves the machine unasked, wandb's own errors included; read when it is imported.
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
 import wandb
 
 from dianoia.base.errors import TrackerError
@@ -130,7 +133,7 @@ class _Run(StageFeed):
         self._run.log({**values, **times}, step=record, commit=True)
 
     def close(self, done: bool) -> None:
-        self._run.finish()
+        self._run.finish(exit_code=0 if done else 1)
 
 
 def _tables(tables: Sequence[Table]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from dianoia.cli import main
 from dianoia.track.trackers import TRACKERS
-from tests.smoke.commands import Command, run_command
+from tests.smoke.commands import SECONDS, Command, run_command
 from tests.smoke.killing import arguments, assert_same
 from tests.smoke.trackers import assert_holds
 from tests.unit.track.conftest import WrittenRun
@@ -154,7 +154,7 @@ def test_a_follower_that_is_killed_again_and_again(name: str, run: WrittenRun) -
             run.resume(step)
     run.finish()
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(SECONDS) == 0
     assert_holds(name, run.path, times=False)
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from dianoia.base.errors import ConfigError, EndpointError
+from dianoia.base import stopping
+from dianoia.base.errors import ConfigError, EndpointError, Stopped
+from dianoia.base.stopping import sampling_may_be_given_up, stop_when
 from dianoia.config import EndpointSettings
 from dianoia.models import endpoint as module
 from dianoia.models.endpoint import Answer, Endpoint, endpoint_key
@@ -181,6 +183,24 @@ def test_what_was_answered_is_not_asked_again(make: Make, server: Server, tmp_pa
     make(max_tokens=7).ask(asked("a"))
     assert len(server.bodies) == 5
     assert len(list(tmp_path.rglob("*.json"))) == 5
+
+
+def test_after_a_signal_no_further_request_is_sent(
+    make: Make, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was under way is answered and stored."""
+    monkeypatch.setattr(stopping, "GRACE_SECONDS", -1.0)
+    endpoint = make(concurrency=2)
+    with (
+        stop_when(lambda: len(server.bodies) >= 3),
+        sampling_may_be_given_up(),
+        pytest.raises(Stopped, match="drawn again"),
+    ):
+        endpoint.ask(asked(*"abcdefghij"))
+    sent = len(server.bodies)
+    assert 3 <= sent <= 4
+    assert [answer.text for answer in endpoint.ask(asked(*"abcdefghij"))] == [*"abcdefghij"]
+    assert len(server.bodies) == 10, "none is asked twice"
 
 
 def test_an_answer_that_was_cut(make: Make, server: Server) -> None:

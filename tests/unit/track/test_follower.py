@@ -106,6 +106,21 @@ def test_a_failure_is_made_good_by_the_next_follower(run: WrittenRun) -> None:
     assert steps(tracker) == [[0, 1, 2, 3]]
 
 
+def test_what_names_a_stage_is_written_before_anything_is_sent(run: WrittenRun) -> None:
+    """A kill inside the tracker leaves the run's id and the number of the attempt."""
+    run.begin()
+    run.rows(0)
+    follower = following(run, Memory(fails_after=0))
+    with pytest.raises(ConnectionError):
+        follower.feed()
+    run.begin()
+    again = following(run, tracker := Memory())
+    run.rows(0)
+    again.feed()
+    assert again.fed.run_id == follower.fed.run_id
+    assert [held.stage.title for held in tracker.held.values()] == ["zero-2"]
+
+
 def test_a_stage_that_runs_again_is_another_run_of_the_tracker(run: WrittenRun) -> None:
     tracker = Memory()
     follower = following(run, tracker)
