@@ -36,6 +36,7 @@ from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.interface import Sampler
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
+from dianoia.tasks.catalog import VERIFIERS
 from dianoia.text.prompts import Prompts
 from dianoia.text.template import (
     DEFAULT,
@@ -242,7 +243,8 @@ class Model:
             template: see `load`; None: the model's.
 
         Raises:
-            ConfigError: a value out of range, a conversation that a template has no place for, or a prompt that is too long.
+            ConfigError: a value out of range, a conversation that a template has no place for, a prompt that is too long, or a
+                problem whose verifier there is not.
         """
         questions = [question]
         (responses,) = self.ask_all(
@@ -377,8 +379,14 @@ def asked_key(seed: int) -> Key:
 
 
 def _problem(number: int, question: Question | Problem, system: str | None) -> Problem:
-    """Return a question as a problem; one without a verifier of its own is never graded."""
+    """Return a question as a problem; one without a verifier of its own is never graded. Raises ConfigError."""
     if isinstance(question, Problem):
+        # Before anything is sampled: grading would fail after it.
+        if question.verifier not in VERIFIERS:
+            raise ConfigError(
+                f"problem {question.id!r}: there is no verifier {question.verifier!r}{nearest(question.verifier, VERIFIERS)}; "
+                f"use one of {', '.join(sorted(VERIFIERS))}, or ask the question as a text"
+            )
         if not system:
             return question
         turns = turns_of(question.messages, system)

@@ -101,6 +101,11 @@ def test_a_problem_is_graded(model: Model) -> None:
     assert all(r.right is None for r in model.ask(QUESTION, 2, **SHORT))
 
 
+def test_a_problem_without_a_verifier_is_refused(model: Model) -> None:
+    with pytest.raises(ConfigError, match=r"no verifier 'maht' \(did you mean 'math'\?\)"):
+        model.ask(Problem("p", QUESTION, "10", "maht"))
+
+
 def test_a_response_is_json(model: Model) -> None:
     (response,) = model.ask(QUESTION, **SHORT)
     table = response.as_json()
