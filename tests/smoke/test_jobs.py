@@ -108,11 +108,11 @@ def test_two_at_a_time_leave_what_one_at_a_time_leaves(
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
     stdout = capsys.readouterr().out
     assert "Up to 2 stages run at the same time, each with 1 thread;" in stdout
-    assert all(f"{name}: done in 0:" in stdout for name in STAGES)
+    assert all(re.search(rf"{name}: done in \d+:\d\d", stdout) for name in STAGES)
     assert re.search(r"ppo +0/4", stdout).start() < stdout.index("zero: done"), (
         "they ran at one time"
     )
-    assert "took 0:" in stdout
+    assert re.search(r"took \d+:\d\d", stdout)
     assert_same(tmp_path / "run", reference)
     about = json.loads((tmp_path / "run/run.json").read_text())
     assert about["threads"] == 1 and about["jobs"] == 2
