@@ -52,8 +52,10 @@ class SampleResult:
 
     text: str = ""
     """Without stop string and end token."""
+    tokens: int = 0
+    """Number of tokens so far."""
     ids: tuple[int, ...] = ()
-    """Up to and including the end token, or the token with the end of a stop string."""
+    """There at the end. Up to and including the end token, or the token with the end of a stop string."""
     scores: tuple[TokenScore, ...] = ()
     """See `Delta.scores`; the end token has none."""
     finish: Finish | None = None
@@ -156,8 +158,8 @@ class Generation:
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens of all samples, end tokens included."""
-        return sum(len(result.ids) for result in self.results)
+        """Tokens of all samples so far, end tokens included."""
+        return sum(result.tokens for result in self.results)
 
     def tokens_within(self, sample: int, characters: int) -> int:
         """Return how many tokens of a sample hold the first `characters` characters of its text."""

@@ -226,6 +226,7 @@ class ModelLine:
         params = sample.generation.request.params
         assert params is not None
         sample.ids += ids
+        sample.generation.results[sample.number].tokens = len(sample.ids)
         # The end token has no text.
         written = ids[:-1] if ids[-1] in params.stop_ids else ids
         delta = Delta(sample.number, sample.stops.push(sample.text.push(written)))
@@ -249,6 +250,7 @@ class ModelLine:
             text += sample.stops.push(sample.text.push([score.id]))
             if sample.stops.end is not None:
                 break
+        sample.generation.results[sample.number].tokens = len(sample.ids)
         delta = Delta(sample.number, text, tuple(scores[:counted]))
         if sample.stops.end is not None:
             self._end_at_stop_string(sample, delta)
@@ -268,7 +270,8 @@ class ModelLine:
     def _end(self, sample: LiveSample, ids: tuple[int, ...], delta: Delta, finish: Finish) -> None:
         sample.ended, sample.scored = True, None
         delta.finish = finish
-        sample.generation.results[sample.number].ids = ids
+        result = sample.generation.results[sample.number]
+        result.ids, result.tokens = ids, len(ids)
         sample.generation.put(delta)
         self._forget_if_over(sample.generation)
 

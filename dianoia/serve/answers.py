@@ -1,0 +1,155 @@
+"""What both endpoints share: reading a request, waiting for its generations or streaming them, and counting.
+
+In: a request's generations. Out: their results, or their deltas in the order in which they come.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from dianoia.base.bounded_json import UnreadableJSON, parse_json
+from dianoia.inference.generation import Delta, EngineFailed, Finish, Generation
+from dianoia.serve.api_errors import ApiError
+from dianoia.serve.event_stream import timed_out, while_connected
+from dianoia.serve.service import Service
+
+IGNORED_HEADER = "X-Dianoia-Ignored"
+"""Names the fields of a request that were accepted and ignored."""
+
+
+async def read_json(request: Request) -> Any:
+    """Return the body of a request. Raises ApiError (400) for what is no JSON."""
+    try:
+        return parse_json(await request.body())
+    except UnreadableJSON as error:
+        raise ApiError(
+            400, f"The body cannot be read as JSON: {error}.", code="invalid_json"
+        ) from None
+
+
+def client_of(request: Request, user: str | None) -> str:
+    """Return whom a request is for: its address, and its user if it names one."""
+    address = request.client.host if request.client else ""
+    return f"{address}/{user or ''}"
+
+
+@dataclass(slots=True)
+class Answering:
+    """A request that is being answered."""
+
+    service: Service
+    endpoint: str
+    model: str
+    generations: list[Generation]
+    seed: int
+    prefix: str
+    """Of its id, as OpenAI's API has it."""
+    id: str = field(init=False)
+    created: int = field(init=False)
+    _began: float = field(init=False)
+    _is_first: bool = True
+
+    def __post_init__(self) -> None:
+        self.id = f"{self.prefix}-{uuid.uuid4().hex}"
+        self.created, self._began = int(time.time()), time.monotonic()
+
+    def head(self, kind: str) -> dict[str, Any]:
+        """Return the fields that every object of the answer begins with."""
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": f"dianoia-{self.service.checkpoints[self.model].name}",
+            # Ours: the same seed gives the same answer again.
+            "seed": self.seed,
+        }
+
+    async def finished(self, request: Request) -> None:
+        """Wait for the end. Raises ApiError if it fails or takes too long, and ClientGone."""
+        seconds = self.service.options.timeout
+
+        async def wait() -> None:
+            async with asyncio.timeout(seconds):
+                async for _ in self.deltas():
+                    pass
+
+        try:
+            await while_connected(request.receive, wait())
+        except TimeoutError:
+            raise timed_out(seconds) from None
+
+    async def deltas(self) -> AsyncIterator[tuple[int, Delta]]:
+        """Yield (number of the generation, delta); when it is left early, all generations are cancelled."""
+        try:
+            async for number, delta in _merged(self.generations):
+                if self._is_first:
+                    self._is_first = False
+                    seconds = time.monotonic() - self._began
+                    self.service.metrics.observe("first_token_seconds", seconds, model=self.model)
+                if delta.finish is Finish.CANCELLED:
+                    raise ApiError(503, "The server is stopping.", code="stopping")
+                yield number, delta
+        except EngineFailed as error:
+            raise ApiError(500, f"The server failed: {error}.", code="engine_failed") from error
+        finally:
+            for generation in self.generations:
+                generation.cancel()
+            self._count()
+
+    def _count(self) -> None:
+        metrics, model = self.service.metrics, self.model
+        prompts = sum(len(generation.request.prompt_ids) for generation in self.generations)
+        drawn = sum(generation.completion_tokens for generation in self.generations)
+        metrics.count("prompt_tokens_total", prompts, model=model)
+        metrics.count("completion_tokens_total", drawn, model=model)
+        seconds = time.monotonic() - self._began
+        metrics.observe("request_seconds", seconds, model=model, endpoint=self.endpoint)
+
+    def usage(self, reasoning_tokens: int = 0) -> dict[str, Any]:
+        """Return the number of tokens so far."""
+        prompt = sum(len(generation.request.prompt_ids) for generation in self.generations)
+        completion = sum(generation.completion_tokens for generation in self.generations)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
+        }
+
+
+async def _merged(generations: Sequence[Generation]) -> AsyncIterator[tuple[int, Delta]]:
+    """Yield the deltas of several generations as they come."""
+    if len(generations) == 1:
+        async for delta in generations[0]:
+            yield 0, delta
+        return
+    queue: asyncio.Queue[tuple[int, Delta] | BaseException | None] = asyncio.Queue()
+
+    async def pump(number: int, generation: Generation) -> None:
+        try:
+            async for delta in generation:
+                queue.put_nowait((number, delta))
+            queue.put_nowait(None)
+        except EngineFailed as error:
+            queue.put_nowait(error)
+
+    tasks = [asyncio.ensure_future(pump(*pair)) for pair in enumerate(generations)]
+    try:
+        left = len(tasks)
+        while left:
+            item = await queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,140 @@
+"""The application: all routes of the server, and what every response has in common.
+
+In: a `Service` and who may ask. Out: an ASGI application.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from dianoia.inference.engine import EngineStats
+from dianoia.serve.access import Access, Guard
+from dianoia.serve.api_errors import ApiError
+from dianoia.serve.chat_endpoint import chat_completions
+from dianoia.serve.completion_endpoint import completions
+from dianoia.serve.event_stream import ClientGone
+from dianoia.serve.openapi_schema import openapi_schema
+from dianoia.serve.page_routes import PageContent, PageModel, file_routes, lookup_routes
+from dianoia.serve.service import Service
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Service, Request], Awaitable[Response]]
+
+_GONE = 499
+"""Status of a request whose client went away, as nginx counts it; nobody receives it."""
+
+
+def make_app(service: Service, access: Access, title: str = "") -> ASGIApp:
+    """Return the application. title: of the page, such as the name of a run."""
+    page = PageContent(
+        [PageModel(name, item.source) for name, item in service.checkpoints.items()],
+        service.default,
+        title,
+    )
+    schema = openapi_schema(access.key is not None)
+    routes = [
+        Route("/v1/chat/completions", _counted(service, chat_completions), methods=["POST"]),
+        Route("/v1/completions", _counted(service, completions), methods=["POST"]),
+        Route("/v1/models", _counted(service, _models), methods=["GET"]),
+        Route("/v1/models/{model:path}", _counted(service, _model), methods=["GET"]),
+        Route("/health", _bound(service, _health), methods=["GET"]),
+        Route("/metrics", _bound(service, _metrics), methods=["GET"]),
+        Route("/openapi.json", lambda _: JSONResponse(schema), methods=["GET"]),
+        *lookup_routes(page),
+        *file_routes(),
+    ]
+    handlers: dict[Any, Any] = {
+        ApiError: lambda _, error: error.response(),
+        HTTPException: _http_error,
+        Exception: _failure,
+    }
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), access)
+
+
+def _bound(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def bound(request: Request) -> Response:
+        return await endpoint(service, request)
+
+    return bound
+
+
+def _counted(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint that counts its requests by status."""
+    name = endpoint.__name__.strip("_")
+
+    async def counted(request: Request) -> Response:
+        status = 500
+        try:
+            response = await endpoint(service, request)
+            status = response.status_code
+        except ApiError as error:
+            status = error.status
+            raise
+        except ClientGone:
+            status = _GONE
+            response = Response(status_code=_GONE)
+        finally:
+            service.metrics.count("requests_total", endpoint=name, status=str(status))
+        return response
+
+    return counted
+
+
+def _model_entry(service: Service, name: str) -> dict[str, Any]:
+    checkpoint = service.checkpoints[name]
+    entry: dict[str, Any] = {
+        "id": name,
+        "object": "model",
+        "created": service.created,
+        "owned_by": "dianoia",
+        "root": checkpoint.source,
+    }
+    if name in service.loaded:
+        entry["max_model_len"] = service.engine.context(name)
+    return entry
+
+
+async def _models(service: Service, _request: Request) -> Response:
+    # The default first: clients that ask whichever is there take the first one.
+    names = sorted(service.checkpoints, key=lambda name: name != service.default)
+    return JSONResponse({"object": "list", "data": [_model_entry(service, it) for it in names]})
+
+
+async def _model(service: Service, request: Request) -> Response:
+    name = service.name_of(request.path_params["model"])
+    return JSONResponse(_model_entry(service, name))
+
+
+async def _health(service: Service, _request: Request) -> Response:
+    def figures(stats: EngineStats) -> dict[str, int]:
+        return {"running": stats.running, "waiting": stats.waiting, "slots": stats.slots}
+
+    models = {name: figures(service.engine.stats(name)) for name in service.loaded}
+    return JSONResponse({"status": "ok", "models": models})
+
+
+async def _metrics(service: Service, _request: Request) -> Response:
+    text = service.metrics.text(service.gauges())
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+async def _http_error(_request: Request, error: HTTPException) -> Response:
+    """Return what routing refuses, in the form of the API."""
+    message = {404: "There is no such path.", 405: "This path does not take this method."}.get(
+        error.status_code, error.detail
+    )
+    return ApiError(error.status_code, message, headers=error.headers).response()
+
+
+async def _failure(_request: Request, error: Exception) -> Response:
+    """Return an error of the program; the log has its traceback."""
+    log.error("A request failed.", exc_info=error)
+    return ApiError(500, f"The server failed: {type(error).__name__}.", code="failed").response()

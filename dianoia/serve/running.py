@@ -1,0 +1,134 @@
+"""Runs the server: binds its address, says when it is ready, and ends at Ctrl-C or SIGTERM.
+
+In: a service and options. Out: nothing; the call ends with the server, as `Stopped`.
+"""
+
+import ipaddress
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
+
+import uvicorn
+
+from dianoia.base.errors import ConfigError, Stopped
+from dianoia.base.stopping import SIGNAL_NAMES
+from dianoia.serve.access import Access
+from dianoia.serve.app import make_app
+from dianoia.serve.service import Service
+
+MOST_CONNECTIONS = 1024
+"""Connections at a time; more get status 503."""
+_SWITCH_SECONDS = 0.0005
+"""Time after which a thread hands over Python's lock: decoding threads need it at once, and for microseconds."""
+_KEEP_ALIVE = 30
+_GRACE = 2
+"""Seconds that connections have to end in once the server stops; requests are cancelled at once."""
+
+
+def check_address(host: str, key: str | None) -> None:
+    """Raise ConfigError for an address that others reach, without a key."""
+    if key is None and not _is_loopback(host):
+        raise ConfigError(
+            f"--host {host}: others could reach this address, and anybody who does could use the models; set a key with "
+            "--key-file FILE, or leave --host out to serve this machine alone"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises ConfigError for a port in use and an address that is not this machine's."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"{host}:{port} cannot be served ({reason}); take another --port, or 0 for any free one, and an address of this "
+            "machine as --host"
+        ) from None
+
+
+def serve(
+    service: Service,
+    access: Access,
+    listening: socket.socket,
+    title: str,
+    ready: Callable[[], None],
+    started: Callable[[uvicorn.Server], None] | None = None,
+) -> None:
+    """Serve until a signal comes, or until `should_exit` of the server that `started` gets is set.
+
+    ready: called once requests are answered. Raises Stopped, which names the signal.
+    """
+    config = uvicorn.Config(
+        make_app(service, access, title),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    server = _Server(config, service, ready)
+    if started is not None:
+        started(server)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        with closing(listening):
+            server.run(sockets=[listening])
+    finally:
+        sys.setswitchinterval(before)
+        service.close()
+    raise Stopped(f"stopped by {server.stopped_by}")
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, which cancels all requests when it stops, and leaves the exit status to us."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service, self._ready = service, ready
+        self.stopped_by = "the server"
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        # Their clients get an error, and nobody waits for the end of an answer.
+        self._service.close()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at a signal; a second one does not wait for connections. The earlier handlers come back afterwards."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+            self.stopped_by = SIGNAL_NAMES[signal.Signals(number)]
+
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread can handle signals
+            return
+        before = {number: signal.signal(number, handle) for number in SIGNAL_NAMES}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
