@@ -97,4 +97,3 @@ def serve() -> Serve:
 def server() -> Iterator[Running]:
     with served(Access(), Options()) as running_server:
         yield running_server
-

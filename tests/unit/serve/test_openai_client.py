@@ -148,7 +148,8 @@ def test_an_aborted_stream_frees_its_slots(server: Running, client: Any) -> None
     stream = client.completions.create(
         model="zero", prompt="a", max_tokens=1000, n=40, stream=True, extra_body=LONG
     )
-    next(iter(stream))
+    chunks = iter(stream)
+    next(chunks)
     assert server.service.engine.stats("zero").running
     stream.close()
     server.settle()
