@@ -31,7 +31,7 @@ def add_parser(commands: "Commands") -> None:
     )  # fmt: skip
     parser.add_argument(
         "--on", action="append", required=True, metavar="TARGET[,TARGET]",
-        help="benchmarks (aime24, aime25, math-500, gpqa-diamond, gsm8k, livecodebench, humaneval; each also as "
+        help="benchmarks (aime24, aime25, math-500, gpqa-diamond, mmlu-pro, gsm8k, livecodebench, humaneval; each also as "
         "NAME=FILE), files, or problem sets such as miniature/math; repeatable",
     )  # fmt: skip
     parser.add_argument(

@@ -10,8 +10,8 @@ Protocols:
 2. `open-r1`: the script of open-r1 (huggingface/open-r1, README), which runs lighteval: the same temperature, top-p and limit;
    k is 64 for AIME, 4 for MATH-500, 8 for GPQA, 16 for LiveCodeBench, and questions of mathematics are asked in its words.
 
-Where neither says something, the k is ours: 4 for GSM8K (the paper: "between 4 and 64"), 8 for HumanEval, as for the
-paper's other benchmark of programs.
+Where neither says something, the k is ours: 4 for GSM8K and MMLU-Pro (the paper: "between 4 and 64"), 8 for HumanEval, as for
+the paper's other benchmark of programs.
 """
 
 import importlib.util
@@ -129,6 +129,17 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             "train",
             "accept its terms on https://huggingface.co/datasets/Idavidrein/gpqa, then "
             "hf download Idavidrein/gpqa gpqa_diamond.csv --repo-type dataset --local-dir gpqa",
+        ),
+        Benchmark(
+            "mmlu-pro",
+            "questions of 14 subjects, up to ten options",
+            12_032,
+            "mmlu-pro",
+            ("question", "options", "answer"),
+            _protocols(Protocol(4, _CHOICE.replace("ABCD", "ABCDEFGHIJ"))),
+            "TIGER-Lab/MMLU-Pro",
+            "test",
+            "hf download TIGER-Lab/MMLU-Pro data/test-00000-of-00001.parquet --repo-type dataset --local-dir mmlu-pro",
         ),
         Benchmark(
             "gsm8k",

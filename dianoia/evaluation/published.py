@@ -38,6 +38,8 @@ _PAPER: Mapping[str, tuple[str, tuple[float, float | None, float, float, float]]
 
 _QWEN = "Qwen2.5 Technical Report, arXiv 2412.15115, tables of Qwen2.5-0.5B and 1.5B; its prompts are not published"
 _OTHERS: Mapping[tuple[str, str], Published] = {
+    ("deepseek-r1", "mmlu-pro"): Published({"pass@1": 84.0}, _R1),
+    ("deepseek-r1-zero", "mmlu-pro"): Published({"pass@1": 68.9}, _ZERO),
     ("qwen2.5-0.5b-instruct", "gsm8k"): Published({"pass@1": 49.6}, _QWEN),
     ("qwen2.5-0.5b-instruct", "humaneval"): Published({"pass@1": 35.4}, _QWEN),
     ("qwen2.5-1.5b-instruct", "gsm8k"): Published({"pass@1": 73.2}, _QWEN),

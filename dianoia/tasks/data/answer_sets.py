@@ -17,6 +17,7 @@ from dianoia.tasks.short_answers.choice import option_index
 from dianoia.tasks.table_files import Row
 
 LETTERS = "ABCDEFGH"
+_MMLU_LETTERS = "ABCDEFGHIJ"
 # Both are anchored: the same words inside of a problem stay.
 _DAPO_PREFIX = re.compile(
     r"\ASolve the following math problem step by step\. The last line of your response should be of the form "
@@ -214,6 +215,26 @@ def read_gpqa(row: Row) -> Columns:
         "answer": LETTERS[options.index(right)],
         "options": options,
         "id": row.columns.get("Record ID"),
+    }
+
+
+def read_mmlu_pro(row: Row) -> Columns:
+    """Read `question`, `options` (up to ten texts), `answer` (a letter), `category`, `question_id`."""
+    question, options = required_text(row, "question").strip(), row.columns.get("options")
+    if not isinstance(options, list) or not 2 <= len(options) <= len(_MMLU_LETTERS):
+        raise row.error("options", "no list of two to ten options", "fetch the set again")
+    texts = [str(option).strip() for option in options]
+    listed = "\n".join(
+        f"{letter}) {text}" for letter, text in zip(_MMLU_LETTERS, texts, strict=False)
+    )
+    number = row.columns.get("question_id")
+    # `cot_content` is the reasoning of a few examples.
+    columns = {name: value for name, value in row.columns.items() if name != "cot_content"}
+    return columns | {
+        "question": f"{question}\n\n{listed}\n\nAnswer with the letter of the right option.",
+        "answer": required_text(row, "answer").strip(),
+        "options": texts,
+        "id": None if number is None else f"mmlu-pro-{number}",
     }
 
 

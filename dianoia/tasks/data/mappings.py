@@ -126,6 +126,14 @@ MAPPINGS: Table[str, Mapping] = {
             hub={"Idavidrein/gpqa": {"config": "gpqa_diamond"}},
         ),
         Mapping(
+            "mmlu-pro",
+            "up to ten options, in the order of the set",
+            answer_sets.read_mmlu_pro,
+            _CHOICE,
+            domain="stem",
+            hub={"TIGER-Lab/MMLU-Pro": {"split": "test"}},
+        ),
+        Mapping(
             # No hub name: the set is published with a loader script, and none is run: its files are named by path.
             "livecodebench",
             "programs tested by standard input and output or by calls; private tests included",

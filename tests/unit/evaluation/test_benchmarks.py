@@ -22,6 +22,8 @@ ROWS: dict[str, dict[str, Any]] = {
                  "level": 2, "unique_id": "test/algebra/1.json"},
     "gpqa-diamond": {"Question": "Which gas is inert?", "Correct Answer": "argon", "Incorrect Answer 1": "oxygen",
                      "Incorrect Answer 2": "chlorine", "Incorrect Answer 3": "fluorine", "Record ID": "rec9"},
+    "mmlu-pro": {"question_id": 7, "question": "Which gas is inert?", "options": ["oxygen", "argon", "neon (no)"],
+                 "answer": "B", "answer_index": 1, "cot_content": "", "category": "chemistry"},
     "gsm8k": {"question": "Ann has 2 pens and buys 3. How many has she?", "answer": "2 + 3 = 5\n#### 5"},
     "livecodebench": {"question_content": "Add one.", "question_id": "q1", "starter_code": "class Solution:\n    def f(self, n: int) -> int:\n        ",
                       "public_test_cases": CALLS, "private_test_cases": "", "metadata": json.dumps({"func_name": "f"})},

@@ -145,6 +145,13 @@ PUBLIC: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"question": "Ends.", "answer": "073"},
     ),
     ("gpqa", GPQA, {"id": "rec1", "domain": "stem"}),
+    (
+        "mmlu-pro",
+        {"question_id": 70, "question": "Which?", "options": list("tuvwxyzabc"), "answer": "J", "cot_content": "x"},
+        {"question": "Which?\n\n" + "\n".join(f"{a}) {b}" for a, b in zip("ABCDEFGHIJ", "tuvwxyzabc", strict=True))
+         + "\n\nAnswer with the letter of the right option.", "answer": "J", "id": "mmlu-pro-70", "domain": "stem",
+         "verifier": "choice"},
+    ),
 ]  # fmt: skip
 
 
