@@ -47,9 +47,9 @@ pytestmark = [
 
 
 def _write(folder: Path) -> Path:
-    """Write problems whose answers are whole numbers, so that texts can be compared."""
-    members = [p for p in problem_source("miniature/math").heldout(400) if p.answer.isdigit()]
-    rows = [{"problem": p.question, "answer": p.answer} for p in members[:PROBLEMS]]
+    """Write problems whose answer is a letter, so that texts can be compared."""
+    members = problem_source("miniature/stem").heldout(PROBLEMS)
+    rows = [{"problem": p.question, "answer": p.answer, "verifier": p.verifier} for p in members]
     file = folder / "problems.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return file
