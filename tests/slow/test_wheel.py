@@ -20,12 +20,18 @@ pytestmark = pytest.mark.slow
 
 
 def run(
-    command: Sequence[str | Path], folder: Path, status: int = 0
+    command: Sequence[str | Path], folder: Path, status: int = 0, words: str = ""
 ) -> subprocess.CompletedProcess[str]:
     # Nothing of this checkout may be on the path.
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+        command,
+        cwd=folder,
+        env=environment,
+        input=words,
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done
@@ -101,6 +107,13 @@ def test_it_works_in_an_empty_folder(dianoia: Path, tmp_path: Path) -> None:
     assert outcome["run"] == "runs/miniature-zero" and outcome["results"]["evaluations"]["zero"]
     run([dianoia, "report", "runs/miniature-zero"], tmp_path)
     assert (tmp_path / "runs/miniature-zero/report.html").stat().st_size > 100_000
+    question = "Tom has 3 apples, Monday gets 4 more. How many now?"
+    answer = json.loads(
+        run([dianoia, "ask", "runs/miniature-zero", question, "--json"], tmp_path).stdout
+    )
+    assert answer["responses"][0]["text"]
+    chat = [dianoia, "chat", "runs/miniature-zero"]
+    assert run(chat, tmp_path, words=f"{question}\n").stdout.strip()
     # A reward function by its path in the repository.
     run([dianoia, "run", "own-reward", "--dry-run"], tmp_path)
     assert "miniature/math" in run([dianoia, "tasks"], tmp_path).stdout
