@@ -6,18 +6,19 @@ import re
 import shutil
 import signal
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dianoia.bases import shipped_model
-from dianoia.inference.generation import Delta, Generation
 from tests.smoke.commands import Command
 
 pytest.importorskip("playwright")
@@ -40,15 +41,56 @@ KEY = "a-key-of-the-tests"
 SECONDS = 30
 
 
-def slow_down() -> None:
-    """Sample as slowly as a large model: a small one would be done before anybody could look or stop it."""
-    put = Generation.put
+class Scripted:
+    """A stream that waits for the test: a thought, then an answer after `go`, and its end after `end`."""
 
-    def slow_put(generation: Generation, delta: Delta) -> None:
-        time.sleep(0.5)
-        put(generation, delta)
+    def __init__(self) -> None:
+        self.go, self.end, self.gone = threading.Event(), threading.Event(), threading.Event()
+        """`gone` is set when the page has ended the request before the end."""
+        script = self
 
-    Generation.put = slow_put  # type: ignore[method-assign]
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                self._send({"delta": {"reasoning_content": "I count."}})
+                script.go.wait(SECONDS)
+                self._send({"delta": {"content": "It is five."}})
+                while not script.end.wait(0.1):
+                    try:
+                        self.wfile.write(b": a comment keeps the connection open\n\n")
+                    except OSError:
+                        script.gone.set()
+                        return
+                self._send({"delta": {}, "finish_reason": "stop"})
+                self.wfile.write(b"data: [DONE]\n\n")
+
+            def _send(self, choice: dict[str, Any]) -> None:
+                self.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self.go.set()
+        self.end.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    script = Scripted()
+    yield script
+    script.close()
 
 
 @dataclass
@@ -93,8 +135,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def url(run: Path) -> Iterator[str]:
-    """The address of a server of the run that writes slowly."""
-    with _server(["serve", str(run)], slow_down) as address:
+    """The address of a server of the run."""
+    with _server(["serve", str(run)]) as address:
         yield address
 
 
@@ -106,7 +148,7 @@ def url_with_key(run: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _server(arguments: list[str], prepare: Callable[[], None] | None = None) -> Iterator[str]:
+def _server(arguments: list[str]) -> Iterator[str]:
     """Start a server, wait until it answers, and stop it as Ctrl-C does."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -120,7 +162,7 @@ def _server(arguments: list[str], prepare: Callable[[], None] | None = None) -> 
             time.sleep(0.1)
             return False
 
-    with Command([*arguments, "--port", str(port)], prepare) as command:
+    with Command([*arguments, "--port", str(port)]) as command:
         command.wait_until(answers)
         yield address
         os.kill(command.pid, signal.SIGINT)
@@ -163,6 +205,7 @@ def _note_request(visited: Visit, request: Request, address: str) -> None:
 
 
 Open = Callable[..., Visit]
+COMPLETIONS = "**/v1/chat/completions"
 
 
 def ask(page: Page, question: str) -> None:
@@ -202,43 +245,47 @@ def test_a_question_is_answered_graded_and_survives_a_reload(visit: Open) -> Non
 
 
 @pytest.mark.slow
-def test_a_thought_is_open_while_it_comes_and_folds_before_the_answer(visit: Open) -> None:
+def test_a_thought_is_open_while_it_comes_and_folds_before_the_answer(
+    visit: Open, scripted: Scripted
+) -> None:
     page = visit().page
-    # Noted in the page itself: a slow machine might look too late.
-    page.evaluate(
-        """() => {
-            window.states = [];
-            new MutationObserver(() => {
-                const thought = document.querySelector(".thought");
-                if (thought && !thought.hidden) window.states.push([thought.open, thought.innerText]);
-            }).observe(document.getElementById("conversation"), { subtree: true, childList: true, attributes: true });
-        }"""
-    )
+    page.route(COMPLETIONS, lambda route: route.continue_(url=scripted.address))
     ask(page, QUESTION)
-    answered(page)
-    states = page.evaluate("window.states")
-    assert any(is_open and re.match(r"Thinking · \d+\.\d s · \d+ token", text) for is_open, text in states)  # fmt: skip
     thought = page.locator(".thought")
+    expect(thought).to_have_attribute("open", "")
+    label = thought.locator("summary")
+    expect(label).to_have_text(re.compile(r"Thinking · \d+(\.\d)? s · 1 token"))
+    expect(thought.locator(".text")).to_have_text("I count.")
+    scripted.go.set()
+    expect(page.locator(".said")).to_have_text("It is five.")
     expect(thought).not_to_have_attribute("open", "")
-    expect(thought.locator("summary")).to_have_text(re.compile(r"Thought for \d+(\.\d)? s · \d+ tokens"))  # fmt: skip
-    thought.locator("summary").click()
+    scripted.end.set()
+    answered(page)
+    expect(label).to_have_text(re.compile(r"Thought for \d+(\.\d)? s · 1 token"))
+    label.click()
     expect(thought.locator(".text")).to_be_visible()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["button", "escape"])
-def test_an_answer_is_stopped_and_the_next_one_comes(visit: Open, way: str) -> None:
+def test_an_answer_is_stopped_and_the_next_one_comes(
+    visit: Open, scripted: Scripted, way: str
+) -> None:
     page = visit().page
-    _settings(page, temperature="2", max_tokens="900", seed="5")
-    ask(page, "Tell me a story.")
-    expect(page.locator(".said, .thought .text").filter(has_text=re.compile("...")).first).to_be_visible()  # fmt: skip
+    page.route(COMPLETIONS, lambda route: route.continue_(url=scripted.address))
+    ask(page, QUESTION)
+    scripted.go.set()
+    expect(page.locator(".said")).to_have_text("It is five.")
     page.get_by_label("Stop").click() if way == "button" else page.keyboard.press("Escape")
     expect(page.locator(".ended")).to_have_text("Stopped before the end.")
     expect(page.get_by_label("Your question")).to_be_focused()
-    _settings(page, temperature="", max_tokens="", seed="1")
+    # The server is not left writing for nobody.
+    assert scripted.gone.wait(SECONDS)
+    page.unroute(COMPLETIONS)
     ask(page, QUESTION)
     answered(page)
     expect(page.locator(".turn:last-child .verdict")).to_be_visible()
+    expect(page.locator(".said").first).to_have_text("It is five.")
 
 
 @pytest.mark.slow
@@ -266,7 +313,7 @@ def test_a_hostile_answer_stays_text(visit: Open) -> None:
     hostile = (
         '<img src=x onerror="document.title=1"><script>document.title=2</script>**<b>bold</b>**'
     )
-    page.route("**/v1/chat/completions", lambda route: stream(route, {"reasoning_content": hostile}, {"content": f"{hostile}\n```\n{hostile}\n```\n`{hostile}` \\boxed{{{hostile}}}"}))  # fmt: skip
+    page.route(COMPLETIONS, lambda route: stream(route, {"reasoning_content": hostile}, {"content": f"{hostile}\n```\n{hostile}\n```\n`{hostile}` \\boxed{{{hostile}}}"}))  # fmt: skip
     ask(page, hostile)
     answered(page)
     assert page.locator("main img, main script, main b:not(.verdict b)").count() == 0
@@ -282,7 +329,7 @@ def test_a_hostile_answer_stays_text(visit: Open) -> None:
 def test_earlier_turns_are_sent_when_asked_for_and_without_thoughts(visit: Open) -> None:
     visited = visit()
     page = visited.page
-    page.route("**/v1/chat/completions", lambda route: stream(route, {"reasoning_content": "secret"}, {"content": "said"}))  # fmt: skip
+    page.route(COMPLETIONS, lambda route: stream(route, {"reasoning_content": "secret"}, {"content": "said"}))  # fmt: skip
     for question in ("one", "two"):
         ask(page, question)
         answered(page)
@@ -335,7 +382,7 @@ def test_dark_mode_follows_the_system_and_the_button(visit: Open) -> None:
 @pytest.mark.parametrize("width", [320, 390, 900])
 def test_no_width_needs_to_be_scrolled_sideways(visit: Open, width: int) -> None:
     page = visit(width=width, height=700).page
-    page.route("**/v1/chat/completions", lambda route: stream(route, {"reasoning_content": "x" * 400}, {"content": f"{'y' * 400}\n```\n{'z' * 400}\n```"}))  # fmt: skip
+    page.route(COMPLETIONS, lambda route: stream(route, {"reasoning_content": "x" * 400}, {"content": f"{'y' * 400}\n```\n{'z' * 400}\n```"}))  # fmt: skip
     page.get_by_role("button", name="Compare").click()
     ask(page, "w" * 300)
     answered(page, 2)
@@ -407,10 +454,10 @@ def test_errors_of_the_server_are_told_in_words(
     visited = visit()
     page = visited.page
     refusal = json.dumps({"error": {"message": "out of luck"}})
-    page.route("**/v1/chat/completions", lambda route: route.fulfill(status=status, headers=headers, body=refusal))  # fmt: skip
+    page.route(COMPLETIONS, lambda route: route.fulfill(status=status, headers=headers, body=refusal))  # fmt: skip
     ask(page, QUESTION)
     expect(page.locator(".answer .error")).to_have_text(words)
-    page.unroute("**/v1/chat/completions")
+    page.unroute(COMPLETIONS)
     page.get_by_role("button", name="again").click()
     answered(page)
     expect(page.locator(".answer .error")).to_be_hidden()
@@ -423,11 +470,11 @@ def test_errors_of_the_server_are_told_in_words(
 def test_a_server_that_is_gone_or_breaks_off(visit: Open) -> None:
     visited = visit()
     page = visited.page
-    page.route("**/v1/chat/completions", lambda route: route.abort())
+    page.route(COMPLETIONS, lambda route: route.abort())
     ask(page, QUESTION)
     expect(page.locator(".answer .error")).to_have_text("The server cannot be reached. Is it still running?")  # fmt: skip
-    page.unroute("**/v1/chat/completions")
-    page.route("**/v1/chat/completions", lambda route: route.fulfill(content_type="text/event-stream", body='data: {"choices": [{"delta": {"content": "half"}}]}\n\n'))  # fmt: skip
+    page.unroute(COMPLETIONS)
+    page.route(COMPLETIONS, lambda route: route.fulfill(content_type="text/event-stream", body='data: {"choices": [{"delta": {"content": "half"}}]}\n\n'))  # fmt: skip
     ask(page, QUESTION)
     expect(page.locator(".turn:last-child .error")).to_have_text(re.compile("The connection broke off"))  # fmt: skip
     expect(page.locator(".turn:last-child .said")).to_have_text("half")
