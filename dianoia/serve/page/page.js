@@ -529,10 +529,12 @@
     saveSoon();
   }
 
-  function submit() {
+  async function submit() {
+    if (calls.size || !$("question").value.trim()) return;
+    // Typed before the models were known, or while the server was away.
+    if (!served.length) await connect();
     const text = $("question").value;
-    if (calls.size || !text.trim()) return;
-    if (!served.length) return void connect();
+    if (calls.size || !served.length || !text.trim()) return;
     $("question").value = "";
     fitComposer();
     ask(text);
