@@ -23,7 +23,7 @@ import torch
 from dianoia.base.errors import Stopped
 from dianoia.base.records import Request, SamplingParams
 from dianoia.inference.checkpoints import find_checkpoint
-from dianoia.inference.model import asked_key
+from dianoia.inference.loaded_model import asked_key
 from dianoia.serve import running
 from dianoia.serve.access import Access
 from dianoia.serve.service import Options, Service, served_name

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from dianoia.base.errors import UserError
     from dianoia.base.records import Problem, Rollout, RolloutStatus, Turn
     from dianoia.inference.checkpoints import Checkpoint
-    from dianoia.inference.model import Model, load
+    from dianoia.inference.loaded_model import Model, load
     from dianoia.inference.response import Response
     from dianoia.judge.function_files import RewardFunction
-    from dianoia.results.run import Estimate, Run, load_run
+    from dianoia.results.run_results import Estimate, Run, load_run
     from dianoia.tasks.grading import grade
     from dianoia.tasks.math import Judgement
 
@@ -50,20 +50,20 @@ __all__ = [
 
 _MODULES = {
     "Checkpoint": "dianoia.inference.checkpoints",
-    "Estimate": "dianoia.results.run",
+    "Estimate": "dianoia.results.run_results",
     "Judgement": "dianoia.tasks.math",
-    "Model": "dianoia.inference.model",
+    "Model": "dianoia.inference.loaded_model",
     "Problem": "dianoia.base.records",
     "Response": "dianoia.inference.response",
     "RewardFunction": "dianoia.judge.function_files",
     "Rollout": "dianoia.base.records",
     "RolloutStatus": "dianoia.base.records",
-    "Run": "dianoia.results.run",
+    "Run": "dianoia.results.run_results",
     "Turn": "dianoia.base.records",
     "UserError": "dianoia.base.errors",
     "grade": "dianoia.tasks.grading",
-    "load": "dianoia.inference.model",
-    "load_run": "dianoia.results.run",
+    "load": "dianoia.inference.loaded_model",
+    "load_run": "dianoia.results.run_results",
     "run": "dianoia.api",
 }
 """Module of each public name."""

@@ -16,7 +16,7 @@ from dianoia.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from dianoia.recipe.load import RecipeSource
-    from dianoia.results.run import Run
+    from dianoia.results.run_results import Run
 
 
 @overload
@@ -94,7 +94,7 @@ def run(
     from rich.console import Console
 
     from dianoia.cli.run import RunOptions, execute
-    from dianoia.results.run import load_run
+    from dianoia.results.run_results import load_run
 
     options = RunOptions(
         recipe=recipe if isinstance(recipe, Mapping) else Path(recipe),

@@ -12,7 +12,7 @@ from dianoia.cli.result_tables import make_console, print_response, say, shorten
 if TYPE_CHECKING:
     from dianoia.base.records import Problem
     from dianoia.cli.run import Commands
-    from dianoia.inference.model import Model
+    from dianoia.inference.loaded_model import Model
     from dianoia.inference.response import Response
 
 _MAX_TALLIED = 5
@@ -97,7 +97,7 @@ def _count(text: str) -> int:
 def ask(arguments: argparse.Namespace) -> None:
     """Ask the model and print its responses."""
     question = _question(arguments)  # before the seconds that loading takes
-    from dianoia.inference.model import load
+    from dianoia.inference.loaded_model import load
 
     model = load(arguments.model, template=arguments.template)
     responses = model.ask(

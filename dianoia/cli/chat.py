@@ -67,8 +67,8 @@ def chat(arguments: argparse.Namespace) -> None:
     question = None if sys.stdin.isatty() else _read_question()
 
     from dianoia.inference.conversation import Conversation
-    from dianoia.inference.engine import Engine
-    from dianoia.inference.model import load
+    from dianoia.inference.live_engine import Engine
+    from dianoia.inference.loaded_model import load
 
     model = load(checkpoint, slots=SLOTS)
     with Engine({model.name: model}) as engine:

@@ -11,7 +11,7 @@ from dianoia.inference.chat_settings import Settings
 from dianoia.inference.checkpoints import Checkpoint, checkpoints_of, find_checkpoint
 from dianoia.inference.conversation import Conversation, Piece
 from dianoia.inference.known_questions import examples, is_of_miniature
-from dianoia.inference.model import Model, load
+from dianoia.inference.loaded_model import Model, load
 
 _SHOWN_EXAMPLES = 7
 

@@ -157,7 +157,7 @@ def _first_template(composed: "NewRecipe") -> "Template":
 
 
 def _try(composed: "NewRecipe", source: str) -> "Trial":
-    from dianoia.inference.model import load
+    from dianoia.inference.loaded_model import load
     from dianoia.inference.trial import try_problems
 
     problems = composed.facts.problems.sample[:_TRIED]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dianoia.results.run import Estimate, Run
+    from dianoia.results.run_results import Estimate, Run
 
 COLUMNS = 80
 _GAP = "  "

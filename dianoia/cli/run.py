@@ -413,7 +413,7 @@ def _print_results(planned: "Sequence[PlannedRun]", seconds: float, console: "Co
     from dianoia.cli.result_tables import print_accuracies, print_pairs, say
     from dianoia.cli.track import shown
     from dianoia.inference.checkpoints import checkpoints_of
-    from dianoia.results.run import load_run
+    from dianoia.results.run_results import load_run
 
     say(console, f"took {format_duration(seconds)}")
     for run in (planned_run.run for planned_run in planned):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dianoia.cli.run import Commands
-    from dianoia.results.run import Estimate, Run, StageInfo
+    from dianoia.results.run_results import Estimate, Run, StageInfo
 
 
 def add_parser(commands: "Commands") -> None:
@@ -58,7 +58,7 @@ def add_parser(commands: "Commands") -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Print a run, or one stage of it."""
-    from dianoia.results.run import load_run
+    from dianoia.results.run_results import load_run
 
     run = load_run(arguments.run)
     if arguments.stage is None:

@@ -21,7 +21,7 @@ from dianoia.config import TemplateSettings
 from dianoia.config.template_table import QUESTION
 from dianoia.evaluation.targets import Target, file_word
 from dianoia.inference.checkpoints import Checkpoint, find_checkpoint
-from dianoia.inference.model import choose_template
+from dianoia.inference.loaded_model import choose_template
 from dianoia.models.hub_config import cache_alone_if_unreachable, model_config, text_config
 from dianoia.models.loading import load_tokenizer
 from dianoia.text.prompts import Prompts
@@ -40,7 +40,7 @@ class Options:
     top_p: float | None = None
     max_tokens: int | None = None
     template: str | None = None
-    """None: see `inference.model.choose_template`."""
+    """None: see `inference.loaded_model.choose_template`."""
     slots: int = 256
     dtype: str = "float32"
     seed: int = 1

@@ -15,11 +15,11 @@ from typing import Literal
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import write_text
 from dianoia.base.records import Turn
+from dianoia.inference.chat_messages import turns_of
 from dianoia.inference.chat_settings import Settings
-from dianoia.inference.engine import Engine
 from dianoia.inference.generation import Finish, GenerationRequest
-from dianoia.inference.messages import turns_of
-from dianoia.inference.model import Model, asked_key
+from dianoia.inference.live_engine import Engine
+from dianoia.inference.loaded_model import Model, asked_key
 from dianoia.inference.thought_stream import Parts, ThoughtStream
 
 _SEED_BITS = 32

@@ -35,7 +35,7 @@ Soon = Callable[[Callable[[], None]], None]
 
 
 class ServedModel(Protocol):
-    """The part of `inference.model.Model` that the engine needs."""
+    """The part of `inference.loaded_model.Model` that the engine needs."""
 
     @property
     def sampler(self) -> Sampler:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dianoia.base.records import Problem, RolloutStatus
-from dianoia.inference.model import Model
+from dianoia.inference.loaded_model import Model
 from dianoia.text.template import Template
 
 

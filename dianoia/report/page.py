@@ -21,13 +21,13 @@ from dianoia.report.figures import DARK_COLOURS
 from dianoia.report.html_values import data_block, escape
 from dianoia.report.run_reader import Run, load
 from dianoia.report.sections import (
+    checkpoint_tables,
     claim_table,
     curves,
     data_tables,
     recipe_graph,
     rollout_examples,
     run_details,
-    scores,
     summary,
 )
 from dianoia.storage.run_directory import RunDirectory
@@ -47,10 +47,10 @@ class Section:
 
 _SECTIONS = (
     Section("recipe", "Recipe", "Recipe", recipe_graph.section),
-    Section("stages", "Checkpoints", "Checkpoints", scores.stage_table),
+    Section("stages", "Checkpoints", "Checkpoints", checkpoint_tables.stage_table),
     Section("claims", "Claims", "Claims of the paper", claim_table.section),
     Section("curves", "Curves", "Curves", curves.section),
-    Section("evaluation", "Evaluation", "Evaluation", scores.evaluation),
+    Section("evaluation", "Evaluation", "Evaluation", checkpoint_tables.evaluation),
     Section("data", "Data", "Data", data_tables.section),
     Section("rollouts", "Rollouts", "Rollouts", rollout_examples.section),
     Section("diagnoses", "Diagnoses", "Diagnoses", run_details.diagnoses),

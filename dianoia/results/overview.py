@@ -8,7 +8,7 @@ from typing import Any
 
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.base.files import read_table
-from dianoia.results.run import Run
+from dianoia.results.run_results import Run
 from dianoia.storage.run_directory import RunDirectory
 
 _HEADLINES = {

@@ -13,7 +13,7 @@ from typing import Any
 from dianoia.base.errors import ConfigError, UserError
 from dianoia.base.faults import fault_message
 from dianoia.inference.checkpoints import is_run
-from dianoia.results.run import DONE, FAILED, INTERRUPTED, RUNNING, Run, load_run
+from dianoia.results.run_results import DONE, FAILED, INTERRUPTED, RUNNING, Run, load_run
 from dianoia.storage.run_directory import RunDirectory
 
 DAMAGED = "damaged"

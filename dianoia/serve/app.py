@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from dianoia.inference.engine import EngineStats
+from dianoia.inference.live_engine import EngineStats
 from dianoia.serve.access import Access, Guard
 from dianoia.serve.api_errors import ApiError
 from dianoia.serve.chat_endpoint import chat_completions

@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Turn
+from dianoia.inference.chat_messages import turns_of
 from dianoia.inference.generation import Delta, GenerationRequest
-from dianoia.inference.messages import turns_of
-from dianoia.inference.model import Model, asked_key
+from dianoia.inference.loaded_model import Model, asked_key
 from dianoia.inference.thought_stream import Parts, ThoughtStream
 from dianoia.serve.answers import IGNORED_HEADER, Answering, client_of, read_json
 from dianoia.serve.api_errors import ApiError

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from dianoia.inference.generation import Delta, Generation, GenerationRequest
-from dianoia.inference.model import Model, asked_key
+from dianoia.inference.loaded_model import Model, asked_key
 from dianoia.serve.answers import IGNORED_HEADER, Answering, client_of, read_json
 from dianoia.serve.api_errors import ApiError
 from dianoia.serve.event_stream import EventStream

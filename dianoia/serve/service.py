@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from dianoia.base.errors import ConfigError, ModelError, UserError, nearest
 from dianoia.base.records import SamplingParams
 from dianoia.inference.checkpoints import Checkpoint
-from dianoia.inference.engine import Engine, EngineFull
 from dianoia.inference.generation import Generation, GenerationRequest
-from dianoia.inference.model import MAX_TOKENS, Model, load
+from dianoia.inference.live_engine import Engine, EngineFull
+from dianoia.inference.loaded_model import MAX_TOKENS, Model, load
 from dianoia.serve.api_errors import ApiError
 from dianoia.serve.request_types import ChatRequest, CompletionRequest
 from dianoia.serve.server_metrics import Labels, Metrics
@@ -99,7 +99,7 @@ class Service:
             return self._models[name]
 
     def load_default(self) -> None:
-        """Load the default model. Raises ModelError or ConfigError, as `inference.model.load`."""
+        """Load the default model. Raises ModelError or ConfigError, as `inference.loaded_model.load`."""
         try:
             self.model(self.default)
         except ApiError as error:

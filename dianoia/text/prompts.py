@@ -3,7 +3,7 @@
 In: a tokenizer, a template, and turns of a conversation. Out: the ids of the prompt after which a model answers
 (`Prompts.__call__`: `rl`, `sample`, `evaluate`, `preferences`), or the ids of a whole conversation in parts, of which a
 part is learnt (`Prompts.samples`: `sft`), or those that a reward model reads (`Prompts.scored`). The ids before an answer are
-the same in the first two, so that no two stages of a recipe see different prompts. Not here: text (`text.dialogue`, `text.chat`), decoding and end tokens of sampling (`sampler.rollouts`).
+the same in the first two, so that no two stages of a recipe see different prompts. Not here: text (`text.dialogue`, `text.chat_format`), decoding and end tokens of sampling (`sampler.rollouts`).
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from dianoia.base.records import Conversation, Turn
-from dianoia.text.chat import ChatTemplate
+from dianoia.text.chat_format import ChatTemplate
 from dianoia.text.dialogue import Part, Piece, prompt_of, samples_of
 from dianoia.text.template import Template
 from dianoia.text.visible import with_part

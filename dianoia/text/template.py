@@ -64,7 +64,7 @@ class Template:
     system: str = ""
     """System text of conversations without a system message of their own."""
     chat: bool = False
-    """The prompt is that of the tokenizer's chat template (`text.chat`). `prompt` and `later` then stand in for it where
+    """The prompt is that of the tokenizer's chat template (`text.chat_format`). `prompt` and `later` then stand in for it where
     no tokenizer is at hand and only lengths count."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template reads besides the messages."""

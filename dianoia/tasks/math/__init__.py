@@ -14,7 +14,7 @@ The room is a small compiler front end and an equivalence checker. One answer on
 4. A recursive-descent parser turns the tokens into an abstract syntax tree (`nodes`):
    `Quantity(Number(3/2, "decimal"), unit=metre)`. The parser is one class in four layers, each a subclass of the one
    before: `terms` (sums, products, powers), `grammar` (numbers, names, functions, brackets), `quantities` (units, percent
-   signs, words), `answers` (lists, relations, whole answers). The gold answer takes the same path: `Number(3/2, "fraction")`.
+   signs, words), `answer_parser` (lists, relations, whole answers). The gold answer takes the same path: `Number(3/2, "fraction")`.
    An answer that can be read in several ways has several trees.
 5. `compare` decides which rule applies to two trees. Here `question` says that the question asks for a length, so that the
    unit may stand (`units` has the table of units). `relations` splits equations and approximations into parts, and `sets`

@@ -1,6 +1,6 @@
 """Equivalence of two answers: decide, part by part, whether an answer says what the gold answer says.
 
-In: two trees (`answers`) and the question. Out: True or False, or `Unreadable` if the answer has a word or unit that the
+In: two trees (`answer_parser`) and the question. Out: True or False, or `Unreadable` if the answer has a word or unit that the
 question does not ask for. Both trees take the same path; expressions end in `equal`.
 
 Decisions:

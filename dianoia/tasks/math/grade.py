@@ -2,7 +2,7 @@
 
 In: (gold answer, answer, question). Out: the judgement as text. The gold answer and the answer take one path: extracted
 from their text (`extract`), tokenised (`lexer`), parsed by a grammar that refuses what it cannot read (`terms`, `grammar`,
-`quantities`, `answers`), compared part by part (`compare`).
+`quantities`, `answer_parser`), compared part by part (`compare`).
 
 Decisions:
 1. The gold answer is read first and alone, and has to equal itself. If it cannot be read, that is the verdict, whatever the
@@ -14,7 +14,7 @@ Decisions:
 
 from functools import lru_cache
 
-from dianoia.tasks.math.answers import Reading, readings
+from dianoia.tasks.math.answer_parser import Reading, readings
 from dianoia.tasks.math.compare import Comparison
 from dianoia.tasks.math.extract import bare_answer, left_of_box
 from dianoia.tasks.math.nodes import Bracketed, Listing, SetOf, Words

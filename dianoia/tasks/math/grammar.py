@@ -2,7 +2,7 @@ r"""Parser, second layer: primaries, that is numbers, names, function calls, and
 
 In: tokens (`lexer`). Out: a `Node`; `position` says where it ended. Every token is consumed by a production. A token that
 no production takes raises `Unreadable` with the reason. Nothing is computed. Sums, products and powers are in the layer
-below, `terms`; units, words, relations and lists in those above, `quantities` and `answers`.
+below, `terms`; units, words, relations and lists in those above, `quantities` and `answer_parser`.
 
     primary = number | name | call | group | set | absolute value | root | fraction | environment | ...
     call    = function ["_" base] ["^" exponent] ( "(" items ")" | product )
@@ -315,7 +315,7 @@ class ExpressionParser(TermParser):
         return items
 
     def member(self) -> Node:
-        """Parse a member of brackets; `answers` also allows relations here."""
+        """Parse a member of brackets; `answer_parser` also allows relations here."""
         return self.expression()
 
     def _set(self) -> Node:
@@ -339,7 +339,7 @@ class ExpressionParser(TermParser):
         return SetOf(tuple(items))
 
     def condition(self) -> Node:
-        """Parse the condition of a set or a row of cases; defined in `answers`."""
+        """Parse the condition of a set or a row of cases; defined in `answer_parser`."""
         raise Unreadable(Reason.TEXT)
 
     def _environment(self, environment: str) -> Node:

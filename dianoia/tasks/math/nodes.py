@@ -1,6 +1,6 @@
 """The abstract syntax tree of an answer: expressions, collections, relations, words; and walks over it.
 
-The parser (`terms`, `grammar`, `quantities`, `answers`) makes trees, `evaluate` computes their values, `compare` decides
+The parser (`terms`, `grammar`, `quantities`, `answer_parser`) makes trees, `evaluate` computes their values, `compare` decides
 whether two say the same. Nodes are equal if they were written alike: `Number(1/2, "fraction")` is not
 `Number(1/2, "decimal")`. The random points of `equal` depend on the repr of nodes.
 """

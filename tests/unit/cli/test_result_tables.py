@@ -17,7 +17,7 @@ from dianoia.cli.result_tables import (
     print_response,
     shortened,
 )
-from dianoia.results.run import Estimate, Run, StageInfo
+from dianoia.results.run_results import Estimate, Run, StageInfo
 
 
 @pytest.fixture

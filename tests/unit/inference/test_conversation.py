@@ -12,9 +12,9 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Turn
 from dianoia.inference.chat_settings import Settings
 from dianoia.inference.conversation import Conversation, Exchange
-from dianoia.inference.engine import Engine
 from dianoia.inference.generation import Finish
-from dianoia.inference.model import Model, load
+from dianoia.inference.live_engine import Engine
+from dianoia.inference.loaded_model import Model, load
 
 QUESTION = "Lily faces east. Turns: a right, b back, c right. Which way now?"
 

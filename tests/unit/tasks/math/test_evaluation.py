@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dianoia.tasks.math.answers import readings
+from dianoia.tasks.math.answer_parser import readings
 from dianoia.tasks.math.arithmetic import Undefined
 from dianoia.tasks.math.equal import equal
 from dianoia.tasks.math.evaluation import Evaluator

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dianoia.tasks.math.answers import readings
+from dianoia.tasks.math.answer_parser import readings
 from dianoia.tasks.math.extract import bare_answer
 from dianoia.tasks.math.grade import grade
 from dianoia.tasks.math.lexer import tokenize

@@ -25,7 +25,7 @@ from dianoia.storage.rollout_table import read_rollouts
 from dianoia.storage.run_directory import RunDirectory, StageDirectory
 
 if TYPE_CHECKING:
-    from dianoia.inference.model import Model
+    from dianoia.inference.loaded_model import Model
 
 DONE, RUNNING, INTERRUPTED, FAILED = "done", "running", "interrupted", "failed"
 OUT_OF_DATE, NOT_RUN = "out of date", "not run"
@@ -126,7 +126,7 @@ class Run:
         `options` are those of `dianoia.load`. Raises ConfigError, with the names that there are, for another name.
         """
         # Here, since it imports PyTorch.
-        from dianoia.inference.model import load
+        from dianoia.inference.loaded_model import load
 
         checkpoint = main_checkpoint(self.path) if name is None else find_checkpoint(f"{self.path}:{name}")  # fmt: skip
         return load(checkpoint, **options)

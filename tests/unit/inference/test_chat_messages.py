@@ -4,7 +4,7 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Turn
-from dianoia.inference.messages import turns_of
+from dianoia.inference.chat_messages import turns_of
 
 
 def test_a_question_is_a_user_turn() -> None:

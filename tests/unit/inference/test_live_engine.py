@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.bases import shipped_model
-from dianoia.inference.engine import Engine, EngineFull
 from dianoia.inference.generation import EngineFailed, Finish, Generation, GenerationRequest
+from dianoia.inference.live_engine import Engine, EngineFull
 from dianoia.inference.model_line import decoder_of
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import make_sampler
@@ -27,7 +27,7 @@ ENDLESS = SamplingParams(900, frozenset(), temperature=1.0)
 
 
 class Served:
-    """The shipped base, without what `inference.model` adds."""
+    """The shipped base, without what `inference.loaded_model` adds."""
 
     def __init__(self, slots: int = 6) -> None:
         folder = str(shipped_model("miniature-base-small"))

@@ -10,8 +10,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from dianoia.base.errors import ConfigError, ModelError
 from dianoia.base.records import Problem, Request, RolloutStatus, SamplingParams
-from dianoia.inference.messages import turns_of
-from dianoia.inference.model import Model, _dtype, asked_key, load
+from dianoia.inference.chat_messages import turns_of
+from dianoia.inference.loaded_model import Model, _dtype, asked_key, load
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.transformers import TransformersSampler
 from dianoia.text.template import TEMPLATES

@@ -14,8 +14,8 @@ import dianoia
 from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.files import write_json
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
-from dianoia.results import run as run_module
-from dianoia.results.run import Estimate, load_run
+from dianoia.results import run_results as run_module
+from dianoia.results.run_results import Estimate, load_run
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.storage.run_directory import RunDirectory
 

@@ -7,7 +7,7 @@
 In: prompt ids with sampling parameters, the key of a seed, stop strings. Out: a `Generation` per request. One thread owns all
 state: it hands samples to the samplers' sessions, whose workers decode, and turns tokens into text. A sample depends on its
 prompt, parameters, key and number alone, never on what runs beside it, nor on when it came. Not here: chat messages and
-thoughts (`messages`, `thought_stream`), HTTP (`serve`).
+thoughts (`chat_messages`, `thought_stream`), HTTP (`serve`).
 
 Waiting clients take turns, one part of a request each, so that nobody's many samples hold up another one's single one. The
 queue is bounded; beyond it `submit` raises EngineFull.

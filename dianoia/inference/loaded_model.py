@@ -26,8 +26,8 @@ from dianoia.base.records import Problem, Rollout, SamplingParams
 from dianoia.base.streams import Key, Stream, stream_key
 from dianoia.bases import shipped_model
 from dianoia.hardware.devices import pick_device
+from dianoia.inference.chat_messages import Question, turns_of
 from dianoia.inference.checkpoints import Checkpoint, find_checkpoint
-from dianoia.inference.messages import Question, turns_of
 from dianoia.inference.response import Response, response_of, split_text
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.reward_part import ACCURACY
