@@ -43,7 +43,7 @@ def _slow_down() -> None:
     put = Generation.put
 
     def slow_put(generation: Generation, delta: Delta) -> None:
-        time.sleep(0.01)
+        time.sleep(0.5)
         put(generation, delta)
 
     Generation.put = slow_put  # type: ignore[method-assign]
