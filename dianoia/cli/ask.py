@@ -65,12 +65,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how responses are sampled."""
-    own = "(default: the model's own)"
+    default_note = "(default: the model's own)"
     parser.add_argument(
-        "--temperature", type=float, metavar="T", help=f"0: the likeliest token {own}"
+        "--temperature", type=float, metavar="T", help=f"0: the likeliest token {default_note}"
     )
-    parser.add_argument("--top-p", type=float, metavar="P", help=f"nucleus {own}")
-    parser.add_argument("--top-k", type=int, metavar="K", help=f"most likely tokens kept {own}")
+    parser.add_argument("--top-p", type=float, metavar="P", help=f"nucleus {default_note}")
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help=f"most likely tokens kept {default_note}"
+    )
     parser.add_argument(
         "--max-tokens",
         type=int,
@@ -80,7 +82,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, help="of the random draws (default: another one each time)"
     )
-    parser.add_argument("--template", metavar="NAME", help=f"of the prompt {own}")
+    parser.add_argument("--template", metavar="NAME", help=f"of the prompt {default_note}")
 
 
 def _count(text: str) -> int:

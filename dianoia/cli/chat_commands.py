@@ -41,17 +41,17 @@ class Commands:
 
     def run(self, line: str) -> Generator[Piece] | None:
         """Run a line that begins with a slash. Raises ConfigError, ModelError and Quit."""
-        name, _, rest = line[1:].strip().partition(" ")
+        name, _, argument = line[1:].strip().partition(" ")
         if name not in COMMANDS:
             raise ConfigError(
                 f"/{name}: there is no such command{nearest(name, COMMANDS)}; /help lists them, and a question that begins "
                 "with a slash is written with two of them"
             )
-        return COMMANDS[name].run(self, rest.strip())
+        return COMMANDS[name].run(self, argument.strip())
 
     # Each takes the rest of its line --------------------------------------------------------------
 
-    def help(self, _rest: str) -> None:
+    def help(self, _argument: str) -> None:
         """List the commands."""
         width = max(len(command.usage) for command in COMMANDS.values())
         for command in COMMANDS.values():
@@ -60,51 +60,53 @@ class Commands:
             )
         self.display.note("Ctrl-C stops an answer; twice, or Ctrl-D, ends the chat.")
 
-    def clear(self, _rest: str) -> None:
+    def clear(self, _argument: str) -> None:
         """Forget the conversation."""
         self.conversation.exchanges.clear()
         self.display.note("new conversation")
 
-    def save(self, rest: str) -> None:
+    def save(self, file_name: str) -> None:
         """Write the conversation to a file; one that was there before is not overwritten."""
-        names = _words(rest)
+        names = _words(file_name)
         if len(names) != 1:
             raise ConfigError("/save takes a file name, such as chat.md or chat.json")
         path = Path(names[0]).expanduser()
         if path.exists() and path.resolve() not in self._saved:
-            raise ConfigError(f"/save {rest}: this file exists and is kept; choose another name")
+            raise ConfigError(
+                f"/save {file_name}: this file exists and is kept; choose another name"
+            )
         if not path.parent.is_dir():
-            raise ConfigError(f"/save {rest}: there is no folder {path.parent}; make it first")
+            raise ConfigError(f"/save {file_name}: there is no folder {path.parent}; make it first")
         self.conversation.save(path)
         self._saved.add(path.resolve())
         self.display.note(f"saved: {path}")
 
-    def system(self, rest: str) -> None:
+    def system(self, system_text: str) -> None:
         """Set, show or remove the system text."""
-        if rest:
-            text = "" if rest == "none" else rest
+        if system_text:
+            text = "" if system_text == "none" else system_text
             self.conversation.settings = replace(self.conversation.settings, system=text)
         self.display.note(f"system: {self.conversation.settings.system or 'none'}")
 
-    def model(self, rest: str) -> None:
+    def model(self, model_name: str) -> None:
         """Change to another model, or list those of the run."""
         names = self._names_of_run()
-        if not rest:
+        if not model_name:
             now = self.conversation.model.name
             listed = ", ".join(f"{name} (now)" if name == now else name for name in names or [now])
             self.display.note(f"models: {listed}")
             return
-        checkpoint = self._checkpoint(rest, names)
+        checkpoint = self._checkpoint(model_name, names)
         if checkpoint.name not in self._models:
             self._models[checkpoint.name] = load(checkpoint, slots=self._slots)
             self.conversation.engine.add(checkpoint.name, self._models[checkpoint.name])
         self.conversation.model = self._models[checkpoint.name]
         self.display.note(f"model: {self.conversation.model.name}")
 
-    def set(self, rest: str) -> None:
+    def set(self, assignments: str) -> None:
         """Change settings, `temperature=0.7 seed=1`, or show them all."""
         settings = self.conversation.settings
-        for word in _words(rest):
+        for word in _words(assignments):
             name, equals, value = word.partition("=")
             if not equals:
                 raise ConfigError(f"/set {word}: write NAME=VALUE, such as temperature=0.7")
@@ -117,14 +119,14 @@ class Commands:
         ]
         self.display.note("  ".join(pairs))
 
-    def think(self, _rest: str) -> None:
+    def think(self, _argument: str) -> None:
         """Fold thoughts to a line, or show them."""
         self.display.folded = not self.display.folded
         self.display.note(
             "thoughts are folded" if self.display.folded else "thoughts are shown, dimmed"
         )
 
-    def examples(self, _rest: str) -> None:
+    def examples(self, _argument: str) -> None:
         """Show questions of the miniature, other ones each time."""
         if not is_of_miniature(self.conversation.model.checkpoint.source):
             self.display.note(
@@ -137,11 +139,11 @@ class Commands:
             )
         self._offered += _SHOWN_EXAMPLES
 
-    def regenerate(self, _rest: str) -> Generator[Piece]:
+    def regenerate(self, _argument: str) -> Generator[Piece]:
         """Answer the last question again."""
         return self.conversation.regenerate()
 
-    def quit(self, _rest: str) -> None:
+    def quit(self, _argument: str) -> None:
         """End the session."""
         raise Quit
 

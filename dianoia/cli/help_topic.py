@@ -146,8 +146,8 @@ def _print_table(table: "KeyTable") -> None:
     page = f" Its page is docs/{table.page} (dianoia help docs)." if table.page else ""
     print_wrapped(f"{table.about.replace('`', '')}.{page}")
     for key in table.keys:
-        what = key.default if not key.is_value else f"default {key.default}"
-        print_wrapped(f"  {key.name} ({' or '.join(key.types)}; {what})", indent=6)
+        default_text = key.default if not key.is_value else f"default {key.default}"
+        print_wrapped(f"  {key.name} ({' or '.join(key.types)}; {default_text})", indent=6)
         print_wrapped(f"      {_first_sentence(key.meaning)}", indent=6)
 
 
@@ -176,9 +176,9 @@ def _settings_text(settings: "Sequence[KeySetting]") -> str:
         cut = value if len(value) <= 40 else value[:37] + "..."
         values.setdefault(setting.recipe, {})[cut] = None
     shown = list(values.items())[:_MOST_RECIPES]
-    rest = len(values) - len(shown)
+    hidden_count = len(values) - len(shown)
     text = "; ".join(f"{recipe}: {', '.join(texts)}" for recipe, texts in shown)
-    return text + (f"; and {rest} more" if rest else "")
+    return text + (f"; and {hidden_count} more" if hidden_count else "")
 
 
 def _metric_rows(topic: "MetricTopic") -> Iterator[tuple[str, str]]:

@@ -127,20 +127,28 @@ def _trial(request: "Request", composed: "NewRecipe", quiet: bool) -> "Trial | N
     from dianoia.bases import model_folder
 
     facts = composed.facts
-    asked = facts.teacher if request.goal == "distill" else facts.model
-    is_here = asked is not None and model_folder(asked.source).is_dir() and request.gpu is None
-    if asked is None or not is_here or not facts.problems.sample:
+    trial_model = facts.teacher if request.goal == "distill" else facts.model
+    is_here = (
+        trial_model is not None
+        and model_folder(trial_model.source).is_dir()
+        and request.gpu is None
+    )
+    if trial_model is None or not is_here or not facts.problems.sample:
         return None
-    if facts.machine.cpu and asked.parameters > _MOST_PARAMETERS:
+    if facts.machine.cpu and trial_model.parameters > _MOST_PARAMETERS:
         return None
     problems = facts.problems.sample[:_TRIED]
     if not quiet:
-        print_wrapped(f"asking {asked.source} {len(problems)} problems, {_SAMPLES} times each ...")
-    trial = _try(composed, asked.source)
+        print_wrapped(
+            f"asking {trial_model.source} {len(problems)} problems, {_SAMPLES} times each ..."
+        )
+    trial = _try(composed, trial_model.source)
     template = _first_template(composed)
     if template.tags is not None and not trial.finished:
         option = "--teacher" if request.goal == "distill" else "--model"
-        raise ConfigError(_never_keeps_the_form(f"{option} {asked.source}", template.name, trial))
+        raise ConfigError(
+            _never_keeps_the_form(f"{option} {trial_model.source}", template.name, trial)
+        )
     return trial
 
 

@@ -141,8 +141,8 @@ def print_response(
         for line in shown:
             say(console, f"  │ {line}", "dim")
         if len(shown) < len(lines):
-            rest = len(lines) - len(shown)
-            say(console, f"  │ … {rest} more line{'s' * (rest > 1)}", "dim")
+            hidden_count = len(lines) - len(shown)
+            say(console, f"  │ … {hidden_count} more line{'s' * (hidden_count > 1)}", "dim")
     for line in content.splitlines():
         say(console, f"  {line}")
 

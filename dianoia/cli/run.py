@@ -384,7 +384,9 @@ def _followed(planned: "Sequence[PlannedRun]") -> AbstractContextManager[object]
         return nullcontext()
     from dianoia.track.followers import Followers
 
-    return Followers([(_tracked(each), each.recipe.track.to) for each in planned])
+    return Followers(
+        [(_tracked(planned_run), planned_run.recipe.track.to) for planned_run in planned]
+    )
 
 
 def _tracked(planned: "PlannedRun") -> "TrackedRun":
@@ -432,8 +434,8 @@ def _print_results(planned: "Sequence[PlannedRun]", seconds: float, console: "Co
             ]
         say(console)
         print_pairs(console, following)
-    for each in planned:
-        for line in shown(each.recipe.track.to, _tracked(each)):
+    for planned_run in planned:
+        for line in shown(planned_run.recipe.track.to, _tracked(planned_run)):
             say(console, f"to see {line}")
 
 

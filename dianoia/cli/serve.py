@@ -151,23 +151,24 @@ def _checkpoints(model: str, only: list[str] | None) -> "tuple[list[Checkpoint],
             raise ConfigError(f"--only chooses among the checkpoints of a run, and {model} is none")
         checkpoint = find_checkpoint(model)
         return [checkpoint], served_name(checkpoint), ""
-    everything = checkpoints_of(folder)
+    checkpoints = checkpoints_of(folder)
     names = [name for text in only or () for name in text.split(",")]
     by_name = {
         alias: item
-        for item in everything
+        for item in checkpoints
         for alias in (item.name, *item.aliases, served_name(item))
     }
     strangers = [name for name in names if name not in by_name]
     if strangers:
         raise ConfigError(
             f"--only {strangers[0]}: {model} has no such checkpoint{nearest(strangers[0], by_name)}; it has "
-            f"{', '.join(map(served_name, everything))}"
+            f"{', '.join(map(served_name, checkpoints))}"
         )
-    chosen = [item for item in everything if not names or item in [by_name[it] for it in names]]
+    selected = [by_name[name] for name in names]
+    served = [item for item in checkpoints if not names or item in selected]
     main = main_checkpoint(folder)
-    default = main if main in chosen else chosen[-1]
-    return chosen, served_name(default), folder.resolve().name
+    default = main if main in served else served[-1]
+    return served, served_name(default), folder.resolve().name
 
 
 def _key(arguments: argparse.Namespace) -> str | None:

@@ -184,12 +184,12 @@ def _print_run(run: "Run", shown: dict[str, Any], console: "Console", thoughts: 
 def _fitting(metrics: dict[str, float], rows: list[list[str]], width: int) -> str:
     """Return as many whole figures as fit beside the other columns."""
     used = sum(max(len(row[column]) for row in rows) + 2 for column in range(4))
-    chosen: dict[str, float] = {}
+    fitting: dict[str, float] = {}
     for name, value in metrics.items():
-        if used + len(figures({**chosen, name: value})) > width:
+        if used + len(figures({**fitting, name: value})) > width:
             break
-        chosen[name] = value
-    return figures(chosen)
+        fitting[name] = value
+    return figures(fitting)
 
 
 def _print_stage(run: "Run", shown: dict[str, Any], console: "Console", thoughts: str) -> None:

@@ -146,7 +146,7 @@ def show_wrong(name: str, programs: Iterable[WrongProgram], console: Console, li
     if len(passed) > limit:
         _print(console, f"{name}: and {len(passed) - limit:,} more")
     kinds = Counter(program.kind for program in passed) + refused
-    listed = ", ".join(f"{refused[kind]:,} of {kinds[kind]:,} {kind}" for kind in kinds)
+    listed = ", ".join(f"{refused[fault]:,} of {kinds[fault]:,} {fault}" for fault in kinds)
     _print(console, f"{name}, wrong programs refused: {listed or 'no program to make them from'}")
     return bool(kinds) and not passed
 

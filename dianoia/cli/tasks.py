@@ -83,16 +83,16 @@ def check(arguments: argparse.Namespace) -> int:
     tables: list[dict[str, Any]] = []
     # Every set is graded and printed, also after one with an error.
     for name, rows in graded_sets(arguments.names, arguments.mapping, arguments.split, benchmarks):
-        seen: list[Graded] = []
-        kept = _keep(rows, seen) if arguments.wrong else rows
+        graded_rows: list[Graded] = []
+        yielded_rows = _keep(rows, graded_rows) if arguments.wrong else rows
         if arguments.json:
-            tables.append(graded_table(name, kept, most, tests))
-            tables[-1] |= wrong_table(check_wrong(seen), most) if arguments.wrong else {}
+            tables.append(graded_table(name, yielded_rows, most, tests))
+            tables[-1] |= wrong_table(check_wrong(graded_rows), most) if arguments.wrong else {}
             all_right &= tables[-1]["all_right"] and tables[-1].get("all_refused", True)
             continue
-        all_right &= show_graded(name, kept, console, most, tests)
+        all_right &= show_graded(name, yielded_rows, console, most, tests)
         if arguments.wrong:
-            all_right &= show_wrong(name, check_wrong(seen), console, most)
+            all_right &= show_wrong(name, check_wrong(graded_rows), console, most)
     if arguments.json:
         print_json(tables)
     return 0 if all_right else 1
@@ -106,8 +106,8 @@ def _benchmarks(names: Sequence[str]) -> dict[str, "FileSettings"]:
     return {name: benchmark_data(name, "tasks check") for name in benchmarks}
 
 
-def _keep(rows: Iterable["Graded"], seen: list["Graded"]) -> Iterator["Graded"]:
-    """Yield the rows, and put each into `seen`."""
+def _keep(rows: Iterable["Graded"], graded_rows: list["Graded"]) -> Iterator["Graded"]:
+    """Yield the rows, and put each into `graded_rows`."""
     for row in rows:
-        seen.append(row)
+        graded_rows.append(row)
         yield row

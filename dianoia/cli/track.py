@@ -72,8 +72,8 @@ def track(arguments: argparse.Namespace) -> None:
         if arguments.follow:
             _say_where(feeding, run, arguments.json)
         _feed(feeding, failures, arguments.follow)
-        for name, each in feeding.items():
-            counts[name] = {stage: asdict(count) for stage, count in each.counts.items()}
+        for name, tracker_feed in feeding.items():
+            counts[name] = {stage: asdict(count) for stage, count in tracker_feed.counts.items()}
     _print(counts, run, arguments.json)
     if failures:
         raise TrackerError("\n".join(failures))

@@ -60,8 +60,8 @@ class EvaluateStage(Settings):
 
     @model_validator(mode="after")
     def _templates_are_of_checkpoints(self) -> Self:
-        named = self.template if isinstance(self.template, dict) else {}
-        unknown = [name for name in named if name not in self.checkpoints]
+        template_names = self.template if isinstance(self.template, dict) else {}
+        unknown = [name for name in template_names if name not in self.checkpoints]
         if unknown:
             raise ValueError(
                 f"template.{unknown[0]}: checkpoints does not name it (there are {', '.join(self.checkpoints)}); add it "

@@ -135,13 +135,13 @@ def _available_memory() -> float | None:
 
 
 def _disk() -> Iterator[Finding]:
-    here = Path.cwd()
-    free = free_bytes(here)
-    value = f"{'unknown' if free is None else format_bytes(free)} free in {here}"
-    if not _can_write(here):
+    folder = Path.cwd()
+    free = free_bytes(folder)
+    value = f"{'unknown' if free is None else format_bytes(free)} free in {folder}"
+    if not _can_write(folder):
         yield broken(
             "disk",
-            f"{here} cannot be written, and runs go to runs/NAME below it",
+            f"{folder} cannot be written, and runs go to runs/NAME below it",
             "change to a folder of yours, or give --out",
         )
     elif free is not None and free < _MIN_DISK:

@@ -106,10 +106,10 @@ def _time(plan: RunPlan) -> Iterator[Finding]:
     if plan.total_seconds:
         yield Finding("time", f"{format_seconds(plan.total_seconds)} on {plan.machine}")
         return
-    known = [stage.seconds for stage in plan.stages if stage.seconds and not stage.unit]
-    if known:
+    stage_seconds = [stage.seconds for stage in plan.stages if stage.seconds and not stage.unit]
+    if stage_seconds:
         yield Finding(
-            "time", f"{format_seconds(sum(known))} on {plan.machine}, as far as it is known"
+            "time", f"{format_seconds(sum(stage_seconds))} on {plan.machine}, as far as it is known"
         )
 
 

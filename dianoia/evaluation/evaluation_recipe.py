@@ -125,8 +125,8 @@ def make_evaluation(
     measurements: list[Measurement] = []
     for target in targets:
         for subject in subjects:
-            taken = {measurement.stage for measurement in measurements}
-            stage = _stage_name(target, subject, taken)
+            used_names = {measurement.stage for measurement in measurements}
+            stage = _stage_name(target, subject, used_names)
             measurements.append(
                 _measurement(stage, subject, target, problems[target.name], options)
             )
@@ -143,23 +143,23 @@ def default_folder(subjects: Sequence[Subject], targets: Sequence[Target]) -> Pa
     return Path("runs") / name
 
 
-def _subject(typed: str, asked: str | None) -> Subject:
+def _subject(typed: str, template_name: str | None) -> Subject:
     checkpoint = find_checkpoint(typed)
     source = checkpoint.source
     config = model_config(typed, source)
     with cache_alone_if_unreachable():
         tokenizer = load_tokenizer(source)
     record = PreTrainedConfig.from_dict({TEMPLATE_RECORD: config.get(TEMPLATE_RECORD)})
-    template = choose_template(checkpoint, record, tokenizer, asked)
+    template = choose_template(checkpoint, record, tokenizer, template_name)
     positions: int | None = text_config(config).get("max_position_embeddings")
     return Subject(typed, checkpoint, tokenizer, template, positions)
 
 
-def _stage_name(target: Target, subject: Subject, taken: set[str]) -> str:
+def _stage_name(target: Target, subject: Subject, used_names: set[str]) -> str:
     name = f"{file_word(target.name)}--{file_word(subject.checkpoint.name)}"
-    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    numbered = (f"{name}-{number}" for number in range(2, len(used_names) + 3))
     # Also on a disk that does not tell capitals apart.
-    used = {other.casefold() for other in taken}
+    used = {other.casefold() for other in used_names}
     return next(stage for stage in (name, *numbered) if stage.casefold() not in used)
 
 
@@ -173,13 +173,13 @@ def _measurement(
     # A template with answer tags says itself how to answer; an instruction to box the answer would contradict it.
     wording = protocol.wording if subject.template.final == "summary" else QUESTION
     room = _room(subject, target, problems, wording)
-    wanted = options.max_tokens or protocol.max_tokens
+    token_limit = options.max_tokens or protocol.max_tokens
     if room is not None and options.max_tokens is not None and options.max_tokens > room:
         raise ConfigError(
             f"--max-tokens {options.max_tokens}: the model {subject.typed!r} has {subject.positions:,} positions for prompt "
             f"and response together, which leaves {room:,} behind the longest prompt of {target.name}; lower it"
         )
-    max_tokens = wanted if room is None else min(wanted, room)
+    max_tokens = token_limit if room is None else min(token_limit, room)
     return Measurement(
         stage,
         subject,
@@ -190,7 +190,7 @@ def _measurement(
         max_tokens,
         wording,
         len(problems),
-        max_tokens < wanted,
+        max_tokens < token_limit,
     )
 
 

@@ -36,7 +36,7 @@ class Result:
 
     @property
     def published(self) -> Published | None:
-        """What is published of this model on this benchmark."""
+        """Return what is published of this model on this benchmark."""
         benchmark = self.measurement.target.benchmark
         source = self.measurement.subject.source
         return None if benchmark is None else published(source, benchmark.name)
@@ -103,14 +103,14 @@ def _titles(group: Sequence[Result]) -> dict[str, str]:
     return {name: title if counts[title] == 1 else name for name, title in titles.items()}
 
 
-def _row(name: str, scores: Scores, known: str) -> str:
+def _row(name: str, scores: Scores, published: str) -> str:
     k, estimates = scores.samples, scores.estimates()
     texts = [
         f"{_percent(estimates[key].value):>8}" if key in estimates else " " * 8
         for key in (f"cons@{k}" if k > 1 else "", f"pass@{k}" if k > 1 else "", "truncated")
     ]
     line = f"{_cut(name):<{_NAME}}  {_interval(estimates['pass@1']):<21}" + "".join(texts)
-    return f"{line}{known:>10}".rstrip()
+    return f"{line}{published:>10}".rstrip()
 
 
 def _difference_row(title: str, values: Mapping[str, Estimate]) -> str:
@@ -148,8 +148,12 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _published_value(result: Result) -> str:
-    known = result.published
-    return "" if known is None or "pass@1" not in known.values else f"{known.values['pass@1']:.1f}"
+    published = result.published
+    return (
+        ""
+        if published is None or "pass@1" not in published.values
+        else f"{published.values['pass@1']:.1f}"
+    )
 
 
 def _cut(name: str, columns: int = _NAME) -> str:
@@ -202,7 +206,7 @@ def _target_json(group: Sequence[Result]) -> dict[str, Any]:
 
 
 def _model_json(result: Result) -> dict[str, Any]:
-    about, known = result.measurement, result.published
+    about, published = result.measurement, result.published
     return {
         "model": result.name,
         "source": about.subject.source,
@@ -213,7 +217,9 @@ def _model_json(result: Result) -> dict[str, Any]:
         "by_domain": {
             d: _table(scores.estimates()) for d, scores in result.scores.by_domain().items()
         },
-        "published": None if known is None else {**known.values, "source": known.source},
+        "published": None
+        if published is None
+        else {**published.values, "source": published.source},
         "stage": about.stage,
         "rollouts": result.rollouts,
     }

@@ -49,10 +49,12 @@ class Scores:
         """Return pass@1, cons@k, pass@k for powers of two and for all samples, and how the samples ended."""
         k = self.samples
         powers = [2**n for n in range(1, k.bit_length()) if 2**n < k]
-        further = {f"pass@{power}": mean_pass_at_k(self.grades_PG, power) for power in powers}
+        pass_at_powers = {
+            f"pass@{power}": mean_pass_at_k(self.grades_PG, power) for power in powers
+        }
         several = {
             f"cons@{k}": cons_at_k(self.grades_PG, self.votes_PG),
-            **further,
+            **pass_at_powers,
             f"pass@{k}": mean_pass_at_k(self.grades_PG, k),
         }
         return {

@@ -58,8 +58,8 @@ def _groups(controller: str) -> Iterator[Path]:
         return
     for line in lines:
         # hierarchy:controllers:path
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+        _, _, membership = line.partition(":")
+        controllers, _, path = membership.partition(":")
         if controller in controllers.split(","):
             folder = root
             for part in Path(path).parts[1:]:

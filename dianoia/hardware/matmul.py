@@ -30,7 +30,7 @@ def matmul_float32(first: Tensor, second: Tensor) -> Tensor:
 def _has_float32_output(device: torch.device, dtype: torch.dtype) -> bool:
     """Try a product with `out_dtype` once; the first call must be outside of a captured graph."""
     try:
-        ones = torch.ones(16, 16, device=device, dtype=dtype)
-        return bool((torch.mm(ones, ones, out_dtype=torch.float32) == 16.0).all())
+        matrix = torch.ones(16, 16, device=device, dtype=dtype)
+        return bool((torch.mm(matrix, matrix, out_dtype=torch.float32) == 16.0).all())
     except (RuntimeError, TypeError, NotImplementedError):
         return False

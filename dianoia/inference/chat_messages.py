@@ -54,7 +54,7 @@ def _joined_parts(number: int, content: object) -> str:
     kinds = [part.get("type", "text") if isinstance(part, Mapping) else "" for part in parts]
     if (
         not parts
-        or any(kind != "text" for kind in kinds)
+        or any(part_type != "text" for part_type in kinds)
         or not all(isinstance(text, str) for text in texts)
     ):
         raise ConfigError(
@@ -66,7 +66,7 @@ def _joined_parts(number: int, content: object) -> str:
 
 def _check_order(turns: Sequence[Turn]) -> None:
     """Raise ConfigError unless user and assistant take turns behind an optional system message, the user last."""
-    roles = [turn.role for turn in turns]
+    roles = [message.role for message in turns]
     spoken = roles[1:] if roles[:1] == ["system"] else roles
     if spoken != ["user", "assistant"] * (len(spoken) // 2) + ["user"]:
         raise ConfigError(

@@ -163,8 +163,8 @@ def _of_its_run(folder: Path) -> Checkpoint | None:
     run = stage.parent.parent
     if folder.resolve().name != "checkpoint" or stage.parent.name != "stages" or not is_run(run):
         return None
-    kind = _tables(_recipe(RunDirectory(run)).get("stages")).get(stage.name, {}).get("kind")
-    if kind == "reward_model":
+    stage_kind = _tables(_recipe(RunDirectory(run)).get("stages")).get(stage.name, {}).get("kind")
+    if stage_kind == "reward_model":
         raise ModelError(
             f"{folder}: this is a reward model, which scores answers and writes none; give the checkpoint of another stage"
         )
@@ -182,9 +182,12 @@ def _named(run: Path, name: str) -> Checkpoint:
         if name in checkpoint.aliases:
             return checkpoint
     names = [checkpoint.name for checkpoint in checkpoints]
-    every = [*names, *(alias for checkpoint in checkpoints for alias in checkpoint.aliases)]
+    names_and_aliases = [
+        *names,
+        *(alias for checkpoint in checkpoints for alias in checkpoint.aliases),
+    ]
     raise ConfigError(
-        f"{run}:{name}: this run has no checkpoint {name!r}{nearest(name, every)}; it has {', '.join(names) or 'none yet'}"
+        f"{run}:{name}: this run has no checkpoint {name!r}{nearest(name, names_and_aliases)}; it has {', '.join(names) or 'none yet'}"
     )
 
 
@@ -198,8 +201,8 @@ def _is_hub_name(text: str) -> bool:
 
 def _no_such_model(text: str) -> str:
     path = Path(text.partition(":")[0]).expanduser()
-    beside = [str(folder) for folder in _folders(path.parent)]
-    hint = nearest(str(path), [*beside, *SHIPPED])
+    sibling_folders = [str(folder) for folder in _folders(path.parent)]
+    hint = nearest(str(path), [*sibling_folders, *SHIPPED])
     return (
         f"{text}: there is no such model{hint}; give a folder with config.json and model.safetensors, a run such as "
         f"runs/miniature-r1 or runs/miniature-r1:zero, a hub name such as Qwen/Qwen3-0.6B, or one of {', '.join(SHIPPED)}"

@@ -82,22 +82,22 @@ class StopStrings:
         if not self._stops:
             return text
         self._seen += len(text)
-        held = self._held + text
+        pending = self._held + text
         # The one that ends first, so that the result does not depend on how the text is divided.
-        ends = [(at + len(stop), at) for stop in self._stops if (at := held.find(stop)) >= 0]
+        ends = [(at + len(stop), at) for stop in self._stops if (at := pending.find(stop)) >= 0]
         if ends:
             end, begin = min(ends)
-            self.end = self._seen - len(held) + end
+            self.end = self._seen - len(pending) + end
             self._held = ""
-            return held[:begin]
-        most = max(self._begun(held, stop) for stop in self._stops)
-        self._held = held[len(held) - most :]
-        return held[: len(held) - most]
+            return pending[:begin]
+        most = max(self._begun(pending, stop) for stop in self._stops)
+        self._held = pending[len(pending) - most :]
+        return pending[: len(pending) - most]
 
     def finish(self) -> str:
         """Return the text that was held back, once no more comes."""
-        held, self._held = self._held, ""
-        return held
+        pending, self._held = self._held, ""
+        return pending
 
     @staticmethod
     def _begun(text: str, stop: str) -> int:

@@ -85,8 +85,11 @@ def is_of_miniature(source: str | Path) -> bool:
 def examples() -> list[Example]:
     """Return the questions to offer; kinds and languages alternate, so that any few in a row are of many kinds."""
     by_kind = [
-        [Example(problem.question, problem.language, kind) for problem in _heldout(name, _EXAMPLES)]
-        for name, kind in _KINDS.items()
+        [
+            Example(problem.question, problem.language, task_kind)
+            for problem in _heldout(name, _EXAMPLES)
+        ]
+        for name, task_kind in _KINDS.items()
     ]
     return [*chain.from_iterable(zip(*by_kind, strict=True))]
 

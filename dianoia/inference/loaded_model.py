@@ -96,8 +96,8 @@ def load(
     with _no_progress_bars(), nullcontext() if local else cache_alone_if_unreachable():
         network = load_model(checkpoint.source, _dtype(dtype, target, checkpoint.source), target)
         tokenizer = load_tokenizer(checkpoint.source)
-    chosen = choose_template(checkpoint, network.config, tokenizer, template)
-    return Model(checkpoint, network, tokenizer, chosen, slots=slots)
+    chat_template = choose_template(checkpoint, network.config, tokenizer, template)
+    return Model(checkpoint, network, tokenizer, chat_template, slots=slots)
 
 
 @contextmanager
@@ -116,17 +116,19 @@ def choose_template(
     checkpoint: Checkpoint,
     config: PreTrainedConfig,
     tokenizer: Any,
-    asked: str | Template | None = None,
+    override: str | Template | None = None,
 ) -> Template:
     """Return the template under which a model is asked.
 
-    `asked` comes first, with a warning if the model was trained under another one. Raises ConfigError for a name that there is
+    `override` comes first, with a warning if the model was trained under another one. Raises ConfigError for a name that there is
     not, ModelError for a damaged record in the model's config.json.
     """
     record = {TEMPLATE_RECORD: getattr(config, TEMPLATE_RECORD, None)}
     trained = checkpoint_template(checkpoint.source, record)
-    if asked is not None:
-        template = asked if isinstance(asked, Template) else _template_by_name(checkpoint, asked)
+    if override is not None:
+        template = (
+            override if isinstance(override, Template) else _template_by_name(checkpoint, override)
+        )
         if trained is not None and trained != template:
             log.warning(
                 "%s is asked under the template %r and was trained under %r.",
@@ -163,8 +165,8 @@ def _dtype(name: str | None, device: torch.device, source: str) -> torch.dtype:
     if device.type == "cpu":
         return torch.float32
     config = model_config("dianoia.load", source)
-    own = str(config.get("dtype") or config.get("torch_dtype"))
-    return DTYPES.get(own, torch.float32)
+    dtype_name = str(config.get("dtype") or config.get("torch_dtype"))
+    return DTYPES.get(dtype_name, torch.float32)
 
 
 class Model:
@@ -326,12 +328,12 @@ class Model:
             return self.prompts
         if isinstance(template, str):
             template = _template_by_name(self.checkpoint, template)
-        known = self._prompts.get(template.name)
+        prompts = self._prompts.get(template.name)
         # Two templates may share a name: one of a record, and one that the caller has made.
-        if known is None or known.template != template:
-            known = Prompts(self.tokenizer, template, self.stop_ids)
-            self._prompts[template.name] = known
-        return known
+        if prompts is None or prompts.template != template:
+            prompts = Prompts(self.tokenizer, template, self.stop_ids)
+            self._prompts[template.name] = prompts
+        return prompts
 
     def sampling_params(
         self,
@@ -358,13 +360,13 @@ class Model:
                 f"max_tokens = {max_tokens:,}: the prompt has {prompt_tokens:,} tokens and the model {self.name!r} has "
                 f"{self.positions:,} positions, which leaves {room:,}; set max_tokens to {room:,} or less"
             )
-        drawn = self.defaults
+        defaults = self.defaults
         return SamplingParams(
             max_tokens=min(MAX_TOKENS, room) if max_tokens is None else max_tokens,
             stop_ids=self.prompts.stop_ids if stop_ids is None else stop_ids,
-            temperature=drawn.temperature if temperature is None else temperature,
-            top_p=drawn.top_p if top_p is None else top_p,
-            top_k=drawn.top_k if top_k is None else top_k,
+            temperature=defaults.temperature if temperature is None else temperature,
+            top_p=defaults.top_p if top_p is None else top_p,
+            top_k=defaults.top_k if top_k is None else top_k,
         )
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -85,7 +85,7 @@ class ModelLine:
 
     @property
     def can_score(self) -> bool:
-        """Whether log-probabilities can be asked for."""
+        """Return True if log-probabilities can be asked for."""
         sampler = self.model.sampler
         return isinstance(sampler, NativeSampler) and sampler.has_sessions
 
@@ -189,9 +189,9 @@ class ModelLine:
                 self.open -= 1
                 seconds = time.monotonic() - part.begun
                 self._seconds += (seconds - self._seconds) * _SMOOTHING
-        rest = completion.ids[len(sample.ids) :]
-        if rest and not sample.ended:
-            self.take_tokens(sample, rest)
+        unseen_ids = completion.ids[len(sample.ids) :]
+        if unseen_ids and not sample.ended:
+            self.take_tokens(sample, unseen_ids)
         if not sample.ended:
             finish = Finish.STOP if completion.stopped else Finish.LENGTH
             text = sample.stops.push(sample.text.finish())

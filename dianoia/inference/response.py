@@ -28,15 +28,15 @@ def split_text(text: str, template: Template) -> SplitText:
     a model may think in tags of its own.
     """
     tags = template.tags or Tags()
-    head, closed, rest = text.rpartition(tags.close_thought)
+    head, closed, after = text.rpartition(tags.close_thought)
     # Before the tag that opens a thought there should be nothing; what is there anyway was said, not thought.
-    before, opened, inside = (head if closed else rest).partition(tags.open_thought)
+    before, opened, inside = (head if closed else after).partition(tags.open_thought)
     if not opened and not closed and not template.opens_thought:
         return SplitText(None, _without_answer_tags(text, tags))
     if not opened:
         before, inside = "", before
-    said = _without_answer_tags(rest, tags) if closed else ""
-    content = "\n".join(part for part in (before.strip(), said) if part)
+    answer = _without_answer_tags(after, tags) if closed else ""
+    content = "\n".join(part for part in (before.strip(), answer) if part)
     return SplitText(inside.strip(), content)
 
 

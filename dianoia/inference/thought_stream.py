@@ -28,16 +28,16 @@ class _Stripped:
     def push(self, text: str) -> str:
         """Add text and return what is certain."""
         whole = self._blanks + text
-        kept = whole.rstrip()
+        visible = whole.rstrip()
         if not self._begun:
-            kept = kept.lstrip()
-        if not kept:
+            visible = visible.lstrip()
+        if not visible:
             self._blanks = whole if self._begun else ""
             return ""
         self._blanks = whole[len(whole.rstrip()) :]
         before, self._before = self._before, ""
         self._begun = True
-        return before + kept
+        return before + visible
 
     def break_line(self) -> None:
         """Let what follows begin on a line of its own."""
@@ -64,12 +64,12 @@ class ThoughtStream:
 
     @property
     def has_thought(self) -> bool:
-        """Whether the response has a thought, perhaps an empty one."""
+        """Return True if the response has a thought, perhaps an empty one."""
         return self._has_thought
 
     @property
     def thinking(self) -> bool:
-        """Whether the thought is not closed yet."""
+        """Return True while the thought is not closed."""
         return self._thinking
 
     def push(self, text: str) -> Parts:
@@ -121,8 +121,8 @@ class ThoughtStream:
 
     def _certain(self, tags: tuple[str, ...], final: bool) -> int:
         """Return the length of the held text that no tag can begin in."""
-        held = self._held
+        pending = self._held
         if final:
-            return len(held)
-        begun = (n for tag in tags for n in range(1, len(tag)) if held.endswith(tag[:n]))
-        return len(held) - max(begun, default=0)
+            return len(pending)
+        begun = (n for tag in tags for n in range(1, len(tag)) if pending.endswith(tag[:n]))
+        return len(pending) - max(begun, default=0)

@@ -117,10 +117,10 @@ def load_function(settings: FunctionSettings) -> Function:
 # Keywords of a call ------------------------------------------------------------------------------
 
 
-def columns_of(problem: Problem, named: Collection[str] = NAMED_ONLY) -> dict[str, Any]:
-    """Return the columns of a problem as a function gets them that names the keywords `named`."""
+def columns_of(problem: Problem, keywords: Collection[str] = NAMED_ONLY) -> dict[str, Any]:
+    """Return the columns of a problem as a function gets them that names the keywords `keywords`."""
     fields = {name: getattr(problem, name) for name in COLUMNS if name != "solution"}
-    fields = {k: v for k, v in fields.items() if k not in NAMED_ONLY or k in named}
+    fields = {k: v for k, v in fields.items() if k not in NAMED_ONLY or k in keywords}
     # Later entries win: a column of the problem's own file replaces a field of the same name.
     columns = {**fields, "solution": problem.answer, **problem.columns}
     return {name: value for name, value in columns.items() if name not in _NO_COLUMNS}
@@ -142,16 +142,16 @@ def _message(turn: Turn) -> dict[str, Any]:
 
 
 def arguments(
-    rollouts: Sequence[Rollout], texts: Sequence[str], form: Form, named: Collection[str] = ()
+    rollouts: Sequence[Rollout], texts: Sequence[str], form: Form, keywords: Collection[str] = ()
 ) -> dict[str, Any]:
     """Return the lists that a function is called with, one entry per rollout.
 
-    `texts` are the texts of the completions, `named` the keywords that the function names.
+    `texts` are the texts of the completions, `keywords` the keywords that the function names.
     """
     pairs = [
         _pair(rollout.problem, text, form) for rollout, text in zip(rollouts, texts, strict=True)
     ]
-    rows = [columns_of(rollout.problem, named) for rollout in rollouts]
+    rows = [columns_of(rollout.problem, keywords) for rollout in rollouts]
     # Problems of different files have different columns; a row without a column has None there.
     names = dict.fromkeys(name for row in rows for name in row)
     return {
@@ -179,8 +179,10 @@ def parameters_of(call: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
     except (TypeError, ValueError):
         return {}, True
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    named = {p.name: p.default is inspect.Parameter.empty for p in parameters if p.kind in kinds}
-    return named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    required_by_name = {
+        p.name: p.default is inspect.Parameter.empty for p in parameters if p.kind in kinds
+    }
+    return required_by_name, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 def missing(call: Callable[..., Any], problem: Problem) -> list[str]:
@@ -193,9 +195,9 @@ def missing(call: Callable[..., Any], problem: Problem) -> list[str]:
         "log_extra",
         "log_metric",
     }
-    named, _ = parameters_of(call)
+    required_by_name, _ = parameters_of(call)
     present = {*standard, *columns_of(problem)}
-    return [name for name, required in named.items() if required and name not in present]
+    return [name for name, required in required_by_name.items() if required and name not in present]
 
 
 # Calling -----------------------------------------------------------------------------------------
@@ -226,14 +228,14 @@ class FunctionPart(RewardPart):
         # A log per call, so that functions that run at the same time do not mix their columns.
         log = _Log(state, len(rollouts))
         texts = [self.text(rollout) for rollout in rollouts]
-        named, takes_others = parameters_of(self.function.call)
-        keywords = arguments(rollouts, texts, self.function.form, named) | {
+        parameters, takes_others = parameters_of(self.function.call)
+        keywords = arguments(rollouts, texts, self.function.form, parameters) | {
             "trainer_state": TrainerState(state.step / state.steps, state.step, state.steps),
             "log_extra": log.extra,
             "log_metric": log.metric,
         }
         # Difference 3 to TRL: no keyword that the function does not name, unless it has `**kwargs`.
-        keywords = {k: v for k, v in keywords.items() if takes_others or k in named}
+        keywords = {k: v for k, v in keywords.items() if takes_others or k in parameters}
         if self.function.is_async:
             return self._await(keywords, rollouts)
         with self._errors_named(keywords):

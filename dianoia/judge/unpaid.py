@@ -63,8 +63,8 @@ class Unpaid:
 
 def unpaid(part: FunctionPart, groups: Sequence[Group]) -> Unpaid | None:
     """Return what a function paid for well-formed responses; None if it applied to none, or reads no completions."""
-    named, takes_others = parameters_of(part.function.call)
-    if not ("completions" in named or (takes_others and not named)):
+    parameters, takes_others = parameters_of(part.function.call)
+    if not ("completions" in parameters or (takes_others and not parameters)):
         return None
     scored = [
         (rollout, score.parts.get(part.name), score.parts.get(ACCURACY))
@@ -145,12 +145,12 @@ def _reads(call: object) -> tuple[set[str], set[str]]:
     """
     constants: set[str] = set()
     names: set[str] = set()
-    queue, seen = [_function(call)], set[FunctionType]()
-    while queue and len(seen) < _MAX_FUNCTIONS:
+    queue, visited = [_function(call)], set[FunctionType]()
+    while queue and len(visited) < _MAX_FUNCTIONS:
         function = queue.pop()
-        if function is None or function in seen:
+        if function is None or function in visited:
             continue
-        seen.add(function)
+        visited.add(function)
         for code in _codes(function.__code__):
             constants |= {*_texts(code.co_consts[_has_docstring(code) :])}
             names |= {*code.co_names}

@@ -122,14 +122,14 @@ def _license(base: str) -> str | None:
 
 
 def _summary(name: str, stage: Stage, recipe: Recipe, base: str | None) -> str:
-    made = _KINDS[stage.kind]
+    method = _KINDS[stage.kind]
     if isinstance(stage, RLStage):
-        made += f" ({stage.algorithm.name})"
+        method += f" ({stage.algorithm.name})"
     start = sources(stage)[0] if not isinstance(stage, PretrainStage) else None
     origin = f" from `{start}`" if start else " from scratch"
     if base and base != start:
         origin += f", which began with `{base}`"
-    text = f"Made by the stage `{name}` of the recipe `{recipe.name}` with {made}{origin}."
+    text = f"Made by the stage `{name}` of the recipe `{recipe.name}` with {method}{origin}."
     return f"{text} {recipe.description}".strip()
 
 
@@ -155,7 +155,7 @@ def _use(stage: Stage, recipe: Recipe) -> Iterator[str]:
         return
     thinks = template.tags is not None and template.tags.open_thought == "<think>"
     parser = " --reasoning-parser deepseek_r1" if thinks else ""
-    asked = (
+    prompt_form = (
         "the chat template of its tokenizer"
         if template.chat
         else f"the template `{template.name}`, which is its chat template"
@@ -165,7 +165,7 @@ def _use(stage: Stage, recipe: Recipe) -> Iterator[str]:
         if isinstance(stage, PretrainStage)
         else ""
     )
-    yield f"{trained}Messages are rendered by {asked}. In this folder:"
+    yield f"{trained}Messages are rendered by {prompt_form}. In this folder:"
     yield f"```sh\nvllm serve .{parser}\ntransformers serve .\n```"
     yield (
         "```python\nfrom transformers import pipeline\n\n"

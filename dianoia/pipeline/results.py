@@ -73,10 +73,10 @@ def write_failure(planned: PlannedRun, name: str, error: Exception) -> None:
     with suppress(OSError, UserError):
         if directory.path.is_dir():
             # An error of the program says little without its class.
-            kind = (
+            error_class = (
                 "" if isinstance(error, UserError | StageCrashed) else f"{type(error).__name__}: "
             )
-            table = {"error": f"{kind}{error}".rstrip()}
+            table = {"error": f"{error_class}{error}".rstrip()}
             write_json(directory.failure, table, checked=True)
 
 

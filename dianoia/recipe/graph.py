@@ -318,7 +318,7 @@ def result_names(name: str, recipe: Recipe) -> dict[str, str]:
     stage = recipe.stages[name]
     assert isinstance(stage, EvaluateStage), "only these have results"
     earlier = list(recipe.stages)[: list(recipe.stages).index(name)]
-    taken = {
+    ambiguous = {
         checkpoint
         for other in map(recipe.stages.__getitem__, earlier)
         if isinstance(other, EvaluateStage) and repr(other.problems) == repr(stage.problems)
@@ -327,7 +327,7 @@ def result_names(name: str, recipe: Recipe) -> dict[str, str]:
     }
     return {
         checkpoint: f"{checkpoint} under {stage.template_of(checkpoint)}"
-        if checkpoint in taken
+        if checkpoint in ambiguous
         else checkpoint
         for checkpoint in stage.checkpoints
     }

@@ -38,9 +38,9 @@ def recipe_path(recipe: str | Path) -> Path:
         return path
     if len(path.parts) != 1:
         return path
-    beside, name = path.with_name(f"{path.name}.toml"), path.name.removesuffix(".toml")
-    if not path.suffix and beside.is_file():
-        return beside
+    toml_path, name = path.with_name(f"{path.name}.toml"), path.name.removesuffix(".toml")
+    if not path.suffix and toml_path.is_file():
+        return toml_path
     if name in shipped_recipes():
         return shipped_recipes()[name]
     if path.exists() or path.suffix == ".toml":

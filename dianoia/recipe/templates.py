@@ -61,20 +61,20 @@ class _Names:
 
     def _fill_evaluation(self, name: str, stage: EvaluateStage) -> EvaluateStage:
         inherited: dict[str, list[str]] = {}
-        chosen: dict[str, str] = {}
+        template_names: dict[str, str] = {}
         for checkpoint in stage.checkpoints:
             template = stage.template_of(checkpoint)
             if template is None:
                 template = self._template_of(name, checkpoint)
                 if template is not None:
                     inherited.setdefault(template, []).append(self._title(checkpoint))
-            chosen[checkpoint] = template or DEFAULT
+            template_names[checkpoint] = template or DEFAULT
         if inherited:
             parts = (f"{key}, from {', '.join(titles)}" for key, titles in inherited.items())
             self.notes[name] = f"template {'; '.join(parts)}"
         # One name where one is enough, as a person would write it.
-        (first, *others) = dict.fromkeys(chosen.values())
-        return stage.model_copy(update={"template": chosen if others else first})
+        (first, *others) = dict.fromkeys(template_names.values())
+        return stage.model_copy(update={"template": template_names if others else first})
 
     def _template_of(self, stage: str, source: str) -> str | None:
         """Return the name of the template that a model was trained under; None if it says nothing."""

@@ -88,9 +88,9 @@ def topic_names() -> tuple[str, ...]:
 
 def _key_topics(word: str) -> list[KeyTopic]:
     """Return the keys named `word`, or `TABLE.word`, then those that end in it; equal ones of several tables as one."""
-    first, _, rest = word.partition(".")
-    tables = [table for table in key_tables() if table.name == first and rest]
-    name = rest if tables else word
+    first, _, key_name = word.partition(".")
+    tables = [table for table in key_tables() if table.name == first and key_name]
+    name = key_name if tables else word
     groups: dict[Key, list[KeyTable]] = {}
     for table in tables or key_tables():
         for key in table.keys:
@@ -114,16 +114,16 @@ def _topic(key: Key, tables: list[KeyTable]) -> KeyTopic:
 
 
 def _metrics() -> Iterator[tuple[str, Any]]:
-    for kind, sections in METRICS.items():
+    for stage_kind, sections in METRICS.items():
         for section in sections:
-            yield from ((kind, metric) for metric in section.metrics)
+            yield from ((stage_kind, metric) for metric in section.metrics)
 
 
 def _metric_topics(word: str) -> list[MetricTopic]:
     groups: dict[Any, list[str]] = {}
-    for kind, metric in _metrics():
+    for stage_kind, metric in _metrics():
         if metric.name == word or metric.matches(word):
-            groups.setdefault(metric, []).append(kind)
+            groups.setdefault(metric, []).append(stage_kind)
     return [
         MetricTopic(metric.name, tuple(dict.fromkeys(kinds)), metric.unit, metric.definition)
         for metric, kinds in groups.items()
@@ -158,9 +158,9 @@ def _named_tables(
     for name in ("claims", "track"):
         if name in tables:
             yield name, recipe.get(name, {})
-    for kind in ("data", "templates"):
-        if kind in tables:
-            yield from recipe.get(kind, {}).items()
+    for table_name in ("data", "templates"):
+        if table_name in tables:
+            yield from recipe.get(table_name, {}).items()
     for name, stage in recipe.get("stages", {}).items():
         if stage["kind"] in tables:
             yield name, stage

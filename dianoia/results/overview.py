@@ -59,16 +59,16 @@ def example_rollouts(
     without rollouts.
     """
     rows: Sequence[Mapping[str, Any]] = run.rollouts(stage, frame=False)
-    for column, wanted in (("step", step), ("checkpoint", checkpoint)):
+    for column, requested in (("step", step), ("checkpoint", checkpoint)):
         values = list(dict.fromkeys(row[column] for row in rows if row[column] not in (None, "")))
-        if wanted is not None and wanted not in values:
+        if requested is not None and requested not in values:
             names = [str(value) for value in values]
             raise ConfigError(
-                f"{stage} kept no rollouts of {column} {wanted}{nearest(str(wanted), names)}; it has those of "
+                f"{stage} kept no rollouts of {column} {requested}{nearest(str(requested), names)}; it has those of "
                 f"{', '.join(names) or 'none'}"
             )
-        chosen = wanted if wanted is not None else values[-1] if values else None
-        rows = [row for row in rows if chosen is None or row[column] == chosen]
+        selected = requested if requested is not None else values[-1] if values else None
+        rows = [row for row in rows if selected is None or row[column] == selected]
     # A question may come again in a later file; a problem's samples follow one another.
     first_of: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -81,8 +81,8 @@ def stage_with_rollouts(run: Run, checkpoint: str) -> tuple[str, str | None] | N
     for name, info in reversed(list(run.stages.items())):
         files = RunDirectory(run.path).stage(name).rollout_files()
         if info.kind == "evaluate" and files and checkpoint in info.settings.get("checkpoints", ()):
-            kept = {row["checkpoint"] for row in run.rollouts(name, frame=False)}
-            if checkpoint in kept:
+            checkpoints = {row["checkpoint"] for row in run.rollouts(name, frame=False)}
+            if checkpoint in checkpoints:
                 return name, checkpoint
-    own = RunDirectory(run.path).stage(checkpoint).rollout_files()
-    return (checkpoint, None) if checkpoint in run.stages and own else None
+    stage_files = RunDirectory(run.path).stage(checkpoint).rollout_files()
+    return (checkpoint, None) if checkpoint in run.stages and stage_files else None

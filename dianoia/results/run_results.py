@@ -180,12 +180,12 @@ class Run:
         rows: list[dict[str, Any]] = []
         for file in self._directory(stage).rollout_files():
             rows += _with_parts(read_rollouts(file))
-        kept = [
+        matching = [
             row
             for row in rows
             if step in (None, row["step"]) and checkpoint in (None, row["checkpoint"])
         ]
-        return _as_table(kept, frame)
+        return _as_table(matching, frame)
 
     def _directory(self, stage: str) -> StageDirectory:
         if stage not in self.stages:

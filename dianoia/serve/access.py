@@ -69,7 +69,9 @@ class Guard:
                 code="origin_not_allowed",
             )
         key = self._access.key
-        if key is not None and any(path == it or path.startswith(f"{it}/") for it in _KEYED):
+        if key is not None and any(
+            path == keyed_path or path.startswith(f"{keyed_path}/") for keyed_path in _KEYED
+        ):
             _check_key(key, headers.get("authorization", ""))
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self._access.body_bytes:
@@ -128,9 +130,9 @@ def urlsplit_netloc(origin: str) -> str:
 
 def _check_key(key: str, header: str) -> None:
     """Raise ApiError unless the header carries the key."""
-    scheme, _, given = header.partition(" ")
+    scheme, _, sent_key = header.partition(" ")
     # Compared in constant time: the time of a comparison would tell how much of a guess is right.
-    same = hmac.compare_digest(given.strip().encode(), key.encode())
+    same = hmac.compare_digest(sent_key.strip().encode(), key.encode())
     if scheme.lower() != "bearer" or not same:
         raise ApiError(
             401,
@@ -144,8 +146,8 @@ def _check_key(key: str, header: str) -> None:
 
 def _check_media_type(content_type: str) -> None:
     """Raise ApiError for a body that is not JSON; a form of another page could send one without asking."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind != "application/json":
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json":
         raise ApiError(
             415, "Send JSON, with the header 'Content-Type: application/json'.", code="media_type"
         )

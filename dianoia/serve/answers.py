@@ -58,11 +58,11 @@ class Answering:
         self.id = f"{self.prefix}-{uuid.uuid4().hex}"
         self.created, self._began = int(time.time()), time.monotonic()
 
-    def head(self, kind: str) -> dict[str, Any]:
+    def head(self, object_type: str) -> dict[str, Any]:
         """Return the fields that every object of the answer begins with."""
         return {
             "id": self.id,
-            "object": kind,
+            "object": object_type,
             "created": self.created,
             "model": self.model,
             "system_fingerprint": f"dianoia-{self.service.checkpoints[self.model].name}",
@@ -105,9 +105,9 @@ class Answering:
     def _count(self) -> None:
         metrics, model = self.service.metrics, self.model
         prompts = sum(len(generation.request.prompt_ids) for generation in self.generations)
-        drawn = sum(generation.completion_tokens for generation in self.generations)
+        completions = sum(generation.completion_tokens for generation in self.generations)
         metrics.count("prompt_tokens_total", prompts, model=model)
-        metrics.count("completion_tokens_total", drawn, model=model)
+        metrics.count("completion_tokens_total", completions, model=model)
         seconds = time.monotonic() - self._began
         metrics.observe("request_seconds", seconds, model=model, endpoint=self.endpoint)
 
@@ -141,13 +141,13 @@ async def _merged(generations: Sequence[Generation]) -> AsyncIterator[tuple[int,
 
     tasks = [asyncio.ensure_future(pump(*pair)) for pair in enumerate(generations)]
     try:
-        left = len(tasks)
-        while left:
+        open_count = len(tasks)
+        while open_count:
             item = await queue.get()
             if isinstance(item, BaseException):
                 raise item
             if item is None:
-                left -= 1
+                open_count -= 1
             else:
                 yield item
     finally:

@@ -105,7 +105,7 @@ def _model_entry(service: Service, name: str) -> dict[str, Any]:
 async def _models(service: Service, _request: Request) -> Response:
     # The default first: clients that ask whichever is there take the first one.
     names = sorted(service.checkpoints, key=lambda name: name != service.default)
-    return JSONResponse({"object": "list", "data": [_model_entry(service, it) for it in names]})
+    return JSONResponse({"object": "list", "data": [_model_entry(service, name) for name in names]})
 
 
 async def _model(service: Service, request: Request) -> Response:

@@ -108,13 +108,13 @@ def _submitted(
         )
     seed = drawn_seed(request.seed)
     prompts = _prompts(model, request)
-    wanted = [
+    requests = [
         _generation_request(service, name, model, request, ids, seed, client_of(http, request.user))
         for ids in prompts
     ]
     generations: list[Generation] = []
     try:
-        generations += (service.submit(name, each) for each in wanted)
+        generations += (service.submit(name, each) for each in requests)
     except ApiError:
         # All of a request or nothing of it.
         for generation in generations:

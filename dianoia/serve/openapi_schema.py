@@ -21,18 +21,19 @@ _ERRORS = {
 def openapi_schema(server_has_key: bool) -> dict[str, Any]:
     """Return the description."""
     definitions: dict[str, Any] = {"Error": _error_schema()}
-    for kind in (ChatRequest, CompletionRequest):
-        schema = kind.model_json_schema(ref_template=_REFERENCE)
+    for request_type in (ChatRequest, CompletionRequest):
+        schema = request_type.model_json_schema(ref_template=_REFERENCE)
         definitions |= schema.pop("$defs", {})
         for name in IGNORED:
             schema["properties"][name] = {"description": "Accepted and ignored."}
-        definitions[kind.__name__] = schema
+        definitions[request_type.__name__] = schema
     posts = {
         "/v1/chat/completions": (ChatRequest, "Answers to a conversation, at once or as a stream."),
         "/v1/completions": (CompletionRequest, "Continuations of prompts, at once or as a stream."),
     }
     paths: dict[str, Any] = {
-        path: {"post": _post(kind.__name__, summary)} for path, (kind, summary) in posts.items()
+        path: {"post": _post(request_type.__name__, summary)}
+        for path, (request_type, summary) in posts.items()
     }
     for path, summary, media_type in (
         ("/v1/models", "The models that are served.", "application/json"),
@@ -53,8 +54,8 @@ def openapi_schema(server_has_key: bool) -> dict[str, Any]:
     return description
 
 
-def _post(kind: str, summary: str) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(model=kind)}
+def _post(request_name: str, summary: str) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model=request_name)}
     answer = _ok("application/json")
     answer["200"]["content"]["text/event-stream"] = {}
     return {
@@ -70,7 +71,7 @@ def _ok(media_type: str) -> dict[str, Any]:
 
 def _errors(*statuses: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model="Error")}}}
-    return {it: {"description": _ERRORS[it], "content": content} for it in statuses}
+    return {status: {"description": _ERRORS[status], "content": content} for status in statuses}
 
 
 def _error_schema() -> dict[str, Any]:

@@ -157,7 +157,7 @@ class CompletionRequest(_Sampling):
 T = TypeVar("T", ChatRequest, CompletionRequest)
 
 
-def read_request(kind: type[T], body: object) -> tuple[T, list[str]]:
+def read_request(request_type: type[T], body: object) -> tuple[T, list[str]]:
     """Return a request and the names of its fields that are ignored. Raises ApiError, which names the field at fault."""
     if not isinstance(body, dict):
         raise ApiError(400, "The body has to be a JSON object.")
@@ -169,7 +169,7 @@ def read_request(kind: type[T], body: object) -> tuple[T, list[str]]:
                 ignored.append(name)
         elif name in _NEUTRAL:
             value = fields.pop(name)
-            if value is not None and not any(_equal(value, it) for it in _NEUTRAL[name]):
+            if value is not None and not any(_equal(value, neutral) for neutral in _NEUTRAL[name]):
                 raise ApiError(
                     400,
                     f"{name} is not supported, and without it the answer would be another one than asked for; leave it out.",
@@ -182,9 +182,9 @@ def read_request(kind: type[T], body: object) -> tuple[T, list[str]]:
             message.pop("name")
             ignored.append("messages.name")
     try:
-        request = kind.model_validate(fields)
+        request = request_type.model_validate(fields)
     except ValidationError as error:
-        raise _refusal(kind, error) from None
+        raise _refusal(request_type, error) from None
     if request.temperature is not None and 0 < request.temperature < COLDEST:
         raise ApiError(
             400, f"temperature: use 0 for greedy, or at least {COLDEST}.", field="temperature"
@@ -216,7 +216,7 @@ def _check_text(value: object, field: str = "") -> None:
             _check_text(item, field)
 
 
-def _refusal(kind: type[BaseModel], error: ValidationError) -> ApiError:
+def _refusal(request_type: type[BaseModel], error: ValidationError) -> ApiError:
     """Return the error for a body with a wrong field: its first fault."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     first = faults[0]["loc"][0] if faults[0]["loc"] else ""
@@ -225,14 +225,18 @@ def _refusal(kind: type[BaseModel], error: ValidationError) -> ApiError:
     def nearness(fault: Any) -> tuple[bool, int]:
         return not fault["type"].endswith("_type"), len(fault["loc"])
 
-    fault = max((it for it in faults if it["loc"][:1] == (first,)), key=nearness)
+    fault = max(
+        (candidate for candidate in faults if candidate["loc"][:1] == (first,)), key=nearness
+    )
     # Pydantic names the form too, such as `list[TextPart]`, which says nothing to a client.
-    parts = [it for it in fault["loc"] if isinstance(it, int) or it.isidentifier()]
+    parts = [part for part in fault["loc"] if isinstance(part, int) or part.isidentifier()]
     path = ".".join(str(part) for part in parts if part not in _FORMS)
     if fault["type"] == "extra_forbidden":
-        known = nearest(str(fault["loc"][-1]), kind.model_fields) if len(fault["loc"]) == 1 else ""
-        message = (
-            f"{path}: there is no such field{known}, and nothing is ignored silently; leave it out."
+        suggestion = (
+            nearest(str(fault["loc"][-1]), request_type.model_fields)
+            if len(fault["loc"]) == 1
+            else ""
         )
+        message = f"{path}: there is no such field{suggestion}, and nothing is ignored silently; leave it out."
         return ApiError(400, message, field=path, code="unknown_parameter")
     return ApiError(400, f"{path}: {fault['msg']}.", field=str(first) or None)

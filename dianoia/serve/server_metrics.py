@@ -40,9 +40,9 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
     def _lines(self, gauges: Mapping[str, Mapping[Labels, float]]) -> Iterator[str]:
-        for kind, families in (("counter", self._counters), ("gauge", gauges)):
+        for metric_type, families in (("counter", self._counters), ("gauge", gauges)):
             for name, values in families.items():
-                yield f"# TYPE dianoia_{name} {kind}"
+                yield f"# TYPE dianoia_{name} {metric_type}"
                 for labels, value in values.items():
                     yield f"dianoia_{name}{_written(labels)} {value:g}"
         for name, histograms in self._histograms.items():

@@ -66,9 +66,9 @@ class Service:
         """Cancel all requests and end the threads."""
         self.engine.close()
 
-    def name_of(self, asked: str | None) -> str:
+    def name_of(self, requested: str | None) -> str:
         """Return the name of the model that a request asks for. Raises ApiError (404) for an unknown one."""
-        name = self.default if asked is None else asked
+        name = self.default if requested is None else requested
         name = name if name in self.checkpoints else self._aliases.get(name, name)
         if name not in self.checkpoints:
             names = ", ".join(self.checkpoints)
@@ -164,7 +164,10 @@ class Service:
         stats = {name: self.engine.stats(name) for name in self.loaded}
 
         def labelled(figure: str) -> dict[Labels, float]:
-            return {(("model", name),): getattr(it, figure) for name, it in stats.items()}
+            return {
+                (("model", name),): getattr(engine_stats, figure)
+                for name, engine_stats in stats.items()
+            }
 
         return {
             "samples_running": labelled("running"),

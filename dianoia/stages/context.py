@@ -111,17 +111,17 @@ class StageContext(Context):
         wording: str = QUESTION,
     ) -> RolloutSampler:
         """Return what samples rollouts from a copy of the model's weights, `slots` of them at a time."""
-        asked, trained = (
+        template_used, trained = (
             self.template(template),
             start.template(str(start.model.config.name_or_path)),
         )
         # Where format is near 0 later on, this is the first thing to look at.
-        if trained is not None and trained != asked:
+        if trained is not None and trained != template_used:
             self.print_line(
-                f"asks under the template {asked.name!r}, and the checkpoint was trained under {trained.name!r}"
+                f"asks under the template {template_used.name!r}, and the checkpoint was trained under {trained.name!r}"
             )
         sampler = make_sampler(start.model, slots=slots, dtype=DTYPES[dtype])
-        return RolloutSampler(sampler, start.prompts(asked), wording)
+        return RolloutSampler(sampler, start.prompts(template_used), wording)
 
     def judges(self, config: RLStage) -> tuple[Judge, Judge]:
         """Return the judge of the training reward, and that of held-out problems (accuracy and format)."""

@@ -129,9 +129,9 @@ class FineTuning(Training):
     def take_step(self) -> None:
         """Take one optimizer step, write its row, and save the state when it is due."""
         row = self.row(self.learner.update(self.samples(self.step)))
-        step, every = self.step, self.config.evaluation_every
+        step, interval = self.step, self.config.evaluation_every
         # The evaluation is in the row of the step that it follows.
-        if step % every == 0 or step == len(self.steps):
+        if step % interval == 0 or step == len(self.steps):
             row |= self.evaluate()
         self.journal.append(row | self.speed())
         self.context.progress.update(step, {"loss": row["loss"], "eval_loss": row.get("eval_loss")})

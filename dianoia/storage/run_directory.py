@@ -77,7 +77,7 @@ class StageDirectory:
 
     @property
     def state(self) -> Path:
-        """What an interrupted stage resumes from."""
+        """Return the path of what an interrupted stage resumes from."""
         return self.path / "state"
 
     @property
@@ -128,7 +128,7 @@ class StageDirectory:
 
     @property
     def begun(self) -> Path:
-        """What the stage is made from; written when it starts from scratch."""
+        """Return the path of what the stage is made from; written when it starts from scratch."""
         return self.path / "begun.json"
 
     @property

@@ -101,7 +101,7 @@ def json_object(path: Path, row: int, line: bytes) -> Columns:
     try:
         columns = parse_json(line)
     except UnreadableJSON as error:
-        kind = "line" if is_lines else "row"
+        row_word = "line" if is_lines else "row"
         advice = "it has to be an object, in UTF-8"
         if is_lines:
             advice = (
@@ -110,7 +110,7 @@ def json_object(path: Path, row: int, line: bytes) -> Columns:
                 else "a JSONL file holds one object per line, in UTF-8"
             )
         raise ProblemFileError(
-            f"{path}, row {row}: not a {kind} of JSON that can be read ({error}): {line[:80]!r}; {advice}"
+            f"{path}, row {row}: not a {row_word} of JSON that can be read ({error}): {line[:80]!r}; {advice}"
         ) from error
     if not isinstance(columns, dict):
         raise ProblemFileError(
@@ -162,9 +162,9 @@ class _Scanner:
             if self.is_closed or (self.depth == 1 and mark == b","):
                 yield from self._element()
         if self.is_closed and self.buffer[self.position :].strip():
-            rest = bytes(self.buffer[self.position :].strip()[:80])
+            extra = bytes(self.buffer[self.position :].strip()[:80])
             raise ProblemFileError(
-                f"{self.path}, after row {self.row}: text after the end of the list: {rest!r}; write one list, or JSON Lines"
+                f"{self.path}, after row {self.row}: text after the end of the list: {extra!r}; write one list, or JSON Lines"
             )
         if len(self.buffer) - self.start > MAX_ROW_BYTES:
             raise too_long(self.path, self.row + 1)
@@ -190,11 +190,11 @@ class _Scanner:
         if element.strip() or self.row or not self.is_closed:
             self.row += 1
             if not element.strip():
-                place = (
+                comma_position = (
                     "before the end of the list" if self.is_closed else "without a row before it"
                 )
                 raise ProblemFileError(
-                    f"{self.path}, row {self.row}: a comma {place}, which JSON does not allow; remove it"
+                    f"{self.path}, row {self.row}: a comma {comma_position}, which JSON does not allow; remove it"
                 )
             yield self.base + self.start, element
         self.start = self.position

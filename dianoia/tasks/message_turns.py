@@ -82,7 +82,7 @@ def _turn(row: Row, column: str, number: int, message: object) -> Turn:
 def _content(row: Row, column: str, number: int, content: Any) -> str:
     if isinstance(content, str):
         return content
-    kind = f"a {type(content).__name__}, not text"
+    content_type = f"a {type(content).__name__}, not text"
     if isinstance(content, list):
         # What kind of part it is says more than that the content is a list.
         kinds = [
@@ -90,10 +90,12 @@ def _content(row: Row, column: str, number: int, content: Any) -> str:
             for part in content
         ]
         others = [str(other) for other in kinds if other != "text"]
-        kind = f"a part of the type {others[0]!r}, not text" if others else "a part without text"
+        content_type = (
+            f"a part of the type {others[0]!r}, not text" if others else "a part without text"
+        )
     raise row.error(
         column,
-        f"the content of message {number} is {kind}",
+        f"the content of message {number} is {content_type}",
         'write text, or parts such as [{"type": "text", "text": "2+3?"}], in every message',
     )
 

@@ -39,8 +39,8 @@ def check_wrong(rows: Iterable[Graded]) -> Iterator[WrongProgram]:
     programs = list(_programs(rows))
     with ThreadPoolExecutor(_THREADS) as threads:
         scores = threads.map(lambda item: VERIFIERS["code"](item[0].problem, item[2]), programs)
-        for (graded, kind, _), score in zip(programs, scores, strict=True):
-            yield WrongProgram(graded.row, kind, score)
+        for (graded, fault, _), score in zip(programs, scores, strict=True):
+            yield WrongProgram(graded.row, fault, score)
 
 
 def _programs(rows: Iterable[Graded]) -> Iterator[tuple[Graded, str, str]]:
@@ -53,7 +53,7 @@ def _programs(rows: Iterable[Graded]) -> Iterator[tuple[Graded, str, str]]:
             continue
         columns = (graded.problem.columns.get(name) for name in PROGRAMS)
         program = next(text for text in columns if isinstance(text, str) and text.strip())
-        for kind, wrong in wrong_programs(graded.problem, program).items():
-            endless += kind == NEVER_ENDS
-            if kind != NEVER_ENDS or endless <= ENDLESS:
-                yield graded, kind, wrong
+        for fault, wrong in wrong_programs(graded.problem, program).items():
+            endless += fault == NEVER_ENDS
+            if fault != NEVER_ENDS or endless <= ENDLESS:
+                yield graded, fault, wrong

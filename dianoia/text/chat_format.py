@@ -82,7 +82,7 @@ class ChatTemplate:
     @cached_property
     def end_text(self) -> str | None:
         """The special token behind an answer; None where the template writes none (decision 4)."""
-        behind = self._rendered(
+        after_answer = self._rendered(
             [Turn("user", _QUESTION), Turn("assistant", _ANSWER)], add_prompt=False
         ).rpartition(_ANSWER)[2]
         special = {
@@ -90,7 +90,7 @@ class ChatTemplate:
             for number, token in self.tokenizer.added_tokens_decoder.items()
             if token.special
         } | set(self.tokenizer.all_special_ids)
-        ids: list[int] = self.tokenizer(behind, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.tokenizer(after_answer, add_special_tokens=False)["input_ids"]
         end = next((token for token in ids if token in special), None)
         # A token that begins a text ends none.
         if end is None or end == self.tokenizer.bos_token_id != self.tokenizer.eos_token_id:
@@ -180,7 +180,7 @@ class ChatTemplate:
 
     @cached_property
     def _shows_system(self) -> bool:
-        """Whether a system message stands in the prompt: short ones may be there by chance."""
+        """Return True if a system message stands in the prompt: short ones may be there by chance."""
         probe = [Turn("system", _SYSTEM), Turn("user", _QUESTION)]
         return _SYSTEM in self._rendered(probe, add_prompt=True)
 

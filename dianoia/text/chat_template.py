@@ -102,7 +102,7 @@ def chat_template(
     first, after = template.prompt.split(QUESTION)
     later, later_after = template.later.split(QUESTION)
     has_thought = f"(thought or {_literal(tags.close_thought)} in content)"
-    places = {
+    expressions = {
         "SYSTEM_TEXT": _literal(template.system),
         "PREFIX": _literal(prefix),
         "FIRST": _before(first),
@@ -116,8 +116,8 @@ def chat_template(
         "AFTER": _choice(_literal(after), _literal(later_after)),
     }
     # Longest names first: no name is a part of one that is still to be replaced.
-    pattern = "|".join(sorted(places, key=len, reverse=True))
-    body = re.sub(rf"\b({pattern})\b", lambda match: places[match[0]], _MESSAGES)
+    pattern = "|".join(sorted(expressions, key=len, reverse=True))
+    body = re.sub(rf"\b({pattern})\b", lambda match: expressions[match[0]], _MESSAGES)
     comment = (
         f"{{#- Renders messages as the template {_comment(template.name)} of Dianoia does. -#}}\n"
     )
@@ -151,8 +151,8 @@ def _short(template: Template, after: str) -> str:
     """Return an expression for the prompt of an answer that is shown without its thought."""
     short = template.without_opening(after)
     # The blanks before the tag may be the question's own.
-    asked = "state.asked" if short or short == after else "state.asked.rstrip(' ')"
-    return f"({asked} ~ {_literal(short)})"
+    question = "state.asked" if short or short == after else "state.asked.rstrip(' ')"
+    return f"({question} ~ {_literal(short)})"
 
 
 def _response(template: Template) -> str:

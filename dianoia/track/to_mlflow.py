@@ -90,8 +90,8 @@ class MLflow:
             self._client.set_terminated(self._parent.info.run_id)
 
     def _find(self, run_id: str) -> Any:
-        found = self._client.search_runs([self._experiment], f"tags.`{_ID}` = '{run_id}'")
-        return found[0] if found else None
+        matching_runs = self._client.search_runs([self._experiment], f"tags.`{_ID}` = '{run_id}'")
+        return matching_runs[0] if matching_runs else None
 
 
 class _Run(StageFeed):

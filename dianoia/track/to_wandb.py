@@ -41,7 +41,7 @@ class WeightsAndBiases:
         self._folder.mkdir(parents=True, exist_ok=True)
         # wandb writes from a process of its own, which outlives a killed follower for a moment. It inherits this file and
         # with it the lock, so that what it holds is read only when it has ended.
-        self._service_log = (destination.own / _SERVICE_LOG).open("ab")
+        self._service_log = (destination.run_folder / _SERVICE_LOG).open("ab")
         _lock(self._service_log)
 
     def open(self, stage: TrackedStage) -> StageFeed:

@@ -107,7 +107,7 @@ class Destination:
 
     folder: Path
     """For what the tracker writes on this machine."""
-    own: Path
+    run_folder: Path
     """The tracker's folder in the run directory; `folder`, unless the environment names another."""
     project: str | None
     """The tracker's project or experiment; None: by the environment, else `dianoia`."""
@@ -116,5 +116,5 @@ class Destination:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other runs may write to the folder too."""
-        return self.folder != self.own
+        """Return True if other runs may write to the folder too."""
+        return self.folder != self.run_folder

@@ -73,13 +73,13 @@ def check_trackers(names: Collection[str], online: bool) -> None:
         ConfigError: one is unknown or lacks its package, or would send while `online` is false.
     """
     for name in names:
-        kind = TRACKERS.get(name)
-        if kind is None:
+        entry = TRACKERS.get(name)
+        if entry is None:
             raise ConfigError(
                 f"track.to: there is no tracker {name!r}{nearest(name, TRACKERS)}; there are {', '.join(TRACKERS)}"
             )
         missing = [
-            package for package in kind.packages if importlib.util.find_spec(package) is None
+            package for package in entry.packages if importlib.util.find_spec(package) is None
         ]
         if missing:
             raise ConfigError(
@@ -107,29 +107,29 @@ def own_folder(name: str, run: Path) -> Path:
 def destination_of(name: str, run: Path, project: str | None, online: bool) -> Destination:
     """Return where a tracker writes: the folder of its environment variable, else its own in the run directory."""
     variable = TRACKERS[name].folder_variable
-    chosen = os.environ.get(variable) if variable else None
-    own = own_folder(name, run).absolute()
-    folder = Path(chosen).expanduser().absolute() if chosen else own
-    return Destination(folder, own, project, online)
+    named_folder = os.environ.get(variable) if variable else None
+    run_folder = own_folder(name, run).absolute()
+    folder = Path(named_folder).expanduser().absolute() if named_folder else run_folder
+    return Destination(folder, run_folder, project, online)
 
 
 def show_command(name: str, run: Path, project: str | None, online: bool) -> str:
     """Return the command that shows what a tracker holds of a run, or where it was sent."""
-    kind = TRACKERS[name]
+    entry = TRACKERS[name]
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if name == "mlflow" and uri is not None:
         return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if "sqlite:" in uri else uri
-    if online and kind.online:
-        return kind.online
-    return kind.show(destination_of(name, run, project, online).folder)
+    if online and entry.online:
+        return entry.online
+    return entry.show(destination_of(name, run, project, online).folder)
 
 
 def open_tracker(name: str, destination: Destination) -> Tracker:
     """Import a tracker's package and return the tracker."""
-    kind = TRACKERS[name]
+    entry = TRACKERS[name]
     # trackio reads the variable when it is imported, and only then.
-    with _variable(kind.folder_variable, str(destination.folder)):
-        module = import_module(kind.module)
+    with _variable(entry.folder_variable, str(destination.folder)):
+        module = import_module(entry.module)
     tracker: Tracker = module.open_tracker(destination)
     return tracker
 

@@ -47,16 +47,18 @@ def records(file: Path) -> Iterator[Any]:
     """Yield the whole records of a file; what a kill has cut at its end is left out."""
     content, position, data = file.read_bytes(), _HEADER, b""
     while position + _PREFIX <= len(content):
-        left = _BLOCK - position % _BLOCK
-        if left < _PREFIX:  # too short for another record: filled with zeros
-            position += left
+        block_space = _BLOCK - position % _BLOCK
+        if block_space < _PREFIX:  # too short for another record: filled with zeros
+            position += block_space
             continue
-        _, length, kind = struct.unpack_from("<IHB", content, position)
+        _, length, fragment_type = struct.unpack_from("<IHB", content, position)
         start, position = position + _PREFIX, position + _PREFIX + length
-        if position > len(content) or kind == 0:
+        if position > len(content) or fragment_type == 0:
             return
         data = (
-            content[start:position] if kind in (_FULL, _FIRST) else data + content[start:position]
+            content[start:position]
+            if fragment_type in (_FULL, _FIRST)
+            else data + content[start:position]
         )
-        if kind in (_FULL, _LAST):
+        if fragment_type in (_FULL, _LAST):
             yield Record.FromString(data)

@@ -105,10 +105,16 @@ def _parameters(count: float) -> str:
 
 
 def _top(facts: Facts, name: str) -> Table:
-    what = {"zero": "R1-Zero", "lora": "R1-Zero with LoRA", "r1": "R1", "distill": "Distillation"}
+    goal_titles = {
+        "zero": "R1-Zero",
+        "lora": "R1-Zero with LoRA",
+        "r1": "R1",
+        "distill": "Distillation",
+    }
     top = Table("").add("name", name)
     top.add(
-        "description", f"{what[facts.request.goal]}: {facts.model.source} on {facts.problems.name}"
+        "description",
+        f"{goal_titles[facts.request.goal]}: {facts.model.source} on {facts.problems.name}",
     )
     return top.add("seed", 1)
 

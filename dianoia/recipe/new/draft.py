@@ -51,13 +51,13 @@ class Draft:
         table = next((table for table in self.tables if table.header == header), None)
         if table is None:
             # Before the tables of the next stage: TOML does not mind, a reader does.
-            own = [
+            stage_indices = [
                 i
                 for i, t in enumerate(self.tables)
                 if f"{t.header}.".startswith(f"stages.{stage}.")
             ]
             table = Table(header)
-            self.tables.insert(own[-1] + 1, table)
+            self.tables.insert(stage_indices[-1] + 1, table)
         table.add(name, value, reason)
 
     def as_toml(self) -> str:

@@ -27,16 +27,16 @@ class Form:
 
     def __init__(self, facts: Facts, model: ModelFacts, with_thought: bool) -> None:
         self.reason, self.table = "", None
-        asked = facts.request.template
+        template_name = facts.request.template
         self.name: str
-        if asked is not None:
-            if asked not in TEMPLATES:
+        if template_name is not None:
+            if template_name not in TEMPLATES:
                 names = ", ".join(TEMPLATES)
                 raise ConfigError(
-                    f"--template {asked}: there is no such template; built in are {names}. A template of your own is a table of the "
+                    f"--template {template_name}: there is no such template; built in are {names}. A template of your own is a table of the "
                     "recipe: docs/recipes.md shows one"
                 )
-            self.name, self.reason = asked, "as you asked"
+            self.name, self.reason = template_name, "as you asked"
         elif model.template is not None:
             self.name, self.reason = model.template, "the one that the model was trained under"
         elif not model.is_instruct:
@@ -148,9 +148,9 @@ def _distill(facts: Facts) -> Iterator[Table]:
     else:
         if form.table is not None:
             yield form.table
-        drawn = numbers.prompts(facts, 10_000, "600,000 samples of reasoning")
+        prompt_choice = numbers.prompts(facts, 10_000, "600,000 samples of reasoning")
         yield from _sample(
-            facts, "samples", teacher, form, drawn, "What the teacher gets right (B.3.3)."
+            facts, "samples", teacher, form, prompt_choice, "What the teacher gets right (B.3.3)."
         )
         dataset = "samples"
         form.reason = "as the teacher's samples have it"
@@ -190,9 +190,9 @@ def _rl(
     _put(stage, "steps", step_count)
     _put(stage, "group_size", numbers.group_size(facts))
     _put(stage, "problems_per_rollout", numbers.problems_per_rollout(facts))
-    kind = numbers.dtype(facts)
-    if kind.value == "bfloat16":
-        _put(stage, "autocast", kind)
+    dtype = numbers.dtype(facts)
+    if dtype.value == "bfloat16":
+        _put(stage, "autocast", dtype)
     yield stage
     if lora:
         adapter = Table(f"stages.{name}.lora").add("rank", 32, "verl; rewards carry so little information that rank 1 to 32 learn like all weights")  # fmt: skip
@@ -201,7 +201,7 @@ def _rl(
     sampling = Table(f"stages.{name}.sampling")
     _put(sampling, "max_tokens", numbers.max_tokens(facts))
     sampling.add("temperature", 1.0, "paper")
-    if kind.value == "bfloat16":
+    if dtype.value == "bfloat16":
         sampling.add("dtype", "bfloat16", "half the weights and cache; the head stays float32")
     yield sampling
     yield from _rewards(facts, name, form, language)
@@ -213,12 +213,12 @@ def _rl(
     if not facts.model.is_tiny:
         optimizer.add("warmup_steps", max(1, int(step_count.value) // 20), "ours: AdamW's averages are empty at first")  # fmt: skip
     yield optimizer
-    every = max(1, int(step_count.value) // 10)
+    interval = max(1, int(step_count.value) // 10)
     progress = Table(f"stages.{name}.progress").add(
-        "every", every, "ten points of the held-out curve"
+        "every", interval, "ten points of the held-out curve"
     )
     progress.add("problems", min(64, facts.problems.heldout), "held-out problems per point")
-    yield progress.add("rollouts_every", every, "rollouts that are kept to read")
+    yield progress.add("rollouts_every", interval, "rollouts that are kept to read")
 
 
 def _rewards(facts: Facts, name: str, form: Form, language: bool) -> Iterator[Table]:
@@ -238,12 +238,12 @@ def _rewards(facts: Facts, name: str, form: Form, language: bool) -> Iterator[Ta
 
 
 def _sample(
-    facts: Facts, name: str, start: str, form: Form, drawn: Choice, comment: str
+    facts: Facts, name: str, start: str, form: Form, prompt_choice: Choice, comment: str
 ) -> Iterator[Table]:
     stage = Table(f"stages.{name}", comment=comment)
     stage.add("kind", "sample").add("start", start).add("problems", facts.problems.name)
     _put_template(stage, form)
-    _put(stage, "prompts", drawn)
+    _put(stage, "prompts", prompt_choice)
     yield stage.add("samples", 4, "per problem, of which one that is right is kept; paper: several")
     sampling = Table(f"stages.{name}.sampling")
     _put(sampling, "max_tokens", numbers.max_tokens(facts))
@@ -279,9 +279,9 @@ def _sft(
         stage.add(
             "evaluation_share", 0.0, "ours: too few samples to hold some out for an evaluation loss"
         )
-    kind = numbers.dtype(facts)
-    if kind.value == "bfloat16":
-        _put(stage, "autocast", kind)
+    dtype = numbers.dtype(facts)
+    if dtype.value == "bfloat16":
+        _put(stage, "autocast", dtype)
     yield stage
     optimizer = Table(f"stages.{name}.optimizer")
     _put(optimizer, "learning_rate", numbers.fine_tuning_rate(facts))

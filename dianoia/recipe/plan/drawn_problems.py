@@ -40,8 +40,8 @@ def problem_count(
 
     A set may have fewer than the recipe asks for: repeated questions are left out, and a held-out side has an end.
     """
-    asked = stage.limit if isinstance(stage, EvaluateStage) else stage.prompts
-    if asked > _COUNTED or missing_files(stage, recipe):
+    limit = stage.limit if isinstance(stage, EvaluateStage) else stage.prompts
+    if limit > _COUNTED or missing_files(stage, recipe):
         return None
     whole = isinstance(stage, EvaluateStage) and stage.whole_file
     source = problem_source(stage.problems, whole)
@@ -51,15 +51,15 @@ def problem_count(
     first = None if isinstance(stage, EvaluateStage) else stage.first
     # A plan asks for each count several times. A plugin's class may be without a hash.
     return (
-        _remembered(source, first, asked)
+        _remembered(source, first, limit)
         if isinstance(source, Hashable)
-        else _count(source, first, asked)
+        else _count(source, first, limit)
     )
 
 
-def _count(source: ProblemSource, first: int | None, asked: int) -> int:
+def _count(source: ProblemSource, first: int | None, limit: int) -> int:
     """Draw problems and return how many there are: held-out ones, or the range that begins at `first`."""
-    problems = source.heldout(asked) if first is None else problem_range(source, first, asked)
+    problems = source.heldout(limit) if first is None else problem_range(source, first, limit)
     return len(problems)
 
 

@@ -298,10 +298,10 @@ def _training(
     layer = size.layer_parameters // max(1, size.layers)
     parts["gradients"] += _FLOAT32 * layer * count
     # Products keep the sums for their backward pass, of one layer at a time where layers run again.
-    kept = layer if batch.recompute else size.layer_parameters
+    summed_parameters = layer if batch.recompute else size.layer_parameters
     width = _BFLOAT16 if batch.autocast else _FLOAT32
     del parts["bfloat16 weights"]
-    parts["merged weights"] = float(count * (width * kept + _FLOAT32 * layer))
+    parts["merged weights"] = float(count * (width * summed_parameters + _FLOAT32 * layer))
     if not machine.cpu:  # a frozen head has no gradient
         parts["logits"] -= 2 * _FLOAT32 * size.embedding * bool(batch.scored)
     elif lora.dtype == "bfloat16":

@@ -411,11 +411,11 @@ def _sampling(stage: SampleStage, size: Size, recipe: Recipe) -> StageWork:
 
 def _problems(stage: SampleStage | PreferencesStage | EvaluateStage, recipe: Recipe) -> str:
     """Return the number of problems in words: exact where it can be known, else the number in the recipe as a limit."""
-    asked = stage.limit if isinstance(stage, EvaluateStage) else stage.prompts
+    limit = stage.limit if isinstance(stage, EvaluateStage) else stage.prompts
     count = problem_count(stage, recipe)
     if count is None:
-        return f"at most {plural(asked, 'problem')}"
-    return plural(count, "problem") + (f" ({asked:,} asked for)" if count < asked else "")
+        return f"at most {plural(limit, 'problem')}"
+    return plural(count, "problem") + (f" ({limit:,} asked for)" if count < limit else "")
 
 
 def _preferences(stage: PreferencesStage, size: Size, recipe: Recipe) -> StageWork:
@@ -503,11 +503,11 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
     tokens = sum(lengths) + len(preferences.train) * texts * PROMPT_TOKENS
     learnt = (1 - stage.heldout_share) * (_NO_TIES if stage.objective == "pairwise" else _KEPT)
     expected = {source: learnt * limit for source, limit in limits.items()}
-    seen = FILLED * _seen_share(stage)
+    seen_share = FILLED * _seen_share(stage)
     tokens += sum(
         expected[source]
         * texts
-        * (prompt_tokens(writer, recipe) + seen * writer.sampling.max_tokens)
+        * (prompt_tokens(writer, recipe) + seen_share * writer.sampling.max_tokens)
         for source, writer in writers.items()
     )
     longest = None if writers else round(max(lengths, default=0.0)) + PROMPT_TOKENS

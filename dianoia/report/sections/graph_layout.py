@@ -325,8 +325,8 @@ def _lines(
     for edge, route in routes.items():
         points: list[Point] = [(_left(route[0], sizes) + sizes.length, middles[route[0]])]
         for lane in route[1:-1]:
-            left = _left(lane, sizes)
-            points += [(left, middles[lane]), (left + sizes.length, middles[lane])]
+            left_edge = _left(lane, sizes)
+            points += [(left_edge, middles[lane]), (left_edge + sizes.length, middles[lane])]
         # Lines of one rail end in the same point, where they are already one line.
         incoming = [other[-2] for e, other in routes.items() if e.target == edge.target]
         offset = _end_offset(route[-2], incoming, middles, sizes.breadth)

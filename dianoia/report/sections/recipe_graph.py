@@ -102,10 +102,10 @@ def _input(key: str, text: str) -> str | None:
 
 def _flow(source: str, stage: Stage, run: Run, key: str) -> str:
     """Return what goes from `source` to the stage: "weights", "data" or "reward"."""
-    kind = _kind(run, source)
-    if kind == "reward_model":
+    source_kind = _kind(run, source)
+    if source_kind == "reward_model":
         return "reward"
-    is_model = kind in _MODEL_KINDS or (kind is None and key not in _DATA_KEYS)
+    is_model = source_kind in _MODEL_KINDS or (source_kind is None and key not in _DATA_KEYS)
     # A stage that only samples a model takes its samples, not its weights.
     return "weights" if is_model and stage.kind in _TRAINING_KINDS else "data"
 
@@ -235,9 +235,9 @@ def draw(nodes: list[Node], positions: Layout, name: str = "across") -> str:
 # Markers cannot inherit the colour of their line, so each flow has its own; ids are unique on the page.
 def _arrow_heads(name: str) -> str:
     return "".join(
-        f'<marker id="head-{name}-{kind}" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="8" markerHeight="8" '
-        f'markerUnits="userSpaceOnUse" orient="auto"><path class="head {kind}" d="M0 .6 8 4 0 7.4z"/></marker>'
-        for kind in ("weights", "data", "reward")
+        f'<marker id="head-{name}-{flow}" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="8" markerHeight="8" '
+        f'markerUnits="userSpaceOnUse" orient="auto"><path class="head {flow}" d="M0 .6 8 4 0 7.4z"/></marker>'
+        for flow in ("weights", "data", "reward")
     )
 
 

@@ -117,7 +117,7 @@ class NativeSampler:
 
     @property
     def has_sessions(self) -> bool:
-        """Whether `session` and `scored` work here: on a CPU with the C functions."""
+        """Return True if `session` and `scored` work here: on a CPU with the C functions."""
         return isinstance(self._decoders, CpuDecoders)
 
     def session(self, prompt_tokens: int, response_tokens: int) -> Session:

@@ -217,7 +217,7 @@ def _compare(node: Any, values: Values) -> bool:
     sides = _all([node.left, *node.comparators], values)
     # `a < b < c` is a pair per operator.
     pairs = zip(node.ops, sides, sides[1:], strict=False)
-    return all(_COMPARE[type(op)](left, right) for op, left, right in pairs)
+    return all(_COMPARE[type(op)](before, right) for op, before, right in pairs)
 
 
 def _round(number: Any, digits: Any) -> Any:

@@ -58,8 +58,8 @@ def wrong_programs(problem: Problem, program: str) -> dict[str, str]:
     name = _called(problem, tree)
     if name is None:
         # It reads standard input and prints; without a print every output is missing.
-        return {kind.replace("returns", "prints"): f"{body}\n" for kind, body in _BODIES.items()}
-    programs = {kind: _with_body(tree, name, body) for kind, body in _BODIES.items()}
+        return {fault.replace("returns", "prints"): f"{body}\n" for fault, body in _BODIES.items()}
+    programs = {fault: _with_body(tree, name, body) for fault, body in _BODIES.items()}
     if any(getattr(node, "name", None) == name for node in tree.body):
         programs[_OTHER_VALUE] = f"{program}\n{_CHANGED.format(name=name)}"
     return programs

@@ -93,12 +93,12 @@ def _unpacked(path: Path) -> Path:
     return copy
 
 
-def _copy(path: Path, kind: str, ending: str) -> Path:
+def _copy(path: Path, subfolder: str, ending: str) -> Path:
     """Return the path of a file's copy in the cache folder."""
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
     # The name has size and time, so that an outdated copy is never used.
-    return cache_folder() / kind / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}{ending}"
+    return cache_folder() / subfolder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}{ending}"
 
 
 class _Joined:
@@ -155,10 +155,10 @@ class _Elements(_Bytes):
 
     def __init__(self, path: Path, source: Path) -> None:
         with source.open("rb") as file:
-            places = [(offset, len(element)) for offset, element in elements(path, file)]
-        self.lengths = np.array([length for _, length in places], np.uint64)
+            extents = [(offset, len(element)) for offset, element in elements(path, file)]
+        self.lengths = np.array([length for _, length in extents], np.uint64)
         # The last entry is the end, of which nothing is read.
-        offsets = [offset for offset, _ in places]
+        offsets = [offset for offset, _ in extents]
         super().__init__(path, source, np.array([*offsets, source.stat().st_size], np.uint64))
 
     def part(self, index: int) -> bytes:

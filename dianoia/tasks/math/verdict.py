@@ -64,7 +64,7 @@ class Judgement:
 
     @property
     def right(self) -> bool:
-        """Whether the answer is right."""
+        """Return True if the answer is right."""
         return self.verdict is Verdict.RIGHT
 
     def __str__(self) -> str:

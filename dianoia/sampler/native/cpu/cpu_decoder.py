@@ -257,10 +257,10 @@ class DecodeLoop:
 
     def stream(self, deliver: Callable[[LiveSample, list[int], list[float]], None]) -> None:
         """Call `deliver` with the ids and log-probabilities that each live sample has drawn since the last call."""
-        drawn = self._state[:, SlotField.DRAWN].tolist()
+        token_counts = self._state[:, SlotField.DRAWN].tolist()
         for slot, sample in self._live.items():
-            fresh = slice(sample.streamed, drawn[slot])
-            sample.streamed = drawn[slot]
+            fresh = slice(sample.streamed, token_counts[slot])
+            sample.streamed = token_counts[slot]
             deliver(sample, self._ids[slot, fresh].tolist(), self._logprobs[slot, fresh].tolist())
 
     def cancel(self, cancelled: Callable[[int], bool]) -> None:
@@ -288,9 +288,9 @@ class DecodeLoop:
     def _hand_out(self, slots: list[int]) -> None:
         """Finish the samples of these slots and free the slots."""
         # one copy of the column: reading single elements of a tensor is slow
-        drawn = self._state[:, SlotField.DRAWN].tolist()
+        token_counts = self._state[:, SlotField.DRAWN].tolist()
         for slot in slots:
-            sample, count = self._live.pop(slot), drawn[slot]
+            sample, count = self._live.pop(slot), token_counts[slot]
             self._free_slots.append(slot)
             ids = tuple(self._ids[slot, :count].tolist())
             self._end(sample, ids, tuple(self._logprobs[slot, :count].tolist()))
@@ -416,7 +416,7 @@ class DecodeLoop:
 def prompt_rows(prompt: tuple[int, ...], prompt_row: int, first: int = 0) -> torch.Tensor:
     """Return the C structures `Row` of a prompt's tokens from position `first` on, `[tokens, 6]`."""
     position = torch.arange(first, first + len(prompt))
-    ones = torch.ones_like(position)
+    unit = torch.ones_like(position)
     # token, position, row of the prompt cache, prompt tokens attended to (itself included), slot, response tokens
-    fields = (torch.tensor(prompt), position, ones * prompt_row, position + 1, ones * PROMPT_SLOT)
-    return torch.stack((*fields, ones * 0), 1)
+    fields = (torch.tensor(prompt), position, unit * prompt_row, position + 1, unit * PROMPT_SLOT)
+    return torch.stack((*fields, unit * 0), 1)
