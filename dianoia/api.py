@@ -98,7 +98,7 @@ def run(
 
     options = RunOptions(
         recipe=recipe if isinstance(recipe, Mapping) else Path(recipe),
-        overrides=tuple(f"{key}={_toml(key, value)}" for key, value in (overrides or {}).items()),
+        overrides=_assignments(overrides or {}),
         out=None if out is None else Path(out),
         seeds=_distinct(seeds),
         jobs=jobs,
@@ -111,6 +111,11 @@ def run(
         outcomes = execute(options, console, command=_call(options))
     runs = [load_run(outcome["run"]) for outcome in outcomes]
     return runs if seeds is not None else runs[0]
+
+
+def _assignments(overrides: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return overrides as `--set` takes them: `zero.steps=4`."""
+    return tuple(f"{key}={_toml(key, value)}" for key, value in overrides.items())
 
 
 def _distinct(seeds: Sequence[int] | None) -> tuple[int, ...]:

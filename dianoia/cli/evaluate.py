@@ -50,6 +50,16 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--heldout", action="store_true", help="of files only the tenth that training holds out"
     )
+    _add_sampling(parser)
+    parser.add_argument(
+        "--out", type=Path, help="the run directory (default: one in runs/, by models and targets)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(command=evaluate)
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how responses are sampled."""
     parser.add_argument(
         "--temperature", type=_number, help="default: 0.6; 0 is greedy, with one sample"
     )
@@ -76,11 +86,6 @@ def add_parser(commands: "Commands") -> None:
         default="float32",
         help="of weights and KV cache (default: float32)",
     )
-    parser.add_argument(
-        "--out", type=Path, help="the run directory (default: one in runs/, by models and targets)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.set_defaults(command=evaluate)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -113,8 +113,10 @@ def differences(model: Scores, other: Scores) -> dict[str, Estimate]:
     """Return pass@1 and cons@k of a model less those of another one, problem by problem, over problems that both have."""
     mine = {problem: n for n, problem in enumerate(model.problems)}
     pairs = [(mine[problem], n) for n, problem in enumerate(other.problems) if problem in mine]
+    # Means per problem first: samples of one problem are not independent, so problems are the unit that is drawn again.
     means = [[fmean(grades_G) for grades_G in scores.grades_PG] for scores in (model, other)]
     estimates = {"pass@1": _paired(means[0], means[1], pairs)}
+    # A majority of 4 and one of 64 are different measures, so only equal numbers are compared.
     if model.samples == other.samples > 1:
         votes = [majority_P(scores.grades_PG, scores.votes_PG) for scores in (model, other)]
         estimates[f"cons@{model.samples}"] = _paired(votes[0], votes[1], pairs)
@@ -124,6 +126,7 @@ def differences(model: Scores, other: Scores) -> dict[str, Estimate]:
 def _paired(
     a_P: Sequence[float], b_P: Sequence[float], pairs: Sequence[tuple[int, int]]
 ) -> Estimate:
+    # Paired: both models met the same problems, so that the problems' own difficulty cancels out.
     return paired_difference([a_P[a] for a, _ in pairs], [b_P[b] for _, b in pairs])
 
 

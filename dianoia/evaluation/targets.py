@@ -79,6 +79,7 @@ def find_targets(
     parts = [part for text in texts for part in _split(text)]
     targets = [_target(part, protocol, limit, heldout) for part in parts]
     for index, target in enumerate(targets):
+        # Stages and rows of the table are named after targets.
         if any(target.name == other.name for other in targets[:index]):
             raise ConfigError(
                 f"--on {target.typed}: {target.name!r} is named twice, and results stand under their name; name it once, or "
@@ -118,6 +119,7 @@ def _target(text: str, protocol: str, limit: int | None, heldout: bool) -> Targe
         return Target(
             benchmark.name, text, data, benchmark.protocol(protocol), benchmark, limit or _ALL
         )
+    # Nobody has published a protocol for these, so wording and samples are those of training.
     plain = Protocol(_SAMPLES)
     if is_built_in(text):
         return Target(text, text, text, plain, limit=limit or LIMIT)
@@ -127,6 +129,7 @@ def _target(text: str, protocol: str, limit: int | None, heldout: bool) -> Targe
         table = DataSettings(path=text, domain=name)
         files_of(table)  # a folder without data is refused here, with its reason
         return Target(name, text, table, plain, limit=limit or _ALL, whole_file=not heldout)
+    # It was meant as a path, so a suggestion of benchmark names would mislead.
     if ending_of(path) or text.startswith((".", "/", "~")):
         raise ConfigError(
             f"--on {text}: there is no such file or folder; check the path ({FORMATS})"

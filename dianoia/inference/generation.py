@@ -100,6 +100,7 @@ class Generation:
         self.prompt_scores: tuple[TokenScore, ...] = ()
         """The tokens of the prompt, if `score_prompt` asked for them; there before the first delta."""
         self._cancel, self._decode = cancel, decode
+        # Held for moments only: the engine's thread serves all requests and must never wait for a reader.
         self._changed = threading.Condition()
         self._unread: dict[int, Delta] = {}
         """By sample, in the order of arrival."""
@@ -127,11 +128,13 @@ class Generation:
             event: asyncio.Event | None = None
             with self._changed:
                 if not (self._unread or self._is_over()):
+                    # Made and registered under the lock, so that a delta which comes right now is not missed.
                     event = asyncio.Event()
                     self._wake = _waking(loop, event)
                 else:
                     delta = self._pop()
             if event is not None:
+                # Outside of the lock, which the engine needs in order to wake this coroutine.
                 await event.wait()
             elif delta is None:
                 return
@@ -175,6 +178,7 @@ class Generation:
         result.text += delta.text
         result.scores += delta.scores
         with self._changed:
+            # Joined with what nobody has read: the memory of a slow reader's request is bounded by its text.
             waiting = self._unread.setdefault(delta.sample, Delta(delta.sample))
             waiting.text += delta.text
             waiting.scores += delta.scores
@@ -187,6 +191,7 @@ class Generation:
     def fail(self, error: BaseException) -> None:
         """End the request with an error, which iteration and `result` raise."""
         with self._changed:
+            # The first error is the cause; later ones follow from it.
             self._error = self._error or error
             wake = self._notify()
         if wake is not None:
@@ -200,6 +205,7 @@ class Generation:
 
     def _notify(self) -> Callable[[], None] | None:
         self._changed.notify_all()
+        # Each wait registers an event of its own, so one that was used must not stay.
         wake, self._wake = self._wake, None
         return wake
 
@@ -208,6 +214,7 @@ class Generation:
 
     def _pop(self) -> Delta | None:
         """Return the oldest delta; None at the end."""
+        # What has come before an error is still handed out.
         if self._unread:
             return self._unread.pop(next(iter(self._unread)))
         self._raise_error()

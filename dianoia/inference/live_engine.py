@@ -69,7 +69,9 @@ class Engine:
             context: most tokens of a prompt and its response; None: the model's positions, or `CONTEXT`.
         """
         self._max_waiting, self._context = max_waiting, context
+        # Every change of state is a call in this queue, so that one thread makes all of them and needs no lock. `None` ends it.
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        # One worker: scores of a sample extend one KV cache, so they have to be computed in the order of its tokens.
         self._scorer = ThreadPoolExecutor(1, thread_name_prefix="dianoia-scores")
         self._lines: dict[str, ModelLine] = {}
         self._closed = False

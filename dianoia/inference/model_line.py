@@ -104,6 +104,7 @@ class ModelLine:
             for number in range(request.samples)
         ]
         self._live[generation] = _Live(generation, samples)
+        # Both run side by side: the scores need the prompt alone.
         if request.score_prompt:
             self._scorer.submit(self._score_prompt, generation, samples[0])
         if request.params is not None:
@@ -115,17 +116,21 @@ class ModelLine:
         live = self._live.get(generation)
         if live is None:
             return
+        # Only what still waits leaves the count here. What a session has is counted down when its slot is free, in `take_end`.
         waiting = self._line.remove(generation)
+        # A request for scores alone never stood in the line, and has no slot to wait for.
         if generation.request.params is None:
             waiting = len(live.samples)
         with self.lock:
             self.open -= waiting
         for sample in live.samples:
+            # With an error the caller gets that instead of an end.
             if not sample.ended and error is None:
                 self._end(sample, tuple(sample.ids), Delta(sample.number), Finish.CANCELLED)
             sample.ended = True
         if error is not None:
             generation.fail(error)
+        # Last: its answer comes through the queue, and finds the samples ended.
         for part in live.parts:
             part.handle.cancel()
         self._forget_if_over(generation)
@@ -171,6 +176,7 @@ class ModelLine:
     def _hand_over(self, session: Any, part: Part) -> None:
         request = part.generation.request
         with self.lock:
+            # Under the lock, as `Engine.submit` reads the counts in the threads of callers.
             self.running += len(part.samples)
         part.session, part.begun = session, time.monotonic()
         self._live[part.generation].parts.append(part)
@@ -189,11 +195,13 @@ class ModelLine:
                 self.open -= 1
                 seconds = time.monotonic() - part.begun
                 self._seconds += (seconds - self._seconds) * _SMOOTHING
+        # Without streaming, or where the end came sooner, tokens have not been reported one by one.
         unseen_ids = completion.ids[len(sample.ids) :]
         if unseen_ids and not sample.ended:
             self.take_tokens(sample, unseen_ids)
         if not sample.ended:
             finish = Finish.STOP if completion.stopped else Finish.LENGTH
+            # What was held back goes out now: half a UTF-8 character, and the beginning of a stop string that never came whole.
             text = sample.stops.push(sample.text.finish())
             if sample.stops.end is None:
                 text += sample.stops.finish()
@@ -259,6 +267,7 @@ class ModelLine:
 
     def _end_at_stop_string(self, sample: LiveSample, delta: Delta) -> None:
         assert sample.stops.end is not None
+        # Tokens may have been drawn behind the stop string; they are no part of the result.
         count = sample.text.tokens_within(sample.stops.end)
         live = self._live.get(sample.generation)
         self._end(sample, tuple(sample.ids[:count]), delta, Finish.STOP)
@@ -277,6 +286,7 @@ class ModelLine:
 
     def _forget_if_over(self, generation: Generation) -> None:
         if generation.over:
+            # Twice is no error: the end may be reported by a stop string and by the slot.
             self._live.pop(generation, None)
 
     # Scores, in a thread of their own ------------------------------------------------------------------
@@ -297,10 +307,12 @@ class ModelLine:
                 scores = sequence.extend(ids, sample.generation.request.likeliest or 0)
                 self.soon(partial(self.take_scores, sample, scores))
 
+        # Not in the worker: it would hold up every other sample's decoding.
         self._scorer.submit(self._guarded, sample.generation, score)
 
     def after_scores(self, action: Callable[[], None]) -> None:
         """Call a function in the engine's thread, after all scores that are being computed have come there."""
+        # Its one thread works in order, so this call comes behind every score that was submitted before.
         self._scorer.submit(self.soon, action)
 
     def _guarded(self, generation: Generation, score: Callable[[], None]) -> None:
@@ -318,11 +330,13 @@ class ModelLine:
         response = 0 if request.params is None else request.params.max_tokens
         sequence = sampler.scored(len(request.prompt_ids) + response)
         scores = sequence.extend(request.prompt_ids, request.likeliest or 0)
+        # Kept for the tokens of the response, which then need not read the prompt again.
         if response and not sample.ended:
             sample.scored = sequence
         return sequence, scores
 
     def _take_prompt_scores(self, generation: Generation, scores: Sequence[TokenScore]) -> None:
+        # Set before a delta, which is what the caller waits for.
         generation.prompt_scores = tuple(scores)
         live = self._live.get(generation)
         if live is not None and generation.request.params is None:

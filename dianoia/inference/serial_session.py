@@ -72,12 +72,14 @@ class SerialSession:
         with self._changed:
             while not (self._queue or self._closed):
                 self._changed.wait()
+            # Also when closed: cancelled requests get their ends before the thread does.
             return self._queue.popleft() if self._queue else None
 
     def _serve(self, handle: SerialHandle) -> None:
         request, listener = handle.request, handle.listener
         assert request.params is not None
         if handle.cancelled:
+            # The engine counts its slots by the ends, so a request that never ran has to report them too.
             for sample in range(request.samples):
                 listener.ended(sample, Completion((), (), False))
             return

@@ -34,6 +34,7 @@ class _Stripped:
         if not visible:
             self._blanks = whole if self._begun else ""
             return ""
+        # White space at the end waits for what follows, since the whole is stripped in the end.
         self._blanks = whole[len(whole.rstrip()) :]
         before, self._before = self._before, ""
         self._begun = True
@@ -86,6 +87,7 @@ class ThoughtStream:
         thought, content = "", ""
         while True:
             tags = self._tags()
+            # The tag that comes first, so that the result does not depend on how the text was divided.
             begin, tag = min(
                 ((at, tag) for tag in tags if (at := self._held.find(tag)) >= 0),
                 default=(self._certain(tags, final), ""),
@@ -124,5 +126,6 @@ class ThoughtStream:
         pending = self._held
         if final:
             return len(pending)
+        # A tag may arrive in pieces, `</th` and `ink>`: the end that could become one stays back.
         begun = (n for tag in tags for n in range(1, len(tag)) if pending.endswith(tag[:n]))
         return len(pending) - max(begun, default=0)

@@ -69,6 +69,7 @@ class WaitingLine:
         """Return up to `most` samples of the request whose turn it is; None if nobody waits."""
         if not self._clients:
             return None
+        # The client goes out and comes back at the end of the line, which is what makes clients take turns.
         client, requests = self._clients.popitem(last=False)
         samples = requests.popleft()
         part = Part([samples.popleft() for _ in range(min(most, len(samples)))])

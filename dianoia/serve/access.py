@@ -55,6 +55,7 @@ class Guard:
 
     def _check(self, path: str, method: str, headers: Headers) -> None:
         host = headers.get("host", "")
+        # Against DNS rebinding: a page of another site may point its own name to this address.
         if not self._is_allowed(host):
             raise ApiError(
                 403,
@@ -62,6 +63,7 @@ class Guard:
                 code="host_not_allowed",
             )
         origin = headers.get("origin")
+        # A browser sends Origin with requests of pages; other clients send none.
         if origin is not None and urlsplit_netloc(origin) != host.lower():
             raise ApiError(
                 403,
@@ -73,6 +75,7 @@ class Guard:
             path == keyed_path or path.startswith(f"{keyed_path}/") for keyed_path in _KEYED
         ):
             _check_key(key, headers.get("authorization", ""))
+        # Refused before the body is read; `_bounded` counts what comes without a length, or with a false one.
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self._access.body_bytes:
             raise self._too_large()
@@ -87,6 +90,7 @@ class Guard:
         if name.rstrip(".") in self._hosts:
             return True
         try:
+            # An address cannot be rebound, so every one is allowed.
             ipaddress.ip_address(name)
         except ValueError:
             return False

@@ -98,6 +98,7 @@ class Answering:
         except EngineFailed as error:
             raise ApiError(500, f"The server failed: {error}.", code="engine_failed") from error
         finally:
+            # Also after the last delta, where it does nothing: a client that goes away must not keep its slots.
             for generation in self.generations:
                 generation.cancel()
             self._count()
@@ -129,12 +130,14 @@ async def _merged(generations: Sequence[Generation]) -> AsyncIterator[tuple[int,
         async for delta in generations[0]:
             yield 0, delta
         return
+    # Unbounded, but small: each generation joins what nobody has read, so a slow client makes few entries.
     queue: asyncio.Queue[tuple[int, Delta] | BaseException | None] = asyncio.Queue()
 
     async def pump(number: int, generation: Generation) -> None:
         try:
             async for delta in generation:
                 queue.put_nowait((number, delta))
+            # None says that one generation has ended; an error ends all of them.
             queue.put_nowait(None)
         except EngineFailed as error:
             queue.put_nowait(error)
@@ -151,5 +154,6 @@ async def _merged(generations: Sequence[Generation]) -> AsyncIterator[tuple[int,
             else:
                 yield item
     finally:
+        # A task that waits for a delta would otherwise outlive the request.
         for task in tasks:
             task.cancel()

@@ -71,6 +71,7 @@ def _counted(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaita
     name = endpoint.__name__.strip("_")
 
     async def counted(request: Request) -> Response:
+        # Counted also where the endpoint raises something that no handler expects.
         status = 500
         try:
             response = await endpoint(service, request)
@@ -78,6 +79,7 @@ def _counted(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaita
         except ApiError as error:
             status = error.status
             raise
+        # The answer goes nowhere; it keeps the server from logging a failure.
         except ClientGone:
             status = _GONE
             response = Response(status_code=_GONE)
@@ -97,6 +99,7 @@ def _model_entry(service: Service, name: str) -> dict[str, Any]:
         "owned_by": "dianoia",
         "root": checkpoint.source,
     }
+    # The context is known only once the model is loaded.
     if name in service.loaded:
         entry["max_model_len"] = service.engine.context(name)
     return entry

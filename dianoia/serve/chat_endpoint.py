@@ -59,6 +59,7 @@ class _Chat:
     def take(self, delta: Delta) -> Parts:
         """Split a delta into thought and content, and count the thought's tokens at the end."""
         choice = self.choices[delta.sample]
+        # The last delta brings text and the end, so what was held back follows at once.
         first = choice.add(choice.split.push(delta.text))
         if delta.finish is None:
             return first
@@ -70,6 +71,7 @@ class _Chat:
         generation = self.answering.generations[0]
         if not split.has_thought:
             return 0
+        # The thought was never closed: all tokens are its own.
         if split.thought_end is None:
             return len(generation.results[sample].ids)
         return generation.tokens_within(sample, split.thought_end)
@@ -123,6 +125,7 @@ class _Chat:
                 for choice in self._streamed(delta):
                     yield {**head, "choices": [choice], **tail}
         finally:
+            # A client that leaves closes `chunks` only; the generator below it would stay open, and with it the slots.
             await deltas.aclose()  # type: ignore[attr-defined]
         if with_usage:
             yield {**head, "choices": [], "usage": self.usage()}
@@ -137,6 +140,7 @@ class _Chat:
         scores = self.logprobs(delta.scores) if delta.scores else None
         choices = [_choice(delta.sample, fields, scores)] if fields or scores else []
         if delta.finish is not None:
+            # In a chunk of its own and with an empty delta, as OpenAI's API ends a choice.
             choices.append(_choice(delta.sample, {}, finish=delta.finish))
         return choices
 
@@ -151,6 +155,7 @@ async def chat_completions(service: Service, http: Request) -> Response:
     """Answer a request. Raises ApiError and ClientGone."""
     request, ignored = read_request(ChatRequest, await read_json(http))
     name = service.name_of(request.model)
+    # Loading takes seconds and tokenizing a long prompt milliseconds: neither may stop the event loop.
     model = await run_in_threadpool(service.model, name)
     chat = await run_in_threadpool(_submitted, service, name, model, request, http)
     headers = {IGNORED_HEADER: ", ".join(ignored)} if ignored else {}

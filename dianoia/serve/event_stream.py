@@ -26,6 +26,7 @@ class ClientGone(Exception):
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return what a coroutine returns, and cancel it if the client goes away first. Raises ClientGone."""
+    # `receive` is the only way in which ASGI tells that a client has gone, so it is awaited beside the work.
     task = asyncio.ensure_future(work)
     disconnected = asyncio.ensure_future(_gone(receive))
     try:
@@ -42,6 +43,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _gone(receive: Receive) -> None:
+    # What is left of a body comes first and is passed over.
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -65,6 +67,7 @@ class EventStream(Response):
     ) -> None:
         """seconds: that the stream may take."""
         super().__init__(headers={**headers, "Cache-Control": "no-store"})
+        # Starlette sets it to 0 for a response without a body; a stream has no known length.
         del self.headers["content-length"]
         self._receive, self._events, self._seconds = request.receive, events, seconds
 
@@ -77,6 +80,7 @@ class EventStream(Response):
         }
         await send(start)
         try:
+            # Without the end of the body the client sees that the stream was cut.
             await while_connected(self._receive, self._send(send))
         except (ClientGone, OSError):
             return
@@ -84,10 +88,12 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         async def data(text: str) -> None:
+            # JSON without line breaks is one `data:` line; each event is whole UTF-8, as no delta ends within a character.
             body = f"data: {text}\n\n".encode()
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
         try:
+            # The status was sent, so from here on every failure has to become an event.
             async with asyncio.timeout(self._seconds):
                 async for event in self._events:
                     await data(as_json(event))
@@ -102,6 +108,7 @@ class EventStream(Response):
             log.exception("A stream failed.")
             await data(as_json(ApiError(500, f"The server failed: {error}").body()))
         finally:
+            # Cancels the generations now, not when the iterator is collected.
             await self._events.aclose()  # type: ignore[attr-defined]
 
 

@@ -75,6 +75,7 @@ class VerdictRequest(BaseModel):
 
 def file_routes() -> list[Route]:
     """Return the routes of the page's files."""
+    # A fixed table, so that no path of a request ever reaches the file system.
     kinds = {
         "/": ("index.html", "text/html"),
         "/page/style.css": ("style.css", "text/css"),
@@ -146,5 +147,6 @@ def _verdict(body: VerdictRequest) -> dict[str, object]:
     problem = known_problem(body.question)
     if problem is None:
         return {"known": False}
+    # An answer that was cut off is no answer, even if its beginning happens to be right.
     assessment = assess(problem, body.answer, complete=body.finish_reason in (None, "stop"))
     return {"known": True, "domain": problem.domain, **asdict(assessment)}

@@ -161,10 +161,12 @@ def read_request(request_type: type[T], body: object) -> tuple[T, list[str]]:
     """Return a request and the names of its fields that are ignored. Raises ApiError, which names the field at fault."""
     if not isinstance(body, dict):
         raise ApiError(400, "The body has to be a JSON object.")
+    # A copy: fields are taken out of it below.
     fields, ignored = dict(body), []
     _check_text(fields)
     for name in list(fields):
         if name in IGNORED:
+            # Null means "not given" in OpenAI's API, so it is not reported as ignored.
             if fields.pop(name) is not None:
                 ignored.append(name)
         elif name in _NEUTRAL:

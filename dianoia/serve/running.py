@@ -81,9 +81,11 @@ def serve(
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
+    # uvicorn's own `run` would install its handlers and raise the signal again once it has ended.
     server = _Server(config, service, ready)
     if started is not None:
         started(server)
+    # The default is 5 ms: an event loop that is busy would make each decoding step wait that long.
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
@@ -91,6 +93,7 @@ def serve(
             server.run(sockets=[listening])
     finally:
         sys.setswitchinterval(before)
+        # Twice is no error, and needed where the server never came up.
         service.close()
     raise Stopped(f"stopped by {server.stopped_by}")
 
@@ -105,6 +108,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
+        # `ready` prints the address, so it comes behind: a script that reads the line may ask at once.
         await super().startup(sockets)
         self._ready()
 

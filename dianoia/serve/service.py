@@ -59,6 +59,7 @@ class Service:
             for alias in (*checkpoint.aliases, checkpoint.name)
         }
         self._models: dict[str, Model] = {}
+        # Guards `_models`: two first requests at a time must not load one model twice.
         self._loading = threading.Lock()
         self.engine = Engine({}, max_waiting=options.max_waiting, context=options.context)
 
@@ -94,6 +95,7 @@ class Service:
                     )
                 except (ModelError, ConfigError) as error:
                     raise ApiError(500, str(error), code="model_not_loaded") from error
+                # Before it is listed: a request may come as soon as the name is there.
                 self.engine.add(name, model)
                 self._models[name] = model
             return self._models[name]
@@ -103,6 +105,7 @@ class Service:
         try:
             self.model(self.default)
         except ApiError as error:
+            # The command prints the error itself, not as an answer to a client.
             raise error.__cause__ or error from None
 
     @property

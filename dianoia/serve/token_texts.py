@@ -16,6 +16,7 @@ _REPLACEMENT = "\ufffd"
 
 def _byte_of_character() -> dict[str, int]:
     """Return the bytes that the characters of byte-level tokenizers stand for, as GPT-2 has them."""
+    # Printable bytes stand for themselves; the others are shifted past 255, where every character is printable.
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     shifted = {chr(256 + number): byte for number, byte in enumerate(hidden)}
@@ -42,6 +43,7 @@ class TokenTexts:
     def bytes(self, token: int) -> list[int]:
         """Return a token's bytes."""
         text = self._decode([token])
+        # A part of a UTF-8 character decodes to U+FFFD, so its bytes are read from the token itself.
         if _REPLACEMENT in text and self._by_bytes:
             piece = str(self._tokenizer.convert_ids_to_tokens(token))
             if all(character in self._bytes for character in piece):
@@ -63,6 +65,7 @@ class TokenTexts:
         self, scores: Sequence[TokenScore], likeliest: int, offset: int = 0
     ) -> dict[str, Any]:
         """Return the `logprobs` of a completion. offset: characters of the text before it."""
+        # Offsets count characters of the tokens' own texts, as clients of OpenAI's API add them up.
         tokens = [self.text(score.id) for score in scores]
         offsets = []
         for score in scores:

@@ -43,6 +43,7 @@ class Fed:
         """Read the record in a folder, or begin one. Raises DamagedFile, UnknownFormat."""
         path = folder / FED_FILE
         if not path.exists():
+            # Random: two run directories may have the same name, and one tracker.
             return cls(path, uuid4().hex[:12])
         record = read_table(path)
         stages: dict[str, list[dict[str, Any]]] = record["stages"]
@@ -61,12 +62,14 @@ class Fed:
             ]
             for name, attempts in self.attempts.items()
         }
+        # Replaced as a whole, so that a kill leaves the earlier record.
         write_json(self.path, {"run_id": self.run_id, "stages": stages}, checked=True)
 
     def attempt(self, stage: str, begun: str) -> tuple[int, Attempt]:
         """Return the number of a beginning, from 1, and its record; a new one is added."""
         attempts = self.attempts.setdefault(stage, [])
         for number, attempt in enumerate(attempts, start=1):
+            # The same beginning: the stage was resumed, or is looked at once more.
             if attempt.hash == begun:
                 return number, attempt
         attempts.append(Attempt(begun))

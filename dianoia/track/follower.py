@@ -94,9 +94,11 @@ class Follower:
 
     def _feed_stage(self, name: str) -> bool:
         directory = self.run.stage(name)
+        # What the stage is made from identifies its attempt: a stage run again from scratch writes another record.
         record = _begun(directory)
         if record is None:
             return False
+        # Finished attempts are never opened again, so a later call costs a look at `begun.json` only.
         number, attempt = self.fed.attempt(name, record["hash"])
         if attempt.is_finished:
             return False
@@ -112,6 +114,7 @@ class Follower:
             sent |= self._send(stage, rows[start : start + _AT_ONCE])
         if done:
             self._finish(stage)
+        # After the tracker has the rows: a kill in between sends nothing twice, as `last_step` is read from the tracker.
         elif sent:
             self.fed.write()
         return sent or done
@@ -153,7 +156,9 @@ class Follower:
         feed, new = self._feed_of(stage), list[TrackedRow]()
         for row, seconds in rows:
             step, first = row["step"], stage.last_step
+            # Also of rows that the tracker holds: their rollouts and seconds are not those of the next row.
             stage.last_step, stage.time = step, stage.stage.began + seconds
+            # The second condition drops the steps that a resumed stage writes once more within one reading.
             if step > feed.last_step and (not new or step > new[-1].step):
                 tables = rollouts_between(stage.directory, first, step)
                 new.append(TrackedRow(step, tracked_numbers(row), tables, stage.time))
@@ -172,11 +177,13 @@ class Follower:
     def _finish(self, stage: _OpenStage) -> None:
         """Send the results of a stage that is done, and close it."""
         feed = self._feed_of(stage)
+        # The tracker may have it from a follower that was killed before it wrote `fed.json`.
         if not feed.has_summary:
             numbers, tables = results(stage.directory)
             feed.summarize(TrackedRow(max(feed.last_step, 0), numbers, tables, stage.time))
             self._count(stage, 0, len(tables))
         feed.close(done=True)
+        # Written last, so that a kill before it leads to a look at the tracker, never to a missing summary.
         stage.attempt.is_finished = True
         del self._open[stage.stage.stage]
         self.fed.write()

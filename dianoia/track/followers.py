@@ -63,6 +63,7 @@ def follower(run: TrackedRun, name: str, wait: float = _LOCK_SECONDS) -> Iterato
     folder = own_folder(name, run.path)
     folder.mkdir(parents=True, exist_ok=True)
     destination = destination_of(name, run.path, run.project, run.online)
+    # Before the record is read: the earlier follower writes it until it ends.
     with _lock(folder, wait):
         fed = Fed.read(folder)
         tracker = open_tracker(name, destination)
@@ -81,6 +82,7 @@ def _lock(folder: Path, wait: float) -> Iterator[None]:
     with (folder / _LOCK_FILE).open("w") as file:
         while True:
             try:
+                # The lock goes with the process, so a killed follower leaves none behind.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
@@ -113,6 +115,7 @@ class Followers:
 
     def __enter__(self) -> Self:
         for run, names in self._runs:
+            # Once per tracker: a second follower would wait for the lock of the first.
             for name in dict.fromkeys(names):
                 self._start(run, name)
         return self
@@ -122,8 +125,10 @@ class Followers:
         try:
             process = subprocess.Popen(
                 interpreter.command(f"{__name__}:serve", arguments),
+                # Never written to: the system closes it when this process ends, however it ends.
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
+                # Ctrl-C in a terminal goes to a whole process group, and the last rows are still to be sent.
                 start_new_session=True,
             )
         except OSError as error:  # a limit on processes or memory
@@ -191,6 +196,7 @@ def serve(name: str, path: str, run_name: str | None, project: str | None, onlin
         log = own_folder(name, run.path) / LOG_FILE
         log.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        # Descriptors, since libraries in C and child processes write there too.
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         with follower(run, name) as feeding:
@@ -212,5 +218,6 @@ def _feed_until_closed(feeding: Follower) -> None:
         if ended and not sent:
             return
         if not ended:
+            # Waits for the next look and for the end at the same time.
             ready, _, _ = select.select([0], [], [], _POLL_SECONDS)
             ended = bool(ready) and not os.read(0, 1)

@@ -43,6 +43,7 @@ class Rows:
         """Yield each new row, with the seconds of work up to it; after a rewrite, every row once more."""
         try:
             with self._path.open("rb") as file:
+                # Of the open file, not of the path, which may be replaced meanwhile.
                 about = os.fstat(file.fileno())
                 identity = (about.st_dev, about.st_ino)
                 if identity != self._file or about.st_size < self._offset:
@@ -51,8 +52,10 @@ class Rows:
                 content = file.read()
         except FileNotFoundError:
             return
+        # A line without its end is still being written; it is read next time.
         end = content.rfind(b"\n") + 1
         for line in content[:end].splitlines(keepends=True):
+            # Moved on row by row: if the caller stops half-way, the others come again.
             start = self._offset
             self._offset += len(line)
             row = self._row(line, start)
@@ -67,6 +70,7 @@ class Rows:
             row = None
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             return row
+        # One message per line, however often the file is read again.
         if start not in self._damaged:
             self._damaged.add(start)
             self._report(f"{self._path}: the line at byte {start} is damaged and was left out")

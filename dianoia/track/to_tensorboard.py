@@ -106,6 +106,7 @@ def events(path: Path) -> Iterator[tuple[Any, int]]:
     while position + 16 <= len(content):
         (length,) = struct.unpack_from("<Q", content, position)
         end = position + 12 + length + 4
+        # Cut by a kill; the writer truncates the file where the last whole event ends.
         if end > len(content):
             return
         yield Event.FromString(content[position + 12 : end - 4]), end

@@ -63,6 +63,7 @@ class _Rows(StageFeed):
             timestamps=[datetime.fromtimestamp(row.time, UTC).isoformat() for row in rows],
             # The keys that its own client adds; the dashboard groups by them.
             config={**self._stage.configuration, "_Group": self._stage.run_name, "_Created": began},
+            # Trackio drops a row whose id it has, which makes sending it twice harmless.
             log_ids=[f"{self._stage.id}:{key}" for key in keys],
             run_id=self._stage.id,
         )

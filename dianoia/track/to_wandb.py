@@ -47,6 +47,7 @@ class WeightsAndBiases:
     def open(self, stage: TrackedStage) -> StageFeed:
         """Return the feed of a stage: a wandb run with the id of the stage."""
         last_step, has_summary = -1, False
+        # Read before `init`, which opens another file for the same run id.
         if not self._online:
             last_step, has_summary = held(offline_files(self._folder, stage.id))
         settings = wandb.Settings(
@@ -75,6 +76,7 @@ class WeightsAndBiases:
                 settings=settings,
             )
         if self._online:
+            # The server counts records, and a row's record has the row's step.
             last_step = run.starting_step - 1
         # As transformers' integration does: panels may be drawn over it beside its runs.
         run.define_metric("train/global_step")

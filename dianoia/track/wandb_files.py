@@ -45,6 +45,7 @@ def history_row(record: Any) -> dict[str, Any]:
 
 def records(file: Path) -> Iterator[Any]:
     """Yield the whole records of a file; what a kill has cut at its end is left out."""
+    # LevelDB's log format: blocks of 32 KiB, in which a record is whole or divided into fragments.
     content, position, data = file.read_bytes(), _HEADER, b""
     while position + _PREFIX <= len(content):
         block_space = _BLOCK - position % _BLOCK
@@ -53,6 +54,7 @@ def records(file: Path) -> Iterator[Any]:
             continue
         _, length, fragment_type = struct.unpack_from("<IHB", content, position)
         start, position = position + _PREFIX, position + _PREFIX + length
+        # Type 0 is space that was set aside and never written.
         if position > len(content) or fragment_type == 0:
             return
         data = (
