@@ -113,7 +113,7 @@ def differences(model: Scores, other: Scores) -> dict[str, Estimate]:
     """Return pass@1 and cons@k of a model less those of another one, problem by problem, over problems that both have."""
     mine = {problem: n for n, problem in enumerate(model.problems)}
     pairs = [(mine[problem], n) for n, problem in enumerate(other.problems) if problem in mine]
-    # Means per problem first: samples of one problem are not independent, so problems are the unit that is drawn again.
+    # Means per problem first: samples of one problem are not independent, so the interval counts problems.
     means = [[fmean(grades_G) for grades_G in scores.grades_PG] for scores in (model, other)]
     estimates = {"pass@1": _paired(means[0], means[1], pairs)}
     # A majority of 4 and one of 64 are different measures, so only equal numbers are compared.
