@@ -109,6 +109,7 @@ def _model(model: str) -> str:
 
     path = Path(model).expanduser()
     head = model.rpartition(":")[0]
+    # A recipe must not name a run: the run's main checkpoint may be another one tomorrow.
     is_run = path.is_dir() and not (path / "config.json").is_file()
     if model not in SHIPPED and (is_run or (head and Path(head).expanduser().is_dir())):
         return find_checkpoint(model).source

@@ -58,6 +58,7 @@ def track(arguments: argparse.Namespace) -> None:
         ConfigError: no run, no tracker, or a tracker whose package is missing.
         TrackerError: a tracker has failed; the others were fed.
     """
+    # Here and below: `dianoia --help` must not import what only a tracker needs.
     from dianoia.track.trackers import check_trackers
 
     run, names = _run_and_trackers(arguments)
@@ -74,6 +75,7 @@ def track(arguments: argparse.Namespace) -> None:
         _feed(feeding, failures, arguments.follow)
         for name, tracker_feed in feeding.items():
             counts[name] = {stage: asdict(count) for stage, count in tracker_feed.counts.items()}
+    # Outside of the block: the followers have been closed, and standard output is ours again.
     _print(counts, run, arguments.json)
     if failures:
         raise TrackerError("\n".join(failures))
@@ -92,6 +94,7 @@ def _run_and_trackers(arguments: argparse.Namespace) -> "tuple[TrackedRun, list[
             "folder that `dianoia run` has named as its results"
         )
     table: dict[str, Any] = read_table(recipe).get("track", {})
+    # `--to` replaces the recipe's trackers; it does not add to them.
     typed = [name.strip() for option in arguments.to for name in option.split(",")]
     names = list(dict.fromkeys(typed or table.get("to", [])))
     if not names:
@@ -134,6 +137,7 @@ def _feed(feeding: "dict[str, Follower]", failures: list[str], follow: bool) -> 
     try:
         while active:
             for name, follower in list(active.items()):
+                # `_try` notes a failure instead of raising it, so the list tells whether there was one.
                 before = len(failures)
                 _try(name, failures, follower.feed)
                 if len(failures) > before or not follow or follower.is_complete:
@@ -141,6 +145,7 @@ def _feed(feeding: "dict[str, Follower]", failures: list[str], follow: bool) -> 
             if active:
                 time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
+        # With --follow, Ctrl-C is the usual end: what was sent is closed and printed as at any other end.
         if not follow:
             raise
 

