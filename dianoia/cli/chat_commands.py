@@ -68,9 +68,11 @@ class Commands:
     def save(self, file_name: str) -> None:
         """Write the conversation to a file; one that was there before is not overwritten."""
         names = _words(file_name)
+        # Read like a shell's words, so that a name with blanks can be quoted.
         if len(names) != 1:
             raise ConfigError("/save takes a file name, such as chat.md or chat.json")
         path = Path(names[0]).expanduser()
+        # A file that this session wrote may be written again, with what has come since.
         if path.exists() and path.resolve() not in self._saved:
             raise ConfigError(
                 f"/save {file_name}: this file exists and is kept; choose another name"
@@ -97,6 +99,7 @@ class Commands:
             self.display.note(f"models: {listed}")
             return
         checkpoint = self._checkpoint(model_name, names)
+        # Kept loaded, so that changing back and forth between two models is quick.
         if checkpoint.name not in self._models:
             self._models[checkpoint.name] = load(checkpoint, slots=self._slots)
             self.conversation.engine.add(checkpoint.name, self._models[checkpoint.name])
@@ -110,6 +113,7 @@ class Commands:
             name, equals, value = word.partition("=")
             if not equals:
                 raise ConfigError(f"/set {word}: write NAME=VALUE, such as temperature=0.7")
+            # All of the line is checked before any of it holds.
             settings = settings.with_text(name.strip(), value.strip())
         self.conversation.settings = settings
         pairs = [
@@ -137,6 +141,7 @@ class Commands:
             self.display.console.print(
                 printable(question), style="cyan", markup=False, highlight=False
             )
+        # The next call goes on behind these.
         self._offered += _SHOWN_EXAMPLES
 
     def regenerate(self, _argument: str) -> Generator[Piece]:

@@ -173,8 +173,10 @@ def _settings_text(settings: "Sequence[KeySetting]") -> str:
     values: dict[str, dict[str, None]] = {}  # a dict without values is a set that keeps the order
     for setting in settings:
         value = json.dumps(setting.value, ensure_ascii=False)
+        # Values may be whole prompts, and a line has 80 columns.
         cut = value if len(value) <= 40 else value[:37] + "..."
         values.setdefault(setting.recipe, {})[cut] = None
+    # Values by recipe, each once: seeds and variants of a recipe often repeat one.
     shown = list(values.items())[:_MOST_RECIPES]
     hidden_count = len(values) - len(shown)
     text = "; ".join(f"{recipe}: {', '.join(texts)}" for recipe, texts in shown)

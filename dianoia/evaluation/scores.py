@@ -92,6 +92,7 @@ def read_scores(path: Path) -> Scores:
         raise DamagedFile(
             f"{path}: the rollouts cannot be read ({error}); evaluate again with another --out"
         ) from error
+    # By id, in the order of the file: dictionaries keep the order in which problems first came.
     groups: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         groups.setdefault(row["problem"], []).append(row)

@@ -109,6 +109,7 @@ def _split(text: str) -> list[str]:
     # Options of a task of reasoning-gym hold commas too.
     if Path(whole).expanduser().exists() or is_built_in(whole):
         return [whole]
+    # Empty parts are left out, so that a comma at the end does no harm.
     return [part for part in (part.strip() for part in whole.split(",")) if part]
 
 

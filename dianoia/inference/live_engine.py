@@ -118,10 +118,12 @@ class Engine:
         """
         line = self._line(model)
         _check(line, request)
+        # Made outside of the lock, which is held for the count and the queue alone.
         generation = Generation(model, request, self._cancel, line.decode)
         with self._lock:
             if self._closed:
                 raise ConfigError("The engine is closed. Open another one to submit requests.")
+            # Counted at once, not by the thread: otherwise many callers could pass the limit before the first is served.
             self._count(line, request.samples)
             self._inbox.put(partial(line.begin, generation))
         return generation
@@ -131,9 +133,11 @@ class Engine:
         with self._lock:
             if self._closed:
                 return
+            # Before the stop is put into the queue: behind it nothing would be served, and a caller would wait for ever.
             self._closed = True
         self._inbox.put(self._stop)
         self._inbox.put(None)
+        # Its last action has cancelled every request, so no caller is left waiting.
         self._thread.join()
         self._scorer.shutdown()
 
@@ -166,6 +170,7 @@ class Engine:
 
     def _run(self) -> None:
         while (action := self._inbox.get()) is not None:
+            # Requests that fail end by `fail`; an exception here would end the thread and with it every request.
             action()
 
     def _stop(self) -> None:

@@ -89,6 +89,7 @@ def topic_names() -> tuple[str, ...]:
 def _key_topics(word: str) -> list[KeyTopic]:
     """Return the keys named `word`, or `TABLE.word`, then those that end in it; equal ones of several tables as one."""
     first, _, key_name = word.partition(".")
+    # The part before the first dot may be a table's name, or the beginning of a key such as `sampling.dtype`.
     tables = [table for table in key_tables() if table.name == first and key_name]
     name = key_name if tables else word
     groups: dict[Key, list[KeyTable]] = {}

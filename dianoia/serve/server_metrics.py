@@ -36,6 +36,7 @@ class Metrics:
     def text(self, gauges: Mapping[str, Mapping[Labels, float]]) -> str:
         """Return everything, with gauges of the moment."""
         with self._lock:
+            # Written under the lock, so that the counts of a histogram and its sum belong together.
             lines = [*self._lines(gauges)]
         return "\n".join(lines) + "\n"
 
@@ -48,6 +49,7 @@ class Metrics:
         for name, histograms in self._histograms.items():
             yield f"# TYPE dianoia_{name} histogram"
             for labels, counts in histograms.items():
+                # Buckets of Prometheus are cumulative: each counts everything up to its bound.
                 total = 0.0
                 for bound, count in zip((*map(str, _BOUNDS), "+Inf"), counts, strict=False):
                     total += count

@@ -96,6 +96,7 @@ class StageContext(Context):
     def reward_model(self, name: str) -> StartModel:
         """Load a model that becomes a reward model, padding included. Raises ModelError."""
         source = self.resolve(name)
+        # The scalar head is new and drawn by the recipe's seed; the body has the weights of the source.
         model = start_reward_model(source, self.seed, self.device)
         tokenizer = load_tokenizer(source)
         prepare_padding(model, tokenizer)
@@ -120,6 +121,7 @@ class StageContext(Context):
             self.print_line(
                 f"asks under the template {template_used.name!r}, and the checkpoint was trained under {trained.name!r}"
             )
+        # A copy of the weights: the learner changes its own while samples are drawn, and hands them over between steps.
         sampler = make_sampler(start.model, slots=slots, dtype=DTYPES[dtype])
         return RolloutSampler(sampler, start.prompts(template_used), wording)
 
@@ -142,6 +144,7 @@ class StageContext(Context):
             return
         try:
             add_adapters(start.model, lora, self.seed, train_head=train_head)
+        # Name the table that the person wrote; `add_adapters` knows only the key in it.
         except ConfigError as error:
             raise ConfigError(f"stages.{self.name}.{error}") from None
 
@@ -178,6 +181,7 @@ class StageContext(Context):
         self, start: StartModel, config: RewardModelStage, total_steps: int
     ) -> RewardModelLearner:
         """Return the learner of a `reward_model` stage; the scalar head is trained in full beside adapters."""
+        # The head is random at first, and adapters have no part in it.
         self.add_adapters(start, config.lora, train_head=True)
         return RewardModelLearner(
             start.model,

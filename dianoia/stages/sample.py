@@ -59,6 +59,7 @@ def run(config: SampleStage, context: StageContext) -> None:
             # A batch that is given up is drawn again as a whole; answers of endpoints are stored.
             with sampling_may_be_given_up():
                 rows = sampling.rows(batch.problems, batch.start)
+            # Counted per batch and written with its rows, so that the totals do not depend on where a run was stopped.
             verdicts = sampling.builder.verdicts()
             write_part(batch.path, rows, time.perf_counter() - start, verdicts)
             kept_share = sum(row.reason is None for row in rows) / len(rows)
@@ -113,6 +114,7 @@ def _finish(context: StageContext, parts: Sequence[Path]) -> None:
     """Merge the batches, write the counts and print them."""
     merge_parts(parts, context.directory.dataset, rejected=False)
     merge_parts(parts, context.directory.rejected, rejected=True)
+    # From the files of all batches, also those of earlier processes.
     totals = counts(read_outcomes(parts)) | {
         "verdicts": add_counts(map(read_verdicts, parts)),
         "seconds": sum(map(read_seconds, parts)),

@@ -111,6 +111,7 @@ def other_rollouts(stage: StageDirectory) -> list[Table]:
 
 
 def _rollouts(file: Path, name: str) -> Table:
+    # Cut before it becomes Python objects: a file may hold many thousand rollouts.
     table = pq.read_table(file).slice(0, MAX_ROLLOUTS)
     columns = tuple(column for column in ROLLOUT_COLUMNS if column in table.column_names)
     rows = [[row[column] for column in columns] for row in table.select(columns).to_pylist()]

@@ -53,6 +53,7 @@ class MLflow:
         self._parent: Any = None
         self._client = MlflowClient(uri or f"sqlite:///{folder / 'mlflow.db'}")
         name = destination.project or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_PROJECT
+        # Looked for first, as creating one that exists is an error.
         experiment = self._client.get_experiment_by_name(name)
         # Of an own file the artifacts lie beside it; of another store it decides itself.
         artifacts = (folder / "artifacts").as_uri() if uri is None else None
@@ -64,6 +65,7 @@ class MLflow:
 
     def open(self, stage: TrackedStage) -> StageFeed:
         """Return the feed of a stage, whose run is made below that of the whole run."""
+        # Searched by our own tag: names of runs need not be unique in MLflow.
         self._parent = self._find(stage.run_id) or self._client.create_run(
             self._experiment,
             start_time=int(1000 * stage.began),
@@ -140,6 +142,7 @@ class _Run(StageFeed):
         content = {"columns": list(table.columns), "data": [list(row) for row in table.rows]}
         self._client.log_dict(self._id, content, file)
         entry = {"path": file, "type": "table"}
+        # MLflow's page lists the tables that this tag names; a table sent twice stands there once.
         if entry not in self._shown:
             self._shown.append(entry)
             self._client.set_tag(self._id, _TABLES, json.dumps(self._shown))

@@ -108,6 +108,7 @@ def model_facts(source: str, option: str = "--model") -> ModelFacts:
         ModelError: there is no such model.
     """
     config = model_config(option, source)
+    # Not an error: a recipe may be written on another machine than the one that runs it.
     reason = unavailable_reason(source)
     if reason is not None and source not in KNOWN:
         # A configuration in the cache without weights: sizes are known, and the run fetches the rest.
@@ -118,6 +119,7 @@ def model_facts(source: str, option: str = "--model") -> ModelFacts:
         parameters=size_from_config(text_config(config), source).parameters,
         positions=text_config(config).get("max_position_embeddings"),
         template=None if recorded is None else recorded.name,
+        # A record of Dianoia's own says more than the name does.
         is_instruct=recorded is None and _is_instruct(source),
         unavailable=reason,
     )
@@ -161,6 +163,7 @@ def problem_facts(
     source = problem_source(problems, all_heldout, key=option)
     heldout = source.heldout(_COUNTED if not is_built_in(problems) else 512)
     training = list(heldout) if all_heldout else training_sample(source)
+    # Bytes, not characters: one Chinese character may take several tokens.
     longest = max((len(problem.question.encode()) for problem in training), default=0)
     return ProblemFacts(
         name=problems,
@@ -178,6 +181,7 @@ def _gold_warning(problems: str, option: str) -> str:
     rows = (
         check_set(problems) if is_built_in(problems) else check_files(FileSettings(path=problems))
     )
+    # The first rows only: a large file would take minutes, and a wrong column shows at once.
     graded = list(islice((row for row in rows if row.outcome is not Outcome.LEFT_OUT), _GRADED))
     bad = [row for row in graded if row.outcome in (Outcome.WRONG, Outcome.UNREADABLE)]
     if not bad:

@@ -72,6 +72,7 @@ class NativeSampler:
         self._decoders = _decoders(config, dtype, torch.device(device), slots)
         self._positions: int = config.max_position_embeddings
         self._vocabulary = ModelShape.of(config).vocabulary
+        # `load` only publishes weights; they are copied in `pull`, never while samples are decoded.
         self._weights = PendingWeights()
         self._stats = SamplerStats()
 
@@ -127,6 +128,7 @@ class NativeSampler:
         all of the model's positions; a request has to fit into the positions with both.
         Raises ConfigError if one exceeds the model's positions, or where the C functions cannot run.
         """
+        # RoPE tables end there.
         if max(prompt_tokens, response_tokens) > self._positions:
             raise ConfigError(
                 f"A session for prompts of {prompt_tokens} and responses of {response_tokens} tokens is longer than the "
