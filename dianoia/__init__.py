@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dianoia.inference.response import Response
     from dianoia.judge.function_files import RewardFunction
     from dianoia.results.run_results import Estimate, Run, load_run
-    from dianoia.tasks.grading import grade
+    from dianoia.tasks.catalog import grade
     from dianoia.tasks.math import Judgement
 
 __version__ = "0.1.0"
@@ -61,7 +61,7 @@ _MODULES = {
     "Run": "dianoia.results.run_results",
     "Turn": "dianoia.base.records",
     "UserError": "dianoia.base.errors",
-    "grade": "dianoia.tasks.grading",
+    "grade": "dianoia.tasks.catalog",
     "load": "dianoia.inference.loaded_model",
     "load_run": "dianoia.results.run_results",
     "run": "dianoia.api",

@@ -163,7 +163,7 @@ class _Session:
     def run(self) -> None:
         """Read and answer until Ctrl-D, /quit or a second Ctrl-C."""
         from dianoia.cli.chat_commands import Quit
-        from dianoia.cli.chat_input import QuestionReader
+        from dianoia.cli.chat_display import QuestionReader
         from dianoia.inference.known_questions import known_problem
 
         self._greet()

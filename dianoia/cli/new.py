@@ -12,7 +12,7 @@ from dianoia.cli.output import print_json, print_wrapped
 
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
-    from dianoia.inference.trial import Trial
+    from dianoia.inference.loaded_model import Trial
     from dianoia.recipe.new import NewRecipe, Request
     from dianoia.text.template import Template
 
@@ -166,8 +166,7 @@ def _first_template(composed: "NewRecipe") -> "Template":
 
 
 def _try(composed: "NewRecipe", source: str) -> "Trial":
-    from dianoia.inference.loaded_model import load
-    from dianoia.inference.trial import try_problems
+    from dianoia.inference.loaded_model import load, try_problems
 
     problems = composed.facts.problems.sample[:_TRIED]
     template = _first_template(composed)

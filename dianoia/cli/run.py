@@ -404,7 +404,7 @@ def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") ->
 
         locks = [run.lock for run in planned if run.lock is not None]
         return StageProcesses(locks, capture=console.is_terminal or console.quiet)
-    from dianoia.pipeline.in_process import InProcess
+    from dianoia.pipeline.stage import InProcess
 
     return InProcess()
 

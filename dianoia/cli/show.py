@@ -83,7 +83,7 @@ def _run_table(run: "Run", count: int) -> dict[str, Any]:
     from dataclasses import asdict
 
     from dianoia.inference.checkpoints import main_checkpoint
-    from dianoia.results.overview import example_rollouts, headline, stage_with_rollouts
+    from dianoia.results.run_results import example_rollouts, headline, stage_with_rollouts
 
     names = {checkpoint.stage for checkpoint in run.checkpoints} - {None}
     source = stage_with_rollouts(run, main_checkpoint(run.path).name) if names and count else None
@@ -120,7 +120,7 @@ def _stage_table(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from dianoia.results.overview import example_rollouts, headline, last_metrics
+    from dianoia.results.run_results import example_rollouts, headline, last_metrics
     from dianoia.storage.journal import read_journal
     from dianoia.storage.run_directory import RunDirectory
 

@@ -72,8 +72,13 @@ def check(arguments: argparse.Namespace) -> int:
     """Grade gold answers and print those that are not right; return 1 if there are any, else 0."""
     from rich.console import Console
 
-    from dianoia.cli.task_listing import graded_table, show_graded, show_wrong, wrong_table
-    from dianoia.recipe.check.gold_answers import graded_sets
+    from dianoia.cli.task_listing import (
+        graded_sets,
+        graded_table,
+        show_graded,
+        show_wrong,
+        wrong_table,
+    )
     from dianoia.tasks.catalog import read_tests
     from dianoia.tasks.wrong_check import check_wrong
 

@@ -15,8 +15,7 @@ from dianoia.base.disk_space import free_bytes
 from dianoia.base.extras import DISTRIBUTION
 from dianoia.base.files import cache_folder
 from dianoia.doctor.finding import Finding, broken, warning
-from dianoia.doctor.package_checks import check_packages
-from dianoia.doctor.torch_probe import Probe, probe_torch
+from dianoia.doctor.package_checks import Probe, check_packages, probe_torch
 from dianoia.hardware.cgroups import cpu_limit, memory_limit
 from dianoia.hardware.machine import address_limit, main_memory
 from dianoia.recipe.plan.number_format import format_bytes

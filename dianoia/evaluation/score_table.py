@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dianoia.algo.estimates import Estimate
+from dianoia.evaluation.benchmarks import Published, published
 from dianoia.evaluation.evaluation_recipe import Measurement
-from dianoia.evaluation.published import Published, published
 from dianoia.evaluation.scores import Scores, differences
 
 _COLUMNS = 80

@@ -5,8 +5,7 @@
 `stages/.old/`. Everything that can be refused is refused before the first stage begins.
 
     scheduler         which stage starts when; the same for one job and for many
-    in_process        executor for one job: runs each stage in this process
     stage_processes   executor for several jobs: one process per stage, forked by `fork_server`
-    stage             one stage: run in its folder, from checked inputs to its manifest
+    stage             one stage: run in its folder, from checked inputs to its manifest; and the executor for one job
     results           run.json, recipe.json and results.json of the run directory
 """

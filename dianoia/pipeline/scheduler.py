@@ -1,6 +1,6 @@
 """Runs the stages of one or several recipes, as many at the same time as there are jobs. No torch.
 
-In: runs with their plans, and an `Executor` that runs a stage: in this process (`in_process`) or in a process per stage
+In: runs with their plans, and an `Executor` that runs a stage: in this process (`stage.InProcess`) or in a process per stage
 (`stage_processes`). The scheduler starts stages, shows their progress and keeps every `results.json` true. Results do
 not depend on the number of jobs, times aside, as long as the number of threads per stage is the same: a stage knows
 nothing of the others.

@@ -5,7 +5,8 @@ stage begins, the outputs of the stages that it reads are compared with them.
 """
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -226,3 +227,20 @@ def _check_model(folder: Path) -> None:
     if (folder / SUMS).is_file():
         cure = f"restore it from a copy; or, if you changed it yourself, remove {folder / SUMS}"
         check_folder(folder, cure, _WEIGHTS)
+
+
+# Executor for one job ------------------------------------------------------------------------------
+
+
+class InProcess:
+    """Runs one stage at a time: `start` returns when the stage has ended, and raises its error unchanged."""
+
+    start = staticmethod(run_stage)
+
+    def running(self) -> AbstractContextManager[object]:
+        """Hold nothing: there is no process to end."""
+        return nullcontext()
+
+    def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
+        """Return the stage that has just ended."""
+        return [(request, None) for request in running]

@@ -20,8 +20,8 @@ from dianoia.serve.api_errors import ApiError
 from dianoia.serve.chat_endpoint import chat_completions
 from dianoia.serve.completion_endpoint import completions
 from dianoia.serve.event_stream import ClientGone
-from dianoia.serve.openapi_schema import openapi_schema
 from dianoia.serve.page_routes import PageContent, PageModel, file_routes, lookup_routes
+from dianoia.serve.request_types import openapi_schema
 from dianoia.serve.service import Service
 
 log = logging.getLogger(__name__)

@@ -30,9 +30,8 @@ from dianoia.metrics.votes import with_votes
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages._shared import Batch, batches
 from dianoia.stages.context import StageContext
-from dianoia.storage.completion_table import read_completions, write_completions
 from dianoia.storage.journal import Journal
-from dianoia.storage.rollout_table import write_rollouts
+from dianoia.storage.rollout_table import read_completions, write_completions, write_rollouts
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.template import Template
 from dianoia.text.template_fit import better_template

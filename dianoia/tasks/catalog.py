@@ -1,14 +1,15 @@
 """Find problem sets and verifiers by name.
 
 In: the name of a built-in set (`miniature/math`, `gym/...`), a file, a hub name or a `[data]` table. Out: a
-`ProblemSource`, and the verifiers that its problems name. Names of plugins are in `plugins`.
+`ProblemSource`, and the verifiers that its problems name, and one
+answer graded by the name of a verifier (`dianoia.grade`). Names of plugins are in `plugins`.
 """
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
-from dianoia.base.errors import ConfigError
+from dianoia.base.errors import ConfigError, nearest
 from dianoia.base.records import Problem
 from dianoia.config import DataSettings, FileSettings, Problems
 from dianoia.tasks.code import CODE, INPUT
@@ -19,7 +20,7 @@ from dianoia.tasks.data.locations import files_of
 from dianoia.tasks.data.mappings import HUB, reading_of
 from dianoia.tasks.file_formats import FORMATS
 from dianoia.tasks.gym import GYM, PREFIX, GymProblems, gym_problems
-from dianoia.tasks.math import MATH
+from dianoia.tasks.math import MATH, Judgement, Verdict, judged
 from dianoia.tasks.plugins import PROBLEM_SETS, ProblemSource, Registry
 from dianoia.tasks.problem_files import Defaults
 from dianoia.tasks.short_answers import BUILT_IN_RULES, SHORT_ANSWER_VERIFIERS
@@ -204,3 +205,35 @@ def runs_programs(source: ProblemSource) -> bool:
     return any(
         verifier is not None and verifier.runs_in is RunsIn.SANDBOX for verifier in verifiers
     )
+
+
+# One answer ----------------------------------------------------------------------------------------
+
+# A share between 0 and 1 counts as wrong: a judgement has no degrees.
+_SCORED = {1.0: Verdict.RIGHT, None: Verdict.GOLD_UNREADABLE}
+
+
+def grade(verifier: str, *, gold: str, answer: str, question: str = "") -> Judgement:
+    r"""Grade an answer to a question against its gold answer.
+
+        grade("math", gold=r"\frac12", answer="0.5").right                     # True
+        str(grade("math", gold="5", answer=r"5\text{ or so}"))                 # "unreadable: text after the number"
+
+    Args:
+        verifier: `math`, `number`, `choice`, ... as in a problem file.
+        question: units, words and percent signs of an answer are held against it.
+
+    Raises:
+        ConfigError: there is no such verifier.
+        VerifierError: no worker process could be started.
+        SandboxError: no sandbox works on this machine, where the verifier runs programs.
+    """
+    if verifier not in VERIFIERS:
+        raise ConfigError(
+            f"verifier = {verifier!r}: there is no such verifier{nearest(verifier, VERIFIERS)}; use one of {', '.join(sorted(VERIFIERS))}"
+        )
+    problem = Problem("graded", question, gold, verifier)
+    # Its judgements come with a verdict and a reason of their own; others have a score.
+    if verifier == "math":
+        return judged([(problem, answer)])[0]
+    return Judgement(_SCORED.get(VERIFIERS[verifier](problem, answer), Verdict.WRONG))

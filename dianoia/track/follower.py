@@ -15,8 +15,7 @@ from typing import Any
 from dianoia.base.files import read_table
 from dianoia.storage.run_directory import RunDirectory, StageDirectory
 from dianoia.track.fed import Attempt, Fed
-from dianoia.track.metric_names import tracked_numbers
-from dianoia.track.stage_files import Rows, results, rollouts_between
+from dianoia.track.stage_files import Rows, results, rollouts_between, tracked_numbers
 from dianoia.track.tracker import StageFeed, TrackedRow, TrackedStage, Tracker
 
 _AT_ONCE = 200

@@ -1,4 +1,5 @@
-"""What a follower reads of a stage: new rows of `metrics.jsonl`, rollouts to read, results and counts.
+"""What a follower reads of a stage: new rows of `metrics.jsonl`, rollouts to read, results and counts; names of metrics
+in a tracker.
 
 The files are written by another process meanwhile. A row is taken once its line is whole; a journal that a resumed stage has
 cut back and rewritten is read again from its beginning, and the follower drops what it has had.
@@ -169,3 +170,31 @@ def _leaves(value: Any, name: str) -> dict[str, float]:
             k: v for key, inner in value.items() for k, v in _leaves(inner, f"{name}/{key}").items()
         }
     return {name: value} if isinstance(value, int | float) and not isinstance(value, bool) else {}
+
+
+# Names of metrics ----------------------------------------------------------------------------------
+# Those that dashboards made for TRL and transformers expect: numbers are under `train/` and `eval/`. Names that TRL has are
+# TRL's already (`metrics.definitions`); RENAMED has those that differ.
+
+RENAMED = {"tokens": "num_tokens", "step_seconds": "step_time"}
+"""TRL's name by ours, where both mean the same."""
+_EVALUATED = ("eval_", "heldout/")
+"""Prefixes of metrics of held-out data."""
+
+
+def tracked_name(name: str) -> str:
+    """Return the name in a tracker of a metric of a row: `train/reward`, `eval/loss`, `eval/pass@1`."""
+    for prefix in _EVALUATED:
+        if name.startswith(prefix):
+            return f"eval/{name.removeprefix(prefix)}"
+    return f"train/{RENAMED.get(name, name)}"
+
+
+def tracked_numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a row by their names in a tracker, without the step and what was not measured."""
+    return {
+        tracked_name(name): value
+        for name, value in row.items()
+        # True is an int in Python, and no metric.
+        if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+    }

@@ -79,7 +79,7 @@ def test_help_and_plans_import_no_torch(root: Path, tmp_path: Path) -> None:
 
 
 def test_report_imports_no_torch(root: Path) -> None:
-    code = f"import sys, dianoia.report, dianoia.claims.seeds, dianoia.results.overview, dianoia.results.run_list; assert not any(n in sys.modules for n in {HEAVY})"
+    code = f"import sys, dianoia.report, dianoia.claims.seeds, dianoia.results.run_results, dianoia.results.run_list; assert not any(n in sys.modules for n in {HEAVY})"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=120)
 
 

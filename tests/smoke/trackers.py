@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dianoia.track.metric_names import tracked_numbers
+from dianoia.track.stage_files import tracked_numbers
 
 Numbers = dict[str, dict[int, dict[str, float]]]
 """Numbers by stage, step and name."""
@@ -53,7 +53,7 @@ def tensorboard(run: Path) -> Numbers:
 def wandb(run: Path) -> Numbers:
     """From the offline files, over all folders of a run id."""
     pytest.importorskip("wandb")
-    files = import_module("dianoia.track.wandb_files")
+    files = import_module("dianoia.track.to_wandb")
     points = []
     for file in sorted((run / "track/wandb/wandb").glob("offline-run-*/run-*.wandb")):
         stage = file.stem.removeprefix("run-").rpartition("-")[0]

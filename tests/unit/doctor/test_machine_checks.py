@@ -9,7 +9,7 @@ import pytest
 from dianoia.doctor import machine_checks
 from dianoia.doctor.finding import Finding, Status
 from dianoia.doctor.machine_checks import check_machine, torch_findings
-from dianoia.doctor.torch_probe import Probe
+from dianoia.doctor.package_checks import Probe
 
 WORKS = Probe(version="2.13.0+cpu", c_functions=True)
 

@@ -15,7 +15,7 @@ from dianoia.storage.journal import Journal
 from dianoia.storage.run_directory import RunDirectory, StageDirectory
 from dianoia.track.fed import Fed
 from dianoia.track.follower import Follower
-from dianoia.track.metric_names import tracked_numbers
+from dianoia.track.stage_files import tracked_numbers
 from dianoia.track.tracker import TrackedRow, TrackedStage
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Problem
-from dianoia.recipe.check.gold_answers import graded_sets
+from dianoia.cli.task_listing import graded_sets
 from dianoia.tasks import catalog
 from dianoia.tasks import gold_check as check
 from dianoia.tasks.catalog import VERIFIERS, problem_source

@@ -1,6 +1,6 @@
 import pytest
 
-from dianoia.track.metric_names import tracked_name, tracked_numbers
+from dianoia.track.stage_files import tracked_name, tracked_numbers
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.inference.loaded_model import Model, load
-from dianoia.inference.trial import try_problems
+from dianoia.inference.loaded_model import Model, load, try_problems
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.template import TEMPLATES
 

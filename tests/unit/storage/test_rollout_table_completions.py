@@ -6,7 +6,7 @@ import pytest
 
 from dianoia.base.errors import DamagedFile
 from dianoia.base.records import Completion
-from dianoia.storage.completion_table import read_completions, write_completions
+from dianoia.storage.rollout_table import read_completions, write_completions
 
 SAMPLES = [
     [Completion((5, 7, 0), (-0.1, -1.5e-7, -3.25), True, 3), Completion((), (), False)],

@@ -2,8 +2,7 @@
 
 import pytest
 
-from dianoia.evaluation.benchmarks import BENCHMARKS
-from dianoia.evaluation.published import _BY_MODEL, published
+from dianoia.evaluation.benchmarks import _BY_MODEL, BENCHMARKS, published
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.tasks.code.wrong_programs import NEVER_ENDS, wrong_programs
+from dianoia.tasks.wrong_check import NEVER_ENDS, wrong_programs
 
 PROGRAM = "def helper(x):\n    return x\n\ndef f(x):\n    return helper(x)\n"
 

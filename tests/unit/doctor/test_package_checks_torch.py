@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from dianoia.doctor.torch_probe import probe_torch
+from dianoia.doctor.package_checks import probe_torch
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
