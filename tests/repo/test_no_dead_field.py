@@ -1,6 +1,6 @@
 """Every key of a recipe changes something: a configuration field that nobody reads is a lie.
 
-A field counts as read where its name is loaded as an attribute outside of `dianoia/base/config`, or
+A field counts as read where its name is loaded as an attribute outside of `dianoia/config`, or
 in a method or property there that is itself read outside. Validators do not count, nor does getattr.
 A field with a common name can pass by another object's attribute; so far goes a test by names.
 """
@@ -57,7 +57,7 @@ def read_names(outside: list[ast.Module], inside: list[ast.Module]) -> set[str]:
 
 
 def test_every_configuration_field_is_read(root: Path) -> None:
-    folder = root / "dianoia" / "base" / "config"
+    folder = root / "dianoia" / "config"
     trees = list(_trees(root / "dianoia"))
     read = read_names(
         [tree for path, tree in trees if not path.is_relative_to(folder)],

@@ -180,7 +180,7 @@ def test_until_they_come_in_nothing_changes(
     assert plain[1]["reward"] > 0, "something was earned, so that there is something to compare"
 
 
-@pytest.mark.parametrize("last_step", [5, 7])
+@pytest.mark.parametrize("last_step", [5, pytest.param(7, marks=pytest.mark.slow)])
 def test_going_on_is_as_if_never_stopped(
     last_step: int,
     files: dict[str, str],

@@ -61,8 +61,12 @@ def test_from_the_command_to_the_loss(recipe: Path) -> None:
     assert alone[:2] == ["cli.main:main", "cli.run:run"] and alone[-1] == "policy_loss"
     assert "stages.rl:ReinforcementLearning.train_on_rollout" in alone, "four verbs in one function"
     assert len(alone[1:]) - 1 <= DEPTH, "\n".join(alone)
-    # With several jobs the stage has a process of its own; from `run_stage` on the way is the same.
-    several = stack(recipe, 2)
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_goes_the_same_way(recipe: Path) -> None:
+    """With several jobs a stage has a process of its own; from `run_stage` on the way is the same."""
+    alone, several = stack(recipe, 1), stack(recipe, 2)
     stage = "pipeline.stage:run_stage"
     assert several[several.index(stage) :] == alone[alone.index(stage) :]
     assert {name.split(":")[0] for name in several[: several.index(stage)]} <= {

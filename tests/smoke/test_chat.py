@@ -98,6 +98,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Termin
         session.close()
 
 
+@pytest.mark.slow
 def test_a_session_asks_stops_and_ends(terminal: Terminal, tmp_path: Path) -> None:
     assert "/help lists the commands" in terminal.text
     assert "miniature knows" in terminal.text

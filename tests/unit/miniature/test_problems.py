@@ -134,7 +134,7 @@ def test_both_sides_of_the_fence_are_all_that_can_be_asked(domain: str, all_item
     remaining = {question for question in listed if asked(question).heldout}
     assert within(len(remaining) / all_items, 0.3, all_items)
     source = MiniatureProblems(name_of(domain))
-    training = {problem.question for problem in source.draw(1, 0, 32 * all_items)}
+    training = {problem.question for problem in source.draw(1, 0, 16 * all_items)}
     assert training == listed - remaining
     heldout = {problem.question for problem in source.heldout(all_items // 5)}
     assert len(heldout) == all_items // 5 and heldout < remaining

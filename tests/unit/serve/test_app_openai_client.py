@@ -170,12 +170,13 @@ def _variety(number: int) -> dict[str, Any]:
     }
 
 
-def test_64_at_once_are_what_each_is_alone(server: Running, client: Any) -> None:
+@pytest.mark.parametrize("count", [12, pytest.param(64, marks=pytest.mark.slow)])
+def test_many_at_once_are_what_each_is_alone(server: Running, client: Any, count: int) -> None:
     async def all_at_once() -> list[Any]:
         async with openai.AsyncOpenAI(
             base_url=f"{server.url}/v1", api_key="x", max_retries=0
         ) as many:
-            calls = (many.completions.create(**_variety(number)) for number in range(64))
+            calls = (many.completions.create(**_variety(number)) for number in range(count))
             return await asyncio.gather(*calls)
 
     crowd = asyncio.run(all_at_once())
