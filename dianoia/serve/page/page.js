@@ -404,16 +404,26 @@
     }
   }
 
-  async function connect() {
+  let connecting = null;       // the promise of a connection that is being made
+
+  // Calls at the same time share one connection.
+  function connect() {
+    connecting ??= readServer().finally(() => { connecting = null; });
+    return connecting;
+  }
+
+  async function readServer() {
+    let names;
     try {
-      const models = await (await request("v1/models")).json();
-      served = models.data.map((model) => model.id);
+      names = (await (await request("v1/models")).json()).data.map((model) => model.id);
       hideNotice();
     } catch (error) {
       const { text, action } = asError(error);
       return showNotice(text, action === "key" ? ["Enter key", () => openSettings("key")] : ["Try again", connect]);
     }
     try { examples = await (await request("page/examples")).json(); } catch { /* a server of other models */ }
+    // Only now: a question that is asked while the examples come would be drawn over by showConversation.
+    served = names;
     showModels();
     showExamples();
     showConversation();
@@ -532,7 +542,7 @@
   async function submit() {
     if (calls.size || !$("question").value.trim()) return;
     // Typed before the models were known, or while the server was away.
-    if (!served.length) await connect();
+    if (connecting || !served.length) await connect();
     const text = $("question").value;
     if (calls.size || !served.length || !text.trim()) return;
     $("question").value = "";
