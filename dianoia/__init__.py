@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from dianoia.inference.loaded_model import Model, load
     from dianoia.inference.response import Response
     from dianoia.judge.function_files import RewardFunction
-    from dianoia.results.run_results import Estimate, Run, load_run
+    from dianoia.results.run_results import Run, load_run
+    from dianoia.storage.estimate import Estimate
     from dianoia.tasks.catalog import grade
     from dianoia.tasks.math import Judgement
 
@@ -50,7 +51,7 @@ __all__ = [
 
 _MODULES = {
     "Checkpoint": "dianoia.inference.checkpoints",
-    "Estimate": "dianoia.results.run_results",
+    "Estimate": "dianoia.storage.estimate",
     "Judgement": "dianoia.tasks.math",
     "Model": "dianoia.inference.loaded_model",
     "Problem": "dianoia.base.records",

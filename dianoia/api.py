@@ -4,7 +4,6 @@ The other functions of the public API are where they belong; `dianoia/__init__.p
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from dianoia.base.errors import ConfigError
+from dianoia.base.thread_variables import set_thread_variables
 
 if TYPE_CHECKING:
     from dianoia.recipe.load import RecipeSource
@@ -88,7 +88,7 @@ def run(
         UserError: anything that the user can fix, before or while it runs; its classes are in `dianoia.base.errors`. Finished
             steps are on disk, and the same call resumes.
     """
-    _set_thread_variables()
+    set_thread_variables()
     from rich.console import Console
 
     from dianoia.cli.run import RunOptions, execute
@@ -109,13 +109,6 @@ def run(
         outcomes = execute(options, console, command=_call(options))
     runs = [load_run(outcome["run"]) for outcome in outcomes]
     return runs if seeds is not None else runs[0]
-
-
-def _set_thread_variables() -> None:
-    """Set the environment variables of the thread pools as the command does."""
-    # Before anything imports torch or NumPy, where this process has not done so yet: they are read at the import only.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _assignments(overrides: Mapping[str, Any]) -> tuple[str, ...]:

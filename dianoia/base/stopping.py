@@ -93,14 +93,28 @@ def stop_when(is_requested: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextmanager
-def stop_on_signals(print_line: Callable[[str], None]) -> Iterator[None]:
-    """In the block, the first Ctrl-C or SIGTERM requests a stop, and a second signal raises KeyboardInterrupt with its name.
+def handling_signals(handle: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """In the block, Ctrl-C and SIGTERM call `handle`; the earlier handlers come back, since a caller may have its own.
 
     Does nothing in any thread but the main one, since only that can handle signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.signal(number, handle) for number in SIGNAL_NAMES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stop_on_signals(print_line: Callable[[str], None]) -> Iterator[None]:
+    """In the block, the first Ctrl-C or SIGTERM requests a stop, and a second signal raises KeyboardInterrupt with its name.
+
+    Does nothing in any thread but the main one.
+    """
 
     # Handlers run between two bytecodes of the main thread, so they must neither block nor raise before the second signal.
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -113,14 +127,13 @@ def stop_on_signals(print_line: Callable[[str], None]) -> Iterator[None]:
             f"{GRACE_SECONDS:.0f} s is given up and drawn again later; a second {name} ends at once"
         )
 
-    # The earlier handlers come back after the block: a caller of the API may have its own.
-    before = {number: signal.signal(number, handle) for number in SIGNAL_NAMES}
     try:
-        yield
+        with handling_signals(handle):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _forget()
+        # A request that this thread could not have made belongs to another.
+        if threading.current_thread() is threading.main_thread():
+            _forget()
 
 
 def _forget() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dianoia.base.errors import ConfigError
 from dianoia.cli.output import print_json
-from dianoia.cli.result_tables import make_console, print_response, say, shortened
+from dianoia.cli.result_tables import add_thoughts, make_console, print_response, say, shortened
 
 if TYPE_CHECKING:
     from dianoia.base.records import Problem
@@ -44,12 +44,7 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--verifier", default="math", help="the verifier for --gold (default: math)"
     )
-    parser.add_argument(
-        "--thoughts",
-        choices=("fold", "all", "none"),
-        default="fold",
-        help="how much of a thought is shown: its first lines, all or none (default: fold)",
-    )
+    add_thoughts(parser)
     parser.add_argument("--json", action="store_true", help="print the responses as JSON")
     parser.set_defaults(command=ask)
 

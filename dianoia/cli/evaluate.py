@@ -1,11 +1,11 @@
 """`dianoia evaluate`: models on public benchmarks, files and problem sets, side by side."""
 
 import argparse
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dianoia.base.thread_variables import set_thread_variables
 from dianoia.cli.output import print_json, print_wrapped
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Measure the models, and print a table per target, or all results as JSON."""
-    # Before torch is imported, see `cli.run`.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    set_thread_variables()  # before torch is imported
     from dianoia.cli.run import RunOptions, execute
     from dianoia.evaluation.evaluation_recipe import default_folder, find_subjects, make_evaluation
     from dianoia.evaluation.score_table import as_json, table_lines

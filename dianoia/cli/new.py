@@ -1,13 +1,13 @@
 """`dianoia new`: writes a commented recipe for a model, a problem file and a goal."""
 
 import argparse
-import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError
+from dianoia.base.thread_variables import set_thread_variables
 from dianoia.cli.output import print_json, print_wrapped
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def new(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: the file exists, or the recipe cannot work.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    set_thread_variables()  # before torch is imported
     from dianoia.base.files import write_text
     from dianoia.recipe.new import Request, compose
 

@@ -1,12 +1,14 @@
 """Tables of results and responses that several commands print, at most 80 columns wide, or the terminal's if that is narrower."""
 
+import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dianoia.results.run_results import Estimate, Run
+    from dianoia.results.run_results import Run
+    from dianoia.storage.estimate import Estimate
 
 COLUMNS = 80
 _GAP = "  "
@@ -124,6 +126,16 @@ def figure(value: float) -> str:
 
 
 # Responses -----------------------------------------------------------------------------------------
+
+
+def add_thoughts(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--thoughts`, which `print_response` takes."""
+    parser.add_argument(
+        "--thoughts",
+        choices=("fold", "all", "none"),
+        default="fold",
+        help="how much of a thought is shown: its first lines, all or none (default: fold)",
+    )
 
 
 def print_response(

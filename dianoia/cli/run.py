@@ -1,7 +1,6 @@
 """`dianoia run`: plans a recipe, runs its stages and prints the results."""
 
 import argparse
-import os
 import shlex
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dianoia.base.errors import ConfigError, MachineFault, Stopped
+from dianoia.base.thread_variables import set_thread_variables
 from dianoia.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -225,11 +225,7 @@ def execute(
         command: what `run.json` says was typed; None: the command line.
     """
     _require_dry_run(options)
-    # Idle OpenMP threads must sleep: with another process on the cores, their spinning costs up to 100 times the work.
-    # Set before anything imports torch, which a reward function of the recipe may do.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # The plan measures one core with a product of NumPy, whose threads would all be counted; set before it is imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    set_thread_variables()
     from rich.console import Console
 
     from dianoia.hardware.machine import job_count

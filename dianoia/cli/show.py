@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dianoia.cli.output import print_json
 from dianoia.cli.result_tables import (
+    add_thoughts,
     figure,
     figures,
     make_console,
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dianoia.cli.run import Commands
-    from dianoia.results.run_results import Estimate, Run, StageInfo
+    from dianoia.results.run_results import Run, StageInfo
+    from dianoia.storage.estimate import Estimate
 
 
 def add_parser(commands: "Commands") -> None:
@@ -46,12 +48,7 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--checkpoint", metavar="NAME", help="rollouts of this model, of an evaluate stage"
     )
-    parser.add_argument(
-        "--thoughts",
-        choices=("fold", "all", "none"),
-        default="fold",
-        help="how much of a thought is shown: its first lines, all or none (default: fold)",
-    )
+    add_thoughts(parser)
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
     parser.set_defaults(command=show)
 

@@ -12,8 +12,7 @@
 Not here: training (`stages`), and scores over problem sets (`stages.evaluate`).
 """
 
-import os
+from dianoia.base.thread_variables import let_idle_threads_sleep
 
-# Idle OpenMP threads must sleep: beside another process, their spinning costs up to 100 times the work. It has to be set before
-# PyTorch is imported, which every module that answers questions does.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Before PyTorch is imported, which every module that answers questions does.
+let_idle_threads_sleep()

@@ -23,7 +23,7 @@ from dianoia.base.errors import ConfigError, ModelError, nearest
 from dianoia.base.files import read_table
 from dianoia.bases import SHIPPED, shipped_model
 from dianoia.config import TemplateSettings
-from dianoia.storage.run_directory import RunDirectory
+from dianoia.storage.run_directory import RunDirectory, no_run_directory
 from dianoia.text.template import Template, template_of
 
 _MODEL_KINDS = ("pretrain", "sft", "rl")
@@ -220,10 +220,7 @@ def _folders(path: Path) -> Iterator[Path]:
 
 def _recipe(directory: RunDirectory) -> dict[str, Any]:
     if not directory.recipe.is_file():
-        raise ConfigError(
-            f"{directory.path} is not a run directory: it holds no recipe.json; give the folder that `dianoia run` wrote, "
-            "the one with recipe.json and stages/ in it"
-        )
+        raise no_run_directory(directory.path, "it holds no recipe.json")
     return read_table(directory.recipe)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dianoia.report.html_values import embed, escape, plain, unbroken
-from dianoia.report.run_reader import Estimate
+from dianoia.storage.estimate import Estimate
 
 BLUE, GREY, ORANGE, TEAL, PURPLE, RED = (
     "#012bd1", "#8a929d", "#d97a00", "#077f6b", "#6d3b90", "#960e2e",

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from dianoia.report.run_reader import Estimate
+from dianoia.storage.estimate import Estimate
 
 _METRIC_LABELS = {
     "baseline": "baseline: always the most common gold answer",

@@ -13,30 +13,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dianoia.base.errors import ConfigError, DamagedFile
+from dianoia.base.errors import DamagedFile
 from dianoia.base.faults import fault_message
 from dianoia.base.files import SUMS, check_folder, read_json, read_table
 from dianoia.base.run_files import cure_of
 from dianoia.claims import claims_of
+from dianoia.storage.estimate import Estimate, Metrics
 from dianoia.storage.journal import readable_rows
-from dianoia.storage.run_directory import RunDirectory, StageDirectory, check_output
+from dianoia.storage.run_directory import (
+    RunDirectory,
+    StageDirectory,
+    check_output,
+    no_run_directory,
+)
 
 _MAX_CHECKED_BYTES = 64_000_000
 """A larger file is not read only to compare its checksum: the report would take minutes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its 95 % interval over `n` problems."""
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int | None
-
-
-Metrics = Mapping[str, Estimate]
-"""Estimates by name of the metric."""
 Domains = Mapping[str, Metrics]
 """Metrics by domain."""
 
@@ -225,10 +219,7 @@ def _recipe(directory: RunDirectory, damaged: list[str]) -> Mapping[str, Any]:
         reason = str(error)
     recovered = _recovered_recipe(directory)
     if not recovered["stages"]:
-        raise ConfigError(
-            f"{directory.path} is not a run directory: {reason}; give the folder that `dianoia run` wrote, "
-            "the one with recipe.json and stages/ in it"
-        )
+        raise no_run_directory(directory.path, reason)
     damaged.append(
         f"{directory.recipe}: {reason}; the report takes the stages from their own files, in the order in "
         "which they began"

@@ -19,10 +19,11 @@ from dianoia.inference.checkpoints import (
     find_checkpoint,
     main_checkpoint,
 )
+from dianoia.storage.estimate import Estimate, Metrics
 from dianoia.storage.journal import read_journal
 from dianoia.storage.lock import is_in_use
 from dianoia.storage.rollout_table import read_rollouts
-from dianoia.storage.run_directory import RunDirectory, StageDirectory
+from dianoia.storage.run_directory import RunDirectory, StageDirectory, no_run_directory
 
 if TYPE_CHECKING:
     from dianoia.inference.loaded_model import Model
@@ -32,28 +33,6 @@ OUT_OF_DATE, NOT_RUN = "out of date", "not run"
 """States of stages and runs. `results.json` has those of `recipe.resume.stage_status`, which know nothing of failures."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over problems with its 95 % interval."""
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int | None
-    """Number of problems."""
-
-    def __float__(self) -> float:
-        """Return the value, so that an estimate may be used as a number."""
-        return self.value
-
-    def __str__(self) -> str:
-        """Return e.g. `0.871 [0.842, 0.896]`."""
-        if self.low is None or self.high is None:
-            return f"{self.value:.3g}"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-Metrics = Mapping[str, Estimate]
 Evaluations = Mapping[str, Mapping[str, Metrics]]
 """Estimates by checkpoint, domain and metric."""
 
@@ -212,10 +191,7 @@ def load_run(path: str | Path) -> Run:
     if not directory.recipe.is_file():
         inside = sorted(str(folder.parent) for folder in directory.path.glob("*/recipe.json"))
         hint = f"it holds the runs {', '.join(inside)}" if inside else "it holds no recipe.json"
-        raise ConfigError(
-            f"{directory.path} is not a run directory: {hint}; give the folder that `dianoia run` wrote, the one with "
-            "recipe.json and stages/ in it"
-        )
+        raise no_run_directory(directory.path, hint)
     recipe = read_table(directory.recipe)
     results = read_table(directory.results) if directory.results.is_file() else {}
     is_running = is_in_use(directory.path)
@@ -368,9 +344,9 @@ def stage_with_rollouts(run: Run, checkpoint: str) -> tuple[str, str | None] | N
     """Return the last evaluate stage that kept rollouts of a checkpoint, with its name; else the stage itself, if it kept any."""
     for name, info in reversed(list(run.stages.items())):
         files = RunDirectory(run.path).stage(name).rollout_files()
-        if info.kind == "evaluate" and files and checkpoint in info.settings.get("checkpoints", ()):
-            checkpoints = {row["checkpoint"] for row in run.rollouts(name, frame=False)}
-            if checkpoint in checkpoints:
+        if info.kind == "evaluate" and checkpoint in info.settings.get("checkpoints", ()):
+            rows = (row for file in files for row in read_rollouts(file, ["checkpoint"]))
+            if any(row["checkpoint"] == checkpoint for row in rows):
                 return name, checkpoint
     stage_files = RunDirectory(run.path).stage(checkpoint).rollout_files()
     return (checkpoint, None) if checkpoint in run.stages and stage_files else None

@@ -1,4 +1,4 @@
-"""What both endpoints share: reading a request, waiting for its generations or streaming them, and counting.
+"""What both endpoints share: from a request to its response, waiting for its generations or streaming them, and counting.
 
 In: a request's generations. Out: their results, or their deltas in the order in which they come.
 """
@@ -6,16 +6,20 @@ In: a request's generations. Out: their results, or their deltas in the order in
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.inference.generation import Delta, EngineFailed, Finish, Generation
+from dianoia.inference.loaded_model import Model
 from dianoia.serve.api_errors import ApiError
-from dianoia.serve.event_stream import timed_out, while_connected
+from dianoia.serve.event_stream import EventStream, timed_out, while_connected
+from dianoia.serve.request_types import RequestT, read_request
 from dianoia.serve.service import Service
 
 IGNORED_HEADER = "X-Dianoia-Ignored"
@@ -122,6 +126,38 @@ class Answering:
             "total_tokens": prompt + completion,
             "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
         }
+
+
+class Answer(Protocol):
+    """A request of one endpoint that is being answered."""
+
+    answering: Answering
+
+    def body(self) -> dict[str, Any]:
+        """Return the whole answer, once all generations have ended."""
+
+    def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the objects of a stream."""
+
+
+Begin = Callable[[Service, str, Model, RequestT, Request], Answer]
+"""Begins to answer: the service, the name of the model, the model, the request and the HTTP request that it came in."""
+
+
+async def respond(
+    service: Service, http: Request, request_type: type[RequestT], begin: Begin[RequestT]
+) -> Response:
+    """Read a request, begin to answer it, and return the whole answer or its stream. Raises ApiError and ClientGone."""
+    request, ignored = read_request(request_type, await read_json(http))
+    name = service.name_of(request.model)
+    # Loading takes seconds and tokenizing a long prompt milliseconds: neither may stop the event loop.
+    model = await run_in_threadpool(service.model, name)
+    answer = await run_in_threadpool(begin, service, name, model, request, http)
+    headers = {IGNORED_HEADER: ", ".join(ignored)} if ignored else {}
+    if request.stream:
+        return EventStream(http, answer.chunks(), service.options.timeout, headers)
+    await answer.answering.finished(http)
+    return JSONResponse(answer.body(), headers=headers)
 
 
 async def _merged(generations: Sequence[Generation]) -> AsyncIterator[tuple[int, Delta]]:

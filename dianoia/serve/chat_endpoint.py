@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Turn
@@ -18,10 +17,9 @@ from dianoia.inference.chat_messages import turns_of
 from dianoia.inference.generation import Delta, GenerationRequest
 from dianoia.inference.loaded_model import Model, asked_key
 from dianoia.inference.thought_stream import Parts, ThoughtStream
-from dianoia.serve.answers import IGNORED_HEADER, Answering, client_of, read_json
+from dianoia.serve.answers import Answering, client_of, respond
 from dianoia.serve.api_errors import ApiError
-from dianoia.serve.event_stream import EventStream
-from dianoia.serve.request_types import ChatRequest, Message, read_request
+from dianoia.serve.request_types import ChatRequest, Message
 from dianoia.serve.service import Service, drawn_seed
 from dianoia.serve.token_texts import TokenTexts
 from dianoia.text.dialogue import without_thought
@@ -87,6 +85,7 @@ class _Chat:
         results = self.answering.generations[0].results
         choices = []
         for index, (result, choice) in enumerate(zip(results, self.choices, strict=True)):
+            self.take(Delta(index, result.text, result.scores, result.finish))
             thought = choice.thought if choice.split.has_thought else None
             message = {
                 "role": "assistant",
@@ -153,18 +152,7 @@ def _choice(
 
 async def chat_completions(service: Service, http: Request) -> Response:
     """Answer a request. Raises ApiError and ClientGone."""
-    request, ignored = read_request(ChatRequest, await read_json(http))
-    name = service.name_of(request.model)
-    # Loading takes seconds and tokenizing a long prompt milliseconds: neither may stop the event loop.
-    model = await run_in_threadpool(service.model, name)
-    chat = await run_in_threadpool(_submitted, service, name, model, request, http)
-    headers = {IGNORED_HEADER: ", ".join(ignored)} if ignored else {}
-    if request.stream:
-        return EventStream(http, chat.chunks(), service.options.timeout, headers)
-    await chat.answering.finished(http)
-    for number, result in enumerate(chat.answering.generations[0].results):
-        chat.take(Delta(number, result.text, result.scores, result.finish))
-    return JSONResponse(chat.body(), headers=headers)
+    return await respond(service, http, ChatRequest, _submitted)
 
 
 def _submitted(

@@ -8,16 +8,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from dianoia.inference.generation import Delta, Generation, GenerationRequest
 from dianoia.inference.loaded_model import Model, asked_key
-from dianoia.serve.answers import IGNORED_HEADER, Answering, client_of, read_json
+from dianoia.serve.answers import Answering, client_of, respond
 from dianoia.serve.api_errors import ApiError
-from dianoia.serve.event_stream import EventStream
-from dianoia.serve.request_types import CompletionRequest, read_request
+from dianoia.serve.request_types import CompletionRequest
 from dianoia.serve.service import Service, drawn_seed
 from dianoia.serve.token_texts import TokenTexts
 from dianoia.text.prompts import encode_prompts
@@ -85,15 +83,7 @@ class _Completions:
 
 async def completions(service: Service, http: Request) -> Response:
     """Answer a request. Raises ApiError and ClientGone."""
-    request, ignored = read_request(CompletionRequest, await read_json(http))
-    name = service.name_of(request.model)
-    model = await run_in_threadpool(service.model, name)
-    answer = await run_in_threadpool(_submitted, service, name, model, request, http)
-    headers = {IGNORED_HEADER: ", ".join(ignored)} if ignored else {}
-    if request.stream:
-        return EventStream(http, answer.chunks(), service.options.timeout, headers)
-    await answer.answering.finished(http)
-    return JSONResponse(answer.body(), headers=headers)
+    return await respond(service, http, CompletionRequest, _submitted)
 
 
 def _submitted(

@@ -155,10 +155,10 @@ class CompletionRequest(_Sampling):
     echo: bool | None = Field(None, description="Begin each text with its prompt.")
 
 
-T = TypeVar("T", ChatRequest, CompletionRequest)
+RequestT = TypeVar("RequestT", ChatRequest, CompletionRequest)
 
 
-def read_request(request_type: type[T], body: object) -> tuple[T, list[str]]:
+def read_request(request_type: type[RequestT], body: object) -> tuple[RequestT, list[str]]:
     """Return a request and the names of its fields that are ignored. Raises ApiError, which names the field at fault."""
     if not isinstance(body, dict):
         raise ApiError(400, "The body has to be a JSON object.")

@@ -7,7 +7,6 @@ import ipaddress
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
@@ -15,7 +14,7 @@ from types import FrameType
 import uvicorn
 
 from dianoia.base.errors import ConfigError, Stopped
-from dianoia.base.stopping import SIGNAL_NAMES
+from dianoia.base.stopping import SIGNAL_NAMES, handling_signals
 from dianoia.serve.access import Access
 from dianoia.serve.app import make_app
 from dianoia.serve.service import Service
@@ -127,12 +126,5 @@ class _Server(uvicorn.Server):
             self.should_exit = True
             self.stopped_by = SIGNAL_NAMES[signal.Signals(number)]
 
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread can handle signals
-            return
-        before = {number: signal.signal(number, handle) for number in SIGNAL_NAMES}
-        try:
+        with handling_signals(handle):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

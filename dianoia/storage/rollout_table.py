@@ -77,11 +77,11 @@ def write_rollouts(
         )
 
 
-def read_rollouts(path: Path) -> list[dict[str, Any]]:
-    """Return the rollouts of a file, one table per row. Raises DamagedFile if it cannot be read."""
+def read_rollouts(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rollouts of a file, one table per row; of all columns or of some. Raises DamagedFile if it cannot be read."""
     try:
         rows: list[dict[str, Any]] = pq.read_table(
-            path, page_checksum_verification=True
+            path, columns=columns, page_checksum_verification=True
         ).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DamagedFile(

@@ -41,7 +41,7 @@ from typing import Any
 
 import dianoia
 from dianoia.base.disk_space import RESERVE_FILE
-from dianoia.base.errors import DamagedFile
+from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.files import SUMS, digest, read_json, read_table, restore_folder, write_json
 from dianoia.base.run_files import cure_of
 
@@ -334,3 +334,11 @@ def write_about(run: RunDirectory, about: Mapping[str, Any]) -> None:
         previous = {k: v for k, v in before.items() if k != "earlier"}
         earlier = [*earlier, previous] if previous != dict(about) else earlier
     write_json(run.about, {**about, "earlier": earlier}, checked=True)
+
+
+def no_run_directory(path: Path, reason: str) -> ConfigError:
+    """Return the error for a folder that is no run directory."""
+    return ConfigError(
+        f"{path} is not a run directory: {reason}; give the folder that `dianoia run` wrote, the one with recipe.json and "
+        "stages/ in it"
+    )

@@ -31,7 +31,8 @@ from dianoia.report.html_values import (
     missing,
     paragraph,
 )
-from dianoia.report.run_reader import Estimate, Metrics, Run, StageRow, metric_order
+from dianoia.report.run_reader import Run, StageRow, metric_order
+from dianoia.storage.estimate import Estimate, Metrics
 
 # The stage table
 

@@ -24,8 +24,9 @@ from dianoia.report.html_values import (
     plural,
     problem_set,
 )
-from dianoia.report.run_reader import Estimate, Metrics, Run, Stage, metric_order, number
+from dianoia.report.run_reader import Run, Stage, metric_order, number
 from dianoia.report.sections import claim_table, stage_sentences
+from dianoia.storage.estimate import Estimate, Metrics
 
 _REPEATS = 0.1
 """Difference between the shares of the model's most frequent answer and of the most common gold answer from which the

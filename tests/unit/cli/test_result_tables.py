@@ -17,7 +17,8 @@ from dianoia.cli.result_tables import (
     print_response,
     shortened,
 )
-from dianoia.results.run_results import Estimate, Run, StageInfo
+from dianoia.results.run_results import Run, StageInfo
+from dianoia.storage.estimate import Estimate
 
 
 @pytest.fixture

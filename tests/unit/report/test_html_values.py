@@ -3,7 +3,7 @@
 import re
 
 from dianoia.report.html_values import amount, duration, embed, interval, plain
-from dianoia.report.run_reader import Estimate
+from dianoia.storage.estimate import Estimate
 
 
 def test_embedded_json_cannot_leave_its_script() -> None:

@@ -15,7 +15,8 @@ from dianoia.base.errors import ConfigError, DamagedFile
 from dianoia.base.files import write_json
 from dianoia.base.records import Completion, Group, Problem, Rollout, RolloutStatus, Score
 from dianoia.results import run_results as run_module
-from dianoia.results.run_results import Estimate, load_run
+from dianoia.results.run_results import load_run
+from dianoia.storage.estimate import Estimate
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.storage.run_directory import RunDirectory
 
