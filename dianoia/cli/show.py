@@ -236,7 +236,7 @@ def _cell(metric: str, estimate: "Estimate | None") -> str:
 
 
 def _print_rollouts(rollouts: list[dict[str, Any]], console: "Console", thoughts: str) -> None:
-    from dianoia.inference.response import split_text
+    from dianoia.inference.thought_stream import split_text
     from dianoia.text.template import TEMPLATES
 
     for row in rollouts:

@@ -86,7 +86,7 @@ class Conversation:
         # Only now: a question that the engine refuses leaves the conversation as it was.
         self.exchanges.append(exchange)
         began = time.monotonic()
-        split = ThoughtStream(self.model.template)
+        split = ThoughtStream(self.model.template, self.model.opens_thought(request.prompt_ids))
         try:
             for delta in generation:
                 exchange.tokens = generation.completion_tokens

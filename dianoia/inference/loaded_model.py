@@ -28,7 +28,8 @@ from dianoia.bases import shipped_model
 from dianoia.hardware.devices import pick_device
 from dianoia.inference.chat_messages import Question, turns_of
 from dianoia.inference.checkpoints import Checkpoint, find_checkpoint
-from dianoia.inference.response import Response, response_of, split_text
+from dianoia.inference.response import Response, response_of
+from dianoia.inference.thought_stream import split_text
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.reward_part import ACCURACY
 from dianoia.models.hub_config import cache_alone_if_unreachable, model_config
@@ -42,6 +43,7 @@ from dianoia.text.template import (
     DEFAULT,
     TEMPLATE_RECORD,
     TEMPLATES,
+    Tags,
     Template,
     checkpoint_template,
     template_of,
@@ -51,6 +53,8 @@ log = logging.getLogger(__name__)
 
 MAX_TOKENS = 4096
 """Limit on response tokens when nobody sets one and the model's positions allow it."""
+_LAST_TOKENS = 16
+"""Tokens at the end of a prompt that a tag and the line breaks behind it fit into."""
 _SEED_BITS = 32
 """Size of a seed that is drawn: short enough to be typed again."""
 
@@ -316,11 +320,16 @@ class Model:
         seed: int,
     ) -> list[Response]:
         template = roller.template
-        thoughts_G = [split_text(rollout.text, template).thought or "" for rollout in rollouts_G]
-        tokens_G = roller.count_tokens(thoughts_G)
+        splits_G = [
+            split_text(rollout.text, template, self.opens_thought(rollout.prompt_ids, template))
+            for rollout in rollouts_G
+        ]
+        tokens_G = roller.count_tokens([split.thought or "" for split in splits_G])
         return [
-            response_of(rollout, template, seed=seed, thought_tokens=tokens, right=right)
-            for rollout, tokens, right in zip(rollouts_G, tokens_G, right_G, strict=True)
+            response_of(rollout, split, seed=seed, thought_tokens=tokens, right=right)
+            for rollout, split, tokens, right in zip(
+                rollouts_G, splits_G, tokens_G, right_G, strict=True
+            )
         ]
 
     # Parts, for servers and chats ------------------------------------------------------------------
@@ -371,6 +380,14 @@ class Model:
             top_p=defaults.top_p if top_p is None else top_p,
             top_k=defaults.top_k if top_k is None else top_k,
         )
+
+    def opens_thought(self, prompt_ids: Sequence[int], template: Template | None = None) -> bool:
+        """Return True if a prompt ends with the tag that opens a thought, as some chat templates write it.
+
+        template: that of the prompt; None: the model's own.
+        """
+        tag = ((template or self.template).tags or Tags()).open_thought
+        return self.decode(prompt_ids[-_LAST_TOKENS:]).rstrip().endswith(tag)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, special tokens included: a tag that is one must not vanish."""

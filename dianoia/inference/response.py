@@ -6,44 +6,10 @@ where a rollout has none: of a response that was cut at the limit or breaks a ru
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from dianoia.base.records import Completion, Rollout, RolloutStatus
-from dianoia.text.template import Tags, Template
-
-
-class SplitText(NamedTuple):
-    """A response in two parts."""
-
-    thought: str | None
-    """Stripped, without tags, and perhaps unfinished; None if the response has no thought."""
-    content: str
-    """What follows the thought, stripped, without tags."""
-
-
-def split_text(text: str, template: Template) -> SplitText:
-    """Split a response into thought and content, however it ended; `parsing.parse` says whether it keeps the rules.
-
-    A thought runs to the last tag that closes one, or else to the end. Of a template without tags the usual ones count, since
-    a model may think in tags of its own.
-    """
-    tags = template.tags or Tags()
-    head, closed, after = text.rpartition(tags.close_thought)
-    # Before the tag that opens a thought there should be nothing; what is there anyway was said, not thought.
-    before, opened, inside = (head if closed else after).partition(tags.open_thought)
-    if not opened and not closed and not template.opens_thought:
-        return SplitText(None, _without_answer_tags(text, tags))
-    if not opened:
-        before, inside = "", before
-    answer = _without_answer_tags(after, tags) if closed else ""
-    content = "\n".join(part for part in (before.strip(), answer) if part)
-    return SplitText(inside.strip(), content)
-
-
-def _without_answer_tags(text: str, tags: Tags) -> str:
-    for tag in (tags.open_answer, tags.close_answer):
-        text = text.replace(tag, "")
-    return text.strip()
+from dianoia.inference.thought_stream import SplitText
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +56,13 @@ class Response:
 
 def response_of(
     rollout: Rollout,
-    template: Template,
+    split: SplitText,
     *,
     seed: int,
     thought_tokens: int,
     right: bool | None = None,
 ) -> Response:
-    """Return the response that a rollout is."""
-    split = split_text(rollout.text, template)
+    """Return the response that a rollout is; `split` is its text in two parts."""
     return Response(
         text=rollout.text,
         thought=split.thought,

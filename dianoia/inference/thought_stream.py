@@ -1,8 +1,8 @@
-"""Splits a response into thought and content while it is written.
+"""Splits a response into thought and content, while it is written or as a whole.
 
-In: text as it arrives. Out: the parts of it that are thought and that are content, stripped and without tags. Joined, they are
-what `response.split_text` makes of the whole, for every response that opens and closes one thought. Of any other one all text
-arrives too, on the side where it stood: `split_text` waits for the last closing tag, which a stream cannot.
+In: text as it arrives. Out: the parts of it that are thought and that are content, stripped and without tags. However the text
+was divided, the parts joined are the same, also of a response that breaks the rules of its template: the thought ends at the
+first tag that closes it, since a stream cannot wait for a last one. Tags of a second thought stay in the content.
 """
 
 from typing import NamedTuple
@@ -15,6 +15,15 @@ class Parts(NamedTuple):
 
     thought: str
     content: str
+
+
+class SplitText(NamedTuple):
+    """A whole response in two parts."""
+
+    thought: str | None
+    """Stripped, without tags, and perhaps unfinished; None if the response has no thought."""
+    content: str
+    """What follows the thought, stripped, without tags."""
 
 
 class _Stripped:
@@ -49,13 +58,13 @@ class _Stripped:
 class ThoughtStream:
     """The two parts of one response."""
 
-    def __init__(self, template: Template, opened: bool | None = None) -> None:
-        """opened: whether the prompt opens the thought; None: as the template says."""
+    def __init__(self, template: Template, opened: bool) -> None:
+        """opened: whether the prompt opens the thought (`Model.opens_thought`)."""
         # Of a template without tags the usual ones count, since a model may think in tags of its own.
         tags = template.tags or Tags()
         self._open, self._close = tags.open_thought, tags.close_thought
         self._answer_tags = (tags.open_answer, tags.close_answer)
-        self._thinking = template.opens_thought if opened is None else opened
+        self._thinking = opened
         self._has_thought = self._thinking
         self._held = ""
         self._seen = 0
@@ -129,3 +138,22 @@ class ThoughtStream:
         # A tag may arrive in pieces, `</th` and `ink>`: the end that could become one stays back.
         begun = (n for tag in tags for n in range(1, len(tag)) if pending.endswith(tag[:n]))
         return len(pending) - max(begun, default=0)
+
+
+def split_text(text: str, template: Template, opened: bool | None = None) -> SplitText:
+    """Split a whole response, however it ended; `parsing.parse` says whether it keeps the rules.
+
+    opened: whether the prompt opens the thought; None: by the template and the text, of which the first thinking tag then
+    closes the thought.
+    """
+    if opened is None:
+        opened = template.opens_thought or _closes_first(text, template.tags or Tags())
+    stream = ThoughtStream(template, opened)
+    first, last = stream.push(text), stream.finish()
+    thought = first.thought + last.thought
+    return SplitText(thought if stream.has_thought else None, first.content + last.content)
+
+
+def _closes_first(text: str, tags: Tags) -> bool:
+    before, closed, _ = text.partition(tags.close_thought)
+    return bool(closed) and tags.open_thought not in before

@@ -23,10 +23,6 @@ from dianoia.serve.request_types import ChatRequest, Message
 from dianoia.serve.service import Service, drawn_seed
 from dianoia.serve.token_texts import TokenTexts
 from dianoia.text.dialogue import without_thought
-from dianoia.text.template import Tags
-
-_LAST_TOKENS = 16
-"""Tokens at the end of a prompt that hold a tag that opens a thought."""
 
 
 @dataclass(slots=True)
@@ -178,7 +174,7 @@ def _submitted(
         ),
     )
     answering = Answering(service, "chat", name, [generation], seed, "chatcmpl")
-    opened = _opens_thought(model, prompt_ids)
+    opened = model.opens_thought(prompt_ids)
     choices = [_Choice(ThoughtStream(model.template, opened)) for _ in range(request.samples)]
     return _Chat(answering, model, request, TokenTexts(model.tokenizer, model.decode), choices)
 
@@ -213,9 +209,3 @@ def _message(model: Model, message: Message) -> Turn | dict[str, Any]:
     if content is None:
         raise ConfigError(f"a message of the role {message.role!r} has no content")
     return {"role": message.role, "content": text}
-
-
-def _opens_thought(model: Model, prompt_ids: tuple[int, ...]) -> bool:
-    """Return True if the prompt ends with the tag that opens a thought, as some chat templates write it."""
-    tag = (model.template.tags or Tags()).open_thought
-    return model.decode(prompt_ids[-_LAST_TOKENS:]).rstrip().endswith(tag)
