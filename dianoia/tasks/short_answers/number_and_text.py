@@ -14,7 +14,8 @@ Decisions:
 3. A percent sign divides by 100. A gold answer with the sign also accepts the same number without it, as in "how many
    percent". A gold answer without the sign accepts its value only, so 50 is not 50%.
 4. Commas, and LaTeX's `{,}` and `,\\!`, are thousands separators and must stand where those stand: 1,234 but not 12,34.
-5. Lengths and exponents are bounded before any arithmetic, so no answer can hang the verifier.
+5. A simple fraction is one in LaTeX too: `\\frac{3}{4}` and `\\frac34`, but no other LaTeX and no mixed number.
+6. Lengths and exponents are bounded before any arithmetic, so no answer can hang the verifier.
 """
 
 import re
@@ -35,10 +36,11 @@ _TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord("\u2212"): "-",
     ord("。"): ".",
 }
-# `-3`, `$1,234.50`, `3/4`, `.5`, `2e10`, `12 %`. Exponents have two digits at most, see decision 5.
+# `-3`, `$1,234.50`, `3/4`, `\frac{3}{4}`, `\frac34`, `.5`, `2e10`, `12 %`. Exponents have two digits at most, see decision 6.
 _NUMBER = re.compile(
     r"(?P<sign>[+-]?)(?:(?:\\?\$|(?P<currency>[€£¥₹])) ?)?"
     r"(?:(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
+    r"|\\[dt]?frac(?: ?\{ ?(?P<over>[0-9]+) ?\}| ?(?P<over_digit>[0-9]))(?: ?\{ ?(?P<under>[0-9]+) ?\}| ?(?P<under_digit>[0-9]))"
     r"|(?P<decimal>(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
     r"(?:[eE](?P<exponent>[+-]?[0-9]{1,2}))?)"
     r"(?P<percent> ?\\?%)?"
@@ -73,7 +75,7 @@ _RIVALS = (
 
 
 def number(problem: Problem, answer: str) -> float | None:
-    """Score 1.0 where both are the same number: integer, decimal, simple fraction a/b or percentage."""
+    """Score 1.0 where both are the same number: integer, decimal, simple fraction a/b (LaTeX's too) or percentage."""
     gold, answered = _read(problem.answer, None), _read(answer, problem.question)
     if gold is None:
         return None
@@ -151,9 +153,10 @@ def _singular(word: str) -> str:
 
 def _value(match: re.Match[str]) -> Fraction | None:
     """Return the value without sign and percent; None for a division by zero."""
-    if match["top"] is not None:
-        bottom = int(match["bottom"])
-        return Fraction(int(match["top"]), bottom) if bottom else None
+    top = match["top"] or match["over"] or match["over_digit"]
+    if top is not None:
+        bottom = int(match["bottom"] or match["under"] or match["under_digit"])
+        return Fraction(int(top), bottom) if bottom else None
     # Exact: `float` would make 0.1 + 0.2 differ from 0.3.
     exponent = Fraction(10) ** int(match["exponent"] or 0)
     return Fraction(match["decimal"].replace(",", "")) * exponent
