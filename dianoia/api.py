@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.thread_variables import set_thread_variables
+from dianoia.base.thread_variables import let_idle_threads_sleep
 
 if TYPE_CHECKING:
     from dianoia.recipe.load import RecipeSource
@@ -88,7 +88,7 @@ def run(
         UserError: anything that the user can fix, before or while it runs; its classes are in `dianoia.base.errors`. Finished
             steps are on disk, and the same call resumes.
     """
-    set_thread_variables()
+    let_idle_threads_sleep()
     from rich.console import Console
 
     from dianoia.cli.run import RunOptions, execute

@@ -4,6 +4,7 @@ In: `/proc/self/cgroup` and the files of its groups. Out: bytes and cores. A lim
 least of the group and its parents counts.
 """
 
+import os
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -30,6 +31,17 @@ def cpu_limit() -> float:
         if quota > 0 and 0 < period < inf:  # -1 is no limit
             limits.append(quota / period)
     return min(limits, default=inf)
+
+
+def usable_cores() -> int:
+    """Return how many threads of this process can compute at once, at least 1.
+
+    Those of the cores it may run on, and no more than its groups give time for: threads that wait for one another's part of
+    a product all wait for the one whose time is spent. A fraction of a core is left to the system.
+    """
+    pinned = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if pinned else os.cpu_count() or 1
+    return max(1, int(min(cores, cpu_limit())))
 
 
 def _quota(folder: Path) -> float:

@@ -9,10 +9,3 @@ def let_idle_threads_sleep() -> None:
     For processes that import torch later; a reward function of a recipe may do that.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-def set_thread_variables() -> None:
-    """Prepare a process that plans and runs recipes; what the user has set stays."""
-    let_idle_threads_sleep()
-    # The plan measures one core with a product of NumPy, whose threads would all be counted.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dianoia.base.thread_variables import set_thread_variables
+from dianoia.base.thread_variables import let_idle_threads_sleep
 from dianoia.cli.output import print_json, print_wrapped
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Measure the models, and print a table per target, or all results as JSON."""
-    set_thread_variables()  # before torch is imported
+    let_idle_threads_sleep()  # before torch is imported
     from dianoia.cli.run import RunOptions, execute
     from dianoia.evaluation.evaluation_recipe import default_folder, find_subjects, make_evaluation
     from dianoia.evaluation.score_table import as_json, table_lines

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError
-from dianoia.base.thread_variables import set_thread_variables
+from dianoia.base.thread_variables import let_idle_threads_sleep
 from dianoia.cli.output import print_json, print_wrapped
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def new(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: the file exists, or the recipe cannot work.
     """
-    set_thread_variables()  # before torch is imported
+    let_idle_threads_sleep()  # before torch is imported
     from dianoia.base.files import write_text
     from dianoia.recipe.new import Request, compose
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dianoia.base.errors import ConfigError, MachineFault, Stopped
-from dianoia.base.thread_variables import set_thread_variables
+from dianoia.base.thread_variables import let_idle_threads_sleep
 from dianoia.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def execute(
         command: what `run.json` says was typed; None: the command line.
     """
     _require_dry_run(options)
-    set_thread_variables()
+    let_idle_threads_sleep()
     from rich.console import Console
 
     from dianoia.hardware.machine import job_count

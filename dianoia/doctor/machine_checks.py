@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
+from dianoia.base.cgroups import cpu_limit, memory_limit, usable_cores
 from dianoia.base.disk_space import free_bytes
 from dianoia.base.extras import DISTRIBUTION
 from dianoia.base.files import cache_folder
 from dianoia.doctor.finding import Finding, broken, warning
 from dianoia.doctor.package_checks import Probe, check_packages, probe_torch
-from dianoia.hardware.cgroups import cpu_limit, memory_limit
 from dianoia.hardware.machine import address_limit, main_memory
 from dianoia.recipe.plan.number_format import format_bytes
 from dianoia.sandbox.sandbox import STRONG, offered
@@ -94,16 +94,13 @@ def _listed_gpus() -> str:
 
 
 def _cores() -> Iterator[Finding]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores, limit = usable or 1, cpu_limit()
-    value = f"{cores} of {os.cpu_count()}"
-    if limit < cores:
-        # Threads are counted by cores; more of them than time for them wait for one another.
-        yield warning(
-            "cores",
-            f"{value}, but a control group allows the time of {limit:g}",
-            f"write threads = {max(1, int(limit))} into recipes, and give --jobs at most {max(1, int(limit))}",
-        )
+    limit = cpu_limit()
+    value = f"{usable_cores()} of {os.cpu_count()}"
+    if limit < (os.cpu_count() or 1):
+        value += f"; a control group allows the time of {limit:g}"
+    if limit < 1:
+        advice = "everything takes that much longer; give the container or the service a whole core"
+        yield warning("cores", value, advice)
     else:
         yield Finding("cores", value)
     if os.environ.get("OMP_WAIT_POLICY", "passive").lower() == "active":

@@ -16,9 +16,10 @@ from math import inf
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from dianoia.base.cgroups import memory_limit, usable_cores
 from dianoia.base.limits import MAX_JOBS, MAX_THREADS
-from dianoia.hardware.cgroups import memory_limit
 from dianoia.hardware.gpus import UNKNOWN, Gpu, gpu_named, gpu_reported
 
 _CPU_SHARE = 0.9
@@ -62,16 +63,12 @@ def thread_count(setting: int, jobs: int = 1) -> int:
 
     Where `jobs` stages run in parallel, each has its share of the cores, and at least one.
     """
-    return setting or min(max(1, _cores() // jobs), MAX_THREADS)
+    return setting or min(max(1, usable_cores() // jobs), MAX_THREADS)
 
 
 def job_count(setting: int) -> int:
     """Return how many stages run in parallel: `setting`, or for 0 one per core, at most MAX_JOBS, and one on a GPU."""
-    return setting or (min(_cores(), MAX_JOBS) if _first_gpu() is None else 1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return setting or (min(usable_cores(), MAX_JOBS) if _first_gpu() is None else 1)
 
 
 def this_machine(threads: int) -> Machine:
@@ -163,14 +160,16 @@ def _has_bfloat16() -> bool:
 def multiply_rate() -> float:
     """Measure the operations per second that training of a wide model may expect of one core.
 
-    The measurement counts processor time of this process, so other work on the machine hardly matters.
+    The measurement counts processor time of this thread, so other work on the machine hardly matters.
     """
     a, b = np.ones((1024, 256), np.float32), np.ones((256, 512), np.float32)
-    a @ b
-    # the best of several runs: the first ones warm caches and clocks up
     best = float("inf")
-    for _ in range(25):
-        start = time.process_time()
+    # NumPy may have been imported with several threads, which would share the product
+    with threadpool_limits(1, user_api="blas"):
         a @ b
-        best = min(best, time.process_time() - start)
+        # the best of several runs: the first ones warm caches and clocks up
+        for _ in range(25):
+            start = time.thread_time()
+            a @ b
+            best = min(best, time.thread_time() - start)
     return _CPU_SHARE * 2 * a.shape[0] * a.shape[1] * b.shape[1] / best

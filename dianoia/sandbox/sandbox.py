@@ -31,6 +31,7 @@ from queue import LifoQueue
 from threading import Lock
 from typing import Any, Protocol, TypeVar
 
+from dianoia.base.cgroups import usable_cores
 from dianoia.base.errors import SandboxError
 from dianoia.sandbox.program import (
     Ending,
@@ -414,7 +415,7 @@ class SandboxPool(AbstractContextManager["SandboxPool"]):
         self, name: str = AUTO, workers: int | None = None, packages: Packages | None = None
     ) -> None:
         self.name, self._packages = choose(name), packages
-        self.workers = workers or _cores()
+        self.workers = workers or usable_cores()
         self.endings: Counter[Ending] = Counter()
         """Number of runs so far by how they ended."""
         self._lock = Lock()
@@ -485,9 +486,3 @@ class _Counted:
 
     def close(self) -> None:
         self._sandbox.close()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -18,7 +18,6 @@ Decisions:
 """
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -33,6 +32,7 @@ from queue import LifoQueue
 from threading import Lock
 from typing import Any, NoReturn
 
+from dianoia.base.cgroups import usable_cores
 from dianoia.base.errors import VerifierError
 from dianoia.sandbox import interpreter
 from dianoia.sandbox.worker_fork_server import OUT_OF_MEMORY
@@ -103,7 +103,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         self, target: str, bounds: Bounds | None = None, workers: int | None = None
     ) -> None:
         self.target, self.bounds = target, bounds or Bounds()
-        self.workers = workers or _cores()
+        self.workers = workers or usable_cores()
         self.ended: Counter[Ended] = Counter()
         """Number of items so far by how they ended."""
         self.replaced = 0
@@ -403,9 +403,3 @@ def _no_worker(target: str, reason: str) -> str:
         "nothing can be graded. If a package is missing, install it (`make setup`); if memory or processes are short, "
         "free some"
     )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

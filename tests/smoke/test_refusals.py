@@ -1,7 +1,6 @@
 """What cannot run is refused before any work, in one clear message, with a non-zero exit."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -135,11 +134,9 @@ def test_a_plan_for_another_machine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     recipe = str(Path(__file__).parents[2] / "recipes" / "qwen-zero.toml")
     command = ["run", recipe, "--out", str(tmp_path / "run"), "--for"]
     assert main([*command, "H100", "--dry-run"]) == 0
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "1", "a product measures one core"
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 and "GB" in line and "about" in line for line in lines[2:4])
     assert any("estimates for one H100 with 80.0 GB of memory" in line for line in lines)

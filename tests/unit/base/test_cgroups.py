@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dianoia.hardware import cgroups
-from dianoia.hardware.cgroups import cpu_limit, memory_limit
+from dianoia.base import cgroups
+from dianoia.base.cgroups import cpu_limit, memory_limit, usable_cores
 
 
 @pytest.fixture
@@ -50,3 +50,24 @@ def test_version_1_has_a_folder_per_controller(system: Path) -> None:
     write(system / "cpu/service/cpu.cfs_quota_us", "200000\n")
     write(system / "cpu/service/cpu.cfs_period_us", "100000\n")
     assert (memory_limit(), cpu_limit()) == (4e6, 2.0)
+
+
+def test_threads_are_counted_by_cores_and_by_the_time_that_a_container_gets(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert usable_cores() == 8
+    quota = system / "service/worker/cpu.max"
+    for microseconds, cores in (
+        (400_000, 4),
+        (250_000, 2),
+        (150_000, 1),
+        (50_000, 1),
+        (1_600_000, 8),
+    ):
+        write(quota, f"{microseconds} 100000\n")
+        assert usable_cores() == cores
+    write(quota, "max 100000\n")
+    write(system / "cpu/service/cpu.cfs_quota_us", "300000\n")
+    write(system / "cpu/service/cpu.cfs_period_us", "100000\n")
+    assert usable_cores() == 3, "version 1"

@@ -67,7 +67,8 @@ def test_limits_of_a_container(
     monkeypatch.setattr(machine_checks, "main_memory", lambda: 1.5e9)
     monkeypatch.setattr(machine_checks, "memory_limit", lambda: 1.5e9)
     rows = machine()
-    assert rows["cores"].advice.startswith("write threads = 1 into recipes")
+    assert rows["cores"].value.endswith("a control group allows the time of 0.5")
+    assert "a whole core" in rows["cores"].advice
     assert "a control group allows 1.5 GB" in rows["memory"].value
     assert {rows[topic].status for topic in ("cores", "memory")} == {Status.WARNING}
 

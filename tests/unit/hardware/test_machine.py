@@ -4,11 +4,13 @@ import subprocess
 from math import inf
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from dianoia.hardware import machine
 from dianoia.hardware.machine import (
     job_count,
     main_memory,
+    multiply_rate,
     other_machine,
     this_machine,
     thread_count,
@@ -104,11 +106,27 @@ def test_cores_are_shared_out_among_stages_side_by_side(monkeypatch: pytest.Monk
         (64, 2, 8),
         (64, 1, 8),
     ):
-        monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(machine, "usable_cores", lambda cores=cores: cores)
         assert thread_count(0, jobs) == threads
         assert thread_count(5, jobs) == 5, "what the recipe says"
     for cores, jobs in ((1, 1), (2, 2), (64, 4)):
-        monkeypatch.setattr(machine, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(machine, "usable_cores", lambda cores=cores: cores)
         assert job_count(0) == jobs and job_count(7) == 7
     answer(monkeypatch, "NVIDIA L4, 23034")
     assert job_count(0) == 1, "stages would share one GPU's memory"
+
+
+def test_one_core_is_measured_whatever_numpy_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, threads = machine.time.thread_time, set()
+
+    def watched() -> float:
+        if not threads:
+            threads.update(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+        return clock()
+
+    monkeypatch.setattr(machine.time, "thread_time", watched)
+    with threadpool_limits(4, user_api="blas"):
+        rate = multiply_rate.__wrapped__()
+        after = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+    assert threads == {1} and after == {4}, "and its threads are as before"
+    assert 1e8 < rate < 1e13
