@@ -18,6 +18,7 @@ UserError
  +- DamagedFile        a file of a run is not what was written there
  +- TrackerError       a tracker has failed; the run is not affected
  +- UnknownFormat      a file of a run was written by another version of Dianoia
+ +- RankError          a rank of the stage has ended, hangs, or has come apart from the others
  +- Stopped            the user asked the command to stop, and it stopped after the current step
 
 StageCrashed is not a UserError: an error of the program in the process of a stage.
@@ -96,6 +97,10 @@ class UnknownFormat(UserError, ValueError):
 
 class TrackerError(UserError, RuntimeError):
     """A tracker has failed. Never raised by a run, only by the command that feeds trackers."""
+
+
+class RankError(UserError, RuntimeError):
+    """A rank of a stage has ended, hangs, or has come apart from the others; the message names it and what it did."""
 
 
 class Stopped(UserError, RuntimeError):

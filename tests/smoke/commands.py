@@ -48,7 +48,7 @@ class Command:
         self._out, self._err = (Path(self._folder.name, name) for name in ("out", "err"))
         streams = str(self._out), str(self._err)
         place = dict(os.environ), Path.cwd()
-        self._process = _server().Process(
+        self._process = server().Process(
             target=_work, args=(tuple(arguments), *place, *streams, prepare)
         )
         self._process.start()
@@ -120,7 +120,8 @@ def fresh(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "dianoia", *arguments]
 
 
-def _server() -> ForkServerContext:
+def server() -> ForkServerContext:
+    """Return the server that processes are forked from."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
     return context
