@@ -13,6 +13,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+def print_json_line(value: Any) -> None:
+    """Print a value as one line of JSON, at once: for a command that goes on, and a program that waits for the line."""
+    # A pipe is buffered, so the line would come when the command ends.
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
 def print_wrapped(line: str, indent: int = 0) -> None:
     """Print a line of at most 80 columns, or the terminal's if it has fewer; further lines are indented."""
     columns = min(_MOST_COLUMNS, shutil.get_terminal_size((_MOST_COLUMNS, 24)).columns)

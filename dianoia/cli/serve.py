@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.base.extras import pip_install
-from dianoia.cli.output import print_json
+from dianoia.cli.output import print_json_line
 
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
@@ -72,7 +72,9 @@ def add_parser(commands: "Commands") -> None:
         "--device", help="such as cpu or cuda (default: the first GPU, else the CPU)"
     )
     engine.add_argument("--dtype", choices=("float32", "bfloat16"), help="of weights and cache")
-    parser.add_argument("--json", action="store_true", help="print the line as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print the line with the address as JSON"
+    )
     parser.set_defaults(command=serve)
 
 
@@ -125,7 +127,8 @@ def serve(arguments: argparse.Namespace) -> None:
     def ready() -> None:
         names = list(service.checkpoints)
         if arguments.json:
-            print_json({"url": url, "models": names, "default": default, "key": key is not None})
+            about = {"url": url, "models": names, "default": default, "key": key is not None}
+            print_json_line(about)
         else:
             print(
                 f"Serving {', '.join(names)} at {url} (API: {url}/v1); Ctrl-C ends it", flush=True

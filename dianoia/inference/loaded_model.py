@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
@@ -202,7 +201,6 @@ class Model:
         self._prompts: dict[str, Prompts] = {}
         self.prompts = self.prompts_under(template)
         """Messages in, the ids of a prompt out."""
-        self._lock = Lock()
 
     @property
     def name(self) -> str:
@@ -299,10 +297,9 @@ class Model:
             max_tokens=max_tokens,
             stop_ids=roller.prompts.stop_ids,
         )
-        with self._lock:
-            # One key for all questions: a response does not depend on how many are asked at once.
-            keys = [asked_key(seed)] * len(problems)
-            rollouts_PG = roller.with_keys(keys, problems, samples, params)
+        # One key for all questions: a response does not depend on how many are asked at once.
+        keys = [asked_key(seed)] * len(problems)
+        rollouts_PG = roller.with_keys(keys, problems, samples, params)
         graded = [
             _graded(rollouts_G) if isinstance(question, Problem) else [None] * samples
             for question, rollouts_G in zip(questions, rollouts_PG, strict=True)

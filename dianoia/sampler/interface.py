@@ -4,8 +4,10 @@ In: `Request`s (prompt ids, number of samples, key), `SamplingParams` and `Weigh
 Not here: text, templates and judging. A sampler only knows token ids.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock, RLock, get_ident
 from typing import Protocol
 
 import torch
@@ -38,20 +40,65 @@ class PendingWeights:
         self._update: WeightUpdate | None = None
         self.version: int | None = None
         """Version of the weights that are in use; None before the first `pull`."""
+        self.unchanging = RLock()
+        """Held while weights are copied. Whoever holds it sees weights and version that belong together."""
 
     def publish(self, update: WeightUpdate) -> None:
         """Keep `update` for the next `pull`; an older update that was not pulled is dropped."""
-        # weights that are in use already need no second copy
-        self._update = update if update.version != self.version else None
+        with self.unchanging:
+            # weights that are in use already need no second copy
+            self._update = update if update.version != self.version else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if the next `pull` copies weights."""
+        return self._update is not None
 
     def pull(self, copy: Callable[[Mapping[str, torch.Tensor]], None]) -> int:
         """Call `copy` with the tensors of an update that waits, and return the version in use."""
-        if self._update is not None:
-            # the reference is dropped afterwards, so that the learner's tensors can be freed
-            copy(self._update.tensors)
-            self.version, self._update = self._update.version, None
-        assert self.version is not None, "load() gives the sampler its weights; call it first"
-        return self.version
+        with self.unchanging:
+            if self._update is not None:
+                # the reference is dropped afterwards, so that the learner's tensors can be freed
+                copy(self._update.tensors)
+                self.version, self._update = self._update.version, None
+            assert self.version is not None, "load() gives the sampler its weights; call it first"
+            return self.version
+
+
+class Turns:
+    """Has threads that share a sampler decode one after the other: they share its KV cache and its scratch memory."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._reporting: int | None = None
+        """Thread that is inside of `on_finish`."""
+
+    @contextmanager
+    def next(self) -> Iterator[None]:
+        """Wait for the turn, and hold it. Raises RuntimeError inside of `on_finish`, whose `generate` holds the turn."""
+        if self._reporting == get_ident():
+            raise RuntimeError(
+                "on_finish must not call its own sampler: the call would wait for the one that it reports from. "
+                "Take note of the completion, and sample once generate() has returned."
+            )
+        with self._lock:
+            yield
+
+    def reporting(self, on_finish: OnFinish | None) -> OnFinish | None:
+        """Return the caller's function behind a lock, so that no two threads enter it at once."""
+        if on_finish is None:
+            return None
+        lock, call = Lock(), on_finish
+
+        def locked(request: int, sample: int, completion: Completion) -> None:
+            with lock:
+                self._reporting = get_ident()
+                try:
+                    call(request, sample, completion)
+                finally:
+                    self._reporting = None
+
+        return locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +126,7 @@ class SamplerStats:
 
 
 class Sampler(Protocol):
-    """Samples completions from a causal language model."""
+    """Samples completions from a causal language model. Threads may share one: their calls take turns."""
 
     @property
     def stats(self) -> SamplerStats:
@@ -112,7 +159,8 @@ class Sampler(Protocol):
         """Return one list per request, in the order of `requests`, with one completion per sample.
 
         A request that has sampling parameters of its own is sampled under them, all others under `params`.
-        Raises ConfigError before any work if parameters are out of range or a prompt is too long.
+        Raises ConfigError before any work if parameters are out of range or a prompt is too long, and RuntimeError for a call
+        from inside of `on_finish`.
         """
         ...
 

@@ -23,6 +23,7 @@ from dianoia.sampler.interface import (
     OnFinish,
     PendingWeights,
     SamplerStats,
+    Turns,
     WeightUpdate,
     check_requests,
     group_by_params,
@@ -50,6 +51,7 @@ class TransformersSampler:
         self._stats = SamplerStats()
         self._weights = PendingWeights()
         self._weights.version = 0
+        self._turns = Turns()
 
     @property
     def stats(self) -> SamplerStats:
@@ -74,7 +76,8 @@ class TransformersSampler:
 
     def pull(self) -> int:
         """See `interface.Sampler.pull`."""
-        return self._weights.pull(self._copy)
+        with self._turns.next():
+            return self._weights.pull(self._copy)
 
     def _copy(self, tensors: Mapping[str, torch.Tensor]) -> None:
         # Not strict: tied parameters may be given once, and `load` has checked the others.
@@ -91,7 +94,13 @@ class TransformersSampler:
         check_requests(
             requests, params, getattr(self._model.config, "max_position_embeddings", None)
         )
-        version = self.pull()
+        with self._turns.next():
+            return self._generate(requests, params, self._turns.reporting(on_finish))
+
+    def _generate(
+        self, requests: Sequence[Request], params: SamplingParams, on_finish: OnFinish | None
+    ) -> list[list[Completion]]:
+        version = self._weights.pull(self._copy)
         completions: dict[tuple[int, int], Completion] = {}
         start, steps = time.perf_counter(), 0
         for group_params, indices in group_by_params(requests, params).items():

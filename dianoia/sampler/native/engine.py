@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
-from threading import Lock
 from typing import Protocol
 
 import torch
@@ -23,6 +22,7 @@ from dianoia.sampler.interface import (
     OnFinish,
     PendingWeights,
     SamplerStats,
+    Turns,
     WeightUpdate,
     check_requests,
     group_by_params,
@@ -74,6 +74,7 @@ class NativeSampler:
         self._vocabulary = ModelShape.of(config).vocabulary
         # `load` only publishes weights; they are copied in `pull`, never while samples are decoded.
         self._weights = PendingWeights()
+        self._turns = Turns()
         self._stats = SamplerStats()
 
     @property
@@ -93,6 +94,12 @@ class NativeSampler:
 
     def pull(self) -> int:
         """See `interface.Sampler.pull`; nothing computed with the old weights is kept."""
+        if not self._weights.is_waiting:
+            return self._pull()  # nothing is copied, so a server need not wait for a `generate`
+        with self._turns.next():
+            return self._pull()
+
+    def _pull(self) -> int:
         with torch.no_grad():
             return self._weights.pull(self._decoders.load)
 
@@ -104,17 +111,18 @@ class NativeSampler:
     ) -> list[list[Completion]]:
         """See `interface.Sampler.generate`."""
         check_requests(requests, params, self._positions)
-        # the one place where weights change: never while samples are being decoded
-        version = self.pull()
-        if not requests:
-            self._stats = SamplerStats(weights_version=version)
-            return []
-        start = time.perf_counter()
-        completions, results = self._decoders.generate(
-            requests, params, _one_at_a_time(on_finish), version
-        )
-        self._stats = _stats(results, time.perf_counter() - start, version)
-        return completions
+        with self._turns.next():
+            # weights change here, never while samples are being decoded
+            version = self._pull()
+            if not requests:
+                self._stats = SamplerStats(weights_version=version)
+                return []
+            start = time.perf_counter()
+            completions, results = self._decoders.generate(
+                requests, params, self._turns.reporting(on_finish), version
+            )
+            self._stats = _stats(results, time.perf_counter() - start, version)
+            return completions
 
     @property
     def has_sessions(self) -> bool:
@@ -134,9 +142,13 @@ class NativeSampler:
                 f"A session for prompts of {prompt_tokens} and responses of {response_tokens} tokens is longer than the "
                 f"model's max_position_embeddings={self._positions}. Make them smaller."
             )
-        version = self.pull()
         limits = SessionLimits(prompt_tokens, response_tokens, self._positions)
-        return self._decoders.session(limits, version)
+        self.pull()
+        # its workers take the addresses of weights one after the other
+        with self._weights.unchanging:
+            version = self._weights.version
+            assert version is not None
+            return self._decoders.session(limits, version)
 
     def scored(self, length: int) -> ScoredSequence:
         """Begin a sequence of at most `length` tokens whose log-probabilities are asked for, under the present weights.
@@ -144,7 +156,8 @@ class NativeSampler:
         Raises ConfigError where the C functions cannot run.
         """
         self.pull()
-        return self._decoders.scored(length)
+        with self._weights.unchanging:
+            return self._decoders.scored(length)
 
 
 class Decoders(Protocol):
@@ -362,19 +375,6 @@ def _renumbered(finished: Finished | None, indices: list[int]) -> Finished | Non
     if finished is None:
         return None
     return lambda request, sample, completion: finished(indices[request], sample, completion)
-
-
-def _one_at_a_time(on_finish: OnFinish | None) -> OnFinish | None:
-    """Return the caller's function behind a lock, so that no two threads enter it at once."""
-    if on_finish is None:
-        return None
-    lock, call = Lock(), on_finish
-
-    def locked(request: int, sample: int, completion: Completion) -> None:
-        with lock:
-            call(request, sample, completion)
-
-    return locked
 
 
 def _stats(results: Sequence[DecodeResults], seconds: float, version: int) -> SamplerStats:

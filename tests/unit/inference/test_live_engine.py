@@ -269,9 +269,9 @@ def test_without_sessions_requests_take_turns(
     monkeypatch.setattr(type(served.sampler), "has_sessions", False)
     with Engine({"base": served}) as engine:
         requests = [request(n, samples=2) for n in range(4)]
-        # Before the engine does: a sampler is no thing for two threads.
-        expected = [[c.ids for c in served.alone(each)] for each in requests]
         generations = [engine.submit("base", each) for each in requests]
+        # Of the same sampler, at the same time: its callers take turns.
+        expected = [[c.ids for c in served.alone(each)] for each in requests]
         cancelled = engine.submit("base", request(9, samples=3))
         cancelled.cancel()
         for ids, generation in zip(expected, generations, strict=True):

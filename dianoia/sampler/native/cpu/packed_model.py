@@ -9,6 +9,7 @@ stands between two products is float32, logits too: logits of low precision make
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -55,6 +56,8 @@ class PackedModel:
         self._tensors: dict[str, Tensor] = {}
         self._layers: list[dict[str, Tensor]] = []
         self._tables = self._rope.build(0)
+        self._growing = Lock()
+        """Held while tables are replaced: of two threads the one with fewer positions must not come last."""
 
     def check(self, weights: Mapping[str, Tensor]) -> None:
         """Raise ModelError for a missing or misshapen parameter."""
@@ -88,9 +91,10 @@ class PackedModel:
         return sum(tensor.nbytes for part in (read, *self._layers) for tensor in part.values())
 
     def reserve(self, length: int) -> None:
-        """Make the RoPE tables cover `length` positions."""
-        if len(self._tables[0]) < length:
-            self._tables = self._rope.build(length)
+        """Make the RoPE tables cover `length` positions, and all that were reserved before."""
+        with self._growing:
+            if len(self._tables[0]) < length:
+                self._tables = self._rope.build(length)
 
     def structure(self) -> tuple[Tensor, object]:
         """Return the C structure `Model`, and an owner of all memory that it points to.
@@ -99,6 +103,8 @@ class PackedModel:
         """
         # biases and norms that the model does not have are NULL
         absent = dict.fromkeys(_LAYER_FIELDS)
+        # read once, since another thread may `reserve` meanwhile
+        cosine, sine = self._tables
         layers = torch.cat([c_struct("Layer", absent | layer) for layer in self._layers])
         shape = self.shape
         sizes = {
@@ -106,7 +112,7 @@ class PackedModel:
             "kv": shape.kv_heads, "head": shape.head, "vocabulary": shape.vocabulary,
             "bf16": int(self.dtype == torch.bfloat16),
         }  # fmt: skip
-        tables = {"embedding": None, "cosine": self._tables[0], "sine": self._tables[1]}
+        tables = {"embedding": None, "cosine": cosine, "sine": sine}
         fields = {**tables, **self._tensors, **sizes, "layer": layers}
         return c_struct("Model", fields), (fields, self._layers)
 
