@@ -85,7 +85,7 @@ def this_machine(threads: int) -> Machine:
 
 
 def other_machine(name: str) -> Machine:
-    """Return a machine with one GPU of a name as people type it.
+    """Return a machine with one GPU of a name as people type it; of several ranks it is the device of each.
 
     Raises:
         ConfigError: no GPU of that name is known.

@@ -31,7 +31,7 @@ _WEIGHT_BYTES, _STATE_BYTES = 4, 12
 """Bytes per parameter: of a checkpoint, and of a state with both AdamW averages."""
 _TOKEN_BYTES = 4
 """Guess for the bytes of a token of text in a file."""
-_FILLED = 0.4
+MOST_FILLED = 0.4
 """Share of max_tokens that a response fills at most in the mean: more than is expected, since a full disk ends a run."""
 _DEMONSTRATION_TOKENS = 100
 """Guess for the tokens of a demonstration."""
@@ -75,7 +75,7 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
             state += _WEIGHT_BYTES * trained if algorithm.kl_coefficient > 0 else 0
             state += _STATE_BYTES * valued if algorithm.name == "ppo" else 0
             saved_samples = -(-stage.rollouts // stage.progress.rollouts_every) * stage.rollout_size
-            texts = _TOKEN_BYTES * saved_samples * _FILLED * stage.sampling.largest_max_tokens
+            texts = _TOKEN_BYTES * saved_samples * MOST_FILLED * stage.sampling.largest_max_tokens
             return DiskNeeds(weights, state, min(2, max(1, saves)), texts)
         case SFTStage() | RewardModelStage():
             return DiskNeeds(weights, _STATE_BYTES * trained_parameters(stage.lora, size), 2)
@@ -84,15 +84,15 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
         case SampleStage():
             # Parts are kept until the data set is written from them, so both exist at the end.
             samples = stage.prompts * stage.samples
-            text = _TOKEN_BYTES * samples * _FILLED * stage.sampling.max_tokens
+            text = _TOKEN_BYTES * samples * MOST_FILLED * stage.sampling.max_tokens
             return DiskNeeds(text, text, 1)
         case PreferencesStage():
             responses = stage.prompts * stage.responses_per_problem
-            text = _TOKEN_BYTES * responses * _FILLED * stage.sampling.max_tokens
+            text = _TOKEN_BYTES * responses * MOST_FILLED * stage.sampling.max_tokens
             return DiskNeeds(text, text, 1)
         case EvaluateStage():
             saved = min(stage.keep, stage.limit) * len(stage.checkpoints) * stage.samples
-            return DiskNeeds(0, 0, 0, _TOKEN_BYTES * saved * _FILLED * stage.max_tokens)
+            return DiskNeeds(0, 0, 0, _TOKEN_BYTES * saved * MOST_FILLED * stage.max_tokens)
         case DemonstrationsStage():
             return DiskNeeds(_TOKEN_BYTES * _DEMONSTRATION_TOKENS * stage.rows, 0, 0)
 
@@ -104,7 +104,7 @@ def run_parts(recipe: Recipe, tasks: Sequence[StageTask], jobs: int = 1) -> dict
     """
     running = [task.name for task in tasks if task.runs]
     needs = {name: stage_needs(recipe.stages[name], size_of(name, recipe)) for name in running}
-    trained = {name for name in needs if _trains(recipe.stages[name])}
+    trained = {name for name in needs if trains(recipe.stages[name])}
     temporary = sorted((stage.temporary for stage in needs.values()), reverse=True)
     return {
         "checkpoints": sum(stage.output for name, stage in needs.items() if name in trained),
@@ -115,7 +115,8 @@ def run_parts(recipe: Recipe, tasks: Sequence[StageTask], jobs: int = 1) -> dict
     }
 
 
-def _trains(stage: Stage) -> bool:
+def trains(stage: Stage) -> bool:
+    """Tell whether a stage trains a model, and so has states."""
     return isinstance(stage, PretrainStage | RLStage | SFTStage | RewardModelStage)
 
 
@@ -150,7 +151,7 @@ def reserve_stage_space(name: str, recipe: Recipe, folder: Path) -> None:
         MachineFault: there is less.
     """
     needs = stage_needs(recipe.stages[name], size_of(name, recipe))
-    if not _trains(recipe.stages[name]):
+    if not trains(recipe.stages[name]):
         disk_space.require_space(folder, needs.peak + disk_space.SMALL_FILES_BYTES, name)
         return
     user = f"{name}, for its states and its checkpoint,"

@@ -1,19 +1,20 @@
-"""Estimate of the memory that a stage needs, part by part, and of the keys that would lower it. No torch.
+"""Estimate of the memory that a stage needs on one device, part by part. No torch.
 
-In: a stage's table, the size of its model, the machine. Out: the `Phase` of the stage that needs most memory, and
-`Saving`s: changes of one key each, with the peak that they leave. A saving costs time (recomputation, fewer samples at
-once) or precision of the sampler; without a KL penalty there is no reference model. No saving changes the data that a
-stage learns from, so shorter texts are not among them.
+In: a stage's table, the size of its model, the machine, the ranks that share the work (`plan.layout`). Out: the `Phase` of
+the stage that needs most memory, on the rank that needs most.
 
 The estimate follows the code: weights, gradients, both AdamW averages, the reference and the value model are always
 float32. With a `lora` table the weights have its dtype, gradients and averages are those of the adapters, there is no
-reference model, and sums of weights and adapters are in memory until a layer's backward pass has read them. The sampler holds a copy of the weights, with a float32 head on a CPU. On a GPU the KV cache is released before
-an update. Activations are what the backward pass reads, by coefficients that the tests compare with what PyTorch keeps.
+reference model, and sums of weights and adapters are in memory until a layer's backward pass has read them. Ranks that
+share a copy (`shard`) hold an equal part each of all of these, and beside it the layers that are at work, whole. The sampler
+holds a copy of the weights, with a float32 head on a CPU; servers that draw the rollouts have it on their own devices. On a GPU the
+KV cache is released before an update. Activations are what the backward pass reads, by coefficients that the tests
+compare with what PyTorch keeps.
 All numbers are upper limits: every slot and every micro-batch is full of the longest responses. Left out: problems and
-data, and states that are being written to the disk.
+data, and states that are being written to the disk (`plan.host_memory` has both).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from dianoia.base.limits import (
@@ -37,6 +38,7 @@ from dianoia.config import (
 )
 from dianoia.hardware.machine import Machine
 from dianoia.recipe.graph import Stage
+from dianoia.recipe.plan.layout import ALONE, Layout
 from dianoia.recipe.plan.model_sizes import Size
 
 PROMPT_TOKENS = 80
@@ -88,38 +90,49 @@ def peak(
     machine: Machine,
     longest: int | None = None,
     reward_models: Collection[Size] = (),
+    layout: Layout = ALONE,
 ) -> Phase:
-    """Return the phase that needs most memory.
+    """Return the phase of a rank that needs most memory.
 
     `longest`: tokens of the longest text, if the data is here; `reward_models`: those that the stage reads.
     """
     phases: list[Phase]
     match stage:
         case RLStage():
-            phases = _reinforcement(stage, size, machine, reward_models)
+            phases = _reinforcement(stage, size, machine, reward_models, layout)
         case DemonstrationsStage():
             phases = [Phase("writing", {"libraries": _LIBRARIES})]
         case SampleStage() | PreferencesStage():
-            sampling, batch = stage.sampling, (stage.problems_per_batch, stage.samples)
+            sampling = stage.sampling
+            batch = _share(stage.problems_per_batch, layout), stage.samples
             cache = _decoding(
                 size, machine, sampling.slots, sampling.max_tokens, *batch, sampling.dtype
             )
             phases = _inference(size, machine, cache, sampling.dtype)
         case EvaluateStage():
             # An evaluation passes at most EVALUATED_AT_ONCE problems to the sampler in one call.
-            batch = min(EVALUATED_AT_ONCE, stage.limit), stage.samples
+            batch = _share(min(EVALUATED_AT_ONCE, stage.limit), layout), stage.samples
             cache = _decoding(size, machine, stage.slots, stage.max_tokens, *batch, stage.dtype)
             phases = _inference(size, machine, cache, stage.dtype)
         case SFTStage() | RewardModelStage() | PretrainStage():
-            phases = _supervision(stage, size, machine, longest)
+            phases = _supervision(stage, size, machine, longest, layout)
     return max(phases, key=lambda phase: phase.bytes)
+
+
+def _share(count: int, layout: Layout) -> int:
+    """Return how many of `count` problems a rank has at most."""
+    return -(-count // layout.ranks)
 
 
 # Phases -------------------------------------------------------------------------------------------
 
 
 def _reinforcement(
-    stage: RLStage, size: Size, machine: Machine, reward_models: Collection[Size]
+    stage: RLStage,
+    size: Size,
+    machine: Machine,
+    reward_models: Collection[Size],
+    layout: Layout,
 ) -> list[Phase]:
     algorithm, sampling = stage.algorithm, stage.sampling
     longest = sampling.largest_max_tokens
@@ -131,19 +144,22 @@ def _reinforcement(
         reference = trained * (stage.steps >= algorithm.reference_every)
     # in memory during the whole stage
     models = {
-        **_trained_model(stage.lora, size),
-        "reference": float(_FLOAT32 * reference * (algorithm.kl_coefficient > 0)),
-        "value model": 3.0 * _FLOAT32 * valued,
+        **_trained_model(stage.lora, size, layout),
+        "reference": _FLOAT32 * reference * (algorithm.kl_coefficient > 0) / layout.group,
+        "value model": 3.0 * _FLOAT32 * valued / layout.group,
+        # every rank scores its own rollouts, so each has a copy
         "reward models": float(sum(_FLOAT32 * model.backbone for model in reward_models)),
-        "sampler": _sampler_weights(size, machine, sampling.dtype),
     }
-    batch = stage.problems_per_rollout, stage.group_size
-    decoding = _decoding(size, machine, sampling.slots, longest, *batch, sampling.dtype)
-    training = _training(size, machine, _micro_batch(stage, machine), stage.lora)
+    batch = _share(stage.problems_per_rollout, layout), stage.group_size
+    decoding = {"KV cache": 0.0}
+    if not layout.served:
+        models["sampler"] = _sampler_weights(size, machine, sampling.dtype)
+        decoding = _decoding(size, machine, sampling.slots, longest, *batch, sampling.dtype)
+    training = _training(size, machine, _micro_batch(stage, machine, layout), stage.lora, layout)
     if ppo:
-        training["gradients"] += _FLOAT32 * valued * machine.workers
+        training["gradients"] += _FLOAT32 * valued * machine.workers / layout.group
         # while sampling, the value model's gradients of the last step are still there
-        decoding["gradients"] = float(_FLOAT32 * valued)
+        decoding["gradients"] = float(_FLOAT32 * valued) / layout.group
     # a CPU keeps the KV cache during an update
     cache = {"KV cache": decoding["KV cache"] * machine.cpu}
     libraries = {"libraries": _LIBRARIES}
@@ -157,14 +173,15 @@ def _reinforcement(
     return phases
 
 
-def _micro_batch(stage: RLStage, machine: Machine) -> Pass:
+def _micro_batch(stage: RLStage, machine: Machine, layout: Layout) -> Pass:
     """Return the pass over as many full rows as fit into a micro-batch, at least one."""
     longest = stage.sampling.largest_max_tokens
     row = longest + PROMPT_TOKENS
     # On a CPU, micro-batches beyond CPU_TOKENS fall out of the cache, so the learner cuts them smaller.
     budget = min(stage.tokens_per_micro_batch, CPU_TOKENS if machine.cpu else _UNLIMITED)
     # A replica never has more rows than its share of the minibatch.
-    rows_per_replica = -(-stage.rollout_size // stage.minibatches // machine.workers)
+    replicas = machine.workers * layout.ranks
+    rows_per_replica = -(-stage.rollout_size // stage.minibatches // replicas)
     rows = max(1, min(budget // row, rows_per_replica))
     autocast = stage.autocast == "bfloat16"
     return Pass(rows * row, rows * longest, autocast, stage.recompute, shared_prompts=True)
@@ -175,11 +192,13 @@ def _supervision(
     size: Size,
     machine: Machine,
     longest: int | None,
+    layout: Layout,
 ) -> list[Phase]:
     lora = None if isinstance(stage, PretrainStage) else stage.lora
     if isinstance(stage, PretrainStage):
         # Pretraining runs one micro-batch per step, on all threads.
-        batch, replicas = Pass(stage.tokens_per_step, stage.tokens_per_step), 1
+        tokens = -(-stage.tokens_per_step // layout.ranks)
+        batch, replicas = Pass(tokens, tokens), 1
     else:
         cpu_limit = CPU_ROW_TOKENS if isinstance(stage, SFTStage) else CPU_TOKENS
         budget = min(stage.tokens_per_micro_batch, cpu_limit if machine.cpu else _UNLIMITED)
@@ -190,8 +209,8 @@ def _supervision(
         scored = tokens if isinstance(stage, SFTStage) else 0  # a reward model has no logits
         autocast = stage.autocast == "bfloat16"
         batch, replicas = Pass(tokens, scored, autocast, stage.recompute), machine.workers
-    models, libraries = _trained_model(lora, size), {"libraries": _LIBRARIES}
-    training = _training(size, machine, batch, lora, replicas)
+    models, libraries = _trained_model(lora, size, layout), {"libraries": _LIBRARIES}
+    training = _training(size, machine, batch, lora, layout, replicas)
     phases = [Phase("updating", {**models, **training, **libraries})]
     if lora is not None and machine.cpu:
         merged = {"merged weights": _merged_checkpoint(lora, size)}
@@ -263,12 +282,31 @@ def trained_parameters(lora: LoRASettings | None, size: Size) -> int:
     return size.layers * lora.rank * sum(adapted)
 
 
-def _trained_model(lora: LoRASettings | None, size: Size) -> dict[str, float]:
-    """Return the bytes of a model in training that are there all the time, without gradients."""
-    trained = trained_parameters(lora, size)
-    width = _FLOAT32 if lora is None or lora.dtype == "float32" else _BFLOAT16
-    parts = {"weights": float(width * size.parameters), "AdamW": 2.0 * _FLOAT32 * trained}
-    return parts if lora is None else {**parts, "adapters": float(_FLOAT32 * trained)}
+def _trained_model(lora: LoRASettings | None, size: Size, layout: Layout) -> dict[str, float]:
+    """Return the bytes of a model in training that a rank has all the time, without gradients."""
+    trained, group = trained_parameters(lora, size), layout.group
+    parts = {
+        "weights": _weight_bytes(lora) * size.parameters / group,
+        "AdamW": 2.0 * _FLOAT32 * trained / group,
+    }
+    return parts if lora is None else {**parts, "adapters": _FLOAT32 * trained / group}
+
+
+def _weight_bytes(lora: LoRASettings | None) -> int:
+    """Return the bytes per number of the weights in training."""
+    return _FLOAT32 if lora is None or lora.dtype == "float32" else _BFLOAT16
+
+
+def _gathered(lora: LoRASettings | None, size: Size) -> float:
+    """Return the bytes of what a rank of a shard holds whole while it works: two layers, embedding, norms and head.
+
+    One layer is at work and the next one on its way; what no layer holds stays whole for the whole pass. Each of these has
+    a whole gradient until it has been summed over the ranks, unless it is frozen.
+    """
+    layer = size.layer_parameters // max(1, size.layers)
+    outside = size.parameters - size.layer_parameters
+    gradients = 2 * layer + outside if lora is None else 0
+    return float(_weight_bytes(lora) * (2 * layer + outside) + _FLOAT32 * gradients)
 
 
 def _merged_checkpoint(lora: LoRASettings, size: Size) -> float:
@@ -282,16 +320,19 @@ def _training(
     machine: Machine,
     batch: Pass,
     lora: LoRASettings | None = None,
+    layout: Layout = ALONE,
     replicas: int | None = None,
 ) -> dict[str, float]:
     """Return the bytes that a step adds to weights and averages; each replica has gradients and activations."""
     count = machine.workers if replicas is None else replicas
     parts = {
-        "gradients": float(_FLOAT32 * trained_parameters(lora, size) * count),
+        "gradients": float(_FLOAT32 * trained_parameters(lora, size) * count) / layout.group,
         "bfloat16 weights": float(_BFLOAT16 * size.layer_parameters * count * batch.autocast),
         "activations": count * activations(size, batch, machine.cpu),
         "logits": count * _cpu_logits(size, batch) if machine.cpu else gpu_logits(size, batch),
     }
+    if layout.sharded:
+        parts["gathered layers"] = _gathered(lora, size)
     if lora is None:
         return parts
     # The gradient of a layer's sums W + s B A is dense, and exists for one layer at a time.
@@ -362,100 +403,3 @@ def layer_bytes(size: Size, autocast: bool, shared_prompts: bool, cpu: bool = Tr
         + queries * size.query_width
         + keys * size.key_width
     )
-
-
-# Savings ------------------------------------------------------------------------------------------
-
-_WORTHWHILE = 0.98
-"""A change that leaves more than this share of the peak is not suggested."""
-_MIN_SLOTS = 8
-_SMALL_MICRO_BATCH = 1024
-"""Tokens of the micro-batch that an rl stage is advised to try."""
-
-
-@dataclass(frozen=True, slots=True)
-class Saving:
-    """A change of one key, and the peak that it leaves."""
-
-    text: str
-    """The key as in a recipe, such as `recompute = true`."""
-    bytes: float
-    """Peak with this change alone."""
-
-
-def savings(
-    stage: Stage,
-    size: Size,
-    machine: Machine,
-    longest: int | None,
-    reward_models: Collection[Size] = (),
-) -> tuple[list[Saving], float]:
-    """Return the changes that help, best first, and the peak in bytes with all that help together."""
-
-    def peak_bytes(changed: Stage) -> float:
-        return peak(changed, size, machine, longest, reward_models).bytes
-
-    # Try every change alone, then add them greedily, best first.
-    before = peak_bytes(stage)
-    candidates = (Saving(text, peak_bytes(changed)) for text, changed in _alternatives(stage))
-    useful = sorted(
-        (saving for saving in candidates if saving.bytes < _WORTHWHILE * before),
-        key=lambda saving: saving.bytes,
-    )
-    least = before
-    for saving in useful:
-        changed = _with_key(stage, saving.text)
-        if peak_bytes(changed) < least:
-            stage, least = changed, peak_bytes(changed)
-    return useful, least
-
-
-def _with_key(stage: Stage, text: str) -> Stage:
-    """Return the stage with the alternative that sets the same key as `text`."""
-    key = text.partition(" = ")[0]
-    return next(
-        changed
-        for alternative, changed in _alternatives(stage)
-        if alternative.startswith(f"{key} = ")
-    )
-
-
-def _alternatives(stage: Stage) -> Iterator[tuple[str, Stage]]:
-    """Yield each change as text, and the stage with it."""
-    if isinstance(stage, RLStage | SFTStage | RewardModelStage):
-        yield from _learner_alternatives(stage)
-    match stage:
-        case RLStage() | SampleStage() | PreferencesStage():
-            sampling = stage.sampling
-            for key, value in _sampler_alternatives(sampling.slots, sampling.dtype):
-                changed = {"sampling": sampling.model_copy(update={key: value})}
-                yield f"sampling.{key} = {_toml(value)}", stage.model_copy(update=changed)
-        case EvaluateStage():
-            for key, value in _sampler_alternatives(stage.slots, stage.dtype):
-                yield f"{key} = {_toml(value)}", stage.model_copy(update={key: value})
-
-
-def _learner_alternatives(
-    stage: RLStage | SFTStage | RewardModelStage,
-) -> Iterator[tuple[str, Stage]]:
-    if not stage.recompute:
-        yield "recompute = true", stage.model_copy(update={"recompute": True})
-    # A packed row must still hold the longest text, so sft and reward models go down to max_length.
-    tokens = _SMALL_MICRO_BATCH if isinstance(stage, RLStage) else stage.max_length
-    if stage.tokens_per_micro_batch > tokens:
-        changed = stage.model_copy(update={"tokens_per_micro_batch": tokens})
-        yield f"tokens_per_micro_batch = {tokens}", changed
-    if isinstance(stage, RLStage) and stage.algorithm.kl_coefficient > 0:
-        algorithm = stage.algorithm.model_copy(update={"kl_coefficient": 0.0})
-        yield "algorithm.kl_coefficient = 0.0", stage.model_copy(update={"algorithm": algorithm})
-
-
-def _sampler_alternatives(slots: int, dtype: str) -> Iterator[tuple[str, int | str]]:
-    if slots > _MIN_SLOTS:
-        yield "slots", max(_MIN_SLOTS, slots // 4)
-    if dtype == "float32":
-        yield "dtype", "bfloat16"
-
-
-def _toml(value: int | str) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -10,15 +10,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dianoia.recipe.plan.memory import Saving
 from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
-from dianoia.recipe.plan.run_plan import TIGHT, DiskPlan, MemoryPlan, RunPlan, StagePlan
+from dianoia.recipe.plan.run_plan import (
+    TIGHT,
+    DiskPlan,
+    HostPlan,
+    MemoryPlan,
+    RunPlan,
+    StagePlan,
+)
+from dianoia.recipe.plan.savings import Saving, WayToFit
 from dianoia.recipe.resume.stage_status import Action
 
 _FEW_STAGES = 3
 """A recipe with at most so many stages also gets their work in words without --verbose."""
 _MIN_SUMMARY_WIDTH = 20
 """Columns for the summary of a stage, even on a narrower terminal."""
+_WAYS = 3
+"""Most sets of changes that are named for a stage that does not fit."""
 _SMALL_PART = 0.01
 """Share of the memory or disk space below which a part is not listed."""
 
@@ -52,6 +61,8 @@ def _notes(plan: RunPlan, details: bool) -> Iterator[str]:
             yield _memory_parts(stage.name, stage.memory)
         if stage.memory is not None and stage.memory.least is not None:
             yield _memory_warning(stage.name, stage.memory, plan)
+    yield from _sharded_stages(plan)
+    yield from _main_memory(plan)
     if not details:
         yield from _rerun_reasons(plan.stages)
     yield from _guessed_times(plan.stages)
@@ -81,12 +92,52 @@ def _estimates(plan: RunPlan) -> str:
     memory = plan.machine_memory
     size = "" if memory is None else f" with {format_bytes(memory)} of memory"
     elsewhere = ", which is not this machine" if plan.elsewhere else ""
-    sentence = f"Time and memory are estimates for {plan.machine}{size}{elsewhere}."
+    ranks = "" if plan.ranks == 1 else f"{_ranks(plan)}, each with "
+    sentence = f"Time and memory are estimates for {ranks}{plan.machine}{size}{elsewhere}."
+    if plan.ranks > 1:
+        sentence += " Memory is that of a rank."
     free_memory = 0.0 if memory is None else memory - plan.largest
     if plan.elsewhere and free_memory >= 0:
         share = free_memory / max(1.0, memory or 1.0)
         sentence += f" The largest stage leaves {format_bytes(free_memory)} of it ({share:.0%})."
     return sentence + _total(plan)
+
+
+def _ranks(plan: RunPlan) -> str:
+    return f"{plural(plan.ranks, 'rank')} on {plural(plan.nodes, 'node')}"
+
+
+def _sharded_stages(plan: RunPlan) -> Iterator[str]:
+    """Yield a line per sharding that stages have."""
+    for shard, ranks in (("node", -(-plan.ranks // plan.nodes)), ("all", plan.ranks)):
+        names = [s.name for s in plan.stages if s.memory is not None and s.memory.shard == shard]
+        if names and ranks > 1:
+            yield (
+                f"{', '.join(names)}: weights, gradients and optimizer states are divided among {ranks} ranks "
+                f'(shard = "{shard}").'
+            )
+
+
+def _main_memory(plan: RunPlan) -> Iterator[str]:
+    """Yield a line on the main memory of a node, if several ranks share it; with a warning if there is less."""
+    hosts = [(s.host.bytes, s.name, s.host) for s in plan.stages if s.host is not None]
+    if plan.ranks == 1 or not hosts:
+        return
+    needed, name, host = max(hosts, key=lambda item: item[0])
+    need = f"Main memory: at most about {format_bytes(needed)} of a node ({_host_parts(host)}), in {name} while {host.activity}"
+    if plan.host_memory is None:
+        yield f"{need}."
+    elif needed > plan.host_memory:
+        yield f"WARNING: {need}, and this machine has {format_bytes(plan.host_memory)}."
+    else:
+        yield f"{need}; this machine has {format_bytes(plan.host_memory)}."
+
+
+def _host_parts(host: HostPlan) -> str:
+    parts = sorted(host.parts.items(), key=lambda part: -part[1])
+    return ", ".join(
+        f"{part} {format_bytes(size)}" for part, size in parts if size >= _SMALL_PART * host.bytes
+    )
 
 
 def _total(plan: RunPlan) -> str:
@@ -226,13 +277,23 @@ def _memory_warning(name: str, memory: MemoryPlan, plan: RunPlan) -> str:
         sentences.append(f"All of these together would leave {format_bytes(memory.least)}.")
     if not memory.savings:
         sentences.append("No key would lower it.")
-    if too_much:
-        sentences.append("Use a smaller model, shorter texts or a larger machine.")
+    if memory.ways:
+        ways = "; or ".join(map(_way, memory.ways[:_WAYS]))
+        sentences.append(f"It would fit with {ways}.")
+    elif too_much:
+        more = (
+            " No sharding, adapters or servers would make it fit alone." if plan.ranks > 1 else ""
+        )
+        sentences.append(f"Use a smaller model, shorter texts or a larger machine.{more}")
     return " ".join(sentences)
 
 
 def _saving(name: str, saving: Saving) -> str:
     return f"{name}.{saving.text} would lower it to {format_bytes(saving.bytes)}."
+
+
+def _way(way: WayToFit) -> str:
+    return f"{' and '.join(way.keys)} ({format_bytes(way.bytes)})"
 
 
 def _joint_memory(plan: RunPlan) -> str:

@@ -9,18 +9,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dianoia.base.disk_space import free_bytes
 from dianoia.config import EvaluateStage, PreferencesStage, RLStage, SampleStage, SFTStage
 from dianoia.hardware.gpus import GPUS
-from dianoia.hardware.machine import Machine, other_machine, this_machine, thread_count
+from dianoia.hardware.machine import (
+    Machine,
+    main_memory,
+    other_machine,
+    this_machine,
+    thread_count,
+)
 from dianoia.recipe.check.missing_inputs import missing_files, missing_inputs
 from dianoia.recipe.check.number_ranges import unusual_numbers
 from dianoia.recipe.graph import Recipe, Stage, sources, upstream
-from dianoia.recipe.plan.disk import run_parts, stage_needs
-from dianoia.recipe.plan.memory import Phase, Saving, peak, savings
+from dianoia.recipe.plan.disk import run_parts, stage_needs, trains
+from dianoia.recipe.plan.host_memory import host_memory
+from dianoia.recipe.plan.layout import ALONE, Layout, Sharding
+from dianoia.recipe.plan.memory import Phase, peak
 from dianoia.recipe.plan.model_sizes import reward_model_sizes, size_of
+from dianoia.recipe.plan.savings import Saving, WayToFit, savings, ways_to_fit
 from dianoia.recipe.plan.stage_work import StageWork, stage_work, summarize
 from dianoia.recipe.plan.work_time import START_SECONDS, seconds
 from dianoia.recipe.resume.stage_status import Action, StageTask
@@ -55,6 +64,21 @@ class MemoryPlan:
     """Keys that would lower it; empty if the stage fits into this machine."""
     least: float | None = None
     """Bytes with all savings together; None if the stage fits."""
+    ways: tuple[WayToFit, ...] = ()
+    """Sets of `shard`, `lora` and `rollouts` with which the stage would fit as it is; empty if it fits."""
+    shard: Sharding = "none"
+    """Over which ranks the trained model is divided."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """Main memory of the node of rank 0, which needs most."""
+
+    activity: str
+    """What the stage does then, such as `writing a checkpoint`."""
+    bytes: float
+    parts: Mapping[str, float]
+    """Bytes by part, of all ranks of the node together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +98,8 @@ class StagePlan:
     work: str
     """The work in full: prompts, completions, optimizer steps, tokens."""
     memory: MemoryPlan | None = None
-    """None for a stage that does not run, as are the next two."""
+    """Of a rank's device; None for a stage that does not run, as are the next three."""
+    host: HostPlan | None = None
     seconds: float | None = None
     """Estimated time per `unit`; a guess if `waits_for` names stages."""
     disk_bytes: float | None = None
@@ -118,10 +143,15 @@ class RunPlan:
     threads: int
     """CPU threads per stage."""
     machine: str
+    ranks: int
+    """Processes of a stage, each with such a device."""
+    nodes: int
     elsewhere: bool
     """True for a plan for another machine than this one."""
     machine_memory: float | None
-    """Bytes; None if unknown."""
+    """Bytes of a rank's device; on a CPU its share of main memory; None if unknown."""
+    host_memory: float | None
+    """Bytes of main memory of a node; None if unknown, as for another machine."""
     stages: tuple[StagePlan, ...]
     problem_notes: tuple[str, ...]
     """Sentences on the problem files and demonstrations that the running stages read."""
@@ -149,7 +179,13 @@ class RunPlan:
         """Tell whether the machine has the memory of a stage; True if either is unknown."""
         if stage.memory is None or self.machine_memory is None:
             return True
-        return stage.memory.bytes <= self.machine_memory
+        return stage.memory.bytes <= self.machine_memory and self.host_fits(stage)
+
+    def host_fits(self, stage: StagePlan) -> bool:
+        """Tell whether a node has the main memory that several ranks need; True if either is unknown."""
+        if self.ranks == 1 or stage.host is None or self.host_memory is None:
+            return True
+        return stage.host.bytes <= self.host_memory
 
     @property
     def slow_stages(self) -> list[str]:
@@ -173,22 +209,30 @@ def plan_run(
     run_directory: Path | None = None,
     jobs: int = 1,
     gpu: str | None = None,
+    layout: Layout = ALONE,
+    shard: Sharding | Literal["auto"] = "auto",
 ) -> RunPlan:
     """Return the plan of a recipe whose inputs have been checked.
 
     `tasks`: what happens to each stage in `run_directory`; `jobs`: how many stages run at the same time; `gpu`: plan for
-    a machine with this GPU, by a name that people type, instead of this machine.
+    a machine with this GPU, by a name that people type, instead of this machine; `layout`: ranks of each stage; `shard`: how they
+    share a model, `auto` for the first of `none`, `node` and `all` that fits.
 
     Raises:
         ConfigError: no GPU of that name is known.
     """
     # Stages that run at the same time share the cores, so each has fewer threads.
-    threads = thread_count(recipe.threads, jobs)
+    threads = thread_count(recipe.threads, jobs * (layout.node_ranks if gpu is None else 1))
     machine = this_machine(threads) if gpu is None else other_machine(gpu)
+    if machine.cpu and machine.memory is not None:  # the ranks of a node share its memory
+        machine = replace(machine, memory=machine.memory / layout.node_ranks)
     task_of = {task.name: task for task in tasks}
     # Without a run directory every stage runs.
     running = [name for name in recipe.stages if name not in task_of or task_of[name].runs]
-    works = {name: stage_work(name, recipe, size_of(name, recipe)) for name in recipe.stages}
+    works = {
+        name: stage_work(name, recipe, size_of(name, recipe), layout.ranks)
+        for name in recipe.stages
+    }
     disk = None
     if run_directory is not None and any(task.runs for task in tasks):
         # The disk of another machine is not known.
@@ -203,10 +247,13 @@ def plan_run(
         jobs=jobs,
         threads=threads,
         machine=machine.name,
+        ranks=layout.ranks,
+        nodes=layout.nodes,
         elsewhere=gpu is not None,
         machine_memory=machine.memory,
+        host_memory=None if gpu else main_memory(),
         stages=tuple(
-            _plan_stage(name, recipe, machine, task_of.get(name), work)
+            _plan_stage(name, recipe, machine, task_of.get(name), work, layout, shard)
             for name, work in works.items()
         ),
         problem_notes=tuple(_problem_notes(recipe, running)),
@@ -218,11 +265,14 @@ def plan_run(
         old_outputs=str(run_directory / "stages" / OLD) if run_directory and reruns else None,
     )
     plan = replace(plan, total_seconds=_total_seconds(plan, recipe))
+    widest = layout.with_shard(layout.choices()[-1] if shard == "auto" else shard)
     too_large = any(stage.memory and stage.memory.least for stage in plan.stages)
     if too_large or (machine.cpu and plan.slow_stages):
         return replace(
             plan,
-            suggested_gpu=_smallest_gpu(recipe, {name: works[name] for name in running}, machine),
+            suggested_gpu=_smallest_gpu(
+                recipe, {name: works[name] for name in running}, machine, widest
+            ),
         )
     return plan
 
@@ -237,14 +287,16 @@ def _total_seconds(plan: RunPlan, recipe: Recipe) -> float | None:
     return run_seconds(needs, seconds_of, plan.jobs)
 
 
-def _smallest_gpu(recipe: Recipe, works: Mapping[str, StageWork], machine: Machine) -> str | None:
+def _smallest_gpu(
+    recipe: Recipe, works: Mapping[str, StageWork], machine: Machine, layout: Layout
+) -> str | None:
     """Return the known GPU with least memory, but more than that of the machine if it is a GPU, that holds every stage.
 
     None if there is none.
     """
     # Only the kind of device decides how much memory a stage needs.
     any_gpu = other_machine(GPUS[0].name)
-    phases = (_peak(name, recipe, any_gpu, work) for name, work in works.items())
+    phases = (_peak(name, recipe, any_gpu, work, layout) for name, work in works.items())
     needed = max(phase.bytes for phase in phases) / TIGHT
     present = 0.0 if machine.cpu or machine.memory is None else machine.memory
     sizes = ((gpu, gpu.memory * 1e9) for gpu in GPUS if gpu.has_bfloat16)
@@ -254,7 +306,13 @@ def _smallest_gpu(recipe: Recipe, works: Mapping[str, StageWork], machine: Machi
 
 
 def _plan_stage(
-    name: str, recipe: Recipe, machine: Machine, task: StageTask | None, work: StageWork
+    name: str,
+    recipe: Recipe,
+    machine: Machine,
+    task: StageTask | None,
+    work: StageWork,
+    layout: Layout,
+    shard: Sharding | Literal["auto"],
 ) -> StagePlan:
     stage = recipe.stages[name]
     # Nobody has written this template into the recipe, so the plan says which one it is.
@@ -271,33 +329,69 @@ def _plan_stage(
     # A stage that does not run costs nothing, so its estimates stay None.
     if task is not None and not task.runs:
         return plan
+    size = size_of(name, recipe)
+    layout = _sharded(name, recipe, machine, work, layout, shard)
+    phase = _peak(name, recipe, machine, work, layout)
+    host = host_memory(stage, size, machine, layout, phase)
     return replace(
         plan,
-        memory=_plan_memory(name, recipe, machine, work),
+        memory=_plan_memory(name, recipe, machine, work, layout),
+        host=HostPlan(host.activity, host.bytes, dict(host.parts)),
         seconds=START_SECONDS
-        + work.host_seconds
-        + sum(seconds(part, machine) for part in work.work),
-        disk_bytes=stage_needs(stage, size_of(name, recipe)).peak,
+        + work.host_seconds / layout.ranks
+        + sum(seconds(part, machine, layout.ranks) for part in work.work),
+        disk_bytes=stage_needs(stage, size).peak,
         unit=work.unit,
         waits_for=work.waits_for,
     )
 
 
-def _plan_memory(name: str, recipe: Recipe, machine: Machine, work: StageWork) -> MemoryPlan:
-    phase = _peak(name, recipe, machine, work)
-    plan = MemoryPlan(phase.activity, phase.bytes, dict(phase.parts))
+def _sharded(
+    name: str,
+    recipe: Recipe,
+    machine: Machine,
+    work: StageWork,
+    layout: Layout,
+    shard: Sharding | Literal["auto"],
+) -> Layout:
+    """Return the layout with the sharding of the recipe; for `auto` the first that fits, or the widest.
+
+    A stage that trains nothing has whole copies on every rank.
+    """
+    if not trains(recipe.stages[name]):
+        return layout.with_shard("none")
+    if shard != "auto":
+        return layout.with_shard(shard)
+    candidates = [layout.with_shard(choice) for choice in layout.choices()]
+    if machine.memory is not None:
+        for candidate in candidates:
+            phase = _peak(name, recipe, machine, work, candidate)
+            if phase.bytes <= TIGHT * machine.memory:
+                return candidate
+        return candidates[-1]
+    return candidates[0]
+
+
+def _plan_memory(
+    name: str, recipe: Recipe, machine: Machine, work: StageWork, layout: Layout
+) -> MemoryPlan:
+    phase = _peak(name, recipe, machine, work, layout)
+    plan = MemoryPlan(phase.activity, phase.bytes, dict(phase.parts), shard=layout.shard)
     if machine.memory is None or phase.bytes <= TIGHT * machine.memory:
         return plan
     # Looking for savings is only worth its time if the stage does not fit.
     stage, size = recipe.stages[name], size_of(name, recipe)
     scorers = reward_model_sizes(name, recipe).values()
-    useful, least = savings(stage, size, machine, work.longest, scorers)
-    return replace(plan, savings=tuple(useful), least=least)
+    useful, least = savings(stage, size, machine, work.longest, scorers, layout)
+    room = TIGHT * machine.memory
+    ways = ways_to_fit(name, stage, size, machine, room, work.longest, scorers, layout)
+    return replace(plan, savings=tuple(useful), least=least, ways=tuple(ways))
 
 
-def _peak(name: str, recipe: Recipe, machine: Machine, work: StageWork) -> Phase:
+def _peak(name: str, recipe: Recipe, machine: Machine, work: StageWork, layout: Layout) -> Phase:
     scorers = reward_model_sizes(name, recipe).values()
-    return peak(recipe.stages[name], size_of(name, recipe), machine, work.longest, scorers)
+    stage, size = recipe.stages[name], size_of(name, recipe)
+    return peak(stage, size, machine, work.longest, scorers, layout)
 
 
 # Notes on problems and demonstrations -------------------------------------------------------------

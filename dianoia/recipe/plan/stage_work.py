@@ -76,8 +76,8 @@ class StageWork:
     """Seconds beside the model: grading, parsing, writing."""
 
 
-def stage_work(name: str, recipe: Recipe, size: Size) -> StageWork:
-    """Return the work of a stage; `size` is that of its model."""
+def stage_work(name: str, recipe: Recipe, size: Size, ranks: int = 1) -> StageWork:
+    """Return the work of a stage that `ranks` share; `size` is that of its model."""
     stage: Stage = recipe.stages[name]
     match stage:
         case PretrainStage():
@@ -85,18 +85,18 @@ def stage_work(name: str, recipe: Recipe, size: Size) -> StageWork:
         case SFTStage():
             return _fine_tuning(stage, size, recipe)
         case RLStage():
-            return _reinforcement(stage, size, recipe, reward_model_sizes(name, recipe))
+            return _reinforcement(stage, size, recipe, reward_model_sizes(name, recipe), ranks)
         case SampleStage():
-            return _sampling(stage, size, recipe)
+            return _sampling(stage, size, recipe, ranks)
         case DemonstrationsStage():
             description = f"{stage.rows:,} demonstrations of {stage.source}; no model"
             return StageWork(description, [], host_seconds=stage.rows * _WRITING)
         case PreferencesStage():
-            return _preferences(stage, size, recipe)
+            return _preferences(stage, size, recipe, ranks)
         case RewardModelStage():
             return _reward_model(name, stage, recipe, size)
         case EvaluateStage():
-            return _evaluation(stage, size, recipe)
+            return _evaluation(stage, size, recipe, ranks)
 
 
 def summarize(stage: Stage, recipe: Recipe) -> str:
@@ -235,7 +235,7 @@ def _output(stage: Stage, reader: str, recipe: Recipe) -> tuple[int, float, floa
 
 
 def _reinforcement(
-    stage: RLStage, size: Size, recipe: Recipe, scorers: Mapping[str, Size]
+    stage: RLStage, size: Size, recipe: Recipe, scorers: Mapping[str, Size], ranks: int
 ) -> StageWork:
     rollouts, per_rollout = stage.rollouts, stage.rollout_size
     completions, longest = rollouts * per_rollout, stage.sampling.largest_max_tokens
@@ -262,6 +262,7 @@ def _reinforcement(
         rollouts,
         prompts + _curve_points(stage) * stage.progress.problems,
         prompt,
+        ranks,
     )
     ppo = algorithm.name == "ppo"
     # extra forward passes: the reference's, the value model's for its values, the learner's for its own pi_old
@@ -386,7 +387,7 @@ def _curve_completions(stage: RLStage) -> int:
 # Sampling and evaluation -------------------------------------------------------------------------
 
 
-def _sampling(stage: SampleStage, size: Size, recipe: Recipe) -> StageWork:
+def _sampling(stage: SampleStage, size: Size, recipe: Recipe, ranks: int) -> StageWork:
     problems = problem_count(stage, recipe) or stage.prompts
     completions, longest = problems * stage.samples, stage.sampling.max_tokens
     accepted = problems * min(stage.samples, stage.most_per_problem)
@@ -404,7 +405,7 @@ def _sampling(stage: SampleStage, size: Size, recipe: Recipe) -> StageWork:
     sampling, calls = stage.sampling, -(-problems // stage.problems_per_batch)
     prompt = prompt_tokens(stage, recipe)
     work = sampling_work(
-        size, completions, longest, sampling.slots, sampling.dtype, calls, problems, prompt
+        size, completions, longest, sampling.slots, sampling.dtype, calls, problems, prompt, ranks
     )
     return StageWork(description, [work], host_seconds=completions * _GRADING)
 
@@ -418,7 +419,7 @@ def _problems(stage: SampleStage | PreferencesStage | EvaluateStage, recipe: Rec
     return plural(count, "problem") + (f" ({limit:,} asked for)" if count < limit else "")
 
 
-def _preferences(stage: PreferencesStage, size: Size, recipe: Recipe) -> StageWork:
+def _preferences(stage: PreferencesStage, size: Size, recipe: Recipe, ranks: int) -> StageWork:
     problems = problem_count(stage, recipe) or stage.prompts
     completions, longest = problems * stage.responses_per_problem, stage.sampling.max_tokens
     pairwise, rows = stage.objective == "pairwise", _preference_rows(stage, recipe)
@@ -436,7 +437,7 @@ def _preferences(stage: PreferencesStage, size: Size, recipe: Recipe) -> StageWo
     calls = batches * len(stage.starts)
     prompts, prompt = problems * len(stage.starts), prompt_tokens(stage, recipe)
     work = sampling_work(
-        size, completions, longest, sampling.slots, sampling.dtype, calls, prompts, prompt
+        size, completions, longest, sampling.slots, sampling.dtype, calls, prompts, prompt, ranks
     )
     return StageWork(description, [work], host_seconds=completions * _COLLECTING)
 
@@ -446,7 +447,7 @@ def _preference_rows(stage: PreferencesStage, recipe: Recipe) -> int:
     return stage.max_rows // stage.prompts * (problem_count(stage, recipe) or stage.prompts)
 
 
-def _evaluation(stage: EvaluateStage, size: Size, recipe: Recipe) -> StageWork:
+def _evaluation(stage: EvaluateStage, size: Size, recipe: Recipe, ranks: int) -> StageWork:
     problems = problem_count(stage, recipe) or stage.limit
     completions = len(stage.checkpoints) * problems * stage.samples
     description = (
@@ -459,7 +460,7 @@ def _evaluation(stage: EvaluateStage, size: Size, recipe: Recipe) -> StageWork:
     prompts = len(stage.checkpoints) * problems
     prompt = prompt_tokens(stage, recipe)
     work = sampling_work(
-        size, completions, stage.max_tokens, stage.slots, stage.dtype, calls, prompts, prompt
+        size, completions, stage.max_tokens, stage.slots, stage.dtype, calls, prompts, prompt, ranks
     )
     return StageWork(description, [work], host_seconds=completions * _GRADING)
 

@@ -53,7 +53,7 @@ class Work:
     bfloat16: bool = False
     """Whether the sampler computes in bfloat16."""
     decoding_steps: float = 0.0
-    """Decoding steps, each of one token for every live sample."""
+    """Decoding steps of a rank, each of one token for every live sample."""
     bytes_per_step: float = 0.0
     """Bytes that a decoding step reads."""
     layers: int = 0
@@ -89,40 +89,44 @@ def sampling_work(
     calls: float,
     prompts: float,
     prompt: float = PROMPT_TOKENS,
+    ranks: int = 1,
 ) -> Work:
     """Return the work of sampling completions to prompts of `prompt` tokens in `calls` calls of the sampler.
 
-    At the end of each call only the longest completions are live, so that it costs extra decoding steps.
+    `ranks` share out each call. At its end only the longest completions are live, so that it costs extra decoding steps.
     """
     # Bytes per number of weights and cache.
     length, width = FILLED * max_tokens, 2 if dtype == "bfloat16" else 4
     # On average a token attends to the prompt and half of the response.
     context = prompt + length / 2
-    # A call cannot use more slots than it has completions.
-    live = min(slots, completions / calls)
+    # A rank cannot use more slots than it has completions in a call.
+    live = min(slots, completions / calls / ranks)
     decoding = completions * length * (size.layer_flops(context) + 2 * size.embedding)
     return Work(
         sampling_flops=decoding + prompts * prompt * size.layer_flops(prompt / 2),
         bfloat16=dtype == "bfloat16",
         # All slots are full until the queue is empty; then the longest response is decoded alone.
-        decoding_steps=completions * length / live + calls * (max_tokens - length),
+        decoding_steps=completions * length / live / ranks + calls * (max_tokens - length),
         bytes_per_step=width * (size.parameters + live * context * size.cache_per_token),
         layers=size.layers,
         width=size.hidden,
     )
 
 
-def seconds(work: Work, machine: Machine) -> float:
-    """Return the estimated seconds of the work on the machine."""
+def seconds(work: Work, machine: Machine, ranks: int = 1) -> float:
+    """Return the estimated seconds of the work, shared out equally among ranks with such a device each.
+
+    Communication is left out: `simulation.step` has it.
+    """
     float32, bfloat16 = machine.float32, machine.bfloat16
     if machine.cpu:
         # Narrow products are too short to reach the rate of wide ones.
         share = work.width / (work.width + _NARROW) if work.width else 1.0
         float32, bfloat16 = share * float32, share * bfloat16
     packed = work.autocast and not machine.cpu
-    flops = work.packed_flops if packed else work.training_flops
+    flops = (work.packed_flops if packed else work.training_flops) / ranks
     training = flops / (bfloat16 if work.autocast else float32)
-    sampling = work.sampling_flops / (bfloat16 if work.bfloat16 else float32)
+    sampling = work.sampling_flops / ranks / (bfloat16 if work.bfloat16 else float32)
     # On a CPU the caches hold what a decoding step reads, so memory bandwidth is no limit.
     if machine.bandwidth is None:
         return training + sampling

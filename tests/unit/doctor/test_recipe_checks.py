@@ -10,8 +10,8 @@ from dianoia.doctor import recipe_checks
 from dianoia.doctor.finding import Finding, Status
 from dianoia.doctor.recipe_checks import _way_out, check_recipe
 from dianoia.recipe.load import load_recipe
-from dianoia.recipe.plan.memory import Saving
 from dianoia.recipe.plan.run_plan import MemoryPlan, plan_run
+from dianoia.recipe.plan.savings import Saving
 from dianoia.recipe.shipped import recipe_path
 
 
