@@ -22,6 +22,7 @@ from dianoia.base.cgroups import memory_limit, usable_cores
 from dianoia.base.limits import MAX_JOBS, MAX_THREADS
 from dianoia.hardware.gpus import UNKNOWN, Gpu, gpu_named, gpu_reported
 
+CPU_NAME = "this CPU"
 _CPU_SHARE = 0.9
 """Share of the rate of large matrix products that training and sampling reach on wide models on a CPU."""
 _CPU_BFLOAT16 = 1.6
@@ -78,7 +79,7 @@ def this_machine(threads: int) -> Machine:
         workers = thread_count(threads)
         rate = workers * multiply_rate()
         bfloat16 = rate * (_CPU_BFLOAT16 if _has_bfloat16() else 1.0)
-        return Machine("this CPU", main_memory(), workers, rate, bfloat16, None)
+        return Machine(CPU_NAME, main_memory(), workers, rate, bfloat16, None)
     name, memory = gpu
     # an unknown GPU counts as a slow one
     return _with_gpu(name, memory, gpu_reported(name, memory) or UNKNOWN)

@@ -54,9 +54,8 @@ class Layout:
 
     def choices(self) -> tuple[Sharding, ...]:
         """Return the shardings that differ for these ranks, from the one with least communication."""
-        if self.ranks == 1:
-            return ("none",)
-        return ("none", "node") if self.nodes == 1 else ("none", "node", "all")
+        divided: list[Sharding] = ["node"] if self.node_ranks > 1 else []
+        return ("none", *divided, "all") if self.nodes > 1 else ("none", *divided)
 
     def __str__(self) -> str:
         """Return the ranks in words, such as `16 ranks on 2 nodes`."""

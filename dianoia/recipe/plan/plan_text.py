@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dianoia.hardware.machine import CPU_NAME
 from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
 from dianoia.recipe.plan.run_plan import (
     TIGHT,
@@ -92,7 +93,9 @@ def _estimates(plan: RunPlan) -> str:
     memory = plan.machine_memory
     size = "" if memory is None else f" with {format_bytes(memory)} of memory"
     elsewhere = ", which is not this machine" if plan.elsewhere else ""
-    ranks = "" if plan.ranks == 1 else f"{_ranks(plan)}, each with "
+    # On a CPU the ranks of a node share its cores and memory.
+    each = "a share of " if plan.machine == CPU_NAME else ""
+    ranks = "" if plan.ranks == 1 else f"{_ranks(plan)}, each with {each}"
     sentence = f"Time and memory are estimates for {ranks}{plan.machine}{size}{elsewhere}."
     if plan.ranks > 1:
         sentence += " Memory is that of a rank."
@@ -281,10 +284,9 @@ def _memory_warning(name: str, memory: MemoryPlan, plan: RunPlan) -> str:
         ways = "; or ".join(map(_way, memory.ways[:_WAYS]))
         sentences.append(f"It would fit with {ways}.")
     elif too_much:
-        more = (
-            " No sharding, adapters or servers would make it fit alone." if plan.ranks > 1 else ""
-        )
-        sentences.append(f"Use a smaller model, shorter texts or a larger machine.{more}")
+        sentences.append("Use a smaller model, shorter texts or a larger machine.")
+        if plan.ranks > 1:
+            sentences.append("Neither `shard` nor `lora` nor `rollouts` would make it fit.")
     return " ".join(sentences)
 
 

@@ -31,7 +31,6 @@ from dianoia.recipe.plan.memory import (
     gpu_logits,
     layer_bytes,
     peak,
-    savings,
     trained_parameters,
 )
 from dianoia.recipe.plan.model_sizes import Size, size_from_config, size_of
@@ -266,24 +265,6 @@ def test_an_evaluation_drops_the_model_it_was_loaded_as(write: Write) -> None:
     assert small.parts["weights"] == small.parts["sampler"] == 4 * PARAMETERS
     large = phase(write, "evaluation", CPU, "evaluation.limit=500", "evaluation.max_tokens=900")
     assert large.activity == "sampling" and "weights" not in large.parts
-
-
-# Savings -------------------------------------------------------------------------------------------
-
-
-def test_savings_are_keys_with_the_peak_that_they_leave(write: Write) -> None:
-    options = [f"base.model.{key}={value}" for key, value in LARGE.items()]
-    recipe = load_recipe(write(), options)
-    stage, size = recipe.stages["zero"], size_of("zero", recipe)
-    useful, least = savings(stage, size, CPU, None)
-    assert useful[0].text == "recompute = true", "the best comes first"
-    assert "algorithm.kl_coefficient = 0.0" in {saving.text for saving in useful}
-    before = peak(stage, size, CPU).bytes
-    for saving in useful:
-        key, _, value = saving.text.partition(" = ")
-        changed = load_recipe(write(), [*options, f"zero.{key}={value}"]).stages["zero"]
-        assert peak(changed, size, CPU).bytes == saving.bytes < before
-    assert least <= min(saving.bytes for saving in useful)
 
 
 # Adapters -----------------------------------------------------------------------------------------
