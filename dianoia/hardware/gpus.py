@@ -1,9 +1,9 @@
 """Known GPUs: memory and peak rates, by the names that people type and by those that `nvidia-smi` reports. No torch.
 
 In: a name. Out: `Gpu`. The figures are those of the makers' public data sheets: NVIDIA's for B200 (DGX and HGX B200),
-H200, H100, GH200, A100, A40, A10, A10G, L40S, L40, L4, V100, T4 and the RTX A series, and the whitepapers of the
+H200, H100, H800 (an H100 with 400 GB/s of NVLink), GH200, A100, A40, A10, A10G, L40S, L40, L4, V100, T4 and the RTX A series, and the whitepapers of the
 architectures Ampere GA102, Ada and Blackwell for the GeForce cards. Rates are without sparsity (some sheets print only those
-with it, twice as high), and of bfloat16 products with float32 sums; data-base sites that multiply clock
+with it, twice as high), links per direction (the sheets of NVLink print the sum of both), and of bfloat16 products with float32 sums; data-base sites that multiply clock
 and cores give up to 3 % more for L4 and L40S. Compared with published copies of the sheets on 2026-11-30: B200, H200, A100,
 A40, L40S, L40, L4, RTX 5090, 4090, 3090, and in part H100 and A10. 1 GB is 10^9 bytes, which is at most what the card reports. Not here: GPUs of other makers, on which nothing
 of this package has run.
@@ -33,6 +33,8 @@ class Gpu:
     """10^12 operations per second, without TF32."""
     bandwidth: float
     """10^9 bytes per second."""
+    link: float
+    """10^9 bytes per second and direction to the other GPUs of a node: NVLink, or PCIe where most such cards have no other."""
 
     @property
     def has_bfloat16(self) -> bool:
@@ -41,31 +43,32 @@ class Gpu:
 
 
 GPUS = (
-    Gpu("B200", 180, 2250, 75, 8000),
-    Gpu("H200", 141, 989, 67, 4800),
-    Gpu("H200-NVL", 141, 835, 60, 4800),
-    Gpu("GH200", 96, 989, 67, 4000),
-    Gpu("H100", 80, 989, 67, 3350),
-    Gpu("H100-PCIe", 80, 756, 51, 2000),
-    Gpu("H100-NVL", 94, 835, 60, 3900),
-    Gpu("A100-80GB", 80, 312, 19.5, 2039),
-    Gpu("A100-40GB", 40, 312, 19.5, 1555),
-    Gpu("L40S", 48, 362, 91.6, 864),
-    Gpu("L40", 48, 181, 90.5, 864),
-    Gpu("RTX 6000 Ada", 48, 364, 91.1, 960),
-    Gpu("A6000", 48, 155, 38.7, 768),
-    Gpu("A40", 48, 150, 37.4, 696),
-    Gpu("RTX 5090", 32, 209, 105, 1792),
-    Gpu("RTX 4090", 24, 165, 82.6, 1008),
-    Gpu("RTX 3090", 24, 71, 35.6, 936),
-    Gpu("A5000", 24, 111, 27.8, 768),
-    Gpu("A10", 24, 125, 31.2, 600),
-    Gpu("A10G", 24, 70, 31.5, 600),
-    Gpu("L4", 24, 121, 30.3, 300),
+    Gpu("B200", 180, 2250, 75, 8000, 900),
+    Gpu("H200", 141, 989, 67, 4800, 450),
+    Gpu("H200-NVL", 141, 835, 60, 4800, 450),
+    Gpu("GH200", 96, 989, 67, 4000, 450),
+    Gpu("H100", 80, 989, 67, 3350, 450),
+    Gpu("H800", 80, 989, 67, 3350, 200),
+    Gpu("H100-PCIe", 80, 756, 51, 2000, 64),
+    Gpu("H100-NVL", 94, 835, 60, 3900, 300),
+    Gpu("A100-80GB", 80, 312, 19.5, 2039, 300),
+    Gpu("A100-40GB", 40, 312, 19.5, 1555, 300),
+    Gpu("L40S", 48, 362, 91.6, 864, 32),
+    Gpu("L40", 48, 181, 90.5, 864, 32),
+    Gpu("RTX 6000 Ada", 48, 364, 91.1, 960, 32),
+    Gpu("A6000", 48, 155, 38.7, 768, 32),
+    Gpu("A40", 48, 150, 37.4, 696, 32),
+    Gpu("RTX 5090", 32, 209, 105, 1792, 64),
+    Gpu("RTX 4090", 24, 165, 82.6, 1008, 32),
+    Gpu("RTX 3090", 24, 71, 35.6, 936, 32),
+    Gpu("A5000", 24, 111, 27.8, 768, 32),
+    Gpu("A10", 24, 125, 31.2, 600, 32),
+    Gpu("A10G", 24, 70, 31.5, 600, 32),
+    Gpu("L4", 24, 121, 30.3, 300, 32),
     # Volta and Turing have no units for bfloat16.
-    Gpu("V100-32GB", 32, 15.7, 15.7, 900),
-    Gpu("V100-16GB", 16, 15.7, 15.7, 900),
-    Gpu("T4", 16, 8.1, 8.1, 320),
+    Gpu("V100-32GB", 32, 15.7, 15.7, 900, 150),
+    Gpu("V100-16GB", 16, 15.7, 15.7, 900, 150),
+    Gpu("T4", 16, 8.1, 8.1, 320, 16),
 )
 """Of several with one name, such as `A100`, the first is meant."""
 UNKNOWN = next(gpu for gpu in GPUS if gpu.name == "A10")

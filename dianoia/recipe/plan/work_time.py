@@ -15,13 +15,13 @@ FILLED = 0.3
 the miniature, 0.5 to 0.9 for SmolLM2 under a limit of 64 (log/2026-11-30-time-of-a-run.md)."""
 START_SECONDS = 0.3
 """Seconds of a stage before its first step and after its last: its process, its model, its checkpoint."""
-_LAYER_SECONDS = 1.8e-5
+LAYER_SECONDS = 1.8e-5
 """Seconds of one layer per decoding step that reading weights and cache does not explain. Steps of Qwen3-0.6B and 1.7B on
 an H100, 64 and 256 rows, take 0.5 ms and 1.38 times as long as the data sheet's bandwidth allows, within 5 %
 (log/2026-11-26-one-gpu-to-itself.md); both have 28 layers."""
 
 
-_NARROW = 75
+CORE_WIDTH = 75
 """Width at which the products of a model on a CPU reach half of the rate of wide ones. Measured per core, sampling and
 updates: 57 % of that of large products at width 128 (the miniature), 82 % at 576 (SmolLM2-135M)."""
 
@@ -121,7 +121,7 @@ def seconds(work: Work, machine: Machine, ranks: int = 1) -> float:
     float32, bfloat16 = machine.float32, machine.bfloat16
     if machine.cpu:
         # Narrow products are too short to reach the rate of wide ones.
-        share = work.width / (work.width + _NARROW) if work.width else 1.0
+        share = work.width / (work.width + CORE_WIDTH) if work.width else 1.0
         float32, bfloat16 = share * float32, share * bfloat16
     packed = work.autocast and not machine.cpu
     flops = (work.packed_flops if packed else work.training_flops) / ranks
@@ -130,6 +130,6 @@ def seconds(work: Work, machine: Machine, ranks: int = 1) -> float:
     # On a CPU the caches hold what a decoding step reads, so memory bandwidth is no limit.
     if machine.bandwidth is None:
         return training + sampling
-    step = work.bytes_per_step / machine.bandwidth + work.layers * _LAYER_SECONDS
+    step = work.bytes_per_step / machine.bandwidth + work.layers * LAYER_SECONDS
     # Sampling is limited by arithmetic or by memory bandwidth, whichever is slower.
     return training + max(sampling, work.decoding_steps * step)

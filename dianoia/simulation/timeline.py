@@ -1,0 +1,242 @@
+"""Rollouts and updates in simulated time: samplers with slots, a queue, a learner, versions of the weights. No torch.
+
+In: for each rollout the lengths of its responses, a `Decoder` per sampler, seconds of judging, update and weights. Out: `Times`
+per rollout. Events are exact: the length of every response, slots that are filled as they become free, the tail in which few
+responses are left. With `staleness = k` the responses of rollout r may begin when the weights of update r - k are there, while
+the learner still works; k = 0 is the synchronous run. A response keeps the weights with which it began.
+
+Between two events on a sampler its live responses do not change, so that n steps take n times the step at the mean context.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from numpy.typing import NDArray
+
+from dianoia.simulation.decoding import Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One rollout to simulate."""
+
+    tokens: NDArray  # type: ignore[type-arg]
+    """Tokens of responses `[P, G]`."""
+    judging: float
+    """Seconds from the last response to the first update."""
+    updating: float
+    """Seconds of its updates."""
+    weights: float
+    """Seconds from its last update until the samplers have the new weights."""
+
+
+@dataclass(slots=True)
+class Times:
+    """When what happened to a rollout, in seconds since the beginning."""
+
+    began: float = 0.0
+    """Its first response could begin."""
+    drained: float = 0.0
+    """Its last response had got a slot."""
+    sampled: float = 0.0
+    """Its last response ended."""
+    updated: float = 0.0
+    """Its last update ended."""
+    released: float = 0.0
+    """The samplers had its weights."""
+    learner_waited: float = 0.0
+    """Seconds for which the learner had nothing to do before it."""
+    busy: float = 0.0
+    """Share of the samplers' time until the end of this rollout in which they had at least one response."""
+
+
+@dataclass(slots=True)
+class _Sampler:
+    """What one sampler is doing."""
+
+    decoder: Decoder
+    time: float = 0.0
+    """Up to when its steps are done."""
+    steps: float = 0.0
+    live: list[tuple[float, int, int, int]] = field(default_factory=list)
+    """Heap of (step at which a response ends, rollout, response, tokens at its end with the prompt)."""
+    context: float = 0.0
+    stamp: int = 0
+    """Number of its newest event: older ones in the queue are void."""
+    prompts: set[tuple[int, int]] = field(default_factory=set)
+    """Prompts that it has read."""
+    busy: float = 0.0
+
+    def duration(self, steps: float) -> float:
+        """Return the seconds of so many steps."""
+        live = len(self.live)
+        growth = live * self.decoder.tokens_per_step * max(0.0, steps - 1) / 2
+        return steps * self.decoder.step(live, self.context + growth)
+
+    def advance(self, steps: float, seconds: float) -> None:
+        """Count steps that have been done in so many seconds."""
+        self.steps += steps
+        self.time += seconds
+        self.context += steps * len(self.live) * self.decoder.tokens_per_step
+        self.busy += seconds if self.live else 0.0
+
+    def advance_to(self, time: float) -> None:
+        """Do the steps until `time`, a part of one included; an idle sampler waits."""
+        seconds = time - self.time
+        if seconds <= 0:
+            return
+        if not self.live:
+            self.time = time
+            return
+        remaining = self.live[0][0] - self.steps
+        whole = self.duration(remaining)
+        share = min(1.0, seconds / whole) if whole else 1.0
+        self.advance(remaining * share, seconds)
+
+    def admit(self, rollout: int, problem: int, response: int, tokens: int, prompt: float) -> None:
+        """Give a slot to a response; its prompt is read unless it has been."""
+        if (rollout, problem) not in self.prompts:
+            self.prompts.add((rollout, problem))
+            reading = self.decoder.prefill(prompt)
+            self.time += reading
+            self.busy += reading
+        end = self.steps + tokens / self.decoder.tokens_per_step
+        heapq.heappush(self.live, (end, rollout, response, tokens))
+        self.context += prompt
+
+
+def simulate(
+    rollouts: Sequence[Rollout],
+    decoders: Sequence[Decoder],
+    prompt: float,
+    staleness: int = 0,
+) -> list[Times]:
+    """Return the times of each rollout.
+
+    Args:
+        decoders: one per sampler.
+        prompt: tokens of a prompt.
+        staleness: updates by which the weights of a rollout may be older than those that learn from it.
+    """
+    return _Simulation(rollouts, decoders, prompt, staleness).run()
+
+
+class _Simulation:
+    """State of a simulation."""
+
+    def __init__(
+        self,
+        rollouts: Sequence[Rollout],
+        decoders: Sequence[Decoder],
+        prompt: float,
+        staleness: int,
+    ) -> None:
+        self.rollouts, self.prompt, self.staleness = rollouts, prompt, staleness
+        self.samplers = [_Sampler(decoder) for decoder in decoders]
+        self.times = [Times() for _ in rollouts]
+        self.waiting: deque[tuple[int, int]] = deque()
+        # one rollout after the other: (rollout, response) in the order in which they are drawn
+        self.unfinished = [rollout.tokens.size for rollout in rollouts]
+        self.learner_free = 0.0
+        self.events: list[tuple[float, int, int, int]] = []
+        """Heap of (time, sampler or -1, stamp of the sampler or rollout that is released, number)."""
+        self.count = 0
+
+    def run(self) -> list[Times]:
+        """Work through the events."""
+        for rollout in range(min(self.staleness + 1, len(self.rollouts))):
+            self._release(rollout, 0.0)
+        while self.events:
+            time, index, stamp, _ = heapq.heappop(self.events)
+            if index < 0:
+                self._release(stamp, time)
+            elif self.samplers[index].stamp == stamp:
+                self._end_responses(index)
+        return self.times
+
+    def _release(self, rollout: int, time: float) -> None:
+        """Let the responses of a rollout begin, on the samplers with the fewest live ones first."""
+        self.times[rollout].began = time
+        self.waiting.extend((rollout, response) for response in range(self.unfinished[rollout]))
+        free = [
+            (len(sampler.live), index)
+            for index, sampler in enumerate(self.samplers)
+            if len(sampler.live) < sampler.decoder.slots
+        ]
+        for _, index in free:
+            self.samplers[index].advance_to(time)
+        heapq.heapify(free)
+        while free and self.waiting:
+            live, index = heapq.heappop(free)
+            self._admit_next(index)
+            if live + 1 < self.samplers[index].decoder.slots:
+                heapq.heappush(free, (live + 1, index))
+        for index in range(len(self.samplers)):
+            self._schedule(index)
+
+    def _admit_next(self, index: int) -> None:
+        """Give the next waiting response a slot of the sampler."""
+        rollout, response = self.waiting.popleft()
+        tokens = self.rollouts[rollout].tokens
+        problem, sample = divmod(response, tokens.shape[1])
+        sampler = self.samplers[index]
+        sampler.admit(rollout, problem, response, int(tokens[problem, sample]), self.prompt)
+        times = self.times[rollout]
+        times.drained = max(times.drained, sampler.time)
+
+    def _schedule(self, index: int) -> None:
+        """Put the end of the sampler's next response among the events."""
+        sampler = self.samplers[index]
+        self.count += 1
+        sampler.stamp = self.count
+        if sampler.live:
+            end = sampler.time + sampler.duration(sampler.live[0][0] - sampler.steps)
+            heapq.heappush(self.events, (end, index, sampler.stamp, self.count))
+
+    def _end_responses(self, index: int) -> None:
+        """Take out the responses that end now, fill their slots, and learn from a rollout that is complete."""
+        sampler = self.samplers[index]
+        end = sampler.live[0][0]
+        remaining = end - sampler.steps
+        sampler.advance(remaining, sampler.duration(remaining))
+        # steps are sums of fractions: two that end at the same step may differ in the last digits
+        while sampler.live and sampler.live[0][0] <= end + 1e-9 * max(1.0, end):
+            _, rollout, _, tokens = heapq.heappop(sampler.live)
+            sampler.context -= tokens + self.prompt
+            self.unfinished[rollout] -= 1
+            if not self.unfinished[rollout]:
+                self._learn(rollout, sampler.time)
+        if not sampler.live:
+            sampler.context = 0.0
+        while self.waiting and len(sampler.live) < sampler.decoder.slots:
+            self._admit_next(index)
+        self._schedule(index)
+
+    def _learn(self, rollout: int, time: float) -> None:
+        """Update from a complete rollout, when its turn comes; the samplers then get the weights."""
+        self.times[rollout].sampled = time
+        self._note_busy(rollout, time)
+        # updates are in the order of the rollouts: an earlier one that is incomplete comes first
+        for index in range(rollout, len(self.rollouts)):
+            if self.unfinished[index] or (index and not self.times[index - 1].updated):
+                return
+            if self.times[index].updated:
+                continue
+            work, times = self.rollouts[index], self.times[index]
+            ready = times.sampled + work.judging
+            times.learner_waited = max(0.0, ready - self.learner_free)
+            times.updated = max(ready, self.learner_free) + work.updating
+            times.released = times.updated + work.weights
+            self.learner_free = times.updated
+            following = index + self.staleness + 1
+            if following < len(self.rollouts):
+                self.count += 1
+                heapq.heappush(self.events, (times.released, -1, following, self.count))
+
+    def _note_busy(self, rollout: int, time: float) -> None:
+        """Write down for which share of the time the samplers have had something to do."""
+        # a sampler at work has been busy since its last event too
+        busy = sum(s.busy + (max(0.0, time - s.time) if s.live else 0.0) for s in self.samplers)
+        self.times[rollout].busy = busy / (time * len(self.samplers)) if time else 0.0
