@@ -26,6 +26,7 @@ from dianoia.cli import (
     runs,
     serve,
     show,
+    simulate,
     tasks,
     track,
 )
@@ -44,6 +45,7 @@ _COMMANDS = (
     claims,
     track,
     tasks,
+    simulate,
     doctor,
     help_topic,
     completion,

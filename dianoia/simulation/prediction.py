@@ -67,6 +67,11 @@ class RolloutTimes:
         """Tokens of responses per second of the whole."""
         return self.tokens / self.total
 
+    @property
+    def tokens_per_device(self) -> float:
+        """The same per rank."""
+        return self.tokens_per_second / self.ranks
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -121,9 +126,12 @@ def predict(
     layout: Layout,
     samplers: int = 0,
     staleness: int = 0,
+    overlap: bool = False,
     seed: int = 0,
 ) -> RolloutTimes:
     """Return the times of a rollout on `layout.ranks` ranks, of which `samplers` only sample.
+
+    `staleness` and `overlap` as in `timeline.simulate`.
 
     Raises:
         ConfigError: `staleness` without samplers, or no rank is left to learn.
@@ -152,7 +160,7 @@ def predict(
         Rollout(tokens, seconds, update.seconds, weights)
         for tokens, update, seconds in zip(drawn, updates, judging, strict=True)
     ]
-    times = simulate(rollouts, decoders, work.learning.prompt, staleness)
+    times = simulate(rollouts, decoders, work.learning.prompt, staleness, overlap)
     total, first = _steady(times, staleness)
     updating = _mean([update.arithmetic for update in updates])
     communication = _mean([update.communication for update in updates])
@@ -169,7 +177,7 @@ def predict(
         total=total,
         tokens=_mean([float(tokens.sum()) for tokens in drawn]),
         longest=_mean([_longest(decoder, tokens, work.learning.prompt) for tokens in drawn]),
-        sampler_busy=times[-1].busy,
+        sampler_busy=times[-1].busy * times[-1].sampled / times[-1].released,
         learner_busy=min(1.0, (updating + communication) / total),
     )
 

@@ -47,6 +47,15 @@ class Rates:
     latency: float = _LATENCY
     disk: float = DISK
 
+    def share(self, ranks: int) -> "Rates":
+        """Return the rates of one of `ranks` ranks that share this device, as those of a CPU share its threads."""
+        return replace(
+            self,
+            training=self.training / ranks,
+            decoding=self.decoding / ranks,
+            workers=max(1, self.workers // ranks),
+        )
+
     def scaled(self, sampling: float, judging: float, updating: float) -> "Rates":
         """Return the rates at which each part takes so many times as long."""
         return replace(

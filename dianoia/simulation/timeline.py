@@ -2,8 +2,9 @@
 
 In: for each rollout the lengths of its responses, a `Decoder` per sampler, seconds of judging, update and weights. Out: `Times`
 per rollout. Events are exact: the length of every response, slots that are filled as they become free, the tail in which few
-responses are left. With `staleness = k` the responses of rollout r may begin when the weights of update r - k are there, while
-the learner still works; k = 0 is the synchronous run. A response keeps the weights with which it began.
+responses are left. With `staleness = k` rollout r is drawn with the weights that rollout r - 1 - k has led to, while the
+learner works on those between; k = 0 is the synchronous run. A sampler has one set of weights, so it begins a rollout when its
+responses of the one before have ended; with `overlap` it may have responses of several rollouts, each keeping its weights.
 
 Between two events on a sampler its live responses do not change, so that n steps take n times the step at the mean context.
 """
@@ -112,15 +113,17 @@ def simulate(
     decoders: Sequence[Decoder],
     prompt: float,
     staleness: int = 0,
+    overlap: bool = False,
 ) -> list[Times]:
     """Return the times of each rollout.
 
     Args:
         decoders: one per sampler.
         prompt: tokens of a prompt.
-        staleness: updates by which the weights of a rollout may be older than those that learn from it.
+        staleness: rollouts by which the weights are older than the newest ones when a rollout is drawn.
+        overlap: whether a sampler may have responses of several rollouts at the same time.
     """
-    return _Simulation(rollouts, decoders, prompt, staleness).run()
+    return _Simulation(rollouts, decoders, prompt, staleness, overlap).run()
 
 
 class _Simulation:
@@ -132,8 +135,10 @@ class _Simulation:
         decoders: Sequence[Decoder],
         prompt: float,
         staleness: int,
+        overlap: bool,
     ) -> None:
-        self.rollouts, self.prompt, self.staleness = rollouts, prompt, staleness
+        self.rollouts, self.prompt = rollouts, prompt
+        self.staleness, self.overlap = staleness, overlap
         self.samplers = [_Sampler(decoder) for decoder in decoders]
         self.times = [Times() for _ in rollouts]
         self.waiting: deque[tuple[int, int]] = deque()
@@ -163,18 +168,24 @@ class _Simulation:
         free = [
             (len(sampler.live), index)
             for index, sampler in enumerate(self.samplers)
-            if len(sampler.live) < sampler.decoder.slots
+            if self._takes_next(sampler)
         ]
         for _, index in free:
             self.samplers[index].advance_to(time)
         heapq.heapify(free)
         while free and self.waiting:
             live, index = heapq.heappop(free)
-            self._admit_next(index)
-            if live + 1 < self.samplers[index].decoder.slots:
+            if self._takes_next(self.samplers[index]):
+                self._admit_next(index)
                 heapq.heappush(free, (live + 1, index))
         for index in range(len(self.samplers)):
             self._schedule(index)
+
+    def _takes_next(self, sampler: _Sampler) -> bool:
+        """Tell whether a sampler has a free slot, and weights for the next waiting response."""
+        if not self.waiting or len(sampler.live) >= sampler.decoder.slots:
+            return False
+        return self.overlap or not sampler.live or sampler.live[0][1] == self.waiting[0][0]
 
     def _admit_next(self, index: int) -> None:
         """Give the next waiting response a slot of the sampler."""
@@ -210,7 +221,7 @@ class _Simulation:
                 self._learn(rollout, sampler.time)
         if not sampler.live:
             sampler.context = 0.0
-        while self.waiting and len(sampler.live) < sampler.decoder.slots:
+        while self._takes_next(sampler):
             self._admit_next(index)
         self._schedule(index)
 
