@@ -28,7 +28,7 @@ class Point:
     fits: bool
     """Whether the memory of a rank is enough."""
     efficiency: float = 1.0
-    """Tokens per second and rank, over those that the sweep compares with."""
+    """Tokens per second and device, over those that the sweep compares with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def sweep(
     """Return a point per number of ranks; with `staleness` the fastest split between samplers and learners.
 
     `samplers`: ranks that only sample; None: as many as are fastest, and none if the weights are always the newest.
-    `per_device`: tokens per second and rank of which the efficiency is a share; None: those of the first point.
+    `per_device`: tokens per second and device of which the efficiency is a share; None: those of the first point.
     """
     points: list[Point] = []
     for ranks in counts:
@@ -72,7 +72,16 @@ def sweep(
     if not points:
         return []
     base = points[0].times.tokens_per_device if per_device is None else per_device
-    return [replace(point, efficiency=point.times.tokens_per_device / base) for point in points]
+    # the ranks of a CPU share one device
+    return [
+        replace(
+            point,
+            efficiency=point.times.tokens_per_device
+            * (point.times.ranks if cluster.machine.cpu else 1)
+            / base,
+        )
+        for point in points
+    ]
 
 
 def _splits(ranks: int) -> list[int]:
