@@ -1,7 +1,9 @@
 """Tables of results and responses that several commands print, at most 80 columns wide, or the terminal's if that is narrower."""
 
 import argparse
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +31,24 @@ def make_console(**options: Any) -> "Console":
     console = Console(**options)
     console.width = min(COLUMNS, console.width)
     return console
+
+
+def holder_text(holder: Mapping[str, Any], run: Path) -> str:
+    """Return who is at work in a run, and where that cannot be seen from here, what to do if nobody is."""
+    from datetime import datetime
+
+    since, last = (
+        f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}" if text else "never"
+        for text in (holder["since"], holder["last_change"])
+    )
+    process = "a process" if holder["pid"] is None else f"process {holder['pid']}"
+    text = f"{process} on {holder['host'] or 'an unknown machine'} since {since}, last file written {last}"
+    if holder["is_here"]:
+        return text
+    return (
+        f"{text}. Whether it is alive cannot be seen from this machine; if it has ended, the same `dianoia run` goes on "
+        f"at once, and rm {shlex.quote(str(run / '.lock'))} ends the state running"
+    )
 
 
 # Tables of numbers ---------------------------------------------------------------------------------

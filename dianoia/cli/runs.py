@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dianoia.cli.output import print_json
-from dianoia.cli.result_tables import make_console, print_columns, say
+from dianoia.cli.result_tables import holder_text, make_console, print_columns, say
 
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
@@ -46,6 +46,10 @@ def runs(arguments: argparse.Namespace) -> None:
             where = "" if summary.state == "damaged" else f"{summary.state} at "
             say(console)
             say(console, f"{_name(summary, arguments.folder)}: {where}{summary.reason}")
+        if summary.holder is not None:
+            text = holder_text(summary.holder, summary.path)
+            say(console)
+            say(console, f"{_name(summary, arguments.folder)}: {text}")
 
 
 def _name(summary: "RunSummary", folder: Path) -> str:

@@ -10,6 +10,7 @@ from dianoia.cli.result_tables import (
     add_thoughts,
     figure,
     figures,
+    holder_text,
     make_console,
     percent,
     print_accuracies,
@@ -90,6 +91,7 @@ def _run_table(run: "Run", count: int) -> dict[str, Any]:
         "recipe": run.name,
         "seed": run.seed,
         "state": run.state,
+        "holder": run.holder_as_json(),
         "seconds": run.seconds,
         "stages": [_info(stage) | {"metrics": headline(run, stage.name)} for stage in run.stages.values()],
         "evaluations": {
@@ -148,6 +150,8 @@ def _print_run(run: "Run", shown: dict[str, Any], console: "Console", thoughts: 
     from dianoia.base.progress import format_duration
 
     say(console, f"{run.name}, seed {run.seed}: {run.state}", "bold")
+    if shown["holder"]:
+        say(console, holder_text(shown["holder"], run.path))
     console.print(
         f"{run.path}, {format_duration(run.seconds)} of work", style="dim", soft_wrap=True
     )

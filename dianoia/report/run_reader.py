@@ -56,6 +56,8 @@ class Stage:
     """`preferences.json` of a preferences stage; empty until it is there."""
     stale: bool = False
     """True if it was made from other settings than the recipe has now, or from a stage that was run again."""
+    failure: str | None = None
+    """The error that ended it, several lines perhaps; None if it is done, was begun again since, or has not failed."""
     began: float | None = None
     """When it was begun from scratch, in seconds since 1970; None if unknown."""
 
@@ -256,6 +258,7 @@ def _stage(
     settings = _dict(_table(directory.begun, damaged).get("configuration")) or recipe_settings
     manifest = _table(directory.manifest, damaged)
     _check_outputs(directory, manifest, damaged)
+    error = None if directory.done else _table(directory.failure, damaged).get("error")
     return Stage(
         name=name,
         kind=str(settings.get("kind", "")),
@@ -270,6 +273,7 @@ def _stage(
         sampling=_output(directory, directory.sampling, damaged),
         preferences=_output(directory, directory.preferences, damaged),
         stale=state == "out of date",
+        failure=None if error is None else str(error),
     )
 
 

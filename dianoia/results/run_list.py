@@ -50,6 +50,8 @@ class RunSummary:
     """When a stage last began or ended."""
     size: int
     """Bytes of all files."""
+    holder: dict[str, Any] | None = None
+    """What is known of the process at work, as in `Run.holder_as_json`."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as a JSON object."""
@@ -103,6 +105,7 @@ def summarize(path: Path) -> RunSummary:
         best=_best(run),
         changed=changed,
         size=size,
+        holder=run.holder_as_json(),
     )
 
 

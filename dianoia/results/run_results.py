@@ -21,7 +21,7 @@ from dianoia.inference.checkpoints import (
 )
 from dianoia.storage.estimate import Estimate, Metrics
 from dianoia.storage.journal import read_journal
-from dianoia.storage.lock import is_in_use
+from dianoia.storage.lock import Holder, holder_of
 from dianoia.storage.rollout_table import read_rollouts
 from dianoia.storage.run_directory import RunDirectory, StageDirectory, no_run_directory
 
@@ -74,8 +74,26 @@ class Run:
     """The same by checkpoint, domain, difficulty and metric."""
     reward_models: Mapping[str, Metrics] = field(repr=False)
     """Results of the reward models by stage and metric."""
-    is_running: bool = False
-    """Another process was at work in the directory."""
+    holder: Holder | None = None
+    """The process that was at work in the directory, or that is on another machine and was when it was last heard of."""
+
+    @property
+    def is_running(self) -> bool:
+        """Return True if a process is at work in the directory, as far as this machine can tell."""
+        return self.holder is not None
+
+    def holder_as_json(self) -> dict[str, Any] | None:
+        """Return what is known of the process at work as a JSON object; None if there is none."""
+        if self.holder is None:
+            return None
+        last = RunDirectory(self.path).last_change()
+        return {
+            "pid": self.holder.pid,
+            "host": self.holder.host,
+            "is_here": self.holder.is_here,
+            "since": self.holder.since.isoformat(),
+            "last_change": None if last is None else last.isoformat(),
+        }
 
     @property
     def state(self) -> str:
@@ -194,10 +212,10 @@ def load_run(path: str | Path) -> Run:
         raise no_run_directory(directory.path, hint)
     recipe = read_table(directory.recipe)
     results = read_table(directory.results) if directory.results.is_file() else {}
-    is_running = is_in_use(directory.path)
+    holder = holder_of(directory.path)
     states = results.get("states", {})
     stages = {
-        name: _stage(name, table, directory.stage(name), states.get(name), is_running)
+        name: _stage(name, table, directory.stage(name), states.get(name), holder is not None)
         for name, table in recipe.get("stages", {}).items()
     }
     return Run(
@@ -216,7 +234,7 @@ def load_run(path: str | Path) -> Run:
             for name, domains in results.get("by_difficulty", {}).items()
         },
         reward_models=_estimates_by_name(results.get("reward_models", {})),
-        is_running=is_running,
+        holder=holder,
     )
 
 

@@ -14,6 +14,9 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 from dianoia.base.errors import MachineFault, RunInUse
@@ -22,6 +25,9 @@ from dianoia.base.faults import error_path
 LOCK_FILE = ".lock"
 _MAX_WAIT = 20.0
 """Seconds to wait for processes that a killed holder has left."""
+_CLOCK_SLACK = 60.0
+"""Seconds by which the clocks of the system and of the file system may differ."""
+_PROCESSES = Path("/proc")
 # Errors of flock that mean: this file system has no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -54,16 +60,37 @@ def lock_directory(folder: Path) -> Iterator[int | None]:
                 path.rmdir()
 
 
-def is_in_use(folder: Path) -> bool:
-    """Return True if the process that holds the lock of a folder is alive, or is on another machine.
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that a lock names."""
+
+    pid: int | None
+    """None if the file does not say it."""
+    host: str
+    since: datetime
+    """When it took the lock, by the clock of the file system."""
+
+    @property
+    def is_here(self) -> bool:
+        """Return True if it is on this machine, so that it is known to be alive; of another one nothing is known."""
+        return self.host == platform.node()
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Return who holds the lock of a folder: a process that is alive, or one on another machine; None if nobody does.
 
     It reads who holds the lock and does not touch it: a command that starts at this moment must not find it taken.
     """
+    file = folder / LOCK_FILE
     try:
-        holder = (folder / LOCK_FILE).read_text(encoding="utf-8", errors="replace")
+        text, changed = file.read_text(encoding="utf-8", errors="replace"), file.stat().st_mtime
     except OSError:
-        return False  # nobody, or nobody that this user may see
-    return bool(holder) and not _has_ended(holder)
+        return None  # nobody, or nobody that this user may see
+    if not text or _has_ended(text, changed):
+        return None
+    pid, _, host = text.partition(" ")
+    since = datetime.fromtimestamp(changed, UTC)
+    return Holder(int(pid) if pid.isdecimal() else None, host, since)
 
 
 def _exists(path: Path) -> bool:
@@ -105,9 +132,10 @@ def _acquire(file: Path) -> int | None:
                 return descriptor
         except BlockingIOError:
             holder = os.read(descriptor, 1000).decode(errors="replace")
+            since = os.fstat(descriptor).st_mtime
             os.close(descriptor)
             # A holder that has ended leaves processes that end by themselves within seconds; anything else keeps the lock.
-            has_ended = _has_ended(holder)
+            has_ended = _has_ended(holder, since)
             if not has_ended or time.monotonic() > deadline:
                 raise RunInUse(_refusal(file.parent, holder, has_ended)) from None
             time.sleep(0.05)
@@ -130,8 +158,11 @@ def _is_same_file(file: Path, descriptor: int) -> bool:
         return False
 
 
-def _has_ended(holder: str) -> bool:
-    """Return True if the process that the lock names has ended; processes that it started may still be at work."""
+def _has_ended(holder: str, since: float) -> bool:
+    """Return True if the process that the lock names has ended; processes that it started may still be at work.
+
+    since: when the lock was taken, in seconds since 1970. A process that began later only has the number of the holder.
+    """
     pid, _, host = holder.partition(" ")
     # Process ids mean nothing on another machine, which may share the disk.
     if not pid.isdecimal() or host != platform.node():
@@ -143,7 +174,20 @@ def _has_ended(holder: str) -> bool:
         return True
     except PermissionError:  # it exists and belongs to another user
         pass
-    return False
+    return _begin_of(int(pid)) > since + _CLOCK_SLACK
+
+
+def _begin_of(pid: int) -> float:
+    """Return when a process began, in seconds since 1970; -inf if the system does not say."""
+    try:
+        # Behind the name, which may hold blanks and brackets: the 22nd field is in clock ticks since the machine's start.
+        about = (_PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2]
+        ticks = int(about.split()[19])
+        lines = (_PROCESSES / "stat").read_text(encoding="ascii").splitlines()
+        start = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        return start + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, StopIteration):
+        return -inf
 
 
 def _refusal(folder: Path, holder: str, has_ended: bool) -> str:

@@ -34,7 +34,9 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -270,6 +272,15 @@ class RunDirectory:
     def report(self) -> Path:
         """The page that `dianoia report` writes."""
         return self.path / "report.html"
+
+    def last_change(self) -> datetime | None:
+        """Return when a stage last wrote a file, or results were brought up to date: the last sign of life of a run."""
+        files = [self.results, *(self.path / "stages").rglob("*")]
+        times = []
+        for file in files:
+            with suppress(OSError):  # removed since it was listed
+                times.append(file.lstat().st_mtime)
+        return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def code_version() -> str:

@@ -128,7 +128,8 @@ def _pace(stage: Stage) -> str:
     tokens = number(last_row.get("num_tokens" if stage.kind == "rl" else "tokens"))
     if tokens is not None:
         facts.append(f"{tokens:,.0f} tokens")
-    facts.append(f"took {duration(stage.seconds)}" if stage.done else "not finished")
+    unfinished = "failed" if stage.failure else "not finished"
+    facts.append(f"took {duration(stage.seconds)}" if stage.done else unfinished)
     thinned = " Each point is the mean of several steps." if len(stage.rows) > MAX_POINTS else ""
     # Not a paragraph: a summary may only hold a heading and text.
     return f'<span class="dim">{" · ".join(facts)}.{thinned}</span>'

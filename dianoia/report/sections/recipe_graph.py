@@ -134,7 +134,8 @@ def _stage_node(run: Run, stage: Stage) -> Node:
     if stage.kind == "reward_model":
         shape = "reward"
     state = "done" if stage.done else "started" if stage.started else "planned"
-    origin = _method(stage) if state != "planned" else f"{_method(stage)}, to do"
+    note = ", to do" if state == "planned" else ", failed" if stage.failure else ""
+    origin = _method(stage) + note
     # A data set has no accuracy: it shows its size.
     accepted = number(stage.sampling.get("kept"))
     result = f"{accepted:,.0f} kept" if accepted is not None else _result(run, stage.name)

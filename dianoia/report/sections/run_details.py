@@ -122,6 +122,8 @@ def _row_id(stage: Stage) -> str:
 def _state(stage: Stage) -> str:
     if stage.stale:
         return "out of date"
+    if stage.failure:
+        return "failed"
     return "done" if stage.done else "not finished" if stage.started else "not started"
 
 

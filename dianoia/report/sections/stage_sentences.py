@@ -31,8 +31,13 @@ def _state(stage: Stage) -> str:
         return f" It took {duration(stage.seconds)}." if stage.seconds else ""
     if not stage.started:
         return ' <span class="warn">Not started.</span>'
-    step = "" if stage.last_step is None else f" after step {stage.last_step}"
-    return f' <span class="warn">Not finished{step}.</span>'
+    state = "Failed" if stage.failure else "Not finished"
+    return f' <span class="warn">{state}{after_step(stage)}.</span>'
+
+
+def after_step(stage: Stage) -> str:
+    """Return how far a stage came, as the end of a sentence; empty if it took no step."""
+    return "" if stage.last_step is None else f" after step {stage.last_step}"
 
 
 def _rl(settings: Mapping[str, Any]) -> str:

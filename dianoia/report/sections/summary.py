@@ -26,6 +26,7 @@ from dianoia.report.html_values import (
 )
 from dianoia.report.run_reader import Run, Stage, metric_order, number
 from dianoia.report.sections import claim_table, stage_sentences
+from dianoia.report.sections.stage_sentences import after_step
 from dianoia.storage.estimate import Estimate, Metrics
 
 _REPEATS = 0.1
@@ -56,14 +57,24 @@ def header(run: Run) -> str:
     finished = all(stage.done and not stage.stale for stage in run.stages)
     facts = [f"seed {escape(seed)}", run_time(run) + ("" if finished else " so far")]
     if not finished:
-        facts.append("not finished")
+        facts.append("failed" if any(stage.failure for stage in run.stages) else "not finished")
     description = recipe.get("description") or ""
     return (
         f'<p class="kicker">Dianoia training report · {" · ".join(facts)}</p>'
         f"<h1>{escape(recipe.get('name', run.path.name))}</h1>"
         f'<p class="description">{escape(description)}</p>'
-        f'<p class="lede">{verdict(run)}</p>{claim_table.headline(run)}'
+        f'{_failures(run)}<p class="lede">{verdict(run)}</p>{claim_table.headline(run)}'
         + (stage_sentences.sentences(run) if len(run.stages) <= MAX_SENTENCES else "")
+    )
+
+
+def _failures(run: Run) -> str:
+    """Return the error of every stage that failed, and how the run goes on; empty if none did."""
+    return "".join(
+        f'<div class="failure" role="alert"><p><b>{escape(stage.name)} failed{after_step(stage)}.</b> The same '
+        f"command, once the cause is gone, goes on from there.</p><pre>{escape(stage.failure)}</pre></div>"
+        for stage in run.stages
+        if stage.failure
     )
 
 

@@ -127,6 +127,20 @@ def test_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert table["path"] == str(run) and table["best"]["value"] == 0.5
 
 
+def test_a_run_that_another_machine_left(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / ".lock").write_text("4711 gpu-7")
+    for command in (["show", str(run)], ["runs", str(run)]):
+        assert main(command) == 0
+        text = " ".join(capsys.readouterr().out.split())
+        assert "running" in text and "process 4711 on gpu-7 since 2" in text
+        assert "last file written 2" in text and f"rm {run}/.lock" in text.replace("/ ", "/")
+    assert main(["show", str(run), "--json", "-n", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["holder"]["host"] == "gpu-7"
+    (run / ".lock").unlink()
+    assert main(["show", str(run)]) == 0
+    assert capsys.readouterr().out.startswith("hand, seed 7: failed")
+
+
 def test_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", str(tmp_path)]) == 0
     assert "no runs; `dianoia run miniature-zero`" in " ".join(capsys.readouterr().out.split())

@@ -49,6 +49,23 @@ def test_a_run_itself_and_a_failed_one(tmp_path: Path) -> None:
     assert (summary.state, summary.reason) == ("failed", "zero: no space")
 
 
+def test_a_run_on_another_machine(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "far", "interrupted", 1000)
+    (run.stage("zero").path).mkdir()
+    os.utime(run.stage("zero").path, (5000, 5000))
+    (run.path / ".lock").write_text("4711 gpu-7")
+    os.utime(run.path / ".lock", (4000, 4000))
+    (summary,) = list_runs(tmp_path)
+    assert summary.state == "running"
+    assert summary.as_json()["holder"] == {
+        "pid": 4711,
+        "host": "gpu-7",
+        "is_here": False,
+        "since": "1970-01-01T01:06:40+00:00",
+        "last_change": "1970-01-01T01:23:20+00:00",
+    }
+
+
 def test_an_empty_folder_and_none(tmp_path: Path) -> None:
     assert list_runs(tmp_path) == []
     with pytest.raises(ConfigError, match="there is no such folder"):

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from dianoia.base.errors import RunInUse
 from dianoia.storage import lock
-from dianoia.storage.lock import LOCK_FILE, lock_directory
+from dianoia.storage.lock import LOCK_FILE, Holder, holder_of, lock_directory
 
 HOLD = """
 import sys, time
@@ -59,6 +60,27 @@ def test_who_is_killed_holds_nobody_up(tmp_path: Path) -> None:
     with lock_directory(tmp_path):
         assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()} {platform.node()}"
     assert names(tmp_path) == []
+
+
+def test_a_number_that_another_process_has_now(tmp_path: Path) -> None:
+    """After the machine was started again, the holder's number may belong to anybody."""
+    file = tmp_path / LOCK_FILE
+    file.write_text(f"{os.getpid()} {platform.node()}")
+    holder = holder_of(tmp_path)
+    assert holder is not None and holder.is_here and holder.pid == os.getpid()
+    day = 86400.0
+    begun = time.clock_gettime(time.CLOCK_REALTIME) - day  # long before this process
+    os.utime(file, (begun, begun))
+    assert holder_of(tmp_path) is None
+
+
+def test_of_another_machine_nothing_is_known(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text("1 gpu-7")
+    os.utime(tmp_path / LOCK_FILE, (1000, 1000))
+    holder = holder_of(tmp_path)
+    assert holder == Holder(1, "gpu-7", datetime(1970, 1, 1, 0, 16, 40, tzinfo=UTC))
+    assert not holder.is_here
+    assert holder_of(tmp_path / "none") is None
 
 
 def test_a_folder_is_only_left_with_something_in_it(tmp_path: Path) -> None:

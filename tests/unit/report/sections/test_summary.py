@@ -202,3 +202,18 @@ def test_stages_side_by_side_count_once(make_run: MakeRun) -> None:
     # Without a beginning of each stage only the sum of results.json is known.
     run.stage("more").begun.unlink()
     assert run_time(load(run)) == "3 min 07 s"
+
+
+def test_a_failed_run_says_so_with_the_message(make_run: MakeRun) -> None:
+    run = make_run(problems=1)
+    run.stage("zero").manifest.unlink()
+    write_json(
+        run.stage("zero").failure, {"error": "the disk is full: <1 MB> free\nfree 2 GB, and go on"}
+    )
+    page = read(run)
+    summary = page.sections["summary"]
+    assert "· failed" in summary and "zero failed after step 40." in summary
+    assert "the disk is full: <1 MB> free" in summary and "free 2 GB, and go on" in summary
+    assert "Failed after step 40." in summary, "in the stage's sentence"
+    write_json(run.stage("zero").manifest, {"seconds": 1.0})
+    assert "failed" not in read(run).sections["summary"], "a stage that is done has made it good"
