@@ -339,13 +339,18 @@ def _plan(
     from dianoia.recipe.check.inputs import check_inputs
     from dianoia.recipe.plan.run_plan import plan_run
     from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
-    from dianoia.track.trackers import check_trackers
+    from dianoia.track.trackers import check_trackers, writes_to
 
     selection = StageSelection(options.only, options.start, options.force, _base_command(options))
     tasks = tuple(stage_tasks(recipe, run, selection))
     check_inputs(recipe, planned=options.dry_run)
-    check_trackers(recipe.track.to, recipe.track.online)
-    return tasks, plan_run(recipe, tasks, run.path, options.jobs, options.gpu)
+    track = recipe.track
+    check_trackers(track.to, track.online)
+    plan = plan_run(recipe, tasks, run.path, options.jobs, options.gpu)
+    trackers: dict[str, str] = {
+        name: writes_to(name, run.path, track.project, track.online) for name in track.to
+    }
+    return tasks, replace(plan, trackers=trackers)
 
 
 def _base_command(options: RunOptions) -> str:

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 # Nothing leaves the machine unasked; read when mlflow is imported.
@@ -20,6 +21,7 @@ from mlflow.entities import Metric, Param, RunTag
 from dianoia.track.tracker import Destination, StageFeed, Table, TrackedRow, TrackedStage
 from dianoia.track.trackers import DEFAULT_PROJECT
 
+_DATABASE = "mlflow.db"
 _ID, _SUMMARY = "dianoia.id", "dianoia.summary"
 """Tags: which stage a run is, and that it has the stage's results."""
 _TABLES = "mlflow.loggedArtifacts"
@@ -49,9 +51,9 @@ class MLflow:
         folder = destination.folder.absolute()
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if uri is None:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_database(folder)
         self._parent: Any = None
-        self._client = MlflowClient(uri or f"sqlite:///{folder / 'mlflow.db'}")
+        self._client = MlflowClient(uri or f"sqlite:///{folder / _DATABASE}")
         name = destination.project or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_PROJECT
         # Looked for first, as creating one that exists is an error.
         experiment = self._client.get_experiment_by_name(name)
@@ -146,6 +148,20 @@ class _Run(StageFeed):
         if entry not in self._shown:
             self._shown.append(entry)
             self._client.set_tag(self._id, _TABLES, json.dumps(self._shown))
+
+
+def _make_database(folder: Path) -> None:
+    """Make the database of a folder if there is none: under another name, since one that a kill has cut short stays unusable."""
+    database = folder / _DATABASE
+    if database.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{_DATABASE}.part"
+    for file in folder.glob(f"{unfinished.name}*"):  # with SQLite's own journal
+        file.unlink()
+    # The first question makes the tables.
+    MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.replace(database)
 
 
 def metric_name(name: str) -> str:

@@ -129,6 +129,20 @@ def show_command(name: str, run: Path, project: str | None, online: bool) -> str
     return entry.show(destination_of(name, run, project, online).folder)
 
 
+def writes_to(name: str, run: Path, project: str | None, online: bool) -> str:
+    """Return what a tracker does with the metrics of a run, for its plan: `writes FOLDER`, or to where it sends them."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if name == "mlflow" and uri is not None:
+        return f"{'writes' if uri.startswith(('sqlite:', 'file:')) else 'sends to'} {uri}"
+    if online and (sends := TRACKERS[name].online):
+        return sends
+    folder = destination_of(name, run, project, online).folder
+    # Most people type a relative path; a folder that a variable names stays as it is.
+    return (
+        f"writes {own_folder(name, run) if folder == own_folder(name, run).absolute() else folder}"
+    )
+
+
 def open_tracker(name: str, destination: Destination) -> Tracker:
     """Import a tracker's package and return the tracker."""
     entry = TRACKERS[name]

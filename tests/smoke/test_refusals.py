@@ -125,6 +125,12 @@ def test_a_plan_as_json(
     assert main([*command, "--dry-run"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["seed"] == 1 and "zero" in [stage["name"] for stage in plan["stages"]]
+    assert plan["trackers"] == {}
+    tracked = [*command[:-1], "--set", 'track.to=["tensorboard"]', "--dry-run"]
+    assert main(tracked) == 0
+    assert f"Trackers: tensorboard writes {tmp_path}/run/track/tensorboard." in (
+        capsys.readouterr().out.splitlines()
+    )
     assert main([*command, "--dry-run", "--seeds", "3,4"]) == 0
     assert [plan["seed"] for plan in json.loads(capsys.readouterr().out)] == [3, 4]
     assert not (tmp_path / "run").exists()

@@ -78,6 +78,8 @@ def _warnings(plan: RunPlan) -> Iterator[str]:
         yield _joint_memory(plan)
     if plan.old_outputs is not None:
         yield f"Stages that run again start from scratch; their present outputs are moved to {plan.old_outputs}."
+    if plan.trackers:
+        yield f"Trackers: {'; '.join(f'{name} {action}' for name, action in plan.trackers.items())}."
     if plan.disk is not None:
         yield _disk(plan.disk, plan.run_directory)
     for sentence in plan.missing:

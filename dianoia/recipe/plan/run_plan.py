@@ -6,7 +6,7 @@ estimates for this machine, and tokens are upper limits. Inputs that are not her
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -169,6 +169,8 @@ class RunPlan:
     more than a month there."""
     old_outputs: str | None
     """Folder that receives the present outputs of stages that run again; None if none does."""
+    trackers: Mapping[str, str] = field(default_factory=dict)
+    """What each tracker of the run does with its metrics, as `writes FOLDER`."""
 
     @property
     def largest(self) -> float:

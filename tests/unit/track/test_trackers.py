@@ -6,7 +6,13 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.config.track_table import TrackerName
-from dianoia.track.trackers import TRACKERS, check_trackers, destination_of, show_command
+from dianoia.track.trackers import (
+    TRACKERS,
+    check_trackers,
+    destination_of,
+    show_command,
+    writes_to,
+)
 
 
 def test_a_recipe_may_name_every_tracker() -> None:
@@ -53,3 +59,18 @@ def test_where_a_tracker_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert shared.folder == tmp_path / "all logs" and shared.is_shared
     shown = show_command("tensorboard", tmp_path, None, False)
     assert shown == f"tensorboard --logdir '{tmp_path}/all logs'"
+
+
+def test_what_a_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    run = Path("runs/x")
+    assert writes_to("tensorboard", run, None, True) == "writes runs/x/track/tensorboard"
+    assert writes_to("wandb", run, None, False) == "writes runs/x/track/wandb"
+    assert writes_to("wandb", run, None, True).startswith("sends to the W&B server")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "/logs")
+    assert writes_to("tensorboard", run, None, False) == "writes /logs"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////all.db")
+    assert writes_to("mlflow", run, None, False) == "writes sqlite:////all.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    assert writes_to("mlflow", run, None, True) == "sends to https://mlflow.example.org"
