@@ -40,6 +40,7 @@ from dianoia.learner.batching.batch import (
 )
 from dianoia.learner.logprobs import at_mask, states_before
 from dianoia.learner.replicas import copy_but_frozen
+from dianoia.learner.shards import from_shards
 from dianoia.learner.step_metrics import ValueMetrics
 from dianoia.learner.trainer import Trainer
 
@@ -48,6 +49,7 @@ class ValueModel(nn.Module):
     """A backbone and a scalar head that begins at zero."""
 
     def __init__(self, policy: PreTrainedModel) -> None:
+        """Copy the backbone of `policy`, which may be a structure without memory; so is then the value model."""
         super().__init__()
         backbone = policy.base_model
         if backbone is policy:
@@ -95,12 +97,15 @@ class Critic:
         self.algorithm = algorithm
         self.tokens_per_micro_batch, self.layout = tokens_per_micro_batch, layout
         rate = algorithm.value_learning_rate or policy.settings.learning_rate
+        shards = policy.shards
         self.trainer = Trainer(
-            ValueModel(policy.model),
+            ValueModel(policy.model if shards is None else shards.structure),
             policy.settings.model_copy(update={"learning_rate": rate}),
             policy.total_steps,
             autocast=policy.autocast,
             prepare=False,  # the copy of the backbone is as prepared as the policy's
+            sharding=None if shards is None else shards.sharding,
+            contents=None if shards is None else from_shards(policy.model.base_model, "backbone."),
         )
 
     @property

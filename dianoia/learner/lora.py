@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import save as safetensors_bytes
@@ -30,6 +30,7 @@ from transformers import PreTrainedModel
 
 from dianoia.base.errors import ConfigError
 from dianoia.config.lora_table import LoRASettings, unmatched_message
+from dianoia.learner.shards import is_sharded, whole
 
 ADAPTER = "adapter"
 """Folder of the adapter in PEFT's format, within a checkpoint."""
@@ -67,6 +68,14 @@ class LowRank(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return W + s B A, at least float32; the reference's while `reads_reference` is set."""
         matrices = self.reference.matrices if self.reads_reference else (self.A, self.B)
+        return self._sum(weight, matrices)
+
+    def merged(self, weight: Tensor) -> Tensor:
+        """Return W + s B A of a whole W, without gradient. Collective where A and B are in shards."""
+        with torch.no_grad():
+            return self._sum(weight, (whole(self.A), whole(self.B)))
+
+    def _sum(self, weight: Tensor, matrices: tuple[Tensor, Tensor] | None) -> Tensor:
         # Autocast would round the product, whose sum with W has to be exact to float32.
         with torch.autocast(weight.device.type, enabled=False):
             weight = weight.to(_at_least_float32(weight))
@@ -208,7 +217,8 @@ def stored_weight(layer: nn.Linear) -> Tensor:
 class MergedWeights(Mapping[str, Tensor]):
     """Parameters and buffers by their names without adapters, live; a sum W + s B A is formed when it is read.
 
-    So never more than one of the sums need exist at a time, and frozen weights are left as they are.
+    So never more than one of the sums need exist at a time, and frozen weights are left as they are. The same holds for
+    tensors in shards, which are gathered when they are read: then all ranks read the same names in the same order.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -225,11 +235,12 @@ class MergedWeights(Mapping[str, Tensor]):
                 self._tensors[name] = tensor
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = self._tensors[name]
-        if name not in self._adapters:
-            return tensor
-        with torch.no_grad():
-            return cast(Tensor, self._adapters[name](tensor))
+        tensor = whole(self._tensors[name])
+        return self._adapters[name].merged(tensor) if name in self._adapters else tensor
+
+    def shape(self, name: str) -> torch.Size:
+        """Return the shape of a tensor without forming or gathering it."""
+        return self._tensors[name].shape
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors
@@ -241,21 +252,23 @@ class MergedWeights(Mapping[str, Tensor]):
         return len(self._tensors)
 
 
-def merged_model(model: PreTrainedModel) -> PreTrainedModel:
+def merged_model(model: PreTrainedModel, keep: bool = True) -> PreTrainedModel | None:
     """Return an ordinary model with the merged weights, at least float32, on the CPU; a model without adapters itself.
 
-    Weights that no adapter changes may be those of `model`, in the same memory: the result is there to be saved.
+    Weights that no adapter changes may be those of `model`, in the same memory: the result is there to be saved. Of a model
+    in shards every tensor is gathered (collective), and ranks that do not `keep` the result get None.
     """
-    if not has_adapters(model):
+    if not has_adapters(model) and not is_sharded(model):
         return model
+    weights = {}
+    for name, tensor in MergedWeights(model).items():
+        if keep:
+            is_float = tensor.is_floating_point()
+            weights[name] = tensor.to("cpu", _at_least_float32(tensor) if is_float else None)
+    if not keep:
+        return None
     with torch.device("meta"):
         plain: PreTrainedModel = type(model)(copy(model.config))
-    weights = {
-        name: tensor.to("cpu", _at_least_float32(tensor))
-        if tensor.is_floating_point()
-        else tensor.cpu()
-        for name, tensor in MergedWeights(model).items()
-    }
     plain.load_state_dict(weights, assign=True)
     # Tables that are computed and not saved, such as RoPE's.
     for name, buffer in model.named_buffers():
@@ -271,10 +284,11 @@ def merged_model(model: PreTrainedModel) -> PreTrainedModel:
 # PEFT's file format -------------------------------------------------------------------------------
 
 
-def save_adapter(folder: Path, model: PreTrainedModel) -> None:
+def save_adapter(folder: Path, model: PreTrainedModel, write: bool = True) -> None:
     """Write the adapters of `model` into a new folder that `peft.PeftModel.from_pretrained(base, folder)` reads.
 
-    A head that is trained in full is among PEFT's `modules_to_save`.
+    A head that is trained in full is among PEFT's `modules_to_save`. Collective where they are in shards: ranks that do not
+    `write` only take part.
     """
     layers = adapters(model)
     settings = next(iter(layers.values())).settings
@@ -291,6 +305,9 @@ def save_adapter(folder: Path, model: PreTrainedModel) -> None:
         tensors |= {
             f"base_model.model.{name}.{key}": weight for key, weight in head.state_dict().items()
         }
+    saved = {name: whole(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if not write:
+        return
     ends = sorted({name.rpartition(".")[2] for name in layers})
     alpha = settings.alpha
     config = {
@@ -314,7 +331,6 @@ def save_adapter(folder: Path, model: PreTrainedModel) -> None:
     (folder / "adapter_config.json").write_text(
         json.dumps(config, indent=2) + "\n", encoding="utf-8"
     )
-    saved = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     (folder / "adapter_model.safetensors").write_bytes(safetensors_bytes(saved, {"format": "pt"}))
 
 

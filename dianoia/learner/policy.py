@@ -45,6 +45,7 @@ from dianoia.learner.critic import Critic
 from dianoia.learner.kernels.prepare import choose_layout, prepare_for_gpu
 from dianoia.learner.logprobs import has_plain_head, response_logprobs
 from dianoia.learner.reference import Reference, make_reference
+from dianoia.learner.shards import Sharding
 from dianoia.learner.step_metrics import UpdateMetrics, ValueMetrics, token_means
 from dianoia.learner.trainer import Autocast, Learner, Trainer
 
@@ -70,27 +71,38 @@ class PolicyLearner(Learner):
         share_prompts: bool = True,
         autocast: Autocast = "none",
         recompute: bool = False,
+        sharding: Sharding | None = None,
     ) -> None:
         """Take over `model` as it is; with a KL term it is also the reference (`learner.reference`).
 
         `max_tokens` is the response limit (Dr. GRPO's denominator). `tokens_per_micro_batch` counts padded positions,
         prompts included; on a CPU at most CPU_TOKENS are used. `share_prompts` runs a prompt once for all of its samples
-        in a micro-batch, where the architecture allows it; a GPU's bfloat16 runs rows end to end (`layout`).
+        in a micro-batch, where the architecture allows it; a GPU's bfloat16 runs rows end to end (`layout`). `sharding`: see
+        `Trainer`; reference and value model are then in shards too.
         Raises ModelError for a model that no value model can be made of.
         """
         super().__init__(
-            Trainer(model, optimizer, total_steps, autocast=autocast, recompute=recompute)
+            Trainer(
+                model,
+                optimizer,
+                total_steps,
+                autocast=autocast,
+                recompute=recompute,
+                sharding=sharding,
+            )
         )
         self.algorithm, self.loss = algorithm, ALGORITHMS[algorithm.name]
         self.temperature, self.max_tokens = temperature, max_tokens
         self.tokens_per_micro_batch = self.trainer.token_budget(tokens_per_micro_batch, CPU_TOKENS)
         # The layout is chosen by running the model both ways, and before anything copies the model.
-        self.plain_head = has_plain_head(model)
+        self.plain_head = self.trainer.ask(has_plain_head)
         self.layout = Layout.PADDED
         if self.plain_head:
-            self.layout = choose_layout(model, autocast, share_prompts)
+            self.layout = self.trainer.ask(
+                lambda part: choose_layout(part, autocast, share_prompts)
+            )
         if self.layout is Layout.PACKED:
-            prepare_for_gpu(model, autocast)
+            self.trainer.exchange(lambda part: prepare_for_gpu(part, autocast))
         # The reference is made after layers were exchanged, so that both run the same kernels.
         self.reference: Reference | None = None
         if algorithm.kl_coefficient > 0:

@@ -1,7 +1,7 @@
 """The reference of the KL term: the policy as it was at the start, or at the last refresh.
 
 In: the policy's trainer, and forward passes to run. Out: their results under the reference. `CopiedReference` is a frozen copy
-of a policy that is trained in full. A policy with adapters has `AdapterReference`: the same model with its adapters
+of a policy that is trained in full, in shards where the policy is. A policy with adapters has `AdapterReference`: the same model with its adapters
 switched off, or as they were at the last refresh, so that there is no second model in memory.
 """
 
@@ -13,7 +13,9 @@ import torch
 from transformers import PreTrainedModel
 
 from dianoia.learner.lora import adapters, has_adapters, reference_weights
-from dianoia.learner.replicas import make_replicas
+from dianoia.learner.replicas import Replicas, make_replicas
+from dianoia.learner.shard_replicas import ShardReplicas
+from dianoia.learner.shards import copy_tensors, from_shards, is_sharded, own_rows, whole
 from dianoia.learner.trainer import Trainer, forward_passes
 
 B = TypeVar("B")
@@ -56,8 +58,14 @@ class CopiedReference:
 
     def __init__(self, policy: Trainer[PreTrainedModel]) -> None:
         self._policy = policy
-        self.model = deepcopy(policy.model).requires_grad_(False)
-        self._replicas = make_replicas(self.model)
+        self._replicas: Replicas[PreTrainedModel]
+        if policy.shards is None:
+            self.model = deepcopy(policy.model).requires_grad_(False)
+            self._replicas = make_replicas(self.model)
+        else:
+            self.model = deepcopy(policy.shards.structure).requires_grad_(False)
+            contents = from_shards(policy.model)
+            self._replicas = ShardReplicas(self.model, policy.shards.sharding, contents)
 
     def evaluate(
         self, micro_batches: Sequence[B], measure: Callable[[PreTrainedModel, B], R]
@@ -67,20 +75,23 @@ class CopiedReference:
 
     def refresh(self) -> None:
         """See `Reference`; in place, since replicas of the reference share its memory."""
-        self.model.load_state_dict(self._policy.model.state_dict())
+        copy_tensors(self.model, self._policy.model.state_dict())
 
     def equals_policy(self) -> bool:
         """See `Reference`."""
         pairs = zip(self.model.parameters(), self._policy.model.parameters(), strict=True)
-        return all(torch.equal(mine, theirs) for mine, theirs in pairs)
+        # Each rank compares its own rows.
+        return self._policy.all_agree(
+            all(torch.equal(own_rows(mine), own_rows(theirs)) for mine, theirs in pairs)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """See `Reference`."""
-        return self.model.state_dict()
+        return self.model.state_dict(keep_vars=is_sharded(self.model))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Reference`."""
-        self.model.load_state_dict(state)
+        copy_tensors(self.model, state)
 
 
 class AdapterReference:
@@ -103,17 +114,22 @@ class AdapterReference:
 
     def refresh(self) -> None:
         """See `Reference`."""
+        # Whole on every rank: adapters are small, and a pass reads them beside gathered weights.
         for layer in self._layers.values():
-            layer.reference.matrices = layer.A.detach().clone(), layer.B.detach().clone()
+            layer.reference.matrices = (
+                whole(layer.A).detach().clone(),
+                whole(layer.B).detach().clone(),
+            )
 
     def equals_policy(self) -> bool:
         """See `Reference`; an adapter whose B is 0 is as good as none."""
         for layer in self._layers.values():
             matrices = layer.reference.matrices
-            if matrices is None and bool(layer.B.any()):
+            if matrices is None and bool(whole(layer.B).any()):
                 return False
             if matrices is not None and not (
-                torch.equal(matrices[0], layer.A) and torch.equal(matrices[1], layer.B)
+                torch.equal(matrices[0], whole(layer.A))
+                and torch.equal(matrices[1], whole(layer.B))
             ):
                 return False
         return True
@@ -130,4 +146,7 @@ class AdapterReference:
         """See `Reference`."""
         for name, layer in self._layers.items():
             saved = state.get(name)
-            layer.reference.matrices = None if saved is None else (saved["A"], saved["B"])
+            device = layer.A.device
+            layer.reference.matrices = (
+                None if saved is None else tuple(saved[name].to(device, copy=True) for name in "AB")
+            )

@@ -33,6 +33,7 @@ from dianoia.learner.attention.shared_prefixes import (
 )
 from dianoia.learner.batching.packing import length_buckets
 from dianoia.learner.replicas import Replicas, make_replicas
+from dianoia.learner.shards import Sharding
 from dianoia.learner.trainer import Autocast, Learner, Trainer, forward_passes
 
 
@@ -137,11 +138,13 @@ class Rewarder:
         model: PreTrainedModel,
         tokens_per_batch: int,
         replicas: Replicas[PreTrainedModel] | None = None,
+        *,
+        shared: bool | None = None,
     ) -> None:
-        """`tokens_per_batch` counts padded positions; `replicas` None: one per CPU thread."""
+        """`tokens_per_batch` counts padded positions; `replicas` None: one per CPU thread; `shared`: of `can_share`."""
         self.replicas = make_replicas(model) if replicas is None else replicas
         self.tokens_per_batch = tokens_per_batch
-        self.shared = can_share(model)
+        self.shared = can_share(model) if shared is None else shared
 
     def __call__(self, texts: Sequence[Ids]) -> list[float]:
         """Return the reward of each text, in order; computed longest first."""
@@ -171,8 +174,9 @@ class RewardModelLearner(Learner):
         tokens_per_micro_batch: int = 16_384,
         autocast: Autocast = "none",
         recompute: bool = False,
+        sharding: Sharding | None = None,
     ) -> None:
-        """Take over `model` as it is.
+        """Take over `model` as it is, with `sharding` as `Trainer` does.
 
         `tokens_per_micro_batch` counts padded positions; on a CPU at most CPU_TOKENS are used.
         """
@@ -183,11 +187,17 @@ class RewardModelLearner(Learner):
                 total_steps,
                 autocast=autocast,
                 recompute=recompute,
+                sharding=sharding,
                 title="Training of the reward model",
             )
         )
         self.tokens_per_micro_batch = self.trainer.token_budget(tokens_per_micro_batch, CPU_TOKENS)
-        self.rewards = Rewarder(model, self.tokens_per_micro_batch, self.trainer.replicas)
+        self.rewards = Rewarder(
+            model,
+            self.tokens_per_micro_batch,
+            self.trainer.replicas,
+            shared=self.trainer.ask(can_share),
+        )
 
     def update(self, examples: Sequence[Example]) -> RewardModelMetrics:
         """Take one optimizer step on the mean loss of `examples`, all pairs or all labelled.

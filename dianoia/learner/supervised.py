@@ -33,6 +33,7 @@ from dianoia.learner.batching.batch import PackedRow
 from dianoia.learner.batching.packing import pack
 from dianoia.learner.kernels.prepare import packs_on_gpu, prepare_for_gpu
 from dianoia.learner.logprobs import gpu_scores, has_plain_head, head_alone
+from dianoia.learner.shards import Sharding
 from dianoia.learner.trainer import Autocast, Learner, Trainer
 
 
@@ -63,21 +64,29 @@ class SupervisedLearner(Learner):
         tokens_per_row: int = 16_384,
         autocast: Autocast = "none",
         recompute: bool = False,
+        sharding: Sharding | None = None,
     ) -> None:
-        """Take over `model` as it is. On a CPU a row has at most CPU_ROW_TOKENS tokens.
+        """Take over `model` as it is, with `sharding` as `Trainer` does. On a CPU a row has at most CPU_ROW_TOKENS tokens.
 
         `packs` tells whether the architecture allows several samples in a row; otherwise each sample is a row.
         """
         super().__init__(
-            Trainer(model, optimizer, total_steps, autocast=autocast, recompute=recompute)
+            Trainer(
+                model,
+                optimizer,
+                total_steps,
+                autocast=autocast,
+                recompute=recompute,
+                sharding=sharding,
+            )
         )
-        self.plain_head = has_plain_head(model)
+        self.plain_head = self.trainer.ask(has_plain_head)
         # Asked before the model is exchanged: the answer runs the model both ways.
-        if packs_on_gpu(model, autocast):
-            prepare_for_gpu(model, autocast)
+        if self.trainer.ask(lambda part: packs_on_gpu(part, autocast)):
+            self.trainer.exchange(lambda part: prepare_for_gpu(part, autocast))
             self.packs = True
         else:
-            self.packs = can_pack(model)
+            self.packs = self.trainer.ask(can_pack)
         self.tokens_per_row = self.trainer.token_budget(tokens_per_row, CPU_ROW_TOKENS)
 
     def update(self, samples: Sequence[Demonstration]) -> SupervisedMetrics:

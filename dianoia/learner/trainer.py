@@ -27,6 +27,16 @@ from dianoia.learner.checkpoint_folder import Usage, save_checkpoint
 from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
 from dianoia.learner.lora import ADAPTER, MergedWeights, has_adapters, merged_model, save_adapter
 from dianoia.learner.replicas import Replicas, make_replicas
+from dianoia.learner.shard_replicas import ShardReplicas
+from dianoia.learner.shards import (
+    Sharding,
+    TensorOf,
+    copy_tensors,
+    gathered,
+    is_sharded,
+    own_rows,
+    shard_like,
+)
 from dianoia.storage.state import load_state, save_state
 
 M = TypeVar("M", bound=nn.Module)
@@ -115,14 +125,17 @@ class Trainer(Generic[M]):
         recompute: bool = False,
         prepare: bool = True,
         replicas: int | None = None,
+        sharding: Sharding | None = None,
+        contents: TensorOf | None = None,
         title: str = "Training",
     ) -> None:
         """Take over `model` as it is.
 
         `recompute` keeps only the input of each layer and computes activations again in the backward pass. `prepare`
         puts the model into evaluation mode and exchanges its layers for faster ones on a CPU; False is for a model
-        that is prepared already or has to run as it is. `replicas` None: one per CPU thread. `title` begins the
-        message of a step that cannot be taken.
+        that is prepared already or has to run as it is. `replicas` None: one per CPU thread. With `sharding` the ranks hold
+        the model together instead: every rank gives its structure, and rank 0 the weights, or `contents` says what this
+        rank holds (collective, as are then all steps and passes). `title` begins the message of a step that cannot be taken.
         """
         # Kernels are exchanged before replicas copy the model: a copy keeps what its original had.
         if prepare:
@@ -130,13 +143,17 @@ class Trainer(Generic[M]):
             if recompute:
                 assert isinstance(model, PreTrainedModel)
                 recompute_layers(model)
-            prepare_for_cpu(model, autocast)
+            prepare_for_cpu(model, autocast, None if sharding is None else sharding.device)
+        self.shards: ShardReplicas[M] | None = None
+        if sharding is not None:
+            self.shards = ShardReplicas(model, sharding, contents)
         self.model = model
         self.settings = settings
         self.total_steps = total_steps
         self.title = title
         self.autocast = autocast
         self.device = next(model.parameters()).device
+        # Over the shards, which are other parameters than the model came with.
         self.optimizer = adamw(model, settings)
         self.step = 0
         self._replica_count = replicas
@@ -144,7 +161,24 @@ class Trainer(Generic[M]):
     @cached_property
     def replicas(self) -> Replicas[M]:
         """The replicas of the model, made when they are first used: a learner may prepare its model until then."""
+        if self.shards is not None:
+            return self.shards
         return make_replicas(self.model, self._replica_count)
+
+    def ask(self, question: Callable[[M], R]) -> R:
+        """Return the answer of a function that may run the model, before the model is copied or trained."""
+        return question(self.model) if self.shards is None else self.shards.ask(question)
+
+    @property
+    def writes(self) -> bool:
+        """Return True on the one rank that writes what the ranks of a model have gathered."""
+        return self.shards is None or self.shards.sharding.rank == 0
+
+    def exchange(self, change: Callable[[M], object]) -> None:
+        """Let `change` exchange the functions of the model's layers, and of what copies of the model are made of."""
+        change(self.model)
+        if self.shards is not None:
+            change(self.shards.structure)
 
     def precision(self) -> AbstractContextManager[None]:
         """Return the autocast context in which forward passes run."""
@@ -250,19 +284,37 @@ class Trainer(Generic[M]):
         """Return True if a step with a gradient of 0 would change no weight: no weight decay, and averages of 0."""
         decays = any(group["weight_decay"] for group in self.optimizer.param_groups)
         states = self.optimizer.state.values()
-        return not decays and not any(bool(state["exp_avg"].any()) for state in states)
+        return not decays and self.all_agree(
+            not any(bool(own_rows(state["exp_avg"]).any()) for state in states)
+        )
+
+    def all_agree(self, answer: bool) -> bool:
+        """Return True if `answer` is True on every rank that holds a part of the model."""
+        return answer if self.shards is None else self.shards.all_agree(answer)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from `state_dict` of a trainer with the same settings. Raises ConfigError for one of other weights."""
         _load_trained_state(self.model, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(self._own_optimizer_state(state["optimizer"]))
         self.step = state["step"]
+
+    def _own_optimizer_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the optimizer's state with averages in the shards of their parameters."""
+        if self.shards is None:
+            return state
+        parameters = self._parameters()
+        averages = {
+            index: {name: shard_like(value, parameters[index]) for name, value in values.items()}
+            for index, values in state["state"].items()
+        }
+        return {**state, "state": averages}
 
 
 def _trained_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights that training changes: all of them, or of a model with frozen weights the others alone."""
     if all(parameter.requires_grad for parameter in model.parameters()):
-        return model.state_dict()
+        # Parameters themselves, since a tied one is to be gathered once.
+        return model.state_dict(keep_vars=is_sharded(model))
     return {
         name: parameter.detach()
         for name, parameter in model.named_parameters()
@@ -281,7 +333,7 @@ def _load_trained_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             f"{_shape(saved.get(differing))} there and {_shape(shapes.get(differing))} here. Resume with the model "
             "and the lora table that the run began with, or start a new run."
         )
-    model.load_state_dict(state, strict=False)
+    copy_tensors(model, state)
 
 
 def _shape(shape: torch.Size | None) -> str:
@@ -317,9 +369,12 @@ class Learner:
     def weights(self) -> Mapping[str, Tensor]:
         """Return parameters and persistent buffers by name, live: the next update changes them.
 
-        Adapters are merged into the weights that a reader gets, and never into the model's own.
+        Adapters are merged into the weights that a reader gets, and never into the model's own. Weights in shards are gathered
+        when they are read (`MergedWeights`).
         """
-        return MergedWeights(self.model) if has_adapters(self.model) else self.model.state_dict()
+        if has_adapters(self.model) or is_sharded(self.model):
+            return MergedWeights(self.model)
+        return self.model.state_dict()
 
     def release_gradients(self) -> None:
         """Free the memory of the gradients."""
@@ -334,15 +389,23 @@ class Learner:
         self.trainer.load_state_dict(state)
 
     def save_state(self, folder: Path, progress: Mapping[str, Any]) -> None:
-        """Replace the state in `folder` by this learner's; `progress` holds plain values of the caller's own."""
-        save_state(folder, {"learner": self.state_dict(), "progress": dict(progress)}, self.step)
+        """Replace the state in `folder` by this learner's; `progress` holds plain values of the caller's own.
+
+        Of a model in shards, whole tensors are written, so that any number of ranks resumes; collective, rank 0 writes.
+        """
+        learner = gathered(self.state_dict(), keep=self.trainer.writes)
+        if self.trainer.writes:
+            save_state(folder, {"learner": learner, "progress": dict(progress)}, self.step)
 
     def load_state(self, folder: Path) -> dict[str, Any] | None:
         """Resume from the state in `folder`; returns the `progress` written with it, None where there is no state.
 
         Raises DamagedFile for a state that is not what was written, ConfigError for one of other settings.
         """
-        state = load_state(folder, self.trainer.device)
+        # Each rank reads its rows alone, out of a file that is mapped into memory.
+        is_in_shards = self.trainer.shards is not None
+        device = torch.device("cpu") if is_in_shards else self.trainer.device
+        state = load_state(folder, device, mapped=is_in_shards)
         if state is None:
             return None
         self.load_state_dict(state["learner"])
@@ -354,10 +417,15 @@ class Learner:
 
         A model with adapters is written merged, and the adapters once more by themselves, in PEFT's format.
         """
-        save_checkpoint(folder, merged_model(self.model), tokenizer, usage)
-        self.save_adapter(folder)
+        self.write(folder, lambda model: save_checkpoint(folder, model, tokenizer, usage))
 
-    def save_adapter(self, folder: Path) -> None:
-        """Write the adapters into the folder `adapter` of a checkpoint; nothing where there are none."""
+    def write(self, folder: Path, save: Callable[[PreTrainedModel], None]) -> None:
+        """Let `save` write an ordinary model with these weights into `folder`, then add the adapters where there are some.
+
+        Collective where the model is in shards; rank 0 writes.
+        """
+        model = merged_model(self.model, self.trainer.writes)
+        if model is not None:
+            save(model)
         if has_adapters(self.model):
-            save_adapter(folder / ADAPTER, self.model)
+            save_adapter(folder / ADAPTER, self.model, self.trainer.writes)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, RLock, get_ident
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -31,6 +31,20 @@ class WeightUpdate:
     """The learner's optimizer step. Weights of one version are copied at most once."""
     tensors: Mapping[str, torch.Tensor]
     """Every parameter under its Hugging Face name."""
+
+
+@runtime_checkable
+class KnowsShapes(Protocol):
+    """Tensors that are made when they are read, and whose shapes are known before."""
+
+    def shape(self, name: str) -> torch.Size:
+        """Return the shape of a tensor."""
+        ...
+
+
+def shape_of(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Size:
+    """Return the shape of a published tensor; one that has to be gathered or summed is not for that."""
+    return tensors.shape(name) if isinstance(tensors, KnowsShapes) else tensors[name].shape
 
 
 class PendingWeights:

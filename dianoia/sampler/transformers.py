@@ -80,8 +80,12 @@ class TransformersSampler:
             return self._weights.pull(self._copy)
 
     def _copy(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        # Not strict: tied parameters may be given once, and `load` has checked the others.
-        self._model.load_state_dict(dict(tensors), strict=False)
+        own = self._model.state_dict()
+        with torch.no_grad():
+            # One after the other: a tensor may be made when it is read. `load` has checked that none is missing.
+            for name in tensors:
+                if name in own:
+                    own[name].copy_(tensors[name])
 
     @torch.inference_mode()
     def generate(

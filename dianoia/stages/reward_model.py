@@ -28,7 +28,6 @@ from dianoia.config.reward_model import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences, texts_of
 from dianoia.judge.reward_model_scores import encode
-from dianoia.learner.lora import merged_model
 from dianoia.learner.reward_learner import Example, RewardModelLearner, RewardModelMetrics
 from dianoia.learner.reward_model_folder import Outlook, save_reward_model
 from dianoia.metrics.reward_model_metrics import grades, measures, spread
@@ -180,8 +179,10 @@ class RewardModelTraining(Training):
     def write_checkpoint(self, folder: Path) -> None:
         """Write model, tokenizer, and what the model scores."""
         outlook = Outlook(self.template, self.config.scored_part)
-        save_reward_model(folder, merged_model(self.learner.model), self.start.tokenizer, outlook)
-        self.learner.save_adapter(folder)
+        tokenizer = self.start.tokenizer
+        self.learner.write(
+            folder, lambda model: save_reward_model(folder, model, tokenizer, outlook)
+        )
 
 
 def _max_length(model: PreTrainedModel, max_length: int) -> int:

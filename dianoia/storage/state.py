@@ -52,8 +52,13 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
     space.try_reserve_space(folder.parent, size + size // _SLACK + 2 * space.SMALL_FILES_BYTES)
 
 
-def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
+def load_state(
+    folder: Path, device: torch.device, *, mapped: bool = False
+) -> dict[str, Any] | None:
     """Return the state in `folder`; None where there is none. Only tensors and plain values are read.
+
+    `mapped`: tensors lie in the file, and only what is used of them is read. It is for a CPU, and until the state is written
+    again.
 
     Raises:
         DamagedFile: a file of the state is not what was written; the message says what to do.
@@ -67,7 +72,9 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
         raise DamagedFile(f"{folder}: the state has no {lacks}, so it is not whole; {cure}")
     check_folder(folder, cure, required=(_FILE, STEP_FILE))
     try:
-        content: dict[str, Any] = torch.load(folder / _FILE, map_location=device, weights_only=True)
+        content: dict[str, Any] = torch.load(
+            folder / _FILE, map_location=device, weights_only=True, mmap=mapped
+        )
     except (RuntimeError, ValueError, EOFError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise DamagedFile(

@@ -31,14 +31,16 @@ from dianoia.learner.kernels.fused_layers import fuse_layers, has_biases
 from dianoia.learner.kernels.layers_cpu import runs_in_c
 
 
-def prepare_for_cpu(model: nn.Module, autocast: str) -> None:
+def prepare_for_cpu(model: nn.Module, autocast: str, device: torch.device | None = None) -> None:
     """Fuse the layers of a model without biases, in float32 on a CPU with a C compiler.
 
-    Results stay, up to the rounding that `autocast` asks for. Any other model is left as it is.
+    Results stay, up to the rounding that `autocast` asks for. Any other model is left as it is. `device`: where the model
+    will run; None: where it is.
     """
     # A value model is no PreTrainedModel: its backbone is a copy of one that is prepared.
     plain = isinstance(model, PreTrainedModel) and not has_biases(model)
-    if plain and runs_in_c(_vector(model)):
+    vector = _vector(model)
+    if plain and runs_in_c(torch.empty(0, dtype=vector.dtype, device=device or vector.device)):
         dtype = torch.bfloat16 if autocast == "bfloat16" else torch.float32
         fuse_layers(cast(PreTrainedModel, model), dtype)
 

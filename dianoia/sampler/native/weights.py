@@ -15,6 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from dianoia.base.errors import ModelError
 from dianoia.models.tensor_names import FAMILIES
+from dianoia.sampler.interface import shape_of
 
 ROPES = ("default", "linear", "llama3", "yarn")
 """RoPE types whose frequencies do not depend on the length of the text."""
@@ -226,8 +227,9 @@ def _check(name: str, view: torch.Tensor, weights: Mapping[str, torch.Tensor]) -
     # the norms of queries and keys are stored once and broadcast over the heads
     shared = name.endswith(("q_norm.weight", "k_norm.weight"))
     expected = view.shape[-1:] if shared else view.shape
-    if weights[name].shape != expected:
+    shape = shape_of(weights, name)
+    if shape != expected:
         raise ModelError(
-            f"Parameter {name!r} has shape {tuple(weights[name].shape)}, but the model's config "
+            f"Parameter {name!r} has shape {tuple(shape)}, but the model's config "
             f"makes it {tuple(expected)}. Pass weights of a model with the same config."
         )

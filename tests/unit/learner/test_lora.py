@@ -372,8 +372,8 @@ def test_a_checkpoint_is_merged_and_has_the_adapter_beside_it(
     make_model: MakeModel, samples: list[Sample], tmp_path: Path
 ) -> None:
     learner = policy_learner(adapted(float32(make_model(tied=False)), dtype="bfloat16"))
-    merged_model(learner.model).save_pretrained(tmp_path / "checkpoint")
-    learner.save_adapter(tmp_path / "checkpoint")
+    folder = tmp_path / "checkpoint"
+    learner.write(folder, lambda model: model.save_pretrained(folder))
     again = load_model(tmp_path / "checkpoint", torch.float32)
     assert again.config.dtype == torch.float32
     assert not has_adapters(again)
